@@ -1,0 +1,49 @@
+# The same commands by hand, in CI and in the README. `make demo` and `make test` need Python 3.11+, make and git.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: setup demo test test-all check bench lock clean
+
+setup: $(VENV)/.runtime
+
+demo: setup
+	$(BIN)/renewals demo
+
+test: $(VENV)/.dev
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not spark and not browser" tests
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python bench/learning_curve.py
+	$(BIN)/python bench/openstack.py
+	$(BIN)/python bench/crm.py
+
+# Installed from the lock, each file checked against its hash; then this project, in place.
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	touch $@
+
+# Needs uv. The lock names versions and hashes, and no index.
+lock:
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --group build --extra postgres -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --group dev --extra postgres -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf data demo lists/[0-9]* lists/.staging-* lists/.revisions

@@ -1,0 +1,157 @@
+"""Who the customers are: what a salesman could see, and how well they really fit (C1, C2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from examples.company.clock import Flags, Floats, Ints, add_months, day_number
+from examples.company.product import CURRENCIES
+
+INDUSTRIES = ("software", "finance", "manufacturing", "retail", "logistics", "education", "healthcare", "media")
+INDUSTRY_SHARE = np.array([0.20, 0.13, 0.17, 0.15, 0.12, 0.08, 0.08, 0.07])
+INDUSTRY_FIT = np.array([0.45, 0.35, 0.20, -0.30, 0.10, -0.55, 0.00, -0.60])
+REGIONS = ("north_america", "europe", "china", "asia_pacific")
+REGION_SHARE = np.array([0.36, 0.27, 0.25, 0.12])
+REGION_FIT = np.array([0.10, 0.05, 0.00, -0.30])
+CHANNELS = ("direct", "partner", "inbound", "referral", "event")
+CHANNEL_SHARE = np.array([0.33, 0.22, 0.27, 0.10, 0.08])
+CHANNEL_FIT = np.array([0.10, -0.45, 0.10, 0.45, -0.20])
+PLAN_FIT = np.array([-0.35, 0.10, 0.30])
+HIDDEN_FIT = 0.60
+"""Standard deviation of the part of fit that no column shows."""
+
+EARLIER_SHARE, EARLIER_MONTHS = 0.45, 24
+"""Share of the accounts bought before the records begin, and how long before at most."""
+LAST_SALE_MONTHS = 2
+"""The last new account is sold this many months before the extract."""
+PARENT_SHARE = 0.03
+ACCOUNTS_PER_MANAGER = 45
+
+CURRENCY_OF_REGION = np.array([0, 1, 2, 0])
+PLAIN_DOLLAR_SHARE = 0.2
+"""Share of the European accounts that pay in dollars all the same."""
+
+ENGLISH_FIRST = (
+    "Harbour Northwind Bluepeak Silverline Oakfield Brightwater Ironbridge Summit Redwood Clearview Fairmont Lakeside "
+    "Kestrel Beacon Granite Meridian Foxglove Ashford Pioneer Stonegate Evergreen Horizon Larkspur Millbrook Orchard "
+    "Pinnacle Quayside Riverton Sandpiper Thornbury Upland Vantage Westbrook Aldgate Birchwood Copperfield Driftwood"
+).split()
+ENGLISH_SECOND = (
+    "Analytics Logistics Systems Foods Capital Retail Media Robotics Health Energy Software Learning Textiles "
+    "Motors Partners Supply Networks Instruments Insurance Travel Packaging Studios Pharma Freight"
+).split()
+ENGLISH_FORM = ("", " Ltd", " Inc", " Group", " GmbH", " & Co", " Holdings", " International")
+CHINESE_FIRST = "启明 远航 华信 天成 博瑞 恒通 金石 云帆 星河 聚力 安泰 鼎新 盛世 瑞丰 致远 海纳 百川 嘉禾 东方 新域".split()
+CHINESE_SECOND = "科技 数据 物流 传媒 教育 医疗 制造 零售 软件 金融 电子 网络 能源 食品 咨询 汽车".split()
+CHINESE_PLACE = ["", *"上海 深圳 杭州 北京 成都 苏州 武汉 广州".split()]
+MANAGERS = (
+    "Li Wei,王芳,Anna Schmidt,James Carter,陈静,Maria Rossi,张伟,Sofia Lindqvist,David Okafor,刘洋,Emma Dubois,赵敏,"
+    "Tom Becker,Priya Nair,孙磊,Grace Kim,周婷,Lucas Moreau,吴刚,Hannah Weiss"
+).split(",")
+
+
+@dataclass(frozen=True)
+class Customers:
+    """One entry per account, in the order of the account numbers."""
+
+    bought: Ints
+    """Day on which the first term starts."""
+    industry: Ints
+    region: Ints
+    channel: Ints
+    plan: Ints
+    """Plan first bought."""
+    employees: Ints
+    seats: Ints
+    """Seats first bought."""
+    currency: Ints
+    manager: Ints
+    parent: Ints
+    """Account number of the parent, -1 for none."""
+    fit: Floats
+    """Hidden state: how well the account suits the product; mean 0, standard deviation about 1, never changes."""
+    name: list[str]
+
+    def __len__(self) -> int:
+        return len(self.bought)
+
+    @property
+    def chinese(self) -> Flags:
+        """Whether the account keeps the Chinese calendar."""
+        return self.region == REGIONS.index("china")
+
+
+def draw_customers(rng: np.random.Generator, accounts: int, months: int, start: np.datetime64) -> Customers:
+    """Draw the accounts as sold; the fit follows in part from what was seen when they were sold."""
+    bought = draw_purchase_days(rng, accounts, months, start)
+    industry = rng.choice(len(INDUSTRIES), accounts, p=INDUSTRY_SHARE)
+    region = rng.choice(len(REGIONS), accounts, p=REGION_SHARE)
+    channel = rng.choice(len(CHANNELS), accounts, p=CHANNEL_SHARE)
+    employees = np.clip(np.round(rng.lognormal(4.6, 1.2, accounts)), 5, 20_000).astype(np.int64)
+    scale = (np.log(employees) - 4.6) / 1.2
+    plan = np.clip(np.round(0.8 + 0.45 * scale + rng.normal(0, 0.6, accounts)), 0, 2).astype(np.int64)
+    seats = np.clip(np.round(np.exp(2.05 + 0.50 * scale + rng.normal(0, 0.45, accounts))), 3, 150).astype(np.int64)
+    seen = INDUSTRY_FIT[industry] + REGION_FIT[region] + CHANNEL_FIT[channel] + PLAN_FIT[plan] + 0.25 * scale
+    fit = (seen - seen.mean()) / 0.85 + rng.normal(0, HIDDEN_FIT, accounts)
+    return Customers(
+        bought=bought,
+        industry=industry,
+        region=region,
+        channel=channel,
+        plan=plan,
+        employees=employees,
+        seats=seats,
+        currency=draw_currency(rng, region),
+        manager=rng.integers(0, max(3, accounts // ACCOUNTS_PER_MANAGER), accounts),
+        parent=draw_parents(rng, accounts),
+        fit=fit,
+        name=draw_names(rng, region),
+    )
+
+
+def draw_purchase_days(rng: np.random.Generator, accounts: int, months: int, start: np.datetime64) -> Ints:
+    """Days of the first purchase, some before the records begin, the others faster and faster."""
+    first = day_number(start.astype("datetime64[D]").item())
+    before = int(add_months(np.array([first]), np.array([-EARLIER_MONTHS]))[0])
+    until = int(add_months(np.array([first]), np.array([months - LAST_SALE_MONTHS]))[0])
+    earlier = rng.random(accounts) < EARLIER_SHARE
+    share = np.where(earlier, rng.random(accounts) ** 0.8, rng.random(accounts) ** 0.85)
+    day = np.where(earlier, before + share * (first - before), first + share * (until - first)).astype(np.int64)
+    return np.sort(day)
+
+
+def draw_currency(rng: np.random.Generator, region: Ints) -> Ints:
+    """Index in `CURRENCIES` of each account's money."""
+    currency = CURRENCY_OF_REGION[region]
+    plain = (rng.random(len(region)) < PLAIN_DOLLAR_SHARE) & (currency == CURRENCIES.index("EUR"))
+    return np.where(plain, CURRENCIES.index("USD"), currency)
+
+
+def draw_parents(rng: np.random.Generator, accounts: int) -> Ints:
+    """For a few accounts an older account that owns them; an owner is owned by none."""
+    owned = rng.random(accounts) < PARENT_SHARE
+    owner = (rng.random(accounts) * np.arange(accounts)).astype(np.int64)
+    owned &= ~owned[owner] & (np.arange(accounts) > 0)
+    return np.where(owned, owner, -1)
+
+
+def draw_names(rng: np.random.Generator, region: Ints) -> list[str]:
+    """Names of companies, Chinese ones in China, none twice unless the lists run out."""
+    english = [f"{a} {b}{form}" for form in ENGLISH_FORM for a in ENGLISH_FIRST for b in ENGLISH_SECOND]
+    chinese = [f"{place}{a}{b}" for place in CHINESE_PLACE for a in CHINESE_FIRST for b in CHINESE_SECOND]
+    rng.shuffle(english)
+    rng.shuffle(chinese)
+    is_chinese = region == REGIONS.index("china")
+    place = np.where(is_chinese, np.cumsum(is_chinese), np.cumsum(~is_chinese)) - 1
+    return [
+        (chinese if own else english)[i % len(chinese if own else english)]
+        for own, i in zip(is_chinese.tolist(), place.tolist(), strict=True)
+    ]
+
+
+def manager_name(number: int) -> str:
+    """The name of a customer-success manager; later ones of the same name carry a number."""
+    turn, index = divmod(number, len(MANAGERS))
+    return MANAGERS[index] + (f" {turn + 1}" if turn else "")

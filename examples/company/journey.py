@@ -1,0 +1,507 @@
+"""What becomes of the accounts, month by month: terms, decisions, expansion, interventions, win-backs.
+
+Every month the hidden states move (`states.py`), new accounts open their first term, and whoever's
+decision falls into the month decides. The decision is a draw from the log-odds of the states *then*,
+about two months before the end of the term; what is signed, paid or cancelled follows from it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from examples.company import states as hidden
+from examples.company.clock import DAY, NEVER, NEVER_DAY, Flags, Floats, Ints, add_months, within_day
+from examples.company.customers import Customers
+from examples.company.product import ADD_ONS, LIST_RATE, SEAT_PRICE
+from examples.company.states import ADOPTION, LIFT, PAIN, SPONSOR, VALUE, Shocks, Temper, sigmoid
+
+TERM_MONTHS = np.array([6, 12, 24, 36])
+TERM_SHARE = np.array([0.06, 0.80, 0.10, 0.04])
+KEEPS_TERM = 0.85
+"""Chance of renewing for the same number of months as before."""
+
+DECIDE_DAYS = (60.0, 14.0, 30, 100)
+"""Days before the end at which the decision falls: mean, standard deviation, limits."""
+BREAK_SHARE, BREAK_DAYS = 0.04, (110, 250)
+"""A few long terms carry a break clause: they are decided this early, and a loss ends them early."""
+
+TYPICAL, EARLY, LATE = range(3)
+STYLE_SHARE = np.array([0.82, 0.07, 0.11])
+"""How an account signs: up to 45 days before the end, 50 to 90 days before, or in the grace after it."""
+
+FALLS_THROUGH, RESCUED = 0.01, 0.02
+"""Decided in favour but never paid; decided against but won back in the last days."""
+UNPAID_SHARE = 0.12
+"""Lost accounts with automatic renewal for which a follow-on is booked that nobody ever pays."""
+CANCEL_SHARE = 0.07
+"""Losses that do not wait for the end of the term."""
+WIN_BACK_SHARE, WIN_BACK_DAYS = 0.08, (120, 365)
+LATEST_PAYMENT = 58
+"""Days after the end of the old term by which a renewal is paid, so that it lies inside the grace."""
+
+UPLIFT, UPLIFT_SHARE = 0.07, 0.7
+"""The routine price rise at a renewal, and how often it is carried through."""
+ADD_ON_KEPT = 0.88
+"""Chance that an add-on of the same end is renewed with the core product."""
+ADD_ON_LOG_ODDS = 0.2
+"""By how much an add-on of its own term is likelier to be renewed than the core product."""
+CURRENCY_CHANGE = 0.01
+
+UPSELL_BASE, UPSELL = -4.75, np.array([0.50, 0.90, 0.0, -0.4, 0.0])
+CROSS_BASE, CROSS = -4.95, np.array([0.85, 0.55, -0.15, -0.4, 0.0])
+"""Monthly log-odds of up-sell and cross-sell, and how the states move them (J5)."""
+
+LOOK_BASE, LOOK_SLOPE, LOOK_NOISE = -4.9, 1.0, 0.8
+LOOK = np.array([-0.40, -0.55, 0.60, 0.0, 0.0])
+"""Managers step in where an account *looks* at risk: a noisy view of the states, mostly of use and tickets."""
+PLAYBOOKS = ("executive_review", "adoption_push", "support_cleanup", "onboarding_rescue")
+REST_DAYS = 120
+"""Days before an account is treated again."""
+
+Columns = dict[str, Any]
+
+
+class Journal:
+    """Rows written down as they happen, column by column."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[Columns]] = defaultdict(list)
+
+    def add(self, table: str, **columns: Any) -> None:
+        """Append rows; a single value is repeated for all of them."""
+        length = len(columns["account"])
+        if length:
+            self.parts[table].append({name: np.broadcast_to(values, length) for name, values in columns.items()})
+
+    def read(self, table: str) -> Columns:
+        """All rows of a table, in the order in which they were written."""
+        parts = self.parts[table]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass
+class Book:
+    """Where each account stands now; one entry per account."""
+
+    running: Flags
+    """Whether it is a customer that has not decided to leave."""
+    spell_start: Ints
+    return_day: Ints
+    term: Ints
+    start: Ints
+    end: Ints
+    decide: Ints
+    style: Ints
+    months: Ints
+    renewals: Ints
+    auto: Flags
+    plan: Ints
+    seats: Ints
+    price: Floats
+    """What a seat costs a year, in the account's own currency."""
+    currency: Ints
+    treated: Ints
+    """Day of the last intervention."""
+    has: Flags
+    """Accounts x add-ons, as are those below."""
+    own_term: Flags
+    add_on_start: Ints
+    add_on_end: Ints
+    add_on_arr: Floats
+
+    @classmethod
+    def of(cls, customers: Customers) -> Book:
+        """The empty book before anything was bought."""
+        accounts = len(customers)
+        far = np.full(accounts, NEVER_DAY)
+        zero = np.zeros(accounts, dtype=np.int64)
+        pair = (accounts, ADD_ONS)
+        price = SEAT_PRICE[customers.plan] / LIST_RATE[customers.currency]
+        return cls(
+            running=zero > 0, spell_start=far.copy(), return_day=far.copy(), term=zero - 1,
+            start=far.copy(), end=far.copy(), decide=far.copy(), style=zero.copy(), months=zero.copy(),
+            renewals=zero.copy(), auto=zero > 0, plan=customers.plan.copy(), seats=customers.seats.copy(),
+            price=price, currency=customers.currency.copy(), treated=zero - REST_DAYS,
+            has=np.zeros(pair, dtype=bool), own_term=np.zeros(pair, dtype=bool),
+            add_on_start=np.full(pair, NEVER_DAY), add_on_end=np.full(pair, NEVER_DAY), add_on_arr=np.zeros(pair),
+        )  # fmt: skip
+
+    def arr(self, who: Ints) -> Floats:
+        """What the core product costs each account a year."""
+        return np.round(self.price[who] * self.seats[who], 2)
+
+
+@dataclass
+class Journey:
+    """The whole simulation of terms; `run` fills the journal and the history of the states."""
+
+    rng: np.random.Generator
+    customers: Customers
+    temper: Temper
+    month_starts: Ints
+    """Day numbers of the simulated months, with one more for the end of the last."""
+    journal: Journal = field(default_factory=Journal)
+    history: Floats = field(init=False)
+    """Months x accounts x states."""
+
+    def __post_init__(self) -> None:
+        self.book = Book.of(self.customers)
+        self.history = np.zeros((len(self.month_starts) - 1, *self.temper.anchor.shape))
+
+    def run(self) -> None:
+        """Live through all months."""
+        now = hidden.first_states(self.rng, self.temper)
+        for month in range(len(self.history)):
+            self.first, self.last = int(self.month_starts[month]), int(self.month_starts[month + 1])
+            self.now = now
+            self.open_spells()
+            self.history[month] = now
+            self.decide_core()
+            for add_on in range(ADD_ONS):
+                self.decide_add_on(add_on)
+            self.upsell()
+            self.cross_sell()
+            lift = self.intervene()
+            shocks = Shocks.draw(self.rng, self.temper)
+            self.write_shocks(shocks)
+            now = hidden.step(self.rng, now, self.temper, shocks)
+            now[:, LIFT] += lift
+        self.close_spells()
+
+    # --- terms -------------------------------------------------------------------------------------
+
+    def this_month(self, day: Ints) -> Flags:
+        """Whether a day falls into the month that is being lived through."""
+        return (day >= self.first) & (day < self.last)
+
+    def open_spells(self) -> None:
+        """Accounts that buy for the first time, or come back after a loss, open a term."""
+        book = self.book
+        new = self.this_month(self.customers.bought)
+        back = self.this_month(book.return_day)
+        self.now[new, SPONSOR] = self.now[new, LIFT] = 0.0
+        self.now[back, VALUE] = np.maximum(self.now[back, VALUE], 0.5)
+        book.renewals[back] = len(hidden.FIRST_VALUE_WEIGHT) - 1  # who comes back needs no onboarding
+        book.seats[back] = np.maximum(3, np.round(0.8 * book.seats[back])).astype(np.int64)
+        who = np.flatnonzero(new | back)
+        start = np.where(new, self.customers.bought, book.return_day)[who]
+        book.spell_start[who] = start
+        book.return_day[who] = NEVER_DAY
+        book.months[who] = self.rng.choice(TERM_MONTHS, len(who), p=TERM_SHARE)
+        signed = within_day(self.rng, start - self.rng.integers(3, 30, len(who)))
+        self.open_term(who, start, signed, self.payment(who, signed))
+        book.running[who] = True
+
+    def payment(self, who: Ints, signed: Ints) -> Ints:
+        """When a signed contract is paid; badly fitting customers pay a little later."""
+        days = self.rng.lognormal(np.log(16) - 0.2 * self.customers.fit[who], 0.5)
+        return signed + (np.minimum(days, 120) * DAY).astype(np.int64)
+
+    def open_term(self, who: Ints, start: Ints, signed: Ints, paid: Ints) -> None:
+        """Write the core contract of a new term and draw when and how it will be decided."""
+        book, rng = self.book, self.rng
+        book.term[who] += 1
+        book.start[who] = start
+        book.end[who] = add_months(start, book.months[who])
+        book.auto[who] = rng.random(len(who)) < 0.6
+        book.style[who] = rng.choice(3, len(who), p=STYLE_SHARE)
+        book.decide[who] = book.end[who] - self.decision_lead(who)
+        self.write_contract(who, 0, start, book.end[who], book.arr(who), book.seats[who], signed, paid)
+        self.journal.add(
+            "terms", account=who, term=book.term[who], start=start, end=book.end[who], signed=signed,
+            decide=book.decide[who], renewals=book.renewals[who], auto=book.auto[who], month=self.first,
+        )  # fmt: skip
+
+    def decision_lead(self, who: Ints) -> Ints:
+        """Days between the decision and the end of the term."""
+        rng, style = self.rng, self.book.style[who]
+        mean, deviation, least, most = DECIDE_DAYS
+        lead = np.clip(rng.normal(mean, deviation, len(who)), least, most)
+        lead = np.where(style == EARLY, rng.uniform(55, 98, len(who)), lead)
+        breaks = (rng.random(len(who)) < BREAK_SHARE) & (self.book.months[who] >= 12)
+        return np.where(breaks, rng.uniform(*BREAK_DAYS, len(who)), lead).astype(np.int64)
+
+    def write_contract(
+        self, who: Ints, product: Any, start: Ints, end: Ints, arr: Floats, seats: Ints, signed: Ints, paid: Ints
+    ) -> None:
+        """Write one contract row per account of `who`; seats of -1 are none."""
+        book = self.book
+        self.journal.add(
+            "contracts", account=who, product=product, plan=book.plan[who], start=start, end=end, arr=np.round(arr, 2),
+            currency=book.currency[who], seats=seats, signed=signed, paid=paid, auto=book.auto[who],
+        )  # fmt: skip
+
+    def cancel(self, who: Ints, product: Any, end: Ints, day: Ints) -> None:
+        """Cancel on `day` the contracts of a product that would run until `end`."""
+        self.journal.add("cancellations", account=who, product=product, end=end, cancelled=day * DAY)
+
+    # --- decisions ---------------------------------------------------------------------------------
+
+    def log_odds(self, who: Ints) -> Floats:
+        """Log-odds of renewing, were it decided now."""
+        book, temper = self.book, self.temper
+        lasting = hidden.lasting_log_odds(
+            self.customers.fit[who], temper.first_value[who], book.renewals[who], book.auto[who]
+        )
+        return np.asarray(lasting + self.now[who] @ hidden.WEIGHTS)
+
+    def cause(self, who: Ints) -> Ints:
+        """Index in `CAUSES` of the state that pushes most towards loss."""
+        first_value, renewals = self.temper.first_value[who], self.book.renewals[who]
+        return np.asarray(hidden.pushes(self.now[who], self.customers.fit[who], first_value, renewals).argmin(axis=1))
+
+    def decide_core(self) -> None:
+        """Accounts whose decision falls into this month renew or are lost."""
+        book, rng = self.book, self.rng
+        who = np.flatnonzero(book.running & self.this_month(book.decide))
+        probability = sigmoid(self.log_odds(who))
+        wants, slip = rng.random(len(who)) < probability, rng.random(len(who))
+        renewed = np.where(wants, slip >= FALLS_THROUGH, slip < RESCUED)
+        booked = book.auto[who] & (rng.random(len(who)) < UNPAID_SHARE)
+        unpaid = ~renewed & (wants | booked)
+        book.style[who[renewed & ~wants]] = LATE
+        cause, decided, term = self.cause(who), book.decide[who], book.term[who]
+        end, effective = book.end[who], self.effective_ends(who, renewed, unpaid)
+        self.journal.add(
+            "decisions", account=who, product=0, term=term, end=end, effective=effective, decided=decided,
+            probability=(1 - FALLS_THROUGH) * probability + RESCUED * (1 - probability),
+            renewed=renewed, cause=cause,
+        )  # fmt: skip
+        self.renew(who[renewed], effective[renewed])
+        self.book_unpaid(who[unpaid])
+        self.lose(who[~renewed & ~unpaid], effective[~renewed & ~unpaid])
+
+    def effective_ends(self, who: Ints, renewed: Flags, unpaid: Flags) -> Ints:
+        """When the term really ends: a few losers cancel, and a few early renewals replace it."""
+        book, rng = self.book, self.rng
+        end, decided = book.end[who], book.decide[who]
+        lead = end - decided
+        breaks = lead > DECIDE_DAYS[3]
+        hurry = (rng.random(len(who)) < CANCEL_SHARE) & (lead > 20)
+        soon = decided + np.where(breaks, rng.integers(10, 40, len(who)), rng.integers(5, np.maximum(lead - 5, 6)))
+        cancelled = ~renewed & ~unpaid & (breaks | hurry)
+        replaced = renewed & (book.style[who] == EARLY) & ~breaks & (rng.random(len(who)) < 0.2)
+        swap = end - rng.integers(5, 40, len(who))
+        effective = np.where(cancelled, soon, np.where(replaced, swap, end))
+        short = effective < end
+        self.cancel(who[short], 0, end[short], effective[short])
+        for add_on in range(ADD_ONS):
+            tied = short & book.has[who, add_on] & ~book.own_term[who, add_on]
+            self.cancel(who[tied], add_on + 1, end[tied], effective[tied])
+        return effective
+
+    def renew(self, who: Ints, start: Ints) -> None:
+        """Open the follow-on term, at a new price and size, and renew the add-ons that end with it."""
+        book, rng = self.book, self.rng
+        end = book.end[who]
+        signed_day = self.signing_days(who, start)
+        gap = (signed_day > end) & (rng.random(len(who)) < 0.4)
+        start = np.where(gap, signed_day, start)
+        signed = within_day(rng, signed_day)
+        paid = np.minimum(self.payment(who, signed), (end + LATEST_PAYMENT) * DAY)
+        book.renewals[who] += 1
+        self.change_terms(who)
+        self.open_term(who, start, signed, np.maximum(paid, signed + DAY))
+        for add_on in range(ADD_ONS):
+            self.renew_tied_add_on(who, add_on, start, signed, np.maximum(paid, signed + DAY))
+
+    def signing_days(self, who: Ints, start: Ints) -> Ints:
+        """The day the follow-on is signed, by the account's habit and never before the decision."""
+        book, rng = self.book, self.rng
+        end, decided, size = book.end[who], book.decide[who], len(who)
+        typical = np.maximum(end - rng.integers(0, 46, size), decided + 1)
+        early = np.minimum(np.maximum(decided + rng.integers(2, 8, size), end - 90), start)
+        late = end + rng.integers(1, 51, size)
+        return np.choose(book.style[who], [typical, early, late])
+
+    def change_terms(self, who: Ints) -> None:
+        """What changes at a renewal: length, price, seats, plan, and for very few the currency."""
+        book, rng, size = self.book, self.rng, len(who)
+        redrawn = rng.choice(TERM_MONTHS, size, p=TERM_SHARE)
+        book.months[who] = np.where(rng.random(size) < KEEPS_TERM, book.months[who], redrawn)
+        book.price[who] *= np.where(rng.random(size) < UPLIFT_SHARE, 1 + UPLIFT, rng.uniform(1.0, 1.03, size))
+        adoption, value = self.now[who, ADOPTION], self.now[who, VALUE]
+        fewer = rng.random(size) < sigmoid(-2.7 - 0.8 * adoption)
+        more = ~fewer & (rng.random(size) < sigmoid(-2.3 + 0.7 * adoption + 0.4 * value))
+        factor = np.where(fewer, rng.uniform(0.7, 0.92, size), np.where(more, rng.uniform(1.1, 1.4, size), 1.0))
+        seats = np.maximum(3, np.round(book.seats[who] * factor)).astype(np.int64)
+        self.add_people(who, seats - book.seats[who], book.end[who])
+        book.seats[who] = seats
+        self.raise_plan(who[(rng.random(size) < 0.03) & (book.plan[who] < len(SEAT_PRICE) - 1)])
+        moved = who[rng.random(size) < CURRENCY_CHANGE]
+        book.price[moved] *= LIST_RATE[book.currency[moved]]
+        book.add_on_arr[moved] *= LIST_RATE[book.currency[moved]][:, None]
+        book.currency[moved] = 0
+
+    def raise_plan(self, who: Ints) -> None:
+        """Move accounts to the next higher plan."""
+        book = self.book
+        book.price[who] *= SEAT_PRICE[book.plan[who] + 1] / SEAT_PRICE[book.plan[who]]
+        book.plan[who] += 1
+
+    def add_people(self, who: Ints, seats: Ints, day: Ints) -> None:
+        """Write down seats bought later: somebody will sit on them."""
+        more = seats > 0
+        self.journal.add("seats", account=who[more], seats=seats[more], day=day[more])
+
+    def book_unpaid(self, who: Ints) -> None:
+        """A follow-on is booked, is never paid, and is cancelled some months later: not a renewal (R1)."""
+        book, rng = self.book, self.rng
+        start, size = book.end[who], len(who)
+        book.months[who] = 12
+        book.renewals[who] += 1
+        signed = within_day(rng, np.maximum(start - rng.integers(0, 30, size), book.decide[who] + 1))
+        cause = self.cause(who)
+        self.open_term(who, start, signed, np.full(size, NEVER))
+        stop = start + rng.integers(70, 111, size)
+        self.cancel(who, 0, book.end[who], stop)
+        self.journal.add(
+            "decisions", account=who, product=0, term=book.term[who], end=book.end[who], effective=stop,
+            decided=start, probability=0.0, renewed=False, cause=cause,
+        )  # fmt: skip
+        book.decide[who] = start - 30  # use falls away from about the end of the term that was paid
+        self.lose(who, stop)
+
+    def lose(self, who: Ints, effective: Ints) -> None:
+        """The account leaves at the end of its term and takes its add-ons with it; a few come back."""
+        book, rng = self.book, self.rng
+        book.running[who] = False
+        self.journal.add(
+            "spells", account=who, start=book.spell_start[who], end=effective, lost=book.decide[who]
+        )
+        for add_on in range(ADD_ONS):
+            self.drop_add_on(who, add_on, effective)
+        back = rng.random(len(who)) < WIN_BACK_SHARE
+        book.return_day[who[back]] = effective[back] + rng.integers(*WIN_BACK_DAYS, int(back.sum()))
+
+    def close_spells(self) -> None:
+        """At the end of the simulation the others are still customers."""
+        who = np.flatnonzero(self.book.running)
+        start = self.book.spell_start[who]
+        self.journal.add("spells", account=who, start=start, end=NEVER_DAY, lost=NEVER_DAY)
+
+    # --- add-ons -----------------------------------------------------------------------------------
+
+    def renew_tied_add_on(self, who: Ints, add_on: int, start: Ints, signed: Ints, paid: Ints) -> None:
+        """Add-ons that end with the core product are mostly renewed with it."""
+        book, rng = self.book, self.rng
+        tied = book.has[who, add_on] & ~book.own_term[who, add_on]
+        kept = tied & (rng.random(len(who)) < ADD_ON_KEPT)
+        book.has[who[tied & ~kept], add_on] = False
+        book.add_on_start[who[kept], add_on] = start[kept]
+        book.add_on_end[who[kept], add_on] = book.end[who[kept]]
+        self.write_add_on(who[kept], add_on, signed[kept], paid[kept])
+
+    def write_add_on(self, who: Ints, add_on: int, signed: Ints, paid: Ints) -> None:
+        """Write the contract of an add-on as the book has it; it never costs more than the core product."""
+        book = self.book
+        arr = np.minimum(book.add_on_arr[who, add_on], 0.6 * book.arr(who))
+        start, end = book.add_on_start[who, add_on], book.add_on_end[who, add_on]
+        self.write_contract(who, add_on + 1, start, end, arr, book.seats[who], signed, paid)
+
+    def decide_add_on(self, add_on: int) -> None:
+        """Add-ons with a term of their own are decided about two months before its end."""
+        book, rng = self.book, self.rng
+        due = self.this_month(book.add_on_end[:, add_on] - int(DECIDE_DAYS[0]))
+        who = np.flatnonzero(book.running & book.has[:, add_on] & book.own_term[:, add_on] & due)
+        probability = sigmoid(self.log_odds(who) + ADD_ON_LOG_ODDS)
+        renewed = rng.random(len(who)) < probability
+        self.write_add_on_fate(who, add_on, probability, renewed)
+        book.has[who[~renewed], add_on] = False
+        kept = who[renewed]
+        start = book.add_on_end[kept, add_on]
+        book.add_on_start[kept, add_on] = start
+        book.add_on_end[kept, add_on] = add_months(start, np.full(len(kept), 12))
+        signed = within_day(rng, start - rng.integers(0, 40, len(kept)))
+        self.write_add_on(kept, add_on, signed, self.payment(kept, signed))
+
+    def write_add_on_fate(self, who: Ints, add_on: int, probability: Floats, renewed: Flags) -> None:
+        """Write down the fate of add-ons with a term of their own."""
+        end = self.book.add_on_end[who, add_on]
+        self.journal.add(
+            "decisions", account=who, product=add_on + 1, term=-1, end=end, effective=end,
+            decided=end - int(DECIDE_DAYS[0]), probability=probability, renewed=renewed, cause=self.cause(who),
+        )  # fmt: skip
+
+    def drop_add_on(self, who: Ints, add_on: int, effective: Ints) -> None:
+        """Without the core product an add-on cannot run on."""
+        book = self.book
+        own = book.has[who, add_on] & book.own_term[who, add_on]
+        book.has[who, add_on] = False
+        gone, stop = who[own], np.maximum(effective[own], book.add_on_start[who[own], add_on] + 15)
+        self.write_add_on_fate(gone, add_on, np.zeros(len(gone)), np.zeros(len(gone), dtype=bool))
+        end = book.add_on_end[gone, add_on]
+        cut = end > stop
+        self.cancel(gone[cut], add_on + 1, end[cut], stop[cut])
+
+    # --- expansion ---------------------------------------------------------------------------------
+
+    def buyers(self, base: float, slopes: Floats, least_days: int) -> tuple[Ints, Ints]:
+        """Accounts that buy more this month, and on which day; those about to leave buy nothing."""
+        book, rng = self.book, self.rng
+        day = rng.integers(self.first, self.last, len(book.end))
+        able = book.running & (book.start <= day) & (book.end - day > least_days)
+        wants = rng.random(len(day)) < sigmoid(base + self.now @ slopes)
+        who = np.flatnonzero(able & wants)
+        return who, day[who]
+
+    def upsell(self) -> None:
+        """More seats, or the next plan, for the rest of the term: an extra row of the same end."""
+        book, rng = self.book, self.rng
+        who, day = self.buyers(UPSELL_BASE, UPSELL, 45)
+        plan = (rng.random(len(who)) < 0.25) & (book.plan[who] < len(SEAT_PRICE) - 1)
+        seats = np.maximum(1, np.round(book.seats[who] * rng.uniform(0.10, 0.35, len(who)))).astype(np.int64)
+        before = book.arr(who)
+        self.raise_plan(who[plan])
+        seats[plan] = 0
+        book.seats[who] += seats
+        signed = within_day(rng, day - rng.integers(1, 8, len(who)))
+        rows = np.where(plan, -1, seats)  # a change of plan sells no seat
+        more = book.arr(who) - before
+        self.write_contract(who, 0, day, book.end[who], more, rows, signed, self.payment(who, signed))
+        self.add_people(who, seats, day)
+
+    def cross_sell(self) -> None:
+        """A product the account did not have, for a year or until the core product's end."""
+        book, rng = self.book, self.rng
+        who, day = self.buyers(CROSS_BASE, CROSS, 45)
+        free = ~book.has[who].all(axis=1)
+        who, day = who[free], day[free]
+        add_on = np.where(book.has[who, 0], 1, np.where(book.has[who, 1], 0, rng.integers(0, ADD_ONS, len(who))))
+        own = (book.end[who] - day <= 150) | (rng.random(len(who)) < 0.5)
+        book.has[who, add_on] = True
+        book.own_term[who, add_on] = own
+        book.add_on_start[who, add_on] = day
+        book.add_on_end[who, add_on] = np.where(own, add_months(day, np.full(len(who), 12)), book.end[who])
+        book.add_on_arr[who, add_on] = book.arr(who) * rng.uniform(0.15, 0.4, len(who))
+        signed = within_day(rng, day - rng.integers(1, 15, len(who)))
+        for index in range(ADD_ONS):
+            mine = add_on == index
+            self.write_add_on(who[mine], index, signed[mine], self.payment(who[mine], signed[mine]))
+        self.journal.add("cross_sales", account=who, day=day)
+
+    # --- interventions and shocks ------------------------------------------------------------------
+
+    def intervene(self) -> Floats:
+        """Treat accounts that look at risk; returns what that adds to each account's lift next month."""
+        book, rng = self.book, self.rng
+        day = rng.integers(self.first, self.last, len(book.end))
+        look = self.now @ LOOK + LOOK_NOISE * rng.standard_normal(len(day))
+        chosen = rng.random(len(day)) < sigmoid(LOOK_BASE + LOOK_SLOPE * look)
+        chosen &= book.running & (day - book.spell_start > 30) & (day - book.treated >= REST_DAYS)
+        who = np.flatnonzero(chosen)
+        book.treated[who] = day[who]
+        new = (day[who] - book.spell_start[who] < 120) & ~self.temper.first_value[who]
+        worst = (self.now[who] * LOOK)[:, [VALUE, ADOPTION, PAIN]].argmax(axis=1)
+        self.journal.add("interventions", account=who, day=day[who], playbook=np.where(new, 3, worst), look=look[who])
+        return chosen * hidden.INTERVENTION_EFFECT
+
+    def write_shocks(self, shocks: Shocks) -> None:
+        """Write down what struck running accounts, on a day of the month."""
+        for name in ("sponsor_left", "goal_reached"):
+            who = np.flatnonzero(getattr(shocks, name) & self.book.running)
+            self.journal.add(name, account=who, day=self.rng.integers(self.first, self.last, len(who)))

@@ -1,0 +1,223 @@
+"""The people of an account: who sits where, for how long, in which tier (S1), and what they do.
+
+Every account has deciders (S), heads of the departments that use the product (A) and key staff (B).
+A hidden loss of a sponsor (`sponsor_change`) is an S person who leaves; a successor mostly follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from examples.company.clock import DAY, NEVER_DAY, Flags, Floats, Ints
+from examples.company.customers import Customers
+from examples.company.journey import Columns
+from examples.company.states import Temper
+
+TIERS = ("S", "A", "B")
+S, A, B = range(3)
+
+SEATS_TAKEN = 0.75
+"""Share of the bought seats that somebody sits on, sooner or later."""
+STAY_DAYS = 1_900.0
+"""How long a person of tier A or B stays, on average."""
+REPLACED = 0.8
+"""Chance that somebody follows on a place that was left."""
+EARLY_START = {True: 0.55, False: 0.12}
+"""Share of the staff active within 28 days, where first value was reached and where it was missed (J2)."""
+LEAVING_SEEN = 0.85
+"""Share of the leavers whose leaving anybody writes down; the others only go silent."""
+PROMOTED = 0.03
+TIER_GIVEN = 0.6
+"""Share of the people whose tier was entered; the others have a title from which it can be graded."""
+
+PERSON_SPREAD = np.array([0.35, 0.40, 0.45])
+"""How unlike each other the people of a tier are in how much they use the product (log scale)."""
+
+TITLES: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "S": (
+        ("Chief Executive Officer", "executive", "management"),
+        ("VP Operations", "executive", "operations"),
+        ("Founder", "executive", "management"),
+        ("Head of Sales", "sales", "sales"),
+        ("President", "executive", "management"),
+        ("Chief Financial Officer", "finance", "finance"),
+    ),
+    "A": (
+        ("Sales Director", "sales", "sales"),
+        ("Operations Manager", "operations", "operations"),
+        ("Team Lead", "operations", "service"),
+        ("Marketing Manager", "marketing", "marketing"),
+        ("Head of Service", "service", "service"),
+    ),
+    "B": (
+        ("Senior Analyst", "analyst", "operations"),
+        ("Sales Specialist", "sales", "sales"),
+        ("System Administrator", "administrator", "it"),
+        ("Support Engineer", "service", "service"),
+        ("Campaign Specialist", "marketing", "marketing"),
+    ),
+}
+"""Titles whose words `features.policy.Stakeholders` grades, with the role and the department."""
+CHINESE_TITLES = {"S": ("总经理", "销售副总裁"), "A": ("销售总监", "运营经理"), "B": ("数据专员", "客服工程师")}
+"""Titles no default words grade: people who carry one always have their tier entered."""
+UNGRADED = ("Account Executive", "sales", "sales")
+UNGRADED_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class People:
+    """One entry per person, ordered by account and tier."""
+
+    account: Ints
+    tier: Ints
+    first: Ints
+    """Day from which the person uses the product."""
+    last: Ints
+    """Day on which the person leaves."""
+    effect: Floats
+    """How much more than others of the tier the person uses the product (log scale)."""
+
+    def __len__(self) -> int:
+        return len(self.account)
+
+    def index(self, accounts: int) -> tuple[Ints, Ints]:
+        """Accounts x tiers: the first person, and how many there are."""
+        cell = self.account * len(TIERS) + self.tier
+        count = np.bincount(cell, minlength=accounts * len(TIERS))
+        return (np.cumsum(count) - count).reshape(accounts, -1), count.reshape(accounts, -1)
+
+    def pick(self, rng: np.random.Generator, account: Ints, tier: Ints, day: Ints, accounts: int) -> Ints:
+        """For each account, tier and day a person who is there then, or -1; three tries."""
+        first, count = self.index(accounts)
+        chosen = np.full(len(account), -1)
+        for _ in range(3):
+            some = first[account, tier] + (rng.random(len(account)) * count[account, tier]).astype(np.int64)
+            some = np.minimum(some, len(self) - 1)
+            there = (count[account, tier] > 0) & (self.first[some] <= day) & (self.last[some] > day)
+            chosen = np.where((chosen < 0) & there, some, chosen)
+        return chosen
+
+
+def draw_people(
+    rng: np.random.Generator, customers: Customers, temper: Temper, sponsors: Columns, seats: Columns
+) -> People:
+    """Draw everybody; `sponsors` are the days on which an S person left, `seats` those bought later."""
+    parts = [
+        draw_deciders(rng, customers, sponsors),
+        with_successors(rng, *draw_heads(rng, customers, temper)),
+        with_successors(rng, *draw_staff(rng, customers, temper)),
+        with_successors(rng, *draw_later_staff(rng, seats)),
+    ]
+    account, tier, first, last = (np.concatenate(column) for column in zip(*parts, strict=True))
+    seen = last > first
+    order = np.lexsort((first[seen], tier[seen], account[seen]))
+    account, tier, first, last = (column[seen][order] for column in (account, tier, first, last))
+    return People(account, tier, first, last, PERSON_SPREAD[tier] * rng.standard_normal(len(tier)))
+
+
+Places = tuple[Ints, Ints, Ints, Ints]
+"""Account, tier, first and last day of people."""
+
+
+def draw_deciders(rng: np.random.Generator, customers: Customers, sponsors: Columns) -> Places:
+    """S people: one to three places; each loss of a sponsor empties the next place for one to five months."""
+    places = 1 + np.minimum(rng.poisson(0.7, len(customers)), 2)
+    account = np.repeat(np.arange(len(customers)), places)
+    place = np.arange(len(account)) - np.repeat(np.cumsum(places) - places, places)
+    left = sponsors["account"][order := np.lexsort((sponsors["day"], sponsors["account"]))]
+    day = sponsors["day"][order]
+    nth = np.arange(len(left)) - np.searchsorted(left, left)
+    before = seat_key(left, nth % places[left], nth // places[left])
+    after = seat_key(left, nth % places[left], nth // places[left] + 1)
+    start = customers.bought[account] + rng.integers(3, 45, len(account))
+    follow = day + rng.integers(30, 150, len(day))
+    follow[rng.random(len(day)) > 0.9] = NEVER_DAY
+    key = np.concatenate([seat_key(account, place, 0), after])
+    first = np.concatenate([start, follow])
+    leaves = np.sort(before)
+    found = np.minimum(np.searchsorted(leaves, key), max(len(leaves) - 1, 0))
+    last = np.where(leaves[found] == key, day[np.argsort(before)][found], NEVER_DAY)
+    everyone = np.concatenate([account, left])
+    return everyone, np.full(len(everyone), S), first, last
+
+
+def seat_key(account: Ints, place: Ints, turn: Ints | int) -> Ints:
+    """One number for the turn-th holder of a place."""
+    return (account * 4 + place) * 1_000 + turn
+
+
+def draw_heads(rng: np.random.Generator, customers: Customers, temper: Temper) -> tuple[Ints, Ints, Ints]:
+    """A people: one to five, who start with their departments."""
+    count = 1 + np.minimum(rng.poisson(0.15 * np.sqrt(customers.seats) + 0.8), 4)
+    account = np.repeat(np.arange(len(customers)), count)
+    prompt = rng.random(len(account)) < np.where(temper.first_value[account], 0.8, 0.4)
+    wait = np.where(prompt, rng.integers(1, 25, len(account)), rng.integers(25, 100, len(account)))
+    return account, np.full(len(account), A), customers.bought[account] + wait
+
+
+def draw_staff(rng: np.random.Generator, customers: Customers, temper: Temper) -> tuple[Ints, Ints, Ints]:
+    """B people: they start within four weeks where first value is reached, and months later where it is missed."""
+    count = np.maximum(2, rng.binomial(customers.seats, SEATS_TAKEN))
+    account = np.repeat(np.arange(len(customers)), count)
+    reached = temper.first_value[account]
+    prompt = rng.random(len(account)) < np.where(reached, EARLY_START[True], EARLY_START[False])
+    late = np.where(reached, rng.integers(30, 140, len(account)), rng.integers(40, 230, len(account)))
+    wait = np.where(prompt, rng.integers(0, 28, len(account)), late)
+    return account, np.full(len(account), B), customers.bought[account] + wait
+
+
+def draw_later_staff(rng: np.random.Generator, seats: Columns) -> tuple[Ints, Ints, Ints]:
+    """B people who take the seats that were bought later."""
+    count = rng.binomial(seats["seats"], SEATS_TAKEN)
+    account, day = np.repeat(seats["account"], count), np.repeat(seats["day"], count)
+    return account, np.full(len(account), B), day + rng.integers(0, 60, len(day))
+
+
+def with_successors(rng: np.random.Generator, account: Ints, tier: Ints, first: Ints) -> Places:
+    """People of tiers A and B with the day they leave, and those who follow them."""
+    last = first + rng.exponential(STAY_DAYS, len(first)).astype(np.int64)
+    follows = rng.random(len(first)) < REPLACED
+    start = last[follows] + rng.integers(5, 90, int(follows.sum()))
+    end = start + rng.exponential(STAY_DAYS, len(start)).astype(np.int64)
+    return (
+        np.concatenate([account, account[follows]]),
+        np.concatenate([tier, tier[follows]]),
+        np.concatenate([first, start]),
+        np.concatenate([last, end]),
+    )
+
+
+def person_rows(rng: np.random.Generator, people: People, chinese: Flags, until: int) -> Columns:
+    """The history of people as the company's systems have it; one row per person and position held."""
+    known = np.flatnonzero(people.first < until)
+    last = np.where(rng.random(len(known)) < LEAVING_SEEN, people.last[known], NEVER_DAY)
+    since = np.maximum(people.first[known] - rng.integers(0, 6, len(known)), 0)
+    stay = np.minimum(people.last[known], until) - since
+    rises = (people.tier[known] > S) & (stay > 200) & (rng.random(len(known)) < PROMOTED)
+    change = since + (stay * rng.uniform(0.3, 0.7, len(known))).astype(np.int64)
+    person = np.concatenate([known, known[rises]])
+    tier = np.concatenate([people.tier[known], people.tier[known[rises]] - 1])
+    start = np.concatenate([since, change[rises]])
+    end = np.concatenate([np.where(rises, change, last), last[rises]])
+    title, role, department, given = draw_titles(rng, tier, chinese[people.account[person]])
+    order = np.lexsort((start, person))
+    columns = {"person": person, "tier": tier, "start": start * DAY, "end": end * DAY, "given": given}
+    columns |= {"title": title, "role": role, "department": department}
+    return {name: values[order] for name, values in columns.items()}
+
+
+def draw_titles(rng: np.random.Generator, tier: Ints, chinese: Flags) -> tuple[np.ndarray, ...]:
+    """Title, role and department that suit the tier, and whether the tier was entered."""
+    size = len(tier)
+    rows = [entry for name in TIERS for entry in TITLES[name]] + [UNGRADED]
+    counts = np.array([len(TITLES[name]) for name in TIERS])
+    offset = np.cumsum(counts) - counts
+    row = offset[tier] + (rng.random(size) * counts[tier]).astype(np.int64)
+    row = np.where((tier == B) & (rng.random(size) < UNGRADED_SHARE), len(rows) - 1, row)
+    title, role, department = (np.array(column, dtype=object)[row] for column in zip(*rows, strict=True))
+    own = chinese & (rng.random(size) < 0.6)
+    names = np.array([CHINESE_TITLES[name] for name in TIERS], dtype=object)
+    title = np.where(own, names[tier, rng.integers(0, 2, size)], title)
+    return title, role, department, own | (rng.random(size) < TIER_GIVEN)

@@ -1,0 +1,57 @@
+"""What the example company sells and what can be done with it, and how that is graded (U1 to U3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+FEATURES = (
+    "login",
+    "dashboard.view",
+    "report.view",
+    "search.run",
+    "analysis.run",
+    "segment.build",
+    "export.csv",
+    "workflow.create",
+    "workflow.approve",
+    "task.assign",
+    "alert.configure",
+    "api.sync",
+)
+"""Every feature of the product that usage is recorded for."""
+
+NORTH_STAR: tuple[str, ...] = (
+    "report.view",
+    "analysis.run",
+    "segment.build",
+    "workflow.create",
+    "workflow.approve",
+    "task.assign",
+)
+"""The actions that count as active use (U1): to log in or look at the home page is not one."""
+
+CORE_WORKFLOW: tuple[str, ...] = ("workflow.*", "task.assign")
+"""The customer's own process, run inside the product (S4)."""
+
+LEVELS: dict[Literal["view", "analyse", "act"], tuple[str, ...]] = {
+    "view": ("dashboard.view", "report.view", "search.run"),
+    "analyse": ("analysis.run", "segment.build", "export.csv"),
+    "act": ("workflow.*", "task.assign", "alert.configure", "api.sync"),
+}
+"""Which feature shows which tier of use (U3), in the form of `features.policy.Usage.levels`."""
+
+VIEW = ((1, 0.60), (2, 0.30), (3, 0.10))
+ANALYSE = ((4, 0.50), (5, 0.30), (6, 0.20))
+ACT = ((7, 0.20), (8, 0.35), (9, 0.30), (10, 0.07), (11, 0.08))
+"""Within a level, the index in `FEATURES` and the share of the level's actions."""
+
+PRODUCTS = ("core", "insights", "connect")
+ADD_ONS = len(PRODUCTS) - 1
+PLANS = ("starter", "business", "enterprise")
+SEAT_PRICE = np.array([480.0, 900.0, 1_500.0])
+"""List price of a seat for a year, by plan, in US dollars."""
+CURRENCIES = ("USD", "EUR", "CNY")
+LIST_RATE = np.array([1.0, 1.08, 0.14])
+"""US dollars for one unit of each currency, on which the price list is based."""

@@ -1,0 +1,187 @@
+"""Use of the product: the events that value and adoption show themselves in.
+
+Deciders and heads come as often as they think the product is worth it (value); staff come as often as
+it is adopted, whatever the deciders think. What people do once they are in (the levels of U3) follows
+adoption most and value a little.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from examples.company.clock import DAY, HOUR, Flags, Floats, Ints, arrival
+from examples.company.customers import Customers
+from examples.company.journey import Columns
+from examples.company.people import A, B, People, S
+from examples.company.presence import Presence
+from examples.company.product import ACT, ANALYSE, FEATURES, VIEW
+from examples.company.states import ADOPTION, VALUE
+
+DAYS_A_MONTH = np.array([2.6, 3.6, 3.0])
+"""Days on which an average person of each tier comes in a month of 22 working days."""
+VALUE_SLOPE = np.array([0.55, 0.30, 0.00])
+ADOPTION_SLOPE = np.array([0.05, 0.25, 0.55])
+"""How value and adoption move that, by tier (log scale)."""
+ACCOUNT_SPREAD = 0.20
+"""How unlike each other accounts are in how much anybody comes, for no reason that matters (log scale)."""
+FULL_MONTH = 22.0
+
+WEEKEND, HOLIDAY, SUMMER = 0.12, 0.25, 0.80
+"""Use on a weekend day, on the common holidays and in August, beside a working day."""
+SPRING_FESTIVALS = ("2021-02-11", "2022-01-31", "2023-01-21", "2024-02-09", "2025-01-28", "2026-02-16", "2027-02-05")
+"""First days of the Chinese spring festival."""
+
+ACTIONS = 0.9
+"""Actions after the first one in a session, on average."""
+LOGIN_RECORDED = 0.8
+"""Sessions that begin with a recorded login; the others were still open."""
+LEVEL_ODDS = {"view": (0.0, 0.0, 0.0), "analyse": (-0.5, 0.05, 0.30), "act": (-0.6, 0.20, 0.45)}
+"""Log-weight of an action's level: constant, slope on value, slope on adoption."""
+SECONDS, SECONDS_SPREAD, SECONDS_SLOPE = 95.0, 0.8, 0.15
+"""How long an action lasts: median, spread and slope on adoption (log scale)."""
+
+
+def day_weights(first: int, last: int, chinese: bool) -> Floats:
+    """How busy each day of the stretch is, beside a working day."""
+    days = np.arange(first, last).astype("datetime64[D]")
+    weekday = (np.arange(first, last) + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+    weight = np.where(weekday >= 5, WEEKEND, 1.0)
+    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    day = (days - days.astype("datetime64[M]")).astype(np.int64) + 1
+    if chinese:
+        national = (month == 10) & (day <= 7)
+        spring = np.zeros(len(days), dtype=bool)
+        for festival in SPRING_FESTIVALS:
+            since = (days - np.datetime64(festival)).astype(np.int64)
+            spring |= (since >= 0) & (since < 8)
+        return np.where(national | spring, weight * HOLIDAY, weight)
+    christmas = ((month == 12) & (day >= 23)) | ((month == 1) & (day <= 2))
+    return np.where(christmas, weight * HOLIDAY, np.where(month == 8, weight * SUMMER, weight))
+
+
+class BusyDays:
+    """Days drawn by how busy they are, on the calendar of each account."""
+
+    def __init__(self, month_starts: Ints, chinese: Flags) -> None:
+        self.starts, self.chinese = month_starts, chinese
+        first, last = int(month_starts[0]), int(month_starts[-1])
+        weights = [day_weights(first, last, own) for own in (False, True)]
+        self.total = [np.concatenate([[0.0], np.cumsum(weight)]) for weight in weights]
+
+    def in_month(self, month: Ints, own: bool) -> Floats:
+        """Working days' worth of use in each month."""
+        at = self.starts - self.starts[0]
+        return np.asarray(self.total[own][at[month + 1]] - self.total[own][at[month]])
+
+    def fullness(self, account: Ints, month: Ints) -> Floats:
+        """Use in a month beside a full one."""
+        both = [self.in_month(month, own) for own in (False, True)]
+        return np.where(self.chinese[account], both[1], both[0]) / FULL_MONTH
+
+    def draw(self, rng: np.random.Generator, account: Ints, month: Ints) -> Ints:
+        """A day of each month."""
+        day = np.zeros(len(account), dtype=np.int64)
+        at = self.starts - self.starts[0]
+        for own in (False, True):
+            mine = np.flatnonzero(self.chinese[account] == own)
+            low = self.total[own][at[month[mine]]]
+            point = low + rng.random(len(mine)) * self.in_month(month[mine], own)
+            day[mine] = np.searchsorted(self.total[own], point, side="right") - 1
+        return np.minimum(day, self.starts[-1] - self.starts[0] - 1) + self.starts[0]
+
+
+def draw_usage(
+    rng: np.random.Generator,
+    customers: Customers,
+    people: People,
+    presence: Presence,
+    history: Floats,
+    month_starts: Ints,
+) -> Columns:
+    """All usage events, in the order of their arrival; one row per event."""
+    busy = BusyDays(month_starts, customers.chinese)
+    habit = ACCOUNT_SPREAD * rng.standard_normal(len(customers))
+    person, month = person_months(people, presence, month_starts)
+    account, tier = people.account[person], people.tier[person]
+    log_rate = habit[account] + people.effect[person]
+    log_rate += VALUE_SLOPE[tier] * history[month, account, VALUE]
+    log_rate += ADOPTION_SLOPE[tier] * history[month, account, ADOPTION]
+    rate = DAYS_A_MONTH[tier] * np.exp(log_rate) * busy.fullness(account, month)
+    visits = rng.poisson(np.minimum(rate, FULL_MONTH))
+    person, month = np.repeat(person, visits), np.repeat(month, visits)
+    day = busy.draw(rng, people.account[person], month)
+    kept = comes(rng, people, presence, person, day)
+    return draw_actions(rng, people, person[kept], month[kept], day[kept], history)
+
+
+def person_months(people: People, presence: Presence, month_starts: Ints) -> tuple[Ints, Ints]:
+    """Every month in which a person and the account are there; one entry per person and month."""
+    present = presence.months(month_starts)
+    months = len(month_starts) - 1
+    first = np.clip(np.searchsorted(month_starts, people.first, side="right") - 1, 0, months)
+    last = np.clip(np.searchsorted(month_starts, people.last, side="left"), 0, months)
+    count = np.maximum(last - first, 0)
+    person = np.repeat(np.arange(len(people)), count)
+    month = np.arange(len(person)) - np.repeat(np.cumsum(count) - count - first, count)
+    here = present[month, people.account[person]]
+    return person[here], month[here]
+
+
+def comes(rng: np.random.Generator, people: People, presence: Presence, person: Ints, day: Ints) -> Flags:
+    """Whether a visit really takes place: the person is there, and the account is not on its way out."""
+    account, tier = people.account[person], people.tier[person]
+    staff = presence.share(account, day, deciders=False)
+    deciders = presence.share(account, day, deciders=True)
+    there = (people.first[person] <= day) & (day < people.last[person])
+    return there & (rng.random(len(person)) < np.where(tier == B, staff, deciders))
+
+
+def draw_actions(
+    rng: np.random.Generator, people: People, person: Ints, month: Ints, day: Ints, history: Floats
+) -> Columns:
+    """What is done in each visit: a login, and some actions minutes apart."""
+    opened = day * DAY + rng.integers(8 * HOUR, 18 * HOUR, len(day))
+    delay = arrival(rng, opened) - opened
+    actions = 1 + rng.poisson(ACTIONS, len(day))
+    visit = np.repeat(np.arange(len(day)), actions)
+    nth = np.arange(len(visit)) - np.repeat(np.cumsum(actions) - actions, actions)
+    states = history[month[visit], people.account[person[visit]]]
+    feature = draw_features(rng, states)
+    seconds = SECONDS * rng.lognormal(SECONDS_SLOPE * states[:, ADOPTION], SECONDS_SPREAD)
+    begun = opened[visit] + 20 + nth * 240 + rng.integers(0, 180, len(visit))
+    login = np.flatnonzero(rng.random(len(day)) < LOGIN_RECORDED)
+    visit = np.concatenate([visit, login])
+    occurred = np.concatenate([begun, opened[login]])
+    columns = {
+        "person": person[visit],
+        "feature": np.concatenate([feature, np.zeros(len(login), dtype=np.int64)]),
+        "occurred": occurred,
+        "recorded": occurred + delay[visit],
+        "seconds": np.concatenate([np.maximum(seconds, 1).astype(np.int64), np.full(len(login), -1)]),
+    }
+    order = np.argsort(columns["recorded"], kind="stable")
+    return {name: values[order] for name, values in columns.items()}
+
+
+def draw_features(rng: np.random.Generator, states: Floats) -> Ints:
+    """The feature of each action: its level by value and adoption, then one of the level."""
+    odds = np.array(list(LEVEL_ODDS.values()))
+    weight = np.exp(odds[:, 0] + states[:, [VALUE]] * odds[:, 1] + states[:, [ADOPTION]] * odds[:, 2])
+    weight /= weight.sum(axis=1, keepdims=True)
+    point = rng.random(len(states))
+    level = (point > weight[:, 0]).astype(np.int64) + (point > weight[:, 0] + weight[:, 1])
+    feature = np.zeros(len(states), dtype=np.int64)
+    for which, choices in enumerate((VIEW, ANALYSE, ACT)):
+        mine = np.flatnonzero(level == which)
+        names, shares = zip(*choices, strict=True)
+        feature[mine] = np.array(names)[np.searchsorted(np.cumsum(shares)[:-1], rng.random(len(mine)), side="right")]
+    return feature
+
+
+def quantities(rng: np.random.Generator, feature: Ints) -> Floats:
+    """Rows exported or synchronised; nothing else is counted."""
+    counted = np.isin(feature, [FEATURES.index("export.csv"), FEATURES.index("api.sync")])
+    return np.where(counted, np.round(rng.lognormal(5.0, 1.2, len(feature))), np.nan)
+
+
+__all__ = ["A", "S", "BusyDays", "draw_usage", "quantities"]

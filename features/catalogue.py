@@ -1,0 +1,95 @@
+"""All families by name, and one wide table of a family for a spine."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ibis.expr.types as ir
+
+from features import spine as spines
+from features import stakeholders as people
+from features.commitment import commitment
+from features.family import KEY, Family, Feature
+from features.policy import Policy
+from features.stakeholders import stakeholders
+from features.tickets import tickets
+from features.usage import usage
+
+FAMILIES: dict[str, Family] = {f.name: f for f in (commitment, usage, stakeholders, tickets)}
+
+
+class Known:
+    """What the sources may ask for by the name of a parameter: tables, and what is derived from them.
+
+    Derived tables are built once. `missing(name)` tells whether something cannot be had because a
+    table it rests on was not given.
+    """
+
+    def __init__(self, tables: Mapping[str, ir.Table], policy: Policy) -> None:
+        self._made: dict[str, Any] = {**tables, "policy": policy, "rates": tables.get("rates")}
+        self._derived: dict[str, Callable[..., ir.Table]] = {
+            "terms": _terms,
+            "people_then": people.people_then,
+        }
+
+    def missing(self, name: str) -> bool:
+        """Whether this cannot be had from the tables that were given."""
+        if name in self._made:
+            return False
+        return name not in self._derived or any(map(self.missing, _parameters(self._derived[name])))
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self.call(self._derived[name])
+        return self._made[name]
+
+    def call(self, make: Callable[..., ir.Table]) -> ir.Table:
+        """Call a source with what its parameters name."""
+        return make(**{name: self[name] for name in _parameters(make)})
+
+
+def _parameters(make: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(make).parameters)
+
+
+def _terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
+    return spines.terms(contracts, rates, spine, policy)
+
+
+def features_of(family: Family, known: Known) -> list[Feature]:
+    """The features of a family that the given tables allow."""
+    if any(map(known.missing, family.needs)):
+        return []
+    usable = {name for name, make in family.sources.items() if not any(map(known.missing, _parameters(make)))}
+    return [feature for feature in family.features if feature.source in usable]
+
+
+def family_table(family: Family, known: Known) -> ir.Table:
+    """A family's columns over a spine: one row per (account_id, as_of)."""
+    features = features_of(family, known)
+    rows = known["spine"].select(*KEY)
+    for source in dict.fromkeys(feature.source for feature in features):
+        mine = [feature for feature in features if feature.source == source]
+        table = known.call(family.sources[source])
+        found = table.group_by(*KEY).agg(*(feature.expression(table) for feature in mine))
+        rows = rows.left_join(found, KEY).drop(*(f"{key}_right" for key in KEY))
+    return rows.mutate(**{feature.name: _finished(rows[feature.name], feature) for feature in features})
+
+
+def _finished(column: ir.Value, feature: Feature) -> ir.Value:
+    if feature.kind == "category":
+        return column.cast("string")
+    number = column.cast("float64")
+    return number if feature.empty is None else number.fill_null(float(feature.empty))
+
+
+def meanings(features: list[Feature]) -> list[dict[str, Any]]:
+    """What the columns mean, as plain values: what a model keeps beside itself, and a list says."""
+    names = ("name", "family", "meaning", "unit", "risk", "actionable", "kind", "en", "zh")
+    return [
+        {name: getattr(feature, name) for name in names}
+        | {"params": dict(feature.params), "function": feature.compute.__name__, "empty": feature.empty}
+        for feature in features
+    ]

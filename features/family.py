@@ -1,0 +1,119 @@
+"""A feature and its family: what is computed, and the words it is told in.
+
+A feature cannot exist without its sentences (English and Chinese), its unit, the direction in which
+it is risky and whether a manager can act on it. Its column name is computed from the function's name
+and its parameters, never typed.
+
+A family names *sources*: functions that return a table at a finer grain than the observation, with
+`account_id` and `as_of`. A feature is a function whose first parameter is the name of a source and
+whose other parameters are filled from the declared values; it returns one reduction over that
+source's rows. Where the source holds no row for an observation the column is `empty`.
+
+A feature declared on the source `row` is computed last, from the finished columns of its own family.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import ibis.expr.types as ir
+
+KEY = ("account_id", "as_of")
+
+Risk = Literal["low", "high", "either"]
+"""The direction in which a value is risky: when it is low, when it is high, or either way."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column: its name, its words and what it means."""
+
+    name: str
+    family: str
+    meaning: str
+    unit: str
+    risk: Risk
+    actionable: bool
+    en: str
+    zh: str
+    params: Mapping[str, Any]
+    source: str
+    compute: Callable[..., ir.Value]
+    empty: float | None
+    kind: Literal["number", "category"] = "number"
+
+    def expression(self, table: ir.Table) -> ir.Value:
+        """The reduction of `table` that is this feature, under its name."""
+        return self.compute(table, **self.params).name(self.name)
+
+
+Inputs = Mapping[str, ir.Table]
+"""What a family may read, by name: `spine`, `windows` tables and the tables of the data contract."""
+
+
+@dataclass
+class Family:
+    """A group of features over the same tables; absent where a table it needs is absent."""
+
+    name: str
+    needs: tuple[str, ...] = ()
+    sources: dict[str, Callable[..., ir.Table]] = field(default_factory=dict)
+    features: list[Feature] = field(default_factory=list)
+
+    def source(self, make: Callable[..., ir.Table]) -> Callable[..., ir.Table]:
+        """Register a table at a finer grain; its parameters name what it reads."""
+        self.sources[make.__name__] = make
+        return make
+
+    def feature(
+        self,
+        *,
+        unit: str,
+        risk: Risk,
+        actionable: bool,
+        en: str,
+        zh: str,
+        empty: float | None = None,
+        category: bool = False,
+        **values: Sequence[Any],
+    ) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
+        """Register one feature for every combination of the declared parameter values."""
+
+        def register(compute: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
+            source = next(iter(inspect.signature(compute).parameters))
+            meaning = inspect.getdoc(compute)
+            if not meaning:
+                raise TypeError(f"feature {compute.__name__} has no docstring to say what it means")
+            for combination in itertools.product(*values.values()):
+                params = dict(zip(values, combination, strict=True))
+                self.features.append(
+                    Feature(
+                        name=column_name(compute.__name__, params),
+                        family=self.name,
+                        meaning=meaning,
+                        unit=unit,
+                        risk=risk,
+                        actionable=actionable,
+                        en=en,
+                        zh=zh,
+                        params=params,
+                        source=source,
+                        compute=compute,
+                        empty=empty,
+                        kind="category" if category else "number",
+                    )
+                )
+            return compute
+
+        return register
+
+
+def column_name(function: str, params: Mapping[str, Any]) -> str:
+    """The column of a function and its parameters: `active_people` over 28 days of tier S is `active_people_s_28d`."""
+    days = params.get("days")
+    parts = [str(value).lower() for key, value in params.items() if key != "days"]
+    return "_".join([function, *parts, *([f"{days}d"] if days is not None else [])])

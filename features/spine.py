@@ -1,0 +1,152 @@
+"""Who and when: one row per (account_id, as_of) with a renewal in sight (data contract, "Observations").
+
+Everything here was known at `as_of`: the terms signed by then, cancellations and payments by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from features.family import KEY
+from features.policy import Policy
+from features.windows import as_known, day_number, day_of, hours_waiting, known_rates, since, until
+
+SET = (*KEY, "end_date")
+
+
+def month_starts(first: date, last: date) -> list[date]:
+    """Every first of a month in [first, last]."""
+    start, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1
+    months = (date(n // 12, n % 12 + 1, 1) for n in range(start, end + 1))
+    return [month for month in months if first <= month <= last]
+
+
+def dates_table(dates: Iterable[date]) -> ir.Table:
+    """One row per as-of date, with its day number."""
+    return ibis.memtable(
+        [{"as_of": d, "day": day_number(d)} for d in dates], schema=ibis.schema({"as_of": "date", "day": "int32"})
+    )
+
+
+def candidates(contracts: ir.Table, dates: Iterable[date]) -> ir.Table:
+    """Every account with a contract on every date, observed or not: one row per (account_id, as_of)."""
+    return contracts.select("account_id").distinct().cross_join(dates_table(dates))
+
+
+def terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
+    """The terms each observation knew of: one row per (account_id, as_of, contract).
+
+    Adds `due_in` (days to the nominal end), `began_ago`, `signed_ahead` (a follow-on of it is signed),
+    `running`, and `value`, its ARR in the reporting currency at the rate known then. A term that its
+    own early follow-on has replaced is no longer running, or its revenue would count twice.
+    """
+    known = as_known("contracts", contracts, spine)
+    known = known.mutate(
+        product=_.product.fill_null("core"),
+        began_ago=since(known, known.start_date),
+        due_in=until(known, known.end_date),
+        stopped=known.cancelled_at.notnull(),
+        pays=known.paid_at.notnull().any().over(group_by=KEY),
+    )
+    followed = _followed(known, policy)
+    known = known.join(followed, [*KEY, "contract_id"], how="left", rname="{name}_followed")
+    known = known.mutate(
+        signed_ahead=_.signed_ahead.fill_null(False),
+        running=_begun(known) & ~_over(known) & ~_.stopped & ~_.replaced.fill_null(False),
+    )
+    return _in_reporting_currency(known, rates, spine, policy)
+
+
+def _begun(known: ir.Table) -> ir.BooleanValue:
+    return hours_waiting(known, known.start_date) >= 0
+
+
+def _over(known: ir.Table) -> ir.BooleanValue:
+    return hours_waiting(known, known.end_date) >= 0
+
+
+def _followed(known: ir.Table, policy: Policy) -> ir.Table:
+    """One row per (account_id, as_of, contract) that a known term follows on (R2)."""
+    later = known.filter(~_.stopped).select(
+        *KEY, "product", next_id="contract_id", next_start="began_ago", next_end="due_in"
+    )
+    pairs = known.select(*KEY, "product", "contract_id", "began_ago", "due_in").join(later, [*KEY, "product"])
+    gap = _.due_in + _.next_start
+    pairs = pairs.filter(
+        _.next_id != _.contract_id,
+        _.next_end > _.due_in,
+        _.next_start < _.began_ago,
+        -gap >= -policy.grace.before_days,
+        -gap <= policy.grace.after_days,
+    )
+    return pairs.group_by(*KEY, "contract_id").agg(
+        signed_ahead=ibis.literal(True), replaced=(_.next_start >= 0).any()
+    )
+
+
+def _in_reporting_currency(known: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
+    currency = _.currency.fill_null(policy.money.reporting_currency)
+    if rates is None:
+        return known.mutate(value=_.arr.cast("float64"))
+    known = known.mutate(_currency=currency)
+    quoted = known_rates(rates, spine)
+    joined = known.left_join(quoted, [known.as_of == quoted.as_of, known._currency == quoted.currency], rname="{name}_quoted")
+    home = joined._currency == policy.money.reporting_currency
+    return joined.mutate(value=joined.arr.cast("float64") * home.ifelse(1.0, joined.rate)).drop(
+        "_currency", "as_of_quoted", "currency_quoted", "rate"
+    )
+
+
+def observations(known: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
+    """Accounts with a running contract whose main renewal is in sight: one row per (account_id, as_of).
+
+    `known` is `terms(...)` over every candidate. The renewal is the set of terms that end on one day;
+    the main one has the largest ARR (ties: the earlier end).
+    """
+    running = known.filter(_.running)
+    sets = running.mutate(end_day=day_of(_.end_date)).group_by(*KEY, "end_day").agg(
+        due_arr=_.value.sum(),
+        days_to_renewal=_.due_in.min(),
+        renewal_date=_.end_date.max().date(),
+        term_start=_.start_date.min().date(),
+        term_age=_.began_ago.max(),
+        decided=_.signed_ahead.any(),
+    )
+    order = ibis.window(group_by=KEY, order_by=[ibis.desc("due_arr"), "end_day"])
+    main = sets.mutate(place=ibis.row_number().over(order)).filter(_.place == 0).drop("place", "end_day")
+    whole = running.group_by(*KEY).agg(arr=_.value.sum())
+    firsts = known.filter(_.began_ago >= 0).group_by(*KEY).agg(account_age=_.began_ago.max())
+    rows = main.join(whole, KEY).join(firsts, KEY).join(spine.select(*KEY, "day"), KEY)
+    rows = rows.filter(_.days_to_renewal <= policy.renewal.horizon_days)
+    return rows.mutate(
+        currency=ibis.literal(policy.money.reporting_currency), size_band=size_band(_.arr, policy), stage=stage(rows, policy)
+    )
+
+
+def described(rows: ir.Table, accounts: ir.Table) -> ir.Table:
+    """The observations with the account's name and manager as known then: one row per (account_id, as_of)."""
+    known = as_known("accounts", accounts, rows)
+    newest = ibis.window(group_by=KEY, order_by=[_.days_ago.asc(nulls_first=False)])
+    then = known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
+    return rows.left_join(then.select(*KEY, "account_name", "csm"), KEY).drop("account_id_right", "as_of_right")
+
+
+def size_band(arr: ir.Value, policy: Policy) -> ir.StringValue:
+    """The account's size band by ARR in the reporting currency (R7)."""
+    small, large = policy.money.size_bands
+    return ibis.cases((arr < small, "small"), (arr <= large, "medium"), else_="large")
+
+
+def stage(rows: ir.Table, policy: Policy) -> ir.StringValue:
+    """Where the account is on its journey (J1); the first days of the first term are onboarding."""
+    journey = policy.journey
+    return ibis.cases(
+        (rows.account_age < journey.onboarding_days, "onboarding"),
+        (rows.days_to_renewal <= journey.pre_renewal_days, "pre_renewal"),
+        else_="steady",
+    )

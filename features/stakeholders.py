@@ -1,0 +1,242 @@
+"""Who at the customer is engaged, by tier (S1 to S4): staff may log in while the deciders have gone."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from features.family import KEY, Family
+from features.policy import TIERS, Policy
+from features.usage import of
+from features.windows import as_known, since
+
+stakeholders = Family("stakeholders", needs=("people",))
+
+
+CONTACT_KINDS = ("visit", "call", "training", "value_report", "review", "email")
+PERSON = (*KEY, "user_id")
+
+
+def graded(people: ir.Table, policy: Policy) -> ir.StringValue:
+    """A person's tier: as given, or by the configured words found in title, then role (S1)."""
+    by_title = _tier_in(people.title, policy)
+    return ibis.coalesce(people.tier, by_title, _tier_in(people.role, policy))
+
+
+def _tier_in(text: ir.StringValue, policy: Policy) -> ir.StringValue:
+    spaced = ibis.literal(" ") + text.cast("string").lower().re_replace("[^a-z0-9\u4e00-\u9fff]+", " ") + " "
+    found = [
+        (ibis.or_(*(spaced.contains(word if not word.isascii() else f" {word} ") for word in words)), tier)
+        for tier, words in policy.stakeholders.tiers.items()
+        if words
+    ]
+    return ibis.cases(*found, else_=ibis.null("string")) if found else ibis.null("string")
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+def people_then(people: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
+    """Who each observation knew at the account: one row per (account_id, as_of, user_id).
+
+    Of several rows of history the newest that had begun counts. `left_ago` is the days since the
+    person left, null while there.
+    """
+    known = as_known("people", people, spine)
+    known = known.mutate(graded=graded(known, policy), left_ago=since(known, known.valid_to))
+    newest = ibis.window(group_by=PERSON, order_by=[_.days_ago.asc(nulls_first=False), _.left_ago.asc(nulls_first=True), "graded"])
+    then = known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
+    return then.select(*PERSON, "role", "left_ago", tier="graded")
+
+
+@stakeholders.source
+def member(people_then: ir.Table, person_windows: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, person known there): tier, and use in each window."""
+    used = people_then.left_join(person_windows, PERSON, rname="{name}_used")
+    return used.mutate(here=_.left_ago.isnull())
+
+
+@stakeholders.source
+def decider(people_then: ir.Table, touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, S or A person who is there): days since they were last met."""
+    met = as_known("touchpoints", touchpoints, spine).group_by(*PERSON).agg(met_ago=_.days_ago.min())
+    there = people_then.filter(_.left_ago.isnull(), _.tier.isin(["S", "A"]))
+    return there.left_join(met, PERSON, rname="{name}_met")
+
+
+@stakeholders.source
+def contact(touchpoints: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, touchpoint of the past year): its kind, and the tier of the person met."""
+    known = as_known("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
+    return known.left_join(people_then.select(*PERSON, "tier"), PERSON)
+
+
+@stakeholders.source
+def sponsor(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> ir.Table:
+    """One row per (account_id, as_of, S or A person who is there): whether they have gone silent."""
+    deciders = people_then.filter(_.left_ago.isnull(), _.tier.isin(["S", "A"]))
+    used = deciders.join(person_windows.select(*PERSON, "last_day_ago"), PERSON)
+    return used.mutate(silent=(_.last_day_ago > policy.stakeholders.silent_days).ifelse(1, 0))
+
+
+@stakeholders.source
+def role(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> ir.Table:
+    """One row per (account_id, as_of, job role in steady use)."""
+    steady = person_windows.filter(_.north_star_days_28d >= policy.usage.steady_days)
+    joined = people_then.filter(_.left_ago.isnull(), _.role.notnull()).join(steady.select(*PERSON), PERSON)
+    return joined.select(*KEY, "role").distinct()
+
+
+def in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
+    """Whether a row is about a person of this tier."""
+    return (table.tier == tier).fill_null(False)
+
+
+# --- features ----------------------------------------------------------------------------------
+
+
+@stakeholders.feature(
+    tier=TIERS, unit="people", risk="low", actionable=True, empty=0,
+    en="{value:.0f} {tier} are known at the account (peers: {peer:.0f})",
+    zh="已知 {value:.0f} 位{tier}(同类客户:{peer:.0f} 位)",
+)  # fmt: skip
+def people_known(member: ir.Table, tier: str) -> ir.Value:
+    """People of the tier who are there (S1)."""
+    return (in_tier(member, tier) & member.here).sum()
+
+
+@stakeholders.feature(
+    tier=TIERS, days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
+    en="{value:.0f} {tier} used the product in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天有 {value:.0f} 位{tier}使用产品(同类客户:{peer:.0f} 位)",
+)  # fmt: skip
+def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
+    """People of the tier with a north-star action in the window (S2, S4)."""
+    return (in_tier(member, tier) & (of(member, "north_star", days) > 0)).sum()
+
+
+@stakeholders.feature(
+    tier=TIERS, days=(28, 90, 180), unit="days", risk="low", actionable=True, empty=0,
+    en="{tier} used the product on {value:.0f} person-days in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天{tier}共使用 {value:.0f} 人天(同类客户:{peer:.0f} 人天)",
+)  # fmt: skip
+def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
+    """Person-days with use by people of the tier (S2)."""
+    return in_tier(member, tier).ifelse(of(member, "days", days), 0).sum()
+
+
+@stakeholders.feature(
+    tier=TIERS, unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the use of the last 90 days was by {tier} (peers: {peer:.0%})",
+    zh="近 90 天的使用中 {value:.0%} 来自{tier}(同类客户:{peer:.0%})",
+)  # fmt: skip
+def share_of_use(member: ir.Table, tier: str) -> ir.Value:
+    """Person-days of the tier over all graded people's person-days of 90 days (S4: does the boss use it?)."""
+    days = in_tier(member, tier).ifelse(member.days_90d, 0).sum()
+    return days.cast("float64") / member.days_90d.sum().nullif(0)
+
+
+@stakeholders.feature(
+    tier=("S", "A"), unit="change", risk="low", actionable=True,
+    en="use by {tier} over 90 days against their own past year: {value:+.0%} (peers: {peer:+.0%})",
+    zh="{tier}近 90 天的使用相对过去一年:{value:+.0%}(同类客户:{peer:+.0%})",
+)  # fmt: skip
+def tier_pace(member: ir.Table, tier: str) -> ir.Value:
+    """The pace of the tier's use in 90 days against its own past year; from -1 to 1 (S2, U4)."""
+    now, year = (in_tier(member, tier).ifelse(member[c], 0).sum().cast("float64") for c in ("days_90d", "days_365d"))
+    quick, slow = now / 90, year / 365
+    return (quick - slow) / (quick + slow).nullif(0.0)
+
+
+@stakeholders.feature(
+    tier=TIERS, unit="days", risk="high", actionable=True, empty=366,
+    en="{tier} last used the product {value:.0f} days ago (peers: {peer:.0f})",
+    zh="{tier}最近一次使用在 {value:.0f} 天前(同类客户:{peer:.0f} 天)",
+)  # fmt: skip
+def days_since_use(member: ir.Table, tier: str) -> ir.Value:
+    """Days since anybody of the tier used it; 366 where nobody did for a year."""
+    return member.last_day_ago.min(where=in_tier(member, tier)).fill_null(366)
+
+
+@stakeholders.feature(
+    tier=TIERS, unit="days", risk="high", actionable=True, empty=366,
+    en="{tier} last met {value:.0f} days ago (peers: {peer:.0f})",
+    zh="最近一次与{tier}接触在 {value:.0f} 天前(同类客户:{peer:.0f} 天)",
+)  # fmt: skip
+def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
+    """Days since anybody of the tier was met; 366 where nobody was for a year (S2)."""
+    return contact.days_ago.min(where=in_tier(contact, tier)).fill_null(366)
+
+
+@stakeholders.feature(
+    tier=TIERS, days=(90, 180), unit="contacts", risk="low", actionable=True, empty=0,
+    en="{value:.0f} contacts with {tier} in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天与{tier}接触 {value:.0f} 次(同类客户:{peer:.0f} 次)",
+)  # fmt: skip
+def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
+    """Touchpoints with people of the tier in the window (S2)."""
+    return (in_tier(contact, tier) & (contact.days_ago <= days)).sum()
+
+
+@stakeholders.feature(
+    kind=CONTACT_KINDS, unit="contacts", risk="low", actionable=True, empty=0,
+    en="{value:.0f} {kind} in the last 180 days (peers: {peer:.0f})",
+    zh="近 180 天{kind} {value:.0f} 次(同类客户:{peer:.0f} 次)",
+)  # fmt: skip
+def contacts_by(contact: ir.Table, kind: str) -> ir.Value:
+    """Touchpoints of one kind in 180 days, whoever was met."""
+    return ((contact.kind == kind) & (contact.days_ago <= 180)).sum()
+
+
+@stakeholders.feature(
+    unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the contacts of the last 180 days were begun by the customer (peers: {peer:.0%})",
+    zh="近 180 天的接触中 {value:.0%} 由客户主动发起(同类客户:{peer:.0%})",
+)  # fmt: skip
+def customer_initiated(contact: ir.Table) -> ir.Value:
+    """Touchpoints begun by the customer over all, 180 days."""
+    recent = contact.days_ago <= 180
+    ours = (recent & (contact.initiated_by == "customer").fill_null(False)).sum()
+    return ours.cast("float64") / recent.sum().nullif(0)
+
+
+@stakeholders.feature(
+    days=(90, 180), unit="share", risk="low", actionable=True,
+    en="{value:.0%} of decision makers and department heads were met in the last {days} days (peers: {peer:.0%})",
+    zh="近 {days} 天接触到 {value:.0%} 的决策者和部门负责人(同类客户:{peer:.0%})",
+)  # fmt: skip
+def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
+    """Share of S and A people who are there and were met in the window (S2)."""
+    return (decider.met_ago <= days).fill_null(False).cast("float64").mean()
+
+
+@stakeholders.feature(
+    unit="people", risk="high", actionable=True, empty=0,
+    en="{value:.0f} decision makers or department heads left in the last 180 days (peers: {peer:.0f})",
+    zh="近 180 天有 {value:.0f} 位决策者或部门负责人离开(同类客户:{peer:.0f} 位)",
+)  # fmt: skip
+def sponsors_left(member: ir.Table) -> ir.Value:
+    """S and A people who left within 180 days (S3)."""
+    deciders = in_tier(member, "S") | in_tier(member, "A")
+    return (deciders & (member.left_ago <= 180).fill_null(False)).sum()
+
+
+@stakeholders.feature(
+    unit="people", risk="high", actionable=True, empty=0,
+    en="{value:.0f} decision makers or department heads active before have gone silent (peers: {peer:.0f})",
+    zh="{value:.0f} 位曾活跃的决策者或部门负责人已沉默(同类客户:{peer:.0f} 位)",
+)  # fmt: skip
+def sponsors_silent(sponsor: ir.Table) -> ir.Value:
+    """S and A people who are there, used it within a year, and have not for the configured days (S3)."""
+    return sponsor.silent.sum()
+
+
+@stakeholders.feature(
+    unit="roles", risk="low", actionable=True, empty=0,
+    en="people in {value:.0f} job roles use it steadily (peers: {peer:.0f})",
+    zh="有 {value:.0f} 种岗位的人员稳定使用(同类客户:{peer:.0f} 种)",
+)  # fmt: skip
+def steady_roles(role: ir.Table) -> ir.Value:
+    """Job roles with somebody active on enough days of the last 28 (J3: two by the end of onboarding)."""
+    return role.count()

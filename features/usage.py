@@ -1,0 +1,327 @@
+"""Use of the product: who, how often, how broadly and how deeply (U1 to U3), and how it changed."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from features.family import KEY, Family
+from features.policy import Policy
+from features.windows import Calendar, arrival_day, counting_days, day_of, windowed
+
+usage = Family("usage", needs=("usage_events",))
+
+WINDOWS = (7, 28, 90, 180)
+CHANGES = (28, 90)
+LEVELS = ("view", "analyse", "act")
+
+
+# --- roll-up and windows -----------------------------------------------------------------------
+
+
+def matches(feature: ir.StringValue, patterns: tuple[str, ...]) -> ir.BooleanValue:
+    """Whether a product feature is one of these; a pattern may end in `*`."""
+    hits = [feature.startswith(p[:-1]) if p.endswith("*") else feature == p for p in patterns]
+    return ibis.or_(*hits) if hits else ibis.literal(False)
+
+
+def level_of(feature: ir.StringValue, policy: Policy) -> ir.IntegerValue:
+    """How deep a use is (U3): 1 views, 2 analyses, 3 acts on what it shows; 0 where the map is silent."""
+    branches = [
+        (matches(feature, policy.usage.levels[level]), place)
+        for place, level in reversed(list(enumerate(LEVELS, start=1)))
+        if policy.usage.levels.get(level)  # type: ignore[call-overload]
+    ]
+    return ibis.cases(*branches, else_=0) if branches else ibis.literal(0)
+
+
+def events_known(events: ir.Table, policy: Policy) -> ir.Table:
+    """Events with their day, their day of arrival and what they mean: one row per event."""
+    count = events.quantity.fill_null(1).cast("float64")
+    return events.mutate(
+        day=day_of(_.occurred_at),
+        known_day=arrival_day(events),
+        count=count,
+        north_star=matches(events.feature, policy.usage.north_star).ifelse(count, 0.0),
+        core=matches(events.feature, policy.usage.core_workflow).ifelse(count, 0.0),
+        level=level_of(events.feature, policy),
+        seconds=_.duration_s.fill_null(0).cast("float64"),
+    )
+
+
+def person_days(events: ir.Table, policy: Policy) -> ir.Table:
+    """The roll-up every window starts from: one row per (account, person, day, day known)."""
+    return events_known(events, policy).group_by("account_id", "user_id", "day", "known_day").agg(
+        actions=_["count"].sum(),
+        north_star=_.north_star.sum(),
+        core=_.core.sum(),
+        seconds=_.seconds.sum(),
+        level=_.level.max().cast("int64"),
+    )
+
+
+def feature_days(events: ir.Table, policy: Policy) -> ir.Table:
+    """What was used when, whoever used it: one row per (account, feature, day, day known)."""
+    rows = events_known(events, policy).group_by("account_id", "feature", "day", "known_day")
+    return rows.agg(uses=_["count"].sum())
+
+
+def person_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
+    """What each person did in each window: one row per (account_id, user_id, as_of)."""
+    keys = ("account_id", "user_id")
+    days = counting_days(person_days, keys, {"days": "actions", "north_star_days": "north_star"})
+    sums = ("actions", "north_star", "core", "seconds", "days", "north_star_days")
+    return windowed(days, keys, calendar, sums, maxima=("level",))
+
+
+def account_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
+    """On how many days anybody used it: one row per (account_id, as_of)."""
+    days = person_days.group_by("account_id", "day", "known_day").agg(
+        actions=_.actions.sum(), north_star=_.north_star.sum()
+    )
+    marked = counting_days(days, ("account_id",), {"days": "actions", "north_star_days": "north_star"})
+    return windowed(marked, ("account_id",), calendar, ("days", "north_star_days"))
+
+
+def feature_windows(feature_days: ir.Table, calendar: Calendar) -> ir.Table:
+    """How much each feature was used in each window: one row per (account_id, feature, as_of)."""
+    return windowed(feature_days, ("account_id", "feature"), calendar, ("uses",))
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+@usage.source
+def person(person_windows: ir.Table) -> ir.Table:
+    return person_windows
+
+
+@usage.source
+def account(account_windows: ir.Table) -> ir.Table:
+    return account_windows
+
+
+@usage.source
+def tool(feature_windows: ir.Table) -> ir.Table:
+    return feature_windows
+
+
+@usage.source
+def seat(person_windows: ir.Table, terms: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of): active people beside the seats bought."""
+    active = {f"active_{w}d": (_[f"north_star_{w}d"] > 0).sum() for w in WINDOWS}
+    seats = terms.filter(_.running).group_by(*KEY).agg(seats=_.seats.max())
+    return person_windows.group_by(*KEY).agg(**active).join(seats, KEY)
+
+
+def of(table: ir.Table, measure: str, days: int, before: bool = False) -> ir.Value:
+    """A measure of a window table over the last `days`, or over the `days` before those."""
+    return table[f"{measure}_{days}d{'_before' if before else ''}"]
+
+
+def change(now: ir.Value, then: ir.Value) -> ir.Value:
+    """From -1 (stopped) over 0 (as before) to 1 (began); null where both are nothing."""
+    both = (now + then).cast("float64")
+    return (now - then).cast("float64") / both.nullif(0.0)
+
+
+def pace(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.Value:
+    """`change` between the pace of a short window and of the account's own longer past (U4)."""
+    return change(now.cast("float64") / days, past.cast("float64") / past_days)
+
+
+# --- features ----------------------------------------------------------------------------------
+
+
+@usage.feature(
+    days=WINDOWS, unit="people", risk="low", actionable=True, empty=0,
+    en="{value:.0f} people used the product in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天有 {value:.0f} 人使用产品核心功能(同类客户:{peer:.0f} 人)",
+)  # fmt: skip
+def active_people(person: ir.Table, days: int) -> ir.Value:
+    """People with at least one north-star action in the window (U1)."""
+    return (of(person, "north_star", days) > 0).sum()
+
+
+@usage.feature(
+    days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
+    en="{value:.0f} people opened the product in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天有 {value:.0f} 人打开过产品(同类客户:{peer:.0f} 人)",
+)  # fmt: skip
+def people_seen(person: ir.Table, days: int) -> ir.Value:
+    """People with any event in the window, north-star or not (U1 measures both)."""
+    return (of(person, "days", days) > 0).sum()
+
+
+@usage.feature(
+    days=WINDOWS, unit="days", risk="low", actionable=True, empty=0,
+    en="in use on {value:.0f} of the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天中有 {value:.0f} 天在使用(同类客户:{peer:.0f} 天)",
+)  # fmt: skip
+def active_days(account: ir.Table, days: int) -> ir.Value:
+    """Days with a north-star action by anybody."""
+    return of(account, "north_star_days", days).max()
+
+
+@usage.feature(
+    days=WINDOWS, unit="actions", risk="low", actionable=True, empty=0,
+    en="{value:,.0f} key actions in the last {days} days (peers: {peer:,.0f})",
+    zh="近 {days} 天有 {value:,.0f} 次关键操作(同类客户:{peer:,.0f} 次)",
+)  # fmt: skip
+def key_actions(person: ir.Table, days: int) -> ir.Value:
+    """North-star actions in the window (U1)."""
+    return of(person, "north_star", days).sum()
+
+
+@usage.feature(
+    days=(28, 90), unit="share", risk="low", actionable=True,
+    en="{value:.0%} of all activity in the last {days} days was key actions (peers: {peer:.0%})",
+    zh="近 {days} 天的操作中 {value:.0%} 为关键操作(同类客户:{peer:.0%})",
+)  # fmt: skip
+def key_action_share(person: ir.Table, days: int) -> ir.Value:
+    """North-star actions over all actions (U1)."""
+    return of(person, "north_star", days).sum() / of(person, "actions", days).sum().nullif(0.0)
+
+
+@usage.feature(
+    days=(28, 90), unit="share", risk="low", actionable=True,
+    en="{value:.0%} of activity in the last {days} days was in the core workflow (peers: {peer:.0%})",
+    zh="近 {days} 天的操作中 {value:.0%} 属于核心业务流程(同类客户:{peer:.0%})",
+)  # fmt: skip
+def core_workflow_share(person: ir.Table, days: int) -> ir.Value:
+    """Actions in the configured core workflow over all actions (S4)."""
+    return of(person, "core", days).sum() / of(person, "actions", days).sum().nullif(0.0)
+
+
+@usage.feature(
+    days=(28, 90, 180), unit="features", risk="low", actionable=True, empty=0,
+    en="{value:.0f} different features used in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天用到 {value:.0f} 个不同功能(同类客户:{peer:.0f} 个)",
+)  # fmt: skip
+def features_used(tool: ir.Table, days: int) -> ir.Value:
+    """Breadth: different features used in the window (U2)."""
+    return (of(tool, "uses", days) > 0).sum()
+
+
+@usage.feature(
+    days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
+    en="{value:.0f} people act on what the product shows, last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天有 {value:.0f} 人用产品推动行动(同类客户:{peer:.0f} 人)",
+)  # fmt: skip
+def acting_people(person: ir.Table, days: int) -> ir.Value:
+    """People who reached the deepest level of use in the window (U3)."""
+    return (of(person, "level", days) == 3).sum()
+
+
+@usage.feature(
+    days=(28, 90), unit="level 1 to 3", risk="low", actionable=True,
+    en="people reached depth {value:.1f} of 3 on average in the last {days} days (peers: {peer:.1f})",
+    zh="近 {days} 天人均使用深度为 {value:.1f} 级(共 3 级,同类客户:{peer:.1f})",
+)  # fmt: skip
+def depth(person: ir.Table, days: int) -> ir.Value:
+    """Mean over people of the deepest level each reached in the window (U3)."""
+    return of(person, "level", days).nullif(0).mean()
+
+
+@usage.feature(
+    days=(28, 90), unit="minutes", risk="low", actionable=True,
+    en="{value:.0f} minutes per person and active day in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天人均每个使用日 {value:.0f} 分钟(同类客户:{peer:.0f} 分钟)",
+)  # fmt: skip
+def session_minutes(person: ir.Table, days: int) -> ir.Value:
+    """Time in the product per person and day of use (U2: short and rare sessions are an early red flag)."""
+    return of(person, "seconds", days).sum() / 60.0 / of(person, "days", days).sum().nullif(0)
+
+
+@usage.feature(
+    days=(28, 90), unit="days", risk="low", actionable=True,
+    en="each active person came on {value:.1f} of the last {days} days (peers: {peer:.1f})",
+    zh="近 {days} 天每位使用者平均使用 {value:.1f} 天(同类客户:{peer:.1f} 天)",
+)  # fmt: skip
+def days_per_person(person: ir.Table, days: int) -> ir.Value:
+    """Days of use per person who came at all (U2, login frequency)."""
+    return of(person, "days", days).nullif(0).mean()
+
+
+@usage.feature(
+    days=(28, 90), unit="share", risk="low", actionable=True, empty=0,
+    en="{value:.0%} of the bought seats active in the last {days} days (peers: {peer:.0%})",
+    zh="近 {days} 天席位激活率 {value:.0%}(同类客户:{peer:.0%})",
+)  # fmt: skip
+def seat_activation(seat: ir.Table, days: int) -> ir.Value:
+    """Active people over bought seats (U2)."""
+    return (seat[f"active_{days}d"].cast("float64") / seat.seats.cast("float64").nullif(0.0)).max()
+
+
+@usage.feature(
+    days=CHANGES, unit="change", risk="low", actionable=True,
+    en="active people against the {days} days before: {value:+.0%} (peers: {peer:+.0%})",
+    zh="活跃人数较此前 {days} 天的变化:{value:+.0%}(同类客户:{peer:+.0%})",
+)  # fmt: skip
+def active_people_change(person: ir.Table, days: int) -> ir.Value:
+    """People active in the window against the window before; (now - before) / (now + before)."""
+    now, then = ((of(person, "north_star", days, before) > 0).sum() for before in (False, True))
+    return change(now, then)
+
+
+@usage.feature(
+    days=CHANGES, unit="change", risk="low", actionable=True,
+    en="key actions against the {days} days before: {value:+.0%} (peers: {peer:+.0%})",
+    zh="关键操作较此前 {days} 天的变化:{value:+.0%}(同类客户:{peer:+.0%})",
+)  # fmt: skip
+def key_actions_change(person: ir.Table, days: int) -> ir.Value:
+    """Key actions in the window against the window before; (now - before) / (now + before)."""
+    return change(*(of(person, "north_star", days, before).sum() for before in (False, True)))
+
+
+@usage.feature(
+    days=(7, 28, 90), unit="change", risk="low", actionable=True,
+    en="key actions of the last {days} days against its own past year: {value:+.0%} (peers: {peer:+.0%})",
+    zh="近 {days} 天关键操作相对自身过去一年的水平:{value:+.0%}(同类客户:{peer:+.0%})",
+)  # fmt: skip
+def own_pace(person: ir.Table, days: int) -> ir.Value:
+    """The pace of key actions in the window against the account's own past year (U4)."""
+    return pace(of(person, "north_star", days).sum(), days, person.north_star_365d.sum(), 365)
+
+
+@usage.feature(
+    unit="days", risk="high", actionable=True, empty=366,
+    en="last used {value:.0f} days ago (peers: {peer:.0f})",
+    zh="最近一次使用在 {value:.0f} 天前(同类客户:{peer:.0f} 天)",
+)  # fmt: skip
+def days_since_last_use(account: ir.Table) -> ir.Value:
+    """Days since anybody did anything; 366 where nobody did for a year."""
+    return account.last_day_ago.min()
+
+
+@usage.feature(
+    unit="people", risk="low", actionable=True, empty=0,
+    en="{value:.0f} people have used it within a year (peers: {peer:.0f})",
+    zh="过去一年共有 {value:.0f} 人使用过(同类客户:{peer:.0f} 人)",
+)  # fmt: skip
+def people_in_a_year(person: ir.Table) -> ir.Value:
+    """People with a north-star action in the past year."""
+    return (person.north_star_365d > 0).sum()
+
+
+@usage.feature(
+    unit="share", risk="high", actionable=True,
+    en="{value:.0%} of the people of the past year have not been active for 90 days (peers: {peer:.0%})",
+    zh="过去一年的使用者中 {value:.0%} 已 90 天未活跃(同类客户:{peer:.0%})",
+)  # fmt: skip
+def people_lost(person: ir.Table) -> ir.Value:
+    """People active within a year but not within 90 days, over all active within a year (U5)."""
+    year = (person.north_star_365d > 0).sum()
+    lost = ((person.north_star_365d > 0) & (person.north_star_90d == 0)).sum()
+    return lost.cast("float64") / year.nullif(0)
+
+
+@usage.feature(
+    unit="share", risk="high", actionable=True,
+    en="one person does {value:.0%} of the key actions of the last 90 days (peers: {peer:.0%})",
+    zh="近 90 天 {value:.0%} 的关键操作集中在一人身上(同类客户:{peer:.0%})",
+)  # fmt: skip
+def busiest_person_share(person: ir.Table) -> ir.Value:
+    """How much of the use hangs on one person."""
+    return person.north_star_90d.max() / person.north_star_90d.sum().nullif(0.0)

@@ -1,0 +1,43 @@
+"""Text from outside, made fit to show: verbatim, but for characters that no reader or file format can carry."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet may take for the start of a formula, full-width forms included (OWASP, "CSV injection")."""
+
+
+def printable(text: str) -> str:
+    """The text with control characters shown as their pictures, and broken characters as the mark for such."""
+    return _UNSEEN.sub(_picture, text)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else "\ufffd"
+
+
+def shortened(text: str, longest: int, mark: str) -> str:
+    """The text, or as much of it as fits with a mark at its end that says it was cut."""
+    return text if len(text) <= longest else text[: longest - len(mark)] + mark
+
+
+def unformula(text: str) -> str:
+    """The text with an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def width(text: str) -> int:
+    """How many columns of a fixed-width font the widest line takes; a Chinese character takes two."""
+    return max((sum(_columns(letter) for letter in line) for line in text.splitlines()), default=0)
+
+
+def _columns(letter: str) -> int:
+    if unicodedata.combining(letter) or unicodedata.category(letter) == "Cf":
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1

@@ -1,0 +1,235 @@
+"""The list as a workbook for Excel: plain, and safe to open whatever an account is called.
+
+Every text is written as text, never as a formula or a link. The workbook is built in memory (`lists/` opens
+no file, and XlsxWriter's constant-memory mode writes temporary ones), so it shows a bounded number of accounts
+and says so where there are more.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+import xlsxwriter
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
+
+from lists.options import ListOptions
+from lists.risk_list import COLUMNS, NAMES, TARGETS
+from lists.text import printable, shortened, width
+from lists.words import Words
+from models.worklist import SCORED
+
+SHOWN = (
+    *("rank", "account_name", "account_id", "csm", "renewal_date", "days_to_renewal", "arr", "currency"),
+    *("risk_band", "renewal_probability", "renewal_low", "renewal_high", "probability_change", "arr_at_risk"),
+    *("reason_1", "reason_2", "reason_3", "reason_4", "reason_5", "alerts"),
+    *("playbook_1", "playbook_2", "playbook_3", "strength_1", "strength_2", "strength_3"),
+    *("expansion_probability", "upsell_probability", "cross_sell_probability", "quadrant"),
+    *("stage", "size_band", "within_capacity", "reason_change"),
+)
+"""What the sheet shows, in reading order; a column that is empty in every row is left out."""
+NOT_SCORED = ("account_name", "account_id", "csm", "status", "renewal_date", "days_to_renewal", "arr", "currency", "stage")
+IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
+SENTENCES = ("reason_", "strength_", "playbook_", "alerts")
+LONGEST = 32_767
+EXACT = 2**53
+KINDS = {column.name: column.kind for column in COLUMNS}
+FORMATS = {
+    "date": {"num_format": "yyyy-mm-dd"},
+    "number": {"num_format": "#,##0"},
+    "integer": {"num_format": "0"},
+    "id": {"num_format": "0"},
+    "probability": {"num_format": "0%"},
+    "head": {"bold": True, "text_wrap": True, "bottom": 1, "bg_color": "#E8EEF4"},
+    "title": {"bold": True, "font_size": 14},
+    "wrapped": {"text_wrap": True},
+    "high": {"font_color": "#9C0006", "bg_color": "#FFC7CE"},
+    "medium": {"font_color": "#7F6000", "bg_color": "#FFEB9C"},
+    "low": {"font_color": "#006100", "bg_color": "#C6EFCE"},
+}
+LOOSE = ("high", "medium", "low")
+"""Formats laid over a cell's own, which therefore say nothing of its alignment."""
+
+
+def as_workbook(
+    listed: pd.DataFrame, models: Mapping[str, str], absent: Mapping[str, str], options: ListOptions
+) -> bytes:
+    """The workbook's bytes: the list, the accounts not scored, and what every column means.
+
+    `models` names the model of each predicted target, `absent` says why another has none. The same list gives
+    the same bytes.
+    """
+    as_of = listed["as_of"].iloc[0].date() if len(listed) else None
+    sink = io.BytesIO()
+    settings = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+    with xlsxwriter.Workbook(sink, settings) as book:
+        created = datetime.datetime.combine(as_of or datetime.date(1980, 1, 1), datetime.time())
+        book.set_properties({"created": created})
+        sheets = _Sheets(book, Words(options.language))
+        scored, others = listed[listed["status"] == SCORED], listed[listed["status"] != SCORED]
+        shown = scored.head(options.workbook_rows)
+        sheets.table("sheet.list", shown, [name for name in SHOWN if listed[name].notna().any()], frozen=2)
+        if len(others):
+            sheets.table("sheet.not_scored", others.head(options.workbook_rows), list(NOT_SCORED), frozen=1)
+        sheets.about(str(as_of or ""), models, absent, (len(shown), len(scored), len(others)), options)
+    return sink.getvalue()
+
+
+class _Sheets:
+    """The sheets of one workbook in one language."""
+
+    def __init__(self, book: xlsxwriter.Workbook, words: Words) -> None:
+        self.book, self.words = book, words
+        top = {"valign": "top"}
+        self.formats: dict[str, Format] = {
+            name: book.add_format(own if name in LOOSE else own | top) for name, own in FORMATS.items()
+        }
+        self.formats["text"] = book.add_format(top)
+
+    def table(self, title: str, rows: pd.DataFrame, names: list[str], frozen: int) -> None:
+        """A sheet with one row per account under a frozen, filtered header."""
+        sheet = self.book.add_worksheet(self.words.say(title))
+        headings = [self.words.heading(name) for name in names]
+        for place, (name, heading) in enumerate(zip(names, headings, strict=True)):
+            self._text(sheet, 0, place, heading, "head")
+            cells = [self._cell(name, value) for value in rows[name].tolist()]
+            sheet.set_column(place, place, _fitting(name, heading, cells), self.formats[self._format(name)])
+            for row, cell in enumerate(cells, start=1):
+                self._write(sheet, row, place, cell, self._format(name))
+        sheet.freeze_panes(1, frozen)
+        if names:
+            sheet.autofilter(0, 0, len(rows), len(names) - 1)
+        self._colour(sheet, rows, names)
+        _for_print(sheet)
+
+    def _colour(self, sheet: Worksheet, rows: pd.DataFrame, names: list[str]) -> None:
+        if "risk_band" not in names or rows.empty:
+            return
+        place = names.index("risk_band")
+        for band in LOOSE:
+            words = self.words.value("risk_band", band)
+            rule = {"type": "cell", "criteria": "==", "value": f'"{words}"', "format": self.formats[band]}
+            sheet.conditional_format(1, place, len(rows), place, rule)
+
+    def about(
+        self,
+        as_of: str,
+        models: Mapping[str, str],
+        absent: Mapping[str, str],
+        counts: tuple[int, int, int],
+        options: ListOptions,
+    ) -> None:
+        """The sheet that says what the list stands on and what every column means."""
+        say = self.words.say
+        sheet = self.book.add_worksheet(say("sheet.columns"))
+        lines = [say("columns.as_of", as_of=as_of), *self._standing(models, absent, counts)]
+        for row, line in enumerate(lines):
+            self._text(sheet, row, 0, line, "text" if row else "title")
+        head = len(lines) + 1
+        for place, key in enumerate(("heading", "meaning", "column")):
+            self._text(sheet, head, place, say(f"columns.{key}"), "head")
+        for row, name in enumerate(_explained(), start=head + 1):
+            self._text(sheet, row, 0, self.words.heading(name), "text")
+            self._text(sheet, row, 1, self.words.about(name, **_limits(options)), "wrapped")
+            self._text(sheet, row, 2, name, "text")
+        for place, columns in enumerate((28, 90, 26)):
+            sheet.set_column(place, place, columns)
+        _for_print(sheet)
+
+    def _standing(
+        self, models: Mapping[str, str], absent: Mapping[str, str], counts: tuple[int, int, int]
+    ) -> list[str]:
+        shown, scored, others = counts
+        say = self.words.say
+        lines = [say("columns.rows", scored=scored, others=others)]
+        if shown < scored:
+            lines.append(say("columns.more_rows", shown=shown, all=scored))
+        for target in TARGETS:
+            words = say(f"target.{target}")
+            if target in models:
+                lines.append(say("columns.model", target=words, model=models[target]))
+            elif target in absent:
+                lines.append(say("columns.no_model", target=words, why=absent[target]))
+        return lines
+
+    def _format(self, name: str) -> str:
+        if name.startswith(SENTENCES):
+            return "wrapped"
+        return KINDS[name] if KINDS[name] in self.formats else "text"
+
+    def _cell(self, name: str, value: Any) -> Any:
+        """What stands in a cell: None, text, a finite number or a day."""
+        if pd.isna(value):
+            return None
+        if name in IN_WORDS:
+            return self.words.value(name, value)
+        if KINDS[name] == "flag":
+            return self.words.flag(bool(value))
+        if KINDS[name] == "date":
+            return pd.Timestamp(value).to_pydatetime()
+        if isinstance(value, (int, float)):
+            return value if abs(value) <= EXACT or KINDS[name] != "id" else str(value)
+        return str(value)
+
+    def _write(self, sheet: Worksheet, row: int, column: int, cell: Any, kind: str) -> None:
+        if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+            return
+        if isinstance(cell, str):
+            self._text(sheet, row, column, cell, kind)
+        elif isinstance(cell, datetime.datetime):
+            _done(sheet.write_datetime(row, column, cell, self.formats[kind]))
+        else:
+            _done(sheet.write_number(row, column, cell, self.formats[kind]))
+
+    def _text(self, sheet: Worksheet, row: int, column: int, text: str, kind: str) -> None:
+        text = printable(text)
+        text = shortened(text, LONGEST, self.words.say("phrase.cut", length=len(text)))
+        _done(sheet.write_string(row, column, text, self.formats[kind]))
+
+
+def _done(code: int | None) -> None:
+    """XlsxWriter tells of a dropped or cut cell by its return code alone."""
+    if code:
+        raise ValueError(f"XlsxWriter refused a cell (code {code})")
+
+
+def _for_print(sheet: Worksheet) -> None:
+    sheet.set_landscape()
+    sheet.repeat_rows(0)
+    sheet.fit_to_pages(1, 0)
+
+
+def _fitting(name: str, heading: str, cells: Iterable[Any]) -> float:
+    """A width in which most cells are read whole; sentences wrap."""
+    if name.startswith(SENTENCES):
+        return 42
+    longest: Callable[[Any], int] = lambda cell: 10 if isinstance(cell, datetime.datetime) else width(_said(name, cell))
+    return min(max([width(heading) / 1.6 + 3, 6, *(longest(cell) + 2 for cell in cells)]), 40)
+
+
+def _said(name: str, cell: Any) -> str:
+    if isinstance(cell, (int, float)):
+        return f"{cell:.0%}" if KINDS[name] == "probability" else f"{cell:,.0f}"
+    return str(cell or "")
+
+
+def _explained() -> list[str]:
+    """The columns to explain: of those that repeat by number, the first."""
+    repeated = tuple(f"_{number}" for number in range(2, 6))
+    return [name for name in NAMES if not any(f"{mark}_" in f"{name}_" for mark in repeated)]
+
+
+def _limits(options: ListOptions) -> dict[str, float]:
+    """The numbers that stand in the explanations."""
+    return {
+        "high": options.bands.high,
+        "medium": options.bands.medium,
+        "expansion": options.expansion_high,
+        "accounts": options.capacity.accounts,
+        "arr": options.capacity.arr,
+    }

@@ -1,0 +1,219 @@
+"""The linear part of the model: one curve per feature, and their sum is a log-odds.
+
+A feature's value is placed on two curves at once, its rank among the training rows and the value itself within the
+usual range. A ridge logistic regression weighs both, and what comes out is folded into one broken line per feature
+(`Line`), centred on the training rows: its height *is* the feature's contribution. Beyond the usual range the line is
+flat, so an outlier can move a margin no further than the largest customary value does.
+
+Where a feature is declared risky in one direction, its weights keep that sign: with some hundreds of outcomes and a
+hundred columns that say nearly the same, the sign is known better than it can be learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from models.options import Linear
+
+Floats = npt.NDArray[np.float64]
+
+TAIL = 0.005
+"""The share of rows beyond either end of a line: there it is flat."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a number adds to the margin: straight between knots, flat beyond them."""
+
+    at: tuple[float, ...]
+    height: tuple[float, ...]
+    missing: float
+
+    def of(self, values: Floats) -> Floats:
+        """The height at each value; NaN is `missing`."""
+        heights = np.interp(values, self.at, self.height)
+        return np.where(np.isnan(values), self.missing, heights)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a category adds to the margin, by its code; NaN (never or seldom seen, or missing) is `missing`."""
+
+    height: tuple[float, ...]
+    missing: float
+
+    def of(self, codes: Floats) -> Floats:
+        """The height of each code."""
+        unknown = np.isnan(codes)
+        heights = np.array([*self.height, self.missing])
+        return heights[np.where(unknown, len(self.height), codes).astype(np.int64)]
+
+
+@dataclass(frozen=True)
+class Additive:
+    """A margin that is a sum: an intercept, and one part per feature in the order of the columns."""
+
+    intercept: float
+    parts: tuple[Line | Steps, ...]
+
+    def contributions(self, values: Floats) -> Floats:
+        """What each feature adds; rows × features."""
+        return np.column_stack([part.of(values[:, j]) for j, part in enumerate(self.parts)])
+
+    def margin(self, values: Floats) -> Floats:
+        """The log-odds of each row."""
+        return self.intercept + self.contributions(values).sum(axis=1)
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """Plain values, by feature name."""
+        return {"intercept": self.intercept, "parts": dict(zip(names, map(_part_to_json, self.parts), strict=True))}
+
+    @staticmethod
+    def from_json(tree: dict[str, Any], names: Sequence[str]) -> Additive:
+        """The same back. Raises ValueError where a feature has no part."""
+        lost = [name for name in names if name not in tree["parts"]]
+        if lost:
+            raise ValueError(f"the linear part says nothing of {', '.join(lost[:5])}")
+        return Additive(tree["intercept"], tuple(_part_from_json(tree["parts"][name]) for name in names))
+
+
+def _part_to_json(part: Line | Steps) -> dict[str, Any]:
+    at = {"at": list(part.at)} if isinstance(part, Line) else {}
+    return {**at, "height": list(part.height), "missing": part.missing}
+
+
+def _part_from_json(tree: dict[str, Any]) -> Line | Steps:
+    if "at" in tree:
+        return Line(tuple(tree["at"]), tuple(tree["height"]), tree["missing"])
+    return Steps(tuple(tree["height"]), tree["missing"])
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The design matrix of one feature, and how weights on it fold into its part."""
+
+    matrix: Floats
+    signs: tuple[int, ...]
+    knots: Floats | None
+    bases: Floats
+    """Knots (or categories) × columns: the height of each column there; the last row is for a missing value."""
+
+    def part(self, weights: Floats) -> Line | Steps:
+        *heights, missing = np.round(self.bases @ weights, 9).tolist()
+        return Steps(tuple(heights), missing) if self.knots is None else Line(tuple(self.knots.tolist()), tuple(heights), missing)
+
+
+class Design:
+    """The curves of every feature on the training rows: made once, then fitted at several strengths."""
+
+    def __init__(
+        self, values: Floats, weight: Floats, sizes: Sequence[int | None], signs: Sequence[int], options: Linear
+    ) -> None:
+        """`sizes` is the number of categories of each column, None for a number; `signs` are +1, -1 or 0 (free)."""
+        self.weight, self.options = weight, options
+        share = weight / weight.sum()
+        self.columns = [
+            _number(values[:, j], share, signs[j], options) if size is None else _category(values[:, j], share, size, options)
+            for j, size in enumerate(sizes)
+        ]
+        self.matrix = np.hstack([columns.matrix for columns in self.columns])
+        self.bounds = [_bound(sign) for columns in self.columns for sign in columns.signs] + [(None, None)]
+        self.start = np.zeros(self.matrix.shape[1] + 1)
+
+    def fit(self, truth: npt.NDArray[np.integer[Any]], strength: float) -> Additive:
+        """The ridge logistic regression at one strength; the next fit starts from where this one ended."""
+        found = minimize(
+            _loss_and_slope,
+            self.start,
+            args=(self.matrix, 2.0 * truth - 1.0, self.weight, 1 / strength),
+            jac=True,
+            bounds=self.bounds,
+            method="L-BFGS-B",
+            options={"maxiter": self.options.iterations, "ftol": 1e-7, "gtol": 1e-5, "maxcor": 20},
+        ).x
+        self.start = found
+        ends = np.cumsum([columns.matrix.shape[1] for columns in self.columns])[:-1]
+        weights = np.split(found[:-1], ends)
+        parts = tuple(columns.part(weight) for columns, weight in zip(self.columns, weights, strict=True))
+        return Additive(float(np.round(found[-1], 9)), parts)
+
+
+def _loss_and_slope(
+    at: Floats, matrix: Floats, side: Floats, weight: Floats, penalty: float
+) -> tuple[float, Floats]:
+    weights, intercept = at[:-1], at[-1]
+    agreement = side * (matrix @ weights + intercept)
+    pull = -weight * side * expit(-agreement)
+    loss = weight @ np.logaddexp(0, -agreement) + penalty / 2 * (weights @ weights)
+    return float(loss), np.append(pull @ matrix + penalty * weights, pull.sum())
+
+
+def _bound(sign: int) -> tuple[float | None, float | None]:
+    return (0.0, None) if sign > 0 else (None, 0.0) if sign < 0 else (None, None)
+
+
+def _number(values: Floats, share: Floats, sign: int, options: Linear) -> _Columns:
+    known = ~np.isnan(values)
+    knots, ranks = _knots(values[known], options.knots)
+    curves = [ranks, knots] if len(knots) > 2 else [knots]
+    made = [_standard(curve, np.interp(values[known], knots, curve), share[known]) for curve in curves if len(curve) > 1]
+    matrix = np.zeros((len(values), len(made)))
+    for j, (_, column) in enumerate(made):
+        matrix[known, j] = column / np.sqrt(len(made))
+    bases = np.zeros((len(knots) + 1, len(made)))
+    for j, (heights, _) in enumerate(made):
+        bases[:-1, j] = heights / np.sqrt(len(made))
+    return _with_missing(_Columns(matrix, (sign,) * len(made), knots, bases), ~known, share)
+
+
+def _knots(values: Floats, count: int) -> tuple[Floats, Floats]:
+    """Distinct quantiles of the values, and the mid-rank of each."""
+    if not len(values):
+        return np.zeros(1), np.zeros(1)
+    ordered = np.sort(values)
+    places = np.linspace(TAIL, 1 - TAIL, count)
+    knots = np.unique(np.quantile(ordered, places, method="nearest"))
+    low, high = np.searchsorted(ordered, knots, "left"), np.searchsorted(ordered, knots, "right")
+    return knots, (low + high) / (2 * len(ordered))
+
+
+def _standard(heights: Floats, column: Floats, share: Floats) -> tuple[Floats, Floats]:
+    """Heights at the knots and the column, both moved to mean 0 and spread 1 on the training rows."""
+    part = share / share.sum()
+    mean = part @ column
+    spread = np.sqrt(part @ (column - mean) ** 2)
+    scale = 1 / spread if spread > 1e-9 * (1 + abs(mean)) else 0.0
+    return (heights - mean) * scale, (column - mean) * scale
+
+
+def _with_missing(columns: _Columns, missing: npt.NDArray[np.bool_], share: Floats) -> _Columns:
+    """A column of its own for missing values, where some are missing and some are not."""
+    rate = float(share @ missing)
+    if not TAIL < rate < 1 - TAIL:
+        return columns
+    spread = np.sqrt(rate * (1 - rate))
+    own = (missing - rate) / spread
+    base = np.full(len(columns.bases), -rate / spread)
+    base[-1] = (1 - rate) / spread
+    return _Columns(
+        np.column_stack([columns.matrix, own]), (*columns.signs, 0), columns.knots, np.column_stack([columns.bases, base])
+    )
+
+
+def _category(codes: Floats, share: Floats, size: int, options: Linear) -> _Columns:
+    """One column per category seen often enough; the rest, like a missing value, stay at the centre of nothing."""
+    often = [code for code in range(size) if (codes == code).sum() >= options.category_rows]
+    if len(often) < 2:
+        return _Columns(np.zeros((len(codes), 0)), (), None, np.zeros((size + 1, 0)))
+    hit = codes[:, None] == np.array(often, dtype=np.float64)[None, :]
+    rate = share @ hit
+    bases = np.tile(-rate, (size + 1, 1))
+    bases[often, range(len(often))] += 1
+    return _Columns(hit - rate, (0,) * len(often), None, bases)

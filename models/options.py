@@ -1,0 +1,100 @@
+"""What a person may set about learning, with the defaults and why they are so.
+
+Light to import: no LightGBM, scikit-learn or pandas here.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from features.policy import Section
+
+
+class Linear(Section):
+    """The linear part: a ridge logistic regression on curves of each feature."""
+
+    strengths: tuple[float, ...] = Field((0.001, 0.003, 0.01, 0.03), min_length=1)
+    """Inverse ridge penalties tried on the temporal folds; small is strongly regularised."""
+    knots: int = Field(33, ge=3, le=257)
+    """Quantiles stored per feature; a value is placed by its rank among the training rows."""
+    category_rows: int = Field(50, ge=1)
+    """A category seen in fewer training rows gets no weight of its own."""
+    iterations: int = Field(200, ge=10)
+    """The solver stops after this many steps; the ridge makes it converge long before."""
+
+
+class LightGBM(Section):
+    """The trees: shallow, slow and strongly regularised, for a company has hundreds of outcomes and not millions."""
+
+    rounds: tuple[int, ...] = Field((100, 200, 300), min_length=1)
+    """Numbers of trees tried on the temporal folds."""
+    learning_rate: float = Field(0.03, gt=0, le=1)
+    max_depth: int = Field(3, ge=1, le=12)
+    min_data_in_leaf: int = Field(50, ge=1)
+    min_sum_hessian_in_leaf: float = Field(1.0, ge=0)
+    lambda_l2: float = Field(10.0, ge=0)
+    feature_fraction: float = Field(0.5, gt=0, le=1)
+    bagging_fraction: float = Field(0.7, gt=0, le=1)
+    extra_trees: bool = True
+    """One random threshold a feature and node: steadier where features say nearly the same."""
+    monotone: bool = True
+    """A feature declared risky when low (or high) may only be so, in the trees and in the linear part; renewal only."""
+    shares: tuple[float, ...] = Field((0.0, 0.25, 0.5, 0.75, 1.0), min_length=1)
+    """Weights of the trees' margin tried on the temporal folds: 0 is the linear part alone, 1 the trees alone."""
+    seed: int = 7
+    threads: int = Field(2, ge=1)
+    """Given to LightGBM outright: left to itself it takes every core of the host, whatever the container may use."""
+
+    @model_validator(mode="after")
+    def _shares_are_weights(self) -> LightGBM:
+        if not all(0 <= share <= 1 for share in self.shares):
+            raise ValueError(f"shares {self.shares} must lie between 0 and 1")
+        return self
+
+
+class Calibration(Section):
+    """From margin to probability: a sigmoid fitted on forward predictions."""
+
+    trust: float = Field(10.0, ge=0)
+    """How strongly the sigmoid is held to leave the margin as it is, in renewals: with few of them it hardly moves."""
+    min_renewals: int = Field(40, ge=2)
+    """With fewer forward renewals than this only the level is calibrated, not the slope."""
+
+
+class Folds(Section):
+    """Rolling origins: at each, a model learns what was final then and is tested on what came after."""
+
+    origins: int = Field(6, ge=1)
+    """Training days, spread evenly over the part of history that can hold them."""
+    first_share: float = Field(0.35, gt=0, lt=1)
+    """The first origin comes when this share of all matured renewals was final."""
+    embargo_days: int = Field(0, ge=0)
+    """Days a final label needs to reach the training table, on top of its own maturity."""
+    min_renewals: int = Field(60, ge=2)
+    """An origin needs this many renewals (or account terms) to learn from …"""
+    min_events: int = Field(10, ge=1)
+    """… and this many of the rarer outcome among them."""
+
+
+class Gate(Section):
+    """What a trained model must show on the folds before it becomes champion."""
+
+    lead_days: int = Field(90, gt=0)
+    """The lead at which a renewal model is judged; expansion is judged on all observations."""
+    min_renewals: int = Field(60, ge=2)
+    """Tested renewals at that lead, at least …"""
+    min_events: int = Field(15, ge=1)
+    """… and this many of the rarer outcome among them."""
+    slope: tuple[float, float] = (0.6, 1.6)
+    """The calibration slope lies within, or its interval touches this range."""
+    max_error: float = Field(0.10, gt=0, lt=1)
+    """The mean distance between promised and observed share, less what chance alone would show."""
+    bootstrap: int = Field(400, ge=50)
+    """Resamples of accounts behind every interval."""
+    confidence: float = Field(0.90, gt=0.5, lt=1)
+
+    @model_validator(mode="after")
+    def _slope_is_a_range(self) -> Gate:
+        if not self.slope[0] < self.slope[1]:
+            raise ValueError(f"slope {self.slope} must be a range, low before high")
+        return self

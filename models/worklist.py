@@ -1,0 +1,91 @@
+"""Who is worth a manager's hour: risk bands, money at risk, the four groups of J5, and a rank cut at capacity (M2).
+
+Values in, values out; nothing here knows a model or a file. Worth is, for now, the recurring revenue an
+account would lose on average: `arr * (1 - probability of renewal)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+SCORED = "scored"
+TOO_LITTLE_HISTORY = "too_little_history"
+UNLIKE_TRAINING = "unlike_training"
+STATUSES = (SCORED, TOO_LITTLE_HISTORY, UNLIKE_TRAINING)
+RISK_BANDS = ("high", "medium", "low")
+QUADRANTS = ("save", "save_and_grow", "grow", "keep")
+
+
+class Portfolio(Protocol):
+    """How many accounts, and how much recurring revenue, one manager can carry."""
+
+    @property
+    def accounts(self) -> int: ...
+    @property
+    def arr(self) -> float: ...
+
+
+def status(history_days: pd.Series, at_least: int) -> pd.Series:
+    """Whether there is enough to score; one row per row given. Unknown history is too little."""
+    enough = (history_days >= at_least).fillna(False).to_numpy(bool)
+    return pd.Series(np.where(enough, SCORED, TOO_LITTLE_HISTORY), index=history_days.index, dtype=object)
+
+
+def risk_band(renewal: pd.Series, high: float, medium: float) -> pd.Series:
+    """`high`, `medium` or `low` by the probability of loss; empty without a probability; one row per row given."""
+    loss = 1 - renewal
+    band = np.select([loss.isna(), loss >= high, loss >= medium], [None, "high", "medium"], "low")
+    return pd.Series(band, index=renewal.index, dtype=object)
+
+
+def arr_at_risk(arr: pd.Series, renewal: pd.Series) -> pd.Series:
+    """The recurring revenue lost on average, in the currency of `arr`; one row per row given."""
+    return arr * (1 - renewal)
+
+
+def quadrant(band: pd.Series, expansion: pd.Series, expansion_high: float) -> pd.Series:
+    """Which of four things to do (J5); empty where either side is unknown; one row per row given.
+
+    High risk: `save_and_grow` where expansion is likely, else `save`. Otherwise `grow` where likely, else `keep`.
+    """
+    risky, likely = (band == "high").to_numpy(), (expansion >= expansion_high).to_numpy()
+    unknown = (band.isna() | expansion.isna()).to_numpy()
+    group = np.select(
+        [unknown, risky & likely, risky, likely], [None, "save_and_grow", "save", "grow"], "keep"
+    )
+    return pd.Series(group, index=band.index, dtype=object)
+
+
+def ranked(
+    worth: pd.Series,
+    arr: pd.Series,
+    csm: pd.Series,
+    account_id: pd.Series,
+    capacity: Callable[[str | None], Portfolio],
+) -> pd.DataFrame:
+    """`rank` within each manager by worth, and whether that is `within_capacity`; one row per row given.
+
+    Accounts of no manager are one portfolio. Equal worth is ordered by account id; without worth there is no
+    rank. An account is within capacity while the accounts and the revenue up to and with it are; a manager's
+    first account always is, however large.
+    """
+    board = pd.DataFrame({"worth": worth, "arr": arr.fillna(0.0), "csm": csm, "key": order_key(account_id)})
+    board = board[board["worth"].notna()].sort_values(["worth", "key"], ascending=[False, True], kind="stable")
+    places: list[pd.DataFrame] = []
+    for name, own in board.groupby("csm", dropna=False, sort=False):
+        limit = capacity(None if pd.isna(name) else str(name))
+        place = np.arange(1, len(own) + 1)
+        fits = (place <= limit.accounts) & ((own["arr"].cumsum() <= limit.arr) | (place == 1))
+        places.append(pd.DataFrame({"rank": place, "within_capacity": fits}, index=own.index))
+    ranks = pd.concat(places) if places else pd.DataFrame({"rank": [], "within_capacity": []})
+    ranks = ranks.reindex(worth.index)
+    return ranks.astype({"rank": "Int64", "within_capacity": "boolean"})
+
+
+def order_key(account_id: pd.Series) -> pd.Series:
+    """What accounts are ordered by where nothing else tells them apart: numbers as numbers, text as text."""
+    return account_id if pd.api.types.is_integer_dtype(account_id) else account_id.astype(str)

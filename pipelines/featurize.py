@@ -1,0 +1,50 @@
+"""One table of columns per feature family, and what each column means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from features.catalogue import FAMILIES, Known, family_table, features_of, meanings
+from features.family import KEY
+from pipelines import warehouse
+from pipelines.errors import Config
+from pipelines.stage import Job, main, progress
+from pipelines.windows import MADE
+
+
+def featurize(job: Job, *names: str) -> dict[str, Any]:
+    """Write the columns of these families, or of all."""
+    unknown = sorted(set(names) - set(FAMILIES))
+    if unknown:
+        raise Config(f"no feature family {unknown[0]!r}; there are: {', '.join(FAMILIES)}")
+    con = warehouse.connect(job.settings.engine)
+    known = Known(_inputs(con, job), job.settings)
+    chosen = names or tuple(FAMILIES)
+    counts = {}
+    with progress(len(chosen), "features") as step:
+        for name in chosen:
+            counts[name] = _write(name, known, job)
+            step(name)
+    return {"columns": counts}
+
+
+def _inputs(con: Any, job: Job) -> dict[str, Any]:
+    made = {name: warehouse.read(con, job.side / "windows" / f"{name}.parquet") for name in MADE}
+    return {**warehouse.clean_tables(con, job.data), **made, "spine": warehouse.read(con, job.side / "spine.parquet")}
+
+
+def _write(name: str, known: Known, job: Job) -> int:
+    family = FAMILIES[name]
+    features = features_of(family, known)
+    folder = job.side / "features"
+    warehouse.write_bytes(folder / f"{name}.json", json.dumps(meanings(features), indent=1, ensure_ascii=False).encode())
+    if features:
+        warehouse.write_parquet(family_table(family, known), folder / f"{name}.parquet", order_by=["as_of", "account_id"])
+    else:
+        (folder / f"{name}.parquet").unlink(missing_ok=True)
+    return len(features)
+
+
+if __name__ == "__main__":
+    main(featurize)

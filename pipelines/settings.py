@@ -1,0 +1,164 @@
+"""`params.yaml` and `--set` overrides, read into one closed model; every complaint names its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from features.policy import Policy, Section
+from lists.options import ListOptions
+from models.options import Calibration, Folds, Gate, LightGBM, Linear
+from pipelines.errors import Config, InputMissing
+from pipelines.source import Quarantine, Source
+
+
+class Engine(Section):
+    """What the query engine may use of the machine."""
+
+    threads: int = Field(2, ge=1)
+    memory: str = Field("4GB", pattern=r"^\d+(\.\d+)?(MB|GB|TB)$")
+
+
+class Spine(Section):
+    """Who is observed when."""
+
+    first: str | None = None
+    """The first month observed while learning, `YYYY-MM`; empty: from the first contract on."""
+    months: int = Field(120, gt=0)
+    """At most this many month starts before the training day are observed while learning."""
+
+
+class Demo(Section):
+    """The size of the example company."""
+
+    accounts: int = Field(2000, gt=0)
+    months: int = Field(42, gt=23)
+    seed: int = 7
+
+
+class Tracking(Section):
+    """Where MLflow keeps runs and models; empty: SQLite in the data folder."""
+
+    uri: str | None = None
+
+
+class Act(Section):
+    """The dates of `dvc repro`; on the command line they are `--until` and `--as-of`."""
+
+    until: str = "2026-06-01"
+    as_of: str = "2026-06-01"
+
+
+class Settings(Policy):
+    """Everything in `params.yaml`."""
+
+    source: Source = Source()
+    quarantine: Quarantine = Quarantine()
+    engine: Engine = Engine()
+    spine: Spine = Spine()
+    targets: tuple[str, ...] = ("renewal", "upsell", "cross_sell", "expansion")
+    folds: Folds = Folds()
+    linear: Linear = Linear()
+    lightgbm: LightGBM = LightGBM()
+    calibration: Calibration = Calibration()
+    gate: Gate = Gate()
+    tracking: Tracking = Tracking()
+    list: ListOptions = ListOptions()
+    demo: Demo = Demo()
+    dates: Act = Act()
+
+
+def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
+    """The settings of a parameter file with `key.path=value` overrides on top.
+
+    Without a file every default holds. Raises `Config` naming file, line and key, or `InputMissing`.
+    """
+    text = _read(path)
+    tree = _parse(text, path)
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise Config(_complaint(error, text, path)) from None
+
+
+def _read(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputMissing(f"no parameter file at {path}: name one with --params") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Config(f"{path} cannot be read: {error}") from None
+
+
+def _parse(text: str, path: Path | None) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise Config(f"{path} is not YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise Config(f"{path} must hold keys and values, but holds a {type(tree).__name__}")
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key:
+        raise Config(f"--set {override!r}: write it as key.path=value, for example grace.after_days=180")
+    *parents, last = key.strip().split(".")
+    branch = tree
+    for parent in parents:
+        branch = branch.setdefault(parent, {})
+        if not isinstance(branch, dict):
+            raise Config(f"--set {key}: {parent} holds a value, not keys")
+    try:
+        branch[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise Config(f"--set {key}: {value!r} is not a value that YAML can read") from None
+
+
+def _complaint(error: ValidationError, text: str, path: Path | None) -> str:
+    lines = [f"{path or 'the settings'}: {error.error_count()} thing(s) to mend"]
+    for issue in error.errors():
+        keys = [str(part) for part in issue["loc"]]
+        where = ".".join(keys)
+        line = _line_of(keys, text)
+        place = f"line {line}, {where}" if line else where
+        if issue["type"] == "extra_forbidden":
+            lines.append(f"  {place}: unknown key{_nearest(keys)}")
+        else:
+            lines.append(f"  {place}: {issue['msg']} (found {issue['input']!r})")
+    return "\n".join(lines)
+
+
+def _line_of(keys: list[str], text: str) -> int | None:
+    node = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
+    line = None
+    for key in keys:
+        pairs: Mapping[str, tuple[int, yaml.Node]] = (
+            {k.value: (k.start_mark.line + 1, v) for k, v in node.value} if isinstance(node, yaml.MappingNode) else {}
+        )
+        if key not in pairs:
+            break
+        line, node = pairs[key]
+    else:
+        return line
+    return None
+
+
+def _nearest(keys: list[str]) -> str:
+    model: Any = Settings
+    for key in keys[:-1]:
+        field = getattr(model, "model_fields", {}).get(key)
+        model = field.annotation if field else None
+    known = list(getattr(model, "model_fields", {}))
+    near = difflib.get_close_matches(keys[-1], known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}" if known else ""

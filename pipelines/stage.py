@@ -1,0 +1,155 @@
+"""What every stage has in common: the job it is given, how it reports, and how it is run by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import Config, Stop
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run's inputs: what was configured, where the tables are, and the day it stands on."""
+
+    settings: Settings
+    tables: str
+    data: Path
+    lists: Path
+    until: date | None = None
+    as_of: date | None = None
+
+    @property
+    def day(self) -> date:
+        """The day on which the run stands: nothing known at or after it exists."""
+        day = self.as_of or self.until
+        if day is None:
+            raise Config("this stage needs a day: give --until or --as-of")
+        return day
+
+    @property
+    def side(self) -> Path:
+        """The folder of this half of the work: `act` on a date, or `learn` until one."""
+        return self.data / ("act" if self.as_of else "learn")
+
+
+def iso_date(text: str, name: str) -> date:
+    """A day written as YYYY-MM-DD and in no other way. Raises `Config`."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise Config(f"{name}: {text!r} is not a day; write it as YYYY-MM-DD, for example 2026-06-01")
+    return day
+
+
+def on_terminal() -> bool:
+    """Whether a person watches standard error."""
+    return sys.stderr.isatty()
+
+
+def start_logging() -> None:
+    """JSON lines on standard error for a scheduler; short lines for a person."""
+    import structlog
+
+    for chatty in ("mlflow", "alembic", "matplotlib", "ibis"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    renderer: Any = structlog.dev.ConsoleRenderer() if on_terminal() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@contextmanager
+def progress(total: int, words: str) -> Iterator[Callable[[str], None]]:
+    """Yields `step(what)`: a bar on a terminal, a log line a step elsewhere."""
+    if on_terminal():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(words, total=total)
+
+            def step(what: str) -> None:
+                bar.update(task, advance=1, description=f"{words}: {what}")
+
+            yield step
+            bar.update(task, description=words)
+    else:
+        import structlog
+
+        log = structlog.get_logger()
+        count = iter(range(1, total + 1))
+
+        def step(what: str) -> None:
+            log.info(words, step=what, number=next(count, total), of=total)
+
+        yield step
+
+
+def report(result: dict[str, Any]) -> None:
+    """The one line of result on standard output."""
+    print(json.dumps(result, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def run(work: Callable[[], dict[str, Any]]) -> int:
+    """Do the work, print its result, and turn a stop into its words and exit code."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    start_logging()
+    try:
+        result = work()
+    except Stop as stop:
+        print(f"renewals: {stop}", file=sys.stderr)
+        report({"exit": stop.exit_code, "state": type(stop).__name__, "message": str(stop)})
+        return stop.exit_code
+    report(result)
+    return 0
+
+
+def main(stage: Callable[..., dict[str, Any]]) -> None:
+    """`python -m pipelines.<stage> [ITEM]`: the same stage as the command line runs, dates from `params.yaml`.
+
+    `--act` runs it for the act date, otherwise for learning; ITEM is a family or a target.
+    """
+    import argparse
+
+    from pipelines.settings import read_settings
+
+    parser = argparse.ArgumentParser(description=(stage.__doc__ or "").splitlines()[0])
+    parser.add_argument("item", nargs="*", help="a family or a target, where the stage takes one")
+    parser.add_argument("--act", action="store_true", help="run for dates.as_of instead of dates.until")
+    parser.add_argument("--tables", default="data/company")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--lists", type=Path, default=Path("lists"))
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
+    asked = parser.parse_args()
+
+    def work() -> dict[str, Any]:
+        settings = read_settings(asked.params, asked.overrides)
+        day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
+        when: dict[str, date] = {"as_of" if asked.act else "until": day}
+        job = Job(settings, asked.tables, asked.data, asked.lists, **when)  # type: ignore[arg-type]
+        return stage(job, *asked.item)
+
+    raise SystemExit(run(work))

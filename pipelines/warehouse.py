@@ -1,0 +1,502 @@
+"""The query engine and everything it opens: raw tables in, clean and made tables in and out.
+
+Raw tables come from a folder (Parquet, CSV), a DuckDB file or a Postgres database, and are only ever
+read. What is written appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import ibis
+import ibis.expr.types as ir
+
+from features.tables import TABLES
+from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
+from pipelines.source import IDENTIFIER, Source
+
+if TYPE_CHECKING:
+    from pipelines.stage import Job
+
+CHUNK = 1 << 20
+
+
+class Limits(Protocol):
+    """What the engine may use of the machine."""
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def memory(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """A raw table as it was given: one relation per schema met among its files."""
+
+    name: str
+    parts: tuple[ir.Table, ...]
+    fingerprint: str
+    text: bool = False
+    """Whether every value is a text still to be read, as in CSV."""
+
+
+def connect(engine: Limits | None = None) -> Any:
+    """An in-memory DuckDB that counts time in UTC, keeps to its limits and fetches nothing from anywhere."""
+    con = ibis.duckdb.connect(
+        threads=engine.threads if engine else 1,
+        memory_limit=engine.memory if engine else "2GB",
+        temp_directory=str(Path(tempfile.gettempdir()) / f"renewals-spill-{os.getpid()}"),
+        autoinstall_known_extensions=False,
+    )
+    con.raw_sql("SET TimeZone = 'UTC'")
+    return con
+
+
+# --- tables of our own ---------------------------------------------------------------------------
+
+
+def clean_tables(con: Any, data: Path) -> dict[str, ir.Table]:
+    """The tables that `check` certified, by name; an optional table that was not given is absent."""
+    paths = {name: data / "clean" / f"{name}.parquet" for name in TABLES}
+    missing = [name for name, path in paths.items() if TABLES[name].required and not path.is_file()]
+    if missing:
+        raise InputMissing(f"no clean table {missing[0]} in {data / 'clean'}: run `renewals check` first")
+    return {name: read(con, path) for name, path in paths.items() if path.is_file()}
+
+
+def read(con: Any, path: Path) -> ir.Table:
+    """A Parquet file, or all Parquet files under a folder as one table."""
+    files = parquet_files(path)
+    if not files:
+        raise InputMissing(f"nothing to read at {path}: run the stage that writes it first")
+    with faults(path.name):
+        return con.read_parquet([str(file) for file in files], hive_partitioning=False)
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The file itself, or every Parquet file under the folder in the order of their names; hidden ones are not data."""
+    if path.is_file():
+        return [path]
+    files = (file for file in path.rglob("*.parquet") if file.is_file())
+    return sorted(file for file in files if not _hidden(file.relative_to(path)))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def write_parquet(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
+    """Write a table whole or not at all and return its number of rows; `order_by` makes its order sure."""
+    ordered = rows.order_by(list(order_by)) if order_by else rows
+    con = ordered.get_backend() if _has_backend(ordered) else connect()
+    view = f"to_write_{os.getpid()}_{next(_numbers)}"
+    with beside(path) as unfinished, faults(f"writing {path.name}"):
+        con.create_view(view, ordered)
+        try:
+            copied = con.raw_sql(
+                f"COPY {view} TO {_quoted(unfinished)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+            ).fetchone()
+        finally:
+            con.raw_sql(f"DROP VIEW IF EXISTS {view}")
+    return int(copied[0])
+
+
+_numbers = iter(range(1 << 62))
+
+
+def _has_backend(rows: ir.Table) -> bool:
+    backends, unbound = rows._find_backends()
+    return bool(backends) and not unbound
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with beside(path) as unfinished, faults(f"writing {path.name}"):
+        unfinished.write_bytes(content)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to; it becomes `path` when all went well and vanishes otherwise."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputFailed(f"{path} could not be written: {error.strerror or error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def swap(new: Path, old: Path) -> None:
+    """Put a finished folder in the place of an older one."""
+    aside = old.with_name(f".{old.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def restore(folder: Path) -> None:
+    """Undo a swap that a crash left half-done."""
+    aside = folder.with_name(f".{folder.name}.old")
+    if aside.exists() and not folder.exists():
+        aside.rename(folder)
+
+
+@contextmanager
+def faults(what: str) -> Iterator[None]:
+    """Turn the engine's complaints into ours."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise Config(f"{what}: more memory is needed than engine.memory allows ({_first_line(error)})") from None
+    except (duckdb.IOException, OSError) as error:
+        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
+            raise OutputFailed(f"{what}: the disk is full ({_first_line(error)})") from None
+        if what.startswith("writing"):
+            raise OutputFailed(f"{what}: {_first_line(error)}") from None
+        raise DataContract(f"{what}: {_first_line(error)}") from None
+    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.SerializationException) as error:
+        raise DataContract(f"{what}: {_first_line(error)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _quoted(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+# --- raw tables ----------------------------------------------------------------------------------
+
+
+def raw_tables(con: Any, job: Job, scratch: Path) -> dict[str, Given]:
+    """Every table of the data contract that is there, by name; `scratch` may hold copies meanwhile.
+
+    Raises `InputMissing` for a required table that is not there, `Config` for a source that is none.
+    """
+    source: Source = job.settings.source
+    _known_names(source)
+    scheme, sign, rest = job.tables.partition("://")
+    if not sign:
+        given = _from_folder(con, Path(job.tables), source, scratch)
+    elif scheme == "duckdb":
+        given = _from_duckdb(con, rest, source)
+    elif scheme in ("postgres", "postgresql"):
+        given = _from_postgres(con, job.tables, source, scratch)
+    else:
+        raise Config(f"tables: {scheme}:// cannot be read; give a folder, duckdb:///file or postgresql://…")
+    missing = [name for name, table in TABLES.items() if table.required and name not in given]
+    if missing:
+        raise InputMissing(_missing(missing, given, job.tables, source))
+    return {name: given[name] for name in TABLES if name in given}
+
+
+def _known_names(source: Source) -> None:
+    for key, names in (("names", source.names), ("encodings", source.encodings)):
+        unknown = [name for name in names if name not in TABLES]
+        if unknown:
+            raise Config(f"source.{key}: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+    for table, name in source.names.items():
+        if not re.match(IDENTIFIER, name):
+            raise Config(f"source.names.{table}: {name!r} is no plain name (letters, digits and _)")
+
+
+def _missing(missing: Sequence[str], given: Iterable[str], place: str, source: Source) -> str:
+    wanted = ", ".join(source.names.get(name, name) for name in missing)
+    found = ", ".join(given) or "no table of the data contract"
+    return f"{_without_secrets(place)}: required table {wanted} is missing; found {found}"
+
+
+def _from_folder(con: Any, folder: Path, source: Source, scratch: Path) -> dict[str, Given]:
+    if not folder.is_dir():
+        raise InputMissing(f"no folder of tables at {folder}")
+    found = {}
+    for table in TABLES:
+        name = source.names.get(table, table)
+        places = [p for p in (folder / f"{name}.parquet", folder / name, folder / f"{name}.csv") if _holds_data(p)]
+        if len(places) > 1:
+            raise DataContract(f"{table} is there twice: {places[0].name} and {places[1].name}; keep one of them")
+        if places:
+            read_one = _csv if places[0].suffix == ".csv" else _parquet
+            found[table] = read_one(con, table, places[0], source, scratch)
+    return found
+
+
+def _holds_data(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and bool(parquet_files(path)))
+
+
+def _parquet(con: Any, table: str, path: Path, source: Source, scratch: Path) -> Given:
+    """Files of one schema are read together; where schemas differ each kind is a part, so that a month in
+    which a column is empty (and has lost its type) is no fault."""
+    files = parquet_files(path)
+    kinds: dict[str, list[str]] = {}
+    for file in files:
+        kinds.setdefault(_schema_of(table, file), []).append(str(file))
+    hive = any("=" in part for file in files for part in file.relative_to(path).parts)
+    with faults(table):
+        parts = tuple(
+            con.read_parquet(kind, hive_partitioning=hive, **({"hive_types_autocast": False} if hive else {}))
+            for kind in kinds.values()
+        )
+    return Given(table, parts, _fingerprint_of_files(files, path))
+
+
+def _schema_of(table: str, file: Path) -> str:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return str(pq.read_schema(file).remove_metadata())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataContract(f"{table}: {file.name} is not a readable Parquet file: {_first_line(error)}") from None
+
+
+def _fingerprint_of_files(files: Sequence[Path], root: Path) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        name = file.relative_to(root).as_posix() if file != root else ""
+        whole.update(f"{name}\x00{_sha256(file)}\n".encode())
+    return f"sha256:{whole.hexdigest() if len(files) > 1 else _sha256(files[0])}"
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _fingerprint_of_rows(con: Any, rows: ir.Table) -> str:
+    """A digest of the rows in any order: a database has neither a file nor an order."""
+    query = f"SELECT count(*), sum(hash(r)::HUGEINT) FROM ({con.compile(rows)}) AS r"
+    count, total = con.raw_sql(query).fetchone()
+    return f"rows:{count}:{total or 0:x}"
+
+
+# --- CSV -----------------------------------------------------------------------------------------
+
+
+def _csv(con: Any, table: str, path: Path, source: Source, scratch: Path) -> Given:
+    """A CSV file as one relation of texts, parsed once."""
+    encoding = source.encodings.get(table, source.encoding)
+    decoded = as_utf8(table, path, encoding, scratch / f"{table}.csv")
+    names = _header(table, decoded, source.delimiter)
+    rows = _texts(con, decoded, names, delim=source.delimiter, header=True, nullstr=list(source.nulls))
+    return Given(table, (_settled(con, table, rows, scratch),), f"sha256:{_sha256(path)}", text=True)
+
+
+def as_utf8(table: str, path: Path, encoding: str, copy: Path) -> Path:
+    """The file if it is valid UTF-8, or a decoded copy of it; the encoding is declared, never guessed.
+
+    Raises `DataContract` naming the file, the byte at which it cannot be decoded, and what to try.
+    """
+    name = codecs.lookup(encoding).name
+    if name in ("utf-8", "utf-8-sig"):
+        for _text in _decoded(table, path, "utf-8"):
+            pass
+        return path
+    with copy.open("w", encoding="utf-8", newline="") as out:
+        for number, text in enumerate(_decoded(table, path, encoding)):
+            out.write(text.removeprefix("\ufeff") if number == 0 else text)
+    return copy
+
+
+def _decoded(table: str, path: Path, encoding: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    done = 0
+    with path.open("rb") as content:
+        while True:
+            chunk = content.read(CHUNK)
+            waiting = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                raise DataContract(_undecodable(table, path, encoding, done - waiting + error.start)) from None
+            if text:
+                yield text
+            if not chunk:
+                return
+            done += len(chunk)
+
+
+def _undecodable(table: str, path: Path, encoding: str, offset: int) -> str:
+    return (
+        f"{table}: {path.name} is not {encoding}: byte {offset} cannot be decoded. Say which encoding it has, "
+        f"for example --set source.encodings.{table}=gb18030"
+    )
+
+
+def _header(table: str, path: Path, delimiter: str) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        first = next(csv.reader(text, delimiter=delimiter), [])
+    if not any(first):
+        raise DataContract(f"{table}: {path.name} has no header line")
+    names = [name or f"unnamed_{place}" for place, name in enumerate(first, start=1)]
+    lowered = [name.lower() for name in names]
+    twice = [name for name, low in zip(names, lowered, strict=True) if lowered.count(low) > 1]
+    if twice:
+        raise DataContract(f"{table}: {path.name} has two columns named {twice[0]!r}")
+    return names
+
+
+def _texts(con: Any, path: Path, names: Sequence[str], **options: Any) -> ir.Table:
+    places = {f"c{place}": "VARCHAR" for place in range(len(names))}
+    rows = con.read_csv(str(path), columns=places, quote='"', escape='"', **options)
+    return rows.rename(dict(zip(names, places, strict=True)))
+
+
+def _settled(con: Any, table: str, rows: ir.Table, scratch: Path) -> ir.Table:
+    """The same rows from a Parquet copy, so that a file of text is parsed once."""
+    import duckdb
+
+    copy = scratch / f"{table}.parquet"
+    try:
+        write_parquet(rows, copy)
+    except (DataContract, duckdb.Error) as error:
+        raise DataContract(f"{table}: {_csv_fault(str(error))}") from None
+    return con.read_parquet(str(copy))
+
+
+def _csv_fault(complaint: str) -> str:
+    """The engine's words without the row itself, which may hold what nobody should find in a log."""
+    line = re.search(r"CSV Error on Line: (\d+)", complaint)
+    cells = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", complaint)
+    where = f"line {line[1]} of the CSV file" if line else "the CSV file"
+    if cells:
+        return f"{where} has {cells[2]} cells where the header has {cells[1]}"
+    return f"{where} cannot be read: a quote is not closed, or the delimiter is not the declared one"
+
+
+# --- databases -----------------------------------------------------------------------------------
+
+
+def _from_duckdb(con: Any, rest: str, source: Source) -> dict[str, Given]:
+    import duckdb
+
+    path = next((p for p in (Path(rest), Path(rest.lstrip("/"))) if p.is_file()), None)
+    if path is None:
+        raise InputMissing(f"no DuckDB file at {rest}")
+    try:
+        con.raw_sql(f"ATTACH {_quoted(path)} AS given (READ_ONLY)")
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise Unavailable(f"{path} is being written by another process; try again later") from None
+        raise DataContract(f"{path} is not a DuckDB file that can be read: {_first_line(error)}") from None
+    schema = source.schema_name or "main"
+    query = "SELECT table_name FROM information_schema.tables WHERE table_catalog = 'given' AND table_schema = "
+    there = {row[0] for row in con.raw_sql(query + _quoted(schema)).fetchall()}
+    found = {}
+    for table in TABLES:
+        name = source.names.get(table, table)
+        if name in there:
+            with faults(table):
+                rows = con.table(name, database=("given", schema))
+                found[table] = Given(table, (rows,), _fingerprint_of_rows(con, rows))
+    return found
+
+
+def _from_postgres(con: Any, url: str, source: Source, scratch: Path) -> dict[str, Given]:
+    """Each table copied in one read-only transaction, so that all are of one moment."""
+    try:
+        import psycopg
+    except ImportError:
+        raise Config("postgresql:// needs the package psycopg: install the extra `postgres`") from None
+    options = "-c default_transaction_read_only=on -c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=3"
+    try:
+        with psycopg.connect(url, connect_timeout=10, options=options) as database:
+            database.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            database.read_only = True
+            names = {table: source.names.get(table, table) for table in TABLES}
+            columns = {t: _postgres_columns(database, source.schema_name, name) for t, name in names.items()}
+            return {
+                table: _postgres_table(con, database, table, names[table], source, kinds, scratch)
+                for table, kinds in columns.items()
+                if kinds
+            }
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise InputMissing(f"{_without_secrets(url)}: {_first_line(error)}") from None
+    except psycopg.Error as error:
+        raise Unavailable(f"{_without_secrets(url)}: {_redacted(_first_line(error), url)}") from None
+
+
+POSTGRES_COLUMNS = """
+SELECT attribute.attname, base.typname, base.typtype = 'e', format_type(attribute.atttypid, attribute.atttypmod)
+FROM pg_attribute AS attribute
+JOIN pg_type AS type ON type.oid = attribute.atttypid
+JOIN pg_type AS base ON base.oid = CASE type.typtype WHEN 'd' THEN type.typbasetype ELSE type.oid END
+WHERE attribute.attrelid = to_regclass(%s) AND attribute.attnum > 0 AND NOT attribute.attisdropped
+ORDER BY attribute.attnum
+"""
+
+FROM_POSTGRES = {
+    **dict.fromkeys(("int2", "int4", "int8"), "int64"),
+    **dict.fromkeys(("float4", "float8", "numeric"), "float64"),
+    **dict.fromkeys(("timestamp", "timestamptz"), "timestamp(6)"),
+    "date": "date",
+    "bool": "boolean",
+}
+
+
+def _postgres_columns(database: Any, schema: str | None, name: str) -> dict[str, str]:
+    """The columns of a table and the type each is read as; empty where there is no such table."""
+    qualified = f'"{schema}"."{name}"' if schema else f'"{name}"'
+    rows = database.execute(POSTGRES_COLUMNS, (qualified,)).fetchall()
+    return {
+        column: "int64" if kind == "numeric" and written.endswith(",0)") else FROM_POSTGRES.get(kind, "string")
+        for column, kind, _enum, written in rows
+    }
+
+
+def _postgres_table(
+    con: Any, database: Any, table: str, name: str, source: Source, kinds: dict[str, str], scratch: Path
+) -> Given:
+    from psycopg import sql
+
+    place = sql.Identifier(source.schema_name, name) if source.schema_name else sql.Identifier(name)
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in kinds)
+    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT csv)").format(columns, place)
+    copy = scratch / f"{table}.csv"
+    with copy.open("wb") as out, database.cursor() as cursor, cursor.copy(query) as stream:
+        for block in stream:
+            out.write(block)
+    texts = _texts(con, copy, list(kinds), header=False, nullstr=[""], allow_quoted_nulls=False)
+    rows = _settled(con, table, texts.mutate(**{c: texts[c].cast(kind) for c, kind in kinds.items()}), scratch)
+    copy.unlink()
+    return Given(table, (rows,), _fingerprint_of_rows(con, rows))
+
+
+def _without_secrets(place: str) -> str:
+    """A source as it may be shown: no user, no password, no options."""
+    if "://" not in place:
+        return place
+    parts = urlsplit(place)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def _redacted(text: str, url: str) -> str:
+    secrets = {part for part in (urlsplit(url).password, urlsplit(url).query) if part}
+    for secret in sorted(secrets | {unquote(s) for s in secrets} | {url}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
