@@ -39,14 +39,14 @@ def main(terms: ir.Table, spine: ir.Table) -> ir.Table:
 @commitment.source
 def past(terms: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, term that had begun): running or over."""
-    return terms.filter(_.began_ago >= 0)
+    return terms.filter(_.begun)
 
 
 @commitment.source
 def step(terms: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of) with an earlier term of the main product: its price and seats beside today's."""
     now = main(terms, spine)
-    before = terms.filter(_.began_ago >= 0).select(
+    before = terms.filter(_.begun).select(
         *KEY, "product", old_value="value", old_seats="seats", old_began="began_ago", old_id="contract_id"
     )
     pairs = now.join(before, [*KEY, "product"]).filter(_.old_began > _.began_ago, _.old_id != _.contract_id)
@@ -224,10 +224,11 @@ def unpaid(term: ir.Table) -> ir.Value:
     zh="本合同期每席位价格变化 {value:+.0%}(同类客户:{peer:+.0%})",
 )  # fmt: skip
 def price_change(step: ir.Table) -> ir.Value:
-    """Price per seat against the term before, same product."""
-    now = step.value / step.seats.cast("float64").fill_null(1.0).nullif(0.0)
-    old = step.old_value / step.old_seats.cast("float64").fill_null(1.0).nullif(0.0)
-    return (now / old.nullif(0.0) - 1.0).max()
+    """Price per seat against the term before, same product; the whole price where neither term tells its seats."""
+    per_term = step.value / step.old_value.nullif(0.0)
+    per_seat = per_term * step.old_seats.nullif(0).cast("float64") / step.seats.nullif(0).cast("float64")
+    untold = step.seats.isnull() & step.old_seats.isnull()
+    return (untold.ifelse(per_term, per_seat) - 1.0).max()
 
 
 @commitment.feature(

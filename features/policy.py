@@ -38,7 +38,7 @@ class Renewal(Section):
 
 
 class Usage(Section):
-    """Which features of the product mean what (U1, U2, U3). A pattern may end in `*`."""
+    """Which features of the product mean what (U1, U2, U3). A pattern may end in `*`; one begun by `!` is left out."""
 
     north_star: tuple[str, ...] = ("*",)
     core_workflow: tuple[str, ...] = ()

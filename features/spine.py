@@ -41,7 +41,7 @@ def candidates(contracts: ir.Table, dates: Iterable[date]) -> ir.Table:
 def terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
     """The terms each observation knew of: one row per (account_id, as_of, contract).
 
-    Adds `due_in` (days to the nominal end), `began_ago`, `signed_ahead` (a follow-on of it is signed),
+    Adds `due_in` (days to the nominal end), `began_ago`, `begun`, `signed_ahead` (a follow-on of it is signed),
     `running`, and `value`, its ARR in the reporting currency at the rate known then. A term that its
     own early follow-on has replaced is no longer running, or its revenue would count twice.
     """
@@ -50,6 +50,7 @@ def terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: 
         product=_.product.fill_null("core"),
         began_ago=since(known, known.start_date),
         due_in=until(known, known.end_date),
+        begun=_begun(known),
         stopped=known.cancelled_at.notnull(),
         pays=known.paid_at.notnull().any().over(group_by=KEY),
     )
@@ -57,13 +58,15 @@ def terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: 
     known = known.join(followed, [*KEY, "contract_id"], how="left", rname="{name}_followed")
     known = known.mutate(
         signed_ahead=_.signed_ahead.fill_null(False),
-        running=_begun(known) & ~_over(known) & ~_.stopped & ~_.replaced.fill_null(False),
+        running=_.begun & ~_over(known) & ~_.stopped & ~_.replaced.fill_null(False),
     )
     return _in_reporting_currency(known, rates, spine, policy)
 
 
 def _begun(known: ir.Table) -> ir.BooleanValue:
-    return hours_waiting(known, known.start_date) >= 0
+    """Whether the first instant of a term has come; one cancelled by then never ran."""
+    never_ran = (known.cancelled_at <= known.start_date).fill_null(False)
+    return (hours_waiting(known, known.start_date) >= 0) & ~never_ran
 
 
 def _over(known: ir.Table) -> ir.BooleanValue:
@@ -73,7 +76,7 @@ def _over(known: ir.Table) -> ir.BooleanValue:
 def _followed(known: ir.Table, policy: Policy) -> ir.Table:
     """One row per (account_id, as_of, contract) that a known term follows on (R2)."""
     later = known.filter(~_.stopped).select(
-        *KEY, "product", next_id="contract_id", next_start="began_ago", next_end="due_in"
+        *KEY, "product", next_id="contract_id", next_start="began_ago", next_end="due_in", next_begun="begun"
     )
     pairs = known.select(*KEY, "product", "contract_id", "began_ago", "due_in").join(later, [*KEY, "product"])
     gap = _.due_in + _.next_start
@@ -85,7 +88,7 @@ def _followed(known: ir.Table, policy: Policy) -> ir.Table:
         -gap <= policy.grace.after_days,
     )
     return pairs.group_by(*KEY, "contract_id").agg(
-        signed_ahead=ibis.literal(True), replaced=(_.next_start >= 0).any()
+        signed_ahead=ibis.literal(True), replaced=_.next_begun.any()
     )
 
 
@@ -120,7 +123,7 @@ def observations(known: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     order = ibis.window(group_by=KEY, order_by=[ibis.desc("due_arr"), "end_day"])
     main = sets.mutate(place=ibis.row_number().over(order)).filter(_.place == 0).drop("place", "end_day")
     whole = running.group_by(*KEY).agg(arr=_.value.sum())
-    firsts = known.filter(_.began_ago >= 0).group_by(*KEY).agg(account_age=_.began_ago.max())
+    firsts = known.filter(_.begun).group_by(*KEY).agg(account_age=_.began_ago.max())
     rows = main.join(whole, KEY).join(firsts, KEY).join(spine.select(*KEY, "day"), KEY)
     rows = rows.filter(_.days_to_renewal <= policy.renewal.horizon_days)
     return rows.mutate(
@@ -137,9 +140,9 @@ def described(rows: ir.Table, accounts: ir.Table) -> ir.Table:
 
 
 def size_band(arr: ir.Value, policy: Policy) -> ir.StringValue:
-    """The account's size band by ARR in the reporting currency (R7)."""
+    """The account's size band by ARR in the reporting currency (R7); null where no rate was known."""
     small, large = policy.money.size_bands
-    return ibis.cases((arr < small, "small"), (arr <= large, "medium"), else_="large")
+    return ibis.cases((arr < small, "small"), (arr <= large, "medium"), (arr > large, "large"))
 
 
 def stage(rows: ir.Table, policy: Policy) -> ir.StringValue:

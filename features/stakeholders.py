@@ -40,12 +40,15 @@ def _tier_in(text: ir.StringValue, policy: Policy) -> ir.StringValue:
 def people_then(people: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     """Who each observation knew at the account: one row per (account_id, as_of, user_id).
 
-    Of several rows of history the newest that had begun counts. `left_ago` is the days since the
-    person left, null while there.
+    Of several stretches of history the newest that had begun counts, and of its versions the one that
+    arrived last: a stretch is written again when it closes. `left_ago` is the days since the person left,
+    null while there.
     """
     known = as_known("people", people, spine)
     known = known.mutate(graded=graded(known, policy), left_ago=since(known, known.valid_to))
-    newest = ibis.window(group_by=PERSON, order_by=[_.days_ago.asc(nulls_first=False), _.left_ago.asc(nulls_first=True), "graded"])
+    arrived = ibis.coalesce(known.recorded_at, known.valid_from)
+    order = [t.desc(nulls_first=False) for t in (known.valid_from, arrived)]
+    newest = ibis.window(group_by=PERSON, order_by=[*order, "left_ago", "graded", "role"])
     then = known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
     return then.select(*PERSON, "role", "left_ago", tier="graded")
 

@@ -49,7 +49,7 @@ TABLES: dict[str, Table] = {}
 
 @dataclass(frozen=True)
 class Rule:
-    """What every row must keep. Where `holds` has no answer (a null) the row keeps it."""
+    """What every row must keep, named after its breach. Where `holds` has no answer (a null) the row keeps it."""
 
     name: str
     column: str
@@ -289,7 +289,7 @@ class contracts:
     cancelled_at = Column(TIME, "When it ended early; may be given notice of ahead.", known="itself", ahead=True)
     auto_renew = Column(FLAG, "Whether it renews unless cancelled.")
 
-    ends_after_start = Rule("", "end_date", "end_date is not after start_date", lambda r: r.end_date > r.start_date)
+    ends_before_start = Rule("", "end_date", "end_date is not after start_date", lambda r: r.end_date > r.start_date)
 
 
 @table(required=True, event_time=("occurred_at",))
@@ -333,7 +333,7 @@ class people:
     valid_to = Column(TIME, "Until when; null: still so.", known="itself", ahead=True)
     recorded_at = an_arrival()
 
-    ends_after_start = not_before("valid_to", "valid_from", slack=timedelta(0))
+    ends_before_start = not_before("valid_to", "valid_from", slack=timedelta(0))
 
 
 @table(event_time=("opened_at",), key=("ticket_id",))
@@ -357,10 +357,10 @@ class tickets:
     due_at = Column(TIME, "By when it was promised; null: the configured limit.", ahead=True)
     recorded_at = an_arrival()
 
-    answered_after_opening = not_before("first_response_at", "opened_at")
-    resolved_after_opening = not_before("resolved_at", "opened_at")
-    reopened_after_opening = not_before("reopened_at", "opened_at")
-    escalated_after_opening = not_before("escalated_at", "opened_at")
+    answered_before_opening = not_before("first_response_at", "opened_at")
+    resolved_before_opening = not_before("resolved_at", "opened_at")
+    reopened_before_opening = not_before("reopened_at", "opened_at")
+    escalated_before_opening = not_before("escalated_at", "opened_at")
 
 
 @table(event_time=("sent_at", "answered_at"))
@@ -380,20 +380,20 @@ class surveys:
     followed_up_at = Column(TIME, "When somebody acted on the answer.", known="itself")
     recorded_at = an_arrival()
 
-    has_a_time = Rule(
+    without_a_time = Rule(
         "",
         "sent_at",
         "sent_at, answered_at and recorded_at are all missing: nobody can say when it was known",
         lambda r: r.sent_at.notnull() | r.answered_at.notnull() | r.recorded_at.notnull(),
     )
-    nps_from_0_to_10 = Rule(
+    nps_outside_0_to_10 = Rule(
         "",
         "score",
         "score of an nps survey is not within 0 to 10",
         lambda r: (r.kind != "nps") | r.score.between(0, 10),
     )
-    answered_after_sending = not_before("answered_at", "sent_at")
-    followed_up_after_answer = not_before("followed_up_at", "answered_at")
+    answered_before_sending = not_before("answered_at", "sent_at")
+    followed_up_before_answer = not_before("followed_up_at", "answered_at")
 
 
 @table(event_time=("occurred_at",))
@@ -433,7 +433,7 @@ class interventions:
     ended_at = Column(TIME, "When it was over.", known="itself")
     recorded_at = an_arrival()
 
-    ends_after_start = not_before("ended_at", "started_at")
+    ends_before_start = not_before("ended_at", "started_at")
 
 
 @table(event_time=("set_at",))
@@ -450,7 +450,7 @@ class value_goals:
     achieved_at = Column(TIME, "When it was reached.", known="itself")
     recorded_at = an_arrival()
 
-    achieved_after_setting = not_before("achieved_at", "set_at")
+    achieved_before_setting = not_before("achieved_at", "set_at")
 
 
 @table(event_time=("referred_at",))
@@ -470,7 +470,7 @@ class referrals:
     )
     recorded_at = an_arrival()
 
-    converted_after_referral = not_before("converted_at", "referred_at")
+    converted_before_referral = not_before("converted_at", "referred_at")
 
 
 @table(event_time=("requested_at",))
@@ -486,8 +486,8 @@ class trials:
     finished_at = Column(TIME, "When it was completed.", known="itself")
     recorded_at = an_arrival()
 
-    started_after_request = not_before("started_at", "requested_at")
-    finished_after_start = not_before("finished_at", "started_at")
+    started_before_request = not_before("started_at", "requested_at")
+    finished_before_start = not_before("finished_at", "started_at")
 
 
 @table(event_time=("date",), known_time=("date",), key=("currency", "date"))

@@ -21,9 +21,16 @@ LEVELS = ("view", "analyse", "act")
 
 
 def matches(feature: ir.StringValue, patterns: tuple[str, ...]) -> ir.BooleanValue:
-    """Whether a product feature is one of these; a pattern may end in `*`."""
-    hits = [feature.startswith(p[:-1]) if p.endswith("*") else feature == p for p in patterns]
-    return ibis.or_(*hits) if hits else ibis.literal(False)
+    """Whether a product feature is one of these; a pattern may end in `*`, and one begun by `!` is left out."""
+    wanted = [_matches(feature, p) for p in patterns if not p.startswith("!")]
+    unwanted = [_matches(feature, p[1:]) for p in patterns if p.startswith("!")]
+    if not wanted:
+        return ibis.literal(False)
+    return ibis.or_(*wanted) & ~ibis.or_(*unwanted) if unwanted else ibis.or_(*wanted)
+
+
+def _matches(feature: ir.StringValue, pattern: str) -> ir.BooleanValue:
+    return feature.startswith(pattern[:-1]) if pattern.endswith("*") else feature == pattern
 
 
 def level_of(feature: ir.StringValue, policy: Policy) -> ir.IntegerValue:
@@ -37,9 +44,12 @@ def level_of(feature: ir.StringValue, policy: Policy) -> ir.IntegerValue:
 
 
 def events_known(events: ir.Table, policy: Policy) -> ir.Table:
-    """Events with their day, their day of arrival and what they mean: one row per event."""
+    """Events with their day, their day of arrival and what they mean: one row per event.
+
+    A quantity of 0 says that nothing was done, so such a row is no use at all.
+    """
     count = events.quantity.fill_null(1).cast("float64")
-    return events.mutate(
+    return events.filter(count > 0).mutate(
         day=day_of(_.occurred_at),
         known_day=arrival_day(events),
         count=count,
@@ -50,9 +60,9 @@ def events_known(events: ir.Table, policy: Policy) -> ir.Table:
     )
 
 
-def person_days(events: ir.Table, policy: Policy) -> ir.Table:
-    """The roll-up every window starts from: one row per (account, person, day, day known)."""
-    return events_known(events, policy).group_by("account_id", "user_id", "day", "known_day").agg(
+def person_days(events: ir.Table, policy: Policy, by: tuple[str, ...] = ()) -> ir.Table:
+    """The roll-up every window starts from: one row per (account, person, day, day known), and per `by`."""
+    return events_known(events, policy).group_by(*by, "account_id", "user_id", "day", "known_day").agg(
         actions=_["count"].sum(),
         north_star=_.north_star.sum(),
         core=_.core.sum(),
@@ -61,9 +71,9 @@ def person_days(events: ir.Table, policy: Policy) -> ir.Table:
     )
 
 
-def feature_days(events: ir.Table, policy: Policy) -> ir.Table:
-    """What was used when, whoever used it: one row per (account, feature, day, day known)."""
-    rows = events_known(events, policy).group_by("account_id", "feature", "day", "known_day")
+def feature_days(events: ir.Table, policy: Policy, by: tuple[str, ...] = ()) -> ir.Table:
+    """What was used when, whoever used it: one row per (account, feature, day, day known), and per `by`."""
+    rows = events_known(events, policy).group_by(*by, "account_id", "feature", "day", "known_day")
     return rows.agg(uses=_["count"].sum())
 
 
@@ -109,10 +119,11 @@ def tool(feature_windows: ir.Table) -> ir.Table:
 
 @usage.source
 def seat(person_windows: ir.Table, terms: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of): active people beside the seats bought."""
+    """One row per (account_id, as_of) whose seats are known: active people beside the most seats of a running term."""
     active = {f"active_{w}d": (_[f"north_star_{w}d"] > 0).sum() for w in WINDOWS}
-    seats = terms.filter(_.running).group_by(*KEY).agg(seats=_.seats.max())
-    return person_windows.group_by(*KEY).agg(**active).join(seats, KEY)
+    seats = terms.filter(_.running).group_by(*KEY).agg(seats=_.seats.max()).filter(_.seats > 0)
+    joined = seats.left_join(person_windows.group_by(*KEY).agg(**active), KEY)
+    return joined.mutate(**{name: _[name].fill_null(0) for name in active})
 
 
 def of(table: ir.Table, measure: str, days: int, before: bool = False) -> ir.Value:
@@ -245,13 +256,13 @@ def days_per_person(person: ir.Table, days: int) -> ir.Value:
 
 
 @usage.feature(
-    days=(28, 90), unit="share", risk="low", actionable=True, empty=0,
+    days=(28, 90), unit="share", risk="low", actionable=True,
     en="{value:.0%} of the bought seats active in the last {days} days (peers: {peer:.0%})",
     zh="近 {days} 天席位激活率 {value:.0%}(同类客户:{peer:.0%})",
 )  # fmt: skip
 def seat_activation(seat: ir.Table, days: int) -> ir.Value:
-    """Active people over bought seats (U2)."""
-    return (seat[f"active_{days}d"].cast("float64") / seat.seats.cast("float64").nullif(0.0)).max()
+    """Active people over bought seats (U2); null where the seats are not known."""
+    return (seat[f"active_{days}d"].cast("float64") / seat.seats.cast("float64")).max()
 
 
 @usage.feature(

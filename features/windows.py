@@ -88,7 +88,8 @@ def until(known: ir.Table, instant: ir.Value) -> ir.IntegerValue:
 
 def hours_waiting(known: ir.Table, instant: ir.Value) -> ir.FloatingValue:
     """Hours from an instant to `as_of`, for a table made by `as_known`."""
-    return known._cut.cast("float64") * 24.0 - instant.cast("timestamp").epoch_seconds().cast("float64") / 3600.0
+    seconds = known._cut.cast("float64") * 86_400.0 - instant.cast("timestamp").epoch_seconds()
+    return seconds / 3600.0
 
 
 def _mask(rows: ir.Table, contract: Table) -> ir.Table:

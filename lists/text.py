@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet may take for the start of a formula, full-width forms included (OWASP, "CSV injection")."""
 
 
 def printable(text: str) -> str:
-    """The text with control characters shown as their pictures, and broken characters as the mark for such."""
-    return _UNSEEN.sub(_picture, text)
+    """The text with control characters shown as their pictures, and broken characters as the mark for such.
+
+    Tabs and line feeds stay. A lone carriage return does not: a CSV writer leaves it unquoted, and a reader
+    may take it for the end of the row.
+    """
+    return _UNSEEN.sub(_picture, text.replace("\r\n", "\n"))
 
 
 def _picture(match: re.Match[str]) -> str:

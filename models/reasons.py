@@ -143,7 +143,7 @@ class _Teller:
             columns |= self._column("reason", place, empty[:, place], np.empty(len(index)), [None] * len(index))
         for place in range(STRENGTHS):
             columns[f"strength_{place + 1}"] = [None] * len(index)
-        return pd.DataFrame(columns, index=index)
+        return _framed(columns, index)
 
     def block(
         self, contributions: pd.DataFrame, values: pd.DataFrame, peers: Peers, group: Places, silent: Floats
@@ -161,7 +161,7 @@ class _Teller:
         gain, _ = self._strongest(push, self._agrees(own, usual, towards_loss=False), size, STRENGTHS)
         for place in range(STRENGTHS):
             columns[f"strength_{place + 1}"] = self._say(gain[:, place], values, peers, group)
-        return pd.DataFrame(columns, index=contributions.index)
+        return _framed(columns, contributions.index)
 
     def _summed(self, push: Floats) -> Floats:
         """The contribution of each idea: rows by ideas."""
@@ -227,6 +227,12 @@ class _Teller:
                 self.sentences.clear()
             self.sentences[key] = sentence(self.features[feature], own, usual, self.phrases)
         return self.sentences[key]
+
+
+def _framed(columns: dict[str, Any], index: pd.Index) -> pd.DataFrame:
+    """The columns as a table; words are plain objects, or an all-empty block would get another type."""
+    words = {name: pd.Series(own, index, dtype=object) for name, own in columns.items() if isinstance(own, list)}
+    return pd.DataFrame(columns | words, index=index)
 
 
 def _padded(lists: list[list[int]]) -> Places:

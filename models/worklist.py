@@ -37,8 +37,7 @@ def status(history_days: pd.Series, at_least: int) -> pd.Series:
 
 def risk_band(renewal: pd.Series, high: float, medium: float) -> pd.Series:
     """`high`, `medium` or `low` by the probability of loss; empty without a probability; one row per row given."""
-    loss = 1 - renewal
-    band = np.select([loss.isna(), loss >= high, loss >= medium], [None, "high", "medium"], "low")
+    band = np.select([renewal.isna(), renewal <= 1 - high, renewal <= 1 - medium], [None, "high", "medium"], "low")
     return pd.Series(band, index=renewal.index, dtype=object)
 
 

@@ -117,7 +117,9 @@ def _disk(lists: Path) -> Iterator[None]:
         yield
     except OSError as error:
         words = os.strerror(error.errno) if error.errno else str(error)
-        raise errors.OutputFailed(f"nothing was published: {error.filename or lists}: {words}") from error
+        raise errors.OutputFailed(
+            f"the list could not be published: {error.filename or lists}: {words}; no half list was left"
+        ) from error
 
 
 @contextmanager
@@ -277,7 +279,7 @@ def _certificate(data: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         raise errors.InputMissing(f"no certificate in {data}: run `renewals check` first") from None
     inputs = {name: table["fingerprint"] for name, table in tables.items()}
-    return {"inputs": inputs, "quarantine": {name: table["quarantined"] for name, table in tables.items()}}
+    return {"inputs": inputs, "quarantine": {name: table["rows_quarantined"] for name, table in tables.items()}}
 
 
 def code_revision() -> str:

@@ -23,7 +23,7 @@ from lists import risk_list
 from lists.options import ListOptions
 from lists.words import Words
 from models import reasons, worklist
-from pipelines import tracking, warehouse
+from pipelines import warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -73,6 +73,7 @@ def score(job: Job) -> dict[str, Any]:
         "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
         "absent": absent,
         "features": schema_hash(catalogue),
+        "unseen_categories": unseen(champions[RENEWAL], values),
         "rows": risk_list.counts(outcome.listed),
         "started_at": started.isoformat(timespec="seconds"),
     }
@@ -101,6 +102,7 @@ def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
 def champion(job: Job, target: str) -> Champion:
     """The champion of one target. Raises InputMissing where there is none."""
     from models.learner import Learned
+    from pipelines import tracking
 
     name, version, files = tracking.champion(job, target)
     try:
@@ -111,11 +113,11 @@ def champion(job: Job, target: str) -> Champion:
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The observations, and the figures of every feature; both one row per observation, on one index."""
-    spine = _read(side / "spine.parquet")
-    table = spine
-    for path in sorted((side / "features").glob("*.parquet")):
-        table = table.merge(_read(path), on=list(KEY), how="left", validate="one_to_one", suffixes=("", "_feature"))
-    return spine, table.drop(columns=[name for name in spine.columns if name not in KEY], errors="ignore")
+    spine, figures = _read(side / "spine.parquet"), _read(side / "scoring.parquet")
+    figures = spine[list(KEY)].merge(figures, on=list(KEY), how="left", validate="one_to_one", indicator=True)
+    if (figures["_merge"] != "both").any():
+        raise InputMissing(f"{side / 'scoring.parquet'} lacks observations of the spine: run `assemble` again")
+    return spine, figures.drop(columns="_merge")
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -127,14 +129,29 @@ def _read(path: Path) -> pd.DataFrame:
 
 def read_catalogue(side: Path) -> list[dict[str, Any]]:
     """What each feature means, as written beside the features."""
-    paths = sorted((side / "features").glob("*.json"))
-    return [feature for path in paths for feature in json.loads(path.read_bytes())]
+    try:
+        listed: list[dict[str, Any]] = json.loads((side / "features.json").read_bytes())["features"]
+    except FileNotFoundError:
+        raise InputMissing(f"no features.json in {side}: run `assemble` for this date first") from None
+    return listed
 
 
 def schema_hash(catalogue: Sequence[reasons.Words]) -> str:
     """One fingerprint for the names and kinds of all features."""
     names = sorted((str(f["name"]), str(f.get("kind", "number"))) for f in catalogue)
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
+def unseen(champion: Champion, figures: pd.DataFrame) -> dict[str, int]:
+    """How many accounts have a category that the model never met, and so takes for unknown, per feature."""
+    counts = {}
+    for name, known in champion.learned.schema.categories.items():
+        met = figures[name].dropna().astype(str) if name in figures.columns else pd.Series(dtype=str)
+        counts[name] = int((~met.isin(known)).sum())
+    strange = {name: count for name, count in counts.items() if count}
+    if strange:
+        structlog.get_logger().warning("categories the model never met", **strange)
+    return strange
 
 
 def scored(

@@ -19,10 +19,10 @@ class Source(Section):
     """Encoding of CSV files, with or without a byte-order mark; declared, never guessed."""
     encodings: dict[str, str] = Field(default_factory=dict)
     """Encoding of single tables where it differs: `{accounts: gb18030}`."""
-    delimiter: str = Field(",", min_length=1, max_length=1)
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
     nulls: tuple[str, ...] = ("",)
     """What stands for "nothing" in a CSV cell; a region called NA is a region unless it is listed here."""
-    schema_name: str | None = Field(None, pattern=IDENTIFIER)
+    schema_name: str | None = Field(default=None, pattern=IDENTIFIER)
     """The schema of a database that holds the tables; empty: its default."""
     names: dict[str, str] = Field(default_factory=dict)
     """What a table is called in the database or folder, where it is not its own name."""
@@ -53,10 +53,10 @@ class Source(Section):
 class Quarantine(Section):
     """The share of a table's rows that may break the contract before the run stops."""
 
-    limit: float = Field(0.01, ge=0, le=1)
+    limit: float = Field(default=0.01, ge=0, le=1)
     limits: dict[str, float] = Field(default_factory=dict)
     """Limits of single tables where they differ: `{tickets: 0.05}`."""
-    duplicate_limit: float = Field(0.25, ge=0, le=1)
+    duplicate_limit: float = Field(default=0.25, ge=0, le=1)
     """Exact duplicates have a limit of their own: once set aside, an event delivered twice does no harm."""
 
     def limit_of(self, table: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -101,25 +102,23 @@ def _hidden(path: Path) -> bool:
 def write_parquet(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
     """Write a table whole or not at all and return its number of rows; `order_by` makes its order sure."""
     ordered = rows.order_by(list(order_by)) if order_by else rows
-    con = ordered.get_backend() if _has_backend(ordered) else connect()
-    view = f"to_write_{os.getpid()}_{next(_numbers)}"
     with beside(path) as unfinished, faults(f"writing {path.name}"):
-        con.create_view(view, ordered)
-        try:
-            copied = con.raw_sql(
-                f"COPY {view} TO {_quoted(unfinished)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
-            ).fetchone()
-        finally:
-            con.raw_sql(f"DROP VIEW IF EXISTS {view}")
-    return int(copied[0])
+        return _copy(ordered, unfinished)
 
 
-_numbers = iter(range(1 << 62))
+def _copy(rows: ir.Table, path: Path) -> int:
+    """Ibis writes a path as Python would spell it, which a quote in the path breaks; so the view is copied here."""
+    con = ibis.get_backend(rows)
+    view = f"to_write_{next(_numbers)}"
+    con.create_view(view, rows)
+    try:
+        options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
+        return int(con.raw_sql(f"COPY {view} TO {_quoted(path)} ({options})").fetchone()[0])
+    finally:
+        con.raw_sql(f"DROP VIEW IF EXISTS {view}")
 
 
-def _has_backend(rows: ir.Table) -> bool:
-    backends, unbound = rows._find_backends()
-    return bool(backends) and not unbound
+_numbers = itertools.count()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -255,7 +254,7 @@ def _parquet(con: Any, table: str, path: Path, source: Source, scratch: Path) ->
     kinds: dict[str, list[str]] = {}
     for file in files:
         kinds.setdefault(_schema_of(table, file), []).append(str(file))
-    hive = any("=" in part for file in files for part in file.relative_to(path).parts)
+    hive = any("=" in folder for file in files for folder in file.relative_to(path).parts[:-1])
     with faults(table):
         parts = tuple(
             con.read_parquet(kind, hive_partitioning=hive, **({"hive_types_autocast": False} if hive else {}))
@@ -371,10 +370,11 @@ def _settled(con: Any, table: str, rows: ir.Table, scratch: Path) -> ir.Table:
     import duckdb
 
     copy = scratch / f"{table}.parquet"
-    try:
-        write_parquet(rows, copy)
-    except (DataContract, duckdb.Error) as error:
-        raise DataContract(f"{table}: {_csv_fault(str(error))}") from None
+    with faults(f"writing {copy}"):
+        try:
+            _copy(rows, copy)
+        except duckdb.InvalidInputException as error:
+            raise DataContract(f"{table}: {_csv_fault(str(error))}") from None
     return con.read_parquet(str(copy))
 
 
@@ -424,7 +424,7 @@ def _from_postgres(con: Any, url: str, source: Source, scratch: Path) -> dict[st
         raise Config("postgresql:// needs the package psycopg: install the extra `postgres`") from None
     options = "-c default_transaction_read_only=on -c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=3"
     try:
-        with psycopg.connect(url, connect_timeout=10, options=options) as database:
+        with psycopg.connect(url, connect_timeout=10, client_encoding="utf8", options=options) as database:
             database.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             database.read_only = True
             names = {table: source.names.get(table, table) for table in TABLES}
@@ -441,7 +441,7 @@ def _from_postgres(con: Any, url: str, source: Source, scratch: Path) -> dict[st
 
 
 POSTGRES_COLUMNS = """
-SELECT attribute.attname, base.typname, base.typtype = 'e', format_type(attribute.atttypid, attribute.atttypmod)
+SELECT attribute.attname, base.typname, format_type(attribute.atttypid, attribute.atttypmod)
 FROM pg_attribute AS attribute
 JOIN pg_type AS type ON type.oid = attribute.atttypid
 JOIN pg_type AS base ON base.oid = CASE type.typtype WHEN 'd' THEN type.typbasetype ELSE type.oid END
@@ -464,7 +464,7 @@ def _postgres_columns(database: Any, schema: str | None, name: str) -> dict[str,
     rows = database.execute(POSTGRES_COLUMNS, (qualified,)).fetchall()
     return {
         column: "int64" if kind == "numeric" and written.endswith(",0)") else FROM_POSTGRES.get(kind, "string")
-        for column, kind, _enum, written in rows
+        for column, kind, written in rows
     }
 
 

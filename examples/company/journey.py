@@ -24,13 +24,13 @@ TERM_SHARE = np.array([0.06, 0.80, 0.10, 0.04])
 KEEPS_TERM = 0.85
 """Chance of renewing for the same number of months as before."""
 
-DECIDE_DAYS = (60.0, 14.0, 30, 100)
+DECIDE_DAYS = (57.0, 10.0, 30, 100)
 """Days before the end at which the decision falls: mean, standard deviation, limits."""
-BREAK_SHARE, BREAK_DAYS = 0.04, (110, 250)
+BREAK_SHARE, BREAK_DAYS = 0.02, (110, 250)
 """A few long terms carry a break clause: they are decided this early, and a loss ends them early."""
 
 TYPICAL, EARLY, LATE = range(3)
-STYLE_SHARE = np.array([0.82, 0.07, 0.11])
+STYLE_SHARE = np.array([0.84, 0.05, 0.11])
 """How an account signs: up to 45 days before the end, 50 to 90 days before, or in the grace after it."""
 
 FALLS_THROUGH, RESCUED = 0.01, 0.02
@@ -221,7 +221,7 @@ class Journey:
         rng, style = self.rng, self.book.style[who]
         mean, deviation, least, most = DECIDE_DAYS
         lead = np.clip(rng.normal(mean, deviation, len(who)), least, most)
-        lead = np.where(style == EARLY, rng.uniform(55, 98, len(who)), lead)
+        lead = np.where(style == EARLY, rng.uniform(55, 93, len(who)), lead)
         breaks = (rng.random(len(who)) < BREAK_SHARE) & (self.book.months[who] >= 12)
         return np.where(breaks, rng.uniform(*BREAK_DAYS, len(who)), lead).astype(np.int64)
 
@@ -269,7 +269,7 @@ class Journey:
         self.journal.add(
             "decisions", account=who, product=0, term=term, end=end, effective=effective, decided=decided,
             probability=(1 - FALLS_THROUGH) * probability + RESCUED * (1 - probability),
-            renewed=renewed, cause=cause,
+            wants=wants, renewed=renewed, cause=cause,
         )  # fmt: skip
         self.renew(who[renewed], effective[renewed])
         self.book_unpaid(who[unpaid])
@@ -361,7 +361,7 @@ class Journey:
         self.cancel(who, 0, book.end[who], stop)
         self.journal.add(
             "decisions", account=who, product=0, term=book.term[who], end=book.end[who], effective=stop,
-            decided=start, probability=0.0, renewed=False, cause=cause,
+            decided=start, probability=0.0, wants=False, renewed=False, cause=cause,
         )  # fmt: skip
         book.decide[who] = start - 30  # use falls away from about the end of the term that was paid
         self.lose(who, stop)
@@ -424,7 +424,8 @@ class Journey:
         end = self.book.add_on_end[who, add_on]
         self.journal.add(
             "decisions", account=who, product=add_on + 1, term=-1, end=end, effective=end,
-            decided=end - int(DECIDE_DAYS[0]), probability=probability, renewed=renewed, cause=self.cause(who),
+            decided=end - int(DECIDE_DAYS[0]), probability=probability, wants=renewed,
+            renewed=renewed, cause=self.cause(who),
         )  # fmt: skip
 
     def drop_add_on(self, who: Ints, add_on: int, effective: Ints) -> None:

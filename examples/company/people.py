@@ -18,21 +18,21 @@ from examples.company.states import Temper
 TIERS = ("S", "A", "B")
 S, A, B = range(3)
 
-SEATS_TAKEN = 0.75
+SEATS_TAKEN = 0.7
 """Share of the bought seats that somebody sits on, sooner or later."""
 STAY_DAYS = 1_900.0
 """How long a person of tier A or B stays, on average."""
 REPLACED = 0.8
 """Chance that somebody follows on a place that was left."""
-EARLY_START = {True: 0.55, False: 0.12}
+EARLY_START = {True: 0.60, False: 0.05}
 """Share of the staff active within 28 days, where first value was reached and where it was missed (J2)."""
-LEAVING_SEEN = 0.85
+LEAVING_SEEN = 0.9
 """Share of the leavers whose leaving anybody writes down; the others only go silent."""
 PROMOTED = 0.03
 TIER_GIVEN = 0.6
 """Share of the people whose tier was entered; the others have a title from which it can be graded."""
 
-PERSON_SPREAD = np.array([0.35, 0.40, 0.45])
+PERSON_SPREAD = np.array([0.25, 0.30, 0.50])
 """How unlike each other the people of a tier are in how much they use the product (log scale)."""
 
 TITLES: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -105,7 +105,7 @@ def draw_people(
 ) -> People:
     """Draw everybody; `sponsors` are the days on which an S person left, `seats` those bought later."""
     parts = [
-        draw_deciders(rng, customers, sponsors),
+        draw_deciders(rng, customers, temper, sponsors),
         with_successors(rng, *draw_heads(rng, customers, temper)),
         with_successors(rng, *draw_staff(rng, customers, temper)),
         with_successors(rng, *draw_later_staff(rng, seats)),
@@ -121,7 +121,7 @@ Places = tuple[Ints, Ints, Ints, Ints]
 """Account, tier, first and last day of people."""
 
 
-def draw_deciders(rng: np.random.Generator, customers: Customers, sponsors: Columns) -> Places:
+def draw_deciders(rng: np.random.Generator, customers: Customers, temper: Temper, sponsors: Columns) -> Places:
     """S people: one to three places; each loss of a sponsor empties the next place for one to five months."""
     places = 1 + np.minimum(rng.poisson(0.7, len(customers)), 2)
     account = np.repeat(np.arange(len(customers)), places)
@@ -131,7 +131,8 @@ def draw_deciders(rng: np.random.Generator, customers: Customers, sponsors: Colu
     nth = np.arange(len(left)) - np.searchsorted(left, left)
     before = seat_key(left, nth % places[left], nth // places[left])
     after = seat_key(left, nth % places[left], nth // places[left] + 1)
-    start = customers.bought[account] + rng.integers(3, 45, len(account))
+    prompt = temper.first_value[account] | (rng.random(len(account)) < 0.3)
+    start = customers.bought[account] + np.where(prompt, rng.integers(3, 35, len(account)), rng.integers(20, 90, len(account)))
     follow = day + rng.integers(30, 150, len(day))
     follow[rng.random(len(day)) > 0.9] = NEVER_DAY
     key = np.concatenate([seat_key(account, place, 0), after])
@@ -152,7 +153,7 @@ def draw_heads(rng: np.random.Generator, customers: Customers, temper: Temper) -
     """A people: one to five, who start with their departments."""
     count = 1 + np.minimum(rng.poisson(0.15 * np.sqrt(customers.seats) + 0.8), 4)
     account = np.repeat(np.arange(len(customers)), count)
-    prompt = rng.random(len(account)) < np.where(temper.first_value[account], 0.8, 0.4)
+    prompt = rng.random(len(account)) < np.where(temper.first_value[account], 0.85, 0.20)
     wait = np.where(prompt, rng.integers(1, 25, len(account)), rng.integers(25, 100, len(account)))
     return account, np.full(len(account), A), customers.bought[account] + wait
 

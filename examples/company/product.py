@@ -50,7 +50,7 @@ ACT = ((7, 0.20), (8, 0.35), (9, 0.30), (10, 0.07), (11, 0.08))
 PRODUCTS = ("core", "insights", "connect")
 ADD_ONS = len(PRODUCTS) - 1
 PLANS = ("starter", "business", "enterprise")
-SEAT_PRICE = np.array([480.0, 900.0, 1_500.0])
+SEAT_PRICE = np.array([900.0, 1_800.0, 3_600.0])
 """List price of a seat for a year, by plan, in US dollars."""
 CURRENCIES = ("USD", "EUR", "CNY")
 LIST_RATE = np.array([1.0, 1.08, 0.14])

@@ -29,31 +29,31 @@ VALUE, ADOPTION, PAIN, SPONSOR, LIFT = range(len(STATES))
 CARRY = np.array(
     [
         #  value adoption pain sponsor lift   (of this month)
-        [0.93, 0.00, -0.03, 0.00, 0.0],  # value next month
-        [0.02, 0.93, 0.00, 0.00, 0.0],  # adoption
-        [0.00, 0.00, 0.86, 0.00, 0.0],  # support_pain
+        [0.95, 0.00, -0.02, 0.00, 0.0],  # value next month
+        [0.02, 0.94, 0.00, 0.00, 0.0],  # adoption
+        [0.00, 0.00, 0.92, 0.00, 0.0],  # support_pain
         [0.00, 0.00, 0.00, 0.88, 0.0],  # sponsor_change
         [0.00, 0.00, 0.00, 0.00, 0.9],  # lift
     ]
 )
 """What each state takes over of each state of the month before."""
-STEP = np.array([0.27, 0.24, 0.30, 0.0, 0.0])
+STEP = np.array([0.22, 0.22, 0.21, 0.0, 0.0])
 """Standard deviation of a state's own monthly movement."""
 
 SPONSOR_LEAVES, SPONSOR_PUSH = 0.025, np.array([-0.35, 0.0, 0.0, 1.0, 0.0])
-INCIDENT, INCIDENT_PUSH = 0.035, np.array([0.0, 0.0, 1.5, 0.0, 0.0])
+INCIDENT, INCIDENT_PUSH = 0.03, np.array([0.0, 0.0, 1.1, 0.0, 0.0])
 GOAL_REACHED, GOAL_PUSH = 0.09, np.array([0.22, 0.0, 0.0, 0.0, 0.0])
 """Three shocks: their monthly chance (of a goal, at an average account), and the push each gives."""
 
 INTERVENTION_EFFECT = 0.7
 """What an intervention adds to the log-odds of renewing at its start: the truth a study of effect must find."""
 
-INTERCEPT = 1.75
+INTERCEPT = 1.65
 """Log-odds of renewing of an average account."""
-WEIGHTS = np.array([0.95, 0.55, -0.55, -1.25, 1.0])
+WEIGHTS = np.array([0.95, 0.55, -0.55, -1.20, 1.0])
 """What one unit of each moving state adds to the log-odds of renewing."""
-FIT_WEIGHT = 0.45
-FIRST_VALUE_WEIGHT = np.array([1.0, 0.5, 0.25])
+FIT_WEIGHT = 0.50
+FIRST_VALUE_WEIGHT = np.array([1.00, 0.35, 0.10])
 """What first value reached adds to the log-odds at the first, second and any later renewal."""
 FIRST_VALUE_SHARE = 0.70
 """Accounts that reach first value; the others are lost a year before anyone is told."""

@@ -17,12 +17,12 @@ from examples.company.presence import Presence
 from examples.company.product import ACT, ANALYSE, FEATURES, VIEW
 from examples.company.states import ADOPTION, VALUE
 
-DAYS_A_MONTH = np.array([2.6, 3.6, 3.0])
+DAYS_A_MONTH = np.array([2.8, 3.2, 2.5])
 """Days on which an average person of each tier comes in a month of 22 working days."""
-VALUE_SLOPE = np.array([0.55, 0.30, 0.00])
-ADOPTION_SLOPE = np.array([0.05, 0.25, 0.55])
+VALUE_SLOPE = np.array([0.70, 0.40, 0.00])
+ADOPTION_SLOPE = np.array([0.00, 0.20, 0.50])
 """How value and adoption move that, by tier (log scale)."""
-ACCOUNT_SPREAD = 0.20
+ACCOUNT_SPREAD = 0.15
 """How unlike each other accounts are in how much anybody comes, for no reason that matters (log scale)."""
 FULL_MONTH = 22.0
 
@@ -31,11 +31,11 @@ WEEKEND, HOLIDAY, SUMMER = 0.12, 0.25, 0.80
 SPRING_FESTIVALS = ("2021-02-11", "2022-01-31", "2023-01-21", "2024-02-09", "2025-01-28", "2026-02-16", "2027-02-05")
 """First days of the Chinese spring festival."""
 
-ACTIONS = 0.9
+ACTIONS = 0.7
 """Actions after the first one in a session, on average."""
-LOGIN_RECORDED = 0.8
+LOGIN_RECORDED = 0.7
 """Sessions that begin with a recorded login; the others were still open."""
-LEVEL_ODDS = {"view": (0.0, 0.0, 0.0), "analyse": (-0.5, 0.05, 0.30), "act": (-0.6, 0.20, 0.45)}
+LEVEL_ODDS = {"view": (0.0, 0.0, 0.0), "analyse": (-0.5, 0.0, 0.20), "act": (-0.6, 0.12, 0.25)}
 """Log-weight of an action's level: constant, slope on value, slope on adoption."""
 SECONDS, SECONDS_SPREAD, SECONDS_SLOPE = 95.0, 0.8, 0.15
 """How long an action lasts: median, spread and slope on adoption (log scale)."""

@@ -1,0 +1,14 @@
+"""A simulated company whose truth is known: a seller of business software by subscription.
+
+Its customers have hidden states (what their deciders think, adoption, support pain, fit, first value,
+loss of a sponsor). Each shows itself, noisily, in tables of its own, and together they decide about
+every renewal some two months before the end of the term. `simulate` draws the company, `write` puts it
+down as the tables of the data contract, with the truth aside.
+
+    python -m examples.company --accounts 2000 --out company
+"""
+
+from examples.company.product import CORE_WORKFLOW, LEVELS, NORTH_STAR
+from examples.company.simulation import SEED, START, Company, simulate, write
+
+__all__ = ["CORE_WORKFLOW", "LEVELS", "NORTH_STAR", "SEED", "START", "Company", "simulate", "write"]

@@ -1,0 +1,177 @@
+"""Contact with the customer: meetings, surveys, goals. Value shows itself in who takes the time (S2, J4).
+
+Managers call whom they like, but only a decider who sees value in the product keeps the appointment,
+asks for one, answers a survey and gives it a good grade. Staff grade what they work with.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from examples.company.clock import DAY, NEVER, Flags, Floats, Ints, arrival, within_day
+from examples.company.journey import Columns
+from examples.company.people import A, B, People, S
+from examples.company.presence import Presence
+from examples.company.states import ADOPTION, PAIN, VALUE, Temper
+
+KINDS = ("visit", "call", "training", "value_report", "review", "email")
+KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 0.08, 0.14, 0.24],
+                       [0.04, 0.30, 0.24, 0.02, 0.03, 0.37]])  # fmt: skip
+"""Share of each kind of contact with people of tiers S, A and B."""
+
+CONTACTS = np.array([0.75, 0.80, 0.80])
+"""Contacts a month with people of each tier at an average account."""
+CONTACT_VALUE = np.array([0.65, 0.35, 0.00])
+CONTACT_PAIN = np.array([0.00, 0.05, 0.20])
+"""How value and pain move that (log scale)."""
+CARE_SPREAD = 0.20
+"""How unlike each other accounts are in how much their manager cares for them (log scale)."""
+BUNCH_DAYS, BUNCH_NEAR, BUNCH_FAR = 100, 2.0, 0.65
+"""A manager who bunches calls this much more in the last days of a term, and this much less before."""
+CUSTOMER_BEGINS = -1.0
+"""Log-odds that the customer asked for the contact; a unit of value adds `BEGINS_SLOPE`."""
+BEGINS_SLOPE = 0.50
+AFTER_INTERVENTION = 3.0
+"""Further contacts that an intervention brings, on average."""
+
+NPS_DAYS = 91
+"""An account is asked for its recommendation once a quarter."""
+NPS_ASKED = np.array([0.9, 0.6, 0.25])
+"""Share of the people of each tier who are asked."""
+NPS_MEAN, NPS_SPREAD = 7.2, 1.5
+NPS_SLOPES = np.array([[1.30, 0.0, -0.15], [0.7, 0.4, -0.3], [0.0, 0.8, -0.5]])
+"""What a unit of value, adoption and pain adds to the grade, by tier."""
+ANSWERS = np.array([0.0, 0.1, -0.3])
+ANSWERS_VALUE = np.array([0.5, 0.3, 0.0])
+"""Log-odds that somebody answers, by tier, and what a unit of value adds."""
+LOW_NPS, LOW_CSAT = 6, 2
+FOLLOWED_UP = 0.6
+
+MISSED_GOALS, MISSED_VALUE = 0.055, -0.45
+"""Goals that will not be reached, agreed a month at an average account; how value moves that (log scale)."""
+GOALS = ("cut manual work", "raise pipeline coverage", "shorten reporting", "roll out to region", "automate approvals",
+         "提升转化率", "统一数据口径")  # fmt: skip
+
+
+def monthly_counts(
+    rng: np.random.Generator, rate: Floats, presence: Presence, month_starts: Ints, *, deciders: bool
+) -> tuple[Ints, Ints, Ints]:
+    """Month, account and day of happenings at a rate per month (months x accounts), where the account is there."""
+    months, accounts = rate.shape
+    count = rng.poisson(rate) * presence.months(month_starts)
+    month, account = (np.repeat(place, count.ravel()) for place in np.divmod(np.arange(months * accounts), accounts))
+    day = month_starts[month] + (rng.random(len(month)) * np.diff(month_starts)[month]).astype(np.int64)
+    kept = rng.random(len(day)) < presence.share(account, day, deciders=deciders)
+    return month[kept], account[kept], day[kept]
+
+
+def working_day(day: Ints) -> Ints:
+    """The same day, or the Friday before a weekend."""
+    weekday = (day + 3) % 7
+    return np.where(weekday >= 5, day - (weekday - 4), day)
+
+
+def draw_touchpoints(
+    rng: np.random.Generator,
+    people: People,
+    presence: Presence,
+    history: Floats,
+    month_starts: Ints,
+    temper: Temper,
+    near_end: Flags,
+    interventions: Columns,
+) -> Columns:
+    """All contacts; one row per contact. `near_end` (months x accounts) says where a term is about to end."""
+    accounts = history.shape[1]
+    care = CARE_SPREAD * rng.standard_normal(accounts)
+    bunching = np.where(temper.bunched, np.where(near_end, BUNCH_NEAR, BUNCH_FAR), 1.0)
+    parts = []
+    for tier in (S, A, B):
+        log_rate = care + CONTACT_VALUE[tier] * history[:, :, VALUE] + CONTACT_PAIN[tier] * history[:, :, PAIN]
+        rate = CONTACTS[tier] * bunching * np.exp(log_rate)
+        month, account, day = monthly_counts(rng, rate, presence, month_starts, deciders=tier != B)
+        parts.append((account, day, np.full(len(day), tier), history[month, account, VALUE]))
+    parts.append(contacts_of_interventions(rng, interventions))
+    account, day, tier, value = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return touchpoint_columns(rng, people, accounts, account, working_day(day), tier, value)
+
+
+def contacts_of_interventions(rng: np.random.Generator, interventions: Columns) -> tuple[Ints, Ints, Ints, Floats]:
+    """Account, day, tier and value (as at an average account) of the contacts that interventions bring."""
+    count = rng.poisson(AFTER_INTERVENTION, len(interventions["account"]))
+    account, start = np.repeat(interventions["account"], count), np.repeat(interventions["day"], count)
+    tier = rng.choice([S, A, B], len(account), p=[0.2, 0.35, 0.45])
+    return account, start + rng.integers(0, 40, len(account)), tier, np.zeros(len(account))
+
+
+def touchpoint_columns(
+    rng: np.random.Generator, people: People, accounts: int, account: Ints, day: Ints, tier: Ints, value: Floats
+) -> Columns:
+    """Who was met, how, and who asked for it; a contact with nobody to meet does not take place."""
+    person = people.pick(rng, account, tier, day, accounts)
+    met = person >= 0
+    account, day, tier, value, person = (column[met] for column in (account, day, tier, value, person))
+    kind = (KIND_SHARE.cumsum(axis=1)[tier] < rng.random(len(day))[:, None]).sum(axis=1)
+    begins = rng.random(len(day)) < 1 / (1 + np.exp(-(CUSTOMER_BEGINS + BEGINS_SLOPE * value)))
+    occurred = within_day(rng, day)
+    named = rng.random(len(day)) < 0.95  # a few contacts do not say whom they met
+    columns = {"account": account, "person": np.where(named, person, -1), "kind": np.minimum(kind, len(KINDS) - 1)}
+    return columns | {"customer": begins, "occurred": occurred, "recorded": arrival(rng, occurred)}
+
+
+def draw_nps(
+    rng: np.random.Generator, people: People, presence: Presence, history: Floats, month_starts: Ints
+) -> Columns:
+    """Recommendation asked each quarter; one row per request."""
+    offset = rng.integers(0, NPS_DAYS, history.shape[1])
+    first, last = int(month_starts[0]), int(month_starts[-1])
+    rounds = np.arange((last - first) // NPS_DAYS + 1)
+    person = np.repeat(np.arange(len(people)), len(rounds))
+    day = first + offset[people.account[person]] + NPS_DAYS * np.tile(rounds, len(people))
+    account, tier = people.account[person], people.tier[person]
+    there = (people.first[person] + 30 < day) & (day < people.last[person]) & (day < last)
+    asked = there & (rng.random(len(day)) < NPS_ASKED[tier])
+    person, account, tier, day = person[asked], account[asked], tier[asked], day[asked]
+    asked = presence.here(account, day)
+    person, account, tier, day = person[asked], account[asked], tier[asked], day[asked]
+    month = np.searchsorted(month_starts, day, side="right") - 1
+    states = history[month, account][:, [VALUE, ADOPTION, PAIN]]
+    score = np.clip(np.round(rng.normal(NPS_MEAN + (states * NPS_SLOPES[tier]).sum(axis=1), NPS_SPREAD)), 0, 10)
+    leaving = presence.share(account, day, deciders=True)
+    log_odds = ANSWERS[tier] + ANSWERS_VALUE[tier] * states[:, 0]
+    answers = rng.random(len(day)) < leaving / (1 + np.exp(-log_odds))
+    return {"account": account, "person": person, "sent": within_day(rng, day), "score": score, "answers": answers}
+
+
+def survey_columns(rng: np.random.Generator, nps: Columns, csat: Columns) -> Columns:
+    """Both kinds of survey; one row per request, its answer and what was done about a low one."""
+    joined = {name: np.concatenate([nps[name], csat[name]]) for name in nps}
+    size = len(joined["sent"])
+    joined["csat"] = np.arange(size) >= len(nps["sent"])
+    answered = joined["sent"] + (rng.exponential(2.5, size) * DAY).astype(np.int64) + 600
+    joined["answered"] = np.where(joined["answers"], answered, NEVER)
+    low = joined["score"] <= np.where(joined["csat"], LOW_CSAT, LOW_NPS)
+    followed = low & joined["answers"] & (rng.random(size) < FOLLOWED_UP)
+    joined["followed"] = np.where(followed, answered + (rng.exponential(6.0, size) * DAY).astype(np.int64), NEVER)
+    joined["recorded"] = arrival(rng, joined["sent"])
+    order = np.argsort(joined["sent"], kind="stable")
+    return {name: values[order] for name, values in joined.items()}
+
+
+def draw_goals(
+    rng: np.random.Generator, presence: Presence, history: Floats, month_starts: Ints, reached: Columns
+) -> Columns:
+    """Goals agreed with the customer; one row per goal. Those reached are the shocks that lifted value."""
+    rate = MISSED_GOALS * np.exp(MISSED_VALUE * history[:, :, VALUE])
+    _, missed, day = monthly_counts(rng, rate, presence, month_starts, deciders=True)
+    account = np.concatenate([reached["account"], missed])
+    joined = presence.joined(reached["account"], reached["day"])
+    agreed = np.maximum(reached["day"] - rng.integers(30, 150, len(joined)), np.minimum(joined + 5, reached["day"] - 1))
+    set_at = within_day(rng, working_day(np.concatenate([agreed, day])))
+    achieved = np.concatenate([within_day(rng, reached["day"]), np.full(len(missed), NEVER)])
+    goal = rng.integers(0, len(GOALS), len(account))
+    due = set_at // DAY * DAY + rng.integers(60, 170, len(account)) * DAY
+    columns = {"account": account, "goal": goal, "set": set_at, "due": due, "recorded": arrival(rng, set_at)}
+    columns["achieved"] = np.where(achieved > set_at, achieved, NEVER)
+    order = np.argsort(set_at, kind="stable")
+    return {name: values[order] for name, values in columns.items()}

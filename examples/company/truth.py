@@ -1,0 +1,131 @@
+"""The truth about the example company, which no stage of the pipeline may read.
+
+The oracle is the most that anybody could know on a date: the renewal probability given all hidden
+states then. Before the decision it carries the states forward in mean and variance (`states.Outlook`)
+and takes the expectation of the decision over them. From the decision on, the decision itself is a
+hidden state: only what may still go wrong (a payment that never comes, a rescue in the last days)
+keeps it from 0 and 1. Interventions still to come are not foreseen; those begun are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from examples.company import states as hidden
+from examples.company.clock import DAY, Floats, Ints
+from examples.company.customers import Customers
+from examples.company.journey import FALLS_THROUGH, RESCUED, Columns, Journal
+from examples.company.states import CAUSES, STATES, Outlook, Temper
+
+HORIZON_DAYS = 365
+"""The oracle speaks about renewals at most this far away."""
+
+README = """# The truth about the example company
+
+Written by `examples/company` for checking the pipeline, never for running it: **no stage, feature or
+model may read this folder**.
+
+- `renewals.parquet`: one row per renewal (account and nominal end of the term): the probability of
+  renewing when it was decided, whether it was renewed, when it was decided, and the hidden state that
+  pushed most towards loss (`planted_cause`). It reaches a year beyond the end of the tables.
+- `oracle.parquet`: one row per account and month start with a running contract that ends within 365
+  days: the renewal probability given all hidden states at that date, and those states.
+
+An intervention adds {effect} to the log-odds of renewing when it starts; that fades by 10 % a month.
+"""
+
+
+def renewals(journal: Journal, ids: pa.Array, first: int, until: int) -> pa.Table:
+    """The truth about each renewal set due from `first` to a year after `until`; one row per account and end."""
+    fate = journal.read("decisions")
+    order = np.lexsort((fate["product"], fate["end"], fate["account"]))
+    fate = {name: values[order] for name, values in fate.items()}
+    same = (np.diff(fate["account"]) == 0) & (np.diff(fate["end"]) == 0)
+    main = np.concatenate([[True], ~same])  # the core product speaks for the whole set
+    wanted = main & (fate["end"] >= first) & (fate["end"] <= until + HORIZON_DAYS)
+    fate = {name: values[wanted] for name, values in fate.items()}
+    return pa.table(
+        {
+            "account_id": ids.take(pa.array(fate["account"])),
+            "renewal_date": moments(fate["end"] * DAY),
+            "true_probability": fate["probability"],
+            "renewed": pa.array(fate["renewed"].astype(np.int8)),
+            "planted_cause": pa.array(np.array(CAUSES)[fate["cause"]]),
+            "decided_at": moments(fate["decided"] * DAY),
+        }
+    )
+
+
+def moments(seconds: Ints) -> pa.Array:
+    """Naive UTC timestamps in microseconds."""
+    return pa.array(seconds * 1_000_000).cast(pa.timestamp("us"))
+
+
+def decided_terms(journal: Journal) -> Columns:
+    """The core terms and how they were decided; one row per decided term."""
+    terms, fate = journal.read("terms"), journal.read("decisions")
+    core = fate["product"] == 0
+    fate = {name: values[core] for name, values in fate.items()}
+    key = terms["account"] * 1_000 + terms["term"]
+    decided = fate["account"] * 1_000 + fate["term"]
+    order = np.argsort(key)
+    place = order[np.searchsorted(key[order], decided)]
+    return fate | {name: terms[name][place] for name in ("start", "signed", "renewals", "auto")}
+
+
+def oracle(
+    journal: Journal, ids: pa.Array, customers: Customers, temper: Temper, history: Floats, as_of: Ints
+) -> pa.Table:
+    """The oracle on each date of `as_of`, the first days of the months of `history`; one row per account and date."""
+    terms = decided_terms(journal)
+    parts = [oracle_rows(terms, customers, temper, history[month], day) for month, day in enumerate(as_of.tolist())]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns = {
+        "account_id": ids.take(pa.array(rows["account"])),
+        "as_of": moments(rows["as_of"] * DAY),
+        "renewal_date": moments(rows["end"] * DAY),
+        "days_to_renewal": pa.array(rows["end"] - rows["as_of"]),
+        "oracle_probability": pa.array(rows["probability"]),
+        "decided": pa.array(rows["decided"]),
+    }
+    columns |= {name: pa.array(rows["states"][:, index]) for index, name in enumerate(STATES)}
+    columns |= {"fit": pa.array(customers.fit[rows["account"]])}
+    columns |= {"first_value": pa.array(temper.first_value[rows["account"]])}
+    return pa.table(columns)
+
+
+def oracle_rows(terms: Columns, customers: Customers, temper: Temper, states: Floats, day: int) -> Columns:
+    """The oracle on one date; one row per account with a term that runs and ends within the horizon."""
+    running = (terms["start"] <= day) & (terms["signed"] < day * DAY) & (day < terms["effective"])
+    due = np.flatnonzero(running & (terms["end"] - day <= HORIZON_DAYS))
+    term = {name: values[due] for name, values in terms.items()}
+    account = term["account"]
+    decided = term["decided"] < day
+    known = np.where(term["wants"], 1 - FALLS_THROUGH, RESCUED)
+    expected = foresee(term, customers, temper, states[account], day)
+    return {
+        "account": account,
+        "as_of": np.full(len(due), day),
+        "end": term["end"],
+        "decided": decided,
+        "probability": np.where(decided, known, (1 - FALLS_THROUGH) * expected + RESCUED * (1 - expected)),
+        "states": states[account],
+    }
+
+
+def foresee(term: Columns, customers: Customers, temper: Temper, states: Floats, day: int) -> Floats:
+    """The chance of a decision in favour, months ahead, given the states on `day`."""
+    account = term["account"]
+    ahead = np.maximum(month_number(term["decided"]) - month_number(np.array([day])), 0)
+    outlook = Outlook(int(ahead.max(initial=0)))
+    lasting = hidden.lasting_log_odds(
+        customers.fit[account], temper.first_value[account], term["renewals"], term["auto"]
+    )
+    mean = lasting + outlook.mean(states, temper.monthly_push[account], ahead)
+    return hidden.expected_probability(mean, outlook.variance(temper.goal_chance[account], ahead))
+
+
+def month_number(day: Ints) -> Ints:
+    """Months since January 1970."""
+    return np.asarray(day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64))

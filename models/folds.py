@@ -1,0 +1,127 @@
+"""Which rows a model may learn from on a day, and which rows test it fairly.
+
+The law (data contract, "Observations and labels"): a model trained on day `T` uses a row only if its label was final
+at `T`, and is tested only on rows observed at or after `T`. No other package splits by both dates; hence these lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.options import Folds
+
+RENEWAL = "renewal"
+KEY = ["account_id", "as_of"]
+ABOUT = ["renewal_date", "days_to_renewal", "term_start", "decided"]
+"""What the spine says of an observation, beside its key."""
+
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A training day, and the places of the rows on both sides of it."""
+
+    origin: pd.Timestamp
+    train: Places
+    test: Places
+
+
+def observations(training: pd.DataFrame, target: str, until: date) -> pd.DataFrame:
+    """The rows whose label of `target` was final on the day `until`; one row per (account_id, as_of).
+
+    Adds `label`, `matured_at` and `term`, the number of the renewal (or, for expansion, of the term) a row belongs
+    to. Sorted by key, so that nothing later hangs on the order of a file. Raises ValueError without these columns.
+    """
+    wanted = [*KEY, *ABOUT, target, f"{target}_matured_at"]
+    lost = [name for name in wanted if name not in training.columns]
+    if lost:
+        raise ValueError(f"the training table lacks {', '.join(lost)}")
+    matured_at = pd.to_datetime(training[f"{target}_matured_at"])
+    final = training[target].notna() & (matured_at <= pd.Timestamp(until))
+    rows = training[final].assign(
+        label=training.loc[final, target].astype(np.int8),
+        matured_at=matured_at[final],
+        **{day: pd.to_datetime(training.loc[final, day]) for day in ("as_of", "renewal_date", "term_start")},
+    )
+    rows = rows.sort_values(KEY, kind="stable", ignore_index=True)
+    return rows.assign(term=rows.groupby(term_of(target), sort=True, dropna=False).ngroup())
+
+
+def term_of(target: str) -> list[str]:
+    """What rows of one outcome have in common: the renewal, or the account's term where expansion is asked."""
+    return ["account_id", "renewal_date" if target == RENEWAL else "term_start"]
+
+
+def weights(terms: pd.Series) -> npt.NDArray[np.float64]:
+    """One weight per row, so that the rows of a term weigh one together."""
+    return (1.0 / terms.groupby(terms).transform("size")).to_numpy(np.float64)
+
+
+def origins(observed: pd.DataFrame, options: Folds) -> list[pd.Timestamp]:
+    """Training days for a back-test: month starts, spread evenly from the first that has enough to learn from.
+
+    Raises ValueError, in words, where history is too short or too one-sided for any.
+    """
+    days = pd.DatetimeIndex(observed["as_of"].unique()).sort_values()
+    days = days[days >= _first_day(observed, options)]
+    if not len(days):
+        raise ValueError("no observation was made after enough outcomes were final: history is too short for a test")
+    last = _last_day(observed, days)
+    days = days[days <= last]
+    places = np.unique(np.linspace(0, len(days), options.origins, endpoint=False).astype(int))
+    return list(days[places])
+
+
+def _first_day(observed: pd.DataFrame, options: Folds) -> pd.Timestamp:
+    """When enough terms were final, of both outcomes."""
+    terms = observed.groupby("term").agg(matured_at=("matured_at", "min"), label=("label", "max"))
+    terms = terms.sort_values("matured_at", kind="stable")
+    events = np.minimum(terms["label"].cumsum(), (1 - terms["label"]).cumsum()).to_numpy()
+    counted = np.arange(1, len(terms) + 1)
+    wanted = max(options.min_renewals, options.first_share * len(terms))
+    enough = (counted >= wanted) & (events >= options.min_events)
+    if not enough.any():
+        raise ValueError(_too_few(terms["label"], options))
+    return terms["matured_at"].iloc[int(enough.argmax())] + pd.Timedelta(days=options.embargo_days)
+
+
+def _too_few(labels: pd.Series, options: Folds) -> str:
+    ones = int(labels.sum())
+    return (
+        f"{len(labels)} final outcomes, {ones} of them yes and {len(labels) - ones} no: at least {options.min_renewals} are "
+        f"needed (folds.min_renewals), with {options.min_events} of the rarer kind (folds.min_events), and some after them"
+    )
+
+
+def _last_day(observed: pd.DataFrame, days: pd.DatetimeIndex) -> pd.Timestamp:
+    """The last day that still leaves a tenth of the testable terms to its own fold."""
+    first_seen = observed[observed["as_of"] >= days[0]].groupby("term")["as_of"].max().sort_values()
+    return max(days[0], first_seen.iloc[int(0.9 * (len(first_seen) - 1))])
+
+
+def split(observed: pd.DataFrame, origin: pd.Timestamp, end: pd.Timestamp | None, options: Folds) -> Fold:
+    """The rows final at `origin`, and those observed from it until `end`. Raises ValueError where either is empty
+    or all rows to learn from ended alike."""
+    final_by = origin - pd.Timedelta(days=options.embargo_days)
+    train = np.flatnonzero(observed["matured_at"] <= final_by)
+    later = observed["as_of"] >= origin
+    test = np.flatnonzero(later if end is None else later & (observed["as_of"] < end))
+    outcomes = observed["label"].to_numpy()[train]
+    if len(np.unique(outcomes)) < 2:
+        raise ValueError(f"the {len(train)} rows final on {origin:%Y-%m-%d} do not hold both outcomes: nothing to learn")
+    if not len(test):
+        raise ValueError(f"no final row was observed from {origin:%Y-%m-%d} on: nothing to test with")
+    return Fold(origin, train, test)
+
+
+def rolling(observed: pd.DataFrame, options: Folds) -> list[Fold]:
+    """One fold per origin; each is tested until the next one begins. Raises ValueError where none can be made."""
+    days = origins(observed, options)
+    ends: list[pd.Timestamp | None] = [*days[1:], None]
+    return [split(observed, day, end, options) for day, end in zip(days, ends, strict=True)]

@@ -1,0 +1,156 @@
+"""Walking forward through history: what would have been said on each day, by a model that stood on that day.
+
+One walk serves three ends, and none may see a label before it was final:
+
+* *choice*: every recipe (ridge strength, number of trees, share of the trees) speaks at every origin; the model that
+  stands on a day takes the recipe whose earlier words came truest;
+* *calibration*: the sigmoid is fitted on those earlier words, each said by a model that was trained before the row it
+  speaks of;
+* *back-test*: at each origin, recipe and sigmoid come from the origins before it alone.
+
+The model that is kept learns from every final row, with the recipe and the sigmoid of the whole walk. Keeping back
+the last stretch for calibration instead would lose the newest outcomes, about a year of them, from the booster;
+here no calibration row is ever judged by a model that had seen it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.folds import Fold, rolling, weights
+from models.learner import Floats, Learned, Recipe, Sigmoid, fit_linear, fit_sigmoid, fit_trees
+from models.metrics import log_loss
+from models.options import Calibration, Folds, LightGBM, Linear
+from models.schema import Schema
+
+
+class Options(Protocol):
+    """The parts of the configuration that learning reads."""
+
+    @property
+    def folds(self) -> Folds: ...
+    @property
+    def linear(self) -> Linear: ...
+    @property
+    def lightgbm(self) -> LightGBM: ...
+    @property
+    def calibration(self) -> Calibration: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What every recipe said, at one origin, of the rows observed from it on."""
+
+    fold: Fold
+    linear: Mapping[float, Floats]
+    trees: Mapping[int, Floats]
+
+    def margin(self, recipe: Recipe) -> Floats:
+        """The log-odds of one recipe for each row of the fold's test."""
+        return (1 - recipe.share) * self.linear[recipe.strength] + recipe.share * self.trees[recipe.rounds]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe, the sigmoid that goes with it, and the log loss of each recipe that was tried."""
+
+    recipe: Recipe
+    sigmoid: Sigmoid
+    losses: tuple[tuple[Recipe, float], ...]
+    rows: int
+    terms: int
+
+
+def recipes(linear: Linear, trees: LightGBM) -> list[Recipe]:
+    """Every recipe to be tried."""
+    return list(itertools.starmap(Recipe, itertools.product(sorted(linear.strengths), sorted(trees.rounds), sorted(trees.shares))))
+
+
+def middle(linear: Linear, trees: LightGBM) -> Recipe:
+    """The recipe of a model with no past to choose by: the middle of each list."""
+    kept = (sorted(tried) for tried in (linear.strengths, trees.rounds, trees.shares))
+    strength, rounds, share = (tried[len(tried) // 2] for tried in kept)
+    return Recipe(strength, int(rounds), share)
+
+
+def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]:
+    """What every recipe says at every origin. Raises ValueError where history allows no origin."""
+    values = schema.values(observed)
+    return [_step(observed, values, schema, fold, options) for fold in rolling(observed, options.folds)]
+
+
+def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options) -> Step:
+    truth, weight = observed["label"].to_numpy()[fold.train], weights(observed["term"].iloc[fold.train])
+    seen, ahead = values[fold.train], values[fold.test]
+    lines = fit_linear(seen, truth, weight, schema, options.linear.strengths, options.linear)
+    booster = fit_trees(seen, truth, weight, schema, max(options.lightgbm.rounds), options.lightgbm)
+    return Step(
+        fold,
+        {strength: line.margin(ahead) for strength, line in lines.items()},
+        {r: np.asarray(booster.predict(ahead, raw_score=True, num_iteration=r)) for r in options.lightgbm.rounds},
+    )
+
+
+def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, options: Options) -> Choice:
+    """The recipe whose words came truest, by what was final on `day`, and its sigmoid.
+
+    Rows with a follow-on already signed say nothing of foresight and are left out. With too little said so far the
+    middle recipe is taken as it is.
+    """
+    tried = recipes(options.linear, options.lightgbm)
+    told = [_final(observed, step, day) for step in steps]
+    places = np.concatenate([step.fold.test[final] for step, final in zip(steps, told, strict=True)]) if steps else np.zeros(0, int)
+    truth, terms = observed["label"].to_numpy()[places], observed["term"].iloc[places]
+    if terms.nunique() < 2 or len(np.unique(truth)) < 2:
+        return Choice(middle(options.linear, options.lightgbm), Sigmoid(), (), len(places), terms.nunique())
+    weight = weights(terms)
+    spoken = {r: np.concatenate([s.margin(r)[final] for s, final in zip(steps, told, strict=True)]) for r in tried}
+    sigmoids = {r: fit_sigmoid(margin, truth, weight, options.calibration) for r, margin in spoken.items()}
+    losses = {r: log_loss(truth, sigmoids[r].of(margin), weight) for r, margin in spoken.items()}
+    best = min(losses, key=lambda recipe: losses[recipe])
+    return Choice(best, sigmoids[best], tuple(losses.items()), len(places), terms.nunique())
+
+
+def _final(observed: pd.DataFrame, step: Step, day: pd.Timestamp) -> npt.NDArray[np.bool_]:
+    rows = observed.iloc[step.fold.test]
+    return ((rows["matured_at"] <= day) & ~rows["decided"].astype(bool)).to_numpy()
+
+
+def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Options) -> Learned:
+    """The model of a choice, learned from every row given. Raises ValueError where all ended alike."""
+    values, truth, weight = schema.values(observed), observed["label"].to_numpy(), weights(observed["term"])
+    recipe = choice.recipe
+    line = fit_linear(values, truth, weight, schema, [recipe.strength], options.linear)[recipe.strength]
+    booster = fit_trees(values, truth, weight, schema, recipe.rounds, options.lightgbm)
+    return Learned(schema, line, booster, recipe.share, choice.sigmoid)
+
+
+def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> pd.DataFrame:
+    """What the model standing at each origin said, and what came of it; one row per tested observation."""
+    told = []
+    for number, step in enumerate(steps):
+        choice = choose(observed, steps[:number], step.fold.origin, options)
+        rows = observed.iloc[step.fold.test][SAID_OF]
+        margin = step.margin(choice.recipe)
+        told.append(rows.assign(origin=step.fold.origin, margin=margin, probability=choice.sigmoid.of(margin)))
+    return pd.concat(told, ignore_index=True)
+
+
+SAID_OF = ["account_id", "as_of", "renewal_date", "days_to_renewal", "decided", "term", "label", "matured_at"]
+
+
+def importance(contributions: pd.DataFrame) -> dict[str, float]:
+    """The mean distance each feature moves the margin, the greatest first."""
+    return {str(name): float(mean) for name, mean in contributions.abs().mean().sort_values(ascending=False).items()}
+
+
+def as_table(losses: Iterable[tuple[Recipe, float]]) -> list[dict[str, Any]]:
+    """The recipes tried with their log loss; one row per recipe."""
+    return [{"strength": r.strength, "rounds": r.rounds, "share_of_trees": r.share, "log_loss": loss} for r, loss in losses]

@@ -1,0 +1,180 @@
+"""The model of one target: a linear part and trees, their margins averaged, then a sigmoid to a probability.
+
+With hundreds of outcomes a ridge regression on well-made curves is hard to beat, and shallow trees find what it
+cannot say; each is fitted on its own and their log-odds are averaged, with a share that temporal folds choose
+(`models/forward.py`). Both are sums over features, so contributions are exact: base + contributions = margin.
+The booster is LightGBM's own text and all else is JSON: nothing needs this repository to be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from models.linear import Additive, Design
+from models.options import Calibration, LightGBM, Linear
+from models.schema import Schema
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int8]
+
+BOOSTER, LINEAR, SIGMOID, SCHEMA = "model.txt", "linear.json", "calibration.json", "schema.json"
+FILES = (BOOSTER, LINEAR, SIGMOID, SCHEMA)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the temporal folds choose between."""
+
+    strength: float
+    """Inverse ridge penalty of the linear part."""
+    rounds: int
+    """Number of trees."""
+    share: float
+    """Weight of the trees' margin; the linear part has the rest."""
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """probability = expit(slope * margin + level)."""
+
+    slope: float = 1.0
+    level: float = 0.0
+
+    def of(self, margin: Floats) -> Floats:
+        """The probability of each margin."""
+        return expit(self.slope * margin + self.level)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A fitted model of one target."""
+
+    schema: Schema
+    linear: Additive
+    booster: lgb.Booster
+    share: float
+    calibration: Sigmoid
+
+    def margin(self, frame: pd.DataFrame) -> Floats:
+        """Log-odds before calibration; one number per row. Raises ValueError where columns are missing or infinite."""
+        values = self.schema.values(frame)
+        if not len(values):
+            return np.zeros(0)
+        trees = self.booster.predict(values, raw_score=True)
+        return (1 - self.share) * self.linear.margin(values) + self.share * np.asarray(trees)
+
+    def probability(self, frame: pd.DataFrame) -> Floats:
+        """The calibrated probability; one number per row."""
+        return self.calibration.of(self.margin(frame))
+
+    def contributions(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+        """What each feature adds to the margin, and the base: base + sum of a row = its margin; one row per row given.
+
+        The linear part is centred on the training rows; the trees' are path-dependent TreeSHAP values.
+        """
+        values = self.schema.values(frame)
+        names = list(self.schema.names)
+        if not len(values):
+            return pd.DataFrame(columns=names, index=frame.index, dtype=np.float64), self.linear.intercept
+        trees = np.asarray(self.booster.predict(values, pred_contrib=True))
+        parts = (1 - self.share) * self.linear.contributions(values) + self.share * trees[:, :-1]
+        base = (1 - self.share) * self.linear.intercept + self.share * float(trees[0, -1])
+        return pd.DataFrame(parts, columns=names, index=frame.index), base
+
+    def to_files(self) -> dict[str, bytes]:
+        """The model as files, by name: the booster's text, and JSON."""
+        own = {"schema": self.schema.hash}
+        schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
+        linear = {**own, "share_of_trees": self.share, **self.linear.to_json(self.schema.names)}
+        sigmoid = {**own, "method": "sigmoid", "slope": self.calibration.slope, "level": self.calibration.level}
+        text = self.booster.model_to_string(num_iteration=-1)
+        return {BOOSTER: text.encode(), LINEAR: _json(linear), SIGMOID: _json(sigmoid), SCHEMA: _json(schema)}
+
+    @staticmethod
+    def from_files(files: Mapping[str, bytes]) -> Learned:
+        """The model back from its files. Raises ValueError where a file is missing or they do not belong together.
+
+        Only for files whose fingerprints were checked: LightGBM may kill the interpreter on a damaged text.
+        """
+        lost = [name for name in FILES if name not in files]
+        if lost:
+            raise ValueError(f"the model lacks {', '.join(lost)}")
+        schema_tree, linear, sigmoid = (json.loads(files[name]) for name in (SCHEMA, LINEAR, SIGMOID))
+        schema = Schema.from_json(schema_tree)
+        if not schema_tree["hash"] == linear["schema"] == sigmoid["schema"] == schema.hash:
+            raise ValueError("the files of the model belong to different models: their schemas differ")
+        booster = lgb.Booster(model_str=files[BOOSTER].decode())
+        if booster.feature_name() != list(schema.names):
+            raise ValueError("the booster was trained on other features than the schema names")
+        calibration = Sigmoid(sigmoid["slope"], sigmoid["level"])
+        return Learned(schema, Additive.from_json(linear, schema.names), booster, linear["share_of_trees"], calibration)
+
+
+def _json(tree: Mapping[str, Any]) -> bytes:
+    return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def fit_linear(
+    values: Floats, truth: Labels, weight: Floats, schema: Schema, strengths: Sequence[float], options: Linear
+) -> dict[float, Additive]:
+    """The linear part at each strength; weakest first, for each fit starts from the one before."""
+    design = Design(values, weight, schema.sizes, schema.signs, options)
+    return {strength: design.fit(truth, strength) for strength in sorted(strengths)}
+
+
+def fit_trees(
+    values: Floats, truth: Labels, weight: Floats, schema: Schema, rounds: int, options: LightGBM
+) -> lgb.Booster:
+    """The trees alone, a model in their own right. Raises ValueError where there is but one outcome.
+
+    LightGBM would fit one outcome without a word, and call it certain.
+    """
+    if len(np.unique(truth)) < 2:
+        raise ValueError(f"all {len(truth)} rows ended alike: nothing to learn")
+    words = [j for j, size in enumerate(schema.sizes) if size is not None]
+    rows = lgb.Dataset(values, truth, weight=weight, feature_name=list(schema.names), categorical_feature=words)
+    return lgb.train(_settings(schema, options), rows, rounds)
+
+
+def _settings(schema: Schema, options: LightGBM) -> dict[str, Any]:
+    own = options.model_dump(exclude={"rounds", "shares", "threads", "monotone"})
+    return {
+        **own,
+        "objective": "binary",
+        "num_leaves": 2**options.max_depth,
+        "bagging_freq": 1,
+        "monotone_constraints": list(schema.signs),
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": options.threads,
+        "verbosity": -1,
+    }
+
+
+def fit_sigmoid(margin: Floats, truth: Labels, weight: Floats, options: Calibration) -> Sigmoid:
+    """The sigmoid that makes forward margins probabilities, held towards leaving them as they are.
+
+    `weight` counts renewals: where it adds up to few, only the level moves.
+    """
+    side = 2.0 * truth - 1.0
+
+    def loss_and_slope(at: Floats) -> tuple[float, Floats]:
+        agreement = side * (at[0] * margin + at[1])
+        pull = -weight * side * expit(-agreement)
+        stretch = at[0] - 1
+        loss = weight @ np.logaddexp(0, -agreement) + options.trust / 2 * stretch**2
+        return float(loss), np.array([pull @ margin + options.trust * stretch, pull.sum()])
+
+    slopes = (0.05, None) if weight.sum() >= options.min_renewals else (1.0, 1.0)
+    found = minimize(loss_and_slope, np.array([1.0, 0.0]), jac=True, bounds=[slopes, (-10, 10)], method="L-BFGS-B").x
+    return Sigmoid(*np.round(found, 9).tolist())

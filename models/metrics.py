@@ -1,0 +1,211 @@
+"""How good predictions are: flat functions (truth, probability, weight) -> float. NaN where the question has no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import expit, logit
+from sklearn import metrics as sk
+
+Numbers = npt.NDArray[Any] | pd.Series
+Metric = Callable[..., float]
+
+LEADS = (30, 60, 90, 120, 180)
+"""Days before the renewal at which a model is judged."""
+NEAR = 16
+"""An observation stands for a lead if it is at most so many days off: with month starts there always is one."""
+EDGE = 1e-6
+BINS = 10
+
+
+def _both(truth: Numbers) -> bool:
+    return len(np.unique(np.asarray(truth))) == 2
+
+
+def auc(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """The chance that a row with the outcome ranks above one without."""
+    return float(sk.roc_auc_score(truth, probability, sample_weight=weight)) if _both(truth) else np.nan
+
+
+def average_precision(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """The area under precision over recall."""
+    return float(sk.average_precision_score(truth, probability, sample_weight=weight)) if _both(truth) else np.nan
+
+
+def log_loss(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """The mean of -log(probability given to what happened)."""
+    if not len(truth):
+        return np.nan
+    clipped = np.clip(np.asarray(probability, np.float64), EDGE, 1 - EDGE)
+    return float(sk.log_loss(truth, clipped, sample_weight=weight, labels=[0, 1]))
+
+
+def brier(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """The mean squared distance of the probability from the outcome."""
+    return float(np.average((np.asarray(probability) - np.asarray(truth)) ** 2, weights=weight)) if len(truth) else np.nan
+
+
+def rate(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """The share with the outcome."""
+    return float(np.average(truth, weights=weight)) if len(truth) else np.nan
+
+
+def promised(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """The mean probability: to be compared with `rate`."""
+    return float(np.average(probability, weights=weight)) if len(truth) else np.nan
+
+
+def calibration_slope(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """1 if log-odds are as far apart as they should be, below if too far, above if too near (Cox 1958)."""
+    return _cox(truth, probability, weight)[0]
+
+
+def calibration_intercept(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """What would have to be added to the log-odds for the level to be right: 0 if it is."""
+    return _cox(truth, probability, weight, slope=1.0)[1]
+
+
+def _cox(truth: Numbers, probability: Numbers, weight: Numbers | None, slope: float | None = None) -> tuple[float, float]:
+    """Newton's steps of a logistic regression of the truth on the log-odds; (slope, intercept), NaN if not found."""
+    if not _both(truth):
+        return np.nan, np.nan
+    odds = logit(np.clip(np.asarray(probability, np.float64), EDGE, 1 - EDGE))
+    seen = np.asarray(truth, np.float64)
+    mass = np.ones(len(seen)) if weight is None else np.asarray(weight, np.float64)
+    free = [1] if slope is not None or np.ptp(odds) < 1e-9 else [0, 1]
+    columns, found = np.column_stack([odds, np.ones_like(odds)]), np.array([1.0, 0.0])
+    for _ in range(50):
+        now = expit(columns @ found)
+        slopes = columns[:, free].T @ (mass * (seen - now))
+        curves = (columns[:, free] * (mass * now * (1 - now))[:, None]).T @ columns[:, free]
+        step = np.clip(np.linalg.lstsq(curves, slopes, rcond=None)[0], -2, 2)
+        found[free] += step
+        if np.abs(step).max() < 1e-9:
+            return (float(found[0]) if 0 in free or slope is not None else np.nan), float(found[1])
+    return np.nan, np.nan
+
+
+def bins(truth: Numbers, probability: Numbers, weight: Numbers | None = None, count: int = BINS) -> pd.DataFrame:
+    """Probability promised and share seen; one row per bin, the bins of about equal weight."""
+    rows = pd.DataFrame({"truth": np.asarray(truth, np.float64), "probability": np.asarray(probability, np.float64)})
+    rows["weight"] = 1.0 if weight is None else np.asarray(weight, np.float64)
+    rows = rows.sort_values("probability", kind="stable")
+    before = rows["weight"].cumsum() - rows["weight"] / 2
+    rows["bin"] = np.minimum((before / rows["weight"].sum() * count).astype(int), count - 1)
+    rows["hits"], rows["promises"] = rows["truth"] * rows["weight"], rows["probability"] * rows["weight"]
+    summed = rows.groupby("bin")[["weight", "promises", "hits"]].sum()
+    return pd.DataFrame(
+        {"promised": summed["promises"] / summed["weight"], "seen": summed["hits"] / summed["weight"], "weight": summed["weight"]}
+    )
+
+
+def calibration_error(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
+    """The mean distance between promised and seen over ten bins; above 0 by chance alone (see `chance_error`)."""
+    if not len(truth):
+        return np.nan
+    table = bins(truth, probability, weight)
+    return float(np.average((table["promised"] - table["seen"]).abs(), weights=table["weight"]))
+
+
+def chance_error(probability: Numbers, weight: Numbers | None = None, rounds: int = 100, seed: int = 0) -> float:
+    """The calibration error that perfect probabilities would show on so few rows."""
+    chances = np.asarray(probability, np.float64)
+    dice = np.random.default_rng(seed)
+    return float(np.mean([calibration_error(dice.random(len(chances)) < chances, chances, weight) for _ in range(rounds)]))
+
+
+def recall_at(truth: Numbers, probability: Numbers, weight: Numbers | None = None, share: float = 0.1) -> float:
+    """The share of all outcomes found among the top `share` of rows."""
+    top, hit, mass = _top(truth, probability, weight, share)
+    return float((mass * hit)[top].sum() / (mass @ hit)) if hit.any() else np.nan
+
+
+def lift(truth: Numbers, probability: Numbers, weight: Numbers | None = None, share: float = 0.1) -> float:
+    """How much likelier the outcome is among the top `share` of rows than among all."""
+    top, hit, mass = _top(truth, probability, weight, share)
+    return float(np.average(hit[top], weights=mass[top]) / np.average(hit, weights=mass)) if hit.any() else np.nan
+
+
+def _top(
+    truth: Numbers, probability: Numbers, weight: Numbers | None, share: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    hit = np.asarray(truth, np.float64)
+    mass = np.ones(len(hit)) if weight is None else np.asarray(weight, np.float64)
+    order = np.argsort(-np.asarray(probability, np.float64), kind="stable")
+    reached = np.cumsum(mass[order]) - mass[order]
+    return order[reached < share * mass.sum()], hit, mass
+
+
+def at_lead(observed: pd.DataFrame, days: int) -> pd.DataFrame:
+    """The observation nearest to `days` before the renewal, at most `NEAR` off; one row per renewal that has one.
+
+    Of two equally near, the earlier: it knew less.
+    """
+    off = (observed["days_to_renewal"] - days).abs()
+    near = observed.assign(_off=off)[off <= NEAR].sort_values(["_off", "as_of"], ascending=[True, True], kind="stable")
+    return near.drop_duplicates(["account_id", "renewal_date"]).drop(columns="_off").sort_index()
+
+
+def resamples(accounts: pd.Series, rounds: int, seed: int = 0) -> npt.NDArray[np.float64]:
+    """How often each row is drawn when accounts, not rows, are drawn with replacement; rounds × rows."""
+    codes, known = pd.factorize(accounts)
+    dice = np.random.default_rng(seed)
+    drawn = dice.multinomial(len(known), np.full(len(known), 1 / len(known)), size=rounds)
+    return drawn[:, codes].astype(np.float64)
+
+
+def interval(values: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """The middle part of resampled values."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return np.nan, np.nan
+    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def clustered_interval(
+    metric: Metric,
+    truth: Numbers,
+    probability: Numbers,
+    accounts: pd.Series,
+    weight: Numbers | None = None,
+    rounds: int = 400,
+    confidence: float = 0.9,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Where a metric lies when accounts are drawn anew: an account's rows come and go together."""
+    hit, chance = np.asarray(truth), np.asarray(probability)
+    mass = np.ones(len(hit)) if weight is None else np.asarray(weight, np.float64)
+    found = []
+    for drawn in resamples(accounts, rounds, seed):
+        kept = drawn > 0
+        found.append(metric(hit[kept], chance[kept], (drawn * mass)[kept]))
+    return interval(np.array(found), confidence)
+
+
+def losses(truth: Numbers, probability: Numbers) -> npt.NDArray[np.float64]:
+    """-log(probability given to what happened); one number per row."""
+    chance = np.clip(np.asarray(probability, np.float64), EDGE, 1 - EDGE)
+    return -np.log(np.where(np.asarray(truth) == 1, chance, 1 - chance))
+
+
+def gain(
+    truth: Numbers,
+    probability: Numbers,
+    other: Numbers,
+    accounts: pd.Series,
+    weight: Numbers | None = None,
+    rounds: int = 400,
+    confidence: float = 0.9,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """How much lower the log loss is than another's on the same rows, with its interval: (mean, low, high)."""
+    mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
+    better = losses(truth, other) - losses(truth, probability)
+    drawn = resamples(accounts, rounds, seed) * mass
+    low, high = interval((drawn @ better) / drawn.sum(axis=1), confidence)
+    return float(np.average(better, weights=mass)), low, high

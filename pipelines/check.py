@@ -1,0 +1,632 @@
+"""Certify the raw tables: types, rules, and what was set aside, before anything is computed.
+
+What keeps the contract goes to `clean/`, what breaks it to `quarantine/` with the reason in words, and
+`certificate.json` says what there is. Nothing is repaired and nothing is dropped without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+import structlog
+
+from features.tables import ID, TABLES, Column, Rule, Table
+from pipelines import warehouse
+from pipelines.errors import Config, DataContract
+from pipelines.stage import Job, main, progress
+from pipelines.warehouse import Given
+
+log = structlog.get_logger()
+
+FIRST = ("accounts", "rates")
+"""Read before the others, whose rows are held against them."""
+EXAMPLES = 3
+WHOLE_UP_TO = 2**53
+"""Beyond this a floating-point number no longer tells two whole numbers apart."""
+
+
+def _holds(rows: ir.Table) -> ir.BooleanValue:
+    """The answer of a rule that is not asked of one row alone."""
+    return ibis.literal(True)
+
+
+DUPLICATE = Rule("duplicate", "", "the row is an exact duplicate of another", _holds)
+
+
+@dataclass
+class Report:
+    """What became of one table."""
+
+    rows: int
+    broken: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rules: dict[str, int] = field(default_factory=dict)
+    said: dict[str, Rule] = field(default_factory=dict)
+    examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+
+    @property
+    def violations(self) -> int:
+        """Rows set aside for breaking a rule; an exact duplicate breaks none."""
+        return self.broken + self.conflicts
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the work on every table needs."""
+
+    con: Any
+    job: Job
+    clean: Path
+    quarantine: Path
+    scratch: Path
+    ids: Mapping[str, Mapping[str, dt.DataType]]
+
+    def cleaned(self, name: str) -> ir.Table:
+        """A table already gone through in this run."""
+        return warehouse.read(self.con, self.clean / f"{name}.parquet")
+
+
+def check(job: Job) -> dict[str, Any]:
+    """Check the raw tables against the contract; write the clean ones, the quarantine and the certificate.
+
+    Raises `InputMissing` for a required table, `DataContract` for a column that is missing or of the wrong
+    type, and for a table with more broken rows than its limit: the quarantine is then written, and the
+    clean tables of an earlier run stay as they were.
+    """
+    _known_limits(job)
+    clean, quarantine = job.data / "clean", job.data / "quarantine"
+    staged = {folder: _emptied(folder.with_name(f"{folder.name}.tmp")) for folder in (clean, quarantine)}
+    scratch = _emptied(job.data / "source.tmp")
+    try:
+        con = warehouse.connect(job.settings.engine)
+        given = warehouse.raw_tables(con, job, scratch)
+        bench = Bench(con, job, staged[clean], staged[quarantine], scratch, _id_types(given))
+        reports = _go_through(bench, given)
+        warehouse.swap(staged[quarantine], quarantine)
+        _stop_over_limit(reports, job)
+        certificate = _certificate(bench, given, reports)
+        warehouse.swap(staged[clean], clean)
+        content = json.dumps(certificate, indent=1, sort_keys=True, ensure_ascii=False)
+        warehouse.write_bytes(job.data / "certificate.json", content.encode())
+    finally:
+        for folder in (*staged.values(), scratch):
+            shutil.rmtree(folder, ignore_errors=True)
+    return _summary(certificate, job)
+
+
+def _known_limits(job: Job) -> None:
+    unknown = [name for name in job.settings.quarantine.limits if name not in TABLES]
+    if unknown:
+        raise Config(f"quarantine.limits: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+
+
+def _emptied(folder: Path) -> Path:
+    warehouse.restore(folder.with_suffix(""))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _go_through(bench: Bench, given: Mapping[str, Given]) -> dict[str, Report]:
+    for name, raw in given.items():
+        _columns_there(raw, TABLES[name])
+    typed = {name: _typed(bench, raw, TABLES[name]) for name, raw in given.items()}
+    reports = {}
+    with progress(len(typed), "check") as step:
+        for name in sorted(typed, key=lambda n: n not in FIRST):
+            with warehouse.faults(name):
+                reports[name] = _judge(bench, TABLES[name], typed[name], _across(bench, name, typed))
+            step(name)
+    return {name: reports[name] for name in given}
+
+
+def _columns_there(raw: Given, table: Table) -> None:
+    for rows in raw.parts:
+        missing = [c.name for c in table.columns.values() if c.required and c.name not in rows.columns]
+        if missing:
+            found = ", ".join(rows.columns)
+            raise DataContract(f"{table.name}: required column {', '.join(missing)} is missing; found {found}")
+
+
+# --- types ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A table with its columns as the contract has them, and each row as it was given beside them."""
+
+    rows: ir.Table
+    given: Mapping[str, str]
+    """The columns as given: their names, and the names they go by in `rows`."""
+    unreadable: tuple[Rule, ...]
+    """One rule for each column of which some value may not be of its type."""
+
+
+def _id_types(given: Mapping[str, Given]) -> dict[str, dict[str, dt.DataType]]:
+    """The type of every id column of every table: one for all that name the same thing."""
+    met: dict[str, dict[str, dt.DataType]] = {}
+    for name, raw in given.items():
+        for column, kind in _ids_given(raw, TABLES[name]):
+            met.setdefault(column.of, {})[f"{name}.{column.name}"] = kind
+    for places in met.values():
+        first = next(iter(places))
+        for place, kind in places.items():
+            if kind != places[first]:
+                raise DataContract(
+                    f"{place} holds {_called(kind)} and {first} holds {_called(places[first])}: "
+                    "ids of the same thing must be of one type"
+                )
+    types = {of: next(iter(places.values())) for of, places in met.items()}
+    return {
+        table.name: {c.name: types.get(c.of, dt.string) for c in table.columns.values() if c.type == ID}
+        for table in TABLES.values()
+    }
+
+
+def _ids_given(raw: Given, table: Table) -> Iterator[tuple[Column, dt.DataType]]:
+    for column in table.columns.values():
+        if column.type != ID:
+            continue
+        for rows in raw.parts:
+            if column.name in rows.columns:
+                kind = _id_type(rows[column.name].type(), column)
+                if kind is not None and not _all_null(rows, column.name):
+                    yield column, kind
+
+
+def _id_type(kind: dt.DataType, column: Column) -> dt.DataType | None:
+    """What an id of this type is kept as; a whole number with gaps has often become a float."""
+    if kind.is_string() or kind.is_uuid():
+        return dt.string
+    if kind.is_integer() or (kind.is_decimal() and kind.scale == 0) or (kind.is_floating() and column.nullable):
+        return dt.int64
+    return None
+
+
+def _all_null(rows: ir.Table, column: str) -> bool:
+    return bool(rows.filter(rows[column].notnull()).limit(1).count().to_pyarrow().as_py() == 0)
+
+
+def _typed(bench: Bench, raw: Given, table: Table) -> Typed:
+    """The contract's columns beside the row as given: one row per row given."""
+    names = list(dict.fromkeys(name for rows in raw.parts for name in rows.columns))
+    given = {name: f"given_{place}" for place, name in enumerate(names)}
+    kinds = {name: _common_type([rows[name].type() for rows in raw.parts if name in rows.columns]) for name in names}
+    types = {c.name: bench.ids[table.name][c.name] if c.type == ID else c.type for c in table.columns.values()}
+    parts = []
+    for rows in raw.parts:
+        kept = {given[name]: _as(rows, name, kind) for name, kind in kinds.items()}
+        cast = {c.name: _cast(rows, c, types[c.name], raw) for c in table.columns.values()}
+        parts.append(rows.select(**kept, **cast))
+    together = ibis.union(*parts) if len(parts) > 1 else parts[0]
+    return Typed(together, given, tuple(_unreadable(raw, table, types, given)))
+
+
+def _common_type(kinds: Sequence[dt.DataType]) -> dt.DataType:
+    return kinds[0] if len(set(kinds)) == 1 else dt.string
+
+
+def _as(rows: ir.Table, name: str, kind: dt.DataType) -> ir.Value:
+    return rows[name].cast(kind) if name in rows.columns else ibis.null(kind)
+
+
+def _cast(rows: ir.Table, column: Column, wanted: dt.DataType, raw: Given) -> ir.Value:
+    """A column as its contract type: null where a value cannot be read as one."""
+    if column.name not in rows.columns:
+        return ibis.null(wanted)
+    value = rows[column.name]
+    found = value.type()
+    if found == wanted:
+        return value
+    if raw.text:
+        return _read_text(value, wanted)
+    if not _fits(found, wanted, column):
+        if _all_null(rows, column.name):
+            return ibis.null(wanted)
+        met = f"found {_called(found)} ({found}), expected {_called(wanted)}"
+        raise DataContract(f"{raw.name}.{column.name} is of the wrong type: {met}")
+    if wanted.is_integer() and (found.is_floating() or found.is_decimal()):
+        return _whole(value.cast("float64"))
+    return value.try_cast(wanted) if found.is_unsigned_integer() else value.cast(wanted)
+
+
+def _fits(found: dt.DataType, wanted: dt.DataType, column: Column) -> bool:
+    if column.type == ID:
+        return _id_type(found, column) == wanted
+    if wanted.is_timestamp():
+        return found.is_timestamp() or found.is_date()
+    if wanted.is_numeric():
+        return found.is_numeric() and not found.is_boolean()
+    if wanted.is_string():
+        return found.is_string() or found.is_uuid()
+    return found == wanted
+
+
+def _read_text(value: ir.Value, wanted: dt.DataType) -> ir.Value:
+    """A text as a typed value; an instant with an offset becomes UTC, one without is UTC."""
+    if wanted.is_timestamp():
+        return value.try_cast(dt.Timestamp(timezone="UTC", scale=6)).cast(wanted)
+    if wanted.is_integer():
+        return _whole(value.try_cast("float64"))
+    return value.try_cast(wanted)
+
+
+def _whole(number: ir.Value) -> ir.Value:
+    sound = (number == number.floor()) & (number.abs() <= WHOLE_UP_TO)
+    return sound.ifelse(number, ibis.null("float64")).try_cast("int64")
+
+
+def _called(kind: dt.DataType) -> str:
+    """What people call a type."""
+    names = (
+        ("text", kind.is_string()),
+        ("true or false", kind.is_boolean()),
+        ("whole numbers", kind.is_integer()),
+        ("numbers", kind.is_numeric()),
+        ("times", kind.is_timestamp()),
+        ("dates", kind.is_date()),
+    )
+    return next((name for name, holds in names if holds), str(kind))
+
+
+def _unreadable(raw: Given, table: Table, types: Mapping[str, dt.DataType], given: Mapping[str, str]) -> Iterator[Rule]:
+    for column in table.columns.values():
+        name, wanted = column.name, types[column.name]
+        found = [rows[name].type() for rows in raw.parts if name in rows.columns]
+        if any(kind != wanted and _may_fail(kind, wanted) for kind in found):
+            words = f"{name} cannot be read as {_called(wanted)}"
+            yield Rule(f"{name}_unreadable", name, words, _readable(name, given[name]))
+
+
+def _may_fail(found: dt.DataType, wanted: dt.DataType) -> bool:
+    return found.is_string() or found.is_unsigned_integer() or (wanted.is_integer() and not found.is_integer())
+
+
+def _readable(name: str, as_given: str) -> Any:
+    return lambda rows: rows[as_given].isnull() | rows[name].notnull()
+
+
+# --- rules ---------------------------------------------------------------------------------------
+
+
+def _across(bench: Bench, name: str, typed: Mapping[str, Typed]) -> Iterator[Rule]:
+    """The rules that hold a row against another table."""
+    if "account_id" in TABLES[name].columns and name != "accounts":
+        accounts = bench.cleaned("accounts")
+        words = "account_id is not among the accounts that keep the contract"
+        yield Rule("account_id_unknown", "account_id", words, lambda r: r.account_id.isin(accounts.account_id))
+    if name == "contracts":
+        yield from _convertible(bench, typed)
+
+
+def _convertible(bench: Bench, typed: Mapping[str, Typed]) -> Iterator[Rule]:
+    """Amounts in several currencies need rates; without that table there must be one currency."""
+    home = bench.job.settings.money.reporting_currency
+    if "rates" in typed:
+        rates = bench.cleaned("rates")
+        words = f"currency has no row in rates and is not the reporting currency {home}"
+        yield Rule(
+            "currency_without_rate", "currency", words, lambda r: (r.currency == home) | r.currency.isin(rates.currency)
+        )
+        return
+    currency = typed["contracts"].rows.currency.fill_null(home)
+    met = sorted(
+        row["currency"] for row in typed["contracts"].rows.select(currency=currency).distinct().to_pyarrow().to_pylist()
+    )
+    if len(met) > 1:
+        raise DataContract(
+            f"contracts.currency: amounts are in {len(met)} currencies ({', '.join(met[:5])}) and there is no table "
+            f"rates to convert them to {home}; a missing currency counts as {home} (money.reporting_currency)"
+        )
+
+
+def _judge(bench: Bench, table: Table, typed: Typed, across: Iterator[Rule]) -> Report:
+    """Part the rows of a table into clean and quarantined, and count."""
+    rules = [*typed.unreadable, *table.rules(bench.job.settings.source.extract), *across]
+    broken = _broken(typed, rules)
+    report = _counted(table, typed, rules, broken)
+    bad = ibis.or_(*broken.values())
+    sound = typed.rows.filter(~bad) if report.broken else typed.rows
+    copies = _copies(bench, table, typed, sound)
+    firsts = _firsts(table, typed, sound, copies)
+    conflicts = firsts.filter(firsts.place > 0) if table.key else None
+    aside = [_with_reasons(typed, rules, broken)] if report.broken else []
+    if copies is not None and _count(copies):
+        report.duplicates = _note(report, DUPLICATE, _count(copies))
+        aside.append(_with_reason(typed, copies, DUPLICATE))
+    if conflicts is not None and _count(conflicts):
+        rule = _conflict(table)
+        report.conflicts = _note(report, rule, _count(conflicts))
+        aside.append(_with_reason(typed, conflicts, rule))
+    if aside:
+        _set_aside(bench, table, typed, aside, report)
+    clean = (firsts.filter(firsts.place == 0) if table.key else firsts).select(*table.columns)
+    warehouse.write_parquet(clean, bench.clean / f"{table.name}.parquet", order_by=_order(table))
+    return report
+
+
+def _broken(typed: Typed, rules: Sequence[Rule]) -> dict[str, ir.BooleanValue]:
+    """Which rules a row breaks, by name; a value that cannot be read is not called missing as well."""
+    broken = {rule.name: rule.broken(typed.rows) for rule in rules}
+    for rule in typed.unreadable:
+        missing = f"{rule.column}_missing"
+        if missing in broken:
+            broken[missing] = broken[missing] & ~broken[rule.name]
+    return broken
+
+
+def _counted(table: Table, typed: Typed, rules: Sequence[Rule], broken: Mapping[str, ir.BooleanValue]) -> Report:
+    """The rows and how many break each rule, in one pass."""
+    sums = {f"rule_{place}": value.sum() for place, value in enumerate(broken.values())}
+    counts = (
+        typed.rows.agg(rows=typed.rows.count(), bad=ibis.or_(*broken.values()).sum(), **sums)
+        .to_pyarrow()
+        .to_pylist()[0]
+    )
+    if table.required and not counts["rows"]:
+        raise DataContract(f"{table.name} holds no rows")
+    report = Report(rows=counts["rows"], broken=counts["bad"] or 0)
+    for place, rule in enumerate(rules):
+        _note(report, rule, counts[f"rule_{place}"] or 0)
+    return report
+
+
+def _note(report: Report, rule: Rule, count: int) -> int:
+    if count:
+        report.rules[rule.name] = count
+        report.said[rule.name] = rule
+    return count
+
+
+def _count(rows: ir.Table) -> int:
+    return int(rows.count().to_pyarrow().as_py())
+
+
+# --- duplicates ----------------------------------------------------------------------------------
+
+
+def _conflict(table: Table) -> Rule:
+    key = ", ".join(table.key)
+    return Rule(
+        "conflict", table.key[0], f"{key} occurs again with different content; the row known first is kept", _holds
+    )
+
+
+def _copies(bench: Bench, table: Table, typed: Typed, sound: ir.Table) -> ir.Table | None:
+    """The exact duplicates but for one of each, one row per row too many; none: `None`.
+
+    A digest of every row finds the few that may be duplicates, and only those are compared.
+    """
+    columns = list(table.columns)
+    marked = sound.mutate(mark=ibis.struct({name: sound[name] for name in columns}).hash())
+    repeated = marked.group_by("mark").agg(times=ibis._.count()).filter(ibis._.times > 1).select("mark")
+    settled = bench.con.create_table(f"repeated_{table.name}", repeated, temp=True)
+    if not _count(settled):
+        return None
+    suspects = marked.semi_join(settled, "mark")
+    copies = suspects.mutate(copy=_place(suspects, columns, list(typed.given.values())))
+    return copies.filter(copies.copy > 0)
+
+
+def _firsts(table: Table, typed: Typed, sound: ir.Table, copies: ir.Table | None) -> ir.Table:
+    """One of each row; where the table has a key, with its `place` among the rows of that key.
+
+    First comes the row known first, so that a row arriving later changes nothing that was known before;
+    of rows known at one instant a filled one comes before an empty one.
+    """
+    columns = list(table.columns)
+    if not table.key:
+        return sound.select(*columns).distinct() if copies is not None else sound
+    if copies is not None:
+        numbered = sound.mutate(copy=_place(sound, columns, list(typed.given.values())))
+        sound = numbered.filter(numbered.copy == 0)
+    known = sound.mutate(known=_known(sound, table))
+    order = [known.known.asc(nulls_first=True), *(known[name].asc(nulls_first=False) for name in columns)]
+    return known.mutate(place=ibis.row_number().over(ibis.window(group_by=list(table.key), order_by=order)))
+
+
+def _place(rows: ir.Table, by: Sequence[str], order: Sequence[str]) -> ir.IntegerValue:
+    return ibis.row_number().over(ibis.window(group_by=list(by), order_by=list(order)))
+
+
+def _known(rows: ir.Table, table: Table) -> ir.TimestampValue:
+    return ibis.coalesce(*(rows[name] for name in table.known_time))
+
+
+def _order(table: Table) -> list[str]:
+    first = table.key or (*table.event_time, *(c.name for c in table.columns.values() if c.type == ID))
+    return list(dict.fromkeys((*first, *table.columns)))
+
+
+# --- quarantine ----------------------------------------------------------------------------------
+
+
+def _with_reasons(typed: Typed, rules: Sequence[Rule], broken: Mapping[str, ir.BooleanValue]) -> ir.Table:
+    """The broken rows as given, with every rule broken and its words: one row per broken row."""
+    unreadable = {rule.name for rule in typed.unreadable}
+    words = {rule.name: _words(typed, rule) if rule.name in unreadable else ibis.literal(rule.words) for rule in rules}
+    nothing = ibis.null("string")
+    names = ibis.array([broken[name].ifelse(name, nothing) for name in broken])
+    said = ibis.array([broken[name].ifelse(words[name], nothing) for name in broken])
+    rows = typed.rows.mutate(rules=names, reason=said.filter(lambda one: one.notnull()).join("; "))
+    return rows.filter(ibis.or_(*broken.values())).select(*typed.given.values(), "rules", "reason")
+
+
+def _words(typed: Typed, rule: Rule) -> ir.StringValue:
+    value = typed.rows[typed.given[rule.column]].cast("string").left(60).fill_null("")
+    return ibis.literal(f"{rule.words}: '") + value + ibis.literal("'")
+
+
+def _with_reason(typed: Typed, rows: ir.Table, rule: Rule) -> ir.Table:
+    named = rows.mutate(rules=ibis.array([ibis.literal(rule.name)]), reason=ibis.literal(rule.words))
+    return named.select(*typed.given.values(), "rules", "reason")
+
+
+def _set_aside(bench: Bench, table: Table, typed: Typed, aside: Sequence[ir.Table], report: Report) -> None:
+    """Write the quarantine: one row per row set aside, as it was given, with `reason`."""
+    settled = bench.scratch / f"{table.name}.aside.parquet"
+    together = ibis.union(*aside) if len(aside) > 1 else aside[0]
+    warehouse.write_parquet(together, settled, order_by=[*typed.given.values(), "reason"])
+    rows = warehouse.read(bench.con, settled)
+    for rule in report.said.values():
+        report.examples[rule.name] = _examples(table, typed, rows, rule)
+    names = {("reason_given" if name == "reason" else name): column for name, column in typed.given.items()}
+    warehouse.write_parquet(rows.rename(names).drop("rules"), bench.quarantine / f"{table.name}.parquet")
+
+
+def _examples(table: Table, typed: Typed, rows: ir.Table, rule: Rule) -> list[dict[str, str]]:
+    """Up to three rows that break a rule: what identifies them, and the value."""
+    ids = table.key or (*(c.name for c in table.columns.values() if c.type == ID), *table.event_time)
+    shown = [name for name in dict.fromkeys((*ids, rule.column)) if name in typed.given]
+    hit = rows.filter(rows.rules.contains(rule.name))
+    texts = hit.select(**{name: hit[typed.given[name]].cast("string") for name in shown})
+    found = texts.order_by(shown).limit(EXAMPLES).to_pyarrow().to_pylist()
+    return [{name: value for name, value in row.items() if value is not None} for row in found]
+
+
+def _stop_over_limit(reports: Mapping[str, Report], job: Job) -> None:
+    said = [line for name, report in reports.items() for line in _over_limit(name, report, job)]
+    if said:
+        raise DataContract(
+            "\n".join(["too many rows break the data contract; the clean tables were not changed", *said])
+        )
+
+
+def _over_limit(name: str, report: Report, job: Job) -> Iterator[str]:
+    settings = job.settings.quarantine
+    file = job.data / "quarantine" / f"{name}.parquet"
+    kinds = (
+        (
+            report.violations,
+            settings.limit_of(name),
+            f"quarantine.limits.{name}",
+            [r for r in report.rules if r != DUPLICATE.name],
+        ),
+        (report.duplicates, settings.duplicate_limit, "quarantine.duplicate_limit", [DUPLICATE.name]),
+    )
+    for count, limit, parameter, rules in kinds:
+        if count and count > limit * report.rows:
+            worst = max(rules, key=lambda rule: report.rules.get(rule, 0))
+            yield (
+                f"  {name}: {count} of {report.rows} rows ({_share(count, report.rows)}) where {_share(limit, 1)} may, "
+                f"most often because {report.said[worst].words} ({report.rules[worst]} rows, rule {worst}"
+                f"{_for_example(report.examples[worst])}). They are in {file}; mend the source, or allow more with "
+                f"--set {parameter}={min(1.0, round(count / report.rows + 0.005, 2))}"
+            )
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.3g} %"
+
+
+def _for_example(examples: Sequence[Mapping[str, str]]) -> str:
+    return ", for example " + ", ".join(f"{k} {v!r}" for k, v in examples[0].items()) if examples else ""
+
+
+# --- certificate ---------------------------------------------------------------------------------
+
+
+def _certificate(bench: Bench, given: Mapping[str, Given], reports: Mapping[str, Report]) -> dict[str, Any]:
+    """What there is, by table; the same input gives the same certificate."""
+    tables = {name: _certified(bench, TABLES[name], given[name], reports[name]) for name in given}
+    return {
+        "tables": tables,
+        "absent": [name for name in TABLES if name not in given],
+        "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
+        "extract": _iso(bench.job.settings.source.extract),
+        "reporting_currency": bench.job.settings.money.reporting_currency,
+        "warnings": [line for name in given for line in _warnings(bench, TABLES[name], reports[name])],
+    }
+
+
+def _certified(bench: Bench, table: Table, raw: Given, report: Report) -> dict[str, Any]:
+    clean = bench.cleaned(table.name)
+    _assert_clean(bench, table, clean)
+    event = ibis.coalesce(*(clean[name] for name in table.event_time))
+    filled = {f"filled_{place}": clean[name].count() for place, name in enumerate(table.columns)}
+    known = _known(clean, table)
+    facts = (
+        clean.agg(rows=clean.count(), first=event.min(), last=event.max(), watermark=known.max(), **filled)
+        .to_pyarrow()
+        .to_pylist()[0]
+    )
+    there = {name for rows in raw.parts for name in rows.columns}
+    return {
+        "fingerprint": raw.fingerprint,
+        "columns": {
+            name: {"type": str(clean[name].type()), "given": name in there, "filled": facts[f"filled_{place}"]}
+            for place, name in enumerate(table.columns)
+        },
+        "rows_in": report.rows,
+        "rows_clean": facts["rows"],
+        "rows_quarantined": report.violations + report.duplicates,
+        "quarantined": {
+            name: {"reason": rule.words, "rows": report.rules[name], "examples": report.examples[name]}
+            for name, rule in report.said.items()
+        },
+        "first_event": _iso(facts["first"]),
+        "last_event": _iso(facts["last"]),
+        "watermark": _iso(facts["watermark"]),
+        "known_per_month": _per_month(clean, known),
+    }
+
+
+def _assert_clean(bench: Bench, table: Table, clean: ir.Table) -> None:
+    """What was written keeps the contract, says pandera; if not, the fault is in this program."""
+    from pandera.errors import SchemaErrors
+
+    try:
+        table.schema(bench.ids[table.name], bench.job.settings.source.extract).validate(clean, lazy=True)
+    except SchemaErrors as errors:
+        broken = sorted({str(error.check) for error in errors.schema_errors})
+        raise RuntimeError(f"clean {table.name} breaks its own contract: {'; '.join(broken)}") from errors
+
+
+def _per_month(clean: ir.Table, known: ir.TimestampValue) -> dict[str, int]:
+    """Rows by the month in which they became known; `always` where nobody said when."""
+    months = clean.group_by(month=known.truncate("M").cast("date")).agg(rows=ibis._.count())
+    counts = {row["month"]: row["rows"] for row in months.to_pyarrow().to_pylist()}
+    return {f"{month:%Y-%m}" if month else "always": count for month, count in counts.items()}
+
+
+def _warnings(bench: Bench, table: Table, report: Report) -> Iterator[str]:
+    if report.duplicates > bench.job.settings.quarantine.limit_of(table.name) * report.rows:
+        share = _share(report.duplicates, report.rows)
+        yield f"{table.name}: {report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
+    clean = bench.cleaned(table.name)
+    for column in table.columns.values():
+        if column.known in table.columns:
+            unseen = _count(clean.filter(clean[column.name].notnull() & clean[column.known].isnull()))
+            if unseen:
+                yield f"{table.name}: {unseen} values of {column.name} have no {column.known} and are never seen"
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return instant.isoformat(sep=" ") if instant else None
+
+
+def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
+    for line in certificate["warnings"]:
+        log.warning(line)
+    counts = ("rows_in", "rows_clean", "rows_quarantined")
+    return {
+        "tables": {name: {count: part[count] for count in counts} for name, part in certificate["tables"].items()},
+        "absent": certificate["absent"],
+        "warnings": certificate["warnings"],
+        "certificate": str(job.data / "certificate.json"),
+        "quarantine": str(job.data / "quarantine"),
+    }
+
+
+if __name__ == "__main__":
+    main(check)

@@ -1,0 +1,66 @@
+"""The main job end to end on the example company: make it, learn from its history, publish a list."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from pipelines.act import act
+from pipelines.learn import learn
+from pipelines.stage import Job, iso_date
+
+log = structlog.get_logger()
+
+SHOWN = ("rank", "account_name", "csm", "renewal_date", "arr", "renewal_probability", "risk_band", "reason_1")
+ROWS = 10
+
+
+def demo(job: Job) -> dict[str, Any]:
+    """Publish a list of the example company for `dates.as_of`."""
+    _company(job)
+    dates = job.settings.dates
+    learned = learn(replace(job, until=iso_date(dates.until, "dates.until")))
+    published = act(replace(job, as_of=iso_date(dates.as_of, "dates.as_of")))
+    show(Path(published["folder"]))
+    return {"company": job.tables, "learned": learned, "published": published}
+
+
+def _company(job: Job) -> None:
+    """The company is simulated anew each time: the same parameters give the same bytes."""
+    from examples.company import simulate, write
+
+    wanted = job.settings.demo
+    log.info("example company", accounts=wanted.accounts, months=wanted.months, seed=wanted.seed)
+    write(simulate(wanted.accounts, wanted.months, wanted.seed), Path(job.tables))
+
+
+def show(folder: Path) -> None:
+    """Tell a person where the list is, and its first rows."""
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = pd.read_parquet(folder / "risk_list.parquet", columns=list(SHOWN))
+    table = Table(title=Text(f"the first {ROWS} of {len(rows)} accounts"), title_justify="left")
+    for name in SHOWN:
+        table.add_column(name, overflow="fold", justify="right" if name in ("rank", "arr", "renewal_probability") else "left")
+    for row in rows.head(ROWS).itertuples(index=False):
+        table.add_row(*(Text(_said(name, value)) for name, value in zip(SHOWN, row, strict=True)))
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
+    console.print(table)
+    console.print(Text(f"The list: {folder / 'risk_list.csv'}  ·  workbook: {folder / 'risk_list.xlsx'}"))
+
+
+def _said(name: str, value: Any) -> str:
+    import pandas as pd
+
+    if pd.isna(value):
+        return ""
+    if name == "renewal_probability":
+        return f"{value:.0%}"
+    return f"{value:,.0f}" if name == "arr" else str(value)

@@ -1,0 +1,63 @@
+import ast
+import inspect
+import re
+import string
+
+import pytest
+
+from features.policy import KINDS, SEVERITIES, TIERS
+from lists import words, workbook
+from lists.risk_list import NAMES
+from lists.words import LANGUAGES, Words
+from models.worklist import QUADRANTS, RISK_BANDS, STATUSES
+from pipelines import explain
+
+ENGLISH = LANGUAGES["en"]
+CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS}
+PARAMETERS = {"tier": TIERS, "kind": KINDS, "severity": SEVERITIES}
+
+
+def placeholders(text: str) -> set[tuple[str | None, str | None]]:
+    return {(name, spec) for _, name, spec, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("language", sorted(set(LANGUAGES) - {"en"}))
+def test_every_language_says_the_same_things_with_the_same_figures(language: str) -> None:
+    other = LANGUAGES[language]
+    assert list(other) == list(ENGLISH)
+    assert {k: placeholders(v) for k, v in other.items()} == {k: placeholders(v) for k, v in ENGLISH.items()}
+
+
+def test_chinese_is_translated_and_uses_its_own_punctuation() -> None:
+    untranslated = [key for key, said in LANGUAGES["zh"].items() if said.isascii()]
+    assert not untranslated
+    western = re.compile(r"[\u4e00-\u9fff}][,:;()]|[(][\u4e00-\u9fff]")
+    assert not [said for said in LANGUAGES["zh"].values() if western.search(re.sub(r"\{[^}]*\}", "}", said))]
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_column_value_and_parameter_has_words(language: str) -> None:
+    own = Words(language)
+    for name in NAMES:
+        assert own.heading(name) and own.about(name, **workbook._limits(workbook.ListOptions()))
+    assert all(f"{column}.{value}" in LANGUAGES[language] for column, values in CODED.items() for value in values)
+    said = own.phrases().params
+    assert all(value in said[name] for name, values in PARAMETERS.items() for value in values)
+
+
+def test_every_key_asked_for_exists() -> None:
+    asked = {
+        node.value
+        for module in (workbook, explain, words)
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.fullmatch(r"(heading|about|sheet|columns|phrase|explain|flag)\.\w+", node.value)
+    }
+    assert len(asked) > 10 and asked <= set(ENGLISH)
+
+
+def test_an_unknown_key_or_value() -> None:
+    with pytest.raises(KeyError):
+        Words("en").say("heading.nothing")
+    assert Words("en").value("stage", "limbo") == "limbo"
+    assert Words("en").value("family", "usage") == "Use of the product"

@@ -1,0 +1,117 @@
+import datetime
+import io
+import zipfile
+from typing import Any
+
+import openpyxl
+import pandas as pd
+import pytest
+
+from lists.options import ListOptions
+from lists.text import printable
+from lists.workbook import as_workbook
+from tests.lists.small_list import HOSTILE, MODELS, make_list, observations
+
+ABSENT = {"upsell": "too few events", "cross_sell": "too few events"}
+
+
+def opened(listed: pd.DataFrame, options: ListOptions | None = None) -> Any:
+    return openpyxl.load_workbook(io.BytesIO(as_workbook(listed, MODELS, ABSENT, options or ListOptions())))
+
+
+def column(sheet: Any, heading: str) -> list[Any]:
+    headings = [cell.value for cell in sheet[1]]
+    return [row[headings.index(heading)] for row in sheet.iter_rows(min_row=2)]
+
+
+def test_the_sheets_and_what_a_manager_sees_first(listed: pd.DataFrame) -> None:
+    book = opened(listed)
+    assert book.sheetnames == ["List", "Not scored", "About this list"]
+    sheet = book["List"]
+    assert [cell.value for cell in sheet[1]][:4] == ["Rank", "Account", "Account id", "Manager"]
+    assert sheet.freeze_panes == "C2" and sheet.auto_filter.ref.startswith("A1:")
+    assert [cell.value for cell in column(sheet, "Account")] == listed["account_name"].iloc[:-1].tolist()
+    assert [cell.value for cell in column(book["Not scored"], "Account")] == ["fresh"]
+    assert column(book["Not scored"], "Scored?")[0].value == "Too little history to score"
+
+
+def test_cells_have_their_type_and_format(listed: pd.DataFrame) -> None:
+    sheet = opened(listed)["List"]
+    chance, date, arr = (column(sheet, name)[0] for name in ("Chance of renewal", "Renewal date", "ARR"))
+    assert (chance.data_type, chance.number_format) == ("n", "0%")
+    assert date.value == datetime.datetime(2026, 9, 1) and date.number_format == "yyyy-mm-dd"
+    assert (arr.data_type, arr.number_format) == ("n", "#,##0")
+    assert column(sheet, "Risk")[0].value in ("High", "Medium", "Low")
+    assert column(sheet, "Within capacity")[0].value == "Yes"
+
+
+def test_hostile_names_stand_verbatim_as_text() -> None:
+    book = opened(make_list(observations(HOSTILE)))
+    cells = {c.value: c for c in column(book["List"], "Account")}
+    for name in HOSTILE:
+        shown = name if len(name) < 32_768 else next(value for value in cells if value.startswith("xxx"))
+        assert cells[shown].data_type == "s" and cells[shown].hyperlink is None
+    long = next(value for value in cells if value.startswith("xxx"))
+    assert len(long) == 32_767 and long.endswith("(cut: 40000 characters)")
+
+
+def test_no_cell_is_a_formula_or_a_link() -> None:
+    rows = observations(HOSTILE)
+    rows["csm"] = list(HOSTILE)
+    rows["account_id"] = [name[:50] for name in HOSTILE]
+    book = opened(make_list(rows))
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row if cell.value is not None]
+    assert {cell.data_type for cell in cells} == {"s", "n", "d"} and not [cell for cell in cells if cell.hyperlink]
+    assert all(cell.data_type == "s" for cell in cells if isinstance(cell.value, str))
+
+
+def test_control_characters_are_made_visible() -> None:
+    book = opened(make_list(observations(("a\x00b\x1bc\x7f\r", "d\x85e\uffff"))))
+    assert {cell.value for cell in column(book["List"], "Account")} == {"a\u2400b\u241bc\u2421\u240d", "d\ufffde\ufffd"}
+
+
+def test_a_broken_character_is_marked() -> None:
+    assert printable("d\ud800e") == "d\ufffde"
+
+
+def test_the_same_list_gives_the_same_bytes_and_carries_no_clock(listed: pd.DataFrame) -> None:
+    one, other = (as_workbook(listed, MODELS, ABSENT, ListOptions()) for _ in range(2))
+    assert one == other
+    core = zipfile.ZipFile(io.BytesIO(one)).read("docProps/core.xml").decode()
+    assert core.count("2026-06-01T00:00:00Z") == 2
+
+
+def test_every_column_is_explained_in_the_language_of_the_list(listed: pd.DataFrame) -> None:
+    for language, title in (("en", "About this list"), ("zh", "名单说明")):
+        sheet = opened(listed, ListOptions.model_validate({"language": language}))[title]
+        lines = [tuple(cell.value for cell in row) for row in sheet.iter_rows(max_col=3)]
+        explained = " ".join(str(line[2]) for line in lines)
+        for name in ("renewal_probability", "reason_1", "strength_1", "playbook_1", "alerts", "expansion_model", "rank"):
+            assert name in explained
+        assert any("too few events" in str(line[0]) for line in lines)
+        assert any(MODELS["renewal"] in str(line[0]) for line in lines)
+
+
+def test_a_chinese_workbook_is_chinese_throughout(listed: pd.DataFrame) -> None:
+    book = opened(listed, ListOptions.model_validate({"language": "zh"}))
+    assert book.sheetnames == ["名单", "未评分", "名单说明"]
+    assert {cell.value for cell in column(book["名单"], "风险")} <= {"高", "中", "低"}
+    headings = [cell.value for sheet in book.worksheets[:2] for cell in sheet[1]]
+    assert not [heading for heading in headings if heading.isascii()]
+
+
+def test_more_accounts_than_fit_are_said_to_be_in_the_files(listed: pd.DataFrame) -> None:
+    book = opened(listed, ListOptions(workbook_rows=2))
+    assert len(column(book["List"], "Account")) == 2
+    about = [row[0].value for row in book["About this list"].iter_rows(max_row=8)]
+    assert "This workbook shows 2 of 5 accounts, in rank order; the Parquet and CSV files hold all." in about
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 3, 4, 5, 6], [2**53 + 1, 2, 3, 4, 5, 6]])
+def test_whole_number_ids_lose_no_digit(ids: list[int]) -> None:
+    cells = column(opened(make_list(observations().assign(account_id=ids)))["List"], "Account id")
+    assert sorted(int(cell.value) for cell in cells) == sorted(ids)
+
+
+def test_a_list_of_nobody_opens(listed: pd.DataFrame) -> None:
+    assert opened(listed.iloc[:0]).sheetnames == ["List", "About this list"]

@@ -1,0 +1,202 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lists.words import Words
+from models.reasons import Peers, by_family, idea, peers_of, sentence, told
+
+ENGLISH, CHINESE = Words("en").phrases(), Words("zh").phrases()
+
+
+def feature(name: str, risk: str = "low", **given: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": "usage",
+        "risk": risk,
+        "actionable": True,
+        "en": name + ": {value:.0f} (peers: {peer:.0f})",
+        "zh": name + ":{value:.0f}(同类客户:{peer:.0f})",
+        "params": {},
+    } | given
+
+
+def tell(pushes: dict[str, float], own: dict[str, Any], usual: dict[str, Any], *features: dict[str, Any], share: float = 0.0) -> pd.Series:
+    """Reasons and strengths of one account, empty ones left out."""
+    peers = Peers(pd.DataFrame([usual], dtype=object), np.zeros(1, np.intp))
+    words = told(pd.DataFrame([pushes]), pd.DataFrame([own]), features, peers, ENGLISH, share)
+    return words.iloc[0].dropna()
+
+
+PEOPLE = {
+    "family": "stakeholders",
+    "en": "{value:.0f} {tier} used the product in the last {days} days (peers: {peer:.0f})",
+    "zh": "近 {days} 天有 {value:.0f} 位{tier}使用产品(同类客户:{peer:.0f} 位)",
+}
+
+
+def test_a_sentence_has_the_figure_beside_its_peers_in_both_languages() -> None:
+    people = feature("people_active_s_28d", params={"tier": "S", "days": 28}, **PEOPLE)
+    assert sentence(people, 1.0, 3.0, ENGLISH) == "1 decision makers used the product in the last 28 days (peers: 3)"
+    assert sentence(people, 1.0, 3.0, CHINESE) == "近 28 天有 1 位决策者使用产品(同类客户:3 位)"
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "peer", "empty", "words"),
+    [
+        ("used {value:.0f} days ago (peers: {peer:.0f})", 366.0, 4.0, 366, "Used 366+ days ago (peers: 4)"),
+        ("used {value:.0f} days ago (peers: {peer:.0f})", 365.0, 4.0, 366, "Used 365 days ago (peers: 4)"),
+        ("{value:.0f} people (peers: {peer:.0f})", 0.0, 0.0, 0, "0 people (peers: 0)"),
+        ("change {value:+.0%} (peers: {peer:+.0%})", -0.001, -0.256, None, "Change 0% (peers: -26%)"),
+        ("{value:.0f} seats (peers: {peer:.0f})", None, 12.0, None, "No figure yet: – seats (peers: 12)"),
+        ("{value:.0f} seats (peers: {peer:.0f})", 3.0, float("nan"), None, "3 seats (peers: –)"),
+        ("{value:.0f} seats (peers: {peer:.0f})", float("inf"), 1.0, None, "No figure yet: – seats (peers: 1)"),
+        ("on plan {value} (most peers: {peer})", "{pro} <b>", "basic", None, "On plan {pro} <b> (most peers: basic)"),
+    ],
+)
+def test_figures_within_a_sentence(template: str, value: Any, peer: Any, empty: Any, words: str) -> None:
+    assert sentence(feature("any", en=template, empty=empty), value, peer, ENGLISH) == words
+
+
+def test_a_sentence_that_asks_for_what_the_feature_has_not_names_the_feature() -> None:
+    with pytest.raises(ValueError, match="the en sentence of seats"):
+        sentence(feature("seats", en="{value} {plan}"), 1.0, 1.0, ENGLISH)
+
+
+def test_windows_of_one_idea_speak_once_with_their_summed_weight() -> None:
+    windows = [feature(f"people_{d}d", params={"days": d}) for d in (7, 28, 90)]
+    said = tell(
+        {"people_7d": -0.1, "people_28d": -0.5, "people_90d": 0.2},
+        {"people_7d": 1, "people_28d": 2, "people_90d": 3},
+        {"people_7d": 5, "people_28d": 6, "people_90d": 7},
+        *windows,
+    )
+    assert said["reason_1"] == "People_28d: 2 (peers: 6)"
+    assert said["reason_1_feature"] == "people_28d"
+    assert said["reason_1_contribution"] == pytest.approx(-0.4)
+    assert "reason_2" not in said and "strength_1" not in said
+
+
+def test_an_idea_whose_windows_push_towards_renewal_together_is_no_reason() -> None:
+    windows = [feature(f"people_{d}d", params={"days": d}) for d in (7, 28)]
+    own, usual = {"people_7d": 1, "people_28d": 9}, {"people_7d": 5, "people_28d": 6}
+    said = tell({"people_7d": -0.3, "people_28d": 0.5}, own, usual, *windows)
+    assert "reason_1" not in said and said["strength_1"] == "People_28d: 9 (peers: 6)"
+
+
+@pytest.mark.parametrize(
+    ("risk", "own", "usual", "push", "kind"),
+    [
+        ("low", 2, 6, -1.0, "reason_1"),
+        ("low", 9, 6, -1.0, None),  # more use than the peers is no reason for loss
+        ("low", 9, 6, 1.0, "strength_1"),
+        ("low", 2, 6, 1.0, None),
+        ("low", 0, 0, -1.0, "reason_1"),  # nobody met is a reason however usual it is
+        ("low", 0, 0, 1.0, None),  # and no strength
+        ("high", 9, 6, -1.0, "reason_1"),
+        ("high", 2, 6, -1.0, None),
+        ("high", 0, 0, -1.0, None),  # no breach is no reason
+        ("high", 0, 0, 1.0, "strength_1"),
+        ("either", 9, 6, -1.0, "reason_1"),
+        ("either", 2, 6, -1.0, "reason_1"),
+        ("low", None, 6, -1.0, "reason_1"),  # an unknown figure contradicts nothing
+    ],
+)
+def test_a_sentence_never_contradicts_its_figure(risk: str, own: Any, usual: Any, push: float, kind: str | None) -> None:
+    said = tell({"x": push}, {"x": own}, {"x": usual}, feature("x", risk))
+    assert [name for name in said.index if name in ("reason_1", "strength_1")] == ([kind] if kind else [])
+
+
+def test_reasons_come_strongest_first_and_weak_ones_are_left_out() -> None:
+    names = list("abcdefgh")
+    pushes = dict(zip(names, (-0.5, -0.9, -0.7, -0.01, 0.8, -0.6, -0.4, -0.3), strict=True))
+    zero, one = dict.fromkeys(names, 0), dict.fromkeys(names, 1)
+    said = tell(pushes, zero | {"e": 2}, one, *map(feature, names), share=0.05)
+    assert [said[f"reason_{k}_feature"] for k in range(1, 6)] == ["b", "c", "f", "a", "g"]
+    assert said["strength_1"] == "E: 2 (peers: 1)" and "strength_2" not in said
+    said = tell({"a": -1.0, "b": -0.04}, {"a": 0, "b": 0}, {"a": 1, "b": 1}, feature("a"), feature("b"), share=0.05)
+    assert "reason_2" not in said
+
+
+def test_a_contribution_without_words_weighs_but_is_not_told() -> None:
+    said = tell({"a": -0.1, "unnamed": -5.0}, {"a": 0, "unnamed": 0}, {"a": 1, "unnamed": 1}, feature("a"), share=0.05)
+    assert "reason_1" not in said
+    with pytest.raises(ValueError, match="no figures for a"):
+        tell({"a": -0.1}, {"b": 0}, {"a": 1}, feature("a"))
+
+
+def test_the_idea_is_the_function_without_its_parameters() -> None:
+    assert idea(feature("active_people_28d", params={"days": 28})) == "active_people"
+    assert idea(feature("contacts_s_90d", params={"tier": "S", "days": 90})) == "contacts"
+    assert idea(feature("seats")) == "seats"
+    assert idea(feature("seats", function="places")) == "places"
+
+
+def test_peers_are_of_the_same_size_and_stage_or_else_size_or_else_everyone() -> None:
+    band = pd.Series(["small"] * 5 + ["large"] * 3 + ["medium"], index=range(100, 109))
+    stage = pd.Series(["steady"] * 4 + ["onboarding"] + ["steady", "steady", "onboarding", "steady"], index=band.index)
+    values = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0, 50.0, 7.0, 9.0, np.nan, 100.0], "plan": list("aabbbccac")}, band.index)
+    peers = peers_of(values, band, stage, at_least=3)
+    usual = peers.figures.iloc[peers.group].set_axis(band.index)
+    assert usual["x"].tolist() == [2.5] * 4 + [3.0] + [8.0] * 3 + [5.5]
+    assert usual["plan"].tolist() == ["a"] * 4 + ["b"] + ["c"] * 3 + ["a"]
+
+
+def test_blocks_and_order_of_rows_change_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    features = [feature(f"f{i}_{d}d", risk, params={"days": d}) for i, risk in enumerate(("low", "high", "either")) for d in (7, 28)]
+    names = [f["name"] for f in features]
+    pushes, values = (pd.DataFrame(rng.normal(size=(50, 6)).round(2), columns=names) for _ in range(2))
+    bands, stages = pd.Series(rng.choice(["small", "large"], 50)), pd.Series(["steady"] * 50)
+
+    def words(order: Any) -> pd.DataFrame:
+        p = peers_of(values.loc[order], bands[order], stages[order], 5)
+        return told(pushes.loc[order], values.loc[order], features, p, ENGLISH).sort_index()
+
+    whole = words(np.arange(50))
+    monkeypatch.setattr("models.reasons.BLOCK", 7)
+    pd.testing.assert_frame_equal(words(np.arange(50)), whole)
+    pd.testing.assert_frame_equal(words(rng.permutation(50)), whole)
+
+
+def test_no_rows_and_no_features_give_the_same_columns() -> None:
+    one = tell({"x": -1.0}, {"x": 0}, {"x": 1}, feature("x"))
+    for rows in (0, 2):
+        empty = pd.DataFrame(index=range(rows))
+        said = told(empty, empty, [], Peers(pd.DataFrame(), np.zeros(rows, np.intp)), ENGLISH)
+        assert len(said) == rows and set(one.index) <= set(said.columns) and said.isna().all(axis=None)
+
+
+def test_contributions_are_summed_by_family() -> None:
+    pushes = pd.Series({"a": -0.5, "b": 0.2, "c": 0.25, "d": 0.125})
+    catalogue = [feature("a"), feature("b"), feature("c", family="tickets")]
+    assert by_family(pushes, catalogue) == pytest.approx({"usage": -0.3, "other": 0.125, "tickets": 0.25})
+
+
+RISKS = ("low", "high", "either")
+FIGURE = st.one_of(st.none(), st.integers(-2, 3).map(float))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(RISKS), st.integers(0, 3), FIGURE, FIGURE, st.floats(-1, 1)), min_size=1, max_size=9))
+def test_what_is_said_holds(rows: list[tuple[str, int, float | None, float | None, float]]) -> None:
+    """Whatever the figures: strongest first, one an idea, towards loss, and agreeing with the figure's side."""
+    features = [feature(f"f{i}", risk, function=f"idea{own}") for i, (risk, own, *_) in enumerate(rows)]
+    pushes = {f["name"]: row[4] for f, row in zip(features, rows, strict=True)}
+    own = {f["name"]: row[2] for f, row in zip(features, rows, strict=True)}
+    usual = {f["name"]: row[3] for f, row in zip(features, rows, strict=True)}
+    said = tell(pushes, own, usual, *features)
+    spoken = [said[f"reason_{k}_feature"] for k in range(1, 6) if f"reason_{k}_feature" in said]
+    weights = [said[f"reason_{k}_contribution"] for k in range(1, len(spoken) + 1)]
+    ideas = {f["name"]: f["function"] for f in features}
+    assert weights == sorted(weights) and all(weight < 0 for weight in weights)
+    assert len({ideas[name] for name in spoken}) == len(spoken)
+    for name, weight in zip(spoken, weights, strict=True):
+        assert pushes[name] < 0
+        assert weight == pytest.approx(sum(pushes[n] for n in ideas if ideas[n] == ideas[name]))
+        risk = features[int(name[1:])]["risk"]
+        if own[name] is not None and usual[name] is not None and risk != "either":
+            assert own[name] <= usual[name] if risk == "low" else own[name] >= usual[name]

@@ -1,0 +1,123 @@
+"""The features of `stakeholders`: who was there, in which tier, and what each of them did."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from tests.oracle.known import Row, Then, mean, share
+from tests.oracle.use import Use
+
+DECIDERS = ("S", "A")
+
+
+def tier_of(person: Row, then: Then) -> str | None:
+    """As given, or by the first tier a word of which stands in the title, or else in the role (S1)."""
+    if person["tier"] is not None:
+        return person["tier"]
+    for text in (person["title"], person["role"]):
+        for tier, words in then.policy.stakeholders.tiers.items():
+            if text is not None and any(_stands_in(word, text) for word in words):
+                return tier
+    return None
+
+
+def _stands_in(word: str, text: str) -> bool:
+    """Latin words stand between other signs; Chinese ones anywhere."""
+    if not word.isascii():
+        return word in text
+    return re.search(rf"(?<![a-z0-9\u4e00-\u9fff]){re.escape(word)}(?![a-z0-9\u4e00-\u9fff])", text.lower()) is not None
+
+
+def people_then(then: Then) -> dict[str, Row]:
+    """Each person's newest stretch that had begun, and of its versions the one that arrived last."""
+    chosen: dict[str, Row] = {}
+    for row in sorted(then.rows("people"), key=_newness):
+        chosen[row["user_id"]] = row
+    return chosen
+
+
+def _newness(row: Row) -> tuple:
+    long_ago = datetime(1, 1, 1)
+    return (row["valid_from"] or long_ago, row["recorded_at"] or row["valid_from"] or long_ago)
+
+
+class Stakeholders:
+    """The features of the family, under their functions' names."""
+
+    def __init__(self, then: Then) -> None:
+        self.then = then
+        self.use = Use(then)
+        self.people = people_then(then)
+        self.tier = {user: tier_of(row, then) for user, row in self.people.items()}
+        self.touches = [t for t in then.rows("touchpoints") if then.inside(t["occurred_at"], 365)]
+
+    def here(self, user: str) -> bool:
+        return self.people[user]["valid_to"] is None
+
+    def of_tier(self, *tiers: str) -> set[str]:
+        return {user for user, tier in self.tier.items() if tier in tiers}
+
+    def days_of_use(self, users: set[str], days: int) -> int:
+        return len([1 for user, _ in self.use.person_days(self.use.within(days)) if user in users])
+
+    def met(self, users: set[str], days: int) -> list[Row]:
+        return [t for t in self.touches if t["user_id"] in users and self.then.inside(t["occurred_at"], days)]
+
+    # --- the features --------------------------------------------------------------------------
+
+    def people_known(self, tier):
+        return len([user for user in self.of_tier(tier) if self.here(user)])
+
+    def people_active(self, tier, days):
+        return len(self.use.people(self.use.key(self.use.within(days))) & self.of_tier(tier))
+
+    def use_days(self, tier, days):
+        return self.days_of_use(self.of_tier(tier), days)
+
+    def share_of_use(self, tier):
+        return share(self.days_of_use(self.of_tier(tier), 90), self.days_of_use(set(self.people), 90))
+
+    def tier_pace(self, tier):
+        quick, slow = (self.days_of_use(self.of_tier(tier), days) / days for days in (90, 365))
+        return share(quick - slow, quick + slow)
+
+    def days_since_use(self, tier):
+        events = [e for e in self.use.within(365) if e["user_id"] in self.of_tier(tier)]
+        return min((self.then.days_ago(e["occurred_at"]) for e in events), default=366)
+
+    def days_since_contact(self, tier):
+        met = self.met(self.of_tier(tier), 365)
+        return min((self.then.days_ago(t["occurred_at"]) for t in met), default=366)
+
+    def contacts(self, tier, days):
+        return len(self.met(self.of_tier(tier), days))
+
+    def contacts_by(self, kind):
+        return len([t for t in self.touches if t["kind"] == kind and self.then.inside(t["occurred_at"], 180)])
+
+    def customer_initiated(self):
+        recent = [t for t in self.touches if self.then.inside(t["occurred_at"], 180)]
+        return share(len([t for t in recent if t["initiated_by"] == "customer"]), len(recent))
+
+    def deciders_reached(self, days):
+        there = [user for user in self.of_tier(*DECIDERS) if self.here(user)]
+        return mean([float(bool(self.met({user}, days))) for user in there])
+
+    def sponsors_left(self):
+        left = [self.people[user]["valid_to"] for user in self.of_tier(*DECIDERS)]
+        return len([instant for instant in left if self.then.inside(instant, 180)])
+
+    def sponsors_silent(self):
+        silent = self.then.policy.stakeholders.silent_days
+        deciders = {user for user in self.of_tier(*DECIDERS) if self.here(user)}
+        once, lately = (self.use.people(self.use.within(days)) for days in (365, silent))
+        return len(deciders & once - lately)
+
+    def steady_roles(self):
+        days: dict[str, set] = {}
+        for user, day in self.use.person_days(self.use.key(self.use.within(28))):
+            days.setdefault(user, set()).add(day)
+        enough = self.then.policy.usage.steady_days
+        steady = {user for user in self.people if self.here(user) and len(days.get(user, ())) >= enough}
+        return len({self.people[user]["role"] for user in steady} - {None})

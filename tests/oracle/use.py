@@ -1,0 +1,137 @@
+"""The features of `usage`: every event looked at again for every question."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tests.oracle.known import Row, Then, mean, share
+from tests.oracle.terms import terms
+
+NOBODY = "nobody named"
+"""Events without a user are one user's: a machine, or people that the product does not tell apart."""
+
+
+def quantity(event: Row) -> float:
+    """How often it was done."""
+    return 1.0 if event["quantity"] is None else event["quantity"]
+
+
+def one_of(feature: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a product feature is meant: `*` stands for any ending, `!` takes out."""
+
+    def fits(pattern: str) -> bool:
+        return feature.startswith(pattern[:-1]) if pattern.endswith("*") else feature == pattern
+
+    wanted = [fits(p) for p in patterns if not p.startswith("!")]
+    return any(wanted) and not any(fits(p[1:]) for p in patterns if p.startswith("!"))
+
+
+class Use:
+    """The features of the family, under their functions' names."""
+
+    def __init__(self, then: Then) -> None:
+        self.then, self.rules = then, then.policy.usage
+        self.events = [event for event in then.rows("usage_events") if quantity(event) > 0]
+
+    # --- what they are made of -----------------------------------------------------------------
+
+    def within(self, days: int, before: int = 0) -> list[Row]:
+        return [e for e in self.events if self.then.inside(e["occurred_at"], days, before)]
+
+    def key(self, events: list[Row]) -> list[Row]:
+        return [e for e in events if one_of(e["feature"], self.rules.north_star)]
+
+    def level(self, event: Row) -> int:
+        for depth, name in ((3, "act"), (2, "analyse"), (1, "view")):
+            if one_of(event["feature"], self.rules.levels.get(name, ())):
+                return depth
+        return 0
+
+    @staticmethod
+    def people(events: list[Row]) -> set:
+        return {e["user_id"] or NOBODY for e in events}
+
+    @staticmethod
+    def person_days(events: list[Row]) -> set:
+        return {(e["user_id"] or NOBODY, e["occurred_at"].date()) for e in events}
+
+    @staticmethod
+    def count(events: list[Row]) -> float:
+        return sum(quantity(e) for e in events)
+
+    @staticmethod
+    def change(now: float, then: float) -> float | None:
+        return share(now - then, now + then)
+
+    def deepest(self, days: int) -> dict:
+        reached: dict = defaultdict(int)
+        for event in self.within(days):
+            person = event["user_id"] or NOBODY
+            reached[person] = max(reached[person], self.level(event))
+        return reached
+
+    # --- the features --------------------------------------------------------------------------
+
+    def active_people(self, days):
+        return len(self.people(self.key(self.within(days))))
+
+    def people_seen(self, days):
+        return len(self.people(self.within(days)))
+
+    def active_days(self, days):
+        return len({e["occurred_at"].date() for e in self.key(self.within(days))})
+
+    def key_actions(self, days):
+        return self.count(self.key(self.within(days)))
+
+    def key_action_share(self, days):
+        return share(self.count(self.key(self.within(days))), self.count(self.within(days)))
+
+    def core_workflow_share(self, days):
+        core = [e for e in self.within(days) if one_of(e["feature"], self.rules.core_workflow)]
+        return share(self.count(core), self.count(self.within(days)))
+
+    def features_used(self, days):
+        return len({e["feature"] for e in self.within(days)})
+
+    def acting_people(self, days):
+        return len([level for level in self.deepest(days).values() if level == 3])
+
+    def depth(self, days):
+        return mean([level for level in self.deepest(days).values() if level > 0])
+
+    def session_minutes(self, days):
+        seconds = sum(e["duration_s"] or 0 for e in self.within(days))
+        return share(seconds / 60, len(self.person_days(self.within(days))))
+
+    def days_per_person(self, days):
+        return share(len(self.person_days(self.within(days))), len(self.people(self.within(days))))
+
+    def seat_activation(self, days):
+        seats = [t.row["seats"] for t in terms(self.then) if t.running and t.row["seats"] is not None]
+        return share(self.active_people(days), max(seats)) if seats else None
+
+    def active_people_change(self, days):
+        before = self.people(self.key(self.within(days, before=days)))
+        return self.change(self.active_people(days), len(before))
+
+    def key_actions_change(self, days):
+        return self.change(self.key_actions(days), self.count(self.key(self.within(days, before=days))))
+
+    def own_pace(self, days):
+        return self.change(self.key_actions(days) / days, self.key_actions(365) / 365)
+
+    def days_since_last_use(self):
+        return min((self.then.days_ago(e["occurred_at"]) for e in self.within(365)), default=366)
+
+    def people_in_a_year(self):
+        return self.active_people(365)
+
+    def people_lost(self):
+        year, recent = (self.people(self.key(self.within(days))) for days in (365, 90))
+        return share(len(year - recent), len(year))
+
+    def busiest_person_share(self):
+        events = self.key(self.within(90))
+        per_person = [self.count([e for e in events if (e["user_id"] or NOBODY) == p]) for p in self.people(events)]
+        return share(max(per_person, default=0), self.count(events))

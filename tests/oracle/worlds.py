@@ -1,0 +1,149 @@
+"""Small worlds of raw tables, as plain rows, and the project's own answer for them.
+
+A world is `{table: [row, ...]}`, a row `{column: value}` with every column of the contract. `Engine` computes the
+spine and all families for fixed dates as the stages do: each step a table of DuckDB, so that what is worked out once
+for the dates (the calendar, the SQL) serves any number of worlds.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from features import spine as spines
+from features import usage
+from features.catalogue import FAMILIES, Known, family_table
+from features.family import KEY
+from features.policy import Policy
+from features.tables import ID, TABLES
+from features.windows import Calendar
+
+Row = dict[str, Any]
+World = dict[str, list[Row]]
+Answer = dict[tuple[Any, date], Row]
+"""What is known of each observation: (account_id, as_of) -> columns."""
+
+WINDOWS = {
+    "person_windows": (usage.person_windows, "person_days"),
+    "account_windows": (usage.account_windows, "person_days"),
+    "feature_windows": (usage.feature_windows, "feature_days"),
+}
+
+
+def world(**tables: Iterable[Mapping[str, Any]]) -> World:
+    """A world of these rows; columns that are not named are null, tables that are not named are empty."""
+    unknown = set(tables) - set(TABLES)
+    assert not unknown, f"no table {unknown}"
+    return {name: [whole(name, row) for row in tables.get(name, ())] for name in TABLES}
+
+
+def whole(table: str, row: Mapping[str, Any]) -> Row:
+    """A row with all the columns of its table."""
+    unknown = set(row) - set(TABLES[table].columns)
+    assert not unknown, f"no column {unknown} in {table}"
+    return {column: _instant(row.get(column)) for column in TABLES[table].columns}
+
+
+def _instant(value: Any) -> Any:
+    is_day = isinstance(value, date) and not isinstance(value, datetime)
+    return datetime(value.year, value.month, value.day) if is_day else value
+
+
+def schema(table: str, ids: str = "string") -> ibis.Schema:
+    """The types of a clean table."""
+    columns = TABLES[table].columns.values()
+    return ibis.schema({c.name: ids if c.type == ID else c.type for c in columns})
+
+
+class Engine:
+    """The project's answers on these dates, under this policy, from these tables."""
+
+    def __init__(
+        self, dates: Sequence[date], policy: Policy, without: Iterable[str] = (), ids: str = "string"
+    ) -> None:
+        self.dates, self.policy = sorted(dates), policy
+        self.tables = [name for name in TABLES if name not in without]
+        self._con = ibis.duckdb.connect(threads=1)
+        self._schemas = {name: schema(name, ids) for name in self.tables}
+        self._sql: dict[str, str] = {}
+        self._alive: list[ir.Table] = []
+        for name, kinds in self._schemas.items():
+            self._con.create_table(name, schema=kinds)
+        self._plan()
+
+    def _plan(self) -> None:
+        given = {name: self._con.table(name) for name in self.tables}
+        candidates = spines.candidates(given["contracts"], self.dates)
+        terms = spines.terms(given["contracts"], given.get("rates"), candidates, self.policy)
+        spine = self._step("spine", spines.described(spines.observations(terms, candidates, self.policy), given["accounts"]))
+        made = {"spine": spine}
+        if "usage_events" in given:
+            for name, roll in (("person_days", usage.person_days), ("feature_days", usage.feature_days)):
+                made[name] = self._step(name, roll(given["usage_events"], self.policy))
+            calendar = Calendar(self.dates, usage.WINDOWS)
+            for name, (sum_up, days) in WINDOWS.items():
+                made[name] = self._step(name, sum_up(made[days], calendar).semi_join(spine, KEY))
+        known = Known({**given, **{name: made[name] for name in made if not name.endswith("_days")}}, self.policy)
+        for name, family in FAMILIES.items():
+            if not any(known.missing(need) for need in family.needs):
+                self._step(name, family_table(family, known))
+
+    def _step(self, name: str, expression: ir.Table) -> ir.Table:
+        made = self._con.create_table(f"made_{name}", expression)
+        self._sql[name] = self._con.compile(expression)
+        self._alive.append(expression)
+        return made
+
+    # --- one world after another ---------------------------------------------------------------
+
+    def answers(self, world: World, parts: Callable[[Row], Any] | None = None) -> dict[str, Answer]:
+        """The spine and every family of a world. `parts` tells the part in which an event is rolled up."""
+        rolled = ("person_days", "feature_days")
+        for name in self.tables:
+            self._fill(name, world[name])
+        if parts is not None:
+            self._roll_up_in_parts(world["usage_events"], parts, rolled)
+        for name in self._sql:
+            if parts is None or name not in rolled:
+                self._make(name)
+        return {name: self._read(name) for name in ("spine", *FAMILIES) if name in self._sql}
+
+    def _fill(self, name: str, rows: Sequence[Row]) -> None:
+        self._con.raw_sql(f'DELETE FROM "{name}"')
+        if rows:
+            kinds = self._schemas[name].to_pyarrow()
+            columns = [pa.array([row[c] for row in rows], type=kinds.field(c).type) for c in kinds.names]
+            self._con.con.register("given", pa.table(columns, schema=kinds))
+            self._con.raw_sql(f'INSERT INTO "{name}" SELECT * FROM given')
+            self._con.con.unregister("given")
+
+    def _make(self, name: str) -> None:
+        self._con.raw_sql(f'CREATE OR REPLACE TABLE "made_{name}" AS {self._sql[name]}')
+
+    def _roll_up_in_parts(self, events: Sequence[Row], parts: Callable[[Row], Any], rolled: Sequence[str]) -> None:
+        for name in rolled:
+            self._con.raw_sql(f'DELETE FROM "made_{name}"')
+        for part in sorted({parts(event) for event in events}):
+            self._fill("usage_events", [event for event in events if parts(event) == part])
+            for name in rolled:
+                self._con.raw_sql(f'INSERT INTO "made_{name}" {self._sql[name]}')
+
+    def _read(self, name: str) -> Answer:
+        rows = self._con.con.sql(f'SELECT * FROM "made_{name}"').to_arrow_table().to_pylist()
+        answer = {(row["account_id"], row["as_of"]): row for row in rows}
+        assert len(answer) == len(rows), f"{name} holds {len(rows)} rows for {len(answer)} observations"
+        return answer
+
+
+@functools.cache
+def engine(
+    dates: tuple[date, ...], policy: Policy, without: frozenset[str] = frozenset(), ids: str = "string"
+) -> Engine:
+    """The one engine for these dates, policy and tables."""
+    return Engine(dates, policy, without, ids)

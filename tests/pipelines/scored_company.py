@@ -1,0 +1,103 @@
+"""The act side of a small company on disk, and models that need no training: what `score` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lists.options import ListOptions
+from pipelines.errors import InputMissing
+from pipelines.score import Champion
+from pipelines.stage import Job
+from tests.lists.small_list import catalogue, observations
+
+AS_OF = date(2026, 6, 1)
+NAMES = ("acme", "beta", "gamma", "quiet", "fresh", "giant", "=1+1", "[/bold]\x1b[31m")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A margin that is a plain sum; stands in for a learned model."""
+
+    weights: Mapping[str, float]
+    schema: Any = field(default_factory=lambda: SimpleNamespace(categories={"plan": ("basic", "pro")}))
+
+    def contributions(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+        missing = set(self.weights) - set(frame.columns)
+        if missing:
+            raise ValueError(f"columns missing: {', '.join(sorted(missing))}")
+        return pd.DataFrame({name: weight * (frame[name] - 1) for name, weight in self.weights.items()}), 0.5
+
+    def probability(self, frame: pd.DataFrame) -> np.ndarray:
+        pushes, base = self.contributions(frame)
+        return 1 / (1 + np.exp(-(base + pushes.sum(axis=1)).to_numpy()))
+
+
+def champions(**versions: str) -> Any:
+    """`pipelines.score.champion` for a registry with these versions of these targets."""
+
+    def champion(job: Job, target: str) -> Champion:
+        if target not in versions:
+            raise InputMissing(f"no champion for {target}: run `renewals learn` first")
+        return Champion(target, versions[target], Model({"people_28d": 1.0, "bugs_28d": -0.5}))
+
+    return champion
+
+
+def job(root: Path, **options: Any) -> Job:
+    """A job on this company."""
+    own = ListOptions.model_validate(options)
+    settings = SimpleNamespace(list=own, targets=("renewal", "upsell", "cross_sell", "expansion"), engine=None)
+    return Job(settings, "", root / "data", root / "lists", as_of=AS_OF)  # type: ignore[arg-type]
+
+
+def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
+    """Spine, figures, catalogue, certificate and clean tables of the act date."""
+    act, clean = root / "data" / "act", root / "data" / "clean"
+    for folder in (act, clean):
+        folder.mkdir(parents=True, exist_ok=True)
+    spine = observations(NAMES).drop(columns="status")
+    spine["account_age"] = [400, 400, 400, 400, 3, 400, 400, 400]
+    spine["account_id"] = list(ids or spine["account_id"])
+    spine.to_parquet(act / "spine.parquet")
+    turns = range(len(NAMES))
+    figures = {"people_28d": [float(i % 4) for i in turns], "bugs_28d": [float(i % 3) for i in turns], "plan": ["basic"] * 7 + ["new"]}
+    scoring = pd.concat([spine.drop(columns="arr"), pd.DataFrame(figures)], axis=1).assign(arr=1.0)
+    scoring.iloc[::-1].to_parquet(act / "scoring.parquet")
+    listed = {"features": catalogue(), "families_absent": ["sentiment"]}
+    (act / "features.json").write_text(json.dumps(listed))
+    certificate = {"tables": {"accounts": {"fingerprint": fingerprint, "rows_quarantined": 2}}}
+    (root / "data" / "certificate.json").write_text(json.dumps(certificate))
+    write_clean(clean, spine)
+
+
+def write_clean(clean: Path, spine: pd.DataFrame) -> None:
+    """Accounts, contracts and usage with rows known before, on and after the act date."""
+    accounts = spine[["account_id", "account_name"]].assign(created_at=pd.Timestamp("2024-01-01"), recorded_at=pd.NaT)
+    contracts = spine[["account_id"]].assign(contract_id=range(len(spine)), start_date=pd.Timestamp("2025-09-01"))
+    contracts = contracts.assign(end_date=pd.Timestamp("2026-09-01"), signed_at=pd.NaT, arr=1.0)
+    first = spine["account_id"].iloc[0]
+    times = pd.to_datetime(["2026-05-01", "2026-05-31 23:59:59", "2026-06-01", "2026-05-02"], format="ISO8601")
+    arrived = pd.to_datetime(["2026-05-01", "2026-05-31 23:59:59", "2026-06-01", "2026-06-02"], format="ISO8601")
+    usage = pd.DataFrame({"account_id": first, "feature": "report", "occurred_at": times, "recorded_at": arrived})
+    for name, table in (("accounts", accounts), ("contracts", contracts), ("usage_events", usage)):
+        _with_all_columns(name, table).to_parquet(clean / f"{name}.parquet")
+
+
+def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every column of its contract, as `check` writes it."""
+    from features.tables import TABLES
+
+    for column in TABLES[name].columns.values():
+        if column.name not in table:
+            time = str(column.type).startswith("timestamp")
+            table[column.name] = pd.Series(pd.NaT if time else None, index=table.index, dtype="datetime64[us]" if time else object)
+    return table.astype({c: "datetime64[us]" for c in table.select_dtypes("datetime")})

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lists.words import Words
+from pipelines import score as scoring
+from pipelines.errors import InputMissing
+from pipelines.explain import explain, show
+from pipelines.score import score
+from tests.pipelines.scored_company import champions, job, write_company
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
+    write_company(tmp_path)
+    score(job(tmp_path))
+    return tmp_path
+
+
+def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:
+    said = explain(job(company), "a0")
+    assert said["account"]["account_name"] == "acme" and said["account"]["renewal_date"] == "2026-09-01"
+    assert said["says"]["renewal_probability"] == pytest.approx(0.5) and said["says"]["renewal_model"] == "renewal/3"
+    assert said["reasons"][0]["words"].startswith("0 people used") and said["reasons"][0]["contribution"] == pytest.approx(-1.0)
+    assert said["families"] == pytest.approx({"usage": -1.0, "tickets": 0.5})
+    assert said["features"][0] == {
+        **{"feature": "people_28d", "idea": "people", "family": "usage"},
+        **{"figure": 0.0, "peers": 1.0, "contribution": pytest.approx(-1.0)},
+    }
+    assert said["rows"] == {"accounts": 1, "contracts": 1, "usage_events": 2}, "only what was known before the day"
+    assert json.loads(json.dumps(said)) == said
+
+
+def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
+    said = explain(job(company), "a4")
+    assert said["says"]["status"] == "too_little_history" and said["says"]["renewal_probability"] is None
+    assert said["reasons"] == said["strengths"] == said["features"] == [] and said["families"] == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("acme", r"Did you mean: a0 \(acme\)"),
+        ("A0", r"Did you mean: a0 \(acme\)"),
+        ("gama", r"Did you mean: a2 \(gamma\)"),
+        ("zzzzzz", "Give its account_id"),
+        ("", "Give its account_id"),
+        ("[/bold]", r"Did you mean: a7 \(\[/bold\]␛\[31m\)"),
+    ],
+)
+def test_a_wrong_id_gets_the_nearest(company: Path, asked: str, hint: str) -> None:
+    with pytest.raises(InputMissing, match=hint) as stop:
+        explain(job(company), asked)
+    assert "8 accounts with a renewal in sight" in str(stop.value)
+
+
+def test_whole_number_ids_are_found_by_their_text(company: Path) -> None:
+    write_company(company, ids=range(1, 9))
+    score(job(company))
+    assert explain(job(company), "1")["account"]["account_id"] == 1
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_tables_on_a_terminal_run_nothing(company: Path, language: str) -> None:
+    sink = io.StringIO()
+    for account in ("a7", "a4"):
+        show(explain(job(company), account), Words(language), Console(file=sink, width=120, force_terminal=False))
+    shown = sink.getvalue()
+    assert "[/bold]␛[31m" in shown and "\x1b" not in shown
+    assert Words(language).say("explain.none") in shown
+    assert "people_28d" in shown and "usage_events" not in shown.split("tickets")[0]

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+
+from lists.risk_list import NAMES as COLUMNS
+from lists.risk_list import check, typed
+from pipelines import score as scoring
+from pipelines.errors import DataContract, InputMissing
+from pipelines.publishing import code_revision, publish
+from pipelines.score import Champion, read_scored, resolved, score
+from tests.pipelines.scored_company import AS_OF, Model, champions, job, write_company
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Path:
+    write_company(tmp_path)
+    return tmp_path
+
+
+def published(root: Path) -> pd.DataFrame:
+    return pd.read_parquet(root / "lists" / str(AS_OF) / "risk_list.parquet")
+
+
+def manifest(root: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((root / "lists" / str(AS_OF) / "manifest.json").read_bytes())
+    return content
+
+
+def test_from_features_to_a_published_list(company: Path) -> None:
+    standing = score(job(company))
+    assert standing["models"]["renewal"] == {"name": "renewal", "version": "3"}
+    outcome = publish(job(company))
+    assert outcome["state"] == "published" and outcome["rows"] == 8
+    listed = published(company)
+    assert list(listed.columns) == list(COLUMNS)
+    check(typed(listed))
+    fresh = listed.set_index("account_name").loc["fresh"]
+    assert fresh["status"] == "too_little_history" and pd.isna(fresh["renewal_probability"])
+    acme = listed.set_index("account_name").loc["acme"]
+    assert acme["renewal_probability"] == pytest.approx(1 / (1 + np.exp(-(0.5 - 1.0 + 0.5))))
+    assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 1)"
+    assert acme["arr"] == 1000.0, "the spine's money, not the feature of that name"
+    assert {path.name for path in (company / "lists" / str(AS_OF)).iterdir()} == {
+        *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "manifest.json")
+    }
+
+
+def test_the_manifest_says_what_the_list_stands_on(company: Path) -> None:
+    score(job(company))
+    publish(job(company))
+    said = manifest(company)
+    assert said["as_of"] == "2026-06-01" and said["exit_state"] == "published" and said["language"] == "en"
+    assert said["models"] == {"renewal": {"name": "renewal", "version": "3"}, "expansion": {"name": "expansion", "version": "1"}}
+    assert set(said["absent"]) == {"upsell", "cross_sell"} and "no champion" in said["absent"]["upsell"]
+    assert said["inputs"] == {"accounts": "f1"} and said["quarantine"] == {"accounts": 2}
+    assert said["rows"]["rows"] == 8 and said["rows"]["status"] == {"scored": 7, "too_little_history": 1}
+    assert said["code"] == code_revision() and said["started_at"] <= said["ended_at"]
+    assert said["unseen_categories"] == {"plan": 1}
+    for name, file in said["files"].items():
+        content = (company / "lists" / str(AS_OF) / name).read_bytes()
+        assert file == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def test_the_same_again_is_already_published_and_the_files_are_the_same(company: Path) -> None:
+    outcomes, fingerprints = [], []
+    for _ in range(2):
+        score(job(company))
+        outcomes.append(publish(job(company))["state"])
+        fingerprints.append(manifest(company)["files"])
+    assert outcomes == ["published", "already published"]
+    score(job(company))
+    (company / "lists" / str(AS_OF) / "manifest.json").unlink()
+    publish(job(company))
+    assert manifest(company)["files"] == fingerprints[0]
+
+
+@pytest.mark.parametrize("changed", ["model", "inputs", "options", "language", "features"])
+def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    score(job(company))
+    publish(job(company))
+    options: dict[str, Any] = {"options": {"bands": {"high": 0.9}}, "language": {"language": "zh"}}.get(changed, {})
+    if changed == "model":
+        monkeypatch.setattr(scoring, "champion", champions(renewal="4", expansion="1"))
+    if changed == "inputs":
+        write_company(company, fingerprint="f2")
+    if changed == "features":
+        path = company / "data" / "act" / "features.json"
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps({"features": told["features"][:1]}))
+    score(job(company, **options))
+    assert publish(job(company, **options))["kept_as"] == 1
+
+
+def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answer = champions(renewal="3")
+
+    def counting(one: Any, target: str) -> Champion:
+        asked.append(target)
+        return answer(one, target)
+
+    monkeypatch.setattr(scoring, "champion", counting)
+    score(job(company))
+    monkeypatch.setattr(scoring, "champion", champions(renewal="9"))
+    assert publish(job(company))["models"] == {"renewal": "renewal/3"}
+    assert sorted(asked) == ["cross_sell", "expansion", "renewal", "upsell"]
+    assert published(company)["quadrant"].isna().all() and published(company)["expansion_model"].isna().all()
+
+
+def test_without_a_renewal_champion_there_is_no_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "champion", champions(expansion="1"))
+    with pytest.raises(InputMissing, match="no champion for renewal"):
+        resolved(job(company))
+
+
+def model_of(weights: dict[str, float]) -> Any:
+    return lambda one, target: Champion(target, "1", Model(weights))
+
+
+def test_features_that_do_not_fit_the_model_stop_the_run(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "champion", model_of({"people_28d": 1.0, "nps": 2.0}))
+    with pytest.raises(DataContract, match=r"do not fit the model of renewal, renewal/1: columns missing: nps"):
+        score(job(company))
+
+
+def test_what_is_not_a_probability_stops_the_run(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "champion", model_of({"people_28d": float("nan")}))
+    with pytest.raises(DataContract, match="not a probability"):
+        score(job(company))
+
+
+@pytest.mark.parametrize("lost", ["spine.parquet", "scoring.parquet", "features.json"])
+def test_a_missing_stage_is_named(company: Path, lost: str) -> None:
+    (company / "data" / "act" / lost).unlink()
+    with pytest.raises(InputMissing, match=lost):
+        score(job(company))
+
+
+def test_figures_for_other_accounts_than_the_spine_s_stop_the_run(company: Path) -> None:
+    path = company / "data" / "act" / "scoring.parquet"
+    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    with pytest.raises(InputMissing, match="lacks observations"):
+        score(job(company))
+
+
+def test_scores_of_another_day_are_not_published(company: Path) -> None:
+    with pytest.raises(InputMissing, match="nothing is scored"):
+        read_scored(job(company))
+    score(job(company))
+    other = job(company)
+    object.__setattr__(other, "as_of", date(2026, 7, 1))
+    with pytest.raises(InputMissing, match="stand on 2026-06-01"):
+        publish(other)
+
+
+def test_english_and_chinese_lists_hold_the_same_numbers(company: Path) -> None:
+    lists = {}
+    for language in ("en", "zh"):
+        score(job(company, language=language))
+        publish(job(company, language=language))
+        lists[language] = published(company)
+    words = [name for name in COLUMNS if name[:-1] in ("reason_", "strength_")]
+    pd.testing.assert_frame_equal(lists["en"].drop(columns=words), lists["zh"].drop(columns=words))
+    assert lists["zh"]["reason_1"].dropna().str.contains("同类客户").all()
+    assert (lists["en"][words].isna() == lists["zh"][words].isna()).all(axis=None)
+
+
+def test_whole_number_ids_stay_numbers(tmp_path: Path) -> None:
+    ids = [2**53 + 1, 2, 3, 40, 5, 6, 7, 8]
+    write_company(tmp_path, ids)
+    score(job(tmp_path))
+    publish(job(tmp_path))
+    assert published(tmp_path)["account_id"].dtype == "int64" and set(published(tmp_path)["account_id"]) == set(ids)
+
+
+def test_the_workbook_and_csv_hold_the_list(company: Path) -> None:
+    score(job(company))
+    publish(job(company))
+    folder = company / "lists" / str(AS_OF)
+    text = pd.read_csv(folder / "risk_list.csv", encoding="utf-8-sig", dtype={"account_id": str})
+    assert text["account_id"].tolist() == published(company)["account_id"].tolist()
+    sheet = openpyxl.load_workbook(io.BytesIO((folder / "risk_list.xlsx").read_bytes()))["List"]
+    assert sheet.max_row == 8 and sheet["B1"].value == "Account"

@@ -1,0 +1,260 @@
+"""Random accounts at the edges of time: instants lie on, just before and just after every boundary there is.
+
+Each account comes from a seed of its own, and its id says which: `account(seed)` is the whole story of `a<seed>`.
+Different accounts share the names of their users, so that a join that forgets the account is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from random import Random
+from typing import Any
+
+from features.policy import KINDS, SEVERITIES, Grace, Journey, Policy, Renewal, Usage
+from tests.oracle.known import midnight
+from tests.oracle.worlds import Row, World, whole
+
+DATES = (date(2024, 1, 1), date(2024, 1, 8), date(2024, 2, 1), date(2024, 3, 31), date(2024, 9, 1), date(2025, 1, 1))
+"""Uneven, with a leap day between; some a window apart, so that the edges of one are days of another."""
+
+POLICY = Policy(
+    grace=Grace(before_days=90, after_days=60),
+    renewal=Renewal(horizon_days=365),
+    usage=Usage(
+        north_star=("send.*", "report", "!send.test"),
+        core_workflow=("send.*",),
+        levels={"view": ("look",), "analyse": ("report",), "act": ("send.*",)},
+        steady_days=2,
+    ),
+    journey=Journey(onboarding_days=60, pre_renewal_days=90),
+)
+
+USERS = ("u1", "u2", "u3", "u4", "u5")
+FEATURES = ("send.mail", "send.sms", "send.test", "report", "look", "other")
+TITLES = (None, "CEO", "Head of Sales", "sales manager", "副总裁", "Data Analyst", "Vice-President", "cooperator", "")
+ROLES = (None, "seller", "buyer", "engineer", "director")
+TICK = timedelta(microseconds=1)
+EDGES = (0, 1, 7, 14, 28, 30, 31, 56, 60, 61, 90, 180, 360, 365, 366)
+"""Days before an as-of date at which something changes."""
+
+
+class Life:
+    """One account's rows, drawn from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.account_id = f"a{seed}"
+        self.size = self.random.choice((0, 1, 3, 8, 25))
+
+    # --- draws ---------------------------------------------------------------------------------
+
+    def one(self, *choices: Any) -> Any:
+        return self.random.choice(choices)
+
+    def chance(self, share: float) -> bool:
+        return self.random.random() < share
+
+    def maybe(self, value: Any, share: float = 0.7) -> Any:
+        return value if self.chance(share) else None
+
+    def upto(self, most: int) -> range:
+        return range(self.random.randint(0, most))
+
+    def instant(self) -> datetime:
+        """Around an edge of a window of some as-of date, more often than not to the microsecond."""
+        edge = self.one(*EDGES) if self.chance(0.6) else self.random.randint(-40, 420)
+        return midnight(self.one(*DATES)) - timedelta(days=edge) + self.slip()
+
+    def slip(self) -> timedelta:
+        return self.one(timedelta(0), -TICK, TICK, timedelta(seconds=self.random.randint(-86_400, 86_400)))
+
+    def after(self, start: datetime) -> datetime:
+        """Later, by moments or months; now and then just at, before or after an as-of date."""
+        if self.chance(0.3):
+            later = [midnight(d) for d in DATES if midnight(d) > start]
+            return (self.one(*later) if later else start) + self.one(timedelta(0), -TICK, TICK)
+        return start + self.one(
+            timedelta(0),
+            timedelta(hours=self.random.randint(1, 100)),
+            timedelta(days=self.random.randint(1, 90)),
+        )
+
+    def arrival(self, happened: datetime) -> datetime | None:
+        """When a row arrived: at once, late, or by a clock that runs behind, before it happened."""
+        return self.one(
+            None, happened, self.after(happened), self.after(happened), happened - abs(self.slip()), self.instant()
+        )
+
+    def rows(self) -> Iterable[tuple[str, dict[str, Any]]]:
+        """All its rows: (table, columns)."""
+        yield from self.master()
+        yield from self.contracts()
+        for table in (self.events, self.people, self.tickets, self.touchpoints, self.others):
+            yield from table()
+
+    # --- tables --------------------------------------------------------------------------------
+
+    def master(self):
+        created = self.maybe(self.instant(), 0.4)
+        name = {"account_name": f"{self.account_id} Ltd", "csm": self.one(None, "Ann", "Bo")}
+        yield "accounts", name | {"created_at": created, "recorded_at": self.maybe(self.instant(), 0.3)}
+
+    def contracts(self):
+        number = 0
+        for product in self.one((None,), ("core",), ("core", "extra"), (None, "core", "extra")):
+            start = self.first_start()
+            for _ in range(self.random.randint(1, 4)):
+                end = start + timedelta(days=self.one(30, 90, 365, 365, 366, 730))
+                yield "contracts", self.contract(f"{self.account_id}-c{number}", product, start, end)
+                number += 1
+                start = end + timedelta(days=self.one(-91, -90, -30, 0, 0, 0, 0, 60, 61, 200))
+                if self.chance(0.1):
+                    start = self.first_start()
+
+    def first_start(self) -> datetime:
+        if self.chance(0.2):
+            return self.instant()
+        return midnight(self.one(*DATES)) - timedelta(days=self.one(0, 1, 59, 60, 200, 365, 500))
+
+    def contract(self, number: str, product: str | None, start: datetime, end: datetime) -> dict[str, Any]:
+        signed = self.one(None, start, start - timedelta(days=self.random.randint(0, 120)), self.after(start), self.instant())
+        cancelled = self.one(*[None] * 12, start, start - timedelta(days=1), self.after(start), self.instant())
+        return {
+            "contract_id": number,
+            "product": product,
+            "plan": self.one(None, "basic", "gold"),
+            "start_date": start,
+            "end_date": end,
+            "arr": float(self.one(0, 1200, 19_999.99, 20_000, 100_000, 250_000)),
+            "currency": self.one(None, "USD", "USD", "EUR", "CNY", "XAU"),
+            "seats": self.one(None, 0, 2, 5, 5, 40),
+            "signed_at": signed,
+            "paid_at": self.maybe(self.after(start), 0.5),
+            "cancelled_at": cancelled,
+            "auto_renew": self.one(None, True, False),
+        }
+
+    def events(self):
+        for _ in self.upto(4 * self.size):
+            happened = self.instant()
+            for _ in range(self.one(1, 1, 1, 3)):  # a busy day, known in several arrivals
+                yield "usage_events", self.event(happened)
+                happened += timedelta(seconds=self.random.randint(0, 20_000))
+
+    def event(self, happened: datetime) -> dict[str, Any]:
+        return {
+            "user_id": self.one(None, *USERS),
+            "feature": self.one(*FEATURES),
+            "occurred_at": happened,
+            "duration_s": self.one(None, 0.0, 61.5, 3600.0),
+            "quantity": self.one(None, None, 1.0, 3.0, 0.0, 0.5),
+            "recorded_at": self.arrival(happened),
+        }
+
+    def people(self):
+        keys = set()
+        for user in self.random.sample(USERS, self.random.randint(0, 5)):
+            for _ in range(self.one(1, 1, 2, 3)):
+                row = self.person(user)
+                key = (user, row["valid_from"], row["recorded_at"])
+                if key not in keys and not _known_alike(key, keys):
+                    keys.add(key)
+                    yield "people", row
+                    if self.chance(0.4) and row["recorded_at"] and row["valid_from"]:  # written again when it closes
+                        closed = self.after(max(row["recorded_at"], row["valid_from"]) + TICK)
+                        key = (user, row["valid_from"], closed)
+                        if key not in keys:
+                            keys.add(key)
+                            yield "people", row | {"valid_to": closed, "recorded_at": closed}
+
+    def person(self, user: str) -> dict[str, Any]:
+        begun = self.maybe(self.instant(), 0.8)
+        return {
+            "user_id": user,
+            "title": self.one(*TITLES),
+            "role": self.one(*ROLES),
+            "tier": self.one(None, None, "S", "A", "B"),
+            "valid_from": begun,
+            "valid_to": self.maybe(self.after(begun or self.instant()), 0.4),
+            "recorded_at": self.arrival(begun) if begun else self.maybe(self.instant(), 0.5),
+        }
+
+    def tickets(self):
+        for number in self.upto(2 * self.size):
+            opened = self.instant()
+            resolved = self.maybe(self.after(opened), 0.6)
+            yield "tickets", {
+                "ticket_id": f"{self.account_id}-t{number}",
+                "user_id": self.one(None, *USERS),
+                "kind": self.one(*KINDS),
+                "severity": self.one(*SEVERITIES),
+                "opened_at": opened,
+                "first_response_at": self.maybe(self.one(self.after(opened), opened - timedelta(hours=2)), 0.6),
+                "resolved_at": resolved,
+                "reopened_at": self.maybe(self.one(self.after(resolved or opened), self.after(opened)), 0.3),
+                "escalated_at": self.maybe(self.after(opened), 0.3),
+                "due_at": self.maybe(self.after(opened), 0.3),
+                "recorded_at": self.arrival(opened),
+            }
+
+    def touchpoints(self):
+        for _ in self.upto(2 * self.size):
+            happened = self.instant()
+            yield "touchpoints", {
+                "user_id": self.one(None, *USERS, "u9"),
+                "kind": self.one("visit", "call", "training", "value_report", "review", "email"),
+                "initiated_by": self.one(None, "us", "customer"),
+                "occurred_at": happened,
+                "recorded_at": self.arrival(happened),
+            }
+
+    def others(self):
+        """The tables that no family reads yet, each with its later facts."""
+        for _ in self.upto(min(self.size, 3)):
+            begun = self.instant()
+            arrived = {"recorded_at": self.arrival(begun)}
+            done, more = self.maybe(self.after(begun), 0.8), self.maybe(self.after(begun), 0.8)
+            sent = {"sent_at": self.maybe(begun), "answered_at": done or begun, "followed_up_at": more}
+            yield "surveys", {"kind": "nps", "score": float(self.random.randint(0, 10))} | sent | arrived
+            yield "interventions", {"playbook": "call the boss", "started_at": begun, "ended_at": done} | arrived
+            yield "value_goals", {"goal": "save an hour", "set_at": begun, "achieved_at": done} | arrived
+            yield "referrals", {"referred_at": begun, "converted_at": done, "reward_cost": 9.5} | arrived
+            yield "trials", {"requested_at": begun, "started_at": done, "finished_at": more} | arrived
+
+
+def _known_alike(key: tuple, keys: set) -> bool:
+    """Whether another version of a stretch has no time that would tell which of them is newer."""
+    user, begun, arrived = key
+    alike = [other for other in keys if other[:2] == (user, begun)]
+    return any((other[2] or begun) == (arrived or begun) for other in alike)
+
+
+def account(seed: int) -> list[tuple[str, Row]]:
+    """Every row of an account: (table, row)."""
+    life = Life(seed)
+    return [(table, whole(table, {"account_id": life.account_id} | row)) for table, row in life.rows()]
+
+
+def rates(seed: int) -> list[Row]:
+    """Exchange rates, some quoted on an as-of date and so unknown then, several on one day; none for gold."""
+    life = Life(seed)
+    quoted = {(life.one("EUR", "CNY"), life.instant()): life.random.uniform(0.1, 2) for _ in range(12)}
+    return [whole("rates", {"currency": c, "date": d, "rate": rate}) for (c, d), rate in quoted.items()]
+
+
+def settle(seeds: Iterable[int]) -> World:
+    """A world of these accounts."""
+    chosen = list(seeds)
+    made: World = {"rates": rates(sum(chosen))}
+    for seed in chosen:
+        for table, row in account(seed):
+            made.setdefault(table, []).append(row)
+    return world_of(made)
+
+
+def world_of(made: World) -> World:
+    """With every table of the contract, though it be empty."""
+    from features.tables import TABLES
+
+    return {name: made.get(name, []) for name in TABLES}
