@@ -233,12 +233,16 @@ class Book:
         return self.keep(self.valued(self.terms, "due"))
 
     @cached_property
+    def lots(self) -> ir.Table:
+        old = self.keep(_bundled(_lots(self.due), self.claims))
+        new = self.keep(_new_side(self.valued(self.claims.filter(_.claimed), "due")))
+        return self.keep(_settled_lots(old, new, self.successors, self.policy))
+
+    @cached_property
     def ledger(self) -> ir.Table:
-        new = _new_side(self.valued(self.claims.filter(_.claimed), "due"))
-        lots = _settled_lots(_bundled(_lots(self.due), self.claims), new, self.successors, self.policy)
         sold = self.valued(_cross_sold(self.purchases, self.due, self.policy), "due")
-        sold = sold.group_by("term").agg(cross_sell=_.amount.sum())
-        return _decided(_with(_allocated(self.due, lots), sold, "term", "cross_sell"), self.at)
+        sold = self.keep(sold.group_by("term").agg(cross_sell=_.amount.sum()))
+        return _decided(_with(self.keep(_allocated(self.due, self.lots)), sold, "term", "cross_sell"), self.at)
 
     @cached_property
     def carried(self) -> ir.Table:

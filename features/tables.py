@@ -14,7 +14,8 @@ words; `pandera` then asserts on what is left that no rule is broken, from the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -41,7 +42,6 @@ FLAG = dt.boolean
 SKEW = timedelta(days=1)
 """Clocks differ and days are rounded: a fact up to this much before its row began is let through."""
 FIRST_YEAR, LAST_YEAR = 1900, 9999
-ALWAYS = ibis.literal(True)
 
 TABLES: dict[str, Table] = {}
 """Every table by name, in the order of the data contract."""
@@ -60,12 +60,6 @@ class Rule:
         """Whether a row breaks the rule."""
         return ~self.holds(rows).fill_null(True)
 
-    def check(self) -> pa.Check:
-        """The same rule as pandera asserts it."""
-        import pandera.ibis as pa
-
-        return pa.Check(lambda given: ~self.broken(given.table), name=self.name, error=self.words)
-
 
 @dataclass(frozen=True)
 class Limit:
@@ -82,10 +76,12 @@ class Limit:
         )
 
 
+def _is_empty_text(value: ir.Value) -> ir.BooleanValue:
+    return value == "" if value.type().is_string() else ibis.literal(False)
+
+
 GIVEN = Limit("missing", "{column} is missing", lambda value: value.notnull())
-NOT_EMPTY = Limit(
-    "empty", "{column} is an empty text", lambda value: value != "" if value.type().is_string() else ALWAYS
-)
+NOT_EMPTY = Limit("empty", "{column} is an empty text", lambda value: value.isnull() | ~_is_empty_text(value))
 FINITE = Limit("not_finite", "{column} is not a finite number", lambda value: ~(value.isnan() | value.isinf()))
 NOT_NEGATIVE = Limit("negative", "{column} is negative", lambda value: value >= 0)
 ABOVE_ZERO = Limit("not_above_zero", "{column} is zero or negative", lambda value: value > 0)
@@ -180,14 +176,20 @@ class Table:
 
         types = {c.name: ids[c.name] if c.type == ID else c.type for c in self.columns.values()}
         columns = {name: pa.Column(kind, nullable=True) for name, kind in types.items()}
-        checks = [rule.check() for rule in self.rules(extract)]
+        rules = list(self.rules(extract))
+        checks = [pa.Check(lambda given: _kept(given.table, rules), name="rules", error="every rule is kept")]
         if self.key:
-            checks.append(pa.Check(self._keyed, name="one_row_per_key", error=f"one row per {', '.join(self.key)}"))
+            checks.append(pa.Check(self._keyed, name="key", error=f"one row per {', '.join(self.key)}"))
         return pa.DataFrameSchema(columns, checks=checks, name=self.name)
 
     def _keyed(self, given: pa.IbisData) -> ir.BooleanScalar:
         rows = given.table
         return rows.count() == ibis.struct({name: rows[name] for name in self.key}).nunique()
+
+
+def _kept(rows: ir.Table, rules: Iterable[Rule]) -> ir.BooleanColumn:
+    """Whether a row keeps every rule, as one column, so that pandera asks once."""
+    return ~ibis.or_(*(rule.broken(rows) for rule in rules))
 
 
 def table(
@@ -206,7 +208,7 @@ def table(
         parts = vars(declared)
         made = Table(
             name=declared.__name__,
-            meaning=(declared.__doc__ or "").strip(),
+            meaning=inspect.getdoc(declared) or "",
             required=required,
             columns={name: replace(part, name=name) for name, part in parts.items() if isinstance(part, Column)},
             event_time=event_time,

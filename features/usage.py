@@ -77,12 +77,22 @@ def feature_days(events: ir.Table, policy: Policy, by: tuple[str, ...] = ()) -> 
     return rows.agg(uses=_["count"].sum())
 
 
+PERSON = {
+    "actions": ("28d", "90d"),
+    "north_star": ("7d", "28d", "90d", "180d", "28d_before", "90d_before", "365d"),
+    "core": ("28d", "90d"),
+    "seconds": ("28d", "90d"),
+    "days": ("28d", "90d", "180d", "365d"),
+    "north_star_days": ("28d",),
+}
+"""What is summed per person, over which stretches."""
+
+
 def person_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
     """What each person did in each window: one row per (account_id, user_id, as_of)."""
     keys = ("account_id", "user_id")
     days = counting_days(person_days, keys, {"days": "actions", "north_star_days": "north_star"})
-    sums = ("actions", "north_star", "core", "seconds", "days", "north_star_days")
-    return windowed(days, keys, calendar, sums, maxima=("level",))
+    return windowed(days, keys, calendar, PERSON, maxima={"level": ("28d", "90d")})
 
 
 def account_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
@@ -90,13 +100,13 @@ def account_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
     days = person_days.group_by("account_id", "day", "known_day").agg(
         actions=_.actions.sum(), north_star=_.north_star.sum()
     )
-    marked = counting_days(days, ("account_id",), {"days": "actions", "north_star_days": "north_star"})
-    return windowed(marked, ("account_id",), calendar, ("days", "north_star_days"))
+    marked = counting_days(days, ("account_id",), {"north_star_days": "north_star"})
+    return windowed(marked, ("account_id",), calendar, {"north_star_days": [f"{w}d" for w in WINDOWS]})
 
 
 def feature_windows(feature_days: ir.Table, calendar: Calendar) -> ir.Table:
     """How much each feature was used in each window: one row per (account_id, feature, as_of)."""
-    return windowed(feature_days, ("account_id", "feature"), calendar, ("uses",))
+    return windowed(feature_days, ("account_id", "feature"), calendar, {"uses": ("28d", "90d", "180d")})
 
 
 # --- sources -----------------------------------------------------------------------------------

@@ -194,48 +194,43 @@ def _small(rows: list[tuple[Any, ...]], schema: Mapping[str, str]) -> ir.Table:
 
 
 def windowed(
-    days: ir.Table, keys: Sequence[str], calendar: Calendar, sums: Sequence[str], maxima: Sequence[str] = ()
+    days: ir.Table,
+    keys: Sequence[str],
+    calendar: Calendar,
+    sums: Mapping[str, Sequence[str]],
+    maxima: Mapping[str, Sequence[str]] | None = None,
 ) -> ir.Table:
     """Rolled-up days as every observation date sees them: one row per (keys, as_of).
 
     `days` holds keys, `day`, `known_day` (never before `day`), the measures to add and those to take
-    the largest of. The result holds `<measure>_<stretch>` for every stretch of the calendar and `last_day_ago`, the days
-    since the last day with anything to count.
+    the largest of. The result holds `<measure>_<stretch>` for each stretch asked for, and
+    `last_day_ago`, the days since the last day with anything to count.
     """
+    asked = {"sum": sums, "max": maxima or {}}
     sliced = (
         days.join(calendar.days(), "day")
         .join(calendar.arrivals(), "known_day")
         .group_by(*keys, "slice", "known_from")
-        .agg(
-            _last=_.day.max(),
-            **{name: _[name].sum() for name in sums},
-            **{name: _[name].max() for name in maxima},
-        )
+        .agg(_last=_.day.max(), **{m: getattr(_[m], how)() for how, measures in asked.items() for m in measures})
     )
-    return _seen(sliced, keys, calendar, sums, maxima)
-
-
-def _seen(
-    sliced: ir.Table, keys: Sequence[str], calendar: Calendar, sums: Sequence[str], maxima: Sequence[str]
-) -> ir.Table:
-    def stretch_of(name: str, near: int, far: int, how: str) -> ir.Value:
-        inside = (_.reach > near) & (_.reach <= far)
-        return getattr(_[name], how)(where=inside)
-
     columns = {
-        f"{name}_{stretch}": stretch_of(name, near, far, how)
-        for how, names in (("sum", sums), ("max", maxima))
-        for name in names
-        for stretch, (near, far) in calendar.stretches.items()
+        f"{measure}_{stretch}": _over(measure, how, *calendar.stretches[stretch])
+        for how, measures in asked.items()
+        for measure, stretches in measures.items()
+        for stretch in stretches
     }
     seen = sliced.join(calendar.views(), ["slice", "known_from"]).group_by(*keys, "as_of")
     result = seen.agg(last_day_ago=(_.day - _._last).min(), **columns)
     return result.mutate(**{name: _[name].fill_null(0) for name in columns})
 
 
+def _over(measure: str, how: str, near: int, far: int) -> Any:
+    return getattr(_[measure], how)(where=(_.reach > near) & (_.reach <= far))
+
+
 def known_rates(rates: ir.Table, spine: ir.Table) -> ir.Table:
     """The exchange rates each date knew: one row per (currency, as_of), the newest dated before it."""
     dates = spine.select("as_of", _cut="day").distinct()
-    quoted = rates.mutate(_dated=day_of(_.date)).cross_join(dates).filter(_._dated < _._cut)
-    newest = quoted.group_by("currency", "as_of").agg(_dated=_._dated.max())
-    return quoted.join(newest, ["currency", "as_of", "_dated"]).select("currency", "as_of", "rate").distinct()
+    quoted = rates.cross_join(dates).filter(day_of(_.date) < _._cut)
+    newest = quoted.group_by("currency", "as_of").agg(date=_.date.max())
+    return quoted.join(newest, ["currency", "as_of", "date"]).select("currency", "as_of", "rate").distinct()

@@ -14,8 +14,8 @@ Language = Literal["en", "zh"]
 class Bands(Section):
     """From which probability of *loss* on a renewal is called high or medium risk."""
 
-    high: float = Field(0.40, gt=0, le=1)
-    medium: float = Field(0.20, gt=0, le=1)
+    high: float = Field(default=0.40, gt=0, le=1)
+    medium: float = Field(default=0.20, gt=0, le=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Bands:
@@ -27,8 +27,8 @@ class Bands(Section):
 class Portfolio(Section):
     """How much one manager can carry: so many accounts, and so much recurring revenue up for renewal (M2)."""
 
-    accounts: int = Field(50, ge=0)
-    arr: float = Field(5_000_000.0, ge=0)
+    accounts: int = Field(default=50, ge=0)
+    arr: float = Field(default=5_000_000.0, ge=0)
 
 
 class Capacity(Portfolio):
@@ -46,17 +46,17 @@ class ListOptions(Section):
     """How the risk list is cut, ranked and worded."""
 
     language: Language = "en"
-    min_history_days: int = Field(7, ge=0)
+    min_history_days: int = Field(default=7, ge=0)
     """An account whose first contract began fewer days ago is listed but not scored."""
     bands: Bands = Bands()
-    expansion_high: float = Field(0.25, gt=0, le=1)
+    expansion_high: float = Field(default=0.25, gt=0, le=1)
     """From which probability of expansion on an account is worth growing (J5)."""
     capacity: Capacity = Capacity()
-    peers_min: int = Field(10, ge=1)
+    peers_min: int = Field(default=10, ge=1)
     """Peers are the accounts of the same size band and stage; with fewer than this, of the same band, then all."""
-    reason_share: float = Field(0.02, ge=0, lt=1)
+    reason_share: float = Field(default=0.03, ge=0, lt=1)
     """A reason or strength that makes up less than this share of all contributions is left out."""
-    workbook_rows: int = Field(50_000, ge=1, le=1_000_000)
+    workbook_rows: int = Field(default=50_000, ge=1, le=1_000_000)
     """The workbook shows at most this many accounts; the Parquet and CSV files hold all."""
-    keep_staging_hours: float = Field(24.0, gt=0)
+    keep_staging_hours: float = Field(default=24.0, gt=0)
     """What a killed run left behind is removed after this long."""

@@ -88,7 +88,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("expansion_model", "text"),
 )
 NAMES = tuple(column.name for column in COLUMNS)
-_DTYPES = {"text": object, "integer": "Int64", "number": "float64", "probability": "float64", "flag": "boolean"}
+_DTYPES: dict[str, Any] = {
+    "text": object,
+    "integer": "Int64",
+    "number": "float64",
+    "probability": "float64",
+    "flag": "boolean",
+}
 _ARROW = {
     "date": pa.date32(),
     "text": pa.string(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -33,13 +33,23 @@ SHOWN = (
     *("stage", "size_band", "within_capacity", "reason_change"),
 )
 """What the sheet shows, in reading order; a column that is empty in every row is left out."""
-NOT_SCORED = ("account_name", "account_id", "csm", "status", "renewal_date", "days_to_renewal", "arr", "currency", "stage")
+NOT_SCORED = (
+    "account_name",
+    "account_id",
+    "csm",
+    "status",
+    "renewal_date",
+    "days_to_renewal",
+    "arr",
+    "currency",
+    "stage",
+)
 IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
 SENTENCES = ("reason_", "strength_", "playbook_", "alerts")
 LONGEST = 32_767
 EXACT = 2**53
 KINDS = {column.name: column.kind for column in COLUMNS}
-FORMATS = {
+FORMATS: dict[str, dict[str, Any]] = {
     "date": {"num_format": "yyyy-mm-dd"},
     "number": {"num_format": "#,##0"},
     "integer": {"num_format": "0"},
@@ -85,7 +95,7 @@ class _Sheets:
 
     def __init__(self, book: xlsxwriter.Workbook, words: Words) -> None:
         self.book, self.words = book, words
-        top = {"valign": "top"}
+        top: dict[str, Any] = {"valign": "top"}
         self.formats: dict[str, Format] = {
             name: book.add_format(own if name in LOOSE else own | top) for name, own in FORMATS.items()
         }
@@ -208,11 +218,13 @@ def _fitting(name: str, heading: str, cells: Iterable[Any]) -> float:
     """A width in which most cells are read whole; sentences wrap."""
     if name.startswith(SENTENCES):
         return 42
-    longest: Callable[[Any], int] = lambda cell: 10 if isinstance(cell, datetime.datetime) else width(_said(name, cell))
-    return min(max([width(heading) / 1.6 + 3, 6, *(longest(cell) + 2 for cell in cells)]), 40)
+    longest = max((width(_said(name, cell)) for cell in cells), default=0)
+    return min(max(width(heading) / 1.6 + 3, 6, longest + 2), 40)
 
 
 def _said(name: str, cell: Any) -> str:
+    if isinstance(cell, datetime.datetime):
+        return str(cell.date())
     if isinstance(cell, (int, float)):
         return f"{cell:.0%}" if KINDS[name] == "probability" else f"{cell:,.0f}"
     return str(cell or "")

@@ -104,7 +104,9 @@ def told(
     `features` counts in that total but cannot be told. Raises ValueError where the two tables do not fit.
     """
     if len(contributions) != len(values) or len(peers.group) != len(values):
-        raise ValueError(f"{len(contributions)} rows of contributions, {len(values)} of figures, {len(peers.group)} of peers")
+        raise ValueError(
+            f"{len(contributions)} rows of contributions, {len(values)} of figures, {len(peers.group)} of peers"
+        )
     catalogue = {str(feature["name"]): feature for feature in features}
     named = [name for name in contributions.columns if name in catalogue]
     if absent := [name for name in named if name not in values.columns]:
@@ -171,15 +173,15 @@ class _Teller:
     def _agrees(self, own: Floats, usual: Floats, towards_loss: bool) -> Flags:
         """Whether a figure may be told as a push in this direction, beside what is usual.
 
-        An unknown figure agrees with either. Equal to the peers agrees too (no contact with anyone is a reason,
-        however usual), except for nothing at all of what is risky, or as a strength nothing of what is good.
+        It must lie on its side of the peers' figure, or be unknown. Nothing at all counts as a low figure even
+        where the peers have nothing either: no contact with anyone is a reason, and no breach a strength.
         """
         risk = np.array([feature["risk"] for feature in self.features])
-        bad_when_high = (risk == "high") == towards_loss
+        told_when_high = (risk == "high") == towards_loss
         with np.errstate(invalid="ignore"):
-            high = ~(own < usual) & ~(own <= 0)
-            low = ~(own > usual)
-        agrees: Flags = np.where(bad_when_high, high, low) | (risk == "either")
+            high = ~(own <= usual) & ~(own <= 0)
+            low = ~(own >= usual) | (own <= 0)
+        agrees: Flags = np.where(told_when_high, high, low) | (risk == "either")
         return agrees
 
     def _strongest(self, push: Floats, agrees: Flags, size: Floats, count: int) -> tuple[Places, Floats]:
@@ -194,10 +196,14 @@ class _Teller:
         weight[:, len(self.ideas) :] = 0.0
         columns = self.members[order]
         rows = np.arange(len(push))[:, None]
-        speaker = np.take_along_axis(columns, allowed[rows[..., None], columns].argmax(axis=2)[..., None], axis=2)[..., 0]
+        speaker = np.take_along_axis(columns, allowed[rows[..., None], columns].argmax(axis=2)[..., None], axis=2)[
+            ..., 0
+        ]
         return np.where(weight > 0, speaker, -1), weight
 
-    def _column(self, kind: str, place: int, speaker: Places, weight: Floats, words: list[str | None]) -> dict[str, Any]:
+    def _column(
+        self, kind: str, place: int, speaker: Places, weight: Floats, words: list[str | None]
+    ) -> dict[str, Any]:
         said = speaker >= 0
         name = f"{kind}_{place + 1}"
         return {

@@ -24,9 +24,12 @@ class Portfolio(Protocol):
     """How many accounts, and how much recurring revenue, one manager can carry."""
 
     @property
-    def accounts(self) -> int: ...
+    def accounts(self) -> int:
+        """The most accounts."""
+
     @property
-    def arr(self) -> float: ...
+    def arr(self) -> float:
+        """The most recurring revenue."""
 
 
 def status(history_days: pd.Series, at_least: int) -> pd.Series:
@@ -37,8 +40,8 @@ def status(history_days: pd.Series, at_least: int) -> pd.Series:
 
 def risk_band(renewal: pd.Series, high: float, medium: float) -> pd.Series:
     """`high`, `medium` or `low` by the probability of loss; empty without a probability; one row per row given."""
-    band = np.select([renewal.isna(), renewal <= 1 - high, renewal <= 1 - medium], [None, "high", "medium"], "low")
-    return pd.Series(band, index=renewal.index, dtype=object)
+    band = np.select([renewal <= 1 - high, renewal <= 1 - medium], ["high", "medium"], "low")
+    return pd.Series(band, index=renewal.index, dtype=object).where(renewal.notna(), None)
 
 
 def arr_at_risk(arr: pd.Series, renewal: pd.Series) -> pd.Series:
@@ -51,12 +54,9 @@ def quadrant(band: pd.Series, expansion: pd.Series, expansion_high: float) -> pd
 
     High risk: `save_and_grow` where expansion is likely, else `save`. Otherwise `grow` where likely, else `keep`.
     """
-    risky, likely = (band == "high").to_numpy(), (expansion >= expansion_high).to_numpy()
-    unknown = (band.isna() | expansion.isna()).to_numpy()
-    group = np.select(
-        [unknown, risky & likely, risky, likely], [None, "save_and_grow", "save", "grow"], "keep"
-    )
-    return pd.Series(group, index=band.index, dtype=object)
+    risky, likely = band == "high", expansion >= expansion_high
+    group = np.select([risky & likely, risky, likely], ["save_and_grow", "save", "grow"], "keep")
+    return pd.Series(group, index=band.index, dtype=object).where(band.notna() & expansion.notna(), None)
 
 
 def ranked(

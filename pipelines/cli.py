@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,18 +37,14 @@ def demo(
     params: Params = None,
     overrides: Set = None,
 ) -> None:
-    """Make the example company, learn from its history and publish a list."""
-    from pipelines.demo import demo as work
-
-    _run(lambda job: work(job), str(data / "company"), data, params, overrides, lists=lists)
+    """Run everything on the example company."""
+    _run("demo", str(data / "company"), data, params, overrides, lists=lists)
 
 
 @app.command()
 def check(tables: Tables = "data/company", data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
-    """Hold the tables against the contract; set aside what breaks it; write the certificate."""
-    from pipelines.check import check as work
-
-    _run(work, tables, data, params, overrides)
+    """Hold the tables against their contract."""
+    _run("check", tables, data, params, overrides)
 
 
 @app.command()
@@ -59,10 +55,8 @@ def learn(
     params: Params = None,
     overrides: Set = None,
 ) -> None:
-    """Check the tables, build features and labels, train, back-test, register, and let the gate decide."""
-    from pipelines.learn import learn as work
-
-    _run(work, tables, data, params, overrides, until=until)
+    """Train on what was known and final on a day."""
+    _run("learn", tables, data, params, overrides, until=until)
 
 
 @app.command()
@@ -74,10 +68,8 @@ def score(
     params: Params = None,
     overrides: Set = None,
 ) -> None:
-    """Score every account with a renewal in sight with the champion, and publish the list."""
-    from pipelines.act import act as work
-
-    _run(work, tables, data, params, overrides, lists=lists, as_of=as_of)
+    """Publish the risk list of a day."""
+    _run("act", tables, data, params, overrides, lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -90,32 +82,33 @@ def explain(
     params: Params = None,
     overrides: Set = None,
 ) -> None:
-    """Why this account: probability, reasons, strengths, and what each feature family adds."""
-    from pipelines.act import explain_account
-
-    _run(lambda job: explain_account(job, account), tables, data, params, overrides, lists=lists, as_of=as_of)
+    """Why this account is where it is on the list."""
+    _run("explain", tables, data, params, overrides, lists, account, as_of=as_of)
 
 
 def _run(
-    work: Callable[[Any], dict[str, Any]],
+    stage_name: str,
     tables: str,
     data: Path,
     params: Path | None,
     overrides: list[str] | None,
     lists: Path = LISTS,
+    *items: str,
     **days: str,
 ) -> None:
+    """Run `pipelines.<stage>.<stage>`, which is imported only once the words on the command line are known to be right."""
     from pipelines import stage
 
-    def prepared() -> dict[str, Any]:
+    def work() -> dict[str, Any]:
         from pipelines.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
-        when = {name: stage.iso_date(text, f"--{name.replace('_', '-')}") for name, text in days.items()}
-        settings = read_settings(file, overrides or ())
-        return work(stage.Job(settings, tables, data, lists, **when))
+        when: dict[str, Any] = {n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items()}
+        job = stage.Job(read_settings(file, overrides or ()), tables, data, lists, **when)
+        result: dict[str, Any] = getattr(import_module(f"pipelines.{stage_name}"), stage_name)(job, *items)
+        return result
 
-    raise typer.Exit(stage.run(prepared))
+    raise typer.Exit(stage.run(work))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ import pandas as pd
 
 from features.family import KEY
 from features.windows import known_on
-from lists.risk_list import REASONS, STRENGTHS
 from lists.text import printable
 from lists.words import Words
-from models.reasons import by_family, idea
+from models.reasons import REASONS, STRENGTHS, by_family, idea
 from pipelines import warehouse
 from pipelines.errors import InputMissing
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, read_catalogue, read_scored
@@ -103,7 +102,7 @@ def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
             "peers": _plain(peers.get(name)),
             "contribution": float(push),
         }
-        for name, push in pushes.items()
+        for name, push in zip(pushes.index.astype(str), pushes, strict=True)
     ]
     return {"families": by_family(pushes, list(catalogue.values())), "features": features}
 
@@ -136,7 +135,9 @@ def show(result: dict[str, Any], words: Words, console: Console) -> None:
     say = words.say
 
     def table(title: str, *headings: str) -> Table:
-        return Table(*headings, title=_safe(title), title_justify="left", title_style="bold", show_header=bool(headings))
+        return Table(
+            *headings, title=_safe(title), title_justify="left", title_style="bold", show_header=bool(headings)
+        )
 
     account = result["account"]["account_name"] or result["account"]["account_id"]
     overview = table(say("explain.title", account=account, as_of=result["as_of"]))

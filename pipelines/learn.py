@@ -10,6 +10,7 @@ from pipelines.errors import GateRefused
 from pipelines.evaluate import evaluate
 from pipelines.featurize import featurize
 from pipelines.label import label
+from pipelines.ledger import ledger
 from pipelines.register import register
 from pipelines.rollup import rollup
 from pipelines.spine import spine
@@ -17,7 +18,7 @@ from pipelines.stage import Job, progress
 from pipelines.train import train
 from pipelines.windows import windows
 
-PREPARE = (check, rollup, spine, windows, featurize)
+PREPARE = (check, rollup, spine, windows, featurize, ledger)
 
 
 def learn(job: Job) -> dict[str, Any]:

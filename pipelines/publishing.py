@@ -50,7 +50,7 @@ def place(
     """Publish the files of one day under `lists/<as_of>/` with their manifest, whole or not at all.
 
     `manifest["identity"]` says from what the list was made: where a list of the same identity stands there
-    already, unharmed, nothing is touched. Returns the state, the path and, where an earlier list was replaced, the
+    already, unharmed, nothing is touched. Returns the state, the folder and, where an earlier list was replaced, the
     number under which it is kept. Raises Busy while another run publishes, OutputFailed where the disk refuses.
     """
     day = iso_date(as_of.isoformat(), "as_of")
@@ -59,14 +59,14 @@ def place(
     with _disk(lists), _alone(lists):
         _sweep(lists, keep_hours)
         if _refuse_link(target).exists() and standing(target, manifest["identity"]):
-            return {"state": ALREADY, "path": str(target), "kept_as": None}
+            return {"state": ALREADY, "folder": str(target), "kept_as": None}
         staging = lists / f".staging-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             _write(staging, files, manifest)
             kept_as = _swap(staging, target, lists / ".revisions" / day.isoformat())
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return {"state": PUBLISHED, "path": str(target), "kept_as": kept_as}
+    return {"state": PUBLISHED, "folder": str(target), "kept_as": kept_as}
 
 
 def standing(folder: Path, identity: Mapping[str, Any]) -> bool:

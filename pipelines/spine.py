@@ -17,7 +17,7 @@ def spine(job: Job) -> dict[str, Any]:
     """Write the observations of this side."""
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
-    dates = [job.as_of] if job.as_of else learning_dates(tables["contracts"], job)
+    dates = [job.as_of] if job.as_of else learning_dates(tables, job)
     rows = observed(tables, dates, job)
     path = job.side / "spine.parquet"
     count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
@@ -26,15 +26,21 @@ def spine(job: Job) -> dict[str, Any]:
     return {"observations": count, "dates": len(dates), "first": str(dates[0]), "last": str(dates[-1])}
 
 
-def learning_dates(contracts: ir.Table, job: Job) -> list[date]:
+def learning_dates(tables: dict[str, ir.Table], job: Job) -> list[date]:
     """The month starts to learn from, before the day the run stands on."""
-    first = contracts.start_date.min().to_pyarrow().as_py()
     settings = job.settings.spine
-    begin = iso_date(f"{settings.first}-01", "spine.first") if settings.first else first.date()
+    begin = iso_date(f"{settings.first}-01", "spine.first") if settings.first else _begin(tables)
     months = [day for day in spines.month_starts(begin, job.day) if day < job.day][-settings.months :]
     if not months:
-        raise Config(f"nothing to learn before {job.day}: the first contract starts on {first.date()}")
+        raise Config(f"nothing to learn before {job.day}: contracts and usage both exist only from {begin} on")
     return months
+
+
+def _begin(tables: dict[str, ir.Table]) -> date:
+    """The day from which contracts and usage are both there: before it every account would look silent."""
+    first = tables["contracts"].start_date.min(), tables["usage_events"].occurred_at.min()
+    begun = [found for column in first if (found := column.to_pyarrow().as_py())]
+    return max(begun).date()
 
 
 def observed(tables: dict[str, ir.Table], dates: list[date], job: Job) -> ir.Table:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import ibis
@@ -29,18 +29,10 @@ from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, U
 from pipelines.source import IDENTIFIER, Source
 
 if TYPE_CHECKING:
+    from pipelines.settings import Engine
     from pipelines.stage import Job
 
 CHUNK = 1 << 20
-
-
-class Limits(Protocol):
-    """What the engine may use of the machine."""
-
-    @property
-    def threads(self) -> int: ...
-    @property
-    def memory(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class Given:
     """Whether every value is a text still to be read, as in CSV."""
 
 
-def connect(engine: Limits | None = None) -> Any:
+def connect(engine: Engine | None = None) -> Any:
     """An in-memory DuckDB that counts time in UTC, keeps to its limits and fetches nothing from anywhere."""
     con = ibis.duckdb.connect(
         threads=engine.threads if engine else 1,

@@ -19,7 +19,7 @@ KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 
                        [0.04, 0.30, 0.24, 0.02, 0.03, 0.37]])  # fmt: skip
 """Share of each kind of contact with people of tiers S, A and B."""
 
-CONTACTS = np.array([0.75, 0.80, 0.80])
+CONTACTS = np.array([0.90, 0.90, 0.70])
 """Contacts a month with people of each tier at an average account."""
 CONTACT_VALUE = np.array([0.65, 0.35, 0.00])
 CONTACT_PAIN = np.array([0.00, 0.05, 0.20])
@@ -36,12 +36,12 @@ AFTER_INTERVENTION = 3.0
 
 NPS_DAYS = 91
 """An account is asked for its recommendation once a quarter."""
-NPS_ASKED = np.array([0.9, 0.6, 0.25])
+NPS_ASKED = np.array([1.0, 0.7, 0.20])
 """Share of the people of each tier who are asked."""
-NPS_MEAN, NPS_SPREAD = 7.2, 1.5
+NPS_MEAN, NPS_SPREAD = 7.0, 1.3
 NPS_SLOPES = np.array([[1.30, 0.0, -0.15], [0.7, 0.4, -0.3], [0.0, 0.8, -0.5]])
 """What a unit of value, adoption and pain adds to the grade, by tier."""
-ANSWERS = np.array([0.0, 0.1, -0.3])
+ANSWERS = np.array([0.3, 0.2, -0.3])
 ANSWERS_VALUE = np.array([0.5, 0.3, 0.0])
 """Log-odds that somebody answers, by tier, and what a unit of value adds."""
 LOW_NPS, LOW_CSAT = 6, 2

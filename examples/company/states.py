@@ -29,7 +29,7 @@ VALUE, ADOPTION, PAIN, SPONSOR, LIFT = range(len(STATES))
 CARRY = np.array(
     [
         #  value adoption pain sponsor lift   (of this month)
-        [0.95, 0.00, -0.02, 0.00, 0.0],  # value next month
+        [0.96, 0.00, -0.02, 0.00, 0.0],  # value next month
         [0.02, 0.94, 0.00, 0.00, 0.0],  # adoption
         [0.00, 0.00, 0.92, 0.00, 0.0],  # support_pain
         [0.00, 0.00, 0.00, 0.88, 0.0],  # sponsor_change
@@ -37,7 +37,7 @@ CARRY = np.array(
     ]
 )
 """What each state takes over of each state of the month before."""
-STEP = np.array([0.22, 0.22, 0.21, 0.0, 0.0])
+STEP = np.array([0.17, 0.20, 0.20, 0.0, 0.0])
 """Standard deviation of a state's own monthly movement."""
 
 SPONSOR_LEAVES, SPONSOR_PUSH = 0.025, np.array([-0.35, 0.0, 0.0, 1.0, 0.0])
@@ -50,7 +50,7 @@ INTERVENTION_EFFECT = 0.7
 
 INTERCEPT = 1.65
 """Log-odds of renewing of an average account."""
-WEIGHTS = np.array([0.95, 0.55, -0.55, -1.20, 1.0])
+WEIGHTS = np.array([0.95, 0.55, -0.52, -1.20, 1.0])
 """What one unit of each moving state adds to the log-odds of renewing."""
 FIT_WEIGHT = 0.50
 FIRST_VALUE_WEIGHT = np.array([1.00, 0.35, 0.10])
@@ -89,7 +89,7 @@ def draw_temper(rng: np.random.Generator, fit: Floats) -> Temper:
     bunched = rng.random(accounts) < 0.3
     goal_chance = np.clip(GOAL_REACHED * rng.lognormal(-0.15, 0.55, accounts), 0.01, 0.35)
     level = np.zeros((accounts, len(STATES)))
-    level[:, VALUE] = 0.15 * fit - 0.3 * (bunched - 0.3) + rng.normal(0, 0.40, accounts)
+    level[:, VALUE] = 0.15 * fit - 0.3 * (bunched - 0.3) + rng.normal(0, 0.50, accounts)
     level[:, ADOPTION] = 0.10 * fit + 0.3 * (first_value - FIRST_VALUE_SHARE) + rng.normal(0, 0.55, accounts)
     level[:, PAIN] = rng.normal(0, 0.50, accounts)
     anchor = level @ (np.eye(len(STATES)) - CARRY).T - GOAL_REACHED * GOAL_PUSH - SPONSOR_LEAVES * SPONSOR_PUSH

@@ -59,8 +59,7 @@ WORDS: dict[str, str] = {
     "about.cross_sell_probability": "How likely the account buys a product it does not have in the next 180 days.",
     "about.expansion_probability": "How likely either of the two happens in the next 180 days.",
     "about.quadrant": (
-        "Risk and growth together. Growth counts as likely from {expansion:.0%} on; "
-        "only high risk asks for saving."
+        "Risk and growth together. Growth counts as likely from {expansion:.0%} on; only high risk asks for saving."
     ),
     "about.rank": "Order among the manager's accounts by ARR at risk. Number 1 first.",
     "about.within_capacity": (
@@ -150,7 +149,9 @@ WORDS: dict[str, str] = {
     "columns.model": "{target}: model {model}",
     "columns.no_model": "{target}: not predicted ({why})",
     "columns.rows": "{scored} accounts scored, {others} not scored.",
-    "columns.more_rows": "This workbook shows {shown} of {all} accounts, in rank order; the Parquet and CSV files hold all.",
+    "columns.more_rows": (
+        "This workbook shows {shown} of {all} accounts, in rank order; the Parquet and CSV files hold all."
+    ),
     "target.renewal": "Renewal",
     "target.upsell": "Up-sell",
     "target.cross_sell": "Cross-sell",

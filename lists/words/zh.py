@@ -58,10 +58,11 @@ WORDS: dict[str, str] = {
     "about.expansion_probability": "未来 180 天内发生以上任一情况的可能性。",
     "about.quadrant": "把风险与增长放在一起看。扩展概率达到 {expansion:.0%} 视为有增长机会；只有高风险客户需要挽留。",
     "about.rank": "在该经理名下按风险金额排序，1 为最先。",
-    "about.within_capacity": "是否属于该经理能够承接的前若干客户（默认：{accounts:,} 家客户、{arr:,.0f} 年度经常性收入）。",
+    "about.within_capacity": (
+        "是否属于该经理能够承接的前若干客户（默认：{accounts:,} 家客户、{arr:,.0f} 年度经常性收入）。"
+    ),
     "about.reason": (
-        "最能说明流失风险的因素，并列出同类客户（规模和阶段相同）的中位数。"
-        "它表示与流失相伴的现象，并不等于流失的原因。"
+        "最能说明流失风险的因素，并列出同类客户（规模和阶段相同）的中位数。它表示与流失相伴的现象，并不等于流失的原因。"
     ),
     "about.reason_feature": "该原因在指标表中的列名。",
     "about.reason_contribution": "该原因的分量（对数几率，合并其所有时间窗口）。负数表示偏向流失。",

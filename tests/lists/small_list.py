@@ -79,8 +79,12 @@ def reasons_for(rows: pd.DataFrame, language: str = "en") -> pd.DataFrame:
     from lists.words import Words
 
     turns = range(len(rows))
-    figures = pd.DataFrame({"people_28d": [float(i % 5) for i in turns], "bugs_28d": [float(i % 3) for i in turns]}, rows.index)
-    pushes = pd.DataFrame({"people_28d": [i % 5 - 2.1 for i in turns], "bugs_28d": [1.1 - i % 3 for i in turns]}, rows.index)
+    figures = pd.DataFrame(
+        {"people_28d": [float(i % 5) for i in turns], "bugs_28d": [float(i % 3) for i in turns]}, rows.index
+    )
+    pushes = pd.DataFrame(
+        {"people_28d": [i % 5 - 2.1 for i in turns], "bugs_28d": [1.1 - i % 3 for i in turns]}, rows.index
+    )
     peers: Peers = peers_of(figures, rows["size_band"], rows["stage"], 1)
     return told(pushes, figures, catalogue(), peers, Words(language).phrases())
 
@@ -90,4 +94,3 @@ def make_list(rows: pd.DataFrame, options: ListOptions | None = None, **chances:
     given = {"renewal": [0.1 + 0.8 * i / max(len(rows) - 1, 1) for i in range(len(rows))]} | chances
     options = options or ListOptions()
     return risk_list(rows, pd.DataFrame(given, index=rows.index), reasons_for(rows, options.language), MODELS, options)
-

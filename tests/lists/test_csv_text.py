@@ -18,7 +18,9 @@ def test_the_csv_holds_the_list_under_its_column_names(listed: pd.DataFrame) -> 
     rows = read(as_csv(listed))
     assert list(rows[0]) == list(NAMES)
     assert [row["account_id"] for row in rows] == listed["account_id"].tolist()
-    assert [float(row["renewal_probability"] or "nan") for row in rows] == pytest.approx(listed["renewal_probability"].tolist(), nan_ok=True)
+    assert [float(row["renewal_probability"] or "nan") for row in rows] == pytest.approx(
+        listed["renewal_probability"].tolist(), nan_ok=True
+    )
     assert {row["as_of"] for row in rows} == {"2026-06-01"}
     assert {row["within_capacity"] for row in rows} == {"true", ""}
 
@@ -44,7 +46,8 @@ def test_a_carriage_return_does_not_end_the_row() -> None:
 
 def test_a_negative_number_stays_a_number(listed: pd.DataFrame) -> None:
     pushes = [row["reason_1_contribution"] for row in read(as_csv(listed)) if row["reason_1_contribution"]]
-    assert pushes and all(float(push) < 0 for push in pushes)
+    assert pushes
+    assert all(float(push) < 0 for push in pushes)
 
 
 def test_whole_number_ids_stay_as_they_are() -> None:

@@ -11,7 +11,7 @@ from lists.options import ListOptions
 from lists.risk_list import COLUMNS, NAMES, as_parquet, check, risk_list, typed
 from tests.lists.small_list import MODELS, make_list, observations, reasons_for
 
-CONTRACT = """
+IN_THE_CONTRACT = """
 as_of account_id account_name csm stage size_band renewal_date days_to_renewal arr currency status
 renewal_probability renewal_low renewal_high risk_band arr_at_risk
 upsell_probability cross_sell_probability expansion_probability quadrant rank within_capacity
@@ -23,7 +23,8 @@ reason_4_feature reason_4_contribution reason_4_family reason_4_actionable
 reason_5_feature reason_5_contribution reason_5_family reason_5_actionable
 strength_1 strength_2 strength_3 playbook_1 playbook_2 playbook_3 alerts probability_change reason_change
 renewal_model expansion_model
-""".split()
+"""
+CONTRACT = IN_THE_CONTRACT.split()
 
 
 def row(listed: pd.DataFrame, name: str) -> pd.Series:
@@ -38,9 +39,18 @@ def test_a_scored_account_has_all_that_follows_from_its_probability(listed: pd.D
     acme = row(listed, "acme")
     assert acme["renewal_probability"] == pytest.approx(0.1)
     assert acme["arr_at_risk"] == pytest.approx(900.0)
-    assert (acme["risk_band"], acme["quadrant"], acme["rank"], acme["within_capacity"]) == ("high", "save_and_grow", 2, True)
+    assert (acme["risk_band"], acme["quadrant"], acme["rank"], acme["within_capacity"]) == (
+        "high",
+        "save_and_grow",
+        2,
+        True,
+    )
     assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
-    assert (acme["reason_1_feature"], acme["reason_1_family"], acme["reason_1_actionable"]) == ("people_28d", "usage", True)
+    assert (acme["reason_1_feature"], acme["reason_1_family"], acme["reason_1_actionable"]) == (
+        "people_28d",
+        "usage",
+        True,
+    )
     assert acme["strength_1"] == "0 bugs reported in the last 28 days (peers: 1)"
     assert (acme["renewal_model"], acme["expansion_model"]) == (MODELS["renewal"], MODELS["expansion"])
     assert row(listed, "giant")["quadrant"] == "keep"
@@ -48,7 +58,8 @@ def test_a_scored_account_has_all_that_follows_from_its_probability(listed: pd.D
 
 def test_an_account_that_is_not_scored_is_listed_last_with_the_reason_and_empty_scores(listed: pd.DataFrame) -> None:
     fresh = row(listed, "fresh")
-    assert listed["account_name"].iloc[-1] == "fresh" and fresh["status"] == "too_little_history"
+    assert listed["account_name"].iloc[-1] == "fresh"
+    assert fresh["status"] == "too_little_history"
     filled = {name for name in NAMES if pd.notna(fresh.get(name))}
     assert not filled & {column.name for column in COLUMNS if column.scored_only}
     assert {"arr", "renewal_date", "renewal_model"} <= filled
@@ -66,17 +77,27 @@ def test_a_renewal_that_is_signed_already_takes_no_place_before_others() -> None
     rows = observations()
     rows["decided"] = rows["account_name"] == "gamma"
     listed = make_list(rows)
-    assert row(listed, "gamma")["rank"] == 3 and row(listed, "gamma")["arr_at_risk"] > 0
+    assert row(listed, "gamma")["rank"] == 3
+    assert row(listed, "gamma")["arr_at_risk"] > 0
 
 
 def test_later_columns_are_present_empty_and_typed(listed: pd.DataFrame) -> None:
     schema = pq.read_schema(pa.BufferReader(as_parquet(listed)))
     later = {column.name for column in COLUMNS if column.later}
-    assert later == {"renewal_low", "renewal_high", *(f"playbook_{k}" for k in (1, 2, 3)), "alerts", "probability_change", "reason_change"}
+    assert later == {
+        "renewal_low",
+        "renewal_high",
+        *(f"playbook_{k}" for k in (1, 2, 3)),
+        "alerts",
+        "probability_change",
+        "reason_change",
+    }
     assert listed[sorted(later)].isna().all(axis=None)
     assert not [name for name in NAMES if pa.types.is_null(schema.field(name).type)]
-    assert schema.field("alerts").type == pa.string() and schema.field("renewal_low").type == pa.float64()
-    assert schema.field("as_of").type == pa.date32() and schema.field("rank").type == pa.int32()
+    assert schema.field("alerts").type == pa.string()
+    assert schema.field("renewal_low").type == pa.float64()
+    assert schema.field("as_of").type == pa.date32()
+    assert schema.field("rank").type == pa.int32()
 
 
 def test_targets_without_a_model_leave_their_columns_empty() -> None:
@@ -95,7 +116,10 @@ def test_ids_are_kept_as_given(ids: list[object]) -> None:
 
 def test_the_same_list_gives_the_same_bytes_whatever_the_order_of_rows() -> None:
     rows = observations().assign(arr=1000.0, csm=None)
-    one, other = (make_list(rows.iloc[order].reset_index(drop=True), renewal=[0.5] * 6) for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 2, 4]))
+    one, other = (
+        make_list(rows.iloc[order].reset_index(drop=True), renewal=[0.5] * 6)
+        for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 2, 4])
+    )
     told = [name for name in NAMES if not name.startswith(("reason", "strength"))]
     assert as_parquet(typed(one[told])) == as_parquet(typed(other[told]))
 
@@ -109,8 +133,12 @@ def test_what_is_read_back_from_parquet_is_the_list(listed: pd.DataFrame) -> Non
 
 def test_a_list_of_nobody_has_the_columns() -> None:
     rows = observations().iloc[:0]
-    listed = risk_list(rows, pd.DataFrame({"renewal": []}, dtype=float), reasons_for(observations()).iloc[:0], MODELS, ListOptions())
-    assert list(listed.columns) == CONTRACT and listed.empty and as_parquet(listed)
+    listed = risk_list(
+        rows, pd.DataFrame({"renewal": []}, dtype=float), reasons_for(observations()).iloc[:0], MODELS, ListOptions()
+    )
+    assert list(listed.columns) == CONTRACT
+    assert listed.empty
+    assert as_parquet(listed)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +171,12 @@ def test_other_columns_are_refused(listed: pd.DataFrame) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["li", "ann", None]), st.one_of(st.just(0.0), st.floats(0, 1e9)), st.floats(0, 1), st.booleans()),
+        st.tuples(
+            st.sampled_from(["li", "ann", None]),
+            st.one_of(st.just(0.0), st.floats(0, 1e9)),
+            st.floats(0, 1),
+            st.booleans(),
+        ),
         min_size=1,
         max_size=12,
     )
@@ -153,7 +186,9 @@ def test_any_accounts_make_a_whole_list(accounts: list[tuple[str | None, float, 
     rows["csm"] = pd.Series([csm for csm, *_ in accounts], dtype=object)
     rows["arr"] = [arr for _, arr, *_ in accounts]
     rows["status"] = ["scored" if scored else "too_little_history" for *_, scored in accounts]
-    listed = make_list(rows, ListOptions.model_validate({"capacity": {"accounts": 2}}), renewal=[p for _, _, p, _ in accounts])
+    listed = make_list(
+        rows, ListOptions.model_validate({"capacity": {"accounts": 2}}), renewal=[p for _, _, p, _ in accounts]
+    )
     assert sorted(listed["account_id"]) == sorted(rows["account_id"])
     inside = listed[listed["within_capacity"].fillna(False)]
     assert (inside["rank"] <= 2).all()

@@ -39,7 +39,8 @@ def test_chinese_is_translated_and_uses_its_own_punctuation() -> None:
 def test_every_column_value_and_parameter_has_words(language: str) -> None:
     own = Words(language)
     for name in NAMES:
-        assert own.heading(name) and own.about(name, **workbook._limits(workbook.ListOptions()))
+        assert own.heading(name)
+        assert own.about(name, **workbook._limits(workbook.ListOptions()))
     assert all(f"{column}.{value}" in LANGUAGES[language] for column, values in CODED.items() for value in values)
     said = own.phrases().params
     assert all(value in said[name] for name, values in PARAMETERS.items() for value in values)
@@ -53,7 +54,8 @@ def test_every_key_asked_for_exists() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if re.fullmatch(r"(heading|about|sheet|columns|phrase|explain|flag)\.\w+", node.value)
     }
-    assert len(asked) > 10 and asked <= set(ENGLISH)
+    assert len(asked) > 10
+    assert asked <= set(ENGLISH)
 
 
 def test_an_unknown_key_or_value() -> None:

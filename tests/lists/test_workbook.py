@@ -29,7 +29,8 @@ def test_the_sheets_and_what_a_manager_sees_first(listed: pd.DataFrame) -> None:
     assert book.sheetnames == ["List", "Not scored", "About this list"]
     sheet = book["List"]
     assert [cell.value for cell in sheet[1]][:4] == ["Rank", "Account", "Account id", "Manager"]
-    assert sheet.freeze_panes == "C2" and sheet.auto_filter.ref.startswith("A1:")
+    assert sheet.freeze_panes == "C2"
+    assert sheet.auto_filter.ref.startswith("A1:")
     assert [cell.value for cell in column(sheet, "Account")] == listed["account_name"].iloc[:-1].tolist()
     assert [cell.value for cell in column(book["Not scored"], "Account")] == ["fresh"]
     assert column(book["Not scored"], "Scored?")[0].value == "Too little history to score"
@@ -39,7 +40,8 @@ def test_cells_have_their_type_and_format(listed: pd.DataFrame) -> None:
     sheet = opened(listed)["List"]
     chance, date, arr = (column(sheet, name)[0] for name in ("Chance of renewal", "Renewal date", "ARR"))
     assert (chance.data_type, chance.number_format) == ("n", "0%")
-    assert date.value == datetime.datetime(2026, 9, 1) and date.number_format == "yyyy-mm-dd"
+    assert date.value == datetime.datetime(2026, 9, 1)
+    assert date.number_format == "yyyy-mm-dd"
     assert (arr.data_type, arr.number_format) == ("n", "#,##0")
     assert column(sheet, "Risk")[0].value in ("High", "Medium", "Low")
     assert column(sheet, "Within capacity")[0].value == "Yes"
@@ -50,9 +52,11 @@ def test_hostile_names_stand_verbatim_as_text() -> None:
     cells = {c.value: c for c in column(book["List"], "Account")}
     for name in HOSTILE:
         shown = name if len(name) < 32_768 else next(value for value in cells if value.startswith("xxx"))
-        assert cells[shown].data_type == "s" and cells[shown].hyperlink is None
+        assert cells[shown].data_type == "s"
+        assert cells[shown].hyperlink is None
     long = next(value for value in cells if value.startswith("xxx"))
-    assert len(long) == 32_767 and long.endswith("(cut: 40000 characters)")
+    assert len(long) == 32_767
+    assert long.endswith("(cut: 40000 characters)")
 
 
 def test_no_cell_is_a_formula_or_a_link() -> None:
@@ -61,7 +65,8 @@ def test_no_cell_is_a_formula_or_a_link() -> None:
     rows["account_id"] = [name[:50] for name in HOSTILE]
     book = opened(make_list(rows))
     cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row if cell.value is not None]
-    assert {cell.data_type for cell in cells} == {"s", "n", "d"} and not [cell for cell in cells if cell.hyperlink]
+    assert {cell.data_type for cell in cells} == {"s", "n", "d"}
+    assert not [cell for cell in cells if cell.hyperlink]
     assert all(cell.data_type == "s" for cell in cells if isinstance(cell.value, str))
 
 
@@ -86,7 +91,15 @@ def test_every_column_is_explained_in_the_language_of_the_list(listed: pd.DataFr
         sheet = opened(listed, ListOptions.model_validate({"language": language}))[title]
         lines = [tuple(cell.value for cell in row) for row in sheet.iter_rows(max_col=3)]
         explained = " ".join(str(line[2]) for line in lines)
-        for name in ("renewal_probability", "reason_1", "strength_1", "playbook_1", "alerts", "expansion_model", "rank"):
+        for name in (
+            "renewal_probability",
+            "reason_1",
+            "strength_1",
+            "playbook_1",
+            "alerts",
+            "expansion_model",
+            "rank",
+        ):
             assert name in explained
         assert any("too few events" in str(line[0]) for line in lines)
         assert any(MODELS["renewal"] in str(line[0]) for line in lines)

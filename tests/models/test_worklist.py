@@ -37,7 +37,9 @@ def test_four_groups(band: str | None, expansion: float, group: str | None) -> N
 
 
 def portfolio(rows: str) -> pd.DataFrame:
-    table = pd.DataFrame([line.split() for line in rows.strip().splitlines()], columns=["account", "csm", "worth", "arr"])
+    table = pd.DataFrame(
+        [line.split() for line in rows.strip().splitlines()], columns=["account", "csm", "worth", "arr"]
+    )
     return table.astype({"worth": float, "arr": float}).replace({"csm": {"-": None}})
 
 
@@ -91,6 +93,8 @@ def test_equal_worth_goes_by_account_id_whatever_the_order_of_rows() -> None:
 def test_without_worth_there_is_no_rank() -> None:
     table = portfolio("acme li nan 10\nbeta li 1 10")
     ranks = ranked(table["worth"], table["arr"], table["csm"], table["account"], Capacity().of)
-    assert ranks["rank"].tolist() == [pd.NA, 1] and pd.isna(ranks["within_capacity"][0])
+    assert ranks["rank"].tolist() == [pd.NA, 1]
+    assert pd.isna(ranks["within_capacity"][0])
     nobody = ranked(*(table.iloc[:0][name] for name in ("worth", "arr", "csm", "account")), Capacity().of)
-    assert nobody.empty and list(nobody.columns) == ["rank", "within_capacity"]
+    assert nobody.empty
+    assert list(nobody.columns) == ["rank", "within_capacity"]

@@ -38,10 +38,10 @@ def answers(world: World, dates: list[date], policy: Policy) -> dict[str, dict[t
 
 
 def apart(world: World) -> dict[Any, World]:
-    """Each account's own little world: its rows, and the rates that all share."""
+    """Each account's own little world: its rows, each once, and the rates that all share."""
     own: dict[Any, World] = {}
     for table, rows in world.items():
-        for row in rows:
+        for row in {tuple(row.items()): row for row in rows}.values():
             if table != "rates":
                 own.setdefault(row["account_id"], {name: [] for name in world} | {"rates": world["rates"]})[table].append(row)
     return own

@@ -2,13 +2,13 @@
 
 A world is `{table: [row, ...]}`, a row `{column: value}` with every column of the contract. `Engine` computes the
 spine and all families for fixed dates as the stages do: each step a table of DuckDB, so that what is worked out once
-for the dates (the calendar, the SQL) serves any number of worlds.
+for the dates (the calendar, the SQL) serves any number of worlds. Exact duplicates are set aside, as `check` does.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -71,14 +71,13 @@ class Engine:
         self.tables = [name for name in TABLES if name not in without]
         self._con = ibis.duckdb.connect(threads=1)
         self._schemas = {name: schema(name, ids) for name in self.tables}
-        self._sql: dict[str, str] = {}
-        self._alive: list[ir.Table] = []
+        self._steps: dict[str, ir.Table] = {}
         for name, kinds in self._schemas.items():
             self._con.create_table(name, schema=kinds)
         self._plan()
 
     def _plan(self) -> None:
-        given = {name: self._con.table(name) for name in self.tables}
+        given = {name: self._con.table(name).distinct() for name in self.tables}
         candidates = spines.candidates(given["contracts"], self.dates)
         terms = spines.terms(given["contracts"], given.get("rates"), candidates, self.policy)
         spine = self._step("spine", spines.described(spines.observations(terms, candidates, self.policy), given["accounts"]))
@@ -95,10 +94,10 @@ class Engine:
                 self._step(name, family_table(family, known))
 
     def _step(self, name: str, expression: ir.Table) -> ir.Table:
-        made = self._con.create_table(f"made_{name}", expression)
-        self._sql[name] = self._con.compile(expression)
-        self._alive.append(expression)
-        return made
+        self._con.create_view(f"plan_{name}", expression)
+        self._steps[name] = expression  # kept, for with it would go the calendar that the view reads
+        self._make(name)
+        return self._con.table(f"made_{name}")
 
     # --- one world after another ---------------------------------------------------------------
 
@@ -109,10 +108,10 @@ class Engine:
             self._fill(name, world[name])
         if parts is not None:
             self._roll_up_in_parts(world["usage_events"], parts, rolled)
-        for name in self._sql:
+        for name in self._steps:
             if parts is None or name not in rolled:
                 self._make(name)
-        return {name: self._read(name) for name in ("spine", *FAMILIES) if name in self._sql}
+        return {name: self._read(name) for name in ("spine", *FAMILIES) if name in self._steps}
 
     def _fill(self, name: str, rows: Sequence[Row]) -> None:
         self._con.raw_sql(f'DELETE FROM "{name}"')
@@ -124,7 +123,7 @@ class Engine:
             self._con.con.unregister("given")
 
     def _make(self, name: str) -> None:
-        self._con.raw_sql(f'CREATE OR REPLACE TABLE "made_{name}" AS {self._sql[name]}')
+        self._con.raw_sql(f'CREATE OR REPLACE TABLE "made_{name}" AS FROM "plan_{name}"')
 
     def _roll_up_in_parts(self, events: Sequence[Row], parts: Callable[[Row], Any], rolled: Sequence[str]) -> None:
         for name in rolled:
@@ -132,7 +131,7 @@ class Engine:
         for part in sorted({parts(event) for event in events}):
             self._fill("usage_events", [event for event in events if parts(event) == part])
             for name in rolled:
-                self._con.raw_sql(f'INSERT INTO "made_{name}" {self._sql[name]}')
+                self._con.raw_sql(f'INSERT INTO "made_{name}" FROM "plan_{name}"')
 
     def _read(self, name: str) -> Answer:
         rows = self._con.con.sql(f'SELECT * FROM "made_{name}"').to_arrow_table().to_pylist()
@@ -141,9 +140,41 @@ class Engine:
         return answer
 
 
-@functools.cache
-def engine(
-    dates: tuple[date, ...], policy: Policy, without: frozenset[str] = frozenset(), ids: str = "string"
-) -> Engine:
-    """The one engine for these dates, policy and tables."""
-    return Engine(dates, policy, without, ids)
+ENGINES: dict[Any, Engine] = {}
+
+
+def engine(dates: Sequence[date], policy: Policy, without: Iterable[str] = (), ids: str = "string") -> Engine:
+    """The one engine for these dates, policy and tables: planning takes seconds, answering moments."""
+    key = (tuple(dates), policy.model_dump_json(), frozenset(without), ids)
+    if key not in ENGINES:
+        ENGINES[key] = Engine(dates, policy, without, ids)
+    return ENGINES[key]
+
+
+# --- answers side by side ----------------------------------------------------------------------
+
+
+def differences(
+    one: Mapping[str, Answer], other: Mapping[str, Answer], among: Collection[tuple[Any, date]] | None = None
+) -> list[str]:
+    """Where two answers differ in a column that both have, in words; `among` these observations only."""
+    found = []
+    for name in one:
+        for key in sorted({*one[name], *other[name]}, key=str):
+            if among is None or key in among:
+                found += _unlike(name, key, one[name].get(key), other[name].get(key))
+    return found
+
+
+def _unlike(name: str, key: tuple[Any, date], one: Row | None, other: Row | None) -> list[str]:
+    where = f"{name} of {key[0]} on {key[1]}"
+    if one is None or other is None:
+        return [f"{where}: {'there' if one else 'absent'} and {'there' if other else 'absent'}"] if one != other else []
+    return [f"{where}: {c} is {one[c]} and {other[c]}" for c in one if c in other and not alike(one[c], other[c])]
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Equal, or numbers that differ by rounding only."""
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(one == other)

@@ -69,7 +69,11 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     spine["account_id"] = list(ids or spine["account_id"])
     spine.to_parquet(act / "spine.parquet")
     turns = range(len(NAMES))
-    figures = {"people_28d": [float(i % 4) for i in turns], "bugs_28d": [float(i % 3) for i in turns], "plan": ["basic"] * 7 + ["new"]}
+    figures = {
+        "people_28d": [float(i % 4) for i in turns],
+        "bugs_28d": [float(i % 3) for i in turns],
+        "plan": ["basic"] * 7 + ["new"],
+    }
     scoring = pd.concat([spine.drop(columns="arr"), pd.DataFrame(figures)], axis=1).assign(arr=1.0)
     scoring.iloc[::-1].to_parquet(act / "scoring.parquet")
     listed = {"features": catalogue(), "families_absent": ["sentiment"]}
@@ -99,5 +103,7 @@ def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
     for column in TABLES[name].columns.values():
         if column.name not in table:
             time = str(column.type).startswith("timestamp")
-            table[column.name] = pd.Series(pd.NaT if time else None, index=table.index, dtype="datetime64[us]" if time else object)
-    return table.astype({c: "datetime64[us]" for c in table.select_dtypes("datetime")})
+            table[column.name] = pd.Series(
+                pd.NaT if time else None, index=table.index, dtype="datetime64[us]" if time else object
+            )
+    return table.astype(dict.fromkeys(table.select_dtypes("datetime"), "datetime64[us]"))

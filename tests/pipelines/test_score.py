@@ -45,15 +45,17 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     standing = score(job(company))
     assert standing["models"]["renewal"] == {"name": "renewal", "version": "3"}
     outcome = publish(job(company))
-    assert outcome["state"] == "published" and outcome["rows"] == 8
+    assert outcome["state"] == "published"
+    assert outcome["rows"] == 8
     listed = published(company)
     assert list(listed.columns) == list(COLUMNS)
     check(typed(listed))
     fresh = listed.set_index("account_name").loc["fresh"]
-    assert fresh["status"] == "too_little_history" and pd.isna(fresh["renewal_probability"])
+    assert fresh["status"] == "too_little_history"
+    assert pd.isna(fresh["renewal_probability"])
     acme = listed.set_index("account_name").loc["acme"]
     assert acme["renewal_probability"] == pytest.approx(1 / (1 + np.exp(-(0.5 - 1.0 + 0.5))))
-    assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 1)"
+    assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
     assert acme["arr"] == 1000.0, "the spine's money, not the feature of that name"
     assert {path.name for path in (company / "lists" / str(AS_OF)).iterdir()} == {
         *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "manifest.json")
@@ -64,12 +66,21 @@ def test_the_manifest_says_what_the_list_stands_on(company: Path) -> None:
     score(job(company))
     publish(job(company))
     said = manifest(company)
-    assert said["as_of"] == "2026-06-01" and said["exit_state"] == "published" and said["language"] == "en"
-    assert said["models"] == {"renewal": {"name": "renewal", "version": "3"}, "expansion": {"name": "expansion", "version": "1"}}
-    assert set(said["absent"]) == {"upsell", "cross_sell"} and "no champion" in said["absent"]["upsell"]
-    assert said["inputs"] == {"accounts": "f1"} and said["quarantine"] == {"accounts": 2}
-    assert said["rows"]["rows"] == 8 and said["rows"]["status"] == {"scored": 7, "too_little_history": 1}
-    assert said["code"] == code_revision() and said["started_at"] <= said["ended_at"]
+    assert said["as_of"] == "2026-06-01"
+    assert said["exit_state"] == "published"
+    assert said["language"] == "en"
+    assert said["models"] == {
+        "renewal": {"name": "renewal", "version": "3"},
+        "expansion": {"name": "expansion", "version": "1"},
+    }
+    assert set(said["absent"]) == {"upsell", "cross_sell"}
+    assert "no champion" in said["absent"]["upsell"]
+    assert said["inputs"] == {"accounts": "f1"}
+    assert said["quarantine"] == {"accounts": 2}
+    assert said["rows"]["rows"] == 8
+    assert said["rows"]["status"] == {"scored": 7, "too_little_history": 1}
+    assert said["code"] == code_revision()
+    assert said["started_at"] <= said["ended_at"]
     assert said["unseen_categories"] == {"plan": 1}
     for name, file in said["files"].items():
         content = (company / "lists" / str(AS_OF) / name).read_bytes()
@@ -119,7 +130,8 @@ def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(scoring, "champion", champions(renewal="9"))
     assert publish(job(company))["models"] == {"renewal": "renewal/3"}
     assert sorted(asked) == ["cross_sell", "expansion", "renewal", "upsell"]
-    assert published(company)["quadrant"].isna().all() and published(company)["expansion_model"].isna().all()
+    assert published(company)["quadrant"].isna().all()
+    assert published(company)["expansion_model"].isna().all()
 
 
 def test_without_a_renewal_champion_there_is_no_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +150,9 @@ def test_features_that_do_not_fit_the_model_stop_the_run(company: Path, monkeypa
         score(job(company))
 
 
-def test_what_is_not_a_probability_stops_the_run(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "champion", model_of({"people_28d": float("nan")}))
+@pytest.mark.parametrize("wrong", [float("nan"), 1.5, -0.1])
+def test_what_is_not_a_probability_stops_the_run(company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
+    monkeypatch.setattr(Model, "probability", lambda self, frame: np.full(len(frame), wrong))
     with pytest.raises(DataContract, match="not a probability"):
         score(job(company))
 
@@ -185,7 +198,8 @@ def test_whole_number_ids_stay_numbers(tmp_path: Path) -> None:
     write_company(tmp_path, ids)
     score(job(tmp_path))
     publish(job(tmp_path))
-    assert published(tmp_path)["account_id"].dtype == "int64" and set(published(tmp_path)["account_id"]) == set(ids)
+    assert published(tmp_path)["account_id"].dtype == "int64"
+    assert set(published(tmp_path)["account_id"]) == set(ids)
 
 
 def test_the_workbook_and_csv_hold_the_list(company: Path) -> None:
@@ -195,4 +209,5 @@ def test_the_workbook_and_csv_hold_the_list(company: Path) -> None:
     text = pd.read_csv(folder / "risk_list.csv", encoding="utf-8-sig", dtype={"account_id": str})
     assert text["account_id"].tolist() == published(company)["account_id"].tolist()
     sheet = openpyxl.load_workbook(io.BytesIO((folder / "risk_list.xlsx").read_bytes()))["List"]
-    assert sheet.max_row == 8 and sheet["B1"].value == "Account"
+    assert sheet.max_row == 8
+    assert sheet["B1"].value == "Account"

@@ -105,7 +105,7 @@ class Life:
         for product in self.one((None,), ("core",), ("core", "extra"), (None, "core", "extra")):
             start = self.first_start()
             for _ in range(self.random.randint(1, 4)):
-                end = start + timedelta(days=self.one(30, 90, 365, 365, 366, 730))
+                end = start + timedelta(days=self.one(30, 90, 180, 365, 365, 365, 366, 730))
                 yield "contracts", self.contract(f"{self.account_id}-c{number}", product, start, end)
                 number += 1
                 start = end + timedelta(days=self.one(-91, -90, -30, 0, 0, 0, 0, 60, 61, 200))
@@ -119,7 +119,7 @@ class Life:
 
     def contract(self, number: str, product: str | None, start: datetime, end: datetime) -> dict[str, Any]:
         signed = self.one(None, start, start - timedelta(days=self.random.randint(0, 120)), self.after(start), self.instant())
-        cancelled = self.one(*[None] * 12, start, start - timedelta(days=1), self.after(start), self.instant())
+        cancelled = self.one(*[None] * 20, start, start - timedelta(days=1), self.after(start), self.instant())
         return {
             "contract_id": number,
             "product": product,
@@ -141,6 +141,17 @@ class Life:
             for _ in range(self.one(1, 1, 1, 3)):  # a busy day, known in several arrivals
                 yield "usage_events", self.event(happened)
                 happened += timedelta(seconds=self.random.randint(0, 20_000))
+
+        if self.chance(0.5):
+            yield from self.habit()
+
+    def habit(self):
+        """Somebody who comes day after day."""
+        user, until, feature = self.one(*USERS), self.instant(), self.one("send.mail", "report", "look")
+        for days in range(self.random.randint(2, 6)):
+            happened = until - days * timedelta(days=1)
+            event = self.event(happened) | {"user_id": user, "feature": feature}
+            yield "usage_events", event | {"recorded_at": self.one(None, happened, self.after(happened))}
 
     def event(self, happened: datetime) -> dict[str, Any]:
         return {
@@ -239,7 +250,9 @@ def account(seed: int) -> list[tuple[str, Row]]:
 def rates(seed: int) -> list[Row]:
     """Exchange rates, some quoted on an as-of date and so unknown then, several on one day; none for gold."""
     life = Life(seed)
-    quoted = {(life.one("EUR", "CNY"), life.instant()): life.random.uniform(0.1, 2) for _ in range(12)}
+    instants = [life.instant() for _ in range(10)]
+    again = [instant + timedelta(hours=1) for instant in instants[:5]]
+    quoted = {(life.one("EUR", "CNY"), instant): life.random.uniform(0.1, 2) for instant in instants + again}
     return [whole("rates", {"currency": c, "date": d, "rate": rate}) for (c, d), rate in quoted.items()]
 
 

@@ -1,0 +1,135 @@
+"""What is predicted: a question about an account on a day, what the answer was, and when that is final.
+
+A new target is one file in `models/` that holds a `TARGET`, and its name in `params.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from importlib import import_module
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from features.ledger import Book, renewals
+
+KEY = ("account_id", "as_of")
+EXPANSION_DAYS = 180
+"""How long after an observation an expansion is its answer (data contract, "Observations and labels")."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """All that labels are made of, as known before the day `at`."""
+
+    at: date
+    renewals: ir.Table
+    expansions: ir.Table
+
+    @classmethod
+    def of(cls, book: Book) -> Outcomes:
+        """The outcomes of the contracts in a book."""
+        return cls(book.at, renewals(book.ledger), book.expansions)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A question, in words, and the outcome that answers it.
+
+    `horizon_days` is counted from the observation; None where the answer comes with the renewal itself. `outcome`
+    gives one row per (account_id, as_of) with `label` (0, 1 or null) and `matured_at`.
+    """
+
+    name: str
+    en: str
+    zh: str
+    label_column: str
+    horizon_days: int | None
+    final: str
+    outcome: Callable[[ir.Table, Outcomes], ir.Table]
+
+    def label(self, spine: ir.Table, outcomes: Outcomes) -> ir.Table:
+        """The answers known by now, one row per (account_id, as_of): label (int8, null until final), matured_at.
+
+        `matured_at` is null where the day is not known either, for the contract still runs.
+        """
+        answered = self.outcome(spine.select(*_asked(spine)), outcomes)
+        final = _.matured_at <= _midnight(outcomes.at)
+        return answered.select(
+            *KEY,
+            label=final.fill_null(False).ifelse(_.label, ibis.null()).cast("int8"),
+            matured_at=_.matured_at.cast("timestamp"),
+        )
+
+    def last_as_of(self, at: date) -> date:
+        """The last observation date whose horizon has closed by `at`; for renewals, `at`: each has its own day."""
+        return at - timedelta(days=self.horizon_days or 0)
+
+    def require_closed(self, as_of: date, at: date) -> None:
+        """Refuse an observation whose horizon is still open at `at`: no row of that date can have an answer.
+
+        Raises ValueError naming both days.
+        """
+        if as_of > self.last_as_of(at):
+            raise ValueError(
+                f"{self.name} of {as_of} cannot be answered on {at}: it takes {self.horizon_days or 0} days, "
+                f"and the last date that can be is {self.last_as_of(at)}"
+            )
+
+
+def targets(names: Iterable[str]) -> dict[str, Target]:
+    """The targets by name, in the order given. Raises ValueError for a name without a file of its own."""
+    return {name: _target(name) for name in names}
+
+
+def _target(name: str) -> Target:
+    try:
+        found = import_module(f"models.{name}").TARGET
+    except (ModuleNotFoundError, AttributeError):
+        raise ValueError(f"no target {name!r}: models/{name}.py with a TARGET is missing") from None
+    return replace(found, name=name)
+
+
+def final_on(labels: ir.Table, trained_at: date, outcomes: Outcomes) -> ir.Table:
+    """The labels a model of `trained_at` may learn from, one row per (account_id, as_of).
+
+    Raises ValueError where the outcomes end before that day: what is null there may long be decided.
+    """
+    if trained_at > outcomes.at:
+        raise ValueError(f"outcomes are known until {outcomes.at} only: their labels are not those of {trained_at}")
+    return labels.filter(_.label.notnull(), _.matured_at <= _midnight(trained_at))
+
+
+def expanded_within(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...]) -> ir.Table:
+    """Whether an expansion of these kinds happened, and was known, in the days after: one row per (account_id, as_of).
+
+    An account that bought nothing is 0, also where its contract ended: a customer who left did not expand.
+    """
+    horizon = ibis.interval(days=EXPANSION_DAYS)
+    asked = spine.mutate(ends=_.as_of + horizon)
+    events = outcomes.expansions.filter(_.kind.isin(kinds)).select("account_id", "happened_at", "known_at", "voided_at")
+    hits = (
+        asked.inner_join(events, "account_id")
+        .filter(
+            _.happened_at.cast("date") >= _.as_of,
+            _.happened_at.cast("date") < _.ends,
+            _.known_at < _.ends.cast("timestamp"),
+            _.voided_at.isnull() | (_.voided_at >= _.ends.cast("timestamp")),
+        )
+        .select(*KEY, hit=ibis.literal(1))
+        .distinct()
+    )
+    joined = asked.left_join(hits, KEY)
+    return joined.select(*KEY, label=_.hit.fill_null(0), matured_at=_.ends.cast("timestamp"))
+
+
+def _asked(spine: ir.Table) -> list[ir.Value]:
+    days = [spine[name].cast("date").name(name) for name in ("as_of", "renewal_date") if name in spine.columns]
+    return [spine.account_id, *days]
+
+
+def _midnight(day: date) -> ir.Value:
+    return ibis.literal(day, "date").cast("timestamp")

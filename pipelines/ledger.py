@@ -1,0 +1,62 @@
+"""What became of every contract, and recurring revenue rolled forward, as known on the day the run stands on."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import ibis.expr.types as ir
+
+from features.ledger import Book, account_roll_forward, renewals
+from features.spine import month_starts
+from features.windows import known_on
+from pipelines import warehouse
+from pipelines.stage import Job, main
+
+ORDER = {
+    "ledger": ["account_id", "contract_id"],
+    "renewals": ["account_id", "end_date", "known_at"],
+    "expansions": ["account_id", "happened_at", "product", "kind", "amount"],
+    "roll_forward": ["month", "account_id"],
+}
+
+
+def ledger(job: Job) -> dict[str, Any]:
+    """Write the ledger, the renewals, the expansions and the monthly roll-forward of recurring revenue."""
+    con = warehouse.connect(job.settings.engine)
+    tables = warehouse.clean_tables(con, job.data)
+    book = opened(con, tables, job)
+    made = {
+        "ledger": book.ledger,
+        "renewals": renewals(book.ledger),
+        "expansions": book.expansions,
+        "roll_forward": _rolled(book, tables, job),
+    }
+    folder = job.side / "ledger"
+    counts = {n: warehouse.write_parquet(t, folder / f"{n}.parquet", order_by=ORDER[n]) for n, t in made.items()}
+    return {"rows": counts}
+
+
+def opened(con: Any, tables: dict[str, ir.Table], job: Job) -> Book:
+    """The contracts as known on the day, with each table that others build on computed once."""
+    names = (name for name in ("contracts", "accounts", "rates") if name in tables)
+    known = {name: known_on(name, tables[name], job.day) for name in names}
+    paid = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
+    numbers = count()
+
+    def keep(table: ir.Table) -> ir.Table:
+        return con.create_table(f"book_{next(numbers)}", table, temp=True)
+
+    return Book(known["contracts"], job.day, job.settings, paid, known.get("rates"), known["accounts"], keep)
+
+
+def _rolled(book: Book, tables: dict[str, ir.Table], job: Job) -> ir.Table:
+    first = tables["contracts"].start_date.min().to_pyarrow().as_py().date().replace(day=1)
+    months = month_starts(first, job.day)
+    return account_roll_forward(
+        book.contracts, months, job.settings, job.day, book.payments_given, book.rates, book.accounts, book.keep
+    )
+
+
+if __name__ == "__main__":
+    main(ledger)

@@ -1,0 +1,30 @@
+"""What every test may use: the real data beside the repository, and how hard Hypothesis searches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+# A world holds dozens of accounts drawn from seeds, so a few worlds are many cases, and a failure names the account
+# and the day: nothing is gained by making a world smaller.
+UNHURRIED = {
+    "deadline": None,
+    "phases": (Phase.explicit, Phase.generate),
+    "suppress_health_check": (HealthCheck.too_slow, HealthCheck.data_too_large),
+}
+settings.register_profile("quick", max_examples=3, derandomize=True, database=None, **UNHURRIED)
+settings.register_profile("thorough", max_examples=60, database=None, **UNHURRIED)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets; the test is skipped where there is none."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real data at {SHARED}: clone it beside the repository to run this test")
+    return SHARED

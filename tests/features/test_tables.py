@@ -1,0 +1,134 @@
+"""The contract as code: what it says of each table, and that its rules hold a row to it."""
+
+import ibis
+import ibis.expr.datatypes as dt
+import pytest
+
+from features.tables import ID, TABLES, TIME
+
+
+def test_the_tables_are_those_of_the_data_contract_in_its_order():
+    assert list(TABLES) == [
+        "accounts",
+        "contracts",
+        "usage_events",
+        "people",
+        "tickets",
+        "surveys",
+        "touchpoints",
+        "interventions",
+        "value_goals",
+        "referrals",
+        "trials",
+        "rates",
+    ]
+    assert [name for name, table in TABLES.items() if table.required] == ["accounts", "contracts", "usage_events"]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    {
+        "accounts": "account_id! account_name industry region employee_count channel parent_account_id csm "
+        "created_at recorded_at",
+        "contracts": "contract_id! account_id! product plan start_date! end_date! arr! currency seats signed_at "
+        "paid_at cancelled_at auto_renew",
+        "usage_events": "account_id! user_id feature! occurred_at! duration_s quantity recorded_at",
+        "people": "user_id! account_id! title role department tier valid_from valid_to recorded_at",
+        "tickets": "ticket_id! account_id! user_id kind! severity! opened_at! first_response_at resolved_at "
+        "reopened_at escalated_at due_at recorded_at",
+        "surveys": "account_id! user_id kind! score sent_at answered_at followed_up_at recorded_at",
+        "touchpoints": "account_id! user_id csm kind! initiated_by occurred_at! recorded_at",
+        "interventions": "account_id! playbook! csm started_at! ended_at recorded_at",
+        "value_goals": "account_id! goal! set_at! due_at achieved_at recorded_at",
+        "referrals": "account_id! referred_account_id referred_at! converted_at reward_cost recorded_at",
+        "trials": "account_id! requested_at! started_at finished_at recorded_at",
+        "rates": "currency! date! rate!",
+    }.items(),
+)
+def test_columns_are_those_of_the_data_contract(table, columns):
+    assert [c.name + "!" * c.required for c in TABLES[table].columns.values()] == columns.split()
+
+
+def test_later_facts_inside_an_earlier_row_are_their_own_time():
+    later = {
+        f"{table.name}.{column.name}"
+        for table in TABLES.values()
+        for column in table.columns.values()
+        if column.known == "itself"
+    }
+    assert later == {
+        "contracts.paid_at",
+        "contracts.cancelled_at",
+        "people.valid_to",
+        "tickets.first_response_at",
+        "tickets.resolved_at",
+        "tickets.reopened_at",
+        "tickets.escalated_at",
+        "surveys.answered_at",
+        "surveys.followed_up_at",
+        "interventions.ended_at",
+        "value_goals.achieved_at",
+        "referrals.converted_at",
+        "trials.started_at",
+        "trials.finished_at",
+    }
+
+
+def test_values_known_with_another_fact():
+    together = {
+        f"{table.name}.{column.name}": column.known
+        for table in TABLES.values()
+        for column in table.columns.values()
+        if column.known not in (None, "itself")
+    }
+    assert together == {"surveys.score": "answered_at", "referrals.reward_cost": "converted_at"}
+
+
+def test_a_row_is_known_from_recorded_at_or_else_its_event_but_contracts_from_signing():
+    assert TABLES["tickets"].known_time == ("recorded_at", "opened_at")
+    assert TABLES["surveys"].known_time == ("recorded_at", "sent_at", "answered_at")
+    assert TABLES["contracts"].known_time == ("signed_at", "start_date")
+    assert TABLES["contracts"].event_time == ("start_date",)
+    assert TABLES["rates"].known_time == ("date",)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_every_table_is_told_in_words(table):
+    assert table.meaning.startswith("One row per ")
+    assert all(column.meaning.endswith((".", ".")) for column in table.columns.values())
+    assert all(rule.name and rule.column in table.columns for rule in table.rules())
+    assert all(any(word in rule.words for word in table.columns) for rule in table.rules())
+    names = [rule.name for rule in table.rules()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_times_named_by_a_table_are_its_columns(table):
+    for name in (*table.event_time, *table.known_time):
+        assert table.columns[name].type == TIME
+    assert set(table.key) <= set(table.columns)
+    assert all(column.of for column in table.columns.values() if column.type == ID)
+
+
+def of_types(table, **values):
+    """One row of a table, empty but for these values."""
+    kinds = {c.name: dt.string if c.type == ID else c.type for c in table.columns.values()}
+    return ibis.memtable([dict.fromkeys(kinds) | values], schema=ibis.schema(kinds))
+
+
+def test_pandera_asserts_the_same_rules_and_one_row_per_key():
+    contracts = TABLES["contracts"]
+    good = {"contract_id": "c1", "account_id": "acme", "start_date": "2024-01-01", "end_date": "2025-01-01", "arr": 1.0}
+    ids = {"contract_id": dt.string, "account_id": dt.string}
+    schema = contracts.schema(ids)
+    schema.validate(of_types(contracts, **good), lazy=True)
+
+    from pandera.errors import SchemaErrors
+
+    for change in ({"arr": -1.0}, {"end_date": "2024-01-01"}, {"account_id": None}, {"paid_at": "1899-12-31"}):
+        with pytest.raises(SchemaErrors, match="every rule is kept"):
+            schema.validate(of_types(contracts, **good | change), lazy=True)
+    with pytest.raises(SchemaErrors, match="one row per contract_id"):
+        schema.validate(of_types(contracts, **good).union(of_types(contracts, **good | {"arr": 2.0})), lazy=True)
+    with pytest.raises(SchemaErrors, match="dtype"):
+        schema.validate(of_types(contracts, **good).mutate(arr=ibis.literal("1")), lazy=True)

@@ -1,0 +1,68 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelines.cli", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
+
+
+def test_help_names_every_command():
+    shown = renewals("--help").stdout
+    for command in ("demo", "check", "learn", "score", "explain"):
+        assert command in shown
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nsys.argv = ['renewals', '--help']\nfrom pipelines.cli import app\n"
+        "try:\n    app()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'pandas', 'ibis', 'duckdb', 'lightgbm', 'mlflow', 'sklearn', 'shap', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("score", "--as-of", "20260601"), 78, "write it as YYYY-MM-DD"),
+        (("score", "--as-of", "2026-02-30"), 78, "is not a day"),
+        (("learn", "--until", "2026-06-01", "--set", "grace.after=3"), 78, "unknown key"),
+        (("learn", "--until", "2026-06-01", "--params", "none.yaml"), 66, "no parameter file"),
+        (("check", "--tables", "no/such/folder"), 66, "no/such/folder"),
+        (("check", "--tables", "oracle://x"), 78, "oracle"),
+        (("score",), 2, "--as-of"),
+    ],
+)
+def test_wrong_input_ends_in_words_and_its_exit_code(words, code, said, tmp_path):
+    more = ("--data", str(tmp_path / "data")) if words[0] != "score" or len(words) > 1 else ()
+    done = renewals(*words, *more)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_last_line_of_output_is_one_json_object(tmp_path):
+    done = renewals("check", "--tables", str(tmp_path), "--data", str(tmp_path / "data"))
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["exit"] == done.returncode == 66
+
+
+def test_help_is_quick():
+    """Three tries: the machine may be busy, the imports may not."""
+    took = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        renewals("--help")
+        took.append(time.perf_counter() - begun)
+    assert min(took) < 1.0

@@ -1,0 +1,191 @@
+"""The laws of time, over the spine and the whole catalogue: what was not known cannot matter.
+
+Every test walks `FAMILIES` by way of the engine's answers, so a new feature is under the laws from its first day.
+A world is forty accounts seen on six dates; a failure names the account, whose id is its seed.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.catalogue import FAMILIES
+from features.tables import TABLES
+from tests.oracle import answers as oracle
+from tests.oracle.known import LATER
+from tests.oracle.worlds import differences, engine
+from tests.properties.accounts import DATES, POLICY, settle
+from tests.properties.laws import (
+    SEEDS,
+    at,
+    each,
+    joined,
+    learnt_from,
+    month_of_arrival,
+    only,
+    project,
+    rewritten,
+    seen_before,
+    until,
+    without_masters,
+)
+
+FIRST, LAST = DATES[0], DATES[-1]
+
+
+# --- the oracle --------------------------------------------------------------------------------
+
+
+@given(seeds=SEEDS)
+def test_features_equal_the_oracle(seeds):
+    world = settle(seeds)
+    assert differences(oracle.answers(world, DATES, POLICY), project().answers(world)) == []
+
+
+@pytest.mark.slow
+@settings(max_examples=150, derandomize=False)
+@given(seeds=SEEDS)
+def test_features_equal_the_oracle_in_many_worlds(seeds):
+    world = settle(seeds)
+    assert differences(oracle.answers(world, DATES, POLICY), project().answers(world)) == []
+
+
+@given(seeds=SEEDS)
+def test_worlds_are_worth_looking_at(seeds):
+    """Every feature is given, and differs between observations, in nearly every world: else the laws are empty words."""
+    found = project().answers(settle(seeds))
+    assert len(found["spine"]) > len(seeds)
+    dull = {
+        feature.name
+        for name, family in FAMILIES.items()
+        for feature in family.features
+        if len({row[feature.name] for row in found[name].values()}) < 2
+    }
+    assert not dull, f"always the same: {sorted(dull)}"
+
+
+# --- what is learnt later ----------------------------------------------------------------------
+
+
+@given(seeds=SEEDS)
+def test_rows_known_later_change_nothing_before(seeds):
+    """Appending rows known at or after a date changes no feature and no observation up to it."""
+    world, masters = without_masters(settle(seeds))
+    before = project().answers(world)
+    for day in DATES:
+        later = learnt_from(at(day), seeds)
+        later["accounts"] = [row for row in masters if not seen_before("accounts", row, at(day))]
+        after = project().answers(joined(world, later))
+        assert differences(before, after, until(day, before, after)) == []
+        assert day == LAST or differences(before, after), "nothing was appended that ever mattered"
+
+
+@given(seeds=SEEDS)
+def test_an_event_ahead_of_its_arrival_waits_until_it_has_happened(seeds):
+    """A clock that runs ahead dates an event after its arrival: it is seen from its own time on, not before."""
+    world = settle(seeds)
+    before = project().answers(world)
+    for day in DATES:
+        events = [row | {"recorded_at": at(FIRST)} for row in learnt_from(at(day), seeds)["usage_events"]]
+        ahead = {**world, "usage_events": world["usage_events"] + [e for e in events if e["occurred_at"] >= at(day)]}
+        after = project().answers(ahead)
+        assert differences(before, after, until(day, before, after)) == []
+
+
+@given(seeds=SEEDS, random=st.randoms(use_true_random=True))
+def test_facts_of_later_inside_earlier_rows_change_nothing_before(seeds, random):
+    """A resolution, a leaving, a payment or a cancellation at or after a date may be anything: it is not seen there."""
+    world = settle(seeds)
+    before = project().answers(world)
+    touched = dict.fromkeys(((t, c) for t, columns in LATER.items() for c in columns), 0)
+    for day in DATES:
+        changed, counts = rewritten(world, at(day), random)
+        after = project().answers(changed)
+        assert differences(before, after, until(day, before, after)) == []
+        touched = {key: touched[key] + counts[key] for key in touched}
+    assert all(touched.values()), f"never changed: {[key for key, count in touched.items() if not count]}"
+
+
+def test_every_column_that_is_filled_in_later_is_rewritten():
+    """The laws' own list of later facts is the contract's."""
+    declared = {
+        (table.name, column.name, column.name if column.known == "itself" else column.known)
+        for table in TABLES.values()
+        for column in table.columns.values()
+        if column.known is not None
+    }
+    assert declared == {(table, column, when) for table, columns in LATER.items() for column, when in columns.items()}
+
+
+# --- whose rows, in which order, how often -----------------------------------------------------
+
+
+@given(seeds=SEEDS)
+def test_an_account_depends_on_its_own_rows_only(seeds):
+    """Without every second account, and with these living another life, the others stay as they were."""
+    world = settle(seeds)
+    others = {f"a{seed}" for seed in seeds[::2]}
+    before = project().answers(world)
+    mine = {key for key in before["spine"] if key[0] not in others}
+    gone = only(world, lambda table, row: table == "rates" or row["account_id"] not in others)
+    changed = joined(gone, only(learnt_from(at(FIRST), seeds[::2]), lambda table, row: table != "rates"))
+    for answer in (project().answers(gone), project().answers(changed)):
+        assert differences(before, answer, mine) == []
+        assert differences(before, answer) != []
+
+
+@given(seeds=SEEDS)
+def test_order_and_exact_duplicates_change_nothing(seeds):
+    world = settle(seeds)
+    random = Random(seeds[0])
+    doubled = {table: rows + random.choices(rows, k=len(rows) // 2) if rows else [] for table, rows in world.items()}
+    shuffled = {table: random.sample(rows, len(rows)) for table, rows in doubled.items()}
+    assert differences(project().answers(world), project().answers(shuffled)) == []
+
+
+@given(seeds=SEEDS)
+def test_one_row_per_observation(seeds):
+    """Nothing is lost and nothing fans out between the spine and the families (`answers` refuses repeated keys)."""
+    found = project().answers(settle(seeds))
+    for name in FAMILIES:
+        assert list(found[name]) != []
+        assert set(found[name]) == set(found["spine"])
+
+
+# --- how it is computed ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("day", [date(2024, 2, 1), LAST])
+@given(seeds=SEEDS)
+def test_dates_together_are_dates_alone(day, seeds):
+    """Learning computes many dates at once and acting one: the slices must not depend on the calendar."""
+    world = settle(seeds)
+    together, alone = project().answers(world), engine((day,), POLICY).answers(world)
+    assert alone["spine"]
+    assert differences(alone, together, set(alone["spine"])) == []
+    assert {key for key in together["spine"] if key[1] == day} == set(alone["spine"])
+
+
+@given(seeds=SEEDS)
+def test_rolled_up_in_parts_by_month_of_arrival_is_rolled_up_at_once(seeds):
+    world = settle(seeds)
+    assert len({month_of_arrival(event) for event in world["usage_events"]}) > 12
+    assert differences(project().answers(world), project().answers(world, parts=month_of_arrival)) == []
+
+
+@given(seeds=SEEDS)
+def test_the_same_lives_a_day_later_are_the_same_a_day_later(seeds):
+    """Nothing hangs on the calendar itself: shift every instant and every date, and the answers shift along."""
+    day = timedelta(days=1)
+    world = settle(seeds)
+    moved = each(world, lambda table, row: {c: v + day if hasattr(v, "hour") else v for c, v in row.items()})
+    here, there = engine((LAST,), POLICY).answers(world), engine((LAST + day,), POLICY).answers(moved)
+    back = {
+        name: {(key[0], key[1] - day): {c: v - day if isinstance(v, date) else v for c, v in row.items() if c != "day"} for key, row in there[name].items()}
+        for name in there
+    }
+    assert differences(back, here) == []
