@@ -10,14 +10,25 @@ import ibis.expr.types as ir
 
 from features import spine as spines
 from features import stakeholders as people
+from features.adoption import adoption
 from features.commitment import commitment
 from features.family import KEY, Family, Feature
+from features.fit import fit
 from features.policy import Policy
+from features.sentiment import sentiment
 from features.stakeholders import stakeholders
+from features.tables import TABLES
 from features.tickets import tickets
 from features.usage import usage
+from features.value import value
 
-FAMILIES: dict[str, Family] = {f.name: f for f in (commitment, usage, stakeholders, tickets)}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (commitment, usage, adoption, stakeholders, tickets, sentiment, value, fit)
+}
+
+
+MADE = ("spine", "person_windows", "account_windows", "feature_windows", "first_uses")
+"""What earlier stages make and hand over."""
 
 
 class Known:
@@ -38,7 +49,11 @@ class Known:
         """Whether this cannot be had from the tables that were given."""
         if name in self._made:
             return False
-        return name not in self._derived or any(map(self.missing, _parameters(self._derived[name])))
+        if name in self._derived:
+            return any(map(self.missing, _parameters(self._derived[name])))
+        if name not in TABLES and name not in MADE:
+            raise KeyError(f"a source asks for {name!r}, which is neither a table nor made from any")
+        return True
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:

@@ -112,11 +112,7 @@ def roll_forward(
     opening + new + expansion + reactivation - contraction - churn = closing, and closing(m) = opening(m + 1).
     `expansion` is the sum of `upsell`, `cross_sell` and `price` (rises only: a discount is contraction).
     """
-    moved = account_roll_forward(contracts, months, policy, at, payments_given, rates, accounts, keep)
-    money = [name for name in moved.columns if name not in ("month", "account_id")]
-    sums = moved.group_by("month").agg(**{name: _[name].sum() for name in money})
-    calendar = _calendar(months).filter(_.opens).select("month")
-    return calendar.left_join(sums, "month").select("month", **{name: _[name].fill_null(0) for name in money})
+    return Book(contracts, at, policy, payments_given, rates, accounts, keep).roll_forward(months)
 
 
 def account_roll_forward(
@@ -133,8 +129,7 @@ def account_roll_forward(
 
     An account whose contract was continued by its parent's counts as the parent from the beginning: a merger is no loss.
     """
-    carried = Book(contracts, at, policy, payments_given, rates, accounts, keep).carried
-    return _movements(_balances(carried, months), policy)
+    return Book(contracts, at, policy, payments_given, rates, accounts, keep).account_roll_forward(months)
 
 
 def carried(
@@ -179,9 +174,7 @@ def follow_ons(
     keep: Keep = _as_it_is,
 ) -> ir.Table:
     """The follow-on known so far of contracts due or still running, one row per contract that has one."""
-    book = Book(contracts, at, policy, payments_given, None, accounts, keep)
-    followed = book.terms.inner_join(book.successors, "lot")
-    return followed.select("contract_id", "account_id", "product", "start_date", "end_date", *_FOLLOW_ON)
+    return Book(contracts, at, policy, payments_given, None, accounts, keep).follow_ons()
 
 
 def payment_required(policy: Policy, payments_given: bool) -> bool:
@@ -194,7 +187,10 @@ _FOLLOW_ON = ("follow_on_id", "follow_on_start", "follow_on_end", "follow_on_kno
 
 @dataclass(frozen=True)
 class Book:
-    """The contracts known before `at`, and the tables that follow from them."""
+    """The contracts known before `at`, and the tables that follow from them, each made once.
+
+    The functions of this module ask one question each; who asks several keeps a book.
+    """
 
     contracts: ir.Table
     at: date
@@ -242,14 +238,28 @@ class Book:
     def ledger(self) -> ir.Table:
         sold = self.valued(_cross_sold(self.purchases, self.due, self.policy), "due")
         sold = self.keep(sold.group_by("term").agg(cross_sell=_.amount.sum()))
-        return _decided(_with(self.keep(_allocated(self.due, self.lots)), sold, "term", "cross_sell"), self.at)
+        rows = self.keep(_allocated(self.due, self.lots))
+        return self.keep(_decided(_with(rows, sold, "term", "cross_sell"), self.at))
 
     @cached_property
     def carried(self) -> ir.Table:
         yesterday = ibis.literal((self.at - _EPOCH).days - 1, "int64")
         newest = self.valued(self.terms.mutate(day=yesterday), "day")
         intervals = _intervals(newest, self.pairs, self.successors, self.at, self.policy, self.must_pay)
-        return _regrouped(intervals, self.pairs)
+        return self.keep(_regrouped(intervals, self.pairs))
+
+    def account_roll_forward(self, months: Sequence[date]) -> ir.Table:
+        """As the function of this name, one row per (month, account_id)."""
+        return self.keep(_movements(self.keep(_balances(self.carried, months)), self.policy))
+
+    def roll_forward(self, months: Sequence[date]) -> ir.Table:
+        """As the function of this name, one row per month."""
+        return _monthly(self.account_roll_forward(months), months)
+
+    def follow_ons(self) -> ir.Table:
+        """As the function of this name, one row per contract that has one."""
+        followed = self.terms.inner_join(self.successors, "lot")
+        return followed.select("contract_id", "account_id", "product", "start_date", "end_date", *_FOLLOW_ON)
 
     @cached_property
     def expansions(self) -> ir.Table:
@@ -257,7 +267,8 @@ class Book:
         heads = _heads(self.pairs, self.terms)
         replaced = self.valued(_replaced(heads, self.terms, self.claims), "day")
         upsold = _upsold(heads, replaced, self.valued(_replacing(heads), "day"), self.policy)
-        return bought.select(*_EVENT).cast(_TIMES).union(upsold.select(*_EVENT).cast(_TIMES)).filter(_.amount >= ROUNDING)
+        events = bought.select(*_EVENT).cast(_TIMES).union(upsold.select(*_EVENT).cast(_TIMES))
+        return self.keep(events.filter(_.amount >= ROUNDING))
 
     def valued(self, table: ir.Table, day: str) -> ir.Table:
         """`table` with `amount`: its `arr` in cents of the reporting currency at the rate of `day`."""
@@ -746,6 +757,14 @@ def _movements(balances: ir.Table, policy: Policy) -> ir.Table:
         .group_by("month", "account_id")
         .agg(**{name: _[name].sum() for name in (*MOVEMENTS, *EXPANSIONS)})
     )
+
+
+def _monthly(moved: ir.Table, months: Sequence[date]) -> ir.Table:
+    """The accounts' movements together, one row per month, also where nothing ran."""
+    money = (*MOVEMENTS, *EXPANSIONS)
+    sums = moved.group_by("month").agg(**{name: _[name].sum() for name in money})
+    calendar = _calendar(months).filter(_.opens).select("month")
+    return calendar.left_join(sums, "month").select("month", **{name: _[name].fill_null(0) for name in money})
 
 
 # -- expansions ---------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import ibis
 import ibis.expr.types as ir
 from ibis import _
@@ -14,6 +16,7 @@ from features.windows import as_known, since
 stakeholders = Family("stakeholders", needs=("people",))
 
 
+BETWEEN_WORDS = "[^a-z0-9\u4e00-\u9fff]+"
 CONTACT_KINDS = ("visit", "call", "training", "value_report", "review", "email")
 PERSON = (*KEY, "user_id")
 
@@ -25,13 +28,18 @@ def graded(people: ir.Table, policy: Policy) -> ir.StringValue:
 
 
 def _tier_in(text: ir.StringValue, policy: Policy) -> ir.StringValue:
-    spaced = ibis.literal(" ") + text.cast("string").lower().re_replace("[^a-z0-9\u4e00-\u9fff]+", " ") + " "
+    spaced = ibis.literal(" ") + text.cast("string").lower().re_replace(BETWEEN_WORDS, " ") + " "
     found = [
-        (ibis.or_(*(spaced.contains(word if not word.isascii() else f" {word} ") for word in words)), tier)
-        for tier, words in policy.stakeholders.tiers.items()
-        if words
+        (ibis.or_(*(spaced.contains(_word(word)) for word in words)), tier)
+        for tier in TIERS
+        if (words := policy.stakeholders.tiers.get(tier))  # type: ignore[call-overload]
     ]
     return ibis.cases(*found, else_=ibis.null("string")) if found else ibis.null("string")
+
+
+def _word(word: str) -> str:
+    """Latin words are looked for whole, in any case; Chinese ones stand without spaces."""
+    return f" {re.sub(BETWEEN_WORDS, ' ', word.lower()).strip()} " if word.isascii() else word
 
 
 # --- sources -----------------------------------------------------------------------------------

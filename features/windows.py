@@ -184,6 +184,23 @@ class Calendar:
         return _small(rows, names)
 
 
+    @property
+    def earliest(self) -> int:
+        """The number of the first observation date."""
+        return self._cuts[0]
+
+    @property
+    def latest(self) -> int:
+        """The number of the last observation date."""
+        return self._cuts[-1]
+
+    def after(self) -> ir.Table:
+        """One row per (known_from, as_of) at or after it."""
+        pairs = [(known, cut, as_of) for as_of, cut in zip(self.dates, self._cuts, strict=True) for known in self._cuts]
+        rows = [(known, cut, as_of) for known, cut, as_of in pairs if known <= cut]
+        return _small(rows, {"known_from": "int32", "day": "int32", "as_of": "date"})
+
+
 def _small(rows: list[tuple[Any, ...]], schema: Mapping[str, str]) -> ir.Table:
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     import pyarrow as pa
@@ -234,3 +251,16 @@ def known_rates(rates: ir.Table, spine: ir.Table) -> ir.Table:
     quoted = rates.cross_join(dates).filter(day_of(_.date) < _._cut)
     newest = quoted.group_by("currency", "as_of").agg(date=_.date.max())
     return quoted.join(newest, ["currency", "as_of", "date"]).select("currency", "as_of", "rate").distinct()
+
+
+def first_known(days: ir.Table, keys: Sequence[str], calendar: Calendar) -> ir.Table:
+    """The first day of each key as every observation date knew it: one row per (keys, as_of).
+
+    `first_day_ago` counts from that day. A day that arrives late may be earlier than what was known
+    before; only the dates after its arrival see it. Days before the calendar begins are taken as known.
+    """
+    arrived = days.filter(_.known_day < calendar.latest).left_join(calendar.arrivals(), "known_day")
+    arrived = arrived.mutate(known_from=_.known_from.fill_null(calendar.earliest))
+    firsts = arrived.group_by(*keys, "known_from").agg(_first=_.day.min())
+    seen = firsts.join(calendar.after(), "known_from").filter(_._first < _.day)
+    return seen.group_by(*keys, "as_of").agg(first_day_ago=(_.day - _._first).max())

@@ -10,7 +10,8 @@ from __future__ import annotations
 import datetime
 import io
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -25,12 +26,12 @@ from lists.words import Words
 from models.worklist import SCORED
 
 SHOWN = (
-    *("rank", "account_name", "account_id", "csm", "renewal_date", "days_to_renewal", "arr", "currency"),
+    *("rank", "account_name", "account_id", "csm", "stage", "renewal_date", "days_to_renewal", "arr", "currency"),
     *("risk_band", "renewal_probability", "renewal_low", "renewal_high", "probability_change", "arr_at_risk"),
     *("reason_1", "reason_2", "reason_3", "reason_4", "reason_5", "alerts"),
     *("playbook_1", "playbook_2", "playbook_3", "strength_1", "strength_2", "strength_3"),
     *("expansion_probability", "upsell_probability", "cross_sell_probability", "quadrant"),
-    *("stage", "size_band", "within_capacity", "reason_change"),
+    *("size_band", "within_capacity", "reason_change"),
 )
 """What the sheet shows, in reading order; a column that is empty in every row is left out."""
 NOT_SCORED = (
@@ -46,6 +47,9 @@ NOT_SCORED = (
 )
 IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
 SENTENCES = ("reason_", "strength_", "playbook_", "alerts")
+SENTENCE_WIDTH, MEANING_WIDTH = 42, 90
+LINE = 15
+"""The height of one line; rows that wrap are given theirs, for not every program works it out."""
 LONGEST = 32_767
 EXACT = 2**53
 KINDS = {column.name: column.kind for column in COLUMNS}
@@ -55,9 +59,10 @@ FORMATS: dict[str, dict[str, Any]] = {
     "integer": {"num_format": "0"},
     "id": {"num_format": "0"},
     "probability": {"num_format": "0%"},
-    "head": {"bold": True, "text_wrap": True, "bottom": 1, "bg_color": "#E8EEF4"},
+    "head": {"bold": True, "text_wrap": True, "align": "left", "indent": 1, "bottom": 1, "bg_color": "#E8EEF4"},
     "title": {"bold": True, "font_size": 14},
-    "wrapped": {"text_wrap": True},
+    "text": {"align": "left", "indent": 1},
+    "wrapped": {"text_wrap": True, "align": "left", "indent": 1},
     "high": {"font_color": "#9C0006", "bg_color": "#FFC7CE"},
     "medium": {"font_color": "#7F6000", "bg_color": "#FFEB9C"},
     "low": {"font_color": "#006100", "bg_color": "#C6EFCE"},
@@ -67,11 +72,11 @@ LOOSE = ("high", "medium", "low")
 
 
 def as_workbook(
-    listed: pd.DataFrame, models: Mapping[str, str], absent: Mapping[str, str], options: ListOptions
+    listed: pd.DataFrame, models: Mapping[str, str], absent: Collection[str], options: ListOptions
 ) -> bytes:
     """The workbook's bytes: the list, the accounts not scored, and what every column means.
 
-    `models` names the model of each predicted target, `absent` says why another has none. The same list gives
+    `models` names the model of each predicted target, `absent` those that have none. The same list gives
     the same bytes.
     """
     as_of = listed["as_of"].iloc[0].date() if len(listed) else None
@@ -99,7 +104,6 @@ class _Sheets:
         self.formats: dict[str, Format] = {
             name: book.add_format(own if name in LOOSE else own | top) for name, own in FORMATS.items()
         }
-        self.formats["text"] = book.add_format(top)
 
     def table(self, title: str, rows: pd.DataFrame, names: list[str], frozen: int) -> None:
         """A sheet with one row per account under a frozen, filtered header."""
@@ -111,6 +115,10 @@ class _Sheets:
             sheet.set_column(place, place, _fitting(name, heading, cells), self.formats[self._format(name)])
             for row, cell in enumerate(cells, start=1):
                 self._write(sheet, row, place, cell, self._format(name))
+        sheet.set_row(0, 2 * LINE)
+        sentences = rows[[name for name in names if name.startswith(SENTENCES)]]
+        for row, own in enumerate(sentences.itertuples(index=False), start=1):
+            sheet.set_row(row, LINE * max((_lines(text, SENTENCE_WIDTH) for text in own), default=1))
         sheet.freeze_panes(1, frozen)
         if names:
             sheet.autofilter(0, 0, len(rows), len(names) - 1)
@@ -130,7 +138,7 @@ class _Sheets:
         self,
         as_of: str,
         models: Mapping[str, str],
-        absent: Mapping[str, str],
+        absent: Collection[str],
         counts: tuple[int, int, int],
         options: ListOptions,
     ) -> None:
@@ -144,16 +152,16 @@ class _Sheets:
         for place, key in enumerate(("heading", "meaning", "column")):
             self._text(sheet, head, place, say(f"columns.{key}"), "head")
         for row, name in enumerate(_explained(), start=head + 1):
+            meaning = self.words.about(name, **_limits(options))
             self._text(sheet, row, 0, self.words.heading(name), "text")
-            self._text(sheet, row, 1, self.words.about(name, **_limits(options)), "wrapped")
-            self._text(sheet, row, 2, name, "text")
-        for place, columns in enumerate((28, 90, 26)):
+            self._text(sheet, row, 1, meaning, "wrapped")
+            self._text(sheet, row, 2, _all_of(name), "text")
+            sheet.set_row(row, LINE * _lines(meaning, MEANING_WIDTH))
+        for place, columns in enumerate((28, MEANING_WIDTH, 60)):
             sheet.set_column(place, place, columns)
         _for_print(sheet)
 
-    def _standing(
-        self, models: Mapping[str, str], absent: Mapping[str, str], counts: tuple[int, int, int]
-    ) -> list[str]:
+    def _standing(self, models: Mapping[str, str], absent: Collection[str], counts: tuple[int, int, int]) -> list[str]:
         shown, scored, others = counts
         say = self.words.say
         lines = [say("columns.rows", scored=scored, others=others)]
@@ -164,7 +172,7 @@ class _Sheets:
             if target in models:
                 lines.append(say("columns.model", target=words, model=models[target]))
             elif target in absent:
-                lines.append(say("columns.no_model", target=words, why=absent[target]))
+                lines.append(say("columns.no_model", target=words))
         return lines
 
     def _format(self, name: str) -> str:
@@ -217,7 +225,7 @@ def _for_print(sheet: Worksheet) -> None:
 def _fitting(name: str, heading: str, cells: Iterable[Any]) -> float:
     """A width in which most cells are read whole; sentences wrap."""
     if name.startswith(SENTENCES):
-        return 42
+        return SENTENCE_WIDTH
     longest = max((width(_said(name, cell)) for cell in cells), default=0)
     return min(max(width(heading) / 1.6 + 3, 6, longest + 2), 40)
 
@@ -234,6 +242,20 @@ def _explained() -> list[str]:
     """The columns to explain: of those that repeat by number, the first."""
     repeated = tuple(f"_{number}" for number in range(2, 6))
     return [name for name in NAMES if not any(f"{mark}_" in f"{name}_" for mark in repeated)]
+
+
+def _all_of(name: str) -> str:
+    """The column, or where it repeats by number the first and the last of them."""
+    same = [other for other in NAMES if re.sub(r"\d", "#", other) == re.sub(r"\d", "#", name)]
+    return name if len(same) == 1 else f"{same[0]} … {same[-1]}"
+
+
+def _lines(text: object, columns: int) -> int:
+    """How many lines a text takes in a cell so wide; a little more than its width, for words are not broken."""
+    wrapped = (
+        [math.ceil(width(line) * 1.1 / columns) for line in str(text).splitlines()] if isinstance(text, str) else []
+    )
+    return max(sum(max(count, 1) for count in wrapped), 1)
 
 
 def _limits(options: ListOptions) -> dict[str, float]:

@@ -97,12 +97,12 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-def forward(observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str]) -> pd.DataFrame:
+def spoken(observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str]) -> pd.DataFrame:
     """What each baseline would have said at each origin; one row per tested observation, with its key."""
     told = [_told(observed.iloc[fold.train], observed.iloc[fold.test], features) for fold in folds]
     return pd.concat(told, ignore_index=True)
 
 
 def _told(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    spoken = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
-    return test[["account_id", "as_of"]].assign(**{name: chance for name, chance in spoken.items() if chance is not None})
+    chances = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
+    return test[["account_id", "as_of"]].assign(**{name: chance for name, chance in chances.items() if chance is not None})

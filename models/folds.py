@@ -23,6 +23,10 @@ ABOUT = ["renewal_date", "days_to_renewal", "term_start", "decided"]
 Places = npt.NDArray[np.int64]
 
 
+class TooFew(ValueError):
+    """History holds too few outcomes, or too few of one kind, to learn from or to test with."""
+
+
 @dataclass(frozen=True)
 class Fold:
     """A training day, and the places of the rows on both sides of it."""
@@ -66,12 +70,12 @@ def weights(terms: pd.Series) -> npt.NDArray[np.float64]:
 def origins(observed: pd.DataFrame, options: Folds) -> list[pd.Timestamp]:
     """Training days for a back-test: month starts, spread evenly from the first that has enough to learn from.
 
-    Raises ValueError, in words, where history is too short or too one-sided for any.
+    Raises TooFew, in words, where history is too short or too one-sided for any.
     """
     days = pd.DatetimeIndex(observed["as_of"].unique()).sort_values()
     days = days[days >= _first_day(observed, options)]
     if not len(days):
-        raise ValueError("no observation was made after enough outcomes were final: history is too short for a test")
+        raise TooFew("no observation was made after enough outcomes were final: history is too short for a test")
     last = _last_day(observed, days)
     days = days[days <= last]
     places = np.unique(np.linspace(0, len(days), options.origins, endpoint=False).astype(int))
@@ -87,7 +91,7 @@ def _first_day(observed: pd.DataFrame, options: Folds) -> pd.Timestamp:
     wanted = max(options.min_renewals, options.first_share * len(terms))
     enough = (counted >= wanted) & (events >= options.min_events)
     if not enough.any():
-        raise ValueError(_too_few(terms["label"], options))
+        raise TooFew(_too_few(terms["label"], options))
     return terms["matured_at"].iloc[int(enough.argmax())] + pd.Timedelta(days=options.embargo_days)
 
 
@@ -106,7 +110,7 @@ def _last_day(observed: pd.DataFrame, days: pd.DatetimeIndex) -> pd.Timestamp:
 
 
 def split(observed: pd.DataFrame, origin: pd.Timestamp, end: pd.Timestamp | None, options: Folds) -> Fold:
-    """The rows final at `origin`, and those observed from it until `end`. Raises ValueError where either is empty
+    """The rows final at `origin`, and those observed from it until `end`. Raises TooFew where either is empty
     or all rows to learn from ended alike."""
     final_by = origin - pd.Timedelta(days=options.embargo_days)
     train = np.flatnonzero(observed["matured_at"] <= final_by)
@@ -114,14 +118,14 @@ def split(observed: pd.DataFrame, origin: pd.Timestamp, end: pd.Timestamp | None
     test = np.flatnonzero(later if end is None else later & (observed["as_of"] < end))
     outcomes = observed["label"].to_numpy()[train]
     if len(np.unique(outcomes)) < 2:
-        raise ValueError(f"the {len(train)} rows final on {origin:%Y-%m-%d} do not hold both outcomes: nothing to learn")
+        raise TooFew(f"the {len(train)} rows final on {origin:%Y-%m-%d} do not hold both outcomes: nothing to learn")
     if not len(test):
-        raise ValueError(f"no final row was observed from {origin:%Y-%m-%d} on: nothing to test with")
+        raise TooFew(f"no final row was observed from {origin:%Y-%m-%d} on: nothing to test with")
     return Fold(origin, train, test)
 
 
 def rolling(observed: pd.DataFrame, options: Folds) -> list[Fold]:
-    """One fold per origin; each is tested until the next one begins. Raises ValueError where none can be made."""
+    """One fold per origin; each is tested until the next one begins. Raises TooFew where none can be made."""
     days = origins(observed, options)
     ends: list[pd.Timestamp | None] = [*days[1:], None]
     return [split(observed, day, end, options) for day, end in zip(days, ends, strict=True)]

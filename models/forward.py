@@ -81,7 +81,7 @@ def middle(linear: Linear, trees: LightGBM) -> Recipe:
 
 
 def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]:
-    """What every recipe says at every origin. Raises ValueError where history allows no origin."""
+    """What every recipe says at every origin. Raises TooFew where history allows no origin."""
     values = schema.values(observed)
     return [_step(observed, values, schema, fold, options) for fold in rolling(observed, options.folds)]
 
@@ -124,7 +124,7 @@ def _final(observed: pd.DataFrame, step: Step, day: pd.Timestamp) -> npt.NDArray
 
 
 def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Options) -> Learned:
-    """The model of a choice, learned from every row given. Raises ValueError where all ended alike."""
+    """The model of a choice, learned from every row given. Raises TooFew where all ended alike."""
     values, truth, weight = schema.values(observed), observed["label"].to_numpy(), weights(observed["term"])
     recipe = choice.recipe
     line = fit_linear(values, truth, weight, schema, [recipe.strength], options.linear)[recipe.strength]

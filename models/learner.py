@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from models.linear import Additive, Design
+from models.folds import TooFew
 from models.options import Calibration, LightGBM, Linear
 from models.schema import Schema
 
@@ -135,12 +136,12 @@ def fit_linear(
 def fit_trees(
     values: Floats, truth: Labels, weight: Floats, schema: Schema, rounds: int, options: LightGBM
 ) -> lgb.Booster:
-    """The trees alone, a model in their own right. Raises ValueError where there is but one outcome.
+    """The trees alone, a model in their own right. Raises TooFew where there is but one outcome.
 
     LightGBM would fit one outcome without a word, and call it certain.
     """
     if len(np.unique(truth)) < 2:
-        raise ValueError(f"all {len(truth)} rows ended alike: nothing to learn")
+        raise TooFew(f"all {len(truth)} rows ended alike: nothing to learn")
     words = [j for j, size in enumerate(schema.sizes) if size is not None]
     rows = lgb.Dataset(values, truth, weight=weight, feature_name=list(schema.names), categorical_feature=words)
     return lgb.train(_settings(schema, options), rows, rounds)

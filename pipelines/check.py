@@ -47,6 +47,7 @@ class Report:
     """What became of one table."""
 
     rows: int
+    clean: int = 0
     broken: int = 0
     duplicates: int = 0
     conflicts: int = 0
@@ -209,7 +210,8 @@ def _typed(bench: Bench, raw: Given, table: Table) -> Typed:
         cast = {c.name: _cast(rows, c, types[c.name], raw) for c in table.columns.values()}
         parts.append(rows.select(**kept, **cast))
     together = ibis.union(*parts) if len(parts) > 1 else parts[0]
-    return Typed(together, given, tuple(_unreadable(raw, table, types, given)))
+    rows = bench.con.create_view(f"typed_{table.name}", together)
+    return Typed(rows, given, tuple(_unreadable(raw, table, types, given)))
 
 
 def _common_type(kinds: Sequence[dt.DataType]) -> dt.DataType:
@@ -332,54 +334,73 @@ def _convertible(bench: Bench, typed: Mapping[str, Typed]) -> Iterator[Rule]:
         )
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A table whose rows have been held against every rule."""
+
+    table: Table
+    rows: ir.Table
+    """The rows as given and as typed, for each rule the flag `breaks_<place>`, and `broken` where one is up."""
+    given: Mapping[str, str]
+    rules: tuple[Rule, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the contract."""
+        return list(self.table.columns)
+
+    @property
+    def as_given(self) -> list[str]:
+        """The columns as given, by the names they go by in `rows`."""
+        return list(self.given.values())
+
+
 def _judge(bench: Bench, table: Table, typed: Typed, across: Iterator[Rule]) -> Report:
     """Part the rows of a table into clean and quarantined, and count."""
-    rules = [*typed.unreadable, *table.rules(bench.job.settings.source.extract), *across]
-    broken = _broken(typed, rules)
-    report = _counted(table, typed, rules, broken)
-    bad = ibis.or_(*broken.values())
-    sound = typed.rows.filter(~bad) if report.broken else typed.rows
-    copies = _copies(bench, table, typed, sound)
-    firsts = _firsts(table, typed, sound, copies)
-    conflicts = firsts.filter(firsts.place > 0) if table.key else None
-    aside = [_with_reasons(typed, rules, broken)] if report.broken else []
-    if copies is not None and _count(copies):
+    judged = _judged(bench, table, typed, (*typed.unreadable, *table.rules(bench.job.settings.source.extract), *across))
+    report = _counted(judged)
+    sound = judged.rows.filter(~judged.rows.broken) if report.broken else judged.rows
+    copies = _copies(bench, judged, sound)
+    firsts = _firsts(judged, sound, copies)
+    aside = [_with_reasons(judged, typed)] if report.broken else []
+    if copies is not None:
         report.duplicates = _note(report, DUPLICATE, _count(copies))
-        aside.append(_with_reason(typed, copies, DUPLICATE))
-    if conflicts is not None and _count(conflicts):
-        rule = _conflict(table)
-        report.conflicts = _note(report, rule, _count(conflicts))
-        aside.append(_with_reason(typed, conflicts, rule))
+        aside.append(_with_reason(judged, copies, DUPLICATE))
+    if table.key:
+        later, rule = firsts.filter(firsts.place > 0), _conflict(table)
+        report.conflicts = _note(report, rule, _count(later))
+        aside += [_with_reason(judged, later, rule)] if report.conflicts else []
+        firsts = firsts.filter(firsts.place == 0)
     if aside:
-        _set_aside(bench, table, typed, aside, report)
-    clean = (firsts.filter(firsts.place == 0) if table.key else firsts).select(*table.columns)
-    warehouse.write_parquet(clean, bench.clean / f"{table.name}.parquet", order_by=_order(table))
+        _set_aside(bench, judged, aside, report)
+    clean = bench.clean / f"{table.name}.parquet"
+    report.clean = warehouse.write_parquet(firsts.select(*judged.columns), clean, order_by=_order(table))
     return report
 
 
-def _broken(typed: Typed, rules: Sequence[Rule]) -> dict[str, ir.BooleanValue]:
-    """Which rules a row breaks, by name; a value that cannot be read is not called missing as well."""
+def _judged(bench: Bench, table: Table, typed: Typed, rules: tuple[Rule, ...]) -> Judged:
+    """Every row with its flags; a value that cannot be read is not called missing as well."""
     broken = {rule.name: rule.broken(typed.rows) for rule in rules}
     for rule in typed.unreadable:
         missing = f"{rule.column}_missing"
         if missing in broken:
             broken[missing] = broken[missing] & ~broken[rule.name]
-    return broken
+    flags = {f"breaks_{place}": flag for place, flag in enumerate(broken.values())}
+    flagged = bench.con.create_view(f"flagged_{table.name}", typed.rows.mutate(**flags))
+    rows = flagged.mutate(broken=ibis.or_(*(flagged[name] for name in flags)))
+    return Judged(table, bench.con.create_view(f"judged_{table.name}", rows), typed.given, rules)
 
 
-def _counted(table: Table, typed: Typed, rules: Sequence[Rule], broken: Mapping[str, ir.BooleanValue]) -> Report:
+def _counted(judged: Judged) -> Report:
     """The rows and how many break each rule, in one pass."""
-    sums = {f"rule_{place}": value.sum() for place, value in enumerate(broken.values())}
-    counts = (
-        typed.rows.agg(rows=typed.rows.count(), bad=ibis.or_(*broken.values()).sum(), **sums)
-        .to_pyarrow()
-        .to_pylist()[0]
-    )
-    if table.required and not counts["rows"]:
-        raise DataContract(f"{table.name} holds no rows")
-    report = Report(rows=counts["rows"], broken=counts["bad"] or 0)
-    for place, rule in enumerate(rules):
-        _note(report, rule, counts[f"rule_{place}"] or 0)
+    rows = judged.rows
+    sums = {f"breaks_{place}": rows[f"breaks_{place}"].sum() for place, _ in enumerate(judged.rules)}
+    counts = rows.agg(rows=rows.count(), broken=rows.broken.sum(), **sums).to_pyarrow().to_pylist()[0]
+    if judged.table.required and not counts["rows"]:
+        raise DataContract(f"{judged.table.name} holds no rows")
+    report = Report(rows=counts["rows"], broken=counts["broken"] or 0)
+    for place, rule in enumerate(judged.rules):
+        _note(report, rule, counts[f"breaks_{place}"] or 0)
     return report
 
 
@@ -398,43 +419,40 @@ def _count(rows: ir.Table) -> int:
 
 
 def _conflict(table: Table) -> Rule:
-    key = ", ".join(table.key)
-    return Rule(
-        "conflict", table.key[0], f"{key} occurs again with different content; the row known first is kept", _holds
-    )
+    words = f"{', '.join(table.key)} occurs again with different content; the row known first is kept"
+    return Rule("conflict", table.key[0], words, _holds)
 
 
-def _copies(bench: Bench, table: Table, typed: Typed, sound: ir.Table) -> ir.Table | None:
-    """The exact duplicates but for one of each, one row per row too many; none: `None`.
+def _copies(bench: Bench, judged: Judged, sound: ir.Table) -> ir.Table | None:
+    """The exact duplicates but for one of each: one row per row too many; `None` where there is none.
 
     A digest of every row finds the few that may be duplicates, and only those are compared.
     """
-    columns = list(table.columns)
-    marked = sound.mutate(mark=ibis.struct({name: sound[name] for name in columns}).hash())
+    marked = sound.mutate(mark=ibis.struct({name: sound[name] for name in judged.columns}).hash())
     repeated = marked.group_by("mark").agg(times=ibis._.count()).filter(ibis._.times > 1).select("mark")
-    settled = bench.con.create_table(f"repeated_{table.name}", repeated, temp=True)
+    settled = bench.con.create_table(f"repeated_{judged.table.name}", repeated, temp=True)
     if not _count(settled):
         return None
     suspects = marked.semi_join(settled, "mark")
-    copies = suspects.mutate(copy=_place(suspects, columns, list(typed.given.values())))
+    copies = suspects.mutate(copy=_place(suspects, judged.columns, judged.as_given))
     return copies.filter(copies.copy > 0)
 
 
-def _firsts(table: Table, typed: Typed, sound: ir.Table, copies: ir.Table | None) -> ir.Table:
+def _firsts(judged: Judged, sound: ir.Table, copies: ir.Table | None) -> ir.Table:
     """One of each row; where the table has a key, with its `place` among the rows of that key.
 
     First comes the row known first, so that a row arriving later changes nothing that was known before;
     of rows known at one instant a filled one comes before an empty one.
     """
-    columns = list(table.columns)
-    if not table.key:
-        return sound.select(*columns).distinct() if copies is not None else sound
+    key = judged.table.key
+    if not key:
+        return sound.select(*judged.columns).distinct() if copies is not None else sound
     if copies is not None:
-        numbered = sound.mutate(copy=_place(sound, columns, list(typed.given.values())))
+        numbered = sound.mutate(copy=_place(sound, judged.columns, judged.as_given))
         sound = numbered.filter(numbered.copy == 0)
-    known = sound.mutate(known=_known(sound, table))
-    order = [known.known.asc(nulls_first=True), *(known[name].asc(nulls_first=False) for name in columns)]
-    return known.mutate(place=ibis.row_number().over(ibis.window(group_by=list(table.key), order_by=order)))
+    known = sound.mutate(known=_known(sound, judged.table))
+    order = [known.known.asc(nulls_first=True), *(known[name].asc(nulls_first=False) for name in judged.columns)]
+    return known.mutate(place=ibis.row_number().over(ibis.window(group_by=list(key), order_by=order)))
 
 
 def _place(rows: ir.Table, by: Sequence[str], order: Sequence[str]) -> ir.IntegerValue:
@@ -453,77 +471,79 @@ def _order(table: Table) -> list[str]:
 # --- quarantine ----------------------------------------------------------------------------------
 
 
-def _with_reasons(typed: Typed, rules: Sequence[Rule], broken: Mapping[str, ir.BooleanValue]) -> ir.Table:
+def _with_reasons(judged: Judged, typed: Typed) -> ir.Table:
     """The broken rows as given, with every rule broken and its words: one row per broken row."""
-    unreadable = {rule.name for rule in typed.unreadable}
-    words = {rule.name: _words(typed, rule) if rule.name in unreadable else ibis.literal(rule.words) for rule in rules}
-    nothing = ibis.null("string")
-    names = ibis.array([broken[name].ifelse(name, nothing) for name in broken])
-    said = ibis.array([broken[name].ifelse(words[name], nothing) for name in broken])
-    rows = typed.rows.mutate(rules=names, reason=said.filter(lambda one: one.notnull()).join("; "))
-    return rows.filter(ibis.or_(*broken.values())).select(*typed.given.values(), "rules", "reason")
+    rows, nothing = judged.rows.filter(judged.rows.broken), ibis.null("string")
+    names, words = [], []
+    for place, rule in enumerate(judged.rules):
+        said = _with_value(rows, rule, judged) if rule in typed.unreadable else ibis.literal(rule.words)
+        names.append(rows[f"breaks_{place}"].ifelse(rule.name, nothing))
+        words.append(rows[f"breaks_{place}"].ifelse(said, nothing))
+    reason = ibis.array(words).filter(lambda one: one.notnull()).join("; ")
+    return rows.select(*judged.as_given, rules=ibis.array(names), reason=reason)
 
 
-def _words(typed: Typed, rule: Rule) -> ir.StringValue:
-    value = typed.rows[typed.given[rule.column]].cast("string").left(60).fill_null("")
+def _with_value(rows: ir.Table, rule: Rule, judged: Judged) -> ir.StringValue:
+    value = rows[judged.given[rule.column]].cast("string").left(60).fill_null("")
     return ibis.literal(f"{rule.words}: '") + value + ibis.literal("'")
 
 
-def _with_reason(typed: Typed, rows: ir.Table, rule: Rule) -> ir.Table:
-    named = rows.mutate(rules=ibis.array([ibis.literal(rule.name)]), reason=ibis.literal(rule.words))
-    return named.select(*typed.given.values(), "rules", "reason")
+def _with_reason(judged: Judged, rows: ir.Table, rule: Rule) -> ir.Table:
+    return rows.select(*judged.as_given, rules=ibis.array([ibis.literal(rule.name)]), reason=ibis.literal(rule.words))
 
 
-def _set_aside(bench: Bench, table: Table, typed: Typed, aside: Sequence[ir.Table], report: Report) -> None:
+def _set_aside(bench: Bench, judged: Judged, aside: Sequence[ir.Table], report: Report) -> None:
     """Write the quarantine: one row per row set aside, as it was given, with `reason`."""
-    settled = bench.scratch / f"{table.name}.aside.parquet"
+    name = f"{judged.table.name}.parquet"
     together = ibis.union(*aside) if len(aside) > 1 else aside[0]
-    warehouse.write_parquet(together, settled, order_by=[*typed.given.values(), "reason"])
-    rows = warehouse.read(bench.con, settled)
-    for rule in report.said.values():
-        report.examples[rule.name] = _examples(table, typed, rows, rule)
-    names = {("reason_given" if name == "reason" else name): column for name, column in typed.given.items()}
-    warehouse.write_parquet(rows.rename(names).drop("rules"), bench.quarantine / f"{table.name}.parquet")
+    warehouse.write_parquet(together, bench.scratch / "aside" / name, order_by=[*judged.as_given, "reason"])
+    rows = warehouse.read(bench.con, bench.scratch / "aside" / name)
+    report.examples = _examples(judged, rows, report)
+    names = {("reason_given" if name == "reason" else name): column for name, column in judged.given.items()}
+    warehouse.write_parquet(rows.drop("rules").rename(names), bench.quarantine / name)
 
 
-def _examples(table: Table, typed: Typed, rows: ir.Table, rule: Rule) -> list[dict[str, str]]:
-    """Up to three rows that break a rule: what identifies them, and the value."""
-    ids = table.key or (*(c.name for c in table.columns.values() if c.type == ID), *table.event_time)
-    shown = [name for name in dict.fromkeys((*ids, rule.column)) if name in typed.given]
-    hit = rows.filter(rows.rules.contains(rule.name))
-    texts = hit.select(**{name: hit[typed.given[name]].cast("string") for name in shown})
-    found = texts.order_by(shown).limit(EXAMPLES).to_pyarrow().to_pylist()
-    return [{name: value for name, value in row.items() if value is not None} for row in found]
+def _examples(judged: Judged, rows: ir.Table, report: Report) -> dict[str, list[dict[str, str]]]:
+    """For each rule up to three rows that break it: what identifies them, and the value."""
+    ids = [column.name for column in judged.table.columns.values() if column.type == ID]
+    named = judged.table.key or (*ids, *judged.table.event_time)
+    shown = {
+        rule.name: [c for c in dict.fromkeys((*named, rule.column)) if c in judged.given]
+        for rule in report.said.values()
+    }
+    texts = {column: rows[judged.given[column]].cast("string") for columns in shown.values() for column in columns}
+    broken = rows.select(**texts, rules=rows.rules).unnest("rules")
+    broken = broken.filter(broken.rules.notnull())
+    first = broken.mutate(place=_place(broken, ["rules"], list(texts)))
+    found = first.filter(first.place < EXAMPLES).order_by("rules", "place").to_pyarrow().to_pylist()
+    return {
+        rule: [{c: row[c] for c in columns if row[c] is not None} for row in found if row["rules"] == rule]
+        for rule, columns in shown.items()
+    }
 
 
 def _stop_over_limit(reports: Mapping[str, Report], job: Job) -> None:
     said = [line for name, report in reports.items() for line in _over_limit(name, report, job)]
     if said:
-        raise DataContract(
-            "\n".join(["too many rows break the data contract; the clean tables were not changed", *said])
-        )
+        head = "too many rows break the data contract; the clean tables were not changed"
+        raise DataContract("\n".join([head, *said]))
 
 
 def _over_limit(name: str, report: Report, job: Job) -> Iterator[str]:
     settings = job.settings.quarantine
     file = job.data / "quarantine" / f"{name}.parquet"
-    kinds = (
-        (
-            report.violations,
-            settings.limit_of(name),
-            f"quarantine.limits.{name}",
-            [r for r in report.rules if r != DUPLICATE.name],
-        ),
-        (report.duplicates, settings.duplicate_limit, "quarantine.duplicate_limit", [DUPLICATE.name]),
-    )
-    for count, limit, parameter, rules in kinds:
+    rules = [rule for rule in report.rules if rule != DUPLICATE.name]
+    for count, limit, parameter, these in (
+        (report.violations, settings.limit_of(name), f"limits.{name}", rules),
+        (report.duplicates, settings.duplicate_limit, "duplicate_limit", [DUPLICATE.name]),
+    ):
         if count and count > limit * report.rows:
-            worst = max(rules, key=lambda rule: report.rules.get(rule, 0))
+            worst = max(these, key=lambda rule: report.rules[rule])
             yield (
                 f"  {name}: {count} of {report.rows} rows ({_share(count, report.rows)}) where {_share(limit, 1)} may, "
                 f"most often because {report.said[worst].words} ({report.rules[worst]} rows, rule {worst}"
                 f"{_for_example(report.examples[worst])}). They are in {file}; mend the source, or allow more with "
-                f"--set {parameter}={min(1.0, round(count / report.rows + 0.005, 2))}"
+                f"--set quarantine.{parameter}={min(1.0, round(count / report.rows + 0.005, 2))}"
             )
 
 
@@ -553,7 +573,7 @@ def _certificate(bench: Bench, given: Mapping[str, Given], reports: Mapping[str,
 
 def _certified(bench: Bench, table: Table, raw: Given, report: Report) -> dict[str, Any]:
     clean = bench.cleaned(table.name)
-    if _count(clean):  # of no rows pandera says that they break every rule
+    if report.clean:  # of no rows pandera says that they break every rule
         _assert_clean(bench, table, clean)
     event = ibis.coalesce(*(clean[name] for name in table.event_time))
     filled = {f"filled_{place}": clean[name].count() for place, name in enumerate(table.columns)}
@@ -571,7 +591,7 @@ def _certified(bench: Bench, table: Table, raw: Given, report: Report) -> dict[s
             for place, name in enumerate(table.columns)
         },
         "rows_in": report.rows,
-        "rows_clean": facts["rows"],
+        "rows_clean": report.clean,
         "rows_quarantined": report.violations + report.duplicates,
         "quarantined": {
             name: {"reason": rule.words, "rows": report.rules[name], "examples": report.examples[name]}

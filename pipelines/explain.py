@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -128,45 +129,62 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@dataclass(frozen=True)
+class Part:
+    """One table of the explanation, as words."""
+
+    title: str
+    rows: Sequence[tuple[str, ...]]
+    headings: tuple[str, ...] = ()
+
+
 def show(result: dict[str, Any], words: Words, console: Console) -> None:
     """The explanation as tables. Nothing from outside is read as markup, and control characters are made visible."""
     from rich.table import Table
 
-    say = words.say
+    for part in (_overview(result, words), *_told(result, words), *_pushes(result, words), _rows(result, words)):
+        table = Table(*part.headings, show_header=bool(part.headings))
+        for row in part.rows:
+            table.add_row(*map(_safe, row))
+        console.print(_safe(part.title), style="bold")
+        console.print(table)
 
-    def table(title: str, *headings: str) -> Table:
-        return Table(
-            *headings, title=_safe(title), title_justify="left", title_style="bold", show_header=bool(headings)
-        )
 
+def _overview(result: dict[str, Any], words: Words) -> Part:
     account = result["account"]["account_name"] or result["account"]["account_id"]
-    overview = table(say("explain.title", account=account, as_of=result["as_of"]))
-    for name, value in (result["account"] | result["says"]).items():
-        if value is not None:
-            overview.add_row(words.heading(name), _safe(_shown(name, value, words)))
-    told = table(say("explain.reasons"))
-    for reason in result["reasons"]:
-        told.add_row(_safe(reason["words"]), f"{reason['contribution']:+.2f}")
-    good = table(say("explain.strengths"))
-    for strength in result["strengths"]:
-        good.add_row(_safe(strength))
-    for lines in (told, good):
-        if not lines.row_count:
-            lines.add_row(say("explain.none"))
-    families = table(say("explain.families"), say("explain.subject"), say("explain.contribution"))
-    for family, push in result["families"].items():
-        families.add_row(words.value("family", family), f"{push:+.2f}")
-    parts = [f"explain.{part}" for part in ("feature", "figure", "peer", "contribution")]
-    features = table(say("explain.features"), *map(say, parts))
+    said = (result["account"] | result["says"]).items()
+    rows = [(words.heading(name), _shown(name, value, words)) for name, value in said if value is not None]
+    return Part(words.say("explain.title", account=account, as_of=result["as_of"]), rows)
+
+
+def _told(result: dict[str, Any], words: Words) -> list[Part]:
+    none = (words.say("explain.none"),)
+    reasons: list[tuple[str, ...]] = [(r["words"], f"{r['contribution']:+.2f}") for r in result["reasons"]]
+    strengths: list[tuple[str, ...]] = [(strength,) for strength in result["strengths"]]
+    return [
+        Part(words.say("explain.reasons"), reasons or [none]),
+        Part(words.say("explain.strengths"), strengths or [none]),
+    ]
+
+
+def _pushes(result: dict[str, Any], words: Words) -> list[Part]:
+    say = words.say
+    families = [(words.value("family", family), f"{push:+.2f}") for family, push in result["families"].items()]
     strongest = sorted(result["features"], key=lambda f: -abs(f["contribution"]))[:SHOWN]
-    for one in sorted(strongest, key=lambda f: f["contribution"]):
-        figures = (_safe(_number(one[part])) for part in ("figure", "peers"))
-        features.add_row(_safe(one["feature"]), *figures, f"{one['contribution']:+.2f}")
-    rows = table(say("explain.rows"), say("explain.table"), say("explain.count"))
-    for name, count in result["rows"].items():
-        rows.add_row(name, f"{count:,}")
-    for part in (overview, told, good, families, features, rows):
-        console.print(part)
+    features: list[tuple[str, ...]] = [
+        (f["feature"], _number(f["figure"]), _number(f["peers"]), f"{f['contribution']:+.2f}")
+        for f in sorted(strongest, key=lambda f: float(f["contribution"]))
+    ]
+    columns = ("feature", "figure", "peer", "contribution")
+    return [
+        Part(say("explain.families"), families, (say("explain.subject"), say("explain.contribution"))),
+        Part(say("explain.features"), features, tuple(say(f"explain.{column}") for column in columns)),
+    ]
+
+
+def _rows(result: dict[str, Any], words: Words) -> Part:
+    rows: list[tuple[str, ...]] = [(name, f"{count:,}") for name, count in result["rows"].items()]
+    return Part(words.say("explain.rows"), rows, (words.say("explain.table"), words.say("explain.count")))
 
 
 def _safe(text: str) -> Any:
@@ -185,11 +203,6 @@ def _shown(name: str, value: Any, words: Words) -> str:
     if isinstance(value, float):
         return f"{value:.0%}" if name.endswith("probability") else f"{value:,.0f}"
     return words.value(name, value)
-
-
-def as_json(result: dict[str, Any]) -> str:
-    """The explanation as one line of JSON."""
-    return json.dumps(result, ensure_ascii=False, sort_keys=True)
 
 
 if __name__ == "__main__":

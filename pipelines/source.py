@@ -34,7 +34,7 @@ class Source(Section):
     def _known_encoding(cls, name: str) -> str:
         try:
             codecs.lookup(name)
-            b"".decode(name)
+            "a".encode(name)
         except LookupError:
             raise ValueError(f"{name!r} is no text encoding that Python knows; try utf-8 or gb18030") from None
         return name

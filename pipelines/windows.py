@@ -7,6 +7,7 @@ from typing import Any
 import ibis.expr.types as ir
 
 from features.family import KEY
+from features.adoption import first_uses
 from features.usage import WINDOWS, account_windows, feature_windows, person_windows
 from features.windows import Calendar
 from pipelines import warehouse
@@ -16,6 +17,7 @@ MADE = {
     "person_windows": (person_windows, "person_days"),
     "account_windows": (account_windows, "person_days"),
     "feature_windows": (feature_windows, "feature_days"),
+    "first_uses": (first_uses, "person_days"),
 }
 
 

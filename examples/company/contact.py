@@ -19,18 +19,18 @@ KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 
                        [0.04, 0.30, 0.24, 0.02, 0.03, 0.37]])  # fmt: skip
 """Share of each kind of contact with people of tiers S, A and B."""
 
-CONTACTS = np.array([0.90, 0.90, 0.70])
+CONTACTS = np.array([1.20, 1.10, 0.70])
 """Contacts a month with people of each tier at an average account."""
-CONTACT_VALUE = np.array([0.65, 0.35, 0.00])
+CONTACT_VALUE = np.array([0.75, 0.45, 0.00])
 CONTACT_PAIN = np.array([0.00, 0.05, 0.20])
 """How value and pain move that (log scale)."""
-CARE_SPREAD = 0.20
+CARE_SPREAD = 0.15
 """How unlike each other accounts are in how much their manager cares for them (log scale)."""
 BUNCH_DAYS, BUNCH_NEAR, BUNCH_FAR = 100, 2.0, 0.65
 """A manager who bunches calls this much more in the last days of a term, and this much less before."""
 CUSTOMER_BEGINS = -1.0
 """Log-odds that the customer asked for the contact; a unit of value adds `BEGINS_SLOPE`."""
-BEGINS_SLOPE = 0.50
+BEGINS_SLOPE = 0.60
 AFTER_INTERVENTION = 3.0
 """Further contacts that an intervention brings, on average."""
 

@@ -19,10 +19,10 @@ CHANNELS = ("direct", "partner", "inbound", "referral", "event")
 CHANNEL_SHARE = np.array([0.33, 0.22, 0.27, 0.10, 0.08])
 CHANNEL_FIT = np.array([0.10, -0.45, 0.10, 0.45, -0.20])
 PLAN_FIT = np.array([-0.35, 0.10, 0.30])
-HIDDEN_FIT = 0.45
+HIDDEN_FIT = 0.35
 """Standard deviation of the part of fit that no column shows."""
 
-EARLIER_SHARE, EARLIER_MONTHS = 0.45, 24
+EARLIER_SHARE, EARLIER_MONTHS = 0.55, 24
 """Share of the accounts bought before the records begin, and how long before at most."""
 LAST_SALE_MONTHS = 2
 """The last new account is sold this many months before the extract."""
@@ -117,7 +117,7 @@ def draw_purchase_days(rng: np.random.Generator, accounts: int, months: int, sta
     before = int(add_months(np.array([first]), np.array([-EARLIER_MONTHS]))[0])
     until = int(add_months(np.array([first]), np.array([months - LAST_SALE_MONTHS]))[0])
     earlier = rng.random(accounts) < EARLIER_SHARE
-    share = np.where(earlier, rng.random(accounts) ** 0.8, rng.random(accounts) ** 0.85)
+    share = np.where(earlier, rng.random(accounts) ** 0.8, rng.random(accounts))
     day = np.where(earlier, before + share * (first - before), first + share * (until - first)).astype(np.int64)
     return np.sort(day)
 

@@ -20,7 +20,7 @@ from examples.company.product import ADD_ONS, LIST_RATE, SEAT_PRICE
 from examples.company.states import ADOPTION, LIFT, PAIN, SPONSOR, VALUE, Shocks, Temper, sigmoid
 
 TERM_MONTHS = np.array([6, 12, 24, 36])
-TERM_SHARE = np.array([0.06, 0.80, 0.10, 0.04])
+TERM_SHARE = np.array([0.09, 0.81, 0.07, 0.03])
 KEEPS_TERM = 0.85
 """Chance of renewing for the same number of months as before."""
 

@@ -26,13 +26,13 @@ REPLACED = 0.8
 """Chance that somebody follows on a place that was left."""
 EARLY_START = {True: 0.60, False: 0.05}
 """Share of the staff active within 28 days, where first value was reached and where it was missed (J2)."""
-LEAVING_SEEN = 0.9
+LEAVING_SEEN = 0.94
 """Share of the leavers whose leaving anybody writes down; the others only go silent."""
 PROMOTED = 0.03
 TIER_GIVEN = 0.6
 """Share of the people whose tier was entered; the others have a title from which it can be graded."""
 
-PERSON_SPREAD = np.array([0.25, 0.30, 0.50])
+PERSON_SPREAD = np.array([0.20, 0.25, 0.45])
 """How unlike each other the people of a tier are in how much they use the product (log scale)."""
 
 TITLES: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -123,7 +123,7 @@ Places = tuple[Ints, Ints, Ints, Ints]
 
 def draw_deciders(rng: np.random.Generator, customers: Customers, temper: Temper, sponsors: Columns) -> Places:
     """S people: one to three places; each loss of a sponsor empties the next place for one to five months."""
-    places = 1 + np.minimum(rng.poisson(0.7, len(customers)), 2)
+    places = 1 + np.minimum(rng.poisson(0.9, len(customers)), 2)
     account = np.repeat(np.arange(len(customers)), places)
     place = np.arange(len(account)) - np.repeat(np.cumsum(places) - places, places)
     left = sponsors["account"][order := np.lexsort((sponsors["day"], sponsors["account"]))]

@@ -29,31 +29,31 @@ VALUE, ADOPTION, PAIN, SPONSOR, LIFT = range(len(STATES))
 CARRY = np.array(
     [
         #  value adoption pain sponsor lift   (of this month)
-        [0.96, 0.00, -0.02, 0.00, 0.0],  # value next month
-        [0.02, 0.94, 0.00, 0.00, 0.0],  # adoption
-        [0.00, 0.00, 0.92, 0.00, 0.0],  # support_pain
+        [0.97, 0.00, -0.02, 0.00, 0.0],  # value next month
+        [0.01, 0.95, 0.00, 0.00, 0.0],  # adoption
+        [0.00, 0.00, 0.94, 0.00, 0.0],  # support_pain
         [0.00, 0.00, 0.00, 0.88, 0.0],  # sponsor_change
         [0.00, 0.00, 0.00, 0.00, 0.9],  # lift
     ]
 )
 """What each state takes over of each state of the month before."""
-STEP = np.array([0.17, 0.20, 0.20, 0.0, 0.0])
+STEP = np.array([0.14, 0.16, 0.16, 0.0, 0.0])
 """Standard deviation of a state's own monthly movement."""
 
 SPONSOR_LEAVES, SPONSOR_PUSH = 0.025, np.array([-0.35, 0.0, 0.0, 1.0, 0.0])
-INCIDENT, INCIDENT_PUSH = 0.03, np.array([0.0, 0.0, 1.1, 0.0, 0.0])
+INCIDENT, INCIDENT_PUSH = 0.03, np.array([0.0, 0.0, 0.9, 0.0, 0.0])
 GOAL_REACHED, GOAL_PUSH = 0.09, np.array([0.22, 0.0, 0.0, 0.0, 0.0])
 """Three shocks: their monthly chance (of a goal, at an average account), and the push each gives."""
 
 INTERVENTION_EFFECT = 0.7
 """What an intervention adds to the log-odds of renewing at its start: the truth a study of effect must find."""
 
-INTERCEPT = 1.65
+INTERCEPT = 1.60
 """Log-odds of renewing of an average account."""
-WEIGHTS = np.array([0.95, 0.55, -0.52, -1.20, 1.0])
+WEIGHTS = np.array([0.90, 0.60, -0.60, -1.20, 1.0])
 """What one unit of each moving state adds to the log-odds of renewing."""
-FIT_WEIGHT = 0.50
-FIRST_VALUE_WEIGHT = np.array([1.00, 0.35, 0.10])
+FIT_WEIGHT = 0.55
+FIRST_VALUE_WEIGHT = np.array([1.10, 0.35, 0.10])
 """What first value reached adds to the log-odds at the first, second and any later renewal."""
 FIRST_VALUE_SHARE = 0.70
 """Accounts that reach first value; the others are lost a year before anyone is told."""
@@ -90,8 +90,8 @@ def draw_temper(rng: np.random.Generator, fit: Floats) -> Temper:
     goal_chance = np.clip(GOAL_REACHED * rng.lognormal(-0.15, 0.55, accounts), 0.01, 0.35)
     level = np.zeros((accounts, len(STATES)))
     level[:, VALUE] = 0.15 * fit - 0.3 * (bunched - 0.3) + rng.normal(0, 0.50, accounts)
-    level[:, ADOPTION] = 0.10 * fit + 0.3 * (first_value - FIRST_VALUE_SHARE) + rng.normal(0, 0.55, accounts)
-    level[:, PAIN] = rng.normal(0, 0.50, accounts)
+    level[:, ADOPTION] = 0.10 * fit + 0.3 * (first_value - FIRST_VALUE_SHARE) + rng.normal(0, 0.60, accounts)
+    level[:, PAIN] = rng.normal(0, 0.60, accounts)
     anchor = level @ (np.eye(len(STATES)) - CARRY).T - GOAL_REACHED * GOAL_PUSH - SPONSOR_LEAVES * SPONSOR_PUSH
     anchor -= INCIDENT * INCIDENT_PUSH
     anchor[:, SPONSOR] = 0.0  # a loss of a sponsor is felt or not: it does not settle around nothing

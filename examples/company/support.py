@@ -19,13 +19,13 @@ SEVERITIES = ("low", "medium", "high")
 
 TICKETS, TICKETS_PER_SEAT = 1.2, 0.035
 """Tickets a month at an average account."""
-PAIN_COUNT, ADOPTION_COUNT, COUNT_SPREAD = 0.40, 0.15, 0.20
+PAIN_COUNT, ADOPTION_COUNT, COUNT_SPREAD = 0.45, 0.15, 0.15
 """How pain, adoption and nothing that matters move the number of tickets (log scale)."""
 RESPOND_HOURS = np.array([12.0, 6.0, 2.5])
 RESOLVE_HOURS = np.array([110.0, 60.0, 26.0])
 LIMIT_HOURS = np.array([720.0, 240.0, 48.0])
 """Median hours to the first answer and on to the solution, and the agreed limit, by severity."""
-PAIN_RESPOND, PAIN_RESOLVE, HOURS_SPREAD = 0.65, 0.45, 0.60
+PAIN_RESPOND, PAIN_RESOLVE, HOURS_SPREAD = 0.80, 0.60, 0.55
 """How pain and chance move those hours (log scale)."""
 UNANSWERED, UNSOLVED = -3.4, -3.2
 REOPENED, ESCALATED = -2.6, -3.0
@@ -37,7 +37,7 @@ LIMIT_GIVEN = 0.7
 ASKED = 0.6
 """Solved tickets after which satisfaction is asked."""
 CSAT, CSAT_SLOPE, CSAT_SPREAD = 3.8, -0.70, 0.7
-ANSWERS = 0.4
+ANSWERS = 0.8
 """Log-odds that a request for satisfaction is answered."""
 
 

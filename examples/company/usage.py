@@ -17,12 +17,12 @@ from examples.company.presence import Presence
 from examples.company.product import ACT, ANALYSE, FEATURES, VIEW
 from examples.company.states import ADOPTION, VALUE
 
-DAYS_A_MONTH = np.array([2.8, 3.2, 2.5])
+DAYS_A_MONTH = np.array([3.2, 3.4, 2.3])
 """Days on which an average person of each tier comes in a month of 22 working days."""
-VALUE_SLOPE = np.array([0.70, 0.40, 0.00])
-ADOPTION_SLOPE = np.array([0.00, 0.10, 0.60])
+VALUE_SLOPE = np.array([0.75, 0.50, 0.00])
+ADOPTION_SLOPE = np.array([0.00, 0.10, 0.65])
 """How value and adoption move that, by tier (log scale)."""
-ACCOUNT_SPREAD = 0.15
+ACCOUNT_SPREAD = 0.10
 """How unlike each other accounts are in how much anybody comes, for no reason that matters (log scale)."""
 FULL_MONTH = 22.0
 

@@ -147,7 +147,7 @@ WORDS: dict[str, str] = {
     "columns.meaning": "Meaning",
     "columns.as_of": "Renewal risk as of {as_of}",
     "columns.model": "{target}: model {model}",
-    "columns.no_model": "{target}: not predicted ({why})",
+    "columns.no_model": "{target}: not predicted, for no model of it is in use (the manifest says why)",
     "columns.rows": "{scored} accounts scored, {others} not scored.",
     "columns.more_rows": (
         "This workbook shows {shown} of {all} accounts, in rank order; the Parquet and CSV files hold all."

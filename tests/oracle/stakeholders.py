@@ -16,7 +16,8 @@ def tier_of(person: Row, then: Then) -> str | None:
     if person["tier"] is not None:
         return person["tier"]
     for text in (person["title"], person["role"]):
-        for tier, words in then.policy.stakeholders.tiers.items():
+        for tier in ("S", "A", "B"):
+            words = then.policy.stakeholders.tiers.get(tier, ())
             if text is not None and any(_stands_in(word, text) for word in words):
                 return tier
     return None
@@ -26,7 +27,7 @@ def _stands_in(word: str, text: str) -> bool:
     """Latin words stand between other signs; Chinese ones anywhere."""
     if not word.isascii():
         return word in text
-    return re.search(rf"(?<![a-z0-9\u4e00-\u9fff]){re.escape(word)}(?![a-z0-9\u4e00-\u9fff])", text.lower()) is not None
+    return re.search(rf"(?<![a-z0-9\u4e00-\u9fff]){re.escape(word.lower())}(?![a-z0-9\u4e00-\u9fff])", text.lower()) is not None
 
 
 def people_then(then: Then) -> dict[str, Row]:

@@ -61,6 +61,12 @@ def schema(table: str, ids: str = "string") -> ibis.Schema:
     return ibis.schema({c.name: ids if c.type == ID else c.type for c in columns})
 
 
+def arrow(rows: Sequence[Row], kinds: ibis.Schema) -> pa.Table:
+    """Rows as a table of these types."""
+    types = kinds.to_pyarrow()
+    return pa.table([pa.array([row[c] for row in rows], type=types.field(c).type) for c in types.names], schema=types)
+
+
 class Engine:
     """The project's answers on these dates, under this policy, from these tables."""
 
@@ -116,9 +122,7 @@ class Engine:
     def _fill(self, name: str, rows: Sequence[Row]) -> None:
         self._con.raw_sql(f'DELETE FROM "{name}"')
         if rows:
-            kinds = self._schemas[name].to_pyarrow()
-            columns = [pa.array([row[c] for row in rows], type=kinds.field(c).type) for c in kinds.names]
-            self._con.con.register("given", pa.table(columns, schema=kinds))
+            self._con.con.register("given", arrow(rows, self._schemas[name]))
             self._con.raw_sql(f'INSERT INTO "{name}" SELECT * FROM given')
             self._con.con.unregister("given")
 

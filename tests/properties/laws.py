@@ -7,15 +7,20 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.oracle.known import KNOWN, LATER, midnight, seen_from
 from tests.oracle.worlds import Answer, Engine, Row, World, engine
-from tests.properties.accounts import DATES, POLICY, TICK, Life, account, rates
+from tests.properties.accounts import DATES, POLICY, TICK, account, rates
 
-ACCOUNTS = 40
+ACCOUNTS = 60
 SEEDS = st.lists(st.integers(0, 10**6), min_size=ACCOUNTS, max_size=ACCOUNTS, unique=True)
 """The accounts of a world, each named after its seed."""
+
+
+LOOPED = settings(max_examples=max(1, settings().max_examples // 2))
+"""For a law that goes through all the dates in every world."""
 
 
 def project() -> Engine:
@@ -122,11 +127,6 @@ def month_of_arrival(event: Row) -> tuple[int, int]:
     """The month in which an event both has happened and is known."""
     day = max(event["occurred_at"], event["recorded_at"] or event["occurred_at"])
     return day.year, day.month
-
-
-def life(seed: int) -> Life:
-    """Somebody to draw from."""
-    return Life(seed)
 
 
 def at(day: date) -> datetime:

@@ -1,7 +1,7 @@
 """The laws of time, over the spine and the whole catalogue: what was not known cannot matter.
 
 Every test walks `FAMILIES` by way of the engine's answers, so a new feature is under the laws from its first day.
-A world is forty accounts seen on six dates; a failure names the account, whose id is its seed.
+A world is sixty accounts seen on six dates; a failure names the account, whose id is its seed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.oracle.known import LATER
 from tests.oracle.worlds import differences, engine
 from tests.properties.accounts import DATES, POLICY, settle
 from tests.properties.laws import (
+    LOOPED,
     SEEDS,
     at,
     each,
@@ -71,6 +72,7 @@ def test_worlds_are_worth_looking_at(seeds):
 # --- what is learnt later ----------------------------------------------------------------------
 
 
+@LOOPED
 @given(seeds=SEEDS)
 def test_rows_known_later_change_nothing_before(seeds):
     """Appending rows known at or after a date changes no feature and no observation up to it."""
@@ -84,6 +86,7 @@ def test_rows_known_later_change_nothing_before(seeds):
         assert day == LAST or differences(before, after), "nothing was appended that ever mattered"
 
 
+@LOOPED
 @given(seeds=SEEDS)
 def test_an_event_ahead_of_its_arrival_waits_until_it_has_happened(seeds):
     """A clock that runs ahead dates an event after its arrival: it is seen from its own time on, not before."""
@@ -96,6 +99,7 @@ def test_an_event_ahead_of_its_arrival_waits_until_it_has_happened(seeds):
         assert differences(before, after, until(day, before, after)) == []
 
 
+@LOOPED
 @given(seeds=SEEDS, random=st.randoms(use_true_random=True))
 def test_facts_of_later_inside_earlier_rows_change_nothing_before(seeds, random):
     """A resolution, a leaving, a payment or a cancellation at or after a date may be anything: it is not seen there."""

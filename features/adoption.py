@@ -1,0 +1,80 @@
+"""How the account took to the product: first value, and who came to it when (J2, U5)."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from features.family import KEY, Family
+from features.windows import Calendar, first_known
+
+adoption = Family("adoption", needs=("usage_events",))
+
+FIRST_VALUE_DAYS = 30
+FIRST_VALUE_SHARE = 0.25
+"""First value (J2): this share of the bought seats active within so many days of the start."""
+
+
+def first_uses(person_days: ir.Table, calendar: Calendar) -> ir.Table:
+    """When each person first did a north-star action, as known on each date: one row per (account_id, user_id, as_of)."""
+    return first_known(person_days.filter(_.north_star > 0), ("account_id", "user_id"), calendar)
+
+
+@adoption.source
+def starter(first_uses: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, person who ever was active): days since, and days after the account's start."""
+    ages = spine.select(*KEY, "account_age")
+    return first_uses.join(ages, KEY).mutate(after_start=_.account_age - _.first_day_ago)
+
+
+@adoption.source
+def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of) whose first days are over: share of the first seats active within them."""
+    ages = spine.select(*KEY, "account_age").filter(_.account_age >= FIRST_VALUE_DAYS)
+    firsts = terms.join(ages, KEY).filter(_.began_ago == _.account_age).group_by(*KEY).agg(seats=_.seats.max())
+    early = first_uses.join(ages, KEY).filter(_.account_age - _.first_day_ago < FIRST_VALUE_DAYS)
+    people = early.group_by(*KEY).agg(people=_.count())
+    joined = firsts.left_join(people, KEY).drop("account_id_right", "as_of_right")
+    seats = joined.seats.cast("float64").nullif(0.0)
+    return joined.mutate(activated=joined.people.fill_null(0).cast("float64") / seats)
+
+
+@adoption.feature(
+    unit="share", risk="low", actionable=False,
+    en="{value:.0%} of the first seats were active within 30 days of the start (peers: {peer:.0%})",
+    zh="上线 30 天内 {value:.0%} 的席位被激活(同类客户:{peer:.0%})",
+)  # fmt: skip
+def first_value(start: ir.Table) -> ir.Value:
+    """Active people within 30 days of the account's start over the seats first bought (J2)."""
+    return start.activated.max()
+
+
+@adoption.feature(
+    unit="yes or no", risk="high", actionable=False,
+    en="first value missed: {value:.0f} (1 = yes; peers: {peer:.0f})",
+    zh="是否错过首次价值:{value:.0f}(1 = 是;同类客户:{peer:.0f})",
+)  # fmt: skip
+def first_value_missed(start: ir.Table) -> ir.Value:
+    """Whether fewer than a quarter of the first seats were active within 30 days (J2)."""
+    return (start.activated < FIRST_VALUE_SHARE).any().cast("int8")
+
+
+@adoption.feature(
+    unit="days", risk="high", actionable=False, empty=366,
+    en="first used in earnest {value:.0f} days after the start (peers: {peer:.0f})",
+    zh="上线后第 {value:.0f} 天才首次真正使用(同类客户:{peer:.0f} 天)",
+)  # fmt: skip
+def days_to_first_use(starter: ir.Table) -> ir.Value:
+    """Days from the account's start to its first north-star action, at most 366; 366 where there was none."""
+    return starter.after_start.min().clip(lower=0, upper=366)
+
+
+@adoption.feature(
+    days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
+    en="{value:.0f} people became active for the first time in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天新增 {value:.0f} 位首次活跃的使用者(同类客户:{peer:.0f} 位)",
+)  # fmt: skip
+def new_people(starter: ir.Table, days: int) -> ir.Value:
+    """People whose first north-star action lies in the window."""
+    return (starter.first_day_ago <= days).sum()

@@ -1,0 +1,93 @@
+"""What people say of it when asked: recommendation (NPS) and satisfaction (CSAT), by tier, and silence (T3)."""
+
+from __future__ import annotations
+
+import ibis.expr.types as ir
+from ibis import _
+
+from features.family import KEY, Family
+from features.stakeholders import PERSON, in_tier
+from features.windows import as_known, hours_waiting, since
+
+sentiment = Family("sentiment", needs=("surveys",))
+
+SURVEYS = ("nps", "csat")
+FOLLOW_UP_DAYS = 14
+"""A low score not followed up within so many days was not followed up (T3)."""
+
+
+@sentiment.source
+def survey(surveys: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, survey known then): score and answer where they had come by then."""
+    known = as_known("surveys", surveys, spine)
+    return known.mutate(answered_ago=since(known, known.answered_at), forgotten=_forgotten(known).ifelse(1, 0))
+
+
+@sentiment.source
+def voice(surveys: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, survey known then), with the tier of the person asked."""
+    return survey(surveys, spine).left_join(people_then.select(*PERSON, "tier"), PERSON)
+
+
+def _forgotten(known: ir.Table) -> ir.BooleanValue:
+    low = ((known.kind == "nps") & (known.score <= 6)) | ((known.kind == "csat") & (known.score <= 2))
+    waited = hours_waiting(known, known.answered_at) > FOLLOW_UP_DAYS * 24
+    return (low & known.followed_up_at.isnull() & waited).fill_null(False)
+
+
+def answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
+    """Whether a row is an answer of this kind given in the window."""
+    return ((table.kind == kind) & table.score.notnull() & (table.answered_ago <= days)).fill_null(False)
+
+
+@sentiment.feature(
+    survey_kind=SURVEYS, days=(180, 365), unit="points", risk="low", actionable=True,
+    en="{survey_kind} score {value:.1f} on average over {days} days (peers: {peer:.1f})",
+    zh="近 {days} 天{survey_kind}平均分 {value:.1f}(同类客户:{peer:.1f})",
+)  # fmt: skip
+def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
+    """Mean score of the answers given in the window."""
+    return survey.score.cast("float64").mean(where=answered(survey, survey_kind, days))
+
+
+@sentiment.feature(
+    tier=("S", "A", "B"), unit="points", risk="low", actionable=True,
+    en="NPS of {tier}: {value:.1f} on average over a year (peers: {peer:.1f})",
+    zh="过去一年{tier}的 NPS 平均为 {value:.1f}(同类客户:{peer:.1f})",
+)  # fmt: skip
+def nps_of(voice: ir.Table, tier: str) -> ir.Value:
+    """Mean NPS answer of people of the tier in a year (T3: with who answered)."""
+    return voice.score.cast("float64").mean(where=answered(voice, "nps", 365) & in_tier(voice, tier))
+
+
+@sentiment.feature(
+    unit="points", risk="low", actionable=True,
+    en="NPS of the last 180 days against the 180 before: {value:+.1f} points (peers: {peer:+.1f})",
+    zh="近 180 天 NPS 较此前 180 天变化 {value:+.1f} 分(同类客户:{peer:+.1f})",
+)  # fmt: skip
+def nps_change(survey: ir.Table) -> ir.Value:
+    """Mean NPS answer of 180 days less that of the 180 days before."""
+    now = answered(survey, "nps", 180)
+    then = answered(survey, "nps", 360) & ~now
+    scores = survey.score.cast("float64")
+    return scores.mean(where=now) - scores.mean(where=then)
+
+
+@sentiment.feature(
+    unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the surveys of a year were answered (peers: {peer:.0%})",
+    zh="过去一年 {value:.0%} 的调查得到答复(同类客户:{peer:.0%})",
+)  # fmt: skip
+def answer_share(survey: ir.Table) -> ir.Value:
+    """Answered over sent, of the surveys of a year (T3: not answering is a signal too)."""
+    return survey.answered_at.notnull().cast("float64").mean(where=survey.days_ago <= 365)
+
+
+@sentiment.feature(
+    unit="answers", risk="high", actionable=True, empty=0,
+    en="{value:.0f} low scores were not followed up within two weeks (peers: {peer:.0f})",
+    zh="有 {value:.0f} 个低分两周内未跟进(同类客户:{peer:.0f} 个)",
+)  # fmt: skip
+def low_not_followed_up(survey: ir.Table) -> ir.Value:
+    """Low answers of a year without a follow-up, over two weeks old (T3)."""
+    return ((survey.forgotten == 1) & (survey.answered_ago <= 365)).fill_null(False).sum()

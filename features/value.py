@@ -1,0 +1,75 @@
+"""Value goals agreed, reached and missed, and value shown to the customer (J4)."""
+
+from __future__ import annotations
+
+import ibis.expr.types as ir
+
+from features.family import Family
+from features.windows import as_known, since
+
+value = Family("value", needs=("value_goals",))
+
+
+@value.source
+def goal(value_goals: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, goal known then): days since it was due and since it was reached."""
+    known = as_known("value_goals", value_goals, spine)
+    return known.mutate(due_ago=since(known, known.due_at), reached_ago=since(known, known.achieved_at))
+
+
+@value.source
+def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, value report or review known then)."""
+    known = as_known("touchpoints", touchpoints, spine)
+    return known.filter(known.kind.isin(["value_report", "review"]))
+
+
+@value.feature(
+    unit="goals", risk="low", actionable=True, empty=0,
+    en="{value:.0f} value goals agreed within a year (peers: {peer:.0f})",
+    zh="过去一年约定了 {value:.0f} 个价值目标(同类客户:{peer:.0f} 个)",
+)  # fmt: skip
+def goals_set(goal: ir.Table) -> ir.Value:
+    """Goals set within a year."""
+    return (goal.days_ago <= 365).sum()
+
+
+@value.feature(
+    days=(180, 365), unit="goals", risk="low", actionable=True, empty=0,
+    en="{value:.0f} value goals reached in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天达成 {value:.0f} 个价值目标(同类客户:{peer:.0f} 个)",
+)  # fmt: skip
+def goals_reached(goal: ir.Table, days: int) -> ir.Value:
+    """Goals reached in the window."""
+    return (goal.reached_ago <= days).fill_null(False).sum()
+
+
+@value.feature(
+    unit="goals", risk="high", actionable=True, empty=0,
+    en="{value:.0f} value goals are past their date and not reached (peers: {peer:.0f})",
+    zh="有 {value:.0f} 个价值目标已过期未达成(同类客户:{peer:.0f} 个)",
+)  # fmt: skip
+def goals_late(goal: ir.Table) -> ir.Value:
+    """Goals of the past two years whose due date has passed and which are not reached."""
+    return (goal.achieved_at.isnull() & (goal.due_ago >= 1) & (goal.days_ago <= 730)).fill_null(False).sum()
+
+
+@value.feature(
+    unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the value goals due so far were reached (peers: {peer:.0%})",
+    zh="到期的价值目标中 {value:.0%} 已达成(同类客户:{peer:.0%})",
+)  # fmt: skip
+def goals_kept(goal: ir.Table) -> ir.Value:
+    """Share reached of the goals whose due date has passed, or that are reached."""
+    judged = ((goal.due_ago >= 1) | goal.achieved_at.notnull()).fill_null(False)
+    return goal.achieved_at.notnull().cast("float64").mean(where=judged)
+
+
+@value.feature(
+    unit="days", risk="high", actionable=True, empty=366,
+    en="the last value report or review was {value:.0f} days ago (peers: {peer:.0f})",
+    zh="最近一次价值报告或业务回顾在 {value:.0f} 天前(同类客户:{peer:.0f} 天)",
+)  # fmt: skip
+def days_since_value_shown(report: ir.Table) -> ir.Value:
+    """Days since the last value report or review; 366 where none was for a year."""
+    return report.days_ago.min().clip(upper=366)

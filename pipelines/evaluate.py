@@ -1,0 +1,230 @@
+"""The back-test of one target: what the model would have said at each origin, beside what must be beaten.
+
+Every number here is of rows whose outcome was final on the training day, said by a model that stood on an earlier day.
+Observations with a follow-on already signed are left out: foretelling what is known proves nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from pipelines import warehouse
+from pipelines.stage import Job, main
+from pipelines.train import BACKTEST, CARD, as_json, read_catalogue, read_model, read_training, why_untrained
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.options import Gate
+
+MODEL = "model"
+RENEWAL = "renewal"
+
+
+def evaluate(job: Job, target: str) -> dict[str, Any]:
+    """Write `evaluation/<target>/metrics.json` and its plots; where nothing was trained they say so."""
+    files = read_model(job, target)
+    reason = why_untrained(files)
+    if reason is None:
+        metrics, plots = evaluated(job, target, files)
+    else:
+        metrics, plots = {"trained": False, "reason": reason}, {}
+    folder = job.data / "evaluation" / target
+    shutil.rmtree(folder / "plots", ignore_errors=True)
+    for name, content in {**_empty_plots(), **plots}.items():
+        warehouse.write_bytes(folder / "plots" / name, content)
+    warehouse.write_bytes(folder / "metrics.json", as_json(metrics))
+    return {"target": target, "trained": reason is None, **metrics.get("judged", {})}
+
+
+def evaluated(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The metrics and the plots of a model that was trained."""
+    import json
+
+    import pandas as pd
+
+    tested = told(job, target, pd.read_parquet(io.BytesIO(files[BACKTEST])))
+    fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
+    gate = job.settings.gate
+    judged = _judged_rows(fair, target, gate)
+    metrics = {
+        "trained": True,
+        "until": str(job.day),
+        "tested": {
+            "observations": len(fair),
+            "terms": int(fair["term"].nunique()),
+            "accounts": int(fair["account_id"].nunique()),
+            "left_out_decided": len(tested) - len(fair),
+        },
+        "judged": _judged(judged, gate),
+        "at_lead": _by_lead(fair, target),
+        "all": _told_by_all(fair, target, weighted=True),
+        "folds": _by_fold(fair, target),
+    }
+    importance = json.loads(files[CARD])["importance"]
+    return metrics, _plots(judged, metrics, importance)
+
+
+def told(job: Job, target: str, backtest: pd.DataFrame) -> pd.DataFrame:
+    """The back-test with every baseline beside the model; one row per tested observation."""
+    from models import baselines, folds
+
+    observed = folds.observations(read_training(job), target, job.day)
+    numbers = [feature["name"] for feature in read_catalogue(job) if feature.get("kind", "number") == "number"]
+    beside = baselines.spoken(observed, folds.rolling(observed, job.settings.folds), numbers)
+    return backtest.rename(columns={"probability": MODEL}).merge(beside, on=folds.KEY, validate="one_to_one")
+
+
+def speakers(tested: pd.DataFrame) -> list[str]:
+    """The model and the baselines that could speak."""
+    from models.baselines import BASELINES
+
+    return [name for name in (MODEL, *BASELINES) if name in tested.columns]
+
+
+def scores(rows: pd.DataFrame, speaker: str, target: str, weighted: bool = False) -> dict[str, float]:
+    """Every metric of one speaker on these rows. What is found at the top are losses, or for expansion the growing."""
+    from models import metrics
+    from models.folds import weights
+
+    truth, chance = rows["label"].to_numpy(), rows[speaker].to_numpy()
+    weight = weights(rows["term"]) if weighted else None
+    ranked = (1 - truth, 1 - chance) if target == RENEWAL else (truth, chance)
+    return {
+        "auc": metrics.auc(truth, chance, weight),
+        "average_precision": metrics.average_precision(*ranked, weight),
+        "log_loss": metrics.log_loss(truth, chance, weight),
+        "brier": metrics.brier(truth, chance, weight),
+        "promised": metrics.promised(truth, chance, weight),
+        "slope": metrics.calibration_slope(truth, chance, weight),
+        "intercept": metrics.calibration_intercept(truth, chance, weight),
+        "error": metrics.calibration_error(truth, chance, weight),
+        "lift_top_tenth": metrics.lift(*ranked, weight),
+        "recall_top_fifth": metrics.recall_at(*ranked, weight, share=0.2),
+    }
+
+
+def _told_by_all(rows: pd.DataFrame, target: str, weighted: bool = False) -> dict[str, Any]:
+    from models.metrics import rate
+
+    own = {"rows": len(rows), "yes": int(rows["label"].sum()), "rate": rate(rows["label"], rows[MODEL])}
+    return {**own, **{name: scores(rows, name, target, weighted) for name in speakers(rows)}}
+
+
+def _by_lead(fair: pd.DataFrame, target: str) -> dict[str, Any]:
+    from models.metrics import LEADS, at_lead
+
+    return {str(days): _told_by_all(at_lead(fair, days), target) for days in LEADS}
+
+
+def _by_fold(fair: pd.DataFrame, target: str) -> list[dict[str, Any]]:
+    """AUC and log loss of the model by origin and lead, over all observations as well."""
+    from models.metrics import LEADS, at_lead, auc, log_loss
+
+    def two(rows: pd.DataFrame) -> dict[str, float]:
+        return {"rows": len(rows), "auc": auc(rows["label"], rows[MODEL]), "log_loss": log_loss(rows["label"], rows[MODEL])}
+
+    return [
+        {
+            "origin": str(origin.date()),
+            "all": two(rows),
+            "at_lead": {str(days): two(at_lead(rows, days)) for days in LEADS},
+        }
+        for origin, rows in fair.groupby("origin", sort=True)
+    ]
+
+
+def _judged_rows(fair: pd.DataFrame, target: str, gate: Gate) -> pd.DataFrame:
+    """The rows the gate looks at: one per renewal at its lead; one per term, the earliest, where growth is asked."""
+    from models.metrics import at_lead
+
+    if target == RENEWAL:
+        return at_lead(fair, gate.lead_days).reset_index(drop=True)
+    return fair.reset_index(drop=True)
+
+
+def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
+    """What the gate needs to know, with intervals over resampled accounts."""
+    import numpy as np
+
+    from models import metrics
+    from models.folds import weights
+
+    truth, chance, accounts = rows["label"].to_numpy(), rows[MODEL].to_numpy(), rows["account_id"]
+    weight = weights(rows["term"]) if len(rows) else np.zeros(0)
+    yes = float((truth * weight).sum())
+    found: dict[str, Any] = {"rows": len(rows), "terms": rows["term"].nunique(), "events": min(yes, weight.sum() - yes)}
+    if len(set(truth)) < 2:
+        return found
+    drawn = {"rounds": gate.bootstrap, "confidence": gate.confidence}
+    for name in ("auc", "calibration_slope"):
+        metric = getattr(metrics, name)
+        low, high = metrics.clustered_interval(metric, truth, chance, accounts, weight, **drawn)
+        found[name] = {"value": metric(truth, chance, weight), "low": low, "high": high}
+    found["error"] = metrics.calibration_error(truth, chance, weight)
+    found["error_by_chance"] = metrics.chance_error(chance, weight)
+    found["gain_over"] = {
+        name: dict(zip(("value", "low", "high"), metrics.gain(truth, chance, rows[name], accounts, weight, **drawn), strict=True))
+        for name in speakers(rows)[1:]
+    }
+    return found
+
+
+def _plots(judged: pd.DataFrame, metrics: dict[str, Any], importance: dict[str, float]) -> dict[str, bytes]:
+    import pandas as pd
+
+    rows = [
+        {"lead_days": int(days), "speaker": name, "auc": one[name]["auc"], "log_loss": one[name]["log_loss"]}
+        for days, one in metrics["at_lead"].items()
+        for name in speakers(judged)
+        if one["rows"]
+    ]
+    return {
+        "calibration.csv": _csv(_calibration(judged)),
+        "roc.csv": _csv(_roc(judged)),
+        "by_lead.csv": _csv(pd.DataFrame(rows, columns=PLOTS["by_lead.csv"])),
+        "importance.csv": _csv(pd.DataFrame(list(importance.items())[:30], columns=PLOTS["importance.csv"])),
+    }
+
+
+PLOTS = {
+    "calibration.csv": ["promised", "seen", "weight"],
+    "roc.csv": ["false_positive_rate", "true_positive_rate", "speaker"],
+    "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
+    "importance.csv": ["feature", "mean_contribution"],
+}
+
+
+def _empty_plots() -> dict[str, bytes]:
+    return {name: (",".join(columns) + "\n").encode() for name, columns in PLOTS.items()}
+
+
+def _calibration(judged: pd.DataFrame) -> pd.DataFrame:
+    """Promised and seen; one row per tenth of the observations."""
+    from models.folds import weights
+    from models.metrics import bins
+
+    return bins(judged["label"], judged[MODEL], weights(judged["term"])) if len(judged) else judged.reindex(columns=PLOTS["calibration.csv"])
+
+
+def _roc(judged: pd.DataFrame) -> pd.DataFrame:
+    """The ROC curve of the model and of the plain logistic regression; one row per corner."""
+    import pandas as pd
+    from sklearn.metrics import roc_curve
+
+    curves = [pd.DataFrame(columns=PLOTS["roc.csv"])]
+    for name in speakers(judged):
+        if name in (MODEL, "logistic_regression") and judged["label"].nunique() == 2:
+            off, on, _ = roc_curve(judged["label"], judged[name])
+            curves.append(pd.DataFrame({"false_positive_rate": off, "true_positive_rate": on, "speaker": name}))
+    return pd.concat(curves[1:] or curves, ignore_index=True)
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+
+
+if __name__ == "__main__":
+    main(evaluate)

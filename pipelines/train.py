@@ -1,0 +1,166 @@
+"""Learn one target from every outcome that was final on the training day, and walk forward to see how far to trust it.
+
+Makes no MLflow run: DVC may skip this stage, and then nothing must be missing elsewhere. `register` does that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import warehouse
+from pipelines.errors import DataContract, InputMissing
+from pipelines.stage import Job, main
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BACKTEST, CARD, SCHEMA = "backtest.parquet", "training.json", "schema.json"
+EXPLAINED = 2000
+"""Rows behind the importance of features: the newest ones."""
+
+
+def train(job: Job, target: str) -> dict[str, Any]:
+    """Learn the target and write `models/<target>/`: the model, its card, and what it would have said in the past.
+
+    With too few outcomes there is no model but a `schema.json` that says `"trained": false` and why.
+    """
+    from models.folds import TooFew, observations
+
+    training, catalogue = read_training(job), read_catalogue(job)
+    try:
+        observed = observations(training, target, job.day)
+    except ValueError as error:
+        raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
+    try:
+        files, card = learned(observed, catalogue, target, job)
+    except TooFew as reason:
+        files, card = _untrained(target, str(reason)), {"trained": False, "reason": str(reason)}
+    except ValueError as error:
+        raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
+    _write(files, job.data / "models" / target)
+    return {"target": target, "rows": len(observed), **card}
+
+
+def learned(
+    observed: pd.DataFrame, catalogue: list[dict[str, Any]], target: str, job: Job
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files of a model, and its card in short. Raises TooFew where history does not bear one."""
+    import pandas as pd
+
+    from models import forward
+    from models.schema import Schema
+
+    options = job.settings
+    schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
+    steps = forward.walk(observed, schema, options)
+    choice = forward.choose(observed, steps, pd.Timestamp(job.day), options)
+    model = forward.learn(observed, schema, choice, options)
+    newest = observed.sort_values("as_of", kind="stable").tail(EXPLAINED)
+    recipe, sigmoid = choice.recipe, choice.sigmoid
+    short = {
+        "trained": True,
+        "terms": int(observed["term"].nunique()),
+        "yes": int(observed.drop_duplicates("term")["label"].sum()),
+        "features": len(schema.names),
+        "recipe": {"strength": recipe.strength, "rounds": recipe.rounds, "share_of_trees": recipe.share},
+        "calibration": {"slope": sigmoid.slope, "level": sigmoid.level, "rows": choice.rows, "terms": choice.terms},
+        "origins": [str(step.fold.origin.date()) for step in steps],
+    }
+    card = {
+        "target": target,
+        "until": str(job.day),
+        "rows": len(observed),
+        **short,
+        "fingerprint": fingerprint(observed, schema.names),
+        "training_sha256": sha256((job.side / "training.parquet").read_bytes()),
+        "tried": forward.as_table(choice.losses),
+        "importance": forward.importance(model.contributions(newest)[0]),
+    }
+    told = forward.backtest(observed, steps, options)
+    return {**model.to_files(), CARD: as_json(card), BACKTEST: as_parquet(told)}, short
+
+
+def _untrained(target: str, reason: str) -> dict[str, bytes]:
+    return {SCHEMA: as_json({"target": target, "trained": False, "reason": reason})}
+
+
+def _write(files: dict[str, bytes], folder: Path) -> None:
+    """The folder holds these files and no older ones; the schema, by which a model is known, comes last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in sorted(files, key=lambda name: name == SCHEMA):
+        warehouse.write_bytes(folder / name, files[name])
+
+
+def read_training(job: Job) -> pd.DataFrame:
+    """The training table; one row per (account_id, as_of)."""
+    import pandas as pd
+
+    path = job.side / "training.parquet"
+    if not path.is_file():
+        raise InputMissing(f"no training table at {path}: run `renewals learn`, or the stage assemble, first")
+    return pd.read_parquet(path)
+
+
+def read_catalogue(job: Job) -> list[dict[str, Any]]:
+    """What each feature means."""
+    path = job.side / "features.json"
+    if not path.is_file():
+        raise InputMissing(f"no catalogue of features at {path}: run `renewals learn`, or the stage assemble, first")
+    catalogue: list[dict[str, Any]] = json.loads(path.read_bytes())["features"]
+    return catalogue
+
+
+def read_model(job: Job, target: str) -> dict[str, bytes]:
+    """The files of `models/<target>/`, by name."""
+    folder = job.data / "models" / target
+    if not (folder / SCHEMA).is_file():
+        raise InputMissing(f"no model in {folder}: run `renewals learn`, or the stage train, first")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def why_untrained(files: dict[str, bytes]) -> str | None:
+    """Why there is no model, or None where there is one."""
+    schema = json.loads(files[SCHEMA])
+    return None if schema["trained"] else str(schema["reason"])
+
+
+def fingerprint(observed: pd.DataFrame, names: tuple[str, ...]) -> str:
+    """One fingerprint for the rows that were learned from, whatever file they came in."""
+    import pandas as pd
+
+    told = observed[["account_id", "as_of", "label", "matured_at", "term", *names]]
+    return sha256(pd.util.hash_pandas_object(told, index=False).to_numpy().tobytes())
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def as_json(tree: dict[str, Any]) -> bytes:
+    """A JSON file; a number that is none (NaN) becomes null."""
+    return (json.dumps(_plain(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {str(key): _plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_plain(value) for value in tree]
+    return None if isinstance(tree, float) and tree - tree != 0 else tree
+
+
+def as_parquet(table: pd.DataFrame) -> bytes:
+    """A Parquet file."""
+    sink = io.BytesIO()
+    table.to_parquet(sink, index=False)
+    return sink.getvalue()
+
+
+if __name__ == "__main__":
+    main(train)

@@ -1,0 +1,94 @@
+"""What an account has bought, as known on 2026-03-01."""
+
+from __future__ import annotations
+
+import pytest
+
+CONTRACTS = """
+    account_id | contract_id | product | plan  | start_date | end_date   | arr   | seats | signed_at  | paid_at    | auto_renew
+    acme       | 1           |         | basic | 2024-06-01 | 2025-06-01 | 10000 | 10    | 2024-06-01 | 2024-07-01 | no
+    acme       | 2           |         | gold  | 2025-06-01 | 2026-06-01 | 22000 | 20    | 2025-05-02 |            | yes
+    acme       | 3           | extra   | gold  | 2026-02-01 | 2027-02-01 | 3000  |       | 2026-01-15 | 2026-02-03 |
+    quiet      | 4           |         |       | 2026-02-15 | 2027-02-15 | 5000  |       |            |            |
+"""
+
+
+@pytest.fixture(scope="module")
+def bought(company):
+    return company(contracts=CONTRACTS)
+
+
+def test_when_it_ends_and_since_when_it_runs(bought):
+    columns = ["days_to_renewal", "account_age", "term_age", "term_length"]
+    assert bought("commitment", *columns) == {"acme": [92, 638, 273, 365], "quiet": [351, 14, 14, 365]}
+
+
+def test_what_it_is_worth(bought):
+    """22 000 of 25 000 end together in June."""
+    assert bought("commitment", "arr", "due_share") == {"acme": [25_000, 0.88], "quiet": [5000, 1]}
+
+
+def test_products_seats_plan_and_price(bought):
+    columns = ["products", "seats", "plan", "price_per_seat"]
+    assert bought("commitment", *columns) == {"acme": [2, 20, "gold", 1100], "quiet": [1, None, None, None]}
+
+
+def test_renewal_by_itself_where_it_is_told(bought):
+    assert bought("commitment", "auto_renew") == {"acme": 1, "quiet": None}
+
+
+def test_history(bought):
+    assert bought("commitment", "terms_so_far", "cancelled_so_far") == {"acme": [3, 0], "quiet": [1, 0]}
+
+
+def test_a_step_up_from_the_term_before(bought):
+    """From 1 000 to 1 100 a seat, and from 10 to 20 seats."""
+    expected = [pytest.approx(0.1), pytest.approx(1)]
+    assert bought("commitment", "price_change", "seats_change") == {"acme": expected, "quiet": [None, None]}
+
+
+def test_the_price_of_the_whole_term_where_no_term_tells_its_seats(company):
+    contracts = """
+        account_id | contract_id | start_date | end_date   | arr   | seats
+        acme       | 1           | 2024-06-01 | 2025-06-01 | 10000 |
+        acme       | 2           | 2025-06-01 | 2026-06-01 | 12000 |
+        quiet      | 3           | 2024-06-01 | 2025-06-01 | 10000 |
+        quiet      | 4           | 2025-06-01 | 2026-06-01 | 12000 | 6
+    """
+    assert company(contracts=contracts)("commitment", "price_change") == {"acme": pytest.approx(0.2), "quiet": None}
+
+
+def test_payment(bought):
+    """Paid 30 and 2 days after the start; the second term of acme has been running unpaid since June.
+
+    At quiet no payment was ever known, so none is missed.
+    """
+    assert bought("commitment", "payment_delay", "unpaid") == {"acme": [16, 1], "quiet": [None, 0]}
+
+
+def test_signed_ahead_of_its_start(bought):
+    assert bought("commitment", "signed_ahead_days") == {"acme": 30, "quiet": None}
+
+
+def test_a_follow_on_that_is_signed(company):
+    """Signed yesterday, acme's next term is known; quiet's, signed today, is not."""
+    contracts = """
+        account_id | contract_id | start_date | end_date   | arr   | signed_at
+        acme       | 1           | 2025-06-01 | 2026-06-01 | 12000 | 2025-06-01
+        acme       | 2           | 2026-06-01 | 2027-06-01 | 12000 | 2026-02-28
+        quiet      | 3           | 2025-06-01 | 2026-06-01 | 12000 | 2025-06-01
+        quiet      | 4           | 2026-06-01 | 2027-06-01 | 12000 | 2026-03-01
+    """
+    assert company(contracts=contracts)("commitment", "follow_on_signed") == {"acme": 1, "quiet": 0}
+
+
+def test_a_cancelled_term_and_one_that_never_ran(company):
+    """The extra product was stopped after a month; the other was cancelled before it began, and is no history."""
+    contracts = """
+        account_id | contract_id | product | start_date | end_date   | arr   | signed_at  | cancelled_at
+        acme       | 1           |         | 2025-06-01 | 2026-06-01 | 12000 | 2025-06-01 |
+        acme       | 2           | extra   | 2025-07-01 | 2026-06-01 | 1000  | 2025-06-01 | 2025-08-01
+        acme       | 3           | other   | 2024-07-01 | 2026-06-01 | 1000  | 2024-06-01 | 2024-07-01
+    """
+    columns = ["terms_so_far", "cancelled_so_far", "products", "arr", "account_age"]
+    assert company(contracts=contracts)("commitment", *columns)["acme"] == [2, 1, 1, 12_000, 273]

@@ -1,0 +1,177 @@
+"""Who is observed on 2026-03-01, and which of their renewals is the main one."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from features.spine import month_starts
+from tests.oracle.drawn import AS_OF, POLICY
+from tests.oracle.worlds import engine, world
+
+HEAD = "account_id | contract_id | product | start_date | end_date | arr | currency | signed_at | cancelled_at"
+
+
+@pytest.fixture
+def observed(company):
+    """`observed(rows, *columns)`: the spine of these contracts, one row of text each."""
+
+    def ask(rows: str, *columns, **tables):
+        return company(contracts=HEAD + "\n" + rows.strip(), **tables)("spine", *(columns or ("renewal_date",)))
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("why", "row", "seen"),
+    [
+        ("it runs and ends within a year", "a | 1 | | 2025-06-01 | 2026-06-01 | 1 | | | ", True),
+        ("it ends on the last day of the horizon", "a | 1 | | 2025-06-01 | 2027-03-01 | 1 | | | ", True),
+        ("it ends a day beyond the horizon", "a | 1 | | 2025-06-01 | 2027-03-02 | 1 | | | ", False),
+        ("it ended on the date", "a | 1 | | 2025-03-01 | 2026-03-01 | 1 | | | ", False),
+        ("it starts on the date, signed before", "a | 1 | | 2026-03-01 | 2027-03-01 | 1 | | 2026-02-28 | ", True),
+        ("it starts on the date, known by that only", "a | 1 | | 2026-03-01 | 2027-03-01 | 1 | | | ", False),
+        ("it starts tomorrow, signed long ago", "a | 1 | | 2026-03-02 | 2027-03-01 | 1 | | 2026-01-01 | ", False),
+        ("it was signed on the date, late", "a | 1 | | 2026-02-01 | 2027-02-01 | 1 | | 2026-03-01 | ", False),
+        ("it was cancelled yesterday", "a | 1 | | 2025-06-01 | 2026-06-01 | 1 | | | 2026-02-28", False),
+        ("it was cancelled on the date: not known", "a | 1 | | 2025-06-01 | 2026-06-01 | 1 | | | 2026-03-01", True),
+    ],
+)
+def test_who_is_observed(observed, why, row, seen):
+    assert bool(observed(row)) == seen, why
+
+
+def test_the_main_renewal_is_the_day_on_which_most_revenue_ends(observed):
+    """Two small contracts of June outweigh the single larger one of August; even sets: the earlier."""
+    rows = """
+        acme  | 1 | core  | 2025-06-01 | 2026-06-01 | 600  | | |
+        acme  | 2 | extra | 2025-09-01 | 2026-06-01 | 500  | | |
+        acme  | 3 | other | 2025-08-01 | 2026-08-01 | 1000 | | |
+        quiet | 4 | core  | 2025-08-01 | 2026-08-01 | 1000 | | |
+        quiet | 5 | other | 2025-07-01 | 2026-07-01 | 1000 | | |
+    """
+    columns = ["renewal_date", "days_to_renewal", "due_arr", "arr", "term_start"]
+    assert observed(rows, *columns) == {
+        "acme": [date(2026, 6, 1), 92, 1100, 2100, date(2025, 6, 1)],
+        "quiet": [date(2026, 7, 1), 122, 1000, 2000, date(2025, 7, 1)],
+    }
+
+
+def test_a_term_that_its_early_follow_on_has_replaced_counts_once(observed):
+    """Renewed in February instead of April: the old term no longer runs beside the new one."""
+    rows = """
+        acme | 1 | | 2025-04-01 | 2026-04-01 | 1000 | | |
+        acme | 2 | | 2026-02-01 | 2027-02-01 | 1500 | | |
+    """
+    assert observed(rows, "arr", "renewal_date") == {"acme": [1500, date(2027, 2, 1)]}
+
+
+def test_a_replacement_that_was_cancelled_replaces_nothing(observed):
+    rows = """
+        acme | 1 | | 2025-04-01 | 2026-04-01 | 1000 | | |
+        acme | 2 | | 2026-02-01 | 2027-02-01 | 1500 | | | 2026-02-10
+    """
+    assert observed(rows, "arr", "renewal_date") == {"acme": [1000, date(2026, 4, 1)]}
+
+
+@pytest.mark.parametrize(
+    ("start", "decided"),
+    [("2026-03-03", True), ("2026-03-02", False), ("2026-07-31", True), ("2026-08-01", False)],
+)
+def test_decided_when_a_follow_on_within_the_grace_is_signed(observed, start, decided):
+    """From 90 days before the end on 2026-06-01 to 60 days after it (R2)."""
+    rows = f"""
+        acme | 1 | | 2025-06-01 | 2026-06-01 | 1000 | | |
+        acme | 2 | | {start}    | 2027-06-01 | 1000 | | 2026-02-01 |
+    """
+    assert observed(rows, "decided") == {"acme": decided}
+
+
+def test_another_product_does_not_follow_on(observed):
+    rows = """
+        acme | 1 |      | 2025-06-01 | 2026-06-01 | 1000 | | |
+        acme | 2 | more | 2026-06-01 | 2027-06-01 | 1000 | | 2026-02-01 |
+    """
+    assert observed(rows, "decided") == {"acme": False}
+
+
+def test_the_stages_of_the_journey(observed):
+    rows = """
+        day59 | 1 | | 2026-01-01 | 2027-01-01 | 1 | | |
+        day60 | 2 | | 2025-12-31 | 2026-12-31 | 1 | | |
+        left91 | 3 | | 2025-06-01 | 2026-05-31 | 1 | | |
+        left90 | 4 | | 2025-06-01 | 2026-05-30 | 1 | | |
+    """
+    stages = {"day59": "onboarding", "day60": "steady", "left91": "steady", "left90": "pre_renewal"}
+    assert observed(rows, "stage") == stages
+
+
+def test_size_bands(observed):
+    rows = """
+        a | 1 | | 2025-06-01 | 2026-06-01 | 19999.99  | | |
+        b | 2 | | 2025-06-01 | 2026-06-01 | 20000     | | |
+        c | 3 | | 2025-06-01 | 2026-06-01 | 100000    | | |
+        d | 4 | | 2025-06-01 | 2026-06-01 | 100000.01 | | |
+    """
+    assert observed(rows, "size_band") == {"a": "small", "b": "medium", "c": "medium", "d": "large"}
+
+
+def test_money_is_told_at_the_newest_rate_known(observed):
+    """The rate of the date itself is not known yet; of two on one day the later holds; nobody quoted gold."""
+    rates = """
+        currency | date                | rate
+        EUR      | 2026-01-01          | 1.5
+        EUR      | 2026-02-28          | 1.9
+        EUR      | 2026-02-28 12:00:00 | 2.0
+        EUR      | 2026-03-01          | 9.0
+    """
+    rows = """
+        acme  | 1 | | 2025-06-01 | 2026-06-01 | 10000 | EUR | |
+        acme  | 2 | | 2025-06-01 | 2026-06-01 | 500   | USD | |
+        quiet | 3 | | 2025-06-01 | 2026-06-01 | 500   |     | |
+        vault | 4 | | 2025-06-01 | 2026-06-01 | 500   | XAU | |
+    """
+    found = observed(rows, "arr", "size_band", rates=rates)
+    assert found == {"acme": [20_500, "medium"], "quiet": [500, "small"], "vault": [None, None]}
+
+
+def test_name_and_manager_as_known(observed):
+    """The row about quiet had not arrived on the date."""
+    accounts = """
+        account_id | account_name | csm | recorded_at
+        acme       | Acme Ltd     | Ann | 2026-02-28
+        quiet      | Quiet plc    | Bo  | 2026-03-01
+    """
+    rows = """
+        acme  | 1 | | 2025-06-01 | 2026-06-01 | 1 | | |
+        quiet | 2 | | 2025-06-01 | 2026-06-01 | 1 | | |
+    """
+    found = observed(rows, "account_name", "csm", accounts=accounts)
+    assert found == {"acme": ["Acme Ltd", "Ann"], "quiet": [None, None]}
+
+
+def test_ids_may_be_whole_numbers():
+    """Kept as given: the features of account 7 are those of account "7"."""
+    term = {"start_date": date(2025, 6, 1), "end_date": date(2026, 6, 1), "arr": 1.0}
+    use = {"feature": "send", "occurred_at": date(2026, 2, 27)}
+
+    def answers(ids: str, number, other):
+        rows = world(
+            contracts=[{"contract_id": number, "account_id": number} | term],
+            usage_events=[{"account_id": number, "user_id": other} | use],
+            people=[{"account_id": number, "user_id": other, "tier": "S"}],
+        )
+        return engine((AS_OF,), POLICY, ids=ids).answers(rows)
+
+    whole, text = answers("int64", 7, 8), answers("string", "7", "8")
+    assert whole["stakeholders"][7, AS_OF]["people_active_s_28d"] == 1
+    unlike = {"account_id"}
+    for name in whole:
+        mine, theirs = whole[name][7, AS_OF], text[name]["7", AS_OF]
+        assert {c: v for c, v in mine.items() if c not in unlike} == {c: v for c, v in theirs.items() if c not in unlike}
+
+
+def test_month_starts_lie_between_both_ends():
+    assert month_starts(date(2025, 11, 2), date(2026, 2, 1)) == [date(2025, 12, 1), date(2026, 1, 1), date(2026, 2, 1)]
+    assert month_starts(date(2026, 1, 1), date(2026, 1, 31)) == [date(2026, 1, 1)]

@@ -1,0 +1,124 @@
+"""Use of the product, as a customer-success manager would count it on 2026-03-01."""
+
+from __future__ import annotations
+
+import pytest
+
+USES = """
+    account_id | user_id | feature | occurred_at         | duration_s | quantity
+    acme       | ann     | send    | 2026-02-27 09:00:00 | 600        |
+    acme       | ann     | send    | 2026-02-27 17:00:00 | 600        | 3
+    acme       | ann     | look    | 2026-02-24 09:00:00 | 60         |
+    acme       | bob     | report  | 2026-02-20 09:00:00 | 120        |
+    acme       | bob     | send    | 2026-01-10 09:00:00 |            | 2
+    acme       | cid     | send    | 2025-10-01 09:00:00 |            |
+    acme       |         | send    | 2025-12-24 09:00:00 |            |
+"""
+"""`send` is the key action and the core workflow; it acts on what the product shows, `report` analyses, `look` views."""
+
+
+@pytest.fixture(scope="module")
+def use(company):
+    return company(usage_events=USES)
+
+
+def test_active_is_a_key_action_not_a_visit(use):
+    """Bob only read a report in the last 28 days, so he was seen but not active (U1)."""
+    columns = [f"active_people_{w}d" for w in (7, 28, 90, 180)] + ["people_seen_28d", "people_seen_90d"]
+    assert use("usage", *columns) == {"acme": [1, 1, 3, 4, 2, 3], "quiet": [0, 0, 0, 0, 0, 0]}
+
+
+def test_days_with_a_key_action_by_anybody(use):
+    columns = [f"active_days_{w}d" for w in (7, 28, 90, 180)]
+    assert use("usage", *columns) == {"acme": [1, 1, 3, 4], "quiet": [0, 0, 0, 0]}
+
+
+def test_key_actions_count_what_a_row_stands_for(use):
+    columns = [f"key_actions_{w}d" for w in (7, 28, 90, 180)]
+    assert use("usage", *columns) == {"acme": [4, 4, 7, 8], "quiet": [0, 0, 0, 0]}
+
+
+def test_shares_are_of_all_activity_and_unknown_without_any(use):
+    assert use("usage", "key_action_share_28d", "core_workflow_share_28d") == {
+        "acme": [pytest.approx(4 / 6), pytest.approx(4 / 6)],
+        "quiet": [None, None],
+    }
+
+
+def test_breadth_and_depth(use):
+    """Ann reached level 3 and Bob level 2 in 28 days; in 90 days so did Bob and an unnamed user (U2, U3)."""
+    columns = ["features_used_28d", "features_used_180d", "acting_people_28d", "acting_people_90d"]
+    assert use("usage", *columns) == {"acme": [3, 3, 1, 3], "quiet": [0, 0, 0, 0]}
+    assert use("usage", "depth_28d", "depth_90d") == {"acme": [2.5, 3], "quiet": [None, None]}
+
+
+def test_minutes_and_days_of_a_person(use):
+    """1 380 seconds in 28 days on Ann's two days and Bob's one: 23 minutes over three days (U2)."""
+    columns = ["session_minutes_28d", "days_per_person_28d"]
+    assert use("usage", *columns) == {"acme": [pytest.approx(23 / 3), 1.5], "quiet": [None, None]}
+
+
+def test_seats_in_use(use):
+    assert use("usage", "seat_activation_28d", "seat_activation_90d") == {"acme": [0.1, 0.3], "quiet": [0, 0]}
+
+
+def test_seats_in_use_are_unknown_where_nobody_told_the_seats(company):
+    contracts = """
+        account_id | contract_id | start_date | end_date   | arr   | seats
+        acme       | 1           | 2025-06-01 | 2026-06-01 | 12000 |
+    """
+    assert company(contracts=contracts, usage_events=USES)("usage", "seat_activation_28d") == {"acme": None}
+
+
+def test_change_runs_from_stopped_over_unchanged_to_begun(use):
+    """28 days: 4 key actions by one person after 2 by one; 90 days: 7 by three people after 1 by one."""
+    people, actions = ([f"{what}_change_{w}d" for w in (28, 90)] for what in ("active_people", "key_actions"))
+    assert use("usage", *people) == {"acme": [0, 0.5], "quiet": [None, None]}
+    assert use("usage", *actions) == {"acme": [pytest.approx(1 / 3), 0.75], "quiet": [None, None]}
+
+
+def test_pace_against_the_accounts_own_year(use):
+    """4 key actions in 7 days against 8 in 365 (U4)."""
+    week, year = 4 / 7, 8 / 365
+    assert use("usage", "own_pace_7d") == {"acme": pytest.approx((week - year) / (week + year)), "quiet": None}
+
+
+def test_days_since_the_last_use(use):
+    """Counted in whole days, so that yesterday is 1; nobody within a year is 366."""
+    assert use("usage", "days_since_last_use") == {"acme": 2, "quiet": 366}
+
+
+def test_who_was_lost_and_on_whom_it_hangs(use):
+    """Of four people of the year Cid has not been active for 90 days; Ann did 4 of the last 7 key actions (U5)."""
+    columns = ["people_in_a_year", "people_lost", "busiest_person_share"]
+    assert use("usage", *columns) == {"acme": [4, 0.25, pytest.approx(4 / 7)], "quiet": [0, None, None]}
+
+
+def test_a_day_known_in_several_arrivals_is_one_day(company):
+    """Ann's phone sent the same day in three parts, the last of them after the date: two actions, one day."""
+    events = """
+        account_id | user_id | feature | occurred_at         | recorded_at
+        acme       | ann     | send    | 2026-02-10 09:00:00 | 2026-02-10 09:00:00
+        acme       | ann     | send    | 2026-02-10 10:00:00 | 2026-02-20 09:00:00
+        acme       | ann     | send    | 2026-02-10 11:00:00 | 2026-03-01 00:00:00
+    """
+    columns = ["key_actions_28d", "active_days_28d", "days_per_person_28d"]
+    assert company(usage_events=events)("usage", *columns)["acme"] == [2, 1, 1]
+
+
+def test_a_quantity_of_nothing_is_no_use(company):
+    events = """
+        account_id | user_id | feature | occurred_at         | quantity | duration_s
+        acme       | ann     | send    | 2026-02-10 09:00:00 | 0        | 60
+    """
+    columns = ["active_people_28d", "people_seen_28d", "days_since_last_use", "session_minutes_28d", "features_used_28d"]
+    assert company(usage_events=events)("usage", *columns)["acme"] == [0, 0, 366, None, 0]
+
+
+def test_a_clock_that_runs_ahead_is_not_believed(company):
+    """Dated tomorrow, arrived today: on this date it has not happened yet."""
+    events = """
+        account_id | user_id | feature | occurred_at         | recorded_at
+        acme       | ann     | send    | 2026-03-01 09:00:00 | 2026-02-28 09:00:00
+    """
+    assert company(usage_events=events)("usage", "people_in_a_year", "days_since_last_use")["acme"] == [0, 366]

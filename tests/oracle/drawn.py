@@ -1,0 +1,66 @@
+"""Small tables drawn in a test's text, and what the features say of the accounts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from features.policy import Policy, Usage
+from features.tables import TABLES, TIME
+from tests.oracle.worlds import Answer, Row, engine, world
+
+AS_OF = date(2026, 3, 1)
+"""Its windows begin on 2026-02-22 (7 days), 2026-02-01 (28), 2025-12-01 (90), 2025-09-02 (180), 2025-03-01 (365)."""
+
+POLICY = Policy(
+    usage=Usage(
+        north_star=("send",),
+        core_workflow=("send",),
+        levels={"view": ("look",), "analyse": ("report",), "act": ("send",)},
+        steady_days=2,
+    )
+)
+
+RUNNING = """
+    account_id | contract_id | start_date | end_date   | arr   | seats
+    acme       | acme-1      | 2025-06-01 | 2026-06-01 | 12000 | 10
+    quiet      | quiet-1     | 2025-06-01 | 2026-06-01 | 12000 | 10
+"""
+"""The two accounts of every test that does not draw its own contracts; nobody at quiet ever does anything."""
+
+
+def drawn(table: str, text: str) -> list[Row]:
+    """The rows of a table drawn with `|` between its cells; an empty cell is null."""
+    head, *lines = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
+    return [{column: _value(table, column, cell) for column, cell in zip(head, line, strict=True)} for line in lines]
+
+
+def _value(table: str, column: str, cell: str) -> Any:
+    kind = TABLES[table].columns[column].type
+    if not cell:
+        return None
+    if kind == TIME:
+        return datetime.fromisoformat(cell)
+    if kind == "id" or kind.is_string():
+        return cell
+    return cell == "yes" if kind.is_boolean() else int(cell) if kind.is_integer() else float(cell)
+
+
+class Told:
+    """What the features say on `AS_OF`."""
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self._answers = answers
+
+    def __call__(self, family: str, *columns: str) -> dict[Any, Any]:
+        """Per account the value of a column, or of several as a list."""
+        rows = {account: row for (account, _), row in sorted(self._answers[family].items())}
+        return {a: row[columns[0]] if len(columns) == 1 else [row[c] for c in columns] for a, row in rows.items()}
+
+
+def told(policy: Policy = POLICY, without: tuple[str, ...] = (), **tables: str) -> Told:
+    """What the features say of these drawn tables."""
+    texts = {"contracts": RUNNING, **tables}
+    rows = {name: drawn(name, text) for name, text in texts.items()}
+    return Told(engine((AS_OF,), policy, without).answers(world(**rows)))

@@ -1,0 +1,146 @@
+"""The edges of time, feature by feature: strictly before `as_of`, and half-open windows `[as_of - days, as_of)`."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from features.catalogue import FAMILIES
+from features.policy import KINDS, SEVERITIES, TIERS
+from tests.oracle.known import midnight
+from tests.oracle.worlds import World, alike, differences, engine, world
+from tests.properties.accounts import POLICY, TICK
+
+AS_OF = date(2024, 9, 1)
+NOW = midnight(AS_OF)
+DAY = timedelta(days=1)
+LONG_AGO = datetime(2023, 1, 1)
+DAYS = sorted({f.params["days"] for family in FAMILIES.values() for f in family.features if "days" in f.params})
+
+
+def answers(**tables: Any) -> dict:
+    return engine((AS_OF,), POLICY).answers(world(**tables))
+
+
+def a_term(account: str, **more: Any) -> dict[str, Any]:
+    begins = {"start_date": LONG_AGO + 300 * DAY, "end_date": NOW + 200 * DAY, "signed_at": LONG_AGO}
+    return {"contract_id": f"{account}-c", "account_id": account, "arr": 5000.0, "seats": 10} | begins | more
+
+
+def people_of(account: str) -> list[dict[str, Any]]:
+    rows = [{"account_id": account, "user_id": tier, "tier": tier, "role": f"role {tier}"} for tier in TIERS]
+    return [row | {"recorded_at": LONG_AGO} for row in rows]
+
+
+# --- windows -----------------------------------------------------------------------------------
+
+
+def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, Any]]]:
+    """All that a window can count, at one instant: uses, contacts, and tickets with all that became of them."""
+    uses = [{"user_id": tier, "feature": "send.mail", "occurred_at": instant, "duration_s": 60.0} for tier in TIERS]
+    met = [{"user_id": tier, "kind": "call", "initiated_by": "customer", "occurred_at": instant} for tier in TIERS]
+    asked = [
+        {"ticket_id": f"{account}-{kind}-{severity}", "kind": kind, "severity": severity, "opened_at": instant}
+        | dict.fromkeys(("resolved_at", "first_response_at", "escalated_at"), instant)
+        | {"reopened_at": instant + TICK, "due_at": instant - DAY}
+        for kind in KINDS
+        for severity in SEVERITIES
+    ]
+    rows = {"usage_events": uses, "touchpoints": met, "tickets": asked}
+    return {name: [{"account_id": account} | row for row in some] for name, some in rows.items()}
+
+
+@pytest.fixture(scope="module")
+def on_the_edges() -> dict:
+    """For each length of window, an account with all of its events on the first instant inside, and one just outside."""
+    tables: dict[str, list] = {name: [] for name in ("contracts", "people", "usage_events", "touchpoints", "tickets")}
+    for days in DAYS:
+        for side, instant in (("inside", NOW - days * DAY), ("outside", NOW - days * DAY - TICK)):
+            account = f"{side} {days}"
+            tables["contracts"].append(a_term(account))
+            tables["people"] += people_of(account)
+            for name, rows in everything_at(account, instant).items():
+                tables[name] += rows
+    return answers(**tables)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_window_begins_on_its_first_instant_and_not_before(family, on_the_edges):
+    """What happened exactly `days` ago is inside; one microsecond earlier it is outside."""
+    seen = on_the_edges[family]
+    windowed = [feature for feature in FAMILIES[family].features if "days" in feature.params]
+    blunt = []
+    for feature in windowed:
+        inside, outside = (seen[f"{side} {feature.params['days']}", AS_OF] for side in ("inside", "outside"))
+        if alike(inside[feature.name], outside[feature.name]):
+            blunt.append(feature.name)
+    assert blunt == []
+
+
+def test_a_year_begins_on_its_first_instant():
+    """Days since the last use or contact look back over 365 days, and say 366 beyond them."""
+    inside, outside = (everything_at(account, NOW - 365 * DAY - slip) for account, slip in (("in", DAY * 0), ("out", TICK)))
+    both = {name: inside[name] + outside[name] for name in inside}
+    seen = answers(contracts=[a_term("in"), a_term("out")], people=people_of("in") + people_of("out"), **both)
+    for family, name in (("usage", "days_since_last_use"), ("stakeholders", "days_since_contact_s")):
+        assert [seen[family][account, AS_OF][name] for account in ("in", "out")] == [365, 366]
+
+
+# --- strictly before as_of ---------------------------------------------------------------------
+
+ARRIVALS: dict[str, dict[str, Any]] = {
+    "accounts": {"account_name": "Acme Ltd", "created_at": LONG_AGO},
+    "contracts": a_term("acme", contract_id="next", product="more"),
+    "usage_events": {"user_id": "S", "feature": "send.mail", "occurred_at": NOW - 40 * DAY},
+    "people": {"user_id": "new", "tier": "S", "valid_from": LONG_AGO},
+    "tickets": {"ticket_id": "t", "kind": "bug", "severity": "high", "opened_at": NOW - 40 * DAY},
+    "touchpoints": {"user_id": "S", "kind": "call", "occurred_at": NOW - 40 * DAY},
+    "rates": {"currency": "EUR", "rate": 2.0},
+}
+"""A row of each table that the answers rest on, long past but for its arrival."""
+
+ARRIVES = {"contracts": "signed_at", "rates": "date"}
+
+
+def acme(**more: list) -> World:
+    tables = {"contracts": [a_term("acme", currency="EUR")], "people": people_of("acme")}
+    return engine((AS_OF,), POLICY).answers(world(**{**tables, **{n: tables.get(n, []) + rows for n, rows in more.items()}}))
+
+
+@pytest.mark.parametrize("table", ARRIVALS)
+def test_a_row_known_at_as_of_is_invisible_and_one_of_a_moment_before_is_visible(table):
+    arrives = ARRIVES.get(table, "recorded_at")
+    row = ({"account_id": "acme"} if table != "rates" else {}) | ARRIVALS[table]
+    without, at, before = acme(), *(acme(**{table: [row | {arrives: when}]}) for when in (NOW, NOW - TICK))
+    assert differences(without, at) == []
+    assert differences(without, before) != []
+
+
+@pytest.mark.parametrize("table", ["usage_events", "tickets", "touchpoints"])
+def test_an_event_at_as_of_is_of_the_future_though_it_arrived_before(table):
+    happens = {"usage_events": "occurred_at", "tickets": "opened_at", "touchpoints": "occurred_at"}[table]
+    row = {"account_id": "acme"} | ARRIVALS[table] | {"recorded_at": LONG_AGO}
+    without, at, before = acme(), *(acme(**{table: [row | {happens: when}]}) for when in (NOW, NOW - TICK))
+    assert differences(without, at) == []
+    assert differences(without, before) != []
+
+
+LATER_FACTS = {
+    ("contracts", "paid_at"): a_term("acme", product="more", contract_id="x"),
+    ("contracts", "cancelled_at"): a_term("acme", product="more", contract_id="x"),
+    ("people", "valid_to"): {"user_id": "new", "tier": "S", "valid_from": LONG_AGO},
+    **{
+        ("tickets", column): ARRIVALS["tickets"]
+        for column in ("first_response_at", "resolved_at", "reopened_at", "escalated_at")
+    },
+}
+
+
+@pytest.mark.parametrize(("table", "column"), LATER_FACTS)
+def test_a_later_fact_at_as_of_is_masked_and_one_of_a_moment_before_is_not(table, column):
+    row = {"account_id": "acme"} | LATER_FACTS[table, column]
+    without, at, before = (acme(**{table: [row | {column: when}]}) for when in (None, NOW, NOW - TICK))
+    assert differences(without, at) == []
+    assert differences(without, before) != []

@@ -1,0 +1,88 @@
+"""Reads the code of `features/`: time is cut off in `windows.py` and nowhere else (design, decision 3)."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import features
+from features.catalogue import FAMILIES
+from features.spine import described, terms
+from features.stakeholders import people_then
+from features.tables import TABLES
+
+FOLDER = Path(features.__file__).parent
+FILES = sorted(path for path in FOLDER.glob("*.py") if path.name != "windows.py")
+
+CUT = {"as_of", "_cut", "_known_day", "_event_day"}
+"""What stands for the date of an observation, or for when a row was known or happened, in days."""
+ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+RANGES = {"between", "asof_join", "truncate"}
+
+
+def mentions(tree: ast.AST, names: set[str]) -> bool:
+    """Whether code speaks of these names: as an attribute, a variable or a column in quotes."""
+    for node in ast.walk(tree):
+        word = getattr(node, "attr", None) or getattr(node, "id", None) or getattr(node, "value", None)
+        if isinstance(word, str) and word in names:
+            return True
+    return False
+
+
+def comparisons(code: str, names: set[str]) -> list[int]:
+    """The lines that compare one of these names with anything by order."""
+    lines = []
+    for node in ast.walk(ast.parse(code)):
+        by_order = isinstance(node, ast.Compare) and any(isinstance(op, ORDERED) for op in node.ops)
+        by_range = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in RANGES
+        if (by_order or by_range) and mentions(node, names):
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_is_compared_with_as_of_outside_windows(path):
+    assert comparisons(path.read_text(), CUT) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_cut_itself_is_not_spoken_of_outside_windows(path):
+    assert not mentions(ast.parse(path.read_text()), CUT - {"as_of"})
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_clock_is_read(path):
+    """`now` and `today` would make yesterday's list another one today."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not {getattr(call, "attr", getattr(call, "id", "")) for call in calls} & {"now", "today", "utcnow"}
+
+
+@pytest.mark.parametrize(
+    "code", ["t.filter(_.as_of > _.opened_at)", "t.opened_at.between(a, spine.as_of)", 't["as_of"] <= x', "a < b < _._cut"]
+)
+def test_the_reader_of_code_sees_a_comparison(code):
+    assert comparisons(code, CUT) == [1]
+
+
+SOURCES = [make for family in FAMILIES.values() for make in family.sources.values()]
+SOURCES += [people_then, terms, described]
+
+
+@pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
+def test_a_source_reads_a_table_through_as_known(make):
+    """A table of the contract that a source asks for goes into `as_known` under its own name, and nowhere else."""
+    (function,) = ast.parse(inspect.getsource(make)).body
+    tree = ast.Module(function.body, [])
+    asked = set(inspect.signature(make).parameters) & set(TABLES) - {"rates"}  # those go through known_rates
+    inside = {
+        node.args[1]: node.args[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "as_known"
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in asked and isinstance(node.ctx, ast.Load):
+            assert node in inside, f"{make.__name__} reads {node.id} past as_known on line {node.lineno}"
+            assert getattr(inside[node], "value", None) == node.id
