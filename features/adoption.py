@@ -32,7 +32,7 @@ def starter(first_uses: ir.Table, spine: ir.Table) -> ir.Table:
 def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of) whose first days are over: share of the first seats active within them."""
     ages = spine.select(*KEY, "account_age").filter(_.account_age >= FIRST_VALUE_DAYS)
-    firsts = terms.join(ages, KEY).filter(_.began_ago == _.account_age).group_by(*KEY).agg(seats=_.seats.max())
+    firsts = terms.join(ages, KEY).filter(_.begun, _.began_ago == _.account_age).group_by(*KEY).agg(seats=_.seats.max())
     early = first_uses.join(ages, KEY).filter(_.account_age - _.first_day_ago < FIRST_VALUE_DAYS)
     people = early.group_by(*KEY).agg(people=_.count())
     joined = firsts.left_join(people, KEY).drop("account_id_right", "as_of_right")
@@ -46,7 +46,7 @@ def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     zh="上线 30 天内 {value:.0%} 的席位被激活(同类客户:{peer:.0%})",
 )  # fmt: skip
 def first_value(start: ir.Table) -> ir.Value:
-    """Active people within 30 days of the account's start over the seats first bought (J2)."""
+    """People active by the 30th day after the account's start over the seats first bought (J2); null before that day."""
     return start.activated.max()
 
 
@@ -56,7 +56,7 @@ def first_value(start: ir.Table) -> ir.Value:
     zh="是否错过首次价值:{value:.0f}(1 = 是;同类客户:{peer:.0f})",
 )  # fmt: skip
 def first_value_missed(start: ir.Table) -> ir.Value:
-    """Whether fewer than a quarter of the first seats were active within 30 days (J2)."""
+    """Whether fewer than a quarter of the first seats were active by the 30th day (J2); null where that is not known."""
     return (start.activated < FIRST_VALUE_SHARE).any().cast("int8")
 
 

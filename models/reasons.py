@@ -189,7 +189,7 @@ class _Teller:
         summed = self._summed(push)
         allowed = np.hstack([np.where(agrees, push, 0.0), np.zeros((len(push), 1))])
         able = np.stack([allowed[:, columns].max(axis=1) for columns in self.members], axis=1) > 0
-        rank_by = np.where(able & (summed > 0) & (summed >= self.share * size[:, None]), summed, 0.0)
+        rank_by = np.where(able & (summed >= self.share * size[:, None]), summed, 0.0)
         order = np.argsort(-rank_by, axis=1, kind="stable")[:, :count]
         order = np.pad(order, ((0, 0), (0, count - order.shape[1])))
         weight = np.take_along_axis(rank_by, order, axis=1)

@@ -114,7 +114,10 @@ def champion(job: Job, target: str) -> Champion:
 def read_observations(side: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The observations, and the figures of every feature; both one row per observation, on one index."""
     spine, figures = _read(side / "spine.parquet"), _read(side / "scoring.parquet")
-    figures = spine[list(KEY)].merge(figures, on=list(KEY), how="left", validate="one_to_one", indicator=True)
+    try:
+        figures = spine[list(KEY)].merge(figures, on=list(KEY), how="left", validate="one_to_one", indicator=True)
+    except pd.errors.MergeError as error:
+        raise DataContract(f"{side}: spine.parquet or scoring.parquet lists an observation twice: {error}") from error
     if (figures["_merge"] != "both").any():
         raise InputMissing(f"{side / 'scoring.parquet'} lacks observations of the spine: run `assemble` again")
     return spine, figures.drop(columns="_merge")

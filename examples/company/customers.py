@@ -18,8 +18,8 @@ REGION_FIT = np.array([0.10, 0.05, 0.00, -0.30])
 CHANNELS = ("direct", "partner", "inbound", "referral", "event")
 CHANNEL_SHARE = np.array([0.33, 0.22, 0.27, 0.10, 0.08])
 CHANNEL_FIT = np.array([0.10, -0.45, 0.10, 0.45, -0.20])
-PLAN_FIT = np.array([-0.35, 0.10, 0.30])
-HIDDEN_FIT = 0.35
+PLAN_FIT = np.array([-0.25, 0.05, 0.20])
+HIDDEN_FIT = 0.28
 """Standard deviation of the part of fit that no column shows."""
 
 EARLIER_SHARE, EARLIER_MONTHS = 0.55, 24
@@ -92,9 +92,9 @@ def draw_customers(rng: np.random.Generator, accounts: int, months: int, start: 
     employees = np.clip(np.round(rng.lognormal(4.6, 1.2, accounts)), 5, 20_000).astype(np.int64)
     scale = (np.log(employees) - 4.6) / 1.2
     plan = np.clip(np.round(0.8 + 0.45 * scale + rng.normal(0, 0.6, accounts)), 0, 2).astype(np.int64)
-    seats = np.clip(np.round(np.exp(1.80 + 0.55 * scale + rng.normal(0, 0.40, accounts))), 3, 150).astype(np.int64)
-    seen = INDUSTRY_FIT[industry] + REGION_FIT[region] + CHANNEL_FIT[channel] + PLAN_FIT[plan] + 0.25 * scale
-    fit = (seen - seen.mean()) / 0.85 + rng.normal(0, HIDDEN_FIT, accounts)
+    seats = np.clip(np.round(np.exp(1.70 + 0.55 * scale + rng.normal(0, 0.40, accounts))), 3, 150).astype(np.int64)
+    seen = INDUSTRY_FIT[industry] + REGION_FIT[region] + CHANNEL_FIT[channel] + PLAN_FIT[plan] + 0.10 * scale
+    fit = (seen - seen.mean()) / 0.80 + rng.normal(0, HIDDEN_FIT, accounts)
     return Customers(
         bought=bought,
         industry=industry,

@@ -18,7 +18,7 @@ from examples.company.states import Temper
 TIERS = ("S", "A", "B")
 S, A, B = range(3)
 
-SEATS_TAKEN = 0.7
+SEATS_TAKEN = 0.85
 """Share of the bought seats that somebody sits on, sooner or later."""
 STAY_DAYS = 1_900.0
 """How long a person of tier A or B stays, on average."""
@@ -32,7 +32,7 @@ PROMOTED = 0.03
 TIER_GIVEN = 0.6
 """Share of the people whose tier was entered; the others have a title from which it can be graded."""
 
-PERSON_SPREAD = np.array([0.20, 0.25, 0.45])
+PERSON_SPREAD = np.array([0.15, 0.20, 0.30])
 """How unlike each other the people of a tier are in how much they use the product (log scale)."""
 
 TITLES: dict[str, tuple[tuple[str, str, str], ...]] = {

@@ -31,17 +31,17 @@ CARRY = np.array(
         #  value adoption pain sponsor lift   (of this month)
         [0.97, 0.00, -0.02, 0.00, 0.0],  # value next month
         [0.01, 0.95, 0.00, 0.00, 0.0],  # adoption
-        [0.00, 0.00, 0.94, 0.00, 0.0],  # support_pain
+        [0.00, 0.00, 0.95, 0.00, 0.0],  # support_pain
         [0.00, 0.00, 0.00, 0.88, 0.0],  # sponsor_change
         [0.00, 0.00, 0.00, 0.00, 0.9],  # lift
     ]
 )
 """What each state takes over of each state of the month before."""
-STEP = np.array([0.14, 0.16, 0.16, 0.0, 0.0])
+STEP = np.array([0.13, 0.14, 0.13, 0.0, 0.0])
 """Standard deviation of a state's own monthly movement."""
 
 SPONSOR_LEAVES, SPONSOR_PUSH = 0.025, np.array([-0.35, 0.0, 0.0, 1.0, 0.0])
-INCIDENT, INCIDENT_PUSH = 0.03, np.array([0.0, 0.0, 0.9, 0.0, 0.0])
+INCIDENT, INCIDENT_PUSH = 0.025, np.array([0.0, 0.0, 0.8, 0.0, 0.0])
 GOAL_REACHED, GOAL_PUSH = 0.09, np.array([0.22, 0.0, 0.0, 0.0, 0.0])
 """Three shocks: their monthly chance (of a goal, at an average account), and the push each gives."""
 
@@ -50,10 +50,10 @@ INTERVENTION_EFFECT = 0.7
 
 INTERCEPT = 1.60
 """Log-odds of renewing of an average account."""
-WEIGHTS = np.array([0.90, 0.60, -0.60, -1.20, 1.0])
+WEIGHTS = np.array([0.85, 0.65, -0.65, -1.30, 1.0])
 """What one unit of each moving state adds to the log-odds of renewing."""
-FIT_WEIGHT = 0.55
-FIRST_VALUE_WEIGHT = np.array([1.10, 0.35, 0.10])
+FIT_WEIGHT = 0.60
+FIRST_VALUE_WEIGHT = np.array([1.20, 0.15, 0.0])
 """What first value reached adds to the log-odds at the first, second and any later renewal."""
 FIRST_VALUE_SHARE = 0.70
 """Accounts that reach first value; the others are lost a year before anyone is told."""
@@ -91,7 +91,7 @@ def draw_temper(rng: np.random.Generator, fit: Floats) -> Temper:
     level = np.zeros((accounts, len(STATES)))
     level[:, VALUE] = 0.15 * fit - 0.3 * (bunched - 0.3) + rng.normal(0, 0.50, accounts)
     level[:, ADOPTION] = 0.10 * fit + 0.3 * (first_value - FIRST_VALUE_SHARE) + rng.normal(0, 0.60, accounts)
-    level[:, PAIN] = rng.normal(0, 0.60, accounts)
+    level[:, PAIN] = rng.normal(0, 0.65, accounts)
     anchor = level @ (np.eye(len(STATES)) - CARRY).T - GOAL_REACHED * GOAL_PUSH - SPONSOR_LEAVES * SPONSOR_PUSH
     anchor -= INCIDENT * INCIDENT_PUSH
     anchor[:, SPONSOR] = 0.0  # a loss of a sponsor is felt or not: it does not settle around nothing

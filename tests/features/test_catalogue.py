@@ -8,9 +8,10 @@ import string
 import ibis
 import pytest
 
-from features.catalogue import FAMILIES, Known, family_table, features_of, meanings
+from features.catalogue import FAMILIES, Known, features_of, meanings
 from features.family import Family, column_name
 from features.policy import Policy
+from features.tables import TABLES
 from tests.oracle.worlds import schema
 
 FEATURES = [feature for family in FAMILIES.values() for feature in family.features]
@@ -81,22 +82,18 @@ def test_a_feature_without_words_cannot_be_declared():
             return observation.count()
 
 
-@pytest.mark.parametrize(
-    ("given", "families"),
-    [
-        (("accounts", "contracts"), {"commitment"}),
-        (("accounts", "contracts", "tickets"), {"commitment", "tickets"}),
-        (("accounts", "contracts", "people"), {"commitment"}),
-        (("accounts", "contracts", "usage_events", "person_windows", "account_windows", "feature_windows"), {"commitment", "usage"}),
-    ],
-)
-def test_a_family_is_there_where_its_tables_are(given, families):
-    """People alone tell nothing yet: their features look at use or at contacts."""
-    windows = {"person_windows", "account_windows", "feature_windows"}
-    can = known(*[name for name in given if name not in windows])
-    for name in windows & set(given):
-        can._made[name] = ibis.table({"account_id": "string", "as_of": "date"}, name=name)
-    assert {name for name, family in FAMILIES.items() if features_of(family, can)} == families
+NEEDS = [(family.name, need) for family in FAMILIES.values() for need in family.needs]
+
+
+@pytest.mark.parametrize(("family", "need"), NEEDS)
+def test_a_family_is_absent_where_a_table_it_needs_is(family, need):
+    assert features_of(FAMILIES[family], known(*[name for name in TABLES if name != need])) == []
+
+
+def test_two_tables_are_enough_to_begin_with():
+    """Accounts and contracts alone: what was bought, and by whom."""
+    there = {name for name, family in FAMILIES.items() if features_of(family, known("accounts", "contracts"))}
+    assert there == {"commitment", "fit"}
 
 
 def test_contacts_are_left_out_where_nobody_logs_them(company):
@@ -114,9 +111,10 @@ def test_contacts_are_left_out_where_nobody_logs_them(company):
 def test_an_observation_with_no_rows_has_the_declared_empty_values(company):
     """Nothing is known of quiet but its contract: every count is its `empty`, every mean is null."""
     found = company()
-    for family in ("usage", "stakeholders", "tickets"):
-        for feature in FAMILIES[family].features:
-            assert found(family, feature.name)["quiet"] == (0 if feature.name.startswith("seat_") else feature.empty), feature
+    told = ("seat", "start")  # these hold a row for quiet: none of its seats is in use
+    features = [f for f in FEATURES if f.family not in ("commitment", "fit") and f.source not in told]
+    unlike = {f.name: (value, f.empty) for f in features if (value := found(f.family, f.name)["quiet"]) != f.empty}
+    assert unlike == {}
 
 
 def test_meanings_are_plain_values():
@@ -125,8 +123,3 @@ def test_meanings_are_plain_values():
     assert first["function"] == "active_people"
     assert first["params"] == {"days": 7}
     assert set(first) >= {"family", "meaning", "unit", "risk", "actionable", "kind", "en", "zh", "empty"}
-
-
-def test_a_family_table_has_a_column_per_feature():
-    table = family_table(FAMILIES["tickets"], known("tickets")) if False else None
-    assert table is None

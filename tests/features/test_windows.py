@@ -160,7 +160,8 @@ def person_days(*rows: tuple[str | None, date, date, float]) -> ibis.Table:
 def in_windows(days: ibis.Table, dates: list[date], windows: tuple[int, ...] = (7, 28)) -> dict[Any, Any]:
     keys = ("account_id", "user_id")
     marked = counting_days(days, keys, {"days": "actions"})
-    seen = windowed(marked, keys, Calendar(dates, windows), ("actions", "days"))
+    calendar = Calendar(dates, windows)
+    seen = windowed(marked, keys, calendar, dict.fromkeys(("actions", "days"), list(calendar.stretches)))
     return {(row["user_id"], row["as_of"]): row for row in ask(seen)}
 
 

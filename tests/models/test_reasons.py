@@ -106,6 +106,8 @@ def test_an_idea_whose_windows_push_towards_renewal_together_is_no_reason() -> N
         ("high", 2, 6, -1.0, None),
         ("high", 0, 0, -1.0, None),  # no breach is no reason
         ("high", 0, 0, 1.0, "strength_1"),
+        ("high", 0, None, -1.0, None),  # whatever is usual
+        ("low", 0, None, 1.0, None),
         ("either", 9, 6, -1.0, "reason_1"),
         ("either", 2, 6, -1.0, "reason_1"),
         ("low", None, 6, -1.0, "reason_1"),  # an unknown figure contradicts nothing

@@ -8,17 +8,25 @@ from typing import Any
 from features.catalogue import FAMILIES
 from features.family import Feature
 from features.policy import Policy
+from tests.oracle.adoption import Adoption
+from tests.oracle.fit import Fit
 from tests.oracle.known import Row, Then, World
+from tests.oracle.sentiment import Sentiment
 from tests.oracle.stakeholders import Stakeholders
 from tests.oracle.terms import Commitment, observation
 from tests.oracle.tickets import Tickets
 from tests.oracle.use import Use
+from tests.oracle.value import Value
 
 ORACLES: dict[str, Any] = {
     "commitment": Commitment,
     "usage": Use,
+    "adoption": Adoption,
     "stakeholders": Stakeholders,
     "tickets": Tickets,
+    "sentiment": Sentiment,
+    "value": Value,
+    "fit": Fit,
 }
 """By family, a class whose methods are named as the functions of its features."""
 

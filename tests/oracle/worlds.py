@@ -23,17 +23,12 @@ from features.family import KEY
 from features.policy import Policy
 from features.tables import ID, TABLES
 from features.windows import Calendar
+from pipelines.windows import MADE
 
 Row = dict[str, Any]
 World = dict[str, list[Row]]
 Answer = dict[tuple[Any, date], Row]
 """What is known of each observation: (account_id, as_of) -> columns."""
-
-WINDOWS = {
-    "person_windows": (usage.person_windows, "person_days"),
-    "account_windows": (usage.account_windows, "person_days"),
-    "feature_windows": (usage.feature_windows, "feature_days"),
-}
 
 
 def world(**tables: Iterable[Mapping[str, Any]]) -> World:
@@ -92,7 +87,7 @@ class Engine:
             for name, roll in (("person_days", usage.person_days), ("feature_days", usage.feature_days)):
                 made[name] = self._step(name, roll(given["usage_events"], self.policy))
             calendar = Calendar(self.dates, usage.WINDOWS)
-            for name, (sum_up, days) in WINDOWS.items():
+            for name, (sum_up, days) in MADE.items():
                 made[name] = self._step(name, sum_up(made[days], calendar).semi_join(spine, KEY))
         known = Known({**given, **{name: made[name] for name in made if not name.endswith("_days")}}, self.policy)
         for name, family in FAMILIES.items():

@@ -171,6 +171,15 @@ def test_figures_for_other_accounts_than_the_spine_s_stop_the_run(company: Path)
         score(job(company))
 
 
+@pytest.mark.parametrize("name", ["spine.parquet", "scoring.parquet"])
+def test_an_observation_that_is_there_twice_stops_the_run(company: Path, name: str) -> None:
+    path = company / "data" / "act" / name
+    rows = pd.read_parquet(path)
+    pd.concat([rows, rows.iloc[:1]]).to_parquet(path)
+    with pytest.raises(DataContract, match="an observation twice"):
+        score(job(company))
+
+
 def test_scores_of_another_day_are_not_published(company: Path) -> None:
     with pytest.raises(InputMissing, match="nothing is scored"):
         read_scored(job(company))

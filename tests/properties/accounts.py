@@ -98,6 +98,8 @@ class Life:
     def master(self):
         created = self.maybe(self.instant(), 0.4)
         name = {"account_name": f"{self.account_id} Ltd", "csm": self.one(None, "Ann", "Bo")}
+        name |= {"industry": self.one(None, "retail", "banks"), "region": self.one(None, "north", "south")}
+        name |= {"channel": self.one(None, "partner", "direct"), "employee_count": self.one(None, 10, 5000)}
         yield "accounts", name | {"created_at": created, "recorded_at": self.maybe(self.instant(), 0.3)}
 
     def contracts(self):
@@ -221,17 +223,26 @@ class Life:
             }
 
     def others(self):
-        """The tables that no family reads yet, each with its later facts."""
-        for _ in self.upto(min(self.size, 3)):
+        """Surveys, goals and the rest: each with a beginning, what became of it, and something after that."""
+        for _ in self.upto(self.size):
             begun = self.instant()
             arrived = {"recorded_at": self.arrival(begun)}
-            done, more = self.maybe(self.after(begun), 0.8), self.maybe(self.after(begun), 0.8)
-            sent = {"sent_at": self.maybe(begun), "answered_at": done or begun, "followed_up_at": more}
-            yield "surveys", {"kind": "nps", "score": float(self.random.randint(0, 10))} | sent | arrived
+            done, more = self.maybe(self.after(begun), 0.8), self.maybe(self.after(begun), 0.5)
+            yield "surveys", self.survey(begun, done, more) | arrived
+            planned = {"due_at": self.maybe(self.after(begun)), "achieved_at": done if self.chance(0.5) else None}
+            yield "value_goals", {"goal": "save an hour", "set_at": begun} | planned | arrived
             yield "interventions", {"playbook": "call the boss", "started_at": begun, "ended_at": done} | arrived
-            yield "value_goals", {"goal": "save an hour", "set_at": begun, "achieved_at": done} | arrived
             yield "referrals", {"referred_at": begun, "converted_at": done, "reward_cost": 9.5} | arrived
             yield "trials", {"requested_at": begun, "started_at": done, "finished_at": more} | arrived
+
+    def survey(self, sent: datetime, answered: datetime | None, followed_up: datetime | None) -> dict[str, Any]:
+        """Sent and perhaps answered, or handed in unasked."""
+        kind = self.one("nps", "csat")
+        score = float(self.random.randint(0, 10) if kind == "nps" else self.random.randint(1, 5))
+        asked = {"user_id": self.one(None, *USERS), "kind": kind, "score": self.maybe(score, 0.9)}
+        unasked = self.chance(0.2)
+        times = {"sent_at": None if unasked else sent, "answered_at": answered or (sent if unasked else None)}
+        return asked | times | {"followed_up_at": followed_up}
 
 
 def _known_alike(key: tuple, keys: set) -> bool:

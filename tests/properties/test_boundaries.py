@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -38,7 +39,7 @@ def people_of(account: str) -> list[dict[str, Any]]:
 
 
 def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, Any]]]:
-    """All that a window can count, at one instant: uses, contacts, and tickets with all that became of them."""
+    """All that a window can count, at one instant: uses, contacts, answers, goals, and tickets with all that followed."""
     uses = [{"user_id": tier, "feature": "send.mail", "occurred_at": instant, "duration_s": 60.0} for tier in TIERS]
     met = [{"user_id": tier, "kind": "call", "initiated_by": "customer", "occurred_at": instant} for tier in TIERS]
     asked = [
@@ -48,14 +49,18 @@ def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, A
         for kind in KINDS
         for severity in SEVERITIES
     ]
-    rows = {"usage_events": uses, "touchpoints": met, "tickets": asked}
+    said = [
+        {"user_id": "S", "kind": kind, "score": 2.0, "sent_at": instant, "answered_at": instant} for kind in ("nps", "csat")
+    ]
+    goals = [{"goal": "save an hour", "set_at": instant, "achieved_at": instant}]
+    rows = {"usage_events": uses, "touchpoints": met, "tickets": asked, "surveys": said, "value_goals": goals}
     return {name: [{"account_id": account} | row for row in some] for name, some in rows.items()}
 
 
 @pytest.fixture(scope="module")
 def on_the_edges() -> dict:
     """For each length of window, an account with all of its events on the first instant inside, and one just outside."""
-    tables: dict[str, list] = {name: [] for name in ("contracts", "people", "usage_events", "touchpoints", "tickets")}
+    tables: dict[str, list] = defaultdict(list)
     for days in DAYS:
         for side, instant in (("inside", NOW - days * DAY), ("outside", NOW - days * DAY - TICK)):
             account = f"{side} {days}"
@@ -97,6 +102,8 @@ ARRIVALS: dict[str, dict[str, Any]] = {
     "people": {"user_id": "new", "tier": "S", "valid_from": LONG_AGO},
     "tickets": {"ticket_id": "t", "kind": "bug", "severity": "high", "opened_at": NOW - 40 * DAY},
     "touchpoints": {"user_id": "S", "kind": "call", "occurred_at": NOW - 40 * DAY},
+    "surveys": {"user_id": "S", "kind": "nps", "sent_at": NOW - 40 * DAY},
+    "value_goals": {"goal": "save an hour", "set_at": NOW - 40 * DAY},
     "rates": {"currency": "EUR", "rate": 2.0},
 }
 """A row of each table that the answers rest on, long past but for its arrival."""
@@ -118,9 +125,18 @@ def test_a_row_known_at_as_of_is_invisible_and_one_of_a_moment_before_is_visible
     assert differences(without, before) != []
 
 
-@pytest.mark.parametrize("table", ["usage_events", "tickets", "touchpoints"])
+HAPPENS = {
+    "usage_events": "occurred_at",
+    "tickets": "opened_at",
+    "touchpoints": "occurred_at",
+    "surveys": "sent_at",
+    "value_goals": "set_at",
+}
+
+
+@pytest.mark.parametrize("table", HAPPENS)
 def test_an_event_at_as_of_is_of_the_future_though_it_arrived_before(table):
-    happens = {"usage_events": "occurred_at", "tickets": "opened_at", "touchpoints": "occurred_at"}[table]
+    happens = HAPPENS[table]
     row = {"account_id": "acme"} | ARRIVALS[table] | {"recorded_at": LONG_AGO}
     without, at, before = acme(), *(acme(**{table: [row | {happens: when}]}) for when in (NOW, NOW - TICK))
     assert differences(without, at) == []
@@ -135,6 +151,8 @@ LATER_FACTS = {
         ("tickets", column): ARRIVALS["tickets"]
         for column in ("first_response_at", "resolved_at", "reopened_at", "escalated_at")
     },
+    ("surveys", "answered_at"): ARRIVALS["surveys"] | {"score": 3.0},
+    ("value_goals", "achieved_at"): ARRIVALS["value_goals"],
 }
 
 

@@ -1,0 +1,68 @@
+"""Must show 4: the example company in several sizes; the model beside the oracle, the most that anyone could know.
+
+For each size: AUC and log loss 90 days before the end, on dates after training, of model, oracle and baselines, and
+the share of the oracle's AUC above one half that the model reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+from later import afterwards, learned, line, settings, table, tested
+
+from examples.company import simulate, write
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--accounts", type=int, nargs="+", default=[500, 2000, 8000])
+    options.add_argument("--until", type=date.fromisoformat, default=date(2025, 3, 1))
+    options.add_argument("--end", type=date.fromisoformat, default=date(2026, 7, 1))
+    options.add_argument("--lead", type=int, default=90)
+    options.add_argument("--seed", type=int, default=7)
+    asked = options.parse_args()
+    curve = []
+    for accounts in asked.accounts:
+        work = Path(tempfile.mkdtemp(prefix=f"renewals-{accounts}-"))
+        curve.append(one_size(accounts, work, asked))
+    print("\nthe curve of learning")
+    print(table(curve))
+
+
+def one_size(accounts: int, work: Path, asked: argparse.Namespace) -> dict[str, object]:
+    begun = time.perf_counter()
+    write(simulate(accounts, seed=asked.seed), work / "company")
+    job = learned(work / "company", work, asked.until, settings("targets=[renewal]"))
+    later = afterwards(job, asked.end)
+    rows, said = tested(job, later, asked.end, "renewal", asked.lead)
+    rows, said = beside_the_oracle(rows, said, work / "company" / "truth" / "oracle.parquet")
+    lines = [line(name, rows, chance) for name, chance in said.items()]
+    print(f"\n{accounts} accounts, trained until {asked.until}: {len(rows)} later renewals, {rows['label'].mean():.1%} renewed")
+    print(table(lines), flush=True)
+    auc = {entry[""]: entry["AUC"] - 0.5 for entry in lines}
+    seconds = time.perf_counter() - begun
+    return {"accounts": accounts, "oracle": auc["oracle"] + 0.5, "model": auc["model"] + 0.5,
+            "share of the oracle's": auc["model"] / auc["oracle"],
+            "logistic regression's": auc["logistic_regression"] / auc["oracle"], "seconds": seconds}  # fmt: skip
+
+
+def beside_the_oracle(rows: pd.DataFrame, said: dict, truth: Path) -> tuple[pd.DataFrame, dict]:
+    """The rows the oracle speaks of, with its word beside the others'."""
+    oracle = pd.read_parquet(truth)
+    for frame in (rows, oracle):
+        for day in ("as_of", "renewal_date"):
+            frame[day] = pd.to_datetime(frame[day]).astype("datetime64[us]")
+    keys = ["account_id", "as_of", "renewal_date"]
+    known = rows[keys].merge(oracle[[*keys, "oracle_probability"]], on=keys, how="left", validate="one_to_one")
+    told = known["oracle_probability"].notna().to_numpy()
+    said = {"oracle": known["oracle_probability"].to_numpy(), **said}
+    return rows[told], {name: chance[told] for name, chance in said.items()}
+
+
+if __name__ == "__main__":
+    main()

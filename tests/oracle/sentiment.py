@@ -1,0 +1,46 @@
+"""The features of `sentiment`: what people answered, and what was done about it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.oracle.known import Row, Then, first, mean, share
+from tests.oracle.stakeholders import people_then, tier_of
+
+
+class Sentiment:
+    """The features of the family, under their functions' names."""
+
+    def __init__(self, then: Then) -> None:
+        self.then = then
+        self.surveys = then.rows("surveys")
+        self.tiers = {user: tier_of(row, then) for user, row in people_then(then).items()}
+
+    def scores(self, kind: str, days: int, before: int = 0) -> list[Row]:
+        asked = [s for s in self.surveys if s["kind"] == kind and s["score"] is not None]
+        return [s for s in asked if self.then.inside(s["answered_at"], days, before)]
+
+    def average(self, surveys: list[Row]) -> float | None:
+        return mean([s["score"] for s in surveys])
+
+    # --- the features --------------------------------------------------------------------------
+
+    def score(self, survey_kind, days):
+        return self.average(self.scores(survey_kind, days))
+
+    def nps_of(self, tier):
+        return self.average([s for s in self.scores("nps", 365) if self.tiers.get(s["user_id"]) == tier])
+
+    def nps_change(self):
+        now, before = self.average(self.scores("nps", 180)), self.average(self.scores("nps", 180, before=180))
+        return None if now is None or before is None else now - before
+
+    def answer_share(self):
+        year = [s for s in self.surveys if self.then.inside(first(s, ("sent_at", "answered_at")), 365)]
+        return share(len([s for s in year if s["answered_at"] is not None]), len(year))
+
+    def low_not_followed_up(self):
+        low = [s for s in self.scores("nps", 365) if s["score"] <= 6]
+        low += [s for s in self.scores("csat", 365) if s["score"] <= 2]
+        two_weeks_ago = self.then.t - timedelta(days=14)
+        return len([s for s in low if s["followed_up_at"] is None and s["answered_at"] < two_weeks_ago])

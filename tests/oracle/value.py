@@ -1,0 +1,36 @@
+"""The features of `value`: goals agreed with the customer, and value shown."""
+
+from __future__ import annotations
+
+from tests.oracle.known import Row, Then, share
+
+
+class Value:
+    """The features of the family, under their functions' names."""
+
+    def __init__(self, then: Then) -> None:
+        self.then = then
+        self.goals = then.rows("value_goals")
+
+    def overdue(self, goal: Row) -> bool:
+        return goal["due_at"] is not None and goal["due_at"] < self.then.t
+
+    # --- the features --------------------------------------------------------------------------
+
+    def goals_set(self):
+        return len([g for g in self.goals if self.then.inside(g["set_at"], 365)])
+
+    def goals_reached(self, days):
+        return len([g for g in self.goals if self.then.inside(g["achieved_at"], days)])
+
+    def goals_late(self):
+        late = [g for g in self.goals if self.overdue(g) and g["achieved_at"] is None]
+        return len([g for g in late if self.then.inside(g["set_at"], 730)])
+
+    def goals_kept(self):
+        judged = [g for g in self.goals if self.overdue(g) or g["achieved_at"] is not None]
+        return share(len([g for g in judged if g["achieved_at"] is not None]), len(judged))
+
+    def days_since_value_shown(self):
+        shown = [t for t in self.then.rows("touchpoints") if t["kind"] in ("value_report", "review")]
+        return min((self.then.days_ago(t["occurred_at"]) for t in shown if self.then.inside(t["occurred_at"], 365)), default=366)
