@@ -87,8 +87,8 @@ def renewals(ledger: ir.Table) -> ir.Table:
             closed=_.set_closed.all(),
             renewed=_.renewed.max(),
             contracts=_.count(),
-            amount_due=_.amount_due.sum(),
-            **{name: _[name].sum() for name in CHANGES},
+            amount_due=_total(_.amount_due),
+            **{name: _total(_[name]) for name in CHANGES},
             matured_at=_.set_matured_at.max(),
         )
         .mutate(**{name: _.closed.ifelse(_[name], null) for name in ("renewed", *CHANGES)})
@@ -217,6 +217,10 @@ class Book:
         return self.keep(_claims(self.pairs, self.terms))
 
     @cached_property
+    def absorbed(self) -> ir.Table:
+        return self.keep(_absorbed(self.pairs))
+
+    @cached_property
     def successors(self) -> ir.Table:
         return _successors(self.claims)
 
@@ -230,14 +234,16 @@ class Book:
 
     @cached_property
     def lots(self) -> ir.Table:
-        old = self.keep(_bundled(_lots(self.due), self.claims))
+        lots = self.keep(_lots(self.due))
+        extra = self.valued(_extra(self.absorbed, self.terms, lots, self.policy), "due")
+        old = self.keep(_bundled(lots, self.claims, extra))
         new = self.keep(_new_side(self.valued(self.claims.filter(_.claimed), "due")))
         return self.keep(_settled_lots(old, new, self.successors, self.policy))
 
     @cached_property
     def ledger(self) -> ir.Table:
         sold = self.valued(_cross_sold(self.purchases, self.due, self.policy), "due")
-        sold = self.keep(sold.group_by("term").agg(cross_sell=_.amount.sum()))
+        sold = self.keep(sold.group_by("term").agg(cross_sell=_total(_.amount)))
         rows = self.keep(_allocated(self.due, self.lots))
         return self.keep(_decided(_with(rows, sold, "term", "cross_sell"), self.at))
 
@@ -265,7 +271,7 @@ class Book:
     def expansions(self) -> ir.Table:
         bought = self.valued(self.purchases, "start")
         heads = _heads(self.pairs, self.terms)
-        replaced = self.valued(_replaced(heads, self.terms, self.claims), "day")
+        replaced = self.valued(_replaced(heads, self.terms, self.absorbed), "day")
         upsold = _upsold(heads, replaced, self.valued(_replacing(heads), "day"), self.policy)
         events = bought.select(*_EVENT).cast(_TIMES).union(upsold.select(*_EVENT).cast(_TIMES))
         return self.keep(events.filter(_.amount >= ROUNDING))
@@ -370,7 +376,7 @@ def _pairs(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Tab
     """
     after = policy.grace.after_days
     old = _heirs(terms, accounts).select(
-        "owner", "account_id", "product", "merged", "lot", "due", "due_at", "cancel", "end", "known", old=_.term, old_start=_.start
+        "owner", "account_id", "product", "merged", "lot", "due", "cancel", "end", "known", "known_at", "due_at", old=_.term, old_start=_.start
     )
     new = terms.filter(_.settled.notnull()).select(
         "product", "settled", owner=_.account_id, new=_.term, new_start=_.start, new_due=_.due, new_end=_.end
@@ -402,13 +408,14 @@ def _pairs(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Tab
 def _claims(pairs: ir.Table, terms: ir.Table) -> ir.Table:
     """The new terms that touch each lot, one row per (lot, new term); `claimed` where its money goes to the lot.
 
-    A lot that is home to a new term is served by all that are at home there; any other lot joins the bundle of the first
-    term that replaces it.
+    A lot that is home to a new term is served by all that are at home there; any other lot joins the bundle of the term
+    that was first settled to replace it.
     """
     worth = terms.select(
-        "arr", "currency", "seats", "plan", "contract_id", "start_date", "end_date", "known_at", "start", new=_.term
+        *("arr", "currency", "seats", "plan", "contract_id", "start_date", "end_date", "known_at", "settled", "start"),
+        new=_.term,
     )
-    first = [_.replaces.ifelse(0, 1), (_.home == _.lot).ifelse(0, 1), _.start, _.new]
+    first = [_.replaces.ifelse(0, 1), (_.home == _.lot).ifelse(0, 1), _.settled, _.start, _.new]
     return (
         pairs.mutate(replaces=_.replaces | _.mainly)
         .group_by("lot", "new")
@@ -424,6 +431,18 @@ def _claims(pairs: ir.Table, terms: ir.Table) -> ir.Table:
             )
         )
     )
+
+
+def _absorbed(pairs: ir.Table) -> ir.Table:
+    """Terms replaced by a follow-on that is at home elsewhere, one row per old term: where, and since when.
+
+    `own_settled` tells when the lot got a follow-on of its own after all: until then it counts where it was absorbed.
+    """
+    replaced = pairs.filter(_.replaces | _.mainly)
+    own = replaced.filter(_.home == _.lot).group_by("lot").agg(own_settled=_.settled.min())
+    first = ibis.row_number().over(group_by="old", order_by=["settled", "new_start", "new"])
+    elsewhere = replaced.filter(_.home != _.lot).mutate(nth=first).filter(_.nth == 0)
+    return _with(elsewhere.select("old", "lot", "home", "settled"), own, "lot", "own_settled")
 
 
 def _successors(claims: ir.Table) -> ir.Table:
@@ -477,6 +496,11 @@ def _all_seats(where: ir.Value | None = None) -> ir.Value:
     return known.ifelse(_.seats.sum(where=where), ibis.null("int64"))
 
 
+def _total(cents: ir.Value, where: ir.Value | None = None) -> ir.Value:
+    """A sum of cents as an integer of 64 bits: left alone, engines widen it to a decimal."""
+    return cents.sum(where=where).cast("decimal(18, 0)").cast("int64")
+
+
 @dataclass(frozen=True)
 class Side:
     """What the customer has: money, seats and plan, before or after."""
@@ -528,7 +552,7 @@ def _lots(due: ir.Table) -> ir.Table:
         .group_by("lot")
         .agg(
             due=_.due.max(),
-            amount=_.amount.sum(),
+            amount=_total(_.amount),
             seats=_all_seats(),
             plan=_.plan.max(where=_.main),
             years=_.years.max(where=_.main),
@@ -539,25 +563,37 @@ def _lots(due: ir.Table) -> ir.Table:
 def _new_side(claimed: ir.Table) -> ir.Table:
     """What the follow-ons of each lot are worth, at the lot's own rate, one row per lot that has any."""
     return claimed.group_by("lot").agg(
-        new_amount=_.amount.sum(), new_seats=_all_seats(), new_plan=_.plan.max(where=_.nth == 0)
+        new_amount=_total(_.amount), new_seats=_all_seats(), new_plan=_.plan.max(where=_.nth == 0)
     )
 
 
-def _bundled(lots: ir.Table, claims: ir.Table) -> ir.Table:
-    """Each lot with the lots it is served together with, one row per lot."""
+def _extra(absorbed: ir.Table, terms: ir.Table, lots: ir.Table, policy: Policy) -> ir.Table:
+    """What else the follow-ons of a lot replace, as seen when the lot matures, one row per (lot, old term)."""
+    homes = lots.select("due", home=_.lot)
+    worth = terms.select("arr", "currency", "seats", old=_.term)
+    return (
+        absorbed.inner_join(homes, "home")
+        .filter(_.own_settled.isnull() | (_.own_settled > _.due + policy.grace.after_days))
+        .inner_join(worth, "old")
+        .select("due", "arr", "currency", "seats", lot=_.home)
+    )
+
+
+def _bundled(lots: ir.Table, claims: ir.Table, extra: ir.Table) -> ir.Table:
+    """Each lot with what is replaced together with it, one row per lot."""
     bundles = claims.filter(_.bundle.notnull()).group_by("lot").agg(bundle=_.bundle.max())
     served = {"group_by": "bundle", "order_by": ["due", "lot"]}
+    extra = extra.group_by("lot").agg(extra=_total(_.amount), extra_seats=_all_seats())
+    alone = _.extra.isnull() & (_.before == 0) & (_.bundle == _.lot)
     return (
-        _with(lots, bundles, "lot", "bundle")
+        _with(_with(lots, bundles, "lot", "bundle"), extra, "lot", "extra", "extra_seats")
         .mutate(bundle=_.bundle.coalesce(_.lot))
+        .mutate(before=_.amount.sum().over(rows=_BEFORE, **served).fill_null(0))
         .mutate(
-            others=_.count().over(group_by="bundle") - 1,
-            before=_.amount.sum().over(rows=_BEFORE, **served).fill_null(0),
-            bundle_amount=_.amount.sum().over(group_by="bundle"),
-            bundle_seats=_.seats.sum().over(group_by="bundle"),
-            unknown_seats=_.seats.isnull().sum().over(group_by="bundle"),
+            alone=alone,
+            bundle_amount=_.amount + _.extra.fill_null(0),
+            bundle_seats=_.extra.isnull().ifelse(_.seats, _.seats + _.extra_seats),
         )
-        .mutate(bundle_seats=(_.unknown_seats == 0).ifelse(_.bundle_seats, ibis.null("int64")))
     )
 
 
@@ -572,7 +608,7 @@ def _settled_lots(lots: ir.Table, new: ir.Table, successors: ir.Table, policy: P
     old_side = Side(t.bundle_amount, t.bundle_seats, t.plan)
     t = t.mutate(**_changes(old_side, Side(t.new_amount, t.new_seats, t.new_plan), t.years, policy))
     zero = ibis.literal(0, "int64")
-    alone = (_.others == 0) & _.renewed
+    alone = _.alone & _.renewed
     kept_alone = _positive(_.amount - _.contraction - _positive(-_.price_change))
     kept_shared = _clipped(_.new_amount - _.before, zero, _.amount)
     gain = (_.bundle == _.lot).ifelse(_positive(_.new_amount - _.bundle_amount), 0)
@@ -717,8 +753,8 @@ def _balances(carried: ir.Table, months: Sequence[date]) -> ir.Table:
         .group_by(key)
         .agg(
             first=_.first.max(),
-            opening=_.amount.sum(where=opens).fill_null(0),
-            closing=_.amount.sum(where=closes).fill_null(0),
+            opening=_total(_.amount, opens).fill_null(0),
+            closing=_total(_.amount, closes).fill_null(0),
             opening_seats=_all_seats(opens),
             closing_seats=_all_seats(closes),
             opening_plan=_.plan.max(where=_.main & opens),
@@ -755,14 +791,14 @@ def _movements(balances: ir.Table, policy: Policy) -> ir.Table:
         )
         .mutate(expansion=_.upsell + _.cross_sell + _.price)
         .group_by("month", "account_id")
-        .agg(**{name: _[name].sum() for name in (*MOVEMENTS, *EXPANSIONS)})
+        .agg(**{name: _total(_[name]) for name in (*MOVEMENTS, *EXPANSIONS)})
     )
 
 
 def _monthly(moved: ir.Table, months: Sequence[date]) -> ir.Table:
     """The accounts' movements together, one row per month, also where nothing ran."""
     money = (*MOVEMENTS, *EXPANSIONS)
-    sums = moved.group_by("month").agg(**{name: _[name].sum() for name in money})
+    sums = moved.group_by("month").agg(**{name: _total(_[name]) for name in money})
     calendar = _calendar(months).filter(_.opens).select("month")
     return calendar.left_join(sums, "month").select("month", **{name: _[name].fill_null(0) for name in money})
 
@@ -779,7 +815,7 @@ def _purchases(terms: ir.Table, pairs: ir.Table, policy: Policy) -> ir.Table:
     Judged by what was settled when the term was. A product that comes back after the grace is neither.
     """
     replacing = pairs.filter(_.replaces).select(term=_.new).distinct()
-    replaced_late = pairs.filter(_.mainly & ~_.replaces).select(term=_.new, voided_at=_.due_at.cast("timestamp"))
+    replaced_late = pairs.filter(_.mainly & ~_.replaces).select(term=_.new, voided_at=_replaced_at())
     had = terms.select(
         "account_id", "cancel", "due", "end", had_product=_.product, had_at=_.settled_at, had_from=_.start
     )
@@ -807,22 +843,44 @@ def _purchases(terms: ir.Table, pairs: ir.Table, policy: Policy) -> ir.Table:
 
 
 def _heads(pairs: ir.Table, terms: ir.Table) -> ir.Table:
-    """The terms that replace something, in the order in which they were settled, one row per term."""
-    homes = pairs.filter(_.mainly).select("home", "replaces", term=_.new, home_due=_.due_at.cast("timestamp"))
-    late = ~_.replaces & (_.home_due > _.settled_at)
-    in_order = ["settled_at", "start", "term"]
+    """The terms that replace something, in the order in which they were settled, one row per term.
+
+    `known_at` is when all of it was known: the new term, the old one, and that the old one ends.
+    """
+    homes = pairs.filter(_.mainly).select("home", term=_.new, replaced_at=_replaced_at())
     return (
         terms.inner_join(homes, "term")
-        .mutate(known_at=late.ifelse(_.home_due, _.settled_at))
-        .mutate(nth=ibis.row_number().over(group_by="home", order_by=in_order))
+        .mutate(
+            known_at=_later(_.settled_at, _.replaced_at),
+            moment=(_.settled > _.start).ifelse(_.settled, _.start),
+            nth=ibis.row_number().over(group_by="home", order_by=["settled_at", "start", "term"]),
+        )
+        .drop("replaced_at")
     )
 
 
-def _replaced(heads: ir.Table, terms: ir.Table, claims: ir.Table) -> ir.Table:
-    """What each head replaces, one row per (leader, old term)."""
-    bundles = claims.filter(_.bundle.notnull()).select("lot", home=_.bundle).distinct()
-    old = terms.inner_join(bundles, "lot").select("home", "term", "arr", "currency", "seats", "plan", "years")
-    return heads.select("home", leader=_.term, day=_.start).inner_join(old, "home")
+def _replaced_at() -> ir.Value:
+    """When it was known of a pair that the new term replaces the old one; null where the day it started told."""
+    told_late = _later(_.due_at.cast("timestamp"), _.known_at)
+    return _.replaces.ifelse(ibis.null("timestamp"), told_late)
+
+
+def _later(one: ir.Value, other: ir.Value) -> ir.Value:
+    return (other > one).ifelse(other, one)
+
+
+def _replaced(heads: ir.Table, terms: ir.Table, absorbed: ir.Table) -> ir.Table:
+    """What each head and those settled before it replace, as seen then, one row per (leader, old term)."""
+    leaders = heads.select("home", "moment", leader=_.term, day=_.start, at=_.settled)
+    old = terms.select("lot", "term", "arr", "currency", "seats", "plan", "years", "known")
+    at_home = leaders.inner_join(old, leaders.home == old.lot).filter(_.known <= _.moment).drop("lot", "known")
+    elsewhere = (
+        leaders.inner_join(absorbed.drop("lot"), "home")
+        .filter(_.settled <= _.at, _.own_settled.isnull() | (_.own_settled > _.moment))
+        .inner_join(old.rename(old="term"), "old")
+        .rename(term="old")
+    )
+    return at_home.union(elsewhere.select(at_home.columns))
 
 
 def _replacing(heads: ir.Table) -> ir.Table:
@@ -846,16 +904,16 @@ def _upsold(heads: ir.Table, replaced: ir.Table, replacing: ir.Table, policy: Po
         replaced.mutate(main=largest)
         .group_by(term=_.leader)
         .agg(
-            old=_.amount.sum(),
+            old=_total(_.amount),
             old_seats=_all_seats(),
             old_plan=_.plan.max(where=_.main),
             old_years=_.years.max(where=_.main),
         )
     )
     new = replacing.group_by(term=_.leader).agg(
-        now=_.amount.sum(),
+        now=_total(_.amount),
         now_seats=_all_seats(),
-        then=_.amount.sum(where=_.earlier).fill_null(0),
+        then=_total(_.amount, _.earlier).fill_null(0),
         then_seats=_all_seats(_.earlier),
     )
     t = heads.inner_join(old, "term").inner_join(new, "term")

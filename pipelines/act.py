@@ -14,20 +14,18 @@ from pipelines.spine import spine
 from pipelines.stage import Job, progress
 from pipelines.windows import windows
 
-STAGES = (check, rollup, spine, windows, featurize, assemble)
+STAGES = (check, rollup, spine, windows, featurize, assemble, score)
 
 
 def act(job: Job) -> dict[str, Any]:
     """From raw tables to a published list for the day."""
-    with progress(len(STAGES) + 1, "score") as step:
-        prepare(job, step)
-        result = score(job)
-        step("list")
-    return result
+    prepare(job)
+    return publish(job)
 
 
-def prepare(job: Job, step: Any) -> None:
-    """Bring the act side up to date."""
-    for stage in STAGES:
-        stage(job)
-        step(stage.__name__)
+def prepare(job: Job) -> None:
+    """Bring the act side up to date: features, scores and reasons of the day, not yet published."""
+    with progress(len(STAGES), "score") as step:
+        for stage in STAGES:
+            stage(job)
+            step(stage.__name__)

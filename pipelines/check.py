@@ -155,34 +155,37 @@ class Typed:
 
 def _id_types(given: Mapping[str, Given]) -> dict[str, dict[str, dt.DataType]]:
     """The type of every id column of every table: one for all that name the same thing."""
-    met: dict[str, dict[str, dt.DataType]] = {}
+    places: dict[str, dict[str, dt.DataType]] = {}
     for name, raw in given.items():
-        for column, kind in _ids_given(raw, TABLES[name]):
-            met.setdefault(column.of, {})[f"{name}.{column.name}"] = kind
-    for places in met.values():
-        first = next(iter(places))
-        for place, kind in places.items():
-            if kind != places[first]:
-                raise DataContract(
-                    f"{place} holds {_called(kind)} and {first} holds {_called(places[first])}: "
-                    "ids of the same thing must be of one type"
-                )
-    types = {of: next(iter(places.values())) for of, places in met.items()}
+        for column, rows, kind in _ids_given(raw, TABLES[name]):
+            met = places.setdefault(column.of, {})
+            if kind not in met.values() and not _all_null(rows, column.name):
+                met[f"{name}.{column.name}"] = kind
+    for met in places.values():
+        _of_one_type(met)
+    types = {of: next(iter(met.values()), dt.string) for of, met in places.items()}
     return {
         table.name: {c.name: types.get(c.of, dt.string) for c in table.columns.values() if c.type == ID}
         for table in TABLES.values()
     }
 
 
-def _ids_given(raw: Given, table: Table) -> Iterator[tuple[Column, dt.DataType]]:
+def _of_one_type(met: Mapping[str, dt.DataType]) -> None:
+    if len(met) > 1:
+        (first, one), (second, other) = list(met.items())[:2]
+        raise DataContract(
+            f"{second} holds {_called(other)} and {first} holds {_called(one)}: "
+            "ids of the same thing must be of one type"
+        )
+
+
+def _ids_given(raw: Given, table: Table) -> Iterator[tuple[Column, ir.Table, dt.DataType]]:
     for column in table.columns.values():
-        if column.type != ID:
-            continue
         for rows in raw.parts:
-            if column.name in rows.columns:
+            if column.type == ID and column.name in rows.columns:
                 kind = _id_type(rows[column.name].type(), column)
-                if kind is not None and not _all_null(rows, column.name):
-                    yield column, kind
+                if kind is not None:
+                    yield column, rows, kind
 
 
 def _id_type(kind: dt.DataType, column: Column) -> dt.DataType | None:
@@ -340,9 +343,14 @@ class Judged:
 
     table: Table
     rows: ir.Table
-    """The rows as given and as typed, for each rule the flag `breaks_<place>`, and `broken` where one is up."""
+    """The rows as given and as typed, and for each rule the flag `breaks_<place>`."""
     given: Mapping[str, str]
     rules: tuple[Rule, ...]
+
+    @property
+    def broken(self) -> ir.BooleanValue:
+        """Whether any flag is up."""
+        return ibis.or_(*(self.rows[f"breaks_{place}"] for place, _rule in enumerate(self.rules)))
 
     @property
     def columns(self) -> list[str]:
@@ -359,7 +367,7 @@ def _judge(bench: Bench, table: Table, typed: Typed, across: Iterator[Rule]) -> 
     """Part the rows of a table into clean and quarantined, and count."""
     judged = _judged(bench, table, typed, (*typed.unreadable, *table.rules(bench.job.settings.source.extract), *across))
     report = _counted(judged)
-    sound = judged.rows.filter(~judged.rows.broken) if report.broken else judged.rows
+    sound = judged.rows.filter(~judged.broken) if report.broken else judged.rows
     copies = _copies(bench, judged, sound)
     firsts = _firsts(judged, sound, copies)
     aside = [_with_reasons(judged, typed)] if report.broken else []
@@ -386,16 +394,15 @@ def _judged(bench: Bench, table: Table, typed: Typed, rules: tuple[Rule, ...]) -
         if missing in broken:
             broken[missing] = broken[missing] & ~broken[rule.name]
     flags = {f"breaks_{place}": flag for place, flag in enumerate(broken.values())}
-    flagged = bench.con.create_view(f"flagged_{table.name}", typed.rows.mutate(**flags))
-    rows = flagged.mutate(broken=ibis.or_(*(flagged[name] for name in flags)))
-    return Judged(table, bench.con.create_view(f"judged_{table.name}", rows), typed.given, rules)
+    rows = bench.con.create_view(f"judged_{table.name}", typed.rows.mutate(**flags))
+    return Judged(table, rows, typed.given, rules)
 
 
 def _counted(judged: Judged) -> Report:
     """The rows and how many break each rule, in one pass."""
     rows = judged.rows
     sums = {f"breaks_{place}": rows[f"breaks_{place}"].sum() for place, _ in enumerate(judged.rules)}
-    counts = rows.agg(rows=rows.count(), broken=rows.broken.sum(), **sums).to_pyarrow().to_pylist()[0]
+    counts = rows.agg(rows=rows.count(), broken=judged.broken.sum(), **sums).to_pyarrow().to_pylist()[0]
     if judged.table.required and not counts["rows"]:
         raise DataContract(f"{judged.table.name} holds no rows")
     report = Report(rows=counts["rows"], broken=counts["broken"] or 0)
@@ -473,7 +480,7 @@ def _order(table: Table) -> list[str]:
 
 def _with_reasons(judged: Judged, typed: Typed) -> ir.Table:
     """The broken rows as given, with every rule broken and its words: one row per broken row."""
-    rows, nothing = judged.rows.filter(judged.rows.broken), ibis.null("string")
+    rows, nothing = judged.rows.filter(judged.broken), ibis.null("string")
     names, words = [], []
     for place, rule in enumerate(judged.rules):
         said = _with_value(rows, rule, judged) if rule in typed.unreadable else ibis.literal(rule.words)

@@ -38,7 +38,7 @@ def explain(job: Job, account: str) -> dict[str, Any]:
 
     Raises InputMissing, with the nearest ids and names, where the account is not on the list.
     """
-    _, listed = read_scored(job)
+    listed = _listed(job)
     row = listed.iloc[found(listed, account)]
     result = {
         "as_of": job.day.isoformat(),
@@ -54,6 +54,17 @@ def explain(job: Job, account: str) -> dict[str, Any]:
 
         show(result, Words(job.settings.list.language), Console(stderr=True))
     return result
+
+
+def _listed(job: Job) -> pd.DataFrame:
+    """The day's list, scored now if it was not yet."""
+    try:
+        return read_scored(job)[1]
+    except InputMissing:
+        from pipelines.act import prepare
+
+        prepare(job)
+        return read_scored(job)[1]
 
 
 def found(listed: pd.DataFrame, account: str) -> int:

@@ -19,7 +19,7 @@ KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 
                        [0.04, 0.30, 0.24, 0.02, 0.03, 0.37]])  # fmt: skip
 """Share of each kind of contact with people of tiers S, A and B."""
 
-CONTACTS = np.array([1.20, 1.10, 0.70])
+CONTACTS = np.array([1.40, 1.20, 0.70])
 """Contacts a month with people of each tier at an average account."""
 CONTACT_VALUE = np.array([0.75, 0.45, 0.00])
 CONTACT_PAIN = np.array([0.00, 0.05, 0.20])
@@ -38,7 +38,7 @@ NPS_DAYS = 91
 """An account is asked for its recommendation once a quarter."""
 NPS_ASKED = np.array([1.0, 0.7, 0.20])
 """Share of the people of each tier who are asked."""
-NPS_MEAN, NPS_SPREAD = 7.0, 1.3
+NPS_MEAN, NPS_SPREAD = 7.0, 1.2
 NPS_SLOPES = np.array([[1.30, 0.0, -0.15], [0.7, 0.4, -0.3], [0.0, 0.8, -0.5]])
 """What a unit of value, adoption and pain adds to the grade, by tier."""
 ANSWERS = np.array([0.3, 0.2, -0.3])
@@ -47,7 +47,7 @@ ANSWERS_VALUE = np.array([0.5, 0.3, 0.0])
 LOW_NPS, LOW_CSAT = 6, 2
 FOLLOWED_UP = 0.6
 
-MISSED_GOALS, MISSED_VALUE = 0.055, -0.45
+MISSED_GOALS, MISSED_VALUE = 0.07, -0.70
 """Goals that will not be reached, agreed a month at an average account; how value moves that (log scale)."""
 GOALS = ("cut manual work", "raise pipeline coverage", "shorten reporting", "roll out to region", "automate approvals",
          "提升转化率", "统一数据口径")  # fmt: skip

@@ -22,7 +22,7 @@ PLAN_FIT = np.array([-0.25, 0.05, 0.20])
 HIDDEN_FIT = 0.28
 """Standard deviation of the part of fit that no column shows."""
 
-EARLIER_SHARE, EARLIER_MONTHS = 0.55, 24
+EARLIER_SHARE, EARLIER_MONTHS = 0.60, 24
 """Share of the accounts bought before the records begin, and how long before at most."""
 LAST_SALE_MONTHS = 2
 """The last new account is sold this many months before the extract."""

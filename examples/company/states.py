@@ -50,9 +50,9 @@ INTERVENTION_EFFECT = 0.7
 
 INTERCEPT = 1.60
 """Log-odds of renewing of an average account."""
-WEIGHTS = np.array([0.85, 0.65, -0.65, -1.30, 1.0])
+WEIGHTS = np.array([0.95, 0.70, -0.65, -1.40, 1.0])
 """What one unit of each moving state adds to the log-odds of renewing."""
-FIT_WEIGHT = 0.60
+FIT_WEIGHT = 0.65
 FIRST_VALUE_WEIGHT = np.array([1.20, 0.15, 0.0])
 """What first value reached adds to the log-odds at the first, second and any later renewal."""
 FIRST_VALUE_SHARE = 0.70

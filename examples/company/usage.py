@@ -17,12 +17,12 @@ from examples.company.presence import Presence
 from examples.company.product import ACT, ANALYSE, FEATURES, VIEW
 from examples.company.states import ADOPTION, VALUE
 
-DAYS_A_MONTH = np.array([3.2, 3.4, 2.3])
+DAYS_A_MONTH = np.array([3.4, 3.6, 2.8])
 """Days on which an average person of each tier comes in a month of 22 working days."""
 VALUE_SLOPE = np.array([0.75, 0.50, 0.00])
-ADOPTION_SLOPE = np.array([0.00, 0.10, 0.65])
+ADOPTION_SLOPE = np.array([0.00, 0.10, 0.70])
 """How value and adoption move that, by tier (log scale)."""
-ACCOUNT_SPREAD = 0.10
+ACCOUNT_SPREAD = 0.08
 """How unlike each other accounts are in how much anybody comes, for no reason that matters (log scale)."""
 FULL_MONTH = 22.0
 
@@ -31,13 +31,13 @@ WEEKEND, HOLIDAY, SUMMER = 0.12, 0.25, 0.80
 SPRING_FESTIVALS = ("2021-02-11", "2022-01-31", "2023-01-21", "2024-02-09", "2025-01-28", "2026-02-16", "2027-02-05")
 """First days of the Chinese spring festival."""
 
-ACTIONS = 0.7
+ACTIONS = 0.35
 """Actions after the first one in a session, on average."""
-LOGIN_RECORDED = 0.7
+LOGIN_RECORDED = 0.6
 """Sessions that begin with a recorded login; the others were still open."""
-LEVEL_ODDS = {"view": (0.0, 0.0, 0.0), "analyse": (-0.5, 0.0, 0.20), "act": (-0.6, 0.12, 0.25)}
+LEVEL_ODDS = {"view": (0.0, 0.0, 0.0), "analyse": (-0.5, 0.0, 0.25), "act": (-0.6, 0.15, 0.40)}
 """Log-weight of an action's level: constant, slope on value, slope on adoption."""
-SECONDS, SECONDS_SPREAD, SECONDS_SLOPE = 95.0, 0.8, 0.15
+SECONDS, SECONDS_SPREAD, SECONDS_SLOPE = 95.0, 0.7, 0.22
 """How long an action lasts: median, spread and slope on adoption (log scale)."""
 
 

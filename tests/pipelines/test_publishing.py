@@ -260,38 +260,42 @@ def test_a_kill_at_any_step_leaves_a_whole_list_or_none(
     assert number > 8
 
 
-def publish_for_ever(lists: Path) -> None:
+def publish_for_ever(lists: Path, name: str, begun: Any) -> None:
     for turn in range(1_000_000):
-        put(lists, f"list {turn % 3}")
+        put(lists, f"{name} {turn}")
+        begun.set()
+
+
+@contextmanager
+def busy_publisher(lists: Path, name: str) -> Iterator[None]:
+    """Another process that publishes one list after the other, and is killed at the end."""
+    begun = FORK.Event()
+    process = FORK.Process(target=publish_for_ever, args=(lists, name, begun))
+    process.start()
+    try:
+        assert begun.wait(30)
+        yield
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_killed_at_random_there_is_always_a_whole_list(tmp_path: Path) -> None:
-    put(tmp_path, "first")
     chance = random.Random(11)
-    for _ in range(40):
-        process = FORK.Process(target=publish_for_ever, args=(tmp_path,))
-        process.start()
-        time.sleep(chance.uniform(0.005, 0.06))
-        process.kill()
-        process.join()
-        assert stands(tmp_path) is not None
-    assert len(revisions(tmp_path)) > 5
+    for turn in range(25):
+        with busy_publisher(tmp_path, f"publisher {turn}"):
+            time.sleep(chance.uniform(0, 0.03))
+        assert str(stands(tmp_path)).startswith(f"publisher {turn} ")
+    assert len(revisions(tmp_path)) >= 24
     assert put(tmp_path, "last")["state"] == "published"
 
 
 def test_a_reader_never_finds_it_absent(tmp_path: Path) -> None:
-    put(tmp_path, "first")
-    process = FORK.Process(target=publish_for_ever, args=(tmp_path,))
-    process.start()
-    try:
-        until = time.monotonic() + 0.5
-        looks = 0
-        while time.monotonic() < until:
+    with busy_publisher(tmp_path, "publisher"):
+        looks, before, until = 0, len(revisions(tmp_path)), time.monotonic() + 0.5
+        while time.monotonic() < until or len(list((tmp_path / ".revisions" / str(DAY)).glob("*"))) < before + 5:
             assert (tmp_path / str(DAY) / MANIFEST).exists()
             looks += 1
-    finally:
-        process.kill()
-        process.join()
     assert looks > 100
 
 

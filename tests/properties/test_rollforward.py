@@ -260,10 +260,10 @@ class Company:
         for new in self.terms:
             home = self.home[new.id]
             if home and any(o.lot == lot and (replaces(new, o) or o is home) for o in self.old_of[new.id]):
-                taking.append((home.lot != lot, new.start, self.place[new.id], home.lot, new))
+                taking.append((home.lot != lot, new.settled, new.start, self.place[new.id], home.lot, new))
         if not taking:
             return None
-        bundle = min(taking)[3]
+        bundle = min(taking)[4]
         claimed = [new for *_, home, new in taking if home == bundle and new in self.followers(lot)]
         return min(claimed, key=lambda new: (-new.arr, new.start, self.place[new.id]), default=None)
 

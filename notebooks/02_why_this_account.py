@@ -1,0 +1,82 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Why this account?
+#
+# The list says it in sentences; here the same contributions are drawn with shap, beside the words.
+# Run `make demo` first, or set `RENEWALS_DATA` and `RENEWALS_LIST`.
+
+# %%
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import shap
+
+from models.learner import Learned
+
+data = Path(os.environ.get("RENEWALS_DATA", "../demo"))
+folder = Path(os.environ.get("RENEWALS_LIST", "../lists/2026-06-01"))
+listed = pd.read_parquet(folder / "risk_list.parquet")
+account = listed[listed["status"] == "scored"].sort_values("renewal_probability").iloc[0]
+account[["account_id", "account_name", "renewal_date", "arr", "renewal_probability", "risk_band"]]
+
+# %% [markdown]
+# ## What the list says
+
+# %%
+[account[f"reason_{k}"] for k in range(1, 6) if account[f"reason_{k}"]]
+
+# %%
+[account[f"strength_{k}"] for k in range(1, 4) if account[f"strength_{k}"]]
+
+# %% [markdown]
+# ## The same, drawn
+#
+# SHAP explains the margin, the log-odds before calibration. The model's margin is a weighted mean of a linear part and
+# of trees; contributions of both add up, so one picture shows the whole.
+
+# %%
+parts = {path.name: path.read_bytes() for path in (data / "models" / "renewal").iterdir() if path.is_file()}
+model = Learned.from_files(parts)
+scoring = pd.read_parquet(data / "act" / "scoring.parquet")
+one = scoring[scoring["account_id"] == account["account_id"]]
+contributions, base = model.contributions(one)
+explanation = shap.Explanation(
+    values=contributions.iloc[0].to_numpy(),
+    base_values=base,
+    data=one[list(model.schema.names)].iloc[0].to_numpy(),
+    feature_names=list(model.schema.names),
+)
+shap.plots.waterfall(explanation, max_display=12, show=False)
+plt.gcf().set_size_inches(9, 6)
+plt.tight_layout()
+
+# %% [markdown]
+# Base and contributions add up to the margin, to rounding:
+
+# %%
+float(np.abs(base + contributions.sum(axis=1).to_numpy() - model.margin(one)).max())
+
+# %% [markdown]
+# ## The trees alone, by shap itself
+#
+# shap's own explainer gives the trees' part the same numbers that the list was made from.
+
+# %%
+values = model.schema.values(one)
+own = shap.TreeExplainer(model.booster).shap_values(values)
+mine = model.booster.predict(values, pred_contrib=True)[:, :-1]
+float(np.abs(np.asarray(own) - mine).max())

@@ -1,0 +1,103 @@
+"""Parts of arrival: old ones stay, a new month adds one, a late event lies in the part of its arrival."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipelines import warehouse
+from pipelines.rollup import rollup
+from pipelines.settings import Settings
+from pipelines.stage import Job
+
+COLUMNS = ["account_id", "user_id", "feature", "occurred_at", "duration_s", "quantity", "recorded_at"]
+
+
+def event(occurred: str, recorded: str | None = None, account: str = "acme", user: str = "u1"):
+    known = datetime.fromisoformat(recorded) if recorded else None
+    return (account, user, "open", datetime.fromisoformat(occurred), 60.0, 1, known)
+
+
+@pytest.fixture
+def company(tmp_path):
+    """Writes clean usage events and rolls them up; returns the result."""
+
+    def write(*events, **settings):
+        rows = pd.DataFrame(events, columns=COLUMNS)
+        times = {c: "datetime64[us]" for c in ("occurred_at", "recorded_at")}
+        clean = tmp_path / "clean"
+        clean.mkdir(exist_ok=True)
+        for other in ("accounts", "contracts"):
+            pd.DataFrame({"account_id": ["acme"]}).to_parquet(clean / f"{other}.parquet")
+        rows.astype(times).to_parquet(clean / "usage_events.parquet")
+        return rollup(Job(Settings(**settings), "", tmp_path, tmp_path, until=date(2025, 1, 1)))
+
+    write.folder = tmp_path / "rollup"
+    return write
+
+
+def parts(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.parquet"))}
+
+
+def days(folder: Path) -> list[tuple]:
+    table = warehouse.read(warehouse.connect(), folder / "person_days")
+    return [tuple(r.values()) for r in table.order_by("day", "known_day").to_pyarrow().to_pylist()]
+
+
+JANUARY = event("2024-01-30T10:00")
+FEBRUARY = event("2024-02-03T10:00")
+LATE = event("2024-01-30T11:00", recorded="2024-02-05T00:00")
+
+
+def test_a_second_run_builds_nothing(company):
+    assert company(JANUARY, FEBRUARY)["built"] == 2
+    assert company(JANUARY, FEBRUARY) == {"parts": 2, "built": 0, "rewritten": 0}
+
+
+def test_a_new_month_adds_a_part_and_leaves_the_old_ones_alone(company):
+    company(JANUARY)
+    before = parts(company.folder)
+    assert company(JANUARY, FEBRUARY) == {"parts": 2, "built": 1, "rewritten": 0}
+    after = parts(company.folder)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {f"{g}/arrived=2024-02/part.parquet" for g in ("person_days", "feature_days")}
+
+
+def test_a_late_event_lies_in_the_part_of_its_arrival(company):
+    company(JANUARY)
+    before = parts(company.folder)
+    company(JANUARY, LATE)
+    after = parts(company.folder)
+    assert after["person_days/arrived=2024-01/part.parquet"] == before["person_days/arrived=2024-01/part.parquet"]
+    assert len(days(company.folder)) == 2
+
+
+def test_an_event_recorded_before_it_happened_counts_from_its_own_day(company):
+    company(event("2024-02-03T10:00", recorded="2024-01-30T00:00"))
+    ((_, _, day, known_day, *_),) = days(company.folder)
+    assert day == known_day
+    assert set(parts(company.folder)) == {f"{g}/arrived=2024-02/part.parquet" for g in ("person_days", "feature_days")}
+
+
+def test_history_rewritten_at_the_source_is_built_again(company):
+    company(JANUARY, FEBRUARY)
+    assert company(event("2024-01-30T10:00", user="u2"), FEBRUARY) == {"parts": 2, "built": 1, "rewritten": 1}
+
+
+def test_another_meaning_of_active_builds_all_again(company):
+    company(JANUARY, FEBRUARY)
+    assert company(JANUARY, FEBRUARY, usage={"north_star": ["nothing"]})["built"] == 2
+
+
+def test_a_month_that_vanished_leaves_no_part(company):
+    company(JANUARY, FEBRUARY)
+    company(FEBRUARY)
+    assert {name.split("/")[1] for name in parts(company.folder)} == {"arrived=2024-02"}
+
+
+def test_a_lost_part_is_built_again(company):
+    company(JANUARY, FEBRUARY)
+    (company.folder / "person_days" / "arrived=2024-01" / "part.parquet").unlink()
+    assert company(JANUARY, FEBRUARY)["built"] == 1

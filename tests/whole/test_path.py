@@ -1,0 +1,130 @@
+"""From raw tables to a published list, on a small company."""
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from lists.risk_list import COLUMNS
+from pipelines.act import act
+from pipelines.assemble import assemble
+from pipelines.errors import InputMissing
+from pipelines.explain import explain
+from pipelines.featurize import featurize
+from pipelines.learn import learn
+from pipelines.publishing import publish
+from pipelines.spine import spine
+from pipelines.windows import windows
+
+
+def read_list(published) -> pd.DataFrame:
+    return pd.read_parquet(published[1]["folder"] + "/risk_list.parquet")
+
+
+def test_the_list_holds_every_observation_of_the_day_once(published):
+    job, _ = published
+    listed = read_list(published)
+    spine = pd.read_parquet(job.data / "act" / "spine.parquet")
+    assert sorted(listed["account_id"]) == sorted(spine["account_id"])
+    assert listed["account_id"].is_unique
+
+
+def test_the_list_has_the_columns_of_the_contract_in_order(published):
+    assert list(read_list(published).columns) == list(COLUMNS)
+
+
+def test_scored_accounts_have_a_probability_a_band_and_reasons(published):
+    scored = read_list(published).query("status == 'scored'")
+    assert scored["renewal_probability"].between(0, 1).all()
+    assert set(scored["risk_band"]) <= {"high", "medium", "low"}
+    assert (scored["reason_1"].str.len() > 0).mean() > 0.95
+    assert ((scored["arr"] * (1 - scored["renewal_probability"]) - scored["arr_at_risk"]).abs() < 1e-6).all()
+
+
+def test_every_file_is_in_the_manifest(published):
+    from pathlib import Path
+
+    folder = Path(published[1]["folder"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert {p.name for p in folder.iterdir()} == {"manifest.json", *manifest["files"]}
+    assert manifest["as_of"] == "2025-01-01"
+
+
+def test_twice_says_already_published_and_changes_no_byte(published):
+    from pathlib import Path
+
+    job, first = published
+    before = {p.name: p.read_bytes() for p in Path(first["folder"]).iterdir()}
+    again = act(job)
+    assert again["state"] == "already published"
+    assert {p.name: p.read_bytes() for p in Path(again["folder"]).iterdir()} == before
+
+
+def test_learning_twice_registers_no_second_version(learned):
+    job, first = learned
+    again = learn(job)
+    assert again["models"]["renewal"]["version"] == first["models"]["renewal"]["version"]
+
+
+def test_both_sides_compute_the_same_features(learned, tmp_path):
+    """One code path: acting on a date gives what learning made of that date among many, column by column."""
+    job, _ = learned
+    for shared in ("clean", "rollup"):
+        (tmp_path / shared).symlink_to(job.data / shared)
+    day = date(2024, 12, 1)
+    acting = replace(job, data=tmp_path, until=None, as_of=day)
+    for stage in (spine, windows, featurize, assemble):
+        stage(acting)
+    acted = pd.read_parquet(tmp_path / "act" / "scoring.parquet")
+    trained = pd.read_parquet(job.data / "learn" / "training.parquet")
+    trained = trained[pd.to_datetime(trained["as_of"]) == pd.Timestamp(day)].reset_index(drop=True)
+    assert len(acted) > 50
+    pd.testing.assert_frame_equal(acted, trained[list(acted.columns)])
+
+
+def test_no_stage_reads_the_truth(published):
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    code = [p for part in ("features", "models", "lists", "pipelines") for p in (root / part).rglob("*.py")]
+    assert [p for p in code if "truth/" in p.read_text() or "/ \"truth\"" in p.read_text()] == []
+
+
+def test_explain_says_what_the_list_says(published):
+    job, _ = published
+    row = read_list(published).query("status == 'scored'").iloc[0]
+    why = explain(job, str(row["account_id"]))
+    assert why["says"]["renewal_probability"] == pytest.approx(row["renewal_probability"])
+    assert row["reason_1"] in json.dumps(why, ensure_ascii=False, default=str)
+
+
+def test_explain_of_a_stranger_names_neighbours(published):
+    job, _ = published
+    with pytest.raises(InputMissing, match="no account"):
+        explain(job, "nobody-at-all")
+
+
+def test_nothing_known_later_is_in_the_training_table(learned):
+    job, _ = learned
+    rows = pd.read_parquet(job.data / "learn" / "training.parquet")
+    final = rows[rows["renewal"].notna()]
+    assert (pd.to_datetime(final["renewal_matured_at"]) <= pd.Timestamp(date(2025, 1, 1))).all()
+    assert (pd.to_datetime(rows["as_of"]) < pd.Timestamp(date(2025, 1, 1))).all()
+    assert len(final) > 0
+
+
+def test_recurring_revenue_closes_to_the_cent(learned):
+    job, _ = learned
+    moved = pq.read_table(job.data / "learn" / "ledger" / "roll_forward.parquet").to_pandas()
+    by_month = moved.groupby("month").sum(numeric_only=True).sort_index()
+    closing = by_month.eval("opening + new + expansion + reactivation - contraction - churn")
+    assert (closing == by_month["closing"]).all()
+    assert (by_month["closing"].to_numpy()[:-1] == by_month["opening"].to_numpy()[1:]).all()
+
+
+def test_publishing_needs_scores_of_the_same_day(published):
+    with pytest.raises(InputMissing, match="run `renewals score"):
+        publish(replace(published[0], as_of=date(2024, 12, 1)))
