@@ -43,7 +43,7 @@ def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
 @adoption.feature(
     unit="share", risk="low", actionable=False,
     en="{value:.0%} of the first seats were active within 30 days of the start (peers: {peer:.0%})",
-    zh="上线 30 天内 {value:.0%} 的席位被激活(同类客户:{peer:.0%})",
+    zh="上线 30 天内 {value:.0%} 的席位被激活（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def first_value(start: ir.Table) -> ir.Value:
     """People active by the 30th day after the account's start over the seats first bought (J2); null before that day."""
@@ -52,8 +52,8 @@ def first_value(start: ir.Table) -> ir.Value:
 
 @adoption.feature(
     unit="yes or no", risk="high", actionable=False,
-    en="first value missed: {value:.0f} (1 = yes; peers: {peer:.0f})",
-    zh="是否错过首次价值:{value:.0f}(1 = 是;同类客户:{peer:.0f})",
+    en="first value was missed: {value} (peers: {peer})",
+    zh="是否错过首次价值：{value}（同类客户：{peer}）",
 )  # fmt: skip
 def first_value_missed(start: ir.Table) -> ir.Value:
     """Whether fewer than a quarter of the first seats were active by the 30th day (J2); null where that is not known."""
@@ -63,7 +63,7 @@ def first_value_missed(start: ir.Table) -> ir.Value:
 @adoption.feature(
     unit="days", risk="high", actionable=False, empty=366,
     en="first used in earnest {value:.0f} days after the start (peers: {peer:.0f})",
-    zh="上线后第 {value:.0f} 天才首次真正使用(同类客户:{peer:.0f} 天)",
+    zh="上线后第 {value:.0f} 天才首次真正使用（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_to_first_use(starter: ir.Table) -> ir.Value:
     """Days from the account's start to its first north-star action, at most 366; 366 where there was none."""
@@ -73,7 +73,7 @@ def days_to_first_use(starter: ir.Table) -> ir.Value:
 @adoption.feature(
     days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
     en="{value:.0f} people became active for the first time in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天新增 {value:.0f} 位首次活跃的使用者(同类客户:{peer:.0f} 位)",
+    zh="近 {days} 天新增 {value:.0f} 位首次活跃的使用者（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def new_people(starter: ir.Table, days: int) -> ir.Value:
     """People whose first north-star action lies in the window."""

@@ -60,7 +60,7 @@ def step(terms: ir.Table, spine: ir.Table) -> ir.Table:
 @commitment.feature(
     unit="days", risk="either", actionable=False,
     en="{value:.0f} days to the renewal (peers: {peer:.0f})",
-    zh="距续约 {value:.0f} 天(同类客户:{peer:.0f} 天)",
+    zh="距续约 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_to_renewal(observation: ir.Table) -> ir.Value:
     """Days to the end of the main renewal's terms."""
@@ -70,7 +70,7 @@ def days_to_renewal(observation: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="days", risk="either", actionable=False,
     en="customer for {value:.0f} days (peers: {peer:.0f})",
-    zh="成为客户已 {value:.0f} 天(同类客户:{peer:.0f} 天)",
+    zh="成为客户已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def account_age(observation: ir.Table) -> ir.Value:
     """Days since the account's first term began."""
@@ -80,7 +80,7 @@ def account_age(observation: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="days", risk="either", actionable=False,
     en="{value:.0f} days into the current term (peers: {peer:.0f})",
-    zh="当前合同期已过 {value:.0f} 天(同类客户:{peer:.0f} 天)",
+    zh="当前合同期已过 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def term_age(observation: ir.Table) -> ir.Value:
     """Days since the current term of the main renewal began."""
@@ -90,7 +90,7 @@ def term_age(observation: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="days", risk="low", actionable=False,
     en="the contract runs {value:.0f} days (peers: {peer:.0f})",
-    zh="合同期 {value:.0f} 天(同类客户:{peer:.0f} 天)",
+    zh="合同期 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def term_length(observation: ir.Table) -> ir.Value:
     """Length of the current term of the main renewal: monthly, yearly, several years."""
@@ -100,7 +100,7 @@ def term_length(observation: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="money a year", risk="either", actionable=False,
     en="annual recurring revenue {value:,.0f} (peers: {peer:,.0f})",
-    zh="年度经常性收入 {value:,.0f}(同类客户:{peer:,.0f})",
+    zh="年度经常性收入 {value:,.0f}（同类客户：{peer:,.0f}）",
 )  # fmt: skip
 def arr(observation: ir.Table) -> ir.Value:
     """ARR of all running terms in the reporting currency."""
@@ -110,7 +110,7 @@ def arr(observation: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="share", risk="either", actionable=False,
     en="{value:.0%} of the revenue is up for this renewal (peers: {peer:.0%})",
-    zh="本次续约涉及 {value:.0%} 的收入(同类客户:{peer:.0%})",
+    zh="本次续约涉及 {value:.0%} 的收入（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def due_share(observation: ir.Table) -> ir.Value:
     """ARR of the main renewal over the ARR of all running terms."""
@@ -119,8 +119,8 @@ def due_share(observation: ir.Table) -> ir.Value:
 
 @commitment.feature(
     unit="yes or no", risk="low", actionable=False, empty=0,
-    en="the follow-on contract is signed: {value:.0f} (1 = yes; peers: {peer:.0f})",
-    zh="续约合同是否已签:{value:.0f}(1 = 是;同类客户:{peer:.0f})",
+    en="the follow-on contract is signed: {value} (peers: {peer})",
+    zh="续约合同是否已签：{value}（同类客户：{peer}）",
 )  # fmt: skip
 def follow_on_signed(observation: ir.Table) -> ir.Value:
     """Whether a follow-on of the main renewal is already signed."""
@@ -130,7 +130,7 @@ def follow_on_signed(observation: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="seats", risk="either", actionable=False,
     en="{value:.0f} seats bought (peers: {peer:.0f})",
-    zh="购买 {value:.0f} 个席位(同类客户:{peer:.0f} 个)",
+    zh="购买 {value:.0f} 个席位（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def seats(term: ir.Table) -> ir.Value:
     """The most seats of any running term."""
@@ -140,7 +140,7 @@ def seats(term: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="products", risk="low", actionable=True, empty=0,
     en="{value:.0f} products in use by contract (peers: {peer:.0f})",
-    zh="已购 {value:.0f} 种产品(同类客户:{peer:.0f} 种)",
+    zh="已购 {value:.0f} 种产品（同类客户：{peer:.0f} 种）",
 )  # fmt: skip
 def products(term: ir.Table) -> ir.Value:
     """Different products with a running term."""
@@ -150,7 +150,7 @@ def products(term: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="share", risk="low", actionable=True,
     en="auto-renewal agreed for {value:.0%} of the terms (peers: {peer:.0%})",
-    zh="{value:.0%} 的合同约定自动续约(同类客户:{peer:.0%})",
+    zh="{value:.0%} 的合同约定自动续约（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def auto_renew(term: ir.Table) -> ir.Value:
     """Share of running terms that renew by themselves."""
@@ -160,7 +160,7 @@ def auto_renew(term: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="plan", risk="either", actionable=False, category=True,
     en="on plan {value} (most peers: {peer})",
-    zh="套餐为 {value}(多数同类客户:{peer})",
+    zh="套餐为 {value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def plan(main: ir.Table) -> ir.Value:
     """Plan of the main renewal's largest term."""
@@ -170,7 +170,7 @@ def plan(main: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="money a seat and year", risk="high", actionable=False,
     en="pays {value:,.0f} a seat and year (peers: {peer:,.0f})",
-    zh="每席位每年 {value:,.0f}(同类客户:{peer:,.0f})",
+    zh="每席位每年 {value:,.0f}（同类客户：{peer:,.0f}）",
 )  # fmt: skip
 def price_per_seat(main: ir.Table) -> ir.Value:
     """ARR per seat of the main renewal's largest term."""
@@ -180,7 +180,7 @@ def price_per_seat(main: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="terms", risk="low", actionable=False, empty=0,
     en="{value:.0f} contracts so far (peers: {peer:.0f})",
-    zh="迄今共 {value:.0f} 份合同(同类客户:{peer:.0f} 份)",
+    zh="迄今共 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
 def terms_so_far(past: ir.Table) -> ir.Value:
     """Terms that had begun, of all products."""
@@ -190,7 +190,7 @@ def terms_so_far(past: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="terms", risk="high", actionable=False, empty=0,
     en="{value:.0f} contracts cancelled so far (peers: {peer:.0f})",
-    zh="迄今取消过 {value:.0f} 份合同(同类客户:{peer:.0f} 份)",
+    zh="迄今取消过 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
 def cancelled_so_far(past: ir.Table) -> ir.Value:
     """Terms cancelled before their end, as known."""
@@ -200,7 +200,7 @@ def cancelled_so_far(past: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="days", risk="high", actionable=True,
     en="pays {value:.0f} days after the start of a term on average (peers: {peer:.0f})",
-    zh="平均在合同开始后 {value:.0f} 天付款(同类客户:{peer:.0f} 天)",
+    zh="平均在合同开始后 {value:.0f} 天付款（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def payment_delay(past: ir.Table) -> ir.Value:
     """Mean days from the start of a term to its payment, as known."""
@@ -210,7 +210,7 @@ def payment_delay(past: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="terms", risk="high", actionable=True, empty=0,
     en="{value:.0f} running contracts unpaid for over 30 days (peers: {peer:.0f})",
-    zh="有 {value:.0f} 份执行中的合同逾期 30 天未付款(同类客户:{peer:.0f} 份)",
+    zh="有 {value:.0f} 份执行中的合同逾期 30 天未付款（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
 def unpaid(term: ir.Table) -> ir.Value:
     """Running terms begun over 30 days ago for which no payment is known; 0 where no payment ever is."""
@@ -221,7 +221,7 @@ def unpaid(term: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="change", risk="high", actionable=False,
     en="price per seat changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
-    zh="本合同期每席位价格变化 {value:+.0%}(同类客户:{peer:+.0%})",
+    zh="本合同期每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
 def price_change(step: ir.Table) -> ir.Value:
     """Price per seat against the term before, same product; the whole price where neither term tells its seats."""
@@ -234,7 +234,7 @@ def price_change(step: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="change", risk="low", actionable=False,
     en="seats changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
-    zh="本合同期席位数变化 {value:+.0%}(同类客户:{peer:+.0%})",
+    zh="本合同期席位数变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
 def seats_change(step: ir.Table) -> ir.Value:
     """Seats against the term before, same product."""
@@ -244,7 +244,7 @@ def seats_change(step: ir.Table) -> ir.Value:
 @commitment.feature(
     unit="days", risk="either", actionable=False,
     en="newest contract signed {value:.0f} days before its start (peers: {peer:.0f})",
-    zh="最近一份合同提前 {value:.0f} 天签署(同类客户:{peer:.0f} 天)",
+    zh="最近一份合同提前 {value:.0f} 天签署（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def signed_ahead_days(main: ir.Table) -> ir.Value:
     """Days from signature to start of the current term; negative when it was signed late."""

@@ -23,7 +23,7 @@ def customer(accounts: ir.Table, spine: ir.Table) -> ir.Table:
 @fit.feature(
     unit="industry", risk="either", actionable=False, category=True,
     en="industry: {value} (most peers: {peer})",
-    zh="行业:{value}(多数同类客户:{peer})",
+    zh="行业：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def industry(customer: ir.Table) -> ir.Value:
     """The account's industry."""
@@ -33,7 +33,7 @@ def industry(customer: ir.Table) -> ir.Value:
 @fit.feature(
     unit="region", risk="either", actionable=False, category=True,
     en="region: {value} (most peers: {peer})",
-    zh="地区:{value}(多数同类客户:{peer})",
+    zh="地区：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def region(customer: ir.Table) -> ir.Value:
     """The account's region."""
@@ -43,7 +43,7 @@ def region(customer: ir.Table) -> ir.Value:
 @fit.feature(
     unit="channel", risk="either", actionable=False, category=True,
     en="won through {value} (most peers: {peer})",
-    zh="获客渠道:{value}(多数同类客户:{peer})",
+    zh="获客渠道：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def channel(customer: ir.Table) -> ir.Value:
     """The channel the account came by."""
@@ -53,7 +53,7 @@ def channel(customer: ir.Table) -> ir.Value:
 @fit.feature(
     unit="people", risk="either", actionable=False,
     en="{value:,.0f} employees (peers: {peer:,.0f})",
-    zh="员工 {value:,.0f} 人(同类客户:{peer:,.0f} 人)",
+    zh="员工 {value:,.0f} 人（同类客户：{peer:,.0f} 人）",
 )  # fmt: skip
 def employees(customer: ir.Table) -> ir.Value:
     """The account's number of employees."""

@@ -1,4 +1,4 @@
-"""What became of every contract: the renewal ledger, recurring revenue rolled forward, and expansions (domain R1 to R6).
+"""What became of every contract: the renewal ledger, recurring revenue rolled forward, expansions (domain R1 to R6).
 
 All functions take contracts that hold only what was known before `at` (`features.windows` masks them) and return Ibis
 expressions made of equality joins, filters, windows and group-bys, so that they run on every engine.
@@ -8,11 +8,11 @@ Words used here:
 term      a contract that ran: its cancellation, if any, came after its start. It is *due* at the earlier of its end and
           its cancellation, and *matures* the day after the grace has passed.
 settled   known (signed, or else started) and, where payment is required, paid. An unsettled term follows nothing.
-follows   a settled term of the same account and product that starts inside the grace of a due term and outlasts it (R2).
+follows   is settled, of the same account and product, starts inside the grace of a due term and outlasts it (R2).
 lot       the terms of one account and product that are due on the same day: they are renewed together.
 replaces  takes the place of a lot, as seen on the day the new term starts: what is learnt later cannot change it.
 home      the one lot that a new term mainly replaces: the nearest due. Its money is counted once, there.
-bundle    the lots served from one home: one consolidated contract may replace lots of several due days.
+bundle    the lots served from one home: a consolidated contract may replace lots of several due days.
 set       what the customer sees as one renewal: the contracts of an account with the same nominal end.
 
 Days are integers since 1970-01-01, money is integer cents of the reporting currency.
@@ -78,10 +78,12 @@ def renewals(ledger: ir.Table) -> ir.Table:
     Renewed where any contract of the set was; null until all of them matured. A contract that was cancelled and booked
     anew to the *same* end was amended, and the later contract speaks for it. A set that is booked anew after it had
     matured is a row of its own, with the `known_at` of its first contract, so that the first outcome never changes.
+    `due_at` is the day on which the last of its contracts that came due so far ended. A contract learnt of only after
+    it had matured is in the ledger, but in no set.
     """
     null = ibis.null("int64")
     return (
-        ledger.filter(~_.amended)
+        ledger.filter(~_.amended, _.known_at < _.matured_at)
         .group_by("account_id", "end_date", known_at=_.set_known_at)
         .agg(
             closed=_.set_closed.all(),
@@ -89,6 +91,7 @@ def renewals(ledger: ir.Table) -> ir.Table:
             contracts=_.count(),
             amount_due=_total(_.amount_due),
             **{name: _total(_[name]) for name in CHANGES},
+            due_at=_.due_at.max(),
             matured_at=_.set_matured_at.max(),
         )
         .mutate(**{name: _.closed.ifelse(_[name], null) for name in ("renewed", *CHANGES)})
@@ -127,7 +130,7 @@ def account_roll_forward(
 ) -> ir.Table:
     """Recurring revenue from one month's end to the next, one row per (month, account_id) with any revenue.
 
-    An account whose contract was continued by its parent's counts as the parent from the beginning: a merger is no loss.
+    An account whose contract was continued by its parent's counts as the parent from the beginning: no loss.
     """
     return Book(contracts, at, policy, payments_given, rates, accounts, keep).account_roll_forward(months)
 
@@ -170,7 +173,11 @@ def expansions(
 
 
 def follow_ons(
-    contracts: ir.Table, at: date, policy: Policy, payments_given: bool, accounts: ir.Table | None = None,
+    contracts: ir.Table,
+    at: date,
+    policy: Policy,
+    payments_given: bool,
+    accounts: ir.Table | None = None,
     keep: Keep = _as_it_is,
 ) -> ir.Table:
     """The follow-on known so far of contracts due or still running, one row per contract that has one."""
@@ -202,38 +209,47 @@ class Book:
 
     @property
     def must_pay(self) -> bool:
+        """Whether a follow-on counts only once paid."""
         return payment_required(self.policy, self.payments_given)
 
     @cached_property
     def terms(self) -> ir.Table:
+        """The contracts that ran, one row per contract."""
         return self.keep(_terms(self.contracts, self.policy, self.must_pay))
 
     @cached_property
     def pairs(self) -> ir.Table:
+        """What may follow what, one row per (old term, new term)."""
         return self.keep(_pairs(self.terms, self.accounts, self.policy))
 
     @cached_property
     def claims(self) -> ir.Table:
+        """Whose money goes where, one row per (lot, new term)."""
         return self.keep(_claims(self.pairs, self.terms))
 
     @cached_property
     def absorbed(self) -> ir.Table:
+        """What is replaced from elsewhere, one row per old term."""
         return self.keep(_absorbed(self.pairs))
 
     @cached_property
     def successors(self) -> ir.Table:
+        """The follow-on that continues each lot, one row per lot that was followed."""
         return _successors(self.claims)
 
     @cached_property
     def purchases(self) -> ir.Table:
+        """What was bought without replacing anything, one row per term."""
         return self.keep(_purchases(self.terms, self.pairs, self.policy))
 
     @cached_property
     def due(self) -> ir.Table:
+        """The terms with their worth on the due day, one row per contract."""
         return self.keep(self.valued(self.terms, "due"))
 
     @cached_property
     def lots(self) -> ir.Table:
+        """What was kept of each lot and what changed, one row per lot."""
         lots = self.keep(_lots(self.due))
         extra = self.valued(_extra(self.absorbed, self.terms, lots, self.policy), "due")
         old = self.keep(_bundled(lots, self.claims, extra))
@@ -242,6 +258,7 @@ class Book:
 
     @cached_property
     def ledger(self) -> ir.Table:
+        """As the function of this name, one row per contract that came due."""
         sold = self.valued(_cross_sold(self.purchases, self.due, self.policy), "due")
         sold = self.keep(sold.group_by("term").agg(cross_sell=_total(_.amount)))
         rows = self.keep(_allocated(self.due, self.lots))
@@ -249,6 +266,7 @@ class Book:
 
     @cached_property
     def carried(self) -> ir.Table:
+        """As the function of this name, one row per contract that ever is revenue."""
         yesterday = ibis.literal((self.at - _EPOCH).days - 1, "int64")
         newest = self.valued(self.terms.mutate(day=yesterday), "day")
         intervals = _intervals(newest, self.pairs, self.successors, self.at, self.policy, self.must_pay)
@@ -269,10 +287,12 @@ class Book:
 
     @cached_property
     def expansions(self) -> ir.Table:
+        """As the function of this name, one row per expansion event."""
         bought = self.valued(self.purchases, "start")
-        heads = _heads(self.pairs, self.terms)
+        heads = self.keep(_heads(self.pairs, self.terms))
         replaced = self.valued(_replaced(heads, self.terms, self.absorbed), "day")
-        upsold = _upsold(heads, replaced, self.valued(_replacing(heads), "day"), self.policy)
+        sizes = self.keep(_sizes(heads, replaced, self.valued(_replacing(heads), "day")))
+        upsold = _upsold(sizes, self.policy)
         events = bought.select(*_EVENT).cast(_TIMES).union(upsold.select(*_EVENT).cast(_TIMES))
         return self.keep(events.filter(_.amount >= ROUNDING))
 
@@ -336,9 +356,10 @@ def _terms(contracts: ir.Table, policy: Policy, must_pay: bool) -> ir.Table:
 def _with_sets(terms: ir.Table) -> ir.Table:
     """When the set of each contract became known and matures, one row per contract.
 
-    A contract known only after all the earlier known ones of its set matured begins a set of its own.
+    A contract known only after all the earlier known ones of its set matured begins a set of its own. One known only
+    after it had itself matured was nobody's renewal to look at, and is kept apart.
     """
-    by_end = ["account_id", "end_date"]
+    by_end = ["account_id", "end_date", _.known_at >= _.matured_at]
     known = {"group_by": by_end, "order_by": ["known_at", "term"]}
     return (
         terms.mutate(earlier=_.matured_at.max().over(rows=_BEFORE, **known))
@@ -354,7 +375,13 @@ def _with_sets(terms: ir.Table) -> ir.Table:
 
 def _heirs(terms: ir.Table, accounts: ir.Table | None) -> ir.Table:
     """Whose follow-on counts, one row per (term, owner): the account itself and, after a merger, its parent."""
-    own = terms.mutate(owner=_.account_id, merged=ibis.literal(False))
+    own = terms.select(
+        *("account_id", "product", "lot", "due", "due_at", "cancel", "end", "known", "known_at"),
+        old=_.term,
+        old_start=_.start,
+        owner=_.account_id,
+        merged=ibis.literal(False),
+    )
     if accounts is None:
         return own
     parents = (
@@ -362,7 +389,8 @@ def _heirs(terms: ir.Table, accounts: ir.Table | None) -> ir.Table:
         .filter(_.owner.notnull(), _.owner != _.account_id)
         .distinct()
     )
-    return own.union(terms.inner_join(parents, "account_id").mutate(merged=ibis.literal(True)).select(own.columns))
+    merged = own.drop("owner", "merged").inner_join(parents, "account_id").mutate(merged=ibis.literal(True))
+    return own.union(merged.select(own.columns))
 
 
 def _inside_grace(start: ir.Value, due: ir.Value, policy: Policy) -> ir.Value:
@@ -375,17 +403,14 @@ def _pairs(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Tab
     A parent's term counts for a merged account only where it replaces none of the parent's own.
     """
     after = policy.grace.after_days
-    old = _heirs(terms, accounts).select(
-        "owner", "account_id", "product", "merged", "lot", "due", "cancel", "end", "known", "known_at", "due_at", old=_.term, old_start=_.start
-    )
+    old = _heirs(terms, accounts)
     new = terms.filter(_.settled.notnull()).select(
         "product", "settled", owner=_.account_id, new=_.term, new_start=_.start, new_due=_.due, new_end=_.end
     )
-    in_time = _inside_grace(_.new_start, _.due, policy) & (_.settled <= _.due + after)
-    in_time_as_seen = _inside_grace(_.new_start, _.seen, policy) & (_.settled <= _.seen + after)
+    in_time = _.settled <= _.due + after
     nearest = [
-        _.replaces.ifelse(0, (_.known <= _.due + after).ifelse(1, 2)),
-        _.replaces.ifelse((_.new_start - _.seen).abs(), _.due),
+        _.replaces.ifelse(0, 1),
+        _.replaces.ifelse((_.new_start - _.seen).abs(), ibis.greatest(_.due, _.known)),
         _.seen,
         _.old,
     ]
@@ -394,8 +419,11 @@ def _pairs(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Tab
         .filter(_.new_start > _.old_start)
         .mutate(seen=(_.cancel <= _.new_start).ifelse(_.due, _.end))
         .mutate(
-            follows=in_time & (_.new_due > _.due),
-            replaces=in_time_as_seen & (_.new_end > _.seen) & (_.known <= _.new_start),
+            follows=in_time & _inside_grace(_.new_start, _.due, policy) & (_.new_due > _.due),
+            replaces=in_time
+            & _inside_grace(_.new_start, _.seen, policy)
+            & (_.new_end > _.seen)
+            & (_.known <= _.new_start),
         )
         .filter(_.follows | _.replaces)
         .mutate(own=(_.replaces & ~_.merged).any().over(group_by="new"))
@@ -513,8 +541,8 @@ class Side:
 def _changes(old: Side, new: Side, years: ir.Value, policy: Policy) -> dict[str, ir.Value]:
     """What became dearer, larger and smaller: old + upsell + price_change - contraction = new, to the cent.
 
-    Seats are counted at the price of the side that has more of them. What is left is price on the same plan, and up-sell
-    or contraction on another. Where seats are not known, a rise within the routine uplift is price.
+    Seats are counted at the price of the side that has more of them. What is left is price on the same plan, and
+    up-sell or contraction on another. Where seats are not known, a rise within the routine uplift is price.
     """
     by_seats = old.seats.notnull() & new.seats.notnull()
     more = new.seats - old.seats
@@ -522,7 +550,7 @@ def _changes(old: Side, new: Side, years: ir.Value, policy: Policy) -> dict[str,
     by_seat = by_seats.ifelse((more * seat_price).round().cast("int64"), 0)
     rest = new.amount - old.amount - by_seat
     routine = (old.amount * years * policy.renewal.routine_uplift).round().cast("int64")
-    rise = _clipped(rest, ibis.literal(0, "int64"), routine)
+    rise = _clipped(rest, routine)
     other_plan = (old.plan != new.plan).fill_null(False)
     price = other_plan.ifelse(0, by_seats.ifelse(rest, rise))
     size = rest - price
@@ -534,11 +562,12 @@ def _changes(old: Side, new: Side, years: ir.Value, policy: Policy) -> dict[str,
 
 
 def _positive(value: ir.Value) -> ir.Value:
-    return (value > 0).ifelse(value, 0)
+    return ibis.greatest(value, ibis.literal(0, "int64"))
 
 
-def _clipped(value: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
-    return (value < low).ifelse(low, (value > high).ifelse(high, value))
+def _clipped(value: ir.Value, high: ir.Value) -> ir.Value:
+    """Money between nothing and `high`; neither is ever null, for engines differ on the greatest of a null."""
+    return _positive(ibis.least(value, high))
 
 
 # -- the ledger ---------------------------------------------------------------------------------------------------
@@ -607,14 +636,13 @@ def _settled_lots(lots: ir.Table, new: ir.Table, successors: ir.Table, policy: P
     t = joined.mutate(new_amount=_.new_amount.fill_null(0), renewed=_.follow_on_start.notnull())
     old_side = Side(t.bundle_amount, t.bundle_seats, t.plan)
     t = t.mutate(**_changes(old_side, Side(t.new_amount, t.new_seats, t.new_plan), t.years, policy))
-    zero = ibis.literal(0, "int64")
     alone = _.alone & _.renewed
     kept_alone = _positive(_.amount - _.contraction - _positive(-_.price_change))
-    kept_shared = _clipped(_.new_amount - _.before, zero, _.amount)
+    kept_shared = _clipped(_.new_amount - _.before, _.amount)
     gain = (_.bundle == _.lot).ifelse(_positive(_.new_amount - _.bundle_amount), 0)
     return (
         t.mutate(kept=_.renewed.ifelse(alone.ifelse(kept_alone, kept_shared), 0), gain=gain)
-        .mutate(price_change=alone.ifelse(_.price_change, _clipped(_.price_change, zero, _.gain)))
+        .mutate(price_change=alone.ifelse(_.price_change, _clipped(_.price_change, _.gain)))
         .mutate(upsell=alone.ifelse(_.upsell, _.gain - _.price_change))
         .mutate(contraction=alone.ifelse(_.contraction, _.amount - _.kept))
         .select("lot", "kept", "upsell", "price_change", "contraction", "renewed", *_FOLLOW_ON, lot_amount=_.amount)
@@ -639,11 +667,7 @@ def _allocated(due: ir.Table, lots: ir.Table) -> ir.Table:
             lower=empty.ifelse((_.nth == 0).ifelse(0.0, 1.0), (_.reached - _.amount) / _.lot_amount.nullif(0)),
         )
         .mutate(amount_kept=share(_.kept), upsell=share(_.upsell))
-        .mutate(
-            shrunk=(_.price_change < 0).ifelse(
-                _clipped(share(_.contraction), ibis.literal(0, "int64"), lost), lost
-            )
-        )
+        .mutate(shrunk=(_.price_change < 0).ifelse(_clipped(share(_.contraction), lost), lost))
         .mutate(price_change=(_.price_change < 0).ifelse(_.shrunk - lost, share(_.price_change)))
         .mutate(contraction=_.shrunk)
     )
@@ -701,12 +725,15 @@ def _decided(rows: ir.Table, at: date) -> ir.Table:
 # -- recurring revenue --------------------------------------------------------------------------------------------
 
 
-def _intervals(newest: ir.Table, pairs: ir.Table, successors: ir.Table, at: date, policy: Policy, must_pay: bool) -> ir.Table:
+def _intervals(
+    newest: ir.Table, pairs: ir.Table, successors: ir.Table, at: date, policy: Policy, must_pay: bool
+) -> ir.Table:
     """The days on which each term is recurring revenue, one row per term that ever is."""
     after = policy.grace.after_days
     followers = pairs.filter(_.follows).select(term=_.new, following=ibis.literal(True)).distinct()
     terms = _with(_with(newest, followers, "term", "following"), successors, "lot", "continued", "follow_on_start")
-    begin = (_.following.fill_null(False) | (_.paid <= _.start + after)).ifelse(_.start, _.paid) if must_pay else _.start
+    in_time = _.following.fill_null(False) | (_.paid <= _.start + after)
+    begin = in_time.ifelse(_.start, _.paid) if must_pay else _.start
     undecided = _.follow_on_start.isnull() & (_.due + after >= (at - _EPOCH).days)
     until = (_.continued > _.start).ifelse(_.continued, undecided.ifelse(_.due + after + 1, _.due))
     return terms.mutate(begin=begin, until=until).filter(_.begin < _.until)
@@ -774,15 +801,14 @@ def _movements(balances: ir.Table, policy: Policy) -> ir.Table:
     new = Side(balances.closing, balances.closing_seats, balances.closing_plan)
     whole = _.opening.sum().over(group_by=["month", "account_id"])
     price = _.price_change
+    back = (_.starts & (_.account_since < _.first)) | (_.joins & (_.product_since < _.first))
     return (
         balances.mutate(**_changes(old, new, balances.years, policy))
         .mutate(starts=whole == 0)
         .mutate(stays=~_.starts & _.opened & _.closed, joins=~_.starts & ~_.opened)
         .mutate(
             new=(_.starts & (_.account_since >= _.first)).ifelse(_.closing, 0),
-            reactivation=(
-                (_.starts & (_.account_since < _.first)) | (_.joins & (_.product_since < _.first))
-            ).ifelse(_.closing, 0),
+            reactivation=back.ifelse(_.closing, 0),
             cross_sell=(_.joins & (_.product_since >= _.first)).ifelse(_.closing, 0),
             upsell=_.stays.ifelse(_.upsell, 0),
             price=_.stays.ifelse(_positive(price), 0),
@@ -894,11 +920,8 @@ def _replacing(heads: ir.Table) -> ir.Table:
     )
 
 
-def _upsold(heads: ir.Table, replaced: ir.Table, replacing: ir.Table, policy: Policy) -> ir.Table:
-    """By how much each follow-on is larger than what it replaces, one row per follow-on.
-
-    Of several follow-ons of the same lots each adds what it brings beyond those settled before it.
-    """
+def _sizes(heads: ir.Table, replaced: ir.Table, replacing: ir.Table) -> ir.Table:
+    """What each head replaces, and what it and those settled before it bring, one row per head."""
     largest = ibis.row_number().over(group_by="leader", order_by=[-_.amount, _.term]) == 0
     old = (
         replaced.mutate(main=largest)
@@ -916,10 +939,19 @@ def _upsold(heads: ir.Table, replaced: ir.Table, replacing: ir.Table, policy: Po
         then=_total(_.amount, _.earlier).fill_null(0),
         then_seats=_all_seats(_.earlier),
     )
-    t = heads.inner_join(old, "term").inner_join(new, "term")
-    side = Side(t.old, t.old_seats, t.old_plan)
-    now = _changes(side, Side(t.now, t.now_seats, t.plan), t.old_years, policy)
-    then = _changes(side, Side(t.then, t.then_seats, t.plan), t.old_years, policy)
+    head = heads.select("term", "account_id", "contract_id", "product", "plan", "start_date", "known_at")
+    return head.inner_join(old, "term").inner_join(new, "term")
+
+
+def _upsold(sizes: ir.Table, policy: Policy) -> ir.Table:
+    """By how much each follow-on is larger than what it replaces, one row per follow-on.
+
+    Of several follow-ons of the same lots each adds what it brings beyond those settled before it.
+    """
+    t = sizes
+    old = Side(t.old, t.old_seats, t.old_plan)
+    now = _changes(old, Side(t.now, t.now_seats, t.plan), t.old_years, policy)
+    then = _changes(old, Side(t.then, t.then_seats, t.plan), t.old_years, policy)
     return t.mutate(
         amount=now["upsell"] - then["upsell"],
         kind=ibis.literal("upsell"),

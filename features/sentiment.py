@@ -43,7 +43,7 @@ def answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
 @sentiment.feature(
     survey_kind=SURVEYS, days=(180, 365), unit="points", risk="low", actionable=True,
     en="{survey_kind} score {value:.1f} on average over {days} days (peers: {peer:.1f})",
-    zh="近 {days} 天{survey_kind}平均分 {value:.1f}(同类客户:{peer:.1f})",
+    zh="近 {days} 天{survey_kind}平均分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
     """Mean score of the answers given in the window."""
@@ -53,7 +53,7 @@ def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
 @sentiment.feature(
     tier=("S", "A", "B"), unit="points", risk="low", actionable=True,
     en="NPS of {tier}: {value:.1f} on average over a year (peers: {peer:.1f})",
-    zh="过去一年{tier}的 NPS 平均为 {value:.1f}(同类客户:{peer:.1f})",
+    zh="过去一年{tier}的 NPS 平均为 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def nps_of(voice: ir.Table, tier: str) -> ir.Value:
     """Mean NPS answer of people of the tier in a year (T3: with who answered)."""
@@ -63,7 +63,7 @@ def nps_of(voice: ir.Table, tier: str) -> ir.Value:
 @sentiment.feature(
     unit="points", risk="low", actionable=True,
     en="NPS of the last 180 days against the 180 before: {value:+.1f} points (peers: {peer:+.1f})",
-    zh="近 180 天 NPS 较此前 180 天变化 {value:+.1f} 分(同类客户:{peer:+.1f})",
+    zh="近 180 天 NPS 较此前 180 天变化 {value:+.1f} 分（同类客户：{peer:+.1f}）",
 )  # fmt: skip
 def nps_change(survey: ir.Table) -> ir.Value:
     """Mean NPS answer of 180 days less that of the 180 days before."""
@@ -76,7 +76,7 @@ def nps_change(survey: ir.Table) -> ir.Value:
 @sentiment.feature(
     unit="share", risk="low", actionable=True,
     en="{value:.0%} of the surveys of a year were answered (peers: {peer:.0%})",
-    zh="过去一年 {value:.0%} 的调查得到答复(同类客户:{peer:.0%})",
+    zh="过去一年 {value:.0%} 的调查得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def answer_share(survey: ir.Table) -> ir.Value:
     """Answered over sent, of the surveys of a year (T3: not answering is a signal too)."""
@@ -86,7 +86,7 @@ def answer_share(survey: ir.Table) -> ir.Value:
 @sentiment.feature(
     unit="answers", risk="high", actionable=True, empty=0,
     en="{value:.0f} low scores were not followed up within two weeks (peers: {peer:.0f})",
-    zh="有 {value:.0f} 个低分两周内未跟进(同类客户:{peer:.0f} 个)",
+    zh="有 {value:.0f} 个低分两周内未跟进（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def low_not_followed_up(survey: ir.Table) -> ir.Value:
     """Low answers of a year without a follow-up, over two weeks old (T3)."""

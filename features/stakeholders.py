@@ -110,7 +110,7 @@ def in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
 @stakeholders.feature(
     tier=TIERS, unit="people", risk="low", actionable=True, empty=0,
     en="{value:.0f} {tier} are known at the account (peers: {peer:.0f})",
-    zh="已知 {value:.0f} 位{tier}(同类客户:{peer:.0f} 位)",
+    zh="已知 {value:.0f} 位{tier}（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_known(member: ir.Table, tier: str) -> ir.Value:
     """People of the tier who are there (S1)."""
@@ -120,7 +120,7 @@ def people_known(member: ir.Table, tier: str) -> ir.Value:
 @stakeholders.feature(
     tier=TIERS, days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
     en="{value:.0f} {tier} used the product in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天有 {value:.0f} 位{tier}使用产品(同类客户:{peer:.0f} 位)",
+    zh="近 {days} 天有 {value:.0f} 位{tier}使用产品（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
     """People of the tier with a north-star action in the window (S2, S4)."""
@@ -130,7 +130,7 @@ def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
 @stakeholders.feature(
     tier=TIERS, days=(28, 90, 180), unit="days", risk="low", actionable=True, empty=0,
     en="{tier} used the product on {value:.0f} person-days in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天{tier}共使用 {value:.0f} 人天(同类客户:{peer:.0f} 人天)",
+    zh="近 {days} 天{tier}共使用 {value:.0f} 人天（同类客户：{peer:.0f} 人天）",
 )  # fmt: skip
 def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
     """Person-days with use by people of the tier (S2)."""
@@ -140,7 +140,7 @@ def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
 @stakeholders.feature(
     tier=TIERS, unit="share", risk="low", actionable=True,
     en="{value:.0%} of the use of the last 90 days was by {tier} (peers: {peer:.0%})",
-    zh="近 90 天的使用中 {value:.0%} 来自{tier}(同类客户:{peer:.0%})",
+    zh="近 90 天的使用中 {value:.0%} 来自{tier}（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def share_of_use(member: ir.Table, tier: str) -> ir.Value:
     """Person-days of the tier over all graded people's person-days of 90 days (S4: does the boss use it?)."""
@@ -151,7 +151,7 @@ def share_of_use(member: ir.Table, tier: str) -> ir.Value:
 @stakeholders.feature(
     tier=("S", "A"), unit="change", risk="low", actionable=True,
     en="use by {tier} over 90 days against their own past year: {value:+.0%} (peers: {peer:+.0%})",
-    zh="{tier}近 90 天的使用相对过去一年:{value:+.0%}(同类客户:{peer:+.0%})",
+    zh="{tier}近 90 天的使用相对过去一年：{value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
 def tier_pace(member: ir.Table, tier: str) -> ir.Value:
     """The pace of the tier's use in 90 days against its own past year; from -1 to 1 (S2, U4)."""
@@ -163,7 +163,7 @@ def tier_pace(member: ir.Table, tier: str) -> ir.Value:
 @stakeholders.feature(
     tier=TIERS, unit="days", risk="high", actionable=True, empty=366,
     en="{tier} last used the product {value:.0f} days ago (peers: {peer:.0f})",
-    zh="{tier}最近一次使用在 {value:.0f} 天前(同类客户:{peer:.0f} 天)",
+    zh="{tier}最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_use(member: ir.Table, tier: str) -> ir.Value:
     """Days since anybody of the tier used it; 366 where nobody did for a year."""
@@ -173,7 +173,7 @@ def days_since_use(member: ir.Table, tier: str) -> ir.Value:
 @stakeholders.feature(
     tier=TIERS, unit="days", risk="high", actionable=True, empty=366,
     en="{tier} last met {value:.0f} days ago (peers: {peer:.0f})",
-    zh="最近一次与{tier}接触在 {value:.0f} 天前(同类客户:{peer:.0f} 天)",
+    zh="最近一次与{tier}接触在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
     """Days since anybody of the tier was met; 366 where nobody was for a year (S2)."""
@@ -183,7 +183,7 @@ def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
 @stakeholders.feature(
     tier=TIERS, days=(90, 180), unit="contacts", risk="low", actionable=True, empty=0,
     en="{value:.0f} contacts with {tier} in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天与{tier}接触 {value:.0f} 次(同类客户:{peer:.0f} 次)",
+    zh="近 {days} 天与{tier}接触 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
     """Touchpoints with people of the tier in the window (S2)."""
@@ -193,7 +193,7 @@ def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
 @stakeholders.feature(
     kind=CONTACT_KINDS, unit="contacts", risk="low", actionable=True, empty=0,
     en="{value:.0f} {kind} in the last 180 days (peers: {peer:.0f})",
-    zh="近 180 天{kind} {value:.0f} 次(同类客户:{peer:.0f} 次)",
+    zh="近 180 天{kind} {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def contacts_by(contact: ir.Table, kind: str) -> ir.Value:
     """Touchpoints of one kind in 180 days, whoever was met."""
@@ -203,7 +203,7 @@ def contacts_by(contact: ir.Table, kind: str) -> ir.Value:
 @stakeholders.feature(
     unit="share", risk="low", actionable=True,
     en="{value:.0%} of the contacts of the last 180 days were begun by the customer (peers: {peer:.0%})",
-    zh="近 180 天的接触中 {value:.0%} 由客户主动发起(同类客户:{peer:.0%})",
+    zh="近 180 天的接触中 {value:.0%} 由客户主动发起（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def customer_initiated(contact: ir.Table) -> ir.Value:
     """Touchpoints begun by the customer over all, 180 days."""
@@ -215,7 +215,7 @@ def customer_initiated(contact: ir.Table) -> ir.Value:
 @stakeholders.feature(
     days=(90, 180), unit="share", risk="low", actionable=True,
     en="{value:.0%} of decision makers and department heads were met in the last {days} days (peers: {peer:.0%})",
-    zh="近 {days} 天接触到 {value:.0%} 的决策者和部门负责人(同类客户:{peer:.0%})",
+    zh="近 {days} 天接触到 {value:.0%} 的决策者和部门负责人（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
     """Share of S and A people who are there and were met in the window (S2)."""
@@ -225,7 +225,7 @@ def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
 @stakeholders.feature(
     unit="people", risk="high", actionable=True, empty=0,
     en="{value:.0f} decision makers or department heads left in the last 180 days (peers: {peer:.0f})",
-    zh="近 180 天有 {value:.0f} 位决策者或部门负责人离开(同类客户:{peer:.0f} 位)",
+    zh="近 180 天有 {value:.0f} 位决策者或部门负责人离开（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def sponsors_left(member: ir.Table) -> ir.Value:
     """S and A people who left within 180 days (S3)."""
@@ -236,7 +236,7 @@ def sponsors_left(member: ir.Table) -> ir.Value:
 @stakeholders.feature(
     unit="people", risk="high", actionable=True, empty=0,
     en="{value:.0f} decision makers or department heads active before have gone silent (peers: {peer:.0f})",
-    zh="{value:.0f} 位曾活跃的决策者或部门负责人已沉默(同类客户:{peer:.0f} 位)",
+    zh="{value:.0f} 位曾活跃的决策者或部门负责人已沉默（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def sponsors_silent(sponsor: ir.Table) -> ir.Value:
     """S and A people who are there, used it within a year, and have not for the configured days (S3)."""
@@ -246,7 +246,7 @@ def sponsors_silent(sponsor: ir.Table) -> ir.Value:
 @stakeholders.feature(
     unit="roles", risk="low", actionable=True, empty=0,
     en="people in {value:.0f} job roles use it steadily (peers: {peer:.0f})",
-    zh="有 {value:.0f} 种岗位的人员稳定使用(同类客户:{peer:.0f} 种)",
+    zh="有 {value:.0f} 种岗位的人员稳定使用（同类客户：{peer:.0f} 种）",
 )  # fmt: skip
 def steady_roles(role: ir.Table) -> ir.Value:
     """Job roles with somebody active on enough days of the last 28 (J3: two by the end of onboarding)."""

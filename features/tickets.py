@@ -42,7 +42,7 @@ def _late(known: ir.Table, policy: Policy) -> ir.BooleanValue:
 @tickets.feature(
     kind=KINDS, severity=SEVERITIES, days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
     en="{value:.0f} {kind} of {severity} severity opened in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天提交 {value:.0f} 个{severity}级{kind}(同类客户:{peer:.0f} 个)",
+    zh="近 {days} 天提交 {value:.0f} 个{severity}级{kind}（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_opened(ticket: ir.Table, kind: str, severity: str, days: int) -> ir.Value:
     """Tickets of a kind and severity opened in the window (T1)."""
@@ -52,7 +52,7 @@ def tickets_opened(ticket: ir.Table, kind: str, severity: str, days: int) -> ir.
 @tickets.feature(
     days=(7, 28, 90, 180), unit="tickets", risk="high", actionable=True, empty=0,
     en="{value:.0f} tickets opened in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天提交 {value:.0f} 个工单(同类客户:{peer:.0f} 个)",
+    zh="近 {days} 天提交 {value:.0f} 个工单（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_total(ticket: ir.Table, days: int) -> ir.Value:
     """All tickets opened in the window."""
@@ -62,7 +62,7 @@ def tickets_total(ticket: ir.Table, days: int) -> ir.Value:
 @tickets.feature(
     days=(90, 180), unit="hours", risk="high", actionable=True,
     en="first answer after {value:.0f} hours on average, last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天工单首次响应平均 {value:.0f} 小时(同类客户:{peer:.0f} 小时)",
+    zh="近 {days} 天工单首次响应平均 {value:.0f} 小时（同类客户：{peer:.0f} 小时）",
 )  # fmt: skip
 def answer_hours(ticket: ir.Table, days: int) -> ir.Value:
     """Mean hours to the first response of tickets opened in the window and answered by now (T2)."""
@@ -72,7 +72,7 @@ def answer_hours(ticket: ir.Table, days: int) -> ir.Value:
 @tickets.feature(
     days=(90, 180), unit="hours", risk="high", actionable=True,
     en="tickets closed in the last {days} days took {value:.0f} hours on average (peers: {peer:.0f})",
-    zh="近 {days} 天关闭的工单平均用时 {value:.0f} 小时(同类客户:{peer:.0f} 小时)",
+    zh="近 {days} 天关闭的工单平均用时 {value:.0f} 小时（同类客户：{peer:.0f} 小时）",
 )  # fmt: skip
 def solve_hours(ticket: ir.Table, days: int) -> ir.Value:
     """Mean hours from opening to resolution of tickets resolved in the window (T2)."""
@@ -82,7 +82,7 @@ def solve_hours(ticket: ir.Table, days: int) -> ir.Value:
 @tickets.feature(
     days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
     en="{value:.0f} tickets of the last {days} days ran past their time limit (peers: {peer:.0f})",
-    zh="近 {days} 天有 {value:.0f} 个工单超出时限(同类客户:{peer:.0f} 个)",
+    zh="近 {days} 天有 {value:.0f} 个工单超出时限（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def breaches(ticket: ir.Table, days: int) -> ir.Value:
     """Tickets opened in the window whose time limit has passed, answered late or still open (T1)."""
@@ -92,7 +92,7 @@ def breaches(ticket: ir.Table, days: int) -> ir.Value:
 @tickets.feature(
     days=(180,), unit="share", risk="high", actionable=True,
     en="{value:.0%} of the tickets of the last {days} days ran past their time limit (peers: {peer:.0%})",
-    zh="近 {days} 天 {value:.0%} 的工单超出时限(同类客户:{peer:.0%})",
+    zh="近 {days} 天 {value:.0%} 的工单超出时限（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def breach_share(ticket: ir.Table, days: int) -> ir.Value:
     """Breaches over tickets opened in the window (T1)."""
@@ -103,7 +103,7 @@ def breach_share(ticket: ir.Table, days: int) -> ir.Value:
 @tickets.feature(
     unit="tickets", risk="high", actionable=True, empty=0,
     en="{value:.0f} tickets are open today (peers: {peer:.0f})",
-    zh="目前有 {value:.0f} 个工单未解决(同类客户:{peer:.0f} 个)",
+    zh="目前有 {value:.0f} 个工单未解决（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def backlog(ticket: ir.Table) -> ir.Value:
     """Tickets open at the date (T2)."""
@@ -113,7 +113,7 @@ def backlog(ticket: ir.Table) -> ir.Value:
 @tickets.feature(
     unit="days", risk="high", actionable=True, empty=0,
     en="the oldest open ticket has waited {value:.0f} days (peers: {peer:.0f})",
-    zh="最久的未解决工单已等待 {value:.0f} 天(同类客户:{peer:.0f} 天)",
+    zh="最久的未解决工单已等待 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def backlog_age(ticket: ir.Table) -> ir.Value:
     """Age of the oldest open ticket (T2)."""
@@ -123,7 +123,7 @@ def backlog_age(ticket: ir.Table) -> ir.Value:
 @tickets.feature(
     severity=("high",), unit="tickets", risk="high", actionable=True, empty=0,
     en="{value:.0f} tickets of {severity} severity are open today (peers: {peer:.0f})",
-    zh="目前有 {value:.0f} 个{severity}级工单未解决(同类客户:{peer:.0f} 个)",
+    zh="目前有 {value:.0f} 个{severity}级工单未解决（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def backlog_of(ticket: ir.Table, severity: str) -> ir.Value:
     """Open tickets of one severity (T2)."""
@@ -133,7 +133,7 @@ def backlog_of(ticket: ir.Table, severity: str) -> ir.Value:
 @tickets.feature(
     days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
     en="{value:.0f} tickets of the last {days} days were reopened (peers: {peer:.0f})",
-    zh="近 {days} 天有 {value:.0f} 个工单被重新打开(同类客户:{peer:.0f} 个)",
+    zh="近 {days} 天有 {value:.0f} 个工单被重新打开（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def reopened(ticket: ir.Table, days: int) -> ir.Value:
     """Tickets opened in the window and reopened by now (T2)."""
@@ -143,7 +143,7 @@ def reopened(ticket: ir.Table, days: int) -> ir.Value:
 @tickets.feature(
     days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
     en="{value:.0f} tickets of the last {days} days were escalated (peers: {peer:.0f})",
-    zh="近 {days} 天有 {value:.0f} 个工单升级处理(同类客户:{peer:.0f} 个)",
+    zh="近 {days} 天有 {value:.0f} 个工单升级处理（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def escalated(ticket: ir.Table, days: int) -> ir.Value:
     """Tickets opened in the window and escalated by now (T1)."""
@@ -153,7 +153,7 @@ def escalated(ticket: ir.Table, days: int) -> ir.Value:
 @tickets.feature(
     unit="requests", risk="high", actionable=True, empty=0,
     en="{value:.0f} feature requests have had no answer (peers: {peer:.0f})",
-    zh="有 {value:.0f} 个需求未得到答复(同类客户:{peer:.0f} 个)",
+    zh="有 {value:.0f} 个需求未得到答复（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def requests_unanswered(ticket: ir.Table) -> ir.Value:
     """Requests of the past year without a first response and not resolved (T2: each must be answered)."""

@@ -158,7 +158,7 @@ def pace(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.Value:
 @usage.feature(
     days=WINDOWS, unit="people", risk="low", actionable=True, empty=0,
     en="{value:.0f} people used the product in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天有 {value:.0f} 人使用产品核心功能(同类客户:{peer:.0f} 人)",
+    zh="近 {days} 天有 {value:.0f} 人使用产品核心功能（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def active_people(person: ir.Table, days: int) -> ir.Value:
     """People with at least one north-star action in the window (U1)."""
@@ -168,7 +168,7 @@ def active_people(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
     en="{value:.0f} people opened the product in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天有 {value:.0f} 人打开过产品(同类客户:{peer:.0f} 人)",
+    zh="近 {days} 天有 {value:.0f} 人打开过产品（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def people_seen(person: ir.Table, days: int) -> ir.Value:
     """People with any event in the window, north-star or not (U1 measures both)."""
@@ -178,7 +178,7 @@ def people_seen(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=WINDOWS, unit="days", risk="low", actionable=True, empty=0,
     en="in use on {value:.0f} of the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天中有 {value:.0f} 天在使用(同类客户:{peer:.0f} 天)",
+    zh="近 {days} 天中有 {value:.0f} 天在使用（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def active_days(account: ir.Table, days: int) -> ir.Value:
     """Days with a north-star action by anybody."""
@@ -188,7 +188,7 @@ def active_days(account: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=WINDOWS, unit="actions", risk="low", actionable=True, empty=0,
     en="{value:,.0f} key actions in the last {days} days (peers: {peer:,.0f})",
-    zh="近 {days} 天有 {value:,.0f} 次关键操作(同类客户:{peer:,.0f} 次)",
+    zh="近 {days} 天有 {value:,.0f} 次关键操作（同类客户：{peer:,.0f} 次）",
 )  # fmt: skip
 def key_actions(person: ir.Table, days: int) -> ir.Value:
     """North-star actions in the window (U1)."""
@@ -198,7 +198,7 @@ def key_actions(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90), unit="share", risk="low", actionable=True,
     en="{value:.0%} of all activity in the last {days} days was key actions (peers: {peer:.0%})",
-    zh="近 {days} 天的操作中 {value:.0%} 为关键操作(同类客户:{peer:.0%})",
+    zh="近 {days} 天的操作中 {value:.0%} 为关键操作（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def key_action_share(person: ir.Table, days: int) -> ir.Value:
     """North-star actions over all actions (U1)."""
@@ -208,7 +208,7 @@ def key_action_share(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90), unit="share", risk="low", actionable=True,
     en="{value:.0%} of activity in the last {days} days was in the core workflow (peers: {peer:.0%})",
-    zh="近 {days} 天的操作中 {value:.0%} 属于核心业务流程(同类客户:{peer:.0%})",
+    zh="近 {days} 天的操作中 {value:.0%} 属于核心业务流程（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def core_workflow_share(person: ir.Table, days: int) -> ir.Value:
     """Actions in the configured core workflow over all actions (S4)."""
@@ -218,7 +218,7 @@ def core_workflow_share(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90, 180), unit="features", risk="low", actionable=True, empty=0,
     en="{value:.0f} different features used in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天用到 {value:.0f} 个不同功能(同类客户:{peer:.0f} 个)",
+    zh="近 {days} 天用到 {value:.0f} 个不同功能（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def features_used(tool: ir.Table, days: int) -> ir.Value:
     """Breadth: different features used in the window (U2)."""
@@ -228,7 +228,7 @@ def features_used(tool: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
     en="{value:.0f} people act on what the product shows, last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天有 {value:.0f} 人用产品推动行动(同类客户:{peer:.0f} 人)",
+    zh="近 {days} 天有 {value:.0f} 人用产品推动行动（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def acting_people(person: ir.Table, days: int) -> ir.Value:
     """People who reached the deepest level of use in the window (U3)."""
@@ -238,7 +238,7 @@ def acting_people(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90), unit="level 1 to 3", risk="low", actionable=True,
     en="people reached depth {value:.1f} of 3 on average in the last {days} days (peers: {peer:.1f})",
-    zh="近 {days} 天人均使用深度为 {value:.1f} 级(共 3 级,同类客户:{peer:.1f})",
+    zh="近 {days} 天人均使用深度为 {value:.1f} 级（共 3 级，同类客户：{peer:.1f}）",
 )  # fmt: skip
 def depth(person: ir.Table, days: int) -> ir.Value:
     """Mean over people of the deepest level each reached in the window (U3)."""
@@ -248,7 +248,7 @@ def depth(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90), unit="minutes", risk="low", actionable=True,
     en="{value:.0f} minutes per person and active day in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天人均每个使用日 {value:.0f} 分钟(同类客户:{peer:.0f} 分钟)",
+    zh="近 {days} 天人均每个使用日 {value:.0f} 分钟（同类客户：{peer:.0f} 分钟）",
 )  # fmt: skip
 def session_minutes(person: ir.Table, days: int) -> ir.Value:
     """Time in the product per person and day of use (U2: short and rare sessions are an early red flag)."""
@@ -258,7 +258,7 @@ def session_minutes(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90), unit="days", risk="low", actionable=True,
     en="each active person came on {value:.1f} of the last {days} days (peers: {peer:.1f})",
-    zh="近 {days} 天每位使用者平均使用 {value:.1f} 天(同类客户:{peer:.1f} 天)",
+    zh="近 {days} 天每位使用者平均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
 def days_per_person(person: ir.Table, days: int) -> ir.Value:
     """Days of use per person who came at all (U2, login frequency)."""
@@ -268,7 +268,7 @@ def days_per_person(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(28, 90), unit="share", risk="low", actionable=True,
     en="{value:.0%} of the bought seats active in the last {days} days (peers: {peer:.0%})",
-    zh="近 {days} 天席位激活率 {value:.0%}(同类客户:{peer:.0%})",
+    zh="近 {days} 天席位激活率 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def seat_activation(seat: ir.Table, days: int) -> ir.Value:
     """Active people over bought seats (U2); null where the seats are not known."""
@@ -278,7 +278,7 @@ def seat_activation(seat: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=CHANGES, unit="change", risk="low", actionable=True,
     en="active people against the {days} days before: {value:+.0%} (peers: {peer:+.0%})",
-    zh="活跃人数较此前 {days} 天的变化:{value:+.0%}(同类客户:{peer:+.0%})",
+    zh="活跃人数较此前 {days} 天的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
 def active_people_change(person: ir.Table, days: int) -> ir.Value:
     """People active in the window against the window before; (now - before) / (now + before)."""
@@ -289,7 +289,7 @@ def active_people_change(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=CHANGES, unit="change", risk="low", actionable=True,
     en="key actions against the {days} days before: {value:+.0%} (peers: {peer:+.0%})",
-    zh="关键操作较此前 {days} 天的变化:{value:+.0%}(同类客户:{peer:+.0%})",
+    zh="关键操作较此前 {days} 天的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
 def key_actions_change(person: ir.Table, days: int) -> ir.Value:
     """Key actions in the window against the window before; (now - before) / (now + before)."""
@@ -299,7 +299,7 @@ def key_actions_change(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     days=(7, 28, 90), unit="change", risk="low", actionable=True,
     en="key actions of the last {days} days against its own past year: {value:+.0%} (peers: {peer:+.0%})",
-    zh="近 {days} 天关键操作相对自身过去一年的水平:{value:+.0%}(同类客户:{peer:+.0%})",
+    zh="近 {days} 天关键操作相对自身过去一年的水平：{value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
 def own_pace(person: ir.Table, days: int) -> ir.Value:
     """The pace of key actions in the window against the account's own past year (U4)."""
@@ -309,7 +309,7 @@ def own_pace(person: ir.Table, days: int) -> ir.Value:
 @usage.feature(
     unit="days", risk="high", actionable=True, empty=366,
     en="last used {value:.0f} days ago (peers: {peer:.0f})",
-    zh="最近一次使用在 {value:.0f} 天前(同类客户:{peer:.0f} 天)",
+    zh="最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_last_use(account: ir.Table) -> ir.Value:
     """Days since anybody did anything; 366 where nobody did for a year."""
@@ -319,7 +319,7 @@ def days_since_last_use(account: ir.Table) -> ir.Value:
 @usage.feature(
     unit="people", risk="low", actionable=True, empty=0,
     en="{value:.0f} people have used it within a year (peers: {peer:.0f})",
-    zh="过去一年共有 {value:.0f} 人使用过(同类客户:{peer:.0f} 人)",
+    zh="过去一年共有 {value:.0f} 人使用过（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def people_in_a_year(person: ir.Table) -> ir.Value:
     """People with a north-star action in the past year."""
@@ -329,7 +329,7 @@ def people_in_a_year(person: ir.Table) -> ir.Value:
 @usage.feature(
     unit="share", risk="high", actionable=True,
     en="{value:.0%} of the people of the past year have not been active for 90 days (peers: {peer:.0%})",
-    zh="过去一年的使用者中 {value:.0%} 已 90 天未活跃(同类客户:{peer:.0%})",
+    zh="过去一年的使用者中 {value:.0%} 已 90 天未活跃（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def people_lost(person: ir.Table) -> ir.Value:
     """People active within a year but not within 90 days, over all active within a year (U5)."""
@@ -341,7 +341,7 @@ def people_lost(person: ir.Table) -> ir.Value:
 @usage.feature(
     unit="share", risk="high", actionable=True,
     en="one person does {value:.0%} of the key actions of the last 90 days (peers: {peer:.0%})",
-    zh="近 90 天 {value:.0%} 的关键操作集中在一人身上(同类客户:{peer:.0%})",
+    zh="近 90 天 {value:.0%} 的关键操作集中在一人身上（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def busiest_person_share(person: ir.Table) -> ir.Value:
     """How much of the use hangs on one person."""

@@ -27,7 +27,7 @@ def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
 @value.feature(
     unit="goals", risk="low", actionable=True, empty=0,
     en="{value:.0f} value goals agreed within a year (peers: {peer:.0f})",
-    zh="过去一年约定了 {value:.0f} 个价值目标(同类客户:{peer:.0f} 个)",
+    zh="过去一年约定了 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_set(goal: ir.Table) -> ir.Value:
     """Goals set within a year."""
@@ -37,7 +37,7 @@ def goals_set(goal: ir.Table) -> ir.Value:
 @value.feature(
     days=(180, 365), unit="goals", risk="low", actionable=True, empty=0,
     en="{value:.0f} value goals reached in the last {days} days (peers: {peer:.0f})",
-    zh="近 {days} 天达成 {value:.0f} 个价值目标(同类客户:{peer:.0f} 个)",
+    zh="近 {days} 天达成 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_reached(goal: ir.Table, days: int) -> ir.Value:
     """Goals reached in the window."""
@@ -47,7 +47,7 @@ def goals_reached(goal: ir.Table, days: int) -> ir.Value:
 @value.feature(
     unit="goals", risk="high", actionable=True, empty=0,
     en="{value:.0f} value goals are past their date and not reached (peers: {peer:.0f})",
-    zh="有 {value:.0f} 个价值目标已过期未达成(同类客户:{peer:.0f} 个)",
+    zh="有 {value:.0f} 个价值目标已过期未达成（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_late(goal: ir.Table) -> ir.Value:
     """Goals of the past two years whose due date has passed and which are not reached."""
@@ -57,7 +57,7 @@ def goals_late(goal: ir.Table) -> ir.Value:
 @value.feature(
     unit="share", risk="low", actionable=True,
     en="{value:.0%} of the value goals due so far were reached (peers: {peer:.0%})",
-    zh="到期的价值目标中 {value:.0%} 已达成(同类客户:{peer:.0%})",
+    zh="到期的价值目标中 {value:.0%} 已达成（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def goals_kept(goal: ir.Table) -> ir.Value:
     """Share reached of the goals whose due date has passed, or that are reached."""
@@ -68,7 +68,7 @@ def goals_kept(goal: ir.Table) -> ir.Value:
 @value.feature(
     unit="days", risk="high", actionable=True, empty=366,
     en="the last value report or review was {value:.0f} days ago (peers: {peer:.0f})",
-    zh="最近一次价值报告或业务回顾在 {value:.0f} 天前(同类客户:{peer:.0f} 天)",
+    zh="最近一次价值报告或业务回顾在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_value_shown(report: ir.Table) -> ir.Value:
     """Days since the last value report or review; 366 where none was for a year."""

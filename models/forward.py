@@ -25,10 +25,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.folds import Fold, rolling, weights
+from models.linear import closeness
 from models.learner import Floats, Learned, Recipe, Sigmoid, fit_linear, fit_sigmoid, fit_trees
 from models.metrics import log_loss
 from models.options import Calibration, Folds, LightGBM, Linear
-from models.schema import Schema
+from models.schema import LEAD, Schema
 
 
 class Options(Protocol):
@@ -110,12 +111,23 @@ def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, opt
     truth, terms = observed["label"].to_numpy()[places], observed["term"].iloc[places]
     if terms.nunique() < 2 or len(np.unique(truth)) < 2:
         return Choice(middle(options.linear, options.lightgbm), Sigmoid(), (), len(places), terms.nunique())
-    weight = weights(terms)
+    weight = weights(terms) * _freshness(observed["as_of"].iloc[places], day, options.calibration)
     spoken = {r: np.concatenate([s.margin(r)[final] for s, final in zip(steps, told, strict=True)]) for r in tried}
-    sigmoids = {r: fit_sigmoid(margin, truth, weight, options.calibration) for r, margin in spoken.items()}
-    losses = {r: log_loss(truth, sigmoids[r].of(margin), weight) for r, margin in spoken.items()}
+    close = _closeness(observed.iloc[places], options.linear)
+    sigmoids = {r: fit_sigmoid(margin, close, truth, weight, options.calibration) for r, margin in spoken.items()}
+    losses = {r: log_loss(truth, sigmoids[r].of(margin, close), weight) for r, margin in spoken.items()}
     best = min(losses, key=lambda recipe: losses[recipe])
     return Choice(best, sigmoids[best], tuple(losses.items()), len(places), terms.nunique())
+
+
+def _closeness(rows: pd.DataFrame, options: Linear) -> Floats:
+    days = rows[LEAD].to_numpy(np.float64)
+    return closeness(days, options.near_days) if options.near_days else np.zeros(len(rows))
+
+
+def _freshness(as_of: pd.Series, day: pd.Timestamp, options: Calibration) -> Floats:
+    age = (day - as_of).dt.days.to_numpy(np.float64)
+    return np.asarray(0.5 ** (age / options.half_life_days))
 
 
 def _final(observed: pd.DataFrame, step: Step, day: pd.Timestamp) -> npt.NDArray[np.bool_]:
@@ -129,7 +141,7 @@ def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Optio
     recipe = choice.recipe
     line = fit_linear(values, truth, weight, schema, [recipe.strength], options.linear)[recipe.strength]
     booster = fit_trees(values, truth, weight, schema, recipe.rounds, options.lightgbm)
-    return Learned(schema, line, booster, recipe.share, choice.sigmoid)
+    return Learned(schema, line, booster, recipe.share, choice.sigmoid, options.linear.near_days)
 
 
 def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> pd.DataFrame:
@@ -139,7 +151,8 @@ def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) ->
         choice = choose(observed, steps[:number], step.fold.origin, options)
         rows = observed.iloc[step.fold.test][SAID_OF]
         margin = step.margin(choice.recipe)
-        told.append(rows.assign(origin=step.fold.origin, margin=margin, probability=choice.sigmoid.of(margin)))
+        chance = choice.sigmoid.of(margin, _closeness(rows, options.linear))
+        told.append(rows.assign(origin=step.fold.origin, margin=margin, probability=chance))
     return pd.concat(told, ignore_index=True)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import lightgbm as lgb
@@ -46,14 +46,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """probability = expit(slope * margin + level)."""
+    """probability = expit(slope * margin + level), both moved by how near the renewal is.
+
+    Far from a renewal a model overrates what it sees, on its last days it underrates it: one slope cannot mend both.
+    """
 
     slope: float = 1.0
     level: float = 0.0
+    near_slope: float = 0.0
+    near_level: float = 0.0
 
-    def of(self, margin: Floats) -> Floats:
-        """The probability of each margin."""
-        return expit(self.slope * margin + self.level)
+    def of(self, margin: Floats, close: Floats | float = 0.0) -> Floats:
+        """The probability of each margin; `close` is 0 far from the renewal and 1 on its day."""
+        return expit((self.slope + self.near_slope * close) * margin + self.level + self.near_level * close)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Learned:
     booster: lgb.Booster
     share: float
     calibration: Sigmoid
+    near_days: float
 
     def margin(self, frame: pd.DataFrame) -> Floats:
         """Log-odds before calibration; one number per row. Raises ValueError where columns are missing or infinite."""
@@ -76,7 +82,7 @@ class Learned:
 
     def probability(self, frame: pd.DataFrame) -> Floats:
         """The calibrated probability; one number per row."""
-        return self.calibration.of(self.margin(frame))
+        return self.calibration.of(self.margin(frame), self.schema.closeness(frame, self.near_days))
 
     def contributions(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         """What each feature adds to the margin, and the base: base + sum of a row = its margin; one row per row given.
@@ -97,7 +103,7 @@ class Learned:
         own = {"schema": self.schema.hash}
         schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
         linear = {**own, "share_of_trees": self.share, **self.linear.to_json(self.schema.names)}
-        sigmoid = {**own, "method": "sigmoid", "slope": self.calibration.slope, "level": self.calibration.level}
+        sigmoid = {**own, "method": "sigmoid", "near_days": self.near_days, **asdict(self.calibration)}
         text = self.booster.model_to_string(num_iteration=-1)
         return {BOOSTER: text.encode(), LINEAR: _json(linear), SIGMOID: _json(sigmoid), SCHEMA: _json(schema)}
 
@@ -117,8 +123,9 @@ class Learned:
         booster = lgb.Booster(model_str=files[BOOSTER].decode())
         if booster.feature_name() != list(schema.names):
             raise ValueError("the booster was trained on other features than the schema names")
-        calibration = Sigmoid(sigmoid["slope"], sigmoid["level"])
-        return Learned(schema, Additive.from_json(linear, schema.names), booster, linear["share_of_trees"], calibration)
+        calibration = Sigmoid(*(sigmoid[part.name] for part in fields(Sigmoid)))
+        line = Additive.from_json(linear, schema.names)
+        return Learned(schema, line, booster, linear["share_of_trees"], calibration, sigmoid["near_days"])
 
 
 def _json(tree: Mapping[str, Any]) -> bytes:
@@ -129,7 +136,7 @@ def fit_linear(
     values: Floats, truth: Labels, weight: Floats, schema: Schema, strengths: Sequence[float], options: Linear
 ) -> dict[float, Additive]:
     """The linear part at each strength; weakest first, for each fit starts from the one before."""
-    design = Design(values, weight, schema.sizes, schema.signs, options)
+    design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options)
     return {strength: design.fit(truth, strength) for strength in sorted(strengths)}
 
 
@@ -162,20 +169,22 @@ def _settings(schema: Schema, options: LightGBM) -> dict[str, Any]:
     }
 
 
-def fit_sigmoid(margin: Floats, truth: Labels, weight: Floats, options: Calibration) -> Sigmoid:
+def fit_sigmoid(margin: Floats, close: Floats, truth: Labels, weight: Floats, options: Calibration) -> Sigmoid:
     """The sigmoid that makes forward margins probabilities, held towards leaving them as they are.
 
     `weight` counts renewals: where it adds up to few, only the level moves.
     """
-    side = 2.0 * truth - 1.0
+    side, held = 2.0 * truth - 1.0, np.array([1.0, 0.0, 0.0, 0.0])
+    trust = np.array([options.trust, 0.0, options.trust, options.trust])
+    columns = np.column_stack([margin, np.ones_like(margin), margin * close, close])
 
     def loss_and_slope(at: Floats) -> tuple[float, Floats]:
-        agreement = side * (at[0] * margin + at[1])
+        agreement = side * (columns @ at)
         pull = -weight * side * expit(-agreement)
-        stretch = at[0] - 1
-        loss = weight @ np.logaddexp(0, -agreement) + options.trust / 2 * stretch**2
-        return float(loss), np.array([pull @ margin + options.trust * stretch, pull.sum()])
+        loss = weight @ np.logaddexp(0, -agreement) + trust / 2 @ (at - held) ** 2
+        return float(loss), pull @ columns + trust * (at - held)
 
-    slopes = (0.05, None) if weight.sum() >= options.min_renewals else (1.0, 1.0)
-    found = minimize(loss_and_slope, np.array([1.0, 0.0]), jac=True, bounds=[slopes, (-10, 10)], method="L-BFGS-B").x
+    few = weight.sum() < options.min_renewals
+    bounds = [(1, 1), (-10, 10), (0, 0), (0, 0)] if few else [(0.05, None), (-10, 10), (0, None), (-10, 10)]
+    found = minimize(loss_and_slope, held, jac=True, bounds=bounds, method="L-BFGS-B").x
     return Sigmoid(*np.round(found, 9).tolist())

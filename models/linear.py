@@ -5,6 +5,10 @@ usual range. A ridge logistic regression weighs both, and what comes out is fold
 (`Line`), centred on the training rows: its height *is* the feature's contribution. Beyond the usual range the line is
 flat, so an outlier can move a margin no further than the largest customary value does.
 
+Near the end of a term the same figure means something else: the decision has fallen, and use follows it. So each
+feature has a second line that is added in proportion to how near the renewal is, from nothing at `near_days` to all
+of it on the day itself.
+
 Where a feature is declared risky in one direction, its weights keep that sign: with some hundreds of outcomes and a
 hundred columns that say nearly the same, the sign is known better than it can be learned.
 """
@@ -26,6 +30,8 @@ Floats = npt.NDArray[np.float64]
 
 TAIL = 0.005
 """The share of rows beyond either end of a line: there it is flat."""
+NEAR_SCALE = 3.0
+"""How freely the second line may move beside the first: few rows speak for it, and each of them weakly."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,40 @@ class Steps:
         return heights[np.where(unknown, len(self.height), codes).astype(np.int64)]
 
 
+Part = Line | Steps
+
+
+@dataclass(frozen=True)
+class Near:
+    """How near the renewal is, and what that adds to each feature's part."""
+
+    column: int
+    """The place of the feature that counts the days to the renewal."""
+    days: float
+    parts: tuple[Part, ...]
+
+    def closeness(self, values: Floats) -> Floats:
+        """0 far from the renewal, rising to 1 on its day; one number per row."""
+        return closeness(values[:, self.column], self.days)
+
+
+def closeness(days_to_renewal: Floats, days: float) -> Floats:
+    """0 from `days` before the renewal back, rising to 1 on its day; 0 where it is not known."""
+    return np.nan_to_num(np.clip(1 - days_to_renewal / days, 0, 1))
+
+
 @dataclass(frozen=True)
 class Additive:
     """A margin that is a sum: an intercept, and one part per feature in the order of the columns."""
 
     intercept: float
-    parts: tuple[Line | Steps, ...]
+    parts: tuple[Part, ...]
+    near: Near | None
 
     def contributions(self, values: Floats) -> Floats:
         """What each feature adds; rows × features."""
-        return np.column_stack([part.of(values[:, j]) for j, part in enumerate(self.parts)])
+        far = _heights(self.parts, values)
+        return far if self.near is None else far + self.near.closeness(values)[:, None] * _heights(self.near.parts, values)
 
     def margin(self, values: Floats) -> Floats:
         """The log-odds of each row."""
@@ -73,23 +103,44 @@ class Additive:
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain values, by feature name."""
-        return {"intercept": self.intercept, "parts": dict(zip(names, map(_part_to_json, self.parts), strict=True))}
+        tree = {"intercept": self.intercept, "parts": _parts_to_json(self.parts, names), "near": None}
+        if self.near is None:
+            return tree
+        near = {"feature": names[self.near.column], "days": self.near.days, "parts": _parts_to_json(self.near.parts, names)}
+        return {**tree, "near": near}
 
     @staticmethod
     def from_json(tree: dict[str, Any], names: Sequence[str]) -> Additive:
         """The same back. Raises ValueError where a feature has no part."""
-        lost = [name for name in names if name not in tree["parts"]]
-        if lost:
-            raise ValueError(f"the linear part says nothing of {', '.join(lost[:5])}")
-        return Additive(tree["intercept"], tuple(_part_from_json(tree["parts"][name]) for name in names))
+        near = tree["near"]
+        return Additive(
+            tree["intercept"],
+            _parts_from_json(tree["parts"], names),
+            near and Near(list(names).index(near["feature"]), near["days"], _parts_from_json(near["parts"], names)),
+        )
 
 
-def _part_to_json(part: Line | Steps) -> dict[str, Any]:
+def _heights(parts: Sequence[Part], values: Floats) -> Floats:
+    return np.column_stack([part.of(values[:, j]) for j, part in enumerate(parts)])
+
+
+def _parts_to_json(parts: Sequence[Part], names: Sequence[str]) -> dict[str, Any]:
+    return dict(zip(names, map(_part_to_json, parts), strict=True))
+
+
+def _parts_from_json(tree: dict[str, Any], names: Sequence[str]) -> tuple[Part, ...]:
+    lost = [name for name in names if name not in tree]
+    if lost:
+        raise ValueError(f"the linear part says nothing of {', '.join(lost[:5])}")
+    return tuple(_part_from_json(tree[name]) for name in names)
+
+
+def _part_to_json(part: Part) -> dict[str, Any]:
     at = {"at": list(part.at)} if isinstance(part, Line) else {}
     return {**at, "height": list(part.height), "missing": part.missing}
 
 
-def _part_from_json(tree: dict[str, Any]) -> Line | Steps:
+def _part_from_json(tree: dict[str, Any]) -> Part:
     if "at" in tree:
         return Line(tuple(tree["at"]), tuple(tree["height"]), tree["missing"])
     return Steps(tuple(tree["height"]), tree["missing"])
@@ -105,7 +156,7 @@ class _Columns:
     bases: Floats
     """Knots (or categories) × columns: the height of each column there; the last row is for a missing value."""
 
-    def part(self, weights: Floats) -> Line | Steps:
+    def part(self, weights: Floats) -> Part:
         *heights, missing = np.round(self.bases @ weights, 9).tolist()
         return Steps(tuple(heights), missing) if self.knots is None else Line(tuple(self.knots.tolist()), tuple(heights), missing)
 
@@ -114,9 +165,16 @@ class Design:
     """The curves of every feature on the training rows: made once, then fitted at several strengths."""
 
     def __init__(
-        self, values: Floats, weight: Floats, sizes: Sequence[int | None], signs: Sequence[int], options: Linear
+        self,
+        values: Floats,
+        weight: Floats,
+        sizes: Sequence[int | None],
+        signs: Sequence[int],
+        lead: int | None,
+        options: Linear,
     ) -> None:
-        """`sizes` is the number of categories of each column, None for a number; `signs` are +1, -1 or 0 (free)."""
+        """`sizes` is the number of categories of each column, None for a number; `signs` are +1, -1 or 0 (free);
+        `lead` is the place of the days to the renewal, where they are a feature."""
         self.weight, self.options = weight, options
         share = weight / weight.sum()
         self.columns = [
@@ -124,35 +182,49 @@ class Design:
             for j, size in enumerate(sizes)
         ]
         self.matrix = np.hstack([columns.matrix for columns in self.columns])
-        self.bounds = [_bound(sign) for columns in self.columns for sign in columns.signs] + [(None, None)]
-        self.start = np.zeros(self.matrix.shape[1] + 1)
+        self.lead = lead if options.near_days else None
+        self.rows = np.zeros(0, np.int64)
+        if self.lead is not None:
+            close = closeness(values[:, self.lead], options.near_days)
+            self.rows = np.flatnonzero(close > 0)
+            self.near = self.matrix[self.rows] * (NEAR_SCALE * close[self.rows, None])
+        else:
+            self.near = np.zeros((0, 0))
+        bounds = [_bound(sign) for columns in self.columns for sign in columns.signs]
+        self.bounds = bounds + (bounds if self.lead is not None else []) + [(None, None)]
+        self.start = np.zeros(len(self.bounds))
 
     def fit(self, truth: npt.NDArray[np.integer[Any]], strength: float) -> Additive:
         """The ridge logistic regression at one strength; the next fit starts from where this one ended."""
         found = minimize(
-            _loss_and_slope,
+            self._loss_and_slope,
             self.start,
-            args=(self.matrix, 2.0 * truth - 1.0, self.weight, 1 / strength),
+            args=(2.0 * truth - 1.0, 1 / strength),
             jac=True,
             bounds=self.bounds,
             method="L-BFGS-B",
             options={"maxiter": self.options.iterations, "ftol": 1e-7, "gtol": 1e-5, "maxcor": 20},
         ).x
         self.start = found
+        wide = self.matrix.shape[1]
+        near = None
+        if self.lead is not None:
+            near = Near(self.lead, self.options.near_days, self._parts(found[wide:-1] * NEAR_SCALE))
+        return Additive(float(np.round(found[-1], 9)), self._parts(found[:wide]), near)
+
+    def _parts(self, weights: Floats) -> tuple[Part, ...]:
         ends = np.cumsum([columns.matrix.shape[1] for columns in self.columns])[:-1]
-        weights = np.split(found[:-1], ends)
-        parts = tuple(columns.part(weight) for columns, weight in zip(self.columns, weights, strict=True))
-        return Additive(float(np.round(found[-1], 9)), parts)
+        return tuple(columns.part(own) for columns, own in zip(self.columns, np.split(weights, ends), strict=True))
 
-
-def _loss_and_slope(
-    at: Floats, matrix: Floats, side: Floats, weight: Floats, penalty: float
-) -> tuple[float, Floats]:
-    weights, intercept = at[:-1], at[-1]
-    agreement = side * (matrix @ weights + intercept)
-    pull = -weight * side * expit(-agreement)
-    loss = weight @ np.logaddexp(0, -agreement) + penalty / 2 * (weights @ weights)
-    return float(loss), np.append(pull @ matrix + penalty * weights, pull.sum())
+    def _loss_and_slope(self, at: Floats, side: Floats, penalty: float) -> tuple[float, Floats]:
+        wide = self.matrix.shape[1]
+        margin = self.matrix @ at[:wide] + at[-1]
+        margin[self.rows] += self.near @ at[wide:-1]
+        agreement = side * margin
+        pull = -self.weight * side * expit(-agreement)
+        loss = self.weight @ np.logaddexp(0, -agreement) + penalty / 2 * (at[:-1] @ at[:-1])
+        slopes = np.concatenate([pull @ self.matrix, pull[self.rows] @ self.near])
+        return float(loss), np.append(slopes + penalty * at[:-1], pull.sum())
 
 
 def _bound(sign: int) -> tuple[float | None, float | None]:

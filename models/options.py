@@ -13,12 +13,16 @@ from features.policy import Section
 class Linear(Section):
     """The linear part: a ridge logistic regression on curves of each feature."""
 
-    strengths: tuple[float, ...] = Field((0.001, 0.003, 0.01, 0.03), min_length=1)
+    strengths: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1)
     """Inverse ridge penalties tried on the temporal folds; small is strongly regularised."""
     knots: int = Field(33, ge=3, le=257)
     """Quantiles stored per feature; a value is placed by its rank among the training rows."""
     category_rows: int = Field(50, ge=1)
     """A category seen in fewer training rows gets no weight of its own."""
+    near_days: float = Field(60.0, ge=0)
+    """Within so many days of the renewal a figure may weigh more than before; 0: it never does.
+
+    Decisions fall about then, and what is seen after one is no longer a cause but its trace."""
     iterations: int = Field(200, ge=10)
     """The solver stops after this many steps; the ridge makes it converge long before."""
 
@@ -26,9 +30,9 @@ class Linear(Section):
 class LightGBM(Section):
     """The trees: shallow, slow and strongly regularised, for a company has hundreds of outcomes and not millions."""
 
-    rounds: tuple[int, ...] = Field((100, 200, 300), min_length=1)
+    rounds: tuple[int, ...] = Field((100, 200, 400), min_length=1)
     """Numbers of trees tried on the temporal folds."""
-    learning_rate: float = Field(0.03, gt=0, le=1)
+    learning_rate: float = Field(0.05, gt=0, le=1)
     max_depth: int = Field(3, ge=1, le=12)
     min_data_in_leaf: int = Field(50, ge=1)
     min_sum_hessian_in_leaf: float = Field(1.0, ge=0)
@@ -55,6 +59,9 @@ class LightGBM(Section):
 class Calibration(Section):
     """From margin to probability: a sigmoid fitted on forward predictions."""
 
+    half_life_days: float = Field(730.0, gt=0)
+    """What was said so long ago counts half: the level of renewals drifts over the years."""
+
     trust: float = Field(10.0, ge=0)
     """How strongly the sigmoid is held to leave the margin as it is, in renewals: with few of them it hardly moves."""
     min_renewals: int = Field(40, ge=2)
@@ -64,9 +71,9 @@ class Calibration(Section):
 class Folds(Section):
     """Rolling origins: at each, a model learns what was final then and is tested on what came after."""
 
-    origins: int = Field(6, ge=1)
+    origins: int = Field(5, ge=1)
     """Training days, spread evenly over the part of history that can hold them."""
-    first_share: float = Field(0.35, gt=0, lt=1)
+    first_share: float = Field(0.5, gt=0, lt=1)
     """The first origin comes when this share of all matured renewals was final."""
     embargo_days: int = Field(0, ge=0)
     """Days a final label needs to reach the training table, on top of its own maturity."""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+YES_OR_NO = "yes or no"
 REASONS = 5
 STRENGTHS = 3
 BLOCK = 50_000
@@ -41,6 +42,9 @@ class Phrases:
     """Stands where a figure is not known."""
     no_figure: str
     """The sentence of an account without a figure; holds `{sentence}`."""
+    yes: str
+    no: str
+    """How the figure of a feature whose unit is "yes or no" is said."""
     params: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """How a parameter's value is said: `{"tier": {"S": "decision makers"}}`."""
 
@@ -154,13 +158,14 @@ class _Teller:
         push = contributions.to_numpy(np.float64)
         own = _numbers(values)
         usual = _numbers(peers.figures[self.names])[group]
+        like = self._like(values, peers, group)
         size = np.abs(self._summed(push)).sum(axis=1) + silent
         columns: dict[str, Any] = {}
-        loss, weight = self._strongest(-push, self._agrees(own, usual, towards_loss=True), size, REASONS)
+        loss, weight = self._strongest(-push, self._agrees(own, usual, like, towards_loss=True), size, REASONS)
         for place in range(REASONS):
             words = self._say(loss[:, place], values, peers, group)
             columns |= self._column("reason", place, loss[:, place], -weight[:, place], words)
-        gain, _ = self._strongest(push, self._agrees(own, usual, towards_loss=False), size, STRENGTHS)
+        gain, _ = self._strongest(push, self._agrees(own, usual, like, towards_loss=False), size, STRENGTHS)
         for place in range(STRENGTHS):
             columns[f"strength_{place + 1}"] = self._say(gain[:, place], values, peers, group)
         return _framed(columns, contributions.index)
@@ -170,18 +175,28 @@ class _Teller:
         padded = np.hstack([push, np.zeros((len(push), 1))])
         return np.stack([padded[:, columns].sum(axis=1) for columns in self.members], axis=1)
 
-    def _agrees(self, own: Floats, usual: Floats, towards_loss: bool) -> Flags:
+    def _like(self, values: pd.DataFrame, peers: Peers, group: Places) -> Flags:
+        """Which categories are those of most peers, and so tell nothing; rows by columns."""
+        like = np.zeros(values.shape, bool)
+        for place, feature in enumerate(self.features):
+            if feature.get("kind") == "category":
+                usual = peers.figures[self.names[place]].to_numpy(object)[group]
+                like[:, place] = values.iloc[:, place].astype(object).to_numpy() == usual
+        return like
+
+    def _agrees(self, own: Floats, usual: Floats, like: Flags, towards_loss: bool) -> Flags:
         """Whether a figure may be told as a push in this direction, beside what is usual.
 
         It must lie on its side of the peers' figure, or be unknown. Nothing at all counts as a low figure even
-        where the peers have nothing either: no contact with anyone is a reason, and no breach a strength.
+        where the peers have nothing either: no contact with anyone is a reason, and no breach a strength. What is
+        risky neither way need only differ from the peers'.
         """
         risk = np.array([feature["risk"] for feature in self.features])
         told_when_high = (risk == "high") == towards_loss
         with np.errstate(invalid="ignore"):
             high = ~(own <= usual) & ~(own <= 0)
             low = ~(own >= usual) | (own <= 0)
-        agrees: Flags = np.where(told_when_high, high, low) | (risk == "either")
+        agrees: Flags = np.where(risk == "either", ~like & (own != usual), np.where(told_when_high, high, low))
         return agrees
 
     def _strongest(self, push: Floats, agrees: Flags, size: Floats, count: int) -> tuple[Places, Floats]:
@@ -264,8 +279,7 @@ def sentence(feature: Words, value: Any, peer: Any, phrases: Phrases) -> str:
     """
     params = dict(feature.get("params") or {})
     said = {name: phrases.params.get(name, {}).get(str(own), own) for name, own in params.items()}
-    most = feature.get("empty") or None
-    fields = {name: Figure(own, phrases.missing, most) for name, own in (("value", value), ("peer", peer))}
+    fields = {name: _figure(feature, own, phrases) for name, own in (("value", value), ("peer", peer))}
     try:
         template = str(feature[phrases.language])
         words = template.format(**(said | fields))
@@ -274,6 +288,12 @@ def sentence(feature: Words, value: Any, peer: Any, phrases: Phrases) -> str:
     if not template.startswith("{value"):
         words = words[:1].upper() + words[1:]
     return phrases.no_figure.format(sentence=words) if fields["value"].unknown else words
+
+
+def _figure(feature: Words, value: Any, phrases: Phrases) -> Figure:
+    if feature.get("unit") == YES_OR_NO and isinstance(value, (int, float)) and np.isfinite(value):
+        value = phrases.yes if value >= 0.5 else phrases.no
+    return Figure(value, phrases.missing, feature.get("empty") or None)
 
 
 class Figure:

@@ -12,15 +12,15 @@ from models.target import KEY, Outcomes, Target
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
     """What became of the renewal each observation looks at, one row per (account_id, as_of).
 
-    Of a set that was booked anew after it had matured, the observation's is the newest it could know of.
+    A set may be lost and booked anew to the same end: the observation's is the newest known to it that still ran.
     """
     sets = outcomes.renewals.select(
-        "account_id", "known_at", "matured_at", renewal_date=_.end_date.cast("date"), label=_.renewed
+        "account_id", "known_at", "due_at", "matured_at", renewal_date=_.end_date.cast("date"), label=_.renewed
     )
     newest = ibis.row_number().over(group_by=list(KEY), order_by=_.known_at.desc())
     observed = (
         spine.inner_join(sets, ["account_id", "renewal_date"])
-        .filter(_.known_at < _.as_of.cast("timestamp"))
+        .filter(_.known_at < _.as_of.cast("timestamp"), _.due_at.cast("date") >= _.as_of)
         .mutate(nth=newest)
         .filter(_.nth == 0)
         .select(*KEY, "label", "matured_at")

@@ -17,8 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.folds import RENEWAL
+from models.linear import closeness
 
 Floats = npt.NDArray[np.float64]
+LEAD = "days_to_renewal"
 SIGNS = {"low": 1, "high": -1, "either": 0}
 """Risky when low: the more, the likelier the renewal."""
 
@@ -58,6 +60,17 @@ class Schema:
     def sizes(self) -> list[int | None]:
         """The number of categories of each feature; None for a number."""
         return [len(self.categories[name]) if name in self.categories else None for name in self.names]
+
+    @property
+    def lead(self) -> int | None:
+        """The place of the days to the renewal, where they are a feature."""
+        return self.names.index(LEAD) if LEAD in self.names else None
+
+    def closeness(self, frame: pd.DataFrame, days: float) -> Floats:
+        """0 from `days` before the renewal back, rising to 1 on its day; one number per row."""
+        if self.lead is None or not days:
+            return np.zeros(len(frame))
+        return closeness(frame[LEAD].to_numpy(np.float64, na_value=np.nan), days)
 
     def values(self, frame: pd.DataFrame) -> Floats:
         """The features of `frame` in order, as numbers; a category is its place in the list, NaN if unknown.

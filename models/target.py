@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cached_property
 from importlib import import_module
 
 import ibis
@@ -23,16 +24,24 @@ EXPANSION_DAYS = 180
 
 @dataclass(frozen=True)
 class Outcomes:
-    """All that labels are made of, as known before the day `at`."""
+    """All that labels are made of, as known before the day the book is kept at."""
 
-    at: date
-    renewals: ir.Table
-    expansions: ir.Table
+    book: Book
 
-    @classmethod
-    def of(cls, book: Book) -> Outcomes:
-        """The outcomes of the contracts in a book."""
-        return cls(book.at, renewals(book.ledger), book.expansions)
+    @property
+    def at(self) -> date:
+        """Before this day everything is known, from it on nothing."""
+        return self.book.at
+
+    @cached_property
+    def renewals(self) -> ir.Table:
+        """What became of each set of contracts, one row per (account_id, end_date) and, should it recur, known_at."""
+        return self.book.keep(renewals(self.book.ledger))
+
+    @property
+    def expansions(self) -> ir.Table:
+        """What customers bought beyond what they had, one row per expansion event."""
+        return self.book.expansions
 
 
 @dataclass(frozen=True)

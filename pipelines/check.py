@@ -30,6 +30,9 @@ log = structlog.get_logger()
 FIRST = ("accounts", "rates")
 """Read before the others, whose rows are held against them."""
 EXAMPLES = 3
+OFFSET = r":\d\d(\.\d+)?[+-]\d\d(:?\d\d){0,2}$|[A-Za-z]+/[A-Za-z_]+$"
+"""How an instant ends that names its offset or place; a plain cast would drop it. Letters like CST name several
+zones, and are not read."""
 WHOLE_UP_TO = 2**53
 """Beyond this a floating-point number no longer tells two whole numbers apart."""
 
@@ -159,7 +162,7 @@ def _id_types(given: Mapping[str, Given]) -> dict[str, dict[str, dt.DataType]]:
     for name, raw in given.items():
         for column, rows, kind in _ids_given(raw, TABLES[name]):
             met = places.setdefault(column.of, {})
-            if kind not in met.values() and not _all_null(rows, column.name):
+            if kind not in met.values() and (raw.text or not _all_null(rows, column.name)):
                 met[f"{name}.{column.name}"] = kind
     for met in places.values():
         _of_one_type(met)
@@ -213,7 +216,10 @@ def _typed(bench: Bench, raw: Given, table: Table) -> Typed:
         cast = {c.name: _cast(rows, c, types[c.name], raw) for c in table.columns.values()}
         parts.append(rows.select(**kept, **cast))
     together = ibis.union(*parts) if len(parts) > 1 else parts[0]
-    rows = bench.con.create_view(f"typed_{table.name}", together)
+    if raw.text:
+        rows = warehouse.settled(bench.con, table.name, together, bench.scratch)
+    else:
+        rows = bench.con.create_view(f"typed_{table.name}", together)
     return Typed(rows, given, tuple(_unreadable(raw, table, types, given)))
 
 
@@ -260,7 +266,8 @@ def _fits(found: dt.DataType, wanted: dt.DataType, column: Column) -> bool:
 def _read_text(value: ir.Value, wanted: dt.DataType) -> ir.Value:
     """A text as a typed value; an instant with an offset becomes UTC, one without is UTC."""
     if wanted.is_timestamp():
-        return value.try_cast(dt.Timestamp(timezone="UTC", scale=6)).cast(wanted)
+        zoned = value.try_cast(dt.Timestamp(timezone="UTC", scale=6)).cast(wanted)
+        return value.re_search(OFFSET).ifelse(zoned, value.try_cast(wanted))
     if wanted.is_integer():
         return _whole(value.try_cast("float64"))
     return value.try_cast(wanted)
@@ -370,19 +377,17 @@ def _judge(bench: Bench, table: Table, typed: Typed, across: Iterator[Rule]) -> 
     sound = judged.rows.filter(~judged.broken) if report.broken else judged.rows
     copies = _copies(bench, judged, sound)
     firsts = _firsts(judged, sound, copies)
+    clean = (firsts.filter(firsts.place == 0) if table.key else firsts).select(*judged.columns)
+    report.clean = warehouse.write_parquet(clean, bench.clean / f"{table.name}.parquet", order_by=_order(table))
+    report.duplicates = _count(copies) if copies is not None else 0
+    report.conflicts = report.rows - report.broken - report.duplicates - report.clean
     aside = [_with_reasons(judged, typed)] if report.broken else []
-    if copies is not None:
-        report.duplicates = _note(report, DUPLICATE, _count(copies))
+    if copies is not None and _note(report, DUPLICATE, report.duplicates):
         aside.append(_with_reason(judged, copies, DUPLICATE))
-    if table.key:
-        later, rule = firsts.filter(firsts.place > 0), _conflict(table)
-        report.conflicts = _note(report, rule, _count(later))
-        aside += [_with_reason(judged, later, rule)] if report.conflicts else []
-        firsts = firsts.filter(firsts.place == 0)
+    if _note(report, _conflict(table), report.conflicts):
+        aside.append(_with_reason(judged, firsts.filter(firsts.place > 0), _conflict(table)))
     if aside:
         _set_aside(bench, judged, aside, report)
-    clean = bench.clean / f"{table.name}.parquet"
-    report.clean = warehouse.write_parquet(firsts.select(*judged.columns), clean, order_by=_order(table))
     return report
 
 
@@ -427,7 +432,7 @@ def _count(rows: ir.Table) -> int:
 
 def _conflict(table: Table) -> Rule:
     words = f"{', '.join(table.key)} occurs again with different content; the row known first is kept"
-    return Rule("conflict", table.key[0], words, _holds)
+    return Rule("conflict", (table.key or ("",))[0], words, _holds)
 
 
 def _copies(bench: Bench, judged: Judged, sound: ir.Table) -> ir.Table | None:
@@ -438,7 +443,7 @@ def _copies(bench: Bench, judged: Judged, sound: ir.Table) -> ir.Table | None:
     marked = sound.mutate(mark=ibis.struct({name: sound[name] for name in judged.columns}).hash())
     repeated = marked.group_by("mark").agg(times=ibis._.count()).filter(ibis._.times > 1).select("mark")
     settled = bench.con.create_table(f"repeated_{judged.table.name}", repeated, temp=True)
-    if not _count(settled):
+    if bench.con.raw_sql(f"SELECT 1 FROM {settled.get_name()} LIMIT 1").fetchone() is None:
         return None
     suspects = marked.semi_join(settled, "mark")
     copies = suspects.mutate(copy=_place(suspects, judged.columns, judged.as_given))
@@ -582,19 +587,16 @@ def _certified(bench: Bench, table: Table, raw: Given, report: Report) -> dict[s
     clean = bench.cleaned(table.name)
     if report.clean:  # of no rows pandera says that they break every rule
         _assert_clean(bench, table, clean)
-    event = ibis.coalesce(*(clean[name] for name in table.event_time))
-    filled = {f"filled_{place}": clean[name].count() for place, name in enumerate(table.columns)}
-    known = _known(clean, table)
-    facts = (
-        clean.agg(rows=clean.count(), first=event.min(), last=event.max(), watermark=known.max(), **filled)
-        .to_pyarrow()
-        .to_pylist()[0]
-    )
+    months = _months(table, clean)
     there = {name for rows in raw.parts for name in rows.columns}
     return {
         "fingerprint": raw.fingerprint,
         "columns": {
-            name: {"type": str(clean[name].type()), "given": name in there, "filled": facts[f"filled_{place}"]}
+            name: {
+                "type": str(clean[name].type()),
+                "given": name in there,
+                "filled": sum(month[f"filled_{place}"] for month in months),
+            }
             for place, name in enumerate(table.columns)
         },
         "rows_in": report.rows,
@@ -604,11 +606,22 @@ def _certified(bench: Bench, table: Table, raw: Given, report: Report) -> dict[s
             name: {"reason": rule.words, "rows": report.rules[name], "examples": report.examples[name]}
             for name, rule in report.said.items()
         },
-        "first_event": _iso(facts["first"]),
-        "last_event": _iso(facts["last"]),
-        "watermark": _iso(facts["watermark"]),
-        "known_per_month": _per_month(clean, known),
+        "first_event": _iso(min((m["first"] for m in months if m["first"]), default=None)),
+        "last_event": _iso(max((m["last"] for m in months if m["last"]), default=None)),
+        "watermark": _iso(max((m["watermark"] for m in months if m["watermark"]), default=None)),
+        "known_per_month": {f"{m['month']:%Y-%m}" if m["month"] else "always": m["rows"] for m in months},
     }
+
+
+def _months(table: Table, clean: ir.Table) -> list[dict[str, Any]]:
+    """What became known in each month: one row per month, and one for what was known always."""
+    event = ibis.coalesce(*(clean[name] for name in table.event_time))
+    known = _known(clean, table)
+    filled = {f"filled_{place}": clean[name].count() for place, name in enumerate(table.columns)}
+    months = clean.group_by(month=known.truncate("M").cast("date")).agg(
+        rows=clean.count(), first=event.min(), last=event.max(), watermark=known.max(), **filled
+    )
+    return list(months.to_pyarrow().to_pylist())
 
 
 def _assert_clean(bench: Bench, table: Table, clean: ir.Table) -> None:
@@ -624,20 +637,13 @@ def _assert_clean(bench: Bench, table: Table, clean: ir.Table) -> None:
         raise RuntimeError(f"clean {table.name} breaks its own contract: {'; '.join(said)}") from errors
 
 
-def _per_month(clean: ir.Table, known: ir.TimestampValue) -> dict[str, int]:
-    """Rows by the month in which they became known; `always` where nobody said when."""
-    months = clean.group_by(month=known.truncate("M").cast("date")).agg(rows=ibis._.count())
-    counts = {row["month"]: row["rows"] for row in months.to_pyarrow().to_pylist()}
-    return {f"{month:%Y-%m}" if month else "always": count for month, count in counts.items()}
-
-
 def _warnings(bench: Bench, table: Table, report: Report) -> Iterator[str]:
     if report.duplicates > bench.job.settings.quarantine.limit_of(table.name) * report.rows:
         share = _share(report.duplicates, report.rows)
         yield f"{table.name}: {report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
-    clean = bench.cleaned(table.name)
     for column in table.columns.values():
         if column.known in table.columns:
+            clean = bench.cleaned(table.name)
             unseen = _count(clean.filter(clean[column.name].notnull() & clean[column.known].isnull()))
             if unseen:
                 yield f"{table.name}: {unseen} values of {column.name} have no {column.known} and are never seen"

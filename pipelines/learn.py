@@ -34,9 +34,9 @@ def learn(job: Job) -> dict[str, Any]:
         done["assemble"] = assemble(job)
         step("assemble")
         for target in job.settings.targets:
-            for stage in (train, evaluate, register):
-                done[f"{stage.__name__} {target}"] = stage(job, target)
-                step(f"{stage.__name__} {target}")
+            for judge in (train, evaluate, register):
+                done[f"{judge.__name__} {target}"] = judge(job, target)
+                step(f"{judge.__name__} {target}")
     _refused(done["register renewal"])
     return _summary(done, job)
 

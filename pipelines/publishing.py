@@ -261,6 +261,7 @@ def publish(job: Job) -> dict[str, Any]:
             "features": standing["features"],
             "inputs": certificate["inputs"],
             "list": options.model_dump(mode="json"),
+            "release": release(),
         },
         "inputs": certificate["inputs"],
         "quarantine": certificate["quarantine"],
@@ -288,9 +289,13 @@ def code_revision() -> str:
     try:
         return subprocess.run(ask, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        pass
+        return f"version {release()}"
+
+
+def release() -> str:
+    """The version of this package: another release may tell the same inputs otherwise."""
     try:
-        return f"version {version('renewals')}"
+        return version("renewals")
     except PackageNotFoundError:
         return "unknown"
 

@@ -73,15 +73,15 @@ def _fingerprints(events: ir.Table, usage: Usage) -> dict[int, str]:
 
 def _build(con: Any, events: ir.Table, root: Path, months: list[int], job: Job) -> None:
     """Roll up all months in one pass over the events, then write each as its own part."""
-    with progress(len(GRAINS) * len(months), "roll-up") as step:
+    with progress(len(GRAINS), "roll-up") as step:
         for grain, roll in GRAINS.items():
             rolled = con.create_table(f"rolled_{grain}", roll(events, job.settings, by=("arrived",)), temp=True)
             keys = [c for c in ("account_id", "user_id", "feature", "day", "known_day") if c in rolled.columns]
             for month in months:
                 part = rolled.filter(_.arrived == month).drop("arrived")
                 warehouse.write_parquet(part, _part(root, grain, month), order_by=keys)
-                step(f"{grain} {_named(month)}")
             con.drop_table(f"rolled_{grain}")
+            step(f"{grain}, {len(months)} parts")
 
 
 def _named(month: int) -> str:

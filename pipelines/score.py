@@ -84,14 +84,14 @@ def score(job: Job) -> dict[str, Any]:
 def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     """The champion of each target, asked for once, and why another target has none.
 
-    Raises what the registry raises where renewal has no champion.
+    Raises what the registry raises where renewal has no champion, or where any model is not what was registered.
     """
     champions: dict[str, Champion] = {}
     absent: dict[str, str] = {}
     for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
         try:
             champions[target] = champion(job, target)
-        except (InputMissing, DataContract) as stop:
+        except InputMissing as stop:
             if target == RENEWAL:
                 raise
             absent[target] = str(stop)
@@ -107,8 +107,8 @@ def champion(job: Job, target: str) -> Champion:
     name, version, files = tracking.champion(job, target)
     try:
         return Champion(name, str(version), Learned.from_files(files))
-    except ValueError as error:
-        raise DataContract(f"the champion of {target}, {name}/{version}, cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataContract(f"the champion of {target}, {name}/{version}, cannot be read: {error!r}") from error
 
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

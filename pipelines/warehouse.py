@@ -290,12 +290,12 @@ def _fingerprint_of_rows(con: Any, rows: ir.Table) -> str:
 
 
 def _csv(con: Any, table: str, path: Path, source: Source, scratch: Path) -> Given:
-    """A CSV file as one relation of texts, parsed once."""
+    """A CSV file as one relation of texts."""
     encoding = source.encodings.get(table, source.encoding)
     decoded = as_utf8(table, path, encoding, scratch / f"{table}.csv")
     names = _header(table, decoded, source.delimiter)
     rows = _texts(con, decoded, names, delim=source.delimiter, header=True, nullstr=list(source.nulls))
-    return Given(table, (_settled(con, table, rows, scratch),), f"sha256:{_sha256(path)}", text=True)
+    return Given(table, (rows,), f"sha256:{_sha256(path)}", text=True)
 
 
 def as_utf8(table: str, path: Path, encoding: str, copy: Path) -> Path:
@@ -358,8 +358,8 @@ def _texts(con: Any, path: Path, names: Sequence[str], **options: Any) -> ir.Tab
     return rows.rename(dict(zip(names, places, strict=True)))
 
 
-def _settled(con: Any, table: str, rows: ir.Table, scratch: Path) -> ir.Table:
-    """The same rows from a Parquet copy, so that a file of text is parsed once."""
+def settled(con: Any, table: str, rows: ir.Table, scratch: Path) -> ir.Table:
+    """The same rows from a Parquet copy, so that a file of text is parsed once. Raises `DataContract` saying where."""
     import duckdb
 
     copy = scratch / f"{table}.parquet"
@@ -474,7 +474,7 @@ def _postgres_table(
         for block in stream:
             out.write(block)
     texts = _texts(con, copy, list(kinds), header=False, nullstr=[""], allow_quoted_nulls=False)
-    rows = _settled(con, table, texts.mutate(**{c: texts[c].cast(kind) for c, kind in kinds.items()}), scratch)
+    rows = settled(con, table, texts.mutate(**{c: texts[c].cast(kind) for c, kind in kinds.items()}), scratch)
     copy.unlink()
     return Given(table, (rows,), _fingerprint_of_rows(con, rows))
 

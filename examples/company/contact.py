@@ -21,7 +21,7 @@ KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 
 
 CONTACTS = np.array([1.40, 1.20, 0.70])
 """Contacts a month with people of each tier at an average account."""
-CONTACT_VALUE = np.array([0.75, 0.45, 0.00])
+CONTACT_VALUE = np.array([0.80, 0.50, 0.00])
 CONTACT_PAIN = np.array([0.00, 0.05, 0.20])
 """How value and pain move that (log scale)."""
 CARE_SPREAD = 0.15
@@ -39,7 +39,7 @@ NPS_DAYS = 91
 NPS_ASKED = np.array([1.0, 0.7, 0.20])
 """Share of the people of each tier who are asked."""
 NPS_MEAN, NPS_SPREAD = 7.0, 1.2
-NPS_SLOPES = np.array([[1.30, 0.0, -0.15], [0.7, 0.4, -0.3], [0.0, 0.8, -0.5]])
+NPS_SLOPES = np.array([[1.35, 0.0, -0.10], [0.8, 0.3, -0.2], [0.0, 0.8, -0.5]])
 """What a unit of value, adoption and pain adds to the grade, by tier."""
 ANSWERS = np.array([0.3, 0.2, -0.3])
 ANSWERS_VALUE = np.array([0.5, 0.3, 0.0])

@@ -24,9 +24,9 @@ TERM_SHARE = np.array([0.09, 0.81, 0.07, 0.03])
 KEEPS_TERM = 0.85
 """Chance of renewing for the same number of months as before."""
 
-DECIDE_DAYS = (57.0, 10.0, 30, 100)
+DECIDE_DAYS = (57.0, 9.0, 30, 100)
 """Days before the end at which the decision falls: mean, standard deviation, limits."""
-BREAK_SHARE, BREAK_DAYS = 0.02, (110, 250)
+BREAK_SHARE, BREAK_DAYS = 0.015, (110, 250)
 """A few long terms carry a break clause: they are decided this early, and a loss ends them early."""
 
 TYPICAL, EARLY, LATE = range(3)
@@ -221,7 +221,7 @@ class Journey:
         rng, style = self.rng, self.book.style[who]
         mean, deviation, least, most = DECIDE_DAYS
         lead = np.clip(rng.normal(mean, deviation, len(who)), least, most)
-        lead = np.where(style == EARLY, rng.uniform(55, 93, len(who)), lead)
+        lead = np.where(style == EARLY, 55 + 38 * rng.random(len(who)) ** 2, lead)
         breaks = (rng.random(len(who)) < BREAK_SHARE) & (self.book.months[who] >= 12)
         return np.where(breaks, rng.uniform(*BREAK_DAYS, len(who)), lead).astype(np.int64)
 

@@ -26,7 +26,7 @@ REPLACED = 0.8
 """Chance that somebody follows on a place that was left."""
 EARLY_START = {True: 0.60, False: 0.05}
 """Share of the staff active within 28 days, where first value was reached and where it was missed (J2)."""
-LEAVING_SEEN = 0.94
+LEAVING_SEEN = 0.96
 """Share of the leavers whose leaving anybody writes down; the others only go silent."""
 PROMOTED = 0.03
 TIER_GIVEN = 0.6

@@ -41,18 +41,18 @@ STEP = np.array([0.13, 0.14, 0.13, 0.0, 0.0])
 """Standard deviation of a state's own monthly movement."""
 
 SPONSOR_LEAVES, SPONSOR_PUSH = 0.025, np.array([-0.35, 0.0, 0.0, 1.0, 0.0])
-INCIDENT, INCIDENT_PUSH = 0.025, np.array([0.0, 0.0, 0.8, 0.0, 0.0])
+INCIDENT, INCIDENT_PUSH = 0.02, np.array([0.0, 0.0, 0.7, 0.0, 0.0])
 GOAL_REACHED, GOAL_PUSH = 0.09, np.array([0.22, 0.0, 0.0, 0.0, 0.0])
 """Three shocks: their monthly chance (of a goal, at an average account), and the push each gives."""
 
 INTERVENTION_EFFECT = 0.7
 """What an intervention adds to the log-odds of renewing at its start: the truth a study of effect must find."""
 
-INTERCEPT = 1.60
+INTERCEPT = 1.68
 """Log-odds of renewing of an average account."""
-WEIGHTS = np.array([0.95, 0.70, -0.65, -1.40, 1.0])
+WEIGHTS = np.array([0.98, 0.75, -0.75, -1.45, 1.0])
 """What one unit of each moving state adds to the log-odds of renewing."""
-FIT_WEIGHT = 0.65
+FIT_WEIGHT = 0.68
 FIRST_VALUE_WEIGHT = np.array([1.20, 0.15, 0.0])
 """What first value reached adds to the log-odds at the first, second and any later renewal."""
 FIRST_VALUE_SHARE = 0.70

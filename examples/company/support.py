@@ -17,15 +17,15 @@ from examples.company.states import ADOPTION, PAIN
 KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
 
-TICKETS, TICKETS_PER_SEAT = 1.2, 0.035
+TICKETS, TICKETS_PER_SEAT = 1.4, 0.035
 """Tickets a month at an average account."""
-PAIN_COUNT, ADOPTION_COUNT, COUNT_SPREAD = 0.45, 0.15, 0.15
+PAIN_COUNT, ADOPTION_COUNT, COUNT_SPREAD = 0.50, 0.15, 0.12
 """How pain, adoption and nothing that matters move the number of tickets (log scale)."""
-RESPOND_HOURS = np.array([12.0, 6.0, 2.5])
-RESOLVE_HOURS = np.array([110.0, 60.0, 26.0])
+RESPOND_HOURS = np.array([10.0, 6.0, 3.0])
+RESOLVE_HOURS = np.array([100.0, 60.0, 30.0])
 LIMIT_HOURS = np.array([720.0, 240.0, 48.0])
 """Median hours to the first answer and on to the solution, and the agreed limit, by severity."""
-PAIN_RESPOND, PAIN_RESOLVE, HOURS_SPREAD = 0.80, 0.60, 0.55
+PAIN_RESPOND, PAIN_RESOLVE, HOURS_SPREAD = 0.80, 0.60, 0.50
 """How pain and chance move those hours (log scale)."""
 UNANSWERED, UNSOLVED = -3.4, -3.2
 REOPENED, ESCALATED = -2.6, -3.0

@@ -19,7 +19,7 @@ from examples.company.states import ADOPTION, VALUE
 
 DAYS_A_MONTH = np.array([3.4, 3.6, 2.8])
 """Days on which an average person of each tier comes in a month of 22 working days."""
-VALUE_SLOPE = np.array([0.75, 0.50, 0.00])
+VALUE_SLOPE = np.array([0.85, 0.55, 0.00])
 ADOPTION_SLOPE = np.array([0.00, 0.10, 0.70])
 """How value and adoption move that, by tier (log scale)."""
 ACCOUNT_SPREAD = 0.08

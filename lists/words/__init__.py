@@ -11,7 +11,7 @@ from lists.words import en, zh
 from models.reasons import Phrases
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": en.WORDS, "zh": zh.WORDS}
-PARAMETERS = ("tier", "kind", "severity", "level", "by")
+PARAMETERS = ("tier", "kind", "severity", "survey_kind", "level", "by")
 """The parameters of a feature whose values have words."""
 
 _NUMBERED = re.compile(r"(reason|strength|playbook)_(\d)(?:_(feature|contribution|family|actionable))?$")
@@ -51,6 +51,8 @@ class Words:
             language=self.language,
             missing=own["phrase.missing"],
             no_figure=own["phrase.no_figure"],
+            yes=own["flag.yes"].lower(),
+            no=own["flag.no"].lower(),
             params={
                 name: {key.partition(".")[2]: words for key, words in own.items() if key.startswith(f"{name}.")}
                 for name in PARAMETERS

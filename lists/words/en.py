@@ -133,6 +133,8 @@ WORDS: dict[str, str] = {
     "severity.low": "low",
     "severity.medium": "medium",
     "severity.high": "high",
+    "survey_kind.nps": "recommendation (NPS)",
+    "survey_kind.csat": "satisfaction (CSAT)",
     "level.view": "view",
     "level.analyse": "analyse",
     "level.act": "act",

@@ -125,6 +125,8 @@ WORDS: dict[str, str] = {
     "severity.low": "轻微",
     "severity.medium": "一般",
     "severity.high": "严重",
+    "survey_kind.nps": "净推荐值",
+    "survey_kind.csat": "满意度",
     "level.view": "查看",
     "level.analyse": "分析",
     "level.act": "行动",

@@ -15,18 +15,11 @@ from features.tables import TABLES
 from tests.oracle.worlds import schema
 
 FEATURES = [feature for family in FAMILIES.values() for feature in family.features]
-WORDS = {"value", "peer"}
-"""What a sentence may speak of beside its feature's own parameters."""
-
-
-def known(*tables: str) -> Known:
+def known(*tables: str, **made: ibis.Table) -> Known:
     """What may be asked of these tables and the spine."""
     given = {name: ibis.table(schema(name), name=name) for name in tables}
-    return Known({**given, "spine": ibis.table({"account_id": "string", "as_of": "date"}, name="spine")}, Policy())
-
-
-def each_feature(test):
-    return pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)(test)
+    spine = ibis.table({"account_id": "string", "as_of": "date"}, name="spine")
+    return Known({**given, **made, "spine": spine}, Policy())
 
 
 def test_no_two_columns_have_one_name():
@@ -35,32 +28,28 @@ def test_no_two_columns_have_one_name():
     assert not {"account_id", "as_of"} & set(names)
 
 
-@each_feature
-def test_a_name_is_plain(feature):
-    assert re.fullmatch(r"[a-z][a-z0-9_]*", feature.name)
+def test_names_are_plain():
+    assert [f.name for f in FEATURES if not re.fullmatch(r"[a-z][a-z0-9_]*", f.name)] == []
 
 
-@each_feature
-def test_a_feature_says_what_it_is(feature):
-    assert feature.meaning.strip().endswith((".", ")"))
-    assert feature.unit
-    assert feature.risk in ("low", "high", "either")
-    assert isinstance(feature.actionable, bool)
+def test_every_feature_says_what_it_is():
+    assert [f.name for f in FEATURES if not f.meaning.strip().endswith((".", ")"))] == []
+    assert [f.name for f in FEATURES if not f.unit or f.risk not in ("low", "high", "either")] == []
+    assert [f.name for f in FEATURES if not isinstance(f.actionable, bool)] == []
 
 
-@each_feature
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_sentence_names_the_figure_and_its_peers(feature, language):
+def test_every_sentence_names_the_figure_and_its_peers(language):
     """And nothing that nobody could fill in."""
-    asked = {field for _, field, _, _ in string.Formatter().parse(getattr(feature, language)) if field}
-    assert {"value", "peer"} <= asked
-    assert asked <= WORDS | set(feature.params)
+    for feature in FEATURES:
+        asked = {name for _, name, _, _ in string.Formatter().parse(getattr(feature, language)) if name}
+        assert {"value", "peer"} <= asked, feature.name
+        assert asked <= {"value", "peer", *feature.params}, feature.name
 
 
-@each_feature
-def test_a_chinese_sentence_is_chinese(feature):
-    assert re.search(r"[\u4e00-\u9fff]", feature.zh)
-    assert not re.search(r"[\u4e00-\u9fff]", feature.en)
+def test_every_chinese_sentence_is_chinese_and_no_english_one():
+    chinese = re.compile(r"[\u4e00-\u9fff]")
+    assert [f.name for f in FEATURES if not chinese.search(f.zh) or chinese.search(f.en)] == []
 
 
 def test_a_category_is_filled_with_nothing():
@@ -96,16 +85,30 @@ def test_two_tables_are_enough_to_begin_with():
     assert there == {"commitment", "fit"}
 
 
-def test_contacts_are_left_out_where_nobody_logs_them(company):
-    """Without touchpoints the other features of the family stay."""
-    people = """
-        account_id | user_id | tier
-        acme       | sue     | S
-    """
-    found = company(without=("touchpoints",), people=people)
-    assert found("stakeholders", "people_known_s") == {"acme": 1, "quiet": 0}
-    with pytest.raises(KeyError):
-        found("stakeholders", "days_since_contact_s")
+def test_a_feature_is_left_out_where_its_source_has_no_table():
+    """Where nobody logs contacts the other features of the stakeholders stay."""
+    given = [name for name in TABLES if name != "touchpoints"]
+    windows = {"person_windows": ibis.table({"account_id": "string", "as_of": "date"}, name="person_windows")}
+    names = {feature.name for feature in features_of(FAMILIES["stakeholders"], known(*given, **windows))}
+    assert "people_known_s" in names
+    assert not {"days_since_contact_s", "deciders_reached_90d"} & names
+
+
+def test_a_source_that_asks_for_what_is_no_table_is_a_mistake():
+    """Otherwise a word misspelt would switch its features off in silence."""
+    family = Family("example")
+
+    @family.source
+    def line(tikets):
+        return tikets
+
+    @family.feature(unit="x", risk="low", actionable=True, en="{value} {peer}", zh="{value} {peer}")
+    def lines(line):
+        """How many."""
+        return line.count()
+
+    with pytest.raises(KeyError, match="tikets"):
+        features_of(family, known("accounts"))
 
 
 def test_an_observation_with_no_rows_has_the_declared_empty_values(company):

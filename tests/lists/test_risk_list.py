@@ -168,7 +168,7 @@ def test_other_columns_are_refused(listed: pd.DataFrame) -> None:
         check(listed.drop(columns="alerts"))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(
         st.tuples(

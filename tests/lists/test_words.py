@@ -5,10 +5,12 @@ import string
 
 import pytest
 
+from features.catalogue import FAMILIES, meanings
 from features.policy import KINDS, SEVERITIES, TIERS
 from lists import words, workbook
 from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words
+from models.reasons import sentence
 from models.worklist import QUADRANTS, RISK_BANDS, STATUSES
 from pipelines import explain
 
@@ -63,3 +65,16 @@ def test_an_unknown_key_or_value() -> None:
         Words("en").say("heading.nothing")
     assert Words("en").value("stage", "limbo") == "limbo"
     assert Words("en").value("family", "usage") == "Use of the product"
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_feature_can_be_told(language: str) -> None:
+    """With a figure, without one, and with no parameter left as a code."""
+    phrases = Words(language).phrases()
+    for family in FAMILIES.values():
+        for feature in meanings(family.features):
+            value, peer = ("pro", "basic") if feature["kind"] == "category" else (1.0, 2.0)
+            assert sentence(feature, value, peer, phrases) != sentence(feature, None, None, phrases)
+            codes = {n: v for n, v in feature["params"].items() if isinstance(v, str) and f"{{{n}" in feature[language]}
+            assert not [code for name, code in codes.items() if code not in phrases.params.get(name, {})]
+        assert f"family.{family.name}" in LANGUAGES[language]

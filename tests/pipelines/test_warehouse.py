@@ -159,11 +159,29 @@ def test_a_folder_by_month_gives_the_same_clean_tables(tmp_path, expected):
 
 def test_instants_with_an_offset_become_utc(tmp_path):
     folder = as_csv(tmp_path / "in")
-    said = ["2024-02-01T08:00:00+08:00", "2024-02-01T00:00:00Z", "2024-02-01", "2024-02-01 00:00:00"]
+    said = [
+        "2024-02-01T08:00:00+08:00",
+        "2024-02-01 08:00:00.000+0800",
+        "2024-01-31 19:00:00-05",
+        "2024-02-01T00:00:00Z",
+        "2024-02-01 00:00:00 UTC",
+        "2024-02-01 08:00:00 Asia/Shanghai",
+        "2024-02-01 00:00:00",
+        "2024-02-01",
+    ]
     lines = [f"acme,{place},f,{time}" for place, time in enumerate(said)]
     (folder / "usage_events.csv").write_text("account_id,user_id,feature,occurred_at\n" + "\n".join(lines))
     check(job(folder, tmp_path))
-    assert {row["occurred_at"] for row in clean(tmp_path)["usage_events"]} == {T(2024, 2, 1)}
+    assert [row["occurred_at"] for row in clean(tmp_path)["usage_events"]] == [T(2024, 2, 1)] * len(said)
+
+
+def test_a_zone_that_several_places_call_theirs_is_not_guessed(tmp_path):
+    folder = as_csv(tmp_path / "in")
+    rows = "account_id,user_id,feature,occurred_at\nacme,u,f,2024-02-01 08:00:00 CST\nacme,u,f,2024-02-01"
+    (folder / "usage_events.csv").write_text(rows)
+    check(job(folder, tmp_path))
+    (aside,) = pq.read_table(tmp_path / "quarantine" / "usage_events.parquet").to_pylist()
+    assert aside["reason"] == "occurred_at cannot be read as times: '2024-02-01 08:00:00 CST'"
 
 
 def test_a_cell_is_nothing_only_where_that_is_declared(tmp_path):

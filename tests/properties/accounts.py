@@ -149,7 +149,8 @@ class Life:
 
     def habit(self):
         """Somebody who comes day after day."""
-        user, until, feature = self.one(*USERS), self.instant(), self.one("send.mail", "report", "look")
+        user, feature = self.one(*USERS), self.one("send.mail", "report", "look")
+        until = midnight(self.one(*DATES)) - timedelta(days=self.random.randint(0, 31)) + self.slip()
         for days in range(self.random.randint(2, 6)):
             happened = until - days * timedelta(days=1)
             event = self.event(happened) | {"user_id": user, "feature": feature}

@@ -19,8 +19,11 @@ SEEDS = st.lists(st.integers(0, 10**6), min_size=ACCOUNTS, max_size=ACCOUNTS, un
 """The accounts of a world, each named after its seed."""
 
 
+DAYS = st.lists(st.sampled_from(DATES), min_size=3, max_size=3, unique=True)
+"""Some of the dates, to stand on."""
+
 LOOPED = settings(max_examples=max(1, settings().max_examples // 2))
-"""For a law that goes through all the dates in every world."""
+"""For a law that asks for many answers in every world."""
 
 
 def project() -> Engine:

@@ -68,7 +68,7 @@ def _days_ago(name: str, row: Row, day: date) -> int | None:
 def test_what_was_known_on_a_day_of_every_table(seeds):
     world = settle(seeds)
     for name in TABLES:
-        for day in DATES[::2]:
+        for day in DATES[1::3]:
             expected = [known for row in world[name] if (known := seen(name, row, midnight(day))) is not None]
             assert as_counted(ask(known_on(name, table(name, world[name]), day))) == as_counted(expected), name
 

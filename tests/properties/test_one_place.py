@@ -73,16 +73,25 @@ SOURCES += [people_then, terms, described]
 
 @pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
 def test_a_source_reads_a_table_through_as_known(make):
-    """A table of the contract that a source asks for goes into `as_known` under its own name, and nowhere else."""
+    """A table that a source asks for goes into `as_known` under its own name, or to another source, and nowhere else."""
     (function,) = ast.parse(inspect.getsource(make)).body
     tree = ast.Module(function.body, [])
     asked = set(inspect.signature(make).parameters) & set(TABLES) - {"rates"}  # those go through known_rates
-    inside = {
-        node.args[1]: node.args[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "as_known"
-    }
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    handed_on = {table for call in calls for table in _handed_on(call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in asked and isinstance(node.ctx, ast.Load):
-            assert node in inside, f"{make.__name__} reads {node.id} past as_known on line {node.lineno}"
-            assert getattr(inside[node], "value", None) == node.id
+            assert node in handed_on, f"{make.__name__} reads {node.id} past as_known on line {node.lineno}"
+
+
+def _handed_on(call: ast.Call) -> list[ast.expr]:
+    """The tables that a call takes care of: `as_known("people", people, ...)`, or another source's arguments."""
+    name = getattr(call.func, "id", "")
+    if name == "as_known" and getattr(call.args[0], "value", None) == getattr(call.args[1], "id", ""):
+        return [call.args[1]]
+    return call.args if name in {make.__name__ for make in SOURCES} else []
+
+
+def test_the_reader_of_sources_sees_a_table_read_raw():
+    calls = [ast.parse(code, mode="eval").body for code in ('as_known("people", people, s)', 'as_known("tickets", people, s)')]
+    assert [len(_handed_on(call)) for call in calls] == [1, 0]

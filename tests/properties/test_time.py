@@ -20,6 +20,7 @@ from tests.oracle.known import LATER
 from tests.oracle.worlds import differences, engine
 from tests.properties.accounts import DATES, POLICY, settle
 from tests.properties.laws import (
+    DAYS,
     LOOPED,
     SEEDS,
     at,
@@ -55,11 +56,10 @@ def test_features_equal_the_oracle_in_many_worlds(seeds):
     assert differences(oracle.answers(world, DATES, POLICY), project().answers(world)) == []
 
 
-@given(seeds=SEEDS)
-def test_worlds_are_worth_looking_at(seeds):
-    """Every feature is given, and differs between observations, in nearly every world: else the laws are empty words."""
-    found = project().answers(settle(seeds))
-    assert len(found["spine"]) > len(seeds)
+def test_worlds_are_worth_looking_at():
+    """Every feature differs between observations: else the laws would be empty words."""
+    found = project().answers(settle(range(200)))
+    assert len(found["spine"]) > 400
     dull = {
         feature.name
         for name, family in FAMILIES.items()
@@ -69,16 +69,23 @@ def test_worlds_are_worth_looking_at(seeds):
     assert not dull, f"always the same: {sorted(dull)}"
 
 
+@given(seeds=SEEDS)
+def test_one_row_per_observation(seeds):
+    """Nothing is lost and nothing fans out between the spine and the families (`answers` refuses repeated keys)."""
+    found = project().answers(settle(seeds))
+    assert [name for name in FAMILIES if set(found[name]) != set(found["spine"])] == []
+
+
 # --- what is learnt later ----------------------------------------------------------------------
 
 
 @LOOPED
-@given(seeds=SEEDS)
-def test_rows_known_later_change_nothing_before(seeds):
+@given(seeds=SEEDS, days=DAYS)
+def test_rows_known_later_change_nothing_before(seeds, days):
     """Appending rows known at or after a date changes no feature and no observation up to it."""
     world, masters = without_masters(settle(seeds))
     before = project().answers(world)
-    for day in DATES:
+    for day in days:
         later = learnt_from(at(day), seeds)
         later["accounts"] = [row for row in masters if not seen_before("accounts", row, at(day))]
         after = project().answers(joined(world, later))
@@ -87,29 +94,31 @@ def test_rows_known_later_change_nothing_before(seeds):
 
 
 @LOOPED
-@given(seeds=SEEDS)
-def test_an_event_ahead_of_its_arrival_waits_until_it_has_happened(seeds):
+@given(seeds=SEEDS, days=DAYS)
+def test_an_event_ahead_of_its_arrival_waits_until_it_has_happened(seeds, days):
     """A clock that runs ahead dates an event after its arrival: it is seen from its own time on, not before."""
     world = settle(seeds)
     before = project().answers(world)
-    for day in DATES:
+    for day in days:
         events = [row | {"recorded_at": at(FIRST)} for row in learnt_from(at(day), seeds)["usage_events"]]
         ahead = {**world, "usage_events": world["usage_events"] + [e for e in events if e["occurred_at"] >= at(day)]}
         after = project().answers(ahead)
         assert differences(before, after, until(day, before, after)) == []
+        assert day == LAST or differences(before, after), "nothing was appended that ever mattered"
 
 
 @LOOPED
-@given(seeds=SEEDS, random=st.randoms(use_true_random=True))
-def test_facts_of_later_inside_earlier_rows_change_nothing_before(seeds, random):
+@given(seeds=SEEDS, days=DAYS, random=st.randoms(use_true_random=True))
+def test_facts_of_later_inside_earlier_rows_change_nothing_before(seeds, days, random):
     """A resolution, a leaving, a payment or a cancellation at or after a date may be anything: it is not seen there."""
     world = settle(seeds)
     before = project().answers(world)
     touched = dict.fromkeys(((t, c) for t, columns in LATER.items() for c in columns), 0)
-    for day in DATES:
+    for day in days:
         changed, counts = rewritten(world, at(day), random)
         after = project().answers(changed)
         assert differences(before, after, until(day, before, after)) == []
+        assert day == LAST or differences(before, after), "nothing was changed that ever mattered"
         touched = {key: touched[key] + counts[key] for key in touched}
     assert all(touched.values()), f"never changed: {[key for key, count in touched.items() if not count]}"
 
@@ -128,6 +137,7 @@ def test_every_column_that_is_filled_in_later_is_rewritten():
 # --- whose rows, in which order, how often -----------------------------------------------------
 
 
+@LOOPED
 @given(seeds=SEEDS)
 def test_an_account_depends_on_its_own_rows_only(seeds):
     """Without every second account, and with these living another life, the others stay as they were."""
@@ -151,19 +161,11 @@ def test_order_and_exact_duplicates_change_nothing(seeds):
     assert differences(project().answers(world), project().answers(shuffled)) == []
 
 
-@given(seeds=SEEDS)
-def test_one_row_per_observation(seeds):
-    """Nothing is lost and nothing fans out between the spine and the families (`answers` refuses repeated keys)."""
-    found = project().answers(settle(seeds))
-    for name in FAMILIES:
-        assert list(found[name]) != []
-        assert set(found[name]) == set(found["spine"])
-
-
 # --- how it is computed ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("day", [date(2024, 2, 1), LAST])
+@pytest.mark.parametrize("day", [date(2024, 9, 1), LAST])
+@LOOPED
 @given(seeds=SEEDS)
 def test_dates_together_are_dates_alone(day, seeds):
     """Learning computes many dates at once and acting one: the slices must not depend on the calendar."""
@@ -181,6 +183,7 @@ def test_rolled_up_in_parts_by_month_of_arrival_is_rolled_up_at_once(seeds):
     assert differences(project().answers(world), project().answers(world, parts=month_of_arrival)) == []
 
 
+@LOOPED
 @given(seeds=SEEDS)
 def test_the_same_lives_a_day_later_are_the_same_a_day_later(seeds):
     """Nothing hangs on the calendar itself: shift every instant and every date, and the answers shift along."""
