@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import ibis
 import ibis.expr.types as ir
 from ibis import _
@@ -14,7 +16,7 @@ usage = Family("usage", needs=("usage_events",))
 
 WINDOWS = (7, 28, 90, 180)
 CHANGES = (28, 90)
-LEVELS = ("view", "analyse", "act")
+LEVELS: tuple[Literal["view", "analyse", "act"], ...] = ("view", "analyse", "act")
 
 
 # --- roll-up and windows -----------------------------------------------------------------------
@@ -38,7 +40,7 @@ def level_of(feature: ir.StringValue, policy: Policy) -> ir.IntegerValue:
     branches = [
         (matches(feature, policy.usage.levels[level]), place)
         for place, level in reversed(list(enumerate(LEVELS, start=1)))
-        if policy.usage.levels.get(level)  # type: ignore[call-overload]
+        if policy.usage.levels.get(level)
     ]
     return ibis.cases(*branches, else_=0) if branches else ibis.literal(0)
 

@@ -114,7 +114,6 @@ def report(result: dict[str, Any]) -> None:
 def run(work: Callable[[], dict[str, Any]]) -> int:
     """Do the work, print its result, and turn a stop into its words and exit code."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     start_logging()
     try:
         result = work()
@@ -149,7 +148,7 @@ def main(stage: Callable[..., dict[str, Any]]) -> None:
         settings = read_settings(asked.params, asked.overrides)
         day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
         when: dict[str, date] = {"as_of" if asked.act else "until": day}
-        job = Job(settings, asked.tables, asked.data, asked.lists, **when)  # type: ignore[arg-type]
+        job = Job(settings, asked.tables, asked.data, asked.lists, **when)
         return stage(job, *asked.item)
 
     raise SystemExit(run(work))

@@ -18,6 +18,11 @@ from filelock import FileLock
 from pipelines.errors import DataContract, InputMissing, Unavailable
 from pipelines.stage import Job
 
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
 CHAMPION = "champion"
 MANIFEST = "sha256.json"
 FOLDER = "renewals"
@@ -28,7 +33,7 @@ DIGEST = "renewals.manifest"
 
 def client(job: Job) -> Any:
     """An MLflow client for the configured store; the SQLite one is made, under a lock, where there is none."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.update(QUIET)
     import mlflow
     from mlflow.exceptions import MlflowException
 
