@@ -42,7 +42,7 @@ def one_size(accounts: int, work: Path, asked: argparse.Namespace) -> dict[str, 
     rows, said = tested(job, later, asked.end, "renewal", asked.lead)
     rows, said = beside_the_oracle(rows, said, work / "company" / "truth" / "oracle.parquet")
     lines = [line(name, rows, chance) for name, chance in said.items()]
-    print(f"\n{accounts} accounts, trained until {asked.until}: {len(rows)} later renewals, {rows['label'].mean():.1%} renewed")
+    print(f"\n{accounts} accounts, until {asked.until}: {len(rows)} later renewals, {rows['label'].mean():.1%} renewed")
     print(table(lines), flush=True)
     auc = {entry[""]: entry["AUC"] - 0.5 for entry in lines}
     seconds = time.perf_counter() - begun

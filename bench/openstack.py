@@ -30,7 +30,9 @@ def main() -> None:
     active = due & (rows["days_since_last_use"] <= 90).to_numpy()
     for words, where in (("all due terms 2021 to 2025", due), ("active in the last 90 days", active)):
         chosen_rows = rows[where]
-        print(f"\n{words}: {len(chosen_rows)} renewals, {chosen_rows['label'].mean():.1%} renewed, lead {asked.lead} days")
+        print(
+            f"\n{words}: {len(chosen_rows)} renewals, {chosen_rows['label'].mean():.1%} renewed, lead {asked.lead} days"
+        )
         print(table([line(name, chosen_rows, chance[where]) for name, chance in said.items()]))
     rows, said = tested(job, later, asked.end, "expansion", None)
     print(f"\nexpansion within 180 days, all later observations: {len(rows)}, {rows['label'].mean():.1%} yes")

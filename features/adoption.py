@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ibis
 import ibis.expr.types as ir
 from ibis import _
 
@@ -17,7 +16,7 @@ FIRST_VALUE_SHARE = 0.25
 
 
 def first_uses(person_days: ir.Table, calendar: Calendar) -> ir.Table:
-    """When each person first did a north-star action, as known on each date: one row per (account_id, user_id, as_of)."""
+    """When each person first did a north-star action, as then known: one row per (account_id, user_id, as_of)."""
     return first_known(person_days.filter(_.north_star > 0), ("account_id", "user_id"), calendar)
 
 
@@ -46,7 +45,7 @@ def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     zh="上线 30 天内 {value:.0%} 的席位被激活（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def first_value(start: ir.Table) -> ir.Value:
-    """People active by the 30th day after the account's start over the seats first bought (J2); null before that day."""
+    """People active by the 30th day after the account's start over the first seats (J2); null before that day."""
     return start.activated.max()
 
 
@@ -56,7 +55,7 @@ def first_value(start: ir.Table) -> ir.Value:
     zh="是否错过首次价值：{value}（同类客户：{peer}）",
 )  # fmt: skip
 def first_value_missed(start: ir.Table) -> ir.Value:
-    """Whether fewer than a quarter of the first seats were active by the 30th day (J2); null where that is not known."""
+    """Whether fewer than a quarter of the first seats were active by the 30th day (J2); null where not known."""
     return (start.activated < FIRST_VALUE_SHARE).any().cast("int8")
 
 

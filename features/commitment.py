@@ -7,7 +7,7 @@ import ibis.expr.types as ir
 from ibis import _
 
 from features.family import KEY, Family
-from features.windows import hours_between, since
+from features.windows import hours_between
 
 commitment = Family("commitment")
 

@@ -50,7 +50,7 @@ class Usage(Section):
 class Stakeholders(Section):
     """How people are graded where `people.tier` is empty (S1): words looked for in title, then role."""
 
-    tiers: dict[Literal["S", "A", "B"], tuple[str, ...]] = {  # noqa: RUF012 - pydantic copies it
+    tiers: dict[Literal["S", "A", "B"], tuple[str, ...]] = {
         "S": ("chief", "ceo", "cfo", "coo", "cto", "president", "founder", "owner", "vp", "head of sales",
               "首席", "总裁", "总经理", "董事长"),
         "A": ("director", "head", "manager", "lead", "总监", "经理", "主管"),
@@ -70,7 +70,7 @@ class TicketLimit(Section):
 class Tickets(Section):
     """Time limits per severity, used where a ticket carries no `due_at` (T1)."""
 
-    limits: dict[Literal["low", "medium", "high"], TicketLimit] = {  # noqa: RUF012 - pydantic copies it
+    limits: dict[Literal["low", "medium", "high"], TicketLimit] = {
         "low": TicketLimit(respond_hours=48, resolve_hours=720),
         "medium": TicketLimit(respond_hours=24, resolve_hours=240),
         "high": TicketLimit(respond_hours=4, resolve_hours=48),

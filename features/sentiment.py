@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ibis.expr.types as ir
-from ibis import _
 
-from features.family import KEY, Family
+from features.family import Family
 from features.stakeholders import PERSON, in_tier
 from features.windows import as_known, hours_waiting, since
 

@@ -87,9 +87,7 @@ def _followed(known: ir.Table, policy: Policy) -> ir.Table:
         -gap >= -policy.grace.before_days,
         -gap <= policy.grace.after_days,
     )
-    return pairs.group_by(*KEY, "contract_id").agg(
-        signed_ahead=ibis.literal(True), replaced=_.next_begun.any()
-    )
+    return pairs.group_by(*KEY, "contract_id").agg(signed_ahead=ibis.literal(True), replaced=_.next_begun.any())
 
 
 def _in_reporting_currency(known: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
@@ -98,7 +96,9 @@ def _in_reporting_currency(known: ir.Table, rates: ir.Table | None, spine: ir.Ta
         return known.mutate(value=_.arr.cast("float64"))
     known = known.mutate(_currency=currency)
     quoted = known_rates(rates, spine)
-    joined = known.left_join(quoted, [known.as_of == quoted.as_of, known._currency == quoted.currency], rname="{name}_quoted")
+    joined = known.left_join(
+        quoted, [known.as_of == quoted.as_of, known._currency == quoted.currency], rname="{name}_quoted"
+    )
     home = joined._currency == policy.money.reporting_currency
     return joined.mutate(value=joined.arr.cast("float64") * home.ifelse(1.0, joined.rate)).drop(
         "_currency", "as_of_quoted", "currency_quoted", "rate"
@@ -112,13 +112,17 @@ def observations(known: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     the main one has the largest ARR (ties: the earlier end).
     """
     running = known.filter(_.running)
-    sets = running.mutate(end_day=day_of(_.end_date)).group_by(*KEY, "end_day").agg(
-        due_arr=_.value.sum(),
-        days_to_renewal=_.due_in.min(),
-        renewal_date=_.end_date.max().date(),
-        term_start=_.start_date.min().date(),
-        term_age=_.began_ago.max(),
-        decided=_.signed_ahead.any(),
+    sets = (
+        running.mutate(end_day=day_of(_.end_date))
+        .group_by(*KEY, "end_day")
+        .agg(
+            due_arr=_.value.sum(),
+            days_to_renewal=_.due_in.min(),
+            renewal_date=_.end_date.max().date(),
+            term_start=_.start_date.min().date(),
+            term_age=_.began_ago.max(),
+            decided=_.signed_ahead.any(),
+        )
     )
     order = ibis.window(group_by=KEY, order_by=[ibis.desc("due_arr"), "end_day"])
     main = sets.mutate(place=ibis.row_number().over(order)).filter(_.place == 0).drop("place", "end_day")
@@ -127,7 +131,9 @@ def observations(known: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     rows = main.join(whole, KEY).join(firsts, KEY).join(spine.select(*KEY, "day"), KEY)
     rows = rows.filter(_.days_to_renewal <= policy.renewal.horizon_days)
     return rows.mutate(
-        currency=ibis.literal(policy.money.reporting_currency), size_band=size_band(_.arr, policy), stage=stage(rows, policy)
+        currency=ibis.literal(policy.money.reporting_currency),
+        size_band=size_band(_.arr, policy),
+        stage=stage(rows, policy),
     )
 
 

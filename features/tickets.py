@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ibis
 import ibis.expr.types as ir
-from ibis import _
 
 from features.family import Family
 from features.policy import KINDS, SEVERITIES, Policy
@@ -34,7 +33,9 @@ def _late(known: ir.Table, policy: Policy) -> ir.BooleanValue:
     resolve = ibis.cases(*((known.severity == s, float(limit.resolve_hours)) for s, limit in limits.items()), else_=1e9)
     allowed = ibis.coalesce(hours_between(known.opened_at, known.due_at), resolve)
     now = hours_waiting(known, known.opened_at)
-    answered = ibis.coalesce(hours_between(known.opened_at, known.first_response_at), hours_between(known.opened_at, known.resolved_at), now)
+    answered = ibis.coalesce(
+        hours_between(known.opened_at, known.first_response_at), hours_between(known.opened_at, known.resolved_at), now
+    )
     solved = ibis.coalesce(hours_between(known.opened_at, known.resolved_at), now)
     return (answered > respond) | (solved > allowed)
 

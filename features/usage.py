@@ -64,12 +64,16 @@ def events_known(events: ir.Table, policy: Policy) -> ir.Table:
 
 def person_days(events: ir.Table, policy: Policy, by: tuple[str, ...] = ()) -> ir.Table:
     """The roll-up every window starts from: one row per (account, person, day, day known), and per `by`."""
-    return events_known(events, policy).group_by(*by, "account_id", "user_id", "day", "known_day").agg(
-        actions=_["count"].sum(),
-        north_star=_.north_star.sum(),
-        core=_.core.sum(),
-        seconds=_.seconds.sum(),
-        level=_.level.max().cast("int64"),
+    return (
+        events_known(events, policy)
+        .group_by(*by, "account_id", "user_id", "day", "known_day")
+        .agg(
+            actions=_["count"].sum(),
+            north_star=_.north_star.sum(),
+            core=_.core.sum(),
+            seconds=_.seconds.sum(),
+            level=_.level.max().cast("int64"),
+        )
     )
 
 

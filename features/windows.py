@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import ibis
@@ -182,7 +182,6 @@ class Calendar:
         ]
         names = {"slice": "int32", "known_from": "int32", "day": "int32", "as_of": "date", "reach": "int32"}
         return _small(rows, names)
-
 
     @property
     def earliest(self) -> int:

@@ -21,9 +21,13 @@ Tables = Annotated[
 ]
 Data = Annotated[Path, typer.Option(help="Where intermediate tables, models and MLflow live.")]
 Params = Annotated[Path | None, typer.Option(help="The parameter file.  [default: params.yaml where there is one]")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one parameter; repeatable.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
+]
 Lists = Annotated[Path, typer.Option(help="Where lists/<as-of>/ is published.")]
-AsOf = Annotated[str, typer.Option(metavar="DATE", help="The day of the list, YYYY-MM-DD: nothing known later is used.")]
+AsOf = Annotated[
+    str, typer.Option(metavar="DATE", help="The day of the list, YYYY-MM-DD: nothing known later is used.")
+]
 Until = Annotated[str, typer.Option(metavar="DATE", help="The day it pretends to stand on, YYYY-MM-DD.")]
 
 HERE = Path("data")
@@ -96,7 +100,7 @@ def _run(
     *items: str,
     **days: str,
 ) -> None:
-    """Run `pipelines.<stage>.<stage>`, which is imported only once the words on the command line are known to be right."""
+    """Run `pipelines.<stage>.<stage>`, imported only once the command line is known to be right."""
     from pipelines import stage
 
     def work() -> dict[str, Any]:

@@ -48,7 +48,9 @@ def show(folder: Path) -> None:
     rows = pd.read_parquet(folder / "risk_list.parquet", columns=list(SHOWN))
     table = Table(title=Text(f"the first {ROWS} of {len(rows)} accounts"), title_justify="left")
     for name in SHOWN:
-        table.add_column(name, overflow="fold", justify="right" if name in ("rank", "arr", "renewal_probability") else "left")
+        table.add_column(
+            name, overflow="fold", justify="right" if name in ("rank", "arr", "renewal_probability") else "left"
+        )
     for row in rows.head(ROWS).itertuples(index=False):
         table.add_row(*(Text(_said(name, value)) for name, value in zip(SHOWN, row, strict=True)))
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)

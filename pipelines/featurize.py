@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from features.catalogue import FAMILIES, Known, family_table, features_of, meanings
-from features.family import KEY
 from pipelines import warehouse
 from pipelines.errors import Config
 from pipelines.stage import Job, main, progress
@@ -38,9 +37,13 @@ def _write(name: str, known: Known, job: Job) -> int:
     family = FAMILIES[name]
     features = features_of(family, known)
     folder = job.side / "features"
-    warehouse.write_bytes(folder / f"{name}.json", json.dumps(meanings(features), indent=1, ensure_ascii=False).encode())
+    warehouse.write_bytes(
+        folder / f"{name}.json", json.dumps(meanings(features), indent=1, ensure_ascii=False).encode()
+    )
     if features:
-        warehouse.write_parquet(family_table(family, known), folder / f"{name}.parquet", order_by=["as_of", "account_id"])
+        warehouse.write_parquet(
+            family_table(family, known), folder / f"{name}.parquet", order_by=["as_of", "account_id"]
+        )
     else:
         (folder / f"{name}.parquet").unlink(missing_ok=True)
     return len(features)

@@ -130,7 +130,11 @@ def _log(
 def _fingerprints(job: Job, card: dict[str, Any]) -> dict[str, str]:
     certificate = job.data / "certificate.json"
     of_inputs = hashlib.sha256(certificate.read_bytes()).hexdigest() if certificate.is_file() else "none"
-    return {"training_rows": card["fingerprint"], "training_sha256": card["training_sha256"], "certificate_sha256": of_inputs}
+    return {
+        "training_rows": card["fingerprint"],
+        "training_sha256": card["training_sha256"],
+        "certificate_sha256": of_inputs,
+    }
 
 
 def _params(job: Job, card: dict[str, Any]) -> dict[str, Any]:

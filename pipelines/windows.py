@@ -6,8 +6,8 @@ from typing import Any
 
 import ibis.expr.types as ir
 
-from features.family import KEY
 from features.adoption import first_uses
+from features.family import KEY
 from features.usage import WINDOWS, account_windows, feature_windows, person_windows
 from features.windows import Calendar
 from pipelines import warehouse

@@ -18,6 +18,7 @@ UNHURRIED = {
     "suppress_health_check": (HealthCheck.too_slow, HealthCheck.data_too_large),
 }
 settings.register_profile("quick", max_examples=4, derandomize=True, database=None, **UNHURRIED)
+settings.register_profile("brief", max_examples=1, derandomize=True, database=None, **UNHURRIED)
 settings.register_profile("thorough", max_examples=60, database=None, **UNHURRIED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

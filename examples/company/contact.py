@@ -6,6 +6,8 @@ asks for one, answers a survey and gives it a good grade. Staff grade what they 
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
+
 import numpy as np
 
 from examples.company.clock import DAY, NEVER, Flags, Floats, Ints, arrival, within_day
@@ -47,8 +49,10 @@ ANSWERS_VALUE = np.array([0.5, 0.3, 0.0])
 LOW_NPS, LOW_CSAT = 6, 2
 FOLLOWED_UP = 0.6
 
-MISSED_GOALS, MISSED_VALUE = 0.07, -0.70
-"""Goals that will not be reached, agreed a month at an average account; how value moves that (log scale)."""
+GOALS_AGREED = 0.14
+"""Goals agreed a month."""
+GOAL_DAYS, GIVEN_UP_DAYS = (60, 170), 45
+"""Days from agreeing on a goal to its due date, and from there until nobody works for it any more."""
 GOALS = ("cut manual work", "raise pipeline coverage", "shorten reporting", "roll out to region", "automate approvals",
          "提升转化率", "统一数据口径")  # fmt: skip
 
@@ -161,17 +165,41 @@ def survey_columns(rng: np.random.Generator, nps: Columns, csat: Columns) -> Col
 def draw_goals(
     rng: np.random.Generator, presence: Presence, history: Floats, month_starts: Ints, reached: Columns
 ) -> Columns:
-    """Goals agreed with the customer; one row per goal. Those reached are the shocks that lifted value."""
-    rate = MISSED_GOALS * np.exp(MISSED_VALUE * history[:, :, VALUE])
-    _, missed, day = monthly_counts(rng, rate, presence, month_starts, deciders=True)
-    account = np.concatenate([reached["account"], missed])
-    joined = presence.joined(reached["account"], reached["day"])
-    agreed = np.maximum(reached["day"] - rng.integers(30, 150, len(joined)), np.minimum(joined + 5, reached["day"] - 1))
-    set_at = within_day(rng, working_day(np.concatenate([agreed, day])))
-    achieved = np.concatenate([within_day(rng, reached["day"]), np.full(len(missed), NEVER)])
-    goal = rng.integers(0, len(GOALS), len(account))
-    due = set_at // DAY * DAY + rng.integers(60, 170, len(account)) * DAY
-    columns = {"account": account, "goal": goal, "set": set_at, "due": due, "recorded": arrival(rng, set_at)}
-    columns["achieved"] = np.where(achieved > set_at, achieved, NEVER)
+    """Goals agreed with the customer; one row per goal. Those reached are the shocks that lifted value.
+
+    Goals are agreed on whatever will come of them, so that a goal not yet reached tells nothing about the future.
+    """
+    rate = np.full(history.shape[:2], GOALS_AGREED)
+    _, account, day = monthly_counts(rng, rate, presence, month_starts, deciders=True)
+    set_at = within_day(rng, working_day(day))
     order = np.argsort(set_at, kind="stable")
-    return {name: values[order] for name, values in columns.items()}
+    account, set_at = account[order], set_at[order]
+    due = set_at // DAY * DAY + rng.integers(*GOAL_DAYS, len(account)) * DAY
+    return {
+        "account": account,
+        "goal": rng.integers(0, len(GOALS), len(account)),
+        "set": set_at,
+        "due": due,
+        "achieved": first_come_first_reached(account, set_at, due, reached["account"], within_day(rng, reached["day"])),
+        "recorded": arrival(rng, set_at),
+    }
+
+
+def first_come_first_reached(account: Ints, set_at: Ints, due: Ints, who: Ints, when: Ints) -> Ints:
+    """When each goal (in the order of `set_at`) was reached: what an account reaches is its oldest open goal.
+
+    A goal long overdue is given up, and success without an open goal is written down nowhere.
+    """
+    achieved = np.full(len(account), NEVER)
+    waiting: dict[int, deque[int]] = defaultdict(deque)
+    goal = 0
+    for event in np.argsort(when, kind="stable").tolist():
+        while goal < len(set_at) and set_at[goal] < when[event]:
+            waiting[int(account[goal])].append(goal)
+            goal += 1
+        still_open = waiting[int(who[event])]
+        while still_open and due[still_open[0]] + GIVEN_UP_DAYS * DAY < when[event]:
+            still_open.popleft()
+        if still_open:
+            achieved[still_open.popleft()] = when[event]
+    return achieved

@@ -9,14 +9,10 @@ from examples.company.contact import monthly_counts
 from examples.company.customers import CHANNELS, Customers
 from examples.company.journey import Columns
 from examples.company.presence import Presence
-from examples.company.states import ADOPTION, VALUE
+from examples.company.states import VALUE
 
 TRIED_FIRST = 0.6
 """Accounts that tried the product before they bought it."""
-TRIED_ADD_ON = 0.4
-"""Cross-sales that a trial of the add-on came before."""
-IDLE_TRIALS = 0.006
-"""Trials of add-ons a month at an average account that lead to nothing."""
 STARTED, FINISHED = 0.9, 0.75
 REFERRALS, REFERRALS_VALUE = 0.006, 0.7
 """Referrals a month that lead to nothing, at an average account; how value moves that (log scale)."""
@@ -24,24 +20,13 @@ REWARD_SHARE = 0.10
 """Reward for a referral that was converted, as a share of a year's first price."""
 
 
-def draw_trials(
-    rng: np.random.Generator,
-    customers: Customers,
-    presence: Presence,
-    history: Floats,
-    month_starts: Ints,
-    cross_sales: Columns,
-) -> Columns:
+def draw_trials(rng: np.random.Generator, customers: Customers, add_on_trials: Columns) -> Columns:
     """All trials, of the product before it was bought and of add-ons; one row per trial."""
     first = np.flatnonzero(rng.random(len(customers)) < TRIED_FIRST)
-    before = rng.random(len(cross_sales["account"])) < TRIED_ADD_ON
-    rate = IDLE_TRIALS * np.exp(0.4 * history[:, :, ADOPTION])
-    _, idle, idle_day = monthly_counts(rng, rate, presence, month_starts, deciders=False)
     bought = customers.bought[first] - rng.integers(35, 90, len(first))
-    sold = cross_sales["day"][before] - rng.integers(25, 70, int(before.sum()))
-    account = np.concatenate([first, cross_sales["account"][before], idle])
-    requested = within_day(rng, np.concatenate([bought, sold, idle_day]))
-    came = np.arange(len(account)) < len(first) + len(sold)
+    account = np.concatenate([first, add_on_trials["account"]])
+    requested = within_day(rng, np.concatenate([bought, add_on_trials["day"]]))
+    came = np.arange(len(account)) < len(first)
     started = requested + rng.integers(DAY // 24, 6 * DAY, len(account))
     started = np.where(came | (rng.random(len(account)) < STARTED), started, NEVER)
     finished = np.where(started < NEVER, started + rng.integers(5 * DAY, 21 * DAY, len(account)), NEVER)

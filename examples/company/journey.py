@@ -51,9 +51,14 @@ ADD_ON_LOG_ODDS = 0.2
 """By how much an add-on of its own term is likelier to be renewed than the core product."""
 CURRENCY_CHANGE = 0.01
 
+TRIAL_BASE, TRIAL_EFFECT, TRIAL_DAYS = -5.2, 2.2, 100
+"""Monthly log-odds of trying an add-on at an average account; what a trial adds to those of buying, for how long."""
 UPSELL_BASE, UPSELL = -4.75, np.array([0.50, 0.90, 0.0, -0.4, 0.0])
 CROSS_BASE, CROSS = -4.95, np.array([0.85, 0.55, -0.15, -0.4, 0.0])
 """Monthly log-odds of up-sell and cross-sell, and how the states move them (J5)."""
+
+LEAST_DAYS = 45
+"""Days of a term that must be left for anything to be sold on top of it."""
 
 LOOK_BASE, LOOK_SLOPE, LOOK_NOISE = -4.9, 1.0, 0.8
 LOOK = np.array([-0.40, -0.55, 0.60, 0.0, 0.0])
@@ -106,6 +111,8 @@ class Book:
     currency: Ints
     treated: Ints
     """Day of the last intervention."""
+    tried: Ints
+    """Day of the last trial of an add-on."""
     has: Flags
     """Accounts x add-ons, as are those below."""
     own_term: Flags
@@ -125,7 +132,7 @@ class Book:
             running=zero > 0, spell_start=far.copy(), return_day=far.copy(), term=zero - 1,
             start=far.copy(), end=far.copy(), decide=far.copy(), style=zero.copy(), months=zero.copy(),
             renewals=zero.copy(), auto=zero > 0, plan=customers.plan.copy(), seats=customers.seats.copy(),
-            price=price, currency=customers.currency.copy(), treated=zero - REST_DAYS,
+            price=price, currency=customers.currency.copy(), treated=zero - REST_DAYS, tried=zero - TRIAL_DAYS,
             has=np.zeros(pair, dtype=bool), own_term=np.zeros(pair, dtype=bool),
             add_on_start=np.full(pair, NEVER_DAY), add_on_end=np.full(pair, NEVER_DAY), add_on_arr=np.zeros(pair),
         )  # fmt: skip
@@ -165,6 +172,7 @@ class Journey:
                 self.decide_add_on(add_on)
             self.upsell()
             self.cross_sell()
+            self.try_add_ons()
             lift = self.intervene()
             shocks = Shocks.draw(self.rng, self.temper)
             self.write_shocks(shocks)
@@ -441,19 +449,18 @@ class Journey:
 
     # --- expansion ---------------------------------------------------------------------------------
 
-    def buyers(self, base: float, slopes: Floats, least_days: int) -> tuple[Ints, Ints]:
-        """Accounts that buy more this month, and on which day; those about to leave buy nothing."""
+    def willing(self, log_odds: Floats) -> tuple[Ints, Ints]:
+        """Accounts that want more this month, and on which day; those about to leave want nothing."""
         book, rng = self.book, self.rng
         day = rng.integers(self.first, self.last, len(book.end))
-        able = book.running & (book.start <= day) & (book.end - day > least_days)
-        wants = rng.random(len(day)) < sigmoid(base + self.now @ slopes)
-        who = np.flatnonzero(able & wants)
+        able = book.running & (book.start <= day) & (book.end - day > LEAST_DAYS)
+        who = np.flatnonzero(able & (rng.random(len(day)) < sigmoid(log_odds)))
         return who, day[who]
 
     def upsell(self) -> None:
         """More seats, or the next plan, for the rest of the term: an extra row of the same end."""
         book, rng = self.book, self.rng
-        who, day = self.buyers(UPSELL_BASE, UPSELL, 45)
+        who, day = self.willing(UPSELL_BASE + self.now @ UPSELL)
         plan = (rng.random(len(who)) < 0.25) & (book.plan[who] < len(SEAT_PRICE) - 1)
         seats = np.maximum(1, np.round(book.seats[who] * rng.uniform(0.10, 0.35, len(who)))).astype(np.int64)
         before = book.arr(who)
@@ -466,10 +473,18 @@ class Journey:
         self.write_contract(who, 0, day, book.end[who], more, rows, signed, self.payment(who, signed))
         self.add_people(who, seats, day)
 
+    def try_add_ons(self) -> None:
+        """Accounts that see value in what they have try another product: a sign of a cross-sale to come."""
+        who, day = self.willing(TRIAL_BASE + self.now @ CROSS)
+        free = ~self.book.has[who].all(axis=1)
+        self.book.tried[who[free]] = day[free]
+        self.journal.add("trials", account=who[free], day=day[free])
+
     def cross_sell(self) -> None:
         """A product the account did not have, for a year or until the core product's end."""
         book, rng = self.book, self.rng
-        who, day = self.buyers(CROSS_BASE, CROSS, 45)
+        tried = self.first - book.tried < TRIAL_DAYS
+        who, day = self.willing(CROSS_BASE + self.now @ CROSS + TRIAL_EFFECT * tried)
         free = ~book.has[who].all(axis=1)
         who, day = who[free], day[free]
         add_on = np.where(book.has[who, 0], 1, np.where(book.has[who, 1], 0, rng.integers(0, ADD_ONS, len(who))))
@@ -483,7 +498,6 @@ class Journey:
         for index in range(ADD_ONS):
             mine = add_on == index
             self.write_add_on(who[mine], index, signed[mine], self.payment(who[mine], signed[mine]))
-        self.journal.add("cross_sales", account=who, day=day)
 
     # --- interventions and shocks ------------------------------------------------------------------
 

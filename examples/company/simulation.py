@@ -64,8 +64,7 @@ def simulate(accounts: int = 2_000, months: int = 42, seed: int = SEED, start: d
     nps = contact.draw_nps(rng["surveys"], people, presence, history, window)
     surveys = contact.survey_columns(rng["surveys"], nps, support.draw_csat(rng["surveys"], tickets))
     goals = contact.draw_goals(rng["goals"], presence, history, window, within(journal.read("goal_reached"), window))
-    cross_sales = within(journal.read("cross_sales"), window)
-    trials = growth.draw_trials(rng["growth"], customers, presence, history, window, cross_sales)
+    trials = growth.draw_trials(rng["growth"], customers, within(journal.read("trials"), window))
     first_arr = SEAT_PRICE[customers.plan] / LIST_RATE[customers.currency] * customers.seats
     referrals = growth.draw_referrals(rng["growth"], customers, presence, history, window, first_arr)
     roster = person_rows(rng["people"], people, customers.chinese, int(window[-1]))

@@ -25,7 +25,7 @@ def company(tmp_path):
 
     def write(*events, **settings):
         rows = pd.DataFrame(events, columns=COLUMNS)
-        times = {c: "datetime64[us]" for c in ("occurred_at", "recorded_at")}
+        times = dict.fromkeys(("occurred_at", "recorded_at"), "datetime64[us]")
         clean = tmp_path / "clean"
         clean.mkdir(exist_ok=True)
         for other in ("accounts", "contracts"):

@@ -6,6 +6,7 @@ Different accounts share the names of their users, so that a join that forgets t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from random import Random
@@ -253,6 +254,7 @@ def _known_alike(key: tuple, keys: set) -> bool:
     return any((other[2] or begun) == (arrived or begun) for other in alike)
 
 
+@functools.lru_cache(maxsize=1000)
 def account(seed: int) -> list[tuple[str, Row]]:
     """Every row of an account: (table, row)."""
     life = Life(seed)

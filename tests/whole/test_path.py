@@ -90,7 +90,7 @@ def test_no_stage_reads_the_truth(published):
 
     root = Path(__file__).parents[2]
     code = [p for part in ("features", "models", "lists", "pipelines") for p in (root / part).rglob("*.py")]
-    assert [p for p in code if "truth/" in p.read_text() or "/ \"truth\"" in p.read_text()] == []
+    assert [p for p in code if "truth/" in p.read_text() or '/ "truth"' in p.read_text()] == []
 
 
 def test_explain_says_what_the_list_says(published):
