@@ -153,7 +153,7 @@ def products(term: ir.Table) -> ir.Value:
     zh="{value:.0%} 的合同约定自动续约（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def auto_renew(term: ir.Table) -> ir.Value:
-    """Share of running terms that renew by themselves."""
+    """Share of running terms that renew by themselves, of those that tell."""
     return term.auto_renew.cast("float64").mean()
 
 

@@ -143,7 +143,7 @@ def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
     zh="近 90 天的使用中 {value:.0%} 来自{tier}（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def share_of_use(member: ir.Table, tier: str) -> ir.Value:
-    """Person-days of the tier over all graded people's person-days of 90 days (S4: does the boss use it?)."""
+    """Person-days of the tier over those of everybody known at the account, 90 days (S4: does the boss use it?)."""
     days = in_tier(member, tier).ifelse(member.days_90d, 0).sum()
     return days.cast("float64") / member.days_90d.sum().nullif(0)
 

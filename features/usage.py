@@ -257,8 +257,11 @@ def depth(person: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天人均每个使用日 {value:.0f} 分钟（同类客户：{peer:.0f} 分钟）",
 )  # fmt: skip
 def session_minutes(person: ir.Table, days: int) -> ir.Value:
-    """Time in the product per person and day of use (U2: short and rare sessions are an early red flag)."""
-    return of(person, "seconds", days).sum() / 60.0 / of(person, "days", days).sum().nullif(0)
+    """Time in the product per person and day of use (U2: short and rare sessions are an early red flag).
+
+    Null where no duration is known.
+    """
+    return of(person, "seconds", days).sum().nullif(0.0) / 60.0 / of(person, "days", days).sum().nullif(0)
 
 
 @usage.feature(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from models.linear import Additive, Design
 from models.folds import TooFew
@@ -135,9 +136,13 @@ def _json(tree: Mapping[str, Any]) -> bytes:
 def fit_linear(
     values: Floats, truth: Labels, weight: Floats, schema: Schema, strengths: Sequence[float], options: Linear
 ) -> dict[float, Additive]:
-    """The linear part at each strength; weakest first, for each fit starts from the one before."""
-    design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options)
-    return {strength: design.fit(truth, strength) for strength in sorted(strengths)}
+    """The linear part at each strength; weakest first, for each fit starts from the one before.
+
+    On one BLAS thread: two gain nothing at this size, lose much on a busy machine, and change the last digits.
+    """
+    with threadpool_limits(limits=1, user_api="blas"):
+        design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options)
+        return {strength: design.fit(truth, strength) for strength in sorted(strengths)}
 
 
 def fit_trees(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import warehouse
 from pipelines.stage import Job, main
-from pipelines.train import BACKTEST, CARD, as_json, read_catalogue, read_model, read_training, why_untrained
+from pipelines.train import BACKTEST, CARD, RENEWAL, as_json, read_catalogue, read_model, read_training, why_untrained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from models.options import Gate
 
 MODEL = "model"
-RENEWAL = "renewal"
 
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:

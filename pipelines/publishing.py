@@ -273,6 +273,13 @@ def publish(job: Job) -> dict[str, Any]:
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
 
+def _policy(job: Job) -> str:
+    """A digest of the parameters that decide what a feature means; those of the machine and the demo do not."""
+    names = ("grace", "renewal", "usage", "stakeholders", "tickets", "journey", "money", "quarantine", "source")
+    told = job.settings.model_dump_json(include=set(names))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
 def _certificate(data: Path) -> dict[str, dict[str, Any]]:
     """The fingerprint of each table read, and how many of its rows were set aside."""
     try:

@@ -1,8 +1,8 @@
-"""MLflow: where runs and models are kept, and how the champion comes back.
+"""MLflow: where runs and models live, and which model serves.
 
-A model is registered as native files: LightGBM's text, JSON beside it, and a manifest of SHA-256. Nothing is
-pickled. A file is compared with the manifest, and the manifest with a tag of the registered version, before LightGBM
-sees it: a damaged text would kill the interpreter.
+A version is known by the fingerprint of its files. The fingerprints stand in a manifest among the artifacts, and the
+manifest's own stands as a tag in the registry's database: every byte is checked against it before LightGBM sees any,
+for a damaged booster does not raise but kills the interpreter, and one altered digit loads without a word.
 """
 
 from __future__ import annotations
@@ -10,121 +10,180 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from pipelines.errors import DataContract, InputMissing, Unavailable
+from pipelines.errors import Busy, DataContract, InputMissing, Unavailable
 from pipelines.stage import Job
 
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-}
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
 CHAMPION = "champion"
-MANIFEST = "sha256.json"
-FOLDER = "renewals"
-"""The artifact folder of a run that holds the model's files."""
-DIGEST = "renewals.manifest"
-"""The tag of a registered version that holds the digest of its manifest."""
+MANIFEST = "manifest.json"
+BESIDE = "extra_files"
+"""Where MLflow keeps what is logged beside a model."""
+MANIFEST_TAG, IDENTITY_TAG, REASONS_TAG = "manifest_sha256", "identity", "gate_reasons"
+WAIT_SECONDS = 300
 
 
-def client(job: Job) -> Any:
-    """An MLflow client for the configured store; the SQLite one is made, under a lock, where there is none."""
-    os.environ.update(QUIET)
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    job.data.mkdir(parents=True, exist_ok=True)
-    uri = store(job)
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
-        # Two processes that make the database at once leave it half made.
-        with FileLock(job.data / ".mlflow.lock"):
-            found = mlflow.MlflowClient()
-            found.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
-        raise Unavailable(f"MLflow at {_shown(uri)} does not answer: {_first(error)}") from None
-    return found
-
-
-def store(job: Job) -> str:
-    """The tracking URI: as configured, or SQLite in the data folder."""
-    return job.settings.tracking.uri or f"sqlite:///{(job.data / 'mlflow.db').resolve()}"
-
-
-def experiment(found: Any, job: Job, name: str = "renewals") -> str:
-    """The id of the experiment; its artifacts lie beside the database, wherever the process was started."""
-    known = found.get_experiment_by_name(name)
-    if known is not None:
-        return str(known.experiment_id)
-    place = None if job.settings.tracking.uri else (job.data / "mlartifacts").resolve().as_uri()
-    return str(found.create_experiment(name, artifact_location=place))
-
-
-def registered_name(target: str) -> str:
-    """The name of a target's registered model."""
+def registry_name(target: str) -> str:
+    """The name of a target's models in the registry."""
     return f"renewals-{target}"
 
 
-def manifest(files: dict[str, bytes]) -> bytes:
-    """The SHA-256 of each file, as JSON."""
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    return (json.dumps(digests, indent=1) + "\n").encode()
+def tracking_uri(job: Job) -> str:
+    """The configured address, or SQLite in the data folder."""
+    return job.settings.tracking.uri or f"sqlite:////{str((job.data / 'mlflow.db').resolve()).lstrip('/')}"
+
+
+@contextmanager
+def alone(job: Job) -> Iterator[None]:
+    """One writer at a time. Two that create the database at once leave it broken."""
+    job.data.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(job.data / ".mlflow.lock", timeout=WAIT_SECONDS):
+            yield
+    except Timeout:
+        raise Busy(f"another run writes to MLflow in {job.data}: try again later") from None
+
+
+def tracking(job: Job) -> MlflowClient:
+    """A client of the tracking store and registry. Raises Unavailable where they do not answer."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    uri = tracking_uri(job)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    with answering(uri):
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Whatever MLflow or its database complain of is one sentence, without the secrets of an address."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        place = uri.split("@")[-1]
+        raise Unavailable(f"MLflow at {place} does not answer: {str(error).splitlines()[0]}") from error
+
+
+def experiment(client: MlflowClient, job: Job, target: str) -> str:
+    """The experiment of a target's runs; artifacts lie in the data folder, unless a server looks after them."""
+    name = registry_name(target)
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return str(known.experiment_id)
+    local = not tracking_uri(job).startswith(("http://", "https://"))
+    place = (job.data / "mlartifacts").resolve().as_uri() if local else None
+    return str(client.create_experiment(name, artifact_location=place))
+
+
+def versions(client: MlflowClient, target: str) -> list[ModelVersion]:
+    """Every registered version of a target, the newest first."""
+    found = client.search_model_versions(f"name = '{registry_name(target)}'")
+    return sorted(found, key=lambda version: -int(version.version))
+
+
+def current(client: MlflowClient, target: str) -> ModelVersion | None:
+    """The version that serves, if any does."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(registry_name(target), CHAMPION)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
 
 
 def champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
-    """Name, version and checked files of the target's champion, its alias resolved once.
+    """The version that serves a target: its name, its number and its files, every one checked.
 
-    Raises InputMissing where there is none, and DataContract where a file is not what was registered.
+    The alias is resolved once: what moves it later does not touch this run. Raises InputMissing where no model
+    serves, DataContract where a file is not the one that was registered, Unavailable where nothing answers.
     """
+    if not job.settings.tracking.uri and not (job.data / "mlflow.db").is_file():
+        raise InputMissing(f"no model of {target} in {job.data}: run `renewals learn --until DATE` first")
+    with alone(job):
+        client = tracking(job)
+        with answering(tracking_uri(job)):
+            version = current(client, target)
+            if version is None:
+                raise InputMissing(_none_serves(client, target))
+            files = checked(client, version)
+    return registry_name(target), str(version.version), files
+
+
+def _none_serves(client: MlflowClient, target: str) -> str:
+    refused = versions(client, target)
+    if not refused:
+        return f"no model of {target} is registered: run `renewals learn --until DATE` first"
+    reasons = refused[0].tags.get(REASONS_TAG, "not said")
+    return f"no model of {target} has passed the gate; the newest, version {refused[0].version}, was refused: {reasons}"
+
+
+def checked(client: MlflowClient, version: ModelVersion) -> dict[str, bytes]:
+    """The files of a version, each as its manifest says. Raises DataContract otherwise."""
+    name = f"{version.name}/{version.version}"
+    with tempfile.TemporaryDirectory(prefix="renewals-model-") as folder:
+        files = _downloaded(client, version, Path(folder))
+    manifest = files.pop(MANIFEST, b"")
+    if sha256(manifest) != version.tags.get(MANIFEST_TAG):
+        raise DataContract(f"model {name}: its manifest is not the one that was registered; register the model anew")
+    said: dict[str, str] = json.loads(manifest)["files"]
+    wrong = [file for file, digest in said.items() if sha256(files.get(file, b"")) != digest]
+    if wrong:
+        raise DataContract(f"model {name}: {', '.join(wrong)} not as registered; restore the artifacts or register anew")
+    return {file: files[file] for file in said}
+
+
+def _downloaded(client: MlflowClient, version: ModelVersion, folder: Path) -> dict[str, bytes]:
+    import mlflow
     from mlflow.exceptions import MlflowException
 
-    found, name = client(job), registered_name(target)
     try:
-        version = found.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        raise InputMissing(
-            f"{target} has no champion in {_shown(store(job))}: run `renewals learn`, and read what its gate says"
-        ) from None
-    files = artifacts(found, version.run_id, f"{name}/{version.version}")
-    _refuse_altered(files, version, f"{name}/{version.version}")
-    return name, str(version.version), files
-
-
-def artifacts(found: Any, run_id: str, words: str) -> dict[str, bytes]:
-    """The model's files as they lie in the store, by name."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        folder = Path(found.download_artifacts(run_id, FOLDER))
+        source = client.get_model_version_download_uri(version.name, version.version)
+        got = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/{BESIDE}", dst_path=str(folder)))
     except (MlflowException, OSError) as error:
-        raise DataContract(f"the files of model {words} are not in the store: {_first(error)}") from None
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+        lost = str(error).splitlines()[0]
+        raise DataContract(f"model {version.name}/{version.version}: its files cannot be read: {lost}") from error
+    return {path.name: path.read_bytes() for path in got.iterdir() if path.is_file()}
 
 
-def _refuse_altered(files: dict[str, bytes], version: Any, words: str) -> None:
-    listed = files.pop(MANIFEST, b"")
-    if hashlib.sha256(listed).hexdigest() != version.tags.get(DIGEST):
-        raise DataContract(f"model {words}: {MANIFEST} is missing or is not the one that was registered")
-    wanted = json.loads(listed)
-    for name in sorted(wanted.keys() | files.keys()):
-        have = hashlib.sha256(files[name]).hexdigest() if name in files else "no such file"
-        if have != wanted.get(name):
-            raise DataContract(
-                f"model {words}: {name} does not match the registry (expected {wanted.get(name, 'no such file')}, "
-                f"found {have}); restore it from a backup or learn again"
-            )
+def manifest_of(files: dict[str, bytes]) -> bytes:
+    """The fingerprint of every file, as a file."""
+    digests = {name: sha256(content) for name, content in sorted(files.items())}
+    return (json.dumps({"files": digests}, indent=1) + "\n").encode()
 
 
-def _shown(uri: str) -> str:
-    """The store without what may be a password."""
-    head, at, tail = uri.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if at else uri
+def sha256(content: bytes) -> str:
+    """The SHA-256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def code_fingerprint() -> str:
+    """One fingerprint of the code that decides what a feature and a model are; needs no git."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in sorted([*root.glob("features/*.py"), *root.glob("models/*.py")]):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def described(files: dict[str, bytes], name: str) -> Any:
+    """One of a model's JSON files."""
+    return json.loads(files[name])

@@ -19,6 +19,7 @@ from pipelines.stage import Job, main
 if TYPE_CHECKING:
     import pandas as pd
 
+RENEWAL = "renewal"
 BACKTEST, CARD, SCHEMA = "backtest.parquet", "training.json", "schema.json"
 EXPLAINED = 2000
 """Rows behind the importance of features: the newest ones."""

@@ -15,6 +15,8 @@ from features.tables import TABLES
 from tests.oracle.worlds import schema
 
 FEATURES = [feature for family in FAMILIES.values() for feature in family.features]
+
+
 def known(*tables: str, **made: ibis.Table) -> Known:
     """What may be asked of these tables and the spine."""
     given = {name: ibis.table(schema(name), name=name) for name in tables}

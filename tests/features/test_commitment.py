@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 CONTRACTS = """
-    account_id | contract_id | product | plan  | start_date | end_date   | arr   | seats | signed_at  | paid_at    | auto_renew
-    acme       | 1           |         | basic | 2024-06-01 | 2025-06-01 | 10000 | 10    | 2024-06-01 | 2024-07-01 | no
-    acme       | 2           |         | gold  | 2025-06-01 | 2026-06-01 | 22000 | 20    | 2025-05-02 |            | yes
-    acme       | 3           | extra   | gold  | 2026-02-01 | 2027-02-01 | 3000  |       | 2026-01-15 | 2026-02-03 |
-    quiet      | 4           |         |       | 2026-02-15 | 2027-02-15 | 5000  |       |            |            |
+    account | contract | product | plan | start_date | end_date   | arr   | seats | signed_at  | paid_at    | auto_renew
+    acme    | 1        |         | base | 2024-06-01 | 2025-06-01 | 10000 | 10    | 2024-06-01 | 2024-07-01 | no
+    acme    | 2        |         | gold | 2025-06-01 | 2026-06-01 | 22000 | 20    | 2025-05-02 |            | yes
+    acme    | 3        | extra   | gold | 2026-02-01 | 2027-02-01 | 3000  |       | 2026-01-15 | 2026-02-03 |
+    quiet   | 4        |         |      | 2026-02-15 | 2027-02-15 | 5000  |       |            |            |
 """
 
 

@@ -169,7 +169,9 @@ def test_ids_may_be_whole_numbers():
     unlike = {"account_id"}
     for name in whole:
         mine, theirs = whole[name][7, AS_OF], text[name]["7", AS_OF]
-        assert {c: v for c, v in mine.items() if c not in unlike} == {c: v for c, v in theirs.items() if c not in unlike}
+        assert {c: v for c, v in mine.items() if c not in unlike} == {
+            c: v for c, v in theirs.items() if c not in unlike
+        }
 
 
 def test_month_starts_lie_between_both_ends():

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 TICKETS = """
-    account_id | ticket_id | kind     | severity | opened_at  | first_response_at | resolved_at | reopened_at | escalated_at
-    acme       | 1         | bug      | high     | 2026-02-20 | 2026-02-21        | 2026-02-22  |             |
-    acme       | 2         | bug      | high     | 2026-02-26 |                   |             |             | 2026-02-28
-    acme       | 3         | question | low      | 2026-01-10 | 2026-01-11        | 2026-01-12  | 2026-01-20  |
-    acme       | 4         | request  | medium   | 2025-10-01 |                   |             |             |
-    acme       | 5         | request  | medium   | 2025-10-02 |                   | 2025-10-03  |             |
-    acme       | 6         | bug      | low      | 2025-01-01 | 2025-01-02        | 2026-02-01  |             |
-    acme       | 7         | question | low      | 2026-02-28 | 2026-02-28 06:00  | 2026-03-01  | 2026-03-02  | 2026-03-01
-    acme       | 8         | bug      | high     | 2026-03-01 |                   |             |             |
+    account | ticket | kind     | severity | opened_at  | first_response_at | resolved_at | reopened_at | escalated_at
+    acme    | 1      | bug      | high     | 2026-02-20 | 2026-02-21        | 2026-02-22  |             |
+    acme    | 2      | bug      | high     | 2026-02-26 |                   |             |             | 2026-02-28
+    acme    | 3      | question | low      | 2026-01-10 | 2026-01-11        | 2026-01-12  | 2026-01-20  |
+    acme    | 4      | request  | medium   | 2025-10-01 |                   |             |             |
+    acme    | 5      | request  | medium   | 2025-10-02 |                   | 2025-10-03  |             |
+    acme    | 6      | bug      | low      | 2025-01-01 | 2025-01-02        | 2026-02-01  |             |
+    acme    | 7      | question | low      | 2026-02-28 | 2026-02-28 06:00  | 2026-03-01  | 2026-03-02  | 2026-03-01
+    acme    | 8      | bug      | high     | 2026-03-01 |                   |             |             |
 """
 """Within 4 and 48 hours a high one is answered and closed, a medium within 24 and 240, a low within 48 and 720."""
 

@@ -14,7 +14,7 @@ USES = """
     acme       | cid     | send    | 2025-10-01 09:00:00 |            |
     acme       |         | send    | 2025-12-24 09:00:00 |            |
 """
-"""`send` is the key action and the core workflow; it acts on what the product shows, `report` analyses, `look` views."""
+"""`send` is the key action, the core workflow and the deepest use (it acts); `report` analyses, `look` views."""
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,13 @@ def test_a_quantity_of_nothing_is_no_use(company):
         account_id | user_id | feature | occurred_at         | quantity | duration_s
         acme       | ann     | send    | 2026-02-10 09:00:00 | 0        | 60
     """
-    columns = ["active_people_28d", "people_seen_28d", "days_since_last_use", "session_minutes_28d", "features_used_28d"]
+    columns = [
+        "active_people_28d",
+        "people_seen_28d",
+        "days_since_last_use",
+        "session_minutes_28d",
+        "features_used_28d",
+    ]
     assert company(usage_events=events)("usage", *columns)["acme"] == [0, 0, 366, None, 0]
 
 

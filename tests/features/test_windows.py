@@ -161,7 +161,7 @@ def in_windows(days: ibis.Table, dates: list[date], windows: tuple[int, ...] = (
     keys = ("account_id", "user_id")
     marked = counting_days(days, keys, {"days": "actions"})
     calendar = Calendar(dates, windows)
-    seen = windowed(marked, keys, calendar, dict.fromkeys(("actions", "days"), list(calendar.stretches)))
+    seen = windowed(marked, keys, calendar, {key: list(calendar.stretches) for key in ("actions", "days")})
     return {(row["user_id"], row["as_of"]): row for row in ask(seen)}
 
 
@@ -202,14 +202,18 @@ def test_an_arrival_is_known_from_the_first_date_after_it():
 def test_a_window_is_half_open():
     """[2026-02-22, 2026-03-01): its first day counts and the date itself does not."""
     first, before, last, after = (date(2026, 2, 22), date(2026, 2, 21), date(2026, 2, 28), date(2026, 3, 1))
-    days = person_days(*[("ann", day, day, amount) for day, amount in ((first, 1), (before, 10), (last, 100), (after, 1000))])
+    days = person_days(
+        *[("ann", day, day, amount) for day, amount in ((first, 1), (before, 10), (last, 100), (after, 1000))]
+    )
     row = in_windows(days, [date(2026, 3, 1)])["ann", date(2026, 3, 1)]
     assert [row[c] for c in ("actions_7d", "actions_7d_before", "actions_28d", "actions_365d")] == [101, 10, 111, 111]
     assert row["last_day_ago"] == 1
 
 
 def test_a_late_day_is_seen_by_later_dates_only():
-    days = person_days(("ann", date(2026, 1, 30), date(2026, 2, 10), 1), ("ann", date(2026, 1, 20), date(2026, 1, 20), 1))
+    days = person_days(
+        ("ann", date(2026, 1, 30), date(2026, 2, 10), 1), ("ann", date(2026, 1, 20), date(2026, 1, 20), 1)
+    )
     seen = in_windows(days, [date(2026, 2, 1), date(2026, 3, 1)], (7, 90))
     assert [seen["ann", d]["actions_90d"] for d in (date(2026, 2, 1), date(2026, 3, 1))] == [1, 2]
     assert [seen["ann", d]["last_day_ago"] for d in (date(2026, 2, 1), date(2026, 3, 1))] == [12, 30]

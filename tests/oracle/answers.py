@@ -51,7 +51,9 @@ def apart(world: World) -> dict[Any, World]:
     for table, rows in world.items():
         for row in {tuple(row.items()): row for row in rows}.values():
             if table != "rates":
-                own.setdefault(row["account_id"], {name: [] for name in world} | {"rates": world["rates"]})[table].append(row)
+                own.setdefault(row["account_id"], {name: [] for name in world} | {"rates": world["rates"]})[
+                    table
+                ].append(row)
     return own
 
 

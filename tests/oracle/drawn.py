@@ -31,9 +31,10 @@ RUNNING = """
 
 
 def drawn(table: str, text: str) -> list[Row]:
-    """The rows of a table drawn with `|` between its cells; an empty cell is null."""
+    """The rows of a table drawn with `|` between its cells; an empty cell is null, and `account` says `account_id`."""
     head, *lines = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
-    return [{column: _value(table, column, cell) for column, cell in zip(head, line, strict=True)} for line in lines]
+    names = [name if name in TABLES[table].columns else f"{name}_id" for name in head]
+    return [{column: _value(table, column, cell) for column, cell in zip(names, line, strict=True)} for line in lines]
 
 
 def _value(table: str, column: str, cell: str) -> Any:

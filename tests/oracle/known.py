@@ -67,7 +67,9 @@ def seen(table: str, row: Row, t: datetime) -> Row | None:
     if since is not None and not since < t:
         return None
     later = LATER.get(table, {})
-    return {c: v if c not in later or (row[later[c]] is not None and row[later[c]] < t) else None for c, v in row.items()}
+    return {
+        c: v if c not in later or (row[later[c]] is not None and row[later[c]] < t) else None for c, v in row.items()
+    }
 
 
 def midnight(day: date) -> datetime:

@@ -27,7 +27,10 @@ def _stands_in(word: str, text: str) -> bool:
     """Latin words stand between other signs; Chinese ones anywhere."""
     if not word.isascii():
         return word in text
-    return re.search(rf"(?<![a-z0-9\u4e00-\u9fff]){re.escape(word.lower())}(?![a-z0-9\u4e00-\u9fff])", text.lower()) is not None
+    return (
+        re.search(rf"(?<![a-z0-9\u4e00-\u9fff]){re.escape(word.lower())}(?![a-z0-9\u4e00-\u9fff])", text.lower())
+        is not None
+    )
 
 
 def people_then(then: Then) -> dict[str, Row]:

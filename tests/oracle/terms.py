@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tests.oracle.known import Row, Then, hours, mean, midnight, share, whole_days
+from tests.oracle.known import Row, Then, hours, mean, midnight, whole_days
 
 
 @dataclass
@@ -88,7 +88,7 @@ def observation(then: Then) -> Row | None:
     begun = [term.row["start_date"] for term in known if term.begun]
     start = min(term.row["start_date"] for term in main)
     age = then.days_ago(min(begun))
-    account = [row for row in then.rows("accounts")]
+    account = list(then.rows("accounts"))
     return {
         "account_id": then.account_id,
         "as_of": then.as_of,
@@ -178,7 +178,9 @@ class Commitment:
         return self.main.row["plan"]
 
     def price_per_seat(self):
-        return None if self.main.value is None or not self.main.row["seats"] else self.main.value / self.main.row["seats"]
+        return (
+            None if self.main.value is None or not self.main.row["seats"] else self.main.value / self.main.row["seats"]
+        )
 
     def terms_so_far(self):
         return len(self.begun)

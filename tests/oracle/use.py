@@ -102,7 +102,7 @@ class Use:
 
     def session_minutes(self, days):
         seconds = sum(e["duration_s"] or 0 for e in self.within(days))
-        return share(seconds / 60, len(self.person_days(self.within(days))))
+        return share(seconds / 60, len(self.person_days(self.within(days)))) if seconds else None
 
     def days_per_person(self, days):
         return share(len(self.person_days(self.within(days))), len(self.people(self.within(days))))

@@ -33,4 +33,7 @@ class Value:
 
     def days_since_value_shown(self):
         shown = [t for t in self.then.rows("touchpoints") if t["kind"] in ("value_report", "review")]
-        return min((self.then.days_ago(t["occurred_at"]) for t in shown if self.then.inside(t["occurred_at"], 365)), default=366)
+        return min(
+            (self.then.days_ago(t["occurred_at"]) for t in shown if self.then.inside(t["occurred_at"], 365)),
+            default=366,
+        )

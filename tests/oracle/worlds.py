@@ -65,9 +65,7 @@ def arrow(rows: Sequence[Row], kinds: ibis.Schema) -> pa.Table:
 class Engine:
     """The project's answers on these dates, under this policy, from these tables."""
 
-    def __init__(
-        self, dates: Sequence[date], policy: Policy, without: Iterable[str] = (), ids: str = "string"
-    ) -> None:
+    def __init__(self, dates: Sequence[date], policy: Policy, without: Iterable[str] = (), ids: str = "string") -> None:
         self.dates, self.policy = sorted(dates), policy
         self.tables = [name for name in TABLES if name not in without]
         self._con = ibis.duckdb.connect(threads=1)
@@ -81,7 +79,9 @@ class Engine:
         given = {name: self._con.table(name).distinct() for name in self.tables}
         candidates = spines.candidates(given["contracts"], self.dates)
         terms = spines.terms(given["contracts"], given.get("rates"), candidates, self.policy)
-        spine = self._step("spine", spines.described(spines.observations(terms, candidates, self.policy), given["accounts"]))
+        spine = self._step(
+            "spine", spines.described(spines.observations(terms, candidates, self.policy), given["accounts"])
+        )
         made = {"spine": spine}
         if "usage_events" in given:
             for name, roll in (("person_days", usage.person_days), ("feature_days", usage.feature_days)):

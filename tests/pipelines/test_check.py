@@ -325,6 +325,12 @@ def test_clocks_may_differ_by_less_than_a_day(tmp_path):
     assert len(clean(tmp_path, "tickets")) == 1
 
 
+def test_a_free_term_is_a_term(tmp_path):
+    write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"] | {"arr": "0", "seats": "0"}])
+    check(job(tmp_path / "in", tmp_path))
+    assert set_aside(tmp_path, "contracts") == []
+
+
 def test_plans_may_lie_after_the_extract(tmp_path):
     contracts = [GOOD["contracts"] | {"start_date": "2031-01-01", "end_date": "2032-01-01", "signed_at": "2029-12-01"}]
     write_csv(company(tmp_path / "in") / "contracts.csv", contracts)
@@ -367,16 +373,16 @@ def test_a_column_that_is_ignored_makes_no_difference_between_duplicates(tmp_pat
 def test_of_conflicting_rows_the_one_known_first_is_kept(tmp_path):
     contracts = """
         contract_id | account_id | start_date | end_date   | arr | signed_at
-        c1          | acme       | 2024-01-01 | 2025-01-01 | 200 | 2024-02-01
-        c1          | acme       | 2024-01-01 | 2025-01-01 | 100 | 2023-12-01
-        c1          | acme       | 2024-01-01 | 2025-01-01 | 100 | 2023-12-01
+        c1          | acme       | 2024-01-01 | 2025-01-01 | 100 | 2024-02-01
+        c1          | acme       | 2024-01-01 | 2025-01-01 | 200 | 2023-12-01
+        c1          | acme       | 2024-01-01 | 2025-01-01 | 200 | 2023-12-01
         c2          | acme       | 2024-01-01 | 2025-01-01 | 300 |
     """
     result = check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
-    assert [(row["contract_id"], row["arr"]) for row in clean(tmp_path, "contracts")] == [("c1", 100), ("c2", 300)]
+    assert [(row["contract_id"], row["arr"]) for row in clean(tmp_path, "contracts")] == [("c1", 200), ("c2", 300)]
     assert {row["arr"]: row["reason"] for row in set_aside(tmp_path, "contracts")} == {
-        "100": "the row is an exact duplicate of another",
-        "200": "contract_id occurs again with different content; the row known first is kept",
+        "200": "the row is an exact duplicate of another",
+        "100": "contract_id occurs again with different content; the row known first is kept",
     }
     assert result["tables"]["contracts"]["rows_quarantined"] == 2
 

@@ -121,7 +121,9 @@ class Life:
         return midnight(self.one(*DATES)) - timedelta(days=self.one(0, 1, 59, 60, 200, 365, 500))
 
     def contract(self, number: str, product: str | None, start: datetime, end: datetime) -> dict[str, Any]:
-        signed = self.one(None, start, start - timedelta(days=self.random.randint(0, 120)), self.after(start), self.instant())
+        signed = self.one(
+            None, start, start - timedelta(days=self.random.randint(0, 120)), self.after(start), self.instant()
+        )
         cancelled = self.one(*[None] * 20, start, start - timedelta(days=1), self.after(start), self.instant())
         return {
             "contract_id": number,
@@ -199,30 +201,36 @@ class Life:
         for number in self.upto(2 * self.size):
             opened = self.instant()
             resolved = self.maybe(self.after(opened), 0.6)
-            yield "tickets", {
-                "ticket_id": f"{self.account_id}-t{number}",
-                "user_id": self.one(None, *USERS),
-                "kind": self.one(*KINDS),
-                "severity": self.one(*SEVERITIES),
-                "opened_at": opened,
-                "first_response_at": self.maybe(self.one(self.after(opened), opened - timedelta(hours=2)), 0.6),
-                "resolved_at": resolved,
-                "reopened_at": self.maybe(self.one(self.after(resolved or opened), self.after(opened)), 0.3),
-                "escalated_at": self.maybe(self.after(opened), 0.3),
-                "due_at": self.maybe(self.after(opened), 0.3),
-                "recorded_at": self.arrival(opened),
-            }
+            yield (
+                "tickets",
+                {
+                    "ticket_id": f"{self.account_id}-t{number}",
+                    "user_id": self.one(None, *USERS),
+                    "kind": self.one(*KINDS),
+                    "severity": self.one(*SEVERITIES),
+                    "opened_at": opened,
+                    "first_response_at": self.maybe(self.one(self.after(opened), opened - timedelta(hours=2)), 0.6),
+                    "resolved_at": resolved,
+                    "reopened_at": self.maybe(self.one(self.after(resolved or opened), self.after(opened)), 0.3),
+                    "escalated_at": self.maybe(self.after(opened), 0.3),
+                    "due_at": self.maybe(self.after(opened), 0.3),
+                    "recorded_at": self.arrival(opened),
+                },
+            )
 
     def touchpoints(self):
         for _ in self.upto(2 * self.size):
             happened = self.instant()
-            yield "touchpoints", {
-                "user_id": self.one(None, *USERS, "u9"),
-                "kind": self.one("visit", "call", "training", "value_report", "review", "email"),
-                "initiated_by": self.one(None, "us", "customer"),
-                "occurred_at": happened,
-                "recorded_at": self.arrival(happened),
-            }
+            yield (
+                "touchpoints",
+                {
+                    "user_id": self.one(None, *USERS, "u9"),
+                    "kind": self.one("visit", "call", "training", "value_report", "review", "email"),
+                    "initiated_by": self.one(None, "us", "customer"),
+                    "occurred_at": happened,
+                    "recorded_at": self.arrival(happened),
+                },
+            )
 
     def others(self):
         """Surveys, goals and the rest: each with a beginning, what became of it, and something after that."""

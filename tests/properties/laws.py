@@ -59,7 +59,9 @@ def learnt_from(moment: datetime, seeds: Iterable[int]) -> World:
     later: World = {table: [] for table in KNOWN}
     for seed in seeds:
         for table, row in _of_another_life(seed):
-            later[table] += [late for late in _late_versions(table, row, moment) if not seen_before(table, late, moment)]
+            later[table] += [
+                late for late in _late_versions(table, row, moment) if not seen_before(table, late, moment)
+            ]
     later["rates"] = [row | {"date": max(row["date"], moment)} for row in rates(1 + sum(seeds))[:2]]
     return later
 

@@ -39,7 +39,7 @@ def people_of(account: str) -> list[dict[str, Any]]:
 
 
 def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, Any]]]:
-    """All that a window can count, at one instant: uses, contacts, answers, goals, and tickets with all that followed."""
+    """All that a window can count, at one instant: uses, contacts, answers, goals, tickets and what became of them."""
     uses = [{"user_id": tier, "feature": "send.mail", "occurred_at": instant, "duration_s": 60.0} for tier in TIERS]
     met = [{"user_id": tier, "kind": "call", "initiated_by": "customer", "occurred_at": instant} for tier in TIERS]
     asked = [
@@ -50,7 +50,8 @@ def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, A
         for severity in SEVERITIES
     ]
     said = [
-        {"user_id": "S", "kind": kind, "score": 2.0, "sent_at": instant, "answered_at": instant} for kind in ("nps", "csat")
+        {"user_id": "S", "kind": kind, "score": 2.0, "sent_at": instant, "answered_at": instant}
+        for kind in ("nps", "csat")
     ]
     goals = [{"goal": "save an hour", "set_at": instant, "achieved_at": instant}]
     rows = {"usage_events": uses, "touchpoints": met, "tickets": asked, "surveys": said, "value_goals": goals}
@@ -59,7 +60,7 @@ def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, A
 
 @pytest.fixture(scope="module")
 def on_the_edges() -> dict:
-    """For each length of window, an account with all of its events on the first instant inside, and one just outside."""
+    """For each length of window, an account whose events lie on its first instant, and one with them just before."""
     tables: dict[str, list] = defaultdict(list)
     for days in DAYS:
         for side, instant in (("inside", NOW - days * DAY), ("outside", NOW - days * DAY - TICK)):
@@ -86,7 +87,9 @@ def test_a_window_begins_on_its_first_instant_and_not_before(family, on_the_edge
 
 def test_a_year_begins_on_its_first_instant():
     """Days since the last use or contact look back over 365 days, and say 366 beyond them."""
-    inside, outside = (everything_at(account, NOW - 365 * DAY - slip) for account, slip in (("in", DAY * 0), ("out", TICK)))
+    inside, outside = (
+        everything_at(account, NOW - 365 * DAY - slip) for account, slip in (("in", DAY * 0), ("out", TICK))
+    )
     both = {name: inside[name] + outside[name] for name in inside}
     seen = answers(contracts=[a_term("in"), a_term("out")], people=people_of("in") + people_of("out"), **both)
     for family, name in (("usage", "days_since_last_use"), ("stakeholders", "days_since_contact_s")):
@@ -113,7 +116,9 @@ ARRIVES = {"contracts": "signed_at", "rates": "date"}
 
 def acme(**more: list) -> World:
     tables = {"contracts": [a_term("acme", currency="EUR")], "people": people_of("acme")}
-    return engine((AS_OF,), POLICY).answers(world(**{**tables, **{n: tables.get(n, []) + rows for n, rows in more.items()}}))
+    return engine((AS_OF,), POLICY).answers(
+        world(**{**tables, **{n: tables.get(n, []) + rows for n, rows in more.items()}})
+    )
 
 
 @pytest.mark.parametrize("table", ARRIVALS)

@@ -96,7 +96,7 @@ def visible(name: str, row: Row) -> list[Row]:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_row_known_at_as_of_is_not_seen_and_one_known_a_moment_before_is(name):
-    noon_before = {column: EARLY for column in EVENT[name]}
+    noon_before = dict.fromkeys(EVENT[name], EARLY)
     arrives = KNOWN[name][0]
     assert not visible(name, a_row(name, **noon_before | {arrives: midnight(AS_OF)}))
     assert visible(name, a_row(name, **noon_before | {arrives: midnight(AS_OF) - TICK}))
@@ -131,7 +131,7 @@ def test_without_any_time_a_row_has_always_been_known(name):
 def test_a_fact_of_as_of_is_blank_and_one_of_a_moment_before_is_not(name, column):
     """Beside a fact of its own time, a value that came with it, such as a score with its answer."""
     when = LATER[name][column]
-    made = {c: EARLY for c in (*EVENT[name], KNOWN[name][0])}
+    made = dict.fromkeys((*EVENT[name], KNOWN[name][0]), EARLY)
 
     def shown(instant: datetime | None) -> Any:
         fact = {when: instant} | ({column: 7.0} if column != when else {})

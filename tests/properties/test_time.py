@@ -189,10 +189,17 @@ def test_the_same_lives_a_day_later_are_the_same_a_day_later(seeds):
     """Nothing hangs on the calendar itself: shift every instant and every date, and the answers shift along."""
     day = timedelta(days=1)
     world = settle(seeds)
-    moved = each(world, lambda table, row: {c: v + day if hasattr(v, "hour") else v for c, v in row.items()})
+    moved = each(world, lambda table, row: _moved(row, day))
     here, there = engine((LAST,), POLICY).answers(world), engine((LAST + day,), POLICY).answers(moved)
     back = {
-        name: {(key[0], key[1] - day): {c: v - day if isinstance(v, date) else v for c, v in row.items() if c != "day"} for key, row in there[name].items()}
+        name: {(account, when - day): _moved(row, -day) for (account, when), row in there[name].items()}
         for name in there
     }
     assert differences(back, here) == []
+
+
+def _moved(row, by):
+    """A row of an answer with its dates moved; `day` counts from 1970."""
+    return {
+        column: value + by if isinstance(value, date) else value for column, value in row.items() if column != "day"
+    }
