@@ -180,7 +180,7 @@ def fit_sigmoid(margin: Floats, close: Floats, truth: Labels, weight: Floats, op
     `weight` counts renewals: where it adds up to few, only the level moves.
     """
     side, held = 2.0 * truth - 1.0, np.array([1.0, 0.0, 0.0, 0.0])
-    trust = np.array([options.trust, 0.0, options.trust, options.trust])
+    trust = np.array([options.trust, getattr(options,'trust_level',0.), options.trust, options.trust])
     columns = np.column_stack([margin, np.ones_like(margin), margin * close, close])
 
     def loss_and_slope(at: Floats) -> tuple[float, Floats]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cached_property
 from importlib import import_module
 
 import ibis
@@ -24,24 +23,19 @@ EXPANSION_DAYS = 180
 
 @dataclass(frozen=True)
 class Outcomes:
-    """All that labels are made of, as known before the day the book is kept at."""
+    """All that labels are made of: what the contracts known before the day `at` came to.
 
-    book: Book
+    `renewals` and `expansions` are the tables that the functions of these names in `features.ledger` return.
+    """
 
-    @property
-    def at(self) -> date:
-        """Before this day everything is known, from it on nothing."""
-        return self.book.at
+    at: date
+    renewals: ir.Table
+    expansions: ir.Table
 
-    @cached_property
-    def renewals(self) -> ir.Table:
-        """What became of each set of contracts, one row per (account_id, end_date) and, should it recur, known_at."""
-        return self.book.keep(renewals(self.book.ledger))
-
-    @property
-    def expansions(self) -> ir.Table:
-        """What customers bought beyond what they had, one row per expansion event."""
-        return self.book.expansions
+    @classmethod
+    def of(cls, book: Book) -> Outcomes:
+        """The outcomes of the contracts in a book."""
+        return cls(book.at, renewals(book.ledger), book.expansions)
 
 
 @dataclass(frozen=True)

@@ -551,8 +551,9 @@ def _over_limit(name: str, report: Report, job: Job) -> Iterator[str]:
     ):
         if count and count > limit * report.rows:
             worst = max(these, key=lambda rule: report.rules[rule])
+            share = f"{_share(count, report.rows)}; limit {_share(limit, 1)}"
             yield (
-                f"  {name}: {count} of {report.rows} rows set aside ({_share(count, report.rows)}; limit {_share(limit, 1)}), "
+                f"  {name}: {count} of {report.rows} rows set aside ({share}), "
                 f"most often because {report.said[worst].words} ({report.rules[worst]} rows, rule {worst}"
                 f"{_for_example(report.examples[worst])}). They are in {file}; mend the source, or allow more with "
                 f"--set quarantine.{parameter}={min(1.0, round(count / report.rows + 0.005, 2))}"

@@ -6,8 +6,6 @@ seconds since then, both UTC. Something that never happens lies in the far futur
 
 from __future__ import annotations
 
-from datetime import date
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,15 +32,9 @@ SKEW_SHARE, SKEW_SECONDS = 0.004, 240
 """For a few the sender's clock runs ahead, so they seem to arrive before they happened."""
 
 
-def day_number(day: date) -> int:
-    """Days since 1970-01-01."""
-    return (day - date(1970, 1, 1)).days
-
-
-def month_starts(first: date, count: int) -> Ints:
-    """The day numbers of `count` month starts from `first`, which may be any day of the first month."""
-    start = np.datetime64(first, "M")
-    return (start + np.arange(count)).astype("datetime64[D]").astype(np.int64)
+def month_starts(first: np.datetime64, count: int) -> Ints:
+    """The day numbers of `count` month starts from the month `first`."""
+    return (first + np.arange(count)).astype("datetime64[D]").astype(np.int64)
 
 
 def add_months(day: Ints, months: Ints) -> Ints:

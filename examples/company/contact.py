@@ -10,11 +10,11 @@ from collections import defaultdict, deque
 
 import numpy as np
 
-from examples.company.clock import DAY, NEVER, Flags, Floats, Ints, arrival, within_day
+from examples.company.clock import DAY, NEVER, Floats, Ints, arrival, within_day
 from examples.company.journey import Columns
 from examples.company.people import A, B, People, S
-from examples.company.presence import Presence
-from examples.company.states import ADOPTION, PAIN, VALUE, Temper
+from examples.company.states import ADOPTION, PAIN, VALUE, sigmoid
+from examples.company.world import World
 
 KINDS = ("visit", "call", "training", "value_report", "review", "email")
 KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 0.08, 0.14, 0.24],
@@ -38,6 +38,8 @@ AFTER_INTERVENTION = 3.0
 
 NPS_DAYS = 91
 """An account is asked for its recommendation once a quarter."""
+SETTLED_DAYS = 30
+"""Whoever is newer is not asked."""
 NPS_ASKED = np.array([1.0, 0.7, 0.20])
 """Share of the people of each tier who are asked."""
 NPS_MEAN, NPS_SPREAD = 7.0, 1.2
@@ -57,47 +59,24 @@ GOALS = ("cut manual work", "raise pipeline coverage", "shorten reporting", "rol
          "提升转化率", "统一数据口径")  # fmt: skip
 
 
-def monthly_counts(
-    rng: np.random.Generator, rate: Floats, presence: Presence, month_starts: Ints, *, deciders: bool
-) -> tuple[Ints, Ints, Ints]:
-    """Month, account and day of happenings at a rate per month (months x accounts), where the account is there."""
-    months, accounts = rate.shape
-    count = rng.poisson(rate) * presence.months(month_starts)
-    month, account = (np.repeat(place, count.ravel()) for place in np.divmod(np.arange(months * accounts), accounts))
-    day = month_starts[month] + (rng.random(len(month)) * np.diff(month_starts)[month]).astype(np.int64)
-    kept = rng.random(len(day)) < presence.share(account, day, deciders=deciders)
-    return month[kept], account[kept], day[kept]
-
-
 def working_day(day: Ints) -> Ints:
     """The same day, or the Friday before a weekend."""
     weekday = (day + 3) % 7
     return np.where(weekday >= 5, day - (weekday - 4), day)
 
 
-def draw_touchpoints(
-    rng: np.random.Generator,
-    people: People,
-    presence: Presence,
-    history: Floats,
-    month_starts: Ints,
-    temper: Temper,
-    near_end: Flags,
-    interventions: Columns,
-) -> Columns:
-    """All contacts; one row per contact. `near_end` (months x accounts) says where a term is about to end."""
-    accounts = history.shape[1]
-    care = CARE_SPREAD * rng.standard_normal(accounts)
-    bunching = np.where(temper.bunched, np.where(near_end, BUNCH_NEAR, BUNCH_FAR), 1.0)
-    parts = []
+def draw_touchpoints(rng: np.random.Generator, world: World) -> Columns:
+    """All contacts; one row per contact."""
+    value, pain = world.history[:, :, VALUE], world.history[:, :, PAIN]
+    care = CARE_SPREAD * rng.standard_normal(len(world.customers))
+    bunching = np.where(world.temper.bunched, np.where(world.near_end(BUNCH_DAYS), BUNCH_NEAR, BUNCH_FAR), 1.0)
+    parts = [contacts_of_interventions(rng, world.recorded("interventions"))]
     for tier in (S, A, B):
-        log_rate = care + CONTACT_VALUE[tier] * history[:, :, VALUE] + CONTACT_PAIN[tier] * history[:, :, PAIN]
-        rate = CONTACTS[tier] * bunching * np.exp(log_rate)
-        month, account, day = monthly_counts(rng, rate, presence, month_starts, deciders=tier != B)
-        parts.append((account, day, np.full(len(day), tier), history[month, account, VALUE]))
-    parts.append(contacts_of_interventions(rng, interventions))
-    account, day, tier, value = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return touchpoint_columns(rng, people, accounts, account, working_day(day), tier, value)
+        rate = CONTACTS[tier] * bunching * np.exp(care + CONTACT_VALUE[tier] * value + CONTACT_PAIN[tier] * pain)
+        month, account, day = world.happenings(rng, rate, deciders=tier != B)
+        parts.append((account, day, np.full(len(day), tier), value[month, account]))
+    account, day, tiers, seen = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return touchpoint_columns(rng, world.people, account, working_day(day), tiers, seen)
 
 
 def contacts_of_interventions(rng: np.random.Generator, interventions: Columns) -> tuple[Ints, Ints, Ints, Floats]:
@@ -109,42 +88,44 @@ def contacts_of_interventions(rng: np.random.Generator, interventions: Columns) 
 
 
 def touchpoint_columns(
-    rng: np.random.Generator, people: People, accounts: int, account: Ints, day: Ints, tier: Ints, value: Floats
+    rng: np.random.Generator, people: People, account: Ints, day: Ints, tier: Ints, value: Floats
 ) -> Columns:
     """Who was met, how, and who asked for it; a contact with nobody to meet does not take place."""
-    person = people.pick(rng, account, tier, day, accounts)
+    person = people.pick(rng, account, tier, day)
     met = person >= 0
-    account, day, tier, value, person = (column[met] for column in (account, day, tier, value, person))
+    account, day, tier, value, person = account[met], day[met], tier[met], value[met], person[met]
     kind = (KIND_SHARE.cumsum(axis=1)[tier] < rng.random(len(day))[:, None]).sum(axis=1)
-    begins = rng.random(len(day)) < 1 / (1 + np.exp(-(CUSTOMER_BEGINS + BEGINS_SLOPE * value)))
+    begins = rng.random(len(day)) < sigmoid(CUSTOMER_BEGINS + BEGINS_SLOPE * value)
     occurred = within_day(rng, day)
     named = rng.random(len(day)) < 0.95  # a few contacts do not say whom they met
     columns = {"account": account, "person": np.where(named, person, -1), "kind": np.minimum(kind, len(KINDS) - 1)}
     return columns | {"customer": begins, "occurred": occurred, "recorded": arrival(rng, occurred)}
 
 
-def draw_nps(
-    rng: np.random.Generator, people: People, presence: Presence, history: Floats, month_starts: Ints
-) -> Columns:
+def draw_nps(rng: np.random.Generator, world: World) -> Columns:
     """Recommendation asked each quarter; one row per request."""
-    offset = rng.integers(0, NPS_DAYS, history.shape[1])
-    first, last = int(month_starts[0]), int(month_starts[-1])
-    rounds = np.arange((last - first) // NPS_DAYS + 1)
-    person = np.repeat(np.arange(len(people)), len(rounds))
-    day = first + offset[people.account[person]] + NPS_DAYS * np.tile(rounds, len(people))
-    account, tier = people.account[person], people.tier[person]
-    there = (people.first[person] + 30 < day) & (day < people.last[person]) & (day < last)
-    asked = there & (rng.random(len(day)) < NPS_ASKED[tier])
-    person, account, tier, day = person[asked], account[asked], tier[asked], day[asked]
-    asked = presence.here(account, day)
-    person, account, tier, day = person[asked], account[asked], tier[asked], day[asked]
-    month = np.searchsorted(month_starts, day, side="right") - 1
-    states = history[month, account][:, [VALUE, ADOPTION, PAIN]]
+    person, day = people_asked(rng, world)
+    account, tier = world.people.account[person], world.people.tier[person]
+    states = world.states(world.month_of(day), account)[:, [VALUE, ADOPTION, PAIN]]
     score = np.clip(np.round(rng.normal(NPS_MEAN + (states * NPS_SLOPES[tier]).sum(axis=1), NPS_SPREAD)), 0, 10)
-    leaving = presence.share(account, day, deciders=True)
-    log_odds = ANSWERS[tier] + ANSWERS_VALUE[tier] * states[:, 0]
-    answers = rng.random(len(day)) < leaving / (1 + np.exp(-log_odds))
+    willing = world.presence.share(account, day, deciders=True) * sigmoid(
+        ANSWERS[tier] + ANSWERS_VALUE[tier] * states[:, 0]
+    )
+    answers = rng.random(len(day)) < willing
     return {"account": account, "person": person, "sent": within_day(rng, day), "score": score, "answers": answers}
+
+
+def people_asked(rng: np.random.Generator, world: World) -> tuple[Ints, Ints]:
+    """Who is asked for a recommendation on which day: in each account's quarterly rounds, some of those there."""
+    people = world.people
+    rounds = np.arange((world.until - world.first_day) // NPS_DAYS + 1)
+    offset = rng.integers(0, NPS_DAYS, len(world.customers))
+    person = np.repeat(np.arange(len(people)), len(rounds))
+    account = people.account[person]
+    day = world.first_day + offset[account] + NPS_DAYS * np.tile(rounds, len(people))
+    there = (people.first[person] + SETTLED_DAYS < day) & (day < people.last[person]) & (day < world.until)
+    asked = there & (rng.random(len(day)) < NPS_ASKED[people.tier[person]]) & world.presence.here(account, day)
+    return person[asked], day[asked]
 
 
 def survey_columns(rng: np.random.Generator, nps: Columns, csat: Columns) -> Columns:
@@ -162,15 +143,14 @@ def survey_columns(rng: np.random.Generator, nps: Columns, csat: Columns) -> Col
     return {name: values[order] for name, values in joined.items()}
 
 
-def draw_goals(
-    rng: np.random.Generator, presence: Presence, history: Floats, month_starts: Ints, reached: Columns
-) -> Columns:
+def draw_goals(rng: np.random.Generator, world: World) -> Columns:
     """Goals agreed with the customer; one row per goal. Those reached are the shocks that lifted value.
 
     Goals are agreed on whatever will come of them, so that a goal not yet reached tells nothing about the future.
     """
-    rate = np.full(history.shape[:2], GOALS_AGREED)
-    _, account, day = monthly_counts(rng, rate, presence, month_starts, deciders=True)
+    rate = np.full(world.history.shape[:2], GOALS_AGREED)
+    _, account, day = world.happenings(rng, rate, deciders=True)
+    reached = world.recorded("goal_reached")
     set_at = within_day(rng, working_day(day))
     order = np.argsort(set_at, kind="stable")
     account, set_at = account[order], set_at[order]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.company.clock import Flags, Floats, Ints, add_months, day_number
+from examples.company.clock import Flags, Floats, Ints
+from examples.company.names import draw_names
 from examples.company.product import CURRENCIES
 
 INDUSTRIES = ("software", "finance", "manufacturing", "retail", "logistics", "education", "healthcare", "media")
@@ -32,24 +33,6 @@ ACCOUNTS_PER_MANAGER = 45
 CURRENCY_OF_REGION = np.array([0, 1, 2, 0])
 PLAIN_DOLLAR_SHARE = 0.2
 """Share of the European accounts that pay in dollars all the same."""
-
-ENGLISH_FIRST = (
-    "Harbour Northwind Bluepeak Silverline Oakfield Brightwater Ironbridge Summit Redwood Clearview Fairmont Lakeside "
-    "Kestrel Beacon Granite Meridian Foxglove Ashford Pioneer Stonegate Evergreen Horizon Larkspur Millbrook Orchard "
-    "Pinnacle Quayside Riverton Sandpiper Thornbury Upland Vantage Westbrook Aldgate Birchwood Copperfield Driftwood"
-).split()
-ENGLISH_SECOND = (
-    "Analytics Logistics Systems Foods Capital Retail Media Robotics Health Energy Software Learning Textiles "
-    "Motors Partners Supply Networks Instruments Insurance Travel Packaging Studios Pharma Freight"
-).split()
-ENGLISH_FORM = ("", " Ltd", " Inc", " Group", " GmbH", " & Co", " Holdings", " International")
-CHINESE_FIRST = "启明 远航 华信 天成 博瑞 恒通 金石 云帆 星河 聚力 安泰 鼎新 盛世 瑞丰 致远 海纳 百川 嘉禾 东方 新域".split()
-CHINESE_SECOND = "科技 数据 物流 传媒 教育 医疗 制造 零售 软件 金融 电子 网络 能源 食品 咨询 汽车".split()
-CHINESE_PLACE = ["", *"上海 深圳 杭州 北京 成都 苏州 武汉 广州".split()]
-MANAGERS = (
-    "Li Wei,王芳,Anna Schmidt,James Carter,陈静,Maria Rossi,张伟,Sofia Lindqvist,David Okafor,刘洋,Emma Dubois,赵敏,"
-    "Tom Becker,Priya Nair,孙磊,Grace Kim,周婷,Lucas Moreau,吴刚,Hannah Weiss"
-).split(",")
 
 
 @dataclass(frozen=True)
@@ -107,15 +90,14 @@ def draw_customers(rng: np.random.Generator, accounts: int, months: int, start: 
         manager=rng.integers(0, max(3, accounts // ACCOUNTS_PER_MANAGER), accounts),
         parent=draw_parents(rng, accounts),
         fit=fit,
-        name=draw_names(rng, region),
+        name=draw_names(rng, region == REGIONS.index("china")),
     )
 
 
 def draw_purchase_days(rng: np.random.Generator, accounts: int, months: int, start: np.datetime64) -> Ints:
-    """Days of the first purchase, some before the records begin, the others faster and faster."""
-    first = day_number(start.astype("datetime64[D]").item())
-    before = int(add_months(np.array([first]), np.array([-EARLIER_MONTHS]))[0])
-    until = int(add_months(np.array([first]), np.array([months - LAST_SALE_MONTHS]))[0])
+    """Days of the first purchase, some before the records begin in the month `start`."""
+    edges = start + np.array([-EARLIER_MONTHS, 0, months - LAST_SALE_MONTHS])
+    before, first, until = edges.astype("datetime64[D]").astype(np.int64).tolist()
     earlier = rng.random(accounts) < EARLIER_SHARE
     share = np.where(earlier, rng.random(accounts) ** 0.8, rng.random(accounts))
     day = np.where(earlier, before + share * (first - before), first + share * (until - first)).astype(np.int64)
@@ -135,23 +117,3 @@ def draw_parents(rng: np.random.Generator, accounts: int) -> Ints:
     owner = (rng.random(accounts) * np.arange(accounts)).astype(np.int64)
     owned &= ~owned[owner] & (np.arange(accounts) > 0)
     return np.where(owned, owner, -1)
-
-
-def draw_names(rng: np.random.Generator, region: Ints) -> list[str]:
-    """Names of companies, Chinese ones in China, none twice unless the lists run out."""
-    english = [f"{a} {b}{form}" for form in ENGLISH_FORM for a in ENGLISH_FIRST for b in ENGLISH_SECOND]
-    chinese = [f"{place}{a}{b}" for place in CHINESE_PLACE for a in CHINESE_FIRST for b in CHINESE_SECOND]
-    rng.shuffle(english)
-    rng.shuffle(chinese)
-    is_chinese = region == REGIONS.index("china")
-    place = np.where(is_chinese, np.cumsum(is_chinese), np.cumsum(~is_chinese)) - 1
-    return [
-        (chinese if own else english)[i % len(chinese if own else english)]
-        for own, i in zip(is_chinese.tolist(), place.tolist(), strict=True)
-    ]
-
-
-def manager_name(number: int) -> str:
-    """The name of a customer-success manager; later ones of the same name carry a number."""
-    turn, index = divmod(number, len(MANAGERS))
-    return MANAGERS[index] + (f" {turn + 1}" if turn else "")

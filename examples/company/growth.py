@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.company.clock import DAY, NEVER, Floats, Ints, arrival, within_day
-from examples.company.contact import monthly_counts
+from examples.company.clock import DAY, HOUR, NEVER, Floats, Ints, arrival, within_day
 from examples.company.customers import CHANNELS, Customers
 from examples.company.journey import Columns
-from examples.company.presence import Presence
+from examples.company.product import SEAT_PRICE
 from examples.company.states import VALUE
+from examples.company.world import World
 
 TRIED_FIRST = 0.6
 """Accounts that tried the product before they bought it."""
@@ -17,17 +17,18 @@ STARTED, FINISHED = 0.9, 0.75
 REFERRALS, REFERRALS_VALUE = 0.006, 0.7
 """Referrals a month that lead to nothing, at an average account; how value moves that (log scale)."""
 REWARD_SHARE = 0.10
-"""Reward for a referral that was converted, as a share of a year's first price."""
+"""Reward for a referral that was converted, as a share of what the new account first pays a year."""
 
 
-def draw_trials(rng: np.random.Generator, customers: Customers, add_on_trials: Columns) -> Columns:
+def draw_trials(rng: np.random.Generator, world: World) -> Columns:
     """All trials, of the product before it was bought and of add-ons; one row per trial."""
-    first = np.flatnonzero(rng.random(len(customers)) < TRIED_FIRST)
-    bought = customers.bought[first] - rng.integers(35, 90, len(first))
-    account = np.concatenate([first, add_on_trials["account"]])
-    requested = within_day(rng, np.concatenate([bought, add_on_trials["day"]]))
+    add_ons = world.recorded("trials")
+    first = np.flatnonzero(rng.random(len(world.customers)) < TRIED_FIRST)
+    bought = world.customers.bought[first] - rng.integers(35, 90, len(first))
+    account = np.concatenate([first, add_ons["account"]])
+    requested = within_day(rng, np.concatenate([bought, add_ons["day"]]))
     came = np.arange(len(account)) < len(first)
-    started = requested + rng.integers(DAY // 24, 6 * DAY, len(account))
+    started = requested + rng.integers(HOUR, 6 * DAY, len(account))
     started = np.where(came | (rng.random(len(account)) < STARTED), started, NEVER)
     finished = np.where(started < NEVER, started + rng.integers(5 * DAY, 21 * DAY, len(account)), NEVER)
     finished = np.where(rng.random(len(account)) < FINISHED, finished, NEVER)
@@ -37,42 +38,40 @@ def draw_trials(rng: np.random.Generator, customers: Customers, add_on_trials: C
     return {name: values[order] for name, values in columns.items()}
 
 
-def draw_referrals(
-    rng: np.random.Generator,
-    customers: Customers,
-    presence: Presence,
-    history: Floats,
-    month_starts: Ints,
-    first_arr: Floats,
-) -> Columns:
+def draw_referrals(rng: np.random.Generator, world: World) -> Columns:
     """All referrals, converted and not; one row per referral. Accounts that see value refer more."""
-    sold = np.flatnonzero((customers.channel == CHANNELS.index("referral")) & (customers.bought >= month_starts[1]))
-    day = np.maximum(customers.bought[sold] - rng.integers(20, 80, len(sold)), month_starts[0])
-    giver = choose_givers(rng, presence, history, month_starts, day)
-    rate = REFERRALS * np.exp(REFERRALS_VALUE * history[:, :, VALUE])
-    _, idle, idle_day = monthly_counts(rng, rate, presence, month_starts, deciders=True)
+    customers = world.customers
+    late_enough = customers.bought >= world.month_starts[1]
+    sold = np.flatnonzero((customers.channel == CHANNELS.index("referral")) & late_enough)
+    day = np.maximum(customers.bought[sold] - rng.integers(20, 80, len(sold)), world.first_day)
+    rate = REFERRALS * np.exp(REFERRALS_VALUE * world.history[:, :, VALUE])
+    _, idle, idle_day = world.happenings(rng, rate, deciders=True)
     referred = within_day(rng, np.concatenate([day, idle_day]))
+    reward = np.round(REWARD_SHARE * first_price(customers, sold), 2)
     columns = {
-        "account": np.concatenate([giver, idle]),
+        "account": np.concatenate([choose_givers(rng, world, day), idle]),
         "other": np.concatenate([sold, np.full(len(idle), -1)]),
         "referred": referred,
         "converted": np.concatenate([customers.bought[sold] * DAY, np.full(len(idle), NEVER)]),
-        "reward": np.concatenate([np.round(REWARD_SHARE * first_arr[sold], 2), np.full(len(idle), np.nan)]),
+        "reward": np.concatenate([reward, np.full(len(idle), np.nan)]),
         "recorded": arrival(rng, referred),
     }
     order = np.argsort(referred, kind="stable")
     return {name: values[order] for name, values in columns.items()}
 
 
-def choose_givers(
-    rng: np.random.Generator, presence: Presence, history: Floats, month_starts: Ints, day: Ints
-) -> Ints:
+def first_price(customers: Customers, account: Ints) -> Floats:
+    """What accounts first paid a year for the core product, in US dollars."""
+    return np.asarray(SEAT_PRICE[customers.plan[account]] * customers.seats[account])
+
+
+def choose_givers(rng: np.random.Generator, world: World, day: Ints) -> Ints:
     """For each day an account that was a customer the month before, the likelier the more value it saw."""
-    present = presence.months(month_starts)
-    month = np.searchsorted(month_starts, day, side="right") - 1
+    present = world.presence.months(world.month_starts)
+    month = world.month_of(day)
     giver = np.zeros(len(day), dtype=np.int64)
     for which in np.unique(month):
-        weight = np.exp(REFERRALS_VALUE * history[which, :, VALUE]) * present[max(which - 1, 0)]
+        weight = np.exp(REFERRALS_VALUE * world.history[which, :, VALUE]) * present[max(which - 1, 0)]
         mine = month == which
         giver[mine] = rng.choice(len(weight), int(mine.sum()), p=weight / weight.sum())
     return giver

@@ -77,15 +77,23 @@ class Journal:
         self.parts: dict[str, list[Columns]] = defaultdict(list)
 
     def add(self, table: str, **columns: Any) -> None:
-        """Append rows; a single value is repeated for all of them."""
+        """Append rows (perhaps none); a single value is repeated for all of them."""
         length = len(columns["account"])
-        if length:
-            self.parts[table].append({name: np.broadcast_to(values, length) for name, values in columns.items()})
+        self.parts[table].append({name: np.broadcast_to(values, length) for name, values in columns.items()})
 
     def read(self, table: str) -> Columns:
         """All rows of a table, in the order in which they were written."""
         parts = self.parts[table]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def look_up(wanted: Ints, keys: Ints, values: Ints, otherwise: int) -> Ints:
+    """The value at each wanted key, or something else where there is none."""
+    if not len(keys):
+        return np.full(len(wanted), otherwise)
+    order = np.argsort(keys, kind="stable")
+    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+    return np.where(keys[order][place] == wanted, values[order][place], otherwise)
 
 
 @dataclass
@@ -221,7 +229,7 @@ class Journey:
         self.write_contract(who, 0, start, book.end[who], book.arr(who), book.seats[who], signed, paid)
         self.journal.add(
             "terms", account=who, term=book.term[who], start=start, end=book.end[who], signed=signed,
-            decide=book.decide[who], renewals=book.renewals[who], auto=book.auto[who], month=self.first,
+            decide=book.decide[who], renewals=book.renewals[who], auto=book.auto[who],
         )  # fmt: skip
 
     def decision_lead(self, who: Ints) -> Ints:
@@ -378,9 +386,7 @@ class Journey:
         """The account leaves at the end of its term and takes its add-ons with it; a few come back."""
         book, rng = self.book, self.rng
         book.running[who] = False
-        self.journal.add(
-            "spells", account=who, start=book.spell_start[who], end=effective, lost=book.decide[who]
-        )
+        self.journal.add("spells", account=who, start=book.spell_start[who], end=effective, lost=book.decide[who])
         for add_on in range(ADD_ONS):
             self.drop_add_on(who, add_on, effective)
         back = rng.random(len(who)) < WIN_BACK_SHARE
@@ -513,7 +519,7 @@ class Journey:
         new = (day[who] - book.spell_start[who] < 120) & ~self.temper.first_value[who]
         worst = (self.now[who] * LOOK)[:, [VALUE, ADOPTION, PAIN]].argmax(axis=1)
         self.journal.add("interventions", account=who, day=day[who], playbook=np.where(new, 3, worst), look=look[who])
-        return chosen * hidden.INTERVENTION_EFFECT
+        return np.where(chosen, hidden.INTERVENTION_EFFECT, 0.0)
 
     def write_shocks(self, shocks: Shocks) -> None:
         """Write down what struck running accounts, on a day of the month."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from examples.company.clock import DAY, NEVER_DAY, Flags, Floats, Ints
 from examples.company.customers import Customers
-from examples.company.journey import Columns
+from examples.company.journey import Columns, look_up
 from examples.company.states import Temper
 
 TIERS = ("S", "A", "B")
@@ -28,7 +28,10 @@ EARLY_START = {True: 0.60, False: 0.05}
 """Share of the staff active within 28 days, where first value was reached and where it was missed (J2)."""
 LEAVING_SEEN = 0.96
 """Share of the leavers whose leaving anybody writes down; the others only go silent."""
+SPONSOR_REPLACED = 0.9
+"""Chance that a successor follows an S person who left."""
 PROMOTED = 0.03
+"""Share of the people of tiers A and B, if they stay, who rise by a tier."""
 TIER_GIVEN = 0.6
 """Share of the people whose tier was entered; the others have a title from which it can be graded."""
 
@@ -82,20 +85,15 @@ class People:
     def __len__(self) -> int:
         return len(self.account)
 
-    def index(self, accounts: int) -> tuple[Ints, Ints]:
-        """Accounts x tiers: the first person, and how many there are."""
-        cell = self.account * len(TIERS) + self.tier
-        count = np.bincount(cell, minlength=accounts * len(TIERS))
-        return (np.cumsum(count) - count).reshape(accounts, -1), count.reshape(accounts, -1)
-
-    def pick(self, rng: np.random.Generator, account: Ints, tier: Ints, day: Ints, accounts: int) -> Ints:
+    def pick(self, rng: np.random.Generator, account: Ints, tier: Ints, day: Ints) -> Ints:
         """For each account, tier and day a person who is there then, or -1; three tries."""
-        first, count = self.index(accounts)
+        cells, wanted = self.account * len(TIERS) + self.tier, account * len(TIERS) + tier
+        first = np.searchsorted(cells, wanted)
+        count = np.searchsorted(cells, wanted, side="right") - first
         chosen = np.full(len(account), -1)
         for _ in range(3):
-            some = first[account, tier] + (rng.random(len(account)) * count[account, tier]).astype(np.int64)
-            some = np.minimum(some, len(self) - 1)
-            there = (count[account, tier] > 0) & (self.first[some] <= day) & (self.last[some] > day)
+            some = np.minimum(first + (rng.random(len(account)) * count).astype(np.int64), len(self) - 1)
+            there = (count > 0) & (self.first[some] <= day) & (day < self.last[some])
             chosen = np.where((chosen < 0) & there, some, chosen)
         return chosen
 
@@ -126,22 +124,17 @@ def draw_deciders(rng: np.random.Generator, customers: Customers, temper: Temper
     places = 1 + np.minimum(rng.poisson(0.9, len(customers)), 2)
     account = np.repeat(np.arange(len(customers)), places)
     place = np.arange(len(account)) - np.repeat(np.cumsum(places) - places, places)
-    left = sponsors["account"][order := np.lexsort((sponsors["day"], sponsors["account"]))]
-    day = sponsors["day"][order]
-    nth = np.arange(len(left)) - np.searchsorted(left, left)
-    before = seat_key(left, nth % places[left], nth // places[left])
-    after = seat_key(left, nth % places[left], nth // places[left] + 1)
     prompt = temper.first_value[account] | (rng.random(len(account)) < 0.3)
-    start = customers.bought[account] + np.where(prompt, rng.integers(3, 35, len(account)), rng.integers(20, 90, len(account)))
+    wait = np.where(prompt, rng.integers(3, 35, len(account)), rng.integers(20, 90, len(account)))
+    order = np.lexsort((sponsors["day"], sponsors["account"]))
+    left, day = sponsors["account"][order], sponsors["day"][order]
+    turn, which = np.divmod(np.arange(len(left)) - np.searchsorted(left, left), places[left])
     follow = day + rng.integers(30, 150, len(day))
-    follow[rng.random(len(day)) > 0.9] = NEVER_DAY
-    key = np.concatenate([seat_key(account, place, 0), after])
-    first = np.concatenate([start, follow])
-    leaves = np.sort(before)
-    found = np.minimum(np.searchsorted(leaves, key), max(len(leaves) - 1, 0))
-    last = np.where(leaves[found] == key, day[np.argsort(before)][found], NEVER_DAY)
-    everyone = np.concatenate([account, left])
-    return everyone, np.full(len(everyone), S), first, last
+    follow[rng.random(len(day)) >= SPONSOR_REPLACED] = NEVER_DAY
+    holder = np.concatenate([seat_key(account, place, 0), seat_key(left, which, turn + 1)])
+    last = look_up(holder, seat_key(left, which, turn), day, NEVER_DAY)
+    first = np.concatenate([customers.bought[account] + wait, follow])
+    return np.concatenate([account, left]), np.full(len(holder), S), first, last
 
 
 def seat_key(account: Ints, place: Ints, turn: Ints | int) -> Ints:

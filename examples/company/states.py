@@ -177,9 +177,10 @@ class Outlook:
 
     def variance(self, goal_chance: Floats, ahead: Ints) -> Floats:
         """Its variance: the monthly movement, and the shocks that may or may not come."""
-        chances = {"sponsor": SPONSOR_LEAVES, "incident": INCIDENT, "goal": goal_chance}
-        spread = sum(chance * (1 - chance) * self.shock[name][ahead] for name, chance in chances.items())
-        return np.asarray(self.noise[ahead] + spread)
+        goals = goal_chance * (1 - goal_chance) * self.shock["goal"][ahead]
+        sponsors = SPONSOR_LEAVES * (1 - SPONSOR_LEAVES) * self.shock["sponsor"][ahead]
+        incidents = INCIDENT * (1 - INCIDENT) * self.shock["incident"][ahead]
+        return np.asarray(self.noise[ahead] + goals + sponsors + incidents)
 
 
 SHOCK_PUSHES = {"sponsor": SPONSOR_PUSH, "incident": INCIDENT_PUSH, "goal": GOAL_PUSH}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.company.clock import DAY, HOUR, NEVER, Floats, Ints, arrival, within_day
+from examples.company.clock import DAY, HOUR, NEVER, Flags, Floats, Ints, arrival, within_day
 from examples.company.journey import Columns
-from examples.company.people import A, B, People, S
-from examples.company.presence import Presence
-from examples.company.states import ADOPTION, PAIN
+from examples.company.people import A, B, S
+from examples.company.states import ADOPTION, PAIN, sigmoid
+from examples.company.world import World
 
 KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
@@ -32,6 +32,8 @@ REOPENED, ESCALATED = -2.6, -3.0
 """Log-odds at an account without pain that a ticket is never answered, never solved, re-opened, escalated."""
 PAIN_TROUBLE = 0.55
 """What a unit of pain adds to each of them."""
+REQUEST_UNANSWERED, LATE_ESCALATED = 0.8, 1.0
+"""What it adds that the ticket is a request, and that its limit has passed."""
 LIMIT_GIVEN = 0.7
 """Share of the tickets that carry their limit."""
 ASKED = 0.6
@@ -41,62 +43,66 @@ ANSWERS = 0.8
 """Log-odds that a request for satisfaction is answered."""
 
 
-def draw_tickets(
-    rng: np.random.Generator, people: People, presence: Presence, history: Floats, month_starts: Ints, seats: Ints
-) -> Columns:
+def draw_tickets(rng: np.random.Generator, world: World) -> Columns:
     """All tickets; one row per ticket, in the order they were opened."""
-    months, accounts = history.shape[:2]
-    habit = COUNT_SPREAD * rng.standard_normal(accounts)
-    log_rate = PAIN_COUNT * history[:, :, PAIN] + ADOPTION_COUNT * history[:, :, ADOPTION] + habit
-    rate = (TICKETS + TICKETS_PER_SEAT * np.minimum(seats, 60)) * np.exp(log_rate)
-    count = rng.poisson(np.minimum(rate, 25)) * presence.months(month_starts)
-    month, account = (np.repeat(place, count.ravel()) for place in np.divmod(np.arange(months * accounts), accounts))
-    day = month_starts[month] + (rng.random(len(month)) * np.diff(month_starts)[month]).astype(np.int64)
-    kept = rng.random(len(day)) < presence.share(account, day, deciders=False)
-    month, account, day = month[kept], account[kept], day[kept]
+    habit = COUNT_SPREAD * rng.standard_normal(len(world.customers))
+    pain, adoption = world.history[:, :, PAIN], world.history[:, :, ADOPTION]
+    usual = TICKETS + TICKETS_PER_SEAT * np.minimum(world.customers.seats, 60)
+    rate = usual * np.exp(PAIN_COUNT * pain + ADOPTION_COUNT * adoption + habit)
+    month, account, day = world.happenings(rng, rate, deciders=False)
     opened = within_day(rng, day)
     order = np.argsort(opened, kind="stable")
     month, account, opened = month[order], account[order], opened[order]
-    return ticket_lives(rng, people, account, opened, history[month, account, PAIN], accounts)
+    felt = np.asarray(pain[month, account])
+    tier = rng.choice([S, A, B], len(account), p=[0.03, 0.17, 0.80])
+    person = world.people.pick(rng, account, tier, opened // DAY)
+    columns = {"account": account, "person": person, "opened": opened, "pain": felt}
+    return columns | {"recorded": arrival(rng, opened)} | ticket_lives(rng, opened, felt)
 
 
-def ticket_lives(
-    rng: np.random.Generator, people: People, account: Ints, opened: Ints, pain: Floats, accounts: int
-) -> Columns:
+def ticket_lives(rng: np.random.Generator, opened: Ints, pain: Floats) -> Columns:
     """What becomes of each ticket that was opened."""
-    size = len(account)
-    chance = rng.random(size)
-    bug = 1 / (1 + np.exp(0.9 - 0.25 * pain))
-    kind = np.where(chance < bug, 0, np.where(chance < bug + 0.25, 1, 2))
-    severity = np.clip(np.round(rng.normal(0.55 + 0.15 * pain + 0.3 * (kind == 0), 0.7)), 0, 2).astype(np.int64)
-    respond = RESPOND_HOURS[severity] * np.exp(PAIN_RESPOND * pain) * rng.lognormal(0, HOURS_SPREAD, size)
-    resolve = RESOLVE_HOURS[severity] * np.exp(PAIN_RESOLVE * pain) * rng.lognormal(0, HOURS_SPREAD, size)
-    answered = opened + (respond * HOUR).astype(np.int64)
-    solved = answered + (resolve * HOUR).astype(np.int64)
-    unanswered = happens(rng, UNANSWERED + 0.8 * (kind == 1), pain)
+    kind, severity = draw_kinds(rng, pain)
+    answered = opened + draw_hours(rng, RESPOND_HOURS[severity], PAIN_RESPOND * pain)
+    work = draw_hours(rng, RESOLVE_HOURS[severity], PAIN_RESOLVE * pain)
+    solved = answered + work
+    unanswered = happens(rng, UNANSWERED + REQUEST_UNANSWERED * (kind == KINDS.index("request")), pain)
     solved[unanswered | happens(rng, UNSOLVED, pain)] = NEVER
     answered[unanswered] = NEVER
     reopened = later(rng, solved, happens(rng, REOPENED, pain), 12 * DAY)
     again = reopened < NEVER
-    solved[again] = reopened[again] + (resolve[again] * HOUR).astype(np.int64)
+    solved[again] = reopened[again] + work[again]
     limit = opened + (LIMIT_HOURS[severity] * HOUR).astype(np.int64)
-    late = np.minimum(solved, NEVER) > limit
-    escalated = later(rng, np.where(late, limit, opened + 2 * HOUR), happens(rng, ESCALATED + 1.0 * late, pain), 2 * DAY)
-    tier = rng.choice([S, A, B], size, p=[0.03, 0.17, 0.80])
+    late = solved > limit
+    called = happens(rng, np.where(late, ESCALATED + LATE_ESCALATED, ESCALATED), pain)
+    escalated = later(rng, np.where(late, limit, opened + 2 * HOUR), called, 2 * DAY)
+    given = rng.random(len(opened)) < LIMIT_GIVEN
     return {
-        "account": account, "person": people.pick(rng, account, tier, opened // DAY, accounts), "kind": kind,
-        "severity": severity, "opened": opened, "answered": answered, "solved": solved, "reopened": reopened,
-        "escalated": escalated, "limit": np.where(rng.random(size) < LIMIT_GIVEN, limit, NEVER), "pain": pain,
-        "recorded": arrival(rng, opened),
+        "kind": kind, "severity": severity, "answered": answered, "solved": solved, "reopened": reopened,
+        "escalated": escalated, "limit": np.where(given, limit, NEVER),
     }  # fmt: skip
 
 
-def happens(rng: np.random.Generator, log_odds: Floats | float, pain: Floats) -> np.ndarray:
+def draw_kinds(rng: np.random.Generator, pain: Floats) -> tuple[Ints, Ints]:
+    """Kind and severity: pain brings more bugs, and graver tickets."""
+    chance = rng.random(len(pain))
+    bug = sigmoid(0.25 * pain - 0.9)
+    kind = np.where(chance < bug, 0, np.where(chance < bug + 0.25, 1, 2))
+    grave = rng.normal(0.55 + 0.15 * pain + 0.3 * (kind == 0), 0.7)
+    return kind, np.clip(np.round(grave), 0, len(SEVERITIES) - 1).astype(np.int64)
+
+
+def draw_hours(rng: np.random.Generator, median: Floats, log_factor: Floats) -> Ints:
+    """Seconds that take some hours, by the median and what lengthens it."""
+    return (median * rng.lognormal(log_factor, HOURS_SPREAD) * HOUR).astype(np.int64)
+
+
+def happens(rng: np.random.Generator, log_odds: Floats | float, pain: Floats) -> Flags:
     """Whether a trouble that pain makes likelier befalls each ticket."""
-    return np.asarray(rng.random(len(pain)) < 1 / (1 + np.exp(-(log_odds + PAIN_TROUBLE * pain))))
+    return rng.random(len(pain)) < sigmoid(log_odds + PAIN_TROUBLE * pain)
 
 
-def later(rng: np.random.Generator, moment: Ints, happening: np.ndarray, within: int) -> Ints:
+def later(rng: np.random.Generator, moment: Ints, happening: Flags, within: int) -> Ints:
     """A moment after the given one where something happens, never elsewhere."""
     after = moment + rng.integers(HOUR, within, len(moment))
     return np.where(happening & (moment < NEVER), after, NEVER)
@@ -108,5 +114,5 @@ def draw_csat(rng: np.random.Generator, tickets: Columns) -> Columns:
     account, person, pain = (tickets[name][asked] for name in ("account", "person", "pain"))
     sent = tickets["solved"][asked] + rng.integers(HOUR, DAY, len(account))
     score = np.clip(np.round(rng.normal(CSAT + CSAT_SLOPE * pain, CSAT_SPREAD)), 1, 5)
-    answers = rng.random(len(account)) < 1 / (1 + np.exp(-(ANSWERS - 0.15 * pain)))
+    answers = rng.random(len(account)) < sigmoid(ANSWERS - 0.15 * pain)
     return {"account": account, "person": person, "sent": sent, "score": score, "answers": answers}

@@ -9,24 +9,27 @@ import numpy as np
 import pyarrow as pa
 
 from examples.company import contact, support
-from examples.company.clock import DAY, NEVER, NEVER_DAY, Flags, Floats, Ints, arrival
-from examples.company.customers import CHANNELS, INDUSTRIES, REGIONS, Customers, manager_name
-from examples.company.journey import PLAYBOOKS, Columns
+from examples.company.clock import DAY, HOUR, NEVER, NEVER_DAY, Ints, arrival
+from examples.company.customers import CHANNELS, INDUSTRIES, REGIONS, Customers
+from examples.company.journey import PLAYBOOKS, Columns, look_up
+from examples.company.names import manager_name
 from examples.company.people import TIERS
 from examples.company.product import CURRENCIES, FEATURES, LIST_RATE, PLANS, PRODUCTS
 from examples.company.truth import moments
 from examples.company.usage import quantities
+from examples.company.world import World
 
 
 class Extract:
     """Turns drawn columns into a table of the contract, as known on the day of the extract."""
 
-    def __init__(self, customers: Customers, people_count: int, until: int) -> None:
-        self.until = until * DAY
-        self.accounts = numbered("A", len(customers), 5)
-        self.users = numbered("U", people_count, 6)
-        managers = [manager_name(number) for number in range(int(customers.manager.max()) + 1)]
-        self.managers = pa.array(managers).take(pa.array(customers.manager))
+    def __init__(self, world: World) -> None:
+        self.until = world.until * DAY
+        self.people = world.people
+        self.accounts = numbered("A", len(world.customers), 5)
+        self.users = numbered("U", len(world.people), 6)
+        managers = [manager_name(number) for number in range(int(world.customers.manager.max()) + 1)]
+        self.managers = pa.array(managers).take(pa.array(world.customers.manager))
 
     def account(self, number: Ints) -> pa.Array:
         """The ids of accounts; -1 is none."""
@@ -35,6 +38,10 @@ class Extract:
     def user(self, number: Ints) -> pa.Array:
         """The ids of people; -1 is none."""
         return take(self.users, number)
+
+    def employer(self, person: Ints) -> pa.Array:
+        """The ids of the accounts of people."""
+        return take(self.accounts, self.people.account[person])
 
     def manager(self, account: Ints) -> pa.Array:
         """The names of the managers of accounts."""
@@ -67,7 +74,9 @@ def word(words: tuple[str, ...], index: Ints) -> pa.Array:
 
 def accounts_table(extract: Extract, customers: Customers, rng: np.random.Generator) -> pa.Table:
     """One row per account."""
-    created = customers.bought * DAY - rng.integers(40, 150, len(customers)) * DAY + rng.integers(0, DAY, len(customers))
+    created = (
+        customers.bought * DAY - rng.integers(40, 150, len(customers)) * DAY + rng.integers(0, DAY, len(customers))
+    )
     return pa.table(
         {
             "account_id": extract.accounts,
@@ -79,7 +88,7 @@ def accounts_table(extract: Extract, customers: Customers, rng: np.random.Genera
             "parent_account_id": extract.account(customers.parent),
             "csm": extract.managers,
             "created_at": extract.moment(created),
-            "recorded_at": extract.moment(created + rng.integers(60, 3_600, len(customers))),
+            "recorded_at": extract.moment(created + rng.integers(60, HOUR, len(customers))),
         }
     )
 
@@ -115,20 +124,17 @@ def cancelled_at(contracts: Columns, cancellations: Columns) -> Ints:
     def key(columns: Columns) -> Ints:
         return np.asarray((columns["account"] * len(PRODUCTS) + columns["product"]) * NEVER_DAY + columns["end"])
 
-    order = np.argsort(key(cancellations), kind="stable")
-    keys, moment = key(cancellations)[order], cancellations["cancelled"][order]
-    place = np.minimum(np.searchsorted(keys, key(contracts)), len(keys) - 1)
-    found = keys[place] == key(contracts)
-    return np.where(found, np.maximum(moment[place], contracts["start"] * DAY), NEVER)
+    moment = look_up(key(contracts), key(cancellations), cancellations["cancelled"], NEVER)
+    return np.maximum(moment, contracts["start"] * DAY)
 
 
-def usage_table(extract: Extract, events: Columns, person_account: Ints, rng: np.random.Generator) -> pa.Table:
+def usage_table(extract: Extract, events: Columns, rng: np.random.Generator) -> pa.Table:
     """One row per usage event that arrived before the extract, in the order of arrival."""
     events = extract.arrived(events, "occurred", "recorded")
     seconds, amount = events["seconds"], quantities(rng, events["feature"])
     return pa.table(
         {
-            "account_id": extract.account(person_account[events["person"]]),
+            "account_id": extract.employer(events["person"]),
             "user_id": extract.user(events["person"]),
             "feature": word(FEATURES, events["feature"]),
             "occurred_at": moments(events["occurred"]),
@@ -139,14 +145,14 @@ def usage_table(extract: Extract, events: Columns, person_account: Ints, rng: np
     )
 
 
-def people_table(extract: Extract, rows: Columns, person_account: Ints, rng: np.random.Generator) -> pa.Table:
+def people_table(extract: Extract, rows: Columns, rng: np.random.Generator) -> pa.Table:
     """One row per person and position held."""
     rows = rows | {"recorded": arrival(rng, rows["start"] + rng.integers(0, DAY, len(rows["start"])))}
     rows = extract.arrived(rows, "start", "recorded")
     return pa.table(
         {
             "user_id": extract.user(rows["person"]),
-            "account_id": extract.account(person_account[rows["person"]]),
+            "account_id": extract.employer(rows["person"]),
             "title": pa.array(rows["title"], pa.string()),
             "role": pa.array(rows["role"], pa.string()),
             "department": pa.array(rows["department"], pa.string()),
@@ -217,7 +223,7 @@ def touchpoints_table(extract: Extract, touchpoints: Columns) -> pa.Table:
 
 def interventions_table(extract: Extract, interventions: Columns, rng: np.random.Generator) -> pa.Table:
     """One row per intervention."""
-    started = interventions["day"] * DAY + 9 * 3_600
+    started = interventions["day"] * DAY + 9 * HOUR
     columns = interventions | {"started": started, "recorded": arrival(rng, started)}
     columns |= {"ended": started + rng.integers(14, 60, len(started)) * DAY}
     rows = extract.arrived(columns, "started", "recorded")
@@ -292,6 +298,3 @@ def rates_table(rng: np.random.Generator, month_starts: Ints) -> pa.Table:
             "rate": pa.array(rate.ravel()),
         }
     )
-
-
-__all__ = ["Extract", "Flags", "Floats"]

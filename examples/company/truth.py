@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from examples.company import states as hidden
 from examples.company.clock import DAY, Floats, Ints
-from examples.company.customers import Customers
-from examples.company.journey import FALLS_THROUGH, RESCUED, Columns, Journal
-from examples.company.states import CAUSES, STATES, Outlook, Temper
+from examples.company.customers import EARLIER_MONTHS
+from examples.company.journey import FALLS_THROUGH, RESCUED, Columns, Journal, look_up
+from examples.company.states import CAUSES, STATES, Outlook
+from examples.company.world import World
 
 HORIZON_DAYS = 365
 """The oracle speaks about renewals at most this far away."""
@@ -36,14 +37,14 @@ An intervention adds {effect} to the log-odds of renewing when it starts; that f
 """
 
 
-def renewals(journal: Journal, ids: pa.Array, first: int, until: int) -> pa.Table:
-    """The truth about each renewal set due from `first` to a year after `until`; one row per account and end."""
-    fate = journal.read("decisions")
+def renewals(world: World, ids: pa.Array) -> pa.Table:
+    """The truth about each renewal due from the first recorded day to a year after the extract; one row per renewal."""
+    fate = world.journal.read("decisions")
     order = np.lexsort((fate["product"], fate["end"], fate["account"]))
     fate = {name: values[order] for name, values in fate.items()}
     same = (np.diff(fate["account"]) == 0) & (np.diff(fate["end"]) == 0)
-    main = np.concatenate([[True], ~same])  # the core product speaks for the whole set
-    wanted = main & (fate["end"] >= first) & (fate["end"] <= until + HORIZON_DAYS)
+    main = np.concatenate([[True], ~same])  # the core product speaks for all that ends on the day
+    wanted = main & (fate["end"] >= world.first_day) & (fate["end"] <= world.until + HORIZON_DAYS)
     fate = {name: values[wanted] for name, values in fate.items()}
     return pa.table(
         {
@@ -67,19 +68,16 @@ def decided_terms(journal: Journal) -> Columns:
     terms, fate = journal.read("terms"), journal.read("decisions")
     core = fate["product"] == 0
     fate = {name: values[core] for name, values in fate.items()}
-    key = terms["account"] * 1_000 + terms["term"]
-    decided = fate["account"] * 1_000 + fate["term"]
-    order = np.argsort(key)
-    place = order[np.searchsorted(key[order], decided)]
+    rows = np.arange(len(terms["account"]))
+    place = look_up(fate["account"] * 1_000 + fate["term"], terms["account"] * 1_000 + terms["term"], rows, -1)
     return fate | {name: terms[name][place] for name in ("start", "signed", "renewals", "auto")}
 
 
-def oracle(
-    journal: Journal, ids: pa.Array, customers: Customers, temper: Temper, history: Floats, as_of: Ints
-) -> pa.Table:
-    """The oracle on each date of `as_of`, the first days of the months of `history`; one row per account and date."""
-    terms = decided_terms(journal)
-    parts = [oracle_rows(terms, customers, temper, history[month], day) for month, day in enumerate(as_of.tolist())]
+def oracle(world: World, ids: pa.Array) -> pa.Table:
+    """The oracle on each recorded month start and on the day of the extract; one row per account and date."""
+    terms = decided_terms(world.journal)
+    dates = world.month_starts.tolist()
+    parts = [oracle_rows(world, terms, EARLIER_MONTHS + month, day) for month, day in enumerate(dates)]
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     columns = {
         "account_id": ids.take(pa.array(rows["account"])),
@@ -88,40 +86,38 @@ def oracle(
         "days_to_renewal": pa.array(rows["end"] - rows["as_of"]),
         "oracle_probability": pa.array(rows["probability"]),
         "decided": pa.array(rows["decided"]),
+        "fit": pa.array(world.customers.fit[rows["account"]]),
+        "first_value": pa.array(world.temper.first_value[rows["account"]]),
     }
-    columns |= {name: pa.array(rows["states"][:, index]) for index, name in enumerate(STATES)}
-    columns |= {"fit": pa.array(customers.fit[rows["account"]])}
-    columns |= {"first_value": pa.array(temper.first_value[rows["account"]])}
-    return pa.table(columns)
+    return pa.table(columns | {name: pa.array(rows["states"][:, index]) for index, name in enumerate(STATES)})
 
 
-def oracle_rows(terms: Columns, customers: Customers, temper: Temper, states: Floats, day: int) -> Columns:
-    """The oracle on one date; one row per account with a term that runs and ends within the horizon."""
+def oracle_rows(world: World, terms: Columns, month: int, day: int) -> Columns:
+    """The oracle on the first day of a month of the whole history; one row per account."""
     running = (terms["start"] <= day) & (terms["signed"] < day * DAY) & (day < terms["effective"])
-    due = np.flatnonzero(running & (terms["end"] - day <= HORIZON_DAYS))
+    due = running & (terms["end"] - day <= HORIZON_DAYS)
     term = {name: values[due] for name, values in terms.items()}
-    account = term["account"]
+    states = world.whole_history[month, term["account"]]
     decided = term["decided"] < day
     known = np.where(term["wants"], 1 - FALLS_THROUGH, RESCUED)
-    expected = foresee(term, customers, temper, states[account], day)
+    expected = foresee(world, term, states, day)
     return {
-        "account": account,
-        "as_of": np.full(len(due), day),
+        "account": term["account"],
+        "as_of": np.full(len(decided), day),
         "end": term["end"],
         "decided": decided,
         "probability": np.where(decided, known, (1 - FALLS_THROUGH) * expected + RESCUED * (1 - expected)),
-        "states": states[account],
+        "states": states,
     }
 
 
-def foresee(term: Columns, customers: Customers, temper: Temper, states: Floats, day: int) -> Floats:
+def foresee(world: World, term: Columns, states: Floats, day: int) -> Floats:
     """The chance of a decision in favour, months ahead, given the states on `day`."""
-    account = term["account"]
+    account, temper = term["account"], world.temper
     ahead = np.maximum(month_number(term["decided"]) - month_number(np.array([day])), 0)
     outlook = Outlook(int(ahead.max(initial=0)))
-    lasting = hidden.lasting_log_odds(
-        customers.fit[account], temper.first_value[account], term["renewals"], term["auto"]
-    )
+    fit, first_value = world.customers.fit[account], temper.first_value[account]
+    lasting = hidden.lasting_log_odds(fit, first_value, term["renewals"], term["auto"])
     mean = lasting + outlook.mean(states, temper.monthly_push[account], ahead)
     return hidden.expected_probability(mean, outlook.variance(temper.goal_chance[account], ahead))
 

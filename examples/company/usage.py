@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from examples.company.clock import DAY, HOUR, Flags, Floats, Ints, arrival
-from examples.company.customers import Customers
 from examples.company.journey import Columns
-from examples.company.people import A, B, People, S
+from examples.company.people import B, People
 from examples.company.presence import Presence
 from examples.company.product import ACT, ANALYSE, FEATURES, VIEW
 from examples.company.states import ADOPTION, VALUE
+from examples.company.world import World
 
-DAYS_A_MONTH = np.array([3.4, 3.6, 2.8])
+DAYS_A_MONTH = np.array([3.4, 3.5, 2.6])
 """Days on which an average person of each tier comes in a month of 22 working days."""
 VALUE_SLOPE = np.array([0.85, 0.55, 0.00])
 ADOPTION_SLOPE = np.array([0.00, 0.10, 0.70])
@@ -25,15 +25,18 @@ ADOPTION_SLOPE = np.array([0.00, 0.10, 0.70])
 ACCOUNT_SPREAD = 0.08
 """How unlike each other accounts are in how much anybody comes, for no reason that matters (log scale)."""
 FULL_MONTH = 22.0
+"""Working days of a full month; nobody comes more often."""
+VISITS_AT_ONCE = 400_000
+"""Visits worked on at a time, to spare memory."""
 
 WEEKEND, HOLIDAY, SUMMER = 0.12, 0.25, 0.80
 """Use on a weekend day, on the common holidays and in August, beside a working day."""
 SPRING_FESTIVALS = ("2021-02-11", "2022-01-31", "2023-01-21", "2024-02-09", "2025-01-28", "2026-02-16", "2027-02-05")
 """First days of the Chinese spring festival."""
 
-ACTIONS = 0.35
+ACTIONS = 0.30
 """Actions after the first one in a session, on average."""
-LOGIN_RECORDED = 0.6
+LOGIN_RECORDED = 0.55
 """Sessions that begin with a recorded login; the others were still open."""
 LEVEL_ODDS = {"view": (0.0, 0.0, 0.0), "analyse": (-0.5, 0.0, 0.25), "act": (-0.6, 0.15, 0.40)}
 """Log-weight of an action's level: constant, slope on value, slope on adoption."""
@@ -90,28 +93,33 @@ class BusyDays:
         return np.minimum(day, self.starts[-1] - self.starts[0] - 1) + self.starts[0]
 
 
-def draw_usage(
-    rng: np.random.Generator,
-    customers: Customers,
-    people: People,
-    presence: Presence,
-    history: Floats,
-    month_starts: Ints,
-) -> Columns:
+def draw_usage(rng: np.random.Generator, world: World) -> Columns:
     """All usage events, in the order of their arrival; one row per event."""
-    busy = BusyDays(month_starts, customers.chinese)
-    habit = ACCOUNT_SPREAD * rng.standard_normal(len(customers))
-    person, month = person_months(people, presence, month_starts)
+    person, month, day = draw_visits(rng, world)
+    blocks = np.arange(0, len(person), VISITS_AT_ONCE)
+    parts = [
+        draw_actions(rng, world, *(column[at : at + VISITS_AT_ONCE] for column in (person, month, day)))
+        for at in blocks.tolist()
+    ]
+    order = np.argsort(np.concatenate([part["recorded"] for part in parts]), kind="stable")
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+
+
+def draw_visits(rng: np.random.Generator, world: World) -> tuple[Ints, Ints, Ints]:
+    """Person, month and day of every visit to the product; one entry per visit."""
+    people, busy = world.people, BusyDays(world.month_starts, world.customers.chinese)
+    habit = ACCOUNT_SPREAD * rng.standard_normal(len(world.customers))
+    person, month = person_months(people, world.presence, world.month_starts)
     account, tier = people.account[person], people.tier[person]
     log_rate = habit[account] + people.effect[person]
-    log_rate += VALUE_SLOPE[tier] * history[month, account, VALUE]
-    log_rate += ADOPTION_SLOPE[tier] * history[month, account, ADOPTION]
+    log_rate += VALUE_SLOPE[tier] * world.history[month, account, VALUE]
+    log_rate += ADOPTION_SLOPE[tier] * world.history[month, account, ADOPTION]
     rate = DAYS_A_MONTH[tier] * np.exp(log_rate) * busy.fullness(account, month)
     visits = rng.poisson(np.minimum(rate, FULL_MONTH))
     person, month = np.repeat(person, visits), np.repeat(month, visits)
     day = busy.draw(rng, people.account[person], month)
-    kept = comes(rng, people, presence, person, day)
-    return draw_actions(rng, people, person[kept], month[kept], day[kept], history)
+    kept = comes(rng, people, world.presence, person, day)
+    return person[kept], month[kept], day[kept]
 
 
 def person_months(people: People, presence: Presence, month_starts: Ints) -> tuple[Ints, Ints]:
@@ -136,31 +144,27 @@ def comes(rng: np.random.Generator, people: People, presence: Presence, person: 
     return there & (rng.random(len(person)) < np.where(tier == B, staff, deciders))
 
 
-def draw_actions(
-    rng: np.random.Generator, people: People, person: Ints, month: Ints, day: Ints, history: Floats
-) -> Columns:
-    """What is done in each visit: a login, and some actions minutes apart."""
+def draw_actions(rng: np.random.Generator, world: World, person: Ints, month: Ints, day: Ints) -> Columns:
+    """What is done in each visit: a login, and some actions minutes apart; compact, for there are millions."""
     opened = day * DAY + rng.integers(8 * HOUR, 18 * HOUR, len(day))
     delay = arrival(rng, opened) - opened
     actions = 1 + rng.poisson(ACTIONS, len(day))
     visit = np.repeat(np.arange(len(day)), actions)
     nth = np.arange(len(visit)) - np.repeat(np.cumsum(actions) - actions, actions)
-    states = history[month[visit], people.account[person[visit]]]
-    feature = draw_features(rng, states)
+    states = world.states(month[visit], world.people.account[person[visit]])
     seconds = SECONDS * rng.lognormal(SECONDS_SLOPE * states[:, ADOPTION], SECONDS_SPREAD)
     begun = opened[visit] + 20 + nth * 240 + rng.integers(0, 180, len(visit))
     login = np.flatnonzero(rng.random(len(day)) < LOGIN_RECORDED)
+    feature = np.concatenate([draw_features(rng, states), np.zeros(len(login), dtype=np.int64)])
     visit = np.concatenate([visit, login])
     occurred = np.concatenate([begun, opened[login]])
-    columns = {
-        "person": person[visit],
-        "feature": np.concatenate([feature, np.zeros(len(login), dtype=np.int64)]),
+    return {
+        "person": person[visit].astype(np.int32),
+        "feature": feature.astype(np.int8),
         "occurred": occurred,
         "recorded": occurred + delay[visit],
-        "seconds": np.concatenate([np.maximum(seconds, 1).astype(np.int64), np.full(len(login), -1)]),
+        "seconds": np.concatenate([np.maximum(seconds, 1), np.full(len(login), -1.0)]).astype(np.int32),
     }
-    order = np.argsort(columns["recorded"], kind="stable")
-    return {name: values[order] for name, values in columns.items()}
 
 
 def draw_features(rng: np.random.Generator, states: Floats) -> Ints:
@@ -181,7 +185,6 @@ def draw_features(rng: np.random.Generator, states: Floats) -> Ints:
 def quantities(rng: np.random.Generator, feature: Ints) -> Floats:
     """Rows exported or synchronised; nothing else is counted."""
     counted = np.isin(feature, [FEATURES.index("export.csv"), FEATURES.index("api.sync")])
-    return np.where(counted, np.round(rng.lognormal(5.0, 1.2, len(feature))), np.nan)
-
-
-__all__ = ["A", "S", "BusyDays", "draw_usage", "quantities"]
+    amount = np.full(len(feature), np.nan)
+    amount[counted] = np.round(rng.lognormal(5.0, 1.2, int(counted.sum())))
+    return amount

@@ -1004,3 +1004,66 @@ def test_numbers_may_be_ids_and_columns_may_be_empty():
     parents = ibis.memtable(pa.table({"account_id": [7], "parent_account_id": pa.nulls(1)}))
     found = rows(ledger(contracts, date(2024, 6, 1), Policy(), payments_given=False, accounts=parents))
     assert [(r["contract_id"], r["account_id"], r["product"], r["outcome"]) for r in found] == [(1, 7, "core", FLAT)]
+
+
+# -- recurring revenue, month by month ----------------------------------------------------------------------------
+
+MONTHS = """
+contract | account  | start      | end        | arr  | seats | product | paid
+a1       | early    | 2023-01-01 | 2024-01-01 | 1200 | 10    | core    |
+a2       | early    | 2023-11-15 | 2025-12-01 | 1500 | 12    | core    |
+b1       | late     | 2023-01-01 | 2024-01-01 | 1200 |       | core    |
+b2       | late     | 2024-02-10 | 2025-12-01 | 1200 |       | core    |
+c1       | lost     | 2023-01-01 | 2024-01-01 | 1200 |       | core    |
+d1       | back     | 2023-01-01 | 2024-01-01 | 1200 |       | core    |
+d2       | back     | 2024-06-01 | 2025-12-01 |  900 |       | core    |
+e1       | smaller  | 2023-01-01 | 2024-01-01 | 1200 | 10    | core    |
+e2       | smaller  | 2024-01-01 | 2025-12-01 |  960 |  8    | core    |
+f1       | wider    | 2023-01-01 | 2024-12-01 | 1200 |       | core    |
+f2       | wider    | 2023-06-20 | 2024-01-01 |  300 |       | addon   |
+f3       | wider    | 2024-12-01 | 2026-12-01 | 1200 |       | core    |
+g1       | unpaid   | 2023-01-01 | 2024-01-01 | 1200 |       | core    |
+g2       | unpaid   | 2024-01-01 | 2025-12-01 | 1200 |       | core    | never
+h1       | slow     | 2023-01-01 | 2024-01-01 | 1200 |       | core    |
+h2       | slow     | 2024-01-01 | 2025-12-01 | 1200 |       | core    | 2024-04-10
+"""
+MOVED = """
+account | month      | movement     | amount | why
+early   | 2023-01-01 | new          | 1200   | starts on the first
+early   | 2023-11-01 | upsell       | 250    | two seats, counted at the new price from the day they start
+early   | 2023-11-01 | price        | 50     | and never beside the contract they replace
+late    | 2023-01-01 | new          | 1200   | the gap of January is bridged, nothing moves
+lost    | 2023-01-01 | new          | 1200   |
+lost    | 2024-01-01 | churn        | 1200   | leaves in the month its term ends
+back    | 2023-01-01 | new          | 1200   |
+back    | 2024-01-01 | churn        | 1200   |
+back    | 2024-06-01 | reactivation | 900    | after the grace it is a customer won back
+smaller | 2023-01-01 | new          | 1200   |
+smaller | 2024-01-01 | contraction  | 240    |
+wider   | 2023-01-01 | new          | 1200   |
+wider   | 2023-06-01 | cross_sell   | 300    |
+wider   | 2024-01-01 | churn        | 300    | the product is lost, the customer is not
+unpaid  | 2023-01-01 | new          | 1200   |
+unpaid  | 2024-01-01 | churn        | 1200   |
+slow    | 2023-01-01 | new          | 1200   |
+slow    | 2024-01-01 | churn        | 1200   | nobody paid in time
+slow    | 2024-04-01 | reactivation | 1200   | revenue from the day it was paid
+"""
+
+
+def test_revenue_moves_in_the_month_it_should():
+    """Contracts that ended in December 2025 are pending on 1 January 2026, and carried until that is decided."""
+    given = Case("months", MONTHS, {})
+    months = [date(2022 + n // 12, n % 12 + 1, 1) for n in range(48)]
+    contracts = known_on("contracts", table(rows_of(given), CONTRACTS), date(2026, 1, 1))
+    moves = Book(contracts, date(2026, 1, 1), Policy(), True, keep=lambda kept: kept.cache()).account_roll_forward(
+        months
+    )
+    found = {
+        (row["account_id"].removeprefix("months: "), row["month"].isoformat(), movement, row[movement] / 100)
+        for row in rows(moves)
+        for movement in ("new", "upsell", "cross_sell", "price", "reactivation", "contraction", "churn")
+        if row[movement]
+    }
+    _head, *lines = [[cell.strip() for cell in line.split("|")] for line in MOVED.strip().splitlines()]
+    assert found == {(account, month, movement, float(amount)) for account, month, movement, amount, _why in lines}

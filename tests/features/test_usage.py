@@ -128,3 +128,11 @@ def test_a_clock_that_runs_ahead_is_not_believed(company):
         acme       | ann     | send    | 2026-03-01 09:00:00 | 2026-02-28 09:00:00
     """
     assert company(usage_events=events)("usage", "people_in_a_year", "days_since_last_use")["acme"] == [0, 366]
+
+
+def test_minutes_are_unknown_where_no_duration_is(company):
+    events = """
+        account | user | feature | occurred_at
+        acme    | ann  | send    | 2026-02-10 09:00:00
+    """
+    assert company(usage_events=events)("usage", "session_minutes_28d")["acme"] is None

@@ -45,7 +45,12 @@ def comparisons(code: str, names: set[str]) -> list[int]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_nothing_is_compared_with_as_of_outside_windows(path):
-    assert comparisons(path.read_text(), CUT) == []
+    assert comparisons(path.read_text(), CUT | _day(path)) == []
+
+
+def _day(path: Path) -> set[str]:
+    """The spine's number of its date; the ledger, which judges what came later, calls other days so."""
+    return {"day"} if path.name != "ledger.py" else set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

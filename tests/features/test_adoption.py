@@ -1,0 +1,50 @@
+"""How an account took to the product, told on 2026-03-01: acme went live on 2025-06-01 with ten seats."""
+
+from __future__ import annotations
+
+import pytest
+
+FIRSTS = """
+    account | user | feature | occurred_at | recorded_at
+    acme    | ann  | look    | 2025-06-02  |
+    acme    | ann  | send    | 2025-06-11  |
+    acme    | ann  | send    | 2026-02-20  |
+    acme    | bob  | send    | 2025-06-30  |
+    acme    | cid  | send    | 2025-07-01  |
+    acme    | dan  | send    | 2026-02-10  |
+    acme    | eve  | send    | 2026-01-10  |
+    acme    | fay  | send    | 2025-06-15  | 2026-03-01
+"""
+"""A look is not use in earnest; Fay's first day had not arrived on the date."""
+
+
+@pytest.fixture(scope="module")
+def adopted(company):
+    return company(usage_events=FIRSTS)
+
+
+def test_first_value_within_thirty_days(adopted):
+    """Ann and Bob on ten seats are short of a quarter; Cid came on day 30, and nobody at quiet ever did (J2)."""
+    found = adopted("adoption", "first_value", "first_value_missed")
+    assert found == {"acme": [0.2, 1], "quiet": [0, 1]}
+
+
+def test_days_to_the_first_use_in_earnest(adopted):
+    assert adopted("adoption", "days_to_first_use") == {"acme": 10, "quiet": 366}
+
+
+def test_people_who_are_new(adopted):
+    """Ann was here before; Dan is new in 28 days, Eve in 90."""
+    assert adopted("adoption", "new_people_28d", "new_people_90d") == {"acme": [1, 2], "quiet": [0, 0]}
+
+
+def test_nobody_is_judged_before_the_thirty_days_are_over(company):
+    """At 29 days acme may still get there; quiet has had its 30. Seats that nobody told judge nobody."""
+    contracts = """
+        account | contract | start_date | end_date   | arr | seats
+        acme    | 1        | 2026-01-31 | 2027-01-31 | 1   | 10
+        quiet   | 2        | 2026-01-30 | 2027-01-30 | 1   | 10
+        seats?  | 3        | 2026-01-30 | 2027-01-30 | 1   |
+    """
+    found = company(contracts=contracts)("adoption", "first_value", "first_value_missed")
+    assert found == {"acme": [None, None], "quiet": [0, 1], "seats?": [None, None]}

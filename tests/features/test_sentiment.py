@@ -1,0 +1,54 @@
+"""What people said when asked, as known on 2026-03-01 (T3)."""
+
+from __future__ import annotations
+
+import pytest
+
+PEOPLE = """
+    account | user | tier
+    acme    | sue  | S
+    acme    | al   | A
+"""
+
+SURVEYS = """
+    account | user | kind | score | sent_at    | answered_at | followed_up_at
+    acme    | sue  | nps  | 9     | 2026-02-01 | 2026-02-03  |
+    acme    | al   | nps  | 5     | 2026-02-01 | 2026-02-10  |
+    acme    | al   | nps  | 8     | 2025-06-01 | 2025-07-01  |
+    acme    | al   | nps  | 2     | 2025-10-01 | 2025-10-02  | 2025-10-05
+    acme    | sue  | csat | 2     | 2026-02-20 | 2026-02-20  |
+    acme    | al   | csat | 4     | 2025-12-01 | 2025-12-01  |
+    acme    | sue  | nps  | 1     | 2026-02-25 | 2026-03-01  |
+    acme    |      | csat |       | 2026-02-25 |             |
+"""
+"""Sue's last answer comes on the date itself: not yet known, and neither is her score."""
+
+
+@pytest.fixture(scope="module")
+def said(company):
+    return company(people=PEOPLE, surveys=SURVEYS)
+
+
+def test_scores_in_a_window_by_kind(said):
+    """NPS of 180 days: 9, 5 and 2; of a year 8 too. Satisfaction: 2 and 4."""
+    columns = ["score_nps_180d", "score_nps_365d", "score_csat_180d"]
+    assert said("sentiment", *columns) == {"acme": [pytest.approx(16 / 3), 6, 3], "quiet": [None] * 3}
+
+
+def test_who_said_it(said):
+    columns = ["nps_of_s", "nps_of_a", "nps_of_b"]
+    assert said("sentiment", *columns) == {"acme": [9, 5, None], "quiet": [None] * 3}
+
+
+def test_change_against_the_half_year_before(said):
+    assert said("sentiment", "nps_change") == {"acme": pytest.approx(16 / 3 - 8), "quiet": None}
+
+
+def test_not_answering_is_a_sign(said):
+    """Six of eight surveys of the year were answered, as far as was known."""
+    assert said("sentiment", "answer_share") == {"acme": 0.75, "quiet": None}
+
+
+def test_low_scores_that_nobody_followed_up(said):
+    """Al's 5 has waited for over two weeks; his 2 was followed up, and Sue's dissatisfaction is nine days old."""
+    assert said("sentiment", "low_not_followed_up") == {"acme": 1, "quiet": 0}
