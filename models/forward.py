@@ -27,7 +27,7 @@ import pandas as pd
 from models.folds import Fold, rolling, weights
 from models.linear import closeness
 from models.learner import Floats, Learned, Recipe, Sigmoid, fit_linear, fit_sigmoid, fit_trees
-from models.metrics import log_loss
+from models.metrics import losses
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import LEAD, Schema
 
@@ -64,7 +64,7 @@ class Choice:
 
     recipe: Recipe
     sigmoid: Sigmoid
-    losses: tuple[tuple[Recipe, float], ...]
+    tried: tuple[tuple[Recipe, float], ...]
     rows: int
     terms: int
 
@@ -100,7 +100,7 @@ def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, op
 
 
 def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, options: Options) -> Choice:
-    """The recipe whose words came truest, by what was final on `day`, and its sigmoid.
+    """The recipe whose words came clearly truest, by what was final on `day`, and its sigmoid.
 
     Rows with a follow-on already signed say nothing of foresight and are left out. With too little said so far the
     middle recipe is taken as it is.
@@ -115,9 +115,20 @@ def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, opt
     spoken = {r: np.concatenate([s.margin(r)[final] for s, final in zip(steps, told, strict=True)]) for r in tried}
     close = _closeness(observed.iloc[places], options.linear)
     sigmoids = {r: fit_sigmoid(margin, close, truth, weight, options.calibration) for r, margin in spoken.items()}
-    losses = {r: log_loss(truth, sigmoids[r].of(margin, close), weight) for r, margin in spoken.items()}
-    best = min(losses, key=lambda recipe: losses[recipe])
-    return Choice(best, sigmoids[best], tuple(losses.items()), len(places), terms.nunique())
+    said = {r: losses(truth, sigmoids[r].of(margin, close)) for r, margin in spoken.items()}
+    kept = _kept(said, middle(options.linear, options.lightgbm), terms, weight)
+    means = tuple((recipe, float(np.average(loss, weights=weight))) for recipe, loss in said.items())
+    return Choice(kept, sigmoids[kept], means, len(places), terms.nunique())
+
+
+def _kept(said: Mapping[Recipe, Floats], usual: Recipe, terms: pd.Series, weight: Floats) -> Recipe:
+    """The best recipe if it is better than the usual one by more than a standard error over terms, else the usual one.
+
+    Of two dozen recipes one is always best by chance; following chance costs more than it brings.
+    """
+    best = min(said, key=lambda recipe: float(weight @ said[recipe]))
+    gains = pd.Series(weight * (said[usual] - said[best])).groupby(terms.to_numpy()).sum()
+    return best if gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)) else usual
 
 
 def _closeness(rows: pd.DataFrame, options: Linear) -> Floats:

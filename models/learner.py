@@ -180,14 +180,13 @@ def fit_sigmoid(margin: Floats, close: Floats, truth: Labels, weight: Floats, op
     `weight` counts renewals: where it adds up to few, only the level moves.
     """
     side, held = 2.0 * truth - 1.0, np.array([1.0, 0.0, 0.0, 0.0])
-    trust = np.array([options.trust, getattr(options,'trust_level',0.), options.trust, options.trust])
     columns = np.column_stack([margin, np.ones_like(margin), margin * close, close])
 
     def loss_and_slope(at: Floats) -> tuple[float, Floats]:
         agreement = side * (columns @ at)
         pull = -weight * side * expit(-agreement)
-        loss = weight @ np.logaddexp(0, -agreement) + trust / 2 @ (at - held) ** 2
-        return float(loss), pull @ columns + trust * (at - held)
+        loss = weight @ np.logaddexp(0, -agreement) + options.trust / 2 * ((at - held) @ (at - held))
+        return float(loss), pull @ columns + options.trust * (at - held)
 
     few = weight.sum() < options.min_renewals
     bounds = [(1, 1), (-10, 10), (0, 0), (0, 0)] if few else [(0.05, None), (-10, 10), (0, None), (-10, 10)]

@@ -79,7 +79,7 @@ def learned(
         **short,
         "fingerprint": fingerprint(observed, schema.names),
         "training_sha256": sha256((job.side / "training.parquet").read_bytes()),
-        "tried": forward.as_table(choice.losses),
+        "tried": forward.as_table(choice.tried),
         "importance": forward.importance(model.contributions(newest)[0]),
     }
     told = forward.backtest(observed, steps, options)

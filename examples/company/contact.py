@@ -21,7 +21,7 @@ KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 
                        [0.04, 0.30, 0.24, 0.02, 0.03, 0.37]])  # fmt: skip
 """Share of each kind of contact with people of tiers S, A and B."""
 
-CONTACTS = np.array([1.40, 1.20, 0.70])
+CONTACTS = np.array([1.50, 1.30, 0.70])
 """Contacts a month with people of each tier at an average account."""
 CONTACT_VALUE = np.array([0.80, 0.50, 0.00])
 CONTACT_PAIN = np.array([0.00, 0.05, 0.20])
@@ -42,8 +42,8 @@ SETTLED_DAYS = 30
 """Whoever is newer is not asked."""
 NPS_ASKED = np.array([1.0, 0.7, 0.20])
 """Share of the people of each tier who are asked."""
-NPS_MEAN, NPS_SPREAD = 7.0, 1.2
-NPS_SLOPES = np.array([[1.35, 0.0, -0.10], [0.8, 0.3, -0.2], [0.0, 0.8, -0.5]])
+NPS_MEAN, NPS_SPREAD = 7.0, 1.6
+NPS_SLOPES = np.array([[1.25, 0.0, -0.10], [0.7, 0.2, -0.2], [0.0, 0.6, -0.5]])
 """What a unit of value, adoption and pain adds to the grade, by tier."""
 ANSWERS = np.array([0.3, 0.2, -0.3])
 ANSWERS_VALUE = np.array([0.5, 0.3, 0.0])

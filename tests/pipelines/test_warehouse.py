@@ -460,6 +460,7 @@ POSTGRES = textwrap.dedent("""
     CREATE TABLE bad.contracts AS SELECT * FROM all_contracts;
     INSERT INTO bad.contracts VALUES ('c3', 'acme', '2024-01-01', 'infinity', 'NaN', NULL, NULL);
     CREATE TABLE bad.usage_events AS SELECT * FROM usage_events;
+    INSERT INTO bad.usage_events VALUES ('acme', 'u1', '', '2024-02-05', NULL);
     CREATE ROLE blind LOGIN;
     GRANT USAGE ON SCHEMA bad TO blind;
 """)
@@ -477,6 +478,8 @@ def test_postgres_rows_that_break_the_contract_are_set_aside(postgres, tmp_path,
     assert clean(tmp_path) == expected
     reasons = pq.read_table(tmp_path / "quarantine" / "contracts.parquet")["reason"].to_pylist()
     assert reasons == ["end_date lies before 1900 or after 9999; arr is not a finite number"]
+    reasons = pq.read_table(tmp_path / "quarantine" / "usage_events.parquet")["reason"].to_pylist()
+    assert reasons == ["feature is an empty text"]
 
 
 @pytest.mark.postgres

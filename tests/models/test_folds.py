@@ -1,0 +1,66 @@
+"""The law of training: only what was final may be learned, and only what came later may test it."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.folds import TooFew, observations, rolling, weights
+from models.options import Folds
+from tests.models.drawn import training_table
+
+TABLE = training_table()
+OPTIONS = Folds(origins=3, min_renewals=30, min_events=5)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    until=st.dates(date(2022, 6, 1), date(2024, 6, 1)),
+    embargo=st.integers(0, 90),
+    origins=st.integers(1, 6),
+    seed=st.integers(0, 99),
+)
+def test_every_fold_keeps_the_law(until, embargo, origins, seed):
+    table = TABLE.sample(frac=1.0, random_state=seed)
+    observed = observations(table, "renewal", until)
+    assert (observed["matured_at"] <= pd.Timestamp(until)).all()
+    for fold in rolling(observed, Folds(origins=origins, embargo_days=embargo, min_renewals=30, min_events=5)):
+        train, test = observed.iloc[fold.train], observed.iloc[fold.test]
+        assert train["matured_at"].max() + pd.Timedelta(days=embargo) <= fold.origin
+        assert test["as_of"].min() >= fold.origin
+        assert not set(fold.train) & set(fold.test)
+
+
+def test_folds_follow_one_another_without_overlap():
+    observed = observations(TABLE, "renewal", date(2024, 6, 1))
+    folds = rolling(observed, OPTIONS)
+    assert len(folds) == 3
+    for before, after in zip(folds, folds[1:], strict=False):
+        assert observed.iloc[before.test]["as_of"].max() < after.origin
+
+
+def test_the_rows_of_one_renewal_weigh_one_together():
+    observed = observations(TABLE, "renewal", date(2024, 6, 1))
+    sums = pd.Series(weights(observed["term"])).groupby(observed["term"].to_numpy()).sum()
+    assert np.allclose(sums, 1.0)
+
+
+def test_a_row_that_matures_the_day_after_is_not_learned_from():
+    matured = pd.Timestamp(TABLE["renewal_matured_at"].iloc[0])
+    on_the_day = observations(TABLE, "renewal", matured.date())
+    before = observations(TABLE, "renewal", (matured - pd.Timedelta(days=1)).date())
+    assert (on_the_day["matured_at"] == matured).any()
+    assert not (before["matured_at"] == matured).any()
+
+
+def test_too_little_history_is_said_in_words():
+    with pytest.raises(TooFew, match=r"folds\.min_renewals"):
+        rolling(observations(TABLE, "renewal", date(2021, 4, 1)), Folds(min_renewals=10_000))
+
+
+def test_one_outcome_alone_is_nothing_to_learn_from():
+    with pytest.raises(TooFew, match="final outcomes"):
+        rolling(observations(TABLE.assign(renewal=1), "renewal", date(2024, 6, 1)), OPTIONS)
