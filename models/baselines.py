@@ -83,7 +83,9 @@ def _logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floa
         SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), LogisticRegression(max_iter=1000)
     )
     model.fit(
-        train[names].to_numpy(np.float64), train["label"].to_numpy(), logisticregression__sample_weight=weights(train["term"])
+        train[names].to_numpy(np.float64),
+        train["label"].to_numpy(),
+        logisticregression__sample_weight=weights(train["term"]),
     )
     return np.asarray(model.predict_proba(test[names].to_numpy(np.float64))[:, 1])
 
@@ -105,4 +107,6 @@ def spoken(observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str
 
 def _told(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     chances = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
-    return test[["account_id", "as_of"]].assign(**{name: chance for name, chance in chances.items() if chance is not None})
+    return test[["account_id", "as_of"]].assign(
+        **{name: chance for name, chance in chances.items() if chance is not None}
+    )

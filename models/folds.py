@@ -86,7 +86,8 @@ def _first_day(observed: pd.DataFrame, options: Folds) -> pd.Timestamp:
     """When enough terms were final, of both outcomes."""
     terms = observed.groupby("term").agg(matured_at=("matured_at", "min"), label=("label", "max"))
     terms = terms.sort_values("matured_at", kind="stable")
-    events = np.minimum(terms["label"].cumsum(), (1 - terms["label"]).cumsum()).to_numpy()
+    yes, no = terms["label"].cumsum().to_numpy(), (1 - terms["label"]).cumsum().to_numpy()
+    events = np.minimum(yes, no)
     counted = np.arange(1, len(terms) + 1)
     wanted = max(options.min_renewals, options.first_share * len(terms))
     enough = (counted >= wanted) & (events >= options.min_events)
@@ -98,8 +99,9 @@ def _first_day(observed: pd.DataFrame, options: Folds) -> pd.Timestamp:
 def _too_few(labels: pd.Series, options: Folds) -> str:
     ones = int(labels.sum())
     return (
-        f"{len(labels)} final outcomes, {ones} of them yes and {len(labels) - ones} no: at least {options.min_renewals} are "
-        f"needed (folds.min_renewals), with {options.min_events} of the rarer kind (folds.min_events), and some after them"
+        f"{len(labels)} final outcomes, {ones} of them yes and {len(labels) - ones} no: at least "
+        f"{options.min_renewals} are needed (folds.min_renewals), with {options.min_events} of the rarer kind "
+        f"(folds.min_events), and some after them"
     )
 
 

@@ -25,8 +25,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.folds import Fold, rolling, weights
-from models.linear import closeness
 from models.learner import Floats, Learned, Recipe, Sigmoid, fit_linear, fit_sigmoid, fit_trees
+from models.linear import closeness
 from models.metrics import losses
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import LEAD, Schema
@@ -36,13 +36,24 @@ class Options(Protocol):
     """The parts of the configuration that learning reads."""
 
     @property
-    def folds(self) -> Folds: ...
+    def folds(self) -> Folds:
+        """Where history is cut."""
+        ...
+
     @property
-    def linear(self) -> Linear: ...
+    def linear(self) -> Linear:
+        """The linear part."""
+        ...
+
     @property
-    def lightgbm(self) -> LightGBM: ...
+    def lightgbm(self) -> LightGBM:
+        """The trees."""
+        ...
+
     @property
-    def calibration(self) -> Calibration: ...
+    def calibration(self) -> Calibration:
+        """The sigmoid."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,11 @@ class Choice:
 
 def recipes(linear: Linear, trees: LightGBM) -> list[Recipe]:
     """Every recipe to be tried."""
-    return list(itertools.starmap(Recipe, itertools.product(sorted(linear.strengths), sorted(trees.rounds), sorted(trees.shares))))
+    return list(
+        itertools.starmap(
+            Recipe, itertools.product(sorted(linear.strengths), sorted(trees.rounds), sorted(trees.shares))
+        )
+    )
 
 
 def middle(linear: Linear, trees: LightGBM) -> Recipe:
@@ -107,7 +122,11 @@ def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, opt
     """
     tried = recipes(options.linear, options.lightgbm)
     told = [_final(observed, step, day) for step in steps]
-    places = np.concatenate([step.fold.test[final] for step, final in zip(steps, told, strict=True)]) if steps else np.zeros(0, int)
+    places = (
+        np.concatenate([step.fold.test[final] for step, final in zip(steps, told, strict=True)])
+        if steps
+        else np.zeros(0, int)
+    )
     truth, terms = observed["label"].to_numpy()[places], observed["term"].iloc[places]
     if terms.nunique() < 2 or len(np.unique(truth)) < 2:
         return Choice(middle(options.linear, options.lightgbm), Sigmoid(), (), len(places), terms.nunique())
@@ -177,4 +196,6 @@ def importance(contributions: pd.DataFrame) -> dict[str, float]:
 
 def as_table(losses: Iterable[tuple[Recipe, float]]) -> list[dict[str, Any]]:
     """The recipes tried with their log loss; one row per recipe."""
-    return [{"strength": r.strength, "rounds": r.rounds, "share_of_trees": r.share, "log_loss": loss} for r, loss in losses]
+    return [
+        {"strength": r.strength, "rounds": r.rounds, "share_of_trees": r.share, "log_loss": loss} for r, loss in losses
+    ]

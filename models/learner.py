@@ -21,8 +21,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from models.linear import Additive, Design
 from models.folds import TooFew
+from models.linear import Additive, Design
 from models.options import Calibration, LightGBM, Linear
 from models.schema import Schema
 

@@ -95,7 +95,9 @@ class Additive:
     def contributions(self, values: Floats) -> Floats:
         """What each feature adds; rows × features."""
         far = _heights(self.parts, values)
-        return far if self.near is None else far + self.near.closeness(values)[:, None] * _heights(self.near.parts, values)
+        return (
+            far if self.near is None else far + self.near.closeness(values)[:, None] * _heights(self.near.parts, values)
+        )
 
     def margin(self, values: Floats) -> Floats:
         """The log-odds of each row."""
@@ -106,7 +108,11 @@ class Additive:
         tree = {"intercept": self.intercept, "parts": _parts_to_json(self.parts, names), "near": None}
         if self.near is None:
             return tree
-        near = {"feature": names[self.near.column], "days": self.near.days, "parts": _parts_to_json(self.near.parts, names)}
+        near = {
+            "feature": names[self.near.column],
+            "days": self.near.days,
+            "parts": _parts_to_json(self.near.parts, names),
+        }
         return {**tree, "near": near}
 
     @staticmethod
@@ -158,7 +164,11 @@ class _Columns:
 
     def part(self, weights: Floats) -> Part:
         *heights, missing = np.round(self.bases @ weights, 9).tolist()
-        return Steps(tuple(heights), missing) if self.knots is None else Line(tuple(self.knots.tolist()), tuple(heights), missing)
+        return (
+            Steps(tuple(heights), missing)
+            if self.knots is None
+            else Line(tuple(self.knots.tolist()), tuple(heights), missing)
+        )
 
 
 class Design:
@@ -178,7 +188,9 @@ class Design:
         self.weight, self.options = weight, options
         share = weight / weight.sum()
         self.columns = [
-            _number(values[:, j], share, signs[j], options) if size is None else _category(values[:, j], share, size, options)
+            _number(values[:, j], share, signs[j], options)
+            if size is None
+            else _category(values[:, j], share, size, options)
             for j, size in enumerate(sizes)
         ]
         self.matrix = np.hstack([columns.matrix for columns in self.columns])
@@ -235,7 +247,9 @@ def _number(values: Floats, share: Floats, sign: int, options: Linear) -> _Colum
     known = ~np.isnan(values)
     knots, ranks = _knots(values[known], options.knots)
     curves = [ranks, knots] if len(knots) > 2 else [knots]
-    made = [_standard(curve, np.interp(values[known], knots, curve), share[known]) for curve in curves if len(curve) > 1]
+    made = [
+        _standard(curve, np.interp(values[known], knots, curve), share[known]) for curve in curves if len(curve) > 1
+    ]
     matrix = np.zeros((len(values), len(made)))
     for j, (_, column) in enumerate(made):
         matrix[known, j] = column / np.sqrt(len(made))
@@ -275,7 +289,10 @@ def _with_missing(columns: _Columns, missing: npt.NDArray[np.bool_], share: Floa
     base = np.full(len(columns.bases), -rate / spread)
     base[-1] = (1 - rate) / spread
     return _Columns(
-        np.column_stack([columns.matrix, own]), (*columns.signs, 0), columns.knots, np.column_stack([columns.bases, base])
+        np.column_stack([columns.matrix, own]),
+        (*columns.signs, 0),
+        columns.knots,
+        np.column_stack([columns.bases, base]),
     )
 
 

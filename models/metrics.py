@@ -1,4 +1,4 @@
-"""How good predictions are: flat functions (truth, probability, weight) -> float. NaN where the question has no answer."""
+"""How good predictions are: flat functions (truth, probability, weight) -> float; NaN where there is no answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def log_loss(truth: Numbers, probability: Numbers, weight: Numbers | None = None
 
 def brier(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
     """The mean squared distance of the probability from the outcome."""
-    return float(np.average((np.asarray(probability) - np.asarray(truth)) ** 2, weights=weight)) if len(truth) else np.nan
+    return (
+        float(np.average((np.asarray(probability) - np.asarray(truth)) ** 2, weights=weight)) if len(truth) else np.nan
+    )
 
 
 def rate(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
@@ -69,7 +71,9 @@ def calibration_intercept(truth: Numbers, probability: Numbers, weight: Numbers 
     return _cox(truth, probability, weight, slope=1.0)[1]
 
 
-def _cox(truth: Numbers, probability: Numbers, weight: Numbers | None, slope: float | None = None) -> tuple[float, float]:
+def _cox(
+    truth: Numbers, probability: Numbers, weight: Numbers | None, slope: float | None = None
+) -> tuple[float, float]:
     """Newton's steps of a logistic regression of the truth on the log-odds; (slope, intercept), NaN if not found."""
     if not _both(truth):
         return np.nan, np.nan
@@ -99,7 +103,11 @@ def bins(truth: Numbers, probability: Numbers, weight: Numbers | None = None, co
     rows["hits"], rows["promises"] = rows["truth"] * rows["weight"], rows["probability"] * rows["weight"]
     summed = rows.groupby("bin")[["weight", "promises", "hits"]].sum()
     return pd.DataFrame(
-        {"promised": summed["promises"] / summed["weight"], "seen": summed["hits"] / summed["weight"], "weight": summed["weight"]}
+        {
+            "promised": summed["promises"] / summed["weight"],
+            "seen": summed["hits"] / summed["weight"],
+            "weight": summed["weight"],
+        }
     )
 
 
@@ -115,7 +123,9 @@ def chance_error(probability: Numbers, weight: Numbers | None = None, rounds: in
     """The calibration error that perfect probabilities would show on so few rows."""
     chances = np.asarray(probability, np.float64)
     dice = np.random.default_rng(seed)
-    return float(np.mean([calibration_error(dice.random(len(chances)) < chances, chances, weight) for _ in range(rounds)]))
+    return float(
+        np.mean([calibration_error(dice.random(len(chances)) < chances, chances, weight) for _ in range(rounds)])
+    )
 
 
 def recall_at(truth: Numbers, probability: Numbers, weight: Numbers | None = None, share: float = 0.1) -> float:

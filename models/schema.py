@@ -86,7 +86,9 @@ class Schema:
 
     def _column(self, column: pd.Series) -> Floats:
         if str(column.name) in self.categories:
-            codes = pd.Index(self.categories[str(column.name)], dtype=object).get_indexer(column.astype(object))
+            codes = pd.Index(self.categories[str(column.name)], dtype=object).get_indexer(
+                pd.Index(column.astype(object))
+            )
             return np.where(codes < 0, np.nan, codes)
         try:
             return column.to_numpy(dtype=np.float64, na_value=np.nan)

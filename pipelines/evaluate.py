@@ -123,11 +123,15 @@ def _by_fold(fair: pd.DataFrame, target: str) -> list[dict[str, Any]]:
     from models.metrics import LEADS, at_lead, auc, log_loss
 
     def two(rows: pd.DataFrame) -> dict[str, float]:
-        return {"rows": len(rows), "auc": auc(rows["label"], rows[MODEL]), "log_loss": log_loss(rows["label"], rows[MODEL])}
+        return {
+            "rows": len(rows),
+            "auc": auc(rows["label"], rows[MODEL]),
+            "log_loss": log_loss(rows["label"], rows[MODEL]),
+        }
 
     return [
         {
-            "origin": str(origin.date()),
+            "origin": f"{origin:%Y-%m-%d}",
             "all": two(rows),
             "at_lead": {str(days): two(at_lead(rows, days)) for days in LEADS},
         }
@@ -157,7 +161,7 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": len(rows), "terms": rows["term"].nunique(), "events": min(yes, weight.sum() - yes)}
     if len(set(truth)) < 2:
         return found
-    drawn = {"rounds": gate.bootstrap, "confidence": gate.confidence}
+    drawn: dict[str, Any] = {"rounds": gate.bootstrap, "confidence": gate.confidence}
     for name in ("auc", "calibration_slope"):
         metric = getattr(metrics, name)
         low, high = metrics.clustered_interval(metric, truth, chance, accounts, weight, **drawn)
@@ -165,7 +169,13 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
     found["error"] = metrics.calibration_error(truth, chance, weight)
     found["error_by_chance"] = metrics.chance_error(chance, weight)
     found["gain_over"] = {
-        name: dict(zip(("value", "low", "high"), metrics.gain(truth, chance, rows[name], accounts, weight, **drawn), strict=True))
+        name: dict(
+            zip(
+                ("value", "low", "high"),
+                metrics.gain(truth, chance, rows[name], accounts, weight, **drawn),
+                strict=True,
+            )
+        )
         for name in speakers(rows)[1:]
     }
     return found
@@ -205,7 +215,11 @@ def _calibration(judged: pd.DataFrame) -> pd.DataFrame:
     from models.folds import weights
     from models.metrics import bins
 
-    return bins(judged["label"], judged[MODEL], weights(judged["term"])) if len(judged) else judged.reindex(columns=PLOTS["calibration.csv"])
+    return (
+        bins(judged["label"], judged[MODEL], weights(judged["term"]))
+        if len(judged)
+        else judged.reindex(columns=PLOTS["calibration.csv"])
+    )
 
 
 def _roc(judged: pd.DataFrame) -> pd.DataFrame:

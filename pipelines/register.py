@@ -121,7 +121,9 @@ def _uncalibrated(judged: Mapping[str, Any], gate: Gate) -> list[str]:
         reasons.append(f"calibration slope {_span(slope)} lies outside {low} to {high} (gate.slope)")
     beyond_chance = math.sqrt(max(judged["error"] ** 2 - judged["error_by_chance"] ** 2, 0))
     if beyond_chance > gate.max_error:
-        reasons.append(f"calibration error {beyond_chance:.3f}, beyond chance, is above {gate.max_error} (gate.max_error)")
+        reasons.append(
+            f"calibration error {beyond_chance:.3f}, beyond chance, is above {gate.max_error} (gate.max_error)"
+        )
     return reasons
 
 
@@ -186,14 +188,25 @@ def _identity(job: Job, files: Mapping[str, bytes]) -> str:
     from models.learner import FILES
 
     card = tracking.described(dict(files), CARD)
-    made_of = [card["fingerprint"], tracking.code_fingerprint(), _options(job), [tracking.sha256(files[n]) for n in FILES]]
+    made_of = [
+        card["fingerprint"],
+        tracking.code_fingerprint(),
+        _options(job),
+        [tracking.sha256(files[n]) for n in FILES],
+    ]
     return tracking.sha256(json.dumps(made_of, sort_keys=True).encode())
 
 
 def _options(job: Job) -> dict[str, Any]:
     sections = ("folds", "linear", "lightgbm", "calibration")
-    chosen = {f"{name}.{key}": value for name in sections for key, value in getattr(job.settings, name).model_dump().items()}
-    return {**chosen, "grace.before_days": job.settings.grace.before_days, "grace.after_days": job.settings.grace.after_days}
+    chosen = {
+        f"{name}.{key}": value for name in sections for key, value in getattr(job.settings, name).model_dump().items()
+    }
+    return {
+        **chosen,
+        "grace.before_days": job.settings.grace.before_days,
+        "grace.after_days": job.settings.grace.after_days,
+    }
 
 
 def _new_version(
@@ -227,7 +240,9 @@ def _new_version(
 def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:
     certificate = job.data / "certificate.json"
     found = {"training_sha256": card["training_sha256"], "rows_sha256": card["fingerprint"]}
-    return {**found, "certificate_sha256": tracking.sha256(certificate.read_bytes())} if certificate.is_file() else found
+    return (
+        {**found, "certificate_sha256": tracking.sha256(certificate.read_bytes())} if certificate.is_file() else found
+    )
 
 
 def _ensure_registered(client: MlflowClient, name: str, target: str) -> None:
@@ -253,7 +268,7 @@ def _log(client: MlflowClient, run_id: str, job: Job, card: Mapping[str, Any], m
 
 
 def _figures(card: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[Any]:
-    """Every finite figure: by lead, step 0 of all folds together and step n of the n-th; MLflow spoils infinite ones."""
+    """Every finite figure: by lead, step 0 of all folds together, step n of the n-th; MLflow spoils infinite ones."""
     from mlflow.entities import Metric
 
     def figures() -> Iterable[tuple[str, Any, int]]:

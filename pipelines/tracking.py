@@ -147,7 +147,9 @@ def checked(client: MlflowClient, version: ModelVersion) -> dict[str, bytes]:
     said: dict[str, str] = json.loads(manifest)["files"]
     wrong = [file for file, digest in said.items() if sha256(files.get(file, b"")) != digest]
     if wrong:
-        raise DataContract(f"model {name}: {', '.join(wrong)} not as registered; restore the artifacts or register anew")
+        raise DataContract(
+            f"model {name}: {', '.join(wrong)} not as registered; restore the artifacts or register anew"
+        )
     return {file: files[file] for file in said}
 
 

@@ -142,7 +142,7 @@ class Book:
             renewals=zero.copy(), auto=zero > 0, plan=customers.plan.copy(), seats=customers.seats.copy(),
             price=price, currency=customers.currency.copy(), treated=zero - REST_DAYS, tried=zero - TRIAL_DAYS,
             has=np.zeros(pair, dtype=bool), own_term=np.zeros(pair, dtype=bool),
-            add_on_start=np.full(pair, NEVER_DAY), add_on_end=np.full(pair, NEVER_DAY), add_on_arr=np.zeros(pair),
+            add_on_start=np.zeros(pair, dtype=np.int64), add_on_end=np.zeros(pair, dtype=np.int64), add_on_arr=np.zeros(pair),
         )  # fmt: skip
 
     def arr(self, who: Ints) -> Floats:

@@ -446,7 +446,7 @@ used as (
         -date_diff('day', max(occurred_at) filter (tier = 'S'), as_of) as days_since_last_use_s
     from observed join usage_events using (account_id) left join graded using (user_id)
     where occurred_at < as_of and usage_events.recorded_at < as_of and occurred_at >= as_of - interval 180 day
-   
+
     group by account_id, as_of
 ), asked as (
     select account_id, as_of,

@@ -8,8 +8,15 @@ CATALOGUE = [
     {"name": "tickets", "kind": "number", "risk": "high", "family": "tickets", "unit": "tickets", "actionable": True},
     {"name": "noise", "kind": "number", "risk": "either", "family": "usage", "unit": "days", "actionable": True},
     {"name": "plan", "kind": "category", "risk": "either", "family": "commitment", "unit": "plan", "actionable": False},
-    {"name": "days_to_renewal", "kind": "number", "risk": "either", "family": "commitment", "unit": "days", "actionable": False},
-]  # fmt: skip
+    {
+        "name": "days_to_renewal",
+        "kind": "number",
+        "risk": "either",
+        "family": "commitment",
+        "unit": "days",
+        "actionable": False,
+    },
+]
 
 
 def training_table(accounts: int = 150, years: int = 4, seed: int = 0) -> pd.DataFrame:

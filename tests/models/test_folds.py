@@ -1,6 +1,7 @@
 """The law of training: only what was final may be learned, and only what came later may test it."""
 
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ def test_folds_follow_one_another_without_overlap():
     observed = observations(TABLE, "renewal", date(2024, 6, 1))
     folds = rolling(observed, OPTIONS)
     assert len(folds) == 3
-    for before, after in zip(folds, folds[1:], strict=False):
+    for before, after in pairwise(folds):
         assert observed.iloc[before.test]["as_of"].max() < after.origin
 
 
