@@ -94,7 +94,7 @@ MUTATIONS = [
         WINDOWS,
         "_._event_day < _._cut",
         "_._event_day < _._cut + 9999",
-        (HAPPENED_AT, ROWS),
+        (HAPPENED_AT, AHEAD, ROWS),
     ),
     Mutation(
         "a rate of the date is known",
@@ -134,7 +134,7 @@ MUTATIONS = [
         WINDOWS,
         "ibis.greatest(happened, day_of(events.recorded_at.fill_null(events.occurred_at)))",
         "day_of(events.recorded_at.fill_null(events.occurred_at))",
-        (AHEAD, ORACLE),
+        (ORACLE,),
     ),
     Mutation(
         "an arrival on the date is known",

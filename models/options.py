@@ -30,7 +30,7 @@ class Linear(Section):
 class LightGBM(Section):
     """The trees: shallow, slow and strongly regularised, for a company has hundreds of outcomes and not millions."""
 
-    rounds: tuple[int, ...] = Field((100, 200, 400), min_length=1)
+    rounds: tuple[int, ...] = Field((100, 200, 300), min_length=1)
     """Numbers of trees tried on the temporal folds."""
     learning_rate: float = Field(0.05, gt=0, le=1)
     max_depth: int = Field(3, ge=1, le=12)

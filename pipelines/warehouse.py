@@ -309,8 +309,7 @@ def as_utf8(table: str, path: Path, encoding: str, copy: Path) -> Path:
             pass
         return path
     with copy.open("w", encoding="utf-8", newline="") as out:
-        for number, text in enumerate(_decoded(table, path, encoding)):
-            out.write(text.removeprefix("\ufeff") if number == 0 else text)
+        out.writelines(_decoded(table, path, encoding))
     return copy
 
 

@@ -57,8 +57,10 @@ UPSELL_BASE, UPSELL = -4.75, np.array([0.50, 0.90, 0.0, -0.4, 0.0])
 CROSS_BASE, CROSS = -4.95, np.array([0.85, 0.55, -0.15, -0.4, 0.0])
 """Monthly log-odds of up-sell and cross-sell, and how the states move them (J5)."""
 
-LEAST_DAYS = 45
-"""Days of a term that must be left for anything to be sold on top of it."""
+LEAST_DAYS, TIED_DAYS = 45, 150
+"""Days of a term that must be left for anything to be sold on top of it; for an add-on to end with it."""
+GIVEN_UP_DAYS = 100
+"""Days after the end of an add-on before it is bought again: a new sale then, no late renewal."""
 
 LOOK_BASE, LOOK_SLOPE, LOOK_NOISE = -4.9, 1.0, 0.8
 LOOK = np.array([-0.40, -0.55, 0.60, 0.0, 0.0])
@@ -142,7 +144,7 @@ class Book:
             renewals=zero.copy(), auto=zero > 0, plan=customers.plan.copy(), seats=customers.seats.copy(),
             price=price, currency=customers.currency.copy(), treated=zero - REST_DAYS, tried=zero - TRIAL_DAYS,
             has=np.zeros(pair, dtype=bool), own_term=np.zeros(pair, dtype=bool),
-            add_on_start=np.zeros(pair, dtype=np.int64), add_on_end=np.zeros(pair, dtype=np.int64), add_on_arr=np.zeros(pair),
+            add_on_start=np.zeros(pair, np.int64), add_on_end=np.zeros(pair, np.int64), add_on_arr=np.zeros(pair),
         )  # fmt: skip
 
     def arr(self, who: Ints) -> Floats:
@@ -431,7 +433,8 @@ class Journey:
         book.add_on_start[kept, add_on] = start
         book.add_on_end[kept, add_on] = add_months(start, np.full(len(kept), 12))
         signed = within_day(rng, start - rng.integers(0, 40, len(kept)))
-        self.write_add_on(kept, add_on, signed, self.payment(kept, signed))
+        paid = np.minimum(self.payment(kept, signed), (start + LATEST_PAYMENT) * DAY)
+        self.write_add_on(kept, add_on, signed, paid)
 
     def write_add_on_fate(self, who: Ints, add_on: int, probability: Floats, renewed: Flags) -> None:
         """Write down the fate of add-ons with a term of their own."""
@@ -479,10 +482,14 @@ class Journey:
         self.write_contract(who, 0, day, book.end[who], more, rows, signed, self.payment(who, signed))
         self.add_people(who, seats, day)
 
+    def missing(self, who: Ints, day: Ints) -> Flags:
+        """Accounts x add-ons: what could be sold; an add-on that was given up is not bought back at once."""
+        return ~self.book.has[who] & (day[:, None] > self.book.add_on_end[who] + GIVEN_UP_DAYS)
+
     def try_add_ons(self) -> None:
         """Accounts that see value in what they have try another product: a sign of a cross-sale to come."""
         who, day = self.willing(TRIAL_BASE + self.now @ CROSS)
-        free = ~self.book.has[who].all(axis=1)
+        free = self.missing(who, day).any(axis=1)
         self.book.tried[who[free]] = day[free]
         self.journal.add("trials", account=who[free], day=day[free])
 
@@ -491,19 +498,23 @@ class Journey:
         book, rng = self.book, self.rng
         tried = self.first - book.tried < TRIAL_DAYS
         who, day = self.willing(CROSS_BASE + self.now @ CROSS + TRIAL_EFFECT * tried)
-        free = ~book.has[who].all(axis=1)
-        who, day = who[free], day[free]
-        add_on = np.where(book.has[who, 0], 1, np.where(book.has[who, 1], 0, rng.integers(0, ADD_ONS, len(who))))
-        own = (book.end[who] - day <= 150) | (rng.random(len(who)) < 0.5)
+        missing = self.missing(who, day)
+        add_on = (missing * rng.random(missing.shape)).argmax(axis=1)
+        free = missing.any(axis=1)
+        for index in range(ADD_ONS):
+            self.sell_add_on(who[free & (add_on == index)], index, day[free & (add_on == index)])
+
+    def sell_add_on(self, who: Ints, add_on: int, day: Ints) -> None:
+        """Write the first contract of an add-on, with a term of its own or until the core product's end."""
+        book, rng = self.book, self.rng
+        own = (book.end[who] - day <= TIED_DAYS) | (rng.random(len(who)) < 0.5)
         book.has[who, add_on] = True
         book.own_term[who, add_on] = own
         book.add_on_start[who, add_on] = day
         book.add_on_end[who, add_on] = np.where(own, add_months(day, np.full(len(who), 12)), book.end[who])
         book.add_on_arr[who, add_on] = book.arr(who) * rng.uniform(0.15, 0.4, len(who))
         signed = within_day(rng, day - rng.integers(1, 15, len(who)))
-        for index in range(ADD_ONS):
-            mine = add_on == index
-            self.write_add_on(who[mine], index, signed[mine], self.payment(who[mine], signed[mine]))
+        self.write_add_on(who, add_on, signed, self.payment(who, signed))
 
     # --- interventions and shocks ------------------------------------------------------------------
 

@@ -262,13 +262,14 @@ def test_all_kinds_of_renewal_exist(contracts):
     """Early, late, unpaid, of several years, cancelled, won back, co-terminous: each more than once."""
     core = contracts.query("product == 'core'").sort_values(["account_id", "start_date"])
     first = core.drop_duplicates(["account_id", "end_date"])
-    gap = first.start_date - first.groupby("account_id").end_date.shift()
+    before = first.groupby("account_id")[["end_date", "cancelled_at"]].shift()
+    gap = first.start_date - before.min(axis=1)
     lead = (first.start_date - first.signed_at).dt.days
     months = ((first.end_date - first.start_date).dt.days / 30.4).round()
     known_payment = core.signed_at < pd.Timestamp("2026-01-01")
     cases = {
         "signed early": (gap.notna() & (lead > 50)).sum(),
-        "started early": (gap < pd.Timedelta(0)).sum(),
+        "started early, cutting the old term": (first.start_date < before.end_date).sum(),
         "signed late, started on time": ((gap == pd.Timedelta(0)) & (first.signed_at > first.start_date)).sum(),
         "started late": ((gap > pd.Timedelta(0)) & (gap <= GRACE)).sum(),
         "won back": (gap > pd.Timedelta(days=100)).sum(),

@@ -122,6 +122,14 @@ def test_a_declared_encoding_gives_the_same_clean_tables(tmp_path, expected, enc
     assert clean(tmp_path) == expected
 
 
+def test_a_byte_order_mark_in_another_encoding_makes_no_difference(tmp_path, expected):
+    folder = as_csv(tmp_path / "in", "gb18030")
+    accounts = folder / "accounts.csv"
+    accounts.write_bytes("\ufeff".encode("gb18030") + accounts.read_bytes())
+    check(job(folder, tmp_path, source={"encoding": "gb18030"}))
+    assert clean(tmp_path) == expected
+
+
 def test_a_duckdb_file_gives_the_same_clean_tables(tmp_path, expected):
     url = as_duckdb(tmp_path / 'it\'s a "file".duckdb')
     before = Path(url.removeprefix("duckdb:///")).read_bytes()

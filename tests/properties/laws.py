@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from tests.oracle.known import KNOWN, LATER, midnight, seen_from
+from tests.oracle.known import EVENT, KNOWN, LATER, first, midnight, seen_from
 from tests.oracle.worlds import Answer, Engine, Row, World, engine
 from tests.properties.accounts import DATES, POLICY, TICK, account, rates
 
@@ -21,6 +21,9 @@ SEEDS = st.lists(st.integers(0, 10**6), min_size=ACCOUNTS, max_size=ACCOUNTS, un
 
 DAYS = st.lists(st.sampled_from(DATES), min_size=3, max_size=3, unique=True)
 """Some of the dates, to stand on."""
+
+ARRIVING = tuple(name for name, columns in KNOWN.items() if columns[0] == "recorded_at" and name != "accounts")
+"""The tables whose rows arrive, at a time of their own."""
 
 LOOPED = settings(max_examples=max(1, settings().max_examples // 2))
 """For a law that asks for many answers in every world."""
@@ -64,6 +67,15 @@ def learnt_from(moment: datetime, seeds: Iterable[int]) -> World:
             ]
     later["rates"] = [row | {"date": max(row["date"], moment)} for row in rates(1 + sum(seeds))[:2]]
     return later
+
+
+def written_ahead(arrived: datetime, moment: datetime, seeds: Iterable[int]) -> World:
+    """Rows that had arrived early on about what happens at `moment` or later."""
+    rows = learnt_from(moment, seeds)
+    ahead = {name: [row | {"recorded_at": arrived} for row in rows[name]] for name in ARRIVING}
+    return {
+        name: [row for row in ahead.get(name, []) if (first(row, EVENT[name]) or arrived) >= moment] for name in KNOWN
+    }
 
 
 def seen_before(table: str, row: Row, moment: datetime) -> bool:
