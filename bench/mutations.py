@@ -1,4 +1,4 @@
-"""Breaks each law of time on purpose and tells which tests notice: `python bench/mutations.py [--only WORD]`.
+"""Breaks each law of time on purpose and tells which tests notice: `python bench/mutations.py [--only WORD ...]`.
 
 Works on a copy of the tree in a temporary folder; this tree is only read. Each mutation names the laws that should
 notice it, and their tests are run; `--all` runs every test on each. A mutation that no test notices has survived,
@@ -302,14 +302,16 @@ def failing(folder: Path, laws: tuple[str, ...] = ()) -> tuple[int, list[str]]:
 def main() -> int:
     """One line per mutation."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", default="", help="mutations with this word in their fault")
+    parser.add_argument(
+        "--only", nargs="*", default=[""], metavar="WORD", help="mutations with such a word in their fault"
+    )
     parser.add_argument("--all", action="store_true", help="run every test on each, not those of its laws alone")
     asked = parser.parse_args()
-    chosen = [mutation for mutation in MUTATIONS if asked.only in mutation.fault]
+    chosen = [mutation for mutation in MUTATIONS if any(word in mutation.fault for word in asked.only)]
     with tempfile.TemporaryDirectory(prefix="mutations-") as name:
         folder = Path(name)
         copy_of_the_tree(folder)
-        if not asked.only:
+        if len(chosen) == len(MUTATIONS):
             code, names = failing(folder)
             if code:
                 raise SystemExit(f"without any fault these already fail: {', '.join(names)}")

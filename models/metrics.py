@@ -62,35 +62,44 @@ def promised(truth: Numbers, probability: Numbers, weight: Numbers | None = None
 
 
 def calibration_slope(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
-    """1 if log-odds are as far apart as they should be, below if too far, above if too near (Cox 1958)."""
-    return _cox(truth, probability, weight)[0]
+    """1 if log-odds are as far apart as they should be, below if too far, above if too near (Cox 1958).
+
+    NaN where every probability is the same, or the log-odds part the outcomes without a fault.
+    """
+    odds = _log_odds(probability)
+    spread = float(odds.std()) if len(odds) else 0.0
+    if not _both(truth) or spread < 1e-9:
+        return np.nan
+    columns = np.column_stack([(odds - odds.mean()) / spread, np.ones_like(odds)])
+    return float(_newton(columns, truth, weight, np.zeros_like(odds))[0] / spread)
 
 
 def calibration_intercept(truth: Numbers, probability: Numbers, weight: Numbers | None = None) -> float:
     """What would have to be added to the log-odds for the level to be right: 0 if it is."""
-    return _cox(truth, probability, weight, slope=1.0)[1]
-
-
-def _cox(
-    truth: Numbers, probability: Numbers, weight: Numbers | None, slope: float | None = None
-) -> tuple[float, float]:
-    """Newton's steps of a logistic regression of the truth on the log-odds; (slope, intercept), NaN if not found."""
     if not _both(truth):
-        return np.nan, np.nan
-    odds = logit(np.clip(np.asarray(probability, np.float64), EDGE, 1 - EDGE))
-    seen = np.asarray(truth, np.float64)
+        return np.nan
+    odds = _log_odds(probability)
+    return float(_newton(np.ones((len(odds), 1)), truth, weight, odds)[0])
+
+
+def _log_odds(probability: Numbers) -> npt.NDArray[np.float64]:
+    return np.asarray(logit(np.clip(np.asarray(probability, np.float64), EDGE, 1 - EDGE)))
+
+
+def _newton(
+    columns: npt.NDArray[np.float64], truth: Numbers, weight: Numbers | None, offset: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The weights of a logistic regression of the truth on columns beside an offset; NaN where there are none."""
+    seen, found = np.asarray(truth, np.float64), np.zeros(columns.shape[1])
     mass = np.ones(len(seen)) if weight is None else np.asarray(weight, np.float64)
-    free = [1] if slope is not None or np.ptp(odds) < 1e-9 else [0, 1]
-    columns, found = np.column_stack([odds, np.ones_like(odds)]), np.array([1.0, 0.0])
-    for _ in range(50):
-        now = expit(columns @ found)
-        slopes = columns[:, free].T @ (mass * (seen - now))
-        curves = (columns[:, free] * (mass * now * (1 - now))[:, None]).T @ columns[:, free]
-        step = np.clip(np.linalg.lstsq(curves, slopes, rcond=None)[0], -2, 2)
-        found[free] += step
+    for _ in range(100):
+        now = expit(columns @ found + offset)
+        curves = (columns * (mass * now * (1 - now))[:, None]).T @ columns
+        step = np.clip(np.linalg.lstsq(curves, columns.T @ (mass * (seen - now)), rcond=None)[0], -2, 2)
+        found = found + step
         if np.abs(step).max() < 1e-9:
-            return (float(found[0]) if 0 in free or slope is not None else np.nan), float(found[1])
-    return np.nan, np.nan
+            return found
+    return np.full(columns.shape[1], np.nan)
 
 
 def bins(truth: Numbers, probability: Numbers, weight: Numbers | None = None, count: int = BINS) -> pd.DataFrame:

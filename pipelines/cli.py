@@ -109,7 +109,8 @@ def _run(
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
         when: dict[str, Any] = {n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items()}
         job = stage.Job(read_settings(file, overrides or ()), tables, data, lists, **when)
-        result: dict[str, Any] = getattr(import_module(f"pipelines.{stage_name}"), stage_name)(job, *items)
+        with stage.alone(data):
+            result: dict[str, Any] = getattr(import_module(f"pipelines.{stage_name}"), stage_name)(job, *items)
         return result
 
     raise typer.Exit(stage.run(work))

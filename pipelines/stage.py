@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import Config, Stop
+from pipelines.errors import Busy, Config, OutputFailed, Stop
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -76,6 +76,21 @@ def start_logging() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+@contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """One run at a time in a data folder. Raises `Busy`; the lock goes with the process, however it ends."""
+    from filelock import FileLock, Timeout
+
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        with FileLock(data / ".run.lock", timeout=0):
+            yield
+    except Timeout:
+        raise Busy(f"another run works in {data}: try again when it is done, or give another --data") from None
+    except OSError as error:
+        raise OutputFailed(f"{data} cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager

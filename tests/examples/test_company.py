@@ -202,9 +202,10 @@ def test_a_start_within_a_month_is_refused():
 # --- what the tables say is possible ----------------------------------------------------------------
 
 
-def test_terms_are_half_open_and_in_order(tables):
+def test_terms_are_half_open_and_in_order(small, tables):
     core = tables["contracts"].query("product == 'core'")
     assert (core.start_date < core.end_date).all()
+    core = core[core.start_date < pd.Timestamp(small.until)]  # a later one may cut a term by a day not yet known
     # Rows of one term (bought with it or later) share its end; the next term starts no earlier than 90 days before.
     ends = core.groupby(["account_id", "end_date"]).agg(start=("start_date", "min"), cancelled=("cancelled_at", "max"))
     ends = ends.reset_index().sort_values(["account_id", "start"])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.stage import alone
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,6 +59,13 @@ def test_the_last_line_of_output_is_one_json_object(tmp_path):
     done = renewals("check", "--tables", str(tmp_path), "--data", str(tmp_path / "data"))
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["exit"] == done.returncode == 66
+
+
+def test_a_second_run_in_the_same_folder_is_told_to_wait(tmp_path):
+    with alone(tmp_path):
+        done = renewals("check", "--tables", str(tmp_path), "--data", str(tmp_path))
+    assert done.returncode == 75
+    assert "another run works in" in done.stderr
 
 
 def test_help_is_quick():

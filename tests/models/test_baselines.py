@@ -1,0 +1,85 @@
+"""What must be beaten learns from the same rows and is asked about the same."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import baselines
+from models.folds import observations, rolling
+from models.options import Folds
+from tests.models.drawn import training_table
+
+
+def term(account: str, as_of: str, renewal_date: str, label: int, matured_at: str) -> dict:
+    return {
+        "account_id": account,
+        "as_of": as_of,
+        "renewal_date": renewal_date,
+        "label": label,
+        "matured_at": matured_at,
+    }
+
+
+def rows(*terms: dict) -> pd.DataFrame:
+    frame = pd.DataFrame(terms)
+    days = {name: pd.to_datetime(frame[name]) for name in ("as_of", "renewal_date", "matured_at")}
+    return frame.assign(**days, term=frame.groupby(["account_id", "renewal_date"]).ngroup())
+
+
+PAST = rows(
+    term("acme", "2022-01-01", "2022-06-01", 1, "2022-08-01"),
+    term("acme", "2022-02-01", "2022-06-01", 1, "2022-08-01"),
+    term("quiet", "2022-01-01", "2022-06-01", 0, "2022-08-01"),
+)
+NOW = rows(
+    term("acme", "2022-08-01", "2023-06-01", 1, "2023-08-01"),
+    term("quiet", "2022-07-01", "2023-06-01", 0, "2023-08-01"),
+    term("new", "2022-08-01", "2023-06-01", 1, "2023-08-01"),
+)
+
+
+def test_the_base_rate_counts_a_renewal_once_however_often_it_was_observed():
+    assert list(baselines.base_rate(PAST, NOW, [])) == [0.5, 0.5, 0.5]
+
+
+def test_the_last_outcome_is_the_newest_one_that_was_final_then():
+    assert list(baselines.last_known(baselines._outcomes(PAST), NOW)) == ["yes", "none", "none"]
+
+
+def test_the_last_outcome_moves_the_base_rate_by_what_its_group_did():
+    third_year = rows(
+        term("acme", "2022-09-01", "2023-06-01", 1, "2023-08-01"),
+        term("quiet", "2022-09-01", "2023-06-01", 0, "2023-08-01"),
+    )
+    later = rows(
+        term("acme", "2023-09-01", "2024-06-01", 1, "2024-08-01"),
+        term("quiet", "2023-09-01", "2024-06-01", 0, "2024-08-01"),
+    )
+    past = pd.concat([PAST, third_year.assign(term=third_year["term"] + 2)], ignore_index=True)
+    good, bad = baselines.last_outcome(past, later, [])
+    assert good > 0.5 > bad
+
+
+def test_a_baseline_without_its_column_does_not_speak():
+    assert baselines.recency(PAST, NOW, ["use"]) is None
+    assert baselines.few_features(PAST, NOW, ["use"]) is None
+
+
+def test_missing_values_are_filled_and_not_refused():
+    known = PAST.assign(use=[3.0, np.nan, 1.0])
+    chance = baselines.logistic_regression(known, NOW.assign(use=np.nan), ["use"])
+    assert ((chance > 0) & (chance < 1)).all()
+
+
+def test_every_tested_observation_is_spoken_of_once_by_rows_final_before():
+    observed = observations(training_table(), "renewal", date(2024, 6, 1))
+    folds = rolling(observed, Folds(origins=2, min_renewals=30, min_events=5))
+    told = baselines.spoken(observed, folds, ["use", "tickets", "noise"])
+    assert len(told) == sum(len(fold.test) for fold in folds)
+    assert not told.duplicated(["account_id", "as_of"]).any()
+    seen = observed.merge(told, on=["account_id", "as_of"])
+    first = observed.iloc[folds[0].train].drop_duplicates("term")
+    at_first = seen["as_of"] < folds[1].origin
+    assert seen.loc[at_first, "base_rate"].unique() == pytest.approx([first["label"].mean()])

@@ -1,0 +1,101 @@
+"""Walking forward: no word is judged by an outcome that was not final, and chance is not followed."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import forward
+from models.folds import observations
+from models.learner import Recipe, Sigmoid, fit_sigmoid
+from models.options import Calibration, Folds, LightGBM, Linear
+from models.schema import Schema
+from tests.models.drawn import CATALOGUE, training_table
+
+OPTIONS = SimpleNamespace(
+    folds=Folds(origins=3, first_share=0.3, min_renewals=30, min_events=5),
+    linear=Linear(strengths=(0.001, 0.03)),
+    lightgbm=LightGBM(rounds=(5, 20), shares=(0.0, 1.0), min_data_in_leaf=20, threads=1),
+    calibration=Calibration(),
+)
+UNTIL = pd.Timestamp(2024, 6, 1)
+
+
+@pytest.fixture(scope="module")
+def observed():
+    return observations(training_table(), "renewal", UNTIL.date())
+
+
+@pytest.fixture(scope="module")
+def steps(observed):
+    return forward.walk(observed, Schema.of(CATALOGUE, observed, "renewal", True), OPTIONS)
+
+
+def test_a_choice_on_a_day_does_not_see_what_became_final_after(observed, steps):
+    day = steps[-1].fold.origin
+    late = observed["matured_at"] > day
+    changed = observed.assign(label=observed["label"].where(~late, 1 - observed["label"]))
+    assert forward.choose(changed, steps, day, OPTIONS) == forward.choose(observed, steps, day, OPTIONS)
+
+
+def test_the_first_model_of_a_backtest_has_no_past_to_choose_by(observed, steps):
+    told = forward.backtest(observed, steps, OPTIONS)
+    first = told[told["origin"] == steps[0].fold.origin]
+    usual = steps[0].margin(forward.middle(OPTIONS.linear, OPTIONS.lightgbm))
+    assert np.array_equal(first["margin"], usual)
+    assert np.allclose(first["probability"], Sigmoid().of(usual))
+
+
+def test_a_backtest_speaks_once_of_every_row_after_the_first_origin(observed, steps):
+    told = forward.backtest(observed, steps, OPTIONS)
+    assert len(told) == (observed["as_of"] >= steps[0].fold.origin).sum()
+    assert (told["as_of"] >= told["origin"]).all()
+
+
+def test_what_was_decided_already_judges_nobody(observed, steps):
+    blank = forward.choose(observed.assign(decided=True), steps, UNTIL, OPTIONS)
+    assert (blank.rows, blank.sigmoid) == (0, Sigmoid())
+
+
+def test_a_recipe_that_is_clearly_better_is_taken():
+    usual, better = Recipe(0.01, 100, 0.0), Recipe(0.01, 100, 1.0)
+    terms, weight = pd.Series(range(100)), np.ones(100)
+    said = {usual: np.full(100, 0.7), better: np.full(100, 0.7) - np.linspace(0.05, 0.15, 100)}
+    assert forward._kept(said, usual, terms, weight) == better
+
+
+def test_a_recipe_that_is_better_by_chance_is_not():
+    usual, lucky = Recipe(0.01, 100, 0.0), Recipe(0.01, 100, 1.0)
+    terms, weight = pd.Series(range(100)), np.ones(100)
+    noise = np.random.default_rng(0).normal(0.0, 0.3, 100)
+    said = {usual: np.full(100, 0.7), lucky: 0.699 + noise - noise.mean()}
+    assert forward._kept(said, usual, terms, weight) == usual
+
+
+def test_the_sigmoid_mends_what_many_renewals_show():
+    rng = np.random.default_rng(0)
+    margin = rng.normal(size=40_000)
+    truth = (rng.random(40_000) < 1 / (1 + np.exp(-(0.5 * margin + 0.4)))).astype(np.int8)
+    found = fit_sigmoid(margin, np.zeros(40_000), truth, np.ones(40_000), Calibration())
+    assert (found.slope, found.level) == (pytest.approx(0.5, abs=0.06), pytest.approx(0.4, abs=0.06))
+
+
+def test_few_renewals_hardly_move_the_sigmoid():
+    rng = np.random.default_rng(0)
+    margin, truth = rng.normal(size=60), rng.integers(0, 2, 60).astype(np.int8)
+    some = fit_sigmoid(margin, np.zeros(60), truth, np.ones(60), Calibration())
+    few = fit_sigmoid(margin, np.zeros(60), truth, np.full(60, 0.5), Calibration())
+    assert abs(some.slope - 1) < 0.15
+    assert few.slope == 1.0
+
+
+def test_the_last_days_have_a_slope_of_their_own():
+    rng = np.random.default_rng(0)
+    margin, close = rng.normal(size=40_000), (rng.random(40_000) < 0.5).astype(float)
+    truth = (rng.random(40_000) < 1 / (1 + np.exp(-(1 + close) * margin))).astype(np.int8)
+    found = fit_sigmoid(margin, close, truth, np.ones(40_000), Calibration(trust=0))
+    assert found.slope == pytest.approx(1.0, abs=0.1)
+    assert found.near_slope == pytest.approx(1.0, abs=0.2)
+    assert replace(found, near_slope=0.0).of(np.ones(1), 1.0) < found.of(np.ones(1), 1.0)
