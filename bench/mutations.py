@@ -167,7 +167,7 @@ MUTATIONS = [
         WINDOWS,
         STRETCH,
         "(_.reach > near) & (_.reach <= far + 1)",
-        (FIRST_INSTANT, ALONE),
+        (ORACLE, ALONE),
     ),
     Mutation(
         "a window lacks its first slice", WINDOWS, STRETCH, "(_.reach > near) & (_.reach < far)", (FIRST_INSTANT, ALONE)
@@ -226,7 +226,7 @@ MUTATIONS = [
         SPINE,
         "pays=known.paid_at.notnull().any().over(group_by=KEY)",
         'pays=known.paid_at.notnull().any().over(group_by="as_of")',
-        (OWN_ROWS,),
+        (ORACLE, OWN_ROWS),
     ),
     # order, and one row each
     Mutation(

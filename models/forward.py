@@ -31,6 +31,9 @@ from models.metrics import losses
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import LEAD, Schema
 
+CLEARLY = 2.0
+"""Standard errors by which a recipe must be better than the usual one to be taken."""
+
 
 class Options(Protocol):
     """The parts of the configuration that learning reads."""
@@ -141,13 +144,13 @@ def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, opt
 
 
 def _kept(said: Mapping[Recipe, Floats], usual: Recipe, terms: pd.Series, weight: Floats) -> Recipe:
-    """The best recipe if it is better than the usual one by more than a standard error over terms, else the usual one.
+    """The best recipe if it is better than the usual one by more than two standard errors over terms, else that one.
 
     Of two dozen recipes one is always best by chance; following chance costs more than it brings.
     """
     best = min(said, key=lambda recipe: float(weight @ said[recipe]))
     gains = pd.Series(weight * (said[usual] - said[best])).groupby(terms.to_numpy()).sum()
-    return best if gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)) else usual
+    return best if gains.mean() > CLEARLY * gains.std(ddof=1) / np.sqrt(len(gains)) else usual
 
 
 def _closeness(rows: pd.DataFrame, options: Linear) -> Floats:

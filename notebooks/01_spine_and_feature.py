@@ -17,6 +17,7 @@
 # Run `make demo` first, or set `RENEWALS_DATA` to the folder that `renewals learn --data` wrote.
 
 # %%
+import json
 import os
 from pathlib import Path
 
@@ -50,7 +51,8 @@ outcomes.groupby(["as_of", "outcome"]).size().unstack(fill_value=0).tail(12)
 
 # %%
 name = "active_people_28d"
-meanings = pd.read_json(data / "learn" / "features.json")["features"].apply(pd.Series).set_index("name")
+listed = json.loads((data / "learn" / "features.json").read_text(encoding="utf-8"))["features"]
+meanings = pd.DataFrame(listed).set_index("name")
 meanings.loc[name, ["meaning", "unit", "risk", "en", "zh"]]
 
 # %%

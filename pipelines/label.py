@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import ibis.expr.types as ir
 
-from models.target import targets
+from models.target import Outcomes, targets
 from pipelines import warehouse
 from pipelines.errors import Config
 from pipelines.stage import Job, main
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The outcomes that the stage `ledger` wrote, as `models.target.Outcomes` has them from its book."""
-
-    at: date
-    renewals: ir.Table
-    expansions: ir.Table
 
 
 def label(job: Job, *names: str) -> dict[str, Any]:
@@ -28,7 +17,7 @@ def label(job: Job, *names: str) -> dict[str, Any]:
     con = warehouse.connect(job.settings.engine)
     spine = warehouse.read(con, job.side / "spine.parquet")
     made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in ("renewals", "expansions")}
-    outcomes: Any = Kept(job.day, **made)
+    outcomes = Outcomes(job.day, **made)
     try:
         chosen = targets(names or job.settings.targets)
     except ValueError as error:

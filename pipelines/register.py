@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from pipelines import tracking, warehouse
-from pipelines.errors import InputMissing
+from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 from pipelines.train import BACKTEST, CARD, RENEWAL, as_json, read_catalogue, read_model, why_untrained
 
@@ -66,8 +68,9 @@ def _registered(job: Job, target: str, files: dict[str, bytes], metrics: dict[st
             reasons = refusals(metrics["judged"], gate)
             compared = None
             if serving is not None and serving.version != version.version:
-                compared = against(_backtest(tracking.checked(client, serving)), _backtest(files), target, gate)
-                reasons += _worse(compared, serving)
+                standing = _whole(client, serving)
+                compared = against(_backtest(standing), _backtest(files), target, gate) if standing else None
+                reasons += _worse(compared, serving) if compared else []
             _decide(client, version, reasons)
     return {
         "passed": not reasons,
@@ -77,6 +80,15 @@ def _registered(job: Job, target: str, files: dict[str, bytes], metrics: dict[st
         "already": already,
         "against_champion": compared,
     }
+
+
+def _whole(client: MlflowClient, version: ModelVersion) -> dict[str, bytes] | None:
+    """The files of a version, or None where they are harmed: such a one can neither serve nor stand in the way."""
+    try:
+        return tracking.checked(client, version)
+    except DataContract as harm:
+        structlog.get_logger().warning("a registered model is harmed", model=version.name, why=str(harm))
+        return None
 
 
 def _decide(client: MlflowClient, version: ModelVersion, reasons: list[str]) -> None:
@@ -175,10 +187,10 @@ def _backtest(files: Mapping[str, bytes]) -> pd.DataFrame:
 def _version(
     client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]
 ) -> tuple[ModelVersion, bool]:
-    """The version of these files, and whether it was there already."""
+    """The version of these files, unharmed, and whether it was there already."""
     identity = _identity(job, files)
     for version in tracking.versions(client, target):
-        if version.tags.get(tracking.IDENTITY_TAG) == identity:
+        if version.tags.get(tracking.IDENTITY_TAG) == identity and _whole(client, version):
             return version, True
     return _new_version(client, job, target, files, metrics, identity), False
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from models.options import Gate
-from pipelines import tracking
+from pipelines import register, tracking
+from pipelines.errors import DataContract
 from pipelines.register import _draw_calibration, _drawn, _figures, _worse, against
 
 GATE = Gate(lead_days=90, min_renewals=50, bootstrap=100)
@@ -51,6 +52,28 @@ def test_one_that_is_as_good_or_not_surely_worse_passes(quality):
 def test_only_rows_of_both_count_and_none_that_were_decided():
     challenger = told(1.0).assign(decided=[n < 20 for n in range(200)])
     assert against(told(1.0).iloc[:150], challenger, "renewal", GATE)["rows"] == 130
+
+
+class Kept:
+    """A registered version with the identity asked for."""
+
+    def __init__(self, version: str) -> None:
+        self.name, self.version, self.tags = "renewals-renewal", version, {tracking.IDENTITY_TAG: "same"}
+
+
+@pytest.mark.parametrize(("harmed", "version"), [(set(), "2"), ({"2"}, "1"), ({"1", "2"}, "new")])
+def test_a_harmed_version_is_not_taken_for_the_same(harmed, version, monkeypatch):
+    def checked(client, asked):
+        if asked.version in harmed:
+            raise DataContract("model.txt not as registered")
+        return {"model.txt": b"tree"}
+
+    monkeypatch.setattr(tracking, "versions", lambda client, target: [Kept("2"), Kept("1")])
+    monkeypatch.setattr(tracking, "checked", checked)
+    monkeypatch.setattr(register, "_identity", lambda job, files: "same")
+    monkeypatch.setattr(register, "_new_version", lambda *given: Kept("new"))
+    found, already = register._version(None, None, "renewal", {}, {})
+    assert (found.version, already) == (version, version != "new")
 
 
 def test_too_few_common_renewals_compare_nothing():

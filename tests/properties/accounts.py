@@ -16,8 +16,8 @@ from features.policy import KINDS, SEVERITIES, Grace, Journey, Policy, Renewal, 
 from tests.oracle.known import midnight
 from tests.oracle.worlds import Row, World, whole
 
-DATES = (date(2024, 1, 1), date(2024, 1, 8), date(2024, 2, 1), date(2024, 3, 31), date(2024, 9, 1), date(2025, 1, 1))
-"""Uneven, with a leap day between; some a window apart, so that the edges of one are days of another."""
+DATES = (date(2024, 1, 1), date(2024, 1, 8), date(2024, 1, 30), date(2024, 3, 31), date(2024, 9, 1), date(2025, 1, 1))
+"""Uneven, with a leap day between; some a window apart, some a window and a day: slices may be a day long."""
 
 POLICY = Policy(
     grace=Grace(before_days=90, after_days=60),
@@ -272,10 +272,12 @@ def account(seed: int) -> list[tuple[str, Row]]:
 def rates(seed: int) -> list[Row]:
     """Exchange rates, some quoted on an as-of date and so unknown then, several on one day; none for gold."""
     life = Life(seed)
-    instants = [life.instant() for _ in range(10)]
-    again = [instant + timedelta(hours=1) for instant in instants[:5]]
-    quoted = {(life.one("EUR", "CNY"), instant): life.random.uniform(0.1, 2) for instant in instants + again}
-    return [whole("rates", {"currency": c, "date": d, "rate": rate}) for (c, d), rate in quoted.items()]
+    quoted = [(life.one("EUR", "CNY"), life.instant()) for _ in range(12)]
+    again = [(currency, instant - timedelta(seconds=1)) for currency, instant in quoted]
+    return [
+        whole("rates", {"currency": currency, "date": instant, "rate": life.random.uniform(0.1, 2)})
+        for currency, instant in dict.fromkeys(quoted + again)
+    ]
 
 
 def settle(seeds: Iterable[int]) -> World:

@@ -54,8 +54,10 @@ CANCELLED = (None, None, None, None, None, -5, 0, 1, 20, 100, 300)
 AMOUNTS = (0.0, 99.99, 1000.0, 1000.0, 1070.0, 1234.56, 2500.0, 20000.0)
 
 
-COMPANIES = 60
+COMPANIES = 50
 """So many unrelated ones in every example: the query takes as long for one."""
+CORNERS = (222, 1287, 1677, 1687, 2376, 2468, 2760, 9986, 20893, 32802)
+"""Companies that once broke a law, among tens of thousands: something learnt late changed what had matured."""
 
 
 def company(seed: int) -> list[dict[str, Any]]:
@@ -311,7 +313,7 @@ Found = dict[str, list[dict[str, Any]]]
 @given(seed=st.integers(0, 10**9))
 def test_laws_of_the_ledger(replayed, seed):
     """Every law below, on companies nobody chose."""
-    made = {n: company(n) for n in range(seed, seed + COMPANIES)}
+    made = {n: company(n) for n in (*CORNERS, *range(seed, seed + COMPANIES))}
     found = replayed.run([row for rows in made.values() for row in rows])
     telling = [Company(terms_of(rows)) for rows in by_company(found["known"]).values()]
     revenue_closes_to_the_cent(found)
