@@ -158,7 +158,11 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
     truth, chance, accounts = rows["label"].to_numpy(), rows[MODEL].to_numpy(), rows["account_id"]
     weight = weights(rows["term"]) if len(rows) else np.zeros(0)
     yes = float((truth * weight).sum())
-    found: dict[str, Any] = {"rows": len(rows), "terms": rows["term"].nunique(), "events": float(min(yes, weight.sum() - yes))}
+    found: dict[str, Any] = {
+        "rows": len(rows),
+        "terms": rows["term"].nunique(),
+        "events": float(min(yes, weight.sum() - yes)),
+    }
     if len(set(truth)) < 2:
         return found
     drawn: dict[str, Any] = {"rounds": gate.bootstrap, "confidence": gate.confidence}
