@@ -74,7 +74,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Choice:
-    """A recipe, the sigmoid that goes with it, and the log loss of each recipe's margin as it is."""
+    """A recipe, the sigmoid that goes with it, and the log loss of each recipe that was tried."""
 
     recipe: Recipe
     sigmoid: Sigmoid
@@ -135,12 +135,12 @@ def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, opt
         return Choice(middle(options.linear, options.lightgbm), Sigmoid(), (), len(places), terms.nunique())
     weight = weights(terms) * _freshness(observed["as_of"].iloc[places], day, options.calibration)
     spoken = {r: np.concatenate([s.margin(r)[final] for s, final in zip(steps, told, strict=True)]) for r in tried}
-    said = {recipe: losses(truth, Sigmoid().of(margin)) for recipe, margin in spoken.items()}
-    kept = _kept(said, middle(options.linear, options.lightgbm), terms, weight)
     close = _closeness(observed.iloc[places], options.linear)
-    sigmoid = fit_sigmoid(spoken[kept], close, truth, weight, options.calibration)
+    sigmoids = {r: fit_sigmoid(margin, close, truth, weight, options.calibration) for r, margin in spoken.items()}
+    said = {r: losses(truth, sigmoids[r].of(margin, close)) for r, margin in spoken.items()}
+    kept = _kept(said, middle(options.linear, options.lightgbm), terms, weight)
     means = tuple((recipe, float(np.average(loss, weights=weight))) for recipe, loss in said.items())
-    return Choice(kept, sigmoid, means, len(places), terms.nunique())
+    return Choice(kept, sigmoids[kept], means, len(places), terms.nunique())
 
 
 def _kept(said: Mapping[Recipe, Floats], usual: Recipe, terms: pd.Series, weight: Floats) -> Recipe:

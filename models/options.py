@@ -37,7 +37,7 @@ class LightGBM(Section):
     min_data_in_leaf: int = Field(50, ge=1)
     min_sum_hessian_in_leaf: float = Field(1.0, ge=0)
     lambda_l2: float = Field(10.0, ge=0)
-    feature_fraction: float = Field(0.3, gt=0, le=1)
+    feature_fraction: float = Field(0.5, gt=0, le=1)
     bagging_fraction: float = Field(0.7, gt=0, le=1)
     extra_trees: bool = True
     """One random threshold a feature and node: steadier where features say nearly the same."""
