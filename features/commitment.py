@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY, Family
+from features.family import KEY, Family, addable
 from features.windows import hours_between
 
 commitment = Family("commitment")
@@ -204,7 +204,7 @@ def cancelled_so_far(past: ir.Table) -> ir.Value:
 )  # fmt: skip
 def payment_delay(past: ir.Table) -> ir.Value:
     """Mean days from the start of a term to its payment, as known."""
-    return (hours_between(past.start_date, past.paid_at) / 24.0).mean()
+    return addable(hours_between(past.start_date, past.paid_at) / 24.0).mean()
 
 
 @commitment.feature(

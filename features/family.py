@@ -112,6 +112,15 @@ class Family:
         return register
 
 
+STEP = 1 / 1024
+"""The grain of what is added up: fine enough for cents, and floats add its multiples exactly."""
+
+
+def addable(number: ir.Value) -> ir.FloatingValue:
+    """A number as the nearest multiple of `STEP`: added in any order, on any number of threads, the sum is the same."""
+    return (number.cast("float64") / STEP + 0.5).floor() * STEP
+
+
 def column_name(function: str, params: Mapping[str, Any]) -> str:
     """The column of a function and its parameters: `active_people` over 28 days of tier S is `active_people_s_28d`."""
     days = params.get("days")

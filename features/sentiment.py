@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from features.family import Family
+from features.family import Family, addable
 from features.stakeholders import PERSON, in_tier
 from features.windows import as_known, hours_waiting, since
 
@@ -46,7 +46,7 @@ def answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
 )  # fmt: skip
 def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
     """Mean score of the answers given in the window."""
-    return survey.score.cast("float64").mean(where=answered(survey, survey_kind, days))
+    return addable(survey.score).mean(where=answered(survey, survey_kind, days))
 
 
 @sentiment.feature(
@@ -56,7 +56,7 @@ def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
 )  # fmt: skip
 def nps_of(voice: ir.Table, tier: str) -> ir.Value:
     """Mean NPS answer of people of the tier in a year (T3: with who answered)."""
-    return voice.score.cast("float64").mean(where=answered(voice, "nps", 365) & in_tier(voice, tier))
+    return addable(voice.score).mean(where=answered(voice, "nps", 365) & in_tier(voice, tier))
 
 
 @sentiment.feature(
@@ -68,7 +68,7 @@ def nps_change(survey: ir.Table) -> ir.Value:
     """Mean NPS answer of 180 days less that of the 180 days before."""
     now = answered(survey, "nps", 180)
     then = answered(survey, "nps", 360) & ~now
-    scores = survey.score.cast("float64")
+    scores = addable(survey.score)
     return scores.mean(where=now) - scores.mean(where=then)
 
 

@@ -12,7 +12,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY
+from features.family import KEY, addable
 from features.policy import Policy
 from features.windows import as_known, day_number, day_of, hours_waiting, known_rates, since, until
 
@@ -93,16 +93,15 @@ def _followed(known: ir.Table, policy: Policy) -> ir.Table:
 def _in_reporting_currency(known: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
     currency = _.currency.fill_null(policy.money.reporting_currency)
     if rates is None:
-        return known.mutate(value=_.arr.cast("float64"))
+        return known.mutate(value=addable(_.arr))
     known = known.mutate(_currency=currency)
     quoted = known_rates(rates, spine)
     joined = known.left_join(
         quoted, [known.as_of == quoted.as_of, known._currency == quoted.currency], rname="{name}_quoted"
     )
     home = joined._currency == policy.money.reporting_currency
-    return joined.mutate(value=joined.arr.cast("float64") * home.ifelse(1.0, joined.rate)).drop(
-        "_currency", "as_of_quoted", "currency_quoted", "rate"
-    )
+    value = addable(joined.arr.cast("float64") * home.ifelse(1.0, joined.rate))
+    return joined.mutate(value=value).drop("_currency", "as_of_quoted", "currency_quoted", "rate")
 
 
 def observations(known: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:

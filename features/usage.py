@@ -8,7 +8,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY, Family
+from features.family import KEY, STEP, Family, addable
 from features.policy import Policy
 from features.windows import Calendar, arrival_day, counting_days, day_of, windowed
 
@@ -48,17 +48,18 @@ def level_of(feature: ir.StringValue, policy: Policy) -> ir.IntegerValue:
 def events_known(events: ir.Table, policy: Policy) -> ir.Table:
     """Events with their day, their day of arrival and what they mean: one row per event.
 
-    A quantity of 0 says that nothing was done, so such a row is no use at all.
+    A quantity of 0 says that nothing was done, so such a row is no use at all; the least that was done stays something.
     """
-    count = events.quantity.fill_null(1).cast("float64")
-    return events.filter(count > 0).mutate(
+    quantity = events.quantity.fill_null(1)
+    count = ibis.greatest(addable(quantity), STEP)
+    return events.filter(quantity > 0).mutate(
         day=day_of(_.occurred_at),
         known_day=arrival_day(events),
         count=count,
         north_star=matches(events.feature, policy.usage.north_star).ifelse(count, 0.0),
         core=matches(events.feature, policy.usage.core_workflow).ifelse(count, 0.0),
         level=level_of(events.feature, policy),
-        seconds=_.duration_s.fill_null(0).cast("float64"),
+        seconds=addable(_.duration_s.fill_null(0)),
     )
 
 

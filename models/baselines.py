@@ -80,7 +80,9 @@ def logistic_regression(train: pd.DataFrame, test: pd.DataFrame, features: Seque
 
 def _logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floats:
     model: Pipeline = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), LogisticRegression(max_iter=1000)
+        SimpleImputer(strategy="median", keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(solver="newton-cholesky"),
     )
     model.fit(
         train[names].to_numpy(np.float64),

@@ -6,6 +6,7 @@ a row exists from its known time on, an event of the future has not happened, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -109,6 +110,11 @@ class Then:
     def days_ago(self, instant: datetime) -> int:
         """Days from an instant's day to `as_of`: 1 is yesterday."""
         return whole_days(instant, self.t)
+
+
+def addable(number: float) -> float:
+    """The nearest 1024th, as everything is that is added up."""
+    return math.floor(number * 1024 + 0.5) / 1024
 
 
 def mean(values: Sequence[float]) -> float | None:

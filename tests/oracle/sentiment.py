@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.oracle.known import Row, Then, first, mean, share
+from tests.oracle.known import Row, Then, addable, first, mean, share
 from tests.oracle.stakeholders import people_then, tier_of
 
 
@@ -21,7 +21,7 @@ class Sentiment:
         return [s for s in asked if self.then.inside(s["answered_at"], days, before)]
 
     def average(self, surveys: list[Row]) -> float | None:
-        return mean([s["score"] for s in surveys])
+        return mean([addable(s["score"]) for s in surveys])
 
     # --- the features --------------------------------------------------------------------------
 

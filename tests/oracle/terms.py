@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tests.oracle.known import Row, Then, hours, mean, midnight, whole_days
+from tests.oracle.known import Row, Then, addable, hours, mean, midnight, whole_days
 
 
 @dataclass
@@ -33,7 +33,7 @@ def _term(row: Row, rows: list[Row], then: Then) -> Term:
     stopped = row["cancelled_at"] is not None
     return Term(
         row=row,
-        value=None if rate is None else row["arr"] * rate,
+        value=None if rate is None else addable(row["arr"] * rate),
         begun=began,
         running=began and then.t < row["end_date"] and not stopped and not replaced,
         followed=bool(next_ones),
@@ -190,7 +190,7 @@ class Commitment:
 
     def payment_delay(self):
         paid = [hours(t.row["start_date"], t.row["paid_at"]) for t in self.begun if t.row["paid_at"] is not None]
-        return mean([h / 24 for h in paid])
+        return mean([addable(h / 24) for h in paid])
 
     def unpaid(self):
         if not any(t.row["paid_at"] is not None for t in self.all):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tests.oracle.known import Row, Then, mean, share
+from tests.oracle.known import Row, Then, addable, mean, share
 from tests.oracle.terms import terms
 
 NOBODY = "nobody named"
@@ -13,7 +13,9 @@ NOBODY = "nobody named"
 
 def quantity(event: Row) -> float:
     """How often it was done."""
-    return 1.0 if event["quantity"] is None else event["quantity"]
+    if event["quantity"] == 0:
+        return 0.0
+    return 1.0 if event["quantity"] is None else max(addable(event["quantity"]), 1 / 1024)
 
 
 def one_of(feature: str, patterns: tuple[str, ...]) -> bool:
@@ -101,7 +103,7 @@ class Use:
         return mean([level for level in self.deepest(days).values() if level > 0])
 
     def session_minutes(self, days):
-        seconds = sum(e["duration_s"] or 0 for e in self.within(days))
+        seconds = sum(addable(e["duration_s"] or 0) for e in self.within(days))
         return share(seconds / 60, len(self.person_days(self.within(days)))) if seconds else None
 
     def days_per_person(self, days):

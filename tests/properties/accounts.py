@@ -165,7 +165,7 @@ class Life:
             "feature": self.one(*FEATURES),
             "occurred_at": happened,
             "duration_s": self.one(None, 0.0, 61.5, 3600.0),
-            "quantity": self.one(None, None, 1.0, 3.0, 0.0, 0.5),
+            "quantity": self.one(None, None, 1.0, 3.0, 0.0, 0.1, 0.0001),
             "recorded_at": self.arrival(happened),
         }
 

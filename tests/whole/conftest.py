@@ -15,7 +15,6 @@ from pipelines.stage import Job
 ROOT = Path(__file__).parents[2]
 DAY = date(2025, 1, 1)
 QUICK = (
-    "engine.threads=1",
     "linear.strengths=[0.01]",
     "lightgbm.rounds=[40]",
     "lightgbm.shares=[0.0, 0.5]",

@@ -1,0 +1,31 @@
+"""What is added up comes to the same in any order: engines add in the order their threads finish."""
+
+from tests.oracle.drawn import told
+
+CONTRACTS = """
+    account_id | contract_id | product | start_date | end_date   | arr    | paid_at
+    acme       | a1          | x       | 2025-06-01 | 2026-06-01 | 0.1    | 2025-06-01T02:24:07
+    acme       | a2          | y       | 2025-06-01 | 2026-06-01 | 0.2    | 2025-06-03T07:12:11
+    acme       | a3          | z       | 2025-06-01 | 2026-06-01 | 0.3    | 2025-06-05T04:48:13
+"""
+USAGE = """
+    account | user | occurred_at      | feature | quantity | duration_s
+    acme    | ann  | 2026-02-01T09:00 | send    | 0.1      | 0.1
+    acme    | ann  | 2026-02-01T10:00 | send    | 0.2      | 0.2
+    acme    | ann  | 2026-02-01T11:00 | send    | 0.3      | 0.3
+"""
+
+
+def backwards(text: str) -> str:
+    head, *rows = text.strip().splitlines()
+    return "\n".join([head, *reversed(rows)])
+
+
+def test_sums_do_not_hang_on_the_order_of_rows():
+    asked = [("commitment", "arr", "payment_delay"), ("usage", "key_actions_28d", "session_minutes_28d")]
+    there, back = (
+        [told(contracts=turn(CONTRACTS), usage_events=turn(USAGE))(*columns)["acme"] for columns in asked]
+        for turn in (str, backwards)
+    )
+    assert there == back
+    assert (0.1 + 0.2) + 0.3 != 0.1 + (0.2 + 0.3), "what would happen otherwise"
