@@ -223,14 +223,13 @@ def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
 
 
 @stakeholders.feature(
-    unit="people", risk="high", actionable=True, empty=0,
-    en="{value:.0f} decision makers or department heads left in the last 180 days (peers: {peer:.0f})",
-    zh="近 180 天有 {value:.0f} 位决策者或部门负责人离开（同类客户：{peer:.0f} 位）",
+    tier=("S", "A"), days=(90, 365), unit="people", risk="high", actionable=True, empty=0,
+    en="{value:.0f} {tier} left in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天有 {value:.0f} 位{tier}离开（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
-def sponsors_left(member: ir.Table) -> ir.Value:
-    """S and A people who left within 180 days (S3)."""
-    deciders = in_tier(member, "S") | in_tier(member, "A")
-    return (deciders & (member.left_ago <= 180).fill_null(False)).sum()
+def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
+    """People of the tier who left in the window (S3): a loss is felt for about a year."""
+    return (in_tier(member, tier) & (member.left_ago <= days).fill_null(False)).sum()
 
 
 @stakeholders.feature(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from features.family import Family
+from features.family import Family, addable
 from features.policy import KINDS, SEVERITIES, Policy
 from features.windows import as_known, hours_between, hours_waiting, since
 
@@ -19,8 +19,8 @@ def ticket(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     reopened = known.reopened_at.notnull() & (known.reopened_at > known.resolved_at).fill_null(True)
     return known.mutate(
         open=known.resolved_at.isnull() | reopened,
-        answer_hours=hours_between(known.opened_at, known.first_response_at),
-        solve_hours=hours_between(known.opened_at, known.resolved_at),
+        answer_hours=addable(hours_between(known.opened_at, known.first_response_at)),
+        solve_hours=addable(hours_between(known.opened_at, known.resolved_at)),
         resolved_ago=since(known, known.resolved_at),
         late=_late(known, policy).ifelse(1, 0),
     )

@@ -183,8 +183,8 @@ def draw_features(rng: np.random.Generator, states: Floats) -> Ints:
 
 
 def quantities(rng: np.random.Generator, feature: Ints) -> Floats:
-    """Rows exported or synchronised; nothing else is counted."""
-    counted = np.isin(feature, [FEATURES.index("export.csv"), FEATURES.index("api.sync")])
+    """How many runs a row stands for: a synchronisation is written down once for several; nothing else is."""
+    counted = feature == FEATURES.index("api.sync")
     amount = np.full(len(feature), np.nan)
-    amount[counted] = np.round(rng.lognormal(5.0, 1.2, int(counted.sum())))
+    amount[counted] = 1 + rng.poisson(2.0, int(counted.sum()))
     return amount

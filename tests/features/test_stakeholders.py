@@ -99,7 +99,8 @@ def test_share_of_deciders_met(engaged):
 
 def test_a_sponsor_who_left_and_one_gone_silent(engaged):
     """Eve left in January; Sue used it in November and not in the 60 days since (S3)."""
-    assert engaged("stakeholders", "sponsors_left", "sponsors_silent") == {"acme": [1, 1], "quiet": [0, 0]}
+    columns = ["people_left_s_90d", "people_left_a_365d", "sponsors_silent"]
+    assert engaged("stakeholders", *columns) == {"acme": [1, 0, 1], "quiet": [0, 0, 0]}
 
 
 def test_roles_in_steady_use(engaged):
@@ -111,7 +112,7 @@ def test_a_leaving_recorded_late_was_not_known(company):
     """Eve left in January, but nobody wrote it down before March: on the date she is still there."""
     people = PEOPLE.replace("2026-01-20", "2026-03-01")
     found = company(people=people, usage_events=USES, touchpoints=CONTACTS)
-    assert found("stakeholders", "people_known_s", "sponsors_left")["acme"] == [2, 0]
+    assert found("stakeholders", "people_known_s", "people_left_s_365d")["acme"] == [2, 0]
 
 
 @pytest.mark.parametrize(

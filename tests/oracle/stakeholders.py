@@ -108,9 +108,9 @@ class Stakeholders:
         there = [user for user in self.of_tier(*DECIDERS) if self.here(user)]
         return mean([float(bool(self.met({user}, days))) for user in there])
 
-    def sponsors_left(self):
-        left = [self.people[user]["valid_to"] for user in self.of_tier(*DECIDERS)]
-        return len([instant for instant in left if self.then.inside(instant, 180)])
+    def people_left(self, tier, days):
+        left = [self.people[user]["valid_to"] for user in self.of_tier(tier)]
+        return len([instant for instant in left if self.then.inside(instant, days)])
 
     def sponsors_silent(self):
         silent = self.then.policy.stakeholders.silent_days

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from tests.oracle.known import Row, Then, hours, mean, share
+from tests.oracle.known import Row, Then, addable, hours, mean, share
 
 
 class Tickets:
@@ -42,11 +42,11 @@ class Tickets:
 
     def answer_hours(self, days):
         answered = [t for t in self.opened(days) if t["first_response_at"] is not None]
-        return mean([hours(t["opened_at"], t["first_response_at"]) for t in answered])
+        return mean([addable(hours(t["opened_at"], t["first_response_at"])) for t in answered])
 
     def solve_hours(self, days):
         closed = [t for t in self.all if self.then.inside(t["resolved_at"], days)]
-        return mean([hours(t["opened_at"], t["resolved_at"]) for t in closed])
+        return mean([addable(hours(t["opened_at"], t["resolved_at"])) for t in closed])
 
     def breaches(self, days):
         return len([t for t in self.opened(days) if self.late(t)])

@@ -54,7 +54,9 @@ def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, A
         for kind in ("nps", "csat")
     ]
     goals = [{"goal": "save an hour", "set_at": instant, "achieved_at": instant}]
+    left = [{"user_id": f"left {tier}", "tier": tier, "recorded_at": LONG_AGO, "valid_to": instant} for tier in TIERS]
     rows = {"usage_events": uses, "touchpoints": met, "tickets": asked, "surveys": said, "value_goals": goals}
+    rows["people"] = left
     return {name: [{"account_id": account} | row for row in some] for name, some in rows.items()}
 
 
@@ -91,7 +93,8 @@ def test_a_year_begins_on_its_first_instant():
         everything_at(account, NOW - 365 * DAY - slip) for account, slip in (("in", DAY * 0), ("out", TICK))
     )
     both = {name: inside[name] + outside[name] for name in inside}
-    seen = answers(contracts=[a_term("in"), a_term("out")], people=people_of("in") + people_of("out"), **both)
+    both["people"] += people_of("in") + people_of("out")
+    seen = answers(contracts=[a_term("in"), a_term("out")], **both)
     for family, name in (("usage", "days_since_last_use"), ("stakeholders", "days_since_contact_s")):
         assert [seen[family][account, AS_OF][name] for account in ("in", "out")] == [365, 366]
 
