@@ -62,9 +62,24 @@ def term_of(target: str) -> list[str]:
     return ["account_id", "renewal_date" if target == RENEWAL else "term_start"]
 
 
-def weights(terms: pd.Series) -> npt.NDArray[np.float64]:
-    """One weight per row, so that the rows of a term weigh one together."""
-    return (1.0 / terms.groupby(terms).transform("size")).to_numpy(np.float64)
+def weights(terms: pd.Series, relevance: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
+    """One weight per row, so that the rows of a term weigh one together: evenly, or in proportion to `relevance`."""
+    share = pd.Series(1.0 if relevance is None else relevance, index=terms.index)
+    return (share / share.groupby(terms).transform("sum")).to_numpy(np.float64)
+
+
+SPAN = 20.0
+"""Days added to a lead before leads are compared, so that the last days do not weigh nothing."""
+
+
+def relevance(lead: npt.NDArray[np.float64], focus_days: float) -> npt.NDArray[np.float64]:
+    """How much a row tells about a renewal `focus_days` away: 1 there, half at twice or half the distance.
+
+    What is seen in the last weeks is mostly the trace of a decision that has fallen; what is seen a year before is
+    mostly gone by the time it falls.
+    """
+    distance = (lead + SPAN) / (focus_days + SPAN)
+    return np.minimum(distance, 1 / distance)
 
 
 def origins(observed: pd.DataFrame, options: Folds) -> list[pd.Timestamp]:

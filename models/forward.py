@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.folds import Fold, rolling, weights
+from models.folds import RENEWAL, Fold, relevance, rolling, weights
 from models.learner import Floats, Learned, Recipe, Sigmoid, fit_linear, fit_sigmoid, fit_trees
 from models.linear import closeness
 from models.metrics import losses
@@ -106,7 +106,7 @@ def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]
 
 
 def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options) -> Step:
-    truth, weight = observed["label"].to_numpy()[fold.train], weights(observed["term"].iloc[fold.train])
+    truth, weight = observed["label"].to_numpy()[fold.train], _weights(observed.iloc[fold.train], schema, options)
     seen, ahead = values[fold.train], values[fold.test]
     lines = fit_linear(seen, truth, weight, schema, options.linear.strengths, options.linear)
     booster = fit_trees(seen, truth, weight, schema, max(options.lightgbm.rounds), options.lightgbm)
@@ -115,6 +115,13 @@ def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, op
         {strength: line.margin(ahead) for strength, line in lines.items()},
         {r: np.asarray(booster.predict(ahead, raw_score=True, num_iteration=r)) for r in options.lightgbm.rounds},
     )
+
+
+def _weights(rows: pd.DataFrame, schema: Schema, options: Options) -> Floats:
+    """One weight per row to learn from; a renewal's rows count for more about the lead at which it is to be known."""
+    if schema.target != RENEWAL or not options.folds.focus_days:
+        return weights(rows["term"])
+    return weights(rows["term"], relevance(rows[LEAD].to_numpy(np.float64), options.folds.focus_days))
 
 
 def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, options: Options) -> Choice:
@@ -170,7 +177,8 @@ def _final(observed: pd.DataFrame, step: Step, day: pd.Timestamp) -> npt.NDArray
 
 def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Options) -> Learned:
     """The model of a choice, learned from every row given. Raises TooFew where all ended alike."""
-    values, truth, weight = schema.values(observed), observed["label"].to_numpy(), weights(observed["term"])
+    values, truth = schema.values(observed), observed["label"].to_numpy()
+    weight = _weights(observed, schema, options)
     recipe = choice.recipe
     line = fit_linear(values, truth, weight, schema, [recipe.strength], options.linear)[recipe.strength]
     booster = fit_trees(values, truth, weight, schema, recipe.rounds, options.lightgbm)

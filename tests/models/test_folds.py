@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.folds import TooFew, observations, rolling, weights
+from models.folds import TooFew, observations, relevance, rolling, weights
 from models.options import Folds
 from tests.models.drawn import training_table
 
@@ -45,8 +45,14 @@ def test_folds_follow_one_another_without_overlap():
 
 def test_the_rows_of_one_renewal_weigh_one_together():
     observed = observations(TABLE, "renewal", date(2024, 6, 1))
-    sums = pd.Series(weights(observed["term"])).groupby(observed["term"].to_numpy()).sum()
-    assert np.allclose(sums, 1.0)
+    focused = relevance(observed["days_to_renewal"].to_numpy(np.float64), 90)
+    for weight in (weights(observed["term"]), weights(observed["term"], focused)):
+        assert np.allclose(pd.Series(weight).groupby(observed["term"].to_numpy()).sum(), 1.0)
+
+
+def test_rows_about_the_focus_count_most():
+    near = relevance(np.array([0.0, 35.0, 90.0, 200.0, 365.0]), 90)
+    assert near == pytest.approx([20 / 110, 0.5, 1.0, 0.5, 110 / 385])
 
 
 def test_a_row_that_matures_the_day_after_is_not_learned_from():
