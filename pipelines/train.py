@@ -66,7 +66,7 @@ def learned(
     short = {
         "trained": True,
         "terms": int(observed["term"].nunique()),
-        "yes": int(observed.drop_duplicates("term")["label"].sum()),
+        "yes": int(observed.groupby("term")["label"].max().sum()),
         "features": len(schema.names),
         "recipe": {"strength": recipe.strength, "rounds": recipe.rounds, "share_of_trees": recipe.share},
         "calibration": {"slope": sigmoid.slope, "level": sigmoid.level, "rows": choice.rows, "terms": choice.terms},
