@@ -128,7 +128,7 @@ def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(28, 90, 180), unit="days", risk="low", actionable=True, empty=0,
+    tier=TIERS, days=(28, 90, 180, 365), unit="days", risk="low", actionable=True, empty=0,
     en="{tier} used the product on {value:.0f} person-days in the last {days} days (peers: {peer:.0f})",
     zh="近 {days} 天{tier}共使用 {value:.0f} 人天（同类客户：{peer:.0f} 人天）",
 )  # fmt: skip
@@ -181,7 +181,7 @@ def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(90, 180), unit="contacts", risk="low", actionable=True, empty=0,
+    tier=TIERS, days=(90, 180, 365), unit="contacts", risk="low", actionable=True, empty=0,
     en="{value:.0f} contacts with {tier} in the last {days} days (peers: {peer:.0f})",
     zh="近 {days} 天与{tier}接触 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip

@@ -61,7 +61,7 @@ def tickets_total(ticket: ir.Table, days: int) -> ir.Value:
 
 
 @tickets.feature(
-    days=(90, 180), unit="hours", risk="high", actionable=True,
+    days=(90, 180, 365), unit="hours", risk="high", actionable=True,
     en="first answer after {value:.0f} hours on average, last {days} days (peers: {peer:.0f})",
     zh="近 {days} 天工单首次响应平均 {value:.0f} 小时（同类客户：{peer:.0f} 小时）",
 )  # fmt: skip
@@ -71,7 +71,7 @@ def answer_hours(ticket: ir.Table, days: int) -> ir.Value:
 
 
 @tickets.feature(
-    days=(90, 180), unit="hours", risk="high", actionable=True,
+    days=(90, 180, 365), unit="hours", risk="high", actionable=True,
     en="tickets closed in the last {days} days took {value:.0f} hours on average (peers: {peer:.0f})",
     zh="近 {days} 天关闭的工单平均用时 {value:.0f} 小时（同类客户：{peer:.0f} 小时）",
 )  # fmt: skip
@@ -81,7 +81,7 @@ def solve_hours(ticket: ir.Table, days: int) -> ir.Value:
 
 
 @tickets.feature(
-    days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
+    days=(90, 180, 365), unit="tickets", risk="high", actionable=True, empty=0,
     en="{value:.0f} tickets of the last {days} days ran past their time limit (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 个工单超出时限（同类客户：{peer:.0f} 个）",
 )  # fmt: skip

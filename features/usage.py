@@ -85,10 +85,10 @@ def feature_days(events: ir.Table, policy: Policy, by: tuple[str, ...] = ()) -> 
 
 
 PERSON = {
-    "actions": ("28d", "90d", "180d"),
+    "actions": ("28d", "90d", "180d", "365d"),
     "north_star": ("7d", "28d", "90d", "180d", "28d_before", "90d_before", "365d"),
-    "core": ("28d", "90d", "180d"),
-    "seconds": ("28d", "90d", "180d"),
+    "core": ("28d", "90d", "180d", "365d"),
+    "seconds": ("28d", "90d", "180d", "365d"),
     "days": ("28d", "90d", "180d", "365d"),
     "north_star_days": ("28d",),
 }
@@ -203,7 +203,7 @@ def key_actions(person: ir.Table, days: int) -> ir.Value:
 
 
 @usage.feature(
-    days=(28, 90, 180), unit="share", risk="low", actionable=True,
+    days=(28, 90, 180, 365), unit="share", risk="low", actionable=True,
     en="{value:.0%} of all activity in the last {days} days was key actions (peers: {peer:.0%})",
     zh="近 {days} 天的操作中 {value:.0%} 为关键操作（同类客户：{peer:.0%}）",
 )  # fmt: skip
@@ -213,7 +213,7 @@ def key_action_share(person: ir.Table, days: int) -> ir.Value:
 
 
 @usage.feature(
-    days=(28, 90, 180), unit="share", risk="low", actionable=True,
+    days=(28, 90, 180, 365), unit="share", risk="low", actionable=True,
     en="{value:.0%} of activity in the last {days} days was in the core workflow (peers: {peer:.0%})",
     zh="近 {days} 天的操作中 {value:.0%} 属于核心业务流程（同类客户：{peer:.0%}）",
 )  # fmt: skip
@@ -253,7 +253,7 @@ def depth(person: ir.Table, days: int) -> ir.Value:
 
 
 @usage.feature(
-    days=(28, 90, 180), unit="minutes", risk="low", actionable=True,
+    days=(28, 90, 180, 365), unit="minutes", risk="low", actionable=True,
     en="{value:.0f} minutes per person and active day in the last {days} days (peers: {peer:.0f})",
     zh="近 {days} 天人均每个使用日 {value:.0f} 分钟（同类客户：{peer:.0f} 分钟）",
 )  # fmt: skip
@@ -266,7 +266,7 @@ def session_minutes(person: ir.Table, days: int) -> ir.Value:
 
 
 @usage.feature(
-    days=(28, 90), unit="days", risk="low", actionable=True,
+    days=(28, 90, 180, 365), unit="days", risk="low", actionable=True,
     en="each active person came on {value:.1f} of the last {days} days (peers: {peer:.1f})",
     zh="近 {days} 天每位使用者平均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
