@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import ibis
 import ibis.expr.types as ir
 
 KEY = ("account_id", "as_of")
@@ -117,8 +118,13 @@ STEP = 1 / 1024
 
 
 def addable(number: ir.Value) -> ir.FloatingValue:
-    """A number as the nearest multiple of `STEP`: added in any order, on any number of threads, the sum is the same."""
-    return (number.cast("float64") / STEP + 0.5).floor() * STEP
+    """A number as the nearest multiple of `STEP`: added in any order, on any number of threads, the sum is the same.
+
+    Beyond 2 to the 43rd a float is coarser than that already, and stays as it is.
+    """
+    number, step = number.cast("float64"), ibis.literal(STEP, "float64")
+    stepped = (number / step + 0.5).floor().cast("float64") * step
+    return (number.abs() < 2.0**43).ifelse(stepped, number)
 
 
 def column_name(function: str, params: Mapping[str, Any]) -> str:

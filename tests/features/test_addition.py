@@ -29,3 +29,12 @@ def test_sums_do_not_hang_on_the_order_of_rows():
     )
     assert there == back
     assert (0.1 + 0.2) + 0.3 != 0.1 + (0.2 + 0.3), "what would happen otherwise"
+
+
+def test_the_greatest_numbers_stay_as_they_are():
+    contracts = """
+        account_id | contract_id | start_date | end_date   | arr
+        acme       | a1          | 2025-06-01 | 2026-06-01 | 1e300
+    """
+    arr = told(contracts=contracts)("commitment", "arr")["acme"]
+    assert isinstance(arr, float) and arr == 1e300
