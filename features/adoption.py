@@ -71,7 +71,7 @@ def days_to_first_use(starter: ir.Table) -> ir.Value:
 
 @adoption.feature(
     days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
-    en="{value:.0f} people became active for the first time in the last {days} days (peers: {peer:.0f})",
+    en="people active for the first time in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天新增 {value:.0f} 位首次活跃的使用者（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def new_people(starter: ir.Table, days: int) -> ir.Value:

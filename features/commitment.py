@@ -129,7 +129,7 @@ def follow_on_signed(observation: ir.Table) -> ir.Value:
 
 @commitment.feature(
     unit="seats", risk="either", actionable=False,
-    en="{value:.0f} seats bought (peers: {peer:.0f})",
+    en="seats bought: {value:.0f} (peers: {peer:.0f})",
     zh="购买 {value:.0f} 个席位（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def seats(term: ir.Table) -> ir.Value:
@@ -139,7 +139,7 @@ def seats(term: ir.Table) -> ir.Value:
 
 @commitment.feature(
     unit="products", risk="low", actionable=True, empty=0,
-    en="{value:.0f} products in use by contract (peers: {peer:.0f})",
+    en="products under contract: {value:.0f} (peers: {peer:.0f})",
     zh="已购 {value:.0f} 种产品（同类客户：{peer:.0f} 种）",
 )  # fmt: skip
 def products(term: ir.Table) -> ir.Value:
@@ -179,7 +179,7 @@ def price_per_seat(main: ir.Table) -> ir.Value:
 
 @commitment.feature(
     unit="terms", risk="low", actionable=False, empty=0,
-    en="{value:.0f} contracts so far (peers: {peer:.0f})",
+    en="contracts so far: {value:.0f} (peers: {peer:.0f})",
     zh="迄今共 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
 def terms_so_far(past: ir.Table) -> ir.Value:
@@ -189,7 +189,7 @@ def terms_so_far(past: ir.Table) -> ir.Value:
 
 @commitment.feature(
     unit="terms", risk="high", actionable=False, empty=0,
-    en="{value:.0f} contracts cancelled so far (peers: {peer:.0f})",
+    en="contracts cancelled so far: {value:.0f} (peers: {peer:.0f})",
     zh="迄今取消过 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
 def cancelled_so_far(past: ir.Table) -> ir.Value:
@@ -209,7 +209,7 @@ def payment_delay(past: ir.Table) -> ir.Value:
 
 @commitment.feature(
     unit="terms", risk="high", actionable=True, empty=0,
-    en="{value:.0f} running contracts unpaid for over 30 days (peers: {peer:.0f})",
+    en="running contracts unpaid for over 30 days: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 份执行中的合同逾期 30 天未付款（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
 def unpaid(term: ir.Table) -> ir.Value:

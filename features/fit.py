@@ -52,7 +52,7 @@ def channel(customer: ir.Table) -> ir.Value:
 
 @fit.feature(
     unit="people", risk="either", actionable=False,
-    en="{value:,.0f} employees (peers: {peer:,.0f})",
+    en="employees: {value:,.0f} (peers: {peer:,.0f})",
     zh="员工 {value:,.0f} 人（同类客户：{peer:,.0f} 人）",
 )  # fmt: skip
 def employees(customer: ir.Table) -> ir.Value:

@@ -84,7 +84,7 @@ def answer_share(survey: ir.Table) -> ir.Value:
 
 @sentiment.feature(
     unit="answers", risk="high", actionable=True, empty=0,
-    en="{value:.0f} low scores were not followed up within two weeks (peers: {peer:.0f})",
+    en="low scores not followed up within two weeks: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 个低分两周内未跟进（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def low_not_followed_up(survey: ir.Table) -> ir.Value:

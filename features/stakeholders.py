@@ -109,7 +109,7 @@ def in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
 
 @stakeholders.feature(
     tier=TIERS, unit="people", risk="low", actionable=True, empty=0,
-    en="{value:.0f} {tier} are known at the account (peers: {peer:.0f})",
+    en="{tier} known at the account: {value:.0f} (peers: {peer:.0f})",
     zh="已知 {value:.0f} 位{tier}（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_known(member: ir.Table, tier: str) -> ir.Value:
@@ -119,7 +119,7 @@ def people_known(member: ir.Table, tier: str) -> ir.Value:
 
 @stakeholders.feature(
     tier=TIERS, days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
-    en="{value:.0f} {tier} used the product in the last {days} days (peers: {peer:.0f})",
+    en="{tier} who used the product in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 位{tier}使用产品（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
@@ -129,7 +129,7 @@ def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
 
 @stakeholders.feature(
     tier=TIERS, days=(28, 90, 180, 365), unit="days", risk="low", actionable=True, empty=0,
-    en="{tier} used the product on {value:.0f} person-days in the last {days} days (peers: {peer:.0f})",
+    en="person-days of use by {tier} in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天{tier}共使用 {value:.0f} 人天（同类客户：{peer:.0f} 人天）",
 )  # fmt: skip
 def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
@@ -182,7 +182,7 @@ def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
 
 @stakeholders.feature(
     tier=TIERS, days=(90, 180, 365), unit="contacts", risk="low", actionable=True, empty=0,
-    en="{value:.0f} contacts with {tier} in the last {days} days (peers: {peer:.0f})",
+    en="contacts with {tier} in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天与{tier}接触 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
@@ -192,7 +192,7 @@ def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
 
 @stakeholders.feature(
     kind=CONTACT_KINDS, unit="contacts", risk="low", actionable=True, empty=0,
-    en="{value:.0f} {kind} in the last 180 days (peers: {peer:.0f})",
+    en="{kind} in the last 180 days: {value:.0f} (peers: {peer:.0f})",
     zh="近 180 天{kind} {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def contacts_by(contact: ir.Table, kind: str) -> ir.Value:
@@ -224,7 +224,7 @@ def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
 
 @stakeholders.feature(
     tier=("S", "A"), days=(90, 365), unit="people", risk="high", actionable=True, empty=0,
-    en="{value:.0f} {tier} left in the last {days} days (peers: {peer:.0f})",
+    en="{tier} who left in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 位{tier}离开（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
@@ -234,7 +234,7 @@ def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
 
 @stakeholders.feature(
     unit="people", risk="high", actionable=True, empty=0,
-    en="{value:.0f} decision makers or department heads active before have gone silent (peers: {peer:.0f})",
+    en="decision makers and department heads, active before, now silent: {value:.0f} (peers: {peer:.0f})",
     zh="{value:.0f} 位曾活跃的决策者或部门负责人已沉默（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def sponsors_silent(sponsor: ir.Table) -> ir.Value:
@@ -244,7 +244,7 @@ def sponsors_silent(sponsor: ir.Table) -> ir.Value:
 
 @stakeholders.feature(
     unit="roles", risk="low", actionable=True, empty=0,
-    en="people in {value:.0f} job roles use it steadily (peers: {peer:.0f})",
+    en="job roles with people who use it steadily: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 种岗位的人员稳定使用（同类客户：{peer:.0f} 种）",
 )  # fmt: skip
 def steady_roles(role: ir.Table) -> ir.Value:

@@ -42,7 +42,7 @@ def _late(known: ir.Table, policy: Policy) -> ir.BooleanValue:
 
 @tickets.feature(
     kind=KINDS, severity=SEVERITIES, days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
-    en="{value:.0f} {kind} of {severity} severity opened in the last {days} days (peers: {peer:.0f})",
+    en="{kind} of {severity} severity opened in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天提交 {value:.0f} 个{severity}级{kind}（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_opened(ticket: ir.Table, kind: str, severity: str, days: int) -> ir.Value:
@@ -52,7 +52,7 @@ def tickets_opened(ticket: ir.Table, kind: str, severity: str, days: int) -> ir.
 
 @tickets.feature(
     days=(7, 28, 90, 180), unit="tickets", risk="high", actionable=True, empty=0,
-    en="{value:.0f} tickets opened in the last {days} days (peers: {peer:.0f})",
+    en="tickets opened in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天提交 {value:.0f} 个工单（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_total(ticket: ir.Table, days: int) -> ir.Value:
@@ -82,7 +82,7 @@ def solve_hours(ticket: ir.Table, days: int) -> ir.Value:
 
 @tickets.feature(
     days=(90, 180, 365), unit="tickets", risk="high", actionable=True, empty=0,
-    en="{value:.0f} tickets of the last {days} days ran past their time limit (peers: {peer:.0f})",
+    en="tickets of the last {days} days past their time limit: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 个工单超出时限（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def breaches(ticket: ir.Table, days: int) -> ir.Value:
@@ -103,7 +103,7 @@ def breach_share(ticket: ir.Table, days: int) -> ir.Value:
 
 @tickets.feature(
     unit="tickets", risk="high", actionable=True, empty=0,
-    en="{value:.0f} tickets are open today (peers: {peer:.0f})",
+    en="tickets open today: {value:.0f} (peers: {peer:.0f})",
     zh="目前有 {value:.0f} 个工单未解决（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def backlog(ticket: ir.Table) -> ir.Value:
@@ -123,7 +123,7 @@ def backlog_age(ticket: ir.Table) -> ir.Value:
 
 @tickets.feature(
     severity=("high",), unit="tickets", risk="high", actionable=True, empty=0,
-    en="{value:.0f} tickets of {severity} severity are open today (peers: {peer:.0f})",
+    en="tickets of {severity} severity open today: {value:.0f} (peers: {peer:.0f})",
     zh="目前有 {value:.0f} 个{severity}级工单未解决（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def backlog_of(ticket: ir.Table, severity: str) -> ir.Value:
@@ -133,7 +133,7 @@ def backlog_of(ticket: ir.Table, severity: str) -> ir.Value:
 
 @tickets.feature(
     days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
-    en="{value:.0f} tickets of the last {days} days were reopened (peers: {peer:.0f})",
+    en="tickets of the last {days} days reopened: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 个工单被重新打开（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def reopened(ticket: ir.Table, days: int) -> ir.Value:
@@ -143,7 +143,7 @@ def reopened(ticket: ir.Table, days: int) -> ir.Value:
 
 @tickets.feature(
     days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
-    en="{value:.0f} tickets of the last {days} days were escalated (peers: {peer:.0f})",
+    en="tickets of the last {days} days escalated: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 个工单升级处理（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def escalated(ticket: ir.Table, days: int) -> ir.Value:
@@ -153,7 +153,7 @@ def escalated(ticket: ir.Table, days: int) -> ir.Value:
 
 @tickets.feature(
     unit="requests", risk="high", actionable=True, empty=0,
-    en="{value:.0f} feature requests have had no answer (peers: {peer:.0f})",
+    en="feature requests without an answer: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 个需求未得到答复（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def requests_unanswered(ticket: ir.Table) -> ir.Value:

@@ -164,7 +164,7 @@ def pace(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.Value:
 
 @usage.feature(
     days=WINDOWS, unit="people", risk="low", actionable=True, empty=0,
-    en="{value:.0f} people used the product in the last {days} days (peers: {peer:.0f})",
+    en="people who used the product in earnest in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 人使用产品核心功能（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def active_people(person: ir.Table, days: int) -> ir.Value:
@@ -174,7 +174,7 @@ def active_people(person: ir.Table, days: int) -> ir.Value:
 
 @usage.feature(
     days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
-    en="{value:.0f} people opened the product in the last {days} days (peers: {peer:.0f})",
+    en="people who opened the product in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 人打开过产品（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def people_seen(person: ir.Table, days: int) -> ir.Value:
@@ -194,7 +194,7 @@ def active_days(account: ir.Table, days: int) -> ir.Value:
 
 @usage.feature(
     days=WINDOWS, unit="actions", risk="low", actionable=True, empty=0,
-    en="{value:,.0f} key actions in the last {days} days (peers: {peer:,.0f})",
+    en="key actions in the last {days} days: {value:,.0f} (peers: {peer:,.0f})",
     zh="近 {days} 天有 {value:,.0f} 次关键操作（同类客户：{peer:,.0f} 次）",
 )  # fmt: skip
 def key_actions(person: ir.Table, days: int) -> ir.Value:
@@ -224,7 +224,7 @@ def core_workflow_share(person: ir.Table, days: int) -> ir.Value:
 
 @usage.feature(
     days=(28, 90, 180), unit="features", risk="low", actionable=True, empty=0,
-    en="{value:.0f} different features used in the last {days} days (peers: {peer:.0f})",
+    en="different features used in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天用到 {value:.0f} 个不同功能（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def features_used(tool: ir.Table, days: int) -> ir.Value:
@@ -234,7 +234,7 @@ def features_used(tool: ir.Table, days: int) -> ir.Value:
 
 @usage.feature(
     days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
-    en="{value:.0f} people act on what the product shows, last {days} days (peers: {peer:.0f})",
+    en="people who acted on what the product shows in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 人用产品推动行动（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def acting_people(person: ir.Table, days: int) -> ir.Value:
@@ -328,7 +328,7 @@ def days_since_last_use(account: ir.Table) -> ir.Value:
 
 @usage.feature(
     unit="people", risk="low", actionable=True, empty=0,
-    en="{value:.0f} people have used it within a year (peers: {peer:.0f})",
+    en="people who used it in earnest within a year: {value:.0f} (peers: {peer:.0f})",
     zh="过去一年共有 {value:.0f} 人使用过（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def people_in_a_year(person: ir.Table) -> ir.Value:

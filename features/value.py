@@ -26,7 +26,7 @@ def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
 
 @value.feature(
     unit="goals", risk="low", actionable=True, empty=0,
-    en="{value:.0f} value goals agreed within a year (peers: {peer:.0f})",
+    en="value goals agreed within a year: {value:.0f} (peers: {peer:.0f})",
     zh="过去一年约定了 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_set(goal: ir.Table) -> ir.Value:
@@ -36,7 +36,7 @@ def goals_set(goal: ir.Table) -> ir.Value:
 
 @value.feature(
     days=(180, 365), unit="goals", risk="low", actionable=True, empty=0,
-    en="{value:.0f} value goals reached in the last {days} days (peers: {peer:.0f})",
+    en="value goals reached in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天达成 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_reached(goal: ir.Table, days: int) -> ir.Value:
@@ -46,7 +46,7 @@ def goals_reached(goal: ir.Table, days: int) -> ir.Value:
 
 @value.feature(
     unit="goals", risk="high", actionable=True, empty=0,
-    en="{value:.0f} value goals are past their date and not reached (peers: {peer:.0f})",
+    en="value goals past their date and not reached: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 个价值目标已过期未达成（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_late(goal: ir.Table) -> ir.Value:

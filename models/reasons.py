@@ -9,6 +9,7 @@ than their peers' is a reason for loss.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 
 YES_OR_NO = "yes or no"
+ROUNDED = re.compile(r"\{value:[^}]*\.(?P<digits>\d+)(?P<unit>[f%])\}")
+"""How a sentence rounds the account's figure."""
 REASONS = 5
 STRENGTHS = 3
 BLOCK = 50_000
@@ -136,6 +139,7 @@ class _Teller:
     def __init__(self, features: Sequence[Words], phrases: Phrases, share: float) -> None:
         self.features, self.phrases, self.share = features, phrases, share
         self.names = [str(feature["name"]) for feature in features]
+        self.digits = [_digits(str(feature[phrases.language])) for feature in features]
         ideas = [(str(feature["family"]), idea(feature)) for feature in features]
         self.ideas = list(dict.fromkeys(ideas))
         self.members = _padded([[place for place, own in enumerate(ideas) if own == one] for one in self.ideas])
@@ -156,8 +160,8 @@ class _Teller:
     ) -> pd.DataFrame:
         """Reasons and strengths of some rows; one row per row of `contributions`."""
         push = contributions.to_numpy(np.float64)
-        own = _numbers(values)
-        usual = _numbers(peers.figures[self.names])[group]
+        own = self._as_shown(_numbers(values))
+        usual = self._as_shown(_numbers(peers.figures[self.names]))[group]
         like = self._like(values, peers, group)
         size = np.abs(self._summed(push)).sum(axis=1) + silent
         columns: dict[str, Any] = {}
@@ -169,6 +173,10 @@ class _Teller:
         for place in range(STRENGTHS):
             columns[f"strength_{place + 1}"] = self._say(gain[:, place], values, peers, group)
         return _framed(columns, contributions.index)
+
+    def _as_shown(self, figures: Floats) -> Floats:
+        """Figures rounded as the sentences round them: 11.3 hours beside 10.8 would be read as 11 beside 11."""
+        return np.column_stack([np.round(figures[:, j], digits) for j, digits in enumerate(self.digits)])
 
     def _summed(self, push: Floats) -> Floats:
         """The contribution of each idea: rows by ideas."""
@@ -288,6 +296,12 @@ def sentence(feature: Words, value: Any, peer: Any, phrases: Phrases) -> str:
     if not template.startswith("{value"):
         words = words[:1].upper() + words[1:]
     return phrases.no_figure.format(sentence=words) if fields["value"].unknown else words
+
+
+def _digits(template: str) -> int:
+    """To how many digits after the point a sentence rounds its figure; all of them where it does not."""
+    rounded = ROUNDED.search(template)
+    return 15 if rounded is None else int(rounded["digits"]) + (2 if rounded["unit"] == "%" else 0)
 
 
 def _figure(feature: Words, value: Any, phrases: Phrases) -> Figure:

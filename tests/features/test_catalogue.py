@@ -49,6 +49,15 @@ def test_every_sentence_names_the_figure_and_its_peers(language):
         assert asked <= {"value", "peer", *feature.params}, feature.name
 
 
+def test_no_english_sentence_sets_a_count_before_its_noun():
+    """A count may be 1, and "1 tickets" is no English: it stands behind a colon. Measures may stand before theirs."""
+    counted = [f for f in FEATURES if f.unit not in MEASURES and re.search(r"\{value:,?\.0f\} (\{|\w)", f.en)]
+    assert [f.name for f in counted] == []
+
+
+MEASURES = {"days", "hours", "minutes", "money a year", "money a seat and year"}
+
+
 def test_every_chinese_sentence_is_chinese_and_no_english_one():
     chinese = re.compile(r"[\u4e00-\u9fff]")
     assert [f.name for f in FEATURES if not chinese.search(f.zh) or chinese.search(f.en)] == []

@@ -117,6 +117,8 @@ def test_an_idea_whose_windows_push_towards_renewal_together_is_no_reason() -> N
         ("either", 9, 6, -1.0, "reason_1"),
         ("either", 2, 6, -1.0, "reason_1"),
         ("either", 6, 6, -1.0, None),
+        ("high", 11.3, 10.8, -1.0, None),  # 11 beside 11 as it is shown
+        ("either", 5.8, 6.2, -1.0, None),
         ("low", None, 6, -1.0, "reason_1"),  # an unknown figure contradicts nothing
     ],
 )
