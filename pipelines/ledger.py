@@ -7,7 +7,7 @@ from typing import Any
 
 import ibis.expr.types as ir
 
-from features.ledger import Book, account_roll_forward, renewals
+from features.ledger import Book, renewals
 from features.spine import month_starts
 from features.windows import known_on
 from pipelines import warehouse
@@ -52,10 +52,7 @@ def opened(con: Any, tables: dict[str, ir.Table], job: Job) -> Book:
 
 def _rolled(book: Book, tables: dict[str, ir.Table], job: Job) -> ir.Table:
     first = tables["contracts"].start_date.min().to_pyarrow().as_py().date().replace(day=1)
-    months = month_starts(first, job.day)
-    return account_roll_forward(
-        book.contracts, months, job.settings, job.day, book.payments_given, book.rates, book.accounts, book.keep
-    )
+    return book.account_roll_forward(month_starts(first, job.day))
 
 
 if __name__ == "__main__":
