@@ -62,7 +62,7 @@ def tickets_total(ticket: ir.Table, days: int) -> ir.Value:
 
 @tickets.feature(
     days=(90, 180, 365), unit="hours", risk="high", actionable=True,
-    en="first answer after {value:.0f} hours on average, last {days} days (peers: {peer:.0f})",
+    en="tickets of the last {days} days were first answered after {value:.0f} hours on average (peers: {peer:.0f})",
     zh="近 {days} 天工单首次响应平均 {value:.0f} 小时（同类客户：{peer:.0f} 小时）",
 )  # fmt: skip
 def answer_hours(ticket: ir.Table, days: int) -> ir.Value:

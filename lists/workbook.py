@@ -227,7 +227,8 @@ def _fitting(name: str, heading: str, cells: Iterable[Any]) -> float:
     if name.startswith(SENTENCES):
         return SENTENCE_WIDTH
     longest = max((width(_said(name, cell)) for cell in cells), default=0)
-    return min(max(width(heading) / 1.6 + 3, 6, longest + 2), 40)
+    word = max(map(width, heading.split()), default=0)  # a heading breaks between its words, not within them
+    return min(max(width(heading) / 1.6 + 3, min(1.2 * word + 2, 17), 6, longest + 2), 40)
 
 
 def _said(name: str, cell: Any) -> str:
