@@ -11,7 +11,9 @@ import ibis.expr.types as ir
 from features import spine as spines
 from features import stakeholders as people
 from features.adoption import adoption
+from features.advocacy import advocacy
 from features.commitment import commitment
+from features.contact import contact
 from features.family import KEY, Family, Feature
 from features.fit import fit
 from features.policy import Policy
@@ -23,7 +25,19 @@ from features.usage import usage
 from features.value import value
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (commitment, usage, adoption, stakeholders, tickets, sentiment, value, fit)
+    family.name: family
+    for family in (
+        commitment,
+        usage,
+        adoption,
+        stakeholders,
+        contact,
+        tickets,
+        sentiment,
+        value,
+        fit,
+        advocacy,
+    )
 }
 
 

@@ -17,7 +17,6 @@ stakeholders = Family("stakeholders", needs=("people",))
 
 
 BETWEEN_WORDS = "[^a-z0-9\u4e00-\u9fff]+"
-CONTACT_KINDS = ("visit", "call", "training", "value_report", "review", "email")
 PERSON = (*KEY, "user_id")
 
 
@@ -188,28 +187,6 @@ def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
 def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
     """Touchpoints with people of the tier in the window (S2)."""
     return (in_tier(contact, tier) & (contact.days_ago <= days)).sum()
-
-
-@stakeholders.feature(
-    kind=CONTACT_KINDS, unit="contacts", risk="low", actionable=True, empty=0,
-    en="{kind} in the last 180 days: {value:.0f} (peers: {peer:.0f})",
-    zh="近 180 天{kind} {value:.0f} 次（同类客户：{peer:.0f} 次）",
-)  # fmt: skip
-def contacts_by(contact: ir.Table, kind: str) -> ir.Value:
-    """Touchpoints of one kind in 180 days, whoever was met."""
-    return ((contact.kind == kind) & (contact.days_ago <= 180)).sum()
-
-
-@stakeholders.feature(
-    unit="share", risk="low", actionable=True,
-    en="{value:.0%} of the contacts of the last 180 days were begun by the customer (peers: {peer:.0%})",
-    zh="近 180 天的接触中 {value:.0%} 由客户主动发起（同类客户：{peer:.0%}）",
-)  # fmt: skip
-def customer_initiated(contact: ir.Table) -> ir.Value:
-    """Touchpoints begun by the customer over all, 180 days."""
-    recent = contact.days_ago <= 180
-    ours = (recent & (contact.initiated_by == "customer").fill_null(False)).sum()
-    return ours.cast("float64") / recent.sum().nullif(0)
 
 
 @stakeholders.feature(

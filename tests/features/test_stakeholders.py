@@ -83,12 +83,9 @@ def test_days_since_use_and_contact(engaged):
     assert engaged("stakeholders", *tiers("days_since_contact")) == {"acme": [101, 9, 366], "quiet": [366] * 3}
 
 
-def test_contacts_by_tier_and_kind(engaged):
-    """The email to nobody in particular counts by kind only."""
+def test_contacts_by_tier(engaged):
+    """The email to nobody in particular counts for no tier."""
     assert engaged("stakeholders", *tiers("contacts", 180)) == {"acme": [1, 2, 0], "quiet": [0, 0, 0]}
-    kinds = ["contacts_by_visit", "contacts_by_call", "contacts_by_email", "contacts_by_review"]
-    assert engaged("stakeholders", *kinds) == {"acme": [1, 2, 1, 0], "quiet": [0, 0, 0, 0]}
-    assert engaged("stakeholders", "customer_initiated") == {"acme": 0.25, "quiet": None}
 
 
 def test_share_of_deciders_met(engaged):

@@ -9,6 +9,8 @@ from features.catalogue import FAMILIES
 from features.family import Feature
 from features.policy import Policy
 from tests.oracle.adoption import Adoption
+from tests.oracle.advocacy import Advocacy
+from tests.oracle.contact import Contact
 from tests.oracle.fit import Fit
 from tests.oracle.known import Row, Then, World
 from tests.oracle.sentiment import Sentiment
@@ -27,6 +29,8 @@ ORACLES: dict[str, Any] = {
     "sentiment": Sentiment,
     "value": Value,
     "fit": Fit,
+    "contact": Contact,
+    "advocacy": Advocacy,
 }
 """By family, a class whose methods are named as the functions of its features."""
 

@@ -97,13 +97,6 @@ class Stakeholders:
     def contacts(self, tier, days):
         return len(self.met(self.of_tier(tier), days))
 
-    def contacts_by(self, kind):
-        return len([t for t in self.touches if t["kind"] == kind and self.then.inside(t["occurred_at"], 180)])
-
-    def customer_initiated(self):
-        recent = [t for t in self.touches if self.then.inside(t["occurred_at"], 180)]
-        return share(len([t for t in recent if t["initiated_by"] == "customer"]), len(recent))
-
     def deciders_reached(self, days):
         there = [user for user in self.of_tier(*DECIDERS) if self.here(user)]
         return mean([float(bool(self.met({user}, days))) for user in there])

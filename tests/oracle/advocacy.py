@@ -1,0 +1,33 @@
+"""The features of `advocacy`: whom the customer sent, and what it tried."""
+
+from __future__ import annotations
+
+from tests.oracle.known import Then
+
+
+class Advocacy:
+    """The features of the family, under their functions' names."""
+
+    def __init__(self, then: Then) -> None:
+        self.then = then
+        self.referrals, self.trials = then.rows("referrals"), then.rows("trials")
+
+    def count(self, rows, column: str, days: int) -> int:
+        return len([row for row in rows if self.then.inside(row[column], days)])
+
+    # --- the features --------------------------------------------------------------------------
+
+    def referrals_made(self, days):
+        return self.count(self.referrals, "referred_at", days)
+
+    def referrals_converted(self, days):
+        return self.count(self.referrals, "converted_at", days)
+
+    def trials_asked(self, days):
+        return self.count(self.trials, "requested_at", days)
+
+    def in_trial(self):
+        return self.count([t for t in self.trials if t["finished_at"] is None], "requested_at", 180)
+
+    def trials_finished(self, days):
+        return self.count(self.trials, "finished_at", days)

@@ -1,0 +1,46 @@
+"""The features of `contact`: when the customer was met, and who began it."""
+
+from __future__ import annotations
+
+from tests.oracle.known import Row, Then, addable, mean, share
+from tests.oracle.terms import observation
+
+
+class Contact:
+    """The features of the family, under their functions' names."""
+
+    def __init__(self, then: Then) -> None:
+        self.then = then
+        self.all = then.rows("touchpoints")
+        self.year = self.within(365)
+
+    def within(self, days: int) -> list[Row]:
+        return [t for t in self.all if self.then.inside(t["occurred_at"], days)]
+
+    def ago(self, touches: list[Row]) -> list[int]:
+        return [self.then.days_ago(t["occurred_at"]) for t in touches]
+
+    # --- the features --------------------------------------------------------------------------
+
+    def contacts_total(self, days):
+        return len(self.within(days))
+
+    def contacts_by(self, kind):
+        return len([t for t in self.within(180) if t["kind"] == kind])
+
+    def days_without(self, kind):
+        return min(self.ago([t for t in self.year if t["kind"] == kind]), default=366)
+
+    def months_with_contact(self):
+        return len({min((days - 1) // 30, 11) for days in self.ago(self.year)})
+
+    def back_loading(self):
+        elapsed = observation(self.then)["term_age"]
+        return mean([addable(1 - days / elapsed) for days in self.ago(self.all) if days <= elapsed])
+
+    def customer_initiated(self):
+        recent = self.within(180)
+        return share(len([t for t in recent if t["initiated_by"] == "customer"]), len(recent))
+
+    def customer_silence(self):
+        return min(self.ago([t for t in self.year if t["initiated_by"] == "customer"]), default=366)
