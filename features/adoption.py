@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ibis
 import ibis.expr.types as ir
 from ibis import _
 
 from features.family import KEY, Family
+from features.stakeholders import PERSON
 from features.windows import Calendar, first_known
 
 adoption = Family("adoption", needs=("usage_events",))
 
-FIRST_VALUE_DAYS = 30
+ONBOARDING = (30, 60)
+"""The days by which onboarding is looked at (J1): the first thirty decide."""
 FIRST_VALUE_SHARE = 0.25
-"""First value (J2): this share of the bought seats active within so many days of the start."""
+"""First value (J2): this share of the bought seats active within the first thirty days."""
 
 
 def first_uses(person_days: ir.Table, calendar: Calendar) -> ir.Table:
@@ -29,14 +32,28 @@ def starter(first_uses: ir.Table, spine: ir.Table) -> ir.Table:
 
 @adoption.source
 def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of) whose first days are over: share of the first seats active within them."""
-    ages = spine.select(*KEY, "account_age").filter(_.account_age >= FIRST_VALUE_DAYS)
-    firsts = terms.join(ages, KEY).filter(_.begun, _.began_ago == _.account_age).group_by(*KEY).agg(seats=_.seats.max())
-    early = first_uses.join(ages, KEY).filter(_.account_age - _.first_day_ago < FIRST_VALUE_DAYS)
-    people = early.group_by(*KEY).agg(people=_.count())
-    joined = firsts.left_join(people, KEY).drop("account_id_right", "as_of_right")
+    """One row per (account_id, as_of): share of the first seats active by day 30 and 60; null before that day."""
+    ages = spine.select(*KEY, "account_age")
+    firsts = terms.join(ages, KEY).filter(_.begun, _.began_ago == _.account_age).group_by(*KEY, "account_age")
+    begun = starter(first_uses, spine).group_by(*KEY)
+    people = begun.agg(**{f"by_{age}": (_.after_start < age).sum() for age in ONBOARDING})
+    joined = firsts.agg(seats=_.seats.max()).left_join(people, KEY).drop("account_id_right", "as_of_right")
     seats = joined.seats.cast("float64").nullif(0.0)
-    return joined.mutate(activated=joined.people.fill_null(0).cast("float64") / seats)
+    return joined.mutate(**{f"activated_{age}": _activated(joined, seats, age) for age in ONBOARDING})
+
+
+def _activated(joined: ir.Table, seats: ir.Value, age: int) -> ir.Value:
+    share = joined[f"by_{age}"].fill_null(0).cast("float64") / seats
+    return (joined.account_age >= age).ifelse(share, ibis.null("float64"))
+
+
+@adoption.source
+def core_user(first_uses: ir.Table, people_then: ir.Table, person_windows: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, core user): a head or key staff active within 60 days of the start (U5)."""
+    early = starter(first_uses, spine).filter(_.after_start < max(ONBOARDING)).select(*PERSON)
+    heads = people_then.filter(_.tier.isin(["A", "B"])).join(early, PERSON)
+    lately = person_windows.filter(_.north_star_90d > 0).select(*PERSON, active=ibis.literal(1))
+    return heads.left_join(lately, PERSON, rname="{name}_lately").mutate(active=_.active.fill_null(0))
 
 
 @adoption.feature(
@@ -46,7 +63,17 @@ def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
 )  # fmt: skip
 def first_value(start: ir.Table) -> ir.Value:
     """People active by the 30th day after the account's start over the first seats (J2); null before that day."""
-    return start.activated.max()
+    return start.activated_30.max()
+
+
+@adoption.feature(
+    unit="share", risk="low", actionable=False,
+    en="{value:.0%} of the first seats were active within 60 days of the start (peers: {peer:.0%})",
+    zh="上线 60 天内 {value:.0%} 的席位被激活（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def onboarded(start: ir.Table) -> ir.Value:
+    """People active by the 60th day after the account's start over the first seats (J1, J2); null before that day."""
+    return start.activated_60.max()
 
 
 @adoption.feature(
@@ -56,7 +83,7 @@ def first_value(start: ir.Table) -> ir.Value:
 )  # fmt: skip
 def first_value_missed(start: ir.Table) -> ir.Value:
     """Whether fewer than a quarter of the first seats were active by the 30th day (J2); null where not known."""
-    return (start.activated < FIRST_VALUE_SHARE).any().cast("int8")
+    return (start.activated_30 < FIRST_VALUE_SHARE).any().cast("int8")
 
 
 @adoption.feature(
@@ -77,3 +104,23 @@ def days_to_first_use(starter: ir.Table) -> ir.Value:
 def new_people(starter: ir.Table, days: int) -> ir.Value:
     """People whose first north-star action lies in the window."""
     return (starter.first_day_ago <= days).sum()
+
+
+@adoption.feature(
+    unit="people", risk="low", actionable=True, empty=0,
+    en="core users, heads and key staff who were there from the start: {value:.0f} (peers: {peer:.0f})",
+    zh="核心用户（上线初期即活跃的负责人和骨干）{value:.0f} 位（同类客户：{peer:.0f} 位）",
+)  # fmt: skip
+def core_users(core_user: ir.Table) -> ir.Value:
+    """People of tier A or B who were active within 60 days of the account's start (U5)."""
+    return core_user.count()
+
+
+@adoption.feature(
+    unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the core users were active in the last 90 days (peers: {peer:.0%})",
+    zh="近 90 天 {value:.0%} 的核心用户仍活跃（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def core_users_active(core_user: ir.Table) -> ir.Value:
+    """Core users with a north-star action in 90 days over all of them (U5: their loss matters most)."""
+    return core_user.active.sum().cast("float64") / core_user.count().nullif(0)

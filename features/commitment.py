@@ -68,6 +68,16 @@ def days_to_renewal(observation: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
+    unit="stage", risk="either", actionable=False, category=True,
+    en="stage of the journey: {value} (most peers: {peer})",
+    zh="客户旅程阶段：{value}（多数同类客户：{peer}）",
+)  # fmt: skip
+def journey_stage(observation: ir.Table) -> ir.Value:
+    """Where the account is on its journey: onboarding, steady or before its renewal (J1)."""
+    return observation.stage.max()
+
+
+@commitment.feature(
     unit="days", risk="either", actionable=False,
     en="customer for {value:.0f} days (peers: {peer:.0f})",
     zh="成为客户已 {value:.0f} 天（同类客户：{peer:.0f} 天）",

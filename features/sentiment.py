@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from features.family import Family, addable
+from features.family import KEY, Family, addable
 from features.stakeholders import PERSON, in_tier
-from features.windows import as_known, hours_waiting, since
+from features.windows import as_known, hours_between, hours_waiting, since
 
 sentiment = Family("sentiment", needs=("surveys",))
 
@@ -26,6 +26,15 @@ def survey(surveys: ir.Table, spine: ir.Table) -> ir.Table:
 def voice(surveys: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, survey known then), with the tier of the person asked."""
     return survey(surveys, spine).left_join(people_then.select(*PERSON, "tier"), PERSON)
+
+
+@sentiment.source
+def newest(surveys: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, kind, answer of the newest day with one)."""
+    known = survey(surveys, spine)
+    given = known.filter(known.score.notnull() & (known.answered_ago <= 365))
+    days = given.answered_ago.min().over(group_by=[*KEY, "kind"])
+    return given.mutate(newest_ago=days).filter(lambda rows: rows.answered_ago == rows.newest_ago)
 
 
 def _forgotten(known: ir.Table) -> ir.BooleanValue:
@@ -90,3 +99,56 @@ def answer_share(survey: ir.Table) -> ir.Value:
 def low_not_followed_up(survey: ir.Table) -> ir.Value:
     """Low answers of a year without a follow-up, over two weeks old (T3)."""
     return ((survey.forgotten == 1) & (survey.answered_ago <= 365)).fill_null(False).sum()
+
+
+@sentiment.feature(
+    survey_kind=SURVEYS, unit="points", risk="low", actionable=True,
+    en="latest {survey_kind} score: {value:.1f} (peers: {peer:.1f})",
+    zh="最近一次{survey_kind}得分 {value:.1f}（同类客户：{peer:.1f}）",
+)  # fmt: skip
+def latest_score(newest: ir.Table, survey_kind: str) -> ir.Value:
+    """Mean score of the newest day with an answer, within a year (T3)."""
+    return addable(newest.score).mean(where=newest.kind == survey_kind)
+
+
+@sentiment.feature(
+    survey_kind=SURVEYS, unit="points", risk="high", actionable=True,
+    en="{survey_kind} scores of a year lie {value:.1f} points apart (peers: {peer:.1f})",
+    zh="过去一年{survey_kind}得分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
+)  # fmt: skip
+def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
+    """Highest less lowest score of a year (T3): people at the account see it differently."""
+    given = answered(survey, survey_kind, 365)
+    return survey.score.max(where=given) - survey.score.min(where=given)
+
+
+@sentiment.feature(
+    tier=("S", "A", "B"), unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the surveys sent to {tier} within a year were answered (peers: {peer:.0%})",
+    zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
+    """Answered over sent, of the surveys of a year to people of the tier (T3)."""
+    asked = in_tier(voice, tier) & (voice.days_ago <= 365)
+    return voice.answered_at.notnull().cast("float64").mean(where=asked)
+
+
+@sentiment.feature(
+    unit="days", risk="high", actionable=True,
+    en="surveys of a year were answered after {value:.1f} days on average (peers: {peer:.1f})",
+    zh="过去一年调查平均 {value:.1f} 天后得到答复（同类客户：{peer:.1f} 天）",
+)  # fmt: skip
+def answer_days(survey: ir.Table) -> ir.Value:
+    """Mean days from sending to answer, of the surveys of a year that were answered (T3)."""
+    waited = addable(hours_between(survey.sent_at, survey.answered_at) / 24.0)
+    return waited.mean(where=survey.days_ago <= 365)
+
+
+@sentiment.feature(
+    unit="days", risk="high", actionable=True, empty=366,
+    en="the last answer to any survey came {value:.0f} days ago (peers: {peer:.0f})",
+    zh="最近一次调查答复在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def days_since_answer(newest: ir.Table) -> ir.Value:
+    """Days since anybody answered any survey; 366 where nobody did for a year (T3)."""
+    return newest.answered_ago.min()

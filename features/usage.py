@@ -99,7 +99,14 @@ def person_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
     """What each person did in each window: one row per (account_id, user_id, as_of)."""
     keys = ("account_id", "user_id")
     days = counting_days(person_days, keys, {"days": "actions", "north_star_days": "north_star"})
-    return windowed(days, keys, calendar, PERSON, maxima={"level": ("28d", "90d")})
+    return windowed(days, keys, calendar, PERSON, maxima={"level": ("28d", "90d", "90d_before")})
+
+
+MONTHS = 6
+SEASON = {f"month_{k}": (28 * k, 28 * (k + 1)) for k in range(MONTHS)} | {"last_year": (336, 364)}
+"""Six stretches of four weeks, the newest first, and the same four weeks of a year ago: whole weeks, so that no
+stretch holds more week-ends than another."""
+WEEKDAYS = tuple(f"weekday_{k}" for k in range(7))
 
 
 def account_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
@@ -108,7 +115,11 @@ def account_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
         actions=_.actions.sum(), north_star=_.north_star.sum()
     )
     marked = counting_days(days, ("account_id",), {"north_star_days": "north_star"})
-    return windowed(marked, ("account_id",), calendar, {"north_star_days": [f"{w}d" for w in WINDOWS]})
+    marked = marked.mutate(
+        **{name: (_.day % len(WEEKDAYS) == k).ifelse(_.north_star_days, 0) for k, name in enumerate(WEEKDAYS)}
+    )
+    sums = {"north_star_days": [*(f"{w}d" for w in WINDOWS), *SEASON]} | {name: ["90d"] for name in WEEKDAYS}
+    return windowed(marked, ("account_id",), Calendar(calendar.dates, WINDOWS, SEASON), sums)
 
 
 def feature_windows(feature_days: ir.Table, calendar: Calendar) -> ir.Table:
@@ -356,3 +367,65 @@ def people_lost(person: ir.Table) -> ir.Value:
 def busiest_person_share(person: ir.Table) -> ir.Value:
     """How much of the use hangs on one person."""
     return person.north_star_90d.max() / person.north_star_90d.sum().nullif(0.0)
+
+
+@usage.feature(
+    unit="level 1 to 3", risk="low", actionable=True,
+    en="depth of use, last 90 days against the 90 before: {value:+.1f} (peers: {peer:+.1f})",
+    zh="近 90 天使用深度较此前 90 天变化 {value:+.1f} 级（同类客户：{peer:+.1f}）",
+)  # fmt: skip
+def depth_change(person: ir.Table) -> ir.Value:
+    """Mean deepest level of 90 days less that of the 90 days before (U3: movement between reviews)."""
+    now, then = (of(person, "level", 90, before).nullif(0).mean() for before in (False, True))
+    return now - then
+
+
+@usage.feature(
+    unit="days a month", risk="low", actionable=True,
+    en="days in use, change from month to month over half a year: {value:+.1f} (peers: {peer:+.1f})",
+    zh="近半年每月活跃天数的变化趋势：{value:+.1f} 天/月（同类客户：{peer:+.1f}）",
+)  # fmt: skip
+def activity_trend(account: ir.Table) -> ir.Value:
+    """Slope of the days with a north-star action over six stretches of four weeks (U4)."""
+    middle = (MONTHS - 1) / 2
+    spread = sum((middle - k) ** 2 for k in range(MONTHS))
+    return sum((middle - k) * days for k, days in enumerate(_months(account))) / spread
+
+
+@usage.feature(
+    unit="share", risk="high", actionable=True,
+    en="days in use swing from month to month by {value:.0%} (peers: {peer:.0%})",
+    zh="每月活跃天数的波动幅度为 {value:.0%}（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def activity_swing(account: ir.Table) -> ir.Value:
+    """Standard deviation over mean of the days with a north-star action in six stretches of four weeks (U4)."""
+    months = [days.cast("float64") for days in _months(account)]
+    mean = sum(months) / MONTHS
+    variance = sum((days - mean) ** 2 for days in months) / MONTHS
+    return variance.sqrt() / mean.nullif(0.0)
+
+
+def _months(account: ir.Table) -> list[ir.Value]:
+    return [account[f"north_star_days_month_{k}"].max() for k in range(MONTHS)]
+
+
+@usage.feature(
+    unit="change", risk="low", actionable=True,
+    en="days in use of the last four weeks against the same weeks a year ago: {value:+.0%} (peers: {peer:+.0%})",
+    zh="近四周活跃天数较去年同期的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
+)  # fmt: skip
+def season_change(account: ir.Table) -> ir.Value:
+    """Days with a north-star action in 28 days against the same 28 a year ago (U4); null where there were none then."""
+    then = account.north_star_days_last_year.max().nullif(0)
+    return change(account.north_star_days_month_0.max(), then)
+
+
+@usage.feature(
+    unit="share", risk="either", actionable=False,
+    en="{value:.0%} of the days in use of 90 days fall on one day of the week (peers: {peer:.0%})",
+    zh="近 90 天的活跃日中 {value:.0%} 集中在一周的同一天（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def busiest_weekday_share(account: ir.Table) -> ir.Value:
+    """Days with a north-star action on the commonest weekday over all, 90 days (U2): a seventh is an even week."""
+    days = [account[f"{name}_90d"].max() for name in WEEKDAYS]
+    return ibis.greatest(*days).cast("float64") / sum(days).nullif(0)

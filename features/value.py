@@ -73,3 +73,23 @@ def goals_kept(goal: ir.Table) -> ir.Value:
 def days_since_value_shown(report: ir.Table) -> ir.Value:
     """Days since the last value report or review; 366 where none was for a year."""
     return report.days_ago.min().clip(upper=366)
+
+
+@value.feature(
+    unit="reports", risk="low", actionable=True, empty=0,
+    en="value reports and reviews within a year: {value:.0f} (peers: {peer:.0f})",
+    zh="过去一年提交价值报告或回顾 {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def reports_delivered(report: ir.Table) -> ir.Value:
+    """Value reports and reviews of a year (J4)."""
+    return (report.days_ago <= 365).sum()
+
+
+@value.feature(
+    unit="goals", risk="either", actionable=True, empty=0,
+    en="value goals still open: {value:.0f} (peers: {peer:.0f})",
+    zh="尚未达成的价值目标 {value:.0f} 个（同类客户：{peer:.0f} 个）",
+)  # fmt: skip
+def goals_open(goal: ir.Table) -> ir.Value:
+    """Goals of the past two years not reached yet, due or not (J4)."""
+    return (goal.achieved_at.isnull() & (goal.days_ago <= 730)).sum()

@@ -146,13 +146,17 @@ class Calendar:
     A stretch `(near, far)` holds the days from `far` to `near + 1` days ago.
     """
 
-    def __init__(self, dates: Iterable[date], windows: Sequence[int]) -> None:
+    def __init__(
+        self, dates: Iterable[date], windows: Sequence[int], more: Mapping[str, tuple[int, int]] | None = None
+    ) -> None:
+        """`more` names stretches beside the windows themselves, the windows before them and the whole year."""
         self.dates = sorted(set(dates))
         self.windows = tuple(windows)
         self.stretches = {
             **{f"{w}d": (0, w) for w in self.windows},
             **{f"{w}d_before": (w, 2 * w) for w in self.windows if 2 * w <= YEAR},
             f"{YEAR}d": (0, YEAR),
+            **(more or {}),
         }
         self._cuts = [day_number(d) for d in self.dates]
         depths = {0} | {edge for stretch in self.stretches.values() for edge in stretch}

@@ -48,3 +48,21 @@ def test_nobody_is_judged_before_the_thirty_days_are_over(company):
     """
     found = company(contracts=contracts)("adoption", "first_value", "first_value_missed")
     assert found == {"acme": [None, None], "quiet": [0, 1], "seats?": [None, None]}
+
+
+def test_sixty_days_of_onboarding(adopted):
+    """Cid came on day 30, after the first thirty and within the sixty."""
+    assert adopted("adoption", "onboarded") == {"acme": 0.3, "quiet": 0}
+
+
+def test_core_users(company):
+    """Ann and Bob were there from the start; Cid decides and does not run it; Dan came late. Bob is gone (U5)."""
+    people = """
+        account | user | tier
+        acme    | ann  | B
+        acme    | bob  | A
+        acme    | cid  | S
+        acme    | dan  | B
+    """
+    found = company(usage_events=FIRSTS, people=people)("adoption", "core_users", "core_users_active")
+    assert found == {"acme": [2, 0.5], "quiet": [0, None]}

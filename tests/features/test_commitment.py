@@ -92,3 +92,15 @@ def test_a_cancelled_term_and_one_that_never_ran(company):
     """
     columns = ["terms_so_far", "cancelled_so_far", "products", "arr", "account_age"]
     assert company(contracts=contracts)("commitment", *columns)["acme"] == [2, 1, 1, 12_000, 273]
+
+
+def test_the_stage_of_the_journey(company):
+    """59 days in is onboarding, 90 days before the end is close to it, and between lies the steady part (J1)."""
+    contracts = """
+        account | contract | start_date | end_date   | arr
+        new     | 1        | 2026-01-01 | 2027-01-01 | 1
+        steady  | 2        | 2025-12-31 | 2026-12-31 | 1
+        near    | 3        | 2025-05-30 | 2026-05-30 | 1
+    """
+    stages = {"new": "onboarding", "steady": "steady", "near": "pre_renewal"}
+    assert company(contracts=contracts)("commitment", "journey_stage") == stages

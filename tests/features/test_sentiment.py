@@ -52,3 +52,19 @@ def test_not_answering_is_a_sign(said):
 def test_low_scores_that_nobody_followed_up(said):
     """Al's 5 has waited for over two weeks; his 2 was followed up, and Sue's dissatisfaction is nine days old."""
     assert said("sentiment", "low_not_followed_up") == {"acme": 1, "quiet": 0}
+
+
+def test_the_latest_word_and_how_far_apart_they_are(said):
+    columns = ["latest_score_nps", "latest_score_csat", "score_spread_nps", "score_spread_csat"]
+    assert said("sentiment", *columns) == {"acme": [5, 2, 7, 2], "quiet": [None] * 4}
+
+
+def test_who_does_not_answer(said):
+    """Sue answered two of three by then, Al all four."""
+    columns = ["answer_share_of_s", "answer_share_of_a", "answer_share_of_b"]
+    assert said("sentiment", *columns) == {"acme": [pytest.approx(2 / 3), 1, None], "quiet": [None] * 3}
+
+
+def test_how_long_an_answer_takes(said):
+    """After 2, 9, 30, 1, 0 and 0 days; the last one known came nine days ago."""
+    assert said("sentiment", "answer_days", "days_since_answer") == {"acme": [7, 9], "quiet": [None, 366]}

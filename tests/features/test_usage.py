@@ -136,3 +136,35 @@ def test_minutes_are_unknown_where_no_duration_is(company):
         acme    | ann  | send    | 2026-02-10 09:00:00
     """
     assert company(usage_events=events)("usage", "session_minutes_28d")["acme"] is None
+
+
+def test_months_side_by_side(use):
+    """Days in use 2, 50, 67 and 151 days ago: of six stretches of four weeks, newest first, 1 1 1 0 0 1 (U4)."""
+    found = use("usage", "activity_trend", "activity_swing")
+    assert found == {"acme": [pytest.approx(2 / 17.5), pytest.approx(0.5**0.5)], "quiet": [None, None]}
+
+
+def test_the_same_weeks_a_year_ago(company):
+    """Two days of these four weeks beside one of the same weeks last year; 336 and 364 days ago are its edges (U4)."""
+    days = ("2026-02-10", "2026-02-11", "2025-03-20", "2025-03-30", "2025-03-01")
+    events = "account | user | feature | occurred_at\n" + "\n".join(f"acme | ann | send | {day}" for day in days)
+    assert company(usage_events=events)("usage", "season_change")["acme"] == pytest.approx(1 / 3)
+
+
+def test_nothing_last_year_is_nothing_to_compare_with(use):
+    assert use("usage", "season_change") == {"acme": None, "quiet": None}
+
+
+def test_the_commonest_weekday(use):
+    """In 90 days a Friday, a Saturday and a Wednesday."""
+    assert use("usage", "busiest_weekday_share") == {"acme": pytest.approx(1 / 3), "quiet": None}
+
+
+def test_movement_between_levels(company):
+    """Ann acted in the last 90 days and only looked in the 90 before (U3)."""
+    events = """
+        account | user | feature | occurred_at
+        acme    | ann  | send    | 2026-02-10
+        acme    | ann  | look    | 2025-10-10
+    """
+    assert company(usage_events=events)("usage", "depth_change")["acme"] == 2

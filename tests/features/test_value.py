@@ -41,3 +41,8 @@ def test_goals_missed(agreed):
 def test_days_since_value_was_shown(agreed):
     """A call is not a report; beyond a year it is as good as never."""
     assert agreed("value", "days_since_value_shown") == {"acme": 30, "quiet": 366}
+
+
+def test_reports_delivered_and_goals_open(agreed):
+    """Errors, orders and staff are still open on the date."""
+    assert agreed("value", "reports_delivered", "goals_open") == {"acme": [2, 3], "quiet": [0, 0]}

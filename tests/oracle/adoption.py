@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from tests.oracle.known import Then
+from tests.oracle.known import Then, share
+from tests.oracle.stakeholders import people_then, tier_of
 from tests.oracle.terms import observation, terms
 from tests.oracle.use import NOBODY, Use
 
@@ -15,7 +16,9 @@ class Adoption:
     def __init__(self, then: Then) -> None:
         self.then = then
         self.start = then.as_of - timedelta(days=observation(then)["account_age"])
-        self.firsts = self._firsts(Use(then))
+        use = Use(then)
+        self.firsts = self._firsts(use)
+        self.lately = use.people(use.key(use.within(90)))
 
     @staticmethod
     def _firsts(use: Use) -> dict[str, date]:
@@ -27,16 +30,32 @@ class Adoption:
         return firsts
 
     def first_value(self):
-        if (self.then.as_of - self.start).days < 30:
+        return self.activated(30)
+
+    def onboarded(self):
+        return self.activated(60)
+
+    def core_users(self):
+        return len(self.core())
+
+    def core_users_active(self):
+        return share(len(self.core() & self.lately), len(self.core()))
+
+    def core(self):
+        early = {user for user, day in self.firsts.items() if (day - self.start).days < 60}
+        return {user for user, row in people_then(self.then).items() if tier_of(row, self.then) in ("A", "B")} & early
+
+    def activated(self, by):
+        if (self.then.as_of - self.start).days < by:
             return None
         first_terms = [t for t in terms(self.then) if t.begun and t.row["start_date"].date() == self.start]
         seats = max((t.row["seats"] for t in first_terms if t.row["seats"] is not None), default=None)
-        active = [day for day in self.firsts.values() if (day - self.start).days < 30]
+        active = [day for day in self.firsts.values() if (day - self.start).days < by]
         return len(active) / seats if seats else None
 
     def first_value_missed(self):
-        share = self.first_value()
-        return None if share is None else int(share < 0.25)
+        activated = self.first_value()
+        return None if activated is None else int(activated < 0.25)
 
     def days_to_first_use(self):
         after = [(day - self.start).days for day in self.firsts.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.oracle.known import Row, Then, addable, first, mean, share
+from tests.oracle.known import Row, Then, addable, first, hours, mean, share
 from tests.oracle.stakeholders import people_then, tier_of
 
 
@@ -44,3 +44,29 @@ class Sentiment:
         low += [s for s in self.scores("csat", 365) if s["score"] <= 2]
         two_weeks_ago = self.then.t - timedelta(days=14)
         return len([s for s in low if s["followed_up_at"] is None and s["answered_at"] < two_weeks_ago])
+
+    def newest(self, *kinds):
+        """The answers of the newest day with one, within a year."""
+        given = [s for kind in kinds for s in self.scores(kind, 365)]
+        days = min((self.then.days_ago(s["answered_at"]) for s in given), default=None)
+        return [s for s in given if self.then.days_ago(s["answered_at"]) == days]
+
+    def latest_score(self, survey_kind):
+        return self.average(self.newest(survey_kind))
+
+    def score_spread(self, survey_kind):
+        scores = [s["score"] for s in self.scores(survey_kind, 365)]
+        return max(scores) - min(scores) if scores else None
+
+    def answer_share_of(self, tier):
+        year = [s for s in self.surveys if self.then.inside(first(s, ("sent_at", "answered_at")), 365)]
+        asked = [s for s in year if self.tiers.get(s["user_id"]) == tier]
+        return share(len([s for s in asked if s["answered_at"] is not None]), len(asked))
+
+    def answer_days(self):
+        year = [s for s in self.surveys if self.then.inside(first(s, ("sent_at", "answered_at")), 365)]
+        waited = [hours(s["sent_at"], s["answered_at"]) for s in year]
+        return mean([addable(h / 24) for h in waited if h is not None])
+
+    def days_since_answer(self):
+        return min((self.then.days_ago(s["answered_at"]) for s in self.newest("nps", "csat")), default=366)

@@ -149,6 +149,9 @@ class Commitment:
     def account_age(self):
         return self.observed["account_age"]
 
+    def journey_stage(self):
+        return self.observed["stage"]
+
     def term_age(self):
         return self.observed["term_age"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+
+import numpy as np
 
 from tests.oracle.known import Row, Then, addable, mean, share
 from tests.oracle.terms import terms
@@ -137,3 +139,39 @@ class Use:
         events = self.key(self.within(90))
         per_person = [self.count([e for e in events if (e["user_id"] or NOBODY) == p]) for p in self.people(events)]
         return share(max(per_person, default=0), self.count(events))
+
+    def depth_change(self):
+        now, then = (self._mean_depth(before) for before in (0, 90))
+        return None if now is None or then is None else now - then
+
+    def _mean_depth(self, before):
+        reached: dict = defaultdict(int)
+        for event in self.within(90, before):
+            person = event["user_id"] or NOBODY
+            reached[person] = max(reached[person], self.level(event))
+        return mean([level for level in reached.values() if level > 0])
+
+    # --- month by month ------------------------------------------------------------------------
+
+    def key_days(self, days, before=0):
+        return {e["occurred_at"].date() for e in self.key(self.within(days, before))}
+
+    def months(self):
+        """Days with a key action in six stretches of four weeks, the newest first; nothing without any use."""
+        return [len(self.key_days(28, 28 * k)) for k in range(6)] if self.within(365) else None
+
+    def activity_trend(self):
+        months = self.months()
+        return months and np.polyfit([-k for k in range(6)], months, 1)[0]
+
+    def activity_swing(self):
+        months = self.months()
+        return share(float(np.std(months)), float(np.mean(months))) if months else None
+
+    def season_change(self):
+        then = len(self.key_days(28, 336))
+        return self.change(len(self.key_days(28)), then) if then else None
+
+    def busiest_weekday_share(self):
+        days = self.key_days(90)
+        return share(max(Counter(day.weekday() for day in days).values(), default=0), len(days))

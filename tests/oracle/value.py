@@ -37,3 +37,10 @@ class Value:
             (self.then.days_ago(t["occurred_at"]) for t in shown if self.then.inside(t["occurred_at"], 365)),
             default=366,
         )
+
+    def reports_delivered(self):
+        shown = [t for t in self.then.rows("touchpoints") if t["kind"] in ("value_report", "review")]
+        return len([t for t in shown if self.then.inside(t["occurred_at"], 365)])
+
+    def goals_open(self):
+        return len([g for g in self.goals if g["achieved_at"] is None and self.then.inside(g["set_at"], 730)])
