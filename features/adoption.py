@@ -92,7 +92,7 @@ def first_value_missed(start: ir.Table) -> ir.Value:
     zh="上线后第 {value:.0f} 天才首次真正使用（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_to_first_use(starter: ir.Table) -> ir.Value:
-    """Days from the account's start to its first north-star action, at most 366; 366 where there was none."""
+    """Days from the account's start to its first north-star action, at most 366 (J2); 366 where there was none."""
     return starter.after_start.min().clip(lower=0, upper=366)
 
 
@@ -102,7 +102,7 @@ def days_to_first_use(starter: ir.Table) -> ir.Value:
     zh="近 {days} 天新增 {value:.0f} 位首次活跃的使用者（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def new_people(starter: ir.Table, days: int) -> ir.Value:
-    """People whose first north-star action lies in the window."""
+    """People whose first north-star action lies in the window (U5)."""
     return (starter.first_day_ago <= days).sum()
 
 

@@ -60,7 +60,7 @@ def trials_asked(trial: ir.Table, days: int) -> ir.Value:
     zh="正在试用 {value:.0f} 项（同类客户：{peer:.0f} 项）",
 )  # fmt: skip
 def in_trial(trial: ir.Table) -> ir.Value:
-    """Trials asked for within 180 days and not finished."""
+    """Trials asked for within 180 days and not finished (J5)."""
     return (trial.finished_at.isnull() & (trial.days_ago <= 180)).sum()
 
 
@@ -70,5 +70,5 @@ def in_trial(trial: ir.Table) -> ir.Value:
     zh="近 {days} 天完成试用 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def trials_finished(trial: ir.Table, days: int) -> ir.Value:
-    """Trials finished in the window."""
+    """Trials finished in the window (J5)."""
     return (trial.finished_ago <= days).fill_null(False).sum()

@@ -83,7 +83,7 @@ def journey_stage(observation: ir.Table) -> ir.Value:
     zh="成为客户已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def account_age(observation: ir.Table) -> ir.Value:
-    """Days since the account's first term began."""
+    """Days since the account's first term began (J1)."""
     return observation.account_age.max()
 
 
@@ -153,7 +153,7 @@ def seats(term: ir.Table) -> ir.Value:
     zh="已购 {value:.0f} 种产品（同类客户：{peer:.0f} 种）",
 )  # fmt: skip
 def products(term: ir.Table) -> ir.Value:
-    """Different products with a running term."""
+    """Different products with a running term (J5)."""
     return term["product"].nunique()
 
 
@@ -173,7 +173,7 @@ def auto_renew(term: ir.Table) -> ir.Value:
     zh="套餐为 {value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def plan(main: ir.Table) -> ir.Value:
-    """Plan of the main renewal's largest term."""
+    """Plan of the main renewal's largest term (C2)."""
     return main.plan.max()
 
 

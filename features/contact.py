@@ -83,7 +83,7 @@ def back_loading(term_touch: ir.Table) -> ir.Value:
     zh="近 180 天的接触中 {value:.0%} 由客户主动发起（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def customer_initiated(touch: ir.Table) -> ir.Value:
-    """Touchpoints begun by the customer over all, 180 days."""
+    """Touchpoints begun by the customer over all, 180 days (S2)."""
     recent = touch.days_ago <= 180
     theirs = (recent & (touch.initiated_by == "customer").fill_null(False)).sum()
     return theirs.cast("float64") / recent.sum().nullif(0)
@@ -95,5 +95,5 @@ def customer_initiated(touch: ir.Table) -> ir.Value:
     zh="客户上次主动联系在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def customer_silence(touch: ir.Table) -> ir.Value:
-    """Days since the customer last began a contact; 366 where it did not for a year."""
+    """Days since the customer last began a contact (S2); 366 where it did not for a year."""
     return touch.days_ago.min(where=(touch.initiated_by == "customer").fill_null(False)).fill_null(366)

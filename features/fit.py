@@ -26,7 +26,7 @@ def customer(accounts: ir.Table, spine: ir.Table) -> ir.Table:
     zh="行业：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def industry(customer: ir.Table) -> ir.Value:
-    """The account's industry."""
+    """The account's industry (C1)."""
     return customer.industry.max()
 
 
@@ -36,7 +36,7 @@ def industry(customer: ir.Table) -> ir.Value:
     zh="地区：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def region(customer: ir.Table) -> ir.Value:
-    """The account's region."""
+    """The account's region (C1)."""
     return customer.region.max()
 
 
@@ -46,7 +46,7 @@ def region(customer: ir.Table) -> ir.Value:
     zh="获客渠道：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def channel(customer: ir.Table) -> ir.Value:
-    """The channel the account came by."""
+    """The channel the account came by (C1, C2)."""
     return customer.channel.max()
 
 
@@ -56,5 +56,5 @@ def channel(customer: ir.Table) -> ir.Value:
     zh="员工 {value:,.0f} 人（同类客户：{peer:,.0f} 人）",
 )  # fmt: skip
 def employees(customer: ir.Table) -> ir.Value:
-    """The account's number of employees."""
+    """The account's number of employees (C1)."""
     return customer.employee_count.max()

@@ -54,7 +54,7 @@ def answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
     zh="近 {days} 天{survey_kind}平均分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
-    """Mean score of the answers given in the window."""
+    """Mean score of the answers given in the window (T3)."""
     return addable(survey.score).mean(where=answered(survey, survey_kind, days))
 
 
@@ -74,7 +74,7 @@ def nps_of(voice: ir.Table, tier: str) -> ir.Value:
     zh="近 180 天 NPS 较此前 180 天变化 {value:+.1f} 分（同类客户：{peer:+.1f}）",
 )  # fmt: skip
 def nps_change(survey: ir.Table) -> ir.Value:
-    """Mean NPS answer of 180 days less that of the 180 days before."""
+    """Mean NPS answer of 180 days less that of the 180 days before (T3)."""
     now = answered(survey, "nps", 180)
     then = answered(survey, "nps", 360) & ~now
     scores = addable(survey.score)

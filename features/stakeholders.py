@@ -165,7 +165,7 @@ def tier_pace(member: ir.Table, tier: str) -> ir.Value:
     zh="{tier}最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_use(member: ir.Table, tier: str) -> ir.Value:
-    """Days since anybody of the tier used it; 366 where nobody did for a year."""
+    """Days since anybody of the tier used it (S4); 366 where nobody did for a year."""
     return member.last_day_ago.min(where=in_tier(member, tier)).fill_null(366)
 
 

@@ -56,7 +56,7 @@ def tickets_opened(ticket: ir.Table, kind: str, severity: str, days: int) -> ir.
     zh="近 {days} 天提交 {value:.0f} 个工单（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_total(ticket: ir.Table, days: int) -> ir.Value:
-    """All tickets opened in the window."""
+    """All tickets opened in the window (T2)."""
     return (ticket.days_ago <= days).sum()
 
 

@@ -199,7 +199,7 @@ def people_seen(person: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天中有 {value:.0f} 天在使用（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def active_days(account: ir.Table, days: int) -> ir.Value:
-    """Days with a north-star action by anybody."""
+    """Days with a north-star action by anybody (U2)."""
     return of(account, "north_star_days", days).max()
 
 
@@ -302,7 +302,7 @@ def seat_activation(seat: ir.Table, days: int) -> ir.Value:
     zh="活跃人数较此前 {days} 天的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
 def active_people_change(person: ir.Table, days: int) -> ir.Value:
-    """People active in the window against the window before; (now - before) / (now + before)."""
+    """People active in the window against the window before (U4); (now - before) / (now + before)."""
     now, then = ((of(person, "north_star", days, before) > 0).sum() for before in (False, True))
     return change(now, then)
 
@@ -313,7 +313,7 @@ def active_people_change(person: ir.Table, days: int) -> ir.Value:
     zh="关键操作较此前 {days} 天的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
 def key_actions_change(person: ir.Table, days: int) -> ir.Value:
-    """Key actions in the window against the window before; (now - before) / (now + before)."""
+    """Key actions in the window against the window before (U4); (now - before) / (now + before)."""
     return change(*(of(person, "north_star", days, before).sum() for before in (False, True)))
 
 
@@ -333,7 +333,7 @@ def own_pace(person: ir.Table, days: int) -> ir.Value:
     zh="最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_last_use(account: ir.Table) -> ir.Value:
-    """Days since anybody did anything; 366 where nobody did for a year."""
+    """Days since anybody did anything (U4); 366 where nobody did for a year."""
     return account.last_day_ago.min()
 
 
@@ -343,7 +343,7 @@ def days_since_last_use(account: ir.Table) -> ir.Value:
     zh="过去一年共有 {value:.0f} 人使用过（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def people_in_a_year(person: ir.Table) -> ir.Value:
-    """People with a north-star action in the past year."""
+    """People with a north-star action in the past year (U2)."""
     return (person.north_star_365d > 0).sum()
 
 
@@ -365,7 +365,7 @@ def people_lost(person: ir.Table) -> ir.Value:
     zh="近 90 天 {value:.0%} 的关键操作集中在一人身上（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def busiest_person_share(person: ir.Table) -> ir.Value:
-    """How much of the use hangs on one person."""
+    """How much of the use hangs on one person (U5)."""
     return person.north_star_90d.max() / person.north_star_90d.sum().nullif(0.0)
 
 

@@ -30,7 +30,7 @@ def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     zh="过去一年约定了 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_set(goal: ir.Table) -> ir.Value:
-    """Goals set within a year."""
+    """Goals set within a year (J4)."""
     return (goal.days_ago <= 365).sum()
 
 
@@ -40,7 +40,7 @@ def goals_set(goal: ir.Table) -> ir.Value:
     zh="近 {days} 天达成 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_reached(goal: ir.Table, days: int) -> ir.Value:
-    """Goals reached in the window."""
+    """Goals reached in the window (J4)."""
     return (goal.reached_ago <= days).fill_null(False).sum()
 
 
@@ -50,7 +50,7 @@ def goals_reached(goal: ir.Table, days: int) -> ir.Value:
     zh="有 {value:.0f} 个价值目标已过期未达成（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_late(goal: ir.Table) -> ir.Value:
-    """Goals of the past two years whose due date has passed and which are not reached."""
+    """Goals of the past two years whose due date has passed and which are not reached (J4)."""
     return (goal.achieved_at.isnull() & (goal.due_ago >= 1) & (goal.days_ago <= 730)).fill_null(False).sum()
 
 
@@ -60,7 +60,7 @@ def goals_late(goal: ir.Table) -> ir.Value:
     zh="到期的价值目标中 {value:.0%} 已达成（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def goals_kept(goal: ir.Table) -> ir.Value:
-    """Share reached of the goals whose due date has passed, or that are reached."""
+    """Share reached of the goals whose due date has passed, or that are reached (J4)."""
     judged = ((goal.due_ago >= 1) | goal.achieved_at.notnull()).fill_null(False)
     return goal.achieved_at.notnull().cast("float64").mean(where=judged)
 
@@ -71,7 +71,7 @@ def goals_kept(goal: ir.Table) -> ir.Value:
     zh="最近一次价值报告或业务回顾在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_value_shown(report: ir.Table) -> ir.Value:
-    """Days since the last value report or review; 366 where none was for a year."""
+    """Days since the last value report or review (J4); 366 where none was for a year."""
     return report.days_ago.min().clip(upper=366)
 
 
