@@ -8,6 +8,7 @@ what the model said (each outcome weighed by the oracle's probability of it, whi
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from datetime import date
@@ -28,30 +29,35 @@ def main() -> None:
     options.add_argument("--until", type=date.fromisoformat, default=date(2025, 3, 1))
     options.add_argument("--end", type=date.fromisoformat, default=date(2026, 7, 1))
     options.add_argument("--lead", type=int, default=90)
-    options.add_argument("--seed", type=int, default=7)
+    options.add_argument("--seed", type=int, nargs="+", default=[7])
     asked = options.parse_args()
     curve = []
-    for accounts in asked.accounts:
-        work = Path(tempfile.mkdtemp(prefix=f"renewals-{accounts}-"))
-        curve.append(one_size(accounts, work, asked))
+    for accounts, seed in itertools.product(asked.accounts, asked.seed):
+        work = Path(tempfile.mkdtemp(prefix=f"renewals-{accounts}-{seed}-"))
+        curve.append(one_size(accounts, seed, work, asked))
     print("\nthe curve of learning")
     print(table(curve))
+    if len(asked.seed) > 1:
+        print(f"\nmeans over {len(asked.seed)} companies a size")
+        means = pd.DataFrame(curve).drop(columns="seed").groupby("accounts", as_index=False).mean()
+        print(table(means.to_dict("records")))
 
 
-def one_size(accounts: int, work: Path, asked: argparse.Namespace) -> dict[str, object]:
+def one_size(accounts: int, seed: int, work: Path, asked: argparse.Namespace) -> dict[str, object]:
     begun = time.perf_counter()
-    write(simulate(accounts, seed=asked.seed), work / "company")
+    write(simulate(accounts, seed=seed), work / "company")
     job = learned(work / "company", work, asked.until, settings("targets=[renewal]"))
     later = afterwards(job, asked.end)
     rows, said = tested(job, later, asked.end, "renewal", asked.lead)
     rows, said = beside_the_oracle(rows, said, work / "company" / "truth" / "oracle.parquet")
     lines = [line(name, rows, chance) for name, chance in said.items()]
-    print(f"\n{accounts} accounts, until {asked.until}: {len(rows)} later renewals, {rows['label'].mean():.1%} renewed")
+    about = f"{len(rows)} later renewals, {rows['label'].mean():.1%} renewed"
+    print(f"\n{accounts} accounts, seed {seed}, until {asked.until}: {about}")
     print(table(lines), flush=True)
     auc = {entry[""]: entry["AUC"] - 0.5 for entry in lines}
     expected = {name: expected_auc(said["oracle"], said[name]) - 0.5 for name in ("oracle", "model")}
     seconds = time.perf_counter() - begun
-    return {"accounts": accounts, "oracle": auc["oracle"] + 0.5, "model": auc["model"] + 0.5,
+    return {"accounts": accounts, "seed": seed, "oracle": auc["oracle"] + 0.5, "model": auc["model"] + 0.5,
             "share of the oracle's": auc["model"] / auc["oracle"],
             "expected": expected["model"] / expected["oracle"],
             "logistic regression's": auc["logistic_regression"] / auc["oracle"], "seconds": seconds}  # fmt: skip

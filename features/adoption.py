@@ -38,6 +38,7 @@ def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     begun = starter(first_uses, spine).group_by(*KEY)
     people = begun.agg(**{f"by_{age}": (_.after_start < age).sum() for age in ONBOARDING})
     joined = firsts.agg(seats=_.seats.max()).left_join(people, KEY).drop("account_id_right", "as_of_right")
+    joined = joined.join(spine.select(*KEY, "term_age"), KEY)
     seats = joined.seats.cast("float64").nullif(0.0)
     return joined.mutate(**{f"activated_{age}": _activated(joined, seats, age) for age in ONBOARDING})
 
@@ -84,6 +85,20 @@ def onboarded(start: ir.Table) -> ir.Value:
 def first_value_missed(start: ir.Table) -> ir.Value:
     """Whether fewer than a quarter of the first seats were active by the 30th day (J2); null where not known."""
     return (start.activated_30 < FIRST_VALUE_SHARE).any().cast("int8")
+
+
+@adoption.feature(
+    unit="yes or no", risk="high", actionable=False,
+    en="first value was missed, and the first renewal is still to come: {value} (peers: {peer})",
+    zh="错过首次价值且尚未首次续约：{value}（同类客户：{peer}）",
+)  # fmt: skip
+def first_value_owed(start: ir.Table) -> ir.Value:
+    """Whether first value was missed and the account is still in its first term (J2): nobody has told us yet.
+
+    Null where it is not known whether it was missed.
+    """
+    missed, first_term = start.activated_30 < FIRST_VALUE_SHARE, start.term_age >= start.account_age
+    return (missed & first_term).any().cast("int8")
 
 
 @adoption.feature(

@@ -66,3 +66,15 @@ def test_core_users(company):
     """
     found = company(usage_events=FIRSTS, people=people)("adoption", "core_users", "core_users_active")
     assert found == {"acme": [2, 0.5], "quiet": [0, None]}
+
+
+def test_first_value_is_owed_until_the_first_renewal(company):
+    """Both missed it; at quiet that was a term ago, and it was bought again all the same (J2)."""
+    contracts = """
+        account | contract | start_date | end_date   | arr | seats
+        acme    | 1        | 2025-06-01 | 2026-06-01 | 1   | 10
+        quiet   | 2        | 2024-06-01 | 2025-06-01 | 1   | 10
+        quiet   | 3        | 2025-06-01 | 2026-06-01 | 1   | 10
+    """
+    found = company(contracts=contracts)("adoption", "first_value_missed", "first_value_owed")
+    assert found == {"acme": [1, 1], "quiet": [1, 0]}

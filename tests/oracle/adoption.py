@@ -57,6 +57,10 @@ class Adoption:
         activated = self.first_value()
         return None if activated is None else int(activated < 0.25)
 
+    def first_value_owed(self):
+        missed, seen = self.first_value_missed(), observation(self.then)
+        return None if missed is None else int(missed and seen["term_age"] >= seen["account_age"])
+
     def days_to_first_use(self):
         after = [(day - self.start).days for day in self.firsts.values()]
         return max(0, min(after, default=366)) if not after or min(after) < 366 else 366
