@@ -98,7 +98,7 @@ def first_value_owed(start: ir.Table) -> ir.Value:
     Null where it is not known whether it was missed.
     """
     missed, first_term = start.activated_30 < FIRST_VALUE_SHARE, start.term_age >= start.account_age
-    return (missed & first_term).any().cast("int8")
+    return ibis.cases((missed, first_term), (~missed, ibis.literal(False))).any().cast("int8")
 
 
 @adoption.feature(
