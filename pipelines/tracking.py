@@ -131,7 +131,8 @@ def champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
 def _none_serves(client: MlflowClient, target: str) -> str:
     refused = versions(client, target)
     if not refused:
-        return f"no model of {target} is registered: `renewals learn` has not run, or found too few outcomes"
+        what = "run `renewals learn --until DATE`; where it has run, there were too few outcomes to learn from"
+        return f"no model of {target} is registered: {what}"
     reasons = refused[0].tags.get(REASONS_TAG, "not said")
     return f"no model of {target} has passed the gate; the newest, version {refused[0].version}, was refused: {reasons}"
 
