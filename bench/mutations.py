@@ -26,6 +26,7 @@ TESTS = (
     "tests/properties/test_one_place.py",
     "tests/properties/test_time.py",
     "tests/features/test_windows.py",
+    "tests/features/test_fit.py",
 )
 
 WINDOWS = "features/windows.py"
@@ -46,6 +47,8 @@ ALONE = "dates_together_are_dates_alone"
 PARTS = "rolled_up_in_parts"
 ORACLE = "features_equal_the_oracle and not many"
 ONE_PLACE = "compared_with_as_of_outside"
+OTHERS = "others_sold_alike"
+SOLD = "known_when_its_renewal_was_final"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,21 @@ MUTATIONS = [
         "day_of(_.date) <= _._cut",
         (APPENDED, KNOWN_AT),
     ),
+    Mutation(
+        "an outcome final on the date is known",
+        WINDOWS,
+        "day_of(_.matured_at) < _._cut",
+        "day_of(_.matured_at) <= _._cut",
+        (OTHERS, ORACLE),
+    ),
+    Mutation(
+        "what came after an outcome tells how it was sold",
+        WINDOWS,
+        "_._known_day < day_of(_[instant])",
+        "_._known_day <= day_of(_[instant])",
+        (SOLD,),
+    ),
+    Mutation("one's own outcomes count", "features/fit.py", '- _[f"{name}_own"].fill_null(0)', "", (OTHERS, ORACLE)),
     Mutation("instants are rounded to days", WINDOWS, "/ 86_400.0).floor()", "/ 86_400.0).round()", (KNOWN_AT, ORACLE)),
     # later facts
     Mutation(

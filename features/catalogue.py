@@ -41,7 +41,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-MADE = ("spine", "person_windows", "account_windows", "feature_windows", "first_uses")
+MADE = ("spine", "person_windows", "account_windows", "feature_windows", "first_uses", "outcomes")
 """What earlier stages make and hand over."""
 
 

@@ -86,6 +86,7 @@ def renewals(ledger: ir.Table) -> ir.Table:
         ledger.filter(~_.amended, _.known_at < _.matured_at)
         .group_by("account_id", "end_date", known_at=_.set_known_at)
         .agg(
+            plan=_.plan.max(),
             closed=_.set_closed.all(),
             renewed=_.renewed.max(),
             contracts=_.count(),

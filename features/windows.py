@@ -76,6 +76,19 @@ def as_known(name: str, table: ir.Table, spine: ir.Table) -> ir.Table:
     return known.mutate(days_ago=_._cut - _._event_day).drop("_event_day")
 
 
+def known_when(name: str, table: ir.Table, rows: ir.Table, instant: str) -> ir.Table:
+    """Each of `rows` with the rows of a table about its account that were known before the day of its `instant`."""
+    beside = table.mutate(_known_day=known_day(table, TABLES[name]))
+    joined = rows.join(beside, "account_id", rname="{name}_beside")
+    return joined.filter(_._known_day.isnull() | (_._known_day < day_of(_[instant]))).drop("_known_day")
+
+
+def final_before(outcomes: ir.Table, spine: ir.Table) -> ir.Table:
+    """What had become final before each date: one row per (as_of, outcome that had matured)."""
+    dates = spine.select("as_of", _cut="day").distinct()
+    return outcomes.cross_join(dates).filter(day_of(_.matured_at) < _._cut).drop("_cut")
+
+
 def since(known: ir.Table, instant: ir.Value) -> ir.IntegerValue:
     """Whole days from an instant to `as_of`, for a table made by `as_known`; 1 is yesterday."""
     return known._cut - day_of(instant)

@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.assemble import assemble
 from pipelines.check import check
 from pipelines.featurize import featurize
+from pipelines.ledger import ledger
 from pipelines.publishing import publish
 from pipelines.rollup import rollup
 from pipelines.score import score
@@ -14,7 +15,7 @@ from pipelines.spine import spine
 from pipelines.stage import Job, progress
 from pipelines.windows import windows
 
-STAGES = (check, rollup, spine, windows, featurize, assemble, score)
+STAGES = (check, rollup, spine, windows, ledger, featurize, assemble, score)
 
 
 def act(job: Job) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def featurize(job: Job, *names: str) -> dict[str, Any]:
 
 def _inputs(con: Any, job: Job) -> dict[str, Any]:
     made = {name: warehouse.read(con, job.side / "windows" / f"{name}.parquet") for name in MADE}
+    made["outcomes"] = warehouse.read(con, job.side / "ledger" / "outcomes.parquet")
     return {**warehouse.clean_tables(con, job.data), **made, "spine": warehouse.read(con, job.side / "spine.parquet")}
 
 

@@ -18,7 +18,7 @@ from pipelines.stage import Job, progress
 from pipelines.train import train
 from pipelines.windows import windows
 
-PREPARE = (check, rollup, spine, windows, featurize, ledger)
+PREPARE = (check, rollup, spine, windows, ledger, featurize)
 
 
 def learn(job: Job) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import ibis.expr.types as ir
 
+from features.fit import outcomes
 from features.ledger import Book, renewals
 from features.spine import month_starts
 from features.windows import known_on
@@ -16,19 +17,22 @@ from pipelines.stage import Job, main
 ORDER = {
     "ledger": ["account_id", "contract_id"],
     "renewals": ["account_id", "end_date", "known_at"],
+    "outcomes": ["account_id", "matured_at", "renewed", "plan", "size_band"],
     "expansions": ["account_id", "happened_at", "product", "kind", "amount"],
     "roll_forward": ["month", "account_id"],
 }
 
 
 def ledger(job: Job) -> dict[str, Any]:
-    """Write the ledger, the renewals, the expansions and the monthly roll-forward of recurring revenue."""
+    """Write the ledger, the renewals, their outcomes, the expansions and recurring revenue month by month."""
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
     book = opened(con, tables, job)
+    sets = book.keep(renewals(book.ledger))
     made = {
         "ledger": book.ledger,
-        "renewals": renewals(book.ledger),
+        "renewals": sets,
+        "outcomes": outcomes(sets, book.accounts, book.contracts, job.settings),
         "expansions": book.expansions,
         "roll_forward": _rolled(book, tables, job),
     }

@@ -11,7 +11,7 @@ from lists.words import en, zh
 from models.reasons import Phrases
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": en.WORDS, "zh": zh.WORDS}
-PARAMETERS = ("tier", "kind", "severity", "survey_kind", "level", "by")
+PARAMETERS = ("tier", "dimension", "kind", "severity", "survey_kind", "level", "by")
 """The parameters of a feature whose values have words."""
 
 _NUMBERED = re.compile(r"(reason|strength|playbook)_(\d)(?:_(feature|contribution|family|actionable))?$")

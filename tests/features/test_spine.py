@@ -162,7 +162,7 @@ def test_ids_may_be_whole_numbers():
             usage_events=[{"account_id": number, "user_id": other} | use],
             people=[{"account_id": number, "user_id": other, "tier": "S"}],
         )
-        return engine((AS_OF,), POLICY, ids=ids).answers(rows)
+        return engine((AS_OF,), POLICY, ids=ids).answers(rows, outcomes=[])
 
     whole, text = answers("int64", 7, 8), answers("string", "7", "8")
     assert whole["stakeholders"][7, AS_OF]["people_active_s_28d"] == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from features.policy import Policy, Usage
 from features.tables import TABLES, TIME
+from tests.oracle.outcomes import OUTCOMES
 from tests.oracle.worlds import Answer, Row, engine, world
 
 AS_OF = date(2026, 3, 1)
@@ -60,8 +61,10 @@ class Told:
         return {a: row[columns[0]] if len(columns) == 1 else [row[c] for c in columns] for a, row in rows.items()}
 
 
-def told(policy: Policy = POLICY, without: tuple[str, ...] = (), **tables: str) -> Told:
+def told(
+    policy: Policy = POLICY, without: tuple[str, ...] = (), outcomes: Sequence[Row] = OUTCOMES, **tables: str
+) -> Told:
     """What the features say of these drawn tables."""
     texts = {"contracts": RUNNING, **tables}
     rows = {name: drawn(name, text) for name, text in texts.items()}
-    return Told(engine((AS_OF,), policy, without).answers(world(**rows)))
+    return Told(engine((AS_OF,), policy, without).answers(world(**rows), outcomes=outcomes))

@@ -1,8 +1,12 @@
-"""The features of `fit`: the account's own row, as known."""
+"""The features of `fit`: the account's own row, as known, and how others sold alike had fared."""
 
 from __future__ import annotations
 
-from tests.oracle.known import Then
+from datetime import timedelta
+
+from tests.oracle.known import Then, mean
+from tests.oracle.outcomes import HOW, OUTCOMES
+from tests.oracle.terms import Commitment, observation
 
 
 class Fit:
@@ -10,6 +14,12 @@ class Fit:
 
     def __init__(self, then: Then) -> None:
         (self.account,) = then.rows("accounts") or ({},)
+        self.others = [o for o in OUTCOMES if o["matured_at"] < then.t and o["account_id"] != then.account_id]
+        seen = observation(then)
+        begun = then.as_of - timedelta(days=seen["account_age"])
+        self.how = {name: self.account.get(name) for name in ("industry", "region", "channel")}
+        self.how |= {"size_band": seen["size_band"], "cohort": str(begun.year)}
+        self.how["plan"] = Commitment(then).main.row["plan"]
 
     def industry(self):
         return self.account.get("industry")
@@ -22,3 +32,16 @@ class Fit:
 
     def employees(self):
         return self.account.get("employee_count")
+
+    def base(self):
+        return mean([o["renewed"] for o in self.others])
+
+    def record(self, dimension):
+        if self.base() is None:
+            return None
+        own = self.how[dimension]
+        alike = [o["renewed"] for o in self.others if own is not None and o[dimension] == own]
+        return (sum(alike) + 30 * self.base()) / (len(alike) + 30)
+
+    def profile(self):
+        return None if self.base() is None else mean([self.record(name) for name in HOW]) - self.base()

@@ -20,10 +20,12 @@ from features import spine as spines
 from features import usage
 from features.catalogue import FAMILIES, Known, family_table
 from features.family import KEY
+from features.fit import DIMENSIONS
 from features.policy import Policy
 from features.tables import ID, TABLES
 from features.windows import Calendar
 from pipelines.windows import MADE
+from tests.oracle.outcomes import OUTCOMES
 
 Row = dict[str, Any]
 World = dict[str, list[Row]]
@@ -62,6 +64,12 @@ def arrow(rows: Sequence[Row], kinds: ibis.Schema) -> pa.Table:
     return pa.table([pa.array([row[c] for row in rows], type=types.field(c).type) for c in types.names], schema=types)
 
 
+def outcome_schema(ids: str = "string") -> ibis.Schema:
+    """The types of the final renewals of all customers."""
+    words = dict.fromkeys(DIMENSIONS, "string")
+    return ibis.schema({"account_id": ids, "matured_at": "timestamp(6)", "renewed": "int8", **words})
+
+
 class Engine:
     """The project's answers on these dates, under this policy, from these tables."""
 
@@ -73,6 +81,7 @@ class Engine:
         self._steps: dict[str, ir.Table] = {}
         for name, kinds in self._schemas.items():
             self._con.create_table(name, schema=kinds)
+        self._con.create_table("outcomes", schema=outcome_schema(ids))
         self._plan()
 
     def _plan(self) -> None:
@@ -82,7 +91,7 @@ class Engine:
         spine = self._step(
             "spine", spines.described(spines.observations(terms, candidates, self.policy), given["accounts"])
         )
-        made = {"spine": spine}
+        made = {"spine": spine, "outcomes": self._con.table("outcomes")}
         if "usage_events" in given:
             for name, roll in (("person_days", usage.person_days), ("feature_days", usage.feature_days)):
                 made[name] = self._step(name, roll(given["usage_events"], self.policy))
@@ -102,11 +111,14 @@ class Engine:
 
     # --- one world after another ---------------------------------------------------------------
 
-    def answers(self, world: World, parts: Callable[[Row], Any] | None = None) -> dict[str, Answer]:
+    def answers(
+        self, world: World, parts: Callable[[Row], Any] | None = None, outcomes: Sequence[Row] = OUTCOMES
+    ) -> dict[str, Answer]:
         """The spine and every family of a world. `parts` tells the part in which an event is rolled up."""
         rolled = ("person_days", "feature_days")
         for name in self.tables:
             self._fill(name, world[name])
+        self._fill("outcomes", outcomes)
         if parts is not None:
             self._roll_up_in_parts(world["usage_events"], parts, rolled)
         for name in self._steps:
@@ -117,7 +129,7 @@ class Engine:
     def _fill(self, name: str, rows: Sequence[Row]) -> None:
         self._con.raw_sql(f'DELETE FROM "{name}"')
         if rows:
-            self._con.con.register("given", arrow(rows, self._schemas[name]))
+            self._con.con.register("given", arrow(rows, self._con.table(name).schema()))
             self._con.raw_sql(f'INSERT INTO "{name}" SELECT * FROM given')
             self._con.con.unregister("given")
 

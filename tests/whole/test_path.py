@@ -15,6 +15,7 @@ from pipelines.errors import InputMissing
 from pipelines.explain import explain
 from pipelines.featurize import featurize
 from pipelines.learn import learn
+from pipelines.ledger import ledger
 from pipelines.publishing import publish
 from pipelines.spine import spine
 from pipelines.windows import windows
@@ -76,7 +77,7 @@ def test_both_sides_compute_the_same_features(learned, tmp_path):
         (tmp_path / shared).symlink_to(job.data / shared)
     day = date(2024, 12, 1)
     acting = replace(job, data=tmp_path, until=None, as_of=day)
-    for stage in (spine, windows, featurize, assemble):
+    for stage in (spine, windows, ledger, featurize, assemble):
         stage(acting)
     acted = pd.read_parquet(tmp_path / "act" / "scoring.parquet")
     trained = pd.read_parquet(job.data / "learn" / "training.parquet")
