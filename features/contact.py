@@ -69,8 +69,8 @@ def months_with_contact(touch: ir.Table) -> ir.Value:
 
 @contact.feature(
     unit="place in the term", risk="high", actionable=True,
-    en="contact lies late in the term: {value:.2f} where 0 is its start and 1 is today (peers: {peer:.2f})",
-    zh="本合同期内接触的时间重心为 {value:.2f}（0 为开始，1 为今天；同类客户：{peer:.2f}）",
+    en="contact so far lies at {value:.0%} of the way from the term's start to today (peers: {peer:.0%})",
+    zh="本合同期开始至今，接触的时间重心位于 {value:.0%} 处（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def back_loading(term_touch: ir.Table) -> ir.Value:
     """Mean place of the term's contacts between its start and the date; an even spread gives one half (J4)."""

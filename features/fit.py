@@ -135,7 +135,7 @@ def record(sold: ir.Table, dimension: str) -> ir.Value:
 
 @fit.feature(
     unit="share", risk="low", actionable=False,
-    en="customers sold alike renew at {value:+.1%} beside all others (peers: {peer:+.1%})",
+    en="share of renewals of customers sold alike, against all others: {value:+.1%} (peers: {peer:+.1%})",
     zh="同类销售来源客户的续约率较整体高低 {value:+.1%}（同类客户：{peer:+.1%}）",
 )  # fmt: skip
 def profile(sold: ir.Table) -> ir.Value:
