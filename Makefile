@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-all check bench lock clean
+.PHONY: setup demo test test-all test-engines check bench lock clean
 
 setup: $(VENV)/.runtime
 
@@ -18,6 +18,10 @@ test: $(VENV)/.dev
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not spark and not browser" tests
 
+# The same features on Spark Connect, real Spark (where there is Java) and PostgreSQL; prints how many are equal.
+test-engines: $(VENV)/.dev $(VENV)/spark/.there
+	SPARK_HOME=$(VENV)/spark/pyspark $(BIN)/python -m pytest -m "not browser" tests/engines
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -28,6 +32,8 @@ bench: setup
 	$(BIN)/python bench/learning_curve.py
 	$(BIN)/python bench/openstack.py
 	$(BIN)/python bench/crm.py
+	$(BIN)/python bench/ablation.py
+	$(BIN)/python bench/features.py --events 10e6
 
 # Installed from the lock, each file checked against its hash; then this project, in place.
 $(VENV)/.runtime: requirements.lock pyproject.toml
@@ -40,10 +46,16 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	touch $@
 
+# A whole Spark, beside the small client that the tests themselves use.
+$(VENV)/spark/.there: requirements-engines.lock
+	$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/spark --requirement requirements-engines.lock
+	touch $@
+
 # Needs uv. The lock names versions and hashes, and no index.
 lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --group build --extra postgres -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --group dev --extra postgres -c requirements.lock -o requirements-dev.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade --group engines -o requirements-engines.lock
 
 clean:
 	rm -rf data demo lists/[0-9]* lists/.staging-* lists/.revisions

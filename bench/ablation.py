@@ -77,12 +77,21 @@ def spoken(job: Job, families: tuple[str, ...], rows: pd.DataFrame) -> np.ndarra
 def gain(
     rows: pd.DataFrame, chance: np.ndarray[Any, Any], before: np.ndarray[Any, Any], rounds: int = 400
 ) -> dict[str, float]:
-    """AUC gained over another model on the same rows, with the interval of accounts drawn together."""
+    """AUC and log loss gained over another model on the same rows, with the interval of accounts drawn together."""
     truth = rows["label"].to_numpy()
     drawn = metrics.resamples(rows["account_id"], rounds)
-    gains = np.array([metrics.auc(truth, chance, w) - metrics.auc(truth, before, w) for w in drawn])
-    low, high = metrics.interval(gains, 0.9)
-    return {"AUC gained": metrics.auc(truth, chance) - metrics.auc(truth, before), "gain from": low, "gain to": high}
+
+    def auc(weights: np.ndarray[Any, Any] | None) -> float:
+        return metrics.auc(truth, chance, weights) - metrics.auc(truth, before, weights)
+
+    def loss(weights: np.ndarray[Any, Any] | None) -> float:
+        return metrics.log_loss(truth, before, weights) - metrics.log_loss(truth, chance, weights)
+
+    said = {}
+    for name, gained in (("AUC", auc), ("loss", loss)):
+        low, high = metrics.interval(np.array([gained(w) for w in drawn]), 0.9)
+        said |= {f"{name} gained": gained(None), f"{name} 90 % from": low, f"{name} to": high}
+    return said
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ def unmasked(table: str, column: str, *laws: str) -> Mutation:
     return Mutation(f"{table}.{column} is not masked", WINDOWS, chosen, beside, laws or (REWRITTEN, ROWS))
 
 
-STRETCH = "(_.reach > near) & (_.reach <= far)"
-FIRST_ARRIVAL = '.group_by(*keys, "day").agg(known_day=_.known_day.min())'
+STRETCH = "(_.reach > stretch.near) & (_.reach <= stretch.far)"
+NEW = '_[mask] - (_[mask] & _[f"{mask}_told"].fill_null(0))'
 STAKEHOLDERS, SPINE = "features/stakeholders.py", "features/spine.py"
 
 MUTATIONS = [
@@ -120,8 +120,21 @@ MUTATIONS = [
         "_._known_day <= day_of(_[instant])",
         (SOLD,),
     ),
+    Mutation(
+        "a tie of companies told later is known",
+        WINDOWS,
+        'return _mask(table.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")',
+        'return table.cross_join(dates).drop("_cut")',
+        ("parent_and_sisters",),
+    ),
     Mutation("one's own outcomes count", "features/fit.py", '- _[f"{name}_own"].fill_null(0)', "", (OTHERS, ORACLE)),
-    Mutation("instants are rounded to days", WINDOWS, "/ 86_400.0).floor()", "/ 86_400.0).round()", (KNOWN_AT, ORACLE)),
+    Mutation(
+        "instants are rounded to days",
+        WINDOWS,
+        'return instant.cast("timestamp").date().epoch_days()',
+        'return (instant.cast("timestamp") + ibis.interval(hours=12)).date().epoch_days()',
+        (KNOWN_AT, ORACLE),
+    ),
     # later facts
     Mutation(
         "a later fact of the date is seen",
@@ -157,8 +170,8 @@ MUTATIONS = [
     Mutation(
         "an arrival on the date is known",
         WINDOWS,
-        "(d, self._cuts[bisect.bisect_right(self._cuts, d)])",
-        "(d, self._cuts[bisect.bisect_left(self._cuts, d)])",
+        "(d, self._cuts[bisect.bisect_right(self._cuts, d)]) for",
+        "(d, self._cuts[bisect.bisect_left(self._cuts, d)]) for",
         (APPENDED, KNOWN_AT),
     ),
     Mutation(
@@ -169,8 +182,8 @@ MUTATIONS = [
     Mutation(
         "a slice begins a day late",
         WINDOWS,
-        "bisect.bisect_right(self._edges, d) - 1",
-        "max(bisect.bisect_left(self._edges, d) - 1, 0)",
+        "bisect.bisect_right(edges, d) - 1",
+        "max(bisect.bisect_left(edges, d) - 1, 0)",
         (FIRST_INSTANT, ORACLE),
     ),
     Mutation(
@@ -184,38 +197,70 @@ MUTATIONS = [
         "a window is a slice too long",
         WINDOWS,
         STRETCH,
-        "(_.reach > near) & (_.reach <= far + 1)",
+        "(_.reach > stretch.near) & (_.reach <= stretch.far + 1)",
         (ORACLE, ALONE),
     ),
     Mutation(
-        "a window lacks its first slice", WINDOWS, STRETCH, "(_.reach > near) & (_.reach < far)", (FIRST_INSTANT, ALONE)
+        "a window lacks its first slice",
+        WINDOWS,
+        STRETCH,
+        "(_.reach > stretch.near) & (_.reach < stretch.far)",
+        (FIRST_INSTANT, ALONE),
     ),
-    Mutation("the window before overlaps", WINDOWS, STRETCH, "(_.reach >= near) & (_.reach <= far)", (ALONE, ORACLE)),
-    Mutation("the last use is its slice's start", WINDOWS, "(_.day - _._last).min()", "_.reach.min()", (ALONE, ORACLE)),
     Mutation(
-        "the year is a day short", WINDOWS, "if 0 < cut - edge <= YEAR", "if 0 < cut - edge < YEAR", (YEAR, ORACLE)
+        "the window before overlaps",
+        WINDOWS,
+        STRETCH,
+        "(_.reach >= stretch.near) & (_.reach <= stretch.far)",
+        (ALONE, ORACLE),
+    ),
+    Mutation(
+        "the year is a day short",
+        WINDOWS,
+        "if 0 < cut - edge <= deepest",
+        "if 0 < cut - edge < deepest",
+        (YEAR, ORACLE),
+    ),
+    # days in buckets, and their masks
+    Mutation("earlier dates see late masks", WINDOWS, "if bucket < known <= cut\n", "if bucket < known\n", (APPENDED,)),
+    Mutation(
+        "a mask begins a day late", WINDOWS, "max(cut - self.far, bucket)", "max(cut - self.far + 1, bucket)", (ORACLE,)
+    ),
+    Mutation(
+        "a mask ends a day early", WINDOWS, "min(cut - self.near, bucket", "min(cut - self.near - 1, bucket", (ORACLE,)
+    ),
+    Mutation(
+        "the last use is its bucket's first", WINDOWS, "last_day=_.day.max()", "last_day=_.day.min()", (ALONE, ORACLE)
     ),
     # a day of several arrivals counts once
+    Mutation("a day counts at every arrival", WINDOWS, NEW, "_[mask]", (ORACLE, "several_arrivals")),
     Mutation(
-        "a day counts at every arrival",
+        "a day that came late is forgotten",
         WINDOWS,
-        FIRST_ARRIVAL,
-        '.select(*keys, "day", "known_day")',
-        (ORACLE, "several_arrivals"),
+        "late = rows.filter(_.known_from > _.at_once)",
+        "late = rows.filter(_.known_from < _.at_once)",
+        (ORACLE,),
     ),
     Mutation(
-        "a day counts at its last arrival",
+        "an unnamed user has told nothing",
         WINDOWS,
-        FIRST_ARRIVAL,
-        FIRST_ARRIVAL.replace("min", "max"),
-        (APPENDED, ORACLE),
+        "late[key].identical_to(rows[key])",
+        "late[key] == rows[key]",
+        (ORACLE, "several_arrivals"),
     ),
     Mutation(
         "the roll-up forgets arrivals",
         "features/usage.py",
-        '.group_by(*by, "account_id", "user_id", "day", "known_day")\n        .agg(\n',
-        '.group_by(*by, "account_id", "user_id", "day")\n        .agg(\n            known_day=_.known_day.min(),\n',
+        'keys = ("account_id", "user_id", "day", "known_day", "block")',
+        'keys = ("account_id", "user_id", "day", "block")',
         (PARTS, APPENDED),
+    ),
+    Mutation(
+        "a block of features forgets its neighbours",
+        "features/usage.py",
+        'windowed(person_days, ("account_id", "block"), calendar, AMOUNTS',
+        'windowed(person_days.filter(_.block == 0), ("account_id", "block"), calendar, AMOUNTS',
+        (ORACLE,),
     ),
     # an account's own rows
     Mutation(

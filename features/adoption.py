@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY, Family
+from features.family import KEY, Family, as_number
 from features.stakeholders import PERSON
 from features.windows import Calendar, first_known
 
@@ -53,7 +53,7 @@ def core_user(first_uses: ir.Table, people_then: ir.Table, person_windows: ir.Ta
     """One row per (account_id, as_of, core user): a head or key staff active within 60 days of the start (U5)."""
     early = starter(first_uses, spine).filter(_.after_start < max(ONBOARDING)).select(*PERSON)
     heads = people_then.filter(_.tier.isin(["A", "B"])).join(early, PERSON)
-    lately = person_windows.filter(_.north_star_90d > 0).select(*PERSON, active=ibis.literal(1))
+    lately = person_windows.filter(_.active_90d == 1).select(*PERSON, active=ibis.literal(1))
     return heads.left_join(lately, PERSON, rname="{name}_lately").mutate(active=_.active.fill_null(0))
 
 
@@ -84,7 +84,7 @@ def onboarded(start: ir.Table) -> ir.Value:
 )  # fmt: skip
 def first_value_missed(start: ir.Table) -> ir.Value:
     """Whether fewer than a quarter of the first seats were active by the 30th day (J2); null where not known."""
-    return (start.activated_30 < FIRST_VALUE_SHARE).any().cast("int8")
+    return as_number((start.activated_30 < FIRST_VALUE_SHARE).any())
 
 
 @adoption.feature(
@@ -98,7 +98,7 @@ def first_value_owed(start: ir.Table) -> ir.Value:
     Null where it is not known whether it was missed.
     """
     missed, first_term = start.activated_30 < FIRST_VALUE_SHARE, start.term_age >= start.account_age
-    return ibis.cases((missed, first_term), (~missed, ibis.literal(False))).any().cast("int8")
+    return as_number(ibis.cases((missed, first_term), (~missed, ibis.literal(False))).any())
 
 
 @adoption.feature(

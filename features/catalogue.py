@@ -41,18 +41,24 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-MADE = ("spine", "person_windows", "account_windows", "feature_windows", "first_uses", "outcomes")
+MADE = ("spine", "person_windows", "account_windows", "first_uses", "outcomes")
 """What earlier stages make and hand over."""
 
 
 class Known:
     """What the sources may ask for by the name of a parameter: tables, and what is derived from them.
 
-    Derived tables are built once. `missing(name)` tells whether something cannot be had because a
-    table it rests on was not given.
+    Derived tables are made once: `settle(name, table)` may work one out and hand back where it lies. `missing(name)`
+    tells whether something cannot be had because a table it rests on was not given.
     """
 
-    def __init__(self, tables: Mapping[str, ir.Table], policy: Policy) -> None:
+    def __init__(
+        self,
+        tables: Mapping[str, ir.Table],
+        policy: Policy,
+        settle: Callable[[str, ir.Table], ir.Table] = lambda _name, table: table,
+    ) -> None:
+        self._settle = settle
         self._made: dict[str, Any] = {**tables, "policy": policy, "rates": tables.get("rates")}
         self._derived: dict[str, Callable[..., ir.Table]] = {
             "terms": _terms,
@@ -71,7 +77,7 @@ class Known:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
-            self._made[name] = self.call(self._derived[name])
+            self._made[name] = self._settle(name, self.call(self._derived[name]))
         return self._made[name]
 
     def call(self, make: Callable[..., ir.Table]) -> ir.Table:
@@ -110,8 +116,7 @@ def family_table(family: Family, known: Known) -> ir.Table:
 def _finished(column: ir.Value, feature: Feature) -> ir.Value:
     if feature.kind == "category":
         return column.cast("string")
-    number = column.cast("float64")
-    return number if feature.empty is None else number.fill_null(float(feature.empty))
+    return (column if feature.empty is None else column.fill_null(feature.empty)).cast("float64")
 
 
 def meanings(features: list[Feature]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY, Family, addable
+from features.family import KEY, Family, addable, as_number
 from features.windows import hours_between
 
 commitment = Family("commitment")
@@ -43,15 +43,27 @@ def past(terms: ir.Table) -> ir.Table:
 
 
 @commitment.source
-def step(terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of) with an earlier term of the main product: its price and seats beside today's."""
+def earlier(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, earlier term of the main product): its price and seats beside today's."""
     now = main(terms, spine)
     before = terms.filter(_.begun).select(
         *KEY, "product", old_value="value", old_seats="seats", old_began="began_ago", old_id="contract_id"
     )
-    pairs = now.join(before, [*KEY, "product"]).filter(_.old_began > _.began_ago, _.old_id != _.contract_id)
-    newest = pairs.group_by(*KEY).agg(old_began=_.old_began.min())
-    return pairs.join(newest, [*KEY, "old_began"])
+    return now.join(before, [*KEY, "product"]).filter(_.old_began > _.began_ago, _.old_id != _.contract_id)
+
+
+@commitment.source
+def step(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """The earlier term before today's; several rows where several began on one day."""
+    pairs = earlier(terms, spine)
+    return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.min()), [*KEY, "old_began"])
+
+
+@commitment.source
+def origin(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """The earliest term of the main product; several rows where several began on one day."""
+    pairs = earlier(terms, spine)
+    return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.max()), [*KEY, "old_began"])
 
 
 # --- features ----------------------------------------------------------------------------------
@@ -134,7 +146,7 @@ def due_share(observation: ir.Table) -> ir.Value:
 )  # fmt: skip
 def follow_on_signed(observation: ir.Table) -> ir.Value:
     """Whether a follow-on of the main renewal is already signed."""
-    return observation.decided.any().cast("int8")
+    return as_number(observation.decided.any())
 
 
 @commitment.feature(
@@ -164,7 +176,7 @@ def products(term: ir.Table) -> ir.Value:
 )  # fmt: skip
 def auto_renew(term: ir.Table) -> ir.Value:
     """Share of running terms that renew by themselves, of those that tell."""
-    return term.auto_renew.cast("float64").mean()
+    return as_number(term.auto_renew).mean()
 
 
 @commitment.feature(
@@ -195,6 +207,16 @@ def price_per_seat(main: ir.Table) -> ir.Value:
 def terms_so_far(past: ir.Table) -> ir.Value:
     """Terms that had begun, of all products."""
     return past.count()
+
+
+@commitment.feature(
+    unit="renewals", risk="low", actionable=False, empty=0,
+    en="renewals of the main product so far: {value:.0f} (peers: {peer:.0f})",
+    zh="主产品已续约 {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def renewals_so_far(earlier: ir.Table) -> ir.Value:
+    """Earlier terms of the main product, each counted by the day it began."""
+    return earlier.old_began.nunique()
 
 
 @commitment.feature(
@@ -235,9 +257,23 @@ def unpaid(term: ir.Table) -> ir.Value:
 )  # fmt: skip
 def price_change(step: ir.Table) -> ir.Value:
     """Price per seat against the term before, same product; the whole price where neither term tells its seats."""
-    per_term = step.value / step.old_value.nullif(0.0)
-    per_seat = per_term * step.old_seats.nullif(0).cast("float64") / step.seats.nullif(0).cast("float64")
-    untold = step.seats.isnull() & step.old_seats.isnull()
+    return _price_against(step)
+
+
+@commitment.feature(
+    unit="change", risk="either", actionable=False,
+    en="price per seat changed by {value:+.0%} since the first contract (peers: {peer:+.0%})",
+    zh="自首份合同以来每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
+)  # fmt: skip
+def price_since_first(origin: ir.Table) -> ir.Value:
+    """Price per seat against the first term of the same product: what discounts and rises have come to."""
+    return _price_against(origin)
+
+
+def _price_against(pairs: ir.Table) -> ir.Value:
+    per_term = pairs.value / pairs.old_value.nullif(0.0)
+    per_seat = per_term * pairs.old_seats.nullif(0).cast("float64") / pairs.seats.nullif(0).cast("float64")
+    untold = pairs.seats.isnull() & pairs.old_seats.isnull()
     return (untold.ifelse(per_term, per_seat) - 1.0).max()
 
 

@@ -127,6 +127,11 @@ def addable(number: ir.Value) -> ir.FloatingValue:
     return (number.abs() < 2.0**43).ifelse(stepped, number)
 
 
+def as_number(flag: ir.BooleanValue) -> ir.FloatingValue:
+    """1.0 for yes, 0.0 for no, null where it is not known: PostgreSQL makes only an int32 of a yes or no."""
+    return flag.cast("int32").cast("float64")
+
+
 def column_name(function: str, params: Mapping[str, Any]) -> str:
     """The column of a function and its parameters: `active_people` over 28 days of tier S is `active_people_s_28d`."""
     days = params.get("days")

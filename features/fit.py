@@ -10,7 +10,7 @@ from features.commitment import main
 from features.family import KEY, Family
 from features.policy import Policy
 from features.spine import size_band
-from features.windows import as_known, final_before, known_when
+from features.windows import as_known, final_before, known_each, known_when
 
 fit = Family("fit")
 
@@ -59,6 +59,18 @@ def sold(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Tabl
         rates = rates.join(alike, KEY).mutate(**{dimension: (_.kept + TRUST * _.base) / (_.number + TRUST)})
         rates = rates.drop("kept", "number")
     return rates
+
+
+@fit.source
+def relative(outcomes: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, final renewal of its parent, sisters or daughters), as related by then."""
+    family = known_each("accounts", accounts, spine).select(
+        "as_of", "account_id", parent=ibis.coalesce(_.parent_account_id, _.account_id)
+    )
+    kin = family.select("as_of", "parent", relative="account_id")
+    pairs = spine.select(*KEY).join(family, KEY).join(kin, ["as_of", "parent"]).filter(_.relative != _.account_id)
+    final = final_before(outcomes, spine).select("as_of", "renewed", relative="account_id")
+    return pairs.join(final, ["as_of", "relative"])
 
 
 def _sold(customer: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
@@ -141,3 +153,23 @@ def record(sold: ir.Table, dimension: str) -> ir.Value:
 def profile(sold: ir.Table) -> ir.Value:
     """Mean of the records in all dimensions less the share of all other customers: fit with the ideal customer (C1)."""
     return (sum(sold[dimension] for dimension in DIMENSIONS) / len(DIMENSIONS) - sold.base).max()
+
+
+@fit.feature(
+    unit="renewals", risk="high", actionable=False, empty=0,
+    en="renewals lost so far at its parent and sister companies: {value:.0f} (peers: {peer:.0f})",
+    zh="其母公司及兄弟公司迄今有 {value:.0f} 次未续约（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def relatives_lost(relative: ir.Table) -> ir.Value:
+    """Renewals of the account's parent, sisters and daughters that did not come about, as final by then (R3)."""
+    return (1 - relative.renewed).sum()
+
+
+@fit.feature(
+    unit="share", risk="low", actionable=False,
+    en="its parent and sister companies renewed {value:.0%} so far (peers: {peer:.0%})",
+    zh="其母公司及兄弟公司迄今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def relatives_record(relative: ir.Table) -> ir.Value:
+    """Share of the renewals of parent, sisters and daughters that came about, as final by then; null without any."""
+    return relative.renewed.cast("float64").mean()

@@ -78,8 +78,9 @@ def renewals(ledger: ir.Table) -> ir.Table:
     Renewed where any contract of the set was; null until all of them matured. A contract that was cancelled and booked
     anew to the *same* end was amended, and the later contract speaks for it. A set that is booked anew after it had
     matured is a row of its own, with the `known_at` of its first contract, so that the first outcome never changes.
-    `due_at` is the day on which the last of its contracts that came due so far ended. A contract learnt of only after
-    it had matured is in the ledger, but in no set.
+    `due_at` is the day on which the last of its contracts that came due so far ended; `amount_renewed` is what was due
+    of those contracts that were bought again, at whatever price. A contract learnt of only after it had matured is in
+    the ledger, but in no set.
     """
     null = ibis.null("int64")
     return (
@@ -91,11 +92,12 @@ def renewals(ledger: ir.Table) -> ir.Table:
             renewed=_.renewed.max(),
             contracts=_.count(),
             amount_due=_total(_.amount_due),
+            amount_renewed=_total(_.amount_due, _.renewed == 1).fill_null(0),
             **{name: _total(_[name]) for name in CHANGES},
             due_at=_.due_at.max(),
             matured_at=_.set_matured_at.max(),
         )
-        .mutate(**{name: _.closed.ifelse(_[name], null) for name in ("renewed", *CHANGES)})
+        .mutate(**{name: _.closed.ifelse(_[name], null) for name in ("renewed", "amount_renewed", *CHANGES)})
         .mutate(renewed=_.renewed.cast("int8"), outcome=_outcome(_.closed, _.renewed == 1))
         .drop("closed")
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from features.family import KEY, Family, addable
+from features.family import KEY, Family, addable, as_number
 from features.stakeholders import PERSON, in_tier
 from features.windows import as_known, hours_between, hours_waiting, since
 
@@ -88,7 +88,7 @@ def nps_change(survey: ir.Table) -> ir.Value:
 )  # fmt: skip
 def answer_share(survey: ir.Table) -> ir.Value:
     """Answered over sent, of the surveys of a year (T3: not answering is a signal too)."""
-    return survey.answered_at.notnull().cast("float64").mean(where=survey.days_ago <= 365)
+    return as_number(survey.answered_at.notnull()).mean(where=survey.days_ago <= 365)
 
 
 @sentiment.feature(
@@ -130,7 +130,7 @@ def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
 def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
     """Answered over sent, of the surveys of a year to people of the tier (T3)."""
     asked = in_tier(voice, tier) & (voice.days_ago <= 365)
-    return voice.answered_at.notnull().cast("float64").mean(where=asked)
+    return as_number(voice.answered_at.notnull()).mean(where=asked)
 
 
 @sentiment.feature(

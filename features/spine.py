@@ -14,7 +14,7 @@ from ibis import _
 
 from features.family import KEY, addable
 from features.policy import Policy
-from features.windows import as_known, day_number, day_of, hours_waiting, known_rates, since, until
+from features.windows import as_known, day_number, day_of, has_come, known_rates, since, until
 
 SET = (*KEY, "end_date")
 
@@ -66,11 +66,11 @@ def terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: 
 def _begun(known: ir.Table) -> ir.BooleanValue:
     """Whether the first instant of a term has come; one cancelled by then never ran."""
     never_ran = (known.cancelled_at <= known.start_date).fill_null(False)
-    return (hours_waiting(known, known.start_date) >= 0) & ~never_ran
+    return has_come(known, known.start_date) & ~never_ran
 
 
 def _over(known: ir.Table) -> ir.BooleanValue:
-    return hours_waiting(known, known.end_date) >= 0
+    return has_come(known, known.end_date)
 
 
 def _followed(known: ir.Table, policy: Policy) -> ir.Table:

@@ -8,7 +8,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY, Family
+from features.family import KEY, Family, as_number
 from features.policy import TIERS, Policy
 from features.usage import of
 from features.windows import as_known, since
@@ -93,7 +93,7 @@ def sponsor(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> 
 @stakeholders.source
 def role(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> ir.Table:
     """One row per (account_id, as_of, job role in steady use)."""
-    steady = person_windows.filter(_.north_star_days_28d >= policy.usage.steady_days)
+    steady = person_windows.filter(_.active_days_28d >= policy.usage.steady_days)
     joined = people_then.filter(_.left_ago.isnull(), _.role.notnull()).join(steady.select(*PERSON), PERSON)
     return joined.select(*KEY, "role").distinct()
 
@@ -123,7 +123,7 @@ def people_known(member: ir.Table, tier: str) -> ir.Value:
 )  # fmt: skip
 def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
     """People of the tier with a north-star action in the window (S2, S4)."""
-    return (in_tier(member, tier) & (of(member, "north_star", days) > 0)).sum()
+    return (in_tier(member, tier) & (of(member, "active", days) == 1)).sum()
 
 
 @stakeholders.feature(
@@ -196,7 +196,7 @@ def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
 )  # fmt: skip
 def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
     """Share of S and A people who are there and were met in the window (S2)."""
-    return (decider.met_ago <= days).fill_null(False).cast("float64").mean()
+    return as_number((decider.met_ago <= days).fill_null(False)).mean()
 
 
 @stakeholders.feature(

@@ -10,7 +10,7 @@ from ibis import _
 
 from features.family import KEY, STEP, Family, addable
 from features.policy import Policy
-from features.windows import Calendar, arrival_day, counting_days, day_of, windowed
+from features.windows import YEAR, Calendar, Stretch, arrival_day, day_of, marked, ones, windowed
 
 usage = Family("usage", needs=("usage_events",))
 
@@ -45,86 +45,122 @@ def level_of(feature: ir.StringValue, policy: Policy) -> ir.IntegerValue:
     return ibis.cases(*branches, else_=0) if branches else ibis.literal(0)
 
 
-def events_known(events: ir.Table, policy: Policy) -> ir.Table:
-    """Events with their day, their day of arrival and what they mean: one row per event.
+PRODUCT = {"feature": "string", "block": "int32", "bit": "int64"}
+"""Where a product feature is told of: the block it belongs to, and its bit there; a block has as many as a number."""
 
-    A quantity of 0 says that nothing was done, so such a row is no use at all; the least that was done stays something.
+
+def meant(product: ir.Table, policy: Policy) -> ir.Table:
+    """What each product feature means, worked out once a feature instead of once an event: one row per feature."""
+    return product.select(
+        *PRODUCT,
+        is_north_star=matches(product.feature, policy.usage.north_star).ifelse(1, 0).cast("int64"),
+        is_core=matches(product.feature, policy.usage.core_workflow).ifelse(1, 0).cast("int64"),
+        level=level_of(product.feature, policy).cast("int64"),
+    )
+
+
+def person_days(events: ir.Table, product: ir.Table, policy: Policy) -> ir.Table:
+    """The roll-up every window starts from: one row per (account, person, day, day known, block of features).
+
+    A quantity of 0 says that nothing was done, so such a row is no use at all; the least that was done stays
+    something. `used` has the bit of each feature used; there is more than one block where a company has more than 62.
     """
-    quantity = events.quantity.fill_null(1)
-    count = ibis.greatest(addable(quantity), STEP)
-    return events.filter(quantity > 0).mutate(
-        day=day_of(_.occurred_at),
-        known_day=arrival_day(events),
-        count=count,
-        north_star=matches(events.feature, policy.usage.north_star).ifelse(count, 0.0),
-        core=matches(events.feature, policy.usage.core_workflow).ifelse(count, 0.0),
-        level=level_of(events.feature, policy),
-        seconds=addable(_.duration_s.fill_null(0)),
+    known = events.filter(events.quantity.fill_null(1) > 0)
+    known = known.mutate(
+        day=day_of(known.occurred_at),
+        known_day=arrival_day(known),
+        count=known.quantity.isnull().ifelse(1.0, ibis.greatest(addable(known.quantity), STEP)),
+        seconds=known.duration_s.isnull().ifelse(0.0, addable(known.duration_s)),
+    )
+    keys = ("account_id", "user_id", "day", "known_day", "block")
+    rows = known.join(meant(product, policy), "feature").group_by(*keys)
+    return rows.agg(
+        used=_.bit.bit_or(),
+        actions=_["count"].sum(),
+        north_star=(_["count"] * _.is_north_star).sum(),
+        core=(_["count"] * _.is_core).sum(),
+        seconds=_.seconds.sum(),
+        level=_.level.max(),
     )
 
 
-def person_days(events: ir.Table, policy: Policy, by: tuple[str, ...] = ()) -> ir.Table:
-    """The roll-up every window starts from: one row per (account, person, day, day known), and per `by`."""
-    return (
-        events_known(events, policy)
-        .group_by(*by, "account_id", "user_id", "day", "known_day")
-        .agg(
-            actions=_["count"].sum(),
-            north_star=_.north_star.sum(),
-            core=_.core.sum(),
-            seconds=_.seconds.sum(),
-            level=_.level.max().cast("int64"),
-        )
+DEEPEST = len(LEVELS)
+PEOPLE_COUNTS = {"days": ("28d", "90d", "180d", "365d"), "active": ("28d",)}
+"""What each person's days are counted of, over which stretches."""
+PEOPLE_SEEN = ("7d", "28d", "90d", "180d", "28d_before", "90d_before", "365d")
+LEVEL_SEEN = ("28d", "90d", "90d_before")
+
+
+def person_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
+    """On which days each person came and how deep they went: one row per (account_id, user_id, as_of).
+
+    `active_<stretch>` tells whether there was a north-star action, and `level_<stretch>` the deepest use; `days_` and
+    `active_days_` count. `last_day_ago` is the days since the last use.
+    """
+    levels = {f"level_{k}": _.level >= k for k in range(1, DEEPEST + 1)}
+    bits = marked(person_days, ("account_id", "user_id"), calendar, {"active": _.north_star > 0, **levels})
+    asked = dict.fromkeys((*PEOPLE_COUNTS["days"], *PEOPLE_SEEN, *LEVEL_SEEN))
+    seen = bits.join(calendar.masks(asked), ["bucket", "known_from"]).group_by("account_id", "user_id", "as_of")
+    told = seen.agg(
+        last_day_ago=(_.day - _.last_day).min(),
+        **{f"days_{s}": _days(_.any_day, s) for s in PEOPLE_COUNTS["days"]},
+        **{f"active_days_{s}": _days(_.active, s) for s in PEOPLE_COUNTS["active"]},
+        **{f"active_{s}": ((_.active & _[f"in_{s}"]) != 0).ifelse(1, 0).max() for s in PEOPLE_SEEN},
+        **{f"level_{s}": _deepest(s).max() for s in LEVEL_SEEN},
     )
+    return told.filter(_[f"days_{YEAR}d"] > 0)
 
 
-def feature_days(events: ir.Table, policy: Policy, by: tuple[str, ...] = ()) -> ir.Table:
-    """What was used when, whoever used it: one row per (account, feature, day, day known), and per `by`."""
-    rows = events_known(events, policy).group_by(*by, "account_id", "feature", "day", "known_day")
-    return rows.agg(uses=_["count"].sum())
+def _days(mask: ir.Deferred, stretch: str) -> ir.Deferred:
+    """The days of a mask that lie in a stretch; added up as floats, which engines do faster than with whole numbers."""
+    return ones(mask & _[f"in_{stretch}"]).cast("float64").sum().cast("int64")
 
 
-PERSON = {
+def _deepest(stretch: str) -> ir.Value:
+    reached = [((_[f"level_{k}"] & _[f"in_{stretch}"]) != 0, k) for k in range(DEEPEST, 0, -1)]
+    return ibis.cases(*reached, else_=0)
+
+
+MONTHS = 6
+SEASON = {f"month_{k}": Stretch(28 * k, 28 * (k + 1)) for k in range(MONTHS)} | {"last_year": Stretch(336, 364)}
+"""Six stretches of four weeks, the newest first, and the same four weeks of a year ago: whole weeks, so that no
+stretch holds more week-ends than another."""
+WEEKDAYS = {f"weekday_{k}": Stretch(0, 90, k) for k in range(7)}
+AMOUNTS = {
     "actions": ("28d", "90d", "180d", "365d"),
     "north_star": ("7d", "28d", "90d", "180d", "28d_before", "90d_before", "365d"),
     "core": ("28d", "90d", "180d", "365d"),
     "seconds": ("28d", "90d", "180d", "365d"),
-    "days": ("28d", "90d", "180d", "365d"),
-    "north_star_days": ("28d",),
 }
-"""What is summed per person, over which stretches."""
-
-
-def person_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
-    """What each person did in each window: one row per (account_id, user_id, as_of)."""
-    keys = ("account_id", "user_id")
-    days = counting_days(person_days, keys, {"days": "actions", "north_star_days": "north_star"})
-    return windowed(days, keys, calendar, PERSON, maxima={"level": ("28d", "90d", "90d_before")})
-
-
-MONTHS = 6
-SEASON = {f"month_{k}": (28 * k, 28 * (k + 1)) for k in range(MONTHS)} | {"last_year": (336, 364)}
-"""Six stretches of four weeks, the newest first, and the same four weeks of a year ago: whole weeks, so that no
-stretch holds more week-ends than another."""
-WEEKDAYS = tuple(f"weekday_{k}" for k in range(7))
+"""What is added up for an account, over which stretches."""
+BREADTH = ("28d", "90d", "180d")
 
 
 def account_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
-    """On how many days anybody used it: one row per (account_id, as_of)."""
-    days = person_days.group_by("account_id", "day", "known_day").agg(
-        actions=_.actions.sum(), north_star=_.north_star.sum()
+    """What was done at the account, on how many days, how broadly: one row per (account_id, as_of).
+
+    `active_days_` counts the days on which anybody did a north-star action, `features_` the features used, and
+    `busiest_90d` is the key actions of whoever did most.
+    """
+    key = ("account_id", "as_of")
+    calendar = Calendar(calendar.dates, WINDOWS, SEASON | WEEKDAYS)
+    blocks = windowed(person_days, ("account_id", "block"), calendar, AMOUNTS, unions={"used": BREADTH})
+    done = blocks.group_by(*key).agg(
+        **{f"{measure}_{s}": _[f"{measure}_{s}"].sum() for measure, stretches in AMOUNTS.items() for s in stretches},
+        **{f"features_{s}": ones(_[f"used_{s}"]).sum() for s in BREADTH},
     )
-    marked = counting_days(days, ("account_id",), {"north_star_days": "north_star"})
-    marked = marked.mutate(
-        **{name: (_.day % len(WEEKDAYS) == k).ifelse(_.north_star_days, 0) for k, name in enumerate(WEEKDAYS)}
-    )
-    sums = {"north_star_days": [*(f"{w}d" for w in WINDOWS), *SEASON]} | {name: ["90d"] for name in WEEKDAYS}
-    return windowed(marked, ("account_id",), Calendar(calendar.dates, WINDOWS, SEASON), sums)
+    people = windowed(person_days, ("account_id", "user_id"), calendar, {"north_star": ("90d",)}).group_by(*key)
+    parts = (_active_days(person_days, calendar), people.agg(busiest_90d=_.north_star_90d.max()))
+    for part in parts:
+        done = done.left_join(part, key).drop("account_id_right", "as_of_right")
+    return done.mutate(**{c: _[c].fill_null(0) for part in parts for c in part.columns if c not in key})
 
 
-def feature_windows(feature_days: ir.Table, calendar: Calendar) -> ir.Table:
-    """How much each feature was used in each window: one row per (account_id, feature, as_of)."""
-    return windowed(feature_days, ("account_id", "feature"), calendar, {"uses": ("28d", "90d", "180d")})
+def _active_days(person_days: ir.Table, calendar: Calendar) -> ir.Table:
+    names = [*(f"{w}d" for w in WINDOWS), *SEASON, *WEEKDAYS]
+    bits = marked(person_days.filter(_.north_star > 0), ("account_id",), calendar, {})
+    seen = bits.join(calendar.masks(names), ["bucket", "known_from"]).group_by("account_id", "as_of")
+    return seen.agg(**{f"active_days_{s}": _days(_.any_day, s) for s in names})
 
 
 # --- sources -----------------------------------------------------------------------------------
@@ -141,14 +177,18 @@ def account(account_windows: ir.Table) -> ir.Table:
 
 
 @usage.source
-def tool(feature_windows: ir.Table) -> ir.Table:
-    return feature_windows
+def session(account_windows: ir.Table, person_windows: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of): what was done, beside the days of use of all people added up."""
+    days = person_windows.group_by(*KEY).agg(
+        **{f"person_days_{s}": _[f"days_{s}"].sum() for s in PEOPLE_COUNTS["days"]}
+    )
+    return account_windows.join(days, KEY)
 
 
 @usage.source
 def seat(person_windows: ir.Table, terms: ir.Table) -> ir.Table:
     """One row per (account_id, as_of) whose seats are known: active people beside the most seats of a running term."""
-    active = {f"active_{w}d": (_[f"north_star_{w}d"] > 0).sum() for w in WINDOWS}
+    active = {f"active_{w}d": _[f"active_{w}d"].sum() for w in WINDOWS}
     seats = terms.filter(_.running).group_by(*KEY).agg(seats=_.seats.max()).filter(_.seats > 0)
     joined = seats.left_join(person_windows.group_by(*KEY).agg(**active), KEY)
     return joined.mutate(**{name: _[name].fill_null(0) for name in active})
@@ -180,7 +220,7 @@ def pace(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.Value:
 )  # fmt: skip
 def active_people(person: ir.Table, days: int) -> ir.Value:
     """People with at least one north-star action in the window (U1)."""
-    return (of(person, "north_star", days) > 0).sum()
+    return of(person, "active", days).sum()
 
 
 @usage.feature(
@@ -200,7 +240,7 @@ def people_seen(person: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def active_days(account: ir.Table, days: int) -> ir.Value:
     """Days with a north-star action by anybody (U2)."""
-    return of(account, "north_star_days", days).max()
+    return of(account, "active_days", days).max()
 
 
 @usage.feature(
@@ -208,9 +248,9 @@ def active_days(account: ir.Table, days: int) -> ir.Value:
     en="key actions in the last {days} days: {value:,.0f} (peers: {peer:,.0f})",
     zh="近 {days} 天有 {value:,.0f} 次关键操作（同类客户：{peer:,.0f} 次）",
 )  # fmt: skip
-def key_actions(person: ir.Table, days: int) -> ir.Value:
+def key_actions(account: ir.Table, days: int) -> ir.Value:
     """North-star actions in the window (U1)."""
-    return of(person, "north_star", days).sum()
+    return of(account, "north_star", days).max()
 
 
 @usage.feature(
@@ -218,9 +258,9 @@ def key_actions(person: ir.Table, days: int) -> ir.Value:
     en="{value:.0%} of all activity in the last {days} days was key actions (peers: {peer:.0%})",
     zh="近 {days} 天的操作中 {value:.0%} 为关键操作（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def key_action_share(person: ir.Table, days: int) -> ir.Value:
+def key_action_share(account: ir.Table, days: int) -> ir.Value:
     """North-star actions over all actions (U1)."""
-    return of(person, "north_star", days).sum() / of(person, "actions", days).sum().nullif(0.0)
+    return of(account, "north_star", days).max() / of(account, "actions", days).max().nullif(0.0)
 
 
 @usage.feature(
@@ -228,9 +268,9 @@ def key_action_share(person: ir.Table, days: int) -> ir.Value:
     en="{value:.0%} of activity in the last {days} days was in the core workflow (peers: {peer:.0%})",
     zh="近 {days} 天的操作中 {value:.0%} 属于核心业务流程（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def core_workflow_share(person: ir.Table, days: int) -> ir.Value:
+def core_workflow_share(account: ir.Table, days: int) -> ir.Value:
     """Actions in the configured core workflow over all actions (S4)."""
-    return of(person, "core", days).sum() / of(person, "actions", days).sum().nullif(0.0)
+    return of(account, "core", days).max() / of(account, "actions", days).max().nullif(0.0)
 
 
 @usage.feature(
@@ -238,9 +278,9 @@ def core_workflow_share(person: ir.Table, days: int) -> ir.Value:
     en="different features used in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天用到 {value:.0f} 个不同功能（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def features_used(tool: ir.Table, days: int) -> ir.Value:
+def features_used(account: ir.Table, days: int) -> ir.Value:
     """Breadth: different features used in the window (U2)."""
-    return (of(tool, "uses", days) > 0).sum()
+    return of(account, "features", days).max()
 
 
 @usage.feature(
@@ -260,7 +300,7 @@ def acting_people(person: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def depth(person: ir.Table, days: int) -> ir.Value:
     """Mean over people of the deepest level each reached in the window (U3)."""
-    return of(person, "level", days).nullif(0).mean()
+    return of(person, "level", days).nullif(0).cast("float64").mean()
 
 
 @usage.feature(
@@ -268,12 +308,12 @@ def depth(person: ir.Table, days: int) -> ir.Value:
     en="{value:.0f} minutes per person and active day in the last {days} days (peers: {peer:.0f})",
     zh="近 {days} 天人均每个使用日 {value:.0f} 分钟（同类客户：{peer:.0f} 分钟）",
 )  # fmt: skip
-def session_minutes(person: ir.Table, days: int) -> ir.Value:
+def session_minutes(session: ir.Table, days: int) -> ir.Value:
     """Time in the product per person and day of use (U2: short and rare sessions are an early red flag).
 
     Null where no duration is known.
     """
-    return of(person, "seconds", days).sum().nullif(0.0) / 60.0 / of(person, "days", days).sum().nullif(0)
+    return of(session, "seconds", days).max().nullif(0.0) / 60.0 / of(session, "person_days", days).max().nullif(0)
 
 
 @usage.feature(
@@ -283,7 +323,7 @@ def session_minutes(person: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def days_per_person(person: ir.Table, days: int) -> ir.Value:
     """Days of use per person who came at all (U2, login frequency)."""
-    return of(person, "days", days).nullif(0).mean()
+    return of(person, "days", days).nullif(0).cast("float64").mean()
 
 
 @usage.feature(
@@ -303,8 +343,7 @@ def seat_activation(seat: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def active_people_change(person: ir.Table, days: int) -> ir.Value:
     """People active in the window against the window before (U4); (now - before) / (now + before)."""
-    now, then = ((of(person, "north_star", days, before) > 0).sum() for before in (False, True))
-    return change(now, then)
+    return change(*(of(person, "active", days, before).sum() for before in (False, True)))
 
 
 @usage.feature(
@@ -312,9 +351,9 @@ def active_people_change(person: ir.Table, days: int) -> ir.Value:
     en="key actions against the {days} days before: {value:+.0%} (peers: {peer:+.0%})",
     zh="关键操作较此前 {days} 天的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def key_actions_change(person: ir.Table, days: int) -> ir.Value:
+def key_actions_change(account: ir.Table, days: int) -> ir.Value:
     """Key actions in the window against the window before (U4); (now - before) / (now + before)."""
-    return change(*(of(person, "north_star", days, before).sum() for before in (False, True)))
+    return change(*(of(account, "north_star", days, before).max() for before in (False, True)))
 
 
 @usage.feature(
@@ -322,9 +361,9 @@ def key_actions_change(person: ir.Table, days: int) -> ir.Value:
     en="key actions of the last {days} days against its own past year: {value:+.0%} (peers: {peer:+.0%})",
     zh="近 {days} 天关键操作相对自身过去一年的水平：{value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def own_pace(person: ir.Table, days: int) -> ir.Value:
+def own_pace(account: ir.Table, days: int) -> ir.Value:
     """The pace of key actions in the window against the account's own past year (U4)."""
-    return pace(of(person, "north_star", days).sum(), days, person.north_star_365d.sum(), 365)
+    return pace(of(account, "north_star", days).max(), days, account.north_star_365d.max(), YEAR)
 
 
 @usage.feature(
@@ -332,9 +371,9 @@ def own_pace(person: ir.Table, days: int) -> ir.Value:
     en="last used {value:.0f} days ago (peers: {peer:.0f})",
     zh="最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def days_since_last_use(account: ir.Table) -> ir.Value:
+def days_since_last_use(person: ir.Table) -> ir.Value:
     """Days since anybody did anything (U4); 366 where nobody did for a year."""
-    return account.last_day_ago.min()
+    return person.last_day_ago.min()
 
 
 @usage.feature(
@@ -344,7 +383,7 @@ def days_since_last_use(account: ir.Table) -> ir.Value:
 )  # fmt: skip
 def people_in_a_year(person: ir.Table) -> ir.Value:
     """People with a north-star action in the past year (U2)."""
-    return (person.north_star_365d > 0).sum()
+    return person.active_365d.sum()
 
 
 @usage.feature(
@@ -354,9 +393,8 @@ def people_in_a_year(person: ir.Table) -> ir.Value:
 )  # fmt: skip
 def people_lost(person: ir.Table) -> ir.Value:
     """People active within a year but not within 90 days, over all active within a year (U5)."""
-    year = (person.north_star_365d > 0).sum()
-    lost = ((person.north_star_365d > 0) & (person.north_star_90d == 0)).sum()
-    return lost.cast("float64") / year.nullif(0)
+    lost = ((person.active_365d == 1) & (person.active_90d == 0)).sum()
+    return lost.cast("float64") / person.active_365d.sum().nullif(0)
 
 
 @usage.feature(
@@ -364,9 +402,9 @@ def people_lost(person: ir.Table) -> ir.Value:
     en="one person does {value:.0%} of the key actions of the last 90 days (peers: {peer:.0%})",
     zh="近 90 天 {value:.0%} 的关键操作集中在一人身上（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def busiest_person_share(person: ir.Table) -> ir.Value:
+def busiest_person_share(account: ir.Table) -> ir.Value:
     """How much of the use hangs on one person (U5)."""
-    return person.north_star_90d.max() / person.north_star_90d.sum().nullif(0.0)
+    return account.busiest_90d.max() / account.north_star_90d.max().nullif(0.0)
 
 
 @usage.feature(
@@ -376,7 +414,7 @@ def busiest_person_share(person: ir.Table) -> ir.Value:
 )  # fmt: skip
 def depth_change(person: ir.Table) -> ir.Value:
     """Mean deepest level of 90 days less that of the 90 days before (U3: movement between reviews)."""
-    now, then = (of(person, "level", 90, before).nullif(0).mean() for before in (False, True))
+    now, then = (of(person, "level", 90, before).nullif(0).cast("float64").mean() for before in (False, True))
     return now - then
 
 
@@ -389,7 +427,7 @@ def activity_trend(account: ir.Table) -> ir.Value:
     """Slope of the days with a north-star action over six stretches of four weeks (U4)."""
     middle = (MONTHS - 1) / 2
     spread = sum((middle - k) ** 2 for k in range(MONTHS))
-    return sum((middle - k) * days for k, days in enumerate(_months(account))) / spread
+    return sum((middle - k) * days.cast("float64") for k, days in enumerate(_months(account))) / spread
 
 
 @usage.feature(
@@ -406,7 +444,7 @@ def activity_swing(account: ir.Table) -> ir.Value:
 
 
 def _months(account: ir.Table) -> list[ir.Value]:
-    return [account[f"north_star_days_month_{k}"].max() for k in range(MONTHS)]
+    return [account[f"active_days_month_{k}"].max() for k in range(MONTHS)]
 
 
 @usage.feature(
@@ -416,8 +454,8 @@ def _months(account: ir.Table) -> list[ir.Value]:
 )  # fmt: skip
 def season_change(account: ir.Table) -> ir.Value:
     """Days with a north-star action in 28 days against the same 28 a year ago (U4); null where there were none then."""
-    then = account.north_star_days_last_year.max().nullif(0)
-    return change(account.north_star_days_month_0.max(), then)
+    then = account.active_days_last_year.max().nullif(0)
+    return change(account.active_days_month_0.max(), then)
 
 
 @usage.feature(
@@ -427,5 +465,5 @@ def season_change(account: ir.Table) -> ir.Value:
 )  # fmt: skip
 def busiest_weekday_share(account: ir.Table) -> ir.Value:
     """Days with a north-star action on the commonest weekday over all, 90 days (U2): a seventh is an even week."""
-    days = [account[f"{name}_90d"].max() for name in WEEKDAYS]
+    days = [account[f"active_days_{name}"].max() for name in WEEKDAYS]
     return ibis.greatest(*days).cast("float64") / sum(days).nullif(0)

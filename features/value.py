@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from features.family import Family
+from features.family import Family, as_number
 from features.windows import as_known, since
 
 value = Family("value", needs=("value_goals",))
@@ -62,7 +62,7 @@ def goals_late(goal: ir.Table) -> ir.Value:
 def goals_kept(goal: ir.Table) -> ir.Value:
     """Share reached of the goals whose due date has passed, or that are reached (J4)."""
     judged = ((goal.due_ago >= 1) | goal.achieved_at.notnull()).fill_null(False)
-    return goal.achieved_at.notnull().cast("float64").mean(where=judged)
+    return as_number(goal.achieved_at.notnull()).mean(where=judged)
 
 
 @value.feature(

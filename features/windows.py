@@ -5,9 +5,10 @@ an integer counted from 1970-01-01), for an observation stands on midnight: a fa
 exactly when its day is. Two devices follow from that:
 
 * `as_known` brings a table to every observation with later rows left out and later facts masked;
-* `windowed` sums rolled-up days into windows by *slices*: no window's edge cuts through a slice, so
-  each day is summed once and each window is a handful of slices, joined by equality (design, "How the
-  windows are computed fast"). A day that arrived late carries the first observation date that knew it.
+* windows are made of rolled-up days, each day read once and each window put together by joins of equality on
+  small calendars (design, "How the windows are computed fast"; ADR 6). `windowed` adds up by *slices*, which no
+  window's edge cuts through. `marked` counts days by *masks*: a stretch of days of one key is a number with one bit
+  a day, and a window a number to hold it against. What arrived late carries the first observation date that knew it.
 
 Nothing else in `features/` may compare anything with `as_of`; a test reads the code to see to it.
 """
@@ -15,9 +16,10 @@ Nothing else in `features/` may compare anything with `as_of`; a test reads the 
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import ibis
 import ibis.expr.types as ir
@@ -40,13 +42,34 @@ def day_number(day: date) -> int:
 
 def day_of(instant: ir.Value) -> ir.IntegerValue:
     """The day an instant falls on, in days since 1970-01-01."""
-    return (instant.cast("timestamp").epoch_seconds().cast("float64") / 86_400.0).floor().cast("int32")
+    return instant.cast("timestamp").date().epoch_days().cast("int32")
 
 
 def hours_between(earlier: ir.Value, later: ir.Value) -> ir.FloatingValue:
-    """Hours from one instant to another; null where either is."""
-    seconds = later.cast("timestamp").epoch_seconds() - earlier.cast("timestamp").epoch_seconds()
-    return seconds.cast("float64") / 3600.0
+    """Hours from one instant to another; null where either is.
+
+    Whole seconds and what is left of them apart: only some engines keep the fraction in epoch seconds.
+    """
+    whole = _whole_seconds(later) - _whole_seconds(earlier)
+    return (whole + (_microseconds(later) - _microseconds(earlier)) / 1e6) / 3600.0
+
+
+def _whole_seconds(instant: ir.Value) -> ir.FloatingValue:
+    return instant.cast("timestamp").epoch_seconds().cast("float64").floor().cast("float64")
+
+
+def _microseconds(instant: ir.Value) -> ir.FloatingValue:
+    return instant.cast("timestamp").strftime("%f").cast("float64")
+
+
+def month_of(instant: ir.Value) -> ir.DateValue:
+    """The first day of the month an instant falls in."""
+    return instant.cast("timestamp").truncate("M").date()
+
+
+def date_of(number: ir.Value) -> ir.DateValue:
+    """The date of a day number."""
+    return (ibis.literal(EPOCH) + number.as_interval("D")).cast("timestamp").date()
 
 
 def first_given(table: ir.Table, columns: Sequence[str]) -> ir.Value:
@@ -63,6 +86,12 @@ def known_on(name: str, table: ir.Table, day: date) -> ir.Table:
     """What was known of a table before a day, later facts masked: one row per row known."""
     number = ibis.literal(day_number(day), "int32")
     return _mask(table.mutate(_cut=number), TABLES[name]).drop("_cut", "_event_day")
+
+
+def known_each(name: str, table: ir.Table, spine: ir.Table) -> ir.Table:
+    """What each observation date knew of a table, whoever it is about: one row per (as_of, row known then)."""
+    dates = spine.select("as_of", _cut="day").distinct()
+    return _mask(table.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")
 
 
 def as_known(name: str, table: ir.Table, spine: ir.Table) -> ir.Table:
@@ -99,10 +128,14 @@ def until(known: ir.Table, instant: ir.Value) -> ir.IntegerValue:
     return day_of(instant) - known._cut
 
 
+def has_come(known: ir.Table, instant: ir.Value) -> ir.BooleanValue:
+    """Whether an instant lies at or before `as_of`, for a table made by `as_known`."""
+    return instant.cast("timestamp") <= known.as_of.cast("timestamp")
+
+
 def hours_waiting(known: ir.Table, instant: ir.Value) -> ir.FloatingValue:
     """Hours from an instant to `as_of`, for a table made by `as_known`."""
-    seconds = known._cut.cast("float64") * 86_400.0 - instant.cast("timestamp").epoch_seconds()
-    return seconds / 3600.0
+    return hours_between(instant, known.as_of)
 
 
 def _mask(rows: ir.Table, contract: Table) -> ir.Table:
@@ -132,73 +165,42 @@ def arrival_day(events: ir.Table) -> ir.IntegerValue:
     return ibis.greatest(happened, day_of(events.recorded_at.fill_null(events.occurred_at)))
 
 
-def counting_days(days: ir.Table, keys: Sequence[str], marks: Mapping[str, str]) -> ir.Table:
-    """Rolled-up days with each day marked once, when it first became known: several rows per (keys, day).
+# --- calendars -------------------------------------------------------------------------------------
 
-    `marks` names a new measure for each measure it marks: `{"active_days": "events"}` adds rows that
-    are 1 at the first arrival of a day with events, however many arrivals that day has. Stacked, not
-    joined, so that a missing user is a user like any other.
-    """
-    measures = {c: days[c].type() for c in days.columns if c not in (*keys, "day", "known_day")}
-    order = [*keys, "day", "known_day", *measures, *marks]
-    none = {mark: ibis.literal(0, "int64") for mark in marks}
-    stacked = days.mutate(**none).select(order)
-    for mark, measure in marks.items():
-        first = days.filter(_[measure] > 0).group_by(*keys, "day").agg(known_day=_.known_day.min())
-        zero = {name: ibis.literal(0).cast(kind) for name, kind in measures.items()}
-        stacked = stacked.union(first.mutate(**zero, **(none | {mark: ibis.literal(1, "int64")})).select(order))
-    return stacked
+BITS = 62
+"""So many flags one whole number holds: a 64-bit number without its sign, and one to spare."""
 
 
-# --- windows by slices -------------------------------------------------------------------------
+class Stretch(NamedTuple):
+    """The days from `far` to `near + 1` days ago; with `weekday`, every seventh of them (0 is a Thursday)."""
+
+    near: int
+    far: int
+    weekday: int | None = None
+
+    def mask(self, bucket: int, cut: int) -> int:
+        """The days of a bucket that lie in the stretch before `cut`, one bit a day."""
+        first, last = max(cut - self.far, bucket), min(cut - self.near, bucket + BITS) - 1
+        days = (d for d in range(first, last + 1) if self.weekday is None or d % 7 == self.weekday)
+        return sum(1 << (d - bucket) for d in days)
 
 
 class Calendar:
-    """The observation dates and the stretches looked back over, as small tables to join by equality.
-
-    A stretch `(near, far)` holds the days from `far` to `near + 1` days ago.
-    """
+    """The observation dates and the stretches looked back over, as small tables to join by equality."""
 
     def __init__(
-        self, dates: Iterable[date], windows: Sequence[int], more: Mapping[str, tuple[int, int]] | None = None
+        self, dates: Iterable[date], windows: Sequence[int], more: Mapping[str, Stretch] | None = None
     ) -> None:
         """`more` names stretches beside the windows themselves, the windows before them and the whole year."""
         self.dates = sorted(set(dates))
         self.windows = tuple(windows)
         self.stretches = {
-            **{f"{w}d": (0, w) for w in self.windows},
-            **{f"{w}d_before": (w, 2 * w) for w in self.windows if 2 * w <= YEAR},
-            f"{YEAR}d": (0, YEAR),
+            **{f"{w}d": Stretch(0, w) for w in self.windows},
+            **{f"{w}d_before": Stretch(w, 2 * w) for w in self.windows if 2 * w <= YEAR},
+            f"{YEAR}d": Stretch(0, YEAR),
             **(more or {}),
         }
         self._cuts = [day_number(d) for d in self.dates]
-        depths = {0} | {edge for stretch in self.stretches.values() for edge in stretch}
-        self._edges = sorted({cut - depth for cut in self._cuts for depth in depths})
-
-    def days(self) -> ir.Table:
-        """One row per day that some window sees: the slice it lies in."""
-        first, last = self._edges[0], self._cuts[-1]
-        rows = [(d, self._edges[bisect.bisect_right(self._edges, d) - 1]) for d in range(first, last)]
-        return _small(rows, {"day": "int32", "slice": "int32"})
-
-    def arrivals(self) -> ir.Table:
-        """One row per day of arrival: the first observation date that knew of it."""
-        first, last = self._edges[0], self._cuts[-1]
-        rows = [(d, self._cuts[bisect.bisect_right(self._cuts, d)]) for d in range(first, last)]
-        return _small(rows, {"known_day": "int32", "known_from": "int32"})
-
-    def views(self) -> ir.Table:
-        """One row per (slice, known_from, as_of) that is seen: `reach`, the days from its start to `as_of`."""
-        rows = [
-            (edge, known, cut, as_of, cut - edge)
-            for as_of, cut in zip(self.dates, self._cuts, strict=True)
-            for edge in self._edges
-            if 0 < cut - edge <= YEAR
-            for known in self._cuts
-            if edge < known <= cut
-        ]
-        names = {"slice": "int32", "known_from": "int32", "day": "int32", "as_of": "date", "reach": "int32"}
-        return _small(rows, names)
 
     @property
     def earliest(self) -> int:
@@ -210,55 +212,157 @@ class Calendar:
         """The number of the last observation date."""
         return self._cuts[-1]
 
+    def arrivals(self) -> ir.Table:
+        """One row per day of arrival within a year before the first date and the last: the first date that knew it."""
+        days = range(self.earliest - YEAR, self.latest)
+        return _small(
+            [(d, self._cuts[bisect.bisect_right(self._cuts, d)]) for d in days],
+            {"known_day": "int32", "known_from": "int32"},
+        )
+
     def after(self) -> ir.Table:
         """One row per (known_from, as_of) at or after it."""
         pairs = [(known, cut, as_of) for as_of, cut in zip(self.dates, self._cuts, strict=True) for known in self._cuts]
         rows = [(known, cut, as_of) for known, cut, as_of in pairs if known <= cut]
         return _small(rows, {"known_from": "int32", "day": "int32", "as_of": "date"})
 
+    # Slices: from edge to edge of the stretches asked for.
+
+    def edges(self, names: Iterable[str]) -> list[int]:
+        """Where a stretch begins or ends: no edge lies inside the slice between two of them."""
+        depths = {0} | {edge for name in names for edge in self.stretches[name][:2]}
+        return sorted({cut - depth for cut in self._cuts for depth in depths})
+
+    def days(self, edges: Sequence[int]) -> ir.Table:
+        """One row per day that some window sees: the slice it lies in."""
+        rows = [(d, edges[bisect.bisect_right(edges, d) - 1]) for d in range(edges[0], self.latest)]
+        return _small(rows, {"day": "int32", "slice": "int32"})
+
+    def views(self, edges: Sequence[int], deepest: int) -> ir.Table:
+        """One row per (slice, known_from, as_of) that is seen: `reach`, the days from its start to `as_of`."""
+        rows = [
+            (edge, known, cut, as_of, cut - edge)
+            for as_of, cut in zip(self.dates, self._cuts, strict=True)
+            for edge in edges
+            if 0 < cut - edge <= deepest
+            for known in self._cuts
+            if edge < known <= cut
+        ]
+        names = {"slice": "int32", "known_from": "int32", "day": "int32", "as_of": "date", "reach": "int32"}
+        return _small(rows, names)
+
+    # Buckets: from date to date, and no longer than the bits of a number.
+
+    def _buckets(self) -> list[int]:
+        ends = [self.earliest - YEAR, *self._cuts]
+        return [day for start, end in itertools.pairwise(ends) for day in range(start, end, BITS)]
+
+    def buckets(self) -> ir.Table:
+        """One row per day that some window sees: its bucket, its `bit` there, and the first date after it."""
+        starts = self._buckets()
+        places = [(d, starts[bisect.bisect_right(starts, d) - 1]) for d in range(starts[0], self.latest)]
+        rows = [(d, start, 1 << (d - start), self._cuts[bisect.bisect_right(self._cuts, d)]) for d, start in places]
+        return _small(rows, {"day": "int32", "bucket": "int32", "bit": "int64", "at_once": "int32"})
+
+    def masks(self, names: Iterable[str]) -> ir.Table:
+        """One row per (bucket, known_from, as_of) that is seen: `in_<stretch>`, the days of the bucket in each."""
+        stretches = {name: self.stretches[name] for name in names}
+        deepest = max(stretch.far for stretch in stretches.values())
+        rows = [
+            (bucket, known, cut, as_of, *(stretch.mask(bucket, cut) for stretch in stretches.values()))
+            for as_of, cut in zip(self.dates, self._cuts, strict=True)
+            for bucket in self._buckets()
+            if cut - deepest - BITS < bucket < cut
+            for known in self._cuts
+            if bucket < known <= cut
+        ]
+        kinds = {"bucket": "int32", "known_from": "int32", "day": "int32", "as_of": "date"}
+        return _small(rows, {**kinds, **{f"in_{name}": "int64" for name in stretches}})
+
 
 def _small(rows: list[tuple[Any, ...]], schema: Mapping[str, str]) -> ir.Table:
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     import pyarrow as pa
 
-    types = {"int32": pa.int32(), "date": pa.date32()}
+    types = {"int32": pa.int32(), "int64": pa.int64(), "date": pa.date32(), "boolean": pa.bool_()}
     arrays = [pa.array(list(c), types[t]) for c, t in zip(columns, schema.values(), strict=True)]
     return ibis.memtable(pa.table(arrays, names=list(schema)))
+
+
+# --- windows by slices: what is added up ---------------------------------------------------------------
 
 
 def windowed(
     days: ir.Table,
     keys: Sequence[str],
     calendar: Calendar,
-    sums: Mapping[str, Sequence[str]],
-    maxima: Mapping[str, Sequence[str]] | None = None,
+    sums: Mapping[str, Sequence[str]] | None = None,
+    unions: Mapping[str, Sequence[str]] | None = None,
 ) -> ir.Table:
-    """Rolled-up days as every observation date sees them: one row per (keys, as_of).
+    """Rolled-up days as every observation date sees them: one row per (keys, as_of) that has any in the stretches.
 
-    `days` holds keys, `day`, `known_day` (never before `day`), the measures to add and those to take
-    the largest of. The result holds `<measure>_<stretch>` for each stretch asked for, and
-    `last_day_ago`, the days since the last day with anything to count.
+    `days` holds keys, `day`, `known_day` (never before `day`), the measures to add and those (whole numbers) of
+    which to join the bits. The result holds `<measure>_<stretch>` for each stretch asked for.
     """
-    asked = {"sum": sums, "max": maxima or {}}
+    asked = {"sum": sums or {}, "bit_or": unions or {}}
+    names = {name for measures in asked.values() for stretches in measures.values() for name in stretches}
+    edges = calendar.edges(names)
+    deepest = max(calendar.stretches[name].far for name in names)
     sliced = (
-        days.join(calendar.days(), "day")
+        days.join(calendar.days(edges), "day")
         .join(calendar.arrivals(), "known_day")
         .group_by(*keys, "slice", "known_from")
-        .agg(_last=_.day.max(), **{m: getattr(_[m], how)() for how, measures in asked.items() for m in measures})
+        .agg(**{m: getattr(_[m], how)() for how, measures in asked.items() for m in measures})
     )
     columns = {
-        f"{measure}_{stretch}": _over(measure, how, *calendar.stretches[stretch])
+        f"{measure}_{name}": _over(measure, how, calendar.stretches[name])
         for how, measures in asked.items()
         for measure, stretches in measures.items()
-        for stretch in stretches
+        for name in stretches
     }
-    seen = sliced.join(calendar.views(), ["slice", "known_from"]).group_by(*keys, "as_of")
-    result = seen.agg(last_day_ago=(_.day - _._last).min(), **columns)
-    return result.mutate(**{name: _[name].fill_null(0) for name in columns})
+    seen = sliced.join(calendar.views(edges, deepest), ["slice", "known_from"]).group_by(*keys, "as_of")
+    return seen.agg(**columns).mutate(**{name: _[name].fill_null(0) for name in columns})
 
 
-def _over(measure: str, how: str, near: int, far: int) -> Any:
-    return getattr(_[measure], how)(where=(_.reach > near) & (_.reach <= far))
+def _over(measure: str, how: str, stretch: Stretch) -> Any:
+    return getattr(_[measure], how)(where=(_.reach > stretch.near) & (_.reach <= stretch.far))
+
+
+# --- windows by masks: on which days -------------------------------------------------------------------
+
+
+def marked(days: ir.Table, keys: Sequence[str], calendar: Calendar, marks: Mapping[str, ir.Deferred]) -> ir.Table:
+    """On which days something was so, each day counted from the first date that knew it.
+
+    `days` holds keys, `day`, `known_day` and what `marks` ask about. One row per (keys, bucket, known_from): a mask of
+    days for each mark, and `any_day` for all; `last_day` is the last of them.
+    """
+    known = days.join(calendar.buckets(), "day").join(calendar.arrivals(), "known_day")
+    bits = {name: mark.ifelse(_.bit, 0).bit_or() for name, mark in marks.items()}
+    rows = known.group_by(*keys, "bucket", "at_once", "known_from").agg(
+        last_day=_.day.max(), any_day=_.bit.bit_or(), **bits
+    )
+    at_once = rows.filter(_.known_from == _.at_once)
+    late = rows.filter(_.known_from > _.at_once)
+    return at_once.union(_new(late, rows, keys, ("any_day", *marks))).drop("at_once")
+
+
+def _new(late: ir.Table, rows: ir.Table, keys: Sequence[str], masks: Sequence[str]) -> ir.Table:
+    """The rows that came late, without the days that an earlier one of the same key and bucket had told of."""
+    same = [late[key].identical_to(rows[key]) for key in keys]  # an unnamed user is a user like any other
+    pairs = late.left_join(
+        rows, [*same, late.bucket == rows.bucket, late.known_from > rows.known_from], rname="{name}_told"
+    )
+    told = pairs.group_by(late.columns).agg(**{f"{mask}_told": _[f"{mask}_told"].bit_or() for mask in masks})
+    new = told.mutate(**{mask: _[mask] - (_[mask] & _[f"{mask}_told"].fill_null(0)) for mask in masks})
+    return new.filter(ibis.or_(*(_[mask] != 0 for mask in masks))).select(rows.columns)
+
+
+def ones(mask: ir.Value) -> ir.Value:
+    """How many of the first 62 bits are set: by pairs, fours and eights; the remainder of 255 adds up the eights."""
+    for shift, pattern in ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F)):
+        mask = (mask & pattern) + ((mask >> shift) & pattern)
+    return mask % 255
 
 
 def known_rates(rates: ir.Table, spine: ir.Table) -> ir.Table:
@@ -280,3 +384,32 @@ def first_known(days: ir.Table, keys: Sequence[str], calendar: Calendar) -> ir.T
     firsts = arrived.group_by(*keys, "known_from").agg(_first=_.day.min())
     seen = firsts.join(calendar.after(), "known_from").filter(_._first < _.day)
     return seen.group_by(*keys, "as_of").agg(first_day_ago=(_.day - _._first).max())
+
+
+# --- whole months ------------------------------------------------------------------------------
+
+
+def next_month(month: date) -> date:
+    """The first day of the month after."""
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def months_over(first: date, as_of: date) -> list[date]:
+    """The calendar months from that of `first` on which were over on a day, by their first days."""
+    months, month = [], first.replace(day=1)
+    while next_month(month) <= as_of:
+        months.append(month)
+        month = next_month(month)
+    return months
+
+
+def days_of(months: Iterable[date]) -> ir.Table:
+    """One row per day of these months: `recent` where it is one of the last 28 of its month."""
+    numbered = [(month, day_number(month), day_number(next_month(month))) for month in months]
+    rows = [(month, day, end - day <= 28) for month, begin, end in numbered for day in range(begin, end)]
+    return _small(rows, {"month": "date", "day": "int32", "recent": "boolean"})
+
+
+def days_known(days: ir.Table, as_of: date) -> ir.Table:
+    """The rolled-up days that were known before a day."""
+    return days.filter(_.known_day < ibis.literal(day_number(as_of), "int32"))

@@ -72,12 +72,16 @@ LOOSE = ("high", "medium", "low")
 
 
 def as_workbook(
-    listed: pd.DataFrame, models: Mapping[str, str], absent: Collection[str], options: ListOptions
+    listed: pd.DataFrame,
+    models: Mapping[str, str],
+    absent: Collection[str],
+    options: ListOptions,
+    untold: Collection[str] = (),
 ) -> bytes:
     """The workbook's bytes: the list, the accounts not scored, and what every column means.
 
-    `models` names the model of each predicted target, `absent` those that have none. The same list gives
-    the same bytes.
+    `models` names the model of each predicted target, `absent` those that have none, and `untold` the families of
+    features for which no table was given. The same list gives the same bytes.
     """
     as_of = listed["as_of"].iloc[0].date() if len(listed) else None
     sink = io.BytesIO()
@@ -91,7 +95,8 @@ def as_workbook(
         sheets.table("sheet.list", shown, [name for name in SHOWN if listed[name].notna().any()], frozen=2)
         if len(others):
             sheets.table("sheet.not_scored", others.head(options.workbook_rows), list(NOT_SCORED), frozen=1)
-        sheets.about(str(as_of or ""), models, absent, (len(shown), len(scored), len(others)), options)
+        standing = sheets.standing(models, absent, untold, (len(shown), len(scored), len(others)))
+        sheets.about(str(as_of or ""), standing, options)
     return sink.getvalue()
 
 
@@ -134,18 +139,11 @@ class _Sheets:
             rule = {"type": "cell", "criteria": "==", "value": f'"{words}"', "format": self.formats[band]}
             sheet.conditional_format(1, place, len(rows), place, rule)
 
-    def about(
-        self,
-        as_of: str,
-        models: Mapping[str, str],
-        absent: Collection[str],
-        counts: tuple[int, int, int],
-        options: ListOptions,
-    ) -> None:
+    def about(self, as_of: str, standing: list[str], options: ListOptions) -> None:
         """The sheet that says what the list stands on and what every column means."""
         say = self.words.say
         sheet = self.book.add_worksheet(say("sheet.columns"))
-        lines = [say("columns.as_of", as_of=as_of), *self._standing(models, absent, counts)]
+        lines = [say("columns.as_of", as_of=as_of), *standing]
         for row, line in enumerate(lines):
             self._text(sheet, row, 0, line, "text" if row else "title")
         head = len(lines) + 1
@@ -161,7 +159,10 @@ class _Sheets:
             sheet.set_column(place, place, columns)
         _for_print(sheet)
 
-    def _standing(self, models: Mapping[str, str], absent: Collection[str], counts: tuple[int, int, int]) -> list[str]:
+    def standing(
+        self, models: Mapping[str, str], absent: Collection[str], untold: Collection[str], counts: tuple[int, int, int]
+    ) -> list[str]:
+        """What the list stands on: its rows, its models, and what nobody told."""
         shown, scored, others = counts
         say = self.words.say
         lines = [say("columns.rows", scored=scored, others=others)]
@@ -173,6 +174,8 @@ class _Sheets:
                 lines.append(say("columns.model", target=words, model=models[target]))
             elif target in absent:
                 lines.append(say("columns.no_model", target=words))
+        if untold:
+            lines.append(say("columns.untold", families=say("and").join(say(f"family.{name}") for name in untold)))
         return lines
 
     def _format(self, name: str) -> str:

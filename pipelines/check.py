@@ -20,7 +20,7 @@ import ibis.expr.types as ir
 import structlog
 
 from features.tables import ID, TABLES, Column, Rule, Table
-from pipelines import warehouse
+from pipelines import arrivals, warehouse
 from pipelines.errors import Config, DataContract
 from pipelines.stage import Job, main, progress
 from pipelines.warehouse import Given
@@ -378,7 +378,7 @@ def _judge(bench: Bench, table: Table, typed: Typed, across: Iterator[Rule]) -> 
     copies = _copies(bench, judged, sound)
     firsts = _firsts(judged, sound, copies)
     clean = (firsts.filter(firsts.place == 0) if table.key else firsts).select(*judged.columns)
-    report.clean = warehouse.write_parquet(clean, bench.clean / f"{table.name}.parquet", order_by=_order(table))
+    report.clean = _write(bench, table, clean)
     report.duplicates = _count(copies) if copies is not None else 0
     report.conflicts = report.rows - report.broken - report.duplicates - report.clean
     aside = [_with_reasons(judged, typed)] if report.broken else []
@@ -389,6 +389,15 @@ def _judge(bench: Bench, table: Table, typed: Typed, across: Iterator[Rule]) -> 
     if aside:
         _set_aside(bench, judged, aside, report)
     return report
+
+
+def _write(bench: Bench, table: Table, clean: ir.Table) -> int:
+    path = bench.clean / f"{table.name}.parquet"
+    if table.name != arrivals.TABLE:
+        return warehouse.write_parquet(clean, path, order_by=_order(table))
+    count = warehouse.write_parquet(arrivals.with_month(clean), path, order_by=["arrived", *_order(table)])
+    arrivals.write_digests(warehouse.read(bench.con, path), bench.clean)
+    return count
 
 
 def _judged(bench: Bench, table: Table, typed: Typed, rules: tuple[Rule, ...]) -> Judged:

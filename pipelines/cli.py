@@ -26,7 +26,7 @@ Set = Annotated[
 ]
 Lists = Annotated[Path, typer.Option(help="Where lists/<as-of>/ is published.")]
 AsOf = Annotated[
-    str, typer.Option(metavar="DATE", help="The day of the list, YYYY-MM-DD: nothing known later is used.")
+    str, typer.Option(metavar="DATE", help="The day it stands on, YYYY-MM-DD: nothing known later is used.")
 ]
 Until = Annotated[str, typer.Option(metavar="DATE", help="The day it pretends to stand on, YYYY-MM-DD.")]
 
@@ -74,6 +74,18 @@ def score(
 ) -> None:
     """Publish the risk list of a day."""
     _run("act", tables, data, params, overrides, lists=lists, as_of=as_of)
+
+
+@app.command()
+def scorecard(
+    as_of: AsOf,
+    tables: Tables = "data/company",
+    data: Data = HERE,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """How the company stands on a day: churn, renewal rates, retention, use, referrals."""
+    _run("measure", tables, data, params, overrides, as_of=as_of)
 
 
 @app.command()

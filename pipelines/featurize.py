@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from features.catalogue import FAMILIES, Known, family_table, features_of, meanings
@@ -17,8 +18,8 @@ def featurize(job: Job, *names: str) -> dict[str, Any]:
     unknown = sorted(set(names) - set(FAMILIES))
     if unknown:
         raise Config(f"no feature family {unknown[0]!r}; there are: {', '.join(FAMILIES)}")
-    con = warehouse.connect(job.settings.engine)
-    known = Known(_inputs(con, job), job.settings)
+    con = warehouse.heavy(job.settings)
+    known = Known(_inputs(con, job), job.settings, partial(warehouse.for_now, con))
     chosen = names or tuple(FAMILIES)
     counts = {}
     with progress(len(chosen), "features") as step:

@@ -20,11 +20,12 @@ ORDER = {
     "outcomes": ["account_id", "matured_at", "renewed", "plan", "size_band"],
     "expansions": ["account_id", "happened_at", "product", "kind", "amount"],
     "roll_forward": ["month", "account_id"],
+    "carried": ["account_id", "begin", "contract_id"],
 }
 
 
 def ledger(job: Job) -> dict[str, Any]:
-    """Write the ledger, the renewals, their outcomes, the expansions and recurring revenue month by month."""
+    """Write the ledger, renewals, their outcomes, expansions, and recurring revenue by contract and by month."""
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
     book = opened(con, tables, job)
@@ -35,6 +36,7 @@ def ledger(job: Job) -> dict[str, Any]:
         "outcomes": outcomes(sets, book.accounts, book.contracts, job.settings),
         "expansions": book.expansions,
         "roll_forward": _rolled(book, tables, job),
+        "carried": book.carried,
     }
     folder = job.side / "ledger"
     counts = {n: warehouse.write_parquet(t, folder / f"{n}.parquet", order_by=ORDER[n]) for n, t in made.items()}

@@ -250,7 +250,7 @@ def publish(job: Job) -> dict[str, Any]:
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
-        "risk_list.xlsx": as_workbook(listed, models, standing["absent"], options),
+        "risk_list.xlsx": as_workbook(listed, models, standing["absent"], options, standing["families_absent"]),
     }
     certificate = _certificate(job.data)
     manifest = {

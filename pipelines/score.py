@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import structlog
 
+from features.catalogue import FAMILIES
 from features.family import KEY
 from lists import risk_list
 from lists.options import ListOptions
@@ -72,6 +73,7 @@ def score(job: Job) -> dict[str, Any]:
         "as_of": job.day.isoformat(),
         "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
         "absent": absent,
+        "families_absent": [name for name in FAMILIES if name not in {feature["family"] for feature in catalogue}],
         "features": schema_hash(catalogue),
         "unseen_categories": unseen(champions[RENEWAL], values),
         "rows": risk_list.counts(outcome.listed),

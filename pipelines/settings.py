@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from features.policy import Policy, Section
 from lists.options import ListOptions
@@ -31,6 +32,13 @@ class Spine(Section):
     """The first month observed while learning, `YYYY-MM`; empty: from the first contract on."""
     months: int = Field(120, gt=0)
     """At most this many month starts before the training day are observed while learning."""
+
+
+class Scorecard(Section):
+    """How far back the scorecard looks."""
+
+    months: int = Field(24, gt=0)
+    """So many of the newest months are measured, and the years that end with each of them."""
 
 
 class Demo(Section):
@@ -60,6 +68,8 @@ class Settings(Policy):
     source: Source = Source()
     quarantine: Quarantine = Quarantine()
     engine: Engine = Engine()
+    warehouse: str | None = None
+    """Where the roll-up, the windows and the families run: Spark, or DuckDB here where it is empty."""
     spine: Spine = Spine()
     targets: tuple[str, ...] = ("renewal", "upsell", "cross_sell", "expansion")
     folds: Folds = Folds()
@@ -69,8 +79,21 @@ class Settings(Policy):
     gate: Gate = Gate()
     tracking: Tracking = Tracking()
     list: ListOptions = ListOptions()
+    scorecard: Scorecard = Scorecard()
     demo: Demo = Demo()
     dates: Act = Act()
+
+    @field_validator("warehouse")
+    @classmethod
+    def _is_spark(cls, url: str | None) -> str | None:
+        scheme, sign, host = (url or "").partition("://")
+        if url is None or (scheme in ("spark", "sc") and host):
+            return url
+        if scheme in ("postgres", "postgresql") and sign:
+            raise ValueError(
+                "PostgreSQL is read from (--tables postgresql://…), but the features are not computed there"
+            )
+        raise ValueError("write it as spark://HOST:PORT (a Spark master) or sc://HOST:PORT (Spark Connect), or null")
 
 
 def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
@@ -135,8 +158,13 @@ def _complaint(error: ValidationError, text: str, path: Path | None) -> str:
         if issue["type"] == "extra_forbidden":
             lines.append(f"  {place}: unknown key{_nearest(keys)}")
         else:
-            lines.append(f"  {place}: {issue['msg']} (found {issue['input']!r})")
+            lines.append(f"  {place}: {issue['msg']} (found {_shown(issue['input'])!r})")
     return "\n".join(lines)
+
+
+def _shown(value: Any) -> Any:
+    """A wrong value, without the password that an address may hold."""
+    return re.sub("://.*", "://…", value) if isinstance(value, str) else value
 
 
 def _line_of(keys: list[str], text: str) -> int | None:

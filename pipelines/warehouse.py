@@ -29,7 +29,7 @@ from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, U
 from pipelines.source import IDENTIFIER, Source
 
 if TYPE_CHECKING:
-    from pipelines.settings import Engine
+    from pipelines.settings import Engine, Settings
     from pipelines.stage import Job
 
 CHUNK = 1 << 20
@@ -58,6 +58,15 @@ def connect(engine: Engine | None = None) -> Any:
     return con
 
 
+def heavy(settings: Settings) -> Any:
+    """Where the roll-up, the windows and the families run: the warehouse that `params.yaml` names, or DuckDB here."""
+    if settings.warehouse is None:
+        return connect(settings.engine)
+    from pipelines import spark
+
+    return spark.connect(settings.warehouse)
+
+
 # --- tables of our own ---------------------------------------------------------------------------
 
 
@@ -76,6 +85,10 @@ def read(con: Any, path: Path) -> ir.Table:
     if not files:
         raise InputMissing(f"nothing to read at {path}: run the stage that writes it first")
     with faults(path.name):
+        if con.name == "pyspark":
+            from pipelines import spark
+
+            return spark.read(con, files)
         return con.read_parquet([str(file) for file in files], hive_partitioning=False)
 
 
@@ -92,10 +105,31 @@ def _hidden(path: Path) -> bool:
 
 
 def write_parquet(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
-    """Write a table whole or not at all and return its number of rows; `order_by` makes its order sure."""
+    """Write a table here, whole or not at all, and return its number of rows; `order_by` makes its order sure."""
+    if ibis.get_backend(rows).name != "duckdb":
+        with faults(path.name):
+            rows = connect().create_table("brought_home", rows.to_pyarrow())
     ordered = rows.order_by(list(order_by)) if order_by else rows
     with beside(path) as unfinished, faults(f"writing {path.name}"):
         return _copy(ordered, unfinished)
+
+
+def keep(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
+    """Write a table that stays with the warehouse, as `write_parquet` does; Spark writes a folder, in any order."""
+    if ibis.get_backend(rows).name != "pyspark":
+        return write_parquet(rows, path, order_by)
+    import pyarrow.parquet as pq
+
+    from pipelines import spark
+
+    with faults(f"writing {path.name}"):
+        spark.write(rows, path)
+        return sum(pq.read_metadata(file).num_rows for file in parquet_files(path))
+
+
+def for_now(con: Any, name: str, rows: ir.Table) -> ir.Table:
+    """The same rows, computed once for this run where the engine keeps tables of a session; Spark does so again."""
+    return con.create_table(name, rows, temp=True) if con.name == "duckdb" else rows
 
 
 def _copy(rows: ir.Table, path: Path) -> int:
@@ -128,6 +162,8 @@ def beside(path: Path) -> Iterator[Path]:
         yield unfinished
         with unfinished.open("rb") as written:
             os.fsync(written.fileno())
+        if path.is_dir():  # as Spark left it
+            shutil.rmtree(path)
         unfinished.replace(path)
     except OSError as error:
         raise OutputFailed(f"{path} could not be written: {error.strerror or error}") from None
@@ -170,6 +206,13 @@ def faults(what: str) -> Iterator[None]:
         raise DataContract(f"{what}: {_first_line(error)}") from None
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.SerializationException) as error:
         raise DataContract(f"{what}: {_first_line(error)}") from None
+    except Exception as error:
+        from pipelines import spark
+
+        stop = spark.stop_of(what, error)
+        if stop is None:
+            raise
+        raise stop from None
 
 
 def _first_line(error: BaseException) -> str:

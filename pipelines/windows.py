@@ -8,37 +8,32 @@ import ibis.expr.types as ir
 
 from features.adoption import first_uses
 from features.family import KEY
-from features.usage import WINDOWS, account_windows, feature_windows, person_windows
+from features.usage import WINDOWS, account_windows, person_windows
 from features.windows import Calendar
 from pipelines import warehouse
 from pipelines.stage import Job, main
 
-MADE = {
-    "person_windows": (person_windows, "person_days"),
-    "account_windows": (account_windows, "person_days"),
-    "feature_windows": (feature_windows, "feature_days"),
-    "first_uses": (first_uses, "person_days"),
-}
+MADE = {"person_windows": person_windows, "account_windows": account_windows, "first_uses": first_uses}
 
 
 def windows(job: Job) -> dict[str, Any]:
-    """Write one table per grain: person, account, product feature."""
-    con = warehouse.connect(job.settings.engine)
+    """Write one table per grain: person, account, and when each person began."""
+    con = warehouse.heavy(job.settings)
     spine = warehouse.read(con, job.side / "spine.parquet")
     calendar = Calendar(_dates(spine), WINDOWS)
     return {name: _write(name, spine, calendar, con, job) for name in MADE}
 
 
 def _write(name: str, spine: ir.Table, calendar: Calendar, con: Any, job: Job) -> int:
-    make, grain = MADE[name]
-    days = warehouse.read(con, job.data / "rollup" / grain)
-    table = make(days, calendar).semi_join(spine.select(*KEY), KEY)
-    order = [key for key in ("as_of", "account_id", "user_id", "feature") if key in table.columns]
-    return warehouse.write_parquet(table, job.side / "windows" / f"{name}.parquet", order_by=order)
+    days = warehouse.read(con, job.data / "rollup" / "person_days")
+    table = MADE[name](days, calendar).semi_join(spine.select(*KEY), KEY)
+    order = [key for key in ("as_of", "account_id", "user_id") if key in table.columns]
+    return warehouse.keep(table, job.side / "windows" / f"{name}.parquet", order_by=order)
 
 
 def _dates(spine: ir.Table) -> list[Any]:
-    return spine.select("as_of").distinct().order_by("as_of").to_pyarrow()["as_of"].to_pylist()
+    with warehouse.faults("spine"):
+        return spine.select("as_of").distinct().order_by("as_of").to_pyarrow()["as_of"].to_pylist()
 
 
 if __name__ == "__main__":

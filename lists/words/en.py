@@ -155,6 +155,8 @@ WORDS: dict[str, str] = {
     "columns.meaning": "Meaning",
     "columns.as_of": "Renewal risk as of {as_of}",
     "columns.model": "{target}: model {model}",
+    "columns.untold": "No table was given for: {families}. The list does without.",
+    "and": ", ",
     "columns.no_model": "{target}: not predicted, for no model of it is in use (the manifest says why)",
     "columns.rows": "{scored} accounts scored, {others} not scored.",
     "columns.more_rows": (

@@ -147,6 +147,8 @@ WORDS: dict[str, str] = {
     "columns.meaning": "含义",
     "columns.as_of": "续约风险名单，截至 {as_of}",
     "columns.model": "{target}：模型 {model}",
+    "columns.untold": "未提供以下类别的数据，名单未予考虑：{families}",
+    "and": "、",
     "columns.no_model": "{target}：未预测，目前没有可用的模型（原因见 manifest.json）",
     "columns.rows": "已评分客户 {scored} 家，未评分客户 {others} 家。",
     "columns.more_rows": "本工作簿按排名显示 {shown} 家客户（共 {all} 家）；Parquet 与 CSV 文件包含全部客户。",

@@ -47,6 +47,21 @@ def test_a_step_up_from_the_term_before(bought):
     assert bought("commitment", "price_change", "seats_change") == {"acme": expected, "quiet": [None, None]}
 
 
+def test_what_became_of_the_price_since_the_first_contract(company):
+    """From 1 000 a seat to 900, and now to 1 080; terms of one day are one renewal, and quiet has not renewed."""
+    contracts = """
+        account_id | contract_id | product | start_date | end_date   | arr   | seats
+        acme       | 1           | x       | 2023-06-01 | 2024-06-01 | 10000 | 10
+        acme       | 2           | x       | 2024-06-01 | 2025-06-01 | 18000 | 20
+        acme       | 3           | x       | 2025-06-01 | 2026-06-01 | 10800 | 10
+        acme       | 4           | x       | 2024-06-01 | 2025-06-01 | 900   | 1
+        quiet      | 5           | x       | 2025-06-01 | 2026-06-01 | 10000 | 10
+    """
+    columns = ["renewals_so_far", "price_since_first", "price_change"]
+    found = company(contracts=contracts)("commitment", *columns)
+    assert found == {"acme": [2, pytest.approx(0.08), pytest.approx(0.2)], "quiet": [0, None, None]}
+
+
 def test_the_price_of_the_whole_term_where_no_term_tells_its_seats(company):
     contracts = """
         account_id | contract_id | start_date | end_date   | arr   | seats

@@ -53,6 +53,34 @@ def test_how_others_sold_alike_have_fared(company):
     assert found["quiet"] == [pytest.approx(3 / 6), pytest.approx(3 / 6), pytest.approx(0, abs=1e-12)]
 
 
+def test_how_parent_and_sisters_have_fared(company):
+    """Acme's parent and its sister b lost one of three; c's tie was told on the day itself, and stranger is none.
+
+    Quiet is the parent of d, which renewed; its own loss does not count.
+    """
+    accounts = """
+        account | parent_account_id | recorded_at
+        acme    | holding           | 2025-05-01
+        holding |                   | 2025-05-01
+        b       | holding           | 2025-05-01
+        c       | holding           | 2026-03-01
+        quiet   |                   | 2025-05-01
+        d       | quiet             | 2025-05-01
+        strange |                   | 2025-05-01
+    """
+    ends = [
+        *renewals("acme", None, ("2025-06-01", 0)),
+        *renewals("holding", None, ("2025-06-01", 1)),
+        *renewals("b", None, ("2025-06-01", 0), ("2025-12-01", 1), ("2026-03-01", 0)),
+        *renewals("c", None, ("2025-06-01", 0)),
+        *renewals("quiet", None, ("2025-06-01", 0)),
+        *renewals("d", None, ("2025-06-01", 1)),
+        *renewals("strange", None, ("2025-06-01", 0)),
+    ]
+    found = company(accounts=accounts, outcomes=ends)("fit", "relatives_lost", "relatives_record")
+    assert found == {"acme": [1, pytest.approx(2 / 3)], "quiet": [0, 1.0]}
+
+
 def test_without_any_history_nothing_is_said(company):
     found = company(outcomes=[])("fit", "record_industry", "profile")
     assert found == {"acme": [None, None], "quiet": [None, None]}

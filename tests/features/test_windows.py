@@ -8,18 +8,22 @@ from typing import Any
 
 import ibis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ibis import _
 
 from features.windows import (
+    BITS,
     Calendar,
     arrival_day,
     as_known,
-    counting_days,
     day_number,
     day_of,
     hours_between,
     hours_waiting,
     known_on,
+    marked,
+    ones,
     since,
     until,
     windowed,
@@ -158,18 +162,31 @@ def person_days(*rows: tuple[str | None, date, date, float]) -> ibis.Table:
 
 
 def in_windows(days: ibis.Table, dates: list[date], windows: tuple[int, ...] = (7, 28)) -> dict[Any, Any]:
+    """What is added up by slices and counted by masks, over every stretch of a calendar."""
     keys = ("account_id", "user_id")
-    marked = counting_days(days, keys, {"days": "actions"})
     calendar = Calendar(dates, windows)
-    seen = windowed(marked, keys, calendar, {key: list(calendar.stretches) for key in ("actions", "days")})
-    return {(row["user_id"], row["as_of"]): row for row in ask(seen)}
+    added = windowed(days, keys, calendar, {"actions": list(calendar.stretches)})
+    bits = marked(days, keys, calendar, {"great": _.actions >= GREAT})
+    seen = bits.join(calendar.masks(calendar.stretches), ["bucket", "known_from"]).group_by(*keys, "as_of")
+    counted = seen.agg(
+        last_day_ago=(_.day - _.last_day).min(),
+        **{f"days_{s}": ones(_.any_day & _[f"in_{s}"]).sum() for s in calendar.stretches},
+        **{f"great_days_{s}": ones(_.great & _[f"in_{s}"]).sum() for s in calendar.stretches},
+    )
+    told: dict[Any, Any] = {}
+    for row in (*ask(added), *ask(counted)):
+        told.setdefault((row["user_id"], row["as_of"]), {}).update(row)
+    return told
+
+
+GREAT = 4
 
 
 def test_the_slices_of_a_calendar_are_cut_by_no_window():
     calendar = Calendar([date(2026, 3, 1), date(2026, 2, 1)], (7, 28))
-    slices = {row["day"]: row["slice"] for row in ask(calendar.days())}
+    slices = {row["day"]: row["slice"] for row in ask(calendar.days(calendar.edges(calendar.stretches)))}
     for day in calendar.dates:
-        for near, far in calendar.stretches.values():
+        for near, far, _weekday in calendar.stretches.values():
             for edge in (day_number(day) - near, day_number(day) - far):
                 assert slices.get(edge, edge) == edge, "a slice begins on every edge"
     assert min(slices) == day_number(date(2026, 2, 1)) - 365
@@ -178,13 +195,40 @@ def test_the_slices_of_a_calendar_are_cut_by_no_window():
 
 def test_the_stretches_are_the_windows_those_before_them_and_the_year():
     assert Calendar([date(2026, 3, 1)], (7, 180, 200)).stretches == {
-        "7d": (0, 7),
-        "180d": (0, 180),
-        "200d": (0, 200),
-        "7d_before": (7, 14),
-        "180d_before": (180, 360),
-        "365d": (0, 365),
+        "7d": (0, 7, None),
+        "180d": (0, 180, None),
+        "200d": (0, 200, None),
+        "7d_before": (7, 14, None),
+        "180d_before": (180, 360, None),
+        "365d": (0, 365, None),
     }
+
+
+def test_a_bucket_holds_its_days_once_and_ends_with_a_date():
+    """Each day of a mask is the day it stands for, whatever the dates, and no day is held twice."""
+    calendar = Calendar([date(2026, 3, 1), date(2026, 3, 2), date(2025, 12, 7)], (7, 90))
+    places = ask(calendar.buckets())
+    assert len({row["day"] for row in places}) == len(places)
+    assert {row["bit"] for row in places} <= {1 << k for k in range(BITS)}
+    bucket_of = {row["day"]: (row["bucket"], row["bit"]) for row in places}
+    masks = {(row["bucket"], row["as_of"]): row for row in ask(calendar.masks(calendar.stretches))}
+    for as_of in calendar.dates:
+        cut = day_number(as_of)
+        for name, (near, far, _weekday) in calendar.stretches.items():
+            held = {
+                day
+                for day, (bucket, bit) in bucket_of.items()
+                if (bucket, as_of) in masks and masks[bucket, as_of][f"in_{name}"] & bit
+            }
+            assert held == set(range(cut - far, cut - near)), (as_of, name)
+
+
+@given(st.lists(st.integers(0, 2**BITS - 1), min_size=1, max_size=20))
+def test_ones_are_counted_as_python_counts_them(numbers):
+    masks = ibis.memtable({"mask": [*numbers, 2**BITS - 1, 0]}, schema={"mask": "int64"})
+    assert [row["n"] for row in ask(masks.select(n=ones(_.mask)))] == [
+        n.bit_count() for n in (*numbers, 2**BITS - 1, 0)
+    ]
 
 
 def test_an_arrival_is_known_from_the_first_date_after_it():
@@ -223,8 +267,9 @@ def test_a_day_of_several_arrivals_counts_once_and_its_actions_all():
     day = date(2026, 2, 10)
     days = person_days(("ann", day, day, 1), ("ann", day, date(2026, 2, 12), 2), ("ann", day, date(2026, 3, 5), 4))
     seen = in_windows(days, [date(2026, 3, 1), date(2026, 4, 1)], (28, 90))
-    found = [[seen["ann", d][c] for c in ("actions_90d", "days_90d")] for d in (date(2026, 3, 1), date(2026, 4, 1))]
-    assert found == [[3, 1], [7, 1]]
+    columns = ("actions_90d", "days_90d", "great_days_90d")
+    found = [[seen["ann", d][c] for c in columns] for d in (date(2026, 3, 1), date(2026, 4, 1))]
+    assert found == [[3, 1, 0], [7, 1, 1]]
 
 
 def test_an_unnamed_user_is_a_user():
@@ -234,5 +279,7 @@ def test_an_unnamed_user_is_a_user():
 
 
 def test_what_is_older_than_a_year_is_gone():
-    old = date(2026, 3, 1) - timedelta(days=366)
-    assert in_windows(person_days(("ann", old, old, 1)), [date(2026, 3, 1)]) == {}
+    """Also where a nearer date still sees the same bucket of days."""
+    old, dates = date(2026, 3, 1) - timedelta(days=366), [date(2026, 2, 15), date(2026, 3, 1)]
+    seen = in_windows(person_days(("ann", old, old, 1)), dates)
+    assert [(seen["ann", d]["days_365d"], seen["ann", d].get("actions_365d", 0)) for d in dates] == [(1, 1), (0, 0)]

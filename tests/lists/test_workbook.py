@@ -105,6 +105,17 @@ def test_every_column_is_explained_in_the_language_of_the_list(listed: pd.DataFr
         assert any(MODELS["renewal"] in str(line[0]) for line in lines)
 
 
+def test_the_workbook_says_what_nobody_told(listed: pd.DataFrame) -> None:
+    for language, title, said in (
+        ("en", "About this list", "No table was given for: Support, Satisfaction. The list does without."),
+        ("zh", "名单说明", "未提供以下类别的数据，名单未予考虑：服务工单、满意度"),
+    ):
+        options = ListOptions.model_validate({"language": language})
+        content = as_workbook(listed, MODELS, ABSENT, options, ["tickets", "sentiment"])
+        sheet = openpyxl.load_workbook(io.BytesIO(content))[title]
+        assert said in [row[0].value for row in sheet.iter_rows(max_row=8)]
+
+
 def test_a_chinese_workbook_is_chinese_throughout(listed: pd.DataFrame) -> None:
     book = opened(listed, ListOptions.model_validate({"language": "zh"}))
     assert book.sheetnames == ["名单", "未评分", "名单说明"]

@@ -45,3 +45,11 @@ class Fit:
 
     def profile(self):
         return None if self.base() is None else mean([self.record(name) for name in HOW]) - self.base()
+
+    # In these worlds nobody has a parent: each account is told of alone. `tests/features/test_fit.py` has families.
+
+    def relatives_lost(self):
+        return 0
+
+    def relatives_record(self):
+        return None

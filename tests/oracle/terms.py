@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from tests.oracle.known import Row, Then, addable, hours, mean, midnight, whole_days
 
@@ -133,15 +133,17 @@ class Commitment:
         self.observed = observation(then)
         due = main_renewal(then, self.all)
         self.main = min(due, key=lambda term: (term.value is None, -(term.value or 0), term.row["contract_id"]))
-        self.before = self._terms_before()
+        self.earlier = self._terms_before()
 
-    def _terms_before(self) -> list[Term]:
-        """The term of the main product that began last before the main one (several if on one day)."""
+    def _terms_before(self) -> list[tuple[date, Term]]:
+        """The terms of the main product that began before the main one, with their days, the oldest first."""
         own = self.main.row
-        day = own["start_date"].date()
-        earlier = [t for t in self.begun if t.row["product"] == own["product"] and t.row["start_date"].date() < day]
-        newest = max((t.row["start_date"].date() for t in earlier), default=None)
-        return [t for t in earlier if t.row["start_date"].date() == newest]
+        dated = [(t.row["start_date"].date(), t) for t in self.begun if t.row["product"] == own["product"]]
+        return sorted((pair for pair in dated if pair[0] < own["start_date"].date()), key=lambda pair: pair[0])
+
+    def _of_the_day(self, place: int) -> list[Term]:
+        """The first or the last of the earlier terms, and what else began on its day."""
+        return [term for day, term in self.earlier if day == self.earlier[place][0]]
 
     def days_to_renewal(self):
         return self.observed["days_to_renewal"]
@@ -201,8 +203,15 @@ class Commitment:
         old = midnight(self.then.as_of - timedelta(days=30))
         return len([t for t in self.running if t.row["paid_at"] is None and t.row["start_date"] < old])
 
+    def renewals_so_far(self):
+        return len({day for day, _term in self.earlier})
+
     def price_change(self):
-        changes = [self._price_change(old) for old in self.before]
+        changes = [self._price_change(old) for old in self._of_the_day(-1)]
+        return max((c for c in changes if c is not None), default=None)
+
+    def price_since_first(self):
+        changes = [self._price_change(old) for old in self._of_the_day(0)]
         return max((c for c in changes if c is not None), default=None)
 
     def _price_change(self, old: Term):
@@ -215,7 +224,7 @@ class Commitment:
 
     def seats_change(self):
         now = self.main.row["seats"]
-        changes = [now / t.row["seats"] - 1 for t in self.before if now is not None and t.row["seats"]]
+        changes = [now / t.row["seats"] - 1 for t in self._of_the_day(-1) if now is not None and t.row["seats"]]
         return max(changes, default=None)
 
     def signed_ahead_days(self):

@@ -70,6 +70,11 @@ def outcome_schema(ids: str = "string") -> ibis.Schema:
     return ibis.schema({"account_id": ids, "matured_at": "timestamp(6)", "renewed": "int8", **words})
 
 
+ROLLED = "person_days"
+BLOCK = 3
+"""So few features to a block that every world has several."""
+
+
 class Engine:
     """The project's answers on these dates, under this policy, from these tables."""
 
@@ -93,12 +98,17 @@ class Engine:
         )
         made = {"spine": spine, "outcomes": self._con.table("outcomes")}
         if "usage_events" in given:
-            for name, roll in (("person_days", usage.person_days), ("feature_days", usage.feature_days)):
-                made[name] = self._step(name, roll(given["usage_events"], self.policy))
+            features = given["usage_events"].select("feature").distinct()
+            place = ibis.row_number().over(ibis.window(order_by="feature"))
+            numbered = features.mutate(place=place)
+            bit = ibis.literal(1, "int64") << (numbered.place % BLOCK).cast("int32")
+            block = (numbered.place // BLOCK).cast("int32")
+            product = self._step("product", numbered.select("feature", block=block, bit=bit))
+            days = self._step(ROLLED, usage.person_days(given["usage_events"], product, self.policy))
             calendar = Calendar(self.dates, usage.WINDOWS)
-            for name, (sum_up, days) in MADE.items():
-                made[name] = self._step(name, sum_up(made[days], calendar).semi_join(spine, KEY))
-        known = Known({**given, **{name: made[name] for name in made if not name.endswith("_days")}}, self.policy)
+            for name, sum_up in MADE.items():
+                made[name] = self._step(name, sum_up(days, calendar).semi_join(spine, KEY))
+        known = Known({**given, **made}, self.policy)
         for name, family in FAMILIES.items():
             if not any(known.missing(need) for need in family.needs):
                 self._step(name, family_table(family, known))
@@ -115,15 +125,14 @@ class Engine:
         self, world: World, parts: Callable[[Row], Any] | None = None, outcomes: Sequence[Row] = OUTCOMES
     ) -> dict[str, Answer]:
         """The spine and every family of a world. `parts` tells the part in which an event is rolled up."""
-        rolled = ("person_days", "feature_days")
         for name in self.tables:
             self._fill(name, world[name])
         self._fill("outcomes", outcomes)
-        if parts is not None:
-            self._roll_up_in_parts(world["usage_events"], parts, rolled)
         for name in self._steps:
-            if parts is None or name not in rolled:
+            if parts is None or name != ROLLED:
                 self._make(name)
+            else:
+                self._roll_up_in_parts(world["usage_events"], parts)
         return {name: self._read(name) for name in ("spine", *FAMILIES) if name in self._steps}
 
     def _fill(self, name: str, rows: Sequence[Row]) -> None:
@@ -136,13 +145,11 @@ class Engine:
     def _make(self, name: str) -> None:
         self._con.raw_sql(f'CREATE OR REPLACE TABLE "made_{name}" AS FROM "plan_{name}"')
 
-    def _roll_up_in_parts(self, events: Sequence[Row], parts: Callable[[Row], Any], rolled: Sequence[str]) -> None:
-        for name in rolled:
-            self._con.raw_sql(f'DELETE FROM "made_{name}"')
+    def _roll_up_in_parts(self, events: Sequence[Row], parts: Callable[[Row], Any]) -> None:
+        self._con.raw_sql(f'DELETE FROM "made_{ROLLED}"')
         for part in sorted({parts(event) for event in events}):
             self._fill("usage_events", [event for event in events if parts(event) == part])
-            for name in rolled:
-                self._con.raw_sql(f'INSERT INTO "made_{name}" FROM "plan_{name}"')
+            self._con.raw_sql(f'INSERT INTO "made_{ROLLED}" FROM "plan_{ROLLED}"')
 
     def _read(self, name: str) -> Answer:
         rows = self._con.con.sql(f'SELECT * FROM "made_{name}"').to_arrow_table().to_pylist()

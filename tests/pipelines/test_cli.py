@@ -20,7 +20,7 @@ def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command():
     shown = renewals("--help").stdout
-    for command in ("demo", "check", "learn", "score", "explain"):
+    for command in ("demo", "check", "learn", "score", "scorecard", "explain"):
         assert command in shown
 
 
@@ -40,6 +40,7 @@ def test_help_imports_nothing_heavy():
     [
         (("score", "--as-of", "20260601"), 78, "write it as YYYY-MM-DD"),
         (("score", "--as-of", "2026-02-30"), 78, "is not a day"),
+        (("scorecard", "--as-of", "2026-06-01", "--set", "scorecard.months=0"), 78, "scorecard.months"),
         (("learn", "--until", "2026-06-01", "--set", "grace.after=3"), 78, "unknown key"),
         (("learn", "--until", "2026-06-01", "--params", "none.yaml"), 66, "no parameter file"),
         (("check", "--tables", "no/such/folder"), 66, "no/such/folder"),

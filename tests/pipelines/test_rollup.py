@@ -1,12 +1,13 @@
 """Parts of arrival: old ones stay, a new month adds one, a late event lies in the part of its arrival."""
 
+import json
 from datetime import date, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from pipelines import warehouse
+from pipelines import arrivals, warehouse
 from pipelines.rollup import rollup
 from pipelines.settings import Settings
 from pipelines.stage import Job
@@ -14,9 +15,9 @@ from pipelines.stage import Job
 COLUMNS = ["account_id", "user_id", "feature", "occurred_at", "duration_s", "quantity", "recorded_at"]
 
 
-def event(occurred: str, recorded: str | None = None, account: str = "acme", user: str = "u1"):
+def event(occurred: str, recorded: str | None = None, user: str = "u1", feature: str = "open"):
     known = datetime.fromisoformat(recorded) if recorded else None
-    return (account, user, "open", datetime.fromisoformat(occurred), 60.0, 1, known)
+    return ("acme", user, feature, datetime.fromisoformat(occurred), 60.0, 1, known)
 
 
 @pytest.fixture
@@ -30,7 +31,10 @@ def company(tmp_path):
         clean.mkdir(exist_ok=True)
         for other in ("accounts", "contracts"):
             pd.DataFrame({"account_id": ["acme"]}).to_parquet(clean / f"{other}.parquet")
-        rows.astype(times).to_parquet(clean / "usage_events.parquet")
+        con = warehouse.connect()
+        given = arrivals.with_month(con.create_table("given", rows.astype(times), temp=True))
+        warehouse.write_parquet(given, clean / "usage_events.parquet")
+        arrivals.write_digests(given, clean)
         return rollup(Job(Settings(**settings), "", tmp_path, tmp_path, until=date(2025, 1, 1)))
 
     write.folder = tmp_path / "rollup"
@@ -62,7 +66,7 @@ def test_a_new_month_adds_a_part_and_leaves_the_old_ones_alone(company):
     assert company(JANUARY, FEBRUARY) == {"parts": 2, "built": 1, "rewritten": 0}
     after = parts(company.folder)
     assert {name: after[name] for name in before} == before
-    assert set(after) - set(before) == {f"{g}/arrived=2024-02/part.parquet" for g in ("person_days", "feature_days")}
+    assert set(after) - set(before) == {"person_days/arrived=2024-02/part.parquet"}
 
 
 def test_a_late_event_lies_in_the_part_of_its_arrival(company):
@@ -78,7 +82,7 @@ def test_an_event_recorded_before_it_happened_counts_from_its_own_day(company):
     company(event("2024-02-03T10:00", recorded="2024-01-30T00:00"))
     ((_, _, day, known_day, *_),) = days(company.folder)
     assert day == known_day
-    assert set(parts(company.folder)) == {f"{g}/arrived=2024-02/part.parquet" for g in ("person_days", "feature_days")}
+    assert set(parts(company.folder)) == {"person_days/arrived=2024-02/part.parquet"}
 
 
 def test_history_rewritten_at_the_source_is_built_again(company):
@@ -101,3 +105,19 @@ def test_a_lost_part_is_built_again(company):
     company(JANUARY, FEBRUARY)
     (company.folder / "person_days" / "arrived=2024-01" / "part.parquet").unlink()
     assert company(JANUARY, FEBRUARY)["built"] == 1
+
+
+def test_a_feature_keeps_its_number_when_others_come(company):
+    """The numbers of a part that stays must mean the same after a month that brought new features."""
+    company(event("2024-01-30T10:00", feature="send"))
+    before = parts(company.folder)
+    company(event("2024-01-30T10:00", feature="send"), event("2024-02-03T10:00", feature="archive"))
+    assert json.loads((company.folder / "features.json").read_text()) == ["send", "archive"]
+    assert {name: content for name, content in parts(company.folder).items() if name in before} == before
+
+
+def test_features_beyond_the_bits_of_a_number_fill_another_block(company):
+    company(*(event("2024-01-30T10:00", feature=f"tool_{k:03d}") for k in range(130)))
+    used = warehouse.read(warehouse.connect(), company.folder / "person_days").order_by("block")
+    found = [(row["block"], row["used"].bit_count(), row["actions"]) for row in used.to_pyarrow().to_pylist()]
+    assert found == [(0, 62, 62.0), (1, 62, 62.0), (2, 6, 6.0)]

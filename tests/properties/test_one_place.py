@@ -79,7 +79,7 @@ SOURCES += [people_then, terms, described]
 
 @pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
 def test_a_source_reads_a_table_through_as_known(make):
-    """A table that a source asks for goes into `as_known` under its own name, or to another source: nowhere else."""
+    """A table that a source asks for goes into `as_known` or `known_each` under its own name, or to another source."""
     (function,) = ast.parse(inspect.getsource(make)).body
     tree = ast.Module(function.body, [])
     asked = set(inspect.signature(make).parameters) & set(TABLES) - {"rates"}  # those go through known_rates
@@ -93,7 +93,7 @@ def test_a_source_reads_a_table_through_as_known(make):
 def _handed_on(call: ast.Call) -> list[ast.expr]:
     """The tables that a call takes care of: `as_known("people", people, ...)`, or another source's arguments."""
     name = getattr(call.func, "id", "")
-    if name == "as_known" and getattr(call.args[0], "value", None) == getattr(call.args[1], "id", ""):
+    if name in ("as_known", "known_each") and getattr(call.args[0], "value", None) == getattr(call.args[1], "id", ""):
         return [call.args[1]]
     return call.args if name in {make.__name__ for make in SOURCES} else []
 

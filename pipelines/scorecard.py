@@ -1,0 +1,68 @@
+"""The scorecard of a day: every measure by month, year and segment, as Parquet and as JSON with its definitions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import ibis.expr.types as ir
+
+from features import measures
+from features import scorecard as cards
+from pipelines import warehouse
+from pipelines.stage import Job, main
+
+LEDGER = ("renewals", "roll_forward", "carried")
+OPTIONAL = ("trials", "surveys", "referrals")
+ORDER = ["period_kind", "period", "segment_kind", "segment", "measure"]
+SAID = ("period_kind", "period", "segment_kind", "segment", "measure", "value", "numerator", "denominator", "state")
+"""What the JSON says of a row, in this order; what hangs on the measure or the period alone stands there once."""
+
+
+def scorecard(job: Job) -> dict[str, Any]:
+    """Write the scorecard of this side, from the ledger of the same day."""
+    con = warehouse.connect(job.settings.engine)
+    inputs = _inputs(con, job)
+    numbers = itertools.count()
+
+    def keep(table: ir.Table) -> ir.Table:
+        return con.create_table(f"scorecard_{next(numbers)}", table, temp=True)
+
+    first = inputs["roll_forward"].month.min().to_pyarrow().as_py() or job.day
+    rows = cards.scorecard(inputs, job.day, job.settings, first, job.settings.scorecard.months, keep)
+    folder = job.side / "scorecard"
+    count = warehouse.write_parquet(rows, folder / "scorecard.parquet", order_by=ORDER)
+    absent = measures.absent(inputs)
+    warehouse.write_bytes(folder / "scorecard.json", _as_json(con, folder, absent, job))
+    return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
+
+
+def _inputs(con: Any, job: Job) -> dict[str, ir.Table]:
+    clean = warehouse.clean_tables(con, job.data)
+    made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in LEDGER}
+    days = warehouse.read(con, job.data / "rollup" / "person_days")
+    return {**{n: clean[n] for n in ("accounts", "contracts", *OPTIONAL) if n in clean}, **made, "person_days": days}
+
+
+def _as_json(con: Any, folder: Path, absent: list[str], job: Job) -> bytes:
+    """The written rows once more with all the words that explain them: the same rows give the same bytes."""
+    rows = warehouse.read(con, folder / "scorecard.parquet").order_by(ORDER).to_pyarrow()
+    spans = rows.select(["period_kind", "period", "period_start", "period_end"]).to_pylist()
+    standing = {
+        "as_of": job.day.isoformat(),
+        "currency": job.settings.money.reporting_currency,
+        "absent": absent,
+        "definitions": measures.definitions(),
+        "segments": {kind: {"en": en, "zh": zh} for kind, (en, zh) in cards.SEGMENTS.items()},
+        "periods": [dict(span) for span in sorted({tuple(span.items()) for span in spans})],
+        "columns": list(SAID),
+        "rows": [list(row.values()) for row in rows.select(list(SAID)).to_pylist()],
+    }
+    return json.dumps(standing, ensure_ascii=False, allow_nan=False, default=date.isoformat).encode()
+
+
+if __name__ == "__main__":
+    main(scorecard)
