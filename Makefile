@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-all test-engines check bench lock clean
+.PHONY: setup demo test test-all test-engines check bench bench-features lock clean
 
 setup: $(VENV)/.runtime
 
@@ -33,7 +33,12 @@ bench: setup
 	$(BIN)/python bench/openstack.py
 	$(BIN)/python bench/crm.py
 	$(BIN)/python bench/ablation.py
-	$(BIN)/python bench/features.py --events 10e6
+	$(MAKE) --no-print-directory bench-features
+
+# EVENTS=100e6 or 500e6 for the published sizes; peers are tried up to ten million.
+EVENTS ?= 10e6
+bench-features: setup $(VENV)/peers/.there
+	$(BIN)/python bench/features.py --events $(EVENTS) --peers-python $(VENV)/peers/bin/python
 
 # Installed from the lock, each file checked against its hash; then this project, in place.
 $(VENV)/.runtime: requirements.lock pyproject.toml
@@ -51,11 +56,17 @@ $(VENV)/spark/.there: requirements-engines.lock
 	$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/spark --requirement requirements-engines.lock
 	touch $@
 
+$(VENV)/peers/.there: requirements-peers.lock
+	test -x $(VENV)/peers/bin/python || $(PYTHON) -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement requirements-peers.lock
+	touch $@
+
 # Needs uv. The lock names versions and hashes, and no index.
 lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --group build --extra postgres -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --group dev --extra postgres -c requirements.lock -o requirements-dev.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade --group engines -o requirements-engines.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade --group peers -o requirements-peers.lock
 
 clean:
 	rm -rf data demo lists/[0-9]* lists/.staging-* lists/.revisions

@@ -163,14 +163,11 @@ def exponent(sizes: dict[int, dict[str, dict[str, Any]]]) -> float:
 # --- peers --------------------------------------------------------------------------------------------
 
 
-def peers(folder: Path, limit: float, pythons: dict[str, str]) -> list[dict[str, Any]]:
+def peers(folder: Path, limit: float, python: str) -> list[dict[str, Any]]:
     """What each peer took for its sixteen columns, and in how many of them some value differs from ours."""
-    ours = pd.concat(
-        [pd.read_parquet(folder / "learn" / "features" / f"{family}.parquet").set_index(KEY) for family in ("usage",)],
-        axis=1,
-    )
+    ours = pd.read_parquet(folder / "learn" / "features" / "usage.parquet").set_index(KEY)
     days = sorted({str(pd.Timestamp(as_of).date()) for as_of in ours.index.get_level_values("as_of")})
-    return [_peer(name, folder, days, ours, limit, pythons.get(name, sys.executable)) for name in PEERS]
+    return [_peer(name, folder, days, ours, limit, python) for name in PEERS]
 
 
 def _peer(name: str, folder: Path, days: list[str], ours: pd.DataFrame, limit: float, python: str) -> dict[str, Any]:
@@ -214,7 +211,7 @@ def main() -> None:
     options.add_argument("--keep", type=Path, help="a folder to keep the companies in")
     options.add_argument("--peers", type=float, default=10e6, help="the largest size that peers are tried on; 0: none")
     options.add_argument("--limit", type=float, default=900, help="seconds after which a peer is given up")
-    options.add_argument("--featuretools", default=sys.executable, help="a Python that has Featuretools")
+    options.add_argument("--peers-python", default=sys.executable, help="a Python that has the peers")
     options.add_argument("--step", help=argparse.SUPPRESS)
     options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--act", action="store_true", help=argparse.SUPPRESS)
@@ -223,7 +220,6 @@ def main() -> None:
         print(json.dumps(step(asked.step, asked.folder, asked.memory, asked.act, int(asked.events)), default=str))
         return
     work = asked.keep or Path(tempfile.mkdtemp(prefix="renewals-features-"))
-    pythons = {"Featuretools, cut-off times": asked.featuretools}
     sizes: dict[int, dict[str, dict[str, Any]]] = {}
     for events in sorted({*(int(size) for size in SIZES), int(asked.events)}):
         folder = work / str(events)
@@ -231,7 +227,10 @@ def main() -> None:
         sizes[events] = measured(events, folder, asked.memory)
         print(table(events, sizes[events]), flush=True)
         if events <= asked.peers:
-            print(pd.DataFrame(peers(folder, asked.limit, pythons)).to_string(index=False, na_rep=""), flush=True)
+            print(
+                pd.DataFrame(peers(folder, asked.limit, asked.peers_python)).to_string(index=False, na_rep=""),
+                flush=True,
+            )
     print(f"\ngrowth of CPU time with events between the two largest sizes: exponent {exponent(sizes):.2f}")
     last = sizes[int(asked.events)]
     print(f"one more month: {last['month']['cpu'] / last['all']['cpu']:.1%} of the full build")
