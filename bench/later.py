@@ -7,6 +7,7 @@ final, and builds the observations from `until` on by the same stages, each as i
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+# Python looks beside the script first, where `features.py` would be taken for the package. Imported before the others.
+sys.path.append(sys.path.pop(0))
 
 from models import baselines, metrics
 from models.folds import observations
