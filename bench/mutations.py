@@ -314,7 +314,13 @@ MUTATIONS = [
         '.drop("place", "end_day")',
         (ONE_ROW,),
     ),
-    Mutation("a term still runs at its end", SPINE, "known.end_date) >= 0", "known.end_date) > 0", (ORACLE,)),
+    Mutation(
+        "a term still runs at its end",
+        SPINE,
+        "return has_come(known, known.end_date)",
+        "return has_come(known, known.end_date + ibis.interval(days=1))",
+        (ORACLE,),
+    ),
     # the code itself
     Mutation(
         "time is cut elsewhere",
