@@ -8,7 +8,7 @@ from ibis import _
 
 from features.family import KEY, Family, as_number
 from features.stakeholders import PERSON
-from features.windows import Calendar, first_known
+from features.windows import Calendar, as_known, first_known
 
 adoption = Family("adoption", needs=("usage_events",))
 
@@ -16,6 +16,8 @@ ONBOARDING = (30, 60)
 """The days by which onboarding is looked at (J1): the first thirty decide."""
 FIRST_VALUE_SHARE = 0.25
 """First value (J2): this share of the bought seats active within the first thirty days."""
+PROMPT_DAYS, FIRST_HALF_YEAR = 30, 180
+"""Who came within the first thirty days came promptly, beside all who came within half a year (J2)."""
 
 
 def first_uses(person_days: ir.Table, calendar: Calendar) -> ir.Table:
@@ -36,16 +38,39 @@ def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     ages = spine.select(*KEY, "account_age")
     firsts = terms.join(ages, KEY).filter(_.begun, _.began_ago == _.account_age).group_by(*KEY, "account_age")
     begun = starter(first_uses, spine).group_by(*KEY)
-    people = begun.agg(**{f"by_{age}": (_.after_start < age).sum() for age in ONBOARDING})
+    people = begun.agg(**{f"by_{age}": (_.after_start < age).sum() for age in (*ONBOARDING, FIRST_HALF_YEAR)})
     joined = firsts.agg(seats=_.seats.max()).left_join(people, KEY).drop("account_id_right", "as_of_right")
     joined = joined.join(spine.select(*KEY, "term_age"), KEY)
     seats = joined.seats.cast("float64").nullif(0.0)
-    return joined.mutate(**{f"activated_{age}": _activated(joined, seats, age) for age in ONBOARDING})
+    prompt = promptness(joined, joined.account_age, joined.term_age)
+    return joined.mutate(prompt=prompt, **{f"activated_{age}": _activated(joined, seats, age) for age in ONBOARDING})
+
+
+def promptness(begun: ir.Table, age: ir.NumericColumn, term_age: ir.NumericColumn) -> ir.FloatingValue:
+    """The share of the first half year's people who came within thirty days; null where it tells nothing.
+
+    That is before onboarding is over, and once the first term is: what it foretold has then come (J2).
+    """
+    told = (age >= max(ONBOARDING)) & (term_age >= age)
+    share = begun[f"by_{PROMPT_DAYS}"].cast("float64") / begun[f"by_{FIRST_HALF_YEAR}"].nullif(0)
+    return told.ifelse(share, ibis.null("float64"))
 
 
 def _activated(joined: ir.Table, seats: ir.Value, age: int) -> ir.Value:
     share = joined[f"by_{age}"].fill_null(0).cast("float64") / seats
     return (joined.account_age >= age).ifelse(share, ibis.null("float64"))
+
+
+@adoption.source
+def arrival(people: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of): how promptly people were there after the account's start (J2)."""
+    known = as_known("people", people, spine).filter(_.days_ago.notnull())
+    joined = known.group_by(*PERSON).agg(joined_ago=_.days_ago.max())
+    aged = joined.join(spine.select(*KEY, "account_age", "term_age"), KEY)
+    after = aged.mutate(after_start=_.account_age - _.joined_ago)
+    sums = {f"by_{age}": (_.after_start < age).sum() for age in (PROMPT_DAYS, FIRST_HALF_YEAR)}
+    begun = after.group_by(*KEY, "account_age", "term_age").agg(**sums)
+    return begun.mutate(prompt=promptness(begun, begun.account_age, begun.term_age))
 
 
 @adoption.source
@@ -99,6 +124,32 @@ def first_value_owed(start: ir.Table) -> ir.Value:
     """
     missed, first_term = start.activated_30 < FIRST_VALUE_SHARE, start.term_age >= start.account_age
     return as_number(ibis.cases((missed, first_term), (~missed, ibis.literal(False))).any())
+
+
+@adoption.feature(
+    unit="share", risk="low", actionable=False,
+    en="{value:.0%} of those who came to use it in the first half year did so within 30 days (peers: {peer:.0%})",
+    zh="首半年开始使用的人中，{value:.0%} 在上线 30 天内就已开始（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def prompt_users(start: ir.Table) -> ir.Value:
+    """People first active within 30 days of the start over those within 180 (J2): it does not hang on unused seats.
+
+    Null in the first 60 days, and after the first term.
+    """
+    return start.prompt.max()
+
+
+@adoption.feature(
+    unit="share", risk="low", actionable=False,
+    en="{value:.0%} of the people of the first half year were there within 30 days (peers: {peer:.0%})",
+    zh="首半年的人员中，{value:.0%} 在上线 30 天内就已到位（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def prompt_people(arrival: ir.Table) -> ir.Value:
+    """People known to be there within 30 days of the start over those within 180 (J2), whatever they did.
+
+    Null in the first 60 days, and after the first term.
+    """
+    return arrival.prompt.max()
 
 
 @adoption.feature(

@@ -12,6 +12,7 @@ from features import spine as spines
 from features import stakeholders as people
 from features.adoption import adoption
 from features.advocacy import advocacy
+from features.care import care
 from features.commitment import commitment
 from features.contact import contact
 from features.family import KEY, Family, Feature
@@ -37,6 +38,7 @@ FAMILIES: dict[str, Family] = {
         value,
         fit,
         advocacy,
+        care,
     )
 }
 

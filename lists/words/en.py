@@ -113,6 +113,7 @@ WORDS: dict[str, str] = {
     "family.value": "Value goals",
     "family.fit": "Fit",
     "family.advocacy": "Referrals",
+    "family.care": "Playbooks run",
     "family.other": "Other",
     # sentences
     "phrase.missing": "–",

@@ -105,6 +105,7 @@ WORDS: dict[str, str] = {
     "family.value": "价值目标",
     "family.fit": "客户匹配度",
     "family.advocacy": "转介绍",
+    "family.care": "已做的干预",
     "family.other": "其他",
     # sentences
     "phrase.missing": "—",

@@ -78,3 +78,33 @@ def test_first_value_is_owed_until_the_first_renewal(company):
     """
     found = company(contracts=contracts)("adoption", "first_value_missed", "first_value_owed")
     assert found == {"acme": [1, 1], "quiet": [1, 0]}
+
+
+def test_prompt_people_and_users(company):
+    """In August: Ann and Bob used it within thirty days, Cid on day 30: two of three. Of the people, Al came late."""
+    people = """
+        account_id | user_id | role  | valid_from | recorded_at
+        acme       | sue     | owner | 2025-05-20 |
+        acme       | ann     | sales | 2025-06-30 |
+        acme       | al      | sales | 2025-07-01 |
+        acme       | al      | head  | 2026-01-01 |
+        acme       | dan     | sales | 2025-12-01 |
+    """
+    found = company(usage_events=FIRSTS, people=people)("adoption", "prompt_users", "prompt_people")
+    assert found["acme"] == [2 / 3, 2 / 3]
+    assert found["quiet"] == [None, None]
+
+
+def test_promptness_says_nothing_before_onboarding_is_over_or_after_the_first_term(company):
+    contracts = """
+        account | contract | start_date | end_date   | arr
+        new     | 1        | 2026-01-01 | 2027-01-01 | 1
+        old     | 2        | 2024-06-01 | 2025-06-01 | 1
+        old     | 3        | 2025-06-01 | 2026-06-01 | 1
+    """
+    people = """
+        account_id | user_id | valid_from
+        new        | ann     | 2026-01-02
+        old        | bob     | 2024-06-02
+    """
+    assert company(contracts=contracts, people=people)("adoption", "prompt_people") == {"new": None, "old": None}

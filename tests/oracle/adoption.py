@@ -61,6 +61,25 @@ class Adoption:
         missed, seen = self.first_value_missed(), observation(self.then)
         return None if missed is None else int(missed and seen["term_age"] >= seen["account_age"])
 
+    def prompt_users(self):
+        return self.prompt(self.firsts.values())
+
+    def prompt_people(self):
+        joined: dict[str, date] = {}
+        for row in self.then.rows("people"):
+            if row["valid_from"] is not None:
+                day = row["valid_from"].date()
+                joined[row["user_id"]] = min(day, joined.get(row["user_id"], day))
+        return self.prompt(joined.values())
+
+    def prompt(self, days):
+        """Of those who came in the first half year, the share of the first thirty days: told in the first term."""
+        seen = observation(self.then)
+        if seen["account_age"] < 60 or seen["term_age"] < seen["account_age"]:
+            return None
+        after = [(day - self.start).days for day in days]
+        return share(len([a for a in after if a < 30]), len([a for a in after if a < 180]))
+
     def days_to_first_use(self):
         after = [(day - self.start).days for day in self.firsts.values()]
         return max(0, min(after, default=366)) if not after or min(after) < 366 else 366

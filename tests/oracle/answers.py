@@ -10,6 +10,7 @@ from features.family import Feature
 from features.policy import Policy
 from tests.oracle.adoption import Adoption
 from tests.oracle.advocacy import Advocacy
+from tests.oracle.care import Care
 from tests.oracle.contact import Contact
 from tests.oracle.fit import Fit
 from tests.oracle.known import Row, Then, World
@@ -31,6 +32,7 @@ ORACLES: dict[str, Any] = {
     "fit": Fit,
     "contact": Contact,
     "advocacy": Advocacy,
+    "care": Care,
 }
 """By family, a class whose methods are named as the functions of its features."""
 

@@ -1,0 +1,29 @@
+"""What was done for the account, as known on 2026-03-01."""
+
+from __future__ import annotations
+
+import pytest
+
+INTERVENTIONS = """
+    account | playbook         | started_at | ended_at   | recorded_at
+    acme    | executive_review | 2026-02-28 |            |
+    acme    | adoption_push    | 2025-09-02 | 2025-10-01 |
+    acme    | adoption_push    | 2024-01-02 |            |
+    acme    | support_cleanup  | 2026-02-01 |            | 2026-03-01
+    acme    | support_cleanup  | 2026-03-01 |            | 2026-02-01
+"""
+"""One yesterday, one 180 days ago, one too long ago, one that nobody knew yet, and one planned for today."""
+
+
+@pytest.fixture(scope="module")
+def treated(company):
+    return company(interventions=INTERVENTIONS)
+
+
+def test_playbooks_begun(treated):
+    assert treated("care", "playbooks_begun_90d", "playbooks_begun_365d") == {"acme": [1, 2], "quiet": [0, 0]}
+
+
+def test_a_playbook_fades_by_half_in_half_a_year(treated):
+    """Yesterday's is nearly whole (0.996), that of 180 days ago a half."""
+    assert treated("care", "playbooks_felt") == {"acme": 1020 / 1024 + 0.5, "quiet": 0}

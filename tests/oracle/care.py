@@ -1,0 +1,24 @@
+"""The features of `care`: what was done for the account."""
+
+from __future__ import annotations
+
+from tests.oracle.known import Then
+
+
+class Care:
+    """The features of the family, under their functions' names."""
+
+    def __init__(self, then: Then) -> None:
+        self.then = then
+        self.begun = [row for row in then.rows("interventions") if then.inside(row["started_at"], 730)]
+
+    # --- the features --------------------------------------------------------------------------
+
+    def playbooks_begun(self, days):
+        return len([row for row in self.begun if self.then.inside(row["started_at"], days)])
+
+    def playbooks_felt(self):
+        return sum(self.mark(row) for row in self.begun)
+
+    def mark(self, row):
+        return round(1024 * 0.5 ** (self.then.days_ago(row["started_at"]) / 180)) / 1024
