@@ -6,25 +6,20 @@ account's own strength. So these are risky neither way, and what they are worth 
 
 from __future__ import annotations
 
-from math import log
-
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import Family, addable
+from features.family import Family, felt
 from features.windows import as_known
 
 care = Family("care", needs=("interventions",))
-
-HALF_LIFE = 180
-"""Days after which a playbook is taken to have left half of its mark; a mark of two years ago is none."""
 
 
 @care.source
 def treatment(interventions: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, playbook begun in the past two years): `mark`, 1 on its day and fading."""
     begun = as_known("interventions", interventions, spine).filter(_.days_ago <= 730)
-    return begun.mutate(mark=addable((_.days_ago.cast("float64") * (-log(2) / HALF_LIFE)).exp()))
+    return begun.mutate(mark=felt(_.days_ago))
 
 
 @care.feature(

@@ -18,6 +18,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import log
 from typing import Any, Literal
 
 import ibis
@@ -115,6 +116,15 @@ class Family:
 
 STEP = 1 / 1024
 """The grain of what is added up: fine enough for cents, and floats add its multiples exactly."""
+
+
+HALF_LIFE = 180
+"""Days after which what happened to an account is taken to have left half of its mark."""
+
+
+def felt(days_ago: ir.NumericColumn, half_life: int = HALF_LIFE) -> ir.FloatingValue:
+    """What something so many days ago still counts: 1 on its day, half after `half_life` days; null where null."""
+    return addable((days_ago.cast("float64") * (-log(2) / half_life)).exp())
 
 
 def addable(number: ir.Value) -> ir.FloatingValue:

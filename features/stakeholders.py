@@ -8,7 +8,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY, Family, as_number
+from features.family import KEY, Family, as_number, felt
 from features.policy import TIERS, Policy
 from features.usage import of
 from features.windows import as_known, since
@@ -207,6 +207,16 @@ def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
 def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
     """People of the tier who left in the window (S3): a loss is felt for about a year."""
     return (in_tier(member, tier) & (member.left_ago <= days).fill_null(False)).sum()
+
+
+@stakeholders.feature(
+    tier=("S", "A"), unit="people", risk="high", actionable=True, empty=0,
+    en="departures of {tier} still felt, each halved every half year: {value:.1f} (peers: {peer:.1f})",
+    zh="{tier}离开的余波（每半年减半）：{value:.1f}（同类客户：{peer:.1f}）",
+)  # fmt: skip
+def departures_felt(member: ir.Table, tier: str) -> ir.Value:
+    """People of the tier who left, each counting half as much for every 180 days since (S3)."""
+    return felt(member.left_ago).sum(where=in_tier(member, tier)).fill_null(0)
 
 
 @stakeholders.feature(

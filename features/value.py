@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from features.family import Family, as_number
+from features.family import Family, as_number, felt
 from features.windows import as_known, since
 
 value = Family("value", needs=("value_goals",))
@@ -42,6 +42,16 @@ def goals_set(goal: ir.Table) -> ir.Value:
 def goals_reached(goal: ir.Table, days: int) -> ir.Value:
     """Goals reached in the window (J4)."""
     return (goal.reached_ago <= days).fill_null(False).sum()
+
+
+@value.feature(
+    unit="goals", risk="low", actionable=True, empty=0,
+    en="value goals reached and still felt, each halved every year: {value:.1f} (peers: {peer:.1f})",
+    zh="已达成价值目标的余效（每年减半）：{value:.1f}（同类客户：{peer:.1f}）",
+)  # fmt: skip
+def goals_felt(goal: ir.Table) -> ir.Value:
+    """Goals ever reached, each counting half as much for every year since (J4): value shown lasts for years."""
+    return felt(goal.reached_ago, 365).sum().fill_null(0)
 
 
 @value.feature(

@@ -100,6 +100,12 @@ def test_a_sponsor_who_left_and_one_gone_silent(engaged):
     assert engaged("stakeholders", *columns) == {"acme": [1, 0, 1], "quiet": [0, 0, 0]}
 
 
+def test_a_departure_is_felt_for_a_year(engaged):
+    """Eve left 45 days ago: of her going 0.84 is left."""
+    felt = round(1024 * 0.5 ** (45 / 180)) / 1024
+    assert engaged("stakeholders", "departures_felt_s", "departures_felt_a") == {"acme": [felt, 0], "quiet": [0, 0]}
+
+
 def test_roles_in_steady_use(engaged):
     """Al in sales and Bea in support were active on two days of 28, which is steady here (J3)."""
     assert engaged("stakeholders", "steady_roles") == {"acme": 2, "quiet": 0}

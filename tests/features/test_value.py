@@ -33,6 +33,12 @@ def test_goals_set_and_reached(agreed):
     assert agreed("value", *columns) == {"acme": [4, 1, 2], "quiet": [0, 0, 0]}
 
 
+def test_a_goal_reached_is_felt_for_years(agreed):
+    """Hours were reached 120 days ago, the start 334; a year would halve them."""
+    felt = [round(1024 * 0.5 ** (days / 365)) / 1024 for days in (120, 334)]
+    assert agreed("value", "goals_felt") == {"acme": sum(felt), "quiet": 0}
+
+
 def test_goals_missed(agreed):
     """Errors and orders are past their day; of the four that are due or done two were reached."""
     assert agreed("value", "goals_late", "goals_kept") == {"acme": [2, 0.5], "quiet": [0, None]}

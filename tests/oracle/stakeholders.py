@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from tests.oracle.known import Row, Then, mean, share
+from tests.oracle.known import Row, Then, felt, mean, share
 from tests.oracle.use import Use
 
 DECIDERS = ("S", "A")
@@ -104,6 +104,10 @@ class Stakeholders:
     def people_left(self, tier, days):
         left = [self.people[user]["valid_to"] for user in self.of_tier(tier)]
         return len([instant for instant in left if self.then.inside(instant, days)])
+
+    def departures_felt(self, tier):
+        left = [self.people[user]["valid_to"] for user in self.of_tier(tier)]
+        return sum(felt(self.then.days_ago(instant)) for instant in left if instant is not None)
 
     def sponsors_silent(self):
         silent = self.then.policy.stakeholders.silent_days

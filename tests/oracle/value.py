@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.oracle.known import Row, Then, share
+from tests.oracle.known import Row, Then, felt, share
 
 
 class Value:
@@ -22,6 +22,10 @@ class Value:
 
     def goals_reached(self, days):
         return len([g for g in self.goals if self.then.inside(g["achieved_at"], days)])
+
+    def goals_felt(self):
+        reached = [g["achieved_at"] for g in self.goals if g["achieved_at"] is not None]
+        return sum(felt(self.then.days_ago(instant), 365) for instant in reached)
 
     def goals_late(self):
         late = [g for g in self.goals if self.overdue(g) and g["achieved_at"] is None]
