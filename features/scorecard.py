@@ -1,4 +1,4 @@
-"""The scorecard of a company: ten measures and both renewal rates, by month, by year and by segment (K1 to K10).
+"""The scorecard of a company: ten measures and both renewal rates, by month, quarter, year and segment (K1 to K10).
 
 Everything is as known before one day. What moved is added up per account and month, months into periods, accounts into
 segments; a measure is then a function of these totals, with its definition in words beside it. What became of contracts
@@ -6,7 +6,7 @@ and of recurring revenue comes from the ledger and is not worked out again.
 
 Words used here:
 
-period    a calendar month, or the year of twelve months that ends with it, called by its last month.
+period    a calendar month, or the three or twelve months that end with it (a quarter, a year), called by the last one.
 opening   what recurred on the day before the period began; a *customer of the opening* had any.
 closing   what recurred on the last day of the period.
 settles   a period is *open* until the grace after its last day has passed: until then some of its terms are pending,
@@ -42,7 +42,8 @@ from features.windows import (
     next_month,
 )
 
-KINDS = ("month", "trailing_year")
+KINDS = {"month": 1, "quarter": 3, "trailing_year": YEAR}
+"""How many months a period of each kind has."""
 SEGMENTS = {
     "company": ("whole company", "全公司"),
     "size_band": ("size band", "客户规模"),
@@ -246,7 +247,6 @@ def _spans(months: Sequence[date], as_of: date, newest: int) -> ir.Table:
 
     `elapsed` is the number of days from the end of the period to the day the scorecard stands on.
     """
-    lengths = dict(zip(KINDS, (1, YEAR), strict=True))
     rows = [
         {
             "period_kind": kind,
@@ -260,7 +260,7 @@ def _spans(months: Sequence[date], as_of: date, newest: int) -> ir.Table:
             "month": month,
         }
         for place, last in list(enumerate(months, start=1))[-newest:]
-        for kind, length in lengths.items()
+        for kind, length in KINDS.items()
         if place >= length
         for own in [months[place - length : place]]
         for month in own
@@ -336,7 +336,7 @@ def _of_the_opening(rows: ir.Table) -> ir.Table:
         return there.ifelse(value, 0)
 
     churned = ibis.least(_.churn, _.opening)
-    kept = ibis.greatest(_.opening - _.churn - _.contraction, 0)
+    kept = kept_of_opening(_.opening, _.churn + _.contraction)
     return rows.mutate(
         at_opening=there.ifelse(1, 0),
         at_closing=(_.closing > 0).ifelse(1, 0),
@@ -347,6 +347,11 @@ def _of_the_opening(rows: ir.Table) -> ir.Table:
         opening_upsell=of_them(_.upsell),
         opening_cross_sell=of_them(_.cross_sell),
     )
+
+
+def kept_of_opening(opening: ir.Value, lost: ir.Value) -> ir.Value:
+    """What an account kept of what it paid at the opening: it cannot lose more than that (R5)."""
+    return ibis.greatest(opening - lost, 0)
 
 
 def _described(known: Mapping[str, ir.Table]) -> ir.Table:

@@ -113,3 +113,17 @@ class Gate(Section):
         if not self.slope[0] < self.slope[1]:
             raise ValueError(f"slope {self.slope} must be a range, low before high")
         return self
+
+
+class Forecast(Section):
+    """How the quarters ahead are drawn."""
+
+    draws: int = Field(2000, ge=100)
+    """Years drawn; the ends of an 80 % interval are then known to about a hundredth of its chance."""
+    confidence: float = Field(0.80, gt=0, lt=1)
+    """The share of draws that an interval holds."""
+    usual_spread: float = Field(0.15, gt=0)
+    """How far, in log-odds, the level of a quarter's renewals usually strays from what was said: the prior's scale.
+
+    Where nine in ten renew, 0.15 is about a point and a half. Past quarters speak louder as they become many."""
+    seed: int = 7

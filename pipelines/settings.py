@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from features.policy import Policy, Section
 from lists.options import ListOptions
-from models.options import Calibration, Folds, Gate, LightGBM, Linear
+from models.options import Calibration, Folds, Forecast, Gate, LightGBM, Linear
 from pipelines.errors import Config, InputMissing
 from pipelines.source import Quarantine, Source
 
@@ -80,6 +80,7 @@ class Settings(Policy):
     tracking: Tracking = Tracking()
     list: ListOptions = ListOptions()
     scorecard: Scorecard = Scorecard()
+    forecast: Forecast = Forecast()
     demo: Demo = Demo()
     dates: Act = Act()
 
