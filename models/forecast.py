@@ -192,7 +192,7 @@ def schedule(standing: Standing, chances: pd.DataFrame) -> pd.DataFrame:
     pending = (open_sets["due_at"] < day).to_numpy()
     rows = open_sets[~pending | (open_sets["renewed"] == 0)].reset_index(drop=True)
     rows = rows[rows["account_id"].isin(_customers(standing, rows))].reset_index(drop=True)
-    rows = rows.merge(_described(standing)[["account_id", "size_band"]], on="account_id", how="left")
+    rows["size_band"] = rows["account_id"].map(_bands(standing)).fillna(ALL)
     rows["decided"] = (rows["renewed"] == 1).to_numpy()
     rows["quarter"] = np.maximum(standing.quarter_of(rows["due_at"]), 0)
     started = standing.quarter_of(rows["moves_at"].fillna(rows["due_at"]))
@@ -214,22 +214,21 @@ def _customers(standing: Standing, rows: pd.DataFrame) -> Any:
 
 
 def customers(standing: Standing, due: pd.DataFrame) -> pd.DataFrame:
-    """Whose revenue is foretold: who pays on the day, and who is pending; one row per account_id."""
-    known = _described(standing)
-    there = known["account_id"].isin(pd.concat([due["account_id"], standing.opening["account_id"]]))
-    return known[there].reset_index(drop=True)
+    """Whose revenue is foretold: who pays on the day, and who is pending; one row per account_id.
 
-
-def _described(standing: Standing) -> pd.DataFrame:
-    """Who pays on the day and who is pending, with size and whatever else is known; one row per account_id.
-
-    The opening does not hold what is pending.
+    What is pending is in no opening yet.
     """
-    now = standing.opening[["account_id", "opening", "size_band"]]
-    before = standing.quarters.query("quarter < 1").sort_values("quarter", kind="stable")
-    late = before.drop_duplicates("account_id", keep="last")[["account_id", "size_band"]].assign(opening=0.0)
-    both = pd.concat([now, late[~late["account_id"].isin(now["account_id"])]], ignore_index=True)
-    return both.merge(standing.accounts, on="account_id", how="left")
+    who = pd.concat([standing.opening["account_id"], due["account_id"]]).drop_duplicates().sort_values()
+    rows = pd.DataFrame({"account_id": who.to_numpy()}).merge(standing.accounts, on="account_id", how="left")
+    opening = standing.opening.set_index("account_id")["opening"]
+    bands = rows["account_id"].map(_bands(standing)).fillna(ALL)
+    return rows.assign(opening=rows["account_id"].map(opening).fillna(0.0), size_band=bands)
+
+
+def _bands(standing: Standing) -> pd.Series:
+    """The size band of every account with revenue on the day or before, by account_id."""
+    known = standing.quarters.query("quarter <= 1").sort_values("quarter", kind="stable")
+    return known.drop_duplicates("account_id", keep="last").set_index("account_id")["size_band"]
 
 
 def _chance(rows: pd.DataFrame, chances: pd.DataFrame, standing: Standing) -> Floats:
