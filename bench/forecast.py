@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,17 @@ from later import settings, table
 
 from examples.company import simulate, write
 from features import outlook
+from features.scorecard import UNKNOWN
 from features.spine import month_starts
 from models import forecast as forecasts
+from models.due import YEAR, customers, schedule
+from models.hindsight import AHEAD, came
+from models.shock import spread
 from pipelines import warehouse
 from pipelines.assemble import assemble
 from pipelines.forecast import DIVIDED, standing
 from pipelines.label import label
 from pipelines.learn import PREPARE
-from features.scorecard import UNKNOWN
 from pipelines.settings import Settings
 from pipelines.stage import Job
 from pipelines.train import train
@@ -103,13 +105,13 @@ def one_origin(job: Job, said: pd.DataFrame, day: date) -> pd.DataFrame:
     options = job.settings.forecast
     stood = pd.Timestamp(day)
     chances = said[said["as_of"] == stood]
-    shock = forecasts.spread(said, stood, options)
+    shock = spread(said, stood, options.usual_spread)
     told = forecasts.forecast(known, chances, shock, options, DIVIDED, UNKNOWN)
-    due = forecasts.schedule(known, chances)
-    accounts = forecasts.customers(known, due)
+    due = schedule(known, chances)
+    accounts = customers(known, due)
     parts = forecasts.segments(accounts, DIVIDED, UNKNOWN)
-    came = forecasts.came(later, accounts, parts.member)
-    truth = pd.concat([forecasts._rows(name, parts.names, came=came[name]) for name in forecasts.JUDGED])
+    happened = came(later, accounts, parts.member)
+    truth = pd.concat([forecasts._rows(name, parts.names, came=happened[name]) for name in forecasts.JUDGED])
     keys = ["quarter", "segment_kind", "segment", "measure"]
     judged = told.merge(truth, on=keys, validate="one_to_one").dropna(subset="came")
     return judged.assign(origin=stood, spread=shock.mean, shocks=shock.quarters)
@@ -123,7 +125,7 @@ def report(judged: pd.DataFrame) -> None:
     print("\nbias and error (root mean square), in percentage points or per cent of what was renewed")
     print(table([beside(rows, name, measure) for name, measure, rows in parts(company)]))
     print("\ncoverage by segment, all quarters ahead")
-    whole = judged[(judged["quarter"] <= forecasts.YEAR) & (judged["segment_kind"] != "company")]
+    whole = judged[(judged["quarter"] <= YEAR) & (judged["segment_kind"] != "company")]
     some = whole.groupby(["segment_kind", "measure"], sort=False)
     print(table([covered(rows, kind, measure) for (kind, measure), rows in some]))
 
@@ -131,10 +133,10 @@ def report(judged: pd.DataFrame) -> None:
 def parts(company: pd.DataFrame) -> Any:
     for measure in forecasts.JUDGED:
         rows = company[company["measure"] == measure]
-        for quarter in forecasts.AHEAD:
+        for quarter in AHEAD:
             yield f"{quarter} ahead", measure, rows[rows["quarter"] == quarter]
-        yield "all quarters", measure, rows[rows["quarter"] <= forecasts.YEAR]
-        yield "the year", measure, rows[rows["quarter"] > forecasts.YEAR]
+        yield "all quarters", measure, rows[rows["quarter"] <= YEAR]
+        yield "the year", measure, rows[rows["quarter"] > YEAR]
 
 
 def covered(rows: pd.DataFrame, name: str, measure: str) -> dict[str, Any]:
@@ -151,8 +153,11 @@ def beside(rows: pd.DataFrame, name: str, measure: str) -> dict[str, Any]:
     for speaker in ("expected", "by_last_year", "by_size"):
         off = rows[speaker] - rows["came"]
         off = off / rows["came"] if measure == "arr_renewed" else off
-        found |= {f"{speaker} bias": 100 * off.mean(), "error": 100 * np.sqrt((off**2).mean())} if 0 else {
-            f"{speaker} bias": 100 * off.mean(), f"{speaker} error": 100 * np.sqrt((off**2).mean())}
+        found |= (
+            {f"{speaker} bias": 100 * off.mean(), "error": 100 * np.sqrt((off**2).mean())}
+            if 0
+            else {f"{speaker} bias": 100 * off.mean(), f"{speaker} error": 100 * np.sqrt((off**2).mean())}
+        )
     return found
 
 

@@ -19,7 +19,7 @@ from ibis import _
 from features.ledger import Book, renewals
 from features.policy import Policy
 from features.scorecard import kept_of_opening
-from features.spine import size_band
+from features.spine import month_starts, size_band
 
 AHEAD = 4
 """Quarters foretold: a score reaches no further than a year."""
@@ -33,6 +33,11 @@ def quarter_start(day: date, number: int) -> date:
     return date(months // 12, months % 12 + 1, 1)
 
 
+def months_of(day: date, number: int) -> list[date]:
+    """The first days of a quarter's months."""
+    return month_starts(quarter_start(day, number), quarter_start(day, number + 1))[:-1]
+
+
 def ahead(day: date, policy: Policy) -> date:
     """The day the book is opened on: the last quarter is over there, and its grace."""
     return quarter_start(day, AHEAD + 1) + timedelta(days=policy.grace.after_days + 1)
@@ -42,14 +47,20 @@ def sets_due(book: Book) -> ir.Table:
     """Every renewal with what became of it, one row per (account_id, end_date) and, should it recur, known_at.
 
     Money in cents; `growth` is what was bought on top, with every rise of price. `followed_at` is when the first
-    follow-on was settled, `moves_at` when it starts, `began` when the oldest of the contracts did.
+    follow-on was settled, `moves_at` when it starts, `lasts_until` when the last one ends, and
+    `began` when the oldest of the contracts did.
     """
     settled = book.terms.select("contract_id", "settled_at")
     parts = book.ledger.filter(~_.amended, _.known_at < _.matured_at)
     when = (
         parts.left_join(settled, parts.follow_on_id == settled.contract_id)
         .group_by("account_id", "end_date", known_at=_.set_known_at)
-        .agg(began=_.start_date.min(), followed_at=_.settled_at.min(), moves_at=_.follow_on_start.min())
+        .agg(
+            began=_.start_date.min(),
+            followed_at=_.settled_at.min(),
+            moves_at=_.follow_on_start.min(),
+            lasts_until=_.follow_on_end.max(),
+        )
     )
     zero = ibis.literal(0, "int64")
     return (
@@ -57,8 +68,8 @@ def sets_due(book: Book) -> ir.Table:
         .mutate(growth=_.upsell + _.cross_sell + ibis.greatest(_.price_change, zero))
         .join(when, ["account_id", "end_date", "known_at"])
         .select(
-            *("account_id", "end_date", "due_at", "matured_at", "began", "followed_at", "moves_at", "renewed"),
-            *("amount_due", "amount_renewed", "amount_kept", "growth"),
+            *("account_id", "end_date", "due_at", "matured_at", "began", "followed_at", "moves_at"),
+            *("lasts_until", "renewed", "amount_due", "amount_renewed", "amount_kept", "growth"),
         )
     )
 
@@ -72,7 +83,7 @@ def quarters(roll_forward: ir.Table, day: date, numbers: Sequence[int], policy: 
     months = [
         {"quarter": number, "month": first, "place": place}
         for number in numbers
-        for place, first in enumerate(months_of(quarter_start(day, number)))
+        for place, first in enumerate(months_of(day, number))
     ]
     calendar = ibis.memtable(months, schema={"quarter": "int64", "month": "date", "place": "int64"})
     return (
@@ -87,11 +98,6 @@ def quarters(roll_forward: ir.Table, day: date, numbers: Sequence[int], policy: 
         .mutate(size_band=size_band(_.size / 100.0, policy))
         .drop("size")
     )
-
-
-def months_of(first: date) -> list[date]:
-    start = first.year * 12 + first.month - 1
-    return [date(n // 12, n % 12 + 1, 1) for n in range(start, start + 3)]
 
 
 def _cents(value: ir.Value, where: ir.Value | None = None) -> ir.Value:

@@ -89,6 +89,18 @@ def scorecard(
 
 
 @app.command()
+def forecast(
+    as_of: AsOf,
+    tables: Tables = "data/company",
+    data: Data = HERE,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """What will be renewed, kept and bought in the four quarters from a day on."""
+    _run("foretell", tables, data, params, overrides, as_of=as_of)
+
+
+@app.command()
 def explain(
     account: Annotated[str, typer.Argument(help="The account's id.")],
     as_of: AsOf,

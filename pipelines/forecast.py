@@ -1,65 +1,173 @@
-"""What will be renewed in the four quarters from a day on: JSON with its definitions, and Parquet."""
+"""What will be renewed, kept and bought in the four quarters from a day on, as Parquet and as JSON with its words."""
 
 from __future__ import annotations
 
+import io
 import itertools
-import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import ibis.expr.types as ir
+import pandas as pd
 
 from features import outlook
 from features.ledger import Book
+from features.scorecard import SEGMENTS, UNKNOWN
 from features.windows import known_on
+from lists.words import LANGUAGES, Words
 from pipelines import warehouse
-from pipelines.stage import Job
+from pipelines.errors import Config, DataContract
+from pipelines.score import read_scored
+from pipelines.stage import Job, main
+from pipelines.train import BACKTEST, RENEWAL, as_json, as_parquet, read_model, why_untrained
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from models.due import Standing
+    from models.shock import Spread
 
-    from models.forecast import Standing
+DIVIDED = ("size_band", "industry", "csm")
+"""What the forecast is divided by, beside the company."""
+COLUMNS = [
+    *("period_kind", "period", "period_start", "period_end", "segment_kind", "segment", "measure", "unit"),
+    *("expected", "low", "high", "by_last_year", "by_size"),
+]
+SAID = [name for name in COLUMNS if name not in ("period_start", "period_end", "unit")]
+"""What the JSON says of a row, in this order; what hangs on the measure or the period alone stands there once."""
+
+
+def forecast(job: Job) -> dict[str, Any]:
+    """Write `forecast/forecast.parquet` and `.json` of the act date, from its scores and all that was known then."""
+    from models import forecast as forecasts
+    from models.shock import spread
+
+    if job.day.day != 1:
+        raise Config(
+            f"--as-of: a forecast stands on the first day of a month, not on {job.day}: give {job.day:%Y-%m}-01"
+        )
+    standing_on, listed = read_scored(job)
+    said = read_backtest(job)
+    con = warehouse.connect(job.settings.engine)
+    known = standing(con, warehouse.clean_tables(con, job.data), job.day, job)
+    options = job.settings.forecast
+    chances = listed[["account_id", "renewal_date", "renewal_probability"]]
+    chances = chances.rename(columns={"renewal_probability": "probability"})
+    shock = spread(said, known.day, options.usual_spread)
+    rows = dated(forecasts.forecast(known, chances, shock, options, DIVIDED, UNKNOWN), job.day)
+    folder = job.side / "forecast"
+    told = said_of(rows, shock, known, job) | {"models": standing_on["models"]}
+    warehouse.write_bytes(folder / "forecast.parquet", as_parquet(rows))
+    warehouse.write_bytes(folder / "forecast.json", as_json(told))
+    return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": len(rows), "shock": told["shock"]}
+
+
+def read_backtest(job: Job) -> pd.DataFrame:
+    """What models said of renewals before they knew; one row per observation. Raises InputMissing, DataContract."""
+    files = read_model(job, RENEWAL)
+    if BACKTEST not in files:
+        raise DataContract(f"{job.data / 'models' / RENEWAL}: nothing to judge the level by: {why_untrained(files)}")
+    return pd.read_parquet(io.BytesIO(files[BACKTEST]))
 
 
 def standing(con: Any, tables: dict[str, ir.Table], day: date, job: Job, later: date | None = None) -> Standing:
     """What was known on the day of past and coming quarters; with `later`, what had come of them by then."""
-    from models.forecast import Standing as Known
-
-    import pandas as pd
+    from models.due import Standing as Known
 
     policy, known_at = job.settings, later or day
-    known = {n: known_on(n, tables[n], known_at) for n in ("contracts", "accounts", "rates") if n in tables}
-    paid = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
-    numbers = itertools.count()
-    prefix = f"outlook_{day:%Y%m%d}_{known_at:%Y%m%d}"
-
-    def keep(table: ir.Table) -> ir.Table:
-        return con.create_table(f"{prefix}_{next(numbers)}", table, temp=True, overwrite=True)
-
-    at = later or outlook.ahead(day, policy)
-    book = Book(known["contracts"], at, policy, paid, known.get("rates"), known["accounts"], keep)
-    span = range(1 - outlook.BEHIND, outlook.AHEAD + 1)
-    months = [m for number in span for m in outlook.months_of(outlook.quarter_start(day, number))]
-    moved = outlook.quarters(book.account_roll_forward(months), day, list(span), policy)
-    told = known["accounts"].select("account_id", "industry", "csm")
-    edges = {n: pd.Timestamp(outlook.quarter_start(day, n)) for n in (*span, outlook.AHEAD + 1)}
+    book = opened(con, tables, known_at, later or outlook.ahead(day, policy), job)
+    numbers = range(1 - outlook.BEHIND, outlook.AHEAD + 1)
+    months = [month for number in numbers for month in outlook.months_of(day, number)]
+    moved = outlook.quarters(book.account_roll_forward(months), day, numbers, policy)
+    edges = {number: pd.Timestamp(outlook.quarter_start(day, number)) for number in (*numbers, outlook.AHEAD + 1)}
     return Known(
         day=pd.Timestamp(known_at),
         edges=edges,
         grace_days=policy.grace.after_days,
-        quarters=_in_units(moved.to_pandas(), "opening", "closing", "lost", "kept"),
-        sets=_in_units(outlook.sets_due(book).to_pandas(), "amount_due", "amount_renewed", "amount_kept", "growth"),
-        accounts=told.to_pandas(),
+        quarters=_in_units(moved.to_pandas()),
+        sets=_in_units(outlook.sets_due(book).to_pandas()),
+        accounts=known_on("accounts", tables["accounts"], known_at).select("account_id", "industry", "csm").to_pandas(),
     )
 
 
-def _in_units(table: pd.DataFrame, *money: str) -> pd.DataFrame:
-    import pandas as pd
+def opened(con: Any, tables: dict[str, ir.Table], known_at: date, at: date, job: Job) -> Book:
+    """The contracts known on one day, in a book opened on another, with what others build on computed once."""
+    known = {
+        name: known_on(name, tables[name], known_at) for name in ("contracts", "accounts", "rates") if name in tables
+    }
+    paid = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
+    numbers = itertools.count()
 
-    table = table.assign(**{name: table[name].astype("float64") / 100.0 for name in money})
-    days = [n for n in ("end_date", "due_at", "matured_at", "began", "followed_at", "moves_at") if n in table]
-    return table.assign(**{name: pd.to_datetime(table[name]) for name in days})
+    def keep(table: ir.Table) -> ir.Table:
+        return con.create_table(f"outlook_{next(numbers)}", table, temp=True, overwrite=True)
+
+    return Book(known["contracts"], at, job.settings, paid, known.get("rates"), known["accounts"], keep)
 
 
-DIVIDED = ("size_band", "industry", "csm")
-"""What the forecast is divided by, beside the company (`features.scorecard.SEGMENTS`)."""
+MONEY = {"opening", "closing", "lost", "kept", "amount_due", "amount_renewed", "amount_kept", "growth"}
+DAYS = {"end_date", "due_at", "matured_at", "began", "followed_at", "moves_at", "lasts_until"}
+
+
+def _in_units(table: pd.DataFrame) -> pd.DataFrame:
+    """Cents as units of the currency, and days as instants; one row per row given, in one order."""
+    money = {name: table[name].astype("float64") / 100.0 for name in table.columns if name in MONEY}
+    days = {name: pd.to_datetime(table[name]) for name in table.columns if name in DAYS}
+    key = [name for name in ("quarter", "account_id", "end_date", "due_at", "matured_at") if name in table]
+    return table.assign(**money, **days).sort_values(key, kind="stable", ignore_index=True)
+
+
+def dated(rows: pd.DataFrame, day: date) -> pd.DataFrame:
+    """The rows that say anything, under the names of the scorecard's periods."""
+    from models.due import YEAR
+
+    starts = {number: pd.Timestamp(outlook.quarter_start(day, number)) for number in range(1, YEAR + 2)}
+    whole = rows["quarter"] > YEAR
+    begin = rows["quarter"].where(~whole, 1).map(starts)
+    end = rows["quarter"].where(whole, rows["quarter"] + 1).map(starts)
+    named = rows.assign(
+        period_kind=whole.map({False: "quarter", True: "trailing_year"}),
+        period=(end - pd.Timedelta(days=1)).dt.strftime("%Y-%m"),
+        period_start=begin.dt.date,
+        period_end=end.dt.date,
+        unit=rows["measure"].map(UNITS),
+    )
+    return named.dropna(subset="expected")[COLUMNS].reset_index(drop=True)
+
+
+UNITS = {
+    **dict.fromkeys(("opening_arr", "arr_due", "arr_decided", "arr_renewed", "arr_at_risk"), "money"),
+    **dict.fromkeys(("revenue_renewal_rate", "gross_retention", "net_retention"), "share"),
+}
+
+
+def said_of(rows: pd.DataFrame, shock: Spread, known: Standing, job: Job) -> dict[str, Any]:
+    """The rows once more, with all the words that explain them."""
+    options = job.settings.forecast
+    spans = rows[["period_kind", "period", "period_start", "period_end"]].drop_duplicates().astype(str)
+    quarters = {"past_quarters": len(known.final), "naive_quarters": len(known.last_year)}
+    return {
+        "as_of": job.day.isoformat(),
+        "currency": job.settings.money.reporting_currency,
+        "confidence": options.confidence,
+        "draws": options.draws,
+        "shock": {"spread": round(shock.mean, 6), "quarters": shock.quarters},
+        **quarters,
+        "definitions": [definition(name, unit) for name, unit in UNITS.items()],
+        "segments": {kind: dict(zip(("en", "zh"), SEGMENTS[kind], strict=True)) for kind in ("company", *DIVIDED)},
+        "periods": spans.to_dict("records"),
+        "columns": SAID,
+        "rows": rows[SAID].to_numpy(object).tolist(),
+    }
+
+
+def definition(measure: str, unit: str) -> dict[str, Any]:
+    """What a measure means, in every language."""
+    words = {language: Words(language) for language in LANGUAGES}
+    return {
+        "measure": measure,
+        "unit": unit,
+        "name": {language: own.say(f"forecast.{measure}") for language, own in words.items()},
+        "definition": {language: own.say(f"forecast.about.{measure}") for language, own in words.items()},
+    }
+
+
+if __name__ == "__main__":
+    main(forecast)

@@ -181,4 +181,41 @@ WORDS: dict[str, str] = {
     "explain.table": "Table",
     "explain.count": "Rows",
     "explain.none": "nothing strong enough to name",
+    "forecast.title": "Forecast from {as_of}, whole company, existing customers, money in {currency}",
+    "forecast.period": "period",
+    "forecast.quarter": "{first} to {last}",
+    "forecast.trailing_year": "the year {first} to {last}",
+    "forecast.opening_arr": "ARR at the opening",
+    "forecast.arr_due": "ARR due",
+    "forecast.arr_decided": "already renewed",
+    "forecast.arr_renewed": "renewed ARR expected",
+    "forecast.by_last_year": "at last year's rate",
+    "forecast.arr_at_risk": "ARR at risk",
+    "forecast.revenue_renewal_rate": "renewal rate by revenue",
+    "forecast.gross_retention": "gross retention (GRR)",
+    "forecast.net_retention": "net retention (NRR)",
+    "forecast.about.opening_arr": (
+        "Recurring revenue a year of today's customers on the day before the period; of what is pending, the part "
+        "expected to be renewed still."
+    ),
+    "forecast.about.arr_due": (
+        "ARR of the renewals whose last contract ends in the period, with those of follow-ons not yet signed where "
+        "terms are short."
+    ),
+    "forecast.about.arr_decided": "Of the ARR due, what has been bought again already: known, not foretold.",
+    "forecast.about.arr_renewed": "ARR due of the contracts bought again, at any price.",
+    "forecast.about.arr_at_risk": "ARR due that is not expected to be bought again.",
+    "forecast.about.revenue_renewal_rate": "ARR due of the contracts bought again over the ARR due.",
+    "forecast.about.gross_retention": (
+        "Opening ARR less what its customers churn and contract, over the opening ARR; never above 100 %."
+    ),
+    "forecast.about.net_retention": (
+        "Closing ARR of the customers of the opening, with all they buy and every price rise, over the opening ARR. "
+        "New customers are not in it."
+    ),
+    "forecast.note": (
+        "In brackets the range in which the figure comes to lie with {confidence:.0%} probability. Customers who come "
+        "later are left out."
+    ),
+    "forecast.file": "By size band, industry and manager, with definitions: {folder}",
 }
