@@ -138,37 +138,47 @@ def _sizes(count: int, wide: int) -> list[int]:
     return [min(most, count - done) for done in range(0, count, most)]
 
 
+@dataclass(frozen=True)
+class Falling:
+    """What falls due in a few draws."""
+
+    rows: Mapping[str, Floats]
+    """Each draws × rows of the schedule."""
+    due: pd.DataFrame
+    belongs: Any
+    """Rows × accounts, 1 where a renewal is the account's."""
+
+    def of(self, name: str, when: str, number: int, larger: Floats | float = 1.0) -> Floats:
+        """What falls due in a quarter, and `larger` by what was bought since where undecided: draws × accounts."""
+        now, decided = (self.due[when] == number).to_numpy(), self.due["decided"].to_numpy(bool)
+        facts, others = ((self.rows[name] * (now & which)) @ self.belongs for which in (decided, ~decided))
+        return np.asarray(facts + others * larger)
+
+
 def _drawn(
     size: int, dice: np.random.Generator, due: pd.DataFrame, accounts: pd.DataFrame, shock: Spread, pools: Any
 ) -> dict[str, list[Floats]]:
-    """A few draws: each total by period, as draws × accounts."""
+    """A few draws: each total by period, as draws × accounts.
+
+    What an account buys between renewals is taken to end with its term, and falls due with it.
+    """
     owner = pd.Index(accounts["account_id"]).get_indexer(pd.Index(due["account_id"]))
     rows = _renewals(size, dice, due, owner, len(accounts), shock, pools[0])
     belongs = sparse.csr_matrix((np.ones(len(due)), (np.arange(len(due)), owner)), shape=(len(due), len(accounts)))
-    decided = due["decided"].to_numpy()
-
-    def of_accounts(values: Floats, where: npt.NDArray[np.bool_]) -> Floats:
-        """Summed over each account's renewals: draws × accounts."""
-        return np.asarray((values * where) @ belongs)
-
+    fall, bands = Falling(rows, due, belongs), accounts["size_band"].to_numpy(object)
     told: dict[str, list[Floats]] = {name: [] for name in TOTALS}
-    pending = due["quarter"].to_numpy() == 0
-    found = of_accounts(rows["due"] - rows["lost"] + rows["growth"], pending & ~decided)
-    first = now = accounts["opening"].to_numpy() + found
-    lost_so_far = np.zeros_like(now)
-    bands = accounts["size_band"].to_numpy(object)
+    late = fall.of("due", "quarter", 0) - fall.of("lost", "quarter", 0) + fall.of("growth", "quarter", 0)
+    first = now = accounts["opening"].to_numpy() + late
+    lost_so_far, larger = np.zeros_like(now), np.ones_like(now)
     for number in AHEAD:
-        ends, moves = due["quarter"].to_numpy() == number, due["moves"].to_numpy() == number
-        lost = of_accounts(rows["lost"], moves)
-        grown = of_accounts(rows["growth"], moves) + now * pools[1].draw(bands, dice.random(now.shape))[..., 0]
-        told["opening"].append(now)
-        told["kept"].append(np.maximum(now - lost, 0.0))
-        now = np.maximum(now - lost + grown * (now > 0), 0.0)
-        lost_so_far = lost_so_far + lost
-        told["closing"].append(now)
-        told["due"].append(of_accounts(rows["due"], ends))
-        told["renewed"].append(of_accounts(rows["renewed"], ends))
-        told["decided"].append(of_accounts(rows["renewed"], ends & decided))
+        lost, grown = (fall.of(name, "moves", number, larger) for name in ("lost", "growth"))
+        share = pools[1].draw(bands, dice.random(now.shape))[..., 0]
+        end = np.maximum(now - lost + (grown + now * share) * (now > 0), 0.0)
+        due_now, renewed, decided = (fall.of(n, "quarter", number, larger) for n in ("due", "renewed", "decided"))
+        quarter = (now, end, np.maximum(now - lost, 0.0), due_now, decided, renewed)
+        for name, of in zip(TOTALS, quarter, strict=True):
+            told[name].append(of)
+        now, lost_so_far, larger = end, lost_so_far + lost, larger * np.maximum(1 + share, 0.0)
     year = {"opening": first, "closing": now, "kept": np.maximum(first - lost_so_far, 0.0)}
     whole = {name: year[name] if name in year else np.sum(parts, axis=0) for name, parts in told.items()}
     return {name: [*parts, whole[name]] for name, parts in told.items()}
@@ -202,7 +212,8 @@ def _renewals(
     sums = np.where(renewed[..., None], amount[..., None] * shares, 0.0)
     for place, name in enumerate(("amount_renewed", "amount_kept", "growth")):
         sums[:, decided, place] = due[name].to_numpy(np.float64)[decided]
-    return {"due": amount, "renewed": sums[..., 0], "lost": amount - sums[..., 1], "growth": sums[..., 2]}
+    bought, kept, growth = np.moveaxis(sums, 2, 0)
+    return {"due": amount, "renewed": bought, "decided": bought * decided, "lost": amount - kept, "growth": growth}
 
 
 # --- what is said --------------------------------------------------------------------------------
