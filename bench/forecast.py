@@ -23,12 +23,12 @@ from features import outlook
 from features.scorecard import UNKNOWN
 from features.spine import month_starts
 from models import forecast as forecasts
-from models.due import YEAR, customers, schedule
+from models.due import YEAR, Standing, customers, schedule
 from models.hindsight import AHEAD, came
 from models.shock import spread
 from pipelines import warehouse
 from pipelines.assemble import assemble
-from pipelines.forecast import DIVIDED, standing
+from pipelines.forecast import DIVIDED, known_on_day, opened, standing
 from pipelines.label import label
 from pipelines.learn import PREPARE
 from pipelines.settings import Settings
@@ -93,17 +93,20 @@ def backtested(job: Job, count: int) -> pd.DataFrame:
     wait = job.settings.grace.after_days
     starts = [day for day in month_starts(first, job.until) if day.month % 3 == 1]
     closed = [day for day in starts if (job.until - outlook.quarter_start(day, 2)).days > wait]
-    return pd.concat([one_origin(job, said, day) for day in closed[-count:]], ignore_index=True)
-
-
-def one_origin(job: Job, said: pd.DataFrame, day: date) -> pd.DataFrame:
-    """What would have been forecast on the day, and what came."""
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
-    known = standing(con, tables, day, job)
-    later = standing(con, tables, day, job, later=job.until)
+    book = opened(con, tables, job.until, job.until, job)
+    judged = []
+    for day in closed[-count:]:
+        then = known_on_day(con, tables, day, job)
+        judged.append(one_origin(then, standing(book, tables["accounts"], day, job.until), said, job))
+    return pd.concat(judged, ignore_index=True)
+
+
+def one_origin(known: Standing, later: Standing, said: pd.DataFrame, job: Job) -> pd.DataFrame:
+    """What would have been forecast on the day, and what came."""
     options = job.settings.forecast
-    stood = pd.Timestamp(day)
+    stood = known.day
     chances = said[said["as_of"] == stood]
     shock = spread(said, stood, options.usual_spread)
     told = forecasts.forecast(known, chances, shock, options, DIVIDED, UNKNOWN)

@@ -47,7 +47,7 @@ def forecast(job: Job) -> dict[str, Any]:
     standing_on, listed = read_scored(job)
     said = read_backtest(job)
     con = warehouse.connect(job.settings.engine)
-    known = standing(con, warehouse.clean_tables(con, job.data), job.day, job)
+    known = known_on_day(con, warehouse.clean_tables(con, job.data), job.day, job)
     options = job.settings.forecast
     chances = listed[["account_id", "renewal_date", "renewal_probability"]]
     chances = chances.rename(columns={"renewal_probability": "probability"})
@@ -68,23 +68,27 @@ def read_backtest(job: Job) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(files[BACKTEST]))
 
 
-def standing(con: Any, tables: dict[str, ir.Table], day: date, job: Job, later: date | None = None) -> Standing:
-    """What was known on the day of past and coming quarters; with `later`, what had come of them by then."""
+def known_on_day(con: Any, tables: dict[str, ir.Table], day: date, job: Job) -> Standing:
+    """What was known on the day of past and coming quarters."""
+    book = opened(con, tables, day, outlook.ahead(day, job.settings), job)
+    return standing(book, tables["accounts"], day, day)
+
+
+def standing(book: Book, accounts: ir.Table, day: date, known_at: date) -> Standing:
+    """The quarters about a day, as a book has them whose contracts are those known on another."""
     from models.due import Standing as Known
 
-    policy, known_at = job.settings, later or day
-    book = opened(con, tables, known_at, later or outlook.ahead(day, policy), job)
     numbers = range(1 - outlook.BEHIND, outlook.AHEAD + 1)
     months = [month for number in numbers for month in outlook.months_of(day, number)]
-    moved = outlook.quarters(book.account_roll_forward(months), day, numbers, policy)
+    moved = outlook.quarters(book.account_roll_forward(months), day, numbers, book.policy)
     edges = {number: pd.Timestamp(outlook.quarter_start(day, number)) for number in (*numbers, outlook.AHEAD + 1)}
     return Known(
         day=pd.Timestamp(known_at),
         edges=edges,
-        grace_days=policy.grace.after_days,
+        grace_days=book.policy.grace.after_days,
         quarters=_in_units(moved.to_pandas()),
         sets=_in_units(outlook.sets_due(book).to_pandas()),
-        accounts=known_on("accounts", tables["accounts"], known_at).select("account_id", "industry", "csm").to_pandas(),
+        accounts=known_on("accounts", accounts, known_at).select("account_id", "industry", "csm").to_pandas(),
     )
 
 
@@ -94,10 +98,10 @@ def opened(con: Any, tables: dict[str, ir.Table], known_at: date, at: date, job:
         name: known_on(name, tables[name], known_at) for name in ("contracts", "accounts", "rates") if name in tables
     }
     paid = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
-    numbers = itertools.count()
+    numbers, name = itertools.count(), f"outlook_{known_at:%Y%m%d}_{at:%Y%m%d}"
 
     def keep(table: ir.Table) -> ir.Table:
-        return con.create_table(f"outlook_{next(numbers)}", table, temp=True, overwrite=True)
+        return con.create_table(f"{name}_{next(numbers)}", table, temp=True, overwrite=True)
 
     return Book(known["contracts"], at, job.settings, paid, known.get("rates"), known["accounts"], keep)
 
