@@ -302,7 +302,7 @@ RATES_OF_OUTCOMES = (
 
 @pytest.mark.parametrize("measure", RATES_OF_OUTCOMES)
 @pytest.mark.parametrize("period", [JULY, AUGUST])
-@pytest.mark.parametrize("kind", ["month", "trailing_year"])
+@pytest.mark.parametrize("kind", ["month", "quarter", "trailing_year"])
 def test_an_open_period_looks_neither_lost_nor_kept(card, measure, period, kind):
     assert of(card, measure, period, kind)[0] is None
     assert state(card, measure, period, kind) == "open"
