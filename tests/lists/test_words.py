@@ -12,7 +12,8 @@ from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words
 from models.reasons import sentence
 from models.worklist import QUADRANTS, RISK_BANDS, STATUSES
-from pipelines import explain
+from pipelines import explain, foretell
+from pipelines.forecast import UNITS
 
 ENGLISH = LANGUAGES["en"]
 CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS}
@@ -51,13 +52,19 @@ def test_every_column_value_and_parameter_has_words(language: str) -> None:
 def test_every_key_asked_for_exists() -> None:
     asked = {
         node.value
-        for module in (workbook, explain, words)
+        for module in (workbook, explain, foretell, words)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if re.fullmatch(r"(heading|about|sheet|columns|phrase|explain|flag)\.\w+", node.value)
+        if re.fullmatch(r"(heading|about|sheet|columns|phrase|explain|forecast|flag)\.\w+", node.value)
     }
     assert len(asked) > 10
     assert asked <= set(ENGLISH)
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_measure_of_the_forecast_has_a_name_and_a_definition(language: str) -> None:
+    own = Words(language)
+    assert all(own.say(f"forecast.{name}") and own.say(f"forecast.about.{name}") for name in UNITS)
 
 
 def test_an_unknown_key_or_value() -> None:

@@ -20,7 +20,7 @@ def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command():
     shown = renewals("--help").stdout
-    for command in ("demo", "check", "learn", "score", "scorecard", "explain"):
+    for command in ("demo", "check", "learn", "score", "scorecard", "forecast", "explain"):
         assert command in shown
 
 
@@ -45,6 +45,7 @@ def test_help_imports_nothing_heavy():
         (("learn", "--until", "2026-06-01", "--params", "none.yaml"), 66, "no parameter file"),
         (("check", "--tables", "no/such/folder"), 66, "no/such/folder"),
         (("check", "--tables", "oracle://x"), 78, "oracle"),
+        (("forecast", "--as-of", "2026-06-01", "--set", "forecast.confidence=2"), 78, "forecast.confidence"),
         (("score",), 2, "--as-of"),
     ],
 )
