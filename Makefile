@@ -33,6 +33,7 @@ bench: setup
 	$(BIN)/python bench/openstack.py
 	$(BIN)/python bench/crm.py
 	$(BIN)/python bench/ablation.py
+	$(BIN)/python bench/forecast.py
 	$(MAKE) --no-print-directory bench-features
 
 # EVENTS=100e6 or 500e6 for the published sizes; peers are tried up to ten million.
