@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from models.due import Standing
     from models.shock import Spread
 
+PARQUET, JSON = "forecast.parquet", "forecast.json"
 DIVIDED = ("size_band", "industry", "csm")
 """What the forecast is divided by, beside the company."""
 COLUMNS = [
@@ -55,8 +56,8 @@ def forecast(job: Job) -> dict[str, Any]:
     rows = dated(forecasts.forecast(known, chances, shock, options, DIVIDED, UNKNOWN), job.day)
     folder = job.side / "forecast"
     told = said_of(rows, shock, known, job) | {"models": standing_on["models"]}
-    warehouse.write_bytes(folder / "forecast.parquet", as_parquet(rows))
-    warehouse.write_bytes(folder / "forecast.json", as_json(told))
+    warehouse.write_bytes(folder / PARQUET, as_parquet(rows))
+    warehouse.write_bytes(folder / JSON, as_json(told))
     return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": len(rows), "shock": told["shock"]}
 
 

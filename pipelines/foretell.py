@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lists.words import Words
 from pipelines.act import prepare
-from pipelines.forecast import forecast
+from pipelines.forecast import PARQUET, forecast
 from pipelines.stage import Job, on_terminal
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def show(result: dict[str, Any], job: Job) -> None:
     from rich.text import Text
 
     words, folder = Words(job.settings.list.language), Path(result["folder"])
-    rows = pd.read_parquet(folder / "forecast.parquet").query("segment_kind == 'company'")
+    rows = pd.read_parquet(folder / PARQUET).query("segment_kind == 'company'")
     currency, confidence = job.settings.money.reporting_currency, job.settings.forecast.confidence
     title = words.say("forecast.title", as_of=result["as_of"], currency=currency)
     table = Table(title=Text(title), title_justify="left")
