@@ -114,7 +114,7 @@ def one_origin(known: Standing, later: Standing, said: pd.DataFrame, job: Job) -
     accounts = customers(known, due)
     parts = forecasts.segments(accounts, DIVIDED, UNKNOWN)
     happened = came(later, accounts, parts.member)
-    truth = pd.concat([forecasts._rows(name, parts.names, came=happened[name]) for name in forecasts.JUDGED])
+    truth = pd.concat([forecasts.as_rows(name, parts.names, came=happened[name]) for name in forecasts.JUDGED])
     keys = ["quarter", "segment_kind", "segment", "measure"]
     judged = told.merge(truth, on=keys, validate="one_to_one").dropna(subset="came")
     return judged.assign(origin=stood, spread=shock.mean, shocks=shock.quarters)

@@ -50,10 +50,12 @@ class Pool:
     """The cases of each size band; `ALL` holds all."""
     reached: Mapping[Any, Floats]
     """The odds of these cases, summed up to each."""
+    otherwise: tuple[float, ...]
+    """What is taken where there is no case at all."""
 
     def draw(self, bands: npt.NDArray[np.object_], dice: npt.NDArray[np.float64]) -> Floats:
         """One case per number in [0, 1): draws × rows × what is asked. `bands` names the band of each row."""
-        found = np.zeros((*dice.shape, self.shares.shape[1]))
+        found = np.tile(np.array(self.otherwise), (*dice.shape, 1))
         for band in pd.unique(bands):
             own, known = bands == band, band if band in self.places else ALL
             if len(self.places[known]):
@@ -62,7 +64,7 @@ class Pool:
         return found
 
 
-def pool(cases: pd.DataFrame, money: str, asked: Sequence[str]) -> Pool:
+def pool(cases: pd.DataFrame, money: str, asked: Sequence[str], otherwise: tuple[float, ...]) -> Pool:
     """The cases with any `money`, and what is `asked` as shares of it."""
     some = cases[cases[money] > 0]
     shares = some[list(asked)].to_numpy(np.float64) / some[money].to_numpy(np.float64)[:, None]
@@ -70,13 +72,14 @@ def pool(cases: pd.DataFrame, money: str, asked: Sequence[str]) -> Pool:
     places = {ALL: np.arange(len(some)), **{band: own for band, own in bands.items() if len(own) >= ENOUGH}}
     odds = some[money].to_numpy(np.float64)
     reached = {band: np.cumsum(odds[own]) / max(odds[own].sum(), EDGE) for band, own in places.items()}
-    return Pool(shares, places, reached)
+    return Pool(shares, places, reached, otherwise)
 
 
 def renewed_pool(standing: Standing) -> Pool:
     """What renewed accounts bought again, kept and bought on top, as shares of what was due."""
     past = past_sets(standing, standing.final)
-    return pool(past[past["renewed"] == 1], "amount_due", ("amount_renewed", "amount_kept", "growth"))
+    asked = ("amount_renewed", "amount_kept", "growth")
+    return pool(past[past["renewed"] == 1], "amount_due", asked, otherwise=(1.0, 1.0, 0.0))
 
 
 def growth_pool(standing: Standing) -> Pool:
@@ -85,7 +88,7 @@ def growth_pool(standing: Standing) -> Pool:
     past = standing.quarters.query("quarter in @standing.final")
     past = past.merge(grown, on=["quarter", "account_id"], how="left")
     gained = past["closing"] - past["opening"] + past["lost"] - past["growth"].fillna(0.0)
-    return pool(past.assign(gained=gained), "opening", ("gained",))
+    return pool(past.assign(gained=gained), "opening", ("gained",), otherwise=(0.0,))
 
 
 # --- drawing a year ------------------------------------------------------------------------------
@@ -236,7 +239,7 @@ def forecast(
     for name, values in told.items():
         low, expected, high = _middle(values, options.confidence)
         beside = {"by_last_year": company[name], "by_size": bands[name]} if name in JUDGED else {}
-        rows.append(_rows(name, parts.names, expected=expected, low=low, high=high, **beside))
+        rows.append(as_rows(name, parts.names, expected=expected, low=low, high=high, **beside))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -251,7 +254,7 @@ def _middle(values: Floats, confidence: float) -> tuple[Floats, Floats, Floats]:
     return low, mean, high
 
 
-def _rows(name: str, names: pd.DataFrame, **values: Floats) -> pd.DataFrame:
+def as_rows(name: str, names: pd.DataFrame, **values: Floats) -> pd.DataFrame:
     """Arrays of periods × segments as rows."""
     periods = np.repeat([*AHEAD, YEAR + 1], len(names))
     flat = {column: array.ravel() for column, array in values.items()}

@@ -31,6 +31,8 @@ def told(known, chances=None, spread=0.0, options=OPTIONS, kinds=()):
 def company(coming: str, past: str = FLAT, history: str = PAST, opening: str = "acme | 1 | 100"):
     """A company with these renewals to come; today's revenue is that of `opening`."""
     head = FLAT.strip().splitlines()[0]
+    past = past if "account_id" in past else f"{head}\n{past}"
+    history = history or "account_id | quarter | opening\nnobody | 1 | 0"
     known = pd.concat([sets(past), sets(coming if "account_id" in coming else f"{head}\n{coming}")], ignore_index=True)
     now = quarters(f"account_id | quarter | opening\n{opening}")
     return standing(known, pd.concat([quarters(history), now], ignore_index=True))
@@ -192,8 +194,15 @@ def test_by_manager_the_parts_add_up_to_the_company():
 def test_money_decides_what_is_drawn():
     """A case of 900 is nine times as likely as one of 100: the mean share is that of the sums."""
     cases = read("size_band | stake | gain\nsmall | 900 | 90\nsmall | 100 | 100")
-    found = pool(cases, "stake", ("gain",)).draw(np.array(["small"]), np.random.default_rng(0).random((20_000, 1)))
+    found = pool(cases, "stake", ("gain",), (0.0,)).draw(
+        np.array(["small"]), np.random.default_rng(0).random((20_000, 1))
+    )
     assert found.mean() == pytest.approx(190 / 1000, abs=0.01)
+
+
+def test_without_a_past_what_is_renewed_is_kept_whole():
+    found = told(company("acme | 2026-02-10 | 100 | 0", "past | 2025-12-15 | 100 | 1", ""), scores(acme=1.0))
+    assert found["gross_retention", 1, ALL] == found["net_retention", 5, ALL] == (1, 1, 1)
 
 
 def test_growth_between_renewals_leaves_out_what_was_bought_at_them():
