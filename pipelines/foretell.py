@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SHOWN = (*("arr_due", "arr_decided", "arr_renewed", "by_last_year", "arr_at_risk", "gross_retention", "net_retention"),)
 """What a person is shown of each quarter, in this order; `by_last_year` is the renewed ARR at last year's rate."""
 
+BETWEEN = ("arr_renewed", "gross_retention", "net_retention")
+"""Of these a person is shown the interval as well."""
+
 
 def foretell(job: Job) -> dict[str, Any]:
     """From raw tables to the forecast of the day; a person at a terminal is shown the whole company."""
@@ -62,7 +65,7 @@ def _cell(period: pd.DataFrame, name: str) -> str:
     row = period.loc[measure].to_dict()
     low, high = (_written(row[end], row["unit"]) for end in ("low", "high"))
     middle = _written(row[column], row["unit"])
-    return middle if column != "expected" or low == high else f"{middle} ({low} – {high})"
+    return f"{middle} ({low} – {high})" if name in BETWEEN else middle
 
 
 def _written(value: float, unit: str) -> str:
