@@ -124,8 +124,8 @@ def risk_list(
     listed["renewal_probability"] = chances["renewal"]
     for target in TARGETS[1:]:
         listed[f"{target}_probability"] = chances[target]
-    decided = observations.get("decided", pd.Series(False, index=observations.index)).astype("boolean").fillna(False)
-    listed = listed.join(_worth(listed, decided, options)).join(told.where(scored))
+    decided = observations.get("decided", pd.Series(False, index=observations.index))
+    listed = listed.join(worth(listed, decided, options)).join(told.where(scored))
     listed["renewal_model"] = models["renewal"]
     listed["expansion_model"] = models.get("expansion")
     listed = typed(listed).iloc[_order(listed)].reset_index(drop=True)
@@ -133,7 +133,7 @@ def risk_list(
     return listed
 
 
-def _worth(listed: pd.DataFrame, decided: pd.Series, options: ListOptions) -> pd.DataFrame:
+def worth(listed: pd.DataFrame, decided: pd.Series, options: ListOptions) -> pd.DataFrame:
     """What follows from the probabilities: band, money, group, rank; one row per row of the list.
 
     Where the renewal is signed already an hour can save nothing: such accounts rank last.
@@ -141,8 +141,9 @@ def _worth(listed: pd.DataFrame, decided: pd.Series, options: ListOptions) -> pd
     renewal = listed["renewal_probability"]
     band = worklist.risk_band(renewal, options.bands.high, options.bands.medium)
     at_risk = worklist.arr_at_risk(listed["arr"], renewal)
-    worth = at_risk.mask(renewal.notna() & (at_risk.isna() | decided), 0.0)
-    ranks = worklist.ranked(worth, listed["arr"], listed["csm"], listed["account_id"], options.capacity.of)
+    signed = decided.astype("boolean").fillna(False)
+    an_hour = at_risk.mask(renewal.notna() & (at_risk.isna() | signed), 0.0)
+    ranks = worklist.ranked(an_hour, listed["arr"], listed["csm"], listed["account_id"], options.capacity.of)
     groups = worklist.quadrant(band, listed["expansion_probability"], options.expansion_high)
     return ranks.assign(risk_band=band, arr_at_risk=at_risk, quadrant=groups)
 

@@ -228,3 +228,41 @@ def gain(
     drawn = resamples(accounts, rounds, seed) * mass
     low, high = interval((drawn @ better) / drawn.sum(axis=1), confidence)
     return float(np.average(better, weights=mass)), low, high
+
+
+def auc_gain(
+    truth: Numbers,
+    probability: Numbers,
+    other: Numbers,
+    accounts: pd.Series,
+    weight: Numbers | None = None,
+    rounds: int = 400,
+    confidence: float = 0.9,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """How much higher the AUC is than another's on the same rows, with its interval: (difference, low, high)."""
+    ours, theirs = np.asarray(probability), np.asarray(other)
+
+    def higher(hit: Numbers, places: Numbers, mass: Numbers | None = None) -> float:
+        return auc(hit, ours[places], mass) - auc(hit, theirs[places], mass)
+
+    places = np.arange(len(ours))
+    low, high = clustered_interval(higher, truth, places, accounts, weight, rounds, confidence, seed)
+    return higher(truth, places, weight), low, high
+
+
+def excess(
+    truth: Numbers,
+    probability: Numbers,
+    accounts: pd.Series,
+    weight: Numbers | None = None,
+    rounds: int = 400,
+    confidence: float = 0.9,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """How much more was promised than seen, on the mean, with its interval: (mean, low, high)."""
+    mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
+    over = np.asarray(probability, np.float64) - np.asarray(truth)
+    drawn = resamples(accounts, rounds, seed) * mass
+    low, high = interval((drawn @ over) / drawn.sum(axis=1), confidence)
+    return float(np.average(over, weights=mass)), low, high

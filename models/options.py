@@ -5,6 +5,8 @@ Light to import: no LightGBM, scikit-learn or pandas here.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from features.policy import Section
@@ -107,6 +109,11 @@ class Gate(Section):
     bootstrap: int = Field(400, ge=50)
     """Resamples of accounts behind every interval."""
     confidence: float = Field(0.90, gt=0.5, lt=1)
+    segments: tuple[str, ...] = ("size_band", "industry", "plan")
+    """Columns of the training table by whose values calibration and the champion are looked at again, wherever a
+    value has the terms and outcomes asked for above."""
+    promote: Literal["auto", "manual"] = "auto"
+    """What passes serves at once, or waits as challenger until `renewals promote`."""
 
     @model_validator(mode="after")
     def _slope_is_a_range(self) -> Gate:

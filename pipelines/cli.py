@@ -114,6 +114,31 @@ def explain(
     _run("explain", tables, data, params, overrides, lists, account, as_of=as_of)
 
 
+Target = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
+
+
+@app.command()
+def promote(
+    target: Target,
+    version: Annotated[int, typer.Option(min=1, help="The registered version that shall serve.")],
+    force: Annotated[bool, typer.Option("--force", help="Even if the gate refused it; needs --reason.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept with the version.")] = "",
+    data: Data = HERE,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Let a registered version make the lists from now on."""
+    if force and not reason.strip():
+        raise typer.BadParameter('--force needs --reason "…": why shall it serve although the gate refused it?')
+    _run("serving.promote", "", data, params, overrides, LISTS, target, version, reason.strip() or None, force)
+
+
+@app.command()
+def rollback(target: Target, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
+    """Let the champion before the present one serve again; once more goes further back."""
+    _run("serving.rollback", "", data, params, overrides, LISTS, target)
+
+
 def _run(
     stage_name: str,
     tables: str,
@@ -121,11 +146,16 @@ def _run(
     params: Path | None,
     overrides: list[str] | None,
     lists: Path = LISTS,
-    *items: str,
+    *items: Any,
     **days: str,
 ) -> None:
-    """Run `pipelines.<stage>.<stage>`, imported only once the command line is known to be right."""
+    """Run `pipelines.<stage>.<stage>`, imported only once the command line is known to be right.
+
+    `<file>.<function>` names a function that is not called as its file.
+    """
     from pipelines import stage
+
+    module, _, function = stage_name.partition(".")
 
     def work() -> dict[str, Any]:
         from pipelines.settings import read_settings
@@ -134,7 +164,7 @@ def _run(
         when: dict[str, Any] = {n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items()}
         job = stage.Job(read_settings(file, overrides or ()), tables, data, lists, **when)
         with stage.alone(data):
-            result: dict[str, Any] = getattr(import_module(f"pipelines.{stage_name}"), stage_name)(job, *items)
+            result: dict[str, Any] = getattr(import_module(f"pipelines.{module}"), function or module)(job, *items)
         return result
 
     raise typer.Exit(stage.run(work))

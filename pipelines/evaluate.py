@@ -73,6 +73,8 @@ def told(job: Job, target: str, backtest: pd.DataFrame) -> pd.DataFrame:
     observed = folds.observations(read_training(job), target, job.day)
     numbers = [feature["name"] for feature in read_catalogue(job) if feature.get("kind", "number") == "number"]
     beside = baselines.spoken(observed, folds.rolling(observed, job.settings.folds), numbers)
+    parts = [name for name in job.settings.gate.segments if name in observed.columns]
+    beside = beside.merge(observed[[*folds.KEY, *parts]], on=folds.KEY, validate="one_to_one")
     return backtest.rename(columns={"probability": MODEL}).merge(beside, on=folds.KEY, validate="one_to_one")
 
 
@@ -154,6 +156,7 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
 
     from models import metrics
     from models.folds import weights
+    from models.gate import segments
 
     truth, chance, accounts = rows["label"].to_numpy(), rows[MODEL].to_numpy(), rows["account_id"]
     weight = weights(rows["term"]) if len(rows) else np.zeros(0)
@@ -182,6 +185,7 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
         )
         for name in speakers(rows)[1:]
     }
+    found["segments"] = segments(rows, MODEL, gate)
     return found
 
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from pipelines import tracking, warehouse
+from features.family import KEY
+from pipelines import serving, tracking, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
-from pipelines.train import BACKTEST, CARD, RENEWAL, as_json, read_catalogue, read_model, why_untrained
+from pipelines.train import BACKTEST, CARD, as_json, read_catalogue, read_model, read_training, why_untrained
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -27,16 +28,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from models.options import Gate
-
 CATALOGUE, METRICS = "features.json", "metrics.json"
-MUST_BEAT, MUST_EQUAL = "base_rate", "logistic_regression"
 
 
 def register(job: Job, target: str) -> dict[str, Any]:
     """Register the target's model and let the gate decide; write and return what it decided.
 
-    `passed` says whether this model serves now; `reasons` why not. Nothing is raised on refusal: the caller decides.
+    `passed` says whether the gate let it through, `reasons` why not, `serves` which version serves now, `waits` why a
+    model that passed does not. Nothing is raised on refusal: the caller decides.
     """
     files = read_model(job, target)
     untrained = why_untrained(files)
@@ -59,25 +58,29 @@ def read_metrics(job: Job, target: str) -> dict[str, Any]:
 
 
 def _registered(job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]) -> dict[str, Any]:
+    from models.gate import refusals, worse
+
     gate = job.settings.gate
     with tracking.alone(job):
         client = tracking.tracking(job)
         with tracking.answering(tracking.tracking_uri(job)):
             version, already = _version(client, job, target, files, metrics)
-            serving = tracking.current(client, target)
+            champion = tracking.current(client, target)
             reasons = refusals(metrics["judged"], gate)
             compared = None
-            if serving is not None and serving.version != version.version:
-                standing = _whole(client, serving)
-                compared = against(_backtest(standing), _backtest(files), target, gate) if standing else None
-                reasons += _worse(compared, serving) if compared else []
-            _decide(client, version, reasons)
+            if champion is not None and champion.version != version.version:
+                compared = _against(client, job, target, champion, files)
+                reasons += worse(compared, str(champion.version)) if compared else []
+            waits = _decide(client, target, version, reasons, gate.promote)
+            champion = tracking.current(client, target)
     return {
         "passed": not reasons,
         "trained": True,
         "reasons": reasons,
         "version": str(version.version),
         "already": already,
+        "serves": str(champion.version) if champion is not None else None,
+        "waits": waits,
         "against_champion": compared,
     }
 
@@ -91,90 +94,90 @@ def _whole(client: MlflowClient, version: ModelVersion) -> dict[str, bytes] | No
         return None
 
 
-def _decide(client: MlflowClient, version: ModelVersion, reasons: list[str]) -> None:
-    client.set_model_version_tag(version.name, version.version, "gate", "refused" if reasons else "passed")
+def _decide(client: MlflowClient, target: str, version: ModelVersion, reasons: list[str], promote: str) -> str | None:
+    """Write down what the gate said and let what passed serve; why it waits instead, where it does.
+
+    What has served before and was taken back, or gave way to another, returns by hand only: learning once more from
+    the same rows must not undo a rollback.
+    """
+    said = tracking.REFUSED if reasons else tracking.PASSED
+    client.set_model_version_tag(version.name, version.version, tracking.GATE_TAG, said)
     client.set_model_version_tag(version.name, version.version, tracking.REASONS_TAG, "; ".join(reasons) or "none")
-    if not reasons:
-        client.set_registered_model_alias(version.name, tracking.CHAMPION, version.version)
-
-
-# --- the gate ------------------------------------------------------------------------------------
-
-
-def refusals(judged: Mapping[str, Any], gate: Gate) -> list[str]:
-    """Why a model may not serve, in words; empty where it may."""
-    few = _too_few(judged, gate)
-    return [few] if few else [*_unbeaten(judged), *_uncalibrated(judged, gate)]
-
-
-def _too_few(judged: Mapping[str, Any], gate: Gate) -> str | None:
-    terms, events = judged["terms"], judged["events"]
-    if terms >= gate.min_renewals and events >= gate.min_events and "gain_over" in judged:
+    if reasons:
+        serving.turn_away(client, target, version)
         return None
-    return (
-        f"tested on {terms} terms with {events:.0f} of the rarer outcome: at least {gate.min_renewals} "
-        f"(gate.min_renewals) and {gate.min_events} (gate.min_events) are needed to judge it"
-    )
+    champion = tracking.current(client, target)
+    if champion is not None and champion.version == version.version:
+        return None
+    waits = _why_it_waits(version, promote)
+    if waits is None:
+        serving.crown(client, target, version, serving.PASSED_BY_ITSELF)
+        return None
+    serving.wait(client, version)
+    by_hand = f"{waits}: `renewals promote {target} --version {version.version}` makes it serve"
+    structlog.get_logger().warning("a model waits", target=target, version=version.version, why=by_hand)
+    return by_hand
 
 
-def _unbeaten(judged: Mapping[str, Any]) -> list[str]:
-    """Better than the base rate beyond doubt; than a logistic regression, as far as its interval can tell."""
-    over, reasons = judged["gain_over"], []
-    if not over[MUST_BEAT]["low"] > 0:
-        reasons.append(f"not surely better than the base rate: log loss lower by {_gain(over[MUST_BEAT])}")
-    if MUST_EQUAL in over and not over[MUST_EQUAL]["high"] > 0:
-        reasons.append(f"worse than a plain logistic regression: log loss lower by {_gain(over[MUST_EQUAL])}")
-    return reasons
+def _why_it_waits(version: ModelVersion, promote: str) -> str | None:
+    if promote == "manual":
+        return f"version {version.version} passed the gate and waits (gate.promote is manual)"
+    since = version.tags.get(serving.SINCE_TAG)
+    return f"version {version.version} served from {since} and was taken back or replaced" if since else None
 
 
-def _uncalibrated(judged: Mapping[str, Any], gate: Gate) -> list[str]:
-    slope, (low, high), reasons = judged["calibration_slope"], gate.slope, []
-    if slope["value"] is None or slope["high"] < low or slope["low"] > high:
-        reasons.append(f"calibration slope {_span(slope)} lies outside {low} to {high} (gate.slope)")
-    beyond_chance = math.sqrt(max(judged["error"] ** 2 - judged["error_by_chance"] ** 2, 0))
-    if beyond_chance > gate.max_error:
-        reasons.append(
-            f"calibration error {beyond_chance:.3f}, beyond chance, is above {gate.max_error} (gate.max_error)"
-        )
-    return reasons
+# --- the champion's word -------------------------------------------------------------------------
 
 
-def _span(found: Mapping[str, float | None]) -> str:
-    return " ".join("?" if found[name] is None else f"{found[name]:.2f}" for name in ("low", "value", "high"))
+def _against(
+    client: MlflowClient, job: Job, target: str, champion: ModelVersion, files: Mapping[str, bytes]
+) -> dict[str, Any] | None:
+    """How the trained model compares with the champion on rows neither had seen; None where that one is harmed."""
+    from models.gate import against, paired
+
+    standing = _whole(client, champion)
+    if standing is None:
+        return None
+    training, challenger = read_training(job), backtest(files)
+    later = _later(job, champion, standing, training, challenger)
+    parts = [name for name in job.settings.gate.segments if name in training.columns]
+    rows = paired(challenger, backtest(standing), later)
+    rows = rows.merge(_keyed(training, parts), on=list(KEY), how="left", validate="one_to_one")
+    return {**against(rows, target, job.settings.gate), "spoken_by_itself": len(later)}
 
 
-def _gain(found: Mapping[str, float]) -> str:
-    return f"{found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
+def _later(
+    job: Job, champion: ModelVersion, files: dict[str, bytes], training: pd.DataFrame, challenger: pd.DataFrame
+) -> pd.DataFrame:
+    """What the champion itself says of rows observed since it was trained; one row per observation, perhaps none.
+
+    None at all where it cannot be asked: it does not load, or knows columns that are there no longer.
+    """
+    import pandas as pd
+
+    from models.gate import itself
+
+    until = pd.Timestamp(tracking.described(files, CARD)["until"])
+    keys = challenger.loc[itself(challenger, until), list(KEY)]
+    if keys.empty:
+        return keys.assign(probability=0.0)
+    try:
+        rows = keys.merge(_keyed(training, training.columns.drop(list(KEY))), on=list(KEY), validate="one_to_one")
+        model = trial.loaded(job.data, f"{champion.name}/{champion.version}", files)
+        return rows[list(KEY)].assign(probability=model.probability(rows))
+    except (DataContract, ValueError) as fault:
+        structlog.get_logger().warning("the champion cannot be asked", model=champion.name, why=str(fault))
+        return keys.head(0).assign(probability=0.0)
 
 
-def against(champion: pd.DataFrame, challenger: pd.DataFrame, target: str, gate: Gate) -> dict[str, Any]:
-    """How much lower the challenger's log loss is where both spoke before the outcome; null with too few such rows."""
-    from models.folds import weights
-    from models.metrics import at_lead, gain
+def _keyed(training: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """Some columns of the training table beside its key, with days as the back-test has them."""
+    import pandas as pd
 
-    rows = challenger.merge(
-        champion[["account_id", "as_of", "probability"]], on=["account_id", "as_of"], suffixes=("", "_champion")
-    )
-    rows = rows[~rows["decided"].astype(bool)]
-    rows = at_lead(rows, gate.lead_days) if target == RENEWAL else rows
-    found: dict[str, Any] = {"rows": len(rows), "terms": int(rows["term"].nunique()), "gain": None}
-    if found["terms"] < gate.min_renewals:
-        return found
-    values = gain(
-        rows["label"], rows["probability"], rows["probability_champion"], rows["account_id"],
-        weights(rows["term"]), gate.bootstrap, gate.confidence,
-    )  # fmt: skip
-    return {**found, "gain": dict(zip(("value", "low", "high"), values, strict=True))}
+    return training[[*KEY, *columns]].assign(as_of=pd.to_datetime(training["as_of"]))
 
 
-def _worse(compared: Mapping[str, Any], serving: ModelVersion) -> list[str]:
-    gain = compared["gain"]
-    if gain is None or gain["high"] >= 0:
-        return []
-    return [f"worse than the champion, version {serving.version}, on the same rows: log loss lower by {_gain(gain)}"]
-
-
-def _backtest(files: Mapping[str, bytes]) -> pd.DataFrame:
+def backtest(files: Mapping[str, bytes]) -> pd.DataFrame:
     """What a model would have said in the past; one row per tested observation."""
     import pandas as pd
 
@@ -224,8 +227,6 @@ def _options(job: Job) -> dict[str, Any]:
 def _new_version(
     client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any], identity: str
 ) -> ModelVersion:
-    from models.learner import Learned
-
     name = tracking.registry_name(target)
     kept = {**files, CATALOGUE: as_json({"features": read_catalogue(job)}), METRICS: as_json(metrics)}
     manifest = tracking.manifest_of(kept)
@@ -239,9 +240,9 @@ def _new_version(
         "schema_sha256": tracking.described(files, "schema.json")["hash"],
         **_data_fingerprints(job, card),
     }
+    booster = trial.loaded(job.data, f"of {target} in {job.data / 'models'}", files).booster
     run = client.create_run(tracking.experiment(client, job, target), tags=tags, run_name=f"{target} {card['until']}")
     _log(client, run.info.run_id, job, card, metrics)
-    booster = Learned.from_files(files).booster
     source = _log_model(client, run, booster, {**kept, tracking.MANIFEST: manifest}, target)
     _ensure_registered(client, name, target)
     version = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=60)

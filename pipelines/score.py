@@ -24,7 +24,7 @@ from lists import risk_list
 from lists.options import ListOptions
 from lists.words import Words
 from models import reasons, worklist
-from pipelines import warehouse
+from pipelines import shadow, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -77,6 +77,7 @@ def score(job: Job) -> dict[str, Any]:
         "features": schema_hash(catalogue),
         "unseen_categories": unseen(champions[RENEWAL], values),
         "rows": risk_list.counts(outcome.listed),
+        "shadow": shadow.shadowed(job, outcome.listed, observations, values, {t: str(c) for t, c in champions.items()}),
         "started_at": started.isoformat(timespec="seconds"),
     }
     warehouse.write_bytes(job.side / SCORE, json.dumps(standing, indent=1, ensure_ascii=False).encode())
@@ -103,14 +104,10 @@ def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
 
 def champion(job: Job, target: str) -> Champion:
     """The champion of one target. Raises InputMissing where there is none."""
-    from models.learner import Learned
     from pipelines import tracking
 
     name, version, files = tracking.champion(job, target)
-    try:
-        return Champion(name, str(version), Learned.from_files(files))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataContract(f"the champion of {target}, {name}/{version}, cannot be read: {error!r}") from error
+    return Champion(name, version, trial.loaded(job.data, f"{name}/{version}", files))
 
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

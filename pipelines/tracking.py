@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
 MANIFEST = "manifest.json"
 BESIDE = "extra_files"
 """Where MLflow keeps what is logged beside a model."""
 MANIFEST_TAG, IDENTITY_TAG, REASONS_TAG = "manifest_sha256", "identity", "gate_reasons"
+GATE_TAG, PASSED, REFUSED = "gate", "passed", "refused"
+NATIVE = (".txt", ".json", ".parquet")
+"""The only kinds of file a model is made of: LightGBM's text, JSON and Parquet; none of them runs anything."""
 WAIT_SECONDS = 300
 
 
@@ -98,12 +101,12 @@ def versions(client: MlflowClient, target: str) -> list[ModelVersion]:
     return sorted(found, key=lambda version: -int(version.version))
 
 
-def current(client: MlflowClient, target: str) -> ModelVersion | None:
-    """The version that serves, if any does."""
+def current(client: MlflowClient, target: str, alias: str = CHAMPION) -> ModelVersion | None:
+    """The version that serves, or that stands under another alias, if any does."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(registry_name(target), CHAMPION)
+        return client.get_model_version_by_alias(registry_name(target), alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
@@ -116,8 +119,7 @@ def champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
     The alias is resolved once: what moves it later does not touch this run. Raises InputMissing where no model
     serves, DataContract where a file is not the one that was registered, Unavailable where nothing answers.
     """
-    if not job.settings.tracking.uri and not (job.data / "mlflow.db").is_file():
-        raise InputMissing(f"no model of {target} in {job.data}: run `renewals learn --until DATE` first")
+    need_registry(job, target)
     with alone(job):
         client = tracking(job)
         with answering(tracking_uri(job)):
@@ -128,13 +130,41 @@ def champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
     return registry_name(target), str(version.version), files
 
 
+def challenger(job: Job, target: str) -> tuple[str, str, dict[str, bytes]] | None:
+    """The version that passed the gate and waits, as `champion` gives it; None where none does."""
+    need_registry(job, target)
+    with alone(job):
+        client = tracking(job)
+        with answering(tracking_uri(job)):
+            version = current(client, target, CHALLENGER)
+            files = checked(client, version) if version is not None else {}
+    return (registry_name(target), str(version.version), files) if version is not None else None
+
+
+def need_registry(job: Job, target: str) -> None:
+    """Raises InputMissing where there is no database yet: asking for a model must not make one."""
+    if not job.settings.tracking.uri and not (job.data / "mlflow.db").is_file():
+        raise InputMissing(f"no model of {target} in {job.data}: run `renewals learn --until DATE` first")
+
+
 def _none_serves(client: MlflowClient, target: str) -> str:
-    refused = versions(client, target)
-    if not refused:
-        what = "run `renewals learn --until DATE`; where it has run, there were too few outcomes to learn from"
-        return f"no model of {target} is registered: {what}"
-    reasons = refused[0].tags.get(REASONS_TAG, "not said")
-    return f"no model of {target} has passed the gate; the newest, version {refused[0].version}, was refused: {reasons}"
+    known = versions(client, target)
+    if not known:
+        return none_registered(target)
+    newest = known[0]
+    if newest.tags.get(GATE_TAG) == PASSED:
+        return (
+            f"no model of {target} serves: version {newest.version} passed the gate and waits; "
+            f"`renewals promote {target} --version {newest.version}` makes it serve"
+        )
+    reasons = newest.tags.get(REASONS_TAG, "not said")
+    return f"no model of {target} has passed the gate; the newest, version {newest.version}, was refused: {reasons}"
+
+
+def none_registered(target: str) -> str:
+    """What is said where a target has no version at all."""
+    what = "run `renewals learn --until DATE`; where it has run, there were too few outcomes to learn from"
+    return f"no model of {target} is registered: {what}"
 
 
 def checked(client: MlflowClient, version: ModelVersion) -> dict[str, bytes]:
@@ -146,6 +176,12 @@ def checked(client: MlflowClient, version: ModelVersion) -> dict[str, bytes]:
     if sha256(manifest) != version.tags.get(MANIFEST_TAG):
         raise DataContract(f"model {name}: its manifest is not the one that was registered; register the model anew")
     said: dict[str, str] = json.loads(manifest)["files"]
+    foreign = sorted(file for file in said.keys() | files.keys() if file not in said or Path(file).suffix not in NATIVE)
+    if foreign:
+        raise DataContract(
+            f"model {name}: {', '.join(foreign)} is none of the files a model is made of (registered, and "
+            f"{', '.join(NATIVE)}); remove it or register the model anew"
+        )
     wrong = [file for file, digest in said.items() if sha256(files.get(file, b"")) != digest]
     if wrong:
         raise DataContract(

@@ -1,0 +1,155 @@
+"""Which registered version serves: how one comes to serve, waits for it, or is taken back.
+
+The alias `champion` is the truth. The line of champions, oldest first, stands as a tag beside it; an alias that was
+moved by other means joins the line when it is next read. A rollback takes the last one off the line, so that the next
+rollback goes further back.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines import tracking, trial
+from pipelines.errors import GateRefused, InputMissing
+from pipelines.stage import Job
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+LINE_TAG = "champions"
+SINCE_TAG, WHY_TAG, BACK_TAG = "served_since", "served_because", "taken_back"
+PASSED_BY_ITSELF, BY_HAND = "passed the gate", "promoted by hand"
+
+
+def promote(job: Job, target: str, number: int, why: str | None, forced: bool) -> dict[str, Any]:
+    """Make a registered version serve; what serves now, and what did before.
+
+    Raises InputMissing where there is no such version, GateRefused where the gate did not pass it and it is not
+    forced, DataContract where its files are harmed or do not load: then nothing is changed.
+    """
+    tracking.need_registry(job, target)
+    with tracking.alone(job):
+        client = tracking.tracking(job)
+        with tracking.answering(tracking.tracking_uri(job)):
+            version, before = _asked_for(client, target, number), tracking.current(client, target)
+            _must_have_passed(version, target, forced)
+            load(job, client, version)
+            already = before is not None and before.version == version.version
+            if not already:
+                crown(client, target, version, f"forced: {why}" if forced else why or BY_HAND)
+            return _now(client, target, "already serves" if already else "promoted", before)
+
+
+def rollback(job: Job, target: str) -> dict[str, Any]:
+    """Let the champion before the present one serve again; what serves now, and what did before.
+
+    Raises InputMissing where no model serves or none did before it, DataContract where that one is harmed.
+    """
+    tracking.need_registry(job, target)
+    with tracking.alone(job):
+        client = tracking.tracking(job)
+        with tracking.answering(tracking.tracking_uri(job)):
+            serving = tracking.current(client, target)
+            if serving is None:
+                raise InputMissing(f"no model of {target} serves: there is nothing to roll back")
+            *earlier, _ = line(client, target, serving)
+            back = _one_before(client, target, serving, earlier)
+            load(job, client, back)
+            # The line first: if this is cut short, the present champion joins it again, as if nothing had happened.
+            client.set_registered_model_tag(back.name, LINE_TAG, ",".join(earlier))
+            client.set_registered_model_alias(back.name, tracking.CHAMPION, back.version)
+            client.set_model_version_tag(serving.name, serving.version, BACK_TAG, _today())
+            return _now(client, target, "rolled back", serving)
+
+
+def crown(client: MlflowClient, target: str, version: ModelVersion, why: str) -> None:
+    """Let a version serve from now on; a challenger that is no newer no longer waits."""
+    serving, waiting = (tracking.current(client, target, a) for a in (tracking.CHAMPION, tracking.CHALLENGER))
+    earlier = line(client, target, serving)
+    # The alias first: if this is cut short, the version joins the line when that is next read.
+    client.set_registered_model_alias(version.name, tracking.CHAMPION, version.version)
+    client.set_registered_model_tag(version.name, LINE_TAG, ",".join([*earlier, str(version.version)]))
+    for tag, words in ((SINCE_TAG, _today()), (WHY_TAG, why)):
+        client.set_model_version_tag(version.name, version.version, tag, words)
+    if waiting is not None and int(waiting.version) <= int(version.version):
+        client.delete_registered_model_alias(version.name, tracking.CHALLENGER)
+
+
+def wait(client: MlflowClient, version: ModelVersion) -> None:
+    """Let a version wait as challenger: it is scored beside the champion and never shown."""
+    client.set_registered_model_alias(version.name, tracking.CHALLENGER, version.version)
+
+
+def turn_away(client: MlflowClient, target: str, version: ModelVersion) -> None:
+    """A version that the gate refuses no longer waits."""
+    waiting = tracking.current(client, target, tracking.CHALLENGER)
+    if waiting is not None and waiting.version == version.version:
+        client.delete_registered_model_alias(version.name, tracking.CHALLENGER)
+
+
+def line(client: MlflowClient, target: str, serving: ModelVersion | None) -> list[str]:
+    """The versions that served one after the other, the present one last where there is one."""
+    told = client.get_registered_model(tracking.registry_name(target)).tags.get(LINE_TAG, "")
+    known = [number for number in told.split(",") if number]
+    now = [str(serving.version)] if serving is not None else []
+    return known if known[-1:] == now else [*known, *now]
+
+
+def load(job: Job, client: MlflowClient, version: ModelVersion) -> Any:
+    """The model of a version, checked and tried. Raises DataContract where it is not what was registered."""
+    return trial.loaded(job.data, f"{version.name}/{version.version}", tracking.checked(client, version))
+
+
+def _asked_for(client: MlflowClient, target: str, number: int) -> ModelVersion:
+    known = tracking.versions(client, target)
+    if not known:
+        raise InputMissing(tracking.none_registered(target))
+    for version in known:
+        if int(version.version) == number:
+            return version
+    there = ", ".join(str(version.version) for version in reversed(known))
+    raise InputMissing(f"no version {number} of {target} is registered; there are: {there}")
+
+
+def _must_have_passed(version: ModelVersion, target: str, forced: bool) -> None:
+    if forced or version.tags.get(tracking.GATE_TAG) == tracking.PASSED:
+        return
+    reasons = version.tags.get(tracking.REASONS_TAG, "it was never judged")
+    raise GateRefused(
+        f"version {version.version} of {target} did not pass the gate: {reasons}. To let it serve all the same: "
+        f'`renewals promote {target} --version {version.version} --force --reason "…"`'
+    )
+
+
+def _one_before(client: MlflowClient, target: str, serving: ModelVersion, earlier: list[str]) -> ModelVersion:
+    if not earlier:
+        raise InputMissing(f"no model of {target} served before version {serving.version}: it stays")
+    known = {str(version.version): version for version in tracking.versions(client, target)}
+    if earlier[-1] not in known:
+        raise InputMissing(
+            f"version {earlier[-1]} of {target}, which served before version {serving.version}, is registered no "
+            f"longer: name one that is with `renewals promote {target} --version N`"
+        )
+    return known[earlier[-1]]
+
+
+def _now(client: MlflowClient, target: str, state: str, before: ModelVersion | None) -> dict[str, Any]:
+    """What serves now, as the registry says it."""
+    serving = tracking.current(client, target)
+    assert serving is not None
+    return {
+        "target": target,
+        "state": state,
+        "serves": str(serving.version),
+        "served_before": str(before.version) if before is not None else None,
+        "line": line(client, target, serving),
+        "until": serving.tags.get("until"),
+        "gate": serving.tags.get(tracking.GATE_TAG),
+        "because": serving.tags.get(WHY_TAG),
+    }
+
+
+def _today() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

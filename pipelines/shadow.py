@@ -1,0 +1,106 @@
+"""A challenger that waits is scored beside the champion, and never shown: what would change if it served?
+
+Nothing here may fail or change a list. Whatever is wrong with a challenger is a warning, and a word in the manifest.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import structlog
+
+from features.family import KEY
+from lists import risk_list
+from lists.options import ListOptions
+from models import shadow, worklist
+from pipelines import tracking, trial, warehouse
+from pipelines.stage import Job
+
+if TYPE_CHECKING:
+    from models.learner import Learned
+
+RENEWAL = "renewal"
+SHADOW = "shadow.parquet"
+SIDES = {
+    **{"probability": "float64", "risk_band": "object", "rank": "Int64", "top": "boolean"},
+    **{"probability_challenger": "float64", "risk_band_challenger": "object", "rank_challenger": "Int64"},
+    "top_challenger": "boolean",
+}
+COLUMNS = ("target", *KEY, "champion", "challenger", *SIDES)
+
+
+def shadowed(
+    job: Job, listed: pd.DataFrame, observations: pd.DataFrame, values: pd.DataFrame, champions: dict[str, str]
+) -> dict[str, Any]:
+    """Score the list's accounts with every challenger that waits; write `shadow.parquet`, return what to say of each.
+
+    `champions` names the model of each target that made the list, as `name/version`.
+    """
+    told: dict[str, Any] = {}
+    tables = [pd.DataFrame({name: [] for name in COLUMNS})]
+    for target, champion in champions.items():
+        try:
+            waiting = _waiting(job, target)
+            if waiting is None:
+                continue
+            name, model = waiting
+            rows = beside(target, model, listed, observations, values, job.settings.list)
+            told[target] = {"champion": champion, "challenger": name, **shadow.compared(rows)}
+            tables.append(rows.assign(target=target, champion=champion, challenger=name))
+        except Exception as fault:  # a shadow may not fail a list, whatever is wrong with it
+            structlog.get_logger().warning("the challenger was not scored", target=target, why=str(fault))
+            told[target] = {"champion": champion, "failed": str(fault)}
+    warehouse.write_bytes(job.side / SHADOW, _parquet(tables))
+    return told
+
+
+def _waiting(job: Job, target: str) -> tuple[str, Learned] | None:
+    """The challenger of a target, by name and loaded; None where none waits."""
+    found = tracking.challenger(job, target)
+    if found is None:
+        return None
+    name, version, files = found
+    return f"{name}/{version}", trial.loaded(job.data, f"{name}/{version}", files)
+
+
+def beside(
+    target: str,
+    model: Learned,
+    listed: pd.DataFrame,
+    observations: pd.DataFrame,
+    values: pd.DataFrame,
+    options: ListOptions,
+) -> pd.DataFrame:
+    """What the list says and what it would say; one row per scored account, in the order of the list.
+
+    `top` is what lies within capacity for renewal, the top tenth by probability for the rest. Raises ValueError where
+    the features do not fit the model.
+    """
+    scored = listed[listed["status"].eq(worklist.SCORED)].reset_index(drop=True)
+    places = pd.Series(observations.index, index=pd.Index(observations["account_id"]))
+    place = scored["account_id"].map(places)
+    chance = pd.Series(model.probability(values.loc[place]), index=scored.index, dtype="float64")
+    if not chance.between(0, 1).all():
+        raise ValueError("the challenger gave something that is not a probability")
+    rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=chance)
+    if target != RENEWAL:
+        both = {f"top{side}": shadow.top_of(rows[f"probability{side}"]) for side in ("", "_challenger")}
+        return rows.assign(**both).reindex(columns=[*KEY, *SIDES])
+    decided = observations.loc[place, "decided"].set_axis(scored.index)
+    would = risk_list.worth(scored.assign(renewal_probability=chance), decided, options)
+    return rows.assign(
+        risk_band=scored["risk_band"], rank=scored["rank"], top=scored["within_capacity"],
+        risk_band_challenger=would["risk_band"], rank_challenger=would["rank"],
+        top_challenger=would["within_capacity"],
+    )  # fmt: skip
+
+
+def _parquet(tables: list[pd.DataFrame]) -> bytes:
+    """One row per target and scored account; no row where no challenger waits."""
+    filled = [table for table in tables if len(table)] or tables[:1]
+    rows = pd.concat(filled, ignore_index=True)[list(COLUMNS)].astype(SIDES)
+    sink = io.BytesIO()
+    rows.to_parquet(sink, index=False)
+    return sink.getvalue()
