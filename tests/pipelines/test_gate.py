@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
+from models.gate import refusals
 from models.options import Gate
-from pipelines.register import refusals
 
 GATE = Gate(min_renewals=60, min_events=15, slope=(0.6, 1.6), max_error=0.1)
 GOOD = {
@@ -18,9 +18,21 @@ GOOD = {
     "error_by_chance": 0.04,
     "gain_over": {
         "base_rate": {"value": 0.05, "low": 0.02, "high": 0.08},
+        "last_outcome": {"value": 0.02, "low": 0.01, "high": 0.03},
         "logistic_regression": {"value": 0.01, "low": -0.01, "high": 0.03},
     },
+    "segments": {
+        "size_band small": {
+            "terms": 80,
+            "events": 20.0,
+            "promised": 0.7,
+            "seen": 0.68,
+            "off": {"value": 0.02, "low": -0.1, "high": 0.14},
+            "calibration_slope": {"value": 0.9, "low": 0.5, "high": 1.3},
+        }
+    },
 }
+WORSE = {"value": -0.03, "low": -0.05, "high": -0.01}
 
 
 def judged(path: str, value: object) -> dict:
@@ -43,7 +55,19 @@ def test_a_good_model_passes():
         ("terms", 59, "gate.min_renewals"),
         ("events", 14.0, "gate.min_events"),
         ("gain_over.base_rate", {"value": 0.01, "low": -0.01, "high": 0.03}, "not surely better than the base rate"),
-        ("gain_over.logistic_regression", {"value": -0.03, "low": -0.05, "high": -0.01}, "worse than a plain logistic"),
+        (
+            "gain_over.logistic_regression",
+            {"value": -0.03, "low": -0.05, "high": -0.01},
+            "worse than the baseline logistic",
+        ),
+        (
+            "gain_over.last_outcome",
+            {"value": -0.03, "low": -0.05, "high": -0.01},
+            "worse than the baseline last outcome",
+        ),
+        ("segments.size_band small.off", {"value": 0.2, "low": 0.11, "high": 0.3}, "in size_band small (80 terms)"),
+        ("segments.size_band small.off", {"value": -0.2, "low": -0.3, "high": -0.11}, "surely more than 0.1"),
+        ("segments.size_band small.calibration_slope", {"value": 0.3, "low": 0.1, "high": 0.5}, "gate.slope"),
         ("calibration_slope", {"value": 0.3, "low": 0.1, "high": 0.5}, "gate.slope"),
         ("calibration_slope", {"value": 2.0, "low": 1.7, "high": 2.5}, "gate.slope"),
         ("error", 0.15, "gate.max_error"),
@@ -61,6 +85,8 @@ def test_each_reason_is_said(path, value, said):
         ("events", 15.0),
         ("calibration_slope", {"value": 0.4, "low": 0.2, "high": 0.6}),
         ("gain_over.logistic_regression", {"value": -0.01, "low": -0.03, "high": 0.01}),
+        ("segments.size_band small.off", {"value": 0.2, "low": 0.1, "high": 0.3}),
+        ("segments.size_band small.calibration_slope", {"value": None, "low": None, "high": None}),
     ],
 )
 def test_at_its_limit_a_model_still_passes(path, value):
