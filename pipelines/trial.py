@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from models.learner import Learned
 
 TRIED = "tried"
-SECONDS = 60
+SECONDS = 120
 """A load takes two or three, mostly imports; the rest is for a machine that is busy."""
 
 

@@ -1,0 +1,73 @@
+"""Models of a drawn company, trained in a second or two, and a registry that holds three versions of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.evaluate import evaluate
+from pipelines.register import register
+from pipelines.settings import read_settings
+from pipelines.stage import Job
+from pipelines.train import train
+from tests.models.drawn import CATALOGUE, training_table
+
+TARGET = "renewal"
+DAY = date(2024, 6, 1)
+QUICK = (
+    "linear.strengths=[0.01]",
+    "lightgbm.rounds=[10]",
+    "lightgbm.shares=[0.5]",
+    "lightgbm.threads=1",
+    "folds.origins=2",
+    "folds.min_renewals=30",
+    "folds.min_events=5",
+    "gate.bootstrap=50",
+    "gate.lead_days=60",
+    "gate.min_renewals=20",
+    "gate.min_events=5",
+    "gate.slope=[-5.0, 10.0]",
+    "gate.max_error=0.5",
+)
+STRICT = "gate.min_renewals=100000"
+"""A limit that no model of this company can reach."""
+
+
+def with_training_table(folder: Path, *overrides: str) -> Job:
+    """A job that finds its training table."""
+    (folder / "learn").mkdir(parents=True)
+    training_table().to_parquet(folder / "learn" / "training.parquet")
+    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "families_absent": []}))
+    return Job(read_settings(None, [*QUICK, *overrides]), "", folder, folder / "lists", until=DAY)
+
+
+def with_settings(job: Job, *overrides: str) -> Job:
+    """The same job under other settings."""
+    return replace(job, settings=read_settings(None, [*QUICK, *overrides]))
+
+
+def learned(job: Job, *overrides: str) -> dict[str, Any]:
+    """Train, judge and register under some settings; what `register` said."""
+    own = with_settings(job, *overrides)
+    train(own, TARGET)
+    evaluate(own, TARGET)
+    return register(own, TARGET)
+
+
+def three_versions(folder: Path) -> Job:
+    """Versions 1 and 2 passed and 2 serves; version 3 was refused."""
+    job = with_training_table(folder)
+    learned(job)
+    learned(job, "lightgbm.seed=8")
+    learned(job, "lightgbm.seed=9", STRICT)
+    return job
+
+
+def copied(job: Job, folder: Path) -> Job:
+    """The same registry to play with; the artifacts stay where they are."""
+    shutil.copytree(job.data, folder, ignore=shutil.ignore_patterns("mlartifacts", ".*"))
+    return replace(job, data=folder)

@@ -1,0 +1,173 @@
+"""What serves, what waits, what is taken back: told by the registry itself."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines import serving, tracking
+from pipelines.errors import DataContract, GateRefused, InputMissing
+from pipelines.register import register
+from tests.pipelines.registered_models import STRICT, TARGET, copied, learned, three_versions, with_settings
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return three_versions(tmp_path_factory.mktemp("registry") / "data")
+
+
+@pytest.fixture
+def job(kept, tmp_path):
+    return copied(kept, tmp_path / "data")
+
+
+def serves(job) -> str:
+    return tracking.champion(job, TARGET)[1]
+
+
+def waits(job) -> str | None:
+    found = tracking.challenger(job, TARGET)
+    return found[1] if found else None
+
+
+def tags(job, version: int) -> dict[str, str]:
+    return tracking.tracking(job).get_model_version(tracking.registry_name(TARGET), str(version)).tags
+
+
+def promote(job, version: int, why: str | None = None, forced: bool = False) -> dict:
+    return serving.promote(job, TARGET, version, why, forced)
+
+
+def test_what_passes_serves_and_what_is_refused_does_not(job):
+    assert serves(job) == "2"
+    assert waits(job) is None
+    assert "gate.min_renewals" in tags(job, 3)[tracking.REASONS_TAG]
+
+
+def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
+    said = serving.rollback(job, TARGET)
+    assert (said["serves"], said["served_before"], said["line"]) == ("1", "2", ["1"])
+    assert serves(job) == "1"
+    assert serving.BACK_TAG in tags(job, 2)
+    with pytest.raises(InputMissing, match="served before version 1: it stays"):
+        serving.rollback(job, TARGET)
+    assert serves(job) == "1"
+
+
+def test_a_second_rollback_goes_further_back(job):
+    promote(job, 3, "a trial", forced=True)
+    assert [serving.rollback(job, TARGET)["serves"] for _ in range(2)] == ["2", "1"]
+
+
+def test_what_was_taken_back_may_come_again_and_be_taken_back_again(job):
+    serving.rollback(job, TARGET)
+    assert promote(job, 2)["line"] == ["1", "2"]
+    assert serving.rollback(job, TARGET)["serves"] == "1"
+
+
+def test_promoting_an_older_one_can_be_undone(job):
+    assert promote(job, 1)["line"] == ["1", "2", "1"]
+    assert serving.rollback(job, TARGET)["serves"] == "2"
+
+
+def test_what_the_gate_refused_serves_only_by_force_and_says_why(job):
+    with pytest.raises(GateRefused, match=r"did not pass the gate: tested on .* --force --reason") as stop:
+        promote(job, 3)
+    assert (stop.value.exit_code, serves(job)) == (80, "2")
+    said = promote(job, 3, "the audit asked for it", forced=True)
+    assert (said["serves"], said["gate"], said["because"]) == ("3", "refused", "forced: the audit asked for it")
+    assert tags(job, 3)[serving.WHY_TAG] == "forced: the audit asked for it"
+
+
+def test_promoting_what_serves_changes_nothing(job):
+    before = tags(job, 2)
+    assert promote(job, 2)["state"] == "already serves"
+    assert tags(job, 2) == before
+
+
+def test_a_version_that_is_not_there_is_said_with_those_that_are(job):
+    with pytest.raises(InputMissing, match=r"no version 7 .* there are: 1, 2, 3"):
+        promote(job, 7)
+    with pytest.raises(InputMissing, match="no model of upsell is registered"):
+        serving.promote(job, "upsell", 1, None, False)
+    with pytest.raises(InputMissing, match="no model of upsell serves"):
+        serving.rollback(job, "upsell")
+
+
+def test_learning_again_from_the_same_rows_does_not_undo_a_rollback(job):
+    learned(job, "lightgbm.seed=8")
+    serving.rollback(job, TARGET)
+    said = learned(job, "lightgbm.seed=8")
+    assert (said["version"], said["passed"], said["serves"]) == ("2", True, "1")
+    assert "renewals promote renewal --version 2" in said["waits"]
+    assert (serves(job), waits(job)) == ("1", "2")
+
+
+def test_where_promotion_is_manual_what_passes_waits_until_it_is_promoted(job):
+    said = learned(job, "lightgbm.seed=10", "gate.promote=manual")
+    assert (said["passed"], said["serves"], serves(job), waits(job)) == (True, "2", "2", "4")
+    assert "gate.promote is manual" in said["waits"]
+    assert promote(job, 4)["serves"] == "4"
+    assert waits(job) is None
+    assert learned(job, "lightgbm.seed=10", "gate.promote=manual")["waits"] is None, "it serves: nothing waits"
+
+
+def test_a_challenger_that_no_longer_passes_no_longer_waits(job):
+    learned(job, "lightgbm.seed=10", "gate.promote=manual")
+    register(with_settings(job, "lightgbm.seed=10", STRICT), TARGET)
+    assert waits(job) is None
+
+
+def test_a_newer_champion_takes_the_challenger_s_place(job):
+    learned(job, "lightgbm.seed=10", "gate.promote=manual")
+    assert learned(job, "lightgbm.seed=11")["serves"] == "5"
+    assert waits(job) is None
+
+
+def test_without_a_champion_the_one_that_waits_is_named(job):
+    client = tracking.tracking(job)
+    client.delete_registered_model_alias(tracking.registry_name(TARGET), tracking.CHAMPION)
+    learned(job, "lightgbm.seed=10", "gate.promote=manual")
+    with pytest.raises(
+        InputMissing, match=r"version 4 passed the gate and waits.*renewals promote renewal --version 4"
+    ):
+        tracking.champion(job, TARGET)
+
+
+def test_an_alias_moved_by_other_means_joins_the_line(job):
+    tracking.tracking(job).set_registered_model_alias(tracking.registry_name(TARGET), tracking.CHAMPION, "3")
+    assert serving.rollback(job, TARGET)["line"] == ["1", "2"]
+    assert serves(job) == "2"
+
+
+def test_a_rollback_that_is_cut_short_can_be_tried_again(job, monkeypatch):
+    from mlflow import MlflowClient
+
+    def cut(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "set_registered_model_alias", cut)
+        with pytest.raises(KeyboardInterrupt):
+            serving.rollback(job, TARGET)
+    assert serves(job) == "2"
+    assert serving.rollback(job, TARGET)["serves"] == "1"
+
+
+@pytest.fixture
+def harmed(job):
+    """The artifacts of version 1, harmed until the test is over."""
+    client = tracking.tracking(job)
+    root = client.get_model_version_download_uri(tracking.registry_name(TARGET), "1").removeprefix("file://")
+    (path,) = [p for p in Path(root).rglob("model.txt") if (p.parent / tracking.MANIFEST).exists()]
+    kept = path.with_suffix(".kept")
+    shutil.move(path, kept)
+    yield
+    shutil.move(kept, path)
+
+
+@pytest.mark.parametrize("act", [lambda job: promote(job, 1), lambda job: serving.rollback(job, TARGET)])
+def test_a_harmed_version_neither_comes_nor_comes_back(job, harmed, act):
+    with pytest.raises(DataContract, match="renewals-renewal/1"):
+        act(job)
+    assert serves(job) == "2"
