@@ -20,7 +20,10 @@ def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command():
     shown = renewals("--help").stdout
-    for command in ("demo", "check", "learn", "score", "scorecard", "forecast", "explain"):
+    for command in (
+        *("demo", "check", "learn", "score", "scorecard", "forecast", "explain"),
+        *("promote", "rollback"),
+    ):
         assert command in shown
 
 
@@ -47,6 +50,13 @@ def test_help_imports_nothing_heavy():
         (("check", "--tables", "oracle://x"), 78, "oracle"),
         (("forecast", "--as-of", "2026-06-01", "--set", "forecast.confidence=2"), 78, "forecast.confidence"),
         (("score",), 2, "--as-of"),
+        (("promote", "renewal"), 2, "--version"),
+        (("promote", "renewal", "--version", "0"), 2, "--version"),
+        (("promote", "renewal", "--version", "1", "--force"), 2, "--force needs --reason"),
+        (("promote", "renewal", "--version", "1", "--force", "--reason", " "), 2, "--force needs --reason"),
+        (("promote", "renewal", "--version", "1"), 66, "no model of renewal"),
+        (("rollback", "renewal"), 66, "no model of renewal"),
+        (("rollback",), 2, "TARGET"),
     ],
 )
 def test_wrong_input_ends_in_words_and_its_exit_code(words, code, said, tmp_path):

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lists.words import Words
 from pipelines import score as scoring
+from pipelines import tracking
 from pipelines.errors import InputMissing
 from pipelines.explain import explain, show
 from pipelines.score import score
@@ -18,6 +19,7 @@ from tests.pipelines.scored_company import champions, job, write_company
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
+    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
     write_company(tmp_path)
     score(job(tmp_path))
     return tmp_path

@@ -15,6 +15,7 @@ import pytest
 from lists.risk_list import NAMES as COLUMNS
 from lists.risk_list import check, typed
 from pipelines import score as scoring
+from pipelines import tracking
 from pipelines.errors import DataContract, InputMissing
 from pipelines.publishing import code_revision, publish
 from pipelines.score import Champion, read_scored, resolved, score
@@ -24,6 +25,7 @@ from tests.pipelines.scored_company import AS_OF, Model, champions, job, write_c
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
 
 
 @pytest.fixture
