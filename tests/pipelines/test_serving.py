@@ -1,14 +1,26 @@
 """What serves, what waits, what is taken back: told by the registry itself."""
 
+import json
 import shutil
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipelines import serving, tracking
 from pipelines.errors import DataContract, GateRefused, InputMissing
 from pipelines.register import register
-from tests.pipelines.registered_models import STRICT, TARGET, copied, learned, three_versions, with_settings
+from tests.pipelines.registered_models import (
+    STRICT,
+    TARGET,
+    copied,
+    learned,
+    three_versions,
+    with_settings,
+    with_training_table,
+)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +140,7 @@ def test_without_a_champion_the_one_that_waits_is_named(job):
     client = tracking.tracking(job)
     client.delete_registered_model_alias(tracking.registry_name(TARGET), tracking.CHAMPION)
     learned(job, "lightgbm.seed=10", "gate.promote=manual")
-    with pytest.raises(InputMissing, match=r"version 4 passed the gate and waits: `renewals promote"):
+    with pytest.raises(InputMissing, match="version 4 passed the gate and waits; `renewals promote renewal"):
         tracking.champion(job, TARGET)
 
 
@@ -150,6 +162,29 @@ def test_a_rollback_that_is_cut_short_can_be_tried_again(job, monkeypatch):
             serving.rollback(job, TARGET)
     assert serves(job) == "2"
     assert serving.rollback(job, TARGET)["serves"] == "1"
+
+
+@pytest.fixture
+def of_old(tmp_path):
+    """A company whose champion was trained long before the day it now stands on."""
+    job = with_training_table(tmp_path / "data")
+    learned(replace(job, until=date(2022, 9, 1)))
+    return job
+
+
+def test_a_champion_of_old_speaks_itself_of_what_was_observed_since(of_old):
+    compared = learned(of_old)["against_champion"]
+    assert compared["spoken_by_itself"] > 0
+    assert compared["gain"] is not None
+
+
+def test_a_champion_that_knows_other_columns_is_judged_by_its_back_test_alone(of_old):
+    catalogue = json.loads((of_old.side / "features.json").read_text())["features"]
+    without = {"features": [feature for feature in catalogue if feature["name"] != "tickets"]}
+    (of_old.side / "features.json").write_text(json.dumps(without))
+    training = pd.read_parquet(of_old.side / "training.parquet")
+    training.drop(columns="tickets").to_parquet(of_old.side / "training.parquet")
+    assert learned(of_old)["against_champion"]["spoken_by_itself"] == 0
 
 
 @pytest.fixture
