@@ -109,7 +109,7 @@ def _decide(client: MlflowClient, target: str, version: ModelVersion, reasons: l
     champion = tracking.current(client, target)
     if champion is not None and champion.version == version.version:
         return None
-    waits = _why_it_waits(version, promote)
+    waits = _why_it_waits(version, promote, serving.line(client, target, champion))
     if waits is None:
         serving.crown(client, target, version, serving.PASSED_BY_ITSELF)
         return None
@@ -119,11 +119,12 @@ def _decide(client: MlflowClient, target: str, version: ModelVersion, reasons: l
     return by_hand
 
 
-def _why_it_waits(version: ModelVersion, promote: str) -> str | None:
+def _why_it_waits(version: ModelVersion, promote: str, line: list[str]) -> str | None:
     if promote == "manual":
         return f"version {version.version} passed the gate and waits (gate.promote is manual)"
-    since = version.tags.get(serving.SINCE_TAG)
-    return f"version {version.version} served from {since} and was taken back or replaced" if since else None
+    if serving.BACK_TAG in version.tags:
+        return f"version {version.version} was rolled back ({version.tags[serving.BACK_TAG]})"
+    return f"version {version.version} served before and was replaced" if str(version.version) in line else None
 
 
 # --- the champion's word -------------------------------------------------------------------------

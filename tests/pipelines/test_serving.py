@@ -111,8 +111,15 @@ def test_learning_again_from_the_same_rows_does_not_undo_a_rollback(job):
     serving.rollback(job, TARGET)
     said = learned(job, "lightgbm.seed=8")
     assert (said["version"], said["passed"], said["serves"]) == ("2", True, "1")
+    assert "was rolled back" in said["waits"]
     assert "renewals promote renewal --version 2" in said["waits"]
     assert (serves(job), waits(job)) == ("1", "2")
+
+
+def test_learning_again_from_older_rows_does_not_bring_back_what_was_replaced(job):
+    said = learned(job)
+    assert (said["version"], said["passed"], said["serves"]) == ("1", True, "2")
+    assert "served before and was replaced" in said["waits"]
 
 
 def test_where_promotion_is_manual_what_passes_waits_until_it_is_promoted(job):
