@@ -109,6 +109,9 @@ class Gate(Section):
     bootstrap: int = Field(400, ge=50)
     """Resamples of accounts behind every interval."""
     confidence: float = Field(0.90, gt=0.5, lt=1)
+    sure: float = Field(0.98, gt=0.5, lt=1)
+    """The same for the base rate, which must be beaten: of models that know nothing at all hardly one in a hundred may
+    look as if it did."""
     segments: tuple[str, ...] = ("size_band", "industry", "plan")
     """Columns of the training table by whose values calibration and the champion are looked at again, wherever a
     value has the terms and outcomes asked for above."""

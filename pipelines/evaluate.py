@@ -156,7 +156,7 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
 
     from models import metrics
     from models.folds import weights
-    from models.gate import segments
+    from models.gate import MUST_BEAT, segments
 
     truth, chance, accounts = rows["label"].to_numpy(), rows[MODEL].to_numpy(), rows["account_id"]
     weight = weights(rows["term"]) if len(rows) else np.zeros(0)
@@ -175,11 +175,12 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
         found[name] = {"value": metric(truth, chance, weight), "low": low, "high": high}
     found["error"] = metrics.calibration_error(truth, chance, weight)
     found["error_by_chance"] = metrics.chance_error(chance, weight)
+    surely = {MUST_BEAT: {"confidence": gate.sure}}
     found["gain_over"] = {
         name: dict(
             zip(
                 ("value", "low", "high"),
-                metrics.gain(truth, chance, rows[name], accounts, weight, **drawn),
+                metrics.gain(truth, chance, rows[name], accounts, weight, **drawn | surely.get(name, {})),
                 strict=True,
             )
         )

@@ -50,3 +50,21 @@ def test_the_interval_resamples_accounts_and_not_rows():
         metrics.auc, np.tile(truth, 5), np.tile(chance, 5), pd.concat([accounts] * 5, ignore_index=True), rounds=200
     )
     assert many[1] - many[0] == pytest.approx(once[1] - once[0], rel=0.3)
+
+
+def test_the_gain_in_auc_is_paired():
+    truth = np.array([0, 1] * 60)
+    good, bad = np.where(truth, 0.8, 0.2), np.where(truth, 0.2, 0.8)
+    accounts = pd.Series(range(120))
+    assert metrics.auc_gain(truth, good, bad, accounts) == (1.0, 1.0, 1.0)
+    assert metrics.auc_gain(truth, good, good, accounts) == (0.0, 0.0, 0.0)
+
+
+def test_the_excess_is_what_was_promised_less_what_was_seen_and_accounts_come_together():
+    truth, chance = np.array([1, 0, 0, 0] * 50), np.full(200, 0.35)
+    value, low, high = metrics.excess(truth, chance, pd.Series(range(200)))
+    assert value == pytest.approx(0.1)
+    assert low < value < high
+    _, few_low, few_high = metrics.excess(np.repeat([1, 0, 0, 0], 50), chance, pd.Series(np.repeat(range(20), 10)))
+    assert few_high - few_low > 2 * (high - low), "ten rows of an account that end alike are one"
+    assert metrics.excess(truth, chance, pd.Series(range(200)), np.where(truth, 0.0, 1.0))[0] == pytest.approx(0.35)

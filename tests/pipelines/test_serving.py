@@ -107,7 +107,6 @@ def test_a_version_that_is_not_there_is_said_with_those_that_are(job):
 
 
 def test_learning_again_from_the_same_rows_does_not_undo_a_rollback(job):
-    learned(job, "lightgbm.seed=8")
     serving.rollback(job, TARGET)
     said = learned(job, "lightgbm.seed=8")
     assert (said["version"], said["passed"], said["serves"]) == ("2", True, "1")

@@ -149,6 +149,15 @@ def test_an_interval_holds_its_value_and_says_the_model_beats_the_base_rate(done
     assert judged["gain_over"]["base_rate"]["low"] > 0
 
 
+def test_how_surely_the_base_rate_is_beaten_is_asked_of_the_base_rate_alone(done):
+    job = done[0]
+    less = replace(job, settings=read_settings(None, [*QUICK, "gate.sure=0.6"]))
+    wide, narrow = done[2]["gain_over"], evaluate(less, "renewal")["gain_over"]
+    evaluate(job, "renewal")
+    assert narrow["base_rate"]["low"] > wide["base_rate"]["low"]
+    assert narrow["last_outcome"] == wide["last_outcome"]
+
+
 def test_the_plots_are_tables_of_their_declared_columns(done):
     for name, columns in PLOTS.items():
         drawn = pd.read_csv(done[0].data / "evaluation" / "renewal" / "plots" / name)
