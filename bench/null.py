@@ -17,9 +17,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-# Python looks beside the script first, where `features.py` would be taken for the package. Imported before the others.
-sys.path.append(sys.path.pop(0))
-
 import numpy as np
 import pandas as pd
 from later import settings
