@@ -136,4 +136,32 @@ class Forecast(Section):
     """How far, in log-odds, the level of a quarter's renewals usually strays from what was said: the prior's scale.
 
     Where nine in ten renew, 0.15 is about a point and a half. Past quarters speak louder as they become many."""
+
+
+class Effect(Section):
+    """Who is compared with whom when the effect of an intervention is asked for, and when no answer is given."""
+
+    window_days: int = Field(30, gt=0)
+    """An observation is treated if an intervention started within so many days from it on."""
+    rest_days: int = Field(120, ge=0)
+    """Neither side had an intervention in so many days before: it would still be at work."""
+    min_lead_days: int = Field(120, ge=0)
+    """The renewal is at least so far away. Decisions fall some two months before the end, and who has decided to leave
+    is no longer treated: window and decision must both lie ahead."""
+    untreated_per_renewal: int = Field(2, ge=1)
+    """So many of a renewal's untreated observations are compared; more say nearly the same and cost time."""
+    folds: int = Field(5, ge=2)
+    """No account is judged by a model that has learned from it: accounts are dealt into so many parts."""
+    min_treated: int = Field(50, ge=10)
+    """No answer from fewer treated observations …"""
+    min_events: int = Field(10, ge=2)
+    """… or where, of treated or untreated, fewer than this came out in the rarer way …"""
+    highest_chance: float = Field(0.9, gt=0, lt=1)
+    """… or where too few of the treated had at most this chance of being treated, for above it nobody is left to
+    compare them with; …"""
+    min_alike: float = Field(0.95, gt=0, le=1)
+    """… at least this share must …"""
+    min_effective: float = Field(50.0, gt=0)
+    """… or where the untreated, weighted to look like the treated, are worth fewer observations than this."""
+    confidence: float = Field(0.90, gt=0.5, lt=1)
     seed: int = 7

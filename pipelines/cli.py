@@ -101,6 +101,18 @@ def forecast(
 
 
 @app.command()
+def effect(
+    as_of: AsOf,
+    tables: Tables = "data/company",
+    data: Data = HERE,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Did it help: what each playbook did to renewals, adjusted for who was treated."""
+    _run("study", tables, data, params, overrides, as_of=as_of)
+
+
+@app.command()
 def explain(
     account: Annotated[str, typer.Argument(help="The account's id.")],
     as_of: AsOf,

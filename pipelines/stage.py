@@ -29,6 +29,8 @@ class Job:
     lists: Path
     until: date | None = None
     as_of: date | None = None
+    apart: str | None = None
+    """A folder of its own for a study of the past, which must not disturb what learning left."""
 
     @property
     def day(self) -> date:
@@ -40,8 +42,8 @@ class Job:
 
     @property
     def side(self) -> Path:
-        """The folder of this half of the work: `act` on a date, or `learn` until one."""
-        return self.data / ("act" if self.as_of else "learn")
+        """The folder of this half of the work: `act` on a date, `learn` until one, or what is kept apart."""
+        return self.data / (self.apart or ("act" if self.as_of else "learn"))
 
 
 def iso_date(text: str, name: str) -> date:

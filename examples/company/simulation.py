@@ -46,7 +46,9 @@ def simulate(accounts: int = 2_000, months: int = 42, seed: int = SEED, start: d
     world = draw_world(rng, accounts, months, np.datetime64(start, "M"))
     extract = Extract(world)
     until = (np.datetime64(0, "D") + world.until).astype(object)
-    secrets = {"renewals": truth.renewals(world, extract.accounts), "oracle": truth.oracle(world, extract.accounts)}
+    secrets = {
+        one.__name__: one(world, extract.accounts) for one in (truth.renewals, truth.interventions, truth.oracle)
+    }
     return Company(draw_tables(rng, world, extract), secrets, until)
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from examples.company import states as hidden
-from examples.company.clock import DAY, Floats, Ints
+from examples.company.clock import DAY, NEVER_DAY, Floats, Ints
 from examples.company.customers import EARLIER_MONTHS
-from examples.company.journey import FALLS_THROUGH, RESCUED, Columns, Journal, look_up
-from examples.company.states import CAUSES, STATES, Outlook
+from examples.company.journey import FALLS_THROUGH, PLAYBOOKS, RESCUED, Columns, Journal, look_up
+from examples.company.states import CAUSES, LIFT, STATES, Outlook
 from examples.company.world import World
 
 HORIZON_DAYS = 365
@@ -30,6 +30,8 @@ model may read this folder**.
 - `renewals.parquet`: one row per renewal (account and nominal end of the term): the probability of
   renewing when it was decided, whether it was renewed, when it was decided, and the hidden state that
   pushed most towards loss (`planted_cause`). It reaches a year beyond the end of the tables.
+- `interventions.parquet`: one row per intervention into a term that was decided: the probability that its renewal
+  had when it was decided, and the one it would have had without this intervention, all else the same.
 - `oracle.parquet`: one row per account and month start with a running contract that ends within 365
   days: the renewal probability given all hidden states at that date, and those states.
 
@@ -56,6 +58,55 @@ def renewals(world: World, ids: pa.Array) -> pa.Table:
             "decided_at": moments(fate["decided"] * DAY),
         }
     )
+
+
+def interventions(world: World, ids: pa.Array) -> pa.Table:
+    """What each recorded intervention did to the renewal of the term then running; one row per intervention.
+
+    The lift adds to the log-odds and moves nothing else, so the same company without one intervention, lived through
+    with the same random numbers, differs in that term of the log-odds alone. A decision already taken is not moved.
+    """
+    treated, terms = world.recorded("interventions"), decided_terms(world.journal)
+    paid_for = terms["probability"] > 0  # not a follow-on that was booked and never paid: nobody is treated in one
+    terms = {name: values[paid_for] for name, values in terms.items()}
+    place = running_term(terms, treated["account"], treated["day"])
+    found = place >= 0
+    term = {name: values[place[found]] for name, values in terms.items()}
+    account, day = treated["account"][found], treated["day"][found]
+    months = month_number(term["decided"]) - month_number(day)
+    lift = np.where(months > 0, hidden.INTERVENTION_EFFECT * hidden.CARRY[LIFT, LIFT] ** (months - 1.0), 0.0)
+    without = hidden.sigmoid(decided_log_odds(term["probability"]) - lift)
+    return pa.table(
+        {
+            "account_id": ids.take(pa.array(account)),
+            "started_on": moments(day * DAY),
+            "playbook": pa.array(np.array(PLAYBOOKS)[treated["playbook"][found]]),
+            "renewal_date": moments(term["end"] * DAY),
+            "decided_at": moments(term["decided"] * DAY),
+            "probability": pa.array(term["probability"]),
+            "probability_without": pa.array(final_probability(without)),
+        }
+    )
+
+
+def running_term(terms: Columns, account: Ints, day: Ints) -> Ints:
+    """The place among decided core terms of the one that each account was in on a day; -1 where there is none."""
+    order = np.lexsort((terms["start"], terms["account"]))
+    key = terms["account"][order] * NEVER_DAY + terms["start"][order]
+    place = order[np.maximum(np.searchsorted(key, account * NEVER_DAY + day, side="right") - 1, 0)]
+    inside = (terms["account"][place] == account) & (terms["start"][place] <= day) & (day < terms["effective"][place])
+    return np.where(inside, place, -1)
+
+
+def final_probability(wanted: Floats) -> Floats:
+    """The chance that a renewal comes about, from the chance that it is decided for."""
+    return np.asarray((1 - FALLS_THROUGH) * wanted + RESCUED * (1 - wanted))
+
+
+def decided_log_odds(probability: Floats) -> Floats:
+    """The log-odds behind a decision, from the chance that the renewal came about."""
+    wanted = (probability - RESCUED) / (1 - FALLS_THROUGH - RESCUED)
+    return np.asarray(np.log(wanted) - np.log1p(-wanted))
 
 
 def moments(seconds: Ints) -> pa.Array:
@@ -106,7 +157,7 @@ def oracle_rows(world: World, terms: Columns, month: int, day: int) -> Columns:
         "as_of": np.full(len(decided), day),
         "end": term["end"],
         "decided": decided,
-        "probability": np.where(decided, known, (1 - FALLS_THROUGH) * expected + RESCUED * (1 - expected)),
+        "probability": np.where(decided, known, final_probability(expected)),
         "states": states,
     }
 

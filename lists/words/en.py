@@ -218,4 +218,60 @@ WORDS: dict[str, str] = {
         "later are left out."
     ),
     "forecast.file": "By size band, industry and manager, with definitions: {folder}",
+    # did it help?
+    "effect.title": "Did it help? Renewals by playbook, as of {as_of}",
+    "effect.any": "any playbook",
+    "effect.dash": "–",
+    "effect.column.playbook": "Playbook",
+    "effect.column.treated": "Treated",
+    "effect.column.renewed": "Renewed",
+    "effect.column.without": "Without it",
+    "effect.column.points": "Effect (points)",
+    "effect.column.interval": "{confidence:.0%} interval",
+    "effect.column.log_odds": "Effect (log-odds)",
+    "effect.column.naive": "Plain difference",
+    "effect.column.verdict": "Verdict",
+    "effect.verdict.helped": "helped",
+    "effect.verdict.hurt": "hurt",
+    "effect.verdict.unclear": "not clear",
+    "effect.verdict.refused": "no answer",
+    "effect.helped": (
+        "{playbook}: helped. {renewed:.0%} of {treated} treated accounts renewed; without it about "
+        "{without:.0%} would have ({points:+.1f} points, probably between {low:+.1f} and {high:+.1f})."
+    ),
+    "effect.hurt": (
+        "{playbook}: renewals were fewer with it. {renewed:.0%} of {treated} treated accounts renewed; "
+        "without it about {without:.0%} would have ({points:+.1f} points, probably between {low:+.1f} and "
+        "{high:+.1f})."
+    ),
+    "effect.unclear": (
+        "{playbook}: not clear. {renewed:.0%} of {treated} treated accounts renewed; without it about "
+        "{without:.0%} would have ({points:+.1f} points, but anything between {low:+.1f} and {high:+.1f} is "
+        "plausible)."
+    ),
+    "effect.too_few_treated": (
+        "{playbook}: no answer. {treated:.0f} treated accounts can be judged so far, and at least "
+        "{needed:.0f} are needed."
+    ),
+    "effect.too_few_outcomes": (
+        "{playbook}: no answer. Nearly all ended alike: only {rarer:.0f} ended the rarer way, and at least "
+        "{needed:.0f} are needed among the treated and among the others."
+    ),
+    "effect.too_few_alike": (
+        "{playbook}: no answer. Only {share:.0%} of the treated accounts have untreated ones like them, and "
+        "at least {needed:.0%} must: whoever looked so was always treated."
+    ),
+    "effect.too_little_to_compare": (
+        "{playbook}: no answer. The untreated accounts that look like the treated are worth only {rows:.0f} "
+        "accounts, and at least {needed:.0f} are needed."
+    ),
+    "effect.headline": (
+        "The effect is the share of the treated accounts that renewed, less the share that would have without"
+        " the intervention: estimated from untreated accounts that looked alike on the same kind of day."
+    ),
+    "effect.plain": "The plain difference ignores who was treated; accounts are treated because they look at risk.",
+    "effect.unseen": (
+        "What a manager saw and no table shows is not accounted for. Each playbook has an interval of its "
+        "own: of ten, about one misses the truth."
+    ),
 }

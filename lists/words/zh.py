@@ -194,4 +194,50 @@ WORDS: dict[str, str] = {
     "forecast.about.net_retention": "期初客户的期末金额（含增购、交叉购买与提价）除以期初金额，不含新客户。",
     "forecast.note": "括号内为该数值以 {confidence:.0%} 的概率落入的区间。之后新来的客户不计入。",
     "forecast.file": "按客户规模、行业和客户成功经理的细分及定义见：{folder}",
+    # did it help?
+    "effect.title": "是否有效？各方案对续约的影响（截至 {as_of}）",
+    "effect.any": "任一方案",
+    "effect.dash": "—",
+    "effect.column.playbook": "方案",
+    "effect.column.treated": "干预数",
+    "effect.column.renewed": "已续约",
+    "effect.column.without": "若未干预",
+    "effect.column.points": "效果（百分点）",
+    "effect.column.interval": "{confidence:.0%} 区间",
+    "effect.column.log_odds": "效果（对数几率）",
+    "effect.column.naive": "直接差异",
+    "effect.column.verdict": "结论",
+    "effect.verdict.helped": "有效",
+    "effect.verdict.hurt": "有害",
+    "effect.verdict.unclear": "不明确",
+    "effect.verdict.refused": "无法判断",
+    "effect.helped": (
+        "{playbook}：有效。{treated} 个受干预客户中 {renewed:.0%} 续约；若未干预，约 {without:.0%} 会续约（"
+        "{points:+.1f} 个百分点，大概率在 {low:+.1f} 到 {high:+.1f} 之间）。"
+    ),
+    "effect.hurt": (
+        "{playbook}：干预后续约反而更少。{treated} 个受干预客户中 {renewed:.0%} 续约；若未干预，约 {without:.0%} 会续约"
+        "（{points:+.1f} 个百分点，大概率在 {low:+.1f} 到 {high:+.1f} 之间）。"
+    ),
+    "effect.unclear": (
+        "{playbook}：不明确。{treated} 个受干预客户中 {renewed:.0%} 续约；若未干预，约 {without:.0%} 会续约（"
+        "{points:+.1f} 个百分点，但 {low:+.1f} 到 {high:+.1f} 之间都有可能）。"
+    ),
+    "effect.too_few_treated": (
+        "{playbook}：无法判断。目前可评估的受干预客户为 {treated:.0f} 个，至少需要 {needed:.0f} 个。"
+    ),
+    "effect.too_few_outcomes": (
+        "{playbook}：无法判断。结果几乎全部相同：较少的一种仅 {rarer:.0f} 个，受干预与未干预客户中"
+        "各至少需要 {needed:.0f} 个。"
+    ),
+    "effect.too_few_alike": (
+        "{playbook}：无法判断。仅 {share:.0%} 的受干预客户有相似的未干预客户，至少需要 {needed:.0%}"
+        "：这类客户几乎都被干预了。"
+    ),
+    "effect.too_little_to_compare": (
+        "{playbook}：无法判断。与受干预客户相似的未干预客户仅相当于 {rows:.0f} 个，至少需要 {needed:.0f} 个。"
+    ),
+    "effect.headline": "效果＝受干预客户的续约比例减去若未干预时的续约比例；后者由同类日期上状况相似的未干预客户估计。",
+    "effect.plain": "直接差异未考虑谁受了干预；客户正是因为看起来有风险才受干预。",
+    "effect.unseen": "经理看到而数据表中没有的情况无法计入。每个方案各有区间：十个中约有一个会偏离真值。",
 }

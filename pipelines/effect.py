@@ -1,0 +1,90 @@
+"""What each playbook did to renewals, as known on the day the run stands on: `effect/effect.json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pipelines import warehouse
+from pipelines.errors import DataContract, InputMissing
+from pipelines.stage import Job, main
+from pipelines.train import RENEWAL, as_json, read_catalogue, read_training
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.effect import Found, Refused
+
+NOTES = ("headline", "plain", "unseen")
+
+
+def effect(job: Job) -> dict[str, Any]:
+    """Compare treated observations of the training table with untreated ones that looked alike."""
+    return written(*studied(job), job)
+
+
+def written(rows: pd.DataFrame, told: list[Found | Refused], job: Job) -> dict[str, Any]:
+    """Write `effect/effect.json`, and return the same with where it is."""
+    report = _report(rows, told, job)
+    file = job.data / "effect" / "effect.json"
+    warehouse.write_bytes(file, as_json(report))
+    return {"file": str(file), **report}
+
+
+def studied(job: Job) -> tuple[pd.DataFrame, list[Found | Refused]]:
+    """The rows compared, one per (account_id, as_of), and what is said of each playbook."""
+    from models.effect import compared, effects
+    from models.folds import observations
+
+    settings = job.settings
+    interventions = logged(job)
+    try:
+        observed = observations(read_training(job), RENEWAL, job.day)
+        rows = compared(observed, interventions, settings.effect)
+        return rows, effects(rows, read_catalogue(job), settings.effect, settings.linear)
+    except ValueError as error:
+        raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
+
+
+def logged(job: Job) -> pd.DataFrame:
+    """Every intervention known on the day: account_id, playbook, started_at; one row per intervention."""
+    from features.windows import known_on
+
+    con = warehouse.connect(job.settings.engine)
+    tables = warehouse.clean_tables(con, job.data)
+    if "interventions" not in tables:
+        raise InputMissing(
+            f"{job.tables} holds no table `interventions`, so nobody knows who was treated: "
+            "log each playbook carried out there (account_id, playbook, started_at)"
+        )
+    known = known_on("interventions", tables["interventions"], job.day)
+    rows: pd.DataFrame = known.select("account_id", "playbook", "started_at").to_pandas()
+    return rows
+
+
+def _report(rows: pd.DataFrame, told: list[Found | Refused], job: Job) -> dict[str, Any]:
+    from lists.words import LANGUAGES, Words
+
+    languages = {language: Words(language) for language in LANGUAGES}
+    notes = {f"effect.{note}": {n: words.say(f"effect.{note}") for n, words in languages.items()} for note in NOTES}
+    return {
+        "as_of": job.day.isoformat(),
+        "headline": "points",
+        "confidence": job.settings.effect.confidence,
+        "observations": len(rows),
+        "accounts": int(rows["account_id"].nunique()),
+        "playbooks": [_as_tree(one, languages) for one in told],
+        "notes": list(notes.values()),
+    }
+
+
+def _as_tree(one: Found | Refused, languages: dict[str, Any]) -> dict[str, Any]:
+    from lists.effect import sentence
+    from models.effect import Found
+
+    verdict = one.verdict if isinstance(one, Found) else "refused"
+    return {**asdict(one), "verdict": verdict, "words": {name: sentence(one, w) for name, w in languages.items()}}
+
+
+if __name__ == "__main__":
+    main(effect)
