@@ -10,15 +10,11 @@ with which their renewal was decided less the one it would have had without that
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from datetime import date
 from pathlib import Path
 from typing import Any
-
-# Python looks beside the script first, where `features.py` would be taken for the package. Imported before the others.
-sys.path.append(sys.path.pop(0))
 
 import pandas as pd
 from later import settings, table

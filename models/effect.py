@@ -102,7 +102,10 @@ def compared(observed: pd.DataFrame, interventions: pd.DataFrame, options: Optio
     within = ahead["started_at"] < rows["as_of"] + pd.Timedelta(days=options.window_days)
     rested = ~(before["started_at"] >= rows["as_of"] - pd.Timedelta(days=options.rest_days))
     rows = rows.assign(treated=ahead["playbook"].where(within, UNTREATED), started_at=ahead["started_at"].where(within))
-    fit = rested & ~rows["decided"].astype(bool) & (rows[LEAD] >= options.min_lead_days)
+    twice = within & rows.duplicated(
+        ["account_id", "started_at"], keep="last"
+    )  # the newest observation before it has it
+    fit = rested & ~twice & ~rows["decided"].astype(bool) & (rows[LEAD] >= options.min_lead_days)
     return _thinned(rows[fit].sort_values(KEY, kind="stable", ignore_index=True), options)
 
 

@@ -141,8 +141,9 @@ class Forecast(Section):
 class Effect(Section):
     """Who is compared with whom when the effect of an intervention is asked for, and when no answer is given."""
 
-    window_days: int = Field(30, gt=0)
-    """An observation is treated if an intervention started within so many days from it on."""
+    window_days: int = Field(31, gt=0)
+    """An observation is treated if an intervention started within so many days from it on: between month starts none
+    is lost, and one in the windows of two observations belongs to the later."""
     rest_days: int = Field(120, ge=0)
     """Neither side had an intervention in so many days before: it would still be at work."""
     min_lead_days: int = Field(120, ge=0)

@@ -169,7 +169,7 @@ def main(stage: Callable[..., dict[str, Any]]) -> None:
     def work() -> dict[str, Any]:
         settings = read_settings(asked.params, asked.overrides)
         day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
-        when: dict[str, date] = {"as_of" if asked.act else "until": day}
+        when: dict[str, Any] = {"as_of" if asked.act else "until": day}
         job = Job(settings, asked.tables, asked.data, asked.lists, **when)
         return stage(job, *asked.item)
 
