@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.options import Folds
+from models.options import Folds, Treated
 
 RENEWAL = "renewal"
 KEY = ["account_id", "as_of"]
+TREATED = "treated"
+"""1 where an intervention was at work between observation and decision, or may have been (`treated_between`)."""
 ABOUT = ["renewal_date", "days_to_renewal", "term_start", "decided"]
 """What the spine says of an observation, beside its key."""
 
@@ -36,11 +38,13 @@ class Fold:
     test: Places
 
 
-def observations(training: pd.DataFrame, target: str, until: date) -> pd.DataFrame:
+def observations(training: pd.DataFrame, target: str, until: date, treated: Treated = "keep") -> pd.DataFrame:
     """The rows whose label of `target` was final on the day `until`; one row per (account_id, as_of).
 
     Adds `label`, `matured_at` and `term`, the number of the renewal (or, for expansion, of the term) a row belongs
-    to. Sorted by key, so that nothing later hangs on the order of a file. Raises ValueError without these columns.
+    to. Sorted by key, so that nothing later hangs on the order of a file. `exclude` leaves out the rows of renewals
+    that an intervention worked on: their outcome does not tell what becomes of an account left alone, which is what
+    the list must say. Raises ValueError without these columns.
     """
     wanted = [*KEY, *ABOUT, target, f"{target}_matured_at"]
     lost = [name for name in wanted if name not in training.columns]
@@ -48,6 +52,8 @@ def observations(training: pd.DataFrame, target: str, until: date) -> pd.DataFra
         raise ValueError(f"the training table lacks {', '.join(lost)}")
     matured_at = pd.to_datetime(training[f"{target}_matured_at"])
     final = training[target].notna() & (matured_at <= pd.Timestamp(until))
+    if treated == "exclude" and target == RENEWAL and TREATED in training.columns:
+        final &= ~training[TREATED].astype(bool)
     rows = training[final].assign(
         label=training.loc[final, target].astype(np.int8),
         matured_at=matured_at[final],

@@ -11,6 +11,9 @@ from pydantic import Field, model_validator
 
 from features.policy import Section
 
+Treated = Literal["keep", "exclude"]
+"""What becomes of rows that an intervention worked on, when a renewal model learns."""
+
 
 class Linear(Section):
     """The linear part: a ridge logistic regression on curves of each feature."""
@@ -91,6 +94,14 @@ class Folds(Section):
     """… and this many of the rarer outcome among them."""
     focus_days: float = Field(90.0, ge=0)
     """Rows about so many days before the end teach a renewal model most, for there its word is wanted; 0: all alike."""
+    treated: Treated = "exclude"
+    """Rows of renewals that an intervention worked on: left out, or kept as if nothing had been done.
+
+    Kept, they teach that what used to be risky is safe, for the list had it treated (`bench/feedback.py`)."""
+    rest_days: int = Field(120, ge=0)
+    """An intervention that started within so many days before an observation was still at work."""
+    decided_days: int = Field(60, ge=0)
+    """So long before the end decisions have fallen: an intervention that starts later has no hand in them."""
 
 
 class Gate(Section):

@@ -10,6 +10,8 @@ import ibis.expr.types as ir
 
 from features.catalogue import FAMILIES
 from features.family import KEY
+from features.windows import known_on
+from models.treated import treated_between
 from pipelines import warehouse
 from pipelines.errors import InputMissing
 from pipelines.stage import Job, main
@@ -23,7 +25,7 @@ def assemble(job: Job) -> dict[str, Any]:
     for name in present:
         rows = _beside(rows, warehouse.read(con, job.side / "features" / f"{name}.parquet"))
     if job.as_of is None:
-        rows = _with_labels(rows, con, job)
+        rows = _with_treated(_with_labels(rows, con, job), con, job)
     name = "scoring" if job.as_of else "training"
     count = warehouse.write_parquet(rows, job.side / f"{name}.parquet", order_by=["as_of", "account_id"])
     meanings = [m for family in present for m in _meanings(job.side / "features" / f"{family}.json")]
@@ -57,6 +59,15 @@ def _with_labels(rows: ir.Table, con: Any, job: Job) -> ir.Table:
         named = labels.select(*KEY, **{target: labels.label, f"{target}_matured_at": labels.matured_at})
         rows = _beside(rows, named)
     return rows
+
+
+def _with_treated(rows: ir.Table, con: Any, job: Job) -> ir.Table:
+    """Adds `treated` where interventions are logged: whose outcome is not that of an account left alone."""
+    tables, folds = warehouse.clean_tables(con, job.data), job.settings.folds
+    if "interventions" not in tables:
+        return rows
+    known = known_on("interventions", tables["interventions"], job.day)
+    return _beside(rows, treated_between(rows, known, folds.rest_days, folds.decided_days))
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def told(job: Job, target: str, backtest: pd.DataFrame) -> pd.DataFrame:
     """The back-test with every baseline beside the model; one row per tested observation."""
     from models import baselines, folds
 
-    observed = folds.observations(read_training(job), target, job.day)
+    observed = folds.observations(read_training(job), target, job.day, job.settings.folds.treated)
     numbers = [feature["name"] for feature in read_catalogue(job) if feature.get("kind", "number") == "number"]
     beside = baselines.spoken(observed, folds.rolling(observed, job.settings.folds), numbers)
     parts = [name for name in job.settings.gate.segments if name in observed.columns]

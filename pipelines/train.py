@@ -34,7 +34,7 @@ def train(job: Job, target: str) -> dict[str, Any]:
 
     training, catalogue = read_training(job), read_catalogue(job)
     try:
-        observed = observations(training, target, job.day)
+        observed = observations(training, target, job.day, job.settings.folds.treated)
     except ValueError as error:
         raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
     try:
