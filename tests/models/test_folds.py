@@ -71,3 +71,13 @@ def test_too_little_history_is_said_in_words():
 def test_one_outcome_alone_is_nothing_to_learn_from():
     with pytest.raises(TooFew, match="final outcomes"):
         rolling(observations(TABLE.assign(renewal=1), "renewal", date(2024, 6, 1)), OPTIONS)
+
+
+def test_rows_an_intervention_worked_on_teach_only_where_they_are_to_be_kept():
+    day = date(2024, 6, 1)
+    marked = TABLE.assign(treated=(TABLE["account_id"] < "a050").astype("int8"), upsell=TABLE["renewal"])
+    marked["upsell_matured_at"] = marked["renewal_matured_at"]
+    kept, left = observations(marked, "renewal", day), observations(marked, "renewal", day, "exclude")
+    assert len(left) == (kept["account_id"] >= "a050").sum() < len(kept)
+    assert len(observations(TABLE, "renewal", day, "exclude")) == len(observations(TABLE, "renewal", day))
+    assert len(observations(marked, "upsell", day, "exclude")) == len(kept)  # asked of expansion, nobody is left out

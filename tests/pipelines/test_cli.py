@@ -21,7 +21,7 @@ def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command():
     shown = renewals("--help").stdout
     for command in (
-        *("demo", "check", "learn", "score", "scorecard", "forecast", "explain"),
+        *("demo", "check", "learn", "score", "scorecard", "forecast", "effect", "explain"),
         *("promote", "rollback"),
     ):
         assert command in shown
