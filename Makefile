@@ -35,6 +35,8 @@ bench: setup
 	$(BIN)/python bench/ablation.py
 	$(BIN)/python bench/forecast.py
 	$(BIN)/python bench/null.py
+	$(BIN)/python bench/effect.py
+	$(BIN)/python bench/feedback.py
 	$(MAKE) --no-print-directory bench-features
 
 # EVENTS=100e6 or 500e6 for the published sizes; peers are tried up to ten million.

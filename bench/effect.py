@@ -56,7 +56,7 @@ def main() -> None:
 def summary(done: pd.DataFrame) -> None:
     """Any intervention: how often the planted effect lay inside the interval; then each playbook."""
     print("\nplanted effect inside its 90 % interval, in points")
-    answered = done[done["low"].notna()]
+    answered = done[done["low"].notna()].astype({"inside": int})
     means = answered.groupby("playbook", sort=False).agg(
         companies=("seed", "nunique"), inside=("inside", "sum"), treated=("treated", "mean"), truth=("truth", "mean"),
         estimate=("points", "mean"), spread=("points", "std"), naive=("naive", "mean"),

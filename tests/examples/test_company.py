@@ -19,9 +19,12 @@ from sklearn.preprocessing import StandardScaler
 
 from examples.company import CORE_WORKFLOW, LEVELS, NORTH_STAR, simulate, states, write
 from examples.company.clock import NEVER, add_months, arrival, month_starts
-from examples.company.journey import look_up
+from examples.company.journey import FALLS_THROUGH, RESCUED, look_up
 from examples.company.product import FEATURES
+from examples.company.simulation import PARTS
 from examples.company.states import Outlook, expected_probability, sigmoid
+from examples.company.truth import interventions
+from examples.company.world import draw_world
 
 TEXT, MOMENT, WHOLE, REAL, FLAG = pa.string(), pa.timestamp("us"), pa.int64(), pa.float64(), pa.bool_()
 
@@ -571,3 +574,26 @@ def test_what_decides_is_spread_over_many_columns_and_can_be_learnt(columns_at_9
     told, chance = model.predict_proba(known[~past])[:, 1], rows.oracle_probability[~past]
     share = (auc_by_chance(chance, told) - 0.5) / (auc_by_chance(chance, chance) - 0.5)
     assert 0.70 < share < 1.0
+
+
+def test_the_truth_of_an_intervention_is_what_its_lift_added_when_the_renewal_was_decided():
+    streams = dict(zip(PARTS, np.random.default_rng(7).spawn(len(PARTS)), strict=True))
+    world = draw_world(streams, 400, 36, np.datetime64("2023-01", "M"))
+    told = interventions(world, pa.array(range(400))).to_pandas()
+    treated = world.journal.read("interventions")["account"]
+    once = told[told["account_id"].map(lambda account: (treated == account).sum()) == 1]
+    month = np.searchsorted(
+        world.calendar, once["decided_at"].astype("datetime64[s]").astype("int64") // 86_400, "right"
+    )
+    lift = world.whole_history[month - 1, once["account_id"], states.LIFT]
+    added = logit_of_wish(once["probability"]) - logit_of_wish(once["probability_without"])
+    assert len(once) > 20
+    assert lift.max() > 0.4
+    assert np.allclose(added, lift, atol=1e-9)
+    assert (lift[once["decided_at"] <= once["started_on"]] == 0).all()
+
+
+def logit_of_wish(probability):
+    """The log-odds of wanting to renew, from the probability that the renewal comes about."""
+    wish = (probability - RESCUED) / (1 - FALLS_THROUGH - RESCUED)
+    return np.log(wish / (1 - wish))
