@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from scipy.stats import t as student
 
 from lists.effect import COLUMNS, headings, row, sentence
 from lists.words import LANGUAGES, Words
@@ -174,6 +175,29 @@ def test_the_error_of_a_plain_mean_is_the_one_everybody_knows():
     seen = np.random.default_rng(0).normal(size=50)
     pull = (seen - seen.mean()) / len(seen)
     assert clustered_error(pull, pd.Series(range(50))) == pytest.approx(seen.std(ddof=1) / np.sqrt(50))
+
+
+def test_with_nothing_to_adjust_for_the_errors_are_those_of_two_shares():
+    treated = np.arange(1000) < 400
+    renewed = np.concatenate([np.arange(400) < 260, np.arange(600) < 300]).astype(float)
+    same = {"chance": np.full(1000, 0.4), "outcome": np.zeros(1000), "weight": np.ones(1000)}
+    told = estimated(ANY, renewed, treated, **same, accounts=pd.Series(range(1000)), options=Effect())
+    far, parts = student.ppf(0.95, 399) * np.sqrt(1000 / 999), (0.65 * 0.35 / 400, 0.5 * 0.5 / 600)
+    assert told.points == pytest.approx(0.65 - 0.5) == told.naive
+    assert told.high - told.points == pytest.approx(far * np.sqrt(sum(parts)))
+    odds = np.sqrt(1 / (400 * 0.65 * 0.35) + 1 / (600 * 0.5 * 0.5))  # Woolf 1955
+    assert told.log_odds_high - told.log_odds == pytest.approx(far * odds)
+
+
+def test_a_weight_of_two_is_two_rows():
+    sample = drawn(3000)
+    plain = np.where(~sample["treated"] & (np.arange(3000) % 2 == 0), 2, 1)
+    twice = {name: np.repeat(values, plain) for name, values in sample.items()}
+    accounts = pd.Series(range(3000))
+    once = estimated(ANY, **sample, weight=plain.astype(float), accounts=accounts, options=Effect())
+    rows = len(twice["chance"])
+    other = estimated(ANY, **twice, weight=np.ones(rows), accounts=accounts.repeat(plain), options=Effect())
+    assert (once.points, once.low, once.naive) == pytest.approx((other.points, other.low, other.naive))
 
 
 def test_no_account_is_judged_by_a_model_that_learned_from_it():
