@@ -36,8 +36,8 @@ UNTREATED = ""
 
 CHOICE_STRENGTH, OUTCOME_STRENGTH = 0.1, 0.03
 """Inverse ridge penalties of the two models, weaker than where a list is made: what a ridge shrinks away is not
-adjusted for. Chosen on example companies of 2 000, 4 000 and 8 000 accounts; 0.01 to 0.3 moved the effect by less than
-half a standard error there, against the same estimate on the hidden states."""
+adjusted for. Chosen on example companies of 2 000, 4 000 and 8 000 accounts, all of seed 7, beside the same estimate on
+the hidden states: 0.01 for both lay 0.7 and 0.3 standard errors lower, 0.3 and 0.1 a tenth off."""
 
 Flags = npt.NDArray[np.bool_]
 
