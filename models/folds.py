@@ -18,7 +18,7 @@ from models.options import Folds, Treated
 RENEWAL = "renewal"
 KEY = ["account_id", "as_of"]
 TREATED = "treated"
-"""1 where an intervention was at work between observation and decision, or may have been (`treated_between`)."""
+"""1 where an intervention was begun between observation and decision (`treated_between`)."""
 ABOUT = ["renewal_date", "days_to_renewal", "term_start", "decided"]
 """What the spine says of an observation, beside its key."""
 

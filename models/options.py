@@ -97,9 +97,8 @@ class Folds(Section):
     treated: Treated = "exclude"
     """Rows of renewals that an intervention worked on: left out, or kept as if nothing had been done.
 
-    Kept, they teach that what used to be risky is safe, for the list had it treated (`bench/feedback.py`)."""
-    rest_days: int = Field(120, ge=0)
-    """An intervention that started within so many days before an observation was still at work."""
+    Kept, they teach that what used to be risky is safe, for the list had it treated (`bench/feedback.py`). What had
+    been done before the observation is known on it, and a feature like others (`features/care.py`)."""
     decided_days: int = Field(60, ge=0)
     """So long before the end decisions have fallen: an intervention that starts later has no hand in them."""
 
@@ -147,6 +146,7 @@ class Forecast(Section):
     """How far, in log-odds, the level of a quarter's renewals usually strays from what was said: the prior's scale.
 
     Where nine in ten renew, 0.15 is about a point and a half. Past quarters speak louder as they become many."""
+    seed: int = 7
 
 
 class Effect(Section):

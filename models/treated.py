@@ -10,20 +10,20 @@ from models.folds import TREATED
 from models.target import KEY
 
 
-def treated_between(spine: ir.Table, interventions: ir.Table, rest_days: int, decided_days: int) -> ir.Table:
+def treated_between(spine: ir.Table, interventions: ir.Table, decided_days: int) -> ir.Table:
     """Whether an intervention worked on each observation's renewal, one row per (account_id, as_of): `treated`, 0 or 1.
 
-    It started in the `rest_days` before the observation, so that it was still at work, or after it and more than
-    `decided_days` before the renewal. One that came later met a decision that had fallen: who has decided to leave is
-    no longer treated, and to count it would mark the renewed. `interventions` are those known on the training day.
+    It started on the day of the observation or later, and more than `decided_days` before the renewal. One that came
+    earlier is known on the day and a feature like others; one that came later met a decision that had fallen: who has
+    decided to leave is no longer treated, and to count it would mark the renewed. `interventions` are those known on
+    the training day.
     """
     begun = interventions.select("account_id", "started_at")
     asked = spine.select(*KEY, "renewal_date")
-    first = _.as_of.cast("timestamp") - ibis.interval(days=rest_days)
     last = _.renewal_date.cast("timestamp") - ibis.interval(days=decided_days)
     hits = (
         asked.inner_join(begun, "account_id")
-        .filter(_.started_at >= first, _.started_at < last)
+        .filter(_.started_at >= _.as_of.cast("timestamp"), _.started_at < last)
         .select(*KEY, hit=ibis.literal(1))
         .distinct()
     )

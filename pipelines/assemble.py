@@ -67,7 +67,7 @@ def _with_treated(rows: ir.Table, con: Any, job: Job) -> ir.Table:
     if "interventions" not in tables:
         return rows
     known = known_on("interventions", tables["interventions"], job.day)
-    return _beside(rows, treated_between(rows, known, folds.rest_days, folds.decided_days))
+    return _beside(rows, treated_between(rows, known, folds.decided_days))
 
 
 if __name__ == "__main__":

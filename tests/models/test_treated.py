@@ -12,21 +12,20 @@ def marked(started: str, account: str = "acme") -> list[int]:
     spine = spine.astype({"as_of": "datetime64[us]", "renewal_date": "datetime64[us]"})
     begun = pd.DataFrame({"account_id": [account, account], "started_at": pd.to_datetime([started, started])})
     days = {"as_of": lambda t: t.as_of.date(), "renewal_date": lambda t: t.renewal_date.date()}
-    rows = treated_between(ibis.memtable(spine).mutate(**days), ibis.memtable(begun), rest_days=120, decided_days=60)
+    rows = treated_between(ibis.memtable(spine).mutate(**days), ibis.memtable(begun), decided_days=60)
     return rows.to_pyarrow()["treated"].to_pylist()
 
 
 @pytest.mark.parametrize(
     ("started", "treated"),
     [
-        ("2024-01-02", 1),  # 120 days before: still at work
-        ("2024-01-01 23:59", 0),
+        ("2024-04-30 23:59", 0),  # known on the day, and a feature
         ("2024-05-01", 1),
         ("2024-10-31 23:59", 1),
         ("2024-11-01", 0),  # 60 days before the end: the decision has fallen
     ],
 )
-def test_from_the_rest_before_an_observation_until_the_decision(started, treated):
+def test_from_the_observation_until_the_decision(started, treated):
     assert marked(started) == [treated]
 
 
