@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import lightgbm as lgb
 import numpy as np
@@ -25,6 +26,9 @@ from models.folds import TooFew
 from models.linear import Additive, Design
 from models.options import Calibration, LightGBM, Linear
 from models.schema import Schema
+
+if TYPE_CHECKING:
+    from models.treeshap import TreeShap
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
@@ -85,19 +89,27 @@ class Learned:
         """The calibrated probability; one number per row."""
         return self.calibration.of(self.margin(frame), self.schema.closeness(frame, self.near_days))
 
-    def contributions(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    def contributions(self, frame: pd.DataFrame, threads: int = 1) -> tuple[pd.DataFrame, float]:
         """What each feature adds to the margin, and the base: base + sum of a row = its margin; one row per row given.
 
         The linear part is centred on the training rows; the trees' are path-dependent TreeSHAP values.
         """
         values = self.schema.values(frame)
-        names = list(self.schema.names)
-        if not len(values):
-            return pd.DataFrame(columns=names, index=frame.index, dtype=np.float64), self.linear.intercept
-        trees = np.asarray(self.booster.predict(values, pred_contrib=True))
-        parts = (1 - self.share) * self.linear.contributions(values) + self.share * trees[:, :-1]
-        base = (1 - self.share) * self.linear.intercept + self.share * float(trees[0, -1])
-        return pd.DataFrame(parts, columns=names, index=frame.index), base
+        parts = (1 - self.share) * self.linear.contributions(values, threads)
+        parts += self.share * self.trees.contributions(values, threads)
+        return pd.DataFrame(parts, columns=list(self.schema.names), index=frame.index), self.base
+
+    @property
+    def base(self) -> float:
+        """The margin of which nothing is known: what contributions are added to."""
+        return (1 - self.share) * self.linear.intercept + self.share * self.trees.base
+
+    @cached_property
+    def trees(self) -> TreeShap:
+        """The booster's contributions, tabulated once a model."""
+        from models.treeshap import TreeShap  # brings the compiler, which a prediction can do without
+
+        return TreeShap.of(self.booster)
 
     def to_files(self) -> dict[str, bytes]:
         """The model as files, by name: the booster's text, and JSON."""

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from models.options import Linear
+
+if TYPE_CHECKING:
+    from models.lines import Lines
 
 Floats = npt.NDArray[np.float64]
 
@@ -78,6 +82,11 @@ class Near:
         """0 far from the renewal, rising to 1 on its day; one number per row."""
         return closeness(values[:, self.column], self.days)
 
+    @cached_property
+    def lines(self) -> Lines:
+        """The parts, ready to be read off."""
+        return _lines(self.parts)
+
 
 def closeness(days_to_renewal: Floats, days: float) -> Floats:
     """0 from `days` before the renewal back, rising to 1 on its day; 0 where it is not known."""
@@ -92,16 +101,21 @@ class Additive:
     parts: tuple[Part, ...]
     near: Near | None
 
-    def contributions(self, values: Floats) -> Floats:
+    def contributions(self, values: Floats, threads: int = 1) -> Floats:
         """What each feature adds; rows × features."""
-        far = _heights(self.parts, values)
-        return (
-            far if self.near is None else far + self.near.closeness(values)[:, None] * _heights(self.near.parts, values)
-        )
+        heights = np.zeros(values.shape)
+        self._far.add(values, np.ones(len(values)), heights, threads)
+        if self.near is not None:
+            self.near.lines.add(values, self.near.closeness(values), heights, threads)
+        return heights
 
-    def margin(self, values: Floats) -> Floats:
+    @cached_property
+    def _far(self) -> Lines:
+        return _lines(self.parts)
+
+    def margin(self, values: Floats, threads: int = 1) -> Floats:
         """The log-odds of each row."""
-        return self.intercept + self.contributions(values).sum(axis=1)
+        return self.intercept + self.contributions(values, threads).sum(axis=1)
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain values, by feature name."""
@@ -126,8 +140,12 @@ class Additive:
         )
 
 
-def _heights(parts: Sequence[Part], values: Floats) -> Floats:
-    return np.column_stack([part.of(values[:, j]) for j, part in enumerate(parts)])
+def _lines(parts: Sequence[Part]) -> Lines:
+    from models.lines import Lines  # brings the compiler, which what only reads a model can do without
+
+    return Lines.of(
+        [(np.array(p.at) if isinstance(p, Line) else None, np.array(p.height, np.float64), p.missing) for p in parts]
+    )
 
 
 def _parts_to_json(parts: Sequence[Part], names: Sequence[str]) -> dict[str, Any]:
