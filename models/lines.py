@@ -56,35 +56,41 @@ def _slopes(at: Floats, height: Floats) -> Floats:
 @compiled
 def _add(values, scale, heights, lines):  # type: ignore[no-untyped-def]
     """In blocks of rows, feature by feature: a line's knots then stay in the fastest cache."""
+    rows, own, below = np.empty(BLOCK, np.int64), np.empty(BLOCK), np.empty(BLOCK, np.int64)
     for start in range(0, len(values), BLOCK):
-        end = min(start + BLOCK, len(values))
+        count = 0
+        for i in range(start, min(start + BLOCK, len(values))):
+            rows[count] = i
+            count += scale[i] != 0.0
+        if count == 0:
+            continue
         for j in range(values.shape[1]):
-            first, last = lines.first[j], lines.first[j + 1] - 1
-            at, height, slope = lines.at[first : last + 1], lines.height[first : last + 1], lines.slope[first : last + 1]
-            for i in range(start, end):
-                if scale[i] == 0.0:
-                    continue
-                value = values[i, j]
-                if value != value or (lines.steps[j] and not -1.0 < value < len(height)):
-                    heights[i, j] += scale[i] * lines.missing[j]
-                elif lines.steps[j]:
-                    heights[i, j] += scale[i] * height[int(value)]
-                else:
-                    heights[i, j] += scale[i] * _height(value, at, height, slope)
+            for n in range(count):
+                own[n] = values[rows[n], j]
+            _read(own, below, lines, j, count)
+            for n in range(count):
+                heights[rows[n], j] += scale[rows[n]] * own[n]
 
 
 @compiled
-def _height(value, at, height, slope):  # type: ignore[no-untyped-def]
-    """The height at a value: flat beyond the first and the last knot, straight between two."""
-    if value <= at[0]:
-        return height[0]
-    if value >= at[-1]:
-        return height[-1]
-    low, high = 0, len(at) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if at[middle] <= value:
-            low = middle
+def _read(own, below, lines, j, count):  # type: ignore[no-untyped-def]
+    """Put the height of column j in the place of each of the first `count` values.
+
+    Knots are counted and not searched: a few dozen comparisons without a branch are cheaper than five with one.
+    """
+    at, height = lines.at[lines.first[j] : lines.first[j + 1]], lines.height[lines.first[j] : lines.first[j + 1]]
+    slope, steps, missing = lines.slope[lines.first[j] : lines.first[j + 1]], lines.steps[j], lines.missing[j]
+    below[:] = -1
+    for knot in at:
+        for n in range(BLOCK):
+            below[n] += own[n] >= knot
+    for n in range(count):
+        value, low = own[n], below[n]
+        if value != value or (steps and (low < 0 or value >= len(at))):
+            own[n] = missing
+        elif steps or low == len(at) - 1:
+            own[n] = height[low]
+        elif low < 0:
+            own[n] = height[0]
         else:
-            high = middle
-    return height[low] if at[low] == value else slope[low] * (value - at[low]) + height[low]
+            own[n] = slope[low] * (value - at[low]) + height[low]
