@@ -9,18 +9,26 @@ than their peers' is a reason for loss.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+if TYPE_CHECKING:
+    from models.strongest import Rules
+
 YES_OR_NO = "yes or no"
 ROUNDED = re.compile(r"\{value:[^}]*\.(?P<digits>\d+)(?P<unit>[f%])\}")
 """How a sentence rounds the account's figure."""
+VALUE = re.compile(r"\{value(?::,?\.0(?P<unit>[f%])|[^}]*)\}")
+"""A place for the account's figure; with its unit, where the figure is shown there as a whole number.
+
+Not where a sign is asked for: +0 % and 0 % are one number and two sentences."""
 REASONS = 5
 STRENGTHS = 3
 BLOCK = 50_000
@@ -30,8 +38,7 @@ KEPT = 200_000
 """Sentences remembered at a time; most figures are small counts that many accounts share."""
 
 Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Places = npt.NDArray[np.intp]
+Places = npt.NDArray[np.int64]
 Words = Mapping[str, Any]
 """One entry of the feature catalogue: name, family, unit, risk, actionable, en, zh, params, kind."""
 
@@ -137,116 +144,85 @@ class _Teller:
     """Tells many rows over the same features: the ideas, and each sentence once made, are kept."""
 
     def __init__(self, features: Sequence[Words], phrases: Phrases, share: float) -> None:
-        self.features, self.phrases, self.share = features, phrases, share
+        self.features, self.phrases = features, phrases
         self.names = [str(feature["name"]) for feature in features]
-        self.digits = [_digits(str(feature[phrases.language])) for feature in features]
-        ideas = [(str(feature["family"]), idea(feature)) for feature in features]
-        self.ideas = list(dict.fromkeys(ideas))
-        self.members = _padded([[place for place, own in enumerate(ideas) if own == one] for one in self.ideas])
+        self.rules = _rules(features, phrases.language, share)
+        self.coarse = [_coarse(feature, phrases.language) for feature in features]
         self.sentences: dict[tuple[int, Any, Any], str] = {}
 
     def nothing(self, index: pd.Index) -> pd.DataFrame:
         """The table without a word in it; one row per entry of `index`."""
-        empty: Places = np.full((len(index), REASONS), -1, np.intp)
-        columns: dict[str, Any] = {}
-        for place in range(REASONS):
-            columns |= self._column("reason", place, empty[:, place], np.empty(len(index)), [None] * len(index))
-        for place in range(STRENGTHS):
-            columns[f"strength_{place + 1}"] = [None] * len(index)
-        return _framed(columns, index)
+        none = np.full((len(index), REASONS), -1, np.int64)
+        words = np.full((len(index), REASONS), None, object)
+        return _framed(self._columns(none, np.zeros(none.shape), words, words[:, :STRENGTHS]), index)
 
     def block(
         self, contributions: pd.DataFrame, values: pd.DataFrame, peers: Peers, group: Places, silent: Floats
     ) -> pd.DataFrame:
         """Reasons and strengths of some rows; one row per row of `contributions`."""
-        push = contributions.to_numpy(np.float64)
-        own = self._as_shown(_numbers(values))
-        usual = self._as_shown(_numbers(peers.figures[self.names]))[group]
-        like = self._like(values, peers, group)
-        size = np.abs(self._summed(push)).sum(axis=1) + silent
-        columns: dict[str, Any] = {}
-        loss, weight = self._strongest(-push, self._agrees(own, usual, like, towards_loss=True), size, REASONS)
-        for place in range(REASONS):
-            words = self._say(loss[:, place], values, peers, group)
-            columns |= self._column("reason", place, loss[:, place], -weight[:, place], words)
-        gain, _ = self._strongest(push, self._agrees(own, usual, like, towards_loss=False), size, STRENGTHS)
-        for place in range(STRENGTHS):
-            columns[f"strength_{place + 1}"] = self._say(gain[:, place], values, peers, group)
-        return _framed(columns, contributions.index)
+        from models.strongest import Rows, strongest  # brings the compiler, which the words alone can do without
 
-    def _as_shown(self, figures: Floats) -> Floats:
-        """Figures rounded as the sentences round them: 11.3 hours beside 10.8 would be read as 11 beside 11."""
-        return np.column_stack([np.round(figures[:, j], digits) for j, digits in enumerate(self.digits)])
+        usual = np.round(self._numbers(peers.figures[self.names]) * self.rules.scale) / self.rules.scale
+        own = self._numbers(values)
+        self._compare_categories(own, usual, values, peers, group)
+        push = np.ascontiguousarray(contributions.to_numpy(np.float64))
+        loss, weight, gain = strongest(Rows(push, own, usual, group, silent), self.rules, REASONS, STRENGTHS)
+        reasons, strengths = (self._say(speaker, values, peers, group) for speaker in (loss, gain))
+        return _framed(self._columns(loss, weight, reasons, strengths), contributions.index)
 
-    def _summed(self, push: Floats) -> Floats:
-        """The contribution of each idea: rows by ideas."""
-        padded = np.hstack([push, np.zeros((len(push), 1))])
-        return np.stack([padded[:, columns].sum(axis=1) for columns in self.members], axis=1)
-
-    def _like(self, values: pd.DataFrame, peers: Peers, group: Places) -> Flags:
-        """Which categories are those of most peers, and so tell nothing; rows by columns."""
-        like = np.zeros(values.shape, bool)
+    def _numbers(self, values: pd.DataFrame) -> Floats:
+        """The figures as floats; a category, which has no more or less, as unknown; rows × features."""
+        numbers = np.empty(values.shape)
         for place, feature in enumerate(self.features):
-            if feature.get("kind") == "category":
-                usual = peers.figures[self.names[place]].to_numpy(object)[group]
-                like[:, place] = values.iloc[:, place].astype(object).to_numpy() == usual
-        return like
+            numbers[:, place] = np.nan if feature.get("kind") == "category" else _floats(values.iloc[:, place])
+        return numbers
 
-    def _agrees(self, own: Floats, usual: Floats, like: Flags, towards_loss: bool) -> Flags:
-        """Whether a figure may be told as a push in this direction, beside what is usual.
+    def _compare_categories(
+        self, own: Floats, usual: Floats, values: pd.DataFrame, peers: Peers, group: Places
+    ) -> None:
+        """What is neither way risky need only differ: 1 for a category that is not most peers', beside 0."""
+        for place, feature in enumerate(self.features):
+            if feature.get("kind") == "category" and feature["risk"] == "either":
+                common = peers.figures[self.names[place]].to_numpy(object)[group]
+                own[:, place] = values.iloc[:, place].astype(object).to_numpy() != common
+                usual[:, place] = 0.0
 
-        It must lie on its side of the peers' figure, or be unknown. Nothing at all counts as a low figure even
-        where the peers have nothing either: no contact with anyone is a reason, and no breach a strength. What is
-        risky neither way need only differ from the peers'.
-        """
-        risk = np.array([feature["risk"] for feature in self.features])
-        told_when_high = (risk == "high") == towards_loss
-        with np.errstate(invalid="ignore"):
-            high = ~(own <= usual) & ~(own <= 0)
-            low = ~(own >= usual) | (own <= 0)
-        agrees: Flags = np.where(risk == "either", ~like & (own != usual), np.where(told_when_high, high, low))
-        return agrees
+    def _columns(self, speaker: Places, weight: Floats, reasons: Any, strengths: Any) -> dict[str, Any]:
+        said, columns = speaker >= 0, {}
+        names = np.array([*self.names, None], object)
+        families = np.array([*(feature["family"] for feature in self.features), None], object)
+        actionable = np.array([*(bool(feature["actionable"]) for feature in self.features), False])
+        for k in range(REASONS):
+            columns |= {
+                f"reason_{k + 1}": reasons[:, k],
+                f"reason_{k + 1}_feature": names[speaker[:, k]],
+                f"reason_{k + 1}_contribution": np.where(said[:, k], -weight[:, k], np.nan),
+                f"reason_{k + 1}_family": families[speaker[:, k]],
+                f"reason_{k + 1}_actionable": pd.arrays.BooleanArray(actionable[speaker[:, k]], ~said[:, k]),
+            }
+        return columns | {f"strength_{k + 1}": strengths[:, k] for k in range(STRENGTHS)}
 
-    def _strongest(self, push: Floats, agrees: Flags, size: Floats, count: int) -> tuple[Places, Floats]:
-        """The columns that speak for the `count` strongest ideas (-1: none), and the ideas' contributions."""
-        summed = self._summed(push)
-        allowed = np.hstack([np.where(agrees, push, 0.0), np.zeros((len(push), 1))])
-        able = np.stack([allowed[:, columns].max(axis=1) for columns in self.members], axis=1) > 0
-        rank_by = np.where(able & (summed >= self.share * size[:, None]), summed, 0.0)
-        order = np.argsort(-rank_by, axis=1, kind="stable")[:, :count]
-        order = np.pad(order, ((0, 0), (0, count - order.shape[1])))
-        weight = np.take_along_axis(rank_by, order, axis=1)
-        weight[:, len(self.ideas) :] = 0.0
-        columns = self.members[order]
-        rows = np.arange(len(push))[:, None]
-        speaker = np.take_along_axis(columns, allowed[rows[..., None], columns].argmax(axis=2)[..., None], axis=2)[
-            ..., 0
-        ]
-        return np.where(weight > 0, speaker, -1), weight
+    def _say(self, speaker: Places, values: pd.DataFrame, peers: Peers, group: Places) -> Any:
+        """The sentence of each speaker; an array of the same shape, None where nobody speaks."""
+        words = np.full(speaker.size, None, dtype=object)
+        order = np.argsort(speaker, axis=None, kind="stable")
+        ends = np.searchsorted(speaker.ravel()[order], np.arange(-1, len(self.features)), side="right")
+        for feature, (start, end) in enumerate(itertools.pairwise(ends)):
+            places = order[start:end]
+            if len(places):
+                rows = places // speaker.shape[1]
+                words[places] = self._sentences(feature, values.iloc[:, feature].take(rows), peers, group[rows])
+        return words.reshape(speaker.shape)
 
-    def _column(
-        self, kind: str, place: int, speaker: Places, weight: Floats, words: list[str | None]
-    ) -> dict[str, Any]:
-        said = speaker >= 0
-        name = f"{kind}_{place + 1}"
-        return {
-            name: words,
-            f"{name}_feature": [self.names[i] if i >= 0 else None for i in speaker],
-            f"{name}_contribution": np.where(said, weight, np.nan),
-            f"{name}_family": [self.features[i]["family"] if i >= 0 else None for i in speaker],
-            f"{name}_actionable": pd.array(
-                [bool(self.features[i]["actionable"]) if i >= 0 else None for i in speaker], dtype="boolean"
-            ),
-        }
-
-    def _say(self, speaker: Places, values: pd.DataFrame, peers: Peers, group: Places) -> list[str | None]:
-        words = np.full(len(speaker), None, dtype=object)
-        for feature in np.unique(speaker[speaker >= 0]):
-            rows = np.flatnonzero(speaker == feature)
-            own = values.iloc[rows, feature].tolist()
-            usual = peers.figures[self.names[feature]].to_numpy(object)[group[rows]].tolist()
-            words[rows] = [self._sentence(int(feature), o, u) for o, u in zip(own, usual, strict=True)]
-        return list(words)
+    def _sentences(self, feature: int, own: pd.Series, peers: Peers, group: Places) -> Any:
+        """One feature's sentence for each figure; each that differs is made once."""
+        usual = peers.figures[self.names[feature]].to_numpy(object)
+        kinds, _ = pd.factorize(_alike(own, self.coarse[feature]), use_na_sentinel=False)
+        which, met = pd.factorize(kinds * len(usual) + group)
+        first = np.full(len(met), -1)
+        first[which[::-1]] = np.arange(len(which))[::-1]
+        told = [self._sentence(feature, o, usual[g]) for o, g in zip(own.take(first), group[first], strict=True)]
+        return np.array(told, object)[which]
 
     def _sentence(self, feature: int, own: Any, usual: Any) -> str:
         own, usual = (None if pd.isna(figure) else figure for figure in (own, usual))
@@ -258,26 +234,57 @@ class _Teller:
         return self.sentences[key]
 
 
+def _rules(features: Sequence[Words], language: str, share: float) -> Rules:
+    from models.strongest import RISKS, Rules
+
+    ideas: dict[tuple[str, str], list[int]] = {}
+    for place, feature in enumerate(features):
+        ideas.setdefault((str(feature["family"]), idea(feature)), []).append(place)
+    return Rules(
+        risk=np.array([RISKS[feature["risk"]] for feature in features], np.int64),
+        scale=10.0 ** np.array([_digits(str(feature[language])) for feature in features], np.float64),
+        first=np.cumsum([0, *map(len, ideas.values())]),
+        member=np.array([place for own in ideas.values() for place in own], np.int64),
+        share=share,
+    )
+
+
+def _coarse(feature: Words, language: str) -> tuple[float, float] | None:
+    """By what a figure is multiplied before it is shown as a whole number, and from where on it is "so much or more".
+
+    None where figures are not shown as whole numbers, and two sentences may differ however little they do.
+    """
+    shown = set(VALUE.findall(str(feature[language])))
+    if feature.get("unit") == YES_OR_NO or feature.get("kind") == "category" or len(shown) != 1:
+        return None
+    scale = {"f": 1.0, "%": 100.0}.get(shown.pop())
+    return None if scale is None else (scale, float(feature.get("empty") or np.inf))
+
+
+def _alike(own: pd.Series, coarse: tuple[float, float] | None) -> Any:
+    """Figures, or numbers that are equal where the sentences are: whole as shown, and a quarter more from "most" on."""
+    if coarse is None or not pd.api.types.is_numeric_dtype(own):
+        return own.to_numpy() if pd.api.types.is_numeric_dtype(own) else own.to_numpy(object)
+    scale, most = coarse
+    figures = own.to_numpy(np.float64, na_value=np.nan)
+    return np.rint(figures * scale) + 0.25 * (figures >= most)
+
+
 def _framed(columns: dict[str, Any], index: pd.Index) -> pd.DataFrame:
     """The columns as a table; words are plain objects, or an all-empty block would get another type."""
-    words = {name: pd.Series(own, index, dtype=object) for name, own in columns.items() if isinstance(own, list)}
-    return pd.DataFrame(columns | words, index=index)
-
-
-def _padded(lists: list[list[int]]) -> Places:
-    """Lists of column places made equally long with -1, the place of the zero column put at the end."""
-    longest = max(map(len, lists), default=1)
-    padded = [own + [-1] * (longest - len(own)) for own in lists]
-    return np.array(padded, dtype=np.intp).reshape(len(lists), longest)
-
-
-def _numbers(values: pd.DataFrame) -> Floats:
-    """The figures as floats; a category, which has no more or less, as unknown."""
-    return np.stack(
-        [pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan) for _, column in values.items()]
-        or [np.empty(len(values))],
-        axis=1,
+    return pd.DataFrame(
+        {
+            name: pd.Series(own, index, dtype=object) if own.dtype == object else pd.Series(own, index)
+            for name, own in columns.items()
+        },
+        index=index,
     )
+
+
+def _floats(column: pd.Series) -> Floats:
+    if not pd.api.types.is_numeric_dtype(column):
+        column = pd.to_numeric(column, errors="coerce")
+    return column.to_numpy(np.float64, na_value=np.nan)
 
 
 def sentence(feature: Words, value: Any, peer: Any, phrases: Phrases) -> str:

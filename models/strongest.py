@@ -1,0 +1,108 @@
+"""Which features speak for a row: the strongest ideas whose figures agree with their push, row by row, compiled."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.compiled import compiled
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+LOW, HIGH, EITHER = range(3)
+RISKS = {"low": LOW, "high": HIGH, "either": EITHER}
+
+
+class Rules(NamedTuple):
+    """What is known of the features before any row is seen."""
+
+    risk: Places
+    """When each feature is risky: `RISKS`."""
+    scale: Floats
+    """Its figure is shown rounded to 1 / scale."""
+    first: Places
+    """The features of idea i are member[first[i]:first[i + 1]]."""
+    member: Places
+    share: float
+    """An idea that makes up less than this of all that pushes a row is left out."""
+
+
+class Rows(NamedTuple):
+    """Some rows, and what is usual among their peers."""
+
+    push: Floats
+    """Contributions towards renewal; rows × features."""
+    own: Floats
+    """Figures; rows × features, NaN where not known."""
+    usual: Floats
+    """The peers' figures as they are shown; groups × features."""
+    group: Places
+    """The group of each row."""
+    silent: Floats
+    """What pushes each row besides, from features that have no words."""
+
+
+def strongest(rows: Rows, rules: Rules, reasons: int, strengths: int) -> tuple[Places, Floats, Places]:
+    """The features that speak for the strongest ideas, -1 where none does: rows × reasons, rows × strengths.
+
+    Between them what the ideas of the reasons add, towards loss. Of ideas equally strong the first speaks first.
+    """
+    count = len(rows.push)
+    loss, weight = np.full((count, reasons), -1, np.int64), np.zeros((count, reasons))
+    gain, lifted = np.full((count, strengths), -1, np.int64), np.zeros((count, strengths))
+    _pick(rows, rules, -1.0, loss, weight)
+    _pick(rows, rules, 1.0, gain, lifted)
+    return loss, weight, gain
+
+
+@compiled
+def _agrees(own, usual, risk, scale, towards_loss):  # type: ignore[no-untyped-def]
+    """Whether a figure may be told as a push in this direction, beside what is usual.
+
+    It must lie on its side of the peers' figure, or be unknown. Nothing at all counts as a low figure even where the
+    peers have nothing either: no contact with anyone is a reason, and no breach a strength. What is risky neither way
+    need only differ from the peers'. Figures are compared as they are shown: 11.3 hours beside 10.8 would be read as
+    11 beside 11.
+    """
+    shown = np.rint(own * scale) / scale
+    if risk == EITHER:
+        return shown != usual
+    if (risk == HIGH) == towards_loss:
+        return not shown <= usual and not shown <= 0
+    return not shown >= usual or shown <= 0
+
+
+@compiled
+def _pick(rows, rules, side, speaker, weight):  # type: ignore[no-untyped-def]
+    """Fill `speaker` and `weight`, both rows × as many as are wanted, strongest first; `side` is -1 towards loss."""
+    ideas, wanted = len(rules.first) - 1, speaker.shape[1]
+    summed = np.empty(ideas)
+    for row in range(len(rows.push)):
+        push, own, usual = rows.push[row], rows.own[row], rows.usual[rows.group[row]]
+        size = 0.0
+        for idea in range(ideas):
+            summed[idea] = 0.0
+            for k in range(rules.first[idea], rules.first[idea + 1]):
+                summed[idea] += side * push[rules.member[k]]
+            size += abs(summed[idea])
+        least = rules.share * (size + rows.silent[row])
+        for idea in range(ideas):
+            if summed[idea] <= weight[row, wanted - 1] or summed[idea] < least:
+                continue
+            most, best = 0.0, -1
+            for k in range(rules.first[idea], rules.first[idea + 1]):
+                feature = rules.member[k]
+                own_push = side * push[feature]
+                if own_push > most and _agrees(
+                    own[feature], usual[feature], rules.risk[feature], rules.scale[feature], side < 0
+                ):
+                    most, best = own_push, feature
+            if best < 0:
+                continue
+            place = wanted - 1
+            while place > 0 and weight[row, place - 1] < summed[idea]:
+                weight[row, place], speaker[row, place] = weight[row, place - 1], speaker[row, place - 1]
+                place -= 1
+            weight[row, place], speaker[row, place] = summed[idea], best
