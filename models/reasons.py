@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +31,6 @@ VALUE = re.compile(r"\{value(?::,?\.0(?P<unit>[f%])|[^}]*)\}")
 Not where a sign is asked for: +0 % and 0 % are one number and two sentences."""
 REASONS = 5
 STRENGTHS = 3
-BLOCK = 50_000
-"""Rows worked on at a time, so that a million accounts do not need a million rows of copies."""
-
-KEPT = 200_000
-"""Sentences remembered at a time; most figures are small counts that many accounts share."""
-
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 Words = Mapping[str, Any]
@@ -68,6 +62,14 @@ class Peers:
     group: Places
 
 
+class Columns(Protocol):
+    """A table that can be gone through column by column, such as a frame."""
+
+    def items(self) -> Iterable[tuple[Hashable, pd.Series]]:
+        """Each column with its name."""
+        ...
+
+
 def idea(feature: Words) -> str:
     """The feature's function: as declared, or its column name without the parameters that were joined to it."""
     if feature.get("function"):
@@ -78,28 +80,30 @@ def idea(feature: Words) -> str:
     return str(feature["name"]).removesuffix("_" + "_".join(said)) if said else str(feature["name"])
 
 
-def peers_of(values: pd.DataFrame, size_band: pd.Series, stage: pd.Series, at_least: int) -> Peers:
+def peers_of(values: Columns, size_band: pd.Series, stage: pd.Series, at_least: int) -> Peers:
     """The peers of each row: same size band and stage; where fewer than `at_least`, same band; else everyone."""
     band = size_band.astype("string").fillna("?").reset_index(drop=True)
     full = band + " / " + stage.astype("string").fillna("?").reset_index(drop=True)
     enough = [(own.map(own.value_counts()) >= at_least).to_numpy(bool) for own in (full, band)]
     label = pd.Series(np.select(enough, [full.to_numpy(object), band.to_numpy(object)], "*"), dtype=object)
     names = sorted(label.unique())
-    members = [((full == name) | (band == name) | (name == "*")).to_numpy(bool) for name in names]
-    figures = [_usual(values[own]) for own in members]
-    group = label.map({name: place for place, name in enumerate(names)}).to_numpy(np.intp)
-    return Peers(pd.DataFrame(figures, index=names, columns=values.columns), group)
+    members = [np.flatnonzero((full == name) | (band == name) | (name == "*")) for name in names]
+    figures = {name: _usual(column, members) for name, column in values.items()}
+    group = label.map({name: place for place, name in enumerate(names)}).to_numpy(np.int64)
+    return Peers(pd.DataFrame(figures, index=names, dtype=object), group)
 
 
-def _usual(values: pd.DataFrame) -> pd.Series:
-    """The middle of each number and the commonest of each category."""
-    usual: dict[str, Any] = {}
-    for name, column in values.items():
-        if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-            usual[str(name)] = column.astype("float64").median()
-        else:
-            usual[str(name)] = next(iter(column.dropna().astype(str).mode()), None)
-    return pd.Series(usual, dtype=object)
+def _usual(column: pd.Series, members: Sequence[Places]) -> list[Any]:
+    """The middle of each group's numbers, or the commonest of its categories."""
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        figures = column.to_numpy(np.float64, na_value=np.nan)
+        return [_median(figures[own]) for own in members]
+    return [next(iter(column.iloc[own].dropna().astype(str).mode()), None) for own in members]
+
+
+def _median(figures: Floats) -> float:
+    known = figures[~np.isnan(figures)]
+    return float(np.median(known)) if len(known) else np.nan
 
 
 def told(
@@ -117,121 +121,112 @@ def told(
     What makes up less than `share` of all the row's contributions is left empty. A column without an entry in
     `features` counts in that total but cannot be told. Raises ValueError where the two tables do not fit.
     """
-    if len(contributions) != len(values) or len(peers.group) != len(values):
-        raise ValueError(
-            f"{len(contributions)} rows of contributions, {len(values)} of figures, {len(peers.group)} of peers"
-        )
+    named = tellable(features, contributions.columns)
+    choice = chosen(contributions, values, named, peers.figures, peers.group, phrases.language, share)
+    return worded(choice, values.__getitem__, named, peers, phrases).set_axis(contributions.index)
+
+
+def tellable(features: Sequence[Words], names: Iterable[str]) -> list[Words]:
+    """The features among `names` that have words, in the order of `names`."""
     catalogue = {str(feature["name"]): feature for feature in features}
-    named = [name for name in contributions.columns if name in catalogue]
-    if absent := [name for name in named if name not in values.columns]:
+    return [catalogue[name] for name in names if name in catalogue]
+
+
+class Chosen(NamedTuple):
+    """Who speaks, by the feature's place: rows × reasons and rows × strengths, -1 for nobody."""
+
+    loss: Places
+    weight: Floats
+    """What the reason's idea adds in all, towards loss; rows × reasons."""
+    gain: Places
+
+
+def chosen(
+    contributions: pd.DataFrame,
+    values: pd.DataFrame,
+    features: Sequence[Words],
+    figures: pd.DataFrame,
+    group: Places,
+    language: str,
+    share: float,
+) -> Chosen:
+    """The features that speak for each row, of those given; `figures` are the peers', and a row's are at its `group`.
+
+    Each row stands for itself: a million can be given in blocks.
+    """
+    from models.strongest import Rows, strongest  # brings the compiler, which the words alone can do without
+
+    if len(contributions) != len(values) or len(group) != len(values):
+        raise ValueError(f"{len(contributions)} rows of contributions, {len(values)} of figures, {len(group)} of peers")
+    names = [str(feature["name"]) for feature in features]
+    if absent := [name for name in names if name not in values.columns]:
         raise ValueError(f"no figures for {', '.join(absent)}")
-    teller = _Teller([catalogue[name] for name in named], phrases, share)
-    if not named:
-        return teller.nothing(contributions.index)
-    silent = contributions.drop(columns=named).abs().sum(axis=1).to_numpy(np.float64)
-    blocks = [
-        teller.block(contributions[named].iloc[rows], values[named].iloc[rows], peers, peers.group[rows], silent[rows])
-        for rows in _blocks(len(values))
-    ]
-    return pd.concat(blocks) if blocks else teller.nothing(contributions.index)
+    rules = _rules(features, language, share)
+    push, own = contributions[names].to_numpy(np.float64), _numbers(values, features)
+    usual = _numbers(figures, features)
+    for place, feature in enumerate(features):
+        if feature.get("kind") == "category" and feature["risk"] == "either":
+            common = figures[names[place]].to_numpy(object)[group]
+            # What is risky neither way need only differ: 1 for a category that is not most peers', beside 0.
+            own[:, place], usual[:, place] = values[names[place]].astype(object).to_numpy() != common, 0.0
+    silent = np.abs(contributions.drop(columns=names).to_numpy(np.float64)).sum(axis=1)
+    shown = np.rint(usual * rules.scale) / rules.scale
+    rows = Rows(np.ascontiguousarray(push), own, shown, group, silent)
+    return Chosen(*strongest(rows, rules, REASONS, STRENGTHS))
 
 
-def _blocks(rows: int) -> Iterator[slice]:
-    return (slice(start, start + BLOCK) for start in range(0, rows, BLOCK))
+def together(choices: Sequence[Chosen]) -> Chosen:
+    """The choices of several blocks as one; without a block, of no row."""
+    none = Chosen(np.zeros((0, REASONS), np.int64), np.zeros((0, REASONS)), np.zeros((0, STRENGTHS), np.int64))
+    return Chosen(*map(np.concatenate, zip(none, *choices, strict=True)))
 
 
-class _Teller:
-    """Tells many rows over the same features: the ideas, and each sentence once made, are kept."""
+def worded(
+    choice: Chosen, column: Callable[[str], pd.Series], features: Sequence[Words], peers: Peers, phrases: Phrases
+) -> pd.DataFrame:
+    """Who speaks, and in what words; one row per row of the choice.
 
-    def __init__(self, features: Sequence[Words], phrases: Phrases, share: float) -> None:
-        self.features, self.phrases = features, phrases
-        self.names = [str(feature["name"]) for feature in features]
-        self.rules = _rules(features, phrases.language, share)
-        self.coarse = [_coarse(feature, phrases.language) for feature in features]
-        self.sentences: dict[tuple[int, Any, Any], str] = {}
+    `column` gives all figures of one feature. Feature by feature, so that only one column need be at hand, and each
+    sentence that differs is made once, however many accounts share it.
+    """
+    speaker = np.hstack([choice.loss, choice.gain])
+    words = np.full(speaker.size, None, dtype=object)
+    order = np.argsort(speaker.ravel(), kind="stable")
+    ends = np.searchsorted(speaker.ravel()[order], np.arange(-1, len(features)), side="right")
+    for feature, (start, end) in zip(features, itertools.pairwise(ends), strict=True):
+        if start < end:
+            rows = order[start:end] // speaker.shape[1]
+            usual = peers.figures[str(feature["name"])].to_numpy(object)
+            own = column(str(feature["name"])).take(rows)
+            words[order[start:end]] = _sentences(feature, own, usual, peers.group[rows], phrases)
+    return _framed(_columns(choice, words.reshape(speaker.shape), features))
 
-    def nothing(self, index: pd.Index) -> pd.DataFrame:
-        """The table without a word in it; one row per entry of `index`."""
-        none = np.full((len(index), REASONS), -1, np.int64)
-        words = np.full((len(index), REASONS), None, object)
-        return _framed(self._columns(none, np.zeros(none.shape), words, words[:, :STRENGTHS]), index)
 
-    def block(
-        self, contributions: pd.DataFrame, values: pd.DataFrame, peers: Peers, group: Places, silent: Floats
-    ) -> pd.DataFrame:
-        """Reasons and strengths of some rows; one row per row of `contributions`."""
-        from models.strongest import Rows, strongest  # brings the compiler, which the words alone can do without
+def _sentences(feature: Words, own: pd.Series, usual: Any, group: Places, phrases: Phrases) -> Any:
+    """One feature's sentence for each figure, beside what is usual in its group."""
+    alike, _ = pd.factorize(_alike(own, _coarse(feature, phrases.language)), use_na_sentinel=False)
+    which, met = pd.factorize(alike * len(usual) + group)
+    first = np.zeros(len(met), np.int64)
+    first[which[::-1]] = np.arange(len(which))[::-1]
+    pairs = zip(own.take(first), usual[group[first]], strict=True)
+    told = [sentence(feature, *(None if pd.isna(figure) else figure for figure in pair), phrases) for pair in pairs]
+    return np.array(told, object)[which]
 
-        usual = np.round(self._numbers(peers.figures[self.names]) * self.rules.scale) / self.rules.scale
-        own = self._numbers(values)
-        self._compare_categories(own, usual, values, peers, group)
-        push = np.ascontiguousarray(contributions.to_numpy(np.float64))
-        loss, weight, gain = strongest(Rows(push, own, usual, group, silent), self.rules, REASONS, STRENGTHS)
-        reasons, strengths = (self._say(speaker, values, peers, group) for speaker in (loss, gain))
-        return _framed(self._columns(loss, weight, reasons, strengths), contributions.index)
 
-    def _numbers(self, values: pd.DataFrame) -> Floats:
-        """The figures as floats; a category, which has no more or less, as unknown; rows × features."""
-        numbers = np.empty(values.shape)
-        for place, feature in enumerate(self.features):
-            numbers[:, place] = np.nan if feature.get("kind") == "category" else _floats(values.iloc[:, place])
-        return numbers
-
-    def _compare_categories(
-        self, own: Floats, usual: Floats, values: pd.DataFrame, peers: Peers, group: Places
-    ) -> None:
-        """What is neither way risky need only differ: 1 for a category that is not most peers', beside 0."""
-        for place, feature in enumerate(self.features):
-            if feature.get("kind") == "category" and feature["risk"] == "either":
-                common = peers.figures[self.names[place]].to_numpy(object)[group]
-                own[:, place] = values.iloc[:, place].astype(object).to_numpy() != common
-                usual[:, place] = 0.0
-
-    def _columns(self, speaker: Places, weight: Floats, reasons: Any, strengths: Any) -> dict[str, Any]:
-        said, columns = speaker >= 0, {}
-        names = np.array([*self.names, None], object)
-        families = np.array([*(feature["family"] for feature in self.features), None], object)
-        actionable = np.array([*(bool(feature["actionable"]) for feature in self.features), False])
-        for k in range(REASONS):
-            columns |= {
-                f"reason_{k + 1}": reasons[:, k],
-                f"reason_{k + 1}_feature": names[speaker[:, k]],
-                f"reason_{k + 1}_contribution": np.where(said[:, k], -weight[:, k], np.nan),
-                f"reason_{k + 1}_family": families[speaker[:, k]],
-                f"reason_{k + 1}_actionable": pd.arrays.BooleanArray(actionable[speaker[:, k]], ~said[:, k]),
-            }
-        return columns | {f"strength_{k + 1}": strengths[:, k] for k in range(STRENGTHS)}
-
-    def _say(self, speaker: Places, values: pd.DataFrame, peers: Peers, group: Places) -> Any:
-        """The sentence of each speaker; an array of the same shape, None where nobody speaks."""
-        words = np.full(speaker.size, None, dtype=object)
-        order = np.argsort(speaker, axis=None, kind="stable")
-        ends = np.searchsorted(speaker.ravel()[order], np.arange(-1, len(self.features)), side="right")
-        for feature, (start, end) in enumerate(itertools.pairwise(ends)):
-            places = order[start:end]
-            if len(places):
-                rows = places // speaker.shape[1]
-                words[places] = self._sentences(feature, values.iloc[:, feature].take(rows), peers, group[rows])
-        return words.reshape(speaker.shape)
-
-    def _sentences(self, feature: int, own: pd.Series, peers: Peers, group: Places) -> Any:
-        """One feature's sentence for each figure; each that differs is made once."""
-        usual = peers.figures[self.names[feature]].to_numpy(object)
-        kinds, _ = pd.factorize(_alike(own, self.coarse[feature]), use_na_sentinel=False)
-        which, met = pd.factorize(kinds * len(usual) + group)
-        first = np.full(len(met), -1)
-        first[which[::-1]] = np.arange(len(which))[::-1]
-        told = [self._sentence(feature, o, usual[g]) for o, g in zip(own.take(first), group[first], strict=True)]
-        return np.array(told, object)[which]
-
-    def _sentence(self, feature: int, own: Any, usual: Any) -> str:
-        own, usual = (None if pd.isna(figure) else figure for figure in (own, usual))
-        key = (feature, own, usual)
-        if key not in self.sentences:
-            if len(self.sentences) >= KEPT:
-                self.sentences.clear()
-            self.sentences[key] = sentence(self.features[feature], own, usual, self.phrases)
-        return self.sentences[key]
+def _columns(choice: Chosen, words: Any, features: Sequence[Words]) -> dict[str, Any]:
+    names = np.array([*(str(feature["name"]) for feature in features), None], object)
+    families = np.array([*(feature["family"] for feature in features), None], object)
+    actionable = np.array([*(bool(feature["actionable"]) for feature in features), False])
+    columns: dict[str, Any] = {}
+    for k, speaker in enumerate(choice.loss.T):
+        columns |= {
+            f"reason_{k + 1}": words[:, k],
+            f"reason_{k + 1}_feature": names[speaker],
+            f"reason_{k + 1}_contribution": np.where(speaker >= 0, -choice.weight[:, k], np.nan),
+            f"reason_{k + 1}_family": families[speaker],
+            f"reason_{k + 1}_actionable": pd.arrays.BooleanArray(actionable[speaker], speaker < 0),
+        }
+    return columns | {f"strength_{k + 1}": words[:, REASONS + k] for k in range(STRENGTHS)}
 
 
 def _rules(features: Sequence[Words], language: str, share: float) -> Rules:
@@ -270,15 +265,18 @@ def _alike(own: pd.Series, coarse: tuple[float, float] | None) -> Any:
     return np.rint(figures * scale) + 0.25 * (figures >= most)
 
 
-def _framed(columns: dict[str, Any], index: pd.Index) -> pd.DataFrame:
-    """The columns as a table; words are plain objects, or an all-empty block would get another type."""
-    return pd.DataFrame(
-        {
-            name: pd.Series(own, index, dtype=object) if own.dtype == object else pd.Series(own, index)
-            for name, own in columns.items()
-        },
-        index=index,
-    )
+def _framed(columns: dict[str, Any]) -> pd.DataFrame:
+    """The columns as a table; words are plain objects, or an all-empty column would get another type."""
+    return pd.DataFrame({n: pd.Series(own, dtype=object if own.dtype == object else None) for n, own in columns.items()})
+
+
+def _numbers(values: pd.DataFrame, features: Sequence[Words]) -> Floats:
+    """The figures as floats; a category, which has no more or less, as unknown; rows × features."""
+    numbers = np.full((len(values), len(features)), np.nan)
+    for place, feature in enumerate(features):
+        if feature.get("kind") != "category":
+            numbers[:, place] = _floats(values[str(feature["name"])])
+    return numbers
 
 
 def _floats(column: pd.Series) -> Floats:

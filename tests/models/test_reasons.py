@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lists.words import Words
-from models.reasons import Peers, by_family, idea, peers_of, sentence, told
+from models.reasons import Peers, by_family, chosen, idea, peers_of, sentence, together, told, worded
 
 ENGLISH, CHINESE = Words("en").phrases(), Words("zh").phrases()
 
@@ -177,7 +177,7 @@ def test_peers_are_of_the_same_size_and_stage_or_else_size_or_else_everyone() ->
     assert usual["plan"].tolist() == ["a"] * 4 + ["b"] + ["c"] * 3 + ["a"]
 
 
-def test_blocks_and_order_of_rows_change_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_and_order_of_rows_change_no_word() -> None:
     rng = np.random.default_rng(3)
     features = [
         feature(f"f{i}_{d}d", risk, params={"days": d})
@@ -193,8 +193,12 @@ def test_blocks_and_order_of_rows_change_no_word(monkeypatch: pytest.MonkeyPatch
         return told(pushes.loc[order], values.loc[order], features, p, ENGLISH).sort_index()
 
     whole = words(np.arange(50))
-    monkeypatch.setattr("models.reasons.BLOCK", 7)
-    pd.testing.assert_frame_equal(words(np.arange(50)), whole)
+    peers = peers_of(values, bands, stages, 5)
+    blocks = [
+        chosen(pushes[rows], values[rows], features, peers.figures, peers.group[rows], "en", 0.02)
+        for rows in (slice(start, start + 7) for start in range(0, 50, 7))
+    ]
+    pd.testing.assert_frame_equal(worded(together(blocks), values.__getitem__, features, peers, ENGLISH), whole)
     pd.testing.assert_frame_equal(words(rng.permutation(50)), whole)
 
 
