@@ -80,10 +80,7 @@ class Learned:
     def margin(self, frame: pd.DataFrame) -> Floats:
         """Log-odds before calibration; one number per row. Raises ValueError where columns are missing or infinite."""
         values = self.schema.values(frame)
-        if not len(values):
-            return np.zeros(0)
-        trees = self.booster.predict(values, raw_score=True)
-        return (1 - self.share) * self.linear.margin(values) + self.share * np.asarray(trees)
+        return (1 - self.share) * self.linear.margin(values) + self.share * self.trees.margin(values)
 
     def probability(self, frame: pd.DataFrame) -> Floats:
         """The calibrated probability; one number per row."""
@@ -106,8 +103,8 @@ class Learned:
 
     @cached_property
     def trees(self) -> TreeShap:
-        """The booster's contributions, tabulated once a model."""
-        from models.treeshap import TreeShap  # brings the compiler, which a prediction can do without
+        """The booster, tabulated once a model."""
+        from models.treeshap import TreeShap  # brings the compiler, which what only reads a model can do without
 
         return TreeShap.of(self.booster)
 

@@ -121,6 +121,8 @@ class Pieces(NamedTuple):
     first_leaf: Whole
     first_cell: Whole
     """Where the table begins: features × 2^bits, empty where there are more than `BITS`."""
+    first_output: Whole
+    """The same for what the leaves say: 2^bits."""
 
     first_test: Whole
     """A bit is set where all its tests hold …"""
@@ -154,6 +156,9 @@ class TreeShap:
     codes: Codes
     pieces: Pieces
     cells: Floats
+    """The contributions, by piece, feature and answer."""
+    outputs: Floats
+    """What a piece adds to the margin, by answer: nothing where the row ends elsewhere."""
     weights: Floats
     """What Shapley gives to each size of a set, by the number of features."""
 
@@ -163,18 +168,16 @@ class TreeShap:
         parsed = [_parsed(booster) for booster in boosters]
         trees = [list(_leaves(tree)) for model in parsed for tree in model.trees]
         edges = _edges(trees)
-        pieces = [_piece(leaves) for tree in trees for leaves in _together(tree) if leaves[0].path]
-        flat = _flat(pieces, edges)
-        cells = np.zeros(flat.first_cell[-1])
-        _fill(flat, _weights(pieces), cells)
+        pieces = [_piece(leaves) for tree in trees for leaves in _together(tree)]
+        flat, weights = _flat(pieces, edges), _weights(pieces)
+        cells, outputs = np.zeros(flat.first_cell[-1]), np.zeros(flat.first_output[-1])
+        _fill(flat, weights, cells, outputs)
         base = sum(leaf.value * math.prod(step.ratio for step in leaf.path) for tree in trees for leaf in tree)
-        return TreeShap(parsed[0].features, base, _codes(edges), flat, cells, _weights(pieces))
+        return TreeShap(parsed[0].features, base, _codes(edges), flat, cells, outputs, weights)
 
     def contributions(self, values: Floats, threads: int = 1) -> Floats:
         """What each feature adds to the margin of each row; rows × features, in log-odds where the margin is."""
-        rows = np.ascontiguousarray(values, dtype=np.float64)
-        if rows.shape[1] != self.features:
-            raise ValueError(f"{rows.shape[1]} columns for a booster of {self.features} features")
+        rows = self._rows(values)
         added = np.empty(rows.shape)
 
         def look(first: int, end: int) -> None:
@@ -182,6 +185,23 @@ class TreeShap:
 
         shared(look, len(rows), threads)
         return added
+
+    def margin(self, values: Floats, threads: int = 1) -> Floats:
+        """The margin of each row: to the last bit what the boosters' `predict(raw_score=True)` say, summed."""
+        rows = self._rows(values)
+        margin = np.zeros(len(rows))
+
+        def add(first: int, end: int) -> None:
+            _add(rows[first:end], margin[first:end], self.codes, self.pieces, self.outputs)
+
+        shared(add, len(rows), threads)
+        return margin
+
+    def _rows(self, values: Floats) -> Floats:
+        rows = np.ascontiguousarray(values, dtype=np.float64)
+        if rows.shape[1] != self.features:
+            raise ValueError(f"{rows.shape[1]} columns for a booster of {self.features} features")
+        return rows
 
 
 # --- the trees as LightGBM tells them -----------------------------------------------------------------
@@ -301,9 +321,8 @@ def _flat(pieces: Sequence[Piece], edges: Mapping[Column, Sequence[float]]) -> P
         first_feature=_starts(len(piece.features) for piece in pieces),
         feature=_whole(feature for piece in pieces for feature in piece.features),
         first_leaf=_starts(len(piece.leaves) for piece in pieces),
-        first_cell=_starts(
-            len(piece.features) << len(piece.bits) if len(piece.bits) <= BITS else 0 for piece in pieces
-        ),
+        first_cell=_starts(len(piece.features) * _answers(piece) for piece in pieces),
+        first_output=_starts(_answers(piece) for piece in pieces),
         first_test=_starts(len(bit) for bit in bits),
         column=_whole(place[step.column] for step in tests),
         last=_whole(0 if step.column.kind == SET else edges[step.column].index(step.threshold) for step in tests),
@@ -316,6 +335,11 @@ def _flat(pieces: Sequence[Piece], edges: Mapping[Column, Sequence[float]]) -> P
         care=_whole(slot.care for slot in slots),
         ratio=np.array([slot.ratio for slot in slots], np.float64),
     )
+
+
+def _answers(piece: Piece) -> int:
+    """How many answers are tabulated: 0 where there are too many."""
+    return 1 << len(piece.bits) if len(piece.bits) <= BITS else 0
 
 
 def _whole(numbers: Iterable[int]) -> Whole:
@@ -369,21 +393,23 @@ def _shapley(value, ratio, held, weight, product, added):  # type: ignore[no-unt
 
 
 @compiled
-def _fill(pieces, weights, cells):  # type: ignore[no-untyped-def]
+def _fill(pieces, weights, cells, outputs):  # type: ignore[no-untyped-def]
     """The tables: for each answer, the contributions of a piece's leaves, summed by feature."""
     room = len(weights) + 1
     held, product, added = np.zeros(room, np.bool_), np.zeros(room), np.zeros(room)
     for piece in range(len(pieces.first_cell) - 1):
-        cell = pieces.first_cell[piece]
-        if cell == pieces.first_cell[piece + 1]:
-            continue
-        answers = 1 << (pieces.first_bit[piece + 1] - pieces.first_bit[piece])
+        cell, output = pieces.first_cell[piece], pieces.first_output[piece]
+        answers = pieces.first_output[piece + 1] - output
         for leaf in range(pieces.first_leaf[piece], pieces.first_leaf[piece + 1]):
             first, end = pieces.first_slot[leaf], pieces.first_slot[leaf + 1]
             ratio, weight = pieces.ratio[first:end], weights[end - first]
             for answer in range(answers):
+                here = True
                 for k in range(end - first):
                     held[k] = answer & pieces.care[first + k] == pieces.wanted[first + k]
+                    here &= held[k]
+                if here:
+                    outputs[output + answer] = pieces.value[leaf]
                 _shapley(pieces.value[leaf], ratio, held, weight, product, added)
                 for k in range(end - first):
                     cells[cell + pieces.place[first + k] * answers + answer] += added[k]
@@ -436,10 +462,48 @@ def _hold(pieces, bit, coded, held):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _answer(pieces, piece, coded, held, answer):  # type: ignore[no-untyped-def]
+    """The answers to a piece's questions, one number per row."""
+    answer[:] = 0
+    first = pieces.first_bit[piece]
+    for bit in range(first, pieces.first_bit[piece + 1]):
+        _hold(pieces, bit, coded, held)
+        for i in range(len(answer)):
+            answer[i] |= held[i] << (bit - first)
+
+
+@compiled
+def _add(values, margin, codes, pieces, outputs):  # type: ignore[no-untyped-def]
+    """Add what the trees say to the margin of each row: tree after tree, as LightGBM adds them."""
+    coded = np.zeros((len(codes.feature), BLOCK), np.int32)
+    held, answer, reached = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.uint8)
+    summed = np.empty(BLOCK)
+    for start in range(0, len(values), BLOCK):
+        rows = min(BLOCK, len(values) - start)
+        _encode(values[start : start + rows], codes, coded)
+        summed[:] = 0.0
+        for piece in range(len(pieces.first_output) - 1):
+            table = outputs[pieces.first_output[piece] : pieces.first_output[piece + 1]]
+            if len(table):
+                _answer(pieces, piece, coded, held, answer)
+                for i in range(BLOCK):
+                    summed[i] += table[answer[i]]
+                continue
+            reached[:] = 1
+            for bit in range(pieces.first_bit[piece], pieces.first_bit[piece + 1]):
+                _hold(pieces, bit, coded, held)
+                reached &= held
+            for i in range(BLOCK):
+                summed[i] += pieces.value[pieces.first_leaf[piece]] if reached[i] else 0.0
+        for i in range(rows):
+            margin[start + i] = summed[i]
+
+
+@compiled
 def _look(values, added, codes, pieces, cells, weights):  # type: ignore[no-untyped-def]
     """What each feature adds, for each row of `values`, into `added`; rows × features."""
     room = len(weights) + 1
-    coded = np.empty((len(codes.feature), BLOCK), np.int32)
+    coded = np.zeros((len(codes.feature), BLOCK), np.int32)
     summed = np.empty((values.shape[1], BLOCK))
     held, answer = np.empty((room, BLOCK), np.uint8), np.empty(BLOCK, np.uint8)
     product, leaf_added = np.zeros(room), np.zeros(room)
@@ -451,12 +515,8 @@ def _look(values, added, codes, pieces, cells, weights):  # type: ignore[no-unty
             bit, bits = pieces.first_bit[piece], pieces.first_bit[piece + 1] - pieces.first_bit[piece]
             feature = pieces.feature[pieces.first_feature[piece] : pieces.first_feature[piece + 1]]
             cell = pieces.first_cell[piece]
-            if cell < pieces.first_cell[piece + 1]:
-                answer[:] = 0
-                for k in range(bits):
-                    _hold(pieces, bit + k, coded, held[0])
-                    for i in range(BLOCK):
-                        answer[i] |= held[0, i] << k
+            if pieces.first_output[piece] < pieces.first_output[piece + 1]:
+                _answer(pieces, piece, coded, held[0], answer)
                 for k in range(len(feature)):
                     table = cells[cell + (k << bits) : cell + ((k + 1) << bits)]
                     own = summed[feature[k]]

@@ -1,6 +1,7 @@
 """Every account of the act date with its probabilities, reasons and rank: the list, not yet published.
 
-Reading and writing are here; `scored` itself is values in, values out.
+The figures are never held whole: a million accounts with 240 features are 2 GB. What is usual among peers is found
+feature by feature, probabilities and contributions block by block, sentences feature by feature again.
 """
 
 from __future__ import annotations
@@ -8,14 +9,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import structlog
 
 from features.catalogue import FAMILIES
@@ -35,6 +42,8 @@ RENEWAL = "renewal"
 LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
+BLOCK = 8192
+"""Accounts judged at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +59,89 @@ class Champion:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """The figures of every feature, one row per observation, in a file: read by column, or by block of rows."""
+
+    path: Path
+    rows: npt.NDArray[np.int64]
+    """The place in the file of each observation, rising."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of the file."""
+        return list(pq.read_schema(self.path).names)
+
+    def of(self, wanted: npt.NDArray[np.bool_]) -> Figures:
+        """The figures of some of the observations."""
+        return Figures(self.path, self.rows[wanted])
+
+    def column(self, name: str) -> pd.Series:
+        """One figure of every observation."""
+        whole = pq.read_table(self.path, columns=[name]).to_pandas()[name]
+        return whole if len(self.rows) == len(whole) else whole.take(self.rows).reset_index(drop=True)
+
+    def blocks(self, names: Sequence[str]) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """Some figures, block by block, with the observations that they are of; columns that are not there are left
+        out, and there is always a block, if need be without a row."""
+        first, start = 0, 0
+        with pq.ParquetFile(self.path) as file:
+            there = [name for name in names if name in file.schema_arrow.names]
+            if not len(self.rows):
+                yield slice(0, 0), file.schema_arrow.empty_table().select(there).to_pandas()
+            for batch in file.iter_batches(BLOCK, columns=there):
+                end = int(np.searchsorted(self.rows, start + len(batch)))
+                if end > first:
+                    block = pa.Table.from_batches([batch]).to_pandas()
+                    yield slice(first, end), block.take(self.rows[first:end] - start).reset_index(drop=True)
+                first, start = end, start + len(batch)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some columns of the figures, one at a time."""
+
+    figures: Figures
+    names: Sequence[str]
+
+    def items(self) -> Iterator[tuple[Hashable, pd.Series]]:
+        """Each column with its name."""
+        return ((name, self.figures.column(name)) for name in self.names)
+
+
+@dataclass(frozen=True)
 class Scored:
     """A list and what stands behind it."""
 
     listed: pd.DataFrame
     """The risk list."""
-    contributions: pd.DataFrame
-    """One row per scored account: its key, its group of peers, and what each feature adds to the margin."""
     peers: pd.DataFrame
     """One row per group of peers: the usual figure of each feature."""
+
+
+Made = TypeVar("Made")
+Keep = Callable[[pd.DataFrame], None]
+"""Takes the contributions, block by block; one row per scored account: its key, its group of peers, and what each
+feature adds to the margin."""
 
 
 def score(job: Job) -> dict[str, Any]:
     """Score, explain and rank the accounts of the act date."""
     started = datetime.now(UTC)
     champions, absent = resolved(job)
-    observations, values = read_observations(job.side)
+    observations, figures = read_observations(job.side)
     catalogue = read_catalogue(job.side)
-    outcome = scored(observations, values, catalogue, champions, job.settings.list)
-    _write(outcome, job.side)
+    options, threads = job.settings.list, job.settings.engine.threads
+    with kept(job.side / CONTRIBUTIONS) as keep:
+        outcome = scored(observations, figures, catalogue, champions, options, keep, threads)
+    warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(outcome.listed))
+    warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
     standing = {
         "as_of": job.day.isoformat(),
         "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
         "absent": absent,
         "families_absent": [name for name in FAMILIES if name not in {feature["family"] for feature in catalogue}],
         "features": schema_hash(catalogue),
-        "unseen_categories": unseen(champions[RENEWAL], values),
+        "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
         "shadow": shadow.shadowed(job, outcome.listed, observations, values, {t: str(c) for t, c in champions.items()}),
         "started_at": started.isoformat(timespec="seconds"),
@@ -110,21 +176,22 @@ def champion(job: Job, target: str) -> Champion:
     return Champion(name, version, trial.loaded(job.data, f"{name}/{version}", files))
 
 
-def read_observations(side: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The observations, and the figures of every feature; both one row per observation, on one index."""
-    spine, figures = _read(side / "spine.parquet"), _read(side / "scoring.parquet")
+def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:
+    """The observations in the order of their figures, and the figures; both one row per observation."""
+    spine, path = _read(side / "spine.parquet"), side / "scoring.parquet"
+    keys = _read(path, list(KEY))
     try:
-        figures = spine[list(KEY)].merge(figures, on=list(KEY), how="left", validate="one_to_one", indicator=True)
+        rows = keys.assign(_row=np.arange(len(keys))).merge(spine, on=list(KEY), validate="one_to_one")
     except pd.errors.MergeError as error:
         raise DataContract(f"{side}: spine.parquet or scoring.parquet lists an observation twice: {error}") from error
-    if (figures["_merge"] != "both").any():
-        raise InputMissing(f"{side / 'scoring.parquet'} lacks observations of the spine: run `assemble` again")
-    return spine, figures.drop(columns="_merge")
+    if len(rows) < len(spine):
+        raise InputMissing(f"{path} lacks observations of the spine: run `assemble` again")
+    return rows.drop(columns="_row"), Figures(path, rows["_row"].to_numpy(np.int64))
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, columns=columns)
     except FileNotFoundError:
         raise InputMissing(f"{path} is not there: run the stages before `score` for this date first") from None
 
@@ -144,11 +211,11 @@ def schema_hash(catalogue: Sequence[reasons.Words]) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
-def unseen(champion: Champion, figures: pd.DataFrame) -> dict[str, int]:
+def unseen(champion: Champion, figures: Figures) -> dict[str, int]:
     """How many accounts have a category that the model never met, and so takes for unknown, per feature."""
-    counts = {}
+    counts, there = {}, figures.names
     for name, known in champion.learned.schema.categories.items():
-        met = figures[name].dropna().astype(str) if name in figures.columns else pd.Series(dtype=str)
+        met = figures.column(name).dropna().astype(str) if name in there else pd.Series(dtype=str)
         counts[name] = int((~met.isin(known)).sum())
     strange = {name: count for name, count in counts.items() if count}
     if strange:
@@ -158,31 +225,51 @@ def unseen(champion: Champion, figures: pd.DataFrame) -> dict[str, int]:
 
 def scored(
     observations: pd.DataFrame,
-    values: pd.DataFrame,
+    figures: Figures,
     catalogue: Sequence[reasons.Words],
     champions: Mapping[str, Champion],
     options: ListOptions,
+    keep: Keep,
+    threads: int = 1,
 ) -> Scored:
-    """The list of these observations: values in, values out; one row per observation.
+    """The list of these observations; one row per observation. Their contributions go to `keep`.
 
     Accounts with too little history are listed without scores. Raises DataContract where the features are not
-    those a model was trained on, or a probability is not one.
+    those a model was trained on, or a probability is not one. The number of threads changes no byte.
     """
     observations = observations.assign(status=worklist.status(observations["account_age"], options.min_history_days))
-    known = observations[observations["status"] == worklist.SCORED]
-    figures = values.loc[known.index]
-    chances = pd.DataFrame({t: _probability(c, t, figures) for t, c in champions.items()}, index=known.index)
-    contributions = _contributions(champions[RENEWAL], figures)
-    named = [name for name in contributions.columns if name in values.columns]
-    peers = reasons.peers_of(figures[named], known["size_band"], known["stage"], options.peers_min)
-    phrases = Words(options.language).phrases()
-    told = reasons.told(contributions, figures, catalogue, peers, phrases, options.reason_share)
+    is_known = observations["status"].eq(worklist.SCORED).to_numpy()
+    known, figures = observations[is_known], figures.of(is_known)
+    names = set(figures.names)
+    there = [name for name in champions[RENEWAL].learned.schema.names if name in names]
+    peers = reasons.peers_of(Columns(figures, there), known["size_band"], known["stage"], options.peers_min)
+    words = reasons.tellable(catalogue, there)
+    keyed = known[list(KEY)].assign(**{GROUP: peers.figures.index.to_numpy()[peers.group]})
+
+    def judged(rows: slice, values: pd.DataFrame) -> tuple[pd.DataFrame, reasons.Chosen, pd.DataFrame]:
+        chances = pd.DataFrame({target: _probability(own, target, values) for target, own in champions.items()})
+        pushes = _contributions(champions[RENEWAL], values)
+        group = peers.group[rows]
+        chosen = reasons.chosen(
+            pushes, values, words, peers.figures, group, options.language, options.reason_share
+        )
+        own = keyed.iloc[rows].reset_index(drop=True)
+        return chances, chosen, pd.concat([own, pushes.astype(np.float32)], axis=1)
+
+    chances, choices = [], []
+    for chance, choice, pushes in _in_order(judged, figures.blocks(_needed(champions)), threads):
+        chances.append(chance)
+        choices.append(choice)
+        keep(pushes)
+    told = reasons.worded(
+        reasons.together(choices), figures.column, words, peers, Words(options.language).phrases()
+    ).set_axis(known.index)
+    probabilities = pd.concat(chances).set_axis(known.index)
     models = {target: str(one) for target, one in champions.items()}
     listed = risk_list.risk_list(
-        observations, chances.reindex(observations.index), told.reindex(observations.index), models, options
+        observations, probabilities.reindex(observations.index), told.reindex(observations.index), models, options
     )
-    keyed = known[list(KEY)].assign(**{GROUP: peers.figures.index.to_numpy()[peers.group]})
-    return Scored(listed, pd.concat([keyed, contributions], axis=1), peers.figures)
+    return Scored(listed, peers.figures)
 
 
 def _probability(champion: Champion, target: str, figures: pd.DataFrame) -> pd.Series:
@@ -200,10 +287,44 @@ def _contributions(champion: Champion, figures: pd.DataFrame) -> pd.DataFrame:
     return contributions.set_axis(figures.index)
 
 
-def _write(outcome: Scored, side: Path) -> None:
-    warehouse.write_bytes(side / LIST, risk_list.as_parquet(outcome.listed))
-    warehouse.write_bytes(side / CONTRIBUTIONS, _parquet(outcome.contributions))
-    warehouse.write_bytes(side / PEERS, _parquet(outcome.peers.infer_objects()))
+def _needed(champions: Mapping[str, Champion]) -> list[str]:
+    """Every feature that some model was trained on."""
+    return list(dict.fromkeys(name for own in champions.values() for name in own.learned.schema.names))
+
+
+def _in_order(work: Callable[..., Made], given: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Made]:
+    """What comes of each, in order; a few at a time, so that no more of them live at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for one in given:
+            waiting.append(pool.submit(work, *one))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[Keep]:
+    """A file of contributions that blocks can be added to; it appears whole or not at all.
+
+    Single precision is enough to look at. Contributions are all different: neither a dictionary nor packing saves.
+    """
+    writer: pq.ParquetWriter | None = None
+
+    def keep(block: pd.DataFrame) -> None:
+        nonlocal writer
+        table = pa.Table.from_pandas(block, preserve_index=False)
+        if writer is None:
+            writer = pq.ParquetWriter(unfinished, table.schema, compression="snappy", use_dictionary=[*KEY, GROUP])
+        writer.write_table(table.cast(writer.schema))
+
+    with warehouse.beside(path) as unfinished:
+        try:
+            yield keep
+        finally:
+            if writer is not None:
+                writer.close()
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

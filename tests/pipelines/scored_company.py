@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ import pandas as pd
 from lists.options import ListOptions
 from pipelines.errors import InputMissing
 from pipelines.score import Champion
+from pipelines.settings import Engine
 from pipelines.stage import Job
 from tests.lists.small_list import catalogue, observations
 
@@ -28,7 +29,10 @@ class Model:
     """A margin that is a plain sum; stands in for a learned model."""
 
     weights: Mapping[str, float]
-    schema: Any = field(default_factory=lambda: SimpleNamespace(categories={"plan": ("basic", "pro")}))
+
+    @property
+    def schema(self) -> Any:
+        return SimpleNamespace(names=tuple(self.weights), categories={"plan": ("basic", "pro")})
 
     def contributions(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         missing = set(self.weights) - set(frame.columns)
@@ -55,7 +59,7 @@ def champions(**versions: str) -> Any:
 def job(root: Path, **options: Any) -> Job:
     """A job on this company."""
     own = ListOptions.model_validate(options)
-    settings = SimpleNamespace(list=own, targets=("renewal", "upsell", "cross_sell", "expansion"), engine=None)
+    settings = SimpleNamespace(list=own, targets=("renewal", "upsell", "cross_sell", "expansion"), engine=Engine())
     return Job(settings, "", root / "data", root / "lists", as_of=AS_OF)  # type: ignore[arg-type]
 
 
