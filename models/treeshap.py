@@ -41,6 +41,9 @@ NEVER = 2**16 - 1
 ZERO = float(np.float32(1e-35))
 """LightGBM takes what is no larger for nought."""
 
+ENDLESS = 1e300
+"""What LightGBM writes for a threshold without end, which only parts what is missing from all else."""
+
 NONE, NOUGHT, NAN, SET = range(4)
 KINDS = {"None": NONE, "Zero": NOUGHT, "NaN": NAN}
 """What a split takes for missing: nothing (NaN is nought then), nought and NaN, or NaN."""
@@ -236,7 +239,10 @@ def _step(node: Node, child: Node, left: bool) -> Step:
         return Step(node["split_index"], column, 0.0, False, left, ratio)
     column = Column(node["split_feature"], KINDS[node["missing_type"]])
     missing_left = column.kind != NONE and node["default_left"]
-    return Step(node["split_index"], column, float(node["threshold"]), missing_left, left, ratio)
+    threshold = float(node["threshold"])
+    return Step(
+        node["split_index"], column, threshold if threshold < ENDLESS else math.inf, missing_left, left, ratio
+    )
 
 
 # --- from trees to pieces -----------------------------------------------------------------------------
