@@ -23,9 +23,9 @@ def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
     compiles anew, which takes some seconds.
     """
     try:
-        return numba.njit(nogil=True, cache=True)(loop)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, cache=True)(loop)
     except RuntimeError:
-        return numba.njit(nogil=True)(loop)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True)(loop)
 
 
 def shared(loop: Callable[[int, int], Any], rows: int, threads: int) -> None:

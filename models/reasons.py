@@ -209,8 +209,12 @@ def _sentences(feature: Words, own: pd.Series, usual: Any, group: Places, phrase
     first = np.zeros(len(met), np.int64)
     first[which[::-1]] = np.arange(len(which))[::-1]
     pairs = zip(own.take(first), usual[group[first]], strict=True)
-    told = [sentence(feature, *(None if pd.isna(figure) else figure for figure in pair), phrases) for pair in pairs]
+    told = [sentence(feature, _known(figure), _known(peer), phrases) for figure, peer in pairs]
     return np.array(told, object)[which]
+
+
+def _known(figure: Any) -> Any:
+    return None if pd.isna(figure) else figure
 
 
 def _columns(choice: Chosen, words: Any, features: Sequence[Words]) -> dict[str, Any]:
@@ -267,7 +271,9 @@ def _alike(own: pd.Series, coarse: tuple[float, float] | None) -> Any:
 
 def _framed(columns: dict[str, Any]) -> pd.DataFrame:
     """The columns as a table; words are plain objects, or an all-empty column would get another type."""
-    return pd.DataFrame({n: pd.Series(own, dtype=object if own.dtype == object else None) for n, own in columns.items()})
+    return pd.DataFrame(
+        {n: pd.Series(own, dtype=object if own.dtype == object else None) for n, own in columns.items()}
+    )
 
 
 def _numbers(values: pd.DataFrame, features: Sequence[Words]) -> Floats:

@@ -240,9 +240,7 @@ def _step(node: Node, child: Node, left: bool) -> Step:
     column = Column(node["split_feature"], KINDS[node["missing_type"]])
     missing_left = column.kind != NONE and node["default_left"]
     threshold = float(node["threshold"])
-    return Step(
-        node["split_index"], column, threshold if threshold < ENDLESS else math.inf, missing_left, left, ratio
-    )
+    return Step(node["split_index"], column, threshold if threshold < ENDLESS else math.inf, missing_left, left, ratio)
 
 
 # --- from trees to pieces -----------------------------------------------------------------------------
@@ -270,15 +268,20 @@ def _piece(leaves: list[Leaf]) -> Piece:
     told = []
     for leaf in leaves:
         own = _by_feature(leaf.path)
-        told.append((leaf.value, [
-            Slot(
-                features.index(feature),
-                sum(bit[step.split] for step in steps if step.left),
-                sum(bit[step.split] for step in steps),
-                math.prod(step.ratio for step in steps),
+        told.append(
+            (
+                leaf.value,
+                [
+                    Slot(
+                        features.index(feature),
+                        sum(bit[step.split] for step in steps if step.left),
+                        sum(bit[step.split] for step in steps),
+                        math.prod(step.ratio for step in steps),
+                    )
+                    for feature, steps in own.items()
+                ],
             )
-            for feature, steps in own.items()
-        ]))
+        )
     return Piece([[step] for step in splits.values()], features, told)
 
 
@@ -424,33 +427,41 @@ def _fill(pieces, weights, cells, outputs):  # type: ignore[no-untyped-def]
 @compiled
 def _encode(values, codes, coded):  # type: ignore[no-untyped-def]
     """The codes of some rows; columns × rows."""
-    rows = len(values)
-    own = np.empty(rows)
+    own = np.empty(len(values))
     for column in range(len(codes.feature)):
-        kind, edges = codes.kind[column], codes.edges[codes.first[column] : codes.first[column + 1]]
-        code = coded[column]
-        for i in range(rows):
+        for i in range(len(own)):
             value = values[i, codes.feature[column]]
             own[i] = 0.0 if abs(value) <= ZERO else value
-            code[i] = 0
-        if kind == SET:
-            for i in range(rows):
-                code[i] = 1
-                for edge in edges:
-                    # A category is cut to a whole number, towards nought, and none is below nought.
-                    if edge <= own[i] < edge + 1.0 or (edge == 0.0 and -1.0 < own[i] < 0.0):
-                        code[i] = 0
-            continue
-        if kind == NONE:
-            for i in range(rows):
-                own[i] = 0.0 if own[i] != own[i] else own[i]
-        for edge in edges:
-            for i in range(rows):
-                code[i] += own[i] > edge
-        if kind != NONE:
-            for i in range(rows):
-                if own[i] != own[i] or (kind == NOUGHT and own[i] == 0.0):
-                    code[i] = len(edges) + 1
+        edges = codes.edges[codes.first[column] : codes.first[column + 1]]
+        if codes.kind[column] == SET:
+            _outside(own, edges, coded[column])
+        else:
+            _passed(own, edges, codes.kind[column], coded[column])
+
+
+@compiled
+def _outside(own, categories, code):  # type: ignore[no-untyped-def]
+    """0 for a value in the set and 1 for all else; it is cut to a whole number, towards nought, as LightGBM does."""
+    for i in range(len(own)):
+        code[i] = 1
+        for category in categories:
+            if category <= own[i] < category + 1.0 or (category == 0.0 and -1.0 < own[i] < 0.0):
+                code[i] = 0
+
+
+@compiled
+def _passed(own, edges, kind, code):  # type: ignore[no-untyped-def]
+    """How many thresholds lie below each value; one more than all of them where it is missing."""
+    for i in range(len(own)):
+        code[i] = 0
+        if kind == NONE and own[i] != own[i]:
+            own[i] = 0.0
+    for edge in edges:
+        for i in range(len(own)):
+            code[i] += own[i] > edge
+    for i in range(len(own)):
+        if own[i] != own[i] or (kind == NOUGHT and own[i] == 0.0):
+            code[i] = len(edges) + 1
 
 
 @compiled

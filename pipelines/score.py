@@ -250,9 +250,7 @@ def scored(
         chances = pd.DataFrame({target: _probability(own, target, values) for target, own in champions.items()})
         pushes = _contributions(champions[RENEWAL], values)
         group = peers.group[rows]
-        chosen = reasons.chosen(
-            pushes, values, words, peers.figures, group, options.language, options.reason_share
-        )
+        chosen = reasons.chosen(pushes, values, words, peers.figures, group, options.language, options.reason_share)
         own = keyed.iloc[rows].reset_index(drop=True)
         return chances, chosen, pd.concat([own, pushes.astype(np.float32)], axis=1)
 
