@@ -255,7 +255,7 @@ def scored(
         return chances, chosen, pd.concat([own, pushes.astype(np.float32)], axis=1)
 
     chances, choices = [], []
-    for chance, choice, pushes in _in_order(judged, figures.blocks(_needed(champions)), threads):
+    for chance, choice, pushes in in_order(judged, figures.blocks(_needed(champions)), threads):
         chances.append(chance)
         choices.append(choice)
         keep(pushes)
@@ -290,7 +290,7 @@ def _needed(champions: Mapping[str, Champion]) -> list[str]:
     return list(dict.fromkeys(name for own in champions.values() for name in own.learned.schema.names))
 
 
-def _in_order(work: Callable[..., Made], given: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Made]:
+def in_order(work: Callable[..., Made], given: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Made]:
     """What comes of each, in order; a few at a time, so that no more of them live at once."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Made]] = deque()
