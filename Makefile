@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-all test-engines check bench bench-features lock clean
+.PHONY: setup demo test test-all test-engines check bench bench-features bench-scoring lock clean
 
 setup: $(VENV)/.runtime
 
@@ -37,12 +37,17 @@ bench: setup
 	$(BIN)/python bench/null.py
 	$(BIN)/python bench/effect.py
 	$(BIN)/python bench/feedback.py
-	$(MAKE) --no-print-directory bench-features
+	$(MAKE) --no-print-directory bench-features bench-scoring
 
 # EVENTS=100e6 or 500e6 for the published sizes; peers are tried up to ten million.
 EVENTS ?= 10e6
 bench-features: setup $(VENV)/peers/.there
 	$(BIN)/python bench/features.py --events $(EVENTS) --peers-python $(VENV)/peers/bin/python
+
+# FASTTREESHAP=PYTHON has FastTreeSHAP: it comes as source only and needs numpy<2, so no lock here can hold it.
+FASTTREESHAP ?= $(BIN)/python
+bench-scoring: setup
+	$(BIN)/python bench/scoring.py --fasttreeshap-python $(FASTTREESHAP)
 
 # Installed from the lock, each file checked against its hash; then this project, in place.
 $(VENV)/.runtime: requirements.lock pyproject.toml

@@ -19,6 +19,7 @@ from pipelines import tracking
 from pipelines.errors import DataContract, InputMissing
 from pipelines.publishing import code_revision, publish
 from pipelines.score import Champion, read_scored, resolved, score
+from pipelines.settings import Engine
 from tests.pipelines.scored_company import AS_OF, Model, champions, job, write_company
 
 
@@ -202,6 +203,49 @@ def test_english_and_chinese_lists_hold_the_same_numbers(company: Path) -> None:
     pd.testing.assert_frame_equal(lists["en"].drop(columns=words), lists["zh"].drop(columns=words))
     assert lists["zh"]["reason_1"].dropna().str.contains("同类客户").all()
     assert (lists["en"][words].isna() == lists["zh"][words].isna()).all(axis=None)
+
+
+def test_blocks_and_threads_change_no_byte_of_the_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contributions of blocks lie in groups of their own within the file; the rows are the same."""
+    made, pushed = set(), []
+    for block, threads in ((8192, 1), (3, 1), (3, 4), (1, 2)):
+        monkeypatch.setattr(scoring, "BLOCK", block)
+        one = job(company)
+        one.settings.engine = Engine(threads=threads)
+        score(one)
+        made.add((one.side / scoring.LIST).read_bytes())
+        pushed.append(pd.read_parquet(one.side / scoring.CONTRIBUTIONS))
+    assert len(made) == 1
+    assert len(pushed[0]) == 7
+    for other in pushed[1:]:
+        pd.testing.assert_frame_equal(other, pushed[0])
+
+
+def test_at_most_a_few_blocks_are_held_at_a_time() -> None:
+    begun: list[int] = []
+    ended = scoring.in_order(lambda n: n, ((begun.append(n) or n,) for n in range(50)), threads=2)
+    assert next(ended) == 0
+    assert len(begun) == 3
+    assert list(ended) == list(range(1, 50))
+
+
+def test_contributions_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "contributions.parquet"
+    block = pd.DataFrame({"account_id": ["acme"], "as_of": [AS_OF], scoring.GROUP: ["*"], "x": np.float32([0.5])})
+    with pytest.raises(RuntimeError), scoring.kept(place) as keep:
+        keep(block)
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with scoring.kept(place) as keep:
+        keep(block)
+        keep(block.assign(account_id="beta"))
+    assert pd.read_parquet(place)["account_id"].tolist() == ["acme", "beta"]
+
+
+def test_a_list_on_which_nobody_is_scored(company: Path) -> None:
+    standing = score(job(company, min_history_days=9999))
+    assert standing["rows"]["status"] == {"too_little_history": 8}
+    assert pd.read_parquet(company / "data" / "act" / scoring.CONTRIBUTIONS).empty
 
 
 def test_whole_number_ids_stay_numbers(tmp_path: Path) -> None:
