@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 YES_OR_NO = "yes or no"
 ROUNDED = re.compile(r"\{value:[^}]*\.(?P<digits>\d+)(?P<unit>[f%])\}")
 """How a sentence rounds the account's figure."""
-VALUE = re.compile(r"\{value(?::,?\.0(?P<unit>[f%])|[^}]*)\}")
-"""A place for the account's figure; with its unit, where the figure is shown there as a whole number.
+VALUE = re.compile(r"\{value(?::,?\.(?P<digits>\d)(?P<unit>[f%])|[^}]*)\}")
+"""A place for the account's figure, with how it is rounded there.
 
 Not where a sign is asked for: +0 % and 0 % are one number and two sentences."""
+SURE = 1e-6
+"""So near the middle between two rounded figures, multiplying may round otherwise than writing does."""
 REASONS = 5
 STRENGTHS = 3
 Floats = npt.NDArray[np.float64]
@@ -249,24 +251,34 @@ def _rules(features: Sequence[Words], language: str, share: float) -> Rules:
 
 
 def _coarse(feature: Words, language: str) -> tuple[float, float] | None:
-    """By what a figure is multiplied before it is shown as a whole number, and from where on it is "so much or more".
+    """By what a figure is multiplied to be rounded as it is shown, and from where on it is "so much or more".
 
-    None where figures are not shown as whole numbers, and two sentences may differ however little they do.
+    None where figures are not rounded in one way, and two sentences may differ however little they do.
     """
     shown = set(VALUE.findall(str(feature[language])))
     if feature.get("unit") == YES_OR_NO or feature.get("kind") == "category" or len(shown) != 1:
         return None
-    scale = {"f": 1.0, "%": 100.0}.get(shown.pop())
-    return None if scale is None else (scale, float(feature.get("empty") or np.inf))
+    digits, unit = shown.pop()
+    if not unit:
+        return None
+    return 10.0 ** (int(digits) + (2 if unit == "%" else 0)), float(feature.get("empty") or np.inf)
 
 
 def _alike(own: pd.Series, coarse: tuple[float, float] | None) -> Any:
-    """Figures, or numbers that are equal where the sentences are: whole as shown, and a quarter more from "most" on."""
-    if coarse is None or not pd.api.types.is_numeric_dtype(own):
-        return own.to_numpy() if pd.api.types.is_numeric_dtype(own) else own.to_numpy(object)
+    """Figures, or numbers that are equal where the sentences are: whole as shown, and a quarter more from "most" on.
+
+    A figure so near the middle between two that it might be written as either stays as it is.
+    """
+    if not pd.api.types.is_numeric_dtype(own):
+        return own.to_numpy(object)
+    if coarse is None:
+        return own.to_numpy()
     scale, most = coarse
     figures = own.to_numpy(np.float64, na_value=np.nan)
-    return np.rint(figures * scale) + 0.25 * (figures >= most)
+    large = figures * scale
+    whole = np.rint(large)
+    sure = (np.abs(np.abs(large - whole) - 0.5) > SURE) & (np.abs(large) < 1e9)
+    return np.where(sure, whole, large) + 0.25 * (figures >= most)
 
 
 def _framed(columns: dict[str, Any]) -> pd.DataFrame:

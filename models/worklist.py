@@ -74,14 +74,17 @@ def ranked(
     """
     board = pd.DataFrame({"worth": worth, "arr": arr.fillna(0.0), "csm": csm, "key": order_key(account_id)})
     board = board[board["worth"].notna()].sort_values(["worth", "key"], ascending=[False, True], kind="stable")
-    places: list[pd.DataFrame] = []
-    for name, own in board.groupby("csm", dropna=False, sort=False):
+    whose, names = pd.factorize(board["csm"], use_na_sentinel=False)
+    place, fits = np.zeros(len(board), np.int64), np.zeros(len(board), bool)
+    order = np.argsort(whose, kind="stable")
+    starts = np.searchsorted(whose[order], np.arange(len(names) + 1))
+    for number, name in enumerate(names):
+        own = order[starts[number] : starts[number + 1]]
         limit = capacity(None if pd.isna(name) else str(name))
-        place = np.arange(1, len(own) + 1)
-        fits = (place <= limit.accounts) & ((own["arr"].cumsum() <= limit.arr) | (place == 1))
-        places.append(pd.DataFrame({"rank": place, "within_capacity": fits}, index=own.index))
-    ranks = pd.concat(places) if places else pd.DataFrame({"rank": [], "within_capacity": []})
-    ranks = ranks.reindex(worth.index)
+        place[own] = np.arange(1, len(own) + 1)
+        held = np.cumsum(board["arr"].to_numpy()[own])
+        fits[own] = (place[own] <= limit.accounts) & ((held <= limit.arr) | (place[own] == 1))
+    ranks = pd.DataFrame({"rank": place, "within_capacity": fits}, index=board.index).reindex(worth.index)
     return ranks.astype({"rank": "Int64", "within_capacity": "boolean"})
 
 

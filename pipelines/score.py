@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,7 +43,7 @@ RENEWAL = "renewal"
 LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
-BLOCK = 8192
+BLOCK = 16_384
 """Accounts judged at a time."""
 
 
@@ -69,7 +70,11 @@ class Figures:
     @property
     def names(self) -> list[str]:
         """The columns of the file."""
-        return list(pq.read_schema(self.path).names)
+        return list(self._file.schema_arrow.names)
+
+    @cached_property
+    def _file(self) -> pq.ParquetFile:
+        return pq.ParquetFile(self.path)
 
     def of(self, wanted: npt.NDArray[np.bool_]) -> Figures:
         """The figures of some of the observations."""
@@ -77,7 +82,7 @@ class Figures:
 
     def column(self, name: str) -> pd.Series:
         """One figure of every observation."""
-        whole = pq.read_table(self.path, columns=[name]).to_pandas()[name]
+        whole = self._file.read([name], use_threads=False).to_pandas()[name]
         return whole if len(self.rows) == len(whole) else whole.take(self.rows).reset_index(drop=True)
 
     def blocks(self, names: Sequence[str]) -> Iterator[tuple[slice, pd.DataFrame]]:
