@@ -13,7 +13,8 @@ Steps, each in a process of its own, its first rows not counted (they compile an
   list           the whole of `pipelines.score.scored`: four probabilities, contributions (written to a file as
                  `renewals score` does), reasons and strengths in words, ranks and checks; and the Parquet bytes
 
-Then the trees alone, beside others on the same rows; the slow ones on fewer.
+Then trees alone, beside others on the same rows; the slow ones on fewer. These trees take categories for numbers, for
+FastTreeSHAP cannot explain a split of categories.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -50,6 +52,7 @@ from models.folds import observations
 from models.forward import middle
 from models.learner import Learned, Sigmoid, fit_linear, fit_trees
 from models.schema import Schema
+from models.treeshap import TreeShap
 from pipelines import score
 from pipelines.assemble import assemble
 from pipelines.label import label
@@ -231,17 +234,31 @@ def step(name: str, work: Path, side: Path, threads: int) -> dict[str, float]:
 # --- the trees alone, beside others -------------------------------------------------------------------
 
 
-def explained(work: Path, side: Path, threads: int, pythons: dict[str, str]) -> list[dict[str, Any]]:
+def of_numbers(job: Job, depth: int | None, rounds: int | None) -> lgb.Booster:
+    """The trees of renewal, where a category is the number of its place."""
+    trees = job.settings.lightgbm
+    observed = observations(read_training(job), "renewal", UNTIL)
+    schema = Schema.of(read_catalogue(job), observed, "renewal", trees.monotone)
+    values, truth = schema.values(observed), observed["label"].to_numpy()
+    options = trees.model_copy(update={"max_depth": depth or trees.max_depth})
+    count = rounds or middle(job.settings.linear, trees).rounds
+    return fit_trees(values, truth, np.ones(len(truth)), replace(schema, categories={}), count, options)
+
+
+def explained(
+    booster: lgb.Booster, work: Path, side: Path, threads: int, pythons: dict[str, str]
+) -> list[dict[str, Any]]:
     """Rows a CPU second and a second of each that explains the booster, and its largest difference from ours."""
     champions: dict[str, Champion] = pickle.loads((work / "models.pickle").read_bytes())
-    learned = champions["renewal"].learned
-    learned.booster.save_model(work / "model.txt")
+    learned, trees = champions["renewal"].learned, TreeShap.of(booster)
+    booster.save_model(work / "model.txt")
     _, figures = score.read_observations(side)
-    values = np.vstack([learned.schema.values(block) for _, block in figures.blocks(learned.schema.names)][:12])
-    learned.trees.contributions(values[:WARM])
+    _, first = next(figures.blocks(learned.schema.names))
+    values = learned.schema.values(first)
+    trees.contributions(values[:WARM])
     clock = Clock()
     with clock:
-        ours = learned.trees.contributions(values, threads)
+        ours = trees.contributions(values, threads)
     lines = [_line("ours", len(values), clock.cpu, clock.wall)]
     for name in PEERS:
         count = min(FEW[name], len(values))
@@ -315,7 +332,10 @@ def main() -> None:
         if not (work / str(rows) / "spine.parquet").exists():
             drawn(job, rows, work / str(rows))
         print(f"\n{rows:,} accounts\n{table(measured(rows, work, asked.threads))}", flush=True)
-    beside = explained(work, work / str(min(sizes)), asked.threads, {"FastTreeSHAP v2": asked.fasttreeshap_python})
+    booster = of_numbers(job, asked.depth, asked.rounds)
+    beside = explained(
+        booster, work, work / str(min(sizes)), asked.threads, {"FastTreeSHAP v2": asked.fasttreeshap_python}
+    )
     print(f"\nthe trees alone\n{table(beside, lambda x: f'{x:.1e}' if x < 1e-3 else f'{x:,.2f}')}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from lists.risk_list import NAMES as COLUMNS
@@ -232,9 +233,8 @@ def test_at_most_a_few_blocks_are_held_at_a_time() -> None:
 def test_contributions_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     place = tmp_path / "contributions.parquet"
     block = pd.DataFrame({"account_id": ["acme"], "as_of": [AS_OF], scoring.GROUP: ["*"], "x": np.float32([0.5])})
-    with pytest.raises(RuntimeError), scoring.kept(place) as keep:
-        keep(block)
-        raise RuntimeError
+    with pytest.raises(pa.ArrowInvalid), scoring.kept(place) as keep:
+        _ = keep(block), keep(block.assign(x="a word where a number was"))
     assert list(tmp_path.iterdir()) == []
     with scoring.kept(place) as keep:
         keep(block)
