@@ -206,7 +206,7 @@ def worded(
 
 def _sentences(feature: Words, own: pd.Series, usual: Any, group: Places, phrases: Phrases) -> Any:
     """One feature's sentence for each figure, beside what is usual in its group."""
-    alike, _ = pd.factorize(_alike(own, _coarse(feature, phrases.language)), use_na_sentinel=False)
+    alike = _numbered(_alike(own, _coarse(feature, phrases.language)))
     which, met = pd.factorize(alike * len(usual) + group)
     first = np.zeros(len(met), np.int64)
     first[which[::-1]] = np.arange(len(which))[::-1]
@@ -264,21 +264,22 @@ def _coarse(feature: Words, language: str) -> tuple[float, float] | None:
     return 10.0 ** (int(digits) + (2 if unit == "%" else 0)), float(feature.get("empty") or np.inf)
 
 
-def _alike(own: pd.Series, coarse: tuple[float, float] | None) -> Any:
-    """Figures, or numbers that are equal where the sentences are: whole as shown, and a quarter more from "most" on.
-
-    A figure so near the middle between two that it might be written as either stays as it is.
+def _alike(own: pd.Series, coarse: tuple[float, float] | None) -> Places:
+    """A number for each figure, the same where the sentences are: where it is the same as shown, and alike in being
+    "so much or more". A figure so near the middle between two that it might be written as either is alike only itself.
     """
-    if not pd.api.types.is_numeric_dtype(own):
-        return own.to_numpy(object)
-    if coarse is None:
-        return own.to_numpy()
+    if coarse is None or not pd.api.types.is_numeric_dtype(own):
+        return _numbered(own.to_numpy() if pd.api.types.is_numeric_dtype(own) else own.to_numpy(object))
     scale, most = coarse
     figures = own.to_numpy(np.float64, na_value=np.nan)
-    large = figures * scale
-    whole = np.rint(large)
-    sure = (np.abs(np.abs(large - whole) - 0.5) > SURE) & (np.abs(large) < 1e9)
-    return np.where(sure, whole, large) + 0.25 * (figures >= most)
+    whole = np.rint(figures * scale)
+    sure = (np.abs(np.abs(figures * scale - whole) - 0.5) > SURE) & (np.abs(whole) < 1e9)
+    themselves = _numbered(np.where(sure, np.inf, figures))
+    return _numbered(np.where(sure, whole + 0.25 * (figures >= most), 0.0)) * (len(own) + 1) + themselves
+
+
+def _numbered(figures: Any) -> Places:
+    return pd.factorize(figures, use_na_sentinel=False)[0]
 
 
 def _framed(columns: dict[str, Any]) -> pd.DataFrame:
@@ -349,7 +350,7 @@ class Figure:
             return self.missing
         if isinstance(self.value, str):
             return self.value
-        words = format(float(self.value), spec or "g")
+        words = format(float(self.value) + 0.0, spec or "g")  # minus nought is nought, and equal to it
         if not set(words) & set("123456789"):
             return words.replace("-", "")
         return f"{words}+" if self.most and self.value >= self.most else words

@@ -212,6 +212,41 @@ def test_no_rows_and_no_features_give_the_same_columns() -> None:
         assert said.isna().all(axis=None)
 
 
+FORMATS = (
+    "{value:.0f}",
+    "{value:,.0f}",
+    "{value:.1f}",
+    "{value:.2f}",
+    "{value:.0%}",
+    "{value:+.0%}",
+    "{value:.1%}",
+    "{value}",
+)
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "{value:.0f} of {value:.1f}"])
+@pytest.mark.parametrize("empty", [None, 366])
+def test_accounts_share_a_sentence_only_where_it_would_be_the_same(form: str, empty: Any) -> None:
+    """Figures on both sides of every middle between two rounded ones, and of the one that stands for "or more"."""
+    middles = np.array([0.5, 1.5, 2.675, 0.125, 1.005, 0.045, 0.285, 1e9 + 0.5, 365.5, 366.0, 0.0, 0.004])
+    near = np.concatenate([np.nextafter(middles, 0), middles, np.nextafter(middles, 1e12), middles + 0.003])
+    figures = np.concatenate([near, -near, [np.nan], np.random.default_rng(1).uniform(0, 400, 300).round(3)])
+    shown = feature("x", "either", en=form + " (peers: {peer:.0f})", empty=empty)
+    values = pd.DataFrame({"x": figures})
+    peers = Peers(pd.DataFrame({"x": [7.0]}, dtype=object), np.zeros(len(figures), np.int64))
+    said = told(values * 0.0 - 1.0, values, [shown], peers, ENGLISH)["reason_1"]
+    alone = [sentence(shown, None if np.isnan(figure) else figure, 7.0, ENGLISH) for figure in figures]
+    assert [words for words in said if words] == [w for w, own in zip(alone, said, strict=True) if own]
+    assert said.notna().mean() > 0.9
+
+
+def test_of_equal_reasons_the_first_speaks_first() -> None:
+    names = list("abcdefg")
+    zero, one = dict.fromkeys(names, 0), dict.fromkeys(names, 1)
+    said = tell(dict.fromkeys(names, -0.5), zero, one, *map(feature, names))
+    assert [said[f"reason_{k}_feature"] for k in range(1, 6)] == list("abcde")
+
+
 def test_contributions_are_summed_by_family() -> None:
     pushes = pd.Series({"a": -0.5, "b": 0.2, "c": 0.25, "d": 0.125})
     catalogue = [feature("a"), feature("b"), feature("c", family="tickets")]
