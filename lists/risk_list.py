@@ -181,7 +181,8 @@ def check(listed: pd.DataFrame) -> None:
     """Raises ValueError with every way in which the list breaks its contract."""
     if list(listed.columns) != list(NAMES):
         raise ValueError(f"the list has other columns than its contract: {sorted(set(listed.columns) ^ set(NAMES))}")
-    faults = [fault for column in COLUMNS for fault in _faults(column, listed[column.name], listed["status"])]
+    scored = listed["status"].eq(worklist.SCORED).to_numpy(bool)
+    faults = [fault for column in COLUMNS for fault in _faults(column, listed[column.name], scored)]
     doubled = int(listed.duplicated(["as_of", "account_id"]).sum())
     if doubled:
         faults.append(f"{doubled} accounts are listed twice")
@@ -191,20 +192,17 @@ def check(listed: pd.DataFrame) -> None:
         raise ValueError("the list breaks its contract: " + "; ".join(faults))
 
 
-def _faults(column: Column, values: pd.Series, status: pd.Series) -> list[str]:
-    given = values.dropna()
-    ends = column.kind == "probability" and not given.between(0, 1).all()
-    finite = column.kind != "number" or bool(np.isfinite(given.to_numpy(np.float64)).all())
+def _faults(column: Column, values: pd.Series, scored: np.ndarray) -> list[str]:
+    there = values.notna().to_numpy()
+    given = values[there] if column.values or column.kind in ("probability", "number") else values[:0]
     strange = sorted(set(given.unique()) - set(column.values)) if column.values else []
-    absent = status.ne(worklist.SCORED) & values.notna() if column.scored_only else None
     tests = {
-        "is empty in some rows": column.required and values.isna().any(),
-        "lies outside 0 to 1": ends,
-        "is not finite": not finite,
+        "is empty in some rows": column.required and not there.all(),
+        "lies outside 0 to 1": column.kind == "probability" and not given.between(0, 1).all(),
+        "is not finite": column.kind == "number" and not np.isfinite(given.to_numpy(np.float64)).all(),
         f"holds {strange}": bool(strange),
-        "is filled for accounts that are not scored": absent is not None and absent.any(),
-        "is empty for scored accounts": column.name == "renewal_probability"
-        and bool((status.eq(worklist.SCORED) & values.isna()).any()),
+        "is filled for accounts that are not scored": column.scored_only and (there & ~scored).any(),
+        "is empty for scored accounts": column.name == "renewal_probability" and (scored & ~there).any(),
     }
     return [f"{column.name} {fault}" for fault, broken in tests.items() if broken]
 
