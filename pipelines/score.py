@@ -148,7 +148,9 @@ def score(job: Job) -> dict[str, Any]:
         "features": schema_hash(catalogue),
         "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
-        "shadow": shadow.shadowed(job, outcome.listed, observations, values, {t: str(c) for t, c in champions.items()}),
+        "shadow": shadow.shadowed(
+            job, outcome.listed, observations, figures, {t: str(c) for t, c in champions.items()}
+        ),
         "started_at": started.isoformat(timespec="seconds"),
     }
     warehouse.write_bytes(job.side / SCORE, json.dumps(standing, indent=1, ensure_ascii=False).encode())

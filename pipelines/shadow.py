@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import structlog
 
@@ -20,6 +21,7 @@ from pipelines.stage import Job
 
 if TYPE_CHECKING:
     from models.learner import Learned
+    from pipelines.score import Figures
 
 RENEWAL = "renewal"
 SHADOW = "shadow.parquet"
@@ -32,7 +34,7 @@ COLUMNS = ("target", *KEY, "champion", "challenger", *SIDES)
 
 
 def shadowed(
-    job: Job, listed: pd.DataFrame, observations: pd.DataFrame, values: pd.DataFrame, champions: dict[str, str]
+    job: Job, listed: pd.DataFrame, observations: pd.DataFrame, figures: Figures, champions: dict[str, str]
 ) -> dict[str, Any]:
     """Score the list's accounts with every challenger that waits; write `shadow.parquet`, return what to say of each.
 
@@ -46,7 +48,7 @@ def shadowed(
             if waiting is None:
                 continue
             name, model = waiting
-            rows = beside(target, model, listed, observations, values, job.settings.list)
+            rows = beside(target, model, listed, observations, figures, job.settings.list)
             told[target] = {"champion": champion, "challenger": name, **shadow.compared(rows)}
             tables.append(rows.assign(target=target, champion=champion, challenger=name))
         except Exception as fault:  # a shadow may not fail a list, whatever is wrong with it
@@ -70,7 +72,7 @@ def beside(
     model: Learned,
     listed: pd.DataFrame,
     observations: pd.DataFrame,
-    values: pd.DataFrame,
+    figures: Figures,
     options: ListOptions,
 ) -> pd.DataFrame:
     """What the list says and what it would say; one row per scored account, in the order of the list.
@@ -79,16 +81,17 @@ def beside(
     the features do not fit the model.
     """
     scored = listed[listed["status"].eq(worklist.SCORED)].reset_index(drop=True)
-    places = pd.Series(observations.index, index=pd.Index(observations["account_id"]))
-    place = scored["account_id"].map(places)
-    chance = pd.Series(model.probability(values.loc[place]), index=scored.index, dtype="float64")
+    known = observations["account_id"].isin(scored["account_id"]).to_numpy()
+    said = [model.probability(block) for _, block in figures.of(known).blocks(model.schema.names)]
+    order = pd.Index(observations["account_id"][known]).get_indexer(scored["account_id"])
+    chance = pd.Series(np.concatenate(said)[order], index=scored.index, dtype="float64")
     if not chance.between(0, 1).all():
         raise ValueError("the challenger gave something that is not a probability")
     rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=chance)
     if target != RENEWAL:
         both = {f"top{side}": shadow.top_of(rows[f"probability{side}"]) for side in ("", "_challenger")}
         return rows.assign(**both).reindex(columns=[*KEY, *SIDES])
-    decided = observations.loc[place, "decided"].set_axis(scored.index)
+    decided = observations.loc[known, "decided"].iloc[order].set_axis(scored.index)
     would = risk_list.worth(scored.assign(renewal_probability=chance), decided, options)
     return rows.assign(
         risk_band=scored["risk_band"], rank=scored["rank"], top=scored["within_capacity"],
