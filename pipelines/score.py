@@ -82,7 +82,7 @@ class Figures:
 
     def column(self, name: str) -> pd.Series:
         """One figure of every observation."""
-        whole = self._file.read([name], use_threads=False).to_pandas()[name]
+        whole = self._file.read([name], use_threads=False).column(0).to_pandas()
         return whole if len(self.rows) == len(whole) else whole.take(self.rows).reset_index(drop=True)
 
     def blocks(self, names: Sequence[str]) -> Iterator[tuple[slice, pd.DataFrame]]:

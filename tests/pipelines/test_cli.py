@@ -31,7 +31,7 @@ def test_help_imports_nothing_heavy():
     code = (
         "import sys\nsys.argv = ['renewals', '--help']\nfrom pipelines.cli import app\n"
         "try:\n    app()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'pandas', 'ibis', 'duckdb', 'lightgbm', 'mlflow', 'sklearn', 'shap', 'pydantic'}\n"
+        "heavy = {'pandas', 'ibis', 'duckdb', 'lightgbm', 'mlflow', 'numba', 'sklearn', 'shap', 'pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
