@@ -50,7 +50,8 @@ class Lines(NamedTuple):
 
 
 def _slopes(at: Floats, height: Floats) -> Floats:
-    return np.append(np.diff(height) / np.diff(at), 0.0)[: len(at)]
+    with np.errstate(over="ignore"):  # between knots that all but touch a line may stand upright
+        return np.append(np.diff(height) / np.diff(at), 0.0)[: len(at)]
 
 
 @compiled
@@ -88,9 +89,9 @@ def _read(own, below, lines, j, count):  # type: ignore[no-untyped-def]
         value, low = own[n], below[n]
         if value != value or (steps and (low < 0 or value >= len(at))):
             own[n] = missing
-        elif steps or low == len(at) - 1:
-            own[n] = height[low]
         elif low < 0:
             own[n] = height[0]
+        elif steps or low == len(at) - 1 or value == at[low]:
+            own[n] = height[low]
         else:
             own[n] = slope[low] * (value - at[low]) + height[low]

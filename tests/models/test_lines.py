@@ -34,6 +34,13 @@ def test_lines_are_their_parts(far, near, seed):
     assert np.array_equal(model.contributions(values, threads=2), model.contributions(values))
 
 
+def test_a_line_may_stand_upright():
+    line = Line((0.0, 5e-324, 1.0), (0.0, 2.0, 1.0), 0.0)
+    model = Additive(0.0, (line,), None)
+    values = np.array([[-1.0], [0.0], [5e-324], [0.5], [2.0]])
+    assert model.contributions(values).ravel().tolist() == [0.0, 0.0, 2.0, 1.5, 1.0]
+
+
 def test_a_code_without_a_step_is_as_unknown():
     model = Additive(0.0, (Steps((1.0, 2.0), 0.5),), None)
     assert model.contributions(np.array([[1.0], [2.0], [np.nan], [-1.0]])).ravel().tolist() == [2.0, 0.5, 0.5, 0.5]
