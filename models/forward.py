@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.folds import RENEWAL, Fold, relevance, rolling, weights
-from models.learner import Floats, Learned, Recipe, Sigmoid, fit_linear, fit_sigmoid, fit_trees
+from models.learner import Floats, Learned, Recipe, Sigmoid, fit_line, fit_linear, fit_sigmoid, fit_trees
 from models.linear import closeness
 from models.metrics import losses
 from models.options import Calibration, Folds, LightGBM, Linear
@@ -175,14 +175,18 @@ def _final(observed: pd.DataFrame, step: Step, day: pd.Timestamp) -> npt.NDArray
     return ((rows["matured_at"] <= day) & ~rows["decided"].astype(bool)).to_numpy()
 
 
-def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Options) -> Learned:
-    """The model of a choice, learned from every row given. Raises TooFew where all ended alike."""
+def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Options, hidden: float = 0.0) -> Learned:
+    """The model of a choice, learned from every row given. Raises TooFew where all ended alike.
+
+    `hidden` is what stays with an account and no column shows (`models.doubt.hidden`), in log-odds.
+    """
     values, truth = schema.values(observed), observed["label"].to_numpy()
     weight = _weights(observed, schema, options)
     recipe = choice.recipe
-    line = fit_linear(values, truth, weight, schema, [recipe.strength], options.linear)[recipe.strength]
+    line, uncertainty = fit_line(values, truth, weight, schema, recipe.strength, options.linear)
     booster = fit_trees(values, truth, weight, schema, recipe.rounds, options.lightgbm)
-    return Learned(schema, line, booster, recipe.share, choice.sigmoid, options.linear.near_days)
+    spread = float(np.round(np.hypot(hidden, np.sqrt(uncertainty)), 9))
+    return Learned(schema, line, booster, recipe.share, choice.sigmoid, options.linear.near_days, spread)
 
 
 def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
+from models.doubt import around
 from models.folds import TooFew
 from models.linear import Additive, Design
 from models.options import Calibration, LightGBM, Linear
@@ -76,6 +77,8 @@ class Learned:
     share: float
     calibration: Sigmoid
     near_days: float
+    spread: float
+    """How far the accounts' own chances lie about what is said, in log-odds (`models/doubt.py`)."""
 
     def margin(self, frame: pd.DataFrame) -> Floats:
         """Log-odds before calibration; one number per row. Raises ValueError where columns are missing or infinite."""
@@ -85,6 +88,14 @@ class Learned:
     def probability(self, frame: pd.DataFrame) -> Floats:
         """The calibrated probability; one number per row."""
         return self.calibration.of(self.margin(frame), self.schema.closeness(frame, self.near_days))
+
+    def interval(self, probability: Floats, confidence: float) -> tuple[Floats, Floats]:
+        """Where each account's own chance lies with this confidence, low and high; one of each per probability."""
+        return around(probability, self.spread, confidence)
+
+    def strangeness(self, frame: pd.DataFrame) -> Floats:
+        """The share of an account's figures that lie outside what training rows usually showed; one per row."""
+        return self.linear.beyond(self.schema.values(frame))
 
     def contributions(self, frame: pd.DataFrame, threads: int = 1) -> tuple[pd.DataFrame, float]:
         """What each feature adds to the margin, and the base: base + sum of a row = its margin; one row per row given.
@@ -113,7 +124,7 @@ class Learned:
         own = {"schema": self.schema.hash}
         schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
         linear = {**own, "share_of_trees": self.share, **self.linear.to_json(self.schema.names)}
-        sigmoid = {**own, "method": "sigmoid", "near_days": self.near_days, **asdict(self.calibration)}
+        sigmoid = {**own, "method": "sigmoid", "near_days": self.near_days, "spread": self.spread, **asdict(self.calibration)}
         text = self.booster.model_to_string(num_iteration=-1)
         return {BOOSTER: text.encode(), LINEAR: _json(linear), SIGMOID: _json(sigmoid), SCHEMA: _json(schema)}
 
@@ -135,7 +146,7 @@ class Learned:
             raise ValueError("the booster was trained on other features than the schema names")
         calibration = Sigmoid(*(sigmoid[part.name] for part in fields(Sigmoid)))
         line = Additive.from_json(linear, schema.names)
-        return Learned(schema, line, booster, linear["share_of_trees"], calibration, sigmoid["near_days"])
+        return Learned(schema, line, booster, linear["share_of_trees"], calibration, sigmoid["near_days"], sigmoid["spread"])
 
 
 def _json(tree: Mapping[str, Any]) -> bytes:
@@ -152,6 +163,15 @@ def fit_linear(
     with threadpool_limits(limits=1, user_api="blas"):
         design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options)
         return {strength: design.fit(truth, strength) for strength in sorted(strengths)}
+
+
+def fit_line(
+    values: Floats, truth: Labels, weight: Floats, schema: Schema, strength: float, options: Linear
+) -> tuple[Additive, float]:
+    """The linear part at one strength, and how far, squared, other outcomes would have moved its margin."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options)
+        return design.fit(truth, strength), design.uncertainty(strength)
 
 
 def fit_trees(

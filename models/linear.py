@@ -117,6 +117,15 @@ class Additive:
         """The log-odds of each row."""
         return self.intercept + self.contributions(values, threads).sum(axis=1)
 
+    def beyond(self, values: Floats) -> Floats:
+        """The share of each row's numbers that lie beyond either end of their line; one number per row."""
+        lines = [(j, part.at[0], part.at[-1]) for j, part in enumerate(self.parts) if isinstance(part, Line)]
+        if not lines:
+            return np.zeros(len(values))
+        columns, low, high = (np.array(ends) for ends in zip(*lines, strict=True))
+        numbers = values[:, columns]
+        return np.asarray(((numbers < low) | (numbers > high)).mean(axis=1))
+
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain values, by feature name."""
         tree = {"intercept": self.intercept, "parts": _parts_to_json(self.parts, names), "near": None}
@@ -241,6 +250,20 @@ class Design:
         if self.lead is not None:
             near = Near(self.lead, self.options.near_days, self._parts(found[wide:-1] * NEAR_SCALE))
         return Additive(float(np.round(found[-1], 9)), self._parts(found[:wide]), near)
+
+    def uncertainty(self, strength: float) -> float:
+        """How far, squared and in log-odds, another company's outcomes would have moved the margin of the last fit.
+
+        The mean over the training rows of the posterior variance under the ridge prior (Laplace's approximation), far
+        from a renewal; weights that their sign holds at nought are taken as known.
+        """
+        found = self.start[: self.matrix.shape[1]]
+        free = self.matrix[:, np.abs(found) > 0]
+        chance = expit(self.matrix @ found + self.start[-1])
+        curved = (free * (self.weight * chance * (1 - chance))[:, None]).T @ free
+        posterior = np.linalg.inv(curved + np.eye(free.shape[1]) / strength)
+        spread = (free * (self.weight / self.weight.sum())[:, None]).T @ free
+        return float(np.round((posterior * spread).sum(), 9))
 
     def _parts(self, weights: Floats) -> tuple[Part, ...]:
         ends = np.cumsum([columns.matrix.shape[1] for columns in self.columns])[:-1]

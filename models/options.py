@@ -48,7 +48,7 @@ class LightGBM(Section):
     """One random threshold a feature and node: steadier where features say nearly the same."""
     monotone: bool = True
     """A feature declared risky when low (or high) may only be so, in the trees and in the linear part; renewal only."""
-    shares: tuple[float, ...] = Field((0.0, 0.25, 0.5, 0.75, 1.0), min_length=1)
+    shares: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.5, 1.0), min_length=1)
     """Weights of the trees' margin tried on the temporal folds: 0 is the linear part alone, 1 the trees alone.
 
     Of each list of this kind the middle one is the usual choice, kept unless another is clearly better."""

@@ -53,14 +53,16 @@ def learned(
     """The files of a model, and its card in short. Raises TooFew where history does not bear one."""
     import pandas as pd
 
-    from models import forward
+    from models import doubt, forward
     from models.schema import Schema
 
     options = job.settings
     schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
     steps = forward.walk(observed, schema, options)
     choice = forward.choose(observed, steps, pd.Timestamp(job.day), options)
-    model = forward.learn(observed, schema, choice, options)
+    told = forward.backtest(observed, steps, options)
+    hidden = doubt.hidden(told) if target == RENEWAL else 0.0
+    model = forward.learn(observed, schema, choice, options, hidden)
     newest = observed.sort_values("as_of", kind="stable").tail(EXPLAINED)
     recipe, sigmoid = choice.recipe, choice.sigmoid
     short = {
@@ -70,6 +72,7 @@ def learned(
         "features": len(schema.names),
         "recipe": {"strength": recipe.strength, "rounds": recipe.rounds, "share_of_trees": recipe.share},
         "calibration": {"slope": sigmoid.slope, "level": sigmoid.level, "rows": choice.rows, "terms": choice.terms},
+        "doubt": {"spread": model.spread, "hidden": hidden},
         "origins": [str(step.fold.origin.date()) for step in steps],
     }
     card = {
@@ -82,7 +85,6 @@ def learned(
         "tried": forward.as_table(choice.tried),
         "importance": forward.importance(model.contributions(newest)[0]),
     }
-    told = forward.backtest(observed, steps, options)
     return {**model.to_files(), CARD: as_json(card), BACKTEST: as_parquet(told)}, short
 
 
