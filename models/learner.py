@@ -124,7 +124,13 @@ class Learned:
         own = {"schema": self.schema.hash}
         schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
         linear = {**own, "share_of_trees": self.share, **self.linear.to_json(self.schema.names)}
-        sigmoid = {**own, "method": "sigmoid", "near_days": self.near_days, "spread": self.spread, **asdict(self.calibration)}
+        sigmoid = {
+            **own,
+            "method": "sigmoid",
+            "near_days": self.near_days,
+            "spread": self.spread,
+            **asdict(self.calibration),
+        }
         text = self.booster.model_to_string(num_iteration=-1)
         return {BOOSTER: text.encode(), LINEAR: _json(linear), SIGMOID: _json(sigmoid), SCHEMA: _json(schema)}
 
@@ -146,7 +152,9 @@ class Learned:
             raise ValueError("the booster was trained on other features than the schema names")
         calibration = Sigmoid(*(sigmoid[part.name] for part in fields(Sigmoid)))
         line = Additive.from_json(linear, schema.names)
-        return Learned(schema, line, booster, linear["share_of_trees"], calibration, sigmoid["near_days"], sigmoid["spread"])
+        return Learned(
+            schema, line, booster, linear["share_of_trees"], calibration, sigmoid["near_days"], sigmoid["spread"]
+        )
 
 
 def _json(tree: Mapping[str, Any]) -> bytes:

@@ -74,7 +74,7 @@ def test_what_was_decided_already_says_nothing():
 def test_few_accounts_move_the_prior_little():
     few, many = (abs(hidden(backtest(n, 3, 1.2)) - USUAL) for n in (20, 3000))
     assert few < 0.2 < many
-    assert 0 <= min(HIDDEN)
+    assert min(HIDDEN) >= 0
 
 
 def test_what_was_learned_is_as_uncertain_as_other_outcomes_would_have_made_it():
