@@ -79,13 +79,13 @@ SPAN = 20.0
 
 
 def relevance(lead: npt.NDArray[np.float64], focus_days: float) -> npt.NDArray[np.float64]:
-    """How much a row tells about a renewal `focus_days` away: 1 there, a quarter at twice or half the distance.
+    """How much a row tells about a renewal `focus_days` away: 1 there, an eighth at twice or half the distance.
 
     What is seen in the last weeks is mostly the trace of a decision that has fallen; what is seen a year before is
     mostly gone by the time it falls.
     """
     distance = (lead + SPAN) / (focus_days + SPAN)
-    return np.minimum(distance, 1 / distance) ** 2
+    return np.minimum(distance, 1 / distance) ** 3
 
 
 def origins(observed: pd.DataFrame, options: Folds) -> list[pd.Timestamp]:

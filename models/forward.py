@@ -27,7 +27,7 @@ import pandas as pd
 from models.folds import RENEWAL, Fold, relevance, rolling, weights
 from models.learner import Floats, Learned, Recipe, Sigmoid, fit_line, fit_linear, fit_sigmoid, fit_trees
 from models.linear import closeness
-from models.metrics import losses
+from models.metrics import EDGE, losses
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import LEAD, Schema
 
@@ -108,7 +108,8 @@ def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]
 def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options) -> Step:
     truth, weight = observed["label"].to_numpy()[fold.train], _weights(observed.iloc[fold.train], schema, options)
     seen, ahead = values[fold.train], values[fold.test]
-    lines = fit_linear(seen, truth, weight, schema, options.linear.strengths, options.linear)
+    near = _near_weights(observed.iloc[fold.train], options.linear)
+    lines = fit_linear(seen, truth, weight, schema, options.linear.strengths, options.linear, near)
     booster = fit_trees(seen, truth, weight, schema, max(options.lightgbm.rounds), options.lightgbm)
     return Step(
         fold,
@@ -122,6 +123,12 @@ def _weights(rows: pd.DataFrame, schema: Schema, options: Options) -> Floats:
     if schema.target != RENEWAL or not options.folds.focus_days:
         return weights(rows["term"])
     return weights(rows["term"], relevance(rows[LEAD].to_numpy(np.float64), options.folds.focus_days))
+
+
+def _near_weights(rows: pd.DataFrame, options: Linear) -> Floats:
+    """One weight per row near the end, so that those of a term weigh one together there; 0 elsewhere."""
+    close = (_closeness(rows, options) > 0).astype(np.float64)
+    return np.where(close, weights(rows["term"], close + EDGE), 0.0)
 
 
 def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, options: Options) -> Choice:
@@ -183,7 +190,8 @@ def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Optio
     values, truth = schema.values(observed), observed["label"].to_numpy()
     weight = _weights(observed, schema, options)
     recipe = choice.recipe
-    line, uncertainty = fit_line(values, truth, weight, schema, recipe.strength, options.linear)
+    near = _near_weights(observed, options.linear)
+    line, uncertainty = fit_line(values, truth, weight, schema, recipe.strength, options.linear, near)
     booster = fit_trees(values, truth, weight, schema, recipe.rounds, options.lightgbm)
     spread = float(np.round(np.hypot(hidden, np.sqrt(uncertainty)), 9))
     return Learned(schema, line, booster, recipe.share, choice.sigmoid, options.linear.near_days, spread)

@@ -124,13 +124,8 @@ class Learned:
         own = {"schema": self.schema.hash}
         schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
         linear = {**own, "share_of_trees": self.share, **self.linear.to_json(self.schema.names)}
-        sigmoid = {
-            **own,
-            "method": "sigmoid",
-            "near_days": self.near_days,
-            "spread": self.spread,
-            **asdict(self.calibration),
-        }
+        doubt = {"near_days": self.near_days, "spread": self.spread}
+        sigmoid = {**own, "method": "sigmoid", **doubt, **asdict(self.calibration)}
         text = self.booster.model_to_string(num_iteration=-1)
         return {BOOSTER: text.encode(), LINEAR: _json(linear), SIGMOID: _json(sigmoid), SCHEMA: _json(schema)}
 
@@ -152,9 +147,8 @@ class Learned:
             raise ValueError("the booster was trained on other features than the schema names")
         calibration = Sigmoid(*(sigmoid[part.name] for part in fields(Sigmoid)))
         line = Additive.from_json(linear, schema.names)
-        return Learned(
-            schema, line, booster, linear["share_of_trees"], calibration, sigmoid["near_days"], sigmoid["spread"]
-        )
+        near_days, spread = sigmoid["near_days"], sigmoid["spread"]
+        return Learned(schema, line, booster, linear["share_of_trees"], calibration, near_days, spread)
 
 
 def _json(tree: Mapping[str, Any]) -> bytes:
@@ -162,23 +156,37 @@ def _json(tree: Mapping[str, Any]) -> bytes:
 
 
 def fit_linear(
-    values: Floats, truth: Labels, weight: Floats, schema: Schema, strengths: Sequence[float], options: Linear
+    values: Floats,
+    truth: Labels,
+    weight: Floats,
+    schema: Schema,
+    strengths: Sequence[float],
+    options: Linear,
+    near: Floats | None = None,
 ) -> dict[float, Additive]:
     """The linear part at each strength; weakest first, for each fit starts from the one before.
+
+    `near` weighs the rows for what is added near the end, where it is not `weight` that does.
 
     On one BLAS thread: two gain nothing at this size, lose much on a busy machine, and change the last digits.
     """
     with threadpool_limits(limits=1, user_api="blas"):
-        design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options)
+        design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options, near)
         return {strength: design.fit(truth, strength) for strength in sorted(strengths)}
 
 
 def fit_line(
-    values: Floats, truth: Labels, weight: Floats, schema: Schema, strength: float, options: Linear
+    values: Floats,
+    truth: Labels,
+    weight: Floats,
+    schema: Schema,
+    strength: float,
+    options: Linear,
+    near: Floats | None = None,
 ) -> tuple[Additive, float]:
     """The linear part at one strength, and how far, squared, other outcomes would have moved its margin."""
     with threadpool_limits(limits=1, user_api="blas"):
-        design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options)
+        design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options, near)
         return design.fit(truth, strength), design.uncertainty(strength)
 
 

@@ -7,7 +7,7 @@ flat, so an outlier can move a margin no further than the largest customary valu
 
 Near the end of a term the same figure means something else: the decision has fallen, and use follows it. So each
 feature has a second line that is added in proportion to how near the renewal is, from nothing at `near_days` to all
-of it on the day itself.
+of it on the day itself. It is learned after the first, from the rows near the end alone.
 
 Where a feature is declared risky in one direction, its weights keep that sign: with some hundreds of outcomes and a
 hundred columns that say nearly the same, the sign is known better than it can be learned.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from models.lines import Lines
 
 Floats = npt.NDArray[np.float64]
+Bound = tuple[float | None, float | None]
 
 TAIL = 0.005
 """The share of rows beyond either end of a line: there it is flat."""
@@ -209,9 +210,11 @@ class Design:
         signs: Sequence[int],
         lead: int | None,
         options: Linear,
+        near_weight: Floats | None = None,
     ) -> None:
         """`sizes` is the number of categories of each column, None for a number; `signs` are +1, -1 or 0 (free);
-        `lead` is the place of the days to the renewal, where they are a feature."""
+        `lead` is the place of the days to the renewal, where they are a feature. Rows near the end weigh `near_weight`
+        for the second lines, or as for the first where it is not given."""
         self.weight, self.options = weight, options
         share = weight / weight.sum()
         self.columns = [
@@ -220,36 +223,44 @@ class Design:
             else _category(values[:, j], share, size, options)
             for j, size in enumerate(sizes)
         ]
-        self.matrix = np.hstack([columns.matrix for columns in self.columns])
+        self.matrix = np.hstack([*(columns.matrix for columns in self.columns), np.ones((len(values), 1))])
+        self.lines = self.matrix[:, :-1]
         self.lead = lead if options.near_days else None
-        self.rows = np.zeros(0, np.int64)
-        if self.lead is not None:
-            close = closeness(values[:, self.lead], options.near_days)
-            self.rows = np.flatnonzero(close > 0)
-            self.near = self.matrix[self.rows] * (NEAR_SCALE * close[self.rows, None])
-        else:
-            self.near = np.zeros((0, 0))
-        bounds = [_bound(sign) for columns in self.columns for sign in columns.signs]
-        self.bounds = bounds + (bounds if self.lead is not None else []) + [(None, None)]
-        self.start = np.zeros(len(self.bounds))
+        close = np.zeros(len(values)) if self.lead is None else closeness(values[:, self.lead], options.near_days)
+        self.rows = np.flatnonzero(close > 0)
+        self.near = self.lines[self.rows] * (NEAR_SCALE * close[self.rows, None])
+        self.near_weight = (weight if near_weight is None else near_weight)[self.rows]
+        self.bounds = [_bound(sign) for columns in self.columns for sign in columns.signs]
+        self.start, self.near_start = np.zeros(len(self.bounds) + 1), np.zeros(len(self.bounds))
 
     def fit(self, truth: npt.NDArray[np.integer[Any]], strength: float) -> Additive:
-        """The ridge logistic regression at one strength; the next fit starts from where this one ended."""
-        found = minimize(
-            self._loss_and_slope,
-            self.start,
-            args=(2.0 * truth - 1.0, 1 / strength),
-            jac=True,
-            bounds=self.bounds,
-            method="L-BFGS-B",
-            options={"maxiter": self.options.iterations, "ftol": 1e-7, "gtol": 1e-5, "maxcor": 20},
-        ).x
-        self.start = found
-        wide = self.matrix.shape[1]
+        """The ridge logistic regression at one strength; the next fit starts from where this one ended.
+
+        First the lines, then what is added to them near the end: learned together, the many rows of decided accounts
+        would move the first lines, which are to hold long before.
+        """
+        side = np.asarray(2.0 * truth - 1.0, np.float64)
+        rows = _Rows(self.matrix, side, self.weight, np.zeros(len(side)))
+        self.start = self._fitted(rows, self.start, [*self.bounds, (None, None)], strength)
         near = None
         if self.lead is not None:
-            near = Near(self.lead, self.options.near_days, self._parts(found[wide:-1] * NEAR_SCALE))
-        return Additive(float(np.round(found[-1], 9)), self._parts(found[:wide]), near)
+            close = _Rows(self.near, side[self.rows], self.near_weight, self.matrix[self.rows] @ self.start)
+            self.near_start = self._fitted(close, self.near_start, self.bounds, strength)
+            near = Near(self.lead, self.options.near_days, self._parts(self.near_start * NEAR_SCALE))
+        return Additive(float(np.round(self.start[-1], 9)), self._parts(self.start[:-1]), near)
+
+    def _fitted(self, rows: _Rows, start: Floats, bounds: Sequence[Bound], strength: float) -> Floats:
+        held = np.arange(len(start)) < len(self.bounds)
+        found = minimize(
+            rows.loss_and_slope,
+            start,
+            args=(held / strength,),
+            jac=True,
+            bounds=bounds,
+            method="L-BFGS-B",
+            options={"maxiter": self.options.iterations, "ftol": 1e-7, "gtol": 1e-5, "maxcor": 20},
+        )
+        return np.asarray(found.x, np.float64)
 
     def uncertainty(self, strength: float) -> float:
         """How far, squared and in log-odds, another company's outcomes would have moved the margin of the last fit.
@@ -257,9 +268,8 @@ class Design:
         The mean over the training rows of the posterior variance under the ridge prior (Laplace's approximation), far
         from a renewal; weights that their sign holds at nought are taken as known.
         """
-        found = self.start[: self.matrix.shape[1]]
-        free = self.matrix[:, np.abs(found) > 0]
-        chance = expit(self.matrix @ found + self.start[-1])
+        free = self.lines[:, np.abs(self.start[:-1]) > 0]
+        chance = expit(self.matrix @ self.start)
         curved = (free * (self.weight * chance * (1 - chance))[:, None]).T @ free
         posterior = np.linalg.inv(curved + np.eye(free.shape[1]) / strength)
         spread = (free * (self.weight / self.weight.sum())[:, None]).T @ free
@@ -269,18 +279,27 @@ class Design:
         ends = np.cumsum([columns.matrix.shape[1] for columns in self.columns])[:-1]
         return tuple(columns.part(own) for columns, own in zip(self.columns, np.split(weights, ends), strict=True))
 
-    def _loss_and_slope(self, at: Floats, side: Floats, penalty: float) -> tuple[float, Floats]:
-        wide = self.matrix.shape[1]
-        margin = self.matrix @ at[:wide] + at[-1]
-        margin[self.rows] += self.near @ at[wide:-1]
-        agreement = side * margin
-        pull = -self.weight * side * expit(-agreement)
-        loss = self.weight @ np.logaddexp(0, -agreement) + penalty / 2 * (at[:-1] @ at[:-1])
-        slopes = np.concatenate([pull @ self.matrix, pull[self.rows] @ self.near])
-        return float(loss), np.append(slopes + penalty * at[:-1], pull.sum())
+
+@dataclass(frozen=True)
+class _Rows:
+    """What a ridge logistic regression is fitted on."""
+
+    matrix: Floats
+    side: Floats
+    """1 for the outcome, -1 without."""
+    weight: Floats
+    offset: Floats
+    """The margin that is there already."""
+
+    def loss_and_slope(self, at: Floats, penalty: Floats) -> tuple[float, Floats]:
+        """The penalised loss at some weights, and where it falls; `penalty` is one number per weight."""
+        agreement = self.side * (self.offset + self.matrix @ at)
+        pull = -self.weight * self.side * expit(-agreement)
+        loss = self.weight @ np.logaddexp(0, -agreement) + (penalty * at) @ at / 2
+        return float(loss), pull @ self.matrix + penalty * at
 
 
-def _bound(sign: int) -> tuple[float | None, float | None]:
+def _bound(sign: int) -> Bound:
     return (0.0, None) if sign > 0 else (None, 0.0) if sign < 0 else (None, None)
 
 

@@ -52,7 +52,7 @@ def test_the_rows_of_one_renewal_weigh_one_together():
 
 def test_rows_about_the_focus_count_most():
     near = relevance(np.array([0.0, 35.0, 90.0, 200.0, 365.0]), 90)
-    assert near == pytest.approx([(20 / 110) ** 2, 0.25, 1.0, 0.25, (110 / 385) ** 2])
+    assert near == pytest.approx([(20 / 110) ** 3, 1 / 8, 1.0, 1 / 8, (110 / 385) ** 3])
 
 
 def test_a_row_that_matures_the_day_after_is_not_learned_from():
