@@ -48,6 +48,10 @@ class ListOptions(Section):
     language: Language = "en"
     min_history_days: int = Field(default=7, ge=0)
     """An account whose first contract began fewer days ago is listed but not scored."""
+    unlike_above: float = Field(default=0.20, gt=0, le=1)
+    """An account with a larger share of figures beyond what 99 in 100 training rows showed is listed but not scored."""
+    confidence: float = Field(default=0.80, gt=0, lt=1)
+    """How surely an account's own chance lies within the interval about its probability."""
     bands: Bands = Bands()
     expansion_high: float = Field(default=0.25, gt=0, le=1)
     """From which probability of expansion on an account is worth growing (J5)."""

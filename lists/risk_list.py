@@ -54,6 +54,8 @@ def _reason(number: int) -> list[Column]:
     ]
 
 
+LOW, HIGH = "renewal_low", "renewal_high"
+
 COLUMNS: tuple[Column, ...] = (
     Column("as_of", "date", required=True),
     Column("account_id", "id", required=True),
@@ -67,8 +69,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("currency", "text"),
     Column("status", "text", required=True, values=worklist.STATUSES),
     _scored("renewal_probability", "probability"),
-    _scored("renewal_low", "probability", later=True),
-    _scored("renewal_high", "probability", later=True),
+    _scored(LOW, "probability"),
+    _scored(HIGH, "probability"),
     _scored("risk_band", "text", values=worklist.RISK_BANDS),
     _scored("arr_at_risk", "number"),
     _scored("upsell_probability", "probability"),
@@ -87,6 +89,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("renewal_model", "text", required=True),
     Column("expansion_model", "text"),
 )
+ALWAYS = ("renewal_probability", LOW, HIGH)
+"""What every scored account has."""
 NAMES = tuple(column.name for column in COLUMNS)
 _DTYPES: dict[str, Any] = {
     "text": object,
@@ -114,14 +118,15 @@ def risk_list(
 ) -> pd.DataFrame:
     """The list in rank order, with exactly `COLUMNS`; one row per observation.
 
-    `observations` holds the spine's columns and `status`; `probabilities` a column for each target that has a
-    model; `told` what `models.reasons.told` gave; all three on one index. `models` names each target's model
-    as `name/version`. Raises ValueError where the outcome breaks the contract.
+    `observations` holds the spine's columns and `status`; `probabilities` a column for each target that has a model,
+    and the interval of the renewal's; `told` what `models.reasons.told` gave; all on one index. `models` names each
+    target's model as `name/version`. Raises ValueError where the outcome breaks the contract.
     """
     listed = pd.DataFrame({name: observations.get(name) for name in NAMES[:11]}, index=observations.index)
     scored = listed["status"].eq(worklist.SCORED)
     chances = probabilities.reindex(columns=list(TARGETS)).where(scored)
     listed["renewal_probability"] = chances["renewal"]
+    listed[[LOW, HIGH]] = probabilities.reindex(columns=[LOW, HIGH]).where(scored)
     for target in TARGETS[1:]:
         listed[f"{target}_probability"] = chances[target]
     decided = observations.get("decided", pd.Series(False, index=observations.index))
@@ -186,6 +191,8 @@ def check(listed: pd.DataFrame) -> None:
     doubled = int(listed.duplicated(["as_of", "account_id"]).sum())
     if doubled:
         faults.append(f"{doubled} accounts are listed twice")
+    if not _is_inside(listed[scored]):
+        faults.append("renewal_probability lies outside its own interval")
     if not _ranks_are_whole(listed):
         faults.append("rank does not count 1, 2, 3, … within each manager in the order of the list")
     if faults:
@@ -202,9 +209,15 @@ def _faults(column: Column, values: pd.Series, scored: np.ndarray) -> list[str]:
         "is not finite": column.kind == "number" and not np.isfinite(given.to_numpy(np.float64)).all(),
         f"holds {strange}": bool(strange),
         "is filled for accounts that are not scored": column.scored_only and (there & ~scored).any(),
-        "is empty for scored accounts": column.name == "renewal_probability" and (scored & ~there).any(),
+        "is empty for scored accounts": column.name in ALWAYS and (scored & ~there).any(),
     }
     return [f"{column.name} {fault}" for fault, broken in tests.items() if broken]
+
+
+def _is_inside(scored: pd.DataFrame) -> bool:
+    """What is missing is told of elsewhere."""
+    chance, low, high = (scored[name] for name in ALWAYS)
+    return not ((chance < low) | (chance > high)).any()
 
 
 def _ranks_are_whole(listed: pd.DataFrame) -> bool:

@@ -43,6 +43,8 @@ RENEWAL = "renewal"
 LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
+STRANGENESS = "strangeness"
+"""The share of an account's figures beyond what training showed."""
 BLOCK = 16_384
 """Accounts judged at a time."""
 
@@ -241,8 +243,9 @@ def scored(
 ) -> Scored:
     """The list of these observations; one row per observation. Their contributions go to `keep`.
 
-    Accounts with too little history are listed without scores. Raises DataContract where the features are not
-    those a model was trained on, or a probability is not one. The number of threads changes no byte.
+    Accounts with too little history, or unlike any in training, are listed without scores. Raises DataContract where
+    the features are not those a model was trained on, or a probability is not one. The number of threads changes no
+    byte.
     """
     observations = observations.assign(status=worklist.status(observations["account_age"], options.min_history_days))
     is_known = observations["status"].eq(worklist.SCORED).to_numpy()
@@ -255,6 +258,7 @@ def scored(
 
     def judged(rows: slice, values: pd.DataFrame) -> tuple[pd.DataFrame, reasons.Chosen, pd.DataFrame]:
         chances = pd.DataFrame({target: _probability(own, target, values) for target, own in champions.items()})
+        chances = chances.assign(**_doubt(champions[RENEWAL].learned, chances[RENEWAL], values, options))
         pushes = _contributions(champions[RENEWAL], values)
         group = peers.group[rows]
         chosen = reasons.chosen(pushes, values, words, peers.figures, group, options.language, options.reason_share)
@@ -270,6 +274,8 @@ def scored(
         reasons.together(choices), figures.column, words, peers, Words(options.language).phrases()
     ).set_axis(known.index)
     probabilities = pd.concat(chances).set_axis(known.index)
+    strange = probabilities.index[probabilities[STRANGENESS] > options.unlike_above]
+    observations.loc[strange, "status"] = worklist.UNLIKE_TRAINING
     models = {target: str(one) for target, one in champions.items()}
     listed = risk_list.risk_list(
         observations, probabilities.reindex(observations.index), told.reindex(observations.index), models, options
@@ -285,6 +291,12 @@ def _probability(champion: Champion, target: str, figures: pd.DataFrame) -> pd.S
     if not ((probability >= 0) & (probability <= 1)).all():
         raise DataContract(f"the model of {target}, {champion}, gave something that is not a probability")
     return pd.Series(probability, index=figures.index)
+
+
+def _doubt(learned: Learned, probability: pd.Series, figures: pd.DataFrame, options: ListOptions) -> dict[str, Any]:
+    """The interval about each probability, and how strange the account is."""
+    low, high = learned.interval(probability.to_numpy(np.float64), options.confidence)
+    return {risk_list.LOW: low, risk_list.HIGH: high, STRANGENESS: learned.strangeness(figures)}
 
 
 def _contributions(champion: Champion, figures: pd.DataFrame) -> pd.DataFrame:

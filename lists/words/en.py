@@ -49,8 +49,8 @@ WORDS: dict[str, str] = {
     "about.currency": "The currency of all amounts in the row.",
     "about.status": "Whether the account has a score, and if not, why not.",
     "about.renewal_probability": "How likely the renewal is. Of accounts shown with 80 %, about 8 in 10 renew.",
-    "about.renewal_low": "The low end of the range in which the true chance probably lies. Not filled yet.",
-    "about.renewal_high": "The high end of the range in which the true chance probably lies. Not filled yet.",
+    "about.renewal_low": "The low end of the range in which the account's own chance lies, in four cases of five.",
+    "about.renewal_high": "The high end of the range in which the account's own chance lies, in four cases of five.",
     "about.risk_band": (
         "High: the chance of loss is at least {high:.0%}. Medium: at least {medium:.0%}. Low: less than that."
     ),

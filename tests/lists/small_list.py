@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from lists.options import ListOptions
-from lists.risk_list import risk_list
+from lists.risk_list import HIGH, LOW, risk_list
 from models.reasons import Peers, peers_of, told
 
 HOSTILE = (
@@ -92,5 +92,6 @@ def reasons_for(rows: pd.DataFrame, language: str = "en") -> pd.DataFrame:
 def make_list(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> pd.DataFrame:
     """The list of these observations; `renewal` and other targets' probabilities by name."""
     given = {"renewal": [0.1 + 0.8 * i / max(len(rows) - 1, 1) for i in range(len(rows))]} | chances
+    given |= {LOW: [0.9 * own for own in given["renewal"]], HIGH: [0.1 + 0.9 * own for own in given["renewal"]]} | given
     options = options or ListOptions()
     return risk_list(rows, pd.DataFrame(given, index=rows.index), reasons_for(rows, options.language), MODELS, options)

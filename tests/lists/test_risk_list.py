@@ -85,8 +85,6 @@ def test_later_columns_are_present_empty_and_typed(listed: pd.DataFrame) -> None
     schema = pq.read_schema(pa.BufferReader(as_parquet(listed)))
     later = {column.name for column in COLUMNS if column.later}
     assert later == {
-        "renewal_low",
-        "renewal_high",
         *(f"playbook_{k}" for k in (1, 2, 3)),
         "alerts",
         "probability_change",
@@ -146,6 +144,9 @@ def test_a_list_of_nobody_has_the_columns() -> None:
     [
         ("renewal_probability", 1.5, "renewal_probability lies outside 0 to 1"),
         ("renewal_probability", None, "renewal_probability is empty for scored accounts"),
+        ("renewal_low", None, "renewal_low is empty for scored accounts"),
+        ("renewal_low", 0.99, "outside its own interval"),
+        ("renewal_high", 0.01, "outside its own interval"),
         ("arr", float("inf"), "arr is not finite"),
         ("stage", "limbo", "stage holds"),
         ("stage", None, "stage is empty in some rows"),

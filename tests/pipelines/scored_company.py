@@ -40,6 +40,12 @@ class Model:
             raise ValueError(f"columns missing: {', '.join(sorted(missing))}")
         return pd.DataFrame({name: weight * (frame[name] - 1) for name, weight in self.weights.items()}), 0.5
 
+    def interval(self, probability: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        return probability * confidence, 1 - (1 - probability) * confidence
+
+    def strangeness(self, frame: pd.DataFrame) -> np.ndarray:
+        return np.where(frame["people_28d"] == 3, 0.15, 0.1)
+
     def probability(self, frame: pd.DataFrame) -> np.ndarray:
         pushes, base = self.contributions(frame)
         return 1 / (1 + np.exp(-(base + pushes.sum(axis=1)).to_numpy()))

@@ -21,7 +21,7 @@ from pipelines.errors import DataContract, InputMissing
 from pipelines.publishing import code_revision, publish
 from pipelines.score import Champion, read_scored, resolved, score
 from pipelines.settings import Engine
-from tests.pipelines.scored_company import AS_OF, Model, champions, job, write_company
+from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
 
 
 @pytest.fixture(autouse=True)
@@ -246,6 +246,24 @@ def test_a_list_on_which_nobody_is_scored(company: Path) -> None:
     standing = score(job(company, min_history_days=9999))
     assert standing["rows"]["status"] == {"too_little_history": 8}
     assert pd.read_parquet(company / "data" / "act" / scoring.CONTRIBUTIONS).empty
+
+
+def test_who_is_unlike_anybody_in_training_is_listed_and_not_scored(company: Path) -> None:
+    """More of the figures of those with three people lie beyond what the model has seen than are allowed."""
+    score(job(company, unlike_above=0.12))
+    strange = read_scored(job(company))[1].set_index("account_name").loc[["quiet", NAMES[7]]]
+    assert strange["status"].tolist() == ["unlike_training"] * 2
+    assert strange[["renewal_probability", "renewal_low", "reason_1", "rank"]].isna().all(axis=None)
+
+
+def test_the_interval_is_as_wide_as_asked_for(company: Path) -> None:
+    widths = {}
+    for confidence in (0.5, 0.8):
+        score(job(company, confidence=confidence))
+        listed = read_scored(job(company))[1].dropna(subset="renewal_probability")
+        assert listed["renewal_low"].to_numpy() == pytest.approx(confidence * listed["renewal_probability"].to_numpy())
+        widths[confidence] = len(listed)
+    assert widths[0.5] == widths[0.8] == 7
 
 
 def test_whole_number_ids_stay_numbers(tmp_path: Path) -> None:
