@@ -1,8 +1,9 @@
-"""Must show 4: the example company in several sizes; the model beside the oracle, the most that anyone could know.
+"""The example company in several sizes; the model beside the oracle, the most that anyone could know.
 
 For each size: AUC and log loss 90 days before the end, on dates after training, of model, oracle and baselines, and
 the share of the oracle's AUC above one half that the model reached: as it came out, and as it was to be expected of
 what the model said (each outcome weighed by the oracle's probability of it, which takes out the luck of the draw).
+`inside` is the share of the renewals whose true chance, the oracle's, lies in the model's 80 % interval.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from later import afterwards, learned, line, settings, table, tested
+from later import afterwards, files, learned, line, settings, table, tested
 from sklearn.metrics import roc_auc_score
 
 from examples.company import simulate, write
+from models.learner import Learned
+
+CONFIDENCE = 0.8
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--accounts", type=int, nargs="+", default=[500, 1500, 2000, 4000, 8000])
+    options.add_argument("--accounts", type=int, nargs="+", default=[500, 2000, 8000, 20_000])
     options.add_argument("--until", type=date.fromisoformat, default=date(2025, 3, 1))
     options.add_argument("--end", type=date.fromisoformat, default=date(2026, 7, 1))
     options.add_argument("--lead", type=int, default=90)
@@ -56,10 +60,13 @@ def one_size(accounts: int, seed: int, work: Path, asked: argparse.Namespace) ->
     print(table(lines), flush=True)
     auc = {entry[""]: entry["AUC"] - 0.5 for entry in lines}
     expected = {name: expected_auc(said["oracle"], said[name]) - 0.5 for name in ("oracle", "model")}
+    low, high = Learned.from_files(files(work / "models" / "renewal")).interval(said["model"], CONFIDENCE)
+    inside = ((low <= said["oracle"]) & (said["oracle"] <= high)).mean()
+    slope = next(entry["slope"] for entry in lines if entry[""] == "model")
     seconds = time.perf_counter() - begun
     return {"accounts": accounts, "seed": seed, "oracle": auc["oracle"] + 0.5, "model": auc["model"] + 0.5,
             "share of the oracle's": auc["model"] / auc["oracle"],
-            "expected": expected["model"] / expected["oracle"],
+            "expected": expected["model"] / expected["oracle"], "slope": slope, "inside": inside,
             "logistic regression's": auc["logistic_regression"] / auc["oracle"], "seconds": seconds}  # fmt: skip
 
 
