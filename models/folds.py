@@ -1,7 +1,7 @@
 """Which rows a model may learn from on a day, and which rows test it fairly.
 
 The law (data contract, "Observations and labels"): a model trained on day `T` uses a row only if its label was final
-at `T`, and is tested only on rows observed at or after `T`. No other package splits by both dates; hence these lines.
+at `T`, and is tested only on rows observed at or after `T`. A label that came early waits for those of its cohort. No other package splits by both dates; hence these lines.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def observations(training: pd.DataFrame, target: str, until: date, treated: Trea
     lost = [name for name in wanted if name not in training.columns]
     if lost:
         raise ValueError(f"the training table lacks {', '.join(lost)}")
-    matured_at = pd.to_datetime(training[f"{target}_matured_at"])
+    matured_at = _ripe(training, target)
     final = training[target].notna() & (matured_at <= pd.Timestamp(until))
     if treated == "exclude" and target == RENEWAL and TREATED in training.columns:
         final &= ~training[TREATED].astype(bool)
@@ -61,6 +61,20 @@ def observations(training: pd.DataFrame, target: str, until: date, treated: Trea
     )
     rows = rows.sort_values(KEY, kind="stable", ignore_index=True)
     return rows.assign(term=rows.groupby(term_of(target), sort=True, dropna=False).ngroup())
+
+
+def _ripe(training: pd.DataFrame, target: str) -> pd.Series:
+    """When each label may be used: when it was final, and for a renewal not before its term and grace were to be over.
+
+    Who cancels is known to be lost long before the others of the same cohort are known to stay. On a day on which it
+    is not due yet such a cohort is made of losses alone, and a model would learn that whoever is far from the end is
+    lost. The grace is what the latest outcome took.
+    """
+    matured_at = pd.to_datetime(training[f"{target}_matured_at"])
+    if target != RENEWAL or not matured_at.notna().any():
+        return matured_at
+    due = pd.to_datetime(training["renewal_date"])
+    return matured_at.where(matured_at.isna(), np.maximum(matured_at, due + (matured_at - due).max()))
 
 
 def term_of(target: str) -> list[str]:

@@ -50,6 +50,24 @@ def test_the_rows_of_one_renewal_weigh_one_together():
         assert np.allclose(pd.Series(weight).groupby(observed["term"].to_numpy()).sum(), 1.0)
 
 
+def test_who_cancels_early_is_learned_from_with_the_cohort_and_not_before():
+    """Acme cancels in March what was to run until the end of the year: known in May, used when beta is known as well."""
+    table = pd.DataFrame(
+        {
+            "account_id": ["acme", "beta"],
+            "as_of": pd.Timestamp(2024, 2, 1),
+            "renewal_date": pd.Timestamp(2024, 12, 31),
+            "days_to_renewal": 334,
+            "term_start": pd.Timestamp(2023, 12, 31),
+            "decided": False,
+            "renewal": [0, 1],
+            "renewal_matured_at": pd.to_datetime(["2024-05-01", "2025-03-01"]),
+        }
+    )
+    assert not len(observations(table, "renewal", date(2025, 2, 28)))
+    assert observations(table, "renewal", date(2025, 3, 1))["label"].tolist() == [0, 1]
+
+
 def test_rows_about_the_focus_count_most():
     near = relevance(np.array([0.0, 35.0, 90.0, 200.0, 365.0]), 90)
     assert near == pytest.approx([(20 / 110) ** 3, 1 / 8, 1.0, 1 / 8, (110 / 385) ** 3])
