@@ -1,7 +1,8 @@
 """Which rows a model may learn from on a day, and which rows test it fairly.
 
 The law (data contract, "Observations and labels"): a model trained on day `T` uses a row only if its label was final
-at `T`, and is tested only on rows observed at or after `T`. A label that came early waits for those of its cohort. No other package splits by both dates; hence these lines.
+at `T`, and is tested only on rows observed at or after `T`. A label that came early waits for those of its cohort. No
+other package splits by both dates; hence these lines.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_the_rows_of_one_renewal_weigh_one_together():
 
 
 def test_who_cancels_early_is_learned_from_with_the_cohort_and_not_before():
-    """Acme cancels in March what was to run until the end of the year: known in May, used when beta is known as well."""
+    """Acme cancels in March what was to run until the end of the year: known in May, used when beta is known."""
     table = pd.DataFrame(
         {
             "account_id": ["acme", "beta"],
