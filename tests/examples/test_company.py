@@ -193,7 +193,8 @@ def test_the_command_writes_the_truth_aside(tmp_path):
     command = [sys.executable, "-m", "examples.company", "--accounts", "30", "--months", "6", "--out", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
     assert {path.stem for path in tmp_path.glob("*.parquet")} == set(COLUMNS)
-    assert {path.name for path in (tmp_path / "truth").iterdir()} == {"README.md", "oracle.parquet", "renewals.parquet"}
+    aside = {"README.md", "interventions.parquet", "oracle.parquet", "renewals.parquet"}
+    assert {path.name for path in (tmp_path / "truth").iterdir()} == aside
     assert "no stage" in (tmp_path / "truth" / "README.md").read_text(encoding="utf-8")
 
 

@@ -57,6 +57,7 @@ def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, A
     left = [{"user_id": f"left {tier}", "tier": tier, "recorded_at": LONG_AGO, "valid_to": instant} for tier in TIERS]
     rows = {"usage_events": uses, "touchpoints": met, "tickets": asked, "surveys": said, "value_goals": goals}
     rows["people"] = left
+    rows["interventions"] = [{"playbook": "call the boss", "started_at": instant}]
     rows["referrals"] = [{"referred_at": instant, "converted_at": instant}]
     rows["trials"] = [{"requested_at": instant, "started_at": instant, "finished_at": instant}]
     return {name: [{"account_id": account} | row for row in some] for name, some in rows.items()}
@@ -112,6 +113,7 @@ ARRIVALS: dict[str, dict[str, Any]] = {
     "touchpoints": {"user_id": "S", "kind": "call", "occurred_at": NOW - 40 * DAY},
     "surveys": {"user_id": "S", "kind": "nps", "sent_at": NOW - 40 * DAY},
     "value_goals": {"goal": "save an hour", "set_at": NOW - 40 * DAY},
+    "interventions": {"playbook": "call the boss", "started_at": NOW - 40 * DAY},
     "referrals": {"referred_at": NOW - 40 * DAY},
     "trials": {"requested_at": NOW - 40 * DAY},
     "rates": {"currency": "EUR", "rate": 2.0},
@@ -143,6 +145,7 @@ HAPPENS = {
     "touchpoints": "occurred_at",
     "surveys": "sent_at",
     "value_goals": "set_at",
+    "interventions": "started_at",
     "referrals": "referred_at",
     "trials": "requested_at",
 }
