@@ -70,7 +70,7 @@ def origin(terms: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 @commitment.feature(
-    unit="days", risk="either", actionable=False,
+    unit="days", risk="either", actionable=False, clock=True,
     en="{value:.0f} days to the renewal (peers: {peer:.0f})",
     zh="距续约 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
@@ -80,7 +80,7 @@ def days_to_renewal(observation: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="stage", risk="either", actionable=False, category=True,
+    unit="stage", risk="either", actionable=False, category=True, clock=True,
     en="stage of the journey: {value} (most peers: {peer})",
     zh="客户旅程阶段：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
@@ -90,7 +90,7 @@ def journey_stage(observation: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="days", risk="either", actionable=False,
+    unit="days", risk="either", actionable=False, clock=True,
     en="customer for {value:.0f} days (peers: {peer:.0f})",
     zh="成为客户已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
@@ -100,7 +100,7 @@ def account_age(observation: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="days", risk="either", actionable=False,
+    unit="days", risk="either", actionable=False, clock=True,
     en="{value:.0f} days into the current term (peers: {peer:.0f})",
     zh="当前合同期已过 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip

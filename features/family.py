@@ -47,6 +47,8 @@ class Feature:
     compute: Callable[..., ir.Value]
     empty: float | None
     kind: Literal["number", "category"] = "number"
+    clock: bool = False
+    """Whether it follows from the contract's dates and the calendar alone, and so moves though nothing has happened."""
 
     def expression(self, table: ir.Table) -> ir.Value:
         """The reduction of `table` that is this feature, under its name."""
@@ -81,6 +83,7 @@ class Family:
         zh: str,
         empty: float | None = None,
         category: bool = False,
+        clock: bool = False,
         **values: Sequence[Any],
     ) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
         """Register one feature for every combination of the declared parameter values."""
@@ -107,6 +110,7 @@ class Family:
                         compute=compute,
                         empty=empty,
                         kind="category" if category else "number",
+                        clock=clock,
                     )
                 )
             return compute

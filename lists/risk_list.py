@@ -84,8 +84,8 @@ COLUMNS: tuple[Column, ...] = (
     *(_scored(f"strength_{k}", "text") for k in range(1, STRENGTHS + 1)),
     *(_scored(f"playbook_{k}", "text", later=True) for k in range(1, PLAYBOOKS + 1)),
     Column("alerts", "text", later=True),
-    _scored("probability_change", "number", later=True),
-    _scored("reason_change", "text", later=True),
+    _scored("probability_change", "number"),
+    _scored("reason_change", "text"),
     Column("renewal_model", "text", required=True),
     Column("expansion_model", "text"),
 )

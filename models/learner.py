@@ -64,7 +64,11 @@ class Sigmoid:
 
     def of(self, margin: Floats, close: Floats | float = 0.0) -> Floats:
         """The probability of each margin; `close` is 0 far from the renewal and 1 on its day."""
-        return expit((self.slope + self.near_slope * close) * margin + self.level + self.near_level * close)
+        return expit(self.log_odds(margin, close))
+
+    def log_odds(self, margin: Floats, close: Floats | float = 0.0) -> Floats:
+        """The same before it is made a probability."""
+        return (self.slope + self.near_slope * close) * margin + self.level + self.near_level * close
 
 
 @dataclass(frozen=True)

@@ -242,6 +242,7 @@ def publish(job: Job) -> dict[str, Any]:
     from lists.csv_text import as_csv
     from lists.risk_list import as_parquet, counts
     from lists.workbook import as_workbook
+    from pipelines.earlier import keep_figures
     from pipelines.score import read_scored
 
     standing, listed = read_scored(job)
@@ -261,6 +262,7 @@ def publish(job: Job) -> dict[str, Any]:
             "features": standing["features"],
             "inputs": certificate["inputs"],
             "list": options.model_dump(mode="json"),
+            "last": standing["change"]["last"],
             "release": release(),
         },
         "inputs": certificate["inputs"],
@@ -270,6 +272,7 @@ def publish(job: Job) -> dict[str, Any]:
         "code": code_revision(),
     }
     outcome = place(job.lists, job.day, files, manifest, options.keep_staging_hours)
+    keep_figures(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
 

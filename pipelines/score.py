@@ -32,7 +32,7 @@ from lists import risk_list
 from lists.options import ListOptions
 from lists.words import Words
 from models import reasons, worklist
-from pipelines import shadow, trial, warehouse
+from pipelines import change, shadow, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -140,7 +140,9 @@ def score(job: Job) -> dict[str, Any]:
     options, threads = job.settings.list, job.settings.engine.threads
     with kept(job.side / CONTRIBUTIONS) as keep:
         outcome = scored(observations, figures, catalogue, champions, options, keep, threads)
-    warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(outcome.listed))
+    own = champions[RENEWAL]
+    listed, changed = change.told(job, outcome.listed, catalogue, own.name, own.version, own.learned)
+    warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
     warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
     standing = {
         "as_of": job.day.isoformat(),
@@ -150,6 +152,7 @@ def score(job: Job) -> dict[str, Any]:
         "features": schema_hash(catalogue),
         "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
+        "change": changed,
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, {t: str(c) for t, c in champions.items()}
         ),

@@ -141,6 +141,23 @@ def challenger(job: Job, target: str) -> tuple[str, str, dict[str, bytes]] | Non
     return (registry_name(target), str(version.version), files) if version is not None else None
 
 
+def registered(job: Job, target: str, number: str) -> dict[str, bytes]:
+    """The files of any version, every one checked. Raises as `champion` does; InputMissing where it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    need_registry(job, target)
+    with alone(job):
+        client = tracking(job)
+        with answering(tracking_uri(job)):
+            try:
+                version = client.get_model_version(registry_name(target), number)
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                raise InputMissing(f"version {number} of {target} is not registered") from None
+            return checked(client, version)
+
+
 def need_registry(job: Job, target: str) -> None:
     """Raises InputMissing where there is no database yet: asking for a model must not make one."""
     if not job.settings.tracking.uri and not (job.data / "mlflow.db").is_file():

@@ -79,8 +79,13 @@ WORDS: dict[str, str] = {
     "about.strength": "What speaks most strongly for a renewal.",
     "about.playbook": "The steps prescribed for the reasons. Not filled yet.",
     "about.alerts": "Warnings that hold whatever the score says. Not filled yet.",
-    "about.probability_change": "Change of the chance of renewal since the list before. Not filled yet.",
-    "about.reason_change": "What moved the chance since the list before. Not filled yet.",
+    "about.probability_change": (
+        "Change of the chance of renewal since the list before: that of the same renewal only."
+    ),
+    "about.reason_change": (
+        "What moved the chance since the list before, in points: new figures, the nearer renewal, a new model. The "
+        "three add up to the change."
+    ),
     "about.renewal_model": "Name and version of the model behind the chance of renewal.",
     "about.expansion_model": "Name and version of the model behind the chance of expansion.",
     # values
@@ -218,6 +223,28 @@ WORDS: dict[str, str] = {
         "later are left out."
     ),
     "forecast.file": "By size band, industry and manager, with definitions: {folder}",
+    # why a chance changed
+    "change.higher": "{points} points higher",
+    "change.higher.one": "{points} point higher",
+    "change.lower": "{points} points lower",
+    "change.lower.one": "{points} point lower",
+    "change.same": "Unchanged",
+    "change.of": ": {parts}",
+    "change.between": ", ",
+    "change.data": "new figures {points:+d}",
+    "change.clock": "nearer to the renewal {points:+d}",
+    "change.model": "new model {points:+d}",
+    "change.figure": ". {sentence}",
+    "change.before": "last list: ",
+    "change.no_list": "No earlier list to compare with",
+    "change.new": "New on the list",
+    "change.new_term": "New term: the last list spoke of another renewal",
+    "change.not_scored": "Not scored on the last list",
+    "change.untold": "{change}; what moved it is not known: {why}",
+    "change.why.no_figures": "the figures behind the last list were not kept",
+    "change.why.no_model": "the last list's model cannot be loaded any more",
+    "change.why.other_features": "the last list's model reads figures that are no longer computed",
+    "change.why.other_figures": "the figures that were kept are not those behind the last list",
     # did it help?
     "effect.title": "Did it help? Renewals by playbook, as of {as_of}",
     "effect.any": "any playbook",

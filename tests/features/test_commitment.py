@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date, timedelta
+
 import pytest
+
+from features.commitment import commitment
 
 CONTRACTS = """
     account | contract | product | plan | start_date | end_date   | arr   | seats | signed_at  | paid_at    | auto_renew
@@ -119,3 +124,22 @@ def test_the_stage_of_the_journey(company):
     """
     stages = {"new": "onboarding", "steady": "steady", "near": "pre_renewal"}
     assert company(contracts=contracts)("commitment", "journey_stage") == stages
+
+
+CLOCK = [feature.name for feature in commitment.features if feature.clock]
+
+
+def test_the_clock_follows_from_dates_alone(bought, company):
+    """Ten days on without news: what is marked as clock moves by ten days or not at all, and nothing else matters."""
+    told = bought("commitment", *CLOCK)
+    poorer = CONTRACTS.replace("22000 | 20 ", "9000  | 3  ").replace("gold", "base").replace("2026-02-03", "")
+    assert company(contracts=poorer)("commitment", *CLOCK) == told
+    on = company(contracts=_earlier(CONTRACTS, 10))("commitment", *CLOCK)
+    step = {"days_to_renewal": -10, "account_age": 10, "term_age": 10, "journey_stage": ""}
+    assert on == {name: [then + step[c] for c, then in zip(CLOCK, own, strict=True)] for name, own in told.items()}
+
+
+def _earlier(drawn: str, days: int) -> str:
+    """The same tables with every date so many days earlier: the company seen so much later."""
+    moved = lambda found: str(date.fromisoformat(found.group()) - timedelta(days=days))  # noqa: E731
+    return re.sub(r"\d{4}-\d{2}-\d{2}", moved, drawn)

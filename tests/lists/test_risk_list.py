@@ -87,8 +87,6 @@ def test_later_columns_are_present_empty_and_typed(listed: pd.DataFrame) -> None
     assert later == {
         *(f"playbook_{k}" for k in (1, 2, 3)),
         "alerts",
-        "probability_change",
-        "reason_change",
     }
     assert listed[sorted(later)].isna().all(axis=None)
     assert not [name for name in NAMES if pa.types.is_null(schema.field(name).type)]

@@ -1,0 +1,234 @@
+"""What changed since the last list, and why: `change.parquet`, and two columns of the list.
+
+A change is told only where it can be told exactly: the old model must say of the kept figures what the last list said.
+Whatever stands in the way is a word on the list, never an error.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import structlog
+
+from features.family import KEY
+from lists import change as telling
+from lists.words import Words
+from models import worklist
+from models.change import PARTS, SCALES, speakers, split
+from models.reasons import Words as Feature
+from pipelines import earlier, trial, warehouse
+from pipelines.errors import InputMissing, Stop
+from pipelines.stage import Job
+
+if TYPE_CHECKING:
+    from models.learner import Learned
+
+RENEWAL, CHANGE = "renewal", "change.parquet"
+BLOCK = 65_536
+"""Accounts split at a time."""
+SAME = 1e-10
+"""So far what is said again may lie from what was published."""
+SPLIT = [f"{scale}_{part}" for scale in SCALES for part in ("before", "now", *PARTS)]
+
+
+class Untold(Exception):
+    """The parts of the changes cannot be told; the message is one of `lists.change.UNTOLD`."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The figures of two days, the models that spoke of them, and what both are called."""
+
+    was: earlier.Figures
+    now: earlier.Figures
+    old: Learned
+    new: Learned
+    features: Sequence[Feature]
+
+    @property
+    def clock(self) -> set[str]:
+        """The columns that move by themselves, as the catalogue declares."""
+        return {str(feature["name"]) for feature in self.features if feature.get("clock")}
+
+
+def told(
+    job: Job, listed: pd.DataFrame, features: Sequence[Feature], name: str, version: str, model: Learned
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The list with `probability_change` and `reason_change`, and what to say of it in the manifest.
+
+    `name`, `version` and `model` are the list's model of renewal. Writes `change.parquet`: one row per scored account.
+    """
+    last = earlier.newest(job)
+    rows = compared(listed, last)
+    words, why, found = Words(job.settings.list.language), None, rows.iloc[:0][list(KEY)]
+    if last is not None and rows["word"].isna().any():
+        try:
+            sides = _sides(job, last, features, (name, version, model))
+            rows, found = explained(rows, sides, words)
+        except Untold as reason:
+            why = str(reason)
+            untold = rows["word"].isna()
+            rows.loc[untold, "reason"] = [telling.why_untold(x, why, words) for x in rows.loc[untold, "change"]]
+    wordless = rows["word"].notna()
+    rows.loc[wordless, "reason"] = [telling.without_change(word, words) for word in rows.loc[wordless, "word"]]
+    _write(job, rows, found)
+    filled = listed.assign(
+        probability_change=rows["change"].reindex(listed.index), reason_change=rows["reason"].reindex(listed.index)
+    )
+    return filled, _summary(last, rows, found, why)
+
+
+def compared(listed: pd.DataFrame, last: earlier.Published | None) -> pd.DataFrame:
+    """The scored accounts beside what the last list said, one row per scored account, on the list's index.
+
+    `change` is the new chance less the old one; where there is none `word` says why.
+    """
+    rows = listed.loc[listed["status"].eq(worklist.SCORED), [*KEY, "renewal_date", "renewal_probability"]]
+    rows = rows.assign(reason=pd.Series(None, index=rows.index, dtype=object))
+    if last is None:
+        return rows.assign(before=np.nan, change=np.nan, word=pd.Series("no_list", index=rows.index, dtype=object))
+    there = last.listed.drop_duplicates("account_id", ignore_index=True)
+    place = pd.Index(there["account_id"].astype(object)).get_indexer(pd.Index(rows["account_id"].astype(object)))
+    was = there.reindex(place).set_axis(rows.index)
+    other = pd.to_datetime(was["renewal_date"]).ne(pd.to_datetime(rows["renewal_date"])).to_numpy()
+    tests = [place < 0, other, was["renewal_probability"].isna().to_numpy()]
+    spoken = pd.Series(np.select(tests, ["new", "new_term", "not_scored"], ""), index=rows.index).astype(object)
+    spoken = spoken.where(spoken.ne(""), None)
+    before = was["renewal_probability"].where(spoken.isna())
+    return rows.assign(before=before, change=rows["renewal_probability"] - before, word=spoken)
+
+
+def _sides(job: Job, last: earlier.Published, features: Sequence[Feature], current: tuple[str, str, Learned]) -> Sides:
+    """What a split takes. Raises Untold where any of it cannot be had."""
+    name, version, model = current
+    path = earlier.figures_path(job, last.day)
+    try:
+        was, now = earlier.Figures(path), earlier.Figures(job.side / "scoring.parquet")
+    except (OSError, ValueError, KeyError) as fault:
+        raise _untold("no_figures", fault) from None
+    old = model if last.model == (name, version) else _loaded(job, last)
+    if not set(old.schema.names) <= was.names & now.names:
+        raise _untold("other_features", f"{path} and today's figures are not those of {'/'.join(last.model)}")
+    return Sides(was, now, old, model, features)
+
+
+def _loaded(job: Job, last: earlier.Published) -> Learned:
+    """The last list's model from the registry, checked and tried. Raises Untold."""
+    from pipelines import tracking
+
+    name, version = last.model
+    try:
+        if name != tracking.registry_name(RENEWAL):
+            raise InputMissing(f"the list of {last.day} was made by {name}, which is not a model of ours")
+        return trial.loaded(job.data, f"{name}/{version}", tracking.registered(job, RENEWAL, version))
+    except Stop as stop:
+        raise _untold("no_model", stop) from None
+
+
+def _untold(word: str, why: object) -> Untold:
+    structlog.get_logger().warning("what moved the chances cannot be told", why=str(why))
+    return Untold(word)
+
+
+def explained(rows: pd.DataFrame, sides: Sides, words: Words) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows with the reasons of their changes, and the parts of the changes; both one row per scored account.
+
+    Raises Untold where the kept figures are those of no account or cannot be read.
+    """
+    asked = rows[rows["word"].isna()]
+    try:
+        was, now = sides.was.places(asked["account_id"]), sides.now.places(asked["account_id"])
+        order = np.argsort(now, kind="stable")
+        both = order[(was[order] >= 0) & (now[order] >= 0)]
+        blocks = [both[start : start + BLOCK] for start in range(0, len(both), BLOCK)]
+        made = [_block(asked.iloc[block], sides, was[block], now[block], words) for block in blocks]
+    except (OSError, ValueError, KeyError) as fault:
+        raise _untold("other_figures", fault) from None
+    if not made:
+        raise _untold("other_figures", "none of the accounts is among the kept figures")
+    found = pd.concat([parts for parts, _ in made])
+    reason = rows["reason"].copy()
+    untold = asked.index.difference(found.index)
+    reason.loc[untold] = [telling.why_untold(x, "other_figures", words) for x in rows.loc[untold, "change"]]
+    reason.loc[found.index] = [said for _, saying in made for said in saying]
+    return rows.assign(reason=reason), found
+
+
+def _block(
+    rows: pd.DataFrame, sides: Sides, was: npt.NDArray[np.int64], now: npt.NDArray[np.int64], words: Words
+) -> tuple[pd.DataFrame, list[str]]:
+    """The parts of some accounts' changes, and their words; accounts of which the old model now says something else
+    than was published are left out."""
+    old_names = list(sides.old.schema.names)
+    before = sides.was.rows(was, old_names)
+    today = sides.now.rows(now, list(dict.fromkeys([*old_names, *sides.new.schema.names])))
+    parts = split(sides.old, sides.new, before, today, sides.clock)
+    gap = np.maximum(
+        np.abs(parts["probability_before"].to_numpy() - rows["before"].to_numpy()),
+        np.abs(parts["probability_now"].to_numpy() - rows["renewal_probability"].to_numpy()),
+    )
+    sure = np.flatnonzero(gap <= SAME)
+    before, today, parts = (table.iloc[sure].reset_index(drop=True) for table in (before, today, parts))
+    said = _said(rows["change"].to_numpy()[sure], parts, before, today, sides, words)
+    return parts.set_index(rows.index[sure]), said
+
+
+def _said(
+    change: npt.NDArray[np.float64],
+    parts: pd.DataFrame,
+    before: pd.DataFrame,
+    now: pd.DataFrame,
+    sides: Sides,
+    words: Words,
+) -> list[str]:
+    """The reason of each change; figures are asked for only where they made a point."""
+    shown = parts[[f"probability_{part}" for part in PARTS]].set_axis(list(PARTS), axis=1).assign(change=change)
+    moved = np.flatnonzero([telling.points(part) != 0 for part in shown["data"]])
+    towards = np.sign(shown["data"].to_numpy()[moved])
+    named = speakers(
+        sides.old, before.iloc[moved], now.iloc[moved], sides.features, sides.clock, towards
+    ) if len(moved) else []  # fmt: skip
+    speaking = dict(zip(moved.tolist(), named, strict=True))
+    said = []
+    for row in range(len(shown)):
+        own = {str(name): float(shown[name].iloc[row]) for name in shown.columns}
+        was, today = _own(before, row, speaking), _own(now, row, speaking)
+        said.append(telling.why_changed(own, speaking.get(row, []), was, today, words))
+    return said
+
+
+def _own(figures: pd.DataFrame, row: int, speaking: dict[int, list[Feature]]) -> dict[str, Any]:
+    """One account's figures of the features that may be named; what is not known is None."""
+    names = [str(feature["name"]) for feature in speaking.get(row, [])]
+    values = {name: figures[name].iloc[row] for name in names}
+    return {name: None if pd.isna(value) else value for name, value in values.items()}
+
+
+def _write(job: Job, rows: pd.DataFrame, found: pd.DataFrame) -> None:
+    """One row per scored account, in the order of the list: the change, why there is none, and its parts."""
+    table = rows.drop(columns="reason").join(found.reindex(columns=SPLIT).astype("float64"))
+    sink = io.BytesIO()
+    table.astype({"word": object}).to_parquet(sink, index=False)
+    warehouse.write_bytes(job.side / CHANGE, sink.getvalue())
+
+
+def _summary(
+    last: earlier.Published | None, rows: pd.DataFrame, found: pd.DataFrame, why: str | None
+) -> dict[str, Any]:
+    """What the manifest says: against which list, how many changes were split, and how far each part went."""
+    split_up = found.reindex(columns=SPLIT).astype("float64")
+    means = {part: float(split_up[f"probability_{part}"].abs().mean()) for part in PARTS} if len(found) else {}
+    return {
+        "last": None if last is None else {"as_of": last.day.isoformat(), "key": last.manifest["key"]},
+        "changes": int(rows["change"].notna().sum()),
+        "split": len(found),
+        "untold": why,
+        "without": {str(word): int(count) for word, count in rows["word"].value_counts().sort_index().items()},
+        "mean_distance": means,
+    }
