@@ -149,6 +149,21 @@ class Forecast(Section):
     seed: int = 7
 
 
+class Drift(Section):
+    """When a difference from what was usual is worth a warning: it must be large, and surely more than chance."""
+
+    confidence: float = Field(0.99, gt=0.5, lt=1)
+    """Of a hundred runs in which nothing drifts, so many are to pass without a warning, all looks of a run together."""
+    psi: float = Field(0.25, gt=0)
+    """A population stability index up to this is no matter; 0.25 is the usual mark of a major shift."""
+    missing: float = Field(0.10, gt=0, lt=1)
+    """Nor is a share of missing figures that moved by no more than this …"""
+    calibration: float = Field(0.05, gt=0, lt=1)
+    """… or a share of renewals that came out this close to what was promised."""
+    min_renewals: int = Field(30, ge=10)
+    """Lists of which fewer renewals have become final are not judged yet."""
+
+
 class Effect(Section):
     """Who is compared with whom when the effect of an intervention is asked for, and when no answer is given."""
 

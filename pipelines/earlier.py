@@ -110,6 +110,10 @@ class Figures:
             raise ValueError("an account stands twice among the figures")
         return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
 
+    def column(self, name: str) -> pd.Series:
+        """One figure of every account, by place."""
+        return self.file.read(columns=[name]).to_pandas()[name]
+
     def rows(self, places: npt.NDArray[np.int64], names: list[str]) -> pd.DataFrame:
         """Some columns of the accounts at these places; only the parts of the file that hold them are read."""
         within = np.searchsorted(self.starts, places, side="right") - 1

@@ -32,7 +32,7 @@ from lists import risk_list
 from lists.options import ListOptions
 from lists.words import Words
 from models import reasons, worklist
-from pipelines import change, shadow, trial, warehouse
+from pipelines import change, drift, shadow, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -56,6 +56,8 @@ class Champion:
     name: str
     version: str
     learned: Learned
+    usual: Mapping[str, Any] | None = None
+    """What drift is told by, where the version has it."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -153,6 +155,7 @@ def score(job: Job) -> dict[str, Any]:
         "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
         "change": changed,
+        "drift": drift.watched(job, listed, catalogue, own.usual),
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, {t: str(c) for t, c in champions.items()}
         ),
@@ -185,7 +188,8 @@ def champion(job: Job, target: str) -> Champion:
     from pipelines import tracking
 
     name, version, files = tracking.champion(job, target)
-    return Champion(name, version, trial.loaded(job.data, f"{name}/{version}", files))
+    model = trial.loaded(job.data, f"{name}/{version}", files)
+    return Champion(name, version, model, drift.read_reference(files))
 
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:

@@ -38,7 +38,7 @@ def train(job: Job, target: str) -> dict[str, Any]:
     except ValueError as error:
         raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
     try:
-        files, card = learned(observed, catalogue, target, job)
+        files, card = learned(observed, training, catalogue, target, job)
     except TooFew as reason:
         files, card = _untrained(target, str(reason)), {"trained": False, "reason": str(reason)}
     except ValueError as error:
@@ -48,13 +48,17 @@ def train(job: Job, target: str) -> dict[str, Any]:
 
 
 def learned(
-    observed: pd.DataFrame, catalogue: list[dict[str, Any]], target: str, job: Job
+    observed: pd.DataFrame, training: pd.DataFrame, catalogue: list[dict[str, Any]], target: str, job: Job
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The files of a model, and its card in short. Raises TooFew where history does not bear one."""
+    """The files of a model, and its card in short; `observed` are the rows of the training table that are final.
+
+    Raises TooFew where history does not bear a model.
+    """
     import pandas as pd
 
     from models import doubt, forward
     from models.schema import Schema
+    from pipelines import drift
 
     options = job.settings
     schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
@@ -85,7 +89,8 @@ def learned(
         "tried": forward.as_table(choice.tried),
         "importance": forward.importance(model.contributions(newest)[0]),
     }
-    return {**model.to_files(), CARD: as_json(card), BACKTEST: as_parquet(told)}, short
+    usual = as_json(drift.reference(training, told, schema))
+    return {**model.to_files(), CARD: as_json(card), BACKTEST: as_parquet(told), drift.REFERENCE: usual}, short
 
 
 def _untrained(target: str, reason: str) -> dict[str, bytes]:

@@ -245,6 +245,24 @@ WORDS: dict[str, str] = {
     "change.why.no_model": "the last list's model cannot be loaded any more",
     "change.why.other_features": "the last list's model reads figures that are no longer computed",
     "change.why.other_figures": "the figures that were kept are not those behind the last list",
+    # what is other than it was
+    "drift.inputs": (
+        "{name} ({family}) is spread otherwise than in the year before the model was trained: index {size:.2f}, usual "
+        "up to {limit:.2f}; the bin that moved most held {then:.0%} of the accounts and holds {now:.0%}"
+    ),
+    "drift.missing": (
+        "{name} ({family}) is missing for {now:.0%} of the accounts, and was for {then:.0%} in the year before the "
+        "model was trained"
+    ),
+    "drift.score": (
+        "the chances of renewal are spread otherwise than in the back-test: index {size:.2f}, usual up to {limit:.2f}; "
+        "the bin that moved most held {then:.0%} of the accounts and holds {now:.0%}"
+    ),
+    "drift.last_list": (
+        "the chances of renewal are spread otherwise than on the last list: index {size:.2f}, usual up to {limit:.2f}; "
+        "the bin that moved most held {then:.0%} of the accounts and holds {now:.0%}"
+    ),
+    "drift.calibration": ("of {accounts} renewals due in {name}, earlier lists promised {then:.0%} and {now:.0%} came"),
     # did it help?
     "effect.title": "Did it help? Renewals by playbook, as of {as_of}",
     "effect.any": "any playbook",

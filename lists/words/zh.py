@@ -218,6 +218,21 @@ WORDS: dict[str, str] = {
     "change.why.no_model": "上期名单所用的模型已无法加载",
     "change.why.other_features": "上期模型所用的部分指标已不再计算",
     "change.why.other_figures": "所保留的数据并非上期名单所依据的数据",
+    # what is other than it was
+    "drift.inputs": (
+        "{name}（{family}）的分布与模型训练前一年不同：指数 {size:.2f}（通常不超过 {limit:.2f}）；"
+        "变化最大的区间占客户的比例由 {then:.0%} 变为 {now:.0%}"
+    ),
+    "drift.missing": "{name}（{family}）在 {now:.0%} 的客户中缺失，模型训练前一年为 {then:.0%}",
+    "drift.score": (
+        "续约概率的分布与回测不同：指数 {size:.2f}（通常不超过 {limit:.2f}）；"
+        "变化最大的区间占客户的比例由 {then:.0%} 变为 {now:.0%}"
+    ),
+    "drift.last_list": (
+        "续约概率的分布与上期名单不同：指数 {size:.2f}（通常不超过 {limit:.2f}）；"
+        "变化最大的区间占客户的比例由 {then:.0%} 变为 {now:.0%}"
+    ),
+    "drift.calibration": "{name} 到期的 {accounts} 次续约，此前名单预计 {then:.0%}，实际 {now:.0%}",
     # did it help?
     "effect.title": "是否有效？各方案对续约的影响（截至 {as_of}）",
     "effect.any": "任一方案",

@@ -11,6 +11,7 @@ import pytest
 
 from models.learner import FILES, Learned
 from pipelines import train as training
+from pipelines.drift import REFERENCE
 from pipelines.errors import DataContract, InputMissing
 from pipelines.evaluate import PLOTS, evaluate
 from pipelines.settings import read_settings
@@ -59,7 +60,7 @@ def metrics_of(job: Job) -> dict:
 def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
     job, said, _ = done
     files = training.read_model(job, "renewal")
-    assert set(files) == {*FILES, training.CARD, training.BACKTEST}
+    assert set(files) == {*FILES, training.CARD, training.BACKTEST, REFERENCE}
     assert Learned.from_files(files).schema.names == tuple(feature["name"] for feature in CATALOGUE)
     card = json.loads(files[training.CARD])
     assert (card["until"], card["rows"], card["terms"]) == ("2024-06-01", said["rows"], said["terms"])
