@@ -32,6 +32,8 @@ What = Literal["inputs", "missing", "score", "last_list", "calibration"]
 BINS = 10
 MONTHS = 12
 """The reference is the newest year before the training day: every season once."""
+STRAYS = 1.5
+"""A season need not be the same every year: it may go so many times as far as any month of the reference went."""
 HALF = 0.5
 """Added to every count before shares are compared, so that an empty bin is not an infinite difference."""
 
@@ -143,7 +145,7 @@ def feature_looks(name: str, column: pd.Series, usual: Mapping[str, Any], accoun
     now = missing / max(len(column), 1)
     gaps = [np.array([lost, whole - lost]) for lost, whole in ((float(missing), len(column)), _lost(usual, accounts))]
     absent = Look(
-        "missing", name, abs(now - usual["missing"]), max(options.missing, usual["missing_swing"]),
+        "missing", name, abs(now - usual["missing"]), max(options.missing, STRAYS * usual["missing_swing"]),
         chance(*gaps), usual["missing"], now, len(column),
     )  # fmt: skip
     if not counts.sum() or not sum(usual["shares"]):
@@ -164,7 +166,7 @@ def distribution(
     far = int(np.abs(own - shares).argmax())
     then = shares * accounts
     return Look(
-        what, name, psi(counts, then), max(options.psi, usual.get("swing", 0.0)), chance(counts, then),
+        what, name, psi(counts, then), max(options.psi, STRAYS * usual.get("swing", 0.0)), chance(counts, then),
         float(shares[far]), float(own[far]), int(counts.sum()),
     )  # fmt: skip
 

@@ -129,6 +129,8 @@ def _of_outcomes(job: Job) -> list[Look]:
     # By the date planned: a contract cancelled before it is final sooner, and would be counted before the others.
     due = rows[rows["probability"].notna() & rows["renewal_date"].between(first, final_by, inclusive="right")]
     once = drift.once_each(due, settings.gate.lead_days)
+    if once.empty:
+        return []
     return drift.calibration_looks(_labelled(job, once), settings.forecast.usual_spread, settings.drift)
 
 

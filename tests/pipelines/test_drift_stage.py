@@ -33,7 +33,8 @@ WEIGHTS = {"people_28d": 1.0, "bugs_28d": -0.5}
 def job(root: Path, **options: Any) -> Job:
     """A job whose settings tell how drift is looked for."""
     one = plain_job(root, **options)
-    more = {"drift": Drift(), "gate": Gate(), "grace": Grace(), "forecast": Forecast(), "folds": Folds()}
+    # Of seven accounts hardly anything is sure.
+    more = {"drift": Drift(confidence=0.95), "gate": Gate(), "grace": Grace(), "forecast": Forecast(), "folds": Folds()}
     settings = SimpleNamespace(**(vars(one.settings) | more | {"engine": Engine()}))
     return replace(one, settings=settings)
 
