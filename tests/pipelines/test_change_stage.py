@@ -33,13 +33,14 @@ PEOPLE = {"people_28d": 1.0, "bugs_28d": -0.5, "days_to_renewal": 0.01}
 class Speaking(Model):
     """A stand-in that has a margin, so that its word can be split."""
 
-    schema: Any = field(
-        default_factory=lambda: SimpleNamespace(
-            categories={}, names=tuple(PEOPLE), closeness=lambda frame, days: np.zeros(len(frame))
-        )
-    )
     calibration: Sigmoid = field(default_factory=Sigmoid)
     near_days: float = 0.0
+
+    @property
+    def schema(self) -> Any:
+        return SimpleNamespace(
+            categories={}, names=tuple(self.weights), closeness=lambda frame, days: np.zeros(len(frame))
+        )
 
     def margin(self, frame: pd.DataFrame) -> np.ndarray:
         pushes, base = self.contributions(frame)
