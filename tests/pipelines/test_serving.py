@@ -9,9 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from models.learner import BOOSTER
 from pipelines import serving, tracking
+from pipelines.drift import read_reference
 from pipelines.errors import DataContract, GateRefused, InputMissing
 from pipelines.register import register
+from tests.models.drawn import CATALOGUE
 from tests.pipelines.registered_models import (
     STRICT,
     TARGET,
@@ -54,6 +57,15 @@ def test_what_passes_serves_and_what_is_refused_does_not(job):
     assert serves(job) == "2"
     assert waits(job) is None
     assert "gate.min_renewals" in tags(job, 3)[tracking.REASONS_TAG]
+
+
+def test_any_version_can_be_asked_for_by_its_number(job):
+    """With what was usual when it was trained, for whoever watches it."""
+    files = tracking.registered(job, TARGET, "1")
+    assert files[BOOSTER] != tracking.champion(job, TARGET)[2][BOOSTER]
+    assert set(read_reference(files)["features"]) == {feature["name"] for feature in CATALOGUE}
+    with pytest.raises(InputMissing, match="version 99 of renewal is not registered"):
+        tracking.registered(job, TARGET, "99")
 
 
 def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
