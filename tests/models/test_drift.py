@@ -124,7 +124,8 @@ def test_a_season_that_comes_every_year_is_no_alarm():
 
 
 def test_only_the_newest_year_is_usual():
-    old = pd.DataFrame({"account_id": [1, 2], "as_of": DAY - pd.DateOffset(months=12), "f": 100.0})
+    past = [DAY - pd.DateOffset(months=12), DAY - pd.DateOffset(months=20)]
+    old = pd.DataFrame({"account_id": [1, 2], "as_of": past, "f": 100.0})
     new = pd.DataFrame({"account_id": [3, 4, 4], "as_of": [DAY, DAY, DAY - pd.DateOffset(months=11)], "f": 1.0})
     told = reference(pd.concat([old, new]), {}, ["f"])
     assert (told["accounts"], told["from"], told["to"]) == (2, "2025-07-01", "2026-06-01")
