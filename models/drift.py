@@ -34,6 +34,8 @@ MONTHS = 12
 """The reference is the newest year before the training day: every season once."""
 STRAYS = 1.5
 """A season need not be the same every year: it may go so many times as far as any month of the reference went."""
+NEAR = 0.005
+"""Two figures closer than this share of their size are one: a year of 366 days is not another than one of 365."""
 HALF = 0.5
 """Added to every count before shares are compared, so that an empty bin is not an infinite difference."""
 
@@ -95,15 +97,19 @@ def _usual(column: pd.Series, part: pd.Series, categories: Sequence[str] | None)
 
 
 def _edges(column: pd.Series) -> list[float]:
-    """The distinct deciles: a bin holds what lies above one and up to the next. Of a constant, both its sides."""
+    """The deciles that lie apart: a bin holds what lies above one and up to the next. Of a constant, both its sides."""
     known = column.to_numpy(np.float64, na_value=np.nan)
     known = known[np.isfinite(known)]
     if not len(known):
         return []
-    if known.min() == known.max():
-        return [float(np.nextafter(known[0], -np.inf)), float(known[0])]
-    edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))
-    return [float(edge) for edge in edges if edge < known.max()]
+    kept = [float(known.max())]
+    for edge in np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))[::-1]:
+        if kept[-1] - edge > NEAR * max(abs(kept[-1]), abs(edge)):
+            kept.append(float(edge))
+    if len(kept) > 1:
+        return kept[:0:-1]
+    pad = NEAR * float(np.abs(known).max())
+    return [float(np.nextafter(known.min() - pad, -np.inf)), float(known.max() + pad)]
 
 
 def binned(column: pd.Series, bins: Mapping[str, Any]) -> tuple[Floats, int]:

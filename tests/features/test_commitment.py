@@ -136,6 +136,7 @@ def test_the_clock_follows_from_dates_alone(bought, company):
     assert company(contracts=poorer)("commitment", *CLOCK) == told
     on = company(contracts=_earlier(CONTRACTS, 1))("commitment", *CLOCK)
     step = {"days_to_renewal": -1, "account_age": 1, "term_age": 1, "journey_stage": ""}
+    assert set(CLOCK) == set(step)
     assert on == {name: [then + step[c] for c, then in zip(CLOCK, own, strict=True)] for name, own in told.items()}
 
 

@@ -130,6 +130,12 @@ def test_a_figure_that_moved_the_other_way_is_silent(old):
     assert named(old, *one(use=2.0), 1.0) == ["use"]
 
 
+def test_a_figure_that_moved_against_its_declared_risk_is_silent(old):
+    """Whatever the model made of it: nobody is told that less of a risk is worse."""
+    turned = [{**feature, "risk": "high" if feature["name"] == "use" else feature["risk"]} for feature in CATALOGUE]
+    assert speakers(old, *one(use=-2.0), turned, CLOCK, np.array([-1.0])) == [[]]
+
+
 def test_the_clock_and_what_stood_still_are_silent(old):
     before, now = one(days_to_renewal=10.0)
     assert named(old, before, now, -1.0) == named(old, before, now, 1.0) == []

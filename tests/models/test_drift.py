@@ -142,6 +142,19 @@ def test_categories_and_those_never_met():
     assert (found.what, found.now) == ("inputs", 1.0)
 
 
+def test_a_leap_year_is_no_drift():
+    days = [365.0] * 60 + [730.0] * 30
+    year = pd.DataFrame({"account_id": range(90), "as_of": DAY, "f": days})
+    own = reference(year, {}, ["f"])["features"]["f"]
+    leap = pd.Series([366.0] * 60 + [731.0] * 30)
+    assert not alarms(feature_looks("f", leap - 1, own, 90, OPTIONS), 0.99)
+    mixed = reference(year.assign(f=[365.0, 366.0] * 30 + [730.0] * 30), {}, ["f"])["features"]["f"]
+    assert not alarms(feature_looks("f", leap, mixed, 90, OPTIONS), 0.99)
+    alike = reference(year.assign(f=[365.0, 366.0] * 45), {}, ["f"])["features"]["f"]
+    assert not alarms(feature_looks("f", pd.Series([366.0] * 60), alike, 90, OPTIONS), 0.99)
+    assert alarms(feature_looks("f", pd.Series([730.0] * 60), alike, 90, OPTIONS), 0.99)
+
+
 def test_a_constant_that_moves_is_found_and_one_that_stays_is_not():
     year = pd.DataFrame({"account_id": range(90), "as_of": DAY, "f": 3.0})
     own = reference(year, {}, ["f"])["features"]["f"]
