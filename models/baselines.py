@@ -6,17 +6,23 @@ numeric features. One that cannot speak, for its column is not there, returns no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.folds import Fold, weights
+from models.forward import learning_weights, near_weights
+from models.learner import fit_linear
+from models.options import Folds, Linear
+from models.schema import Schema
 
 Floats = npt.NDArray[np.float64]
 Baseline = Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Floats | None]
@@ -78,6 +84,66 @@ def logistic_regression(train: pd.DataFrame, test: pd.DataFrame, features: Seque
     return _logistic(train, test, list(features)) if len(features) else None
 
 
+@dataclass(frozen=True)
+class Sign:
+    """A figure as a score: 0 at `poor` and beyond, 100 at `good` and beyond, straight between."""
+
+    feature: str
+    poor: float
+    good: float
+
+    def of(self, rows: pd.DataFrame) -> Floats:
+        """The score of each row; NaN where the figure is not known."""
+        figure = rows[self.feature].to_numpy(np.float64, na_value=np.nan)
+        return 100 * np.clip((figure - self.poor) / (self.good - self.poor), 0, 1)
+
+
+HEALTH: tuple[tuple[float, tuple[Sign, ...]], ...] = (
+    (0.40, (Sign("days_since_last_use", 60, 7), Sign("seat_activation_28d", 0, 0.6),
+            Sign("active_people_change_90d", -0.5, 0))),
+    (0.20, (Sign("days_since_use_s", 120, 14), Sign("days_since_contact_s", 180, 30),
+            Sign("deciders_reached_90d", 0, 0.5))),
+    (0.15, (Sign("breaches_90d", 3, 0), Sign("backlog_of_high", 2, 0), Sign("answer_hours_90d", 72, 8))),
+    (0.15, (Sign("latest_score_nps", 0, 9), Sign("answer_share", 0, 0.5))),
+    (0.10, (Sign("goals_kept", 0, 1), Sign("days_since_value_shown", 365, 90))),
+)  # fmt: skip
+"""Use, engagement of those who decide, support, sentiment and value: the weight of each, and the signs it is the mean of.
+
+Weights and thresholds are set by hand, as customer-success tools ship them and as nobody ever fits them."""
+NEUTRAL = 50.0
+"""The health of an account of which no sign is known."""
+
+
+def health_score(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
+    """A hand-weighted score in the manner of the vendors; only its way to a probability is learned."""
+    if not any(sign.feature in features for _, signs in HEALTH for sign in signs):
+        return None
+    return _logistic(*(rows.assign(health=health(rows, features)) for rows in (train, test)), ["health"])
+
+
+def health(rows: pd.DataFrame, features: Sequence[str]) -> Floats:
+    """The health score of each row, 0 to 100. What is not known lends its weight to what is."""
+    total, weighed = np.zeros(len(rows)), np.zeros(len(rows))
+    for weight, signs in HEALTH:
+        scores = np.array([sign.of(rows) for sign in signs if sign.feature in features]).reshape(-1, len(rows))
+        known = (~np.isnan(scores)).sum(axis=0)
+        mean = np.divide(np.nansum(scores, axis=0), known, out=np.zeros(len(rows)), where=known > 0)
+        total, weighed = total + weight * mean, weighed + weight * (known > 0)
+    return np.divide(total, weighed, out=np.full(len(rows), NEUTRAL), where=weighed > 0)
+
+
+def linear(schema: Schema, strength: float, options: Linear, folds: Folds) -> Baseline:
+    """The baseline that is the model's own linear part alone, uncalibrated: what trees and sigmoid must add to."""
+
+    def told(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats:
+        weight, truth = learning_weights(train, schema, folds), train["label"].to_numpy()
+        near = near_weights(train, options)
+        lines = fit_linear(schema.values(train), truth, weight, schema, [strength], options, near)
+        return np.asarray(expit(lines[strength].margin(schema.values(test))))
+
+    return told
+
+
 def _logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floats:
     model: Pipeline = make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True),
@@ -98,17 +164,26 @@ BASELINES: dict[str, Baseline] = {
     "days_since_last_use": recency,
     "few_features": few_features,
     "logistic_regression": logistic_regression,
+    "health_score": health_score,
 }
+LINEAR = "linear"
+NAMES = (*BASELINES, LINEAR)
+"""Every baseline by name; the last needs the model's schema and is made by `linear`."""
 
 
-def spoken(observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str]) -> pd.DataFrame:
-    """What each baseline would have said at each origin; one row per tested observation, with its key."""
-    told = [_told(observed.iloc[fold.train], observed.iloc[fold.test], features) for fold in folds]
+def spoken(
+    observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str], more: Mapping[str, Baseline] | None = None
+) -> pd.DataFrame:
+    """What each baseline, and `more` by name, would have said at each origin; one row per tested observation."""
+    every = {**BASELINES, **(more or {})}
+    told = [_told(observed.iloc[fold.train], observed.iloc[fold.test], features, every) for fold in folds]
     return pd.concat(told, ignore_index=True)
 
 
-def _told(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    chances = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
+def _told(
+    train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str], every: Mapping[str, Baseline]
+) -> pd.DataFrame:
+    chances = {name: baseline(train, test, features) for name, baseline in every.items()}
     return test[["account_id", "as_of"]].assign(
         **{name: chance for name, chance in chances.items() if chance is not None}
     )

@@ -20,13 +20,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.folds import RENEWAL, Fold, relevance, rolling, weights
+from models.folds import KEY, RENEWAL, Fold, relevance, rolling, weights
 from models.learner import Floats, Learned, Recipe, Sigmoid, fit_line, fit_linear, fit_sigmoid, fit_trees
-from models.linear import closeness
+from models.linear import Additive, closeness
 from models.metrics import EDGE, losses
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import LEAD, Schema
@@ -61,15 +62,22 @@ class Options(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """What every recipe said, at one origin, of the rows observed from it on."""
+    """What every recipe said, at one origin, of the rows observed from it on, and the models that said it."""
 
     fold: Fold
     linear: Mapping[float, Floats]
     trees: Mapping[int, Floats]
+    lines: Mapping[float, Additive]
+    booster: lgb.Booster
 
     def margin(self, recipe: Recipe) -> Floats:
         """The log-odds of one recipe for each row of the fold's test."""
         return (1 - recipe.share) * self.linear[recipe.strength] + recipe.share * self.trees[recipe.rounds]
+
+    def margin_of(self, values: Floats, recipe: Recipe) -> Floats:
+        """The same for any rows."""
+        trees = self.booster.predict(values, raw_score=True, num_iteration=recipe.rounds)
+        return (1 - recipe.share) * self.lines[recipe.strength].margin(values) + recipe.share * np.asarray(trees)
 
 
 @dataclass(frozen=True)
@@ -106,26 +114,29 @@ def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]
 
 
 def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options) -> Step:
-    truth, weight = observed["label"].to_numpy()[fold.train], _weights(observed.iloc[fold.train], schema, options)
+    rows = observed.iloc[fold.train]
+    truth, weight = rows["label"].to_numpy(), learning_weights(rows, schema, options.folds)
     seen, ahead = values[fold.train], values[fold.test]
-    near = _near_weights(observed.iloc[fold.train], options.linear)
+    near = near_weights(rows, options.linear)
     lines = fit_linear(seen, truth, weight, schema, options.linear.strengths, options.linear, near)
     booster = fit_trees(seen, truth, weight, schema, max(options.lightgbm.rounds), options.lightgbm)
     return Step(
         fold,
         {strength: line.margin(ahead) for strength, line in lines.items()},
         {r: np.asarray(booster.predict(ahead, raw_score=True, num_iteration=r)) for r in options.lightgbm.rounds},
+        lines,
+        booster,
     )
 
 
-def _weights(rows: pd.DataFrame, schema: Schema, options: Options) -> Floats:
+def learning_weights(rows: pd.DataFrame, schema: Schema, folds: Folds) -> Floats:
     """One weight per row to learn from; a renewal's rows count for more about the lead at which it is to be known."""
-    if schema.target != RENEWAL or not options.folds.focus_days:
+    if schema.target != RENEWAL or not folds.focus_days:
         return weights(rows["term"])
-    return weights(rows["term"], relevance(rows[LEAD].to_numpy(np.float64), options.folds.focus_days))
+    return weights(rows["term"], relevance(rows[LEAD].to_numpy(np.float64), folds.focus_days))
 
 
-def _near_weights(rows: pd.DataFrame, options: Linear) -> Floats:
+def near_weights(rows: pd.DataFrame, options: Linear) -> Floats:
     """One weight per row near the end, so that those of a term weigh one together there; 0 elsewhere."""
     close = (_closeness(rows, options) > 0).astype(np.float64)
     return np.where(close, weights(rows["term"], close + EDGE), 0.0)
@@ -188,9 +199,9 @@ def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Optio
     `hidden` is what stays with an account and no column shows (`models.doubt.hidden`), in log-odds.
     """
     values, truth = schema.values(observed), observed["label"].to_numpy()
-    weight = _weights(observed, schema, options)
+    weight = learning_weights(observed, schema, options.folds)
     recipe = choice.recipe
-    near = _near_weights(observed, options.linear)
+    near = near_weights(observed, options.linear)
     line, uncertainty = fit_line(values, truth, weight, schema, recipe.strength, options.linear, near)
     booster = fit_trees(values, truth, weight, schema, recipe.rounds, options.lightgbm)
     spread = float(np.round(np.hypot(hidden, np.sqrt(uncertainty)), 9))
@@ -206,6 +217,24 @@ def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) ->
         margin = step.margin(choice.recipe)
         chance = choice.sigmoid.of(margin, _closeness(rows, options.linear))
         told.append(rows.assign(origin=step.fold.origin, margin=margin, probability=chance))
+    return pd.concat(told, ignore_index=True)
+
+
+def aged(observed: pd.DataFrame, schema: Schema, steps: Sequence[Step], options: Options) -> pd.DataFrame:
+    """What the model of each origin says of every later row, however old it is by then; one row per (origin, row).
+
+    `probability` is of the recipe and the sigmoid that the origin could choose, as in `backtest`; `strangeness` is how
+    unlike its training rows the row was to that model.
+    """
+    values, told = schema.values(observed), []
+    for number, step in enumerate(steps):
+        choice = choose(observed, steps[:number], step.fold.origin, options)
+        later = np.flatnonzero(observed["as_of"] >= step.fold.origin)
+        rows = observed.iloc[later][KEY]
+        close = _closeness(observed.iloc[later], options.linear)
+        chance = choice.sigmoid.of(step.margin_of(values[later], choice.recipe), close)
+        strange = step.lines[choice.recipe.strength].beyond(values[later])
+        told.append(rows.assign(origin=step.fold.origin, probability=chance, strangeness=strange))
     return pd.concat(told, ignore_index=True)
 
 

@@ -64,6 +64,21 @@ def learn(
 
 
 @app.command()
+def backtest(
+    until: Until,
+    tables: Tables = "data/company",
+    data: Data = HERE,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """What would have been said in the past, and what it was worth: model beside baselines, as a page.
+
+    Judges what `renewals learn` left for this day in the data folder; otherwise it learns first, and registers nothing.
+    """
+    _run("retrace", tables, data, params, overrides, until=until)
+
+
+@app.command()
 def score(
     as_of: AsOf,
     tables: Tables = "data/company",

@@ -10,16 +10,28 @@ import io
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from models.backtest import MODEL, at_lead, scores, speakers
 from pipelines import warehouse
+from pipelines.errors import InputMissing
 from pipelines.stage import Job, main
-from pipelines.train import BACKTEST, CARD, RENEWAL, as_json, read_catalogue, read_model, read_training, why_untrained
+from pipelines.train import (
+    BACKTEST,
+    CARD,
+    SCHEMA,
+    as_json,
+    read_catalogue,
+    read_model,
+    read_training,
+    why_untrained,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from models.options import Gate
 
-MODEL = "model"
+BESIDE = ("arr", "csm", "days_since_last_use")
+"""What is kept of an observation beside its segments, where it is there."""
 
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:
@@ -42,12 +54,10 @@ def evaluated(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str,
     """The metrics and the plots of a model that was trained."""
     import json
 
-    import pandas as pd
-
-    tested = told(job, target, pd.read_parquet(io.BytesIO(files[BACKTEST])))
+    tested = told(job, target, files)
     fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
     gate = job.settings.gate
-    judged = _judged_rows(fair, target, gate)
+    judged = at_lead(fair, target, gate)
     metrics = {
         "trained": True,
         "until": str(job.day),
@@ -66,45 +76,43 @@ def evaluated(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str,
     return metrics, _plots(judged, metrics, importance)
 
 
-def told(job: Job, target: str, backtest: pd.DataFrame) -> pd.DataFrame:
-    """The back-test with every baseline beside the model; one row per tested observation."""
+def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
+    """The back-test with every baseline beside the model; one row per tested observation.
+
+    Raises InputMissing where the model was trained on other rows, or under other settings, than stand there now.
+    """
+    import pandas as pd
+
     from models import baselines, folds
 
-    observed = folds.observations(read_training(job), target, job.day, job.settings.folds.treated)
+    options = job.settings
+    observed = folds.observations(read_training(job), target, job.day, options.folds.treated)
     numbers = [feature["name"] for feature in read_catalogue(job) if feature.get("kind", "number") == "number"]
-    beside = baselines.spoken(observed, folds.rolling(observed, job.settings.folds), numbers)
-    parts = [name for name in job.settings.gate.segments if name in observed.columns]
-    beside = beside.merge(observed[[*folds.KEY, *parts]], on=folds.KEY, validate="one_to_one")
-    return backtest.rename(columns={"probability": MODEL}).merge(beside, on=folds.KEY, validate="one_to_one")
+    own = {baselines.LINEAR: _linear(files, job)}
+    beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, own)
+    about = dict.fromkeys(name for name in (*options.gate.segments, *BESIDE) if name in observed.columns)
+    beside = beside.merge(observed[[*folds.KEY, *about]], on=folds.KEY, validate="one_to_one")
+    said = pd.read_parquet(io.BytesIO(files[BACKTEST])).rename(columns={"probability": MODEL})
+    tested = said.merge(beside, on=folds.KEY, validate="one_to_one")
+    if not len(tested) == len(said) == len(beside):
+        raise InputMissing(
+            f"{job.data / 'models' / target} was trained on other rows or settings than {job.side / 'training.parquet'} "
+            "and these: run `renewals learn`, or the stage train, first"
+        )
+    return tested
 
 
-def speakers(tested: pd.DataFrame) -> list[str]:
-    """The model and the baselines that could speak."""
-    from models.baselines import BASELINES
+def _linear(files: dict[str, bytes], job: Job) -> Any:
+    """The baseline that is the linear part alone, at the middle strength."""
+    import json
 
-    return [name for name in (MODEL, *BASELINES) if name in tested.columns]
+    from models import baselines
+    from models.forward import middle
+    from models.schema import Schema
 
-
-def scores(rows: pd.DataFrame, speaker: str, target: str, weighted: bool = False) -> dict[str, float]:
-    """Every metric of one speaker on these rows. What is found at the top are losses, or for expansion the growing."""
-    from models import metrics
-    from models.folds import weights
-
-    truth, chance = rows["label"].to_numpy(), rows[speaker].to_numpy()
-    weight = weights(rows["term"]) if weighted else None
-    ranked = (1 - truth, 1 - chance) if target == RENEWAL else (truth, chance)
-    return {
-        "auc": metrics.auc(truth, chance, weight),
-        "average_precision": metrics.average_precision(*ranked, weight),
-        "log_loss": metrics.log_loss(truth, chance, weight),
-        "brier": metrics.brier(truth, chance, weight),
-        "promised": metrics.promised(truth, chance, weight),
-        "slope": metrics.calibration_slope(truth, chance, weight),
-        "intercept": metrics.calibration_intercept(truth, chance, weight),
-        "error": metrics.calibration_error(truth, chance, weight),
-        "lift_top_tenth": metrics.lift(*ranked, weight),
-        "recall_top_fifth": metrics.recall_at(*ranked, weight, share=0.2),
-    }
+    options = job.settings
+    schema = Schema.from_json(json.loads(files[SCHEMA]))
+    return baselines.linear(schema, middle(options.linear, options.lightgbm).strength, options.linear, options.folds)
 
 
 def _told_by_all(rows: pd.DataFrame, target: str, weighted: bool = False) -> dict[str, Any]:
@@ -139,15 +147,6 @@ def _by_fold(fair: pd.DataFrame, target: str) -> list[dict[str, Any]]:
         }
         for origin, rows in fair.groupby("origin", sort=True)
     ]
-
-
-def _judged_rows(fair: pd.DataFrame, target: str, gate: Gate) -> pd.DataFrame:
-    """The rows the gate looks at: one per renewal at its lead; one per term, the earliest, where growth is asked."""
-    from models.metrics import at_lead
-
-    if target == RENEWAL:
-        return at_lead(fair, gate.lead_days).reset_index(drop=True)
-    return fair.reset_index(drop=True)
 
 
 def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from features.family import KEY
 from pipelines import serving, tracking, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
-from pipelines.train import BACKTEST, CARD, as_json, read_catalogue, read_model, read_training, why_untrained
+from pipelines.train import AGED, BACKTEST, CARD, as_json, read_catalogue, read_model, read_training, why_untrained
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -229,7 +229,8 @@ def _new_version(
     client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any], identity: str
 ) -> ModelVersion:
     name = tracking.registry_name(target)
-    kept = {**files, CATALOGUE: as_json({"features": read_catalogue(job)}), METRICS: as_json(metrics)}
+    needed = {name: content for name, content in files.items() if name != AGED}
+    kept = {**needed, CATALOGUE: as_json({"features": read_catalogue(job)}), METRICS: as_json(metrics)}
     manifest = tracking.manifest_of(kept)
     card = tracking.described(files, CARD)
     tags = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RENEWAL = "renewal"
-BACKTEST, CARD, SCHEMA = "backtest.parquet", "training.json", "schema.json"
+BACKTEST, AGED, CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
 EXPLAINED = 2000
 """Rows behind the importance of features: the newest ones."""
 
@@ -65,6 +65,7 @@ def learned(
     steps = forward.walk(observed, schema, options)
     choice = forward.choose(observed, steps, pd.Timestamp(job.day), options)
     told = forward.backtest(observed, steps, options)
+    aged = forward.aged(observed, schema, steps, options)
     hidden = doubt.hidden(told) if target == RENEWAL else 0.0
     model = forward.learn(observed, schema, choice, options, hidden)
     newest = observed.sort_values("as_of", kind="stable").tail(EXPLAINED)
@@ -89,8 +90,9 @@ def learned(
         "tried": forward.as_table(choice.tried),
         "importance": forward.importance(model.contributions(newest)[0]),
     }
-    usual = as_json(drift.reference(training, told, schema))
-    return {**model.to_files(), CARD: as_json(card), BACKTEST: as_parquet(told), drift.REFERENCE: usual}, short
+    tables = {BACKTEST: as_parquet(told), AGED: as_parquet(aged)}
+    beside = {CARD: as_json(card), drift.REFERENCE: as_json(drift.reference(training, told, schema))}
+    return {**model.to_files(), **beside, **tables}, short
 
 
 def _untrained(target: str, reason: str) -> dict[str, bytes]:

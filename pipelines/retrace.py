@@ -1,0 +1,115 @@
+"""The whole of a back-test: what was learned until the day, or learning it now, and then the report."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pipelines.assemble import assemble
+from pipelines.backtest import FOLDER, REPORT, backtest
+from pipelines.check import check
+from pipelines.featurize import featurize
+from pipelines.label import label
+from pipelines.ledger import ledger
+from pipelines.rollup import rollup
+from pipelines.spine import spine
+from pipelines.stage import Job, on_terminal, progress
+from pipelines.train import AGED, CARD, SCHEMA, sha256, train
+from pipelines.windows import windows
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lists.words import Words
+
+PREPARE = (check, rollup, spine, windows, ledger, featurize)
+
+
+def retrace(job: Job) -> dict[str, Any]:
+    """The report of the day; a person at a terminal is shown the model beside the baselines.
+
+    What `renewals learn` left in the data folder for this day is judged as it stands; otherwise the stages up to `train`
+    run first. Nothing is registered, and no champion changes.
+    """
+    known = learned(job)
+    targets = () if known else job.settings.targets
+    with progress((len(PREPARE) + 1 if targets else 0) + 2 * len(targets) + 1, "backtest") as step:
+        for stage in PREPARE if targets else ():
+            stage(job)
+            step(stage.__name__)
+        for target in targets:
+            label(job, target)
+            step(f"label {target}")
+        if targets:
+            assemble(job)
+            step("assemble")
+        for target in targets:
+            train(job, target)
+            step(f"train {target}")
+        result = backtest(job)
+        step("backtest")
+    if on_terminal():
+        show(result, job)
+    return {**result, "learned": "before" if known else "now"}
+
+
+def learned(job: Job) -> bool:
+    """Whether the models of this day, and the rows they were trained on, lie in the data folder."""
+    table = job.side / "training.parquet"
+    if not table.is_file():
+        return False
+    fingerprint = sha256(table.read_bytes())
+    cards = [_card(job, target) for target in job.settings.targets]
+    trained = [card for card in cards if card]
+    return None not in cards and bool(trained) and all(_is_of(card, fingerprint, job) for card in trained)
+
+
+def _card(job: Job, target: str) -> dict[str, Any] | None:
+    """The card of a model; empty where none could be trained, None where it was not tried or cannot be judged."""
+    folder = job.data / "models" / target
+    if not (folder / SCHEMA).is_file():
+        return None
+    if not json.loads((folder / SCHEMA).read_bytes())["trained"]:
+        return {}
+    found: dict[str, Any] = json.loads((folder / CARD).read_bytes())
+    return found if (folder / AGED).is_file() else None
+
+
+def _is_of(card: dict[str, Any], fingerprint: str, job: Job) -> bool:
+    return card["until"] == str(job.day) and card["training_sha256"] == fingerprint
+
+
+def show(result: dict[str, Any], job: Job) -> None:
+    """For each target a table of the model beside the baselines, on standard error."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from lists.backtest import untrained
+    from lists.words import Words
+
+    words, console = Words(job.settings.list.language), Console(stderr=True)
+    for target in result["targets"]:
+        report = json.loads((job.data / FOLDER / target / REPORT).read_bytes())
+        console.print(_table(report, words) if report["trained"] else Text(untrained(report, words)))
+    console.print(Text(words.say("backtest.file", page=result["page"])))
+
+
+def _table(report: dict[str, Any], words: Words) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from lists.backtest import beside, heading
+
+    shown = beside(report, words)
+    table = Table(title=Text(heading(report, words)), title_justify="left")
+    for number, name in enumerate(shown.headings):
+        table.add_column(Text(name), justify="right" if number else "left")
+    for row in shown.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+if __name__ == "__main__":
+    from pipelines.stage import main
+
+    main(retrace)
