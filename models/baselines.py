@@ -107,7 +107,7 @@ HEALTH: tuple[tuple[float, tuple[Sign, ...]], ...] = (
     (0.15, (Sign("latest_score_nps", 0, 9), Sign("answer_share", 0, 0.5))),
     (0.10, (Sign("goals_kept", 0, 1), Sign("days_since_value_shown", 365, 90))),
 )  # fmt: skip
-"""Use, engagement of those who decide, support, sentiment and value: the weight of each, and the signs it is the mean of.
+"""Use, engagement of those who decide, support, sentiment, value: the weight of each, and the signs it is the mean of.
 
 Weights and thresholds are set by hand, as customer-success tools ship them and as nobody ever fits them."""
 NEUTRAL = 50.0
@@ -118,7 +118,8 @@ def health_score(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str
     """A hand-weighted score in the manner of the vendors; only its way to a probability is learned."""
     if not any(sign.feature in features for _, signs in HEALTH for sign in signs):
         return None
-    return _logistic(*(rows.assign(health=health(rows, features)) for rows in (train, test)), ["health"])
+    past, now = (rows.assign(health=health(rows, features)) for rows in (train, test))
+    return _logistic(past, now, ["health"])
 
 
 def health(rows: pd.DataFrame, features: Sequence[str]) -> Floats:

@@ -118,9 +118,7 @@ def bins(truth: Numbers, probability: Numbers, weight: Numbers | None = None, co
     )
 
 
-def _bin(
-    probability: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], count: int
-) -> npt.NDArray[np.int64]:
+def _bin(probability: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
     """The bin of each row, from the least probable on."""
     order = np.argsort(probability, kind="stable")
     mass = weight[order]

@@ -10,7 +10,7 @@ import io
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from models.backtest import MODEL, at_lead, scores, speakers
+from models.backtest import IDLE, MODEL, at_lead, scores, speakers
 from pipelines import warehouse
 from pipelines.errors import InputMissing
 from pipelines.stage import Job, main
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from models.options import Gate
 
-BESIDE = ("arr", "csm", "days_since_last_use")
-"""What is kept of an observation beside its segments, where it is there."""
+BESIDE = {"arr": "arr", "csm": "csm", "days_since_last_use": IDLE}
+"""What is kept of an observation beside its segments, where it is there, and under which name: a baseline that stands
+in the same table is called `days_since_last_use` already."""
 
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:
@@ -91,13 +92,14 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     own = {baselines.LINEAR: _linear(files, job)}
     beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, own)
     about = dict.fromkeys(name for name in (*options.gate.segments, *BESIDE) if name in observed.columns)
-    beside = beside.merge(observed[[*folds.KEY, *about]], on=folds.KEY, validate="one_to_one")
+    known = observed[[*folds.KEY, *about]].rename(columns=BESIDE)
+    beside = beside.merge(known, on=folds.KEY, validate="one_to_one")
     said = pd.read_parquet(io.BytesIO(files[BACKTEST])).rename(columns={"probability": MODEL})
     tested = said.merge(beside, on=folds.KEY, validate="one_to_one")
     if not len(tested) == len(said) == len(beside):
         raise InputMissing(
-            f"{job.data / 'models' / target} was trained on other rows or settings than {job.side / 'training.parquet'} "
-            "and these: run `renewals learn`, or the stage train, first"
+            f"{job.data / 'models' / target} was trained on other rows than {job.side / 'training.parquet'}, or under "
+            "other settings: run `renewals learn`, or the stage train, first"
         )
     return tested
 

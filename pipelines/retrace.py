@@ -28,8 +28,8 @@ PREPARE = (check, rollup, spine, windows, ledger, featurize)
 def retrace(job: Job) -> dict[str, Any]:
     """The report of the day; a person at a terminal is shown the model beside the baselines.
 
-    What `renewals learn` left in the data folder for this day is judged as it stands; otherwise the stages up to `train`
-    run first. Nothing is registered, and no champion changes.
+    What `renewals learn` left in the data folder for this day is judged as it stands; otherwise the stages up to
+    `train` run first. Nothing is registered, and no champion changes.
     """
     known = learned(job)
     targets = () if known else job.settings.targets

@@ -319,4 +319,121 @@ WORDS: dict[str, str] = {
         "What a manager saw and no table shows is not accounted for. Each playbook has an interval of its "
         "own: of ten, about one misses the truth."
     ),
+    # the back-test
+    "backtest.title": "Back-test until {until}",
+    "backtest.about": (
+        "What would have been said on past days, by models that knew no later day, and what it was worth. The "
+        "model is held against simple ways to a probability on the same rows. Renewals already signed are left "
+        "out."
+    ),
+    "backtest.intervals": (
+        "In brackets: where the figure lies when accounts are drawn anew. A verdict is given where the interval "
+        "of the gain in log loss lies wholly on one side of nought. Each interval stands for itself: of ten, "
+        "about one misses."
+    ),
+    "backtest.at_lead": "{target}, {days} days before the renewal ({terms} renewals)",
+    "backtest.at_all": "{target}, all observations ({terms} terms)",
+    "backtest.untrained": "{target}: no model could be trained: {reason}",
+    "backtest.file": "The whole report: {page}",
+    "backtest.counted": (
+        "{rows} rows of {accounts} accounts, of which {seen} came out yes. {origins} training days from {first} "
+        "to {last}. Left out: {decided} rows whose renewal was already signed, {treated} rows of renewals that "
+        "an intervention had a hand in."
+    ),
+    "backtest.than.better": "Better than “{baseline}” beyond doubt: log loss lower by {value} ({low} … {high}).",
+    "backtest.than.alike": "Not told apart from “{baseline}”: log loss lower by {value} ({low} … {high}).",
+    "backtest.than.worse": "Worse than “{baseline}” beyond doubt: log loss lower by {value} ({low} … {high}).",
+    "backtest.verdict.better": "better",
+    "backtest.verdict.alike": "not told apart",
+    "backtest.verdict.worse": "worse",
+    "backtest.model": "model",
+    "backtest.base_rate": "base rate",
+    "backtest.last_outcome": "last outcome",
+    "backtest.days_since_last_use": "days since last use",
+    "backtest.few_features": "six features",
+    "backtest.logistic_regression": "logistic regression on all",
+    "backtest.health_score": "health score by hand",
+    "backtest.linear": "linear part alone",
+    "backtest.true": "what is true",
+    "backtest.active": "active (used within 90 days)",
+    "backtest.silent": "silent (not used for over 90 days)",
+    "backtest.auc_of": "AUC: {speaker}",
+    "backtest.older": "{month} and above",
+    "backtest.section.whole": "The model beside the baselines",
+    "backtest.section.calibration": "What was promised and what came",
+    "backtest.section.leads": "By days to the renewal",
+    "backtest.section.capacity": "What a manager would have found",
+    "backtest.section.profit": "Expected profit",
+    "backtest.section.activity": "Accounts still active, and accounts already silent",
+    "backtest.section.segments": "By segment",
+    "backtest.section.quarters": "By quarter",
+    "backtest.section.staleness": "How models age",
+    "backtest.section.abstention": "Leaving out the strangest accounts",
+    "backtest.segments": "Segments with enough outcomes to judge.",
+    "backtest.capacity": (
+        "{lists} monthly lists, ranked by ARR times the chance of loss and cut at each manager's capacity. Of "
+        "{lost} {currency} of ARR on them that was lost (an account counts on every list it stands on), the "
+        "share that stood above the cut; beside it the share of all ARR above the cut, which is what chance "
+        "alone would find."
+    ),
+    "backtest.profit": (
+        "EMPB: what each order would bring per account at its best cut, if whoever stands above it is contacted "
+        "({contact} {currency}) and offered {offer} of the ARR, and {accepted} of those about to leave accept. "
+        "The cut is chosen in hindsight: this compares orders, and promises no money."
+    ),
+    "backtest.profit.not_installed": "Not measured: the package empulse is not installed.",
+    "backtest.profit.no_arr": "Not measured: the rows tell no ARR.",
+    "backtest.coverage": (
+        "In {held} of the tenths the share seen lies within the mean {confidence} interval of their accounts. An "
+        "interval is for an account's own chance, which one outcome does not show: this finds intervals in the "
+        "wrong place, not those that are too wide."
+    ),
+    "backtest.staleness": (
+        "Every row is also spoken of by older models. Each month of age is compared with the youngest model "
+        "there was on the same rows; a gain below nought is what age costs. A model is in month 1 on the day it "
+        "was trained."
+    ),
+    "backtest.abstention": (
+        "Strangeness is the share of an account's figures that lie outside what training rows usually showed. "
+        "Log loss falls to the left if the strange are the ones misjudged."
+    ),
+    "backtest.column.speaker": "Speaker",
+    "backtest.column.auc": "AUC",
+    "backtest.column.log_loss": "Log loss",
+    "backtest.column.average_precision": "Average precision",
+    "backtest.column.brier": "Brier",
+    "backtest.column.slope": "Calibration slope",
+    "backtest.column.intercept": "Calibration intercept",
+    "backtest.column.error": "Calibration error",
+    "backtest.column.error_by_chance": "… by chance alone",
+    "backtest.column.lift_top_tenth": "Lift, top tenth",
+    "backtest.column.gain": "Log loss lower by",
+    "backtest.column.verdict": "Verdict",
+    "backtest.column.terms": "Terms",
+    "backtest.column.rows": "Rows",
+    "backtest.column.seen": "Seen",
+    "backtest.column.promised": "Promised",
+    "backtest.column.better": "Better than",
+    "backtest.column.alike": "Not told apart from",
+    "backtest.column.worse": "Worse than",
+    "backtest.column.lead_days": "Days before the renewal",
+    "backtest.column.activity": "Accounts",
+    "backtest.column.segment": "Segment",
+    "backtest.column.quarter": "Quarter",
+    "backtest.column.recall": "Lost ARR found",
+    "backtest.column.listed": "Share of all ARR above the cut",
+    "backtest.column.csm": "Manager",
+    "backtest.column.lost_arr": "ARR lost",
+    "backtest.column.accounts_listed": "Share of accounts above the cut",
+    "backtest.column.profit": "Profit per account",
+    "backtest.column.low": "Low end",
+    "backtest.column.high": "High end",
+    "backtest.column.held": "Within",
+    "backtest.column.month": "Month of age",
+    "backtest.column.models": "Models",
+    "backtest.column.newest_auc": "AUC of the youngest",
+    "backtest.column.newest_log_loss": "Log loss of the youngest",
+    "backtest.column.newest_month": "Its mean month",
+    "backtest.column.kept": "Rows kept",
+    "backtest.column.strangeness": "Strangeness up to",
 }

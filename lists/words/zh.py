@@ -279,4 +279,112 @@ WORDS: dict[str, str] = {
     "effect.headline": "效果＝受干预客户的续约比例减去若未干预时的续约比例；后者由同类日期上状况相似的未干预客户估计。",
     "effect.plain": "直接差异未考虑谁受了干预；客户正是因为看起来有风险才受干预。",
     "effect.unseen": "经理看到而数据表中没有的情况无法计入。每个方案各有区间：十个中约有一个会偏离真值。",
+    # 回测
+    "backtest.title": "回测（截至 {until}）",
+    "backtest.about": (
+        "模型若站在过去某日会怎么说、事后看说得如何。每个模型只知道当日以前的事；并与几种简单方法在同样的行上比较"
+        "。已经签约的续约不计入。"
+    ),
+    "backtest.intervals": (
+        "括号内为对客户重新抽样所得的区间。对数损失之差的区间完全位于零的一侧时才下结论。各区间独立：十个中约有一"
+        "个会偏离真值。"
+    ),
+    "backtest.at_lead": "{target}，续约前 {days} 天（{terms} 次续约）",
+    "backtest.at_all": "{target}，全部观察（{terms} 个合同期）",
+    "backtest.untrained": "{target}：无法训练模型：{reason}",
+    "backtest.file": "完整报告：{page}",
+    "backtest.counted": (
+        "{rows} 行，{accounts} 个客户，其中 {seen} 的结果为“是”。{origins} 个训练日，自 {first} 至 {last}。未计入"
+        "：{decided} 行已签约，{treated} 行的续约受过干预。"
+    ),
+    "backtest.than.better": "确定优于“{baseline}”：对数损失低 {value}（{low} … {high}）。",
+    "backtest.than.alike": "与“{baseline}”无法区分：对数损失低 {value}（{low} … {high}）。",
+    "backtest.than.worse": "确定劣于“{baseline}”：对数损失低 {value}（{low} … {high}）。",
+    "backtest.verdict.better": "更优",
+    "backtest.verdict.alike": "无法区分",
+    "backtest.verdict.worse": "更差",
+    "backtest.model": "模型",
+    "backtest.base_rate": "总体比例",
+    "backtest.last_outcome": "上次结果",
+    "backtest.days_since_last_use": "距上次使用天数",
+    "backtest.few_features": "六个特征",
+    "backtest.logistic_regression": "全特征逻辑回归",
+    "backtest.health_score": "人工健康分",
+    "backtest.linear": "仅线性部分",
+    "backtest.true": "完全准确",
+    "backtest.active": "活跃（90 天内使用过）",
+    "backtest.silent": "沉默（超过 90 天未使用）",
+    "backtest.auc_of": "AUC：{speaker}",
+    "backtest.older": "{month} 及以上",
+    "backtest.section.whole": "模型与基准比较",
+    "backtest.section.calibration": "承诺与实际",
+    "backtest.section.leads": "按距续约天数",
+    "backtest.section.capacity": "经理在能力范围内能发现多少",
+    "backtest.section.profit": "期望利润",
+    "backtest.section.activity": "仍活跃的客户与已沉默的客户",
+    "backtest.section.segments": "按细分",
+    "backtest.section.quarters": "按季度",
+    "backtest.section.staleness": "模型随时间的变化",
+    "backtest.section.abstention": "略去最陌生的客户",
+    "backtest.segments": "仅列出结果数量足够的细分。",
+    "backtest.capacity": (
+        "共 {lists} 份月度名单，按 ARR 乘以流失概率排序，并按每位经理的能力截断。名单上流失的 ARR 为 {lost} "
+        "{currency}（同一客户在每份名单上各计一次）；表中为截断线以上所占比例，旁边为截断线以上的 ARR 占全部的比"
+        "例，即随机所能发现的部分。"
+    ),
+    "backtest.profit": (
+        "EMPB：若联系截断线以上的客户（每户 {contact} {currency}）并让利 ARR 的 {offer}，且将流失者中有 "
+        "{accepted} 接受，每种排序在最佳截断处的每户收益。截断线为事后选取：仅用于比较排序，不是收益承诺。"
+    ),
+    "backtest.profit.not_installed": "未计算：未安装 empulse 软件包。",
+    "backtest.profit.no_arr": "未计算：数据行中没有 ARR。",
+    "backtest.coverage": (
+        "{held} 的十分位组中，实际比例落在该组客户 {confidence} 区间的平均范围之内。区间针对单个客户自身的概率，"
+        "而一次结果看不出概率：此检验能发现位置错误的区间，发现不了过宽的区间。"
+    ),
+    "backtest.staleness": (
+        "每一行也由更早的模型评分。各月龄与同样行上当时最新的模型比较；差值低于零即为老化的代价。训练当日为第 1 个月。"
+    ),
+    "backtest.abstention": (
+        "陌生度为客户指标中超出训练数据常见范围的比例。若被误判的正是陌生客户，则越靠左对数损失越低。"
+    ),
+    "backtest.column.speaker": "方法",
+    "backtest.column.auc": "AUC（区分度）",
+    "backtest.column.log_loss": "对数损失",
+    "backtest.column.average_precision": "平均精确率",
+    "backtest.column.brier": "Brier 分数",
+    "backtest.column.slope": "校准斜率",
+    "backtest.column.intercept": "校准截距",
+    "backtest.column.error": "校准误差",
+    "backtest.column.error_by_chance": "其中偶然所致",
+    "backtest.column.lift_top_tenth": "前十分之一提升度",
+    "backtest.column.gain": "对数损失之差",
+    "backtest.column.verdict": "结论",
+    "backtest.column.terms": "合同期数",
+    "backtest.column.rows": "行数",
+    "backtest.column.seen": "实际",
+    "backtest.column.promised": "承诺",
+    "backtest.column.better": "优于",
+    "backtest.column.alike": "无法区分",
+    "backtest.column.worse": "劣于",
+    "backtest.column.lead_days": "距续约天数",
+    "backtest.column.activity": "客户",
+    "backtest.column.segment": "细分",
+    "backtest.column.quarter": "季度",
+    "backtest.column.recall": "发现的流失 ARR",
+    "backtest.column.listed": "截断线以上的 ARR 占比",
+    "backtest.column.csm": "经理",
+    "backtest.column.lost_arr": "流失的 ARR",
+    "backtest.column.accounts_listed": "截断线以上的客户占比",
+    "backtest.column.profit": "每户利润",
+    "backtest.column.low": "下限",
+    "backtest.column.high": "上限",
+    "backtest.column.held": "在区间内",
+    "backtest.column.month": "月龄",
+    "backtest.column.models": "模型数",
+    "backtest.column.newest_auc": "最新模型的 AUC",
+    "backtest.column.newest_log_loss": "最新模型的对数损失",
+    "backtest.column.newest_month": "其平均月龄",
+    "backtest.column.kept": "保留比例",
+    "backtest.column.strangeness": "陌生度上限",
 }

@@ -7,7 +7,7 @@ import pytest
 
 from features.catalogue import FAMILIES, meanings
 from features.policy import KINDS, SEVERITIES, TIERS
-from lists import effect, words, workbook
+from lists import backtest, effect, words, workbook
 from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words
 from models.reasons import sentence
@@ -52,10 +52,10 @@ def test_every_column_value_and_parameter_has_words(language: str) -> None:
 def test_every_key_asked_for_exists() -> None:
     asked = {
         node.value
-        for module in (workbook, explain, foretell, effect, words)
+        for module in (workbook, explain, foretell, effect, backtest, words)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if re.fullmatch(r"(heading|about|sheet|columns|phrase|explain|forecast|flag|effect)\.\w+", node.value)
+        if re.fullmatch(r"(heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest)\.\w+", node.value)
     }
     assert len(asked) > 10
     assert asked <= set(ENGLISH)
