@@ -223,12 +223,15 @@ def _quarters(report: Tree, words: Words) -> Section | None:
 # --- what a manager would have found ----------------------------------------------------------------
 
 
+FOUND = ("recall", "listed", "recall_early")
+
+
 def _capacity(report: Tree, words: Words) -> Section | None:
     told = report.get("capacity")
     if not told or not told["speakers"]:
         return None
     say = partial(words.say, lists=told["lists"], lost=_money(told["lost_arr"]), currency=report["currency"])
-    rows = [[_name(n, words), _percent(one["recall"]), _percent(one["listed"])] for n, one in told["speakers"].items()]
+    rows = [[_name(n, words), *(_percent(one[figure]) for figure in FOUND)] for n, one in told["speakers"].items()]
     managers = [
         [
             printable(one["csm"]) if one["csm"] is not None else DASH,
@@ -236,7 +239,7 @@ def _capacity(report: Tree, words: Words) -> Section | None:
         ]
         for one in told["managers"]
     ]
-    every = Table(_headings(("speaker", "recall", "listed"), words), rows)
+    every = Table(_headings(("speaker", *FOUND), words), rows)
     each = Table(_headings(("csm", "rows", "lost_arr", "recall", "accounts_listed"), words), managers)
     return Section(words.say("backtest.section.capacity"), [say("backtest.capacity")], [every, each])
 

@@ -35,6 +35,8 @@ OLD = 13
 KEPT = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 """The shares of rows that are kept when the strangest are left out."""
 TENTHS = 10
+EARLY = 0.2
+"""The part of each list that is looked at apart, for where everything fits the capacity says nothing."""
 OFFER = {"alpha": 6, "beta": 14, "incentive_fraction": 0.05, "contact_cost": 15}
 """What the measure of expected profit takes for granted, as its authors do: three in ten accept 5 % of the revenue."""
 
@@ -225,30 +227,39 @@ def capacity(tested: pd.DataFrame, limit: Callable[[str | None], worklist.Portfo
     """
     if not {"arr", "csm"} <= set(tested.columns) or not len(tested):
         return {"speakers": {}, "managers": []}
-    fits = {name: within(tested, name, limit) for name in speakers(tested)}
+    fits = {name: placed(tested, name, limit) for name in speakers(tested)}
     lost = tested["arr"].fillna(0.0).to_numpy(np.float64) * (1 - tested["label"].to_numpy())
     return {
         "lists": int(tested["as_of"].nunique()),
         "lost_arr": float(lost.sum()),
-        "accounts_listed": float(fits[MODEL].mean()),
-        "speakers": {name: _found(tested, kept, lost) for name, kept in fits.items()},
-        "managers": _by_manager(tested.assign(kept=fits[MODEL], lost=lost)),
+        "accounts_listed": float(fits[MODEL]["kept"].mean()),
+        "speakers": {name: _found(tested, own, lost) for name, own in fits.items()},
+        "managers": _by_manager(tested.assign(kept=fits[MODEL]["kept"], lost=lost)),
     }
 
 
-def within(tested: pd.DataFrame, speaker: str, limit: Callable[[str | None], worklist.Portfolio]) -> pd.Series:
-    """Whether each row stood within its manager's capacity on its month's list, ranked by what the speaker said."""
-    kept = pd.Series(False, index=tested.index)
-    for _, rows in tested.groupby("as_of", sort=True):
-        worth = worklist.arr_at_risk(rows["arr"].fillna(0.0), rows[speaker])
-        placed = worklist.ranked(worth, rows["arr"], rows["csm"], rows["account_id"], limit)
-        kept.loc[rows.index] = placed["within_capacity"].fillna(False).astype(bool)
-    return kept
+def placed(tested: pd.DataFrame, speaker: str, limit: Callable[[str | None], worklist.Portfolio]) -> pd.DataFrame:
+    """Where each row stood on its month's list, ranked by what the speaker said; one row per row given.
+
+    `kept` tells whether it was within its manager's capacity, `early` whether it was in the first fifth of the list.
+    """
+    worth = worklist.arr_at_risk(tested["arr"].fillna(0.0), tested[speaker])
+    ranks = pd.concat(
+        worklist.ranked(worth[rows.index], rows["arr"], rows["csm"], rows["account_id"], limit)
+        for _, rows in tested.groupby("as_of", sort=True)
+    ).reindex(tested.index)
+    length = tested.groupby(["as_of", "csm"], dropna=False)["account_id"].transform("size")
+    early = ranks["rank"] <= np.ceil(length * EARLY)
+    return pd.DataFrame({"kept": ranks["within_capacity"].astype(bool), "early": early.astype(bool)})
 
 
-def _found(tested: pd.DataFrame, kept: pd.Series, lost: Floats) -> Tree:
-    arr = tested["arr"].fillna(0.0).to_numpy(np.float64)
-    return {"recall": _share(lost[kept.to_numpy()].sum(), lost.sum()), "listed": _share(arr[kept].sum(), arr.sum())}
+def _found(tested: pd.DataFrame, own: pd.DataFrame, lost: Floats) -> Tree:
+    arr, kept = tested["arr"].fillna(0.0).to_numpy(np.float64), own["kept"].to_numpy()
+    return {
+        "recall": _share(lost[kept].sum(), lost.sum()),
+        "listed": _share(arr[kept].sum(), arr.sum()),
+        "recall_early": _share(lost[own["early"].to_numpy()].sum(), lost.sum()),
+    }
 
 
 def _by_manager(rows: pd.DataFrame) -> list[Tree]:
@@ -355,6 +366,7 @@ def coverage(judged: pd.DataFrame, spread: float, confidence: float = 0.8) -> Tr
 
     An interval is for the account's own chance, which a single outcome does not show: of the chances only their mean
     over many rows can be seen. So this finds intervals that lie in the wrong place, and not those that are too wide.
+    The spread is the one of the model that serves now, for every row.
     """
     low, high = around(judged[MODEL].to_numpy(np.float64), spread, confidence)
     rows = pd.DataFrame({"promised": judged[MODEL], "low": low, "high": high, "seen": judged["label"]})

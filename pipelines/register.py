@@ -229,8 +229,7 @@ def _new_version(
     client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any], identity: str
 ) -> ModelVersion:
     name = tracking.registry_name(target)
-    needed = {name: content for name, content in files.items() if name != AGED}
-    kept = {**needed, CATALOGUE: as_json({"features": read_catalogue(job)}), METRICS: as_json(metrics)}
+    kept = _kept(files, job, metrics)
     manifest = tracking.manifest_of(kept)
     card = tracking.described(files, CARD)
     tags = {
@@ -250,6 +249,12 @@ def _new_version(
     version = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=60)
     client.set_terminated(run.info.run_id)
     return version
+
+
+def _kept(files: Mapping[str, bytes], job: Job, metrics: dict[str, Any]) -> dict[str, bytes]:
+    """The files of a version: the model without the words of its forerunners, what its features mean, its metrics."""
+    own = {name: content for name, content in files.items() if name != AGED}
+    return {**own, CATALOGUE: as_json({"features": read_catalogue(job)}), METRICS: as_json(metrics)}
 
 
 def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:

@@ -422,6 +422,7 @@ WORDS: dict[str, str] = {
     "backtest.column.quarter": "Quarter",
     "backtest.column.recall": "Lost ARR found",
     "backtest.column.listed": "Share of all ARR above the cut",
+    "backtest.column.recall_early": "Lost ARR found in the first fifth of each list",
     "backtest.column.csm": "Manager",
     "backtest.column.lost_arr": "ARR lost",
     "backtest.column.accounts_listed": "Share of accounts above the cut",

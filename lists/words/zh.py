@@ -373,6 +373,7 @@ WORDS: dict[str, str] = {
     "backtest.column.quarter": "季度",
     "backtest.column.recall": "发现的流失 ARR",
     "backtest.column.listed": "截断线以上的 ARR 占比",
+    "backtest.column.recall_early": "各名单前五分之一中发现的流失 ARR",
     "backtest.column.csm": "经理",
     "backtest.column.lost_arr": "流失的 ARR",
     "backtest.column.accounts_listed": "截断线以上的客户占比",

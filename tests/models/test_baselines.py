@@ -1,15 +1,18 @@
 """What must be beaten learns from the same rows and is asked about the same."""
 
 from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
-from models import baselines
+from models import baselines, forward
 from models.folds import observations, rolling
-from models.options import Folds
-from tests.models.drawn import training_table
+from models.options import Folds, LightGBM, Linear
+from models.schema import Schema
+from tests.models.drawn import CATALOGUE, training_table
 
 
 def term(account: str, as_of: str, renewal_date: str, label: int, matured_at: str) -> dict:
@@ -83,3 +86,44 @@ def test_every_tested_observation_is_spoken_of_once_by_rows_final_before():
     first = observed.iloc[folds[0].train].drop_duplicates("term")
     at_first = seen["as_of"] < folds[1].origin
     assert seen.loc[at_first, "base_rate"].unique() == pytest.approx([first["label"].mean()])
+
+
+def test_the_health_score_weighs_signs_by_hand():
+    """Use: 0 of 100 (idle for 60 days) and 50 (30 % of the seats). Support: no breach, 100. The rest is not known."""
+    known = pd.DataFrame({"days_since_last_use": [60.0], "seat_activation_28d": [0.3], "breaches_90d": [0.0]})
+    features = list(known)
+    assert baselines.health(known, features) == pytest.approx([(0.40 * 25 + 0.15 * 100) / 0.55])
+    assert baselines.health(known.assign(breaches_90d=np.nan), features) == pytest.approx([25])
+    assert baselines.health(known * np.nan, features) == pytest.approx([50])
+    assert baselines.health(known.assign(days_since_last_use=900.0), features[:1]) == pytest.approx([0])
+
+
+def test_the_weights_of_the_health_score_add_up_and_its_signs_are_features():
+    from features.catalogue import FAMILIES, meanings
+
+    names = {feature["name"] for family in FAMILIES.values() for feature in meanings(family.features)}
+    assert sum(weight for weight, _ in baselines.HEALTH) == pytest.approx(1)
+    assert {sign.feature for _, signs in baselines.HEALTH for sign in signs} <= names
+
+
+def test_the_health_score_becomes_a_probability_by_what_healthy_accounts_did():
+    past = PAST.assign(days_since_last_use=[1.0, 2.0, 80.0])
+    now = NOW.assign(days_since_last_use=[1.0, 80.0, 30.0])
+    acme, quiet, new = baselines.health_score(past, now, ["days_since_last_use"])
+    assert acme > new > quiet
+    assert baselines.health_score(PAST, NOW, ["use"]) is None
+
+
+def test_the_linear_part_alone_is_the_one_of_the_model():
+    observed = observations(training_table(), "renewal", date(2024, 6, 1))
+    schema = Schema.of(CATALOGUE, observed, "renewal", True)
+    fold = rolling(observed, Folds(origins=1, min_renewals=30, min_events=5))[0]
+    train, test = observed.iloc[fold.train], observed.iloc[fold.test]
+    options = SimpleNamespace(
+        folds=Folds(origins=1, min_renewals=30, min_events=5),
+        linear=Linear(strengths=(0.01,)),
+        lightgbm=LightGBM(rounds=(5,), shares=(0.0,), threads=1),
+    )
+    (step,) = forward.walk(observed, schema, options)
+    told = baselines.linear(schema, 0.01, options.linear, options.folds)(train, test, [])
+    assert told == pytest.approx(expit(step.linear[0.01]))

@@ -99,3 +99,15 @@ def test_the_last_days_have_a_slope_of_their_own():
     assert found.slope == pytest.approx(1.0, abs=0.1)
     assert found.near_slope == pytest.approx(1.0, abs=0.2)
     assert replace(found, near_slope=0.0).of(np.ones(1), 1.0) < found.of(np.ones(1), 1.0)
+
+
+def test_models_of_every_age_speak_of_each_later_row_and_the_youngest_says_what_the_backtest_says(observed, steps):
+    schema = Schema.of(CATALOGUE, observed, "renewal", True)
+    aged, told = forward.aged(observed, schema, steps, OPTIONS), forward.backtest(observed, steps, OPTIONS)
+    assert len(aged) == sum((observed["as_of"] >= step.fold.origin).sum() for step in steps)
+    assert (aged["origin"] <= aged["as_of"]).all()
+    assert aged["strangeness"].between(0, 1).all()
+    newest = aged.sort_values("origin", kind="stable").drop_duplicates(["account_id", "as_of"], keep="last")
+    both = told.merge(newest, on=["account_id", "as_of", "origin"], suffixes=("", "_aged"), validate="one_to_one")
+    assert len(both) == len(told)
+    assert np.array_equal(both["probability"], both["probability_aged"])

@@ -68,3 +68,25 @@ def test_the_excess_is_what_was_promised_less_what_was_seen_and_accounts_come_to
     _, few_low, few_high = metrics.excess(np.repeat([1, 0, 0, 0], 50), chance, pd.Series(np.repeat(range(20), 10)))
     assert few_high - few_low > 2 * (high - low), "ten rows of an account that end alike are one"
     assert metrics.excess(truth, chance, pd.Series(range(200)), np.where(truth, 0.0, 1.0))[0] == pytest.approx(0.35)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_all_resamples_at_once_say_what_one_at_a_time_says(weighted):
+    rng = np.random.default_rng(0)
+    chance = rng.random(150).round(1)
+    truth, accounts = (rng.random(150) < chance).astype(int), pd.Series(rng.integers(0, 40, 150))
+    weight = rng.random(150) if weighted else None
+    for fast, slow in (
+        (metrics.auc_interval, metrics.auc),
+        (metrics.loss_interval, metrics.log_loss),
+    ):
+        found = fast(truth, chance, accounts, weight, rounds=50)
+        assert found == pytest.approx(metrics.clustered_interval(slow, truth, chance, accounts, weight, rounds=50))
+    assert np.isnan(metrics.auc_interval(np.ones(150), chance, accounts)).all()
+
+
+def test_the_error_that_chance_alone_shows_is_the_mean_error_of_true_probabilities():
+    chance, weight = np.linspace(0.1, 0.9, 60), np.linspace(1, 2, 60)
+    dice = np.random.default_rng(0)
+    errors = [metrics.calibration_error(dice.random(60) < chance, chance, weight) for _ in range(100)]
+    assert metrics.chance_error(chance, weight) == pytest.approx(np.mean(errors))

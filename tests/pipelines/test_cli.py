@@ -21,7 +21,7 @@ def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command():
     shown = renewals("--help").stdout
     for command in (
-        *("demo", "check", "learn", "score", "scorecard", "forecast", "effect", "explain"),
+        *("demo", "check", "learn", "backtest", "score", "scorecard", "forecast", "effect", "explain"),
         *("promote", "rollback"),
     ):
         assert command in shown
@@ -47,6 +47,8 @@ def test_help_imports_nothing_heavy():
         (("learn", "--until", "2026-06-01", "--set", "grace.after=3"), 78, "unknown key"),
         (("learn", "--until", "2026-06-01", "--params", "none.yaml"), 66, "no parameter file"),
         (("check", "--tables", "no/such/folder"), 66, "no/such/folder"),
+        (("backtest", "--until", "2026-06-01", "--tables", "no/such/folder"), 66, "no/such/folder"),
+        (("backtest", "--until", "June"), 78, "write it as YYYY-MM-DD"),
         (("check", "--tables", "oracle://x"), 78, "oracle"),
         (("forecast", "--as-of", "2026-06-01", "--set", "forecast.confidence=2"), 78, "forecast.confidence"),
         (("score",), 2, "--as-of"),

@@ -60,7 +60,7 @@ def metrics_of(job: Job) -> dict:
 def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
     job, said, _ = done
     files = training.read_model(job, "renewal")
-    assert set(files) == {*FILES, training.CARD, training.BACKTEST, REFERENCE}
+    assert set(files) == {*FILES, training.CARD, training.BACKTEST, training.AGED, REFERENCE}
     assert Learned.from_files(files).schema.names == tuple(feature["name"] for feature in CATALOGUE)
     card = json.loads(files[training.CARD])
     assert (card["until"], card["rows"], card["terms"]) == ("2024-06-01", said["rows"], said["terms"])
@@ -138,7 +138,7 @@ def test_a_renewal_is_judged_once_at_its_lead(done):
 def test_the_model_stands_beside_every_baseline_that_can_speak(done):
     at_lead = metrics_of(done[0])["at_lead"]["60"]
     speakers = {name for name, scores in at_lead.items() if isinstance(scores, dict)}
-    assert speakers == {"model", "base_rate", "last_outcome", "few_features", "logistic_regression"}
+    assert speakers == {"model", "base_rate", "last_outcome", "few_features", "logistic_regression", "linear"}
     assert at_lead["model"]["auc"] > 0.7
     assert at_lead["model"]["log_loss"] < at_lead["base_rate"]["log_loss"]
 
