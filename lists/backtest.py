@@ -141,7 +141,7 @@ def _won(whole: Tree, name: str, words: Words) -> list[str]:
     gain = whole["gain_over"].get(name)
     if gain is None:
         return [DASH, DASH]
-    return [_span(gain["value"], gain["low"], gain["high"], 4), words.say(f"backtest.verdict.{gain['verdict']}")]
+    return [_gained(gain), words.say(f"backtest.verdict.{gain['verdict']}")]
 
 
 def _ranged(one: Tree) -> list[str]:
@@ -289,7 +289,7 @@ def _staleness(report: Tree, words: Words) -> Section | None:
     rows = [
         [
             _month(one["month"], words), str(one["rows"]), str(one["models"]), *(_number(one[f]) for f in figures),
-            _number(one["newest_month"], 1), _span(one["gain"]["value"], one["gain"]["low"], one["gain"]["high"], 4),
+            _number(one["newest_month"], 1), _gained(one["gain"]),
         ]
         for one in told
     ]  # fmt: skip
@@ -300,6 +300,10 @@ def _staleness(report: Tree, words: Words) -> Section | None:
     drawn = chart(lines, words.say("backtest.column.month"), words.say("backtest.column.log_loss"))
     notes = [words.say("backtest.staleness")]
     return Section(words.say("backtest.section.staleness"), notes, [Table(_headings(columns, words), rows)], drawn)
+
+
+def _gained(gain: Tree | None) -> str:
+    return DASH if gain is None else _span(gain["value"], gain["low"], gain["high"], 4)
 
 
 def _month(number: int, words: Words) -> str:

@@ -285,7 +285,8 @@ def _share(some: float, every: float) -> float | None:
 def staleness(judged: pd.DataFrame, aged: pd.DataFrame, asked: Asked) -> list[Tree]:
     """Models in their 1st, 2nd, … month, beside the youngest model there was, on the same rows; one entry per month.
 
-    A model is in its first month on the day it was trained. Ages are those that the origins allow.
+    A model is in its first month on the day it was trained. Ages are those that the origins allow. Where a younger one
+    spoke of some of the rows of an age, only those count; where of none, there is nothing to compare.
     """
     youngest = judged[[*KEY, "label", "term", MODEL, "origin"]].rename(columns={"origin": "newest"})
     rows = aged[[*KEY, "origin", "probability"]].merge(youngest, on=KEY, validate="many_to_one")
@@ -300,14 +301,28 @@ def _month(day: pd.Series) -> pd.Series:
 
 
 def _aged(rows: pd.DataFrame, asked: Asked) -> Tree:
-    rows = rows.sort_values("origin", kind="stable").drop_duplicates(KEY, keep="last").reset_index(drop=True)
+    rows = rows.sort_values("origin", kind="stable").drop_duplicates(KEY, keep="last")
+    older = rows[rows["origin"] < rows["newest"]]
+    told = _younger(older, asked) if len(older) else dict.fromkeys(YOUNGER)
+    rows = older if len(older) else rows
     truth, weight = rows["label"].to_numpy(), _weight(rows)
-    gain = metrics.gain(truth, rows["probability"], rows[MODEL], rows["account_id"], weight, **asked.drawn)
     return {
         "rows": len(rows),
         "models": int(rows["origin"].nunique()),
         "auc": metrics.auc(truth, rows["probability"], weight),
         "log_loss": metrics.log_loss(truth, rows["probability"], weight),
+        **told,
+    }
+
+
+YOUNGER = ("newest_auc", "newest_log_loss", "newest_month", "gain")
+
+
+def _younger(rows: pd.DataFrame, asked: Asked) -> Tree:
+    """What the youngest models said of rows that older ones spoke of, and what the older ones gain over them."""
+    truth, weight = rows["label"].to_numpy(), _weight(rows)
+    gain = metrics.gain(truth, rows["probability"], rows[MODEL], rows["account_id"], weight, **asked.drawn)
+    return {
         "newest_auc": metrics.auc(truth, rows[MODEL], weight),
         "newest_log_loss": metrics.log_loss(truth, rows[MODEL], weight),
         "newest_month": float((_month(rows["as_of"]) - _month(rows["newest"]) + 1).mean()),

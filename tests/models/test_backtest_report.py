@@ -115,11 +115,21 @@ def test_an_old_model_is_compared_with_the_youngest_on_the_same_rows():
         as_of=pd.Timestamp(2024, 6, 1), origin=lambda frame: pd.to_datetime(frame["origin"]), strangeness=0.0
     )
     first, third = backtest.staleness(rows, aged, asked())
-    assert (first["month"], first["rows"], first["gain"]["value"]) == (1, 2, 0.0)
+    assert (first["month"], first["rows"], first["gain"]) == (1, 2, None), "nobody is younger"
     assert (third["month"], third["rows"], third["newest_month"]) == (3, 1, 1.0)
     assert third["log_loss"] == pytest.approx(-np.log(0.5))
     assert third["newest_log_loss"] == pytest.approx(-np.log(0.9))
     assert third["gain"]["value"] == pytest.approx(np.log(0.5) - np.log(0.9))
+
+
+def test_of_an_age_only_the_rows_that_a_younger_model_spoke_of_are_compared():
+    rows = renewals(("acme", "2024-06-01", 1, 0.9), ("beta", "2024-07-01", 1, 0.2)).assign(
+        origin=pd.to_datetime(["2024-06-01", "2024-05-01"])
+    )
+    aged = rows[["account_id", "as_of"]].assign(origin=pd.to_datetime(["2024-04-01", "2024-05-01"]), probability=0.5)
+    (third,) = backtest.staleness(rows, aged, asked())
+    assert (third["month"], third["rows"], third["newest_month"]) == (3, 1, 1.0)
+    assert third["newest_log_loss"] == pytest.approx(-np.log(0.9))
 
 
 def test_models_of_a_year_and_older_are_one_age_and_the_youngest_of_them_speaks():
@@ -133,7 +143,7 @@ def test_models_of_a_year_and_older_are_one_age_and_the_youngest_of_them_speaks(
         }
     )
     (old,) = backtest.staleness(rows, aged, asked())
-    assert (old["month"], old["rows"]) == (13, 1)
+    assert (old["month"], old["rows"], old["models"]) == (13, 1, 1)
     assert old["log_loss"] == pytest.approx(-np.log(0.6))
 
 

@@ -17,7 +17,7 @@ def test_what_learn_left_is_judged_and_what_is_not_there_is_learned_first(learne
     assert set(result["targets"]) == set(job.settings.targets)
     told = figures(job)
     assert {"model", "base_rate", "days_since_last_use", "health_score", "linear"} <= set(told["whole"]["speakers"])
-    assert [one["activity"] for one in told["activity"]][0] == "active"
+    assert told["activity"][0]["activity"] == "active"
     assert told["staleness"]
     assert told["capacity"]["managers"]
     own = job.settings.model_copy(update={"targets": ("renewal",)})
