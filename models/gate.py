@@ -21,6 +21,8 @@ from models.folds import KEY, RENEWAL, weights
 from models.options import Gate
 
 MUST_BEAT = "base_rate"
+PART = "linear"
+"""What must be beaten, and what is of the model itself."""
 DRAWN_BEYOND = 4
 """Resamples that should lie beyond each end of an interval, for its end to mean something."""
 
@@ -47,12 +49,15 @@ def _too_few(judged: Mapping[str, Any], gate: Gate) -> str | None:
 
 
 def _unbeaten(judged: Mapping[str, Any]) -> list[str]:
-    """Better than the base rate beyond doubt; than every other baseline, as far as its interval can tell."""
+    """Better than the base rate beyond doubt; than every other baseline, as far as its interval can tell.
+
+    Not than its own linear part: a model that is worse than a part of it by a hair still serves.
+    """
     over, reasons = judged["gain_over"], []
     if not over[MUST_BEAT]["low"] > 0:
         reasons.append(f"not surely better than the base rate: log loss lower by {_told(over[MUST_BEAT])}")
     for name, gain in over.items():
-        if name != MUST_BEAT and not gain["high"] > 0:
+        if name not in (MUST_BEAT, PART) and not gain["high"] > 0:
             reasons.append(f"worse than the baseline {name.replace('_', ' ')}: log loss lower by {_told(gain)}")
     return reasons
 

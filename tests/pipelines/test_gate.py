@@ -85,6 +85,7 @@ def test_each_reason_is_said(path, value, said):
         ("events", 15.0),
         ("calibration_slope", {"value": 0.4, "low": 0.2, "high": 0.6}),
         ("gain_over.logistic_regression", {"value": -0.01, "low": -0.03, "high": 0.01}),
+        ("gain_over.linear", {"value": -0.002, "low": -0.003, "high": -0.001}),
         ("segments.size_band small.off", {"value": 0.2, "low": 0.1, "high": 0.3}),
         ("segments.size_band small.calibration_slope", {"value": None, "low": None, "high": None}),
     ],
