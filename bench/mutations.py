@@ -27,6 +27,7 @@ TESTS = (
     "tests/properties/test_time.py",
     "tests/features/test_windows.py",
     "tests/features/test_fit.py",
+    "tests/models/test_folds.py",
 )
 
 WINDOWS = "features/windows.py"
@@ -48,6 +49,7 @@ PARTS = "rolled_up_in_parts"
 ORACLE = "features_equal_the_oracle and not many"
 ONE_PLACE = "compared_with_as_of_outside"
 OTHERS = "others_sold_alike"
+COHORT = "cancels_early_is_learned_from_with_the_cohort"
 SOLD = "known_when_its_renewal_was_final"
 
 
@@ -328,6 +330,13 @@ MUTATIONS = [
         '    known = as_known("tickets", tickets, spine)\n',
         '    known = as_known("tickets", tickets, spine)\n    known = known.filter(known.opened_at < known.as_of)\n',
         (ONE_PLACE,),
+    ),
+    Mutation(
+        "an early outcome does not wait for its cohort",
+        "models/folds.py",
+        "np.maximum(matured_at, due + (matured_at - due).max())",
+        "matured_at",
+        (COHORT,),
     ),
 ]
 
