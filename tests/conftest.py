@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, settings
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -21,6 +23,13 @@ settings.register_profile("quick", max_examples=4, derandomize=True, database=No
 settings.register_profile("brief", max_examples=1, derandomize=True, database=None, **UNHURRIED)
 settings.register_profile("thorough", max_examples=60, database=None, **UNHURRIED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were() -> Iterator[None]:
+    """A command run inside a test points the loggers at that test's own standard error, which closes with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
