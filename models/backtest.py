@@ -363,14 +363,12 @@ def profit(judged: pd.DataFrame) -> Tree:
 
     Whoever stands above the cut is contacted, for `contact_cost`, and offered `incentive_fraction` of the ARR; of those
     about to leave a share drawn from Beta(alpha, beta) stays. The cut is the best in hindsight, so this compares orders
-    and promises no money. Where the package `empulse` is not installed, `skipped` says so.
+    and promises no money.
     """
-    try:
-        from empulse.metrics import empb_score
-    except ImportError:
-        return {"skipped": "not_installed"}
     if "arr" not in judged.columns or not len(judged):
         return {"skipped": "no_arr"}
+    from empulse.metrics import empb_score  # slow to import
+
     loss, arr = 1 - judged["label"].to_numpy(), judged["arr"].fillna(0.0).to_numpy(np.float64)
     found = {name: float(empb_score(loss, 1 - judged[name].to_numpy(), clv=arr, **OFFER)) for name in speakers(judged)}
     return {**OFFER, "speakers": found}

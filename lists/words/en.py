@@ -381,7 +381,6 @@ WORDS: dict[str, str] = {
         "({contact} {currency}) and offered {offer} of the ARR, and {accepted} of those about to leave accept. "
         "The cut is chosen in hindsight: this compares orders, and promises no money."
     ),
-    "backtest.profit.not_installed": "Not measured: the package empulse is not installed.",
     "backtest.profit.no_arr": "Not measured: the rows tell no ARR.",
     "backtest.coverage": (
         "In {held} of the tenths the share seen lies within the mean {confidence} interval of their accounts. An "

@@ -336,7 +336,6 @@ WORDS: dict[str, str] = {
         "EMPB：若联系截断线以上的客户（每户 {contact} {currency}）并让利 ARR 的 {offer}，且将流失者中有 "
         "{accepted} 接受，每种排序在最佳截断处的每户收益。截断线为事后选取：仅用于比较排序，不是收益承诺。"
     ),
-    "backtest.profit.not_installed": "未计算：未安装 empulse 软件包。",
     "backtest.profit.no_arr": "未计算：数据行中没有 ARR。",
     "backtest.coverage": (
         "{held} 的十分位组中，实际比例落在该组客户 {confidence} 区间的平均范围之内。区间针对单个客户自身的概率，"

@@ -1,7 +1,5 @@
 """What is told of the past, on tables small enough to add up by hand."""
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,16 +183,10 @@ def test_an_interval_in_the_wrong_place_does_not_hold():
 
 
 def test_expected_profit_is_that_of_the_best_cut():
-    pytest.importorskip("empulse")
     rows = many([0.1, 0.4, 0.6, 0.9], [0, 1, 0, 1], arr=[1000.0, 200.0, 500.0, 100.0])
     told = backtest.profit(rows)
     stays = [0.3 * 0.95 * 1000 - 15, -(0.05 * 200 + 15), 0.3 * 0.95 * 500 - 15, -(0.05 * 100 + 15)]
     assert told["speakers"][MODEL] == pytest.approx(max(np.cumsum(stays)) / 4)
-
-
-def test_without_the_package_expected_profit_says_why_it_is_not_there(monkeypatch):
-    monkeypatch.setitem(sys.modules, "empulse.metrics", None)
-    assert backtest.profit(many([0.5], [1], arr=1.0)) == {"skipped": "not_installed"}
 
 
 def test_growth_is_told_without_leads_capacity_intervals_and_profit(truthful):
