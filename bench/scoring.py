@@ -48,9 +48,10 @@ from lists import risk_list
 from lists.options import ListOptions
 from lists.words import Words
 from models import reasons
+from models.calibration import Sigmoid
 from models.folds import observations
 from models.forward import middle
-from models.learner import Learned, Sigmoid, fit_linear, fit_trees
+from models.learner import Learned, fit_linear, fit_trees
 from models.schema import Schema
 from models.treeshap import TreeShap
 from pipelines import score

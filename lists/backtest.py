@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lists.text import printable
@@ -224,24 +224,30 @@ def _quarters(report: Tree, words: Words) -> Section | None:
 
 
 FOUND = ("recall", "listed", "recall_early")
+BY_MANAGER = ("recall", "recall_early", "accounts_listed")
+OF_CAPACITY = ("recall", "listed", "accounts_listed")
+"""What says nothing where every list fits."""
 
 
 def _capacity(report: Tree, words: Words) -> Section | None:
     told = report.get("capacity")
     if not told or not told["speakers"]:
         return None
-    say = partial(words.say, lists=told["lists"], lost=_money(told["lost_arr"]), currency=report["currency"])
-    rows = [[_name(n, words), *(_percent(one[figure]) for figure in FOUND)] for n, one in told["speakers"].items()]
+    silent = OF_CAPACITY if told["accounts_listed"] == 1 else ()
+    found, by_manager = (tuple(name for name in names if name not in silent) for names in (FOUND, BY_MANAGER))
+    rows = [[_name(n, words), *(_percent(one[figure]) for figure in found)] for n, one in told["speakers"].items()]
     managers = [
         [
             printable(one["csm"]) if one["csm"] is not None else DASH,
-            *(str(one["rows"]), _money(one["lost_arr"]), _percent(one["recall"]), _percent(one["accounts_listed"])),
+            *(str(one["rows"]), _money(one["lost_arr"]), *(_percent(one[figure]) for figure in by_manager)),
         ]
         for one in told["managers"]
     ]
-    every = Table(_headings(("speaker", *FOUND), words), rows)
-    each = Table(_headings(("csm", "rows", "lost_arr", "recall", "accounts_listed"), words), managers)
-    return Section(words.say("backtest.section.capacity"), [say("backtest.capacity")], [every, each])
+    every = Table(_headings(("speaker", *found), words), rows)
+    each = Table(_headings(("csm", "rows", "lost_arr", *by_manager), words), managers)
+    key = "backtest.capacity.all_fit" if silent else "backtest.capacity"
+    note = words.say(key, lists=told["lists"], lost=_money(told["lost_arr"]), currency=report["currency"])
+    return Section(words.say("backtest.section.capacity"), [note], [every, each])
 
 
 def _profit(report: Tree, words: Words) -> Section | None:
@@ -352,7 +358,7 @@ def _money(value: float) -> str:
 
 
 def _span(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    return f"{_number(value, digits)} ({_number(low, digits)} … {_number(high, digits)})"
+    return f"{_number(value, digits)} ({_number(low, digits)}\u00a0…\u00a0{_number(high, digits)})"  # breaks before it
 
 
 def chart(
@@ -366,7 +372,7 @@ def chart(
     every = [point for points in known.values() for point in points]
     if len({x for x, _ in every}) < 2:
         return []
-    x_at, x_ends = _scale([x for x, _ in every], EDGE, WIDE - EDGE / 4)
+    x_at, x_ends = _scale([x for x, _ in every], EDGE, WIDE - EDGE / 2)
     y_at, y_ends = _scale([y for _, y in every], HIGH - EDGE, EDGE / 4)
     drawn = [
         Line(name, COLOURS[number % len(COLOURS)], " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in points),
@@ -386,8 +392,14 @@ def _scale(values: Sequence[float], begin: float, end: float) -> tuple[Any, tupl
     return lambda value: begin + (value - low) / (high - low) * (end - begin), (low, high)
 
 
-def _ticks(low: float, high: float, count: int = 5) -> dict[float, str]:
-    return {low + (high - low) * n / (count - 1): f"{low + (high - low) * n / (count - 1):.3g}" for n in range(count)}
+ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+def _ticks(low: float, high: float, most: int = 5) -> dict[float, str]:
+    """The round numbers between two ends, about so many."""
+    size = 10.0 ** np.floor(np.log10((high - low) / most))
+    step = next(size * times for times in ROUND if size * times * most >= high - low)
+    return {place * step: f"{place * step:.10g}" for place in range(int(np.ceil(low / step)), int(high // step) + 1)}
 
 
 def _thinned(ticks: list[tuple[float, str]], most: int = 8) -> list[tuple[float, str]]:

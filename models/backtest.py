@@ -234,7 +234,7 @@ def capacity(tested: pd.DataFrame, limit: Callable[[str | None], worklist.Portfo
         "lost_arr": float(lost.sum()),
         "accounts_listed": float(fits[MODEL]["kept"].mean()),
         "speakers": {name: _found(tested, own, lost) for name, own in fits.items()},
-        "managers": _by_manager(tested.assign(kept=fits[MODEL]["kept"], lost=lost)),
+        "managers": _by_manager(tested.assign(**fits[MODEL], lost=lost)),
     }
 
 
@@ -269,6 +269,7 @@ def _by_manager(rows: pd.DataFrame) -> list[Tree]:
             "rows": len(own),
             "lost_arr": float(own["lost"].sum()),
             "recall": _share(own.loc[own["kept"], "lost"].sum(), own["lost"].sum()),
+            "recall_early": _share(own.loc[own["early"], "lost"].sum(), own["lost"].sum()),
             "accounts_listed": float(own["kept"].mean()),
         }
         for csm, own in rows.groupby("csm", dropna=False, sort=True)

@@ -36,8 +36,9 @@ SPOKEN = 4
 def scales(model: Learned, figures: pd.DataFrame) -> Floats:
     """Margin, calibrated log-odds and probability; rows × scales."""
     margin = model.margin(figures)
-    close = model.schema.closeness(figures, model.near_days)
-    return np.column_stack([margin, model.calibration.log_odds(margin, close), model.calibration.of(margin, close)])
+    close, shift = model.schema.closeness(figures, model.near_days), model.calibration.shift(figures)
+    said = (model.calibration.log_odds, model.calibration.of)
+    return np.column_stack([margin, *(of(margin, close, shift) for of in said)])
 
 
 def split(old: Learned, new: Learned, before: pd.DataFrame, now: pd.DataFrame, clock: Collection[str]) -> pd.DataFrame:

@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.calibration import Sigmoid, fit_sigmoid, with_segments
 from models.folds import KEY, RENEWAL, Fold, relevance, rolling, weights
-from models.learner import Floats, Learned, Recipe, Sigmoid, fit_line, fit_linear, fit_sigmoid, fit_trees
+from models.learner import Floats, Learned, Recipe, fit_line, fit_linear, fit_trees
 from models.linear import Additive, closeness
 from models.metrics import EDGE, losses
 from models.options import Calibration, Folds, LightGBM, Linear
@@ -65,6 +66,7 @@ class Step:
     """What every recipe said, at one origin, of the rows observed from it on, and the models that said it."""
 
     fold: Fold
+    schema: Schema
     linear: Mapping[float, Floats]
     trees: Mapping[int, Floats]
     lines: Mapping[float, Additive]
@@ -122,6 +124,7 @@ def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, op
     booster = fit_trees(seen, truth, weight, schema, max(options.lightgbm.rounds), options.lightgbm)
     return Step(
         fold,
+        schema,
         {strength: line.margin(ahead) for strength, line in lines.items()},
         {r: np.asarray(booster.predict(ahead, raw_score=True, num_iteration=r)) for r in options.lightgbm.rounds},
         lines,
@@ -165,7 +168,14 @@ def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, opt
     said = {r: losses(truth, sigmoids[r].of(margin, close)) for r, margin in spoken.items()}
     kept = _kept(said, middle(options.linear, options.lightgbm), terms, weight)
     means = tuple((recipe, float(np.average(loss, weights=weight))) for recipe, loss in said.items())
-    return Choice(kept, sigmoids[kept], means, len(places), terms.nunique())
+    log_odds, segments = sigmoids[kept].log_odds(spoken[kept], close), observed.iloc[places][_segments(steps, options)]
+    sigmoid = with_segments(sigmoids[kept], log_odds, segments, truth, weight, options.calibration)
+    return Choice(kept, sigmoid, means, len(places), terms.nunique())
+
+
+def _segments(steps: Sequence[Step], options: Options) -> list[str]:
+    """Of the segments to be calibrated, those that the model reads: they are there when it scores."""
+    return [name for name in options.calibration.segments if name in steps[0].schema.categories]
 
 
 def _kept(said: Mapping[Recipe, Floats], usual: Recipe, terms: pd.Series, weight: Floats) -> Recipe:
@@ -213,10 +223,10 @@ def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) ->
     told = []
     for number, step in enumerate(steps):
         choice = choose(observed, steps[:number], step.fold.origin, options)
-        rows = observed.iloc[step.fold.test][SAID_OF]
-        margin = step.margin(choice.recipe)
-        chance = choice.sigmoid.of(margin, _closeness(rows, options.linear))
-        told.append(rows.assign(origin=step.fold.origin, margin=margin, probability=chance))
+        rows = observed.iloc[step.fold.test]
+        margin, close = step.margin(choice.recipe), _closeness(rows, options.linear)
+        chance = choice.sigmoid.of(margin, close, choice.sigmoid.shift(rows))
+        told.append(rows[SAID_OF].assign(origin=step.fold.origin, margin=margin, probability=chance))
     return pd.concat(told, ignore_index=True)
 
 
@@ -230,11 +240,11 @@ def aged(observed: pd.DataFrame, schema: Schema, steps: Sequence[Step], options:
     for number, step in enumerate(steps):
         choice = choose(observed, steps[:number], step.fold.origin, options)
         later = np.flatnonzero(observed["as_of"] >= step.fold.origin)
-        rows = observed.iloc[later][KEY]
-        close = _closeness(observed.iloc[later], options.linear)
-        chance = choice.sigmoid.of(step.margin_of(values[later], choice.recipe), close)
+        rows = observed.iloc[later]
+        close, shift = _closeness(rows, options.linear), choice.sigmoid.shift(rows)
+        chance = choice.sigmoid.of(step.margin_of(values[later], choice.recipe), close, shift)
         strange = step.lines[choice.recipe.strength].beyond(values[later])
-        told.append(rows.assign(origin=step.fold.origin, probability=chance, strangeness=strange))
+        told.append(rows[KEY].assign(origin=step.fold.origin, probability=chance, strangeness=strange))
     return pd.concat(told, ignore_index=True)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,13 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize
-from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
+from models.calibration import Sigmoid
 from models.doubt import around
 from models.folds import TooFew
 from models.linear import Additive, Design
-from models.options import Calibration, LightGBM, Linear
+from models.options import LightGBM, Linear
 from models.schema import Schema
 
 if TYPE_CHECKING:
@@ -51,27 +50,6 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Sigmoid:
-    """probability = expit(slope * margin + level), both moved by how near the renewal is.
-
-    Far from a renewal a model overrates what it sees, on its last days it underrates it: one slope cannot mend both.
-    """
-
-    slope: float = 1.0
-    level: float = 0.0
-    near_slope: float = 0.0
-    near_level: float = 0.0
-
-    def of(self, margin: Floats, close: Floats | float = 0.0) -> Floats:
-        """The probability of each margin; `close` is 0 far from the renewal and 1 on its day."""
-        return expit(self.log_odds(margin, close))
-
-    def log_odds(self, margin: Floats, close: Floats | float = 0.0) -> Floats:
-        """The same before it is made a probability."""
-        return (self.slope + self.near_slope * close) * margin + self.level + self.near_level * close
-
-
-@dataclass(frozen=True)
 class Learned:
     """A fitted model of one target."""
 
@@ -91,7 +69,8 @@ class Learned:
 
     def probability(self, frame: pd.DataFrame) -> Floats:
         """The calibrated probability; one number per row."""
-        return self.calibration.of(self.margin(frame), self.schema.closeness(frame, self.near_days))
+        close = self.schema.closeness(frame, self.near_days)
+        return self.calibration.of(self.margin(frame), close, self.calibration.shift(frame))
 
     def interval(self, probability: Floats, confidence: float) -> tuple[Floats, Floats]:
         """Where each account's own chance lies with this confidence, low and high; one of each per probability."""
@@ -129,7 +108,7 @@ class Learned:
         schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
         linear = {**own, "share_of_trees": self.share, **self.linear.to_json(self.schema.names)}
         doubt = {"near_days": self.near_days, "spread": self.spread}
-        sigmoid = {**own, "method": "sigmoid", **doubt, **asdict(self.calibration)}
+        sigmoid = {**own, "method": "sigmoid", **doubt, **self.calibration.to_json()}
         text = self.booster.model_to_string(num_iteration=-1)
         return {BOOSTER: text.encode(), LINEAR: _json(linear), SIGMOID: _json(sigmoid), SCHEMA: _json(schema)}
 
@@ -149,9 +128,8 @@ class Learned:
         booster = lgb.Booster(model_str=files[BOOSTER].decode())
         if booster.feature_name() != list(schema.names):
             raise ValueError("the booster was trained on other features than the schema names")
-        calibration = Sigmoid(*(sigmoid[part.name] for part in fields(Sigmoid)))
         line = Additive.from_json(linear, schema.names)
-        near_days, spread = sigmoid["near_days"], sigmoid["spread"]
+        calibration, near_days, spread = Sigmoid.from_json(sigmoid), sigmoid["near_days"], sigmoid["spread"]
         return Learned(schema, line, booster, linear["share_of_trees"], calibration, near_days, spread)
 
 
@@ -221,23 +199,3 @@ def _settings(schema: Schema, options: LightGBM) -> dict[str, Any]:
         "num_threads": options.threads,
         "verbosity": -1,
     }
-
-
-def fit_sigmoid(margin: Floats, close: Floats, truth: Labels, weight: Floats, options: Calibration) -> Sigmoid:
-    """The sigmoid that makes forward margins probabilities, held towards leaving them as they are.
-
-    `weight` counts renewals: where it adds up to few, only the level moves.
-    """
-    side, held = 2.0 * truth - 1.0, np.array([1.0, 0.0, 0.0, 0.0])
-    columns = np.column_stack([margin, np.ones_like(margin), margin * close, close])
-
-    def loss_and_slope(at: Floats) -> tuple[float, Floats]:
-        agreement = side * (columns @ at)
-        pull = -weight * side * expit(-agreement)
-        loss = weight @ np.logaddexp(0, -agreement) + options.trust / 2 * ((at - held) @ (at - held))
-        return float(loss), pull @ columns + options.trust * (at - held)
-
-    few = weight.sum() < options.min_renewals
-    bounds = [(1, 1), (-10, 10), (0, 0), (0, 0)] if few else [(0.05, None), (-10, 10), (0, None), (-10, 10)]
-    found = minimize(loss_and_slope, held, jac=True, bounds=bounds, method="L-BFGS-B").x
-    return Sigmoid(*np.round(found, 9).tolist())

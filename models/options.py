@@ -76,7 +76,9 @@ class Calibration(Section):
     needs little stretching. In back-tests inside the training periods of OpenStack and of four example companies the
     log loss fell up to about 200 and hardly moved beyond; 200 still follows a real fault of a few thousand renewals."""
     min_renewals: int = Field(40, ge=2)
-    """With fewer forward renewals than this only the level is calibrated, not the slope."""
+    """With fewer forward renewals than this only the level is calibrated, not the slope and no segment."""
+    segments: tuple[str, ...] = ("industry", "plan")
+    """Features that are categories, whose values may each have a level of their own, as far as past words show it."""
 
 
 class Folds(Section):

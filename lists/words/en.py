@@ -340,9 +340,9 @@ WORDS: dict[str, str] = {
         "to {last}. Left out: {decided} rows whose renewal was already signed, {treated} rows of renewals that "
         "an intervention had a hand in."
     ),
-    "backtest.than.better": "Better than “{baseline}” beyond doubt: log loss lower by {value} ({low} … {high}).",
-    "backtest.than.alike": "Not told apart from “{baseline}”: log loss lower by {value} ({low} … {high}).",
-    "backtest.than.worse": "Worse than “{baseline}” beyond doubt: log loss lower by {value} ({low} … {high}).",
+    "backtest.than.better": "Better than “{baseline}” beyond doubt: gain in log loss {value} ({low} … {high}).",
+    "backtest.than.alike": "Not told apart from “{baseline}”: gain in log loss {value} ({low} … {high}).",
+    "backtest.than.worse": "Worse than “{baseline}” beyond doubt: gain in log loss {value} ({low} … {high}).",
     "backtest.verdict.better": "better",
     "backtest.verdict.alike": "not told apart",
     "backtest.verdict.worse": "worse",
@@ -376,6 +376,11 @@ WORDS: dict[str, str] = {
         "share that stood above the cut; beside it the share of all ARR above the cut, which is what chance "
         "alone would find."
     ),
+    "backtest.capacity.all_fit": (
+        "{lists} monthly lists, ranked by ARR times the chance of loss. All fit within their managers' capacity "
+        "(list.capacity), so only the order is told: of {lost} {currency} of ARR on them that was lost (an account "
+        "counts on every list it stands on), the share in the first fifth of its manager's list."
+    ),
     "backtest.profit": (
         "EMPB: what each order would bring per account at its best cut, if whoever stands above it is contacted "
         "({contact} {currency}) and offered {offer} of the ARR, and {accepted} of those about to leave accept. "
@@ -406,7 +411,7 @@ WORDS: dict[str, str] = {
     "backtest.column.error": "Calibration error",
     "backtest.column.error_by_chance": "… by chance alone",
     "backtest.column.lift_top_tenth": "Lift, top tenth",
-    "backtest.column.gain": "Log loss lower by",
+    "backtest.column.gain": "Gain in log loss",
     "backtest.column.verdict": "Verdict",
     "backtest.column.terms": "Terms",
     "backtest.column.rows": "Rows",

@@ -297,9 +297,9 @@ WORDS: dict[str, str] = {
         "{rows} 行，{accounts} 个客户，其中 {seen} 的结果为“是”。{origins} 个训练日，自 {first} 至 {last}。未计入"
         "：{decided} 行已签约，{treated} 行的续约受过干预。"
     ),
-    "backtest.than.better": "确定优于“{baseline}”：对数损失低 {value}（{low} … {high}）。",
-    "backtest.than.alike": "与“{baseline}”无法区分：对数损失低 {value}（{low} … {high}）。",
-    "backtest.than.worse": "确定劣于“{baseline}”：对数损失低 {value}（{low} … {high}）。",
+    "backtest.than.better": "确定优于“{baseline}”：对数损失改善 {value}（{low} … {high}）。",
+    "backtest.than.alike": "与“{baseline}”无法区分：对数损失改善 {value}（{low} … {high}）。",
+    "backtest.than.worse": "确定劣于“{baseline}”：对数损失改善 {value}（{low} … {high}）。",
     "backtest.verdict.better": "更优",
     "backtest.verdict.alike": "无法区分",
     "backtest.verdict.worse": "更差",
@@ -332,6 +332,11 @@ WORDS: dict[str, str] = {
         "{currency}（同一客户在每份名单上各计一次）；表中为截断线以上所占比例，旁边为截断线以上的 ARR 占全部的比"
         "例，即随机所能发现的部分。"
     ),
+    "backtest.capacity.all_fit": (
+        "共 {lists} 份月度名单，按 ARR 乘以流失概率排序。所有名单都在各经理的能力（list.capacity）之内，因此只看次序："
+        "名单上流失的 ARR 共 {lost} {currency}（同一客户在每份名单上各计一次），表中为排在其经理名单前五分之一者所占"
+        "比例。"
+    ),
     "backtest.profit": (
         "EMPB：若联系截断线以上的客户（每户 {contact} {currency}）并让利 ARR 的 {offer}，且将流失者中有 "
         "{accepted} 接受，每种排序在最佳截断处的每户收益。截断线为事后选取：仅用于比较排序，不是收益承诺。"
@@ -357,7 +362,7 @@ WORDS: dict[str, str] = {
     "backtest.column.error": "校准误差",
     "backtest.column.error_by_chance": "其中偶然所致",
     "backtest.column.lift_top_tenth": "前十分之一提升度",
-    "backtest.column.gain": "对数损失之差",
+    "backtest.column.gain": "对数损失改善",
     "backtest.column.verdict": "结论",
     "backtest.column.terms": "合同期数",
     "backtest.column.rows": "行数",

@@ -86,6 +86,7 @@ def test_the_share_of_lost_revenue_among_those_who_fit():
     assert told["speakers"][MODEL]["recall"] == pytest.approx(400 / 500)
     assert told["speakers"][MODEL]["listed"] == pytest.approx(500 / 700)
     assert [(one["csm"], one["recall"]) for one in told["managers"]] == [("Anna", 0.5), ("Bob", 1.0)]
+    assert [one["recall_early"] for one in told["managers"]] == [0.5, 1.0]
 
 
 def test_the_first_fifth_of_a_list_is_told_apart():

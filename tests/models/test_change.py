@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import forward
+from models.calibration import Sigmoid
 from models.change import PARTS, SCALES, speakers, split
 from models.folds import observations
-from models.learner import Learned, Sigmoid
+from models.learner import Learned
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import Schema
 from tests.models.drawn import CATALOGUE, training_table
@@ -35,7 +36,7 @@ def learned(seed: int, sigmoid: Sigmoid, catalogue=CATALOGUE) -> Learned:
 
 @pytest.fixture(scope="module")
 def old():
-    return learned(0, Sigmoid(0.9, 0.2, 0.3, -0.1))
+    return learned(0, Sigmoid(0.9, 0.2, 0.3, -0.1, {"plan": {"pro": 0.4, "basic": -0.2}}))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Walking forward: no word is judged by an outcome that was not final, and chance is not followed."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +7,9 @@ import pandas as pd
 import pytest
 
 from models import forward
+from models.calibration import Sigmoid
 from models.folds import observations
-from models.learner import Recipe, Sigmoid, fit_sigmoid
+from models.learner import Recipe
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import Schema
 from tests.models.drawn import CATALOGUE, training_table
@@ -72,33 +72,6 @@ def test_a_recipe_that_is_better_by_chance_is_not():
     noise = np.random.default_rng(0).normal(0.0, 0.3, 100)
     said = {usual: np.full(100, 0.7), lucky: 0.699 + noise - noise.mean()}
     assert forward._kept(said, usual, terms, weight) == usual
-
-
-def test_the_sigmoid_mends_what_many_renewals_show():
-    rng = np.random.default_rng(0)
-    margin = rng.normal(size=40_000)
-    truth = (rng.random(40_000) < 1 / (1 + np.exp(-(0.5 * margin + 0.4)))).astype(np.int8)
-    found = fit_sigmoid(margin, np.zeros(40_000), truth, np.ones(40_000), Calibration())
-    assert (found.slope, found.level) == (pytest.approx(0.5, abs=0.06), pytest.approx(0.4, abs=0.06))
-
-
-def test_few_renewals_hardly_move_the_sigmoid():
-    rng = np.random.default_rng(0)
-    margin, truth = rng.normal(size=60), rng.integers(0, 2, 60).astype(np.int8)
-    some = fit_sigmoid(margin, np.zeros(60), truth, np.ones(60), Calibration())
-    few = fit_sigmoid(margin, np.zeros(60), truth, np.full(60, 0.5), Calibration())
-    assert abs(some.slope - 1) < 0.15
-    assert few.slope == 1.0
-
-
-def test_the_last_days_have_a_slope_of_their_own():
-    rng = np.random.default_rng(0)
-    margin, close = rng.normal(size=40_000), (rng.random(40_000) < 0.5).astype(float)
-    truth = (rng.random(40_000) < 1 / (1 + np.exp(-(1 + close) * margin))).astype(np.int8)
-    found = fit_sigmoid(margin, close, truth, np.ones(40_000), Calibration(trust=0))
-    assert found.slope == pytest.approx(1.0, abs=0.1)
-    assert found.near_slope == pytest.approx(1.0, abs=0.2)
-    assert replace(found, near_slope=0.0).of(np.ones(1), 1.0) < found.of(np.ones(1), 1.0)
 
 
 def test_models_of_every_age_speak_of_each_later_row_and_the_youngest_says_what_the_backtest_says(observed, steps):

@@ -151,7 +151,7 @@ def test_the_page_says_what_the_report_says(done):
     cells = texts(files(done[0])["index.html"].decode())
     model = report(done[0])["whole"]["speakers"]["model"]
     low, high = model["auc_interval"]
-    assert f"{model['auc']:.3f} ({low:.3f} … {high:.3f})" in cells
+    assert f"{model['auc']:.3f} ({low:.3f}\u00a0…\u00a0{high:.3f})" in cells
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.calibration import Sigmoid
 from models.change import PARTS
-from models.learner import Sigmoid
 from pipelines import change, earlier, tracking, trial
 from pipelines import score as scoring
 from pipelines.errors import DataContract, InputMissing
