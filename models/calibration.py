@@ -10,7 +10,7 @@ each segment's own is added up over how far segments stray, with a prior that th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,8 +67,9 @@ class Sigmoid:
 
     @staticmethod
     def from_json(tree: Mapping[str, Any]) -> Sigmoid:
-        """The same back, whatever else the tree holds."""
-        return Sigmoid(**{part.name: tree[part.name] for part in fields(Sigmoid)})
+        """The same back, whatever else the tree holds. Models of before segments were calibrated shift none."""
+        numbers = (tree["slope"], tree["level"], tree["near_slope"], tree["near_level"])
+        return Sigmoid(*numbers, tree.get("segments", {}))
 
 
 def fit_sigmoid(margin: Floats, close: Floats, truth: Labels, weight: Floats, options: Calibration) -> Sigmoid:

@@ -47,7 +47,7 @@ class Given:
 
 
 def connect(engine: Engine | None = None) -> Any:
-    """An in-memory DuckDB that counts time in UTC, keeps to its limits and fetches nothing from anywhere."""
+    """An in-memory DuckDB that counts time in UTC, keeps to its limits, fetches nothing from anywhere and is silent."""
     con = ibis.duckdb.connect(
         threads=engine.threads if engine else 1,
         memory_limit=engine.memory if engine else "2GB",
@@ -55,6 +55,7 @@ def connect(engine: Engine | None = None) -> Any:
         autoinstall_known_extensions=False,
     )
     con.raw_sql("SET TimeZone = 'UTC'")
+    con.raw_sql("SET enable_progress_bar = false")  # on where nobody's script is running, and then on standard output
     return con
 
 

@@ -85,3 +85,10 @@ def test_a_segment_that_was_never_met_is_left_as_it_is():
 def test_a_sigmoid_comes_back_from_its_file():
     moved = Sigmoid(0.9, 0.1, 0.2, -0.1, {"plan": {"gold": -0.25}})
     assert Sigmoid.from_json({**moved.to_json(), "method": "sigmoid"}) == moved
+
+
+def test_a_model_of_before_segments_were_calibrated_can_be_read_but_none_without_a_slope():
+    old = {name: value for name, value in Sigmoid(0.9, 0.1).to_json().items() if name != "segments"}
+    assert Sigmoid.from_json(old) == Sigmoid(0.9, 0.1)
+    with pytest.raises(KeyError, match="slope"):
+        Sigmoid.from_json({"segments": {}})
