@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from models.folds import KEY, RENEWAL, Fold, relevance, rolling, weights
 from models.learner import Floats, Learned, Recipe, Sigmoid, fit_line, fit_linear, fit_sigmoid, fit_trees
@@ -76,8 +78,8 @@ class Step:
 
     def margin_of(self, values: Floats, recipe: Recipe) -> Floats:
         """The same for any rows."""
-        trees = self.booster.predict(values, raw_score=True, num_iteration=recipe.rounds)
-        return (1 - recipe.share) * self.lines[recipe.strength].margin(values) + recipe.share * np.asarray(trees)
+        trees = _told_by(self.booster, values, recipe.rounds)
+        return (1 - recipe.share) * self.lines[recipe.strength].margin(values) + recipe.share * trees
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,19 @@ def middle(linear: Linear, trees: LightGBM) -> Recipe:
 
 
 def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]:
-    """What every recipe says at every origin. Raises TooFew where history allows no origin."""
-    values = schema.values(observed)
-    return [_step(observed, values, schema, fold, options) for fold in rolling(observed, options.folds)]
+    """What every recipe says at every origin. Raises TooFew where history allows no origin.
+
+    Origins are worked on side by side, the last and largest first; each on one thread, so that their number shows
+    nowhere.
+    """
+    values, folds = schema.values(observed), rolling(observed, options.folds)
+
+    def step(fold: Fold) -> Step:
+        return _step(observed, values, schema, fold, options)
+
+    # The limit is for the whole process: each fit's own would be lifted by whichever ends first.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(options.lightgbm.threads) as pool:
+        return [*pool.map(step, reversed(folds))][::-1]
 
 
 def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options) -> Step:
@@ -123,10 +135,15 @@ def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, op
     return Step(
         fold,
         {strength: line.margin(ahead) for strength, line in lines.items()},
-        {r: np.asarray(booster.predict(ahead, raw_score=True, num_iteration=r)) for r in options.lightgbm.rounds},
+        {r: _told_by(booster, ahead, r) for r in options.lightgbm.rounds},
         lines,
         booster,
     )
+
+
+def _told_by(booster: lgb.Booster, values: Floats, rounds: int) -> Floats:
+    """The margin that the first so many trees give each row."""
+    return np.asarray(booster.predict(values, raw_score=True, num_iteration=rounds, num_threads=1))
 
 
 def learning_weights(rows: pd.DataFrame, schema: Schema, folds: Folds) -> Floats:
