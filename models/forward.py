@@ -16,10 +16,10 @@ here no calibration row is ever judged by a model that had seen it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import lightgbm as lgb
 import numpy as np
@@ -33,6 +33,8 @@ from models.linear import Additive, closeness
 from models.metrics import EDGE, losses
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import LEAD, Schema
+
+Made = TypeVar("Made")
 
 CLEARLY = 2.0
 """Standard errors by which a recipe must be better than the usual one to be taken."""
@@ -110,19 +112,23 @@ def middle(linear: Linear, trees: LightGBM) -> Recipe:
 
 
 def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]:
-    """What every recipe says at every origin. Raises TooFew where history allows no origin.
-
-    Origins are worked on side by side, the last and largest first; each on one thread, so that their number shows
-    nowhere.
-    """
+    """What every recipe says at every origin. Raises TooFew where history allows no origin."""
     values, folds = schema.values(observed), rolling(observed, options.folds)
 
     def step(fold: Fold) -> Step:
         return _step(observed, values, schema, fold, options)
 
-    # The limit is for the whole process: each fit's own would be lifted by whichever ends first.
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(options.lightgbm.threads) as pool:
-        return [*pool.map(step, reversed(folds))][::-1]
+    return side_by_side(step, folds, options.lightgbm.threads)
+
+
+def side_by_side(work: Callable[[Fold], Made], folds: Sequence[Fold], threads: int) -> list[Made]:
+    """What comes of each fold, in order; the last, which are the largest, are begun first.
+
+    Each has one thread to itself, so that their number shows in no result.
+    """
+    # The limit is the process's: a fit's own would be lifted by whichever fit ends first.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        return [*pool.map(work, reversed(folds))][::-1]
 
 
 def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options) -> Step:
