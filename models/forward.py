@@ -225,17 +225,26 @@ def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Optio
     weight = learning_weights(observed, schema, options.folds)
     recipe = choice.recipe
     near = near_weights(observed, options.linear)
-    line, uncertainty = fit_line(values, truth, weight, schema, recipe.strength, options.linear, near)
-    booster = fit_trees(values, truth, weight, schema, recipe.rounds, options.lightgbm)
+    with ThreadPoolExecutor(options.lightgbm.threads) as pool:
+        trees = pool.submit(fit_trees, values, truth, weight, schema, recipe.rounds, options.lightgbm)
+        lines = pool.submit(fit_line, values, truth, weight, schema, recipe.strength, options.linear, near)
+    booster, (line, uncertainty) = trees.result(), lines.result()
     spread = float(np.round(np.hypot(hidden, np.sqrt(uncertainty)), 9))
     return Learned(schema, line, booster, recipe.share, choice.sigmoid, options.linear.near_days, spread)
 
 
-def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> pd.DataFrame:
-    """What the model standing at each origin said, and what came of it; one row per tested observation."""
+def choices(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> list[Choice]:
+    """What the model standing at each origin could choose, by the origins before it."""
+    return [choose(observed, steps[:number], step.fold.origin, options) for number, step in enumerate(steps)]
+
+
+def backtest(observed: pd.DataFrame, steps: Sequence[Step], chosen: Sequence[Choice], options: Options) -> pd.DataFrame:
+    """What the model standing at each origin said, and what came of it; one row per tested observation.
+
+    `chosen` are the `choices` of these steps.
+    """
     told = []
-    for number, step in enumerate(steps):
-        choice = choose(observed, steps[:number], step.fold.origin, options)
+    for step, choice in zip(steps, chosen, strict=True):
         rows = observed.iloc[step.fold.test][SAID_OF]
         margin = step.margin(choice.recipe)
         chance = choice.sigmoid.of(margin, _closeness(rows, options.linear))
@@ -243,15 +252,16 @@ def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) ->
     return pd.concat(told, ignore_index=True)
 
 
-def aged(observed: pd.DataFrame, schema: Schema, steps: Sequence[Step], options: Options) -> pd.DataFrame:
+def aged(
+    observed: pd.DataFrame, schema: Schema, steps: Sequence[Step], chosen: Sequence[Choice], options: Options
+) -> pd.DataFrame:
     """What the model of each origin says of every later row, however old it is by then; one row per (origin, row).
 
     `probability` is of the recipe and the sigmoid that the origin could choose, as in `backtest`; `strangeness` is how
     unlike its training rows the row was to that model.
     """
     values, told = schema.values(observed), []
-    for number, step in enumerate(steps):
-        choice = choose(observed, steps[:number], step.fold.origin, options)
+    for step, choice in zip(steps, chosen, strict=True):
         later = np.flatnonzero(observed["as_of"] >= step.fold.origin)
         rows = observed.iloc[later][KEY]
         close = _closeness(observed.iloc[later], options.linear)
