@@ -97,19 +97,29 @@ class Learned:
         """Where each account's own chance lies with this confidence, low and high; one of each per probability."""
         return around(probability, self.spread, confidence)
 
-    def strangeness(self, frame: pd.DataFrame) -> Floats:
-        """The share of an account's figures that lie outside what training rows usually showed; one per row."""
-        return self.linear.beyond(self.schema.values(frame))
-
     def contributions(self, frame: pd.DataFrame, threads: int = 1) -> tuple[pd.DataFrame, float]:
         """What each feature adds to the margin, and the base: base + sum of a row = its margin; one row per row given.
 
         The linear part is centred on the training rows; the trees' are path-dependent TreeSHAP values.
         """
         values = self.schema.values(frame)
-        parts = (1 - self.share) * self.linear.contributions(values, threads)
+        return self._pushes(values, self.linear.contributions(values, threads), frame.index, threads), self.base
+
+    def spoken(self, frame: pd.DataFrame) -> tuple[Floats, pd.DataFrame, Floats]:
+        """Probability, contributions, and the share of figures outside what training rows usually showed; of each row.
+
+        To the last bit what each says alone, but the figures are read and the lines read off once.
+        """
+        values = self.schema.values(frame)
+        heights = self.linear.contributions(values)
+        margin = (1 - self.share) * self.linear.sum(heights) + self.share * self.trees.margin(values)
+        chance = self.calibration.of(margin, self.schema.closeness(frame, self.near_days))
+        return chance, self._pushes(values, heights, frame.index), self.linear.beyond(values)
+
+    def _pushes(self, values: Floats, heights: Floats, index: pd.Index, threads: int = 1) -> pd.DataFrame:
+        parts = (1 - self.share) * heights
         parts += self.share * self.trees.contributions(values, threads)
-        return pd.DataFrame(parts, columns=list(self.schema.names), index=frame.index), self.base
+        return pd.DataFrame(parts, columns=list(self.schema.names), index=index)
 
     @property
     def base(self) -> float:
