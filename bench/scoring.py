@@ -64,6 +64,8 @@ from pipelines.train import read_catalogue, read_training
 
 UNTIL, DAY = date(2026, 3, 1), "2026-06-01"
 CHUNK, WARM = 50_000, 500
+SPREAD = 0.5
+"""Of the intervals, in log-odds: what it is takes no time."""
 FEW = {"shap TreeExplainer": 4000, "LightGBM pred_contrib": 4000, "FastTreeSHAP v2": 4000}
 """Rows that the slow ones explain."""
 
@@ -99,7 +101,7 @@ def models(job: Job, depth: int | None, rounds: int | None) -> dict[str, Champio
         line = fit_linear(values, truth, weight, schema, [recipe.strength], job.settings.linear)[recipe.strength]
         booster = fit_trees(values, truth, weight, schema, rounds or recipe.rounds, trees)
         near = job.settings.linear.near_days
-        made[target] = Champion(target, "1", Learned(schema, line, booster, recipe.share, Sigmoid(), near))
+        made[target] = Champion(target, "1", Learned(schema, line, booster, recipe.share, Sigmoid(), near, SPREAD))
     return made
 
 

@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.folds import Fold, weights
-from models.forward import learning_weights, near_weights
+from models.forward import learning_weights, near_weights, side_by_side
 from models.learner import fit_linear
 from models.options import Folds, Linear
 from models.schema import Schema
@@ -146,17 +145,15 @@ def linear(schema: Schema, strength: float, options: Linear, folds: Folds) -> Ba
 
 
 def _logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floats:
-    model: Pipeline = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True),
-        StandardScaler(),
-        LogisticRegression(solver="newton-cholesky"),
-    )
+    past, now = (rows[names].astype(np.float64) for rows in (train, test))
+    usual = past.median().fillna(0.0)
+    model: Pipeline = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky"))
     model.fit(
-        train[names].to_numpy(np.float64),
+        past.fillna(usual).to_numpy(),
         train["label"].to_numpy(),
         logisticregression__sample_weight=weights(train["term"]),
     )
-    return np.asarray(model.predict_proba(test[names].to_numpy(np.float64))[:, 1])
+    return np.asarray(model.predict_proba(now.fillna(usual).to_numpy())[:, 1])
 
 
 BASELINES: dict[str, Baseline] = {
@@ -173,12 +170,19 @@ NAMES = (*BASELINES, LINEAR)
 
 
 def spoken(
-    observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str], more: Mapping[str, Baseline] | None = None
+    observed: pd.DataFrame,
+    folds: Sequence[Fold],
+    features: Sequence[str],
+    more: Mapping[str, Baseline] | None = None,
+    threads: int = 1,
 ) -> pd.DataFrame:
     """What each baseline, and `more` by name, would have said at each origin; one row per tested observation."""
     every = {**BASELINES, **(more or {})}
-    told = [_told(observed.iloc[fold.train], observed.iloc[fold.test], features, every) for fold in folds]
-    return pd.concat(told, ignore_index=True)
+
+    def told(fold: Fold) -> pd.DataFrame:
+        return _told(observed.iloc[fold.train], observed.iloc[fold.test], features, every)
+
+    return pd.concat(side_by_side(told, folds, threads), ignore_index=True)
 
 
 def _told(

@@ -16,14 +16,16 @@ here no calibration row is ever judged by a model that had seen it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from models.calibration import Sigmoid, fit_sigmoid, with_segments
 from models.folds import KEY, RENEWAL, Fold, relevance, rolling, weights
@@ -32,6 +34,8 @@ from models.linear import Additive, closeness
 from models.metrics import EDGE, losses
 from models.options import Calibration, Folds, LightGBM, Linear
 from models.schema import LEAD, Schema
+
+Made = TypeVar("Made")
 
 CLEARLY = 2.0
 """Standard errors by which a recipe must be better than the usual one to be taken."""
@@ -78,8 +82,8 @@ class Step:
 
     def margin_of(self, values: Floats, recipe: Recipe) -> Floats:
         """The same for any rows."""
-        trees = self.booster.predict(values, raw_score=True, num_iteration=recipe.rounds)
-        return (1 - recipe.share) * self.lines[recipe.strength].margin(values) + recipe.share * np.asarray(trees)
+        trees = _told_by(self.booster, values, recipe.rounds)
+        return (1 - recipe.share) * self.lines[recipe.strength].margin(values) + recipe.share * trees
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,22 @@ def middle(linear: Linear, trees: LightGBM) -> Recipe:
 
 def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]:
     """What every recipe says at every origin. Raises TooFew where history allows no origin."""
-    values = schema.values(observed)
-    return [_step(observed, values, schema, fold, options) for fold in rolling(observed, options.folds)]
+    values, folds = schema.values(observed), rolling(observed, options.folds)
+
+    def step(fold: Fold) -> Step:
+        return _step(observed, values, schema, fold, options)
+
+    return side_by_side(step, folds, options.lightgbm.threads)
+
+
+def side_by_side(work: Callable[[Fold], Made], folds: Sequence[Fold], threads: int) -> list[Made]:
+    """What comes of each fold, in order; the last, which are the largest, are begun first.
+
+    Each has one thread to itself, so that their number shows in no result.
+    """
+    # The limit is the process's: a fit's own would be lifted by whichever fit ends first.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        return [*pool.map(work, reversed(folds))][::-1]
 
 
 def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options) -> Step:
@@ -126,10 +144,15 @@ def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, op
         fold,
         schema,
         {strength: line.margin(ahead) for strength, line in lines.items()},
-        {r: np.asarray(booster.predict(ahead, raw_score=True, num_iteration=r)) for r in options.lightgbm.rounds},
+        {r: _told_by(booster, ahead, r) for r in options.lightgbm.rounds},
         lines,
         booster,
     )
+
+
+def _told_by(booster: lgb.Booster, values: Floats, rounds: int) -> Floats:
+    """The margin that the first so many trees give each row."""
+    return np.asarray(booster.predict(values, raw_score=True, num_iteration=rounds, num_threads=1))
 
 
 def learning_weights(rows: pd.DataFrame, schema: Schema, folds: Folds) -> Floats:
@@ -212,17 +235,26 @@ def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Optio
     weight = learning_weights(observed, schema, options.folds)
     recipe = choice.recipe
     near = near_weights(observed, options.linear)
-    line, uncertainty = fit_line(values, truth, weight, schema, recipe.strength, options.linear, near)
-    booster = fit_trees(values, truth, weight, schema, recipe.rounds, options.lightgbm)
+    with ThreadPoolExecutor(options.lightgbm.threads) as pool:
+        trees = pool.submit(fit_trees, values, truth, weight, schema, recipe.rounds, options.lightgbm)
+        lines = pool.submit(fit_line, values, truth, weight, schema, recipe.strength, options.linear, near)
+    booster, (line, uncertainty) = trees.result(), lines.result()
     spread = float(np.round(np.hypot(hidden, np.sqrt(uncertainty)), 9))
     return Learned(schema, line, booster, recipe.share, choice.sigmoid, options.linear.near_days, spread)
 
 
-def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> pd.DataFrame:
-    """What the model standing at each origin said, and what came of it; one row per tested observation."""
+def choices(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> list[Choice]:
+    """What the model standing at each origin could choose, by the origins before it."""
+    return [choose(observed, steps[:number], step.fold.origin, options) for number, step in enumerate(steps)]
+
+
+def backtest(observed: pd.DataFrame, steps: Sequence[Step], chosen: Sequence[Choice], options: Options) -> pd.DataFrame:
+    """What the model standing at each origin said, and what came of it; one row per tested observation.
+
+    `chosen` are the `choices` of these steps.
+    """
     told = []
-    for number, step in enumerate(steps):
-        choice = choose(observed, steps[:number], step.fold.origin, options)
+    for step, choice in zip(steps, chosen, strict=True):
         rows = observed.iloc[step.fold.test]
         margin, close = step.margin(choice.recipe), _closeness(rows, options.linear)
         chance = choice.sigmoid.of(margin, close, choice.sigmoid.shift(rows))
@@ -230,15 +262,16 @@ def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) ->
     return pd.concat(told, ignore_index=True)
 
 
-def aged(observed: pd.DataFrame, schema: Schema, steps: Sequence[Step], options: Options) -> pd.DataFrame:
+def aged(
+    observed: pd.DataFrame, schema: Schema, steps: Sequence[Step], chosen: Sequence[Choice], options: Options
+) -> pd.DataFrame:
     """What the model of each origin says of every later row, however old it is by then; one row per (origin, row).
 
     `probability` is of the recipe and the sigmoid that the origin could choose, as in `backtest`; `strangeness` is how
     unlike its training rows the row was to that model.
     """
     values, told = schema.values(observed), []
-    for number, step in enumerate(steps):
-        choice = choose(observed, steps[:number], step.fold.origin, options)
+    for step, choice in zip(steps, chosen, strict=True):
         later = np.flatnonzero(observed["as_of"] >= step.fold.origin)
         rows = observed.iloc[later]
         close, shift = _closeness(rows, options.linear), choice.sigmoid.shift(rows)

@@ -148,9 +148,7 @@ def careful(gate: Gate, looks: int) -> dict[str, Any]:
 def _segment(rows: pd.DataFrame, speaker: str, drawn: Mapping[str, Any]) -> dict[str, Any]:
     truth, chance, weight = rows["label"].to_numpy(), rows[speaker].to_numpy(), weights(rows["term"])
     terms, events = counted(rows)
-    low, high = metrics.clustered_interval(
-        metrics.calibration_slope, truth, chance, rows["account_id"], weight, **drawn
-    )
+    low, high = metrics.slope_interval(truth, chance, rows["account_id"], weight, **drawn)
     return {
         "terms": terms,
         "events": events,

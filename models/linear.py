@@ -116,7 +116,11 @@ class Additive:
 
     def margin(self, values: Floats, threads: int = 1) -> Floats:
         """The log-odds of each row."""
-        return self.intercept + self.contributions(values, threads).sum(axis=1)
+        return self.sum(self.contributions(values, threads))
+
+    def sum(self, contributions: Floats) -> Floats:
+        """The log-odds of each row, from what its features add."""
+        return np.asarray(self.intercept + contributions.sum(axis=1))
 
     def beyond(self, values: Floats) -> Floats:
         """The share of each row's numbers that lie beyond either end of their line; one number per row."""

@@ -18,28 +18,31 @@ BLOCK = 256
 
 
 class Lines(NamedTuple):
-    """One broken line or one row of steps for each column; those of column j at first[j]:first[j + 1]."""
+    """One broken line or one row of steps for each column; the knots of column j at first[j]:first[j + 1].
+
+    A column has one stretch more than knots: before the first, and from each on. They begin at first[j] + j.
+    """
 
     first: npt.NDArray[np.int64]
-    steps: npt.NDArray[np.bool_]
-    """Whether a column holds categories: `at` is their code then, and nothing lies between two."""
-    at: Floats
+    knot: Floats
+    start: Floats
     height: Floats
+    """Where each stretch starts, and its height there."""
     slope: Floats
-    """From a knot to the next; the last is not used."""
+    """0 before the first knot and beyond the last."""
     missing: Floats
-    """The height of NaN and of a code without a step; one per column."""
+    """The height of NaN; one per column."""
 
     @staticmethod
     def of(curves: list[tuple[Floats | None, Floats, float]]) -> Lines:
         """From (knots, or None for steps; heights; height of NaN) of each column."""
-        knots = [np.arange(len(height), dtype=np.float64) if at is None else at for at, height, _ in curves]
+        knots, starts, heights, slopes = zip(*map(_stretches, curves), strict=True) if curves else ([],) * 4
         return Lines(
             first=np.cumsum([0, *map(len, knots)]),
-            steps=np.array([at is None for at, _, _ in curves], np.bool_),
-            at=np.concatenate([np.zeros(0), *knots]),
-            height=np.concatenate([np.zeros(0), *(height for _, height, _ in curves)]),
-            slope=np.concatenate([np.zeros(0), *map(_slopes, knots, (height for _, height, _ in curves))]),
+            knot=np.concatenate([np.zeros(0), *knots]),
+            start=np.concatenate([np.zeros(0), *starts]),
+            height=np.concatenate([np.zeros(0), *heights]),
+            slope=np.concatenate([np.zeros(0), *slopes]),
             missing=np.array([missing for _, _, missing in curves], np.float64),
         )
 
@@ -49,15 +52,22 @@ class Lines(NamedTuple):
         shared(lambda first, end: _add(rows[first:end], scale[first:end], heights[first:end], self), len(rows), threads)
 
 
-def _slopes(at: Floats, height: Floats) -> Floats:
+def _stretches(curve: tuple[Floats | None, Floats, float]) -> tuple[Floats, Floats, Floats, Floats]:
+    """The knots of a column, and start, height and slope of its stretches; a code without a step is `missing`."""
+    at, height, missing = curve
+    if at is None:
+        knots = np.arange(len(height) + 1, dtype=np.float64)
+        flat = np.zeros(len(knots) + 1)
+        return knots, flat, np.concatenate([[missing], height, [missing]]), flat
     with np.errstate(over="ignore"):  # between knots that all but touch a line may stand upright
-        return np.append(np.diff(height) / np.diff(at), 0.0)[: len(at)]
+        slope = np.diff(height) / np.diff(at)
+    return at, np.append(at[0], at), np.append(height[0], height), np.concatenate([[0.0], slope, [0.0]])
 
 
 @compiled
 def _add(values, scale, heights, lines):  # type: ignore[no-untyped-def]
     """In blocks of rows, feature by feature: a line's knots then stay in the fastest cache."""
-    rows, own, below = np.empty(BLOCK, np.int64), np.empty(BLOCK), np.empty(BLOCK, np.int64)
+    rows, own, stretch = np.empty(BLOCK, np.int64), np.zeros(BLOCK), np.empty(BLOCK, np.int64)
     for start in range(0, len(values), BLOCK):
         count = 0
         for i in range(start, min(start + BLOCK, len(values))):
@@ -68,30 +78,28 @@ def _add(values, scale, heights, lines):  # type: ignore[no-untyped-def]
         for j in range(values.shape[1]):
             for n in range(count):
                 own[n] = values[rows[n], j]
-            _read(own, below, lines, j, count)
+            _read(own, stretch, lines, j)
             for n in range(count):
                 heights[rows[n], j] += scale[rows[n]] * own[n]
 
 
 @compiled
-def _read(own, below, lines, j, count):  # type: ignore[no-untyped-def]
-    """Put the height of column j in the place of each of the first `count` values.
+def _read(own, stretch, lines, j):  # type: ignore[no-untyped-def]
+    """Put the height of column j in the place of each value.
 
-    Knots are counted and not searched: a few dozen comparisons without a branch are cheaper than five with one.
+    Without a branch, so that several values are worked on at a time: knots are counted and not searched, which is
+    cheaper at a few dozen of them.
     """
-    at, height = lines.at[lines.first[j] : lines.first[j + 1]], lines.height[lines.first[j] : lines.first[j + 1]]
-    slope, steps, missing = lines.slope[lines.first[j] : lines.first[j + 1]], lines.steps[j], lines.missing[j]
-    below[:] = -1
-    for knot in at:
+    first, end = lines.first[j], lines.first[j + 1]
+    start, height = lines.start[first + j : end + j + 1], lines.height[first + j : end + j + 1]
+    slope, missing = lines.slope[first + j : end + j + 1], lines.missing[j]
+    stretch[:] = 0
+    for knot in lines.knot[first:end]:
         for n in range(BLOCK):
-            below[n] += own[n] >= knot
-    for n in range(count):
-        value, low = own[n], below[n]
-        if value != value or (steps and (low < 0 or value >= len(at))):
-            own[n] = missing
-        elif low < 0:
-            own[n] = height[0]
-        elif steps or low == len(at) - 1 or value == at[low]:
-            own[n] = height[low]
-        else:
-            own[n] = slope[low] * (value - at[low]) + height[low]
+            stretch[n] += own[n] >= knot
+    for n in range(BLOCK):
+        value, k = own[n], stretch[n]
+        told = slope[k] * (value - start[k]) + height[k]
+        told = height[k] if value == start[k] else told  # where a line stands upright, and its slope is endless
+        told = height[k] if slope[k] == 0.0 else told  # where the value is
+        own[n] = missing if value != value else told

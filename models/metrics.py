@@ -20,6 +20,11 @@ NEAR = 16
 """An observation stands for a lead if it is at most so many days off: with month starts there always is one."""
 EDGE = 1e-6
 BINS = 10
+FLAT = 1e-9
+"""Less than this is nothing: of a spread, of a step, of what tells two columns apart."""
+SETTLED_BY = 30
+CACHED = 2**16
+"""Numbers worked on at a time."""
 
 
 def _both(truth: Numbers) -> bool:
@@ -68,7 +73,7 @@ def calibration_slope(truth: Numbers, probability: Numbers, weight: Numbers | No
     """
     odds = _log_odds(probability)
     spread = float(odds.std()) if len(odds) else 0.0
-    if not _both(truth) or spread < 1e-9:
+    if not _both(truth) or spread < FLAT:
         return np.nan
     columns = np.column_stack([(odds - odds.mean()) / spread, np.ones_like(odds)])
     return float(_newton(columns, truth, weight, np.zeros_like(odds))[0] / spread)
@@ -97,7 +102,7 @@ def _newton(
         curves = (columns * (mass * now * (1 - now))[:, None]).T @ columns
         step = np.clip(np.linalg.lstsq(curves, columns.T @ (mass * (seen - now)), rcond=None)[0], -2, 2)
         found = found + step
-        if np.abs(step).max() < 1e-9:
+        if np.abs(step).max() < FLAT:
             return found
     return np.full(columns.shape[1], np.nan)
 
@@ -231,24 +236,86 @@ def auc_interval(
     confidence: float = 0.9,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """`clustered_interval` of `auc`, for all resamples at once: the rows are sorted but a single time.
+    """`clustered_interval` of `auc`, for all resamples at once."""
+    mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
+    return interval(_aucs(truth, probability, resamples(accounts, rounds, seed) * mass), confidence)
 
-    The AUC is the weight of the pairs in which the row with the outcome stands above, ties for a half, over the weight
-    of all pairs (Mann and Whitney 1947).
+
+def _aucs(truth: Numbers, probability: Numbers, drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The AUC under each row of weights; the rows are sorted but a single time.
+
+    It is the weight of the pairs in which the row with the outcome stands above, ties for a half, over the weight of
+    all pairs (Mann and Whitney 1947).
     """
     if not _both(truth):
-        return np.nan, np.nan
+        return np.full(len(drawn), np.nan)
     order = np.argsort(np.asarray(probability), kind="stable")
     hit, chance = np.asarray(truth)[order] == 1, np.asarray(probability)[order]
-    mass = np.ones(len(hit)) if weight is None else np.asarray(weight, np.float64)[order]
-    drawn = resamples(accounts, rounds, seed)[:, order] * mass
     begins = np.flatnonzero(np.append(True, np.diff(chance) != 0))
-    with_it = np.add.reduceat(np.where(hit, drawn, 0.0), begins, axis=1)
-    without = np.add.reduceat(np.where(hit, 0.0, drawn), begins, axis=1)
+    with_it = np.add.reduceat(np.where(hit, drawn[:, order], 0.0), begins, axis=1)
+    without = np.add.reduceat(np.where(hit, 0.0, drawn[:, order]), begins, axis=1)
     below = np.cumsum(without, axis=1) - without / 2
     pairs = with_it.sum(axis=1) * without.sum(axis=1)
     found = (with_it * below).sum(axis=1)
-    return interval(np.divide(found, pairs, out=np.full(rounds, np.nan), where=pairs > 0), confidence)
+    return np.divide(found, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0)
+
+
+def slope_interval(
+    truth: Numbers,
+    probability: Numbers,
+    accounts: pd.Series,
+    weight: Numbers | None = None,
+    rounds: int = 400,
+    confidence: float = 0.9,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """`clustered_interval` of `calibration_slope`, for many resamples at once.
+
+    Each starts from the answer of all rows, so a few steps do; one that does not settle is worked out by itself.
+    """
+    odds = _log_odds(probability)
+    spread = float(odds.std()) if len(odds) else 0.0
+    if not _both(truth) or spread < FLAT:
+        return np.nan, np.nan
+    mass = np.ones(len(odds)) if weight is None else np.asarray(weight, np.float64)
+    place, hit, chance = (odds - odds.mean()) / spread, np.asarray(truth, np.float64), np.asarray(probability)
+    start = np.nan_to_num(_newton(np.column_stack([place, np.ones_like(place)]), truth, mass, np.zeros_like(place)))
+    drawn = resamples(accounts, rounds, seed)
+    found = np.concatenate([_slopes(place, hit, own * mass, start) for own in _some(drawn)]) / spread
+    for lost in np.flatnonzero(np.isnan(found)):
+        kept = drawn[lost] > 0
+        found[lost] = calibration_slope(hit[kept], chance[kept], (drawn[lost] * mass)[kept])
+    return interval(found, confidence)
+
+
+def _some(drawn: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+    """So many resamples at a time that what is worked out of them stays in the cache."""
+    return np.array_split(drawn, max(1, drawn.size // CACHED))
+
+
+def _slopes(
+    place: npt.NDArray[np.float64],
+    hit: npt.NDArray[np.float64],
+    drawn: npt.NDArray[np.float64],
+    start: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Newton's way to the slope of a logistic regression under each row of weights; NaN where it does not settle."""
+    at, sound = np.tile(start, (len(drawn), 1)), np.ones(len(drawn), bool)
+    powers = np.column_stack([place**2, place, np.ones_like(place)])
+    for _ in range(SETTLED_BY):
+        now = expit(at[:, :1] * place + at[:, 1:])
+        fall = (drawn * (hit - now)) @ powers[:, 1:]
+        square, cross, level = ((drawn * (now * (1 - now))) @ powers).T
+        told = square * level - cross**2
+        sound &= told > FLAT * square * level
+        told = np.where(sound, told, 1.0)
+        steep = (level * fall[:, 0] - cross * fall[:, 1]) / told
+        raised = (square * fall[:, 1] - cross * fall[:, 0]) / told
+        step = np.where(sound[:, None], np.clip(np.column_stack([steep, raised]), -2, 2), 0.0)
+        at += step
+        if np.abs(step).max() < FLAT:
+            return np.where(sound, at[:, 0], np.nan)
+    return np.where(sound & (np.abs(step).max(axis=1) < FLAT), at[:, 0], np.nan)
 
 
 def loss_interval(
@@ -301,14 +368,10 @@ def auc_gain(
     seed: int = 0,
 ) -> tuple[float, float, float]:
     """How much higher the AUC is than another's on the same rows, with its interval: (difference, low, high)."""
-    ours, theirs = np.asarray(probability), np.asarray(other)
-
-    def higher(hit: Numbers, places: Numbers, mass: Numbers | None = None) -> float:
-        return auc(hit, ours[places], mass) - auc(hit, theirs[places], mass)
-
-    places = np.arange(len(ours))
-    low, high = clustered_interval(higher, truth, places, accounts, weight, rounds, confidence, seed)
-    return higher(truth, places, weight), low, high
+    mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
+    drawn = resamples(accounts, rounds, seed) * mass
+    low, high = interval(_aucs(truth, probability, drawn) - _aucs(truth, other, drawn), confidence)
+    return auc(truth, probability, weight) - auc(truth, other, weight), low, high
 
 
 def excess(

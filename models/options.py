@@ -54,7 +54,7 @@ class LightGBM(Section):
     Of each list of this kind the middle one is the usual choice, kept unless another is clearly better."""
     seed: int = 7
     threads: int = Field(2, ge=1)
-    """Given to LightGBM outright: left to itself it takes every core of the host, whatever the container may use."""
+    """Training days learned from side by side, each on one thread."""
 
     @model_validator(mode="after")
     def _shares_are_weights(self) -> LightGBM:

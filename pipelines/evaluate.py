@@ -90,7 +90,7 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     observed = folds.observations(read_training(job), target, job.day, options.folds.treated)
     numbers = [feature["name"] for feature in read_catalogue(job) if feature.get("kind", "number") == "number"]
     own = {baselines.LINEAR: _linear(files, job)}
-    beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, own)
+    beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, own, options.lightgbm.threads)
     about = dict.fromkeys(name for name in (*options.gate.segments, *BESIDE) if name in observed.columns)
     known = observed[[*folds.KEY, *about]].rename(columns=BESIDE)
     beside = beside.merge(known, on=folds.KEY, validate="one_to_one")
@@ -170,10 +170,12 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
     if len(set(truth)) < 2:
         return found
     drawn: dict[str, Any] = {"rounds": gate.bootstrap, "confidence": gate.confidence}
-    for name in ("auc", "calibration_slope"):
-        metric = getattr(metrics, name)
-        low, high = metrics.clustered_interval(metric, truth, chance, accounts, weight, **drawn)
-        found[name] = {"value": metric(truth, chance, weight), "low": low, "high": high}
+    for metric, ranged in (
+        (metrics.auc, metrics.auc_interval),
+        (metrics.calibration_slope, metrics.slope_interval),
+    ):
+        low, high = ranged(truth, chance, accounts, weight, **drawn)
+        found[metric.__name__] = {"value": metric(truth, chance, weight), "low": low, "high": high}
     found["error"] = metrics.calibration_error(truth, chance, weight)
     found["error_by_chance"] = metrics.chance_error(chance, weight)
     surely = {MUST_BEAT: {"confidence": gate.sure}}

@@ -264,9 +264,7 @@ def scored(
     keyed = known[list(KEY)].assign(**{GROUP: peers.figures.index.to_numpy()[peers.group]})
 
     def judged(rows: slice, values: pd.DataFrame) -> tuple[pd.DataFrame, reasons.Chosen, pd.DataFrame]:
-        chances = pd.DataFrame({target: _probability(own, target, values) for target, own in champions.items()})
-        chances = chances.assign(**_doubt(champions[RENEWAL].learned, chances[RENEWAL], values, options))
-        pushes = _contributions(champions[RENEWAL], values)
+        chances, pushes = _spoken(champions, values, options.confidence)
         group = peers.group[rows]
         chosen = reasons.chosen(pushes, values, words, peers.figures, group, options.language, options.reason_share)
         own = keyed.iloc[rows].reset_index(drop=True)
@@ -290,25 +288,25 @@ def scored(
     return Scored(listed, peers.figures)
 
 
-def _probability(champion: Champion, target: str, figures: pd.DataFrame) -> pd.Series:
-    try:
-        probability = np.asarray(champion.learned.probability(figures), dtype=np.float64)
-    except (ValueError, KeyError) as error:
-        raise DataContract(f"the features do not fit the model of {target}, {champion}: {error}") from error
-    if not ((probability >= 0) & (probability <= 1)).all():
-        raise DataContract(f"the model of {target}, {champion}, gave something that is not a probability")
-    return pd.Series(probability, index=figures.index)
-
-
-def _doubt(learned: Learned, probability: pd.Series, figures: pd.DataFrame, options: ListOptions) -> dict[str, Any]:
-    """The interval about each probability, and how strange the account is."""
-    low, high = learned.interval(probability.to_numpy(np.float64), options.confidence)
-    return {risk_list.LOW: low, risk_list.HIGH: high, STRANGENESS: learned.strangeness(figures)}
-
-
-def _contributions(champion: Champion, figures: pd.DataFrame) -> pd.DataFrame:
-    contributions, _ = champion.learned.contributions(figures)
-    return contributions.set_axis(figures.index)
+def _spoken(
+    champions: Mapping[str, Champion], figures: pd.DataFrame, confidence: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What every champion says of a block: the probabilities, the interval about renewal's and how strange the account
+    is; and what each feature adds to renewal's margin. Both one row per row given."""
+    said: dict[str, Any] = {}
+    pushes = pd.DataFrame()
+    for target, champion in champions.items():
+        try:
+            if target == RENEWAL:
+                said[target], pushes, said[STRANGENESS] = champion.learned.spoken(figures)
+            else:
+                said[target] = champion.learned.probability(figures)
+        except (ValueError, KeyError) as error:
+            raise DataContract(f"the features do not fit the model of {target}, {champion}: {error}") from error
+        if not ((said[target] >= 0) & (said[target] <= 1)).all():
+            raise DataContract(f"the model of {target}, {champion}, gave something that is not a probability")
+    said[risk_list.LOW], said[risk_list.HIGH] = champions[RENEWAL].learned.interval(said[RENEWAL], confidence)
+    return pd.DataFrame(said, index=figures.index), pushes
 
 
 def _needed(champions: Mapping[str, Champion]) -> list[str]:

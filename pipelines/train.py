@@ -64,8 +64,9 @@ def learned(
     schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
     steps = forward.walk(observed, schema, options)
     choice = forward.choose(observed, steps, pd.Timestamp(job.day), options)
-    told = forward.backtest(observed, steps, options)
-    aged = forward.aged(observed, schema, steps, options)
+    chosen = forward.choices(observed, steps, options)
+    told = forward.backtest(observed, steps, chosen, options)
+    aged = forward.aged(observed, schema, steps, chosen, options)
     hidden = doubt.hidden(told) if target == RENEWAL else 0.0
     model = forward.learn(observed, schema, choice, options, hidden)
     newest = observed.sort_values("as_of", kind="stable").tail(EXPLAINED)

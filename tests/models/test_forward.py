@@ -33,6 +33,20 @@ def steps(observed):
     return forward.walk(observed, Schema.of(CATALOGUE, observed, "renewal", True), OPTIONS)
 
 
+@pytest.fixture(scope="module")
+def chosen(observed, steps):
+    return forward.choices(observed, steps, OPTIONS)
+
+
+def test_origins_worked_on_side_by_side_stand_in_order_and_say_the_same(observed, steps):
+    together = SimpleNamespace(**{**vars(OPTIONS), "lightgbm": OPTIONS.lightgbm.model_copy(update={"threads": 3})})
+    again = forward.walk(observed, Schema.of(CATALOGUE, observed, "renewal", True), together)
+    assert [step.fold.origin for step in again] == sorted(step.fold.origin for step in steps)
+    for one, other in zip(again, steps, strict=True):
+        for recipe in forward.recipes(OPTIONS.linear, OPTIONS.lightgbm):
+            assert np.array_equal(one.margin(recipe), other.margin(recipe))
+
+
 def test_a_choice_on_a_day_does_not_see_what_became_final_after(observed, steps):
     day = steps[-1].fold.origin
     late = observed["matured_at"] > day
@@ -40,16 +54,16 @@ def test_a_choice_on_a_day_does_not_see_what_became_final_after(observed, steps)
     assert forward.choose(changed, steps, day, OPTIONS) == forward.choose(observed, steps, day, OPTIONS)
 
 
-def test_the_first_model_of_a_backtest_has_no_past_to_choose_by(observed, steps):
-    told = forward.backtest(observed, steps, OPTIONS)
+def test_the_first_model_of_a_backtest_has_no_past_to_choose_by(observed, steps, chosen):
+    told = forward.backtest(observed, steps, chosen, OPTIONS)
     first = told[told["origin"] == steps[0].fold.origin]
     usual = steps[0].margin(forward.middle(OPTIONS.linear, OPTIONS.lightgbm))
     assert np.array_equal(first["margin"], usual)
     assert np.allclose(first["probability"], Sigmoid().of(usual))
 
 
-def test_a_backtest_speaks_once_of_every_row_after_the_first_origin(observed, steps):
-    told = forward.backtest(observed, steps, OPTIONS)
+def test_a_backtest_speaks_once_of_every_row_after_the_first_origin(observed, steps, chosen):
+    told = forward.backtest(observed, steps, chosen, OPTIONS)
     assert len(told) == (observed["as_of"] >= steps[0].fold.origin).sum()
     assert (told["as_of"] >= told["origin"]).all()
 
@@ -74,9 +88,12 @@ def test_a_recipe_that_is_better_by_chance_is_not():
     assert forward._kept(said, usual, terms, weight) == usual
 
 
-def test_models_of_every_age_speak_of_each_later_row_and_the_youngest_says_what_the_backtest_says(observed, steps):
+def test_models_of_every_age_speak_of_each_later_row_and_the_youngest_says_what_the_backtest_says(
+    observed, steps, chosen
+):
     schema = Schema.of(CATALOGUE, observed, "renewal", True)
-    aged, told = forward.aged(observed, schema, steps, OPTIONS), forward.backtest(observed, steps, OPTIONS)
+    aged = forward.aged(observed, schema, steps, chosen, OPTIONS)
+    told = forward.backtest(observed, steps, chosen, OPTIONS)
     assert len(aged) == sum((observed["as_of"] >= step.fold.origin).sum() for step in steps)
     assert (aged["origin"] <= aged["as_of"]).all()
     assert aged["strangeness"].between(0, 1).all()

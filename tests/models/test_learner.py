@@ -57,6 +57,13 @@ def test_base_and_contributions_add_up_to_the_margin(model, later):
     assert np.abs(base + contributions.sum(axis=1).to_numpy() - model.margin(later)).max() < 1e-6
 
 
+def test_what_is_spoken_in_one_breath_is_what_is_said_one_by_one(model, later):
+    probability, contributions, strange = model.spoken(later)
+    assert np.array_equal(probability, model.probability(later))
+    assert contributions.equals(model.contributions(later)[0])
+    assert np.array_equal(strange, model.linear.beyond(model.schema.values(later)))
+
+
 def test_columns_are_taken_by_name(model, later):
     turned = later[later.columns[::-1]]
     assert np.array_equal(model.probability(turned), model.probability(later))

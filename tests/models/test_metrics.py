@@ -79,10 +79,22 @@ def test_all_resamples_at_once_say_what_one_at_a_time_says(weighted):
     for fast, slow in (
         (metrics.auc_interval, metrics.auc),
         (metrics.loss_interval, metrics.log_loss),
+        (metrics.slope_interval, metrics.calibration_slope),
     ):
         found = fast(truth, chance, accounts, weight, rounds=50)
         assert found == pytest.approx(metrics.clustered_interval(slow, truth, chance, accounts, weight, rounds=50))
-    assert np.isnan(metrics.auc_interval(np.ones(150), chance, accounts)).all()
+    for ranged in (metrics.auc_interval, metrics.slope_interval):
+        assert np.isnan(ranged(np.ones(150), chance, accounts)).all()
+
+
+def test_resamples_that_do_not_settle_are_worked_out_one_at_a_time():
+    """With few accounts, many resamples part the outcomes without a fault, or hold but one of them."""
+    rng = np.random.default_rng(0)
+    chance = rng.uniform(0.1, 0.9, 12)
+    truth, accounts = (rng.random(12) < chance).astype(int), pd.Series(range(12))
+    found = metrics.slope_interval(truth, chance, accounts, rounds=200, confidence=0.99)
+    slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, rounds=200, confidence=0.99)
+    assert found == pytest.approx(slow)
 
 
 def test_the_error_that_chance_alone_shows_is_the_mean_error_of_true_probabilities():

@@ -43,12 +43,12 @@ class Model:
     def interval(self, probability: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         return probability * confidence, 1 - (1 - probability) * confidence
 
-    def strangeness(self, frame: pd.DataFrame) -> np.ndarray:
-        return np.where(frame["people_28d"] == 3, 0.15, 0.1)
-
     def probability(self, frame: pd.DataFrame) -> np.ndarray:
         pushes, base = self.contributions(frame)
         return 1 / (1 + np.exp(-(base + pushes.sum(axis=1)).to_numpy()))
+
+    def spoken(self, frame: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+        return self.probability(frame), self.contributions(frame)[0], np.where(frame["people_28d"] == 3, 0.15, 0.1)
 
 
 def champions(**versions: str) -> Any:
