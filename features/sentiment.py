@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from features.family import KEY, Family, addable, as_number
-from features.stakeholders import PERSON, in_tier
+from features.family import KEY, Family, Theme, addable, as_number
+from features.stakeholders import OF_STAFF, PERSON, in_tier
 from features.windows import as_known, hours_between, hours_waiting, since
 
-sentiment = Family("sentiment", needs=("surveys",))
+sentiment = Family("sentiment", theme="value", needs=("surveys",))
 
 SURVEYS = ("nps", "csat")
+OF_SUPPORT: dict[str, Theme] = {"csat": "support"}
+"""Satisfaction is asked after a ticket, recommendation of the product (T3)."""
 FOLLOW_UP_DAYS = 14
 """A low score not followed up within so many days was not followed up (T3)."""
 
@@ -49,8 +51,8 @@ def answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, days=(180, 365), unit="points", risk="low", actionable=True,
-    en="{survey_kind} score {value:.1f} on average over {days} days (peers: {peer:.1f})",
+    survey_kind=SURVEYS, days=(180, 365), unit="points", risk="low", actionable=True, theme=OF_SUPPORT,
+    en="{survey_kind} score {value:.1f} on average over the last {days} days (peers: {peer:.1f})",
     zh="近 {days} 天{survey_kind}平均分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
@@ -59,8 +61,8 @@ def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
 
 
 @sentiment.feature(
-    tier=("S", "A", "B"), unit="points", risk="low", actionable=True,
-    en="NPS of {tier}: {value:.1f} on average over a year (peers: {peer:.1f})",
+    tier=("S", "A", "B"), unit="points", risk="low", actionable=True, theme=OF_STAFF,
+    en="NPS of {tier}: {value:.1f} on average over the past year (peers: {peer:.1f})",
     zh="过去一年{tier}的 NPS 平均为 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def nps_of(voice: ir.Table, tier: str) -> ir.Value:
@@ -83,7 +85,7 @@ def nps_change(survey: ir.Table) -> ir.Value:
 
 @sentiment.feature(
     unit="share", risk="low", actionable=True,
-    en="{value:.0%} of the surveys of a year were answered (peers: {peer:.0%})",
+    en="{value:.0%} of the surveys of the past year were answered (peers: {peer:.0%})",
     zh="过去一年 {value:.0%} 的调查得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def answer_share(survey: ir.Table) -> ir.Value:
@@ -102,7 +104,7 @@ def low_not_followed_up(survey: ir.Table) -> ir.Value:
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, unit="points", risk="low", actionable=True,
+    survey_kind=SURVEYS, unit="points", risk="low", actionable=True, theme=OF_SUPPORT,
     en="latest {survey_kind} score: {value:.1f} (peers: {peer:.1f})",
     zh="最近一次{survey_kind}得分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
@@ -112,9 +114,9 @@ def latest_score(newest: ir.Table, survey_kind: str) -> ir.Value:
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, unit="points", risk="high", actionable=True,
-    en="{survey_kind} scores of a year lie {value:.1f} points apart (peers: {peer:.1f})",
-    zh="过去一年{survey_kind}得分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
+    survey_kind=SURVEYS, unit="points", risk="high", actionable=True, theme=OF_SUPPORT,
+    en="highest and lowest {survey_kind} score of the past year lie {value:.1f} points apart (peers: {peer:.1f})",
+    zh="过去一年{survey_kind}最高分与最低分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
 )  # fmt: skip
 def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
     """Highest less lowest score of a year (T3): people at the account see it differently."""
@@ -123,8 +125,8 @@ def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
 
 
 @sentiment.feature(
-    tier=("S", "A", "B"), unit="share", risk="low", actionable=True,
-    en="{value:.0%} of the surveys sent to {tier} within a year were answered (peers: {peer:.0%})",
+    tier=("S", "A", "B"), unit="share", risk="low", actionable=True, theme=OF_STAFF,
+    en="{value:.0%} of the surveys sent to {tier} in the past year were answered (peers: {peer:.0%})",
     zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
@@ -135,7 +137,7 @@ def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
 
 @sentiment.feature(
     unit="days", risk="high", actionable=True,
-    en="surveys of a year were answered after {value:.1f} days on average (peers: {peer:.1f})",
+    en="surveys of the past year were answered after {value:.1f} days on average (peers: {peer:.1f})",
     zh="过去一年调查平均 {value:.1f} 天后得到答复（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
 def answer_days(survey: ir.Table) -> ir.Value:
