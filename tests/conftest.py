@@ -10,6 +10,9 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 
+# As many tests run at a time as there are cores. NumPy, which reads this once, is imported after.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 # A world holds dozens of accounts drawn from seeds, so a few worlds are many cases, and a failure names the account
