@@ -11,6 +11,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,9 +242,12 @@ def _new_version(
         "schema_sha256": tracking.described(files, "schema.json")["hash"],
         **_data_fingerprints(job, card),
     }
-    booster = trial.loaded(job.data, f"of {target} in {job.data / 'models'}", files).booster
+    with ThreadPoolExecutor(1) as beside:  # the trial is a process of its own: meanwhile there is time to draw
+        tried = beside.submit(trial.loaded, job.data, f"of {target} in {job.data / 'models'}", files)
+        pictures = plots(job, target)
+    booster = tried.result().booster
     run = client.create_run(tracking.experiment(client, job, target), tags=tags, run_name=f"{target} {card['until']}")
-    _log(client, run.info.run_id, job, card, metrics)
+    _log(client, run.info.run_id, job, card, metrics, pictures)
     source = _log_model(client, run, booster, {**kept, tracking.MANIFEST: manifest}, target)
     _ensure_registered(client, name, target)
     version = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=60)
@@ -275,13 +279,20 @@ def _ensure_registered(client: MlflowClient, name: str, target: str) -> None:
             raise
 
 
-def _log(client: MlflowClient, run_id: str, job: Job, card: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+def _log(
+    client: MlflowClient,
+    run_id: str,
+    job: Job,
+    card: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    pictures: Mapping[str, bytes],
+) -> None:
     from mlflow.entities import Param
 
     chosen = {"until": card["until"], **{f"recipe.{key}": value for key, value in card["recipe"].items()}}
     params = [Param(key, str(value)[:6000]) for key, value in {**_options(job), **chosen}.items()]
     client.log_batch(run_id, metrics=list(_figures(card, metrics)), params=params)
-    for name, content in plots(job, card["target"]).items():
+    for name, content in pictures.items():
         _log_bytes(client, run_id, f"plots/{name}", content)
     resolved = job.settings.model_dump(mode="json", exclude={"tracking"})
     _log_bytes(client, run_id, "params.json", as_json(resolved))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
+
+# As many tests run at a time as there are cores. NumPy, which reads this once, is imported after.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -23,6 +27,23 @@ settings.register_profile("quick", max_examples=4, derandomize=True, database=No
 settings.register_profile("brief", max_examples=1, derandomize=True, database=None, **UNHURRIED)
 settings.register_profile("thorough", max_examples=60, database=None, **UNHURRIED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+WHOLE = "tests/whole"
+"""Tests of one small company, which takes a minute to be learned from and listed."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
+    """A worker takes a module at a time, as `--dist loadscope` has it, but all of `WHOLE` together: the company is
+    then made once, and not once a worker."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByCompany(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return WHOLE if nodeid.startswith(WHOLE) else super()._split_scope(nodeid)
+
+    return ByCompany(config, log)
 
 
 @pytest.fixture(autouse=True)

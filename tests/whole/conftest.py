@@ -19,6 +19,7 @@ QUICK = (
     "lightgbm.rounds=[40]",
     "lightgbm.shares=[0.0, 0.5]",
     "folds.origins=2",
+    "gate.bootstrap=50",
     "gate.lead_days=30",
     "gate.min_renewals=10",
     "gate.min_events=3",
