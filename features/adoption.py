@@ -10,7 +10,7 @@ from features.family import KEY, Family, as_number
 from features.stakeholders import PERSON
 from features.windows import Calendar, as_known, first_known
 
-adoption = Family("adoption", needs=("usage_events",))
+adoption = Family("adoption", theme="first_value", needs=("usage_events",))
 
 ONBOARDING = (30, 60)
 """The days by which onboarding is looked at (J1): the first thirty decide."""
@@ -163,7 +163,7 @@ def days_to_first_use(starter: ir.Table) -> ir.Value:
 
 
 @adoption.feature(
-    days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
+    days=(28, 90), unit="people", risk="low", actionable=True, theme="adoption", empty=0,
     en="people active for the first time in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天新增 {value:.0f} 位首次活跃的使用者（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
@@ -173,7 +173,7 @@ def new_people(starter: ir.Table, days: int) -> ir.Value:
 
 
 @adoption.feature(
-    unit="people", risk="low", actionable=True, empty=0,
+    unit="people", risk="low", actionable=True, theme="adoption", empty=0,
     en="core users, heads and key staff who were there from the start: {value:.0f} (peers: {peer:.0f})",
     zh="核心用户（上线初期即活跃的负责人和骨干）{value:.0f} 位（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
@@ -183,7 +183,7 @@ def core_users(core_user: ir.Table) -> ir.Value:
 
 
 @adoption.feature(
-    unit="share", risk="low", actionable=True,
+    unit="share", risk="low", actionable=True, theme="adoption",
     en="{value:.0%} of the core users were active in the last 90 days (peers: {peer:.0%})",
     zh="近 90 天 {value:.0%} 的核心用户仍活跃（同类客户：{peer:.0%}）",
 )  # fmt: skip

@@ -7,7 +7,7 @@ import ibis.expr.types as ir
 from features.family import Family
 from features.windows import as_known, since
 
-advocacy = Family("advocacy")
+advocacy = Family("advocacy", theme="value")
 
 
 @advocacy.source

@@ -12,7 +12,7 @@ from ibis import _
 from features.family import Family, felt
 from features.windows import as_known
 
-care = Family("care", needs=("interventions",))
+care = Family("care", theme="care", needs=("interventions",))
 
 
 @care.source

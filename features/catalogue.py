@@ -123,7 +123,7 @@ def _finished(column: ir.Value, feature: Feature) -> ir.Value:
 
 def meanings(features: list[Feature]) -> list[dict[str, Any]]:
     """What the columns mean, as plain values: what a model keeps beside itself, and a list says."""
-    names = ("name", "family", "meaning", "unit", "risk", "actionable", "kind", "clock", "en", "zh")
+    names = ("name", "family", "meaning", "unit", "risk", "actionable", "theme", "kind", "clock", "en", "zh")
     return [
         {name: getattr(feature, name) for name in names}
         | {"params": dict(feature.params), "function": feature.compute.__name__, "empty": feature.empty}

@@ -9,7 +9,7 @@ from ibis import _
 from features.family import KEY, Family, addable, as_number
 from features.windows import hours_between
 
-commitment = Family("commitment")
+commitment = Family("commitment", theme="contract")
 
 
 # --- sources -----------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def term_length(observation: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="money a year", risk="either", actionable=False,
+    unit="money a year", risk="either", actionable=False, theme="fit",
     en="annual recurring revenue {value:,.0f} (peers: {peer:,.0f})",
     zh="年度经常性收入 {value:,.0f}（同类客户：{peer:,.0f}）",
 )  # fmt: skip
@@ -150,7 +150,7 @@ def follow_on_signed(observation: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="seats", risk="either", actionable=False,
+    unit="seats", risk="either", actionable=False, theme="fit",
     en="seats bought: {value:.0f} (peers: {peer:.0f})",
     zh="购买 {value:.0f} 个席位（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
@@ -180,7 +180,7 @@ def auto_renew(term: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="plan", risk="either", actionable=False, category=True,
+    unit="plan", risk="either", actionable=False, theme="fit", category=True,
     en="on plan {value} (most peers: {peer})",
     zh="套餐为 {value}（多数同类客户：{peer}）",
 )  # fmt: skip
@@ -190,7 +190,7 @@ def plan(main: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="money a seat and year", risk="high", actionable=False,
+    unit="money a seat and year", risk="high", actionable=False, theme="fit",
     en="pays {value:,.0f} a seat and year (peers: {peer:,.0f})",
     zh="每席位每年 {value:,.0f}（同类客户：{peer:,.0f}）",
 )  # fmt: skip
@@ -230,7 +230,7 @@ def cancelled_so_far(past: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="days", risk="high", actionable=True,
+    unit="days", risk="high", actionable=True, theme="fit",
     en="pays {value:.0f} days after the start of a term on average (peers: {peer:.0f})",
     zh="平均在合同开始后 {value:.0f} 天付款（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
@@ -240,7 +240,7 @@ def payment_delay(past: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="terms", risk="high", actionable=True, empty=0,
+    unit="terms", risk="high", actionable=True, theme="fit", empty=0,
     en="running contracts unpaid for over 30 days: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 份执行中的合同逾期 30 天未付款（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
@@ -251,7 +251,7 @@ def unpaid(term: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="change", risk="high", actionable=False,
+    unit="change", risk="high", actionable=False, theme="fit",
     en="price per seat changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
     zh="本合同期每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
@@ -261,7 +261,7 @@ def price_change(step: ir.Table) -> ir.Value:
 
 
 @commitment.feature(
-    unit="change", risk="either", actionable=False,
+    unit="change", risk="either", actionable=False, theme="fit",
     en="price per seat changed by {value:+.0%} since the first contract (peers: {peer:+.0%})",
     zh="自首份合同以来每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from ibis import _
 from features.family import KEY, Family, addable
 from features.windows import as_known
 
-contact = Family("contact", needs=("touchpoints",))
+contact = Family("contact", theme="value", needs=("touchpoints",))
 
 KINDS = ("visit", "call", "training", "value_report", "review", "email")
 

@@ -10,6 +10,9 @@ whose other parameters are filled from the declared values; it returns one reduc
 source's rows. Where the source holds no row for an observation the column is `empty`.
 
 A feature declared on the source `row` is computed last, from the finished columns of its own family.
+
+A family says which *theme* its features speak of: what an account manager would name as the cause. Where one of them
+speaks of another, or does so for one value of a parameter (the staff's tier), it says so itself.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ibis
 import ibis.expr.types as ir
@@ -28,6 +31,19 @@ KEY = ("account_id", "as_of")
 
 Risk = Literal["low", "high", "either"]
 """The direction in which a value is risky: when it is low, when it is high, or either way."""
+Theme = Literal["value", "adoption", "support", "sponsor", "fit", "first_value", "contract", "care"]
+"""What a reason is about, as an account manager would name it.
+
+value        whether the deciders see the value: their use and opinion, contact with them, goals reached (S2, S4, J4, T3)
+adoption     how far the staff use it (U1 to U5, J3)
+support      how well tickets are answered, and what people say of it (T1, T2)
+sponsor      deciders who left or fell silent (S3)
+fit          whom it was sold to, at what price, and whether they pay (C1, C2)
+first_value  the start: first value and the first half year (J2)
+contract     the terms: length, stage, size of the commitment; what a manager meets as given
+care         the playbooks that were run (M1)
+"""
+THEMES: tuple[Theme, ...] = get_args(Theme)
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,7 @@ class Feature:
     unit: str
     risk: Risk
     actionable: bool
+    theme: Theme
     en: str
     zh: str
     params: Mapping[str, Any]
@@ -64,6 +81,8 @@ class Family:
     """A group of features over the same tables; absent where a table it needs is absent."""
 
     name: str
+    theme: Theme
+    """What its features speak of unless they say otherwise."""
     needs: tuple[str, ...] = ()
     sources: dict[str, Callable[..., ir.Table]] = field(default_factory=dict)
     features: list[Feature] = field(default_factory=list)
@@ -84,9 +103,13 @@ class Family:
         empty: float | None = None,
         category: bool = False,
         clock: bool = False,
+        theme: Theme | Mapping[str, Theme] | None = None,
         **values: Sequence[Any],
     ) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
-        """Register one feature for every combination of the declared parameter values."""
+        """Register one feature for every combination of the declared parameter values.
+
+        `theme` is that of all of them, or of those that have a certain value: `{"B": "adoption"}`.
+        """
 
         def register(compute: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
             source = next(iter(inspect.signature(compute).parameters))
@@ -103,6 +126,7 @@ class Family:
                         unit=unit,
                         risk=risk,
                         actionable=actionable,
+                        theme=_theme(theme, params) or self.theme,
                         en=en,
                         zh=zh,
                         params=params,
@@ -116,6 +140,12 @@ class Family:
             return compute
 
         return register
+
+
+def _theme(theme: Theme | Mapping[str, Theme] | None, params: Mapping[str, Any]) -> Theme | None:
+    if isinstance(theme, Mapping):
+        return next((theme[own] for own in params.values() if own in theme), None)
+    return theme
 
 
 STEP = 1 / 1024

@@ -12,7 +12,7 @@ from features.policy import Policy
 from features.spine import size_band
 from features.windows import as_known, final_before, known_each, known_when
 
-fit = Family("fit")
+fit = Family("fit", theme="fit")
 
 DIMENSIONS = ("industry", "region", "channel", "size_band", "plan", "cohort")
 """How a customer was sold (C2); the cohort is the year of its first contract."""

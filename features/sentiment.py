@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from features.family import KEY, Family, addable, as_number
-from features.stakeholders import PERSON, in_tier
+from features.family import KEY, Family, Theme, addable, as_number
+from features.stakeholders import OF_STAFF, PERSON, in_tier
 from features.windows import as_known, hours_between, hours_waiting, since
 
-sentiment = Family("sentiment", needs=("surveys",))
+sentiment = Family("sentiment", theme="value", needs=("surveys",))
 
 SURVEYS = ("nps", "csat")
+OF_SUPPORT: dict[str, Theme] = {"csat": "support"}
+"""Satisfaction is asked after a ticket, recommendation of the product (T3)."""
 FOLLOW_UP_DAYS = 14
 """A low score not followed up within so many days was not followed up (T3)."""
 
@@ -49,7 +51,7 @@ def answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, days=(180, 365), unit="points", risk="low", actionable=True,
+    survey_kind=SURVEYS, days=(180, 365), unit="points", risk="low", actionable=True, theme=OF_SUPPORT,
     en="{survey_kind} score {value:.1f} on average over {days} days (peers: {peer:.1f})",
     zh="近 {days} 天{survey_kind}平均分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
@@ -59,7 +61,7 @@ def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
 
 
 @sentiment.feature(
-    tier=("S", "A", "B"), unit="points", risk="low", actionable=True,
+    tier=("S", "A", "B"), unit="points", risk="low", actionable=True, theme=OF_STAFF,
     en="NPS of {tier}: {value:.1f} on average over a year (peers: {peer:.1f})",
     zh="过去一年{tier}的 NPS 平均为 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
@@ -102,7 +104,7 @@ def low_not_followed_up(survey: ir.Table) -> ir.Value:
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, unit="points", risk="low", actionable=True,
+    survey_kind=SURVEYS, unit="points", risk="low", actionable=True, theme=OF_SUPPORT,
     en="latest {survey_kind} score: {value:.1f} (peers: {peer:.1f})",
     zh="最近一次{survey_kind}得分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
@@ -112,7 +114,7 @@ def latest_score(newest: ir.Table, survey_kind: str) -> ir.Value:
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, unit="points", risk="high", actionable=True,
+    survey_kind=SURVEYS, unit="points", risk="high", actionable=True, theme=OF_SUPPORT,
     en="{survey_kind} scores of a year lie {value:.1f} points apart (peers: {peer:.1f})",
     zh="过去一年{survey_kind}得分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
 )  # fmt: skip
@@ -123,7 +125,7 @@ def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
 
 
 @sentiment.feature(
-    tier=("S", "A", "B"), unit="share", risk="low", actionable=True,
+    tier=("S", "A", "B"), unit="share", risk="low", actionable=True, theme=OF_STAFF,
     en="{value:.0%} of the surveys sent to {tier} within a year were answered (peers: {peer:.0%})",
     zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip

@@ -8,16 +8,18 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY, Family, as_number, felt
+from features.family import KEY, Family, Theme, as_number, felt
 from features.policy import TIERS, Policy
 from features.usage import of
 from features.windows import as_known, since
 
-stakeholders = Family("stakeholders", needs=("people",))
+stakeholders = Family("stakeholders", theme="value", needs=("people",))
 
 
 BETWEEN_WORDS = "[^a-z0-9\u4e00-\u9fff]+"
 PERSON = (*KEY, "user_id")
+OF_STAFF: dict[str, Theme] = {"B": "adoption"}
+"""What is said of key staff tells of use, what is said of those above them of the value they see (S2)."""
 
 
 def graded(people: ir.Table, policy: Policy) -> ir.StringValue:
@@ -107,7 +109,7 @@ def in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
 
 
 @stakeholders.feature(
-    tier=TIERS, unit="people", risk="low", actionable=True, empty=0,
+    tier=TIERS, unit="people", risk="low", actionable=True, theme=OF_STAFF, empty=0,
     en="{tier} known at the account: {value:.0f} (peers: {peer:.0f})",
     zh="已知 {value:.0f} 位{tier}（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
@@ -117,7 +119,7 @@ def people_known(member: ir.Table, tier: str) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
+    tier=TIERS, days=(28, 90), unit="people", risk="low", actionable=True, theme=OF_STAFF, empty=0,
     en="{tier} who used the product in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 位{tier}使用产品（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
@@ -127,7 +129,7 @@ def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(28, 90, 180, 365), unit="days", risk="low", actionable=True, empty=0,
+    tier=TIERS, days=(28, 90, 180, 365), unit="days", risk="low", actionable=True, theme=OF_STAFF, empty=0,
     en="person-days of use by {tier} in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天{tier}共使用 {value:.0f} 人天（同类客户：{peer:.0f} 人天）",
 )  # fmt: skip
@@ -137,7 +139,21 @@ def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=TIERS, unit="share", risk="low", actionable=True,
+    tier=TIERS, days=(28, 90, 365), unit="days", risk="low", actionable=True, theme=OF_STAFF,
+    en="{tier} used the product on {value:.1f} of the last {days} days each (peers: {peer:.1f})",
+    zh="近 {days} 天{tier}人均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
+)  # fmt: skip
+def days_each(member: ir.Table, tier: str, days: int) -> ir.Value:
+    """Days with use per person of the tier who is there, those who never came among them (S2, S4).
+
+    Use of the whole account mixes whoever decides with whoever works with it; this does not, nor hangs on their number.
+    """
+    there = in_tier(member, tier) & member.here
+    return there.ifelse(of(member, "days", days), 0).sum().cast("float64") / there.sum().nullif(0)
+
+
+@stakeholders.feature(
+    tier=TIERS, unit="share", risk="low", actionable=True, theme=OF_STAFF,
     en="{value:.0%} of the use of the last 90 days was by {tier} (peers: {peer:.0%})",
     zh="近 90 天的使用中 {value:.0%} 来自{tier}（同类客户：{peer:.0%}）",
 )  # fmt: skip
@@ -160,7 +176,7 @@ def tier_pace(member: ir.Table, tier: str) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=TIERS, unit="days", risk="high", actionable=True, empty=366,
+    tier=TIERS, unit="days", risk="high", actionable=True, theme=OF_STAFF, empty=366,
     en="{tier} last used the product {value:.0f} days ago (peers: {peer:.0f})",
     zh="{tier}最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
@@ -170,7 +186,7 @@ def days_since_use(member: ir.Table, tier: str) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=TIERS, unit="days", risk="high", actionable=True, empty=366,
+    tier=TIERS, unit="days", risk="high", actionable=True, theme=OF_STAFF, empty=366,
     en="{tier} last met {value:.0f} days ago (peers: {peer:.0f})",
     zh="最近一次与{tier}接触在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
@@ -180,7 +196,7 @@ def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(90, 180, 365), unit="contacts", risk="low", actionable=True, empty=0,
+    tier=TIERS, days=(90, 180, 365), unit="contacts", risk="low", actionable=True, theme=OF_STAFF, empty=0,
     en="contacts with {tier} in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天与{tier}接触 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
@@ -200,7 +216,7 @@ def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=("S", "A"), days=(90, 365), unit="people", risk="high", actionable=True, empty=0,
+    tier=("S", "A"), days=(90, 365), unit="people", risk="high", actionable=True, theme="sponsor", empty=0,
     en="{tier} who left in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 位{tier}离开（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
@@ -210,7 +226,7 @@ def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
 
 
 @stakeholders.feature(
-    tier=("S", "A"), unit="people", risk="high", actionable=True, empty=0,
+    tier=("S", "A"), unit="people", risk="high", actionable=True, theme="sponsor", empty=0,
     en="departures of {tier} still felt, each halved every half year: {value:.1f} (peers: {peer:.1f})",
     zh="{tier}离开的余波（每半年减半）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
@@ -220,7 +236,7 @@ def departures_felt(member: ir.Table, tier: str) -> ir.Value:
 
 
 @stakeholders.feature(
-    unit="people", risk="high", actionable=True, empty=0,
+    unit="people", risk="high", actionable=True, theme="sponsor", empty=0,
     en="decision makers and department heads, active before, now silent: {value:.0f} (peers: {peer:.0f})",
     zh="{value:.0f} 位曾活跃的决策者或部门负责人已沉默（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
@@ -230,7 +246,7 @@ def sponsors_silent(sponsor: ir.Table) -> ir.Value:
 
 
 @stakeholders.feature(
-    unit="roles", risk="low", actionable=True, empty=0,
+    unit="roles", risk="low", actionable=True, theme="adoption", empty=0,
     en="job roles with people who use it steadily: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 种岗位的人员稳定使用（同类客户：{peer:.0f} 种）",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from features.family import Family, addable
 from features.policy import KINDS, SEVERITIES, Policy
 from features.windows import as_known, hours_between, hours_waiting, since
 
-tickets = Family("tickets", needs=("tickets",))
+tickets = Family("tickets", theme="support", needs=("tickets",))
 
 
 @tickets.source

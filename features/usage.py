@@ -12,7 +12,7 @@ from features.family import KEY, STEP, Family, addable
 from features.policy import Policy
 from features.windows import YEAR, Calendar, Stretch, arrival_day, day_of, marked, ones, windowed
 
-usage = Family("usage", needs=("usage_events",))
+usage = Family("usage", theme="adoption", needs=("usage_events",))
 
 WINDOWS = (7, 28, 90, 180)
 CHANGES = (28, 90)

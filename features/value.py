@@ -7,7 +7,7 @@ import ibis.expr.types as ir
 from features.family import Family, as_number, felt
 from features.windows import as_known, since
 
-value = Family("value", needs=("value_goals",))
+value = Family("value", theme="value", needs=("value_goals",))
 
 
 @value.source

@@ -88,12 +88,12 @@ def why_untold(change: float, why: str, words: Words) -> str:
     return words.say("change.untold", change=headline(change, words), why=words.say(f"change.why.{why}"))
 
 
-def without_change(why: str, words: Words) -> str:
-    """Why there is nothing to compare with."""
-    return words.say(f"change.{why}")
+def without_change(why: str, words: Words) -> str | None:
+    """Why there is nothing to compare with; no word where no account has anything, which the manifest says once."""
+    return None if why == "no_list" else words.say(f"change.{why}")
 
 
-WITHOUT: Sequence[str] = ("no_list", "new", "new_term", "not_scored")
-"""Why an account may have no change."""
+WITHOUT: Sequence[str] = ("new", "new_term", "not_scored")
+"""Why one account may have no change where others have."""
 UNTOLD: Sequence[str] = ("no_figures", "no_model", "other_features", "other_figures")
 """Why a change may have no parts."""

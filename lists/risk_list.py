@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.family import THEMES
 from lists.options import ListOptions
 from models import worklist
 from models.reasons import REASONS, STRENGTHS
@@ -50,6 +51,7 @@ def _reason(number: int) -> list[Column]:
         _scored(f"{name}_feature", "text"),
         _scored(f"{name}_contribution", "number"),
         _scored(f"{name}_family", "text"),
+        _scored(f"{name}_theme", "text", values=THEMES),
         _scored(f"{name}_actionable", "flag"),
     ]
 

@@ -23,6 +23,7 @@ from lists.options import ListOptions
 from lists.risk_list import COLUMNS, NAMES, TARGETS
 from lists.text import printable, shortened, width
 from lists.words import Words
+from models.reasons import REASONS
 from models.worklist import SCORED
 
 SHOWN = (
@@ -91,13 +92,22 @@ def as_workbook(
         book.set_properties({"created": created})
         sheets = _Sheets(book, Words(options.language))
         scored, others = listed[listed["status"] == SCORED], listed[listed["status"] != SCORED]
-        shown = scored.head(options.workbook_rows)
+        shown = _under_themes(scored.head(options.workbook_rows), sheets.words)
         sheets.table("sheet.list", shown, [name for name in SHOWN if listed[name].notna().any()], frozen=2)
         if len(others):
             sheets.table("sheet.not_scored", others.head(options.workbook_rows), list(NOT_SCORED), frozen=1)
         standing = sheets.standing(models, absent, untold, (len(shown), len(scored), len(others)))
         sheets.about(str(as_of or ""), standing, options)
     return sink.getvalue()
+
+
+def _under_themes(rows: pd.DataFrame, words: Words) -> pd.DataFrame:
+    """The rows with each reason under its theme, on a line of its own; one row per row given."""
+    told = {}
+    for reason in (f"reason_{k}" for k in range(1, REASONS + 1)):
+        parts = zip(rows[reason], rows[f"{reason}_theme"], rows[f"{reason}_actionable"], strict=True)
+        told[reason] = [f"{words.theme(theme, bool(can))}\n{said}" if said else None for said, theme, can in parts]
+    return rows.assign(**told)
 
 
 class _Sheets:

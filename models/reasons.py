@@ -1,10 +1,9 @@
 """Why an account's probability is what it is: contributions turned into sentences.
 
 A contribution is what one feature adds to the margin of the model (log-odds before calibration): positive
-towards renewal, negative towards loss. Columns that are one idea seen through several windows or tiers (one
-feature function) speak once: their contributions are summed, and the sentence is that of the column which
-pushes most. A column speaks only where its figure agrees with what is said: nobody is told that more use
-than their peers' is a reason for loss.
+towards renewal, negative towards loss. A theme (what an account manager would name as the cause) speaks once: the
+contributions of its columns are summed, and the sentence is that of the column which pushes most. A column speaks
+only where its figure agrees with what is said: nobody is told that more use than their peers' is a reason for loss.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ STRENGTHS = 3
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 Words = Mapping[str, Any]
-"""One entry of the feature catalogue: name, family, unit, risk, actionable, en, zh, params, kind."""
+"""One entry of the feature catalogue: name, family, theme, unit, risk, actionable, en, zh, params, kind."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +115,10 @@ def told(
     phrases: Phrases,
     share: float = 0.02,
 ) -> pd.DataFrame:
-    """The five strongest reasons towards loss and three strengths, one row per row of `contributions`.
+    """The five strongest reasons towards loss and three strengths, one theme each; one row per row of `contributions`.
 
     `contributions` and `values` have a column per feature (towards renewal in the margin; as given to the
-    model). `reason_k_contribution` is the sum over the idea's columns, in log-odds, negative = towards loss.
+    model). `reason_k_contribution` is the sum over the theme's columns, in log-odds, negative = towards loss.
     What makes up less than `share` of all the row's contributions is left empty. A column without an entry in
     `features` counts in that total but cannot be told. Raises ValueError where the two tables do not fit.
     """
@@ -139,7 +138,7 @@ class Chosen(NamedTuple):
 
     loss: Places
     weight: Floats
-    """What the reason's idea adds in all, towards loss; rows × reasons."""
+    """What the reason's theme adds in all, towards loss; rows × reasons."""
     gain: Places
 
 
@@ -221,7 +220,7 @@ def _known(figure: Any) -> Any:
 
 def _columns(choice: Chosen, words: Any, features: Sequence[Words]) -> dict[str, Any]:
     names = np.array([*(str(feature["name"]) for feature in features), None], object)
-    families = np.array([*(feature["family"] for feature in features), None], object)
+    families, themes = (np.array([*(own[key] for own in features), None], object) for key in ("family", "theme"))
     actionable = np.array([*(bool(feature["actionable"]) for feature in features), False])
     columns: dict[str, Any] = {}
     for k, speaker in enumerate(choice.loss.T):
@@ -230,6 +229,7 @@ def _columns(choice: Chosen, words: Any, features: Sequence[Words]) -> dict[str,
             f"reason_{k + 1}_feature": names[speaker],
             f"reason_{k + 1}_contribution": np.where(speaker >= 0, -choice.weight[:, k], np.nan),
             f"reason_{k + 1}_family": families[speaker],
+            f"reason_{k + 1}_theme": themes[speaker],
             f"reason_{k + 1}_actionable": pd.arrays.BooleanArray(actionable[speaker], speaker < 0),
         }
     return columns | {f"strength_{k + 1}": words[:, REASONS + k] for k in range(STRENGTHS)}
@@ -238,14 +238,14 @@ def _columns(choice: Chosen, words: Any, features: Sequence[Words]) -> dict[str,
 def _rules(features: Sequence[Words], language: str, share: float) -> Rules:
     from models.strongest import RISKS, Rules
 
-    ideas: dict[tuple[str, str], list[int]] = {}
+    themes: dict[str, list[int]] = {}
     for place, feature in enumerate(features):
-        ideas.setdefault((str(feature["family"]), idea(feature)), []).append(place)
+        themes.setdefault(str(feature["theme"]), []).append(place)
     return Rules(
         risk=np.array([RISKS[feature["risk"]] for feature in features], np.int64),
         scale=10.0 ** np.array([_digits(str(feature[language])) for feature in features], np.float64),
-        first=np.cumsum([0, *map(len, ideas.values())]),
-        member=np.array([place for own in ideas.values() for place in own], np.int64),
+        first=np.cumsum([0, *map(len, themes.values())]),
+        member=np.array([place for own in themes.values() for place in own], np.int64),
         share=share,
     )
 
@@ -356,8 +356,8 @@ class Figure:
         return f"{words}+" if self.most and self.value >= self.most else words
 
 
-def by_family(contributions: pd.Series, features: Sequence[Words]) -> dict[str, float]:
-    """The sum of one account's contributions per family, the strongest towards loss first."""
-    family = {str(feature["name"]): str(feature["family"]) for feature in features}
-    summed = contributions.groupby([family.get(str(name), "other") for name in contributions.index]).sum()
+def by_theme(contributions: pd.Series, features: Sequence[Words]) -> dict[str, float]:
+    """The sum of one account's contributions per theme, the strongest towards loss first."""
+    theme = {str(feature["name"]): str(feature["theme"]) for feature in features}
+    summed = contributions.groupby([theme.get(str(name), "other") for name in contributions.index]).sum()
     return {str(name): float(value) for name, value in summed.sort_values().items()}

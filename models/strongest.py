@@ -1,4 +1,4 @@
-"""Which features speak for a row: the strongest ideas whose figures agree with their push, row by row, compiled."""
+"""Which features speak for a row: the strongest themes whose figures agree with their push, row by row, compiled."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Rules(NamedTuple):
     scale: Floats
     """Its figure is shown rounded to 1 / scale."""
     first: Places
-    """The features of idea i are member[first[i]:first[i + 1]]."""
+    """The features of theme i are member[first[i]:first[i + 1]]."""
     member: Places
     share: float
-    """An idea that makes up less than this of all that pushes a row is left out."""
+    """A theme that makes up less than this of all that pushes a row is left out."""
 
 
 class Rows(NamedTuple):
@@ -45,9 +45,9 @@ class Rows(NamedTuple):
 
 
 def strongest(rows: Rows, rules: Rules, reasons: int, strengths: int) -> tuple[Places, Floats, Places]:
-    """The features that speak for the strongest ideas, -1 where none does: rows × reasons, rows × strengths.
+    """The features that speak for the strongest themes, -1 where none does: rows × reasons, rows × strengths.
 
-    Between them what the ideas of the reasons add, towards loss. Of ideas equally strong the first speaks first.
+    Between them what the themes of the reasons add, towards loss. Of themes equally strong the first speaks first.
     """
     count = len(rows.push)
     loss, weight = np.full((count, reasons), -1, np.int64), np.zeros((count, reasons))
@@ -77,22 +77,22 @@ def _agrees(own, usual, risk, scale, towards_loss):  # type: ignore[no-untyped-d
 @compiled
 def _pick(rows, rules, side, speaker, weight):  # type: ignore[no-untyped-def]
     """Fill `speaker` and `weight`, both rows × as many as are wanted, strongest first; `side` is -1 towards loss."""
-    ideas, wanted = len(rules.first) - 1, speaker.shape[1]
-    summed = np.empty(ideas)
+    themes, wanted = len(rules.first) - 1, speaker.shape[1]
+    summed = np.empty(themes)
     for row in range(len(rows.push)):
         push, own, usual = rows.push[row], rows.own[row], rows.usual[rows.group[row]]
         size = 0.0
-        for idea in range(ideas):
-            summed[idea] = 0.0
-            for k in range(rules.first[idea], rules.first[idea + 1]):
-                summed[idea] += side * push[rules.member[k]]
-            size += abs(summed[idea])
+        for theme in range(themes):
+            summed[theme] = 0.0
+            for k in range(rules.first[theme], rules.first[theme + 1]):
+                summed[theme] += side * push[rules.member[k]]
+            size += abs(summed[theme])
         least = rules.share * (size + rows.silent[row])
-        for idea in range(ideas):
-            if summed[idea] <= weight[row, wanted - 1] or summed[idea] < least:
+        for theme in range(themes):
+            if summed[theme] <= weight[row, wanted - 1] or summed[theme] < least:
                 continue
             most, best = 0.0, -1
-            for k in range(rules.first[idea], rules.first[idea + 1]):
+            for k in range(rules.first[theme], rules.first[theme + 1]):
                 feature = rules.member[k]
                 own_push = side * push[feature]
                 if own_push > most and _agrees(
@@ -102,7 +102,7 @@ def _pick(rows, rules, side, speaker, weight):  # type: ignore[no-untyped-def]
             if best < 0:
                 continue
             place = wanted - 1
-            while place > 0 and weight[row, place - 1] < summed[idea]:
+            while place > 0 and weight[row, place - 1] < summed[theme]:
                 weight[row, place], speaker[row, place] = weight[row, place - 1], speaker[row, place - 1]
                 place -= 1
-            weight[row, place], speaker[row, place] = summed[idea], best
+            weight[row, place], speaker[row, place] = summed[theme], best

@@ -14,7 +14,7 @@ from features.family import KEY
 from features.windows import known_on
 from lists.text import printable
 from lists.words import Words
-from models.reasons import REASONS, STRENGTHS, by_family, idea
+from models.reasons import REASONS, STRENGTHS, by_theme, idea
 from pipelines import warehouse
 from pipelines.errors import InputMissing
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, read_catalogue, read_scored
@@ -91,16 +91,17 @@ def _not_found(account: str, known: list[tuple[str, str]], as_of: Any) -> str:
 
 
 def _reason(row: pd.Series, k: int) -> dict[str, Any]:
-    parts = {part: _plain(row[f"reason_{k}_{part}"]) for part in ("feature", "contribution", "family", "actionable")}
+    names = ("feature", "contribution", "family", "theme", "actionable")
+    parts = {part: _plain(row[f"reason_{k}_{part}"]) for part in names}
     return {"words": row[f"reason_{k}"], **parts}
 
 
 def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
-    """Every contribution with the account's figure and its peers', and their sum by family; empty where not scored."""
+    """Every contribution with the account's figure and its peers', and their sum by theme; empty where not scored."""
     wanted = [("account_id", "==", account_id)]
     own = pd.read_parquet(job.side / CONTRIBUTIONS, filters=wanted)
     if own.empty:
-        return {"families": {}, "features": []}
+        return {"themes": {}, "features": []}
     catalogue = {str(feature["name"]): feature for feature in read_catalogue(job.side)}
     peers = pd.read_parquet(job.side / PEERS).loc[own[GROUP].iloc[0]]
     figures = pd.read_parquet(job.side / "scoring.parquet", filters=wanted).iloc[0]
@@ -109,14 +110,14 @@ def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
         {
             "feature": name,
             "idea": idea(catalogue[name]) if name in catalogue else name,
-            "family": catalogue.get(name, {}).get("family", "other"),
+            **{part: catalogue.get(name, {}).get(part, "other") for part in ("family", "theme")},
             "figure": _plain(figures.get(name)),
             "peers": _plain(peers.get(name)),
             "contribution": float(push),
         }
         for name, push in zip(pushes.index.astype(str), pushes, strict=True)
     ]
-    return {"families": by_family(pushes, list(catalogue.values())), "features": features}
+    return {"themes": by_theme(pushes, list(catalogue.values())), "features": features}
 
 
 def rows_known(job: Job, account_id: Any) -> dict[str, int]:
@@ -170,7 +171,9 @@ def _overview(result: dict[str, Any], words: Words) -> Part:
 
 def _told(result: dict[str, Any], words: Words) -> list[Part]:
     none = (words.say("explain.none"),)
-    reasons: list[tuple[str, ...]] = [(r["words"], f"{r['contribution']:+.2f}") for r in result["reasons"]]
+    reasons: list[tuple[str, ...]] = [
+        (words.theme(r["theme"], r["actionable"]), r["words"], f"{r['contribution']:+.2f}") for r in result["reasons"]
+    ]
     strengths: list[tuple[str, ...]] = [(strength,) for strength in result["strengths"]]
     return [
         Part(words.say("explain.reasons"), reasons or [none]),
@@ -180,7 +183,7 @@ def _told(result: dict[str, Any], words: Words) -> list[Part]:
 
 def _pushes(result: dict[str, Any], words: Words) -> list[Part]:
     say = words.say
-    families = [(words.value("family", family), f"{push:+.2f}") for family, push in result["families"].items()]
+    themes = [(words.value("theme", theme), f"{push:+.2f}") for theme, push in result["themes"].items()]
     strongest = sorted(result["features"], key=lambda f: -abs(f["contribution"]))[:SHOWN]
     features: list[tuple[str, ...]] = [
         (f["feature"], _number(f["figure"]), _number(f["peers"]), f"{f['contribution']:+.2f}")
@@ -188,7 +191,7 @@ def _pushes(result: dict[str, Any], words: Words) -> list[Part]:
     ]
     columns = ("feature", "figure", "peer", "contribution")
     return [
-        Part(say("explain.families"), families, (say("explain.subject"), say("explain.contribution"))),
+        Part(say("explain.themes"), themes, (say("explain.theme"), say("explain.contribution"))),
         Part(say("explain.features"), features, tuple(say(f"explain.{column}") for column in columns)),
     ]
 

@@ -14,7 +14,7 @@ LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": en.WORDS, "zh": zh.WORDS}
 PARAMETERS = ("tier", "dimension", "kind", "severity", "survey_kind", "level", "by")
 """The parameters of a feature whose values have words."""
 
-_NUMBERED = re.compile(r"(reason|strength|playbook)_(\d)(?:_(feature|contribution|family|actionable))?$")
+_NUMBERED = re.compile(r"(reason|strength|playbook)_(\d)(?:_(feature|contribution|family|theme|actionable))?$")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class Words:
     def value(self, column: str, value: Any) -> str:
         """A coded value of a column in words; a value without words as it is."""
         return LANGUAGES[self.language].get(f"{column}.{value}", str(value))
+
+    def theme(self, theme: str, actionable: bool) -> str:
+        """What a reason is about; marked where no manager can do anything about its figure."""
+        own = self.value("theme", theme)
+        return own if actionable else self.say("phrase.background", theme=own)
 
     def flag(self, value: bool) -> str:
         """Yes or no."""

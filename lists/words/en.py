@@ -27,7 +27,8 @@ WORDS: dict[str, str] = {
     "heading.reason": "Reason {number}",
     "heading.reason_feature": "Reason {number}: feature",
     "heading.reason_contribution": "Reason {number}: weight",
-    "heading.reason_family": "Reason {number}: subject",
+    "heading.reason_family": "Reason {number}: kind of figure",
+    "heading.reason_theme": "Reason {number}: theme",
     "heading.reason_actionable": "Reason {number}: can be acted on",
     "heading.strength": "Strength {number}",
     "heading.playbook": "Playbook {number}",
@@ -67,16 +68,19 @@ WORDS: dict[str, str] = {
         "(default: {accounts:,} accounts and {arr:,.0f} of ARR)."
     ),
     "about.reason": (
-        "What speaks most strongly for a loss, with the account's figure beside that of its peers: the middle "
-        "account of the same size and stage. It shows what goes together with losses, not what causes them."
+        "What speaks most strongly for a loss, each theme once: the theme, and of its figures the one that weighs most, "
+        "beside that of the account's peers: the middle account of the same size and stage. Where the theme is marked "
+        "as background, the figure is not in a manager's hands. It shows what goes together with losses, not what "
+        "causes them."
     ),
     "about.reason_feature": "The column of the feature table behind the reason.",
     "about.reason_contribution": (
-        "How strongly the reason counts, in log-odds, all its time windows together. Negative is towards loss."
+        "How strongly the theme counts, in log-odds, all its figures together. Negative is towards loss."
     ),
-    "about.reason_family": "What the reason is about.",
+    "about.reason_family": "The family of features that the figure belongs to.",
+    "about.reason_theme": "What the reason is about. No theme is named twice for one account.",
     "about.reason_actionable": "Whether a manager can do something about it.",
-    "about.strength": "What speaks most strongly for a renewal.",
+    "about.strength": "What speaks most strongly for a renewal, each theme once.",
     "about.playbook": "The steps prescribed for the reasons. Not filled yet.",
     "about.alerts": "Warnings that hold whatever the score says. Not filled yet.",
     "about.probability_change": (
@@ -84,7 +88,7 @@ WORDS: dict[str, str] = {
     ),
     "about.reason_change": (
         "What moved the chance since the list before, in points: new figures, the nearer renewal, a new model. The "
-        "three add up to the change."
+        "three add up to the change. Empty where there is no list before."
     ),
     "about.renewal_model": "Name and version of the model behind the chance of renewal.",
     "about.expansion_model": "Name and version of the model behind the chance of expansion.",
@@ -107,7 +111,7 @@ WORDS: dict[str, str] = {
     "quadrant.keep": "Keep",
     "flag.yes": "Yes",
     "flag.no": "No",
-    # what the reasons are about
+    # the families of features
     "family.commitment": "Contract",
     "family.usage": "Use of the product",
     "family.adoption": "Adoption",
@@ -120,7 +124,18 @@ WORDS: dict[str, str] = {
     "family.advocacy": "Referrals",
     "family.care": "Playbooks run",
     "family.other": "Other",
+    # what an account manager would name as the cause
+    "theme.value": "Value for the deciders",
+    "theme.adoption": "Use by the staff",
+    "theme.support": "Support",
+    "theme.sponsor": "Sponsors",
+    "theme.fit": "Fit and price",
+    "theme.first_value": "First value",
+    "theme.contract": "Contract",
+    "theme.care": "Playbooks run",
+    "theme.other": "Other",
     # sentences
+    "phrase.background": "{theme} (background)",
     "phrase.missing": "–",
     "phrase.no_figure": "No figure yet: {sentence}",
     "phrase.cut": " … (cut: {length} characters)",
@@ -175,14 +190,14 @@ WORDS: dict[str, str] = {
     "explain.title": "{account} as of {as_of}",
     "explain.reasons": "Towards loss",
     "explain.strengths": "Towards renewal",
-    "explain.families": "All contributions by subject (log-odds, negative = towards loss)",
+    "explain.themes": "All contributions by theme (log-odds, negative = towards loss)",
     "explain.features": "All contributions by feature",
     "explain.rows": "Rows of the account in the tables read",
     "explain.feature": "Feature",
     "explain.figure": "Figure",
     "explain.peer": "Peers",
     "explain.contribution": "Contribution",
-    "explain.subject": "Subject",
+    "explain.theme": "Theme",
     "explain.table": "Table",
     "explain.count": "Rows",
     "explain.none": "nothing strong enough to name",
@@ -236,7 +251,6 @@ WORDS: dict[str, str] = {
     "change.model": "new model {points:+d}",
     "change.figure": ". {sentence}",
     "change.before": "last list: ",
-    "change.no_list": "No earlier list to compare with",
     "change.new": "New on the list",
     "change.new_term": "New term: the last list spoke of another renewal",
     "change.not_scored": "Not scored on the last list",

@@ -9,7 +9,7 @@ import ibis
 import pytest
 
 from features.catalogue import FAMILIES, Known, features_of, meanings
-from features.family import Family, column_name
+from features.family import THEMES, Family, column_name
 from features.policy import Policy
 from features.tables import TABLES
 from tests.oracle.worlds import schema
@@ -63,6 +63,34 @@ def test_every_chinese_sentence_is_chinese_and_no_english_one():
     assert [f.name for f in FEATURES if not chinese.search(f.zh) or chinese.search(f.en)] == []
 
 
+def test_every_theme_is_spoken_of_and_no_other():
+    assert {f.theme for f in FEATURES} == set(THEMES)
+
+
+def test_what_is_said_of_deciders_tells_of_value_and_what_is_said_of_staff_of_use():
+    """But for who is gone: that is a theme of its own."""
+    tiers = {f.theme: set() for f in FEATURES}
+    for f in FEATURES:
+        tiers[f.theme] |= {f.params["tier"]} if "tier" in f.params else set()
+    assert {theme: own for theme, own in tiers.items() if own} == {
+        **{"value": {"S", "A"}, "sponsor": {"S", "A"}, "adoption": {"B"}}
+    }
+
+
+def test_a_feature_may_speak_of_another_theme_than_its_family_for_one_value():
+    family = Family("example", "value")
+
+    @family.feature(unit="x", risk="low", actionable=True, theme={"B": "adoption"}, en="", zh="", tier=("S", "B"))
+    def of_tier(observation, tier):
+        """Some."""
+
+    @family.feature(unit="x", risk="low", actionable=True, theme="support", en="", zh="")
+    def of_all(observation):
+        """All."""
+
+    assert [f.theme for f in family.features] == ["value", "adoption", "support"]
+
+
 def test_a_category_is_filled_with_nothing():
     assert [f.name for f in FEATURES if f.kind == "category" and f.empty is not None] == []
 
@@ -74,7 +102,7 @@ def test_a_column_is_named_after_its_function_and_parameters():
 
 
 def test_a_feature_without_words_cannot_be_declared():
-    family = Family("example")
+    family = Family("example", "value")
     with pytest.raises(TypeError, match="docstring"):
 
         @family.feature(unit="x", risk="low", actionable=True, en="{value} {peer}", zh="{value} {peer}")
@@ -107,7 +135,7 @@ def test_a_feature_is_left_out_where_its_source_has_no_table():
 
 def test_a_source_that_asks_for_what_is_no_table_is_a_mistake():
     """Otherwise a word misspelt would switch its features off in silence."""
-    family = Family("example")
+    family = Family("example", "value")
 
     @family.source
     def line(tikets):
@@ -136,4 +164,5 @@ def test_meanings_are_plain_values():
     assert first["name"] == "active_people_7d"
     assert first["function"] == "active_people"
     assert first["params"] == {"days": 7}
-    assert set(first) >= {"family", "meaning", "unit", "risk", "actionable", "kind", "en", "zh", "empty"}
+    assert first["theme"] == "adoption"
+    assert set(first) >= {"family", "theme", "meaning", "unit", "risk", "actionable", "kind", "en", "zh", "empty"}

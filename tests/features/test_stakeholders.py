@@ -65,6 +65,12 @@ def test_who_uses_it(engaged):
     assert engaged("stakeholders", *tiers("use_days", 180)) == {"acme": [2, 2, 2], "quiet": [0, 0, 0]}
 
 
+def test_use_by_each_of_those_who_are_there(engaged):
+    """Of the deciders only Sue is there, who came once: what Eve did before she left is not hers."""
+    assert engaged("stakeholders", *tiers("days_each", 365)) == {"acme": [1, 2, 2], "quiet": [None] * 3}
+    assert engaged("stakeholders", *tiers("days_each", 28)) == {"acme": [0, 2, 2], "quiet": [None] * 3}
+
+
 def test_whose_use_it_is(engaged):
     """Six person-days in 90 days: one of Eve's, two of Al's, two of Bea's and one of Dan, who has no tier."""
     expected = [pytest.approx(n / 6) for n in (1, 2, 2)]

@@ -60,6 +60,7 @@ def catalogue() -> list[dict[str, Any]]:
     people = {
         "name": "people_28d",
         "family": "usage",
+        "theme": "adoption",
         "risk": "low",
         "en": "{value:.0f} people used the product in the last {days} days (peers: {peer:.0f})",
         "zh": "近 {days} 天有 {value:.0f} 人使用产品(同类客户:{peer:.0f} 人)",
@@ -67,6 +68,7 @@ def catalogue() -> list[dict[str, Any]]:
     bugs = {
         "name": "bugs_28d",
         "family": "tickets",
+        "theme": "support",
         "risk": "high",
         "en": "{value:.0f} bugs reported in the last {days} days (peers: {peer:.0f})",
         "zh": "近 {days} 天报告缺陷 {value:.0f} 个(同类客户:{peer:.0f} 个)",

@@ -16,11 +16,11 @@ as_of account_id account_name csm stage size_band renewal_date days_to_renewal a
 renewal_probability renewal_low renewal_high risk_band arr_at_risk
 upsell_probability cross_sell_probability expansion_probability quadrant rank within_capacity
 reason_1 reason_2 reason_3 reason_4 reason_5
-reason_1_feature reason_1_contribution reason_1_family reason_1_actionable
-reason_2_feature reason_2_contribution reason_2_family reason_2_actionable
-reason_3_feature reason_3_contribution reason_3_family reason_3_actionable
-reason_4_feature reason_4_contribution reason_4_family reason_4_actionable
-reason_5_feature reason_5_contribution reason_5_family reason_5_actionable
+reason_1_feature reason_1_contribution reason_1_family reason_1_theme reason_1_actionable
+reason_2_feature reason_2_contribution reason_2_family reason_2_theme reason_2_actionable
+reason_3_feature reason_3_contribution reason_3_family reason_3_theme reason_3_actionable
+reason_4_feature reason_4_contribution reason_4_family reason_4_theme reason_4_actionable
+reason_5_feature reason_5_contribution reason_5_family reason_5_theme reason_5_actionable
 strength_1 strength_2 strength_3 playbook_1 playbook_2 playbook_3 alerts probability_change reason_change
 renewal_model expansion_model
 """
@@ -46,10 +46,11 @@ def test_a_scored_account_has_all_that_follows_from_its_probability(listed: pd.D
         True,
     )
     assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
-    assert (acme["reason_1_feature"], acme["reason_1_family"], acme["reason_1_actionable"]) == (
+    assert acme["reason_1_actionable"]
+    assert (acme["reason_1_feature"], acme["reason_1_family"], acme["reason_1_theme"]) == (
         "people_28d",
         "usage",
-        True,
+        "adoption",
     )
     assert acme["strength_1"] == "0 bugs reported in the last 28 days (peers: 1)"
     assert (acme["renewal_model"], acme["expansion_model"]) == (MODELS["renewal"], MODELS["expansion"])
@@ -147,6 +148,7 @@ def test_a_list_of_nobody_has_the_columns() -> None:
         ("renewal_high", 0.01, "outside its own interval"),
         ("arr", float("inf"), "arr is not finite"),
         ("stage", "limbo", "stage holds"),
+        ("reason_1_theme", "weather", "reason_1_theme holds"),
         ("stage", None, "stage is empty in some rows"),
         ("account_id", "a1", "1 accounts are listed twice"),
         ("rank", 7, "rank does not count"),

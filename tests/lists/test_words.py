@@ -6,6 +6,7 @@ import string
 import pytest
 
 from features.catalogue import FAMILIES, meanings
+from features.family import THEMES
 from features.policy import KINDS, SEVERITIES, TIERS
 from lists import backtest, effect, words, workbook
 from lists.risk_list import NAMES
@@ -72,6 +73,14 @@ def test_an_unknown_key_or_value() -> None:
         Words("en").say("heading.nothing")
     assert Words("en").value("stage", "limbo") == "limbo"
     assert Words("en").value("family", "usage") == "Use of the product"
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_theme_has_a_name_of_its_own_and_what_is_given_is_marked(language: str) -> None:
+    own = Words(language)
+    names = {own.theme(theme, actionable) for theme in THEMES for actionable in (True, False)}
+    assert len(names) == 2 * len(THEMES)
+    assert all(f"theme.{theme}" in LANGUAGES[language] for theme in THEMES)
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))

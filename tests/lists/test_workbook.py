@@ -47,6 +47,23 @@ def test_cells_have_their_type_and_format(listed: pd.DataFrame) -> None:
     assert column(sheet, "Within capacity")[0].value == "Yes"
 
 
+@pytest.mark.parametrize(
+    ("language", "heading", "theme", "background"),
+    [("en", "Reason 1", "Use by the staff", "Use by the staff (background)"), ("zh", "原因 1", "员工使用", "员工使用（背景）")],
+)
+def test_a_reason_stands_under_its_theme_and_says_what_nobody_can_change(
+    listed: pd.DataFrame, language: str, heading: str, theme: str, background: str
+) -> None:
+    listed["reason_1_theme"], listed["reason_1_actionable"] = "adoption", pd.array([True, False] * 3, dtype="boolean")
+    sheets = opened(listed, ListOptions.model_validate({"language": language}))
+    cells = column(sheets.worksheets[0], heading)
+    said = listed.loc[listed["status"] == "scored", "reason_1"]
+    told = [None if words is None else f"{(theme, background)[row % 2]}\n{words}" for row, words in said.items()]
+    assert [cell.value for cell in cells] == told
+    assert sum(words is not None for words in told) >= 4
+    assert listed["reason_1"].dropna().str.contains("\n").sum() == 0, "the files hold the sentence alone"
+
+
 def test_hostile_names_stand_verbatim_as_text() -> None:
     book = opened(make_list(observations(HOSTILE)))
     cells = {c.value: c for c in column(book["List"], "Account")}

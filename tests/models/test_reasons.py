@@ -1,3 +1,4 @@
+import string
 from typing import Any
 
 import numpy as np
@@ -6,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.catalogue import FAMILIES, meanings
 from lists.words import Words
-from models.reasons import Peers, by_family, chosen, idea, peers_of, sentence, together, told, worded
+from models.reasons import Peers, Phrases, by_theme, chosen, idea, peers_of, sentence, together, told, worded
 
 ENGLISH, CHINESE = Words("en").phrases(), Words("zh").phrases()
 
@@ -16,6 +18,7 @@ def feature(name: str, risk: str = "low", **given: Any) -> dict[str, Any]:
     return {
         "name": name,
         "family": "usage",
+        "theme": f"of {name}",
         "risk": risk,
         "actionable": True,
         "en": name + ": {value:.0f} (peers: {peer:.0f})",
@@ -74,8 +77,8 @@ def test_a_sentence_that_asks_for_what_the_feature_has_not_names_the_feature() -
         sentence(feature("seats", en="{value} {plan}"), 1.0, 1.0, ENGLISH)
 
 
-def test_windows_of_one_idea_speak_once_with_their_summed_weight() -> None:
-    windows = [feature(f"people_{d}d", params={"days": d}) for d in (7, 28, 90)]
+def test_a_theme_speaks_once_with_its_summed_weight() -> None:
+    windows = [feature(f"people_{d}d", theme="adoption") for d in (7, 28, 90)]
     said = tell(
         {"people_7d": -0.1, "people_28d": -0.5, "people_90d": 0.2},
         {"people_7d": 1, "people_28d": 2, "people_90d": 3},
@@ -84,13 +87,25 @@ def test_windows_of_one_idea_speak_once_with_their_summed_weight() -> None:
     )
     assert said["reason_1"] == "People_28d: 2 (peers: 6)"
     assert said["reason_1_feature"] == "people_28d"
+    assert said["reason_1_theme"] == "adoption"
     assert said["reason_1_contribution"] == pytest.approx(-0.4)
     assert "reason_2" not in said
     assert "strength_1" not in said
 
 
-def test_an_idea_whose_windows_push_towards_renewal_together_is_no_reason() -> None:
-    windows = [feature(f"people_{d}d", params={"days": d}) for d in (7, 28)]
+def test_themes_are_ranked_by_all_their_columns_and_not_by_the_strongest_one() -> None:
+    """Three small pushes about the deciders outweigh a larger one about support."""
+    several = [feature(name, theme="value") for name in "abc"]
+    pushes = {"a": -0.3, "b": -0.3, "c": -0.3, "bugs": -0.5}
+    zero, one = dict.fromkeys(pushes, 0), dict.fromkeys(pushes, 1)
+    said = tell(pushes, zero, one, *several, feature("bugs", theme="support"))
+    assert [said["reason_1_theme"], said["reason_2_theme"]] == ["value", "support"]
+    assert [said["reason_1_contribution"], said["reason_2_contribution"]] == pytest.approx([-0.9, -0.5])
+    assert "reason_3" not in said
+
+
+def test_a_theme_whose_columns_push_towards_renewal_together_is_no_reason() -> None:
+    windows = [feature(f"people_{d}d", theme="adoption") for d in (7, 28)]
     own, usual = {"people_7d": 1, "people_28d": 9}, {"people_7d": 5, "people_28d": 6}
     said = tell({"people_7d": -0.3, "people_28d": 0.5}, own, usual, *windows)
     assert "reason_1" not in said
@@ -180,7 +195,7 @@ def test_peers_are_of_the_same_size_and_stage_or_else_size_or_else_everyone() ->
 def test_blocks_and_order_of_rows_change_no_word() -> None:
     rng = np.random.default_rng(3)
     features = [
-        feature(f"f{i}_{d}d", risk, params={"days": d})
+        feature(f"f{i}_{d}d", risk, theme=f"theme{i}", params={"days": d})
         for i, risk in enumerate(("low", "high", "either"))
         for d in (7, 28)
     ]
@@ -247,10 +262,10 @@ def test_of_equal_reasons_the_first_speaks_first() -> None:
     assert [said[f"reason_{k}_feature"] for k in range(1, 6)] == list("abcde")
 
 
-def test_contributions_are_summed_by_family() -> None:
+def test_contributions_are_summed_by_theme() -> None:
     pushes = pd.Series({"a": -0.5, "b": 0.2, "c": 0.25, "d": 0.125})
-    catalogue = [feature("a"), feature("b"), feature("c", family="tickets")]
-    assert by_family(pushes, catalogue) == pytest.approx({"usage": -0.3, "other": 0.125, "tickets": 0.25})
+    catalogue = [feature("a", theme="value"), feature("b", theme="value"), feature("c", theme="support")]
+    assert by_theme(pushes, catalogue) == pytest.approx({"value": -0.3, "other": 0.125, "support": 0.25})
 
 
 RISKS = ("low", "high", "either")
@@ -264,22 +279,68 @@ FIGURE = st.one_of(st.none(), st.integers(-2, 3).map(float))
     )
 )
 def test_what_is_said_holds(rows: list[tuple[str, int, float | None, float | None, float]]) -> None:
-    """Whatever the figures: strongest first, one an idea, towards loss, and agreeing with the figure's side."""
-    features = [feature(f"f{i}", risk, function=f"idea{own}") for i, (risk, own, *_) in enumerate(rows)]
+    """Whatever the figures: strongest first, one a theme, towards loss, and agreeing with the figure's side."""
+    features = [feature(f"f{i}", risk, theme=f"theme{own}") for i, (risk, own, *_) in enumerate(rows)]
     pushes = {f["name"]: row[4] for f, row in zip(features, rows, strict=True)}
     own = {f["name"]: row[2] for f, row in zip(features, rows, strict=True)}
     usual = {f["name"]: row[3] for f, row in zip(features, rows, strict=True)}
     said = tell(pushes, own, usual, *features)
     spoken = [said[f"reason_{k}_feature"] for k in range(1, 6) if f"reason_{k}_feature" in said]
     weights = [said[f"reason_{k}_contribution"] for k in range(1, len(spoken) + 1)]
-    ideas = {f["name"]: f["function"] for f in features}
+    themes = {f["name"]: f["theme"] for f in features}
     assert weights == sorted(weights)
     assert all(weight < 0 for weight in weights)
-    assert len({ideas[name] for name in spoken}) == len(spoken)
+    assert len({themes[name] for name in spoken}) == len(spoken)
     for name, weight in zip(spoken, weights, strict=True):
         assert pushes[name] < 0
-        assert weight == pytest.approx(sum(pushes[n] for n in ideas if ideas[n] == ideas[name]))
+        assert weight == pytest.approx(sum(pushes[n] for n in themes if themes[n] == themes[name]))
         risk = features[int(name[1:])]["risk"]
         if own[name] is not None and usual[name] is not None and risk != "either":
             worse = own[name] < usual[name] if risk == "low" else own[name] > usual[name]
             assert worse or (risk == "low" and own[name] <= 0)
+
+
+CATALOGUE = [own for family in FAMILIES.values() for own in meanings(family.features)]
+NUMBERS = [own for own in CATALOGUE if own["kind"] == "number"]
+PEER_GROUPS, ROWS_EACH = 40, 60
+
+
+def as_shown(figure: float, own: dict[str, Any], field: str, language: str) -> float:
+    """The number that a reader sees in the field of a sentence."""
+    spec = next(spec for _, name, spec, _ in string.Formatter().parse(own[language]) if name == field)
+    shown = format(figure + 0.0, spec or "g")
+    return float(shown.strip("%").replace(",", "")) / (100 if shown.endswith("%") else 1)
+
+
+def anywhere(rng: np.random.Generator, features: list[dict[str, Any]], rows: int) -> pd.DataFrame:
+    """Figures of each feature, many of them within a rounding of another, one row per row asked for."""
+    kinds = (np.array([0.0, 0.5, 1.0, 2.0, 10.0]), rng.normal(0, 1, 5), rng.uniform(0, 400, 5), np.array([0.004, 0.006]))
+    figures = rng.choice(np.concatenate(kinds), (rows, len(features))) + rng.choice([0.0, 0.3, -0.004], (rows, 1))
+    return pd.DataFrame(figures, columns=[own["name"] for own in features])
+
+
+@pytest.mark.parametrize("phrases", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_no_sentence_of_the_catalogue_contradicts_what_it_is_said_for(phrases: Phrases) -> None:
+    """Every feature, whatever its figure and its peers': what is told for a loss reads as worse than the peers' figure,
+    what is told for a renewal as better, also after both are rounded as the sentence rounds them."""
+    rng, told_of = np.random.default_rng(11), {-1.0: set(), 1.0: set()}
+    peers = anywhere(rng, NUMBERS, PEER_GROUPS)
+    for own in NUMBERS:
+        group = rng.integers(0, PEER_GROUPS, ROWS_EACH)
+        values, push = anywhere(rng, [own], ROWS_EACH), rng.choice([-1.0, 1.0], ROWS_EACH)
+        pushes = pd.DataFrame({own["name"]: push})
+        said = told(pushes, values, [own], Peers(peers[[own["name"]]].astype(object), group), phrases)
+        for row, spoken in enumerate(said["reason_1"].fillna(said["strength_1"])):
+            if not spoken:
+                continue
+            mine = as_shown(values[own["name"]][row], own, "value", phrases.language)
+            usual = as_shown(peers[own["name"]][group[row]], own, "peer", phrases.language)
+            if own["risk"] == "either":
+                assert mine != usual or own["unit"] == "yes or no", spoken
+            elif (own["risk"] == "high") == (push[row] < 0):
+                assert mine > usual, spoken
+                assert mine > 0, spoken
+            else:
+                assert mine < usual or mine <= 0, spoken
+            told_of[push[row]].add(own["name"])
+    assert all(names == {own["name"] for own in NUMBERS} for names in told_of.values()), "each is told for both"

@@ -79,6 +79,10 @@ class Stakeholders:
     def use_days(self, tier, days):
         return self.days_of_use(self.of_tier(tier), days)
 
+    def days_each(self, tier, days):
+        there = {user for user in self.of_tier(tier) if self.here(user)}
+        return share(self.days_of_use(there, days), len(there))
+
     def share_of_use(self, tier):
         return share(self.days_of_use(self.of_tier(tier), 90), self.days_of_use(set(self.people), 90))
 

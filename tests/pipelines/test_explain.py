@@ -33,9 +33,9 @@ def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:
     assert said["says"]["renewal_model"] == "renewal/3"
     assert said["reasons"][0]["words"].startswith("0 people used")
     assert said["reasons"][0]["contribution"] == pytest.approx(-1.0)
-    assert said["families"] == pytest.approx({"usage": -1.0, "tickets": 0.5})
+    assert said["themes"] == pytest.approx({"adoption": -1.0, "support": 0.5})
     assert said["features"][0] == {
-        **{"feature": "people_28d", "idea": "people", "family": "usage"},
+        **{"feature": "people_28d", "idea": "people", "family": "usage", "theme": "adoption"},
         **{"figure": 0.0, "peers": 2.0, "contribution": pytest.approx(-1.0)},
     }
     assert said["rows"] == {"accounts": 1, "contracts": 1, "usage_events": 2}, "only what was known before the day"
@@ -47,7 +47,7 @@ def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
     assert said["says"]["status"] == "too_little_history"
     assert said["says"]["renewal_probability"] is None
     assert said["reasons"] == said["strengths"] == said["features"] == []
-    assert said["families"] == {}
+    assert said["themes"] == {}
 
 
 @pytest.mark.parametrize(
