@@ -128,8 +128,8 @@ def first_value_owed(start: ir.Table) -> ir.Value:
 
 @adoption.feature(
     unit="share", risk="low", actionable=False,
-    en="{value:.0%} of those who came to use it in the first half year did so within 30 days (peers: {peer:.0%})",
-    zh="首半年开始使用的人中，{value:.0%} 在上线 30 天内就已开始（同类客户：{peer:.0%}）",
+    en="of those who began using it in the first half year, {value:.0%} did in the first 30 days (peers: {peer:.0%})",
+    zh="上线首半年内开始使用的人员中，{value:.0%} 在前 30 天内就已开始（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def prompt_users(start: ir.Table) -> ir.Value:
     """People first active within 30 days of the start over those within 180 (J2): it does not hang on unused seats.
@@ -141,8 +141,8 @@ def prompt_users(start: ir.Table) -> ir.Value:
 
 @adoption.feature(
     unit="share", risk="low", actionable=False,
-    en="{value:.0%} of the people of the first half year were there within 30 days (peers: {peer:.0%})",
-    zh="首半年的人员中，{value:.0%} 在上线 30 天内就已到位（同类客户：{peer:.0%}）",
+    en="of those who joined in the first half year, {value:.0%} did in the first 30 days (peers: {peer:.0%})",
+    zh="上线首半年内加入的人员中，{value:.0%} 在前 30 天内就已加入（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def prompt_people(arrival: ir.Table) -> ir.Value:
     """People known to be there within 30 days of the start over those within 180 (J2), whatever they did.
@@ -174,7 +174,7 @@ def new_people(starter: ir.Table, days: int) -> ir.Value:
 
 @adoption.feature(
     unit="people", risk="low", actionable=True, theme="adoption", empty=0,
-    en="core users, heads and key staff who were there from the start: {value:.0f} (peers: {peer:.0f})",
+    en="core users (department heads and key staff active from the start): {value:.0f} (peers: {peer:.0f})",
     zh="核心用户（上线初期即活跃的负责人和骨干）{value:.0f} 位（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def core_users(core_user: ir.Table) -> ir.Value:

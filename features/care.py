@@ -34,8 +34,8 @@ def playbooks_begun(treatment: ir.Table, days: int) -> ir.Value:
 
 @care.feature(
     unit="playbooks", risk="either", actionable=True, empty=0,
-    en="past playbooks still felt, each halved every half year: {value:.1f} (peers: {peer:.1f})",
-    zh="过往行动方案的余效（每半年减半）：{value:.1f}（同类客户：{peer:.1f}）",
+    en="playbooks run so far, long ago counting less: {value:.1f} (peers: {peer:.1f})",
+    zh="已启动的行动方案（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def playbooks_felt(treatment: ir.Table) -> ir.Value:
     """Interventions of two years, each counting half as much for every 180 days since it began (M1)."""

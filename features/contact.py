@@ -49,7 +49,7 @@ def contacts_by(touch: ir.Table, kind: str) -> ir.Value:
 
 @contact.feature(
     kind=("visit", "training", "value_report", "review"), unit="days", risk="high", actionable=True, empty=366,
-    en="none of these for {value:.0f} days: {kind} (peers: {peer:.0f})",
+    en="{kind}: none for {value:.0f} days (peers: {peer:.0f})",
     zh="距上次{kind}已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_without(touch: ir.Table, kind: str) -> ir.Value:
@@ -69,8 +69,8 @@ def months_with_contact(touch: ir.Table) -> ir.Value:
 
 @contact.feature(
     unit="place in the term", risk="high", actionable=True,
-    en="contact so far lies at {value:.0%} of the way from the term's start to today (peers: {peer:.0%})",
-    zh="本合同期开始至今，接触的时间重心位于 {value:.0%} 处（同类客户：{peer:.0%}）",
+    en="contacts fall {value:.0%} of the way through the term so far, evenly spread is 50% (peers: {peer:.0%})",
+    zh="本合同期的接触平均落在期初至今的 {value:.0%} 处，50% 为均匀分布（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def back_loading(term_touch: ir.Table) -> ir.Value:
     """Mean place of the term's contacts between its start and the date; an even spread gives one half (J4)."""

@@ -34,7 +34,7 @@ Risk = Literal["low", "high", "either"]
 Theme = Literal["value", "adoption", "support", "sponsor", "fit", "first_value", "contract", "care"]
 """What a reason is about, as an account manager would name it.
 
-value        whether the deciders see the value: their use and opinion, contact with them, goals reached (S2, S4, J4, T3)
+value        whether the deciders see it: their use and opinion, contact with them, goals reached (S2, S4, J4, T3)
 adoption     how far the staff use it (U1 to U5, J3)
 support      how well tickets are answered, and what people say of it (T1, T2)
 sponsor      deciders who left or fell silent (S3)

@@ -147,8 +147,8 @@ def record(sold: ir.Table, dimension: str) -> ir.Value:
 
 @fit.feature(
     unit="share", risk="low", actionable=False,
-    en="share of renewals of customers sold alike, against all others: {value:+.1%} (peers: {peer:+.1%})",
-    zh="同类销售来源客户的续约率较整体高低 {value:+.1%}（同类客户：{peer:+.1%}）",
+    en="renewal rate of customers sold alike, above or below all others: {value:+.1%} (peers: {peer:+.1%})",
+    zh="同类销售来源客户的续约率与整体之差：{value:+.1%}（同类客户：{peer:+.1%}）",
 )  # fmt: skip
 def profile(sold: ir.Table) -> ir.Value:
     """Mean of the records in all dimensions less the share of all other customers: fit with the ideal customer (C1)."""

@@ -52,7 +52,7 @@ def answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
 
 @sentiment.feature(
     survey_kind=SURVEYS, days=(180, 365), unit="points", risk="low", actionable=True, theme=OF_SUPPORT,
-    en="{survey_kind} score {value:.1f} on average over {days} days (peers: {peer:.1f})",
+    en="{survey_kind} score {value:.1f} on average over the last {days} days (peers: {peer:.1f})",
     zh="近 {days} 天{survey_kind}平均分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
@@ -62,7 +62,7 @@ def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
 
 @sentiment.feature(
     tier=("S", "A", "B"), unit="points", risk="low", actionable=True, theme=OF_STAFF,
-    en="NPS of {tier}: {value:.1f} on average over a year (peers: {peer:.1f})",
+    en="NPS of {tier}: {value:.1f} on average over the past year (peers: {peer:.1f})",
     zh="过去一年{tier}的 NPS 平均为 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def nps_of(voice: ir.Table, tier: str) -> ir.Value:
@@ -85,7 +85,7 @@ def nps_change(survey: ir.Table) -> ir.Value:
 
 @sentiment.feature(
     unit="share", risk="low", actionable=True,
-    en="{value:.0%} of the surveys of a year were answered (peers: {peer:.0%})",
+    en="{value:.0%} of the surveys of the past year were answered (peers: {peer:.0%})",
     zh="过去一年 {value:.0%} 的调查得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def answer_share(survey: ir.Table) -> ir.Value:
@@ -115,8 +115,8 @@ def latest_score(newest: ir.Table, survey_kind: str) -> ir.Value:
 
 @sentiment.feature(
     survey_kind=SURVEYS, unit="points", risk="high", actionable=True, theme=OF_SUPPORT,
-    en="{survey_kind} scores of a year lie {value:.1f} points apart (peers: {peer:.1f})",
-    zh="过去一年{survey_kind}得分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
+    en="highest and lowest {survey_kind} score of the past year lie {value:.1f} points apart (peers: {peer:.1f})",
+    zh="过去一年{survey_kind}最高分与最低分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
 )  # fmt: skip
 def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
     """Highest less lowest score of a year (T3): people at the account see it differently."""
@@ -126,7 +126,7 @@ def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
 
 @sentiment.feature(
     tier=("S", "A", "B"), unit="share", risk="low", actionable=True, theme=OF_STAFF,
-    en="{value:.0%} of the surveys sent to {tier} within a year were answered (peers: {peer:.0%})",
+    en="{value:.0%} of the surveys sent to {tier} in the past year were answered (peers: {peer:.0%})",
     zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
@@ -137,7 +137,7 @@ def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
 
 @sentiment.feature(
     unit="days", risk="high", actionable=True,
-    en="surveys of a year were answered after {value:.1f} days on average (peers: {peer:.1f})",
+    en="surveys of the past year were answered after {value:.1f} days on average (peers: {peer:.1f})",
     zh="过去一年调查平均 {value:.1f} 天后得到答复（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
 def answer_days(survey: ir.Table) -> ir.Value:

@@ -165,8 +165,8 @@ def share_of_use(member: ir.Table, tier: str) -> ir.Value:
 
 @stakeholders.feature(
     tier=("S", "A"), unit="change", risk="low", actionable=True,
-    en="use by {tier} over 90 days against their own past year: {value:+.0%} (peers: {peer:+.0%})",
-    zh="{tier}近 90 天的使用相对过去一年：{value:+.0%}（同类客户：{peer:+.0%}）",
+    en="90 days of use by {tier} against a year, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="{tier}近 90 天的使用相对过去一年的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def tier_pace(member: ir.Table, tier: str) -> ir.Value:
     """The pace of the tier's use in 90 days against its own past year; from -1 to 1 (S2, U4)."""
@@ -227,8 +227,8 @@ def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
 
 @stakeholders.feature(
     tier=("S", "A"), unit="people", risk="high", actionable=True, theme="sponsor", empty=0,
-    en="departures of {tier} still felt, each halved every half year: {value:.1f} (peers: {peer:.1f})",
-    zh="{tier}离开的余波（每半年减半）：{value:.1f}（同类客户：{peer:.1f}）",
+    en="{tier} who left, long ago counting less: {value:.1f} (peers: {peer:.1f})",
+    zh="已离开的{tier}人数（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def departures_felt(member: ir.Table, tier: str) -> ir.Value:
     """People of the tier who left, each counting half as much for every 180 days since (S3)."""
@@ -237,7 +237,7 @@ def departures_felt(member: ir.Table, tier: str) -> ir.Value:
 
 @stakeholders.feature(
     unit="people", risk="high", actionable=True, theme="sponsor", empty=0,
-    en="decision makers and department heads, active before, now silent: {value:.0f} (peers: {peer:.0f})",
+    en="decision makers and department heads who have fallen silent: {value:.0f} (peers: {peer:.0f})",
     zh="{value:.0f} 位曾活跃的决策者或部门负责人已沉默（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def sponsors_silent(sponsor: ir.Table) -> ir.Value:

@@ -338,8 +338,8 @@ def seat_activation(seat: ir.Table, days: int) -> ir.Value:
 
 @usage.feature(
     days=CHANGES, unit="change", risk="low", actionable=True,
-    en="active people against the {days} days before: {value:+.0%} (peers: {peer:+.0%})",
-    zh="活跃人数较此前 {days} 天的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
+    en="active people against the {days} days before, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="活跃人数较此前 {days} 天的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def active_people_change(person: ir.Table, days: int) -> ir.Value:
     """People active in the window against the window before (U4); (now - before) / (now + before)."""
@@ -348,8 +348,8 @@ def active_people_change(person: ir.Table, days: int) -> ir.Value:
 
 @usage.feature(
     days=CHANGES, unit="change", risk="low", actionable=True,
-    en="key actions against the {days} days before: {value:+.0%} (peers: {peer:+.0%})",
-    zh="关键操作较此前 {days} 天的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
+    en="key actions against the {days} days before, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="关键操作较此前 {days} 天的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def key_actions_change(account: ir.Table, days: int) -> ir.Value:
     """Key actions in the window against the window before (U4); (now - before) / (now + before)."""
@@ -358,8 +358,8 @@ def key_actions_change(account: ir.Table, days: int) -> ir.Value:
 
 @usage.feature(
     days=(7, 28, 90), unit="change", risk="low", actionable=True,
-    en="key actions of the last {days} days against its own past year: {value:+.0%} (peers: {peer:+.0%})",
-    zh="近 {days} 天关键操作相对自身过去一年的水平：{value:+.0%}（同类客户：{peer:+.0%}）",
+    en="key actions of {days} days against a year, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="近 {days} 天关键操作相对自身过去一年的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def own_pace(account: ir.Table, days: int) -> ir.Value:
     """The pace of key actions in the window against the account's own past year (U4)."""
@@ -378,7 +378,7 @@ def days_since_last_use(person: ir.Table) -> ir.Value:
 
 @usage.feature(
     unit="people", risk="low", actionable=True, empty=0,
-    en="people who used it in earnest within a year: {value:.0f} (peers: {peer:.0f})",
+    en="people who used it in earnest in the past year: {value:.0f} (peers: {peer:.0f})",
     zh="过去一年共有 {value:.0f} 人使用过（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def people_in_a_year(person: ir.Table) -> ir.Value:
@@ -409,7 +409,7 @@ def busiest_person_share(account: ir.Table) -> ir.Value:
 
 @usage.feature(
     unit="level 1 to 3", risk="low", actionable=True,
-    en="depth of use, last 90 days against the 90 before: {value:+.1f} (peers: {peer:+.1f})",
+    en="depth of use (levels 1 to 3), last 90 days against the 90 before: {value:+.1f} (peers: {peer:+.1f})",
     zh="近 90 天使用深度较此前 90 天变化 {value:+.1f} 级（同类客户：{peer:+.1f}）",
 )  # fmt: skip
 def depth_change(person: ir.Table) -> ir.Value:
@@ -449,8 +449,8 @@ def _months(account: ir.Table) -> list[ir.Value]:
 
 @usage.feature(
     unit="change", risk="low", actionable=True,
-    en="days in use of the last four weeks against the same weeks a year ago: {value:+.0%} (peers: {peer:+.0%})",
-    zh="近四周活跃天数较去年同期的变化：{value:+.0%}（同类客户：{peer:+.0%}）",
+    en="days in use in four weeks against a year ago, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="近四周活跃天数较去年同期的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def season_change(account: ir.Table) -> ir.Value:
     """Days with a north-star action in 28 days against the same 28 a year ago (U4); null where there were none then."""

@@ -26,7 +26,7 @@ def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
 
 @value.feature(
     unit="goals", risk="low", actionable=True, empty=0,
-    en="value goals agreed within a year: {value:.0f} (peers: {peer:.0f})",
+    en="value goals agreed in the past year: {value:.0f} (peers: {peer:.0f})",
     zh="过去一年约定了 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_set(goal: ir.Table) -> ir.Value:
@@ -46,8 +46,8 @@ def goals_reached(goal: ir.Table, days: int) -> ir.Value:
 
 @value.feature(
     unit="goals", risk="low", actionable=True, empty=0,
-    en="value goals reached and still felt, each halved every year: {value:.1f} (peers: {peer:.1f})",
-    zh="已达成价值目标的余效（每年减半）：{value:.1f}（同类客户：{peer:.1f}）",
+    en="value goals reached, long ago counting less: {value:.1f} (peers: {peer:.1f})",
+    zh="已达成的价值目标（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def goals_felt(goal: ir.Table) -> ir.Value:
     """Goals ever reached, each counting half as much for every year since (J4): value shown lasts for years."""
@@ -87,7 +87,7 @@ def days_since_value_shown(report: ir.Table) -> ir.Value:
 
 @value.feature(
     unit="reports", risk="low", actionable=True, empty=0,
-    en="value reports and reviews within a year: {value:.0f} (peers: {peer:.0f})",
+    en="value reports and reviews in the past year: {value:.0f} (peers: {peer:.0f})",
     zh="过去一年提交价值报告或回顾 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def reports_delivered(report: ir.Table) -> ir.Value:

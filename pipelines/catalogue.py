@@ -1,6 +1,6 @@
 """The catalogue of features as a page: `python -m pipelines.catalogue` writes docs/features.md.
 
-Every feature is listed with its meaning, its words in both languages and the rules of the domain that it carries.
+Every feature is listed with its meaning, its theme, its words in both languages and the rules that it carries.
 Nothing on the page is typed by hand; a test compares it with what the code says.
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from features.catalogue import FAMILIES
-from features.family import Feature
+from features.family import THEMES, Feature
+from lists.words import Words
 from pipelines import warehouse
 
 PAGE = Path("docs") / "features.md"
@@ -53,7 +54,11 @@ def page() -> str:
     for feature in features:
         for rule in rules_of(feature):
             carried[rule] += [feature.name] if feature.name not in carried[rule] else []
-    parts = [HEAD.format(columns=len(features), families=len(FAMILIES)), _table(RULE_HEAD, _rules(carried))]
+    parts = [
+        HEAD.format(columns=len(features), families=len(FAMILIES)),
+        *("## Themes · 主题", _table(THEME_HEAD, _themes(features))),
+        *("## Rules · 规则", _table(RULE_HEAD, _rules(carried))),
+    ]
     for name, family in FAMILIES.items():
         needs = f" Needs: {', '.join(f'`{table}`' for table in family.needs)}." if family.needs else ""
         parts.append(f"## {name}\n\n{len(family.features)} columns.{needs}")
@@ -65,11 +70,17 @@ HEAD = """# Features · 特征目录
 
 {columns} columns in {families} families, printed by `python -m pipelines.catalogue`; not to be edited by hand.
 A column's name is its function and its parameters. *Risky when* says on which side of its peers a figure is a risk;
-what *can be acted on* is shown to managers apart from what only describes the customer.
-
-## Rules · 规则"""
+what *can be acted on* is shown to managers apart from what only describes the customer. A *theme* is what an account
+manager would name as the cause: a list names each once for an account."""
+THEME_HEAD = ("theme", "English", "中文", "columns")
 RULE_HEAD = ("rule", "English", "中文", "columns")
-FEATURE_HEAD = ("columns", "meaning", "unit", "risky when", "can be acted on", "English", "中文")
+FEATURE_HEAD = ("columns", "theme", "meaning", "unit", "risky when", "can be acted on", "English", "中文")
+
+
+def _themes(features: list[Feature]) -> Iterable[tuple[str, ...]]:
+    for theme in THEMES:
+        own = ", ".join(f"`{feature.name}`" for feature in features if feature.theme == theme)
+        yield theme, Words("en").value("theme", theme), Words("zh").value("theme", theme), own
 
 
 def _rules(carried: dict[str, list[str]]) -> Iterable[tuple[str, ...]]:
@@ -87,7 +98,8 @@ def _features(features: Iterable[Feature]) -> Iterable[tuple[str, ...]]:
         columns = ", ".join(f"`{feature.name}`" for feature in own)
         acted = "yes" if first.actionable else "no"
         meaning = " ".join(first.meaning.split())
-        yield columns, meaning, first.unit, first.risk, acted, first.en, first.zh
+        themes = ", ".join(dict.fromkeys(feature.theme for feature in own))
+        yield columns, themes, meaning, first.unit, first.risk, acted, first.en, first.zh
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -68,10 +68,10 @@ WORDS: dict[str, str] = {
         "(default: {accounts:,} accounts and {arr:,.0f} of ARR)."
     ),
     "about.reason": (
-        "What speaks most strongly for a loss, each theme once: the theme, and of its figures the one that weighs most, "
-        "beside that of the account's peers: the middle account of the same size and stage. Where the theme is marked "
-        "as background, the figure is not in a manager's hands. It shows what goes together with losses, not what "
-        "causes them."
+        "What speaks most strongly for a loss, each theme once: the theme, and that one of its figures which weighs "
+        "most, beside that of the account's peers: the middle account of the same size and stage. Where the theme is "
+        "marked as background, the figure is not in a manager's hands. It shows what goes together with losses, not "
+        "what causes them."
     ),
     "about.reason_feature": "The column of the feature table behind the reason.",
     "about.reason_contribution": (

@@ -49,7 +49,10 @@ def test_cells_have_their_type_and_format(listed: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     ("language", "heading", "theme", "background"),
-    [("en", "Reason 1", "Use by the staff", "Use by the staff (background)"), ("zh", "原因 1", "员工使用", "员工使用（背景）")],
+    [
+        ("en", "Reason 1", "Use by the staff", "Use by the staff (background)"),
+        ("zh", "原因 1", "员工使用", "员工使用（背景）"),
+    ],
 )
 def test_a_reason_stands_under_its_theme_and_says_what_nobody_can_change(
     listed: pd.DataFrame, language: str, heading: str, theme: str, background: str

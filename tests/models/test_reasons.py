@@ -314,7 +314,12 @@ def as_shown(figure: float, own: dict[str, Any], field: str, language: str) -> f
 
 def anywhere(rng: np.random.Generator, features: list[dict[str, Any]], rows: int) -> pd.DataFrame:
     """Figures of each feature, many of them within a rounding of another, one row per row asked for."""
-    kinds = (np.array([0.0, 0.5, 1.0, 2.0, 10.0]), rng.normal(0, 1, 5), rng.uniform(0, 400, 5), np.array([0.004, 0.006]))
+    kinds = (
+        np.array([0.0, 0.5, 1.0, 2.0, 10.0]),
+        rng.normal(0, 1, 5),
+        rng.uniform(0, 400, 5),
+        np.array([0.004, 0.006]),
+    )
     figures = rng.choice(np.concatenate(kinds), (rows, len(features))) + rng.choice([0.0, 0.3, -0.004], (rows, 1))
     return pd.DataFrame(figures, columns=[own["name"] for own in features])
 
