@@ -2,8 +2,9 @@
 
 A contribution is what one feature adds to the margin of the model (log-odds before calibration): positive
 towards renewal, negative towards loss. A theme (what an account manager would name as the cause) speaks once: the
-contributions of its columns are summed, and the sentence is that of the column which pushes most. A column speaks
-only where its figure agrees with what is said: nobody is told that more use than their peers' is a reason for loss.
+contributions of its columns are summed. Its sentence is that of its strongest idea (one feature function, seen through
+several windows or tiers), of which the column speaks that pushes most. A column speaks only where its figure agrees
+with what is said: nobody is told that more use than their peers' is a reason for loss.
 """
 
 from __future__ import annotations
@@ -241,11 +242,15 @@ def _rules(features: Sequence[Words], language: str, share: float) -> Rules:
     themes: dict[str, list[int]] = {}
     for place, feature in enumerate(features):
         themes.setdefault(str(feature["theme"]), []).append(place)
+    member = [place for own in themes.values() for place in own]
     return Rules(
         risk=np.array([RISKS[feature["risk"]] for feature in features], np.int64),
         scale=10.0 ** np.array([_digits(str(feature[language])) for feature in features], np.float64),
         first=np.cumsum([0, *map(len, themes.values())]),
-        member=np.array([place for own in themes.values() for place in own], np.int64),
+        member=np.array(member, np.int64),
+        idea=_numbered(
+            pd.Series([f"{features[place]['family']} {idea(features[place])}" for place in member], dtype=object)
+        ),
         share=share,
     )
 

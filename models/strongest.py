@@ -25,6 +25,8 @@ class Rules(NamedTuple):
     first: Places
     """The features of theme i are member[first[i]:first[i + 1]]."""
     member: Places
+    idea: Places
+    """Which idea each of `member` is a window or tier of; numbered from 0."""
     share: float
     """A theme that makes up less than this of all that pushes a row is left out."""
 
@@ -61,12 +63,14 @@ def strongest(rows: Rows, rules: Rules, reasons: int, strengths: int) -> tuple[P
 def _agrees(own, usual, risk, scale, towards_loss):  # type: ignore[no-untyped-def]
     """Whether a figure may be told as a push in this direction, beside what is usual.
 
-    It must lie on its side of the peers' figure, or be unknown. Nothing at all counts as a low figure even where the
-    peers have nothing either: no contact with anyone is a reason, and no breach a strength. What is risky neither way
-    need only differ from the peers'. Figures are compared as they are shown: 11.3 hours beside 10.8 would be read as
-    11 beside 11.
+    It must lie on its side of the peers' figure. Unknown it may be a reason, for it contradicts nothing, but nobody is
+    strong for what is not known. Nothing at all counts as a low figure even where the peers have nothing either: no
+    contact with anyone is a reason, and no breach a strength. What is risky neither way need only differ from the
+    peers'. Figures are compared as they are shown: 11.3 hours beside 10.8 would be read as 11 beside 11.
     """
     shown = np.rint(own * scale) / scale
+    if np.isnan(shown) and not towards_loss:
+        return False
     if risk == EITHER:
         return shown != usual
     if (risk == HIGH) == towards_loss:
@@ -75,10 +79,32 @@ def _agrees(own, usual, risk, scale, towards_loss):  # type: ignore[no-untyped-d
 
 
 @compiled
+def _speaker(theme, side, push, own, usual, rules, ideas):  # type: ignore[no-untyped-def]
+    """The feature of a theme that says it best, -1 where none may: of its strongest idea the column that pushes most.
+
+    One column alone may push by chance; all windows of an idea together seldom do. `ideas` is scratch.
+    """
+    members = range(rules.first[theme], rules.first[theme + 1])
+    for k in members:
+        ideas[rules.idea[k]] = 0.0
+    for k in members:
+        ideas[rules.idea[k]] += side * push[rules.member[k]]
+    best, most, strongest_idea = -1, 0.0, 0.0
+    for k in members:
+        feature, idea = rules.member[k], ideas[rules.idea[k]]
+        own_push = side * push[feature]
+        if own_push <= 0.0 or (best >= 0 and (idea < strongest_idea or (idea == strongest_idea and own_push <= most))):
+            continue
+        if _agrees(own[feature], usual[feature], rules.risk[feature], rules.scale[feature], side < 0):
+            best, most, strongest_idea = feature, own_push, idea
+    return best
+
+
+@compiled
 def _pick(rows, rules, side, speaker, weight):  # type: ignore[no-untyped-def]
     """Fill `speaker` and `weight`, both rows × as many as are wanted, strongest first; `side` is -1 towards loss."""
     themes, wanted = len(rules.first) - 1, speaker.shape[1]
-    summed = np.empty(themes)
+    summed, ideas = np.empty(themes), np.empty(len(rules.member))
     for row in range(len(rows.push)):
         push, own, usual = rows.push[row], rows.own[row], rows.usual[rows.group[row]]
         size = 0.0
@@ -91,14 +117,7 @@ def _pick(rows, rules, side, speaker, weight):  # type: ignore[no-untyped-def]
         for theme in range(themes):
             if summed[theme] <= weight[row, wanted - 1] or summed[theme] < least:
                 continue
-            most, best = 0.0, -1
-            for k in range(rules.first[theme], rules.first[theme + 1]):
-                feature = rules.member[k]
-                own_push = side * push[feature]
-                if own_push > most and _agrees(
-                    own[feature], usual[feature], rules.risk[feature], rules.scale[feature], side < 0
-                ):
-                    most, best = own_push, feature
+            best = _speaker(theme, side, push, own, usual, rules, ideas)
             if best < 0:
                 continue
             place = wanted - 1

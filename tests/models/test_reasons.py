@@ -104,6 +104,18 @@ def test_themes_are_ranked_by_all_their_columns_and_not_by_the_strongest_one() -
     assert "reason_3" not in said
 
 
+def test_a_theme_speaks_by_its_strongest_idea_and_not_by_a_chance_column() -> None:
+    """Answers are late in each window; that one score is spread weighs more than any one of them, less than all."""
+    late = [feature(f"hours_{d}d", "high", theme="support", params={"days": d}) for d in (90, 180, 365)]
+    spread = feature("spread", "high", theme="support")
+    pushes = {"hours_90d": -0.2, "hours_180d": -0.3, "hours_365d": -0.25, "spread": -0.4}
+    own, usual = dict.fromkeys(pushes, 9), dict.fromkeys(pushes, 5)
+    said = tell(pushes, own, usual, spread, *late)
+    assert (said["reason_1_feature"], said["reason_1_contribution"]) == ("hours_180d", pytest.approx(-1.15))
+    assert tell(pushes, own | {"hours_180d": 5}, usual, spread, *late)["reason_1_feature"] == "hours_365d"
+    assert tell(pushes, own | dict.fromkeys(list(pushes)[:3], 5), usual, spread, *late)["reason_1_feature"] == "spread"
+
+
 def test_a_theme_whose_columns_push_towards_renewal_together_is_no_reason() -> None:
     windows = [feature(f"people_{d}d", theme="adoption") for d in (7, 28)]
     own, usual = {"people_7d": 1, "people_28d": 9}, {"people_7d": 5, "people_28d": 6}
@@ -135,6 +147,8 @@ def test_a_theme_whose_columns_push_towards_renewal_together_is_no_reason() -> N
         ("high", 11.3, 10.8, -1.0, None),  # 11 beside 11 as it is shown
         ("either", 5.8, 6.2, -1.0, None),
         ("low", None, 6, -1.0, "reason_1"),  # an unknown figure contradicts nothing
+        ("low", None, 6, 1.0, None),  # but nobody is strong for what is not known
+        ("either", None, 6, 1.0, None),
     ],
 )
 def test_a_sentence_never_contradicts_its_figure(
@@ -328,24 +342,26 @@ def anywhere(rng: np.random.Generator, features: list[dict[str, Any]], rows: int
 def test_no_sentence_of_the_catalogue_contradicts_what_it_is_said_for(phrases: Phrases) -> None:
     """Every feature, whatever its figure and its peers': what is told for a loss reads as worse than the peers' figure,
     what is told for a renewal as better, also after both are rounded as the sentence rounds them."""
-    rng, told_of = np.random.default_rng(11), {-1.0: set(), 1.0: set()}
-    peers = anywhere(rng, NUMBERS, PEER_GROUPS)
-    for own in NUMBERS:
-        group = rng.integers(0, PEER_GROUPS, ROWS_EACH)
-        values, push = anywhere(rng, [own], ROWS_EACH), rng.choice([-1.0, 1.0], ROWS_EACH)
-        pushes = pd.DataFrame({own["name"]: push})
-        said = told(pushes, values, [own], Peers(peers[[own["name"]]].astype(object), group), phrases)
-        for row, spoken in enumerate(said["reason_1"].fillna(said["strength_1"])):
-            if not spoken:
-                continue
-            mine = as_shown(values[own["name"]][row], own, "value", phrases.language)
-            usual = as_shown(peers[own["name"]][group[row]], own, "peer", phrases.language)
-            if own["risk"] == "either":
-                assert mine != usual or own["unit"] == "yes or no", spoken
-            elif (own["risk"] == "high") == (push[row] < 0):
-                assert mine > usual, spoken
-                assert mine > 0, spoken
-            else:
-                assert mine < usual or mine <= 0, spoken
-            told_of[push[row]].add(own["name"])
+    rng, rows = np.random.default_rng(11), len(NUMBERS) * ROWS_EACH
+    group, spoken_for = rng.integers(0, PEER_GROUPS, rows), np.repeat(np.arange(len(NUMBERS)), ROWS_EACH)
+    peers, values = anywhere(rng, NUMBERS, PEER_GROUPS), anywhere(rng, NUMBERS, rows)
+    push = rng.choice([-1.0, 1.0], rows)
+    alone = (spoken_for[:, None] == np.arange(len(NUMBERS))) * push[:, None]
+    pushes = pd.DataFrame(alone, columns=values.columns)
+    said = told(pushes, values, NUMBERS, Peers(peers.astype(object), group), phrases)
+    told_of: dict[float, set[str]] = {-1.0: set(), 1.0: set()}
+    for row, spoken in enumerate(said["reason_1"].fillna(said["strength_1"])):
+        own = NUMBERS[spoken_for[row]]
+        if not spoken:
+            continue
+        mine = as_shown(values[own["name"]][row], own, "value", phrases.language)
+        usual = as_shown(peers[own["name"]][group[row]], own, "peer", phrases.language)
+        told_of[push[row]].add(own["name"])
+        if own["risk"] == "either":
+            assert mine != usual, spoken
+        elif (own["risk"] == "high") == (push[row] < 0):
+            assert mine > usual, spoken
+            assert mine > 0, spoken
+        else:
+            assert mine < usual or mine <= 0, spoken
     assert all(names == {own["name"] for own in NUMBERS} for names in told_of.values()), "each is told for both"
