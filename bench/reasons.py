@@ -34,7 +34,7 @@ from examples.company.states import CAUSES, STATES, pushes
 from features.family import THEMES
 from lists.words import Words
 from models import metrics
-from models.folds import observations, resamples
+from models.folds import observations
 from models.forward import Choice, learn, learning_weights
 from models.learner import Learned, Recipe, fit_trees
 from models.reasons import Peers, idea, peers_of, told
@@ -131,7 +131,7 @@ def case_of(job: Job, asked: argparse.Namespace) -> Case:
 
 
 def beside_the_truth(rows: pd.DataFrame, truth: Path) -> pd.DataFrame:
-    """The rows the truth speaks of, each with its cause, and the themes in the order of the hidden states on the day."""
+    """The rows the truth speaks of, each with its cause, and the themes in the order of its states on the day."""
     renewals, oracle = (pd.read_parquet(truth / f"{name}.parquet") for name in ("renewals", "oracle"))
     for frame in (rows, renewals, oracle):
         for day in {"as_of", "renewal_date"} & set(frame.columns):
@@ -259,7 +259,7 @@ def other_accounts(case: Case, training: pd.DataFrame, job: Job) -> Iterator[Lea
     card = json.loads((job.data / "models" / "renewal" / CARD).read_bytes())["recipe"]
     recipe = Recipe(card["strength"], card["rounds"], card["share_of_trees"])
     choice = Choice(recipe, case.model.calibration, (), 0, 0)
-    for drawn in resamples(training["account_id"], REFITS, 1):
+    for drawn in metrics.resamples(training["account_id"], REFITS, 1):
         yield learn(drawn_anew(training, drawn), case.model.schema, choice, case.options)
 
 
