@@ -103,11 +103,11 @@ def as_workbook(
 
 def _under_themes(rows: pd.DataFrame, words: Words) -> pd.DataFrame:
     """The rows with each reason under its theme, on a line of its own; one row per row given."""
-    told = {}
+    shown = rows.copy()
     for reason in (f"reason_{k}" for k in range(1, REASONS + 1)):
         parts = zip(rows[reason], rows[f"{reason}_theme"], rows[f"{reason}_actionable"], strict=True)
-        told[reason] = [f"{words.theme(theme, bool(can))}\n{said}" if said else None for said, theme, can in parts]
-    return rows.assign(**told)
+        shown[reason] = [f"{words.theme(theme, bool(can))}\n{said}" if said else None for said, theme, can in parts]
+    return shown
 
 
 class _Sheets:

@@ -357,7 +357,7 @@ class Figure:
             return self.value
         words = format(float(self.value) + 0.0, spec or "g")  # minus nought is nought, and equal to it
         if not set(words) & set("123456789"):
-            return words.replace("-", "")
+            return words.lstrip("+-")
         return f"{words}+" if self.most and self.value >= self.most else words
 
 
