@@ -149,7 +149,8 @@ def days_each(member: ir.Table, tier: str, days: int) -> ir.Value:
     Use of the whole account mixes whoever decides with whoever works with it; this does not, nor hangs on their number.
     """
     there = in_tier(member, tier) & member.here
-    return there.ifelse(of(member, "days", days), 0).sum().cast("float64") / there.sum().nullif(0)
+    used = there.ifelse(of(member, "days", days).fill_null(0), 0).sum()
+    return used.cast("float64") / there.sum().nullif(0)
 
 
 @stakeholders.feature(

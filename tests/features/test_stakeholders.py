@@ -71,6 +71,12 @@ def test_use_by_each_of_those_who_are_there(engaged):
     assert engaged("stakeholders", *tiers("days_each", 28)) == {"acme": [0, 2, 2], "quiet": [None] * 3}
 
 
+def test_a_decider_who_never_used_it_has_no_days_and_not_none(company):
+    """Sue is all there is at the account, and only a stranger uses it."""
+    alone, strangers = PEOPLE[: PEOPLE.index("    acme       | al ")], USES.replace("| sue     |", "| sam     |")
+    assert company(people=alone, usage_events=strangers)("stakeholders", "days_each_s_365d")["acme"] == 0
+
+
 def test_whose_use_it_is(engaged):
     """Six person-days in 90 days: one of Eve's, two of Al's, two of Bea's and one of Dan, who has no tier."""
     expected = [pytest.approx(n / 6) for n in (1, 2, 2)]
