@@ -112,22 +112,40 @@ def middle(linear: Linear, trees: LightGBM) -> Recipe:
 def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]:
     """What every recipe says at every origin. Raises TooFew where history allows no origin."""
     values = schema.values(observed)
-    return [_step(observed, values, schema, fold, options) for fold in rolling(observed, options.folds)]
+    return [
+        step_at(observed, values, schema, fold, options, lines_at(observed, values, schema, fold, options))
+        for fold in rolling(observed, options.folds)
+    ]
 
 
-def _step(observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options) -> Step:
+def lines_at(
+    observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, options: Options
+) -> dict[float, Additive]:
+    """The linear part that stood at an origin, by strength; it hangs on no setting of the trees."""
     rows = observed.iloc[fold.train]
     truth, weight = rows["label"].to_numpy(), learning_weights(rows, schema, options.folds)
-    seen, ahead = values[fold.train], values[fold.test]
     near = near_weights(rows, options.linear)
-    lines = fit_linear(seen, truth, weight, schema, options.linear.strengths, options.linear, near)
-    booster = fit_trees(seen, truth, weight, schema, max(options.lightgbm.rounds), options.lightgbm)
+    return fit_linear(values[fold.train], truth, weight, schema, options.linear.strengths, options.linear, near)
+
+
+def step_at(
+    observed: pd.DataFrame,
+    values: Floats,
+    schema: Schema,
+    fold: Fold,
+    options: Options,
+    linear: Mapping[float, Additive],
+) -> Step:
+    """What every recipe says at one origin, with the linear part that stood there (`lines_at`)."""
+    rows, ahead = observed.iloc[fold.train], values[fold.test]
+    truth, weight = rows["label"].to_numpy(), learning_weights(rows, schema, options.folds)
+    booster = fit_trees(values[fold.train], truth, weight, schema, max(options.lightgbm.rounds), options.lightgbm)
     return Step(
         fold,
         schema,
-        {strength: line.margin(ahead) for strength, line in lines.items()},
+        {strength: line.margin(ahead) for strength, line in linear.items()},
         {r: np.asarray(booster.predict(ahead, raw_score=True, num_iteration=r)) for r in options.lightgbm.rounds},
-        lines,
+        linear,
         booster,
     )
 
@@ -161,13 +179,13 @@ def choose(observed: pd.DataFrame, steps: Sequence[Step], day: pd.Timestamp, opt
     truth, terms = observed["label"].to_numpy()[places], observed["term"].iloc[places]
     if terms.nunique() < 2 or len(np.unique(truth)) < 2:
         return Choice(middle(options.linear, options.lightgbm), Sigmoid(), (), len(places), terms.nunique())
-    weight = weights(terms) * _freshness(observed["as_of"].iloc[places], day, options.calibration)
+    weight = weights(terms) * freshness(observed["as_of"].iloc[places], day, options.calibration)
     spoken = {r: np.concatenate([s.margin(r)[final] for s, final in zip(steps, told, strict=True)]) for r in tried}
     close = _closeness(observed.iloc[places], options.linear)
     sigmoids = {r: fit_sigmoid(margin, close, truth, weight, options.calibration) for r, margin in spoken.items()}
-    said = {r: losses(truth, sigmoids[r].of(margin, close)) for r, margin in spoken.items()}
-    kept = _kept(said, middle(options.linear, options.lightgbm), terms, weight)
-    means = tuple((recipe, float(np.average(loss, weights=weight))) for recipe, loss in said.items())
+    missed = {r: losses(truth, sigmoids[r].of(margin, close)) for r, margin in spoken.items()}
+    kept = _kept(missed, middle(options.linear, options.lightgbm), terms, weight)
+    means = tuple((recipe, float(np.average(loss, weights=weight))) for recipe, loss in missed.items())
     log_odds, segments = sigmoids[kept].log_odds(spoken[kept], close), observed.iloc[places][_segments(steps, options)]
     sigmoid = with_segments(sigmoids[kept], log_odds, segments, truth, weight, options.calibration)
     return Choice(kept, sigmoid, means, len(places), terms.nunique())
@@ -193,7 +211,8 @@ def _closeness(rows: pd.DataFrame, options: Linear) -> Floats:
     return closeness(days, options.near_days) if options.near_days else np.zeros(len(rows))
 
 
-def _freshness(as_of: pd.Series, day: pd.Timestamp, options: Calibration) -> Floats:
+def freshness(as_of: pd.Series, day: pd.Timestamp, options: Calibration) -> Floats:
+    """How much what was said on a day still counts; one number per row."""
     age = (day - as_of).dt.days.to_numpy(np.float64)
     return np.asarray(0.5 ** (age / options.half_life_days))
 
@@ -220,14 +239,17 @@ def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Optio
 
 def backtest(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> pd.DataFrame:
     """What the model standing at each origin said, and what came of it; one row per tested observation."""
-    told = []
-    for number, step in enumerate(steps):
-        choice = choose(observed, steps[:number], step.fold.origin, options)
-        rows = observed.iloc[step.fold.test]
-        margin, close = step.margin(choice.recipe), _closeness(rows, options.linear)
-        chance = choice.sigmoid.of(margin, close, choice.sigmoid.shift(rows))
-        told.append(rows[SAID_OF].assign(origin=step.fold.origin, margin=margin, probability=chance))
+    told = [said(observed, steps[:number], step, options) for number, step in enumerate(steps)]
     return pd.concat(told, ignore_index=True)
+
+
+def said(observed: pd.DataFrame, before: Sequence[Step], step: Step, options: Options) -> pd.DataFrame:
+    """What the model of one origin said, its recipe and sigmoid chosen by the origins before; one row per test row."""
+    choice = choose(observed, before, step.fold.origin, options)
+    rows = observed.iloc[step.fold.test]
+    margin, close = step.margin(choice.recipe), _closeness(rows, options.linear)
+    chance = choice.sigmoid.of(margin, close, choice.sigmoid.shift(rows))
+    return rows[SAID_OF].assign(origin=step.fold.origin, margin=margin, probability=chance)
 
 
 def aged(observed: pd.DataFrame, schema: Schema, steps: Sequence[Step], options: Options) -> pd.DataFrame:

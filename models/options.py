@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from features.policy import Section
 
@@ -194,3 +194,54 @@ class Effect(Section):
     """… or where the untreated, weighted to look like the treated, are worth fewer observations than this."""
     confidence: float = Field(0.90, gt=0.5, lt=1)
     seed: int = 7
+
+
+SEARCHED: dict[str, type[Section]] = {"lightgbm": LightGBM, "linear": Linear, "calibration": Calibration}
+"""The sections whose numbers may be searched; `folds` is the yardstick, and lists are chosen for every model anyway."""
+OF_THE_MACHINE = ("seed", "threads")
+
+Ladders = dict[str, tuple[int | float, ...]]
+"""The values tried of each setting, by its key."""
+
+
+class Tune(Section):
+    """`renewals tune`: the settings of the learner that are searched, and how long."""
+
+    trials: int = Field(40, ge=1)
+    """So many settings are tried in a study, those of earlier runs counted …"""
+    minutes: float = Field(60.0, gt=0)
+    """… unless so many minutes of trying have passed first, those of earlier runs counted too."""
+    held_out: float = Field(0.2, gt=0, lt=1)
+    """The search stands on the day when all but this share of the outcomes was final; the rest judges its result."""
+    ladders: Ladders = {
+        "lightgbm.max_depth": (1, 2, 3, 4, 5),
+        "lightgbm.learning_rate": (0.02, 0.03, 0.05, 0.08, 0.12),
+        "lightgbm.min_data_in_leaf": (10, 20, 50, 100, 200, 400),
+        "lightgbm.lambda_l2": (0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
+        "lightgbm.feature_fraction": (0.1, 0.2, 0.35, 0.5, 0.7, 1.0),
+        "lightgbm.bagging_fraction": (0.4, 0.55, 0.7, 0.85, 1.0),
+        "linear.near_days": (30.0, 60.0, 90.0, 120.0),
+        "calibration.trust": (50.0, 100.0, 200.0, 400.0, 800.0),
+    }
+    """The values tried of each setting, beside the one in force. A setting that is not named stays as it is."""
+    seed: int = 7
+
+    @field_validator("ladders")
+    @classmethod
+    def _are_settings(cls, ladders: Ladders) -> Ladders:
+        if not ladders:
+            raise ValueError("name at least one setting to search")
+        return {key: tuple(sorted({_rung(key, value) for value in values})) for key, values in ladders.items()}
+
+
+def _rung(key: str, value: float) -> int | float:
+    """The value as its section keeps it. Raises ValueError where the section has no such number, or refuses it."""
+    section, _, name = key.partition(".")
+    field = SEARCHED[section].model_fields.get(name) if section in SEARCHED else None
+    if field is None or field.annotation not in (int, float) or name in OF_THE_MACHINE:
+        raise ValueError(f"{key} is no number of {', '.join(SEARCHED)} that can be searched")
+    try:
+        found: int | float = getattr(SEARCHED[section].model_validate({name: value}), name)
+    except ValidationError as error:
+        raise ValueError(f"{key} cannot be {value}: {error.errors()[0]['msg']}") from None
+    return found

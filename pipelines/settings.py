@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from features.policy import Policy, Section
 from lists.options import ListOptions
-from models.options import Calibration, Drift, Effect, Folds, Forecast, Gate, LightGBM, Linear
+from models.options import Calibration, Drift, Effect, Folds, Forecast, Gate, LightGBM, Linear, Tune
 from pipelines.errors import Config, InputMissing
 from pipelines.source import Quarantine, Source
 
@@ -77,6 +77,7 @@ class Settings(Policy):
     lightgbm: LightGBM = LightGBM()
     calibration: Calibration = Calibration()
     gate: Gate = Gate()
+    tune: Tune = Tune()
     drift: Drift = Drift()
     effect: Effect = Effect()
     tracking: Tracking = Tracking()

@@ -1,0 +1,284 @@
+"""Which settings of the learner suit a company, asked of its past alone.
+
+The search stands on a day in the past. What was not final on it does not exist for a trial: not the rows observed
+later, nor the late outcome of an earlier row. A trial is the back-test of one setting up to that day, and its value the
+log loss of what would have been said, each word by a model of an earlier day with the recipe and the sigmoid that this
+day could choose. Rows observed from the day on, the newest outcomes of all, are held out; on them the best setting is
+held against the one in force, once, when the search has ended.
+
+Each setting has a ladder of values; a trial is a rung on each. How a trial is drawn hangs on the seed and on the trials
+finished before it, so that ten trials and ten more are twenty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from models import forward, gate
+from models.backtest import verdict
+from models.folds import RENEWAL, Fold, TooFew, observations, rolling, weights
+from models.learner import Floats
+from models.linear import Additive
+from models.metrics import at_lead, gain, losses
+from models.options import Calibration, Folds, Gate, Ladders, LightGBM, Linear, Tune
+from models.schema import Schema
+
+Setting = dict[str, int | float]
+"""A value of each searched setting, by its key."""
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+SET = "set"
+"""Where a trial keeps its setting: Optuna knows only the rungs."""
+PATIENT = 5
+"""So many trials are finished before one may be stopped early."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The options of one trial."""
+
+    folds: Folds
+    linear: Linear
+    lightgbm: LightGBM
+    calibration: Calibration
+
+    @staticmethod
+    def of(options: forward.Options, setting: Mapping[str, float]) -> Settled:
+        """The options in force, but for this setting."""
+        sections = {name: getattr(options, name) for name in ("folds", "linear", "lightgbm", "calibration")}
+        for key, value in setting.items():
+            section, _, name = key.partition(".")
+            sections[section] = sections[section].model_copy(update={name: value})
+        return Settled(**sections)
+
+
+def in_force(options: forward.Options, keys: Sequence[str]) -> Setting:
+    """The setting in force."""
+    return {key: getattr(getattr(options, section), name) for key in keys for section, _, name in [key.partition(".")]}
+
+
+def with_in_force(ladders: Ladders, now: Setting) -> Ladders:
+    """The ladders with the setting in force as a rung of each, so that the search can begin with it."""
+    return {key: tuple(sorted({*rungs, now[key]})) for key, rungs in ladders.items()}
+
+
+# --- what a trial may see ---------------------------------------------------------------------------
+
+
+def stands_on(final: pd.DataFrame, held_out: float) -> pd.Timestamp:
+    """The first day of observation on which all but the share `held_out` of the terms in `final` was final.
+
+    No label has a say in it. Raises TooFew where nothing was observed from that day on.
+    """
+    matured_at = final.groupby("term")["matured_at"].max()
+    days = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
+    days = days[days >= matured_at.quantile(1 - held_out, interpolation="higher")] if len(days) else days
+    if not len(days):
+        raise TooFew("no final row was observed late enough to be held out: history is too short for a search")
+    return days[0]
+
+
+def known_on(training: pd.DataFrame, target: str, day: pd.Timestamp, options: Folds) -> pd.DataFrame:
+    """The observations as they stood on the day of the search; one row per (account_id, as_of).
+
+    Later rows go before anything is reckoned from them, even how long a grace is.
+    """
+    by = day - pd.Timedelta(days=options.embargo_days)
+    matured_at = pd.to_datetime(training[f"{target}_matured_at"])
+    then = training[(pd.to_datetime(training["as_of"]) < day) & (matured_at <= by)]
+    return observations(then, target, by.date(), options.treated)
+
+
+@dataclass(frozen=True)
+class Past:
+    """The observations of the search, cut at its origins; what does not change between trials is kept."""
+
+    observed: pd.DataFrame
+    schema: Schema
+    values: Floats
+    folds: list[Fold]
+    day: pd.Timestamp
+    _lines: dict[tuple[int, Linear], dict[float, Additive]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        training: pd.DataFrame,
+        catalogue: Sequence[Mapping[str, Any]],
+        target: str,
+        day: pd.Timestamp,
+        options: forward.Options,
+    ) -> Past:
+        """What a search on this day may see. Raises TooFew where there is too little to learn from or to judge by."""
+        observed = known_on(training, target, day, options.folds)
+        schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
+        past = Past(observed, schema, schema.values(observed), rolling(observed, options.folds), day)
+        _refuse_silence(past)
+        return past
+
+    def step(self, number: int, options: forward.Options) -> forward.Step:
+        """What every recipe says at one origin. The linear part is fitted once for all settings of the trees."""
+        rows = (self.observed, self.values, self.schema, self.folds[number], options)
+        key = (number, options.linear)
+        if key not in self._lines:
+            self._lines[key] = forward.lines_at(*rows)
+        return forward.step_at(*rows, self._lines[key])
+
+    def steps(self, options: forward.Options) -> list[forward.Step]:
+        """The same at all of them."""
+        return [self.step(number, options) for number in range(len(self.folds))]
+
+
+def _refuse_silence(past: Past) -> None:
+    rows = past.observed.iloc[np.concatenate([fold.test for fold in past.folds])]
+    judged = rows[~rows["decided"].astype(bool)]
+    if judged["label"].nunique() < 2:
+        raise TooFew(
+            f"of the {len(judged)} rows that could judge a setting before {past.day:%Y-%m-%d} none, or all, ended well:"
+            " history is too short for a search"
+        )
+
+
+# --- what a trial is worth ----------------------------------------------------------------------------
+
+Heed = Callable[[int, float], None]
+"""Told, after each origin, its number and the log loss so far; may stop the trial by raising."""
+
+
+def loss_of(past: Past, options: forward.Options, yardstick: Calibration, heed: Heed = lambda _, __: None) -> float:
+    """The log loss of what models with these options would have said before the day of the search.
+
+    Rows of a term weigh one together, and what was said long ago less, by the half-life of `yardstick`: that of the
+    options in force, whatever is tried. What was decided already is left out.
+    """
+    steps: list[forward.Step] = []
+    told: list[pd.DataFrame] = []
+    loss = np.nan
+    for number in range(len(past.folds)):
+        step = past.step(number, options)
+        told.append(forward.said(past.observed, steps, step, options))
+        steps.append(step)
+        rows = pd.concat(told, ignore_index=True)
+        rows = rows[~rows["decided"].astype(bool)]
+        if len(rows):
+            weight = weights(rows["term"]) * forward.freshness(rows["as_of"], past.day, yardstick)
+            loss = float(np.average(losses(rows["label"], rows["probability"]), weights=weight))
+            heed(number, loss)
+    return loss
+
+
+# --- the search ---------------------------------------------------------------------------------------
+
+
+def go_on(
+    study: optuna.Study, past: Past, options: forward.Options, tune: Tune, tell: Callable[[FrozenTrial], None]
+) -> None:
+    """Try settings until the budget is spent; `tell` hears of each when it is done.
+
+    A trial that was cut off by the end of its process is marked failed and drawn once more.
+    """
+    for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(lost.number, state=TrialState.FAIL)
+    now = in_force(options, list(tune.ladders))
+    ladders = with_in_force(tune.ladders, now)
+    while not spent(study, tune):
+        tell(_tried(study, past, options, ladders, tune.seed))
+
+
+def spent(study: optuna.Study, tune: Tune) -> bool:
+    """Whether the trials or the minutes of a study are used up."""
+    done = finished(study)
+    took = sum((trial.duration.total_seconds() for trial in done if trial.duration is not None), 0.0)
+    return len(done) >= tune.trials or took >= 60 * tune.minutes
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that count, in order; those cut off do not."""
+    return study.get_trials(deepcopy=False, states=DONE)
+
+
+def _tried(study: optuna.Study, past: Past, options: forward.Options, ladders: Ladders, seed: int) -> FrozenTrial:
+    number = len(finished(study))
+    study.sampler = optuna.samplers.TPESampler(seed=int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=PATIENT, n_warmup_steps=1)
+    if not number and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        now = in_force(options, list(ladders))
+        study.enqueue_trial({key: rungs.index(now[key]) for key, rungs in ladders.items()})
+    trial = study.ask()
+    setting = {key: rungs[trial.suggest_int(key, 0, len(rungs) - 1)] for key, rungs in ladders.items()}
+    trial.set_user_attr(SET, setting)
+    try:
+        loss = loss_of(past, Settled.of(options, setting), options.calibration, _pruning(trial))
+    except optuna.TrialPruned:
+        return study.tell(trial, state=TrialState.PRUNED)
+    return study.tell(trial, loss)
+
+
+def _pruning(trial: Trial) -> Heed:
+    def heed(number: int, loss: float) -> None:
+        trial.report(loss, number)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return heed
+
+
+def best(study: optuna.Study) -> FrozenTrial:
+    """The trial with the lowest log loss among those that ran to their end; the first of equal ones."""
+    return min(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), key=lambda t: (t.values[0], t.number))
+
+
+def changes(setting: Mapping[str, float], now: Mapping[str, float]) -> Setting:
+    """What a setting has other than the one in force."""
+    return {key: value for key, value in setting.items() if value != now[key]}
+
+
+# --- judged on what was held out ----------------------------------------------------------------------
+
+
+def held_out(final: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
+    """The rows on which the result is judged: observed from the day of the search on, and not decided yet."""
+    return final[(final["as_of"] >= day) & ~final["decided"].astype(bool)].reset_index(drop=True)
+
+
+def compared(past: Past, held: pd.DataFrame, found: Settled, options: forward.Options, asked: Gate) -> dict[str, Any]:
+    """How much better the setting that was found speaks of the held-out rows than the one in force.
+
+    Both learn what the search could see. The verdict is over all rows, as in the search; for renewals the gain at the
+    lead of the gate stands beside it. `too_few` where the gate would not judge by so few outcomes.
+    """
+    rows = held.assign(found=_words(past, held, found), now=_words(past, held, options))
+    whole = _gained(rows, asked)
+    if past.schema.target != RENEWAL:
+        return whole
+    return {**whole, "at_lead": {"lead_days": asked.lead_days, **_gained(at_lead(rows, asked.lead_days), asked)}}
+
+
+def _words(past: Past, held: pd.DataFrame, options: forward.Options) -> Floats:
+    """What a model of the day of the search, with these options, says of the held-out rows."""
+    choice = forward.choose(past.observed, past.steps(options), past.day, options)
+    return forward.learn(past.observed, past.schema, choice, options).probability(held)
+
+
+def _gained(rows: pd.DataFrame, asked: Gate) -> dict[str, Any]:
+    terms, events = gate.counted(rows) if len(rows) else (0, 0.0)
+    told = {"rows": len(rows), "terms": terms, "events": events}
+    if terms < asked.min_renewals or events < asked.min_events:
+        return {**told, "verdict": "too_few"}
+    mean, low, high = gain(
+        rows["label"], rows["found"], rows["now"], rows["account_id"], weights(rows["term"]),
+        asked.bootstrap, asked.confidence,
+    )  # fmt: skip
+    return {**told, "verdict": verdict(low, high), "gain": {"value": mean, "low": low, "high": high}}
+
+
+def final_rows(training: pd.DataFrame, target: str, until: date, options: Folds) -> pd.DataFrame:
+    """Every row that is final by now; one row per (account_id, as_of)."""
+    return observations(training, target, until, options.treated)
