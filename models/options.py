@@ -212,17 +212,19 @@ class Tune(Section):
     minutes: float = Field(60.0, gt=0)
     """… unless so many minutes of trying have passed first, those of earlier runs counted too."""
     held_out: float = Field(0.2, gt=0, lt=1)
-    """The search stands on the day when all but this share of the outcomes was final; the rest judges its result."""
-    ladders: Ladders = {
-        "lightgbm.max_depth": (1, 2, 3, 4, 5),
-        "lightgbm.learning_rate": (0.02, 0.03, 0.05, 0.08, 0.12),
-        "lightgbm.min_data_in_leaf": (10, 20, 50, 100, 200, 400),
-        "lightgbm.lambda_l2": (0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
-        "lightgbm.feature_fraction": (0.1, 0.2, 0.35, 0.5, 0.7, 1.0),
-        "lightgbm.bagging_fraction": (0.4, 0.55, 0.7, 0.85, 1.0),
-        "linear.near_days": (30.0, 60.0, 90.0, 120.0),
-        "calibration.trust": (50.0, 100.0, 200.0, 400.0, 800.0),
-    }
+    """The search stands on the newest day after which this share of the terms was observed: they judge its result."""
+    ladders: Ladders = Field(
+        {
+            "lightgbm.max_depth": (1, 2, 3, 4, 5),
+            "lightgbm.learning_rate": (0.02, 0.03, 0.05, 0.08, 0.12),
+            "lightgbm.min_data_in_leaf": (10, 20, 50, 100, 200, 400),
+            "lightgbm.lambda_l2": (0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
+            "lightgbm.feature_fraction": (0.1, 0.2, 0.35, 0.5, 0.7, 1.0),
+            "lightgbm.bagging_fraction": (0.4, 0.55, 0.7, 0.85, 1.0),
+            "linear.near_days": (30.0, 60.0, 90.0, 120.0),
+            "calibration.trust": (50.0, 100.0, 200.0, 400.0, 800.0),
+        }
+    )
     """The values tried of each setting, beside the one in force. A setting that is not named stays as it is."""
     seed: int = 7
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -74,16 +73,13 @@ def with_in_force(ladders: Ladders, now: Setting) -> Ladders:
 
 
 def stands_on(final: pd.DataFrame, held_out: float) -> pd.Timestamp:
-    """The first day of observation on which all but the share `held_out` of the terms in `final` was final.
+    """The newest day on or after which the share `held_out` of the terms was still observed.
 
-    No label has a say in it. Raises TooFew where nothing was observed from that day on.
+    `final` are the rows whose outcome is final by now; no label has a say. Raises TooFew where there is none.
     """
-    matured_at = final.groupby("term")["matured_at"].max()
-    days = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
-    days = days[days >= matured_at.quantile(1 - held_out, interpolation="higher")] if len(days) else days
-    if not len(days):
-        raise TooFew("no final row was observed late enough to be held out: history is too short for a search")
-    return days[0]
+    if not len(final):
+        raise TooFew("no outcome is final yet: history is too short for a search")
+    return final.groupby("term")["as_of"].max().quantile(1 - held_out, interpolation="lower")
 
 
 def known_on(training: pd.DataFrame, target: str, day: pd.Timestamp, options: Folds) -> pd.DataFrame:
@@ -149,7 +145,7 @@ def _refuse_silence(past: Past) -> None:
 # --- what a trial is worth ----------------------------------------------------------------------------
 
 Heed = Callable[[int, float], None]
-"""Told, after each origin, its number and the log loss so far; may stop the trial by raising."""
+"""Told, after each origin but the last, its number and the log loss so far; may stop the trial by raising."""
 
 
 def loss_of(past: Past, options: forward.Options, yardstick: Calibration, heed: Heed = lambda _, __: None) -> float:
@@ -170,7 +166,8 @@ def loss_of(past: Past, options: forward.Options, yardstick: Calibration, heed: 
         if len(rows):
             weight = weights(rows["term"]) * forward.freshness(rows["as_of"], past.day, yardstick)
             loss = float(np.average(losses(rows["label"], rows["probability"]), weights=weight))
-            heed(number, loss)
+            if number + 1 < len(past.folds):
+                heed(number, loss)
     return loss
 
 
@@ -277,8 +274,3 @@ def _gained(rows: pd.DataFrame, asked: Gate) -> dict[str, Any]:
         asked.bootstrap, asked.confidence,
     )  # fmt: skip
     return {**told, "verdict": verdict(low, high), "gain": {"value": mean, "low": low, "high": high}}
-
-
-def final_rows(training: pd.DataFrame, target: str, until: date, options: Folds) -> pd.DataFrame:
-    """Every row that is final by now; one row per (account_id, as_of)."""
-    return observations(training, target, until, options.treated)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -76,6 +76,25 @@ def backtest(
     Judges what `renewals learn` left for this day in the data folder; otherwise it learns first, and registers nothing.
     """
     _run("retrace", tables, data, params, overrides, until=until)
+
+
+@app.command()
+def tune(
+    until: Until,
+    target: Annotated[
+        Literal["renewal", "upsell", "cross_sell", "expansion"] | None,
+        typer.Option(help="Search for this one alone.  [default: every one in `targets`]", show_default=False),
+    ] = None,
+    tables: Tables = "data/company",
+    data: Data = HERE,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Search the learner's settings in the past alone; changes none, and goes on where it was stopped.
+
+    The best setting is held against the one in force on the newest outcomes, which the search did not see.
+    """
+    _run("seek", tables, data, params, overrides, LISTS, target, until=until)
 
 
 @app.command()

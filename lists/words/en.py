@@ -441,4 +441,30 @@ WORDS: dict[str, str] = {
     "backtest.column.newest_month": "Its mean month",
     "backtest.column.kept": "Rows kept",
     "backtest.column.strangeness": "Strangeness up to",
+    # the search of settings
+    "tune.refused": "{target}: no search: {reason}",
+    "tune.tried": (
+        "{target}: {trials} settings tried on what models before {day} would have said, {early} of them stopped "
+        "early. Log loss {found:.4f} at best, {in_force:.4f} with the settings in force."
+    ),
+    "tune.same": "Nothing was found that is better than the settings in force: keep them.",
+    "tune.better": (
+        "On {terms} later terms, which no trial saw, what was found is better beyond doubt: log loss lower by "
+        "{value:.4f} ({low:.4f} … {high:.4f})."
+    ),
+    "tune.alike": (
+        "On {terms} later terms, which no trial saw, it is not told apart from the settings in force: log loss "
+        "lower by {value:.4f} ({low:.4f} … {high:.4f}). Nothing speaks for a change."
+    ),
+    "tune.worse": (
+        "On {terms} later terms, which no trial saw, it is worse beyond doubt: log loss lower by {value:.4f} "
+        "({low:.4f} … {high:.4f}). Keep the settings in force."
+    ),
+    "tune.too_few": (
+        "Whether it is better later, nobody can tell: {terms} terms were held out, with {events:.0f} of the rarer "
+        "outcome. Nothing speaks for a change."
+    ),
+    "tune.take_over": (
+        "What was found: renewals learn --until {until} {settings} (or in params.yaml, where it holds for every target)"
+    ),
 }

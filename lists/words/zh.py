@@ -392,4 +392,27 @@ WORDS: dict[str, str] = {
     "backtest.column.newest_month": "其平均月龄",
     "backtest.column.kept": "保留比例",
     "backtest.column.strangeness": "陌生度上限",
+    # 设置搜索
+    "tune.refused": "{target}：未搜索：{reason}",
+    "tune.tried": (
+        "{target}：按 {day} 之前各模型本会给出的判断试了 {trials} 组设置，其中 {early} 组提前停止。"
+        "对数损失最好为 {found:.4f}，当前设置为 {in_force:.4f}。"
+    ),
+    "tune.same": "没有找到比当前设置更好的设置：请保持不变。",
+    "tune.better": (
+        "在任何试验都未见过的 {terms} 个后续合同期上，找到的设置确定更好：对数损失低 {value:.4f}"
+        "（{low:.4f} … {high:.4f}）。"
+    ),
+    "tune.alike": (
+        "在任何试验都未见过的 {terms} 个后续合同期上，与当前设置无法区分：对数损失低 {value:.4f}"
+        "（{low:.4f} … {high:.4f}）。没有理由更改。"
+    ),
+    "tune.worse": (
+        "在任何试验都未见过的 {terms} 个后续合同期上，确定更差：对数损失低 {value:.4f}"
+        "（{low:.4f} … {high:.4f}）。请保持当前设置。"
+    ),
+    "tune.too_few": (
+        "之后是否更好无从判断：留出了 {terms} 个合同期，其中较少的一类结果有 {events:.0f} 个。没有理由更改。"
+    ),
+    "tune.take_over": "找到的设置：renewals learn --until {until} {settings}（或写入 params.yaml，对所有目标生效）",
 }
