@@ -79,7 +79,8 @@ def stands_on(final: pd.DataFrame, held_out: float) -> pd.Timestamp:
     """
     if not len(final):
         raise TooFew("no outcome is final yet: history is too short for a search")
-    return final.groupby("term")["as_of"].max().quantile(1 - held_out, interpolation="lower")
+    last_seen = final.groupby("term")["as_of"].max().sort_values()
+    return last_seen.iloc[int((1 - held_out) * (len(last_seen) - 1))]
 
 
 def known_on(training: pd.DataFrame, target: str, day: pd.Timestamp, options: Folds) -> pd.DataFrame:

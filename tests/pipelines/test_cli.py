@@ -21,7 +21,7 @@ def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command():
     shown = renewals("--help").stdout
     for command in (
-        *("demo", "check", "learn", "backtest", "score", "scorecard", "forecast", "effect", "explain"),
+        *("demo", "check", "learn", "backtest", "tune", "score", "scorecard", "forecast", "effect", "explain"),
         *("promote", "rollback"),
     ):
         assert command in shown
@@ -49,6 +49,11 @@ def test_help_imports_nothing_heavy():
         (("check", "--tables", "no/such/folder"), 66, "no/such/folder"),
         (("backtest", "--until", "2026-06-01", "--tables", "no/such/folder"), 66, "no/such/folder"),
         (("backtest", "--until", "June"), 78, "write it as YYYY-MM-DD"),
+        (("tune", "--until", "2026-06-01", "--tables", "no/such/folder"), 66, "no/such/folder"),
+        (("tune", "--until", "June"), 78, "write it as YYYY-MM-DD"),
+        (("tune", "--until", "2026-06-01", "--target", "profit"), 2, "profit"),
+        (("tune", "--until", "2026-06-01", "--target", "upsell", "--set", "targets=[renewal]"), 78, "--target upsell"),
+        (("tune", "--until", "2026-06-01", "--set", "tune.ladders={folds.origins: [3]}"), 78, "folds.origins"),
         (("check", "--tables", "oracle://x"), 78, "oracle"),
         (("forecast", "--as-of", "2026-06-01", "--set", "forecast.confidence=2"), 78, "forecast.confidence"),
         (("score",), 2, "--as-of"),
