@@ -212,11 +212,20 @@ def _tried(study: optuna.Study, past: Past, options: forward.Options, ladders: L
     trial = study.ask()
     setting = {key: rungs[trial.suggest_int(key, 0, len(rungs) - 1)] for key, rungs in ladders.items()}
     trial.set_user_attr(SET, setting)
+    known = _known(study, setting)
+    if known is not None:
+        return study.tell(trial, known)
     try:
         loss = loss_of(past, Settled.of(options, setting), options.calibration, _pruning(trial))
     except optuna.TrialPruned:
         return study.tell(trial, state=TrialState.PRUNED)
     return study.tell(trial, loss)
+
+
+def _known(study: optuna.Study, setting: Setting) -> float | None:
+    """The log loss of a setting that is drawn once more: it would be the same."""
+    ran = (trial for trial in finished(study) if trial.state == TrialState.COMPLETE)
+    return next((trial.value for trial in ran if trial.user_attrs[SET] == setting), None)
 
 
 def _pruning(trial: Trial) -> Heed:

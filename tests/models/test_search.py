@@ -190,6 +190,13 @@ def test_a_trial_that_was_cut_off_is_lost_alone(past, study, before, monkeypatch
     assert [trial.state for trial in resumed.trials].count(TrialState.FAIL) == 1
 
 
+def test_a_setting_that_is_drawn_again_is_not_learned_again(past, monkeypatch):
+    two, learned, loss_of = {"lightgbm.max_depth": (1, 3)}, [], search.loss_of
+    monkeypatch.setattr(search, "loss_of", lambda *given: learned.append(1) or loss_of(*given))
+    found = tried(searched(past, Tune(trials=5, ladders=two)))
+    assert len(learned) == len({str(setting) for setting, _, _ in found}) == len({loss for _, _, loss in found}) == 2
+
+
 def test_a_setting_far_behind_is_stopped_before_its_last_origin(past):
     long = replace(past, folds=[past.folds[0]] * 3)
     worth = iter([0.5, 0.5, 0.5, 0.5, 0.5, 0.9])
