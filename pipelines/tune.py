@@ -131,7 +131,7 @@ def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
 def _judged(
     study: optuna.Study, found: optuna.trial.FrozenTrial, past: Past, held: pd.DataFrame, job: Job
 ) -> dict[str, Any]:
-    """What the held-out rows say of the setting that was found; `looks` counts how often this study asked them."""
+    """What the held-out rows say of the setting that was found; `asked` counts how often this study asked them."""
     from models.search import SET, Settled, compared
 
     options = job.settings
@@ -142,7 +142,7 @@ def _judged(
         setting = Settled.of(options, found.user_attrs[SET])
         judged[key] = compared(past, held, setting, options, options.gate)
         study.set_user_attr(JUDGED, judged)
-    return {**judged[key], "looks": len(judged)}
+    return {**judged[key], "asked": len(judged)}
 
 
 def _name(past: Past, job: Job) -> str:

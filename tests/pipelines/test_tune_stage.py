@@ -153,7 +153,7 @@ def test_what_is_held_out_judges_the_study_and_is_no_part_of_it(done, table, tmp
     try:
         (turned.side / "training.parquet").rename(job.side / "training.parquet")
         monkeypatch.setattr(search, "loss_of", forbid)
-        assert stage.tune(job, "renewal")["looks"] == 2
+        assert stage.tune(job, "renewal")["asked"] == 2
     finally:
         (tmp_path / "kept.parquet").replace(job.side / "training.parquet")
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from examples.company import simulate, write
 from pipelines.seek import seek
 from pipelines.settings import read_settings
-from tests.whole.conftest import QUICK, ROOT
+from pipelines.stage import Job
+from tests.whole.conftest import DAY, QUICK, ROOT
 
 BRIEF = ("tune.trials=2", "tune.ladders={lightgbm.max_depth: [1, 2, 3]}")
 
@@ -19,10 +20,10 @@ def test_what_learn_left_is_searched(learned):
     assert (told["searched"], told["trials"]) == (True, 2)
 
 
-def test_what_is_not_there_is_made_once(learned, tmp_path):
+def test_what_is_not_there_is_made_once(tmp_path):
     write(simulate(accounts=40, months=24, seed=5), tmp_path / "company")
-    one = learned[0].settings.model_copy(update={"targets": ("renewal",)})
-    job = replace(learned[0], settings=one, tables=str(tmp_path / "company"), data=tmp_path / "work")
+    settings = read_settings(ROOT / "params.yaml", [*QUICK, "targets=[renewal]"])
+    job = Job(settings, str(tmp_path / "company"), tmp_path / "work", tmp_path / "lists", until=DAY)
     first, again = seek(job), seek(job)
     assert (first["learned"], again["learned"]) == ("now", "before")
     assert "folds.min_renewals" in first["targets"]["renewal"]["reason"]
