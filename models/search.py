@@ -86,12 +86,12 @@ def stands_on(final: pd.DataFrame, held_out: float) -> pd.Timestamp:
 def known_on(training: pd.DataFrame, target: str, day: pd.Timestamp, options: Folds) -> pd.DataFrame:
     """The observations as they stood on the day of the search; one row per (account_id, as_of).
 
-    Later rows go before anything is reckoned from them, even how long a grace is.
+    What was not final, and so all that was observed later, goes before anything is reckoned from it, even how long a
+    grace is.
     """
     by = day - pd.Timedelta(days=options.embargo_days)
     matured_at = pd.to_datetime(training[f"{target}_matured_at"])
-    then = training[(pd.to_datetime(training["as_of"]) < day) & (matured_at <= by)]
-    return observations(then, target, by.date(), options.treated)
+    return observations(training[matured_at <= by], target, by.date(), options.treated)
 
 
 @dataclass(frozen=True)

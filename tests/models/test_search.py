@@ -136,6 +136,11 @@ def test_all_trials_are_measured_with_one_yardstick(past):
     by_one = search.loss_of(past, own, OPTIONS.calibration), search.loss_of(past, usual, OPTIONS.calibration)
     assert by_one[0] == pytest.approx(by_one[1], abs=1e-6)
     assert abs(search.loss_of(past, own, hasty) - by_one[0]) > 1e-4
+    study = searched(past, Tune(trials=4, ladders={"calibration.half_life_days": (30, 730)}))
+    worth = {setting["calibration.half_life_days"]: loss for setting, _, loss in tried(study)}
+    assert worth[30] == search.loss_of(
+        past, search.Settled.of(OPTIONS, {"calibration.half_life_days": 30}), OPTIONS.calibration
+    )
 
 
 def test_the_linear_part_is_fitted_once_for_all_trees(training, day, monkeypatch):
