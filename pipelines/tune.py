@@ -54,7 +54,10 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
     """A report in one line."""
     kept = ("searched", "reason", "log_loss", "take_over")
     short = {name: report[name] for name in kept if name in report}
-    return {**short, "trials": len(report["trials"]), **report["held_out"]} if report["searched"] else short
+    if not report["searched"]:
+        return short
+    ran = [trial for trial in report["trials"] if trial["state"] != STATES["FAIL"]]
+    return {**short, "trials": len(ran), **report["held_out"]}
 
 
 def read_report(job: Job, target: str) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def tried(study):
 # --- the law ------------------------------------------------------------------------------------------
 
 
-def test_nothing_that_was_not_final_on_its_day_moves_a_trial(training, day, study):
+def test_nothing_that_was_not_final_on_its_day_moves_a_trial(training, day, past, study):
     late = (training["as_of"] >= day) | (training["renewal_matured_at"] > day)
     changed = training.assign(
         renewal=training["renewal"].where(~late, 1 - training["renewal"]),
@@ -90,6 +90,7 @@ def test_nothing_that_was_not_final_on_its_day_moves_a_trial(training, day, stud
     assert 0 < late.sum() < len(training)
     then = search.Past.of(changed, CATALOGUE, "renewal", day, OPTIONS)
     assert tried(searched(then)) == tried(study)
+    assert then.schema == past.schema
     gone = search.Past.of(training[~late], CATALOGUE, "renewal", day, OPTIONS)
     assert tried(searched(gone, TUNE.model_copy(update={"trials": 1}))) == tried(study)[:1]
 
@@ -109,9 +110,10 @@ def test_what_is_held_out_is_the_newest_share_of_the_terms_whatever_became_of_th
     assert search.stands_on(final.assign(label=1 - final["label"]), TUNE.held_out) == day
 
 
-def test_a_label_that_still_travels_is_not_there_yet(training, day):
-    slow = OPTIONS.folds.model_copy(update={"embargo_days": 90})
-    known = search.known_on(training, "renewal", day, slow)
+def test_a_label_that_still_travels_or_came_before_its_cohort_is_not_there_yet(training, day):
+    slow, cancelled = OPTIONS.folds.model_copy(update={"embargo_days": 90}), training["account_id"] < "a050"
+    early = training["renewal_matured_at"].mask(cancelled, training["as_of"] + pd.Timedelta(days=10))
+    known = search.known_on(training.assign(renewal_matured_at=early), "renewal", day, slow)
     assert known["matured_at"].max() <= day - pd.Timedelta(days=90)
     assert len(known) < len(search.known_on(training, "renewal", day, OPTIONS.folds))
 
@@ -120,7 +122,8 @@ def test_a_label_that_still_travels_is_not_there_yet(training, day):
 
 
 def test_a_trial_is_worth_what_its_backtest_would_have_said(past):
-    told = forward.backtest(past.observed, forward.walk(past.observed, past.schema, OPTIONS), OPTIONS)
+    steps = forward.walk(past.observed, past.schema, OPTIONS)
+    told = forward.backtest(past.observed, steps, forward.choices(past.observed, steps, OPTIONS), OPTIONS)
     rows = told[~told["decided"]]
     age = (past.day - rows["as_of"]).dt.days / OPTIONS.calibration.half_life_days
     weight = weights(rows["term"]) * 0.5**age

@@ -118,7 +118,7 @@ def test_a_run_that_is_cut_off_loses_one_trial(done, table, tmp_path, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             stage.tune(job, "renewal")
     assert not (job.data / "tune" / "renewal.json").exists()
-    stage.tune(job, "renewal")
+    assert stage.tune(job, "renewal")["trials"] == 3
     told, whole_run = stage.read_report(job, "renewal"), stage.read_report(done[0], "renewal")
     assert [trial["state"] for trial in told["trials"]].count("cut_off") == 1
     kept = [(trial["setting"], trial["log_loss"]) for trial in told["trials"] if trial["state"] != "cut_off"]
