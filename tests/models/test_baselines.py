@@ -1,5 +1,6 @@
 """What must be beaten learns from the same rows and is asked about the same."""
 
+import warnings
 from datetime import date
 from types import SimpleNamespace
 
@@ -74,6 +75,12 @@ def test_missing_values_are_filled_and_not_refused():
     known = PAST.assign(use=[3.0, np.nan, 1.0])
     chance = baselines.logistic_regression(known, NOW.assign(use=np.nan), ["use"])
     assert ((chance > 0) & (chance < 1)).all()
+
+
+def test_a_figure_that_nobody_has_is_filled_without_a_warning_to_be_hidden(monkeypatch):
+    """Hiding one is for the whole process, and is undone by whoever hides another beside it."""
+    monkeypatch.setattr(warnings, "catch_warnings", None)
+    assert baselines._usual(np.array([[np.nan, 1.0], [np.nan, 3.0]])).tolist() == [0.0, 2.0]
 
 
 def test_every_tested_observation_is_spoken_of_once_by_rows_final_before():
