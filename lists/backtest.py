@@ -204,7 +204,7 @@ def _quarters(report: Tree, words: Words) -> Section | None:
         return None
     rows = [
         [
-            *(one["quarter"], str(one["terms"]), _percent(one["seen"]), _percent(one["promised"])),
+            *(one["period"], str(one["terms"]), _percent(one["seen"]), _percent(one["promised"])),
             *(_number(one["speakers"][name][figure]) for name in one["speakers"] for figure in ("auc",)),
         ]
         for one in quarters
@@ -215,7 +215,7 @@ def _quarters(report: Tree, words: Words) -> Section | None:
         words.say(f"backtest.column.{name}"): [(number, one[name]) for number, one in enumerate(quarters)]
         for name in ("seen", "promised")
     }
-    labels = {number: one["quarter"] for number, one in enumerate(quarters)}
+    labels = {number: one["period"] for number, one in enumerate(quarters)}
     drawn = chart(lines, words.say("backtest.column.quarter"), words.say("backtest.column.seen"), labels)
     return Section(words.say("backtest.section.quarters"), [], [Table(headings, rows)], drawn)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +101,8 @@ def report(tested: pd.DataFrame, aged: pd.DataFrame, spread: float, asked: Asked
         "whole": part(judged, asked),
         "segments": [{"segment": name, **part(rows, asked)} for name, rows in segments(judged, asked.gate)],
         "activity": [{"activity": name, **part(rows, asked)} for name, rows in by_activity(judged)],
-        "quarters": quarters(judged, asked.target),
+        "quarters": by_period(judged, asked.target, "Q"),
+        "months": by_period(judged, asked.target, "M"),
         "staleness": staleness(judged, aged, asked),
         "abstention": abstention(judged, aged),
         "calibration": tenths(judged),
@@ -184,13 +185,13 @@ def by_activity(judged: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield name, judged[where].reset_index(drop=True)
 
 
-def quarters(judged: pd.DataFrame, target: str) -> list[Tree]:
-    """What was promised and what came, by quarter of the renewal, or of the observation where growth is asked."""
+def by_period(judged: pd.DataFrame, target: str, length: Literal["M", "Q"]) -> list[Tree]:
+    """What was promised and what came, by the renewal's month or quarter; the observation's where growth is asked."""
     day = judged["renewal_date" if target == RENEWAL else "as_of"]
-    return [_quarter(str(name), rows) for name, rows in judged.groupby(day.dt.to_period("Q"), sort=True)]
+    return [_period(str(name), rows) for name, rows in judged.groupby(day.dt.to_period(length), sort=True)]
 
 
-def _quarter(name: str, rows: pd.DataFrame) -> Tree:
+def _period(name: str, rows: pd.DataFrame) -> Tree:
     weight, truth = _weight(rows), rows["label"].to_numpy()
     both = {
         speaker: {
@@ -200,7 +201,7 @@ def _quarter(name: str, rows: pd.DataFrame) -> Tree:
         for speaker in speakers(rows)
     }
     return {
-        "quarter": name,
+        "period": name,
         "terms": int(rows["term"].nunique()),
         "seen": metrics.rate(truth, truth, weight),
         "promised": metrics.promised(truth, rows[MODEL], weight),

@@ -30,7 +30,7 @@ PLOTS = {
     "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
     "staleness.csv": ["month", "auc", "log_loss", "newest_auc", "newest_log_loss"],
     "abstention.csv": ["kept", "log_loss", "auc"],
-    "quarters.csv": ["quarter", "promised", "seen", "terms"],
+    "months.csv": ["period", "promised", "seen", "terms"],
 }
 """What DVC draws, with its columns. No name of a customer or a manager stands in these: they may be formulas."""
 

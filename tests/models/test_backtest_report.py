@@ -171,9 +171,10 @@ def test_a_segment_is_named_by_its_column_and_value():
 
 def test_a_quarter_is_that_of_the_renewal_or_of_the_observation_where_growth_is_asked():
     rows = renewals(("acme", "2024-02-01", 1, 0.8), ("beta", "2024-03-01", 0, 0.4))
-    (quarter,) = backtest.quarters(rows, "renewal")
-    assert (quarter["quarter"], quarter["seen"], quarter["promised"]) == ("2024Q2", 0.5, pytest.approx(0.6))
-    assert [one["quarter"] for one in backtest.quarters(rows, "expansion")] == ["2024Q1"]
+    (quarter,) = backtest.by_period(rows, "renewal", "Q")
+    assert (quarter["period"], quarter["seen"], quarter["promised"]) == ("2024Q2", 0.5, pytest.approx(0.6))
+    assert [one["period"] for one in backtest.by_period(rows, "expansion", "Q")] == ["2024Q1"]
+    assert [one["period"] for one in backtest.by_period(rows, "expansion", "M")] == ["2024-02", "2024-03"]
 
 
 def test_an_interval_in_the_wrong_place_does_not_hold():

@@ -105,7 +105,7 @@ def test_everything_that_can_be_measured_is(done):
     assert {one["csm"] for one in told["capacity"]["managers"]} == {EVIL, FORMULA}
     assert len(told["staleness"]) > 3
     assert len(told["coverage"]["groups"]) == 10
-    assert all(told[name] for name in ("quarters", "calibration", "abstention"))
+    assert all(told[name] for name in ("quarters", "months", "calibration", "abstention"))
 
 
 def test_the_plots_have_their_columns_and_hold_no_name(done):
