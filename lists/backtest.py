@@ -393,13 +393,16 @@ def _scale(values: Sequence[float], begin: float, end: float) -> tuple[Any, tupl
 
 
 ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
+SURE = 1e-9
+"""A float this near a round number is that number: 1.0 / 0.2 comes out below five."""
 
 
 def _ticks(low: float, high: float, most: int = 5) -> dict[float, str]:
     """The round numbers between two ends, about so many."""
     size = 10.0 ** np.floor(np.log10((high - low) / most))
     step = next(size * times for times in ROUND if size * times * most >= high - low)
-    return {place * step: f"{place * step:.10g}" for place in range(int(np.ceil(low / step)), int(high // step) + 1)}
+    first, last = int(np.ceil(low / step - SURE)), int(np.floor(high / step + SURE))
+    return {place * step: f"{place * step:.10g}" for place in range(first, last + 1)}
 
 
 def _thinned(ticks: list[tuple[float, str]], most: int = 8) -> list[tuple[float, str]]:

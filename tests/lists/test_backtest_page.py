@@ -28,3 +28,8 @@ def test_an_axis_shows_a_few_round_numbers_between_its_ends(low, width):
     for ticks in (drawn.x_ticks, drawn.y_ticks):
         assert 1 <= len(ticks) <= 6
         assert all(-0.1 <= place <= 420 for place, _ in ticks)
+
+
+def test_an_axis_that_ends_on_a_round_number_shows_it():
+    (drawn,) = chart({"model": [(0.0, 0.0), (1.0, 1.0)]}, "across", "upward")
+    assert [name for _, name in drawn.x_ticks] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
