@@ -41,6 +41,11 @@ def test_a_line_may_stand_upright():
     assert model.contributions(values).ravel().tolist() == [0.0, 0.0, 2.0, 1.5, 1.0]
 
 
+def test_a_line_is_level_however_far_beyond_its_ends():
+    model = Additive(0.0, (Line((-1.0, 1.0), (2.0, 3.0), 0.0),), None)
+    assert model.contributions(np.array([[-np.inf], [np.inf]])).ravel().tolist() == [2.0, 3.0]
+
+
 def test_a_code_without_a_step_is_as_unknown():
     model = Additive(0.0, (Steps((1.0, 2.0), 0.5),), None)
     assert model.contributions(np.array([[1.0], [2.0], [np.nan], [-1.0]])).ravel().tolist() == [2.0, 0.5, 0.5, 0.5]

@@ -97,6 +97,17 @@ def test_resamples_that_do_not_settle_are_worked_out_one_at_a_time():
     assert found == pytest.approx(slow)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_resample_that_all_at_once_cannot_settle_is_not_lost(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    chance = rng.uniform(0.1, 0.9, 60)
+    truth, accounts = (rng.random(60) < chance).astype(int), pd.Series(range(60))
+    asked = {"rounds": 40, "confidence": 0.99}
+    slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, **asked)
+    monkeypatch.setattr(metrics, "_slopes", lambda place, hit, drawn, start: np.full(len(drawn), np.nan))
+    assert metrics.slope_interval(truth, chance, accounts, **asked) == pytest.approx(slow)
+
+
 def test_the_error_that_chance_alone_shows_is_the_mean_error_of_true_probabilities():
     chance, weight = np.linspace(0.1, 0.9, 60), np.linspace(1, 2, 60)
     dice = np.random.default_rng(0)

@@ -403,10 +403,19 @@ def test_a_swap_that_a_crash_left_half_done_is_undone(tmp_path):
     assert clean(tmp_path)["contracts"][0]["arr"] == 1200.5
 
 
-def test_the_engine_counts_in_utc_keeps_to_its_limits_and_is_silent(con):
-    names = ("TimeZone", "threads", "autoinstall_known_extensions", "enable_progress_bar")
+def test_the_engine_counts_in_utc_and_keeps_to_its_limits(con):
+    names = ("TimeZone", "threads", "autoinstall_known_extensions")
     asked = ", ".join(f"current_setting('{name}')" for name in names)
-    assert con.raw_sql(f"SELECT {asked}").fetchone() == ("UTC", 1, False, False)
+    assert con.raw_sql(f"SELECT {asked}").fetchone() == ("UTC", 1, False)
+
+
+def test_no_bar_is_drawn_on_standard_output_where_it_looks_like_a_prompt():
+    asked = "warehouse.connect().raw_sql(\"SELECT current_setting('enable_progress_bar')\").fetchone()"
+    told = subprocess.run(
+        [sys.executable, "-c", f"from pipelines import warehouse; print({asked})"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert told.stdout.strip() == "(False,)"
 
 
 def test_too_little_memory_names_the_setting(tmp_path):
