@@ -229,7 +229,8 @@ def at_peers(case: Case, themes: Sets) -> pd.DataFrame:
 
 def refits(case: Case, job: Job) -> None:
     """Print how alike the first three are when the model is learned again."""
-    training = observations(pd.read_parquet(job.data / "learn" / "training.parquet"), "renewal", job.day)
+    past, treated = pd.read_parquet(job.data / "learn" / "training.parquet"), case.options.folds.treated
+    training = observations(past, "renewal", job.day, treated)
     models = {
         "other seeds": [*other_seeds(case, training)],
         "accounts drawn anew": [*other_accounts(case, training, job)],
