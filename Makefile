@@ -35,6 +35,7 @@ bench: setup
 	$(BIN)/python bench/ablation.py
 	$(BIN)/python bench/forecast.py
 	$(BIN)/python bench/null.py
+	$(BIN)/python bench/reasons.py
 	$(BIN)/python bench/effect.py
 	$(BIN)/python bench/feedback.py
 	$(MAKE) --no-print-directory bench-features bench-scoring
