@@ -54,6 +54,10 @@ class Sigmoid:
         """The same before it is made a probability."""
         return (self.slope + self.near_slope * close) * margin + self.level + self.near_level * close + shift
 
+    def steeper(self, by: float) -> Sigmoid:
+        """The same for margins that are so much smaller than those to come."""
+        return replace(self, slope=round(self.slope * by, 9), near_slope=round(self.near_slope * by, 9))
+
     def shift(self, rows: pd.DataFrame) -> Floats:
         """What the segments of each row add; nothing for a value that was not met. One number per row."""
         added = np.zeros(len(rows))

@@ -28,8 +28,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from models.calibration import Sigmoid, fit_sigmoid, with_segments
+from models.doubt import widened
 from models.folds import KEY, RENEWAL, Fold, relevance, rolling, weights
-from models.learner import Floats, Learned, Recipe, fit_line, fit_linear, fit_trees
+from models.learner import Floats, Learned, Recipe, fit_linear, fit_trees
 from models.linear import Additive, closeness
 from models.metrics import EDGE, losses
 from models.options import Calibration, Folds, LightGBM, Linear
@@ -77,13 +78,14 @@ class Step:
     booster: lgb.Booster
 
     def margin(self, recipe: Recipe) -> Floats:
-        """The log-odds of one recipe for each row of the fold's test."""
-        return (1 - recipe.share) * self.linear[recipe.strength] + recipe.share * self.trees[recipe.rounds]
+        """The moderated log-odds of one recipe for each row of the fold's test."""
+        margin = (1 - recipe.share) * self.linear[recipe.strength] + recipe.share * self.trees[recipe.rounds]
+        return margin * moderation(self.lines[recipe.strength])
 
     def margin_of(self, values: Floats, recipe: Recipe) -> Floats:
         """The same for any rows."""
-        trees = _told_by(self.booster, values, recipe.rounds)
-        return (1 - recipe.share) * self.lines[recipe.strength].margin(values) + recipe.share * trees
+        trees, line = _told_by(self.booster, values, recipe.rounds), self.lines[recipe.strength]
+        return ((1 - recipe.share) * line.margin(values) + recipe.share * trees) * moderation(line)
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,14 @@ def _told_by(booster: lgb.Booster, values: Floats, rounds: int) -> Floats:
     return np.asarray(booster.predict(values, raw_score=True, num_iteration=rounds, num_threads=1))
 
 
+def moderation(line: Additive) -> float:
+    """How much of a margin is left when all that other outcomes might have taught is averaged over (MacKay 1992).
+
+    The likeliest model is surer than the mean of all likely ones; the fewer outcomes taught it, the more.
+    """
+    return float(1 / widened(np.sqrt(line.uncertainty)))
+
+
 def learning_weights(rows: pd.DataFrame, schema: Schema, folds: Folds) -> Floats:
     """One weight per row to learn from; a renewal's rows count for more about the lead at which it is to be known."""
     if schema.target != RENEWAL or not folds.focus_days:
@@ -253,10 +263,11 @@ def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Optio
     near = near_weights(observed, options.linear)
     with ThreadPoolExecutor(options.lightgbm.threads) as pool:
         trees = pool.submit(fit_trees, values, truth, weight, schema, recipe.rounds, options.lightgbm)
-        lines = pool.submit(fit_line, values, truth, weight, schema, recipe.strength, options.linear, near)
-    booster, (line, uncertainty) = trees.result(), lines.result()
-    spread = float(np.round(np.hypot(hidden, np.sqrt(uncertainty)), 9))
-    return Learned(schema, line, booster, recipe.share, choice.sigmoid, options.linear.near_days, spread)
+        lines = pool.submit(fit_linear, values, truth, weight, schema, [recipe.strength], options.linear, near)
+    booster, line = trees.result(), lines.result()[recipe.strength]
+    spread = float(np.round(np.hypot(hidden, np.sqrt(line.uncertainty)), 9))
+    calibration = choice.sigmoid.steeper(moderation(line))
+    return Learned(schema, line, booster, recipe.share, calibration, options.linear.near_days, spread)
 
 
 def choices(observed: pd.DataFrame, steps: Sequence[Step], options: Options) -> list[Choice]:

@@ -169,21 +169,6 @@ def fit_linear(
         return {strength: design.fit(truth, strength) for strength in sorted(strengths)}
 
 
-def fit_line(
-    values: Floats,
-    truth: Labels,
-    weight: Floats,
-    schema: Schema,
-    strength: float,
-    options: Linear,
-    near: Floats | None = None,
-) -> tuple[Additive, float]:
-    """The linear part at one strength, and how far, squared, other outcomes would have moved its margin."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        design = Design(values, weight, schema.sizes, schema.signs, schema.lead, options, near)
-        return design.fit(truth, strength), design.uncertainty(strength)
-
-
 def fit_trees(
     values: Floats, truth: Labels, weight: Floats, schema: Schema, rounds: int, options: LightGBM
 ) -> lgb.Booster:

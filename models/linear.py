@@ -101,6 +101,8 @@ class Additive:
     intercept: float
     parts: tuple[Part, ...]
     near: Near | None
+    uncertainty: float = 0.0
+    """How far, squared and in log-odds, another company's outcomes would have moved the margin: a mean over rows."""
 
     def contributions(self, values: Floats, threads: int = 1) -> Floats:
         """What each feature adds; rows × features."""
@@ -133,7 +135,8 @@ class Additive:
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain values, by feature name."""
-        tree = {"intercept": self.intercept, "parts": _parts_to_json(self.parts, names), "near": None}
+        parts = _parts_to_json(self.parts, names)
+        tree = {"intercept": self.intercept, "parts": parts, "near": None, "uncertainty": self.uncertainty}
         if self.near is None:
             return tree
         near = {
@@ -151,6 +154,7 @@ class Additive:
             tree["intercept"],
             _parts_from_json(tree["parts"], names),
             near and Near(list(names).index(near["feature"]), near["days"], _parts_from_json(near["parts"], names)),
+            tree.get("uncertainty", 0.0),
         )
 
 
@@ -251,7 +255,8 @@ class Design:
             close = _Rows(self.near, side[self.rows], self.near_weight, self.matrix[self.rows] @ self.start)
             self.near_start = self._fitted(close, self.near_start, self.bounds, strength)
             near = Near(self.lead, self.options.near_days, self._parts(self.near_start * NEAR_SCALE))
-        return Additive(float(np.round(self.start[-1], 9)), self._parts(self.start[:-1]), near)
+        intercept, parts = float(np.round(self.start[-1], 9)), self._parts(self.start[:-1])
+        return Additive(intercept, parts, near, self._uncertainty(strength))
 
     def _fitted(self, rows: _Rows, start: Floats, bounds: Sequence[Bound], strength: float) -> Floats:
         held = np.arange(len(start)) < len(self.bounds)
@@ -266,11 +271,10 @@ class Design:
         )
         return np.asarray(found.x, np.float64)
 
-    def uncertainty(self, strength: float) -> float:
-        """How far, squared and in log-odds, another company's outcomes would have moved the margin of the last fit.
+    def _uncertainty(self, strength: float) -> float:
+        """The mean over the training rows of the posterior variance of the last fit's margin, under the ridge prior.
 
-        The mean over the training rows of the posterior variance under the ridge prior (Laplace's approximation), far
-        from a renewal; weights that their sign holds at nought are taken as known.
+        By Laplace's approximation, far from a renewal; weights that their sign holds at nought are taken as known.
         """
         free = self.lines[:, np.abs(self.start[:-1]) > 0]
         chance = expit(self.matrix @ self.start)

@@ -6,7 +6,9 @@ import pytest
 from scipy.special import expit, logit
 
 from models.doubt import HIDDEN, USUAL, around, hidden
+from models.forward import moderation
 from models.linear import Design
+from models.metrics import calibration_slope, log_loss
 from models.options import Linear
 
 DICE = np.random.default_rng(3)
@@ -86,9 +88,23 @@ def test_what_was_learned_is_as_uncertain_as_other_outcomes_would_have_made_it()
     for _ in range(60):
         line = design.fit((DICE.random(400) < expit(truth)).astype(np.int8), 0.1)
         margins.append(line.margin(values) - line.intercept)
-        foretold.append(design.uncertainty(0.1))
+        foretold.append(line.uncertainty)
     seen = np.array(margins).std(axis=0) ** 2
     assert seen.mean() < np.mean(foretold) < 2.5 * seen.mean()
+
+
+def test_a_moderated_margin_is_truer_where_few_outcomes_taught_it():
+    """Sixty companies of 150 outcomes each, and what came of a thousand others."""
+    taught, wanted = np.array([0.8, -0.6, 0.4, 0.2, 0.0, 0.0, 0.0, 0.0]), []
+    for _ in range(60):
+        past, later = DICE.normal(size=(150, 8)), DICE.normal(size=(1000, 8))
+        truth, came = (DICE.random(len(rows)) < expit(rows @ taught) for rows in (past, later))
+        line = Design(past, np.ones(150), [None] * 8, [0] * 8, None, Linear(knots=9)).fit(truth.astype(np.int8), 0.3)
+        wanted.append((came, line.margin(later), np.full(1000, moderation(line))))
+    came, margin, moderate = (np.concatenate(parts) for parts in zip(*wanted, strict=True))
+    plain, moderated = (calibration_slope(came, expit(said)) for said in (margin, margin * moderate))
+    assert 0.7 < plain < moderated - 0.03 < 1.0
+    assert log_loss(came, expit(margin * moderate)) < log_loss(came, expit(margin))
 
 
 def test_figures_beyond_anything_seen_are_counted():

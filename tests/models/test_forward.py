@@ -101,3 +101,16 @@ def test_models_of_every_age_speak_of_each_later_row_and_the_youngest_says_what_
     both = told.merge(newest, on=["account_id", "as_of", "origin"], suffixes=("", "_aged"), validate="one_to_one")
     assert len(both) == len(told)
     assert np.array_equal(both["probability"], both["probability_aged"])
+
+
+def test_the_kept_model_and_those_it_was_calibrated_on_are_moderated_each_by_its_own_doubt(observed, steps):
+    sigmoid, recipe = Sigmoid(0.9, 0.1, 0.2, 0.0), Recipe(0.03, 20, 0.5)
+    schema = Schema.of(CATALOGUE, observed, "renewal", True)
+    model = forward.learn(observed, schema, forward.Choice(recipe, sigmoid, (), 0, 0), OPTIONS)
+    left = forward.moderation(model.linear)
+    assert (model.calibration.slope, model.calibration.near_slope) == pytest.approx((0.9 * left, 0.2 * left))
+    said = [step.margin(recipe) / (0.5 * step.linear[0.03] + 0.5 * step.trees[20]) for step in steps]
+    assert [part.std() for part in said] == pytest.approx([0.0] * len(steps), abs=1e-9)
+    assert 0.5 < said[0].mean() < said[-1].mean() < left < 1
+    values = schema.values(observed.iloc[steps[0].fold.test])
+    assert np.allclose(steps[0].margin_of(values, recipe), steps[0].margin(recipe))
