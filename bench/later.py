@@ -94,7 +94,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def line(name: str, rows: pd.DataFrame, chance: np.ndarray[Any, Any], bootstrap: int = 400) -> dict[str, Any]:
     """One row of the printed table: AUC with its account-clustered interval, log loss, calibration."""
     truth = rows["label"].to_numpy()
-    low, high = metrics.clustered_interval(metrics.auc, truth, chance, rows["account_id"], rounds=bootstrap)
+    low, high = metrics.auc_interval(truth, chance, rows["account_id"], rounds=bootstrap)
     return {
         "": name,
         "AUC": metrics.auc(truth, chance),
