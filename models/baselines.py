@@ -6,22 +6,18 @@ numeric features. One that cannot speak, for its column is not there, returns no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.folds import Fold, weights
-from models.forward import learning_weights, near_weights, side_by_side
-from models.learner import fit_linear
-from models.options import Folds, Linear
-from models.schema import Schema
+from models.forward import LINEAR, side_by_side
 
 Floats = npt.NDArray[np.float64]
 Baseline = Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Floats | None]
@@ -132,18 +128,6 @@ def health(rows: pd.DataFrame, features: Sequence[str]) -> Floats:
     return np.divide(total, weighed, out=np.full(len(rows), NEUTRAL), where=weighed > 0)
 
 
-def linear(schema: Schema, strength: float, options: Linear, folds: Folds) -> Baseline:
-    """The baseline that is the model's own linear part alone, uncalibrated: what trees and sigmoid must add to."""
-
-    def told(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats:
-        weight, truth = learning_weights(train, schema, folds), train["label"].to_numpy()
-        near = near_weights(train, options)
-        lines = fit_linear(schema.values(train), truth, weight, schema, [strength], options, near)
-        return np.asarray(expit(lines[strength].margin(schema.values(test))))
-
-    return told
-
-
 def _logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floats:
     past, now = (rows[names].to_numpy(np.float64, na_value=np.nan) for rows in (train, test))
     usual = _usual(past)
@@ -175,31 +159,21 @@ BASELINES: dict[str, Baseline] = {
     "logistic_regression": logistic_regression,
     "health_score": health_score,
 }
-LINEAR = "linear"
 NAMES = (*BASELINES, LINEAR)
-"""Every baseline by name; the last needs the model's schema and is made by `linear`."""
+"""Every baseline by name; what the last says stands in the model's own back-test."""
 
 
-def spoken(
-    observed: pd.DataFrame,
-    folds: Sequence[Fold],
-    features: Sequence[str],
-    more: Mapping[str, Baseline] | None = None,
-    threads: int = 1,
-) -> pd.DataFrame:
-    """What each baseline, and `more` by name, would have said at each origin; one row per tested observation."""
-    every = {**BASELINES, **(more or {})}
+def spoken(observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str], threads: int = 1) -> pd.DataFrame:
+    """What each of `BASELINES` would have said at each origin; one row per tested observation."""
 
     def told(fold: Fold) -> pd.DataFrame:
-        return _told(observed.iloc[fold.train], observed.iloc[fold.test], features, every)
+        return _told(observed.iloc[fold.train], observed.iloc[fold.test], features)
 
     return pd.concat(side_by_side(told, folds, threads), ignore_index=True)
 
 
-def _told(
-    train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str], every: Mapping[str, Baseline]
-) -> pd.DataFrame:
-    chances = {name: baseline(train, test, features) for name, baseline in every.items()}
+def _told(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    chances = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
     return test[["account_id", "as_of"]].assign(
         **{name: chance for name, chance in chances.items() if chance is not None}
     )

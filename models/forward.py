@@ -25,6 +25,7 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from models.calibration import Sigmoid, fit_sigmoid, with_segments
@@ -38,6 +39,8 @@ from models.schema import LEAD, Schema
 
 Made = TypeVar("Made")
 
+LINEAR = "linear"
+"""The baseline that is the model's own linear part: what trees and sigmoid must add to."""
 CLEARLY = 2.0
 """Standard errors by which a recipe must be better than the usual one to be taken."""
 
@@ -285,11 +288,15 @@ def backtest(observed: pd.DataFrame, steps: Sequence[Step], chosen: Sequence[Cho
 
 
 def said(observed: pd.DataFrame, step: Step, choice: Choice, options: Options) -> pd.DataFrame:
-    """What the model of one origin said, with what it could choose; one row per test row."""
+    """What the model of one origin said, with what it could choose; one row per test row.
+
+    `linear` is what the linear part says alone, at the middle strength and uncalibrated: a baseline.
+    """
     rows = observed.iloc[step.fold.test]
     margin, close = step.margin(choice.recipe), _closeness(rows, options.linear)
     chance = choice.sigmoid.of(margin, close, choice.sigmoid.shift(rows))
-    return rows[SAID_OF].assign(origin=step.fold.origin, margin=margin, probability=chance)
+    alone = expit(step.linear[middle(options.linear, options.lightgbm).strength])
+    return rows[SAID_OF].assign(origin=step.fold.origin, margin=margin, probability=chance, **{LINEAR: alone})
 
 
 def aged(

@@ -35,6 +35,8 @@ Bound = tuple[float | None, float | None]
 
 TAIL = 0.005
 """The share of rows beyond either end of a line: there it is flat."""
+BLOCK = 1024
+"""Rows that are multiplied together at once."""
 NEAR_SCALE = 3.0
 """How freely the second line may move beside the first: few rows speak for it, and each of them weakly."""
 
@@ -276,12 +278,16 @@ class Design:
 
         By Laplace's approximation, far from a renewal; weights that their sign holds at nought are taken as known.
         """
-        free = self.lines[:, np.abs(self.start[:-1]) > 0]
+        free = np.flatnonzero(self.start[:-1])
         chance = expit(self.matrix @ self.start)
-        curved = (free * (self.weight * chance * (1 - chance))[:, None]).T @ free
-        posterior = np.linalg.inv(curved + np.eye(free.shape[1]) / strength)
-        spread = (free * (self.weight / self.weight.sum())[:, None]).T @ free
-        return float(np.round((posterior * spread).sum(), 9))
+        curved = _squared(self.lines, free, self.weight * chance * (1 - chance))
+        posterior = np.linalg.inv(curved + np.eye(len(free)) / strength)
+        return float(np.round((posterior * self._scatter[np.ix_(free, free)]).sum(), 9))
+
+    @cached_property
+    def _scatter(self) -> Floats:
+        """How the columns lie about their centre together; columns × columns."""
+        return _squared(self.lines, np.arange(self.lines.shape[1]), self.weight / self.weight.sum())
 
     def _parts(self, weights: Floats) -> tuple[Part, ...]:
         ends = np.cumsum([columns.matrix.shape[1] for columns in self.columns])[:-1]
@@ -305,6 +311,19 @@ class _Rows:
         pull = -self.weight * self.side * expit(-agreement)
         loss = self.weight @ np.logaddexp(0, -agreement) + (penalty * at) @ at / 2
         return float(loss), pull @ self.matrix + penalty * at
+
+
+def _squared(matrix: Floats, columns: npt.NDArray[np.intp], weight: Floats) -> Floats:
+    """The weighed sum over rows of some columns' products with each other, a block of rows after another.
+
+    A product with itself is half the work of any other, and a block does not leave the processor's cache.
+    """
+    total = np.zeros((len(columns), len(columns)))
+    for start in range(0, len(matrix), BLOCK):
+        rows = slice(start, start + BLOCK)
+        weighed = matrix[rows].take(columns, axis=1) * np.sqrt(weight[rows, None])
+        total += weighed.T @ weighed
+    return total
 
 
 def _bound(sign: int) -> Bound:

@@ -17,7 +17,6 @@ from pipelines.stage import Job, main
 from pipelines.train import (
     BACKTEST,
     CARD,
-    SCHEMA,
     as_json,
     read_catalogue,
     read_model,
@@ -89,8 +88,7 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     options = job.settings
     observed = folds.observations(read_training(job), target, job.day, options.folds.treated)
     numbers = [feature["name"] for feature in read_catalogue(job) if feature.get("kind", "number") == "number"]
-    own = {baselines.LINEAR: _linear(files, job)}
-    beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, own, options.lightgbm.threads)
+    beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, options.lightgbm.threads)
     about = dict.fromkeys(name for name in (*options.gate.segments, *BESIDE) if name in observed.columns)
     known = observed[[*folds.KEY, *about]].rename(columns=BESIDE)
     beside = beside.merge(known, on=folds.KEY, validate="one_to_one")
@@ -102,19 +100,6 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
             "other settings: run `renewals learn`, or the stage train, first"
         )
     return tested
-
-
-def _linear(files: dict[str, bytes], job: Job) -> Any:
-    """The baseline that is the linear part alone, at the middle strength."""
-    import json
-
-    from models import baselines
-    from models.forward import middle
-    from models.schema import Schema
-
-    options = job.settings
-    schema = Schema.from_json(json.loads(files[SCHEMA]))
-    return baselines.linear(schema, middle(options.linear, options.lightgbm).strength, options.linear, options.folds)
 
 
 def _told_by_all(rows: pd.DataFrame, target: str, weighted: bool = False) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 import warnings
 from datetime import date
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
 
-from models import baselines, forward
+from models import baselines
 from models.folds import observations, rolling
-from models.options import Folds, LightGBM, Linear
-from models.schema import Schema
-from tests.models.drawn import CATALOGUE, training_table
+from models.options import Folds
+from tests.models.drawn import training_table
 
 
 def term(account: str, as_of: str, renewal_date: str, label: int, matured_at: str) -> dict:
@@ -119,18 +116,3 @@ def test_the_health_score_becomes_a_probability_by_what_healthy_accounts_did():
     acme, quiet, new = baselines.health_score(past, now, ["days_since_last_use"])
     assert acme > new > quiet
     assert baselines.health_score(PAST, NOW, ["use"]) is None
-
-
-def test_the_linear_part_alone_is_the_one_of_the_model():
-    observed = observations(training_table(), "renewal", date(2024, 6, 1))
-    schema = Schema.of(CATALOGUE, observed, "renewal", True)
-    fold = rolling(observed, Folds(origins=1, min_renewals=30, min_events=5))[0]
-    train, test = observed.iloc[fold.train], observed.iloc[fold.test]
-    options = SimpleNamespace(
-        folds=Folds(origins=1, min_renewals=30, min_events=5),
-        linear=Linear(strengths=(0.01,)),
-        lightgbm=LightGBM(rounds=(5,), shares=(0.0,), threads=1),
-    )
-    (step,) = forward.walk(observed, schema, options)
-    told = baselines.linear(schema, 0.01, options.linear, options.folds)(train, test, [])
-    assert told == pytest.approx(expit(step.linear[0.01]))

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from models import forward
 from models.calibration import Sigmoid
@@ -60,6 +61,14 @@ def test_the_first_model_of_a_backtest_has_no_past_to_choose_by(observed, steps,
     usual = steps[0].margin(forward.middle(OPTIONS.linear, OPTIONS.lightgbm))
     assert np.array_equal(first["margin"], usual)
     assert np.allclose(first["probability"], Sigmoid().of(usual))
+
+
+def test_the_linear_part_also_speaks_alone_and_uncalibrated(observed, steps, chosen):
+    told = forward.backtest(observed, steps, chosen, OPTIONS)
+    strength = forward.middle(OPTIONS.linear, OPTIONS.lightgbm).strength
+    values = Schema.of(CATALOGUE, observed, "renewal", True).values(observed)
+    alone = [step.lines[strength].margin(values[step.fold.test]) for step in steps]
+    assert told["linear"].to_numpy() == pytest.approx(expit(np.concatenate(alone)))
 
 
 def test_a_backtest_speaks_once_of_every_row_after_the_first_origin(observed, steps, chosen):
