@@ -162,7 +162,8 @@ def _complaint(error: ValidationError, text: str, path: Path | None) -> str:
         if issue["type"] == "extra_forbidden":
             lines.append(f"  {place}: unknown key{_nearest(keys)}")
         else:
-            said = issue["ctx"]["error"] if issue["type"] == "value_error" else issue["msg"]  # our own words, as they are
+            # What a validator of ours raised, without the library's words before it.
+            said = issue["ctx"]["error"] if issue["type"] == "value_error" else issue["msg"]
             lines.append(f"  {place}: {said} (found {_shown(issue['input'])!r})")
     return "\n".join(lines)
 

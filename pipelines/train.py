@@ -17,7 +17,12 @@ from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+
+    from models.forward import Choice, Step
+    from models.schema import Schema
 
 RENEWAL = "renewal"
 BACKTEST, AGED, CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
@@ -70,17 +75,7 @@ def learned(
     hidden = doubt.hidden(told) if target == RENEWAL else 0.0
     model = forward.learn(observed, schema, choice, options, hidden)
     newest = observed.sort_values("as_of", kind="stable").tail(EXPLAINED)
-    recipe, sigmoid = choice.recipe, choice.sigmoid
-    short = {
-        "trained": True,
-        "terms": int(observed["term"].nunique()),
-        "yes": int(observed.groupby("term")["label"].max().sum()),
-        "features": len(schema.names),
-        "recipe": {"strength": recipe.strength, "rounds": recipe.rounds, "share_of_trees": recipe.share},
-        "calibration": {"slope": sigmoid.slope, "level": sigmoid.level, "rows": choice.rows, "terms": choice.terms},
-        "doubt": {"spread": model.spread, "hidden": hidden},
-        "origins": [str(step.fold.origin.date()) for step in steps],
-    }
+    short = _short(observed, schema, choice, model.spread, hidden, steps)
     card = {
         "target": target,
         "until": str(job.day),
@@ -94,6 +89,23 @@ def learned(
     tables = {BACKTEST: as_parquet(told), AGED: as_parquet(aged)}
     beside = {CARD: as_json(card), drift.REFERENCE: as_json(drift.reference(training, told, schema))}
     return {**model.to_files(), **beside, **tables}, short
+
+
+def _short(
+    observed: pd.DataFrame, schema: Schema, choice: Choice, spread: float, hidden: float, steps: Sequence[Step]
+) -> dict[str, Any]:
+    """What is worth knowing of a model at a glance."""
+    recipe, sigmoid = choice.recipe, choice.sigmoid
+    return {
+        "trained": True,
+        "terms": int(observed["term"].nunique()),
+        "yes": int(observed.groupby("term")["label"].max().sum()),
+        "features": len(schema.names),
+        "recipe": {"strength": recipe.strength, "rounds": recipe.rounds, "share_of_trees": recipe.share},
+        "calibration": {"slope": sigmoid.slope, "level": sigmoid.level, "rows": choice.rows, "terms": choice.terms},
+        "doubt": {"spread": spread, "hidden": hidden},
+        "origins": [str(step.fold.origin.date()) for step in steps],
+    }
 
 
 def _untrained(target: str, reason: str) -> dict[str, bytes]:
