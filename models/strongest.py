@@ -64,9 +64,9 @@ def _agrees(own, usual, risk, scale, towards_loss):  # type: ignore[no-untyped-d
     """Whether a figure may be told as a push in this direction, beside what is usual.
 
     It must lie on its side of the peers' figure. Unknown it may be a reason, for it contradicts nothing, but nobody is
-    strong for what is not known. Nothing at all counts as a low figure even where the peers have nothing either: no
-    contact with anyone is a reason, and no breach a strength. What is risky neither way need only differ from the
-    peers'. Figures are compared as they are shown: 11.3 hours beside 10.8 would be read as 11 beside 11.
+    strong for what is not known. Nothing at all is a reason even where the peers have nothing either, as no contact
+    with anyone; it is no strength to be spared what most are spared. What is risky neither way need only differ from
+    the peers'. Figures are compared as they are shown: 11.3 hours beside 10.8 would be read as 11 beside 11.
     """
     shown = np.rint(own * scale) / scale
     if np.isnan(shown) and not towards_loss:
@@ -75,7 +75,7 @@ def _agrees(own, usual, risk, scale, towards_loss):  # type: ignore[no-untyped-d
         return shown != usual
     if (risk == HIGH) == towards_loss:
         return not shown <= usual and not shown <= 0
-    return not shown >= usual or shown <= 0
+    return not shown >= usual or (shown <= 0 and towards_loss)
 
 
 @compiled

@@ -138,7 +138,8 @@ def test_a_theme_whose_columns_push_towards_renewal_together_is_no_reason() -> N
         ("high", 9, 6, -1.0, "reason_1"),
         ("high", 2, 6, -1.0, None),
         ("high", 0, 0, -1.0, None),  # no breach is no reason
-        ("high", 0, 0, 1.0, "strength_1"),
+        ("high", 0, 0, 1.0, None),  # and no strength where the peers have none either
+        ("high", 0, 2, 1.0, "strength_1"),
         ("high", 0, None, -1.0, None),  # whatever is usual
         ("low", 0, None, 1.0, None),
         ("either", 9, 6, -1.0, "reason_1"),
@@ -363,5 +364,5 @@ def test_no_sentence_of_the_catalogue_contradicts_what_it_is_said_for(phrases: P
             assert mine > usual, spoken
             assert mine > 0, spoken
         else:
-            assert mine < usual or mine <= 0, spoken
+            assert mine < usual or (mine <= 0 and push[row] < 0), spoken
     assert all(names == {own["name"] for own in NUMBERS} for names in told_of.values()), "each is told for both"
