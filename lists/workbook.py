@@ -49,8 +49,9 @@ NOT_SCORED = (
 IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
 SENTENCES = ("reason_", "strength_", "playbook_", "alerts")
 SENTENCE_WIDTH, MEANING_WIDTH = 42, 90
-LINE = 15
-"""The height of one line; rows that wrap are given theirs, for not every program works it out."""
+LINE = 16.5
+"""The height of one line, in points: Chinese fonts need more than Latin ones. Rows that wrap are given theirs, for not
+every program works it out."""
 LONGEST = 32_767
 EXACT = 2**53
 KINDS = {column.name: column.kind for column in COLUMNS}
