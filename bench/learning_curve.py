@@ -1,8 +1,9 @@
 """The example company in several sizes; the model beside the oracle, the most that anyone could know.
 
 For each size: AUC and log loss 90 days before the end, on dates after training, of model, oracle and baselines, and
-the share of the oracle's AUC above one half that the model reached: as it came out, and as it was to be expected of
-what the model said (each outcome weighed by the oracle's probability of it, which takes out the luck of the draw).
+the share of the oracle's AUC above one half that the model reached and the slope of its calibration: as they came out,
+and as they were to be expected of what the model said (each outcome weighed by the oracle's probability of it, which
+takes out the luck of the draw).
 `inside` is the share of the renewals whose true chance, the oracle's, lies in the model's 80 % interval.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import itertools
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from later import afterwards, files, learned, line, settings, table, tested
-from sklearn.metrics import roc_auc_score
 
 from examples.company import simulate, write
 from models.learner import Learned
+from models.metrics import auc, calibration_slope
 
 CONFIDENCE = 0.8
+Metric = Callable[..., float]
 
 
 def main() -> None:
@@ -58,22 +61,22 @@ def one_size(accounts: int, seed: int, work: Path, asked: argparse.Namespace) ->
     about = f"{len(rows)} later renewals, {rows['label'].mean():.1%} renewed"
     print(f"\n{accounts} accounts, seed {seed}, until {asked.until}: {about}")
     print(table(lines), flush=True)
-    auc = {entry[""]: entry["AUC"] - 0.5 for entry in lines}
-    expected = {name: expected_auc(said["oracle"], said[name]) - 0.5 for name in ("oracle", "model")}
+    seen = {entry[""]: entry["AUC"] - 0.5 for entry in lines}
+    expected = {name: expected_of(auc, said["oracle"], said[name]) - 0.5 for name in ("oracle", "model")}
     low, high = Learned.from_files(files(work / "models" / "renewal")).interval(said["model"], CONFIDENCE)
     inside = ((low <= said["oracle"]) & (said["oracle"] <= high)).mean()
     slope = next(entry["slope"] for entry in lines if entry[""] == "model")
     seconds = time.perf_counter() - begun
-    return {"accounts": accounts, "seed": seed, "oracle": auc["oracle"] + 0.5, "model": auc["model"] + 0.5,
-            "share of the oracle's": auc["model"] / auc["oracle"],
-            "expected": expected["model"] / expected["oracle"], "slope": slope, "inside": inside,
-            "logistic regression's": auc["logistic_regression"] / auc["oracle"], "seconds": seconds}  # fmt: skip
+    return {"accounts": accounts, "seed": seed, "oracle": seen["oracle"] + 0.5, "model": seen["model"] + 0.5,
+            "share of the oracle's": seen["model"] / seen["oracle"],
+            "expected": expected["model"] / expected["oracle"], "slope": slope,
+            "expected slope": expected_of(calibration_slope, said["oracle"], said["model"]), "inside": inside,
+            "logistic regression's": seen["logistic_regression"] / seen["oracle"], "seconds": seconds}  # fmt: skip
 
 
-def expected_auc(truth: np.ndarray[Any, Any], said: np.ndarray[Any, Any]) -> float:
-    """The AUC to be expected where each renewal comes with its true probability."""
-    labels = np.repeat([1, 0], len(said))
-    return float(roc_auc_score(labels, np.tile(said, 2), sample_weight=np.concatenate([truth, 1 - truth])))
+def expected_of(metric: Metric, truth: np.ndarray[Any, Any], said: np.ndarray[Any, Any]) -> float:
+    """The figure to be expected where each renewal comes with its true probability."""
+    return metric(np.repeat([1, 0], len(said)), np.tile(said, 2), np.concatenate([truth, 1 - truth]))
 
 
 def beside_the_oracle(rows: pd.DataFrame, said: dict, truth: Path) -> tuple[pd.DataFrame, dict]:
