@@ -35,7 +35,7 @@ in the same table is called `days_since_last_use` already."""
 
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:
-    """Write `evaluation/<target>/metrics.json` and its plots; where nothing was trained they say so."""
+    """Write `evaluation/<target>/metrics.json`, its headline and its plots; where nothing was trained they say so."""
     files = read_model(job, target)
     reason = why_untrained(files)
     if reason is None:
@@ -47,7 +47,27 @@ def evaluate(job: Job, target: str) -> dict[str, Any]:
     for name, content in {**_empty_plots(), **plots}.items():
         warehouse.write_bytes(folder / "plots" / name, content)
     warehouse.write_bytes(folder / "metrics.json", as_json(metrics))
+    warehouse.write_bytes(folder / "headline.json", as_json(headline(metrics)))
     return {"target": target, "trained": reason is None, **metrics.get("judged", {})}
+
+
+def headline(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The dozen figures by which two runs are compared, flat. DVC takes whatever is called `error` for its own."""
+    judged = metrics.get("judged", {})
+    if "auc" not in judged:
+        return {"trained": metrics["trained"]}
+    auc, whole = judged["auc"], metrics["all"][MODEL]
+    return {
+        "trained": True,
+        **{name: judged[name] for name in ("rows", "terms", "events")},
+        "auc": auc["value"],
+        "auc_low": auc["low"],
+        "auc_high": auc["high"],
+        "calibration_slope": judged["calibration_slope"]["value"],
+        "calibration_error": judged["error"],
+        **{name: whole[name] for name in ("log_loss", "average_precision", "recall_top_fifth")},
+        **{f"gain_over_{name}": gain["value"] for name, gain in judged["gain_over"].items()},
+    }
 
 
 def evaluated(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:

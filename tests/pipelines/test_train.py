@@ -57,6 +57,16 @@ def metrics_of(job: Job) -> dict:
     return json.loads((job.data / "evaluation" / "renewal" / "metrics.json").read_text())
 
 
+def test_runs_are_compared_by_a_few_flat_figures(done):
+    folder, whole = done[0].data / "evaluation" / "renewal", metrics_of(done[0])
+    headline = json.loads((folder / "headline.json").read_text())
+    assert headline["auc"] == whole["judged"]["auc"]["value"]
+    assert headline["gain_over_base_rate"] == whole["judged"]["gain_over"]["base_rate"]["value"]
+    assert len(headline) < 25
+    assert all(isinstance(figure, int | float) for figure in headline.values())
+    assert "error" not in headline  # by which DVC would know a file that it could not read
+
+
 def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
     job, said, _ = done
     files = training.read_model(job, "renewal")
