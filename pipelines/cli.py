@@ -111,6 +111,20 @@ def score(
 
 
 @app.command()
+def publish(
+    as_of: AsOf,
+    to: Annotated[str, typer.Option(metavar="URL", help="The database: postgresql://… or duckdb:///FILE")],
+    schema: Annotated[str, typer.Option(help="The schema that holds the tables.")] = "renewals",
+    data: Data = HERE,
+    lists: Lists = LISTS,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Write a published list, its reasons and its forecast to a database, in one transaction; twice does no harm."""
+    _run("writeback.write_back", "", data, params, overrides, lists, to, schema, as_of=as_of)
+
+
+@app.command()
 def scorecard(
     as_of: AsOf,
     tables: Tables = "data/company",
