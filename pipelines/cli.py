@@ -174,6 +174,25 @@ def explain(
     _run("explain", tables, data, params, overrides, lists, account, as_of=as_of)
 
 
+@app.command()
+def whatif(
+    account: Annotated[str, typer.Argument(help="The account's id.")],
+    as_of: AsOf,
+    wished: Annotated[
+        list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="A figure as it might be; repeatable.")
+    ],
+    tables: Tables = "data/company",
+    data: Data = HERE,
+    lists: Lists = LISTS,
+    params: Params = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
+    ] = None,
+) -> None:
+    """What the model would say of an account if some of its figures were other: an association, not an effect."""
+    _run("whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
+
+
 Target = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
 
 
