@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-all test-engines check bench bench-features bench-scoring lock clean
+.PHONY: setup demo test test-all test-engines check bench bench-features bench-scoring lock words clean
 
 setup: $(VENV)/.runtime
 
@@ -70,6 +70,10 @@ $(VENV)/peers/.there: requirements-peers.lock
 	test -x $(VENV)/peers/bin/python || $(PYTHON) -m venv $(VENV)/peers
 	$(VENV)/peers/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement requirements-peers.lock
 	touch $@
+
+# Brings each translation up to the English of today; what has no translation yet, or an older one, is marked for a person.
+words: setup
+	$(BIN)/pybabel update --input-file lists/words/renewals.pot --output-file lists/words/zh.po --locale zh_Hans_CN --width 120
 
 # Needs uv. The lock names versions and hashes, and no index.
 lock:

@@ -111,6 +111,20 @@ def score(
 
 
 @app.command()
+def publish(
+    as_of: AsOf,
+    to: Annotated[str, typer.Option(metavar="URL", help="The database: postgresql://… or duckdb:///FILE")],
+    schema: Annotated[str, typer.Option(help="The schema that holds the tables.")] = "renewals",
+    data: Data = HERE,
+    lists: Lists = LISTS,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Write a published list, its reasons and its forecast to a database, in one transaction; twice does no harm."""
+    _run("writeback.write_back", "", data, params, overrides, lists, to, schema, as_of=as_of)
+
+
+@app.command()
 def scorecard(
     as_of: AsOf,
     tables: Tables = "data/company",
@@ -158,6 +172,25 @@ def explain(
 ) -> None:
     """Why this account is where it is on the list."""
     _run("explain", tables, data, params, overrides, lists, account, as_of=as_of)
+
+
+@app.command()
+def whatif(
+    account: Annotated[str, typer.Argument(help="The account's id.")],
+    as_of: AsOf,
+    wished: Annotated[
+        list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="A figure as it might be; repeatable.")
+    ],
+    tables: Tables = "data/company",
+    data: Data = HERE,
+    lists: Lists = LISTS,
+    params: Params = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
+    ] = None,
+) -> None:
+    """What the model would say of an account if some of its figures were other: an association, not an effect."""
+    _run("whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
 
 
 Target = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]

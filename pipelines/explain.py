@@ -38,12 +38,12 @@ def explain(job: Job, account: str) -> dict[str, Any]:
 
     Raises InputMissing, with the nearest ids and names, where the account is not on the list.
     """
-    listed = _listed(job)
+    listed = the_list(job)
     row = listed.iloc[found(listed, account)]
     result = {
         "as_of": job.day.isoformat(),
-        "account": {name: _plain(row[name]) for name in SAID},
-        "says": {name: _plain(row[name]) for name in SCORES},
+        "account": {name: plain(row[name]) for name in SAID},
+        "says": {name: plain(row[name]) for name in SCORES},
         "reasons": [_reason(row, k) for k in range(1, REASONS + 1) if row[f"reason_{k}"]],
         "strengths": [row[f"strength_{k}"] for k in range(1, STRENGTHS + 1) if row[f"strength_{k}"]],
         **_contributions(job, row["account_id"]),
@@ -56,7 +56,7 @@ def explain(job: Job, account: str) -> dict[str, Any]:
     return result
 
 
-def _listed(job: Job) -> pd.DataFrame:
+def the_list(job: Job) -> pd.DataFrame:
     """The day's list, scored now if it was not yet."""
     try:
         return read_scored(job)[1]
@@ -92,7 +92,7 @@ def _not_found(account: str, known: list[tuple[str, str]], as_of: Any) -> str:
 
 def _reason(row: pd.Series, k: int) -> dict[str, Any]:
     names = ("feature", "contribution", "family", "theme", "actionable")
-    parts = {part: _plain(row[f"reason_{k}_{part}"]) for part in names}
+    parts = {part: plain(row[f"reason_{k}_{part}"]) for part in names}
     return {"words": row[f"reason_{k}"], **parts}
 
 
@@ -111,8 +111,8 @@ def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
             "feature": name,
             "idea": idea(catalogue[name]) if name in catalogue else name,
             **{part: catalogue.get(name, {}).get(part, "other") for part in ("family", "theme")},
-            "figure": _plain(figures.get(name)),
-            "peers": _plain(peers.get(name)),
+            "figure": plain(figures.get(name)),
+            "peers": plain(peers.get(name)),
             "contribution": float(push),
         }
         for name, push in zip(pushes.index.astype(str), pushes, strict=True)
@@ -131,7 +131,7 @@ def rows_known(job: Job, account_id: Any) -> dict[str, int]:
     return counts
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON can hold it."""
     if value is None or pd.isna(value):
         return None

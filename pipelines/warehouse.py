@@ -198,15 +198,15 @@ def faults(what: str) -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        raise Config(f"{what}: more memory is needed than engine.memory allows ({_first_line(error)})") from None
+        raise Config(f"{what}: more memory is needed than engine.memory allows ({first_line(error)})") from None
     except (duckdb.IOException, OSError) as error:
         if "No space left" in str(error) or "max_temp_directory_size" in str(error):
-            raise OutputFailed(f"{what}: the disk is full ({_first_line(error)})") from None
+            raise OutputFailed(f"{what}: the disk is full ({first_line(error)})") from None
         if what.startswith("writing"):
-            raise OutputFailed(f"{what}: {_first_line(error)}") from None
-        raise DataContract(f"{what}: {_first_line(error)}") from None
+            raise OutputFailed(f"{what}: {first_line(error)}") from None
+        raise DataContract(f"{what}: {first_line(error)}") from None
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.SerializationException) as error:
-        raise DataContract(f"{what}: {_first_line(error)}") from None
+        raise DataContract(f"{what}: {first_line(error)}") from None
     except Exception as error:
         from pipelines import spark
 
@@ -216,7 +216,8 @@ def faults(what: str) -> Iterator[None]:
         raise stop from None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says first; its name where it says nothing."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
@@ -262,7 +263,7 @@ def _known_names(source: Source) -> None:
 def _missing(missing: Sequence[str], given: Iterable[str], place: str, source: Source) -> str:
     wanted = ", ".join(source.names.get(name, name) for name in missing)
     found = ", ".join(given) or "no table of the data contract"
-    return f"{_without_secrets(place)}: required table {wanted} is missing; found {found}"
+    return f"{without_secrets(place)}: required table {wanted} is missing; found {found}"
 
 
 def _from_folder(con: Any, folder: Path, source: Source, scratch: Path) -> dict[str, Given]:
@@ -307,7 +308,7 @@ def _schema_of(table: str, file: Path) -> str:
     try:
         return str(pq.read_schema(file).remove_metadata())
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataContract(f"{table}: {file.name} is not a readable Parquet file: {_first_line(error)}") from None
+        raise DataContract(f"{table}: {file.name} is not a readable Parquet file: {first_line(error)}") from None
 
 
 def _fingerprint_of_files(files: Sequence[Path], root: Path) -> str:
@@ -438,7 +439,7 @@ def _from_duckdb(con: Any, rest: str, source: Source) -> dict[str, Given]:
     except duckdb.IOException as error:
         if "lock" in str(error):
             raise Unavailable(f"{path} is being written by another process; try again later") from None
-        raise DataContract(f"{path} is not a DuckDB file that can be read: {_first_line(error)}") from None
+        raise DataContract(f"{path} is not a DuckDB file that can be read: {first_line(error)}") from None
     schema = source.schema_name or "main"
     query = "SELECT table_name FROM information_schema.tables WHERE table_catalog = 'given' AND table_schema = "
     there = {row[0] for row in con.raw_sql(query + _quoted(schema)).fetchall()}
@@ -471,9 +472,9 @@ def _from_postgres(con: Any, url: str, source: Source, scratch: Path) -> dict[st
                 if kinds
             }
     except psycopg.errors.InsufficientPrivilege as error:
-        raise InputMissing(f"{_without_secrets(url)}: {_first_line(error)}") from None
+        raise InputMissing(f"{without_secrets(url)}: {first_line(error)}") from None
     except psycopg.Error as error:
-        raise Unavailable(f"{_without_secrets(url)}: {_redacted(_first_line(error), url)}") from None
+        raise Unavailable(f"{without_secrets(url)}: {redacted(first_line(error), url)}") from None
 
 
 POSTGRES_COLUMNS = """
@@ -522,7 +523,7 @@ def _postgres_table(
     return Given(table, (rows,), _fingerprint_of_rows(con, rows))
 
 
-def _without_secrets(place: str) -> str:
+def without_secrets(place: str) -> str:
     """A source as it may be shown: no user, no password, no options."""
     if "://" not in place:
         return place
@@ -531,7 +532,8 @@ def _without_secrets(place: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
-def _redacted(text: str, url: str) -> str:
+def redacted(text: str, url: str) -> str:
+    """The text without what of the address is secret."""
     secrets = {part for part in (urlsplit(url).password, urlsplit(url).query) if part}
     for secret in sorted(secrets | {unquote(s) for s in secrets} | {url}, key=len, reverse=True):
         text = text.replace(secret, "***")

@@ -1,16 +1,36 @@
-"""The words a person reads, by language: headings, meanings, values and the phrases around a reason."""
+"""The words a person reads, by language: headings, meanings, values and the phrases around a reason.
+
+They stand in gettext catalogues, which translators' tools read: the English in `renewals.pot`, each translation beside
+its English in `<language>.po`; `make words` brings the translations up to it and marks what is to be translated again.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
-from lists.words import en, zh
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po
+
 from models.reasons import Phrases
 
-LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": en.WORDS, "zh": zh.WORDS}
+
+def catalogue(language: str) -> Catalog:
+    """All messages of a language: the context of each is its key, its id the English."""
+    source = files(__name__) / ("renewals.pot" if language == "en" else f"{language}.po")
+    with source.open("rb") as file:
+        return read_po(file)
+
+
+def _words(language: str) -> Mapping[str, str]:
+    """What is said, by key; what nobody translated is said in English."""
+    return {str(said.context): str(said.string or said.id) for said in catalogue(language) if said.id}
+
+
+LANGUAGES: Mapping[str, Mapping[str, str]] = {language: _words(language) for language in ("en", "zh")}
 PARAMETERS = ("tier", "dimension", "kind", "severity", "survey_kind", "level", "by")
 """The parameters of a feature whose values have words."""
 

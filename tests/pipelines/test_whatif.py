@@ -1,0 +1,141 @@
+"""What if? The model is asked twice, nothing is promised, and a wrong wish is told in words."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from lists.words import Words
+from models.linear import Line
+from pipelines import score as scoring
+from pipelines import tracking
+from pipelines.errors import Config, InputMissing
+from pipelines.score import Champion, score
+from pipelines.whatif import show, whatif
+from tests.lists.small_list import catalogue
+from tests.pipelines.scored_company import Model, job, write_company
+
+
+@dataclass(frozen=True)
+class Asked(Model):
+    """A model with the range that its training showed: 0 to 4 of each figure."""
+
+    @property
+    def schema(self) -> Any:
+        return SimpleNamespace(names=(*self.weights, "plan"), categories={"plan": ("basic", "pro")})
+
+    @property
+    def linear(self) -> Any:
+        return SimpleNamespace(parts=[Line((0.0, 4.0), (0.0, 1.0), 0.0) for _ in self.schema.names])
+
+    def contributions(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+        told, base = super().contributions(frame)
+        return told.assign(plan=0.0), base
+
+
+def champion(version: str) -> Any:
+    return lambda job, target: Champion("renewal", version, Asked({"people_28d": 1.0, "bugs_28d": -0.5}))
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scoring, "champion", champion("3"))
+    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
+    write_company(tmp_path)
+    features = catalogue()
+    features.append({**features[0], "name": "people_90d", "params": {"days": 90}, "actionable": False})
+    features.append({**features[0], "name": "plan", "kind": "category", "params": {}, "en": "on plan {value} ({peer})"})
+    act = tmp_path / "data" / "act"
+    (act / "features.json").write_text(json.dumps({"features": features, "families_absent": []}))
+    figures = pd.read_parquet(act / "scoring.parquet")
+    figures.assign(people_90d=figures["people_28d"]).to_parquet(act / "scoring.parquet")
+    score(job(tmp_path))
+    return tmp_path
+
+
+def chance(people: float, bugs: float) -> float:
+    return float(1 / (1 + np.exp(-(0.5 + (people - 1) - 0.5 * (bugs - 1)))))
+
+
+def test_the_model_is_asked_of_the_figures_as_they_are_and_as_they_might_be(company: Path) -> None:
+    said = whatif(job(company), "a0", ["people_28d=3", " bugs_28d = 1 "])
+    assert (said["before"], said["after"]) == (pytest.approx(chance(0, 0)), pytest.approx(chance(3, 1)))
+    assert said["model"] == "renewal/3"
+    assert [(own["feature"], own["before"], own["after"]) for own in said["figures"]] == [
+        ("people_28d", 0.0, 3.0),
+        ("bugs_28d", 0.0, 1.0),
+    ]
+    assert said["figures"][0]["sentence_after"].startswith("3 people used the product")
+    assert "(peers: 2)" in said["figures"][0]["sentence_before"]
+    assert json.loads(json.dumps(said)) == said
+
+
+def test_what_stays_as_it_is_and_what_lies_beyond_is_said_and_the_caveat_always(company: Path) -> None:
+    usual, beyond = (whatif(job(company), "a0", [f"people_28d={n}"])["notes"] for n in (4, 5))
+    assert "people_90d" in usual[0]
+    assert len(usual) == 2
+    assert "0 to 4" in beyond[0]
+    assert len(beyond) == 3
+    assert usual[-1] == beyond[-1]
+    assert "association, not an effect" in usual[-1]
+    assert len(whatif(job(company), "a0", ["bugs_28d=1"])["notes"]) == 1
+
+
+def test_a_figure_may_be_unknown_and_a_category_another(company: Path) -> None:
+    said = whatif(job(company), "a0", ["plan=pro"])
+    assert said["after"] == said["before"]
+    assert said["figures"][0]["after"] == "pro"
+    unknown = whatif(job(company), "a0", ["plan=none"])["figures"][0]
+    assert (unknown["before"], unknown["after"]) == ("basic", None)
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ("people_28d", "write it as feature=value"),
+        ("peple_28d=1", r"reads no such feature; did you mean people_28d"),
+        ("zzz=1", "`renewals explain` shows"),
+        ("people_28d=many", "give a number, or none"),
+        ("people_28d=inf", "give a number"),
+        ("people_28d=nan", "give a number"),
+        ("plan=gold", "the model knows basic, pro"),
+        ("people_90d=1", "reads no such feature"),
+    ],
+)
+def test_a_wrong_wish_is_told_in_words(company: Path, wish: str, words: str) -> None:
+    with pytest.raises(Config, match=words):
+        whatif(job(company), "a0", [wish])
+
+
+def test_accounts_and_models_that_cannot_be_compared(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputMissing, match=r"Did you mean: a0 \(acme\)"):
+        whatif(job(company), "acme", ["bugs_28d=1"])
+    with pytest.raises(InputMissing, match="a4 has no score on this list"):
+        whatif(job(company), "a4", ["bugs_28d=1"])
+    monkeypatch.setattr(scoring, "champion", champion("4"))
+    with pytest.raises(InputMissing, match=r"made by renewal/3 and renewal/4 serves by now"):
+        whatif(job(company), "a0", ["bugs_28d=1"])
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "What if?"), ("zh", "如果")])
+def test_on_a_terminal_it_is_told_in_words(
+    company: Path, language: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = whatif(job(company, language=language), "a7", ["bugs_28d=2"])
+    sink = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=sink, width=200))
+    show(said, Words(language))
+    told = sink.getvalue()
+    assert words in told
+    assert "[/bold]␛[31m" in told
+    assert "\x1b[31m" not in told
+    assert f"{said['before']:.0%}" in told
