@@ -262,6 +262,7 @@ def publish(job: Job) -> dict[str, Any]:
             "features": standing["features"],
             "inputs": certificate["inputs"],
             "list": options.model_dump(mode="json"),
+            "playbooks": standing["playbooks"],
             "last": standing["change"]["last"],
             "release": release(),
         },

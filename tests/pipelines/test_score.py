@@ -24,6 +24,9 @@ from pipelines.settings import Engine
 from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
 
 
+TOLD = ("reason_", "strength_", "playbook_")
+
+
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
@@ -200,7 +203,7 @@ def test_english_and_chinese_lists_hold_the_same_numbers(company: Path) -> None:
         score(job(company, language=language))
         publish(job(company, language=language))
         lists[language] = published(company)
-    words = [name for name in COLUMNS if name[:-1] in ("reason_", "strength_") or name == "reason_change"]
+    words = [name for name in COLUMNS if name[:-1] in TOLD or name == "reason_change"]
     pd.testing.assert_frame_equal(lists["en"].drop(columns=words), lists["zh"].drop(columns=words))
     assert lists["zh"]["reason_1"].dropna().str.contains("同类客户").all()
     assert (lists["en"][words].isna() == lists["zh"][words].isna()).all(axis=None)
