@@ -399,6 +399,8 @@ def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         standing = json.loads((job.side / SCORE).read_bytes())
     except FileNotFoundError:
         raise InputMissing(f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first") from None
+    if "playbooks" not in standing:
+        raise InputMissing(f"the scores in {job.data} are of an older release: run `renewals score` again")
     if standing["as_of"] != job.day.isoformat():
         raise InputMissing(
             f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"

@@ -23,7 +23,6 @@ from pipelines.score import Champion, read_scored, resolved, score
 from pipelines.settings import Engine
 from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
 
-
 TOLD = ("reason_", "strength_", "playbook_")
 
 
