@@ -52,7 +52,7 @@ from models.learner import Learned
 from models.playbooks import in_force
 from models.schema import Schema
 from models.worklist import SCORED, arr_at_risk, ranked
-from models.worth import NONE, prescribed
+from models.worth import NONE, Plays, prescribed
 from pipelines import score
 from pipelines.assemble import assemble
 from pipelines.featurize import featurize
@@ -60,7 +60,7 @@ from pipelines.label import label
 from pipelines.learn import PREPARE
 from pipelines.ledger import ledger
 from pipelines.playbooks import SHIPPED, read_library
-from pipelines.score import Champion, Plays
+from pipelines.score import Champion
 from pipelines.spine import spine
 from pipelines.stage import Job
 from pipelines.train import read_catalogue, read_training
@@ -69,7 +69,7 @@ from pipelines.windows import windows
 SHARE = 0.2
 """Of a manager's accounts, or hours, that can be carried."""
 LIBRARY = read_library(SHIPPED)
-PLAYS = Plays(LIBRARY, in_force(LIBRARY, {}))
+PLAYS = Plays(LIBRARY, in_force(LIBRARY, {}), settings().folds.decided_days)
 AVERAGE = float(np.mean([play.hours for play in LIBRARY.plays.values()]))
 """Hours taken by an account for which nothing is prescribed, where another ranking treats it all the same."""
 
@@ -211,7 +211,7 @@ def saved(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def plays_of(rows: pd.DataFrame, chances: pd.DataFrame) -> pd.DataFrame:
-    return prescribed(rows, chances, rows, LIBRARY, PLAYS.effects, settings().list.expansion_high)
+    return prescribed(rows, chances, rows, PLAYS, settings().list.expansion_high)
 
 
 def rankings(rows: pd.DataFrame) -> dict[str, pd.Series]:

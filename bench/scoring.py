@@ -55,6 +55,7 @@ from models.learner import Learned, fit_linear, fit_trees
 from models.playbooks import in_force
 from models.schema import Schema
 from models.treeshap import TreeShap
+from models.worth import Plays
 from pipelines import score
 from pipelines.assemble import assemble
 from pipelines.label import label
@@ -66,7 +67,7 @@ from pipelines.train import read_catalogue, read_training
 
 UNTIL, DAY = date(2026, 3, 1), "2026-06-01"
 LIBRARY = read_library(SHIPPED)
-PLAYS = score.Plays(LIBRARY, in_force(LIBRARY, {}))
+PLAYS = Plays(LIBRARY, in_force(LIBRARY, {}), settings().folds.decided_days)
 CHUNK, WARM = 50_000, 500
 SPREAD = 0.5
 """Of the intervals, in log-odds: what it is takes no time."""

@@ -155,7 +155,8 @@ def placed(listed: pd.DataFrame, worth: pd.Series, hours: pd.Series, options: Li
     renewal = listed["renewal_probability"]
     band = worklist.risk_band(renewal, options.bands.high, options.bands.medium)
     at_risk = worklist.arr_at_risk(listed["arr"], renewal)
-    ranks = worklist.ranked(worth, listed["arr"], listed["csm"], listed["account_id"], options.capacity.of, hours)
+    whose = (listed["arr"], listed["csm"], listed["account_id"])
+    ranks = worklist.ranked(worth, *whose, options.capacity.of, hours, at_risk)
     groups = worklist.quadrant(band, listed["expansion_probability"], options.expansion_high)
     return ranks.assign(risk_band=band, arr_at_risk=at_risk, quadrant=groups)
 

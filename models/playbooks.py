@@ -19,6 +19,8 @@ Stage = Literal["onboarding", "steady", "pre_renewal"]
 SizeBand = Literal["small", "medium", "large"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 SIZE_BANDS: tuple[SizeBand, ...] = get_args(SizeBand)
+ANY = "*"
+"""Stands for any intervention, whatever the playbook."""
 ASSUMED_SPREAD = 0.3
 """How far, in log-odds, an assumed effect may well be off: the standard deviation of the prior a measured one meets.
 

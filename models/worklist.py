@@ -69,16 +69,19 @@ def ranked(
     account_id: pd.Series,
     capacity: Callable[[str | None], Portfolio],
     hours: pd.Series | None = None,
+    at_risk: pd.Series | None = None,
 ) -> pd.DataFrame:
     """`rank` within each manager by worth, and whether that is `within_capacity`; one row per row given.
 
-    Accounts of no manager are one portfolio. Equal worth is ordered by account id; without worth there is no
-    rank. An account is within capacity while the accounts, the revenue and the `hours` up to and with it are; a
-    manager's first account always is, however large.
+    Accounts of no manager are one portfolio. Equal worth is ordered by what is `at_risk`, then by account id; without
+    worth there is no rank. An account is within capacity while the accounts, the revenue and the `hours` up to and with
+    it are; a manager's first account always is, however large.
     """
     board = pd.DataFrame({"worth": worth, "arr": arr.fillna(0.0), "csm": csm, "key": order_key(account_id)})
     board["hours"] = 0.0 if hours is None else hours
-    board = board[board["worth"].notna()].sort_values(["worth", "key"], ascending=[False, True], kind="stable")
+    board["at_risk"] = 0.0 if at_risk is None else at_risk.fillna(0.0)
+    by = ["worth", "at_risk", "key"]
+    board = board[board["worth"].notna()].sort_values(by, ascending=[False, False, True], kind="stable")
     whose, names = pd.factorize(board["csm"], use_na_sentinel=False)
     place, fits = np.zeros(len(board), np.int64), np.zeros(len(board), bool)
     order = np.argsort(whose, kind="stable")

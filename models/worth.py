@@ -3,17 +3,20 @@
 A play that answers a reason adds its effect, in log-odds, to the account's own chance of renewing; a play that grows
 the account adds it to the chance of that expansion:
 
-    saved = arr x (sigmoid(logit(p) + share x effect) - p)
+    saved = arr x (sigmoid(logit(p) + share x effect) - p)        and nothing once the decision has fallen
     won   = arr x adds x p x (sigmoid(logit(q) + effect) - q)
 
 with p the chance of renewal, q that of the expansion, and `adds` what the expansion brings as a share of ARR; what is
 won is kept only if the account renews. An account at 2 % or 98 % gains little, for the curve is flat there. `share` is
 how much of what speaks for a loss can be acted on: the weight of the actionable reasons among all reasons told.
+Decisions fall so many days before the end (`decided_days`); whatever begins later has no hand in them, as when a model
+learns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -33,22 +36,28 @@ Places = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Plays:
+    """What can be done: the library, what each play is taken to add, and how late a play can save anything."""
+
+    library: Library
+    effects: Mapping[str, Effect]
+    decided_days: int
+    """Decisions have fallen so long before the end."""
+
+
 def prescribed(
-    accounts: pd.DataFrame,
-    chances: pd.DataFrame,
-    told: pd.DataFrame,
-    library: Library,
-    effects: Mapping[str, Effect],
-    likely: float,
+    accounts: pd.DataFrame, chances: pd.DataFrame, told: pd.DataFrame, plays: Plays, likely: float
 ) -> pd.DataFrame:
     """Up to three plays for each account and what they are worth; one row per row of `accounts`.
 
-    `accounts` has stage, size_band, arr and decided; `chances` a column per target, empty where the account is not
-    scored; `told` the reasons' themes, contributions and whether they can be acted on; all on one index. The expansion
-    is worth a play from the chance `likely` on. `play_k` is a place in the library, NONE for no play; `gain` the money
-    that the play worth most per hour is expected to bring, `hours` what it takes, and `worth` the gain per hour: 0
-    where there is no play, empty without a chance of renewal.
+    `accounts` has stage, size_band, arr, days_to_renewal and decided (signed already); `chances` a column per target,
+    empty where the account is not scored; `told` the reasons' themes, contributions and whether they can be acted on;
+    all on one index. The expansion is worth a play from the chance `likely` on. `play_k` is a place in the library,
+    NONE for none; `gain` the money that the play worth most per hour is expected to bring, `hours` what it takes, and
+    `worth` the gain per hour: 0 where there is no play or it comes too late, empty without a chance of renewal.
     """
+    library, effects = plays.library, plays.effects
     renewal = chances["renewal"].to_numpy(np.float64, na_value=np.nan)
     arr = accounts["arr"].fillna(0.0).to_numpy(np.float64)
     takes = np.array([*(play.hours for play in library.plays.values()), 1.0])
@@ -56,17 +65,18 @@ def prescribed(
     signed = accounts.get("decided", pd.Series(False, index=accounts.index)).astype("boolean").fillna(False)
     theme, push, can = answerable(told)
     theme[np.isnan(renewal) | signed.to_numpy(bool)] = NONE
-    plays = answers(theme, can, *standing(accounts), fitting(library, effects))
-    risen = lifted(renewal[:, None], effect[plays] * acted_on(push, can)[:, None]) - renewal[:, None]
-    gains = np.where((plays == NONE) & ~np.isnan(risen), 0.0, arr[:, None] * risen)
+    slots = answers(theme, can, *standing(accounts), fitting(library, effects))
+    risen = lifted(renewal[:, None], effect[slots] * acted_on(push, can)[:, None]) - renewal[:, None]
+    early = (accounts["days_to_renewal"] > plays.decided_days).to_numpy(bool)[:, None]
+    gains = np.where(np.isnan(risen), np.nan, np.where(early & (slots != NONE), arr[:, None] * risen, 0.0))
     growing, won = grown(chances, renewal * arr, library, effects, likely)
-    plays, gains = merged(plays, gains, growing, won, takes)
-    best = (gains / takes[plays]).argmax(axis=1) if len(plays) else np.zeros(0, np.int64)
-    rows = np.arange(len(plays))
-    play, gain = plays[rows, best], gains[rows, best]
-    slots = {f"play_{k + 1}": plays[:, k] for k in range(SLOTS)}
+    slots, gains = merged(slots, gains, growing, won, takes)
+    best = (gains / takes[slots]).argmax(axis=1) if len(slots) else np.zeros(0, np.int64)
+    rows = np.arange(len(slots))
+    play, gain = slots[rows, best], gains[rows, best]
+    named = {f"play_{k + 1}": slots[:, k] for k in range(SLOTS)}
     money = {"gain": gain, "hours": np.where(play == NONE, 0.0, takes[play]), "worth": gain / takes[play]}
-    return pd.DataFrame(slots | money, index=accounts.index)
+    return pd.DataFrame(named | money, index=accounts.index)
 
 
 def lifted(chance: Floats, added: Floats) -> Floats:

@@ -272,6 +272,7 @@ def publish(job: Job) -> dict[str, Any]:
             "inputs": certificate["inputs"],
             "list": options.model_dump(mode="json"),
             "playbooks": standing["playbooks"],
+            "decided_days": job.settings.folds.decided_days,
             "last": standing["change"]["last"],
             "release": release(),
         },

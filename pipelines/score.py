@@ -32,7 +32,8 @@ from lists import risk_list
 from lists.options import ListOptions
 from lists.words import Words
 from models import reasons, worklist, worth
-from models.playbooks import Effect, Library, in_force
+from models.playbooks import ANY, Library, in_force
+from models.worth import Plays
 from pipelines import change, drift, playbooks, shadow, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
@@ -131,14 +132,6 @@ class Scored:
     """One row per observation: its key, the ids of its plays, and what the best is worth."""
 
 
-@dataclass(frozen=True)
-class Plays:
-    """What can be done: the library, and what each play is taken to add."""
-
-    library: Library
-    effects: Mapping[str, Effect]
-
-
 Made = TypeVar("Made")
 Keep = Callable[[pd.DataFrame], None]
 """Takes the contributions, block by block; one row per scored account: its key, its group of peers, and what each
@@ -181,8 +174,10 @@ def score(job: Job) -> dict[str, Any]:
 
 def known_plays(job: Job) -> Plays:
     """The library of the settings, with the effects measured so far."""
-    library = playbooks.library(job)
-    return Plays(library, in_force(library, playbooks.measured(job)))
+    library, measured = playbooks.library(job), playbooks.measured(job)
+    if strange := sorted(set(measured) - {*library.plays, ANY}):
+        structlog.get_logger().warning("measured plays that are not in the library", plays=strange)
+    return Plays(library, in_force(library, measured), job.settings.folds.decided_days)
 
 
 def told_plays(plays: Plays) -> dict[str, Any]:
@@ -314,7 +309,7 @@ def scored(
     models = {target: str(one) for target, one in champions.items()}
     probabilities, told = probabilities.reindex(observations.index), told.reindex(observations.index)
     able = probabilities.where(observations["status"].eq(worklist.SCORED))
-    prescribed = worth.prescribed(observations, able, told, plays.library, plays.effects, options.expansion_high)
+    prescribed = worth.prescribed(observations, able, told, plays, options.expansion_high)
     named = risk_list.playbooks(prescribed, plays.library, options.language)
     listed = risk_list.risk_list(observations, probabilities, told, named, models, options)
     return Scored(listed, peers.figures, _by_id(observations, prescribed, plays.library))

@@ -21,7 +21,8 @@ from pipelines.stage import Job
 
 if TYPE_CHECKING:
     from models.learner import Learned
-    from pipelines.score import Figures, Plays
+    from models.worth import Plays
+    from pipelines.score import Figures
 
 RENEWAL = "renewal"
 SHADOW = "shadow.parquet"
@@ -101,9 +102,7 @@ def beside(
         return rows.assign(**both).reindex(columns=[*KEY, *SIDES])
     decided = observations.loc[known, "decided"].iloc[order].set_axis(scored.index)
     chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in risk_list.TARGETS}).assign(renewal=chance)
-    found = worth.prescribed(
-        scored.assign(decided=decided), chances, scored, plays.library, plays.effects, options.expansion_high
-    )
+    found = worth.prescribed(scored.assign(decided=decided), chances, scored, plays, options.expansion_high)
     would = risk_list.placed(scored.assign(renewal_probability=chance), found["worth"], found["hours"], options)
     return rows.assign(
         risk_band=scored["risk_band"], rank=scored["rank"], top=scored["within_capacity"],

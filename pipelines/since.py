@@ -54,5 +54,6 @@ def _begun(job: Job, first: date) -> pd.DataFrame:
     if "interventions" not in tables:
         return pd.DataFrame({"account_id": [], "playbook": [], "started": []}, dtype=object)
     known = known_on("interventions", tables["interventions"], job.day)
-    rows: pd.DataFrame = known.select("account_id", "playbook", started=known.started_at.date()).to_pandas()
-    return rows[pd.to_datetime(rows["started"]) >= pd.Timestamp(first)]
+    rows: pd.DataFrame = known.select("account_id", "playbook", started="started_at").to_pandas()
+    rows["started"] = pd.to_datetime(rows["started"]).dt.date
+    return rows[rows["started"] >= first]

@@ -8,7 +8,7 @@ from lists.options import ListOptions
 from lists.risk_list import HIGH, LOW, playbooks, risk_list
 from models.playbooks import in_force
 from models.reasons import Peers, peers_of, told
-from models.worth import prescribed
+from models.worth import Plays, prescribed
 from pipelines.playbooks import SHIPPED, read_library
 
 HOSTILE = (
@@ -107,5 +107,5 @@ def plays_for(rows: pd.DataFrame, chance: pd.DataFrame, told: pd.DataFrame, opti
     """Playbooks of the shipped library, one row per observation."""
     library = read_library(SHIPPED)
     able = chance.where(rows["status"] == "scored")
-    found = prescribed(rows, able, told, library, in_force(library, {}), options.expansion_high)
+    found = prescribed(rows, able, told, Plays(library, in_force(library, {}), 60), options.expansion_high)
     return playbooks(found, library, options.language)
