@@ -25,7 +25,7 @@ TYPICAL = 0.7
 def row(play: Play, words: Words) -> list[Any]:
     """One play as the cells of the sheet, in the order of `COLUMNS`."""
     joint = words.say("and")
-    answers = [words.value("theme", theme) for theme in play["themes"]] or [words.say(f"playbook.{play['grows']}")]
+    answers = [words.value("theme", theme) for theme in play["themes"]] or [words.say(f"plays.{play['grows']}")]
     return [
         play["name"][words.language],
         joint.join(answers),
@@ -41,7 +41,7 @@ def row(play: Play, words: Words) -> list[Any]:
 def effect(play: Play, words: Words) -> str:
     """What a play does to a typical chance, and how that is known."""
     known = "measured" if play["treated"] else "assumed"
-    return words.say(f"playbook.{known}", then=float(expit(logit(TYPICAL) + play["effect"])), treated=play["treated"])
+    return words.say(f"plays.{known}", then=float(expit(logit(TYPICAL) + play["effect"])), treated=play["treated"])
 
 
 def steps(play: Play, words: Words) -> list[str]:

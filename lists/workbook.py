@@ -102,7 +102,7 @@ def as_workbook(
         shown = _under_themes(scored.head(options.workbook_rows), sheets.words)
         sheets.table("sheet.list", shown, [name for name in SHOWN if listed[name].notna().any()], frozen=2)
         if told := [playbooks.row(play, sheets.words) for play in plays]:
-            sheets.plain("sheet.playbooks", [f"playbook.{name}" for name in playbooks.COLUMNS], told)
+            sheets.plain("sheet.playbooks", [f"plays.{name}" for name in playbooks.COLUMNS], told)
         if since is not None and len(since[1]):
             sheets.since(*since)
         if len(others):
@@ -171,7 +171,7 @@ class _Sheets:
 
     def since(self, last: datetime.date, begun: pd.DataFrame) -> None:
         """The playbooks begun since the last list, and the chances then and now; one row per playbook begun."""
-        keys = ("heading.account_name", "heading.account_id", "heading.csm", "playbook.name", "since.started")
+        keys = ("heading.account_name", "heading.account_id", "heading.csm", "plays.name", "since.started")
         names = ["account_name", "account_id", "csm", "playbook", "started", "then", "now"]
         cells = begun[names].astype(object).where(begun[names].notna(), None).values.tolist()
         rows = [[*map(_id_or_text, own[:4]), str(own[4]), *own[5:]] for own in cells]

@@ -16,8 +16,8 @@ BEGUN = pd.DataFrame(
 
 def test_what_was_begun_stands_beside_both_chances_and_nothing_is_claimed() -> None:
     assert since(LAST, BEGUN, Words("en")) == (
-        "Since the list of 2026-05-01: Push (begun 2026-05-02), Review (begun 2026-05-09). The chance of renewal was 41% "
-        "then and is 50% now. What of this the playbook did, one account cannot tell."
+        "Since the list of 2026-05-01: Push (begun 2026-05-02), Review (begun 2026-05-09). The chance of renewal was "
+        "41% then and is 50% now. What of this the playbook did, one account cannot tell."
     )
 
 
@@ -34,4 +34,4 @@ def test_where_nothing_was_begun_that_is_said() -> None:
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
 def test_every_column_of_the_sheet_has_a_heading(language: str) -> None:
-    assert all(Words(language).say(f"playbook.{name}") for name in COLUMNS)
+    assert all(Words(language).say(f"plays.{name}") for name in COLUMNS)
