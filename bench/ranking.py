@@ -10,12 +10,12 @@ saved. In the example company an intervention adds the same to everybody's log-o
 worth          as listed: growing plays compete for the places, and where one is the best play nothing is saved
 worth, saving  the same without growing plays
 probability    of loss
-ARR            and ARR x probability of loss
+ARR            and ARR x probability of loss; "in time": the same with those too late to be saved behind all others
 empulse        expected profit of contacting the account, as empulse's measure for B2B churn reckons it (EMPB)
-truth          the most that could be saved; by lot a fifth
+truth          the most that could be saved
 
-A figure is the saved revenue as a share of what treating everybody would save. Then the same where managers are cut by
-hours instead: the first playbook's, a fifth of what all accounts together would take.
+Everybody: what treating all would save, in thousands of ARR; each other figure is a share of it. Then the same where
+managers are cut by hours instead: the first playbook's, a fifth of what all accounts together would take.
 
     python bench/ranking.py --keep FOLDER       # lists already in it are not made again
 """
@@ -88,13 +88,15 @@ def main() -> None:
         begun = time.process_time()
         rows, left_out = listed(asked.accounts, asked.months, seed, asked.keep)
         for cut, found in saved(rows).items():
-            lines.append({"cut": cut, "seed": seed, "accounts": len(rows), **found})
+            lines.append(
+                {"cut": cut, "seed": seed, "accounts": len(rows), "everybody": rows["saves"].sum() / 1000, **found}
+            )
         print(f"seed {seed}: {len(rows)} accounts, {rows['csm'].nunique()} managers, {left_out} left out, "
               f"{time.process_time() - begun:.0f} s", flush=True)  # fmt: skip
     for cut, own in pd.DataFrame(lines).groupby("cut"):
         print(f"\nsaved at capacity, a fifth of each manager's {cut}, as a share of what treating everybody would save")
         print(table(own.drop(columns="cut").to_dict("records")))
-        print(table(means(own.drop(columns=["cut", "seed", "accounts"]))))
+        print(table(means(own.drop(columns=["cut", "seed", "accounts", "everybody"]))))
 
 
 def means(found: pd.DataFrame) -> list[dict[str, object]]:
@@ -221,6 +223,7 @@ def rankings(rows: pd.DataFrame) -> dict[str, pd.Series]:
         "probability": 1 - chance,
         "ARR": arr,
         "ARR x probability": arr_at_risk(arr, chance),
+        "in time": arr_at_risk(arr, chance).where(rows["days_to_renewal"] > PLAYS.decided_days, 0.0),
         "empulse": contacted(chance, arr),
         "truth": rows["saves"],
     }
