@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python bench/null.py
 	$(BIN)/python bench/reasons.py
 	$(BIN)/python bench/effect.py
+	$(BIN)/python bench/ranking.py
 	$(BIN)/python bench/feedback.py
 	$(MAKE) --no-print-directory bench-features bench-scoring
 

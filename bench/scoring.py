@@ -52,17 +52,22 @@ from models.calibration import Sigmoid
 from models.folds import observations
 from models.forward import middle
 from models.learner import Learned, fit_linear, fit_trees
+from models.playbooks import in_force
 from models.schema import Schema
 from models.treeshap import TreeShap
+from models.worth import Plays
 from pipelines import score
 from pipelines.assemble import assemble
 from pipelines.label import label
 from pipelines.learn import PREPARE
+from pipelines.playbooks import SHIPPED, read_library
 from pipelines.score import Champion, Figures
 from pipelines.stage import Job
 from pipelines.train import read_catalogue, read_training
 
 UNTIL, DAY = date(2026, 3, 1), "2026-06-01"
+LIBRARY = read_library(SHIPPED)
+PLAYS = Plays(LIBRARY, in_force(LIBRARY, {}), settings().folds.decided_days)
 CHUNK, WARM = 50_000, 500
 SPREAD = 0.5
 """Of the intervals, in log-odds: what it is takes no time."""
@@ -216,7 +221,7 @@ def whole_list(act: Act, clock: Clock) -> None:
     options = ListOptions()
     with clock:
         with score.kept(act.side / "contributions.parquet") as keep:
-            made = score.scored(act.rows, act.figures, act.catalogue, act.champions, options, keep, act.threads)
+            made = score.scored(act.rows, act.figures, act.catalogue, act.champions, options, keep, PLAYS, act.threads)
         risk_list.as_parquet(made.listed)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lists.text import printable
 from lists.words import Words
-from models.effect import ANY, Found, Refused
+from models.effect import Found, Refused
+from models.playbooks import ANY
 
 COLUMNS = ("playbook", "treated", "renewed", "without", "points", "interval", "log_odds", "naive", "verdict")
 

@@ -25,10 +25,12 @@ class Bands(Section):
 
 
 class Portfolio(Section):
-    """How much one manager can carry: so many accounts, and so much recurring revenue up for renewal (M2)."""
+    """How much one manager can carry: accounts, recurring revenue up for renewal, and hours (M2)."""
 
     accounts: int = Field(default=50, ge=0)
     arr: float = Field(default=5_000_000.0, ge=0)
+    hours: float | None = Field(default=None, ge=0)
+    """What the first playbooks of the accounts may take in all; empty: no limit."""
 
 
 class Capacity(Portfolio):
@@ -56,6 +58,8 @@ class ListOptions(Section):
     expansion_high: float = Field(default=0.25, gt=0, le=1)
     """From which probability of expansion on an account is worth growing (J5)."""
     capacity: Capacity = Capacity()
+    playbooks: str | None = None
+    """The file of the library of plays; empty: the one that comes with the pipeline."""
     peers_min: int = Field(default=10, ge=1)
     """Peers are the accounts of the same size band and stage; with fewer than this, of the same band, then all."""
     reason_share: float = Field(default=0.03, ge=0, lt=1)

@@ -15,11 +15,10 @@ import pyarrow.parquet as pq
 from features.family import THEMES
 from lists.options import ListOptions
 from models import worklist
+from models.playbooks import SIZE_BANDS, STAGES, Library
 from models.reasons import REASONS, STRENGTHS
+from models.worth import SLOTS
 
-PLAYBOOKS = 3
-STAGES = ("onboarding", "steady", "pre_renewal")
-SIZE_BANDS = ("small", "medium", "large")
 TARGETS = ("renewal", "upsell", "cross_sell", "expansion")
 
 Kind = Literal["id", "date", "text", "integer", "number", "probability", "flag"]
@@ -84,7 +83,7 @@ COLUMNS: tuple[Column, ...] = (
     *(_scored(f"reason_{k}", "text") for k in range(1, REASONS + 1)),
     *(column for k in range(1, REASONS + 1) for column in _reason(k)),
     *(_scored(f"strength_{k}", "text") for k in range(1, STRENGTHS + 1)),
-    *(_scored(f"playbook_{k}", "text", later=True) for k in range(1, PLAYBOOKS + 1)),
+    *(_scored(f"playbook_{k}", "text") for k in range(1, SLOTS + 1)),
     Column("alerts", "text", later=True),
     _scored("probability_change", "number"),
     _scored("reason_change", "text"),
@@ -115,14 +114,16 @@ def risk_list(
     observations: pd.DataFrame,
     probabilities: pd.DataFrame,
     told: pd.DataFrame,
+    prescribed: pd.DataFrame,
     models: Mapping[str, str],
     options: ListOptions,
 ) -> pd.DataFrame:
     """The list in rank order, with exactly `COLUMNS`; one row per observation.
 
     `observations` holds the spine's columns and `status`; `probabilities` a column for each target that has a model,
-    and the interval of the renewal's; `told` what `models.reasons.told` gave; all on one index. `models` names each
-    target's model as `name/version`. Raises ValueError where the outcome breaks the contract.
+    and the interval of the renewal's; `told` what `models.reasons.told` gave; `prescribed` the plays by name
+    (`playbooks`), the hours of the best and its worth; all on one index. `models` names each target's model as
+    `name/version`. Raises ValueError where the outcome breaks the contract.
     """
     listed = pd.DataFrame({name: observations.get(name) for name in NAMES[:11]}, index=observations.index)
     scored = listed["status"].eq(worklist.SCORED)
@@ -131,8 +132,9 @@ def risk_list(
     listed[[LOW, HIGH]] = probabilities.reindex(columns=[LOW, HIGH]).where(scored)
     for target in TARGETS[1:]:
         listed[f"{target}_probability"] = chances[target]
-    decided = observations.get("decided", pd.Series(False, index=observations.index))
-    listed = listed.join(worth(listed, decided, options)).join(told.where(scored))
+    plays = prescribed.where(scored)
+    listed = listed.join(placed(listed, plays["worth"], plays["hours"], options)).join(told.where(scored))
+    listed = listed.join(plays.drop(columns=["worth", "hours"]))
     listed["renewal_model"] = models["renewal"]
     listed["expansion_model"] = models.get("expansion")
     listed = typed(listed).iloc[_order(listed)].reset_index(drop=True)
@@ -140,17 +142,21 @@ def risk_list(
     return listed
 
 
-def worth(listed: pd.DataFrame, decided: pd.Series, options: ListOptions) -> pd.DataFrame:
-    """What follows from the probabilities: band, money, group, rank; one row per row of the list.
+def playbooks(prescribed: pd.DataFrame, library: Library, language: str) -> pd.DataFrame:
+    """The plays that `models.worth.prescribed` gave, by name, and what they are worth; one row per row given."""
+    names = np.array([*(getattr(play.name, language) for play in library.plays.values()), None], object)
+    named = {f"playbook_{k}": names[prescribed[f"play_{k}"].to_numpy()] for k in range(1, SLOTS + 1)}
+    said = pd.DataFrame({name: pd.Series(own, prescribed.index, dtype=object) for name, own in named.items()})
+    return said.join(prescribed[["hours", "worth"]])
 
-    Where the renewal is signed already an hour can save nothing: such accounts rank last.
-    """
+
+def placed(listed: pd.DataFrame, worth: pd.Series, hours: pd.Series, options: ListOptions) -> pd.DataFrame:
+    """What follows from the probabilities and worth: band, money, group, rank; one row per row of the list."""
     renewal = listed["renewal_probability"]
     band = worklist.risk_band(renewal, options.bands.high, options.bands.medium)
     at_risk = worklist.arr_at_risk(listed["arr"], renewal)
-    signed = decided.astype("boolean").fillna(False)
-    an_hour = at_risk.mask(renewal.notna() & (at_risk.isna() | signed), 0.0)
-    ranks = worklist.ranked(an_hour, listed["arr"], listed["csm"], listed["account_id"], options.capacity.of)
+    whose = (listed["arr"], listed["csm"], listed["account_id"])
+    ranks = worklist.ranked(worth, *whose, options.capacity.of, hours, at_risk)
     groups = worklist.quadrant(band, listed["expansion_probability"], options.expansion_high)
     return ranks.assign(risk_band=band, arr_at_risk=at_risk, quadrant=groups)
 

@@ -19,6 +19,7 @@ import xlsxwriter
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
+from lists import playbooks
 from lists.options import ListOptions
 from lists.risk_list import COLUMNS, NAMES, TARGETS
 from lists.text import printable, shortened, width
@@ -48,7 +49,7 @@ NOT_SCORED = (
 )
 IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
 SENTENCES = ("reason_", "strength_", "playbook_", "alerts")
-SENTENCE_WIDTH, MEANING_WIDTH = 42, 90
+SENTENCE_WIDTH, MEANING_WIDTH, PLAIN_WIDTH = 42, 90, 60
 LINE = 16.5
 """The height of one line, in points: Chinese fonts need more than Latin ones. Rows that wrap are given theirs, for not
 every program works it out."""
@@ -61,6 +62,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "integer": {"num_format": "0"},
     "id": {"num_format": "0"},
     "probability": {"num_format": "0%"},
+    "general": {"num_format": "General"},
     "head": {"bold": True, "text_wrap": True, "align": "left", "indent": 1, "bottom": 1, "bg_color": "#E8EEF4"},
     "title": {"bold": True, "font_size": 14},
     "text": {"align": "left", "indent": 1},
@@ -79,11 +81,15 @@ def as_workbook(
     absent: Collection[str],
     options: ListOptions,
     untold: Collection[str] = (),
+    plays: Iterable[playbooks.Play] = (),
+    since: tuple[datetime.date, pd.DataFrame] | None = None,
 ) -> bytes:
-    """The workbook's bytes: the list, the accounts not scored, and what every column means.
+    """The workbook's bytes: the list, the plays, what was done since the last list, the accounts not scored, and what
+    every column means.
 
     `models` names the model of each predicted target, `absent` those that have none, and `untold` the families of
-    features for which no table was given. The same list gives the same bytes.
+    features for which no table was given. `since` is the day of the last list, and one row per playbook begun after it.
+    The same list gives the same bytes.
     """
     as_of = listed["as_of"].iloc[0].date() if len(listed) else None
     sink = io.BytesIO()
@@ -95,6 +101,10 @@ def as_workbook(
         scored, others = listed[listed["status"] == SCORED], listed[listed["status"] != SCORED]
         shown = _under_themes(scored.head(options.workbook_rows), sheets.words)
         sheets.table("sheet.list", shown, [name for name in SHOWN if listed[name].notna().any()], frozen=2)
+        if told := [playbooks.row(play, sheets.words) for play in plays]:
+            sheets.plain("sheet.playbooks", [f"plays.{name}" for name in playbooks.COLUMNS], told)
+        if since is not None and len(since[1]):
+            sheets.since(*since)
         if len(others):
             sheets.table("sheet.not_scored", others.head(options.workbook_rows), list(NOT_SCORED), frozen=1)
         standing = sheets.standing(models, absent, untold, (len(shown), len(scored), len(others)))
@@ -140,6 +150,33 @@ class _Sheets:
             sheet.autofilter(0, 0, len(rows), len(names) - 1)
         self._colour(sheet, rows, names)
         _for_print(sheet)
+
+    def plain(self, title: str, keys: list[str], rows: list[list[Any]], note: str = "") -> Worksheet:
+        """A sheet of text and numbers under frozen headings, with a note below."""
+        sheet = self.book.add_worksheet(self.words.say(title))
+        for place, (key, cells) in enumerate(zip(keys, zip(*rows, strict=True), strict=True)):
+            heading = self.words.say(key)
+            self._text(sheet, 0, place, heading, "head")
+            longest = max(width(line) for cell in cells for line in str(cell).splitlines() or [""])
+            sheet.set_column(place, place, min(max(width(heading) + 3, longest + 2), PLAIN_WIDTH))
+            for row, cell in enumerate(cells, start=1):
+                self._write(sheet, row, place, cell, "wrapped" if isinstance(cell, str) else _number_format(cell))
+        for row, own in enumerate(rows, start=1):
+            sheet.set_row(row, LINE * max(_lines(cell, PLAIN_WIDTH) for cell in own))
+        if note:
+            self._text(sheet, len(rows) + 2, 0, note, "text")
+        sheet.freeze_panes(1, 1)
+        _for_print(sheet)
+        return sheet
+
+    def since(self, last: datetime.date, begun: pd.DataFrame) -> None:
+        """The playbooks begun since the last list, and the chances then and now; one row per playbook begun."""
+        keys = ("heading.account_name", "heading.account_id", "heading.csm", "plays.name", "since.started")
+        names = ["account_name", "account_id", "csm", "playbook", "started", "then", "now"]
+        cells = begun[names].astype(object).where(begun[names].notna(), None).values.tolist()
+        rows = [[*map(_id_or_text, own[:4]), str(own[4]), *own[5:]] for own in cells]
+        note = self.words.say("since.note", last=last)
+        self.plain("sheet.since", [*keys, "since.then", "since.now"], rows, note)
 
     def _colour(self, sheet: Worksheet, rows: pd.DataFrame, names: list[str]) -> None:
         if "risk_band" not in names or rows.empty:
@@ -222,6 +259,15 @@ class _Sheets:
         text = printable(text)
         text = shortened(text, LONGEST, self.words.say("phrase.cut", length=len(text)))
         _done(sheet.write_string(row, column, text, self.formats[kind]))
+
+
+def _id_or_text(cell: Any) -> Any:
+    return None if cell is None else str(cell)
+
+
+def _number_format(cell: Any) -> str:
+    """A share is shown as one; hours are whole or not."""
+    return "probability" if isinstance(cell, float) and 0 <= cell <= 1 else "general"
 
 
 def _done(code: int | None) -> None:

@@ -28,10 +28,9 @@ from models.folds import KEY, RENEWAL, weights
 from models.learner import Floats, fit_linear
 from models.options import Effect as Options
 from models.options import Linear
+from models.playbooks import ANY
 from models.schema import LEAD, Schema
 
-ANY = "*"
-"""Stands for any intervention, whatever the playbook."""
 UNTREATED = ""
 
 CHOICE_STRENGTH, OUTCOME_STRENGTH = 0.1, 0.03

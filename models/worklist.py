@@ -1,7 +1,6 @@
-"""Who is worth a manager's hour: risk bands, money at risk, the four groups of J5, and a rank cut at capacity (M2).
+"""Who comes first: risk bands, money at risk, the four groups of J5, and a rank cut at capacity (M2).
 
-Values in, values out; nothing here knows a model or a file. Worth is, for now, the recurring revenue an
-account would lose on average: `arr * (1 - probability of renewal)`.
+Values in, values out; nothing here knows a model or a file. What an hour is worth is told by `models/worth.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ QUADRANTS = ("save", "save_and_grow", "grow", "keep")
 
 
 class Portfolio(Protocol):
-    """How many accounts, and how much recurring revenue, one manager can carry."""
+    """How many accounts, how much recurring revenue, and how many hours one manager can carry."""
 
     @property
     def accounts(self) -> int:
@@ -30,6 +29,10 @@ class Portfolio(Protocol):
     @property
     def arr(self) -> float:
         """The most recurring revenue."""
+
+    @property
+    def hours(self) -> float | None:
+        """The most hours; None for any number."""
 
 
 def status(history_days: pd.Series, at_least: int) -> pd.Series:
@@ -65,15 +68,20 @@ def ranked(
     csm: pd.Series,
     account_id: pd.Series,
     capacity: Callable[[str | None], Portfolio],
+    hours: pd.Series | None = None,
+    at_risk: pd.Series | None = None,
 ) -> pd.DataFrame:
     """`rank` within each manager by worth, and whether that is `within_capacity`; one row per row given.
 
-    Accounts of no manager are one portfolio. Equal worth is ordered by account id; without worth there is no
-    rank. An account is within capacity while the accounts and the revenue up to and with it are; a manager's
-    first account always is, however large.
+    Accounts of no manager are one portfolio. Equal worth is ordered by what is `at_risk`, then by account id; without
+    worth there is no rank. An account is within capacity while the accounts, the revenue and the `hours` up to and with
+    it are; a manager's first account always is, however large.
     """
     board = pd.DataFrame({"worth": worth, "arr": arr.fillna(0.0), "csm": csm, "key": order_key(account_id)})
-    board = board[board["worth"].notna()].sort_values(["worth", "key"], ascending=[False, True], kind="stable")
+    board["hours"] = 0.0 if hours is None else hours
+    board["at_risk"] = 0.0 if at_risk is None else at_risk.fillna(0.0)
+    by = ["worth", "at_risk", "key"]
+    board = board[board["worth"].notna()].sort_values(by, ascending=[False, False, True], kind="stable")
     whose, names = pd.factorize(board["csm"], use_na_sentinel=False)
     place, fits = np.zeros(len(board), np.int64), np.zeros(len(board), bool)
     order = np.argsort(whose, kind="stable")
@@ -82,8 +90,9 @@ def ranked(
         own = order[starts[number] : starts[number + 1]]
         limit = capacity(None if pd.isna(name) else str(name))
         place[own] = np.arange(1, len(own) + 1)
-        held = np.cumsum(board["arr"].to_numpy()[own])
-        fits[own] = (place[own] <= limit.accounts) & ((held <= limit.arr) | (place[own] == 1))
+        held, spent = (np.cumsum(board[name].to_numpy()[own]) for name in ("arr", "hours"))
+        carried = (held <= limit.arr) & (limit.hours is None or spent <= limit.hours)
+        fits[own] = (place[own] <= limit.accounts) & (carried | (place[own] == 1))
     ranks = pd.DataFrame({"rank": place, "within_capacity": fits}, index=board.index).reindex(worth.index)
     return ranks.astype({"rank": "Int64", "within_capacity": "boolean"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,15 @@ import pandas as pd
 
 from features.family import KEY
 from features.windows import known_on
+from lists import playbooks
 from lists.text import printable
 from lists.words import Words
 from models.reasons import REASONS, STRENGTHS, by_theme, idea
+from models.worth import SLOTS
 from pipelines import warehouse
 from pipelines.errors import InputMissing
-from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, read_catalogue, read_scored
+from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, read_catalogue, read_scored
+from pipelines.since import since
 from pipelines.stage import Job, main, on_terminal
 
 if TYPE_CHECKING:
@@ -38,33 +41,36 @@ def explain(job: Job, account: str) -> dict[str, Any]:
 
     Raises InputMissing, with the nearest ids and names, where the account is not on the list.
     """
-    listed = the_list(job)
+    standing, listed = the_list(job)
     row = listed.iloc[found(listed, account)]
+    words = Words(job.settings.list.language)
     result = {
         "as_of": job.day.isoformat(),
         "account": {name: plain(row[name]) for name in SAID},
         "says": {name: plain(row[name]) for name in SCORES},
         "reasons": [_reason(row, k) for k in range(1, REASONS + 1) if row[f"reason_{k}"]],
         "strengths": [row[f"strength_{k}"] for k in range(1, STRENGTHS + 1) if row[f"strength_{k}"]],
+        **_prescribed(job, row["account_id"], standing["playbooks"], words),
+        "since": _since(job, row, listed, standing["playbooks"], words),
         **_contributions(job, row["account_id"]),
         "rows": rows_known(job, row["account_id"]),
     }
     if on_terminal():
         from rich.console import Console
 
-        show(result, Words(job.settings.list.language), Console(stderr=True))
+        show(result, words, Console(stderr=True))
     return result
 
 
-def the_list(job: Job) -> pd.DataFrame:
-    """The day's list, scored now if it was not yet."""
+def the_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What the day's list stands on, and the list, scored now if it was not yet."""
     try:
-        return read_scored(job)[1]
+        return read_scored(job)
     except InputMissing:
         from pipelines.act import prepare
 
         prepare(job)
-        return read_scored(job)[1]
+        return read_scored(job)
 
 
 def found(listed: pd.DataFrame, account: str) -> int:
@@ -94,6 +100,32 @@ def _reason(row: pd.Series, k: int) -> dict[str, Any]:
     names = ("feature", "contribution", "family", "theme", "actionable")
     parts = {part: plain(row[f"reason_{k}_{part}"]) for part in names}
     return {"words": row[f"reason_{k}"], **parts}
+
+
+def _prescribed(job: Job, account_id: Any, plays: Mapping[str, playbooks.Play], words: Words) -> dict[str, Any]:
+    """The account's plays with their steps, and what the best is worth; none where it is not scored."""
+    own = pd.read_parquet(job.side / PLAYS, filters=[("account_id", "==", account_id)]).iloc[0]
+    ids = [own[f"play_{k}"] for k in range(1, SLOTS + 1) if pd.notna(own[f"play_{k}"])]
+    told = [
+        {
+            "id": key,
+            "name": plays[key]["name"][words.language],
+            **{part: plays[key][part] for part in ("owner", "hours")},
+            "effect": playbooks.effect(plays[key], words),
+            "steps": playbooks.steps(plays[key], words),
+        }
+        for key in ids
+    ]
+    return {"playbooks": told, "worth": {name: plain(own[name]) for name in ("gain", "hours", "worth")}}
+
+
+def _since(
+    job: Job, row: pd.Series, listed: pd.DataFrame, plays: Mapping[str, playbooks.Play], words: Words
+) -> str | None:
+    """What was done for the account since the last list; None where there was none."""
+    own = listed[listed["account_id"] == row["account_id"]]
+    done = since(job, own, plays)
+    return None if done is None else playbooks.since(done.last, done.begun, words)
 
 
 def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
@@ -154,7 +186,8 @@ def show(result: dict[str, Any], words: Words, console: Console) -> None:
     """The explanation as tables. Nothing from outside is read as markup, and control characters are made visible."""
     from rich.table import Table
 
-    for part in (_overview(result, words), *_told(result, words), *_pushes(result, words), _rows(result, words)):
+    parts = (_overview(result, words), *_told(result, words), *_to_do(result, words), *_pushes(result, words))
+    for part in (*parts, _rows(result, words)):
         table = Table(*part.headings, show_header=bool(part.headings))
         for row in part.rows:
             table.add_row(*map(_safe, row))
@@ -179,6 +212,16 @@ def _told(result: dict[str, Any], words: Words) -> list[Part]:
         Part(words.say("explain.reasons"), reasons or [none]),
         Part(words.say("explain.strengths"), strengths or [none]),
     ]
+
+
+def _to_do(result: dict[str, Any], words: Words) -> list[Part]:
+    rows: list[tuple[str, ...]] = [
+        ("\n".join((words.say("explain.playbook", **play), *play["steps"])),) for play in result["playbooks"]
+    ]
+    if rows:
+        rows.append((words.say("explain.worth", **result["worth"]),))
+    done = [Part(words.say("explain.since"), [(result["since"],)])] if result["since"] else []
+    return [Part(words.say("explain.playbooks"), rows or [(words.say("explain.no_playbook"),)]), *done]
 
 
 def _pushes(result: dict[str, Any], words: Words) -> list[Part]:

@@ -244,6 +244,7 @@ def publish(job: Job) -> dict[str, Any]:
     from lists.workbook import as_workbook
     from pipelines.earlier import keep_figures
     from pipelines.score import read_scored
+    from pipelines.since import since
 
     standing, listed = read_scored(job)
     options = job.settings.list
@@ -251,7 +252,15 @@ def publish(job: Job) -> dict[str, Any]:
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
-        "risk_list.xlsx": as_workbook(listed, models, standing["absent"], options, standing["families_absent"]),
+        "risk_list.xlsx": as_workbook(
+            listed,
+            models,
+            standing["absent"],
+            options,
+            standing["families_absent"],
+            standing["playbooks"].values(),
+            (done.last, done.begun) if (done := since(job, listed, standing["playbooks"])) else None,
+        ),
     }
     certificate = _certificate(job.data)
     manifest = {
@@ -262,6 +271,8 @@ def publish(job: Job) -> dict[str, Any]:
             "features": standing["features"],
             "inputs": certificate["inputs"],
             "list": options.model_dump(mode="json"),
+            "playbooks": standing["playbooks"],
+            "decided_days": job.settings.folds.decided_days,
             "last": standing["change"]["last"],
             "release": release(),
         },

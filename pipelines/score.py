@@ -31,8 +31,10 @@ from features.family import KEY
 from lists import risk_list
 from lists.options import ListOptions
 from lists.words import Words
-from models import reasons, worklist
-from pipelines import change, drift, shadow, trial, warehouse
+from models import reasons, worklist, worth
+from models.playbooks import ANY, Library, in_force
+from models.worth import Plays
+from pipelines import change, drift, playbooks, shadow, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 RENEWAL = "renewal"
 LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
+PLAYS = "plays.parquet"
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
 STRANGENESS = "strangeness"
@@ -125,6 +128,8 @@ class Scored:
     """The risk list."""
     peers: pd.DataFrame
     """One row per group of peers: the usual figure of each feature."""
+    plays: pd.DataFrame
+    """One row per observation: its key, the ids of its plays, and what the best is worth."""
 
 
 Made = TypeVar("Made")
@@ -139,13 +144,14 @@ def score(job: Job) -> dict[str, Any]:
     champions, absent = resolved(job)
     observations, figures = read_observations(job.side)
     catalogue = read_catalogue(job.side)
-    options, threads = job.settings.list, job.settings.engine.threads
+    options, threads, plays = job.settings.list, job.settings.engine.threads, known_plays(job)
     with kept(job.side / CONTRIBUTIONS) as keep:
-        outcome = scored(observations, figures, catalogue, champions, options, keep, threads)
+        outcome = scored(observations, figures, catalogue, champions, options, keep, plays, threads)
     own = champions[RENEWAL]
     listed, changed = change.told(job, outcome.listed, catalogue, own.name, own.version, own.learned)
     warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
     warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
+    warehouse.write_bytes(job.side / PLAYS, _parquet(outcome.plays))
     standing = {
         "as_of": job.day.isoformat(),
         "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
@@ -154,15 +160,33 @@ def score(job: Job) -> dict[str, Any]:
         "features": schema_hash(catalogue),
         "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
+        "playbooks": told_plays(plays),
         "change": changed,
         "drift": drift.watched(job, listed, catalogue, own.usual),
         "shadow": shadow.shadowed(
-            job, outcome.listed, observations, figures, {t: str(c) for t, c in champions.items()}
+            job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
         "started_at": started.isoformat(timespec="seconds"),
     }
     warehouse.write_bytes(job.side / SCORE, json.dumps(standing, indent=1, ensure_ascii=False).encode())
     return standing
+
+
+def known_plays(job: Job) -> Plays:
+    """The library of the settings, with the effects measured so far."""
+    library, measured = playbooks.library(job), playbooks.measured(job)
+    if strange := sorted(set(measured) - {*library.plays, ANY}):
+        structlog.get_logger().warning("measured plays that are not in the library", plays=strange)
+    return Plays(library, in_force(library, measured), job.settings.folds.decided_days)
+
+
+def told_plays(plays: Plays) -> dict[str, Any]:
+    """Every play as it stands in the library, its effect that in force, and on how many observations that stands."""
+    return {
+        key: play.model_dump(mode="json")
+        | {"effect": plays.effects[key].log_odds, "treated": plays.effects[key].treated}
+        for key, play in plays.library.plays.items()
+    }
 
 
 def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
@@ -246,6 +270,7 @@ def scored(
     champions: Mapping[str, Champion],
     options: ListOptions,
     keep: Keep,
+    plays: Plays,
     threads: int = 1,
 ) -> Scored:
     """The list of these observations; one row per observation. Their contributions go to `keep`.
@@ -282,10 +307,18 @@ def scored(
     strange = probabilities.index[probabilities[STRANGENESS] > options.unlike_above]
     observations.loc[strange, "status"] = worklist.UNLIKE_TRAINING
     models = {target: str(one) for target, one in champions.items()}
-    listed = risk_list.risk_list(
-        observations, probabilities.reindex(observations.index), told.reindex(observations.index), models, options
-    )
-    return Scored(listed, peers.figures)
+    probabilities, told = probabilities.reindex(observations.index), told.reindex(observations.index)
+    able = probabilities.where(observations["status"].eq(worklist.SCORED))
+    prescribed = worth.prescribed(observations, able, told, plays, options.expansion_high)
+    named = risk_list.playbooks(prescribed, plays.library, options.language)
+    listed = risk_list.risk_list(observations, probabilities, told, named, models, options)
+    return Scored(listed, peers.figures, _by_id(observations, prescribed, plays.library))
+
+
+def _by_id(observations: pd.DataFrame, prescribed: pd.DataFrame, library: Library) -> pd.DataFrame:
+    ids = np.array([*library.plays, None], object)
+    named = {f"play_{k}": ids[prescribed[f"play_{k}"].to_numpy()] for k in range(1, worth.SLOTS + 1)}
+    return pd.concat([observations[list(KEY)], prescribed.assign(**named)], axis=1)
 
 
 def _spoken(
@@ -361,6 +394,8 @@ def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         standing = json.loads((job.side / SCORE).read_bytes())
     except FileNotFoundError:
         raise InputMissing(f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first") from None
+    if "playbooks" not in standing:
+        raise InputMissing(f"the scores in {job.data} are of an older release: run `renewals score` again")
     if standing["as_of"] != job.day.isoformat():
         raise InputMissing(
             f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"

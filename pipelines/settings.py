@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -105,28 +105,28 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
 
     Without a file every default holds. Raises `Config` naming file, line and key, or `InputMissing`.
     """
-    text = _read(path)
-    tree = _parse(text, path)
+    text = "" if path is None else read_text(path, f"no parameter file at {path}: name one with --params")
+    tree = parsed(text, path)
     for override in overrides:
         _override(tree, override)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise Config(_complaint(error, text, path)) from None
+        raise Config(complaint(error, text, path, Settings)) from None
 
 
-def _read(path: Path | None) -> str:
-    if path is None:
-        return ""
+def read_text(path: Path, missing: str) -> str:
+    """A file that a person wrote. Raises InputMissing with the words for a missing one, or `Config`."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputMissing(f"no parameter file at {path}: name one with --params") from None
+        raise InputMissing(missing) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Config(f"{path} cannot be read: {error}") from None
 
 
-def _parse(text: str, path: Path | None) -> dict[str, Any]:
+def parsed(text: str, path: Path | None) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises `Config`."""
     try:
         tree = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -152,15 +152,19 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise Config(f"--set {key}: {value!r} is not a value that YAML can read") from None
 
 
-def _complaint(error: ValidationError, text: str, path: Path | None) -> str:
+def complaint(error: ValidationError, text: str, path: Path | None, model: type[Section]) -> str:
+    """Every fault of a file that `model` refused, each with its line and its key."""
     lines = [f"{path or 'the settings'}: {error.error_count()} thing(s) to mend"]
     for issue in error.errors():
         keys = [str(part) for part in issue["loc"]]
         where = ".".join(keys)
-        line = _line_of(keys, text)
+        missing = issue["type"] == "missing"
+        line = _line_of(keys[:-1] if missing else keys, text)
         place = f"line {line}, {where}" if line else where
         if issue["type"] == "extra_forbidden":
-            lines.append(f"  {place}: unknown key{_nearest(keys)}")
+            lines.append(f"  {place}: unknown key{_nearest(keys, model)}")
+        elif missing:
+            lines.append(f"  {place}: is missing")
         else:
             # What a validator of ours raised, without the library's words before it.
             said = issue["ctx"]["error"] if issue["type"] == "value_error" else issue["msg"]
@@ -177,9 +181,11 @@ def _line_of(keys: list[str], text: str) -> int | None:
     node = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
     line = None
     for key in keys:
-        pairs: Mapping[str, tuple[int, yaml.Node]] = (
-            {k.value: (k.start_mark.line + 1, v) for k, v in node.value} if isinstance(node, yaml.MappingNode) else {}
-        )
+        pairs: Mapping[str, tuple[int, yaml.Node]] = {}
+        if isinstance(node, yaml.MappingNode):
+            pairs = {k.value: (k.start_mark.line + 1, v) for k, v in node.value}
+        elif isinstance(node, yaml.SequenceNode):
+            pairs = {str(place): (own.start_mark.line + 1, own) for place, own in enumerate(node.value)}
         if key not in pairs:
             break
         line, node = pairs[key]
@@ -188,11 +194,11 @@ def _line_of(keys: list[str], text: str) -> int | None:
     return None
 
 
-def _nearest(keys: list[str]) -> str:
-    model: Any = Settings
+def _nearest(keys: list[str], model: Any) -> str:
     for key in keys[:-1]:
         field = getattr(model, "model_fields", {}).get(key)
-        model = field.annotation if field else None
+        # Under a mapping by name every key is one of its kind.
+        model = field.annotation if field else get_args(model)[1] if get_origin(model) is dict else None
     known = list(getattr(model, "model_fields", {}))
     near = difflib.get_close_matches(keys[-1], known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}" if known else ""

@@ -15,12 +15,13 @@ import structlog
 from features.family import KEY
 from lists import risk_list
 from lists.options import ListOptions
-from models import shadow, worklist
+from models import shadow, worklist, worth
 from pipelines import tracking, trial, warehouse
 from pipelines.stage import Job
 
 if TYPE_CHECKING:
     from models.learner import Learned
+    from models.worth import Plays
     from pipelines.score import Figures
 
 RENEWAL = "renewal"
@@ -34,11 +35,16 @@ COLUMNS = ("target", *KEY, "champion", "challenger", *SIDES)
 
 
 def shadowed(
-    job: Job, listed: pd.DataFrame, observations: pd.DataFrame, figures: Figures, champions: dict[str, str]
+    job: Job,
+    listed: pd.DataFrame,
+    observations: pd.DataFrame,
+    figures: Figures,
+    plays: Plays,
+    champions: dict[str, str],
 ) -> dict[str, Any]:
     """Score the list's accounts with every challenger that waits; write `shadow.parquet`, return what to say of each.
 
-    `champions` names the model of each target that made the list, as `name/version`.
+    `plays` are those the list prescribed; `champions` names the model of each target that made it, as `name/version`.
     """
     told: dict[str, Any] = {}
     tables = [pd.DataFrame({name: [] for name in COLUMNS})]
@@ -48,7 +54,7 @@ def shadowed(
             if waiting is None:
                 continue
             name, model = waiting
-            rows = beside(target, model, listed, observations, figures, job.settings.list)
+            rows = beside(target, model, listed, observations, figures, job.settings.list, plays)
             told[target] = {"champion": champion, "challenger": name, **shadow.compared(rows)}
             tables.append(rows.assign(target=target, champion=champion, challenger=name))
         except Exception as fault:  # a shadow may not fail a list, whatever is wrong with it
@@ -74,8 +80,11 @@ def beside(
     observations: pd.DataFrame,
     figures: Figures,
     options: ListOptions,
+    plays: Plays,
 ) -> pd.DataFrame:
     """What the list says and what it would say; one row per scored account, in the order of the list.
+
+    The challenger's rank is by its own probability of renewal with the list's reasons and expansions.
 
     `top` is what lies within capacity for renewal, the top tenth by probability for the rest. Raises ValueError where
     the features do not fit the model.
@@ -92,7 +101,9 @@ def beside(
         both = {f"top{side}": shadow.top_of(rows[f"probability{side}"]) for side in ("", "_challenger")}
         return rows.assign(**both).reindex(columns=[*KEY, *SIDES])
     decided = observations.loc[known, "decided"].iloc[order].set_axis(scored.index)
-    would = risk_list.worth(scored.assign(renewal_probability=chance), decided, options)
+    chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in risk_list.TARGETS}).assign(renewal=chance)
+    found = worth.prescribed(scored.assign(decided=decided), chances, scored, plays, options.expansion_high)
+    would = risk_list.placed(scored.assign(renewal_probability=chance), found["worth"], found["hours"], options)
     return rows.assign(
         risk_band=scored["risk_band"], rank=scored["rank"], top=scored["within_capacity"],
         risk_band_challenger=would["risk_band"], rank_challenger=would["rank"],

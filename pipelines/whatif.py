@@ -34,7 +34,7 @@ def whatif(job: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
     Raises InputMissing where the account is not on the list or has no score, or where another model serves by now;
     Config where a feature is unknown or a value is none of its.
     """
-    listed = the_list(job)
+    _, listed = the_list(job)
     row = listed.iloc[found(listed, account)]
     champion = score.champion(job, RENEWAL)
     _refuse(row, champion)

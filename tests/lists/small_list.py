@@ -5,8 +5,11 @@ from typing import Any
 import pandas as pd
 
 from lists.options import ListOptions
-from lists.risk_list import HIGH, LOW, risk_list
+from lists.risk_list import HIGH, LOW, playbooks, risk_list
+from models.playbooks import in_force
 from models.reasons import Peers, peers_of, told
+from models.worth import Plays, prescribed
+from pipelines.playbooks import SHIPPED, read_library
 
 HOSTILE = (
     "=1+1",
@@ -77,10 +80,10 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def reasons_for(rows: pd.DataFrame, language: str = "en") -> pd.DataFrame:
-    """Reasons and strengths, one row per observation."""
+    """Reasons and strengths by the row's label; one row per observation."""
     from lists.words import Words
 
-    turns = range(len(rows))
+    turns = rows.index
     figures = pd.DataFrame(
         {"people_28d": [float(i % 5) for i in turns], "bugs_28d": [float(i % 3) for i in turns]}, rows.index
     )
@@ -96,4 +99,13 @@ def make_list(rows: pd.DataFrame, options: ListOptions | None = None, **chances:
     given = {"renewal": [0.1 + 0.8 * i / max(len(rows) - 1, 1) for i in range(len(rows))]} | chances
     given |= {LOW: [0.9 * own for own in given["renewal"]], HIGH: [0.1 + 0.9 * own for own in given["renewal"]]} | given
     options = options or ListOptions()
-    return risk_list(rows, pd.DataFrame(given, index=rows.index), reasons_for(rows, options.language), MODELS, options)
+    chance, told = pd.DataFrame(given, index=rows.index), reasons_for(rows, options.language)
+    return risk_list(rows, chance, told, plays_for(rows, chance, told, options), MODELS, options)
+
+
+def plays_for(rows: pd.DataFrame, chance: pd.DataFrame, told: pd.DataFrame, options: ListOptions) -> pd.DataFrame:
+    """Playbooks of the shipped library, one row per observation."""
+    library = read_library(SHIPPED)
+    able = chance.where(rows["status"] == "scored")
+    found = prescribed(rows, able, told, Plays(library, in_force(library, {}), 60), options.expansion_high)
+    return playbooks(found, library, options.language)

@@ -8,7 +8,7 @@ import pytest
 from features.catalogue import FAMILIES, meanings
 from features.family import THEMES
 from features.policy import KINDS, SEVERITIES, TIERS
-from lists import backtest, effect, tune, words, workbook
+from lists import backtest, effect, playbooks, tune, words, workbook
 from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words, catalogue
 from models.reasons import sentence
@@ -18,7 +18,7 @@ from pipelines.forecast import UNITS
 
 ENGLISH = LANGUAGES["en"]
 CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS}
-SPOKEN = "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune"
+SPOKEN = "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since"
 PARAMETERS = {"tier": TIERS, "kind": KINDS, "severity": SEVERITIES}
 
 
@@ -75,12 +75,10 @@ def test_every_column_value_and_parameter_has_words(language: str) -> None:
 def test_every_key_asked_for_exists() -> None:
     asked = {
         node.value
-        for module in (workbook, explain, foretell, effect, backtest, tune, words)
+        for module in (workbook, explain, foretell, effect, backtest, tune, words, playbooks)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if re.fullmatch(
-            r"(heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune)\.\w+", node.value
-        )
+        if re.fullmatch(rf"({SPOKEN})\.\w+", node.value)
     }
     assert len(asked) > 10
     assert asked <= set(ENGLISH)

@@ -7,9 +7,12 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from lists import playbooks
 from lists.options import ListOptions
 from lists.text import printable
+from lists.words import Words
 from lists.workbook import as_workbook
+from pipelines.playbooks import SHIPPED, read_library
 from tests.lists.small_list import HOSTILE, MODELS, make_list, observations
 
 ABSENT = ("upsell", "cross_sell")
@@ -159,3 +162,39 @@ def test_whole_number_ids_lose_no_digit(ids: list[int]) -> None:
 
 def test_a_list_of_nobody_opens(listed: pd.DataFrame) -> None:
     assert opened(listed.iloc[:0]).sheetnames == ["List", "About this list"]
+
+
+def plays(treated: int = 0) -> list[dict[str, Any]]:
+    library = read_library(SHIPPED)
+    return [play.model_dump(mode="json") | {"treated": treated} for play in library.plays.values()]
+
+
+@pytest.mark.parametrize(("language", "sheet"), [("en", "Playbooks"), ("zh", "行动方案")])
+def test_the_plays_have_a_sheet_with_what_to_do(listed: pd.DataFrame, language: str, sheet: str) -> None:
+    options = ListOptions.model_validate({"language": language})
+    content = as_workbook(listed, MODELS, ABSENT, options, plays=plays())
+    rows = [[cell.value for cell in row] for row in openpyxl.load_workbook(io.BytesIO(content))[sheet].iter_rows()]
+    assert [row[0] for row in rows[1:]] == [play["name"][language] for play in plays()]
+    assert [row[5] for row in rows[1:]] == [play["hours"] for play in plays()]
+    for row, play in zip(rows[1:], plays(), strict=True):
+        assert row[7].splitlines() == [f"{n}. {step}" for n, step in enumerate(play["steps"][language], start=1)]
+    assert not any(code in str(row[1:4]) for row in rows[1:] for code in ("first_value", "pre_renewal", "upsell"))
+
+
+def test_an_effect_is_told_with_how_it_is_known() -> None:
+    one = plays(treated=120)[0] | {"effect": 0.0}
+    assert playbooks.effect(one, Words("en")).startswith("a chance of 70 % becomes 70% (measured on 120")
+    assert playbooks.effect(plays()[0], Words("en")).endswith("becomes 78% (assumed)")
+
+
+def test_what_was_begun_since_the_last_list_has_a_sheet_that_claims_nothing(listed: pd.DataFrame) -> None:
+    names = {"account_id": ["a0", 7], "account_name": ["=1+1", None], "csm": ["li", None], "playbook": ["Push", "old"]}
+    begun = pd.DataFrame(names | {"started": [datetime.date(2026, 5, 12)] * 2, "then": [0.4, None], "now": [0.5, 0.6]})
+    content = as_workbook(listed, MODELS, ABSENT, ListOptions(), since=(datetime.date(2026, 5, 1), begun))
+    sheet = openpyxl.load_workbook(io.BytesIO(content))["Since the last list"]
+    assert [cell.value for cell in sheet[2]] == ["=1+1", "a0", "li", "Push", "2026-05-12", 0.4, 0.5]
+    assert sheet["A2"].data_type == "s"
+    assert [cell.value for cell in sheet[3]] == [None, "7", None, "old", "2026-05-12", None, 0.6]
+    assert "is not what a playbook did" in sheet["A5"].value
+    nobody = as_workbook(listed, MODELS, ABSENT, ListOptions(), since=(datetime.date(2026, 5, 1), begun.iloc[:0]))
+    assert "Since the last list" not in openpyxl.load_workbook(io.BytesIO(nobody)).sheetnames

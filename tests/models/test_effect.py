@@ -9,7 +9,6 @@ from scipy.stats import t as student
 from lists.effect import COLUMNS, headings, row, sentence
 from lists.words import LANGUAGES, Words
 from models.effect import (
-    ANY,
     REASONS,
     UNTREATED,
     Found,
@@ -22,6 +21,7 @@ from models.effect import (
     folds_of,
 )
 from models.options import Effect, Linear
+from models.playbooks import ANY
 from models.schema import Schema
 from tests.models.treated_company import CATALOGUE, company
 

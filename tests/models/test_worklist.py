@@ -90,6 +90,16 @@ def test_equal_worth_goes_by_account_id_whatever_the_order_of_rows() -> None:
         assert {a: r for a, (r, _) in rank(shuffled).items()} == {9: 1, 10: 2, 100: 3}
 
 
+def test_hours_cut_the_list_too_and_equal_worth_goes_by_what_is_at_risk() -> None:
+    table = portfolio("acme li 9 1\nbeta li 5 1\ngamma li 0 1\ndelta li 0 1\nlarge ann 1 1")
+    hours, at_risk = pd.Series([4.0, 6.0, 1.0, 0.0, 99.0]), pd.Series([1.0, 1.0, 2.0, 3.0, 1.0])
+    whose = (table["worth"], table["arr"], table["csm"], table["account"])
+    ranks = ranked(*whose, Capacity(hours=10).of, hours, at_risk)
+    assert ranks["rank"].tolist() == [1, 2, 4, 3, 1]
+    assert ranks["within_capacity"].tolist() == [True, True, False, True, True]
+    assert ranked(*whose, Capacity().of, hours)["within_capacity"].all(), "no limit of hours unless one is set"
+
+
 def test_without_worth_there_is_no_rank() -> None:
     table = portfolio("acme li nan 10\nbeta li 1 10")
     ranks = ranked(table["worth"], table["arr"], table["csm"], table["account"], Capacity().of)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lists.options import ListOptions
+from models.options import Folds
 from pipelines.errors import InputMissing
 from pipelines.score import Champion
 from pipelines.settings import Engine
@@ -65,7 +66,8 @@ def champions(**versions: str) -> Any:
 def job(root: Path, **options: Any) -> Job:
     """A job on this company."""
     own = ListOptions.model_validate(options)
-    settings = SimpleNamespace(list=own, targets=("renewal", "upsell", "cross_sell", "expansion"), engine=Engine())
+    targets = ("renewal", "upsell", "cross_sell", "expansion")
+    settings = SimpleNamespace(list=own, targets=targets, engine=Engine(), folds=Folds())
     return Job(settings, "", root / "data", root / "lists", as_of=AS_OF)  # type: ignore[arg-type]
 
 

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from lists.words import Words
+from pipelines import earlier, tracking
 from pipelines import score as scoring
-from pipelines import tracking
 from pipelines.errors import InputMissing
 from pipelines.explain import explain, show
-from pipelines.score import score
+from pipelines.score import read_scored, score
 from tests.pipelines.scored_company import champions, job, write_company
 
 
@@ -42,11 +44,49 @@ def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:
     assert json.loads(json.dumps(said)) == said
 
 
+def test_the_plays_are_told_with_their_steps_and_what_they_are_worth(company: Path) -> None:
+    said = explain(job(company), "a0")
+    first = said["playbooks"][0]
+    assert (first["id"], first["name"], first["hours"]) == ("adoption_push", "Seat-activation campaign", 6)
+    assert first["steps"][0].startswith("1. List the seats never used")
+    assert said["worth"]["worth"] == pytest.approx(said["worth"]["gain"] / 6)
+    assert said["since"] is None, "there was no list before"
+
+
+def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One begun before the last list, one between, one not yet known on the day."""
+    listed = pd.DataFrame({"account_id": ["a0"], "renewal_probability": [0.4]})
+    manifest = {"models": {"renewal": {"name": "renewal", "version": "3"}}}
+    monkeypatch.setattr(earlier, "newest", lambda job: earlier.Published(date(2026, 5, 1), manifest, listed))
+    assert explain(job(company), "a0")["since"] == "Since the list of 2026-05-01 no playbook was logged as begun."
+    started = pd.to_datetime(["2026-04-30", "2026-05-01", "2026-05-20", "2026-05-21"])
+    known = pd.to_datetime(["2026-05-02", None, "2026-06-01", "2026-05-22"])
+    rows = {"account_id": ["a0", "a0", "a0", "a1"], "playbook": ["old", "adoption_push", "support_cleanup", "unknown"]}
+    begun = pd.DataFrame(rows | {"started_at": started, "recorded_at": known, "ended_at": pd.NaT, "csm": None})
+    begun = begun.astype(dict.fromkeys(("started_at", "recorded_at", "ended_at"), "datetime64[us]"))
+    begun.to_parquet(company / "data" / "clean" / "interventions.parquet")
+    said = explain(job(company), "a0")["since"]
+    assert said.startswith("Since the list of 2026-05-01: Seat-activation campaign (begun 2026-05-01). The chance")
+    assert "was 40% then and is 50% now" in said
+    other = explain(job(company), "a1")["since"]
+    assert other.startswith("Since the list of 2026-05-01: unknown (begun 2026-05-21). There are not two chances")
+
+
+def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
+    file = company / "data" / "act" / scoring.SCORE
+    told = json.loads(file.read_bytes())
+    del told["playbooks"]
+    file.write_text(json.dumps(told))
+    with pytest.raises(InputMissing, match="of an older release: run `renewals score` again"):
+        read_scored(job(company))
+
+
 def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
     said = explain(job(company), "a4")
     assert said["says"]["status"] == "too_little_history"
     assert said["says"]["renewal_probability"] is None
-    assert said["reasons"] == said["strengths"] == said["features"] == []
+    assert said["reasons"] == said["strengths"] == said["features"] == said["playbooks"] == []
+    assert said["worth"]["worth"] is None
     assert said["themes"] == {}
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from lists.risk_list import NAMES as COLUMNS
 from lists.risk_list import check, typed
+from models.options import Folds
 from pipelines import score as scoring
 from pipelines import tracking
 from pipelines.errors import DataContract, InputMissing
@@ -22,6 +23,9 @@ from pipelines.publishing import code_revision, publish
 from pipelines.score import Champion, read_scored, resolved, score
 from pipelines.settings import Engine
 from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
+
+RANGE = {"log_odds_low": 1.5, "log_odds_high": 2.5}
+TOLD = ("reason_", "strength_", "playbook_")
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +65,11 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     assert acme["renewal_probability"] == pytest.approx(1 / (1 + np.exp(-(0.5 - 1.0 + 0.5))))
     assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
     assert acme["arr"] == 1000.0, "the spine's money, not the feature of that name"
+    assert acme["playbook_1"] == "Seat-activation campaign"
+    plays = pd.read_parquet(company / "data" / "act" / scoring.PLAYS).set_index("account_id")
+    assert plays["play_1"]["a0"] == "adoption_push"
+    order = listed.dropna(subset="rank").merge(plays.reset_index(), on="account_id").sort_values(["csm", "rank"])
+    assert (order.groupby("csm")["worth"].diff().dropna() <= 0).all()
     assert {path.name for path in (company / "lists" / str(AS_OF)).iterdir()} == {
         *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "manifest.json")
     }
@@ -104,7 +113,7 @@ def test_the_same_again_is_already_published_and_the_files_are_the_same(company:
     assert manifest(company)["files"] == fingerprints[0]
 
 
-@pytest.mark.parametrize("changed", ["model", "inputs", "options", "language", "features"])
+@pytest.mark.parametrize("changed", ["model", "inputs", "options", "language", "features", "effect", "decided"])
 def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
     score(job(company))
     publish(job(company))
@@ -117,8 +126,15 @@ def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.Mon
         path = company / "data" / "act" / "features.json"
         told = json.loads(path.read_text())
         path.write_text(json.dumps({"features": told["features"][:1]}))
-    score(job(company, **options))
-    assert publish(job(company, **options))["kept_as"] == 1
+    if changed == "effect":
+        measured = {"playbook": "adoption_push", "verdict": "helped", "treated": 80, "log_odds": 2.0}
+        told = {"as_of": "2026-05-01", "confidence": 0.9, "playbooks": [measured | RANGE]}
+        (company / "data" / "effect").mkdir()
+        (company / "data" / "effect" / "effect.json").write_text(json.dumps(told))
+    again = job(company, **options)
+    again.settings.folds = Folds(decided_days=30 if changed == "decided" else 60)
+    score(again)
+    assert publish(again)["kept_as"] == 1
 
 
 def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +216,7 @@ def test_english_and_chinese_lists_hold_the_same_numbers(company: Path) -> None:
         score(job(company, language=language))
         publish(job(company, language=language))
         lists[language] = published(company)
-    words = [name for name in COLUMNS if name[:-1] in ("reason_", "strength_") or name == "reason_change"]
+    words = [name for name in COLUMNS if name[:-1] in TOLD or name == "reason_change"]
     pd.testing.assert_frame_equal(lists["en"].drop(columns=words), lists["zh"].drop(columns=words))
     assert lists["zh"]["reason_1"].dropna().str.contains("同类客户").all()
     assert (lists["en"][words].isna() == lists["zh"][words].isna()).all(axis=None)
