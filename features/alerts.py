@@ -69,9 +69,9 @@ TRUST = 50.0
 
 
 def activity(person_days: ir.Table, dates: Iterable[date], policy: Policy) -> ir.Table:
-    """Person-days with a north-star action in each of `STRETCHES`, without quiet periods: one row per (account_id, as_of).
+    """Person-days with a north-star action in each of `STRETCHES`: one row per (account_id, as_of).
 
-    Person-days rather than actions: one busy hour of one person makes hundreds of these. `length_` counts the days.
+    Quiet periods are left out. Person-days rather than actions: one busy hour of one person makes hundreds of these. `length_` counts the days.
     """
     calendar, rests = Calendar(dates, (), STRETCHES), policy.alerts.rests
     active = outside(person_days.filter(_.north_star > 0), rests)
@@ -195,9 +195,7 @@ def first_value_missed(first_uses: ir.Table, terms: ir.Table, spine: ir.Table, p
     """Too few of the first seats were active within the first thirty days, which are lately over (J2)."""
     decided = ONBOARDING[0]
     begun = starts(first_uses, terms, spine)
-    missed = begun.filter(
-        (_.activated_30 < FIRST_VALUE_SHARE) & (_.account_age <= decided + policy.alerts.hold_days)
-    )
+    missed = begun.filter((_.activated_30 < FIRST_VALUE_SHARE) & (_.account_age <= decided + policy.alerts.hold_days))
     return missed.group_by(*KEY).agg(
         began_ago=_.account_age.max(), newest_ago=_.account_age.max() - decided, concerned=_.by_30.max().fill_null(0),
         tier=ibis.null("string"), figure=_.activated_30.max(), usual=ibis.literal(FIRST_VALUE_SHARE),
@@ -211,9 +209,7 @@ def sla_breach(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     """
     rules = policy.alerts
     grave = _passed(ticket(tickets, spine, policy), policy).filter(_.severity.isin(rules.severities))
-    passed = grave.filter(
-        (_.passed_ago <= rules.recent_days) | (_.waiting & (_.passed_ago <= rules.hold_days))
-    )
+    passed = grave.filter((_.passed_ago <= rules.recent_days) | (_.waiting & (_.passed_ago <= rules.hold_days)))
     return passed.group_by(*KEY).agg(
         began_ago=_.passed_ago.max(), newest_ago=_.passed_ago.min(), concerned=_.count(), tier=ibis.null("string"),
         figure=_.waiting.sum(), usual=ibis.null("float64"),
@@ -221,7 +217,7 @@ def sla_breach(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
 
 
 def _passed(known: ir.Table, policy: Policy) -> ir.Table:
-    """Tickets with `passed_ago`, days since the first limit passed, null where none has, and whether they are `waiting`."""
+    """Tickets with `passed_ago`, the days since the last limit passed (null: none has), and whether they are `waiting`."""
     respond, allowed = limits_of(known, policy)
     now = hours_waiting(known, known.opened_at)
     closed = hours_between(known.opened_at, known.resolved_at)
@@ -303,7 +299,7 @@ def place(code: ir.StringValue) -> ir.IntegerValue:
 
 
 def with_news(found: ir.Table, told: ir.Table, policy: Policy) -> ir.Table:
-    """The alerts with `is_new` and `told_on`, the day they were last told as new: one row per (account_id, as_of, code).
+    """The alerts with `is_new` and `told_on`, when they were last new: one row per (account_id, as_of, code).
 
     `told` is what earlier lists said. The same cause is not told as new again within the quiet days, though it went and
     came back; a newer one, another sponsor who left, is.

@@ -101,13 +101,13 @@ class QuietPeriod(Section):
 class Alerts(Section):
     """When a rule speaks, whatever the model says (U4, S3, J2, T1, T3)."""
 
-    drop: float = Field(0.40, gt=0, lt=1)
+    drop: float = Field(0.50, gt=0, lt=1)
     """Use has dropped where it lies by at least this share below what own past and season lead to expect."""
     chance: float = Field(0.003, gt=0, lt=0.5)
     """And where mere chance would show as little no more often than this."""
     least_use: float = Field(10.0, ge=0)
     """And where at least so many active person-days were to be expected in four weeks."""
-    silent_visits: float = Field(4.0, gt=0)
+    silent_visits: float = Field(6.0, gt=0)
     """A sponsor is silent where, at their own pace, so many visits were missed."""
     severities: tuple[Literal["low", "medium", "high"], ...] = ("high",)
     """Tickets of these severities alert when a limit passes."""

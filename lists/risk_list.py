@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.alerts import CODES
 from features.family import THEMES
 from lists.options import ListOptions
 from models import worklist
@@ -56,6 +57,9 @@ def _reason(number: int) -> list[Column]:
     ]
 
 
+ALERTS = tuple(";".join(code for k, code in enumerate(CODES) if mask >> k & 1) for mask in range(2 ** len(CODES)))
+"""What the column of alerts may say: by the sum of 2 to the place of each code, the codes in their order."""
+
 LOW, HIGH = "renewal_low", "renewal_high"
 
 COLUMNS: tuple[Column, ...] = (
@@ -85,7 +89,7 @@ COLUMNS: tuple[Column, ...] = (
     *(column for k in range(1, REASONS + 1) for column in _reason(k)),
     *(_scored(f"strength_{k}", "text") for k in range(1, STRENGTHS + 1)),
     *(_scored(f"playbook_{k}", "text", later=True) for k in range(1, PLAYBOOKS + 1)),
-    Column("alerts", "text", later=True),
+    Column("alerts", "text", values=ALERTS[1:]),
     _scored("probability_change", "number"),
     _scored("reason_change", "text"),
     Column("renewal_model", "text", required=True),
@@ -120,13 +124,14 @@ def risk_list(
 ) -> pd.DataFrame:
     """The list in rank order, with exactly `COLUMNS`; one row per observation.
 
-    `observations` holds the spine's columns and `status`; `probabilities` a column for each target that has a model,
-    and the interval of the renewal's; `told` what `models.reasons.told` gave; all on one index. `models` names each
+    `observations` holds the spine's columns, `status` and `alerts`; `probabilities` a column for each target that has a
+    model, and the interval of the renewal's; `told` what `models.reasons.told` gave; all on one index. `models` names each
     target's model as `name/version`. Raises ValueError where the outcome breaks the contract.
     """
     listed = pd.DataFrame({name: observations.get(name) for name in NAMES[:11]}, index=observations.index)
     scored = listed["status"].eq(worklist.SCORED)
     chances = probabilities.reindex(columns=list(TARGETS)).where(scored)
+    listed["alerts"] = observations.get("alerts")
     listed["renewal_probability"] = chances["renewal"]
     listed[[LOW, HIGH]] = probabilities.reindex(columns=[LOW, HIGH]).where(scored)
     for target in TARGETS[1:]:
@@ -138,6 +143,14 @@ def risk_list(
     listed = typed(listed).iloc[_order(listed)].reset_index(drop=True)
     check(listed)
     return listed
+
+
+def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
+    """The codes of each account, parted by semicolons; None where no rule speaks. `alerts` has one row per code."""
+    spoken = [accounts.isin(alerts.loc[alerts["code"] == code, "account_id"]).to_numpy() for code in CODES]
+    mask = sum(own.astype(np.int64) << place for place, own in enumerate(spoken))
+    texts = np.array([None, *ALERTS[1:]], object)
+    return pd.Series(texts[mask], accounts.index, dtype=object)
 
 
 def worth(listed: pd.DataFrame, decided: pd.Series, options: ListOptions) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import partial
 from typing import Any
@@ -15,11 +16,11 @@ from features.catalogue import Known
 from features.family import KEY
 from pipelines import earlier, warehouse
 from pipelines.errors import InputMissing
-from pipelines.featurize import inputs
 from pipelines.stage import Job, main
 from pipelines.windows import dates_of
 
 PARQUET, JSON = "alerts.parquet", "alerts.json"
+WINDOWS = ("person_windows", "first_uses")
 
 
 def alerts(job: Job) -> dict[str, Any]:
@@ -29,9 +30,11 @@ def alerts(job: Job) -> dict[str, Any]:
     found = warehouse.for_now(con, "found_alerts", rules.alerts(known))
     told = rules.with_news(found, _told(con, job), job.settings)
     warehouse.write_parquet(told, job.side / PARQUET, order_by=[*reversed(KEY), rules.place(told.code)])
+    rows = read_alerts(job)
     standing = {
         "as_of": job.day.isoformat(),
-        **counts(read_alerts(job)),
+        **counts(rows),
+        "digest": hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest(),
         "absent": [code for code in rules.CODES if code not in {rule.__name__ for rule in rules.usable(known)}],
     }
     warehouse.write_bytes(job.side / JSON, json.dumps(standing, indent=1).encode())
@@ -39,12 +42,14 @@ def alerts(job: Job) -> dict[str, Any]:
 
 
 def known_to_rules(con: Any, job: Job) -> Known:
-    """What the rules may ask for: what the features know, and the use that they compare with its own past."""
-    given = inputs(con, job)
-    days = warehouse.read(con, job.data / "rollup" / "person_days").semi_join(given["spine"], "account_id")
-    compared = rules.activity(days, dates_of(given["spine"]), job.settings).semi_join(given["spine"], KEY)
+    """What the rules may ask for: the tables, the windows of people, and the use to compare with its own past."""
+    spine = warehouse.read(con, job.side / "spine.parquet")
+    made = {name: warehouse.read(con, job.side / "windows" / f"{name}.parquet") for name in WINDOWS}
+    days = warehouse.read(con, job.data / "rollup" / "person_days").semi_join(spine, "account_id")
+    compared = rules.activity(days, dates_of(spine), job.settings).semi_join(spine, KEY)
     settle = partial(warehouse.for_now, con)
-    return Known({**given, "activity": settle("activity", compared)}, job.settings, settle)
+    made |= {"spine": spine, "activity": settle("activity", compared)}
+    return Known({**warehouse.clean_tables(con, job.data), **made}, job.settings, settle)
 
 
 def _told(con: Any, job: Job) -> ir.Table:

@@ -19,7 +19,7 @@ def featurize(job: Job, *names: str) -> dict[str, Any]:
     if unknown:
         raise Config(f"no feature family {unknown[0]!r}; there are: {', '.join(FAMILIES)}")
     con = warehouse.heavy(job.settings)
-    known = Known(inputs(con, job), job.settings, partial(warehouse.for_now, con))
+    known = Known(_inputs(con, job), job.settings, partial(warehouse.for_now, con))
     chosen = names or tuple(FAMILIES)
     counts = {}
     with progress(len(chosen), "features") as step:
@@ -29,8 +29,7 @@ def featurize(job: Job, *names: str) -> dict[str, Any]:
     return {"columns": counts}
 
 
-def inputs(con: Any, job: Job) -> dict[str, Any]:
-    """The tables that features are made of: the clean ones, and what earlier stages of this side made."""
+def _inputs(con: Any, job: Job) -> dict[str, Any]:
     made = {name: warehouse.read(con, job.side / "windows" / f"{name}.parquet") for name in MADE}
     made["outcomes"] = warehouse.read(con, job.side / "ledger" / "outcomes.parquet")
     return {**warehouse.clean_tables(con, job.data), **made, "spine": warehouse.read(con, job.side / "spine.parquet")}

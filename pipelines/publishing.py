@@ -242,7 +242,7 @@ def publish(job: Job) -> dict[str, Any]:
     from lists.csv_text import as_csv
     from lists.risk_list import as_parquet, counts
     from lists.workbook import as_workbook
-    from pipelines.earlier import keep_figures
+    from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
 
     standing, listed = read_scored(job)
@@ -263,6 +263,7 @@ def publish(job: Job) -> dict[str, Any]:
             "inputs": certificate["inputs"],
             "list": options.model_dump(mode="json"),
             "last": standing["change"]["last"],
+            "alerts": standing["alerts"]["digest"],
             "release": release(),
         },
         "inputs": certificate["inputs"],
@@ -273,6 +274,7 @@ def publish(job: Job) -> dict[str, Any]:
     }
     outcome = place(job.lists, job.day, files, manifest, options.keep_staging_hours)
     keep_figures(job)
+    keep_told(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
 

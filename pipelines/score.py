@@ -32,7 +32,7 @@ from lists import risk_list
 from lists.options import ListOptions
 from lists.words import Words
 from models import reasons, worklist
-from pipelines import change, drift, shadow, trial, warehouse
+from pipelines import alerts, change, drift, shadow, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -137,7 +137,9 @@ def score(job: Job) -> dict[str, Any]:
     """Score, explain and rank the accounts of the act date."""
     started = datetime.now(UTC)
     champions, absent = resolved(job)
+    warned = alerts.read_standing(job)
     observations, figures = read_observations(job.side)
+    observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
     catalogue = read_catalogue(job.side)
     options, threads = job.settings.list, job.settings.engine.threads
     with kept(job.side / CONTRIBUTIONS) as keep:
@@ -154,6 +156,7 @@ def score(job: Job) -> dict[str, Any]:
         "features": schema_hash(catalogue),
         "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
+        "alerts": warned,
         "change": changed,
         "drift": drift.watched(job, listed, catalogue, own.usual),
         "shadow": shadow.shadowed(
