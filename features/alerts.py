@@ -71,7 +71,8 @@ TRUST = 50.0
 def activity(person_days: ir.Table, dates: Iterable[date], policy: Policy) -> ir.Table:
     """Person-days with a north-star action in each of `STRETCHES`: one row per (account_id, as_of).
 
-    Quiet periods are left out. Person-days rather than actions: one busy hour of one person makes hundreds of these. `length_` counts the days.
+    Quiet periods are left out; `length_` counts the days. Person-days rather than actions: one busy hour of one person
+    makes hundreds of these.
     """
     calendar, rests = Calendar(dates, (), STRETCHES), policy.alerts.rests
     active = outside(person_days.filter(_.north_star > 0), rests)
@@ -217,7 +218,7 @@ def sla_breach(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
 
 
 def _passed(known: ir.Table, policy: Policy) -> ir.Table:
-    """Tickets with `passed_ago`, the days since the last limit passed (null: none has), and whether they are `waiting`."""
+    """Tickets with `passed_ago`, the days since the last limit passed (null: none has), and whether they wait."""
     respond, allowed = limits_of(known, policy)
     now = hours_waiting(known, known.opened_at)
     closed = hours_between(known.opened_at, known.resolved_at)

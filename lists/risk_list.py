@@ -125,8 +125,8 @@ def risk_list(
     """The list in rank order, with exactly `COLUMNS`; one row per observation.
 
     `observations` holds the spine's columns, `status` and `alerts`; `probabilities` a column for each target that has a
-    model, and the interval of the renewal's; `told` what `models.reasons.told` gave; all on one index. `models` names each
-    target's model as `name/version`. Raises ValueError where the outcome breaks the contract.
+    model, and the interval of the renewal's; `told` what `models.reasons.told` gave; all on one index. `models` names
+    each target's model as `name/version`. Raises ValueError where the outcome breaks the contract.
     """
     listed = pd.DataFrame({name: observations.get(name) for name in NAMES[:11]}, index=observations.index)
     scored = listed["status"].eq(worklist.SCORED)

@@ -168,13 +168,8 @@ def show(result: dict[str, Any], words: Words, console: Console) -> None:
     """The explanation as tables. Nothing from outside is read as markup, and control characters are made visible."""
     from rich.table import Table
 
-    for part in (
-        _overview(result, words),
-        _alerts(result, words),
-        *_told(result, words),
-        *_pushes(result, words),
-        _rows(result, words),
-    ):
+    first = (_overview(result, words), _alerts(result, words))
+    for part in (*first, *_told(result, words), *_pushes(result, words), _rows(result, words)):
         table = Table(*part.headings, show_header=bool(part.headings))
         for row in part.rows:
             table.add_row(*map(_safe, row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
 import ibis
@@ -11,7 +12,7 @@ import pytest
 from features import alerts as rules
 from features.policy import Policy
 from tests.oracle.drawn import AS_OF, POLICY, RUNNING, drawn
-from tests.oracle.worlds import Row, engine, world
+from tests.oracle.worlds import Row, ruled, world
 
 DAYS = {"now": range(1, 29), "before": range(29, 113), "year_now": range(365, 393), "year_before": range(393, 477)}
 """The stretches in days before the date."""
@@ -26,7 +27,8 @@ def told(code: str, policy: Policy = POLICY, without: tuple[str, ...] = (), **ta
     """What one rule says of each account; tables are drawn, or rows."""
     given = {"contracts": RUNNING, **tables}
     rows = {name: drawn(name, own) if isinstance(own, str) else own for name, own in given.items()}
-    return {r["account_id"]: r for r in engine((AS_OF,), policy, without).alerts(world(**rows)) if r["code"] == code}
+    found = ruled((AS_OF,), policy, without).alerts(world(**rows), policy)
+    return {row["account_id"]: row for row in found if row["code"] == code}
 
 
 def with_rules(**changed: Any) -> Policy:
@@ -200,7 +202,7 @@ def visits(user: str, last: int, count: int, account: str = "acme") -> list[Row]
 
 
 def silent(*events: list[Row], policy: Policy = POLICY, **tables: Any) -> dict[str, Row]:
-    return told("sponsor_silent", policy, people=SPONSORS, usage_events=sum(events, []), **tables)
+    return told("sponsor_silent", policy, people=SPONSORS, usage_events=[*chain(*events)], **tables)
 
 
 def test_a_sponsor_who_came_often_and_no_more_is_silent():
@@ -347,7 +349,7 @@ def test_the_codes_are_the_contract_s_in_its_order():
 
 
 def test_a_rule_whose_table_was_not_given_is_silent():
-    bare = engine((AS_OF,), POLICY, ("people", "tickets", "surveys", "touchpoints"))
+    bare = ruled((AS_OF,), POLICY, ("people", "tickets", "surveys", "touchpoints"))
     assert {row["code"] for row in bare.alerts(world(contracts=drawn("contracts", BOUGHT)))} == {"first_value_missed"}
 
 
