@@ -86,8 +86,8 @@ def usage_drop(activity: ir.Table, accounts: ir.Table, spine: ir.Table, policy: 
     """Far fewer active person-days than the account's own pace and season lead to expect (U4).
 
     The season is the step that the others of its region took over the same days, and by how much the account's own
-    step differed from theirs a year ago. Levels of other accounts do not enter. Silent where quiet periods leave less
-    than half of the four weeks.
+    step differed from theirs a year ago. It may excuse a drop and never makes one: who does not grow with the others
+    has lost nothing. Levels of other accounts do not enter. Silent where quiet periods leave too few days.
     """
     rules = policy.alerts
     rows = _in_season(activity, accounts, spine)
@@ -125,7 +125,8 @@ def _in_season(activity: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Ta
     )
     season, year_season = (_season(rows, year) for year in ("", "year_"))
     own = (rows.year_now + TRUST * year_season) / (rows.year_pace + TRUST) / year_season
-    return rows.mutate(share=rows.steady * season * rows.year_settled.ifelse(own, 1.0))
+    eased = ibis.least(season * rows.year_settled.ifelse(own, 1.0), 1.0)
+    return rows.mutate(share=rows.steady * eased)
 
 
 def _season(rows: ir.Table, year: str) -> ir.FloatingValue:
@@ -218,7 +219,7 @@ def sla_breach(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
 
 
 def _passed(known: ir.Table, policy: Policy) -> ir.Table:
-    """Tickets with `passed_ago`, the days since the last limit passed (null: none has), and whether they wait."""
+    """Tickets with `passed_ago`, the days since the first limit passed (null: none has), and whether they wait."""
     respond, allowed = limits_of(known, policy)
     now = hours_waiting(known, known.opened_at)
     closed = hours_between(known.opened_at, known.resolved_at)

@@ -93,7 +93,7 @@ def as_workbook(
         created = datetime.datetime.combine(as_of or datetime.date(1980, 1, 1), datetime.time())
         book.set_properties({"created": created})
         sheets = _Sheets(book, Words(options.language))
-        listed = listed.assign(alerts=[sheets.words.alerts(codes) for codes in listed["alerts"]])
+        listed = listed.assign(alerts=listed["alerts"].map(sheets.words.alerts, na_action="ignore"))
         scored, others = listed[listed["status"] == SCORED], listed[listed["status"] != SCORED]
         shown = _under_themes(scored.head(options.workbook_rows), sheets.words)
         sheets.table("sheet.list", shown, [name for name in SHOWN if listed[name].notna().any()], frozen=2)

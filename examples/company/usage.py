@@ -140,7 +140,7 @@ def expected_use(world: World) -> Floats:
     visits = usual / np.diff(starts)[month] * np.where(people.tier[person] == B, shares[1], shares[0])
     cells = month * len(world.customers) + account
     size = (len(starts) - 1) * len(world.customers)
-    return np.bincount(cells, visits, size).reshape(len(starts) - 1, -1)
+    return np.asarray(np.bincount(cells, visits, size), np.float64).reshape(len(starts) - 1, -1)
 
 
 def person_months(people: People, presence: Presence, month_starts: Ints) -> tuple[Ints, Ints]:

@@ -104,15 +104,15 @@ def test_a_season_is_that_of_the_region_where_it_tells_enough():
         acme       | north
         other      | south
     """
-    both = use(before=180, now=30) + use("other", before=18000, now=3000)
+    both = use(before=180, now=25) + use("other", before=18000, now=3000)
     same = accounts.replace("south", "north")
     assert drop(both, accounts=same) == {}
     apart = drop(both, accounts=accounts)
     assert apart == {}, "in a region of its own, what all did is the best guess"
-    third = "\n    third | t-1 | 2024-06-01 | 2026-06-01 | 12000 | 10\n"
-    north = accounts + "\n        third | north\n"
+    neighbours = accounts.rstrip() + "\n        third | north"
+    third = SETTLED.rstrip() + "\n    third | third-1 | 2024-06-01 | 2026-06-01 | 12000 | 10"
     steady = both + use("third", before=1800, now=600)
-    assert set(drop(steady, contracts=SETTLED.rstrip() + third, accounts=north)) == {"acme"}
+    assert set(drop(steady, contracts=third, accounts=neighbours)) == {"acme"}
 
 
 def test_its_own_season_of_a_year_ago_is_expected_again():
@@ -131,10 +131,19 @@ def test_a_season_of_a_year_ago_that_the_account_did_not_live_through_does_not_c
     assert set(drop(now + last_year, contracts=late)) == {"acme"}
 
 
-def test_a_beginner_s_growth_is_not_the_season_of_others():
-    """The other one began ten weeks ago and doubles its use; acme only goes on as before."""
-    young = SETTLED.replace("other-1     | 2024-06-01", "other-1     | 2025-12-20")
-    assert drop(use(before=180, now=60) + use("other", before=300, now=900), contracts=young) == {}
+def test_who_does_not_grow_with_the_others_has_lost_nothing():
+    assert drop(use(before=180, now=60) + use("other", before=1800, now=2400)) == {}
+    last_year = use(year_before=1800, year_now=2400) + use("other", year_before=1800, year_now=600)
+    assert drop(last_year + use(before=180, now=60) + use("other", before=1800, now=600)) == {}
+
+
+def test_a_beginner_s_growth_hides_no_season():
+    """Two halved their use, so that was the season; a third began ten weeks ago and makes up for both."""
+    young = SETTLED.rstrip() + "\n    young | young-1 | 2025-12-20 | 2026-06-01 | 12000 | 10"
+    two = use(before=180, now=30) + use("other", before=1800, now=300)
+    assert drop(two + use("young", before=10, now=900), contracts=young) == {}
+    old = young.replace("2025-12-20", "2024-06-01")
+    assert "acme" in drop(two + use("young", before=10, now=900), contracts=old)
 
 
 def rest(first: str, last: str) -> Policy:
@@ -293,7 +302,7 @@ def test_an_answer_in_time_leaves_two_days_to_close_it():
 def test_a_limit_that_passed_just_now_speaks_though_the_ticket_was_served():
     served = {"first_response_at": date(2026, 2, 18), "resolved_at": date(2026, 2, 18)}
     acme = ticket(opened_at=date(2026, 2, 15), **served)["acme"]
-    assert (acme["figure"], acme["newest"]) == (0, date(2026, 2, 17))
+    assert (acme["figure"], acme["newest"]) == (0, date(2026, 2, 15))
     assert ticket(opened_at=date(2026, 2, 12), **served) == {}, "more than 14 days ago"
     assert set(ticket(opened_at=date(2026, 2, 12), first_response_at=date(2026, 2, 18))) == {"acme"}, "still open"
 

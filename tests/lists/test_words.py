@@ -5,6 +5,7 @@ import string
 
 import pytest
 
+from features.alerts import CODES
 from features.catalogue import FAMILIES, meanings
 from features.family import THEMES
 from features.policy import KINDS, SEVERITIES, TIERS
@@ -17,7 +18,7 @@ from pipelines import explain, foretell
 from pipelines.forecast import UNITS
 
 ENGLISH = LANGUAGES["en"]
-CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS}
+CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS, "alerts": CODES, "alert": CODES}
 SPOKEN = "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune"
 PARAMETERS = {"tier": TIERS, "kind": KINDS, "severity": SEVERITIES}
 

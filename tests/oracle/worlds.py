@@ -147,7 +147,7 @@ class Engine:
         return {name: self._read(name) for name in ("spine", *FAMILIES) if name in self._steps}
 
     def alerts(self, world: World, policy: Policy | None = None) -> list[Row]:
-        """What the rules of a policy say of a world, one row per (account_id, as_of, code); planned when first asked."""
+        """What the rules of a policy say of a world, one row per (account_id, as_of, code); planned once a policy."""
         own = policy or self.policy
         view = f"alerts_{abs(hash(own.model_dump_json()))}"
         self.answers(world)
