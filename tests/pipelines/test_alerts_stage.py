@@ -53,7 +53,7 @@ def test_the_alerts_of_a_day_with_their_evidence_and_their_number(june: Job) -> 
     assert list(told.columns) == [
         "account_id", "as_of", "code", "began", "newest", "concerned", "tier", "figure", "usual", "is_new", "told_on",
     ]  # fmt: skip
-    assert list(zip(told["account_id"], told["code"], strict=True)) == [(1, "sponsor_lost"), (2, "sla_breach")]
+    assert list(zip(told["account_id"], told["code"], strict=True)) == [("1", "sponsor_lost"), ("2", "sla_breach")]
     assert told.loc[0, ["began", "tier", "is_new", "told_on"]].tolist() == [
         date(2026, 5, 10), "S", True, date(2026, 6, 1)
     ]  # fmt: skip
