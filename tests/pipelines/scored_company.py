@@ -97,7 +97,7 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     write_clean(clean, spine)
 
 
-def write_alerts(act: Path, spine: pd.DataFrame) -> None:
+def write_alerts(act: Path, spine: pd.DataFrame, day: date = AS_OF) -> None:
     """Two rules speak of the first account and one of the fifth, which is not scored."""
     codes = pd.DataFrame({"place": [0, 0, 4], "code": ["usage_drop", "sponsor_lost", "low_score_not_followed_up"]})
     rows = spine[["account_id", "as_of"]].iloc[codes["place"]].reset_index(drop=True).assign(code=codes["code"])
@@ -105,9 +105,9 @@ def write_alerts(act: Path, spine: pd.DataFrame) -> None:
     rows = rows.assign(
         concerned=[None, 1, 2], tier=[None, "S", None], figure=[3.0, 20.0, 4.0], usual=[20.4, None, None]
     )
-    rows = rows.assign(is_new=[True, False, True], told_on=[AS_OF, date(2026, 5, 1), AS_OF])
+    rows = rows.assign(is_new=[True, False, True], told_on=[day, date(2026, 5, 1), day])
     rows.to_parquet(act / "alerts.parquet")
-    standing = {"as_of": AS_OF.isoformat(), "by_code": {"usage_drop": 1}, "digest": "d1"}
+    standing = {"as_of": day.isoformat(), "by_code": {"usage_drop": 1}, "digest": "d1"}
     (act / "alerts.json").write_text(json.dumps(standing))
 
 

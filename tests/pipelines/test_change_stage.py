@@ -23,7 +23,7 @@ from pipelines.publishing import publish
 from pipelines.score import Champion, score
 from pipelines.stage import Job
 from tests.lists.small_list import catalogue
-from tests.pipelines.scored_company import AS_OF, Model, job, write_company
+from tests.pipelines.scored_company import AS_OF, Model, job, write_alerts, write_company
 
 JULY = date(2026, 7, 1)
 PEOPLE = {"people_28d": 1.0, "bugs_28d": -0.5, "days_to_renewal": 0.01}
@@ -82,6 +82,7 @@ def a_month_on(root: Path) -> None:
         if name == "scoring":
             rows["people_28d"] = rows["people_28d"].where(rows["account_name"] != "quiet", 0.0)
         rows.to_parquet(act / f"{name}.parquet")
+    write_alerts(act, pd.read_parquet(act / "spine.parquet"), JULY)
 
 
 @pytest.fixture
