@@ -178,6 +178,21 @@ def why(june: Path) -> str:
     return str(said["untold"])
 
 
+def test_other_alerts_make_another_list(june: Path) -> None:
+    """And so does what of them is news, which the manifest counts."""
+    one = later(job(june))
+    score(one)
+    publish(one)
+    path = june / "data" / "act" / "alerts.json"
+    path.write_text(path.read_text().replace("d1", "d2"))
+    score(one)
+    assert publish(one)["state"] != "already published"
+    assert publish(one)["state"] == "already published"
+    manifest = json.loads((june / "lists" / str(JULY) / "manifest.json").read_bytes())
+    assert manifest["alerts"]["by_code"] == {"usage_drop": 1}
+    assert {path.stem for path in (june / "data" / "told").iterdir()} == {str(AS_OF), str(JULY)}
+
+
 def test_without_history_the_change_stands_alone(june: Path) -> None:
     shutil.rmtree(june / "data" / "history")
     assert why(june) == "no_figures"
