@@ -147,8 +147,8 @@ def risk_list(
 
 def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
     """The codes of each account, parted by semicolons; None where no rule speaks. `alerts` has one row per code."""
-    place = pd.Index(accounts).get_indexer(alerts["account_id"])
-    bit = 1 << pd.Index(CODES).get_indexer(alerts["code"])
+    place = pd.Index(accounts).get_indexer(pd.Index(alerts["account_id"]))
+    bit = 1 << pd.Index(CODES).get_indexer(pd.Index(alerts["code"]))
     mask = np.bincount(place[place >= 0], bit[place >= 0], len(accounts)).astype(np.int64)
     texts = np.array([None, *ALERTS[1:]], object)
     return pd.Series(texts[mask], accounts.index, dtype=object)
