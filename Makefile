@@ -36,6 +36,7 @@ bench: setup
 	$(BIN)/python bench/forecast.py
 	$(BIN)/python bench/null.py
 	$(BIN)/python bench/reasons.py
+	$(BIN)/python bench/alerts.py
 	$(BIN)/python bench/effect.py
 	$(BIN)/python bench/ranking.py
 	$(BIN)/python bench/feedback.py

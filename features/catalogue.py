@@ -43,7 +43,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-MADE = ("spine", "person_windows", "account_windows", "first_uses", "outcomes")
+MADE = ("spine", "person_windows", "account_windows", "first_uses", "outcomes", "activity")
 """What earlier stages make and hand over."""
 
 

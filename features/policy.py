@@ -4,9 +4,10 @@ The numbers live in `params.yaml`; `pipelines/settings.py` reads that file into 
 refuse what they do not know. Nothing here opens a file.
 """
 
+from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TIERS = ("S", "A", "B")
 KINDS = ("bug", "request", "question")
@@ -84,6 +85,47 @@ class Journey(Section):
     pre_renewal_days: int = Field(90, gt=0)
 
 
+class QuietPeriod(Section):
+    """Days on which the whole company's customers rest, the first and the last among them: a drop then is none."""
+
+    first: date
+    last: date
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "QuietPeriod":
+        if self.last < self.first:
+            raise ValueError(f"last ({self.last}) must not lie before first ({self.first})")
+        return self
+
+
+class Alerts(Section):
+    """When a rule speaks, whatever the model says (U4, S3, J2, T1, T3)."""
+
+    drop: float = Field(0.50, gt=0, lt=1)
+    """Use has dropped where it lies by at least this share below what own past and season lead to expect."""
+    chance: float = Field(0.003, gt=0, lt=0.5)
+    """And where mere chance would show as little no more often than this."""
+    least_use: float = Field(10.0, ge=0)
+    """And where at least so many active person-days were to be expected in four weeks."""
+    silent_visits: float = Field(6.0, gt=0)
+    """A sponsor is silent where, at their own pace, so many visits were missed."""
+    severities: tuple[Literal["low", "medium", "high"], ...] = ("high",)
+    """Tickets of these severities alert when a limit passes."""
+    recent_days: int = Field(14, gt=0)
+    """A limit that passed so recently alerts though the ticket has been served since."""
+    hold_days: int = Field(60, gt=0)
+    """So long after its newest cause an alert stays on the list."""
+    quiet_days: int = Field(90, ge=0)
+    """So long after it was told as new the same cause is not told as new again."""
+    quiet_periods: tuple[QuietPeriod, ...] = ()
+    """Their days count neither as used nor as unused."""
+
+    @property
+    def rests(self) -> list[tuple[date, date]]:
+        """First and last day of each quiet period."""
+        return [(period.first, period.last) for period in self.quiet_periods]
+
+
 class Money(Section):
     """The reporting currency, and the size bands in it (R7)."""
 
@@ -100,4 +142,5 @@ class Policy(Section):
     stakeholders: Stakeholders = Stakeholders()
     tickets: Tickets = Tickets()
     journey: Journey = Journey()
+    alerts: Alerts = Alerts()
     money: Money = Money()

@@ -51,15 +51,18 @@ def people_then(people: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
 
     Of several stretches of history the newest that had begun counts, and of its versions the one that
     arrived last: a stretch is written again when it closes. `left_ago` is the days since the person left,
-    null while there.
+    null while there; `heard_ago` the days since that was known.
     """
     known = as_known("people", people, spine)
     known = known.mutate(graded=graded(known, policy), left_ago=since(known, known.valid_to))
+    written_ago = since(known, known.recorded_at)
+    heard_ago = ibis.least(known.left_ago, ibis.coalesce(written_ago, known.left_ago))
+    known = known.mutate(heard_ago=known.left_ago.notnull().ifelse(heard_ago, None))
     arrived = ibis.coalesce(known.recorded_at, known.valid_from)
     order = [t.desc(nulls_first=False) for t in (known.valid_from, arrived)]
     newest = ibis.window(group_by=PERSON, order_by=[*order, "left_ago", "graded", "role"])
     then = known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
-    return then.select(*PERSON, "role", "left_ago", tier="graded")
+    return then.select(*PERSON, "role", "left_ago", "heard_ago", tier="graded")
 
 
 @stakeholders.source

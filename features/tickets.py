@@ -28,16 +28,21 @@ def ticket(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
 
 def _late(known: ir.Table, policy: Policy) -> ir.BooleanValue:
     """Whether a time limit has passed: a ticket's own, or its severity's (T1); an open one counts as of now."""
-    limits = policy.tickets.limits
-    respond = ibis.cases(*((known.severity == s, float(limit.respond_hours)) for s, limit in limits.items()), else_=1e9)
-    resolve = ibis.cases(*((known.severity == s, float(limit.resolve_hours)) for s, limit in limits.items()), else_=1e9)
-    allowed = ibis.coalesce(hours_between(known.opened_at, known.due_at), resolve)
+    respond, allowed = limits_of(known, policy)
     now = hours_waiting(known, known.opened_at)
     answered = ibis.coalesce(
         hours_between(known.opened_at, known.first_response_at), hours_between(known.opened_at, known.resolved_at), now
     )
     solved = ibis.coalesce(hours_between(known.opened_at, known.resolved_at), now)
     return (answered > respond) | (solved > allowed)
+
+
+def limits_of(known: ir.Table, policy: Policy) -> tuple[ir.FloatingValue, ir.FloatingValue]:
+    """The hours within which a ticket must be answered, and resolved: by its own promise, or by its severity (T1)."""
+    limits = policy.tickets.limits
+    respond = ibis.cases(*((known.severity == s, float(limit.respond_hours)) for s, limit in limits.items()), else_=1e9)
+    resolve = ibis.cases(*((known.severity == s, float(limit.resolve_hours)) for s, limit in limits.items()), else_=1e9)
+    return respond, ibis.coalesce(hours_between(known.opened_at, known.due_at), resolve)
 
 
 @tickets.feature(

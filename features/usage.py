@@ -103,15 +103,15 @@ def person_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
     seen = bits.join(calendar.masks(asked), ["bucket", "known_from"]).group_by("account_id", "user_id", "as_of")
     told = seen.agg(
         last_day_ago=(_.day - _.last_day).min(),
-        **{f"days_{s}": _days(_.any_day, s) for s in PEOPLE_COUNTS["days"]},
-        **{f"active_days_{s}": _days(_.active, s) for s in PEOPLE_COUNTS["active"]},
+        **{f"days_{s}": days_in(_.any_day, s) for s in PEOPLE_COUNTS["days"]},
+        **{f"active_days_{s}": days_in(_.active, s) for s in PEOPLE_COUNTS["active"]},
         **{f"active_{s}": ((_.active & _[f"in_{s}"]) != 0).ifelse(1, 0).max() for s in PEOPLE_SEEN},
         **{f"level_{s}": _deepest(s).max() for s in LEVEL_SEEN},
     )
     return told.filter(_[f"days_{YEAR}d"] > 0)
 
 
-def _days(mask: ir.Deferred, stretch: str) -> ir.Deferred:
+def days_in(mask: ir.Deferred, stretch: str) -> ir.Deferred:
     """The days of a mask that lie in a stretch; added up as floats, which engines do faster than with whole numbers."""
     return ones(mask & _[f"in_{stretch}"]).cast("float64").sum().cast("int64")
 
@@ -160,7 +160,7 @@ def _active_days(person_days: ir.Table, calendar: Calendar) -> ir.Table:
     names = [*(f"{w}d" for w in WINDOWS), *SEASON, *WEEKDAYS]
     bits = marked(person_days.filter(_.north_star > 0), ("account_id",), calendar, {})
     seen = bits.join(calendar.masks(names), ["bucket", "known_from"]).group_by("account_id", "as_of")
-    return seen.agg(**{f"active_days_{s}": _days(_.any_day, s) for s in names})
+    return seen.agg(**{f"active_days_{s}": days_in(_.any_day, s) for s in names})
 
 
 # --- sources -----------------------------------------------------------------------------------

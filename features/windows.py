@@ -201,6 +201,7 @@ class Calendar:
             **(more or {}),
         }
         self._cuts = [day_number(d) for d in self.dates]
+        self._deepest = max(stretch.far for stretch in self.stretches.values())
 
     @property
     def earliest(self) -> int:
@@ -213,8 +214,8 @@ class Calendar:
         return self._cuts[-1]
 
     def arrivals(self) -> ir.Table:
-        """One row per day of arrival within a year before the first date and the last: the first date that knew it."""
-        days = range(self.earliest - YEAR, self.latest)
+        """One row per day of arrival from the farthest stretch of the first date on: the first date that knew it."""
+        days = range(self.earliest - self._deepest, self.latest)
         return _small(
             [(d, self._cuts[bisect.bisect_right(self._cuts, d)]) for d in days],
             {"known_day": "int32", "known_from": "int32"},
@@ -225,6 +226,15 @@ class Calendar:
         pairs = [(known, cut, as_of) for as_of, cut in zip(self.dates, self._cuts, strict=True) for known in self._cuts]
         rows = [(known, cut, as_of) for known, cut, as_of in pairs if known <= cut]
         return _small(rows, {"known_from": "int32", "day": "int32", "as_of": "date"})
+
+    def lengths(self, names: Iterable[str], without: Iterable[tuple[date, date]] = ()) -> ir.Table:
+        """One row per as_of: `length_<stretch>`, the days of each stretch that lie in none of these periods."""
+        stretches, out = {name: self.stretches[name] for name in names}, list(without)
+        rows = [
+            (as_of, *(_left(cut - far, cut - near, out) for near, far, _ in stretches.values()))
+            for as_of, cut in zip(self.dates, self._cuts, strict=True)
+        ]
+        return _small(rows, {"as_of": "date", **{f"length_{name}": "int32" for name in stretches}})
 
     # Slices: from edge to edge of the stretches asked for.
 
@@ -254,7 +264,7 @@ class Calendar:
     # Buckets: from date to date, and no longer than the bits of a number.
 
     def _buckets(self) -> list[int]:
-        ends = [self.earliest - YEAR, *self._cuts]
+        ends = [self.earliest - self._deepest, *self._cuts]
         return [day for start, end in itertools.pairwise(ends) for day in range(start, end, BITS)]
 
     def buckets(self) -> ir.Table:
@@ -278,6 +288,19 @@ class Calendar:
         ]
         kinds = {"bucket": "int32", "known_from": "int32", "day": "int32", "as_of": "date"}
         return _small(rows, {**kinds, **{f"in_{name}": "int64" for name in stretches}})
+
+
+def _left(first: int, end: int, without: Sequence[tuple[date, date]]) -> int:
+    """How many days from `first` until before `end` lie in none of these periods."""
+    taken = [(day_number(begin), day_number(last)) for begin, last in without]
+    return sum(not any(begin <= day <= last for begin, last in taken) for day in range(first, end))
+
+
+def outside(days: ir.Table, periods: Iterable[tuple[date, date]]) -> ir.Table:
+    """The rolled-up days that lie in none of these periods, which their first and last day belong to."""
+    for begin, last in periods:
+        days = days.filter((_.day < day_number(begin)) | (_.day > day_number(last)))
+    return days
 
 
 def _small(rows: list[tuple[Any, ...]], schema: Mapping[str, str]) -> ir.Table:

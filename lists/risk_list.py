@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.alerts import CODES
 from features.family import THEMES
 from lists.options import ListOptions
 from models import worklist
@@ -36,12 +37,10 @@ class Column:
     """The only values it may hold, where these are fixed."""
     scored_only: bool = False
     """Empty unless the account is scored."""
-    later: bool = False
-    """Not filled yet; present so that readers need not change."""
 
 
-def _scored(name: str, kind: Kind, values: tuple[str, ...] = (), later: bool = False) -> Column:
-    return Column(name, kind, values=values, scored_only=True, later=later)
+def _scored(name: str, kind: Kind, values: tuple[str, ...] = ()) -> Column:
+    return Column(name, kind, values=values, scored_only=True)
 
 
 def _reason(number: int) -> list[Column]:
@@ -54,6 +53,9 @@ def _reason(number: int) -> list[Column]:
         _scored(f"{name}_actionable", "flag"),
     ]
 
+
+ALERTS = tuple(";".join(code for k, code in enumerate(CODES) if mask >> k & 1) for mask in range(2 ** len(CODES)))
+"""What the column of alerts may say: by the sum of 2 to the place of each code, the codes in their order."""
 
 LOW, HIGH = "renewal_low", "renewal_high"
 
@@ -84,7 +86,7 @@ COLUMNS: tuple[Column, ...] = (
     *(column for k in range(1, REASONS + 1) for column in _reason(k)),
     *(_scored(f"strength_{k}", "text") for k in range(1, STRENGTHS + 1)),
     *(_scored(f"playbook_{k}", "text") for k in range(1, SLOTS + 1)),
-    Column("alerts", "text", later=True),
+    Column("alerts", "text", values=ALERTS[1:]),
     _scored("probability_change", "number"),
     _scored("reason_change", "text"),
     Column("renewal_model", "text", required=True),
@@ -120,14 +122,15 @@ def risk_list(
 ) -> pd.DataFrame:
     """The list in rank order, with exactly `COLUMNS`; one row per observation.
 
-    `observations` holds the spine's columns and `status`; `probabilities` a column for each target that has a model,
-    and the interval of the renewal's; `told` what `models.reasons.told` gave; `prescribed` the plays by name
+    `observations` holds the spine's columns, `status` and `alerts`; `probabilities` a column for each target that has a
+    model, and the interval of the renewal's; `told` what `models.reasons.told` gave; `prescribed` the plays by name
     (`playbooks`), the hours of the best and its worth; all on one index. `models` names each target's model as
     `name/version`. Raises ValueError where the outcome breaks the contract.
     """
     listed = pd.DataFrame({name: observations.get(name) for name in NAMES[:11]}, index=observations.index)
     scored = listed["status"].eq(worklist.SCORED)
     chances = probabilities.reindex(columns=list(TARGETS)).where(scored)
+    listed["alerts"] = observations.get("alerts")
     listed["renewal_probability"] = chances["renewal"]
     listed[[LOW, HIGH]] = probabilities.reindex(columns=[LOW, HIGH]).where(scored)
     for target in TARGETS[1:]:
@@ -148,6 +151,15 @@ def playbooks(prescribed: pd.DataFrame, library: Library, language: str) -> pd.D
     named = {f"playbook_{k}": names[prescribed[f"play_{k}"].to_numpy()] for k in range(1, SLOTS + 1)}
     said = pd.DataFrame({name: pd.Series(own, prescribed.index, dtype=object) for name, own in named.items()})
     return said.join(prescribed[["hours", "worth"]])
+
+
+def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
+    """The codes of each account, parted by semicolons; None where no rule speaks. `alerts` has one row per code."""
+    place = pd.Index(accounts).get_indexer(pd.Index(alerts["account_id"]))
+    bit = 1 << pd.Index(CODES).get_indexer(pd.Index(alerts["code"]))
+    mask = np.bincount(place[place >= 0], bit[place >= 0], len(accounts)).astype(np.int64)
+    texts = np.array([None, *ALERTS[1:]], object)
+    return pd.Series(texts[mask], accounts.index, dtype=object)
 
 
 def placed(listed: pd.DataFrame, worth: pd.Series, hours: pd.Series, options: ListOptions) -> pd.DataFrame:

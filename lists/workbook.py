@@ -46,6 +46,7 @@ NOT_SCORED = (
     "arr",
     "currency",
     "stage",
+    "alerts",
 )
 IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
 SENTENCES = ("reason_", "strength_", "playbook_", "alerts")
@@ -98,6 +99,7 @@ def as_workbook(
         created = datetime.datetime.combine(as_of or datetime.date(1980, 1, 1), datetime.time())
         book.set_properties({"created": created})
         sheets = _Sheets(book, Words(options.language))
+        listed = listed.assign(alerts=listed["alerts"].map(sheets.words.alerts, na_action="ignore"))
         scored, others = listed[listed["status"] == SCORED], listed[listed["status"] != SCORED]
         shown = _under_themes(scored.head(options.workbook_rows), sheets.words)
         sheets.table("sheet.list", shown, [name for name in SHOWN if listed[name].notna().any()], frozen=2)
@@ -106,7 +108,8 @@ def as_workbook(
         if since is not None and len(since[1]):
             sheets.since(*since)
         if len(others):
-            sheets.table("sheet.not_scored", others.head(options.workbook_rows), list(NOT_SCORED), frozen=1)
+            told = [name for name in NOT_SCORED if name != "alerts" or others[name].notna().any()]
+            sheets.table("sheet.not_scored", others.head(options.workbook_rows), told, frozen=1)
         standing = sheets.standing(models, absent, untold, (len(shown), len(scored), len(others)))
         sheets.about(str(as_of or ""), standing, options)
     return sink.getvalue()

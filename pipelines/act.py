@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelines.alerts import alerts
 from pipelines.assemble import assemble
 from pipelines.check import check
 from pipelines.featurize import featurize
@@ -15,7 +16,7 @@ from pipelines.spine import spine
 from pipelines.stage import Job, progress
 from pipelines.windows import windows
 
-STAGES = (check, rollup, spine, windows, ledger, featurize, assemble, score)
+STAGES = (check, rollup, spine, windows, ledger, featurize, alerts, assemble, score)
 
 
 def act(job: Job) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import structlog
 from pipelines import publishing, warehouse
 from pipelines.stage import Job
 
-HISTORY = "history"
+HISTORY, TOLD = "history", "told"
 KEPT = 3
 """The figures of so many lists are kept: one is needed, and a list or two may be published anew."""
 SAID = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
@@ -88,6 +88,26 @@ def keep_figures(job: Job) -> None:
     old = sorted(_days(job.data / HISTORY, before=job.day))[: 1 - KEPT]
     for day in old:
         figures_path(job, day).unlink(missing_ok=True)
+
+
+def told_path(job: Job, day: date) -> Path:
+    """Where the alerts that the list of a day told are kept."""
+    return job.data / TOLD / f"{day.isoformat()}.parquet"
+
+
+def told_lately(job: Job) -> list[Path]:
+    """The alerts of every list of the quiet days before the day the run stands on."""
+    quiet = timedelta(days=job.settings.alerts.quiet_days)
+    return [told_path(job, day) for day in sorted(_days(job.data / TOLD, before=job.day)) if day >= job.day - quiet]
+
+
+def keep_told(job: Job) -> None:
+    """Keep the alerts of the list just published, and let go of those long told."""
+    with warehouse.beside(told_path(job, job.day)) as unfinished:
+        shutil.copyfile(job.side / "alerts.parquet", unfinished)
+    long_ago = job.day - 2 * timedelta(days=job.settings.alerts.quiet_days)
+    for day in _days(job.data / TOLD, before=long_ago):
+        told_path(job, day).unlink(missing_ok=True)
 
 
 class Figures:

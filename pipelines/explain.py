@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,11 +14,12 @@ import pandas as pd
 from features.family import KEY
 from features.windows import known_on
 from lists import playbooks
+from lists.alerts import sentence
 from lists.text import printable
 from lists.words import Words
 from models.reasons import REASONS, STRENGTHS, by_theme, idea
 from models.worth import SLOTS
-from pipelines import warehouse
+from pipelines import alerts, warehouse
 from pipelines.errors import InputMissing
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, read_catalogue, read_scored
 from pipelines.since import since
@@ -53,6 +55,7 @@ def explain(job: Job, account: str) -> dict[str, Any]:
         **_prescribed(job, row["account_id"], standing["playbooks"], words),
         "since": _since(job, row, listed, standing["playbooks"], words),
         **_contributions(job, row["account_id"]),
+        "alerts": told_alerts(job, row["account_id"]),
         "rows": rows_known(job, row["account_id"]),
     }
     if on_terminal():
@@ -94,6 +97,17 @@ def _not_found(account: str, known: list[tuple[str, str]], as_of: Any) -> str:
         f"no account {printable(account)!r} on the list of {as_of} ({len(known)} accounts with a renewal in sight). "
         + (f"Did you mean: {hint}?" if hint else "Give its account_id as it stands in the tables.")
     )
+
+
+def told_alerts(job: Job, account_id: Any) -> list[dict[str, Any]]:
+    """What the rules say of the account: code, evidence, whether it is new, and a sentence of it."""
+    own = alerts.read_alerts(job)
+    words = Words(job.settings.list.language)
+    rows = [
+        {name: plain(value) for name, value in row.items()}
+        for row in own[own["account_id"] == account_id].drop(columns=list(KEY)).to_dict("records")
+    ]
+    return [row | {"words": sentence(row, words)} for row in rows]
 
 
 def _reason(row: pd.Series, k: int) -> dict[str, Any]:
@@ -167,8 +181,8 @@ def plain(value: Any) -> Any:
     """A value as JSON can hold it."""
     if value is None or pd.isna(value):
         return None
-    if isinstance(value, pd.Timestamp):
-        return value.date().isoformat()
+    if isinstance(value, date):
+        return value.isoformat()[:10]
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -186,8 +200,9 @@ def show(result: dict[str, Any], words: Words, console: Console) -> None:
     """The explanation as tables. Nothing from outside is read as markup, and control characters are made visible."""
     from rich.table import Table
 
-    parts = (_overview(result, words), *_told(result, words), *_to_do(result, words), *_pushes(result, words))
-    for part in (*parts, _rows(result, words)):
+    first = (_overview(result, words), _alerts(result, words))
+    then = (*_told(result, words), *_to_do(result, words), *_pushes(result, words), _rows(result, words))
+    for part in (*first, *then):
         table = Table(*part.headings, show_header=bool(part.headings))
         for row in part.rows:
             table.add_row(*map(_safe, row))
@@ -222,6 +237,17 @@ def _to_do(result: dict[str, Any], words: Words) -> list[Part]:
         rows.append((words.say("explain.worth", **result["worth"]),))
     done = [Part(words.say("explain.since"), [(result["since"],)])] if result["since"] else []
     return [Part(words.say("explain.playbooks"), rows or [(words.say("explain.no_playbook"),)]), *done]
+
+
+def _alerts(result: dict[str, Any], words: Words) -> Part:
+    rows: list[tuple[str, ...]] = [
+        (words.value("alerts", a["code"]), a["words"], _news(a, words)) for a in result["alerts"]
+    ]
+    return Part(words.say("explain.alerts"), rows or [(words.say("explain.quiet"),)])
+
+
+def _news(alert: dict[str, Any], words: Words) -> str:
+    return words.say("explain.new") if alert["is_new"] else words.say("explain.told", day=alert["told_on"])
 
 
 def _pushes(result: dict[str, Any], words: Words) -> list[Part]:

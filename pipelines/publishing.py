@@ -242,7 +242,7 @@ def publish(job: Job) -> dict[str, Any]:
     from lists.csv_text import as_csv
     from lists.risk_list import as_parquet, counts
     from lists.workbook import as_workbook
-    from pipelines.earlier import keep_figures
+    from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
     from pipelines.since import since
 
@@ -274,6 +274,7 @@ def publish(job: Job) -> dict[str, Any]:
             "playbooks": standing["playbooks"],
             "decided_days": job.settings.folds.decided_days,
             "last": standing["change"]["last"],
+            "alerts": standing["alerts"]["digest"],
             "release": release(),
         },
         "inputs": certificate["inputs"],
@@ -284,6 +285,7 @@ def publish(job: Job) -> dict[str, Any]:
     }
     outcome = place(job.lists, job.day, files, manifest, options.keep_staging_hours)
     keep_figures(job)
+    keep_told(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
 

@@ -34,7 +34,7 @@ from lists.words import Words
 from models import reasons, worklist, worth
 from models.playbooks import ANY, Library, in_force
 from models.worth import Plays
-from pipelines import change, drift, playbooks, shadow, trial, warehouse
+from pipelines import alerts, change, drift, playbooks, shadow, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -142,7 +142,9 @@ def score(job: Job) -> dict[str, Any]:
     """Score, explain and rank the accounts of the act date."""
     started = datetime.now(UTC)
     champions, absent = resolved(job)
+    warned = alerts.read_standing(job)
     observations, figures = read_observations(job.side)
+    observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
     catalogue = read_catalogue(job.side)
     options, threads, plays = job.settings.list, job.settings.engine.threads, known_plays(job)
     with kept(job.side / CONTRIBUTIONS) as keep:
@@ -161,6 +163,7 @@ def score(job: Job) -> dict[str, Any]:
         "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
         "playbooks": told_plays(plays),
+        "alerts": warned,
         "change": changed,
         "drift": drift.watched(job, listed, catalogue, own.usual),
         "shadow": shadow.shadowed(

@@ -20,7 +20,7 @@ def windows(job: Job) -> dict[str, Any]:
     """Write one table per grain: person, account, and when each person began."""
     con = warehouse.heavy(job.settings)
     spine = warehouse.read(con, job.side / "spine.parquet")
-    calendar = Calendar(_dates(spine), WINDOWS)
+    calendar = Calendar(dates_of(spine), WINDOWS)
     return {name: _write(name, spine, calendar, con, job) for name in MADE}
 
 
@@ -31,7 +31,8 @@ def _write(name: str, spine: ir.Table, calendar: Calendar, con: Any, job: Job) -
     return warehouse.keep(table, job.side / "windows" / f"{name}.parquet", order_by=order)
 
 
-def _dates(spine: ir.Table) -> list[Any]:
+def dates_of(spine: ir.Table) -> list[Any]:
+    """The dates of a spine, in order."""
     with warehouse.faults("spine"):
         return spine.select("as_of").distinct().order_by("as_of").to_pyarrow()["as_of"].to_pylist()
 

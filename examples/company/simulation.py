@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from examples.company import contact, growth, states, support, tables, truth, usage
 from examples.company.customers import EARLIER_MONTHS
+from examples.company.journey import Columns
 from examples.company.people import person_rows
 from examples.company.tables import Extract
 from examples.company.world import Streams, World, draw_world
@@ -46,18 +47,22 @@ def simulate(accounts: int = 2_000, months: int = 42, seed: int = SEED, start: d
     world = draw_world(rng, accounts, months, np.datetime64(start, "M"))
     extract = Extract(world)
     until = (np.datetime64(0, "D") + world.until).astype(object)
+    tickets = support.draw_tickets(rng["tickets"], world)
+    asked = contact.draw_nps(rng["surveys"], world), support.draw_csat(rng["surveys"], tickets)
+    surveys = contact.survey_columns(rng["surveys"], *asked)
     secrets = {
         one.__name__: one(world, extract.accounts) for one in (truth.renewals, truth.interventions, truth.oracle)
     }
-    return Company(draw_tables(rng, world, extract), secrets, until)
+    roster = person_rows(rng["roster"], world.people, world.customers.chinese, world.until)
+    secrets["events"] = truth.events(world, extract.accounts, tickets, surveys, roster)
+    return Company(draw_tables(rng, world, extract, tickets, surveys, roster), secrets, until)
 
 
-def draw_tables(rng: Streams, world: World, extract: Extract) -> dict[str, pa.Table]:
+def draw_tables(
+    rng: Streams, world: World, extract: Extract, tickets: Columns, surveys: Columns, roster: Columns
+) -> dict[str, pa.Table]:
     """Every table of the data contract, by name."""
     journal, rows = world.journal, rng["rows"]
-    tickets = support.draw_tickets(rng["tickets"], world)
-    asked = contact.draw_nps(rng["surveys"], world), support.draw_csat(rng["surveys"], tickets)
-    roster = person_rows(rng["roster"], world.people, world.customers.chinese, world.until)
     calendar = world.calendar[: EARLIER_MONTHS + world.months]
     return {
         "accounts": tables.accounts_table(extract, world.customers, rows),
@@ -65,7 +70,7 @@ def draw_tables(rng: Streams, world: World, extract: Extract) -> dict[str, pa.Ta
         "usage_events": tables.usage_table(extract, usage.draw_usage(rng["usage"], world), rows),
         "people": tables.people_table(extract, roster, rows),
         "tickets": tables.tickets_table(extract, tickets),
-        "surveys": tables.surveys_table(extract, contact.survey_columns(rng["surveys"], *asked)),
+        "surveys": tables.surveys_table(extract, surveys),
         "touchpoints": tables.touchpoints_table(extract, contact.draw_touchpoints(rng["touchpoints"], world)),
         "interventions": tables.interventions_table(extract, world.recorded("interventions"), rows),
         "value_goals": tables.goals_table(extract, contact.draw_goals(rng["goals"], world)),
@@ -82,6 +87,6 @@ def write(company: Company, folder: Path | str) -> Path:
     for place, group in ((folder, company.tables), (folder / "truth", company.truth)):
         for name, table in group.items():
             pq.write_table(table, place / f"{name}.parquet", compression="zstd", row_group_size=ROWS_A_GROUP)
-    readme = truth.README.format(effect=states.INTERVENTION_EFFECT)
+    readme = truth.README.format(effect=states.INTERVENTION_EFFECT, follow_up=truth.FOLLOW_UP_DAYS)
     (folder / "truth" / "README.md").write_text(readme, encoding="utf-8")
     return folder

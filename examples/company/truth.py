@@ -13,14 +13,23 @@ import numpy as np
 import pyarrow as pa
 
 from examples.company import states as hidden
-from examples.company.clock import DAY, NEVER_DAY, Floats, Ints
+from examples.company.clock import DAY, HOUR, NEVER, NEVER_DAY, Floats, Ints
+from examples.company.contact import LOW_CSAT, LOW_NPS
 from examples.company.customers import EARLIER_MONTHS
 from examples.company.journey import FALLS_THROUGH, PLAYBOOKS, RESCUED, Columns, Journal, look_up
+from examples.company.people import A
 from examples.company.states import CAUSES, LIFT, STATES, Outlook
+from examples.company.support import LIMIT_HOURS, SEVERITIES
+from examples.company.usage import expected_use
 from examples.company.world import World
 
 HORIZON_DAYS = 365
 """The oracle speaks about renewals at most this far away."""
+
+FALL, LEAST_USE = 0.25, 6.0
+"""Use fell where the visits to be expected in a month lie this share below, at an account with so many."""
+ANSWER_HOURS, FOLLOW_UP_DAYS = 4.0, 14
+"""Hours to a first answer to a grave ticket, and days to a word on a low score, that customers take for granted."""
 
 README = """# The truth about the example company
 
@@ -32,6 +41,11 @@ model may read this folder**.
   pushed most towards loss (`planted_cause`). It reaches a year beyond the end of the tables.
 - `interventions.parquet`: one row per intervention into a term that was decided: the probability that its renewal
   had when it was decided, and the one it would have had without this intervention, all else the same.
+- `events.parquet`: one row per thing that befell an account, with its day and kind: it decided to leave (`leaving`),
+  an S or A person left (`sponsor_left`; `sponsor_vanished` where nobody wrote it down), the use to be expected of it
+  fell by a quarter and more below that of three months (`use_fell`), it was sold to without reaching first value
+  (`first_value_missed`), the limit of a grave ticket passed (`limit_passed`), {follow_up} days went by after a low
+  answer (`low_score_left`).
 - `oracle.parquet`: one row per account and month start with a running contract that ends within 365
   days: the renewal probability given all hidden states at that date, and those states.
 
@@ -87,6 +101,88 @@ def interventions(world: World, ids: pa.Array) -> pa.Table:
             "probability_without": pa.array(final_probability(without)),
         }
     )
+
+
+def events(world: World, ids: pa.Array, tickets: Columns, surveys: Columns, roster: Columns) -> pa.Table:
+    """What befell the accounts in the recorded months, known to anybody or not; one row per event."""
+    parts = {
+        "leaving": leaving(world),
+        "sponsor_left": sponsors_gone(world, roster, seen=True),
+        "sponsor_vanished": sponsors_gone(world, roster, seen=False),
+        "use_fell": falls_of_use(world),
+        "first_value_missed": first_value_missed(world),
+        "limit_passed": limits_passed(tickets),
+        "low_score_left": low_scores_left(surveys),
+    }
+    kind = np.repeat(np.arange(len(parts)), [len(account) for account, _ in parts.values()])
+    account, day = (np.concatenate(column) for column in zip(*parts.values(), strict=True))
+    kept = np.flatnonzero((day >= world.first_day) & (day < world.until))
+    order = kept[np.lexsort((kind[kept], account[kept], day[kept]))]
+    return pa.table(
+        {
+            "account_id": ids.take(pa.array(account[order])),
+            "happened_on": moments(day[order] * DAY),
+            "kind": pa.array(np.array(list(parts))[kind[order]]),
+        }
+    )
+
+
+Events = tuple[Ints, Ints]
+"""Account and day of what befell; one entry per event."""
+
+
+def leaving(world: World) -> Events:
+    """Accounts that decided to leave, on the day from which their use dies down."""
+    spells = world.journal.read("spells")
+    lost = spells["lost"] < NEVER_DAY
+    return spells["account"][lost], spells["lost"][lost]
+
+
+def sponsors_gone(world: World, roster: Columns, *, seen: bool) -> Events:
+    """S and A people who left while their account was a customer, and whose leaving was written down, or was not."""
+    people = world.people
+    written = np.zeros(len(people), dtype=bool)
+    written[roster["person"][roster["end"] == people.last[roster["person"]] * DAY]] = True
+    sponsor = np.flatnonzero((people.tier <= A) & (people.last < NEVER_DAY) & (written == seen))
+    account, day = people.account[sponsor], people.last[sponsor]
+    there = world.presence.here(account, day)
+    return account[there], day[there]
+
+
+def falls_of_use(world: World) -> Events:
+    """Months that begin with so much less use to be expected than in the three before, on their first day."""
+    use = expected_use(world)
+    before = (use[:-3] + use[1:-2] + use[2:-1]) / 3
+    month, account = np.nonzero(use[3:] <= (1 - FALL) * before)
+    steady = before[month, account] >= LEAST_USE
+    day = world.month_starts[month[steady] + 3]
+    here = world.presence.here(account[steady], day)
+    return account[steady][here], day[here]
+
+
+def first_value_missed(world: World) -> Events:
+    """Accounts that do not reach first value, on the day they bought."""
+    missed = np.flatnonzero(~world.temper.first_value)
+    return missed, world.customers.bought[missed]
+
+
+def limits_passed(tickets: Columns) -> Events:
+    """Grave tickets that were neither answered nor solved in time, on the day the first limit passed."""
+    grave = tickets["severity"] == SEVERITIES.index("high")
+    answer_by = tickets["opened"] + int(ANSWER_HOURS * HOUR)
+    solve_by = tickets["opened"] + int(LIMIT_HOURS[-1] * HOUR)
+    unanswered = np.minimum(tickets["answered"], tickets["solved"]) > answer_by
+    passed = np.where(unanswered, answer_by, np.where(tickets["solved"] > solve_by, solve_by, NEVER))
+    late = grave & (passed < NEVER)
+    return tickets["account"][late], passed[late] // DAY
+
+
+def low_scores_left(surveys: Columns) -> Events:
+    """Low answers with nobody's word on them, on the day that had become too late."""
+    grade = np.where(surveys["csat"], LOW_CSAT, LOW_NPS)
+    due = surveys["answered"] + FOLLOW_UP_DAYS * DAY
+    left = (surveys["answered"] < NEVER) & (surveys["score"] <= grade) & (surveys["followed"] > due)
+    return surveys["account"][left], due[left] // DAY
 
 
 def running_term(terms: Columns, account: Ints, day: Ints) -> Ints:

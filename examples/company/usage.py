@@ -110,16 +110,37 @@ def draw_visits(rng: np.random.Generator, world: World) -> tuple[Ints, Ints, Int
     people, busy = world.people, BusyDays(world.month_starts, world.customers.chinese)
     habit = ACCOUNT_SPREAD * rng.standard_normal(len(world.customers))
     person, month = person_months(people, world.presence, world.month_starts)
-    account, tier = people.account[person], people.tier[person]
-    log_rate = habit[account] + people.effect[person]
-    log_rate += VALUE_SLOPE[tier] * world.history[month, account, VALUE]
-    log_rate += ADOPTION_SLOPE[tier] * world.history[month, account, ADOPTION]
-    rate = DAYS_A_MONTH[tier] * np.exp(log_rate) * busy.fullness(account, month)
+    account = people.account[person]
+    rate = rates(world, habit, person, month) * busy.fullness(account, month)
     visits = rng.poisson(np.minimum(rate, FULL_MONTH))
     person, month = np.repeat(person, visits), np.repeat(month, visits)
     day = busy.draw(rng, people.account[person], month)
     kept = comes(rng, people, world.presence, person, day)
     return person[kept], month[kept], day[kept]
+
+
+def rates(world: World, habit: Floats, person: Ints, month: Ints) -> Floats:
+    """Days on which a person comes in a full month, by what the account thinks of the product then."""
+    people = world.people
+    account, tier = people.account[person], people.tier[person]
+    log_rate = habit[account] + people.effect[person]
+    log_rate += VALUE_SLOPE[tier] * world.history[month, account, VALUE]
+    log_rate += ADOPTION_SLOPE[tier] * world.history[month, account, ADOPTION]
+    return np.asarray(DAYS_A_MONTH[tier] * np.exp(log_rate))
+
+
+def expected_use(world: World) -> Floats:
+    """Months x accounts: the visits to be expected without calendar and chance, as things stand in mid-month."""
+    people, starts = world.people, world.month_starts
+    person, month = person_months(people, world.presence, starts)
+    account, middle = people.account[person], (starts[month] + starts[month + 1]) // 2
+    stay = np.minimum(people.last[person], starts[month + 1]) - np.maximum(people.first[person], starts[month])
+    shares = [world.presence.share(account, middle, deciders=own) for own in (True, False)]
+    usual = rates(world, np.zeros(len(world.customers)), person, month) * np.maximum(stay, 0)
+    visits = usual / np.diff(starts)[month] * np.where(people.tier[person] == B, shares[1], shares[0])
+    cells = month * len(world.customers) + account
+    size = (len(starts) - 1) * len(world.customers)
+    return np.asarray(np.bincount(cells, visits, size), np.float64).reshape(len(starts) - 1, -1)
 
 
 def person_months(people: People, presence: Presence, month_starts: Ints) -> tuple[Ints, Ints]:

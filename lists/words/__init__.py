@@ -60,6 +60,10 @@ class Words:
         """A coded value of a column in words; a value without words as it is."""
         return LANGUAGES[self.language].get(f"{column}.{value}", str(value))
 
+    def alerts(self, codes: str) -> str:
+        """The alerts of a row of the list in words, each on a line of its own."""
+        return "\n".join(self.value("alerts", code) for code in codes.split(";"))
+
     def theme(self, theme: str, actionable: bool) -> str:
         """What a reason is about; marked where no manager can do anything about its figure."""
         own = self.value("theme", theme)

@@ -193,7 +193,7 @@ def test_the_command_writes_the_truth_aside(tmp_path):
     command = [sys.executable, "-m", "examples.company", "--accounts", "30", "--months", "6", "--out", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
     assert {path.stem for path in tmp_path.glob("*.parquet")} == set(COLUMNS)
-    aside = {"README.md", "interventions.parquet", "oracle.parquet", "renewals.parquet"}
+    aside = {"README.md", "events.parquet", "interventions.parquet", "oracle.parquet", "renewals.parquet"}
     assert {path.name for path in (tmp_path / "truth").iterdir()} == aside
     assert "no stage" in (tmp_path / "truth" / "README.md").read_text(encoding="utf-8")
 
@@ -575,6 +575,28 @@ def test_what_decides_is_spread_over_many_columns_and_can_be_learnt(columns_at_9
     told, chance = model.predict_proba(known[~past])[:, 1], rows.oracle_probability[~past]
     share = (auc_by_chance(chance, told) - 0.5) / (auc_by_chance(chance, chance) - 0.5)
     assert 0.70 < share < 1.0
+
+
+def test_the_truth_names_what_befell_an_account(truth, tables):
+    """Each kind beside what the tables show of it."""
+    events = truth["events"]
+    assert set(events["kind"]) == {
+        "leaving", "sponsor_left", "sponsor_vanished", "use_fell", "first_value_missed", "limit_passed",
+        "low_score_left",
+    }  # fmt: skip
+    days = dict(iter(events.groupby("kind")))
+    left = tables["people"].dropna(subset="valid_to").assign(happened_on=lambda rows: rows["valid_to"])
+    key = ["account_id", "happened_on"]
+    assert len(days["sponsor_left"].merge(left, on=key)) >= len(days["sponsor_left"])
+    assert len(days["sponsor_vanished"].merge(left, on=key)) < 0.2 * len(days["sponsor_vanished"])
+    lost = truth["renewals"].query("renewed == 0").assign(happened_on=lambda rows: rows["decided_at"].dt.floor("D"))
+    assert len(lost.merge(days["leaving"], on=key)) > 0.8 * len(days["leaving"]), "but for unpaid follow-ons"
+    tickets = tables["tickets"].query("severity == 'high'")
+    waited = tickets["first_response_at"].fillna(tickets["resolved_at"]) - tickets["opened_at"]
+    late = tickets[waited > pd.Timedelta(hours=4)]
+    passed = set(zip(days["limit_passed"]["account_id"], days["limit_passed"]["happened_on"], strict=True))
+    due = (late["opened_at"] + pd.Timedelta(hours=4)).dt.floor("D")
+    assert set(zip(late["account_id"], due, strict=True)) <= passed
 
 
 def test_the_truth_of_an_intervention_is_what_its_lift_added_when_the_renewal_was_decided():

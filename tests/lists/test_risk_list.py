@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lists.options import ListOptions
-from lists.risk_list import COLUMNS, NAMES, as_parquet, check, risk_list, typed
+from lists.risk_list import COLUMNS, NAMES, alert_codes, as_parquet, check, risk_list, typed
 from tests.lists.small_list import MODELS, make_list, observations, plays_for, reasons_for
 
 IN_THE_CONTRACT = """
@@ -83,11 +83,27 @@ def test_a_renewal_that_is_signed_already_takes_no_place_before_others() -> None
     assert gamma["arr_at_risk"] > 0
 
 
-def test_later_columns_are_present_empty_and_typed(listed: pd.DataFrame) -> None:
+def test_alerts_are_codes_in_the_order_of_the_contract_whether_scored_or_not() -> None:
+    said = [("a1", "sla_breach"), ("a1", "usage_drop"), ("a4", "low_score_not_followed_up"), ("a9", "sponsor_lost")]
+    alerts = pd.DataFrame(said, columns=["account_id", "code"])
+    codes = alert_codes(pd.Series([f"a{i}" for i in range(6)]), alerts)
+    assert codes.tolist() == [None, "usage_drop;sla_breach", None, None, "low_score_not_followed_up", None]
+    rows = observations().assign(alerts=codes)
+    rows.loc[4, "status"] = "too_little_history"
+    listed = make_list(rows)
+    assert row(listed, "beta")["alerts"] == "usage_drop;sla_breach"
+    assert row(listed, "fresh")["alerts"] == "low_score_not_followed_up"
+    assert listed["alerts"].notna().sum() == 2
+
+
+@pytest.mark.parametrize("said", ["sla_breach;usage_drop", "usage_dropped", ""])
+def test_alerts_hold_nothing_but_known_codes_in_their_order(said: str) -> None:
+    with pytest.raises(ValueError, match="alerts holds"):
+        make_list(observations().assign(alerts=[said, *[None] * 5]))
+
+
+def test_every_column_has_a_type_whatever_it_holds(listed: pd.DataFrame) -> None:
     schema = pq.read_schema(pa.BufferReader(as_parquet(listed)))
-    later = {column.name for column in COLUMNS if column.later}
-    assert later == {"alerts"}
-    assert listed[sorted(later)].isna().all(axis=None)
     assert not [name for name in NAMES if pa.types.is_null(schema.field(name).type)]
     assert schema.field("alerts").type == pa.string()
     assert schema.field("renewal_low").type == pa.float64()

@@ -5,6 +5,7 @@ import string
 
 import pytest
 
+from features.alerts import CODES
 from features.catalogue import FAMILIES, meanings
 from features.family import THEMES
 from features.policy import KINDS, SEVERITIES, TIERS
@@ -13,12 +14,12 @@ from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words, catalogue
 from models.reasons import sentence
 from models.worklist import QUADRANTS, RISK_BANDS, STATUSES
-from pipelines import explain, foretell
+from pipelines import explain, foretell, whatif
 from pipelines.forecast import UNITS
 
 ENGLISH = LANGUAGES["en"]
-CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS}
-SPOKEN = "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since"
+CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS, "alerts": CODES, "alert": CODES}
+SPOKEN = "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif"
 PARAMETERS = {"tier": TIERS, "kind": KINDS, "severity": SEVERITIES}
 
 
@@ -75,7 +76,7 @@ def test_every_column_value_and_parameter_has_words(language: str) -> None:
 def test_every_key_asked_for_exists() -> None:
     asked = {
         node.value
-        for module in (workbook, explain, foretell, effect, backtest, tune, words, playbooks)
+        for module in (workbook, explain, foretell, effect, backtest, tune, words, playbooks, whatif)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if re.fullmatch(rf"({SPOKEN})\.\w+", node.value)

@@ -70,6 +70,20 @@ def test_a_reason_stands_under_its_theme_and_says_what_nobody_can_change(
     assert listed["reason_1"].dropna().str.contains("\n").sum() == 0, "the files hold the sentence alone"
 
 
+@pytest.mark.parametrize(
+    ("language", "heading", "said"),
+    [("en", "Alerts", "Use has dropped\nA sponsor has left"), ("zh", "预警", "使用骤降\n关键支持者离开")],
+)
+def test_alerts_stand_in_words_for_every_account_scored_or_not(language: str, heading: str, said: str) -> None:
+    rows = observations()
+    rows["status"] = ["scored"] * 5 + ["too_little_history"]
+    rows["alerts"] = ["usage_drop;sponsor_lost", None, None, None, None, "usage_drop;sponsor_lost"]
+    sheets = opened(make_list(rows), ListOptions.model_validate({"language": language})).worksheets
+    told = [[cell.value for cell in column(sheet, heading)] for sheet in sheets[:2]]
+    assert sorted(filter(None, told[0])) == [said]
+    assert told[1] == [said]
+
+
 def test_hostile_names_stand_verbatim_as_text() -> None:
     book = opened(make_list(observations(HOSTILE)))
     cells = {c.value: c for c in column(book["List"], "Account")}

@@ -16,6 +16,7 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from features import alerts as rules
 from features import spine as spines
 from features import usage
 from features.catalogue import FAMILIES, Known, family_table
@@ -78,7 +79,15 @@ BLOCK = 3
 class Engine:
     """The project's answers on these dates, under this policy, from these tables."""
 
-    def __init__(self, dates: Sequence[date], policy: Policy, without: Iterable[str] = (), ids: str = "string") -> None:
+    def __init__(
+        self,
+        dates: Sequence[date],
+        policy: Policy,
+        without: Iterable[str] = (),
+        ids: str = "string",
+        families: Collection[str] = tuple(FAMILIES),
+    ) -> None:
+        self.families = families
         self.dates, self.policy = sorted(dates), policy
         self.tables = [name for name in TABLES if name not in without]
         self._con = ibis.duckdb.connect(threads=1)
@@ -87,6 +96,7 @@ class Engine:
         for name, kinds in self._schemas.items():
             self._con.create_table(name, schema=kinds)
         self._con.create_table("outcomes", schema=outcome_schema(ids))
+        self._alerts: dict[str, ir.Table] = {}
         self._plan()
 
     def _plan(self) -> None:
@@ -108,9 +118,10 @@ class Engine:
             calendar = Calendar(self.dates, usage.WINDOWS)
             for name, sum_up in MADE.items():
                 made[name] = self._step(name, sum_up(days, calendar).semi_join(spine, KEY))
-        known = Known({**given, **made}, self.policy)
+        self._inputs = {**given, **made}
+        known = Known(self._inputs, self.policy)
         for name, family in FAMILIES.items():
-            if not any(known.missing(need) for need in family.needs):
+            if name in self.families and not any(known.missing(need) for need in family.needs):
                 self._step(name, family_table(family, known))
 
     def _step(self, name: str, expression: ir.Table) -> ir.Table:
@@ -135,6 +146,18 @@ class Engine:
                 self._roll_up_in_parts(world["usage_events"], parts)
         return {name: self._read(name) for name in ("spine", *FAMILIES) if name in self._steps}
 
+    def alerts(self, world: World, policy: Policy | None = None) -> list[Row]:
+        """What the rules of a policy say of a world, one row per (account_id, as_of, code); planned once a policy."""
+        own = policy or self.policy
+        view = f"alerts_{abs(hash(own.model_dump_json()))}"
+        self.answers(world)
+        if view not in self._alerts:
+            compared = rules.activity(self._con.table(f"made_{ROLLED}"), self.dates, own)
+            inputs = {**self._inputs, "activity": compared.semi_join(self._inputs["spine"], KEY)}
+            self._alerts[view] = rules.alerts(Known(inputs, own))
+            self._con.create_view(view, self._alerts[view])
+        return self._con.con.sql(f"SELECT * FROM {view}").to_arrow_table().to_pylist()
+
     def _fill(self, name: str, rows: Sequence[Row]) -> None:
         self._con.raw_sql(f'DELETE FROM "{name}"')
         if rows:
@@ -156,6 +179,17 @@ class Engine:
         answer = {(row["account_id"], row["as_of"]): row for row in rows}
         assert len(answer) == len(rows), f"{name} holds {len(rows)} rows for {len(answer)} observations"
         return answer
+
+
+RULED: dict[Any, Engine] = {}
+
+
+def ruled(dates: Sequence[date], policy: Policy, without: Iterable[str] = ()) -> Engine:
+    """The one engine for alerts: it leaves out the families, which the rules do not read."""
+    key = (tuple(dates), policy.model_dump_json(exclude={"alerts"}), frozenset(without))
+    if key not in RULED:
+        RULED[key] = Engine(dates, policy, without, families=())
+    return RULED[key]
 
 
 ENGINES: dict[Any, Engine] = {}

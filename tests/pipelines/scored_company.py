@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.policy import Alerts
 from lists.options import ListOptions
 from models.options import Folds
 from pipelines.errors import InputMissing
@@ -67,7 +68,7 @@ def job(root: Path, **options: Any) -> Job:
     """A job on this company."""
     own = ListOptions.model_validate(options)
     targets = ("renewal", "upsell", "cross_sell", "expansion")
-    settings = SimpleNamespace(list=own, targets=targets, engine=Engine(), folds=Folds())
+    settings = SimpleNamespace(list=own, alerts=Alerts(), targets=targets, engine=Engine(), folds=Folds())
     return Job(settings, "", root / "data", root / "lists", as_of=AS_OF)  # type: ignore[arg-type]
 
 
@@ -90,9 +91,24 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     scoring.iloc[::-1].to_parquet(act / "scoring.parquet")
     listed = {"features": catalogue(), "families_absent": ["sentiment"]}
     (act / "features.json").write_text(json.dumps(listed))
+    write_alerts(act, spine)
     certificate = {"tables": {"accounts": {"fingerprint": fingerprint, "rows_quarantined": 2}}}
     (root / "data" / "certificate.json").write_text(json.dumps(certificate))
     write_clean(clean, spine)
+
+
+def write_alerts(act: Path, spine: pd.DataFrame, day: date = AS_OF) -> None:
+    """Two rules speak of the first account and one of the fifth, which is not scored."""
+    codes = pd.DataFrame({"place": [0, 0, 4], "code": ["usage_drop", "sponsor_lost", "low_score_not_followed_up"]})
+    rows = spine[["account_id", "as_of"]].iloc[codes["place"]].reset_index(drop=True).assign(code=codes["code"])
+    rows = rows.assign(began=[date(2026, 5, 4), date(2026, 4, 2), date(2026, 4, 9)], newest=[None, *rows["as_of"][1:]])
+    rows = rows.assign(
+        concerned=[None, 1, 2], tier=[None, "S", None], figure=[3.0, 20.0, 4.0], usual=[20.4, None, None]
+    )
+    rows = rows.assign(is_new=[True, False, True], told_on=[day, date(2026, 5, 1), day])
+    rows.to_parquet(act / "alerts.parquet")
+    standing = {"as_of": day.isoformat(), "by_code": {"usage_drop": 1}, "digest": "d1"}
+    (act / "alerts.json").write_text(json.dumps(standing))
 
 
 def write_clean(clean: Path, spine: pd.DataFrame) -> None:

@@ -23,7 +23,7 @@ from pipelines.publishing import publish
 from pipelines.score import Champion, score
 from pipelines.stage import Job
 from tests.lists.small_list import catalogue
-from tests.pipelines.scored_company import AS_OF, Model, job, write_company
+from tests.pipelines.scored_company import AS_OF, Model, job, write_alerts, write_company
 
 JULY = date(2026, 7, 1)
 PEOPLE = {"people_28d": 1.0, "bugs_28d": -0.5, "days_to_renewal": 0.01}
@@ -82,6 +82,7 @@ def a_month_on(root: Path) -> None:
         if name == "scoring":
             rows["people_28d"] = rows["people_28d"].where(rows["account_name"] != "quiet", 0.0)
         rows.to_parquet(act / f"{name}.parquet")
+    write_alerts(act, pd.read_parquet(act / "spine.parquet"), JULY)
 
 
 @pytest.fixture
@@ -175,6 +176,21 @@ def why(june: Path) -> str:
     assert quiet["probability_change"] == pytest.approx(-0.33, abs=0.01)
     assert "what moved it is not known" in quiet["reason_change"]
     return str(said["untold"])
+
+
+def test_other_alerts_make_another_list(june: Path) -> None:
+    """And so does what of them is news, which the manifest counts."""
+    one = later(job(june))
+    score(one)
+    publish(one)
+    path = june / "data" / "act" / "alerts.json"
+    path.write_text(path.read_text().replace("d1", "d2"))
+    score(one)
+    assert publish(one)["state"] != "already published"
+    assert publish(one)["state"] == "already published"
+    manifest = json.loads((june / "lists" / str(JULY) / "manifest.json").read_bytes())
+    assert manifest["alerts"]["by_code"] == {"usage_drop": 1}
+    assert {path.stem for path in (june / "data" / "told").iterdir()} == {str(AS_OF), str(JULY)}
 
 
 def test_without_history_the_change_stands_alone(june: Path) -> None:

@@ -81,6 +81,37 @@ def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
         read_scored(job(company))
 
 
+@pytest.mark.parametrize(
+    ("language", "drop", "low", "news"),
+    [
+        (
+            "en",
+            "3 person-days of use in the last 28 days; by its own past and season about 20",
+            "2; the lowest is 4",
+            "new",
+        ),
+        ("zh", "近 28 天使用 3 人天；按该客户自身的历史和季节，预计约 20 人天", "2 个；最低 4 分", "新"),
+    ],
+)
+def test_alerts_are_told_with_their_evidence(company: Path, language: str, drop: str, low: str, news: str) -> None:
+    own = job(company, language=language)
+    said = explain(own, "a0")
+    assert [(a["code"], a["is_new"], a["told_on"]) for a in said["alerts"]] == [
+        ("usage_drop", True, "2026-06-01"),
+        ("sponsor_lost", False, "2026-05-01"),
+    ]
+    assert said["alerts"][0]["words"].startswith(drop)
+    assert (said["alerts"][1]["began"], said["alerts"][1]["tier"]) == ("2026-04-02", "S")
+    assert Words(language).value("tier", "S") in said["alerts"][1]["words"]
+    assert low in explain(own, "a4")["alerts"][0]["words"], "an account that is not scored has alerts too"
+    assert explain(own, "a1")["alerts"] == []
+    sink = io.StringIO()
+    for account in ("a0", "a1"):
+        show(explain(own, account), Words(language), Console(file=sink, width=200, force_terminal=False))
+    shown = sink.getvalue()
+    assert all(part in shown for part in (drop, news, "2026-05-01", Words(language).say("explain.quiet")))
+
+
 def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
     said = explain(job(company), "a4")
     assert said["says"]["status"] == "too_little_history"

@@ -1,0 +1,22 @@
+"""Alerts in words: what a rule saw, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from features.alerts import NOW
+from features.sentiment import FOLLOW_UP_DAYS
+from lists.words import Words
+
+
+def sentence(alert: Mapping[str, Any], words: Words) -> str:
+    """One alert with its evidence: `alert` holds `code`, `began`, `concerned`, `tier`, `figure` and `usual`."""
+    tier = alert["tier"]
+    return words.say(
+        f"alert.{alert['code']}",
+        **{name: alert[name] for name in ("began", "concerned", "figure", "usual")},
+        who=words.say("alert.who", tier=words.value("tier", tier)) if tier else "",
+        days=NOW,
+        follow_up=FOLLOW_UP_DAYS,
+    )
