@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 RENEWAL = "renewal"
 LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
+STRENGTHS = "strengths.parquet"
+"""Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
 STRANGENESS = "strangeness"
@@ -125,6 +127,8 @@ class Scored:
     """The risk list."""
     peers: pd.DataFrame
     """One row per group of peers: the usual figure of each feature."""
+    strengths: pd.DataFrame
+    """One row per account of the list, in its order: the feature that each strength speaks of."""
 
 
 Made = TypeVar("Made")
@@ -146,6 +150,7 @@ def score(job: Job) -> dict[str, Any]:
     listed, changed = change.told(job, outcome.listed, catalogue, own.name, own.version, own.learned)
     warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
     warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
+    warehouse.write_bytes(job.side / STRENGTHS, _parquet(outcome.strengths))
     standing = {
         "as_of": job.day.isoformat(),
         "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
@@ -285,7 +290,15 @@ def scored(
     listed = risk_list.risk_list(
         observations, probabilities.reindex(observations.index), told.reindex(observations.index), models, options
     )
-    return Scored(listed, peers.figures)
+    return Scored(listed, peers.figures, _strengths(listed, keyed, told))
+
+
+def _strengths(listed: pd.DataFrame, keyed: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """The features behind the strengths, one row per row of the list; empty where it is not scored."""
+    names = [f"strength_{k}_feature" for k in range(1, reasons.STRENGTHS + 1)]
+    place = pd.Index(keyed["account_id"]).get_indexer(pd.Index(listed["account_id"]))
+    own = told[names].astype("string").reset_index(drop=True).reindex(place)
+    return listed[["account_id"]].join(own.set_axis(listed.index))
 
 
 def _spoken(
