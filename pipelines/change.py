@@ -226,9 +226,8 @@ def _said(
     speech: Speech,
 ) -> pd.DataFrame:
     """The reason of each change, on its index; figures are asked for only where they made a point."""
-    shown = (
-        parts[[f"probability_{part}" for part in PARTS]].set_axis(list(PARTS), axis=1).assign(change=change.to_numpy())
-    )
+    shown = parts[[f"probability_{part}" for part in PARTS]].set_axis(list(PARTS), axis=1)
+    shown["change"] = change.to_numpy()
     moved = np.flatnonzero([telling.points(part) != 0 for part in shown["data"]])
     towards = np.sign(shown["data"].to_numpy()[moved])
     named = speakers(

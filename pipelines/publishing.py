@@ -238,20 +238,24 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def publish(job: Job) -> dict[str, Any]:
-    """Publish the list that was scored for the act date: Parquet, CSV, workbook and manifest."""
+    """Publish the list that was scored for the act date: Parquet, CSV, workbook, page and manifest."""
     from lists.csv_text import as_csv
+    from lists.page import as_page
     from lists.risk_list import as_parquet, counts
     from lists.workbook import as_workbook
+    from pipelines import page
     from pipelines.earlier import keep_figures
     from pipelines.score import read_scored
 
     standing, listed = read_scored(job)
     options = job.settings.list
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
+    before, foretold = page.earlier_lists(job), page.forecast(job)
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
         "risk_list.xlsx": as_workbook(listed, models, standing["absent"], options, standing["families_absent"]),
+        "risk_list.html": as_page(listed, page.behind(job, listed, before, foretold), options),
     }
     certificate = _certificate(job.data)
     manifest = {
@@ -263,6 +267,8 @@ def publish(job: Job) -> dict[str, Any]:
             "inputs": certificate["inputs"],
             "list": options.model_dump(mode="json"),
             "last": standing["change"]["last"],
+            "earlier": [str(one.manifest["key"]) for one in before],
+            "forecast": key_of({"rows": foretold}),
             "release": release(),
         },
         "inputs": certificate["inputs"],
