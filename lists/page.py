@@ -60,13 +60,13 @@ NUMBERS = {
     **dict.fromkeys(("expansion_probability", "upsell_probability", "cross_sell_probability"), 3),
 }
 """The numbers of a row, and to how many digits."""
-MANAGERS = 40
+MANAGERS = 30
 """So many managers are drawn, those with the most revenue to renew first."""
 VENDORED = ("tabulator.min.js", "vega.min.js", "vega-lite.min.js", "vega-interpreter.js")
 CLOSING = re.compile(r"<!--|</?(script|style)", re.IGNORECASE)
 """What would end the element that code stands in, or hide its end."""
 SPOKEN = re.compile(
-    r"page|heading|stage|size_band|status|risk_band|quadrant|theme|alert|tier|family|flag|forecast\.(arr_|gross|net)"
+    r"page|heading|stage|size_band|status|risk_band|quadrant|theme|alert|tier|family|flag|forecast\.(arr_|quarter)"
 )
 """The words that the page itself asks for."""
 

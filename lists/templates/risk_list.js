@@ -140,7 +140,7 @@
   function firstReason(i) {
     const told = reason(0, i);
     if (!told) return el("span", { class: "soft" }, scored(i) ? "–" : value("status", text("status", i)));
-    return el("span", { title: told.words },
+    return el("span", { class: "why", title: told.words },
       el("span", { class: "theme cut" }, told.theme), el("span", { class: "cut" }, told.words));
   }
 
@@ -167,11 +167,11 @@
     { field: "rank", width: 74, compare: numeric, right: true, show: (i) => whole(rows.rank[i]) },
     { field: "account_name", minWidth: 150, grow: 2, compare: spelt, show: (i) => outside(name(i), { class: "cut" }) },
     { field: "csm", width: 120, compare: spelt, show: (i) => outside(text("csm", i), { class: "cut" }) },
-    { field: "renewal_date", width: 122, compare: spelt, show: (i) => day(text("renewal_date", i)) },
+    { field: "renewal_date", width: 134, compare: spelt, show: (i) => day(text("renewal_date", i)) },
     { field: "arr", width: 106, compare: numeric, right: true, show: (i) => whole(rows.arr[i]) },
     { field: "risk_band", width: 96, compare: numeric, show: badge },
     { field: "renewal_probability", width: 165, compare: numeric, show: chance },
-    { field: "probability_change", width: 96, compare: numeric, right: true, show: change },
+    { field: "probability_change", width: 106, compare: numeric, right: true, show: change },
     { field: "reason", minWidth: 220, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason },
     { field: "playbook", minWidth: 110, grow: 1, compare: spelt, heading: "page.playbook",
       show: (i) => outside(playbooks(i)[0], { class: "cut" }), when: () => rows.playbook_1.texts.length },
@@ -395,8 +395,8 @@
     opened = here = i;
     const row = table.getRow(i);
     if (row) moveTo(row);
-    fillDrawer();
     if (!find("drawer").open) find("drawer").showModal();
+    fillDrawer();
     find("drawer").scrollTop = 0;
     find("drawer").querySelector(".close").focus();
   }
@@ -500,13 +500,12 @@
   function drawOverTime(i) {
     const place = document.getElementById("over-time");
     if (!place) return;
-    const values = pastOf(i).map(({ at, chance: own }) => ({ at: Date.parse(at), chance: own }));
+    const values = pastOf(i).map(({ at, chance: own }) => ({ at: day(at), chance: own }));
     chart(place, 150, {
       data: { values },
       mark: { type: "line", point: true },
       encoding: {
-        x: { field: "at", type: "temporal", axis: { title: null, labelExpr: null, values: values.map(({ at }) => at),
-          labels: true, format: "%Y-%m-%d", labelOverlap: true, labelFlush: true }, scale: { type: "utc" } },
+        x: { field: "at", type: "ordinal", sort: null, axis: { title: null, labelAngle: 0, labelOverlap: true } },
         y: { field: "chance", type: "quantitative", scale: { domain: [0, 1] }, axis: { title: null, format: ".0%" } },
       },
     });
@@ -585,7 +584,7 @@
   }
 
   const bandColour = () => ({ domain: BANDS.map((own) => value("risk_band", own)),
-    range: ["--loss", "--medium-ink", "--gain"].map(colour) });
+    range: ["--loss", "--middle", "--gain"].map(colour) });
 
   function figure(key, height, spec, heads, lines, note) {
     const place = el("div", { role: "img", "aria-label": say(key) });
@@ -713,8 +712,9 @@
 
   function drawSums() {
     const high = page.summary.bands.find((own) => own.risk_band === "high");
-    const pairs = [["page.accounts", whole(page.accounts)], ["heading.arr", money(page.summary.arr)],
-      ["heading.arr_at_risk", money(page.summary.arr_at_risk)], ["page.high_risk", whole(high.accounts)]];
+    const sum = narrow.matches ? (own) => formats.short.format(own) : money;
+    const pairs = [["page.accounts", whole(page.accounts)], ["heading.arr", sum(page.summary.arr)],
+      ["heading.arr_at_risk", sum(page.summary.arr_at_risk)], ["page.high_risk", whole(high.accounts)]];
     find("sums").replaceChildren(...pairs.map(([key, own]) =>
       el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
   }
@@ -780,7 +780,7 @@
     });
     find("shade").addEventListener("click", () => { shade = dark() ? "light" : "dark"; shine(); });
     darkness.addEventListener("change", shine);
-    narrow.addEventListener("change", () => { drawFilters(); draw(); });
+    narrow.addEventListener("change", () => { drawSums(); drawFilters(); draw(); });
     find("filters").addEventListener("submit", (event) => event.preventDefault());
     find("views").addEventListener("keydown", onTabKey);
     find("table").addEventListener("keydown", onGridKey);
