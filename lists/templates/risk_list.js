@@ -167,7 +167,7 @@
     { field: "rank", width: 74, compare: numeric, right: true, show: (i) => whole(rows.rank[i]) },
     { field: "account_name", minWidth: 150, grow: 2, compare: spelt, show: (i) => outside(name(i), { class: "cut" }) },
     { field: "csm", width: 120, compare: spelt, show: (i) => outside(text("csm", i), { class: "cut" }) },
-    { field: "renewal_date", width: 134, compare: spelt, show: (i) => day(text("renewal_date", i)) },
+    { field: "renewal_date", width: 134, compare: spelt, show: (i) => el("span", { class: "keep" }, day(text("renewal_date", i))) },
     { field: "arr", width: 106, compare: numeric, right: true, show: (i) => whole(rows.arr[i]) },
     { field: "risk_band", width: 96, compare: numeric, show: badge },
     { field: "renewal_probability", width: 165, compare: numeric, show: chance },
