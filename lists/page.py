@@ -246,39 +246,31 @@ def _told(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> d
     place = {str(feature["name"]): number for number, feature in enumerate(features)}
     always = {name for names in (*FIGURES.values(), *_tiers().values()) for name in names}
     asked = _speakers(shown, behind.strengths).reset_index(drop=True)
-    who = [_codes(asked[name], list(place)) for name in SPEAKING]
-    said = [[-1] * len(shown) for _ in SPEAKING]
+    who = np.array([_codes(asked[name], list(place)) for name in SPEAKING]).reshape(len(SPEAKING), len(shown))
+    said = np.full(who.shape, -1)
+    scored = shown["status"].eq(SCORED).to_numpy(bool)
     words, figures = [], {}
     for name, number in place.items():
-        own = behind.figures[name].reindex(shown.index).to_numpy(object)
-        spoken = np.flatnonzero((np.array(who) == number).any(axis=0)) if name not in always else np.arange(len(shown))
-        codes, met = _met(own[spoken])
+        speaking = who == number
+        rows = np.flatnonzero(scored if name in always else speaking.any(axis=0))
+        own = np.full(len(shown), -1)
+        own[rows], met = pd.factorize(behind.figures[name].reindex(shown.index).iloc[rows])
         words.append(_in_words(features[number], met, behind.peers))
-        at = dict(zip(spoken.tolist(), codes, strict=True))
-        for speaker, told in zip(who, said, strict=True):
-            for row in np.flatnonzero(np.array(speaker) == number).tolist():
-                told[row] = at[row]
+        said[speaking] = np.broadcast_to(own, who.shape)[speaking]
         if name in always:
-            scored = shown["status"].eq(SCORED).to_numpy()
-            figures[number] = np.where(scored, codes, -1).tolist()
+            figures[number] = own.tolist()
     shelf = {head: [place[name] for name in names if name in place] for head, names in FIGURES.items()}
     tiers = {tier: [place.get(name, -1) for name in names] for tier, names in _tiers().items()}
     return {
         "features": words,
-        "speakers": [list(pair) for pair in zip(who, said, strict=True)],
+        "speakers": [list(pair) for pair in zip(who.tolist(), said.tolist(), strict=True)],
         "figures": figures,
         "shelf": shelf,
         "tiers": tiers,
     }
 
 
-def _met(own: Any) -> tuple[list[int], list[Any]]:
-    """For each figure its place among those that differ, and these; an unknown one is -1."""
-    codes, met = pd.factorize(pd.Series(own, dtype=object).infer_objects())
-    return codes.tolist(), list(met)
-
-
-def _in_words(feature: Feature, met: Sequence[Any], peers: pd.DataFrame) -> dict[str, Any]:
+def _in_words(feature: Feature, met: Iterable[Any], peers: pd.DataFrame) -> dict[str, Any]:
     """A feature's sentence in every language: its pieces, and its figures and its peers' as they are written there."""
     usual = peers[str(feature["name"])] if str(feature["name"]) in peers else pd.Series(None, peers.index, dtype=object)
     told: dict[str, Any] = {"theme": feature["theme"], "family": feature["family"]}

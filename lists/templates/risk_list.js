@@ -288,7 +288,8 @@
     const all = standing();
     if (!all.length) return;
     const at = all.findIndex((row) => row.getData().i === here);
-    moveTo(all[Math.min(Math.max(at < 0 ? (step < 0 ? all.length - 1 : 0) : at + step, 0), all.length - 1)]);
+    const to = at < 0 && Number.isFinite(step) ? 0 : at + step;
+    moveTo(all[Math.min(Math.max(to, 0), all.length - 1)]);
   }
 
   function moveTo(row) {
@@ -384,7 +385,7 @@
       filter("text", "");
     } else if (event.key === "Enter" || event.key === "ArrowDown") {
       find("table").focus();
-      go(standing().some((row) => row.getData().i === here) ? 0 : -Infinity);
+      go(-Infinity);
     } else return;
     event.preventDefault();
   }

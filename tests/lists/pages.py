@@ -22,8 +22,10 @@ SPEAKERS = [name for name, feature in BY_NAME.items() if feature["kind"] == "num
 MANAGERS = ("li", "ann", "王芳", "<b>bold</b>", None)
 
 
-def drawn(names: list[str], language: str = "en", seed: int = 3) -> tuple[pd.DataFrame, Behind]:
-    """The list of these accounts, every seventh of them not scored, and what stands behind it."""
+def drawn(names: list[str], language: str = "en", seed: int = 3, worded: bool = True) -> tuple[pd.DataFrame, Behind]:
+    """The list of these accounts, every seventh of them not scored, and what stands behind it.
+
+    Without its sentences (`worded`) it is drawn much faster: the page puts them together itself."""
     rng, count = np.random.default_rng(seed), len(names)
     scored = np.arange(count) % 7 != 6
     chance = np.where(scored, rng.beta(4, 1.5, count), np.nan)
@@ -59,7 +61,8 @@ def drawn(names: list[str], language: str = "en", seed: int = 3) -> tuple[pd.Dat
         if name in listed:
             listed[name.replace("_feature", "_actionable")] = spoken.notna().astype("boolean").where(scored)
             listed[name.replace("_feature", "_theme")] = spoken.map(lambda own: BY_NAME[own]["theme"], "ignore")
-        listed[name.removesuffix("_feature")] = [said(behind, i, own, language) for i, own in spoken.items()]
+        if worded:
+            listed[name.removesuffix("_feature")] = [said(behind, i, own, language) for i, own in spoken.items()]
     return typed(listed), behind
 
 
@@ -67,7 +70,7 @@ def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> Behi
     count = len(listed)
     figures = {name: _figures(feature, count, rng) for name, feature in BY_NAME.items()}
     peers = {name: _figures(feature, len(GROUPS), rng) for name, feature in BY_NAME.items()}
-    who = np.array([rng.choice(len(SPEAKERS), 8, replace=False) for _ in range(count)]).reshape(count, 8)
+    who = rng.random((count, len(SPEAKERS))).argsort(axis=1)[:, :8]
     names = np.where(scored[:, None], np.array(SPEAKERS, dtype=object)[who], None)
     for k in range(5):
         listed[f"reason_{k + 1}_feature"] = names[:, k]
