@@ -7,21 +7,22 @@ import pandas as pd
 import pytest
 
 from lists.words import LANGUAGES
-from pipelines import page
-from pipelines import score as scoring
+from pipelines import page, tracking
 from pipelines.publishing import MANIFEST, publish
 from pipelines.score import score
 from tests.lists.pages import payload_of
-from tests.pipelines.scored_company import AS_OF, champions, job, write_company
-from tests.pipelines.test_change_stage import JULY, a_month_on, later
+from tests.pipelines.scored_company import AS_OF, job, write_company
+from tests.pipelines.test_change_stage import JULY, PEOPLE, Speaking, a_month_on, later, serves, with_clock
 
 MAY = "2026-05-01"
 
 
 @pytest.fixture
 def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
+    serves(monkeypatch, "3", Speaking(PEOPLE))
     write_company(tmp_path)
+    with_clock(tmp_path)
     score(job(tmp_path))
     publish(job(tmp_path))
     return tmp_path
@@ -59,13 +60,14 @@ def test_the_page_is_published_with_the_list_and_says_what_it_says(june: Path) -
 
 def test_themes_add_up_to_what_the_contributions_say(june: Path) -> None:
     told, rows = payload(june), listed(june)
-    pushes = pd.read_parquet(june / "data" / "act" / "contributions.parquet").set_index("account_id")
-    for row, account in enumerate(rows["account_id"]):
-        if account in pushes.index:
-            assert told["themes"]["adoption"][row] == pytest.approx(pushes.at[account, "people_28d"], abs=1e-3)
-            assert told["themes"]["support"][row] == pytest.approx(pushes.at[account, "bugs_28d"], abs=1e-3)
-        else:
-            assert told["themes"]["adoption"][row] is None
+    act = june / "data" / "act"
+    pushes = pd.read_parquet(act / "contributions.parquet").set_index("account_id")
+    catalogue = json.loads((act / "features.json").read_bytes())["features"]
+    for theme in ("adoption", "support"):
+        own = pushes[[feature["name"] for feature in catalogue if feature["theme"] == theme]].sum(axis=1)
+        expected = [None if pd.isna(push) else push for push in own.reindex(rows["account_id"])]
+        assert told["themes"][theme] == [None if push is None else pytest.approx(push, abs=1e-3) for push in expected]
+        assert None in expected
 
 
 def test_the_first_list_has_no_past(june: Path) -> None:

@@ -62,7 +62,7 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
     assert acme["arr"] == 1000.0, "the spine's money, not the feature of that name"
     assert {path.name for path in (company / "lists" / str(AS_OF)).iterdir()} == {
-        *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "manifest.json")
+        *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "risk_list.html", "manifest.json")
     }
 
 
