@@ -25,7 +25,7 @@ from markupsafe import Markup
 from features.family import THEMES
 from features.policy import TIERS
 from lists.options import ListOptions
-from lists.risk_list import PLAYBOOKS
+from lists.risk_list import NAMES
 from lists.text import printable
 from lists.words import LANGUAGES, Words
 from models.reasons import PEER, REASONS, STRENGTHS, frame, written
@@ -52,7 +52,7 @@ SPEAKING = (
 CODED: Mapping[str, Sequence[str]] = {"risk_band": RISK_BANDS, "quadrant": QUADRANTS, "reason_1_theme": THEMES}
 TEXTS = (
     *("account_id", "account_name", "csm", "stage", "size_band", "status", "alerts", "renewal_date"),
-    *(f"playbook_{k}" for k in range(1, PLAYBOOKS + 1)),
+    *(name for name in NAMES if re.fullmatch(r"playbook_\d", name)),
 )
 NUMBERS = {
     **{"rank": 0, "days_to_renewal": 0, "arr": 0, "arr_at_risk": 0},
@@ -66,7 +66,7 @@ VENDORED = ("tabulator.min.js", "vega.min.js", "vega-lite.min.js", "vega-interpr
 CLOSING = re.compile(r"<!--|</?(script|style)", re.IGNORECASE)
 """What would end the element that code stands in, or hide its end."""
 SPOKEN = re.compile(
-    r"page|heading|stage|size_band|status|risk_band|quadrant|theme|alert|tier|family|flag|forecast\.(arr_|quarter)"
+    r"(page|heading|stage|size_band|status|risk_band|quadrant|theme|alerts|tier)\.|forecast\.(arr_|quarter)"
 )
 """The words that the page itself asks for."""
 
@@ -254,8 +254,8 @@ def _told(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> d
         speaking = who == number
         rows = np.flatnonzero(scored if name in always else speaking.any(axis=0))
         own = np.full(len(shown), -1)
-        own[rows], met = pd.factorize(behind.figures[name].reindex(shown.index).iloc[rows])
-        words.append(_in_words(features[number], met, behind.peers))
+        own[rows], texts = _written(features[number], behind.figures[name].reindex(shown.index).iloc[rows])
+        words.append(_in_words(features[number], texts, behind.peers))
         said[speaking] = np.broadcast_to(own, who.shape)[speaking]
         if name in always:
             figures[number] = own.tolist()
@@ -270,16 +270,28 @@ def _told(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> d
     }
 
 
-def _in_words(feature: Feature, met: Iterable[Any], peers: pd.DataFrame) -> dict[str, Any]:
+def _written(feature: Feature, figures: pd.Series) -> tuple[Any, list[tuple[str, ...]]]:
+    """Each figure's place among those that are written differently in some language, -1 where it is not known; and
+    how these are written, language by language."""
+    codes, met = pd.factorize(figures)
+    phrases = [Words(language).phrases() for language in LANGUAGES]
+    texts = [tuple(printable(written(feature, value, own)) for own in phrases) for value in met]
+    place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    again = np.array([*(place[text] for text in texts), -1])  # the last for those not known
+    return again[codes], list(place)
+
+
+def _in_words(feature: Feature, texts: Iterable[tuple[str, ...]], peers: pd.DataFrame) -> dict[str, Any]:
     """A feature's sentence in every language: its pieces, and its figures and its peers' as they are written there."""
     usual = peers[str(feature["name"])] if str(feature["name"]) in peers else pd.Series(None, peers.index, dtype=object)
-    told: dict[str, Any] = {"theme": feature["theme"], "family": feature["family"]}
-    for language in LANGUAGES:
+    told: dict[str, Any] = {"theme": feature["theme"]}
+    own = list(zip(*texts, strict=True)) or [()] * len(LANGUAGES)
+    for language, texts_there in zip(LANGUAGES, own, strict=True):
         phrases = Words(language).phrases()
         told[language] = {
             "known": frame(feature, phrases),
             "unknown": frame(feature, phrases, known=False),
-            "own": [printable(written(feature, value, phrases)) for value in met],
+            "own": texts_there,
             "peers": [printable(written(feature, None if pd.isna(v) else v, phrases, PEER)) for v in usual],
         }
     return told
@@ -344,7 +356,7 @@ def _summed(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     numbers = ["accounts", "arr", "arr_at_risk", "fits"]
     whole = table.assign(**table[numbers].fillna(0.0).round().astype("int64"))
-    return [{k: _plain(v) for k, v in row.items()} for row in whole.to_dict("records")]
+    return [{str(k): _plain(v) for k, v in row.items()} for row in whole.to_dict("records")]
 
 
 def _plain(value: Any) -> Any:

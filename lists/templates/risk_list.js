@@ -9,6 +9,7 @@
   const QUADRANTS = ["save", "save_and_grow", "grow", "keep"];
   const THEMES = ["value", "adoption", "support", "sponsor", "fit", "first_value", "contract", "care"];
   const REASONS = 5;
+  const SLOTS = Object.keys(rows).filter((column) => /^playbook_\d$/.test(column));
   const SVG = "http://www.w3.org/2000/svg";
 
   let language = page.language;
@@ -60,8 +61,8 @@
   const name = (i) => text("account_name", i) ?? text("account_id", i);
   const scored = (i) => text("status", i) === "scored";
   const alerts = (i) => (text("alerts", i) ?? "").split(";").filter(Boolean);
-  const alertWords = (alert) => value("alert", alert);
-  const playbooks = (i) => [1, 2, 3].map((k) => text(`playbook_${k}`, i)).filter(Boolean);
+  const alertWords = (alert) => value("alerts", alert);
+  const playbooks = (i) => SLOTS.map((slot) => text(slot, i)).filter(Boolean);
 
   function written(feature, figure) {
     const own = page.features[feature][language].own[figure];
