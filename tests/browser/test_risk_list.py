@@ -13,6 +13,7 @@ import pytest
 from lists.options import ListOptions
 from lists.page import as_page
 from lists.text import printable
+from lists.words import Words
 from tests.lists.pages import BY_NAME, drawn, said
 from tests.lists.small_list import HOSTILE
 
@@ -192,6 +193,17 @@ def test_the_drawer_shows_what_stands_behind(visit: Visit, company: Any) -> None
     text = opened(visit.sheet, f"{unscored}")
     assert "Too little history" in text
     assert "What speaks for a loss" not in text
+
+
+def test_alerts_and_playbooks_are_shown_where_there_are_any(visit: Visit, company: Any) -> None:
+    listed, _ = company
+    raised, sheet = Words("en").value("alerts", "sla_breach"), visit.sheet
+    sheet.select_option("#by-alert", "sla_breach")
+    assert count(sheet) == f"{listed['alerts'].eq('sla_breach').sum()} of {len(listed)} accounts"
+    assert set(cells(sheet, "alerts")) == {raised}
+    assert set(cells(sheet, "playbook")) == {"Call <b>the boss</b>", "–"}
+    sheet.select_option("#by-alert", "usage_drop")
+    assert all(Words("en").value("alerts", "sponsor_lost") in shown for shown in cells(sheet, "alerts"))
 
 
 def test_the_summary_draws_without_eval_and_says_its_numbers(visit: Visit) -> None:

@@ -52,6 +52,8 @@ def drawn(names: list[str], language: str = "en", seed: int = 3, worded: bool = 
         "rank": pd.array(np.where(scored, np.arange(count) // len(MANAGERS) + 1, pd.NA), dtype="Int64"),
         "within_capacity": pd.array(np.where(scored, True, pd.NA), dtype="boolean"),
         "probability_change": np.where(scored, rng.normal(0, 0.1, count), np.nan),
+        "alerts": [("usage_drop;sponsor_lost", "sla_breach", None)[i % 3] for i in range(count)],
+        "playbook_1": [(None, "Call <b>the boss</b>")[i % 2] if one else None for i, one in enumerate(scored)],
         "renewal_model": "renewals-renewal/1",
     }
     listed = pd.DataFrame(rows)
