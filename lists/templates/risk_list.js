@@ -113,7 +113,7 @@
 
   function badge(i) {
     const band = code("risk_band", BANDS, i);
-    if (!band) return el("span", { class: "soft" }, value("status", text("status", i)));
+    if (!band) return el("span", { class: "soft" }, say("page.not_scored"));
     return el("span", { class: `badge ${band}` }, value("risk_band", band));
   }
 
@@ -165,15 +165,15 @@
   }
 
   const COLUMNS = [
-    { field: "rank", width: 74, compare: numeric, right: true, show: (i) => whole(rows.rank[i]) },
-    { field: "account_name", minWidth: 150, grow: 2, compare: spelt, show: (i) => outside(name(i), { class: "cut" }) },
-    { field: "csm", width: 120, compare: spelt, show: (i) => outside(text("csm", i), { class: "cut" }) },
-    { field: "renewal_date", width: 134, compare: spelt, show: (i) => el("span", { class: "keep" }, day(text("renewal_date", i))) },
-    { field: "arr", width: 106, compare: numeric, right: true, show: (i) => whole(rows.arr[i]) },
+    { field: "rank", width: 66, compare: numeric, right: true, show: (i) => whole(rows.rank[i]) },
+    { field: "account_name", minWidth: 130, grow: 2, compare: spelt, show: (i) => outside(name(i), { class: "cut" }) },
+    { field: "csm", width: 112, compare: spelt, show: (i) => outside(text("csm", i), { class: "cut" }) },
+    { field: "renewal_date", width: 130, compare: spelt, show: (i) => el("span", { class: "keep" }, day(text("renewal_date", i))) },
+    { field: "arr", width: 96, compare: numeric, right: true, show: (i) => whole(rows.arr[i]) },
     { field: "risk_band", width: 96, compare: numeric, show: badge },
-    { field: "renewal_probability", width: 165, compare: numeric, show: chance },
-    { field: "probability_change", width: 106, compare: numeric, right: true, show: change },
-    { field: "reason", minWidth: 220, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason },
+    { field: "renewal_probability", width: 145, compare: numeric, show: chance },
+    { field: "probability_change", width: 92, compare: numeric, right: true, show: change },
+    { field: "reason", minWidth: 170, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason },
     { field: "playbook", minWidth: 110, grow: 1, compare: spelt, heading: "page.playbook",
       show: (i) => outside(playbooks(i)[0], { class: "cut" }), when: () => rows.playbook_1.texts.length },
     { field: "alerts", minWidth: 110, grow: 1, compare: numeric, show: alertBadges,
@@ -437,6 +437,7 @@
       ["heading.account_id", outside(text("account_id", i))],
       ["heading.csm", outside(text("csm", i))],
       ["heading.risk_band", badge(i)],
+      ["heading.status", scored(i) ? null : value("status", text("status", i))],
       ["heading.renewal_probability", scored(i) ? el("span", {}, chance(i), el("span", { class: "soft" },
         say("page.interval", { low: share(rows.renewal_low[i]), high: share(rows.renewal_high[i]) }))) : null],
       ["heading.arr", money(rows.arr[i])],
