@@ -195,6 +195,14 @@ def test_the_drawer_shows_what_stands_behind(visit: Visit, company: Any) -> None
     assert "What speaks for a loss" not in text
 
 
+def test_the_bar_of_a_chance_stands_whole_within_its_cell(visit: Visit) -> None:
+    cell = visit.sheet.locator(".tabulator-cell[tabulator-field=renewal_probability]").first.bounding_box()
+    bar = visit.sheet.locator(".tabulator-cell .chance svg").first.bounding_box()
+    assert cell["x"] < bar["x"]
+    assert bar["x"] + bar["width"] <= cell["x"] + cell["width"]
+    assert bar["width"] >= 40
+
+
 def test_alerts_and_playbooks_are_shown_where_there_are_any(visit: Visit, company: Any) -> None:
     listed, _ = company
     raised, sheet = Words("en").value("alerts", "sla_breach"), visit.sheet
