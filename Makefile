@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-all test-engines check bench bench-features bench-scoring lock words clean
+.PHONY: setup demo test test-all test-engines test-browser check bench bench-features bench-scoring lock words clean
 
 setup: $(VENV)/.runtime
 
@@ -21,6 +21,10 @@ test-all: $(VENV)/.dev
 # The same features on Spark Connect, real Spark (where there is Java) and PostgreSQL; prints how many are equal.
 test-engines: $(VENV)/.dev $(VENV)/spark/.there
 	SPARK_HOME=$(VENV)/spark/pyspark $(BIN)/python -m pytest -m "not browser" tests/engines
+
+# The page in a real browser: Chromium and, for Chinese, the Noto CJK fonts are the system's own packages.
+test-browser: $(VENV)/.dev $(VENV)/.browser
+	$(BIN)/python -m pytest -s -m browser tests/browser
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -63,6 +67,10 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	touch $@
 
+$(VENV)/.browser: $(VENV)/.dev requirements-browser.lock
+	$(PIP) install --require-hashes --no-deps --requirement requirements-browser.lock
+	touch $@
+
 # A whole Spark, beside the small client that the tests themselves use.
 $(VENV)/spark/.there: requirements-engines.lock
 	$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/spark --requirement requirements-engines.lock
@@ -83,6 +91,7 @@ lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade pyproject.toml --group dev --extra postgres -c requirements.lock -o requirements-dev.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade --group engines -o requirements-engines.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade --group peers -o requirements-peers.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade --group browser -o requirements-browser.lock
 
 clean:
 	rm -rf data demo lists/[0-9]* lists/.staging-* lists/.revisions

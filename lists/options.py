@@ -66,5 +66,7 @@ class ListOptions(Section):
     """A reason or strength that makes up less than this share of all contributions is left out."""
     workbook_rows: int = Field(default=50_000, ge=1, le=1_000_000)
     """The workbook shows at most this many accounts; the Parquet and CSV files hold all."""
+    page_rows: int = Field(default=20_000, ge=1, le=100_000)
+    """The page shows at most this many accounts, the first of the list."""
     keep_staging_hours: float = Field(default=24.0, gt=0)
     """What a killed run left behind is removed after this long."""

@@ -108,8 +108,8 @@ def as_workbook(
         if since is not None and len(since[1]):
             sheets.since(*since)
         if len(others):
-            told = [name for name in NOT_SCORED if name != "alerts" or others[name].notna().any()]
-            sheets.table("sheet.not_scored", others.head(options.workbook_rows), told, frozen=1)
+            names = [name for name in NOT_SCORED if name != "alerts" or others[name].notna().any()]
+            sheets.table("sheet.not_scored", others.head(options.workbook_rows), names, frozen=1)
         standing = sheets.standing(models, absent, untold, (len(shown), len(scored), len(others)))
         sheets.about(str(as_of or ""), standing, options)
     return sink.getvalue()

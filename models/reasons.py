@@ -13,6 +13,8 @@ import itertools
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from string import Formatter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -33,6 +35,10 @@ SURE = 1e-6
 """So near the middle between two rounded figures, multiplying may round otherwise than writing does."""
 REASONS = 5
 STRENGTHS = 3
+OWN, PEER = 0, 1
+"""Where a sentence holds the account's figure, and where that of its peers."""
+_MARKS = ("\ue000", "\ue001")
+"""Letters that no sentence of ours holds."""
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 Words = Mapping[str, Any]
@@ -233,7 +239,9 @@ def _columns(choice: Chosen, words: Any, features: Sequence[Words]) -> dict[str,
             f"reason_{k + 1}_theme": themes[speaker],
             f"reason_{k + 1}_actionable": pd.arrays.BooleanArray(actionable[speaker], speaker < 0),
         }
-    return columns | {f"strength_{k + 1}": words[:, REASONS + k] for k in range(STRENGTHS)}
+    for k, speaker in enumerate(choice.gain.T):
+        columns |= {f"strength_{k + 1}": words[:, REASONS + k], f"strength_{k + 1}_feature": names[speaker]}
+    return columns
 
 
 def _rules(features: Sequence[Words], language: str, share: float) -> Rules:
@@ -325,6 +333,27 @@ def sentence(feature: Words, value: Any, peer: Any, phrases: Phrases) -> str:
     if not template.startswith("{value"):
         words = words[:1].upper() + words[1:]
     return phrases.no_figure.format(sentence=words) if fields["value"].unknown else words
+
+
+def frame(feature: Words, phrases: Phrases, known: bool = True) -> list[str | int]:
+    """A feature's sentence in pieces: text, `OWN` where the account's figure stands, `PEER` where the peers' does.
+
+    With `written` in those places it is what `sentence` says, where the figure is known and where it is not.
+    """
+    own = _MARKS[OWN] if known else None
+    said = re.split(f"([{''.join(_MARKS)}])", sentence(feature, own, _MARKS[PEER], phrases))
+    return [_MARKS.index(piece) if piece in _MARKS else piece for piece in said if piece]
+
+
+def written(feature: Words, value: Any, phrases: Phrases, place: int = OWN) -> str:
+    """A figure as the feature's sentence writes it, for the account or for its peers."""
+    return format(_figure(feature, value, phrases), _spec(str(feature[phrases.language]), place))
+
+
+@cache
+def _spec(template: str, place: int) -> str:
+    name = ("value", "peer")[place]
+    return next((str(spec) for _, field, spec, _ in Formatter().parse(template) if field == name), "")
 
 
 def _digits(template: str) -> int:

@@ -7,8 +7,9 @@ Whatever stands in the way is a word on the list, never an error.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import structlog
 
 from features.family import KEY
 from lists import change as telling
-from lists.words import Words
+from lists.words import LANGUAGES, Words
 from models import worklist
 from models.change import PARTS, SCALES, speakers, split
 from models.reasons import Words as Feature
@@ -34,7 +35,27 @@ BLOCK = 65_536
 """Accounts split at a time."""
 SAME = 1e-10
 """So far what is said again may lie from what was published."""
+SAID = {language: f"reason_{language}" for language in LANGUAGES}
+"""Where `change.parquet` says why, by language."""
 SPLIT = [f"{scale}_{part}" for scale in SCALES for part in ("before", "now", *PARTS)]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """In which languages a change is told: in the list's, and as far as the page reaches in all of them."""
+
+    language: str
+    shown: int
+    """The first accounts of the list, which the page shows."""
+
+    def said(self, place: int, say: Callable[[Words], str | None]) -> dict[str, str | None]:
+        """What is said of the account at a place of the list, by column."""
+        languages = SAID if place < self.shown else (self.language,)
+        return {SAID[language]: say(Words(language)) for language in languages}
+
+    def table(self, said: dict[int, dict[str, str | None]]) -> pd.DataFrame:
+        """What is said, one row per account of which something is, in its place on the list."""
+        return pd.DataFrame.from_dict(said, orient="index", columns=list(SAID.values()), dtype=object)
 
 
 class Untold(Exception):
@@ -66,22 +87,41 @@ def told(
     """
     last = earlier.newest(job)
     rows = compared(listed, last)
-    words, why, found = Words(job.settings.list.language), None, rows.iloc[:0][list(KEY)]
+    options, why, found = job.settings.list, None, rows.iloc[:0][list(KEY)]
+    speech = Speech(options.language, options.page_rows)
     if last is not None and rows["word"].isna().any():
         try:
             sides = _sides(job, last, features, (name, version, model))
-            rows, found = explained(rows, sides, words)
+            rows, found = explained(rows, sides, speech)
         except Untold as reason:
             why = str(reason)
-            untold = rows["word"].isna()
-            rows.loc[untold, "reason"] = [telling.why_untold(x, why, words) for x in rows.loc[untold, "change"]]
-    wordless = rows["word"].notna()
-    rows.loc[wordless, "reason"] = [telling.without_change(word, words) for word in rows.loc[wordless, "word"]]
+            rows = _told(rows, _untold_of(rows[rows["word"].isna()], why, speech))
+    rows = _told(rows, _without(rows[rows["word"].notna()], speech))
     _write(job, rows, found)
     filled = listed.assign(
-        probability_change=rows["change"].reindex(listed.index), reason_change=rows["reason"].reindex(listed.index)
+        probability_change=rows["change"].reindex(listed.index),
+        reason_change=rows[SAID[speech.language]].reindex(listed.index),
     )
     return filled, _summary(last, rows, found, why)
+
+
+def _untold_of(rows: pd.DataFrame, why: str, speech: Speech) -> pd.DataFrame:
+    """Changes whose parts cannot be told; one row per row given."""
+    pairs = zip(rows.index, rows["change"], strict=True)
+    return speech.table({place: speech.said(place, partial(telling.why_untold, x, why)) for place, x in pairs})
+
+
+def _without(rows: pd.DataFrame, speech: Speech) -> pd.DataFrame:
+    """Why accounts have no change; one row per row given."""
+    pairs = zip(rows.index, rows["word"], strict=True)
+    return speech.table({place: speech.said(place, partial(telling.without_change, word)) for place, word in pairs})
+
+
+def _told(rows: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:
+    """The rows with what is said of some of them; one row per row given."""
+    filled = rows.copy()
+    filled.loc[said.index, list(SAID.values())] = said
+    return filled
 
 
 def compared(listed: pd.DataFrame, last: earlier.Published | None) -> pd.DataFrame:
@@ -90,7 +130,7 @@ def compared(listed: pd.DataFrame, last: earlier.Published | None) -> pd.DataFra
     `change` is the new chance less the old one; where there is none `word` says why.
     """
     rows = listed.loc[listed["status"].eq(worklist.SCORED), [*KEY, "renewal_date", "renewal_probability"]]
-    rows = rows.assign(reason=pd.Series(None, index=rows.index, dtype=object))
+    rows = rows.assign(**{name: pd.Series(None, index=rows.index, dtype=object) for name in SAID.values()})
     if last is None:
         return rows.assign(before=np.nan, change=np.nan, word=pd.Series("no_list", index=rows.index, dtype=object))
     there = last.listed.drop_duplicates("account_id", ignore_index=True)
@@ -136,7 +176,7 @@ def _untold(word: str, why: object) -> Untold:
     return Untold(word)
 
 
-def explained(rows: pd.DataFrame, sides: Sides, words: Words) -> tuple[pd.DataFrame, pd.DataFrame]:
+def explained(rows: pd.DataFrame, sides: Sides, speech: Speech) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows with the reasons of their changes, and the parts of the changes; both one row per scored account.
 
     Raises Untold where the kept figures are those of no account or cannot be read.
@@ -147,22 +187,20 @@ def explained(rows: pd.DataFrame, sides: Sides, words: Words) -> tuple[pd.DataFr
         order = np.argsort(now, kind="stable")
         both = order[(was[order] >= 0) & (now[order] >= 0)]
         blocks = [both[start : start + BLOCK] for start in range(0, len(both), BLOCK)]
-        made = [_block(asked.iloc[block], sides, was[block], now[block], words) for block in blocks]
+        made = [_block(asked.iloc[block], sides, was[block], now[block], speech) for block in blocks]
     except (OSError, ValueError, KeyError) as fault:
         raise _untold("other_figures", fault) from None
     if not made:
         raise _untold("other_figures", "none of the accounts is among the kept figures")
     found = pd.concat([parts for parts, _ in made])
-    reason = rows["reason"].copy()
-    untold = asked.index.difference(found.index)
-    reason.loc[untold] = [telling.why_untold(x, "other_figures", words) for x in rows.loc[untold, "change"]]
-    reason.loc[found.index] = [said for _, saying in made for said in saying]
-    return rows.assign(reason=reason), found
+    untold = asked.loc[asked.index.difference(found.index)]
+    rows = _told(rows, _untold_of(untold, "other_figures", speech))
+    return _told(rows, pd.concat([said for _, said in made])), found
 
 
 def _block(
-    rows: pd.DataFrame, sides: Sides, was: npt.NDArray[np.int64], now: npt.NDArray[np.int64], words: Words
-) -> tuple[pd.DataFrame, list[str]]:
+    rows: pd.DataFrame, sides: Sides, was: npt.NDArray[np.int64], now: npt.NDArray[np.int64], speech: Speech
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The parts of some accounts' changes, and their words; accounts of which the old model now says something else
     than was published are left out."""
     old_names = list(sides.old.schema.names)
@@ -175,32 +213,33 @@ def _block(
     )
     sure = np.flatnonzero(gap <= SAME)
     before, today, parts = (table.iloc[sure].reset_index(drop=True) for table in (before, today, parts))
-    said = _said(rows["change"].to_numpy()[sure], parts, before, today, sides, words)
+    said = _said(rows["change"].iloc[sure], parts, before, today, sides, speech)
     return parts.set_index(rows.index[sure]), said
 
 
 def _said(
-    change: npt.NDArray[np.float64],
+    change: pd.Series,
     parts: pd.DataFrame,
     before: pd.DataFrame,
     now: pd.DataFrame,
     sides: Sides,
-    words: Words,
-) -> list[str]:
-    """The reason of each change; figures are asked for only where they made a point."""
-    shown = parts[[f"probability_{part}" for part in PARTS]].set_axis(list(PARTS), axis=1).assign(change=change)
+    speech: Speech,
+) -> pd.DataFrame:
+    """The reason of each change, on its index; figures are asked for only where they made a point."""
+    shown = parts[[f"probability_{part}" for part in PARTS]].set_axis(list(PARTS), axis=1)
+    shown["change"] = change.to_numpy()
     moved = np.flatnonzero([telling.points(part) != 0 for part in shown["data"]])
     towards = np.sign(shown["data"].to_numpy()[moved])
     named = speakers(
         sides.old, before.iloc[moved], now.iloc[moved], sides.features, sides.clock, towards
     ) if len(moved) else []  # fmt: skip
     speaking = dict(zip(moved.tolist(), named, strict=True))
-    said = []
-    for row in range(len(shown)):
+    said = {}
+    for row, place in enumerate(change.index):
         own = {str(name): float(shown[name].iloc[row]) for name in shown.columns}
         was, today = _own(before, row, speaking), _own(now, row, speaking)
-        said.append(telling.why_changed(own, speaking.get(row, []), was, today, words))
-    return said
+        said[place] = speech.said(place, partial(telling.why_changed, own, speaking.get(row, []), was, today))
+    return speech.table(said)
 
 
 def _own(figures: pd.DataFrame, row: int, speaking: dict[int, list[Feature]]) -> dict[str, Any]:
@@ -211,10 +250,10 @@ def _own(figures: pd.DataFrame, row: int, speaking: dict[int, list[Feature]]) ->
 
 
 def _write(job: Job, rows: pd.DataFrame, found: pd.DataFrame) -> None:
-    """One row per scored account, in the order of the list: the change, why there is none, and its parts."""
-    table = rows.drop(columns="reason").join(found.reindex(columns=SPLIT).astype("float64"))
+    """One row per scored account, in the order of the list: the change, its parts, and why it came or is not there."""
+    table = rows.join(found.reindex(columns=SPLIT).astype("float64"))
     sink = io.BytesIO()
-    table.astype({"word": object}).to_parquet(sink, index=False)
+    table.astype(dict.fromkeys(("word", *SAID.values()), "string")).to_parquet(sink, index=False)
     warehouse.write_bytes(job.side / CHANGE, sink.getvalue())
 
 

@@ -238,10 +238,12 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def publish(job: Job) -> dict[str, Any]:
-    """Publish the list that was scored for the act date: Parquet, CSV, workbook and manifest."""
+    """Publish the list that was scored for the act date: Parquet, CSV, workbook, page and manifest."""
     from lists.csv_text import as_csv
+    from lists.page import as_page
     from lists.risk_list import as_parquet, counts
     from lists.workbook import as_workbook
+    from pipelines import page
     from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
     from pipelines.since import since
@@ -249,6 +251,7 @@ def publish(job: Job) -> dict[str, Any]:
     standing, listed = read_scored(job)
     options = job.settings.list
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
+    before, foretold = page.earlier_lists(job), page.forecast(job)
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
@@ -261,6 +264,7 @@ def publish(job: Job) -> dict[str, Any]:
             standing["playbooks"].values(),
             (done.last, done.begun) if (done := since(job, listed, standing["playbooks"])) else None,
         ),
+        "risk_list.html": as_page(listed, page.behind(job, listed, before, foretold), options),
     }
     certificate = _certificate(job.data)
     manifest = {
@@ -275,6 +279,8 @@ def publish(job: Job) -> dict[str, Any]:
             "decided_days": job.settings.folds.decided_days,
             "last": standing["change"]["last"],
             "alerts": standing["alerts"]["digest"],
+            "earlier": [str(one.manifest["key"]) for one in before],
+            "forecast": key_of({"rows": foretold}),
             "release": release(),
         },
         "inputs": certificate["inputs"],

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 RENEWAL = "renewal"
 LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
 PLAYS = "plays.parquet"
+STRENGTHS = "strengths.parquet"
+"""Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
 STRANGENESS = "strangeness"
@@ -130,6 +132,8 @@ class Scored:
     """One row per group of peers: the usual figure of each feature."""
     plays: pd.DataFrame
     """One row per observation: its key, the ids of its plays, and what the best is worth."""
+    strengths: pd.DataFrame
+    """One row per account of the list, in its order: the feature that each strength speaks of."""
 
 
 Made = TypeVar("Made")
@@ -154,6 +158,7 @@ def score(job: Job) -> dict[str, Any]:
     warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
     warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
     warehouse.write_bytes(job.side / PLAYS, _parquet(outcome.plays))
+    warehouse.write_bytes(job.side / STRENGTHS, _parquet(outcome.strengths))
     standing = {
         "as_of": job.day.isoformat(),
         "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
@@ -310,18 +315,28 @@ def scored(
     strange = probabilities.index[probabilities[STRANGENESS] > options.unlike_above]
     observations.loc[strange, "status"] = worklist.UNLIKE_TRAINING
     models = {target: str(one) for target, one in champions.items()}
+    by_feature = told
     probabilities, told = probabilities.reindex(observations.index), told.reindex(observations.index)
     able = probabilities.where(observations["status"].eq(worklist.SCORED))
     prescribed = worth.prescribed(observations, able, told, plays, options.expansion_high)
     named = risk_list.playbooks(prescribed, plays.library, options.language)
     listed = risk_list.risk_list(observations, probabilities, told, named, models, options)
-    return Scored(listed, peers.figures, _by_id(observations, prescribed, plays.library))
+    by_id = _by_id(observations, prescribed, plays.library)
+    return Scored(listed, peers.figures, by_id, _strengths(listed, keyed, by_feature))
 
 
 def _by_id(observations: pd.DataFrame, prescribed: pd.DataFrame, library: Library) -> pd.DataFrame:
     ids = np.array([*library.plays, None], object)
     named = {f"play_{k}": ids[prescribed[f"play_{k}"].to_numpy()] for k in range(1, worth.SLOTS + 1)}
     return pd.concat([observations[list(KEY)], prescribed.assign(**named)], axis=1)
+
+
+def _strengths(listed: pd.DataFrame, keyed: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """The features behind the strengths, one row per row of the list; empty where it is not scored."""
+    names = [f"strength_{k}_feature" for k in range(1, reasons.STRENGTHS + 1)]
+    place = pd.Index(keyed["account_id"]).get_indexer(pd.Index(listed["account_id"]))
+    own = told[names].astype("string").reset_index(drop=True).reindex(place)
+    return listed[["account_id"]].join(own.set_axis(listed.index))
 
 
 def _spoken(

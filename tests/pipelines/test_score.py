@@ -71,7 +71,7 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     order = listed.dropna(subset="rank").merge(plays.reset_index(), on="account_id").sort_values(["csm", "rank"])
     assert (order.groupby("csm")["worth"].diff().dropna() <= 0).all()
     assert {path.name for path in (company / "lists" / str(AS_OF)).iterdir()} == {
-        *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "manifest.json")
+        *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "risk_list.html", "manifest.json")
     }
 
 

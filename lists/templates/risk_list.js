@@ -1,0 +1,799 @@
+"use strict";
+(() => {
+  const page = JSON.parse(document.getElementById("payload").textContent);
+  const rows = page.rows;
+  const find = (id) => document.getElementById(id);
+  const narrow = matchMedia("(max-width: 700px)");
+  const darkness = matchMedia("(prefers-color-scheme: dark)");
+  const BANDS = ["high", "medium", "low"];
+  const QUADRANTS = ["save", "save_and_grow", "grow", "keep"];
+  const THEMES = ["value", "adoption", "support", "sponsor", "fit", "first_value", "contract", "care"];
+  const REASONS = 5;
+  const SLOTS = Object.keys(rows).filter((column) => /^playbook_\d$/.test(column));
+  const SVG = "http://www.w3.org/2000/svg";
+
+  let language = page.language;
+  let shade = null;
+  let table = null;
+  let here = null;
+  let opened = null;
+  let order = null;
+  let formats = {};
+
+  // --- words, numbers and days ----------------------------------------------------------------------
+
+  function say(key, fields = {}) {
+    const words = page.words[language][key];
+    if (words === undefined) throw new Error(`no words for ${key}`);
+    return words.replace(/\{(\w+)\}/g, (_, name) => fields[name]);
+  }
+
+  function value(column, code) {
+    return page.words[language][`${column}.${code}`] ?? code;
+  }
+
+  function setFormats() {
+    const locale = language === "zh" ? "zh-CN" : language;
+    const number = (options) => new Intl.NumberFormat(locale, options);
+    const day = (options) => new Intl.DateTimeFormat(locale, { timeZone: "UTC", ...options });
+    formats = {
+      locale,
+      whole: number({ maximumFractionDigits: 0 }),
+      short: number({ notation: "compact", maximumFractionDigits: 1 }),
+      share: number({ style: "percent", maximumFractionDigits: 0 }),
+      points: number({ signDisplay: "exceptZero", maximumFractionDigits: 0 }),
+      weight: number({ signDisplay: "exceptZero", minimumFractionDigits: 2, maximumFractionDigits: 2 }),
+      day: day({ year: "numeric", month: "short", day: "numeric" }),
+      month: day({ year: "numeric", month: "short" }),
+    };
+  }
+
+  const known = (figure) => figure !== null && figure !== undefined;
+  const whole = (figure) => (known(figure) ? formats.whole.format(figure) : "–");
+  const share = (figure) => (known(figure) ? formats.share.format(figure) : "–");
+  const day = (text) => (text ? formats.day.format(new Date(`${text}T00:00:00Z`)) : "–");
+  const month = (text) => (text ? formats.month.format(new Date(`${text}-01T00:00:00Z`)) : "–");
+  const money = (figure) => (known(figure) ? [page.currency, whole(figure)].filter(Boolean).join(" ") : "–");
+  const points = (change) => formats.points.format(Math.round(100 * change) + 0);
+
+  const text = (column, i) => (rows[column].codes[i] < 0 ? null : rows[column].texts[rows[column].codes[i]]);
+  const code = (column, codes, i) => (rows[column][i] < 0 ? null : codes[rows[column][i]]);
+  const name = (i) => text("account_name", i) ?? text("account_id", i);
+  const scored = (i) => text("status", i) === "scored";
+  const alerts = (i) => (text("alerts", i) ?? "").split(";").filter(Boolean);
+  const alertWords = (alert) => value("alerts", alert);
+  const playbooks = (i) => SLOTS.map((slot) => text(slot, i)).filter(Boolean);
+
+  function written(feature, figure) {
+    const own = page.features[feature][language].own[figure];
+    return own === undefined ? "–" : own;
+  }
+
+  /** A feature's sentence about one account: its pieces, with the figure and the peers' where they stand. */
+  function sentence(feature, figure, i) {
+    const words = page.features[feature][language];
+    const fill = [words.own[figure], words.peers[rows.group[i]]];
+    return (figure < 0 ? words.unknown : words.known).map((piece) => fill[piece] ?? piece).join("");
+  }
+
+  function speaker(k, i) {
+    const [who, said] = page.speakers[k];
+    return who[i] < 0 ? null : { feature: who[i], words: sentence(who[i], said[i], i) };
+  }
+
+  function reason(k, i) {
+    const told = speaker(k, i);
+    if (!told) return null;
+    const theme = value("theme", page.features[told.feature].theme);
+    const background = rows[`reason_${k + 1}_actionable`][i] === 0;
+    return { ...told, theme: background ? say("page.background", { theme }) : theme };
+  }
+
+  // --- elements -------------------------------------------------------------------------------------
+
+  function el(tag, given = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [key, own] of Object.entries(given)) {
+      if (key === "class") made.className = own;
+      else if (key.startsWith("on")) made.addEventListener(key.slice(2), own);
+      else if (own !== null && own !== false) made.setAttribute(key, own);
+    }
+    made.append(...children.filter((child) => child !== null && child !== undefined));
+    return made;
+  }
+
+  function svg(tag, given, ...children) {
+    const made = document.createElementNS(SVG, tag);
+    for (const [key, own] of Object.entries(given)) made.setAttribute(key, own);
+    made.append(...children);
+    return made;
+  }
+
+  const outside = (words, given = {}) => el("bdi", { dir: "auto", ...given }, words ?? "–");
+
+  function badge(i) {
+    const band = code("risk_band", BANDS, i);
+    if (!band) return el("span", { class: "soft" }, say("page.not_scored"));
+    return el("span", { class: `badge ${band}` }, value("risk_band", band));
+  }
+
+  function chance(i) {
+    const own = rows.renewal_probability[i];
+    if (!known(own)) return el("span", { class: "soft" }, "–");
+    const [low, high] = [rows.renewal_low[i], rows.renewal_high[i]];
+    const said = say("page.interval", { low: share(low), high: share(high) });
+    const rect = (kind, from, to, y, height) =>
+      svg("rect", { class: kind, x: 100 * from, width: 100 * Math.max(to - from, 0.01), y, height, rx: 1 });
+    const drawn = svg(
+      "svg",
+      { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
+      rect("track", 0, 1, 5, 2), rect("span", low, high, 3, 6), rect("point", own - 0.01, own + 0.01, 0, 12),
+    );
+    return el("span", { class: "chance", title: said }, el("b", {}, share(own)), drawn);
+  }
+
+  function change(i) {
+    const moved = rows.probability_change[i];
+    if (!known(moved)) return el("span", { class: "soft" }, "–");
+    return el("span", { class: moved < -0.005 ? "down" : moved > 0.005 ? "up" : "soft" }, points(moved));
+  }
+
+  function firstReason(i) {
+    const told = reason(0, i);
+    if (!told) return el("span", { class: "soft" }, scored(i) ? "–" : value("status", text("status", i)));
+    return el("span", { class: "why", title: told.words },
+      el("span", { class: "theme cut" }, told.theme), el("span", { class: "cut" }, told.words));
+  }
+
+  function alertBadges(i) {
+    return el("span", {}, ...alerts(i).map((alert) => el("span", { class: "badge alert" }, alertWords(alert))));
+  }
+
+  // --- the table ------------------------------------------------------------------------------------
+
+  const collator = new Intl.Collator(["zh-Hans-CN", "en"], { numeric: true });
+  const numeric = (a, b) => a - b;
+  const spelt = (a, b) => collator.compare(a, b);
+
+  /** Nothing comes last, whichever way the column is sorted. */
+  function sorter(compare) {
+    return (a, b, _a, _b, _column, direction) => {
+      if (known(a) && known(b)) return compare(a, b);
+      const last = direction === "asc" ? 1 : -1;
+      return known(a) ? -last : known(b) ? last : 0;
+    };
+  }
+
+  const COLUMNS = [
+    { field: "rank", width: 66, compare: numeric, right: true, show: (i) => whole(rows.rank[i]) },
+    { field: "account_name", minWidth: 130, grow: 2, compare: spelt, show: (i) => outside(name(i), { class: "cut" }) },
+    { field: "csm", width: 112, compare: spelt, show: (i) => outside(text("csm", i), { class: "cut" }) },
+    { field: "renewal_date", width: 130, compare: spelt, show: (i) => el("span", { class: "keep" }, day(text("renewal_date", i))) },
+    { field: "arr", width: 96, compare: numeric, right: true, show: (i) => whole(rows.arr[i]) },
+    { field: "risk_band", width: 96, compare: numeric, show: badge },
+    { field: "renewal_probability", width: 145, compare: numeric, show: chance },
+    { field: "probability_change", width: 92, compare: numeric, right: true, show: change },
+    { field: "reason", minWidth: 170, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason },
+    { field: "playbook", minWidth: 110, grow: 1, compare: spelt, heading: "page.playbook",
+      show: (i) => outside(playbooks(i)[0], { class: "cut" }), when: () => rows.playbook_1.texts.length },
+    { field: "alerts", minWidth: 110, grow: 1, compare: numeric, show: alertBadges,
+      when: () => rows.alerts.texts.length },
+  ];
+  const columnsShown = () => COLUMNS.filter((column) => !column.when || column.when());
+  const heading = (column) => say(column.heading ?? `heading.${column.field}`);
+
+  function account(i) {
+    return {
+      i,
+      rank: rows.rank[i],
+      account_name: name(i),
+      csm: text("csm", i),
+      renewal_date: text("renewal_date", i),
+      arr: rows.arr[i],
+      risk_band: rows.risk_band[i] < 0 ? null : rows.risk_band[i],
+      renewal_probability: rows.renewal_probability[i],
+      probability_change: rows.probability_change[i],
+      reason: code("reason_1_theme", THEMES, i),
+      playbook: text("playbook_1", i),
+      alerts: alerts(i).length || null,
+    };
+  }
+  const accounts = Array.from({ length: page.shown }, (_, i) => account(i));
+  const hay = accounts.map(({ i }) =>
+    [text("account_name", i), text("account_id", i), text("csm", i)].join("\n").toLocaleLowerCase());
+
+  function cell(column) {
+    return (own) => {
+      const made = column.show(own.getData().i);
+      return typeof made === "string" ? document.createTextNode(made) : made;
+    };
+  }
+
+  function wideColumns() {
+    return columnsShown().map((column) => ({
+      field: column.field,
+      title: heading(column),
+      hozAlign: column.right ? "right" : "left",
+      vertAlign: "middle",
+      formatter: cell(column),
+      sorter: sorter(column.compare),
+      headerSortStartingDir: column.field === "arr" ? "desc" : "asc",
+      ...(column.width ? { width: column.width } : { minWidth: column.minWidth, widthGrow: column.grow }),
+    }));
+  }
+
+  function card(i) {
+    const line = (...parts) => el("div", { class: "line" }, ...parts);
+    return el("div", { class: "card" },
+      line(el("strong", {}, outside(name(i))), badge(i)),
+      line(chance(i), el("span", {}, money(rows.arr[i]))),
+      line(outside(text("csm", i), { class: "soft" }), el("span", { class: "soft" }, day(text("renewal_date", i)))),
+      firstReason(i));
+  }
+
+  function narrowColumns() {
+    const hidden = columnsShown().map((column) => ({
+      field: column.field, title: heading(column), visible: false, sorter: sorter(column.compare),
+    }));
+    const shown = { field: "i", title: say("heading.account_name"), headerSort: false, formatter: (own) =>
+      card(own.getData().i) };
+    return [shown, ...hidden];
+  }
+
+  function draw() {
+    const sorters = table ? table.getSorters().map(({ field, dir }) => ({ column: field, dir })) : [];
+    if (table) table.destroy();
+    order = null;
+    table = new Tabulator("#table", {
+      data: accounts,
+      index: "i",
+      height: "100%",
+      layout: "fitColumns",
+      columns: narrow.matches ? narrowColumns() : wideColumns(),
+      rowHeight: narrow.matches ? 122 : 46,
+      columnHeaderSortMulti: true,
+      keybindings: false,
+      placeholder: say("page.nothing"),
+      initialSort: sorters.filter(({ column }) => column !== "i"),
+      initialFilter: passes,
+      rowFormatter: (row) => dress(row),
+    });
+    table.on("rowClick", (_, row) => open(row.getData().i));
+    table.on("dataFiltered", () => { order = null; });
+    table.on("dataSorted", () => { order = null; });
+    table.on("dataFiltered", (_, found) => counted(found.length));
+    table.on("tableBuilt", () => {
+      const grid = find("table");
+      grid.tabIndex = 0;
+      grid.setAttribute("aria-label", say("page.table"));
+      grid.setAttribute("aria-rowcount", String(page.shown));
+      grid.querySelector(".tabulator-tableholder").tabIndex = -1;
+      document.documentElement.dataset.ready = "yes";
+    });
+  }
+
+  function dress(row) {
+    const element = row.getElement();
+    element.id = `account-${row.getData().i}`;
+    element.classList.toggle("here", row.getData().i === here);
+    element.setAttribute("aria-selected", String(row.getData().i === here));
+  }
+
+  /** The rows as they stand, filtered and sorted. */
+  function standing() {
+    order ??= table.getRows("active");
+    return order;
+  }
+
+  function go(step) {
+    const all = standing();
+    if (!all.length) return;
+    const at = all.findIndex((row) => row.getData().i === here);
+    const to = at < 0 && Number.isFinite(step) ? 0 : at + step;
+    moveTo(all[Math.min(Math.max(to, 0), all.length - 1)]);
+  }
+
+  function moveTo(row) {
+    const before = here;
+    here = row.getData().i;
+    table.scrollToRow(row, "nearest", false).catch(() => undefined);
+    for (const i of [before, here]) {
+      const own = i === null ? false : table.getRow(i);
+      if (own) dress(own);
+    }
+    find("table").setAttribute("aria-activedescendant", `account-${here}`);
+  }
+
+  const STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity };
+
+  function onGridKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key in STEPS) go(STEPS[event.key]);
+    else if (event.key === "Enter" && here !== null && event.target === find("table")) open(here);
+    else return;
+    event.preventDefault();
+  }
+
+  // --- filters --------------------------------------------------------------------------------------
+
+  const wanted = { text: "", csm: "", band: "", quadrant: "", alert: "" };
+
+  function passes({ i }) {
+    return (
+      (!wanted.text || hay[i].includes(wanted.text)) &&
+      (!wanted.csm || rows.csm.codes[i] === Number(wanted.csm)) &&
+      (!wanted.band || (wanted.band === "none" ? !scored(i) : BANDS[rows.risk_band[i]] === wanted.band)) &&
+      (!wanted.quadrant || QUADRANTS[rows.quadrant[i]] === wanted.quadrant) &&
+      (!wanted.alert || alerts(i).includes(wanted.alert))
+    );
+  }
+
+  function filter(what, own) {
+    wanted[what] = what === "text" ? own.trim().toLocaleLowerCase() : own;
+    table.setFilter(passes);
+  }
+
+  function counted(found) {
+    const more = page.accounts > page.shown ? ` · ${say("page.more", { shown: whole(page.shown), all: whole(page.accounts) })}` : "";
+    find("count").textContent = say("page.count", { found: whole(found), all: whole(page.shown) }) + more;
+  }
+
+  function choice(what, every, options) {
+    const made = el("select", { id: `by-${what}`, "aria-label": every, onchange: () => filter(what, made.value) },
+      el("option", { value: "" }, every),
+      ...options.map(([own, words]) => el("option", { value: own, dir: "auto" }, words)));
+    made.value = wanted[what];
+    return made;
+  }
+
+  function drawFilters() {
+    const field = el("input", {
+      type: "search", id: "by-text", placeholder: say("page.search"), "aria-label": say("page.search"),
+      "aria-keyshortcuts": "/", autocomplete: "off", spellcheck: "false", value: wanted.text,
+    });
+    field.addEventListener("input", () => filter("text", field.value));
+    field.addEventListener("keydown", (event) => onSearchKey(event, field));
+    const managers = rows.csm.texts.map((words, place) => [String(place), words]);
+    managers.sort(([, a], [, b]) => spelt(a, b));
+    const bands = BANDS.map((band) => [band, `${say("heading.risk_band")}: ${value("risk_band", band)}`]);
+    const unscored = accounts.some(({ i }) => !scored(i)) ? [["none", say("page.not_scored")]] : [];
+    const raised = [...new Set(rows.alerts.texts.flatMap((words) => words.split(";")))].filter(Boolean).sort();
+    find("filters").replaceChildren(
+      field,
+      choice("csm", say("page.every_manager"), managers),
+      choice("band", say("page.every_band"), [...bands, ...unscored]),
+      choice("quadrant", say("page.every_quadrant"), QUADRANTS.map((own) => [own, value("quadrant", own)])),
+      ...(raised.length ? [choice("alert", say("page.every_alert"), raised.map((own) => [own, alertWords(own)]))] : []),
+      ...(narrow.matches ? [sortChoice()] : []),
+    );
+  }
+
+  function sortChoice() {
+    const made = el("select", { "aria-label": say("page.sort"), onchange: () => {
+      const [field, dir] = made.value.split(" ");
+      if (field) table.setSort(field, dir);
+      else table.clearSort();
+    } }, el("option", { value: "" }, say("page.sort")),
+    ...columnsShown().filter(({ field }) => field !== "reason" && field !== "playbook").map((column) =>
+      el("option", { value: `${column.field} ${["arr", "alerts"].includes(column.field) ? "desc" : "asc"}` },
+        heading(column))));
+    return made;
+  }
+
+  function onSearchKey(event, field) {
+    if (event.key === "Escape" && field.value) {
+      field.value = "";
+      filter("text", "");
+    } else if (event.key === "Enter" || event.key === "ArrowDown") {
+      find("table").focus();
+      go(-Infinity);
+    } else return;
+    event.preventDefault();
+  }
+
+  // --- the drawer -----------------------------------------------------------------------------------
+
+  function open(i) {
+    opened = here = i;
+    const row = table.getRow(i);
+    if (row) moveTo(row);
+    if (!find("drawer").open) find("drawer").showModal();
+    fillDrawer();
+    find("drawer").scrollTop = 0;
+    find("drawer").querySelector(".close").focus();
+  }
+
+  function step(by) {
+    const all = standing().map((row) => row.getData().i);
+    const next = all[all.indexOf(opened) + by];
+    if (next !== undefined) open(next);
+  }
+
+  function fillDrawer() {
+    const i = opened;
+    const button = (key, sign, act, kind) =>
+      el("button", { type: "button", class: kind, "aria-label": say(key), title: say(key), onclick: act }, sign);
+    const head = el("div", { class: "drawer-head" },
+      el("h2", { id: "drawer-title" }, outside(name(i))),
+      button("page.previous", "↑", () => step(-1), "previous"),
+      button("page.next", "↓", () => step(1), "next"),
+      button("page.close", "✕", () => find("drawer").close(), "close"));
+    find("drawer").replaceChildren(head, ...[
+      facts(i), alertsOf(i), reasonsOf(i), strengthsOf(i), pushesOf(i), overTime(i), changeOf(i),
+      playbooksOf(i), ...["usage", "people", "tickets", "contract"].map((shelf) => figuresOf(shelf, i)),
+    ].filter(Boolean));
+    drawOverTime(i);
+  }
+
+  function part(key, ...children) {
+    return el("section", {}, el("h3", {}, say(key)), ...children);
+  }
+
+  const told = (kind, lines) => el("ul", { class: `told ${kind}` }, ...lines.map((line) => el("li", {}, ...[line].flat())));
+
+  function facts(i) {
+    const quadrant = code("quadrant", QUADRANTS, i);
+    const pairs = [
+      ["heading.account_id", outside(text("account_id", i))],
+      ["heading.csm", outside(text("csm", i))],
+      ["heading.risk_band", badge(i)],
+      ["heading.status", scored(i) ? null : value("status", text("status", i))],
+      ["heading.renewal_probability", scored(i) ? el("span", {}, chance(i), el("span", { class: "soft" },
+        say("page.interval", { low: share(rows.renewal_low[i]), high: share(rows.renewal_high[i]) }))) : null],
+      ["heading.arr", money(rows.arr[i])],
+      ["heading.arr_at_risk", scored(i) ? money(rows.arr_at_risk[i]) : null],
+      ["heading.renewal_date", day(text("renewal_date", i))],
+      ["heading.days_to_renewal", whole(rows.days_to_renewal[i])],
+      ["heading.stage", value("stage", text("stage", i))],
+      ["heading.size_band", text("size_band", i) ? value("size_band", text("size_band", i)) : null],
+      ["heading.expansion_probability", known(rows.expansion_probability[i]) ? share(rows.expansion_probability[i]) : null],
+      ["heading.quadrant", quadrant ? value("quadrant", quadrant) : null],
+      ["heading.rank", known(rows.rank[i]) ? whole(rows.rank[i]) : null],
+    ];
+    return el("dl", { class: "facts" }, ...pairs.filter(([, own]) => own !== null).map(([key, own]) =>
+      el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
+  }
+
+  function alertsOf(i) {
+    return alerts(i).length ? part("heading.alerts", alertBadges(i)) : null;
+  }
+
+  function reasonsOf(i) {
+    const lines = Array.from({ length: REASONS }, (_, k) => reason(k, i)).filter(Boolean)
+      .map(({ theme, words }) => [el("span", { class: "theme" }, theme), words]);
+    return lines.length ? part("page.reasons", told("loss", lines)) : null;
+  }
+
+  function strengthsOf(i) {
+    const lines = page.speakers.slice(REASONS).map((_, k) => speaker(REASONS + k, i)).filter(Boolean).map((own) =>
+      [el("span", { class: "theme" }, value("theme", page.features[own.feature].theme)), own.words]);
+    return lines.length ? part("page.strengths", told("gain", lines)) : null;
+  }
+
+  /** What each theme adds, the strongest towards loss first: to the left towards loss, to the right towards renewal. */
+  function pushesOf(i) {
+    const own = Object.entries(page.themes).map(([theme, pushes]) => [theme, pushes[i]]).filter(([, push]) => known(push));
+    if (!own.length) return null;
+    own.sort(([, a], [, b]) => a - b);
+    const most = Math.max(...own.map(([, push]) => Math.abs(push)), 0.01);
+    const bars = own.flatMap(([theme, push]) => {
+      const wide = (48 * Math.abs(push)) / most;
+      const kind = push < 0 ? "towards-loss" : "towards-gain";
+      const said = say(push < 0 ? "page.towards_loss" : "page.towards_renewal");
+      const bar = svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", role: "img", "aria-label": said },
+        svg("rect", { class: kind, x: push < 0 ? 50 - wide : 50, y: 2, width: wide, height: 10 }),
+        svg("line", { x1: 50, x2: 50, y1: 0, y2: 14, "vector-effect": "non-scaling-stroke" }));
+      return [el("span", {}, value("theme", theme)), bar, el("b", {}, formats.weight.format(push))];
+    });
+    return part("page.pushes", el("p", { class: "soft" }, say("page.pushes_about")), el("div", { class: "bars" }, ...bars));
+  }
+
+  function pastOf(i) {
+    const past = Object.entries(page.earlier).map(([at, chances]) => ({ at, chance: chances[i] }));
+    return [...past.filter(({ chance: own }) => known(own)), { at: page.as_of, chance: rows.renewal_probability[i] }];
+  }
+
+  function overTime(i) {
+    if (pastOf(i).length < 2 || !scored(i)) return null;
+    const lines = pastOf(i).map(({ at, chance: own }) => [day(at), share(own)]);
+    return part("page.over_time", el("div", { id: "over-time", role: "img", "aria-label": say("page.over_time") }),
+      inNumbers([say("heading.as_of"), say("heading.renewal_probability")], lines));
+  }
+
+  function drawOverTime(i) {
+    const place = document.getElementById("over-time");
+    if (!place) return;
+    const values = pastOf(i).map(({ at, chance: own }) => ({ at: day(at), chance: own }));
+    chart(place, 150, {
+      data: { values },
+      mark: { type: "line", point: true },
+      encoding: {
+        x: { field: "at", type: "ordinal", sort: null, axis: { title: null, labelAngle: 0, labelOverlap: true } },
+        y: { field: "chance", type: "quantitative", scale: { domain: [0, 1] }, axis: { title: null, format: ".0%" } },
+      },
+    });
+  }
+
+  function changeOf(i) {
+    const own = page.changes[language];
+    const words = own && own.codes[i] >= 0 ? own.texts[own.codes[i]] : null;
+    return words ? part("page.changed", el("p", {}, words)) : null;
+  }
+
+  function playbooksOf(i) {
+    return playbooks(i).length ? part("page.playbooks", told("", playbooks(i).map((own) => outside(own)))) : null;
+  }
+
+  function figuresOf(shelf, i) {
+    if (!scored(i)) return null;
+    const lines = (page.shelf[shelf] ?? []).map((feature) => sentence(feature, page.figures[feature][i], i));
+    const people = shelf === "people" ? tiersOf(i) : null;
+    if (!lines.length && !people) return null;
+    return part(`page.${shelf}`, people, lines.length ? told("", lines) : null);
+  }
+
+  /** The people of each tier: how many are known, how many came, and when they were last seen and met. */
+  function tiersOf(i) {
+    const own = Object.entries(page.tiers).filter(([, features]) => features.some((feature) => feature >= 0));
+    if (!own.length) return null;
+    const figure = (feature) => (feature < 0 ? "–" : written(feature, page.figures[feature][i]));
+    const lines = own.map(([tier, features]) => {
+      const figures = features.map(figure);
+      const silent = Number(figures[0]) > 0 && figures[1] === "0";
+      return [value("tier", tier), figures[0], silent ? el("span", { class: "silent" }, say("page.silent")) : figures[1],
+        ...figures.slice(2)];
+    });
+    const heads = ["tier", "known", "active", "last_use", "last_met"].map((head) => say(`page.people.${head}`));
+    return el("div", { class: "scroll" }, plain(heads, lines));
+  }
+
+  // --- charts and their text ------------------------------------------------------------------------
+
+  function plain(heads, lines) {
+    return el("table", { class: "plain" },
+      el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
+      el("tbody", {}, ...lines.map((line) => el("tr", {}, ...line.map((own, place) =>
+        el(place ? "td" : "th", place ? {} : { scope: "row" }, own))))));
+  }
+
+  function inNumbers(heads, lines) {
+    return el("details", {}, el("summary", {}, say("page.in_numbers")), el("div", { class: "scroll" }, plain(heads, lines)));
+  }
+
+  function colour(variable) {
+    return getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
+  }
+
+  function chart(place, height, spec) {
+    const font = getComputedStyle(document.body).fontFamily;
+    const [ink, soft, line] = ["--ink", "--soft", "--line"].map(colour);
+    const config = {
+      font, background: null,
+      view: { stroke: null },
+      axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: soft, tickColor: soft,
+        labelFont: font, titleFont: font, labelFontSize: 11, titleFontSize: 11, labelLimit: 140 },
+      legend: { labelColor: ink, titleColor: soft, labelFont: font, titleFont: font, orient: "top", title: null },
+      line: { color: colour("--link") }, point: { color: colour("--link") }, bar: { color: colour("--link") },
+      rule: { color: soft },
+    };
+    const width = Math.max(place.clientWidth, 200);
+    const whole = { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width, height,
+      autosize: { type: "fit", contains: "padding" }, ...spec };
+    const compiled = vegaLite.compile(whole, { config }).spec;
+    const view = new vega.View(vega.parse(compiled, {}, { ast: true }), {
+      expr: expressionInterpreter, renderer: "svg", container: place, logLevel: vega.Error, hover: false,
+    });
+    view.run();
+  }
+
+  const bandColour = () => ({ domain: BANDS.map((own) => value("risk_band", own)),
+    range: ["--loss", "--middle", "--gain"].map(colour) });
+
+  function figure(key, height, spec, heads, lines, note) {
+    const place = el("div", { role: "img", "aria-label": say(key) });
+    const made = el("figure", {}, el("figcaption", {}, say(key)), note ? el("p", { class: "soft" }, note) : null, place,
+      inNumbers(heads, lines));
+    return { made, draw: () => chart(place, height, spec) };
+  }
+
+  const axis = (title, more = {}) => ({ title, ...more });
+  const MONEY = { format: "~s" };
+
+  function byMonth() {
+    const months = page.summary.months;
+    const values = months.map((own) => ({ month: month(own.month), at: own.arr_at_risk }));
+    return figure("page.by_month", 220, {
+      data: { values }, mark: "bar",
+      encoding: { x: { field: "month", type: "ordinal", sort: null, axis: axis(null, { labelAngle: -40 }) },
+        y: { field: "at", type: "quantitative", axis: axis(page.currency, MONEY) } },
+    }, [say("page.month"), ...["accounts", "arr", "arr_at_risk"].map(sumHead)],
+    months.map((own) => [month(own.month), whole(own.accounts), whole(own.arr), whole(own.arr_at_risk)]));
+  }
+
+  const sumHead = (own) => say(own === "accounts" ? "page.accounts" : `heading.${own}`);
+
+  function byCode(key, kind, parts, scale) {
+    const values = parts.map((own) => ({ part: value(kind, own[kind]), accounts: own.accounts }));
+    return figure(key, 40 + 30 * parts.length, {
+      data: { values }, mark: "bar",
+      encoding: { y: { field: "part", type: "nominal", sort: null, axis: axis(null) },
+        x: { field: "accounts", type: "quantitative", axis: axis(say("page.accounts"), { tickMinStep: 1 }) },
+        ...(scale ? { color: { field: "part", type: "nominal", scale, legend: null } } : {}) },
+    }, [say(`heading.${kind}`), ...["accounts", "arr", "arr_at_risk"].map(sumHead)],
+    parts.map((own) => [value(kind, own[kind]), whole(own.accounts), whole(own.arr), whole(own.arr_at_risk)]));
+  }
+
+  function byManager() {
+    const managers = page.summary.managers;
+    const who = (own) => own.name ?? say("page.nobody");
+    const values = managers.filter((own) => known(own.load)).map((own) => ({ who: who(own), load: own.load }));
+    const left = page.summary.managers_left_out;
+    const note = say("page.load_about") + (left ? ` ${say("page.managers_left", { number: whole(left) })}` : "");
+    return figure("page.by_manager", 40 + 24 * values.length, {
+      data: { values },
+      layer: [
+        { mark: "bar", encoding: { y: { field: "who", type: "nominal", sort: null, axis: axis(null) },
+          x: { field: "load", type: "quantitative", axis: axis(null, { format: ".0%" }) },
+          color: { condition: { test: "datum.load > 1", value: colour("--loss") }, value: colour("--link") } } },
+        { mark: { type: "rule", strokeDash: [4, 3] }, encoding: { x: { datum: 1, type: "quantitative" } } },
+      ],
+    }, [say("heading.csm"), say("page.accounts"), say("page.room_accounts"), say("heading.arr"), say("page.room_arr"),
+      say("heading.arr_at_risk")],
+    managers.map((own) => [outside(who(own)), whole(own.accounts), whole(own.most_accounts), whole(own.arr),
+      whole(own.most_arr), whole(own.arr_at_risk)]), note);
+  }
+
+  function foretold() {
+    const quarters = page.summary.forecast.filter((own) => own.period_kind === "quarter" && own.measure === "arr_renewed");
+    if (!quarters.length) return null;
+    const due = Object.fromEntries(page.summary.forecast.filter((own) => own.period_kind === "quarter" &&
+      own.measure === "arr_due").map((own) => [own.period, own.expected]));
+    const until = (own) => say("page.until", { month: month(own.period) });
+    const values = quarters.map((own) => ({ quarter: until(own), ...own, due: due[own.period] ?? null }));
+    const x = { field: "quarter", type: "ordinal", sort: null, axis: axis(null, { labelAngle: 0 }) };
+    const y = { type: "quantitative", axis: axis(page.currency, MONEY) };
+    return figure("page.forecast", 220, {
+      data: { values },
+      layer: [
+        { mark: { type: "bar", opacity: 0.25 }, encoding: { x, y: { field: "due", ...y } } },
+        { mark: { type: "rule", strokeWidth: 3 }, encoding: { x, y: { field: "low", ...y }, y2: { field: "high" } } },
+        { mark: { type: "point", filled: true, size: 80, opacity: 1 }, encoding: { x, y: { field: "expected", ...y } } },
+      ],
+    }, [say("forecast.quarter"), say("forecast.arr_due"), say("forecast.arr_renewed"), say("page.low"), say("page.high")],
+    values.map((own) => [own.quarter, whole(own.due), whole(own.expected), whole(own.low), whole(own.high)]),
+    say("page.forecast_about"));
+  }
+
+  function drawSummary() {
+    const figures = [byMonth(), byCode("page.by_band", "risk_band", page.summary.bands, bandColour()),
+      byCode("page.by_quadrant", "quadrant", page.summary.quadrants), byManager(), foretold()].filter(Boolean);
+    find("view-summary").replaceChildren(el("div", { class: "charts" }, ...figures.map(({ made }) => made)));
+    for (const own of figures) own.draw();
+  }
+
+  function drawAbout() {
+    const names = Object.keys(page.words[language]).filter((key) => key.startsWith("about."));
+    const shown = names.map((key) => key.slice("about.".length)).filter((own) => !/^reason_|_model$|^as_of$/.test(own));
+    const head = (own) => say(`heading.${own}`, { number: "" }).trim();
+    find("view-about").replaceChildren(
+      el("h2", {}, say("page.keys")), el("p", {}, say("page.keys_about")),
+      el("h2", {}, say("page.meanings")),
+      el("dl", { class: "meanings" }, ...shown.flatMap((own) =>
+        [el("dt", {}, head(own)), el("dd", {}, page.words[language][`about.${own}`])])));
+  }
+
+  // --- the whole page -------------------------------------------------------------------------------
+
+  const VIEWS = { list: () => undefined, summary: drawSummary, about: drawAbout };
+  let view = "list";
+
+  function drawViews() {
+    find("views").replaceChildren(...Object.keys(VIEWS).map((own) => el("button", {
+      type: "button", role: "tab", id: `tab-${own}`, "aria-controls": `view-${own}`, "aria-selected": String(own === view),
+      tabindex: own === view ? "0" : "-1", onclick: () => show(own),
+    }, say(`page.view.${own}`))));
+    for (const own of Object.keys(VIEWS)) {
+      find(`view-${own}`).hidden = own !== view;
+      find(`view-${own}`).setAttribute("aria-labelledby", `tab-${own}`);
+    }
+  }
+
+  function show(next) {
+    view = next;
+    drawViews();
+    VIEWS[view]();
+    find(`tab-${view}`).focus();
+  }
+
+  function onTabKey(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const names = Object.keys(VIEWS);
+    show(names[(names.indexOf(view) + step + names.length) % names.length]);
+    event.preventDefault();
+  }
+
+  function drawSums() {
+    const high = page.summary.bands.find((own) => own.risk_band === "high");
+    const sum = narrow.matches ? (own) => formats.short.format(own) : money;
+    const pairs = [["page.accounts", whole(page.accounts)], ["heading.arr", sum(page.summary.arr)],
+      ["heading.arr_at_risk", sum(page.summary.arr_at_risk)], ["page.high_risk", whole(high.accounts)]];
+    find("sums").replaceChildren(...pairs.map(([key, own]) =>
+      el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
+  }
+
+  function drawSwitches() {
+    const next = page.languages[(page.languages.indexOf(language) + 1) % page.languages.length];
+    find("language").textContent = page.words[next]["page.language"];
+    find("language").lang = next === "zh" ? "zh-Hans" : next;
+    find("shade").textContent = say(dark() ? "page.light" : "page.dark");
+  }
+
+  const dark = () => (shade ?? (darkness.matches ? "dark" : "light")) === "dark";
+
+  function speak(next) {
+    language = next;
+    setFormats();
+    document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
+    document.title = find("title").textContent = say("page.title", { as_of: day(page.as_of) });
+    find("views").setAttribute("aria-label", say("page.views"));
+    drawSwitches();
+    drawSums();
+    drawFilters();
+    drawViews();
+    draw();
+    VIEWS[view]();
+    if (find("drawer").open) fillDrawer();
+  }
+
+  function shine() {
+    document.documentElement.dataset.shade = dark() ? "dark" : "light";
+    drawSwitches();
+    VIEWS[view]();
+    if (find("drawer").open) fillDrawer();
+  }
+
+  /** Paper has no window onto rows that are made as they are scrolled to: it gets all of the filtered list. */
+  function forPaper() {
+    document.body.classList.toggle("printing-list", view === "list");
+    if (view !== "list") return;
+    const shown = columnsShown();
+    const lines = standing().map((row) => shown.map(({ field, show: own }) =>
+      field === "reason" ? reasonOnPaper(row.getData().i) : field === "renewal_probability"
+        ? share(rows.renewal_probability[row.getData().i]) : own(row.getData().i)));
+    find("print").replaceChildren(plain(shown.map(heading), lines));
+  }
+
+  function reasonOnPaper(i) {
+    const own = reason(0, i);
+    return own ? `${own.theme}: ${own.words}` : "–";
+  }
+
+  function onKey(event) {
+    if (event.key !== "/" || find("drawer").open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+    if (view !== "list") show("list");
+    find("by-text").focus();
+    event.preventDefault();
+  }
+
+  function begin() {
+    document.documentElement.dataset.shade = dark() ? "dark" : "light";
+    find("language").addEventListener("click", () => {
+      speak(page.languages[(page.languages.indexOf(language) + 1) % page.languages.length]);
+    });
+    find("shade").addEventListener("click", () => { shade = dark() ? "light" : "dark"; shine(); });
+    darkness.addEventListener("change", shine);
+    narrow.addEventListener("change", () => { drawSums(); drawFilters(); draw(); });
+    find("filters").addEventListener("submit", (event) => event.preventDefault());
+    find("views").addEventListener("keydown", onTabKey);
+    find("table").addEventListener("keydown", onGridKey);
+    find("drawer").addEventListener("click", (event) => { if (event.target === find("drawer")) find("drawer").close(); });
+    find("drawer").addEventListener("close", () => find("table").focus());
+    document.addEventListener("keydown", onKey);
+    addEventListener("beforeprint", forPaper);
+    addEventListener("afterprint", () => find("print").replaceChildren());
+    speak(page.language);
+  }
+
+  begin();
+})();

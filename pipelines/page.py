@@ -1,0 +1,112 @@
+"""What stands behind the page of a list: figures, contributions, changes, and what earlier lists said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from features.family import KEY, THEMES
+from lists.page import Behind, spoken_of
+from lists.words import LANGUAGES
+from pipelines import change, earlier
+from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, STRENGTHS, read_catalogue
+from pipelines.stage import Job
+
+EARLIER = 12
+"""The risk of an account is shown over so many earlier lists."""
+FORECAST = ("forecast", "forecast.json")
+
+
+def behind(
+    job: Job, listed: pd.DataFrame, before: Sequence[earlier.Published], foretold: list[dict[str, Any]] | None
+) -> Behind:
+    """What stands behind the first rows of the list, as many as the page shows.
+
+    `before` are the lists before it, and `foretold` is what `forecast` gave.
+    """
+    shown = listed.head(job.settings.list.page_rows)
+    catalogue = read_catalogue(job.side)
+    strengths = pd.read_parquet(job.side / STRENGTHS).drop(columns="account_id").reindex(shown.index)
+    group, themes = pushed(job, shown, catalogue)
+    return Behind(
+        features=catalogue,
+        figures=_figures(job, shown, spoken_of(shown, strengths, catalogue)),
+        peers=pd.read_parquet(job.side / PEERS),
+        group=group,
+        strengths=strengths,
+        themes=themes,
+        changes=_changes(job, shown),
+        earlier=_chances(shown, {one.day: one.listed for one in before}),
+        forecast=foretold or [],
+    )
+
+
+def _figures(job: Job, shown: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The figures that the page speaks of; one row per account shown."""
+    whole = earlier.Figures(job.side / "scoring.parquet")
+    there = [name for name in names if name in whole.names]
+    return whole.rows(whole.places(shown["account_id"]), there).set_axis(shown.index)
+
+
+def pushed(job: Job, shown: pd.DataFrame, catalogue: Any) -> tuple[pd.Series, pd.DataFrame]:
+    """The group of peers, and what each theme adds in all; one row per account shown and scored."""
+    theme = {str(feature["name"]): str(feature["theme"]) for feature in catalogue}
+    places = pd.Index(shown["account_id"].astype(object))
+    groups, sums, index = [], [], []
+    with pq.ParquetFile(job.side / CONTRIBUTIONS) as file:
+        for batch in file.iter_batches():
+            rows = batch.to_pandas()
+            at = places.get_indexer(pd.Index(rows["account_id"].astype(object)))
+            own = rows[at >= 0]
+            pushes = own.drop(columns=[*KEY, GROUP]).astype("float64")
+            sums.append(pushes.T.groupby([theme.get(str(name)) for name in pushes.columns]).sum().T)
+            groups.append(own[GROUP])
+            index.append(shown.index[at[at >= 0]])
+    order = np.concatenate(index) if index else np.array([], np.int64)
+    added = pd.concat(sums).reindex(columns=list(THEMES)).set_axis(order) if sums else pd.DataFrame()
+    return pd.concat(groups).set_axis(order) if groups else pd.Series(dtype=object), added.dropna(axis=1, how="all")
+
+
+def _changes(job: Job, shown: pd.DataFrame) -> pd.DataFrame:
+    """Why each chance changed, by language; one row per account shown and scored."""
+    table = pd.read_parquet(job.side / change.CHANGE, columns=["account_id", *change.SAID.values()])
+    said = table.set_index(table["account_id"].astype(object))[list(change.SAID.values())]
+    return said.reindex(shown["account_id"].astype(object)).set_axis(shown.index).set_axis(list(LANGUAGES), axis=1)
+
+
+def earlier_lists(job: Job) -> list[earlier.Published]:
+    """The whole lists before the act date, at most `EARLIER`, the newest first."""
+    return list(islice(earlier.published(job), EARLIER))
+
+
+def _chances(shown: pd.DataFrame, before: Mapping[date, pd.DataFrame]) -> pd.DataFrame:
+    """By day, oldest first, the chance that was given to the same renewal; one row per account shown."""
+    own = pd.DataFrame({"account_id": shown["account_id"].astype(object), "renewal_date": shown["renewal_date"]})
+    said = {}
+    for day in sorted(before):
+        was = before[day].drop_duplicates("account_id")
+        was = was.assign(account_id=was["account_id"].astype(object), renewal_date=pd.to_datetime(was["renewal_date"]))
+        met = own.merge(was, on=["account_id", "renewal_date"], how="left")
+        said[day] = met["renewal_probability"].to_numpy("float64")
+    table = pd.DataFrame(said, index=shown.index)
+    return table.loc[:, table.notna().any()]
+
+
+def forecast(job: Job) -> list[dict[str, Any]] | None:
+    """What the forecast of the act date says of the whole company; None where there is none of that day."""
+    path = job.side.joinpath(*FORECAST)
+    if not path.exists():
+        return None
+    told = json.loads(path.read_bytes())
+    if told["as_of"] != job.day.isoformat():
+        return None
+    rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
+    names = ("period_kind", "period", "measure", "expected", "low", "high")
+    return [{name: row[name] for name in names} for row in rows if row["segment_kind"] == "company"]

@@ -1,0 +1,187 @@
+"""The page of the list: what it is given, and what nothing from outside can make of it."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from importlib.resources import files
+
+import pandas as pd
+import pytest
+
+from lists import page
+from lists.options import ListOptions
+from lists.page import BY_TIER, FIGURES, as_json, as_page, summary
+from lists.text import printable
+from lists.words import LANGUAGES
+from models.reasons import OWN, PEER
+from tests.lists.pages import BY_NAME, CATALOGUE, Elements, drawn, payload_of, said
+from tests.lists.pages import page as paged
+from tests.lists.small_list import HOSTILE
+
+NAMES = [f"account {i}" for i in range(40)]
+ENDING = (
+    *("</script><script>alert(1)</script>", "<!--<script>", "a\u2028b\u2029c", "&amp;&lt;"),
+    *("</SCRIPT >", "]]>", "\\u003c", "\ue000 \ue001"),
+)
+
+
+def composed(payload, language, feature, figure, row):
+    """A sentence as the page puts it together."""
+    words = payload["features"][feature][language]
+    pieces = words["known"] if figure >= 0 else words["unknown"]
+    fill = {OWN: words["own"][figure] if figure >= 0 else None, PEER: words["peers"][payload["rows"]["group"][row]]}
+    return "".join(fill.get(piece, piece) for piece in pieces)
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_the_page_says_every_reason_and_strength_in_every_language_as_the_list_would(language):
+    content, listed, behind = paged(NAMES)
+    payload, told = payload_of(content), 0
+    columns = [*(f"reason_{k}" for k in range(1, 6)), *(f"strength_{k}" for k in range(1, 4))]
+    for column, (who, figures) in zip(columns, payload["speakers"], strict=True):
+        names = listed.get(f"{column}_feature", behind.strengths.get(f"{column}_feature"))
+        for row, (feature, figure) in enumerate(zip(who, figures, strict=True)):
+            if feature < 0:
+                assert pd.isna(listed[column].iloc[row])
+                continue
+            own = composed(payload, language, feature, figure, row)
+            assert own == said(behind, row, names.iloc[row], language)
+            assert language != "en" or own == listed[column].iloc[row]
+            told += 1
+    assert told > 200
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_figure_of_the_drawer_stands_in_its_own_sentence(language):
+    content, listed, behind = paged(NAMES)
+    payload = payload_of(content)
+    names = page.spoken_of(listed, behind.strengths, CATALOGUE)
+    assert set(payload["shelf"]) == set(FIGURES)
+    for feature in (own for shelf in payload["shelf"].values() for own in shelf):
+        for row in range(len(NAMES)):
+            if listed["status"].iloc[row] != "scored":
+                assert payload["figures"][str(feature)][row] == -1
+                continue
+            own = composed(payload, language, feature, payload["figures"][str(feature)][row], row)
+            assert own == printable(said(behind, row, names[feature], language))
+
+
+def test_the_figures_of_the_page_are_features_that_there_are():
+    asked = {name for names in FIGURES.values() for name in names}
+    asked |= {name.format(tier=tier) for name in BY_TIER for tier in "sab"}
+    assert asked <= set(BY_NAME)
+
+
+def test_nothing_from_outside_ends_the_element_it_stands_in():
+    names = [*HOSTILE, *ENDING]
+    listed, behind = drawn(names)
+    content = as_page(listed.assign(csm=names), behind, ListOptions())
+    found = Elements(content).found
+    assert [tag for tag, _, _ in found] == ["style"] * 2 + ["script"] * 6
+    rows = payload_of(content)["rows"]
+    for column in ("account_name", "csm"):
+        told = rows[column]
+        assert [told["texts"][code] for code in told["codes"]] == [printable(name) for name in names]
+    assert b"alert(1)</script>" not in content
+
+
+def test_json_holds_no_letter_that_markup_gives_a_meaning_to():
+    text = as_json(list(ENDING))
+    assert not set(text) & set("<>&\u2028\u2029")
+    assert json.loads(text) == list(ENDING)
+
+
+def test_only_the_code_of_the_page_may_run_and_nothing_is_loaded():
+    elements = Elements(paged(NAMES)[0])
+    rules = dict(rule.split(" ", 1) for rule in elements.policy.split("; "))
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert rules.pop("img-src") == "data:"
+    digest = {
+        tag: [
+            f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+            for own, given, text in elements.found
+            if own == tag and given.get("type") != "application/json"
+        ]
+        for tag in ("script", "style")
+    }
+    assert rules["script-src"].split() == digest["script"]
+    assert rules["style-src"].split() == digest["style"]
+    assert len(digest["script"]) == 5
+    assert not [given for _, given, _ in elements.found if "src" in given]
+
+
+def test_the_same_list_gives_the_same_bytes():
+    assert paged(NAMES)[0] == paged(NAMES)[0]
+
+
+def test_more_accounts_than_the_page_shows():
+    content, listed, _ = paged(NAMES, page_rows=15)
+    payload = payload_of(content)
+    assert (payload["shown"], payload["accounts"]) == (15, 40)
+    assert len(payload["rows"]["arr"]) == len(payload["speakers"][0][0]) == len(payload["themes"]["value"]) == 15
+    assert payload["summary"]["arr"] == round(listed["arr"].sum()), "the summary is of all accounts"
+
+
+def test_what_no_table_was_given_for_is_absent():
+    listed, behind = drawn(NAMES)
+    told = [feature for feature in CATALOGUE if feature["family"] not in ("tickets", "stakeholders")]
+    payload = payload_of(as_page(listed, replace(behind, features=told), ListOptions()))
+    assert payload["shelf"]["tickets"] == payload["shelf"]["people"] == []
+    assert len(payload["shelf"]["usage"]) == len(FIGURES["usage"])
+    assert all(features == [-1] * len(BY_TIER) for features in payload["tiers"].values())
+
+
+def test_a_list_of_nobody():
+    listed, behind = drawn(NAMES)
+    payload = payload_of(as_page(listed.iloc[:0], behind, ListOptions()))
+    assert payload["shown"] == payload["summary"]["arr"] == 0
+
+
+ROOM = {"accounts": 100, "arr": 1e9}
+
+
+def test_the_summary_adds_up_and_shows_a_portfolio_that_is_too_large():
+    listed, _ = drawn(NAMES)
+    options = ListOptions.model_validate({"capacity": {"accounts": 4, "arr": 1e9, "managers": {"li": ROOM}}})
+    told = summary(listed, options)
+    for part in ("months", "managers"):
+        assert sum(own["accounts"] for own in told[part]) == 40
+    assert sum(own["accounts"] for own in told["bands"]) == told["scored"] == listed["status"].eq("scored").sum()
+    managers = {own["name"]: own for own in told["managers"]}
+    assert managers["ann"]["load"] == 2.0
+    assert managers["li"]["load"] == 0.08
+    assert None in managers
+
+
+def test_managers_beyond_those_drawn_are_counted():
+    listed, _ = drawn([f"account {i}" for i in range(page.MANAGERS + 5)])
+    told = summary(listed.assign(csm=listed["account_id"]), ListOptions())
+    assert (len(told["managers"]), told["managers_left_out"]) == (page.MANAGERS, 5)
+
+
+@pytest.mark.parametrize("code", ["a</script>", "<!-- a", "<SCRIPT", "</style >"])
+def test_code_that_would_end_its_element_is_refused(code):
+    with pytest.raises(ValueError, match="is to stand within a page"):
+        page._inside(code)
+
+
+def test_vendored_files_are_those_of_their_packages():
+    shelf = files("lists.vendor")
+    told = dict(re.findall(r"^\| `([\w.-]+)` .* `([0-9a-f]{64})` \|$", (shelf / "README.md").read_text(), re.MULTILINE))
+    assert {*page.VENDORED, "tabulator.min.css"} == set(told)
+    assert {name: hashlib.sha256((shelf / name).read_bytes()).hexdigest() for name in told} == told
+
+
+def test_every_word_that_the_code_asks_for_is_on_the_page():
+    code = (files("lists") / "templates" / "risk_list.js").read_text()
+    keys = set(re.findall(r'"((?:page|heading|forecast|about)\.[\w.]*\w)"', code))
+    keys |= {f"page.view.{view}" for view in ("list", "summary", "about")} | {f"page.{shelf}" for shelf in FIGURES}
+    heads = re.findall(r'"(\w+)"', re.findall(r"const heads = \[(.*)\]\.map", code)[0])
+    keys |= {f"page.people.{head}" for head in heads}
+    assert len(keys) > 50
+    for language in LANGUAGES:
+        assert keys <= set(page.spoken(language, ListOptions()))
+    words = {key for key in LANGUAGES["en"] if key.startswith("page.")}
+    assert words - keys == {"page.no_script"}, "words that nobody asks for"
