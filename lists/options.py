@@ -70,3 +70,14 @@ class ListOptions(Section):
     """The page shows at most this many accounts, the first of the list."""
     keep_staging_hours: float = Field(default=24.0, gt=0)
     """What a killed run left behind is removed after this long."""
+
+    @property
+    def said(self) -> dict[str, float]:
+        """The numbers that stand in the explanations of the columns."""
+        return {
+            "high": self.bands.high,
+            "medium": self.bands.medium,
+            "expansion": self.expansion_high,
+            "accounts": self.capacity.accounts,
+            "arr": self.capacity.arr,
+        }

@@ -214,12 +214,8 @@ def payload(listed: pd.DataFrame, shown: pd.DataFrame, behind: Behind, options: 
 def spoken(language: str, options: ListOptions) -> dict[str, str]:
     """The words that the page asks for, and what the columns mean."""
     own, words = LANGUAGES[language], Words(language)
-    limits = {
-        "high": options.bands.high, "medium": options.bands.medium, "expansion": options.expansion_high,
-        "accounts": options.capacity.accounts, "arr": options.capacity.arr,
-    }  # fmt: skip
     said = {key: text for key, text in own.items() if SPOKEN.match(key)}
-    return said | {key: words.say(key, **limits) for key in own if key.startswith("about.")}
+    return said | {key: words.say(key, **options.said) for key in own if key.startswith("about.")}
 
 
 def _rows(shown: pd.DataFrame, behind: Behind) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class _Sheets:
         for place, key in enumerate(("heading", "meaning", "column")):
             self._text(sheet, head, place, say(f"columns.{key}"), "head")
         for row, name in enumerate(_explained(), start=head + 1):
-            meaning = self.words.about(name, **_limits(options))
+            meaning = self.words.about(name, **options.said)
             self._text(sheet, row, 0, self.words.heading(name), "text")
             self._text(sheet, row, 1, meaning, "wrapped")
             self._text(sheet, row, 2, _all_of(name), "text")
@@ -320,14 +320,3 @@ def _lines(text: object, columns: int) -> int:
         [math.ceil(width(line) * 1.1 / columns) for line in str(text).splitlines()] if isinstance(text, str) else []
     )
     return max(sum(max(count, 1) for count in wrapped), 1)
-
-
-def _limits(options: ListOptions) -> dict[str, float]:
-    """The numbers that stand in the explanations."""
-    return {
-        "high": options.bands.high,
-        "medium": options.bands.medium,
-        "expansion": options.expansion_high,
-        "accounts": options.capacity.accounts,
-        "arr": options.capacity.arr,
-    }

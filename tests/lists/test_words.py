@@ -10,6 +10,7 @@ from features.catalogue import FAMILIES, meanings
 from features.family import THEMES
 from features.policy import KINDS, SEVERITIES, TIERS
 from lists import backtest, effect, playbooks, tune, words, workbook
+from lists.options import ListOptions
 from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words, catalogue
 from models.reasons import sentence
@@ -67,7 +68,7 @@ def test_every_column_value_and_parameter_has_words(language: str) -> None:
     own = Words(language)
     for name in NAMES:
         assert own.heading(name)
-        assert own.about(name, **workbook._limits(workbook.ListOptions()))
+        assert own.about(name, **ListOptions().said)
     assert all(f"{column}.{value}" in LANGUAGES[language] for column, values in CODED.items() for value in values)
     said = own.phrases().params
     assert all(value in said[name] for name, values in PARAMETERS.items() for value in values)
