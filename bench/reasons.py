@@ -34,8 +34,8 @@ from examples.company.states import CAUSES, STATES, pushes
 from features.family import THEMES
 from lists.words import Words
 from models import metrics
-from models.folds import observations, weights
-from models.forward import Choice, learn
+from models.folds import observations
+from models.forward import Choice, learn, learning_weights
 from models.learner import Learned, Recipe, fit_trees
 from models.reasons import Peers, idea, peers_of, told
 from pipelines.settings import Settings
@@ -249,7 +249,7 @@ def other_seeds(case: Case, training: pd.DataFrame) -> Iterator[Learned]:
     """The model with its trees grown from other seeds; the linear part has none."""
     schema, options = case.model.schema, case.options
     values, truth = schema.values(training), training["label"].to_numpy()
-    weight, rounds = weights(training["term"]), case.model.booster.num_trees()
+    weight, rounds = learning_weights(training, schema, options.folds), case.model.booster.num_trees()
     for seed in range(101, 101 + REFITS):
         trees = options.lightgbm.model_copy(update={"seed": seed})
         yield replace(case.model, booster=fit_trees(values, truth, weight, schema, rounds, trees))

@@ -158,8 +158,8 @@ def step_at(
 ) -> Step:
     """What every recipe says at one origin, with the linear part that stood there (`lines_at`)."""
     rows, ahead = observed.iloc[fold.train], values[fold.test]
-    truth, rounds = rows["label"].to_numpy(), max(options.lightgbm.rounds)
-    booster = fit_trees(values[fold.train], truth, weights(rows["term"]), schema, rounds, options.lightgbm)
+    truth, weight = rows["label"].to_numpy(), learning_weights(rows, schema, options.folds)
+    booster = fit_trees(values[fold.train], truth, weight, schema, max(options.lightgbm.rounds), options.lightgbm)
     return Step(
         fold,
         schema,
@@ -184,10 +184,7 @@ def moderation(line: Additive) -> float:
 
 
 def learning_weights(rows: pd.DataFrame, schema: Schema, folds: Folds) -> Floats:
-    """One weight per row for the linear part; a renewal's rows weigh most about the lead at which it is to be known.
-
-    Trees learn from every lead alike: of a lead at which they have seen little they say little that holds (ADR 4).
-    """
+    """One weight per row to learn from; a renewal's rows count for more about the lead at which it is to be known."""
     if schema.target != RENEWAL or not folds.focus_days:
         return weights(rows["term"])
     return weights(rows["term"], relevance(rows[LEAD].to_numpy(np.float64), folds.focus_days))
@@ -264,10 +261,11 @@ def learn(observed: pd.DataFrame, schema: Schema, choice: Choice, options: Optio
     `hidden` is what stays with an account and no column shows (`models.doubt.hidden`), in log-odds.
     """
     values, truth = schema.values(observed), observed["label"].to_numpy()
-    recipe, even = choice.recipe, weights(observed["term"])
-    weight, near = learning_weights(observed, schema, options.folds), near_weights(observed, options.linear)
+    weight = learning_weights(observed, schema, options.folds)
+    recipe = choice.recipe
+    near = near_weights(observed, options.linear)
     with ThreadPoolExecutor(options.lightgbm.threads) as pool:
-        trees = pool.submit(fit_trees, values, truth, even, schema, recipe.rounds, options.lightgbm)
+        trees = pool.submit(fit_trees, values, truth, weight, schema, recipe.rounds, options.lightgbm)
         lines = pool.submit(fit_linear, values, truth, weight, schema, [recipe.strength], options.linear, near)
     booster, line = trees.result(), lines.result()[recipe.strength]
     spread = float(np.round(np.hypot(hidden, np.sqrt(line.uncertainty)), 9))

@@ -95,8 +95,7 @@ class Folds(Section):
     min_events: int = Field(10, ge=1)
     """… and this many of the rarer outcome among them."""
     focus_days: float = Field(90.0, ge=0)
-    """Rows about so many days before the end teach a renewal model's linear part most, for there its word is wanted; 0:
-    all alike."""
+    """Rows about so many days before the end teach a renewal model most, for there its word is wanted; 0: all alike."""
     treated: Treated = "exclude"
     """Rows of renewals that an intervention worked on: left out, or kept as if nothing had been done.
 

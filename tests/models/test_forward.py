@@ -48,17 +48,6 @@ def test_origins_worked_on_side_by_side_stand_in_order_and_say_the_same(observed
             assert np.array_equal(one.margin(recipe), other.margin(recipe))
 
 
-def test_the_focus_teaches_the_lines_and_trees_learn_from_every_lead_alike(observed, steps, chosen):
-    alike = SimpleNamespace(**{**vars(OPTIONS), "folds": OPTIONS.folds.model_copy(update={"focus_days": 0.0})})
-    schema = Schema.of(CATALOGUE, observed, "renewal", True)
-    for one, other in zip(forward.walk(observed, schema, alike), steps, strict=True):
-        assert all(np.array_equal(one.trees[rounds], other.trees[rounds]) for rounds in OPTIONS.lightgbm.rounds)
-        assert not np.allclose(one.linear[0.03], other.linear[0.03])
-    kept = [forward.learn(observed, schema, chosen[-1], own) for own in (OPTIONS, alike)]
-    assert kept[0].booster.model_to_string() == kept[1].booster.model_to_string()
-    assert kept[0].linear != kept[1].linear
-
-
 def test_a_choice_on_a_day_does_not_see_what_became_final_after(observed, steps):
     day = steps[-1].fold.origin
     late = observed["matured_at"] > day
