@@ -120,6 +120,7 @@ def _in_season(activity: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Ta
         pace=rows.before * steady[""],
         year_pace=rows.year_before * steady["year_"],
         steady=steady[""],
+        year_steady=steady["year_"],
         settled=rows.account_age >= NOW + BEFORE,
         year_settled=rows.account_age >= A_YEAR + NOW + BEFORE,
     )
@@ -136,10 +137,11 @@ def _season(rows: ir.Table, year: str) -> ir.FloatingValue:
 
 
 def _step(rows: ir.Table, year: str, circle: list[str], otherwise: ir.FloatingValue) -> ir.FloatingValue:
+    """Whole numbers are added up, and only then divided: a sum must not hang on the order of rows."""
     there, then = (
-        _of_others(rows[f"{year}settled"].ifelse(rows[f"{year}{name}"], 0), circle) for name in ("now", "pace")
+        _of_others(rows[f"{year}settled"].ifelse(rows[f"{year}{name}"], 0), circle) for name in ("now", "before")
     )
-    return (there + TRUST * otherwise) / (then + TRUST)
+    return (there + TRUST * otherwise) / (then * rows[f"{year}steady"] + TRUST)
 
 
 def _of_others(count: ir.NumericValue, circle: list[str]) -> ir.NumericValue:

@@ -20,7 +20,7 @@ class Elsewhere(Engine):
     """One world, worked out in a warehouse that is not DuckDB: the same steps, each kept there."""
 
     def __init__(self, warehouse: Warehouse, world: World, dates: Sequence[date], policy: Policy) -> None:
-        self.dates, self.policy, self.tables = sorted(dates), policy, list(TABLES)
+        self.dates, self.policy, self.tables, self.families = sorted(dates), policy, list(TABLES), tuple(FAMILIES)
         self._warehouse = warehouse
         given = {name: arrow(world[name], schema(name)) for name in self.tables}
         given["outcomes"] = arrow(OUTCOMES, outcome_schema())
