@@ -64,6 +64,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "id": {"num_format": "0"},
     "probability": {"num_format": "0%"},
     "general": {"num_format": "General"},
+    "change": {"num_format": "+0%;-0%;0%"},
     "head": {"bold": True, "text_wrap": True, "align": "left", "indent": 1, "bottom": 1, "bg_color": "#E8EEF4"},
     "title": {"bold": True, "font_size": 14},
     "text": {"align": "left", "indent": 1},
@@ -232,6 +233,8 @@ class _Sheets:
     def _format(self, name: str) -> str:
         if name.startswith(SENTENCES):
             return "wrapped"
+        if name == "probability_change":
+            return "change"
         return KINDS[name] if KINDS[name] in self.formats else "text"
 
     def _cell(self, name: str, value: Any) -> Any:

@@ -18,11 +18,11 @@ import pandas as pd
 
 from models import metrics
 from models.folds import KEY, RENEWAL, weights
+from models.forward import LINEAR
 from models.options import Gate
 
 MUST_BEAT = "base_rate"
-PART = "linear"
-"""What must be beaten, and what is of the model itself."""
+"""What must be beaten."""
 DRAWN_BEYOND = 4
 """Resamples that should lie beyond each end of an interval, for its end to mean something."""
 
@@ -57,7 +57,7 @@ def _unbeaten(judged: Mapping[str, Any]) -> list[str]:
     if not over[MUST_BEAT]["low"] > 0:
         reasons.append(f"not surely better than the base rate: log loss lower by {_told(over[MUST_BEAT])}")
     for name, gain in over.items():
-        if name not in (MUST_BEAT, PART) and not gain["high"] > 0:
+        if name not in (MUST_BEAT, LINEAR) and not gain["high"] > 0:
             reasons.append(f"worse than the baseline {name.replace('_', ' ')}: log loss lower by {_told(gain)}")
     return reasons
 
