@@ -99,13 +99,13 @@ def _chances(shown: pd.DataFrame, before: Mapping[date, pd.DataFrame]) -> pd.Dat
     return table.loc[:, table.notna().any()]
 
 
-def forecast(job: Job) -> list[dict[str, Any]] | None:
-    """What the forecast of the act date says of the whole company; None where there is none of that day."""
+def forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """What the forecast of the act date says of the whole company; None where there is none of that day and model."""
     path = job.side.joinpath(*FORECAST)
     if not path.exists():
         return None
     told = json.loads(path.read_bytes())
-    if told["as_of"] != job.day.isoformat():
+    if told["as_of"] != job.day.isoformat() or told["models"]["renewal"] != model:
         return None
     rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
     names = ("period_kind", "period", "measure", "expected", "low", "high")

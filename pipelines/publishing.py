@@ -251,7 +251,7 @@ def publish(job: Job) -> dict[str, Any]:
     standing, listed = read_scored(job)
     options = job.settings.list
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
-    before, foretold = page.earlier_lists(job), page.forecast(job)
+    before, foretold = page.earlier_lists(job), page.forecast(job, standing["models"]["renewal"])
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),

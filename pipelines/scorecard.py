@@ -40,6 +40,13 @@ def scorecard(job: Job) -> dict[str, Any]:
     return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
 
 
+def read(job: Job) -> dict[str, Any] | None:
+    """What the scorecard of the act date says, parsed; None where there is none of that day."""
+    path = job.side / "scorecard" / "scorecard.json"
+    told: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+    return told if told.get("as_of") == job.day.isoformat() else None
+
+
 def _inputs(con: Any, job: Job) -> dict[str, ir.Table]:
     clean = warehouse.clean_tables(con, job.data)
     made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in LEDGER}

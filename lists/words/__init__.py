@@ -22,7 +22,7 @@ def catalogue(language: str) -> Catalog:
     """All messages of a language: the context of each is its key, its id the English."""
     source = files(__name__) / ("renewals.pot" if language == "en" else f"{language}.po")
     with source.open("rb") as file:
-        return read_po(file)
+        return read_po(file, abort_invalid=True)
 
 
 def _words(language: str) -> Mapping[str, str]:

@@ -112,19 +112,22 @@ def test_beyond_the_page_a_change_is_said_in_the_lists_language_alone(june: Path
     assert (told["shown"], told["accounts"]) == (2, len(listed(june, JULY)))
 
 
-def write_forecast(root: Path, as_of: str) -> None:
+def write_forecast(root: Path, as_of: str, version: str = "3") -> None:
     names = ["period_kind", "period", "segment_kind", "segment", "measure", "expected", "low", "high"]
     row = ["quarter", "2026-08", "company", "all", "arr_due", 9.0, 8.0, 10.0]
     folder = root / "data" / "act" / "forecast"
     folder.mkdir(exist_ok=True)
     other = ["quarter", "2026-08", "csm", "li", "arr_due", 1.0, 1.0, 1.0]
-    (folder / "forecast.json").write_text(json.dumps({"as_of": as_of, "columns": names, "rows": [row, other]}))
+    models = {"renewal": {"name": "renewals-renewal", "version": version}}
+    told = {"as_of": as_of, "models": models, "columns": names, "rows": [row, other]}
+    (folder / "forecast.json").write_text(json.dumps(told))
 
 
-def test_a_forecast_of_the_day_makes_another_page_and_one_of_another_day_does_not(june: Path) -> None:
-    write_forecast(june, MAY)
-    assert page.forecast(job(june)) is None
-    assert publish(job(june))["state"] == "already published"
+def test_a_forecast_of_the_day_and_model_makes_another_page_and_no_other_does(june: Path) -> None:
+    for day, version in ((MAY, "3"), (str(AS_OF), "2")):
+        write_forecast(june, day, version)
+        assert page.forecast(job(june), {"name": "renewals-renewal", "version": "3"}) is None
+        assert publish(job(june))["state"] == "already published"
     write_forecast(june, str(AS_OF))
     assert publish(job(june))["state"] == "published"
     told = payload(june)["summary"]["forecast"]

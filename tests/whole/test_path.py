@@ -1,6 +1,7 @@
 """From raw tables to a published list, on a small company."""
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import date
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lists.risk_list import COLUMNS
+from pipelines import scorecard
 from pipelines.act import act
 from pipelines.assemble import assemble
 from pipelines.errors import InputMissing
@@ -62,6 +64,30 @@ def test_twice_says_already_published_and_changes_no_byte(published):
     again = act(job)
     assert again["state"] == "already published"
     assert {p.name: p.read_bytes() for p in Path(again["folder"]).iterdir()} == before
+
+
+def test_scorecard_and_forecast_are_made_with_the_list(published):
+    from pathlib import Path
+
+    from tests.lists.pages import payload_of
+
+    job, first = published
+    assert scorecard.read(job)["as_of"] == "2025-01-01"
+    assert scorecard.read(replace(job, as_of=date(2025, 2, 1))) is None
+    told = payload_of((Path(first["folder"]) / "risk_list.html").read_bytes())["summary"]["forecast"]
+    assert {row["measure"] for row in told} >= {"arr_renewed", "gross_retention", "net_retention"}
+
+
+def test_a_list_of_any_day_is_published_without_a_forecast(published, tmp_path):
+    from pathlib import Path
+
+    from tests.lists.pages import payload_of
+
+    job, _ = published
+    shutil.copytree(job.data, tmp_path / "data", ignore=shutil.ignore_patterns("lists"))
+    middle = replace(job, as_of=date(2025, 1, 15), data=tmp_path / "data", lists=tmp_path / "lists")
+    folder = Path(act(middle)["folder"])
+    assert payload_of((folder / "risk_list.html").read_bytes())["summary"]["forecast"] == []
 
 
 def test_learning_twice_registers_no_second_version(learned):
