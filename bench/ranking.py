@@ -44,7 +44,7 @@ from examples.company.simulation import PARTS, START
 from examples.company.tables import Extract
 from examples.company.world import World, draw_world
 from lists.options import Portfolio
-from models.backtest import OFFER
+from models.backtest import contacted
 from models.calibration import Sigmoid
 from models.folds import observations
 from models.forward import Choice, learn, middle
@@ -227,18 +227,6 @@ def rankings(rows: pd.DataFrame) -> dict[str, pd.Series]:
         "empulse": contacted(chance, arr),
         "truth": rows["saves"],
     }
-
-
-def contacted(chance: pd.Series, arr: pd.Series) -> pd.Series:
-    """The expected profit of contacting an account, by the costs behind `empb_score` (Janssens and others 2022).
-
-    Who is about to leave accepts with the mean of Beta(alpha, beta) and then brings the ARR less the incentive; who is
-    not takes the incentive all the same.
-    """
-    accepts = OFFER["alpha"] / (OFFER["alpha"] + OFFER["beta"])
-    share, cost = OFFER["incentive_fraction"], OFFER["contact_cost"]
-    leaving = accepts * ((1 - share) * arr - cost) - (1 - accepts) * cost
-    return (1 - chance) * leaving - chance * (share * arr + cost)
 
 
 def of_accounts(rows: pd.DataFrame) -> Callable[[str | None], Portfolio]:

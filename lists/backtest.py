@@ -225,7 +225,8 @@ def _quarters(report: Tree, words: Words) -> Section | None:
 
 FOUND = ("recall", "listed", "recall_early")
 BY_MANAGER = ("recall", "recall_early", "accounts_listed")
-OF_CAPACITY = ("recall", "listed", "accounts_listed")
+OF_ORDERS = ("recall", "recall_early", "in_time_recall", "in_time_recall_early")
+OF_CAPACITY = ("recall", "listed", "accounts_listed", "in_time_recall")
 """What says nothing where every list fits."""
 
 
@@ -234,7 +235,9 @@ def _capacity(report: Tree, words: Words) -> Section | None:
     if not told or not told["speakers"]:
         return None
     silent = OF_CAPACITY if told["accounts_listed"] == 1 else ()
-    found, by_manager = (tuple(name for name in names if name not in silent) for names in (FOUND, BY_MANAGER))
+    found, by_manager, ordered = (
+        tuple(name for name in names if name not in silent) for names in (FOUND, BY_MANAGER, OF_ORDERS)
+    )
     rows = [[_name(n, words), *(_percent(one[figure]) for figure in found)] for n, one in told["speakers"].items()]
     managers = [
         [
@@ -247,7 +250,15 @@ def _capacity(report: Tree, words: Words) -> Section | None:
     each = Table(_headings(("csm", "rows", "lost_arr", *by_manager), words), managers)
     key = "backtest.capacity.all_fit" if silent else "backtest.capacity"
     note = words.say(key, lists=told["lists"], lost=_money(told["lost_arr"]), currency=report["currency"])
-    return Section(words.say("backtest.section.capacity"), [note], [every, each])
+    otherwise = words.say(
+        "backtest.orders", lost=_money(told["lost_in_time"]), currency=report["currency"], days=told["decided_days"]
+    )
+    orders = [
+        [words.say(f"backtest.order.{name}"), *(_percent(one[figure]) for figure in ordered)]
+        for name, one in told["orders"].items()
+    ]
+    tables = [every, each, Table(_headings(("order", *ordered), words), orders)]
+    return Section(words.say("backtest.section.capacity"), [note, otherwise], tables)
 
 
 def _profit(report: Tree, words: Words) -> Section | None:

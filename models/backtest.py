@@ -21,6 +21,7 @@ from models.doubt import around
 from models.folds import KEY, RENEWAL, weights
 from models.gate import large
 from models.options import Gate
+from models.worth import lifted
 
 Floats = npt.NDArray[np.float64]
 Tree = dict[str, Any]
@@ -48,6 +49,10 @@ class Asked:
     target: str
     gate: Gate
     capacity: Callable[[str | None], worklist.Portfolio]
+    effect: float = 0.0
+    """What a play that saves is taken to add to the log-odds of renewing."""
+    decided_days: int = 0
+    """Decisions have fallen so long before the end."""
 
     @property
     def drawn(self) -> Tree:
@@ -113,7 +118,7 @@ def report(tested: pd.DataFrame, aged: pd.DataFrame, spread: float, asked: Asked
     return {
         **told,
         "leads": [{"lead_days": days, **part(rows, asked)} for days, rows in leads.items() if len(rows)],
-        "capacity": capacity(tested, asked.capacity),
+        "capacity": capacity(tested, asked),
         "coverage": coverage(judged, spread),
         "profit": profit(judged),
     }
@@ -219,32 +224,71 @@ def tenths(judged: pd.DataFrame) -> list[Tree]:
 # --- what a manager would have found ----------------------------------------------------------------
 
 
-def capacity(tested: pd.DataFrame, limit: Callable[[str | None], worklist.Portfolio]) -> Tree:
+def capacity(tested: pd.DataFrame, asked: Asked) -> Tree:
     """Of the revenue that was lost, how much stood among the accounts a manager could carry.
 
     Each month's list is ranked by ARR x (1 - p) for each manager and cut at that manager's capacity. An account that is
     lost counts on every list it stands on before. `listed` is the share of all ARR that fits, whoever ranks: what would
-    be found by chance.
+    be found by chance. `orders` are other rankings of the model's own words; `in_time` is what could still be saved
+    when it was listed.
     """
     if not {"arr", "csm"} <= set(tested.columns) or not len(tested):
-        return {"speakers": {}, "managers": []}
-    fits = {name: placed(tested, name, limit) for name in speakers(tested)}
-    lost = tested["arr"].fillna(0.0).to_numpy(np.float64) * (1 - tested["label"].to_numpy())
+        return {"speakers": {}, "managers": [], "orders": {}}
+    arr = tested["arr"].fillna(0.0)
+    lost = arr.to_numpy(np.float64) * (1 - tested["label"].to_numpy())
+    in_time = lost * (tested["days_to_renewal"] > asked.decided_days).to_numpy(bool)
+    fits = {name: placed(tested, worklist.arr_at_risk(arr, tested[name]), asked.capacity) for name in speakers(tested)}
+    ordered = {name: placed(tested, worth, asked.capacity) for name, worth in orders(tested, asked).items()}
     return {
         "lists": int(tested["as_of"].nunique()),
         "lost_arr": float(lost.sum()),
+        "decided_days": asked.decided_days,
+        "lost_in_time": float(in_time.sum()),
         "accounts_listed": float(fits[MODEL]["kept"].mean()),
         "speakers": {name: _found(tested, own, lost) for name, own in fits.items()},
+        "orders": {
+            name: _found(tested, own, lost)
+            | {f"in_time_{part}": figure for part, figure in _found(tested, own, in_time).items() if part != "listed"}
+            for name, own in ordered.items()
+        },
         "managers": _by_manager(tested.assign(**fits[MODEL], lost=lost)),
     }
 
 
-def placed(tested: pd.DataFrame, speaker: str, limit: Callable[[str | None], worklist.Portfolio]) -> pd.DataFrame:
-    """Where each row stood on its month's list, ranked by what the speaker said; one row per row given.
+def orders(tested: pd.DataFrame, asked: Asked) -> dict[str, pd.Series]:
+    """What the model's lists might be ranked by; one entry per row each.
+
+    `worth` is what a play of the usual effect is expected to save, nothing once the decision has fallen: no reasons are
+    told of the past, so it is not known which play would have been prescribed, nor the hours it takes.
+    """
+    chance, arr = tested[MODEL], tested["arr"].fillna(0.0)
+    rise = lifted(chance.to_numpy(np.float64), np.full(len(chance), asked.effect)) - chance
+    return {
+        "worth": (arr * rise).where(tested["days_to_renewal"] > asked.decided_days, 0.0),
+        "probability": 1 - chance,
+        "arr": arr,
+        "arr_at_risk": worklist.arr_at_risk(arr, chance),
+        "contact": contacted(chance, arr),
+    }
+
+
+def contacted(chance: pd.Series, arr: pd.Series) -> pd.Series:
+    """The expected profit of contacting an account, by the costs behind EMPB (Janssens and others 2022).
+
+    Who is about to leave accepts with the mean of Beta(alpha, beta) and then brings the ARR less the incentive; who is
+    not takes the incentive all the same.
+    """
+    accepts = OFFER["alpha"] / (OFFER["alpha"] + OFFER["beta"])
+    share, cost = OFFER["incentive_fraction"], OFFER["contact_cost"]
+    leaving = accepts * ((1 - share) * arr - cost) - (1 - accepts) * cost
+    return (1 - chance) * leaving - chance * (share * arr + cost)
+
+
+def placed(tested: pd.DataFrame, worth: pd.Series, limit: Callable[[str | None], worklist.Portfolio]) -> pd.DataFrame:
+    """Where each row stood on its month's list, ranked by worth; one row per row given.
 
     `kept` tells whether it was within its manager's capacity, `early` whether it was in the first fifth of the list.
     """
-    worth = worklist.arr_at_risk(tested["arr"].fillna(0.0), tested[speaker])
     ranks = pd.concat(
         worklist.ranked(worth[rows.index], rows["arr"], rows["csm"], rows["account_id"], limit)
         for _, rows in tested.groupby("as_of", sort=True)

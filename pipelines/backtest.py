@@ -7,7 +7,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from pipelines import warehouse
+from pipelines import playbooks, warehouse
 from pipelines.evaluate import told
 from pipelines.stage import Job, main
 from pipelines.train import (
@@ -92,7 +92,7 @@ def judged(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, An
     tested = told(job, target, files)
     fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
     aged = pd.read_parquet(io.BytesIO(files[AGED]))
-    asked = Asked(target, gate, job.settings.list.capacity.of)
+    asked = Asked(target, gate, job.settings.list.capacity.of, _usual_effect(job), job.settings.folds.decided_days)
     tree = {
         "target": target,
         "until": str(job.day),
@@ -109,6 +109,12 @@ def judged(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, An
         **report(fair, aged, card["doubt"]["spread"], asked),
     }
     return tree, tested
+
+
+def _usual_effect(job: Job) -> float:
+    """The mean effect of the plays that save, in log-odds, as the library assumes it."""
+    effects = [play.effect for play in playbooks.library(job).plays.values() if play.grows is None]
+    return sum(effects) / len(effects) if effects else 0.0
 
 
 def _treated(job: Job, target: str) -> int:

@@ -9,16 +9,20 @@ from lists.words import Words
 
 SPEAKER = {"recall": 1.0, "listed": 1.0, "recall_early": 0.5}
 MANAGER = {"csm": "Anna", "rows": 3, "lost_arr": 10.0, "recall": 1.0, "recall_early": 0.5, "accounts_listed": 1.0}
-TOLD = {"lists": 2, "lost_arr": 10.0, "accounts_listed": 1.0, "speakers": {"model": SPEAKER}, "managers": [MANAGER]}
+ORDER = SPEAKER | {"in_time_recall": 1.0, "in_time_recall_early": 0.25}
+TOLD = {
+    **{"lists": 2, "lost_arr": 10.0, "lost_in_time": 4.0, "decided_days": 30, "accounts_listed": 1.0},
+    **{"speakers": {"model": SPEAKER}, "managers": [MANAGER], "orders": {"worth": ORDER}},
+}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_where_every_list_fits_only_the_order_is_told(language):
     words = Words(language)
     all_fit = _capacity({"capacity": TOLD, "currency": "USD"}, words)
-    assert [table.rows[0][1:] for table in all_fit.tables] == [["50.0%"], ["3", "10", "50.0%"]]
+    assert [table.rows[0][1:] for table in all_fit.tables] == [["50.0%"], ["3", "10", "50.0%"], ["50.0%", "25.0%"]]
     cut = _capacity({"capacity": TOLD | {"accounts_listed": 0.5}, "currency": "USD"}, words)
-    assert [len(table.rows[0]) for table in cut.tables] == [4, 6]
+    assert [len(table.rows[0]) for table in cut.tables] == [4, 6, 5]
     assert all_fit.notes != cut.notes
 
 

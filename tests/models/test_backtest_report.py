@@ -80,7 +80,7 @@ def test_the_share_of_lost_revenue_among_those_who_fit():
         csm=["Anna", "Anna", "Anna", "Anna", "Bob"],
     )
     one = Capacity(managers={"Anna": {"accounts": 1}}).of
-    told = backtest.capacity(rows, one)
+    told = backtest.capacity(rows, asked(capacity=one))
     assert told["lists"] == 2
     assert told["lost_arr"] == 500.0
     assert told["speakers"][MODEL]["recall"] == pytest.approx(400 / 500)
@@ -91,18 +91,39 @@ def test_the_share_of_lost_revenue_among_those_who_fit():
 
 def test_the_first_fifth_of_a_list_is_told_apart():
     rows = many([0.1, *[0.9] * 9], [0, *[1] * 8, 0], arr=10.0, csm="Anna")
-    told = backtest.capacity(rows, EVERYTHING)["speakers"][MODEL]
+    told = backtest.capacity(rows, asked())["speakers"][MODEL]
     assert (told["recall"], told["recall_early"]) == (1.0, 0.5)
 
 
 def test_accounts_of_no_manager_are_a_portfolio_of_their_own():
     rows = renewals(("acme", "2024-02-01", 0, 0.5), arr=[10.0], csm=[None])
-    (told,) = backtest.capacity(rows, EVERYTHING)["managers"]
+    (told,) = backtest.capacity(rows, asked())["managers"]
     assert (told["csm"], told["recall"]) == (None, 1.0)
 
 
+def test_the_model_s_lists_are_ranked_otherwise_too():
+    """One account fits. Acme will hardly renew, and is too late to be saved; beta is large and safe; gamma can be saved."""
+    rows = renewals(
+        ("acme", "2024-02-01", 0, 0.3), ("beta", "2024-02-01", 1, 0.999), ("gamma", "2024-02-01", 0, 0.5),
+        arr=[300.0, 900.0, 100.0], csm="Anna",
+    )  # fmt: skip
+    rows["days_to_renewal"] = [20, 90, 90]
+    asked_for = Asked("renewal", GATE, Capacity(accounts=1).of, effect=1.0, decided_days=30)
+    told = backtest.capacity(rows, asked_for)
+    assert (told["lost_arr"], told["lost_in_time"]) == (400.0, 100.0)
+    found = {name: (one["recall"], one["in_time_recall"]) for name, one in told["orders"].items()}
+    acme, beta, gamma = (0.75, 0.0), (0.0, 0.0), (0.25, 1.0)
+    assert found == {"worth": gamma, "probability": acme, "arr": beta, "arr_at_risk": acme, "contact": acme}
+
+
+def test_contact_pays_where_leaving_is_likely_and_the_revenue_large():
+    """3 in 10 accept: of 1000 at a certain loss 0.3 * (950 - 15) - 0.7 * 15 = 270; a certain renewal costs 50 + 15."""
+    chance, arr = pd.Series([0.0, 1.0]), pd.Series([1000.0, 1000.0])
+    assert backtest.contacted(chance, arr).tolist() == pytest.approx([270.0, -65.0])
+
+
 def test_without_revenue_or_managers_nothing_is_said_of_capacity():
-    assert backtest.capacity(many([0.5], [1]), EVERYTHING)["speakers"] == {}
+    assert backtest.capacity(many([0.5], [1]), asked())["speakers"] == {}
 
 
 def test_an_old_model_is_compared_with_the_youngest_on_the_same_rows():
