@@ -102,7 +102,7 @@ def test_accounts_of_no_manager_are_a_portfolio_of_their_own():
 
 
 def test_the_model_s_lists_are_ranked_otherwise_too():
-    """One account fits. Acme will hardly renew, and is too late to be saved; beta is large and safe; gamma can be saved."""
+    """One account fits. Acme will hardly renew and is too late; beta is large and safe; gamma can be saved."""
     rows = renewals(
         ("acme", "2024-02-01", 0, 0.3), ("beta", "2024-02-01", 1, 0.999), ("gamma", "2024-02-01", 0, 0.5),
         arr=[300.0, 900.0, 100.0], csm="Anna",
