@@ -21,18 +21,24 @@ from markupsafe import Markup
 from lists.words import LANGUAGES, Words
 
 CHARTS = ("vega.min.js", "vega-lite.min.js", "vega-interpreter.js")
-SHARED = r"page\.(language|light|dark|in_numbers)$"
+SHARED = r"page\.(language|light|dark|in_numbers|to_list|to_scorecard)$"
 """The words that the code of every page asks for."""
 CLOSING = re.compile(r"<!--|</?(script|style)", re.IGNORECASE)
 """What would end the element that code stands in, or hide its end."""
 
 
 def offline(
-    name: str, title: str, language: str, payload: Any, scripts: Sequence[str] = (), styles: Sequence[str] = ()
+    name: str,
+    title: str,
+    language: str,
+    payload: Any,
+    scripts: Sequence[str] = (),
+    styles: Sequence[str] = (),
+    beside: str = "",
 ) -> bytes:
-    """The bytes of the page `name`: its template, code and style, what is vendored, and `payload`, which its code reads.
+    """The bytes of the page `name`: its template, its code and style, what is vendored, and what its code reads.
 
-    The same values give the same bytes.
+    `beside` is the page that it links to, where that lies in the same folder. The same values give the same bytes.
     """
     code = [*map(vendored, (*scripts, *CHARTS)), own("offline.js"), own(f"{name}.js")]
     dress = [*map(vendored, styles), own("offline.css"), own(f"{name}.css")]
@@ -40,6 +46,7 @@ def offline(
     return shelf.get_template(f"{name}.html").render(
         language={"zh": "zh-Hans"}.get(language, language),
         title=title,
+        beside=beside,
         no_script=[Words(language).say("page.no_script") for language in LANGUAGES],
         policy=policy(code, dress),
         styles=[Markup(style) for style in dress],

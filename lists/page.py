@@ -103,14 +103,15 @@ def _tiers() -> dict[str, list[str]]:
     return {tier: [name.format(tier=tier.lower()) for name in BY_TIER] for tier in TIERS}
 
 
-def as_page(listed: pd.DataFrame, behind: Behind, options: ListOptions) -> bytes:
+def as_page(listed: pd.DataFrame, behind: Behind, options: ListOptions, beside: str = "") -> bytes:
     """The page's bytes. It shows the first `options.page_rows` accounts of the list, sums up all of them, and says so
-    where there are more. The same values give the same bytes."""
+    where there are more. `beside` is a page in the same folder that it links to. The same values give the same bytes.
+    """
     shown = listed.head(options.page_rows)
     as_of = "" if listed.empty else str(listed["as_of"].iloc[0].date())
     title = Words(options.language).say("page.title", as_of=as_of)
     given = payload(listed, shown, behind, options)
-    return offline("risk_list", title, options.language, given, ["tabulator.min.js"], ["tabulator.min.css"])
+    return offline("risk_list", title, options.language, given, ["tabulator.min.js"], ["tabulator.min.css"], beside)
 
 
 # --- what the page is given -------------------------------------------------------------------------

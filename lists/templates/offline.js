@@ -55,11 +55,16 @@ const offline = (() => {
     return getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
   }
 
+  const AXIS = { share: { style: "percent", maximumFractionDigits: 1 }, number: { notation: "compact", maximumSignificantDigits: 4 } };
+  vega.expressionFunction("figure", (number, kind) => new Intl.NumberFormat(locale(), AXIS[kind]).format(number));
+  /** How an axis says its numbers: as the language does, for Vega's own formats know neither 万 nor 亿. */
+  const axisOf = (kind) => ({ formatType: "figure", format: kind });
+
   function chart(place, height, spec) {
     const font = getComputedStyle(document.body).fontFamily;
     const [ink, soft, line] = ["--ink", "--soft", "--line"].map(colour);
     const config = {
-      font, background: null,
+      font, background: null, customFormatTypes: true,
       view: { stroke: null },
       axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: soft, tickColor: soft,
         labelFont: font, titleFont: font, labelFontSize: 11, titleFontSize: 11, labelLimit: 140 },
@@ -71,8 +76,10 @@ const offline = (() => {
     const whole = { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width, height,
       autosize: { type: "fit", contains: "padding" }, ...spec };
     const compiled = vegaLite.compile(whole, { config }).spec;
+    const inside = el("div");  // Vega gives its container a role and takes its label away: the place keeps its own
+    place.replaceChildren(inside);
     const view = new vega.View(vega.parse(compiled, {}, { ast: true }), {
-      expr: expressionInterpreter, renderer: "svg", container: place, logLevel: vega.Error, hover: false,
+      expr: expressionInterpreter, renderer: "svg", container: inside, logLevel: vega.Error, hover: false,
     });
     view.run();
   }
@@ -85,10 +92,13 @@ const offline = (() => {
     find("language").textContent = page.words[following()]["page.language"];
     find("language").lang = tag(following());
     find("shade").textContent = say(dark() ? "page.light" : "page.dark");
+    const beside = find("beside");
+    if (beside) beside.textContent = say(/scorecard/.test(beside.pathname) ? "page.to_scorecard" : "page.to_list");
   }
 
-  /** `speak` writes the page in a language, `shine` draws again what takes its colours from the shade. */
-  function begin(speak, shine) {
+  /** `speak` writes the page in a language; `shine` draws again what takes its colours from the shade, and `ink` does
+      so for paper, which is light. */
+  function begin(speak, shine, ink = shine) {
     const turn = (next) => {
       language = next;
       document.documentElement.lang = tag(language);
@@ -103,9 +113,11 @@ const offline = (() => {
     find("language").addEventListener("click", () => turn(following()));
     find("shade").addEventListener("click", () => { shade = dark() ? "light" : "dark"; relight(); });
     darkness.addEventListener("change", relight);
+    addEventListener("beforeprint", () => { document.documentElement.dataset.shade = "light"; ink(); });
+    addEventListener("afterprint", relight);
     light();
     turn(page.language);
   }
 
-  return { page, find, known, locale, say, value, el, outside, plain, inNumbers, colour, chart, begin };
+  return { page, find, known, locale, say, value, el, outside, plain, inNumbers, colour, axisOf, chart, begin };
 })();

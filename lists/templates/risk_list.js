@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { page, find, known, say, value, locale, el, outside, plain, inNumbers, colour, chart } = offline;
+  const { page, find, known, say, value, locale, el, outside, plain, inNumbers, colour, axisOf, chart } = offline;
   const rows = page.rows;
   const narrow = matchMedia("(max-width: 700px)");
   const BANDS = ["high", "medium", "low"];
@@ -531,7 +531,7 @@
   }
 
   const axis = (title, more = {}) => ({ title, ...more });
-  const MONEY = { format: "~s" };
+  const MONEY = axisOf("number");
 
   function byMonth() {
     const months = page.summary.months;
