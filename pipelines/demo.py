@@ -61,7 +61,9 @@ def show(folder: Path) -> None:
         "page": "risk_list.html",
         "scorecard": "scorecard.html",
     }
-    console.print(Text("  ·  ".join(f"{what}: {folder / name}" for what, name in names.items())))
+    console.print(
+        Text("  ·  ".join(f"{what}: {folder / name}" for what, name in names.items() if (folder / name).exists()))
+    )
 
 
 def _said(name: str, value: Any) -> str:
