@@ -15,6 +15,7 @@ import ibis.expr.types as ir
 
 Unit = Literal["count", "share", "money", "ratio", "days", "points"]
 Settles = Literal["at_once", "grace", "onboarding"]
+Better = Literal["up", "down"] | None
 
 YEAR = 12
 """Months in a year, by which a monthly loss compounds."""
@@ -45,6 +46,8 @@ class Measure:
     """When a period is final: at its end, after the grace (R2), or after the onboarding of who came in it (J1)."""
     shown: bool
     """Whether it keeps its value in an open period: it then counts what is pending as it stands."""
+    better: Better
+    """Which way is good for the company; None where neither is."""
     en: tuple[str, str]
     zh: tuple[str, str]
     compute: Callable[[ir.Table], Reading]
@@ -63,12 +66,13 @@ def measure(
     needs: tuple[str, ...] = (),
     settles: Settles = "grace",
     shown: bool = False,
+    better: Better = "up",
 ) -> Callable[[Callable[[ir.Table], Reading]], Callable[[ir.Table], Reading]]:
     """Register a function of the totals under its own name."""
 
     def register(compute: Callable[[ir.Table], Reading]) -> Callable[[ir.Table], Reading]:
         name = compute.__name__
-        MEASURES[name] = Measure(name, rule, unit, needs, settles, shown, en, zh, compute)
+        MEASURES[name] = Measure(name, rule, unit, needs, settles, shown, better, en, zh, compute)
         return compute
 
     return register
@@ -83,6 +87,7 @@ def definitions() -> list[dict[str, Any]]:
             "unit": m.unit,
             "needs": list(m.needs),
             "settles": m.settles,
+            "better": m.better,
             "name": {"en": m.en[0], "zh": m.zh[0]},
             "definition": {"en": m.en[1], "zh": m.zh[1]},
         }
@@ -147,7 +152,7 @@ def arr(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="R1", unit="count", shown=True,
+    rule="R1", unit="count", shown=True, better=None,
     en=("renewals due", "renewals whose last contract ended in the period; an account's contracts of one end are one"),
     zh=("到期续约数", "期内到期的续约数；同一客户同日到期的合同算一次续约"),
 )  # fmt: skip
@@ -156,7 +161,7 @@ def renewals_due(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="R2", unit="count", shown=True,
+    rule="R2", unit="count", shown=True, better=None,
     en=("renewals pending", "of the renewals due, those still within the grace: neither renewed nor lost"),
     zh=("未定续约数", "到期续约中仍在宽限期内、既未续约也未流失的数量"),
 )  # fmt: skip
@@ -165,7 +170,7 @@ def renewals_pending(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="R2", unit="money", shown=True,
+    rule="R2", unit="money", shown=True, better=None,
     en=("ARR pending", "ARR of the renewals pending, in no rate yet; its denominator is the ARR due"),
     zh=("未定续约金额", "未定续约的年度经常性收入，尚未计入任何比率；分母为到期金额"),
 )  # fmt: skip
@@ -205,7 +210,7 @@ def pure_renewal_rate(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="K1", unit="count",
+    rule="K1", unit="count", better="down",
     en=("customers lost", "customers of the opening without any recurring revenue at the closing"),
     zh=("流失客户数", "期初有经常性收入、期末已无的客户数"),
 )  # fmt: skip
@@ -214,7 +219,7 @@ def customers_lost(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="K1", unit="share",
+    rule="K1", unit="share", better="down",
     en=("customer churn", "customers lost over customers of the opening"),
     zh=("客户流失率", "流失客户数除以期初客户数"),
 )  # fmt: skip
@@ -223,7 +228,7 @@ def customer_churn(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="K1", unit="money",
+    rule="K1", unit="money", better="down",
     en=("ARR churned", "ARR of the contracts that ended in the period and were not bought again, whoever held them"),
     zh=("流失金额", "期内到期且未续的合同的年度经常性收入"),
 )  # fmt: skip
@@ -232,7 +237,7 @@ def churned_arr(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="K1", unit="share",
+    rule="K1", unit="share", better="down",
     en=(
         "revenue churn",
         "ARR churned by customers of the opening, of each at most what it paid then, over the opening ARR",
@@ -244,7 +249,7 @@ def revenue_churn(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="R8", unit="share",
+    rule="R8", unit="share", better="down",
     en=(
         "revenue churn compounded to a year",
         "1 - (1 - m)^12, where m is a month's ARR churned over that month's opening ARR (for a year, the mean of its "
@@ -263,7 +268,7 @@ def _compounded(monthly: ir.Value) -> ir.Value:
 
 
 @measure(
-    rule="R8", unit="money",
+    rule="R8", unit="money", better="down",
     en=("ARR to replace in a year", "revenue churn compounded to a year, of the ARR at the closing"),
     zh=("一年需补回的金额", "按复利年化的收入流失率乘以期末年度经常性收入"),
 )  # fmt: skip
@@ -273,7 +278,7 @@ def yearly_loss(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="K1", unit="money",
+    rule="K1", unit="money", better="down",
     en=("ARR contracted", "ARR by which contracts became smaller or cheaper in the period"),
     zh=("缩减金额", "期内合同缩减或降价减少的年度经常性收入"),
 )  # fmt: skip
@@ -355,7 +360,7 @@ def trial_finished(t: ir.Table) -> Reading:
 
 
 @measure(
-    rule="K2", unit="days", needs=("trials",), settles="onboarding",
+    rule="K2", unit="days", needs=("trials",), settles="onboarding", better="down",
     en=("onboarding: days to finish", "median days from asking for the trial to finishing it, of those who finished"),
     zh=("上线：完成试用天数", "完成试用的新客户从申请到完成的天数中位数"),
 )  # fmt: skip

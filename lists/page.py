@@ -7,23 +7,17 @@ says, word for word. Whatever comes from outside is set as text, never as markup
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from features.family import THEMES
 from features.policy import TIERS
+from lists.offline import offline
 from lists.options import ListOptions
 from lists.risk_list import NAMES
 from lists.text import printable
@@ -62,9 +56,6 @@ NUMBERS = {
 """The numbers of a row, and to how many digits."""
 MANAGERS = 30
 """So many managers are drawn, those with the most revenue to renew first."""
-VENDORED = ("tabulator.min.js", "vega.min.js", "vega-lite.min.js", "vega-interpreter.js")
-CLOSING = re.compile(r"<!--|</?(script|style)", re.IGNORECASE)
-"""What would end the element that code stands in, or hide its end."""
 SPOKEN = re.compile(
     r"(page|heading|stage|size_band|status|risk_band|quadrant|theme|alerts|tier)\.|forecast\.(arr_|quarter)"
 )
@@ -112,72 +103,15 @@ def _tiers() -> dict[str, list[str]]:
     return {tier: [name.format(tier=tier.lower()) for name in BY_TIER] for tier in TIERS}
 
 
-def as_page(listed: pd.DataFrame, behind: Behind, options: ListOptions) -> bytes:
+def as_page(listed: pd.DataFrame, behind: Behind, options: ListOptions, beside: str = "") -> bytes:
     """The page's bytes. It shows the first `options.page_rows` accounts of the list, sums up all of them, and says so
-    where there are more. The same values give the same bytes."""
+    where there are more. `beside` is a page in the same folder that it links to. The same values give the same bytes.
+    """
     shown = listed.head(options.page_rows)
-    words = Words(options.language)
     as_of = "" if listed.empty else str(listed["as_of"].iloc[0].date())
-    scripts = [*map(_vendored, VENDORED), _own("risk_list.js")]
-    styles = [_vendored("tabulator.min.css"), _own("risk_list.css")]
-    shelf = Environment(loader=PackageLoader("lists"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return shelf.get_template("risk_list.html").render(
-        language={"zh": "zh-Hans"}.get(options.language, options.language),
-        title=words.say("page.title", as_of=as_of),
-        no_script=[Words(language).say("page.no_script") for language in LANGUAGES],
-        policy=_policy(scripts, styles),
-        styles=[Markup(style) for style in styles],
-        scripts=[Markup(script) for script in scripts],
-        rows=Markup(as_json(payload(listed, shown, behind, options))),
-    ).encode()  # fmt: skip
-
-
-def as_json(values: Any) -> str:
-    """JSON that nothing within can leave: no letter that markup, or an older script, gives a meaning to."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
-
-
-@cache
-def _vendored(name: str) -> str:
-    code = (files("lists.vendor") / name).read_text("utf-8")
-    return _inside(_as_script(code) if name == "vega-interpreter.js" else code)
-
-
-def _as_script(module: str) -> str:
-    """The interpreter of expressions, which comes as a module alone, as a script beside Vega's own."""
-    taken, body = module.split("from 'vega-util';\n", 1)
-    body, given = body.split("export { expression as expressionInterpreter };", 1)
-    if "import" in body or "export" in given:
-        raise ValueError("vega-interpreter.js is not the module that it was")
-    names = taken.replace("import", "const")
-    return f"const expressionInterpreter = (() => {{{names}= vega;\n{body}return expression;}})();"
-
-
-@cache
-def _own(name: str) -> str:
-    return _inside((files("lists") / "templates" / name).read_text("utf-8"))
-
-
-def _inside(code: str) -> str:
-    """Code that may stand within an element. Raises ValueError where it would end it."""
-    code = re.sub(r"(//|/\*)# sourceMappingURL=[\w.-]+( \*/)?", "", code)
-    if found := CLOSING.search(code):
-        raise ValueError(f"code that is to stand within a page holds {found.group()!r}")
-    return code
-
-
-def _policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
-    """Nothing is loaded, nothing sent, and only the very code of this page runs."""
-    allowed = {"script-src": scripts, "style-src": styles}
-    rules = [f"{kind} {' '.join(map(_digest, code))}" for kind, code in allowed.items()]
-    return "; ".join(["default-src 'none'", *rules, "img-src data:", "base-uri 'none'", "form-action 'none'"])
-
-
-def _digest(code: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"
+    title = Words(options.language).say("page.title", as_of=as_of)
+    given = payload(listed, shown, behind, options)
+    return offline("risk_list", title, options.language, given, ["tabulator.min.js"], ["tabulator.min.css"], beside)
 
 
 # --- what the page is given -------------------------------------------------------------------------

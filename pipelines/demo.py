@@ -55,8 +55,15 @@ def show(folder: Path) -> None:
         table.add_row(*(Text(_said(name, value)) for name, value in zip(SHOWN, row, strict=True)))
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     console.print(table)
-    names = {"The list": "risk_list.csv", "workbook": "risk_list.xlsx", "page": "risk_list.html"}
-    console.print(Text("  ·  ".join(f"{what}: {folder / name}" for what, name in names.items())))
+    names = {
+        "The list": "risk_list.csv",
+        "workbook": "risk_list.xlsx",
+        "page": "risk_list.html",
+        "scorecard": "scorecard.html",
+    }
+    console.print(
+        Text("  ·  ".join(f"{what}: {folder / name}" for what, name in names.items() if (folder / name).exists()))
+    )
 
 
 def _said(name: str, value: Any) -> str:

@@ -23,7 +23,7 @@ SHOWN = {
         "year": "12 months to {period}",
         "open": "open",
         "note": "open: the grace after the period has not passed, so some of its renewals are still pending.",
-        "file": "Every month, year and segment, with definitions: {folder}",
+        "file": "Every month, year and segment, with definitions: {folder} (scorecard.html is the page)",
         "absent": "Not given, so not measured: {absent}",
     },
     "zh": {
@@ -32,7 +32,7 @@ SHOWN = {
         "year": "截至 {period} 的 12 个月",
         "open": "未定",
         "note": "未定：该期末后的宽限期未过，部分续约结果尚未确定。",
-        "file": "全部月份、年度、细分及定义见：{folder}",
+        "file": "全部月份、年度、细分及定义见：{folder}（网页为 scorecard.html）",
         "absent": "缺少数据表，未计算：{absent}",
     },
 }

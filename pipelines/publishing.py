@@ -238,12 +238,13 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def publish(job: Job) -> dict[str, Any]:
-    """Publish the list that was scored for the act date: Parquet, CSV, workbook, page and manifest."""
+    """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest."""
     from lists.csv_text import as_csv
     from lists.page import as_page
     from lists.risk_list import as_parquet, counts
+    from lists.scorecard import as_page as as_scorecard
     from lists.workbook import as_workbook
-    from pipelines import page
+    from pipelines import page, scorecard
     from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
     from pipelines.since import since
@@ -252,6 +253,7 @@ def publish(job: Job) -> dict[str, Any]:
     options = job.settings.list
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
     before, foretold = page.earlier_lists(job), page.forecast(job, standing["models"]["renewal"])
+    told = scorecard.read(job)
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
@@ -264,8 +266,12 @@ def publish(job: Job) -> dict[str, Any]:
             standing["playbooks"].values(),
             (done.last, done.begun) if (done := since(job, listed, standing["playbooks"])) else None,
         ),
-        "risk_list.html": as_page(listed, page.behind(job, listed, before, foretold), options),
+        "risk_list.html": as_page(
+            listed, page.behind(job, listed, before, foretold), options, beside=scorecard.PAGE if told else ""
+        ),
     }
+    if told:
+        files[scorecard.PAGE] = as_scorecard(told, options.language, beside="risk_list.html")
     certificate = _certificate(job.data)
     manifest = {
         **standing,
@@ -281,6 +287,7 @@ def publish(job: Job) -> dict[str, Any]:
             "alerts": standing["alerts"]["digest"],
             "earlier": [str(one.manifest["key"]) for one in before],
             "forecast": key_of({"rows": foretold}),
+            "scorecard": scorecard.digest(job) if told else None,
             "release": release(),
         },
         "inputs": certificate["inputs"],

@@ -1,7 +1,8 @@
-"""The scorecard of a day: every measure by month, year and segment, as Parquet and as JSON with its definitions."""
+"""The scorecard of a day: every measure by period and segment, as Parquet, JSON with definitions, and a page."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from datetime import date
@@ -12,6 +13,7 @@ import ibis.expr.types as ir
 
 from features import measures
 from features import scorecard as cards
+from lists.scorecard import as_page
 from pipelines import warehouse
 from pipelines.stage import Job, main
 
@@ -20,6 +22,7 @@ OPTIONAL = ("trials", "surveys", "referrals")
 ORDER = ["period_kind", "period", "segment_kind", "segment", "measure"]
 SAID = ("period_kind", "period", "segment_kind", "segment", "measure", "value", "numerator", "denominator", "state")
 """What the JSON says of a row, in this order; what hangs on the measure or the period alone stands there once."""
+PAGE = "scorecard.html"
 
 
 def scorecard(job: Job) -> dict[str, Any]:
@@ -36,7 +39,9 @@ def scorecard(job: Job) -> dict[str, Any]:
     folder = job.side / "scorecard"
     count = warehouse.write_parquet(rows, folder / "scorecard.parquet", order_by=ORDER)
     absent = measures.absent(inputs)
-    warehouse.write_bytes(folder / "scorecard.json", _as_json(con, folder, absent, job))
+    told = _as_json(con, folder, absent, job)
+    warehouse.write_bytes(folder / "scorecard.json", told)
+    warehouse.write_bytes(folder / PAGE, as_page(json.loads(told), job.settings.list.language))
     return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
 
 
@@ -45,6 +50,11 @@ def read(job: Job) -> dict[str, Any] | None:
     path = job.side / "scorecard" / "scorecard.json"
     told: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
     return told if told.get("as_of") == job.day.isoformat() else None
+
+
+def digest(job: Job) -> str:
+    """The fingerprint of what `read` reads."""
+    return hashlib.sha256((job.side / "scorecard" / "scorecard.json").read_bytes()).hexdigest()
 
 
 def _inputs(con: Any, job: Job) -> dict[str, ir.Table]:

@@ -1,10 +1,8 @@
 "use strict";
 (() => {
-  const page = JSON.parse(document.getElementById("payload").textContent);
+  const { page, find, known, say, value, locale, el, outside, plain, inNumbers, colour, axisOf, chart } = offline;
   const rows = page.rows;
-  const find = (id) => document.getElementById(id);
   const narrow = matchMedia("(max-width: 700px)");
-  const darkness = matchMedia("(prefers-color-scheme: dark)");
   const BANDS = ["high", "medium", "low"];
   const QUADRANTS = ["save", "save_and_grow", "grow", "keep"];
   const THEMES = ["value", "adoption", "support", "sponsor", "fit", "first_value", "contract", "care"];
@@ -13,7 +11,6 @@
   const SVG = "http://www.w3.org/2000/svg";
 
   let language = page.language;
-  let shade = null;
   let table = null;
   let here = null;
   let opened = null;
@@ -22,22 +19,10 @@
 
   // --- words, numbers and days ----------------------------------------------------------------------
 
-  function say(key, fields = {}) {
-    const words = page.words[language][key];
-    if (words === undefined) throw new Error(`no words for ${key}`);
-    return words.replace(/\{(\w+)\}/g, (_, name) => fields[name]);
-  }
-
-  function value(column, code) {
-    return page.words[language][`${column}.${code}`] ?? code;
-  }
-
   function setFormats() {
-    const locale = language === "zh" ? "zh-CN" : language;
-    const number = (options) => new Intl.NumberFormat(locale, options);
-    const day = (options) => new Intl.DateTimeFormat(locale, { timeZone: "UTC", ...options });
+    const number = (options) => new Intl.NumberFormat(locale(), options);
+    const day = (options) => new Intl.DateTimeFormat(locale(), { timeZone: "UTC", ...options });
     formats = {
-      locale,
       whole: number({ maximumFractionDigits: 0 }),
       short: number({ notation: "compact", maximumFractionDigits: 1 }),
       share: number({ style: "percent", maximumFractionDigits: 0 }),
@@ -48,7 +33,6 @@
     };
   }
 
-  const known = (figure) => figure !== null && figure !== undefined;
   const whole = (figure) => (known(figure) ? formats.whole.format(figure) : "–");
   const share = (figure) => (known(figure) ? formats.share.format(figure) : "–");
   const day = (text) => (text ? formats.day.format(new Date(`${text}T00:00:00Z`)) : "–");
@@ -91,25 +75,12 @@
 
   // --- elements -------------------------------------------------------------------------------------
 
-  function el(tag, given = {}, ...children) {
-    const made = document.createElement(tag);
-    for (const [key, own] of Object.entries(given)) {
-      if (key === "class") made.className = own;
-      else if (key.startsWith("on")) made.addEventListener(key.slice(2), own);
-      else if (own !== null && own !== false) made.setAttribute(key, own);
-    }
-    made.append(...children.filter((child) => child !== null && child !== undefined));
-    return made;
-  }
-
   function svg(tag, given, ...children) {
     const made = document.createElementNS(SVG, tag);
     for (const [key, own] of Object.entries(given)) made.setAttribute(key, own);
     made.append(...children);
     return made;
   }
-
-  const outside = (words, given = {}) => el("bdi", { dir: "auto", ...given }, words ?? "–");
 
   function badge(i) {
     const band = code("risk_band", BANDS, i);
@@ -549,43 +520,6 @@
 
   // --- charts and their text ------------------------------------------------------------------------
 
-  function plain(heads, lines) {
-    return el("table", { class: "plain" },
-      el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", {}, ...lines.map((line) => el("tr", {}, ...line.map((own, place) =>
-        el(place ? "td" : "th", place ? {} : { scope: "row" }, own))))));
-  }
-
-  function inNumbers(heads, lines) {
-    return el("details", {}, el("summary", {}, say("page.in_numbers")), el("div", { class: "scroll" }, plain(heads, lines)));
-  }
-
-  function colour(variable) {
-    return getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
-  }
-
-  function chart(place, height, spec) {
-    const font = getComputedStyle(document.body).fontFamily;
-    const [ink, soft, line] = ["--ink", "--soft", "--line"].map(colour);
-    const config = {
-      font, background: null,
-      view: { stroke: null },
-      axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: soft, tickColor: soft,
-        labelFont: font, titleFont: font, labelFontSize: 11, titleFontSize: 11, labelLimit: 140 },
-      legend: { labelColor: ink, titleColor: soft, labelFont: font, titleFont: font, orient: "top", title: null },
-      line: { color: colour("--link") }, point: { color: colour("--link") }, bar: { color: colour("--link") },
-      rule: { color: soft },
-    };
-    const width = Math.max(place.clientWidth, 200);
-    const whole = { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width, height,
-      autosize: { type: "fit", contains: "padding" }, ...spec };
-    const compiled = vegaLite.compile(whole, { config }).spec;
-    const view = new vega.View(vega.parse(compiled, {}, { ast: true }), {
-      expr: expressionInterpreter, renderer: "svg", container: place, logLevel: vega.Error, hover: false,
-    });
-    view.run();
-  }
-
   const bandColour = () => ({ domain: BANDS.map((own) => value("risk_band", own)),
     range: ["--loss", "--middle", "--gain"].map(colour) });
 
@@ -597,7 +531,7 @@
   }
 
   const axis = (title, more = {}) => ({ title, ...more });
-  const MONEY = { format: "~s" };
+  const MONEY = axisOf("number");
 
   function byMonth() {
     const months = page.summary.months;
@@ -722,22 +656,11 @@
       el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
   }
 
-  function drawSwitches() {
-    const next = page.languages[(page.languages.indexOf(language) + 1) % page.languages.length];
-    find("language").textContent = page.words[next]["page.language"];
-    find("language").lang = next === "zh" ? "zh-Hans" : next;
-    find("shade").textContent = say(dark() ? "page.light" : "page.dark");
-  }
-
-  const dark = () => (shade ?? (darkness.matches ? "dark" : "light")) === "dark";
-
   function speak(next) {
     language = next;
     setFormats();
-    document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
     document.title = find("title").textContent = say("page.title", { as_of: day(page.as_of) });
     find("views").setAttribute("aria-label", say("page.views"));
-    drawSwitches();
     drawSums();
     drawFilters();
     drawViews();
@@ -747,8 +670,6 @@
   }
 
   function shine() {
-    document.documentElement.dataset.shade = dark() ? "dark" : "light";
-    drawSwitches();
     VIEWS[view]();
     if (find("drawer").open) fillDrawer();
   }
@@ -777,12 +698,6 @@
   }
 
   function begin() {
-    document.documentElement.dataset.shade = dark() ? "dark" : "light";
-    find("language").addEventListener("click", () => {
-      speak(page.languages[(page.languages.indexOf(language) + 1) % page.languages.length]);
-    });
-    find("shade").addEventListener("click", () => { shade = dark() ? "light" : "dark"; shine(); });
-    darkness.addEventListener("change", shine);
     narrow.addEventListener("change", () => { drawSums(); drawFilters(); draw(); });
     find("filters").addEventListener("submit", (event) => event.preventDefault());
     find("views").addEventListener("keydown", onTabKey);
@@ -792,7 +707,7 @@
     document.addEventListener("keydown", onKey);
     addEventListener("beforeprint", forPaper);
     addEventListener("afterprint", () => find("print").replaceChildren());
-    speak(page.language);
+    offline.begin(speak, shine);
   }
 
   begin();

@@ -10,9 +10,10 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from lists import page
+from lists import offline, page
+from lists.offline import as_json
 from lists.options import ListOptions
-from lists.page import BY_TIER, FIGURES, as_json, as_page, summary
+from lists.page import BY_TIER, FIGURES, as_page, summary
 from lists.text import printable
 from lists.words import LANGUAGES
 from models.reasons import OWN, PEER
@@ -79,7 +80,7 @@ def test_nothing_from_outside_ends_the_element_it_stands_in():
     listed, behind = drawn(names)
     content = as_page(listed.assign(csm=names), behind, ListOptions())
     found = Elements(content).found
-    assert [tag for tag, _, _ in found] == ["style"] * 2 + ["script"] * 6
+    assert [tag for tag, _, _ in found] == ["style"] * 3 + ["script"] * 7
     rows = payload_of(content)["rows"]
     for column in ("account_name", "csm"):
         told = rows[column]
@@ -108,7 +109,7 @@ def test_only_the_code_of_the_page_may_run_and_nothing_is_loaded():
     }
     assert rules["script-src"].split() == digest["script"]
     assert rules["style-src"].split() == digest["style"]
-    assert len(digest["script"]) == 5
+    assert len(digest["script"]) == 6
     assert not [given for _, given, _ in elements.found if "src" in given]
 
 
@@ -164,18 +165,18 @@ def test_managers_beyond_those_drawn_are_counted():
 @pytest.mark.parametrize("code", ["a</script>", "<!-- a", "<SCRIPT", "</style >"])
 def test_code_that_would_end_its_element_is_refused(code):
     with pytest.raises(ValueError, match="is to stand within a page"):
-        page._inside(code)
+        offline.inside(code)
 
 
 def test_vendored_files_are_those_of_their_packages():
     shelf = files("lists.vendor")
     told = dict(re.findall(r"^\| `([\w.-]+)` .* `([0-9a-f]{64})` \|$", (shelf / "README.md").read_text(), re.MULTILINE))
-    assert {*page.VENDORED, "tabulator.min.css"} == set(told)
+    assert {*offline.CHARTS, "tabulator.min.js", "tabulator.min.css"} == set(told)
     assert {name: hashlib.sha256((shelf / name).read_bytes()).hexdigest() for name in told} == told
 
 
 def test_every_word_that_the_code_asks_for_is_on_the_page():
-    code = (files("lists") / "templates" / "risk_list.js").read_text()
+    code = "".join((files("lists") / "templates" / name).read_text() for name in ("offline.js", "risk_list.js"))
     keys = set(re.findall(r'"((?:page|heading|forecast|about)\.[\w.]*\w)"', code))
     keys |= {f"page.view.{view}" for view in ("list", "summary", "about")} | {f"page.{shelf}" for shelf in FIGURES}
     heads = re.findall(r'"(\w+)"', re.findall(r"const heads = \[(.*)\]\.map", code)[0])

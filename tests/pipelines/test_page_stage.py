@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lists.scorecard import as_page
 from lists.words import LANGUAGES
 from pipelines import page, tracking
 from pipelines.publishing import MANIFEST, publish
 from pipelines.score import score
+from tests.lists import scorecards
 from tests.lists.pages import payload_of
 from tests.pipelines.scored_company import AS_OF, job, write_company
 from tests.pipelines.test_change_stage import JULY, PEOPLE, Speaking, a_month_on, later, serves, with_clock
@@ -133,3 +135,25 @@ def test_a_forecast_of_the_day_and_model_makes_another_page_and_no_other_does(ju
     told = payload(june)["summary"]["forecast"]
     assert [(own["measure"], own["expected"]) for own in told] == [("arr_due", 9.0)]
     assert publish(job(june))["state"] == "already published"
+
+
+def write_scorecard(root: Path, as_of: str, seed: int = 3) -> None:
+    folder = root / "data" / "act" / "scorecard"
+    folder.mkdir(exist_ok=True)
+    (folder / "scorecard.json").write_text(json.dumps({**scorecards.told(["li"], seed), "as_of": as_of}))
+
+
+def test_a_scorecard_of_the_day_is_published_beside_the_list_and_is_part_of_what_the_list_is(june: Path) -> None:
+    folder = june / "lists" / str(AS_OF)
+    assert not (folder / "scorecard.html").exists()
+    assert b'href="scorecard.html"' not in (folder / "risk_list.html").read_bytes()
+    write_scorecard(june, MAY)
+    assert publish(job(june))["state"] == "already published"
+    for seed in (3, 4):
+        write_scorecard(june, str(AS_OF), seed)
+        assert publish(job(june))["state"] == "published"
+        assert publish(job(june))["state"] == "already published"
+        page = (folder / "scorecard.html").read_bytes()
+        assert page == as_page(scorecards.told(["li"], seed), "en", beside="risk_list.html")
+    assert b'<a id="beside" href="scorecard.html">' in (folder / "risk_list.html").read_bytes()
+    assert "scorecard.html" in json.loads((folder / MANIFEST).read_bytes())["files"]

@@ -13,6 +13,7 @@ import pytest
 from examples.company import simulate, write
 from features.measures import MEASURES
 from features.scorecard import COLUMNS
+from lists.scorecard import as_page
 from pipelines import measure as measuring
 from pipelines.errors import InputMissing
 from pipelines.measure import measure, show
@@ -47,9 +48,9 @@ def strictly(text: bytes) -> dict:
     return read
 
 
-def test_two_files_and_nothing_else(measured):
+def test_three_files_and_nothing_else(measured):
     job, result = measured
-    assert set(files(job)) == {"scorecard.parquet", "scorecard.json"}
+    assert set(files(job)) == {"scorecard.parquet", "scorecard.json", "scorecard.html"}
     assert result["rows"] == pq.read_metadata(job.data / "act" / "scorecard" / "scorecard.parquet").num_rows > 0
 
 
@@ -62,6 +63,11 @@ def test_the_json_says_the_same_as_the_parquet(measured):
     assert [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]] == rows.select(SAID).to_pylist()
     assert (told["as_of"], told["currency"], told["absent"]) == ("2026-06-01", "USD", result["absent"])
     assert [said["measure"] for said in told["definitions"]] == list(MEASURES)
+
+
+def test_the_page_says_what_the_json_says(measured):
+    job, _ = measured
+    assert files(job)["scorecard.html"] == as_page(strictly(files(job)["scorecard.json"]), "en")
 
 
 def test_what_was_not_given_is_named(measured):
