@@ -12,7 +12,8 @@ import pytest
 
 from lists import page
 from lists.options import ListOptions
-from lists.page import BY_TIER, FIGURES, as_json, as_page, summary
+from lists.page import BY_TIER, FIGURES, as_json, as_page
+from lists.sums import summary
 from lists.text import printable
 from lists.words import LANGUAGES
 from models.reasons import OWN, PEER
