@@ -242,8 +242,8 @@ def publish(job: Job) -> dict[str, Any]:
     from lists.csv_text import as_csv
     from lists.page import as_page
     from lists.risk_list import as_parquet, counts
-    from lists.workbook import as_workbook
-    from pipelines import page
+    from lists.workbook import Behind, as_workbook
+    from pipelines import page, scorecard
     from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
     from pipelines.since import since
@@ -251,38 +251,45 @@ def publish(job: Job) -> dict[str, Any]:
     standing, listed = read_scored(job)
     options = job.settings.list
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
-    before, foretold = page.earlier_lists(job), page.forecast(job, standing["models"]["renewal"])
+    before, card = page.earlier_lists(job), scorecard.read(job)
+    foretold = page.forecast(job, standing["models"]["renewal"])
+    certificate = _certificate(job.data)
+    identity = {
+        "as_of": standing["as_of"],
+        "models": standing["models"],
+        "features": standing["features"],
+        "inputs": certificate["inputs"],
+        "list": options.model_dump(mode="json"),
+        "playbooks": standing["playbooks"],
+        "decided_days": job.settings.folds.decided_days,
+        "last": standing["change"]["last"],
+        "alerts": standing["alerts"]["digest"],
+        "earlier": [str(one.manifest["key"]) for one in before],
+        "forecast": key_of({"rows": foretold}),
+        "scorecard": key_of({"card": card}),
+        "release": release(),
+    }
+    done = since(job, listed, standing["playbooks"])
+    behind = Behind(
+        models,
+        standing["absent"],
+        standing["families_absent"],
+        standing["playbooks"],
+        (done.last, done.begun) if done else None,
+        (before[0].day, before[0].listed) if before else None,
+        foretold or (),
+        card,
+        key_of(identity),
+    )
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
-        "risk_list.xlsx": as_workbook(
-            listed,
-            models,
-            standing["absent"],
-            options,
-            standing["families_absent"],
-            standing["playbooks"].values(),
-            (done.last, done.begun) if (done := since(job, listed, standing["playbooks"])) else None,
-        ),
+        "risk_list.xlsx": as_workbook(listed, behind, options),
         "risk_list.html": as_page(listed, page.behind(job, listed, before, foretold), options),
     }
-    certificate = _certificate(job.data)
     manifest = {
         **standing,
-        "identity": {
-            "as_of": standing["as_of"],
-            "models": standing["models"],
-            "features": standing["features"],
-            "inputs": certificate["inputs"],
-            "list": options.model_dump(mode="json"),
-            "playbooks": standing["playbooks"],
-            "decided_days": job.settings.folds.decided_days,
-            "last": standing["change"]["last"],
-            "alerts": standing["alerts"]["digest"],
-            "earlier": [str(one.manifest["key"]) for one in before],
-            "forecast": key_of({"rows": foretold}),
-            "release": release(),
-        },
+        "identity": identity,
         "inputs": certificate["inputs"],
         "quarantine": certificate["quarantine"],
         "rows": counts(listed),
