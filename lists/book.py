@@ -34,13 +34,15 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "general": {"num_format": "General"},
     "change": {"num_format": "+0%;-0%;0%"},
     "head": {"bold": True, "text_wrap": True, "align": "left", "indent": 1, "bottom": 1, "bg_color": "#E8EEF4"},
+    "over": {"bold": True, "text_wrap": True, "align": "right", "bottom": 1, "bg_color": "#E8EEF4"},
     "asked": {"bold": True, "text_wrap": True, "align": "left", "indent": 1, "bottom": 1, "bg_color": "#BDD7EE"},
     "title": {"bold": True, "font_size": 14},
     "section": {"bold": True, "font_size": 12},
     "text": {"align": "left", "indent": 1},
     "wrapped": {"text_wrap": True, "align": "left", "indent": 1},
     "note": {"font_color": "#595959"},
-    "answer": {"text_wrap": True, "align": "left", "indent": 1, "bg_color": "#EAF3FB", "border": 1} | {"num_format": "@"},
+    "answer": {"text_wrap": True, "align": "left", "indent": 1, "bg_color": "#EAF3FB", "border": 1}
+    | {"num_format": "@"},
     "high": {"font_color": "#9C0006", "bg_color": "#FFC7CE"},
     "medium": {"font_color": "#7F6000", "bg_color": "#FFEB9C"},
     "low": {"font_color": "#006100", "bg_color": "#C6EFCE"},
@@ -84,7 +86,9 @@ class Book:
     def fitting(self, text: str) -> str:
         """As much of a text as a cell holds."""
         text = printable(text)
-        return text if len(text) <= LONGEST else shortened(text, LONGEST, self.words.say("phrase.cut", length=len(text)))
+        return (
+            text if len(text) <= LONGEST else shortened(text, LONGEST, self.words.say("phrase.cut", length=len(text)))
+        )
 
     def write(self, sheet: Worksheet, row: int, column: int, cell: Any, kind: str) -> None:
         """Write a text, a number or a day; nothing for None, and for a number that is none."""
@@ -132,7 +136,7 @@ def opened(sink: io.BytesIO, words: Words, day: datetime.date | None) -> Iterato
 
 def formats(language: str) -> dict[str, dict[str, Any]]:
     """Every format by name, with the days of a language."""
-    days = {name: {"num_format": shown, "align": "right"} for name, shown in DAYS[language].items()}
+    days = {name: {"num_format": shown, "align": "left", "indent": 1} for name, shown in DAYS[language].items()}
     begun = {**FORMATS["answer"], "num_format": DAYS[language]["date"]}
     own = {**FORMATS, **days, "answer": {**FORMATS["answer"], **BORDER}, "begun": {**begun, **BORDER}}
     return {name: dict(one) if name in LOOSE else {**one, "valign": "top"} for name, one in own.items()}

@@ -20,7 +20,7 @@ from lists.account_sheet import MONEY, Cells, coloured, column, framed
 from lists.book import Book, done
 from lists.playbooks import Play
 from lists.returned import ACTION_WORDS, ANSWERS, FORMAT, HEAD, HIDDEN, SHEETS, STANDING, VERDICT_WORDS, VERDICTS
-from lists.text import printable
+from lists.text import printable, width
 
 BEFORE = (
     *("rank", "account_name", "risk_band", "renewal_probability", "probability_change", "arr_at_risk", "arr"),
@@ -38,6 +38,8 @@ FORBIDDEN = re.compile(r"[\[\]:*?/\\]")
 LONGEST = 31
 """Code units of UTF-16, as Excel counts."""
 RESERVED = ("History", HIDDEN)
+PAPERS = 3
+"""Sheets of paper side by side: on one, nobody could read it."""
 YEAR = timedelta(days=366)
 """An action may have begun so long before or after the day of the list."""
 
@@ -110,14 +112,14 @@ def _same(title: str) -> str:
 # --- the sheets ---------------------------------------------------------------------------------------
 
 
-def write(
-    book: Book, own: Portfolio, shown: Cells, currency: str | None, plays: int, day: date
-) -> Mapping[str, str]:
+def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays: int, day: date) -> Mapping[str, str]:
     """The sheet of one manager; the letter of each column that is read back.
 
     `plays` is how many there are to choose from, and `day` that of the list.
     """
     sheet = book.sheet(own.title)
+    sheet.fit_to_pages(PAPERS, 0)
+    sheet.repeat_columns(0, 1)
     names = [name for name in (*BEFORE, *ANSWERS, *AFTER) if name in ANSWERS or name in shown.names]
     letters = {name: xl_col_to_name(place) for place, name in enumerate(names)}
     for place, name in enumerate(names):
@@ -128,6 +130,7 @@ def write(
         if name in MONEY and currency:
             said = book.words.say("heading.in_currency", heading=shown.headings[name], currency=currency)
             book.text(sheet, 0, place, said, "head")
+            sheet.set_column(place, place, max(shown.widths[name], width(said) / 1.6 + 3))
     framed(sheet, [shown.heights[row] for row in own.rows], len(names), frozen=2)
     coloured(book, sheet, names, len(own.rows))
     _lined(book, sheet, letters["rank"], own, len(names))

@@ -5,6 +5,7 @@ Sums are numbers, never formulas: they are of the whole list, of which a workboo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,10 +14,10 @@ from typing import Any
 import pandas as pd
 from xlsxwriter.worksheet import Worksheet
 
-from lists.book import FONTS, LINE, Book, done
+from lists.book import DAYS, FONTS, LINE, Book, done, lines
 from lists.options import ListOptions
 from lists.sums import POINTS, Moved, portfolios, summary
-from lists.text import width
+from lists.text import shortened
 
 RATES = ("logo_renewal_rate", "revenue_renewal_rate", "pure_renewal_rate")
 """The measures of the scorecard that are shown: R4 by count and by revenue, and R5."""
@@ -29,6 +30,8 @@ QUARTER, YEAR = 3, 12
 FIRST, OTHER, COLUMNS = 30, 14, 11
 """The widths of the columns, and how many there are."""
 CHART_ROWS = 15
+LONGEST_NAME = 80
+"""Of an account, within a sentence."""
 COLOURS = {"arr_at_risk": "#C0504D", "rest": "#9DC3E6", "count": "#1F4E79", "revenue": "#C55A11"}
 
 
@@ -55,6 +58,13 @@ class _Page:
         self.book.text(self.sheet, self.row, 0, text, kind)
         self.row += 1
 
+    def across(self, text: str, row: int, first: int = 0) -> None:
+        """A text that wraps, from a column to the last, in a row made as high as it needs."""
+        self.sheet.merge_range(row, first, row, COLUMNS - 1, "", self.book.formats["wrapped"])
+        self.book.text(self.sheet, row, first, text, "wrapped")
+        wide = sum(FIRST if column == 0 else OTHER for column in range(first, COLUMNS))
+        self.sheet.set_row(row, LINE * lines(text, wide))
+
     def section(self, title: str, about: str = "") -> None:
         self.row += 1
         self.line(title, "section")
@@ -63,10 +73,10 @@ class _Page:
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[Any]], kinds: Sequence[str]) -> int:
         """A table, the number of whose first row of cells is returned."""
-        for place, heading in enumerate(headings):
-            self.book.text(self.sheet, self.row, place, heading, "head")
-        tall = max(width(heading) / (OTHER - 3) for heading in headings[1:])
-        self.sheet.set_row(self.row, LINE * (1 + min(int(tall), 3)))
+        for place, (heading, kind) in enumerate(zip(headings, kinds, strict=True)):
+            over = "head" if kind in ("text", "month") else "over"
+            self.book.text(self.sheet, self.row, place, heading[:1].upper() + heading[1:], over)
+        self.sheet.set_row(self.row, LINE * max(lines(heading, OTHER - 2) for heading in headings[1:]))
         first = self.row + 1
         self.book.rows(self.sheet, first, rows, kinds)
         self.row = first + len(rows)
@@ -84,7 +94,8 @@ def write(book: Book, title: str, listed: pd.DataFrame, told: Told, options: Lis
     as_of = listed["as_of"].iloc[0].date() if len(listed) else ""
     page.line(book.words.say("columns.as_of", as_of=as_of), "title")
     for sentence in [*first_words(listed, sums, carried, told.moved, book), *told.notes]:
-        page.line(sentence, "text")
+        page.across(sentence, page.row)
+        page.row += 1
     drawn = page.row + 1
     page.row += CHART_ROWS + 2
     rates = renewal_rates(page, told.card)
@@ -94,6 +105,7 @@ def write(book: Book, title: str, listed: pd.DataFrame, told: Told, options: Lis
     by_group(page, "quadrant", "page.by_quadrant", sums["quadrants"])
     changes(page, told.moved)
     over_capacity(page, carried)
+    sheet.print_area(0, 0, page.row, COLUMNS - 1)
     if sums["months"]:
         _months_chart(book, sheet, title, months, len(sums["months"]), drawn)
     if rates:
@@ -111,11 +123,10 @@ def first_words(
         return [book.words.say("summary.nothing")]
     said = [_at_risk(listed, book), _expected(listed, sums, book)]
     if moved:
-        said.append(
-            book.words.say("summary.moved", last=moved.last, fell=moved.fell, rose=moved.rose, points=POINTS)
-        )
-    over = sum((one["load"] or 0) > 1 for one in carried)
-    return [*said, book.words.say("summary.over", over=over, all=len(carried))]
+        said.append(book.words.say("summary.moved", last=moved.last, fell=moved.fell, rose=moved.rose, points=POINTS))
+    if over := sum((one["load"] or 0) > 1 for one in carried):
+        said.append(book.words.say("summary.over", over=over, all=len(carried)))
+    return said
 
 
 def _at_risk(listed: pd.DataFrame, book: Book) -> str:
@@ -123,7 +134,7 @@ def _at_risk(listed: pd.DataFrame, book: Book) -> str:
     if high.empty:
         return book.words.say("summary.none_high", all=len(listed))
     most = high.sort_values(["arr_at_risk", "rank"], ascending=[False, True], kind="stable", na_position="last").iloc[0]
-    name = most["account_name"] if pd.notna(most["account_name"]) else most["account_id"]
+    name = str(most["account_name"] if pd.notna(most["account_name"]) else most["account_id"])
     return book.words.say(
         "summary.high",
         high=len(high),
@@ -131,7 +142,7 @@ def _at_risk(listed: pd.DataFrame, book: Book) -> str:
         arr_high=high["arr"].sum(),
         arr=listed["arr"].sum(),
         currency=_currency(listed),
-        name=name,
+        name=shortened(name, LONGEST_NAME, " …"),
         own=0.0 if pd.isna(most["arr"]) else most["arr"],
         day=most["renewal_date"].date(),
         chance=most["renewal_probability"],
@@ -151,10 +162,11 @@ def _currency(listed: pd.DataFrame) -> str:
 # --- the tables ---------------------------------------------------------------------------------------
 
 
-def renewal_rates(page: _Page, card: Mapping[str, Any] | None) -> tuple[int, int] | None:
+def renewal_rates(page: _Page, card: Mapping[str, Any] | None) -> tuple[int, int, float] | None:
     """Both renewal rates and the pure one, of the newest months and of the years that end with them.
 
-    The first row of the table and how many there are; None where there is no scorecard.
+    The first row of the table, how many there are, and where the scale of a chart may begin; None where there is no
+    scorecard.
     """
     words = page.book.words
     page.section(words.say("summary.rates"), words.say("summary.rates_about") if card else "")
@@ -167,7 +179,9 @@ def renewal_rates(page: _Page, card: Mapping[str, Any] | None) -> tuple[int, int
     measures = [names[measure] for measure in RATES]
     years = [words.say("summary.by_year", measure=name) for name in measures]
     head = [words.say("page.month"), words.say("summary.due"), words.say("summary.state"), *measures, *years]
-    return page.table(head, told, ("month", "number", "text", *["probability"] * 6)), len(rows)
+    known = [rate for row in rows for rate in row[6:8] if rate is not None]
+    lowest = max(math.floor(10 * min(known, default=0.0)) / 10 - 0.1, 0.0)
+    return page.table(head, told, ("month", "number", "text", *["probability"] * 6)), len(rows), lowest
 
 
 def rates(card: Mapping[str, Any]) -> list[list[Any]]:
@@ -266,11 +280,13 @@ def _falls(page: _Page, falls: pd.DataFrame) -> None:
     names = ["account_name", "csm", "arr", "then", "renewal_probability", "probability_change", "reason_change"]
     cells = falls[names].astype(object).where(falls[names].notna(), None).to_numpy().tolist()
     then = words.say("summary.then")
-    page.table(
+    first = page.table(
         [then if name == "then" else words.heading(name) for name in names],
-        [[*own[:2], *own[2:6], own[6]] for own in cells],
+        [[*own[:-1], None] for own in cells],
         ("text", "text", "number", "probability", "probability", "change", "text"),
     )
+    for row, own in enumerate(cells, start=first):
+        page.across(own[-1] or "", row, first=len(names) - 1)
 
 
 def over_capacity(page: _Page, carried: Sequence[Mapping[str, Any]]) -> None:
@@ -307,12 +323,12 @@ def _months_chart(book: Book, sheet: Worksheet, title: str, first: int, count: i
     _placed(book, sheet, chart, book.words.say("page.by_month"), row, 0)
 
 
-def _rates_chart(book: Book, sheet: Worksheet, title: str, first: int, count: int, row: int) -> None:
+def _rates_chart(book: Book, sheet: Worksheet, title: str, first: int, count: int, lowest: float, row: int) -> None:
     """The renewal rates of the years that end with each month, by count and by revenue."""
     chart = book.file.add_chart({"type": "line"})
     for column, name in ((6, "count"), (7, "revenue")):
         chart.add_series(_series(title, first, count, column) | {"line": {"color": COLOURS[name], "width": 2.25}})
-    chart.set_y_axis({"num_format": "0%", "max": 1, **_axis(book)})
+    chart.set_y_axis({"num_format": "0%", "min": lowest, "max": 1, **_axis(book)})
     chart.show_blanks_as("gap")
     _placed(book, sheet, chart, book.words.say("summary.rates"), row, 5)
 
@@ -338,6 +354,7 @@ def _font(book: Book) -> dict[str, Any]:
 def _placed(book: Book, sheet: Worksheet, chart: Any, title: str, row: int, column: int) -> None:
     chart.set_title({"name": title, "name_font": {**_font(book), "size": 11, "bold": True}, "overlay": False})
     chart.set_legend({"position": "bottom", "font": _font(book)})
-    chart.set_x_axis({"num_font": _font(book), "text_axis": True})
+    month = DAYS[book.words.language]["month"]
+    chart.set_x_axis({"num_font": _font(book) | {"rotation": -45}, "text_axis": True, "num_format": month})
     chart.set_size({"width": 600, "height": CHART_ROWS * 20})
     done(sheet.insert_chart(row, column, chart))

@@ -269,14 +269,14 @@ def publish(job: Job) -> dict[str, Any]:
         "scorecard": key_of({"card": card}),
         "release": release(),
     }
-    done = since(job, listed, standing["playbooks"])
+    done, last_key = since(job, listed, standing["playbooks"]), (standing["change"]["last"] or {}).get("key")
     behind = Behind(
         models,
         standing["absent"],
         standing["families_absent"],
         standing["playbooks"],
         (done.last, done.begun) if done else None,
-        (before[0].day, before[0].listed) if before else None,
+        next(((one.day, one.listed) for one in before if str(one.manifest["key"]) == last_key), None),
         foretold or (),
         card,
         key_of(identity),
