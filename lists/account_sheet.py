@@ -139,14 +139,8 @@ def coloured(book: Book, sheet: Worksheet, names: Sequence[str], rows: int) -> N
 
 
 BAR = {
-    **{
-        "type": "data_bar",
-        "data_bar_2010": True,
-        "bar_solid": True,
-        "bar_color": "#F4B6B6",
-        "bar_border_color": "#F4B6B6",
-    },
-    **{"min_type": "num", "min_value": 0, "max_type": "max"},
+    **{"type": "data_bar", "data_bar_2010": True, "bar_solid": True},
+    **{"bar_color": "#F4B6B6", "bar_border_color": "#F4B6B6", "min_type": "num", "min_value": 0, "max_type": "max"},
 }
 
 

@@ -57,7 +57,6 @@ DAYS: Mapping[str, Mapping[str, str]] = {
 }
 """How a day and a month are shown, by language."""
 DAY_WIDTH = 14
-BORDER = {"border_color": "#9DC3E6"}
 FONTS: Mapping[str, str] = {"en": "Calibri", "zh": "Microsoft YaHei"}
 """The font of charts, which, unlike that of cells, gets no other where it lacks a letter."""
 
@@ -138,7 +137,7 @@ def formats(language: str) -> dict[str, dict[str, Any]]:
     """Every format by name, with the days of a language."""
     days = {name: {"num_format": shown, "align": "left", "indent": 1} for name, shown in DAYS[language].items()}
     begun = {**FORMATS["answer"], "num_format": DAYS[language]["date"]}
-    own = {**FORMATS, **days, "answer": {**FORMATS["answer"], **BORDER}, "begun": {**begun, **BORDER}}
+    own: dict[str, Mapping[str, Any]] = {**FORMATS, **days, "begun": begun}
     return {name: dict(one) if name in LOOSE else {**one, "valign": "top"} for name, one in own.items()}
 
 

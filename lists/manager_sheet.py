@@ -67,7 +67,9 @@ def portfolios(shown: pd.DataFrame, most: int, taken: Iterable[str], nobody: str
     first = held.sort_values(["arr", "csm"], ascending=[False, True], kind="stable").head(most)
     names = first.sort_values("csm", kind="stable", na_position="last")["csm"].tolist()
     managers = [None if pd.isna(name) else str(name) for name in names]
-    of = {None if pd.isna(name) else str(name): rows for name, rows in own.groupby("csm", dropna=False)}
+    of: dict[str | None, pd.DataFrame] = {
+        None if pd.isna(name) else str(name): rows for name, rows in own.groupby("csm", dropna=False)
+    }
     called = titles([nobody if name is None else name for name in managers], [*RESERVED, *taken], nobody)
     return [_portfolio(name, title, of[name]) for name, title in zip(managers, called, strict=True)]
 
@@ -120,6 +122,7 @@ def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays:
     sheet = book.sheet(own.title)
     sheet.fit_to_pages(PAPERS, 0)
     sheet.repeat_columns(0, 1)
+    sheet.hide_gridlines(0)  # not even on paper, where nothing else would part the rows
     names = [name for name in (*BEFORE, *ANSWERS, *AFTER) if name in ANSWERS or name in shown.names]
     letters = {name: xl_col_to_name(place) for place, name in enumerate(names)}
     for place, name in enumerate(names):
@@ -132,8 +135,9 @@ def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays:
             book.text(sheet, 0, place, said, "head")
             sheet.set_column(place, place, max(shown.widths[name], width(said) / 1.6 + 3))
     framed(sheet, [shown.heights[row] for row in own.rows], len(names), frozen=2)
+    _line(book, sheet, letters, own)
     coloured(book, sheet, names, len(own.rows))
-    _lined(book, sheet, letters["rank"], own, len(names))
+    _beyond(book, sheet, letters, own)
     _choices(book, sheet, letters, len(own.rows), plays, day)
     return {name: letters[name] for name in ("account_id", *ANSWERS)}
 
@@ -147,19 +151,35 @@ def _asked(book: Book, sheet: Worksheet, place: int, name: str, rows: int) -> No
         done(sheet.write_blank(row, place, None, book.formats[kind]))
 
 
-def _lined(book: Book, sheet: Worksheet, rank: str, own: Portfolio, columns: int) -> None:
-    """The line under the last account within capacity, and grey beyond it.
+def _line(book: Book, sheet: Worksheet, letters: Mapping[str, str], own: Portfolio) -> None:
+    """The line under the last account within capacity.
 
-    Both are rules and no fixed borders, for borders stay behind when rows are sorted: the line shows where the last
-    account within capacity stands over the first beyond, and grey stays with its account.
+    A rule and no fixed border: borders stay behind when rows are sorted, and this one is then drawn only where the last
+    account within capacity stands over the first beyond.
     """
-    last = len(own.rows)
-    if not last or own.within >= last:
+    first, last = next(iter(letters.values())), list(letters.values())[-1]
+    rank = letters["rank"]
+    rule = f"=AND(${rank}2={own.within},${rank}3={own.within + 1})"
+    _ruled(book, sheet, rule, "line", own, [(first, last)])
+
+
+def _beyond(book: Book, sheet: Worksheet, letters: Mapping[str, str], own: Portfolio) -> None:
+    """Grey for what lies beyond capacity, wherever it is sorted to; the cells for answers stay as they are."""
+    columns = list(letters.values())
+    at = [place for place, name in enumerate(letters) if name in ANSWERS]
+    parts = [(columns[0], columns[at[0] - 1]), (columns[at[-1] + 1], columns[-1])]
+    _ruled(book, sheet, f"=${letters['rank']}2>{own.within}", "beyond", own, parts)
+
+
+def _ruled(
+    book: Book, sheet: Worksheet, rule: str, kind: str, own: Portfolio, parts: Sequence[tuple[str, str]]
+) -> None:
+    """Lay a format over the rows of these columns for which a rule holds, where anything lies beyond capacity."""
+    if own.within >= len(own.rows):
         return
-    line = f"=AND(${rank}2={own.within},${rank}3={own.within + 1})"
-    for rule, kind in ((line, "line"), (f"=${rank}2>{own.within}", "beyond")):
-        form = {"type": "formula", "criteria": rule, "format": book.formats[kind]}
-        done(sheet.conditional_format(1, 0, last, columns - 1, form))
+    spans = [f"{first}2:{last}{len(own.rows) + 1}" for first, last in parts]
+    form = {"type": "formula", "criteria": rule, "format": book.formats[kind], "multi_range": " ".join(spans)}
+    done(sheet.conditional_format(spans[0], form))
 
 
 # --- what is read back --------------------------------------------------------------------------------

@@ -89,6 +89,8 @@ def write(book: Book, title: str, listed: pd.DataFrame, told: Told, options: Lis
     sheet.set_column(0, 0, FIRST)
     sheet.set_column(1, COLUMNS - 1, OTHER)
     sheet.hide_gridlines(2)
+    sheet.set_default_row(LINE)
+    sheet.set_row(0, 1.5 * LINE)
     page, sums = _Page(book, sheet), summary(listed, options)
     carried = portfolios(listed, options)
     as_of = listed["as_of"].iloc[0].date() if len(listed) else ""
