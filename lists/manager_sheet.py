@@ -234,4 +234,4 @@ def hidden(
 
 def _beside(book: Book, sheet: Worksheet, row: int, letter: str, texts: Iterable[str]) -> None:
     for place, text in enumerate(texts, start=ord(letter) - ord("A")):
-        book.text(sheet, row - 1, place, text)
+        book.write(sheet, row - 1, place, text or None, "text")
