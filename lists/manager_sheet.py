@@ -122,7 +122,6 @@ def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays:
     sheet = book.sheet(own.title)
     sheet.fit_to_pages(PAPERS, 0)
     sheet.repeat_columns(0, 1)
-    sheet.hide_gridlines(0)  # not even on paper, where nothing else would part the rows
     names = [name for name in (*BEFORE, *ANSWERS, *AFTER) if name in ANSWERS or name in shown.names]
     letters = {name: xl_col_to_name(place) for place, name in enumerate(names)}
     for place, name in enumerate(names):
