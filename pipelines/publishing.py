@@ -254,37 +254,23 @@ def publish(job: Job) -> dict[str, Any]:
     before, card = page.earlier_lists(job), scorecard.read(job)
     foretold = page.forecast(job, standing["models"]["renewal"])
     certificate = _certificate(job.data)
-    identity = {
-        "as_of": standing["as_of"],
-        "models": standing["models"],
-        "features": standing["features"],
-        "inputs": certificate["inputs"],
-        "list": options.model_dump(mode="json"),
-        "playbooks": standing["playbooks"],
-        "decided_days": job.settings.folds.decided_days,
-        "last": standing["change"]["last"],
-        "alerts": standing["alerts"]["digest"],
-        "earlier": [str(one.manifest["key"]) for one in before],
-        "forecast": key_of({"rows": foretold}),
-        "scorecard": key_of({"card": card}),
-        "release": release(),
-    }
-    done, last_key = since(job, listed, standing["playbooks"]), (standing["change"]["last"] or {}).get("key")
-    behind = Behind(
-        models,
-        standing["absent"],
-        standing["families_absent"],
-        standing["playbooks"],
-        (done.last, done.begun) if done else None,
-        next(((one.day, one.listed) for one in before if str(one.manifest["key"]) == last_key), None),
-        foretold or (),
-        card,
-        key_of(identity),
+    identity = _identity(job, standing, certificate, [str(one.manifest["key"]) for one in before], foretold, card)
+    done, last = since(job, listed, standing["playbooks"]), (standing["change"]["last"] or {}).get("key")
+    told = Behind(
+        models=models,
+        absent=standing["absent"],
+        untold=standing["families_absent"],
+        plays=standing["playbooks"],
+        since=(done.last, done.begun) if done else None,
+        last=next(((one.day, one.listed) for one in before if str(one.manifest["key"]) == last), None),
+        forecast=foretold or (),
+        card=card,
+        key=key_of(identity),
     )
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
-        "risk_list.xlsx": as_workbook(listed, behind, options),
+        "risk_list.xlsx": as_workbook(listed, told, options),
         "risk_list.html": as_page(listed, page.behind(job, listed, before, foretold), options),
     }
     manifest = {
@@ -300,6 +286,32 @@ def publish(job: Job) -> dict[str, Any]:
     keep_figures(job)
     keep_told(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
+
+
+def _identity(
+    job: Job,
+    standing: Mapping[str, Any],
+    certificate: Mapping[str, Any],
+    earlier: list[str],
+    foretold: list[dict[str, Any]] | None,
+    card: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """All that a list is made from; `earlier` are the keys of the lists before it."""
+    return {
+        "as_of": standing["as_of"],
+        "models": standing["models"],
+        "features": standing["features"],
+        "inputs": certificate["inputs"],
+        "list": job.settings.list.model_dump(mode="json"),
+        "playbooks": standing["playbooks"],
+        "decided_days": job.settings.folds.decided_days,
+        "last": standing["change"]["last"],
+        "alerts": standing["alerts"]["digest"],
+        "earlier": earlier,
+        "forecast": key_of({"rows": foretold}),
+        "scorecard": key_of({"card": card}),
+        "release": release(),
+    }
 
 
 def _policy(job: Job) -> str:
