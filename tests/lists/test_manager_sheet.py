@@ -126,7 +126,7 @@ def test_a_title_is_one_that_excel_takes(names: list[str], expected: list[str]) 
 
 def test_managers_with_hostile_names_have_a_sheet_each() -> None:
     rows = observations(HOSTILE).assign(csm=list(HOSTILE))
-    names = [LONG, LONG + "s", "ANN", "ann", None]
+    names = [LONG, LONG + "s", "ANN", "ann", "summary", "LIST", None]
     more = observations(tuple(f"more {n}" for n in range(len(names)))).assign(csm=names)
     rows = pd.concat([rows, more.assign(account_id=[f"m{n}" for n in range(len(names))])], ignore_index=True)
     book = opened(make_list(rows))
