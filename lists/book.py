@@ -41,8 +41,10 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "text": {"align": "left", "indent": 1},
     "wrapped": {"text_wrap": True, "align": "left", "indent": 1},
     "note": {"font_color": "#595959"},
-    "answer": {"text_wrap": True, "align": "left", "indent": 1, "bg_color": "#EAF3FB", "border": 1}
-    | {"num_format": "@"},
+    "answer": {
+        **{"num_format": "@", "text_wrap": True, "align": "left", "indent": 1, "bg_color": "#EAF3FB"},
+        **{"border": 1, "border_color": "#9DC3E6", "top": 0},  # the line of capacity is drawn at the bottom
+    },
     "high": {"font_color": "#9C0006", "bg_color": "#FFC7CE"},
     "medium": {"font_color": "#7F6000", "bg_color": "#FFEB9C"},
     "low": {"font_color": "#006100", "bg_color": "#C6EFCE"},

@@ -197,6 +197,8 @@ def test_answers_are_chosen_from_what_can_be_read_back(
         assert [cell.value for cell in sheet[letter]] == [own.say(f"answer.{name}")] + [None] * (last - 1)
         assert sheet[f"{letter}2"].number_format == (days if name == "begun" else "@")
         assert sheet[f"{letter}2"].fill.fgColor.rgb == "FFEAF3FB"
+        edges = sheet[f"{letter}2"].border
+        assert (edges.top.style, edges.bottom.color.rgb) == (None, "FF9DC3E6"), "nothing lies over the line of capacity"
 
 
 def test_the_hidden_sheet_says_which_list_and_where(listed: pd.DataFrame) -> None:
