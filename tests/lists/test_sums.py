@@ -15,7 +15,7 @@ MAY = date(2026, 5, 1)
 def test_what_changed_since_the_last_list():
     """Acme fell into high risk, beta left it, fresh is new, and old is gone."""
     listed = make_list(observations(("acme", "beta", "gamma", "fresh")), renewal=[0.5, 0.7, 0.9, 0.8])
-    change = {"a0": -0.4, "a1": 0.3, "a2": 0.1, "a3": np.nan}
+    change = {"a0": -0.4, "a1": 0.3, "a2": -0.05, "a3": np.nan}
     listed["probability_change"] = listed["account_id"].map(change)
     then = pd.DataFrame({"account_id": ["a0", "a1", "a2", "old"], "renewal_probability": [0.9, 0.4, 0.8, 0.5]})
     found = moved(listed, MAY, then, ListOptions())
@@ -25,8 +25,8 @@ def test_what_changed_since_the_last_list():
         "medium": {"then": 1, "came": 1, "left": 1, "now": 1},
         "low": {"then": 1, "came": 1, "left": 1, "now": 1},
     }
-    assert found.falls["account_name"].tolist() == ["acme"]
-    assert found.falls["then"].round(6).tolist() == [0.9]
+    assert found.falls["account_name"].tolist() == ["acme", "gamma"]
+    assert found.falls["then"].round(6).tolist() == [0.9, 0.95]
 
 
 def test_accounts_that_one_list_did_not_score_move_between_no_bands(listed: pd.DataFrame):
