@@ -66,6 +66,8 @@ class ListOptions(Section):
     """A reason or strength that makes up less than this share of all contributions is left out."""
     workbook_rows: int = Field(default=50_000, ge=1, le=1_000_000)
     """The workbook shows at most this many accounts; the Parquet and CSV files hold all."""
+    workbook_managers: int = Field(default=60, ge=1, le=200)
+    """So many managers have a sheet of their own, those with the most ARR first."""
     page_rows: int = Field(default=20_000, ge=1, le=100_000)
     """The page shows at most this many accounts, the first of the list."""
     keep_staging_hours: float = Field(default=24.0, gt=0)

@@ -20,6 +20,7 @@ from features.policy import TIERS
 from lists.offline import offline
 from lists.options import ListOptions
 from lists.risk_list import NAMES
+from lists.sums import summary
 from lists.text import printable
 from lists.words import LANGUAGES, Words
 from models.reasons import PEER, REASONS, STRENGTHS, frame, written
@@ -54,8 +55,6 @@ NUMBERS = {
     **dict.fromkeys(("expansion_probability", "upsell_probability", "cross_sell_probability"), 3),
 }
 """The numbers of a row, and to how many digits."""
-MANAGERS = 30
-"""So many managers are drawn, those with the most revenue to renew first."""
 SPOKEN = re.compile(
     r"(page|heading|stage|size_band|status|risk_band|quadrant|theme|alerts|tier)\.|forecast\.(arr_|quarter)"
 )
@@ -249,59 +248,3 @@ def _only(values: pd.Series) -> str | None:
     """The one value that there is; None where there are several."""
     met = values.dropna().unique()
     return printable(str(met[0])) if len(met) == 1 else None
-
-
-# --- the summary ------------------------------------------------------------------------------------
-
-
-def summary(listed: pd.DataFrame, options: ListOptions) -> dict[str, Any]:
-    """What the whole list comes to: by month of renewal, risk band, group and manager."""
-    own = listed.assign(
-        month=listed["renewal_date"].dt.strftime("%Y-%m"),
-        fits=listed["within_capacity"].fillna(False).astype(bool),
-        arr=listed["arr"].fillna(0.0),
-        arr_at_risk=listed["arr_at_risk"].fillna(0.0),
-        name=listed["csm"].astype(object),
-    )
-    managers = _summed(own, "name")
-    first = managers.sort_values(["arr", "name"], ascending=[False, True], kind="stable").head(MANAGERS)
-    return {
-        "arr": round(float(own["arr"].sum())),
-        "arr_at_risk": round(float(own["arr_at_risk"].sum())),
-        "scored": int(listed["status"].eq(SCORED).sum()),
-        "months": _records(_summed(own, "month")),
-        "bands": _records(_summed(own, "risk_band").set_index("risk_band").reindex(RISK_BANDS).reset_index()),
-        "quadrants": _records(_summed(own, "quadrant").set_index("quadrant").reindex(QUADRANTS).reset_index()),
-        "managers": [_carried(manager, options) for manager in _records(first)],
-        "managers_left_out": len(managers) - len(first),
-    }
-
-
-def _summed(rows: pd.DataFrame, by: str) -> pd.DataFrame:
-    """One row per value of a column: accounts, revenue, revenue at risk, and how many fit the capacity."""
-    sums = {"accounts": ("account_id", "size"), "arr": ("arr", "sum"), "arr_at_risk": ("arr_at_risk", "sum")}
-    return rows.groupby(by, dropna=False).agg(**sums, fits=("fits", "sum")).reset_index()
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    numbers = ["accounts", "arr", "arr_at_risk", "fits"]
-    whole = table.assign(**table[numbers].fillna(0.0).round().astype("int64"))
-    return [{str(k): _plain(v) for k, v in row.items()} for row in whole.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, int):
-        return value
-    return None if pd.isna(value) else printable(str(value))
-
-
-def _carried(manager: Mapping[str, Any], options: ListOptions) -> dict[str, Any]:
-    """A manager's portfolio beside what the manager can carry; `load` is the fuller of the two measures."""
-    room = options.capacity.of(manager["name"])
-    loads = [manager[n] / most for n, most in (("accounts", room.accounts), ("arr", room.arr)) if most]
-    return {
-        **manager,
-        "most_accounts": room.accounts,
-        "most_arr": round(room.arr),
-        "load": round(max(loads), 3) if len(loads) == 2 else None,
-    }

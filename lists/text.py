@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -38,9 +39,12 @@ def unformula(text: str) -> str:
 
 def width(text: str) -> int:
     """How many columns of a fixed-width font the widest line takes; a Chinese character takes two."""
+    if text.isascii():
+        return max(map(len, text.splitlines()), default=0)
     return max((sum(_columns(letter) for letter in line) for line in text.splitlines()), default=0)
 
 
+@cache
 def _columns(letter: str) -> int:
     if unicodedata.combining(letter) or unicodedata.category(letter) == "Cf":
         return 0

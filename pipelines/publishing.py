@@ -243,7 +243,7 @@ def publish(job: Job) -> dict[str, Any]:
     from lists.page import as_page
     from lists.risk_list import as_parquet, counts
     from lists.scorecard import as_page as as_scorecard
-    from lists.workbook import as_workbook
+    from lists.workbook import Behind, as_workbook
     from pipelines import page, scorecard
     from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
@@ -252,44 +252,36 @@ def publish(job: Job) -> dict[str, Any]:
     standing, listed = read_scored(job)
     options = job.settings.list
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
-    before, foretold = page.earlier_lists(job), page.forecast(job, standing["models"]["renewal"])
-    told = scorecard.read(job)
+    before, card = page.earlier_lists(job), scorecard.read(job)
+    foretold = page.forecast(job, standing["models"]["renewal"])
+    certificate = _certificate(job.data)
+    earlier, digest = [str(one.manifest["key"]) for one in before], scorecard.digest(job) if card else None
+    identity = _identity(job, standing, certificate, earlier, foretold, digest)
+    done, last = since(job, listed, standing["playbooks"]), (standing["change"]["last"] or {}).get("key")
+    told = Behind(
+        models=models,
+        absent=standing["absent"],
+        untold=standing["families_absent"],
+        plays=standing["playbooks"],
+        since=(done.last, done.begun) if done else None,
+        last=next(((one.day, one.listed) for one in before if str(one.manifest["key"]) == last), None),
+        forecast=foretold or (),
+        card=card,
+        key=key_of(identity),
+    )
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
-        "risk_list.xlsx": as_workbook(
-            listed,
-            models,
-            standing["absent"],
-            options,
-            standing["families_absent"],
-            standing["playbooks"].values(),
-            (done.last, done.begun) if (done := since(job, listed, standing["playbooks"])) else None,
-        ),
+        "risk_list.xlsx": as_workbook(listed, told, options),
         "risk_list.html": as_page(
-            listed, page.behind(job, listed, before, foretold), options, beside=scorecard.PAGE if told else ""
+            listed, page.behind(job, listed, before, foretold), options, beside=scorecard.PAGE if card else ""
         ),
     }
-    if told:
-        files[scorecard.PAGE] = as_scorecard(told, options.language, beside="risk_list.html")
-    certificate = _certificate(job.data)
+    if card:
+        files[scorecard.PAGE] = as_scorecard(card, options.language, beside="risk_list.html")
     manifest = {
         **standing,
-        "identity": {
-            "as_of": standing["as_of"],
-            "models": standing["models"],
-            "features": standing["features"],
-            "inputs": certificate["inputs"],
-            "list": options.model_dump(mode="json"),
-            "playbooks": standing["playbooks"],
-            "decided_days": job.settings.folds.decided_days,
-            "last": standing["change"]["last"],
-            "alerts": standing["alerts"]["digest"],
-            "earlier": [str(one.manifest["key"]) for one in before],
-            "forecast": key_of({"rows": foretold}),
-            "scorecard": scorecard.digest(job) if told else None,
-            "release": release(),
-        },
+        "identity": identity,
         "inputs": certificate["inputs"],
         "quarantine": certificate["quarantine"],
         "rows": counts(listed),
@@ -300,6 +292,32 @@ def publish(job: Job) -> dict[str, Any]:
     keep_figures(job)
     keep_told(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
+
+
+def _identity(
+    job: Job,
+    standing: Mapping[str, Any],
+    certificate: Mapping[str, Any],
+    earlier: list[str],
+    foretold: list[dict[str, Any]] | None,
+    card: str | None,
+) -> dict[str, Any]:
+    """All that a list is made from; `earlier` are the keys of the lists before it, `card` the scorecard's digest."""
+    return {
+        "as_of": standing["as_of"],
+        "models": standing["models"],
+        "features": standing["features"],
+        "inputs": certificate["inputs"],
+        "list": job.settings.list.model_dump(mode="json"),
+        "playbooks": standing["playbooks"],
+        "decided_days": job.settings.folds.decided_days,
+        "last": standing["change"]["last"],
+        "alerts": standing["alerts"]["digest"],
+        "earlier": earlier,
+        "forecast": key_of({"rows": foretold}),
+        "scorecard": card,
+        "release": release(),
+    }
 
 
 def _policy(job: Job) -> str:

@@ -13,7 +13,8 @@ import pytest
 from lists import offline, page
 from lists.offline import as_json
 from lists.options import ListOptions
-from lists.page import BY_TIER, FIGURES, as_page, summary
+from lists.page import BY_TIER, FIGURES, as_page
+from lists.sums import MANAGERS, summary
 from lists.text import printable
 from lists.words import LANGUAGES
 from models.reasons import OWN, PEER
@@ -157,9 +158,9 @@ def test_the_summary_adds_up_and_shows_a_portfolio_that_is_too_large():
 
 
 def test_managers_beyond_those_drawn_are_counted():
-    listed, _ = drawn([f"account {i}" for i in range(page.MANAGERS + 5)])
+    listed, _ = drawn([f"account {i}" for i in range(MANAGERS + 5)])
     told = summary(listed.assign(csm=listed["account_id"]), ListOptions())
-    assert (len(told["managers"]), told["managers_left_out"]) == (page.MANAGERS, 5)
+    assert (len(told["managers"]), told["managers_left_out"]) == (MANAGERS, 5)
 
 
 @pytest.mark.parametrize("code", ["a</script>", "<!-- a", "<SCRIPT", "</style >"])

@@ -1,9 +1,8 @@
 import datetime
 import io
 import zipfile
-from typing import Any
+from dataclasses import replace
 
-import openpyxl
 import pandas as pd
 import pytest
 
@@ -12,24 +11,16 @@ from lists.options import ListOptions
 from lists.text import printable
 from lists.words import Words
 from lists.workbook import as_workbook
-from pipelines.playbooks import SHIPPED, read_library
+from tests.lists.books import BEHIND, column, opened, plays, read
 from tests.lists.small_list import HOSTILE, MODELS, make_list, observations
 
-ABSENT = ("upsell", "cross_sell")
-
-
-def opened(listed: pd.DataFrame, options: ListOptions | None = None) -> Any:
-    return openpyxl.load_workbook(io.BytesIO(as_workbook(listed, MODELS, ABSENT, options or ListOptions())))
-
-
-def column(sheet: Any, heading: str) -> list[Any]:
-    headings = [cell.value for cell in sheet[1]]
-    return [row[headings.index(heading)] for row in sheet.iter_rows(min_row=2)]
+LIST, NOT_SCORED = {"en": "List", "zh": "名单"}, {"en": "Not scored", "zh": "未评分"}
 
 
 def test_the_sheets_and_what_a_manager_sees_first(listed: pd.DataFrame) -> None:
     book = opened(listed)
-    assert book.sheetnames == ["List", "Not scored", "About this list"]
+    assert book.sheetnames == ["Summary", "ann", "li", "renewals", "List", "Not scored", "About this list"]
+    assert [sheet.title for sheet in book if sheet.sheet_state != "visible"] == ["renewals"]
     sheet = book["List"]
     assert [cell.value for cell in sheet[1]][:4] == ["Rank", "Account", "Account id", "Manager"]
     assert sheet.freeze_panes == "C2"
@@ -46,7 +37,7 @@ def test_cells_have_their_type_and_format(listed: pd.DataFrame) -> None:
     moved = column(opened(listed.assign(probability_change=-0.1))["List"], "Change since last list")[0]
     assert (moved.value, moved.number_format) == (-0.1, "+0%;-0%;0%")
     assert date.value == datetime.datetime(2026, 9, 1)
-    assert date.number_format == "yyyy-mm-dd"
+    assert date.number_format == "[$-409]d mmm yyyy"
     assert (arr.data_type, arr.number_format) == ("n", "#,##0")
     assert column(sheet, "Risk")[0].value in ("High", "Medium", "Low")
     assert column(sheet, "Within capacity")[0].value == "Yes"
@@ -64,7 +55,7 @@ def test_a_reason_stands_under_its_theme_and_says_what_nobody_can_change(
 ) -> None:
     listed["reason_1_theme"], listed["reason_1_actionable"] = "adoption", pd.array([True, False] * 3, dtype="boolean")
     sheets = opened(listed, ListOptions.model_validate({"language": language}))
-    cells = column(sheets.worksheets[0], heading)
+    cells = column(sheets[LIST[language]], heading)
     said = listed.loc[listed["status"] == "scored", "reason_1"]
     told = [None if words is None else f"{(theme, background)[row % 2]}\n{words}" for row, words in said.items()]
     assert [cell.value for cell in cells] == told
@@ -80,8 +71,8 @@ def test_alerts_stand_in_words_for_every_account_scored_or_not(language: str, he
     rows = observations()
     rows["status"] = ["scored"] * 5 + ["too_little_history"]
     rows["alerts"] = ["usage_drop;sponsor_lost", None, None, None, None, "usage_drop;sponsor_lost"]
-    sheets = opened(make_list(rows), ListOptions.model_validate({"language": language})).worksheets
-    told = [[cell.value for cell in column(sheet, heading)] for sheet in sheets[:2]]
+    book = opened(make_list(rows), ListOptions.model_validate({"language": language}))
+    told = [[cell.value for cell in column(book[title], heading)] for title in (LIST[language], NOT_SCORED[language])]
     assert sorted(filter(None, told[0])) == [said]
     assert told[1] == [said]
 
@@ -119,7 +110,7 @@ def test_a_broken_character_is_marked() -> None:
 
 
 def test_the_same_list_gives_the_same_bytes_and_carries_no_clock(listed: pd.DataFrame) -> None:
-    one, other = (as_workbook(listed, MODELS, ABSENT, ListOptions()) for _ in range(2))
+    one, other = (as_workbook(listed, BEHIND, ListOptions()) for _ in range(2))
     assert one == other
     core = zipfile.ZipFile(io.BytesIO(one)).read("docProps/core.xml").decode()
     assert core.count("2026-06-01T00:00:00Z") == 2
@@ -150,16 +141,16 @@ def test_the_workbook_says_what_nobody_told(listed: pd.DataFrame) -> None:
         ("zh", "名单说明", "未提供以下类别的数据，名单未予考虑：服务工单、满意度"),
     ):
         options = ListOptions.model_validate({"language": language})
-        content = as_workbook(listed, MODELS, ABSENT, options, ["tickets", "sentiment"])
-        sheet = openpyxl.load_workbook(io.BytesIO(content))[title]
+        content = as_workbook(listed, replace(BEHIND, untold=["tickets", "sentiment"]), options)
+        sheet = read(content)[title]
         assert said in [row[0].value for row in sheet.iter_rows(max_row=8)]
 
 
 def test_a_chinese_workbook_is_chinese_throughout(listed: pd.DataFrame) -> None:
     book = opened(listed, ListOptions.model_validate({"language": "zh"}))
-    assert book.sheetnames == ["名单", "未评分", "名单说明"]
+    assert book.sheetnames == ["总览", "ann", "li", "renewals", "名单", "未评分", "名单说明"]
     assert {cell.value for cell in column(book["名单"], "风险")} <= {"高", "中", "低"}
-    headings = [cell.value for sheet in book.worksheets[:2] for cell in sheet[1]]
+    headings = [cell.value for title in ("ann", "名单", "未评分") for cell in book[title][1]]
     assert not [heading for heading in headings if heading.isascii()]
 
 
@@ -177,40 +168,37 @@ def test_whole_number_ids_lose_no_digit(ids: list[int]) -> None:
 
 
 def test_a_list_of_nobody_opens(listed: pd.DataFrame) -> None:
-    assert opened(listed.iloc[:0]).sheetnames == ["List", "About this list"]
-
-
-def plays(treated: int = 0) -> list[dict[str, Any]]:
-    library = read_library(SHIPPED)
-    return [play.model_dump(mode="json") | {"treated": treated} for play in library.plays.values()]
+    book = opened(listed.iloc[:0])
+    assert book.sheetnames == ["Summary", "About this list"]
+    assert book["Summary"]["A2"].value == "No renewal is in sight."
 
 
 @pytest.mark.parametrize(("language", "sheet"), [("en", "Playbooks"), ("zh", "行动方案")])
 def test_the_plays_have_a_sheet_with_what_to_do(listed: pd.DataFrame, language: str, sheet: str) -> None:
     options = ListOptions.model_validate({"language": language})
-    content = as_workbook(listed, MODELS, ABSENT, options, plays=plays())
-    rows = [[cell.value for cell in row] for row in openpyxl.load_workbook(io.BytesIO(content))[sheet].iter_rows()]
-    assert [row[0] for row in rows[1:]] == [play["name"][language] for play in plays()]
-    assert [row[5] for row in rows[1:]] == [play["hours"] for play in plays()]
-    for row, play in zip(rows[1:], plays(), strict=True):
+    content = as_workbook(listed, replace(BEHIND, plays=plays()), options)
+    rows = [[cell.value for cell in row] for row in read(content)[sheet].iter_rows()]
+    assert [row[0] for row in rows[1:]] == [play["name"][language] for play in plays().values()]
+    assert [row[5] for row in rows[1:]] == [play["hours"] for play in plays().values()]
+    for row, play in zip(rows[1:], plays().values(), strict=True):
         assert row[7].splitlines() == [f"{n}. {step}" for n, step in enumerate(play["steps"][language], start=1)]
     assert not any(code in str(row[1:4]) for row in rows[1:] for code in ("first_value", "pre_renewal", "upsell"))
 
 
 def test_an_effect_is_told_with_how_it_is_known() -> None:
-    one = plays(treated=120)[0] | {"effect": 0.0}
+    one = next(iter(plays(treated=120).values())) | {"effect": 0.0}
     assert playbooks.effect(one, Words("en")).startswith("a chance of 70 % becomes 70% (measured on 120")
-    assert playbooks.effect(plays()[0], Words("en")).endswith("becomes 78% (assumed)")
+    assert playbooks.effect(next(iter(plays().values())), Words("en")).endswith("becomes 78% (assumed)")
 
 
 def test_what_was_begun_since_the_last_list_has_a_sheet_that_claims_nothing(listed: pd.DataFrame) -> None:
     names = {"account_id": ["a0", 7], "account_name": ["=1+1", None], "csm": ["li", None], "playbook": ["Push", "old"]}
     begun = pd.DataFrame(names | {"started": [datetime.date(2026, 5, 12)] * 2, "then": [0.4, None], "now": [0.5, 0.6]})
-    content = as_workbook(listed, MODELS, ABSENT, ListOptions(), since=(datetime.date(2026, 5, 1), begun))
-    sheet = openpyxl.load_workbook(io.BytesIO(content))["Since the last list"]
-    assert [cell.value for cell in sheet[2]] == ["=1+1", "a0", "li", "Push", "2026-05-12", 0.4, 0.5]
+    content = as_workbook(listed, replace(BEHIND, since=(datetime.date(2026, 5, 1), begun)), ListOptions())
+    sheet = read(content)["Since the last list"]
+    assert [cell.value for cell in sheet[2]] == ["=1+1", "a0", "li", "Push", datetime.datetime(2026, 5, 12), 0.4, 0.5]
     assert sheet["A2"].data_type == "s"
-    assert [cell.value for cell in sheet[3]] == [None, "7", None, "old", "2026-05-12", None, 0.6]
+    assert [cell.value for cell in sheet[3]] == [None, "7", None, "old", datetime.datetime(2026, 5, 12), None, 0.6]
     assert "is not what a playbook did" in sheet["A5"].value
-    nobody = as_workbook(listed, MODELS, ABSENT, ListOptions(), since=(datetime.date(2026, 5, 1), begun.iloc[:0]))
-    assert "Since the last list" not in openpyxl.load_workbook(io.BytesIO(nobody)).sheetnames
+    nobody = as_workbook(listed, replace(BEHIND, since=(datetime.date(2026, 5, 1), begun.iloc[:0])), ListOptions())
+    assert "Since the last list" not in read(nobody).sheetnames

@@ -1,0 +1,76 @@
+"""What stands behind a published workbook: the key of its list, the list before it, and the scorecard of its day."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lists import returned
+from pipelines import tracking
+from pipelines.publishing import ALREADY, MANIFEST, publish
+from pipelines.score import score
+from tests.lists.books import read
+from tests.lists.test_summary_sheet import card, cells, table
+from tests.pipelines.scored_company import AS_OF, job, write_company
+from tests.pipelines.test_change_stage import JULY, PEOPLE, Speaking, a_month_on, later, serves, with_clock
+
+
+@pytest.fixture
+def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
+    serves(monkeypatch, "3", Speaking(PEOPLE))
+    write_company(tmp_path)
+    with_clock(tmp_path)
+    score(job(tmp_path))
+    publish(job(tmp_path))
+    return tmp_path
+
+
+def book(root: Path, day: object = AS_OF) -> Any:
+    return read((root / "lists" / str(day) / "risk_list.xlsx").read_bytes())
+
+
+def write_card(root: Path, **changed: Any) -> None:
+    folder = root / "data" / "act" / "scorecard"
+    folder.mkdir(exist_ok=True)
+    (folder / "scorecard.json").write_text(json.dumps({"as_of": str(AS_OF), **card(), **changed}), encoding="utf-8")
+
+
+def test_the_workbook_knows_the_key_of_its_list(june: Path) -> None:
+    manifest = json.loads((june / "lists" / str(AS_OF) / MANIFEST).read_bytes())
+    own = book(june)[returned.HIDDEN]
+    assert own["B3"].value == manifest["key"]
+    assert own["B2"].value == str(AS_OF)
+    plays = {own[f"N{row}"].value for row in range(returned.HEAD + 1, own.max_row + 1)} - {None}
+    assert plays == set(manifest["playbooks"])
+
+
+def test_a_scorecard_made_since_makes_another_list_and_one_of_another_day_does_not(june: Path) -> None:
+    write_card(june, as_of="2026-05-01")
+    assert publish(job(june))["state"] == ALREADY
+    write_card(june)
+    assert publish(job(june))["kept_as"] == 1
+    assert len(table(book(june)["Summary"], "Renewal rates, by count and by revenue")) == 13
+    assert publish(job(june))["state"] == ALREADY
+
+
+def test_a_month_on_the_summary_compares_with_the_list_before(june: Path) -> None:
+    a_month_on(june)
+    score(later(job(june)))
+    publish(later(job(june)))
+    told = table(book(june, JULY)["Summary"], f"What changed since the list of {AS_OF}")
+    assert [row[0] for row in told[1:]][2:] == ["New on the list", "No longer on the list"]
+
+
+def test_a_list_before_it_that_the_scores_were_not_compared_with_is_not_told(june: Path) -> None:
+    score(job(june))
+    a_month_on(june)
+    score(later(job(june)))
+    standing = june / "data" / "act" / "score.json"
+    told = json.loads(standing.read_bytes())
+    standing.write_text(json.dumps(told | {"change": told["change"] | {"last": None}}), encoding="utf-8")
+    publish(later(job(june)))
+    assert [row[0] for row in cells(book(june, JULY)["Summary"]) if "no earlier list" in str(row[0])] == [
+        "There is no earlier list to compare with."
+    ]
