@@ -22,10 +22,11 @@ from itertools import islice
 from typing import Any
 
 from openpyxl import load_workbook
-from openpyxl.utils import column_index_from_string
+from openpyxl.utils import column_index_from_string, get_column_letter
 
 from lists.returned import ACTION_WORDS, ANSWERS, FORMAT, HEAD, HIDDEN, SHEETS, STANDING, VERDICT_WORDS, VERDICTS
 from lists.text import printable, shortened, unformula
+from lists.words import LANGUAGES
 
 LARGEST = 1 << 30
 """Bytes a workbook may unpack to: a list of 50 000 accounts takes a tenth of it."""
@@ -38,6 +39,8 @@ OLE, ZIP = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK"
 ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 YEAR_FIRST = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
 """A day in text that can be read in one way only."""
+HEADINGS = {"account_id": "heading.account_id", **{name: f"answer.{name}" for name in ANSWERS}}
+"""The words over the columns. They tell where a column went that was moved; where they are other, the letters hold."""
 AGAIN = "send back the .xlsx file that came with the list"
 
 
@@ -173,10 +176,8 @@ def read_book(content: bytes) -> Book:
     except NotReturned:
         raise
     except Exception as fault:  # a file from outside may break the reader anywhere
-        said = shortened(printable(str(fault).strip().splitlines()[0] if str(fault).strip() else ""), 120, "…")
-        raise NotReturned(
-            f"it is harmed ({type(fault).__name__}{': ' if said else ''}{said}): open it in Excel, save it, and collect again"
-        ) from None
+        said = shortened(printable(f"{type(fault).__name__}: {fault}").split("\n")[0], 120, "…")
+        raise NotReturned(f"it is harmed ({said}): open it in Excel, save it, and collect again") from None
 
 
 def _is_workbook(content: bytes) -> None:
@@ -187,7 +188,9 @@ def _is_workbook(content: bytes) -> None:
             else "it is in the old format .xls: save it as .xlsx"
         )
     if not content.startswith(ZIP):
-        raise NotReturned(f"it is {'empty' if not content else 'no workbook'}: {AGAIN}, not a CSV file or a picture of it")
+        raise NotReturned(
+            f"it is {'empty' if not content else 'no workbook'}: {AGAIN}, not a CSV file or a picture of it"
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             names, size = set(packed.namelist()), sum(part.file_size for part in packed.infolist())
@@ -203,8 +206,9 @@ def _read(book: Any) -> Book:
     if HIDDEN not in book.sheetnames:
         raise NotReturned(f"it is no workbook of a list, or its hidden sheet {HIDDEN!r} was deleted: {AGAIN}")
     cover = _cover(book[HIDDEN])
-    there = [sheet for sheet in cover.sheets if sheet.title in book.sheetnames]
-    rows = tuple(row for sheet in there for row in _rows(book[sheet.title], sheet))
+    usual = {sheet.title for sheet in book.worksheets}
+    there = [sheet for sheet in cover.sheets if sheet.title in usual]
+    rows = tuple(row for sheet in there for row in _rows(book[sheet.title], sheet, cover.language))
     return Book(cover, rows, tuple(sheet for sheet in cover.sheets if sheet not in there))
 
 
@@ -214,7 +218,7 @@ def _cover(hidden: Any) -> Cover:
     if said["format"] != FORMAT:
         raise NotReturned(
             f"its layout is number {shortened(said['format'], SHOWN, '…')!r} and this program reads {FORMAT!r}: "
-            "collect it with the release of `renewals` that made it"
+            "collect it with the release of renewals that made it"
         )
     try:
         as_of = date.fromisoformat(said["as_of"])
@@ -273,19 +277,38 @@ def _bounded(sheet: Any, **columns: int) -> Iterator[Sequence[Any]]:
         raise NotReturned(f"its sheet {sheet.title!r} pretends to have more than {ROWS:,} rows: {AGAIN}")
 
 
-def _rows(found: Any, sheet: Sheet) -> Iterator[Row]:
+def _rows(found: Any, sheet: Sheet, language: str) -> Iterator[Row]:
     """The rows of a manager's sheet that hold an answer."""
-    if not hasattr(found, "iter_rows"):
-        raise NotReturned(f"its sheet {sheet.title!r} is a chart now: {AGAIN}")
-    places = {name: column_index_from_string(letter) for name, letter in sheet.columns.items()}
-    for number, row in enumerate(_bounded(found, max_col=max(places.values())), start=1):
-        cells = {
-            name: Cell(f"{sheet.columns[name]}{number}", row[place - 1].value, row[place - 1].data_type)
-            for name, place in places.items()
-            if place <= len(row)
-        }
-        if number > 1 and any(not cells[name].empty for name in ANSWERS if name in cells):
-            yield Row(sheet, {name: cells.get(name, Cell(f"{sheet.columns[name]}{number}", None, "n")) for name in places})
+    rows = _bounded(found)
+    header = [cell.value for cell in next(rows, [])]
+    places = _places(header, sheet, language)
+    for number, row in enumerate(rows, start=2):
+        cells = {name: _cell(row, place, number) for name, place in places.items()}
+        if not all(cells[name].empty for name in ANSWERS):
+            yield Row(sheet, cells)
+
+
+def _cell(row: Sequence[Any], place: int, number: int) -> Cell:
+    own = row[place - 1] if place <= len(row) else None
+    where = f"{get_column_letter(place)}{number}"
+    return Cell(where, None, "n") if own is None else Cell(where, own.value, own.data_type)
+
+
+def _places(header: Sequence[Any], sheet: Sheet, language: str) -> dict[str, int]:
+    """Where the columns stand, counted from 1: where they were written, or where all their headings were moved to."""
+    written = {name: column_index_from_string(letter) for name, letter in sheet.columns.items()}
+    words = LANGUAGES.get(language, {})
+    headings = {name: words.get(key) for name, key in HEADINGS.items()}
+    found = {name: header.index(word) + 1 for name, word in headings.items() if word and header.count(word) == 1}
+    if all(found[name] == written[name] for name in found):
+        return written
+    if found.keys() == written.keys():
+        return found
+    lost = ", ".join(name for name in written if name not in found)
+    raise NotReturned(
+        f"on its sheet {sheet.title!r} columns were moved and the heading of {lost} was changed: "
+        f"put it back, or {AGAIN}"
+    )
 
 
 # --- the answers ---------------------------------------------------------------------------------
@@ -322,9 +345,7 @@ def _contradiction(own: Answer, same: Sequence[Answer]) -> Refusal:
     return Refusal(reason, own.sheet, own.cell, own.file)
 
 
-def judged(
-    row: Row, cover: Cover, file: str, known: Known, recorded: datetime
-) -> tuple[Answer | None, list[Refusal]]:
+def judged(row: Row, cover: Cover, file: str, known: Known, recorded: datetime) -> tuple[Answer | None, list[Refusal]]:
     """One row as an answer, or None and every fault of it."""
     faults: list[Refusal] = []
 
@@ -345,9 +366,9 @@ def judged(
     note = _note(row.cells["note"], refuse)
     if faults:
         return None, faults
-    cell = row.cells["account_id"].place
-    told = (account_id, row.sheet.csm, verdict, action, begun, note)
-    return Answer(*told, cover.as_of, file, row.sheet.title, cell), []
+    place = row.cells["account_id"].place
+    said = (account_id, row.sheet.csm, verdict, action, begun, note)
+    return Answer(*said, cover.as_of, file, row.sheet.title, place), []
 
 
 def _account(cell: Cell, known: Known, refuse: Any) -> Any:

@@ -19,7 +19,7 @@ import xlsxwriter
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from lists import playbooks
+from lists import disagreements, playbooks
 from lists.options import ListOptions
 from lists.risk_list import COLUMNS, NAMES, TARGETS
 from lists.text import printable, shortened, width
@@ -85,13 +85,15 @@ def as_workbook(
     untold: Collection[str] = (),
     plays: Iterable[playbooks.Play] = (),
     since: tuple[datetime.date, pd.DataFrame] | None = None,
+    apart: tuple[pd.DataFrame, Mapping[str, Any]] | None = None,
 ) -> bytes:
     """The workbook's bytes: the list, the plays, what was done since the last list, the accounts not scored, and what
     every column means.
 
     `models` names the model of each predicted target, `absent` those that have none, and `untold` the families of
     features for which no table was given. `since` is the day of the last list, and one row per playbook begun after it.
-    The same list gives the same bytes.
+    `apart` are the renewals that managers saw otherwise, and the tally of who was right. The same list gives the same
+    bytes.
     """
     as_of = listed["as_of"].iloc[0].date() if len(listed) else None
     sink = io.BytesIO()
@@ -108,6 +110,10 @@ def as_workbook(
             sheets.plain("sheet.playbooks", [f"plays.{name}" for name in playbooks.COLUMNS], told)
         if since is not None and len(since[1]):
             sheets.since(*since)
+        if apart is not None and len(apart[0]):
+            note = " ".join(disagreements.tally(apart[1], sheets.words))
+            cells = disagreements.rows(apart[0], sheets.words)
+            sheets.plain("sheet.apart", disagreements.headings(), cells, note)
         if len(others):
             names = [name for name in NOT_SCORED if name != "alerts" or others[name].notna().any()]
             sheets.table("sheet.not_scored", others.head(options.workbook_rows), names, frozen=1)

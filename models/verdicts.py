@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 ENOUGH = 30
-"""Final verdicts from which on a share of right ones is told: with fewer, 9 intervals of 10 span 30 points or more at even odds."""
+"""Final verdicts from which on a share of right ones is told: of fewer, the 90 % interval spans 30 points or more where
+the share is near a half."""
 LOST, RENEWS = "lost", "renews"
 LISTED = ["as_of", "account_id"]
 SIDES = ("model", "manager")
@@ -61,7 +62,8 @@ def judged(rows: pd.DataFrame, renewed: pd.Series) -> pd.DataFrame:
     final = renewed.notna()
     manager = rows["verdict"].map({RENEWS: 1.0, LOST: 0.0})
     model = rows["risk_band"].eq("high").map({True: 0.0, False: 1.0}).where(rows["risk_band"].notna())
-    hits = pd.DataFrame({"model": model.eq(renewed.astype("float64")), "manager": manager.eq(renewed.astype("float64"))})
+    became = renewed.astype("float64")
+    hits = {"model": model.eq(became), "manager": manager.eq(became)}
     right = pd.Series("neither", index=rows.index, dtype=object)
     for side in SIDES:
         right = right.mask(hits[side], side)

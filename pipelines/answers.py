@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from ibis import _
 
 from features.tables import TABLES
@@ -25,12 +29,33 @@ INTERVENTIONS = "interventions"
 MARK = "list_answered"
 """A column that only actions from workbooks have: the day of the list they answer."""
 
+INSTANT = pa.timestamp("us")
+TYPES = {
+    **{"as_of": pa.date32(), "account_id": None, "account_name": pa.string(), "csm": pa.string()},
+    **{"verdict": pa.string(), "action": pa.string(), "begun": pa.date32(), "note": pa.string()},
+    **{"renewal_date": pa.date32(), "renewal_probability": pa.float64(), "risk_band": pa.string()},
+    **{"key": pa.string(), "file": pa.string(), "recorded_at": INSTANT},
+}
+"""The log's columns. Ids are of the list's own type; `key` is the list's, and `file` a digest of the workbook."""
+
 
 def folder(job: Job) -> Path:
     """Where answers are kept; what a crash left half-done is undone first."""
     returned = job.data / FOLDER
     warehouse.restore(returned)
     return returned
+
+
+def as_parquet(rows: pd.DataFrame, types: Mapping[str, Any]) -> bytes:
+    """The rows in these columns and Arrow types; without a type, ids as they are."""
+    arrays = [pa.Array.from_pandas(rows[name], type=kind or _id_type(rows[name])) for name, kind in types.items()]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(types)), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _id_type(ids: pd.Series) -> Any:
+    return pa.int64() if pd.api.types.is_integer_dtype(ids) else pa.string()
 
 
 def read_log(job: Job) -> pd.DataFrame | None:
@@ -40,7 +65,7 @@ def read_log(job: Job) -> pd.DataFrame | None:
 
 
 def with_actions(con: Any, job: Job, given: dict[str, Given]) -> dict[str, Given]:
-    """The raw tables with the actions from workbooks as a part of `interventions`, or as that table where none is given.
+    """The raw tables with the actions from workbooks as a part of `interventions`, or as that table if there is none.
 
     Actions that came in after the extract are left out: a run on those tables stands before them.
     """

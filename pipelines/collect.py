@@ -6,10 +6,10 @@ What is understood is kept, what is not is told with its cell, and the folder of
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from functools import cache
@@ -18,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lists import answers as returned
+from lists import disagreements as spoken
 from lists.answers import Answer, Book, Known, NotReturned, Refusal
 from lists.text import printable
 from lists.words import Words
@@ -31,21 +31,13 @@ from pipelines.stage import Job, iso_date, on_terminal, progress
 
 SAID = ["account_name", "renewal_date", "renewal_probability", "risk_band"]
 """What of the list is kept beside an answer."""
-INSTANT = pa.timestamp("us")
-TYPES = {
-    **{"as_of": pa.date32(), "account_id": None, "account_name": pa.string(), "csm": pa.string()},
-    **{"verdict": pa.string(), "action": pa.string(), "begun": pa.date32(), "note": pa.string()},
-    **{"renewal_date": pa.date32(), "renewal_probability": pa.float64(), "risk_band": pa.string()},
-    **{"key": pa.string(), "file": pa.string(), "recorded_at": INSTANT},
-}
-"""The log. The ids are of the list's own type; `key` is the list's, and `file` a digest of the workbook."""
 TOLD = 10
 """So many refusals are told at once; the file has all."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A published list that a workbook belongs to: its key, its accounts (by id), and the ids as workbooks show them."""
+    """A published list that a workbook belongs to: its key, its rows by account id, the ids as workbooks show them."""
 
     key: str
     rows: pd.DataFrame
@@ -78,11 +70,12 @@ def collect(job: Job, files: Sequence[Path], recorded: str | None = None) -> dic
     taken.refused.extend(refused)
     log = _appended(before, kept, taken, instant)
     _keep(job, log, taken.refused)
-    told = _told(job, taken, kept, before, log)
-    if taken.refused:
-        raise DataContract(_refusal(job, told, taken.refused), **told)
+    told = _told(job, taken, kept, before) | {"already_known": len(taken.answers) - len(new)}
+    told["disagreements"] = None if log is None else disagreements.so_far(job, log)
     if on_terminal():
         _show(job, told)
+    if taken.refused:
+        raise DataContract(_refusal(told, taken.refused), **told)
     return told
 
 
@@ -152,21 +145,23 @@ def _listed(job: Job, as_of: date, key: str, firsts: Mapping[Any, date]) -> List
     folder = _folder(job.lists, as_of, key)
     rows = pd.read_parquet(folder / "risk_list.parquet", columns=["account_id", *SAID])
     shown = rows["account_id"].astype(str).map(printable)
-    ids = {text: own for text, own in zip(shown, rows["account_id"].tolist(), strict=True)}
+    ids = dict(zip(shown, rows["account_id"].tolist(), strict=True))
     return Listed(key, rows.set_index("account_id"), Known(ids, firsts))
 
 
 def _folder(lists: Path, as_of: date, key: str) -> Path:
     day = as_of.isoformat()
     there = lists / day
-    kept = sorted((lists / ".revisions" / day).glob("*/"), reverse=True)
+    kept = sorted((lists / ".revisions" / day).glob("*/"))
     folders = [folder for folder in (there, *kept) if (folder / publishing.MANIFEST).is_file()]
     if not folders:
         raise NotReturned(f"no list of {day} is published in {lists}: give the folder that holds it with --lists")
     for folder in folders:
         if _key(folder) == key:
             if publishing.harmed(folder):
-                raise NotReturned(f"the list in {folder} is not as it was published: publish it anew, and collect again")
+                raise NotReturned(
+                    f"the list in {folder} is not as it was published: publish it anew, and collect again"
+                )
             return folder
     raise NotReturned(
         f"it belongs to a list of {day} that is no longer kept in {lists}: another was published for that day since. "
@@ -227,30 +222,26 @@ def _logged(own: Answer, taken: Taken, instant: datetime) -> dict[str, Any]:
 def _keep(job: Job, log: pd.DataFrame | None, refused: Sequence[Refusal]) -> None:
     """Put the log, what follows from it, and what was refused in the place of what was there, all at once."""
     folder = answers.folder(job)
-    files = {} if log is None else _made(log)
-    if refused:
-        files[answers.REFUSED] = returned.as_csv(refused)
-    if not files and not folder.exists():
-        return
+    files = {answers.REFUSED: returned.as_csv(refused), **({} if log is None else _made(log))}
     staged = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(staged, ignore_errors=True)
     try:
         for name, content in files.items():
             warehouse.write_bytes(staged / name, content)
-        if files:
-            warehouse.swap(staged, folder)
+        warehouse.swap(staged, folder)
     except OSError as error:
         raise OutputFailed(f"{folder} could not be written: {error.strerror or error}; nothing was taken") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+        warehouse.restore(folder)
 
 
 def _made(log: pd.DataFrame) -> dict[str, bytes]:
     """The log, the verdicts in force, and what was begun: bytes by file name."""
-    given = verdicts.verdicts(log)
+    of_verdicts = {name: kind for name, kind in answers.TYPES.items() if name not in ("action", "begun", "file")}
     return {
-        answers.LOG: _parquet(log, TYPES),
-        answers.VERDICTS: _parquet(given, {name: TYPES[name] for name in TYPES if name not in ("action", "begun", "file")}),
+        answers.LOG: answers.as_parquet(log, answers.TYPES),
+        answers.VERDICTS: answers.as_parquet(verdicts.verdicts(log), of_verdicts),
         f"{answers.INTERVENTIONS}.parquet": _interventions(verdicts.begun(log)),
     }
 
@@ -258,53 +249,49 @@ def _made(log: pd.DataFrame) -> dict[str, bytes]:
 def _interventions(begun: pd.DataFrame) -> bytes:
     """One row per intervention, in the columns of the data contract and the day of the list that was answered."""
     rows = begun.rename(columns={"action": "playbook", "begun": "started_at", "as_of": answers.MARK})
-    rows = rows.assign(started_at=pd.to_datetime(rows["started_at"]), ended_at=pd.NaT)
-    times = dict.fromkeys(("started_at", "ended_at", "recorded_at"), INSTANT)
-    names = ("account_id", "playbook", "csm", *times, answers.MARK)
-    return _parquet(rows, {name: times.get(name, TYPES.get(name, pa.string())) for name in names} | {answers.MARK: pa.date32()})
-
-
-def _parquet(rows: pd.DataFrame, types: Mapping[str, Any]) -> bytes:
-    """The rows in these columns and types; without a type, ids as they are."""
-    arrays = [pa.Array.from_pandas(rows[name], type=kind or _id_type(rows[name])) for name, kind in types.items()]
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, names=list(types)), sink, compression="zstd")
-    return sink.getvalue()
-
-
-def _id_type(ids: pd.Series) -> Any:
-    return pa.int64() if pd.api.types.is_integer_dtype(ids) else pa.string()
+    rows = rows.assign(started_at=pd.to_datetime(rows["started_at"]), ended_at=None)
+    types = {"account_id": None, "playbook": pa.string(), "csm": pa.string()}
+    times = dict.fromkeys(("started_at", "ended_at", "recorded_at"), answers.INSTANT)
+    return answers.as_parquet(rows, types | times | {answers.MARK: pa.date32()})
 
 
 # --- what is told --------------------------------------------------------------------------------
 
 
-def _told(
-    job: Job, taken: Taken, kept: Sequence[Answer], before: pd.DataFrame | None, log: pd.DataFrame | None
-) -> dict[str, Any]:
-    """What came of it, in numbers, and how model and managers stand against each other by now."""
+def _told(job: Job, taken: Taken, kept: Sequence[Answer], before: pd.DataFrame | None) -> dict[str, Any]:
+    """What came of the files, in numbers."""
     answered = set() if before is None else set(before[["as_of", "account_id"]].itertuples(index=False, name=None))
     return {
         "files": len(taken.digests),
         "kept": len(kept),
         "changed": sum(own.about in answered for own in kept),
-        "already_known": len(taken.answers) - len(kept) - len({r.cell for r in ()}),
         "verdicts": sum(own.verdict is not None for own in kept),
         "actions": sum(own.action is not None for own in kept),
         "refused": len(taken.refused),
         "missing": taken.missing,
         "returned": str(job.data / answers.FOLDER),
-        "disagreements": None if log is None else disagreements.so_far(job, log),
     }
 
 
-def _refusal(job: Job, told: Mapping[str, Any], refused: Sequence[Refusal]) -> str:
+def _refusal(told: Mapping[str, Any], refused: Sequence[Refusal]) -> str:
     lines = [f"  {one}" for one in refused[:TOLD]]
     if len(refused) > TOLD:
         lines.append(f"  and {len(refused) - TOLD} more")
-    head = f"{told['kept']} answers kept, {len(refused)} things refused; all of these are in {told['returned']}/{answers.REFUSED}"
-    return "\n".join([head, *lines, "Nothing is taken twice: correct the cells and collect again"])
+    known = f" ({told['already_known']} more were known)" if told["already_known"] else ""
+    head = (
+        f"kept {told['kept']} answers{known}, refused {len(refused)}, all told in {told['returned']}/{answers.REFUSED}:"
+    )
+    return "\n".join([head, *lines, "Nothing is taken twice: correct these and collect again"])
 
 
 def _show(job: Job, told: Mapping[str, Any]) -> None:
-    """A few lines for a person."""
+    """What came of it for a person; refusals are told after."""
+    lines = [
+        f"{told['kept']} answers taken from {told['files']} workbooks: {told['verdicts']} verdicts, "
+        f"{told['actions']} actions; {told['changed']} change what was answered before, "
+        f"{told['already_known']} were known already",
+        *told["missing"],
+    ]
+    if told["disagreements"]:
+        lines.extend(spoken.tally(told["disagreements"], Words(job.settings.list.language)))
+    print("\n".join(map(printable, lines)), file=sys.stderr)

@@ -243,7 +243,7 @@ def publish(job: Job) -> dict[str, Any]:
     from lists.page import as_page
     from lists.risk_list import as_parquet, counts
     from lists.workbook import as_workbook
-    from pipelines import page
+    from pipelines import disagreements, page
     from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
     from pipelines.since import since
@@ -263,6 +263,7 @@ def publish(job: Job) -> dict[str, Any]:
             standing["families_absent"],
             standing["playbooks"].values(),
             (done.last, done.begun) if (done := since(job, listed, standing["playbooks"])) else None,
+            disagreements.read(job),
         ),
         "risk_list.html": as_page(listed, page.behind(job, listed, before, foretold), options),
     }
@@ -280,6 +281,7 @@ def publish(job: Job) -> dict[str, Any]:
             "last": standing["change"]["last"],
             "alerts": standing["alerts"]["digest"],
             "earlier": [str(one.manifest["key"]) for one in before],
+            "disagreements": disagreements.digest(job),
             "forecast": key_of({"rows": foretold}),
             "release": release(),
         },
