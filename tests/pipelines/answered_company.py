@@ -56,7 +56,7 @@ class Company:
             {
                 **{"as_of": as_of, "account_id": own, "account_name": name, "csm": "Anna", "status": "scored"},
                 **{
-                    "renewal_date": date(2026, 9, 1),
+                    "renewal_date": due,
                     "renewal_probability": BANDS[name][1],
                     "risk_band": BANDS[name][0],
                 },
