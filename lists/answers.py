@@ -13,13 +13,13 @@ import io
 import re
 import warnings
 import zipfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from openpyxl import load_workbook
 from openpyxl.utils import column_index_from_string, get_column_letter
@@ -63,9 +63,13 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """The value as text; a whole number without a point."""
-        whole = isinstance(self.value, float) and self.value.is_integer()
-        return printable(str(int(self.value) if whole else self.value))
+        """The value as text; a whole number without a point, a day without an hour."""
+        value = self.value
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        elif isinstance(value, datetime) and value.time() == time():
+            value = value.date()
+        return printable(str(value))
 
     @property
     def shown(self) -> str:
@@ -82,6 +86,13 @@ class Sheet:
     columns: Mapping[str, str]
 
 
+class Choice(NamedTuple):
+    """A word of a drop-down as it is written there, and its code."""
+
+    word: str
+    code: str
+
+
 @dataclass(frozen=True)
 class Cover:
     """What the hidden sheet says: which list this is, where the answers stand, and what the words mean."""
@@ -90,8 +101,8 @@ class Cover:
     key: str
     language: str
     sheets: tuple[Sheet, ...]
-    verdicts: Mapping[str, str]
-    actions: Mapping[str, str]
+    verdicts: Mapping[str, Choice]
+    actions: Mapping[str, Choice]
 
 
 @dataclass(frozen=True)
@@ -103,12 +114,24 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Stray:
+    """A sheet with the headings of a manager's, under a title that is none: renamed, or a copy. Its ids, and its rows
+    with an answer."""
+
+    title: str
+    ids: frozenset[str]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
 class Book:
-    """A returned workbook: its cover, every row with an answer, and the managers' sheets that are not there."""
+    """A returned workbook: its cover, every row with an answer, the managers' sheets that are not there, and those that
+    nobody wrote down."""
 
     cover: Cover
     rows: tuple[Row, ...]
     missing: tuple[Sheet, ...]
+    strays: tuple[Stray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,7 +232,45 @@ def _read(book: Any) -> Book:
     usual = {sheet.title for sheet in book.worksheets}
     there = [sheet for sheet in cover.sheets if sheet.title in usual]
     rows = tuple(row for sheet in there for row in _rows(book[sheet.title], sheet, cover.language))
-    return Book(cover, rows, tuple(sheet for sheet in cover.sheets if sheet not in there))
+    missing = tuple(sheet for sheet in cover.sheets if sheet not in there)
+    titles = {HIDDEN, *(sheet.title for sheet in cover.sheets)}
+    others = (sheet for sheet in book.worksheets if sheet.title not in titles)
+    return Book(cover, rows, missing, tuple(_strays(others, cover.language)))
+
+
+def _strays(others: Iterator[Any], language: str) -> Iterator[Stray]:
+    """The sheets that look like a manager's by all of their headings."""
+    for other in others:
+        rows = _bounded(other)
+        found = _headed([cell.value for cell in next(rows, [])], language)
+        if found.keys() == HEADINGS.keys():
+            sheet = Sheet(other.title, None, {name: get_column_letter(place) for name, place in found.items()})
+            ids = (_cell(row, found["account_id"], number) for number, row in enumerate(rows, start=2))
+            known = frozenset(cell.text for cell in ids if not cell.empty)
+            yield Stray(other.title, known, tuple(_rows(other, sheet, language)))
+
+
+def rightful(book: Book, managers: Mapping[str, str | None]) -> tuple[Book, list[Stray]]:
+    """The book with the renamed sheets in their places, and the strays that are left.
+
+    `managers` tells by id whose each account of the list is. A sheet is surely a missing one where all its accounts are
+    of that manager and no other sheet's are.
+    """
+    owners = {stray.title: {managers.get(own, HIDDEN) for own in stray.ids} for stray in book.strays}
+    found: dict[str, Stray] = {}
+    for sheet in book.missing:
+        own = [stray for stray in book.strays if owners[stray.title] == {sheet.csm}]
+        if len(own) == 1:
+            found[sheet.title] = own[0]
+    rows = [
+        Row(replace(row.sheet, csm=sheet.csm), row.cells)
+        for sheet in book.missing
+        if sheet.title in found
+        for row in found[sheet.title].rows
+    ]
+    missing = tuple(sheet for sheet in book.missing if sheet.title not in found)
+    left = [stray for stray in book.strays if stray not in found.values()]
+    return Book(book.cover, (*book.rows, *rows), missing), left
 
 
 def _cover(hidden: Any) -> Cover:
@@ -226,7 +287,7 @@ def _cover(hidden: Any) -> Cover:
     except ValueError:
         raise NotReturned(f"its hidden sheet {HIDDEN!r} was changed: {AGAIN}") from None
     verdicts, actions = (_words(grid.table(first, 2)) for first, _ in (VERDICT_WORDS, ACTION_WORDS))
-    if not sheets or set(verdicts.values()) != set(VERDICTS):
+    if not sheets or {choice.code for choice in verdicts.values()} != set(VERDICTS):
         raise NotReturned(f"its hidden sheet {HIDDEN!r} was changed: {AGAIN}")
     return Cover(as_of, said["key"], said["language"], sheets, verdicts, actions)
 
@@ -259,8 +320,11 @@ def _sheet(row: Sequence[str]) -> Sheet:
     return Sheet(title, csm or None, dict(zip(("account_id", *ANSWERS), letters, strict=True)))
 
 
-def _words(rows: Iterator[list[str]]) -> dict[str, str]:
-    return {_plain(word): code for word, code in rows}
+def _words(rows: Iterator[list[str]]) -> dict[str, Choice]:
+    """The choices by their words as they are compared; a word that names two things names neither."""
+    choices = [Choice(*row) for row in rows]
+    times = Counter(_plain(word) for word, _ in choices)
+    return {_plain(own.word): own for own in choices if times[_plain(own.word)] == 1}
 
 
 def _plain(word: str) -> str:
@@ -297,9 +361,7 @@ def _cell(row: Sequence[Any], place: int, number: int) -> Cell:
 def _places(header: Sequence[Any], sheet: Sheet, language: str) -> dict[str, int]:
     """Where the columns stand, counted from 1: where they were written, or where all their headings were moved to."""
     written = {name: column_index_from_string(letter) for name, letter in sheet.columns.items()}
-    words = LANGUAGES.get(language, {})
-    headings = {name: words.get(key) for name, key in HEADINGS.items()}
-    found = {name: header.index(word) + 1 for name, word in headings.items() if word and header.count(word) == 1}
+    found = _headed(header, language)
     if all(found[name] == written[name] for name in found):
         return written
     if found.keys() == written.keys():
@@ -309,6 +371,13 @@ def _places(header: Sequence[Any], sheet: Sheet, language: str) -> dict[str, int
         f"on its sheet {sheet.title!r} columns were moved and the heading of {lost} was changed: "
         f"put it back, or {AGAIN}"
     )
+
+
+def _headed(header: Sequence[Any], language: str) -> dict[str, int]:
+    """Which columns stand under their headings, counted from 1, where a heading is there once."""
+    words = LANGUAGES.get(language, {})
+    headings = {name: words.get(key) for name, key in HEADINGS.items()}
+    return {name: header.index(word) + 1 for name, word in headings.items() if word and header.count(word) == 1}
 
 
 # --- the answers ---------------------------------------------------------------------------------
@@ -383,16 +452,15 @@ def _account(cell: Cell, known: Known, refuse: Any) -> Any:
     return None
 
 
-def _chosen(name: str, cell: Cell, words: Mapping[str, str], refuse: Any) -> str | None:
+def _chosen(name: str, cell: Cell, words: Mapping[str, Choice], refuse: Any) -> str | None:
     """The code of a chosen word."""
     if cell.empty:
         return None
-    code = words.get(_plain(cell.text))
-    if code is None:
-        # The words as they were written are not kept: a folded one is told well enough.
-        told = shortened(", ".join(words), 300, "…")
-        refuse(name, f"{cell.shown} is no {name} of the list: choose one of {told}")
-    return code
+    if choice := words.get(_plain(cell.text)):
+        return choice.code
+    told = shortened(", ".join(own.word for own in words.values()), 300, "…")
+    refuse(name, f"{cell.shown} is no {name} of the list: choose one of {told}")
+    return None
 
 
 def _begun(cells: Mapping[str, Cell], first: date | None, recorded: date, refuse: Any) -> date | None:

@@ -195,7 +195,7 @@ def whatif(
 
 @app.command()
 def collect(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES…", help="Workbooks that managers have filled in.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Workbooks that managers have filled in.")],
     recorded: Annotated[
         str | None,
         typer.Option(

@@ -43,6 +43,12 @@ class Listed:
     rows: pd.DataFrame
     known: Known
 
+    @property
+    def managers(self) -> dict[str, str | None]:
+        """Whose each account is, by its id as workbooks show it."""
+        csm = self.rows["csm"].astype(object).where(self.rows["csm"].notna(), None)
+        return {text: csm[own] for text, own in self.known.ids.items()}
+
 
 @dataclass
 class Taken:
@@ -117,6 +123,7 @@ def _taken(job: Job, contents: Mapping[str, bytes], instant: datetime) -> Taken:
 
 def _take(taken: Taken, file: str, content: bytes, book: Book, own: Listed, instant: datetime) -> None:
     as_of = book.cover.as_of
+    book, strays = returned.rightful(book, own.managers)
     if instant.date() < as_of:
         raise Config(
             f"{file} answers the list of {as_of}, which cannot be answered on {instant.date()}: "
@@ -131,6 +138,13 @@ def _take(taken: Taken, file: str, content: bytes, book: Book, own: Listed, inst
         f"{file}: sheet {sheet.title} is not there, deleted or renamed: {_whose(sheet.csm)} are missing"
         for sheet in book.missing
     )
+    taken.refused.extend(
+        Refusal(
+            "has answers, but is no sheet of this list: put them into the manager's own sheet", stray.title, file=file
+        )
+        for stray in strays
+        if stray.rows
+    )
 
 
 def _whose(csm: str | None) -> str:
@@ -143,7 +157,7 @@ def _whose(csm: str | None) -> str:
 def _listed(job: Job, as_of: date, key: str, firsts: Mapping[Any, date]) -> Listed:
     """The list that a workbook belongs to, also where another has taken its place. Raises NotReturned."""
     folder = _folder(job.lists, as_of, key)
-    rows = pd.read_parquet(folder / "risk_list.parquet", columns=["account_id", *SAID])
+    rows = pd.read_parquet(folder / "risk_list.parquet", columns=["account_id", "csm", *SAID])
     shown = rows["account_id"].astype(str).map(printable)
     ids = dict(zip(shown, rows["account_id"].tolist(), strict=True))
     return Listed(key, rows.set_index("account_id"), Known(ids, firsts))
@@ -165,7 +179,7 @@ def _folder(lists: Path, as_of: date, key: str) -> Path:
             return folder
     raise NotReturned(
         f"it belongs to a list of {day} that is no longer kept in {lists}: another was published for that day since. "
-        "Put the answers into its workbook, and collect that"
+        "Copy the answers into the workbook of the list that is there, and collect that"
     )
 
 
@@ -277,21 +291,20 @@ def _refusal(told: Mapping[str, Any], refused: Sequence[Refusal]) -> str:
     lines = [f"  {one}" for one in refused[:TOLD]]
     if len(refused) > TOLD:
         lines.append(f"  and {len(refused) - TOLD} more")
-    known = f" ({told['already_known']} more were known)" if told["already_known"] else ""
-    head = (
-        f"kept {told['kept']} answers{known}, refused {len(refused)}, all told in {told['returned']}/{answers.REFUSED}:"
-    )
+    head = f"{_counted(told)}, refused: {len(refused)}, all in {told['returned']}/{answers.REFUSED}"
     return "\n".join([head, *lines, "Nothing is taken twice: correct these and collect again"])
+
+
+def _counted(told: Mapping[str, Any]) -> str:
+    return (
+        f"answers kept: {told['kept']} (verdicts: {told['verdicts']}, actions: {told['actions']}; "
+        f"otherwise than before: {told['changed']}), known already: {told['already_known']}"
+    )
 
 
 def _show(job: Job, told: Mapping[str, Any]) -> None:
     """What came of it for a person; refusals are told after."""
-    lines = [
-        f"{told['kept']} answers taken from {told['files']} workbooks: {told['verdicts']} verdicts, "
-        f"{told['actions']} actions; {told['changed']} change what was answered before, "
-        f"{told['already_known']} were known already",
-        *told["missing"],
-    ]
+    lines = [*told["missing"]] if told["refused"] else [_counted(told), *told["missing"]]
     if told["disagreements"]:
         lines.extend(spoken.tally(told["disagreements"], Words(job.settings.list.language)))
     print("\n".join(map(printable, lines)), file=sys.stderr)

@@ -116,12 +116,13 @@ def test_an_id_that_is_not_on_the_list() -> None:
 
 def test_words_that_are_none() -> None:
     assert refused("acme", "maybe").startswith("D2: 'maybe' is no verdict of the list: choose one of ")
-    assert "visit the boss" in refused("acme", None, "Call", DAY)
+    assert refused("acme", "maybe").endswith("Will renew, Will be lost, Not sure")
+    assert "Visit the boss" in refused("acme", None, "Call", DAY)
 
 
 def test_an_action_without_a_day_and_a_day_without_an_action() -> None:
     assert refused("acme", None, "Visit the boss").startswith("F2: the action 'Visit the boss' has no day")
-    assert refused("acme", None, None, DAY).startswith("E2: a day ('2026-06-03 00:00:00') but no action")
+    assert refused("acme", None, None, DAY).startswith("E2: a day ('2026-06-03') but no action")
 
 
 @pytest.mark.parametrize("day", ["soon", "03/06/2026", 46176, "2026-02-30", time(9, 30)])
@@ -293,3 +294,54 @@ def test_headings_in_other_words_where_nothing_moved() -> None:
         book["Anna"]["D1"] = "What do you think?"
 
     assert taken(returned({"Anna": [("acme", "Will renew")]}, change=reworded))[0][0].verdict == "renews"
+
+
+# --- sheets that were renamed --------------------------------------------------------------------
+
+MANAGERS = {"acme": "Anna", "beta": "Bob", "gamma": "Bob"}
+
+
+def placed(change: Any, managers: Any = MANAGERS) -> tuple[list[tuple[Any, ...]], list[str], list[str]]:
+    """Who answered what, whose sheet is missing, and which sheets are nobody's."""
+    rows = {"Anna": [("acme", "Will renew")], "Bob": [("beta", "Will be lost"), ("gamma",)]}
+    book, left = answers.rightful(read_book(returned(rows, change=change)), managers)
+    said = [(row.sheet.csm, row.sheet.title, row.cells["account_id"].value) for row in book.rows]
+    return said, [sheet.title for sheet in book.missing], [stray.title for stray in left]
+
+
+def renamed(book: Workbook) -> None:
+    book["Bob"].title = "Robert"
+
+
+@pytest.mark.usefixtures("with_headings")
+def test_a_sheet_is_found_again_by_its_accounts() -> None:
+    assert placed(renamed) == ([("Anna", "Anna", "acme"), ("Bob", "Robert", "beta")], [], [])
+
+
+@pytest.mark.usefixtures("with_headings")
+def test_a_sheet_with_an_account_of_another_manager_is_not_guessed() -> None:
+    others = MANAGERS | {"gamma": "Cleo"}
+    assert placed(renamed, others) == ([("Anna", "Anna", "acme")], ["Bob"], ["Robert"])
+
+
+@pytest.mark.usefixtures("with_headings")
+def test_a_copy_is_nobodys_sheet() -> None:
+    def copied(book: Workbook) -> None:
+        book.copy_worksheet(book["Bob"])
+
+    def copied_and_renamed(book: Workbook) -> None:
+        copied(book)
+        renamed(book)
+
+    said, missing, left = placed(copied)
+    assert (len(said), missing, left) == (2, [], ["Bob Copy"])
+    assert placed(copied_and_renamed) == ([("Anna", "Anna", "acme")], ["Bob"], ["Robert", "Bob Copy"])
+
+
+def test_a_word_that_names_two_plays_names_none() -> None:
+    def twice(book: Workbook) -> None:
+        book[HIDDEN]["M8"], book[HIDDEN]["N8"] = "visit the BOSS", "other"
+
+    kept, said = taken(returned({"Anna": [("acme", None, "Visit the boss", DAY)]}, change=twice))
+    assert not kept
+    assert "is no action of the list" in said[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -12,15 +13,20 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 
-from pipelines import answers, warehouse
+from lists.returned import HEAD, HIDDEN
+from pipelines import answers, tracking, warehouse
+from pipelines import score as scoring
 from pipelines.cli import app
+from pipelines.collect import collect
 from pipelines.disagreements import disagreements, read
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed
 from pipelines.ledger import ledger
+from pipelines.publishing import publish
 from pipelines.since import since
 from tests.lists.returned_books import DAY
+from tests.pipelines import scored_company
 from tests.pipelines.answered_company import BANDS, JULY, JUNE, Company, company
 
 VISIT = "Visit the boss"
@@ -115,7 +121,7 @@ def test_two_managers_and_two_lists(own: Company) -> None:
 def test_two_files_that_say_otherwise(own: Company) -> None:
     one = own.book("one.xlsx", {"Anna": [("acme", "Will renew"), ("beta", "Will renew")]})
     other = own.book("other.xlsx", {"Anna": [("acme", "Will be lost")]})
-    with pytest.raises(DataContract, match="kept 1 answers, refused 2") as stop:
+    with pytest.raises(DataContract, match=r"answers kept: 1 .*refused: 2") as stop:
         own.collect(one, other)
     assert f"is answered otherwise in {other}, sheet Anna, C2: keep one, or collect the older file first" in str(
         stop.value
@@ -142,7 +148,8 @@ def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
     with pytest.raises(DataContract) as stop:
         own.collect(june)
     assert str(stop.value) == (
-        f"kept 1 answers, refused 2, all told in {own.root}/data/returned/refused.csv:\n"
+        "answers kept: 1 (verdicts: 1, actions: 0; otherwise than before: 0), known already: 0, refused: 2, "
+        f"all in {own.root}/data/returned/refused.csv\n"
         f"  {june}, sheet Anna, C2: no account 'acmee' on this list: did you mean acme?\n"
         f"  {june}, sheet Anna, D3: holds a formula ('=1+1'): write the answer itself\n"
         "Nothing is taken twice: correct these and collect again"
@@ -158,7 +165,7 @@ def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
 
 def test_a_file_that_is_no_workbook_does_not_stop_the_others(own: Company) -> None:
     (own.root / "list.csv").write_text("account_id,verdict\n")
-    with pytest.raises(DataContract, match=r"kept 3 .*\n.*list\.csv: is not taken: it is no workbook"):
+    with pytest.raises(DataContract, match=r"kept: 3 .*\n.*list\.csv: is not taken: it is no workbook"):
         own.collect(own.root / "list.csv", own.book("june.xlsx", {"Anna": ANSWERED}))
     assert len(own.rows("verdicts")) == 3
 
@@ -430,3 +437,32 @@ def test_the_command_line(own: Company, capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit) as stop:
         app(["collect", *map(str, places)])
     assert stop.value.code == 2
+
+
+def test_the_real_workbook_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `score` publishes it: answers written under its headings, by its own words, are read back."""
+    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
+    monkeypatch.setattr(scoring, "champion", scored_company.champions(renewal="3"))
+    scored_company.write_company(tmp_path)
+    job = scored_company.job(tmp_path)
+    scoring.score(job)
+    publish(job)
+    path = tmp_path / "lists" / "2026-06-01" / "risk_list.xlsx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        book = load_workbook(path)
+    if HIDDEN not in book.sheetnames:
+        pytest.skip("this workbook asks for no answers")
+    hidden = book[HIDDEN]
+    title, csm, letter, *letters = (str(cell.value or "") for cell in hidden[HEAD + 1][:7])
+    words = [hidden[f"{column}{HEAD + 1}"].value for column in ("J", "M")]
+    for place, answer in zip(letters, (*words, datetime(2026, 6, 3), "so"), strict=True):
+        book[title][f"{place}2"] = answer
+    back = tmp_path / "back.xlsx"
+    book.save(back)
+    assert collect(replace(job, as_of=None), [back], "2026-06-10")["kept"] == 1
+    kept = pd.read_parquet(tmp_path / "data" / "returned" / "answers.parquet").iloc[0]
+    assert str(kept["account_id"]) == str(book[title][f"{letter}2"].value)
+    codes = [hidden[f"{column}{HEAD + 1}"].value for column in ("K", "N")]
+    assert [kept["verdict"], kept["action"], kept["note"], kept["begun"]] == [*codes, "so", DAY]
+    assert (kept["csm"] or "") == csm
