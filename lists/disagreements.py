@@ -61,7 +61,7 @@ def sentence(row: Mapping[str, Any], words: Words) -> str:
     return words.say(
         "apart.sentence",
         as_of=row["as_of"],
-        csm=row["csm"] or words.say("page.nobody"),
+        csm=row["csm"] or words.say("apart.someone"),
         verdict=words.say(f"apart.verdict.{row['verdict']}"),
         chance=row["renewal_probability"],
         right=words.say(f"apart.right.{row['right']}"),

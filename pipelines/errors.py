@@ -15,7 +15,7 @@ class Stop(Exception):
 
 
 class DataContract(Stop):
-    """The tables or a model file do not keep the contract."""
+    """The tables, a model file or a returned workbook do not keep the contract."""
 
     exit_code = 65
 

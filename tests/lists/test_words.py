@@ -9,7 +9,7 @@ from features.alerts import CODES
 from features.catalogue import FAMILIES, meanings
 from features.family import THEMES
 from features.policy import KINDS, SEVERITIES, TIERS
-from lists import backtest, effect, playbooks, tune, words, workbook
+from lists import backtest, disagreements, effect, playbooks, tune, words, workbook
 from lists.options import ListOptions
 from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words, catalogue
@@ -20,7 +20,7 @@ from pipelines.forecast import UNITS
 
 ENGLISH = LANGUAGES["en"]
 CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS, "alerts": CODES, "alert": CODES}
-SPOKEN = "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif"
+SPOKEN = "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif|apart"
 PARAMETERS = {"tier": TIERS, "kind": KINDS, "severity": SEVERITIES}
 
 
@@ -77,7 +77,7 @@ def test_every_column_value_and_parameter_has_words(language: str) -> None:
 def test_every_key_asked_for_exists() -> None:
     asked = {
         node.value
-        for module in (workbook, explain, foretell, effect, backtest, tune, words, playbooks, whatif)
+        for module in (workbook, explain, foretell, effect, backtest, tune, words, playbooks, whatif, disagreements)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if re.fullmatch(rf"({SPOKEN})\.\w+", node.value)
