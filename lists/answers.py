@@ -29,7 +29,7 @@ from lists.text import printable, shortened, unformula
 from lists.words import LANGUAGES
 
 LARGEST = 1 << 30
-"""Bytes a workbook may unpack to: a list of 50 000 accounts takes a tenth of it."""
+"""Bytes a workbook may unpack to: a list of 50 000 accounts takes less than a tenth of it."""
 ROWS = 1_048_576
 """A sheet has no more rows."""
 LONGEST = 32_767
