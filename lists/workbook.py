@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from lists import account_sheet, manager_sheet, playbooks, summary_sheet
+from lists import account_sheet, disagreements, manager_sheet, playbooks, summary_sheet
 from lists.account_sheet import NOT_SCORED, SHOWN
 from lists.book import LINE, Book, lines, opened
 from lists.manager_sheet import Portfolio
@@ -26,7 +26,7 @@ from lists.words import Words
 from models.worklist import SCORED
 
 MEANING_WIDTH = 90
-TITLES = ("summary", "list", "playbooks", "since", "not_scored", "columns")
+TITLES = ("summary", "list", "playbooks", "since", "apart", "not_scored", "columns")
 """The sheets that are not a manager's, by the words that name them."""
 
 
@@ -51,6 +51,8 @@ class Behind:
     `high`."""
     card: Mapping[str, Any] | None = None
     """The scorecard of the day."""
+    apart: tuple[pd.DataFrame, Mapping[str, Any]] | None = None
+    """The renewals that managers saw otherwise, and the tally of who was right."""
     key: str = ""
     """The fingerprint of all that the list was made from, as its manifest tells it."""
 
@@ -77,6 +79,8 @@ def as_workbook(listed: pd.DataFrame, behind: Behind, options: ListOptions) -> b
         _plays(book, titles["playbooks"], behind.plays)
         if behind.since is not None and len(behind.since[1]):
             _since(book, titles["since"], *behind.since)
+        if behind.apart is not None and len(behind.apart[0]):
+            _apart(book, titles["apart"], *behind.apart)
         if len(others):
             rest = account_sheet.cells(others.head(options.workbook_rows), NOT_SCORED, book)
             account_sheet.table(book, titles["not_scored"], rest, frozen=1)
@@ -132,6 +136,13 @@ def _since(book: Book, title: str, last: datetime.date, begun: pd.DataFrame) -> 
     rows = [[*map(_id_or_text, own[:4]), *own[4:]] for own in cells]
     headings = [book.words.say(key) for key in (*keys, "since.then", "since.now")]
     book.plain(title, headings, rows, book.words.say("since.note", last=last))
+
+
+def _apart(book: Book, title: str, apart: pd.DataFrame, tally: Mapping[str, Any]) -> None:
+    """Where managers saw it otherwise than the list, and who was right; one row per list and account."""
+    headings = [book.words.say(key) for key in disagreements.headings()]
+    note = " ".join(disagreements.tally(tally, book.words))
+    book.plain(title, headings, disagreements.rows(apart, book.words), note)
 
 
 def _id_or_text(cell: Any) -> Any:

@@ -9,6 +9,7 @@ import structlog
 from pipelines.alerts import alerts
 from pipelines.assemble import assemble
 from pipelines.check import check
+from pipelines.disagreements import disagreements
 from pipelines.errors import Stop
 from pipelines.featurize import featurize
 from pipelines.forecast import forecast
@@ -21,7 +22,7 @@ from pipelines.spine import spine
 from pipelines.stage import Job, progress
 from pipelines.windows import windows
 
-STAGES = (check, rollup, spine, windows, ledger, featurize, alerts, assemble, score)
+STAGES = (check, rollup, spine, windows, ledger, disagreements, featurize, alerts, assemble, score)
 BESIDE = (scorecard, forecast)
 """What the head of customer success reads beside the list; a list without it is still a list."""
 

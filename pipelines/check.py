@@ -20,7 +20,7 @@ import ibis.expr.types as ir
 import structlog
 
 from features.tables import ID, TABLES, Column, Rule, Table
-from pipelines import arrivals, warehouse
+from pipelines import answers, arrivals, warehouse
 from pipelines.errors import Config, DataContract
 from pipelines.stage import Job, main, progress
 from pipelines.warehouse import Given
@@ -93,7 +93,7 @@ def check(job: Job) -> dict[str, Any]:
     scratch = _emptied(job.data / "source.tmp")
     try:
         con = warehouse.connect(job.settings.engine)
-        given = warehouse.raw_tables(con, job, scratch)
+        given = answers.with_actions(con, job, warehouse.raw_tables(con, job, scratch))
         bench = Bench(con, job, staged[clean], staged[quarantine], scratch, _id_types(given))
         reports = _go_through(bench, given)
         warehouse.swap(staged[quarantine], quarantine)
@@ -220,6 +220,8 @@ def _typed(bench: Bench, raw: Given, table: Table) -> Typed:
         rows = warehouse.settled(bench.con, table.name, together, bench.scratch)
     else:
         rows = bench.con.create_view(f"typed_{table.name}", together)
+    if answers.MARK in given and table.name == answers.INTERVENTIONS:
+        rows = answers.told_once(rows, given[answers.MARK])
     return Typed(rows, given, tuple(_unreadable(raw, table, types, given)))
 
 

@@ -193,6 +193,24 @@ def whatif(
     _run("whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
 
 
+@app.command()
+def collect(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Workbooks that managers have filled in.")],
+    recorded: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE", help="The day the answers came in, YYYY-MM-DD.  [default: now]", show_default=False
+        ),
+    ] = None,
+    data: Data = HERE,
+    lists: Lists = LISTS,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Read back what managers wrote into the workbooks: verdicts, notes, and actions, which become interventions."""
+    _run("collect", "", data, params, overrides, lists, files, recorded)
+
+
 Target = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
 
 

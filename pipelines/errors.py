@@ -1,14 +1,21 @@
 """How a run stops: each class is one exit code, and its message is for a person."""
 
+from typing import Any
+
 
 class Stop(Exception):
     """A run that cannot go on: says what is wrong, where, and what to do. No traceback is shown."""
 
     exit_code = 70
 
+    def __init__(self, message: str, **told: Any) -> None:
+        """`told` is what the run has to tell beside the message, where it did a part of its work."""
+        super().__init__(message)
+        self.told = told
+
 
 class DataContract(Stop):
-    """The tables or a model file do not keep the contract."""
+    """The tables, a model file or a returned workbook do not keep the contract."""
 
     exit_code = 65
 

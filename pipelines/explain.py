@@ -13,13 +13,14 @@ import pandas as pd
 
 from features.family import KEY
 from features.windows import known_on
+from lists import disagreements as spoken
 from lists import playbooks
 from lists.alerts import sentence
 from lists.text import printable
 from lists.words import Words
 from models.reasons import REASONS, STRENGTHS, by_theme, idea
 from models.worth import SLOTS
-from pipelines import alerts, warehouse
+from pipelines import alerts, disagreements, warehouse
 from pipelines.errors import InputMissing
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, read_catalogue, read_scored
 from pipelines.since import since
@@ -55,6 +56,7 @@ def explain(job: Job, account: str) -> dict[str, Any]:
         **_prescribed(job, row["account_id"], standing["playbooks"], words),
         "since": _since(job, row, listed, standing["playbooks"], words),
         **_contributions(job, row["account_id"]),
+        "apart": _apart(job, row["account_id"], words),
         "alerts": told_alerts(job, row["account_id"]),
         "rows": rows_known(job, row["account_id"]),
     }
@@ -140,6 +142,13 @@ def _since(
     own = listed[listed["account_id"] == row["account_id"]]
     done = since(job, own, plays)
     return None if done is None else playbooks.since(done.last, done.begun, words)
+
+
+def _apart(job: Job, account_id: Any, words: Words) -> str | None:
+    """Where the manager last saw the renewal otherwise than the list, and who was right; None where that never was."""
+    told = disagreements.read(job)
+    own = [] if told is None else told[0][told[0]["account_id"] == account_id].to_dict("records")
+    return spoken.sentence(max(own, key=lambda row: row["as_of"]), words) if own else None
 
 
 def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
@@ -236,7 +245,8 @@ def _to_do(result: dict[str, Any], words: Words) -> list[Part]:
     if rows:
         rows.append((words.say("explain.worth", **result["worth"]),))
     done = [Part(words.say("explain.since"), [(result["since"],)])] if result["since"] else []
-    return [Part(words.say("explain.playbooks"), rows or [(words.say("explain.no_playbook"),)]), *done]
+    apart = [Part(words.say("explain.apart"), [(result["apart"],)])] if result["apart"] else []
+    return [Part(words.say("explain.playbooks"), rows or [(words.say("explain.no_playbook"),)]), *done, *apart]
 
 
 def _alerts(result: dict[str, Any], words: Words) -> Part:

@@ -244,7 +244,7 @@ def publish(job: Job) -> dict[str, Any]:
     from lists.risk_list import as_parquet, counts
     from lists.scorecard import as_page as as_scorecard
     from lists.workbook import Behind, as_workbook
-    from pipelines import page, scorecard
+    from pipelines import disagreements, page, scorecard
     from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
     from pipelines.since import since
@@ -255,8 +255,12 @@ def publish(job: Job) -> dict[str, Any]:
     before, card = page.earlier_lists(job), scorecard.read(job)
     foretold = page.forecast(job, standing["models"]["renewal"])
     certificate = _certificate(job.data)
-    earlier, digest = [str(one.manifest["key"]) for one in before], scorecard.digest(job) if card else None
-    identity = _identity(job, standing, certificate, earlier, foretold, digest)
+    identity = _identity(job, standing, certificate["inputs"]) | {
+        "earlier": [str(one.manifest["key"]) for one in before],
+        "forecast": key_of({"rows": foretold}),
+        "scorecard": scorecard.digest(job) if card else None,
+        "disagreements": disagreements.digest(job),
+    }
     done, last = since(job, listed, standing["playbooks"]), (standing["change"]["last"] or {}).get("key")
     told = Behind(
         models=models,
@@ -267,6 +271,7 @@ def publish(job: Job) -> dict[str, Any]:
         last=next(((one.day, one.listed) for one in before if str(one.manifest["key"]) == last), None),
         forecast=foretold or (),
         card=card,
+        apart=disagreements.read(job),
         key=key_of(identity),
     )
     files = {
@@ -294,28 +299,18 @@ def publish(job: Job) -> dict[str, Any]:
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
 
-def _identity(
-    job: Job,
-    standing: Mapping[str, Any],
-    certificate: Mapping[str, Any],
-    earlier: list[str],
-    foretold: list[dict[str, Any]] | None,
-    card: str | None,
-) -> dict[str, Any]:
-    """All that a list is made from; `earlier` are the keys of the lists before it, `card` the scorecard's digest."""
+def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a list is made from, but for what stands beside it."""
     return {
         "as_of": standing["as_of"],
         "models": standing["models"],
         "features": standing["features"],
-        "inputs": certificate["inputs"],
+        "inputs": inputs,
         "list": job.settings.list.model_dump(mode="json"),
         "playbooks": standing["playbooks"],
         "decided_days": job.settings.folds.decided_days,
         "last": standing["change"]["last"],
         "alerts": standing["alerts"]["digest"],
-        "earlier": earlier,
-        "forecast": key_of({"rows": foretold}),
-        "scorecard": card,
         "release": release(),
     }
 

@@ -141,7 +141,7 @@ def run(work: Callable[[], dict[str, Any]]) -> int:
         result = work()
     except Stop as stop:
         print(f"renewals: {stop}", file=sys.stderr)
-        report({"exit": stop.exit_code, "state": type(stop).__name__, "message": str(stop)})
+        report(stop.told | {"exit": stop.exit_code, "state": type(stop).__name__, "message": str(stop)})
         return stop.exit_code
     report(result)
     return 0

@@ -324,7 +324,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _fingerprint_of_rows(con: Any, rows: ir.Table) -> str:
+def fingerprint_of_rows(con: Any, rows: ir.Table) -> str:
     """A digest of the rows in any order: a database has neither a file nor an order."""
     query = f"SELECT count(*), sum(hash(r)::HUGEINT) FROM ({con.compile(rows)}) AS r"
     count, total = con.raw_sql(query).fetchone()
@@ -449,7 +449,7 @@ def _from_duckdb(con: Any, rest: str, source: Source) -> dict[str, Given]:
         if name in there:
             with faults(table):
                 rows = con.table(name, database=("given", schema))
-                found[table] = Given(table, (rows,), _fingerprint_of_rows(con, rows))
+                found[table] = Given(table, (rows,), fingerprint_of_rows(con, rows))
     return found
 
 
@@ -520,7 +520,7 @@ def _postgres_table(
     texts = _texts(con, copy, list(kinds), header=False, nullstr=[""], allow_quoted_nulls=False)
     rows = settled(con, table, texts.mutate(**{c: texts[c].cast(kind) for c, kind in kinds.items()}), scratch)
     copy.unlink()
-    return Given(table, (rows,), _fingerprint_of_rows(con, rows))
+    return Given(table, (rows,), fingerprint_of_rows(con, rows))
 
 
 def without_secrets(place: str) -> str:

@@ -9,7 +9,18 @@ from features.alerts import CODES
 from features.catalogue import FAMILIES, meanings
 from features.family import THEMES
 from features.policy import KINDS, SEVERITIES, TIERS
-from lists import account_sheet, backtest, effect, manager_sheet, playbooks, summary_sheet, tune, words, workbook
+from lists import (
+    account_sheet,
+    backtest,
+    disagreements,
+    effect,
+    manager_sheet,
+    playbooks,
+    summary_sheet,
+    tune,
+    words,
+    workbook,
+)
 from lists.options import ListOptions
 from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words, catalogue
@@ -20,7 +31,9 @@ from pipelines.forecast import UNITS
 
 ENGLISH = LANGUAGES["en"]
 CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS, "alerts": CODES, "alert": CODES}
-SPOKEN = "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif|summary"
+SPOKEN = (
+    "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif|summary|apart"
+)
 SHEETS = (workbook, summary_sheet, manager_sheet, account_sheet)
 PARAMETERS = {"tier": TIERS, "kind": KINDS, "severity": SEVERITIES}
 
@@ -78,7 +91,7 @@ def test_every_column_value_and_parameter_has_words(language: str) -> None:
 def test_every_key_asked_for_exists() -> None:
     asked = {
         node.value
-        for module in (*SHEETS, explain, foretell, effect, backtest, tune, words, playbooks, whatif)
+        for module in (*SHEETS, explain, foretell, effect, backtest, tune, words, playbooks, whatif, disagreements)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if re.fullmatch(rf"({SPOKEN})\.\w+", node.value)

@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from lists import disagreements as spoken
 from lists.words import Words
-from pipelines import earlier, tracking
+from pipelines import answers, disagreements, earlier, tracking
 from pipelines import score as scoring
 from pipelines.errors import InputMissing
 from pipelines.explain import explain, show
+from pipelines.publishing import publish
 from pipelines.score import read_scored, score
+from tests.lists.books import read
 from tests.pipelines.scored_company import champions, job, write_company
 
 
@@ -154,3 +157,35 @@ def test_the_tables_on_a_terminal_run_nothing(company: Path, language: str) -> N
     assert "\x1b" not in shown
     assert Words(language).say("explain.none") in shown
     assert "people_28d" in shown
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Model and manager"), ("zh", "模型与客户经理")])
+def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, title: str) -> None:
+    """In the explanation of the account and on a sheet of the workbook; other disagreements make another list."""
+    one = job(company, language=language)
+    score(one)
+    assert explain(one, "a0")["apart"] is None
+    publish(one)
+    rows = {
+        **{"as_of": [date(2026, 5, 1)], "account_id": ["a0"], "account_name": ["acme"], "csm": ["Anna"]},
+        **{"verdict": ["lost"], "note": ["=1+1"], "renewal_date": [date(2026, 9, 1)], "renewal_probability": [0.8]},
+        **{"risk_band": ["low"], "recorded_at": [pd.Timestamp("2026-05-10")], "renewed": [None], "right": ["pending"]},
+    }
+    parquet = answers.as_parquet(pd.DataFrame(rows), disagreements.COLUMNS)
+    (one.side / disagreements.PARQUET).write_bytes(parquet)
+    tally = {"verdicts": 1, "disagreements": 1, "pending": 1, "model": 0, "manager": 0, "final": 0, "enough": 30}
+    tally |= {"as_of": "2026-06-01", "right": {"model": None, "manager": None}, "brier": None}
+    standing = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
+    (one.side / disagreements.JSON).write_text(json.dumps(standing))
+    said = explain(one, "a0")
+    assert said["apart"] == spoken.sentence({name: value[0] for name, value in rows.items()}, Words(language))
+    shown = Console(file=io.StringIO(), width=300)
+    show(said, Words(language), shown)
+    assert said["apart"] in shown.file.getvalue()  # type: ignore[attr-defined]
+    assert explain(one, "a1")["apart"] is None
+    assert publish(one)["state"] == "published"
+    assert publish(one)["state"] == "already published"
+    sheet = read((company / "lists" / "2026-06-01" / "risk_list.xlsx").read_bytes())[title]
+    assert [cell.value for cell in sheet[2]][:3] == [datetime(2026, 5, 1), "acme", "a0"]
+    assert (sheet["F2"].value, sheet["J2"].value, sheet["J2"].data_type) == (0.8, "=1+1", "s")
+    assert sheet["A4"].value == " ".join(spoken.tally(tally, Words(language)))

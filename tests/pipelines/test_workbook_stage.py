@@ -10,8 +10,9 @@ from lists import returned
 from pipelines import tracking
 from pipelines.publishing import ALREADY, MANIFEST, publish
 from pipelines.score import score
+from tests.lists import scorecards
 from tests.lists.books import read
-from tests.lists.test_summary_sheet import card, cells, table
+from tests.lists.test_summary_sheet import cells, table
 from tests.pipelines.scored_company import AS_OF, job, write_company
 from tests.pipelines.test_change_stage import JULY, PEOPLE, Speaking, a_month_on, later, serves, with_clock
 
@@ -34,7 +35,9 @@ def book(root: Path, day: object = AS_OF) -> Any:
 def write_card(root: Path, **changed: Any) -> None:
     folder = root / "data" / "act" / "scorecard"
     folder.mkdir(exist_ok=True)
-    (folder / "scorecard.json").write_text(json.dumps({"as_of": str(AS_OF), **card(), **changed}), encoding="utf-8")
+    (folder / "scorecard.json").write_text(
+        json.dumps({**scorecards.told(["li"]), "as_of": str(AS_OF), **changed}), encoding="utf-8"
+    )
 
 
 def test_the_workbook_knows_the_key_of_its_list(june: Path) -> None:

@@ -1,0 +1,97 @@
+"""Model against manager: whose word on a renewal was right, once the renewal is final.
+
+Answers are a log: one row per account answered in a returned workbook, in the order in which they were collected. The
+newest says what holds; what an earlier one said stays known as of the days between.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+ENOUGH = 30
+"""Final verdicts from which on a share of right ones is told: of fewer, the 90 % interval spans 30 points or more where
+the share is near a half."""
+LOST, RENEWS = "lost", "renews"
+LISTED = ["as_of", "account_id"]
+SIDES = ("model", "manager")
+PENDING = "pending"
+
+
+def verdicts(answers: pd.DataFrame) -> pd.DataFrame:
+    """The verdict in force, one row per (as_of, account_id) with one; `recorded_at` is when it was first so said.
+
+    `answers` has one row per answer. One without a verdict takes none back.
+    """
+    return _in_force(answers, LISTED, ["verdict", "note", "csm"], answers["verdict"].notna())
+
+
+def begun(answers: pd.DataFrame) -> pd.DataFrame:
+    """What was begun: one row per (account_id, action, begun), with who told and when that was first known.
+
+    Another day for the same play of the same list corrects the first. The same day told of two lists is one beginning.
+    """
+    rows = _in_force(answers, [*LISTED, "action"], ["begun"], answers["action"].notna())
+    first = rows.sort_values("recorded_at", kind="stable").drop_duplicates(["account_id", "action", "begun"])
+    return first.sort_values(["begun", "account_id", "action"], kind="stable").reset_index(drop=True)
+
+
+def _in_force(answers: pd.DataFrame, key: list[str], said: list[str], spoken: pd.Series) -> pd.DataFrame:
+    """The newest row of each key in its first telling: what is said again in the same words is not news."""
+    rows = answers[spoken].sort_values("recorded_at", kind="stable").reset_index(drop=True)
+    words = rows[said].astype(object).where(rows[said].notna(), None)
+    before = words.groupby([rows[name] for name in key], sort=False).shift()
+    changed = ((words != before) & ~(words.isna() & before.isna())).any(axis=1)
+    newest = rows[changed].drop_duplicates(key, keep="last")
+    return newest.sort_values(key, kind="stable").reset_index(drop=True)
+
+
+def disagrees(rows: pd.DataFrame) -> pd.Series:
+    """Whether the manager's verdict is not what the list said: lost where risk is not high, renews where it is."""
+    high = rows["risk_band"].eq("high")
+    told = rows["risk_band"].notna()
+    return told & ((rows["verdict"].eq(LOST) & ~high) | (rows["verdict"].eq(RENEWS) & high))
+
+
+def judged(rows: pd.DataFrame, renewed: pd.Series) -> pd.DataFrame:
+    """Verdicts with who was right: `right` is model, manager, both, neither or pending; one row per verdict given.
+
+    `renewed` holds 1, 0, or nothing while the renewal is not final. Empty where either took no side.
+    """
+    final = renewed.notna()
+    manager = rows["verdict"].map({RENEWS: 1.0, LOST: 0.0})
+    model = rows["risk_band"].eq("high").map({True: 0.0, False: 1.0}).where(rows["risk_band"].notna())
+    became = renewed.astype("float64")
+    hits = {"model": model.eq(became), "manager": manager.eq(became)}
+    right = pd.Series("neither", index=rows.index, dtype=object)
+    for side in SIDES:
+        right = right.mask(hits[side], side)
+    right = right.mask(hits["model"] & hits["manager"], "both").mask(~final, PENDING)
+    sided = manager.notna() & model.notna()
+    return rows.assign(renewed=renewed.astype("Int8"), right=right.where(sided, None))
+
+
+def tally(rows: pd.DataFrame) -> dict[str, Any]:
+    """How often each was right: over the disagreements that are final, and over all final verdicts where enough are.
+
+    `rows` are judged verdicts. A share is null under `ENOUGH` final ones. The Brier score of the model is told beside
+    both shares; a manager gives no probability.
+    """
+    sided = rows[rows["right"].notna()]
+    apart, final = sided[disagrees(sided)], sided[sided["right"].ne(PENDING)]
+    settled = apart["right"].ne(PENDING)
+    return {
+        "verdicts": len(rows),
+        "disagreements": len(apart),
+        "pending": int((~settled).sum()),
+        **{side: int(apart["right"].eq(side).sum()) for side in SIDES},
+        "final": len(final),
+        "enough": ENOUGH,
+        "right": {side: _share(final["right"].isin([side, "both"])) for side in SIDES},
+        "brier": _share((final["renewal_probability"] - final["renewed"].astype("float64")) ** 2),
+    }
+
+
+def _share(values: pd.Series) -> float | None:
+    return float(values.mean()) if len(values) >= ENOUGH else None

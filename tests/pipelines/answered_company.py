@@ -1,0 +1,114 @@
+"""A company of a few accounts with published lists, whose managers send workbooks back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from pipelines import answers, publishing
+from pipelines.check import check
+from pipelines.collect import collect
+from pipelines.settings import Settings
+from pipelines.stage import Job
+from tests.lists.returned_books import Answers, returned
+
+JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
+BANDS = {"acme": ("high", 0.3), "beta": ("low", 0.9), "gamma": ("medium", 0.7), "quiet": (None, None)}
+"""What the list says of each account."""
+
+
+@dataclass(frozen=True)
+class Company:
+    """The company in a folder; ids may be numbers or other texts in place of the names."""
+
+    root: Path
+    ids: Mapping[str, Any]
+
+    def job(self, as_of: date | None = None, **settings: Any) -> Job:
+        """A run on its tables."""
+        own = {"quarantine": {"limit": 1.0, "duplicate_limit": 1.0}, "engine": {"threads": 1}} | settings
+        job = Job(Settings.model_validate(own), str(self.root / "tables"), self.root / "data", self.root / "lists")
+        return replace(job, as_of=as_of)
+
+    def write(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """One raw table."""
+        path = self.root / "tables" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_parquet(path)
+
+    def check(self) -> str | None:
+        """Certify the tables; the fingerprint of the interventions."""
+        check(self.job())
+        tables = json.loads((self.root / "data" / "certificate.json").read_bytes())["tables"]
+        return tables["interventions"]["fingerprint"] if "interventions" in tables else None
+
+    def publish(self, as_of: date, made: int = 1) -> str:
+        """Publish a list of all accounts; its key."""
+        due = date(2026, 9, 1)
+        rows = [
+            {
+                **{"as_of": as_of, "account_id": own, "account_name": name, "csm": "Anna", "status": "scored"},
+                **{
+                    "renewal_date": due,
+                    "renewal_probability": BANDS[name][1],
+                    "risk_band": BANDS[name][0],
+                },
+            }
+            for name, own in self.ids.items()
+        ]
+        identity = {"as_of": as_of.isoformat(), "made": made}
+        manifest = {"identity": identity, "models": {"renewal": {"name": "renewals-renewal", "version": "1"}}}
+        table = answers.as_parquet(
+            pd.DataFrame(rows),
+            {name: pa.date32() if name in ("as_of", "renewal_date") else None for name in rows[0]}
+            | {"renewal_probability": pa.float64(), "risk_band": pa.string()},
+        )
+        publishing.place(self.root / "lists", as_of, {"risk_list.parquet": table}, manifest)
+        return publishing.key_of(identity)
+
+    def book(self, name: str, sheets: Mapping[str, Answers], **said: Any) -> Path:
+        """A returned workbook on disk; accounts are called by their names."""
+        own = {title: [(self.ids.get(row[0], row[0]), *row[1:]) for row in rows] for title, rows in sheets.items()}
+        key = publishing.key_of({"as_of": said.get("as_of", "2026-06-01"), "made": 1})
+        path = self.root / name
+        path.write_bytes(returned(own, **({"key": key} | said)))
+        return path
+
+    def collect(self, *files: Path, recorded: str | None = "2026-06-10") -> dict[str, Any]:
+        """Collect these workbooks."""
+        return collect(self.job(), files, recorded)
+
+    def kept(self) -> dict[str, bytes]:
+        """Everything in the folder of answers."""
+        folder = self.root / "data" / "returned"
+        return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """A table of the folder of answers."""
+        table = pd.read_parquet(self.root / "data" / "returned" / f"{name}.parquet")
+        return list(table.astype(object).where(table.notna(), None).to_dict("records"))
+
+
+def company(root: Path, ids: Mapping[str, Any] | None = None) -> Company:
+    """The company, certified, with the list of June published."""
+    own = Company(root, ids or {name: name for name in BANDS})
+    own.write("accounts", [{"account_id": i, "account_name": name, "csm": "Anna"} for name, i in own.ids.items()])
+    terms = [("2025-09-01", "2026-09-01", "c"), ("2024-09-01", "2025-09-01", "b")]
+    contracts = [
+        {"contract_id": f"{kind}{name}", "account_id": i, "start_date": pd.Timestamp(a), "end_date": pd.Timestamp(b)}
+        for name, i in own.ids.items()
+        for a, b, kind in terms
+    ]
+    own.write("contracts", [row | {"arr": 1000.0} for row in contracts])
+    day = pd.Timestamp("2026-05-01")
+    own.write("usage_events", [{"account_id": i, "feature": "report", "occurred_at": day} for i in own.ids.values()])
+    own.check()
+    own.publish(JUNE)
+    return own
