@@ -11,7 +11,7 @@ from features.policy import Section
 Language = Literal["en", "zh"]
 WHATIF = (
     *("days_each_s_90d", "deciders_reached_90d", "seat_activation_28d", "core_workflow_share_28d"),
-    *("answer_hours_90d", "backlog", "goals_late"),
+    *("answer_hours_90d", "goals_late"),
 )
 
 

@@ -161,7 +161,7 @@ def score(job: Job) -> dict[str, Any]:
     warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
     warehouse.write_bytes(job.side / PLAYS, _parquet(outcome.plays))
     warehouse.write_bytes(job.side / STRENGTHS, _parquet(outcome.strengths))
-    tried = steps.said(job.side, listed, catalogue, own.learned, options)
+    tried = steps.said(job.side, listed, catalogue, own.learned, options, threads)
     warehouse.write_bytes(job.side / WHATIF, _parquet(tried))
     standing = {
         "as_of": job.day.isoformat(),

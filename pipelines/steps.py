@@ -6,7 +6,9 @@ It says at each step what `renewals whatif` says of that wish.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -66,11 +68,16 @@ class Tried(NamedTuple):
 
 
 def said(
-    side: Path, listed: pd.DataFrame, catalogue: Sequence[Words], learned: Learned, options: ListOptions
+    side: Path,
+    listed: pd.DataFrame,
+    catalogue: Sequence[Words],
+    learned: Learned,
+    options: ListOptions,
+    threads: int = 1,
 ) -> pd.DataFrame:
     """One row per (account, feature, figure) that is other than the account's own: what the model would say.
 
-    Of the first accounts of the list, as many as the page shows.
+    Of the first accounts of the list, as many as the page shows. The number of threads changes no byte.
     """
     features = movable(options.whatif, catalogue, learned.schema.names)
     _warn(options.whatif, catalogue)
@@ -81,7 +88,7 @@ def said(
     company = Company(side, listed, options.peers_min)
     rows = company.rows(shown["account_id"])
     tries = [_tried(company, rows, feature, catalogue, learned) for feature in features]
-    chances = _asked(company, rows, tries, learned)
+    chances = _asked(company, rows, tries, learned, threads)
     return pd.concat([_told(shown, own, chance) for own, chance in zip(tries, chances, strict=True)], ignore_index=True)
 
 
@@ -111,18 +118,24 @@ def _tried(
 
 
 def _asked(
-    company: Company, rows: npt.NDArray[np.int64], tries: Sequence[Tried], learned: Learned
+    company: Company, rows: npt.NDArray[np.int64], tries: Sequence[Tried], learned: Learned, threads: int
 ) -> list[Floats]:
     """The probability at every step; for each feature accounts × steps."""
     chances = [np.full(own.figure.shape, np.nan) for own in tries]
-    for first in range(0, len(rows), BLOCK):
+
+    def ask(first: int) -> None:
         part = slice(first, first + BLOCK)
-        frame = company.figures.rows(company.places[rows[part]], list(learned.schema.names))
+        with one_reader:
+            frame = company.figures.rows(company.places[rows[part]], names)
         for own, chance in zip(tries, chances, strict=True):
             for k in range(own.figure.shape[1]):
                 asked = np.flatnonzero(~np.isnan(own.figure[part, k]))
                 there = {name: values[part, k][asked] for name, values in own.changed.items()}
                 chance[first + asked, k] = learned.probability(frame.take(asked).assign(**there))
+
+    names, one_reader = list(learned.schema.names), Lock()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(ask, range(0, len(rows), BLOCK)))
     return chances
 
 
