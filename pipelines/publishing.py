@@ -264,7 +264,7 @@ def publish(job: Job) -> dict[str, Any]:
             standing["playbooks"].values(),
             (done.last, done.begun) if (done := since(job, listed, standing["playbooks"])) else None,
         ),
-        "risk_list.html": as_page(listed, page.behind(job, listed, before, foretold), options),
+        "risk_list.html": as_page(listed, page.behind(job, listed, standing["playbooks"], before, foretold), options),
     }
     certificate = _certificate(job.data)
     manifest = {

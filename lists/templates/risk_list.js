@@ -9,7 +9,7 @@
   const QUADRANTS = ["save", "save_and_grow", "grow", "keep"];
   const THEMES = ["value", "adoption", "support", "sponsor", "fit", "first_value", "contract", "care"];
   const REASONS = 5;
-  const SLOTS = Object.keys(rows).filter((column) => /^playbook_\d$/.test(column));
+  const SHELVES = ["usage", "past", "people", "tickets", "opinion", "contract"];
   const SVG = "http://www.w3.org/2000/svg";
 
   let language = page.language;
@@ -19,6 +19,7 @@
   let opened = null;
   let order = null;
   let formats = {};
+  let shortcuts = true;
 
   // --- words, numbers and days ----------------------------------------------------------------------
 
@@ -45,6 +46,7 @@
       weight: number({ signDisplay: "exceptZero", minimumFractionDigits: 2, maximumFractionDigits: 2 }),
       day: day({ year: "numeric", month: "short", day: "numeric" }),
       month: day({ year: "numeric", month: "short" }),
+      hours: number({ maximumFractionDigits: 1 }),
     };
   }
 
@@ -62,7 +64,10 @@
   const scored = (i) => text("status", i) === "scored";
   const alerts = (i) => (text("alerts", i) ?? "").split(";").filter(Boolean);
   const alertWords = (alert) => value("alerts", alert);
-  const playbooks = (i) => SLOTS.map((slot) => text(slot, i)).filter(Boolean);
+  const playbooks = (i) => page.plays.slots.map((slot) => slot[i]).filter((play) => play >= 0);
+  const play = (place) => page.plays.library[place][language];
+  const seen = new Map();
+  page.alerts.row.forEach((i, place) => seen.set(i, [...(seen.get(i) ?? []), place]));
 
   function written(feature, figure) {
     const own = page.features[feature][language].own[figure];
@@ -71,9 +76,14 @@
 
   /** A feature's sentence about one account: its pieces, with the figure and the peers' where they stand. */
   function sentence(feature, figure, i) {
+    return filled(feature, figure < 0 ? null : page.features[feature][language].own[figure], i);
+  }
+
+  /** The same with any figure, as it is written; null where it is not known. */
+  function filled(feature, said, i) {
     const words = page.features[feature][language];
-    const fill = [words.own[figure], words.peers[rows.group[i]]];
-    return (figure < 0 ? words.unknown : words.known).map((piece) => fill[piece] ?? piece).join("");
+    const fill = [said, words.peers[rows.group[i]]];
+    return (said === null ? words.unknown : words.known).map((piece) => fill[piece] ?? piece).join("");
   }
 
   function speaker(k, i) {
@@ -174,11 +184,13 @@
     { field: "renewal_probability", width: 145, compare: numeric, show: chance },
     { field: "probability_change", width: 92, compare: numeric, right: true, show: change },
     { field: "reason", minWidth: 170, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason },
-    { field: "playbook", minWidth: 110, grow: 1, compare: spelt, heading: "page.playbook",
-      show: (i) => outside(playbooks(i)[0], { class: "cut" }), when: () => rows.playbook_1.texts.length },
+    { field: "playbook", minWidth: 110, grow: 1, compare: (a, b) => spelt(play(a).name, play(b).name),
+      heading: "page.playbook", show: (i) => outside(firstPlay(i), { class: "cut" }),
+      when: () => page.plays.slots[0].some((own) => own >= 0) },
     { field: "alerts", minWidth: 110, grow: 1, compare: numeric, show: alertBadges,
       when: () => rows.alerts.texts.length },
   ];
+  const firstPlay = (i) => (playbooks(i).length ? play(playbooks(i)[0]).name : null);
   const columnsShown = () => COLUMNS.filter((column) => !column.when || column.when());
   const heading = (column) => say(column.heading ?? `heading.${column.field}`);
 
@@ -194,7 +206,7 @@
       renewal_probability: rows.renewal_probability[i],
       probability_change: rows.probability_change[i],
       reason: code("reason_1_theme", THEMES, i),
-      playbook: text("playbook_1", i),
+      playbook: playbooks(i)[0] ?? null,
       alerts: alerts(i).length || null,
     };
   }
@@ -349,7 +361,7 @@
   function drawFilters() {
     const field = el("input", {
       type: "search", id: "by-text", placeholder: say("page.search"), "aria-label": say("page.search"),
-      "aria-keyshortcuts": "/", autocomplete: "off", spellcheck: "false", value: wanted.text,
+      "aria-keyshortcuts": shortcuts && "/", autocomplete: "off", spellcheck: "false", value: wanted.text,
     });
     field.addEventListener("input", () => filter("text", field.value));
     field.addEventListener("keydown", (event) => onSearchKey(event, field));
@@ -419,8 +431,8 @@
       button("page.next", "↓", () => step(1), "next"),
       button("page.close", "✕", () => find("drawer").close(), "close"));
     find("drawer").replaceChildren(head, ...[
-      facts(i), alertsOf(i), reasonsOf(i), strengthsOf(i), pushesOf(i), overTime(i), changeOf(i),
-      playbooksOf(i), ...["usage", "people", "tickets", "contract"].map((shelf) => figuresOf(shelf, i)),
+      facts(i), alertsOf(i), reasonsOf(i), playbooksOf(i), whatifOf(i), strengthsOf(i), pushesOf(i), overTime(i),
+      changeOf(i), ...SHELVES.map((shelf) => figuresOf(shelf, i)),
     ].filter(Boolean));
     drawOverTime(i);
   }
@@ -454,8 +466,16 @@
       el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
   }
 
+  /** What the rules say, each with what was seen. */
   function alertsOf(i) {
-    return alerts(i).length ? part("heading.alerts", alertBadges(i)) : null;
+    const own = seen.get(i) ?? [];
+    const { code: codes, said, new: fresh } = page.alerts;
+    const lines = own.map((place) => [
+      el("span", { class: "badge alert" }, alertWords(codes.texts[codes.codes[place]])),
+      fresh[place] ? el("span", { class: "badge new" }, say("page.new")) : null,
+      el("span", { class: "seen" }, said[language].texts[said[language].codes[place]]),
+    ].filter(Boolean));
+    return own.length ? part("heading.alerts", told("", lines)) : null;
   }
 
   function reasonsOf(i) {
@@ -520,8 +540,76 @@
     return words ? part("page.changed", el("p", {}, words)) : null;
   }
 
+  /** The plays, the first one open, and what the best of them is worth. */
   function playbooksOf(i) {
-    return playbooks(i).length ? part("page.playbooks", told("", playbooks(i).map((own) => outside(own)))) : null;
+    const own = playbooks(i);
+    if (!own.length) return null;
+    const best = page.plays.best[i];
+    return part("page.playbooks", ...own.map((place, k) => playOf(place, k === 0, place === best ? page.plays.gain[i] : 0)));
+  }
+
+  function playOf(place, open, gain) {
+    const { owner, hours } = page.plays.library[place];
+    const { name: called, steps, effect } = play(place);
+    const spent = formats.hours.format(hours);
+    return el("details", { class: "play", open: open && "" },
+      el("summary", {}, outside(called), el("span", { class: "soft" }, outside(owner), " · ",
+        say("page.hours", { hours: spent }))),
+      gain > 0 ? el("p", { class: "worth" }, say("page.worth", { gain: money(gain), hours: spent })) : null,
+      el("ol", {}, ...steps.map((one) => el("li", {}, outside(one)))),
+      el("p", { class: "soft" }, say("page.effect", { effect })));
+  }
+
+  // --- what if --------------------------------------------------------------------------------------
+
+  /** The steps of a figure, rising, the account's own among them; `chance` in percent, null for its own. */
+  function stepsOf(one, i) {
+    const said = one.steps[language][rows.group[i]] ?? [];
+    const made = said.map((own, k) => ({ said: own, chance: one.chances[k][i] })).filter(({ chance: own }) => own >= 0);
+    const own = page.figures[one.feature][i];
+    const now = { said: own < 0 ? null : page.features[one.feature][language].own[own], chance: null };
+    return made.length ? made.toSpliced(one.below[i], 0, now) : [];
+  }
+
+  /** One slider a figure; to move one sets the others back, for each answer is of one figure alone. */
+  function whatifOf(i) {
+    if (!scored(i)) return null;
+    const made = page.whatif.map((one, k) => [one, k, stepsOf(one, i)]).filter(([, , steps]) => steps.length)
+      .map(([one, k, steps]) => slider(one.feature, k, steps, i, () => made.forEach((own) => own.back())));
+    if (!made.length) return null;
+    return part("page.whatif", el("p", { class: "soft" }, say("whatif.caveat")),
+      el("p", { class: "soft" }, say("page.whatif_about")), ...made.map(({ box }) => box));
+  }
+
+  function slider(feature, k, steps, i, others) {
+    const now = steps.findIndex(({ chance: own }) => own === null);
+    const label = el("label", { for: `if-${k}` });
+    const answer = el("output", { for: `if-${k}` });
+    const marks = el("datalist", { id: `if-${k}-now` }, el("option", { value: now }));
+    const range = el("input", { type: "range", id: `if-${k}`, min: 0, max: steps.length - 1, step: 1, value: now,
+      list: `if-${k}-now`, oninput: () => { const to = range.value; others(); range.value = to; tell(); } });
+    const reset = el("button", { type: "button", onclick: () => { back(); range.focus(); } }, say("page.as_it_is"));
+    const box = el("div", { class: "try" }, label, el("div", { class: "line" }, range, answer, reset), marks);
+    const back = () => { range.value = String(now); tell(); };
+
+    function tell() {
+      const { said, chance: then } = steps[range.value];
+      const present = share(rows.renewal_probability[i]);
+      const words = filled(feature, said, i);
+      const chances = then === null ? [present] : [present, " → ", el("b", { class: turn(then, present) }, share(then / 100))];
+      label.textContent = words;
+      answer.replaceChildren(`${say("heading.renewal_probability")} `, ...chances);
+      range.setAttribute("aria-valuetext", `${words}. ${answer.textContent}`);
+      reset.hidden = then === null;
+    }
+
+    tell();
+    return { box, back };
+  }
+
+  function turn(then, present) {
+    const now = Number.parseInt(present.replace(/\D/g, ""), 10);
+    return then > now ? "up" : then < now ? "down" : "";
   }
 
   function figuresOf(shelf, i) {
@@ -529,8 +617,16 @@
     const lines = (page.shelf[shelf] ?? []).map((feature) => sentence(feature, page.figures[feature][i], i));
     const people = shelf === "people" ? tiersOf(i) : null;
     if (!lines.length && !people) return null;
-    return part(`page.${shelf}`, people, lines.length ? told("", lines) : null);
+    return part(`page.${shelf}`, people, shelf === "contract" ? datesOf(i) : null, lines.length ? told("", lines) : null);
   }
+
+  function datesOf(i) {
+    const began = known(page.started[i]) ? addDays(page.as_of, -page.started[i]) : null;
+    const pairs = [["page.began", day(began)], ["heading.renewal_date", day(text("renewal_date", i))]];
+    return el("dl", { class: "facts" }, ...pairs.map(([key, own]) => el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
+  }
+
+  const addDays = (text, days) => new Date(Date.parse(`${text}T00:00:00Z`) + 864e5 * days).toISOString().slice(0, 10);
 
   /** The people of each tier: how many are known, how many came, and when they were last seen and met. */
   function tiersOf(i) {
@@ -543,7 +639,7 @@
       return [value("tier", tier), figures[0], silent ? el("span", { class: "silent" }, say("page.silent")) : figures[1],
         ...figures.slice(2)];
     });
-    const heads = ["tier", "known", "active", "last_use", "last_met"].map((head) => say(`page.people.${head}`));
+    const heads = ["tier", "known", "active", "last_use", "last_met", "nps"].map((head) => say(`page.people.${head}`));
     return el("div", { class: "scroll" }, plain(heads, lines));
   }
 
@@ -597,7 +693,14 @@
   }
 
   const axis = (title, more = {}) => ({ title, ...more });
-  const MONEY = { format: "~s" };
+  const SCALES = { en: [[1e9, "B"], [1e6, "M"], [1e3, "k"]], zh: [[1e8, "亿"], [1e4, "万"]] };
+
+  /** Money on an axis, in the units that the language counts in. */
+  function inUnits() {
+    const scales = SCALES[language] ?? SCALES.en;
+    const told = scales.map(([unit, sign]) => `abs(datum.value) >= ${unit} ? format(datum.value / ${unit}, ",~g") + "${sign}" : `);
+    return { labelExpr: `${told.join("")}format(datum.value, ",~g")` };
+  }
 
   function byMonth() {
     const months = page.summary.months;
@@ -605,7 +708,7 @@
     return figure("page.by_month", 220, {
       data: { values }, mark: "bar",
       encoding: { x: { field: "month", type: "ordinal", sort: null, axis: axis(null, { labelAngle: -40 }) },
-        y: { field: "at", type: "quantitative", axis: axis(page.currency, MONEY) } },
+        y: { field: "at", type: "quantitative", axis: axis(page.currency, inUnits()) } },
     }, [say("page.month"), ...["accounts", "arr", "arr_at_risk"].map(sumHead)],
     months.map((own) => [month(own.month), whole(own.accounts), whole(own.arr), whole(own.arr_at_risk)]));
   }
@@ -651,7 +754,7 @@
     const until = (own) => say("page.until", { month: month(own.period) });
     const values = quarters.map((own) => ({ quarter: until(own), ...own, due: due[own.period] ?? null }));
     const x = { field: "quarter", type: "ordinal", sort: null, axis: axis(null, { labelAngle: 0 }) };
-    const y = { type: "quantitative", axis: axis(page.currency, MONEY) };
+    const y = { type: "quantitative", axis: axis(page.currency, inUnits()) };
     return figure("page.forecast", 220, {
       data: { values },
       layer: [
@@ -676,10 +779,17 @@
     const shown = names.map((key) => key.slice("about.".length)).filter((own) => !/^reason_|_model$|^as_of$/.test(own));
     const head = (own) => say(`heading.${own}`, { number: "" }).trim();
     find("view-about").replaceChildren(
-      el("h2", {}, say("page.keys")), el("p", {}, say("page.keys_about")),
+      el("h2", {}, say("page.keys")), el("p", {}, say("page.keys_about")), shortcutChoice(),
       el("h2", {}, say("page.meanings")),
       el("dl", { class: "meanings" }, ...shown.flatMap((own) =>
         [el("dt", {}, head(own)), el("dd", {}, page.words[language][`about.${own}`])])));
+  }
+
+  /** A single letter may be spoken or hit by chance: who wants none turns it off, until the page is closed. */
+  function shortcutChoice() {
+    const box = el("input", { type: "checkbox", id: "shortcuts", onchange: () => { shortcuts = box.checked; drawFilters(); } });
+    box.checked = shortcuts;
+    return el("p", {}, el("label", { class: "choice" }, box, " ", say("page.shortcuts")));
   }
 
   // --- the whole page -------------------------------------------------------------------------------
@@ -770,7 +880,7 @@
   }
 
   function onKey(event) {
-    if (event.key !== "/" || find("drawer").open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+    if (!shortcuts || event.key !== "/" || find("drawer").open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     if (view !== "list") show("list");
     find("by-text").focus();
     event.preventDefault();
