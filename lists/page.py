@@ -327,36 +327,38 @@ def _started(shown: pd.DataFrame, figures: pd.DataFrame) -> list[float | int | N
 def _steps(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> list[dict[str, Any]]:
     """What the model would say of other figures, feature by feature.
 
-    `steps` are a group's figures as they are written, rising; `chances` has a list for each of these places, in whole
-    percent, -1 where an account has no such step; `below` says how many of its steps lie below the account's own.
+    `steps` are the figures tried of each group as they are written, rising; `chances` has a list for each of their
+    places, in whole percent, -1 where an account has no such step; `below` says how many of an account's steps lie
+    below its own figure.
     """
     tried = behind.tried[behind.tried.index.isin(shown.index)]
     place = {str(feature["name"]): number for number, feature in enumerate(features)}
-    groups = _codes(behind.group.reindex(shown.index), behind.peers.index)
+    groups = np.array(_codes(behind.group.reindex(shown.index), behind.peers.index))
     told = []
     for name, own in tried.groupby("feature", sort=False):
-        if name not in place:
-            continue
-        rows = shown.index.get_indexer(own.index)
-        group, figures = np.array(groups)[rows], own["figure"].to_numpy(np.float64)
-        steps = [np.unique(figures[group == number]) for number in range(len(behind.peers))]
-        chances = np.full((max(map(len, steps)), len(shown)), -1)
-        for number, step in enumerate(steps):
-            mine = np.flatnonzero(group == number)
-            chances[np.searchsorted(step, figures[mine]), rows[mine]] = _percent(own["probability"].iloc[mine])
-        lower = figures < behind.figures[name].reindex(own.index).to_numpy(np.float64, na_value=np.nan)
-        told.append(
-            {
-                "feature": place[str(name)],
-                "steps": {
-                    language: [_said(features[place[str(name)]], step, language) for step in steps]
-                    for language in LANGUAGES
-                },
-                "chances": chances.tolist(),
-                "below": np.bincount(rows[lower], minlength=len(shown)).tolist(),
-            }
-        )
+        if name in place:
+            rows, figures = shown.index.get_indexer(own.index), own["figure"].to_numpy(np.float64)
+            steps, chances = _by_place(groups, len(behind.peers), rows, figures, _percent(own["probability"]))
+            lower = figures < behind.figures[name].reindex(own.index).to_numpy(np.float64, na_value=np.nan)
+            told.append(
+                {
+                    "feature": place[str(name)],
+                    "steps": _said(features[place[str(name)]], steps),
+                    "chances": chances.tolist(),
+                    "below": np.bincount(rows[lower], minlength=len(shown)).tolist(),
+                }
+            )
     return told
+
+
+def _by_place(groups: Any, count: int, rows: Any, figures: Any, percent: Any) -> tuple[list[Any], Any]:
+    """The figures tried of each group, rising; and by place among them the chance of every account, -1 for none."""
+    steps = [np.unique(figures[groups[rows] == group]) for group in range(count)]
+    chances = np.full((max(map(len, steps)), len(groups)), -1)
+    for group, step in enumerate(steps):
+        mine = groups[rows] == group
+        chances[np.searchsorted(step, figures[mine]), rows[mine]] = percent[mine]
+    return steps, chances
 
 
 def _percent(chances: pd.Series) -> Any:
@@ -364,15 +366,19 @@ def _percent(chances: pd.Series) -> Any:
     return np.rint(100 * chances.to_numpy(np.float64)).astype(np.int64)
 
 
-def _said(feature: Feature, figures: Iterable[float], language: str) -> list[str]:
-    phrases = Words(language).phrases()
-    return [printable(written(feature, float(figure), phrases)) for figure in figures]
+def _said(feature: Feature, steps: Iterable[Any]) -> dict[str, list[list[str]]]:
+    """The figures tried of each group as they are written, by language."""
+    phrases = {language: Words(language).phrases() for language in LANGUAGES}
+    return {
+        language: [[printable(written(feature, figure, own)) for figure in step.tolist()] for step in steps]
+        for language, own in phrases.items()
+    }
 
 
 def _alerts(shown: pd.DataFrame, told: pd.DataFrame) -> dict[str, Any]:
     """Every alert of an account shown: its row, code, whether it is new, and its sentence in every language."""
     own = told[told.index.isin(shown.index)]
-    evidence = own.astype(object).where(own.notna(), None).to_dict("records")
+    evidence: list[Any] = own.astype(object).where(own.notna(), None).to_dict("records")
     said = {language: [alerts.sentence(one, Words(language)) for one in evidence] for language in LANGUAGES}
     return {
         "row": shown.index.get_indexer(own.index).tolist(),

@@ -56,7 +56,8 @@ def prescribed(
     empty where the account is not scored; `told` the reasons' themes, contributions and whether they can be acted on;
     all on one index. The expansion is worth a play from the chance `likely` on. `play_k` is a place in the library,
     NONE for none; `best` the one of them that is worth most per hour, `gain` the money that it is expected to bring,
-    `hours` what it takes, and `worth` the gain per hour: 0 where there is no play or it comes too late, empty without a chance of renewal.
+    `hours` what it takes, and `worth` the gain per hour: 0 where there is no play or it comes too late, empty without a
+    chance of renewal.
     """
     library, effects = plays.library, plays.effects
     renewal = chances["renewal"].to_numpy(np.float64, na_value=np.nan)

@@ -47,7 +47,9 @@ def whatif(job: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
     changes = dict(_wish(text, schema, catalogue) for text in wished)
     own = [("account_id", "==", row["account_id"])]
     figures = pd.read_parquet(job.side / "scoring.parquet", filters=own)
-    moves = _moves(Company(job.side, listed, job.settings.list.peers_min), row["account_id"], changes, schema, catalogue)
+    moves = _moves(
+        Company(job.side, listed, job.settings.list.peers_min), row["account_id"], changes, schema, catalogue
+    )
     both = pd.concat([figures, figures.assign(**moves, **changes)], ignore_index=True)
     before, after = champion.learned.probability(both).tolist()
     group = pd.read_parquet(job.side / CONTRIBUTIONS, filters=own, columns=[GROUP])[GROUP].iloc[0]

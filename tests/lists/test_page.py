@@ -99,7 +99,7 @@ def test_every_step_of_a_figure_is_there_in_words_with_its_chance_around_the_acc
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
 def test_every_alert_is_told_with_what_was_seen(language):
-    content, listed, behind = paged(NAMES)
+    content, _, behind = paged(NAMES)
     told = payload_of(content)["alerts"]
     said, codes = told["said"][language], told["code"]
     assert told["row"] == behind.alerts.index.tolist()
@@ -113,7 +113,7 @@ def test_every_alert_is_told_with_what_was_seen(language):
 
 
 def test_plays_are_told_in_every_language_with_what_the_best_is_worth():
-    content, listed, behind = paged(NAMES)
+    content, listed, _ = paged(NAMES)
     told = payload_of(content)["plays"]
     for language in LANGUAGES:
         assert [own[language]["name"] for own in told["library"]] == [
@@ -123,7 +123,11 @@ def test_plays_are_told_in_every_language_with_what_the_best_is_worth():
             play["steps"][language] for play in LIBRARY.values()
         ]
     named = listed["playbook_1"].notna()
-    assert told["slots"] == [[0 if own else -1 for own in named], [1 if own else -1 for own in named], [-1] * len(NAMES)]
+    assert told["slots"] == [
+        [0 if own else -1 for own in named],
+        [1 if own else -1 for own in named],
+        [-1] * len(NAMES),
+    ]
     assert told["best"] == told["slots"][1]
     assert [own is not None for own in told["gain"]] == named.tolist()
 

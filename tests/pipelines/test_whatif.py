@@ -27,7 +27,6 @@ from tests.lists.pages import payload_of
 from tests.lists.small_list import catalogue
 from tests.pipelines.scored_company import Model, job, write_company
 
-
 TRIED = ("people_28d", "bugs_28d", "people_90d", "plan", "nothing")
 
 
