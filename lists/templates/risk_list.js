@@ -156,7 +156,7 @@
   }
 
   function alertBadges(i) {
-    return el("span", {}, ...alerts(i).map((alert) => el("span", { class: "badge alert" }, alertWords(alert))));
+    return el("span", {}, ...alerts(i).map((alert) => el("span", { class: "badge alert", title: alertWords(alert) }, alertWords(alert))));
   }
 
   // --- the table ------------------------------------------------------------------------------------
@@ -825,7 +825,8 @@
 
   function drawSums() {
     const high = page.summary.bands.find((own) => own.risk_band === "high");
-    const sum = narrow.matches ? (own) => formats.short.format(own) : money;
+    const short = (own) => formats.short.format(own);
+    const sum = narrow.matches ? short : language === "zh" ? (own) => [page.currency, short(own)].filter(Boolean).join(" ") : money;
     const pairs = [["page.accounts", whole(page.accounts)], ["heading.arr", sum(page.summary.arr)],
       ["heading.arr_at_risk", sum(page.summary.arr_at_risk)], ["page.high_risk", whole(high.accounts)]];
     find("sums").replaceChildren(...pairs.map(([key, own]) =>

@@ -48,7 +48,8 @@ def test_another_window_climbs_as_many_ranks():
     short, long = Window(np.array([2.0]), np.arange(11.0)), Window(np.array([20.0]), 10 * np.arange(11.0))
     assert along(np.array([5.0]), short, long).tolist() == [50]
     assert along(np.array([0.0]), short, long).tolist() == [0]
-    assert along(np.array([2.0]), short, long).tolist() == [20], "what does not move moves nothing"
+    beyond = Window(np.array([95.0]), long.peers)
+    assert along(np.array([2.0]), short, beyond).tolist() == [95], "what does not move moves nothing"
 
 
 @pytest.mark.parametrize(("wished", "is_sign"), [(9.0, 1), (0.0, -1)])
