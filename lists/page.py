@@ -139,7 +139,7 @@ def as_page(listed: pd.DataFrame, behind: Behind, options: ListOptions) -> bytes
     where there are more. The same values give the same bytes."""
     shown = listed.head(options.page_rows)
     words = Words(options.language)
-    as_of = "" if listed.empty else str(listed["as_of"].iloc[0].date())
+    as_of = "" if listed.empty else words.day(listed["as_of"].iloc[0].date())
     scripts = [*map(_vendored, VENDORED), _own("risk_list.js")]
     styles = [_vendored("tabulator.min.css"), _own("risk_list.css")]
     shelf = Environment(loader=PackageLoader("lists"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
