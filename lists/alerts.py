@@ -15,7 +15,8 @@ def sentence(alert: Mapping[str, Any], words: Words) -> str:
     tier = alert["tier"]
     return words.say(
         f"alert.{alert['code']}",
-        **{name: alert[name] for name in ("began", "concerned", "figure", "usual")},
+        **{name: alert[name] for name in ("concerned", "figure", "usual")},
+        began=words.day(alert["began"]),
         who=words.say("alert.who", tier=words.value("tier", tier)) if tier else "",
         days=NOW,
         follow_up=FOLLOW_UP_DAYS,

@@ -17,38 +17,46 @@ import pandas as pd
 
 from features.family import THEMES
 from features.policy import TIERS
+from lists import alerts, playbooks
 from lists.offline import offline
 from lists.options import ListOptions
-from lists.risk_list import NAMES
 from lists.sums import summary
 from lists.text import printable
 from lists.words import LANGUAGES, Words
 from models.reasons import PEER, REASONS, STRENGTHS, frame, written
 from models.reasons import Words as Feature
 from models.worklist import QUADRANTS, RISK_BANDS, SCORED
+from models.worth import PLAYS
 
 FIGURES: Mapping[str, tuple[str, ...]] = {
     "usage": (
-        *("active_people_28d", "seat_activation_28d", "active_days_28d", "own_pace_28d", "own_pace_90d"),
-        *("core_workflow_share_28d", "days_since_last_use"),
+        *("active_people_28d", "seat_activation_28d", "active_days_28d", "core_workflow_share_28d"),
+        *("days_since_last_use", "core_users_active"),
     ),
+    "past": ("own_pace_28d", "own_pace_90d", "active_people_change_90d", "season_change", "people_lost"),
     "people": ("deciders_reached_90d", "sponsors_silent", "people_left_s_90d", "people_left_a_90d"),
-    "tickets": ("tickets_total_90d", "backlog", "backlog_age", "breaches_90d", "answer_hours_90d", "escalated_90d"),
-    "contract": ("term_age", "term_length", "seats", "plan", "auto_renew", "follow_on_signed", "unpaid"),
+    "tickets": (
+        *("tickets_total_90d", "backlog", "backlog_age", "breaches_90d", "answer_hours_90d", "escalated_90d"),
+        "requests_unanswered",
+    ),
+    "opinion": ("latest_score_nps", "latest_score_csat", "answer_share", "low_not_followed_up"),
+    "contract": ("term_length", "seats", "plan", "auto_renew", "follow_on_signed", "unpaid", "cancelled_so_far"),
 }
 """What the page tells of every account, by heading; what no table was given for is left out."""
-BY_TIER = ("people_known_{tier}", "people_active_{tier}_28d", "days_since_use_{tier}", "days_since_contact_{tier}")
+BY_TIER = (
+    *("people_known_{tier}", "people_active_{tier}_28d", "days_since_use_{tier}", "days_since_contact_{tier}"),
+    "nps_of_{tier}",
+)
 """What it tells of the people of each tier, a column each."""
+AGE = "term_age"
+"""Of this feature the page tells the day: when the contract began."""
 SPEAKING = (
     *(f"reason_{k}_feature" for k in range(1, REASONS + 1)),
     *(f"strength_{k}_feature" for k in range(1, STRENGTHS + 1)),
 )
 """The features behind the reasons and strengths."""
 CODED: Mapping[str, Sequence[str]] = {"risk_band": RISK_BANDS, "quadrant": QUADRANTS, "reason_1_theme": THEMES}
-TEXTS = (
-    *("account_id", "account_name", "csm", "stage", "size_band", "status", "alerts", "renewal_date"),
-    *(name for name in NAMES if re.fullmatch(r"playbook_\d", name)),
-)
+TEXTS = ("account_id", "account_name", "csm", "stage", "size_band", "status", "alerts", "renewal_date")
 NUMBERS = {
     **{"rank": 0, "days_to_renewal": 0, "arr": 0, "arr_at_risk": 0},
     **dict.fromkeys(("renewal_probability", "renewal_low", "renewal_high", "probability_change"), 4),
@@ -56,7 +64,7 @@ NUMBERS = {
 }
 """The numbers of a row, and to how many digits."""
 SPOKEN = re.compile(
-    r"(page|heading|stage|size_band|status|risk_band|quadrant|theme|alerts|tier)\.|forecast\.(arr_|quarter)"
+    r"(page|heading|stage|size_band|status|risk_band|quadrant|theme|alerts|tier)\.|forecast\.(arr_|quarter)|whatif.caveat$"
 )
 """The words that the page itself asks for."""
 
@@ -82,20 +90,34 @@ class Behind:
     """By language: why the chance changed."""
     earlier: pd.DataFrame
     """By day, oldest first: the chance that an earlier list gave the same renewal."""
+    tried: pd.DataFrame
+    """One row per (row of the list, `feature`, `figure`) that was tried: the `probability` at it."""
+    alerts: pd.DataFrame
+    """One row per (row of the list, `code`), with its evidence and whether it `is_new`."""
+    plays: pd.DataFrame
+    """The ids of the plays and of the `best` of them, the `gain` expected of it and the `hours` it takes."""
+    library: Mapping[str, playbooks.Play]
+    """The plays by id."""
     forecast: Sequence[Mapping[str, Any]] = ()
     """What the forecast of the day says of the whole company: `period_kind`, `period`, `measure`, `expected`, `low`,
     `high`."""
 
 
-def spoken_of(listed: pd.DataFrame, strengths: pd.DataFrame, catalogue: Iterable[Feature]) -> list[str]:
+def spoken_of(
+    listed: pd.DataFrame, strengths: pd.DataFrame, tried: pd.DataFrame, catalogue: Iterable[Feature]
+) -> list[str]:
     """The features that the page of these rows speaks of, in the catalogue's order."""
     speakers = set(_speakers(listed, strengths).to_numpy(object).ravel())
-    wanted = speakers.union(*FIGURES.values(), (name for names in _tiers().values() for name in names))
+    wanted = speakers | _told_of_all() | set(tried["feature"]) | {AGE}
     return [str(feature["name"]) for feature in catalogue if feature["name"] in wanted]
 
 
 def _speakers(listed: pd.DataFrame, strengths: pd.DataFrame) -> pd.DataFrame:
     return listed.join(strengths).reindex(columns=list(SPEAKING))
+
+
+def _told_of_all() -> set[str]:
+    return {name for names in (*FIGURES.values(), *_tiers().values()) for name in names}
 
 
 def _tiers() -> dict[str, list[str]]:
@@ -107,8 +129,8 @@ def as_page(listed: pd.DataFrame, behind: Behind, options: ListOptions, beside: 
     where there are more. `beside` is a page in the same folder that it links to. The same values give the same bytes.
     """
     shown = listed.head(options.page_rows)
-    as_of = "" if listed.empty else str(listed["as_of"].iloc[0].date())
-    title = Words(options.language).say("page.title", as_of=as_of)
+    words = Words(options.language)
+    title = words.say("page.title", as_of="" if listed.empty else words.day(listed["as_of"].iloc[0].date()))
     given = payload(listed, shown, behind, options)
     return offline("risk_list", title, options.language, given, ["tabulator.min.js"], ["tabulator.min.css"], beside)
 
@@ -118,7 +140,7 @@ def as_page(listed: pd.DataFrame, behind: Behind, options: ListOptions, beside: 
 
 def payload(listed: pd.DataFrame, shown: pd.DataFrame, behind: Behind, options: ListOptions) -> dict[str, Any]:
     """Everything the page's code reads; `rows` has one entry per account shown, by column."""
-    names = spoken_of(shown, behind.strengths.reindex(shown.index), behind.features)
+    names = spoken_of(shown, behind.strengths.reindex(shown.index), behind.tried, behind.features)
     catalogue = {str(feature["name"]): feature for feature in behind.features}
     features = [catalogue[name] for name in names if name in behind.figures.columns]
     return {
@@ -140,6 +162,10 @@ def payload(listed: pd.DataFrame, shown: pd.DataFrame, behind: Behind, options: 
             if language in behind.changes
         },
         "earlier": {str(day): _numbers(own.reindex(shown.index), 4) for day, own in behind.earlier.items()},
+        "started": _started(shown, behind.figures),
+        "whatif": _steps(shown, behind, features),
+        "alerts": _alerts(shown, behind.alerts),
+        "plays": _plays(shown, behind.plays, behind.library),
         "summary": summary(listed, options) | {"forecast": list(behind.forecast)},
     }
 
@@ -173,7 +199,7 @@ def _told(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> d
     `figures` has a list for each feature that is told of every account. -1 is nothing.
     """
     place = {str(feature["name"]): number for number, feature in enumerate(features)}
-    always = {name for names in (*FIGURES.values(), *_tiers().values()) for name in names}
+    always = _told_of_all().union(behind.tried["feature"])
     asked = _speakers(shown, behind.strengths).reset_index(drop=True)
     who = np.array([_codes(asked[name], list(place)) for name in SPEAKING]).reshape(len(SPEAKING), len(shown))
     said = np.full(who.shape, -1)
@@ -224,6 +250,101 @@ def _in_words(feature: Feature, texts: Iterable[tuple[str, ...]], peers: pd.Data
             "peers": [printable(written(feature, None if pd.isna(v) else v, phrases, PEER)) for v in usual],
         }
     return told
+
+
+def _started(shown: pd.DataFrame, figures: pd.DataFrame) -> list[float | int | None]:
+    """How many days before the list each contract began."""
+    return _numbers(figures.reindex(columns=[AGE], index=shown.index)[AGE], 0)
+
+
+def _steps(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> list[dict[str, Any]]:
+    """What the model would say of other figures, feature by feature.
+
+    `steps` are the figures tried of each group as they are written, rising; `chances` has a list for each of their
+    places, in whole percent, -1 where an account has no such step; `below` says how many of an account's steps lie
+    below its own figure.
+    """
+    tried = behind.tried[behind.tried.index.isin(shown.index)]
+    place = {str(feature["name"]): number for number, feature in enumerate(features)}
+    groups = np.array(_codes(behind.group.reindex(shown.index), behind.peers.index))
+    told = []
+    for name, own in tried.groupby("feature", sort=False):
+        if name in place:
+            rows, figures = shown.index.get_indexer(own.index), own["figure"].to_numpy(np.float64)
+            steps, chances = _by_place(groups, len(behind.peers), rows, figures, _percent(own["probability"]))
+            lower = figures < behind.figures[name].reindex(own.index).to_numpy(np.float64, na_value=np.nan)
+            told.append(
+                {
+                    "feature": place[str(name)],
+                    "steps": _said(features[place[str(name)]], steps),
+                    "chances": chances.tolist(),
+                    "below": np.bincount(rows[lower], minlength=len(shown)).tolist(),
+                }
+            )
+    return told
+
+
+def _by_place(groups: Any, count: int, rows: Any, figures: Any, percent: Any) -> tuple[list[Any], Any]:
+    """The figures tried of each group, rising; and by place among them the chance of every account, -1 for none."""
+    steps = [np.unique(figures[groups[rows] == group]) for group in range(count)]
+    chances = np.full((max(map(len, steps)), len(groups)), -1)
+    for group, step in enumerate(steps):
+        mine = groups[rows] == group
+        chances[np.searchsorted(step, figures[mine]), rows[mine]] = percent[mine]
+    return steps, chances
+
+
+def _percent(chances: pd.Series) -> Any:
+    """As `.0%` writes them."""
+    return np.rint(100 * chances.to_numpy(np.float64)).astype(np.int64)
+
+
+def _said(feature: Feature, steps: Iterable[Any]) -> dict[str, list[list[str]]]:
+    """The figures tried of each group as they are written, by language."""
+    phrases = {language: Words(language).phrases() for language in LANGUAGES}
+    return {
+        language: [[printable(written(feature, figure, own)) for figure in step.tolist()] for step in steps]
+        for language, own in phrases.items()
+    }
+
+
+def _alerts(shown: pd.DataFrame, told: pd.DataFrame) -> dict[str, Any]:
+    """Every alert of an account shown: its row, code, whether it is new, and its sentence in every language."""
+    own = told[told.index.isin(shown.index)]
+    evidence: list[Any] = own.astype(object).where(own.notna(), None).to_dict("records")
+    said = {language: [alerts.sentence(one, Words(language)) for one in evidence] for language in LANGUAGES}
+    return {
+        "row": shown.index.get_indexer(own.index).tolist(),
+        "code": _packed(own["code"]),
+        "new": own["is_new"].astype(int).tolist(),
+        "said": {language: _packed(pd.Series(map(printable, texts), dtype=object)) for language, texts in said.items()},
+    }
+
+
+def _plays(shown: pd.DataFrame, plays: pd.DataFrame, library: Mapping[str, playbooks.Play]) -> dict[str, Any]:
+    """The library in words, and the places in it of each account's plays and of the best; -1 is none."""
+    own = plays.reindex(shown.index)
+    return {
+        "library": [
+            {
+                "owner": printable(str(play["owner"])),
+                "hours": play["hours"],
+                **{language: _in_steps(play, Words(language)) for language in LANGUAGES},
+            }
+            for play in library.values()
+        ],
+        "slots": [_codes(own[name], library) for name in PLAYS],
+        "best": _codes(own["best"], library),
+        "gain": _numbers(own["gain"], 0),
+    }
+
+
+def _in_steps(play: playbooks.Play, words: Words) -> dict[str, Any]:
+    return {
+        "name": printable(play["name"][words.language]),
+        "steps": [printable(step) for step in play["steps"][words.language]],
+        "effect": playbooks.effect(play, words),
+    }
 
 
 def _packed(values: pd.Series) -> dict[str, Any]:

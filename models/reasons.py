@@ -88,7 +88,18 @@ def idea(feature: Words) -> str:
     return str(feature["name"]).removesuffix("_" + "_".join(said)) if said else str(feature["name"])
 
 
-def peers_of(values: Columns, size_band: pd.Series, stage: pd.Series, at_least: int) -> Peers:
+class Circles(NamedTuple):
+    """Who is a peer of whom."""
+
+    names: list[str]
+    """The groups, in order."""
+    group: Places
+    """The group of each row."""
+    members: list[Places]
+    """The rows that are the peers of each group."""
+
+
+def circles(size_band: pd.Series, stage: pd.Series, at_least: int) -> Circles:
     """The peers of each row: same size band and stage; where fewer than `at_least`, same band; else everyone."""
     band = size_band.astype("string").fillna("?").reset_index(drop=True)
     full = band + " / " + stage.astype("string").fillna("?").reset_index(drop=True)
@@ -96,9 +107,14 @@ def peers_of(values: Columns, size_band: pd.Series, stage: pd.Series, at_least: 
     label = pd.Series(np.select(enough, [full.to_numpy(object), band.to_numpy(object)], "*"), dtype=object)
     names = sorted(label.unique())
     members = [np.flatnonzero((full == name) | (band == name) | (name == "*")) for name in names]
-    figures = {name: _usual(column, members) for name, column in values.items()}
-    group = label.map({name: place for place, name in enumerate(names)}).to_numpy(np.int64)
-    return Peers(pd.DataFrame(figures, index=names, dtype=object), group)
+    return Circles(names, label.map({name: place for place, name in enumerate(names)}).to_numpy(np.int64), members)
+
+
+def peers_of(values: Columns, size_band: pd.Series, stage: pd.Series, at_least: int) -> Peers:
+    """What is usual among the peers of each row (`circles`)."""
+    own = circles(size_band, stage, at_least)
+    figures = {name: _usual(column, own.members) for name, column in values.items()}
+    return Peers(pd.DataFrame(figures, index=own.names, dtype=object), own.group)
 
 
 def _usual(column: pd.Series, members: Sequence[Places]) -> list[Any]:
@@ -253,7 +269,7 @@ def _rules(features: Sequence[Words], language: str, share: float) -> Rules:
     member = [place for own in themes.values() for place in own]
     return Rules(
         risk=np.array([RISKS[feature["risk"]] for feature in features], np.int64),
-        scale=10.0 ** np.array([_digits(str(feature[language])) for feature in features], np.float64),
+        scale=10.0 ** np.array([digits(str(feature[language])) for feature in features], np.float64),
         first=np.cumsum([0, *map(len, themes.values())]),
         member=np.array(member, np.int64),
         idea=_numbered(
@@ -356,7 +372,7 @@ def _spec(template: str, place: int) -> str:
     return next((str(spec) for _, field, spec, _ in Formatter().parse(template) if field == name), "")
 
 
-def _digits(template: str) -> int:
+def digits(template: str) -> int:
     """To how many digits after the point a sentence rounds its figure; all of them where it does not."""
     rounded = ROUNDED.search(template)
     return 15 if rounded is None else int(rounded["digits"]) + (2 if rounded["unit"] == "%" else 0)

@@ -29,6 +29,7 @@ from models.reasons import REASONS
 
 SLOTS = 3
 """Plays prescribed at most."""
+PLAYS = tuple(f"play_{k}" for k in range(1, SLOTS + 1))
 NONE = -1
 """Stands for no play; of a table it is the last row."""
 Floats = npt.NDArray[np.float64]
@@ -54,8 +55,9 @@ def prescribed(
     `accounts` has stage, size_band, arr, days_to_renewal and decided (signed already); `chances` a column per target,
     empty where the account is not scored; `told` the reasons' themes, contributions and whether they can be acted on;
     all on one index. The expansion is worth a play from the chance `likely` on. `play_k` is a place in the library,
-    NONE for none; `gain` the money that the play worth most per hour is expected to bring, `hours` what it takes, and
-    `worth` the gain per hour: 0 where there is no play or it comes too late, empty without a chance of renewal.
+    NONE for none; `best` the one of them that is worth most per hour, `gain` the money that it is expected to bring,
+    `hours` what it takes, and `worth` the gain per hour: 0 where there is no play or it comes too late, empty without a
+    chance of renewal.
     """
     library, effects = plays.library, plays.effects
     renewal = chances["renewal"].to_numpy(np.float64, na_value=np.nan)
@@ -74,7 +76,7 @@ def prescribed(
     best = (gains / takes[slots]).argmax(axis=1) if len(slots) else np.zeros(0, np.int64)
     rows = np.arange(len(slots))
     play, gain = slots[rows, best], gains[rows, best]
-    named = {f"play_{k + 1}": slots[:, k] for k in range(SLOTS)}
+    named = dict(zip(PLAYS, slots.T, strict=True)) | {"best": play}
     money = {"gain": gain, "hours": np.where(play == NONE, 0.0, takes[play]), "worth": gain / takes[play]}
     return pd.DataFrame(named | money, index=accounts.index)
 

@@ -189,7 +189,10 @@ def whatif(
         list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
     ] = None,
 ) -> None:
-    """What the model would say of an account if some of its figures were other: an association, not an effect."""
+    """What the model would say of an account if some of its figures were other: an association, not an effect.
+
+    The other windows of such a figure move along, by as many ranks among the account's peers, unless set too.
+    """
     _run("whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
 
 

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from features.family import KEY, THEMES
 from lists.page import Behind, spoken_of
 from lists.words import LANGUAGES
-from pipelines import change, earlier
-from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, STRENGTHS, read_catalogue
+from pipelines import alerts, change, earlier
+from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, WHATIF, read_catalogue
 from pipelines.stage import Job
 
 EARLIER = 12
@@ -25,27 +25,42 @@ FORECAST = ("forecast", "forecast.json")
 
 
 def behind(
-    job: Job, listed: pd.DataFrame, before: Sequence[earlier.Published], foretold: list[dict[str, Any]] | None
+    job: Job,
+    listed: pd.DataFrame,
+    library: Mapping[str, Any],
+    before: Sequence[earlier.Published],
+    foretold: list[dict[str, Any]] | None,
 ) -> Behind:
     """What stands behind the first rows of the list, as many as the page shows.
 
-    `before` are the lists before it, and `foretold` is what `forecast` gave.
+    `library` are the plays as `score` told them, `before` the lists before it, and `foretold` is what `forecast` gave.
     """
     shown = listed.head(job.settings.list.page_rows)
     catalogue = read_catalogue(job.side)
     strengths = pd.read_parquet(job.side / STRENGTHS).drop(columns="account_id").reindex(shown.index)
     group, themes = pushed(job, shown, catalogue)
+    tried = _by_row(shown, pd.read_parquet(job.side / WHATIF))
     return Behind(
         features=catalogue,
-        figures=_figures(job, shown, spoken_of(shown, strengths, catalogue)),
+        figures=_figures(job, shown, spoken_of(shown, strengths, tried, catalogue)),
         peers=pd.read_parquet(job.side / PEERS),
         group=group,
         strengths=strengths,
         themes=themes,
         changes=_changes(job, shown),
         earlier=_chances(shown, {one.day: one.listed for one in before}),
+        tried=tried,
+        alerts=_by_row(shown, alerts.read_alerts(job)),
+        plays=_by_row(shown, pd.read_parquet(job.side / PLAYS)),
+        library=library,
         forecast=foretold or [],
     )
+
+
+def _by_row(shown: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that are of an account shown, on the account's row of the list."""
+    places = pd.Index(shown["account_id"].astype(object)).get_indexer(pd.Index(told["account_id"].astype(object)))
+    return told[places >= 0].set_axis(shown.index[places[places >= 0]])
 
 
 def _figures(job: Job, shown: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -279,7 +279,10 @@ def publish(job: Job) -> dict[str, Any]:
         "risk_list.csv": as_csv(listed),
         "risk_list.xlsx": as_workbook(listed, told, options),
         "risk_list.html": as_page(
-            listed, page.behind(job, listed, before, foretold), options, beside=scorecard.PAGE if card else ""
+            listed,
+            page.behind(job, listed, standing["playbooks"], before, foretold),
+            options,
+            beside=scorecard.PAGE if card else "",
         ),
     }
     if card:

@@ -34,7 +34,7 @@ from lists.words import Words
 from models import reasons, worklist, worth
 from models.playbooks import ANY, Library, in_force
 from models.worth import Plays
-from pipelines import alerts, change, drift, playbooks, shadow, trial, warehouse
+from pipelines import alerts, change, drift, playbooks, shadow, steps, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -46,6 +46,8 @@ LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "pe
 PLAYS = "plays.parquet"
 STRENGTHS = "strengths.parquet"
 """Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
+WHATIF = "whatif.parquet"
+"""What the model would say of other figures; one row per (account, feature, figure)."""
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
 STRANGENESS = "strangeness"
@@ -159,6 +161,8 @@ def score(job: Job) -> dict[str, Any]:
     warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
     warehouse.write_bytes(job.side / PLAYS, _parquet(outcome.plays))
     warehouse.write_bytes(job.side / STRENGTHS, _parquet(outcome.strengths))
+    tried = steps.said(job.side, listed, catalogue, own.learned, options, threads)
+    warehouse.write_bytes(job.side / WHATIF, _parquet(tried))
     standing = {
         "as_of": job.day.isoformat(),
         "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
@@ -168,6 +172,7 @@ def score(job: Job) -> dict[str, Any]:
         "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
         "playbooks": told_plays(plays),
+        "whatif": tried["feature"].unique().tolist(),
         "alerts": warned,
         "change": changed,
         "drift": drift.watched(job, listed, catalogue, own.usual),
@@ -327,7 +332,7 @@ def scored(
 
 def _by_id(observations: pd.DataFrame, prescribed: pd.DataFrame, library: Library) -> pd.DataFrame:
     ids = np.array([*library.plays, None], object)
-    named = {f"play_{k}": ids[prescribed[f"play_{k}"].to_numpy()] for k in range(1, worth.SLOTS + 1)}
+    named = {name: ids[prescribed[name].to_numpy()] for name in (*worth.PLAYS, "best")}
     return pd.concat([observations[list(KEY)], prescribed.assign(**named)], axis=1)
 
 
@@ -412,7 +417,7 @@ def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         standing = json.loads((job.side / SCORE).read_bytes())
     except FileNotFoundError:
         raise InputMissing(f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first") from None
-    if "playbooks" not in standing:
+    if "whatif" not in standing:
         raise InputMissing(f"the scores in {job.data} are of an older release: run `renewals score` again")
     if standing["as_of"] != job.day.isoformat():
         raise InputMissing(

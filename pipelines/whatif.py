@@ -7,19 +7,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lists.text import printable
 from lists.words import Words
-from models.linear import Line
-from models.reasons import YES_OR_NO, idea, sentence
+from models.reasons import YES_OR_NO, sentence
 from models.schema import Schema
+from models.whatif import kin, moved, usual
 from models.worklist import SCORED
 from pipelines import score
 from pipelines.errors import Config, InputMissing
 from pipelines.explain import found, plain, the_list
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, RENEWAL, Champion, read_catalogue
 from pipelines.stage import Job, on_terminal
+from pipelines.steps import Company
 
 NONE = ("", "none", "unknown")
 """How a person says that a figure is not known."""
@@ -30,6 +32,8 @@ Feature = Mapping[str, Any]
 
 def whatif(job: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
     """The probability of renewal as it is and with the figures wished for, each written `feature=value`.
+
+    The other windows of such a figure move along, unless they are wished for too.
 
     Raises InputMissing where the account is not on the list or has no score, or where another model serves by now;
     Config where a feature is unknown or a value is none of its.
@@ -43,7 +47,10 @@ def whatif(job: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
     changes = dict(_wish(text, schema, catalogue) for text in wished)
     own = [("account_id", "==", row["account_id"])]
     figures = pd.read_parquet(job.side / "scoring.parquet", filters=own)
-    both = pd.concat([figures, figures.assign(**changes)], ignore_index=True)
+    moves = _moves(
+        Company(job.side, listed, job.settings.list.peers_min), row["account_id"], changes, schema, catalogue
+    )
+    both = pd.concat([figures, figures.assign(**moves, **changes)], ignore_index=True)
     before, after = champion.learned.probability(both).tolist()
     group = pd.read_parquet(job.side / CONTRIBUTIONS, filters=own, columns=[GROUP])[GROUP].iloc[0]
     peers = pd.read_parquet(job.side / PEERS, columns=list(changes)).loc[group]
@@ -56,7 +63,8 @@ def whatif(job: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
         "before": before,
         "after": after,
         "figures": [_told(catalogue[name], both[name].tolist(), plain(peers[name]), words) for name in changes],
-        "notes": [*_notes(changes, catalogue, champion, words), words.say("whatif.caveat")],
+        "moved": {name: [plain(own) for own in both[name].tolist()] for name in moves},
+        "notes": [*_notes(changes, moves, catalogue, champion, words), words.say("whatif.caveat")],
     }
     if on_terminal():
         show(result, words)
@@ -115,37 +123,41 @@ def _told(feature: Feature, figures: Sequence[Any], peer: Any, words: Words) -> 
     return {"feature": feature["name"], "before": then, "after": now, **names}
 
 
-def _notes(changes: Mapping[str, Any], catalogue: Mapping[str, Feature], champion: Champion, words: Words) -> list[str]:
+def _moves(
+    company: Company, account: Any, changes: Mapping[str, Any], schema: Schema, catalogue: Mapping[str, Feature]
+) -> dict[str, float]:
+    """The figures that move along, as they would be; with the last wish where several are windows of one figure."""
+    rows = company.rows(pd.Series([account], dtype=object))
+    moves: dict[str, float] = {}
+    for name in [own for own in changes if own not in schema.categories]:
+        others = kin(catalogue[name], catalogue.values(), schema.names)
+        windows = company.windows(company.columns([name, *others]), rows, company.circles.group[rows[0]])
+        there = moved(name, np.array([changes[name]]), windows)
+        moves |= {other: float(there[other][0]) for other in others if there[other][0] != windows[other].own[0]}
+    return {other: value for other, value in moves.items() if not math.isnan(value) and other not in changes}
+
+
+def _notes(
+    changes: Mapping[str, Any],
+    moves: Mapping[str, float],
+    catalogue: Mapping[str, Feature],
+    champion: Champion,
+    words: Words,
+) -> list[str]:
     """What must be known of these wishes before the probability is believed."""
     notes = []
     for name, value in changes.items():
         feature = catalogue[name]
-        low, high = _usual(champion, name)
+        low, high = usual(champion.learned, name)
         if isinstance(value, float) and (value < low or value > high):
             notes.append(words.say("whatif.beyond", feature=name, low=f"{low:g}", high=f"{high:g}"))
         if not feature["actionable"]:
             notes.append(words.say("whatif.background", feature=name))
-        kin = [other for other, own in catalogue.items() if _kin(own, feature) and other not in changes]
-        if kin:
-            notes.append(words.say("whatif.kin", feature=name, others=", ".join(kin)))
+        others = [own for own in kin(feature, catalogue.values(), catalogue) if own in moves]
+        if others:
+            told = ", ".join(f"{other}={moves[other]:g}" for other in others)
+            notes.append(words.say("whatif.kin", feature=name, others=told))
     return notes
-
-
-def _usual(champion: Champion, name: str) -> tuple[float, float]:
-    """The range that training usually showed: beyond it the linear part says no more than at its ends."""
-    part = champion.learned.linear.parts[champion.learned.schema.names.index(name)]
-    return (part.at[0], part.at[-1]) if isinstance(part, Line) else (-math.inf, math.inf)
-
-
-def _kin(one: Feature, other: Feature) -> bool:
-    """Whether two features are windows of one figure."""
-    return one["name"] != other["name"] and _figure_of(one) == _figure_of(other)
-
-
-def _figure_of(feature: Feature) -> tuple[Any, ...]:
-    """What a feature is about, whatever its window."""
-    about = {name: value for name, value in (feature.get("params") or {}).items() if name != "days"}
-    return feature["family"], idea(feature), sorted(about.items())
 
 
 def show(result: Mapping[str, Any], words: Words) -> None:

@@ -7,7 +7,7 @@
   const QUADRANTS = ["save", "save_and_grow", "grow", "keep"];
   const THEMES = ["value", "adoption", "support", "sponsor", "fit", "first_value", "contract", "care"];
   const REASONS = 5;
-  const SLOTS = Object.keys(rows).filter((column) => /^playbook_\d$/.test(column));
+  const SHELVES = ["usage", "past", "people", "tickets", "opinion", "contract"];
   const SVG = "http://www.w3.org/2000/svg";
 
   let language = page.language;
@@ -16,6 +16,7 @@
   let opened = null;
   let order = null;
   let formats = {};
+  let shortcuts = true;
 
   // --- words, numbers and days ----------------------------------------------------------------------
 
@@ -30,6 +31,7 @@
       weight: number({ signDisplay: "exceptZero", minimumFractionDigits: 2, maximumFractionDigits: 2 }),
       day: day({ year: "numeric", month: "short", day: "numeric" }),
       month: day({ year: "numeric", month: "short" }),
+      hours: number({ maximumFractionDigits: 1 }),
     };
   }
 
@@ -46,7 +48,10 @@
   const scored = (i) => text("status", i) === "scored";
   const alerts = (i) => (text("alerts", i) ?? "").split(";").filter(Boolean);
   const alertWords = (alert) => value("alerts", alert);
-  const playbooks = (i) => SLOTS.map((slot) => text(slot, i)).filter(Boolean);
+  const playbooks = (i) => page.plays.slots.map((slot) => slot[i]).filter((play) => play >= 0);
+  const play = (place) => page.plays.library[place][language];
+  const seen = new Map();
+  page.alerts.row.forEach((i, place) => seen.set(i, [...(seen.get(i) ?? []), place]));
 
   function written(feature, figure) {
     const own = page.features[feature][language].own[figure];
@@ -55,9 +60,14 @@
 
   /** A feature's sentence about one account: its pieces, with the figure and the peers' where they stand. */
   function sentence(feature, figure, i) {
+    return filled(feature, figure < 0 ? null : page.features[feature][language].own[figure], i);
+  }
+
+  /** The same with any figure, as it is written; null where it is not known. */
+  function filled(feature, said, i) {
     const words = page.features[feature][language];
-    const fill = [words.own[figure], words.peers[rows.group[i]]];
-    return (figure < 0 ? words.unknown : words.known).map((piece) => fill[piece] ?? piece).join("");
+    const fill = [said, words.peers[rows.group[i]]];
+    return (said === null ? words.unknown : words.known).map((piece) => fill[piece] ?? piece).join("");
   }
 
   function speaker(k, i) {
@@ -117,7 +127,7 @@
   }
 
   function alertBadges(i) {
-    return el("span", {}, ...alerts(i).map((alert) => el("span", { class: "badge alert" }, alertWords(alert))));
+    return el("span", {}, ...alerts(i).map((alert) => el("span", { class: "badge alert", title: alertWords(alert) }, alertWords(alert))));
   }
 
   // --- the table ------------------------------------------------------------------------------------
@@ -145,11 +155,13 @@
     { field: "renewal_probability", width: 145, compare: numeric, show: chance },
     { field: "probability_change", width: 92, compare: numeric, right: true, show: change },
     { field: "reason", minWidth: 170, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason },
-    { field: "playbook", minWidth: 110, grow: 1, compare: spelt, heading: "page.playbook",
-      show: (i) => outside(playbooks(i)[0], { class: "cut" }), when: () => rows.playbook_1.texts.length },
+    { field: "playbook", minWidth: 110, grow: 1, compare: (a, b) => spelt(play(a).name, play(b).name),
+      heading: "page.playbook", show: (i) => outside(firstPlay(i), { class: "cut" }),
+      when: () => page.plays.slots[0].some((own) => own >= 0) },
     { field: "alerts", minWidth: 110, grow: 1, compare: numeric, show: alertBadges,
       when: () => rows.alerts.texts.length },
   ];
+  const firstPlay = (i) => (playbooks(i).length ? play(playbooks(i)[0]).name : null);
   const columnsShown = () => COLUMNS.filter((column) => !column.when || column.when());
   const heading = (column) => say(column.heading ?? `heading.${column.field}`);
 
@@ -165,7 +177,7 @@
       renewal_probability: rows.renewal_probability[i],
       probability_change: rows.probability_change[i],
       reason: code("reason_1_theme", THEMES, i),
-      playbook: text("playbook_1", i),
+      playbook: playbooks(i)[0] ?? null,
       alerts: alerts(i).length || null,
     };
   }
@@ -320,7 +332,7 @@
   function drawFilters() {
     const field = el("input", {
       type: "search", id: "by-text", placeholder: say("page.search"), "aria-label": say("page.search"),
-      "aria-keyshortcuts": "/", autocomplete: "off", spellcheck: "false", value: wanted.text,
+      "aria-keyshortcuts": shortcuts && "/", autocomplete: "off", spellcheck: "false", value: wanted.text,
     });
     field.addEventListener("input", () => filter("text", field.value));
     field.addEventListener("keydown", (event) => onSearchKey(event, field));
@@ -390,8 +402,8 @@
       button("page.next", "↓", () => step(1), "next"),
       button("page.close", "✕", () => find("drawer").close(), "close"));
     find("drawer").replaceChildren(head, ...[
-      facts(i), alertsOf(i), reasonsOf(i), strengthsOf(i), pushesOf(i), overTime(i), changeOf(i),
-      playbooksOf(i), ...["usage", "people", "tickets", "contract"].map((shelf) => figuresOf(shelf, i)),
+      facts(i), alertsOf(i), reasonsOf(i), playbooksOf(i), whatifOf(i), strengthsOf(i), pushesOf(i), overTime(i),
+      changeOf(i), ...SHELVES.map((shelf) => figuresOf(shelf, i)),
     ].filter(Boolean));
     drawOverTime(i);
   }
@@ -425,8 +437,16 @@
       el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
   }
 
+  /** What the rules say, each with what was seen. */
   function alertsOf(i) {
-    return alerts(i).length ? part("heading.alerts", alertBadges(i)) : null;
+    const own = seen.get(i) ?? [];
+    const { code: codes, said, new: fresh } = page.alerts;
+    const lines = own.map((place) => [
+      el("span", { class: "badge alert" }, alertWords(codes.texts[codes.codes[place]])),
+      fresh[place] ? el("span", { class: "badge new" }, say("page.new")) : null,
+      el("span", { class: "seen" }, said[language].texts[said[language].codes[place]]),
+    ].filter(Boolean));
+    return own.length ? part("heading.alerts", told("", lines)) : null;
   }
 
   function reasonsOf(i) {
@@ -491,8 +511,76 @@
     return words ? part("page.changed", el("p", {}, words)) : null;
   }
 
+  /** The plays, the first one open, and what the best of them is worth. */
   function playbooksOf(i) {
-    return playbooks(i).length ? part("page.playbooks", told("", playbooks(i).map((own) => outside(own)))) : null;
+    const own = playbooks(i);
+    if (!own.length) return null;
+    const best = page.plays.best[i];
+    return part("page.playbooks", ...own.map((place, k) => playOf(place, k === 0, place === best ? page.plays.gain[i] : 0)));
+  }
+
+  function playOf(place, open, gain) {
+    const { owner, hours } = page.plays.library[place];
+    const { name: called, steps, effect } = play(place);
+    const spent = formats.hours.format(hours);
+    return el("details", { class: "play", open: open && "" },
+      el("summary", {}, outside(called), el("span", { class: "soft" }, outside(owner), " · ",
+        say("page.hours", { hours: spent }))),
+      gain > 0 ? el("p", { class: "worth" }, say("page.worth", { gain: money(gain), hours: spent })) : null,
+      el("ol", {}, ...steps.map((one) => el("li", {}, outside(one)))),
+      el("p", { class: "soft" }, say("page.effect", { effect })));
+  }
+
+  // --- what if --------------------------------------------------------------------------------------
+
+  /** The steps of a figure, rising, the account's own among them; `chance` in percent, null for its own. */
+  function stepsOf(one, i) {
+    const said = one.steps[language][rows.group[i]] ?? [];
+    const made = said.map((own, k) => ({ said: own, chance: one.chances[k][i] })).filter(({ chance: own }) => own >= 0);
+    const own = page.figures[one.feature][i];
+    const now = { said: own < 0 ? null : page.features[one.feature][language].own[own], chance: null };
+    return made.length ? made.toSpliced(one.below[i], 0, now) : [];
+  }
+
+  /** One slider a figure; to move one sets the others back, for each answer is of one figure alone. */
+  function whatifOf(i) {
+    if (!scored(i)) return null;
+    const made = page.whatif.map((one, k) => [one, k, stepsOf(one, i)]).filter(([, , steps]) => steps.length)
+      .map(([one, k, steps]) => slider(one.feature, k, steps, i, () => made.forEach((own) => own.back())));
+    if (!made.length) return null;
+    return part("page.whatif", el("p", { class: "soft" }, say("whatif.caveat")),
+      el("p", { class: "soft" }, say("page.whatif_about")), ...made.map(({ box }) => box));
+  }
+
+  function slider(feature, k, steps, i, others) {
+    const now = steps.findIndex(({ chance: own }) => own === null);
+    const label = el("label", { for: `if-${k}` });
+    const answer = el("output", { for: `if-${k}` });
+    const marks = el("datalist", { id: `if-${k}-now` }, el("option", { value: now }));
+    const range = el("input", { type: "range", id: `if-${k}`, min: 0, max: steps.length - 1, step: 1, value: now,
+      list: `if-${k}-now`, oninput: () => { const to = range.value; others(); range.value = to; tell(); } });
+    const reset = el("button", { type: "button", onclick: () => { back(); range.focus(); } }, say("page.as_it_is"));
+    const box = el("div", { class: "try" }, label, el("div", { class: "line" }, range, answer, reset), marks);
+    const back = () => { range.value = String(now); tell(); };
+
+    function tell() {
+      const { said, chance: then } = steps[range.value];
+      const present = share(rows.renewal_probability[i]);
+      const words = filled(feature, said, i);
+      const chances = then === null ? [present] : [present, " → ", el("b", { class: turn(then, present) }, share(then / 100))];
+      label.textContent = words;
+      answer.replaceChildren(`${say("heading.renewal_probability")} `, ...chances);
+      range.setAttribute("aria-valuetext", `${words}. ${answer.textContent}`);
+      reset.hidden = then === null;
+    }
+
+    tell();
+    return { box, back };
+  }
+
+  function turn(then, present) {
+    const now = Number.parseInt(present.replace(/\D/g, ""), 10);
+    return then > now ? "up" : then < now ? "down" : "";
   }
 
   function figuresOf(shelf, i) {
@@ -500,8 +588,16 @@
     const lines = (page.shelf[shelf] ?? []).map((feature) => sentence(feature, page.figures[feature][i], i));
     const people = shelf === "people" ? tiersOf(i) : null;
     if (!lines.length && !people) return null;
-    return part(`page.${shelf}`, people, lines.length ? told("", lines) : null);
+    return part(`page.${shelf}`, people, shelf === "contract" ? datesOf(i) : null, lines.length ? told("", lines) : null);
   }
+
+  function datesOf(i) {
+    const began = known(page.started[i]) ? addDays(page.as_of, -page.started[i]) : null;
+    const pairs = [["page.began", day(began)], ["heading.renewal_date", day(text("renewal_date", i))]];
+    return el("dl", { class: "facts" }, ...pairs.map(([key, own]) => el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
+  }
+
+  const addDays = (text, days) => new Date(Date.parse(`${text}T00:00:00Z`) + 864e5 * days).toISOString().slice(0, 10);
 
   /** The people of each tier: how many are known, how many came, and when they were last seen and met. */
   function tiersOf(i) {
@@ -514,7 +610,7 @@
       return [value("tier", tier), figures[0], silent ? el("span", { class: "silent" }, say("page.silent")) : figures[1],
         ...figures.slice(2)];
     });
-    const heads = ["tier", "known", "active", "last_use", "last_met"].map((head) => say(`page.people.${head}`));
+    const heads = ["tier", "known", "active", "last_use", "last_met", "nps"].map((head) => say(`page.people.${head}`));
     return el("div", { class: "scroll" }, plain(heads, lines));
   }
 
@@ -610,10 +706,17 @@
     const shown = names.map((key) => key.slice("about.".length)).filter((own) => !/^reason_|_model$|^as_of$/.test(own));
     const head = (own) => say(`heading.${own}`, { number: "" }).trim();
     find("view-about").replaceChildren(
-      el("h2", {}, say("page.keys")), el("p", {}, say("page.keys_about")),
+      el("h2", {}, say("page.keys")), el("p", {}, say("page.keys_about")), shortcutChoice(),
       el("h2", {}, say("page.meanings")),
       el("dl", { class: "meanings" }, ...shown.flatMap((own) =>
         [el("dt", {}, head(own)), el("dd", {}, page.words[language][`about.${own}`])])));
+  }
+
+  /** A single letter may be spoken or hit by chance: who wants none turns it off, until the page is closed. */
+  function shortcutChoice() {
+    const box = el("input", { type: "checkbox", id: "shortcuts", onchange: () => { shortcuts = box.checked; drawFilters(); } });
+    box.checked = shortcuts;
+    return el("p", {}, el("label", { class: "choice" }, box, " ", say("page.shortcuts")));
   }
 
   // --- the whole page -------------------------------------------------------------------------------
@@ -649,7 +752,8 @@
 
   function drawSums() {
     const high = page.summary.bands.find((own) => own.risk_band === "high");
-    const sum = narrow.matches ? (own) => formats.short.format(own) : money;
+    const short = (own) => formats.short.format(own);
+    const sum = narrow.matches ? short : language === "zh" ? (own) => [page.currency, short(own)].filter(Boolean).join(" ") : money;
     const pairs = [["page.accounts", whole(page.accounts)], ["heading.arr", sum(page.summary.arr)],
       ["heading.arr_at_risk", sum(page.summary.arr_at_risk)], ["page.high_risk", whole(high.accounts)]];
     find("sums").replaceChildren(...pairs.map(([key, own]) =>
@@ -691,7 +795,7 @@
   }
 
   function onKey(event) {
-    if (event.key !== "/" || find("drawer").open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+    if (!shortcuts || event.key !== "/" || find("drawer").open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     if (view !== "list") show("list");
     find("by-text").focus();
     event.preventDefault();

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from importlib.resources import files
 from typing import Any
 
+from babel.dates import format_date
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
@@ -31,6 +33,7 @@ def _words(language: str) -> Mapping[str, str]:
 
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {language: _words(language) for language in ("en", "zh")}
+LOCALES = {"zh": "zh_Hans_CN"}
 PARAMETERS = ("tier", "dimension", "kind", "severity", "survey_kind", "level", "by")
 """The parameters of a feature whose values have words."""
 
@@ -68,6 +71,11 @@ class Words:
         """What a reason is about; marked where no manager can do anything about its figure."""
         own = self.value("theme", theme)
         return own if actionable else self.say("phrase.background", theme=own)
+
+    def day(self, day: date | str) -> str:
+        """A day as it stands in prose."""
+        when = date.fromisoformat(str(day)[:10])
+        return format_date(when, "medium", locale=LOCALES.get(self.language, self.language))
 
     def flag(self, value: bool) -> str:
         """Yes or no."""

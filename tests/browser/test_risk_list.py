@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from lists.alerts import sentence as told_alert
 from lists.options import ListOptions
 from lists.page import as_page
 from lists.text import printable
 from lists.words import Words
-from tests.lists.pages import BY_NAME, drawn, said
+from models.reasons import sentence
+from tests.lists.pages import BY_NAME, HARMFUL, LIBRARY, TRIED, drawn, said
 from tests.lists.small_list import HOSTILE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -183,7 +185,10 @@ def test_by_keyboard_alone(visit: Visit) -> None:
 
 def test_the_drawer_shows_what_stands_behind(visit: Visit, company: Any) -> None:
     text = opened(visit.sheet, "company 3")
-    for title in ("What speaks for a loss", "Chance of renewal on each list", "People reached and silent", "Support"):
+    for title in (
+        *("What speaks for a loss", "Chance of renewal on each list", "People reached and silent", "Support"),
+        *("What if?", "Use against its own past", "Satisfaction", "Contract began"),
+    ):
         assert title in text
     assert visit.sheet.locator("#over-time svg").count() == 1
     assert visit.sheet.locator(".bars svg").count() == 8
@@ -193,6 +198,92 @@ def test_the_drawer_shows_what_stands_behind(visit: Visit, company: Any) -> None
     text = opened(visit.sheet, f"{unscored}")
     assert "Too little history" in text
     assert "What speaks for a loss" not in text
+
+
+def named(company: Any, wanted: Any) -> tuple[int, str]:
+    """The row and name of the first plainly named account that is wanted."""
+    return next((i, name) for i, name in enumerate(NAMES) if name.startswith("company") and wanted.iloc[i])
+
+
+def test_one_figure_at_a_time_is_tried_by_keyboard_and_its_chance_shown_beside_the_present_one(
+    visit: Visit, company: Any
+) -> None:
+    listed, behind = company
+    sheet = visit.sheet
+    row, name = named(company, listed["status"] == "scored")
+    text = opened(sheet, name)
+    assert Words("en").say("whatif.caveat") in text
+    own = behind.tried[(behind.tried.index == row) & (behind.tried["feature"] == TRIED[1])].sort_values("figure")
+    below = int((own["figure"] < behind.figures[TRIED[1]].iloc[row]).sum())
+    first, second = sheet.locator(".try input").nth(0), sheet.locator(".try input").nth(1)
+    assert sheet.locator(".try").count() == len(TRIED)
+    assert second.input_value() == str(below)
+    first.focus()
+    first.press("End")
+    second.focus()
+    second.press("End")
+    highest, present = own.iloc[-1], f"{listed['renewal_probability'].iloc[row]:.0%}"
+    usual = behind.peers.at[behind.group.iloc[row], TRIED[1]]
+    words = sentence(BY_NAME[TRIED[1]], highest["figure"], usual, Words("en").phrases())
+    shown = sheet.locator(".try").nth(1)
+    assert shown.locator("label").text_content() == words
+    assert shown.locator("output").text_content() == f"Chance of renewal {present} → {highest['probability']:.0%}"
+    assert second.get_attribute("aria-valuetext") == f"{words}. {shown.locator('output').text_content()}"
+    assert "→" not in sheet.locator(".try output").nth(0).text_content(), "the first went back"
+    shown.locator("button").click()
+    assert second.input_value() == str(below)
+    assert shown.locator("output").text_content() == f"Chance of renewal {present}"
+    assert shown.locator("button").is_hidden()
+
+
+def test_alerts_and_plays_stand_in_the_drawer_in_both_languages_and_do_nothing(visit: Visit, company: Any) -> None:
+    listed, behind = company
+    sheet = visit.sheet
+    row, name = named(company, listed["playbook_1"].notna() & listed["alerts"].notna())
+    for language in ("en", "zh"):
+        text, words = opened(sheet, name), Words(language)
+        for alert in behind.alerts.loc[[row]].to_dict("records"):
+            assert told_alert(alert | {"tier": alert["tier"] if alert["tier"] == "S" else None}, words) in text
+        assert sheet.locator(".badge.new").count() == behind.alerts.loc[[row], "is_new"].sum()
+        for key in ("harmful", "plain"):
+            for own in (LIBRARY[key]["name"][language], *LIBRARY[key]["steps"][language], LIBRARY[key]["owner"]):
+                assert own in text
+        gain = f"{behind.plays['gain'].iloc[row]:,.0f}"
+        assert gain in sheet.locator(".play .worth").text_content()
+        assert sheet.locator(".play").nth(0).get_attribute("open") is not None
+        assert sheet.locator("dialog img, dialog i, dialog bdi b").count() == 0
+        sheet.keyboard.press("Escape")
+        sheet.click("#language")
+
+
+def test_the_single_key_can_be_turned_off_until_the_page_is_closed(chromium: Any, place: Path) -> None:
+    one = Visit(chromium, place)
+    focused = "document.activeElement.id"
+    one.sheet.click("#tab-about")
+    assert one.sheet.locator("#shortcuts").is_checked()
+    one.sheet.uncheck("#shortcuts")
+    one.sheet.locator("#tab-about").focus()
+    one.sheet.keyboard.press("/")
+    assert one.sheet.evaluate(focused) == "tab-about"
+    assert one.sheet.locator("#by-text").get_attribute("aria-keyshortcuts") is None
+    one.sheet.click("#language")
+    assert not one.sheet.locator("#shortcuts").is_checked(), "another language turns nothing on"
+    one.sheet.check("#shortcuts")
+    one.sheet.locator("#tab-about").focus()
+    one.sheet.keyboard.press("/")
+    assert one.sheet.evaluate(focused) == "by-text"
+    assert one.sheet.evaluate("localStorage.length + sessionStorage.length") == 0
+    one.close()
+
+
+def test_money_is_counted_in_the_units_of_the_language(visit: Visit) -> None:
+    visit.sheet.click("#tab-summary")
+    axes = "#view-summary svg text"
+    for units, others in ((r"^[\d.]+[KM]$", r"[万亿]"), (r"^[\d.]+[万亿]$", r"[KMB]$")):
+        labels = visit.sheet.locator(axes).all_text_contents()
+        assert sum(bool(re.search(units, own)) for own in labels) > 5
+        assert not [own for own in labels if re.search(others, own)]
+        visit.sheet.click("#language")
 
 
 def test_the_bar_of_a_chance_stands_whole_within_its_cell(visit: Visit) -> None:
@@ -209,7 +300,7 @@ def test_alerts_and_playbooks_are_shown_where_there_are_any(visit: Visit, compan
     sheet.select_option("#by-alert", "sla_breach")
     assert count(sheet) == f"{listed['alerts'].eq('sla_breach').sum()} of {len(listed)} accounts"
     assert set(cells(sheet, "alerts")) == {raised}
-    assert set(cells(sheet, "playbook")) == {"Call <b>the boss</b>", "–"}
+    assert set(cells(sheet, "playbook")) == {HARMFUL, "–"}
     sheet.select_option("#by-alert", "usage_drop")
     assert all(Words("en").value("alerts", "sponsor_lost") in shown for shown in cells(sheet, "alerts"))
 

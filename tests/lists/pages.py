@@ -19,6 +19,26 @@ GROUPS = ("small / steady", "medium / steady", "large / steady")
 CATALOGUE = [feature for family in FAMILIES.values() for feature in meanings(family.features)]
 BY_NAME = {str(feature["name"]): feature for feature in CATALOGUE}
 SPEAKERS = [name for name, feature in BY_NAME.items() if feature["kind"] == "number"][::4]
+TRIED = ListOptions().whatif
+HARMFUL = "Call <b>the boss</b>"
+LIBRARY = {
+    "harmful": {
+        "name": {"en": HARMFUL, "zh": "打电话给<b>老板</b>"},
+        "owner": "<i>owner</i>",
+        "hours": 2.5,
+        "effect": 0.4,
+        "treated": 0,
+        "steps": {"en": ["</script><img src=x>", "Second"], "zh": ["</script><img src=x>", "第二步"]},
+    },
+    "plain": {
+        "name": {"en": "Listen", "zh": "倾听"},
+        "owner": "support",
+        "hours": 6,
+        "effect": 0.2,
+        "treated": 80,
+        "steps": {"en": ["Ask."], "zh": ["询问。"]},
+    },
+}
 MANAGERS = ("li", "ann", "王芳", "<b>bold</b>", None)
 
 
@@ -53,7 +73,7 @@ def drawn(names: list[str], language: str = "en", seed: int = 3, worded: bool = 
         "within_capacity": pd.array(np.where(scored, True, pd.NA), dtype="boolean"),
         "probability_change": np.where(scored, rng.normal(0, 0.1, count), np.nan),
         "alerts": [("usage_drop;sponsor_lost", "sla_breach", None)[i % 3] for i in range(count)],
-        "playbook_1": [(None, "Call <b>the boss</b>")[i % 2] if one else None for i, one in enumerate(scored)],
+        "playbook_1": [(None, HARMFUL)[i % 2] if one else None for i, one in enumerate(scored)],
         "renewal_model": "renewals-renewal/1",
     }
     listed = pd.DataFrame(rows)
@@ -87,12 +107,45 @@ def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> Behi
         themes=pd.DataFrame({theme: np.where(scored, rng.normal(0, 0.5, count), np.nan) for theme in THEMES}),
         changes=pd.DataFrame(changes),
         earlier=pd.DataFrame({f"2026-0{m}-01": np.where(scored, rng.random(count), np.nan) for m in (3, 4, 5)}),
+        tried=_tried(scored, rng),
+        alerts=_alerts(listed),
+        plays=_plays(listed, rng),
+        library=LIBRARY,
         forecast=[
             {"period_kind": "quarter", "period": month, "measure": measure, "expected": 9e5, "low": 8e5, "high": 1e6}
             for month in ("2026-08", "2026-11")
             for measure in ("arr_due", "arr_renewed")
         ],
     )
+
+
+def _tried(scored: Any, rng: np.random.Generator) -> pd.DataFrame:
+    """Five steps of each figure tried, in some accounts one fewer."""
+    parts = []
+    for name in TRIED:
+        share = BY_NAME[name]["unit"] == "share"
+        steps = np.array([0.1, 0.3, 0.5, 0.7, 0.95]) if share else np.array([0.0, 2.0, 4.0, 7.0, 11.0])
+        rows, k = np.nonzero(np.broadcast_to(scored[:, None], (len(scored), 5)) & (rng.random((len(scored), 5)) < 0.9))
+        tried = {"feature": name, "figure": steps[k], "probability": rng.random(len(rows))}
+        parts.append(pd.DataFrame(tried, index=rows))
+    return pd.concat(parts)
+
+
+def _alerts(listed: pd.DataFrame) -> pd.DataFrame:
+    """Every alert that the list names, every other of them new."""
+    codes = listed["alerts"].dropna().str.split(";").explode().rename("code").to_frame()
+    turns = np.arange(len(codes))
+    evidence = {"began": pd.Timestamp("2026-05-04").date(), "tier": np.where(turns % 3, None, "S")}
+    evidence |= {"concerned": 1.0 + turns % 4, "figure": 2.0 + turns % 9, "usual": 20.0 + turns % 7}
+    return codes.assign(**evidence, is_new=turns % 2 == 0)
+
+
+def _plays(listed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """The harmful play where the list names one, then the other, which is the best."""
+    named = listed["playbook_1"].notna().to_numpy()
+    whose = {"play_1": "harmful", "play_2": "plain", "best": "plain"}
+    told = {name: np.where(named, play, None) for name, play in whose.items()} | {"play_3": None}
+    return pd.DataFrame(told | {"gain": np.where(named, rng.uniform(1e3, 1e5, len(named)), np.nan), "hours": 6.0})
 
 
 def _figures(feature: Any, count: int, rng: np.random.Generator) -> Any:

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 
 from lists import offline, page
+from lists.alerts import sentence
 from lists.offline import as_json
 from lists.options import ListOptions
 from lists.page import BY_TIER, FIGURES, as_page
 from lists.sums import MANAGERS, summary
 from lists.text import printable
-from lists.words import LANGUAGES
-from models.reasons import OWN, PEER
-from tests.lists.pages import BY_NAME, CATALOGUE, Elements, drawn, payload_of, said
+from lists.words import LANGUAGES, Words
+from models.reasons import OWN, PEER, written
+from tests.lists.pages import BY_NAME, CATALOGUE, LIBRARY, TRIED, Elements, drawn, payload_of, said
 from tests.lists.pages import page as paged
 from tests.lists.small_list import HOSTILE
 
@@ -59,7 +60,7 @@ def test_the_page_says_every_reason_and_strength_in_every_language_as_the_list_w
 def test_every_figure_of_the_drawer_stands_in_its_own_sentence(language):
     content, listed, behind = paged(NAMES)
     payload = payload_of(content)
-    names = page.spoken_of(listed, behind.strengths, CATALOGUE)
+    names = page.spoken_of(listed, behind.strengths, behind.tried, CATALOGUE)
     assert set(payload["shelf"]) == set(FIGURES)
     for feature in (own for shelf in payload["shelf"].values() for own in shelf):
         for row in range(len(NAMES)):
@@ -74,6 +75,70 @@ def test_the_figures_of_the_page_are_features_that_there_are():
     asked = {name for names in FIGURES.values() for name in names}
     asked |= {name.format(tier=tier) for name in BY_TIER for tier in "sab"}
     assert asked <= set(BY_NAME)
+    assert page.AGE in BY_NAME
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_step_of_a_figure_is_there_in_words_with_its_chance_around_the_accounts_own(language):
+    content, listed, behind = paged(NAMES)
+    payload, told = payload_of(content), 0
+    names = page.spoken_of(listed, behind.strengths, behind.tried, CATALOGUE)
+    assert [names[own["feature"]] for own in payload["whatif"]] == list(TRIED)
+    for name, own in zip(TRIED, payload["whatif"], strict=True):
+        for row in range(len(NAMES)):
+            tried = behind.tried[(behind.tried.index == row) & (behind.tried["feature"] == name)].sort_values("figure")
+            steps = own["steps"][language][payload["rows"]["group"][row]] if len(tried) else []
+            shown = [(said, chances[row]) for said, chances in zip(steps, own["chances"], strict=False)]
+            phrases = Words(language).phrases()
+            assert [(said, f"{chance}%") for said, chance in shown if chance >= 0] == [
+                (written(BY_NAME[name], figure, phrases), f"{chance:.0%}")
+                for figure, chance in tried[["figure", "probability"]].itertuples(index=False)
+            ]
+            assert own["below"][row] == (tried["figure"] < behind.figures[name].iloc[row]).sum()
+            told += len(tried)
+    assert told == len(behind.tried) > 300
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_alert_is_told_with_what_was_seen(language):
+    content, _, behind = paged(NAMES)
+    told = payload_of(content)["alerts"]
+    said, codes = told["said"][language], told["code"]
+    assert told["row"] == behind.alerts.index.tolist()
+    assert [codes["texts"][code] for code in codes["codes"]] == behind.alerts["code"].tolist()
+    assert [said["texts"][code] for code in said["codes"]] == [
+        sentence({**one, "tier": None if pd.isna(one["tier"]) else one["tier"]}, Words(language))
+        for one in behind.alerts.to_dict("records")
+    ]
+    assert told["new"] == behind.alerts["is_new"].astype(int).tolist()
+    assert any("2026年5月4日" in text for text in said["texts"]) == (language == "zh")
+
+
+def test_plays_are_told_in_every_language_with_what_the_best_is_worth():
+    content, listed, _ = paged(NAMES)
+    told = payload_of(content)["plays"]
+    for language in LANGUAGES:
+        assert [own[language]["name"] for own in told["library"]] == [
+            play["name"][language] for play in LIBRARY.values()
+        ]
+        assert [own[language]["steps"] for own in told["library"]] == [
+            play["steps"][language] for play in LIBRARY.values()
+        ]
+    named = listed["playbook_1"].notna()
+    assert told["slots"] == [
+        [0 if own else -1 for own in named],
+        [1 if own else -1 for own in named],
+        [-1] * len(NAMES),
+    ]
+    assert told["best"] == told["slots"][1]
+    assert [own is not None for own in told["gain"]] == named.tolist()
+
+
+def test_the_day_a_contract_began_is_counted_back_from_the_list():
+    content, _, behind = paged(NAMES)
+    began = payload_of(content)["started"]
+    assert began == [None if pd.isna(age) else round(age) for age in behind.figures["term_age"]]
+    assert None in began
 
 
 def test_nothing_from_outside_ends_the_element_it_stands_in():
@@ -123,14 +188,18 @@ def test_more_accounts_than_the_page_shows():
     payload = payload_of(content)
     assert (payload["shown"], payload["accounts"]) == (15, 40)
     assert len(payload["rows"]["arr"]) == len(payload["speakers"][0][0]) == len(payload["themes"]["value"]) == 15
+    assert {len(own["below"]) for own in payload["whatif"]} == {len(payload["plays"]["best"])} == {15}
+    assert max(payload["alerts"]["row"]) < 15
     assert payload["summary"]["arr"] == round(listed["arr"].sum()), "the summary is of all accounts"
 
 
 def test_what_no_table_was_given_for_is_absent():
     listed, behind = drawn(NAMES)
-    told = [feature for feature in CATALOGUE if feature["family"] not in ("tickets", "stakeholders")]
+    told = [feature for feature in CATALOGUE if feature["family"] not in ("tickets", "stakeholders", "sentiment")]
     payload = payload_of(as_page(listed, replace(behind, features=told), ListOptions()))
-    assert payload["shelf"]["tickets"] == payload["shelf"]["people"] == []
+    assert payload["shelf"]["tickets"] == payload["shelf"]["people"] == payload["shelf"]["opinion"] == []
+    there = [name for name in TRIED if BY_NAME[name] in told]
+    assert len(payload["whatif"]) == len(there) < len(TRIED), "a figure without words is not tried"
     assert len(payload["shelf"]["usage"]) == len(FIGURES["usage"])
     assert all(features == [-1] * len(BY_TIER) for features in payload["tiers"].values())
 
@@ -178,7 +247,7 @@ def test_vendored_files_are_those_of_their_packages():
 
 def test_every_word_that_the_code_asks_for_is_on_the_page():
     code = "".join((files("lists") / "templates" / name).read_text() for name in ("offline.js", "risk_list.js"))
-    keys = set(re.findall(r'"((?:page|heading|forecast|about)\.[\w.]*\w)"', code))
+    keys = set(re.findall(r'"((?:page|heading|forecast|about|whatif)\.[\w.]*\w)"', code))
     keys |= {f"page.view.{view}" for view in ("list", "summary", "about")} | {f"page.{shelf}" for shelf in FIGURES}
     heads = re.findall(r'"(\w+)"', re.findall(r"const heads = \[(.*)\]\.map", code)[0])
     keys |= {f"page.people.{head}" for head in heads}

@@ -68,8 +68,11 @@ def test_worth_is_the_arr_saved_by_the_effect_on_the_account_s_own_odds_per_hour
     own = said()
     assert named(own) == ["push"]
     assert own["gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.4) - 0.7))
-    assert own["hours"] == 5
+    assert (IDS[int(own["best"])], own["hours"]) == ("push", 5)
     assert own["worth"] == pytest.approx(own["gain"] / 5)
+    cheaper = said(reasons="sponsor 3, value 2")
+    assert named(cheaper) == ["review", "report"]
+    assert (IDS[int(cheaper["best"])], cheaper["hours"]) == ("report", 2), "the best need not be the first"
 
 
 def test_an_account_that_is_nearly_sure_either_way_gains_little() -> None:

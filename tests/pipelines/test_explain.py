@@ -78,7 +78,7 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
 def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
     file = company / "data" / "act" / scoring.SCORE
     told = json.loads(file.read_bytes())
-    del told["playbooks"]
+    del told["whatif"]
     file.write_text(json.dumps(told))
     with pytest.raises(InputMissing, match="of an older release: run `renewals score` again"):
         read_scored(job(company))

@@ -72,6 +72,25 @@ def test_themes_add_up_to_what_the_contributions_say(june: Path) -> None:
         assert None in expected
 
 
+def test_alerts_and_plays_of_the_page_are_those_of_the_list(june: Path) -> None:
+    told, rows = payload(june), listed(june)
+    seen = told["alerts"]
+    codes = [seen["code"]["texts"][code] for code in seen["code"]["codes"]]
+    by_row = {row: [code for own, code in zip(seen["row"], codes, strict=True) if own == row] for row in seen["row"]}
+    assert {row: ";".join(own) for row, own in by_row.items()} == rows["alerts"].dropna().to_dict()
+    assert len(codes) == 3, "also of the account that is not scored"
+    assert sum(seen["new"]) == 2
+    names = [own["en"]["name"] for own in told["plays"]["library"]]
+    for k, slot in enumerate(told["plays"]["slots"], start=1):
+        assert [None if own < 0 else names[own] for own in slot] == [
+            None if pd.isna(own) else own for own in rows[f"playbook_{k}"]
+        ]
+    plays = pd.read_parquet(june / "data" / "act" / "plays.parquet").set_index("account_id").loc[rows["account_id"]]
+    ids = list(json.loads((june / "data" / "act" / "score.json").read_bytes())["playbooks"])
+    assert told["plays"]["best"] == [-1 if pd.isna(own) else ids.index(own) for own in plays["best"]]
+    assert max(told["plays"]["best"]) >= 0
+
+
 def test_the_first_list_has_no_past(june: Path) -> None:
     assert payload(june)["earlier"] == {}
 

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -22,6 +20,7 @@ from pipelines.errors import DataContract, InputMissing
 from pipelines.publishing import code_revision, publish
 from pipelines.score import Champion, read_scored, resolved, score
 from pipelines.settings import Engine
+from tests.lists.books import read
 from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
 
 RANGE = {"log_odds_low": 1.5, "log_odds_high": 2.5}
@@ -297,6 +296,6 @@ def test_the_workbook_and_csv_hold_the_list(company: Path) -> None:
     folder = company / "lists" / str(AS_OF)
     text = pd.read_csv(folder / "risk_list.csv", encoding="utf-8-sig", dtype={"account_id": str})
     assert text["account_id"].tolist() == published(company)["account_id"].tolist()
-    sheet = openpyxl.load_workbook(io.BytesIO((folder / "risk_list.xlsx").read_bytes()))["List"]
+    sheet = read((folder / "risk_list.xlsx").read_bytes())["List"]
     assert sheet.max_row == 8
     assert sheet["B1"].value == "Account"

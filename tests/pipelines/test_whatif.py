@@ -17,12 +17,17 @@ from rich.console import Console
 from lists.words import Words
 from models.linear import Line
 from pipelines import score as scoring
-from pipelines import tracking
+from pipelines import steps, tracking
 from pipelines.errors import Config, InputMissing
+from pipelines.publishing import publish
 from pipelines.score import Champion, score
+from pipelines.settings import Engine
 from pipelines.whatif import show, whatif
+from tests.lists.pages import payload_of
 from tests.lists.small_list import catalogue
 from tests.pipelines.scored_company import Model, job, write_company
+
+TRIED = ("people_28d", "bugs_28d", "people_90d", "plan", "nothing")
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Asked(Model):
 
 
 def champion(version: str) -> Any:
-    return lambda job, target: Champion("renewal", version, Asked({"people_28d": 1.0, "bugs_28d": -0.5}))
+    weights = {"people_28d": 1.0, "bugs_28d": -0.5, "people_90d": 0.25}
+    return lambda job, target: Champion("renewal", version, Asked(weights))
 
 
 @pytest.fixture
@@ -53,22 +59,23 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_company(tmp_path)
     features = catalogue()
     features.append({**features[0], "name": "people_90d", "params": {"days": 90}, "actionable": False})
-    features.append({**features[0], "name": "plan", "kind": "category", "params": {}, "en": "on plan {value} ({peer})"})
+    words = {"en": "on plan {value} ({peer})", "zh": "套餐 {value}（{peer}）"}
+    features.append({**features[0], "name": "plan", "kind": "category", "params": {}, **words})
     act = tmp_path / "data" / "act"
     (act / "features.json").write_text(json.dumps({"features": features, "families_absent": []}))
     figures = pd.read_parquet(act / "scoring.parquet")
     figures.assign(people_90d=figures["people_28d"]).to_parquet(act / "scoring.parquet")
-    score(job(tmp_path))
+    score(job(tmp_path, whatif=TRIED))
     return tmp_path
 
 
-def chance(people: float, bugs: float) -> float:
-    return float(1 / (1 + np.exp(-(0.5 + (people - 1) - 0.5 * (bugs - 1)))))
+def chance(people: float, bugs: float, longer: float) -> float:
+    return float(1 / (1 + np.exp(-(0.5 + (people - 1) - 0.5 * (bugs - 1) + 0.25 * (longer - 1)))))
 
 
 def test_the_model_is_asked_of_the_figures_as_they_are_and_as_they_might_be(company: Path) -> None:
     said = whatif(job(company), "a0", ["people_28d=3", " bugs_28d = 1 "])
-    assert (said["before"], said["after"]) == (pytest.approx(chance(0, 0)), pytest.approx(chance(3, 1)))
+    assert (said["before"], said["after"]) == (pytest.approx(chance(0, 0, 0)), pytest.approx(chance(3, 1, 3)))
     assert said["model"] == "renewal/3"
     assert [(own["feature"], own["before"], own["after"]) for own in said["figures"]] == [
         ("people_28d", 0.0, 3.0),
@@ -79,15 +86,63 @@ def test_the_model_is_asked_of_the_figures_as_they_are_and_as_they_might_be(comp
     assert json.loads(json.dumps(said)) == said
 
 
-def test_what_stays_as_it_is_and_what_lies_beyond_is_said_and_the_caveat_always(company: Path) -> None:
+def test_the_other_windows_of_a_figure_move_along_unless_they_are_wished_for_too(company: Path) -> None:
+    said = whatif(job(company), "a0", ["people_28d=3"])
+    assert said["moved"] == {"people_90d": [0.0, 3.0]}
+    assert "people_90d=3" in said["notes"][0]
+    held = whatif(job(company), "a0", ["people_28d=3", "people_90d=0"])
+    assert held["moved"] == {}
+    assert held["after"] == pytest.approx(chance(3, 0, 0))
+    assert whatif(job(company), "a0", ["people_28d=none"])["moved"] == {}
+
+
+def test_what_lies_beyond_is_said_and_the_caveat_always(company: Path) -> None:
     usual, beyond = (whatif(job(company), "a0", [f"people_28d={n}"])["notes"] for n in (4, 5))
-    assert "people_90d" in usual[0]
     assert len(usual) == 2
     assert "0 to 4" in beyond[0]
     assert len(beyond) == 3
     assert usual[-1] == beyond[-1]
     assert "association, not an effect" in usual[-1]
     assert len(whatif(job(company), "a0", ["bugs_28d=1"])["notes"]) == 1
+
+
+def test_the_page_says_at_each_step_what_the_command_says_of_that_wish(company: Path) -> None:
+    asked = job(company, whatif=TRIED)
+    publish(asked)
+    page = payload_of((asked.lists / str(asked.day) / "risk_list.html").read_bytes())
+    tried = pd.read_parquet(company / "data" / "act" / "whatif.parquet")
+    assert tried["feature"].unique().tolist() == ["people_28d", "bugs_28d"], "numbers that a manager can move"
+    assert "a4" not in set(tried["account_id"]), "nobody tries what has no score"
+    told = 0
+    for one in page["whatif"]:
+        for row, account in enumerate(page["rows"]["account_id"]["texts"]):
+            own = tried[(tried["account_id"] == account)].groupby("feature", sort=False)["figure"].apply(list)
+            if account == "a4":
+                assert all(chances[row] == -1 for chances in one["chances"])
+                continue
+            name = own.index[page["whatif"].index(one)]
+            shown = [chances[row] for chances in one["chances"] if chances[row] >= 0]
+            after = [whatif(asked, account, [f"{name}={figure!r}"])["after"] for figure in own[name]]
+            assert [f"{chance}%" for chance in shown] == [f"{chance:.0%}" for chance in after]
+            told += len(shown)
+    assert told == len(tried) > 20
+
+
+def test_neither_blocks_nor_threads_show_in_what_is_tried(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = company / "data" / "act" / "whatif.parquet"
+    before = path.read_bytes()
+    monkeypatch.setattr(steps, "BLOCK", 3)
+    one = job(company, whatif=TRIED)
+    one.settings.engine = Engine(threads=3)
+    score(one)
+    assert path.read_bytes() == before
+
+
+def test_the_page_tries_only_the_accounts_that_it_shows(company: Path) -> None:
+    score(job(company, whatif=TRIED, page_rows=2))
+    listed = pd.read_parquet(company / "data" / "act" / "list.parquet")
+    tried = pd.read_parquet(company / "data" / "act" / "whatif.parquet")
+    assert set(tried["account_id"]) == set(listed["account_id"].head(2))
 
 
 def test_a_figure_may_be_unknown_and_a_category_another(company: Path) -> None:
@@ -108,7 +163,7 @@ def test_a_figure_may_be_unknown_and_a_category_another(company: Path) -> None:
         ("people_28d=inf", "give a number"),
         ("people_28d=nan", "give a number"),
         ("plan=gold", "the model knows basic, pro"),
-        ("people_90d=1", "reads no such feature"),
+        ("people_7d=1", "reads no such feature; did you mean"),
     ],
 )
 def test_a_wrong_wish_is_told_in_words(company: Path, wish: str, words: str) -> None:
