@@ -82,9 +82,14 @@ def cell(name: str, value: Any, words: Words) -> Any:
         return words.flag(bool(value))
     if KINDS[name] == "date":
         return pd.Timestamp(value).to_pydatetime()
-    if isinstance(value, (int, float)):
-        return value if abs(value) <= EXACT or KINDS[name] != "id" else str(value)
-    return str(value)
+    return _number(name, value) if isinstance(value, (int, float)) else str(value)
+
+
+def _number(name: str, value: float) -> Any:
+    """A number; an id that Excel would cut is text, and less than half a point is no change: it would stand as -0%."""
+    if name == "probability_change":
+        return round(value, 2) + 0.0
+    return value if abs(value) <= EXACT or KINDS[name] != "id" else str(value)
 
 
 def format_of(name: str) -> str:

@@ -327,7 +327,6 @@ def _plays(shown: pd.DataFrame, plays: pd.DataFrame, library: Mapping[str, playb
     return {
         "library": [
             {
-                "owner": printable(str(play["owner"])),
                 "hours": play["hours"],
                 **{language: _in_steps(play, Words(language)) for language in LANGUAGES},
             }
@@ -342,6 +341,7 @@ def _plays(shown: pd.DataFrame, plays: pd.DataFrame, library: Mapping[str, playb
 def _in_steps(play: playbooks.Play, words: Words) -> dict[str, Any]:
     return {
         "name": printable(play["name"][words.language]),
+        "owner": printable(play["owner"][words.language]),
         "steps": [printable(step) for step in play["steps"][words.language]],
         "effect": playbooks.effect(play, words),
     }

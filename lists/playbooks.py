@@ -31,7 +31,7 @@ def row(play: Play, words: Words) -> list[Any]:
         joint.join(answers),
         joint.join(words.value("stage", stage) for stage in play["stages"]),
         joint.join(words.value("size_band", band) for band in play["size_bands"]),
-        play["owner"],
+        play["owner"][words.language],
         play["hours"],
         effect(play, words),
         "\n".join(steps(play, words)),

@@ -211,7 +211,7 @@ def foretold(page: _Page, forecast: Sequence[Mapping[str, Any]]) -> None:
     if not forecast:
         page.line(words.say("summary.no_forecast"), "text")
         return
-    page.line(words.say("summary.forecast_about"), "note")
+    page.line(words.say("summary.forecast_about", confidence=forecast[0]["confidence"]), "note")
     for measures, kind in ((MONEY, "number"), (SHARES, "probability")):
         if kind == "probability":
             page.section(words.say("summary.forecast_rates"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,7 +28,7 @@ The shipped library assumes 0.2 to 0.5, so nought and twice the effect are both 
 
 
 class Named(Section):
-    """A play's name, as it stands on the list."""
+    """A name, as it stands on the list."""
 
     en: str = Field(min_length=1)
     zh: str = Field(min_length=1)
@@ -53,12 +53,18 @@ class Play(Section):
     """What that expansion brings, as a share of ARR."""
     stages: tuple[Stage, ...] = Field(STAGES, min_length=1)
     size_bands: tuple[SizeBand, ...] = Field(SIZE_BANDS, min_length=1)
-    owner: str = Field(min_length=1)
+    owner: Named
+    """Who runs it; one text where both languages say the same."""
     hours: float = Field(gt=0, allow_inf_nan=False)
     """What one account takes."""
     effect: float = Field(gt=0, le=5)
     """What it is assumed to add to the log-odds of renewing, or of the expansion."""
     steps: Steps
+
+    @field_validator("owner", mode="before")
+    @classmethod
+    def _in_both(cls, owner: Any) -> Any:
+        return {"en": owner, "zh": owner} if isinstance(owner, str) else owner
 
     @model_validator(mode="after")
     def _answers_or_grows(self) -> Play:

@@ -126,7 +126,8 @@ def _prescribed(job: Job, account_id: Any, plays: Mapping[str, playbooks.Play], 
         {
             "id": key,
             "name": plays[key]["name"][words.language],
-            **{part: plays[key][part] for part in ("owner", "hours")},
+            "owner": plays[key]["owner"][words.language],
+            "hours": plays[key]["hours"],
             "effect": playbooks.effect(plays[key], words),
             "steps": playbooks.steps(plays[key], words),
         }

@@ -124,4 +124,5 @@ def forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         return None
     rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
     names = ("period_kind", "period", "measure", "expected", "low", "high")
-    return [{name: row[name] for name in names} for row in rows if row["segment_kind"] == "company"]
+    sure = {"confidence": told["confidence"]}
+    return [{name: row[name] for name in names} | sure for row in rows if row["segment_kind"] == "company"]

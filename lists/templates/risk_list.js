@@ -127,7 +127,10 @@
   }
 
   function alertBadges(i) {
-    return el("span", {}, ...alerts(i).map((alert) => el("span", { class: "badge alert", title: alertWords(alert) }, alertWords(alert))));
+    const [first, ...others] = alerts(i).map(alertWords);
+    if (!first) return el("span");
+    return el("span", { class: "badges", title: [first, ...others].join("\n") }, el("span", { class: "badge alert" }, first),
+      others.length ? `+${others.length}` : null);
   }
 
   // --- the table ------------------------------------------------------------------------------------
@@ -146,19 +149,19 @@
   }
 
   const COLUMNS = [
-    { field: "rank", width: 66, compare: numeric, right: true, show: (i) => whole(rows.rank[i]) },
+    { field: "rank", width: 58, heading: "page.rank", compare: numeric, right: true, show: (i) => whole(rows.rank[i]) },
     { field: "account_name", minWidth: 130, grow: 2, compare: spelt, show: (i) => outside(name(i), { class: "cut" }) },
     { field: "csm", width: 112, compare: spelt, show: (i) => outside(text("csm", i), { class: "cut" }) },
     { field: "renewal_date", width: 130, compare: spelt, show: (i) => el("span", { class: "keep" }, day(text("renewal_date", i))) },
     { field: "arr", width: 96, compare: numeric, right: true, show: (i) => whole(rows.arr[i]) },
     { field: "risk_band", width: 96, compare: numeric, show: badge },
     { field: "renewal_probability", width: 145, compare: numeric, show: chance },
-    { field: "probability_change", width: 92, compare: numeric, right: true, show: change },
+    { field: "probability_change", width: 92, compare: numeric, right: true, heading: "page.change", show: change },
     { field: "reason", minWidth: 170, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason },
     { field: "playbook", minWidth: 110, grow: 1, compare: (a, b) => spelt(play(a).name, play(b).name),
       heading: "page.playbook", show: (i) => outside(firstPlay(i), { class: "cut" }),
       when: () => page.plays.slots[0].some((own) => own >= 0) },
-    { field: "alerts", minWidth: 110, grow: 1, compare: numeric, show: alertBadges,
+    { field: "alerts", minWidth: 130, grow: 1, compare: numeric, show: alertBadges,
       when: () => rows.alerts.texts.length },
   ];
   const firstPlay = (i) => (playbooks(i).length ? play(playbooks(i)[0]).name : null);
@@ -520,8 +523,8 @@
   }
 
   function playOf(place, open, gain) {
-    const { owner, hours } = page.plays.library[place];
-    const { name: called, steps, effect } = play(place);
+    const { hours } = page.plays.library[place];
+    const { name: called, owner, steps, effect } = play(place);
     const spent = formats.hours.format(hours);
     return el("details", { class: "play", open: open && "" },
       el("summary", {}, outside(called), el("span", { class: "soft" }, outside(owner), " · ",
@@ -691,7 +694,7 @@
       ],
     }, [say("forecast.quarter"), say("forecast.arr_due"), say("forecast.arr_renewed"), say("page.low"), say("page.high")],
     values.map((own) => [own.quarter, whole(own.due), whole(own.expected), whole(own.low), whole(own.high)]),
-    say("page.forecast_about"));
+    say("page.forecast_about", { confidence: share(quarters[0].confidence) }));
   }
 
   function drawSummary() {

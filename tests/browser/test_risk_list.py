@@ -246,7 +246,11 @@ def test_alerts_and_plays_stand_in_the_drawer_in_both_languages_and_do_nothing(v
             assert told_alert(alert | {"tier": alert["tier"] if alert["tier"] == "S" else None}, words) in text
         assert sheet.locator(".badge.new").count() == behind.alerts.loc[[row], "is_new"].sum()
         for key in ("harmful", "plain"):
-            for own in (LIBRARY[key]["name"][language], *LIBRARY[key]["steps"][language], LIBRARY[key]["owner"]):
+            for own in (
+                LIBRARY[key]["name"][language],
+                *LIBRARY[key]["steps"][language],
+                LIBRARY[key]["owner"][language],
+            ):
                 assert own in text
         gain = f"{behind.plays['gain'].iloc[row]:,.0f}"
         assert gain in sheet.locator(".play .worth").text_content()

@@ -24,7 +24,7 @@ HARMFUL = "Call <b>the boss</b>"
 LIBRARY = {
     "harmful": {
         "name": {"en": HARMFUL, "zh": "打电话给<b>老板</b>"},
-        "owner": "<i>owner</i>",
+        "owner": {"en": "<i>owner</i>", "zh": "<i>负责人</i>"},
         "hours": 2.5,
         "effect": 0.4,
         "treated": 0,
@@ -32,7 +32,7 @@ LIBRARY = {
     },
     "plain": {
         "name": {"en": "Listen", "zh": "倾听"},
-        "owner": "support",
+        "owner": {"en": "support", "zh": "支持"},
         "hours": 6,
         "effect": 0.2,
         "treated": 80,
@@ -112,7 +112,15 @@ def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> Behi
         plays=_plays(listed, rng),
         library=LIBRARY,
         forecast=[
-            {"period_kind": "quarter", "period": month, "measure": measure, "expected": 9e5, "low": 8e5, "high": 1e6}
+            {
+                "period_kind": "quarter",
+                "period": month,
+                "measure": measure,
+                "expected": 9e5,
+                "low": 8e5,
+                "high": 1e6,
+                "confidence": 0.8,
+            }
             for month in ("2026-08", "2026-11")
             for measure in ("arr_due", "arr_renewed")
         ],

@@ -18,7 +18,15 @@ MAY = datetime.date(2026, 5, 1)
 NAMES = {"logo_renewal_rate": "by count", "revenue_renewal_rate": "by revenue", "pure_renewal_rate": "pure"}
 QUADRANTS = {"Save": "save", "Save and grow": "save_and_grow", "Grow": "grow", "Keep": "keep"}
 FORECAST = [
-    {"period_kind": kind, "period": period, "measure": measure, "expected": own, "low": 0.9 * own, "high": 1.1 * own}
+    {
+        "period_kind": kind,
+        "period": period,
+        "measure": measure,
+        "expected": own,
+        "low": 0.9 * own,
+        "high": 1.1 * own,
+        "confidence": 0.8,
+    }
     for kind, period in (("quarter", "2026-08"), ("trailing_year", "2027-05"))
     for measure, own in (("arr_due", 9e5), ("arr_renewed", 8e5), ("revenue_renewal_rate", 0.8))
 ]
@@ -112,6 +120,8 @@ def test_both_renewal_rates_stand_by_month_and_year(listed: pd.DataFrame) -> Non
 
 def test_the_forecast_stands_with_its_ends(listed: pd.DataFrame) -> None:
     sheet = opened(listed, forecast=FORECAST)["Summary"]
+    said = [row[0] for row in cells(sheet)]
+    assert "With 80% probability a figure comes to lie between its low and its high end." in said
     money = table(sheet, "Forecast: ARR due, and what is expected to be renewed")
     assert money[0][:4] == ["Period", "ARR due", "Low end", "High end"]
     assert money[1][0] == "2026-06 to 2026-08"

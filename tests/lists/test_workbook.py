@@ -36,6 +36,8 @@ def test_cells_have_their_type_and_format(listed: pd.DataFrame) -> None:
     assert (chance.data_type, chance.number_format) == ("n", "0%")
     moved = column(opened(listed.assign(probability_change=-0.1))["List"], "Change since last list")[0]
     assert (moved.value, moved.number_format) == (-0.1, "+0%;-0%;0%")
+    hardly = column(opened(listed.assign(probability_change=-0.004))["List"], "Change since last list")[0]
+    assert str(hardly.value) == "0", "nothing stands as -0%"
     assert date.value == datetime.datetime(2026, 9, 1)
     assert date.number_format == "[$-409]d mmm yyyy"
     assert (arr.data_type, arr.number_format) == ("n", "#,##0")

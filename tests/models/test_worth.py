@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 from models.playbooks import ASSUMED_SPREAD, Effect, Library, Measured, in_force
 from models.worth import NONE, Plays, prescribed
 
-TOLD = {"name": {"en": "n", "zh": "名"}, "owner": "li", "steps": {"en": ["do"], "zh": ["做"]}}
+TOLD = {"name": {"en": "n", "zh": "名"}, "owner": {"en": "li", "zh": "李"}, "steps": {"en": ["do"], "zh": ["做"]}}
 LIKELY = 0.25
 
 

@@ -48,6 +48,14 @@ def test_the_shipped_library_has_the_plays_of_the_example_company_and_answers_wh
                 assert any(theme in play.themes and play.fits(stage, band) for play in plays.values())
 
 
+def test_an_owner_is_named_in_each_language_or_once_for_both(tmp_path: Path) -> None:
+    file = tmp_path / "playbooks.yaml"
+    file.write_text(PLAY, encoding="utf-8")
+    assert read_library(file).plays["push"].owner.model_dump() == {"en": "li", "zh": "li"}
+    file.write_text(PLAY.replace("owner: li", "owner: {en: support lead, zh: 支持负责人}"), encoding="utf-8")
+    assert read_library(file).plays["push"].owner.zh == "支持负责人"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -140,7 +140,7 @@ def write_forecast(root: Path, as_of: str, version: str = "3") -> None:
     folder.mkdir(exist_ok=True)
     other = ["quarter", "2026-08", "csm", "li", "arr_due", 1.0, 1.0, 1.0]
     models = {"renewal": {"name": "renewals-renewal", "version": version}}
-    told = {"as_of": as_of, "models": models, "columns": names, "rows": [row, other]}
+    told = {"as_of": as_of, "models": models, "confidence": 0.8, "columns": names, "rows": [row, other]}
     (folder / "forecast.json").write_text(json.dumps(told))
 
 
