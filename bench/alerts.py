@@ -19,6 +19,7 @@ the model's band turned high, for the lost renewals that an alert told of. `--wo
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 from datetime import date
@@ -27,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import structlog
 
 # Python looks beside the script first, where `features.py` would be taken for the package. Imported before the others.
 sys.path.append(sys.path.pop(0))
@@ -68,6 +70,7 @@ def main() -> None:
     options.add_argument("--work", type=Path)
     options.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     asked = options.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     work = asked.work or Path(tempfile.mkdtemp(prefix=f"renewals-alerts-{asked.accounts}-{asked.seed}-"))
     job = prepared(work, asked)
     told, observed = spoken(job)

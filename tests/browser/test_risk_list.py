@@ -306,7 +306,12 @@ def test_alerts_and_playbooks_are_shown_where_there_are_any(visit: Visit, compan
     assert set(cells(sheet, "alerts")) == {raised}
     assert set(cells(sheet, "playbook")) == {HARMFUL, "–"}
     sheet.select_option("#by-alert", "usage_drop")
-    assert all(Words("en").value("alerts", "sponsor_lost") in shown for shown in cells(sheet, "alerts"))
+    dropped, lost = (Words("en").value("alerts", code) for code in ("usage_drop", "sponsor_lost"))
+    assert set(cells(sheet, "alerts")) == {f"{dropped}+1"}
+    assert sheet.locator(".badges").first.get_attribute("title") == f"{dropped}\n{lost}"
+    edge = sheet.locator(".tabulator-cell[tabulator-field=alerts]").first.bounding_box()
+    badges = sheet.locator(".badges").first.bounding_box()
+    assert badges["x"] + badges["width"] <= edge["x"] + edge["width"], "cut with a mark, not by the edge"
 
 
 def test_the_summary_draws_without_eval_and_says_its_numbers(visit: Visit) -> None:

@@ -85,15 +85,20 @@ def a_month_on(root: Path) -> None:
     write_alerts(act, pd.read_parquet(act / "spine.parquet"), JULY)
 
 
+def june_is_published(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """June's list, made by a model that goes by people in use."""
+    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
+    serves(monkeypatch, "3", Speaking(PEOPLE))
+    write_company(root)
+    with_clock(root)
+    score(job(root))
+    publish(job(root))
+
+
 @pytest.fixture
 def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """June's list is published, and July's figures are there."""
-    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
-    serves(monkeypatch, "3", Speaking(PEOPLE))
-    write_company(tmp_path)
-    with_clock(tmp_path)
-    score(job(tmp_path))
-    publish(job(tmp_path))
+    june_is_published(tmp_path, monkeypatch)
     a_month_on(tmp_path)
     return tmp_path
 

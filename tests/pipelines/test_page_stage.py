@@ -8,25 +8,25 @@ import pytest
 
 from lists.scorecard import as_page
 from lists.words import LANGUAGES
-from pipelines import page, tracking
+from pipelines import page
 from pipelines.publishing import MANIFEST, publish
 from pipelines.score import score
 from tests.lists import scorecards
 from tests.lists.pages import payload_of
-from tests.pipelines.scored_company import AS_OF, job, write_company
-from tests.pipelines.test_change_stage import JULY, PEOPLE, Speaking, a_month_on, later, serves, with_clock
+from tests.pipelines.scored_company import AS_OF, job
+from tests.pipelines.test_change_stage import (
+    JULY,
+    a_month_on,
+    june_is_published,
+    later,
+)
 
 MAY = "2026-05-01"
 
 
 @pytest.fixture
 def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
-    serves(monkeypatch, "3", Speaking(PEOPLE))
-    write_company(tmp_path)
-    with_clock(tmp_path)
-    score(job(tmp_path))
-    publish(job(tmp_path))
+    june_is_published(tmp_path, monkeypatch)
     return tmp_path
 
 

@@ -7,24 +7,23 @@ from typing import Any
 import pytest
 
 from lists import returned
-from pipelines import tracking
 from pipelines.publishing import ALREADY, MANIFEST, publish
 from pipelines.score import score
 from tests.lists import scorecards
 from tests.lists.books import read
 from tests.lists.test_summary_sheet import cells, table
-from tests.pipelines.scored_company import AS_OF, job, write_company
-from tests.pipelines.test_change_stage import JULY, PEOPLE, Speaking, a_month_on, later, serves, with_clock
+from tests.pipelines.scored_company import AS_OF, job
+from tests.pipelines.test_change_stage import (
+    JULY,
+    a_month_on,
+    june_is_published,
+    later,
+)
 
 
 @pytest.fixture
 def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
-    serves(monkeypatch, "3", Speaking(PEOPLE))
-    write_company(tmp_path)
-    with_clock(tmp_path)
-    score(job(tmp_path))
-    publish(job(tmp_path))
+    june_is_published(tmp_path, monkeypatch)
     return tmp_path
 
 
