@@ -7,6 +7,7 @@ from typing import Any
 
 from features.measures import MEASURES, Measure
 from lists.options import Language
+from lists.words import Words
 from pipelines.check import check
 from pipelines.ledger import ledger
 from pipelines.rollup import rollup
@@ -16,26 +17,6 @@ from pipelines.stage import Job, on_terminal, progress
 STAGES = (check, rollup, ledger, scorecard)
 MONTHS = 6
 """So many of the newest months are shown to a person."""
-SHOWN = {
-    "en": {
-        "title": "Scorecard as of {as_of}, whole company, money in {currency}",
-        "measure": "measure",
-        "year": "12 months to {period}",
-        "open": "open",
-        "note": "open: the grace after the period has not passed, so some of its renewals are still pending.",
-        "file": "Every month, year and segment, with definitions: {folder} (scorecard.html is the page)",
-        "absent": "Not given, so not measured: {absent}",
-    },
-    "zh": {
-        "title": "记分卡（截至 {as_of}，全公司，金额单位 {currency}）",
-        "measure": "指标",
-        "year": "截至 {period} 的 12 个月",
-        "open": "未定",
-        "note": "未定：该期末后的宽限期未过，部分续约结果尚未确定。",
-        "file": "全部月份、年度、细分及定义见：{folder}（网页为 scorecard.html）",
-        "absent": "缺少数据表，未计算：{absent}",
-    },
-}
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -56,25 +37,25 @@ def show(result: dict[str, Any], job: Job) -> None:
     from rich.text import Text
 
     language: Language = job.settings.list.language
-    words, folder = SHOWN[language], Path(result["folder"])
+    say, folder = Words(language).say, Path(result["folder"])
     rows = _whole_company(folder)
     columns = _columns(rows)
     currency = job.settings.money.reporting_currency
-    table = Table(title=Text(words["title"].format(as_of=result["as_of"], currency=currency)), title_justify="left")
-    table.add_column(Text(words["measure"]))
+    table = Table(title=Text(say("measured.title", as_of=result["as_of"], currency=currency)), title_justify="left")
+    table.add_column(Text(say("measured.measure")))
     for kind, period in columns:
-        table.add_column(Text(words["year"].format(period=period) if kind != "month" else period), justify="right")
+        table.add_column(Text(say("measured.year", period=period) if kind != "month" else period), justify="right")
     for one in MEASURES.values():
         if one.name not in result["absent"]:
-            cells = (_said(one, rows.get((one.name, *column)), words["open"]) for column in columns)
+            cells = (_said(one, rows.get((one.name, *column)), say("measured.open")) for column in columns)
             table.add_row(Text(f"{one.rule}  {getattr(one, language)[0]}"), *map(Text, cells))
     console = Console(stderr=True)
     console.print(table)
-    console.print(Text(words["note"]))
+    console.print(Text(say("measured.note")))
     if result["absent"]:
         names = (getattr(MEASURES[name], language)[0] for name in result["absent"])
-        console.print(Text(words["absent"].format(absent=", ".join(names))))
-    console.print(Text(words["file"].format(folder=folder)))
+        console.print(Text(say("measured.absent", absent=", ".join(names))))
+    console.print(Text(say("measured.file", folder=folder)))
 
 
 def _whole_company(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -26,15 +26,17 @@ from lists.risk_list import NAMES
 from lists.words import LANGUAGES, Words, catalogue
 from models.reasons import sentence
 from models.worklist import QUADRANTS, RISK_BANDS, STATUSES
-from pipelines import explain, foretell, whatif
+from pipelines import explain, foretell, measure, whatif
 from pipelines.forecast import UNITS
 
 ENGLISH = LANGUAGES["en"]
 CODED = {"status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS, "alerts": CODES, "alert": CODES}
 SPOKEN = (
-    "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif|summary|apart"
+    "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif|summary|apart|"
+    "measured"
 )
 SHEETS = (workbook, summary_sheet, manager_sheet, account_sheet)
+REPORTS = (explain, foretell, measure, effect, backtest, tune, words, playbooks, whatif, disagreements)
 PARAMETERS = {"tier": TIERS, "kind": KINDS, "severity": SEVERITIES}
 
 
@@ -91,7 +93,19 @@ def test_every_column_value_and_parameter_has_words(language: str) -> None:
 def test_every_key_asked_for_exists() -> None:
     asked = {
         node.value
-        for module in (*SHEETS, explain, foretell, effect, backtest, tune, words, playbooks, whatif, disagreements)
+        for module in (
+            *SHEETS,
+            explain,
+            foretell,
+            measure,
+            effect,
+            backtest,
+            tune,
+            words,
+            playbooks,
+            whatif,
+            disagreements,
+        )
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if re.fullmatch(rf"({SPOKEN})\.\w+", node.value)
