@@ -16,7 +16,7 @@ import pytest
 from features.measures import MEASURES
 from lists.scorecard import as_page
 from lists.text import printable
-from tests.browser.test_risk_list import CHROMIUM, Visit, chromium, playwright  # noqa: F401
+from tests.browser.test_list_in_browser import CHROMIUM, Visit, chromium, playwright  # noqa: F401
 from tests.lists.scorecards import ABSENT, LATE, MONTHS, told
 from tests.lists.small_list import HOSTILE
 
