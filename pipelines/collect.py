@@ -274,17 +274,31 @@ def _interventions(begun: pd.DataFrame) -> bytes:
 
 def _told(job: Job, taken: Taken, kept: Sequence[Answer], before: pd.DataFrame | None) -> dict[str, Any]:
     """What came of the files, in numbers."""
-    answered = set() if before is None else set(before[["as_of", "account_id"]].itertuples(index=False, name=None))
+    last = _last_said(before)
     return {
         "files": len(taken.digests),
         "kept": len(kept),
-        "changed": sum(own.about in answered for own in kept),
+        "changed": sum(_differs(own.said, last[own.about]) for own in kept if own.about in last),
         "verdicts": sum(own.verdict is not None for own in kept),
         "actions": sum(own.action is not None for own in kept),
         "refused": len(taken.refused),
         "missing": taken.missing,
         "returned": str(job.data / answers.FOLDER),
     }
+
+
+def _last_said(before: pd.DataFrame | None) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """The newest word on each part of an answer, by list and account; what was never said is not there."""
+    if before is None:
+        return {}
+    parts = before.groupby(["as_of", "account_id"])[["verdict", "action", "begun", "note"]].last().astype(object)
+    said = parts.where(parts.notna(), None)
+    return dict(zip(said.index, said.itertuples(index=False, name=None), strict=True))
+
+
+def _differs(now: Sequence[Any], before: Sequence[Any]) -> bool:
+    """Whether something is said otherwise than before; what is said for the first time, or left empty, is not."""
+    return any(None not in pair and pair[0] != pair[1] for pair in zip(now, before, strict=True))
 
 
 def _refusal(told: Mapping[str, Any], refused: Sequence[Refusal]) -> str:
