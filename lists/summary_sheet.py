@@ -93,7 +93,7 @@ def write(book: Book, title: str, listed: pd.DataFrame, told: Told, options: Lis
     sheet.set_row(0, 1.5 * LINE)
     page, sums = _Page(book, sheet), summary(listed, options)
     carried = portfolios(listed, options)
-    as_of = listed["as_of"].iloc[0].date() if len(listed) else ""
+    as_of = book.words.day(listed["as_of"].iloc[0].date()) if len(listed) else ""
     page.line(book.words.say("columns.as_of", as_of=as_of), "title")
     for sentence in [*first_words(listed, sums, carried, told.moved, book), *told.notes]:
         page.across(sentence, page.row)
@@ -125,7 +125,8 @@ def first_words(
         return [book.words.say("summary.nothing")]
     said = [_at_risk(listed, book), _expected(listed, sums, book)]
     if moved:
-        said.append(book.words.say("summary.moved", last=moved.last, fell=moved.fell, rose=moved.rose, points=POINTS))
+        last = book.words.day(moved.last)
+        said.append(book.words.say("summary.moved", last=last, fell=moved.fell, rose=moved.rose, points=POINTS))
     if over := sum((one["load"] or 0) > 1 for one in carried):
         said.append(book.words.say("summary.over", over=over, all=len(carried)))
     return said
@@ -146,14 +147,14 @@ def _at_risk(listed: pd.DataFrame, book: Book) -> str:
         currency=_currency(listed),
         name=shortened(name, LONGEST_NAME, " …"),
         own=0.0 if pd.isna(most["arr"]) else most["arr"],
-        day=most["renewal_date"].date(),
+        day=book.words.day(most["renewal_date"].date()),
         chance=most["renewal_probability"],
     )
 
 
 def _expected(listed: pd.DataFrame, sums: Mapping[str, Any], book: Book) -> str:
     most = max(sums["months"], key=lambda month: month["arr_at_risk"])
-    own = {"month": most["month"], "most": most["arr_at_risk"], "currency": _currency(listed)}
+    own = {"month": book.words.month(most["month"]), "most": most["arr_at_risk"], "currency": _currency(listed)}
     return book.words.say("summary.lost", at_risk=sums["arr_at_risk"], **own)
 
 
@@ -232,7 +233,7 @@ def _by_period(forecast: Sequence[Mapping[str, Any]], measures: Sequence[str]) -
 def _span(words: Any, kind: str, last: str) -> str:
     back = (QUARTER if kind == "quarter" else YEAR) - 1
     first = str(pd.Period(last, "M") - back)
-    return str(words.say(f"forecast.{kind}", first=first, last=last))
+    return str(words.say(f"forecast.{kind}", first=words.month(first), last=words.month(last)))
 
 
 def by_month(page: _Page, months: Sequence[Mapping[str, Any]]) -> int:
@@ -261,7 +262,7 @@ def by_group(page: _Page, name: str, title: str, groups: Sequence[Mapping[str, A
 def changes(page: _Page, moved: Moved | None) -> None:
     """What changed since the last list."""
     words = page.book.words
-    page.section(words.say("summary.changes", last=moved.last) if moved else words.say("page.changed"))
+    page.section(words.say("summary.changes", last=words.day(moved.last)) if moved else words.say("page.changed"))
     if moved is None:
         page.line(words.say("summary.no_last"), "text")
         return

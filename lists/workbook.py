@@ -135,7 +135,7 @@ def _since(book: Book, title: str, last: datetime.date, begun: pd.DataFrame) -> 
     cells = begun[names].astype(object).where(begun[names].notna(), None).values.tolist()
     rows = [[*map(_id_or_text, own[:4]), *own[4:]] for own in cells]
     headings = [book.words.say(key) for key in (*keys, "since.then", "since.now")]
-    book.plain(title, headings, rows, book.words.say("since.note", last=last))
+    book.plain(title, headings, rows, book.words.say("since.note", last=book.words.day(last)))
 
 
 def _apart(book: Book, title: str, apart: pd.DataFrame, tally: Mapping[str, Any]) -> None:
@@ -153,7 +153,7 @@ def _about(book: Book, title: str, as_of: str, standing: list[str], options: Lis
     """The sheet that says what the list stands on and what every column means."""
     say = book.words.say
     sheet = book.sheet(title)
-    first = [say("columns.as_of", as_of=as_of), *standing, say("columns.capacity_line")]
+    first = [say("columns.as_of", as_of=as_of and book.words.day(as_of)), *standing, say("columns.capacity_line")]
     for row, line in enumerate(first):
         book.text(sheet, row, 0, line, "text" if row else "title")
     head = len(first) + 1

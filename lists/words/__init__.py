@@ -13,7 +13,7 @@ from datetime import date
 from importlib.resources import files
 from typing import Any
 
-from babel.dates import format_date
+from babel.dates import format_date, format_skeleton
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
@@ -76,6 +76,11 @@ class Words:
         """A day as it stands in prose."""
         when = date.fromisoformat(str(day)[:10])
         return format_date(when, "medium", locale=LOCALES.get(self.language, self.language))
+
+    def month(self, month: str) -> str:
+        """A month, given as YYYY-MM, as it stands in prose."""
+        when = date.fromisoformat(f"{month}-01")
+        return format_skeleton("yMMM", when, locale=LOCALES.get(self.language, self.language))
 
     def flag(self, value: bool) -> str:
         """Yes or no."""

@@ -91,11 +91,11 @@ def test_it_says_what_to_look_at_first(listed: pd.DataFrame) -> None:
     told = [row[0] for row in cells(opened(listed)["Summary"])[1:4]]
     assert told[0] == (
         f"{len(high)} of 6 renewals in sight are at high risk: {high['arr'].sum():,.0f} of 21,000 USD of ARR. The most "
-        f"is at stake with {largest['account_name']}: {largest['arr']:,.0f} due by 2026-09-01, with a "
+        f"is at stake with {largest['account_name']}: {largest['arr']:,.0f} due by Sep 1, 2026, with a "
         f"{largest['renewal_probability']:.0%} chance of renewal."
     )
     assert told[1].startswith(f"{listed['arr_at_risk'].sum():,.0f} USD of ARR would be lost if nothing were done")
-    assert told[1].endswith(f"most of it in 2026-09 ({listed['arr_at_risk'].sum():,.0f}).")
+    assert told[1].endswith(f"most of it in Sep 2026 ({listed['arr_at_risk'].sum():,.0f}).")
     safe = make_list(observations(), renewal=[0.95] * 6)
     assert cells(opened(safe)["Summary"])[1][0] == "None of 6 renewals in sight is at high risk."
 
@@ -124,10 +124,10 @@ def test_the_forecast_stands_with_its_ends(listed: pd.DataFrame) -> None:
     assert "With 80% probability a figure comes to lie between its low and its high end." in said
     money = table(sheet, "Forecast: ARR due, and what is expected to be renewed")
     assert money[0][:4] == ["Period", "ARR due", "Low end", "High end"]
-    assert money[1][0] == "2026-06 to 2026-08"
+    assert money[1][0] == "Jun 2026 to Aug 2026"
     assert money[1][1:7] == pytest.approx([9e5, 8.1e5, 9.9e5, 8e5, 7.2e5, 8.8e5])
     assert money[1][7:] == [None] * 3, "what was not foretold is empty"
-    assert money[2][0] == "the year 2026-06 to 2027-05"
+    assert money[2][0] == "the year Jun 2026 to May 2027"
     shares = table(sheet, "Forecast: rates")
     assert shares[1][1:4] == pytest.approx([0.8, 0.72, 0.88])
 
@@ -146,7 +146,7 @@ def test_what_changed_since_the_last_list_is_told_with_the_largest_falls(listed:
     listed["reason_change"] = np.where(listed["account_name"] == "acme", "=Support fell silent", None)
     then = pd.DataFrame({"account_id": ["a0", "a1", "gone"], "renewal_probability": [0.4, 0.3, 0.9]})
     sheet = opened(listed, last=(MAY, then))["Summary"]
-    counts = {row[0]: row[1] for row in table(sheet, "What changed since the list of 2026-05-01")[1:]}
+    counts = {row[0]: row[1] for row in table(sheet, "What changed since the list of May 1, 2026")[1:]}
     assert counts == {
         "Chance fell by more than 10 points": 1,
         "Chance rose by more than 10 points": 0,
@@ -155,10 +155,8 @@ def test_what_changed_since_the_last_list_is_told_with_the_largest_falls(listed:
     }
     falls = table(sheet, "The largest falls")
     assert falls[1] == ["acme", "li", 1000, pytest.approx(0.4), pytest.approx(0.1), -0.3, "=Support fell silent"]
-    assert (
-        "Since the list of 2026-05-01, the chance of renewal fell by more than 10 points in 1 cases"
-        in cells(sheet)[3][0]
-    )
+    moved = "Since the list of May 1, 2026, 1 of the accounts have lost more than 10 points of their chance of renewal"
+    assert cells(sheet)[3][0].startswith(moved)
 
 
 def test_portfolios_over_capacity_come_first_and_are_counted(listed: pd.DataFrame) -> None:

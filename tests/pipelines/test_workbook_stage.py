@@ -61,7 +61,7 @@ def test_a_month_on_the_summary_compares_with_the_list_before(june: Path) -> Non
     a_month_on(june)
     score(later(job(june)))
     publish(later(job(june)))
-    told = table(book(june, JULY)["Summary"], f"What changed since the list of {AS_OF}")
+    told = table(book(june, JULY)["Summary"], "What changed since the list of Jun 1, 2026")
     assert [row[0] for row in told[1:]][2:] == ["New on the list", "No longer on the list"]
 
 
