@@ -90,7 +90,8 @@ def found(listed: pd.DataFrame, account: str) -> int:
 
 def _not_found(account: str, known: list[tuple[str, str]], as_of: Any) -> str:
     asked = account.strip().casefold()
-    near = [(i, n) for i, n in known if asked and (asked in n.casefold() or asked == i.casefold())][:5]
+    told = len(asked) > 1 or not asked.isascii()  # a single letter stands in names of every kind
+    near = [(i, n) for i, n in known if asked == i.casefold() or (told and asked in n.casefold())][:5]
     if not near:
         spelt = {text.casefold(): (i, n) for i, n in known[:20_000] for text in (n, i) if text}
         near = [spelt[text] for text in difflib.get_close_matches(asked, spelt, n=5, cutoff=0.6)]

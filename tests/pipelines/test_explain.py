@@ -132,6 +132,7 @@ def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
         ("gama", r"Did you mean: a2 \(gamma\)"),
         ("zzzzzz", "Give its account_id"),
         ("", "Give its account_id"),
+        ("e", "Give its account_id"),
         ("[/bold]", r"Did you mean: a7 \(\[/bold\]␛\[31m\)"),
     ],
 )
