@@ -106,7 +106,7 @@ def score(
     params: Params = None,
     overrides: Set = None,
 ) -> None:
-    """Publish the risk list of a day."""
+    """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
     _run("act", tables, data, params, overrides, lists=lists, as_of=as_of)
 
 

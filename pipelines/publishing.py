@@ -27,15 +27,22 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from pipelines import errors
 from pipelines.stage import Job, iso_date, main
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lists.workbook import Behind
+    from pipelines.earlier import Published
 
 MANIFEST = "manifest.json"
 PUBLISHED = "published"
@@ -237,73 +244,95 @@ def exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
+@dataclass(frozen=True)
+class _Beside:
+    """What a list is shown with that its scores do not hold."""
+
+    before: list[Published]
+    """The lists before it, the newest first."""
+    foretold: list[dict[str, Any]] | None
+    card: dict[str, Any] | None
+    """The scorecard of the day."""
+
+
 def publish(job: Job) -> dict[str, Any]:
     """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest."""
-    from lists.csv_text import as_csv
-    from lists.page import as_page
-    from lists.risk_list import as_parquet, counts
-    from lists.scorecard import as_page as as_scorecard
-    from lists.workbook import Behind, as_workbook
-    from pipelines import disagreements, page, scorecard
+    from lists.risk_list import counts
+    from pipelines import page, scorecard
     from pipelines.earlier import keep_figures, keep_told
     from pipelines.score import read_scored
-    from pipelines.since import since
 
     standing, listed = read_scored(job)
-    options = job.settings.list
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
-    before, card = page.earlier_lists(job), scorecard.read(job)
     foretold = page.forecast(job, standing["models"]["renewal"])
+    beside = _Beside(page.earlier_lists(job), foretold, scorecard.read(job))
     certificate = _certificate(job.data)
-    identity = _identity(job, standing, certificate["inputs"]) | {
-        "earlier": [str(one.manifest["key"]) for one in before],
-        "forecast": key_of({"rows": foretold}),
-        "scorecard": scorecard.digest(job) if card else None,
-        "disagreements": disagreements.digest(job),
-    }
-    done, last = since(job, listed, standing["playbooks"]), (standing["change"]["last"] or {}).get("key")
-    told = Behind(
-        models=models,
-        absent=standing["absent"],
-        untold=standing["families_absent"],
-        plays=standing["playbooks"],
-        since=(done.last, done.begun) if done else None,
-        last=next(((one.day, one.listed) for one in before if str(one.manifest["key"]) == last), None),
-        forecast=foretold or (),
-        card=card,
-        apart=disagreements.read(job),
-        key=key_of(identity),
-    )
-    files = {
-        "risk_list.parquet": as_parquet(listed),
-        "risk_list.csv": as_csv(listed),
-        "risk_list.xlsx": as_workbook(listed, told, options),
-        "risk_list.html": as_page(
-            listed,
-            page.behind(job, listed, standing["playbooks"], before, foretold),
-            options,
-            beside=scorecard.PAGE if card else "",
-        ),
-    }
-    if card:
-        files[scorecard.PAGE] = as_scorecard(card, options.language, beside="risk_list.html")
+    identity = _identity(job, standing, certificate["inputs"], beside)
     manifest = {
         **standing,
         "identity": identity,
         "inputs": certificate["inputs"],
         "quarantine": certificate["quarantine"],
         "rows": counts(listed),
-        "language": options.language,
+        "language": job.settings.list.language,
         "code": code_revision(),
     }
-    outcome = place(job.lists, job.day, files, manifest, options.keep_staging_hours)
+    files = _files(job, standing, listed, models, beside, key_of(identity))
+    outcome = place(job.lists, job.day, files, manifest, job.settings.list.keep_staging_hours)
     keep_figures(job)
     keep_told(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
 
-def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What a list is made from, but for what stands beside it."""
+def _files(
+    job: Job, standing: Mapping[str, Any], listed: pd.DataFrame, models: Mapping[str, str], beside: _Beside, key: str
+) -> dict[str, bytes]:
+    """The bytes of every file of the list but its manifest, by name."""
+    from lists.csv_text import as_csv
+    from lists.page import as_page
+    from lists.risk_list import as_parquet
+    from lists.scorecard import as_page as as_scorecard
+    from lists.workbook import as_workbook
+    from pipelines import page, scorecard
+
+    options, card = job.settings.list, beside.card
+    drawn = page.behind(job, listed, standing["playbooks"], beside.before, beside.foretold)
+    files = {
+        "risk_list.parquet": as_parquet(listed),
+        "risk_list.csv": as_csv(listed),
+        "risk_list.xlsx": as_workbook(listed, _behind(job, standing, listed, models, beside, key), options),
+        "risk_list.html": as_page(listed, drawn, options, beside=scorecard.PAGE if card else ""),
+    }
+    return files | ({scorecard.PAGE: as_scorecard(card, options.language, beside="risk_list.html")} if card else {})
+
+
+def _behind(
+    job: Job, standing: Mapping[str, Any], listed: pd.DataFrame, models: Mapping[str, str], beside: _Beside, key: str
+) -> Behind:
+    """What stands behind the workbook."""
+    from lists.workbook import Behind
+    from pipelines import disagreements
+    from pipelines.since import since
+
+    done, last = since(job, listed, standing["playbooks"]), (standing["change"]["last"] or {}).get("key")
+    return Behind(
+        models=models,
+        absent=standing["absent"],
+        untold=standing["families_absent"],
+        plays=standing["playbooks"],
+        since=(done.last, done.begun) if done else None,
+        last=next(((one.day, one.listed) for one in beside.before if str(one.manifest["key"]) == last), None),
+        forecast=beside.foretold or (),
+        card=beside.card,
+        apart=disagreements.read(job),
+        key=key,
+    )
+
+
+def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any], beside: _Beside) -> dict[str, Any]:
+    """All that a list is made from."""
+    from pipelines import disagreements, scorecard
+
     return {
         "as_of": standing["as_of"],
         "models": standing["models"],
@@ -315,6 +344,10 @@ def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any]) 
         "last": standing["change"]["last"],
         "alerts": standing["alerts"]["digest"],
         "release": release(),
+        "earlier": [str(one.manifest["key"]) for one in beside.before],
+        "forecast": key_of({"rows": beside.foretold}),
+        "scorecard": scorecard.digest(job) if beside.card else None,
+        "disagreements": disagreements.digest(job),
     }
 
 
