@@ -338,6 +338,7 @@ def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any], 
         "models": standing["models"],
         "features": standing["features"],
         "inputs": inputs,
+        "policy": _policy(job),
         "list": job.settings.list.model_dump(mode="json"),
         "playbooks": standing["playbooks"],
         "decided_days": job.settings.folds.decided_days,
@@ -352,8 +353,19 @@ def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any], 
 
 
 def _policy(job: Job) -> str:
-    """A digest of the parameters that decide what a feature means; those of the machine and the demo do not."""
-    names = ("grace", "renewal", "usage", "stakeholders", "tickets", "journey", "money", "quarantine", "source")
+    """A digest of the parameters that decide who is listed and what a feature means; those of the machine do not."""
+    names = (
+        "spine",
+        "grace",
+        "renewal",
+        "usage",
+        "stakeholders",
+        "tickets",
+        "journey",
+        "money",
+        "quarantine",
+        "source",
+    )
     told = job.settings.model_dump_json(include=set(names))
     return hashlib.sha256(told.encode()).hexdigest()
 

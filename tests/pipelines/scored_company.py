@@ -18,7 +18,7 @@ from lists.options import ListOptions
 from models.options import Folds
 from pipelines.errors import InputMissing
 from pipelines.score import Champion
-from pipelines.settings import Engine
+from pipelines.settings import Engine, Settings
 from pipelines.stage import Job
 from tests.lists.small_list import catalogue, observations
 
@@ -69,6 +69,7 @@ def job(root: Path, **options: Any) -> Job:
     own = ListOptions.model_validate(options)
     targets = ("renewal", "upsell", "cross_sell", "expansion")
     settings = SimpleNamespace(list=own, alerts=Alerts(), targets=targets, engine=Engine(), folds=Folds())
+    settings.model_dump_json = Settings(list=own).model_dump_json
     return Job(settings, "", root / "data", root / "lists", as_of=AS_OF)  # type: ignore[arg-type]
 
 

@@ -11,6 +11,7 @@ from lists.words import LANGUAGES
 from pipelines import page
 from pipelines.publishing import MANIFEST, publish
 from pipelines.score import score
+from pipelines.settings import Settings
 from tests.lists import scorecards
 from tests.lists.pages import payload_of
 from tests.pipelines.scored_company import AS_OF, job
@@ -154,6 +155,13 @@ def test_a_forecast_of_the_day_and_model_makes_another_page_and_no_other_does(ju
     told = payload(june)["summary"]["forecast"]
     assert [(own["measure"], own["expected"]) for own in told] == [("arr_due", 9.0)]
     assert publish(job(june))["state"] == "already published"
+
+
+def test_figures_of_another_policy_make_another_list(june: Path) -> None:
+    one = job(june)
+    one.settings.model_dump_json = Settings(grace={"before_days": 90, "after_days": 30}).model_dump_json
+    assert publish(one)["state"] == "published"
+    assert publish(one)["state"] == "already published"
 
 
 def write_scorecard(root: Path, as_of: str, seed: int = 3) -> None:
