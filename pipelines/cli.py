@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,13 +44,13 @@ def demo(
     overrides: Set = None,
 ) -> None:
     """Run everything on the example company."""
-    _run("demo", str(data / "company"), data, params, overrides, lists=lists)
+    _run("demo", "demo", str(data / "company"), data, params, overrides, lists=lists)
 
 
 @app.command()
 def check(tables: Tables = "data/company", data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Hold the tables against their contract."""
-    _run("check", tables, data, params, overrides)
+    _run("check", "check", tables, data, params, overrides)
 
 
 @app.command()
@@ -60,7 +62,7 @@ def learn(
     overrides: Set = None,
 ) -> None:
     """Train on what was known and final on a day."""
-    _run("learn", tables, data, params, overrides, until=until)
+    _run("learn", "learn", tables, data, params, overrides, until=until)
 
 
 @app.command()
@@ -75,7 +77,7 @@ def backtest(
 
     Judges what `renewals learn` left for this day in the data folder; otherwise it learns first, and registers nothing.
     """
-    _run("retrace", tables, data, params, overrides, until=until)
+    _run("backtest", "retrace", tables, data, params, overrides, until=until)
 
 
 @app.command()
@@ -94,7 +96,7 @@ def tune(
 
     The best setting is held against the one in force on the newest outcomes, which the search did not see.
     """
-    _run("seek", tables, data, params, overrides, LISTS, target, until=until)
+    _run("tune", "seek", tables, data, params, overrides, LISTS, target, until=until)
 
 
 @app.command()
@@ -107,7 +109,7 @@ def score(
     overrides: Set = None,
 ) -> None:
     """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
-    _run("act", tables, data, params, overrides, lists=lists, as_of=as_of)
+    _run("score", "act", tables, data, params, overrides, lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -121,7 +123,7 @@ def publish(
     overrides: Set = None,
 ) -> None:
     """Write a published list, its reasons and its forecast to a database, in one transaction; twice does no harm."""
-    _run("writeback.write_back", "", data, params, overrides, lists, to, schema, as_of=as_of)
+    _run("publish", "writeback.write_back", "", data, params, overrides, lists, to, schema, as_of=as_of)
 
 
 @app.command()
@@ -133,7 +135,7 @@ def scorecard(
     overrides: Set = None,
 ) -> None:
     """How the company stands on a day: churn, renewal rates, retention, use, referrals."""
-    _run("measure", tables, data, params, overrides, as_of=as_of)
+    _run("scorecard", "measure", tables, data, params, overrides, as_of=as_of)
 
 
 @app.command()
@@ -145,7 +147,7 @@ def forecast(
     overrides: Set = None,
 ) -> None:
     """What will be renewed, kept and bought in the four quarters from a day on."""
-    _run("foretell", tables, data, params, overrides, as_of=as_of)
+    _run("forecast", "foretell", tables, data, params, overrides, as_of=as_of)
 
 
 @app.command()
@@ -157,7 +159,7 @@ def effect(
     overrides: Set = None,
 ) -> None:
     """Did it help: what each playbook did to renewals, adjusted for who was treated."""
-    _run("study", tables, data, params, overrides, as_of=as_of)
+    _run("effect", "study", tables, data, params, overrides, as_of=as_of)
 
 
 @app.command()
@@ -171,7 +173,7 @@ def explain(
     overrides: Set = None,
 ) -> None:
     """Why this account is where it is on the list."""
-    _run("explain", tables, data, params, overrides, lists, account, as_of=as_of)
+    _run("explain", "explain", tables, data, params, overrides, lists, account, as_of=as_of)
 
 
 @app.command()
@@ -193,7 +195,7 @@ def whatif(
 
     The other windows of such a figure move along, by as many ranks among the account's peers, unless set too.
     """
-    _run("whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
+    _run("whatif", "whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
 
 
 @app.command()
@@ -211,7 +213,7 @@ def collect(
     overrides: Set = None,
 ) -> None:
     """Read back what managers wrote into the workbooks: verdicts, notes, and actions, which become interventions."""
-    _run("collect", "", data, params, overrides, lists, files, recorded)
+    _run("collect", "collect", "", data, params, overrides, lists, files, recorded)
 
 
 Target = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
@@ -230,16 +232,23 @@ def promote(
     """Let a registered version make the lists from now on."""
     if force and not reason.strip():
         raise typer.BadParameter('--force needs --reason "…": why shall it serve although the gate refused it?')
-    _run("serving.promote", "", data, params, overrides, LISTS, target, version, reason.strip() or None, force)
+    _run(
+        "promote", "serving.promote", "", data, params, overrides, LISTS, target, version, reason.strip() or None, force
+    )
 
 
 @app.command()
 def rollback(target: Target, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Let the champion before the present one serve again; once more goes further back."""
-    _run("serving.rollback", "", data, params, overrides, LISTS, target)
+    _run("rollback", "serving.rollback", "", data, params, overrides, LISTS, target)
+
+
+READERS = ("explain", "whatif", "publish", "collect", "promote", "rollback")
+"""Commands that do not hold the data folder's lock: they read what is published, or have a lock of their own."""
 
 
 def _run(
+    command: str,
     stage_name: str,
     tables: str,
     data: Path,
@@ -251,24 +260,50 @@ def _run(
 ) -> None:
     """Run `pipelines.<stage>.<stage>`, imported only once the command line is known to be right.
 
-    `<file>.<function>` names a function that is not called as its file.
+    `<file>.<function>` names a function that is not called as its file. What can be known at the start is checked
+    before the lock is taken.
     """
-    from pipelines import stage
+    from pipelines import runner
 
     module, _, function = stage_name.partition(".")
 
     def work() -> dict[str, Any]:
+        from pipelines import preflight, stage
+        from pipelines.lock import exclusive_lock
         from pipelines.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
         when: dict[str, Any] = {n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items()}
         job = stage.Job(read_settings(file, overrides or ()), tables, data, lists, **when)
-        with stage.alone(data):
+        preflight.check(command, job, *items)
+        with nullcontext() if command in READERS else exclusive_lock(data, command):
             result: dict[str, Any] = getattr(import_module(f"pipelines.{module}"), function or module)(job, *items)
         return result
 
-    raise typer.Exit(stage.run(work))
+    raise typer.Exit(runner.run(work, data, command))
+
+
+def main() -> None:
+    """Run the command line; a wrong one ends with its usage, exit code 2 and the JSON line."""
+    from typer._click.exceptions import (
+        ClickException,
+        NoArgsIsHelpError,
+        UsageError,
+    )  # typer brings its own copy of click
+
+    from pipelines import runner
+
+    try:
+        code = app(standalone_mode=False)
+    except ClickException as error:
+        if isinstance(error, NoArgsIsHelpError):
+            print(error.format_message(), file=sys.stderr)
+            error = UsageError("no command was given")
+        elif isinstance(error, UsageError) and error.ctx is not None:
+            print(error.ctx.get_usage(), file=sys.stderr)
+        code = runner.end_usage(error.format_message())
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":
-    app()
+    main()

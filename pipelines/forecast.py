@@ -16,7 +16,8 @@ from features.scorecard import SEGMENTS, UNKNOWN
 from features.windows import known_on
 from lists.words import LANGUAGES, Words
 from pipelines import warehouse
-from pipelines.errors import Config, DataContract
+from pipelines.errors import DataContract
+from pipelines.preflight import first_of_month
 from pipelines.score import read_scored
 from pipelines.stage import Job, main
 from pipelines.train import BACKTEST, RENEWAL, as_json, as_parquet, read_model, why_untrained
@@ -41,10 +42,7 @@ def forecast(job: Job) -> dict[str, Any]:
     from models import forecast as forecasts
     from models.shock import spread
 
-    if job.day.day != 1:
-        raise Config(
-            f"--as-of: a forecast stands on the first day of a month, not on {job.day}: give {job.day:%Y-%m}-01"
-        )
+    first_of_month(job)
     standing_on, listed = read_scored(job)
     said = read_backtest(job)
     con = warehouse.connect(job.settings.engine)

@@ -7,8 +7,8 @@ from typing import Any
 
 from pipelines import retrace, warehouse
 from pipelines.assemble import assemble
-from pipelines.errors import Config
 from pipelines.label import label
+from pipelines.preflight import target_learned
 from pipelines.stage import Job, on_terminal, progress
 from pipelines.train import as_json, sha256
 from pipelines.tune import FOLDER, read_report, tune
@@ -19,8 +19,7 @@ TABLES = "tables.json"
 
 def seek(job: Job, target: str | None = None) -> dict[str, Any]:
     """Search for one target, or for each; a person at a terminal is told in words what was found."""
-    if target is not None and target not in job.settings.targets:
-        raise Config(f"--target {target}: only {', '.join(job.settings.targets)} are learned here (targets)")
+    target_learned(job, target)
     known = retrace.learned(job) or prepared(job)
     if not known:
         prepare(job)

@@ -37,8 +37,7 @@ def connect(url: str) -> Any:
     Raises `Config` where a package or Java is missing, `Unavailable` where nobody answers.
     """
     scheme = url.partition("://")[0]
-    _equipped(scheme)
-    _listening(url)
+    require(url)
     from pyspark.sql import SparkSession
 
     for words in NOISE:
@@ -50,6 +49,12 @@ def connect(url: str) -> Any:
         return ibis.pyspark.connect(builder.appName("renewals").getOrCreate())
     except Exception as error:
         raise stop_of(place(url), error) or error from None
+
+
+def require(url: str) -> None:
+    """Raise `Config` where a package or Java is missing, `Unavailable` where nobody listens at the address."""
+    _equipped(url.partition("://")[0])
+    _listening(url)
 
 
 def _equipped(scheme: str) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipelines.errors import Busy, Config, OutputFailed, Stop
+from pipelines.errors import Config
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -76,23 +75,19 @@ def start_logging() -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: StderrLogger(),
     )
 
 
-@contextmanager
-def alone(data: Path) -> Iterator[None]:
-    """One run at a time in a data folder. Raises `Busy`; the lock goes with the process, however it ends."""
-    from filelock import FileLock, Timeout
+class StderrLogger:
+    """Writes log lines to standard error; a reader who has gone costs the lines, not the run."""
 
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        with FileLock(data / ".run.lock", timeout=0):
-            yield
-    except Timeout:
-        raise Busy(f"another run works in {data}: try again when it is done, or give another --data") from None
-    except OSError as error:
-        raise OutputFailed(f"{data} cannot be written: {error.strerror or error}") from None
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        with suppress(OSError):
+            print(message, file=sys.stderr, flush=True)
+
+    debug = info = warning = error = critical = msg
 
 
 @contextmanager
@@ -128,35 +123,28 @@ def progress(total: int, words: str) -> Iterator[Callable[[str], None]]:
         yield step
 
 
-def report(result: dict[str, Any]) -> None:
-    """The one line of result on standard output."""
-    print(json.dumps(result, sort_keys=True, ensure_ascii=False, default=str))
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose usage errors end as those of the command line do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage, the message and the JSON line; exit code 2."""
+        from pipelines.runner import end_usage
+
+        self.print_usage(sys.stderr)
+        raise SystemExit(end_usage(message))
 
 
-def run(work: Callable[[], dict[str, Any]]) -> int:
-    """Do the work, print its result, and turn a stop into its words and exit code."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    start_logging()
-    try:
-        result = work()
-    except Stop as stop:
-        print(f"renewals: {stop}", file=sys.stderr)
-        report(stop.told | {"exit": stop.exit_code, "state": type(stop).__name__, "message": str(stop)})
-        return stop.exit_code
-    report(result)
-    return 0
-
-
-def main(stage: Callable[..., dict[str, Any]]) -> None:
+def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
     """`python -m pipelines.<stage> [ITEM]`: the same stage as the command line runs, dates from `params.yaml`.
 
-    `--act` runs it for the act date, otherwise for learning; ITEM is a family or a target.
+    `--act` runs it for the act date, otherwise for learning; ITEM is a family or a target. A stage that `writes` holds
+    the lock of the data folder.
     """
-    import argparse
-
+    from pipelines import runner
+    from pipelines.lock import exclusive_lock
     from pipelines.settings import read_settings
 
-    parser = argparse.ArgumentParser(description=(stage.__doc__ or "").splitlines()[0])
+    parser = Parser(description=(stage.__doc__ or "").splitlines()[0])
     parser.add_argument("item", nargs="*", help="a family or a target, where the stage takes one")
     parser.add_argument("--act", action="store_true", help="run for dates.as_of instead of dates.until")
     parser.add_argument("--tables", default="data/company")
@@ -165,12 +153,14 @@ def main(stage: Callable[..., dict[str, Any]]) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     asked = parser.parse_args()
+    command = " ".join(("stage", stage.__name__, *asked.item))
 
     def work() -> dict[str, Any]:
         settings = read_settings(asked.params, asked.overrides)
         day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
         when: dict[str, Any] = {"as_of" if asked.act else "until": day}
         job = Job(settings, asked.tables, asked.data, asked.lists, **when)
-        return stage(job, *asked.item)
+        with exclusive_lock(asked.data, command) if writes else nullcontext():
+            return stage(job, *asked.item)
 
-    raise SystemExit(run(work))
+    raise SystemExit(runner.run(work, asked.data, command))

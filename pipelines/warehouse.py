@@ -250,6 +250,22 @@ def raw_tables(con: Any, job: Job, scratch: Path) -> dict[str, Given]:
     return {name: given[name] for name in TABLES if name in given}
 
 
+def require_tables(job: Job) -> None:
+    """Raise what `raw_tables` would for a folder without the required tables, without reading any.
+
+    A database is asked by `raw_tables` itself, which a run begins with.
+    """
+    source = job.settings.source
+    _known_names(source)
+    if "://" in job.tables:
+        return
+    folder = _existing(Path(job.tables))
+    given = [table for table in TABLES if _places(folder, source.names.get(table, table))]
+    missing = [table for table in TABLES if TABLES[table].required and table not in given]
+    if missing:
+        raise InputMissing(_missing(missing, given, job.tables, source))
+
+
 def _known_names(source: Source) -> None:
     for key, names in (("names", source.names), ("encodings", source.encodings)):
         unknown = [name for name in names if name not in TABLES]
@@ -267,18 +283,27 @@ def _missing(missing: Sequence[str], given: Iterable[str], place: str, source: S
 
 
 def _from_folder(con: Any, folder: Path, source: Source, scratch: Path) -> dict[str, Given]:
-    if not folder.is_dir():
-        raise InputMissing(f"no folder of tables at {folder}")
+    _existing(folder)
     found = {}
     for table in TABLES:
-        name = source.names.get(table, table)
-        places = [p for p in (folder / f"{name}.parquet", folder / name, folder / f"{name}.csv") if _holds_data(p)]
+        places = _places(folder, source.names.get(table, table))
         if len(places) > 1:
             raise DataContract(f"{table} is there twice: {places[0].name} and {places[1].name}; keep one of them")
         if places:
             read_one = _csv if places[0].suffix == ".csv" else _parquet
             found[table] = read_one(con, table, places[0], source, scratch)
     return found
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputMissing(f"no folder of tables at {folder}")
+    return folder
+
+
+def _places(folder: Path, name: str) -> list[Path]:
+    """Where a table may lie in a folder and does: a Parquet file, a folder of them, or a CSV file."""
+    return [p for p in (folder / f"{name}.parquet", folder / name, folder / f"{name}.csv") if _holds_data(p)]
 
 
 def _holds_data(path: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stage import alone
+from pipelines.lock import exclusive_lock
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,11 +80,59 @@ def test_the_last_line_of_output_is_one_json_object(tmp_path):
     assert result["exit"] == done.returncode == 66
 
 
-def test_a_second_run_in_the_same_folder_is_told_to_wait(tmp_path):
-    with alone(tmp_path):
-        done = renewals("check", "--tables", str(tmp_path), "--data", str(tmp_path))
+def three_tables(folder: Path) -> Path:
+    for name in ("accounts", "contracts", "usage_events"):
+        (folder / f"{name}.csv").write_text("account_id\n")
+    return folder
+
+
+def test_a_second_run_is_refused_and_learns_who_holds_the_lock_since_when(tmp_path):
+    with exclusive_lock(tmp_path, "backtest"):
+        done = renewals("check", "--tables", str(three_tables(tmp_path)), "--data", str(tmp_path))
     assert done.returncode == 75
-    assert "another run works in" in done.stderr
+    assert f"`renewals backtest` (process {os.getpid()} on " in done.stderr
+    assert f"has been working in {tmp_path} since 20" in done.stderr
+    assert json.loads(done.stdout)["state"] == "Busy"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("check", "--tables", "no/such/folder"), 66, "no/such/folder"),
+        (("learn", "--until", "2026-06-01", "--set", "targets=[profit]"), 78, "no target 'profit'"),
+        (("tune", "--until", "2026-06-01", "--target", "upsell", "--set", "targets=[renewal]"), 78, "--target upsell"),
+        (("forecast", "--as-of", "2026-06-15"), 78, "give 2026-06-01"),
+        (("score", "--as-of", "2026-06-01", "--set", "list.playbooks=none.yaml"), 66, "no playbooks at none.yaml"),
+        (("score", "--as-of", "2026-06-01"), 66, "no model of renewal"),
+        (("score", "--as-of", "2026-06-01", "--lists", "/dev/null/lists"), 74, "cannot be written"),
+        (("explain", "A1", "--as-of", "2026-06-01"), 66, "renewals score --as-of 2026-06-01"),
+        (("whatif", "A1", "--as-of", "2026-06-01", "--set", "x"), 66, "renewals score --as-of 2026-06-01"),
+        (("publish", "--as-of", "2026-06-01", "--to", "duckdb:///x.duckdb"), 66, "renewals score --as-of 2026-06-01"),
+        (("promote", "profit", "--version", "1"), 66, "no model of profit"),
+        (("rollback", "renewal"), 66, "no model of renewal"),
+        (("collect", "none.xlsx"), 66, "no file none.xlsx"),
+    ],
+)
+def test_what_is_wrong_from_the_start_is_said_while_another_run_holds_the_lock(words, code, said, tmp_path):
+    lists = () if "--lists" in words or words[0] in ("check", "learn", "tune", "forecast", "promote", "rollback") else (
+        *("--lists", str(tmp_path / "lists")),
+    )  # fmt: skip
+    given = ("--tables", str(three_tables(tmp_path)))
+    tables = given if words[0] in ("learn", "tune", "forecast", "score") else ()
+    with exclusive_lock(tmp_path, "backtest"):
+        done = renewals(*words, *lists, *tables, "--data", str(tmp_path))
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("words", [("learn",), ("score", "--as-of"), ("sorce",), ("check", "--colour"), ()])
+def test_a_wrong_command_line_ends_with_its_usage_and_the_json_line(words):
+    done = renewals(*words)
+    assert done.returncode == 2
+    assert "Usage: " in done.stderr or words == ("score", "--as-of"), "an option without its value has none"
+    told = json.loads(done.stdout)
+    assert (told["exit"], told["state"]) == (2, "Usage")
+    assert done.stderr.count(told["message"]) == 1
 
 
 def test_help_is_quick():

@@ -1,0 +1,163 @@
+"""What can be known at the start of a run is checked at the start: before the lock, and before any table is read.
+
+Each check raises the error that a stage would raise minutes later.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import Config, OutputFailed
+from pipelines.stage import Job
+
+Check = Callable[[Job], None]
+
+ROOM = 100 * 2**20
+"""Bytes that a run needs beside the size of the tables, which it copies at most once before older copies go."""
+
+
+def check(command: str, job: Job, *items: Any) -> None:
+    """Raise the first error that the command would meet later on; a command without checks passes.
+
+    `items` are the command's own arguments.
+    """
+    if command == "tune":
+        target_learned(job, *items)
+    for passes in CHECKS.get(command, ()):
+        passes(job)
+
+
+def target_learned(job: Job, target: str | None) -> None:
+    """Raise `Config` where a target is asked for that `targets` leaves out."""
+    if target is not None and target not in job.settings.targets:
+        raise Config(f"--target {target}: only {', '.join(job.settings.targets)} are learned here (targets)")
+
+
+def targets_known(job: Job) -> None:
+    """Raise `Config` where `targets` names one that there is none of."""
+    from models.target import targets
+
+    try:
+        targets(job.settings.targets)
+    except ValueError as error:
+        raise Config(f"targets: {error}") from None
+
+
+def first_of_month(job: Job) -> None:
+    """Raise `Config` where a forecast is asked for another day than the first of a month."""
+    if job.day.day != 1:
+        raise Config(
+            f"--as-of: a forecast stands on the first day of a month, not on {job.day}: give {job.day:%Y-%m}-01"
+        )
+
+
+def playbooks_valid(job: Job) -> None:
+    """Raise where the library of plays, or what `renewals effect` wrote, cannot be read."""
+    from pipelines import playbooks
+
+    playbooks.library(job)
+    playbooks.measured(job)
+
+
+def words_complete(job: Job) -> None:
+    """Raise `Config` where an alert or a code of the list has no words in some language."""
+    from features.alerts import CODES
+    from features.family import THEMES
+    from lists.words import LANGUAGES
+    from models.worklist import QUADRANTS, RISK_BANDS, STATUSES
+
+    coded = {"alert": CODES, "alerts": CODES, "status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS}
+    keys = [f"{kind}.{code}" for kind, codes in {**coded, "theme": THEMES}.items() for code in codes]
+    for language, words in LANGUAGES.items():
+        missing = [key for key in keys if key not in words]
+        if missing:
+            raise Config(
+                f"{len(missing)} texts are missing in the language {language!r}, for example {missing[0]!r}: "
+                "add them to lists/words/renewals.pot, run `make words`, and translate what it marks"
+            )
+
+
+def champion_there(job: Job) -> None:
+    """Raise where no model of renewal serves, or its files are not what was registered."""
+    from pipelines import tracking
+    from pipelines.train import RENEWAL
+
+    tracking.champion(job, RENEWAL)
+
+
+def registry_answers(job: Job) -> None:
+    """Raise `Unavailable` where a registry outside the data folder does not answer."""
+    from pipelines import tracking
+
+    if job.settings.tracking.uri:
+        with tracking.answering(job.settings.tracking.uri):
+            tracking.tracking(job).search_experiments(max_results=1)
+
+
+def warehouse_answers(job: Job) -> None:
+    """Raise where the Spark that `warehouse` names cannot be reached."""
+    if job.settings.warehouse:
+        from pipelines import spark
+
+        spark.require(job.settings.warehouse)
+
+
+def tables_there(job: Job) -> None:
+    """Raise where a required table is missing, or the place of the tables cannot be reached."""
+    from pipelines import warehouse
+
+    warehouse.require_tables(job)
+
+
+def data_writable(job: Job) -> None:
+    """Raise `OutputFailed` where the data folder cannot be written, or has no room for a run."""
+    _require_writable(job.data)
+    free, needed = shutil.disk_usage(job.data).free, ROOM + _size_of(job.tables)
+    if free < needed:
+        raise OutputFailed(
+            f"{job.data}: {free / 2**20:,.0f} MiB are free and about {needed / 2**20:,.0f} MiB are needed: "
+            "make room, or name another folder with --data"
+        )
+
+
+def lists_writable(job: Job) -> None:
+    """Raise `OutputFailed` where lists cannot be published."""
+    _require_writable(job.lists)
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, prefix=".writable-"):
+            pass
+    except OSError as error:
+        raise OutputFailed(f"{folder} cannot be written: {error.strerror or error}") from None
+
+
+def _size_of(tables: str) -> int:
+    """Bytes of the files in a folder of tables; none for a database."""
+    folder = Path(tables)
+    if "://" in tables or not folder.is_dir():
+        return 0
+    return sum(os.stat(path).st_size for path in folder.rglob("*") if path.is_file())
+
+
+READ = (tables_there, data_writable, warehouse_answers)
+LISTED = (playbooks_valid, words_complete, *READ)
+CHECKS: Mapping[str, tuple[Check, ...]] = {
+    "demo": (playbooks_valid, words_complete, data_writable, lists_writable),
+    "check": READ,
+    "learn": (targets_known, *READ, registry_answers),
+    "backtest": (targets_known, playbooks_valid, *READ),
+    "tune": (targets_known, *READ),
+    "score": (*LISTED, lists_writable, champion_there),
+    "scorecard": READ,
+    "forecast": (first_of_month, *LISTED, champion_there),
+    "effect": READ,
+}
+"""What each command checks, cheap things first."""
