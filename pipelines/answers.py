@@ -20,7 +20,7 @@ from ibis import _
 
 from features.tables import TABLES
 from features.windows import day_of
-from pipelines import warehouse
+from pipelines import folders, warehouse
 from pipelines.stage import Job
 from pipelines.warehouse import Given
 
@@ -42,7 +42,7 @@ TYPES = {
 def folder(job: Job) -> Path:
     """Where answers are kept; what a crash left half-done is undone first."""
     returned = job.data / FOLDER
-    warehouse.restore(returned)
+    folders.undo_replace(returned)
     return returned
 
 

@@ -20,7 +20,7 @@ import ibis.expr.types as ir
 import structlog
 
 from features.tables import ID, TABLES, Column, Rule, Table
-from pipelines import answers, arrivals, warehouse
+from pipelines import answers, arrivals, folders, warehouse
 from pipelines.errors import Config, DataContract
 from pipelines.stage import Job, main, progress
 from pipelines.warehouse import Given
@@ -96,10 +96,10 @@ def check(job: Job) -> dict[str, Any]:
         given = answers.with_actions(con, job, warehouse.raw_tables(con, job, scratch))
         bench = Bench(con, job, staged[clean], staged[quarantine], scratch, _id_types(given))
         reports = _go_through(bench, given)
-        warehouse.swap(staged[quarantine], quarantine)
+        folders.replace_folder(staged[quarantine], quarantine)
         _stop_over_limit(reports, job)
         certificate = _certificate(bench, given, reports)
-        warehouse.swap(staged[clean], clean)
+        folders.replace_folder(staged[clean], clean)
         content = json.dumps(certificate, indent=1, sort_keys=True, ensure_ascii=False)
         warehouse.write_bytes(job.data / "certificate.json", content.encode())
     finally:
@@ -115,7 +115,7 @@ def _known_limits(job: Job) -> None:
 
 
 def _emptied(folder: Path) -> Path:
-    warehouse.restore(folder.with_suffix(""))
+    folders.undo_replace(folder.with_suffix(""))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

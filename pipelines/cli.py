@@ -21,6 +21,7 @@ Tables = Annotated[
     str,
     typer.Option(help="The tables: a folder of Parquet or CSV, duckdb:///FILE or postgresql://…", show_default=True),
 ]
+NotNeeded = Annotated[str, typer.Option("--tables", hidden=True, help="Taken for older scripts; not read.")]
 Data = Annotated[Path, typer.Option(help="Where intermediate tables, models and MLflow live.")]
 Params = Annotated[Path | None, typer.Option(help="The parameter file.  [default: params.yaml where there is one]")]
 Set = Annotated[
@@ -166,7 +167,7 @@ def effect(
 def explain(
     account: Annotated[str, typer.Argument(help="The account's id.")],
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: NotNeeded = "",
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,
@@ -183,7 +184,7 @@ def whatif(
     wished: Annotated[
         list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="A figure as it might be; repeatable.")
     ],
-    tables: Tables = "data/company",
+    tables: NotNeeded = "",
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,

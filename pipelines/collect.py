@@ -25,12 +25,15 @@ from lists.answers import Answer, Book, Known, NotReturned, Refusal
 from lists.text import printable
 from lists.words import Words
 from models import verdicts
-from pipelines import answers, disagreements, publishing, warehouse
+from pipelines import answers, disagreements, folders, publishing, warehouse
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed
+from pipelines.lock import exclusive_lock
 from pipelines.stage import Job, iso_date, on_terminal, progress
 
 SAID = ["account_name", "renewal_date", "renewal_probability", "risk_band"]
 """What of the list is kept beside an answer."""
+LOCK, HOLDER = ".returned.lock", ".returned.json"
+"""Collecting has a lock of its own: it waits for no run, and none for it."""
 TOLD = 10
 """So many refusals are told at once; the file has all."""
 
@@ -68,6 +71,11 @@ def collect(job: Job, files: Sequence[Path], recorded: str | None = None) -> dic
     """
     contents = _contents(files)
     instant = _instant(recorded)
+    with exclusive_lock(job.data, "collect", LOCK, HOLDER):
+        return _collected(job, contents, instant)
+
+
+def _collected(job: Job, contents: Mapping[str, bytes], instant: datetime) -> dict[str, Any]:
     before = answers.read_log(job)
     taken = _taken(job, contents, instant)
     known = _already(before)
@@ -242,12 +250,12 @@ def _keep(job: Job, log: pd.DataFrame | None, refused: Sequence[Refusal]) -> Non
     try:
         for name, content in files.items():
             warehouse.write_bytes(staged / name, content)
-        warehouse.swap(staged, folder)
+        folders.replace_folder(staged, folder)
     except OSError as error:
         raise OutputFailed(f"{folder} could not be written: {error.strerror or error}; nothing was taken") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-        warehouse.restore(folder)
+        folders.undo_replace(folder)
 
 
 def _made(log: pd.DataFrame) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from features.family import KEY
 from models import verdicts
 from models.target import Outcomes, targets
-from pipelines import answers, warehouse
+from pipelines import answers, published_day, warehouse
 from pipelines.stage import Job, main
 
 PARQUET, JSON = "disagreements.parquet", "disagreements.json"
@@ -39,15 +39,16 @@ def disagreements(job: Job) -> dict[str, Any]:
 
 
 def so_far(job: Job, log: pd.DataFrame) -> dict[str, Any]:
-    """The tally of all that was answered, as the outcomes stand on the day that was scored last.
+    """The tally of all that was answered, as the outcomes stand on the day of the newest list.
 
     Of a later day the ledger knows nothing yet: a renewal whose grace has passed since would look lost.
     """
-    day = _day(job)
-    rows = verdicts.verdicts(log)
-    if day is None:
+    days = published_day.days(job, "ledger/renewals.parquet")
+    if not days:
+        rows = verdicts.verdicts(log)
         return verdicts.tally(verdicts.judged(rows, pd.Series(pd.NA, index=rows.index, dtype="Int8"))) | {"as_of": None}
-    return _apart(replace(job, as_of=day, until=None), log)[1]
+    newest = replace(job, as_of=days[-1], until=None)
+    return published_day.read_day(newest, lambda day: _apart(day, log))[1]
 
 
 def read(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
@@ -71,7 +72,7 @@ def _day(job: Job) -> date | None:
 
 def _standing(job: Job) -> dict[str, Any]:
     try:
-        standing: dict[str, Any] = json.loads((job.data / "act" / JSON).read_bytes())
+        standing: dict[str, Any] = json.loads((job.side / JSON).read_bytes())
     except FileNotFoundError:
         return {"as_of": None, "tally": None, "digest": None}
     return standing

@@ -20,12 +20,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import structlog
 
-from pipelines import publishing, warehouse
+from pipelines import published_day, publishing, warehouse
 from pipelines.stage import Job
 
-HISTORY, TOLD = "history", "told"
-KEPT = 3
-"""The figures of so many lists are kept: one is needed, and a list or two may be published anew."""
+TOLD = "told"
 SAID = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
 
 
@@ -78,16 +76,7 @@ def _days(folder: Path, before: date) -> list[date]:
 
 def figures_path(job: Job, day: date) -> Path:
     """Where the figures behind the list of a day are kept."""
-    return job.data / HISTORY / f"{day.isoformat()}.parquet"
-
-
-def keep_figures(job: Job) -> None:
-    """Keep the figures of the list just published, and let go of those nobody will ask for."""
-    with warehouse.beside(figures_path(job, job.day)) as unfinished:
-        shutil.copyfile(job.side / "scoring.parquet", unfinished)
-    old = sorted(_days(job.data / HISTORY, before=job.day))[: 1 - KEPT]
-    for day in old:
-        figures_path(job, day).unlink(missing_ok=True)
+    return published_day.folder_of(job, day) / "scoring.parquet"
 
 
 def told_path(job: Job, day: date) -> Path:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from features.family import KEY
-from features.windows import known_on
 from lists import disagreements as spoken
 from lists import playbooks
 from lists.alerts import sentence
@@ -20,10 +19,9 @@ from lists.text import printable
 from lists.words import Words
 from models.reasons import REASONS, STRENGTHS, by_theme, idea
 from models.worth import SLOTS
-from pipelines import alerts, disagreements, warehouse
+from pipelines import alerts, disagreements, published_day
 from pipelines.errors import InputMissing
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, read_catalogue, read_scored
-from pipelines.since import since
 from pipelines.stage import Job, main, on_terminal
 
 if TYPE_CHECKING:
@@ -40,42 +38,36 @@ SHOWN = 15
 
 
 def explain(job: Job, account: str) -> dict[str, Any]:
-    """Explain one account's place on the list of the act date; on a terminal also as tables on standard error.
+    """Explain one account's place on the published list of the act date; on a terminal also as tables.
 
-    Raises InputMissing, with the nearest ids and names, where the account is not on the list.
+    Raises InputMissing where there is no list of the day or the account is not on it, with the nearest ids and names.
     """
-    standing, listed = the_list(job)
+    result = published_day.read_day(job, lambda day: explained(day, account))
+    if on_terminal():
+        from rich.console import Console
+
+        show(result, Words(job.settings.list.language), Console(stderr=True))
+    return result
+
+
+def explained(day: Job, account: str) -> dict[str, Any]:
+    """All that is known of one account's place on a list; `day` is the job of `published_day.read_day`."""
+    standing, listed = read_scored(day)
     row = listed.iloc[found(listed, account)]
-    words = Words(job.settings.list.language)
-    result = {
-        "as_of": job.day.isoformat(),
+    words = Words(day.settings.list.language)
+    return {
+        "as_of": day.day.isoformat(),
         "account": {name: plain(row[name]) for name in SAID},
         "says": {name: plain(row[name]) for name in SCORES},
         "reasons": [_reason(row, k) for k in range(1, REASONS + 1) if row[f"reason_{k}"]],
         "strengths": [row[f"strength_{k}"] for k in range(1, STRENGTHS + 1) if row[f"strength_{k}"]],
-        **_prescribed(job, row["account_id"], standing["playbooks"], words),
-        "since": _since(job, row, listed, standing["playbooks"], words),
-        **_contributions(job, row["account_id"]),
-        "apart": _apart(job, row["account_id"], words),
-        "alerts": told_alerts(job, row["account_id"]),
-        "rows": rows_known(job, row["account_id"]),
+        **_prescribed(day, row["account_id"], standing["playbooks"], words),
+        "since": _since(day, row, words),
+        **_contributions(day, row["account_id"]),
+        "apart": _apart(day, row["account_id"], words),
+        "alerts": told_alerts(day, row["account_id"]),
+        "rows": rows_known(day, row["account_id"]),
     }
-    if on_terminal():
-        from rich.console import Console
-
-        show(result, words, Console(stderr=True))
-    return result
-
-
-def the_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
-    """What the day's list stands on, and the list, scored now if it was not yet."""
-    try:
-        return read_scored(job)
-    except InputMissing:
-        from pipelines.act import prepare
-
-        prepare(job)
-        return read_scored(job)
 
 
 def found(listed: pd.DataFrame, account: str) -> int:
@@ -137,13 +129,13 @@ def _prescribed(job: Job, account_id: Any, plays: Mapping[str, playbooks.Play], 
     return {"playbooks": told, "worth": {name: plain(own[name]) for name in ("gain", "hours", "worth")}}
 
 
-def _since(
-    job: Job, row: pd.Series, listed: pd.DataFrame, plays: Mapping[str, playbooks.Play], words: Words
-) -> str | None:
+def _since(day: Job, row: pd.Series, words: Words) -> str | None:
     """What was done for the account since the last list; None where there was none."""
-    own = listed[listed["account_id"] == row["account_id"]]
-    done = since(job, own, plays)
-    return None if done is None else playbooks.since(done.last, done.begun, words)
+    done = published_day.since_last(day)
+    if done is None:
+        return None
+    begun = done.begun[done.begun["account_id"] == row["account_id"]]
+    return playbooks.since(done.last, begun, words)
 
 
 def _apart(job: Job, account_id: Any, words: Words) -> str | None:
@@ -177,15 +169,10 @@ def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
     return {"themes": by_theme(pushes, list(catalogue.values())), "features": features}
 
 
-def rows_known(job: Job, account_id: Any) -> dict[str, int]:
+def rows_known(day: Job, account_id: Any) -> dict[str, int]:
     """How many rows of the account each table held that were known by then."""
-    con = warehouse.connect(job.settings.engine)
-    counts = {}
-    for name, table in warehouse.clean_tables(con, job.data).items():
-        if "account_id" in table.columns:
-            known = known_on(name, table.filter(table.account_id == account_id), job.day)
-            counts[name] = int(known.count().to_pyarrow().as_py())
-    return counts
+    rows = pd.read_parquet(day.side / published_day.ROWS, filters=[("account_id", "==", account_id)])
+    return {name: int(rows[name].sum()) for name in rows.columns if name != "account_id"}
 
 
 def plain(value: Any) -> Any:
@@ -301,4 +288,4 @@ def _shown(name: str, value: Any, words: Words) -> str:
 
 
 if __name__ == "__main__":
-    main(explain)
+    main(explain, writes=False)

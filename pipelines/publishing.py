@@ -14,7 +14,6 @@ current list, which the next run finds and uses.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import json
@@ -23,7 +22,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from pipelines import errors
+from pipelines import errors, folders
 from pipelines.stage import Job, iso_date, main
 
 if TYPE_CHECKING:
@@ -43,12 +41,12 @@ if TYPE_CHECKING:
 
     from lists.workbook import Behind
     from pipelines.earlier import Published
+    from pipelines.since import Since
 
 MANIFEST = "manifest.json"
 PUBLISHED = "published"
 ALREADY = "already published"
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def place(
@@ -187,7 +185,7 @@ def _swap(staging: Path, target: Path, revisions: Path) -> int | None:
         _flush_folder(target.parent)
         return None
     number = _keep(target, revisions)
-    if not exchange(staging, target):
+    if not folders.exchange(staging, target):
         aside = staging.with_name(f"{staging.name}-old")
         os.rename(target, aside)
         os.rename(staging, target)
@@ -230,20 +228,6 @@ def _linked(source: str, copy: str) -> None:
         shutil.copy2(source, copy)
 
 
-def exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step; False where the system cannot."""
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-    call = getattr(libc, "renameat2", None)
-    if call is None:
-        return False
-    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
-        return False
-    raise OSError(code, os.strerror(code), str(other))
-
-
 @dataclass(frozen=True)
 class _Beside:
     """What a list is shown with that its scores do not hold."""
@@ -253,19 +237,24 @@ class _Beside:
     foretold: list[dict[str, Any]] | None
     card: dict[str, Any] | None
     """The scorecard of the day."""
+    since: Since | None
+    """What was begun since the last list."""
 
 
 def publish(job: Job) -> dict[str, Any]:
     """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest."""
     from lists.risk_list import counts
     from pipelines import page, scorecard
-    from pipelines.earlier import keep_figures, keep_told
+    from pipelines.earlier import keep_told
+    from pipelines.published_day import keep_day
     from pipelines.score import read_scored
+    from pipelines.since import since
 
     standing, listed = read_scored(job)
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
     foretold = page.forecast(job, standing["models"]["renewal"])
-    beside = _Beside(page.earlier_lists(job), foretold, scorecard.read(job))
+    done = since(job, listed, standing["playbooks"])
+    beside = _Beside(page.earlier_lists(job), foretold, scorecard.read(job), done)
     certificate = _certificate(job.data)
     identity = _identity(job, standing, certificate["inputs"], beside)
     manifest = {
@@ -279,7 +268,7 @@ def publish(job: Job) -> dict[str, Any]:
     }
     files = _files(job, standing, listed, models, beside, key_of(identity))
     outcome = place(job.lists, job.day, files, manifest, job.settings.list.keep_staging_hours)
-    keep_figures(job)
+    keep_day(job, key_of(identity), done)
     keep_told(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
@@ -312,9 +301,8 @@ def _behind(
     """What stands behind the workbook."""
     from lists.workbook import Behind
     from pipelines import disagreements
-    from pipelines.since import since
 
-    done, last = since(job, listed, standing["playbooks"]), (standing["change"]["last"] or {}).get("key")
+    done, last = beside.since, (standing["change"]["last"] or {}).get("key")
     return Behind(
         models=models,
         absent=standing["absent"],

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from pipelines.errors import Config, InputMissing, OutputFailed, Stop
 
 USAGE, INTERNAL = 2, 70
-ENDS = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
+ENDS: dict[int, tuple[int, str]] = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
 """Exit code and state of a run that a signal ended."""
 GRACE_SECONDS = 10.0
 """After a signal the run has so long to clean up; native code that does not return is left to the system then."""

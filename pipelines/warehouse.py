@@ -173,23 +173,6 @@ def beside(path: Path) -> Iterator[Path]:
             unfinished.unlink()
 
 
-def swap(new: Path, old: Path) -> None:
-    """Put a finished folder in the place of an older one."""
-    aside = old.with_name(f".{old.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if old.exists():
-        old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def restore(folder: Path) -> None:
-    """Undo a swap that a crash left half-done."""
-    aside = folder.with_name(f".{folder.name}.old")
-    if aside.exists() and not folder.exists():
-        aside.rename(folder)
-
-
 @contextmanager
 def faults(what: str) -> Iterator[None]:
     """Turn the engine's complaints into ours."""

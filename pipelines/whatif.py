@@ -16,10 +16,10 @@ from models.reasons import YES_OR_NO, sentence
 from models.schema import Schema
 from models.whatif import kin, moved, usual
 from models.worklist import SCORED
-from pipelines import score
+from pipelines import published_day, score
 from pipelines.errors import Config, InputMissing
-from pipelines.explain import found, plain, the_list
-from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, RENEWAL, Champion, read_catalogue
+from pipelines.explain import found, plain
+from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, RENEWAL, Champion, read_catalogue, read_scored
 from pipelines.stage import Job, on_terminal
 from pipelines.steps import Company
 
@@ -38,25 +38,33 @@ def whatif(job: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
     Raises InputMissing where the account is not on the list or has no score, or where another model serves by now;
     Config where a feature is unknown or a value is none of its.
     """
-    _, listed = the_list(job)
+    result = published_day.read_day(job, lambda day: asked(day, account, wished))
+    if on_terminal():
+        show(result, Words(job.settings.list.language))
+    return result
+
+
+def asked(day: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
+    """What the model says before and after; `day` is the job of `published_day.read_day`."""
+    _, listed = read_scored(day)
     row = listed.iloc[found(listed, account)]
-    champion = score.champion(job, RENEWAL)
+    champion = score.champion(day, RENEWAL)
     _refuse(row, champion)
-    catalogue = {str(feature["name"]): feature for feature in read_catalogue(job.side)}
+    catalogue = {str(feature["name"]): feature for feature in read_catalogue(day.side)}
     schema = champion.learned.schema
     changes = dict(_wish(text, schema, catalogue) for text in wished)
     own = [("account_id", "==", row["account_id"])]
-    figures = pd.read_parquet(job.side / "scoring.parquet", filters=own)
+    figures = pd.read_parquet(day.side / "scoring.parquet", filters=own)
     moves = _moves(
-        Company(job.side, listed, job.settings.list.peers_min), row["account_id"], changes, schema, catalogue
+        Company(day.side, listed, day.settings.list.peers_min), row["account_id"], changes, schema, catalogue
     )
     both = pd.concat([figures, figures.assign(**moves, **changes)], ignore_index=True)
     before, after = champion.learned.probability(both).tolist()
-    group = pd.read_parquet(job.side / CONTRIBUTIONS, filters=own, columns=[GROUP])[GROUP].iloc[0]
-    peers = pd.read_parquet(job.side / PEERS, columns=list(changes)).loc[group]
-    words = Words(job.settings.list.language)
-    result = {
-        "as_of": job.day.isoformat(),
+    group = pd.read_parquet(day.side / CONTRIBUTIONS, filters=own, columns=[GROUP])[GROUP].iloc[0]
+    peers = pd.read_parquet(day.side / PEERS, columns=list(changes)).loc[group]
+    words = Words(day.settings.list.language)
+    return {
+        "as_of": day.day.isoformat(),
         "account_id": plain(row["account_id"]),
         "account_name": plain(row["account_name"]),
         "model": str(champion),
@@ -66,9 +74,6 @@ def whatif(job: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
         "moved": {name: [plain(own) for own in both[name].tolist()] for name in moves},
         "notes": [*_notes(changes, moves, catalogue, champion, words), words.say("whatif.caveat")],
     }
-    if on_terminal():
-        show(result, words)
-    return result
 
 
 def _refuse(row: pd.Series, champion: Champion) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from pyarrow.csv import WriteOptions, write_csv
 
 from models.reasons import REASONS, STRENGTHS
+from pipelines import published_day
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
 from pipelines.publishing import MANIFEST, harmed
 from pipelines.source import IDENTIFIER
@@ -29,6 +31,8 @@ from pipelines.stage import Job
 from pipelines.train import sha256
 from pipelines.warehouse import first_line, redacted, without_secrets
 
+RISK_LIST_FILE = "risk_list.parquet"
+TRIES = 5
 LISTS, RISK_LIST, REASON, FORECAST, NEWEST = "lists", "risk_list", "reasons", "forecast", "newest_list"
 VERSION = ("as_of", "renewal_model")
 """By what a list is known: its day and the model that made it."""
@@ -76,29 +80,48 @@ def write_back(job: Job, to: str, schema: str) -> dict[str, Any]:
     """
     if not re.match(IDENTIFIER, schema):
         raise Config(f"--schema: {schema!r} is no plain name (letters, digits and _)")
-    folder = job.lists / job.day.isoformat()
-    manifest = _manifest(folder)
-    rows = tables(pq.read_table(folder / "risk_list.parquet"), manifest, _forecast(job, manifest))
+    manifest, listed = read_list(job.lists / job.day.isoformat())
+    rows = tables(listed, manifest, _forecast(job, manifest))
     with _transaction(to) as database:
         state = _written(database, schema, rows)
     counts = {name: table.num_rows for name, table in rows.items() if name != LISTS}
     return {"as_of": manifest["as_of"], "to": without_secrets(to), "schema": schema, "state": state, "rows": counts}
 
 
+def read_list(folder: Path) -> tuple[dict[str, Any], pa.Table]:
+    """The manifest and the rows of a published list; read once more where another list took its place meanwhile."""
+    spoilt: list[str] = []
+    for _ in range(TRIES):
+        manifest = _manifest(folder)
+        spoilt = harmed(folder)
+        content = (folder / RISK_LIST_FILE).read_bytes() if not spoilt else b""
+        if sha256(content) == manifest["files"][RISK_LIST_FILE]["sha256"]:
+            return manifest, pq.read_table(pa.BufferReader(content))
+    raise DataContract(f"{folder / (spoilt or [RISK_LIST_FILE])[0]} is not what its manifest says: make the list again")
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
-    if not (folder / MANIFEST).is_file():
-        raise InputMissing(f"no list at {folder}: run `renewals score --as-of {folder.name}` first")
-    if spoilt := harmed(folder):
-        raise DataContract(f"{folder / spoilt[0]} is not what its manifest says: make the list again")
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputMissing(f"no list at {folder}: run `renewals score --as-of {folder.name}` first") from None
+    except ValueError:
+        raise DataContract(f"{folder / MANIFEST} is damaged: make the list again") from None
     return manifest
 
 
 def _forecast(job: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
-    """The forecast of the same day by the same renewal model, where there is one."""
+    """The forecast that was made with the list, where there is one."""
+    try:
+        return published_day.read_day(job, partial(_read_forecast, manifest=manifest))
+    except InputMissing:
+        return None
+
+
+def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
     from pipelines.forecast import JSON, PARQUET
 
-    folder = job.side / "forecast"
+    folder = day.side / "forecast"
     if not (folder / JSON).is_file():
         return None
     said = json.loads((folder / JSON).read_bytes())

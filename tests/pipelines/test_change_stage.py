@@ -199,7 +199,7 @@ def test_other_alerts_make_another_list(june: Path) -> None:
 
 
 def test_without_history_the_change_stands_alone(june: Path) -> None:
-    shutil.rmtree(june / "data" / "history")
+    shutil.rmtree(june / "data" / "published")
     assert why(june) == "no_figures"
 
 
@@ -264,14 +264,6 @@ def test_ids_that_became_numbers_are_other_accounts(june: Path) -> None:
         rows = pd.read_parquet(path).sort_values("account_name", ignore_index=True)
         rows.assign(account_id=range(len(rows))).to_parquet(path)
     assert july(june)[0]["without"] == {"new": 8}
-
-
-def test_the_figures_of_three_lists_are_kept(june: Path) -> None:
-    for month in (7, 8, 9, 10):
-        one = replace(job(june), as_of=date(2026, month, 1))
-        earlier.keep_figures(one)
-    kept = sorted(path.stem for path in (june / "data" / "history").iterdir())
-    assert kept == ["2026-08-01", "2026-09-01", "2026-10-01"]
 
 
 def test_a_change_is_told_in_chinese(june: Path) -> None:

@@ -16,13 +16,14 @@ import pytest
 from openpyxl import Workbook, load_workbook
 
 from lists.returned import HEAD, HIDDEN
-from pipelines import answers, tracking, warehouse
+from pipelines import answers, folders, tracking, warehouse
 from pipelines import score as scoring
 from pipelines.cli import app
 from pipelines.collect import collect
 from pipelines.disagreements import disagreements, read
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed
 from pipelines.ledger import ledger
+from pipelines.published_day import keep_day
 from pipelines.publishing import publish
 from pipelines.since import since
 from tests.lists.returned_books import DAY
@@ -254,12 +255,18 @@ def breaks(place: str) -> Callable[[pytest.MonkeyPatch], None]:
                     raise OSError(5, "Input/output error")
                 return rename(path, target)
 
+            def refused(one: Path, other: Path) -> bool:
+                if place == "exchange":
+                    raise OSError(5, "Input/output error")
+                return False
+
+            monkeypatch.setattr(folders, "exchange", refused)
             monkeypatch.setattr(Path, "rename", second)
 
     return patched
 
 
-@pytest.mark.parametrize("place", ["write", "rename"])
+@pytest.mark.parametrize("place", ["write", "rename", "exchange"])
 def test_a_failure_in_the_middle_leaves_what_was_there(
     own: Company, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -411,12 +418,14 @@ def test_a_day_knows_only_the_answers_that_had_come_in(own: Company) -> None:
     assert read(own.job(as_of=date(2026, 6, 10))) is None
 
 
-def test_collect_tells_the_tally_as_of_the_day_scored_last(own: Company) -> None:
+def test_collect_tells_the_tally_as_of_the_day_of_the_newest_list(own: Company) -> None:
     june = own.book("june.xlsx", {"Anna": ANSWERED})
     told = own.collect(june)["disagreements"]
     assert (told["as_of"], told["disagreements"], told["pending"]) == (None, 2, 2)
     renewed(own, "acme")
     queue(own, date(2026, 11, 1))
+    assert own.collect(june)["disagreements"]["as_of"] is None, "no list of that day is published yet"
+    keep_day(own.job(as_of=date(2026, 11, 1)), "key", None)
     told = own.collect(june)["disagreements"]
     assert (told["as_of"], told["pending"], told["manager"]) == ("2026-11-01", 0, 2)
 

@@ -27,6 +27,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
     write_company(tmp_path)
     score(job(tmp_path))
+    publish(job(tmp_path))
     return tmp_path
 
 
@@ -61,6 +62,7 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
     listed = pd.DataFrame({"account_id": ["a0"], "renewal_probability": [0.4]})
     manifest = {"models": {"renewal": {"name": "renewal", "version": "3"}}}
     monkeypatch.setattr(earlier, "newest", lambda job: earlier.Published(date(2026, 5, 1), manifest, listed))
+    publish(job(company))
     assert explain(job(company), "a0")["since"] == "Since the list of 2026-05-01 no playbook was logged as begun."
     started = pd.to_datetime(["2026-04-30", "2026-05-01", "2026-05-20", "2026-05-21"])
     known = pd.to_datetime(["2026-05-02", None, "2026-06-01", "2026-05-22"])
@@ -68,6 +70,7 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
     begun = pd.DataFrame(rows | {"started_at": started, "recorded_at": known, "ended_at": pd.NaT, "csm": None})
     begun = begun.astype(dict.fromkeys(("started_at", "recorded_at", "ended_at"), "datetime64[us]"))
     begun.to_parquet(company / "data" / "clean" / "interventions.parquet")
+    publish(job(company))
     said = explain(job(company), "a0")["since"]
     assert said.startswith("Since the list of 2026-05-01: Seat-activation campaign (begun 2026-05-01). The chance")
     assert "was 40% then and is 50% now" in said
@@ -145,6 +148,7 @@ def test_a_wrong_id_gets_the_nearest(company: Path, asked: str, hint: str) -> No
 def test_whole_number_ids_are_found_by_their_text(company: Path) -> None:
     write_company(company, ids=range(1, 9))
     score(job(company))
+    publish(job(company))
     assert explain(job(company), "1")["account"]["account_id"] == 1
 
 
@@ -165,8 +169,8 @@ def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, ti
     """In the explanation of the account and on a sheet of the workbook; other disagreements make another list."""
     one = job(company, language=language)
     score(one)
-    assert explain(one, "a0")["apart"] is None
     publish(one)
+    assert explain(one, "a0")["apart"] is None
     rows = {
         **{"as_of": [date(2026, 5, 1)], "account_id": ["a0"], "account_name": ["acme"], "csm": ["Anna"]},
         **{"verdict": ["lost"], "note": ["=1+1"], "renewal_date": [date(2026, 9, 1)], "renewal_probability": [0.8]},
@@ -178,14 +182,14 @@ def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, ti
     tally |= {"as_of": "2026-06-01", "right": {"model": None, "manager": None}, "brier": None}
     standing = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
     (one.side / disagreements.JSON).write_text(json.dumps(standing))
+    assert publish(one)["state"] == "published"
+    assert publish(one)["state"] == "already published"
     said = explain(one, "a0")
     assert said["apart"] == spoken.sentence({name: value[0] for name, value in rows.items()}, Words(language))
     shown = Console(file=io.StringIO(), width=300)
     show(said, Words(language), shown)
     assert said["apart"] in shown.file.getvalue()  # type: ignore[attr-defined]
     assert explain(one, "a1")["apart"] is None
-    assert publish(one)["state"] == "published"
-    assert publish(one)["state"] == "already published"
     sheet = read((company / "lists" / "2026-06-01" / "risk_list.xlsx").read_bytes())[title]
     assert [cell.value for cell in sheet[2]][:3] == [datetime(2026, 5, 1), "acme", "a0"]
     assert (sheet["F2"].value, sheet["J2"].value, sheet["J2"].data_type) == (0.8, "=1+1", "s")

@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from pipelines import publishing
+from pipelines import folders, publishing
 from pipelines.errors import Busy, Config, OutputFailed
-from pipelines.publishing import MANIFEST, exchange, harmed, key_of, place
+from pipelines.folders import exchange
+from pipelines.publishing import MANIFEST, harmed, key_of, place
 
 DAY = date(2026, 6, 1)
 FORK = multiprocessing.get_context("fork")
@@ -183,7 +184,7 @@ def at_step(number: int, happens: Callable[[], None], monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         for name in STEPS:
             patch.setattr(publishing.os, name, counted(getattr(os, name)))
-        patch.setattr(publishing, "exchange", counted(exchange))
+        patch.setattr(folders, "exchange", counted(exchange))
         patch.setattr(publishing, "_flushed", counted(publishing._flushed))
         patch.setattr(publishing, "_fingerprint", counted(publishing._fingerprint))
         yield count
@@ -234,7 +235,7 @@ def test_a_kill_at_any_step_leaves_a_whole_list_or_none(
 ) -> None:
     """Where an earlier list is in place and folders can be exchanged, there is one at every instant."""
     if not atomic:
-        monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
+        monkeypatch.setattr(folders, "exchange", lambda one, other: False)
     number, killed = 0, True
     while killed:
         number += 1
@@ -245,7 +246,7 @@ def test_a_kill_at_any_step_leaves_a_whole_list_or_none(
         def child(number: int = number, lists: Path = lists) -> None:
             with at_step(number, kill_self, monkeypatch):
                 if not atomic:
-                    monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
+                    monkeypatch.setattr(folders, "exchange", lambda one, other: False)
                 put(lists, "new")
 
         process = FORK.Process(target=child)
@@ -316,7 +317,7 @@ def test_folders_change_places_in_one_step(tmp_path: Path) -> None:
 
 
 def test_without_an_exchange_the_old_list_is_moved_away_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
+    monkeypatch.setattr(folders, "exchange", lambda one, other: False)
     put(tmp_path, "old")
     put(tmp_path, "new")
     assert stands(tmp_path) == "new"

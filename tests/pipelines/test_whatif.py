@@ -66,6 +66,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     figures = pd.read_parquet(act / "scoring.parquet")
     figures.assign(people_90d=figures["people_28d"]).to_parquet(act / "scoring.parquet")
     score(job(tmp_path, whatif=TRIED))
+    publish(job(tmp_path, whatif=TRIED))
     return tmp_path
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lists.risk_list import as_parquet
-from pipelines import writeback
+from pipelines import published_day, writeback
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
 from pipelines.publishing import place
 from pipelines.settings import Settings
@@ -44,9 +44,11 @@ def a_list(day: date = JUNE, names: tuple[str, ...] = HOSTILE, model: str = "ren
 
 
 def foretold(job: Job, expected: float, version: str = "3") -> None:
-    """A forecast of the day, by a renewal model."""
+    """A forecast of the day, by a renewal model, kept with the list."""
+    about = {"key": "june", "as_of": str(job.day), "last": None}
+    write_bytes(published_day.folder_of(job, job.day) / published_day.ABOUT, json.dumps(about).encode())
     rows = pd.DataFrame({"period_kind": ["quarter"] * 2, "measure": ["arr_due", "gross_retention"]})
-    folder = job.side / "forecast"
+    folder = published_day.folder_of(job, job.day) / "forecast"
     write_bytes(folder / "forecast.parquet", rows.assign(expected=expected).to_parquet())
     models = {"renewal": {"name": "renewals-renewal", "version": version}}
     write_bytes(folder / "forecast.json", json.dumps({"as_of": str(job.day), "models": models}).encode())

@@ -1,16 +1,21 @@
 """From raw tables to a published list, on a small company."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from lists.risk_list import COLUMNS
-from pipelines import scorecard
+from pipelines import act as act_module
+from pipelines import runner, scorecard
 from pipelines.act import act
 from pipelines.assemble import assemble
 from pipelines.errors import InputMissing
@@ -18,9 +23,21 @@ from pipelines.explain import explain
 from pipelines.featurize import featurize
 from pipelines.learn import learn
 from pipelines.ledger import ledger
+from pipelines.lock import exclusive_lock
 from pipelines.publishing import publish
 from pipelines.spine import spine
 from pipelines.windows import windows
+from tests.whole.conftest import DAY, ROOT
+
+SECRET = "Acme Ltd"
+OUTPUTS = (
+    *("lists.risk_list.as_parquet", "lists.csv_text.as_csv", "lists.workbook.as_workbook", "lists.page.as_page"),
+    "lists.scorecard.as_page",
+)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def read_list(published) -> pd.DataFrame:
@@ -48,8 +65,6 @@ def test_scored_accounts_have_a_probability_a_band_and_reasons(published):
 
 
 def test_every_file_is_in_the_manifest(published):
-    from pathlib import Path
-
     folder = Path(published[1]["folder"])
     manifest = json.loads((folder / "manifest.json").read_text())
     assert {p.name for p in folder.iterdir()} == {"manifest.json", *manifest["files"]}
@@ -57,8 +72,6 @@ def test_every_file_is_in_the_manifest(published):
 
 
 def test_twice_says_already_published_and_changes_no_byte(published):
-    from pathlib import Path
-
     job, first = published
     before = {p.name: p.read_bytes() for p in Path(first["folder"]).iterdir()}
     again = act(job)
@@ -67,8 +80,6 @@ def test_twice_says_already_published_and_changes_no_byte(published):
 
 
 def test_scorecard_and_forecast_are_made_with_the_list(published):
-    from pathlib import Path
-
     from tests.lists.pages import payload_of
 
     job, first = published
@@ -79,8 +90,6 @@ def test_scorecard_and_forecast_are_made_with_the_list(published):
 
 
 def test_a_list_of_any_day_is_published_without_a_forecast(published, tmp_path):
-    from pathlib import Path
-
     from tests.lists.pages import payload_of
 
     job, _ = published
@@ -113,8 +122,6 @@ def test_both_sides_compute_the_same_features(learned, tmp_path):
 
 
 def test_no_stage_reads_the_truth(published):
-    from pathlib import Path
-
     root = Path(__file__).parents[2]
     code = [p for part in ("features", "models", "lists", "pipelines") for p in (root / part).rglob("*.py")]
     assert [p for p in code if "truth/" in p.read_text() or '/ "truth"' in p.read_text()] == []
@@ -155,3 +162,67 @@ def test_recurring_revenue_closes_to_the_cent(learned):
 def test_publishing_needs_scores_of_the_same_day(published):
     with pytest.raises(InputMissing, match="run `renewals score"):
         publish(replace(published[0], as_of=date(2024, 12, 1)))
+
+
+def test_readers_need_no_lock(published, tmp_path):
+    """While another run works in the data folder: explain, whatif, publish, and the registry's commands."""
+    job, result = published
+    account = str(read_list(published).query("status == 'scored'")["account_id"].iloc[0])
+    model = result["models"]["renewal"].rpartition("/")[2]
+    day = ("--as-of", str(DAY))
+    commands = {
+        "explain": (account, *day),
+        "whatif": (account, *day, "--set", "days_to_renewal=30"),
+        "publish": (*day, "--to", f"duckdb:///{tmp_path / 'x.duckdb'}", "--lists", str(job.lists)),
+        "promote": ("renewal", "--version", model),
+    }
+    with exclusive_lock(job.data, "backtest"):
+        for name, words in commands.items():
+            done = subprocess.run(
+                [sys.executable, "-m", "pipelines.cli", name, *words, "--data", str(job.data)],
+                **{"capture_output": True, "text": True, "cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}},
+            )
+            assert done.returncode == 0, (name, done.stderr)
+            assert len(done.stdout.splitlines()) == 1
+
+
+def injected(monkeypatch, stage):
+    """`stage` does its work and then fails; the other stages have done theirs when the list was published."""
+
+    def broken(job):
+        stage(job)
+        raise ValueError(SECRET)
+
+    broken.__name__ = stage.__name__
+    monkeypatch.setattr(act_module, "STAGES", (broken,))
+
+
+def ends_in_70(job, capfd):
+    before = tree(job.lists)
+    assert runner.run(lambda: act_module.act(job), job.data, "score") == 70
+    shown = capfd.readouterr()
+    told = json.loads(shown.out.splitlines()[-1])
+    assert told["exit"] == 70
+    assert "Traceback" not in shown.err
+    assert SECRET not in shown.out + shown.err + Path(told["log"]).read_text()
+    assert tree(job.lists) == before
+
+
+@pytest.mark.parametrize("stage", act_module.STAGES, ids=lambda stage: stage.__name__)
+def test_an_unexpected_error_in_any_stage_ends_in_70_and_changes_no_list(published, monkeypatch, capfd, stage):
+    injected(monkeypatch, stage)
+    ends_in_70(published[0], capfd)
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["lists.risk_list.as_parquet", "lists.csv_text.as_csv", "lists.workbook.as_workbook", "lists.page.as_page"],
+)
+def test_an_unexpected_error_in_any_output_ends_in_70_and_changes_no_list(published, monkeypatch, capfd, output):
+    def broken(*_, **__):
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(output, broken)
+    monkeypatch.setattr(act_module, "STAGES", ())
+    monkeypatch.setattr(act_module, "BESIDE", ())
+    ends_in_70(published[0], capfd)
