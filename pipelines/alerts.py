@@ -14,7 +14,7 @@ import pandas as pd
 from features import alerts as rules
 from features.catalogue import Known
 from features.family import KEY
-from pipelines import earlier, warehouse
+from pipelines import earlier, stored, warehouse
 from pipelines.errors import InputMissing
 from pipelines.stage import Job, main
 from pipelines.windows import dates_of
@@ -70,7 +70,7 @@ def counts(told: pd.DataFrame) -> dict[str, Any]:
 def read_standing(job: Job) -> dict[str, Any]:
     """What `alerts` said of the act date. Raises InputMissing."""
     try:
-        standing: dict[str, Any] = json.loads((job.side / JSON).read_bytes())
+        standing: dict[str, Any] = stored.load_json(job.side / JSON)
     except FileNotFoundError:
         standing = {"as_of": None}
     if standing["as_of"] != job.day.isoformat():
@@ -80,7 +80,7 @@ def read_standing(job: Job) -> dict[str, Any]:
 
 def read_alerts(job: Job) -> pd.DataFrame:
     """The alerts of the act date, one row per (account_id, code), in the order of the codes."""
-    return pd.read_parquet(job.side / PARQUET)
+    return stored.load_frame(job.side / PARQUET)
 
 
 if __name__ == "__main__":

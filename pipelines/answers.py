@@ -20,7 +20,7 @@ from ibis import _
 
 from features.tables import TABLES
 from features.windows import day_of
-from pipelines import folders, warehouse
+from pipelines import folders, stored, warehouse
 from pipelines.stage import Job
 from pipelines.warehouse import Given
 
@@ -61,7 +61,7 @@ def _id_type(ids: pd.Series) -> Any:
 def read_log(job: Job) -> pd.DataFrame | None:
     """Every answer ever collected, one row per account answered in a workbook; None where there is none yet."""
     path = folder(job) / LOG
-    return pd.read_parquet(path) if path.is_file() else None
+    return stored.load_frame(path) if path.is_file() else None
 
 
 def with_actions(con: Any, job: Job, given: dict[str, Given]) -> dict[str, Given]:

@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 from ibis import _
 
 from features.windows import EPOCH, arrival_day
-from pipelines import warehouse
+from pipelines import stored, warehouse
 from pipelines.errors import InputMissing
 
 TABLE = "usage_events"
@@ -51,4 +51,4 @@ def read_digests(clean: Path) -> dict[int, str]:
     path = clean / f"{TABLE}.json"
     if not path.exists():
         raise InputMissing(f"no digests of the events at {path}: run `renewals check` first")
-    return {number(name): digest for name, digest in json.loads(path.read_text()).items()}
+    return {number(name): digest for name, digest in stored.load_json(path).items()}

@@ -12,7 +12,7 @@ from features.catalogue import FAMILIES
 from features.family import KEY
 from features.windows import known_on
 from models.treated import treated_between
-from pipelines import warehouse
+from pipelines import stored, warehouse
 from pipelines.errors import InputMissing
 from pipelines.stage import Job, main
 
@@ -43,7 +43,7 @@ def _families(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _meanings(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = stored.load_json(path)
     return found
 
 

@@ -284,8 +284,8 @@ def _run(
     raise typer.Exit(runner.run(work, data, command))
 
 
-def main() -> None:
-    """Run the command line; a wrong one ends with its usage, exit code 2 and the JSON line."""
+def main(words: list[str] | None = None) -> None:
+    """Run the command line, or these words of one; a wrong one ends with its usage, exit code 2 and the JSON line."""
     from typer._click.exceptions import (
         ClickException,
         NoArgsIsHelpError,
@@ -295,7 +295,7 @@ def main() -> None:
     from pipelines import runner
 
     try:
-        code = app(standalone_mode=False)
+        code = app(words, standalone_mode=False)
     except ClickException as error:
         if isinstance(error, NoArgsIsHelpError):
             print(error.format_message(), file=sys.stderr)

@@ -25,7 +25,7 @@ from lists.answers import Answer, Book, Known, NotReturned, Refusal
 from lists.text import printable
 from lists.words import Words
 from models import verdicts
-from pipelines import answers, disagreements, folders, publishing, warehouse
+from pipelines import answers, disagreements, folders, publishing, stored, warehouse
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed
 from pipelines.lock import exclusive_lock
 from pipelines.stage import Job, iso_date, on_terminal, progress
@@ -165,7 +165,7 @@ def _whose(csm: str | None) -> str:
 def _listed(job: Job, as_of: date, key: str, firsts: Mapping[Any, date]) -> Listed:
     """The list that a workbook belongs to, also where another has taken its place. Raises NotReturned."""
     folder = _folder(job.lists, as_of, key)
-    rows = pd.read_parquet(folder / "risk_list.parquet", columns=["account_id", "csm", *SAID])
+    rows = stored.load_frame(folder / "risk_list.parquet", columns=["account_id", "csm", *SAID])
     shown = rows["account_id"].astype(str).map(printable)
     ids = dict(zip(shown, rows["account_id"].tolist(), strict=True))
     return Listed(key, rows.set_index("account_id"), Known(ids, firsts))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from features.family import KEY
 from models import verdicts
 from models.target import Outcomes, targets
-from pipelines import answers, published_day, warehouse
+from pipelines import answers, published_day, stored, warehouse
 from pipelines.stage import Job, main
 
 PARQUET, JSON = "disagreements.parquet", "disagreements.json"
@@ -56,7 +56,7 @@ def read(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     if _day(job) != job.day:
         return None
     tally = _standing(job)["tally"]
-    return None if tally is None else (pd.read_parquet(job.side / PARQUET), tally)
+    return None if tally is None else (stored.load_frame(job.side / PARQUET), tally)
 
 
 def digest(job: Job) -> str | None:
@@ -72,7 +72,7 @@ def _day(job: Job) -> date | None:
 
 def _standing(job: Job) -> dict[str, Any]:
     try:
-        standing: dict[str, Any] = json.loads((job.side / JSON).read_bytes())
+        standing: dict[str, Any] = stored.load_json(job.side / JSON)
     except FileNotFoundError:
         return {"as_of": None, "tally": None, "digest": None}
     return standing

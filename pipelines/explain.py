@@ -19,7 +19,7 @@ from lists.text import printable
 from lists.words import Words
 from models.reasons import REASONS, STRENGTHS, by_theme, idea
 from models.worth import SLOTS
-from pipelines import alerts, disagreements, published_day
+from pipelines import alerts, disagreements, published_day, stored
 from pipelines.errors import InputMissing
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, read_catalogue, read_scored
 from pipelines.stage import Job, main, on_terminal
@@ -113,7 +113,7 @@ def _reason(row: pd.Series, k: int) -> dict[str, Any]:
 
 def _prescribed(job: Job, account_id: Any, plays: Mapping[str, playbooks.Play], words: Words) -> dict[str, Any]:
     """The account's plays with their steps, and what the best is worth; none where it is not scored."""
-    own = pd.read_parquet(job.side / PLAYS, filters=[("account_id", "==", account_id)]).iloc[0]
+    own = stored.load_frame(job.side / PLAYS, filters=[("account_id", "==", account_id)]).iloc[0]
     ids = [own[f"play_{k}"] for k in range(1, SLOTS + 1) if pd.notna(own[f"play_{k}"])]
     told = [
         {
@@ -148,12 +148,12 @@ def _apart(job: Job, account_id: Any, words: Words) -> str | None:
 def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
     """Every contribution with the account's figure and its peers', and their sum by theme; empty where not scored."""
     wanted = [("account_id", "==", account_id)]
-    own = pd.read_parquet(job.side / CONTRIBUTIONS, filters=wanted)
+    own = stored.load_frame(job.side / CONTRIBUTIONS, filters=wanted)
     if own.empty:
         return {"themes": {}, "features": []}
     catalogue = {str(feature["name"]): feature for feature in read_catalogue(job.side)}
-    peers = pd.read_parquet(job.side / PEERS).loc[own[GROUP].iloc[0]]
-    figures = pd.read_parquet(job.side / "scoring.parquet", filters=wanted).iloc[0]
+    peers = stored.load_frame(job.side / PEERS).loc[own[GROUP].iloc[0]]
+    figures = stored.load_frame(job.side / "scoring.parquet", filters=wanted).iloc[0]
     pushes = own.drop(columns=[*KEY, GROUP]).iloc[0].astype("float64").sort_values()
     features = [
         {
@@ -171,7 +171,7 @@ def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
 
 def rows_known(day: Job, account_id: Any) -> dict[str, int]:
     """How many rows of the account each table held that were known by then."""
-    rows = pd.read_parquet(day.side / published_day.ROWS, filters=[("account_id", "==", account_id)])
+    rows = stored.load_frame(day.side / published_day.ROWS, filters=[("account_id", "==", account_id)])
     return {name: int(rows[name].sum()) for name in rows.columns if name != "account_id"}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lists.words import Words
+from pipelines import stored
 from pipelines.act import prepare
 from pipelines.forecast import PARQUET, forecast
 from pipelines.stage import Job, on_terminal
@@ -31,13 +32,12 @@ def foretell(job: Job) -> dict[str, Any]:
 
 def show(result: dict[str, Any], job: Job) -> None:
     """The quarters ahead and the year of the whole company, as a table on standard error."""
-    import pandas as pd
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     words, folder = Words(job.settings.list.language), Path(result["folder"])
-    rows = pd.read_parquet(folder / PARQUET).query("segment_kind == 'company'")
+    rows = stored.load_frame(folder / PARQUET).query("segment_kind == 'company'")
     currency, confidence = job.settings.money.reporting_currency, job.settings.forecast.confidence
     title = words.say("forecast.title", as_of=result["as_of"], currency=currency)
     table = Table(title=Text(title), title_justify="left")

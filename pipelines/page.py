@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import islice
@@ -10,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from features.family import KEY, THEMES
 from lists.page import Behind, spoken_of
 from lists.words import LANGUAGES
-from pipelines import alerts, change, earlier
+from pipelines import alerts, change, earlier, stored
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, WHATIF, read_catalogue
 from pipelines.stage import Job
 
@@ -37,13 +35,13 @@ def behind(
     """
     shown = listed.head(job.settings.list.page_rows)
     catalogue = read_catalogue(job.side)
-    strengths = pd.read_parquet(job.side / STRENGTHS).drop(columns="account_id").reindex(shown.index)
+    strengths = stored.load_frame(job.side / STRENGTHS).drop(columns="account_id").reindex(shown.index)
     group, themes = pushed(job, shown, catalogue)
-    tried = _by_row(shown, pd.read_parquet(job.side / WHATIF))
+    tried = _by_row(shown, stored.load_frame(job.side / WHATIF))
     return Behind(
         features=catalogue,
         figures=_figures(job, shown, spoken_of(shown, strengths, tried, catalogue)),
-        peers=pd.read_parquet(job.side / PEERS),
+        peers=stored.load_frame(job.side / PEERS),
         group=group,
         strengths=strengths,
         themes=themes,
@@ -51,7 +49,7 @@ def behind(
         earlier=_chances(shown, {one.day: one.listed for one in before}),
         tried=tried,
         alerts=_by_row(shown, alerts.read_alerts(job)),
-        plays=_by_row(shown, pd.read_parquet(job.side / PLAYS)),
+        plays=_by_row(shown, stored.load_frame(job.side / PLAYS)),
         library=library,
         forecast=foretold or [],
     )
@@ -75,7 +73,7 @@ def pushed(job: Job, shown: pd.DataFrame, catalogue: Any) -> tuple[pd.Series, pd
     theme = {str(feature["name"]): str(feature["theme"]) for feature in catalogue}
     places = pd.Index(shown["account_id"].astype(object))
     groups, sums, index = [], [], []
-    with pq.ParquetFile(job.side / CONTRIBUTIONS) as file:
+    with stored.open_parquet(job.side / CONTRIBUTIONS) as file:
         for batch in file.iter_batches():
             rows = batch.to_pandas()
             at = places.get_indexer(pd.Index(rows["account_id"].astype(object)))
@@ -91,7 +89,7 @@ def pushed(job: Job, shown: pd.DataFrame, catalogue: Any) -> tuple[pd.Series, pd
 
 def _changes(job: Job, shown: pd.DataFrame) -> pd.DataFrame:
     """Why each chance changed, by language; one row per account shown and scored."""
-    table = pd.read_parquet(job.side / change.CHANGE, columns=["account_id", *change.SAID.values()])
+    table = stored.load_frame(job.side / change.CHANGE, columns=["account_id", *change.SAID.values()])
     said = table.set_index(table["account_id"].astype(object))[list(change.SAID.values())]
     return said.reindex(shown["account_id"].astype(object)).set_axis(shown.index).set_axis(list(LANGUAGES), axis=1)
 
@@ -119,7 +117,7 @@ def forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     path = job.side.joinpath(*FORECAST)
     if not path.exists():
         return None
-    told = json.loads(path.read_bytes())
+    told = stored.load_json(path)
     if told["as_of"] != job.day.isoformat() or told["models"]["renewal"] != model:
         return None
     rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]

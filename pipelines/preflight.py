@@ -126,8 +126,12 @@ def data_writable(job: Job) -> None:
 
 
 def lists_writable(job: Job) -> None:
-    """Raise `OutputFailed` where lists cannot be published."""
+    """Raise `OutputFailed` where the list of the day cannot be published."""
+    from pipelines.publishing import refuse_link
+
     _require_writable(job.lists)
+    if job.as_of is not None:
+        refuse_link(job.lists / job.as_of.isoformat())
 
 
 def _require_writable(folder: Path) -> None:

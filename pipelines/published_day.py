@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipelines import folders, warehouse
+from pipelines import folders, stored, warehouse
 from pipelines.errors import Busy, InputMissing
 from pipelines.stage import Job
 
@@ -111,7 +111,7 @@ def read_day(job: Job, read: Callable[[Job], Read]) -> Read:
 def read_about(job: Job) -> dict[str, Any]:
     """What is known of the list kept of a day: its key, and the day of the list before it."""
     try:
-        about: dict[str, Any] = json.loads((folder_of(job, job.day) / ABOUT).read_bytes())
+        about: dict[str, Any] = stored.load_json(folder_of(job, job.day) / ABOUT)
     except FileNotFoundError:
         raise InputMissing(_missing(job)) from None
     return about
@@ -125,9 +125,8 @@ def _missing(job: Job) -> str:
 
 def since_last(day: Job) -> Since | None:
     """What was begun since the list before, as it stood when the list was published; `day` is what `read_day` gives."""
-    import pandas as pd
 
     from pipelines.since import Since
 
     last = read_about(day)["last"]
-    return Since(date.fromisoformat(last), pd.read_parquet(day.side / BEGUN)) if last else None
+    return Since(date.fromisoformat(last), stored.load_frame(day.side / BEGUN)) if last else None

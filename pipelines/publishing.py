@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from pipelines import errors, folders
+from pipelines import errors, folders, stored
 from pipelines.stage import Job, iso_date, main
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def place(
     _refuse_odd_names(files)
     with _disk(lists), _alone(lists):
         _sweep(lists, keep_hours)
-        if _refuse_link(target).exists() and standing(target, manifest["identity"]):
+        if refuse_link(target).exists() and standing(target, manifest["identity"]):
             return {"state": ALREADY, "folder": str(target), "kept_as": None}
         staging = lists / f".staging-{os.getpid()}-{secrets.token_hex(4)}"
         try:
@@ -108,7 +108,8 @@ def _refuse_odd_names(files: Mapping[str, bytes]) -> None:
         raise ValueError(f"not the name of a file to publish: {odd[0]!r}")
 
 
-def _refuse_link(target: Path) -> Path:
+def refuse_link(target: Path) -> Path:
+    """The place of a list. Raises `OutputFailed` where something else than a folder stands there."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise errors.OutputFailed(f"{target} is not a folder of its own: move it away, then publish again")
     return target
@@ -361,7 +362,7 @@ def _policy(job: Job) -> str:
 def _certificate(data: Path) -> dict[str, dict[str, Any]]:
     """The fingerprint of each table read, and how many of its rows were set aside."""
     try:
-        tables = json.loads((data / "certificate.json").read_bytes())["tables"]
+        tables = stored.load_json(data / "certificate.json")["tables"]
     except FileNotFoundError:
         raise errors.InputMissing(f"no certificate in {data}: run `renewals check` first") from None
     inputs = {name: table["fingerprint"] for name, table in tables.items()}

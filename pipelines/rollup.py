@@ -21,7 +21,7 @@ from ibis import _
 
 from features.usage import PRODUCT, person_days
 from features.windows import BITS
-from pipelines import arrivals, warehouse
+from pipelines import arrivals, stored, warehouse
 from pipelines.stage import Job, main, progress
 
 log = structlog.get_logger()
@@ -89,7 +89,7 @@ def product(features: list[str]) -> pa.Table:
 
 def _read_features(root: Path) -> list[str]:
     path = root / "features.json"
-    return json.loads(path.read_text()) if path.exists() else []
+    return stored.load_json(path) if path.exists() else []
 
 
 def _write_features(root: Path, features: list[str]) -> None:
@@ -105,7 +105,7 @@ def _part(root: Path, month: int) -> Path:
 
 def _read_parts(root: Path) -> dict[int, str]:
     path = root / "parts.json"
-    named: dict[str, str] = json.loads(path.read_text()) if path.exists() and (root / "features.json").exists() else {}
+    named: dict[str, str] = stored.load_json(path) if path.exists() and (root / "features.json").exists() else {}
     marks = {arrivals.number(name): mark for name, mark in named.items()}
     return {month: mark for month, mark in marks.items() if _part(root, month).exists()}
 

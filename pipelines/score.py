@@ -34,7 +34,7 @@ from lists.words import Words
 from models import reasons, worklist, worth
 from models.playbooks import ANY, Library, in_force
 from models.worth import Plays
-from pipelines import alerts, change, drift, playbooks, shadow, steps, trial, warehouse
+from pipelines import alerts, change, drift, playbooks, shadow, steps, stored, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -85,7 +85,7 @@ class Figures:
 
     @cached_property
     def _file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.path)
+        return stored.open_parquet(self.path)
 
     def of(self, wanted: npt.NDArray[np.bool_]) -> Figures:
         """The figures of some of the observations."""
@@ -100,7 +100,7 @@ class Figures:
         """Some figures, block by block, with the observations that they are of; columns that are not there are left
         out, and there is always a block, if need be without a row."""
         first, start = 0, 0
-        with pq.ParquetFile(self.path) as file:
+        with stored.open_parquet(self.path) as file:
             there = [name for name in names if name in file.schema_arrow.names]
             if not len(self.rows):
                 yield slice(0, 0), file.schema_arrow.empty_table().select(there).to_pandas()
@@ -244,7 +244,7 @@ def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:
 
 def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path, columns=columns)
+        return stored.load_frame(path, columns=columns)
     except FileNotFoundError:
         raise InputMissing(f"{path} is not there: run the stages before `score` for this date first") from None
 
@@ -252,7 +252,7 @@ def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 def read_catalogue(side: Path) -> list[dict[str, Any]]:
     """What each feature means, as written beside the features."""
     try:
-        listed: list[dict[str, Any]] = json.loads((side / "features.json").read_bytes())["features"]
+        listed: list[dict[str, Any]] = stored.load_json(side / "features.json")["features"]
     except FileNotFoundError:
         raise InputMissing(f"no features.json in {side}: run `assemble` for this date first") from None
     return listed
@@ -414,7 +414,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
 def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     """What `score` wrote for the act date: what it stands on, and the list. Raises InputMissing."""
     try:
-        standing = json.loads((job.side / SCORE).read_bytes())
+        standing = stored.load_json(job.side / SCORE)
     except FileNotFoundError:
         raise InputMissing(f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first") from None
     if "whatif" not in standing:

@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 from features import measures
 from features import scorecard as cards
 from lists.scorecard import as_page
-from pipelines import warehouse
+from pipelines import stored, warehouse
 from pipelines.stage import Job, main
 
 LEDGER = ("renewals", "roll_forward", "carried")
@@ -48,7 +48,7 @@ def scorecard(job: Job) -> dict[str, Any]:
 def read(job: Job) -> dict[str, Any] | None:
     """What the scorecard of the act date says, parsed; None where there is none of that day."""
     path = job.side / "scorecard" / "scorecard.json"
-    told: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+    told: dict[str, Any] = stored.load_json(path) if path.exists() else {}
     return told if told.get("as_of") == job.day.isoformat() else None
 
 

@@ -16,7 +16,7 @@ from models.reasons import YES_OR_NO, sentence
 from models.schema import Schema
 from models.whatif import kin, moved, usual
 from models.worklist import SCORED
-from pipelines import published_day, score
+from pipelines import published_day, score, stored
 from pipelines.errors import Config, InputMissing
 from pipelines.explain import found, plain
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, RENEWAL, Champion, read_catalogue, read_scored
@@ -54,14 +54,14 @@ def asked(day: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
     schema = champion.learned.schema
     changes = dict(_wish(text, schema, catalogue) for text in wished)
     own = [("account_id", "==", row["account_id"])]
-    figures = pd.read_parquet(day.side / "scoring.parquet", filters=own)
+    figures = stored.load_frame(day.side / "scoring.parquet", filters=own)
     moves = _moves(
         Company(day.side, listed, day.settings.list.peers_min), row["account_id"], changes, schema, catalogue
     )
     both = pd.concat([figures, figures.assign(**moves, **changes)], ignore_index=True)
     before, after = champion.learned.probability(both).tolist()
-    group = pd.read_parquet(day.side / CONTRIBUTIONS, filters=own, columns=[GROUP])[GROUP].iloc[0]
-    peers = pd.read_parquet(day.side / PEERS, columns=list(changes)).loc[group]
+    group = stored.load_frame(day.side / CONTRIBUTIONS, filters=own, columns=[GROUP])[GROUP].iloc[0]
+    peers = stored.load_frame(day.side / PEERS, columns=list(changes)).loc[group]
     words = Words(day.settings.list.language)
     return {
         "as_of": day.day.isoformat(),

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from pyarrow.csv import WriteOptions, write_csv
 
 from models.reasons import REASONS, STRENGTHS
-from pipelines import published_day
+from pipelines import published_day, stored
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
 from pipelines.publishing import MANIFEST, harmed
 from pipelines.source import IDENTIFIER
@@ -102,11 +102,9 @@ def read_list(folder: Path) -> tuple[dict[str, Any], pa.Table]:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        manifest: dict[str, Any] = stored.load_json(folder / MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
         raise InputMissing(f"no list at {folder}: run `renewals score --as-of {folder.name}` first") from None
-    except ValueError:
-        raise DataContract(f"{folder / MANIFEST} is damaged: make the list again") from None
     return manifest
 
 
@@ -124,7 +122,7 @@ def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
     folder = day.side / "forecast"
     if not (folder / JSON).is_file():
         return None
-    said = json.loads((folder / JSON).read_bytes())
+    said = stored.load_json(folder / JSON)
     if said["as_of"] != manifest["as_of"] or said["models"]["renewal"] != manifest["models"]["renewal"]:
         return None
     content = (folder / PARQUET).read_bytes()
