@@ -10,7 +10,7 @@ import pandas as pd
 from xlsxwriter.worksheet import Worksheet
 
 from lists.book import DAY_WIDTH, LINE, Book, done, lines
-from lists.risk_list import COLUMNS
+from lists.columns import COLUMNS
 from lists.text import width
 from lists.words import Words
 from models.reasons import REASONS
@@ -26,11 +26,11 @@ SHOWN = (
 )
 """What the whole list shows, in reading order; a column that is empty in every row is left out."""
 NOT_SCORED = (
-    *("account_name", "account_id", "csm", "status", "renewal_date", "days_to_renewal", "arr", "currency"),
-    *("stage", "alerts"),
+    *("account_name", "account_id", "csm", "status", "status_reason", "renewal_date", "days_to_renewal", "arr"),
+    *("currency", "stage", "alerts"),
 )
 IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
-SENTENCES = ("reason_", "strength_", "playbook_", "alerts")
+SENTENCES = ("reason_", "strength_", "playbook_", "alerts", "status_reason")
 MONEY = ("arr", "arr_at_risk")
 SENTENCE_WIDTH = 42
 EXACT = 2**53

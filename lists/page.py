@@ -88,6 +88,8 @@ class Behind:
     """What each theme adds in all, in log-odds, negative towards loss."""
     changes: pd.DataFrame
     """By language: why the chance changed."""
+    unscored: pd.DataFrame
+    """By language: why there is no score; one row per row of the list without one."""
     earlier: pd.DataFrame
     """By day, oldest first: the chance that an earlier list gave the same renewal."""
     tried: pd.DataFrame
@@ -161,6 +163,7 @@ def payload(listed: pd.DataFrame, shown: pd.DataFrame, behind: Behind, options: 
             for language in LANGUAGES
             if language in behind.changes
         },
+        "unscored": {language: _packed(behind.unscored[language].reindex(shown.index)) for language in LANGUAGES},
         "earlier": {str(day): _numbers(own.reindex(shown.index), 4) for day, own in behind.earlier.items()},
         "started": _started(shown, behind.figures),
         "whatif": _steps(shown, behind, features),

@@ -17,10 +17,10 @@ import pandas as pd
 from lists import account_sheet, disagreements, manager_sheet, playbooks, summary_sheet
 from lists.account_sheet import NOT_SCORED, SHOWN
 from lists.book import LINE, Book, lines, opened
+from lists.columns import NAMES, TARGETS
 from lists.manager_sheet import Portfolio
 from lists.options import ListOptions
 from lists.returned import ANSWERS
-from lists.risk_list import NAMES, TARGETS
 from lists.sums import moved
 from lists.words import Words
 from models.worklist import SCORED

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SAID = ("account_id", "account_name", "csm", "stage", "size_band", "renewal_date", "days_to_renewal", "arr", "currency")
 SCORES = (
-    *("status", "renewal_probability", "risk_band", "arr_at_risk", "rank", "within_capacity"),
+    *("status", "status_reason", "renewal_probability", "risk_band", "arr_at_risk", "rank", "within_capacity"),
     *("expansion_probability", "upsell_probability", "cross_sell_probability", "quadrant"),
     *("renewal_model", "expansion_model"),
 )

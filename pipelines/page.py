@@ -16,7 +16,7 @@ from features.family import KEY, THEMES
 from lists.page import Behind, spoken_of
 from lists.words import LANGUAGES
 from pipelines import alerts, change, earlier
-from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, WHATIF, read_catalogue
+from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, UNSCORED, WHATIF, read_catalogue
 from pipelines.stage import Job
 
 EARLIER = 12
@@ -48,6 +48,7 @@ def behind(
         strengths=strengths,
         themes=themes,
         changes=_changes(job, shown),
+        unscored=_by_row(shown, pd.read_parquet(job.side / UNSCORED)),
         earlier=_chances(shown, {one.day: one.listed for one in before}),
         tried=tried,
         alerts=_by_row(shown, alerts.read_alerts(job)),

@@ -14,6 +14,7 @@ import structlog
 
 from features.family import KEY
 from lists import risk_list
+from lists.columns import TARGETS
 from lists.options import ListOptions
 from models import shadow, worklist, worth
 from pipelines import tracking, trial, warehouse
@@ -101,7 +102,7 @@ def beside(
         both = {f"top{side}": shadow.top_of(rows[f"probability{side}"]) for side in ("", "_challenger")}
         return rows.assign(**both).reindex(columns=[*KEY, *SIDES])
     decided = observations.loc[known, "decided"].iloc[order].set_axis(scored.index)
-    chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in risk_list.TARGETS}).assign(renewal=chance)
+    chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in TARGETS}).assign(renewal=chance)
     found = worth.prescribed(scored.assign(decided=decided), chances, scored, plays, options.expansion_high)
     would = risk_list.placed(scored.assign(renewal_probability=chance), found["worth"], found["hours"], options)
     return rows.assign(

@@ -19,12 +19,14 @@ import structlog
 from lists.options import ListOptions
 from models.reasons import Words, circles, digits
 from models.whatif import SHARES, Floats, Window, kin, movable, moved, steps, usual
-from models.worklist import SCORED, TOO_LITTLE_HISTORY
+from models.worklist import SCORED
 from pipelines import earlier
 
 if TYPE_CHECKING:
     from models.learner import Learned
 
+CONTRIBUTIONS = "contributions.parquet"
+"""What each feature adds to the margin; one row per account that a model spoke of, whether it has a score or not."""
 BLOCK = 4096
 """Accounts asked of at a time."""
 COLUMNS = ("account_id", "feature", "figure", "probability")
@@ -34,7 +36,8 @@ class Company:
     """The figures of every account that the model speaks of, and who its peers are."""
 
     def __init__(self, side: Path, listed: pd.DataFrame, peers_min: int) -> None:
-        known = listed[listed["status"] != TOO_LITTLE_HISTORY]
+        spoken_of = pd.read_parquet(side / CONTRIBUTIONS, columns=["account_id"])["account_id"]
+        known = listed[listed["account_id"].isin(spoken_of)]
         self.figures = earlier.Figures(side / "scoring.parquet")
         self.accounts = pd.Index(known["account_id"].astype(object))
         self.places = self.figures.places(known["account_id"])
