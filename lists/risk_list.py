@@ -112,10 +112,14 @@ def playbooks(prescribed: pd.DataFrame, library: Library, language: str) -> pd.D
 
 
 def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
-    """The codes of each account, parted by semicolons; None where no rule speaks. `alerts` has one row per code."""
+    """The codes of each account, parted by semicolons; None where no rule speaks. `alerts` has one row per code.
+
+    A code that the list has no place for is left out.
+    """
     place = pd.Index(accounts).get_indexer(pd.Index(alerts["account_id"]))
-    bit = 1 << pd.Index(CODES).get_indexer(pd.Index(alerts["code"]))
-    mask = np.bincount(place[place >= 0], bit[place >= 0], len(accounts)).astype(np.int64)
+    known = pd.Index(CODES).get_indexer(pd.Index(alerts["code"]))
+    there = (place >= 0) & (known >= 0)
+    mask = np.bincount(place[there], 1 << known[there], len(accounts)).astype(np.int64)
     texts = np.array([None, *ALERTS[1:]], object)
     return pd.Series(texts[mask], accounts.index, dtype=object)
 

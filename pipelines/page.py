@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import islice
@@ -126,4 +127,9 @@ def forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
     names = ("period_kind", "period", "measure", "expected", "low", "high")
     sure = {"confidence": told["confidence"]}
-    return [{name: row[name] for name in names} | sure for row in rows if row["segment_kind"] == "company"]
+    return [{name: finite(row[name]) for name in names} | sure for row in rows if row["segment_kind"] == "company"]
+
+
+def finite(value: Any) -> Any:
+    """The value, None for a number that is none: no page can hold it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -35,6 +35,7 @@ from lists.options import ListOptions
 from lists.words import Words
 from models import reasons, worklist, worth
 from models.playbooks import ANY, Library, in_force
+from models.schema import bounded
 from models.worth import Plays
 from pipelines import alerts, change, drift, playbooks, shadow, steps, trial, warehouse
 from pipelines.errors import DataContract, InputMissing, InternalError
@@ -420,23 +421,6 @@ def _spoken(
             raise DataContract(f"the features do not fit the model of {target}, {champion}: {error}") from error
     said[LOW], said[HIGH] = champions[RENEWAL].learned.interval(said[RENEWAL], confidence)
     return pd.DataFrame(said, index=figures.index), pushes
-
-
-def bounded(figures: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.object_]]:
-    """The figures, infinite ones unknown; and of each row the name of the first that was infinite, or None.
-
-    A model refuses a table that holds an infinite figure: one account would cost all others their scores.
-    """
-    numbers = figures.select_dtypes("number")
-    endless = np.isinf(numbers.to_numpy(np.float64, na_value=np.nan))
-    rows = endless.any(axis=1)
-    named = np.full(len(figures), None, object)
-    if not rows.any():
-        return figures, named
-    named[rows] = np.array(numbers.columns, object)[endless[rows].argmax(axis=1)]
-    return figures.assign(
-        **{str(name): own.mask(endless[:, k]) for k, (name, own) in enumerate(numbers.items())}
-    ), named
 
 
 def _needed(champions: Mapping[str, Champion]) -> list[str]:

@@ -48,8 +48,9 @@ class Company:
         return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
 
     def columns(self, names: Iterable[str]) -> dict[str, Floats]:
-        """Some figures of every account, by name."""
-        return {n: self.figures.column(n).to_numpy(np.float64, na_value=np.nan)[self.places] for n in names}
+        """Some figures of every account, by name; not a number where one is not known, or infinite."""
+        columns = {n: self.figures.column(n).to_numpy(np.float64, na_value=np.nan)[self.places] for n in names}
+        return {name: np.where(np.isinf(own), np.nan, own) for name, own in columns.items()}
 
     def peers(self, column: Floats, group: int) -> Floats:
         """The known figures of a group, rising."""
@@ -80,7 +81,8 @@ def said(
 ) -> pd.DataFrame:
     """One row per (account, feature, figure) that is other than the account's own: what the model would say.
 
-    Of the first accounts of the list, as many as the page shows. The number of threads changes no byte.
+    Of the first accounts of the list, as many as the page shows; a step of which the model gives no probability is left
+    out. The number of threads changes no byte.
     """
     features = movable(options.whatif, catalogue, learned.schema.names)
     _warn(options.whatif, catalogue)
@@ -143,7 +145,7 @@ def _asked(
 
 
 def _told(shown: pd.DataFrame, own: Tried, chance: Floats) -> pd.DataFrame:
-    who, k = np.nonzero(~np.isnan(own.figure))
+    who, k = np.nonzero(~np.isnan(own.figure) & (chance >= 0) & (chance <= 1))
     accounts = shown["account_id"].reset_index(drop=True).take(who).reset_index(drop=True)
     return pd.DataFrame(
         {"account_id": accounts, "feature": own.feature, "figure": own.figure[who, k], "probability": chance[who, k]}
