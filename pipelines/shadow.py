@@ -98,6 +98,8 @@ def beside(
     order = pd.Index(observations["account_id"][known]).get_indexer(scored["account_id"])
     chance = pd.Series(np.concatenate(said)[order], index=scored.index, dtype="float64")
     is_chance = chance.between(0, 1)
+    if not is_chance.any() and len(chance):
+        raise ValueError("the challenger gave nothing that is a probability")
     if not is_chance.all():
         unsaid = scored.loc[~is_chance, "account_id"]
         structlog.get_logger().warning(
