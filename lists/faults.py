@@ -175,7 +175,7 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
     told = rows[rows[FAULT].notna()] if FAULT in rows else rows.iloc[:0].assign(**{FAULT: None})
     kinds = told[FAULT].map(lambda fault: (fault.column, fault.kind))
     each = [
-        {"column": column, "fault": kind, "rows": len(own), "example": str(own.iloc[0])}
+        {"column": column, "fault": kind, "rows": len(own), "example": min(own.astype(str))}
         for (column, kind), own in sorted(told["account_id"].groupby(kinds, sort=False))
     ]
     return {"rows": len(told), "faults": each}

@@ -331,7 +331,8 @@ def _alerts(shown: pd.DataFrame, told: pd.DataFrame, losses: Losses) -> dict[str
     own = told[told.index.isin(shown.index)]
     evidence: list[Any] = own.astype(object).where(own.notna(), None).to_dict("records")
     accounts = shown["account_id"].reindex(own.index)
-    said = {language: alerts.sentences("page", evidence, accounts, Words(language), losses) for language in LANGUAGES}
+    counted = dict.fromkeys(LANGUAGES, Losses()) | {"en": losses}  # each once, not once per language
+    said = {lang: alerts.sentences("page", evidence, accounts, Words(lang), counted[lang]) for lang in LANGUAGES}
     return {
         "row": shown.index.get_indexer(own.index).tolist(),
         "code": _packed(own["code"]),
