@@ -19,6 +19,7 @@ from models.worth import SLOTS
 
 TARGETS = ("renewal", "upsell", "cross_sell", "expansion")
 
+Flags = npt.NDArray[np.bool_]
 Kind = Literal["id", "date", "text", "integer", "number", "probability", "flag"]
 
 
@@ -101,22 +102,23 @@ def typed(listed: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({column.name: read_column(listed, column)[0] for column in COLUMNS}, index=listed.index)
 
 
-def read_column(rows: pd.DataFrame, column: Column) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
+def read_column(rows: pd.DataFrame, column: Column) -> tuple[pd.Series, Flags]:
     """A column in its type, and the rows in which something stood that is not of it, and that are empty now."""
     values = rows.get(column.name, pd.Series(None, index=rows.index, dtype=object))
     if column.kind == "id":
         return values, np.zeros(len(values), bool)
-    read = _as_text(values) if column.kind == "text" else _as_type(values, column.kind)
-    return read, (values.notna() & read.isna()).to_numpy(bool)
+    return _as_text(values) if column.kind == "text" else _as_type(values, column.kind)
 
 
-def _as_text(values: pd.Series) -> pd.Series:
-    texts = values.astype(object).where(values.notna(), None)
+def _as_text(values: pd.Series) -> tuple[pd.Series, Flags]:
+    there = values.notna()
+    texts = values.astype(object).where(there, None)
     try:
         pa.array(texts, pa.string())
     except (pa.ArrowException, UnicodeError):
-        return texts.where(texts.map(_is_text), None)
-    return texts
+        unreadable = there & ~texts.map(_is_text)
+        return texts.mask(unreadable, None), unreadable.to_numpy(bool)
+    return texts, np.zeros(len(texts), bool)
 
 
 def _is_text(value: Any) -> bool:
@@ -126,14 +128,15 @@ def _is_text(value: Any) -> bool:
         return False
 
 
-def _as_type(values: pd.Series, kind: str) -> pd.Series:
+def _as_type(values: pd.Series, kind: str) -> tuple[pd.Series, Flags]:
     if kind == "date":
-        return pd.to_datetime(values, format="ISO8601", errors="coerce").astype("datetime64[s]")
+        read = pd.to_datetime(values, format="ISO8601", errors="coerce").astype("datetime64[s]")
+        return read, (values.notna() & read.isna()).to_numpy(bool)
     try:
-        return values.astype(_DTYPES[kind])
+        return values.astype(_DTYPES[kind]), np.zeros(len(values), bool)
     except (TypeError, ValueError, OverflowError):
         fitting = values.map(lambda value: _fits(value, _DTYPES[kind]))
-        return values.astype(object).where(fitting, None).astype(_DTYPES[kind])
+        return values.astype(object).where(fitting, None).astype(_DTYPES[kind]), ~fitting.to_numpy(bool)
 
 
 def _fits(value: Any, dtype: Any) -> bool:

@@ -121,24 +121,31 @@ def _breaches(rows: pd.DataFrame) -> Iterator[Breach]:
 
 
 def _tests(rows: pd.DataFrame, column: Column, scored: Flags, listed: Flags) -> dict[str, Flags]:
+    """Of each invariant of a column the rows that break it."""
     values, unreadable = read_column(rows, column)
-    there = values.notna().to_numpy(bool)
     tests = {"unreadable": unreadable}
     if column.required:
-        tests["empty"] = ~there & ~unreadable & listed
+        tests["empty"] = values.isna().to_numpy(bool) & ~unreadable & listed
     if column.values:
-        tests["unknown_value"] = there & ~values.isin(column.values).to_numpy(bool)
+        tests["unknown_value"] = values.notna().to_numpy(bool) & ~values.isin(column.values).to_numpy(bool)
     if column.kind == "probability":
-        tests["not_a_probability"] = there & ~values.between(0, 1).to_numpy(bool)
+        tests["not_a_probability"] = values.notna().to_numpy(bool) & ~values.between(0, 1).to_numpy(bool)
     if column.kind == "number":
         tests["not_finite"] = np.isinf(values.to_numpy(np.float64))
     if column.name in ALWAYS:
-        tests["no_probability"] = ~there & ~unreadable & scored
+        tests["no_probability"] = values.isna().to_numpy(bool) & ~unreadable & scored
     if column.scored_only:
-        tests["not_scored_filled"] = there & ~scored
+        tests["not_scored_filled"] = _filled(values, ~scored)
     if column.name == HIGH and {*ALWAYS} <= {*rows.columns}:
         tests["outside_interval"] = scored & ~_is_inside(rows)
     return tests
+
+
+def _filled(values: pd.Series, where: Flags) -> Flags:
+    """The rows among some in which anything stands; most columns are of texts, and few rows are asked of."""
+    found = np.zeros(len(values), bool)
+    found[where] = values[where].notna()
+    return found
 
 
 def _is_inside(rows: pd.DataFrame) -> Flags:

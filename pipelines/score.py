@@ -169,8 +169,6 @@ def score(job: Job) -> dict[str, Any]:
         outcome = scored(observations, figures, catalogue, champions, options, keep, plays, threads)
     own = champions[RENEWAL]
     listed, changed = change.told(job, outcome.listed, catalogue, own.name, own.version, own.learned)
-    with _whole(job):
-        risk_list.check(listed)
     _warn_of_faults(outcome)
     warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
     warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
