@@ -10,7 +10,7 @@ import pandas as pd
 from xlsxwriter.worksheet import Worksheet
 
 from lists.book import DAY_WIDTH, LINE, Book, done, lines
-from lists.risk_list import COLUMNS
+from lists.columns import COLUMNS
 from lists.text import width
 from lists.words import Words
 from models.reasons import REASONS
@@ -26,11 +26,11 @@ SHOWN = (
 )
 """What the whole list shows, in reading order; a column that is empty in every row is left out."""
 NOT_SCORED = (
-    *("account_name", "account_id", "csm", "status", "renewal_date", "days_to_renewal", "arr", "currency"),
-    *("stage", "alerts"),
+    *("account_name", "account_id", "csm", "status", "status_reason", "renewal_date", "days_to_renewal", "arr"),
+    *("currency", "stage", "alerts"),
 )
 IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
-SENTENCES = ("reason_", "strength_", "playbook_", "alerts")
+SENTENCES = ("reason_", "strength_", "playbook_", "alerts", "status_reason")
 MONEY = ("arr", "arr_at_risk")
 SENTENCE_WIDTH = 42
 EXACT = 2**53
@@ -55,7 +55,7 @@ def cells(rows: pd.DataFrame, names: Iterable[str], book: Book) -> Cells:
     """The cells of these accounts; `rows` has one row per account."""
     words = book.words
     there = [name for name in names if rows[name].notna().any()]
-    told = {name: [cell(name, value, words) for value in rows[name].tolist()] for name in there}
+    told = {name: _column(name, rows, book) for name in there}
     said = {name: words.heading(name) for name in there}
     wrapped = [told[name] for name in there if name.startswith(SENTENCES)]
     tall = [LINE * max(lines(text, SENTENCE_WIDTH) for text in own) for own in zip(*wrapped, strict=True)]
@@ -63,12 +63,26 @@ def cells(rows: pd.DataFrame, names: Iterable[str], book: Book) -> Cells:
     return Cells(there, told, said, wide, tall or [LINE] * len(rows))
 
 
-def under_themes(rows: pd.DataFrame, words: Words) -> pd.DataFrame:
+def _column(name: str, rows: pd.DataFrame, book: Book) -> list[Any]:
+    """The cells of one column; empty where a value cannot be shown."""
+
+    def make(value: Any) -> Any:
+        return cell(name, value, book.words)
+
+    return book.losses.each("workbook", name, make, rows[name].tolist(), rows["account_id"])
+
+
+def under_themes(rows: pd.DataFrame, book: Book) -> pd.DataFrame:
     """The rows with each reason under its theme, on a line of its own; one row per row given."""
+
+    def headed(own: tuple[str | None, str, bool]) -> str | None:
+        said, theme, can = own
+        return f"{book.words.theme(theme, bool(can))}\n{said}" if said else None
+
     shown = rows.copy()
     for reason in (f"reason_{k}" for k in range(1, REASONS + 1)):
         parts = zip(rows[reason], rows[f"{reason}_theme"], rows[f"{reason}_actionable"], strict=True)
-        shown[reason] = [f"{words.theme(theme, bool(can))}\n{said}" if said else None for said, theme, can in parts]
+        shown[reason] = book.losses.each("workbook", reason, headed, parts, rows["account_id"], lambda own: own[0])
     return shown
 
 

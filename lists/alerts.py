@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from features.alerts import NOW
 from features.sentiment import FOLLOW_UP_DAYS
+from lists.losses import Losses
 from lists.words import Words
+
+
+def sentences(
+    output: str, told: Sequence[Mapping[str, Any]], accounts: Iterable[Any], words: Words, losses: Losses
+) -> list[str]:
+    """The sentence of each alert; its name alone where what was seen cannot be said."""
+
+    def make(alert: Mapping[str, Any]) -> str:
+        return sentence(alert, words)
+
+    def named(alert: Mapping[str, Any]) -> str:
+        return words.value("alerts", alert["code"])
+
+    return losses.each(output, "alerts", make, told, accounts, named)
 
 
 def sentence(alert: Mapping[str, Any], words: Words) -> str:

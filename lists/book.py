@@ -11,13 +11,15 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import xlsxwriter
 from xlsxwriter.format import Format
+from xlsxwriter.utility import xl_rowcol_to_cell
 from xlsxwriter.worksheet import Worksheet
 
+from lists.losses import Losses
 from lists.text import printable, shortened, width
 from lists.words import Words
 
@@ -70,6 +72,8 @@ class Book:
     file: xlsxwriter.Workbook
     words: Words
     formats: Mapping[str, Format]
+    losses: Losses = field(default_factory=Losses)
+    """What could not be shown."""
 
     def sheet(self, title: str) -> Worksheet:
         """A new sheet, printed across the page with its first row on every sheet of paper."""
@@ -92,9 +96,19 @@ class Book:
         )
 
     def write(self, sheet: Worksheet, row: int, column: int, cell: Any, kind: str) -> None:
-        """Write a text, a number or a day; nothing for None, and for a number that is none."""
+        """Write a text, a number or a day; nothing for None and a number that is none.
+
+        What no cell can hold is left out and counted.
+        """
         if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
             return
+        try:
+            self._written(sheet, row, column, cell, kind)
+        except Exception as error:  # whatever is wrong with one cell, the others are written
+            place = f"{sheet.get_name()}!{xl_rowcol_to_cell(row, column)}"
+            self.losses.add("workbook", "cell", type(error).__name__, place)
+
+    def _written(self, sheet: Worksheet, row: int, column: int, cell: Any, kind: str) -> None:
         if isinstance(cell, str):
             self.text(sheet, row, column, cell, kind)
         elif isinstance(cell, datetime.date):
@@ -126,13 +140,14 @@ class Book:
 
 
 @contextmanager
-def opened(sink: io.BytesIO, words: Words, day: datetime.date | None) -> Iterator[Book]:
+def opened(sink: io.BytesIO, words: Words, day: datetime.date | None, losses: Losses | None = None) -> Iterator[Book]:
     """A book that is written to a sink as it is closed; it carries no clock but the list's day."""
     settings = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(sink, settings) as file:
         created = datetime.datetime.combine(day or datetime.date(1980, 1, 1), datetime.time())
         file.set_properties({"created": created})
-        yield Book(file, words, {name: file.add_format(own) for name, own in formats(words.language).items()})
+        own = {name: file.add_format(one) for name, one in formats(words.language).items()}
+        yield Book(file, words, own, losses or Losses())
 
 
 def formats(language: str) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lists.risk_list import COLUMNS
+from lists.columns import COLUMNS
 from lists.text import printable, unformula
 
 TEXT = ("text", "id")

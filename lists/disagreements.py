@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from lists.losses import Losses
 from lists.words import Words
 
 COLUMNS = ("as_of", "account_name", "account_id", "csm", "verdict", "said", "band", "renewal_date", "right", "note")
@@ -18,13 +19,18 @@ def headings() -> list[str]:
     return [f"apart.{name}" for name in COLUMNS]
 
 
-def rows(apart: pd.DataFrame, words: Words) -> list[list[Any]]:
-    """The disagreements as cells, what is pending first; one row per list and account."""
+def rows(apart: pd.DataFrame, words: Words, losses: Losses) -> list[list[Any]]:
+    """The disagreements as cells, what is pending first; one row per list and account that can be shown."""
     order = apart.assign(final=apart["right"].ne("pending")).sort_values(
         ["final", "renewal_date", "as_of", "account_id"], kind="stable"
     )
     told = order.astype(object).where(order.notna(), None).to_dict("records")
-    return [[_cell(name, row, words) for name in COLUMNS] for row in told]
+
+    def make(row: Mapping[Any, Any]) -> list[Any]:
+        return [_cell(name, row, words) for name in COLUMNS]
+
+    cells = losses.each("workbook", "disagreements", make, told, (row["account_id"] for row in told))
+    return [own for own in cells if own is not None]
 
 
 def _cell(name: str, row: Mapping[Any, Any], words: Words) -> Any:

@@ -58,6 +58,9 @@ class ListOptions(Section):
     """An account with a larger share of figures beyond what 99 in 100 training rows showed is listed but not scored."""
     confidence: float = Field(default=0.80, gt=0, lt=1)
     """How surely an account's own chance lies within the interval about its probability."""
+    faulty_limit: float = Field(default=0.01, ge=0, le=1)
+    """A row that breaks an invariant is listed without a score. If a larger share of the rows does, nothing is
+    published; a single row never stops a list."""
     bands: Bands = Bands()
     expansion_high: float = Field(default=0.25, gt=0, le=1)
     """From which probability of expansion on an account is worth growing (J5)."""

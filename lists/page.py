@@ -18,6 +18,7 @@ import pandas as pd
 from features.family import THEMES
 from features.policy import TIERS
 from lists import alerts, playbooks
+from lists.losses import Losses
 from lists.offline import offline
 from lists.options import ListOptions
 from lists.sums import summary
@@ -88,6 +89,8 @@ class Behind:
     """What each theme adds in all, in log-odds, negative towards loss."""
     changes: pd.DataFrame
     """By language: why the chance changed."""
+    unscored: pd.DataFrame
+    """By language: why there is no score; one row per row of the list without one."""
     earlier: pd.DataFrame
     """By day, oldest first: the chance that an earlier list gave the same renewal."""
     tried: pd.DataFrame
@@ -124,21 +127,26 @@ def _tiers() -> dict[str, list[str]]:
     return {tier: [name.format(tier=tier.lower()) for name in BY_TIER] for tier in TIERS}
 
 
-def as_page(listed: pd.DataFrame, behind: Behind, options: ListOptions, beside: str = "") -> bytes:
+def as_page(
+    listed: pd.DataFrame, behind: Behind, options: ListOptions, beside: str = "", losses: Losses | None = None
+) -> bytes:
     """The page's bytes. It shows the first `options.page_rows` accounts of the list, sums up all of them, and says so
     where there are more. `beside` is a page in the same folder that it links to. The same values give the same bytes.
+    What cannot be said of an account is left out and counted in `losses`.
     """
     shown = listed.head(options.page_rows)
     words = Words(options.language)
     title = words.say("page.title", as_of="" if listed.empty else words.day(listed["as_of"].iloc[0].date()))
-    given = payload(listed, shown, behind, options)
+    given = payload(listed, shown, behind, options, losses or Losses())
     return offline("risk_list", title, options.language, given, ["tabulator.min.js"], ["tabulator.min.css"], beside)
 
 
 # --- what the page is given -------------------------------------------------------------------------
 
 
-def payload(listed: pd.DataFrame, shown: pd.DataFrame, behind: Behind, options: ListOptions) -> dict[str, Any]:
+def payload(
+    listed: pd.DataFrame, shown: pd.DataFrame, behind: Behind, options: ListOptions, losses: Losses
+) -> dict[str, Any]:
     """Everything the page's code reads; `rows` has one entry per account shown, by column."""
     names = spoken_of(shown, behind.strengths.reindex(shown.index), behind.tried, behind.features)
     catalogue = {str(feature["name"]): feature for feature in behind.features}
@@ -152,7 +160,7 @@ def payload(listed: pd.DataFrame, shown: pd.DataFrame, behind: Behind, options: 
         "shown": len(shown),
         "words": {language: spoken(language, options) for language in LANGUAGES},
         "rows": _rows(shown, behind),
-        **_told(shown, behind, features),
+        **_told(shown, behind, features, losses),
         "themes": {
             name: _numbers(behind.themes[name].reindex(shown.index), 3) for name in THEMES if name in behind.themes
         },
@@ -161,10 +169,11 @@ def payload(listed: pd.DataFrame, shown: pd.DataFrame, behind: Behind, options: 
             for language in LANGUAGES
             if language in behind.changes
         },
+        "unscored": {language: _packed(behind.unscored[language].reindex(shown.index)) for language in LANGUAGES},
         "earlier": {str(day): _numbers(own.reindex(shown.index), 4) for day, own in behind.earlier.items()},
         "started": _started(shown, behind.figures),
         "whatif": _steps(shown, behind, features),
-        "alerts": _alerts(shown, behind.alerts),
+        "alerts": _alerts(shown, behind.alerts, losses),
         "plays": _plays(shown, behind.plays, behind.library),
         "summary": summary(listed, options) | {"forecast": list(behind.forecast)},
     }
@@ -192,7 +201,7 @@ def _text(value: Any) -> str:
     return str(value.date()) if isinstance(value, pd.Timestamp) else printable(str(value))
 
 
-def _told(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> dict[str, Any]:
+def _told(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature], losses: Losses) -> dict[str, Any]:
     """The features in words, and by account which of them speak and what they show.
 
     `speakers` has a pair of lists for each reason and strength: the feature's place, and that of its figure.
@@ -209,7 +218,8 @@ def _told(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> d
         speaking = who == number
         rows = np.flatnonzero(scored if name in always else speaking.any(axis=0))
         own = np.full(len(shown), -1)
-        own[rows], texts = _written(features[number], behind.figures[name].reindex(shown.index).iloc[rows])
+        asked_of = behind.figures[name].reindex(shown.index).iloc[rows]
+        own[rows], texts = _written(features[number], asked_of, shown["account_id"].iloc[rows], losses)
         words.append(_in_words(features[number], texts, behind.peers))
         said[speaking] = np.broadcast_to(own, who.shape)[speaking]
         if name in always:
@@ -225,14 +235,22 @@ def _told(shown: pd.DataFrame, behind: Behind, features: Sequence[Feature]) -> d
     }
 
 
-def _written(feature: Feature, figures: pd.Series) -> tuple[Any, list[tuple[str, ...]]]:
-    """Each figure's place among those that are written differently in some language, -1 where it is not known; and
-    how these are written, language by language."""
+def _written(
+    feature: Feature, figures: pd.Series, accounts: pd.Series, losses: Losses
+) -> tuple[Any, list[tuple[str, ...]]]:
+    """Each figure's place among those that are written differently in some language, -1 where it is not known or cannot
+    be written; and how these are written, language by language."""
     codes, met = pd.factorize(figures)
     phrases = [Words(language).phrases() for language in LANGUAGES]
-    texts = [tuple(printable(written(feature, value, own)) for own in phrases) for value in met]
-    place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    again = np.array([*(place[text] for text in texts), -1])  # the last for those not known
+
+    def make(value: Any) -> tuple[str, ...]:
+        return tuple(printable(written(feature, value, own)) for own in phrases)
+
+    first = np.zeros(len(met) + 1, np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last place is that of those not known
+    texts = losses.each("page", str(feature["name"]), make, met, accounts.iloc[first[:-1]])
+    place = {text: number for number, text in enumerate(dict.fromkeys(text for text in texts if text))}
+    again = np.array([*(place.get(text, -1) for text in texts), -1])  # the last for those not known
     return again[codes], list(place)
 
 
@@ -308,11 +326,13 @@ def _said(feature: Feature, steps: Iterable[Any]) -> dict[str, list[list[str]]]:
     }
 
 
-def _alerts(shown: pd.DataFrame, told: pd.DataFrame) -> dict[str, Any]:
+def _alerts(shown: pd.DataFrame, told: pd.DataFrame, losses: Losses) -> dict[str, Any]:
     """Every alert of an account shown: its row, code, whether it is new, and its sentence in every language."""
     own = told[told.index.isin(shown.index)]
     evidence: list[Any] = own.astype(object).where(own.notna(), None).to_dict("records")
-    said = {language: [alerts.sentence(one, Words(language)) for one in evidence] for language in LANGUAGES}
+    accounts = shown["account_id"].reindex(own.index)
+    counted = dict.fromkeys(LANGUAGES, Losses()) | {"en": losses}  # each once, not once per language
+    said = {lang: alerts.sentences("page", evidence, accounts, Words(lang), counted[lang]) for lang in LANGUAGES}
     return {
         "row": shown.index.get_indexer(own.index).tolist(),
         "code": _packed(own["code"]),

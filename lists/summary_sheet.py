@@ -123,7 +123,7 @@ def first_words(
     """What to look at first, in sentences."""
     if listed.empty:
         return [book.words.say("summary.nothing")]
-    said = [_at_risk(listed, book), _expected(listed, sums, book)]
+    said = [_at_risk(listed, book), *([_expected(listed, sums, book)] if sums["months"] else [])]
     if moved:
         last = book.words.day(moved.last)
         said.append(book.words.say("summary.moved", last=last, fell=moved.fell, rose=moved.rose, points=POINTS))

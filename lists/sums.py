@@ -29,7 +29,7 @@ def summary(listed: pd.DataFrame, options: ListOptions) -> dict[str, Any]:
         "arr": round(float(own["arr"].sum())),
         "arr_at_risk": round(float(own["arr_at_risk"].sum())),
         "scored": int(listed["status"].eq(SCORED).sum()),
-        "months": _records(_summed(own, "month")),
+        "months": _records(_summed(own.dropna(subset="month"), "month")),
         "bands": _records(_summed(own, "risk_band").set_index("risk_band").reindex(RISK_BANDS).reset_index()),
         "quadrants": _records(_summed(own, "quadrant").set_index("quadrant").reindex(QUADRANTS).reset_index()),
         "managers": managers[:MANAGERS],

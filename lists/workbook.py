@@ -17,10 +17,11 @@ import pandas as pd
 from lists import account_sheet, disagreements, manager_sheet, playbooks, summary_sheet
 from lists.account_sheet import NOT_SCORED, SHOWN
 from lists.book import LINE, Book, lines, opened
+from lists.columns import NAMES, TARGETS
+from lists.losses import Losses
 from lists.manager_sheet import Portfolio
 from lists.options import ListOptions
 from lists.returned import ANSWERS
-from lists.risk_list import NAMES, TARGETS
 from lists.sums import moved
 from lists.words import Words
 from models.worklist import SCORED
@@ -57,16 +58,16 @@ class Behind:
     """The fingerprint of all that the list was made from, as its manifest tells it."""
 
 
-def as_workbook(listed: pd.DataFrame, behind: Behind, options: ListOptions) -> bytes:
+def as_workbook(listed: pd.DataFrame, behind: Behind, options: ListOptions, losses: Losses | None = None) -> bytes:
     """The workbook's bytes: the summary, a sheet per manager, the whole list where there are several, the plays, what
     was done since the last list, the accounts not scored, and what every column means. The same values give the same
-    bytes."""
+    bytes. What cannot be shown of an account is left out and counted in `losses`."""
     as_of = listed["as_of"].iloc[0].date() if len(listed) else None
     sink = io.BytesIO()
-    with opened(sink, Words(options.language), as_of) as book:
+    with opened(sink, Words(options.language), as_of, losses) as book:
         told = listed.assign(alerts=listed["alerts"].map(book.words.alerts, na_action="ignore"))
         scored, others = told[told["status"] == SCORED], told[told["status"] != SCORED]
-        shown = account_sheet.under_themes(scored.head(options.workbook_rows), book.words)
+        shown = account_sheet.under_themes(scored.head(options.workbook_rows), book)
         titles = {name: book.words.say(f"sheet.{name}") for name in TITLES}
         nobody = book.words.say("page.nobody")
         own = manager_sheet.portfolios(shown, options.workbook_managers, titles.values(), nobody)
@@ -142,7 +143,7 @@ def _apart(book: Book, title: str, apart: pd.DataFrame, tally: Mapping[str, Any]
     """Where managers saw it otherwise than the list, and who was right; one row per list and account."""
     headings = [book.words.say(key) for key in disagreements.headings()]
     note = " ".join(disagreements.tally(tally, book.words))
-    book.plain(title, headings, disagreements.rows(apart, book.words), note)
+    book.plain(title, headings, disagreements.rows(apart, book.words, book.losses), note)
 
 
 def _id_or_text(cell: Any) -> Any:

@@ -111,6 +111,23 @@ class Schema:
         return Schema(tree["target"], tuple(tree["names"]), categories, tuple(tree["signs"]))
 
 
+def bounded(figures: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.object_]]:
+    """The figures, infinite ones unknown; and of each row the name of the first that was infinite, or None.
+
+    A model refuses a table that holds an infinite figure: one account would cost all others their scores.
+    """
+    numbers = figures.select_dtypes("number")
+    endless = np.isinf(numbers.to_numpy(np.float64, na_value=np.nan))
+    rows = endless.any(axis=1)
+    named = np.full(len(figures), None, object)
+    if not rows.any():
+        return figures, named
+    named[rows] = np.array(numbers.columns, object)[endless[rows].argmax(axis=1)]
+    return figures.assign(
+        **{str(name): own.mask(endless[:, k]) for k, (name, own) in enumerate(numbers.items())}
+    ), named
+
+
 def _sign(feature: Mapping[str, Any], target: str, monotone: bool) -> int:
     """Risk is declared for renewal; what moves expansion is left to the rows."""
     if not monotone or target != RENEWAL or feature.get("kind", "number") == "category":

@@ -14,7 +14,9 @@ import pandas as pd
 SCORED = "scored"
 TOO_LITTLE_HISTORY = "too_little_history"
 UNLIKE_TRAINING = "unlike_training"
-STATUSES = (SCORED, TOO_LITTLE_HISTORY, UNLIKE_TRAINING)
+NOT_SCORED = "not_scored"
+"""The row breaks an invariant of the list: a figure, a probability or what is known of the account is impossible."""
+STATUSES = (SCORED, TOO_LITTLE_HISTORY, UNLIKE_TRAINING, NOT_SCORED)
 RISK_BANDS = ("high", "medium", "low")
 QUADRANTS = ("save", "save_and_grow", "grow", "keep")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -28,14 +30,25 @@ BESIDE = (scorecard, forecast)
 
 
 def act(job: Job) -> dict[str, Any]:
-    """From raw tables to a published list for the day."""
+    """From raw tables to a published list for the day; `without` names the parts beside it that failed, and why."""
     prepare(job)
-    for stage in BESIDE:
-        try:
-            stage(job)
-        except Stop as stop:
-            structlog.get_logger().warning("the list is published without it", stage=stage.__name__, why=str(stop))
-    return publish(job)
+    failed = {stage.__name__: why for stage in BESIDE if (why := _attempt(stage, job))}
+    return publish(job, failed) | {"without": failed}
+
+
+def _attempt(stage: Callable[[Job], Any], job: Job) -> str | None:
+    """Run a stage that the list can do without; why it failed, or None. What it left of before is taken away."""
+    try:
+        stage(job)
+    except Stop as stop:
+        why = str(stop)
+    except Exception as error:  # whatever it is, the list is published
+        why = f"a fault of the software ({type(error).__name__}), which should be reported"
+    else:
+        return None
+    structlog.get_logger().warning("the list is published without it", stage=stage.__name__, why=why)
+    shutil.rmtree(job.side / stage.__name__, ignore_errors=True)
+    return why
 
 
 def prepare(job: Job) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,15 @@ import structlog
 
 from features.family import KEY
 from lists import change as telling
+from lists.losses import Losses
 from lists.words import LANGUAGES, Words
 from models import worklist
 from models.change import PARTS, SCALES, speakers, split
 from models.reasons import Words as Feature
+from models.schema import bounded
 from pipelines import earlier, trial, warehouse
 from pipelines.errors import InputMissing, Stop
+from pipelines.losses import report_losses
 from pipelines.stage import Job
 
 if TYPE_CHECKING:
@@ -47,6 +50,8 @@ class Speech:
     language: str
     shown: int
     """The first accounts of the list, which the page shows."""
+    losses: Losses = field(default_factory=Losses)
+    """The accounts whose change cannot be said."""
 
     def said(self, place: int, say: Callable[[Words], str | None]) -> dict[str, str | None]:
         """What is said of the account at a place of the list, by column."""
@@ -102,7 +107,7 @@ def told(
         probability_change=rows["change"].reindex(listed.index),
         reason_change=rows[SAID[speech.language]].reindex(listed.index),
     )
-    return filled, _summary(last, rows, found, why)
+    return filled, _summary(last, rows, found, why) | {"left_out": report_losses(speech.losses)}
 
 
 def _untold_of(rows: pd.DataFrame, why: str, speech: Speech) -> pd.DataFrame:
@@ -137,7 +142,7 @@ def compared(listed: pd.DataFrame, last: earlier.Published | None) -> pd.DataFra
     place = pd.Index(there["account_id"].astype(object)).get_indexer(pd.Index(rows["account_id"].astype(object)))
     was = there.reindex(place).set_axis(rows.index)
     other = pd.to_datetime(was["renewal_date"]).ne(pd.to_datetime(rows["renewal_date"])).to_numpy()
-    tests = [place < 0, other, was["renewal_probability"].isna().to_numpy()]
+    tests = [place < 0, other, ~was["renewal_probability"].between(0, 1).to_numpy()]
     spoken = pd.Series(np.select(tests, ["new", "new_term", "not_scored"], ""), index=rows.index).astype(object)
     spoken = spoken.where(spoken.ne(""), None)
     before = was["renewal_probability"].where(spoken.isna())
@@ -188,7 +193,7 @@ def explained(rows: pd.DataFrame, sides: Sides, speech: Speech) -> tuple[pd.Data
         both = order[(was[order] >= 0) & (now[order] >= 0)]
         blocks = [both[start : start + BLOCK] for start in range(0, len(both), BLOCK)]
         made = [_block(asked.iloc[block], sides, was[block], now[block], speech) for block in blocks]
-    except (OSError, ValueError, KeyError) as fault:
+    except Exception as fault:  # what cannot be told is a word on the list, and never ends a run
         raise _untold("other_figures", fault) from None
     if not made:
         raise _untold("other_figures", "none of the accounts is among the kept figures")
@@ -204,8 +209,8 @@ def _block(
     """The parts of some accounts' changes, and their words; accounts of which the old model now says something else
     than was published are left out."""
     old_names = list(sides.old.schema.names)
-    before = sides.was.rows(was, old_names)
-    today = sides.now.rows(now, list(dict.fromkeys([*old_names, *sides.new.schema.names])))
+    before, _ = bounded(sides.was.rows(was, old_names))
+    today, _ = bounded(sides.now.rows(now, list(dict.fromkeys([*old_names, *sides.new.schema.names]))))
     parts = split(sides.old, sides.new, before, today, sides.clock)
     gap = np.maximum(
         np.abs(parts["probability_before"].to_numpy() - rows["before"].to_numpy()),
@@ -213,12 +218,12 @@ def _block(
     )
     sure = np.flatnonzero(gap <= SAME)
     before, today, parts = (table.iloc[sure].reset_index(drop=True) for table in (before, today, parts))
-    said = _said(rows["change"].iloc[sure], parts, before, today, sides, speech)
+    said = _said(rows.iloc[sure], parts, before, today, sides, speech)
     return parts.set_index(rows.index[sure]), said
 
 
 def _said(
-    change: pd.Series,
+    rows: pd.DataFrame,
     parts: pd.DataFrame,
     before: pd.DataFrame,
     now: pd.DataFrame,
@@ -227,19 +232,24 @@ def _said(
 ) -> pd.DataFrame:
     """The reason of each change, on its index; figures are asked for only where they made a point."""
     shown = parts[[f"probability_{part}" for part in PARTS]].set_axis(list(PARTS), axis=1)
-    shown["change"] = change.to_numpy()
+    shown["change"] = rows["change"].to_numpy()
     moved = np.flatnonzero([telling.points(part) != 0 for part in shown["data"]])
     towards = np.sign(shown["data"].to_numpy()[moved])
     named = speakers(
         sides.old, before.iloc[moved], now.iloc[moved], sides.features, sides.clock, towards
     ) if len(moved) else []  # fmt: skip
     speaking = dict(zip(moved.tolist(), named, strict=True))
-    said = {}
-    for row, place in enumerate(change.index):
+
+    def reason(row: int) -> dict[str, str | None]:
         own = {str(name): float(shown[name].iloc[row]) for name in shown.columns}
         was, today = _own(before, row, speaking), _own(now, row, speaking)
-        said[place] = speech.said(place, partial(telling.why_changed, own, speaking.get(row, []), was, today))
-    return speech.table(said)
+        return speech.said(rows.index[row], partial(telling.why_changed, own, speaking.get(row, []), was, today))
+
+    def without(row: int) -> dict[str, str | None]:
+        return speech.said(rows.index[row], partial(telling.why_untold, shown["change"].iloc[row], "other_figures"))
+
+    each = speech.losses.each("list", "reason_change", reason, range(len(rows)), rows["account_id"], without)
+    return speech.table(dict(zip(rows.index, each, strict=True)))
 
 
 def _own(figures: pd.DataFrame, row: int, speaking: dict[int, list[Feature]]) -> dict[str, Any]:

@@ -54,3 +54,9 @@ class GateRefused(Stop):
     """The trained model did not pass the gate; the champion stays as it was."""
 
     exit_code = 80
+
+
+class InternalError(Stop):
+    """A fault of this software, or of a file that only it writes; nothing was published."""
+
+    exit_code = 70

@@ -14,7 +14,8 @@ import pandas as pd
 from features.family import KEY
 from lists import disagreements as spoken
 from lists import playbooks
-from lists.alerts import sentence
+from lists.alerts import sentences
+from lists.losses import Losses
 from lists.text import printable
 from lists.words import Words
 from models.reasons import REASONS, STRENGTHS, by_theme, idea
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 SAID = ("account_id", "account_name", "csm", "stage", "size_band", "renewal_date", "days_to_renewal", "arr", "currency")
 SCORES = (
-    *("status", "renewal_probability", "risk_band", "arr_at_risk", "rank", "within_capacity"),
+    *("status", "status_reason", "renewal_probability", "risk_band", "arr_at_risk", "rank", "within_capacity"),
     *("expansion_probability", "upsell_probability", "cross_sell_probability", "quadrant"),
     *("renewal_model", "expansion_model"),
 )
@@ -102,7 +103,8 @@ def told_alerts(job: Job, account_id: Any) -> list[dict[str, Any]]:
         {name: plain(value) for name, value in row.items()}
         for row in own[own["account_id"] == account_id].drop(columns=list(KEY)).to_dict("records")
     ]
-    return [row | {"words": sentence(row, words)} for row in rows]
+    said = sentences("explain", rows, [account_id] * len(rows), words, Losses())
+    return [row | {"words": text} for row, text in zip(rows, said, strict=True)]
 
 
 def _reason(row: pd.Series, k: int) -> dict[str, Any]:

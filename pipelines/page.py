@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import islice
@@ -14,7 +15,7 @@ from features.family import KEY, THEMES
 from lists.page import Behind, spoken_of
 from lists.words import LANGUAGES
 from pipelines import alerts, change, earlier, stored
-from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, WHATIF, read_catalogue
+from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, UNSCORED, WHATIF, read_catalogue
 from pipelines.stage import Job
 
 EARLIER = 12
@@ -46,6 +47,7 @@ def behind(
         strengths=strengths,
         themes=themes,
         changes=_changes(job, shown),
+        unscored=_by_row(shown, pd.read_parquet(job.side / UNSCORED)),
         earlier=_chances(shown, {one.day: one.listed for one in before}),
         tried=tried,
         alerts=_by_row(shown, alerts.read_alerts(job)),
@@ -123,4 +125,9 @@ def forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
     names = ("period_kind", "period", "measure", "expected", "low", "high")
     sure = {"confidence": told["confidence"]}
-    return [{name: row[name] for name in names} | sure for row in rows if row["segment_kind"] == "company"]
+    return [{name: finite(row[name]) for name in names} | sure for row in rows if row["segment_kind"] == "company"]
+
+
+def finite(value: Any) -> Any:
+    """The value, None for a number that is none: no page can hold it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

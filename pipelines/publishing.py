@@ -39,6 +39,7 @@ from pipelines.stage import Job, iso_date, main
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lists.losses import Losses
     from lists.workbook import Behind
     from pipelines.earlier import Published
     from pipelines.since import Since
@@ -242,11 +243,16 @@ class _Beside:
     """What was begun since the last list."""
 
 
-def publish(job: Job) -> dict[str, Any]:
-    """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest."""
+def publish(job: Job, without: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest.
+
+    `without` names what failed beside the list, and why.
+    """
+    from lists.losses import Losses
     from lists.risk_list import counts
     from pipelines import page, scorecard
     from pipelines.earlier import keep_told
+    from pipelines.losses import report_losses
     from pipelines.published_day import keep_day
     from pipelines.score import read_scored
     from pipelines.since import since
@@ -267,7 +273,9 @@ def publish(job: Job) -> dict[str, Any]:
         "language": job.settings.list.language,
         "code": code_revision(),
     }
-    files = _files(job, standing, listed, models, beside, key_of(identity))
+    losses = Losses()
+    files = _files(job, standing, listed, models, beside, key_of(identity), losses)
+    manifest |= {"left_out": report_losses(losses), "without": dict(without or {})}
     outcome = place(job.lists, job.day, files, manifest, job.settings.list.keep_staging_hours)
     keep_day(job, key_of(identity), done)
     keep_told(job)
@@ -275,7 +283,13 @@ def publish(job: Job) -> dict[str, Any]:
 
 
 def _files(
-    job: Job, standing: Mapping[str, Any], listed: pd.DataFrame, models: Mapping[str, str], beside: _Beside, key: str
+    job: Job,
+    standing: Mapping[str, Any],
+    listed: pd.DataFrame,
+    models: Mapping[str, str],
+    beside: _Beside,
+    key: str,
+    losses: Losses,
 ) -> dict[str, bytes]:
     """The bytes of every file of the list but its manifest, by name."""
     from lists.csv_text import as_csv
@@ -290,8 +304,8 @@ def _files(
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
-        "risk_list.xlsx": as_workbook(listed, _behind(job, standing, listed, models, beside, key), options),
-        "risk_list.html": as_page(listed, drawn, options, beside=scorecard.PAGE if card else ""),
+        "risk_list.xlsx": as_workbook(listed, _behind(job, standing, listed, models, beside, key), options, losses),
+        "risk_list.html": as_page(listed, drawn, options, scorecard.PAGE if card else "", losses),
     }
     return files | ({scorecard.PAGE: as_scorecard(card, options.language, beside="risk_list.html")} if card else {})
 

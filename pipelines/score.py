@@ -28,30 +28,35 @@ import structlog
 
 from features.catalogue import FAMILIES
 from features.family import KEY
-from lists import risk_list
+from lists import faults, risk_list
+from lists.columns import HIGH, LOW, typed
+from lists.faults import STRANGENESS, BrokenListError
 from lists.options import ListOptions
 from lists.words import Words
 from models import reasons, worklist, worth
 from models.playbooks import ANY, Library, in_force
+from models.schema import bounded
 from models.worth import Plays
 from pipelines import alerts, change, drift, playbooks, shadow, steps, stored, trial, warehouse
-from pipelines.errors import DataContract, InputMissing
+from pipelines.errors import DataContract, InputMissing, InternalError
 from pipelines.stage import Job, main
 
 if TYPE_CHECKING:
     from models.learner import Learned
 
 RENEWAL = "renewal"
-LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
+LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", steps.CONTRIBUTIONS, "peers.parquet", "score.json"
 PLAYS = "plays.parquet"
 STRENGTHS = "strengths.parquet"
 """Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
+UNSCORED = "unscored.parquet"
+"""Why accounts have no score, in every language; one row per account without one."""
 WHATIF = "whatif.parquet"
 """What the model would say of other figures; one row per (account, feature, figure)."""
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
-STRANGENESS = "strangeness"
-"""The share of an account's figures beyond what training showed."""
+ENDLESS = "endless"
+"""The column beside the probabilities that names the first figure of an account that is infinite."""
 BLOCK = 16_384
 """Accounts judged at a time."""
 
@@ -130,6 +135,10 @@ class Scored:
 
     listed: pd.DataFrame
     """The risk list."""
+    reasons: pd.DataFrame
+    """Why an account has no score, in every language; one row per account without one."""
+    faulty: dict[str, Any]
+    """How many rows break an invariant of the list, and of each fault how many and one account."""
     peers: pd.DataFrame
     """One row per group of peers: the usual figure of each feature."""
     plays: pd.DataFrame
@@ -145,7 +154,10 @@ feature adds to the margin."""
 
 
 def score(job: Job) -> dict[str, Any]:
-    """Score, explain and rank the accounts of the act date."""
+    """Score, explain and rank the accounts of the act date.
+
+    Raises InternalError where the list breaks its contract as a whole, or in too many rows.
+    """
     started = datetime.now(UTC)
     champions, absent = resolved(job)
     warned = alerts.read_standing(job)
@@ -153,14 +165,16 @@ def score(job: Job) -> dict[str, Any]:
     observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
     catalogue = read_catalogue(job.side)
     options, threads, plays = job.settings.list, job.settings.engine.threads, known_plays(job)
-    with kept(job.side / CONTRIBUTIONS) as keep:
+    with _whole(job), kept(job.side / CONTRIBUTIONS) as keep:
         outcome = scored(observations, figures, catalogue, champions, options, keep, plays, threads)
     own = champions[RENEWAL]
     listed, changed = change.told(job, outcome.listed, catalogue, own.name, own.version, own.learned)
+    _warn_of_faults(outcome)
     warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
     warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
     warehouse.write_bytes(job.side / PLAYS, _parquet(outcome.plays))
     warehouse.write_bytes(job.side / STRENGTHS, _parquet(outcome.strengths))
+    warehouse.write_bytes(job.side / UNSCORED, _parquet(outcome.reasons))
     tried = steps.said(job.side, listed, catalogue, own.learned, options, threads)
     warehouse.write_bytes(job.side / WHATIF, _parquet(tried))
     standing = {
@@ -171,6 +185,7 @@ def score(job: Job) -> dict[str, Any]:
         "features": schema_hash(catalogue),
         "unseen_categories": unseen(champions[RENEWAL], figures),
         "rows": risk_list.counts(outcome.listed),
+        "faulty": outcome.faulty,
         "playbooks": told_plays(plays),
         "whatif": tried["feature"].unique().tolist(),
         "alerts": warned,
@@ -183,6 +198,24 @@ def score(job: Job) -> dict[str, Any]:
     }
     warehouse.write_bytes(job.side / SCORE, json.dumps(standing, indent=1, ensure_ascii=False).encode())
     return standing
+
+
+@contextmanager
+def _whole(job: Job) -> Iterator[None]:
+    """A list that breaks its contract stops the run. Raises InternalError."""
+    try:
+        yield
+    except BrokenListError as error:
+        raise InternalError(
+            f"the list of {job.day} is not published: {error}. Look for what these accounts have in common in the "
+            "tables; if nothing is wrong there, this is a fault of the software and should be reported"
+        ) from error
+
+
+def _warn_of_faults(outcome: Scored) -> None:
+    """One line in the log for each fault of rows; ids and counts, and nothing else of an account."""
+    for fault in outcome.faulty["faults"]:
+        structlog.get_logger().warning("rows are listed without scores, for they break an invariant", **fault)
 
 
 def known_plays(job: Job) -> Plays:
@@ -236,7 +269,7 @@ def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:
     try:
         rows = keys.assign(_row=np.arange(len(keys))).merge(spine, on=list(KEY), validate="one_to_one")
     except pd.errors.MergeError as error:
-        raise DataContract(f"{side}: spine.parquet or scoring.parquet lists an observation twice: {error}") from error
+        raise InternalError(f"{side}: spine.parquet or scoring.parquet lists an observation twice: {error}") from error
     if len(rows) < len(spine):
         raise InputMissing(f"{path} lacks observations of the spine: run `assemble` again")
     return rows.drop(columns="_row"), Figures(path, rows["_row"].to_numpy(np.int64))
@@ -288,12 +321,13 @@ def scored(
 ) -> Scored:
     """The list of these observations; one row per observation. Their contributions go to `keep`.
 
-    Accounts with too little history, or unlike any in training, are listed without scores. Raises DataContract where
-    the features are not those a model was trained on, or a probability is not one. The number of threads changes no
-    byte.
+    Accounts with too little history, unlike any in training, or at fault are listed without scores. Raises
+    DataContract where the features are not those a model was trained on, BrokenListError where too many rows are at
+    fault. The number of threads changes no byte.
     """
     observations = observations.assign(status=worklist.status(observations["account_age"], options.min_history_days))
     is_known = observations["status"].eq(worklist.SCORED).to_numpy()
+    observations = faults.set_aside(observations)
     known, figures = observations[is_known], figures.of(is_known)
     names = set(figures.names)
     there = [name for name in champions[RENEWAL].learned.schema.names if name in names]
@@ -317,23 +351,45 @@ def scored(
         reasons.together(choices), figures.column, words, peers, Words(options.language).phrases()
     ).set_axis(known.index)
     probabilities = pd.concat(chances).set_axis(known.index)
-    strange = probabilities.index[probabilities[STRANGENESS] > options.unlike_above]
-    observations.loc[strange, "status"] = worklist.UNLIKE_TRAINING
+    observations = _with_standing(observations, probabilities, catalogue, options)
     models = {target: str(one) for target, one in champions.items()}
     by_feature = told
     probabilities, told = probabilities.reindex(observations.index), told.reindex(observations.index)
     able = probabilities.where(observations["status"].eq(worklist.SCORED))
     prescribed = worth.prescribed(observations, able, told, plays, options.expansion_high)
     named = risk_list.playbooks(prescribed, plays.library, options.language)
-    listed = risk_list.risk_list(observations, probabilities, told, named, models, options)
-    by_id = _by_id(observations, prescribed, plays.library)
-    return Scored(listed, peers.figures, by_id, _strengths(listed, keyed, by_feature))
+    listed, reasons_, faulty = risk_list.risk_list(observations, probabilities, told, named, models, options)
+    by_id = _by_id(observations, prescribed, plays.library, listed)
+    return Scored(listed, reasons_, faulty, peers.figures, by_id, _strengths(listed, keyed, by_feature))
 
 
-def _by_id(observations: pd.DataFrame, prescribed: pd.DataFrame, library: Library) -> pd.DataFrame:
+def _with_standing(
+    observations: pd.DataFrame, probabilities: pd.DataFrame, catalogue: Sequence[reasons.Words], options: ListOptions
+) -> pd.DataFrame:
+    """The observations, those set aside whose figures are infinite, or unlike any in training; one row per row given.
+
+    `probabilities` has one row per observation that a model spoke of.
+    """
+    families = {str(feature["name"]): str(feature["family"]) for feature in catalogue}
+    endless, strangeness = (probabilities[name].reindex(observations.index) for name in (ENDLESS, STRANGENESS))
+    why = endless.map(lambda name: faults.Fault(name, "figure", family=families.get(name, "")), na_action="ignore")
+    if faults.FAULT in observations:
+        why = observations[faults.FAULT].where(observations[faults.FAULT].notna(), why)
+    status = observations["status"].mask(strangeness > options.unlike_above, worklist.UNLIKE_TRAINING)
+    return observations.assign(**{faults.FAULT: why, "status": status.mask(why.notna(), worklist.NOT_SCORED)})
+
+
+def _by_id(
+    observations: pd.DataFrame, prescribed: pd.DataFrame, library: Library, listed: pd.DataFrame
+) -> pd.DataFrame:
+    """The plays by their ids, none for an account that the list does not score; one row per observation."""
+    scored = listed.loc[listed["status"].eq(worklist.SCORED), "account_id"]
     ids = np.array([*library.plays, None], object)
     named = {name: ids[prescribed[name].to_numpy()] for name in (*worth.PLAYS, "best")}
-    return pd.concat([observations[list(KEY)], prescribed.assign(**named)], axis=1)
+    own = prescribed.assign(**named).where(observations["account_id"].isin(scored), None)
+    return pd.concat(
+        [observations[list(KEY)], own.astype(dict.fromkeys(("gain", "hours", "worth"), "float64"))], axis=1
+    )
 
 
 def _strengths(listed: pd.DataFrame, keyed: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
@@ -347,9 +403,11 @@ def _strengths(listed: pd.DataFrame, keyed: pd.DataFrame, told: pd.DataFrame) ->
 def _spoken(
     champions: Mapping[str, Champion], figures: pd.DataFrame, confidence: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What every champion says of a block: the probabilities, the interval about renewal's and how strange the account
-    is; and what each feature adds to renewal's margin. Both one row per row given."""
-    said: dict[str, Any] = {}
+    """What every champion says of a block: the probabilities, the interval about renewal's, how strange the account is
+    and which of its figures is infinite, if any; and what each feature adds to renewal's margin. Both one row per row
+    given."""
+    figures, endless = bounded(figures)
+    said: dict[str, Any] = {ENDLESS: endless}
     pushes = pd.DataFrame()
     for target, champion in champions.items():
         try:
@@ -359,9 +417,7 @@ def _spoken(
                 said[target] = champion.learned.probability(figures)
         except (ValueError, KeyError) as error:
             raise DataContract(f"the features do not fit the model of {target}, {champion}: {error}") from error
-        if not ((said[target] >= 0) & (said[target] <= 1)).all():
-            raise DataContract(f"the model of {target}, {champion}, gave something that is not a probability")
-    said[risk_list.LOW], said[risk_list.HIGH] = champions[RENEWAL].learned.interval(said[RENEWAL], confidence)
+    said[LOW], said[HIGH] = champions[RENEWAL].learned.interval(said[RENEWAL], confidence)
     return pd.DataFrame(said, index=figures.index), pushes
 
 
@@ -423,7 +479,7 @@ def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         raise InputMissing(
             f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
         )
-    return standing, risk_list.typed(_read(job.side / LIST))
+    return standing, typed(_read(job.side / LIST))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import ibis.expr.types as ir
 
 from features import measures
 from features import scorecard as cards
+from lists.losses import Losses
 from lists.scorecard import as_page
 from pipelines import stored, warehouse
+from pipelines.losses import report_losses
 from pipelines.stage import Job, main
 
 LEDGER = ("renewals", "roll_forward", "carried")
@@ -39,10 +42,12 @@ def scorecard(job: Job) -> dict[str, Any]:
     folder = job.side / "scorecard"
     count = warehouse.write_parquet(rows, folder / "scorecard.parquet", order_by=ORDER)
     absent = measures.absent(inputs)
-    told = _as_json(con, folder, absent, job)
+    losses = Losses()
+    told = _as_json(con, folder, absent, job, losses)
     warehouse.write_bytes(folder / "scorecard.json", told)
     warehouse.write_bytes(folder / PAGE, as_page(json.loads(told), job.settings.list.language))
-    return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
+    result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
+    return result | {"left_out": report_losses(losses)}
 
 
 def read(job: Job) -> dict[str, Any] | None:
@@ -64,7 +69,7 @@ def _inputs(con: Any, job: Job) -> dict[str, ir.Table]:
     return {**{n: clean[n] for n in ("accounts", "contracts", *OPTIONAL) if n in clean}, **made, "person_days": days}
 
 
-def _as_json(con: Any, folder: Path, absent: list[str], job: Job) -> bytes:
+def _as_json(con: Any, folder: Path, absent: list[str], job: Job, losses: Losses) -> bytes:
     """The written rows once more with all the words that explain them: the same rows give the same bytes."""
     rows = warehouse.read(con, folder / "scorecard.parquet").order_by(ORDER).to_pyarrow()
     spans = rows.select(["period_kind", "period", "period_start", "period_end"]).to_pylist()
@@ -76,9 +81,18 @@ def _as_json(con: Any, folder: Path, absent: list[str], job: Job) -> bytes:
         "segments": {kind: {"en": en, "zh": zh} for kind, (en, zh) in cards.SEGMENTS.items()},
         "periods": [dict(span) for span in sorted({tuple(span.items()) for span in spans})],
         "columns": list(SAID),
-        "rows": [list(row.values()) for row in rows.select(list(SAID)).to_pylist()],
+        "rows": [_finite(row, losses) for row in rows.select(list(SAID)).to_pylist()],
     }
     return json.dumps(standing, ensure_ascii=False, allow_nan=False, default=date.isoformat).encode()
+
+
+def _finite(row: dict[str, Any], losses: Losses) -> list[Any]:
+    """A row without figures that no JSON can hold: one that is infinite or no number is left out and counted."""
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            losses.add("scorecard", f"{row['measure']} {name}", "not finite", row["period"])
+            row = {**row, name: None}
+    return list(row.values())
 
 
 if __name__ == "__main__":

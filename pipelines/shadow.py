@@ -14,8 +14,10 @@ import structlog
 
 from features.family import KEY
 from lists import risk_list
+from lists.columns import TARGETS
 from lists.options import ListOptions
 from models import shadow, worklist, worth
+from models.schema import bounded
 from pipelines import tracking, trial, warehouse
 from pipelines.stage import Job
 
@@ -82,7 +84,8 @@ def beside(
     options: ListOptions,
     plays: Plays,
 ) -> pd.DataFrame:
-    """What the list says and what it would say; one row per scored account, in the order of the list.
+    """What the list says and what it would say; one row per scored account of which the challenger gives a
+    probability, in the order of the list.
 
     The challenger's rank is by its own probability of renewal with the list's reasons and expansions.
 
@@ -91,17 +94,24 @@ def beside(
     """
     scored = listed[listed["status"].eq(worklist.SCORED)].reset_index(drop=True)
     known = observations["account_id"].isin(scored["account_id"]).to_numpy()
-    said = [model.probability(block) for _, block in figures.of(known).blocks(model.schema.names)]
+    said = [model.probability(bounded(block)[0]) for _, block in figures.of(known).blocks(model.schema.names)]
     order = pd.Index(observations["account_id"][known]).get_indexer(scored["account_id"])
     chance = pd.Series(np.concatenate(said)[order], index=scored.index, dtype="float64")
-    if not chance.between(0, 1).all():
-        raise ValueError("the challenger gave something that is not a probability")
+    is_chance = chance.between(0, 1)
+    if not is_chance.any() and len(chance):
+        raise ValueError("the challenger gave nothing that is a probability")
+    if not is_chance.all():
+        unsaid = scored.loc[~is_chance, "account_id"]
+        structlog.get_logger().warning(
+            "the challenger gave no probability", target=target, rows=len(unsaid), example=str(unsaid.iloc[0])
+        )
+        scored, chance, order = scored[is_chance], chance[is_chance], order[is_chance]
     rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=chance)
     if target != RENEWAL:
         both = {f"top{side}": shadow.top_of(rows[f"probability{side}"]) for side in ("", "_challenger")}
         return rows.assign(**both).reindex(columns=[*KEY, *SIDES])
     decided = observations.loc[known, "decided"].iloc[order].set_axis(scored.index)
-    chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in risk_list.TARGETS}).assign(renewal=chance)
+    chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in TARGETS}).assign(renewal=chance)
     found = worth.prescribed(scored.assign(decided=decided), chances, scored, plays, options.expansion_high)
     would = risk_list.placed(scored.assign(renewal_probability=chance), found["worth"], found["hours"], options)
     return rows.assign(

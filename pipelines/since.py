@@ -39,6 +39,8 @@ def since(job: Job, listed: pd.DataFrame, plays: Mapping[str, Mapping[str, Any]]
     begun = _begun(job, last.day)
     then = last.listed[["account_id", "renewal_probability"]].rename(columns={"renewal_probability": "then"})
     now = listed[["account_id", "account_name", "csm", "renewal_probability"]]
+    # A company's ids may have become another type since: then none is the same, and that is no error.
+    begun, then, now = (table.astype({"account_id": object}) for table in (begun, then, now))
     rows = begun.merge(now.rename(columns={"renewal_probability": "now"}), on="account_id")
     rows = rows.merge(then, on="account_id", how="left").sort_values(["csm", "account_id", "started", "playbook"])
     names = {key: play["name"][job.settings.list.language] for key, play in plays.items()}

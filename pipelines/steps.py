@@ -19,12 +19,14 @@ import structlog
 from lists.options import ListOptions
 from models.reasons import Words, circles, digits
 from models.whatif import SHARES, Floats, Window, kin, movable, moved, steps, usual
-from models.worklist import SCORED, TOO_LITTLE_HISTORY
+from models.worklist import SCORED
 from pipelines import earlier
 
 if TYPE_CHECKING:
     from models.learner import Learned
 
+CONTRIBUTIONS = "contributions.parquet"
+"""What each feature adds to the margin; one row per account that a model spoke of, whether it has a score or not."""
 BLOCK = 4096
 """Accounts asked of at a time."""
 COLUMNS = ("account_id", "feature", "figure", "probability")
@@ -34,7 +36,8 @@ class Company:
     """The figures of every account that the model speaks of, and who its peers are."""
 
     def __init__(self, side: Path, listed: pd.DataFrame, peers_min: int) -> None:
-        known = listed[listed["status"] != TOO_LITTLE_HISTORY]
+        spoken_of = pd.read_parquet(side / CONTRIBUTIONS, columns=["account_id"])["account_id"]
+        known = listed[listed["account_id"].isin(spoken_of)]
         self.figures = earlier.Figures(side / "scoring.parquet")
         self.accounts = pd.Index(known["account_id"].astype(object))
         self.places = self.figures.places(known["account_id"])
@@ -45,8 +48,9 @@ class Company:
         return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
 
     def columns(self, names: Iterable[str]) -> dict[str, Floats]:
-        """Some figures of every account, by name."""
-        return {n: self.figures.column(n).to_numpy(np.float64, na_value=np.nan)[self.places] for n in names}
+        """Some figures of every account, by name; not a number where one is not known, or infinite."""
+        columns = {n: self.figures.column(n).to_numpy(np.float64, na_value=np.nan)[self.places] for n in names}
+        return {name: np.where(np.isinf(own), np.nan, own) for name, own in columns.items()}
 
     def peers(self, column: Floats, group: int) -> Floats:
         """The known figures of a group, rising."""
@@ -77,7 +81,8 @@ def said(
 ) -> pd.DataFrame:
     """One row per (account, feature, figure) that is other than the account's own: what the model would say.
 
-    Of the first accounts of the list, as many as the page shows. The number of threads changes no byte.
+    Of the first accounts of the list, as many as the page shows; a step of which the model gives no probability is left
+    out. The number of threads changes no byte.
     """
     features = movable(options.whatif, catalogue, learned.schema.names)
     _warn(options.whatif, catalogue)
@@ -140,7 +145,7 @@ def _asked(
 
 
 def _told(shown: pd.DataFrame, own: Tried, chance: Floats) -> pd.DataFrame:
-    who, k = np.nonzero(~np.isnan(own.figure))
+    who, k = np.nonzero(~np.isnan(own.figure) & (chance >= 0) & (chance <= 1))
     accounts = shown["account_id"].reset_index(drop=True).take(who).reset_index(drop=True)
     return pd.DataFrame(
         {"account_id": accounts, "feature": own.feature, "figure": own.figure[who, k], "probability": chance[who, k]}

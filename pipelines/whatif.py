@@ -79,7 +79,7 @@ def asked(day: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
 def _refuse(row: pd.Series, champion: Champion) -> None:
     who = printable(str(row["account_id"]))
     if row["status"] != SCORED:
-        raise InputMissing(f"account {who} has no score on this list ({row['status']}): nothing to compare with")
+        raise InputMissing(f"account {who} has no score on this list ({row['status_reason']}): nothing to compare with")
     if row["renewal_model"] != str(champion):
         raise InputMissing(
             f"the list was made by {row['renewal_model']} and {champion} serves by now: run `renewals score` again"

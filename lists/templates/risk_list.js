@@ -119,9 +119,15 @@
     return el("span", { class: moved < -0.005 ? "down" : moved > 0.005 ? "up" : "soft" }, points(moved));
   }
 
+  /** Why an account has no score; empty where it has one. */
+  function whyNot(i) {
+    const { codes, texts } = page.unscored[language];
+    return texts[codes[i]] ?? "";
+  }
+
   function firstReason(i) {
     const told = reason(0, i);
-    if (!told) return el("span", { class: "soft" }, scored(i) ? "–" : value("status", text("status", i)));
+    if (!told) return el("span", { class: "soft", title: whyNot(i) }, scored(i) ? "–" : value("status", text("status", i)));
     return el("span", { class: "why", title: told.words },
       el("span", { class: "theme cut" }, told.theme), el("span", { class: "cut" }, told.words));
   }
@@ -424,6 +430,7 @@
       ["heading.csm", outside(text("csm", i))],
       ["heading.risk_band", badge(i)],
       ["heading.status", scored(i) ? null : value("status", text("status", i))],
+      ["heading.status_reason", whyNot(i) || null],
       ["heading.renewal_probability", scored(i) ? el("span", {}, chance(i), el("span", { class: "soft" },
         say("page.interval", { low: share(rows.renewal_low[i]), high: share(rows.renewal_high[i]) }))) : null],
       ["heading.arr", money(rows.arr[i])],

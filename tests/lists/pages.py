@@ -106,6 +106,7 @@ def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> Behi
         strengths=pd.DataFrame({f"strength_{k + 1}_feature": names[:, 5 + k] for k in range(3)}),
         themes=pd.DataFrame({theme: np.where(scored, rng.normal(0, 0.5, count), np.nan) for theme in THEMES}),
         changes=pd.DataFrame(changes),
+        unscored=pd.DataFrame({language: f"{language}: too young" for language in LANGUAGES}, listed.index[~scored]),
         earlier=pd.DataFrame({f"2026-0{m}-01": np.where(scored, rng.random(count), np.nan) for m in (3, 4, 5)}),
         tried=_tried(scored, rng),
         alerts=_alerts(listed),

@@ -4,8 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from lists.columns import HIGH, LOW
 from lists.options import ListOptions
-from lists.risk_list import HIGH, LOW, playbooks, risk_list
+from lists.risk_list import playbooks, risk_list
 from models.playbooks import in_force
 from models.reasons import Peers, peers_of, told
 from models.worth import Plays, prescribed
@@ -96,11 +97,16 @@ def reasons_for(rows: pd.DataFrame, language: str = "en") -> pd.DataFrame:
 
 def make_list(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> pd.DataFrame:
     """The list of these observations; `renewal` and other targets' probabilities by name."""
+    return risk_list(*parts_of(rows, options, **chances), MODELS, options or ListOptions()).rows
+
+
+def parts_of(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> tuple[pd.DataFrame, ...]:
+    """What a list of these observations is made of: they, the probabilities, the reasons and the plays."""
     given = {"renewal": [0.1 + 0.8 * i / max(len(rows) - 1, 1) for i in range(len(rows))]} | chances
-    given |= {LOW: [0.9 * own for own in given["renewal"]], HIGH: [0.1 + 0.9 * own for own in given["renewal"]]} | given
+    given = {LOW: [0.9 * own for own in given["renewal"]], HIGH: [0.1 + 0.9 * own for own in given["renewal"]]} | given
     options = options or ListOptions()
     chance, told = pd.DataFrame(given, index=rows.index), reasons_for(rows, options.language)
-    return risk_list(rows, chance, told, plays_for(rows, chance, told, options), MODELS, options)
+    return rows, chance, told, plays_for(rows, chance, told, options)
 
 
 def plays_for(rows: pd.DataFrame, chance: pd.DataFrame, told: pd.DataFrame, options: ListOptions) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lists import disagreements
+from lists.losses import Losses
 from lists.words import LANGUAGES, Words
 from models import verdicts
 
@@ -79,7 +80,7 @@ def test_the_newest_verdict_counts_from_its_first_telling() -> None:
 def test_the_sheet_says_what_is_pending_first(language: str) -> None:
     words = Words(language)
     rows = judged(log(("a", "lost", "low", 3), ("b", "renews", "high", 3)), 1, None)
-    cells = disagreements.rows(rows, words)
+    cells = disagreements.rows(rows, words, Losses())
     assert len(disagreements.headings()) == len(cells[0]) == len(disagreements.COLUMNS)
     assert [row[2] for row in cells] == ["b", "a"]
     assert [row[8] for row in cells] == [words.say("apart.right.pending"), words.say("apart.right.model")]

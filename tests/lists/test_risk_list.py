@@ -1,4 +1,5 @@
 import io
+import re
 
 import pandas as pd
 import pyarrow as pa
@@ -7,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lists.columns import COLUMNS, NAMES, typed
+from lists.faults import BrokenListError
 from lists.options import ListOptions
-from lists.risk_list import COLUMNS, NAMES, alert_codes, as_parquet, check, risk_list, typed
-from tests.lists.small_list import MODELS, make_list, observations, plays_for, reasons_for
+from lists.risk_list import Listed, alert_codes, as_parquet, check, risk_list
+from tests.lists.small_list import MODELS, make_list, observations, parts_of, plays_for, reasons_for
 
 IN_THE_CONTRACT = """
-as_of account_id account_name csm stage size_band renewal_date days_to_renewal arr currency status
+as_of account_id account_name csm stage size_band renewal_date days_to_renewal arr currency status status_reason
 renewal_probability renewal_low renewal_high risk_band arr_at_risk
 upsell_probability cross_sell_probability expansion_probability quadrant rank within_capacity
 reason_1 reason_2 reason_3 reason_4 reason_5
@@ -98,8 +101,9 @@ def test_alerts_are_codes_in_the_order_of_the_contract_whether_scored_or_not() -
 
 @pytest.mark.parametrize("said", ["sla_breach;usage_drop", "usage_dropped", ""])
 def test_alerts_hold_nothing_but_known_codes_in_their_order(said: str) -> None:
-    with pytest.raises(ValueError, match="alerts holds"):
-        make_list(observations().assign(alerts=[said, *[None] * 5]))
+    acme = row(make_list(observations().assign(alerts=[said, *[None] * 5])), "acme")
+    assert (acme["status"], acme["alerts"]) == ("not_scored", None)
+    assert acme["status_reason"] == f"“Alerts” holds “{said}”, which is none of its values."
 
 
 def test_every_column_has_a_type_whatever_it_holds(listed: pd.DataFrame) -> None:
@@ -141,7 +145,7 @@ def test_what_is_read_back_from_parquet_is_the_list(listed: pd.DataFrame) -> Non
 def test_a_list_of_nobody_has_the_columns() -> None:
     rows, chance = observations().iloc[:0], pd.DataFrame({"renewal": []}, dtype=float)
     told = reasons_for(observations()).iloc[:0]
-    listed = risk_list(rows, chance, told, plays_for(rows, chance, told, ListOptions()), MODELS, ListOptions())
+    listed = risk_list(rows, chance, told, plays_for(rows, chance, told, ListOptions()), MODELS, ListOptions()).rows
     assert list(listed.columns) == CONTRACT
     assert listed.empty
     assert as_parquet(listed)
@@ -150,31 +154,152 @@ def test_a_list_of_nobody_has_the_columns() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("renewal_probability", 1.5, "renewal_probability lies outside 0 to 1"),
-        ("renewal_probability", None, "renewal_probability is empty for scored accounts"),
-        ("renewal_low", None, "renewal_low is empty for scored accounts"),
-        ("renewal_low", 0.99, "outside its own interval"),
-        ("renewal_high", 0.01, "outside its own interval"),
-        ("arr", float("inf"), "arr is not finite"),
-        ("stage", "limbo", "stage holds"),
-        ("reason_1_theme", "weather", "reason_1_theme holds"),
-        ("stage", None, "stage is empty in some rows"),
+        ("renewal_probability", 1.5, "renewal_probability: not_a_probability (1 rows)"),
+        ("renewal_probability", None, "renewal_probability: no_probability (1 rows)"),
+        ("renewal_low", None, "renewal_low: no_probability (1 rows)"),
+        ("renewal_low", 0.99, "renewal_high: outside_interval (1 rows)"),
+        ("renewal_high", 0.01, "renewal_high: outside_interval (1 rows)"),
+        ("arr", float("inf"), "arr: not_finite (1 rows)"),
+        ("stage", "limbo", "stage: unknown_value (1 rows)"),
+        ("reason_1_theme", "weather", "reason_1_theme: unknown_value (1 rows)"),
+        ("stage", None, "stage: empty (1 rows)"),
         ("account_id", "a1", "1 accounts are listed twice"),
+        ("account_id", None, "account_id is empty in 1 rows"),
+        ("as_of", pd.Timestamp("2026-05-01"), "as_of is not one day"),
         ("rank", 7, "rank does not count"),
-        ("status", "too_little_history", "is filled for accounts that are not scored"),
+        ("status", "too_little_history", "renewal_probability: not_scored_filled (1 rows)"),
     ],
 )
-def test_a_list_that_breaks_the_contract_is_refused_with_words(
+def test_a_finished_list_that_breaks_the_contract_is_refused_with_words(
     listed: pd.DataFrame, column: str, value: object, words: str
 ) -> None:
     place = int(listed["account_id"].eq("a0").to_numpy().nonzero()[0][0])
     listed.loc[place, column] = value
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(BrokenListError, match=re.escape(words)):
         check(listed)
 
 
+# --- rows at fault --------------------------------------------------------------------------------------
+
+FAULTS = [
+    ("observations", "stage", None, "stage", "empty", "“Stage” is empty."),
+    ("observations", "stage", "limbo", "stage", "unknown_value", "“Stage” holds “limbo”, which is none of its values."),
+    ("observations", "size_band", "giant", "size_band", "unknown_value", "“Size” holds “giant”"),
+    ("observations", "renewal_date", None, "renewal_date", "empty", "“Renewal date” is empty."),
+    ("observations", "renewal_date", "soon", "renewal_date", "unreadable", "“Renewal date” holds “soon”"),
+    ("observations", "days_to_renewal", 91.5, "days_to_renewal", "unreadable", "holds “91.5”, which cannot be read."),
+    ("observations", "arr", float("inf"), "arr", "not_finite", "“ARR” is without end"),
+    ("observations", "arr", "a lot", "arr", "unreadable", "“ARR” holds “a lot”"),
+    ("observations", "account_name", "lone \ud800", "account_name", "unreadable", "“Account” holds “lone ?”"),
+    ("observations", "csm", 7, "csm", "unreadable", "“Manager” holds “7”"),
+    ("observations", "status", "perhaps", "status", "unknown_value", "“Scored?” holds “perhaps”"),
+    ("chances", "renewal", 1.5, "renewal_probability", "not_a_probability", "“Chance of renewal” came out as 1.5"),
+    ("chances", "renewal", -0.1, "renewal_probability", "not_a_probability", "“Chance of renewal” came out as -0.1"),
+    ("chances", "renewal", None, "renewal_probability", "no_probability", "The model gave no value for “Chance of ren"),
+    ("chances", "expansion", 2.0, "expansion_probability", "not_a_probability", "came out as 2.0"),
+    ("chances", "renewal_low", 0.99, "renewal_high", "outside_interval", "The chance of renewal lies outside"),
+    ("chances", "renewal_low", None, "renewal_low", "no_probability", "The model gave no value for"),
+    ("chances", "renewal_high", float("inf"), "renewal_high", "not_a_probability", "came out as inf"),
+    ("told", "reason_1_theme", "weather", "reason_1_theme", "unknown_value", "holds “weather”"),
+    ("told", "reason_1_contribution", float("-inf"), "reason_1_contribution", "not_finite", "is without end"),
+]
+
+
+def parts() -> dict[str, pd.DataFrame]:
+    """What a list is made of; the table of each, one row per observation."""
+    names = ("observations", "chances", "told", "plays")
+    rows = observations()
+    chances = {"expansion": [0.5, 0.1, 0.3, 0.0, 0.9, 0.2]}
+    return dict(zip(names, parts_of(rows, **chances), strict=True))
+
+
+def listed_of(made_of: dict[str, pd.DataFrame], **options: object) -> Listed:
+    return risk_list(*made_of.values(), MODELS, ListOptions.model_validate(options))
+
+
+@pytest.mark.parametrize(("table", "column", "value", "where", "kind", "words"), FAULTS)
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_row_at_fault_is_named_and_costs_the_others_nothing(
+    table: str, column: str, value: object, where: str, kind: str, words: str, place: int
+) -> None:
+    made_of = parts()
+    without = {name: own.drop(index=place) for name, own in made_of.items()}
+    broken = made_of | {table: made_of[table].astype({column: object})}
+    broken[table].loc[place, column] = value
+    found = listed_of(broken)
+    account = f"a{place}"
+    faulty = found.rows.set_index("account_id").loc[account]
+    assert faulty["status"] == "not_scored"
+    assert str(faulty["status_reason"]).startswith(words) or words in str(faulty["status_reason"])
+    scored_only = [own.name for own in COLUMNS if own.scored_only]
+    assert faulty[scored_only].isna().all()
+    if table == "observations" and column != "status":
+        assert pd.isna(faulty[column])
+    assert found.faulty == {"rows": 1, "faults": [{"column": where, "fault": kind, "rows": 1, "example": account}]}
+    assert found.reasons["account_id"].tolist() == [account]
+    assert found.reasons["en"].tolist() == [faulty["status_reason"]]
+    others = found.rows[found.rows["account_id"] != account].reset_index(drop=True)
+    assert as_parquet(others) == as_parquet(listed_of(without).rows)
+    assert as_parquet(found.rows)
+
+
+def test_a_row_with_several_faults_tells_the_first_and_loses_what_is_wrong() -> None:
+    made_of = parts()
+    made_of["observations"].loc[0, ["stage", "size_band"]] = ["limbo", "giant"]
+    found = listed_of(made_of)
+    acme = row(found.rows, "acme")
+    assert acme[["stage", "size_band"]].isna().all()
+    assert "limbo" in acme["status_reason"]
+    assert found.faulty["rows"] == len(found.faulty["faults"]) == 1
+
+
+def test_a_strange_value_is_shown_in_part_and_made_fit_to_print() -> None:
+    made_of = parts()
+    made_of["observations"].loc[0, "stage"] = "\x00" + "long" * 100
+    told = row(listed_of(made_of).rows, "acme")["status_reason"]
+    assert "\x00" not in told
+    assert "…" in told
+    assert len(told) < 140
+
+
+def test_one_row_never_stops_a_list_and_two_of_few_do() -> None:
+    made_of = parts()
+    made_of["observations"].loc[0, "stage"] = None
+    assert listed_of(made_of, faulty_limit=0.0).faulty["rows"] == 1
+    made_of["observations"].loc[1, "stage"] = None
+    with pytest.raises(
+        BrokenListError, match=r"2 of 6 rows .* \(1.0%\) allows: stage: empty \(2 rows, such as account a0"
+    ):
+        listed_of(made_of)
+    assert listed_of(made_of, faulty_limit=0.34).rows["status"].eq("not_scored").sum() == 2
+
+
+def test_why_there_is_no_score_is_said_in_every_language() -> None:
+    rows = observations()
+    rows["status"] = ["scored", "scored", "scored", "unlike_training", "too_little_history", "scored"]
+    told = {}
+    for language in ("en", "zh"):
+        options = ListOptions(language=language, min_history_days=14)
+        made_of = parts_of(rows.copy(), options, strangeness=[0.1, 0.1, 0.1, 0.255, 0.1, 0.1])
+        made_of[0].loc[5, "stage"] = "limbo"
+        found = risk_list(*made_of, MODELS, options)
+        told[language] = found.rows.set_index("account_id")["status_reason"]
+        assert told[language].dropna().to_dict() == found.reasons.set_index("account_id")[language].to_dict()
+    assert told["en"].dropna().to_dict() == {
+        "a3": "Unlike other customers: 26% of its figures lie beyond what the model has seen, and at most 20% may.",
+        "a4": "Too little history: the first contract began fewer than 14 days before this list, or its start is not "
+        "known.",
+        "a5": "“Stage” holds “limbo”, which is none of its values.",
+    }
+    assert told["zh"].dropna().to_dict() == {
+        "a3": "与其他客户不同：26% 的指标超出模型所见范围，最多允许 20%。",
+        "a4": "历史太短：首份合同在本清单之前不足 14 天开始，或开始日期未知。",
+        "a5": "“阶段”的值“limbo”不在允许的取值之内。",
+    }
+
+
 def test_other_columns_are_refused(listed: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="other columns"):
+    with pytest.raises(BrokenListError, match="other columns"):
         check(listed.drop(columns="alerts"))
 
 

@@ -3,15 +3,26 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit, logit
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scipy.special import expit
+from scipy.stats import norm
 
-from models.doubt import HIDDEN, USUAL, around, hidden
+from models.doubt import HIDDEN, USUAL, around, hidden, middle
 from models.forward import moderation
 from models.linear import Design
 from models.metrics import calibration_slope, log_loss
 from models.options import Linear
 
 DICE = np.random.default_rng(3)
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(40)
+PANELS = np.linspace(-14, 16, 121)
+POINTS = ((PANELS[1:] + PANELS[:-1])[:, None] + np.diff(PANELS)[:, None] * NODES).ravel() / 2
+MASS = (np.diff(PANELS)[:, None] * WEIGHTS).ravel() / 2 * norm.pdf(POINTS)
+"""The standard normal distribution by Gauss-Legendre quadrature in panels: not how the product sums."""
+
+rare = st.floats(np.log(1e-12), np.log(0.5)).map(np.exp)
+spreads, confidences = st.floats(0, 3), st.floats(0.5, 0.99)
 
 
 def backtest(accounts: int, renewals: int, spread: float, seed: int = 0) -> pd.DataFrame:
@@ -29,33 +40,97 @@ def backtest(accounts: int, renewals: int, spread: float, seed: int = 0) -> pd.D
             "days_to_renewal": 90,
             "decided": False,
             "label": (dice.random(len(account)) < expit(said + own)).astype(int),
-            "probability": expit(said / np.sqrt(1 + np.pi * spread**2 / 8)),
+            "probability": [mean_of(centre, spread) for centre in said],
         }
     )
 
 
-@pytest.mark.parametrize(("probability", "spread"), [(0.5, 0.5), (0.9, 0.7), (0.2, 1.0)])
+def mean_of(centre: float, spread: float) -> float:
+    return float(MASS @ expit(centre + spread * POINTS))
+
+
+@given(rare, spreads)
+def test_the_mean_of_the_chances_is_the_probability(probability, spread):
+    """Of p and of 1 - p, whichever is smaller."""
+    for side in (1, -1):
+        given_ = probability if side == 1 else 1 - probability
+        smaller = given_ if side == 1 else 1 - given_
+        centre = middle(np.array([given_]), spread)[0]
+        assert mean_of(side * centre, spread) == pytest.approx(smaller, rel=1e-9)
+
+
+@given(rare, spreads, confidences)
+@example(1 - 0.9999984, 0.5, 0.8)
+@example(1 - 0.999942, 0.7, 0.8)
+@example(1 - 0.99919, 1.0, 0.8)
+@example(1 - 0.9943, 1.5, 0.8)
+def test_an_interval_holds_its_probability_and_the_confidence(probability, spread, confidence):
+    chances = np.array([probability, 1 - probability])
+    low, high = around(chances, spread, confidence)
+    assert (low >= 0).all()
+    assert (low <= chances).all()
+    assert (chances <= high).all()
+    assert (high <= 1).all()
+    centre = middle(chances[:1], spread)[0]
+    ends = np.array([np.log(own[0]) - np.log1p(-own[0]) for own in (low, high)])
+    if spread > 1e-6:
+        held = np.diff(norm.cdf((ends - centre) / spread))[0]
+        assert held >= confidence - 1e-9
+        assert np.abs(ends - centre).max() - np.abs(ends - centre).min() < 1e-9, "central in log-odds"
+    assert 1 - high[1] == pytest.approx(low[0], rel=1e-3, abs=1e-15), "a loss is as uncertain as a renewal"
+    assert 1 - low[1] == pytest.approx(high[0], rel=1e-3, abs=1e-15)
+
+
+@given(st.lists(rare, min_size=2, max_size=30), spreads, confidences)
+def test_an_interval_rises_with_its_probability(tails, spread, confidence):
+    chances = np.sort(np.array([*tails, *(1 - tail for tail in tails)]))
+    for end in around(chances, spread, confidence):
+        assert (np.diff(end) >= -1e-9 * np.minimum(end[1:], 1 - end[1:]) - 1e-15).all()
+
+
+@pytest.mark.parametrize(("probability", "spread"), [(0.5, 0.5), (0.9, 0.7), (0.2, 1.0), (0.02, 3.0)])
 def test_an_interval_holds_the_chances_whose_mean_it_is_about(probability, spread):
-    middle = logit(probability) * np.sqrt(1 + np.pi * spread**2 / 8)
-    chances = expit(middle + spread * DICE.standard_normal(40_000))
+    centre = middle(np.array([probability]), spread)[0]
+    chances = expit(centre + spread * DICE.standard_normal(100_000))
     low, high = around(np.array([probability]), spread, 0.8)
     assert chances.mean() == pytest.approx(probability, abs=0.01)
-    assert ((chances > low) & (chances < high)).mean() == pytest.approx(0.8, abs=0.01)
+    held = ((chances > low) & (chances < high)).mean()
+    assert held == pytest.approx(0.8, abs=0.01)
+
+
+def test_an_interval_reaches_to_the_mean_of_a_long_tail_on_both_sides():
+    """Where the mean lies above nine in ten chances, the interval is the least central one that has it."""
+    probability, spread = np.array([1e-4]), 3.0
+    centre = middle(probability, spread)
+    low, high = around(probability, spread, 0.8)
+    assert expit(centre + norm.ppf(0.9) * spread) < probability
+    assert high == pytest.approx(probability)
+    assert low == pytest.approx(expit(2 * centre - np.log(probability / (1 - probability))))
+    wider = around(probability, spread, 0.95)
+    assert wider[1] > probability, "with more confidence it reaches further by itself"
 
 
 def test_an_interval_holds_its_own_probability_and_no_more_than_all():
-    chances = np.array([0.0, 0.001, 0.5, 0.999, 1.0])
+    chances = np.array([0.0, 1e-300, 0.001, 0.5, 0.999, 1.0])
     low, high = around(chances, 0.6, 0.8)
-    assert (low > 0).all()
-    assert (high < 1).all()
-    inner = chances[1:-1]
-    assert (low[1:-1] < inner).all()
-    assert (inner < high[1:-1]).all()
+    inner = slice(2, -1)
+    assert (low[inner] < chances[inner]).all()
+    assert (chances[inner] < high[inner]).all()
+    assert low[:2].tolist() == chances[:2].tolist()
+    assert 0 < high[0] == high[1] < 1e-15
+    assert 1 - 1e-15 < low[-1] < high[-1] == 1
+
+
+def test_what_is_not_a_number_has_no_interval_and_spoils_no_other():
+    low, high = around(np.array([np.nan, 0.3]), 0.5, 0.8)
+    assert np.isnan([low[0], high[0]]).all()
+    assert low[1] < 0.3 < high[1]
 
 
 def test_without_doubt_there_is_no_interval():
     low, high = around(np.array([0.3]), 0.0, 0.8)
-    assert low == high == pytest.approx(0.3)
+    assert low == pytest.approx(0.3, abs=1e-15)
+    assert high == pytest.approx(0.3, abs=1e-15)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])

@@ -97,7 +97,8 @@ class Strange(Model):
 
 
 @pytest.mark.parametrize(
-    ("model", "said"), [(Broken(SAME), "nps"), (Strange(SAME), "not a probability"), (None, "LightGBM died of it")]
+    ("model", "said"),
+    [(Broken(SAME), "nps"), (Strange(SAME), "nothing that is a prob"), (None, "LightGBM died of it")],
 )
 def test_a_harmed_challenger_is_a_warning_and_the_list_is_the_same_bytes(company, monkeypatch, model, said) -> None:
     waiting(monkeypatch)

@@ -11,12 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from lists.risk_list import NAMES as COLUMNS
-from lists.risk_list import check, typed
+from lists.columns import NAMES as COLUMNS
+from lists.columns import typed
+from lists.risk_list import check
 from models.options import Folds
 from pipelines import score as scoring
 from pipelines import tracking
-from pipelines.errors import DataContract, InputMissing
+from pipelines.errors import DataContract, InputMissing, InternalError
 from pipelines.publishing import code_revision, publish
 from pipelines.score import Champion, read_scored, resolved, score
 from pipelines.settings import Engine
@@ -170,10 +171,16 @@ def test_features_that_do_not_fit_the_model_stop_the_run(company: Path, monkeypa
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), 1.5, -0.1])
-def test_what_is_not_a_probability_stops_the_run(company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
+def test_a_model_that_gives_no_probabilities_at_all_stops_the_run(
+    company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
     monkeypatch.setattr(Model, "probability", lambda self, frame: np.full(len(frame), wrong))
-    with pytest.raises(DataContract, match="not a probability"):
+    with pytest.raises(
+        InternalError, match=r"7 of 8 rows .*list.faulty_limit \(1.0%\).*renewal_probability: n"
+    ) as stop:
         score(job(company))
+    assert stop.value.exit_code == 70
+    assert not (company / "data" / "act" / scoring.LIST).exists()
 
 
 @pytest.mark.parametrize("lost", ["spine.parquet", "scoring.parquet", "features.json"])
@@ -195,7 +202,7 @@ def test_an_observation_that_is_there_twice_stops_the_run(company: Path, name: s
     path = company / "data" / "act" / name
     rows = pd.read_parquet(path)
     pd.concat([rows, rows.iloc[:1]]).to_parquet(path)
-    with pytest.raises(DataContract, match="an observation twice"):
+    with pytest.raises(InternalError, match="an observation twice"):
         score(job(company))
 
 
@@ -215,7 +222,7 @@ def test_english_and_chinese_lists_hold_the_same_numbers(company: Path) -> None:
         score(job(company, language=language))
         publish(job(company, language=language))
         lists[language] = published(company)
-    words = [name for name in COLUMNS if name[:-1] in TOLD or name == "reason_change"]
+    words = [name for name in COLUMNS if name[:-1] in TOLD or name in ("reason_change", "status_reason")]
     pd.testing.assert_frame_equal(lists["en"].drop(columns=words), lists["zh"].drop(columns=words))
     assert lists["zh"]["reason_1"].dropna().str.contains("同类客户").all()
     assert (lists["en"][words].isna() == lists["zh"][words].isna()).all(axis=None)

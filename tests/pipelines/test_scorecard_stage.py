@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import ibis
 import pyarrow.parquet as pq
 import pytest
 
@@ -130,3 +131,34 @@ def test_dvc_runs_it_after_the_ledger_of_the_same_day():
     made = {out for name in ("check", "rollup", "act_ledger") for out in stages[name]["outs"] if isinstance(out, str)}
     assert {"data/clean", "data/act/ledger"} <= made & set(stage["deps"])
     assert all(Path(__file__).parents[2].joinpath(dep).exists() for dep in stage["deps"] if dep.endswith(".py"))
+
+
+@pytest.mark.parametrize("strange", ["inf", "nan"])
+def test_a_figure_that_no_json_can_hold_costs_its_place_alone(measured, monkeypatch, strange):
+    """One row's value is infinite: it stands empty in JSON and page, is counted, and every other row is the same."""
+    from pipelines import scorecard as stage
+
+    job, _ = measured
+    kept = files(job)
+    then = strictly(kept["scorecard.json"])["rows"]
+    own = next(row for row in then if row[0] == "month" and row[2] == "company" and row[SAID.index("value")] == 0.0)
+    made = stage.cards.scorecard
+
+    def strange_card(*given):
+        rows = made(*given)
+        key = dict(zip(SAID[:5], own[:5], strict=True))
+        hit = ibis.and_(*(rows[name] == value for name, value in key.items()))
+        return rows.mutate(value=hit.ifelse(ibis.literal(float(strange)), rows.value))
+
+    monkeypatch.setattr(stage.cards, "scorecard", strange_card)
+    result = stage.scorecard(job)
+    now = strictly(files(job)["scorecard.json"])["rows"]
+    assert [(was, row) for was, row in zip(then, now, strict=True) if was != row] == [
+        (own, [*own[: SAID.index("value")], None, *own[SAID.index("value") + 1 :]])
+    ]
+    loss = {"output": "scorecard", "part": f"{own[4]} value", "why": "not finite", "count": 1, "example": own[1]}
+    assert result["left_out"] == [loss]
+    assert files(job)["scorecard.html"]
+    monkeypatch.undo()
+    assert stage.scorecard(job)["left_out"] == []
+    assert files(job) == kept

@@ -1,0 +1,483 @@
+"""A fault is put into one row of each output: that row is named and counted, and all others are published as before."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lists import account_sheet
+from lists import change as telling
+from lists.columns import COLUMNS
+from pipelines import act, change, forecast, shadow, tracking, trial
+from pipelines import score as scoring
+from pipelines.errors import InternalError, OutputFailed
+from pipelines.explain import explain
+from pipelines.publishing import publish
+from pipelines.score import Champion, score
+from pipelines.since import since
+from pipelines.writeback import write_back
+from tests.lists.books import read
+from tests.lists.pages import payload_of
+from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
+from tests.pipelines.test_change_stage import JULY, a_month_on, june_is_published, later
+
+SCORED_ONLY = [column.name for column in COLUMNS if column.scored_only]
+MODEL = {"people_28d": 1.0, "bugs_28d": -0.5}
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
+    write_company(tmp_path)
+    return tmp_path
+
+
+def folder(root: Path, day: date = AS_OF) -> Path:
+    return root / "lists" / str(day)
+
+
+def published(root: Path, day: date = AS_OF) -> pd.DataFrame:
+    """The list as it is made now; a fault put into what it is made of shows in no identity."""
+    one = job(root) if day == AS_OF else later(job(root))
+    (folder(root, day) / "manifest.json").unlink(missing_ok=True)
+    score(one)
+    publish(one)
+    return pd.read_parquet(folder(root, day) / "risk_list.parquet").set_index("account_id", drop=False)
+
+
+def manifest(root: Path, day: date = AS_OF) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder(root, day) / "manifest.json").read_bytes())
+    return content
+
+
+def put(root: Path, name: str, account: str, column: str, value: Any) -> None:
+    path = root / "data" / "act" / name
+    rows = pd.read_parquet(path)
+    rows[column] = rows[column].astype(object).where(rows["account_id"] != account, value)
+    rows.infer_objects().to_parquet(path)
+
+
+def assert_only(account: str, then: pd.DataFrame, now: pd.DataFrame, but: tuple[str, ...] = ()) -> None:
+    """All accounts but one are as they were, but for the ranks, which have no gap."""
+    names = [name for name in then.columns if name not in ("rank", "within_capacity", *but)]
+    pd.testing.assert_frame_equal(
+        then.drop(account)[names].sort_index(), now.drop(account)[names].sort_index(), check_dtype=False
+    )
+    for _, own in now.dropna(subset="rank").groupby("csm"):
+        assert own["rank"].tolist() == list(range(1, len(own) + 1))
+
+
+# --- the list ---
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "kind"),
+    [
+        ("stage", None, "empty"),
+        ("stage", "limbo", "unknown_value"),
+        ("size_band", "giant", "unknown_value"),
+        ("renewal_date", None, "empty"),
+        ("days_to_renewal", None, "empty"),
+        ("arr", float("inf"), "not_finite"),
+    ],
+)
+def test_a_fault_of_the_spine_costs_its_row_alone(company: Path, column: str, value: Any, kind: str) -> None:
+    then = published(company)
+    put(company, "spine.parquet", "a2", column, value)
+    now = published(company)
+    gamma = now.loc["a2"]
+    assert gamma["status"] == "not_scored"
+    assert gamma[SCORED_ONLY].isna().all()
+    assert pd.isna(gamma[column])
+    assert gamma["status_reason"]
+    assert_only("a2", then, now)
+    said = manifest(company)
+    assert said["faulty"] == {"rows": 1, "faults": [{"column": column, "fault": kind, "rows": 1, "example": "a2"}]}
+    assert said["rows"]["status"] == {"not_scored": 1, "scored": 6, "too_little_history": 1}
+    plays = pd.read_parquet(company / "data" / "act" / scoring.PLAYS).set_index("account_id").loc["a2"]
+    assert plays[["play_1", "best", "gain", "hours", "worth"]].isna().all()
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 1.5, -0.1, float("inf")])
+def test_a_probability_that_is_none_costs_its_row_alone(
+    company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    then = published(company)
+    chances = Model.probability
+
+    def strange(self: Model, frame: pd.DataFrame) -> np.ndarray:
+        return np.where((frame["people_28d"] == 1) & (frame["bugs_28d"] == 2), wrong, chances(self, frame))
+
+    monkeypatch.setattr(Model, "probability", strange)
+    now = published(company)
+    strange_ones = now.index[now["status"] == "not_scored"].tolist()
+    assert strange_ones == ["a5"]
+    assert "renewal" in now.loc["a5", "status_reason"]
+    assert_only("a5", then, now)
+
+
+def test_an_infinite_figure_costs_its_row_alone(company: Path, capsys: Any) -> None:
+    then = published(company)
+    put(company, "scoring.parquet", "a3", "people_28d", float("inf"))
+    now = published(company)
+    quiet = now.loc["a3"]
+    assert (quiet["status"], quiet["status_reason"]) == (
+        "not_scored",
+        "A figure about “Use of the product” is infinite.",
+    )
+    assert quiet[SCORED_ONLY].isna().all()
+    assert_only("a3", then, now)
+    fault = {"column": "people_28d", "fault": "figure", "rows": 1, "example": "a3"}
+    assert manifest(company)["faulty"]["faults"] == [fault]
+    told = capsys.readouterr()
+    line = next(one for one in (told.out + told.err).splitlines() if "break an invariant" in one)
+    assert "a3" in line
+    assert NAMES[3] not in line, "ids and counts, and nothing else of an account"
+
+
+def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.pipelines.test_whatif import Asked
+
+    asked = Asked({"people_28d": 1.0, "bugs_28d": -0.5})
+    monkeypatch.setattr(scoring, "champion", lambda one, target: Champion("renewal", "3", asked))
+    figures = pd.read_parquet(company / "data" / "act" / "scoring.parquet")
+    before = figures["people_28d"].where(figures["account_id"] != "a3", float("inf"))
+    figures.assign(people_28d=before).to_parquet(company / "data" / "act" / "scoring.parquet")
+    score(job(company, whatif=("people_28d",)))
+    tried = pd.read_parquet(company / "data" / "act" / scoring.WHATIF)
+    assert len(tried)
+    assert np.isfinite(tried["figure"]).all()
+
+
+def test_a_step_of_which_the_model_says_nothing_is_left_out(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.pipelines.test_whatif import Asked
+
+    class Silent(Asked):
+        def probability(self, frame: pd.DataFrame) -> np.ndarray:
+            return np.where(frame["people_28d"] == 2, np.nan, super().probability(frame))
+
+    silent = Silent(MODEL)
+    monkeypatch.setattr(Silent, "spoken", lambda self, f: (Asked.probability(self, f), *Model.spoken(self, f)[1:]))
+    monkeypatch.setattr(scoring, "champion", lambda one, target: Champion("renewal", "3", silent))
+    one = job(company, whatif=("people_28d",))
+    score(one)
+    tried = pd.read_parquet(company / "data" / "act" / scoring.WHATIF)
+    assert len(tried)
+    assert not (tried["figure"] == 2).any()
+    publish(one)
+
+
+def test_two_rows_of_eight_are_too_many_and_nothing_is_published(company: Path) -> None:
+    published(company)
+    before = {path.name: path.read_bytes() for path in folder(company).iterdir()}
+    for account in ("a1", "a2"):
+        put(company, "spine.parquet", account, "stage", None)
+    with pytest.raises(InternalError, match=r"2 of 8 rows .* stage: empty \(2 rows, such as account a1\)") as stop:
+        score(job(company))
+    assert stop.value.exit_code == 70
+    assert {path.name: path.read_bytes() for path in folder(company).iterdir()} == before
+    assert score(job(company, faulty_limit=0.25))["faulty"]["rows"] == 2
+
+
+def test_an_alert_the_list_has_no_place_for_is_left_out(company: Path) -> None:
+    then = published(company)
+    rows = pd.read_parquet(company / "data" / "act" / "alerts.parquet")
+    pd.concat([rows, rows.iloc[:1].assign(code="moon_is_full")]).to_parquet(company / "data" / "act" / "alerts.parquet")
+    pd.testing.assert_frame_equal(then, published(company))
+
+
+# --- what people see ---
+
+
+def test_why_there_is_no_score_is_shown_in_every_output(company: Path) -> None:
+    put(company, "spine.parquet", "a2", "stage", "limbo")
+    now = published(company)
+    reason = "“Stage” holds “limbo”, which is none of its values."
+    assert now.loc["a2", "status_reason"] == reason
+    text = pd.read_csv(folder(company) / "risk_list.csv", encoding="utf-8-sig").set_index("account_id")
+    assert text.loc["a2", "status_reason"] == reason
+    sheet = read((folder(company) / "risk_list.xlsx").read_bytes())["Not scored"]
+    cells = {str(row[0].value): [cell.value for cell in row] for row in sheet.iter_rows()}
+    assert reason in cells["gamma"]
+    assert any(str(cell).startswith("Too little history: ") for cell in cells["fresh"])
+    assert "Why not scored" in cells["Account"]
+    told = payload_of((folder(company) / "risk_list.html").read_bytes())["unscored"]
+    place = now.index.get_loc("a2")
+    assert told["en"]["texts"][told["en"]["codes"][place]] == reason
+    assert told["zh"]["texts"][told["zh"]["codes"][place]] == "“阶段”的值“limbo”不在允许的取值之内。"
+    assert told["en"]["codes"].count(-1) == 6, "nothing is said of who is scored"
+    assert explain(job(company), "a2")["says"]["status_reason"] == reason
+
+
+# --- the page and explain ---
+
+
+@pytest.mark.parametrize(("column", "value"), [("began", None), ("figure", None), ("usual", None)])
+def test_an_alert_that_cannot_be_said_is_named_and_costs_its_sentence_alone(
+    company: Path, column: str, value: Any
+) -> None:
+    then = published(company)
+    said = payload_of((folder(company) / "risk_list.html").read_bytes())["alerts"]
+    path = company / "data" / "act" / "alerts.parquet"
+    rows = pd.read_parquet(path)
+    rows[column] = rows[column].astype(object).where(rows["code"] != "usage_drop", value)
+    rows.to_parquet(path)
+    pd.testing.assert_frame_equal(then, published(company))
+    told = payload_of((folder(company) / "risk_list.html").read_bytes())["alerts"]
+    for language, name in (("en", "Use has dropped"), ("zh", "使用骤降")):
+        texts = [told["said"][language]["texts"][code] for code in told["said"][language]["codes"]]
+        before = [said["said"][language]["texts"][code] for code in said["said"][language]["codes"]]
+        assert [own for own, was in zip(texts, before, strict=True) if own != was] == [texts[0]]
+        assert texts[0].startswith(name)
+    loss = {"output": "page", "part": "alerts", "count": 1, "example": "a0"}
+    assert [{key: own[key] for key in loss} for own in manifest(company)["left_out"]] == [loss]
+    words = [own["words"] for own in explain(job(company), "a0")["alerts"]]
+    assert words[0].startswith("Use has dropped")
+    assert "Use has dropped" not in words[1]
+
+
+def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
+    company: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lists import page
+
+    write = page.written
+
+    def written(feature: Any, value: Any, phrases: Any, *place: int) -> str:
+        if value == 3.0 and not place:
+            raise TypeError("three is not written")
+        return write(feature, value, phrases, *place)
+
+    published(company)
+    monkeypatch.setattr(page, "written", written)
+    published(company)
+    losses = manifest(company)["left_out"]
+    assert losses[0]["part"] == "people_28d"
+    assert losses[0]["why"] == "TypeError"
+    told = payload_of((folder(company) / "risk_list.html").read_bytes())
+    assert any(figure >= 0 for speaker in told["speakers"] for figure in speaker[1])
+
+
+# --- the workbook ---
+
+
+def cells_of(root: Path, name: str = "List") -> list[list[Any]]:
+    return [[cell.value for cell in row] for row in read((folder(root) / "risk_list.xlsx").read_bytes())[name]]
+
+
+def test_a_value_that_no_cell_can_show_costs_its_cell_alone(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published(company)
+    then, make = cells_of(company), account_sheet.cell
+
+    def cell(name: str, value: Any, words: Any) -> Any:
+        if value == "beta":
+            raise KeyError(value)
+        return [] if value == "gamma" else make(name, value, words)
+
+    monkeypatch.setattr(account_sheet, "cell", cell)
+    published(company)
+    now = cells_of(company)
+    other = [(row[0], own, was) for row, old in zip(now, then, strict=True) for own, was in zip(row, old, strict=True)]
+    assert sorted(was for _, own, was in other if own != was) == ["beta", "gamma"]
+    told = {(own["part"], own["why"]): own for own in manifest(company)["left_out"]}
+    assert told["account_name", "KeyError"]["example"] == "a1"
+    assert told["cell", "TypeError"]["example"].startswith(("ann!", "li!", "List!"))
+
+
+def test_a_disagreement_that_cannot_be_shown_costs_its_line_alone() -> None:
+    from lists import disagreements
+    from lists.losses import Losses
+    from lists.words import Words
+    from tests.lists.test_disagreements import judged, log
+
+    rows = judged(log(("a", "lost", "low", 3), ("b", "renews", "high", 3)), 1, None)
+    whole = disagreements.rows(rows, Words("en"), Losses())
+    losses = Losses()
+    rows["verdict"] = rows["verdict"].astype(object).where(rows["account_id"] != "a", "perhaps")
+    assert disagreements.rows(rows, Words("en"), losses) == [row for row in whole if row[2] != "a"]
+    assert [own["example"] for own in losses.told()] == ["a"]
+
+
+# --- the change of scores ---
+
+
+@pytest.fixture
+def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    june_is_published(tmp_path, monkeypatch)
+    a_month_on(tmp_path)
+    return tmp_path
+
+
+def test_a_change_that_cannot_be_said_costs_its_sentence_alone(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    then, say = published(june, JULY), telling.why_changed
+
+    def why_changed(parts: Any, speakers: Any, before: Any, now: Any, words: Any) -> str:
+        if parts["change"] == then.loc["a3", "probability_change"]:
+            raise ValueError("not this one")
+        return say(parts, speakers, before, now, words)
+
+    monkeypatch.setattr(telling, "why_changed", why_changed)
+    now = published(june, JULY)
+    assert_only("a3", then, now)
+    assert now.loc["a3", "reason_change"] != then.loc["a3", "reason_change"]
+    assert now.loc["a3", "probability_change"] == then.loc["a3", "probability_change"]
+    told = json.loads((june / "data" / "act" / scoring.SCORE).read_bytes())["change"]["left_out"]
+    assert [(own["part"], own["why"]) for own in told] == [("reason_change", "ValueError")]
+    assert told[0]["example"] == "a3"
+
+
+def test_a_kept_figure_that_is_infinite_costs_its_own_reason_alone(june: Path) -> None:
+    then = published(june, JULY)
+    path = june / "data" / "history" / f"{AS_OF}.parquet"
+    rows = pd.read_parquet(path)
+    rows["people_28d"] = rows["people_28d"].where(rows["account_id"] != "a0", float("inf"))
+    rows.to_parquet(path)
+    now = published(june, JULY)
+    assert_only("a0", then, now)
+    assert now.loc["a0", "probability_change"] == then.loc["a0", "probability_change"]
+    assert now.loc["a0", "reason_change"] != then.loc["a0", "reason_change"]
+
+
+@pytest.mark.parametrize("was", [1.5, float("inf"), float("-inf")])
+def test_an_earlier_chance_that_is_none_costs_its_own_change_alone(
+    june: Path, monkeypatch: pytest.MonkeyPatch, was: float
+) -> None:
+    from dataclasses import replace
+
+    from pipelines import earlier
+
+    then, newest = published(june, JULY), earlier.newest
+
+    def strange(one: Any) -> Any:
+        last = newest(one)
+        chances = last.listed["renewal_probability"].where(last.listed["account_id"] != "a0", was)
+        return replace(last, listed=last.listed.assign(renewal_probability=chances))
+
+    monkeypatch.setattr(earlier, "newest", strange)
+    now = published(june, JULY)
+    assert_only("a0", then, now)
+    assert pd.isna(now.loc["a0", "probability_change"])
+    assert now.loc["a0", "reason_change"] == "Not scored on the last list"
+
+
+def test_whatever_is_wrong_with_all_changes_is_a_word_on_the_list(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    then = published(june, JULY)
+
+    def split(*given: Any) -> Any:
+        raise TypeError("no such thing")
+
+    monkeypatch.setattr(change, "split", split)
+    now = published(june, JULY)
+    pd.testing.assert_frame_equal(then.drop(columns="reason_change"), now.drop(columns="reason_change"))
+
+
+def test_ids_of_another_type_than_last_month_are_no_error(june: Path) -> None:
+    listed = published(june, JULY)
+    numbered = listed.reset_index(drop=True).assign(account_id=range(len(listed)))
+    told = since(later(job(june)), numbered, {})
+    assert told is not None
+    assert told.begun.empty
+
+
+# --- a challenger ---
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 2.0])
+def test_an_account_the_challenger_has_no_word_of_is_left_out(
+    company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    class Silent(Model):
+        def probability(self, frame: pd.DataFrame) -> np.ndarray:
+            return np.where(frame["bugs_28d"] + frame["people_28d"] == 0, wrong, super().probability(frame))
+
+    monkeypatch.setattr(tracking, "challenger", lambda one, target: (target, "7", {}) if target == "renewal" else None)
+    monkeypatch.setattr(trial, "loaded", lambda data, name, files: Silent(MODEL))
+    said = score(job(company))["shadow"]["renewal"]
+    assert said["accounts"] == 6
+    rows = pd.read_parquet(company / "data" / "act" / shadow.SHADOW)
+    assert "a0" not in set(rows["account_id"])
+    assert rows["rank_challenger"].notna().all()
+
+
+# --- what stands beside the list ---
+
+
+def failing(error: Exception) -> Any:
+    def scorecard(one: Any) -> None:
+        raise error
+
+    return scorecard
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OutputFailed("no disk"), KeyError("x"), MemoryError()])
+def test_whatever_fails_beside_the_list_does_not_cost_the_list(
+    company: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from tests.pipelines.test_workbook_stage import write_card
+
+    write_card(company)
+    score(job(company))
+    monkeypatch.setattr(act, "prepare", lambda one: None)
+    monkeypatch.setattr(act, "BESIDE", (failing(error), lambda one: None))
+    outcome = act.act(job(company))
+    assert outcome["state"] == "published"
+    assert list(outcome["without"]) == list(manifest(company)["without"]) == ["scorecard"]
+    assert not (folder(company) / "scorecard.html").exists(), "what an earlier run left is not shown as today's"
+    assert str(error) in outcome["without"]["scorecard"] or type(error).__name__ in outcome["without"]["scorecard"]
+
+
+def test_without_a_failure_nothing_is_missing(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    score(job(company))
+    monkeypatch.setattr(act, "prepare", lambda one: None)
+    monkeypatch.setattr(act, "BESIDE", ())
+    assert act.act(job(company))["without"] == manifest(company)["without"] == {}
+
+
+def test_an_interrupt_beside_the_list_is_no_failure_of_it(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(act, "prepare", lambda one: None)
+    monkeypatch.setattr(act, "BESIDE", (failing(KeyboardInterrupt()),))  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        act.act(job(company))
+
+
+@pytest.mark.parametrize("strange", [float("nan"), float("inf")])
+def test_a_figure_of_the_forecast_that_is_none_costs_its_place_alone(company: Path, strange: float) -> None:
+    names = ["period_kind", "period", "segment_kind", "segment", "measure", "expected", "low", "high"]
+    rows = [
+        ["quarter", "2026-08", "company", "all", "arr_due", 5.0, strange, 6.0],
+        ["quarter", "2026-08", "company", "all", "arr_renewed", 4.0, 3.0, 5.0],
+    ]
+    model = {"renewal": {"name": "renewal", "version": "3"}}
+    told = {"as_of": str(AS_OF), "models": model, "confidence": 0.8, "columns": names, "rows": rows}
+    path = company / "data" / "act" / "forecast" / forecast.JSON
+    path.parent.mkdir()
+    path.write_text(json.dumps(told))
+    published(company)
+    shown = payload_of((folder(company) / "risk_list.html").read_bytes())["summary"]["forecast"]
+    assert [(own["expected"], own["low"], own["high"]) for own in shown] == [(5.0, None, 6.0), (4.0, 3.0, 5.0)]
+
+
+# --- the database ---
+
+
+def test_strange_texts_and_figures_of_one_row_are_written_and_the_rest_is_the_same(company: Path) -> None:
+    import duckdb
+
+    put(company, "spine.parquet", "a2", "account_name", "nul \x00 long " + "x" * 1_000_000)
+    put(company, "spine.parquet", "a3", "arr", float("inf"))
+    listed = published(company)
+    write_back(job(company), f"duckdb://{company / 'company.duckdb'}", "renewals")
+    with duckdb.connect(str(company / "company.duckdb")) as database:
+        found = database.execute("SELECT account_id, account_name, status, status_reason FROM renewals.risk_list").df()
+    found = found.set_index("account_id")
+    assert len(found) == len(listed) == 8
+    assert found.loc["a2", "account_name"].startswith("nul \u2400 long")
+    assert found.loc["a3", "status"] == "not_scored"
+    assert found.loc["a3", "status_reason"] == "“ARR” is without end and no amount."
