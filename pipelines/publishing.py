@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from pipelines import errors, folders, stored
+from pipelines.signals import raise_if_received
 from pipelines.stage import Job, iso_date, main
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def place(
     already, unharmed, nothing is touched. Returns the state, the folder and, where an earlier list was replaced, the
     number under which it is kept. Raises Busy while another run publishes, OutputFailed where the disk refuses.
     """
+    raise_if_received()
     day = iso_date(as_of.isoformat(), "as_of")
     target = lists / day.isoformat()
     _refuse_odd_names(files)

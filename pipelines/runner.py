@@ -11,27 +11,21 @@ import os
 import platform
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from pipelines import signals
 from pipelines.errors import Config, InputMissing, OutputFailed, Stop
 
 USAGE, INTERNAL = 2, 70
 ENDS: dict[int, tuple[int, str]] = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
 """Exit code and state of a run that a signal ended."""
-GRACE_SECONDS = 10.0
-"""After a signal the run has so long to clean up; native code that does not return is left to the system then."""
 LOGS = "logs"
 """Where the data folder keeps the tracebacks of unexpected errors."""
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived: no `except Exception` may swallow it."""
 
 
 def run(work: Callable[[], dict[str, Any]], data: Path, command: str) -> int:
@@ -43,11 +37,10 @@ def run(work: Callable[[], dict[str, Any]], data: Path, command: str) -> int:
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     start_logging()
-    received: list[int] = []
     try:
-        with _signals(received):
+        with signals.caught(_end_of_signal) as received:
             result = work()
-    except (Exception, KeyboardInterrupt, Terminated) as error:
+    except (Exception, KeyboardInterrupt, signals.Terminated) as error:
         return _end_of_signal(received[0]) if received else _end_of(error, data, command)
     print_result(result)
     return 0
@@ -148,42 +141,3 @@ def _frames(error: BaseException) -> Iterator[str]:
     for frame in traceback.extract_tb(error.__traceback__):
         yield f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
     yield f"{type(error).__module__}.{type(error).__qualname__} (its message is left out: it may quote your data)"
-
-
-# --- signals -------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _signals(received: list[int]) -> Iterator[None]:
-    """Raise an exception on SIGINT or SIGTERM, and note the signal in `received`: DuckDB turns such exceptions into its
-    own. Where native code does not return within the time of grace, the process ends at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-
-    def handle(number: int, frame: Any) -> NoReturn:
-        received.append(number)
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-
-    before = {number: signal.signal(number, handle) for number in ENDS}
-    done = threading.Event()
-    threading.Thread(target=_watch, args=(reading, done), daemon=True, name="signals").start()
-    try:
-        yield
-    finally:
-        done.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(wakeup)
-        os.close(writing)
-
-
-def _watch(reading: int, done: threading.Event) -> None:
-    """Wait for a signal in a thread: the main one may be deep in LightGBM, where Python sees none."""
-    with os.fdopen(reading, "rb", buffering=0) as signals:
-        while number := signals.read(1):
-            if number[0] in ENDS and not done.wait(GRACE_SECONDS):
-                os._exit(_end_of_signal(number[0]))

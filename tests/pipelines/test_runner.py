@@ -107,9 +107,9 @@ def test_an_unexpected_error_is_told_where_no_log_can_be_kept(
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from pipelines import runner
+from pipelines import runner, signals
 from pipelines.lock import exclusive_lock
-runner.GRACE_SECONDS = 0.5
+signals.GRACE_SECONDS = 0.5
 
 def wait():
     time.sleep(60)
@@ -123,6 +123,16 @@ def native():
     a = np.random.default_rng(1).random((9000, 9000))
     np.linalg.svd(a)
 
+def swallowed():
+    # Whoever swallows the error goes on, but publishes nothing.
+    try:
+        query()
+    except Exception:
+        pass
+    from datetime import date
+    from pipelines.publishing import place
+    place(data / "lists", date(2026, 6, 1), {{"a.csv": b"1"}}, {{"identity": 1}})
+
 def work():
     with exclusive_lock(data, "score"):
         print("working", file=sys.stderr, flush=True)
@@ -134,7 +144,7 @@ raise SystemExit(runner.run(work, data, "score"))
 """
 
 
-@pytest.mark.parametrize("what", ["wait", "query", "native"])
+@pytest.mark.parametrize("what", ["wait", "query", "native", "swallowed"])
 @pytest.mark.parametrize(("number", "code", "state"), [(signal.SIGTERM, 143, "Terminated"), (signal.SIGINT, 130, "Interrupted")])  # fmt: skip # noqa: E501
 def test_a_signal_ends_the_run_with_its_code_and_frees_the_lock(
     what: str, number: int, code: int, state: str, tmp_path: Path
@@ -153,6 +163,7 @@ def test_a_signal_ends_the_run_with_its_code_and_frees_the_lock(
     told = json.loads(out)
     assert (told["exit"], told["state"]) == (code, state)
     assert "Traceback" not in complaint
+    assert not (tmp_path / "lists").exists()
     with exclusive_lock(tmp_path, "score"):
         pass
 
