@@ -63,7 +63,7 @@ def forecast(job: Job) -> dict[str, Any]:
 
 def read_backtest(job: Job) -> pd.DataFrame:
     """What models said of renewals before they knew; one row per observation. Raises InputMissing, DataContract."""
-    files = read_model(job, RENEWAL)
+    files = read_model(job.data, RENEWAL)
     if BACKTEST not in files:
         raise DataContract(f"{job.data / 'models' / RENEWAL}: nothing to judge the level by: {why_untrained(files)}")
     return pd.read_parquet(io.BytesIO(files[BACKTEST]))

@@ -20,8 +20,20 @@ import structlog
 from features.family import KEY
 from pipelines import serving, tracking, trial, warehouse
 from pipelines.errors import DataContract, InputMissing
+from pipelines.evaluate import EVALUATION
 from pipelines.stage import Job, main
-from pipelines.train import AGED, BACKTEST, CARD, as_json, read_catalogue, read_model, read_training, why_untrained
+from pipelines.train import (
+    AGED,
+    BACKTEST,
+    CARD,
+    MODELS,
+    as_json,
+    learning_options,
+    read_catalogue,
+    read_model,
+    read_training,
+    why_untrained,
+)
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -29,29 +41,39 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CATALOGUE, METRICS = "features.json", "metrics.json"
+CATALOGUE, METRICS, REGISTERED = "features.json", "metrics.json", "registered"
 
 
 def register(job: Job, target: str) -> dict[str, Any]:
     """Register the target's model and let the gate decide; write and return what it decided.
 
     `passed` says whether the gate let it through, `reasons` why not, `serves` which version serves now, `waits` why a
-    model that passed does not. Nothing is raised on refusal: the caller decides.
+    model that passed does not. Nothing is raised on refusal: the caller decides. The model and its evaluation are
+    copied from the side of learning to the data folder: those of the last learning.
     """
-    files = read_model(job, target)
+    files = read_model(job.side, target)
     untrained = why_untrained(files)
     if untrained is None:
         decided = _registered(job, target, files, read_metrics(job, target))
     else:
         decided = {"passed": False, "trained": False, "reasons": [untrained], "version": None, "already": False}
     decided = {"target": target, "name": tracking.registry_name(target), **decided}
-    warehouse.write_bytes(job.data / "registered" / f"{target}.json", as_json(decided))
+    warehouse.write_bytes(job.side / REGISTERED / f"{target}.json", as_json(decided))
+    _land(job, target)
     return decided
+
+
+def _land(job: Job, target: str) -> None:
+    """Copy what was learned of a target to the data folder, each folder whole or not at all."""
+    for kind in (MODELS, EVALUATION):
+        warehouse.copy_folder(job.side / kind / target, job.data / kind / target)
+    receipt = job.side / REGISTERED / f"{target}.json"
+    warehouse.write_bytes(job.data / REGISTERED / receipt.name, receipt.read_bytes())
 
 
 def read_metrics(job: Job, target: str) -> dict[str, Any]:
     """What `evaluate` wrote."""
-    path = job.data / "evaluation" / target / METRICS
+    path = job.side / EVALUATION / target / METRICS
     if not path.is_file():
         raise InputMissing(f"no back-test at {path}: run `renewals learn`, or the stage evaluate, first")
     metrics: dict[str, Any] = json.loads(path.read_bytes())
@@ -208,22 +230,10 @@ def _identity(job: Job, files: Mapping[str, bytes]) -> str:
     made_of = [
         card["fingerprint"],
         tracking.code_fingerprint(),
-        _options(job),
+        learning_options(job),
         [tracking.sha256(files[n]) for n in FILES],
     ]
     return tracking.sha256(json.dumps(made_of, sort_keys=True).encode())
-
-
-def _options(job: Job) -> dict[str, Any]:
-    sections = ("folds", "linear", "lightgbm", "calibration")
-    chosen = {
-        f"{name}.{key}": value for name in sections for key, value in getattr(job.settings, name).model_dump().items()
-    }
-    return {
-        **chosen,
-        "grace.before_days": job.settings.grace.before_days,
-        "grace.after_days": job.settings.grace.after_days,
-    }
 
 
 def _new_version(
@@ -243,7 +253,7 @@ def _new_version(
         **_data_fingerprints(job, card),
     }
     with ThreadPoolExecutor(1) as beside:  # the trial is a process of its own: meanwhile there is time to draw
-        tried = beside.submit(trial.loaded, job.data, f"of {target} in {job.data / 'models'}", files)
+        tried = beside.submit(trial.loaded, job.data, f"of {target} in {job.side / MODELS}", files)
         pictures = plots(job, target)
     booster = tried.result().booster
     run = client.create_run(tracking.experiment(client, job, target), tags=tags, run_name=f"{target} {card['until']}")
@@ -290,7 +300,7 @@ def _log(
     from mlflow.entities import Param
 
     chosen = {"until": card["until"], **{f"recipe.{key}": value for key, value in card["recipe"].items()}}
-    params = [Param(key, str(value)[:6000]) for key, value in {**_options(job), **chosen}.items()]
+    params = [Param(key, str(value)[:6000]) for key, value in {**learning_options(job), **chosen}.items()]
     client.log_batch(run_id, metrics=list(_figures(card, metrics)), params=params)
     for name, content in pictures.items():
         _log_bytes(client, run_id, f"plots/{name}", content)
@@ -359,7 +369,7 @@ def plots(job: Job, target: str) -> dict[str, bytes]:
     """Calibration, ROC and importance as pictures."""
     import pandas as pd
 
-    folder = job.data / "evaluation" / target / "plots"
+    folder = job.side / EVALUATION / target / "plots"
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("calibration", "roc", "importance")}
     return {
         "calibration.png": _drawn(_draw_calibration, tables["calibration"]),

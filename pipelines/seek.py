@@ -21,7 +21,7 @@ def seek(job: Job, target: str | None = None) -> dict[str, Any]:
     """Search for one target, or for each; a person at a terminal is told in words what was found."""
     if target is not None and target not in job.settings.targets:
         raise Config(f"--target {target}: only {', '.join(job.settings.targets)} are learned here (targets)")
-    known = retrace.learned(job) or prepared(job)
+    known = retrace.learned_at(job) is not None or prepared(job)
     if not known:
         prepare(job)
     asked = job.settings.targets if target is None else (target,)

@@ -183,6 +183,18 @@ def swap(new: Path, old: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def copy_folder(source: Path, copy: Path) -> None:
+    """Copy a folder over an older copy of it, whole or not at all. Raises OutputFailed."""
+    unfinished = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copytree(source, unfinished)
+        swap(unfinished, copy)
+    except OSError as error:
+        raise OutputFailed(f"{copy} could not be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def restore(folder: Path) -> None:
     """Undo a swap that a crash left half-done."""
     aside = folder.with_name(f".{folder.name}.old")
