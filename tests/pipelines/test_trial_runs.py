@@ -31,6 +31,7 @@ from tests.pipelines.registered_models import (
 )
 
 EARLIER = date(2023, 6, 1)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -154,22 +155,29 @@ def test_an_experiment_of_dvc_is_a_trial_of_its_name(job, monkeypatch):
     assert Job(job.settings, "", job.data, job.lists, until=job.until).trial is None
 
 
-def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tmp_path):
+@pytest.mark.parametrize("where", ["the workspace", "a copy below .dvc/tmp/exps"])
+def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tmp_path, where):
+    """As DVC runs it: with its variables set, in the project's folder or in a copy that holds no registry."""
+    here = tmp_path if where == "the workspace" else tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
     changed = with_settings(job, "lightgbm.learning_rate=0.2")
     train(changed, TARGET)
     evaluate(changed, TARGET)
+    if here != tmp_path:
+        shutil.copytree(job.side, here / "data" / "learn")
+    (here / "params.yaml").write_text("{}")
     before = production(job)
-    params = tmp_path / "params.yaml"
-    params.write_text("{}")
     sets = [*QUICK, "lightgbm.learning_rate=0.2", "dates.until='2024-06-01'"]
-    words = ["--data", str(job.data), "--params", str(params), *(word for one in sets for word in ("--set", one))]
     ran = subprocess.run(
-        [sys.executable, "-m", "pipelines.register", TARGET, *words],
-        env={**os.environ, "DVC_EXP_NAME": "lossy-berg"}, capture_output=True, text=True, check=True,
+        [sys.executable, "-m", "pipelines.register", TARGET, *(word for one in sets for word in ("--set", one))],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_EXP_NAME": "lossy-berg", "DVC_ROOT": str(tmp_path)},
+        cwd=here, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert json.loads(ran.stdout.splitlines()[-1])["trial"] == "lossy-berg"
+    said = json.loads(ran.stdout.splitlines()[-1])
+    assert (said["trial"], said["serves"], said["against_champion"]["gain"] is not None) == ("lossy-berg", "2", True)
     assert production(job) == before
     assert len(runs_of(job, "lossy-berg")) == 1
+    assert json.loads((here / "data" / "learn" / "registered" / "renewal.json").read_text()) == said
+    assert (here / "data" / "mlflow.db").exists() == (here == tmp_path)
 
 
 def test_the_same_trial_has_the_same_name_and_a_folder_of_its_own(job):
