@@ -66,7 +66,7 @@ def main() -> None:
 
 def one_company(seed: int, work: Path, asked: argparse.Namespace, chosen: Settings) -> pd.DataFrame:
     until = (pd.Timestamp(2023, 1, 1) + pd.DateOffset(months=asked.months)).date()
-    if not (work / "models" / "renewal" / BACKTEST).exists():
+    if not (work / "learn" / "models" / "renewal" / BACKTEST).exists():
         write(simulate(asked.accounts, asked.months, seed), work / "company")
     judged = backtested(learned(work / "company", until, work, chosen), asked.quarters)
     print(f"seed {seed}: {judged['origin'].nunique()} quarter starts", flush=True)
@@ -76,7 +76,7 @@ def one_company(seed: int, work: Path, asked: argparse.Namespace, chosen: Settin
 def learned(tables: Path, until: date, work: Path, chosen: Settings) -> Job:
     """A company whose history has been walked through once, each model seeing only what was final on its day."""
     job = Job(chosen, str(tables), work, work / "lists", until=until)
-    if not (work / "models" / "renewal" / BACKTEST).exists():
+    if not (work / "learn" / "models" / "renewal" / BACKTEST).exists():
         for stage in PREPARE:
             stage(job)
         label(job, "renewal")
@@ -88,7 +88,7 @@ def learned(tables: Path, until: date, work: Path, chosen: Settings) -> Job:
 def backtested(job: Job, count: int) -> pd.DataFrame:
     """Forecast and outcome, one row per (origin, quarter, segment, measure) whose quarter is final by now."""
     assert job.until is not None
-    said = pd.read_parquet(job.data / "models" / "renewal" / BACKTEST)
+    said = pd.read_parquet(job.side / "models" / "renewal" / BACKTEST)
     first = said["as_of"].min().date()
     wait = job.settings.grace.after_days
     starts = [day for day in month_starts(first, job.until) if day.month % 3 == 1]

@@ -17,6 +17,7 @@
 # Run `make demo` first, or set `RENEWALS_DATA` and `RENEWALS_LIST`.
 
 # %%
+import json
 import os
 from pathlib import Path
 
@@ -26,6 +27,9 @@ import pandas as pd
 import shap
 
 from models.learner import Learned
+from pipelines import tracking
+from pipelines.settings import read_settings
+from pipelines.stage import Job
 
 data = Path(os.environ.get("RENEWALS_DATA", "../demo"))
 folder = Path(os.environ.get("RENEWALS_LIST", "../lists/2026-06-01"))
@@ -46,11 +50,12 @@ account[["account_id", "account_name", "renewal_date", "arr", "renewal_probabili
 # ## The same, drawn
 #
 # SHAP explains the margin, the log-odds before calibration. The model's margin is a weighted mean of a linear part and
-# of trees; contributions of both add up, so one picture shows the whole.
+# of trees; contributions of both add up, so one picture shows the whole. It is the model that made the list.
 
 # %%
-parts = {path.name: path.read_bytes() for path in (data / "models" / "renewal").iterdir() if path.is_file()}
-model = Learned.from_files(parts)
+job = Job(read_settings(None), "", data, folder.parent)
+version = json.loads((folder / "manifest.json").read_bytes())["models"]["renewal"]["version"]
+model = Learned.from_files(tracking.registered(job, "renewal", version))
 scoring = pd.read_parquet(data / "act" / "scoring.parquet")
 one = scoring[scoring["account_id"] == account["account_id"]]
 contributions, base = model.contributions(one)

@@ -22,6 +22,8 @@ from pipelines.train import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 FOLDER, PAGE, REPORT, SAID = "backtest", "index.html", "report.json", "said.parquet"
@@ -35,15 +37,17 @@ PLOTS = {
 """What DVC draws, with its columns. No name of a customer or a manager stands in these: they may be formulas."""
 
 
-def backtest(job: Job) -> dict[str, Any]:
+def backtest(job: Job, home: Path | None = None) -> dict[str, Any]:
     """Judge every target's back-test, and write it for machines, for DVC and for people.
+
+    The models are those in `home`, or those that lie on the side of the job.
 
     Each target's folder holds `report.json`, `said.parquet` (one row per tested observation, with the word of the model
     and of each baseline) and `plots/`; where nothing was trained the report says why.
     """
     from lists.backtest import page
 
-    reports = {target: _judged(job, target) for target in job.settings.targets}
+    reports = {target: _judged(job, target, home or job.side) for target in job.settings.targets}
     file = job.data / FOLDER / PAGE
     warehouse.write_bytes(file, page(reports, job.settings.list.language).encode())
     return {
@@ -64,9 +68,9 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
     return {"trained": True, "rows": whole["rows"], **few, "against": beaten}
 
 
-def _judged(job: Job, target: str) -> dict[str, Any]:
+def _judged(job: Job, target: str, home: Path) -> dict[str, Any]:
     """The report of one target, as it was written."""
-    files, folder = read_model(job, target), job.data / FOLDER / target
+    files, folder = read_model(home, target), job.data / FOLDER / target
     reason = why_untrained(files)
     shutil.rmtree(folder, ignore_errors=True)
     if reason is None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from models.options import Gate
 
+EVALUATION = "evaluation"
 BESIDE = {"arr": "arr", "csm": "csm", "days_since_last_use": IDLE}
 """What is kept of an observation beside its segments, where it is there, and under which name: a baseline that stands
 in the same table is called `days_since_last_use` already."""
@@ -36,13 +37,13 @@ in the same table is called `days_since_last_use` already."""
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:
     """Write `evaluation/<target>/metrics.json`, its headline and its plots; where nothing was trained they say so."""
-    files = read_model(job, target)
+    files = read_model(job.side, target)
     reason = why_untrained(files)
     if reason is None:
         metrics, plots = evaluated(job, target, files)
     else:
         metrics, plots = {"trained": False, "reason": reason}, {}
-    folder = job.data / "evaluation" / target
+    folder = job.side / EVALUATION / target
     shutil.rmtree(folder / "plots", ignore_errors=True)
     for name, content in {**_empty_plots(), **plots}.items():
         warehouse.write_bytes(folder / "plots" / name, content)
@@ -116,7 +117,7 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     tested = said.merge(beside, on=folds.KEY, validate="one_to_one")
     if not len(tested) == len(said) == len(beside):
         raise InputMissing(
-            f"{job.data / 'models' / target} was trained on other rows than {job.side / 'training.parquet'}, or under "
+            f"the model of {target} was trained on other rows than {job.side / 'training.parquet'}, or under "
             "other settings: run `renewals learn`, or the stage train, first"
         )
     return tested

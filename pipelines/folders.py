@@ -9,6 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from pipelines.errors import OutputFailed
+
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -23,6 +25,18 @@ def replace_folder(new: Path, old: Path) -> None:
         old.rename(aside)
     new.rename(old)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def copy_folder(source: Path, copy: Path) -> None:
+    """Copy a folder over an older copy of it, whole or not at all. Raises `OutputFailed`."""
+    unfinished = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copytree(source, unfinished)
+        replace_folder(unfinished, copy)
+    except OSError as error:
+        raise OutputFailed(f"{copy} could not be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def undo_replace(folder: Path) -> None:

@@ -15,12 +15,11 @@ from features.ledger import Book
 from features.scorecard import SEGMENTS, UNKNOWN
 from features.windows import known_on
 from lists.words import LANGUAGES, Words
-from pipelines import warehouse
-from pipelines.errors import DataContract
+from pipelines import tracking, warehouse
 from pipelines.preflight import first_of_month
 from pipelines.score import read_scored
 from pipelines.stage import Job, main
-from pipelines.train import BACKTEST, RENEWAL, as_json, as_parquet, read_model, why_untrained
+from pipelines.train import BACKTEST, RENEWAL, as_json, as_parquet
 
 if TYPE_CHECKING:
     from models.due import Standing
@@ -44,7 +43,7 @@ def forecast(job: Job) -> dict[str, Any]:
 
     first_of_month(job)
     standing_on, listed = read_scored(job)
-    said = read_backtest(job)
+    said = read_backtest(job, standing_on["models"][RENEWAL]["version"])
     con = warehouse.connect(job.settings.engine)
     known = known_on_day(con, warehouse.clean_tables(con, job.data), job.day, job)
     options = job.settings.forecast
@@ -59,12 +58,12 @@ def forecast(job: Job) -> dict[str, Any]:
     return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": len(rows), "shock": told["shock"]}
 
 
-def read_backtest(job: Job) -> pd.DataFrame:
-    """What models said of renewals before they knew; one row per observation. Raises InputMissing, DataContract."""
-    files = read_model(job, RENEWAL)
-    if BACKTEST not in files:
-        raise DataContract(f"{job.data / 'models' / RENEWAL}: nothing to judge the level by: {why_untrained(files)}")
-    return pd.read_parquet(io.BytesIO(files[BACKTEST]))
+def read_backtest(job: Job, version: str) -> pd.DataFrame:
+    """The back-test of a registered model of renewals; one row per tested observation.
+
+    The last learning may be of another model than the one that scored the list. Raises as `tracking.registered` does.
+    """
+    return pd.read_parquet(io.BytesIO(tracking.registered(job, RENEWAL, version)[BACKTEST]))
 
 
 def known_on_day(con: Any, tables: dict[str, ir.Table], day: date, job: Job) -> Standing:

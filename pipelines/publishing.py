@@ -18,7 +18,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import subprocess
@@ -31,11 +30,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from filelock import FileLock, Timeout
 
 from pipelines import errors, folders, stored
 from pipelines.signals import raise_if_received
-from pipelines.stage import Job, iso_date, main
+from pipelines.stage import PLAIN_NAME, Job, iso_date, main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 PUBLISHED = "published"
 ALREADY = "already published"
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NOT_PUBLISHED = "not published"
 
 
 def place(
@@ -106,7 +106,7 @@ def _fingerprint(path: Path) -> str | None:
 
 
 def _refuse_odd_names(files: Mapping[str, bytes]) -> None:
-    odd = [name for name in files if not _PLAIN.fullmatch(name) or name == MANIFEST]
+    odd = [name for name in files if not PLAIN_NAME.fullmatch(name) or name == MANIFEST]
     if odd:
         raise ValueError(f"not the name of a file to publish: {odd[0]!r}")
 
@@ -248,7 +248,8 @@ class _Beside:
 def publish(job: Job, without: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest.
 
-    `without` names what failed beside the list, and why.
+    A trial publishes nothing: its list is kept in the trial's folder, for a look at it. `without` names what failed
+    beside the list, and why.
     """
     from lists.losses import Losses
     from lists.risk_list import counts
@@ -278,9 +279,14 @@ def publish(job: Job, without: Mapping[str, str] | None = None) -> dict[str, Any
     losses = Losses()
     files = _files(job, standing, listed, models, beside, key_of(identity), losses)
     manifest |= {"left_out": report_losses(losses), "without": dict(without or {})}
-    outcome = place(job.lists, job.day, files, manifest, job.settings.list.keep_staging_hours)
-    keep_day(job, key_of(identity), done)
-    keep_told(job)
+    lists = job.trial_folder / "lists" if job.trial else job.lists
+    outcome = place(lists, job.day, files, manifest, job.settings.list.keep_staging_hours)
+    if job.trial:
+        outcome |= {"state": NOT_PUBLISHED, "trial": job.trial}
+        structlog.get_logger().warning("a trial publishes no list", trial=job.trial, kept_in=outcome["folder"])
+    else:
+        keep_day(job, key_of(identity), done)
+        keep_told(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
 

@@ -14,10 +14,12 @@ from pipelines.ledger import ledger
 from pipelines.rollup import rollup
 from pipelines.spine import spine
 from pipelines.stage import Job, on_terminal, progress
-from pipelines.train import AGED, CARD, SCHEMA, sha256, train
+from pipelines.train import AGED, CARD, MODELS, SCHEMA, options_fingerprint, sha256, train
 from pipelines.windows import windows
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table
 
     from lists.words import Words
@@ -29,9 +31,9 @@ def retrace(job: Job) -> dict[str, Any]:
     """The report of the day; a person at a terminal is shown the model beside the baselines.
 
     What `renewals learn` left in the data folder for this day is judged as it stands; otherwise the stages up to
-    `train` run first. Nothing is registered, and no champion changes.
+    `train` run first, beside what learning left. Nothing is registered, and no champion changes.
     """
-    known = learned(job)
+    known = learned_at(job)
     targets = () if known else job.settings.targets
     with progress((len(PREPARE) + 1 if targets else 0) + 2 * len(targets) + 1, "backtest") as step:
         for stage in PREPARE if targets else ():
@@ -46,37 +48,48 @@ def retrace(job: Job) -> dict[str, Any]:
         for target in targets:
             train(job, target)
             step(f"train {target}")
-        result = backtest(job)
+        result = backtest(job, known or job.side)
         step("backtest")
     if on_terminal():
         show(result, job)
     return {**result, "learned": "before" if known else "now"}
 
 
-def learned(job: Job) -> bool:
-    """Whether the models of this day, and the rows they were trained on, lie in the data folder."""
+def learned_at(job: Job) -> Path | None:
+    """The folder whose models are of this day and of the training table on the side of learning; None without one.
+
+    That of the last learning comes first, under whatever settings it was. What else lies on the side may be of a trial
+    or an earlier back-test: it must have been trained under the settings of this job.
+    """
     table = job.side / "training.parquet"
     if not table.is_file():
-        return False
-    fingerprint = sha256(table.read_bytes())
-    cards = [_card(job, target) for target in job.settings.targets]
+        return None
+    wanted = {"until": str(job.day), "training_sha256": sha256(table.read_bytes())}
+    if _all_are(wanted, job.data, job):
+        return job.data
+    return job.side if _all_are(wanted | {"options_sha256": options_fingerprint(job)}, job.side, job) else None
+
+
+def _all_are(wanted: dict[str, str], home: Path, job: Job) -> bool:
+    """Whether every target was tried and the cards of those that were trained say what is wanted."""
+    cards = [_card(home, target) for target in job.settings.targets]
     trained = [card for card in cards if card]
-    return None not in cards and bool(trained) and all(_is_of(card, fingerprint, job) for card in trained)
+    return (
+        None not in cards
+        and bool(trained)
+        and all(card.get(name) == value for card in trained for name, value in wanted.items())
+    )
 
 
-def _card(job: Job, target: str) -> dict[str, Any] | None:
-    """The card of a model; empty where none could be trained, None where it was not tried or cannot be judged."""
-    folder = job.data / "models" / target
+def _card(home: Path, target: str) -> dict[str, Any] | None:
+    """The card of a model; empty where none could be trained, None where it cannot be judged."""
+    folder = home / MODELS / target
     if not (folder / SCHEMA).is_file():
         return None
     if not json.loads((folder / SCHEMA).read_bytes())["trained"]:
         return {}
     found: dict[str, Any] = json.loads((folder / CARD).read_bytes())
     return found if (folder / AGED).is_file() else None
-
-
-def _is_of(card: dict[str, Any], fingerprint: str, job: Job) -> bool:
-    return card["until"] == str(job.day) and card["training_sha256"] == fingerprint
 
 
 def show(result: dict[str, Any], job: Job) -> None:

@@ -20,7 +20,7 @@ TABLES = "tables.json"
 def seek(job: Job, target: str | None = None) -> dict[str, Any]:
     """Search for one target, or for each; a person at a terminal is told in words what was found."""
     target_learned(job, target)
-    known = retrace.learned(job) or prepared(job)
+    known = retrace.learned_at(job) is not None or prepared(job)
     if not known:
         prepare(job)
     asked = job.settings.targets if target is None else (target,)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from models.schema import Schema
 
 RENEWAL = "renewal"
+MODELS = "models"
 BACKTEST, AGED, CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
 EXPLAINED = 2000
 """Rows behind the importance of features: the newest ones."""
@@ -33,6 +34,7 @@ EXPLAINED = 2000
 def train(job: Job, target: str) -> dict[str, Any]:
     """Learn the target and write `models/<target>/`: the model, its card, and what it would have said in the past.
 
+    All of it lies on the side of learning; `register` takes it to where the last learning is kept.
     With too few outcomes there is no model but a `schema.json` that says `"trained": false` and why.
     """
     from models.folds import TooFew, observations
@@ -48,7 +50,7 @@ def train(job: Job, target: str) -> dict[str, Any]:
         files, card = _untrained(target, str(reason)), {"trained": False, "reason": str(reason)}
     except ValueError as error:
         raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
-    _write(files, job.data / "models" / target)
+    _write(files, job.side / MODELS / target)
     return {"target": target, "rows": len(observed), **card}
 
 
@@ -83,6 +85,7 @@ def learned(
         **short,
         "fingerprint": fingerprint(observed, schema.names),
         "training_sha256": sha256((job.side / "training.parquet").read_bytes()),
+        "options_sha256": options_fingerprint(job),
         "tried": forward.as_table(choice.tried),
         "importance": forward.importance(model.contributions(newest)[0]),
     }
@@ -138,9 +141,12 @@ def read_catalogue(job: Job) -> list[dict[str, Any]]:
     return catalogue
 
 
-def read_model(job: Job, target: str) -> dict[str, bytes]:
-    """The files of `models/<target>/`, by name."""
-    folder = job.data / "models" / target
+def read_model(home: Path, target: str) -> dict[str, bytes]:
+    """The files of `<home>/models/<target>/`, by name.
+
+    `home` is the side of the job for what was trained just now, the data folder for the last learning.
+    """
+    folder = home / MODELS / target
     if not (folder / SCHEMA).is_file():
         raise InputMissing(f"no model in {folder}: run `renewals learn`, or the stage train, first")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
@@ -158,6 +164,24 @@ def fingerprint(observed: pd.DataFrame, names: tuple[str, ...]) -> str:
 
     told = observed[["account_id", "as_of", "label", "matured_at", "term", *names]]
     return sha256(pd.util.hash_pandas_object(told, index=False).to_numpy().tobytes())
+
+
+def learning_options(job: Job) -> dict[str, Any]:
+    """The parameters on which a model depends, by their key in `params.yaml`."""
+    sections = ("folds", "linear", "lightgbm", "calibration")
+    chosen = {
+        f"{name}.{key}": value for name in sections for key, value in getattr(job.settings, name).model_dump().items()
+    }
+    return {
+        **chosen,
+        "grace.before_days": job.settings.grace.before_days,
+        "grace.after_days": job.settings.grace.after_days,
+    }
+
+
+def options_fingerprint(job: Job) -> str:
+    """One fingerprint for the parameters on which a model depends."""
+    return sha256(json.dumps(learning_options(job), sort_keys=True).encode())
 
 
 def sha256(content: bytes) -> str:

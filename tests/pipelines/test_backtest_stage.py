@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ from pipelines import retrace as retracing
 from pipelines.backtest import PLOTS, backtest
 from pipelines.cli import app
 from pipelines.errors import InputMissing
-from pipelines.retrace import learned, retrace, show
+from pipelines.retrace import learned_at, retrace, show
 from pipelines.settings import read_settings
 from pipelines.stage import Job
 from pipelines.train import AGED, read_model, train
@@ -50,6 +51,12 @@ def done(tmp_path_factory):
     job = replace(job, settings=read_settings(None, [*QUICK, *MORE]))
     train(job, "renewal")
     return job, backtest(job)
+
+
+def with_rate(job: Job, rate: float) -> Job:
+    """The same job with another learning rate."""
+    lightgbm = job.settings.lightgbm.model_copy(update={"learning_rate": rate})
+    return replace(job, settings=job.settings.model_copy(update={"lightgbm": lightgbm}))
 
 
 def report(job: Job) -> dict:
@@ -178,20 +185,34 @@ def test_what_was_learned_for_the_day_is_judged_as_it_stands(done, monkeypatch):
 
 def test_another_day_other_rows_or_an_older_model_must_be_learned_first(done, tmp_path):
     job, _ = done
-    assert learned(job)
-    assert not learned(replace(job, until=date(2024, 5, 1)))
-    assert not learned(replace(job, data=tmp_path))
-    aged = job.data / "models" / "renewal" / AGED
+    assert learned_at(job) == job.side
+    assert learned_at(replace(job, until=date(2024, 5, 1))) is None
+    assert learned_at(replace(job, data=tmp_path)) is None
+    assert learned_at(with_rate(job, 0.2)) is None, "what lies there may be an experiment's"
+    aged = job.side / "models" / "renewal" / AGED
     content = aged.read_bytes()
     aged.unlink()
-    assert not learned(job)
+    assert learned_at(job) is None
     aged.write_bytes(content)
     training = job.data / "learn" / "training.parquet"
     kept = training.read_bytes()
     pd.read_parquet(training).head(100).to_parquet(training)
-    assert not learned(job)
+    assert learned_at(job) is None
     training.write_bytes(kept)
-    assert learned(job)
+    assert learned_at(job) == job.side
+
+
+def test_the_last_learning_goes_before_what_a_trial_left_beside_it(done, tmp_path):
+    shutil.copytree(done[0].data, tmp_path / "data")
+    job = replace(done[0], data=tmp_path / "data")
+    shutil.copytree(job.side / "models", job.data / "models")
+    trial = with_rate(job, 0.2)
+    train(trial, "renewal")
+    assert learned_at(job) == learned_at(trial) == job.data
+    assert retrace(job)["targets"] == done[1]["targets"]
+    shutil.rmtree(job.data / "models")
+    assert (learned_at(job), learned_at(trial)) == (None, job.side)
+    assert retrace(trial)["targets"] != done[1]["targets"]
 
 
 def test_a_model_trained_under_other_settings_is_not_judged(done):
@@ -236,8 +257,8 @@ def test_what_ages_is_not_part_of_a_model(done):
     """The registry keeps what a model needs to speak; the words of its forerunners stay in the data folder."""
     from pipelines import register
 
-    assert AGED in read_model(done[0], "renewal")
-    assert AGED not in register._kept(read_model(done[0], "renewal"), done[0], {})
+    assert AGED in read_model(done[0].side, "renewal")
+    assert AGED not in register._kept(read_model(done[0].side, "renewal"), done[0], {})
 
 
 def test_dvc_runs_it_after_the_models():

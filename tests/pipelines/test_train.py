@@ -54,11 +54,11 @@ def done(table, tmp_path_factory):
 
 
 def metrics_of(job: Job) -> dict:
-    return json.loads((job.data / "evaluation" / "renewal" / "metrics.json").read_text())
+    return json.loads((job.side / "evaluation" / "renewal" / "metrics.json").read_text())
 
 
 def test_runs_are_compared_by_a_few_flat_figures(done):
-    folder, whole = done[0].data / "evaluation" / "renewal", metrics_of(done[0])
+    folder, whole = done[0].side / "evaluation" / "renewal", metrics_of(done[0])
     headline = json.loads((folder / "headline.json").read_text())
     assert headline["auc"] == whole["judged"]["auc"]["value"]
     assert headline["gain_over_base_rate"] == whole["judged"]["gain_over"]["base_rate"]["value"]
@@ -69,7 +69,7 @@ def test_runs_are_compared_by_a_few_flat_figures(done):
 
 def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
     job, said, _ = done
-    files = training.read_model(job, "renewal")
+    files = training.read_model(job.side, "renewal")
     assert set(files) == {*FILES, training.CARD, training.BACKTEST, training.AGED, REFERENCE}
     assert Learned.from_files(files).schema.names == tuple(feature["name"] for feature in CATALOGUE)
     card = json.loads(files[training.CARD])
@@ -83,7 +83,7 @@ def test_only_rows_final_on_the_day_are_learned_from(done, table):
 
 
 def test_every_word_of_the_backtest_was_said_before_its_outcome(done):
-    told = pd.read_parquet(io.BytesIO(training.read_model(done[0], "renewal")[training.BACKTEST]))
+    told = pd.read_parquet(io.BytesIO(training.read_model(done[0].side, "renewal")[training.BACKTEST]))
     assert (told["origin"] <= told["as_of"]).all()
     assert (told["as_of"] < told["matured_at"]).all()
     assert told["probability"].between(0, 1).all()
@@ -92,7 +92,7 @@ def test_every_word_of_the_backtest_was_said_before_its_outcome(done):
 def test_training_again_writes_the_same_bytes(done, tmp_path, table):
     job = written(tmp_path, table.sample(frac=1.0, random_state=2))
     training.train(job, "renewal")
-    again, first = training.read_model(job, "renewal"), training.read_model(done[0], "renewal")
+    again, first = training.read_model(job.side, "renewal"), training.read_model(done[0].side, "renewal")
     assert {name: again[name] for name in FILES} == {name: first[name] for name in FILES}
     assert json.loads(again[training.CARD])["fingerprint"] == json.loads(first[training.CARD])["fingerprint"]
 
@@ -100,7 +100,9 @@ def test_training_again_writes_the_same_bytes(done, tmp_path, table):
 def test_a_changed_figure_changes_the_fingerprint(done, tmp_path, table):
     job = written(tmp_path, table.assign(use=table["use"].where(table.index != 0, 99.0)))
     training.train(job, "renewal")
-    one, other = (json.loads(training.read_model(j, "renewal")[training.CARD])["fingerprint"] for j in (job, done[0]))
+    one, other = (
+        json.loads(training.read_model(j.side, "renewal")[training.CARD])["fingerprint"] for j in (job, done[0])
+    )
     assert one != other
 
 
@@ -109,12 +111,12 @@ def test_too_few_outcomes_leave_a_word_and_no_model(done, table, tmp_path):
     training.train(job, "renewal")
     early = replace(job, until=date(2021, 4, 1))
     said = training.train(early, "renewal")
-    files = training.read_model(early, "renewal")
+    files = training.read_model(early.side, "renewal")
     assert set(files) == {training.SCHEMA}
     assert said["trained"] is False
     assert "folds.min_renewals" in training.why_untrained(files)
     assert evaluate(early, "renewal") == {"target": "renewal", "trained": False}
-    plots = early.data / "evaluation" / "renewal" / "plots"
+    plots = early.side / "evaluation" / "renewal" / "plots"
     assert {path.name for path in plots.iterdir()} == set(PLOTS)
 
 
@@ -134,7 +136,7 @@ def test_before_its_input_is_there_it_says_what_to_run(tmp_path):
 def test_what_was_decided_already_is_counted_and_left_out(done):
     job, _, _ = done
     tested = metrics_of(job)["tested"]
-    told = pd.read_parquet(io.BytesIO(training.read_model(job, "renewal")[training.BACKTEST]))
+    told = pd.read_parquet(io.BytesIO(training.read_model(job.side, "renewal")[training.BACKTEST]))
     assert tested["left_out_decided"] == told["decided"].sum() > 0
     assert tested["observations"] == (~told["decided"]).sum()
 
@@ -171,7 +173,7 @@ def test_how_surely_the_base_rate_is_beaten_is_asked_of_the_base_rate_alone(done
 
 def test_the_plots_are_tables_of_their_declared_columns(done):
     for name, columns in PLOTS.items():
-        drawn = pd.read_csv(done[0].data / "evaluation" / "renewal" / "plots" / name)
+        drawn = pd.read_csv(done[0].side / "evaluation" / "renewal" / "plots" / name)
         assert list(drawn.columns) == columns
         assert len(drawn) > 1
 

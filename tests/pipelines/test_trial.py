@@ -19,7 +19,7 @@ def files(tmp_path_factory):
     """The files of a trained model."""
     job = with_training_table(tmp_path_factory.mktemp("trained") / "data")
     train(job, TARGET)
-    return {path.name: path.read_bytes() for path in (job.data / "models" / TARGET).iterdir()}
+    return {path.name: path.read_bytes() for path in (job.side / "models" / TARGET).iterdir()}
 
 
 def half_written(files: dict[str, bytes], cut: str) -> dict[str, bytes]:

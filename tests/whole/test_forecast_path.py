@@ -1,6 +1,8 @@
 """The forecast of a small company, after its list: two files that say the same, and what a person is shown."""
 
+import io
 import json
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -9,7 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from models.shock import spread
 from pipelines import foretell as foretelling
+from pipelines import tracking
 from pipelines.errors import Config, InputMissing
 from pipelines.forecast import COLUMNS, DIVIDED, SAID, UNITS, forecast
 from pipelines.foretell import foretell, show
@@ -76,6 +80,21 @@ def test_twice_gives_the_same_bytes(foretold):
     assert {path.name: path.read_bytes() for path in Path(result["folder"]).iterdir()} == before
 
 
+def test_its_spread_is_that_of_the_model_behind_the_list_and_not_of_the_last_learning(foretold, tmp_path):
+    """What was learned last may be refused or older: here its back-test has every renewal promised for sure."""
+    job, result = foretold
+    for name in ("act", "clean", "mlflow.db", "tried"):
+        (tmp_path / name).symlink_to(job.data / name)
+    shutil.copytree(job.data / "models", tmp_path / "models")
+    last = tmp_path / "models" / "renewal" / "backtest.parquet"
+    pd.read_parquet(last).assign(probability=0.999).to_parquet(last)
+    assert forecast(replace(job, data=tmp_path))["shock"] == result["shock"]
+    champion = pd.read_parquet(io.BytesIO(tracking.champion(job, "renewal")[2]["backtest.parquet"]))
+    usual = job.settings.forecast.usual_spread
+    assert result["shock"]["spread"] == round(spread(champion, pd.Timestamp(job.day), usual).mean, 6)
+    assert result["shock"]["spread"] != round(spread(pd.read_parquet(last), pd.Timestamp(job.day), usual).mean, 6)
+
+
 def test_renewals_of_the_quarter_are_those_of_the_list(published, foretold):
     """Nearly all of what is due in the first quarter is the main renewal of an account on the list."""
     job, _ = published
@@ -98,7 +117,7 @@ def test_without_scores_or_a_model_it_says_what_to_run(foretold, tmp_path):
     with pytest.raises(InputMissing, match="run `renewals score"):
         forecast(replace(job, data=tmp_path))
     (tmp_path / "act").symlink_to(job.data / "act")
-    with pytest.raises(InputMissing, match="run `renewals learn`"):
+    with pytest.raises(InputMissing, match="run `renewals learn --until DATE`"):
         forecast(replace(job, data=tmp_path))
 
 
