@@ -65,8 +65,8 @@ def writable_file(address: str, option: str) -> Path:
 
 
 def file_address(scheme: str, path: Path) -> str:
-    """The address of a file by its absolute path: four slashes. MLflow and SQLAlchemy decode `%` and split at `?`."""
-    plain = str(path.absolute()).replace("%", "%25").replace("?", "%3F")
+    """The address of a file by its absolute path: four slashes; only what would be decoded or split is encoded."""
+    plain = re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path.absolute())).replace("?", "%3F")
     return f"{scheme}:///{plain}"
 
 
