@@ -12,6 +12,7 @@ import structlog
 from pipelines.act import act
 from pipelines.learn import learn
 from pipelines.stage import Job, iso_date
+from pipelines.tracking import UI_PAGE, ui_command
 
 log = structlog.get_logger()
 
@@ -26,6 +27,7 @@ def demo(job: Job) -> dict[str, Any]:
     learned = learn(replace(job, until=iso_date(dates.until, "dates.until")))
     published = act(replace(job, as_of=iso_date(dates.as_of, "dates.as_of")))
     show(Path(published["folder"]))
+    print(f"The runs in MLflow: {ui_command(job)}\nthen open {UI_PAGE}", file=sys.stderr)
     return {"company": job.tables, "learned": learned, "published": published}
 
 

@@ -18,6 +18,7 @@ from pipelines.register import register
 from pipelines.rollup import rollup
 from pipelines.spine import spine
 from pipelines.stage import Job, on_terminal, progress
+from pipelines.tracking import ui_command
 from pipelines.train import sha256, train
 from pipelines.windows import windows
 
@@ -90,4 +91,5 @@ def _summary(done: dict[str, Any], job: Job) -> dict[str, Any]:
         "columns": done["assemble"]["columns"],
         "families_absent": done["assemble"]["families_absent"],
         "models": {target: done[f"register {target}"] for target in job.settings.targets},
+        "show_runs": ui_command(job),
     }

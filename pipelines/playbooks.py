@@ -11,11 +11,12 @@ import yaml
 from pydantic import ValidationError
 
 from models.playbooks import Library, Measured
+from pipelines.checkout import shipped_playbooks
 from pipelines.errors import Config, DataContract
 from pipelines.settings import complaint, parsed, read_text
 from pipelines.stage import Job
 
-SHIPPED = Path(__file__).parents[1] / "playbooks.yaml"
+SHIPPED = shipped_playbooks()
 
 
 def library(job: Job) -> Library:

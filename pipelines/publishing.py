@@ -34,6 +34,7 @@ import structlog
 from filelock import FileLock, Timeout
 
 from pipelines import errors, folders, stored
+from pipelines.checkout import checkout
 from pipelines.signals import raise_if_received
 from pipelines.stage import PLAIN_NAME, Job, iso_date, main
 
@@ -392,8 +393,15 @@ def _certificate(data: Path) -> dict[str, dict[str, Any]]:
 
 
 def code_revision() -> str:
-    """The commit this code stands on, marked where files were changed since; outside git the package's version."""
-    ask = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The commit of the working copy, marked where files were changed since; elsewhere the package's version.
+
+    Git is asked only about a repository whose root is the working copy itself: a wheel, or a copy without `.git`, may
+    lie inside the repository of somebody else.
+    """
+    root = checkout()
+    if root is None or not (root / ".git").exists():
+        return f"version {release()}"
+    ask = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(ask, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):

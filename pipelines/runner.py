@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import signals
-from pipelines.errors import Config, InputMissing, OutputFailed, Stop
+from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Stop
 
 USAGE, INTERNAL = 2, 70
 ENDS: dict[int, tuple[int, str]] = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
@@ -68,6 +68,8 @@ def _machine_fault(error: BaseException) -> Stop | None:
     """A disk that is full or refuses, a file that is gone, or memory that is short; None where it is none of these."""
     if isinstance(error, MemoryError):
         return Config("more memory is needed than there is: lower engine.memory and engine.threads, or use less data")
+    if "duckdb" in sys.modules and (stop := _engine_fault(error)):
+        return stop
     if not isinstance(error, OSError) or error.errno is None:
         return None
     place = f"{error.filename}: " if error.filename else ""
@@ -75,6 +77,18 @@ def _machine_fault(error: BaseException) -> Stop | None:
         return InputMissing(f"{place}is not there (any more): run the command that makes it, then this one again")
     if error.errno in _DISK:
         return OutputFailed(f"{place}{os.strerror(error.errno)}: give the folder room or rights, then run it again")
+    return None
+
+
+def _engine_fault(error: BaseException) -> Stop | None:
+    """What the query engine met in a file or in memory; None for other errors, which are mistakes in a query."""
+    import duckdb
+
+    line = (str(error).splitlines() or [""])[0]
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return Config(f"more memory is needed than engine.memory allows ({line})")
+    if isinstance(error, duckdb.IOException | duckdb.SerializationException):
+        return DataContract(f"a file in the data folder cannot be read ({line}): run the command that makes it again")
     return None
 
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from filelock import FileLock, Timeout
 
+from pipelines import addresses, artifacts
 from pipelines.errors import Busy, DataContract, InputMissing, Unavailable
 from pipelines.places import project_root
 from pipelines.stage import Job
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-DATABASE, MANIFEST = "mlflow.db", "manifest.json"
+MANIFEST = "manifest.json"
 BESIDE = "extra_files"
 """Where MLflow keeps what is logged beside a model."""
 MANIFEST_TAG, IDENTITY_TAG, REASONS_TAG = "manifest_sha256", "identity", "gate_reasons"
@@ -35,6 +39,8 @@ GATE_TAG, PASSED, REFUSED = "gate", "passed", "refused"
 NATIVE = (".txt", ".json", ".parquet")
 """The only kinds of file a model is made of: LightGBM's text, JSON and Parquet; none of them runs anything."""
 WAIT_SECONDS = 300
+UI_PAGE = "http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
+"""What `mlflow ui` shows of training runs; without the option it opens on pages for language models."""
 
 
 def registry_name(target: str) -> str:
@@ -48,9 +54,24 @@ def registry_folder(job: Job) -> Path:
 
 
 def tracking_uri(job: Job) -> str:
-    """The configured address, or SQLite in the data folder."""
-    database = (registry_folder(job) / DATABASE).resolve()
-    return job.settings.tracking.uri or f"sqlite:////{str(database).lstrip('/')}"
+    """The configured address, or SQLite in the data folder; a file by its absolute path, wherever we go meanwhile."""
+    uri = job.settings.tracking.uri
+    if uri is None:
+        return _own_database(job)
+    if addresses.scheme_of(uri) != "sqlite" or "?" in uri:
+        return uri
+    return addresses.file_address("sqlite", addresses.writable_file(uri, "tracking.uri"))
+
+
+def _own_database(job: Job) -> str:
+    return addresses.file_address("sqlite", (registry_folder(job) / artifacts.DATABASE).resolve())
+
+
+def ui_command(job: Job) -> str:
+    """The command that shows the runs in MLflow's user interface, with the absolute address of this registry."""
+    mlflow = Path(sys.executable).with_name("mlflow")
+    program = shlex.quote(str(mlflow)) if mlflow.is_file() else "mlflow"
+    return f"{program} ui --backend-store-uri {shlex.quote(tracking_uri(job))}"
 
 
 @contextmanager
@@ -73,11 +94,23 @@ def tracking(job: Job) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own seven take four minutes
     import mlflow
 
+    class Client(mlflow.MlflowClient):
+        """MLflow's client; a version's files lie in this data folder, whatever address was recorded."""
+
+        def get_model_version_download_uri(self, name: str, version: str) -> str:
+            recorded = str(super().get_model_version_download_uri(name, version))
+            return str(artifacts.present(registry_folder(job), recorded)) if own else recorded
+
     uri = tracking_uri(job)
+    own = uri == _own_database(job)
+    if own and (moved := artifacts.relocate(registry_folder(job))):
+        structlog.get_logger().info(
+            "the data folder was moved or copied", data=str(registry_folder(job)), addresses=moved
+        )
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with answering(uri):
-        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        return Client(tracking_uri=uri, registry_uri=uri)
 
 
 @contextmanager
@@ -100,7 +133,7 @@ def experiment(client: MlflowClient, job: Job, target: str) -> str:
     if known is not None:
         return str(known.experiment_id)
     local = not tracking_uri(job).startswith(("http://", "https://"))
-    place = (registry_folder(job) / "mlartifacts").resolve().as_uri() if local else None
+    place = artifacts.folder(registry_folder(job)).as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=place))
 
 
@@ -170,7 +203,7 @@ def registered(job: Job, target: str, number: str) -> dict[str, bytes]:
 def need_registry(job: Job, target: str) -> None:
     """Raises InputMissing where there is no database yet: asking for a model must not make one."""
     folder = registry_folder(job)
-    if not job.settings.tracking.uri and not (folder / DATABASE).is_file():
+    if job.settings.tracking.uri is None and not (folder / artifacts.DATABASE).is_file():
         raise InputMissing(f"no model of {target} in {folder}: run `renewals learn --until DATE` first")
 
 

@@ -60,14 +60,13 @@ def _fingerprint(files: Mapping[str, bytes]) -> str:
 
 def _try(name: str, files: Mapping[str, bytes]) -> None:
     """Load the files and let them speak once, in a child. Raises DataContract where it does not come back well."""
-    root = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, sys.path))  # the child imports what we import, from the same places
     with tempfile.TemporaryDirectory(prefix="renewals-trial-") as folder:
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
         try:
             child = subprocess.run(
-                [sys.executable, "-m", "pipelines.trial", folder], capture_output=True, text=True, check=False,
+                [sys.executable, "-P", "-m", "pipelines.trial", folder], capture_output=True, text=True, check=False,
                 errors="replace", timeout=SECONDS, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         except subprocess.TimeoutExpired:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import tracking, warehouse
+from pipelines import addresses, tracking, warehouse
 from pipelines.errors import DataContract, OutputFailed
 from pipelines.stage import Job, main, progress
 from pipelines.train import as_json, fingerprint, read_catalogue, read_training, sha256
@@ -176,7 +176,7 @@ def _kept(path: Path, name: str) -> Iterator[optuna.Study]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        storage = optuna.storages.RDBStorage(f"sqlite:////{str(path.resolve()).lstrip('/')}")
+        storage = optuna.storages.RDBStorage(addresses.file_address("sqlite", path.resolve()))
         yield optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
         why = str(error).splitlines()[0]

@@ -19,13 +19,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import ibis
 import ibis.expr.types as ir
 
 from features.tables import TABLES
-from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
+from pipelines import addresses
+from pipelines.addresses import redacted, without_secrets
+from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Stop, Unavailable
 from pipelines.source import IDENTIFIER, Source
 
 if TYPE_CHECKING:
@@ -208,6 +209,10 @@ def _quoted(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 # --- raw tables ----------------------------------------------------------------------------------
 
 
@@ -218,29 +223,37 @@ def raw_tables(con: Any, job: Job, scratch: Path) -> dict[str, Given]:
     """
     source: Source = job.settings.source
     _known_names(source)
-    scheme, sign, rest = job.tables.partition("://")
-    if not sign:
+    scheme = _scheme(job)
+    if not scheme:
         given = _from_folder(con, Path(job.tables), source, scratch)
     elif scheme == "duckdb":
-        given = _from_duckdb(con, rest, source)
-    elif scheme in ("postgres", "postgresql"):
-        given = _from_postgres(con, job.tables, source, scratch)
+        given = _from_duckdb(con, addresses.existing_file(job.tables, "--tables"), source)
     else:
-        raise Config(f"tables: {scheme}:// cannot be read; give a folder, duckdb:///file or postgresql://…")
+        given = _from_postgres(con, job.tables, source, scratch)
     missing = [name for name, table in TABLES.items() if table.required and name not in given]
     if missing:
         raise InputMissing(_missing(missing, given, job.tables, source))
     return {name: given[name] for name in TABLES if name in given}
 
 
+def _scheme(job: Job) -> str:
+    scheme = addresses.scheme_of(job.tables)
+    if scheme not in ("", "duckdb", addresses.POSTGRES):
+        raise Config(f"tables: {scheme}:// cannot be read; give a folder, duckdb:///FILE or postgresql://…")
+    return scheme
+
+
 def require_tables(job: Job) -> None:
-    """Raise what `raw_tables` would for a folder without the required tables, without reading any.
+    """Raise what `raw_tables` would for an address that is none, or a folder without the required tables; reads none.
 
     A database is asked by `raw_tables` itself, which a run begins with.
     """
     source = job.settings.source
     _known_names(source)
-    if "://" in job.tables:
+    scheme = _scheme(job)
+    if scheme == "duckdb":
+        addresses.existing_file(job.tables, "--tables")
+    if scheme:
         return
     folder = _existing(Path(job.tables))
     given = [table for table in TABLES if _places(folder, source.names.get(table, table))]
@@ -280,6 +293,7 @@ def _from_folder(con: Any, folder: Path, source: Source, scratch: Path) -> dict[
 
 def _existing(folder: Path) -> Path:
     if not folder.is_dir():
+        addresses.must_be_folder(str(folder), "--tables")
         raise InputMissing(f"no folder of tables at {folder}")
     return folder
 
@@ -436,29 +450,90 @@ def _csv_fault(complaint: str) -> str:
 # --- databases -----------------------------------------------------------------------------------
 
 
-def _from_duckdb(con: Any, rest: str, source: Source) -> dict[str, Given]:
-    import duckdb
-
-    path = next((p for p in (Path(rest), Path(rest.lstrip("/"))) if p.is_file()), None)
-    if path is None:
-        raise InputMissing(f"no DuckDB file at {rest}")
-    try:
-        con.raw_sql(f"ATTACH {_quoted(path)} AS given (READ_ONLY)")
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            raise Unavailable(f"{path} is being written by another process; try again later") from None
-        raise DataContract(f"{path} is not a DuckDB file that can be read: {first_line(error)}") from None
-    schema = source.schema_name or "main"
-    query = "SELECT table_name FROM information_schema.tables WHERE table_catalog = 'given' AND table_schema = "
-    there = {row[0] for row in con.raw_sql(query + _quoted(schema)).fetchall()}
+def _from_duckdb(con: Any, path: Path, source: Source) -> dict[str, Given]:
+    catalog, schema = _attach(con, path), source.schema_name or "main"
+    where = f"table_catalog = {_quoted(catalog)} AND table_schema = {_quoted(schema)}"
+    query = f"SELECT table_name FROM system.information_schema.tables WHERE {where}"
+    there = {row[0] for row in con.raw_sql(query).fetchall()}
     found = {}
     for table in TABLES:
         name = source.names.get(table, table)
         if name in there:
-            with faults(table):
-                rows = con.table(name, database=("given", schema))
+            with faults(table), _readable(f"{table}: {schema}.{name} in {path}"):
+                con.raw_sql(f"DESCRIBE {_identifier(catalog)}.{schema}.{name}")  # Ibis would hide what a view lacks
+                rows = con.table(name, database=(catalog, schema))
                 found[table] = Given(table, (rows,), fingerprint_of_rows(con, rows))
     return found
+
+
+def _attach(con: Any, path: Path) -> str:
+    """The catalogue of a DuckDB file, attached to be read.
+
+    DuckDB names it after the file, and views may hold that name, as those that dbt writes do. Raises Unavailable while
+    another process writes, InputMissing where the file may not be read, DataContract where it is none we can read.
+    """
+    import duckdb
+
+    before = _catalogs(con)
+    try:
+        # Our own tables are in `memory`, so a file of that name has to take another.
+        named = " AS given" if path.name.split(".")[0].lower() == con.current_catalog else ""
+        con.raw_sql(f"ATTACH {_quoted(path)}{named} (READ_ONLY)")
+    except duckdb.Error as error:
+        raise _unattached(path, error) from None
+    (catalog,) = _catalogs(con) - before
+    return catalog
+
+
+def _catalogs(con: Any) -> set[str]:
+    return {str(row[0]) for row in con.raw_sql("SELECT database_name FROM duckdb_databases()").fetchall()}
+
+
+def _unattached(path: Path, error: Exception) -> Stop:
+    import duckdb
+
+    said = str(error)
+    if "Could not set lock" in said:
+        return Unavailable(f"{path} is being written by another process; try again later")
+    if "Permission denied" in said:
+        return InputMissing(f"{path} may not be read by this user: ask for the permission to read it")
+    if "newer version of DuckDB" in said:
+        return DataContract(
+            f"{path} was written by a newer DuckDB than the {duckdb.__version__} here: write its tables as Parquet "
+            f"with that one (EXPORT DATABASE 'FOLDER' (FORMAT parquet)) and give --tables FOLDER"
+        )
+    if "encrypted" in said:
+        return DataContract(
+            f"{path} is encrypted, and there is no place for its key: write its tables as Parquet and give the folder"
+        )
+    return DataContract(f"{path} is not a DuckDB file that can be read: {first_line(error)}")
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Turn whatever DuckDB says of a table that was given, most often of what a view stands on, into a stop."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        lack = first_line(error).rstrip(".!")
+        raise DataContract(f"{what} cannot be read: {lack}. {_remedy(str(error))}") from None
+
+
+def _remedy(said: str) -> str:
+    """What to do about a view that does not bind."""
+    table = "Write the rows of the view into a table of the file (CREATE TABLE … AS FROM …)"
+    if other := re.search(r'(?:Catalog|schema) "(.+?)" does not exist', said):
+        return (
+            f"{table}; or, if the file had the name {other[1]}.duckdb when the view was made, give it that name again"
+        )
+    if "No files found" in said:
+        where = f"A path in a view counts from the current folder, {Path.cwd()}"
+        return f"{where}: run the command where the path holds. {table}"
+    return table
 
 
 def _from_postgres(con: Any, url: str, source: Source, scratch: Path) -> dict[str, Given]:
@@ -529,20 +604,3 @@ def _postgres_table(
     rows = settled(con, table, texts.mutate(**{c: texts[c].cast(kind) for c, kind in kinds.items()}), scratch)
     copy.unlink()
     return Given(table, (rows,), fingerprint_of_rows(con, rows))
-
-
-def without_secrets(place: str) -> str:
-    """A source as it may be shown: no user, no password, no options."""
-    if "://" not in place:
-        return place
-    parts = urlsplit(place)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
-
-
-def redacted(text: str, url: str) -> str:
-    """The text without what of the address is secret."""
-    secrets = {part for part in (urlsplit(url).password, urlsplit(url).query) if part}
-    for secret in sorted(secrets | {unquote(s) for s in secrets} | {url}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text

@@ -20,16 +20,18 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import structlog
 from pyarrow.csv import WriteOptions, write_csv
 
 from models.reasons import REASONS, STRENGTHS
-from pipelines import published_day, stored
+from pipelines import addresses, published_day, stored
+from pipelines.addresses import redacted, without_secrets
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
 from pipelines.publishing import MANIFEST, harmed
 from pipelines.source import IDENTIFIER
 from pipelines.stage import Job
 from pipelines.train import sha256
-from pipelines.warehouse import first_line, redacted, without_secrets
+from pipelines.warehouse import first_line
 
 RISK_LIST_FILE = "risk_list.parquet"
 TRIES = 5
@@ -71,6 +73,9 @@ class Database(Protocol):
     def key(self, columns: Sequence[str]) -> str:
         """The clause of CREATE TABLE that keeps a key unique; empty where the database cannot."""
 
+    def qualified(self, schema: str) -> str:
+        """The schema as SQL has to name it."""
+
 
 def write_back(job: Job, to: str, schema: str) -> dict[str, Any]:
     """Write the published list of the act date to `to`; says whether anything had to be written.
@@ -85,7 +90,16 @@ def write_back(job: Job, to: str, schema: str) -> dict[str, Any]:
     with _transaction(to) as database:
         state = _written(database, schema, rows)
     counts = {name: table.num_rows for name, table in rows.items() if name != LISTS}
-    return {"as_of": manifest["as_of"], "to": without_secrets(to), "schema": schema, "state": state, "rows": counts}
+    place = _shown(to)
+    structlog.get_logger().info("list in the database", to=place, schema=schema, state=state)
+    return {"as_of": manifest["as_of"], "to": place, "schema": schema, "state": state, "rows": counts}
+
+
+def _shown(to: str) -> str:
+    """Where the rows went: a file by its absolute path, a server without its secrets."""
+    if addresses.scheme_of(to) != "duckdb":
+        return without_secrets(to)
+    return addresses.file_address("duckdb", addresses.writable_file(to, "--to"))
 
 
 def read_list(folder: Path) -> tuple[dict[str, Any], pa.Table]:
@@ -220,29 +234,30 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 def _written(database: Database, schema: str, rows: Mapping[str, pa.Table]) -> str:
     """Write what is not there yet, and say what was done: `written`, `replaced` or `already there`."""
-    database.run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    place = database.qualified(schema)
+    database.run(f"CREATE SCHEMA IF NOT EXISTS {place}")
     for name, own in rows.items():
         _prepared(database, schema, name, own.schema)
     version = [rows[LISTS][name][0].as_py() for name in VERSION]
-    if _all_there(database, schema, rows, version):
+    if _all_there(database, place, rows, version):
         return "already there"
-    found = database.run(f"SELECT 1 FROM {schema}.{LISTS} WHERE {IS_VERSION}", *version)
+    found = database.run(f"SELECT 1 FROM {place}.{LISTS} WHERE {IS_VERSION}", *version)
     for name, own in rows.items():
-        database.run(f"DELETE FROM {schema}.{name} WHERE {IS_VERSION}", *version)
-        database.load(f"{schema}.{name}", own)
-    if not _all_there(database, schema, rows, version):
+        database.run(f"DELETE FROM {place}.{name} WHERE {IS_VERSION}", *version)
+        database.load(f"{place}.{name}", own)
+    if not _all_there(database, place, rows, version):
         raise OutputFailed(f"{schema}: other rows came to stand there than were written; nothing was kept")
-    _newest(database, schema)
+    _newest(database, place)
     return "replaced" if found else "written"
 
 
 IS_VERSION = " AND ".join(f"{name} = ?" for name in VERSION)
 
 
-def _all_there(database: Database, schema: str, rows: Mapping[str, pa.Table], version: Sequence[Any]) -> bool:
+def _all_there(database: Database, place: str, rows: Mapping[str, pa.Table], version: Sequence[Any]) -> bool:
     """Whether each table holds as many rows of the version as were made, and made from the same."""
     for name, own in rows.items():
-        counted = f"SELECT count(*) FROM {schema}.{name} WHERE {IS_VERSION}"
+        counted = f"SELECT count(*) FROM {place}.{name} WHERE {IS_VERSION}"
         if database.run(counted, *version) != [(own.num_rows,)]:
             return False
         if name in MADE_OF and own.num_rows:
@@ -260,13 +275,14 @@ def _prepared(database: Database, schema: str, name: str, wanted: pa.Schema) -> 
     query = "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = ? AND table_name = ?"
     there = {str(column): str(kind).lower() for column, kind in database.run(query, schema, name)}
     kinds = {field.name: SQL_TYPES[field.type] for field in wanted}
+    place = database.qualified(schema)
     if not there:
         columns = ", ".join(f"{column} {kind}" for column, kind in kinds.items())
-        database.run(f"CREATE TABLE {schema}.{name} ({columns}{database.key(KEYS[name]) if name in KEYS else ''})")
+        database.run(f"CREATE TABLE {place}.{name} ({columns}{database.key(KEYS[name]) if name in KEYS else ''})")
         return
     for column, kind in kinds.items():
         if column not in there:
-            database.run(f"ALTER TABLE {schema}.{name} ADD COLUMN {column} {kind}")
+            database.run(f"ALTER TABLE {place}.{name} ADD COLUMN {column} {kind}")
         elif ALIASES.get(there[column], there[column]) != kind:
             raise Config(
                 f"{schema}.{name}.{column} is {there[column]} in the database and {kind} here: these are the tables of "
@@ -274,22 +290,22 @@ def _prepared(database: Database, schema: str, name: str, wanted: pa.Schema) -> 
             )
 
 
-def _newest(database: Database, schema: str) -> None:
+def _newest(database: Database, place: str) -> None:
     """Each account as the newest list has it that names it: what a CRM is to be told.
 
     Columns that come later come last, for a view can be given more of them but not others.
     """
     database.run(f"""
-        CREATE OR REPLACE VIEW {schema}.{NEWEST} AS
+        CREATE OR REPLACE VIEW {place}.{NEWEST} AS
         SELECT lists.written_at, listed.*
         FROM (
             SELECT as_of, renewal_model, account_id, row_number() OVER (
                 PARTITION BY account_id ORDER BY as_of DESC, written_at DESC, renewal_model DESC
             ) AS age
-            FROM {schema}.{RISK_LIST} JOIN {schema}.{LISTS} USING (as_of, renewal_model)
+            FROM {place}.{RISK_LIST} JOIN {place}.{LISTS} USING (as_of, renewal_model)
         ) AS newest
-        JOIN {schema}.{RISK_LIST} AS listed USING (as_of, renewal_model, account_id)
-        JOIN {schema}.{LISTS} AS lists ON lists.as_of = listed.as_of AND lists.renewal_model = listed.renewal_model
+        JOIN {place}.{RISK_LIST} AS listed USING (as_of, renewal_model, account_id)
+        JOIN {place}.{LISTS} AS lists ON lists.as_of = listed.as_of AND lists.renewal_model = listed.renewal_model
         WHERE newest.age = 1
     """)
 
@@ -300,12 +316,12 @@ def _newest(database: Database, schema: str) -> None:
 @contextmanager
 def _transaction(to: str) -> Iterator[Database]:
     """A transaction that is kept whole at its end, or not at all."""
-    scheme, sign, rest = to.partition("://")
-    if scheme in ("postgres", "postgresql") and sign:
+    scheme = addresses.scheme_of(to)
+    if scheme == addresses.POSTGRES:
         with _postgres(to) as database:
             yield database
-    elif scheme == "duckdb" and sign:
-        with _duckdb(rest) as database:
+    elif scheme == "duckdb":
+        with _duckdb(addresses.writable_file(to, "--to")) as database:
             yield database
     else:
         raise Config(f"--to: {without_secrets(to)} is no database; give postgresql://… or duckdb:///FILE")
@@ -329,6 +345,9 @@ class _Postgres:
 
     def key(self, columns: Sequence[str]) -> str:
         return f", PRIMARY KEY ({', '.join(columns)})"
+
+    def qualified(self, schema: str) -> str:
+        return schema
 
 
 @contextmanager
@@ -368,16 +387,20 @@ class _DuckDB:
         """None: DuckDB takes a key that was deleted and comes again in one transaction for a second one."""
         return ""
 
+    def qualified(self, schema: str) -> str:
+        """With its catalogue only where both have one name, as in `renewals.duckdb`: a view would keep it."""
+        ((catalog,),) = self.run("SELECT current_database()")
+        return f'"{catalog}".{schema}' if str(catalog).lower() == schema.lower() else schema
+
 
 @contextmanager
-def _duckdb(rest: str) -> Iterator[Database]:
+def _duckdb(path: Path) -> Iterator[Database]:
     import duckdb
 
-    path = Path(rest.removeprefix("/") if rest.startswith("/") and not Path(rest).parent.is_dir() else rest)
     try:
         connection = duckdb.connect(str(path))
-    except duckdb.IOException as error:
-        if "lock" in str(error):
+    except duckdb.Error as error:
+        if "Could not set lock" in str(error):
             raise Unavailable(f"{path} is in use by another process; try again later") from None
         raise OutputFailed(f"{path} is not a DuckDB file that can be written: {first_line(error)}") from None
     try:

@@ -1,13 +1,16 @@
-"""Where MLflow is, and what is said when it is not; none of these tests makes a database."""
+"""Where MLflow is, and what is said when it is not; and what becomes of a data folder that was moved."""
 
+import shlex
+import sqlite3
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from pipelines import tracking
-from pipelines.errors import Busy, InputMissing, Unavailable
+from pipelines import artifacts, tracking
+from pipelines.errors import Busy, Config, InputMissing, Unavailable
 from pipelines.settings import read_settings
 from pipelines.stage import Job
 
@@ -18,7 +21,7 @@ def job(folder: Path, *overrides: str) -> Job:
 
 def test_by_default_it_is_sqlite_in_the_data_folder_wherever_we_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert tracking.tracking_uri(job(Path("here"))) == f"sqlite:////{str(tmp_path)[1:]}/here/mlflow.db"
+    assert tracking.tracking_uri(job(Path("here"))) == f"sqlite:///{tmp_path}/here/mlflow.db"
 
 
 def test_a_configured_address_is_taken_as_it_is(tmp_path):
@@ -52,3 +55,112 @@ def test_a_complaint_of_mlflow_is_one_line_without_the_password():
 def test_the_code_has_a_fingerprint_that_needs_no_git():
     assert tracking.code_fingerprint() == tracking.code_fingerprint()
     assert len(tracking.code_fingerprint()) == 64
+
+
+@pytest.mark.parametrize("name", ["a b", "100% 'q'", "20%20", "what?", "a#b", "公司"])
+def test_the_registry_is_made_in_the_data_folder_whatever_it_is_called(tmp_path, name):
+    there = job(tmp_path / name)
+    with tracking.alone(there):
+        client = tracking.tracking(there)
+        run = client.create_run(tracking.experiment(client, there, "renewal"))
+        client.log_text(run.info.run_id, "here", "a.txt")
+    assert (tmp_path / name / "mlflow.db").is_file()
+    assert [file.read_text() for file in (tmp_path / name / "mlartifacts").rglob("a.txt")] == ["here"]
+
+
+def test_a_relative_sqlite_address_stays_where_it_was_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    configured = tracking.tracking_uri(job(tmp_path, "tracking.uri=sqlite:///runs.db"))
+    assert configured == f"sqlite:///{tmp_path}/runs.db"
+
+
+def test_a_sqlite_address_with_a_slash_too_few_names_the_right_one(tmp_path):
+    with pytest.raises(Config, match=f"write sqlite:///{tmp_path}/runs.db"):
+        tracking.tracking_uri(job(tmp_path, f"tracking.uri=sqlite://{tmp_path}/runs.db"))
+
+
+def test_the_command_for_the_runs_names_this_registry_and_survives_a_shell(tmp_path):
+    there = job(tmp_path / "it's here")
+    words = shlex.split(tracking.ui_command(there))
+    assert words[1:] == ["ui", "--backend-store-uri", tracking.tracking_uri(there)]
+    assert Path(words[0]).name == "mlflow"
+
+
+# --- a data folder that was moved ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recorded", "end"),
+    [
+        ("file:///old/place/mlartifacts", ""),
+        ("file:///old/place/mlartifacts/models/m-1/artifacts", "/models/m-1/artifacts"),
+        ("file:///mlartifacts/in%20the%20name/mlartifacts/7/artifacts", "/7/artifacts"),
+        ("/old/place/mlartifacts/7/artifacts", "/7/artifacts"),
+    ],
+)
+def test_an_address_is_read_by_its_end(tmp_path, recorded, end):
+    assert artifacts.present(tmp_path / "a b", recorded) == f"{(tmp_path / 'a b').as_uri()}/mlartifacts{end}"
+
+
+@pytest.mark.parametrize(
+    "recorded", [None, "s3://bucket/mlartifacts/7", "models:/m-1", "file:///old/other/7", "file:///mlartifacts-2/7"]
+)
+def test_an_address_that_is_no_file_of_ours_stays(tmp_path, recorded):
+    assert artifacts.present(tmp_path, recorded) == recorded
+
+
+def recorded_in(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        return [value for (value,) in database.execute("SELECT artifact_uri FROM runs")]
+
+
+@pytest.fixture
+def moved(tmp_path):
+    """A data folder with one run, at another place than where it was made."""
+    made = job(tmp_path / "made")
+    with tracking.alone(made):
+        client = tracking.tracking(made)
+        run = client.create_run(tracking.experiment(client, made, "renewal"))
+        client.log_text(run.info.run_id, "here", "a.txt")
+    (tmp_path / "made").rename(tmp_path / "moved")
+    return tmp_path / "moved"
+
+
+def test_the_first_use_of_a_moved_folder_brings_its_addresses_up_to_date_and_the_next_changes_nothing(moved):
+    assert artifacts.relocate(moved) == 2
+    (uri,) = recorded_in(moved)
+    assert uri.startswith(f"{moved.as_uri()}/mlartifacts/")
+    before = (moved / "mlflow.db").stat().st_mtime_ns
+    assert artifacts.relocate(moved) == 0
+    assert (moved / "mlflow.db").stat().st_mtime_ns == before
+
+
+def test_opening_a_moved_registry_writes_new_runs_here_and_not_where_it_was(moved):
+    there = job(moved)
+    with tracking.alone(there):
+        client = tracking.tracking(there)
+        run = client.create_run(tracking.experiment(client, there, "renewal"))
+        client.log_text(run.info.run_id, "new", "b.txt")
+    assert len(list(moved.rglob("b.txt"))) == 1
+    assert not (moved.parent / "made").exists()
+
+
+def test_where_no_database_is_none_is_made_and_one_that_is_damaged_is_left(tmp_path):
+    assert artifacts.relocate(tmp_path) == 0
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
+    assert artifacts.relocate(tmp_path) == 0
+    assert (tmp_path / "mlflow.db").read_bytes() == b"no database" * 100
+
+
+def test_addresses_change_all_or_none(moved, monkeypatch):
+    before = recorded_in(moved)
+    monkeypatch.setattr(artifacts, "COLUMNS", (*artifacts.COLUMNS, ("no_such_table", "no_such_column")))
+    assert artifacts.relocate(moved) == 0
+    assert recorded_in(moved) == before
+
+
+def test_a_registry_that_was_configured_elsewhere_keeps_its_addresses(moved):
+    before = recorded_in(moved)
+    tracking.tracking(job(moved.parent / "other", f"tracking.uri=sqlite:///{moved}/mlflow.db"))
+    assert recorded_in(moved) == before

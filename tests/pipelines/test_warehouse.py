@@ -280,9 +280,11 @@ def test_a_table_that_is_there_twice_is_refused(tmp_path):
     ("tables", "stop", "said"),
     [
         ("{tmp}/nowhere", InputMissing, "no folder of tables at"),
-        ("duckdb:///{tmp}/nowhere.duckdb", InputMissing, "no DuckDB file at"),
+        ("duckdb:///{tmp}/nowhere.duckdb", InputMissing, "there is no file"),
         ("duckdb:///{tmp}/text.duckdb", DataContract, "not a DuckDB file"),
         ("mysql://me:secret@host/db", Config, "mysql:// cannot be read"),
+        ("duckdb:x.duckdb", Config, "neither a folder nor an address"),
+        ("postgresql://me:secret@127.0.0.1:port/db", Unavailable, "postgresql://127.0.0.1:port/db"),
         ("postgresql://me:secret@127.0.0.1:1/db?options=secret", Unavailable, "postgresql://127.0.0.1:1/db"),
     ],
 )
@@ -330,6 +332,159 @@ def test_a_duckdb_file_that_another_process_writes_is_busy(tmp_path):
         with pytest.raises(Unavailable, match="being written by another process"):
             check(job(url, tmp_path))
         other.communicate(b"")
+
+
+# --- DuckDB files and their views ----------------------------------------------------------------
+
+
+def with_views(path, name_of="{catalog}.raw.{table}"):
+    """The company in schema `raw`, and in `main` views on it, written as `name_of` says. The address."""
+    import duckdb
+
+    as_duckdb(path)
+    with duckdb.connect(str(path)) as database:
+        catalog = database.execute("SELECT '\"' || current_database() || '\"'").fetchone()[0]
+        database.execute("CREATE SCHEMA raw")
+        for table in COMPANY:
+            database.execute(f"CREATE TABLE raw.{table} AS FROM {table}; DROP TABLE {table}")
+            database.execute(f"CREATE VIEW {table} AS FROM {name_of.format(catalog=catalog, table=table)}")
+    return f"duckdb:///{path}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "warehouse",
+        "main",
+        "temp",
+        "system",
+        "given",
+        "ware house",
+        "公司",
+        "my.ware.house",
+        "Company",
+        "information_schema",
+    ],
+)
+def test_views_that_name_the_catalogue_of_their_file_are_read(tmp_path, expected, name):
+    check(job(with_views(tmp_path / f"{name}.duckdb"), tmp_path / "data"))
+    assert clean(tmp_path / "data") == expected
+
+
+@pytest.mark.parametrize("name_of", ["raw.{table}", '"raw"."{table}"'])
+@pytest.mark.parametrize("name", ["memory", "crm"])
+def test_views_that_name_schema_and_table_are_read_whatever_the_file_is_called(tmp_path, expected, name, name_of):
+    check(job(with_views(tmp_path / f"{name}.duckdb", name_of), tmp_path / "data"))
+    assert clean(tmp_path / "data") == expected
+
+
+def in_main(path, *statements):
+    """A DuckDB file with the company's tables, of which some are then replaced. The address."""
+    import duckdb
+
+    address = as_duckdb(path)
+    with duckdb.connect(str(path)) as database:
+        for statement in statements:
+            database.execute(statement)
+    return address
+
+
+@pytest.mark.parametrize(
+    ("before", "view", "after", "said"),
+    [
+        ("ATTACH 'other.duckdb' AS crm", "FROM crm.a", "", 'schema "crm" does not exist.* if the file'),
+        ("CREATE TABLE t AS FROM accounts", "FROM t", "DROP TABLE t", "Table with name t "),
+        ("CREATE TABLE t AS SELECT 1 AS x", "SELECT x FROM t", "ALTER TABLE t RENAME x TO y", 'column "x" not found'),
+        ("CREATE MACRO m(x) AS x", "SELECT m(1) AS account_id", "DROP MACRO m", "name m "),
+        ("COPY (SELECT 'acme' AS account_id) TO 'a.parquet'", "FROM 'a.parquet'", "", "current folder"),
+        ("", "SELECT 'x'::INT AS account_id", "", "Could not convert"),
+        ("", "SELECT error('no') AS account_id", "", "no"),
+    ],
+)
+def test_a_view_that_cannot_be_read_is_named_with_what_it_lacks(tmp_path, monkeypatch, before, view, after, said):
+    import duckdb
+
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect("other.duckdb") as other:
+        other.execute("CREATE TABLE a AS SELECT 'acme' AS account_id")
+    address = in_main(
+        tmp_path / "crm_tables.duckdb", before, "DROP TABLE accounts", f"CREATE VIEW accounts AS {view}", after
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(DataContract, match=said) as stopped:
+        check(job(address, tmp_path / "data"))
+    assert str(stopped.value).startswith(
+        f"accounts: main.accounts in {tmp_path / 'crm_tables.duckdb'} cannot be read: "
+    )
+    assert "into a table" in str(stopped.value)
+
+
+def test_a_file_that_got_another_name_is_called_by_its_former_one_again(tmp_path, expected):
+    """The advice is followed: with the former name the views are read."""
+    with_views(tmp_path / "company.duckdb")
+    (tmp_path / "company.duckdb").rename(tmp_path / "copy.duckdb")
+    with pytest.raises(DataContract, match=r"if the file had the name company\.duckdb"):
+        check(job(f"duckdb:///{tmp_path}/copy.duckdb", tmp_path / "data"))
+    (tmp_path / "copy.duckdb").rename(tmp_path / "company.duckdb")
+    check(job(f"duckdb:///{tmp_path}/company.duckdb", tmp_path / "data"))
+    assert clean(tmp_path / "data") == expected
+
+
+def from_the_future(path):
+    """The file with a storage version that no DuckDB has yet, its checksum right."""
+    import re
+    import struct
+
+    import duckdb
+
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<Q", content, 12, 200)
+    path.write_bytes(content)
+    with pytest.raises(duckdb.IOException) as wrong:
+        duckdb.connect(str(path), read_only=True)
+    struct.pack_into("<Q", content, 0, int(re.search(r"computed checksum (\d+)", str(wrong.value))[1]))
+    path.write_bytes(content)
+
+
+def shortened(path):
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def encrypted(path):
+    import duckdb
+
+    path.unlink()
+    with duckdb.connect() as database:
+        database.execute("SET force_mbedtls_unsafe = 'true'")
+        database.execute(f"ATTACH '{path}' AS e (ENCRYPTION_KEY 'secret'); CREATE TABLE e.accounts AS SELECT 1 AS a")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (from_the_future, "was written by a newer DuckDB than the"),
+        (encrypted, "is encrypted"),
+        (shortened, "not a DuckDB file that can be read"),
+        (emptied, "not a DuckDB file that can be read"),
+    ],
+)
+def test_a_duckdb_file_that_does_not_open_says_why(tmp_path, harm, said):
+    address = as_duckdb(tmp_path / "clock.duckdb")  # a name with "lock" in it is no lock
+    harm(tmp_path / "clock.duckdb")
+    with pytest.raises(DataContract, match=said):
+        check(job(address, tmp_path / "data"))
+
+
+def test_a_file_that_may_not_be_read_is_no_damaged_one(tmp_path):
+    import duckdb
+
+    stop = warehouse._unattached(tmp_path, duckdb.IOException('Cannot open file "x": Permission denied'))
+    assert isinstance(stop, InputMissing)
 
 
 # --- what is written -----------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def job(tmp_path):
 def to(request, tmp_path):
     """The address of an empty database."""
     if request.param == "duckdb":
-        yield f"duckdb://{tmp_path / 'company.duckdb'}"
+        yield f"duckdb:///{tmp_path / 'company.duckdb'}"
         return
     import psycopg
 
@@ -83,7 +83,7 @@ def postgres(tmp_path_factory):
 
 def asked(to: str, query: str) -> list[tuple]:
     if to.startswith("duckdb"):
-        with duckdb.connect(to.removeprefix("duckdb://")) as database:
+        with duckdb.connect(to.removeprefix("duckdb:///")) as database:
             return database.execute(query).fetchall()
     import psycopg
 
@@ -247,11 +247,37 @@ def test_wrong_addresses_and_lists_are_told_in_words(job, tmp_path):
         write_back(replace(job, as_of=JULY), "duckdb:///x.duckdb", "renewals")
     (tmp_path / "text.duckdb").write_text("no database at all")
     with pytest.raises(OutputFailed, match=r"text\.duckdb is not a DuckDB file"):
-        write_back(job, f"duckdb://{tmp_path / 'text.duckdb'}", "renewals")
+        write_back(job, f"duckdb:///{tmp_path / 'text.duckdb'}", "renewals")
     spoilt = job.lists / str(JUNE) / "risk_list.parquet"
     spoilt.write_bytes(spoilt.read_bytes()[:-1])
     with pytest.raises(DataContract, match=r"risk_list\.parquet is not what its manifest says"):
         write_back(job, "duckdb:///x.duckdb", "renewals")
+
+
+def test_a_relative_address_is_written_here_and_the_result_says_where(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = write_back(job, "duckdb:///x.duckdb", "renewals")
+    assert (tmp_path / "x.duckdb").is_file()
+    assert not Path("/x.duckdb").exists()
+    assert result["to"] == f"duckdb:///{tmp_path}/x.duckdb"
+    assert write_back(job, result["to"], "renewals")["state"] == "already there"
+
+
+def test_an_address_with_three_slashes_that_means_an_absolute_place_writes_nothing(job, tmp_path):
+    with pytest.raises(Config, match=f"write duckdb:///{tmp_path}/x.duckdb"):
+        write_back(job, f"duckdb://{tmp_path}/x.duckdb", "renewals")
+    assert not (tmp_path / "x.duckdb").exists()
+
+
+@pytest.mark.parametrize("name", ["renewals", "Renewals", "main", "memory", "temp", "system", "表 格"])
+def test_the_file_may_have_the_name_of_the_schema_or_of_one_of_duckdbs(job, tmp_path, name):
+    to = f"duckdb:///{tmp_path / name}.duckdb"
+    assert write_back(job, to, "renewals")["state"] == "written"
+    assert write_back(job, to, "renewals")["state"] == "already there"
+    with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as database:
+        (catalog,) = database.execute("SELECT current_database()").fetchone()
+        query = f'SELECT count(*) FROM "{catalog}".renewals.newest_list'
+        assert database.execute(query).fetchone() == (len(HOSTILE),)
 
 
 @pytest.mark.postgres
