@@ -46,6 +46,17 @@ def demo(
 
 
 @app.command()
+def example(
+    out: Annotated[Path, typer.Option(help="The folder to write: a new one, or an earlier example.")] = Path("demo")
+    / "company",
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Write the tables of the example company, to try everything on."""
+    _run("example", str(out), out.parent, params, overrides)
+
+
+@app.command()
 def check(tables: Tables = "data/company", data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Hold the tables against their contract."""
     _run("check", tables, data, params, overrides)
