@@ -16,8 +16,11 @@ app = typer.Typer(
 )
 
 Tables = Annotated[
-    str,
-    typer.Option(help="The tables: a folder of Parquet or CSV, duckdb:///FILE or postgresql://…", show_default=True),
+    str | None,
+    typer.Option(
+        help="The tables: a folder of Parquet or CSV, duckdb:///FILE or postgresql://…  [default: `tables` in "
+        "params.yaml, data/company]"
+    ),
 ]
 Data = Annotated[Path, typer.Option(help="Where intermediate tables, models and MLflow live.")]
 Params = Annotated[Path | None, typer.Option(help="The parameter file.  [default: params.yaml where there is one]")]
@@ -57,7 +60,7 @@ def example(
 
 
 @app.command()
-def check(tables: Tables = "data/company", data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
+def check(tables: Tables = None, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Hold the tables against their contract."""
     _run("check", tables, data, params, overrides)
 
@@ -65,7 +68,7 @@ def check(tables: Tables = "data/company", data: Data = HERE, params: Params = N
 @app.command()
 def learn(
     until: Until,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -77,7 +80,7 @@ def learn(
 @app.command()
 def backtest(
     until: Until,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -96,7 +99,7 @@ def tune(
         Literal["renewal", "upsell", "cross_sell", "expansion"] | None,
         typer.Option(help="Search for this one alone.  [default: every one in `targets`]", show_default=False),
     ] = None,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -111,7 +114,7 @@ def tune(
 @app.command()
 def score(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,
@@ -138,7 +141,7 @@ def publish(
 @app.command()
 def scorecard(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -150,7 +153,7 @@ def scorecard(
 @app.command()
 def forecast(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -162,7 +165,7 @@ def forecast(
 @app.command()
 def effect(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -175,7 +178,7 @@ def effect(
 def explain(
     account: Annotated[str, typer.Argument(help="The account's id.")],
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,
@@ -192,7 +195,7 @@ def whatif(
     wished: Annotated[
         list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="A figure as it might be; repeatable.")
     ],
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,
@@ -252,7 +255,7 @@ def rollback(target: Target, data: Data = HERE, params: Params = None, overrides
 
 def _run(
     stage_name: str,
-    tables: str,
+    tables: str | None,
     data: Path,
     params: Path | None,
     overrides: list[str] | None,
@@ -269,11 +272,13 @@ def _run(
     module, _, function = stage_name.partition(".")
 
     def work() -> dict[str, Any]:
+        from pipelines.places import tables_address
         from pipelines.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
         when: dict[str, Any] = {n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items()}
-        job = stage.Job(read_settings(file, overrides or ()), tables, data, lists, **when)
+        settings = read_settings(file, overrides or ())
+        job = stage.Job(settings, tables_address(settings.tables, tables), data, lists, **when)
         with stage.alone(data):
             result: dict[str, Any] = getattr(import_module(f"pipelines.{module}"), function or module)(job, *items)
         return result
