@@ -220,6 +220,16 @@ def _compared(metric: Any, rows: pd.DataFrame, drawn: Mapping[str, Any]) -> Rang
     )  # fmt: skip
 
 
+def comparison(compared: Mapping[str, Any]) -> str:
+    """How a challenger compares with the champion, in words."""
+    if compared["gain"] is None:
+        return f"only {compared['terms']} terms in common with the champion: too few to compare"
+    gain, auc = _told(compared["gain"]), _told(compared["auc"])
+    return (
+        f"on the {compared['terms']} terms in common with the champion, log loss lower by {gain}, AUC higher by {auc}"
+    )
+
+
 def worse(compared: Mapping[str, Any], version: str) -> list[str]:
     """Why a challenger may not take the place of the champion, whose version is given; empty where it may."""
     whom = f"worse than the champion, version {version}, on the same {compared['terms']} terms"

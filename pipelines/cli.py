@@ -68,13 +68,21 @@ def check(tables: Tables = None, data: Data = HERE, params: Params = None, overr
 @app.command()
 def learn(
     until: Until,
+    tried: Annotated[
+        bool, typer.Option("--try", help="Only compare with the champion: no model and no list is changed.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="What a trial is called.  [default: its day and a digest]", show_default=False)
+    ] = None,
     tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """Train on what was known and final on a day."""
-    _run("learn", tables, data, params, overrides, until=until)
+    if name and not tried:
+        raise typer.BadParameter("--name is the name of a trial: give --try too")
+    _run("learn", tables, data, params, overrides, LISTS, tried, name, until=until)
 
 
 @app.command()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pipelines.assemble import assemble
@@ -14,15 +17,20 @@ from pipelines.ledger import ledger
 from pipelines.register import register
 from pipelines.rollup import rollup
 from pipelines.spine import spine
-from pipelines.stage import Job, progress
-from pipelines.train import train
+from pipelines.stage import Job, on_terminal, progress
+from pipelines.train import sha256, train
 from pipelines.windows import windows
 
 PREPARE = (check, rollup, spine, windows, ledger, featurize)
 
 
-def learn(job: Job) -> dict[str, Any]:
-    """From raw tables to registered models: what was known until the day, and what had become of it."""
+def learn(job: Job, tried: bool = False, name: str | None = None) -> dict[str, Any]:
+    """From raw tables to registered models: what was known until the day, and what had become of it.
+
+    A trial works in a folder of its own: it says how its models compare with the champions, and changes neither them
+    nor the last learning. `name` is what the trial is called; without one its day and parameters give it a name.
+    """
+    job = as_trial(job, name) if tried or job.trial else job
     done: dict[str, Any] = {"until": str(job.until)}
     with progress(len(PREPARE) + 1 + 4 * len(job.settings.targets), "learn") as step:
         for stage in PREPARE:
@@ -37,8 +45,36 @@ def learn(job: Job) -> dict[str, Any]:
             for judge in (train, evaluate, register):
                 done[f"{judge.__name__} {target}"] = judge(job, target)
                 step(f"{judge.__name__} {target}")
-    _refused(done["register renewal"])
+    if job.trial:
+        _show(done, job)
+    else:
+        _refused(done["register renewal"])
     return _summary(done, job)
+
+
+def as_trial(job: Job, name: str | None = None) -> Job:
+    """The same learning as a trial. Raises `Config` where the name cannot be a folder's."""
+    made_of = f"{job.tables} {job.settings.model_dump_json()}".encode()
+    named = replace(job, trial=name or job.trial or f"{job.day}-{sha256(made_of)[:8]}")
+    return replace(named, apart=str(named.trial_folder.relative_to(job.data)))
+
+
+def _show(done: Mapping[str, Any], job: Job) -> None:
+    """What a trial has shown, a sentence for each target, on the standard error of a person."""
+    if on_terminal():
+        for target in job.settings.targets:
+            print(sentence(done[f"register {target}"]), file=sys.stderr)
+
+
+def sentence(tried: Mapping[str, Any]) -> str:
+    """What a trial has shown of one target, and what would have come of it in earnest."""
+    from models.gate import comparison
+
+    if not tried["trained"]:
+        return f"{tried['target']}: no model could be trained: {tried['reasons'][0]}"
+    told = comparison(tried["against_champion"]) if tried["against_champion"] else "there is no other champion"
+    why = "; ".join(tried["reasons"]) or tried["waits"]
+    return f"{tried['target']}: {told}. Learned in earnest it {tried['verdict']}" + (f": {why}" if why else "")
 
 
 def _refused(renewal: dict[str, Any]) -> None:
@@ -49,6 +85,7 @@ def _refused(renewal: dict[str, Any]) -> None:
 def _summary(done: dict[str, Any], job: Job) -> dict[str, Any]:
     return {
         "until": done["until"],
+        **({"trial": job.trial, "folder": str(job.side)} if job.trial else {}),
         "observations": done["spine"]["observations"],
         "columns": done["assemble"]["columns"],
         "families_absent": done["assemble"]["families_absent"],

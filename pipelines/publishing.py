@@ -19,7 +19,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import subprocess
@@ -33,10 +32,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from filelock import FileLock, Timeout
 
 from pipelines import errors
-from pipelines.stage import Job, iso_date, main
+from pipelines.stage import PLAIN_NAME, Job, iso_date, main
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 PUBLISHED = "published"
 ALREADY = "already published"
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NOT_PUBLISHED = "not published"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -105,7 +105,7 @@ def _fingerprint(path: Path) -> str | None:
 
 
 def _refuse_odd_names(files: Mapping[str, bytes]) -> None:
-    odd = [name for name in files if not _PLAIN.fullmatch(name) or name == MANIFEST]
+    odd = [name for name in files if not PLAIN_NAME.fullmatch(name) or name == MANIFEST]
     if odd:
         raise ValueError(f"not the name of a file to publish: {odd[0]!r}")
 
@@ -256,7 +256,10 @@ class _Beside:
 
 
 def publish(job: Job) -> dict[str, Any]:
-    """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest."""
+    """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest.
+
+    A trial publishes nothing: its list is kept in the trial's folder, for a look at it.
+    """
     from lists.risk_list import counts
     from pipelines import page, scorecard
     from pipelines.earlier import keep_figures, keep_told
@@ -278,9 +281,14 @@ def publish(job: Job) -> dict[str, Any]:
         "code": code_revision(),
     }
     files = _files(job, standing, listed, models, beside, key_of(identity))
-    outcome = place(job.lists, job.day, files, manifest, job.settings.list.keep_staging_hours)
-    keep_figures(job)
-    keep_told(job)
+    lists = job.trial_folder / "lists" if job.trial else job.lists
+    outcome = place(lists, job.day, files, manifest, job.settings.list.keep_staging_hours)
+    if job.trial:
+        outcome |= {"state": NOT_PUBLISHED, "trial": job.trial}
+        structlog.get_logger().warning("a trial publishes no list", trial=job.trial, kept_in=outcome["folder"])
+    else:
+        keep_figures(job)
+        keep_told(job)
     return outcome | {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
 
 

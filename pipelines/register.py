@@ -12,6 +12,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CATALOGUE, METRICS, REGISTERED = "features.json", "metrics.json", "registered"
+TRIAL_TAG, VERDICT_TAG = "renewals.trial", "renewals.verdict"
 
 
 def register(job: Job, target: str) -> dict[str, Any]:
@@ -50,6 +52,9 @@ def register(job: Job, target: str) -> dict[str, Any]:
     `passed` says whether the gate let it through, `reasons` why not, `serves` which version serves now, `waits` why a
     model that passed does not. Nothing is raised on refusal: the caller decides. The model and its evaluation are
     copied from the side of learning to the data folder: those of the last learning.
+
+    A trial registers and copies nothing. It is compared with the champion and tracked; `verdict` says what would have
+    come of it in earnest.
     """
     files = read_model(job.side, target)
     untrained = why_untrained(files)
@@ -57,9 +62,11 @@ def register(job: Job, target: str) -> dict[str, Any]:
         decided = _registered(job, target, files, read_metrics(job, target))
     else:
         decided = {"passed": False, "trained": False, "reasons": [untrained], "version": None, "already": False}
+        decided |= {"trial": job.trial, "verdict": "would be refused"} if job.trial else {}
     decided = {"target": target, "name": tracking.registry_name(target), **decided}
     warehouse.write_bytes(job.side / REGISTERED / f"{target}.json", as_json(decided))
-    _land(job, target)
+    if not job.trial:
+        _land(job, target)
     return decided
 
 
@@ -80,32 +87,72 @@ def read_metrics(job: Job, target: str) -> dict[str, Any]:
     return metrics
 
 
-def _registered(job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]) -> dict[str, Any]:
-    from models.gate import refusals, worse
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of a model, beside the champion of the moment."""
 
-    gate = job.settings.gate
+    reasons: list[str]
+    """Why it may not serve; empty where it may."""
+    compared: dict[str, Any] | None
+    """How it compares with the champion on the same rows; None where there is none, or it is the champion itself."""
+    waits: str | None
+    """Why it does not serve by itself, although it passed."""
+    older: bool
+    """Whether it learned until an earlier day than the champion."""
+
+
+def _registered(job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]) -> dict[str, Any]:
+    """Register the model, or track it as a trial; what the gate says of it, and what serves now."""
     with tracking.alone(job):
         client = tracking.tracking(job)
         with tracking.answering(tracking.tracking_uri(job)):
-            version, already = _version(client, job, target, files, metrics)
+            if job.trial:
+                version, already = _known(client, job, target, files), False
+            else:
+                version, already = _version(client, job, target, files, metrics)
             champion = tracking.current(client, target)
-            reasons = refusals(metrics["judged"], gate)
-            compared = None
-            if champion is not None and champion.version != version.version:
-                compared = _against(client, job, target, champion, files)
-                reasons += worse(compared, str(champion.version)) if compared else []
-            waits = _decide(client, target, version, reasons, gate.promote)
+            verdict = _verdict(client, job, target, champion, version, files, metrics)
+            if job.trial:
+                done = _track(client, job, target, files, metrics, verdict, _same(champion, version))
+            else:
+                assert version is not None
+                waits = _decide(client, target, version, champion, verdict)
+                done = {"version": str(version.version), "already": already, "waits": waits}
             champion = tracking.current(client, target)
     return {
-        "passed": not reasons,
+        "passed": not verdict.reasons,
         "trained": True,
-        "reasons": reasons,
-        "version": str(version.version),
-        "already": already,
+        "reasons": verdict.reasons,
         "serves": str(champion.version) if champion is not None else None,
-        "waits": waits,
-        "against_champion": compared,
+        "against_champion": verdict.compared,
+        **done,
     }
+
+
+def _verdict(
+    client: MlflowClient,
+    job: Job,
+    target: str,
+    champion: ModelVersion | None,
+    version: ModelVersion | None,
+    files: dict[str, bytes],
+    metrics: Mapping[str, Any],
+) -> Verdict:
+    """Ask the gate; `version` is the registered version of these files, None where there is none."""
+    from models.gate import refusals, worse
+
+    gate, until = job.settings.gate, str(tracking.described(files, CARD)["until"])
+    reasons, compared, same = refusals(metrics["judged"], gate), None, _same(champion, version)
+    if champion is not None and not same:
+        compared = _against(client, job, target, champion, files)
+        reasons += worse(compared, str(champion.version)) if compared else []
+    older = champion is not None and until < champion.tags.get("until", "")
+    waits = None if same else _why_it_waits(client, target, champion, version, until if older else None, gate.promote)
+    return Verdict(reasons, compared, None if reasons else waits, older)
+
+
+def _same(one: ModelVersion | None, other: ModelVersion | None) -> bool:
+    return one is not None and other is not None and one.version == other.version
 
 
 def _whole(client: MlflowClient, version: ModelVersion) -> dict[str, bytes] | None:
@@ -117,37 +164,103 @@ def _whole(client: MlflowClient, version: ModelVersion) -> dict[str, bytes] | No
         return None
 
 
-def _decide(client: MlflowClient, target: str, version: ModelVersion, reasons: list[str], promote: str) -> str | None:
+def _decide(
+    client: MlflowClient, target: str, version: ModelVersion, champion: ModelVersion | None, verdict: Verdict
+) -> str | None:
     """Write down what the gate said and let what passed serve; why it waits instead, where it does.
 
     What has served before and was taken back, or gave way to another, returns by hand only: learning once more from
-    the same rows must not undo a rollback.
+    the same rows must not undo a rollback. A model that learned until an earlier day than the champion serves by hand
+    only, too, and is no challenger: it must not take the place of one that waits.
     """
-    said = tracking.REFUSED if reasons else tracking.PASSED
+    said, reasons = tracking.REFUSED if verdict.reasons else tracking.PASSED, "; ".join(verdict.reasons) or "none"
     client.set_model_version_tag(version.name, version.version, tracking.GATE_TAG, said)
-    client.set_model_version_tag(version.name, version.version, tracking.REASONS_TAG, "; ".join(reasons) or "none")
-    if reasons:
+    client.set_model_version_tag(version.name, version.version, tracking.REASONS_TAG, reasons)
+    if verdict.reasons:
         serving.turn_away(client, target, version)
         return None
-    champion = tracking.current(client, target)
-    if champion is not None and champion.version == version.version:
+    if _same(champion, version):
         return None
-    waits = _why_it_waits(version, promote, serving.line(client, target, champion))
-    if waits is None:
+    if verdict.waits is None:
         serving.crown(client, target, version, serving.PASSED_BY_ITSELF)
         return None
-    serving.wait(client, version)
-    by_hand = f"{waits}: `renewals promote {target} --version {version.version}` makes it serve"
+    if not verdict.older:
+        serving.wait(client, version)
+    by_hand = f"{verdict.waits}: `renewals promote {target} --version {version.version}` makes it serve"
     structlog.get_logger().warning("a model waits", target=target, version=version.version, why=by_hand)
     return by_hand
 
 
-def _why_it_waits(version: ModelVersion, promote: str, line: list[str]) -> str | None:
+def _why_it_waits(
+    client: MlflowClient,
+    target: str,
+    champion: ModelVersion | None,
+    version: ModelVersion | None,
+    older: str | None,
+    promote: str,
+) -> str | None:
+    """Why a model that passed does not serve by itself; `older` is its day where the champion learned until a later."""
+    who = f"version {version.version}" if version is not None else "this model"
+    if older and champion is not None:
+        return (
+            f"{who} learned until {older}, an earlier day than the champion, version {champion.version}, "
+            f"which learned until {champion.tags['until']}"
+        )
     if promote == "manual":
-        return f"version {version.version} passed the gate and waits (gate.promote is manual)"
+        return f"{who} passed the gate and waits (gate.promote is manual)"
+    if version is None:
+        return None
     if serving.BACK_TAG in version.tags:
-        return f"version {version.version} was rolled back ({version.tags[serving.BACK_TAG]})"
-    return f"version {version.version} served before and was replaced" if str(version.version) in line else None
+        return f"{who} was rolled back ({version.tags[serving.BACK_TAG]})"
+    served = str(version.version) in serving.line(client, target, champion)
+    return f"{who} served before and was replaced" if served else None
+
+
+# --- trials --------------------------------------------------------------------------------------
+
+
+def _track(
+    client: MlflowClient,
+    job: Job,
+    target: str,
+    files: dict[str, bytes],
+    metrics: Mapping[str, Any],
+    verdict: Verdict,
+    serves: bool,
+) -> dict[str, Any]:
+    """Log a trial to MLflow: a run under the trial's name, and no version. Returns what learning it would have done."""
+    card, outcome = tracking.described(files, CARD), _outcome(verdict, serves)
+    tags = {
+        **_run_tags(job, target, card),
+        TRIAL_TAG: str(job.trial),
+        VERDICT_TAG: outcome,
+        tracking.REASONS_TAG: "; ".join(verdict.reasons) or "none",
+    }
+    name = f"{target} {card['until']}, trial {job.trial}"
+    run = client.create_run(tracking.experiment(client, job, target), tags=tags, run_name=name)
+    _log(client, run.info.run_id, job, card, metrics, plots(job, target))
+    client.log_batch(run.info.run_id, metrics=list(_gains(verdict.compared or {})))
+    client.set_terminated(run.info.run_id)
+    return {"trial": job.trial, "version": None, "already": False, "waits": verdict.waits, "verdict": outcome}
+
+
+def _outcome(verdict: Verdict, serves: bool) -> str:
+    """What would have come of a trial, had it been learned in earnest."""
+    if verdict.reasons:
+        return "would be refused"
+    if serves:
+        return "is the champion already"
+    return "would wait" if verdict.waits else "would serve"
+
+
+def _gains(compared: Mapping[str, Any]) -> Iterable[Any]:
+    """How much better a model is than the champion, with the ends of the interval, where that can be said."""
+    from mlflow.entities import Metric
+
+    for name in ("gain", "auc"):
+        for end, value in (compared.get(name) or {}).items():
+            if math.isfinite(value):
+                yield Metric(f"{name}_over_champion.{end}", float(value), 0, 0)
 
 
 # --- the champion's word -------------------------------------------------------------------------
@@ -215,11 +328,15 @@ def _version(
     client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]
 ) -> tuple[ModelVersion, bool]:
     """The version of these files, unharmed, and whether it was there already."""
+    known = _known(client, job, target, files)
+    return (known, True) if known else (_new_version(client, job, target, files, metrics), False)
+
+
+def _known(client: MlflowClient, job: Job, target: str, files: dict[str, bytes]) -> ModelVersion | None:
+    """The registered version of these files, where there is one that is unharmed."""
     identity = _identity(job, files)
-    for version in tracking.versions(client, target):
-        if version.tags.get(tracking.IDENTITY_TAG) == identity and _whole(client, version):
-            return version, True
-    return _new_version(client, job, target, files, metrics, identity), False
+    same = (own for own in tracking.versions(client, target) if own.tags.get(tracking.IDENTITY_TAG) == identity)
+    return next((version for version in same if _whole(client, version)), None)
 
 
 def _identity(job: Job, files: Mapping[str, bytes]) -> str:
@@ -237,20 +354,17 @@ def _identity(job: Job, files: Mapping[str, bytes]) -> str:
 
 
 def _new_version(
-    client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any], identity: str
+    client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]
 ) -> ModelVersion:
     name = tracking.registry_name(target)
     kept = _kept(files, job, metrics)
     manifest = tracking.manifest_of(kept)
     card = tracking.described(files, CARD)
     tags = {
-        tracking.IDENTITY_TAG: identity,
+        **_run_tags(job, target, card),
+        tracking.IDENTITY_TAG: _identity(job, files),
         tracking.MANIFEST_TAG: tracking.sha256(manifest),
-        "target": target,
-        "until": card["until"],
-        "code_sha256": tracking.code_fingerprint(),
         "schema_sha256": tracking.described(files, "schema.json")["hash"],
-        **_data_fingerprints(job, card),
     }
     with ThreadPoolExecutor(1) as beside:  # the trial is a process of its own: meanwhile there is time to draw
         tried = beside.submit(trial.loaded, job.data, f"of {target} in {job.side / MODELS}", files)
@@ -269,6 +383,12 @@ def _kept(files: Mapping[str, bytes], job: Job, metrics: dict[str, Any]) -> dict
     """The files of a version: the model without the words of its forerunners, what its features mean, its metrics."""
     own = {name: content for name, content in files.items() if name != AGED}
     return {**own, CATALOGUE: as_json({"features": read_catalogue(job)}), METRICS: as_json(metrics)}
+
+
+def _run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
+    """What every run says of what it learned, from what and by which code."""
+    about = {"target": target, "until": card["until"], "code_sha256": tracking.code_fingerprint()}
+    return about | _data_fingerprints(job, card)
 
 
 def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:

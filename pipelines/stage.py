@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,11 @@ from pipelines.errors import Busy, Config, OutputFailed, Stop
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
+
+
+TRIALS = "trials"
+"""The folder in the data folder that holds one folder per trial."""
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,12 @@ class Job:
     as_of: date | None = None
     apart: str | None = None
     """A folder of its own for a study of the past, which must not disturb what learning left."""
+    trial: str | None = field(default_factory=lambda: os.environ.get("DVC_EXP_NAME") or None)
+    """The name of the trial that this run is part of: it registers no version, promotes none and publishes no list.
+
+    An experiment of DVC is a trial, whichever command or stage it runs: `dvc exp run` sets this variable for the
+    stages, in the workspace, with `--temp` and with `--queue`; `dvc repro` does not.
+    """
 
     @property
     def day(self) -> date:
@@ -39,6 +51,13 @@ class Job:
         if day is None:
             raise Config("this stage needs a day: give --until or --as-of")
         return day
+
+    @property
+    def trial_folder(self) -> Path:
+        """The folder of the trial that this run is part of. Raises `Config` where its name cannot be a folder's."""
+        if not PLAIN_NAME.fullmatch(self.trial or ""):
+            raise Config(f"{self.trial!r} cannot be the name of a trial: use letters, digits, '.', '_' and '-'")
+        return self.data / TRIALS / str(self.trial)
 
     @property
     def side(self) -> Path:

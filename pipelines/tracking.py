@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from pipelines.errors import Busy, DataContract, InputMissing, Unavailable
+from pipelines.places import project_root
 from pipelines.stage import Job
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-MANIFEST = "manifest.json"
+DATABASE, MANIFEST = "mlflow.db", "manifest.json"
 BESIDE = "extra_files"
 """Where MLflow keeps what is logged beside a model."""
 MANIFEST_TAG, IDENTITY_TAG, REASONS_TAG = "manifest_sha256", "identity", "gate_reasons"
@@ -41,20 +42,27 @@ def registry_name(target: str) -> str:
     return f"renewals-{target}"
 
 
+def registry_folder(job: Job) -> Path:
+    """The data folder that holds the registry: the project's, also for an experiment that runs in a copy of it."""
+    return project_root() / job.data
+
+
 def tracking_uri(job: Job) -> str:
     """The configured address, or SQLite in the data folder."""
-    return job.settings.tracking.uri or f"sqlite:////{str((job.data / 'mlflow.db').resolve()).lstrip('/')}"
+    database = (registry_folder(job) / DATABASE).resolve()
+    return job.settings.tracking.uri or f"sqlite:////{str(database).lstrip('/')}"
 
 
 @contextmanager
 def alone(job: Job) -> Iterator[None]:
     """One writer at a time. Two that create the database at once leave it broken."""
-    job.data.mkdir(parents=True, exist_ok=True)
+    folder = registry_folder(job)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(job.data / ".mlflow.lock", timeout=WAIT_SECONDS):
+        with FileLock(folder / ".mlflow.lock", timeout=WAIT_SECONDS):
             yield
     except Timeout:
-        raise Busy(f"another run writes to MLflow in {job.data}: try again later") from None
+        raise Busy(f"another run writes to MLflow in {folder}: try again later") from None
 
 
 def tracking(job: Job) -> MlflowClient:
@@ -91,7 +99,7 @@ def experiment(client: MlflowClient, job: Job, target: str) -> str:
     if known is not None:
         return str(known.experiment_id)
     local = not tracking_uri(job).startswith(("http://", "https://"))
-    place = (job.data / "mlartifacts").resolve().as_uri() if local else None
+    place = (registry_folder(job) / "mlartifacts").resolve().as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=place))
 
 
@@ -160,8 +168,9 @@ def registered(job: Job, target: str, number: str) -> dict[str, bytes]:
 
 def need_registry(job: Job, target: str) -> None:
     """Raises InputMissing where there is no database yet: asking for a model must not make one."""
-    if not job.settings.tracking.uri and not (job.data / "mlflow.db").is_file():
-        raise InputMissing(f"no model of {target} in {job.data}: run `renewals learn --until DATE` first")
+    folder = registry_folder(job)
+    if not job.settings.tracking.uri and not (folder / DATABASE).is_file():
+        raise InputMissing(f"no model of {target} in {folder}: run `renewals learn --until DATE` first")
 
 
 def _none_serves(client: MlflowClient, target: str) -> str:

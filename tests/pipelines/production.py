@@ -1,0 +1,44 @@
+"""What customers see and what makes it: the last learning, the registry and the lists, as digests."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pipelines import tracking
+from pipelines.stage import Job
+
+LAST_LEARNING = ("models", "evaluation", "registered")
+
+
+def production(job: Job) -> dict[str, Any]:
+    """Every file of the last learning and of the lists by its digest; every version with its tags, every alias."""
+    folders = [*(job.data / name for name in LAST_LEARNING), job.data / "history", job.data / "told", job.lists]
+    return {**{str(folder): digests(folder) for folder in folders}, **registry(job)}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file below a folder but locks."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith("lock")]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def registry(job: Job) -> dict[str, Any]:
+    """The aliases and tags of each registered model and its versions."""
+    client, found = tracking.tracking(job), {}
+    for model in client.search_registered_models():
+        versions = client.search_model_versions(f"name = '{model.name}'")
+        found[model.name] = {
+            "aliases": client.get_registered_model(model.name).aliases,
+            "tags": client.get_registered_model(model.name).tags,
+            "versions": {version.version: (version.source, version.tags) for version in versions},
+        }
+    return found
+
+
+def runs_of(job: Job, trial: str, target: str = "renewal") -> list[Any]:
+    """The MLflow runs of a trial."""
+    client = tracking.tracking(job)
+    known = client.get_experiment_by_name(tracking.registry_name(target))
+    return list(client.search_runs([known.experiment_id], f"tags.`renewals.trial` = '{trial}'")) if known else []

@@ -1,0 +1,45 @@
+"""The list of a trial is kept with the trial: the customers' lists, and what the next list builds on, stay."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines import score as scoring
+from pipelines import tracking
+from pipelines.publishing import publish
+from pipelines.score import score
+from tests.pipelines.production import digests
+from tests.pipelines.scored_company import AS_OF, champions, job, write_company
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
+    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
+    write_company(tmp_path)
+    score(job(tmp_path))
+    publish(job(tmp_path))
+    return tmp_path
+
+
+def test_an_experiment_publishes_no_list(company, monkeypatch):
+    before = {name: digests(company / name) for name in ("lists", "data/history", "data/told")}
+    assert all(before.values())
+    monkeypatch.setenv("DVC_EXP_NAME", "lossy-berg")
+    other = job(company, language="zh")
+    score(other)
+    said = publish(other)
+    assert {name: digests(company / name) for name in before} == before
+    assert (said["state"], said["trial"]) == ("not published", "lossy-berg")
+    folder = Path(said["folder"])
+    assert folder == company / "data" / "trials" / "lossy-berg" / "lists" / str(AS_OF)
+    assert json.loads((folder / "manifest.json").read_bytes())["language"] == "zh"
+
+
+def test_without_the_experiment_it_is_published_as_before(company):
+    other = job(company, language="zh")
+    score(other)
+    said = publish(other)
+    assert (said["state"], "trial" in said) == ("published", False)
+    assert not (company / "data" / "trials").exists()

@@ -1,0 +1,227 @@
+"""A trial is compared and tracked, and changes nothing that serves; an older model serves by hand only."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipelines import register as registering
+from pipelines import serving, tracking, warehouse
+from pipelines.errors import Config, InputMissing, OutputFailed
+from pipelines.evaluate import evaluate
+from pipelines.learn import as_trial, sentence
+from pipelines.stage import Job
+from pipelines.train import train
+from tests.pipelines.production import LAST_LEARNING, digests, production, registry, runs_of
+from tests.pipelines.registered_models import (
+    QUICK,
+    STRICT,
+    TARGET,
+    copied,
+    learned,
+    three_versions,
+    with_settings,
+    with_training_table,
+)
+
+EARLIER = date(2023, 6, 1)
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return three_versions(tmp_path_factory.mktemp("registry") / "data")
+
+
+@pytest.fixture
+def job(kept, tmp_path):
+    return replace(copied(kept, tmp_path / "data"), lists=tmp_path / "lists")
+
+
+def serves(job: Job) -> str:
+    return tracking.champion(job, TARGET)[1]
+
+
+def tried(job: Job, *overrides: str) -> dict:
+    return learned(replace(job, trial="warm-fox"), *overrides)
+
+
+# --- the last learning ---------------------------------------------------------------------------
+
+
+def test_what_was_learned_in_earnest_is_the_last_learning(job):
+    said = learned(job, "lightgbm.seed=10")
+    for name in LAST_LEARNING:
+        assert digests(job.data / name) == digests(job.side / name) != {}
+    assert json.loads((job.data / "registered" / "renewal.json").read_text())["version"] == said["version"]
+
+
+def test_a_disk_that_is_full_leaves_the_last_learning_as_it_was(job, monkeypatch):
+    before = digests(job.data / "models")
+    copy = shutil.copy2
+
+    def full(source, target, **given):
+        if Path(source).name == "model.txt":
+            raise OSError(28, "No space left on device")
+        return copy(source, target, **given)
+
+    monkeypatch.setattr(shutil.copytree, "__defaults__", (False, None, full, False, False))
+    train(with_settings(job, "lightgbm.seed=10"), TARGET)
+    with pytest.raises(OutputFailed, match="models/renewal could not be written"):
+        warehouse.copy_folder(job.side / "models" / TARGET, job.data / "models" / TARGET)
+    assert digests(job.data / "models") == before
+    assert digests(job.side / "models") != before
+
+
+# --- trials --------------------------------------------------------------------------------------
+
+
+def test_a_trial_leaves_models_evaluation_registry_and_lists_byte_for_byte(job):
+    learned(job)
+    (job.lists / "2024-06-01").mkdir(parents=True)
+    (job.lists / "2024-06-01" / "risk_list.csv").write_text("account_id")
+    before = production(job)
+    said = tried(job, "lightgbm.learning_rate=0.2")
+    assert production(job) == before
+    assert said["against_champion"]["gain"]["low"] < said["against_champion"]["gain"]["high"]
+    assert (said["trial"], said["version"], said["serves"]) == ("warm-fox", None, "2")
+
+
+def test_a_trial_is_a_run_of_its_name_with_what_it_showed(job):
+    said = tried(job, "lightgbm.learning_rate=0.2")
+    (run,) = runs_of(job, "warm-fox")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["renewals.verdict"] == said["verdict"]
+    assert run.data.params["lightgbm.learning_rate"] == "0.2"
+    assert run.data.metrics["gain_over_champion.low"] == pytest.approx(said["against_champion"]["gain"]["low"])
+    assert run.data.metrics["auc_over_champion.value"] == pytest.approx(said["against_champion"]["auc"]["value"])
+    assert {path.path for path in tracking.tracking(job).list_artifacts(run.info.run_id)} == {"params.json", "plots"}
+    assert json.loads((job.side / "registered" / "renewal.json").read_text()) == json.loads(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "verdict"),
+    [
+        (("lightgbm.seed=10",), "would serve"),
+        (("lightgbm.seed=10", "gate.promote=manual"), "would wait"),
+        (("lightgbm.seed=10", STRICT), "would be refused"),
+        (("lightgbm.seed=8",), "is the champion already"),
+        ((), "would wait"),
+        (("folds.min_renewals=100000",), "would be refused"),
+    ],
+)
+def test_a_trial_says_what_learning_it_in_earnest_does(job, overrides, verdict):
+    before = registry(job)
+    said = tried(job, *overrides)
+    assert said["verdict"] == verdict
+    assert f"Learned in earnest it {verdict}" in sentence(said) or not said["trained"]
+    assert registry(job) == before
+    real = learned(job, *overrides)
+    assert real["passed"] == said["passed"]
+    came = {"would serve": real["version"], "is the champion already": "2"}.get(verdict, "2")
+    assert serves(job) == came
+    assert bool(real.get("waits")) == (verdict == "would wait")
+
+
+def test_a_trial_of_an_earlier_day_says_that_it_would_wait(job):
+    said = tried(replace(job, until=EARLIER))
+    assert said["verdict"] == "would wait"
+    assert "this model learned until 2023-06-01, an earlier day than the champion, version 2" in said["waits"]
+
+
+def test_the_first_trial_of_all_registers_nothing(tmp_path):
+    job = with_training_table(tmp_path / "data")
+    said = tried(job)
+    assert (said["serves"], said["against_champion"], said["verdict"]) == (None, None, "would serve")
+    assert registry(job) == {}
+    assert len(runs_of(job, "warm-fox")) == 1
+    assert not any((job.data / name).exists() for name in LAST_LEARNING)
+    with pytest.raises(InputMissing, match="no model of renewal is registered: run `renewals learn"):
+        tracking.champion(job, TARGET)
+
+
+def test_an_experiment_of_dvc_is_a_trial_of_its_name(job, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "lossy-berg")
+    ours = Job(job.settings, "", job.data, job.lists, until=job.until)
+    assert ours.trial == "lossy-berg"
+    assert ours.side == job.side, "the outputs of DVC's stages lie where dvc.yaml says"
+    monkeypatch.delenv("DVC_EXP_NAME")
+    assert Job(job.settings, "", job.data, job.lists, until=job.until).trial is None
+
+
+@pytest.mark.parametrize("where", ["the workspace", "a copy below .dvc/tmp/exps"])
+def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tmp_path, where):
+    """As DVC runs it: with its variables set, in the project's folder or in a copy that holds no registry."""
+    here = tmp_path if where == "the workspace" else tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+    changed = with_settings(job, "lightgbm.learning_rate=0.2")
+    train(changed, TARGET)
+    evaluate(changed, TARGET)
+    if here != tmp_path:
+        shutil.copytree(job.side, here / "data" / "learn")
+    (here / "params.yaml").write_text("{}")
+    before = production(job)
+    sets = [*QUICK, "lightgbm.learning_rate=0.2", "dates.until='2024-06-01'"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pipelines.register", TARGET, *(word for one in sets for word in ("--set", one))],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_EXP_NAME": "lossy-berg", "DVC_ROOT": str(tmp_path)},
+        cwd=here, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    said = json.loads(ran.stdout.splitlines()[-1])
+    assert (said["trial"], said["serves"], said["against_champion"]["gain"] is not None) == ("lossy-berg", "2", True)
+    assert production(job) == before
+    assert len(runs_of(job, "lossy-berg")) == 1
+    assert json.loads((here / "data" / "learn" / "registered" / "renewal.json").read_text()) == said
+    assert (here / "data" / "mlflow.db").exists() == (here == tmp_path)
+
+
+def test_the_same_trial_has_the_same_name_and_a_folder_of_its_own(job):
+    one, same, other = as_trial(job), as_trial(job), as_trial(with_settings(job, "lightgbm.learning_rate=0.2"))
+    assert one.side == same.side == job.data / "trials" / str(one.trial)
+    assert str(one.trial).startswith("2024-06-01-")
+    assert one.trial != other.trial
+    assert as_trial(job, "fast").side == job.data / "trials" / "fast"
+    for bad in ("../models", "a/b", ".", "-x"):
+        with pytest.raises(Config, match="cannot be the name of a trial"):
+            as_trial(job, bad)
+
+
+# --- an earlier day ------------------------------------------------------------------------------
+
+
+def test_a_model_that_learned_until_an_earlier_day_is_registered_and_waits_for_a_hand(job):
+    before = registry(job)["renewals-renewal"]
+    said = learned(replace(job, until=EARLIER))
+    after = registry(job)["renewals-renewal"]
+    assert (said["passed"], said["version"], said["serves"]) == (True, "4", "2")
+    assert said["waits"] == (
+        "version 4 learned until 2023-06-01, an earlier day than the champion, version 2, which learned until "
+        "2024-06-01: `renewals promote renewal --version 4` makes it serve"
+    )
+    assert (after["aliases"], after["tags"]) == (before["aliases"], before["tags"])
+    assert set(after["versions"]) - set(before["versions"]) == {4}
+    assert serving.promote(job, TARGET, 4, None, False)["serves"] == "4"
+
+
+def test_it_does_not_take_the_place_of_a_challenger_that_waits(job):
+    waiting = learned(job, "lightgbm.seed=10", "gate.promote=manual")
+    learned(replace(job, until=EARLIER))
+    assert tracking.challenger(job, TARGET)[1] == waiting["version"]
+
+
+def test_a_model_of_the_same_or_a_later_day_serves_as_before(job):
+    assert learned(job, "lightgbm.seed=10")["serves"] == "4"
+    serving.promote(job, TARGET, int(learned(replace(job, until=EARLIER))["version"]), None, False)
+    assert learned(replace(job, until=date(2024, 5, 1)))["serves"] == "6"
+
+
+def test_a_champion_that_does_not_say_its_day_is_no_later_than_any(job):
+    client = tracking.tracking(job)
+    client.delete_model_version_tag(tracking.registry_name(TARGET), "2", "until")
+    assert learned(replace(job, until=EARLIER))["serves"] == "4"
+    assert registering.TRIAL_TAG not in client.get_model_version(tracking.registry_name(TARGET), "4").tags
