@@ -62,7 +62,7 @@ def forecast(job: Job) -> dict[str, Any]:
 
 
 def forecast_where_due(job: Job) -> dict[str, Any]:
-    """Forecast as a stage of DVC: on another day than the first of a month there is none, and `forecast.json` says so."""
+    """Forecast as a stage of DVC: on another day than the first of a month `forecast.json` says why there is none."""
     if job.day.day == 1:
         return forecast(job)
     told = {"as_of": None, "absent": f"a forecast stands on the first day of a month, not on {job.day}"}

@@ -1,6 +1,6 @@
 """The figures and the plots by which two models are compared, beside the code, where git keeps them with `dvc.lock`.
 
-`dvc metrics diff`, `dvc plots diff` and `dvc exp show` read them from commits. No customer and no manager stands in them.
+`dvc metrics diff`, `dvc plots diff` and `dvc exp show` read them from commits. They name no customer and no manager.
 """
 
 from __future__ import annotations
