@@ -43,7 +43,7 @@ def _families(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _meanings(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = stored.load_json(path)
+    found: list[dict[str, Any]] = stored.load_json(path)["features"]
     return found
 
 

@@ -18,8 +18,11 @@ app = typer.Typer(
 )
 
 Tables = Annotated[
-    str,
-    typer.Option(help="The tables: a folder of Parquet or CSV, duckdb:///FILE or postgresql://…", show_default=True),
+    str | None,
+    typer.Option(
+        help="The tables: a folder of Parquet or CSV, duckdb:///FILE or postgresql://…  [default: `tables` in "
+        "params.yaml, data/company]"
+    ),
 ]
 NotNeeded = Annotated[str, typer.Option("--tables", hidden=True, help="Taken for older scripts; not read.")]
 Data = Annotated[Path, typer.Option(help="Where intermediate tables, models and MLflow live.")]
@@ -49,7 +52,18 @@ def demo(
 
 
 @app.command()
-def check(tables: Tables = "data/company", data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
+def example(
+    out: Annotated[Path, typer.Option(help="The folder to write: a new one, or an earlier example.")] = Path("demo")
+    / "company",
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Write the tables of the example company, to try everything on."""
+    _run("example", "example", str(out), out.parent, params, overrides)
+
+
+@app.command()
+def check(tables: Tables = None, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Hold the tables against their contract."""
     _run("check", "check", tables, data, params, overrides)
 
@@ -63,7 +77,7 @@ def learn(
     name: Annotated[
         str | None, typer.Option(help="What a trial is called.  [default: its day and a digest]", show_default=False)
     ] = None,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -77,7 +91,7 @@ def learn(
 @app.command()
 def backtest(
     until: Until,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -96,7 +110,7 @@ def tune(
         Literal["renewal", "upsell", "cross_sell", "expansion"] | None,
         typer.Option(help="Search for this one alone.  [default: every one in `targets`]", show_default=False),
     ] = None,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -111,7 +125,7 @@ def tune(
 @app.command()
 def score(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,
@@ -138,7 +152,7 @@ def publish(
 @app.command()
 def scorecard(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -150,7 +164,7 @@ def scorecard(
 @app.command()
 def forecast(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -162,7 +176,7 @@ def forecast(
 @app.command()
 def effect(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -259,7 +273,7 @@ READERS = ("explain", "whatif", "publish", "collect", "promote", "rollback")
 def _run(
     command: str,
     stage_name: str,
-    tables: str,
+    tables: str | None,
     data: Path,
     params: Path | None,
     overrides: list[str] | None,
@@ -279,11 +293,13 @@ def _run(
     def work() -> dict[str, Any]:
         from pipelines import preflight, stage
         from pipelines.lock import exclusive_lock
+        from pipelines.places import tables_address
         from pipelines.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
         when: dict[str, Any] = {n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items()}
-        job = stage.Job(read_settings(file, overrides or ()), tables, data, lists, **when)
+        settings = read_settings(file, overrides or ())
+        job = stage.Job(settings, tables_address(settings.tables, tables), data, lists, **when)
         preflight.check(command, job, *items)
         with nullcontext() if command in READERS else exclusive_lock(data, command):
             result: dict[str, Any] = getattr(import_module(f"pipelines.{module}"), function or module)(job, *items)

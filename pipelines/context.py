@@ -1,0 +1,40 @@
+"""What a list is made from beside the tables and the models: answers, measured effects, plays and earlier lists.
+
+All of it comes from other commands, in its own time: so this stage runs each time, and what it writes says to DVC
+whether anything changed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from pipelines import answers, earlier, playbooks, published_day, warehouse
+from pipelines.stage import Job, main
+
+FILE = "context.json"
+
+
+def context(job: Job) -> dict[str, Any]:
+    """Write `context.json`: a digest of everything that was answered, measured, written or published before the day."""
+    told = earlier.told_lately(job)
+    standing = {
+        "answers": warehouse.digest(answers.folder(job) / answers.LOG),
+        "effects": warehouse.digest(playbooks.effects_path(job)),
+        "playbooks": warehouse.digest(playbooks.library_path(job)),
+        "lists": {one.day.isoformat(): str(one.manifest["key"]) for one in earlier.published(job)},
+        "told": {path.stem: warehouse.digest(path) for path in told},
+        "kept": {day.isoformat(): _key(job, day) for day in published_day.days(job) if day < job.day},
+    }
+    warehouse.write_bytes(job.side / FILE, (json.dumps(standing, indent=1) + "\n").encode())
+    return standing
+
+
+def _key(job: Job, day: date) -> str:
+    return str(published_day.read_about(replace(job, as_of=day))["key"])
+
+
+if __name__ == "__main__":
+    main(context)
