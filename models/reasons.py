@@ -301,6 +301,7 @@ def _alike(own: pd.Series, coarse: tuple[float, float] | None) -> Places:
         return _numbered(own.to_numpy() if pd.api.types.is_numeric_dtype(own) else own.to_numpy(object))
     scale, most = coarse
     figures = own.to_numpy(np.float64, na_value=np.nan)
+    figures = np.where(np.isinf(figures), np.nan, figures)  # both are told as not known
     whole = np.rint(figures * scale)
     sure = (np.abs(np.abs(figures * scale - whole) - 0.5) > SURE) & (np.abs(whole) < 1e9)
     themselves = _numbered(np.where(sure, np.inf, figures))

@@ -44,7 +44,7 @@ def since(job: Job, listed: pd.DataFrame, plays: Mapping[str, Mapping[str, Any]]
     rows = begun.merge(now.rename(columns={"renewal_probability": "now"}), on="account_id")
     rows = rows.merge(then, on="account_id", how="left").sort_values(["csm", "account_id", "started", "playbook"])
     names = {key: play["name"][job.settings.list.language] for key, play in plays.items()}
-    rows["playbook"] = rows["playbook"].map(names).fillna(rows["playbook"])
+    rows["playbook"] = [names.get(key, key) for key in rows["playbook"]]
     return Since(last.day, pd.DataFrame(rows[COLUMNS]).reset_index(drop=True))
 
 

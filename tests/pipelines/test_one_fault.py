@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -143,17 +144,28 @@ def test_an_infinite_figure_costs_its_row_alone(company: Path, capsys: Any) -> N
 
 
 def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer window of the figure moves along, and the largest among the peers is infinite."""
     from tests.pipelines.test_whatif import Asked
 
-    asked = Asked({"people_28d": 1.0, "bugs_28d": -0.5})
-    monkeypatch.setattr(scoring, "champion", lambda one, target: Champion("renewal", "3", asked))
-    figures = pd.read_parquet(company / "data" / "act" / "scoring.parquet")
-    before = figures["people_28d"].where(figures["account_id"] != "a3", float("inf"))
-    figures.assign(people_28d=before).to_parquet(company / "data" / "act" / "scoring.parquet")
-    score(job(company, whatif=("people_28d",)))
-    tried = pd.read_parquet(company / "data" / "act" / scoring.WHATIF)
+    class Strict(Asked):
+        def probability(self, frame: pd.DataFrame) -> np.ndarray:
+            if np.isinf(frame[["people_28d", "people_90d"]]).any(axis=None):
+                raise ValueError("infinite values in people_90d")
+            return super().probability(frame)
+
+    strict = Strict({"people_28d": 1.0, "people_90d": 0.25})
+    monkeypatch.setattr(scoring, "champion", lambda one, target: Champion("renewal", "3", strict))
+    act_side = company / "data" / "act"
+    told = json.loads((act_side / "features.json").read_bytes())
+    longer = told["features"][0] | {"name": "people_90d", "params": {"days": 90}, "actionable": False}
+    (act_side / "features.json").write_text(json.dumps(told | {"features": [*told["features"], longer]}))
+    figures = pd.read_parquet(act_side / "scoring.parquet")
+    figures["people_90d"] = figures["people_28d"].where(figures["people_28d"] < 3, float("inf"))
+    figures.to_parquet(act_side / "scoring.parquet")
+    score(job(company, whatif=("people_28d",), faulty_limit=0.5))
+    tried = pd.read_parquet(act_side / scoring.WHATIF)
     assert len(tried)
-    assert np.isfinite(tried["figure"]).all()
+    assert (tried["feature"] == "people_28d").all()
 
 
 def test_a_step_of_which_the_model_says_nothing_is_left_out(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,12 +390,15 @@ def test_whatever_is_wrong_with_all_changes_is_a_word_on_the_list(june: Path, mo
     pd.testing.assert_frame_equal(then.drop(columns="reason_change"), now.drop(columns="reason_change"))
 
 
-def test_ids_of_another_type_than_last_month_are_no_error(june: Path) -> None:
+def test_ids_of_another_type_than_last_month_are_no_error(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = published(june, JULY)
     numbered = listed.reset_index(drop=True).assign(account_id=range(len(listed)))
+    begun = pd.DataFrame({"account_id": [2, 3], "playbook": "call", "started": date(2026, 6, 5)})
+    monkeypatch.setattr(sys.modules["pipelines.since"], "_begun", lambda one, day: begun)
     told = since(later(job(june)), numbered, {})
     assert told is not None
-    assert told.begun.empty
+    assert told.begun["account_id"].tolist() == [2, 3]
+    assert told.begun["then"].isna().all()
 
 
 # --- a challenger ---
