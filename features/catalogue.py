@@ -69,13 +69,17 @@ class Known:
 
     def missing(self, name: str) -> bool:
         """Whether this cannot be had from the tables that were given."""
+        return bool(self.lacking(name))
+
+    def lacking(self, name: str) -> set[str]:
+        """The tables without which this cannot be had, of those that were not given."""
         if name in self._made:
-            return False
+            return set()
         if name in self._derived:
-            return any(map(self.missing, _parameters(self._derived[name])))
+            return set().union(*map(self.lacking, _parameters(self._derived[name])))
         if name not in TABLES and name not in MADE:
             raise KeyError(f"a source asks for {name!r}, which is neither a table nor made from any")
-        return True
+        return {name}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
@@ -101,6 +105,12 @@ def features_of(family: Family, known: Known) -> list[Feature]:
         return []
     usable = {name for name, make in family.sources.items() if not any(map(known.missing, _parameters(make)))}
     return [feature for feature in family.features if feature.source in usable]
+
+
+def missing_tables(family: Family, known: Known) -> list[str]:
+    """The tables for want of which the family, or a part of it, is absent."""
+    asked = {*family.needs, *(name for make in family.sources.values() for name in _parameters(make))}
+    return sorted(set[str]().union(*map(known.lacking, asked)))
 
 
 def family_table(family: Family, known: Known) -> ir.Table:

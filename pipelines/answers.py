@@ -21,6 +21,7 @@ from ibis import _
 from features.tables import TABLES
 from features.windows import day_of
 from pipelines import warehouse
+from pipelines.places import project_root
 from pipelines.stage import Job
 from pipelines.warehouse import Given
 
@@ -40,8 +41,8 @@ TYPES = {
 
 
 def folder(job: Job) -> Path:
-    """Where answers are kept; what a crash left half-done is undone first."""
-    returned = job.data / FOLDER
+    """Where answers are kept, in the project's data folder; what a crash left half-done is undone first."""
+    returned = project_root() / job.data / FOLDER
     warehouse.restore(returned)
     return returned
 

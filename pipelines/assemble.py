@@ -43,7 +43,7 @@ def _families(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _meanings(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["features"]
     return found
 
 

@@ -16,8 +16,11 @@ app = typer.Typer(
 )
 
 Tables = Annotated[
-    str,
-    typer.Option(help="The tables: a folder of Parquet or CSV, duckdb:///FILE or postgresql://…", show_default=True),
+    str | None,
+    typer.Option(
+        help="The tables: a folder of Parquet or CSV, duckdb:///FILE or postgresql://…  [default: `tables` in "
+        "params.yaml, data/company]"
+    ),
 ]
 Data = Annotated[Path, typer.Option(help="Where intermediate tables, models and MLflow live.")]
 Params = Annotated[Path | None, typer.Option(help="The parameter file.  [default: params.yaml where there is one]")]
@@ -46,7 +49,18 @@ def demo(
 
 
 @app.command()
-def check(tables: Tables = "data/company", data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
+def example(
+    out: Annotated[Path, typer.Option(help="The folder to write: a new one, or an earlier example.")] = Path("demo")
+    / "company",
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Write the tables of the example company, to try everything on."""
+    _run("example", str(out), out.parent, params, overrides)
+
+
+@app.command()
+def check(tables: Tables = None, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Hold the tables against their contract."""
     _run("check", tables, data, params, overrides)
 
@@ -60,7 +74,7 @@ def learn(
     name: Annotated[
         str | None, typer.Option(help="What a trial is called.  [default: its day and a digest]", show_default=False)
     ] = None,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -74,7 +88,7 @@ def learn(
 @app.command()
 def backtest(
     until: Until,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -93,7 +107,7 @@ def tune(
         Literal["renewal", "upsell", "cross_sell", "expansion"] | None,
         typer.Option(help="Search for this one alone.  [default: every one in `targets`]", show_default=False),
     ] = None,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -108,7 +122,7 @@ def tune(
 @app.command()
 def score(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,
@@ -135,7 +149,7 @@ def publish(
 @app.command()
 def scorecard(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -147,7 +161,7 @@ def scorecard(
 @app.command()
 def forecast(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -159,7 +173,7 @@ def forecast(
 @app.command()
 def effect(
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
@@ -172,7 +186,7 @@ def effect(
 def explain(
     account: Annotated[str, typer.Argument(help="The account's id.")],
     as_of: AsOf,
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,
@@ -189,7 +203,7 @@ def whatif(
     wished: Annotated[
         list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="A figure as it might be; repeatable.")
     ],
-    tables: Tables = "data/company",
+    tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
     params: Params = None,
@@ -249,7 +263,7 @@ def rollback(target: Target, data: Data = HERE, params: Params = None, overrides
 
 def _run(
     stage_name: str,
-    tables: str,
+    tables: str | None,
     data: Path,
     params: Path | None,
     overrides: list[str] | None,
@@ -266,11 +280,13 @@ def _run(
     module, _, function = stage_name.partition(".")
 
     def work() -> dict[str, Any]:
+        from pipelines.places import tables_address
         from pipelines.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
         when: dict[str, Any] = {n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items()}
-        job = stage.Job(read_settings(file, overrides or ()), tables, data, lists, **when)
+        settings = read_settings(file, overrides or ())
+        job = stage.Job(settings, tables_address(settings.tables, tables), data, lists, **when)
         with stage.alone(data):
             result: dict[str, Any] = getattr(import_module(f"pipelines.{module}"), function or module)(job, *items)
         return result

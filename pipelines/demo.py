@@ -7,13 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from pipelines.act import act
+from pipelines.example import example
 from pipelines.learn import learn
 from pipelines.stage import Job, iso_date
-
-log = structlog.get_logger()
 
 SHOWN = ("rank", "account_name", "csm", "renewal_date", "arr", "renewal_probability", "risk_band", "reason_1")
 ROWS = 10
@@ -21,21 +18,12 @@ ROWS = 10
 
 def demo(job: Job) -> dict[str, Any]:
     """Publish a list of the example company for `dates.as_of`."""
-    _company(job)
+    example(job)
     dates = job.settings.dates
     learned = learn(replace(job, until=iso_date(dates.until, "dates.until")))
     published = act(replace(job, as_of=iso_date(dates.as_of, "dates.as_of")))
     show(Path(published["folder"]))
     return {"company": job.tables, "learned": learned, "published": published}
-
-
-def _company(job: Job) -> None:
-    """The company is simulated anew each time: the same parameters give the same bytes."""
-    from examples.company import simulate, write
-
-    wanted = job.settings.demo
-    log.info("example company", accounts=wanted.accounts, months=wanted.months, seed=wanted.seed)
-    write(simulate(wanted.accounts, wanted.months, wanted.seed), Path(job.tables))
 
 
 def show(folder: Path) -> None:

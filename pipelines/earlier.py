@@ -81,13 +81,17 @@ def figures_path(job: Job, day: date) -> Path:
     return job.data / HISTORY / f"{day.isoformat()}.parquet"
 
 
+def kept_figures(job: Job) -> list[Path]:
+    """The figures kept of lists before the day the run stands on, the oldest first."""
+    return [figures_path(job, day) for day in sorted(_days(job.data / HISTORY, before=job.day))]
+
+
 def keep_figures(job: Job) -> None:
     """Keep the figures of the list just published, and let go of those nobody will ask for."""
     with warehouse.beside(figures_path(job, job.day)) as unfinished:
         shutil.copyfile(job.side / "scoring.parquet", unfinished)
-    old = sorted(_days(job.data / HISTORY, before=job.day))[: 1 - KEPT]
-    for day in old:
-        figures_path(job, day).unlink(missing_ok=True)
+    for old in kept_figures(job)[: 1 - KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def told_path(job: Job, day: date) -> Path:

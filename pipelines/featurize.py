@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
-from features.catalogue import FAMILIES, Known, family_table, features_of, meanings
+from features.catalogue import FAMILIES, Known, family_table, features_of, meanings, missing_tables
 from pipelines import warehouse
 from pipelines.errors import Config
 from pipelines.stage import Job, main, progress
@@ -36,18 +36,13 @@ def _inputs(con: Any, job: Job) -> dict[str, Any]:
 
 
 def _write(name: str, known: Known, job: Job) -> int:
+    """Write a family's columns and what they mean; without its tables there are rows and no columns, and it says so."""
     family = FAMILIES[name]
     features = features_of(family, known)
+    told = {"missing_tables": missing_tables(family, known), "features": meanings(features)}
     folder = job.side / "features"
-    warehouse.write_bytes(
-        folder / f"{name}.json", json.dumps(meanings(features), indent=1, ensure_ascii=False).encode()
-    )
-    if features:
-        warehouse.write_parquet(
-            family_table(family, known), folder / f"{name}.parquet", order_by=["as_of", "account_id"]
-        )
-    else:
-        (folder / f"{name}.parquet").unlink(missing_ok=True)
+    warehouse.write_bytes(folder / f"{name}.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
+    warehouse.write_parquet(family_table(family, known), folder / f"{name}.parquet", order_by=["as_of", "account_id"])
     return len(features)
 
 

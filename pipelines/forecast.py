@@ -61,6 +61,15 @@ def forecast(job: Job) -> dict[str, Any]:
     return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": len(rows), "shock": told["shock"]}
 
 
+def forecast_where_due(job: Job) -> dict[str, Any]:
+    """Forecast as a stage of DVC: on another day than the first of a month `forecast.json` says why there is none."""
+    if job.day.day == 1:
+        return forecast(job)
+    told = {"as_of": None, "absent": f"a forecast stands on the first day of a month, not on {job.day}"}
+    warehouse.write_bytes(job.side / "forecast" / JSON, as_json(told))
+    return told
+
+
 def read_backtest(job: Job, version: str) -> pd.DataFrame:
     """The back-test of a registered model of renewals; one row per tested observation.
 
@@ -175,4 +184,4 @@ def definition(measure: str, unit: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(forecast)
+    main(forecast_where_due)

@@ -17,3 +17,19 @@ def project_root() -> Path:
     """
     root = Path(os.environ.get(DVC_ROOT) or ".")
     return Path() if root.resolve() == Path.cwd() else root
+
+
+def tables_address(configured: str, option: str | None = None) -> str:
+    """Where the raw tables are: the option of the command line, or what `tables` in `params.yaml` says.
+
+    What is configured is relative to the project, also in the temporary copy of an experiment; an option is relative
+    to the current folder, as every other path that a person types.
+    """
+    if option is not None:
+        return option
+    root = project_root()
+    scheme, sign, path = configured.partition(":///")
+    if not sign:
+        return configured if "://" in configured else str(root / configured)
+    # `duckdb:///x` is a relative path, `duckdb:////x` an absolute one.
+    return f"{scheme}:///{root / path}" if scheme == "duckdb" and root != Path() else configured

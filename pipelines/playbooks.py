@@ -20,8 +20,18 @@ SHIPPED = Path(__file__).parents[1] / "playbooks.yaml"
 
 def library(job: Job) -> Library:
     """The plays that the settings name."""
+    return read_library(library_path(job))
+
+
+def library_path(job: Job) -> Path:
+    """The file of the plays that the settings name."""
     named = job.settings.list.playbooks
-    return read_library(SHIPPED if named is None else Path(named))
+    return SHIPPED if named is None else Path(named)
+
+
+def effects_path(job: Job) -> Path:
+    """Where `renewals effect` writes what it measured."""
+    return job.data / "effect" / "effect.json"
 
 
 def read_library(path: Path) -> Library:
@@ -54,7 +64,7 @@ def measured(job: Job) -> dict[str, Measured]:
 
     A play it gave no answer for, or none in log-odds, is left to its assumption. Raises DataContract.
     """
-    file = job.data / "effect" / "effect.json"
+    file = effects_path(job)
     if not file.is_file():
         return {}
     try:

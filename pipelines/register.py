@@ -424,7 +424,8 @@ def _log(
     client.log_batch(run_id, metrics=list(_figures(card, metrics)), params=params)
     for name, content in pictures.items():
         _log_bytes(client, run_id, f"plots/{name}", content)
-    resolved = job.settings.model_dump(mode="json", exclude={"tracking"})
+    # Addresses may hold a password, and say nothing of the model.
+    resolved = job.settings.model_dump(mode="json", exclude={"tracking", "tables", "warehouse"})
     _log_bytes(client, run_id, "params.json", as_json(resolved))
 
 

@@ -65,6 +65,8 @@ class Act(Section):
 class Settings(Policy):
     """Everything in `params.yaml`."""
 
+    tables: str = Field(default="data/company", min_length=1)
+    """Where the raw tables are: a folder, `duckdb:///FILE` or `postgresql://…`; `--tables` overrides it."""
     source: Source = Source()
     quarantine: Quarantine = Quarantine()
     engine: Engine = Engine()

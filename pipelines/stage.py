@@ -173,12 +173,13 @@ def main(stage: Callable[..., dict[str, Any]]) -> None:
     """
     import argparse
 
+    from pipelines.places import tables_address
     from pipelines.settings import read_settings
 
     parser = argparse.ArgumentParser(description=(stage.__doc__ or "").splitlines()[0])
     parser.add_argument("item", nargs="*", help="a family or a target, where the stage takes one")
     parser.add_argument("--act", action="store_true", help="run for dates.as_of instead of dates.until")
-    parser.add_argument("--tables", default="data/company")
+    parser.add_argument("--tables", help="the raw tables, in place of `tables` in params.yaml")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--lists", type=Path, default=Path("lists"))
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -189,7 +190,7 @@ def main(stage: Callable[..., dict[str, Any]]) -> None:
         settings = read_settings(asked.params, asked.overrides)
         day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
         when: dict[str, Any] = {"as_of" if asked.act else "until": day}
-        job = Job(settings, asked.tables, asked.data, asked.lists, **when)
+        job = Job(settings, tables_address(settings.tables, asked.tables), asked.data, asked.lists, **when)
         return stage(job, *asked.item)
 
     raise SystemExit(run(work))

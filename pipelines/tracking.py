@@ -168,9 +168,13 @@ def registered(job: Job, target: str, number: str) -> dict[str, bytes]:
 
 def need_registry(job: Job, target: str) -> None:
     """Raises InputMissing where there is no database yet: asking for a model must not make one."""
-    folder = registry_folder(job)
-    if not job.settings.tracking.uri and not (folder / DATABASE).is_file():
-        raise InputMissing(f"no model of {target} in {folder}: run `renewals learn --until DATE` first")
+    if not has_registry(job):
+        raise InputMissing(f"no model of {target} in {registry_folder(job)}: run `renewals learn --until DATE` first")
+
+
+def has_registry(job: Job) -> bool:
+    """Whether a server is configured or a database was made in the data folder."""
+    return bool(job.settings.tracking.uri) or (registry_folder(job) / DATABASE).is_file()
 
 
 def _none_serves(client: MlflowClient, target: str) -> str:

@@ -256,10 +256,29 @@ def raw_tables(con: Any, job: Job, scratch: Path) -> dict[str, Given]:
         given = _from_postgres(con, job.tables, source, scratch)
     else:
         raise Config(f"tables: {scheme}:// cannot be read; give a folder, duckdb:///file or postgresql://…")
-    missing = [name for name, table in TABLES.items() if table.required and name not in given]
-    if missing:
-        raise InputMissing(_missing(missing, given, job.tables, source))
+    _need_required(given, job)
     return {name: given[name] for name in TABLES if name in given}
+
+
+def fingerprints(con: Any, job: Job, scratch: Path) -> dict[str, str]:
+    """The fingerprint of every raw table, by name: those of `raw_tables`, and for a folder without parsing a file.
+
+    Raises as `raw_tables` does.
+    """
+    source = job.settings.source
+    if "://" in job.tables:
+        return {name: given.fingerprint for name, given in raw_tables(con, job, scratch).items()}
+    _known_names(source)
+    found = _places(Path(job.tables), source)
+    _need_required(found, job)
+    with faults(job.tables):
+        return {name: _fingerprint_of_files(parquet_files(path), path) for name, path in found.items()}
+
+
+def _need_required(found: Iterable[str], job: Job) -> None:
+    missing = [name for name, table in TABLES.items() if table.required and name not in found]
+    if missing:
+        raise InputMissing(_missing(missing, found, job.tables, job.settings.source))
 
 
 def _known_names(source: Source) -> None:
@@ -274,13 +293,32 @@ def _known_names(source: Source) -> None:
 
 def _missing(missing: Sequence[str], given: Iterable[str], place: str, source: Source) -> str:
     wanted = ", ".join(source.names.get(name, name) for name in missing)
-    found = ", ".join(given) or "no table of the data contract"
-    return f"{without_secrets(place)}: required table {wanted} is missing; found {found}"
+    found = ", ".join(given)
+    advice = "" if found else f". {ADVICE}"
+    return (
+        f"{without_secrets(place)}: required table {wanted} is missing; found "
+        f"{found or 'no table of the data contract'}{advice}"
+    )
+
+
+ADVICE = (
+    "Put your tables there, or say where they are: `tables` in params.yaml, or --tables. To try the example company: "
+    "`renewals example --out demo/company`, then `tables: demo/company` in params.yaml"
+)
 
 
 def _from_folder(con: Any, folder: Path, source: Source, scratch: Path) -> dict[str, Given]:
+    found = {}
+    for table, path in _places(folder, source).items():
+        read_one = _csv if path.suffix == ".csv" else _parquet
+        found[table] = read_one(con, table, path, source, scratch)
+    return found
+
+
+def _places(folder: Path, source: Source) -> dict[str, Path]:
+    """The file or folder of each table that a folder of tables holds."""
     if not folder.is_dir():
-        raise InputMissing(f"no folder of tables at {folder}")
+        raise InputMissing(f"no folder of tables at {folder}. {ADVICE}")
     found = {}
     for table in TABLES:
         name = source.names.get(table, table)
@@ -288,8 +326,7 @@ def _from_folder(con: Any, folder: Path, source: Source, scratch: Path) -> dict[
         if len(places) > 1:
             raise DataContract(f"{table} is there twice: {places[0].name} and {places[1].name}; keep one of them")
         if places:
-            read_one = _csv if places[0].suffix == ".csv" else _parquet
-            found[table] = read_one(con, table, places[0], source, scratch)
+            found[table] = places[0]
     return found
 
 
@@ -329,6 +366,11 @@ def _fingerprint_of_files(files: Sequence[Path], root: Path) -> str:
         name = file.relative_to(root).as_posix() if file != root else ""
         whole.update(f"{name}\x00{_sha256(file)}\n".encode())
     return f"sha256:{whole.hexdigest() if len(files) > 1 else _sha256(files[0])}"
+
+
+def digest(file: Path) -> str | None:
+    """The SHA-256 of a file; None where there is none."""
+    return _sha256(file) if file.is_file() else None
 
 
 def _sha256(file: Path) -> str:

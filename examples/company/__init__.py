@@ -8,7 +8,19 @@ down as the tables of the data contract, with the truth aside.
     python -m examples.company --accounts 2000 --out company
 """
 
+from examples.company.folder import ForeignFolderError, refuse_foreign, write
 from examples.company.product import CORE_WORKFLOW, LEVELS, NORTH_STAR
-from examples.company.simulation import SEED, START, Company, simulate, write
+from examples.company.simulation import SEED, START, Company, simulate
 
-__all__ = ["CORE_WORKFLOW", "LEVELS", "NORTH_STAR", "SEED", "START", "Company", "simulate", "write"]
+__all__ = [
+    "CORE_WORKFLOW",
+    "LEVELS",
+    "NORTH_STAR",
+    "SEED",
+    "START",
+    "Company",
+    "ForeignFolderError",
+    "refuse_foreign",
+    "simulate",
+    "write",
+]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import date
 from pathlib import Path
 
-from examples.company import SEED, START, simulate, write
+from examples.company import SEED, START, ForeignFolderError, refuse_foreign, simulate, write
+
+REFUSED = 78
+"""The exit code where the folder holds something else."""
 
 
 def main() -> None:
@@ -19,6 +23,11 @@ def main() -> None:
     options.add_argument("--start", type=date.fromisoformat, default=START, help="the first of a month")
     options.add_argument("--out", type=Path, default=Path("company"))
     chosen = options.parse_args()
+    try:
+        refuse_foreign(chosen.out)
+    except ForeignFolderError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(REFUSED) from None
     company = simulate(chosen.accounts, chosen.months, chosen.seed, chosen.start)
     write(company, chosen.out)
     rows = {name: table.num_rows for name, table in company.tables.items()}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from examples.company import contact, growth, states, support, tables, truth, usage
+from examples.company import contact, growth, support, tables, truth, usage
 from examples.company.customers import EARLIER_MONTHS
 from examples.company.journey import Columns
 from examples.company.people import person_rows
@@ -25,8 +23,6 @@ PARTS = (
     "roster", "rows", "rates",
 )  # fmt: skip
 """What has a stream of random numbers of its own."""
-
-ROWS_A_GROUP = 250_000
 
 
 @dataclass(frozen=True)
@@ -78,15 +74,3 @@ def draw_tables(
         "trials": tables.trials_table(extract, growth.draw_trials(rng["growth"], world)),
         "rates": tables.rates_table(rng["rates"], calendar),
     }
-
-
-def write(company: Company, folder: Path | str) -> Path:
-    """Write each table as `<folder>/<table>.parquet`, and the truth aside in `<folder>/truth`."""
-    folder = Path(folder)
-    (folder / "truth").mkdir(parents=True, exist_ok=True)
-    for place, group in ((folder, company.tables), (folder / "truth", company.truth)):
-        for name, table in group.items():
-            pq.write_table(table, place / f"{name}.parquet", compression="zstd", row_group_size=ROWS_A_GROUP)
-    readme = truth.README.format(effect=states.INTERVENTION_EFFECT, follow_up=truth.FOLLOW_UP_DAYS)
-    (folder / "truth" / "README.md").write_text(readme, encoding="utf-8")
-    return folder

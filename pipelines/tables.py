@@ -1,0 +1,38 @@
+"""What the raw tables hold now, as digests: by these DVC knows whether they changed, wherever they are.
+
+The tables are no dependency of a stage: DVC knows no database, and in the copy of an experiment their folder is not
+there. So this stage runs each time and reads them, and `check` depends on what it writes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+from pipelines import answers, warehouse
+from pipelines.stage import Job, main
+
+FILE = "tables.json"
+
+
+def tables(job: Job) -> dict[str, Any]:
+    """Write `tables.json`: the fingerprint of each raw table, and that of the actions from returned workbooks.
+
+    Raises as `warehouse.raw_tables` does.
+    """
+    scratch = job.data / "fingerprints.tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        found = warehouse.fingerprints(warehouse.connect(job.settings.engine), job, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    actions = answers.folder(job) / f"{answers.INTERVENTIONS}.parquet"
+    standing = {"tables": found, "returned": warehouse.digest(actions)}
+    warehouse.write_bytes(job.data / FILE, (json.dumps(standing, indent=1) + "\n").encode())
+    return {**standing, "address": warehouse.without_secrets(job.tables)}
+
+
+if __name__ == "__main__":
+    main(tables)

@@ -1,0 +1,180 @@
+"""The stages of `dvc.yaml` as DVC itself resolves them, and what their code imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from dvc.dependency.param import ParamsDependency
+from dvc.repo import Repo
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("features", "lists", "models", "pipelines")
+CODE = (*PACKAGES, "examples", "dvc.yaml", "params.yaml", "playbooks.yaml", ".dvcignore", ".gitignore", ".dvc/config")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, its items expanded."""
+
+    name: str
+    command: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+    outs: tuple[str, ...]
+    always: bool
+
+    @property
+    def module(self) -> str:
+        """The module that its command runs."""
+        found = re.fullmatch(r"python -m (\S+)(?: --act)?(?: (\w+))?", self.command)
+        assert found, self.command
+        return found[1]
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments behind the module."""
+        return self.command.split()[3:]
+
+
+def stages_of(root: Path) -> dict[str, Stage]:
+    """Every stage of the `dvc.yaml` in a folder, by its name, in the order in which they run."""
+    with Repo(str(root)) as repo:
+        return {one.name: _stage(one) for one in repo.index.stages}
+
+
+def _stage(one) -> Stage:
+    params = tuple(name for dep in one.deps if isinstance(dep, ParamsDependency) for name in dep.params)
+    deps = tuple(dep.def_path for dep in one.deps if not isinstance(dep, ParamsDependency))
+    outs = tuple(out.def_path for out in one.outs)
+    return Stage(one.name, one.cmd, deps, params, outs, bool(one.always_changed))
+
+
+def within(path: str, places: tuple[str, ...]) -> bool:
+    """Whether a path is one of these places, or lies below one."""
+    return any(PurePosixPath(path).is_relative_to(place) for place in places)
+
+
+def checkout(root: Path) -> Path:
+    """A copy of the project's files that stages may read, as a repository of its own with one commit."""
+    for name in CODE:
+        source, copy = ROOT / name, root / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "[0-9]*-*", ".*"))
+        else:
+            shutil.copy(source, copy)
+    git(root, "init", "--quiet")
+    commit(root, "The project")
+    return root
+
+
+def git(root: Path, *words: str) -> None:
+    named = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    subprocess.run(["git", *named, *words], cwd=root, check=True, capture_output=True)
+
+
+def commit(root: Path, subject: str) -> None:
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", subject)
+
+
+# --- imports -----------------------------------------------------------------------------------------
+
+
+@cache
+def closure(module: str, root: Path = ROOT) -> frozenset[str]:
+    """Every module of the project that a module imports, wherever the import stands, with those that these import."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += imports(name, root)
+    return frozenset(found)
+
+
+@cache
+def imports(module: str, root: Path) -> frozenset[str]:
+    """The project's modules that a module names: in imports anywhere, and in strings and patterns of strings."""
+    tree = ast.parse(path_of(module, root).read_text(encoding="utf-8"))
+    known = modules(root)
+    named = {name for node in ast.walk(tree) for name in _named(node, known)}
+    return frozenset({parent for name in named for parent in _with_parents(name)} & known)
+
+
+def _named(node: ast.AST, known: frozenset[str]) -> Iterator[str]:
+    match node:
+        case ast.Import():
+            yield from (alias.name for alias in node.names)
+        case ast.ImportFrom(module=str(base), level=0):
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        case ast.ImportFrom():
+            raise AssertionError(f"a relative import in line {node.lineno}: this test cannot follow it")
+        case ast.Constant(value=str(text)) if text in known and "." in text:
+            yield text
+        case ast.JoinedStr():
+            pattern = text_pattern(node)
+            if re.match(rf"({'|'.join(PACKAGES)})\\\.", pattern):
+                yield from (name for name in known if re.fullmatch(pattern, name))
+
+
+def text_pattern(node: ast.JoinedStr) -> str:
+    """What an f-string may say, as a regular expression."""
+    return "".join(re.escape(p.value) if isinstance(p, ast.Constant) else ".*" for p in node.values)
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+@cache
+def modules(root: Path) -> frozenset[str]:
+    """The names of all modules of the project's packages."""
+    return frozenset(_module(path.relative_to(root)) for name in PACKAGES for path in (root / name).rglob("*.py"))
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def path_of(module: str, root: Path = ROOT) -> Path:
+    """The file of a module."""
+    path = root.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+# --- other files -------------------------------------------------------------------------------------
+
+
+@cache
+def resources(root: Path) -> frozenset[str]:
+    """The files that code may read beside its modules: templates, scripts, catalogues of words, and YAML."""
+    inside = (path for name in PACKAGES for path in (root / name).rglob("*.*"))
+    files = [path for path in (*inside, *root.glob("*.yaml")) if path.is_file() and path.suffix not in (".py", ".pyc")]
+    names = {path.relative_to(root).as_posix() for path in files}
+    return frozenset(name for name in names if not re.match(r"lists/(\d|\.)", name)) - {"dvc.yaml", "params.yaml"}
+
+
+@cache
+def resources_named(module: str, root: Path = ROOT) -> frozenset[str]:
+    """The resources whose file name a module says, or whose end it says in a pattern (`f"{language}.po"`)."""
+    tree = ast.parse(path_of(module, root).read_text(encoding="utf-8"))
+    said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    patterns = [text_pattern(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    ends = [pattern for pattern in patterns if re.fullmatch(r"\.\*\\\.\w+", pattern)]
+    return frozenset(
+        name
+        for name in resources(root)
+        if any(text.endswith(PurePosixPath(name).name) for text in said)
+        or any(re.fullmatch(pattern, PurePosixPath(name).name) for pattern in ends)
+    )

@@ -1,0 +1,260 @@
+"""`dvc repro` serves nothing stale and takes nothing away: what each stage depends on, and what it writes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from features.catalogue import FAMILIES
+from pipelines.settings import Settings
+from tests.pipelines.dvc_stages import (
+    ROOT,
+    Stage,
+    checkout,
+    closure,
+    commit,
+    imports,
+    modules,
+    path_of,
+    resources_named,
+    stages_of,
+    within,
+)
+
+STAGES = stages_of(ROOT)
+CACHED = [name for name, stage in STAGES.items() if not stage.always]
+"""Stages that DVC may leave out; the others run each time, whatever changed."""
+
+
+# --- what the closure sees ---------------------------------------------------------------------------
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    package = tmp_path / "models"
+    package.mkdir()
+    for name in ("__init__", "top", "inside", "typed", "one", "two", "run"):
+        (package / f"{name}.py").write_text("")
+    (package / "all.py").write_text(
+        "from typing import TYPE_CHECKING\nimport models.top\nif TYPE_CHECKING:\n    from models import typed\n"
+        "def f(name):\n    from models.inside import x\n    import_module(f'models.{name}')\n    run('models.run')\n"
+    )
+    assert imports("models.all", tmp_path) == modules(tmp_path)
+    (package / "few.py").write_text("import models.top\n'models'\nf'{x} models.'\n")
+    assert imports("models.few", tmp_path) == {"models", "models.top"}
+
+
+def test_the_closure_of_a_stage_is_large() -> None:
+    """A parser that finds nothing would let every stage pass."""
+    found = closure("pipelines.score")
+    assert {"models.calibration", "pipelines.trial", "lists.words", "models.upsell", "features.value"} <= found
+    assert "lists/templates/page.html" in resources_named("lists.backtest")
+    assert {"lists/words/zh.po", "lists/words/renewals.pot"} <= resources_named("lists.words")
+    assert "playbooks.yaml" in resources_named("pipelines.playbooks")
+
+
+# --- code and files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_a_stage_depends_on_every_module_that_it_imports(name: str) -> None:
+    stage = STAGES[name]
+    files = {path_of(module).relative_to(ROOT).as_posix() for module in closure(stage.module)}
+    assert sorted(file for file in files if not within(file, stage.deps)) == []
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_a_stage_depends_on_every_template_catalogue_and_yaml_file_within_its_packages(name: str) -> None:
+    """Which stage reads `playbooks.yaml`, of those that could, is seen where each stage is run: tests/whole."""
+    stage = STAGES[name]
+    files = {file for module in closure(stage.module) for file in resources_named(module)} - {"playbooks.yaml"}
+    assert sorted(file for file in files if not within(file, stage.deps)) == []
+
+
+def test_the_published_lists_are_no_code() -> None:
+    """They lie in the folder of the code of the lists, on which every stage depends."""
+    with Repo(str(ROOT)) as repo:
+        ignored = {
+            name: repo.dvcignore.is_ignored_dir(str(ROOT / name))
+            for name in ("lists/2026-06-01", "lists/.revisions", "lists/.staging-1", "lists/words", "lists/templates")
+        }
+        assert repo.dvcignore.is_ignored_file(str(ROOT / "lists" / ".lock"))
+    assert [name for name, left_out in ignored.items() if not left_out] == ["lists/words", "lists/templates"]
+
+
+# --- parameters and items ----------------------------------------------------------------------------
+
+
+def known(key: str) -> bool:
+    tree: Any = Settings().model_dump()
+    for part in key.split("."):
+        if not isinstance(tree, dict) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def test_every_parameter_of_a_stage_is_one() -> None:
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
+    asked = {key for stage in STAGES.values() for key in stage.params}
+    assert sorted(key for key in asked if not known(key)) == []
+    # DVC takes a key that stands nowhere for changed each time.
+    assert sorted(key for key in asked if key.split(".")[0] not in shipped) == []
+
+
+def test_there_is_a_stage_for_every_family_and_target() -> None:
+    items = {side: {name.partition("@")[2] for name in STAGES if name.startswith(f"{side}@")} for side in ITEMS}
+    assert items == {side: set(ITEMS[side]) for side in items}
+
+
+ITEMS = {
+    **dict.fromkeys(("featurize", "act_featurize"), tuple(FAMILIES)),
+    **dict.fromkeys(("label", "train", "evaluate", "headline", "register"), Settings().targets),
+}
+
+
+def test_targets_that_are_not_asked_for_have_no_stage(tmp_path: Path) -> None:
+    root = checkout(tmp_path)
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("targets: [renewal, upsell, cross_sell,", "targets: [renewal,"))
+    assert {name for name in stages_of(root) if name.startswith("train")} == {"train@renewal", "train@expansion"}
+
+
+# --- what a stage may write --------------------------------------------------------------------------
+
+NOT_OURS = ("data/company", "data/returned", "data/mlflow.db", "data/mlartifacts", "data/models", "data/registered")
+"""The user's tables, what managers answered, the registry and the last learning: DVC deletes outputs before a run."""
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_stage_has_an_output_that_it_cannot_make_anew(name: str) -> None:
+    outs = STAGES[name].outs
+    assert [path for path in NOT_OURS if within(path, outs) or any(within(out, (path,)) for out in outs)] == []
+
+
+def test_what_runs_each_time_is_what_looks_beyond_dvc() -> None:
+    always = {name.partition("@")[0] for name, stage in STAGES.items() if stage.always}
+    assert always == {"tables", "context", "register", "champions"}
+
+
+def test_everything_that_needs_no_champion_runs_before_the_first_stage_that_does() -> None:
+    """A refused model then costs nothing that could have been computed."""
+    before = _upstream("score")
+    needs = {"score", "forecast", "publish"}
+    assert sorted(set(STAGES) - before - needs) == []
+
+
+def _upstream(name: str) -> set[str]:
+    made = {name: one.outs for name, one in STAGES.items()}
+
+    def direct(stage: Stage) -> set[str]:
+        return {
+            other
+            for other, outs in made.items()
+            if other != stage.name and any(within(d, outs) or any(within(o, (d,)) for o in outs) for d in stage.deps)
+        }
+
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for other in direct(STAGES[waiting.pop()]) - found:
+            found.add(other)
+            waiting.append(other)
+    return found
+
+
+# --- `dvc status` ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose every output is there and committed, as after `dvc repro`; the outputs hold nothing real."""
+    root = checkout(tmp_path_factory.mktemp("project"))
+    stages = stages_of(root)
+    for place in sorted({out for stage in stages.values() for out in stage.outs}):
+        path = root / place
+        file = path if path.suffix else path / "file"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(place)
+    for name in ("usage_events.parquet", "usage_events.json"):
+        (root / "data" / "clean" / name).write_text(name)
+    with Repo(str(root)) as repo:
+        repo.commit(None, force=True)
+    commit(root, "The outputs")
+    return root
+
+
+def changed(root: Path) -> set[str]:
+    """The stages that `dvc status` lists as changed, those left out that are listed always."""
+    with Repo(str(root)) as repo:
+        return {name for name, why in repo.status().items() if why != ["always changed"]}
+
+
+@pytest.mark.slow
+def test_nothing_is_changed_at_first(project: Path) -> None:
+    assert changed(project) == set()
+
+
+def edits() -> dict[str, set[str]]:
+    """For every stage one module of its own closure and one resource; each with the stages that read it."""
+    wanted: dict[str, set[str]] = {"playbooks.yaml": {"score", "backtest"}}
+    closures = {name: sorted(closure(STAGES[name].module)) for name in CACHED}
+    for place, name in enumerate(CACHED):
+        module = closures[name][(7 * place) % len(closures[name])]
+        resource = sorted({file for one in closures[name] for file in resources_named(one)} - {"playbooks.yaml"})
+        wanted[path_of(module).relative_to(ROOT).as_posix()] = {n for n in CACHED if module in closures[n]}
+        if resource:
+            wanted.setdefault(resource[place % len(resource)], set()).add(name)
+    return wanted
+
+
+@pytest.mark.slow
+def test_an_edited_file_changes_every_stage_that_reads_it(project: Path) -> None:
+    for file, names in edits().items():
+        before = (project / file).read_bytes()
+        (project / file).write_bytes(before + b"\n# edited\n")
+        assert names - changed(project) == set(), file
+        (project / file).write_bytes(before)
+    assert changed(project) == set()
+
+
+@pytest.mark.slow
+def test_a_changed_parameter_changes_every_stage_that_names_it(project: Path) -> None:
+    file = project / "params.yaml"
+    text = file.read_text()
+    for key in sorted({key for name in CACHED for key in STAGES[name].params} - {"targets"}):
+        tree = yaml.safe_load(text)
+        branch = tree
+        *parents, last = key.split(".")
+        for parent in parents:
+            branch = branch[parent]
+        branch[last] = "changed"
+        file.write_text(yaml.safe_dump(tree))
+        assert {name for name in CACHED if key in STAGES[name].params} <= changed(project), key
+    file.write_text(text)
+
+
+@pytest.mark.slow
+def test_a_published_list_changes_no_stage(project: Path) -> None:
+    folder = project / "lists" / "2026-06-01"
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_text("{}")
+    assert changed(project) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "first"),
+    [("tables.json", "check"), ("act/champions.json", "score"), ("act/context.json", "disagreements")],
+)
+def test_what_was_seen_beyond_dvc_changes_what_reads_it(project: Path, source: str, first: str) -> None:
+    file = project / "data" / source
+    before = file.read_bytes()
+    file.write_bytes(b"other")
+    assert first in changed(project)
+    file.write_bytes(before)
+    os.utime(file)
