@@ -59,7 +59,7 @@ def example(
     overrides: Set = None,
 ) -> None:
     """Write the tables of the example company, to try everything on."""
-    _run("example", "example", str(out), out.parent, params, overrides)
+    _run("example", "example", str(out), HERE, params, overrides)
 
 
 @app.command()
@@ -266,8 +266,8 @@ def rollback(target: Target, data: Data = HERE, params: Params = None, overrides
     _run("rollback", "serving.rollback", "", data, params, overrides, LISTS, target)
 
 
-READERS = ("explain", "whatif", "publish", "collect", "promote", "rollback")
-"""Commands that do not hold the data folder's lock: they read what is published, or have a lock of their own."""
+WITHOUT_LOCK = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")
+"""Commands that do not hold the data folder's lock: they write nothing there, or have a lock of their own."""
 
 
 def _run(
@@ -301,7 +301,7 @@ def _run(
         settings = read_settings(file, overrides or ())
         job = stage.Job(settings, tables_address(settings.tables, tables), data, lists, **when)
         preflight.check(command, job, *items)
-        with nullcontext() if command in READERS else exclusive_lock(data, command):
+        with nullcontext() if command in WITHOUT_LOCK else exclusive_lock(data, command):
             result: dict[str, Any] = getattr(import_module(f"pipelines.{module}"), function or module)(job, *items)
         return result
 
