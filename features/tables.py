@@ -85,6 +85,10 @@ NOT_EMPTY = Limit("empty", "{column} is an empty text", lambda value: value.isnu
 FINITE = Limit("not_finite", "{column} is not a finite number", lambda value: ~(value.isnan() | value.isinf()))
 NOT_NEGATIVE = Limit("negative", "{column} is negative", lambda value: value >= 0)
 ABOVE_ZERO = Limit("not_above_zero", "{column} is zero or negative", lambda value: value > 0)
+COUNTABLE = Limit(
+    "too_large", "{column} is larger than any sum of money (1e15 or more)", lambda value: value.abs() < 1e15
+)
+"""Money is added up in whole cents of 64 bits: one absurd amount would end the run for everybody."""
 PLAUSIBLE = Limit(
     "implausible",
     f"{{column}} lies before {FIRST_YEAR} or after {LAST_YEAR}",
@@ -283,7 +287,7 @@ class contracts:
     plan = Column(TEXT, "The plan or edition.")
     start_date = Column(TIME, "First day of the term.", required=True, ahead=True)
     end_date = Column(TIME, "First day after the term; the day it is due.", required=True, ahead=True)
-    arr = Column(MONEY, "Money a year, in `currency`.", required=True, limits=(NOT_NEGATIVE,))
+    arr = Column(MONEY, "Money a year, in `currency`.", required=True, limits=(NOT_NEGATIVE, COUNTABLE))
     currency = Column(TEXT, "Currency of `arr`; null is the reporting currency.")
     seats = Column(WHOLE, "Seats bought.", limits=(NOT_NEGATIVE,))
     signed_at = Column(TIME, "When it was signed: the row is known from then on.")
@@ -468,7 +472,10 @@ class referrals:
     referred_at = Column(TIME, "When.", required=True)
     converted_at = Column(TIME, "When the referred company bought.", known="itself")
     reward_cost = Column(
-        MONEY, "What the reward cost, in the reporting currency.", known="converted_at", limits=(NOT_NEGATIVE,)
+        MONEY,
+        "What the reward cost, in the reporting currency.",
+        known="converted_at",
+        limits=(NOT_NEGATIVE, COUNTABLE),
     )
     recorded_at = an_arrival()
 

@@ -210,6 +210,7 @@ BREACHES = {
     "empty": "",
     "not_finite": "inf",
     "negative": "-0.5",
+    "too_large": "1e15",
     "not_above_zero": "0",
     "implausible": "0001-01-01",
     "unlisted": "other",
