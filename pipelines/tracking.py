@@ -86,7 +86,7 @@ def tracking(job: Job) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
-    class Client(mlflow.MlflowClient):  # type: ignore[misc]
+    class Client(mlflow.MlflowClient):
         """MLflow's client; a version's files lie in this data folder, whatever address was recorded."""
 
         def get_model_version_download_uri(self, name: str, version: str) -> str:

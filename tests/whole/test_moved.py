@@ -6,9 +6,11 @@ import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.request
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +59,25 @@ def test_score_and_explain_work_on_a_copy_without_the_original(original, copied)
     account = str(listed["account_id"][listed["status"] == "scored"].iloc[0])
     assert explain(acting, account)["account"]["account_id"] == account
     assert not original.data.exists()
+
+
+def test_the_registry_of_a_copy_names_the_original_nowhere_once_it_was_used(original, copied):
+    assert addresses_in(copied.data, original.data)
+    tracking.champion(copied, "renewal")
+    assert addresses_in(copied.data, original.data) == set()
+    assert addresses_in(original.data, copied.data) == set()
+
+
+def addresses_in(data: Path, named: Path) -> set[tuple[str, str]]:
+    """Every table and column of the registry in which the path of a folder stands, plain or encoded."""
+    found = set()
+    with closing(sqlite3.connect(data / artifacts.DATABASE)) as database:
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, *_ in database.execute(f'PRAGMA table_info("{table}")').fetchall():
+                texts = [str(value) for (value,) in database.execute(f'SELECT "{column}" FROM "{table}"')]
+                if any(form in text for text in texts for form in (f"{named}/", f"{named.as_uri()}/")):
+                    found.add((table, column))
+    return found
 
 
 @pytest.mark.parametrize("writable", [True, False])
