@@ -45,11 +45,8 @@ def relocate(data: Path) -> int:
     All are changed in one transaction, or none. A database that cannot be written stays as it is: whoever reads a
     model resolves its address, and MLflow itself says what is wrong with a database that is none.
     """
-    file = data.resolve() / DATABASE
-    if not file.is_file():
-        return 0
     try:
-        uri = f"{file.as_uri()}?mode=rw"  # never make one
+        uri = f"{(data.resolve() / DATABASE).as_uri()}?mode=rw"  # never make one
         with closing(sqlite3.connect(uri, uri=True, timeout=WAIT_SECONDS)) as database, database:
             database.create_function("present", 1, lambda recorded: present(data, recorded))
             return sum(_update(database, table, column) for table, column in COLUMNS)

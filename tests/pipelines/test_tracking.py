@@ -162,5 +162,8 @@ def test_addresses_change_all_or_none(moved, monkeypatch):
 
 def test_a_registry_that_was_configured_elsewhere_keeps_its_addresses(moved):
     before = recorded_in(moved)
-    tracking.tracking(job(moved.parent / "other", f"tracking.uri=sqlite:///{moved}/mlflow.db"))
+    client = tracking.tracking(job(moved.parent / "other", f"tracking.uri=sqlite:///{moved}/mlflow.db"))
     assert recorded_in(moved) == before
+    client.create_registered_model("renewals-renewal")
+    client.create_model_version("renewals-renewal", before[0])
+    assert client.get_model_version_download_uri("renewals-renewal", "1") == before[0]

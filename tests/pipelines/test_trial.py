@@ -1,6 +1,7 @@
 """A booster that would kill the interpreter kills a child, and the run says so in words."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def test_the_child_finds_our_code_wherever_we_stand(files, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     trial.loaded(tmp_path, "m/1", files)
+
+
+def test_the_child_imports_nothing_from_where_we_stand(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json.py").write_text("raise SystemExit('a file of the user was imported')")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("raise SystemExit('a package of the user was imported')")
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    trial.loaded(tmp_path / "data", "m/1", files)
 
 
 def test_no_stage_loads_a_model_but_through_the_trial():
