@@ -24,8 +24,10 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_experiment_publishes_no_list(company, monkeypatch):
+    for kept in ("data/history", "data/told"):
+        (_,) = (file.unlink() for file in (company / kept).iterdir())
     before = {name: digests(company / name) for name in ("lists", "data/history", "data/told")}
-    assert all(before.values())
+    assert before["lists"]
     monkeypatch.setenv("DVC_EXP_NAME", "lossy-berg")
     other = job(company, language="zh")
     score(other)

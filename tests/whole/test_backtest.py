@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from pipelines.retrace import retrace
+from tests.pipelines.production import LAST_LEARNING
 
 
 def figures(job) -> dict:
@@ -25,3 +26,4 @@ def test_what_learn_left_is_judged_and_what_is_not_there_is_learned_first(learne
     assert retrace(fresh)["learned"] == "now"
     assert figures(fresh) == told
     assert not (tmp_path / "mlflow.db").exists()
+    assert not any((tmp_path / name).exists() for name in LAST_LEARNING)
