@@ -127,7 +127,7 @@ def _day(plain: Any) -> Callable[[Job], Any]:
 
 
 @pytest.fixture(scope="module")
-def read(learned: Any, company: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Reading]]:
+def read(learned: Any, company: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reading]:
     """What each stage read, by its name; the stages have run in order, each in a folder of its own."""
     job, _ = learned
     project = tmp_path_factory.mktemp("project")
@@ -146,7 +146,7 @@ def read(learned: Any, company: Path, tmp_path_factory: pytest.TempPathFactory) 
                     box = tmp_path_factory.mktemp("box")
                     patch.chdir(box)
                     found[name] = run(stage, box, project, company)
-    yield found
+    return found
 
 
 SEEN_BY = {
