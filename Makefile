@@ -93,5 +93,6 @@ lock:
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade --group peers -o requirements-peers.lock
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --upgrade --group browser -o requirements-browser.lock
 
+# What the next run makes anew. Tables, answers, models and published lists stay.
 clean:
-	rm -rf data demo lists/[0-9]* lists/.staging-* lists/.revisions
+	rm -rf build dist $(foreach folder,data demo,$(addprefix $(folder)/,clean quarantine rollup learn act backtest))
