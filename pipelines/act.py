@@ -18,8 +18,10 @@ from pipelines.forecast import forecast
 from pipelines.ledger import ledger
 from pipelines.publishing import publish
 from pipelines.rollup import rollup
+from pipelines.runner import write_traceback
 from pipelines.score import score
 from pipelines.scorecard import scorecard
+from pipelines.signals import raise_if_received
 from pipelines.spine import spine
 from pipelines.stage import Job, progress
 from pipelines.windows import windows
@@ -43,7 +45,9 @@ def _attempt(stage: Callable[[Job], Any], job: Job) -> str | None:
     except Stop as stop:
         why = str(stop)
     except Exception as error:  # whatever it is, the list is published
-        why = f"a fault of the software ({type(error).__name__}), which should be reported"
+        raise_if_received()
+        log = write_traceback(error, job.data, f"score, {stage.__name__}")
+        why = f"an error of this program ({type(error).__name__}): where it happened is kept in {log}; please report it"
     else:
         return None
     structlog.get_logger().warning("the list is published without it", stage=stage.__name__, why=why)

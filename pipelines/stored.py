@@ -40,7 +40,7 @@ def _load(path: Path, read: Callable[[], Read]) -> Read:
     try:
         return read()
     except (ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         raise DataContract(
             f"{path} is damaged ({type(error).__name__}): remove it, and run the command again that makes it"

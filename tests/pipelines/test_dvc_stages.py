@@ -55,7 +55,7 @@ def test_the_closure_of_a_stage_is_large() -> None:
     assert {"models.calibration", "pipelines.trial", "lists.words", "models.upsell", "features.value"} <= found
     assert "lists/templates/page.html" in resources_named("lists.backtest")
     assert {"lists/words/zh.po", "lists/words/renewals.pot"} <= resources_named("lists.words")
-    assert "playbooks.yaml" in resources_named("pipelines.playbooks")
+    assert "playbooks.yaml" in resources_named("pipelines.checkout")
 
 
 # --- code and files ----------------------------------------------------------------------------------

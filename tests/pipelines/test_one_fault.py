@@ -15,7 +15,7 @@ import pytest
 from lists import account_sheet
 from lists import change as telling
 from lists.columns import COLUMNS
-from pipelines import act, change, forecast, shadow, tracking, trial
+from pipelines import act, change, earlier, forecast, shadow, tracking, trial
 from pipelines import score as scoring
 from pipelines.errors import InternalError, OutputFailed
 from pipelines.explain import explain
@@ -347,7 +347,7 @@ def test_a_change_that_cannot_be_said_costs_its_sentence_alone(june: Path, monke
 
 def test_a_kept_figure_that_is_infinite_costs_its_own_reason_alone(june: Path) -> None:
     then = published(june, JULY)
-    path = june / "data" / "history" / f"{AS_OF}.parquet"
+    path = earlier.figures_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
     rows["people_28d"] = rows["people_28d"].where(rows["account_id"] != "a0", float("inf"))
     rows.to_parquet(path)
@@ -488,7 +488,7 @@ def test_strange_texts_and_figures_of_one_row_are_written_and_the_rest_is_the_sa
     put(company, "spine.parquet", "a2", "account_name", "nul \x00 long " + "x" * 1_000_000)
     put(company, "spine.parquet", "a3", "arr", float("inf"))
     listed = published(company)
-    write_back(job(company), f"duckdb://{company / 'company.duckdb'}", "renewals")
+    write_back(job(company), f"duckdb:///{company / 'company.duckdb'}", "renewals")
     with duckdb.connect(str(company / "company.duckdb")) as database:
         found = database.execute("SELECT account_id, account_name, status, status_reason FROM renewals.risk_list").df()
     found = found.set_index("account_id")

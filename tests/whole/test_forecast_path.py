@@ -83,9 +83,11 @@ def test_twice_gives_the_same_bytes(foretold):
 def test_its_spread_is_that_of_the_model_behind_the_list_and_not_of_the_last_learning(foretold, tmp_path):
     """What was learned last may be refused or older: here its back-test has every renewal promised for sure."""
     job, result = foretold
-    for name in ("act", "clean", "mlflow.db", "tried"):
+    for name in ("act", "clean", "tried"):
         (tmp_path / name).symlink_to(job.data / name)
-    shutil.copytree(job.data / "models", tmp_path / "models")
+    for name in ("models", "mlartifacts"):
+        shutil.copytree(job.data / name, tmp_path / name)
+    shutil.copyfile(job.data / "mlflow.db", tmp_path / "mlflow.db")
     last = tmp_path / "models" / "renewal" / "backtest.parquet"
     pd.read_parquet(last).assign(probability=0.999).to_parquet(last)
     assert forecast(replace(job, data=tmp_path))["shock"] == result["shock"]
