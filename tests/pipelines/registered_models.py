@@ -69,6 +69,6 @@ def three_versions(folder: Path) -> Job:
 
 
 def copied(job: Job, folder: Path) -> Job:
-    """The same registry to play with; the artifacts stay where they are."""
-    shutil.copytree(job.data, folder, ignore=shutil.ignore_patterns("mlartifacts", ".*"))
+    """The same registry to play with, its artifacts with it."""
+    shutil.copytree(job.data, folder, ignore=shutil.ignore_patterns(".*"))
     return replace(job, data=folder)
