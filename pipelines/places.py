@@ -6,17 +6,22 @@ import os
 from pathlib import Path
 
 DVC_ROOT = "DVC_ROOT"
-"""Set by DVC for the command of every stage: the folder of the project, whatever folder the stage runs in."""
+"""Set by DVC for the command of every stage: the folder that holds `.dvc`, whatever folder the stage runs in."""
+COPIES = Path(".dvc", "tmp", "exps")
+"""Where DVC keeps the copies in which experiments run."""
 
 
 def project_root() -> Path:
     """The project's folder: where its tables and its registry are.
 
     `dvc exp run --temp` and `--queue` run the stages in a copy of what git knows, below `.dvc/tmp/exps`; the tables,
-    the registry and everything else that git ignores stay in the project. Outside DVC it is the current folder.
+    the registry and everything else that git ignores stay in the project. Anywhere else it is the current folder.
     """
-    root = Path(os.environ.get(DVC_ROOT) or ".")
-    return Path() if root.resolve() == Path.cwd() else root
+    here, root = Path.cwd(), Path(os.environ.get(DVC_ROOT) or ".").resolve()
+    if not here.is_relative_to(root / COPIES):
+        return Path()
+    copy = next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+    return root / here.relative_to(copy)
 
 
 def tables_address(configured: str, option: str | None = None) -> str:

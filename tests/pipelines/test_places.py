@@ -18,6 +18,15 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(DVC_ROOT, raising=False)
 
 
+def in_a_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder is the copy of an experiment."""
+    copy = root / ".dvc" / "tmp" / "exps" / "standalone" / "tmpx"
+    (copy / ".dvc").mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv(DVC_ROOT, str(root))
+    return copy
+
+
 def test_outside_dvc_the_project_is_the_current_folder() -> None:
     assert project_root() == Path()
 
@@ -30,11 +39,20 @@ def test_in_the_workspace_the_project_is_the_current_folder(tmp_path: Path, monk
 def test_in_a_temporary_copy_the_project_is_where_dvc_was_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpx"
-    copy.mkdir(parents=True)
-    monkeypatch.chdir(copy)
-    monkeypatch.setenv(DVC_ROOT, str(tmp_path))
+    copy = in_a_copy(tmp_path, monkeypatch)
     assert project_root() == tmp_path
+    (copy / "churn").mkdir()
+    monkeypatch.chdir(copy / "churn")
+    assert project_root() == tmp_path / "churn", "a project in a folder of a larger repository"
+
+
+def test_a_project_in_a_folder_of_a_larger_repository_is_where_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "churn").mkdir()
+    monkeypatch.chdir(tmp_path / "churn")
+    monkeypatch.setenv(DVC_ROOT, str(tmp_path))
+    assert project_root() == Path()
 
 
 # --- where the tables are ----------------------------------------------------------------------------
@@ -54,18 +72,12 @@ def test_what_is_configured_is_relative_to_the_project(
     configured: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert tables_address(configured) == configured
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    monkeypatch.chdir(copy)
-    monkeypatch.setenv(DVC_ROOT, str(tmp_path))
+    in_a_copy(tmp_path, monkeypatch)
     assert tables_address(configured) == CONFIGURED[configured].format(root=tmp_path)
 
 
 def test_an_option_is_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    monkeypatch.chdir(copy)
-    monkeypatch.setenv(DVC_ROOT, str(tmp_path))
+    in_a_copy(tmp_path, monkeypatch)
     assert tables_address("data/company", "mine") == "mine"
 
 

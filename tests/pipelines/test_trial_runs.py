@@ -164,6 +164,7 @@ def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tm
     evaluate(changed, TARGET)
     if here != tmp_path:
         shutil.copytree(job.side, here / "data" / "learn")
+        (here / ".dvc").mkdir()
     (here / "params.yaml").write_text("{}")
     before = production(job)
     sets = [*QUICK, "lightgbm.learning_rate=0.2", "dates.until='2024-06-01'"]
