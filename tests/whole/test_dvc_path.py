@@ -9,6 +9,8 @@ PostgreSQL), and files opened by DuckDB or Arrow themselves, which open no file 
 from __future__ import annotations
 
 import ast
+import functools
+import gc
 import importlib
 import json
 import os
@@ -27,7 +29,7 @@ from pipelines.act import act
 from pipelines.places import DVC_ROOT
 from pipelines.settings import Settings, read_settings
 from pipelines.stage import Job
-from tests.pipelines.dvc_stages import ROOT, Stage, path_of, stages_of, within
+from tests.pipelines.dvc_stages import PACKAGES, ROOT, Stage, path_of, stages_of, within
 from tests.whole.conftest import DAY, QUICK
 
 STAGES = stages_of(ROOT)
@@ -180,6 +182,7 @@ def run(stage: Stage, box: Path, project: Path, company: Path) -> Reading:
     now.follow(settings)
     job = Job(settings, str(company), Path("data"), Path("lists"), **side)
     function = stage_function(stage.module)
+    forget_files()
     items = [word for word in stage.words if word != "--act"]
     reading = now
     try:
@@ -193,6 +196,13 @@ def run(stage: Stage, box: Path, project: Path, company: Path) -> Reading:
             shutil.rmtree(project / out, ignore_errors=True)
             shutil.move(box / out, project / out)
     return now
+
+
+def forget_files() -> None:
+    """Empty the caches of the project's functions: what an earlier stage read would not be opened again."""
+    for one in gc.get_objects():
+        if isinstance(one, functools._lru_cache_wrapper) and one.__module__.split(".")[0] in PACKAGES:
+            one.cache_clear()
 
 
 def stage_function(module: str) -> Callable[..., Any]:
