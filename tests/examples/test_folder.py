@@ -43,7 +43,9 @@ FOREIGN = {
     "a_hidden_file": lambda folder: (folder / ".notes").write_text("mine"),
     "the_marker_removed": lambda folder: (folder / MARKER).unlink(),
     "the_marker_harmed": lambda folder: (folder / MARKER).write_text("[]"),
-    "the_marker_of_others": lambda folder: (folder / MARKER).write_text('{"made_by": "me", "files": {}}'),
+    "the_marker_of_others": lambda folder: (folder / MARKER).write_text(
+        (folder / MARKER).read_text().replace(module.MADE_BY, "me")
+    ),
 }
 
 

@@ -8,7 +8,7 @@ import string
 import ibis
 import pytest
 
-from features.catalogue import FAMILIES, Known, features_of, meanings
+from features.catalogue import FAMILIES, Known, family_table, features_of, meanings, missing_tables
 from features.family import THEMES, Family, column_name
 from features.policy import Policy
 from features.tables import TABLES
@@ -157,6 +157,19 @@ def test_an_observation_with_no_rows_has_the_declared_empty_values(company):
     features = [f for f in FEATURES if f.family not in ("commitment", "fit") and f.source not in told]
     unlike = {f.name: (value, f.empty) for f in features if (value := found(f.family, f.name)["quiet"]) != f.empty}
     assert unlike == {}
+
+
+def test_the_missing_tables_of_a_family_are_named():
+    assert missing_tables(FAMILIES["advocacy"], known("accounts", "contracts", "usage_events")) == [
+        "referrals",
+        "trials",
+    ]
+    assert missing_tables(FAMILIES["advocacy"], known("accounts", "contracts", "referrals", "trials")) == []
+
+
+def test_a_family_without_its_tables_has_its_rows_and_no_columns():
+    table = family_table(FAMILIES["advocacy"], known("accounts", "contracts", "usage_events"))
+    assert table.columns == ("account_id", "as_of")
 
 
 def test_meanings_are_plain_values():

@@ -1,0 +1,92 @@
+"""A company with the three required tables alone: every stage writes what it promises, and says what is missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from examples.company import simulate, write
+from features.catalogue import FAMILIES
+from features.tables import TABLES
+from pipelines.alerts import alerts
+from pipelines.assemble import assemble
+from pipelines.check import check
+from pipelines.context import context
+from pipelines.disagreements import disagreements
+from pipelines.featurize import featurize
+from pipelines.forecast import forecast_where_due
+from pipelines.label import label
+from pipelines.ledger import ledger
+from pipelines.page import forecast as read_forecast
+from pipelines.rollup import rollup
+from pipelines.scorecard import scorecard
+from pipelines.settings import Settings
+from pipelines.spine import spine
+from pipelines.stage import Job
+from pipelines.windows import windows
+from tests.pipelines.dvc_stages import ROOT, stages_of
+
+DAY = date(2025, 1, 1)
+WITHOUT = {"stakeholders", "contact", "tickets", "sentiment", "value", "advocacy", "care"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every stage that needs no model has run."""
+    root = tmp_path_factory.mktemp("few")
+    write(simulate(60, 26, 5), root / "company")
+    for path in (root / "company").glob("*.parquet"):
+        if not TABLES[path.stem].required:
+            path.unlink()
+    contracts = pd.read_parquet(root / "company" / "contracts.parquet").drop(columns="currency")
+    contracts.to_parquet(root / "company" / "contracts.parquet")
+    learning = Job(Settings(), str(root / "company"), root / "data", root / "lists", until=DAY)
+    acting = replace(learning, until=None, as_of=DAY)
+    for job in (learning, acting):
+        for stage in (check, rollup, spine, windows, ledger, featurize):
+            stage(job)
+    for learn in (label, assemble):
+        learn(learning)
+    for act in (context, disagreements, scorecard, alerts, assemble):
+        act(acting)
+    return root
+
+
+def test_every_output_of_these_stages_is_there(root: Path) -> None:
+    done = ("check", "rollup", "spine", "windows", "ledger", "featurize", "label", "assemble")
+    acted = ("act_", "context", "disagreements", "scorecard", "alerts")
+    stages = stages_of(ROOT)
+    outs = [o for name, s in stages.items() if name.partition("@")[0] in done or name.startswith(acted) for o in s.outs]
+    assert len(outs) > 60
+    assert [out for out in outs if not (root / out).exists()] == []
+
+
+@pytest.mark.parametrize("side", ["learn", "act"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_without_its_table_is_typed_and_says_so(family: str, side: str, root: Path) -> None:
+    told = json.loads((root / "data" / side / "features" / f"{family}.json").read_bytes())
+    columns = pq.read_schema(root / "data" / side / "features" / f"{family}.parquet")
+    assert columns.names == ["as_of", "account_id"] or columns.names[:2] == ["account_id", "as_of"]
+    assert not any(str(kind) == "null" for kind in columns.types)
+    assert (len(columns) == 2) == (family in WITHOUT)
+    assert bool(told["features"]) != (family in WITHOUT)
+    assert bool(told["missing_tables"]) >= (family in WITHOUT)
+
+
+def test_what_is_assembled_names_the_families_that_are_absent(root: Path) -> None:
+    for side in ("learn", "act"):
+        assert set(json.loads((root / "data" / side / "features.json").read_bytes())["families_absent"]) == WITHOUT
+
+
+def test_on_another_day_than_the_first_of_a_month_the_forecast_says_why_there_is_none(tmp_path: Path) -> None:
+    job = Job(Settings(), "", tmp_path / "data", tmp_path / "lists", as_of=date(2025, 1, 15))
+    forecast_where_due(job)
+    told = json.loads((job.side / "forecast" / "forecast.json").read_bytes())
+    assert "2025-01-15" in told["absent"]
+    assert read_forecast(job, {"name": "renewals-renewal", "version": "1"}) is None
