@@ -14,12 +14,12 @@ from pipelines.backtest import FOLDER as BACKTEST
 from pipelines.evaluate import EVALUATION
 from pipelines.stage import Job, main
 
-SHOWN = Path("evaluation")
+SHOWN = Path("metrics")
 """One folder per target, below the folder where DVC runs."""
 
 
 def headline(job: Job, target: str) -> dict[str, Any]:
-    """Copy the target's headline and the plots of its evaluation and back-test to `evaluation/<target>/`."""
+    """Copy the target's headline and the plots of its evaluation and back-test to `metrics/<target>/`."""
     evaluated, shown = job.side / EVALUATION / target, SHOWN / target
     backtested = job.data / BACKTEST / target / "plots"
     copies = {"headline.json": evaluated / "headline.json"}

@@ -172,7 +172,7 @@ def run(stage: Stage, box: Path, project: Path, company: Path) -> Reading:
     (box / "data").mkdir()
     for place in (*stage.deps, *SEEN_BY.get(stage.name, ()), *(o for o in stage.outs if o == "data/rollup")):
         source, link = project / place, box / place
-        if place.split("/")[0] in ("data", "evaluation", *SEEN_BY.get(stage.name, ())) and source.exists():
+        if place.split("/")[0] in ("data", "metrics", *SEEN_BY.get(stage.name, ())) and source.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.exists():
                 link.symlink_to(source)
