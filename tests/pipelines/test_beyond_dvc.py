@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import serving
+from pipelines import published_day, serving
 from pipelines.champions import champions
 from pipelines.check import check
 from pipelines.context import context
@@ -100,10 +100,11 @@ def test_in_the_copy_of_an_experiment_the_answers_are_those_of_the_project(
 ) -> None:
     company = answered_company.company(tmp_path / "project")
     act_on(company)
-    (tmp_path / "project" / "copy").mkdir()
+    copy = tmp_path / "project" / ".dvc" / "tmp" / "exps" / "tmp1"
+    (copy / ".dvc").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "project")
     at_home = told(replace(company.job(), data=Path("data")))
-    monkeypatch.chdir(tmp_path / "project" / "copy")
+    monkeypatch.chdir(copy)
     monkeypatch.setenv(DVC_ROOT, str(tmp_path / "project"))
     assert told(replace(company.job(), data=Path("data"))) == at_home
     assert json.loads(at_home)["returned"]
@@ -150,6 +151,13 @@ def before(company: Company) -> bytes:
     return (own.side / "context.json").read_bytes()
 
 
+def keep(company: Company, day: date, key: str) -> None:
+    """What stands behind a list is kept."""
+    folder = published_day.folder_of(company.job(), day)
+    folder.mkdir(parents=True)
+    (folder / published_day.ABOUT).write_text(json.dumps({"key": key}))
+
+
 def test_whatever_a_list_builds_on_is_seen(tmp_path: Path) -> None:
     company = answered_company.company(tmp_path)
     data = company.root / "data"
@@ -163,7 +171,8 @@ def test_whatever_a_list_builds_on_is_seen(tmp_path: Path) -> None:
 
     changes(data / "effect" / "effect.json")
     changes(data / "told" / "2026-06-01.parquet")
-    changes(data / "history" / "2026-06-01.parquet")
+    keep(company, JUNE, "another")
+    seen.append(before(company))
     act_on(company)
     seen.append(before(company))
     company.publish(JUNE, made=2)
@@ -190,7 +199,7 @@ def test_what_the_day_itself_publishes_changes_nothing(tmp_path: Path) -> None:
     company = answered_company.company(tmp_path)
     seen = before(company)
     company.publish(JULY)
-    for folder in ("told", "history"):
-        (company.root / "data" / folder).mkdir(exist_ok=True)
-        (company.root / "data" / folder / "2026-07-01.parquet").write_bytes(b"of the day")
+    (company.root / "data" / "told").mkdir()
+    (company.root / "data" / "told" / "2026-07-01.parquet").write_bytes(b"of the day")
+    keep(company, JULY, "own")
     assert before(company) == seen
