@@ -155,6 +155,7 @@ READ = (tables_there, data_writable, warehouse_answers)
 LISTED = (playbooks_valid, words_complete, *READ)
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "demo": (playbooks_valid, words_complete, data_writable, lists_writable),
+    "stage tables": (targets_known, playbooks_valid, words_complete, data_writable),
     "check": READ,
     "learn": (targets_known, *READ, registry_answers),
     "backtest": (targets_known, playbooks_valid, *READ),
@@ -164,4 +165,4 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "forecast": (first_of_month, *LISTED, champion_there),
     "effect": READ,
 }
-"""What each command checks, cheap things first."""
+"""What each command checks, cheap things first; the stage `tables` is the first that `dvc repro` runs."""

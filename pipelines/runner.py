@@ -20,6 +20,7 @@ from typing import Any
 
 from pipelines import signals
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Stop
+from pipelines.stored import without_nan
 
 USAGE, INTERNAL = 2, 70
 ENDS: dict[int, tuple[int, str]] = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
@@ -114,7 +115,7 @@ def end(code: int, state: str, message: str, **more: Any) -> int:
 def print_result(result: dict[str, Any]) -> None:
     """Print the one line of result on standard output; nobody reading it is no fault."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    line = json.dumps(result, sort_keys=True, ensure_ascii=not utf8, default=str)
+    line = json.dumps(without_nan(result), sort_keys=True, ensure_ascii=not utf8, default=str)
     try:
         print(line, flush=True)
     except OSError:

@@ -10,7 +10,7 @@ import json
 import shutil
 from typing import Any
 
-from pipelines import answers, warehouse
+from pipelines import answers, preflight, warehouse
 from pipelines.addresses import without_secrets
 from pipelines.stage import Job, main
 
@@ -20,8 +20,9 @@ FILE = "tables.json"
 def tables(job: Job) -> dict[str, Any]:
     """Write `tables.json`: the fingerprint of each raw table, and that of the actions from returned workbooks.
 
-    Raises as `warehouse.raw_tables` does.
+    Raises as `warehouse.raw_tables` does, and what `preflight` finds wrong that later stages would meet.
     """
+    preflight.check("stage tables", job)
     scratch = job.data / "fingerprints.tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import warehouse
+from pipelines import stored, warehouse
 from pipelines.errors import DataContract, InputMissing
 from pipelines.stage import Job, main
 
@@ -191,15 +191,7 @@ def sha256(content: bytes) -> str:
 
 def as_json(tree: dict[str, Any]) -> bytes:
     """A JSON file; a number that is none (NaN) becomes null."""
-    return (json.dumps(_plain(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _plain(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {str(key): _plain(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_plain(value) for value in tree]
-    return None if isinstance(tree, float) and tree - tree != 0 else tree
+    return (json.dumps(stored.without_nan(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def as_parquet(table: pd.DataFrame) -> bytes:

@@ -16,7 +16,7 @@ from pipelines import published_day, serving
 from pipelines.champions import champions
 from pipelines.check import check
 from pipelines.context import context
-from pipelines.errors import InputMissing
+from pipelines.errors import Config, InputMissing
 from pipelines.places import DVC_ROOT
 from pipelines.stage import Job
 from pipelines.tables import tables
@@ -86,6 +86,15 @@ def test_without_tables_it_says_which_command_makes_an_example_and_where_own_tab
     assert str(tmp_path / "raw") in str(stop.value)
     for word in ("`renewals example --out demo/company`", "`tables`", "params.yaml", "--tables"):
         assert word in str(stop.value)
+
+
+def test_what_later_stages_would_meet_is_said_before_any_table_is_read(tmp_path: Path) -> None:
+    company = answered_company.company(tmp_path)
+    (tmp_path / "own.yaml").write_text("plays: {x: {}}\n")
+    with pytest.raises(Config, match=r"own\.yaml"):
+        tables(company.job(list={"playbooks": str(tmp_path / "own.yaml")}))
+    with pytest.raises(Config, match="no target 'profit'"):
+        tables(company.job(targets=["profit"]))
 
 
 def test_where_one_table_is_missing_no_example_is_offered(tmp_path: Path) -> None:

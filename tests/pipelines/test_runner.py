@@ -36,9 +36,9 @@ def ended(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
 
 
 def test_a_result_is_one_json_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert runner.run(lambda: {"rows": 3}, tmp_path, "check") == 0
+    assert runner.run(lambda: {"rows": 3, "gain": [float("nan"), -float("inf")]}, tmp_path, "check") == 0
     told, complaint = ended(capsys)
-    assert told == {"rows": 3}
+    assert told == {"rows": 3, "gain": [None, None]}
     assert complaint == ""
 
 
