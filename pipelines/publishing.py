@@ -162,7 +162,8 @@ def _write(staging: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any
         sizes[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     ended = {"ended_at": datetime.now(UTC).isoformat(timespec="seconds"), "exit_state": PUBLISHED}
     whole = {**manifest, "key": key_of(manifest["identity"]), "files": sizes, **ended}
-    _flushed(staging / MANIFEST, json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False, default=str).encode())
+    text = json.dumps(stored.without_nan(whole), indent=1, sort_keys=True, ensure_ascii=False, default=str)
+    _flushed(staging / MANIFEST, text.encode())
     if spoilt := harmed(staging):
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(staging / spoilt[0]))
     _flush_folder(staging)

@@ -196,7 +196,9 @@ def score(job: Job) -> dict[str, Any]:
         ),
         "started_at": started.isoformat(timespec="seconds"),
     }
-    warehouse.write_bytes(job.side / SCORE, json.dumps(standing, indent=1, ensure_ascii=False).encode())
+    warehouse.write_bytes(
+        job.side / SCORE, json.dumps(stored.without_nan(standing), indent=1, ensure_ascii=False).encode()
+    )
     return standing
 
 

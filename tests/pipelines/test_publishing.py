@@ -42,6 +42,12 @@ def put(lists: Path, content: str = "one") -> dict[str, Any]:
     return place(lists, DAY, files(content), manifest(content))
 
 
+def test_a_manifest_is_json_whatever_number_stands_in_it(tmp_path: Path) -> None:
+    place(tmp_path, DAY, files("one"), manifest("one") | {"mean_distance": float("nan")})
+    text = (tmp_path / str(DAY) / MANIFEST).read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["mean_distance"] is None
+
+
 def stands(lists: Path) -> str | None:
     """Which list stands there; None where none does. Fails on half a list."""
     folder = lists / str(DAY)
