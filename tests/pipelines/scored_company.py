@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from features.policy import Alerts
 from lists.options import ListOptions
 from models.options import Folds
+from pipelines import score as scoring
+from pipelines import tracking
 from pipelines.errors import InputMissing
+from pipelines.publishing import publish
 from pipelines.score import Champion
 from pipelines.settings import Engine, Settings
 from pipelines.stage import Job
@@ -136,3 +140,13 @@ def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
                 pd.NaT if time else None, index=table.index, dtype="datetime64[us]" if time else object
             )
     return table.astype(dict.fromkeys(table.select_dtypes("datetime"), "datetime64[us]"))
+
+
+def publish_company(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The company with its list of the act date published, by champions that need no registry."""
+    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
+    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
+    write_company(root)
+    scoring.score(job(root))
+    publish(job(root))
+    return root

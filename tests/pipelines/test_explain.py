@@ -11,24 +11,19 @@ from rich.console import Console
 
 from lists import disagreements as spoken
 from lists.words import Words
-from pipelines import answers, disagreements, earlier, tracking
+from pipelines import answers, disagreements, earlier
 from pipelines import score as scoring
 from pipelines.errors import InputMissing
 from pipelines.explain import explain, show
 from pipelines.publishing import publish
 from pipelines.score import read_scored, score
 from tests.lists.books import read
-from tests.pipelines.scored_company import champions, job, write_company
+from tests.pipelines.scored_company import job, publish_company, write_company
 
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
-    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
-    write_company(tmp_path)
-    score(job(tmp_path))
-    publish(job(tmp_path))
-    return tmp_path
+    return publish_company(tmp_path, monkeypatch)
 
 
 def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:

@@ -11,26 +11,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines import published_day, tracking
-from pipelines import score as scoring
+from pipelines import published_day
 from pipelines.errors import Busy, InputMissing
 from pipelines.explain import explain
 from pipelines.published_day import keep_day, read_day
 from pipelines.publishing import publish
-from pipelines.score import score
 from pipelines.stage import Job
 from pipelines.whatif import whatif
-from tests.pipelines.scored_company import AS_OF, champions, job, write_company
+from tests.pipelines.scored_company import AS_OF, job, publish_company
 
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
-    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
-    write_company(tmp_path)
-    score(job(tmp_path))
-    publish(job(tmp_path))
-    return tmp_path
+    return publish_company(tmp_path, monkeypatch)
 
 
 def test_readers_go_on_while_another_day_is_scored(company: Path) -> None:

@@ -6,22 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import score as scoring
-from pipelines import tracking
 from pipelines.publishing import publish
 from pipelines.score import score
 from tests.pipelines.production import digests
-from tests.pipelines.scored_company import AS_OF, champions, job, write_company
+from tests.pipelines.scored_company import AS_OF, job, publish_company
 
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
-    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
-    write_company(tmp_path)
-    score(job(tmp_path))
-    publish(job(tmp_path))
-    return tmp_path
+    return publish_company(tmp_path, monkeypatch)
 
 
 def test_an_experiment_publishes_no_list(company, monkeypatch):
