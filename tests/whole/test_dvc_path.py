@@ -3,7 +3,8 @@
 Each stage runs in a folder of its own that holds the outputs named in its `deps` and no others, as if it were the only
 one on the machine; a stage that reads more stops. Meanwhile every parameter that it reads is written down, and every
 file of the project that it opens. What is not seen: parameters on a path that this company does not lead to (Spark,
-PostgreSQL), and files opened by DuckDB or Arrow themselves, which open no file of the project.
+PostgreSQL); files opened by DuckDB or Arrow themselves, which open no file of the project; and files that a module
+reads when it is imported, such as the catalogues of words: tests/pipelines/test_dvc_stages.py holds those by name.
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ def test_what_is_read_is_seen(read: dict[str, Reading]) -> None:
     assert {"folds.origins", "lightgbm.learning_rate", "dates.until"} <= read["train@renewal"].parameters
     assert {"list.capacity.accounts", "grace.after_days", "gate.lead_days"} <= read["score"].parameters
     assert {"usage.north_star", "usage.levels"} <= read["rollup"].parameters
-    assert {"playbooks.yaml", "lists/words/renewals.pot"} <= read["score"].files
+    assert "playbooks.yaml" in read["score"].files
     assert "lists/templates/page.html" in read["backtest"].files
 
 
