@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from features.policy import Section
@@ -254,3 +255,13 @@ def test_every_stage_does_its_work_from_declared_outputs_alone(read: dict[str, R
     assert "failed" not in standing["drift"]
     assert standing["drift"]["calibration"]
     assert standing["change"]["last"]
+
+
+def test_what_is_to_be_committed_names_no_customer_and_no_manager(
+    read: dict[str, Reading], project: Path, company: Path
+) -> None:
+    accounts = pd.read_parquet(company / "accounts.parquet")
+    names = {name for column in ("account_id", "account_name", "csm") for name in accounts[column]}
+    texts = {path: path.read_text() for path in (project / "evaluation").rglob("*") if path.is_file()}
+    assert {path.name for path in texts} >= {"headline.json", "roc.csv", "importance.csv", "backtest_months.csv"}
+    assert [(path, name) for path, text in texts.items() for name in names if name in text] == []
