@@ -114,6 +114,14 @@ def tables_there(job: Job) -> None:
     warehouse.require_tables(job)
 
 
+def tables_there_or_learned(job: Job) -> None:
+    """As `tables_there`, unless the models of this day lie in the data folder: then no table is read."""
+    from pipelines import retrace
+
+    if retrace.learned_at(job) is None:
+        tables_there(job)
+
+
 def data_writable(job: Job) -> None:
     """Raise `OutputFailed` where the data folder cannot be written, or has no room for a run."""
     _require_writable(job.data)
@@ -158,8 +166,8 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "stage tables": (targets_known, playbooks_valid, words_complete, data_writable),
     "check": READ,
     "learn": (targets_known, *READ, registry_answers),
-    "backtest": (targets_known, playbooks_valid, *READ),
-    "tune": (targets_known, *READ),
+    "backtest": (targets_known, playbooks_valid, tables_there_or_learned, data_writable),
+    "tune": (targets_known, tables_there_or_learned, data_writable),
     "score": (*LISTED, lists_writable, champion_there),
     "scorecard": READ,
     "forecast": (first_of_month, *LISTED, champion_there),

@@ -159,8 +159,12 @@ def path_of(module: str, root: Path = ROOT) -> Path:
 @cache
 def resources(root: Path) -> frozenset[str]:
     """The files that code may read beside its modules: templates, scripts, catalogues of words, and YAML."""
-    inside = (path for name in PACKAGES for path in (root / name).rglob("*.*") if "__pycache__" not in path.parts)
-    files = [path for path in (*inside, *root.glob("*.yaml")) if path.is_file() and path.suffix not in (".py", ".pyc")]
+    inside = (path for name in PACKAGES for path in (root / name).rglob("*.*"))
+    files = [
+        path
+        for path in (*inside, *root.glob("*.yaml"))
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+    ]
     names = {path.relative_to(root).as_posix() for path in files}
     return frozenset(name for name in names if not re.match(r"lists/(\d|\.)", name)) - {"dvc.yaml", "params.yaml"}
 

@@ -113,6 +113,14 @@ def test_every_parameter_of_a_stage_is_one() -> None:
     assert sorted(key for key in asked if key.split(".")[0] not in shipped) == []
 
 
+def test_no_address_that_may_hold_a_password_goes_to_the_lock_file() -> None:
+    """DVC copies the values of parameters to `dvc.lock`, which is to be committed."""
+    assert [key for stage in STAGES.values() for key in stage.params if within(key.split(".")[0], ADDRESSES)] == []
+
+
+ADDRESSES = ("tables", "tracking", "warehouse")
+
+
 def test_there_is_a_stage_for_every_family_and_target() -> None:
     items = {side: {name.partition("@")[2] for name in STAGES if name.startswith(f"{side}@")} for side in ITEMS}
     assert items == {side: set(ITEMS[side]) for side in items}
