@@ -87,7 +87,8 @@ reading: Reading | None = None
 def opened(event: str, args: tuple[Any, ...]) -> None:
     if event == "open" and reading is not None and isinstance(args[0], str | os.PathLike):
         path = Path(os.path.abspath(args[0]))
-        if path.is_relative_to(ROOT) and path.suffix not in (".py", ".pyc"):
+        of_ours = path.is_relative_to(ROOT) and not path.is_relative_to(sys.prefix)
+        if of_ours and path.suffix not in (".py", ".pyc"):
             reading.files.add(path.relative_to(ROOT).as_posix())
 
 
@@ -138,7 +139,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def read(learned: Any, company: Path, project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reading]:
+def read(learned: Any, company: Path, project: Path) -> dict[str, Reading]:
     """What each stage read, by its name; the stages have run in order, each in a folder of its own."""
     job, _ = learned
     shutil.copytree(job.data, project / "data")
@@ -153,17 +154,18 @@ def read(learned: Any, company: Path, project: Path, tmp_path_factory: pytest.Te
         with recorded(patch):
             for name, stage in STAGES.items():
                 if name not in LEFT_OUT:
-                    box = tmp_path_factory.mktemp("box")
+                    box = project / ".dvc" / "tmp" / "exps" / f"box-{len(found)}"
+                    (box / ".dvc").mkdir(parents=True)
                     patch.chdir(box)
                     found[name] = run(stage, box, project, company)
     return found
 
 
 SEEN_BY = {
-    "context": ("lists", "data/history", "data/told"),
-    "score": ("lists", "data/history"),
+    "context": ("lists", "data/published", "data/told"),
+    "score": ("lists", "data/published"),
     "alerts": ("data/told",),
-    "publish": ("lists", "data/history", "data/told"),
+    "publish": ("lists", "data/published", "data/told"),
 }
 """What stages read that follows earlier lists: `context.json` says to DVC whether it changed."""
 
@@ -262,6 +264,6 @@ def test_what_is_to_be_committed_names_no_customer_and_no_manager(
 ) -> None:
     accounts = pd.read_parquet(company / "accounts.parquet")
     names = {name for column in ("account_id", "account_name", "csm") for name in accounts[column]}
-    texts = {path: path.read_text() for path in (project / "evaluation").rglob("*") if path.is_file()}
+    texts = {path: path.read_text() for path in (project / "metrics").rglob("*") if path.is_file()}
     assert {path.name for path in texts} >= {"headline.json", "roc.csv", "importance.csv", "backtest_months.csv"}
     assert [(path, name) for path, text in texts.items() for name in names if name in text] == []
