@@ -14,6 +14,7 @@ import pandas as pd
 from features.family import KEY, THEMES
 from lists.page import Behind, spoken_of
 from lists.words import LANGUAGES
+from models.worklist import SCORED
 from pipelines import alerts, change, earlier, stored
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, UNSCORED, WHATIF, read_catalogue
 from pipelines.stage import Job
@@ -33,11 +34,14 @@ def behind(
     """What stands behind the first rows of the list, as many as the page shows.
 
     `library` are the plays as `score` told them, `before` the lists before it, and `foretold` is what `forecast` gave.
+    Of an account without a score neither strengths nor themes are shown: the list holds none.
     """
     shown = listed.head(job.settings.list.page_rows)
     catalogue = read_catalogue(job.side)
-    strengths = stored.load_frame(job.side / STRENGTHS).drop(columns="account_id").reindex(shown.index)
+    scored = shown["status"].eq(SCORED)
+    strengths = stored.load_frame(job.side / STRENGTHS).drop(columns="account_id").reindex(shown.index).where(scored)
     group, themes = pushed(job, shown, catalogue)
+    themes = themes[scored.reindex(themes.index)]
     tried = _by_row(shown, stored.load_frame(job.side / WHATIF))
     return Behind(
         features=catalogue,
@@ -47,7 +51,7 @@ def behind(
         strengths=strengths,
         themes=themes,
         changes=_changes(job, shown),
-        unscored=_by_row(shown, pd.read_parquet(job.side / UNSCORED)),
+        unscored=_by_row(shown, stored.load_frame(job.side / UNSCORED)),
         earlier=_chances(shown, {one.day: one.listed for one in before}),
         tried=tried,
         alerts=_by_row(shown, alerts.read_alerts(job)),

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -71,6 +72,17 @@ def test_themes_add_up_to_what_the_contributions_say(june: Path) -> None:
         expected = [None if pd.isna(push) else push for push in own.reindex(rows["account_id"])]
         assert told["themes"][theme] == [None if push is None else pytest.approx(push, abs=1e-3) for push in expected]
         assert None in expected
+
+
+def test_of_an_account_without_a_score_the_page_shows_no_more_than_the_list(june: Path) -> None:
+    one = job(june, unlike_above=0.12)
+    score(one)
+    publish(one)
+    told, rows = payload(june), listed(june)
+    unscored = np.flatnonzero(rows["status"].ne("scored"))
+    assert "unlike_training" in set(rows["status"])
+    assert {pushes[row] for pushes in told["themes"].values() for row in unscored} == {None}
+    assert all(who[row] < 0 for who, _ in told["speakers"] for row in unscored)
 
 
 def test_alerts_and_plays_of_the_page_are_those_of_the_list(june: Path) -> None:
