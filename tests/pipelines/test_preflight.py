@@ -1,0 +1,63 @@
+"""What can be known at the start is said at the start."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from features import alerts
+from pipelines import preflight
+from pipelines.errors import Config, OutputFailed
+from pipelines.settings import Settings
+from pipelines.stage import Job
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    for name in ("accounts", "contracts", "usage_events"):
+        (tables / f"{name}.csv").write_text("account_id\n" + "a" * 2**20)
+    return Job(Settings(), str(tables), tmp_path / "data", tmp_path / "lists", as_of=date(2026, 6, 1))
+
+
+def test_a_sound_start_passes_and_leaves_nothing(job: Job) -> None:
+    for command in ("demo", "check", "scorecard", "stage tables", "no command of ours"):
+        preflight.check(command, job)
+    assert list(job.data.iterdir()) == list(job.lists.iterdir()) == []
+
+
+def test_a_disk_without_room_is_told_with_what_is_needed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run needs some room of its own and that of the tables."""
+    free = preflight.ROOM + 3 * 2**20
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    with pytest.raises(OutputFailed, match="103 MiB are free and about 103 MiB are needed"):
+        preflight.check("check", job)
+    free += 2**20
+    preflight.check("check", job)
+
+
+def test_an_alert_without_words_is_told_before_any_work(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "CODES", (*alerts.CODES, "price_rise"))
+    with pytest.raises(Config, match=r"2 texts are missing in the language 'en', for example 'alert\.price_rise'"):
+        preflight.check("score", job)
+
+
+@pytest.mark.parametrize(("folder", "command"), [("data", "check"), ("lists", "demo")])
+def test_a_folder_that_cannot_be_written(job: Job, folder: str, command: str) -> None:
+    (Path(job.data).parent / folder).write_text("a file")
+    with pytest.raises(OutputFailed, match=f"{folder} cannot be written"):
+        preflight.check(command, job)
+
+
+def test_a_list_that_something_else_stands_in_the_place_of(job: Job) -> None:
+    job.lists.mkdir()
+    (job.lists / "2026-06-01").write_text("a file")
+    with pytest.raises(OutputFailed, match="is not a folder of its own"):
+        preflight.lists_writable(job)
+    preflight.lists_writable(replace(job, as_of=date(2026, 7, 1)))
