@@ -418,7 +418,10 @@ def _spoken(
             else:
                 said[target] = champion.learned.probability(figures)
         except (ValueError, KeyError) as error:
-            raise DataContract(f"the features do not fit the model of {target}, {champion}: {error}") from error
+            raise DataContract(
+                f"the features do not fit the model of {target}, {champion}: {error}. Give the tables that it learned "
+                f"from, or learn from these and let that version serve (`renewals promote {target} --version N`)"
+            ) from error
     said[LOW], said[HIGH] = champions[RENEWAL].learned.interval(said[RENEWAL], confidence)
     return pd.DataFrame(said, index=figures.index), pushes
 

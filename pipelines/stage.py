@@ -165,7 +165,7 @@ def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
     from pipelines.places import tables_address
     from pipelines.settings import read_settings
 
-    parser = Parser(description=(stage.__doc__ or "").splitlines()[0])
+    parser = Parser(description=(stage.__doc__ or stage.__name__).splitlines()[0])
     parser.add_argument("item", nargs="*", help="a family or a target, where the stage takes one")
     parser.add_argument("--act", action="store_true", help="run for dates.as_of instead of dates.until")
     parser.add_argument("--tables", help="the raw tables, in place of `tables` in params.yaml")
