@@ -188,7 +188,7 @@ FAULTS = [
     ("observations", "renewal_date", None, "renewal_date", "empty", "“Renewal date” is empty."),
     ("observations", "renewal_date", "soon", "renewal_date", "unreadable", "“Renewal date” holds “soon”"),
     ("observations", "days_to_renewal", 91.5, "days_to_renewal", "unreadable", "holds “91.5”, which cannot be read."),
-    ("observations", "arr", float("inf"), "arr", "not_finite", "“ARR” is without end"),
+    ("observations", "arr", float("inf"), "arr", "not_finite", "“ARR” is infinite"),
     ("observations", "arr", "a lot", "arr", "unreadable", "“ARR” holds “a lot”"),
     ("observations", "account_name", "lone \ud800", "account_name", "unreadable", "“Account” holds “lone ?”"),
     ("observations", "csm", 7, "csm", "unreadable", "“Manager” holds “7”"),
@@ -201,7 +201,7 @@ FAULTS = [
     ("chances", "renewal_low", None, "renewal_low", "no_probability", "The model gave no value for"),
     ("chances", "renewal_high", float("inf"), "renewal_high", "not_a_probability", "came out as inf"),
     ("told", "reason_1_theme", "weather", "reason_1_theme", "unknown_value", "holds “weather”"),
-    ("told", "reason_1_contribution", float("-inf"), "reason_1_contribution", "not_finite", "is without end"),
+    ("told", "reason_1_contribution", float("-inf"), "reason_1_contribution", "not_finite", "is infinite"),
 ]
 
 

@@ -495,4 +495,4 @@ def test_strange_texts_and_figures_of_one_row_are_written_and_the_rest_is_the_sa
     assert len(found) == len(listed) == 8
     assert found.loc["a2", "account_name"].startswith("nul \u2400 long")
     assert found.loc["a3", "status"] == "not_scored"
-    assert found.loc["a3", "status_reason"] == "“ARR” is without end and no amount."
+    assert found.loc["a3", "status_reason"] == "“ARR” is infinite, which is not a valid amount."
