@@ -75,7 +75,9 @@ manager would name as the cause: a list names each once for an account. What is 
 our people log: it is shown, and moves no score (domain M5)."""
 THEME_HEAD = ("theme", "English", "中文", "columns")
 RULE_HEAD = ("rule", "English", "中文", "columns")
-FEATURE_HEAD = ("columns", "theme", "meaning", "unit", "risky when", "can be acted on", "read by models", "English", "中文")
+FEATURE_HEAD = (
+    *("columns", "theme", "meaning", "unit", "risky when", "can be acted on", "read by models", "English", "中文"),
+)
 
 
 def _themes(features: list[Feature]) -> Iterable[tuple[str, ...]]:
