@@ -28,6 +28,9 @@ class TableReport:
     rules: dict[str, int] = field(default_factory=dict)
     said: dict[str, Rule] = field(default_factory=dict)
     examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    advice: dict[str, list[str]] = field(default_factory=dict)
+    suspicions: list[str] = field(default_factory=list)
+    """What is readable and yet probably wrong."""
 
     @property
     def violations(self) -> int:
