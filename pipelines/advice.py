@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -22,13 +21,19 @@ from ibis import _
 from features.policy import KINDS, SEVERITIES
 from features.tables import COUNTABLE, Column, Rule
 from pipelines import currencies
-from pipelines.cast import DECIMAL_COMMA
 from pipelines.check_context import CheckContext, ValidatedTable
+from pipelines.value_forms import (
+    SHOWN,
+    form_of_numbers,
+    form_of_times,
+    in_words,
+    listed,
+    meaning_something,
+    standing_for_nothing,
+)
 
 DISTINCT = 1000
 """So many different values of a column are looked at, the most frequent first."""
-SHOWN = 6
-"""So many different values are shown."""
 
 
 @dataclass(frozen=True)
@@ -78,44 +83,11 @@ def first_row(rows: ir.Table) -> dict[str, Any]:
     return dict(rows.limit(1).to_pyarrow().to_pylist()[0])
 
 
-def listed(counts: Mapping[str, int]) -> str:
-    """Values with their numbers of rows, the most frequent first."""
-    shown = ", ".join(f"{value!r} ({rows})" for value, rows in islice(counts.items(), SHOWN))
-    return shown + (f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")
-
-
-def _matching(counts: Mapping[str, int], pattern: str) -> dict[str, int]:
-    return {value: rows for value, rows in counts.items() if re.search(pattern, value.strip())}
-
-
 # --- words that stand for nothing ----------------------------------------------------------------
-
-NOTHING = frozenset(
-    [
-        r"null",
-        r"\n",
-        r"none",
-        r"nan",
-        r"nat",
-        r"na",
-        r"n/a",
-        r"#n/a",
-        r"nil",
-        r"undefined",
-        r"(null)",
-        r"<null>",
-        r"-",
-        r"--",
-        r"?",
-        r"0000-00-00",
-        r"0000-00-00 00:00:00",
-    ]
-)
 
 
 def _words_for_nothing(breach: Breach) -> Iterator[str]:
-    words = {value: rows for value, rows in breach.values.items() if value.strip().casefold() in NOTHING}
-    if words:
+    if words := standing_for_nothing(breach.values):
         yield _as_nothing(breach, words, "stand for nothing")
 
 
@@ -138,84 +110,10 @@ def _no_date(breach: Breach) -> Iterator[str]:
     if breach.rule.column == "end_date" and values:
         yield f"{listed(values)}: for a contract without an end write 9999-12-31"
     elif values:
-        yield _as_nothing(breach, values, "stand for no time at all (an open end, or an unknown day)")
+        yield _as_nothing(breach, values, "look like an open end or an unknown day, not like a time")
 
 
 # --- times and numbers that cannot be read --------------------------------------------------------
-
-WANTED_TIME = "write times as 2024-03-01 14:30:00 in UTC, or with their offset as 2024-03-01 14:30:00+02:00"
-SINCE_1970 = {
-    r"^\d{9,10}(\.\d+)?$": ("seconds", 1),
-    r"^\d{12,13}$": ("milliseconds", 10**3),
-    r"^\d{15,16}$": ("microseconds", 10**6),
-    r"^\d{18,19}$": ("nanoseconds", 10**9),
-}
-DAY_AND_MONTH = r"^(\d{1,2})[./-](\d{1,2})[./-]\d{2,4}\b"
-TIME_FORMS = {
-    r"^\d{5}(\.\d+)?$": "look like the day numbers of a spreadsheet",
-    r"^\d{8}$": "are days without separators",
-    r"(?i)\d\s*[ap]\.?m\.?$": "have hours up to 12",
-    r"\d\s+[A-Z]{2,5}$": "name their zone by letters, which several zones share",
-}
-
-
-def _time_form(breach: Breach) -> Iterator[str]:
-    readable = {v: n for v, n in breach.values.items() if v.strip().casefold() not in NOTHING}
-    if readable:
-        said = [*_since_1970(readable), *_day_and_month(readable)]
-        said += [f"{listed(met)} {why}" for form, why in TIME_FORMS.items() if (met := _matching(readable, form))]
-        yield "; ".join([*said[:3], WANTED_TIME])
-
-
-def _since_1970(values: Mapping[str, int]) -> Iterator[str]:
-    for pattern, (unit, scale) in SINCE_1970.items():
-        met = _matching(values, pattern)
-        if met:
-            first = next(iter(met))
-            instant = datetime.fromtimestamp(float(first) / scale, UTC)
-            yield f"{listed(met)} look like {unit} since 1970 ({first} would be {instant:%Y-%m-%d %H:%M:%S})"
-
-
-def _day_and_month(values: Mapping[str, int]) -> Iterator[str]:
-    met = _matching(values, DAY_AND_MONTH)
-    if met:
-        pairs = {v: tuple(map(int, re.findall(r"\d+", v)[:2])) for v in met}
-        day_first = next((v for v, (one, _two) in pairs.items() if one > 12), None)
-        month_first = next((v for v, (_one, two) in pairs.items() if two > 12), None)
-        if day_first and month_first:
-            yield f"{day_first!r} has the day first and {month_first!r} the month: two forms are mixed"
-        elif day_first or month_first:
-            part = "day" if day_first else "month"
-            yield f"{listed(met)} have the {part} first, as {day_first or month_first!r} shows"
-        else:
-            yield f"{listed(met)} do not show whether the day or the month comes first"
-
-
-COMMA = r"^[+-]?(\d+|\d{1,3}([ .'’]\d{3})+),\d{1,2}$"
-"""A number that cannot be read but with a decimal comma."""
-THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
-WANTED_NUMBER = "write numbers with digits and a decimal point alone, as 12000.50"
-
-
-def _number_form(breach: Breach) -> Iterator[str]:
-    values = {v: n for v, n in breach.values.items() if v.strip().casefold() not in NOTHING}
-    comma = _matching(values, COMMA) | _matching(values, DECIMAL_COMMA)
-    declared = breach.context.job.settings.source.decimal
-    if not values:
-        return
-    if declared == ",":
-        yield f"{listed(values)}: source.decimal is ',', with which numbers are written as 12.000,50 or 12000,50"
-    elif comma:
-        yield f"""{listed(comma)} have a decimal comma: --set 'source.decimal=","'"""
-    elif thousands := _matching(values, THOUSANDS):
-        yield f"{listed(thousands)} have commas between thousands; {WANTED_NUMBER}"
-    else:
-        yield f"{listed(values)}: {WANTED_NUMBER}"
-
-
-def _flag_form(breach: Breach) -> Iterator[str]:
-    yield f"{listed(breach.values)}: write true or false"
-
 
 THREE_DECIMALS = r"^\d{1,3}\.\d{3}$"
 
@@ -242,15 +140,15 @@ def thousands_as_decimals(checked: ValidatedTable) -> Iterator[str]:
 
 def _unreadable(breach: Breach) -> Iterator[str]:
     yield from _words_for_nothing(breach)
-    kind = breach.column.type
-    if breach.column.is_time:
-        yield from _time_form(breach)
-    elif isinstance(kind, str):
+    values, kind = meaning_something(breach.values), breach.column.type
+    if not values or isinstance(kind, str):
         return
+    if kind.is_timestamp():
+        yield form_of_times(values)
     elif kind.is_numeric():
-        yield from _number_form(breach)
-    elif kind.is_boolean():
-        yield from _flag_form(breach)
+        yield form_of_numbers(values, breach.context.job.settings.source.decimal)
+    else:
+        yield f"{listed(values)}: write true or false"
 
 
 # --- words outside a closed list -------------------------------------------------------------------
@@ -267,8 +165,7 @@ MEANINGS = {
 
 
 def _other_words(breach: Breach) -> Iterator[str]:
-    words = {v: n for v, n in breach.values.items() if v.strip().casefold() not in NOTHING}
-    if words:
+    if words := meaning_something(breach.values):
         proposals = {v: _proposed(v, breach) for v in words}
         pairs = ", ".join(f"{v!r} as {p}" for v, p in islice(proposals.items(), SHOWN) if p)
         proposal = f" (for example {pairs})" if pairs else ""
@@ -276,6 +173,7 @@ def _other_words(breach: Breach) -> Iterator[str]:
 
 
 def _proposed(word: str, breach: Breach) -> str | None:
+    """The listed word that means the same, if any."""
     plain = word.strip().casefold()
     allowed = re.findall(r"[^\s,]+", breach.rule.words.partition("none of ")[2])
     alike = {value.casefold(): value for value in allowed}
@@ -291,7 +189,9 @@ SPELLINGS: dict[str, Spelling] = {
     "they were written in one case": lambda v: v.lower(),
     "the ending '.0' were removed": lambda v: v.re_replace(r"\.0+$", ""),
     "leading zeros were removed": lambda v: v.re_replace(r"^0+", ""),
-    "only their first 15 characters were compared, as Salesforce has ids of 15 and of 18": lambda v: v.left(15),
+    "only their first 15 characters were compared, as Salesforce has ids of 15 and of 18": lambda v: v.re_extract(
+        r"^([A-Za-z0-9]{15})([A-Z0-5]{3})?$", 1
+    ),
     "only their letters and digits were compared, in one case": lambda v: v.lower().re_replace(r"[^\p{L}\p{N}]", ""),
 }
 ENOUGH = 0.5
@@ -325,16 +225,17 @@ def _spelling(unknown: ir.Table, accounts: ir.Table, total: int) -> str | None:
 
 
 def _respelled(unknown: ir.Table, accounts: ir.Table, spell: Spelling) -> dict[str, Any]:
-    """How many rows would be found if ids were spelled so, with one pair of ids."""
+    """How many rows would be found if ids were spelled so, with one pair; a key of several accounts finds none."""
     theirs = accounts.select(there=_.account_id.cast("string")).mutate(key=spell(_.there))
-    theirs = theirs.filter(_.key != "").group_by("key").agg(there=_.there.min())
+    theirs = theirs.group_by("key").agg(there=_.there.min(), accounts=_.there.nunique())
+    theirs = theirs.filter(_.key != "", _.accounts == 1)
     mine = unknown.select("rows", here=_.account_id.cast("string")).mutate(key=spell(_.here))
     found = mine.join(theirs, "key")
     return first_row(found.agg(rows=_.rows.sum(), here=_.here.min(), there=_.there.argmin(_.here)))
 
 
 def _strangers(breach: Breach) -> str:
-    some = first_row(breach.context.clean_table("accounts").order_by("account_id"))["account_id"]
+    some = first_row(breach.context.clean_table("accounts").agg(some=_.account_id.min()))["some"]
     return (
         f"the ids met are {listed(breach.values)}, those of accounts look like {some!r}: take accounts whole, with "
         f"those that have left, and with the ids of the same system"
@@ -350,7 +251,7 @@ def _currency(breach: Breach) -> Iterator[str]:
     table = breach.rule.name == currencies.WITHOUT_RATE
     quoted = currencies.first_days(breach.context.clean_table("rates")) if table else {}
     alike = {name.strip().casefold(): name for name in (*quoted, home)}
-    met = {v: n for v, n in breach.values.items() if v.strip().casefold() not in NOTHING}
+    met = meaning_something(breach.values)
     spelled = {v: n for v, n in met.items() if v.strip().casefold() in alike}
     if spelled:
         pairs = ", ".join(f"{v!r} ({n}) is {alike[v.strip().casefold()]!r}" for v, n in spelled.items())
@@ -362,17 +263,15 @@ def _currency(breach: Breach) -> Iterator[str]:
 
 def _rates_wanted(breach: Breach, foreign: Mapping[str, int], home: str) -> str:
     first = first_row(breach.rows.agg(first=_.start_date.min()))["first"]
-    return (
-        f"{listed(foreign)}: add their rates (currency, date, rate: units of {home} for one), the first dated "
-        f"{first:%Y-%m-%d} or earlier"
-    )
+    dated = f", the first dated {first:%Y-%m-%d} or earlier" if first else ""
+    return f"{listed(foreign)}: add their rates (currency, date, rate: units of {home} for one){dated}"
 
 
 def _reporting_currency(breach: Breach, foreign: Mapping[str, int], home: str) -> str:
     """Where all is in one currency it is the reporting currency; several need rates."""
     rows, column = breach.checked.rows, breach.checked.rows.currency
     there = first_row(rows.agg(none=column.isnull().sum(), home=(column == home).sum()))
-    empty = f"the {there['none']} rows without a currency count as {home}; " if there["none"] else ""
+    empty = f"{in_words(there['none'], 'row')} without a currency counted as {home}; " if there["none"] else ""
     wanted = f"{empty}{_rates_wanted(breach, foreign, home).replace('add their rates', 'give a table rates with them')}"
     (currency, *others) = foreign
     if others or there["home"] or not re.fullmatch("[A-Z]{3}", currency):
@@ -386,8 +285,8 @@ def _first_rate(breach: Breach) -> Iterator[str]:
     starts = breach.rows.group_by("currency").agg(start=_.start_date.min(), rows=_.count()).order_by("currency")
     for row in islice(starts.to_pyarrow().to_pylist(), SHOWN):
         yield (
-            f"the rates of {row['currency']} begin on {firsts[row['currency']]}, and {row['rows']} contracts start "
-            f"before, the first on {row['start']:%Y-%m-%d}: add a rate dated then or earlier"
+            f"the rates of {row['currency']} begin on {firsts[row['currency']]}, after the start of "
+            f"{in_words(row['rows'], 'contract')}, the first on {row['start']:%Y-%m-%d}: add a rate of then or earlier"
         )
 
 
@@ -425,15 +324,27 @@ def _key(breach: Breach) -> Iterator[str]:
     shown = ", ".join(repr(worst[c]) for c in key)
     if table.name == "contracts" and counts["start_date"]:
         yield (
-            f"contract_id must name one term, and {counts['start_date']} ids name several: {shown} occurs for "
-            f"{worst['start_date']} different starts, as the id of a subscription does. Give each term its own id, for "
-            f"example this one followed by the start_date, and keep this one in a column subscription_id; a higher "
-            f"limit would drop the later terms, and their renewals would count as lost"
+            f"contract_id must name one term, which does not hold for {in_words(counts['start_date'], 'id')}: {shown} "
+            f"occurs for {worst['start_date']} different starts, as the id of a subscription does. Give each term its "
+            f"own id, for example this one followed by the start_date, and keep this one in a column subscription_id; "
+            f"a higher limit would drop the later terms, and their renewals would count as lost"
         )
     else:
         yield (
-            f"{name} must occur once, and {counts['keys']} occur again: {shown} has {worst['times']} rows. They differ "
-            f"in {columns}: keep one row of each at the source, the newest where they are versions"
+            f"each {name} must occur once; repeated: {counts['keys']}, such as {shown} with {worst['times']} rows. "
+            f"They differ in {columns}: keep one row of each at the source, the newest where they are versions"
+        )
+
+
+def dropped_terms(placed: ir.Table) -> Iterator[str]:
+    """Say how many contracts are set aside as another term of an id that is kept; `placed` has their `place`."""
+    kept = placed.filter(_.place == 0).select("contract_id", kept=_.start_date)
+    again = placed.filter(_.place > 0).join(kept, "contract_id").filter(_.start_date != _.kept)
+    count = again.count().to_pyarrow().as_py()
+    if count:
+        yield (
+            f"contracts: {in_words(count, 'term')} set aside because contract_id names another term too: a renewal "
+            f"among them counts as lost. Give each term its own contract_id"
         )
 
 

@@ -20,7 +20,7 @@ import structlog
 
 from features.tables import ID, TABLES, Rule, Table
 from pipelines import answers, arrivals, currencies, folders, quarantine, warehouse
-from pipelines.advice import thousands_as_decimals
+from pipelines.advice import dropped_terms, thousands_as_decimals
 from pipelines.cast import CastTable, cast_table, id_types, require_columns, require_types
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable, count_rows, known_time, note
 from pipelines.duplicates import DUPLICATE, conflict, copies_of, first_of_each
@@ -137,6 +137,8 @@ def _check_table(
     report.clean = _write(context, table, clean)
     report.duplicates = count_rows(copies) if copies is not None else 0
     report.conflicts = report.rows - report.broken - report.duplicates - report.clean
+    if report.conflicts and table.name == "contracts":
+        report.suspicions += dropped_terms(firsts)
     aside = [with_reasons(checked, typed)] if report.broken else []
     if copies is not None and note(report, DUPLICATE, report.duplicates):
         aside.append(with_reason(checked, copies, DUPLICATE))

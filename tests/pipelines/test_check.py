@@ -431,7 +431,7 @@ def test_several_currencies_without_rates_stop_the_run_whatever_the_limits(tmp_p
         check(job(company(tmp_path / "in", contracts=TWO_CURRENCIES), tmp_path))
     said = str(stopped.value)
     assert "2 of 4 rows set aside (no limit for amounts that nothing converts)" in said
-    assert "the 1 rows without a currency count as USD; 'EUR' (1), 'XTS' (1): give a table rates" in said
+    assert "1 row without a currency counted as USD; 'EUR' (1), 'XTS' (1): give a table rates" in said
     assert "money.reporting_currency=" not in said
 
 
@@ -490,7 +490,7 @@ def test_a_term_before_the_first_rate_of_its_currency_is_set_aside(tmp_path):
     assert [(row["contract_id"], row["reason"]) for row in set_aside(tmp_path, "contracts")] == [("c2", said)]
     advice = certificate(tmp_path)["tables"]["contracts"]["quarantined"]["currency_rate_too_late"]["advice"]
     assert advice == [
-        "the rates of EUR begin on 2024-01-01, and 1 contracts start before, the first on 2023-12-31: "
+        "the rates of EUR begin on 2024-01-01, after the start of 1 contract, the first on 2023-12-31: "
         "add a rate dated then or earlier"
     ]
 
