@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import openpyxl
 import pytest
 
 from lists.words import LANGUAGES
@@ -16,6 +15,7 @@ from pipelines.errors import InputMissing
 from pipelines.notices import Notice, load_notices, report_notices, with_words
 from pipelines.publishing import publish
 from pipelines.score import score
+from tests.lists.books import read
 from tests.pipelines.scored_company import champions, job, write_company
 
 DRIFT = Notice("drift", {"differing": 23, "figures": 160})
@@ -93,7 +93,7 @@ def test_a_notice_of_check_is_on_page_workbook_manifest_and_result(company: Path
     assert result["notices"] == json.loads((folder / "manifest.json").read_bytes())["notices"] == with_words([DRIFT])
     page = (folder / "risk_list.html").read_text("utf-8").partition("<header>")[0]
     assert all(DRIFT.text(one) in page for one in LANGUAGES)
-    book = openpyxl.load_workbook(folder / "risk_list.xlsx")
+    book = read((folder / "risk_list.xlsx").read_bytes())
     topped = [sheet.title for sheet in book.worksheets if sheet["A1"].value == f"\u26a0 {DRIFT.text(language)}"]
     hidden = book["renewals"]
     managers = [hidden[f"A{row}"].value for row in range(7, hidden.max_row + 1) if hidden[f"A{row}"].value]
