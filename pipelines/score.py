@@ -486,13 +486,14 @@ def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         standing = stored.load_json(job.side / SCORE)
     except FileNotFoundError:
         raise InputMissing(f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first") from None
-    if "notices" not in standing:
+    if "whatif" not in standing:
         raise InputMissing(f"the scores in {job.data} are of an older release: run `renewals score` again")
     if standing["as_of"] != job.day.isoformat():
         raise InputMissing(
             f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
         )
-    return standing, typed(_read(job.side / LIST))
+    # What an older release scored has no notices.
+    return {"notices": [], **standing}, typed(_read(job.side / LIST))
 
 
 if __name__ == "__main__":
