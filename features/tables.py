@@ -318,8 +318,8 @@ class usage_events:
     occurred_at = Column(TIME, "When it was used.", required=True)
     duration_s = Column(NUMBER, "How long it was used, in seconds.", limits=(NOT_NEGATIVE,))
     quantity = Column(NUMBER, "How many times, where a row stands for several.", limits=(NOT_NEGATIVE,))
-    event_id = Column(ID, "The event; where given, it alone decides what is a duplicate.", of="event")
     recorded_at = an_arrival()
+    event_id = Column(ID, "The event; where given, it alone decides what is a duplicate.", of="event")
 
 
 @table(event_time=("valid_from",), key=("account_id", "user_id", "valid_from", "recorded_at"))

@@ -263,7 +263,8 @@ def _warnings(context: CheckContext, table: Table, report: TableReport) -> Itera
     if report.duplicates > context.job.settings.quarantine.limit_of(table.name) * report.rows:
         share = percent(report.duplicates, report.rows)
         why = f": {duplicate_advice(table.name, report)}" if report.repeated and not report.repeated.counted else ""
-        yield f"{table.name}: {report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside{why}"
+        aside = f"{report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
+        yield f"{table.name}: {aside}{why}"
     for column in table.columns.values():
         if column.known in table.columns:
             clean = context.clean_table(table.name)

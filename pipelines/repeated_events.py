@@ -96,10 +96,12 @@ class RepeatedEvents:
 
     def warning(self) -> str:
         """That they are counted, in one line."""
-        kept = "are counted as uses of their own" if self.divisor == 1 else f"1 of {self.divisor} is counted as a use"
+        kept = (
+            "each is counted as a use" if self.divisor == 1 else f"one of {self.divisor} equal rows is counted as a use"
+        )
         return (
-            f"usage_events: {self.repeats} of {self.rows} rows without an event_id say the same as another row; "
-            f"{kept} ({SETTING}: {self.setting}): {self.reason}. {TO_SET_ASIDE}"
+            f"usage_events: {self.repeats} of {self.rows} rows without an event_id repeat another row, and {kept} "
+            f"({SETTING}: {self.setting}): {self.reason}. {TO_SET_ASIDE}"
         )
 
 
