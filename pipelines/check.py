@@ -53,7 +53,8 @@ def check(job: Job) -> dict[str, Any]:
     try:
         con = warehouse.connect(job.settings.engine)
         given = answers.with_actions(con, job, warehouse.raw_tables(con, job, scratch))
-        context = CheckContext(con, job, staged[clean], staged[aside], scratch, id_types(given))
+        ids = id_types(given)
+        context = CheckContext(con, job, staged[clean], staged[aside], scratch, ids.types, ids.warnings)
         reports = _go_through(context, given)
         folders.replace_folder(staged[aside], aside)
         stop_over_limit(reports, job)
@@ -198,7 +199,10 @@ def _certificate(
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "warnings": [line for name in given for line in _warnings(context, TABLES[name], reports[name])],
+        "warnings": [
+            *context.id_warnings,
+            *(line for name in given for line in _warnings(context, TABLES[name], reports[name])),
+        ],
     }
 
 

@@ -48,6 +48,7 @@ class CheckContext:
     quarantine: Path
     scratch: Path
     ids: Mapping[str, Mapping[str, dt.DataType]]
+    id_warnings: tuple[str, ...] = ()
 
     def clean_table(self, name: str) -> ir.Table:
         """A table already gone through in this run."""
