@@ -21,7 +21,8 @@ from ibis import _
 from features.policy import KINDS, SEVERITIES
 from features.tables import COUNTABLE, Column, Rule
 from pipelines import currencies
-from pipelines.check_context import CheckContext, ValidatedTable
+from pipelines.check_context import CheckContext, TableReport, ValidatedTable
+from pipelines.duplicates import duplicate_advice
 from pipelines.value_forms import (
     SHOWN,
     form_of_numbers,
@@ -42,6 +43,7 @@ class Breach:
 
     context: CheckContext
     checked: ValidatedTable
+    report: TableReport
     rule: Rule
     text: bool
     """Whether the table was given as text, so that `source.nulls` and `source.decimal` apply to it."""
@@ -349,10 +351,7 @@ def dropped_terms(placed: ir.Table) -> Iterator[str]:
 
 
 def _repeated(breach: Breach) -> Iterator[str]:
-    yield (
-        "where a delivery was loaded twice, load it once; where the rows are real uses with rounded times, send one "
-        "row for each day with their number in `quantity`"
-    )
+    yield duplicate_advice(breach.checked.table.name, breach.report)
 
 
 def _one_day(breach: Breach) -> Iterator[str]:

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import ibis
-import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import structlog
 
 from features.tables import ID, TABLES, Rule, Table
 from pipelines import answers, arrivals, currencies, folders, quarantine, warehouse
 from pipelines.advice import dropped_terms, thousands_as_decimals
-from pipelines.cast import CastTable, cast_table, id_types, require_columns, require_types
+from pipelines.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable, count_rows, known_time, note
-from pipelines.duplicates import DUPLICATE, conflict, copies_of, first_of_each
+from pipelines.duplicates import DUPLICATE, conflict, copies_of, duplicate_advice, first_of_each
 from pipelines.problems import Problems
 from pipelines.quarantine import percent, set_aside, stop_on_problems, with_reason, with_reasons
 from pipelines.stage import Job, main, progress
@@ -51,7 +50,7 @@ def check(job: Job) -> dict[str, Any]:
         given = answers.with_actions(con, job, warehouse.raw_tables(con, job, scratch))
         problems = Problems()
         ids = _require_structure(given, problems)
-        context = CheckContext(con, job, staged[clean], staged[aside], scratch, ids)
+        context = CheckContext(con, job, staged[clean], staged[aside], scratch, ids.types, ids.warnings)
         reports = _go_through(context, given, problems)
         folders.replace_folder(staged[aside], aside)
         stop_on_problems(reports, problems.lines, job)
@@ -72,16 +71,16 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _require_structure(given: Mapping[str, Given], problems: Problems) -> dict[str, dict[str, dt.DataType]]:
+def _require_structure(given: Mapping[str, Given], problems: Problems) -> IdTypes:
     """The types of the ids, once the columns and types of every table have been looked at; none where they disagree."""
-    ids: dict[str, dict[str, dt.DataType]] = {}
+    ids = IdTypes({}, ())
     with problems.collect(""):
         ids = id_types(given)
     for name, raw in given.items():
         with problems.collect(name):
             require_columns(raw, TABLES[name])
         with problems.collect(name):
-            require_types(raw, TABLES[name], ids.get(name, {}))
+            require_types(raw, TABLES[name], ids.types.get(name, {}))
     return ids
 
 
@@ -131,17 +130,18 @@ def _check_table(
     report = _counted(checked)
     report.suspicions = list(thousands_as_decimals(checked)) if typed.text else []
     sound = checked.rows.filter(~checked.broken) if report.broken else checked.rows
-    copies = copies_of(context, checked, sound)
-    firsts = first_of_each(checked, sound, copies)
+    copies = copies_of(context, checked, sound, report)
+    firsts = first_of_each(checked, copies.kept if copies else sound)
     clean = (firsts.filter(firsts.place == 0) if table.key else firsts).select(*checked.columns)
     report.clean = _write(context, table, clean)
-    report.duplicates = count_rows(copies) if copies is not None else 0
+    again = {rule: rows for rule, rows in copies.aside.items() if count_rows(rows)} if copies else {}
+    report.duplicates = sum(count_rows(rows) for rows in again.values())
     report.conflicts = report.rows - report.broken - report.duplicates - report.clean
+    note(report, DUPLICATE, report.duplicates)
     if report.conflicts and table.name == "contracts":
         report.suspicions += dropped_terms(firsts)
     aside = [with_reasons(checked, typed)] if report.broken else []
-    if copies is not None and note(report, DUPLICATE, report.duplicates):
-        aside.append(with_reason(checked, copies, DUPLICATE))
+    aside += [with_reason(checked, rows, rule) for rule, rows in again.items()]
     if note(report, conflict(table), report.conflicts):
         aside.append(with_reason(checked, firsts.filter(firsts.place > 0), conflict(table)))
     if aside:
@@ -200,7 +200,10 @@ def _certificate(
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "warnings": [line for name in given for line in _warnings(context, TABLES[name], reports[name])],
+        "warnings": [
+            *context.id_warnings,
+            *(line for name in given for line in _warnings(context, TABLES[name], reports[name])),
+        ],
     }
 
 
@@ -223,6 +226,7 @@ def _certified(context: CheckContext, table: Table, raw: Given, report: TableRep
         "rows_in": report.rows,
         "rows_clean": report.clean,
         "rows_quarantined": report.violations + report.duplicates,
+        **({"repeated_events": report.repeated.certified()} if report.repeated else {}),
         "quarantined": {
             name: {
                 "reason": rule.words,
@@ -265,9 +269,13 @@ def _assert_clean(context: CheckContext, table: Table, clean: ir.Table) -> None:
 
 def _warnings(context: CheckContext, table: Table, report: TableReport) -> Iterator[str]:
     yield from report.suspicions
+    if report.repeated and report.repeated.counted:
+        yield report.repeated.warning()
     if report.duplicates > context.job.settings.quarantine.limit_of(table.name) * report.rows:
         share = percent(report.duplicates, report.rows)
-        yield f"{table.name}: {report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
+        why = f": {duplicate_advice(table.name, report)}" if report.repeated and not report.repeated.counted else ""
+        aside = f"{report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
+        yield f"{table.name}: {aside}{why}"
     if table.name == "contracts":
         yield from currencies.without_currency(context.clean_table("contracts"), context.job.settings.money)
     for column in table.columns.values():

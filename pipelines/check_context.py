@@ -13,6 +13,7 @@ import ibis.expr.types as ir
 
 from features.tables import Rule, Table
 from pipelines import warehouse
+from pipelines.repeated_events import RepeatedEvents
 from pipelines.stage import Job
 
 
@@ -31,6 +32,8 @@ class TableReport:
     advice: dict[str, list[str]] = field(default_factory=dict)
     suspicions: list[str] = field(default_factory=list)
     """What is readable and yet probably wrong."""
+    repeated: RepeatedEvents | None = None
+    """Of usage events: how often equal rows occur; None where all differ."""
 
     @property
     def violations(self) -> int:
@@ -48,6 +51,7 @@ class CheckContext:
     quarantine: Path
     scratch: Path
     ids: Mapping[str, Mapping[str, dt.DataType]]
+    id_warnings: tuple[str, ...] = ()
 
     def clean_table(self, name: str) -> ir.Table:
         """A table already gone through in this run."""

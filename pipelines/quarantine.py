@@ -60,7 +60,7 @@ def set_aside(
     warehouse.write_parquet(together, context.scratch / "aside" / name, order_by=[*checked.as_given, "reason"])
     rows = warehouse.read(context.con, context.scratch / "aside" / name)
     report.examples = _examples(checked, rows, report)
-    report.advice = {name: advise(Breach(context, checked, rule, text)) for name, rule in report.said.items()}
+    report.advice = {name: advise(Breach(context, checked, report, rule, text)) for name, rule in report.said.items()}
     names = {("reason_given" if name == "reason" else name): column for name, column in checked.given.items()}
     warehouse.write_parquet(rows.drop("rules").rename(names), context.quarantine / name)
 
