@@ -21,8 +21,9 @@ from ibis import _
 from features.policy import KINDS, SEVERITIES
 from features.tables import COUNTABLE, Column, Rule
 from pipelines import currencies
-from pipelines.check_context import CheckContext, TableReport, ValidatedTable
+from pipelines.check_context import CheckContext, Suspicion, TableReport, ValidatedTable
 from pipelines.duplicates import duplicate_advice
+from pipelines.notices import Notice
 from pipelines.value_forms import (
     SHOWN,
     form_of_numbers,
@@ -120,24 +121,22 @@ def _no_date(breach: Breach) -> Iterator[str]:
 THREE_DECIMALS = r"^\d{1,3}\.\d{3}$"
 
 
-def thousands_as_decimals(checked: ValidatedTable) -> Iterator[str]:
+def thousands_as_decimals(checked: ValidatedTable) -> Iterator[Suspicion]:
     """Amounts of a text file that are probably a thousand times larger: 12.000 for twelve thousand, throughout."""
+    name = checked.table.name
     for column in checked.table.columns.values():
         if COUNTABLE in column.limits and column.name in checked.given:
             given = checked.rows[checked.given[column.name]].strip().nullif("")
-            dotted = given.re_search(THREE_DECIMALS)
-            below = given.re_search(r"^\d{1,3}$")
-            met = first_row(
-                checked.rows.agg(
-                    rows=given.count(), dotted=dotted.sum(), below=below.sum(), shown=given.max(where=dotted)
-                )
-            )
+            dotted, below = given.re_search(THREE_DECIMALS), given.re_search(r"^\d{1,3}$")
+            counts = {"rows": given.count(), "dotted": dotted.sum(), "below": below.sum()}
+            met = first_row(checked.rows.agg(**counts, example=given.max(where=dotted)))
             if met["dotted"] and met["dotted"] + met["below"] == met["rows"] and met["dotted"] >= met["below"]:
-                yield (
-                    f"{checked.table.name}: every {column.name} lies between 0 and 999 and {met['dotted']} of "
-                    f"{met['rows']} have three decimals, such as {met['shown']!r}: if that is thousands, "
-                    f"""--set 'source.decimal=","'"""
+                warning = (
+                    f"{name}: every {column.name} lies between 0 and 999 and {met['dotted']} of {met['rows']} have "
+                    f"three decimals, such as {met['example']!r}: if that is thousands, --set 'source.decimal=\",\"'"
                 )
+                values = {"table": name, "example": met["example"]}
+                yield Suspicion(warning, Notice("amounts_of_three_decimals", values))
 
 
 def _unreadable(breach: Breach) -> Iterator[str]:
@@ -338,16 +337,17 @@ def _key(breach: Breach) -> Iterator[str]:
         )
 
 
-def dropped_terms(placed: ir.Table) -> Iterator[str]:
+def dropped_terms(placed: ir.Table) -> Iterator[Suspicion]:
     """Say how many contracts are set aside as another term of an id that is kept; `placed` has their `place`."""
     kept = placed.filter(_.place == 0).select("contract_id", kept=_.start_date)
     again = placed.filter(_.place > 0).join(kept, "contract_id").filter(_.start_date != _.kept)
     count = again.count().to_pyarrow().as_py()
     if count:
-        yield (
+        warning = (
             f"contracts: {in_words(count, 'term')} set aside because contract_id names another term too: a renewal "
             f"among them counts as lost. Give each term its own contract_id"
         )
+        yield Suspicion(warning, Notice("terms_set_aside", {"terms": count}))
 
 
 def _repeated(breach: Breach) -> Iterator[str]:

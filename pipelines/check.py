@@ -200,6 +200,7 @@ def _certificate(
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
+        "notices": [notice.as_dict() for name in given for notice in notices_of(name, reports[name])],
         "warnings": [
             *context.id_warnings,
             *(line for name in given for line in _warnings(context, TABLES[name], reports[name])),
@@ -268,7 +269,7 @@ def _assert_clean(context: CheckContext, table: Table, clean: ir.Table) -> None:
 
 
 def _warnings(context: CheckContext, table: Table, report: TableReport) -> Iterator[str]:
-    yield from report.suspicions
+    yield from (suspicion.warning for suspicion in report.suspicions)
     if report.repeated and report.repeated.counted:
         yield report.repeated.warning()
     if report.duplicates > context.job.settings.quarantine.limit_of(table.name) * report.rows:

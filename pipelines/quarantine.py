@@ -13,8 +13,10 @@ from pipelines import currencies, warehouse
 from pipelines.advice import Breach, advise
 from pipelines.cast import CastTable
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable
-from pipelines.duplicates import place_among
+from pipelines.duplicates import DUPLICATE, place_among
 from pipelines.errors import Config, DataContract
+from pipelines.notices import Notice
+from pipelines.source import HALF
 from pipelines.stage import Job
 
 EXAMPLES = 3
@@ -143,13 +145,23 @@ FEW = 0.1
 def _last_resort(name: str, report: TableReport) -> Iterator[str]:
     """What to do where no cause was found: a higher limit, but only for few rows, for it leaves them out."""
     share = report.violations / report.rows
-    if all(report.advice[rule] for rule in report.rules):
+    advice = [report.advice[rule] for rule in report.rules if rule != DUPLICATE.name]
+    if all(advice):
         return
-    if report.clean and share <= FEW and not any(report.advice.values()):
+    if report.clean and share <= FEW and not any(advice):
         limit = f"--set quarantine.limits.{name}={math.ceil(100 * share) / 100:g}"
         yield f"  mend the source, or go on without these rows with {limit}"
     else:
         yield "  mend the rows without advice at the source, or leave them out of the table there"
+
+
+def notices_of(name: str, report: TableReport) -> Iterator[Notice]:
+    """What readers of a list must know of a table: that most of its rows are missing, or what is suspected of it."""
+    aside = report.violations + report.duplicates
+    if aside > HALF * report.rows:
+        share = aside / report.rows
+        yield Notice("most_rows_set_aside", {"table": name, "aside": aside, "rows": report.rows, "share": share})
+    yield from (suspicion.notice for suspicion in report.suspicions)
 
 
 def percent(part: float, whole: float) -> str:

@@ -12,6 +12,7 @@ import pytest
 from features.tables import ID, TABLES, TIME
 from pipelines.check import check
 from pipelines.errors import Config, DataContract, InputMissing
+from pipelines.notices import load_notices
 from pipelines.settings import Settings, read_settings
 from pipelines.stage import Job
 
@@ -491,7 +492,7 @@ def test_a_term_before_the_first_rate_of_its_currency_is_set_aside(tmp_path):
     advice = certificate(tmp_path)["tables"]["contracts"]["quarantined"]["currency_rate_too_late"]["advice"]
     assert advice == [
         "the rates of EUR begin on 2024-01-01, after the start of 1 contract, the first on 2023-12-31: "
-        "add a rate dated then or earlier"
+        "add a rate of then or earlier"
     ]
 
 
@@ -573,6 +574,18 @@ def test_an_optional_table_without_a_clean_row_needs_both_settings(tmp_path):
         check(job(tmp_path / "in", tmp_path, quarantine={"limit": 1.0, "allow_most": ["people"]}))
     check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"tickets": 1.0}, "allow_most": ["tickets"]}))
     assert clean(tmp_path, "tickets") == []
+    (notice,) = load_notices(tmp_path / "certificate.json", "check")
+    assert "1 of 1 records on" in notice.text("en")
+    assert "(100%) could not be used and were left out" in notice.text("en")
+    assert "1 条记录，其中 1 条（100%）无法使用" in notice.text("zh")
+    assert notice.code == "most_rows_set_aside"
+    assert notice.values == {"table": "tickets", "aside": 1, "rows": 1, "share": 1.0}
+
+
+def test_half_of_the_rows_set_aside_needs_no_notice(tmp_path):
+    write_csv(company(tmp_path / "in") / "tickets.csv", [GOOD["tickets"], {**GOOD["tickets"], "kind": "complaint"}])
+    check(job(tmp_path / "in", tmp_path, quarantine={"limit": 0.5}))
+    assert certificate(tmp_path)["notices"] == []
 
 
 @pytest.mark.parametrize(
