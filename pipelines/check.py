@@ -18,7 +18,7 @@ import ibis.expr.types as ir
 import structlog
 
 from features.tables import ID, TABLES, Rule, Table
-from pipelines import answers, arrivals, folders, quarantine, warehouse
+from pipelines import answers, arrivals, coverage, folders, grading, quarantine, warehouse
 from pipelines.cast import CastTable, cast_table, id_types, require_columns
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable, count_rows, known_time, note
 from pipelines.duplicates import DUPLICATE, conflict, copies_of, first_of_each
@@ -146,6 +146,8 @@ def _check_table(context: CheckContext, table: Table, typed: CastTable, across: 
 
 def _write(context: CheckContext, table: Table, clean: ir.Table) -> int:
     path = context.clean / f"{table.name}.parquet"
+    if table.name == grading.TABLE:
+        clean = grading.with_tier(context, clean)
     if table.name != arrivals.TABLE:
         return warehouse.write_parquet(clean, path, order_by=_order(table))
     count = warehouse.write_parquet(arrivals.with_month(clean), path, order_by=["arrived", *_order(table)])
@@ -191,13 +193,18 @@ def _certificate(
 ) -> dict[str, Any]:
     """What there is, by table; the same input gives the same certificate."""
     tables = {name: _certified(context, TABLES[name], given[name], reports[name]) for name in given}
+    gaps = coverage.find_gaps(context, given)
     return {
         "tables": tables,
         "absent": [name for name in TABLES if name not in given],
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "warnings": [line for name in given for line in _warnings(context, TABLES[name], reports[name])],
+        "coverage": gaps.facts | {"notes": gaps.notes},
+        "warnings": [
+            *(line for name in given for line in _warnings(context, TABLES[name], reports[name])),
+            *gaps.warnings,
+        ],
     }
 
 
@@ -274,11 +281,14 @@ def _iso(instant: datetime | None) -> str | None:
 def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
     for line in certificate["warnings"]:
         log.warning(line)
+    for line in certificate["coverage"]["notes"]:
+        log.info(line)
     counts = ("rows_in", "rows_clean", "rows_quarantined")
     return {
         "tables": {name: {count: part[count] for count in counts} for name, part in certificate["tables"].items()},
         "absent": certificate["absent"],
         "warnings": certificate["warnings"],
+        "coverage": certificate["coverage"]["notes"],
         "certificate": str(job.data / "certificate.json"),
         "quarantine": str(job.data / "quarantine"),
     }
