@@ -37,8 +37,9 @@ from models import reasons, worklist, worth
 from models.playbooks import ANY, Library, in_force
 from models.schema import bounded
 from models.worth import Plays
-from pipelines import alerts, change, drift, playbooks, shadow, steps, stored, trial, warehouse
+from pipelines import alerts, change, drift, notices, playbooks, shadow, steps, stored, trial, warehouse
 from pipelines.errors import DataContract, InputMissing, InternalError
+from pipelines.notices import Notice
 from pipelines.stage import Job, main
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def score(job: Job) -> dict[str, Any]:
     warehouse.write_bytes(job.side / UNSCORED, _parquet(outcome.reasons))
     tried = steps.said(job.side, listed, catalogue, own.learned, options, threads)
     warehouse.write_bytes(job.side / WHATIF, _parquet(tried))
+    drifted = drift.watched(job, listed, catalogue, own.usual)
     standing = {
         "as_of": job.day.isoformat(),
         "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
@@ -190,7 +192,8 @@ def score(job: Job) -> dict[str, Any]:
         "whatif": tried["feature"].unique().tolist(),
         "alerts": warned,
         "change": changed,
-        "drift": drift.watched(job, listed, catalogue, own.usual),
+        "drift": drifted,
+        "notices": notices.with_words(collect_notices(job, drifted)),
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
@@ -200,6 +203,11 @@ def score(job: Job) -> dict[str, Any]:
         job.side / SCORE, json.dumps(stored.without_nan(standing), indent=1, ensure_ascii=False).encode()
     )
     return standing
+
+
+def collect_notices(job: Job, drifted: Mapping[str, Any]) -> list[Notice]:
+    """Everything to be known before this list is read: of the tables, and of drift."""
+    return [*notices.load_notices(job.data / "certificate.json", "check"), *drift.drift_notices(drifted)]
 
 
 @contextmanager
@@ -484,7 +492,8 @@ def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         raise InputMissing(
             f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
         )
-    return standing, typed(_read(job.side / LIST))
+    # What an older release scored has no notices.
+    return {"notices": [], **standing}, typed(_read(job.side / LIST))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 A world is `{table: [row, ...]}`, a row `{column: value}` with every column of the contract. `Engine` computes the
 spine and all families for fixed dates as the stages do: each step a table of DuckDB, so that what is worked out once
-for the dates (the calendar, the SQL) serves any number of worlds. Exact duplicates are set aside, as `check` does.
+for the dates (the calendar, the SQL) serves any number of worlds. Exact duplicates are set aside, as `check` does, and
+equal events are counted where it counts them.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any
 
 import ibis
@@ -26,6 +28,7 @@ from features.policy import Policy
 from features.stakeholders import GRADED, text_rows
 from features.tables import ID, TABLES
 from features.windows import Calendar
+from pipelines.repeated_events import RepeatedEvents
 from pipelines.windows import MADE
 from tests.oracle.outcomes import OUTCOMES
 
@@ -128,7 +131,8 @@ class Engine:
         self._plan()
 
     def _plan(self) -> None:
-        given = {name: self._con.table(name).distinct() for name in self.tables}
+        given = {name: self._con.table(name) for name in self.tables}
+        given = {name: rows if name == "usage_events" else rows.distinct() for name, rows in given.items()}
         candidates = spines.candidates(given["contracts"], self.dates)
         terms = spines.terms(given["contracts"], given.get("rates"), candidates, self.policy)
         spine = self._step(
@@ -158,6 +162,7 @@ class Engine:
         self, world: World, parts: Callable[[Row], Any] | None = None, outcomes: Sequence[Row] = OUTCOMES
     ) -> dict[str, Answer]:
         """The spine and every family of a world. `parts` tells the part in which an event is rolled up."""
+        world = world | {"usage_events": checked_events(world["usage_events"])}
         for name in self.tables:
             self._fill(name, graded(world[name], self.policy) if name == "people" else world[name])
         self._fill("outcomes", outcomes)
@@ -202,6 +207,14 @@ class Engine:
         answer = {(row["account_id"], row["as_of"]): row for row in rows}
         assert len(answer) == len(rows), f"{name} holds {len(rows)} rows for {len(answer)} observations"
         return answer
+
+
+def checked_events(events: Sequence[Row]) -> list[Row]:
+    """The usage events that `check` leaves of these."""
+    times = Counter(tuple(row.items()) for row in events)
+    midnight = sum(row["occurred_at"].time() == time() for row in events)
+    divisor = RepeatedEvents("auto", Counter(times.values()), midnight).divisor if times else None
+    return [dict(row) for row, often in times.items() for _ in range(often // divisor if divisor else 1)]
 
 
 RULED: dict[Any, Engine] = {}

@@ -47,7 +47,7 @@ TITLES = (
         "assistant to the CEO",
         "ＣＥＯ",
         "GESCHÄFTSFÜHRER",
-        unicodedata.normalize("NFD", "Geschäftsführerin"),
+        unicodedata.normalize("NFD", "Geschäftsführer"),
         "영업대표",
     ),
     *("Генеральный директор", "ΔΙΕΥΘΥΝΤΗΣ", "営業部長", "ผู้จัดการฝ่ายขาย", "مهندس", "Abteilungsleiter", "CEO助理"),
