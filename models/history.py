@@ -1,0 +1,135 @@
+"""How much history a target has: what could be learned on a day, what could be tested after it, and what is lacking.
+
+Everything is counted in terms (a renewal, or an account's term where expansion is asked).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.options import Folds
+
+Counts = npt.NDArray[np.int64]
+"""Days × 2: how many terms there are, and how many of the rarer outcome."""
+PACE_DAYS = 365
+"""The present pace is that of so many days before the newest outcome."""
+
+
+@dataclass(frozen=True)
+class History:
+    """The terms of a target that are final; `terms` has one row each: `final`, the day from which the outcome may be
+    used, `seen`, the day of the last observation before it was decided, if there was one, and `label`."""
+
+    terms: pd.DataFrame
+    options: Folds
+
+    @staticmethod
+    def of(observed: pd.DataFrame, options: Folds) -> History:
+        """The history that the rows of `folds.observations` tell."""
+        terms = observed.groupby("term").agg(final=("matured_at", "min"), label=("label", "max"))
+        terms["final"] += pd.Timedelta(days=options.embargo_days)
+        still_open = observed[~observed["decided"].astype(bool)]
+        return History(terms.assign(seen=still_open.groupby("term")["as_of"].max()), options)
+
+    def first_origin(self, days: pd.DatetimeIndex) -> pd.Timestamp | None:
+        """The first of these days to train on in a back-test; None where none leaves enough to learn from and to test.
+
+        Of the days that do, the first on which the terms learned from make up `first_share` of those learned from or
+        tested; the last one where none does (ADR 34).
+        """
+        learned, tested = self.final_by(days), self.seen_from(days)
+        possible = np.flatnonzero(((learned >= self.needed) & (tested >= self.needed)).all(axis=1))
+        if not len(possible):
+            return None
+        known, ahead = learned[possible, 0], tested[possible, 0]
+        balanced = possible[known >= self.options.first_share * (known + ahead)]
+        return days[balanced[0] if len(balanced) else possible[-1]]
+
+    @property
+    def needed(self) -> Counts:
+        """How many terms a model needs to learn from, and as many again to be tested on; and of the rarer outcome."""
+        return np.array([self.options.min_renewals, self.options.min_events])
+
+    def final_by(self, days: pd.DatetimeIndex) -> Counts:
+        """The terms whose outcome may be used on each day."""
+        return _counts(*(np.searchsorted(side, days, side="right") for side in self._by_outcome("final")))
+
+    def seen_from(self, days: pd.DatetimeIndex) -> Counts:
+        """The terms that were observed, not yet decided, on each day or later."""
+        return _counts(*(len(side) - np.searchsorted(side, days, side="left") for side in self._by_outcome("seen")))
+
+    def _by_outcome(self, column: str) -> list[pd.DatetimeIndex]:
+        """The known days of a column, rising, of the terms that came out no, and of those that came out yes."""
+        sides = (self.terms.loc[self.terms["label"] == outcome, column].dropna() for outcome in (0, 1))
+        return [pd.DatetimeIndex(side.sort_values()) for side in sides]
+
+    # --- what is lacking -------------------------------------------------------------------------
+
+    def shortage(self) -> str:
+        """How many outcomes there are, how many are needed, and about when there will be enough."""
+        yes, (wanted, rare), when = int(self.terms["label"].sum()), self.needed, self.enough_on()
+        return (
+            f"{len(self.terms)} final outcomes, {yes} of them yes and {len(self.terms) - yes} no. Needed are {wanted} "
+            f"to learn from (folds.min_renewals), {rare} of them of the rarer kind (folds.min_events), and as many "
+            f"again to test, observed after those were final and before they were decided: {self._reached()}. "
+            + (f"At the present pace there will be enough about {when:%B %Y}" if when is not None else UNKNOWN)
+        )
+
+    def _reached(self) -> str:
+        begin = self._begin()
+        if begin is None:
+            return "there are not enough to learn from yet"
+        (tested,) = self.seen_from(pd.DatetimeIndex([begin]))
+        return (
+            f"there were enough to learn from on {begin:%Y-%m-%d}, and since then there are {tested[0]} to test, "
+            f"{tested[1]} of the rarer kind"
+        )
+
+    def _begin(self) -> pd.Timestamp | None:
+        """The first day with enough to learn from, if there was one."""
+        days = pd.DatetimeIndex(self.terms["final"].sort_values().unique())
+        enough = np.flatnonzero((self.final_by(days) >= self.needed).all(axis=1))
+        return days[enough[0]] if len(enough) else None
+
+    def enough_on(self) -> pd.Timestamp | None:
+        """About when there will be enough to learn from and to test, if outcomes go on becoming final at the present
+        pace; None where that cannot be said."""
+        if self.terms.empty:
+            return None
+        newest = self.terms["final"].max()
+        begin = self._begin()
+        if begin is None:
+            wait = self._wait_for(self.final_by(pd.DatetimeIndex([newest]))[0])
+            begin = None if wait is None else newest + wait
+        wait = None if begin is None else self._wait_for(self.seen_from(pd.DatetimeIndex([begin]))[0])
+        if begin is None or wait is None:
+            return None
+        open_for = pd.Timedelta(days=(self.terms["final"] - self.terms["seen"]).dt.days.fillna(0).median())
+        return max(newest, begin + open_for) + wait
+
+    def _wait_for(self, there: Counts) -> pd.Timedelta | None:
+        """How long the outcomes that are lacking take to become final at the present pace; None for never."""
+        newest = self.terms["final"].max()
+        lately = self.terms[self.terms["final"] > newest - pd.Timedelta(days=PACE_DAYS)]
+        days = max((newest - lately["final"].min()).days, 1)
+        lacking, pace = np.maximum(self.needed - there, 0), _rarer(lately["label"]) / days
+        if (lacking[pace == 0] > 0).any():
+            return None
+        return pd.Timedelta(days=float(np.max(lacking[pace > 0] / pace[pace > 0], initial=0.0)))
+
+
+UNKNOWN = "When there will be enough cannot be said: lately no outcome of one kind has become final"
+
+
+def _rarer(labels: pd.Series) -> Counts:
+    """How many terms there are, and how many of the rarer outcome."""
+    yes = int(labels.sum())
+    return np.array([len(labels), min(yes, len(labels) - yes)])
+
+
+def _counts(no: Counts, yes: Counts) -> Counts:
+    return np.column_stack([no + yes, np.minimum(no, yes)])
