@@ -104,20 +104,28 @@ def relevance(lead: npt.NDArray[np.float64], focus_days: float) -> npt.NDArray[n
     return np.minimum(distance, 1 / distance) ** 3
 
 
-def origins(observed: pd.DataFrame, options: Folds) -> list[pd.Timestamp]:
+def origins(observed: pd.DataFrame, options: Folds, target: str = RENEWAL) -> list[pd.Timestamp]:
     """Training days for a back-test: month starts, spread evenly from the first that leaves enough to learn and test.
 
     Raises TooFew, in words, where history is too short or too one-sided for any.
     """
-    history, days = History.of(observed, options), pd.DatetimeIndex(observed["as_of"].unique()).sort_values()
-    first = history.first_origin(days)
-    if first is None:
-        raise TooFew(history.shortage())
-    days = days[days >= first]
+    days = pd.DatetimeIndex(observed["as_of"].unique()).sort_values()
+    days = days[days >= _first_origin(observed, days, options, target)]
     last = _last_day(observed, days)
     days = days[days <= last]
     places = np.unique(np.linspace(0, len(days), options.origins, endpoint=False).astype(int))
     return list(days[places])
+
+
+def _first_origin(observed: pd.DataFrame, days: pd.DatetimeIndex, options: Folds, target: str) -> pd.Timestamp:
+    """The first origin that leaves enough to test at the lead that matters most, else enough to test at any lead."""
+    leads = [options.focus_days, None] if target == RENEWAL and options.focus_days else [None]
+    histories = [History.of(observed, options, lead) for lead in leads]
+    for history in histories:
+        first = history.first_origin(days)
+        if first is not None:
+            return first
+    raise TooFew(histories[0].shortage())
 
 
 def _last_day(observed: pd.DataFrame, days: pd.DatetimeIndex) -> pd.Timestamp:
@@ -141,8 +149,8 @@ def split(observed: pd.DataFrame, origin: pd.Timestamp, end: pd.Timestamp | None
     return Fold(origin, train, test)
 
 
-def rolling(observed: pd.DataFrame, options: Folds) -> list[Fold]:
+def rolling(observed: pd.DataFrame, options: Folds, target: str = RENEWAL) -> list[Fold]:
     """One fold per origin; each is tested until the next one begins. Raises TooFew where none can be made."""
-    days = origins(observed, options)
+    days = origins(observed, options, target)
     ends: list[pd.Timestamp | None] = [*days[1:], None]
     return [split(observed, day, end, options) for day, end in zip(days, ends, strict=True)]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.metrics import NEAR
 from models.options import Folds
 
 Counts = npt.NDArray[np.int64]
@@ -22,18 +23,24 @@ PACE_DAYS = 365
 @dataclass(frozen=True)
 class History:
     """The terms of a target that are final; `terms` has one row each: `final`, the day from which the outcome may be
-    used, `seen`, the day of the last observation before it was decided, if there was one, and `label`."""
+    used, `seen`, the day of the last observation that can test a model, if there was one, and `label`."""
 
     terms: pd.DataFrame
     options: Folds
+    lead: float | None = None
 
     @staticmethod
-    def of(observed: pd.DataFrame, options: Folds) -> History:
-        """The history that the rows of `folds.observations` tell."""
+    def of(observed: pd.DataFrame, options: Folds, lead: float | None = None) -> History:
+        """The history that the rows of `folds.observations` tell.
+
+        Those can test a model that were not decided, and, where a `lead` is given, were about so many days from the end.
+        """
         terms = observed.groupby("term").agg(final=("matured_at", "min"), label=("label", "max"))
         terms["final"] += pd.Timedelta(days=options.embargo_days)
-        still_open = observed[~observed["decided"].astype(bool)]
-        return History(terms.assign(seen=still_open.groupby("term")["as_of"].max()), options)
+        tests = ~observed["decided"].astype(bool)
+        if lead is not None:
+            tests &= (observed["days_to_renewal"] - lead).abs() <= NEAR
+        return History(terms.assign(seen=observed[tests].groupby("term")["as_of"].max()), options, lead)
 
     def first_origin(self, days: pd.DatetimeIndex) -> pd.Timestamp | None:
         """The first of these days to train on in a back-test; None where none leaves enough to learn from and to test.
@@ -45,9 +52,17 @@ class History:
         possible = np.flatnonzero(((learned >= self.needed) & (tested >= self.needed)).all(axis=1))
         if not len(possible):
             return None
-        known, ahead = learned[possible, 0], tested[possible, 0]
-        balanced = possible[known >= self.options.first_share * (known + ahead)]
+        used = len(self.terms) - self._between(days)
+        balanced = possible[(learned[:, 0] >= self.options.first_share * used)[possible]]
         return days[balanced[0] if len(balanced) else possible[-1]]
+
+    def _between(self, days: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
+        """How many terms each day loses: last seen before it, and final only after it."""
+        seen = self.terms["seen"].fillna(pd.Timestamp.min)
+        lost = seen < self.terms["final"]
+        begun, over = (np.sort(own[lost].to_numpy("datetime64[s]")) for own in (seen, self.terms["final"]))
+        at = days.to_numpy("datetime64[s]")
+        return np.searchsorted(begun, at, side="left") - np.searchsorted(over, at, side="right")
 
     @property
     def needed(self) -> Counts:

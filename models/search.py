@@ -116,7 +116,7 @@ class Past:
         """What a search on this day may see. Raises TooFew where there is too little to learn from or to judge by."""
         observed = known_on(training, target, day, options.folds)
         schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
-        return Past(observed, schema, schema.values(observed), rolling(observed, options.folds), day)
+        return Past(observed, schema, schema.values(observed), rolling(observed, options.folds, target), day)
 
     def step(self, number: int, options: forward.Options) -> forward.Step:
         """What every recipe says at one origin. The linear part is fitted once for all settings of the trees."""
