@@ -16,6 +16,8 @@ from models.options import Folds
 
 Counts = npt.NDArray[np.int64]
 """Days × 2: how many terms there are, and how many of the rarer outcome."""
+NEVER = pd.Timestamp(1900, 1, 1)
+"""Stands for the day on which a term was seen that never was, before all days."""
 PACE_DAYS = 365
 """The present pace is that of so many days before the newest outcome."""
 
@@ -33,7 +35,7 @@ class History:
     def of(observed: pd.DataFrame, options: Folds, lead: float | None = None) -> History:
         """The history that the rows of `folds.observations` tell.
 
-        Those can test a model that were not decided, and, where a `lead` is given, were about so many days from the end.
+        Those can test a model that were not decided and, where a `lead` is given, were about so many days from the end.
         """
         terms = observed.groupby("term").agg(final=("matured_at", "min"), label=("label", "max"))
         terms["final"] += pd.Timedelta(days=options.embargo_days)
@@ -58,11 +60,9 @@ class History:
 
     def _between(self, days: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
         """How many terms each day loses: last seen before it, and final only after it."""
-        seen = self.terms["seen"].fillna(pd.Timestamp.min)
-        lost = seen < self.terms["final"]
-        begun, over = (np.sort(own[lost].to_numpy("datetime64[s]")) for own in (seen, self.terms["final"]))
-        at = days.to_numpy("datetime64[s]")
-        return np.searchsorted(begun, at, side="left") - np.searchsorted(over, at, side="right")
+        final, seen = self.terms["final"], self.terms["seen"].fillna(NEVER)
+        gone, back = (pd.DatetimeIndex(side[seen < final].sort_values()) for side in (seen, final))
+        return np.asarray(gone.searchsorted(days, side="left") - back.searchsorted(days, side="right"))
 
     @property
     def needed(self) -> Counts:
@@ -118,18 +118,21 @@ class History:
         newest = self.terms["final"].max()
         begin = self._begin()
         if begin is None:
-            wait = self._wait_for(self.final_by(pd.DatetimeIndex([newest]))[0])
+            wait = self._wait_for(self.final_by(pd.DatetimeIndex([newest]))[0], self.terms)
             begin = None if wait is None else newest + wait
-        wait = None if begin is None else self._wait_for(self.seen_from(pd.DatetimeIndex([begin]))[0])
+        tested = self.terms.dropna(subset="seen")
+        wait = None if begin is None else self._wait_for(self.seen_from(pd.DatetimeIndex([begin]))[0], tested)
         if begin is None or wait is None:
             return None
         open_for = pd.Timedelta(days=(self.terms["final"] - self.terms["seen"]).dt.days.fillna(0).median())
         return max(newest, begin + open_for) + wait
 
-    def _wait_for(self, there: Counts) -> pd.Timedelta | None:
-        """How long the outcomes that are lacking take to become final at the present pace; None for never."""
+    def _wait_for(self, there: Counts, terms: pd.DataFrame) -> pd.Timedelta | None:
+        """How long what is lacking takes to come, if such terms go on becoming final as lately; None for never."""
         newest = self.terms["final"].max()
-        lately = self.terms[self.terms["final"] > newest - pd.Timedelta(days=PACE_DAYS)]
+        lately = terms[terms["final"] > newest - pd.Timedelta(days=PACE_DAYS)]
+        if lately.empty:
+            return None
         days = max((newest - lately["final"].min()).days, 1)
         lacking, pace = np.maximum(self.needed - there, 0), _rarer(lately["label"]) / days
         if (lacking[pace == 0] > 0).any():
