@@ -52,6 +52,8 @@ class ListOptions(Section):
     """How the risk list is cut, ranked and worded."""
 
     language: Language = "en"
+    hindsight: bool = False
+    """A list may be made by models that learned after its day; it is marked, and never read as history."""
     min_history_days: int = Field(default=7, ge=0)
     """An account whose first contract began fewer days ago is listed but not scored."""
     unlike_above: float = Field(default=0.20, gt=0, le=1)

@@ -109,7 +109,8 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     options = job.settings
     observed = folds.observations(read_training(job), target, job.day, options.folds.treated)
     numbers = [feature["name"] for feature in read_catalogue(job) if feature.get("kind", "number") == "number"]
-    beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, options.lightgbm.threads)
+    cut = folds.rolling(observed, options.folds, target)
+    beside = baselines.spoken(observed, cut, numbers, options.lightgbm.threads)
     about = dict.fromkeys(name for name in (*options.gate.segments, *BESIDE) if name in observed.columns)
     known = observed[[*folds.KEY, *about]].rename(columns=BESIDE)
     beside = beside.merge(known, on=folds.KEY, validate="one_to_one")

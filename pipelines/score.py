@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +41,8 @@ from pipelines import alerts, change, drift, notices, playbooks, shadow, steps, 
 from pipelines.errors import DataContract, InputMissing, InternalError
 from pipelines.notices import Notice
 from pipelines.stage import Job, main
+from pipelines.train import CARD
+from pipelines.training_day import MARK, Trained, require_foresight
 
 if TYPE_CHECKING:
     from models.learner import Learned
@@ -71,6 +73,8 @@ class Champion:
     learned: Learned
     usual: Mapping[str, Any] | None = None
     """What drift is told by, where the version has it."""
+    until: date | None = None
+    """The training day: what was known on it or later the model has not seen."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -161,6 +165,7 @@ def score(job: Job) -> dict[str, Any]:
     """
     started = datetime.now(UTC)
     champions, absent = resolved(job)
+    hindsight = require_foresight(job, {target: Trained(own.version, own.until) for target, own in champions.items()})
     warned = alerts.read_standing(job)
     observations, figures = read_observations(job.side)
     observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
@@ -181,7 +186,11 @@ def score(job: Job) -> dict[str, Any]:
     drifted = drift.watched(job, listed, catalogue, own.usual)
     standing = {
         "as_of": job.day.isoformat(),
-        "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
+        "models": {
+            target: {"name": c.name, "version": c.version, "trained_until": c.until and c.until.isoformat()}
+            for target, c in champions.items()
+        },
+        MARK: hindsight,
         "absent": absent,
         "families_absent": [name for name in FAMILIES if name not in {feature["family"] for feature in catalogue}],
         "features": schema_hash(catalogue),
@@ -269,7 +278,8 @@ def champion(job: Job, target: str) -> Champion:
 
     name, version, files = tracking.champion(job, target)
     model = trial.loaded(job.data, f"{name}/{version}", files)
-    return Champion(name, version, model, drift.read_reference(files))
+    until = tracking.described(files, CARD).get("until") if CARD in files else None
+    return Champion(name, version, model, drift.read_reference(files), date.fromisoformat(until) if until else None)
 
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:
