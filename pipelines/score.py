@@ -38,7 +38,8 @@ from models.playbooks import ANY, Library, in_force
 from models.schema import bounded
 from models.worth import Plays
 from pipelines import alerts, change, drift, notices, playbooks, shadow, steps, stored, trial, warehouse
-from pipelines.errors import DataContract, InputMissing, InternalError
+from pipelines.actions import refuse_actions
+from pipelines.errors import DataContract, InputMissing, InternalError, ReadsActionsError
 from pipelines.notices import Notice
 from pipelines.stage import Job, main
 from pipelines.train import CARD
@@ -257,14 +258,15 @@ def told_plays(plays: Plays) -> dict[str, Any]:
 def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     """The champion of each target, asked for once, and why another target has none.
 
-    Raises what the registry raises where renewal has no champion, or where any model is not what was registered.
+    Raises what the registry raises where renewal has no champion that may serve, or where any model is not what was
+    registered.
     """
     champions: dict[str, Champion] = {}
     absent: dict[str, str] = {}
     for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
         try:
             champions[target] = champion(job, target)
-        except InputMissing as stop:
+        except (InputMissing, ReadsActionsError) as stop:
             if target == RENEWAL:
                 raise
             absent[target] = str(stop)
@@ -273,10 +275,11 @@ def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
 
 
 def champion(job: Job, target: str) -> Champion:
-    """The champion of one target. Raises InputMissing where there is none."""
+    """The champion of one target. Raises InputMissing where there is none, ReadsActionsError where it may not serve."""
     from pipelines import tracking
 
     name, version, files = tracking.champion(job, target)
+    refuse_actions(target, version, files)
     model = trial.loaded(job.data, f"{name}/{version}", files)
     until = tracking.described(files, CARD).get("until") if CARD in files else None
     return Champion(name, version, model, drift.read_reference(files), date.fromisoformat(until) if until else None)
