@@ -24,7 +24,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from features.policy import KINDS, SEVERITIES, TIERS
+from features.policy import CONTACT_KINDS, KINDS, SEVERITIES, TIERS
 
 if TYPE_CHECKING:
     import pandera.ibis as pa
@@ -171,6 +171,8 @@ class Table:
     """The columns that identify a fact; empty where nothing does."""
     row_id: str = ""
     """The column that alone decides, where it is filled, whether two rows are the same row delivered twice."""
+    actions: bool = False
+    """Whether our people log in it what they do themselves: no model may read it whole (domain M5)."""
     row_rules: tuple[Rule, ...] = field(default=(), repr=False)
 
     def rules(self, extract: datetime | None = None) -> Iterator[Rule]:
@@ -216,6 +218,7 @@ def table(
     key: tuple[str, ...] = (),
     row_id: str = "",
     required: bool = False,
+    actions: bool = False,
 ) -> Callable[[type], Table]:
     """Turn a class of columns and rules into a `Table` named as the class, and list it in `TABLES`.
 
@@ -233,6 +236,7 @@ def table(
             known_time=known_time or ("recorded_at", *event_time),
             key=key,
             row_id=row_id,
+            actions=actions,
             row_rules=tuple(replace(part, name=name) for name, part in parts.items() if isinstance(part, Rule)),
         )
         TABLES[made.name] = made
@@ -386,7 +390,7 @@ class tickets:
     escalated_before_opening = not_before("escalated_at", "opened_at")
 
 
-@table(event_time=("sent_at", "answered_at"))
+@table(event_time=("sent_at", "answered_at"), actions=True)
 class surveys:
     """One row per survey sent to, or answered by, a person.
 
@@ -419,7 +423,7 @@ class surveys:
     followed_up_before_answer = not_before("followed_up_at", "answered_at")
 
 
-@table(event_time=("occurred_at",))
+@table(event_time=("occurred_at",), actions=True)
 class touchpoints:
     """One row per contact with a person at the customer.
 
@@ -434,14 +438,14 @@ class touchpoints:
         TEXT,
         "How.",
         required=True,
-        limits=(one_of("visit", "call", "training", "value_report", "review", "email"),),
+        limits=(one_of(*CONTACT_KINDS),),
     )
     initiated_by = Column(TEXT, "Who asked for it.", limits=(one_of("us", "customer"),))
     occurred_at = Column(TIME, "When it took place.", required=True)
     recorded_at = an_arrival()
 
 
-@table(event_time=("started_at",))
+@table(event_time=("started_at",), actions=True)
 class interventions:
     """One row per playbook carried out on an account.
 
@@ -459,7 +463,7 @@ class interventions:
     ends_before_start = not_before("ended_at", "started_at")
 
 
-@table(event_time=("set_at",))
+@table(event_time=("set_at",), actions=True)
 class value_goals:
     """One row per goal agreed with a customer (J4).
 

@@ -18,13 +18,13 @@ import ibis.expr.types as ir
 import structlog
 
 from features.tables import ID, TABLES, Rule, Table
-from pipelines import answers, arrivals, currencies, folders, quarantine, warehouse
+from pipelines import answers, arrivals, coverage, currencies, folders, grading, quarantine, warehouse
 from pipelines.advice import dropped_terms, thousands_as_decimals
 from pipelines.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable, count_rows, known_time, note
 from pipelines.duplicates import DUPLICATE, conflict, copies_of, duplicate_advice, first_of_each
 from pipelines.problems import Problems
-from pipelines.quarantine import percent, set_aside, stop_on_problems, with_reason, with_reasons
+from pipelines.quarantine import notices_of, percent, set_aside, stop_on_problems, with_reason, with_reasons
 from pipelines.stage import Job, main, progress
 from pipelines.warehouse import Given
 
@@ -128,7 +128,8 @@ def _check_table(
     rules = (*typed.unreadable, *table.rules(context.job.settings.source.extract), *across)
     checked = _validate(context, table, typed, rules)
     report = _counted(checked)
-    report.suspicions = list(thousands_as_decimals(checked)) if typed.text else []
+    if typed.text and context.job.settings.source.decimal == ".":
+        report.suspicions += thousands_as_decimals(checked)
     sound = checked.rows.filter(~checked.broken) if report.broken else checked.rows
     copies = copies_of(context, checked, sound, report)
     firsts = first_of_each(checked, copies.kept if copies else sound)
@@ -151,6 +152,8 @@ def _check_table(
 
 def _write(context: CheckContext, table: Table, clean: ir.Table) -> int:
     path = context.clean / f"{table.name}.parquet"
+    if table.name == grading.TABLE:
+        clean = grading.with_tier(context, clean)
     if table.name != arrivals.TABLE:
         return warehouse.write_parquet(clean, path, order_by=_order(table))
     count = warehouse.write_parquet(arrivals.with_month(clean), path, order_by=["arrived", *_order(table)])
@@ -194,6 +197,7 @@ def _certificate(
 ) -> dict[str, Any]:
     """What there is, by table; the same input gives the same certificate."""
     tables = {name: _certified(context, TABLES[name], given[name], reports[name]) for name in given}
+    gaps = coverage.find_gaps(context, given)
     return {
         "tables": tables,
         "absent": [name for name in TABLES if name not in given],
@@ -201,9 +205,11 @@ def _certificate(
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
         "notices": [notice.as_dict() for name in given for notice in notices_of(name, reports[name])],
+        "coverage": gaps.facts | {"notes": gaps.notes},
         "warnings": [
             *context.id_warnings,
             *(line for name in given for line in _warnings(context, TABLES[name], reports[name])),
+            *gaps.warnings,
         ],
     }
 
@@ -294,11 +300,14 @@ def _iso(instant: datetime | None) -> str | None:
 def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
     for line in certificate["warnings"]:
         log.warning(line)
+    for line in certificate["coverage"]["notes"]:
+        log.info(line)
     counts = ("rows_in", "rows_clean", "rows_quarantined")
     return {
         "tables": {name: {count: part[count] for count in counts} for name, part in certificate["tables"].items()},
         "absent": certificate["absent"],
         "warnings": certificate["warnings"],
+        "coverage": certificate["coverage"]["notes"],
         "certificate": str(job.data / "certificate.json"),
         "quarantine": str(job.data / "quarantine"),
     }

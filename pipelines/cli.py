@@ -36,6 +36,14 @@ AsOf = Annotated[
 ]
 Until = Annotated[str, typer.Option(metavar="DATE", help="The day it pretends to stand on, YYYY-MM-DD.")]
 
+Hindsight = Annotated[
+    bool,
+    typer.Option(
+        "--hindsight",
+        help="Also for a day before the training day of the models; the list is marked and never read as history.",
+    ),
+]
+
 HERE = Path("data")
 LISTS = Path("lists")
 
@@ -128,11 +136,12 @@ def score(
     tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
+    hindsight: Hindsight = False,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
-    _run("score", "act", tables, data, params, overrides, lists=lists, as_of=as_of)
+    _run("score", "act", tables, data, params, _with_hindsight(overrides, hindsight), lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -166,11 +175,12 @@ def forecast(
     as_of: AsOf,
     tables: Tables = None,
     data: Data = HERE,
+    hindsight: Hindsight = False,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """What will be renewed, kept and bought in the four quarters from a day on."""
-    _run("forecast", "foretell", tables, data, params, overrides, as_of=as_of)
+    _run("forecast", "foretell", tables, data, params, _with_hindsight(overrides, hindsight), as_of=as_of)
 
 
 @app.command()
@@ -264,6 +274,10 @@ def promote(
 def rollback(target: Target, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Let the champion before the present one serve again; once more goes further back."""
     _run("rollback", "serving.rollback", "", data, params, overrides, LISTS, target)
+
+
+def _with_hindsight(overrides: list[str] | None, hindsight: bool) -> list[str]:
+    return [*(overrides or ()), *(["list.hindsight=true"] if hindsight else [])]
 
 
 WITHOUT_LOCK = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")
