@@ -1,14 +1,16 @@
 """Advice of `check`: the cause of broken rows is found in them, and following it leads to a right result."""
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.check import check
 from pipelines.errors import DataContract
 from pipelines.notices import load_notices
 from pipelines.settings import read_settings
+from pipelines.spine import spine
 from pipelines.stage import Job
 from tests.pipelines.test_check import GOOD, certificate, clean, company, parquet, typed_row, write_csv
 
@@ -298,6 +300,19 @@ def test_another_spelling_of_a_currency_is_found(tables, tmp_path):
     said = stopped(tables(contracts=rows, rates=rates), tmp_path)
     assert "' eur' (1) is 'EUR', 'XTS' (1) is 'xts', 'usd' (1) is 'USD': write each currency alike" in said
     assert "'GBP' (1): add their rates (currency, date, rate: units of USD for one), the first dated 2024-01-01" in said
+
+
+def test_a_company_in_euro_is_listed_in_euro(tables, tmp_path):
+    rows = contracts({"currency": "EUR"}, {"currency": None}, arr="12000")
+    folder = tables(contracts=rows)
+    proposal = proposed(stopped(folder, tmp_path))
+    assert proposal == "money.reporting_currency=EUR"
+    settings = read_settings(None, ["engine.threads=1", proposal])
+    listed = Job(settings, str(folder), tmp_path, tmp_path / "lists", as_of=date(2024, 6, 1))
+    check(listed)
+    spine(listed)
+    (row,) = pq.read_table(tmp_path / "act" / "spine.parquet").to_pylist()
+    assert (row["currency"], row["arr"]) == ("EUR", 24_000)
 
 
 def test_the_advice_stands_in_the_certificate_where_the_run_goes_on(tables, tmp_path):
