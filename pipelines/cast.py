@@ -202,7 +202,8 @@ def _wrong_types(raw: Given, column: Column, wanted: dt.DataType) -> Iterator[st
             found = rows[column.name].type()
             if not (_fits(found, wanted, column, raw) or _all_null(rows, column.name)):
                 met = f"found {_called(found)} ({found}), expected {_called(wanted)}"
-                yield f"{raw.name}.{column.name} is of the wrong type: {met}{_count_of_seconds(rows[column.name], wanted)}"
+                looks = _count_of_seconds(rows[column.name], wanted)
+                yield f"{raw.name}.{column.name} is of the wrong type: {met}{looks}"
 
 
 def _count_of_seconds(value: ir.Value, wanted: dt.DataType) -> str:
