@@ -274,9 +274,9 @@ def _iso(instant: datetime | None) -> str | None:
 def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
     for line in certificate["warnings"]:
         log.warning(line)
-    counts = ("rows_in", "rows_clean", "rows_quarantined")
+    shown = ("rows_in", "rows_clean", "rows_quarantined", "last_event", "watermark")
     return {
-        "tables": {name: {count: part[count] for count in counts} for name, part in certificate["tables"].items()},
+        "tables": {name: {key: part[key] for key in shown} for name, part in certificate["tables"].items()},
         "absent": certificate["absent"],
         "warnings": certificate["warnings"],
         "certificate": str(job.data / "certificate.json"),

@@ -39,8 +39,11 @@ from models.schema import bounded
 from models.worth import Plays
 from pipelines import alerts, change, drift, notices, playbooks, shadow, steps, stored, trial, warehouse
 from pipelines.errors import DataContract, InputMissing, InternalError
+from pipelines.feature_policy import Parameters, changed_parameters, feature_policy
+from pipelines.freshness import freshness_notices
 from pipelines.notices import Notice
 from pipelines.stage import Job, main
+from pipelines.train import CARD
 
 if TYPE_CHECKING:
     from models.learner import Learned
@@ -71,6 +74,8 @@ class Champion:
     learned: Learned
     usual: Mapping[str, Any] | None = None
     """What drift is told by, where the version has it."""
+    parameters: Parameters | None = None
+    """Those that decided what its features meant when it learned, where the version has them."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -193,7 +198,7 @@ def score(job: Job) -> dict[str, Any]:
         "alerts": warned,
         "change": changed,
         "drift": drifted,
-        "notices": notices.with_words(collect_notices(job, drifted)),
+        "notices": notices.with_words(collect_notices(job, drifted, own.parameters)),
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
@@ -205,9 +210,11 @@ def score(job: Job) -> dict[str, Any]:
     return standing
 
 
-def collect_notices(job: Job, drifted: Mapping[str, Any]) -> list[Notice]:
-    """Everything to be known before this list is read: of the tables, and of drift."""
-    return [*notices.load_notices(job.data / "certificate.json", "check"), *drift.drift_notices(drifted)]
+def collect_notices(job: Job, drifted: Mapping[str, Any], learned_with: Parameters | None) -> list[Notice]:
+    """Everything to be known before this list is read: of the tables, and of drift from what the model learned."""
+    changed = changed_parameters(learned_with, feature_policy(job.settings)) if learned_with else []
+    certified = notices.load_notices(job.data / "certificate.json", "check")
+    return [*freshness_notices(job), *certified, *drift.drift_notices(drifted, changed)]
 
 
 @contextmanager
@@ -269,7 +276,8 @@ def champion(job: Job, target: str) -> Champion:
 
     name, version, files = tracking.champion(job, target)
     model = trial.loaded(job.data, f"{name}/{version}", files)
-    return Champion(name, version, model, drift.read_reference(files))
+    card = json.loads(files.get(CARD, b"{}"))
+    return Champion(name, version, model, drift.read_reference(files), card.get("parameters"))
 
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:
