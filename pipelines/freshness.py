@@ -31,6 +31,10 @@ from pipelines.volume import TABLE as VOLUME_TABLE
 
 FILE = "freshness.json"
 ALLOWED = Notice("allowed_stale")
+WAY_OUT = (
+    "To go on with such tables on purpose, give --allow-stale (freshness.allow_stale: true): whatever is made from them "
+    "then carries a notice"
+)
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,7 @@ def _notices(findings: Iterable[Finding]) -> Iterator[Notice]:
 def _stop_or_warn(findings: list[Finding], job: Job) -> None:
     stops = [one.text for one in findings if one.stops]
     if stops and not job.settings.freshness.allow_stale:
-        way_out = "`--allow-stale` (freshness.allow_stale: true) goes on all the same, with a notice on what is made"
-        raise DataContract("\n".join([*stops, way_out]))
+        raise DataContract("\n".join([*stops, WAY_OUT]))
     for one in findings:
         structlog.get_logger().warning("the tables are too old or incomplete", why=one.text)
 
