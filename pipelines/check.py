@@ -304,6 +304,7 @@ def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
         log.info(line)
     counts = ("rows_in", "rows_clean", "rows_quarantined")
     return {
+        "newest_days": {name: _newest_day(part) for name, part in certificate["tables"].items()},
         "tables": {name: {count: part[count] for count in counts} for name, part in certificate["tables"].items()},
         "absent": certificate["absent"],
         "warnings": certificate["warnings"],
@@ -311,6 +312,12 @@ def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "certificate": str(job.data / "certificate.json"),
         "quarantine": str(job.data / "quarantine"),
     }
+
+
+def _newest_day(part: Mapping[str, Any]) -> str | None:
+    """The day of a table's newest event, or that on which it was known, where the event is only planned."""
+    ends = [end[:10] for end in (part["last_event"], part["watermark"]) if end]
+    return min(ends) if ends else None
 
 
 if __name__ == "__main__":
