@@ -202,7 +202,8 @@ def _certificate(
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
-"coverage": gaps.facts | {"notes": gaps.notes},
+        "coverage": gaps.facts | {"notes": gaps.notes},
+        "notices": [notice.as_dict() for notice in gaps.notices],
         "warnings": [
             *context.id_warnings,
             *(line for name in given for line in _warnings(context, TABLES[name], reports[name])),
