@@ -198,13 +198,14 @@ def _certificate(
     """What there is, by table; the same input gives the same certificate."""
     tables = {name: _certified(context, TABLES[name], given[name], reports[name]) for name in given}
     gaps = coverage.find_gaps(context, given)
+    of_tables = [notice for name in given for notice in notices_of(name, reports[name])]
     return {
         "tables": tables,
         "absent": [name for name in TABLES if name not in given],
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "notices": [notice.as_dict() for name in given for notice in notices_of(name, reports[name])],
+        "notices": [notice.as_dict() for notice in (*gaps.notices, *of_tables)],
         "coverage": gaps.facts | {"notes": gaps.notes},
         "warnings": [
             *context.id_warnings,
