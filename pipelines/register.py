@@ -71,7 +71,7 @@ def register(job: Job, target: str) -> dict[str, Any]:
 
 
 def _receipt(decided: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays true of a registration: which version serves and which waits may change, and only the registry says."""
+    """What stays true of a registration: which version serves, and which waits, only the registry knows later on."""
     moving = {"serves": "champion", "waits": "waits"}
     kept = {name: value for name, value in decided.items() if name not in moving}
     return kept | {"at_registration": {name: decided[own] for own, name in moving.items() if own in decided}}
