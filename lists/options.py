@@ -9,10 +9,7 @@ from pydantic import Field, model_validator
 from features.policy import Section
 
 Language = Literal["en", "zh"]
-WHATIF = (
-    *("days_each_s_90d", "deciders_reached_90d", "seat_activation_28d", "core_workflow_share_28d"),
-    *("answer_hours_90d", "goals_late"),
-)
+WHATIF = ("days_each_s_90d", "seat_activation_28d", "core_workflow_share_28d", "answer_hours_90d", "goals_late")
 
 
 class Bands(Section):
@@ -81,7 +78,7 @@ class ListOptions(Section):
     """The page shows at most this many accounts, the first of the list."""
     whatif: tuple[str, ...] = WHATIF
     """The figures that can be tried on the page, by the names of their features: such as a manager can move. What the
-    model does not read is left out."""
+    model does not read, such as an action that is logged, is left out."""
     keep_staging_hours: float = Field(default=24.0, gt=0)
     """What a killed run left behind is removed after this long."""
 

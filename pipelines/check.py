@@ -18,10 +18,10 @@ import ibis.expr.types as ir
 import structlog
 
 from features.tables import ID, TABLES, Rule, Table
-from pipelines import answers, arrivals, folders, quarantine, warehouse
+from pipelines import answers, arrivals, coverage, folders, grading, quarantine, warehouse
 from pipelines.cast import CastTable, cast_table, id_types, require_columns
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable, count_rows, known_time, note
-from pipelines.duplicates import DUPLICATE, conflict, copies_of, first_of_each
+from pipelines.duplicates import DUPLICATE, conflict, copies_of, duplicate_advice, first_of_each
 from pipelines.errors import DataContract
 from pipelines.quarantine import (
     percent,
@@ -53,7 +53,8 @@ def check(job: Job) -> dict[str, Any]:
     try:
         con = warehouse.connect(job.settings.engine)
         given = answers.with_actions(con, job, warehouse.raw_tables(con, job, scratch))
-        context = CheckContext(con, job, staged[clean], staged[aside], scratch, id_types(given))
+        ids = id_types(given)
+        context = CheckContext(con, job, staged[clean], staged[aside], scratch, ids.types, ids.warnings)
         reports = _go_through(context, given)
         folders.replace_folder(staged[aside], aside)
         stop_over_limit(reports, job)
@@ -128,15 +129,16 @@ def _check_table(context: CheckContext, table: Table, typed: CastTable, across: 
     checked = _validate(context, table, typed, rules)
     report = _counted(checked)
     sound = checked.rows.filter(~checked.broken) if report.broken else checked.rows
-    copies = copies_of(context, checked, sound)
-    firsts = first_of_each(checked, sound, copies)
+    copies = copies_of(context, checked, sound, report)
+    firsts = first_of_each(checked, copies.kept if copies else sound)
     clean = (firsts.filter(firsts.place == 0) if table.key else firsts).select(*checked.columns)
     report.clean = _write(context, table, clean)
-    report.duplicates = count_rows(copies) if copies is not None else 0
+    again = {rule: rows for rule, rows in copies.aside.items() if count_rows(rows)} if copies else {}
+    report.duplicates = sum(count_rows(rows) for rows in again.values())
     report.conflicts = report.rows - report.broken - report.duplicates - report.clean
+    note(report, DUPLICATE, report.duplicates)
     aside = [with_reasons(checked, typed)] if report.broken else []
-    if copies is not None and note(report, DUPLICATE, report.duplicates):
-        aside.append(with_reason(checked, copies, DUPLICATE))
+    aside += [with_reason(checked, rows, rule) for rule, rows in again.items()]
     if note(report, conflict(table), report.conflicts):
         aside.append(with_reason(checked, firsts.filter(firsts.place > 0), conflict(table)))
     if aside:
@@ -146,6 +148,8 @@ def _check_table(context: CheckContext, table: Table, typed: CastTable, across: 
 
 def _write(context: CheckContext, table: Table, clean: ir.Table) -> int:
     path = context.clean / f"{table.name}.parquet"
+    if table.name == grading.TABLE:
+        clean = grading.with_tier(context, clean)
     if table.name != arrivals.TABLE:
         return warehouse.write_parquet(clean, path, order_by=_order(table))
     count = warehouse.write_parquet(arrivals.with_month(clean), path, order_by=["arrived", *_order(table)])
@@ -191,13 +195,19 @@ def _certificate(
 ) -> dict[str, Any]:
     """What there is, by table; the same input gives the same certificate."""
     tables = {name: _certified(context, TABLES[name], given[name], reports[name]) for name in given}
+    gaps = coverage.find_gaps(context, given)
     return {
         "tables": tables,
         "absent": [name for name in TABLES if name not in given],
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "warnings": [line for name in given for line in _warnings(context, TABLES[name], reports[name])],
+        "coverage": gaps.facts | {"notes": gaps.notes},
+        "warnings": [
+            *context.id_warnings,
+            *(line for name in given for line in _warnings(context, TABLES[name], reports[name])),
+            *gaps.warnings,
+        ],
     }
 
 
@@ -220,6 +230,7 @@ def _certified(context: CheckContext, table: Table, raw: Given, report: TableRep
         "rows_in": report.rows,
         "rows_clean": report.clean,
         "rows_quarantined": report.violations + report.duplicates,
+        **({"repeated_events": report.repeated.certified()} if report.repeated else {}),
         "quarantined": {
             name: {"reason": rule.words, "rows": report.rules[name], "examples": report.examples[name]}
             for name, rule in report.said.items()
@@ -256,9 +267,13 @@ def _assert_clean(context: CheckContext, table: Table, clean: ir.Table) -> None:
 
 
 def _warnings(context: CheckContext, table: Table, report: TableReport) -> Iterator[str]:
+    if report.repeated and report.repeated.counted:
+        yield report.repeated.warning()
     if report.duplicates > context.job.settings.quarantine.limit_of(table.name) * report.rows:
         share = percent(report.duplicates, report.rows)
-        yield f"{table.name}: {report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
+        why = f": {duplicate_advice(table.name, report)}" if report.repeated and not report.repeated.counted else ""
+        aside = f"{report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
+        yield f"{table.name}: {aside}{why}"
     for column in table.columns.values():
         if column.known in table.columns:
             clean = context.clean_table(table.name)
@@ -274,11 +289,14 @@ def _iso(instant: datetime | None) -> str | None:
 def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
     for line in certificate["warnings"]:
         log.warning(line)
+    for line in certificate["coverage"]["notes"]:
+        log.info(line)
     counts = ("rows_in", "rows_clean", "rows_quarantined")
     return {
         "tables": {name: {count: part[count] for count in counts} for name, part in certificate["tables"].items()},
         "absent": certificate["absent"],
         "warnings": certificate["warnings"],
+        "coverage": certificate["coverage"]["notes"],
         "certificate": str(job.data / "certificate.json"),
         "quarantine": str(job.data / "quarantine"),
     }

@@ -13,6 +13,7 @@ import ibis.expr.types as ir
 
 from features.tables import Rule, Table
 from pipelines import warehouse
+from pipelines.repeated_events import RepeatedEvents
 from pipelines.stage import Job
 
 
@@ -28,6 +29,8 @@ class TableReport:
     rules: dict[str, int] = field(default_factory=dict)
     said: dict[str, Rule] = field(default_factory=dict)
     examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    repeated: RepeatedEvents | None = None
+    """Of usage events: how often equal rows occur; None where all differ."""
 
     @property
     def violations(self) -> int:
@@ -45,6 +48,7 @@ class CheckContext:
     quarantine: Path
     scratch: Path
     ids: Mapping[str, Mapping[str, dt.DataType]]
+    id_warnings: tuple[str, ...] = ()
 
     def clean_table(self, name: str) -> ir.Table:
         """A table already gone through in this run."""

@@ -20,6 +20,7 @@ from models import drift, worklist
 from models.drift import Look
 from models.reasons import Words as Feature
 from pipelines import earlier, warehouse
+from pipelines.notices import Notice
 from pipelines.stage import Job
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ REFERENCE = "reference.json"
 """What was usual when the model was trained, beside its other files; versions from before there was one serve too."""
 SHOWN = 10
 """So many looks of a kind stand in the manifest, those furthest from what was usual."""
+MANY = 5
+"""Up to so many figures that differ, a reader can look at each; more are summed up in one notice. At a confidence of
+99 % for all figures together chance alone warns on one list of a hundred, so more than a few have a common cause."""
 DAYS = 365
 """Renewals that fell due within so many days, and are final, are held against what was said of them."""
 
@@ -56,6 +60,15 @@ def watched(
         return {"failed": str(fault), "warnings": []}
 
 
+def drift_notices(found: Mapping[str, Any]) -> list[Notice]:
+    """One notice where the accounts differ from those the model learned from in many figures; `found` is what `watched`
+    returns."""
+    differing = len({one["name"] for one in found["warnings"] if one["what"] in ("inputs", "missing")})
+    if differing <= MANY:
+        return []
+    return [Notice("drift", {"differing": differing, "figures": found["figures"]})]
+
+
 def _watched(
     job: Job, listed: pd.DataFrame, features: Sequence[Feature], usual: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -69,6 +82,7 @@ def _watched(
     return {
         "reference": {name: usual[name] for name in ("accounts", "from", "to")} if usual else None,
         "looks": len(looks),
+        "figures": len({look.name for look in looks if look.what in ("inputs", "missing")}),
         "confidence": job.settings.drift.confidence,
         "warnings": warnings,
         **{what: [_as_tree(look) for look in _furthest(looks, what)] for what in ("inputs", "missing")},

@@ -84,11 +84,13 @@ def words_complete(job: Job) -> None:
 
 
 def champion_there(job: Job) -> None:
-    """Raise where no model of renewal serves, or its files are not what was registered."""
+    """Raise where no model of renewal serves, its files are not what was registered, or it may not serve."""
     from pipelines import tracking
+    from pipelines.actions import refuse_actions
     from pipelines.train import RENEWAL
 
-    tracking.champion(job, RENEWAL)
+    _, version, files = tracking.champion(job, RENEWAL)
+    refuse_actions(RENEWAL, version, files)
 
 
 def foresight(job: Job) -> None:

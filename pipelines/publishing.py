@@ -308,7 +308,7 @@ def publish(job: Job, without: Mapping[str, str] | None = None) -> dict[str, Any
         if not hindsight:
             keep_told(job)
     about = {"as_of": standing["as_of"], training_day.MARK: hindsight, "rows": len(listed), "models": models}
-    return outcome | about | {"absent": standing["absent"]}
+    return outcome | about | {"absent": standing["absent"], "notices": standing["notices"]}
 
 
 def _files(
@@ -329,14 +329,16 @@ def _files(
     from pipelines import page, scorecard
 
     options, card = job.settings.list, beside.card
-    drawn = page.behind(job, listed, standing["playbooks"], beside.before, beside.foretold)
+    drawn = page.behind(job, listed, standing, beside.before, beside.foretold)
     files = {
         "risk_list.parquet": as_parquet(listed),
         "risk_list.csv": as_csv(listed),
         "risk_list.xlsx": as_workbook(listed, _behind(job, standing, listed, models, beside, key), options, losses),
         "risk_list.html": as_page(listed, drawn, options, scorecard.PAGE if card else "", losses),
     }
-    return files | ({scorecard.PAGE: as_scorecard(card, options.language, beside="risk_list.html")} if card else {})
+    if card:
+        files[scorecard.PAGE] = as_scorecard(card, options.language, "risk_list.html", standing["notices"])
+    return files
 
 
 def _behind(
@@ -358,6 +360,7 @@ def _behind(
         card=beside.card,
         apart=disagreements.read(job),
         key=key,
+        notices=standing["notices"],
     )
 
 
@@ -381,6 +384,7 @@ def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any], 
         "forecast": key_of({"rows": beside.foretold}),
         "scorecard": scorecard.digest(job) if beside.card else None,
         "disagreements": disagreements.digest(job),
+        "notices": standing["notices"],
     }
 
 

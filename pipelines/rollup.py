@@ -21,15 +21,14 @@ import pyarrow as pa
 import structlog
 from ibis import _
 
-from features.usage import PRODUCT, person_days
-from features.windows import BITS
+from features.usage import PRODUCT, person_days, product
 from pipelines import arrivals, stored, warehouse
 from pipelines.publishing import release
 from pipelines.stage import Job, main, progress
 
 log = structlog.get_logger()
 
-VERSION = 3
+VERSION = 4
 """Raise when the meaning of a rolled-up column changes: every part is then built again."""
 ORDER = ("account_id", "user_id", "day", "known_day", "block")
 
@@ -105,7 +104,7 @@ def _build(root: Path, months: list[int], job: Job) -> None:
             arrived = events.filter(_.arrived == month)
             features = _met(features, arrived)
             _write_features(root, features)
-            rows = person_days(arrived, ibis.memtable(product(features)), job.settings)
+            rows = person_days(arrived, ibis.memtable(_product_table(features, job)))
             warehouse.keep(rows, _part(root, month), order_by=ORDER)
             step(arrivals.named(month))
 
@@ -119,13 +118,9 @@ def _met(known: list[str], events: ir.Table) -> list[str]:
     return known + sorted(set(found) - set(known))
 
 
-def product(features: list[str]) -> pa.Table:
-    """Block and bit of each product feature, by its place."""
-    columns = {
-        "feature": features,
-        "block": [place // BITS for place in range(len(features))],
-        "bit": [1 << place % BITS for place in range(len(features))],
-    }
+def _product_table(features: list[str], job: Job) -> pa.Table:
+    """Block, bit and meaning of each product feature, by its place."""
+    columns = product(features, job.settings)
     return pa.table({c: pa.array(columns[c], pa.type_for_alias(kind)) for c, kind in PRODUCT.items()})
 
 

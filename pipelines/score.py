@@ -37,8 +37,10 @@ from models import reasons, worklist, worth
 from models.playbooks import ANY, Library, in_force
 from models.schema import bounded
 from models.worth import Plays
-from pipelines import alerts, change, drift, playbooks, shadow, steps, stored, trial, warehouse
-from pipelines.errors import DataContract, InputMissing, InternalError
+from pipelines import alerts, change, drift, notices, playbooks, shadow, steps, stored, trial, warehouse
+from pipelines.actions import refuse_actions
+from pipelines.errors import DataContract, InputMissing, InternalError, ReadsActionsError
+from pipelines.notices import Notice
 from pipelines.stage import Job, main
 from pipelines.train import CARD
 from pipelines.training_day import MARK, Trained, require_foresight
@@ -182,6 +184,7 @@ def score(job: Job) -> dict[str, Any]:
     warehouse.write_bytes(job.side / UNSCORED, _parquet(outcome.reasons))
     tried = steps.said(job.side, listed, catalogue, own.learned, options, threads)
     warehouse.write_bytes(job.side / WHATIF, _parquet(tried))
+    drifted = drift.watched(job, listed, catalogue, own.usual)
     standing = {
         "as_of": job.day.isoformat(),
         "models": {
@@ -199,7 +202,8 @@ def score(job: Job) -> dict[str, Any]:
         "whatif": tried["feature"].unique().tolist(),
         "alerts": warned,
         "change": changed,
-        "drift": drift.watched(job, listed, catalogue, own.usual),
+        "drift": drifted,
+        "notices": notices.with_words(collect_notices(job, drifted)),
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
@@ -209,6 +213,11 @@ def score(job: Job) -> dict[str, Any]:
         job.side / SCORE, json.dumps(stored.without_nan(standing), indent=1, ensure_ascii=False).encode()
     )
     return standing
+
+
+def collect_notices(job: Job, drifted: Mapping[str, Any]) -> list[Notice]:
+    """Everything to be known before this list is read: of the tables, and of drift."""
+    return [*notices.load_notices(job.data / "certificate.json", "check"), *drift.drift_notices(drifted)]
 
 
 @contextmanager
@@ -249,14 +258,15 @@ def told_plays(plays: Plays) -> dict[str, Any]:
 def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     """The champion of each target, asked for once, and why another target has none.
 
-    Raises what the registry raises where renewal has no champion, or where any model is not what was registered.
+    Raises what the registry raises where renewal has no champion that may serve, or where any model is not what was
+    registered.
     """
     champions: dict[str, Champion] = {}
     absent: dict[str, str] = {}
     for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
         try:
             champions[target] = champion(job, target)
-        except InputMissing as stop:
+        except (InputMissing, ReadsActionsError) as stop:
             if target == RENEWAL:
                 raise
             absent[target] = str(stop)
@@ -265,10 +275,11 @@ def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
 
 
 def champion(job: Job, target: str) -> Champion:
-    """The champion of one target. Raises InputMissing where there is none."""
+    """The champion of one target. Raises InputMissing where there is none, ReadsActionsError where it may not serve."""
     from pipelines import tracking
 
     name, version, files = tracking.champion(job, target)
+    refuse_actions(target, version, files)
     model = trial.loaded(job.data, f"{name}/{version}", files)
     until = tracking.described(files, CARD).get("until") if CARD in files else None
     return Champion(name, version, model, drift.read_reference(files), date.fromisoformat(until) if until else None)
@@ -494,7 +505,8 @@ def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         raise InputMissing(
             f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
         )
-    return standing, typed(_read(job.side / LIST))
+    # What an older release scored has no notices.
+    return {"notices": [], **standing}, typed(_read(job.side / LIST))
 
 
 if __name__ == "__main__":

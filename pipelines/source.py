@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from datetime import UTC, datetime
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -28,6 +29,9 @@ class Source(Section):
     """What a table is called in the database or folder, where it is not its own name."""
     extract: datetime | None = None
     """When the tables were drawn (UTC): a fact later than this is set aside. Empty: not checked."""
+    repeated_events: Literal["auto", "count", "set_aside"] = "auto"
+    """What equal rows of `usage_events` without an `event_id` are: uses of their own (count), one use delivered again
+    (set_aside), or whichever the table shows (auto: ADR 5)."""
 
     @field_validator("encoding")
     @classmethod

@@ -208,7 +208,7 @@ def test_a_rollback_that_is_cut_short_can_be_tried_again(job, monkeypatch):
 def of_old(tmp_path):
     """A company whose champion was trained long before the day it now stands on."""
     job = with_training_table(tmp_path / "data")
-    learned(replace(job, until=date(2022, 9, 1)))
+    learned(replace(job, until=date(2022, 12, 1)))
     return job
 
 
