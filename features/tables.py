@@ -102,8 +102,8 @@ DAY_ZERO = Limit(
 """Exports write 0 for "not cancelled", which becomes such a day, in the zone of whoever wrote it."""
 
 
-def _around(value: ir.Value, day: datetime) -> ir.BooleanValue:
-    return (value >= day - timedelta(hours=14)) & (value <= day + timedelta(hours=14))
+def _around(value: ir.Value, zero: datetime) -> ir.BooleanValue:
+    return (value >= zero - timedelta(hours=14)) & (value <= zero + timedelta(hours=14))
 
 
 def one_of(*values: str) -> Limit:

@@ -91,7 +91,7 @@ class History:
             f"{len(self.terms)} final outcomes, {yes} of them yes and {len(self.terms) - yes} no. Needed are {wanted} "
             f"to learn from (folds.min_renewals), {rare} of them of the rarer kind (folds.min_events), and as many "
             f"again to test, observed after those were final and before they were decided: {self._reached()}. "
-            + (f"At the present pace there will be enough about {when:%B %Y}" if when is not None else UNKNOWN)
+            + (f"At the present pace there will be enough about {when:%B %Y}" if when is not None else TOO_FAR)
         )
 
     def _reached(self) -> str:
@@ -112,7 +112,7 @@ class History:
 
     def enough_on(self) -> pd.Timestamp | None:
         """About when there will be enough to learn from and to test, if outcomes go on becoming final at the present
-        pace; None where that cannot be said."""
+        pace; None where that is too far off to say."""
         if self.terms.empty:
             return None
         newest = self.terms["final"].max()
@@ -128,19 +128,19 @@ class History:
         return max(newest, begin + open_for) + wait
 
     def _wait_for(self, there: Counts, terms: pd.DataFrame) -> pd.Timedelta | None:
-        """How long what is lacking takes to come, if such terms go on becoming final as lately; None for never."""
+        """How long what is lacking takes to come, if such terms go on becoming final as lately; None if too long."""
         newest = self.terms["final"].max()
         lately = terms[terms["final"] > newest - pd.Timedelta(days=PACE_DAYS)]
         if lately.empty:
             return None
         days = max((newest - lately["final"].min()).days, 1)
         lacking, pace = np.maximum(self.needed - there, 0), _rarer(lately["label"]) / days
-        if (lacking[pace == 0] > 0).any():
-            return None
-        return pd.Timedelta(days=float(np.max(lacking[pace > 0] / pace[pace > 0], initial=0.0)))
+        wait = np.max(lacking / np.maximum(pace, 1e-9))
+        return pd.Timedelta(days=float(wait)) if wait <= FAR_DAYS else None
 
 
-UNKNOWN = "When there will be enough cannot be said: lately no outcome of one kind has become final"
+FAR_DAYS = 20 * 365
+TOO_FAR = "At the present pace there will not be enough in 20 years"
 
 
 def _rarer(labels: pd.Series) -> Counts:

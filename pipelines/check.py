@@ -198,13 +198,14 @@ def _certificate(
     """What there is, by table; the same input gives the same certificate."""
     tables = {name: _certified(context, TABLES[name], given[name], reports[name]) for name in given}
     gaps = coverage.find_gaps(context, given)
+    of_tables = [notice for name in given for notice in notices_of(name, reports[name])]
     return {
         "tables": tables,
         "absent": [name for name in TABLES if name not in given],
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "notices": [notice.as_dict() for name in given for notice in notices_of(name, reports[name])],
+        "notices": [notice.as_dict() for notice in (*gaps.notices, *of_tables)],
         "coverage": gaps.facts | {"notes": gaps.notes},
         "warnings": [
             *context.id_warnings,
@@ -304,6 +305,7 @@ def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
         log.info(line)
     counts = ("rows_in", "rows_clean", "rows_quarantined")
     return {
+        "newest_days": {name: _newest_day(part) for name, part in certificate["tables"].items()},
         "tables": {name: {count: part[count] for count in counts} for name, part in certificate["tables"].items()},
         "absent": certificate["absent"],
         "warnings": certificate["warnings"],
@@ -311,6 +313,12 @@ def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "certificate": str(job.data / "certificate.json"),
         "quarantine": str(job.data / "quarantine"),
     }
+
+
+def _newest_day(part: Mapping[str, Any]) -> str | None:
+    """The day of a table's newest event, or that on which it was known, where the event is only planned."""
+    ends = [end[:10] for end in (part["last_event"], part["watermark"]) if end]
+    return min(ends) if ends else None
 
 
 if __name__ == "__main__":

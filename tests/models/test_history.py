@@ -171,8 +171,10 @@ def _learns(outcomes: list[tuple[str, int]]) -> bool:
         return False
 
 
-def test_without_the_rarer_outcome_nobody_can_say_when():
-    with pytest.raises(TooFew, match="cannot be said"):
+def test_without_the_rarer_outcome_or_at_too_slow_a_pace_no_month_is_named():
+    with pytest.raises(TooFew, match="not be enough in 20 years"):
+        rolling(few(every_month(12)), Folds(min_renewals=100_000, focus_days=0))
+    with pytest.raises(TooFew, match="not be enough in 20 years"):
         rolling(few(every_month(12, rare=0)), OPTIONS)
 
 
