@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from openpyxl import load_workbook
 from openpyxl.utils import column_index_from_string, get_column_letter
 
+from features.patterns import normalize_text
 from lists.returned import (
     ACTION_WORDS,
     ANSWERS,
@@ -347,13 +348,8 @@ def _sheet(row: Sequence[str]) -> Sheet:
 def _words(rows: Iterator[list[str]]) -> dict[str, Choice]:
     """The choices by their words as they are compared; a word that names two things names neither."""
     choices = [Choice(*row) for row in rows]
-    times = Counter(_plain(word) for word, _ in choices)
-    return {_plain(own.word): own for own in choices if times[_plain(own.word)] == 1}
-
-
-def _plain(word: str) -> str:
-    """A word as it is compared: letters typed large, or a blank too many, make no other word."""
-    return " ".join(word.split()).casefold()
+    times = Counter(normalize_text(word) for word, _ in choices)
+    return {normalize_text(own.word): own for own in choices if times[normalize_text(own.word)] == 1}
 
 
 def _bounded(sheet: Any, **columns: int) -> Iterator[Sequence[Any]]:
@@ -490,7 +486,7 @@ def _chosen(name: str, cell: Cell, words: Mapping[str, Choice], refuse: Any) -> 
     """The code of a chosen word."""
     if cell.empty:
         return None
-    if choice := words.get(_plain(cell.text)):
+    if choice := words.get(normalize_text(cell.text)):
         return choice.code
     told = shortened(", ".join(own.word for own in words.values()), 300, "…")
     refuse(name, f"{cell.shown} is no {name} of the list: choose one of {told}")

@@ -42,6 +42,14 @@ AllowStale = Annotated[
 ]
 Until = Annotated[str, typer.Option(metavar="DATE", help="The day it pretends to stand on, YYYY-MM-DD.")]
 
+Hindsight = Annotated[
+    bool,
+    typer.Option(
+        "--hindsight",
+        help="Also for a day before the training day of the models; the list is marked and never read as history.",
+    ),
+]
+
 HERE = Path("data")
 LISTS = Path("lists")
 
@@ -152,11 +160,13 @@ def score(
     tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
+    hindsight: Hindsight = False,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
-    _run("score", "act", tables, data, params, _allowing(overrides, allow_stale), lists=lists, as_of=as_of)
+    allowed = _allowing(overrides, allow_stale, hindsight)
+    _run("score", "act", tables, data, params, allowed, lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -192,11 +202,13 @@ def forecast(
     allow_stale: AllowStale = False,
     tables: Tables = None,
     data: Data = HERE,
+    hindsight: Hindsight = False,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """What will be renewed, kept and bought in the four quarters from a day on."""
-    _run("forecast", "foretell", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+    allowed = _allowing(overrides, allow_stale, hindsight)
+    _run("forecast", "foretell", tables, data, params, allowed, as_of=as_of)
 
 
 @app.command()
@@ -293,9 +305,10 @@ def rollback(target: Target, data: Data = HERE, params: Params = None, overrides
     _run("rollback", "serving.rollback", "", data, params, overrides, LISTS, target)
 
 
-def _allowing(overrides: list[str] | None, allow_stale: bool) -> list[str]:
-    """The overrides with the parameter that `--allow-stale` stands for."""
-    return [*(overrides or ()), *(["freshness.allow_stale=true"] if allow_stale else [])]
+def _allowing(overrides: list[str] | None, allow_stale: bool = False, hindsight: bool = False) -> list[str]:
+    """The overrides with the parameters that `--allow-stale` and `--hindsight` stand for."""
+    flags = {"freshness.allow_stale": allow_stale, "list.hindsight": hindsight}
+    return [*(overrides or ()), *(f"{parameter}=true" for parameter, given in flags.items() if given)]
 
 
 WITHOUT_LOCK = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")

@@ -32,8 +32,8 @@ from pipelines.volume import TABLE as VOLUME_TABLE
 FILE = "freshness.json"
 ALLOWED = Notice("allowed_stale")
 WAY_OUT = (
-    "To go on with such tables on purpose, give --allow-stale (freshness.allow_stale: true): what is made from them "
-    "then carries a notice"
+    "To go on with such tables on purpose, give --allow-stale (freshness.allow_stale: true): whatever is made from "
+    "them then carries a notice"
 )
 
 

@@ -78,6 +78,8 @@ def sentence(tried: Mapping[str, Any]) -> str:
     if not tried["trained"]:
         return f"{tried['target']}: no model could be trained: {tried['reasons'][0]}"
     told = comparison(tried["against_champion"]) if tried["against_champion"] else "there is no other champion"
+    if tried["not_compared"]:
+        told = f"not compared, for {tried['not_compared']}"
     why = "; ".join(tried["reasons"]) or tried["waits"]
     return f"{tried['target']}: {told}. Learned in earnest it {tried['verdict']}" + (f": {why}" if why else "")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from features.policy import Section
 
+HALF = 0.5
+"""A larger share of rows is set aside only where a second setting allows it."""
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -23,12 +25,17 @@ class Source(Section):
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     nulls: tuple[str, ...] = ("",)
     """What stands for "nothing" in a CSV cell; a region called NA is a region unless it is listed here."""
+    decimal: Literal[".", ","] = "."
+    """The decimal sign in CSV cells: with a comma, 12.000,50 is twelve thousand and a half."""
     schema_name: str | None = Field(default=None, pattern=IDENTIFIER)
     """The schema of a database that holds the tables; empty: its default."""
     names: dict[str, str] = Field(default_factory=dict)
     """What a table is called in the database or folder, where it is not its own name."""
     extract: datetime | None = None
     """When the tables were drawn (UTC): a fact later than this is set aside. Empty: not checked."""
+    repeated_events: Literal["auto", "count", "set_aside"] = "auto"
+    """What equal rows of `usage_events` without an `event_id` are: uses of their own (count), one use delivered again
+    (set_aside), or whichever the table shows (auto: ADR 5)."""
 
     @field_validator("encoding")
     @classmethod
@@ -59,10 +66,37 @@ class Quarantine(Section):
     """Limits of single tables where they differ: `{tickets: 0.05}`."""
     duplicate_limit: float = Field(default=0.25, ge=0, le=1)
     """Exact duplicates have a limit of their own: once set aside, an event delivered twice does no harm."""
+    allow_most: tuple[str, ...] = ()
+    """The tables of which more than half may be set aside, where the limit allows it; for all others one half is most.
+    A list made so carries a notice."""
+
+    @model_validator(mode="after")
+    def _allows_most(self) -> Quarantine:
+        for table, limit in self.limits.items():
+            if limit > HALF and table not in self.allow_most:
+                raise ValueError(_not_allowed(f"quarantine.limits.{table}={limit:g}", f"[{table}]"))
+        for name, limit in (("limit", self.limit), ("duplicate_limit", self.duplicate_limit)):
+            if limit > HALF and not self.allow_most:
+                raise ValueError(_not_allowed(f"quarantine.{name}={limit:g}", "[TABLE, …]"))
+        return self
 
     def limit_of(self, table: str) -> float:
         """The largest share of a table's rows that may break a rule."""
-        return self.limits.get(table, self.limit)
+        return self._capped(table, self.limits.get(table, self.limit))
+
+    def duplicate_limit_of(self, table: str) -> float:
+        """The largest share of a table's rows that may be exact duplicates."""
+        return self._capped(table, self.duplicate_limit)
+
+    def _capped(self, table: str, limit: float) -> float:
+        return limit if table in self.allow_most else min(limit, HALF)
+
+
+def _not_allowed(setting: str, tables: str) -> str:
+    return (
+        f"{setting} would set most rows of a table aside; where that is meant, name the table in a second setting, "
+        f"quarantine.allow_most={tables}"
+    )
 
 
 class Age(Section):
