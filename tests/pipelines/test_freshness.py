@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from features.tables import TABLES
-from pipelines import act, check, freshness, learn, measure, retrace, seek, study
+from pipelines import act, check, cli, freshness, learn, measure, preflight, retrace, seek, study
 from pipelines.errors import Config, DataContract
 from pipelines.freshness import FILE, assess, check_tables, freshness_notices
 from pipelines.notices import Notice
@@ -326,6 +326,49 @@ def test_rows_that_became_known_on_the_day_are_not_counted(tmp_path: Path) -> No
     late: list[Row] = [(event, DAY) for event, _ in months([60])]
     rows = [*months([100] * 6 + [40]), *late]
     assert volume(tmp_path, rows)["rows"] == 40
+
+
+# --- command line ------------------------------------------------------------------------------------
+
+COMMANDS = {
+    "check": ("freshness.check_tables", "--as-of"),
+    "learn": ("learn.learn", "--until"),
+    "backtest": ("retrace.retrace", "--until"),
+    "tune": ("seek.seek", "--until"),
+    "score": ("act.act", "--as-of"),
+    "scorecard": ("measure.measure", "--as-of"),
+    "forecast": ("foretell.foretell", "--as-of"),
+    "effect": ("study.study", "--as-of"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_that_computes_takes_the_option(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, day = COMMANDS[command]
+    jobs: list[Job] = []
+    monkeypatch.setattr(f"pipelines.{stage}", lambda job, *items: jobs.append(job) or {})  # type: ignore[func-returns-value]
+    monkeypatch.setattr(preflight, "check", lambda *given: None)
+    words = [command, day, "2026-06-01", "--data", str(tmp_path), "--set", "freshness.tickets.warn_days=9"]
+    for more in ([], ["--allow-stale"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*words, *more])
+        assert end.value.code == 0
+    assert [one.settings.freshness.allow_stale for one in jobs] == [False, True]
+    assert {one.settings.freshness.tickets.warn_days for one in jobs} == {9}
+    assert {one.day for one in jobs} == {date(2026, 6, 1)}
+
+
+def test_check_takes_a_day_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days: list[date | None] = []
+    monkeypatch.setattr(freshness, "check_tables", lambda job: days.append(job.as_of) or {})  # type: ignore[func-returns-value]
+    monkeypatch.setattr(preflight, "check", lambda *given: None)
+    for more, code in (([], 0), (["--as-of", "2026-06-01"], 0), (["--as-of", ""], 78), (["--as-of", "June"], 78)):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["check", "--data", str(tmp_path), *more])
+        assert end.value.code == code
+    assert days == [None, date(2026, 6, 1)]
 
 
 # --- check -------------------------------------------------------------------------------------------
