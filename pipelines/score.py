@@ -43,7 +43,7 @@ from pipelines.errors import DataContract, InputMissing, InternalError, ReadsAct
 from pipelines.notices import Notice
 from pipelines.stage import Job, main
 from pipelines.train import CARD
-from pipelines.training_day import MARK, Trained, require_foresight
+from pipelines.training_day import MARK, Trained, hindsight_notices, require_foresight
 
 if TYPE_CHECKING:
     from models.learner import Learned
@@ -166,7 +166,8 @@ def score(job: Job) -> dict[str, Any]:
     """
     started = datetime.now(UTC)
     champions, absent = resolved(job)
-    hindsight = require_foresight(job, {target: Trained(own.version, own.until) for target, own in champions.items()})
+    trained = {target: Trained(own.version, own.until) for target, own in champions.items()}
+    hindsight = require_foresight(job, trained)
     warned = alerts.read_standing(job)
     observations, figures = read_observations(job.side)
     observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
@@ -203,7 +204,7 @@ def score(job: Job) -> dict[str, Any]:
         "alerts": warned,
         "change": changed,
         "drift": drifted,
-        "notices": notices.with_words(collect_notices(job, drifted)),
+        "notices": notices.with_words(collect_notices(job, trained.values(), drifted)),
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
@@ -215,9 +216,10 @@ def score(job: Job) -> dict[str, Any]:
     return standing
 
 
-def collect_notices(job: Job, drifted: Mapping[str, Any]) -> list[Notice]:
-    """Everything to be known before this list is read: of the tables, and of drift."""
-    return [*notices.load_notices(job.data / "certificate.json", "check"), *drift.drift_notices(drifted)]
+def collect_notices(job: Job, trained: Iterable[Trained], drifted: Mapping[str, Any]) -> list[Notice]:
+    """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
+    of_tables = notices.load_notices(job.data / "certificate.json", "check")
+    return [*hindsight_notices(job, trained), *of_tables, *drift.drift_notices(drifted)]
 
 
 @contextmanager
