@@ -43,7 +43,7 @@ from pipelines.errors import DataContract, InputMissing, InternalError, ReadsAct
 from pipelines.notices import Notice
 from pipelines.stage import Job, main
 from pipelines.train import CARD
-from pipelines.training_day import MARK, Trained, hindsight_notices, require_foresight
+from pipelines.training_day import MARK, Trained, require_foresight
 
 if TYPE_CHECKING:
     from models.learner import Learned
@@ -220,6 +220,13 @@ def collect_notices(job: Job, trained: Iterable[Trained], drifted: Mapping[str, 
     """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
     of_tables = notices.load_notices(job.data / "certificate.json", "check")
     return [*hindsight_notices(job, trained), *of_tables, *drift.drift_notices(drifted)]
+
+
+def hindsight_notices(job: Job, models: Iterable[Trained]) -> list[Notice]:
+    """One notice where a model learned after the day of the list."""
+    later = [own.until for own in models if own.until is not None and own.until > job.day]
+    days = {"as_of_day": job.day.isoformat(), "training_day": max(later, default=job.day).isoformat()}
+    return [Notice(MARK, days)] if later else []
 
 
 @contextmanager

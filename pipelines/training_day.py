@@ -7,14 +7,13 @@ never read as history, and never takes the place of a list made in its time (ADR
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import Config
-from pipelines.notices import Notice
 from pipelines.stage import Job
 
 MARK = "hindsight"
@@ -47,12 +46,9 @@ def require_foresight(job: Job, models: Mapping[str, Trained]) -> bool:
     return bool(later)
 
 
-def hindsight_notices(job: Job, models: Iterable[Trained]) -> list[Notice]:
-    """One notice where a model learned after the day of the list."""
-    later = [own.until for own in models if own.until is not None and own.until > job.day]
-    if not later:
-        return []
-    return [Notice(MARK, {"as_of_day": job.day.isoformat(), "training_day": max(later).isoformat()})]
+def same_version(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records name the same version of a model; those of earlier releases say no training day."""
+    return all(one[name] == other[name] for name in ("name", "version"))
 
 
 def is_marked(about: Mapping[str, Any]) -> bool:

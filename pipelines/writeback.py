@@ -31,7 +31,7 @@ from pipelines.publishing import MANIFEST, harmed
 from pipelines.source import IDENTIFIER
 from pipelines.stage import Job
 from pipelines.train import sha256
-from pipelines.training_day import MARK, is_marked
+from pipelines.training_day import MARK, is_marked, same_version
 from pipelines.warehouse import first_line
 
 RISK_LIST_FILE = "risk_list.parquet"
@@ -139,7 +139,8 @@ def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
     if not (folder / JSON).is_file():
         return None
     said = stored.load_json(folder / JSON)
-    if said["as_of"] != manifest["as_of"] or said["models"]["renewal"] != manifest["models"]["renewal"]:
+    by = said["models"]["renewal"], manifest["models"]["renewal"]
+    if said["as_of"] != manifest["as_of"] or not same_version(*by):
         return None
     content = (folder / PARQUET).read_bytes()
     rows = pq.read_table(pa.BufferReader(content))
