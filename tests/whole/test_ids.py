@@ -203,7 +203,7 @@ def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_pa
     assert kept in clean
     assert set(clean) <= known
     assert asked in workbook_ids(later) <= {str(own) for own in known}
-    begun = [sheet for sheet in workbook(later / "risk_list.xlsx").worksheets if sheet["E1"].value == "Begun on"]
+    begun = [sheet for sheet in workbook(later / "risk_list.xlsx").worksheets if sheet["E1"].value == "Begun"]
     assert [sheet["B2"].value for sheet in begun] == [asked]
     changed = pq.read_table(later / "risk_list.parquet", columns=["account_id", "probability_change"]).to_pandas()
     same = changed["account_id"].isin(listed_ids(folder))
