@@ -5,13 +5,17 @@ refuse what they do not know. Nothing here opens a file.
 """
 
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from features.patterns import NamePatterns, WordPatterns
 
 TIERS = ("S", "A", "B")
 KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
+ContactKind = Literal["visit", "call", "training", "value_report", "review", "email"]
+CONTACT_KINDS: tuple[ContactKind, ...] = get_args(ContactKind)
 
 
 class Section(BaseModel):
@@ -39,22 +43,22 @@ class Renewal(Section):
 
 
 class Usage(Section):
-    """Which features of the product mean what (U1, U2, U3). A pattern may end in `*`; one begun by `!` is left out."""
+    """Which features of the product mean what (U1, U2, U3): patterns of whole names."""
 
-    north_star: tuple[str, ...] = ("*",)
-    core_workflow: tuple[str, ...] = ()
-    levels: dict[Literal["view", "analyse", "act"], tuple[str, ...]] = Field(default_factory=dict)
+    north_star: NamePatterns = ("*",)
+    core_workflow: NamePatterns = ()
+    levels: dict[Literal["view", "analyse", "act"], NamePatterns] = Field(default_factory=dict)
     steady_days: int = Field(4, gt=0)
     """Active on this many days in 28 is a steady user (J3)."""
 
 
 class Stakeholders(Section):
-    """How people are graded where `people.tier` is empty (S1): words looked for in title, then role."""
+    """How people are graded where `people.tier` is empty (S1): patterns of words in the title, then in the role."""
 
-    tiers: dict[Literal["S", "A", "B"], tuple[str, ...]] = {
+    tiers: dict[Literal["S", "A", "B"], WordPatterns] = {
         "S": ("chief", "ceo", "cfo", "coo", "cto", "president", "founder", "owner", "vp", "head of sales",
-              "首席", "总裁", "总经理", "董事长"),
-        "A": ("director", "head", "manager", "lead", "总监", "经理", "主管"),
+              "首席", "总裁", "总经理", "董事长", "!assistant", "!助理"),
+        "A": ("director", "head", "manager", "lead", "总监", "经理", "主管", "!assistant to", "!助理"),
         "B": ("senior", "specialist", "analyst", "engineer", "administrator", "key user", "专员", "工程师"),
     }  # fmt: skip
     silent_days: int = Field(60, gt=0)
@@ -126,6 +130,13 @@ class Alerts(Section):
         return [(period.first, period.last) for period in self.quiet_periods]
 
 
+class Actions(Section):
+    """What our people log of what they do themselves: no model reads it (M5)."""
+
+    touchpoints: tuple[ContactKind, ...] = CONTACT_KINDS
+    """The kinds of contact that are an action of ours unless the customer began them."""
+
+
 class Money(Section):
     """The reporting currency, and the size bands in it (R7)."""
 
@@ -143,4 +154,5 @@ class Policy(Section):
     tickets: Tickets = Tickets()
     journey: Journey = Journey()
     alerts: Alerts = Alerts()
+    actions: Actions = Actions()
     money: Money = Money()

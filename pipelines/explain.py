@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from features.family import KEY
+from features.patterns import normalize_text
 from lists import disagreements as spoken
 from lists import playbooks
 from lists.alerts import sentences
@@ -84,11 +86,12 @@ def found(listed: pd.DataFrame, account: str) -> int:
 
 
 def _not_found(account: str, known: list[tuple[str, str]], as_of: Any) -> str:
-    asked = account.strip().casefold()
+    asked = normalize_text(account)
     told = len(asked) > 1 or not asked.isascii()  # a single letter stands in names of every kind
-    near = [(i, n) for i, n in known if asked == i.casefold() or (told and asked in n.casefold())][:5]
+    alike = ((i, n) for i, n in known if asked == normalize_text(i) or (told and asked in normalize_text(n)))
+    near = list(islice(alike, 5))
     if not near:
-        spelt = {text.casefold(): (i, n) for i, n in known[:20_000] for text in (n, i) if text}
+        spelt = {normalize_text(text): (i, n) for i, n in known[:20_000] for text in (n, i) if text}
         near = [spelt[text] for text in difflib.get_close_matches(asked, spelt, n=5, cutoff=0.6)]
     hint = "; ".join(f"{printable(i)} ({printable(n)})" if n else printable(i) for i, n in dict.fromkeys(near))
     return (

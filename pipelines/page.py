@@ -27,13 +27,13 @@ FORECAST = ("forecast", "forecast.json")
 def behind(
     job: Job,
     listed: pd.DataFrame,
-    library: Mapping[str, Any],
+    standing: Mapping[str, Any],
     before: Sequence[earlier.Published],
     foretold: list[dict[str, Any]] | None,
 ) -> Behind:
     """What stands behind the first rows of the list, as many as the page shows.
 
-    `library` are the plays as `score` told them, `before` the lists before it, and `foretold` is what `forecast` gave.
+    `standing` is what `score` wrote of the list, `before` the lists before it, and `foretold` is what `forecast` gave.
     Of an account without a score neither strengths nor themes are shown: the list holds none.
     """
     shown = listed.head(job.settings.list.page_rows)
@@ -56,8 +56,9 @@ def behind(
         tried=tried,
         alerts=_by_row(shown, alerts.read_alerts(job)),
         plays=_by_row(shown, stored.load_frame(job.side / PLAYS)),
-        library=library,
+        library=standing["playbooks"],
         forecast=foretold or [],
+        notices=standing["notices"],
     )
 
 

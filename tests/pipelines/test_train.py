@@ -36,6 +36,7 @@ def written(folder, table: pd.DataFrame, until: date = DAY) -> Job:
     (folder / "learn").mkdir()
     table.to_parquet(folder / "learn" / "training.parquet")
     (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "families_absent": []}))
+    (folder / "learn" / "freshness.json").write_text(json.dumps({"notices": []}))
     return Job(read_settings(None, QUICK), "", folder, folder / "lists", until=until)
 
 
