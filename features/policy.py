@@ -57,8 +57,8 @@ class Stakeholders(Section):
 
     tiers: dict[Literal["S", "A", "B"], WordPatterns] = {
         "S": ("chief", "ceo", "cfo", "coo", "cto", "president", "founder", "owner", "vp", "head of sales",
-              "首席", "总裁", "总经理", "董事长"),
-        "A": ("director", "head", "manager", "lead", "总监", "经理", "主管"),
+              "首席", "总裁", "总经理", "董事长", "!assistant", "!助理"),
+        "A": ("director", "head", "manager", "lead", "总监", "经理", "主管", "!assistant to", "!助理"),
         "B": ("senior", "specialist", "analyst", "engineer", "administrator", "key user", "专员", "工程师"),
     }  # fmt: skip
     silent_days: int = Field(60, gt=0)

@@ -94,6 +94,16 @@ PLAUSIBLE = Limit(
     f"{{column}} lies before {FIRST_YEAR} or after {LAST_YEAR}",
     lambda value: (value >= datetime(FIRST_YEAR, 1, 1)) & (value <= datetime(LAST_YEAR, 12, 31, 23, 59, 59)),
 )
+DAY_ZERO = Limit(
+    "zero",
+    "{column} lies at the day zero of a computer's clock (1970-01-01 or 1900-01-01)",
+    lambda value: ~(_around(value, datetime(1970, 1, 1)) | _around(value, datetime(1900, 1, 1))),
+)
+"""Exports write 0 for "not cancelled", which becomes such a day, in the zone of whoever wrote it."""
+
+
+def _around(value: ir.Value, zero: datetime) -> ir.BooleanValue:
+    return (value >= zero - timedelta(hours=14)) & (value <= zero + timedelta(hours=14))
 
 
 def one_of(*values: str) -> Limit:
@@ -141,7 +151,8 @@ class Column:
         texts = (NOT_EMPTY,) if self.required and self.type in (TEXT, ID) else ()
         finite = (FINITE,) if self.type == dt.float64 else ()
         plausible = (PLAUSIBLE,) if self.is_time else ()
-        return given + texts + finite + plausible + self.limits
+        zero = (DAY_ZERO,) if self.is_time and self.known == "itself" else ()
+        return given + texts + finite + plausible + zero + self.limits
 
 
 @dataclass(frozen=True)

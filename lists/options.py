@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from features.patterns import normalize_text
 from features.policy import Section
 
 Language = Literal["en", "zh"]
@@ -42,7 +43,8 @@ class Capacity(Portfolio):
 
     def of(self, csm: str | None) -> Portfolio:
         """The capacity of one manager."""
-        return self.managers.get(csm, self) if csm is not None else self
+        name = normalize_text(csm) if csm is not None else None
+        return next((own for manager, own in self.managers.items() if normalize_text(manager) == name), self)
 
 
 class ListOptions(Section):

@@ -6,7 +6,7 @@ Titles, roles and names of features are quoted and nothing else of a person; an 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -21,6 +21,7 @@ from features.usage import level_of
 from lists.text import printable, shortened
 from pipelines.check_context import CheckContext, count_rows
 from pipelines.grading import distinct_texts
+from pipelines.notices import Notice
 
 LONGEST = 60
 """Characters of a title, a feature or a pattern that are quoted."""
@@ -37,23 +38,35 @@ class Coverage:
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    """What a reader of the list must know of it."""
 
     def add(self, line: str, asks: bool) -> None:
         """Add a line: a warning if it asks for a change, else a note."""
         (self.warnings if asks else self.notes).append(line)
 
 
-def find_gaps(context: CheckContext, names: Iterable[str]) -> Coverage:
+def find_gaps(context: CheckContext, names: Collection[str]) -> Coverage:
     """What the settings leave out of the clean tables of these names."""
     found, policy = Coverage(), context.job.settings
-    tables = {name: context.clean_table(name) for name in names if name in ("people", "usage_events")}
+    tables = {name: context.clean_table(name) for name in names if name in ("accounts", "people", "usage_events")}
+    _find_strange_managers(tables["accounts"], policy.list.capacity.managers, found)
     if "people" in tables:
         _find_untiered(tables["people"], policy, found)
     if "usage_events" in tables:
         _find_unnamed(tables["usage_events"], policy, found)
-    if len(tables) == 2:
+    if {"people", "usage_events"} <= tables.keys():
         _find_strangers(tables["usage_events"], tables["people"], found)
     return found
+
+
+def _find_strange_managers(accounts: ir.Table, managers: Iterable[str], found: Coverage) -> None:
+    """Managers with a capacity of their own who manage no account; by their place, for a name is personal."""
+    there = {normalize_text(name or "") for name in accounts.select("csm").distinct().to_pyarrow()["csm"].to_pylist()}
+    places = [place for place, name in enumerate(managers, start=1) if normalize_text(name) not in there]
+    if places:
+        words = f"{len(places):,} names match no csm of accounts: number {', '.join(map(str, places[:QUOTED]))}"
+        found.add(f"list.capacity.managers: {words}{' …' if len(places) > QUOTED else ''}", asks=True)
 
 
 # --- people and the words of tiers -----------------------------------------------------------------
@@ -75,6 +88,8 @@ def _find_untiered(people: ir.Table, policy: Policy, found: Coverage) -> None:
         examples = f"; most frequent of {different:,} titles or roles: {_most(titles, 'people')}" if different else ""
         words = f"people: {missing:,} of {total:,} match no word of stakeholders.tiers and have no tier{examples}"
         found.add(words, asks=2 * missing > total)
+    if missing == total:
+        found.notices.append(Notice("tiers_unknown"))
 
 
 def _find_useless_words(people: ir.Table, policy: Policy, found: Coverage) -> None:
@@ -98,13 +113,17 @@ def _find_unnamed(events: ir.Table, policy: Policy, found: Coverage) -> None:
     """Patterns that match no feature, and features of no level."""
     counts = events.group_by(text="feature").agg(count=_.count())
     features = counts.to_pyarrow()["text"].to_pylist()
+    if not features:
+        return
     levels = {f"usage.levels.{level}": patterns for level, patterns in policy.usage.levels.items()}
     named = {"usage.north_star": policy.usage.north_star, "usage.core_workflow": policy.usage.core_workflow, **levels}
     lists = {name: name_patterns(patterns) for name, patterns in named.items()}
     count, left = _unmatched(lists, map(normalize_text, features))
-    if count and (dead := _all_unmatched(lists, left)):
+    if dead := _all_unmatched(lists, left):
         words = f"{_nothing_matches(lists, dead, 'feature')}; {count:,} were met: {_most(counts, 'events')}"
         found.add(f"{words}. {_consequence(lists, dead)}", asks=True)
+        if "usage.north_star" in dead:
+            found.notices.append(Notice("all_use_active" if _has_any(lists["usage.north_star"]) else "no_use_active"))
         left = {name: patterns for name, patterns in left.items() if name not in dead}
     for name, patterns in left.items():
         found.add(_some_match_nothing(name, lists[name], patterns, "feature"), asks=True)
@@ -129,9 +148,9 @@ def _find_without_level(counts: ir.Table, without: list[str], found: Coverage) -
 
 def _consequence(lists: Mapping[str, PatternList], dead: Iterable[str]) -> str:
     """What follows where nothing matches, and what to do."""
-    every = any(pattern.text == ANY for pattern in lists["usage.north_star"].patterns)
+    active = "every action counts as active use, log-ins too", "no use counts as active"
     said = {
-        "usage.north_star": "every action counts as active use, log-ins too" if every else "no use counts as active",
+        "usage.north_star": active[not _has_any(lists["usage.north_star"])],
         "usage.core_workflow": "nothing counts as the core workflow",
     }
     effects = dict.fromkeys(said.get(name, f"no use counts as {name.removeprefix('usage.levels.')}") for name in dead)
@@ -150,6 +169,7 @@ def _find_strangers(events: ir.Table, people: ir.Table, found: Coverage) -> None
     if total and 2 * there < total:
         words = f"usage_events: {there:,} of {total:,} events are by a person in people (by account_id and user_id)"
         found.add(f"{words}, so use by tier is not known: write user_id alike in both, letter by letter", asks=True)
+        found.notices.append(Notice("users_unknown", {"known": there, "total": total}))
 
 
 # --- patterns that match nothing -----------------------------------------------------------------------
@@ -175,6 +195,10 @@ def _all_unmatched(lists: Mapping[str, PatternList], left: Mapping[str, list[str
 
 def _asked(patterns: PatternList) -> int:
     return sum(pattern.text != ANY for pattern in patterns.patterns)
+
+
+def _has_any(patterns: PatternList) -> bool:
+    return any(pattern.text == ANY for pattern in patterns.patterns)
 
 
 def _nothing_matches(lists: Mapping[str, PatternList], dead: list[str], what: str) -> str:

@@ -40,6 +40,8 @@ from models.worth import Plays
 from pipelines import alerts, change, drift, notices, playbooks, shadow, steps, stored, trial, warehouse
 from pipelines.actions import refuse_actions
 from pipelines.errors import DataContract, InputMissing, InternalError, ReadsActionsError
+from pipelines.feature_policy import Parameters, changed_parameters, feature_policy
+from pipelines.freshness import freshness_notices
 from pipelines.notices import Notice
 from pipelines.stage import Job, main
 from pipelines.train import CARD
@@ -76,6 +78,8 @@ class Champion:
     """What drift is told by, where the version has it."""
     until: date | None = None
     """The training day: what was known on it or later the model has not seen."""
+    parameters: Parameters | None = None
+    """Those that decided what its features meant when it learned, where the version has them."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -204,7 +208,7 @@ def score(job: Job) -> dict[str, Any]:
         "alerts": warned,
         "change": changed,
         "drift": drifted,
-        "notices": notices.with_words(collect_notices(job, trained.values(), drifted)),
+        "notices": notices.with_words(collect_notices(job, trained.values(), drifted, own.parameters)),
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
@@ -216,10 +220,18 @@ def score(job: Job) -> dict[str, Any]:
     return standing
 
 
-def collect_notices(job: Job, trained: Iterable[Trained], drifted: Mapping[str, Any]) -> list[Notice]:
+def collect_notices(
+    job: Job, trained: Iterable[Trained], drifted: Mapping[str, Any], learned_with: Parameters | None
+) -> list[Notice]:
     """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
-    of_tables = notices.load_notices(job.data / "certificate.json", "check")
-    return [*hindsight_notices(job, trained), *of_tables, *drift.drift_notices(drifted)]
+    changed = changed_parameters(learned_with, feature_policy(job.settings)) if learned_with else []
+    certified = notices.load_notices(job.data / "certificate.json", "check")
+    return [
+        *hindsight_notices(job, trained),
+        *freshness_notices(job),
+        *certified,
+        *drift.drift_notices(drifted, changed),
+    ]
 
 
 def hindsight_notices(job: Job, models: Iterable[Trained]) -> list[Notice]:
@@ -290,8 +302,9 @@ def champion(job: Job, target: str) -> Champion:
     name, version, files = tracking.champion(job, target)
     refuse_actions(target, version, files)
     model = trial.loaded(job.data, f"{name}/{version}", files)
-    until = tracking.described(files, CARD).get("until") if CARD in files else None
-    return Champion(name, version, model, drift.read_reference(files), date.fromisoformat(until) if until else None)
+    card = tracking.described(files, CARD) if CARD in files else {}
+    until = date.fromisoformat(card["until"]) if card.get("until") else None
+    return Champion(name, version, model, drift.read_reference(files), until, card.get("parameters"))
 
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:

@@ -96,6 +96,7 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     scoring.iloc[::-1].to_parquet(act / "scoring.parquet")
     listed = {"features": catalogue(), "families_absent": ["sentiment"]}
     (act / "features.json").write_text(json.dumps(listed))
+    (act / "freshness.json").write_text(json.dumps({"notices": []}))
     write_alerts(act, spine)
     certificate = {"tables": {"accounts": {"fingerprint": fingerprint, "rows_quarantined": 2}}}
     (root / "data" / "certificate.json").write_text(json.dumps(certificate))
