@@ -6,6 +6,7 @@ import json
 import zipfile
 from dataclasses import replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 from models.options import Drift
-from pipelines import alerts, context, disagreements, drift, earlier, page, preflight, published_day, tracking
+from pipelines import alerts, cli, context, disagreements, drift, earlier, page, preflight, published_day, tracking
 from pipelines import score as scoring
 from pipelines.errors import Config, DataContract, InputMissing
 from pipelines.explain import explain
@@ -164,6 +165,22 @@ def test_the_list_says_that_it_was_made_with_hindsight_wherever_it_is_read(june,
     assert notice["zh"] in written
     with zipfile.ZipFile(folder / "risk_list.xlsx") as book:
         assert notice["en"] in book.read("xl/sharedStrings.xml").decode()
+
+
+# --- on the command line -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("command", "stage"), [("score", "act"), ("forecast", "foretell")])
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_option_reaches_the_stage(tmp_path, monkeypatch, command, stage, asked) -> None:
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(preflight, "check", lambda *_: None)
+    monkeypatch.setattr(import_module(f"pipelines.{stage}"), stage, lambda one: seen.append(one) or {})
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--as-of", "2026-06-01", *(["--hindsight"] if asked else [])])
+    assert ended.value.code == 0
+    assert [one.settings.list.hindsight for one in seen] == [asked]
 
 
 # --- its place -----------------------------------------------------------------------------------
