@@ -18,7 +18,7 @@ import pytest
 
 from examples.company import simulate, write
 from features.tables import ID, TABLES
-from lists.returned import HEAD, HIDDEN
+from lists.returned import HEAD, HIDDEN, STANDING
 from pipelines.act import act
 from pipelines.collect import collect
 from pipelines.explain import explain
@@ -190,10 +190,11 @@ def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_pa
     book = workbook(folder / "risk_list.xlsx")
     hidden = book[HIDDEN]
     title, _csm, letter, *letters = (str(cell.value or "") for cell in hidden[HEAD + 1][:7])
+    row = int(hidden[f"B{STANDING['header']}"].value) + 1
     answers = (hidden[f"J{HEAD + 1}"].value, hidden[f"M{HEAD + 1}"].value, pd.Timestamp(DAY), "so")
     for place, answer in zip(letters, answers, strict=True):
-        book[title][f"{place}2"] = answer
-    asked = book[title][f"{letter}2"].value
+        book[title][f"{place}{row}"] = answer
+    asked = book[title][f"{letter}{row}"].value
     book.save(tmp_path / "back.xlsx")
     assert collect(replace(job, as_of=None), [tmp_path / "back.xlsx"], "2025-01-03")["kept"] == 1
     (kept,) = pq.read_table(job.data / "returned" / "interventions.parquet")["account_id"].to_pylist()
