@@ -18,6 +18,7 @@ from features.tables import ID, TABLES, Column, Rule, Table
 from pipelines import answers, warehouse
 from pipelines.check_context import CheckContext
 from pipelines.errors import DataContract
+from pipelines.value_forms import DECIMAL_COMMA, since_1970
 from pipelines.warehouse import Given
 
 OFFSET = r":\d\d(\.\d+)?[+-]\d\d(:?\d\d){0,2}$|[A-Za-z]+/[A-Za-z_]+$"
@@ -25,8 +26,6 @@ OFFSET = r":\d\d(\.\d+)?[+-]\d\d(:?\d\d){0,2}$|[A-Za-z]+/[A-Za-z_]+$"
 zones, and are not read."""
 SPACE_BEFORE_OFFSET = r"(:\d\d(?:\.\d+)?)\s+([+-]\d\d(?::?\d\d)?|Z)$"
 """Snowflake, Ruby and Zendesk print a space before the offset, which DuckDB takes for the name of a zone."""
-DECIMAL_COMMA = r"^\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)?\s*$"
-"""A number with dots between thousands and, perhaps, a decimal comma."""
 WHOLE_UP_TO = 2**53
 """Beyond this a floating-point number no longer tells two whole numbers apart."""
 
@@ -203,7 +202,16 @@ def _wrong_types(raw: Given, column: Column, wanted: dt.DataType) -> Iterator[st
             found = rows[column.name].type()
             if not (_fits(found, wanted, column, raw) or _all_null(rows, column.name)):
                 met = f"found {_called(found)} ({found}), expected {_called(wanted)}"
-                yield f"{raw.name}.{column.name} is of the wrong type: {met}"
+                looks = _count_of_seconds(rows[column.name], wanted)
+                yield f"{raw.name}.{column.name} is of the wrong type: {met}{looks}"
+
+
+def _count_of_seconds(value: ir.Value, wanted: dt.DataType) -> str:
+    """What numbers in place of times look like."""
+    if not (wanted.is_timestamp() and value.type().is_integer()):
+        return ""
+    largest, rows = value.max().to_pyarrow().as_py(), value.count().to_pyarrow().as_py()
+    return "".join(f"; {looks}: have the source write timestamps" for looks in since_1970({str(largest): rows}))
 
 
 def _cast(rows: ir.Table, column: Column, wanted: dt.DataType, raw: Given, decimal: str) -> ir.Value:

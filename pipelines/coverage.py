@@ -28,6 +28,8 @@ LONGEST = 60
 QUOTED = 5
 """Of several titles, features or patterns so many are quoted."""
 PERSON = ["account_id", "user_id"]
+STRANGE = 0.01
+"""A smaller share of events by known people is a fault: who keeps contacts alone in `people` still knows some users."""
 ANY = "*"
 
 
@@ -166,10 +168,12 @@ def _find_strangers(events: ir.Table, people: ir.Table, found: Coverage) -> None
     known = users.semi_join(people, PERSON)
     total, there = (int(t["count"].sum().fill_null(0).to_pyarrow().as_py()) for t in (users, known))
     found.facts["users"] = {"events": total, "events_of_people": there}
-    if total and 2 * there < total:
-        words = f"usage_events: {there:,} of {total:,} events are by a person in people (by account_id and user_id)"
+    words = f"usage_events: {there:,} of {total:,} events are by a person in people (by account_id and user_id)"
+    if there < STRANGE * total:
         found.add(f"{words}, so use by tier is not known: write user_id alike in both, letter by letter", asks=True)
         found.notices.append(Notice("users_unknown", {"known": there, "total": total}))
+    elif 2 * there < total:
+        found.add(words, asks=False)
 
 
 # --- patterns that match nothing -----------------------------------------------------------------------

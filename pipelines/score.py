@@ -170,7 +170,8 @@ def score(job: Job) -> dict[str, Any]:
     """
     started = datetime.now(UTC)
     champions, absent = resolved(job)
-    hindsight = require_foresight(job, {target: Trained(own.version, own.until) for target, own in champions.items()})
+    trained = {target: Trained(own.version, own.until) for target, own in champions.items()}
+    hindsight = require_foresight(job, trained)
     warned = alerts.read_standing(job)
     observations, figures = read_observations(job.side)
     observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
@@ -207,7 +208,7 @@ def score(job: Job) -> dict[str, Any]:
         "alerts": warned,
         "change": changed,
         "drift": drifted,
-        "notices": notices.with_words(collect_notices(job, drifted, own.parameters)),
+        "notices": notices.with_words(collect_notices(job, trained.values(), drifted, own.parameters)),
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
@@ -219,11 +220,25 @@ def score(job: Job) -> dict[str, Any]:
     return standing
 
 
-def collect_notices(job: Job, drifted: Mapping[str, Any], learned_with: Parameters | None) -> list[Notice]:
-    """Everything to be known before this list is read: of the tables, and of drift from what the model learned."""
+def collect_notices(
+    job: Job, trained: Iterable[Trained], drifted: Mapping[str, Any], learned_with: Parameters | None
+) -> list[Notice]:
+    """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
     changed = changed_parameters(learned_with, feature_policy(job.settings)) if learned_with else []
     certified = notices.load_notices(job.data / "certificate.json", "check")
-    return [*freshness_notices(job), *certified, *drift.drift_notices(drifted, changed)]
+    return [
+        *hindsight_notices(job, trained),
+        *freshness_notices(job),
+        *certified,
+        *drift.drift_notices(drifted, changed),
+    ]
+
+
+def hindsight_notices(job: Job, models: Iterable[Trained]) -> list[Notice]:
+    """One notice where a model learned after the day of the list."""
+    later = [own.until for own in models if own.until is not None and own.until > job.day]
+    days = {"as_of_day": job.day.isoformat(), "training_day": max(later, default=job.day).isoformat()}
+    return [Notice(MARK, days)] if later else []
 
 
 @contextmanager

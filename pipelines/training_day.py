@@ -46,6 +46,11 @@ def require_foresight(job: Job, models: Mapping[str, Trained]) -> bool:
     return bool(later)
 
 
+def same_version(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records name the same version of a model; those of earlier releases say no training day."""
+    return all(one[name] == other[name] for name in ("name", "version"))
+
+
 def is_marked(about: Mapping[str, Any]) -> bool:
     """Whether a manifest says that its list was made with hindsight; one of an earlier release says nothing."""
     return about.get(MARK) is True

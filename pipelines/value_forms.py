@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 
-from pipelines.cast import DECIMAL_COMMA
-
 SHOWN = 6
 """So many different values are shown."""
 LONGEST = 60
@@ -82,12 +80,13 @@ TIME_FORMS = {
 
 def form_of_times(values: Mapping[str, int]) -> str:
     """How times that cannot be read are written, and how they should be."""
-    said = [*_since_1970(values), *_day_and_month(values)]
+    said = [*since_1970(values), *_day_and_month(values)]
     said += [f"{listed(met)} {why}" for form, why in TIME_FORMS.items() if (met := _matching(values, form))]
     return "; ".join([*said, WANTED_TIME])
 
 
-def _since_1970(values: Mapping[str, int]) -> Iterator[str]:
+def since_1970(values: Mapping[str, int]) -> Iterator[str]:
+    """Say of numbers that they are a count since 1970, and which instant the first one would be."""
     for pattern, (unit, scale) in SINCE_1970.items():
         met = _matching(values, pattern)
         if met:
@@ -113,6 +112,8 @@ def _day_and_month(values: Mapping[str, int]) -> Iterator[str]:
 
 COMMA = r"^[+-]?(\d+|\d{1,3}([ .'’]\d{3})+),\d{1,2}$"
 """A number that cannot be read but with a decimal comma."""
+DECIMAL_COMMA = r"^\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)?\s*$"
+"""A number with dots between thousands and, perhaps, a decimal comma."""
 THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
 WANTED_NUMBER = "write numbers with digits and a decimal point alone, as 12000.50"
 

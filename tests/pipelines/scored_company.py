@@ -63,7 +63,7 @@ def champions(**versions: str) -> Any:
     def champion(job: Job, target: str) -> Champion:
         if target not in versions:
             raise InputMissing(f"no champion for {target}: run `renewals learn` first")
-        return Champion(target, versions[target], Model({"people_28d": 1.0, "bugs_28d": -0.5}))
+        return Champion(target, versions[target], Model({"people_28d": 1.0, "bugs_28d": -0.5}), until=AS_OF)
 
     return champion
 

@@ -710,6 +710,11 @@ def parquet(path, **columns):
         ("arr", pa.array(["12"]), r"contracts\.arr is of the wrong type: found text \(string\), expected numbers"),
         ("start_date", pa.array(["2024-01-01"]), r"start_date is .* found text \(string\), expected times"),
         ("end_date", pa.array([20250101]), r"end_date is .* found whole numbers \(int64\), expected times"),
+        (
+            "end_date",
+            pa.array([1735689600]),
+            r"look like seconds since 1970 \(1735689600 would be 2025-01-01 00:00:00\)",
+        ),
         ("auto_renew", pa.array([1]), r"auto_renew is .* found whole numbers \(int64\), expected true or false"),
         ("plan", pa.array([3]), r"plan is .* found whole numbers \(int64\), expected text"),
         ("account_id", pa.array([1.0]), r"account_id is of the wrong type: found numbers \(float64\), expected text"),

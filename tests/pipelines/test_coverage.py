@@ -190,6 +190,13 @@ def test_events_of_people_who_are_not_known(checked):
     assert certificate(checked.data)["notices"] == [notice]
 
 
+def test_a_few_known_users_are_a_note(checked):
+    """Many companies keep in `people` only those whom they meet."""
+    warned, noted = checked(people="account_id | user_id | tier\nacme | p0 | S", usage_events=events("a", "b", "c"))
+    assert warned == [] == certificate(checked.data)["notices"]
+    assert noted == ["usage_events: 1 of 3 events are by a person in people (by account_id and user_id)"]
+
+
 def test_a_person_known_at_another_account_only_is_not_known(checked):
     rows = "account_id | user_id | tier\nquiet | p0 | S"
     assert len(checked(people=rows, usage_events=events("send"))[0]) == 1

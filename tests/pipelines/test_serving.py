@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from models.learner import BOOSTER
-from pipelines import serving, tracking
+from pipelines import artifacts, serving, tracking
 from pipelines.drift import read_reference
 from pipelines.errors import DataContract, GateRefused, InputMissing
 from pipelines.register import register
+from pipelines.score import champion
+from pipelines.training_day import Trained
 from tests.models.drawn import CATALOGUE
 from tests.pipelines.registered_models import (
     STRICT,
@@ -66,6 +68,15 @@ def test_any_version_can_be_asked_for_by_its_number(job):
     assert set(read_reference(files)["features"]) == {feature["name"] for feature in CATALOGUE}
     with pytest.raises(InputMissing, match="version 99 of renewal is not registered"):
         tracking.registered(job, TARGET, "99")
+
+
+def test_the_training_day_of_what_serves_is_known_without_a_file_of_the_model(job):
+    shutil.rmtree(artifacts.folder(job.data))
+    assert tracking.trained(job, ("renewal", "upsell")) == {"renewal": Trained("2", job.until)}
+
+
+def test_a_champion_says_its_training_day(job):
+    assert champion(job, TARGET).until == job.until
 
 
 def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
