@@ -9,6 +9,8 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from features.patterns import NamePatterns, WordPatterns
+
 TIERS = ("S", "A", "B")
 KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
@@ -41,22 +43,22 @@ class Renewal(Section):
 
 
 class Usage(Section):
-    """Which features of the product mean what (U1, U2, U3). A pattern may end in `*`; one begun by `!` is left out."""
+    """Which features of the product mean what (U1, U2, U3): patterns of whole names."""
 
-    north_star: tuple[str, ...] = ("*",)
-    core_workflow: tuple[str, ...] = ()
-    levels: dict[Literal["view", "analyse", "act"], tuple[str, ...]] = Field(default_factory=dict)
+    north_star: NamePatterns = ("*",)
+    core_workflow: NamePatterns = ()
+    levels: dict[Literal["view", "analyse", "act"], NamePatterns] = Field(default_factory=dict)
     steady_days: int = Field(4, gt=0)
     """Active on this many days in 28 is a steady user (J3)."""
 
 
 class Stakeholders(Section):
-    """How people are graded where `people.tier` is empty (S1): words looked for in title, then role."""
+    """How people are graded where `people.tier` is empty (S1): patterns of words in the title, then in the role."""
 
-    tiers: dict[Literal["S", "A", "B"], tuple[str, ...]] = {
+    tiers: dict[Literal["S", "A", "B"], WordPatterns] = {
         "S": ("chief", "ceo", "cfo", "coo", "cto", "president", "founder", "owner", "vp", "head of sales",
-              "首席", "总裁", "总经理", "董事长"),
-        "A": ("director", "head", "manager", "lead", "总监", "经理", "主管"),
+              "首席", "总裁", "总经理", "董事长", "!assistant", "!助理"),
+        "A": ("director", "head", "manager", "lead", "总监", "经理", "主管", "!assistant to", "!助理"),
         "B": ("senior", "specialist", "analyst", "engineer", "administrator", "key user", "专员", "工程师"),
     }  # fmt: skip
     silent_days: int = Field(60, gt=0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 
 import ibis
 import ibis.expr.types as ir
 from ibis import _
 
 from features.family import KEY, Family, Theme, as_number, felt
+from features.patterns import normalize_text, split_words, word_patterns
 from features.policy import TIERS, Policy
 from features.usage import of
 from features.windows import as_known, since
@@ -16,45 +17,54 @@ from features.windows import as_known, since
 stakeholders = Family("stakeholders", theme="value", needs=("people",))
 
 
-BETWEEN_WORDS = "[^a-z0-9\u4e00-\u9fff]+"
 PERSON = (*KEY, "user_id")
 OF_STAFF: dict[str, Theme] = {"B": "adoption"}
 """What is said of key staff tells of use, what is said of those above them of the value they see (S2)."""
 
 
-def graded(people: ir.Table, policy: Policy) -> ir.StringValue:
-    """A person's tier: as given, or by the configured words found in title, then role (S1)."""
-    by_title = _tier_in(people.title, policy)
-    return ibis.coalesce(people.tier, by_title, _tier_in(people.role, policy))
+GRADED = ("graded", "role_normalized")
+"""What `grade` adds to the people."""
 
 
-def _tier_in(text: ir.StringValue, policy: Policy) -> ir.StringValue:
-    spaced = ibis.literal(" ") + text.cast("string").lower().re_replace(BETWEEN_WORDS, " ") + " "
-    found = [
-        (ibis.or_(*(spaced.contains(_word(word)) for word in words)), tier)
-        for tier in TIERS
-        if (words := policy.stakeholders.tiers.get(tier))  # type: ignore[call-overload]
-    ]
-    return ibis.cases(*found, else_=ibis.null("string")) if found else ibis.null("string")
+def tier_of(text: str, policy: Policy) -> str | None:
+    """The highest tier that has a word found in a title or a role (S1); None where none has."""
+    words, tiers = split_words(text), policy.stakeholders.tiers
+    return next((tier for tier in TIERS if tier in tiers and word_patterns(tiers[tier]).match(words)), None)
 
 
-def _word(word: str) -> str:
-    """Latin words are looked for whole, in any case; Chinese ones stand without spaces."""
-    return f" {re.sub(BETWEEN_WORDS, ' ', word.lower()).strip()} " if word.isascii() else word
+TEXTS = {"text": "string", "tier": "string", "normalized": "string"}
+"""A title or role, its tier, and the text as it is compared."""
+
+
+def text_rows(texts: Iterable[str], policy: Policy) -> list[dict[str, str | None]]:
+    """The rows of `TEXTS`, one per text; what says nothing is null."""
+    return [{"text": t, "tier": tier_of(t, policy), "normalized": normalize_text(t) or None} for t in texts]
+
+
+def grade(people: ir.Table, texts: ir.Table) -> ir.Table:
+    """The people with `graded`, their tier as given or by title, then role, and `role_normalized` (S1).
+
+    `texts` has a row of `TEXTS` for each title and each role.
+    """
+    columns = people.columns
+    by_title = people.left_join(texts.select(title="text", title_tier="tier"), "title", rname="{name}_text")
+    by_role = texts.select(role="text", role_tier="tier", role_normalized="normalized")
+    both = by_title.left_join(by_role, "role", rname="{name}_text")
+    return both.select(*columns, "role_normalized", graded=ibis.coalesce(_.tier, _.title_tier, _.role_tier))
 
 
 # --- sources -----------------------------------------------------------------------------------
 
 
-def people_then(people: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
+def people_then(people: ir.Table, spine: ir.Table) -> ir.Table:
     """Who each observation knew at the account: one row per (account_id, as_of, user_id).
 
-    Of several stretches of history the newest that had begun counts, and of its versions the one that
-    arrived last: a stretch is written again when it closes. `left_ago` is the days since the person left,
-    null while there; `heard_ago` the days since that was known.
+    `people` have been through `grade`. Of several stretches of history the newest that had begun counts, and of its
+    versions the one that arrived last: a stretch is written again when it closes. `left_ago` is the days since the
+    person left, null while there; `heard_ago` the days since that was known.
     """
     known = as_known("people", people, spine)
-    known = known.mutate(graded=graded(known, policy), left_ago=since(known, known.valid_to))
+    known = known.mutate(role=known.role_normalized, left_ago=since(known, known.valid_to))
     written_ago = since(known, known.recorded_at)
     heard_ago = ibis.least(known.left_ago, ibis.coalesce(written_ago, known.left_ago))
     known = known.mutate(heard_ago=known.left_ago.notnull().ifelse(heard_ago, None))

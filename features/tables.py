@@ -94,6 +94,16 @@ PLAUSIBLE = Limit(
     f"{{column}} lies before {FIRST_YEAR} or after {LAST_YEAR}",
     lambda value: (value >= datetime(FIRST_YEAR, 1, 1)) & (value <= datetime(LAST_YEAR, 12, 31, 23, 59, 59)),
 )
+DAY_ZERO = Limit(
+    "zero",
+    "{column} lies at the day zero of a computer's clock (1970-01-01 or 1900-01-01)",
+    lambda value: ~(_around(value, datetime(1970, 1, 1)) | _around(value, datetime(1900, 1, 1))),
+)
+"""Exports write 0 for "not cancelled", which becomes such a day, in the zone of whoever wrote it."""
+
+
+def _around(value: ir.Value, zero: datetime) -> ir.BooleanValue:
+    return (value >= zero - timedelta(hours=14)) & (value <= zero + timedelta(hours=14))
 
 
 def one_of(*values: str) -> Limit:
@@ -120,7 +130,7 @@ class Column:
     known: str | None = None
     limits: tuple[Limit, ...] = ()
     of: str = ""
-    """For an id, the thing it names: `account`, `user`, `contract` or `ticket`."""
+    """For an id, the thing it names: `account`, `user`, `contract`, `ticket` or `event`."""
     ahead: bool = False
     """For a time, whether it may lie ahead of the day it was written down: a plan or a notice given."""
     name: str = ""
@@ -141,7 +151,8 @@ class Column:
         texts = (NOT_EMPTY,) if self.required and self.type in (TEXT, ID) else ()
         finite = (FINITE,) if self.type == dt.float64 else ()
         plausible = (PLAUSIBLE,) if self.is_time else ()
-        return given + texts + finite + plausible + self.limits
+        zero = (DAY_ZERO,) if self.is_time and self.known == "itself" else ()
+        return given + texts + finite + plausible + zero + self.limits
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,8 @@ class Table:
     """When the company knew: the first of these that is not null; none at all means always."""
     key: tuple[str, ...] = ()
     """The columns that identify a fact; empty where nothing does."""
+    row_id: str = ""
+    """The column that alone decides, where it is filled, whether two rows are the same row delivered twice."""
     actions: bool = False
     """Whether our people log in it what they do themselves: no model may read it whole (domain M5)."""
     row_rules: tuple[Rule, ...] = field(default=(), repr=False)
@@ -203,6 +216,7 @@ def table(
     event_time: tuple[str, ...],
     known_time: tuple[str, ...] | None = None,
     key: tuple[str, ...] = (),
+    row_id: str = "",
     required: bool = False,
     actions: bool = False,
 ) -> Callable[[type], Table]:
@@ -221,6 +235,7 @@ def table(
             event_time=event_time,
             known_time=known_time or ("recorded_at", *event_time),
             key=key,
+            row_id=row_id,
             actions=actions,
             row_rules=tuple(replace(part, name=name) for name, part in parts.items() if isinstance(part, Rule)),
         )
@@ -302,12 +317,13 @@ class contracts:
     ends_before_start = Rule("", "end_date", "end_date is not after start_date", lambda r: r.end_date > r.start_date)
 
 
-@table(required=True, event_time=("occurred_at",))
+@table(required=True, event_time=("occurred_at",), row_id="event_id")
 class usage_events:
     """One row per use of a feature of the product.
 
-    It deceives by repetition: a delivery sent twice, or times rounded to the day, give exact duplicates
-    that say nothing new, and one of each is kept. It deceives by delay: phones and gateways send late,
+    It deceives by repetition: a delivery sent twice gives exact duplicates that say nothing new, and one of
+    each is kept; times rounded to the day give equal rows of different uses, and these are counted
+    (`pipelines/repeated_events.py` tells the two apart). It deceives by delay: phones and gateways send late,
     so an event of March may be known in April only. A clock that runs ahead dates an event after its arrival.
     """
 
@@ -318,6 +334,7 @@ class usage_events:
     duration_s = Column(NUMBER, "How long it was used, in seconds.", limits=(NOT_NEGATIVE,))
     quantity = Column(NUMBER, "How many times, where a row stands for several.", limits=(NOT_NEGATIVE,))
     recorded_at = an_arrival()
+    event_id = Column(ID, "The event; where given, it alone decides what is a duplicate.", of="event")
 
 
 @table(event_time=("valid_from",), key=("account_id", "user_id", "valid_from", "recorded_at"))

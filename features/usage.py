@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import ibis
 import ibis.expr.types as ir
 from ibis import _
 
 from features.family import KEY, STEP, Family, addable
+from features.patterns import name_patterns, normalize_text
 from features.policy import Policy
-from features.windows import YEAR, Calendar, Stretch, arrival_day, day_of, marked, ones, windowed
+from features.windows import BITS, YEAR, Calendar, Stretch, arrival_day, day_of, marked, ones, windowed
 
 usage = Family("usage", theme="adoption", needs=("usage_events",))
 
@@ -22,48 +24,39 @@ LEVELS: tuple[Literal["view", "analyse", "act"], ...] = ("view", "analyse", "act
 # --- roll-up and windows -----------------------------------------------------------------------
 
 
-def matches(feature: ir.StringValue, patterns: tuple[str, ...]) -> ir.BooleanValue:
-    """Whether a product feature is one of these; a pattern may end in `*`, and one begun by `!` is left out."""
-    wanted = [_matches(feature, p) for p in patterns if not p.startswith("!")]
-    unwanted = [_matches(feature, p[1:]) for p in patterns if p.startswith("!")]
-    if not wanted:
-        return ibis.literal(False)
-    return ibis.or_(*wanted) & ~ibis.or_(*unwanted) if unwanted else ibis.or_(*wanted)
+def level_of(name: str, policy: Policy) -> int:
+    """How deep the use of a product feature is (U3): 1 views, 2 analyses, 3 acts; 0 where no level has its name."""
+    reached = [LEVELS.index(level) + 1 for level, own in policy.usage.levels.items() if name_patterns(own).match(name)]
+    return max(reached, default=0)
 
 
-def _matches(feature: ir.StringValue, pattern: str) -> ir.BooleanValue:
-    return feature.startswith(pattern[:-1]) if pattern.endswith("*") else feature == pattern
+PRODUCT = {
+    **{"feature": "string", "block": "int32", "bit": "int64"},
+    **{"is_north_star": "int64", "is_core": "int64", "level": "int64"},
+}
+"""A product feature: the block it belongs to and its bit there (a block has as many as a number), and what it means."""
 
 
-def level_of(feature: ir.StringValue, policy: Policy) -> ir.IntegerValue:
-    """How deep a use is (U3): 1 views, 2 analyses, 3 acts on what it shows; 0 where the map is silent."""
-    branches = [
-        (matches(feature, policy.usage.levels[level]), place)
-        for place, level in reversed(list(enumerate(LEVELS, start=1)))
-        if policy.usage.levels.get(level)
-    ]
-    return ibis.cases(*branches, else_=0) if branches else ibis.literal(0)
+def product(features: Sequence[str], policy: Policy, bits: int = BITS) -> dict[str, list[Any]]:
+    """The columns of `PRODUCT`, one row per product feature; its place in the list gives its block and bit."""
+    names = [normalize_text(feature) for feature in features]
+    north_star, core = name_patterns(policy.usage.north_star), name_patterns(policy.usage.core_workflow)
+    return {
+        "feature": list(features),
+        "block": [place // bits for place in range(len(names))],
+        "bit": [1 << place % bits for place in range(len(names))],
+        "is_north_star": [int(north_star.match(name)) for name in names],
+        "is_core": [int(core.match(name)) for name in names],
+        "level": [level_of(name, policy) for name in names],
+    }
 
 
-PRODUCT = {"feature": "string", "block": "int32", "bit": "int64"}
-"""Where a product feature is told of: the block it belongs to, and its bit there; a block has as many as a number."""
-
-
-def meant(product: ir.Table, policy: Policy) -> ir.Table:
-    """What each product feature means, worked out once a feature instead of once an event: one row per feature."""
-    return product.select(
-        *PRODUCT,
-        is_north_star=matches(product.feature, policy.usage.north_star).ifelse(1, 0).cast("int64"),
-        is_core=matches(product.feature, policy.usage.core_workflow).ifelse(1, 0).cast("int64"),
-        level=level_of(product.feature, policy).cast("int64"),
-    )
-
-
-def person_days(events: ir.Table, product: ir.Table, policy: Policy) -> ir.Table:
+def person_days(events: ir.Table, product: ir.Table) -> ir.Table:
     """The roll-up every window starts from: one row per (account, person, day, day known, block of features).
 
-    A quantity of 0 says that nothing was done, so such a row is no use at all; the least that was done stays
-    something. `used` has the bit of each feature used; there is more than one block where a company has more than 62.
+    `product` has the columns of `PRODUCT`. A quantity of 0 says that nothing was done, so such a row is no use at all;
+    the least that was done stays something. `used` has the bit of each feature used; there is more than one block where
+    a company has more than 62.
     """
     known = events.filter(events.quantity.fill_null(1) > 0)
     known = known.mutate(
@@ -73,7 +66,7 @@ def person_days(events: ir.Table, product: ir.Table, policy: Policy) -> ir.Table
         seconds=known.duration_s.isnull().ifelse(0.0, addable(known.duration_s)),
     )
     keys = ("account_id", "user_id", "day", "known_day", "block")
-    rows = known.join(meant(product, policy), "feature").group_by(*keys)
+    rows = known.join(product, "feature").group_by(*keys)
     return rows.agg(
         used=_.bit.bit_or(),
         actions=_["count"].sum(),

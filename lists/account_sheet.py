@@ -11,6 +11,7 @@ from xlsxwriter.worksheet import Worksheet
 
 from lists.book import DAY_WIDTH, LINE, Book, done, lines
 from lists.columns import COLUMNS
+from lists.returned import EXACT
 from lists.text import width
 from lists.words import Words
 from models.reasons import REASONS
@@ -33,7 +34,6 @@ IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
 SENTENCES = ("reason_", "strength_", "playbook_", "alerts", "status_reason")
 MONEY = ("arr", "arr_at_risk")
 SENTENCE_WIDTH = 42
-EXACT = 2**53
 KINDS = {column.name: column.kind for column in COLUMNS}
 
 
@@ -100,10 +100,10 @@ def cell(name: str, value: Any, words: Words) -> Any:
 
 
 def _number(name: str, value: float) -> Any:
-    """A number; an id that Excel would cut is text, and less than half a point is no change: it would stand as -0%."""
+    """A number. An id that Excel would round is text; less than half a point is no change, and would stand as -0%."""
     if name == "probability_change":
         return round(value, 2) + 0.0
-    return value if abs(value) <= EXACT or KINDS[name] != "id" else str(value)
+    return value if abs(value) < EXACT or KINDS[name] != "id" else str(value)
 
 
 def format_of(name: str) -> str:
@@ -124,37 +124,40 @@ def table(book: Book, title: str, own: Cells, frozen: int) -> None:
     coloured(book, sheet, own.names, len(own.heights))
 
 
-def column(book: Book, sheet: Worksheet, place: int, name: str, own: Cells, rows: Iterable[int]) -> None:
-    """One column of some of the accounts, below its heading."""
+def column(
+    book: Book, sheet: Worksheet, place: int, name: str, own: Cells, rows: Iterable[int], header: int = 0
+) -> None:
+    """One column of some of the accounts, below its heading in the row `header`."""
     kind = format_of(name)
-    book.text(sheet, 0, place, own.headings[name], "head")
+    book.text(sheet, header, place, own.headings[name], "head")
     sheet.set_column(place, place, own.widths[name], book.formats[kind])
     told = own.columns[name]
-    for row, account in enumerate(rows, start=1):
+    for row, account in enumerate(rows, start=header + 1):
         book.write(sheet, row, place, told[account], kind)
 
 
-def framed(sheet: Worksheet, heights: Sequence[float], columns: int, frozen: int) -> None:
-    """The heights of the rows, and a header that stays and filters."""
-    sheet.set_row(0, 2 * LINE)
-    for row, height in enumerate(heights, start=1):
+def framed(sheet: Worksheet, heights: Sequence[float], columns: int, frozen: int, header: int = 0) -> None:
+    """The heights of the rows, and a header that stays, with what stands above it, and filters."""
+    sheet.set_row(header, 2 * LINE)
+    for row, height in enumerate(heights, start=header + 1):
         sheet.set_row(row, height)
-    sheet.freeze_panes(1, frozen)
+    sheet.freeze_panes(header + 1, frozen)
+    sheet.repeat_rows(0, header)
     if columns:
-        sheet.autofilter(0, 0, len(heights), columns - 1)
+        sheet.autofilter(header, 0, header + len(heights), columns - 1)
 
 
-def coloured(book: Book, sheet: Worksheet, names: Sequence[str], rows: int) -> None:
+def coloured(book: Book, sheet: Worksheet, names: Sequence[str], rows: int, header: int = 0) -> None:
     """Risk bands in their colours, and a bar for the money at risk."""
     if "risk_band" in names and rows:
         place = names.index("risk_band")
         for band in RISK_BANDS:
             said = book.words.value("risk_band", band)
             rule = {"type": "cell", "criteria": "==", "value": f'"{said}"', "format": book.formats[band]}
-            done(sheet.conditional_format(1, place, rows, place, rule))
+            done(sheet.conditional_format(header + 1, place, header + rows, place, rule))
     if "arr_at_risk" in names and rows:
         place = names.index("arr_at_risk")
-        done(sheet.conditional_format(1, place, rows, place, BAR))
+        done(sheet.conditional_format(header + 1, place, header + rows, place, BAR))
 
 
 BAR = {

@@ -24,7 +24,20 @@ from typing import Any, NamedTuple
 from openpyxl import load_workbook
 from openpyxl.utils import column_index_from_string, get_column_letter
 
-from lists.returned import ACTION_WORDS, ANSWERS, FORMAT, HEAD, HIDDEN, SHEETS, STANDING, VERDICT_WORDS, VERDICTS
+from features.patterns import normalize_text
+from lists.returned import (
+    ACTION_WORDS,
+    ANSWERS,
+    EXACT,
+    FORMAT,
+    FORMATS,
+    HEAD,
+    HIDDEN,
+    SHEETS,
+    STANDING,
+    VERDICT_WORDS,
+    VERDICTS,
+)
 from lists.text import printable, shortened, unformula
 from lists.words import LANGUAGES
 
@@ -34,7 +47,11 @@ ROWS = 1_048_576
 """A sheet has no more rows."""
 LONGEST = 32_767
 """Characters that a cell can hold."""
+ROWS_ABOVE = 1_000
+"""No header stands lower than this row: a list has a handful of notices."""
 SHOWN = 40
+WHOLE_UP_TO = 2**53
+"""Beyond this the numbers of a spreadsheet no longer tell two whole numbers apart."""
 OLE, ZIP = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK"
 ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 YEAR_FIRST = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
@@ -72,6 +89,13 @@ class Cell:
         return printable(str(value))
 
     @property
+    def lost_digits(self) -> bool:
+        """Whether this is a number whose last digits a spreadsheet may have made up: it keeps 15 of them."""
+        if not isinstance(self.value, int | float) or abs(self.value) < EXACT:
+            return False
+        return abs(self.value) > WHOLE_UP_TO or int(float(f"{self.value:.15g}")) == self.value
+
+    @property
     def shown(self) -> str:
         """The value as a message may quote it."""
         return repr(shortened(self.text, SHOWN, "…"))
@@ -103,6 +127,8 @@ class Cover:
     sheets: tuple[Sheet, ...]
     verdicts: Mapping[str, Choice]
     actions: Mapping[str, Choice]
+    header: int = 1
+    """The row of the header on every manager's sheet, as it was written."""
 
 
 @dataclass(frozen=True)
@@ -231,23 +257,24 @@ def _read(book: Any) -> Book:
     cover = _cover(book[HIDDEN])
     usual = {sheet.title for sheet in book.worksheets}
     there = [sheet for sheet in cover.sheets if sheet.title in usual]
-    rows = tuple(row for sheet in there for row in _rows(book[sheet.title], sheet, cover.language))
+    rows = tuple(row for sheet in there for row in _rows(book[sheet.title], sheet, cover))
     missing = tuple(sheet for sheet in cover.sheets if sheet not in there)
     titles = {HIDDEN, *(sheet.title for sheet in cover.sheets)}
     others = (sheet for sheet in book.worksheets if sheet.title not in titles)
-    return Book(cover, rows, missing, tuple(_strays(others, cover.language)))
+    return Book(cover, rows, missing, tuple(_strays(others, cover)))
 
 
-def _strays(others: Iterator[Any], language: str) -> Iterator[Stray]:
+def _strays(others: Iterator[Any], cover: Cover) -> Iterator[Stray]:
     """The sheets that look like a manager's by all of their headings."""
     for other in others:
         rows = _bounded(other)
-        found = _headed([cell.value for cell in next(rows, [])], language)
+        header, at = _header(rows, cover)
+        found = _headed(header, cover.language)
         if found.keys() == HEADINGS.keys():
             sheet = Sheet(other.title, None, {name: get_column_letter(place) for name, place in found.items()})
-            ids = (_cell(row, found["account_id"], number) for number, row in enumerate(rows, start=2))
+            ids = (_cell(row, found["account_id"], number) for number, row in enumerate(rows, start=at + 1))
             known = frozenset(cell.text for cell in ids if not cell.empty)
-            yield Stray(other.title, known, tuple(_rows(other, sheet, language)))
+            yield Stray(other.title, known, tuple(_rows(other, sheet, cover)))
 
 
 def rightful(book: Book, managers: Mapping[str, str | None]) -> tuple[Book, list[Stray]]:
@@ -276,20 +303,28 @@ def rightful(book: Book, managers: Mapping[str, str | None]) -> tuple[Book, list
 def _cover(hidden: Any) -> Cover:
     grid = _Grid([[cell.value for cell in row] for row in _bounded(hidden)])
     said = {name: grid.at("B", row) for name, row in STANDING.items()}
-    if said["format"] != FORMAT:
+    if said["format"] not in FORMATS:
         raise NotReturned(
             f"its layout is number {shortened(said['format'], SHOWN, '…')!r} and this program reads {FORMAT!r}: "
             "collect it with the release of renewals that made it"
         )
     try:
-        as_of = date.fromisoformat(said["as_of"])
+        as_of, header = date.fromisoformat(said["as_of"]), _row_number(said["header"] or "1")
         sheets = tuple(_sheet(row) for row in grid.table("A", len(SHEETS)))
     except ValueError:
         raise NotReturned(f"its hidden sheet {HIDDEN!r} was changed: {AGAIN}") from None
     verdicts, actions = (_words(grid.table(first, 2)) for first, _ in (VERDICT_WORDS, ACTION_WORDS))
     if not sheets or {choice.code for choice in verdicts.values()} != set(VERDICTS):
         raise NotReturned(f"its hidden sheet {HIDDEN!r} was changed: {AGAIN}")
-    return Cover(as_of, said["key"], said["language"], sheets, verdicts, actions)
+    return Cover(as_of, said["key"], said["language"], sheets, verdicts, actions, header)
+
+
+def _row_number(text: str) -> int:
+    """The row of a header. Raises ValueError for what can be none."""
+    number = int(text)
+    if not 1 <= number <= ROWS_ABOVE:
+        raise ValueError(f"no row of a header: {number}")
+    return number
 
 
 class _Grid:
@@ -323,13 +358,8 @@ def _sheet(row: Sequence[str]) -> Sheet:
 def _words(rows: Iterator[list[str]]) -> dict[str, Choice]:
     """The choices by their words as they are compared; a word that names two things names neither."""
     choices = [Choice(*row) for row in rows]
-    times = Counter(_plain(word) for word, _ in choices)
-    return {_plain(own.word): own for own in choices if times[_plain(own.word)] == 1}
-
-
-def _plain(word: str) -> str:
-    """A word as it is compared: letters typed large, or a blank too many, make no other word."""
-    return " ".join(word.split()).casefold()
+    times = Counter(normalize_text(word) for word, _ in choices)
+    return {normalize_text(own.word): own for own in choices if times[normalize_text(own.word)] == 1}
 
 
 def _bounded(sheet: Any, **columns: int) -> Iterator[Sequence[Any]]:
@@ -341,15 +371,25 @@ def _bounded(sheet: Any, **columns: int) -> Iterator[Sequence[Any]]:
         raise NotReturned(f"its sheet {sheet.title!r} pretends to have more than {ROWS:,} rows: {AGAIN}")
 
 
-def _rows(found: Any, sheet: Sheet, language: str) -> Iterator[Row]:
+def _rows(found: Any, sheet: Sheet, cover: Cover) -> Iterator[Row]:
     """The rows of a manager's sheet that hold an answer."""
     rows = _bounded(found)
-    header = [cell.value for cell in next(rows, [])]
-    places = _places(header, sheet, language)
-    for number, row in enumerate(rows, start=2):
+    header, at = _header(rows, cover)
+    places = _places(header, sheet, cover.language)
+    for number, row in enumerate(rows, start=at + 1):
         cells = {name: _cell(row, place, number) for name, place in places.items()}
         if not all(cells[name].empty for name in ANSWERS):
             yield Row(sheet, cells)
+
+
+def _header(rows: Iterator[Sequence[Any]], cover: Cover) -> tuple[list[Any], int]:
+    """The header and its row, where it was written or, rows above it deleted, higher; `rows` goes on below it."""
+    header: list[Any] = []
+    for number in range(1, cover.header + 1):
+        header = [cell.value for cell in next(rows, [])]
+        if _headed(header, cover.language):
+            return header, number
+    return header, cover.header
 
 
 def _cell(row: Sequence[Any], place: int, number: int) -> Cell:
@@ -443,6 +483,12 @@ def judged(row: Row, cover: Cover, file: str, known: Known, recorded: datetime) 
 def _account(cell: Cell, known: Known, refuse: Any) -> Any:
     if cell.empty:
         refuse("account_id", "an answer without an account id: write the id as the list has it")
+    elif cell.lost_digits:
+        refuse(
+            "account_id",
+            f"the id {cell.shown} has become a number, of which a spreadsheet keeps 15 digits, so it may be another "
+            "account's: write the id as text, as the list has it",
+        )
     elif cell.text in known.ids:
         return known.ids[cell.text]
     else:
@@ -456,7 +502,7 @@ def _chosen(name: str, cell: Cell, words: Mapping[str, Choice], refuse: Any) -> 
     """The code of a chosen word."""
     if cell.empty:
         return None
-    if choice := words.get(_plain(cell.text)):
+    if choice := words.get(normalize_text(cell.text)):
         return choice.code
     told = shortened(", ".join(own.word for own in words.values()), 300, "…")
     refuse(name, f"{cell.shown} is no {name} of the list: choose one of {told}")

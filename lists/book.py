@@ -39,6 +39,10 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
     "over": {"bold": True, "text_wrap": True, "align": "right", "bottom": 1, "bg_color": "#E8EEF4"},
     "asked": {"bold": True, "text_wrap": True, "align": "left", "indent": 1, "bottom": 1, "bg_color": "#BDD7EE"},
     "title": {"bold": True, "font_size": 14},
+    "notice": {
+        **{"bold": True, "text_wrap": True, "align": "left", "indent": 1},
+        **{"font_color": "#7F4F00", "bg_color": "#FFE08A", "border": 1, "border_color": "#D99A0B"},
+    },
     "section": {"bold": True, "font_size": 12},
     "text": {"align": "left", "indent": 1},
     "wrapped": {"text_wrap": True, "align": "left", "indent": 1},
@@ -74,6 +78,8 @@ class Book:
     formats: Mapping[str, Format]
     losses: Losses = field(default_factory=Losses)
     """What could not be shown."""
+    notices: Sequence[str] = ()
+    """What is to be known before the list is read, one sentence each."""
 
     def sheet(self, title: str) -> Worksheet:
         """A new sheet, printed across the page with its first row on every sheet of paper."""
@@ -87,6 +93,18 @@ class Book:
     def text(self, sheet: Worksheet, row: int, column: int, text: str, kind: str = "text") -> None:
         """Write a text as it is."""
         done(sheet.write_string(row, column, self.fitting(text), self.formats[kind]))
+
+    def across(self, sheet: Worksheet, row: int, text: str, kind: str, widths: Sequence[float], first: int = 0) -> None:
+        """Write a text that wraps across columns so wide, from `first` on, in a row made as high as it needs."""
+        sheet.merge_range(row, first, row, first + len(widths) - 1, "", self.formats[kind])
+        self.text(sheet, row, first, text, kind)
+        sheet.set_row(row, LINE * lines(text, sum(widths)))
+
+    def write_notices(self, sheet: Worksheet, widths: Sequence[float]) -> int:
+        """Write the notices on top of a sheet, across columns so wide; how many rows they take."""
+        for row, text in enumerate(self.notices):
+            self.across(sheet, row, f"⚠ {text}", "notice", widths)
+        return len(self.notices)
 
     def fitting(self, text: str) -> str:
         """As much of a text as a cell holds."""
@@ -140,14 +158,20 @@ class Book:
 
 
 @contextmanager
-def opened(sink: io.BytesIO, words: Words, day: datetime.date | None, losses: Losses | None = None) -> Iterator[Book]:
+def opened(
+    sink: io.BytesIO,
+    words: Words,
+    day: datetime.date | None,
+    losses: Losses | None = None,
+    notices: Sequence[str] = (),
+) -> Iterator[Book]:
     """A book that is written to a sink as it is closed; it carries no clock but the list's day."""
     settings = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(sink, settings) as file:
         created = datetime.datetime.combine(day or datetime.date(1980, 1, 1), datetime.time())
         file.set_properties({"created": created})
         own = {name: file.add_format(one) for name, one in formats(words.language).items()}
-        yield Book(file, words, own, losses or Losses())
+        yield Book(file, words, own, losses or Losses(), notices)
 
 
 def formats(language: str) -> dict[str, dict[str, Any]]:
@@ -173,7 +197,7 @@ def done(code: int | None) -> None:
         raise ValueError(f"XlsxWriter refused a cell or a rule (code {code})")
 
 
-def lines(text: object, columns: int) -> int:
+def lines(text: object, columns: float) -> int:
     """How many lines a text takes in a cell so wide; a little more than its width, for words are not broken."""
     if not isinstance(text, str):
         return 1

@@ -117,9 +117,9 @@ def _same(title: str) -> str:
 def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays: int, day: date) -> Mapping[str, str]:
     """The sheet of one manager; the letter of each column that is read back.
 
-    `plays` is how many there are to choose from, and `day` that of the list.
+    `plays` is how many there are to choose from, and `day` that of the list. Notices stand above the header.
     """
-    sheet = book.sheet(own.title)
+    sheet, header = book.sheet(own.title), len(book.notices)
     sheet.fit_to_pages(PAPERS, 0)
     sheet.repeat_columns(0, 1)
     names = [name for name in (*BEFORE, *ANSWERS, *AFTER) if name in ANSWERS or name in shown.names]
@@ -128,14 +128,16 @@ def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays:
         if name in ANSWERS:
             _asked(book, sheet, place, name, len(own.rows))
             continue
-        column(book, sheet, place, name, shown, own.rows)
+        column(book, sheet, place, name, shown, own.rows, header)
         if name in MONEY and currency:
             said = book.words.say("heading.in_currency", heading=shown.headings[name], currency=currency)
-            book.text(sheet, 0, place, said, "head")
+            book.text(sheet, header, place, said, "head")
             sheet.set_column(place, place, max(shown.widths[name], width(said) / 1.6 + 3))
-    framed(sheet, [shown.heights[row] for row in own.rows], len(names), frozen=2)
+    framed(sheet, [shown.heights[row] for row in own.rows], len(names), 2, header)
+    # As wide as a screen, so that the frozen rows stay few lines high.
+    book.write_notices(sheet, [{**WIDTHS, **shown.widths}[name] for name in names if name not in AFTER])
     _line(book, sheet, letters, own)
-    coloured(book, sheet, names, len(own.rows))
+    coloured(book, sheet, names, len(own.rows), header)
     _beyond(book, sheet, letters, own)
     _choices(book, sheet, letters, len(own.rows), plays, day)
     return {name: letters[name] for name in ("account_id", *ANSWERS)}
@@ -143,10 +145,10 @@ def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays:
 
 def _asked(book: Book, sheet: Worksheet, place: int, name: str, rows: int) -> None:
     """A column of empty cells to be filled in."""
-    kind = "begun" if name == "begun" else "answer"
-    book.text(sheet, 0, place, book.words.say(f"answer.{name}"), "asked")
+    kind, header = "begun" if name == "begun" else "answer", len(book.notices)
+    book.text(sheet, header, place, book.words.say(f"answer.{name}"), "asked")
     sheet.set_column(place, place, WIDTHS[name])
-    for row in range(1, rows + 1):
+    for row in range(header + 1, header + rows + 1):
         done(sheet.write_blank(row, place, None, book.formats[kind]))
 
 
@@ -157,8 +159,8 @@ def _line(book: Book, sheet: Worksheet, letters: Mapping[str, str], own: Portfol
     account within capacity stands over the first beyond.
     """
     first, last = next(iter(letters.values())), list(letters.values())[-1]
-    rank = letters["rank"]
-    rule = f"=AND(${rank}2={own.within},${rank}3={own.within + 1})"
+    rank, row = letters["rank"], _first_row(book)
+    rule = f"=AND(${rank}{row}={own.within},${rank}{row + 1}={own.within + 1})"
     _ruled(book, sheet, rule, "line", own, [(first, last)])
 
 
@@ -167,7 +169,7 @@ def _beyond(book: Book, sheet: Worksheet, letters: Mapping[str, str], own: Portf
     columns = list(letters.values())
     at = [place for place, name in enumerate(letters) if name in ANSWERS]
     parts = [(columns[0], columns[at[0] - 1]), (columns[at[-1] + 1], columns[-1])]
-    _ruled(book, sheet, f"=${letters['rank']}2>{own.within}", "beyond", own, parts)
+    _ruled(book, sheet, f"=${letters['rank']}{_first_row(book)}>{own.within}", "beyond", own, parts)
 
 
 def _ruled(
@@ -176,9 +178,15 @@ def _ruled(
     """Lay a format over the rows of these columns for which a rule holds, where anything lies beyond capacity."""
     if own.within >= len(own.rows):
         return
-    spans = [f"{first}2:{last}{len(own.rows) + 1}" for first, last in parts]
+    top = _first_row(book)
+    spans = [f"{first}{top}:{last}{top + len(own.rows) - 1}" for first, last in parts]
     form = {"type": "formula", "criteria": rule, "format": book.formats[kind], "multi_range": " ".join(spans)}
     done(sheet.conditional_format(spans[0], form))
+
+
+def _first_row(book: Book) -> int:
+    """The row of the first account, as Excel counts."""
+    return len(book.notices) + 2
 
 
 # --- what is read back --------------------------------------------------------------------------------
@@ -202,7 +210,8 @@ def _choices(book: Book, sheet: Worksheet, letters: Mapping[str, str], rows: int
     if plays:
         rules["action"] = _among(ACTION_WORDS[0], plays) | unlisted
     for name, rule in rules.items():
-        done(sheet.data_validation(f"{letters[name]}2:{letters[name]}{rows + 1}", refused | rule))
+        span = f"{letters[name]}{_first_row(book)}:{letters[name]}{_first_row(book) + rows - 1}"
+        done(sheet.data_validation(span, refused | rule))
 
 
 def _among(letter: str, count: int) -> dict[str, Any]:
@@ -220,6 +229,7 @@ def hidden(
     sheet = book.file.add_worksheet(HIDDEN)
     sheet.very_hidden()
     standing = {"format": FORMAT, "as_of": day.isoformat(), "key": key, "language": book.words.language}
+    standing["header"] = str(len(book.notices) + 1)
     for name, row in STANDING.items():
         _beside(book, sheet, row, "A", (name, standing[name]))
     _beside(book, sheet, HEAD, "A", SHEETS)

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -35,24 +35,32 @@ def offline(
     scripts: Sequence[str] = (),
     styles: Sequence[str] = (),
     beside: str = "",
+    notices: Sequence[Mapping[str, str]] = (),
 ) -> bytes:
     """The bytes of the page `name`: its template, its code and style, what is vendored, and what its code reads.
 
-    `beside` is the page that it links to, where that lies in the same folder. The same values give the same bytes.
+    `beside` is the page that it links to, where that lies in the same folder. `notices` stand above everything, each
+    given in every language; they are markup and need no script. The same values give the same bytes.
     """
     code = [*map(vendored, (*scripts, *CHARTS)), own("offline.js"), own(f"{name}.js")]
     dress = [*map(vendored, styles), own("offline.css"), own(f"{name}.css")]
     shelf = Environment(loader=PackageLoader("lists"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return shelf.get_template(f"{name}.html").render(
-        language={"zh": "zh-Hans"}.get(language, language),
+        language=tag(language),
         title=title,
         beside=beside,
+        notices=[(tag(own), [notice[own] for notice in notices]) for own in LANGUAGES] if notices else [],
         no_script=[Words(language).say("page.no_script") for language in LANGUAGES],
         policy=policy(code, dress),
         styles=[Markup(style) for style in dress],
         scripts=[Markup(script) for script in code],
         payload=Markup(as_json(payload)),
     ).encode()  # fmt: skip
+
+
+def tag(language: str) -> str:
+    """The language as an element names it."""
+    return {"zh": "zh-Hans"}.get(language, language)
 
 
 def as_json(values: Any) -> str:

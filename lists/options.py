@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from features.patterns import normalize_text
 from features.policy import Section
 
 Language = Literal["en", "zh"]
@@ -42,13 +43,16 @@ class Capacity(Portfolio):
 
     def of(self, csm: str | None) -> Portfolio:
         """The capacity of one manager."""
-        return self.managers.get(csm, self) if csm is not None else self
+        name = normalize_text(csm) if csm is not None else None
+        return next((own for manager, own in self.managers.items() if normalize_text(manager) == name), self)
 
 
 class ListOptions(Section):
     """How the risk list is cut, ranked and worded."""
 
     language: Language = "en"
+    hindsight: bool = False
+    """A list may be made by models that learned after its day; it is marked, and never read as history."""
     min_history_days: int = Field(default=7, ge=0)
     """An account whose first contract began fewer days ago is listed but not scored."""
     unlike_above: float = Field(default=0.20, gt=0, le=1)

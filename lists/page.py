@@ -104,6 +104,8 @@ class Behind:
     forecast: Sequence[Mapping[str, Any]] = ()
     """What the forecast of the day says of the whole company: `period_kind`, `period`, `measure`, `expected`, `low`,
     `high`."""
+    notices: Sequence[Mapping[str, str]] = ()
+    """What is to be known before the list is read: sentences by language."""
 
 
 def spoken_of(
@@ -138,7 +140,8 @@ def as_page(
     words = Words(options.language)
     title = words.say("page.title", as_of="" if listed.empty else words.day(listed["as_of"].iloc[0].date()))
     given = payload(listed, shown, behind, options, losses or Losses())
-    return offline("risk_list", title, options.language, given, ["tabulator.min.js"], ["tabulator.min.css"], beside)
+    vendored = (["tabulator.min.js"], ["tabulator.min.css"])
+    return offline("risk_list", title, options.language, given, *vendored, beside, behind.notices)
 
 
 # --- what the page is given -------------------------------------------------------------------------

@@ -29,13 +29,15 @@ SPOKEN = re.compile(rf"(scorecard|size_band)\.|{SHARED}")
 Row = Mapping[str, Any]
 
 
-def as_page(told: Mapping[str, Any], language: str, beside: str = "") -> bytes:
+def as_page(
+    told: Mapping[str, Any], language: str, beside: str = "", notices: Sequence[Mapping[str, str]] = ()
+) -> bytes:
     """The page's bytes, of a scorecard as `scorecard.json` tells it. The same values give the same bytes.
 
-    `beside` is the page that it links to, where that lies in the same folder.
+    `beside` is the page that it links to, where that lies in the same folder; `notices` are sentences by language.
     """
     title = Words(language).say("scorecard.title", as_of=told["as_of"])
-    return offline("scorecard", title, language, payload(told, language), beside=beside)
+    return offline("scorecard", title, language, payload(told, language), beside=beside, notices=notices)
 
 
 def payload(told: Mapping[str, Any], language: str) -> dict[str, Any]:

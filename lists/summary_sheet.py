@@ -29,6 +29,7 @@ FULLEST = 20
 QUARTER, YEAR = 3, 12
 FIRST, OTHER, COLUMNS = 30, 14, 11
 """The widths of the columns, and how many there are."""
+WIDTHS = (FIRST, *[OTHER] * (COLUMNS - 1))
 CHART_ROWS = 15
 LONGEST_NAME = 80
 """Of an account, within a sentence."""
@@ -60,10 +61,7 @@ class _Page:
 
     def across(self, text: str, row: int, first: int = 0) -> None:
         """A text that wraps, from a column to the last, in a row made as high as it needs."""
-        self.sheet.merge_range(row, first, row, COLUMNS - 1, "", self.book.formats["wrapped"])
-        self.book.text(self.sheet, row, first, text, "wrapped")
-        wide = sum(FIRST if column == 0 else OTHER for column in range(first, COLUMNS))
-        self.sheet.set_row(row, LINE * lines(text, wide))
+        self.book.across(self.sheet, row, text, "wrapped", WIDTHS[first:], first)
 
     def section(self, title: str, about: str = "") -> None:
         self.row += 1
@@ -90,8 +88,9 @@ def write(book: Book, title: str, listed: pd.DataFrame, told: Told, options: Lis
     sheet.set_column(1, COLUMNS - 1, OTHER)
     sheet.hide_gridlines(2)
     sheet.set_default_row(LINE)
-    sheet.set_row(0, 1.5 * LINE)
     page, sums = _Page(book, sheet), summary(listed, options)
+    page.row = book.write_notices(sheet, WIDTHS)
+    sheet.set_row(page.row, 1.5 * LINE)
     carried = portfolios(listed, options)
     as_of = book.words.day(listed["as_of"].iloc[0].date()) if len(listed) else ""
     page.line(book.words.say("columns.as_of", as_of=as_of), "title")

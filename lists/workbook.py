@@ -56,6 +56,8 @@ class Behind:
     """The renewals that managers saw otherwise, and the tally of who was right."""
     key: str = ""
     """The fingerprint of all that the list was made from, as its manifest tells it."""
+    notices: Sequence[Mapping[str, str]] = ()
+    """What is to be known before the list is read: sentences by language."""
 
 
 def as_workbook(listed: pd.DataFrame, behind: Behind, options: ListOptions, losses: Losses | None = None) -> bytes:
@@ -64,7 +66,8 @@ def as_workbook(listed: pd.DataFrame, behind: Behind, options: ListOptions, loss
     bytes. What cannot be shown of an account is left out and counted in `losses`."""
     as_of = listed["as_of"].iloc[0].date() if len(listed) else None
     sink = io.BytesIO()
-    with opened(sink, Words(options.language), as_of, losses) as book:
+    notices = [notice[options.language] for notice in behind.notices]
+    with opened(sink, Words(options.language), as_of, losses, notices) as book:
         told = listed.assign(alerts=listed["alerts"].map(book.words.alerts, na_action="ignore"))
         scored, others = told[told["status"] == SCORED], told[told["status"] != SCORED]
         shown = account_sheet.under_themes(scored.head(options.workbook_rows), book)

@@ -15,7 +15,9 @@ from pipelines.disagreements import disagreements
 from pipelines.errors import Stop
 from pipelines.featurize import featurize
 from pipelines.forecast import forecast
+from pipelines.freshness import freshness
 from pipelines.ledger import ledger
+from pipelines.notices import report_notices
 from pipelines.publishing import publish
 from pipelines.rollup import rollup
 from pipelines.runner import write_traceback
@@ -26,7 +28,7 @@ from pipelines.spine import spine
 from pipelines.stage import Job, progress
 from pipelines.windows import windows
 
-STAGES = (check, rollup, spine, windows, ledger, disagreements, featurize, alerts, assemble, score)
+STAGES = (check, freshness, rollup, spine, windows, ledger, disagreements, featurize, alerts, assemble, score)
 BESIDE = (scorecard, forecast)
 """What the head of customer success reads beside the list; a list without it is still a list."""
 
@@ -35,7 +37,9 @@ def act(job: Job) -> dict[str, Any]:
     """From raw tables to a published list for the day; `without` names the parts beside it that failed, and why."""
     prepare(job)
     failed = {stage.__name__: why for stage in BESIDE if (why := _attempt(stage, job))}
-    return publish(job, failed) | {"without": failed}
+    published = publish(job, failed) | {"without": failed}
+    report_notices(published["notices"], job.settings.list.language)
+    return published
 
 
 def _attempt(stage: Callable[[Job], Any], job: Job) -> str | None:

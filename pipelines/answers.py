@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
@@ -80,12 +81,23 @@ def with_actions(con: Any, job: Job, given: dict[str, Given]) -> dict[str, Given
         return given
     mark = warehouse.fingerprint_of_rows(con, actions)
     own = given.get(INTERVENTIONS)
+    numerals = _numerals(given)
     if own is None:
-        both = Given(INTERVENTIONS, (actions,), mark)
+        both = Given(INTERVENTIONS, (actions,), mark, numerals=numerals)
     else:
-        both = Given(INTERVENTIONS, (*own.parts, actions), f"{own.fingerprint}+{mark}", own.text)
+        both = Given(
+            INTERVENTIONS, (*own.parts, actions), f"{own.fingerprint}+{mark}", own.text, own.numerals | numerals
+        )
     together = given | {INTERVENTIONS: both}
     return {name: together[name] for name in TABLES if name in together}
+
+
+def _numerals(given: Mapping[str, Given]) -> frozenset[str]:
+    """The ids of actions, where the company's ids are numbers: those beyond 64 bits stand in its lists as text."""
+    accounts = given.get("accounts")
+    texts = accounts is None or accounts.parts[0].schema().get("account_id", dt.string).is_string()
+    is_text = texts and not (accounts and "account_id" in accounts.numerals)
+    return frozenset() if is_text else frozenset({"account_id"})
 
 
 def told_once(rows: ir.Table, mark: str) -> ir.Table:

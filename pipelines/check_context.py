@@ -13,7 +13,17 @@ import ibis.expr.types as ir
 
 from features.tables import Rule, Table
 from pipelines import warehouse
+from pipelines.notices import Notice
+from pipelines.repeated_events import RepeatedEvents
 from pipelines.stage import Job
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What keeps the contract and is yet probably wrong, or does harm: for whoever runs `check`, and for readers."""
+
+    warning: str
+    notice: Notice
 
 
 @dataclass
@@ -28,6 +38,10 @@ class TableReport:
     rules: dict[str, int] = field(default_factory=dict)
     said: dict[str, Rule] = field(default_factory=dict)
     examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    advice: dict[str, list[str]] = field(default_factory=dict)
+    suspicions: list[Suspicion] = field(default_factory=list)
+    repeated: RepeatedEvents | None = None
+    """Of usage events: how often equal rows occur; None where all differ."""
 
     @property
     def violations(self) -> int:
@@ -45,6 +59,7 @@ class CheckContext:
     quarantine: Path
     scratch: Path
     ids: Mapping[str, Mapping[str, dt.DataType]]
+    id_warnings: tuple[str, ...] = ()
 
     def clean_table(self, name: str) -> ir.Table:
         """A table already gone through in this run."""

@@ -20,6 +20,7 @@ from models import drift, worklist
 from models.drift import Look
 from models.reasons import Words as Feature
 from pipelines import earlier, warehouse
+from pipelines.notices import Notice
 from pipelines.stage import Job
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ REFERENCE = "reference.json"
 """What was usual when the model was trained, beside its other files; versions from before there was one serve too."""
 SHOWN = 10
 """So many looks of a kind stand in the manifest, those furthest from what was usual."""
+MANY = 5
+"""Up to so many figures that differ, a reader can look at each; more are summed up in one notice. At a confidence of
+99 % for all figures together chance alone warns on one list of a hundred, so more than a few have a common cause."""
+NAMED = 3
+"""So many changed parameters are named in the notice."""
 DAYS = 365
 """Renewals that fell due within so many days, and are final, are held against what was said of them."""
 
@@ -56,6 +62,20 @@ def watched(
         return {"failed": str(fault), "warnings": []}
 
 
+def drift_notices(found: Mapping[str, Any], changed: Sequence[str]) -> list[Notice]:
+    """At most one notice: the accounts differ in many figures from those the model learned from, or the list is made
+    with other parameters, which then is the cause.
+
+    `found` is what `watched` returns, and `changed` says which parameters differ from those of learning.
+    """
+    differing = len({one["name"] for one in found["warnings"] if one["what"] in ("inputs", "missing")})
+    counts = {"differing": differing, "figures": found["figures"]} if differing > MANY else {}
+    more = [f"… ({len(changed)})"] if len(changed) > NAMED else []
+    cause = {"parameters": "; ".join([*changed[:NAMED], *more])} if changed else {}
+    code = "_".join([*(["drift"] if counts else []), *(["other_parameters"] if cause else [])])
+    return [Notice(code, {**counts, **cause})] if code else []
+
+
 def _watched(
     job: Job, listed: pd.DataFrame, features: Sequence[Feature], usual: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -69,6 +89,7 @@ def _watched(
     return {
         "reference": {name: usual[name] for name in ("accounts", "from", "to")} if usual else None,
         "looks": len(looks),
+        "figures": len({look.name for look in looks if look.what in ("inputs", "missing")}),
         "confidence": job.settings.drift.confidence,
         "warnings": warnings,
         **{what: [_as_tree(look) for look in _furthest(looks, what)] for what in ("inputs", "missing")},

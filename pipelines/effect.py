@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from features.patterns import normalize_text
 from pipelines import warehouse
 from pipelines.errors import DataContract, InputMissing
+from pipelines.playbooks import library
 from pipelines.stage import Job, main
 from pipelines.train import RENEWAL, as_json, read_catalogue, read_training
 
@@ -59,7 +62,13 @@ def logged(job: Job) -> pd.DataFrame:
         )
     known = known_on("interventions", tables["interventions"], job.day)
     rows: pd.DataFrame = known.select("account_id", "playbook", "started_at").to_pandas()
-    return rows
+    return rows.assign(playbook=rows["playbook"].map(_spellings(rows["playbook"].unique(), library(job).plays)))
+
+
+def _spellings(logged: Iterable[str], plays: Iterable[str]) -> dict[str, str]:
+    """The one name of each playbook that was logged, however it was spelled: the id of the library, where it has it."""
+    names = {normalize_text(name): name for name in (*sorted(logged, reverse=True), *plays)}
+    return {text: names[normalize_text(text)] for text in logged}
 
 
 def _report(rows: pd.DataFrame, told: list[Found | Refused], job: Job) -> dict[str, Any]:

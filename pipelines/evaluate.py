@@ -110,7 +110,8 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     observed = folds.observations(read_training(job), target, job.day, options.folds.treated)
     schema = Schema.from_json(json.loads(files[SCHEMA]))
     numbers = [name for name in schema.names if name not in schema.categories]
-    beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, options.lightgbm.threads)
+    cut = folds.rolling(observed, options.folds, target)
+    beside = baselines.spoken(observed, cut, numbers, options.lightgbm.threads)
     about = dict.fromkeys(name for name in (*options.gate.segments, *BESIDE) if name in observed.columns)
     known = observed[[*folds.KEY, *about]].rename(columns=BESIDE)
     beside = beside.merge(known, on=folds.KEY, validate="one_to_one")

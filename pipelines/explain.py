@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from features.family import KEY
+from features.patterns import normalize_text
 from lists import disagreements as spoken
 from lists import playbooks
 from lists.alerts import sentences
@@ -34,6 +36,8 @@ SCORES = (
     *("expansion_probability", "upsell_probability", "cross_sell_probability", "quadrant"),
     *("renewal_model", "expansion_model"),
 )
+WHOLE_UP_TO = 2**53
+"""Beyond this a program that reads JSON numbers as floats no longer tells two whole numbers apart."""
 SHOWN = 15
 """Contributions shown on a terminal; the result holds all."""
 
@@ -82,11 +86,12 @@ def found(listed: pd.DataFrame, account: str) -> int:
 
 
 def _not_found(account: str, known: list[tuple[str, str]], as_of: Any) -> str:
-    asked = account.strip().casefold()
+    asked = normalize_text(account)
     told = len(asked) > 1 or not asked.isascii()  # a single letter stands in names of every kind
-    near = [(i, n) for i, n in known if asked == i.casefold() or (told and asked in n.casefold())][:5]
+    alike = ((i, n) for i, n in known if asked == normalize_text(i) or (told and asked in normalize_text(n)))
+    near = list(islice(alike, 5))
     if not near:
-        spelt = {text.casefold(): (i, n) for i, n in known[:20_000] for text in (n, i) if text}
+        spelt = {normalize_text(text): (i, n) for i, n in known[:20_000] for text in (n, i) if text}
         near = [spelt[text] for text in difflib.get_close_matches(asked, spelt, n=5, cutoff=0.6)]
     hint = "; ".join(f"{printable(i)} ({printable(n)})" if n else printable(i) for i, n in dict.fromkeys(near))
     return (
@@ -178,12 +183,14 @@ def rows_known(day: Job, account_id: Any) -> dict[str, int]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it."""
+    """A value as JSON can hold it; a whole number that JavaScript or jq would round, which only an id is, as text."""
     if value is None or pd.isna(value):
         return None
     if isinstance(value, date):
         return value.isoformat()[:10]
     value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, int) and abs(value) > WHOLE_UP_TO:
+        return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -18,6 +18,7 @@ from models.worklist import SCORED
 from pipelines import alerts, change, earlier, stored
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, UNSCORED, WHATIF, read_catalogue
 from pipelines.stage import Job
+from pipelines.training_day import same_version
 
 EARLIER = 12
 """The risk of an account is shown over so many earlier lists."""
@@ -27,13 +28,13 @@ FORECAST = ("forecast", "forecast.json")
 def behind(
     job: Job,
     listed: pd.DataFrame,
-    library: Mapping[str, Any],
+    standing: Mapping[str, Any],
     before: Sequence[earlier.Published],
     foretold: list[dict[str, Any]] | None,
 ) -> Behind:
     """What stands behind the first rows of the list, as many as the page shows.
 
-    `library` are the plays as `score` told them, `before` the lists before it, and `foretold` is what `forecast` gave.
+    `standing` is what `score` wrote of the list, `before` the lists before it, and `foretold` is what `forecast` gave.
     Of an account without a score neither strengths nor themes are shown: the list holds none.
     """
     shown = listed.head(job.settings.list.page_rows)
@@ -56,8 +57,9 @@ def behind(
         tried=tried,
         alerts=_by_row(shown, alerts.read_alerts(job)),
         plays=_by_row(shown, stored.load_frame(job.side / PLAYS)),
-        library=library,
+        library=standing["playbooks"],
         forecast=foretold or [],
+        notices=standing["notices"],
     )
 
 
@@ -124,7 +126,7 @@ def forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     told = stored.load_json(path)
-    if told["as_of"] != job.day.isoformat() or told["models"]["renewal"] != model:
+    if told["as_of"] != job.day.isoformat() or not same_version(told["models"]["renewal"], model):
         return None
     rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
     names = ("period_kind", "period", "measure", "expected", "low", "high")

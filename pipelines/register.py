@@ -65,10 +65,17 @@ def register(job: Job, target: str) -> dict[str, Any]:
         decided = {"passed": False, "trained": False, "reasons": [untrained], "version": None, "already": False}
         decided |= {"trial": job.trial, "verdict": "would be refused"} if job.trial else {}
     decided = {"target": target, "name": tracking.registry_name(target), **decided}
-    warehouse.write_bytes(job.side / REGISTERED / f"{target}.json", as_json(decided))
+    warehouse.write_bytes(job.side / REGISTERED / f"{target}.json", as_json(_receipt(decided)))
     if not job.trial:
         _land(job, target)
     return decided
+
+
+def _receipt(decided: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays true of a registration: which version serves, and which waits, only the registry knows later on."""
+    moving = {"serves": "champion", "waits": "waits"}
+    kept = {name: value for name, value in decided.items() if name not in moving}
+    return kept | {"at_registration": {name: decided[own] for own, name in moving.items() if own in decided}}
 
 
 def _land(job: Job, target: str) -> None:

@@ -62,6 +62,7 @@ def rollback(job: Job, target: str) -> dict[str, Any]:
             client.set_registered_model_tag(back.name, LINE_TAG, ",".join(earlier))
             client.set_registered_model_alias(back.name, tracking.CHAMPION, back.version)
             client.set_model_version_tag(serving.name, serving.version, BACK_TAG, _today())
+            _say_since(client, back, f"version {serving.version} was rolled back")
             return _now(client, target, "rolled back", serving)
 
 
@@ -72,10 +73,17 @@ def crown(client: MlflowClient, target: str, version: ModelVersion, why: str) ->
     # The alias first: if this is cut short, the version joins the line when that is next read.
     client.set_registered_model_alias(version.name, tracking.CHAMPION, version.version)
     client.set_registered_model_tag(version.name, LINE_TAG, ",".join([*earlier, str(version.version)]))
-    for tag, words in ((SINCE_TAG, _today()), (WHY_TAG, why)):
-        client.set_model_version_tag(version.name, version.version, tag, words)
+    _say_since(client, version, why)
     if waiting is not None and int(waiting.version) <= int(version.version):
         client.delete_registered_model_alias(version.name, tracking.CHALLENGER)
+
+
+def _say_since(client: MlflowClient, version: ModelVersion, why: str) -> None:
+    """Tag the version that serves from now on; that it was once taken back is over."""
+    for tag, words in ((SINCE_TAG, _today()), (WHY_TAG, why)):
+        client.set_model_version_tag(version.name, version.version, tag, words)
+    if BACK_TAG in version.tags:
+        client.delete_model_version_tag(version.name, version.version, BACK_TAG)
 
 
 def wait(client: MlflowClient, version: ModelVersion) -> None:

@@ -50,7 +50,7 @@ def shadowed(
     `plays` are those the list prescribed; `champions` names the model of each target that made it, as `name/version`.
     """
     told: dict[str, Any] = {}
-    tables = [pd.DataFrame({name: [] for name in COLUMNS})]
+    tables = [pd.DataFrame({name: listed[name].head(0) if name in KEY else [] for name in COLUMNS})]
     for target, champion in champions.items():
         try:
             waiting = _waiting(job, target)

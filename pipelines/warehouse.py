@@ -24,12 +24,14 @@ import ibis
 import ibis.expr.types as ir
 
 from features.tables import TABLES
-from pipelines import addresses
+from pipelines import addresses, wide_numbers
 from pipelines.addresses import redacted, without_secrets
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed, Stop, Unavailable
 from pipelines.source import IDENTIFIER, Source
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipelines.settings import Engine, Settings
     from pipelines.stage import Job
 
@@ -45,6 +47,8 @@ class Given:
     fingerprint: str
     text: bool = False
     """Whether every value is a text still to be read, as in CSV."""
+    numerals: frozenset[str] = frozenset()
+    """Columns of ids whose text is the digits of a number, of a type too wide for the engine."""
 
 
 def connect(engine: Engine | None = None) -> Any:
@@ -334,23 +338,29 @@ def _parquet(con: Any, table: str, path: Path, source: Source, scratch: Path) ->
     which a column is empty (and has lost its type) is no fault."""
     files = parquet_files(path)
     kinds: dict[str, list[str]] = {}
+    numerals: set[str] = set()
     for file in files:
-        kinds.setdefault(_schema_of(table, file), []).append(str(file))
+        schema = _schema_of(table, file)
+        if wide := wide_numbers.wide_decimals(schema):
+            numerals.update(wide)
+            copy = scratch / "narrowed" / file.relative_to(path.parent)
+            file = wide_numbers.narrowed_copy(table, file, wide, copy)
+        kinds.setdefault(str(schema), []).append(str(file))
     hive = any("=" in folder for file in files for folder in file.relative_to(path).parts[:-1])
     with faults(table):
         parts = tuple(
             con.read_parquet(kind, hive_partitioning=hive, **({"hive_types_autocast": False} if hive else {}))
             for kind in kinds.values()
         )
-    return Given(table, parts, _fingerprint_of_files(files, path))
+    return Given(table, parts, _fingerprint_of_files(files, path), numerals=frozenset(numerals))
 
 
-def _schema_of(table: str, file: Path) -> str:
+def _schema_of(table: str, file: Path) -> pa.Schema:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return str(pq.read_schema(file).remove_metadata())
+        return pq.read_schema(file).remove_metadata()
     except (pa.ArrowInvalid, OSError) as error:
         raise DataContract(f"{table}: {file.name} is not a readable Parquet file: {first_line(error)}") from None
 
@@ -488,8 +498,8 @@ def _from_duckdb(con: Any, path: Path, source: Source) -> dict[str, Given]:
         if name in there:
             with faults(table), _readable(f"{table}: {schema}.{name} in {path}"):
                 con.raw_sql(f"DESCRIBE {_identifier(catalog)}.{schema}.{name}")  # Ibis would hide what a view lacks
-                rows = con.table(name, database=(catalog, schema))
-                found[table] = Given(table, (rows,), fingerprint_of_rows(con, rows))
+                rows, numerals = wide_numbers.spelled_out(con.table(name, database=(catalog, schema)))
+                found[table] = Given(table, (rows,), fingerprint_of_rows(con, rows), numerals=numerals)
     return found
 
 
@@ -575,7 +585,7 @@ def _from_postgres(con: Any, url: str, source: Source, scratch: Path) -> dict[st
             database.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             database.read_only = True
             names = {table: source.names.get(table, table) for table in TABLES}
-            columns = {t: _postgres_columns(database, source.schema_name, name) for t, name in names.items()}
+            columns = {t: _postgres_columns(database, source.schema_name, name, t) for t, name in names.items()}
             return {
                 table: _postgres_table(con, database, table, names[table], source, kinds, scratch)
                 for table, kinds in columns.items()
@@ -605,14 +615,29 @@ FROM_POSTGRES = {
 }
 
 
-def _postgres_columns(database: Any, schema: str | None, name: str) -> dict[str, str]:
+DIGITS = "digits"
+"""How an id of type numeric is read: as the text of its digits, for it may have any number of them."""
+
+
+def _postgres_columns(database: Any, schema: str | None, name: str, table: str) -> dict[str, str]:
     """The columns of a table and the type each is read as; empty where there is no such table."""
     qualified = f'"{schema}"."{name}"' if schema else f'"{name}"'
+    ids = wide_numbers.id_columns(table)
     rows = database.execute(POSTGRES_COLUMNS, (qualified,)).fetchall()
-    return {
-        column: "int64" if kind == "numeric" and written.endswith(",0)") else FROM_POSTGRES.get(kind, "string")
-        for column, kind, written in rows
-    }
+    return {column: _postgres_kind(f"{table}.{column}", kind, written, column in ids) for column, kind, written in rows}
+
+
+def _postgres_kind(place: str, kind: str, written: str, is_id: bool) -> str:
+    table, _dot, column = place.partition(".")
+    if kind == "money" and column in TABLES[table].columns:
+        raise DataContract(
+            f"{place} is of PostgreSQL's type money, which is written as the server's locale has it, without a "
+            f"currency: read it from a view that casts it, `{column}::numeric AS {column}`, and name the view in "
+            f"source.names.{table}"
+        )
+    if kind == "numeric" and is_id:
+        return DIGITS
+    return "int64" if kind == "numeric" and written.endswith(",0)") else FROM_POSTGRES.get(kind, "string")
 
 
 def _postgres_table(
@@ -628,6 +653,8 @@ def _postgres_table(
         for block in stream:
             out.write(block)
     texts = _texts(con, copy, list(kinds), header=False, nullstr=[""], allow_quoted_nulls=False)
-    rows = settled(con, table, texts.mutate(**{c: texts[c].cast(kind) for c, kind in kinds.items()}), scratch)
+    numerals = frozenset(column for column, kind in kinds.items() if kind == DIGITS)
+    typed = {c: texts[c].cast(kind) for c, kind in kinds.items() if c not in numerals}
+    rows = settled(con, table, texts.mutate(**typed), scratch)
     copy.unlink()
-    return Given(table, (rows,), fingerprint_of_rows(con, rows))
+    return Given(table, (rows,), fingerprint_of_rows(con, rows), numerals=numerals)

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+import ibis
 import ibis.expr.types as ir
 
+from features import usage
 from features.catalogue import FAMILIES
 from features.policy import Policy
 from features.tables import TABLES
 from tests.engines.warehouses import Warehouse
 from tests.oracle.outcomes import OUTCOMES
-from tests.oracle.worlds import Answer, Engine, World, alike, arrow, outcome_schema, schema
+from tests.oracle.worlds import Answer, Engine, World, alike, arrow, clean_schema, graded, numbered, outcome_schema
 
 
 class Elsewhere(Engine):
@@ -22,7 +24,9 @@ class Elsewhere(Engine):
     def __init__(self, warehouse: Warehouse, world: World, dates: Sequence[date], policy: Policy) -> None:
         self.dates, self.policy, self.tables, self.families = sorted(dates), policy, list(TABLES), tuple(FAMILIES)
         self._warehouse = warehouse
-        given = {name: arrow(world[name], schema(name)) for name in self.tables}
+        rows = {**world, "people": graded(world["people"], policy)}
+        given = {name: arrow(rows[name], clean_schema(name)) for name in self.tables}
+        given["product"] = arrow(numbered(world["usage_events"], policy), ibis.schema(usage.PRODUCT))
         given["outcomes"] = arrow(OUTCOMES, outcome_schema())
         self._con = _Loaded({name: warehouse.load(name, rows) for name, rows in given.items()})
         self._steps: dict[str, ir.Table] = {}

@@ -12,14 +12,14 @@ from features.catalogue import FAMILIES, Known, family_table, features_of, meani
 from features.family import THEMES, Family, column_name
 from features.policy import Policy
 from features.tables import TABLES
-from tests.oracle.worlds import schema
+from tests.oracle.worlds import clean_schema
 
 FEATURES = [feature for family in FAMILIES.values() for feature in family.features]
 
 
 def known(*tables: str, **made: ibis.Table) -> Known:
     """What may be asked of these tables and the spine."""
-    given = {name: ibis.table(schema(name), name=name) for name in tables}
+    given = {name: ibis.table(clean_schema(name), name=name) for name in tables}
     spine = ibis.table({"account_id": "string", "as_of": "date"}, name="spine")
     return Known({**given, **made, "spine": spine}, Policy())
 

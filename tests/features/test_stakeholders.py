@@ -5,8 +5,9 @@ from __future__ import annotations
 import ibis
 import pytest
 
+from features import stakeholders
 from features.policy import Policy, Stakeholders
-from features.stakeholders import graded
+from features.stakeholders import TEXTS, text_rows
 
 PEOPLE = """
     account_id | user_id | title          | role    | tier | valid_from | valid_to   | recorded_at
@@ -31,6 +32,8 @@ USES = """
     acme       | eve     | send    | 2026-01-10
 """
 
+COLUMNS = ("title", "role", "tier")
+
 CONTACTS = """
     account_id | user_id | kind  | initiated_by | occurred_at
     acme       | sue     | visit | us           | 2025-11-20
@@ -39,9 +42,6 @@ CONTACTS = """
     acme       |         | email | us           | 2026-02-25
     acme       | eve     | visit | us           | 2025-03-01
 """
-
-
-GRADED = {"title": "string", "role": "string", "tier": "string"}
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +159,7 @@ def test_a_company_may_look_for_its_own_words():
 
 
 def grade(title: str, role: str, policy: Policy) -> str | None:
-    people = ibis.memtable({"title": [title], "role": [role], "tier": [None]}, schema=GRADED)
-    (row,) = ibis.duckdb.connect().to_pyarrow(people.select(tier=graded(people, policy))).to_pylist()
-    return row["tier"]
+    people = ibis.memtable({"title": [title], "role": [role], "tier": [None]}, schema=dict.fromkeys(COLUMNS, "string"))
+    texts = ibis.memtable(text_rows({title, role}, policy), schema=TEXTS)
+    (row,) = ibis.duckdb.connect().to_pyarrow(stakeholders.grade(people, texts)).to_pylist()
+    return row["graded"]

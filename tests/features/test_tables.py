@@ -32,7 +32,7 @@ def test_the_tables_are_those_of_the_data_contract_in_its_order():
         "created_at recorded_at",
         "contracts": "contract_id! account_id! product plan start_date! end_date! arr! currency seats signed_at "
         "paid_at cancelled_at auto_renew",
-        "usage_events": "account_id! user_id feature! occurred_at! duration_s quantity recorded_at",
+        "usage_events": "account_id! user_id feature! occurred_at! duration_s quantity recorded_at event_id",
         "people": "user_id! account_id! title role department tier valid_from valid_to recorded_at",
         "tickets": "ticket_id! account_id! user_id kind! severity! opened_at! first_response_at resolved_at "
         "reopened_at escalated_at due_at recorded_at",

@@ -27,17 +27,22 @@ def returned(
     as_of: str = "2026-06-01",
     language: str = "en",
     change: Callable[[Workbook], None] | None = None,
+    notices: Sequence[str] = (),
     **said: str,
 ) -> bytes:
-    """A workbook of these managers' answers; `change` does to it what a manager might, `said` overrides its cover."""
+    """A workbook of these managers' answers, below these notices; `change` does to it what a manager might, `said`
+    overrides its cover."""
     book = Workbook()
     book.active.title = "Summary"
     for title, rows in sheets.items():
         sheet = book.create_sheet(title)
+        for notice in notices:
+            sheet.append((notice,))
         sheet.append(HEADINGS)
         for number, row in enumerate(rows, start=1):
             sheet.append((number, "a name", *row))
-    _hidden(book, sheets, {"format": FORMAT, "as_of": as_of, "key": key, "language": language} | said, language)
+    cover = {"format": FORMAT, "as_of": as_of, "key": key, "language": language, "header": str(len(notices) + 1)}
+    _hidden(book, sheets, cover | said, language)
     if change is not None:
         change(book)
     sink = io.BytesIO()

@@ -1,5 +1,6 @@
 import datetime
 import itertools
+import re
 from typing import Any
 
 import openpyxl.utils
@@ -96,6 +97,45 @@ def test_a_portfolio_whose_first_account_is_too_large_is_cut_below_it() -> None:
     listed = make_list(observations(), options)
     assert "AND($A2=1,$A3=2)" in formulas(opened(listed, options)["li"]).values()
     assert not formulas(opened(listed, options)["ann"])
+
+
+# --- notices ------------------------------------------------------------------------------------------
+
+NOTICES = [{"en": "=Usage data is old", "zh": "使用数据过旧"}, {"en": "x" * 300, "zh": "模型过旧"}]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_notices_stand_on_top_of_the_first_sheet_and_of_every_manager(language: str) -> None:
+    options = ListOptions.model_validate({"language": language, "capacity": {"accounts": 1}})
+    listed = make_list(observations(), options)
+    book = opened(listed, options, notices=NOTICES)
+    for sheet in (book.worksheets[0], *(book[name] for name in hidden(book))):
+        assert [sheet[f"A{row}"].value for row in (1, 2)] == [f"⚠ {one[language]}" for one in NOTICES]
+        assert sheet["A1"].fill.start_color.rgb == "FFFFE08A"
+        assert sum(str(one).startswith(("A1:", "A2:")) for one in sheet.merged_cells.ranges) == 2
+    assert book[returned.HIDDEN]["B5"].value == "3"
+
+
+def test_below_notices_a_managers_sheet_is_as_it_is_without() -> None:
+    options = ListOptions(capacity=Capacity(accounts=1))
+    listed = make_list(observations(), options)
+    plain, noticed = (opened(listed, options, plays=LIBRARY, notices=own) for own in ((), NOTICES))
+    for csm in ("ann", "li"):
+        rows = [[cell.value for cell in row] for row in noticed[csm].iter_rows(min_row=3)]
+        assert rows == [[cell.value for cell in row] for row in plain[csm].iter_rows()]
+        assert noticed[csm].freeze_panes == "C4"
+        assert noticed[csm].print_title_rows == "$1:$3"
+        assert lowered(plain[csm].auto_filter.ref) == noticed[csm].auto_filter.ref
+        assert {lowered(k): lowered(v) for k, v in formulas(plain[csm]).items()} == formulas(noticed[csm])
+        spans = ({str(one.sqref) for one in rules(book[csm]).values()} for book in (plain, noticed))
+        assert {lowered(span) for span in next(spans)} == next(spans)
+        heights = ({row: own.height for row, own in book[csm].row_dimensions.items()} for book in (plain, noticed))
+        assert {row + 2: height for row, height in next(heights).items()}.items() <= next(heights).items()
+
+
+def lowered(cells: str) -> str:
+    """References to cells, two rows lower."""
+    return re.sub(r"(\b\$?[A-Z]+)(\d+)\b", lambda own: f"{own[1]}{int(own[2]) + 2}", cells)
 
 
 # --- titles -------------------------------------------------------------------------------------------
@@ -205,8 +245,11 @@ def test_the_hidden_sheet_says_which_list_and_where(listed: pd.DataFrame) -> Non
     book = opened(listed, plays=LIBRARY, key="abc123")
     own = book[returned.HIDDEN]
     assert own.sheet_state == "veryHidden"
-    standing = [(own[f"A{row}"].value, own[f"B{row}"].value) for row in range(1, 5)]
-    assert standing == [("format", "1"), ("as_of", "2026-06-01"), ("key", "abc123"), ("language", "en")]
+    standing = [(own[f"A{row}"].value, own[f"B{row}"].value) for row in range(1, 6)]
+    assert standing == [
+        *[("format", "2"), ("as_of", "2026-06-01"), ("key", "abc123"), ("language", "en")],
+        ("header", "1"),
+    ]
     assert [own.cell(6, place + 1).value for place in range(7)] == list(returned.SHEETS)
     assert (own["J6"].value, own["K6"].value, own["M6"].value, own["N6"].value) == ("verdict", "code", "action", "id")
     assert {cell.data_type for row in own.iter_rows() for cell in row if cell.value is not None} == {"s"}

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
 from dataclasses import replace
@@ -152,6 +153,20 @@ def test_nothing_from_outside_ends_the_element_it_stands_in():
         told = rows[column]
         assert [told["texts"][code] for code in told["codes"]] == [printable(name) for name in names]
     assert b"alert(1)</script>" not in content
+
+
+def test_notices_stand_above_everything_in_every_language_and_are_no_markup():
+    notices = [{"en": f"<b>{ENDING[0]}", "zh": "请注意<i>"}, {"en": "Second & last", "zh": "第二"}]
+    listed, behind = drawn(NAMES)
+    content = as_page(listed, replace(behind, notices=notices), ListOptions()).decode()
+    before = content.partition("<body>")[2].partition("<header>")[0]
+    shown = re.findall(r'<ul lang="([\w-]+)">(.*?)</ul>', before)
+    assert [(tag, [html.unescape(one) for one in re.findall("<li>(.*?)</li>", own)]) for tag, own in shown] == [
+        ("en", [one["en"] for one in notices]),
+        ("zh-Hans", [one["zh"] for one in notices]),
+    ]
+    assert "alert(1)</script>" not in content
+    assert 'class="notices"' not in as_page(listed, behind, ListOptions()).decode()
 
 
 def test_json_holds_no_letter_that_markup_gives_a_meaning_to():

@@ -90,6 +90,28 @@ def test_a_number_is_not_the_text_of_another_id() -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "other"),
+    [
+        (float(352776136104522888), 352776136104522888),  # a double that stands for several ids
+        (352776136104522888, 352776136104522880),  # as a spreadsheet writes it
+        (352776136104523000, 352776136104523000),
+        (1234567890123450, 1234567890123450),  # 16 digits, of which Excel kept 15
+    ],
+)
+def test_a_number_whose_last_digits_may_be_lost_is_nobodys(typed: float, other: int) -> None:
+    kept, said = taken(returned({"Anna": [(typed, "Will renew")]}), Known({str(int(typed)): other}, {}))
+    assert not kept
+    assert "keeps 15 digits" in said[0]
+    assert "write the id as text" in said[0]
+
+
+@pytest.mark.parametrize("exact", [1234567890123456, 2**53 - 1, 10**15 - 10])
+def test_a_number_with_all_its_digits_is_taken(exact: int) -> None:
+    kept, said = taken(returned({"Anna": [(exact, "Will renew")]}), Known({str(exact): exact}, {}))
+    assert (said, [own.account_id for own in kept]) == ([], [exact])
+
+
+@pytest.mark.parametrize(
     "day", [datetime(2026, 6, 3, 14, 30), DAY, "2026-06-03", "2026/6/3", " 2026.6.3 ", "2026年6月3日"]
 )
 def test_a_day_that_can_be_read_in_one_way(day: Any) -> None:
@@ -241,9 +263,11 @@ def test_another_workbook_or_another_layout() -> None:
         book[HIDDEN]["C7"] = "not a column"
 
     assert "its hidden sheet 'renewals' was deleted" in why(returned({"Anna": []}, change=without))
-    assert why(returned({"Anna": []}, format="2")).startswith("its layout is number '2' and this program reads '1'")
+    assert why(returned({"Anna": []}, format="3")).startswith("its layout is number '3' and this program reads '2'")
     assert "was changed" in why(returned({"Anna": []}, as_of="last month"))
     assert "was changed" in why(returned({"Anna": []}, change=broken))
+    assert "was changed" in why(returned({"Anna": []}, header="soon"))
+    assert "was changed" in why(returned({"Anna": []}, header="999999999"))
     assert "was changed" in why(returned({}))
 
 
@@ -294,6 +318,36 @@ def test_headings_in_other_words_where_nothing_moved() -> None:
         book["Anna"]["D1"] = "What do you think?"
 
     assert taken(returned({"Anna": [("acme", "Will renew")]}, change=reworded))[0][0].verdict == "renews"
+
+
+# --- notices above the headings ------------------------------------------------------------------
+
+ANSWERED = [("acme", "Will be lost", "Visit the boss", DAY, "so"), ("beta", "Will renew")]
+NOTICES = ("⚠ Usage data is old.", "⚠ The model is old.")
+
+
+def without_notices(book: Workbook) -> None:
+    book["Anna"].delete_rows(1, 2)
+
+
+@pytest.mark.usefixtures("with_headings")
+@pytest.mark.parametrize(("change", "cell"), [(None, "C4"), (without_notices, "C2")])
+def test_answers_are_read_below_notices_which_may_be_deleted(change: Any, cell: str) -> None:
+    kept, said = taken(returned({"Anna": ANSWERED}, change=change, notices=NOTICES))
+    assert not said
+    assert [one.said for one in kept] == [("lost", "visit", DAY, "so"), ("renews", None, None, None)]
+    assert kept[0].cell == cell
+
+
+@pytest.mark.usefixtures("with_headings")
+def test_a_renamed_sheet_is_found_again_below_notices() -> None:
+    book = read_book(returned({"Anna": ANSWERED, "Bob": [("gamma",)]}, change=renamed, notices=NOTICES))
+    assert [(stray.title, stray.ids) for stray in book.strays] == [("Robert", {"gamma"})]
+
+
+def test_a_workbook_of_the_layout_before_is_still_read() -> None:
+    kept, said = taken(returned({"Anna": ANSWERED}, format="1", header=""))
+    assert (len(kept), said) == (2, [])
 
 
 # --- sheets that were renamed --------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from datetime import datetime
 
 from tests.oracle.contact import is_ours
@@ -19,19 +19,41 @@ def tier_of(person: Row, then: Then) -> str | None:
     for text in (person["title"], person["role"]):
         for tier in ("S", "A", "B"):
             words = then.policy.stakeholders.tiers.get(tier, ())
-            if text is not None and any(_stands_in(word, text) for word in words):
+            if text is not None and _meant(text, words):
                 return tier
     return None
 
 
+def _meant(text: str, words: tuple[str, ...]) -> bool:
+    wanted = any(_stands_in(word, text) for word in words if word[0] != "!")
+    return wanted and not any(_stands_in(word[1:], text) for word in words if word[0] == "!")
+
+
 def _stands_in(word: str, text: str) -> bool:
-    """Latin words stand between other signs; Chinese ones anywhere."""
-    if not word.isascii():
-        return word in text
-    return (
-        re.search(rf"(?<![a-z0-9\u4e00-\u9fff]){re.escape(word.lower())}(?![a-z0-9\u4e00-\u9fff])", text.lower())
-        is not None
+    """Whether a word stands somewhere in a text, at each end open, in such a script, or at the end of a word."""
+    looked_for, signs = alike(word.strip("*")), f" {alike(text)} "
+    opens = word[0] == "*" or _without_spaces(looked_for[0])
+    closes = word[-1] == "*" or _without_spaces(looked_for[-1])
+    places = [place for place in range(1, len(signs)) if signs.startswith(looked_for, place)]
+    return any(
+        (opens or _ends_word(signs[place - 1])) and (closes or _ends_word(signs[place + len(looked_for)]))
+        for place in places
     )
+
+
+def alike(text: str) -> str:
+    """A text without case and width, and without the marks above and below letters."""
+    parts = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
+    return unicodedata.normalize("NFC", "".join(sign for sign in parts if unicodedata.combining(sign) < 200))
+
+
+def _ends_word(sign: str) -> bool:
+    return not sign.isalnum() or _without_spaces(sign)
+
+
+def _without_spaces(sign: str) -> bool:
+    """Thai and its neighbours, Chinese, Japanese and Korean."""
+    return any(first <= sign <= last for first, last in ("\u0e00\u0eff", "\u3005\u9fff", "\uac00\ud7a3"))
 
 
 def people_then(then: Then) -> dict[str, Row]:
@@ -129,4 +151,4 @@ class Stakeholders:
             days.setdefault(user, set()).add(day)
         enough = self.then.policy.usage.steady_days
         steady = {user for user in self.people if self.here(user) and len(days.get(user, ())) >= enough}
-        return len({self.people[user]["role"] for user in steady} - {None})
+        return len({alike(self.people[user]["role"] or "").strip() for user in steady} - {""})

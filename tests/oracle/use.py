@@ -21,10 +21,13 @@ def quantity(event: Row) -> float:
 
 
 def one_of(feature: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a product feature is meant: `*` stands for any ending, `!` takes out."""
+    """Whether a product feature is meant, in whatever case: `*` stands for any beginning or ending, `!` takes out."""
 
     def fits(pattern: str) -> bool:
-        return feature.startswith(pattern[:-1]) if pattern.endswith("*") else feature == pattern
+        name, wanted = feature.lower(), pattern.lower()
+        if wanted[0] == "*":
+            return name.endswith(wanted[1:])
+        return name.startswith(wanted[:-1]) if wanted[-1] == "*" else name == wanted
 
     wanted = [fits(p) for p in patterns if not p.startswith("!")]
     return any(wanted) and not any(fits(p[1:]) for p in patterns if p.startswith("!"))

@@ -2,14 +2,16 @@
 
 A world is `{table: [row, ...]}`, a row `{column: value}` with every column of the contract. `Engine` computes the
 spine and all families for fixed dates as the stages do: each step a table of DuckDB, so that what is worked out once
-for the dates (the calendar, the SQL) serves any number of worlds. Exact duplicates are set aside, as `check` does.
+for the dates (the calendar, the SQL) serves any number of worlds. Exact duplicates are set aside, as `check` does, and
+equal events are counted where it counts them.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any
 
 import ibis
@@ -23,8 +25,10 @@ from features.catalogue import FAMILIES, Known, family_table
 from features.family import KEY
 from features.fit import DIMENSIONS
 from features.policy import Policy
+from features.stakeholders import GRADED, text_rows
 from features.tables import ID, TABLES
 from features.windows import Calendar
+from pipelines.repeated_events import RepeatedEvents
 from pipelines.windows import MADE
 from tests.oracle.outcomes import OUTCOMES
 
@@ -54,9 +58,35 @@ def _instant(value: Any) -> Any:
 
 
 def schema(table: str, ids: str = "string") -> ibis.Schema:
-    """The types of a clean table."""
+    """The types of a table of the contract."""
     columns = TABLES[table].columns.values()
     return ibis.schema({c.name: ids if c.type == ID else c.type for c in columns})
+
+
+def clean_schema(table: str, ids: str = "string") -> ibis.Schema:
+    """The types of a clean table, as features read it."""
+    added = dict.fromkeys(GRADED, "string") if table == "people" else {}
+    return ibis.schema({**schema(table, ids), **added})
+
+
+def graded(people: Sequence[Row], policy: Policy) -> list[Row]:
+    """The people as `check` grades them."""
+    texts = {row[column] for row in people for column in ("title", "role")} - {None}
+    known = {row["text"]: row for row in text_rows(texts, policy)} | {None: {"tier": None, "normalized": None}}
+    return [
+        row
+        | {
+            "graded": row["tier"] or known[row["title"]]["tier"] or known[row["role"]]["tier"],
+            "role_normalized": known[row["role"]]["normalized"],
+        }
+        for row in people
+    ]
+
+
+def numbered(events: Sequence[Row], policy: Policy) -> list[Row]:
+    """The product features of events, as the roll-up numbers them."""
+    columns = usage.product(sorted({event["feature"] for event in events}), policy, BLOCK)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def arrow(rows: Sequence[Row], kinds: ibis.Schema) -> pa.Table:
@@ -91,16 +121,18 @@ class Engine:
         self.dates, self.policy = sorted(dates), policy
         self.tables = [name for name in TABLES if name not in without]
         self._con = ibis.duckdb.connect(threads=1)
-        self._schemas = {name: schema(name, ids) for name in self.tables}
+        self._schemas = {name: clean_schema(name, ids) for name in self.tables}
         self._steps: dict[str, ir.Table] = {}
         for name, kinds in self._schemas.items():
             self._con.create_table(name, schema=kinds)
         self._con.create_table("outcomes", schema=outcome_schema(ids))
+        self._con.create_table("product", schema=ibis.schema(usage.PRODUCT))
         self._alerts: dict[str, ir.Table] = {}
         self._plan()
 
     def _plan(self) -> None:
-        given = {name: self._con.table(name).distinct() for name in self.tables}
+        given = {name: self._con.table(name) for name in self.tables}
+        given = {name: rows if name == "usage_events" else rows.distinct() for name, rows in given.items()}
         candidates = spines.candidates(given["contracts"], self.dates)
         terms = spines.terms(given["contracts"], given.get("rates"), candidates, self.policy)
         spine = self._step(
@@ -108,13 +140,7 @@ class Engine:
         )
         made = {"spine": spine, "outcomes": self._con.table("outcomes")}
         if "usage_events" in given:
-            features = given["usage_events"].select("feature").distinct()
-            place = ibis.row_number().over(ibis.window(order_by="feature"))
-            numbered = features.mutate(place=place)
-            bit = ibis.literal(1, "int64") << (numbered.place % BLOCK).cast("int32")
-            block = (numbered.place // BLOCK).cast("int32")
-            product = self._step("product", numbered.select("feature", block=block, bit=bit))
-            days = self._step(ROLLED, usage.person_days(given["usage_events"], product, self.policy))
+            days = self._step(ROLLED, usage.person_days(given["usage_events"], self._con.table("product")))
             calendar = Calendar(self.dates, usage.WINDOWS)
             for name, sum_up in MADE.items():
                 made[name] = self._step(name, sum_up(days, calendar).semi_join(spine, KEY))
@@ -136,9 +162,11 @@ class Engine:
         self, world: World, parts: Callable[[Row], Any] | None = None, outcomes: Sequence[Row] = OUTCOMES
     ) -> dict[str, Answer]:
         """The spine and every family of a world. `parts` tells the part in which an event is rolled up."""
+        world = world | {"usage_events": checked_events(world["usage_events"])}
         for name in self.tables:
-            self._fill(name, world[name])
+            self._fill(name, graded(world[name], self.policy) if name == "people" else world[name])
         self._fill("outcomes", outcomes)
+        self._fill("product", numbered(world["usage_events"], self.policy))
         for name in self._steps:
             if parts is None or name != ROLLED:
                 self._make(name)
@@ -179,6 +207,14 @@ class Engine:
         answer = {(row["account_id"], row["as_of"]): row for row in rows}
         assert len(answer) == len(rows), f"{name} holds {len(rows)} rows for {len(answer)} observations"
         return answer
+
+
+def checked_events(events: Sequence[Row]) -> list[Row]:
+    """The usage events that `check` leaves of these."""
+    times = Counter(tuple(row.items()) for row in events)
+    midnight = sum(row["occurred_at"].time() == time() for row in events)
+    divisor = RepeatedEvents("auto", Counter(times.values()), midnight).divisor if times else None
+    return [dict(row) for row, often in times.items() for _ in range(often // divisor if divisor else 1)]
 
 
 RULED: dict[Any, Engine] = {}

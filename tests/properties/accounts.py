@@ -7,12 +7,13 @@ Different accounts share the names of their users, so that a join that forgets t
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
-from features.policy import KINDS, SEVERITIES, Grace, Journey, Policy, Renewal, Usage
+from features.policy import KINDS, SEVERITIES, Grace, Journey, Policy, Renewal, Stakeholders, Usage
 from tests.oracle.known import midnight
 from tests.oracle.worlds import Row, World, whole
 
@@ -28,13 +29,30 @@ POLICY = Policy(
         levels={"view": ("look",), "analyse": ("report",), "act": ("send.*",)},
         steady_days=2,
     ),
+    stakeholders=Stakeholders(
+        tiers={
+            "S": ("ceo", "head of sales", "vice pres*", "总", "*führer", "генеральный директор", "대표", "!assistant"),
+            "A": ("manager", "director", "*leiter", "directeur", "Διευθυντής", "部長", "ผู้จัดการ", "!assistant"),
+            "B": ("analyst", "engineer", "مهندس", "!cooperator"),
+        }
+    ),
     journey=Journey(onboarding_days=60, pre_renewal_days=90),
 )
 
 USERS = ("u1", "u2", "u3", "u4", "u5")
-FEATURES = ("send.mail", "send.sms", "send.test", "report", "look", "other")
-TITLES = (None, "CEO", "Head of Sales", "sales manager", "副总裁", "Data Analyst", "Vice-President", "cooperator", "")
-ROLES = (None, "seller", "buyer", "engineer", "director")
+FEATURES = ("send.mail", "Send.SMS", "send.test", "report", "look", "other")
+TITLES = (
+    *(None, "CEO", "Head of Sales", "sales manager", "副总裁", "Data Analyst", "Vice President", "cooperator", ""),
+    *(
+        "assistant to the CEO",
+        "ＣＥＯ",
+        "GESCHÄFTSFÜHRER",
+        unicodedata.normalize("NFD", "Geschäftsführer"),
+        "영업대표",
+    ),
+    *("Генеральный директор", "ΔΙΕΥΘΥΝΤΗΣ", "営業部長", "ผู้จัดการฝ่ายขาย", "مهندس", "Abteilungsleiter", "CEO助理"),
+)
+ROLES = (None, "seller", "Seller", "buyer", "engineer", "director", "directeur général", " ")
 TICK = timedelta(microseconds=1)
 EDGES = (0, 1, 7, 14, 28, 30, 31, 56, 60, 61, 90, 180, 360, 365, 366)
 """Days before an as-of date at which something changes."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from features.catalogue import FAMILIES
 from features.tables import TABLES
 from tests.oracle import answers as oracle
-from tests.oracle.known import LATER
+from tests.oracle.known import LATER, midnight
 from tests.oracle.outcomes import OUTCOMES
 from tests.oracle.worlds import differences, engine
 from tests.properties.accounts import DATES, POLICY, settle
@@ -157,11 +157,31 @@ def test_an_account_depends_on_its_own_rows_only(seeds):
 
 @given(seeds=SEEDS)
 def test_order_and_exact_duplicates_change_nothing(seeds):
+    """The events of these worlds have exact times; those of rounded times are uses of their own, as below."""
     world = settle(seeds)
     random = Random(seeds[0])
     doubled = {table: rows + random.choices(rows, k=len(rows) // 2) if rows else [] for table, rows in world.items()}
     shuffled = {table: random.sample(rows, len(rows)) for table, rows in doubled.items()}
     assert differences(project().answers(world), project().answers(shuffled)) == []
+
+
+@given(seeds=SEEDS)
+def test_equal_events_of_rounded_times_count_as_a_quantity_does(seeds):
+    world, random = settle(seeds), Random(seeds[0])
+    days = [_rounded(row) for row in world["usage_events"]]
+    once = list({tuple(row.items()): row for row in days}.values())
+    times = [1, 2, *random.choices((1, 2, 3, 7), k=len(once) - 2)]
+    repeated = [row for row, often in zip(once, times, strict=True) for _ in range(often)]
+    added_up = [row | {"quantity": float(often)} for row, often in zip(once, times, strict=True)]
+    shuffled = random.sample(repeated, len(repeated))
+    found = project().answers(world | {"usage_events": shuffled})
+    assert differences(project().answers(world | {"usage_events": added_up}), found) == []
+    assert differences(project().answers(world | {"usage_events": once}), found) != []
+    assert differences(project().answers(world | {"usage_events": shuffled * 2}), found) == []
+
+
+def _rounded(event):
+    return event | {"occurred_at": midnight(event["occurred_at"].date()), "duration_s": None, "quantity": None}
 
 
 # --- how it is computed ------------------------------------------------------------------------
