@@ -78,7 +78,8 @@ def dealt_anew(job: Job, folder: Path, seed: int) -> Job:
     training = pd.read_parquet(job.side / "training.parquet")
     (folder / "learn").mkdir(parents=True)
     shuffled(training, seed).to_parquet(folder / "learn" / "training.parquet")
-    os.symlink(job.side / "features.json", folder / "learn" / "features.json")
+    for name in ("features.json", "freshness.json"):
+        os.symlink(job.side / name, folder / "learn" / name)
     return replace(job, data=folder)
 
 

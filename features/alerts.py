@@ -22,7 +22,7 @@ from features.adoption import start as starts
 from features.catalogue import Known
 from features.family import KEY
 from features.policy import TIERS, Policy
-from features.sentiment import FOLLOW_UP_DAYS, survey
+from features.sentiment import FOLLOW_UP_DAYS, follow_up
 from features.stakeholders import PERSON, decider
 from features.tickets import limits_of, ticket
 from features.usage import days_in
@@ -239,7 +239,7 @@ def low_score_not_followed_up(
     surveys: ir.Table, spine: ir.Table, policy: Policy, people_then: ir.Table | None = None
 ) -> ir.Table:
     """Low answers that nobody followed up within the time limit (T3); `figure` is the lowest score."""
-    known = survey(surveys, spine)
+    known = follow_up(surveys, spine)
     left = known.filter(_.forgotten == 1, _.answered_ago <= FOLLOW_UP_DAYS + policy.alerts.hold_days)
     if people_then is None:
         graded = left.mutate(tier=ibis.null("string"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import ibis.expr.types as ir
 
+from features import evidence
 from features import spine as spines
 from features import stakeholders as people
 from features.adoption import adoption
@@ -43,6 +44,10 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+EVIDENCE = (evidence.customer_touchpoints, evidence.survey_outcomes, evidence.goal_outcomes)
+"""What no action of ours can move, of the tables that hold our actions."""
+
+
 MADE = ("spine", "person_windows", "account_windows", "first_uses", "outcomes", "activity")
 """What earlier stages make and hand over."""
 
@@ -65,6 +70,7 @@ class Known:
         self._derived: dict[str, Callable[..., ir.Table]] = {
             "terms": _terms,
             "people_then": people.people_then,
+            **{make.__name__: make for make in EVIDENCE},
         }
 
     def missing(self, name: str) -> bool:
@@ -107,6 +113,11 @@ def features_of(family: Family, known: Known) -> list[Feature]:
     return [feature for feature in family.features if feature.source in usable]
 
 
+def action_features() -> frozenset[str]:
+    """The names of all features that read what our people log of what they do: no model may read them (domain M5)."""
+    return frozenset(feature.name for family in FAMILIES.values() for feature in family.features if feature.action)
+
+
 def missing_tables(family: Family, known: Known) -> list[str]:
     """The tables for want of which the family, or a part of it, is absent."""
     asked = {*family.needs, *(name for make in family.sources.values() for name in _parameters(make))}
@@ -133,7 +144,10 @@ def _finished(column: ir.Value, feature: Feature) -> ir.Value:
 
 def meanings(features: list[Feature]) -> list[dict[str, Any]]:
     """What the columns mean, as plain values: what a model keeps beside itself, and a list says."""
-    names = ("name", "family", "meaning", "unit", "risk", "actionable", "theme", "kind", "clock", "en", "zh")
+    names = (
+        *("name", "family", "meaning", "unit", "risk", "actionable", "action", "theme", "kind", "clock"),
+        *("en", "zh"),
+    )
     return [
         {name: getattr(feature, name) for name in names}
         | {"params": dict(feature.params), "function": feature.compute.__name__, "empty": feature.empty}

@@ -6,17 +6,22 @@ import ibis.expr.types as ir
 from ibis import _
 
 from features.family import KEY, Family, addable
+from features.policy import CONTACT_KINDS
 from features.windows import as_known
 
 contact = Family("contact", theme="value", needs=("touchpoints",))
-
-KINDS = ("visit", "call", "training", "value_report", "review", "email")
 
 
 @contact.source
 def touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, touchpoint of the past year)."""
     return as_known("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
+
+
+@contact.source
+def customer_touch(customer_touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, touchpoint of the past year that is no action of ours)."""
+    return as_known("touchpoints", customer_touchpoints, spine).filter(_.days_ago <= 365)
 
 
 @contact.source
@@ -38,7 +43,7 @@ def contacts_total(touch: ir.Table, days: int) -> ir.Value:
 
 
 @contact.feature(
-    kind=KINDS, unit="contacts", risk="low", actionable=True, empty=0,
+    kind=CONTACT_KINDS, unit="contacts", risk="low", actionable=True, empty=0,
     en="{kind} in the last 180 days: {value:.0f} (peers: {peer:.0f})",
     zh="近 180 天{kind} {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
@@ -94,6 +99,16 @@ def customer_initiated(touch: ir.Table) -> ir.Value:
     en="the customer last got in touch {value:.0f} days ago (peers: {peer:.0f})",
     zh="客户上次主动联系在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def customer_silence(touch: ir.Table) -> ir.Value:
+def customer_silence(customer_touch: ir.Table) -> ir.Value:
     """Days since the customer last began a contact (S2); 366 where it did not for a year."""
-    return touch.days_ago.min(where=(touch.initiated_by == "customer").fill_null(False)).fill_null(366)
+    return customer_touch.days_ago.min()
+
+
+@contact.feature(
+    days=(90, 180, 365), unit="contacts", risk="low", actionable=True, empty=0,
+    en="contacts begun by the customer in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天客户主动联系 {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def customer_contacts_total(customer_touch: ir.Table, days: int) -> ir.Value:
+    """Touchpoints begun by the customer in the window, or of a kind that is no action of ours (S2, M5)."""
+    return (customer_touch.days_ago <= days).sum()

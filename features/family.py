@@ -27,6 +27,8 @@ from typing import Any, Literal, get_args
 import ibis
 import ibis.expr.types as ir
 
+from features.tables import TABLES
+
 KEY = ("account_id", "as_of")
 
 Risk = Literal["low", "high", "either"]
@@ -64,6 +66,8 @@ class Feature:
     compute: Callable[..., ir.Value]
     empty: float | None
     kind: Literal["number", "category"] = "number"
+    action: bool = False
+    """Whether it reads what our people log of what they do: it is computed and shown, and no model reads it (M5)."""
     clock: bool = False
     """Whether it follows from the contract's dates and the calendar alone, and so moves though nothing has happened."""
 
@@ -135,11 +139,18 @@ class Family:
                         empty=empty,
                         kind="category" if category else "number",
                         clock=clock,
+                        action=source in self.sources and reads_actions(self.sources[source]),
                     )
                 )
             return compute
 
         return register
+
+
+def reads_actions(make: Callable[..., ir.Table]) -> bool:
+    """Whether a source asks for a table in which our people log what they do, and not for the evidence in it alone."""
+    asked = inspect.signature(make).parameters
+    return any(name in TABLES and TABLES[name].actions for name in asked)
 
 
 def _theme(theme: Theme | Mapping[str, Theme] | None, params: Mapping[str, Any]) -> Theme | None:

@@ -492,9 +492,12 @@ def _successors(claims: ir.Table) -> ir.Table:
 
 
 def _priced(table: ir.Table, rates: ir.Table | None, reporting: str, day: str) -> ir.Table:
-    """`table` with the `rate` of its `currency` on its `day`: the newest dated on or before it, else the first."""
+    """`table` with the `rate` of its `currency` on its `day`: the newest dated on or before it, else the first.
+
+    Null for a currency that has no rate: an amount in another currency is no amount in this one.
+    """
     if rates is None:
-        return table.mutate(rate=ibis.literal(1.0))
+        return table.mutate(rate=(_.currency == reporting).ifelse(1.0, ibis.null("float64")))
     quoted = (
         rates.select("currency", on=_day(_.date.cast("timestamp").date()), rate=_.rate.cast("float64"))
         .group_by("currency", "on")

@@ -5,7 +5,7 @@ refuse what they do not know. Nothing here opens a file.
 """
 
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,8 @@ from features.patterns import NamePatterns, WordPatterns
 TIERS = ("S", "A", "B")
 KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
+ContactKind = Literal["visit", "call", "training", "value_report", "review", "email"]
+CONTACT_KINDS: tuple[ContactKind, ...] = get_args(ContactKind)
 
 
 class Section(BaseModel):
@@ -128,6 +130,13 @@ class Alerts(Section):
         return [(period.first, period.last) for period in self.quiet_periods]
 
 
+class Actions(Section):
+    """What our people log of what they do themselves: no model reads it (M5)."""
+
+    touchpoints: tuple[ContactKind, ...] = CONTACT_KINDS
+    """The kinds of contact that are an action of ours unless the customer began them."""
+
+
 class Money(Section):
     """The reporting currency, and the size bands in it (R7)."""
 
@@ -145,4 +154,5 @@ class Policy(Section):
     tickets: Tickets = Tickets()
     journey: Journey = Journey()
     alerts: Alerts = Alerts()
+    actions: Actions = Actions()
     money: Money = Money()

@@ -18,22 +18,28 @@ FOLLOW_UP_DAYS = 14
 
 
 @sentiment.source
-def survey(surveys: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, survey known then): score and answer where they had come by then."""
+def survey(survey_outcomes: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, survey answered or left without an answer by then)."""
+    return survey_outcomes
+
+
+@sentiment.source
+def follow_up(surveys: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, survey known then): whether its low answer was `forgotten`."""
     known = as_known("surveys", surveys, spine)
     return known.mutate(answered_ago=since(known, known.answered_at), forgotten=_forgotten(known).ifelse(1, 0))
 
 
 @sentiment.source
-def voice(surveys: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, survey known then), with the tier of the person asked."""
-    return survey(surveys, spine).left_join(people_then.select(*PERSON, "tier"), PERSON)
+def voice(survey_outcomes: ir.Table, people_then: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, survey answered or left without an answer), with the tier of the person asked."""
+    return survey_outcomes.left_join(people_then.select(*PERSON, "tier"), PERSON)
 
 
 @sentiment.source
-def newest(surveys: ir.Table, spine: ir.Table) -> ir.Table:
+def newest(survey_outcomes: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, kind, answer of the newest day with one)."""
-    known = survey(surveys, spine)
+    known = survey_outcomes
     given = known.filter(known.score.notnull() & (known.answered_ago <= 365))
     days = given.answered_ago.min().over(group_by=[*KEY, "kind"])
     return given.mutate(newest_ago=days).filter(lambda rows: rows.answered_ago == rows.newest_ago)
@@ -89,7 +95,7 @@ def nps_change(survey: ir.Table) -> ir.Value:
     zh="过去一年 {value:.0%} 的调查得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def answer_share(survey: ir.Table) -> ir.Value:
-    """Answered over sent, of the surveys of a year (T3: not answering is a signal too)."""
+    """Answered over sent, of the surveys of a year answered or two weeks old (T3: not answering is a signal too)."""
     return as_number(survey.answered_at.notnull()).mean(where=survey.days_ago <= 365)
 
 
@@ -98,9 +104,9 @@ def answer_share(survey: ir.Table) -> ir.Value:
     en="low scores not followed up within two weeks: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 个低分两周内未跟进（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def low_not_followed_up(survey: ir.Table) -> ir.Value:
+def low_not_followed_up(follow_up: ir.Table) -> ir.Value:
     """Low answers of a year without a follow-up, over two weeks old (T3)."""
-    return ((survey.forgotten == 1) & (survey.answered_ago <= 365)).fill_null(False).sum()
+    return ((follow_up.forgotten == 1) & (follow_up.answered_ago <= 365)).fill_null(False).sum()
 
 
 @sentiment.feature(
@@ -130,7 +136,7 @@ def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
     zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
-    """Answered over sent, of the surveys of a year to people of the tier (T3)."""
+    """Answered over sent, of the surveys of a year to people of the tier, answered or two weeks old (T3)."""
     asked = in_tier(voice, tier) & (voice.days_ago <= 365)
     return as_number(voice.answered_at.notnull()).mean(where=asked)
 

@@ -91,16 +91,16 @@ def _followed(known: ir.Table, policy: Policy) -> ir.Table:
 
 
 def _in_reporting_currency(known: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
-    currency = _.currency.fill_null(policy.money.reporting_currency)
+    """Adds `value`; null where no rate was known, for an amount in another currency is no amount in this one."""
+    known = known.mutate(_currency=_.currency.fill_null(policy.money.reporting_currency))
+    home = _._currency == policy.money.reporting_currency
     if rates is None:
-        return known.mutate(value=addable(_.arr))
-    known = known.mutate(_currency=currency)
+        return known.mutate(value=home.ifelse(addable(_.arr), ibis.null("float64"))).drop("_currency")
     quoted = known_rates(rates, spine)
     joined = known.left_join(
         quoted, [known.as_of == quoted.as_of, known._currency == quoted.currency], rname="{name}_quoted"
     )
-    home = joined._currency == policy.money.reporting_currency
-    value = addable(joined.arr.cast("float64") * home.ifelse(1.0, joined.rate))
+    value = addable(_.arr.cast("float64") * home.ifelse(1.0, _.rate))
     return joined.mutate(value=value).drop("_currency", "as_of_quoted", "currency_quoted", "rate")
 
 

@@ -98,6 +98,12 @@ def contact(touchpoints: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir
 
 
 @stakeholders.source
+def customer_contact(customer_touchpoints: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, touchpoint of the past year that is no action of ours): kind and tier."""
+    return contact(customer_touchpoints, people_then, spine)
+
+
+@stakeholders.source
 def sponsor(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> ir.Table:
     """One row per (account_id, as_of, S or A person who is there): whether they have gone silent."""
     deciders = people_then.filter(_.left_ago.isnull(), _.tier.isin(["S", "A"]))
@@ -217,6 +223,16 @@ def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
 def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
     """Touchpoints with people of the tier in the window (S2)."""
     return (in_tier(contact, tier) & (contact.days_ago <= days)).sum()
+
+
+@stakeholders.feature(
+    tier=TIERS, days=(90, 365), unit="contacts", risk="low", actionable=True, theme=OF_STAFF, empty=0,
+    en="contacts begun by {tier} in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天{tier}主动联系 {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def customer_contacts(customer_contact: ir.Table, tier: str, days: int) -> ir.Value:
+    """Touchpoints begun by the customer with people of the tier in the window (S2, M5)."""
+    return (in_tier(customer_contact, tier) & (customer_contact.days_ago <= days)).sum()
 
 
 @stakeholders.feature(

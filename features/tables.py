@@ -24,7 +24,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from features.policy import KINDS, SEVERITIES, TIERS
+from features.policy import CONTACT_KINDS, KINDS, SEVERITIES, TIERS
 
 if TYPE_CHECKING:
     import pandera.ibis as pa
@@ -94,6 +94,16 @@ PLAUSIBLE = Limit(
     f"{{column}} lies before {FIRST_YEAR} or after {LAST_YEAR}",
     lambda value: (value >= datetime(FIRST_YEAR, 1, 1)) & (value <= datetime(LAST_YEAR, 12, 31, 23, 59, 59)),
 )
+DAY_ZERO = Limit(
+    "zero",
+    "{column} lies at the day zero of a computer's clock (1970-01-01 or 1900-01-01)",
+    lambda value: ~(_around(value, datetime(1970, 1, 1)) | _around(value, datetime(1900, 1, 1))),
+)
+"""Exports write 0 for "not cancelled", which becomes such a day, in the zone of whoever wrote it."""
+
+
+def _around(value: ir.Value, zero: datetime) -> ir.BooleanValue:
+    return (value >= zero - timedelta(hours=14)) & (value <= zero + timedelta(hours=14))
 
 
 def one_of(*values: str) -> Limit:
@@ -141,7 +151,8 @@ class Column:
         texts = (NOT_EMPTY,) if self.required and self.type in (TEXT, ID) else ()
         finite = (FINITE,) if self.type == dt.float64 else ()
         plausible = (PLAUSIBLE,) if self.is_time else ()
-        return given + texts + finite + plausible + self.limits
+        zero = (DAY_ZERO,) if self.is_time and self.known == "itself" else ()
+        return given + texts + finite + plausible + zero + self.limits
 
 
 @dataclass(frozen=True)
@@ -160,6 +171,8 @@ class Table:
     """The columns that identify a fact; empty where nothing does."""
     row_id: str = ""
     """The column that alone decides, where it is filled, whether two rows are the same row delivered twice."""
+    actions: bool = False
+    """Whether our people log in it what they do themselves: no model may read it whole (domain M5)."""
     row_rules: tuple[Rule, ...] = field(default=(), repr=False)
 
     def rules(self, extract: datetime | None = None) -> Iterator[Rule]:
@@ -205,6 +218,7 @@ def table(
     key: tuple[str, ...] = (),
     row_id: str = "",
     required: bool = False,
+    actions: bool = False,
 ) -> Callable[[type], Table]:
     """Turn a class of columns and rules into a `Table` named as the class, and list it in `TABLES`.
 
@@ -222,6 +236,7 @@ def table(
             known_time=known_time or ("recorded_at", *event_time),
             key=key,
             row_id=row_id,
+            actions=actions,
             row_rules=tuple(replace(part, name=name) for name, part in parts.items() if isinstance(part, Rule)),
         )
         TABLES[made.name] = made
@@ -375,7 +390,7 @@ class tickets:
     escalated_before_opening = not_before("escalated_at", "opened_at")
 
 
-@table(event_time=("sent_at", "answered_at"))
+@table(event_time=("sent_at", "answered_at"), actions=True)
 class surveys:
     """One row per survey sent to, or answered by, a person.
 
@@ -408,7 +423,7 @@ class surveys:
     followed_up_before_answer = not_before("followed_up_at", "answered_at")
 
 
-@table(event_time=("occurred_at",))
+@table(event_time=("occurred_at",), actions=True)
 class touchpoints:
     """One row per contact with a person at the customer.
 
@@ -423,14 +438,14 @@ class touchpoints:
         TEXT,
         "How.",
         required=True,
-        limits=(one_of("visit", "call", "training", "value_report", "review", "email"),),
+        limits=(one_of(*CONTACT_KINDS),),
     )
     initiated_by = Column(TEXT, "Who asked for it.", limits=(one_of("us", "customer"),))
     occurred_at = Column(TIME, "When it took place.", required=True)
     recorded_at = an_arrival()
 
 
-@table(event_time=("started_at",))
+@table(event_time=("started_at",), actions=True)
 class interventions:
     """One row per playbook carried out on an account.
 
@@ -448,7 +463,7 @@ class interventions:
     ends_before_start = not_before("ended_at", "started_at")
 
 
-@table(event_time=("set_at",))
+@table(event_time=("set_at",), actions=True)
 class value_goals:
     """One row per goal agreed with a customer (J4).
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import ibis.expr.types as ir
 
 from features.family import Family, as_number, felt
-from features.windows import as_known, since
+from features.windows import as_known
 
 value = Family("value", theme="value", needs=("value_goals",))
 
 
 @value.source
 def goal(value_goals: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, goal known then): days since it was due and since it was reached."""
-    known = as_known("value_goals", value_goals, spine)
-    return known.mutate(due_ago=since(known, known.due_at), reached_ago=since(known, known.achieved_at))
+    """One row per (account_id, as_of, goal known then)."""
+    return as_known("value_goals", value_goals, spine)
+
+
+@value.source
+def outcome(goal_outcomes: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, goal reached or due by then): days since it was due and since it was reached."""
+    return goal_outcomes
 
 
 @value.source
@@ -39,9 +44,9 @@ def goals_set(goal: ir.Table) -> ir.Value:
     en="value goals reached in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天达成 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def goals_reached(goal: ir.Table, days: int) -> ir.Value:
+def goals_reached(outcome: ir.Table, days: int) -> ir.Value:
     """Goals reached in the window (J4)."""
-    return (goal.reached_ago <= days).fill_null(False).sum()
+    return (outcome.reached_ago <= days).fill_null(False).sum()
 
 
 @value.feature(
@@ -49,9 +54,9 @@ def goals_reached(goal: ir.Table, days: int) -> ir.Value:
     en="value goals reached, long ago counting less: {value:.1f} (peers: {peer:.1f})",
     zh="已达成的价值目标（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def goals_felt(goal: ir.Table) -> ir.Value:
+def goals_felt(outcome: ir.Table) -> ir.Value:
     """Goals ever reached, each counting half as much for every year since (J4): value shown lasts for years."""
-    return felt(goal.reached_ago, 365).sum().fill_null(0)
+    return felt(outcome.reached_ago, 365).sum().fill_null(0)
 
 
 @value.feature(
@@ -59,9 +64,9 @@ def goals_felt(goal: ir.Table) -> ir.Value:
     en="value goals past their date and not reached: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 个价值目标已过期未达成（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def goals_late(goal: ir.Table) -> ir.Value:
+def goals_late(outcome: ir.Table) -> ir.Value:
     """Goals of the past two years whose due date has passed and which are not reached (J4)."""
-    return (goal.achieved_at.isnull() & (goal.due_ago >= 1) & (goal.days_ago <= 730)).fill_null(False).sum()
+    return (outcome.achieved_at.isnull() & (outcome.due_ago >= 1) & (outcome.days_ago <= 730)).fill_null(False).sum()
 
 
 @value.feature(
@@ -69,10 +74,10 @@ def goals_late(goal: ir.Table) -> ir.Value:
     en="{value:.0%} of the value goals due so far were reached (peers: {peer:.0%})",
     zh="到期的价值目标中 {value:.0%} 已达成（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def goals_kept(goal: ir.Table) -> ir.Value:
+def goals_kept(outcome: ir.Table) -> ir.Value:
     """Share reached of the goals whose due date has passed, or that are reached (J4)."""
-    judged = ((goal.due_ago >= 1) | goal.achieved_at.notnull()).fill_null(False)
-    return as_number(goal.achieved_at.notnull()).mean(where=judged)
+    judged = ((outcome.due_ago >= 1) | outcome.achieved_at.notnull()).fill_null(False)
+    return as_number(outcome.achieved_at.notnull()).mean(where=judged)
 
 
 @value.feature(

@@ -11,6 +11,7 @@ from xlsxwriter.worksheet import Worksheet
 
 from lists.book import DAY_WIDTH, LINE, Book, done, lines
 from lists.columns import COLUMNS
+from lists.returned import EXACT
 from lists.text import width
 from lists.words import Words
 from models.reasons import REASONS
@@ -33,7 +34,6 @@ IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
 SENTENCES = ("reason_", "strength_", "playbook_", "alerts", "status_reason")
 MONEY = ("arr", "arr_at_risk")
 SENTENCE_WIDTH = 42
-EXACT = 2**53
 KINDS = {column.name: column.kind for column in COLUMNS}
 
 
@@ -100,10 +100,10 @@ def cell(name: str, value: Any, words: Words) -> Any:
 
 
 def _number(name: str, value: float) -> Any:
-    """A number; an id that Excel would cut is text, and less than half a point is no change: it would stand as -0%."""
+    """A number. An id that Excel would round is text; less than half a point is no change, and would stand as -0%."""
     if name == "probability_change":
         return round(value, 2) + 0.0
-    return value if abs(value) <= EXACT or KINDS[name] != "id" else str(value)
+    return value if abs(value) < EXACT or KINDS[name] != "id" else str(value)
 
 
 def format_of(name: str) -> str:

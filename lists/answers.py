@@ -28,6 +28,7 @@ from features.patterns import normalize_text
 from lists.returned import (
     ACTION_WORDS,
     ANSWERS,
+    EXACT,
     FORMAT,
     FORMATS,
     HEAD,
@@ -49,6 +50,8 @@ LONGEST = 32_767
 ROWS_ABOVE = 1_000
 """No header stands lower than this row: a list has a handful of notices."""
 SHOWN = 40
+WHOLE_UP_TO = 2**53
+"""Beyond this the numbers of a spreadsheet no longer tell two whole numbers apart."""
 OLE, ZIP = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK"
 ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 YEAR_FIRST = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
@@ -84,6 +87,13 @@ class Cell:
         elif isinstance(value, datetime) and value.time() == time():
             value = value.date()
         return printable(str(value))
+
+    @property
+    def lost_digits(self) -> bool:
+        """Whether this is a number whose last digits a spreadsheet may have made up: it keeps 15 of them."""
+        if not isinstance(self.value, int | float) or abs(self.value) < EXACT:
+            return False
+        return abs(self.value) > WHOLE_UP_TO or int(float(f"{self.value:.15g}")) == self.value
 
     @property
     def shown(self) -> str:
@@ -473,6 +483,12 @@ def judged(row: Row, cover: Cover, file: str, known: Known, recorded: datetime) 
 def _account(cell: Cell, known: Known, refuse: Any) -> Any:
     if cell.empty:
         refuse("account_id", "an answer without an account id: write the id as the list has it")
+    elif cell.lost_digits:
+        refuse(
+            "account_id",
+            f"the id {cell.shown} has become a number, of which a spreadsheet keeps 15 digits, so it may be another "
+            "account's: write the id as text, as the list has it",
+        )
     elif cell.text in known.ids:
         return known.ids[cell.text]
     else:

@@ -95,5 +95,5 @@ def without_change(why: str, words: Words) -> str | None:
 
 WITHOUT: Sequence[str] = ("new", "new_term", "not_scored")
 """Why one account may have no change where others have."""
-UNTOLD: Sequence[str] = ("no_figures", "no_model", "other_features", "other_figures")
+UNTOLD: Sequence[str] = ("no_figures", "no_model", "reads_actions", "other_features", "other_figures")
 """Why a change may have no parts."""

@@ -134,7 +134,8 @@ def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays:
             book.text(sheet, header, place, said, "head")
             sheet.set_column(place, place, max(shown.widths[name], width(said) / 1.6 + 3))
     framed(sheet, [shown.heights[row] for row in own.rows], len(names), 2, header)
-    book.write_notices(sheet, [shown.widths[name] for name in BEFORE if name in shown.names])
+    # As wide as a screen, so that the frozen rows stay few lines high.
+    book.write_notices(sheet, [{**WIDTHS, **shown.widths}[name] for name in names if name not in AFTER])
     _line(book, sheet, letters, own)
     coloured(book, sheet, names, len(own.rows), header)
     _beyond(book, sheet, letters, own)

@@ -10,10 +10,7 @@ from features.patterns import normalize_text
 from features.policy import Section
 
 Language = Literal["en", "zh"]
-WHATIF = (
-    *("days_each_s_90d", "deciders_reached_90d", "seat_activation_28d", "core_workflow_share_28d"),
-    *("answer_hours_90d", "goals_late"),
-)
+WHATIF = ("days_each_s_90d", "seat_activation_28d", "core_workflow_share_28d", "answer_hours_90d", "goals_late")
 
 
 class Bands(Section):
@@ -54,6 +51,8 @@ class ListOptions(Section):
     """How the risk list is cut, ranked and worded."""
 
     language: Language = "en"
+    hindsight: bool = False
+    """A list may be made by models that learned after its day; it is marked, and never read as history."""
     min_history_days: int = Field(default=7, ge=0)
     """An account whose first contract began fewer days ago is listed but not scored."""
     unlike_above: float = Field(default=0.20, gt=0, le=1)
@@ -81,7 +80,7 @@ class ListOptions(Section):
     """The page shows at most this many accounts, the first of the list."""
     whatif: tuple[str, ...] = WHATIF
     """The figures that can be tried on the page, by the names of their features: such as a manager can move. What the
-    model does not read is left out."""
+    model does not read, such as an action that is logged, is left out."""
     keep_staging_hours: float = Field(default=24.0, gt=0)
     """What a killed run left behind is removed after this long."""
 

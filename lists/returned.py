@@ -29,3 +29,5 @@ VERDICT_WORDS = ("J", "K")
 """The columns of its second table: a verdict's word, and its code."""
 ACTION_WORDS = ("M", "N")
 """The columns of its third table: a play's name, and its id in the library."""
+EXACT = 10**15
+"""From here on a spreadsheet keeps only the first 15 digits of a number: such an id is written as text."""

@@ -139,7 +139,7 @@ def effects(
     asked: dict[str, Refused | None] = {name: too_few(rows, name, options) for name in names}
     if all(asked.values()):
         return [refused for refused in asked.values() if refused]
-    schema = Schema.of(catalogue, rows, RENEWAL, monotone=True)
+    schema = Schema.of(catalogue, rows, RENEWAL, monotone=True, actions=True)
     values, fold = schema.values(rows), folds_of(rows["account_id"], options)
     untreated = (rows["treated"] == UNTREATED).to_numpy()
     weight = np.where(untreated, weights(rows["term"].where(untreated, -1)), 0.0)

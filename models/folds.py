@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.history import History
 from models.options import Folds, Treated
 
 RENEWAL = "renewal"
@@ -103,42 +104,28 @@ def relevance(lead: npt.NDArray[np.float64], focus_days: float) -> npt.NDArray[n
     return np.minimum(distance, 1 / distance) ** 3
 
 
-def origins(observed: pd.DataFrame, options: Folds) -> list[pd.Timestamp]:
-    """Training days for a back-test: month starts, spread evenly from the first that has enough to learn from.
+def origins(observed: pd.DataFrame, options: Folds, target: str = RENEWAL) -> list[pd.Timestamp]:
+    """Training days for a back-test: month starts, spread evenly from the first that leaves enough to learn and test.
 
     Raises TooFew, in words, where history is too short or too one-sided for any.
     """
     days = pd.DatetimeIndex(observed["as_of"].unique()).sort_values()
-    days = days[days >= _first_day(observed, options)]
-    if not len(days):
-        raise TooFew("no observation was made after enough outcomes were final: history is too short for a test")
+    days = days[days >= _first_origin(observed, days, options, target)]
     last = _last_day(observed, days)
     days = days[days <= last]
     places = np.unique(np.linspace(0, len(days), options.origins, endpoint=False).astype(int))
     return list(days[places])
 
 
-def _first_day(observed: pd.DataFrame, options: Folds) -> pd.Timestamp:
-    """When enough terms were final, of both outcomes."""
-    terms = observed.groupby("term").agg(matured_at=("matured_at", "min"), label=("label", "max"))
-    terms = terms.sort_values("matured_at", kind="stable")
-    yes, no = terms["label"].cumsum().to_numpy(), (1 - terms["label"]).cumsum().to_numpy()
-    events = np.minimum(yes, no)
-    counted = np.arange(1, len(terms) + 1)
-    wanted = max(options.min_renewals, options.first_share * len(terms))
-    enough = (counted >= wanted) & (events >= options.min_events)
-    if not enough.any():
-        raise TooFew(_too_few(terms["label"], options))
-    return terms["matured_at"].iloc[int(enough.argmax())] + pd.Timedelta(days=options.embargo_days)
-
-
-def _too_few(labels: pd.Series, options: Folds) -> str:
-    ones = int(labels.sum())
-    return (
-        f"{len(labels)} final outcomes, {ones} of them yes and {len(labels) - ones} no: at least "
-        f"{options.min_renewals} are needed (folds.min_renewals), with {options.min_events} of the rarer kind "
-        f"(folds.min_events), and some after them"
-    )
+def _first_origin(observed: pd.DataFrame, days: pd.DatetimeIndex, options: Folds, target: str) -> pd.Timestamp:
+    """The first origin that leaves enough to test at the lead that matters most, else enough to test at any lead."""
+    leads = [options.focus_days, None] if target == RENEWAL and options.focus_days else [None]
+    histories = [History.of(observed, options, lead) for lead in leads]
+    for history in histories:
+        first = history.first_origin(days)
+        if first is not None:
+            return first
+    raise TooFew(histories[0].shortage())
 
 
 def _last_day(observed: pd.DataFrame, days: pd.DatetimeIndex) -> pd.Timestamp:
@@ -162,8 +149,8 @@ def split(observed: pd.DataFrame, origin: pd.Timestamp, end: pd.Timestamp | None
     return Fold(origin, train, test)
 
 
-def rolling(observed: pd.DataFrame, options: Folds) -> list[Fold]:
+def rolling(observed: pd.DataFrame, options: Folds, target: str = RENEWAL) -> list[Fold]:
     """One fold per origin; each is tested until the next one begins. Raises TooFew where none can be made."""
-    days = origins(observed, options)
+    days = origins(observed, options, target)
     ends: list[pd.Timestamp | None] = [*days[1:], None]
     return [split(observed, day, end, options) for day, end in zip(days, ends, strict=True)]

@@ -120,7 +120,7 @@ def middle(linear: Linear, trees: LightGBM) -> Recipe:
 
 def walk(observed: pd.DataFrame, schema: Schema, options: Options) -> list[Step]:
     """What every recipe says at every origin. Raises TooFew where history allows no origin."""
-    values, folds = schema.values(observed), rolling(observed, options.folds)
+    values, folds = schema.values(observed), rolling(observed, options.folds, schema.target)
 
     def step(fold: Fold) -> Step:
         return step_at(observed, values, schema, fold, options, lines_at(observed, values, schema, fold, options))

@@ -87,13 +87,15 @@ class Folds(Section):
     origins: int = Field(5, ge=1)
     """Training days, spread evenly over the part of history that can hold them."""
     first_share: float = Field(0.5, gt=0, lt=1)
-    """The first origin comes when this share of all matured renewals was final."""
+    """The first origin is the day on which those to learn from were this share of all that are learned from or tested.
+
+    It only chooses among the days that leave enough for both, and refuses none."""
     embargo_days: int = Field(0, ge=0)
     """Days a final label needs to reach the training table, on top of its own maturity."""
     min_renewals: int = Field(60, ge=2)
-    """An origin needs this many renewals (or account terms) to learn from …"""
+    """The first origin needs this many renewals (or account terms) to learn from, and as many to test …"""
     min_events: int = Field(10, ge=1)
-    """… and this many of the rarer outcome among them."""
+    """… and this many of the rarer outcome among each."""
     focus_days: float = Field(90.0, ge=0)
     """Rows about so many days before the end teach a renewal model most, for there its word is wanted; 0: all alike."""
     treated: Treated = "exclude"

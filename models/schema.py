@@ -37,11 +37,17 @@ class Schema:
     """+1 where the margin may only rise with the feature, -1 where only fall, 0 where either."""
 
     @staticmethod
-    def of(catalogue: Iterable[Mapping[str, Any]], frame: pd.DataFrame, target: str, monotone: bool) -> Schema:
-        """The schema of a catalogue of features, with the categories that stand in `frame`."""
-        features = list(catalogue)
+    def of(
+        catalogue: Iterable[Mapping[str, Any]], frame: pd.DataFrame, target: str, monotone: bool, actions: bool = False
+    ) -> Schema:
+        """The schema of a catalogue of features, with the categories that stand in `frame`.
+
+        What our people log of what they do is left out, so that logging it moves no score (domain M5), unless
+        `actions` asks for it: to compare treated accounts with others, it must be known who was treated before.
+        """
+        features = [feature for feature in catalogue if actions or not feature.get("action", False)]
         if not features:
-            raise ValueError("the catalogue holds no feature: nothing to learn from")
+            raise ValueError("the catalogue holds no feature a model may read: nothing to learn from")
         words = [feature["name"] for feature in features if feature.get("kind", "number") == "category"]
         _refuse_missing(frame, [feature["name"] for feature in features])
         return Schema(

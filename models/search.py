@@ -116,9 +116,7 @@ class Past:
         """What a search on this day may see. Raises TooFew where there is too little to learn from or to judge by."""
         observed = known_on(training, target, day, options.folds)
         schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
-        past = Past(observed, schema, schema.values(observed), rolling(observed, options.folds), day)
-        _refuse_silence(past)
-        return past
+        return Past(observed, schema, schema.values(observed), rolling(observed, options.folds, target), day)
 
     def step(self, number: int, options: forward.Options) -> forward.Step:
         """What every recipe says at one origin. The linear part is fitted once for all settings of the trees."""
@@ -131,16 +129,6 @@ class Past:
     def steps(self, options: forward.Options) -> list[forward.Step]:
         """The same at all of them."""
         return [self.step(number, options) for number in range(len(self.folds))]
-
-
-def _refuse_silence(past: Past) -> None:
-    rows = past.observed.iloc[np.concatenate([fold.test for fold in past.folds])]
-    judged = rows[~rows["decided"].astype(bool)]
-    if judged["label"].nunique() < 2:
-        raise TooFew(
-            f"of the {len(judged)} rows that could judge a setting before {past.day:%Y-%m-%d} none, or all, ended well:"
-            " history is too short for a search"
-        )
 
 
 # --- what a trial is worth ----------------------------------------------------------------------------

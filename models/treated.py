@@ -13,10 +13,10 @@ from models.target import KEY
 def treated_between(spine: ir.Table, interventions: ir.Table, decided_days: int) -> ir.Table:
     """Whether an intervention worked on each observation's renewal, one row per (account_id, as_of): `treated`, 0 or 1.
 
-    It started on the day of the observation or later, and more than `decided_days` before the renewal. One that came
-    earlier is known on the day and a feature like others; one that came later met a decision that had fallen: who has
-    decided to leave is no longer treated, and to count it would mark the renewed. `interventions` are those known on
-    the training day.
+    It started on the day of the observation or later, and more than `decided_days` before the renewal. What one that
+    came earlier has changed by then stands in what the customer does; one that came later met a decision that had
+    fallen: who has decided to leave is no longer treated, and to count it would mark the renewed. `interventions` are
+    those known on the training day.
     """
     begun = interventions.select("account_id", "started_at")
     asked = spine.select(*KEY, "renewal_date")

@@ -15,6 +15,7 @@ from pipelines.disagreements import disagreements
 from pipelines.errors import Stop
 from pipelines.featurize import featurize
 from pipelines.forecast import forecast
+from pipelines.freshness import freshness
 from pipelines.ledger import ledger
 from pipelines.notices import report_notices
 from pipelines.publishing import publish
@@ -27,7 +28,7 @@ from pipelines.spine import spine
 from pipelines.stage import Job, progress
 from pipelines.windows import windows
 
-STAGES = (check, rollup, spine, windows, ledger, disagreements, featurize, alerts, assemble, score)
+STAGES = (check, freshness, rollup, spine, windows, ledger, disagreements, featurize, alerts, assemble, score)
 BESIDE = (scorecard, forecast)
 """What the head of customer success reads beside the list; a list without it is still a list."""
 

@@ -18,11 +18,14 @@ from features.tables import ID, TABLES, Column, Rule, Table
 from pipelines import answers, warehouse
 from pipelines.check_context import CheckContext
 from pipelines.errors import DataContract
+from pipelines.value_forms import DECIMAL_COMMA, since_1970
 from pipelines.warehouse import Given
 
 OFFSET = r":\d\d(\.\d+)?[+-]\d\d(:?\d\d){0,2}$|[A-Za-z]+/[A-Za-z_]+$"
 """How an instant ends that names its offset or place; a plain cast would drop it. Letters like CST name several
 zones, and are not read."""
+SPACE_BEFORE_OFFSET = r"(:\d\d(?:\.\d+)?)\s+([+-]\d\d(?::?\d\d)?|Z)$"
+"""Snowflake, Ruby and Zendesk print a space before the offset, which DuckDB takes for the name of a zone."""
 WHOLE_UP_TO = 2**53
 """Beyond this a floating-point number no longer tells two whole numbers apart."""
 
@@ -45,6 +48,8 @@ class CastTable:
     """The columns as given: their names, and the names they go by in `rows`."""
     unreadable: tuple[Rule, ...]
     """One rule for each column of which some value may not be of its type."""
+    text: bool = False
+    """Whether the table was given as text, so that `source.nulls` and `source.decimal` apply to it."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,16 @@ class _GivenIds:
 def id_types(given: Mapping[str, Given]) -> IdTypes:
     """The type of every id column: one for all that name the same thing, and text where one id is beyond 64 bits.
 
-    Raises `DataContract` naming two columns that name the same thing, one by text and one by numbers.
+    Raises `DataContract` naming for each thing two columns, one with text and one with numbers.
     """
     found = [ids for name, raw in given.items() for ids in _ids_given(raw, TABLES[name])]
     things = {ids.of: [other for other in found if other.of == ids.of and other.matters] for ids in found}
+    mixed = [line for columns in things.values() for line in _mixed_types(columns)]
+    if mixed:
+        raise DataContract("\n".join(mixed))
     types, warnings = {}, []
     for of, columns in things.items():
-        is_text = _of_one_type(columns)
+        is_text = not columns or columns[0].is_text  # a thing that is named nowhere is named by text
         wide = None if is_text else next((row for row in map(_widest, columns) if row), None)
         types[of] = dt.string if is_text or wide else dt.int64
         warnings += [_widened(of, wide, columns)] if wide else []
@@ -85,17 +93,16 @@ def id_types(given: Mapping[str, Given]) -> IdTypes:
     return IdTypes(kinds, tuple(warnings))
 
 
-def _of_one_type(columns: Sequence[_GivenIds]) -> bool:
-    """Whether the columns hold text, all of them; a thing that is named nowhere is named by text."""
+def _mixed_types(columns: Sequence[_GivenIds]) -> Iterator[str]:
+    """Say which two columns name the same thing, one by text and one by numbers, if any do."""
     met = {ids.is_text: ids.place for ids in reversed(columns)}
     if len(met) > 1:
         first = columns[0].is_text
         called = {True: "text", False: "whole numbers"}
-        raise DataContract(
+        yield (
             f"{met[not first]} holds {called[not first]} and {met[first]} holds {called[first]}: "
             "ids of the same thing must be of one type"
         )
-    return met.keys() != {False}
 
 
 def _ids_given(raw: Given, table: Table) -> Iterator[_GivenIds]:
@@ -152,10 +159,11 @@ def cast_table(context: CheckContext, raw: Given, table: Table) -> CastTable:
     given = {name: f"given_{place}" for place, name in enumerate(names)}
     kinds = {name: _common_type([rows[name].type() for rows in raw.parts if name in rows.columns]) for name in names}
     types = {c.name: context.ids[table.name][c.name] if c.type == ID else c.type for c in table.columns.values()}
+    decimal = context.job.settings.source.decimal
     parts = []
     for rows in raw.parts:
         kept = {given[name]: _as(rows, name, kind) for name, kind in kinds.items()}
-        cast = {c.name: _cast(rows, c, types[c.name], raw) for c in table.columns.values()}
+        cast = {c.name: _cast(rows, c, types[c.name], raw, decimal) for c in table.columns.values()}
         parts.append(rows.select(**kept, **cast))
     together = ibis.union(*parts) if len(parts) > 1 else parts[0]
     if raw.text:
@@ -164,7 +172,7 @@ def cast_table(context: CheckContext, raw: Given, table: Table) -> CastTable:
         rows = context.con.create_view(f"typed_{table.name}", together)
     if answers.MARK in given and table.name == answers.INTERVENTIONS:
         rows = answers.told_once(rows, given[answers.MARK])
-    return CastTable(rows, given, tuple(_unreadable(raw, table, types, given)))
+    return CastTable(rows, given, tuple(_unreadable(raw, table, types, given)), raw.text)
 
 
 def _common_type(kinds: Sequence[dt.DataType]) -> dt.DataType:
@@ -175,7 +183,38 @@ def _as(rows: ir.Table, name: str, kind: dt.DataType) -> ir.Value:
     return rows[name].cast(kind) if name in rows.columns else ibis.null(kind)
 
 
-def _cast(rows: ir.Table, column: Column, wanted: dt.DataType, raw: Given) -> ir.Value:
+def require_types(raw: Given, table: Table, ids: Mapping[str, dt.DataType]) -> None:
+    """Raise `DataContract` naming every column whose type cannot hold what the contract wants.
+
+    `ids` holds the type of each id column; without it those are not looked at.
+    """
+    if raw.text:
+        return
+    columns = [c for c in table.columns.values() if c.type != ID or ids]
+    wrong = [line for c in columns for line in _wrong_types(raw, c, ids[c.name] if c.type == ID else c.type)]
+    if wrong:
+        raise DataContract("\n".join(dict.fromkeys(wrong)))
+
+
+def _wrong_types(raw: Given, column: Column, wanted: dt.DataType) -> Iterator[str]:
+    for rows in raw.parts:
+        if column.name in rows.columns:
+            found = rows[column.name].type()
+            if not (_fits(found, wanted, column, raw) or _all_null(rows, column.name)):
+                met = f"found {_called(found)} ({found}), expected {_called(wanted)}"
+                looks = _count_of_seconds(rows[column.name], wanted)
+                yield f"{raw.name}.{column.name} is of the wrong type: {met}{looks}"
+
+
+def _count_of_seconds(value: ir.Value, wanted: dt.DataType) -> str:
+    """What numbers in place of times look like."""
+    if not (wanted.is_timestamp() and value.type().is_integer()):
+        return ""
+    largest, rows = value.max().to_pyarrow().as_py(), value.count().to_pyarrow().as_py()
+    return "".join(f"; {looks}: have the source write timestamps" for looks in since_1970({str(largest): rows}))
+
+
+def _cast(rows: ir.Table, column: Column, wanted: dt.DataType, raw: Given, decimal: str) -> ir.Value:
     """A column as its contract type: null where a value cannot be read as one."""
     if column.name not in rows.columns:
         return ibis.null(wanted)
@@ -184,12 +223,9 @@ def _cast(rows: ir.Table, column: Column, wanted: dt.DataType, raw: Given) -> ir
     if found == wanted and column.name not in raw.numerals:
         return value
     if raw.text:
-        return _read_text(value, wanted)
+        return _read_text(value, wanted, decimal)
     if not _fits(found, wanted, column, raw):
-        if _all_null(rows, column.name):
-            return ibis.null(wanted)
-        met = f"found {_called(found)} ({found}), expected {_called(wanted)}"
-        raise DataContract(f"{raw.name}.{column.name} is of the wrong type: {met}")
+        return ibis.null(wanted)  # `require_types` has seen that it is empty
     return _converted(value, wanted, column.type == ID and not _is_text_id(found, column, raw))
 
 
@@ -226,14 +262,23 @@ def _fits(found: dt.DataType, wanted: dt.DataType, column: Column, raw: Given) -
     return found == wanted
 
 
-def _read_text(value: ir.Value, wanted: dt.DataType) -> ir.Value:
+def _read_text(value: ir.Value, wanted: dt.DataType, decimal: str) -> ir.Value:
     """A text as a typed value; an instant with an offset becomes UTC, one without is UTC."""
     if wanted.is_timestamp():
+        value = value.re_replace(SPACE_BEFORE_OFFSET, r"\1\2")
         zoned = value.try_cast(dt.Timestamp(timezone="UTC", scale=6)).cast(wanted)
         return value.re_search(OFFSET).ifelse(zoned, value.try_cast(wanted))
+    if wanted.is_numeric() and decimal == ",":
+        value = _with_decimal_point(value)
     if wanted.is_integer():
         return _whole(value.try_cast("float64"))
     return value.try_cast(wanted)
+
+
+def _with_decimal_point(value: ir.StringValue) -> ir.StringValue:
+    """`12.000,50` as `12000.50`; a dot that does not part thousands is no number here, and becomes null."""
+    plain = value.re_search(DECIMAL_COMMA).ifelse(value.replace(".", "").replace(",", "."), ibis.null("string"))
+    return value.contains(".").ifelse(plain, value.replace(",", "."))
 
 
 def _whole(number: ir.Value) -> ir.Value:

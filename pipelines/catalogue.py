@@ -71,10 +71,13 @@ HEAD = """# Features · 特征目录
 {columns} columns in {families} families, printed by `python -m pipelines.catalogue`; not to be edited by hand.
 A column's name is its function and its parameters. *Risky when* says on which side of its peers a figure is a risk;
 what *can be acted on* is shown to managers apart from what only describes the customer. A *theme* is what an account
-manager would name as the cause: a list names each once for an account."""
+manager would name as the cause: a list names each once for an account. What is not *read by models* is an action that
+our people log: it is shown, and moves no score (domain M5)."""
 THEME_HEAD = ("theme", "English", "中文", "columns")
 RULE_HEAD = ("rule", "English", "中文", "columns")
-FEATURE_HEAD = ("columns", "theme", "meaning", "unit", "risky when", "can be acted on", "English", "中文")
+FEATURE_HEAD = (
+    *("columns", "theme", "meaning", "unit", "risky when", "can be acted on", "read by models", "English", "中文"),
+)
 
 
 def _themes(features: list[Feature]) -> Iterable[tuple[str, ...]]:
@@ -96,10 +99,10 @@ def _features(features: Iterable[Feature]) -> Iterable[tuple[str, ...]]:
     for own in same.values():
         first = own[0]
         columns = ", ".join(f"`{feature.name}`" for feature in own)
-        acted = "yes" if first.actionable else "no"
+        acted, read = ("yes" if flag else "no" for flag in (first.actionable, not first.action))
         meaning = " ".join(first.meaning.split())
         themes = ", ".join(dict.fromkeys(feature.theme for feature in own))
-        yield columns, themes, meaning, first.unit, first.risk, acted, first.en, first.zh
+        yield columns, themes, meaning, first.unit, first.risk, acted, read, first.en, first.zh
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

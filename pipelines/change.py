@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import structlog
 
+from features.catalogue import action_features
 from features.family import KEY
 from lists import change as telling
 from lists.losses import Losses
@@ -158,6 +159,8 @@ def _sides(job: Job, last: earlier.Published, features: Sequence[Feature], curre
     except (OSError, ValueError, KeyError) as fault:
         raise _untold("no_figures", fault) from None
     old = model if last.model == (name, version) else _loaded(job, last)
+    if set(old.schema.names) & action_features():
+        raise _untold("reads_actions", f"{'/'.join(last.model)} reads logged actions")
     if not set(old.schema.names) <= was.names & now.names:
         raise _untold("other_features", f"{path} and today's figures are not those of {'/'.join(last.model)}")
     return Sides(was, now, old, model, features)

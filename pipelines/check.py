@@ -18,18 +18,13 @@ import ibis.expr.types as ir
 import structlog
 
 from features.tables import ID, TABLES, Rule, Table
-from pipelines import answers, arrivals, coverage, folders, grading, quarantine, warehouse
-from pipelines.cast import CastTable, cast_table, id_types, require_columns
+from pipelines import answers, arrivals, coverage, currencies, folders, grading, quarantine, warehouse
+from pipelines.advice import dropped_terms, thousands_as_decimals
+from pipelines.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable, count_rows, known_time, note
 from pipelines.duplicates import DUPLICATE, conflict, copies_of, duplicate_advice, first_of_each
-from pipelines.errors import DataContract
-from pipelines.quarantine import (
-    percent,
-    set_aside,
-    stop_over_limit,
-    with_reason,
-    with_reasons,
-)
+from pipelines.problems import Problems
+from pipelines.quarantine import notices_of, percent, set_aside, stop_on_problems, with_reason, with_reasons
 from pipelines.stage import Job, main, progress
 from pipelines.warehouse import Given
 
@@ -53,11 +48,12 @@ def check(job: Job) -> dict[str, Any]:
     try:
         con = warehouse.connect(job.settings.engine)
         given = answers.with_actions(con, job, warehouse.raw_tables(con, job, scratch))
-        ids = id_types(given)
+        problems = Problems()
+        ids = _require_structure(given, problems)
         context = CheckContext(con, job, staged[clean], staged[aside], scratch, ids.types, ids.warnings)
-        reports = _go_through(context, given)
+        reports = _go_through(context, given, problems)
         folders.replace_folder(staged[aside], aside)
-        stop_over_limit(reports, job)
+        stop_on_problems(reports, problems.lines, job)
         certificate = _certificate(context, given, reports)
         folders.replace_folder(staged[clean], clean)
         content = json.dumps(certificate, indent=1, sort_keys=True, ensure_ascii=False)
@@ -75,59 +71,65 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _go_through(context: CheckContext, given: Mapping[str, Given]) -> dict[str, TableReport]:
+def _require_structure(given: Mapping[str, Given], problems: Problems) -> IdTypes:
+    """The types of the ids, once the columns and types of every table have been looked at; none where they disagree."""
+    ids = IdTypes({}, ())
+    with problems.collect(""):
+        ids = id_types(given)
     for name, raw in given.items():
-        require_columns(raw, TABLES[name])
-    typed = {name: cast_table(context, raw, TABLES[name]) for name, raw in given.items()}
-    reports = {}
+        with problems.collect(name):
+            require_columns(raw, TABLES[name])
+        with problems.collect(name):
+            require_types(raw, TABLES[name], ids.types.get(name, {}))
+    return ids
+
+
+def _go_through(context: CheckContext, given: Mapping[str, Given], problems: Problems) -> dict[str, TableReport]:
+    """Check the rows of every table whose columns are sound, and report on each."""
+    sound = [name for name in given if context.ids and name not in problems.found]
+    typed = {}
+    for name in sound:
+        with problems.collect(name):
+            typed[name] = cast_table(context, given[name], TABLES[name])
+    reports: dict[str, TableReport] = {}
     with progress(len(typed), "check") as step:
         for name in sorted(typed, key=lambda n: n not in FIRST):
-            with warehouse.faults(name):
-                rules = cross_table_rules(context, name, typed)
-                reports[name] = _check_table(context, TABLES[name], typed[name], rules)
+            with problems.collect(name), warehouse.faults(name):
+                reports[name] = _check_table(context, TABLES[name], typed[name], reports)
             step(name)
-    return {name: reports[name] for name in given}
+    return {name: reports[name] for name in given if name in reports}
 
 
 # --- rules ---------------------------------------------------------------------------------------
 
 
-def cross_table_rules(context: CheckContext, name: str, typed: Mapping[str, CastTable]) -> Iterator[Rule]:
-    """The rules that hold a row against another table."""
-    if "account_id" in TABLES[name].columns and name != "accounts":
+def cross_table_rules(context: CheckContext, name: str, reports: Mapping[str, TableReport]) -> Iterator[Rule]:
+    """The rules that hold a row against the tables checked before; one of which no row is left tells nothing."""
+    if "account_id" in TABLES[name].columns and name != "accounts" and _has_rows("accounts", reports):
         accounts = context.clean_table("accounts")
         words = "account_id is not among the accounts that keep the contract"
         yield Rule("account_id_unknown", "account_id", words, lambda r: r.account_id.isin(accounts.account_id))
+    if name == "rates":
+        yield currencies.rate_of_home(context.job.settings.money.reporting_currency)
     if name == "contracts":
-        yield from _convertible(context, typed)
+        rates = context.clean_table("rates") if _has_rows("rates", reports) else None
+        yield from currencies.convertible(rates, context.job.settings.money.reporting_currency)
 
 
-def _convertible(context: CheckContext, typed: Mapping[str, CastTable]) -> Iterator[Rule]:
-    """Amounts in several currencies need rates; without that table there must be one currency."""
-    home = context.job.settings.money.reporting_currency
-    if "rates" in typed:
-        rates = context.clean_table("rates")
-        words = f"currency has no row in rates and is not the reporting currency {home}"
-        yield Rule(
-            "currency_without_rate", "currency", words, lambda r: (r.currency == home) | r.currency.isin(rates.currency)
-        )
-        return
-    currency = typed["contracts"].rows.currency.fill_null(home)
-    met = sorted(
-        row["currency"] for row in typed["contracts"].rows.select(currency=currency).distinct().to_pyarrow().to_pylist()
-    )
-    if len(met) > 1:
-        raise DataContract(
-            f"contracts.currency: amounts are in {len(met)} currencies ({', '.join(met[:5])}) and there is no table "
-            f"rates to convert them to {home}; a missing currency counts as {home} (money.reporting_currency)"
-        )
+def _has_rows(name: str, reports: Mapping[str, TableReport]) -> bool:
+    return name in reports and reports[name].clean > 0
 
 
-def _check_table(context: CheckContext, table: Table, typed: CastTable, across: Iterator[Rule]) -> TableReport:
+def _check_table(
+    context: CheckContext, table: Table, typed: CastTable, reports: Mapping[str, TableReport]
+) -> TableReport:
     """Part the rows of a table into clean and quarantined, and count."""
+    across = cross_table_rules(context, table.name, reports)
     rules = (*typed.unreadable, *table.rules(context.job.settings.source.extract), *across)
     checked = _validate(context, table, typed, rules)
     report = _counted(checked)
+    if typed.text and context.job.settings.source.decimal == ".":
+        report.suspicions += thousands_as_decimals(checked)
     sound = checked.rows.filter(~checked.broken) if report.broken else checked.rows
     copies = copies_of(context, checked, sound, report)
     firsts = first_of_each(checked, copies.kept if copies else sound)
@@ -137,12 +139,14 @@ def _check_table(context: CheckContext, table: Table, typed: CastTable, across: 
     report.duplicates = sum(count_rows(rows) for rows in again.values())
     report.conflicts = report.rows - report.broken - report.duplicates - report.clean
     note(report, DUPLICATE, report.duplicates)
+    if report.conflicts and table.name == "contracts":
+        report.suspicions += dropped_terms(firsts)
     aside = [with_reasons(checked, typed)] if report.broken else []
     aside += [with_reason(checked, rows, rule) for rule, rows in again.items()]
     if note(report, conflict(table), report.conflicts):
         aside.append(with_reason(checked, firsts.filter(firsts.place > 0), conflict(table)))
     if aside:
-        set_aside(context, checked, aside, report)
+        set_aside(context, checked, aside, report, typed.text)
     return report
 
 
@@ -174,8 +178,6 @@ def _counted(checked: ValidatedTable) -> TableReport:
     rows = checked.rows
     sums = {f"breaks_{place}": rows[f"breaks_{place}"].sum() for place, _ in enumerate(checked.rules)}
     counts = rows.agg(rows=rows.count(), broken=checked.broken.sum(), **sums).to_pyarrow().to_pylist()[0]
-    if checked.table.required and not counts["rows"]:
-        raise DataContract(f"{checked.table.name} holds no rows")
     report = TableReport(rows=counts["rows"], broken=counts["broken"] or 0)
     for place, rule in enumerate(checked.rules):
         note(report, rule, counts[f"breaks_{place}"] or 0)
@@ -196,14 +198,15 @@ def _certificate(
     """What there is, by table; the same input gives the same certificate."""
     tables = {name: _certified(context, TABLES[name], given[name], reports[name]) for name in given}
     gaps = coverage.find_gaps(context, given)
+    of_tables = [notice for name in given for notice in notices_of(name, reports[name])]
     return {
         "tables": tables,
         "absent": [name for name in TABLES if name not in given],
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extract": _iso(context.job.settings.source.extract),
         "reporting_currency": context.job.settings.money.reporting_currency,
+        "notices": [notice.as_dict() for notice in (*gaps.notices, *of_tables)],
         "coverage": gaps.facts | {"notes": gaps.notes},
-        "notices": [notice.as_dict() for notice in gaps.notices],
         "warnings": [
             *context.id_warnings,
             *(line for name in given for line in _warnings(context, TABLES[name], reports[name])),
@@ -233,7 +236,12 @@ def _certified(context: CheckContext, table: Table, raw: Given, report: TableRep
         "rows_quarantined": report.violations + report.duplicates,
         **({"repeated_events": report.repeated.certified()} if report.repeated else {}),
         "quarantined": {
-            name: {"reason": rule.words, "rows": report.rules[name], "examples": report.examples[name]}
+            name: {
+                "reason": rule.words,
+                "rows": report.rules[name],
+                "examples": report.examples[name],
+                "advice": report.advice[name],
+            }
             for name, rule in report.said.items()
         },
         "first_event": _iso(min((m["first"] for m in months if m["first"]), default=None)),
@@ -268,6 +276,7 @@ def _assert_clean(context: CheckContext, table: Table, clean: ir.Table) -> None:
 
 
 def _warnings(context: CheckContext, table: Table, report: TableReport) -> Iterator[str]:
+    yield from (suspicion.warning for suspicion in report.suspicions)
     if report.repeated and report.repeated.counted:
         yield report.repeated.warning()
     if report.duplicates > context.job.settings.quarantine.limit_of(table.name) * report.rows:
@@ -275,6 +284,8 @@ def _warnings(context: CheckContext, table: Table, report: TableReport) -> Itera
         why = f": {duplicate_advice(table.name, report)}" if report.repeated and not report.repeated.counted else ""
         aside = f"{report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
         yield f"{table.name}: {aside}{why}"
+    if table.name == "contracts":
+        yield from currencies.without_currency(context.clean_table("contracts"), context.job.settings.money)
     for column in table.columns.values():
         if column.known in table.columns:
             clean = context.clean_table(table.name)
@@ -294,6 +305,7 @@ def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
         log.info(line)
     counts = ("rows_in", "rows_clean", "rows_quarantined")
     return {
+        "newest_days": {name: _newest_day(part) for name, part in certificate["tables"].items()},
         "tables": {name: {count: part[count] for count in counts} for name, part in certificate["tables"].items()},
         "absent": certificate["absent"],
         "warnings": certificate["warnings"],
@@ -301,6 +313,12 @@ def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "certificate": str(job.data / "certificate.json"),
         "quarantine": str(job.data / "quarantine"),
     }
+
+
+def _newest_day(part: Mapping[str, Any]) -> str | None:
+    """The day of a table's newest event, or that on which it was known, where the event is only planned."""
+    ends = [end[:10] for end in (part["last_event"], part["watermark"]) if end]
+    return min(ends) if ends else None
 
 
 if __name__ == "__main__":

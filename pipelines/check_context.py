@@ -13,8 +13,17 @@ import ibis.expr.types as ir
 
 from features.tables import Rule, Table
 from pipelines import warehouse
+from pipelines.notices import Notice
 from pipelines.repeated_events import RepeatedEvents
 from pipelines.stage import Job
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What keeps the contract and is yet probably wrong, or does harm: for whoever runs `check`, and for readers."""
+
+    warning: str
+    notice: Notice
 
 
 @dataclass
@@ -29,6 +38,8 @@ class TableReport:
     rules: dict[str, int] = field(default_factory=dict)
     said: dict[str, Rule] = field(default_factory=dict)
     examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    advice: dict[str, list[str]] = field(default_factory=dict)
+    suspicions: list[Suspicion] = field(default_factory=list)
     repeated: RepeatedEvents | None = None
     """Of usage events: how often equal rows occur; None where all differ."""
 

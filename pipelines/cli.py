@@ -34,7 +34,21 @@ Lists = Annotated[Path, typer.Option(help="Where lists/<as-of>/ is published.")]
 AsOf = Annotated[
     str, typer.Option(metavar="DATE", help="The day it stands on, YYYY-MM-DD: nothing known later is used.")
 ]
+AllowStale = Annotated[
+    bool,
+    typer.Option(
+        "--allow-stale", help="Go on where tables are too old or incomplete for the day, with a notice on the result."
+    ),
+]
 Until = Annotated[str, typer.Option(metavar="DATE", help="The day it pretends to stand on, YYYY-MM-DD.")]
+
+Hindsight = Annotated[
+    bool,
+    typer.Option(
+        "--hindsight",
+        help="Also for a day before the training day of the models; the list is marked and never read as history.",
+    ),
+]
 
 HERE = Path("data")
 LISTS = Path("lists")
@@ -63,9 +77,23 @@ def example(
 
 
 @app.command()
-def check(tables: Tables = None, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
-    """Hold the tables against their contract."""
-    _run("check", "check", tables, data, params, overrides)
+def check(
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="Also judge whether they are fresh enough for this day, YYYY-MM-DD.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_stale: AllowStale = False,
+    tables: Tables = None,
+    data: Data = HERE,
+    params: Params = None,
+    overrides: Set = None,
+) -> None:
+    """Hold the tables against their contract, and say of each up to which day it goes."""
+    _run("check", "freshness.check_tables", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -77,6 +105,7 @@ def learn(
     name: Annotated[
         str | None, typer.Option(help="What a trial is called.  [default: its day and a digest]", show_default=False)
     ] = None,
+    allow_stale: AllowStale = False,
     tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
@@ -85,12 +114,13 @@ def learn(
     """Train on what was known and final on a day."""
     if name and not tried:
         raise typer.BadParameter("--name is the name of a trial: give --try too")
-    _run("learn", "learn", tables, data, params, overrides, LISTS, tried, name, until=until)
+    _run("learn", "learn", tables, data, params, _allowing(overrides, allow_stale), LISTS, tried, name, until=until)
 
 
 @app.command()
 def backtest(
     until: Until,
+    allow_stale: AllowStale = False,
     tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
@@ -100,7 +130,7 @@ def backtest(
 
     Judges what `renewals learn` left for this day in the data folder; otherwise it learns first, and registers nothing.
     """
-    _run("backtest", "retrace", tables, data, params, overrides, until=until)
+    _run("backtest", "retrace", tables, data, params, _allowing(overrides, allow_stale), until=until)
 
 
 @app.command()
@@ -110,6 +140,7 @@ def tune(
         Literal["renewal", "upsell", "cross_sell", "expansion"] | None,
         typer.Option(help="Search for this one alone.  [default: every one in `targets`]", show_default=False),
     ] = None,
+    allow_stale: AllowStale = False,
     tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
@@ -119,20 +150,23 @@ def tune(
 
     The best setting is held against the one in force on the newest outcomes, which the search did not see.
     """
-    _run("tune", "seek", tables, data, params, overrides, LISTS, target, until=until)
+    _run("tune", "seek", tables, data, params, _allowing(overrides, allow_stale), LISTS, target, until=until)
 
 
 @app.command()
 def score(
     as_of: AsOf,
+    allow_stale: AllowStale = False,
     tables: Tables = None,
     data: Data = HERE,
     lists: Lists = LISTS,
+    hindsight: Hindsight = False,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
-    _run("score", "act", tables, data, params, overrides, lists=lists, as_of=as_of)
+    allowed = _allowing(overrides, allow_stale, hindsight)
+    _run("score", "act", tables, data, params, allowed, lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -152,37 +186,42 @@ def publish(
 @app.command()
 def scorecard(
     as_of: AsOf,
+    allow_stale: AllowStale = False,
     tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """How the company stands on a day: churn, renewal rates, retention, use, referrals."""
-    _run("scorecard", "measure", tables, data, params, overrides, as_of=as_of)
+    _run("scorecard", "measure", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
 def forecast(
     as_of: AsOf,
+    allow_stale: AllowStale = False,
     tables: Tables = None,
     data: Data = HERE,
+    hindsight: Hindsight = False,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """What will be renewed, kept and bought in the four quarters from a day on."""
-    _run("forecast", "foretell", tables, data, params, overrides, as_of=as_of)
+    allowed = _allowing(overrides, allow_stale, hindsight)
+    _run("forecast", "foretell", tables, data, params, allowed, as_of=as_of)
 
 
 @app.command()
 def effect(
     as_of: AsOf,
+    allow_stale: AllowStale = False,
     tables: Tables = None,
     data: Data = HERE,
     params: Params = None,
     overrides: Set = None,
 ) -> None:
     """Did it help: what each playbook did to renewals, adjusted for who was treated."""
-    _run("effect", "study", tables, data, params, overrides, as_of=as_of)
+    _run("effect", "study", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -266,6 +305,12 @@ def rollback(target: Target, data: Data = HERE, params: Params = None, overrides
     _run("rollback", "serving.rollback", "", data, params, overrides, LISTS, target)
 
 
+def _allowing(overrides: list[str] | None, allow_stale: bool = False, hindsight: bool = False) -> list[str]:
+    """The overrides with the parameters that `--allow-stale` and `--hindsight` stand for."""
+    flags = {"freshness.allow_stale": allow_stale, "list.hindsight": hindsight}
+    return [*(overrides or ()), *(f"{parameter}=true" for parameter, given in flags.items() if given)]
+
+
 WITHOUT_LOCK = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")
 """Commands that do not hold the data folder's lock: they write nothing there, or have a lock of their own."""
 
@@ -279,7 +324,7 @@ def _run(
     overrides: list[str] | None,
     lists: Path = LISTS,
     *items: Any,
-    **days: str,
+    **days: str | None,
 ) -> None:
     """Run `pipelines.<stage>.<stage>`, imported only once the command line is known to be right.
 
@@ -297,7 +342,9 @@ def _run(
         from pipelines.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
-        when: dict[str, Any] = {n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items()}
+        when: dict[str, Any] = {
+            n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items() if text is not None
+        }
         settings = read_settings(file, overrides or ())
         job = stage.Job(settings, tables_address(settings.tables, tables), data, lists, **when)
         preflight.check(command, job, *items)

@@ -25,7 +25,7 @@ from lists.answers import Answer, Book, Known, NotReturned, Refusal
 from lists.text import printable
 from lists.words import Words
 from models import verdicts
-from pipelines import answers, disagreements, folders, publishing, stored, warehouse
+from pipelines import answers, disagreements, folders, publishing, stored, training_day, warehouse
 from pipelines.errors import Config, DataContract, InputMissing, OutputFailed
 from pipelines.lock import exclusive_lock
 from pipelines.stage import Job, iso_date, on_terminal, progress
@@ -183,6 +183,12 @@ def _folder(lists: Path, as_of: date, key: str) -> Path:
             if publishing.harmed(folder):
                 raise NotReturned(
                     f"the list in {folder} is not as it was published: publish it anew, and collect again"
+                )
+            if training_day.is_marked(stored.load_json(folder / publishing.MANIFEST)):
+                raise NotReturned(
+                    f"it belongs to the list in {folder}, which was made with hindsight: answers to such a list are "
+                    "not kept, for its models knew what came later. Copy them into the workbook of a list "
+                    "made in its time"
                 )
             return folder
     raise NotReturned(

@@ -33,6 +33,8 @@ SHOWN = 10
 MANY = 5
 """Up to so many figures that differ, a reader can look at each; more are summed up in one notice. At a confidence of
 99 % for all figures together chance alone warns on one list of a hundred, so more than a few have a common cause."""
+NAMED = 3
+"""So many changed parameters are named in the notice."""
 DAYS = 365
 """Renewals that fell due within so many days, and are final, are held against what was said of them."""
 
@@ -60,13 +62,18 @@ def watched(
         return {"failed": str(fault), "warnings": []}
 
 
-def drift_notices(found: Mapping[str, Any]) -> list[Notice]:
-    """One notice where the accounts differ from those the model learned from in many figures; `found` is what `watched`
-    returns."""
+def drift_notices(found: Mapping[str, Any], changed: Sequence[str]) -> list[Notice]:
+    """At most one notice: the accounts differ in many figures from those the model learned from, or the list is made
+    with other parameters, which then is the cause.
+
+    `found` is what `watched` returns, and `changed` says which parameters differ from those of learning.
+    """
     differing = len({one["name"] for one in found["warnings"] if one["what"] in ("inputs", "missing")})
-    if differing <= MANY:
-        return []
-    return [Notice("drift", {"differing": differing, "figures": found["figures"]})]
+    counts = {"differing": differing, "figures": found["figures"]} if differing > MANY else {}
+    more = [f"… ({len(changed)})"] if len(changed) > NAMED else []
+    cause = {"parameters": "; ".join([*changed[:NAMED], *more])} if changed else {}
+    code = "_".join([*(["drift"] if counts else []), *(["other_parameters"] if cause else [])])
+    return [Notice(code, {**counts, **cause})] if code else []
 
 
 def _watched(

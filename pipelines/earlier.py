@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import structlog
 
-from pipelines import published_day, publishing, warehouse
+from pipelines import published_day, publishing, training_day, warehouse
 from pipelines.stage import Job
 
 TOLD = "told"
@@ -48,13 +48,18 @@ def newest(job: Job) -> Published | None:
 
 
 def published(job: Job) -> Iterator[Published]:
-    """Every whole list before the day the run stands on, the newest first; one that is harmed is passed over."""
+    """Every whole list before the day the run stands on, the newest first.
+
+    One that is harmed is passed over, and one made with hindsight: it is no history.
+    """
     for day in sorted(_days(job.lists, before=job.day), reverse=True):
         folder = job.lists / day.isoformat()
         try:
             if harmed := publishing.harmed(folder):
                 raise ValueError(f"{harmed[0]} is not as published")
             manifest = json.loads((folder / publishing.MANIFEST).read_bytes())
+            if training_day.is_marked(manifest):
+                continue
             one = Published(day, manifest, pd.read_parquet(folder / "risk_list.parquet", columns=SAID))
             _ = one.model, str(manifest["key"])
         except (OSError, ValueError, KeyError, TypeError) as fault:

@@ -20,6 +20,10 @@ class DataContract(Stop):
     exit_code = 65
 
 
+class ReadsActionsError(DataContract):
+    """A model reads what our people log of what they do, and may not serve (domain M5)."""
+
+
 class InputMissing(Stop):
     """A required table, folder or earlier stage's output is not there."""
 

@@ -7,6 +7,7 @@ Observations with a follow-on already signed are left out: foretelling what is k
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ from pipelines.stage import Job, main
 from pipelines.train import (
     BACKTEST,
     CARD,
+    SCHEMA,
     as_json,
-    read_catalogue,
     read_model,
     read_training,
     why_untrained,
@@ -73,8 +74,6 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def evaluated(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The metrics and the plots of a model that was trained."""
-    import json
-
     tested = told(job, target, files)
     fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
     gate = job.settings.gate
@@ -98,18 +97,21 @@ def evaluated(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str,
 
 
 def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
-    """The back-test with every baseline beside the model; one row per tested observation.
+    """The back-test with every baseline beside the model; one row per tested observation. All read the same features.
 
     Raises InputMissing where the model was trained on other rows, or under other settings, than stand there now.
     """
     import pandas as pd
 
     from models import baselines, folds
+    from models.schema import Schema
 
     options = job.settings
     observed = folds.observations(read_training(job), target, job.day, options.folds.treated)
-    numbers = [feature["name"] for feature in read_catalogue(job) if feature.get("kind", "number") == "number"]
-    beside = baselines.spoken(observed, folds.rolling(observed, options.folds), numbers, options.lightgbm.threads)
+    schema = Schema.from_json(json.loads(files[SCHEMA]))
+    numbers = [name for name in schema.names if name not in schema.categories]
+    cut = folds.rolling(observed, options.folds, target)
+    beside = baselines.spoken(observed, cut, numbers, options.lightgbm.threads)
     about = dict.fromkeys(name for name in (*options.gate.segments, *BESIDE) if name in observed.columns)
     known = observed[[*folds.KEY, *about]].rename(columns=BESIDE)
     beside = beside.merge(known, on=folds.KEY, validate="one_to_one")

@@ -36,6 +36,8 @@ SCORES = (
     *("expansion_probability", "upsell_probability", "cross_sell_probability", "quadrant"),
     *("renewal_model", "expansion_model"),
 )
+WHOLE_UP_TO = 2**53
+"""Beyond this a program that reads JSON numbers as floats no longer tells two whole numbers apart."""
 SHOWN = 15
 """Contributions shown on a terminal; the result holds all."""
 
@@ -181,12 +183,14 @@ def rows_known(day: Job, account_id: Any) -> dict[str, int]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it."""
+    """A value as JSON can hold it; a whole number that JavaScript or jq would round, which only an id is, as text."""
     if value is None or pd.isna(value):
         return None
     if isinstance(value, date):
         return value.isoformat()[:10]
     value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, int) and abs(value) > WHOLE_UP_TO:
+        return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -9,6 +9,8 @@ from lists.words import Words
 from pipelines import stored
 from pipelines.act import prepare
 from pipelines.forecast import PARQUET, forecast
+from pipelines.notices import report_notices
+from pipelines.score import read_scored
 from pipelines.stage import Job, on_terminal
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def foretell(job: Job) -> dict[str, Any]:
     """From raw tables to the forecast of the day; a person at a terminal is shown the whole company."""
     prepare(job)
     result = forecast(job)
+    report_notices(read_scored(job)[0]["notices"], job.settings.list.language)
     if on_terminal():
         show(result, job)
     return result

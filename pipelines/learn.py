@@ -12,8 +12,10 @@ from pipelines.check import check
 from pipelines.errors import GateRefused
 from pipelines.evaluate import evaluate
 from pipelines.featurize import featurize
+from pipelines.freshness import freshness, freshness_notices
 from pipelines.label import label
 from pipelines.ledger import ledger
+from pipelines.notices import report_notices, with_words
 from pipelines.register import register
 from pipelines.rollup import rollup
 from pipelines.spine import spine
@@ -22,7 +24,7 @@ from pipelines.tracking import ui_command
 from pipelines.train import sha256, train
 from pipelines.windows import windows
 
-PREPARE = (check, rollup, spine, windows, ledger, featurize)
+PREPARE = (check, freshness, rollup, spine, windows, ledger, featurize)
 
 
 def learn(job: Job, tried: bool = False, name: str | None = None) -> dict[str, Any]:
@@ -50,7 +52,9 @@ def learn(job: Job, tried: bool = False, name: str | None = None) -> dict[str, A
         _show(done, job)
     else:
         _refused(done["register renewal"])
-    return _summary(done, job)
+    summary = _summary(done, job)
+    report_notices(summary["notices"], job.settings.list.language)
+    return summary
 
 
 def as_trial(job: Job, name: str | None = None) -> Job:
@@ -74,6 +78,8 @@ def sentence(tried: Mapping[str, Any]) -> str:
     if not tried["trained"]:
         return f"{tried['target']}: no model could be trained: {tried['reasons'][0]}"
     told = comparison(tried["against_champion"]) if tried["against_champion"] else "there is no other champion"
+    if tried["not_compared"]:
+        told = f"not compared, for {tried['not_compared']}"
     why = "; ".join(tried["reasons"]) or tried["waits"]
     return f"{tried['target']}: {told}. Learned in earnest it {tried['verdict']}" + (f": {why}" if why else "")
 
@@ -90,6 +96,7 @@ def _summary(done: dict[str, Any], job: Job) -> dict[str, Any]:
         "observations": done["spine"]["observations"],
         "columns": done["assemble"]["columns"],
         "families_absent": done["assemble"]["families_absent"],
+        "notices": with_words(freshness_notices(job)),
         "models": {target: done[f"register {target}"] for target in job.settings.targets},
         "show_runs": ui_command(job),
     }

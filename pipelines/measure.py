@@ -9,12 +9,13 @@ from features.measures import MEASURES, Measure
 from lists.options import Language
 from lists.words import Words
 from pipelines.check import check
+from pipelines.freshness import freshness
 from pipelines.ledger import ledger
 from pipelines.rollup import rollup
 from pipelines.scorecard import scorecard
 from pipelines.stage import Job, on_terminal, progress
 
-STAGES = (check, rollup, ledger, scorecard)
+STAGES = (check, freshness, rollup, ledger, scorecard)
 MONTHS = 6
 """So many of the newest months are shown to a person."""
 

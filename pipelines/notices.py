@@ -30,7 +30,8 @@ LONGEST = 200
 class Notice:
     """One notice: its code, and the values that its words have places for.
 
-    A value called `table` is shown as the words of that table, and one whose name ends in `day` is an ISO day.
+    A value called `table` is shown as the words of that table; `month` is a month as YYYY-MM, and a value whose name
+    ends in `day` an ISO day.
     """
 
     code: str
@@ -52,6 +53,8 @@ def _shown(name: str, value: Value, words: Words) -> Value:
         return value
     if name == "table":
         return words.value("table", value)
+    if name == "month":
+        return words.month(value)
     return words.day(value) if name.endswith("day") else shortened(printable(value), LONGEST, " …")
 
 

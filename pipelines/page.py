@@ -18,6 +18,7 @@ from models.worklist import SCORED
 from pipelines import alerts, change, earlier, stored
 from pipelines.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, STRENGTHS, UNSCORED, WHATIF, read_catalogue
 from pipelines.stage import Job
+from pipelines.training_day import same_version
 
 EARLIER = 12
 """The risk of an account is shown over so many earlier lists."""
@@ -125,7 +126,7 @@ def forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     told = stored.load_json(path)
-    if told["as_of"] != job.day.isoformat() or told["models"]["renewal"] != model:
+    if told["as_of"] != job.day.isoformat() or not same_version(told["models"]["renewal"], model):
         return None
     rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
     names = ("period_kind", "period", "measure", "expected", "low", "high")

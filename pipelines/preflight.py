@@ -9,11 +9,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import Config, OutputFailed
-from pipelines.stage import Job
+from pipelines.stage import Job, iso_date
 
 Check = Callable[[Job], None]
 
@@ -83,11 +84,44 @@ def words_complete(job: Job) -> None:
 
 
 def champion_there(job: Job) -> None:
-    """Raise where no model of renewal serves, or its files are not what was registered."""
+    """Raise where no model of renewal serves, its files are not what was registered, or it may not serve."""
     from pipelines import tracking
+    from pipelines.actions import refuse_actions
     from pipelines.train import RENEWAL
 
-    tracking.champion(job, RENEWAL)
+    _, version, files = tracking.champion(job, RENEWAL)
+    refuse_actions(RENEWAL, version, files)
+
+
+def foresight(job: Job) -> None:
+    """Raise `Config` where models that serve learned after the day, and hindsight is not asked for."""
+    _made_with_hindsight(job)
+
+
+def foresight_or_room(job: Job) -> None:
+    """As `foresight`; and raise `Config` where the list would take the place of one made in its time."""
+    from pipelines.publishing import lists_folder, require_no_list_in_time
+
+    if _made_with_hindsight(job):
+        require_no_list_in_time(lists_folder(job) / job.day.isoformat())
+
+
+def _made_with_hindsight(job: Job) -> bool:
+    from pipelines import tracking
+    from pipelines.train import RENEWAL
+    from pipelines.training_day import require_foresight
+
+    return require_foresight(job, tracking.trained(job, dict.fromkeys((RENEWAL, *job.settings.targets))))
+
+
+def demo_foresees(job: Job) -> None:
+    """Raise `Config` where the models of the demonstration would learn until after the day of its list."""
+    from pipelines.train import RENEWAL
+    from pipelines.training_day import Trained, require_foresight
+
+    dates = job.settings.dates
+    until, as_of = iso_date(dates.until, "dates.until"), iso_date(dates.as_of, "dates.as_of")
+    require_foresight(replace(job, as_of=as_of), {RENEWAL: Trained("1", until)})
 
 
 def registry_answers(job: Job) -> None:
@@ -162,15 +196,15 @@ def _size_of(tables: str) -> int:
 READ = (tables_there, data_writable, warehouse_answers)
 LISTED = (playbooks_valid, words_complete, *READ)
 CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "demo": (playbooks_valid, words_complete, data_writable, lists_writable),
+    "demo": (demo_foresees, playbooks_valid, words_complete, data_writable, lists_writable),
     "stage tables": (targets_known, playbooks_valid, words_complete, data_writable),
     "check": READ,
     "learn": (targets_known, *READ, registry_answers),
     "backtest": (targets_known, playbooks_valid, tables_there_or_learned, data_writable),
     "tune": (targets_known, tables_there_or_learned, data_writable),
-    "score": (*LISTED, lists_writable, champion_there),
+    "score": (*LISTED, lists_writable, champion_there, foresight_or_room),
     "scorecard": READ,
-    "forecast": (first_of_month, *LISTED, champion_there),
+    "forecast": (first_of_month, *LISTED, champion_there, foresight),
     "effect": READ,
 }
 """What each command checks, cheap things first; the stage `tables` is the first that `dvc repro` runs."""

@@ -14,7 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipelines import folders, stored, warehouse
+import structlog
+
+from pipelines import folders, stored, training_day, warehouse
 from pipelines.errors import Busy, InputMissing
 from pipelines.stage import Job
 
@@ -45,18 +47,27 @@ def folder_of(job: Job, day: date) -> Path:
     return job.data / FOLDER / day.isoformat()
 
 
-def days(job: Job, file: str = ABOUT) -> list[date]:
-    """The days of which this file is kept, rising."""
-    folders_there = (job.data / FOLDER).glob("????-??-??")
-    return sorted(date.fromisoformat(path.name) for path in folders_there if (path / file).is_file())
+def days(job: Job, file: str = ABOUT, hindsight: bool = False) -> list[date]:
+    """The days of which this file is kept, rising: of lists made in their time, or of those made with hindsight."""
+    kept = [path for path in (job.data / FOLDER).glob("????-??-??") if (path / file).is_file()]
+    return sorted(date.fromisoformat(path.name) for path in kept if _with_hindsight(path) == hindsight)
 
 
-def keep_day(job: Job, key: str, since: Since | None) -> None:
+def _with_hindsight(kept: Path) -> bool:
+    about = kept / ABOUT
+    return about.is_file() and training_day.is_marked(stored.load_json(about))
+
+
+def keep_day(job: Job, key: str, since: Since | None, hindsight: bool = False) -> None:
     """Keep what stands behind the list just published, in the place of what was kept of that day; drop the oldest days.
 
-    `key` is the list's own, `since` what was begun since the list before.
+    `key` is the list's own, `since` what was begun since the list before. Days of lists made with `hindsight` are
+    counted apart: they push none of the others out, and where one made in its time is kept nothing changes.
     """
     kept = folder_of(job, job.day)
+    if hindsight and training_day.stands_in_time(kept, ABOUT):
+        structlog.get_logger().warning("`explain` and `whatif` go on reading the list made in its time", kept=str(kept))
+        return
     staged = kept.with_name(f".{kept.name}.tmp")
     shutil.rmtree(staged, ignore_errors=True)
     for name in FILES:
@@ -66,10 +77,11 @@ def keep_day(job: Job, key: str, since: Since | None) -> None:
     if since is not None:
         since.begun.to_parquet(staged / BEGUN)
     _count_rows(job).to_parquet(staged / ROWS)
-    about = {"key": key, "as_of": job.day.isoformat(), "last": since.last.isoformat() if since else None}
+    last = since.last.isoformat() if since else None
+    about = {"key": key, "as_of": job.day.isoformat(), "last": last, training_day.MARK: hindsight}
     warehouse.write_bytes(staged / ABOUT, json.dumps(about).encode())
     folders.replace_folder(staged, kept)
-    for day in days(job)[:-KEPT]:
+    for day in (*days(job)[:-KEPT], *days(job, hindsight=True)[:-KEPT]):
         if day != job.day:
             shutil.rmtree(folder_of(job, day))
 
@@ -118,7 +130,7 @@ def read_about(job: Job) -> dict[str, Any]:
 
 
 def _missing(job: Job) -> str:
-    there = ", ".join(str(day) for day in days(job)[-3:])
+    there = ", ".join(str(day) for day in sorted([*days(job), *days(job, hindsight=True)])[-3:])
     newest = f"; the newest there are: {there}" if there else ""
     return f"no list of {job.day} is published in {job.data}{newest}. Run `renewals score --as-of {job.day}` first"
 

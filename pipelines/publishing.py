@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from filelock import FileLock, Timeout
 
-from pipelines import errors, folders, stored
+from pipelines import errors, folders, stored, training_day
 from pipelines.checkout import checkout
 from pipelines.signals import raise_if_received
 from pipelines.stage import PLAIN_NAME, Job, iso_date, main
@@ -59,7 +59,8 @@ def place(
 
     `manifest["identity"]` says from what the list was made: where a list of the same identity stands there
     already, unharmed, nothing is touched. Returns the state, the folder and, where an earlier list was replaced, the
-    number under which it is kept. Raises Busy while another run publishes, OutputFailed where the disk refuses.
+    number under which it is kept. Raises Busy while another run publishes, OutputFailed where the disk refuses, Config
+    where a list made with hindsight would take the place of one made in its time.
     """
     raise_if_received()
     day = iso_date(as_of.isoformat(), "as_of")
@@ -67,6 +68,8 @@ def place(
     _refuse_odd_names(files)
     with _disk(lists), _alone(lists):
         _sweep(lists, keep_hours)
+        if training_day.is_marked(manifest):
+            require_no_list_in_time(target)
         if refuse_link(target).exists() and standing(target, manifest["identity"]):
             return {"state": ALREADY, "folder": str(target), "kept_as": None}
         staging = lists / f".staging-{os.getpid()}-{secrets.token_hex(4)}"
@@ -76,6 +79,20 @@ def place(
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return {"state": PUBLISHED, "folder": str(target), "kept_as": kept_as}
+
+
+def lists_folder(job: Job) -> Path:
+    """Where the job publishes: a trial in its own folder, for a look at its list."""
+    return job.trial_folder / "lists" if job.trial else job.lists
+
+
+def require_no_list_in_time(target: Path) -> None:
+    """Raise `Config` where a list made in its time stands: one made with hindsight must not take its place."""
+    if training_day.stands_in_time(target, MANIFEST):
+        raise errors.Config(
+            f"{target} holds a list made in its time, and one made with hindsight does not take its place: name "
+            "another folder with --lists"
+        )
 
 
 def standing(folder: Path, identity: Mapping[str, Any]) -> bool:
@@ -263,6 +280,7 @@ def publish(job: Job, without: Mapping[str, str] | None = None) -> dict[str, Any
     from pipelines.since import since
 
     standing, listed = read_scored(job)
+    hindsight = training_day.is_marked(standing)
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
     foretold = page.forecast(job, standing["models"]["renewal"])
     done = since(job, listed, standing["playbooks"])
@@ -281,16 +299,16 @@ def publish(job: Job, without: Mapping[str, str] | None = None) -> dict[str, Any
     losses = Losses()
     files = _files(job, standing, listed, models, beside, key_of(identity), losses)
     manifest |= {"left_out": report_losses(losses), "without": dict(without or {})}
-    lists = job.trial_folder / "lists" if job.trial else job.lists
-    outcome = place(lists, job.day, files, manifest, job.settings.list.keep_staging_hours)
+    outcome = place(lists_folder(job), job.day, files, manifest, job.settings.list.keep_staging_hours)
     if job.trial:
         outcome |= {"state": NOT_PUBLISHED, "trial": job.trial}
         structlog.get_logger().warning("a trial publishes no list", trial=job.trial, kept_in=outcome["folder"])
     else:
-        keep_day(job, key_of(identity), done)
-        keep_told(job)
-    told = {"as_of": standing["as_of"], "rows": len(listed), "models": models, "absent": standing["absent"]}
-    return outcome | told | {"notices": standing["notices"]}
+        keep_day(job, key_of(identity), done, hindsight)
+        if not hindsight:
+            keep_told(job)
+    about = {"as_of": standing["as_of"], training_day.MARK: hindsight, "rows": len(listed), "models": models}
+    return outcome | about | {"absent": standing["absent"], "notices": standing["notices"]}
 
 
 def _files(
@@ -356,7 +374,7 @@ def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any], 
         "features": standing["features"],
         "inputs": inputs,
         "policy": _policy(job),
-        "list": job.settings.list.model_dump(mode="json"),
+        "list": job.settings.list.model_dump(mode="json", exclude={"hindsight"}),
         "playbooks": standing["playbooks"],
         "decided_days": job.settings.folds.decided_days,
         "last": standing["change"]["last"],

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
 
 from features.tables import ID, TABLES, Rule
-from pipelines import warehouse
+from pipelines import currencies, warehouse
+from pipelines.advice import Breach, advise
 from pipelines.cast import CastTable
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable
 from pipelines.duplicates import DUPLICATE, place_among
 from pipelines.errors import Config, DataContract
+from pipelines.notices import Notice
+from pipelines.source import HALF
 from pipelines.stage import Job
 
 EXAMPLES = 3
@@ -20,9 +24,11 @@ EXAMPLES = 3
 
 def require_known_limits(job: Job) -> None:
     """Raise `Config` where a limit names no table of the contract."""
-    unknown = [name for name in job.settings.quarantine.limits if name not in TABLES]
-    if unknown:
-        raise Config(f"quarantine.limits: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+    settings = job.settings.quarantine
+    for key, names in (("limits", settings.limits), ("allow_most", settings.allow_most)):
+        unknown = [name for name in names if name not in TABLES]
+        if unknown:
+            raise Config(f"quarantine.{key}: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
 
 
 def with_reasons(checked: ValidatedTable, typed: CastTable) -> ir.Table:
@@ -47,13 +53,16 @@ def with_reason(checked: ValidatedTable, rows: ir.Table, rule: Rule) -> ir.Table
     return rows.select(*checked.as_given, rules=ibis.array([ibis.literal(rule.name)]), reason=ibis.literal(rule.words))
 
 
-def set_aside(context: CheckContext, checked: ValidatedTable, aside: Sequence[ir.Table], report: TableReport) -> None:
-    """Write the quarantine: one row per row set aside, as it was given, with `reason`."""
+def set_aside(
+    context: CheckContext, checked: ValidatedTable, aside: Sequence[ir.Table], report: TableReport, text: bool
+) -> None:
+    """Write the quarantine: one row per row set aside, as it was given, with `reason`; note examples and advice."""
     name = f"{checked.table.name}.parquet"
     together = ibis.union(*aside) if len(aside) > 1 else aside[0]
     warehouse.write_parquet(together, context.scratch / "aside" / name, order_by=[*checked.as_given, "reason"])
     rows = warehouse.read(context.con, context.scratch / "aside" / name)
     report.examples = _examples(checked, rows, report)
+    report.advice = {name: advise(Breach(context, checked, report, rule, text)) for name, rule in report.said.items()}
     names = {("reason_given" if name == "reason" else name): column for name, column in checked.given.items()}
     warehouse.write_parquet(rows.drop("rules").rename(names), context.quarantine / name)
 
@@ -77,31 +86,82 @@ def _examples(checked: ValidatedTable, rows: ir.Table, report: TableReport) -> d
     }
 
 
-def stop_over_limit(reports: Mapping[str, TableReport], job: Job) -> None:
-    """Raise `DataContract` where more rows of a table are set aside than its limit allows."""
-    said = [line for name, report in reports.items() for line in _over_limit(name, report, job)]
-    if said:
-        head = "too many rows break the data contract; the clean tables were not changed"
-        raise DataContract("\n".join([head, *said]))
+def stop_on_problems(reports: Mapping[str, TableReport], problems: Sequence[str], job: Job) -> None:
+    """Raise `DataContract` with all that stops this run, and what else was set aside, if anything does stop it."""
+    stops = {name: lines for name, report in reports.items() if (lines := list(_stops(name, report, job)))}
+    lines = [*problems, *(line for lines in stops.values() for line in lines)]
+    if len(lines) == 1:
+        raise DataContract(lines[0])
+    if lines:
+        within = [name for name, report in reports.items() if report.rules and name not in stops]
+        also = [line for name in within for line in _described(name, reports[name], job)]
+        head = "the tables break the data contract; the clean tables were not changed"
+        lines += ["set aside too, but within the limits:", *also] if also else []
+        raise DataContract("\n".join([head, *(f"  {line}" for line in lines)]))
 
 
-def _over_limit(name: str, report: TableReport, job: Job) -> Iterator[str]:
-    settings = job.settings.quarantine
-    file = job.data / "quarantine" / f"{name}.parquet"
-    rules = [rule for rule in report.rules if rule != DUPLICATE.name]
-    for count, limit, parameter, these in (
-        (report.violations, settings.limit_of(name), f"limits.{name}", rules),
-        (report.duplicates, settings.duplicate_limit, "duplicate_limit", [DUPLICATE.name]),
-    ):
-        if count and count > limit * report.rows:
-            worst = max(these, key=lambda rule: report.rules[rule])
-            share = f"{percent(count, report.rows)}; limit {percent(limit, 1)}"
-            yield (
-                f"  {name}: {count} of {report.rows} rows set aside ({share}), "
-                f"most often because {report.said[worst].words} ({report.rules[worst]} rows, rule {worst}"
-                f"{_for_example(report.examples[worst])}). They are in {file}; mend the source, or allow more with "
-                f"--set quarantine.{parameter}={min(1.0, round(count / report.rows + 0.005, 2))}"
-            )
+def _stops(name: str, report: TableReport, job: Job) -> Iterator[str]:
+    """Why a table stops the run, with every rule that its rows break and what to do; nothing where it does not."""
+    required = TABLES[name].required
+    if required and not report.rows:
+        yield f"{name} holds no rows, and is required"
+    elif over := _over_limits(name, report, job):
+        yield from _described(name, report, job, over)
+        if required and not report.clean:
+            yield f"  no limit lets a required table be empty: no row of {name} is left"
+        yield from _last_resort(name, report)
+
+
+def _over_limits(name: str, report: TableReport, job: Job) -> list[str]:
+    """What lets the rows of a table stop the run, each in words."""
+    settings, over = job.settings.quarantine, []
+    if report.violations > settings.limit_of(name) * report.rows:
+        over.append(f"{percent(report.violations, report.rows)}; limit {percent(settings.limit_of(name), 1)}")
+    if report.duplicates > settings.duplicate_limit_of(name) * report.rows:
+        limit = percent(settings.duplicate_limit_of(name), 1)
+        over.append(f"{percent(report.duplicates, report.rows)} exact duplicates; limit {limit}")
+    if currencies.WITHOUT_TABLE in report.rules:
+        over.append("no limit for amounts that nothing converts")
+    if TABLES[name].required and not report.clean:
+        over.append("none is left")
+    return over
+
+
+def _described(name: str, report: TableReport, job: Job, over: Sequence[str] = ()) -> Iterator[str]:
+    """How many rows of a table were set aside, then each rule with an example and advice, then where the rows are."""
+    aside = report.violations + report.duplicates
+    yield f"{name}: {aside} of {report.rows} rows set aside" + (f" ({'; '.join(over)})" if over else "")
+    for rule, count in sorted(report.rules.items(), key=lambda one: (-one[1], one[0])):
+        rows = "1 row" if count == 1 else f"{count} rows"
+        yield f"  {rows}: {report.said[rule].words} (rule {rule}{_for_example(report.examples[rule])})"
+        yield from (f"    {sentence}" for sentence in report.advice[rule])
+    yield f"  they are in {job.data / 'quarantine' / name}.parquet, each with its reason"
+
+
+FEW = 0.1
+"""A higher limit is proposed up to this share of the rows: what lacks more of them is another table."""
+
+
+def _last_resort(name: str, report: TableReport) -> Iterator[str]:
+    """What to do where no cause was found: a higher limit, but only for few rows, for it leaves them out."""
+    share = report.violations / report.rows
+    advice = [report.advice[rule] for rule in report.rules if rule != DUPLICATE.name]
+    if all(advice):
+        return
+    if report.clean and share <= FEW and not any(advice):
+        limit = f"--set quarantine.limits.{name}={math.ceil(100 * share) / 100:g}"
+        yield f"  mend the source, or go on without these rows with {limit}"
+    else:
+        yield "  mend the rows without advice at the source, or leave them out of the table there"
+
+
+def notices_of(name: str, report: TableReport) -> Iterator[Notice]:
+    """What readers of a list must know of a table: that most of its rows are missing, or what is suspected of it."""
+    aside = report.violations + report.duplicates
+    if aside > HALF * report.rows:
+        share = aside / report.rows
+        yield Notice("most_rows_set_aside", {"table": name, "aside": aside, "rows": report.rows, "share": share})
+    yield from (suspicion.notice for suspicion in report.suspicions)
 
 
 def percent(part: float, whole: float) -> str:

@@ -20,6 +20,7 @@ import structlog
 
 from features.family import KEY
 from pipelines import folders, serving, tracking, trial, warehouse
+from pipelines.actions import actions_read
 from pipelines.errors import DataContract, InputMissing
 from pipelines.evaluate import EVALUATION
 from pipelines.stage import Job, main
@@ -64,10 +65,17 @@ def register(job: Job, target: str) -> dict[str, Any]:
         decided = {"passed": False, "trained": False, "reasons": [untrained], "version": None, "already": False}
         decided |= {"trial": job.trial, "verdict": "would be refused"} if job.trial else {}
     decided = {"target": target, "name": tracking.registry_name(target), **decided}
-    warehouse.write_bytes(job.side / REGISTERED / f"{target}.json", as_json(decided))
+    warehouse.write_bytes(job.side / REGISTERED / f"{target}.json", as_json(_receipt(decided)))
     if not job.trial:
         _land(job, target)
     return decided
+
+
+def _receipt(decided: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays true of a registration: which version serves, and which waits, only the registry knows later on."""
+    moving = {"serves": "champion", "waits": "waits"}
+    kept = {name: value for name, value in decided.items() if name not in moving}
+    return kept | {"at_registration": {name: decided[own] for own, name in moving.items() if own in decided}}
 
 
 def _land(job: Job, target: str) -> None:
@@ -99,6 +107,8 @@ class Verdict:
     """Why it does not serve by itself, although it passed."""
     older: bool
     """Whether it learned until an earlier day than the champion."""
+    uncompared: str | None = None
+    """Why it was not compared with the champion that is there; None where it was, or where there is none."""
 
 
 def _registered(job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +135,7 @@ def _registered(job: Job, target: str, files: dict[str, bytes], metrics: dict[st
         "reasons": verdict.reasons,
         "serves": str(champion.version) if champion is not None else None,
         "against_champion": verdict.compared,
+        "not_compared": verdict.uncompared,
         **done,
     }
 
@@ -142,13 +153,14 @@ def _verdict(
     from models.gate import refusals, worse
 
     gate, until = job.settings.gate, str(tracking.described(files, CARD)["until"])
-    reasons, compared, same = refusals(metrics["judged"], gate), None, _same(champion, version)
+    reasons, same = refusals(metrics["judged"], gate), _same(champion, version)
+    compared, uncompared = None, None
     if champion is not None and not same:
-        compared = _against(client, job, target, champion, files)
+        compared, uncompared = _against(client, job, target, champion, files)
         reasons += worse(compared, str(champion.version)) if compared else []
     older = champion is not None and until < champion.tags.get("until", "")
     waits = None if same else _why_it_waits(client, target, champion, version, until if older else None, gate.promote)
-    return Verdict(reasons, compared, None if reasons else waits, older)
+    return Verdict(reasons, compared, None if reasons else waits, older, uncompared)
 
 
 def _same(one: ModelVersion | None, other: ModelVersion | None) -> bool:
@@ -268,19 +280,24 @@ def _gains(compared: Mapping[str, Any]) -> Iterable[Any]:
 
 def _against(
     client: MlflowClient, job: Job, target: str, champion: ModelVersion, files: Mapping[str, bytes]
-) -> dict[str, Any] | None:
-    """How the trained model compares with the champion on rows neither had seen; None where that one is harmed."""
+) -> tuple[dict[str, Any] | None, str | None]:
+    """How the trained model compares with the champion on rows neither had seen, or why it cannot be compared.
+
+    A champion that reads logged actions may know whom we treated, and may not serve: it is no measure.
+    """
     from models.gate import against, paired
 
-    standing = _whole(client, champion)
+    standing, who = _whole(client, champion), f"the champion, version {champion.version},"
     if standing is None:
-        return None
+        return None, f"{who} is harmed"
+    if actions_read(standing):
+        return None, f"{who} reads logged actions"
     training, challenger = read_training(job), backtest(files)
     later = _later(job, champion, standing, training, challenger)
     parts = [name for name in job.settings.gate.segments if name in training.columns]
     rows = paired(challenger, backtest(standing), later)
     rows = rows.merge(_keyed(training, parts), on=list(KEY), how="left", validate="one_to_one")
-    return {**against(rows, target, job.settings.gate), "spoken_by_itself": len(later)}
+    return {**against(rows, target, job.settings.gate), "spoken_by_itself": len(later)}, None
 
 
 def _later(

@@ -9,6 +9,7 @@ from pipelines.assemble import assemble
 from pipelines.backtest import FOLDER, REPORT, backtest
 from pipelines.check import check
 from pipelines.featurize import featurize
+from pipelines.freshness import freshness
 from pipelines.label import label
 from pipelines.ledger import ledger
 from pipelines.rollup import rollup
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from lists.words import Words
 
-PREPARE = (check, rollup, spine, windows, ledger, featurize)
+PREPARE = (check, freshness, rollup, spine, windows, ledger, featurize)
 
 
 def retrace(job: Job) -> dict[str, Any]:

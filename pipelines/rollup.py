@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from ibis import _
 
 from features.usage import PRODUCT, person_days, product
 from pipelines import arrivals, stored, warehouse
+from pipelines.publishing import release
 from pipelines.stage import Job, main, progress
 
 log = structlog.get_logger()
@@ -33,24 +36,63 @@ ORDER = ("account_id", "user_id", "day", "known_day", "block")
 def rollup(job: Job) -> dict[str, Any]:
     """Bring the parts up to date with the clean events."""
     root = job.data / "rollup"
-    rules = f"{VERSION}|{job.settings.usage.model_dump_json()}"
-    wanted = {
-        month: hashlib.sha256(f"{rules}|{digest}".encode()).hexdigest()
-        for month, digest in arrivals.read_digests(job.data / "clean").items()
-    }
+    wanted = _wanted(job)
     have = _read_parts(root)
-    stale = [month for month, mark in wanted.items() if have.get(month) != mark]
-    rewritten = sorted(set(stale) & set(have))
-    if rewritten:
-        log.warning("history was rewritten at the source", months=[arrivals.named(month) for month in rewritten])
+    stale = [month for month, mark in wanted.items() if month not in have or not have[month].same_part(mark)]
+    rewritten = _say_why({month: (have[month], wanted[month]) for month in sorted(stale) if month in have})
     for month in sorted(set(have) - set(wanted)):
         shutil.rmtree(_part(root, month).parent, ignore_errors=True)
     if stale:
         # What is about to be written again does not count as there, should the run be cut short.
-        _write_parts(root, {m: mark for m, mark in have.items() if wanted.get(m) == mark})
+        _write_parts(root, {m: mark for m, mark in have.items() if m in wanted and m not in stale})
         _build(root, stale, job)
     _write_parts(root, wanted)
-    return {"parts": len(wanted), "built": len(stale), "rewritten": len(rewritten)}
+    return {"parts": len(wanted), "built": len(stale), "rewritten": rewritten}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a part was made from, as digests: its events, the rules of the roll-up, and how the events were read."""
+
+    events: str
+    rules: str
+    reading: str
+
+    def same_part(self, other: Mark) -> bool:
+        """Whether both make the same part."""
+        return (self.events, self.rules) == (other.events, other.rules)
+
+
+def _wanted(job: Job) -> dict[int, Mark]:
+    """What the part of each month is to be made from."""
+    settings = job.settings
+    rules = _digest(f"{VERSION}|{settings.usage.model_dump_json()}")
+    source = settings.source.model_dump_json(exclude={"extract"})  # another day reads the same rows alike
+    reading = _digest(f"{release()}|{source}|{settings.quarantine.model_dump_json()}")
+    digests = arrivals.read_digests(job.data / "clean")
+    return {month: Mark(_digest(events), rules, reading) for month, events in digests.items()}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _say_why(again: Mapping[int, tuple[Mark, Mark]]) -> int:
+    """Say why parts are built again, by what they were and are to be made from; how many the source rewrote."""
+    events = {month for month, (was, now) in again.items() if was.events != now.events}
+    otherwise_read = {month for month in events if again[month][0].reading != again[month][1].reading}
+    rewritten = events - otherwise_read
+    if rewritten:
+        log.warning("history was rewritten at the source", months=_names(rewritten))
+    if otherwise_read:
+        log.info("other parameters or another release read these events otherwise", months=_names(otherwise_read))
+    if parameters := set(again) - events:
+        log.info("usage means something else since `usage` or the release changed", months=_names(parameters))
+    return len(rewritten)
+
+
+def _names(months: Iterable[int]) -> list[str]:
+    return [arrivals.named(month) for month in sorted(months)]
 
 
 def _build(root: Path, months: list[int], job: Job) -> None:
@@ -98,15 +140,16 @@ def _part(root: Path, month: int) -> Path:
     return root / "person_days" / f"arrived={arrivals.named(month)}" / "part.parquet"
 
 
-def _read_parts(root: Path) -> dict[int, str]:
+def _read_parts(root: Path) -> dict[int, Mark]:
+    """What each part that is there was made from; those of a release that did not say it in full do not count."""
     path = root / "parts.json"
-    named: dict[str, str] = stored.load_json(path) if path.exists() and (root / "features.json").exists() else {}
-    marks = {arrivals.number(name): mark for name, mark in named.items()}
+    named = stored.load_json(path) if path.exists() and (root / "features.json").exists() else {}
+    marks = {arrivals.number(name): Mark(**mark) for name, mark in named.items() if isinstance(mark, dict)}
     return {month: mark for month, mark in marks.items() if _part(root, month).exists()}
 
 
-def _write_parts(root: Path, marks: dict[int, str]) -> None:
-    named = {arrivals.named(month): mark for month, mark in marks.items()}
+def _write_parts(root: Path, marks: Mapping[int, Mark]) -> None:
+    named = {arrivals.named(month): asdict(mark) for month, mark in marks.items()}
     warehouse.write_bytes(root / "parts.json", json.dumps(named, indent=1, sort_keys=True).encode())
 
 

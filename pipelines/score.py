@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,9 +38,14 @@ from models.playbooks import ANY, Library, in_force
 from models.schema import bounded
 from models.worth import Plays
 from pipelines import alerts, change, drift, notices, playbooks, shadow, steps, stored, trial, warehouse
-from pipelines.errors import DataContract, InputMissing, InternalError
+from pipelines.actions import refuse_actions
+from pipelines.errors import DataContract, InputMissing, InternalError, ReadsActionsError
+from pipelines.feature_policy import Parameters, changed_parameters, feature_policy
+from pipelines.freshness import freshness_notices
 from pipelines.notices import Notice
 from pipelines.stage import Job, main
+from pipelines.train import CARD
+from pipelines.training_day import MARK, Trained, require_foresight
 
 if TYPE_CHECKING:
     from models.learner import Learned
@@ -71,6 +76,10 @@ class Champion:
     learned: Learned
     usual: Mapping[str, Any] | None = None
     """What drift is told by, where the version has it."""
+    until: date | None = None
+    """The training day: what was known on it or later the model has not seen."""
+    parameters: Parameters | None = None
+    """Those that decided what its features meant when it learned, where the version has them."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -161,6 +170,8 @@ def score(job: Job) -> dict[str, Any]:
     """
     started = datetime.now(UTC)
     champions, absent = resolved(job)
+    trained = {target: Trained(own.version, own.until) for target, own in champions.items()}
+    hindsight = require_foresight(job, trained)
     warned = alerts.read_standing(job)
     observations, figures = read_observations(job.side)
     observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
@@ -181,7 +192,11 @@ def score(job: Job) -> dict[str, Any]:
     drifted = drift.watched(job, listed, catalogue, own.usual)
     standing = {
         "as_of": job.day.isoformat(),
-        "models": {target: {"name": c.name, "version": c.version} for target, c in champions.items()},
+        "models": {
+            target: {"name": c.name, "version": c.version, "trained_until": c.until and c.until.isoformat()}
+            for target, c in champions.items()
+        },
+        MARK: hindsight,
         "absent": absent,
         "families_absent": [name for name in FAMILIES if name not in {feature["family"] for feature in catalogue}],
         "features": schema_hash(catalogue),
@@ -193,7 +208,7 @@ def score(job: Job) -> dict[str, Any]:
         "alerts": warned,
         "change": changed,
         "drift": drifted,
-        "notices": notices.with_words(collect_notices(job, drifted)),
+        "notices": notices.with_words(collect_notices(job, trained.values(), drifted, own.parameters)),
         "shadow": shadow.shadowed(
             job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
@@ -205,9 +220,25 @@ def score(job: Job) -> dict[str, Any]:
     return standing
 
 
-def collect_notices(job: Job, drifted: Mapping[str, Any]) -> list[Notice]:
-    """Everything to be known before this list is read: of the tables, and of drift."""
-    return [*notices.load_notices(job.data / "certificate.json", "check"), *drift.drift_notices(drifted)]
+def collect_notices(
+    job: Job, trained: Iterable[Trained], drifted: Mapping[str, Any], learned_with: Parameters | None
+) -> list[Notice]:
+    """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
+    changed = changed_parameters(learned_with, feature_policy(job.settings)) if learned_with else []
+    certified = notices.load_notices(job.data / "certificate.json", "check")
+    return [
+        *hindsight_notices(job, trained),
+        *freshness_notices(job),
+        *certified,
+        *drift.drift_notices(drifted, changed),
+    ]
+
+
+def hindsight_notices(job: Job, models: Iterable[Trained]) -> list[Notice]:
+    """One notice where a model learned after the day of the list."""
+    later = [own.until for own in models if own.until is not None and own.until > job.day]
+    days = {"as_of_day": job.day.isoformat(), "training_day": max(later, default=job.day).isoformat()}
+    return [Notice(MARK, days)] if later else []
 
 
 @contextmanager
@@ -248,14 +279,15 @@ def told_plays(plays: Plays) -> dict[str, Any]:
 def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     """The champion of each target, asked for once, and why another target has none.
 
-    Raises what the registry raises where renewal has no champion, or where any model is not what was registered.
+    Raises what the registry raises where renewal has no champion that may serve, or where any model is not what was
+    registered.
     """
     champions: dict[str, Champion] = {}
     absent: dict[str, str] = {}
     for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
         try:
             champions[target] = champion(job, target)
-        except InputMissing as stop:
+        except (InputMissing, ReadsActionsError) as stop:
             if target == RENEWAL:
                 raise
             absent[target] = str(stop)
@@ -264,12 +296,15 @@ def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
 
 
 def champion(job: Job, target: str) -> Champion:
-    """The champion of one target. Raises InputMissing where there is none."""
+    """The champion of one target. Raises InputMissing where there is none, ReadsActionsError where it may not serve."""
     from pipelines import tracking
 
     name, version, files = tracking.champion(job, target)
+    refuse_actions(target, version, files)
     model = trial.loaded(job.data, f"{name}/{version}", files)
-    return Champion(name, version, model, drift.read_reference(files))
+    card = tracking.described(files, CARD) if CARD in files else {}
+    until = date.fromisoformat(card["until"]) if card.get("until") else None
+    return Champion(name, version, model, drift.read_reference(files), until, card.get("parameters"))
 
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines import tracking, trial
+from pipelines.actions import refuse_actions
 from pipelines.errors import GateRefused, InputMissing
 from pipelines.stage import Job
 
@@ -27,7 +28,7 @@ def promote(job: Job, target: str, number: int, why: str | None, forced: bool) -
     """Make a registered version serve; what serves now, and what did before.
 
     Raises InputMissing where there is no such version, GateRefused where the gate did not pass it and it is not
-    forced, DataContract where its files are harmed or do not load: then nothing is changed.
+    forced, DataContract where its files are harmed, do not load or read logged actions: then nothing is changed.
     """
     tracking.need_registry(job, target)
     with tracking.alone(job):
@@ -35,7 +36,7 @@ def promote(job: Job, target: str, number: int, why: str | None, forced: bool) -
         with tracking.answering(tracking.tracking_uri(job)):
             version, before = _asked_for(client, target, number), tracking.current(client, target)
             _must_have_passed(version, target, forced)
-            load(job, client, version)
+            load(job, client, target, version)
             already = before is not None and before.version == version.version
             if not already:
                 crown(client, target, version, f"forced: {why}" if forced else why or BY_HAND)
@@ -56,11 +57,12 @@ def rollback(job: Job, target: str) -> dict[str, Any]:
                 raise InputMissing(f"no model of {target} serves: there is nothing to roll back")
             *earlier, _ = line(client, target, serving)
             back = _one_before(client, target, serving, earlier)
-            load(job, client, back)
+            load(job, client, target, back)
             # The line first: if this is cut short, the present champion joins it again, as if nothing had happened.
             client.set_registered_model_tag(back.name, LINE_TAG, ",".join(earlier))
             client.set_registered_model_alias(back.name, tracking.CHAMPION, back.version)
             client.set_model_version_tag(serving.name, serving.version, BACK_TAG, _today())
+            _say_since(client, back, f"version {serving.version} was rolled back")
             return _now(client, target, "rolled back", serving)
 
 
@@ -71,10 +73,17 @@ def crown(client: MlflowClient, target: str, version: ModelVersion, why: str) ->
     # The alias first: if this is cut short, the version joins the line when that is next read.
     client.set_registered_model_alias(version.name, tracking.CHAMPION, version.version)
     client.set_registered_model_tag(version.name, LINE_TAG, ",".join([*earlier, str(version.version)]))
-    for tag, words in ((SINCE_TAG, _today()), (WHY_TAG, why)):
-        client.set_model_version_tag(version.name, version.version, tag, words)
+    _say_since(client, version, why)
     if waiting is not None and int(waiting.version) <= int(version.version):
         client.delete_registered_model_alias(version.name, tracking.CHALLENGER)
+
+
+def _say_since(client: MlflowClient, version: ModelVersion, why: str) -> None:
+    """Tag the version that serves from now on; that it was once taken back is over."""
+    for tag, words in ((SINCE_TAG, _today()), (WHY_TAG, why)):
+        client.set_model_version_tag(version.name, version.version, tag, words)
+    if BACK_TAG in version.tags:
+        client.delete_model_version_tag(version.name, version.version, BACK_TAG)
 
 
 def wait(client: MlflowClient, version: ModelVersion) -> None:
@@ -97,9 +106,12 @@ def line(client: MlflowClient, target: str, serving: ModelVersion | None) -> lis
     return known if known[-1:] == now else [*known, *now]
 
 
-def load(job: Job, client: MlflowClient, version: ModelVersion) -> Any:
-    """The model of a version, checked and tried. Raises DataContract where it is not what was registered."""
-    return trial.loaded(job.data, f"{version.name}/{version.version}", tracking.checked(client, version))
+def load(job: Job, client: MlflowClient, target: str, version: ModelVersion) -> Any:
+    """The model of a version, checked and tried. Raises DataContract where it is not what was registered, or reads
+    logged actions."""
+    files = tracking.checked(client, version)
+    refuse_actions(target, str(version.version), files)
+    return trial.loaded(job.data, f"{version.name}/{version.version}", files)
 
 
 def _asked_for(client: MlflowClient, target: str, number: int) -> ModelVersion:

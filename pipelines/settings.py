@@ -15,7 +15,7 @@ from features.policy import Policy, Section
 from lists.options import ListOptions
 from models.options import Calibration, Drift, Effect, Folds, Forecast, Gate, LightGBM, Linear, Tune
 from pipelines.errors import Config, InputMissing
-from pipelines.source import Quarantine, Source
+from pipelines.source import Freshness, Quarantine, Source
 
 
 class Engine(Section):
@@ -69,6 +69,7 @@ class Settings(Policy):
     """Where the raw tables are: a folder, `duckdb:///FILE` or `postgresql://…`; `--tables` overrides it."""
     source: Source = Source()
     quarantine: Quarantine = Quarantine()
+    freshness: Freshness = Freshness()
     engine: Engine = Engine()
     warehouse: str | None = None
     """Where the roll-up, the windows and the families run: Spark, or DuckDB here where it is empty."""

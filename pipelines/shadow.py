@@ -19,6 +19,7 @@ from lists.options import ListOptions
 from models import shadow, worklist, worth
 from models.schema import bounded
 from pipelines import tracking, trial, warehouse
+from pipelines.actions import refuse_actions
 from pipelines.stage import Job
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def shadowed(
     `plays` are those the list prescribed; `champions` names the model of each target that made it, as `name/version`.
     """
     told: dict[str, Any] = {}
-    tables = [pd.DataFrame({name: [] for name in COLUMNS})]
+    tables = [pd.DataFrame({name: listed[name].head(0) if name in KEY else [] for name in COLUMNS})]
     for target, champion in champions.items():
         try:
             waiting = _waiting(job, target)
@@ -72,6 +73,7 @@ def _waiting(job: Job, target: str) -> tuple[str, Learned] | None:
     if found is None:
         return None
     name, version, files = found
+    refuse_actions(target, version, files)
     return f"{name}/{version}", trial.loaded(job.data, f"{name}/{version}", files)
 
 

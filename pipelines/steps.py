@@ -99,8 +99,13 @@ def said(
 
 def _warn(names: Iterable[str], catalogue: Sequence[Words]) -> None:
     there = {str(feature["name"]): feature for feature in catalogue}
-    if given := [name for name in names if name in there and not there[name]["actionable"]]:
+    known = [name for name in names if name in there]
+    if given := [name for name in known if not there[name]["actionable"]]:
         structlog.get_logger().warning("no manager can move these: list.whatif leaves them out", features=given)
+    if given := [name for name in known if there[name].get("action")]:
+        structlog.get_logger().warning(
+            "no score moves when these actions are logged: list.whatif leaves them out", features=given
+        )
 
 
 def _tried(

@@ -10,6 +10,7 @@ from pipelines.assemble import assemble
 from pipelines.check import check
 from pipelines.effect import NOTES, effect, logged, studied, written
 from pipelines.featurize import featurize
+from pipelines.freshness import freshness
 from pipelines.label import label
 from pipelines.ledger import ledger
 from pipelines.rollup import rollup
@@ -20,7 +21,7 @@ from pipelines.windows import windows
 if TYPE_CHECKING:
     from models.effect import Found, Refused
 
-PREPARE = (check, logged, rollup, spine, windows, ledger, featurize, label, assemble)
+PREPARE = (check, logged, freshness, rollup, spine, windows, ledger, featurize, label, assemble)
 """`logged` comes early: without a table of interventions all the rest would be in vain."""
 
 

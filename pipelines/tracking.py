@@ -13,8 +13,9 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from pipelines import addresses, artifacts
 from pipelines.errors import Busy, DataContract, InputMissing, Unavailable
 from pipelines.places import project_root
 from pipelines.stage import Job
+from pipelines.training_day import Trained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -170,6 +172,23 @@ def champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
                 raise InputMissing(_none_serves(client, target))
             files = checked(client, version)
     return registry_name(target), str(version.version), files
+
+
+def trained(job: Job, targets: Iterable[str]) -> dict[str, Trained]:
+    """The version that serves each of these targets and its training day, by target; without those that none serves.
+
+    Raises as `champion` does, but reads no file of a model.
+    """
+    found = {}
+    with alone(job):
+        client = tracking(job)
+        with answering(tracking_uri(job)):
+            for target in targets:
+                version = current(client, target)
+                if version is not None:
+                    until = version.tags.get("until")
+                    found[target] = Trained(str(version.version), date.fromisoformat(until) if until else None)
+    return found
 
 
 def challenger(job: Job, target: str) -> tuple[str, str, dict[str, bytes]] | None:

@@ -12,8 +12,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import stored, warehouse
+from pipelines import notices, stored, warehouse
 from pipelines.errors import DataContract, InputMissing
+from pipelines.feature_policy import feature_policy
+from pipelines.freshness import freshness_notices
 from pipelines.stage import Job, main
 
 if TYPE_CHECKING:
@@ -86,6 +88,8 @@ def learned(
         "fingerprint": fingerprint(observed, schema.names),
         "training_sha256": sha256((job.side / "training.parquet").read_bytes()),
         "options_sha256": options_fingerprint(job),
+        "notices": notices.with_words(freshness_notices(job)),
+        "parameters": feature_policy(job.settings),
         "tried": forward.as_table(choice.tried),
         "importance": forward.importance(model.contributions(newest)[0]),
     }

@@ -31,11 +31,13 @@ from pipelines.publishing import MANIFEST, harmed
 from pipelines.source import IDENTIFIER
 from pipelines.stage import Job
 from pipelines.train import sha256
+from pipelines.training_day import MARK, is_marked, same_version
 from pipelines.warehouse import first_line
 
 RISK_LIST_FILE = "risk_list.parquet"
 TRIES = 5
-LISTS, RISK_LIST, REASON, FORECAST, NEWEST = "lists", "risk_list", "reasons", "forecast", "newest_list"
+LISTS, RISK_LIST, REASON, FORECAST = "lists", "risk_list", "reasons", "forecast"
+NEWEST, GONE = "newest_list", "no_longer_listed"
 VERSION = ("as_of", "renewal_model")
 """By what a list is known: its day and the model that made it."""
 KEYS = {
@@ -137,7 +139,8 @@ def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
     if not (folder / JSON).is_file():
         return None
     said = stored.load_json(folder / JSON)
-    if said["as_of"] != manifest["as_of"] or said["models"]["renewal"] != manifest["models"]["renewal"]:
+    by = said["models"]["renewal"], manifest["models"]["renewal"]
+    if said["as_of"] != manifest["as_of"] or not same_version(*by):
         return None
     content = (folder / PARQUET).read_bytes()
     rows = pq.read_table(pa.BufferReader(content))
@@ -157,6 +160,7 @@ def tables(listed: pa.Table, manifest: Mapping[str, Any], forecast: pa.Table | N
         "other_models": json.dumps(others, sort_keys=True),
         "accounts": listed.num_rows,
         "language": manifest["language"],
+        MARK: is_marked(manifest),
         "code": manifest["code"],
         "published_at": datetime.fromisoformat(manifest["ended_at"]),
         "written_at": datetime.now(UTC),
@@ -239,15 +243,20 @@ def _written(database: Database, schema: str, rows: Mapping[str, pa.Table]) -> s
     for name, own in rows.items():
         _prepared(database, schema, name, own.schema)
     version = [rows[LISTS][name][0].as_py() for name in VERSION]
+    _create_views(database, place)
     if _all_there(database, place, rows, version):
         return "already there"
-    found = database.run(f"SELECT 1 FROM {place}.{LISTS} WHERE {IS_VERSION}", *version)
+    found = database.run(f"SELECT coalesce({MARK}, FALSE) FROM {place}.{LISTS} WHERE {IS_VERSION}", *version)
+    if (False,) in found and rows[LISTS][MARK][0].as_py():
+        raise Config(
+            f"{schema}.{LISTS} holds the list of {version[0]} by {version[1]} as it was made in its time, and one made "
+            "with hindsight does not take its place: name another --schema"
+        )
     for name, own in rows.items():
         database.run(f"DELETE FROM {place}.{name} WHERE {IS_VERSION}", *version)
         database.load(f"{place}.{name}", own)
     if not _all_there(database, place, rows, version):
         raise OutputFailed(f"{schema}: other rows came to stand there than were written; nothing was kept")
-    _newest(database, place)
     return "replaced" if found else "written"
 
 
@@ -290,23 +299,35 @@ def _prepared(database: Database, schema: str, name: str, wanted: pa.Schema) -> 
             )
 
 
-def _newest(database: Database, place: str) -> None:
-    """Each account as the newest list has it that names it: what a CRM is to be told.
+def _create_views(database: Database, place: str) -> None:
+    """Make the views: the rows of the newest list alone, and every account that is not on it as the last list had it.
 
-    Columns that come later come last, for a view can be given more of them but not others.
+    Lists made with hindsight are in neither. Columns that come later come last, for a view that is there can be given
+    more of them but not others.
     """
-    database.run(f"""
-        CREATE OR REPLACE VIEW {place}.{NEWEST} AS
+    rows = f"""
         SELECT lists.written_at, listed.*
-        FROM (
-            SELECT as_of, renewal_model, account_id, row_number() OVER (
-                PARTITION BY account_id ORDER BY as_of DESC, written_at DESC, renewal_model DESC
-            ) AS age
-            FROM {place}.{RISK_LIST} JOIN {place}.{LISTS} USING (as_of, renewal_model)
-        ) AS newest
-        JOIN {place}.{RISK_LIST} AS listed USING (as_of, renewal_model, account_id)
+        FROM {place}.{RISK_LIST} AS listed
         JOIN {place}.{LISTS} AS lists ON lists.as_of = listed.as_of AND lists.renewal_model = listed.renewal_model
-        WHERE newest.age = 1
+    """
+    in_time, newest_first = f"NOT coalesce(lists.{MARK}, FALSE)", "as_of DESC, written_at DESC, renewal_model DESC"
+    database.run(f"""
+        CREATE OR REPLACE VIEW {place}.{NEWEST} AS {rows}
+        JOIN (
+            SELECT as_of, renewal_model FROM {place}.{LISTS} AS lists WHERE {in_time} ORDER BY {newest_first} LIMIT 1
+        ) AS newest ON newest.as_of = listed.as_of AND newest.renewal_model = listed.renewal_model
+    """)
+    database.run(f"""
+        CREATE OR REPLACE VIEW {place}.{GONE} AS {rows}
+        JOIN (
+            SELECT as_of, renewal_model, account_id, row_number() OVER (
+                PARTITION BY account_id ORDER BY {newest_first}
+            ) AS age
+            FROM {place}.{RISK_LIST} JOIN {place}.{LISTS} AS lists USING (as_of, renewal_model) WHERE {in_time}
+        ) AS last ON last.as_of = listed.as_of AND last.renewal_model = listed.renewal_model
+            AND last.account_id = listed.account_id
+        WHERE last.age = 1
+            AND NOT EXISTS (SELECT 1 FROM {place}.{NEWEST} AS newest WHERE newest.account_id = listed.account_id)
     """)
 
 

@@ -167,6 +167,48 @@ def test_the_missing_tables_of_a_family_are_named():
     assert missing_tables(FAMILIES["advocacy"], known("accounts", "contracts", "referrals", "trials")) == []
 
 
+def test_an_action_is_what_reads_a_table_of_our_actions_whole():
+    """By way of the evidence in such a table it is none, and neither is what reads other tables alone."""
+    family = Family("example", "value")
+
+    @family.source
+    def met(touchpoints, spine):
+        return touchpoints
+
+    @family.source
+    def heard(customer_touchpoints, spine):
+        return customer_touchpoints
+
+    @family.feature(unit="x", risk="low", actionable=True, en="", zh="")
+    def meetings(met):
+        """Some."""
+
+    @family.feature(unit="x", risk="low", actionable=True, en="", zh="")
+    def calls(heard):
+        """Some."""
+
+    assert {feature.name: feature.action for feature in family.features} == {"meetings": True, "calls": False}
+
+
+def test_the_tables_of_our_actions():
+    """Plays, contacts, surveys sent and followed up, goals agreed on: all that a manager logs of what they do."""
+    logged = {name for name, table in TABLES.items() if table.actions}
+    assert logged == {"interventions", "touchpoints", "surveys", "value_goals"}
+    assert {feature.family for feature in FEATURES if feature.action} == {
+        *("care", "contact", "stakeholders", "sentiment", "value"),
+    }
+
+
+def test_what_no_action_of_ours_can_move_is_known_by_its_reading():
+    """The features of contact, surveys and goals that stay evidence."""
+    kept = {f.compute.__name__ for f in FEATURES if f.family in ("contact", "sentiment", "value") and not f.action}
+    assert kept == {
+        *("customer_silence", "customer_contacts_total"),
+        *("score", "nps_of", "nps_change", "answer_share", "latest_score", "score_spread", "answer_share_of"),
+        *("answer_days", "days_since_answer", "goals_reached", "goals_felt", "goals_late", "goals_kept"),
+    }
+
+
 def test_a_family_without_its_tables_has_its_rows_and_no_columns():
     table = family_table(FAMILIES["advocacy"], known("accounts", "contracts", "usage_events"))
     assert table.columns == ("account_id", "as_of")

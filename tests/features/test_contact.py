@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from features.policy import Actions
+from tests.oracle.drawn import POLICY
+
 CONTACTS = """
     account | user | kind  | initiated_by | occurred_at
     acme    | sue  | visit | us           | 2025-11-20
@@ -45,3 +48,16 @@ def test_spread_over_the_year_and_the_term(met):
 
 def test_what_the_customer_begins(met):
     assert met("contact", "customer_initiated", "customer_silence") == {"acme": [0.25, 9], "quiet": [None, 366]}
+
+
+def test_contacts_that_the_customer_began(met):
+    columns = [f"customer_contacts_total_{days}d" for days in (90, 180, 365)]
+    assert met("contact", *columns) == {"acme": [1, 1, 1], "quiet": [0, 0, 0]}
+
+
+def test_a_kind_that_is_no_action_of_ours_is_a_sign_of_the_customer(company):
+    """A company whose mails come from its customers counts them; contacts of the other kinds stay its own actions."""
+    policy = POLICY.model_copy(update={"actions": Actions(touchpoints=("visit", "call"))})
+    found = company(policy, touchpoints=CONTACTS)
+    columns = ["customer_silence", "customer_contacts_total_90d"]
+    assert found("contact", *columns) == {"acme": [4, 2], "quiet": [366, 0]}

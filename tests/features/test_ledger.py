@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from features.ledger import Book, follow_ons, ledger, payment_required, renewals
-from features.policy import Policy, Renewal
+from features.policy import Money, Policy, Renewal
 from features.windows import known_on
 
 AT = "2026-01-01"
@@ -854,6 +854,25 @@ def book(wanted: Question) -> Book:
         for child, parent in case.parents.items()
     ]
     return Book(contracts, at, Policy(), wanted[1], rates, table(parents, ACCOUNTS), keep=lambda kept: kept.cache())
+
+
+@pytest.mark.parametrize(("reporting", "amounts"), [("USD", [None, 1200_00]), ("EUR", [1000_00, None])])
+def test_without_rates_an_amount_in_another_currency_is_no_amount(reporting, amounts):
+    drawn = Case(
+        "one currency",
+        """
+        contract | start      | end        | arr  | currency
+        euro     | 2023-01-01 | 2024-01-01 | 1000 | EUR
+        dollar   | 2023-01-01 | 2024-01-01 | 1200 | USD
+        """,
+        {},
+    )
+    contracts = known_on("contracts", table(rows_of(drawn), CONTRACTS), date(2025, 1, 1))
+    policy = Policy(money=Money(reporting_currency=reporting))
+    due = {
+        row["contract_id"]: row["amount_due"] for row in rows(Book(contracts, date(2025, 1, 1), policy, False).ledger)
+    }
+    assert [due["one currency: euro"], due["one currency: dollar"]] == amounts
 
 
 @cache

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from features.policy import Money
 from features.spine import month_starts
 from tests.oracle.drawn import AS_OF, POLICY
 from tests.oracle.worlds import engine, world
@@ -134,6 +135,26 @@ def test_money_is_told_at_the_newest_rate_known(observed):
     """
     found = observed(rows, "arr", "size_band", rates=rates)
     assert found == {"acme": [20_500, "medium"], "quiet": [500, "small"], "vault": [None, None]}
+
+
+def test_without_rates_an_amount_in_another_currency_is_no_amount(observed):
+    rows = """
+        acme  | 1 | | 2025-06-01 | 2026-06-01 | 500 | EUR | |
+        quiet | 2 | | 2025-06-01 | 2026-06-01 | 500 | USD | |
+        vault | 3 | | 2025-06-01 | 2026-06-01 | 500 |     | |
+    """
+    columns = ["arr", "currency"]
+    assert observed(rows, *columns, without=("rates",)) == {
+        "acme": [None, "USD"],
+        "quiet": [500, "USD"],
+        "vault": [500, "USD"],
+    }
+    euro = POLICY.model_copy(update={"money": Money(reporting_currency="EUR")})
+    assert observed(rows, *columns, without=("rates",), policy=euro) == {
+        "acme": [500, "EUR"],
+        "quiet": [None, "EUR"],
+        "vault": [500, "EUR"],
+    }
 
 
 def test_name_and_manager_as_known(observed):

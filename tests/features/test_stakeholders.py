@@ -98,6 +98,7 @@ def test_days_since_use_and_contact(engaged):
 def test_contacts_by_tier(engaged):
     """The email to nobody in particular counts for no tier."""
     assert engaged("stakeholders", *tiers("contacts", 180)) == {"acme": [1, 2, 0], "quiet": [0, 0, 0]}
+    assert engaged("stakeholders", *tiers("customer_contacts", 90)) == {"acme": [0, 1, 0], "quiet": [0, 0, 0]}
 
 
 def test_share_of_deciders_met(engaged):

@@ -90,6 +90,28 @@ def test_a_number_is_not_the_text_of_another_id() -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "other"),
+    [
+        (float(352776136104522888), 352776136104522888),  # a double that stands for several ids
+        (352776136104522888, 352776136104522880),  # as a spreadsheet writes it
+        (352776136104523000, 352776136104523000),
+        (1234567890123450, 1234567890123450),  # 16 digits, of which Excel kept 15
+    ],
+)
+def test_a_number_whose_last_digits_may_be_lost_is_nobodys(typed: float, other: int) -> None:
+    kept, said = taken(returned({"Anna": [(typed, "Will renew")]}), Known({str(int(typed)): other}, {}))
+    assert not kept
+    assert "keeps 15 digits" in said[0]
+    assert "write the id as text" in said[0]
+
+
+@pytest.mark.parametrize("exact", [1234567890123456, 2**53 - 1, 10**15 - 10])
+def test_a_number_with_all_its_digits_is_taken(exact: int) -> None:
+    kept, said = taken(returned({"Anna": [(exact, "Will renew")]}), Known({str(exact): exact}, {}))
+    assert (said, [own.account_id for own in kept]) == ([], [exact])
+
+
+@pytest.mark.parametrize(
     "day", [datetime(2026, 6, 3, 14, 30), DAY, "2026-06-03", "2026/6/3", " 2026.6.3 ", "2026年6月3日"]
 )
 def test_a_day_that_can_be_read_in_one_way(day: Any) -> None:

@@ -163,10 +163,13 @@ def test_more_accounts_than_fit_are_said_to_be_in_the_files(listed: pd.DataFrame
     assert "This workbook shows 2 of 5 accounts, in rank order; the Parquet and CSV files hold all." in about
 
 
-@pytest.mark.parametrize("ids", [[1, 2, 3, 4, 5, 6], [2**53 + 1, 2, 3, 4, 5, 6]])
+@pytest.mark.parametrize(
+    "ids", [[1, 2, 3, 4, 5, 6], [2**53 + 1, 2, 3, 4, 5, 6], [2**63 - 1, 10**15, 10**15 - 1, 2**53 - 1, 5, 6]]
+)
 def test_whole_number_ids_lose_no_digit(ids: list[int]) -> None:
     cells = column(opened(make_list(observations().assign(account_id=ids)))["List"], "Account id")
     assert sorted(int(cell.value) for cell in cells) == sorted(ids)
+    assert {int(cell.value) for cell in cells if isinstance(cell.value, str)} == {own for own in ids if own >= 10**15}
 
 
 def test_a_list_of_nobody_opens(listed: pd.DataFrame) -> None:

@@ -6,6 +6,11 @@ from tests.oracle.known import Row, Then, addable, mean, share
 from tests.oracle.terms import observation
 
 
+def is_ours(touch: Row, then: Then) -> bool:
+    """Whether a contact is an action of our people (M5)."""
+    return touch["initiated_by"] != "customer" and touch["kind"] in then.policy.actions.touchpoints
+
+
 class Contact:
     """The features of the family, under their functions' names."""
 
@@ -43,4 +48,7 @@ class Contact:
         return share(len([t for t in recent if t["initiated_by"] == "customer"]), len(recent))
 
     def customer_silence(self):
-        return min(self.ago([t for t in self.year if t["initiated_by"] == "customer"]), default=366)
+        return min(self.ago([t for t in self.year if not is_ours(t, self.then)]), default=366)
+
+    def customer_contacts_total(self, days):
+        return len([t for t in self.within(days) if not is_ours(t, self.then)])

@@ -20,6 +20,12 @@ class Sentiment:
         asked = [s for s in self.surveys if s["kind"] == kind and s["score"] is not None]
         return [s for s in asked if self.then.inside(s["answered_at"], days, before)]
 
+    def asked(self) -> list[Row]:
+        """The surveys of a year that were answered, or that had waited for an answer for two weeks."""
+        year = [s for s in self.surveys if self.then.inside(first(s, ("sent_at", "answered_at")), 365)]
+        waited = [self.then.days_ago(first(s, ("sent_at", "answered_at"))) > 14 for s in year]
+        return [s for s, long in zip(year, waited, strict=True) if s["answered_at"] is not None or long]
+
     def average(self, surveys: list[Row]) -> float | None:
         return mean([addable(s["score"]) for s in surveys])
 
@@ -36,8 +42,8 @@ class Sentiment:
         return None if now is None or before is None else now - before
 
     def answer_share(self):
-        year = [s for s in self.surveys if self.then.inside(first(s, ("sent_at", "answered_at")), 365)]
-        return share(len([s for s in year if s["answered_at"] is not None]), len(year))
+        asked = self.asked()
+        return share(len([s for s in asked if s["answered_at"] is not None]), len(asked))
 
     def low_not_followed_up(self):
         low = [s for s in self.scores("nps", 365) if s["score"] <= 6]
@@ -59,8 +65,7 @@ class Sentiment:
         return max(scores) - min(scores) if scores else None
 
     def answer_share_of(self, tier):
-        year = [s for s in self.surveys if self.then.inside(first(s, ("sent_at", "answered_at")), 365)]
-        asked = [s for s in year if self.tiers.get(s["user_id"]) == tier]
+        asked = [s for s in self.asked() if self.tiers.get(s["user_id"]) == tier]
         return share(len([s for s in asked if s["answered_at"] is not None]), len(asked))
 
     def answer_days(self):

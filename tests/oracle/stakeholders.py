@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import datetime
 
+from tests.oracle.contact import is_ours
 from tests.oracle.known import Row, Then, felt, mean, share
 from tests.oracle.use import Use
 
@@ -122,6 +123,9 @@ class Stakeholders:
 
     def contacts(self, tier, days):
         return len(self.met(self.of_tier(tier), days))
+
+    def customer_contacts(self, tier, days):
+        return len([t for t in self.met(self.of_tier(tier), days) if not is_ours(t, self.then)])
 
     def deciders_reached(self, days):
         there = [user for user in self.of_tier(*DECIDERS) if self.here(user)]

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from features.tables import TABLES
 from pipelines import answers, publishing
 from pipelines.check import check
 from pipelines.collect import collect
@@ -33,7 +34,10 @@ class Company:
 
     def job(self, as_of: date | None = None, **settings: Any) -> Job:
         """A run on its tables."""
-        own = {"quarantine": {"limit": 1.0, "duplicate_limit": 1.0}, "engine": {"threads": 1}} | settings
+        own = {
+            "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_most": list(TABLES)},
+            "engine": {"threads": 1},
+        } | settings
         job = Job(Settings.model_validate(own), str(self.root / "tables"), self.root / "data", self.root / "lists")
         return replace(job, as_of=as_of)
 

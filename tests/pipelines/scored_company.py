@@ -63,7 +63,7 @@ def champions(**versions: str) -> Any:
     def champion(job: Job, target: str) -> Champion:
         if target not in versions:
             raise InputMissing(f"no champion for {target}: run `renewals learn` first")
-        return Champion(target, versions[target], Model({"people_28d": 1.0, "bugs_28d": -0.5}))
+        return Champion(target, versions[target], Model({"people_28d": 1.0, "bugs_28d": -0.5}), until=AS_OF)
 
     return champion
 
@@ -96,6 +96,7 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     scoring.iloc[::-1].to_parquet(act / "scoring.parquet")
     listed = {"features": catalogue(), "families_absent": ["sentiment"]}
     (act / "features.json").write_text(json.dumps(listed))
+    (act / "freshness.json").write_text(json.dumps({"notices": []}))
     write_alerts(act, spine)
     certificate = {"tables": {"accounts": {"fingerprint": fingerprint, "rows_quarantined": 2}}}
     (root / "data" / "certificate.json").write_text(json.dumps(certificate))

@@ -12,7 +12,8 @@ import pytest
 from features.tables import ID, TABLES, TIME
 from pipelines.check import check
 from pipelines.errors import Config, DataContract, InputMissing
-from pipelines.settings import Settings
+from pipelines.notices import load_notices
+from pipelines.settings import Settings, read_settings
 from pipelines.stage import Job
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -60,7 +61,10 @@ def company(folder, **tables):
 
 def job(tables, data, **settings):
     """A run on those tables; small tables need a generous limit."""
-    generous = {"quarantine": {"limit": 1.0, "duplicate_limit": 1.0}, "engine": {"threads": 1}}
+    generous = {
+        "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_most": list(TABLES)},
+        "engine": {"threads": 1},
+    }
     return Job(Settings.model_validate(generous | settings), str(tables), data, data / "lists")
 
 
@@ -160,6 +164,7 @@ def test_unknown_columns_are_ignored_and_kept_in_quarantine(tmp_path):
     contracts = """
         contract_id | account_id | start_date | end_date   | arr | reason | given_0
         c1          | acme       | 2024-01-01 | 2025-01-01 | -1  | mine   | x
+        c2          | acme       | 2024-01-01 | 2025-01-01 | 1   |        |
     """
     check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
     assert set_aside(tmp_path, "contracts") == [
@@ -213,6 +218,7 @@ BREACHES = {
     "too_large": "1e15",
     "not_above_zero": "0",
     "implausible": "0001-01-01",
+    "zero": "1970-01-01",
     "unlisted": "other",
     "after_extract": "2030-01-01 00:00:01",
     "unreadable": "next week?",
@@ -272,7 +278,7 @@ def broken(tmp_path_factory):
         names = {name: None for line in lines for name in line}
         typed = [dict.fromkeys(names) | typed_row(table, line) for line in lines]
         pq.write_table(pa.Table.from_pylist(typed), data / "in" / f"{table}.parquet")
-    check(job(data / "in", data, source={"extract": EXTRACT}, quarantine={"limit": 1.0}))
+    check(job(data / "in", data, source={"extract": EXTRACT}, quarantine={"limit": 1.0, "allow_most": list(TABLES)}))
     return {table: {row["case"]: row["reason"] for row in set_aside(data, table)} for table in TABLES}
 
 
@@ -315,7 +321,8 @@ def test_seats_are_whole_numbers_however_they_are_written(tmp_path):
 
 
 def test_every_reason_is_given(tmp_path):
-    write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"] | {"arr": "-1", "end_date": "2023-01-01"}])
+    broken = {"contract_id": "broken", "arr": "-1", "end_date": "2023-01-01"}
+    write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"], GOOD["contracts"] | broken])
     check(job(tmp_path / "in", tmp_path))
     assert set_aside(tmp_path, "contracts")[0]["reason"] == "arr is negative; end_date is not after start_date"
 
@@ -420,15 +427,40 @@ TWO_CURRENCIES = """
 """
 
 
-def test_several_currencies_without_rates_stop_the_run(tmp_path):
-    with pytest.raises(DataContract, match=r"3 currencies \(EUR, USD, XTS\) and there is no table rates"):
+def test_several_currencies_without_rates_stop_the_run_whatever_the_limits(tmp_path):
+    with pytest.raises(DataContract) as stopped:
         check(job(company(tmp_path / "in", contracts=TWO_CURRENCIES), tmp_path))
+    said = str(stopped.value)
+    assert "2 of 4 rows set aside (no limit for amounts that nothing converts)" in said
+    assert "1 row without a currency counted as USD; 'EUR' (1), 'XTS' (1): give a table rates" in said
+    assert "money.reporting_currency=" not in said
 
 
-def test_one_currency_needs_no_rates_whichever_it_is(tmp_path):
-    contracts = TWO_CURRENCIES.replace("USD", "EUR").replace("XTS", "EUR").replace("   |\n", "   | EUR\n")
-    check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
+ALL_EURO = TWO_CURRENCIES.replace("USD", "EUR").replace("XTS", "EUR")
+
+
+def test_one_currency_that_is_not_the_reporting_one_stops_the_run_and_asks_for_it(tmp_path):
+    with pytest.raises(DataContract) as stopped:
+        check(job(company(tmp_path / "in", contracts=ALL_EURO), tmp_path))
+    said = str(stopped.value)
+    assert "3 of 4 rows set aside" in said
+    assert "currency is not the reporting currency USD, and there is no rate to convert it" in said
+    assert "if all is in EUR, and so are those without one: --set money.reporting_currency=EUR; otherwise" in said
+    assert not (tmp_path / "clean").exists()
+
+
+def test_one_currency_needs_no_rates_where_it_is_the_reporting_currency(tmp_path):
+    euro = {"money": {"reporting_currency": "EUR"}}
+    result = check(job(company(tmp_path / "in", contracts=ALL_EURO), tmp_path, **euro))
     assert len(clean(tmp_path, "contracts")) == 4
+    assert certificate(tmp_path)["reporting_currency"] == "EUR"
+    assert result["warnings"] == ["contracts: 1 of 4 rows have no currency and count as EUR (money.reporting_currency)"]
+
+
+def test_amounts_without_any_currency_are_in_the_reporting_currency(tmp_path):
+    result = check(job(company(tmp_path / "in"), tmp_path))
+    assert len(clean(tmp_path, "contracts")) == 3
+    assert result["warnings"] == []
 
 
 def test_a_currency_without_a_rate_sets_its_rows_aside(tmp_path):
@@ -441,37 +473,150 @@ def test_a_currency_without_a_rate_sets_its_rows_aside(tmp_path):
     assert [(row["contract_id"], row["reason"]) for row in set_aside(tmp_path, "contracts")] == [("c3", said)]
 
 
+def test_a_term_before_the_first_rate_of_its_currency_is_set_aside(tmp_path):
+    contracts = """
+        contract_id | account_id | start_date | end_date   | arr | currency
+        c1          | acme       | 2024-01-01 | 2025-01-01 | 1   | EUR
+        c2          | acme       | 2023-12-31 | 2025-01-01 | 1   | EUR
+        c3          | acme       | 2020-01-01 | 2025-01-01 | 1   | USD
+        c4          | acme       | 2020-01-01 | 2025-01-01 | 1   |
+    """
+    rates = """
+        currency | date       | rate
+        EUR      | 2024-01-01 | 1.1
+        EUR      | 2025-01-01 | 1.2
+    """
+    check(job(company(tmp_path / "in", contracts=contracts, rates=rates), tmp_path))
+    said = "start_date lies before the first rate of the currency in rates"
+    assert [(row["contract_id"], row["reason"]) for row in set_aside(tmp_path, "contracts")] == [("c2", said)]
+    advice = certificate(tmp_path)["tables"]["contracts"]["quarantined"]["currency_rate_too_late"]["advice"]
+    assert advice == [
+        "the rates of EUR begin on 2024-01-01, after the start of 1 contract, the first on 2023-12-31: "
+        "add a rate of then or earlier"
+    ]
+
+
+def test_rates_for_another_reporting_currency_are_refused(tmp_path):
+    rates = """
+        currency | date       | rate
+        EUR      | 2024-01-01 | 1
+        USD      | 2024-01-01 | 0.9
+        XTS      | 2024-01-01 | 2
+    """
+    tables = company(tmp_path / "in", contracts=TWO_CURRENCIES, rates=rates)
+    with pytest.raises(DataContract) as stopped:
+        check(job(tables, tmp_path, quarantine={"limit": 0.01}))
+    assert "rate of the reporting currency USD is not 1" in str(stopped.value)
+    assert "whose rate is 1: --set money.reporting_currency=EUR" in str(stopped.value)
+    check(job(tables, tmp_path, quarantine={"limit": 0.01}, money={"reporting_currency": "EUR"}))
+    assert len(clean(tmp_path, "contracts")) == 4
+
+
 # --- limits --------------------------------------------------------------------------------------
+
+
+def many_contracts(*changes):
+    """Twenty sound contracts of one account, the first ones changed so."""
+    rows = [GOOD["contracts"] | {"contract_id": f"c{n:02d}"} for n in range(20)]
+    return [row | change for row, change in zip(rows, [*changes, *[{}] * 20], strict=False)]
 
 
 def test_a_share_over_the_limit_stops_names_everything_and_leaves_the_clean_tables(tmp_path):
     check(job(company(tmp_path / "in"), tmp_path))
     before = (tmp_path / "clean" / "contracts.parquet").read_bytes()
-    contracts = COMPANY["contracts"].replace("15000", "-15000")
+    write_csv(tmp_path / "in" / "contracts.csv", many_contracts({"seats": "-15"}))
     with pytest.raises(DataContract) as stopped:
-        check(job(company(tmp_path / "in", contracts=contracts), tmp_path, quarantine={"limits": {"contracts": 0.3}}))
+        check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"contracts": 0.03}}))
     assert stopped.value.exit_code == 65
     said = str(stopped.value)
-    assert "contracts: 1 of 3 rows set aside (33.3 %; limit 30 %), most often because arr is negative" in said
-    assert "(1 rows, rule arr_negative, for example contract_id 'c2', arr '-15000')" in said
-    assert "--set quarantine.limits.contracts=0.34" in said
+    assert "contracts: 1 of 20 rows set aside (5 %; limit 3 %)" in said
+    assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in said
+    assert "--set quarantine.limits.contracts=0.05" in said
     assert str(tmp_path / "quarantine" / "contracts.parquet") in said
-    assert [row["contract_id"] for row in set_aside(tmp_path, "contracts")] == ["c2"]
+    assert [row["contract_id"] for row in set_aside(tmp_path, "contracts")] == ["c00"]
     assert (tmp_path / "clean" / "contracts.parquet").read_bytes() == before
     assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_what_the_message_proposes_lets_the_run_go_on(tmp_path):
-    contracts = COMPANY["contracts"].replace("15000", "-15000")
-    limits = {"limits": {"contracts": 0.34}}
-    check(job(company(tmp_path / "in", contracts=contracts), tmp_path, quarantine=limits))
+    write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts({"seats": "-15"}))
+    check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"contracts": 0.05}}))
     assert certificate(tmp_path)["tables"]["contracts"]["quarantined"] == {
-        "arr_negative": {
-            "reason": "arr is negative",
+        "seats_negative": {
+            "reason": "seats is negative",
             "rows": 1,
-            "examples": [{"contract_id": "c2", "arr": "-15000"}],
+            "examples": [{"contract_id": "c00", "seats": "-15"}],
+            "advice": [],
         }
     }
+
+
+def test_no_higher_limit_is_proposed_where_many_rows_are_broken(tmp_path):
+    write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts(*[{"seats": "-15"}] * 3))
+    with pytest.raises(DataContract) as stopped:
+        check(job(tmp_path / "in", tmp_path, quarantine={}))
+    assert "quarantine.limits" not in str(stopped.value)
+    assert "mend the rows without advice at the source" in str(stopped.value)
+
+
+def test_no_higher_limit_is_proposed_beside_a_cause(tmp_path):
+    write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts({"seats": "-15"}, {"cancelled_at": "NULL"}))
+    with pytest.raises(DataContract) as stopped:
+        check(job(tmp_path / "in", tmp_path, quarantine={}))
+    assert """--set 'source.nulls=["", "NULL"]'""" in str(stopped.value)
+    assert "quarantine.limits" not in str(stopped.value)
+
+
+def test_a_required_table_without_a_clean_row_stops_whatever_the_limits(tmp_path):
+    write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"] | {"seats": "-15"}])
+    with pytest.raises(DataContract) as stopped:
+        check(job(tmp_path / "in", tmp_path))
+    assert "contracts: 1 of 1 rows set aside (none is left)" in str(stopped.value)
+    assert "no limit lets a required table be empty: no row of contracts is left" in str(stopped.value)
+    assert not (tmp_path / "clean").exists()
+
+
+def test_an_optional_table_without_a_clean_row_needs_both_settings(tmp_path):
+    write_csv(company(tmp_path / "in") / "tickets.csv", [GOOD["tickets"] | {"kind": "complaint"}])
+    with pytest.raises(DataContract, match=r"tickets: 1 of 1 rows set aside \(100 %; limit 50 %\)"):
+        check(job(tmp_path / "in", tmp_path, quarantine={"limit": 1.0, "allow_most": ["people"]}))
+    check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"tickets": 1.0}, "allow_most": ["tickets"]}))
+    assert clean(tmp_path, "tickets") == []
+    (notice,) = load_notices(tmp_path / "certificate.json", "check")
+    assert "1 of 1 records on" in notice.text("en")
+    assert "(100%) could not be used and were left out" in notice.text("en")
+    assert "1 条记录，其中 1 条（100%）无法使用" in notice.text("zh")
+    assert notice.code == "most_rows_set_aside"
+    assert notice.values == {"table": "tickets", "aside": 1, "rows": 1, "share": 1.0}
+
+
+def test_half_of_the_rows_set_aside_needs_no_notice(tmp_path):
+    write_csv(company(tmp_path / "in") / "tickets.csv", [GOOD["tickets"], {**GOOD["tickets"], "kind": "complaint"}])
+    check(job(tmp_path / "in", tmp_path, quarantine={"limit": 0.5}))
+    assert certificate(tmp_path)["notices"] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"limits": {"contracts": 0.67}},
+            r"quarantine\.limits\.contracts=0\.67 would set most .*allow_most=\[contracts\]",
+        ),
+        ({"limits": {"contracts": 0.67}, "allow_most": ["tickets"]}, r"quarantine\.allow_most=\[contracts\]"),
+        ({"limit": 0.51}, r"quarantine\.limit=0\.51 would set most .*quarantine\.allow_most"),
+        ({"duplicate_limit": 0.92}, r"quarantine\.duplicate_limit=0\.92 would set most .*quarantine\.allow_most"),
+    ],
+)
+def test_a_limit_above_one_half_needs_a_second_setting(settings, said):
+    overrides = [f"quarantine.{key}={json.dumps(value)}" for key, value in settings.items()]
+    with pytest.raises(Config, match=said) as refused:
+        read_settings(None, overrides)
+    assert refused.value.exit_code == 78
+
+
+def test_half_of_a_table_may_be_allowed_by_one_setting():
+    assert read_settings(None, ["quarantine.limit=0.5"]).quarantine.limit_of("contracts") == 0.5
 
 
 def test_exact_duplicates_have_their_own_limit_and_a_warning(tmp_path):
@@ -482,8 +627,10 @@ def test_exact_duplicates_have_their_own_limit_and_a_warning(tmp_path):
     assert warning.startswith(
         "usage_events: 1 of 3 rows (33.3 %) are exact duplicates, now set aside: 1 of 3 times are"
     )
-    with pytest.raises(DataContract, match=r"--set quarantine\.duplicate_limit=0\.34"):
+    with pytest.raises(DataContract, match=r"33\.3 % exact duplicates; limit 33 %") as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={"duplicate_limit": 0.33}))
+    assert "load it once" in str(stopped.value)
+    assert "--set quarantine" not in str(stopped.value)
 
 
 def test_a_limit_for_no_table_is_a_mistake(tmp_path):
@@ -524,6 +671,35 @@ def test_a_missing_column_stops(tmp_path):
         check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
 
 
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    """Two missing columns, two wrong types, an empty table, broken rows over the limit and within it."""
+    folder = company(tmp_path / "in")
+    (folder / "usage_events.csv").write_text("account_id,user_id,feature,occurred_at\n")
+    write_csv(folder / "contracts.csv", many_contracts({"seats": "-15"}, {"arr": "-1"}))
+    write_csv(folder / "tickets.csv", [{"ticket_id": "t", "account_id": "acme"}])
+    write_csv(folder / "value_goals.csv", [GOOD["value_goals"] | {"due_at": day} for day in ("soon", "2024-03-01")])
+    parquet(folder / "people.parquet", user_id=["u"], account_id=["acme"], valid_from=[7], title=[7])
+    with pytest.raises(DataContract) as stopped:
+        check(job(folder, tmp_path, quarantine={"limits": {"value_goals": 0.5}}))
+    said = str(stopped.value)
+    assert "tickets: required column kind, severity, opened_at is missing" in said
+    assert "people.valid_from is of the wrong type: found whole numbers" in said
+    assert "people.title is of the wrong type: found whole numbers" in said
+    assert "usage_events holds no rows" in said
+    assert "1 row: arr is negative (rule arr_negative, for example contract_id 'c01', arr '-1')" in said
+    assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in said
+    assert said.index("but within the limits") < said.index("value_goals: 1 of 2 rows set aside")
+    assert "due_at cannot be read as times (rule due_at_unreadable, for example" in said
+    assert not (tmp_path / "clean").exists()
+
+
+def test_an_empty_table_of_accounts_does_not_make_every_row_a_stranger(tmp_path):
+    folder = company(tmp_path / "in")
+    (folder / "accounts.csv").write_text("account_id\n")
+    with pytest.raises(DataContract, match=r"^accounts holds no rows"):
+        check(job(folder, tmp_path))
+
+
 def test_an_empty_required_table_stops(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "contracts.csv").write_text("contract_id,account_id,start_date,end_date,arr\n")
@@ -542,6 +718,11 @@ def parquet(path, **columns):
         ("arr", pa.array(["12"]), r"contracts\.arr is of the wrong type: found text \(string\), expected numbers"),
         ("start_date", pa.array(["2024-01-01"]), r"start_date is .* found text \(string\), expected times"),
         ("end_date", pa.array([20250101]), r"end_date is .* found whole numbers \(int64\), expected times"),
+        (
+            "end_date",
+            pa.array([1735689600]),
+            r"look like seconds since 1970 \(1735689600 would be 2025-01-01 00:00:00\)",
+        ),
         ("auto_renew", pa.array([1]), r"auto_renew is .* found whole numbers \(int64\), expected true or false"),
         ("plan", pa.array([3]), r"plan is .* found whole numbers \(int64\), expected text"),
         ("account_id", pa.array([1.0]), r"account_id is of the wrong type: found numbers \(float64\), expected text"),
@@ -555,6 +736,20 @@ def test_a_column_of_the_wrong_type_stops(tmp_path, column, values, said):
     with pytest.raises(DataContract, match=said):
         check(job(folder, tmp_path))
     assert not (tmp_path / "clean").exists()
+
+
+def test_every_id_of_another_type_is_named(tmp_path):
+    folder = company(tmp_path / "in")
+    for name in ("accounts", "contracts"):
+        (folder / f"{name}.csv").unlink()
+    contracts = typed_row("contracts", GOOD["contracts"]) | {"account_id": 7, "contract_id": 1}
+    parquet(folder / "accounts.parquet", account_id=["acme"])
+    parquet(folder / "contracts.parquet", **{name: [value] for name, value in contracts.items()})
+    parquet(folder / "people.parquet", user_id=[1], account_id=["acme"])
+    with pytest.raises(DataContract) as stopped:
+        check(job(folder, tmp_path))
+    assert "contracts.account_id holds whole numbers and accounts.account_id holds text" in str(stopped.value)
+    assert "people.user_id holds whole numbers and usage_events.user_id holds text" in str(stopped.value)
 
 
 def test_types_that_can_be_widened_are(tmp_path):

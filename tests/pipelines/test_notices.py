@@ -41,7 +41,7 @@ def test_values_from_outside_are_bounded_and_printable(monkeypatch: pytest.Monke
     said = Notice("any", {"name": "a\x00" + "b" * 999, "day": "2026-06-30", "table": "tickets"}).text("en")
     assert len(said) < notices.LONGEST + 40
     assert said.startswith("a\u2400b")
-    assert said.endswith(", Jun 30, 2026, tickets")
+    assert said.endswith(", Jun 30, 2026, support tickets")
 
 
 def test_a_file_without_notices_has_none_and_a_missing_one_is_a_stop(tmp_path: Path) -> None:
@@ -66,10 +66,12 @@ def test_many_differing_figures_are_one_notice_and_a_few_none() -> None:
         warning("score", "renewal_probability"),
         warning("calibration", "2026-01"),
     ]
-    assert drift.drift_notices({"warnings": others, "figures": 40}) == []
+    assert drift.drift_notices({"warnings": others, "figures": 40}, []) == []
     many = [*others, warning("missing", "one more")]
-    assert drift.drift_notices({"warnings": many, "figures": 40}) == [Notice("drift", {"differing": 6, "figures": 40})]
-    assert drift.drift_notices({"warnings": [], "failed": "a fault"}) == []
+    assert drift.drift_notices({"warnings": many, "figures": 40}, []) == [
+        Notice("drift", {"differing": 6, "figures": 40})
+    ]
+    assert drift.drift_notices({"warnings": [], "failed": "a fault"}, []) == []
 
 
 @pytest.fixture

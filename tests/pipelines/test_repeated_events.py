@@ -86,7 +86,7 @@ def test_a_rounded_table_delivered_twice_stops_at_the_default_limit_as_any_does(
 
 def test_exact_times_that_repeat_are_one_use_delivered_again(tmp_path):
     exact = [event("u1", hour=9)] * 3 + [event("u2", hour=9)] + [event("u1", day=1, hour=10)] * 2
-    kept, result = seen(tmp_path, exact, quarantine={"limit": 0.01, "duplicate_limit": 1.0})
+    kept, result = seen(tmp_path, exact, quarantine={"limit": 0.01, "duplicate_limit": 0.5})
     assert set(kept.values()) == {1}
     assert taken(tmp_path)["taken"] == "set_aside"
     (warning,) = result["warnings"]
@@ -208,6 +208,16 @@ def test_the_advice_leads_to_an_id_a_quantity_or_the_setting_and_never_to_a_limi
         assert part in advice
     assert "limit" not in advice
     assert "quantity" not in duplicate_advice("tickets", report)
+
+
+@pytest.mark.parametrize(
+    ("times", "suspected"), [({2: 80, 4: 15, 1: 5}, True), ({1: 80, 2: 20}, False), ({2: 60, 1: 40}, False)]
+)
+def test_a_table_of_which_most_was_delivered_twice_is_counted_with_a_word(times, suspected):
+    repeated = RepeatedEvents("auto", times, at_midnight=1000)
+    assert repeated.counted
+    assert ("occur a multiple of 2 times, as if delivered so often" in repeated.warning()) is suspected
+    assert f"{times[1]} of 100 distinct rows occur once" in repeated.warning()
 
 
 def test_times_and_rows_add_up():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from structlog.testing import capture_logs
 
 from pipelines import arrivals, warehouse
 from pipelines.rollup import rollup
@@ -93,6 +94,63 @@ def test_history_rewritten_at_the_source_is_built_again(company):
 def test_another_meaning_of_active_builds_all_again(company):
     company(JANUARY, FEBRUARY)
     assert company(JANUARY, FEBRUARY, usage={"north_star": ["nothing"]})["built"] == 2
+
+
+def events_logged(company, *events, **settings) -> dict[str, list[str]]:
+    """What the log says of the months that are built again, by event."""
+    with capture_logs() as entries:
+        company(*events, **settings)
+    return {entry["event"]: entry["months"] for entry in entries if "months" in entry}
+
+
+REWRITTEN = "history was rewritten at the source"
+
+
+def test_only_the_source_rewrites_history(company):
+    company(JANUARY, FEBRUARY)
+    other = event("2024-01-30T10:00", user="u2")
+    assert events_logged(company, other, FEBRUARY) == {REWRITTEN: ["2024-01"]}
+    assert events_logged(company, other, FEBRUARY) == {}
+
+
+@pytest.mark.parametrize("usage", [{"north_star": ["nothing"]}, {"core_workflow": ["open"]}])
+def test_other_parameters_of_use_rewrite_no_history(company, usage):
+    company(JANUARY, FEBRUARY)
+    told = events_logged(company, JANUARY, FEBRUARY, usage=usage)
+    assert REWRITTEN not in told
+    assert list(told.values()) == [["2024-01", "2024-02"]]
+    assert company(JANUARY, FEBRUARY)["rewritten"] == 0
+
+
+@pytest.mark.parametrize("settings", [{"quarantine": {"limit": 0.5}}, {"source": {"encoding": "latin-1"}}])
+def test_events_that_other_parameters_read_otherwise_were_not_rewritten_at_the_source(company, settings):
+    company(JANUARY, FEBRUARY)
+    other = event("2024-01-30T10:00", user="u2")
+    told = events_logged(company, other, FEBRUARY, **settings)
+    assert REWRITTEN not in told
+    assert list(told.values()) == [["2024-01"]]
+
+
+def test_another_day_of_extract_reads_the_same_events_alike(company):
+    company(JANUARY, FEBRUARY, source={"extract": "2024-03-01"})
+    other = event("2024-01-30T10:00", user="u2")
+    assert REWRITTEN in events_logged(company, other, FEBRUARY, source={"extract": "2024-03-02"})
+
+
+def test_both_at_once_are_told_apart(company):
+    company(JANUARY, FEBRUARY)
+    other = event("2024-01-30T10:00", user="u2")
+    told = events_logged(company, other, FEBRUARY, usage={"north_star": ["nothing"]})
+    assert told.pop(REWRITTEN) == ["2024-01"]
+    assert list(told.values()) == [["2024-02"]]
+
+
+def test_parts_of_an_earlier_release_are_built_again_without_a_word(company):
+    company(JANUARY, FEBRUARY)
+    marks = json.loads((company.folder / "parts.json").read_text())
+    (company.folder / "parts.json").write_text(json.dumps(dict.fromkeys(marks, "0" * 64)))
+    assert events_logged(company, JANUARY, FEBRUARY) == {}
+    assert company(JANUARY, FEBRUARY)["built"] == 0
 
 
 def test_a_month_that_vanished_leaves_no_part(company):

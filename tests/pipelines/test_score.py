@@ -51,7 +51,7 @@ def manifest(root: Path) -> dict[str, Any]:
 
 def test_from_features_to_a_published_list(company: Path) -> None:
     standing = score(job(company))
-    assert standing["models"]["renewal"] == {"name": "renewal", "version": "3"}
+    assert standing["models"]["renewal"] == {"name": "renewal", "version": "3", "trained_until": "2026-06-01"}
     outcome = publish(job(company))
     assert outcome["state"] == "published"
     assert outcome["rows"] == 8
@@ -83,9 +83,10 @@ def test_the_manifest_says_what_the_list_stands_on(company: Path) -> None:
     assert said["exit_state"] == "published"
     assert said["language"] == "en"
     assert said["models"] == {
-        "renewal": {"name": "renewal", "version": "3"},
-        "expansion": {"name": "expansion", "version": "1"},
+        "renewal": {"name": "renewal", "version": "3", "trained_until": "2026-06-01"},
+        "expansion": {"name": "expansion", "version": "1", "trained_until": "2026-06-01"},
     }
+    assert said["hindsight"] is False
     assert set(said["absent"]) == {"upsell", "cross_sell"}
     assert "no champion" in said["absent"]["upsell"]
     assert said["inputs"] == {"accounts": "f1"}

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from models.learner import BOOSTER
-from pipelines import serving, tracking
+from pipelines import artifacts, serving, tracking
 from pipelines.drift import read_reference
 from pipelines.errors import DataContract, GateRefused, InputMissing
 from pipelines.register import register
+from pipelines.score import champion
+from pipelines.training_day import Trained
 from tests.models.drawn import CATALOGUE
 from tests.pipelines.registered_models import (
     STRICT,
@@ -68,6 +70,15 @@ def test_any_version_can_be_asked_for_by_its_number(job):
         tracking.registered(job, TARGET, "99")
 
 
+def test_the_training_day_of_what_serves_is_known_without_a_file_of_the_model(job):
+    shutil.rmtree(artifacts.folder(job.data))
+    assert tracking.trained(job, ("renewal", "upsell")) == {"renewal": Trained("2", job.until)}
+
+
+def test_a_champion_says_its_training_day(job):
+    assert champion(job, TARGET).until == job.until
+
+
 def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
     said = serving.rollback(job, TARGET)
     assert (said["serves"], said["served_before"], said["line"]) == ("1", "2", ["1"])
@@ -87,6 +98,28 @@ def test_what_was_taken_back_may_come_again_and_be_taken_back_again(job):
     serving.rollback(job, TARGET)
     assert promote(job, 2)["line"] == ["1", "2"]
     assert serving.rollback(job, TARGET)["serves"] == "1"
+
+
+def test_what_serves_again_says_since_when_and_why_and_no_longer_that_it_was_taken_back(job):
+    said = serving.rollback(job, TARGET)
+    assert said["because"] == "version 2 was rolled back"
+    assert tags(job, 1)[serving.SINCE_TAG] >= tags(job, 2)[serving.SINCE_TAG]
+    promote(job, 2)
+    assert serving.BACK_TAG not in tags(job, 2)
+    assert tags(job, 2)[serving.WHY_TAG] == serving.BY_HAND
+
+
+@pytest.mark.parametrize("move", ["rollback", "promote"])
+def test_no_file_of_a_registration_says_who_serves_when_that_has_changed(job, move):
+    """The receipt says who served at the registration, and leaves to the registry who does now."""
+    assert learned(job, "lightgbm.seed=8")["serves"] == "2"
+    serving.rollback(job, TARGET) if move == "rollback" else promote(job, 1)
+    assert serves(job) == "1"
+    receipts = [json.loads(path.read_bytes()) for path in job.data.rglob(f"registered/{TARGET}.json")]
+    assert len(receipts) == 2
+    for receipt in receipts:
+        assert (receipt["version"], receipt["at_registration"]) == ("2", {"champion": "2", "waits": None})
+        assert not {"serves", "waits"} & set(receipt)
 
 
 def test_promoting_an_older_one_can_be_undone(job):
@@ -186,7 +219,7 @@ def test_a_rollback_that_is_cut_short_can_be_tried_again(job, monkeypatch):
 def of_old(tmp_path):
     """A company whose champion was trained long before the day it now stands on."""
     job = with_training_table(tmp_path / "data")
-    learned(replace(job, until=date(2022, 9, 1)))
+    learned(replace(job, until=date(2022, 12, 1)))
     return job
 
 

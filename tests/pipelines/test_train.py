@@ -14,6 +14,8 @@ from pipelines import train as training
 from pipelines.drift import REFERENCE
 from pipelines.errors import DataContract, InputMissing
 from pipelines.evaluate import PLOTS, evaluate
+from pipelines.feature_policy import feature_policy
+from pipelines.notices import Notice
 from pipelines.settings import read_settings
 from pipelines.stage import Job
 from tests.models.drawn import CATALOGUE, training_table
@@ -36,6 +38,7 @@ def written(folder, table: pd.DataFrame, until: date = DAY) -> Job:
     (folder / "learn").mkdir()
     table.to_parquet(folder / "learn" / "training.parquet")
     (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "families_absent": []}))
+    (folder / "learn" / "freshness.json").write_text(json.dumps({"notices": []}))
     return Job(read_settings(None, QUICK), "", folder, folder / "lists", until=until)
 
 
@@ -51,6 +54,18 @@ def done(table, tmp_path_factory):
     """The job, what `train` and what `evaluate` said."""
     job = written(tmp_path_factory.mktemp("trained"), table)
     return job, training.train(job, "renewal"), evaluate(job, "renewal")
+
+
+def test_the_card_says_with_which_parameters_and_notices_it_learned(done, table, tmp_path):
+    card = json.loads((done[0].side / "models" / "renewal" / training.CARD).read_text())
+    assert card["parameters"] == feature_policy(done[0].settings)
+    assert card["notices"] == []
+    job = written(tmp_path, table)
+    stale = Notice("stale", {"table": "usage_events", "newest_day": "2024-05-01", "days": 30, "day": str(DAY)})
+    (job.side / "freshness.json").write_text(json.dumps({"notices": [stale.as_dict()]}))
+    training.train(job, "renewal")
+    card = json.loads((job.side / "models" / "renewal" / training.CARD).read_text())
+    assert [one["en"] for one in card["notices"]] == [stale.text("en")]
 
 
 def metrics_of(job: Job) -> dict:

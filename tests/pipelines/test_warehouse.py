@@ -54,7 +54,10 @@ COMPANY = {
 
 
 def job(tables, data, **settings):
-    generous = {"quarantine": {"limit": 1.0, "duplicate_limit": 1.0}, "engine": {"threads": 1}}
+    generous = {
+        "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_most": list(TABLES)},
+        "engine": {"threads": 1},
+    }
     return Job(Settings.model_validate(generous | settings), str(tables), data, data / "lists")
 
 

@@ -23,17 +23,19 @@ from pipelines.warehouse import write_bytes
 from pipelines.writeback import write_back
 from tests.lists.small_list import HOSTILE, make_list, observations
 
-JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
+JUNE, JULY, AUGUST = date(2026, 6, 1), date(2026, 7, 1), date(2026, 8, 1)
 MODELS = {
     "renewal": {"name": "renewals-renewal", "version": "3"},
     "upsell": {"name": "renewals-upsell", "version": "1"},
 }
 
 
-def published(folder: Path, listed: pd.DataFrame, made_of: str = "june", models: dict | None = None) -> Job:
+def published(
+    folder: Path, listed: pd.DataFrame, made_of: str = "june", models: dict | None = None, marks: dict | None = None
+) -> Job:
     day = listed["as_of"].iloc[0].date()
     manifest = {"identity": {"made_of": made_of}, "as_of": str(day), "models": models or MODELS}
-    about = manifest | {"language": "en", "code": "abc"}
+    about = manifest | {"language": "en", "code": "abc"} | (marks or {})
     place(folder / "lists", day, {"risk_list.parquet": as_parquet(listed)}, about)
     return Job(Settings(), "", folder / "data", folder / "lists", as_of=day)
 
@@ -141,17 +143,106 @@ def test_rows_that_were_lost_are_written_again(job, to):
     assert counts(to) == before
 
 
-def test_another_model_or_day_stands_beside_and_the_view_has_the_newest_of_each_account(job, to, tmp_path):
+def test_another_model_or_day_stands_beside_and_the_views_part_the_newest_list_from_who_left(job, to, tmp_path):
     write_back(job, to, "renewals")
     other = {"renewal": {"name": "renewals-renewal", "version": "4"}}
     fourth = a_list(model="renewals-renewal/4")
     write_back(published(tmp_path, fourth, "by another", other), to, "renewals")
     write_back(published(tmp_path, a_list(JULY, ("acme", "beta")), "july"), to, "renewals")
     assert counts(to)["lists"] == 3
-    newest = asked(to, "SELECT account_id, as_of, renewal_model FROM renewals.newest_list ORDER BY account_id")
-    assert len(newest) == len(HOSTILE)
-    assert [row for row in newest if row[1] == JULY] == [(f"a{i}", JULY, "renewals-renewal/3") for i in range(2)]
-    assert {row[2] for row in newest if row[1] == JUNE} == {"renewals-renewal/4"}
+    assert in_view(to, "newest_list") == [(f"a{i}", JULY, "renewals-renewal/3") for i in range(2)]
+    left = [(f"a{i}", JUNE, "renewals-renewal/4") for i in range(2, len(HOSTILE))]
+    assert in_view(to, "no_longer_listed") == sorted(left)
+    write_back(replace(job, as_of=JUNE), to, "renewals")
+    assert {row[1] for row in in_view(to, "newest_list")} == {JULY}, "an older list written later is no newer"
+
+
+def test_an_account_that_comes_back_has_not_left(job, to, tmp_path):
+    for day, names in ((JUNE, HOSTILE), (JULY, ("acme",)), (AUGUST, ("acme", "beta"))):
+        write_back(published(tmp_path, a_list(day, names), str(day)), to, "renewals")
+    assert [row[:2] for row in in_view(to, "newest_list")] == [("a0", AUGUST), ("a1", AUGUST)]
+    gone = in_view(to, "no_longer_listed")
+    assert len(gone) == len(HOSTILE) - 2
+    assert {row[1] for row in gone} == {JUNE}
+
+
+def in_view(to: str, name: str) -> list[tuple]:
+    return sorted(asked(to, f"SELECT account_id, as_of, renewal_model FROM renewals.{name}"))
+
+
+OLD_VIEW = """
+    CREATE OR REPLACE VIEW renewals.newest_list AS
+    SELECT lists.written_at, listed.*
+    FROM (
+        SELECT as_of, renewal_model, account_id, row_number() OVER (
+            PARTITION BY account_id ORDER BY as_of DESC, written_at DESC, renewal_model DESC
+        ) AS age
+        FROM renewals.risk_list JOIN renewals.lists USING (as_of, renewal_model)
+    ) AS newest
+    JOIN renewals.risk_list AS listed USING (as_of, renewal_model, account_id)
+    JOIN renewals.lists AS lists ON lists.as_of = listed.as_of AND lists.renewal_model = listed.renewal_model
+    WHERE newest.age = 1
+"""
+"""What release 0.1 made."""
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_database_of_an_earlier_release_gets_the_new_views(job, to, tmp_path, anew):
+    """Its lists say nothing of hindsight, and a view of the company's own stands on its view."""
+    write_back(job, to, "renewals")
+    write_back(published(tmp_path, a_list(JULY, ("acme",)), "july"), to, "renewals")
+    for query in (
+        "DROP VIEW renewals.no_longer_listed",
+        "DROP VIEW renewals.newest_list",
+        "ALTER TABLE renewals.lists DROP COLUMN hindsight",
+        OLD_VIEW,
+        "CREATE VIEW renewals.ours AS SELECT account_id FROM renewals.newest_list",
+    ):
+        changed(to, query)
+    assert len(in_view(to, "newest_list")) == len(HOSTILE)
+    names = ("acme", "beta") if anew else ("acme",)
+    again = published(tmp_path, a_list(JULY, names), "anew" if anew else "july")
+    assert write_back(again, to, "renewals")["state"] == ("replaced" if anew else "already there")
+    assert len(in_view(to, "newest_list")) == len(names)
+    assert len(in_view(to, "no_longer_listed")) == len(HOSTILE) - len(names)
+    assert len(asked(to, "SELECT * FROM renewals.ours")) == len(names)
+
+
+def changed(to: str, query: str) -> None:
+    if to.startswith("duckdb"):
+        with duckdb.connect(to.removeprefix("duckdb:///")) as database:
+            database.execute(query)
+        return
+    import psycopg
+
+    with psycopg.connect(to, autocommit=True) as database:
+        database.execute(query)
+
+
+def with_hindsight(folder: Path, day: date = JULY, names: tuple[str, ...] = ("acme",)) -> Job:
+    return published(folder, a_list(day, names), "hindsight", marks={"hindsight": True})
+
+
+def test_a_list_made_with_hindsight_is_written_and_marked_and_in_no_view(job, to, tmp_path):
+    write_back(job, to, "renewals")
+    write_back(with_hindsight(tmp_path), to, "renewals")
+    assert sorted(asked(to, "SELECT as_of, hindsight FROM renewals.lists")) == [(JUNE, False), (JULY, True)]
+    assert {row[1] for row in in_view(to, "newest_list")} == {JUNE}
+    assert in_view(to, "no_longer_listed") == []
+
+
+def test_a_list_made_with_hindsight_takes_no_place_in_the_database_of_one_made_in_its_time(job, to, tmp_path):
+    write_back(job, to, "renewals")
+    before = counts(to)
+    with pytest.raises(Config, match=r"renewals\.lists holds the list of 2026-06-01 by renewals-renewal/3"):
+        write_back(with_hindsight(tmp_path / "elsewhere", JUNE), to, "renewals")
+    assert counts(to) == before
+    late = with_hindsight(tmp_path)
+    write_back(late, to, "renewals")
+    assert write_back(late, to, "renewals")["state"] == "already there"
+    in_time = published(tmp_path, a_list(JULY, ("acme", "beta")), "in time")
+    assert write_back(in_time, to, "renewals")["state"] == "replaced"
+    assert {row[1] for row in in_view(to, "newest_list")} == {JULY}
 
 
 def test_a_fault_in_the_middle_leaves_what_was_there(job, to, tmp_path, monkeypatch):

@@ -151,10 +151,14 @@ HAPPENS = {
 }
 
 
+ANSWERED = {"surveys": {"score": 3.0, "answered_at": NOW - DAY / 2}}
+"""A survey without an answer tells nothing before it has waited for two weeks."""
+
+
 @pytest.mark.parametrize("table", HAPPENS)
 def test_an_event_at_as_of_is_of_the_future_though_it_arrived_before(table):
     happens = HAPPENS[table]
-    row = {"account_id": "acme"} | ARRIVALS[table] | {"recorded_at": LONG_AGO}
+    row = {"account_id": "acme"} | ARRIVALS[table] | ANSWERED.get(table, {}) | {"recorded_at": LONG_AGO}
     without, at, before = acme(), *(acme(**{table: [row | {happens: when}]}) for when in (NOW, NOW - TICK))
     assert differences(without, at) == []
     assert differences(without, before) != []

@@ -310,6 +310,8 @@ FAULTS = (
     Fault("a parameter file that is no YAML", 78, (*CHECK, "--params", "{root}/p.yaml"), written(lambda p: p.root / "p.yaml", b"a: [1"), says="p.yaml"),
     Fault("a day that is none", 78, ("score", "--as-of", "2025-02-30"), says="not a day"),
     Fault("a forecast in the middle of a month", 78, ("forecast", "--as-of", "2025-01-15"), says="2025-01-01"),
+    Fault("a list of a day before the training day", 78, ("score", "--as-of", "2024-12-01"), says="--hindsight"),
+    Fault("a forecast of a day before the training day", 78, ("forecast", "--as-of", "2024-12-01"), says="--hindsight"),
     Fault("an address that is none", 78, (*CHECK, "--tables", "oracle://x"), says="oracle"),
     Fault("a library of plays with a fault", 78, (*SCORE, "--set", "list.playbooks={root}/p.yaml"), written(lambda p: p.root / "p.yaml", b"plays: {x: {}}"), says="p.yaml"),
     Fault("a target that is none", 78, (*LEARN, "--set", "targets=[profit]"), says="profit"),
