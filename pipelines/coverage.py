@@ -117,8 +117,6 @@ def _find_unnamed(events: ir.Table, policy: Policy, found: Coverage) -> None:
     """Patterns that match no feature, and features of no level."""
     counts = events.group_by(text="feature").agg(count=_.count())
     features = counts.to_pyarrow()["text"].to_pylist()
-    if not features:
-        return
     levels = {f"usage.levels.{level}": patterns for level, patterns in policy.usage.levels.items()}
     named = {"usage.north_star": policy.usage.north_star, "usage.core_workflow": policy.usage.core_workflow, **levels}
     lists = {name: name_patterns(patterns) for name, patterns in named.items()}

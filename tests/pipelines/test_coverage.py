@@ -174,13 +174,6 @@ def test_a_star_alone_is_never_useless(checked):
     assert checked({"usage": {"north_star": ["*"]}}, usage_events=events("send")) == ([], [])
 
 
-def test_without_events_no_pattern_is_called_useless_for_all(checked):
-    warned, _ = checked(
-        {"usage": {"north_star": ["send"]}}, usage_events="account_id | feature | occurred_at\nzzz | send | 2024-02-01"
-    )
-    assert not [line for line in warned if "north_star" in line]
-
-
 # --- people of another system, managers --------------------------------------------------------------
 
 
