@@ -100,6 +100,8 @@ def _find_useless_words(people: ir.Table, policy: Policy, found: Coverage) -> No
     shipped = {f"stakeholders.tiers.{tier}": words for tier, words in Stakeholders().tiers.items()}
     count, left = _unmatched(lists, map(split_words, chain.from_iterable(distinct_texts(people))))
     what = "title or role"
+    if not count:
+        return
     if left.keys() == {name for name in lists if _asked(lists[name])} == set(_all_unmatched(lists, left)):
         found.add(f"{_nothing_matches(lists, list(left), what)}; {count:,} were met", asks=True)
         return
@@ -115,8 +117,6 @@ def _find_unnamed(events: ir.Table, policy: Policy, found: Coverage) -> None:
     """Patterns that match no feature, and features of no level."""
     counts = events.group_by(text="feature").agg(count=_.count())
     features = counts.to_pyarrow()["text"].to_pylist()
-    if not features:
-        return
     levels = {f"usage.levels.{level}": patterns for level, patterns in policy.usage.levels.items()}
     named = {"usage.north_star": policy.usage.north_star, "usage.core_workflow": policy.usage.core_workflow, **levels}
     lists = {name: name_patterns(patterns) for name, patterns in named.items()}
@@ -181,7 +181,7 @@ def _find_strangers(events: ir.Table, people: ir.Table, found: Coverage) -> None
 
 def _unmatched(lists: Mapping[str, PatternList], texts: Iterable[str]) -> tuple[int, dict[str, list[str]]]:
     """How many normalized texts there are, and the patterns of each list that match none of them."""
-    left = [(name, pattern) for name, own in lists.items() for pattern in own.patterns if pattern.text != ANY]
+    left = [(name, pattern) for name, own in lists.items() for pattern in own.patterns]
     count = 0
     for text in texts:
         count += 1
