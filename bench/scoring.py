@@ -65,7 +65,7 @@ from pipelines.score import Champion, Figures
 from pipelines.stage import Job
 from pipelines.train import read_catalogue, read_training
 
-UNTIL, DAY = date(2026, 3, 1), "2026-06-01"
+UNTIL, DAY = date(2026, 1, 1), "2026-06-01"
 LIBRARY = read_library(SHIPPED)
 PLAYS = Plays(LIBRARY, in_force(LIBRARY, {}), settings().folds.decided_days)
 CHUNK, WARM = 50_000, 500

@@ -49,7 +49,7 @@ def answered(tmp_path_factory):
 def small(tmp_path_factory):
     """A small company, and what `study` said of it."""
     root = tmp_path_factory.mktemp("small")
-    write(simulate(60, 30, 7), root / "company")
+    write(simulate(60, 42, 7), root / "company")
     job = Job(Settings(), str(root / "company"), root / "data", root / "lists", as_of=UNTIL)
     return job, study(job)
 

@@ -21,6 +21,7 @@ from pipelines.context import context
 from pipelines.disagreements import disagreements
 from pipelines.featurize import featurize
 from pipelines.forecast import forecast_where_due
+from pipelines.freshness import freshness
 from pipelines.label import label
 from pipelines.ledger import ledger
 from pipelines.page import forecast as read_forecast
@@ -49,7 +50,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learning = Job(Settings(), str(root / "company"), root / "data", root / "lists", until=DAY)
     acting = replace(learning, until=None, as_of=DAY)
     for job in (learning, acting):
-        for stage in (check, rollup, spine, windows, ledger, featurize):
+        for stage in (check, freshness, rollup, spine, windows, ledger, featurize):
             stage(job)
     for learn in (label, assemble):
         learn(learning)
@@ -59,7 +60,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_output_of_these_stages_is_there(root: Path) -> None:
-    done = ("check", "rollup", "spine", "windows", "ledger", "featurize", "label", "assemble")
+    done = ("check", "freshness", "rollup", "spine", "windows", "ledger", "featurize", "label", "assemble")
     acted = ("act_", "context", "disagreements", "scorecard", "alerts")
     stages = stages_of(ROOT)
     outs = [o for name, s in stages.items() if name.partition("@")[0] in done or name.startswith(acted) for o in s.outs]

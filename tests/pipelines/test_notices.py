@@ -103,6 +103,16 @@ def test_a_notice_of_check_is_on_page_workbook_manifest_and_result(company: Path
     assert topped == [book.worksheets[0].title, *managers]
 
 
+def test_what_freshness_found_stands_first(company: Path) -> None:
+    stale = Notice("stale", {"table": "tickets", "newest_day": "2026-01-31", "days": 120, "day": "2026-06-01"})
+    (company / "data" / "act" / "freshness.json").write_text(json.dumps({"notices": [stale.as_dict()]}))
+    score(job(company))
+    assert publish(job(company))["notices"] == with_words([stale, DRIFT])
+    (company / "data" / "act" / "freshness.json").unlink()
+    with pytest.raises(InputMissing, match="run the stage `freshness` first"):
+        score(job(company))
+
+
 def test_another_notice_makes_another_list(company: Path) -> None:
     score(job(company))
     assert publish(job(company))["state"] == "published"

@@ -28,7 +28,7 @@ AS_OF = date(2026, 6, 1)
 def measured(tmp_path_factory):
     """A small company without surveys, and its scorecard."""
     root = tmp_path_factory.mktemp("measured")
-    write(simulate(30, 30, 7), root / "company")
+    write(simulate(30, 42, 7), root / "company")
     (root / "company" / "surveys.parquet").unlink()
     job = Job(Settings(), str(root / "company"), root / "data", root / "lists", as_of=AS_OF)
     return job, measure(job)

@@ -260,7 +260,8 @@ FAULTS = (
     Fault("currencies without rates", 65, CHECK, lambda p: (p.tables / "rates.parquet").unlink(), says="rates"),
     Fault("a DuckDB file that is none", 65, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), written(duckdb_file, b"x" * 9000), says="company.duckdb"),
     Fault("a DuckDB view of what is gone", 65, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), wrong_view, says="accounts"),
-    Fault("no account has a contract on the day", 65, ("score", "--as-of", "2035-01-01"), says="no account"),
+    Fault("tables that end long before the day", 65, ("score", "--as-of", "2026-01-01"), says="freshness.usage_events.stop_days"),
+    Fault("no account has a contract on the day", 65, ("score", "--as-of", "2035-01-01", "--allow-stale"), says="no account"),
     # Models, lists and files of ours: 65.
     Fault("half a model file", 65, SCORE, truncated(lambda p: p.model_file("model.txt")), says="not as registered"),
     Fault("a digit of a model changed", 65, SCORE, replaced(lambda p: p.model_file("model.txt"), b"0", b"1"), says="not as registered"),
