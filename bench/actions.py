@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -43,9 +43,12 @@ from pipelines.stage import Job, start_logging
 from pipelines.windows import windows
 
 STAGES = (check, rollup, spine, windows, ledger, featurize, assemble)
+AGAIN = (check, featurize, assemble)
+"""What reads a table of our actions, or anything made of one: the rest is as it was when an action is logged."""
 TREATED = "playbooks_begun_365d"
 Rows = dict[str, pd.DataFrame]
 """Rows to be added, by table."""
+Stage = Callable[[Job], Any]
 
 
 def main() -> None:
@@ -120,12 +123,12 @@ def moved(job: Job, day: date, count: int) -> Iterator[dict[str, Any]]:
     models = {"served": Learned.from_files(files(job.data / "models" / RENEWAL)), "with actions": with_actions(job)}
     more = {t: Learned.from_files(files(job.data / "models" / t)) for t in job.settings.targets[1:] if trained(job, t)}
     acting = replace(job, data=job.data / "acting", until=None, as_of=day)
-    before = said(acting, models | more)
+    before = said(acting, models | more, STAGES)
     ids = before.sample(count, random_state=7).index
     tables = {name: pd.read_parquet(Path(job.tables) / f"{name}.parquet") for name in ("people", "surveys")}
     for name, rows in actions(job, ids, day, tables):
         with logged(acting, rows) as after:
-            apart = 100 * (said(after, models | more) - before).loc[ids].abs()
+            apart = 100 * (said(after, models | more, AGAIN) - before).loc[ids].abs()
         largest = {"expansion targets, served": apart[list(more)].max().max()} if more else {}
         both = {model: apart[model].max() for model in models}
         yield {"action": name, **both, "with actions, mean": apart["with actions"].mean(), **largest}
@@ -154,9 +157,9 @@ def logged(job: Job, rows: Rows) -> Iterator[Job]:
         yield replace(job, tables=str(tables))
 
 
-def said(job: Job, models: dict[str, Learned]) -> pd.DataFrame:
-    """The probabilities of the day, by the stages of a list; one row per account, a column per model."""
-    for stage in STAGES:
+def said(job: Job, models: dict[str, Learned], stages: Sequence[Stage]) -> pd.DataFrame:
+    """The probabilities of the day, by these stages of a list; one row per account, a column per model."""
+    for stage in stages:
         stage(job)
     scoring = pd.read_parquet(job.side / "scoring.parquet").set_index("account_id")
     return pd.DataFrame({name: m.probability(bounded(scoring)[0]) for name, m in models.items()}, index=scoring.index)

@@ -2,12 +2,14 @@
 
 A company lives by the hidden states of the example company (`examples/company/states.py`), seen through noisy columns.
 Four months before its renewal an account is scored; of those scored the riskiest are treated, mostly, and treatment
-helps. Every quarter the model learns anew from the outcomes that are final. Three models make their own lists, each in
+helps. Every quarter the model learns anew from the outcomes that are final. Each model makes its own lists, each in
 a world of its own with the same random numbers:
 
-naive     learns from every outcome as it came (`folds.treated: keep`)
-ours      leaves out the renewals that an intervention worked on (`folds.treated: exclude`)
-oracle    learns from what would have become of every account had nobody stepped in: nobody can know that
+naive      learns from every outcome as it came (`folds.treated: keep`)
+ours       leaves out the renewals that an intervention worked on (`folds.treated: exclude`), and reads no action
+actions    as ours, and reads what earlier treatments have left, which a logged action moves
+reference  as actions, and has that figure set to no treatment when a list is made
+oracle     learns from what would have become of every account had nobody stepped in: nobody can know that
 
 Judged on what would become of the scored accounts if left alone: the AUC to be expected, and by how much the model
 overstates the chance of renewal of the accounts it lists, in points. Both per cycle, with 90 % intervals over seeds.
@@ -33,13 +35,13 @@ from models.learner import fit_linear, fit_trees
 from models.options import LightGBM, Linear
 from models.schema import Schema
 
-MODELS = ("naive", "ours", "oracle")
+MODELS = ("naive", "ours", "actions", "reference", "oracle")
 CATALOGUE = [
     {"name": name, "kind": "number", "risk": risk}
     for name, risk in (("value", "low"), ("adoption", "low"), ("pain", "high"), ("sponsor", "high"), ("fit", "low"))
-]
+] + [{"name": "treatment", "kind": "number", "risk": "either", "action": True}]
 NOISE = np.array([0.5, 0.4, 0.5, 0.3, 0.3])
-"""Standard deviation with which each column shows its state."""
+"""Standard deviation with which each column shows its state; treatments are known as they are."""
 LEAD, DECIDED, FINAL = 4, 2, 6
 """Months: scored before the renewal; decided after scoring; final after scoring."""
 WARM, QUARTER = 24, 3
@@ -47,6 +49,8 @@ WARM, QUARTER = 24, 3
 LISTED, OBEYED, UNASKED = 0.3, 0.9, 0.03
 """Share of the scored that are listed; of the listed that are treated; of the others that are treated all the same."""
 ROUNDS, STRENGTH = 200, 0.01
+TREATMENT = len(NOISE)
+"""The place of the column that shows earlier treatments."""
 
 
 def main() -> None:
@@ -94,7 +98,7 @@ class World:
         self.fit, self.due = rng.standard_normal(self.accounts), rng.integers(0, 12, self.accounts)
         self.temper = hidden.draw_temper(rng, self.fit)
         now, said = hidden.first_states(rng, self.temper), None
-        now[:, hidden.LIFT] = 0.0
+        now[:, hidden.LIFT], self.treatment = 0.0, np.zeros(self.accounts)
         for month in range(WARM + cycles * QUARTER + DECIDED):
             if month >= WARM and (month - WARM) % QUARTER == 0:
                 said = learned(pd.concat(self.scored), model, month)
@@ -102,6 +106,7 @@ class World:
             if month >= DECIDED:
                 self.decide(rng, now, self.scored[month - DECIDED])
             now = hidden.step(rng, now, self.temper, hidden.Shocks.draw(rng, self.temper))
+            self.treatment *= hidden.CARRY[hidden.LIFT, hidden.LIFT]
         ends = range(WARM, WARM + cycles * QUARTER, QUARTER)
         return [judged(pd.concat(self.scored[m : m + QUARTER]), n) for n, m in enumerate(ends, start=1)]
 
@@ -109,6 +114,7 @@ class World:
         """The accounts whose renewal is `LEAD` months away, as seen, scored and treated; one row per account."""
         who = np.flatnonzero(self.due == month % 12)
         seen = np.column_stack([now[who, :4], self.fit[who]]) + NOISE * rng.standard_normal((len(who), 5))
+        seen = np.column_stack([seen, self.treatment[who]])
         chance = said(seen) if said else np.full(len(who), np.nan)
         listed = np.argsort(np.argsort(chance)) < LISTED * len(who) if said else np.zeros(len(who), dtype=bool)
         treated = rng.random(len(who)) < np.where(listed, OBEYED, UNASKED)
@@ -127,6 +133,7 @@ class World:
         rows["alone"], rows["renewed"] = expit(odds), (lot < expit(odds + added)).astype(np.int8)
         rows["renewed_alone"] = (lot < expit(odds)).astype(np.int8)
         now[who, hidden.LIFT] += added
+        self.treatment[who] += rows["treated"].to_numpy()
 
 
 def learned(scored: pd.DataFrame, model: str, month: int) -> Any:
@@ -139,13 +146,15 @@ def learned(scored: pd.DataFrame, model: str, month: int) -> Any:
         renewal_matured_at=[day_of(m + FINAL) for m in seen["month"]],
     )  # fmt: skip
     until: date = day_of(month).date()
-    rows = observations(known, "renewal", until, "exclude" if model == "ours" else "keep")
-    schema = Schema.of(CATALOGUE, rows, "renewal", monotone=True)
+    rows = observations(known, "renewal", until, "keep" if model in ("naive", "oracle") else "exclude")
+    schema = Schema.of(CATALOGUE, rows, "renewal", monotone=True, actions=model in ("actions", "reference"))
     values, truth, weight = schema.values(rows), rows["label"].to_numpy(), np.ones(len(rows))
     line = fit_linear(values, truth, weight, schema, [STRENGTH], Linear())[STRENGTH]
     trees = fit_trees(values, truth, weight, schema, ROUNDS, LightGBM(threads=1))
 
     def said(columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        columns = np.where(np.arange(columns.shape[1]) == TREATMENT, 0.0, columns) if model == "reference" else columns
+        columns = columns[:, : len(schema.names)]
         return np.asarray(expit((line.margin(columns) + trees.predict(columns, raw_score=True)) / 2))
 
     return said

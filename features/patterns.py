@@ -50,7 +50,7 @@ def _folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    return unicodedata.normalize("NFKC", "".join(_without_marks(parts))).casefold()
+    return unicodedata.normalize("NFKC", "".join(_without_marks(parts)))
 
 
 def _without_marks(decomposed: str) -> Iterable[str]:

@@ -13,6 +13,8 @@ from typing import Any
 
 ROUNDED_FROM = 0.95
 """Times are rounded to the day where so large a share of them is midnight UTC."""
+DELIVERED_AGAIN_FROM = 0.9
+"""So large a share of the distinct rows occurs a multiple of the commonest number of times: probably two deliveries."""
 SETTING = "source.repeated_events"
 
 
@@ -89,10 +91,20 @@ class RepeatedEvents:
         if not self.rounded:
             return f"{share}, fewer than {ROUNDED_FROM:.0%}: equal rows with exact times are one use delivered again"
         if len(self.times) == 1:
-            return f"every row occurs {max(self.times)} times: the table was delivered so often"
-        several = f", every row a multiple of {self.deliveries} times: it was delivered so often"
-        occur = f"rows occur {min(self.times)} to {max(self.times)} times"
-        return f"{share}, so they are rounded to the day, and {occur}{several if self.deliveries > 1 else ''}"
+            return f"every row occurs {max(self.times)} times, which is taken for a table delivered so often"
+        several = f", every row a multiple of {self.deliveries} times, which is taken for a table delivered so often"
+        once = f"{self.times.get(1, 0)} of {self.distinct} distinct rows occur once"
+        occur = f"{once}, the others up to {max(self.times)} times{several if self.deliveries > 1 else ''}"
+        return f"{share}, so they are rounded to the day, and {occur}"
+
+    @property
+    def _suspected(self) -> str:
+        """That most of the table seems to have been delivered more than once, where it does; cannot be made sure of."""
+        often = max(self.times, key=lambda times: self.times[times])
+        alike = sum(distinct for times, distinct in self.times.items() if times % often == 0)
+        if often == 1 or self.deliveries > 1 or alike < DELIVERED_AGAIN_FROM * self.distinct:
+            return ""
+        return f"; but {alike} distinct rows occur a multiple of {often} times, as if delivered so often"
 
     def warning(self) -> str:
         """That they are counted, in one line."""
@@ -101,7 +113,7 @@ class RepeatedEvents:
         )
         return (
             f"usage_events: {self.repeats} of {self.rows} rows without an event_id repeat another row, and {kept} "
-            f"({SETTING}: {self.setting}): {self.reason}. {TO_SET_ASIDE}"
+            f"({SETTING}: {self.setting}): {self.reason}{self._suspected}. {TO_SET_ASIDE}"
         )
 
 

@@ -92,7 +92,10 @@ def _wish(text: str, schema: Schema, catalogue: Mapping[str, Feature]) -> tuple[
     if not sign:
         raise Config(f"--set {text!r}: write it as feature=value, for example --set days_each_s_90d=10")
     if catalogue.get(name, {}).get("action"):
-        raise Config(f"--set {name}: it follows from what our people log, and no score moves when they log it")
+        raise Config(
+            f"--set {name}: it counts actions that are logged, and logging one moves no score: try what the customer "
+            "does, for example --set days_each_s_90d=10"
+        )
     if name not in schema.names or name not in catalogue:
         near = difflib.get_close_matches(name, schema.names, n=4, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "`renewals explain` shows an account's features"

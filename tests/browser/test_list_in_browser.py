@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,24 @@ def test_a_phone_shows_cards_and_nothing_is_wider_than_it(chromium: Any, place: 
     box = one.sheet.locator("dialog").bounding_box()
     assert box["width"] <= 390
     assert one.sheet.evaluate("document.querySelector('dialog').scrollWidth") <= 390
+    one.close()
+
+
+@pytest.mark.parametrize("size", [(1366, 820), (390, 800)])
+def test_notices_stand_above_everything_in_the_language_of_the_page(
+    chromium: Any, company: Any, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    notices = [{"en": "Use is <b>old</b>.", "zh": "使用数据<b>过旧</b>。"}, {"en": "Second.", "zh": "第二。"}]
+    path = tmp_path / "noticed.html"
+    path.write_bytes(as_page(company[0], replace(company[1], notices=notices), ListOptions()))
+    one = Visit(chromium, path, viewport={"width": size[0], "height": size[1]})
+    for language in ("en", "zh", "en"):
+        shown = [own.inner_text() for own in one.sheet.locator(".notices li").all() if own.is_visible()]
+        assert shown == [notice[language] for notice in notices]
+        box = one.sheet.locator(".notices").bounding_box()
+        assert (box["x"], box["y"], box["width"]) == (0, 0, size[0])
+        assert one.sheet.locator("h1").bounding_box()["y"] >= box["height"]
+        one.sheet.click("#language")
     one.close()
 
 

@@ -56,6 +56,7 @@ def test_case_and_the_spelling_of_accents_make_no_difference(word, title, _anoth
     ("word", "title"),
     [
         ("ceo", "ＣＥＯ"),
+        ("ceo", "𝐂𝐄𝐎"),
         ("ceo", "C.E.O."),
         ("c.e.o.", "CEO"),
         ("vp", "VP, Sales"),
@@ -102,6 +103,8 @@ def test_other_spellings_of_one_word(word, title):
         ("本部長", "本部 総務 課長"),
         ("부장", "본부 장비 담당"),
         ("か", "が"),
+        ("का", "की"),
+        ("มา", "ม้า"),
     ],
 )
 def test_a_part_of_a_word_is_another_word(word, title):

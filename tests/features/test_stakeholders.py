@@ -158,6 +158,20 @@ def test_a_company_may_look_for_its_own_words():
     assert graded == ["S", "S", "A", None]
 
 
+@pytest.mark.parametrize("title", ["assistant to the CEO", "Assistant to the Director", "总经理助理"])
+def test_an_assistant_is_not_who_is_assisted(title):
+    assert grade(title, "", Policy()) is None
+
+
+def test_an_exclusion_leaves_the_other_tiers_alone():
+    policy = Policy(stakeholders=Stakeholders(tiers={"S": ("ceo", "!assistant"), "B": ("assistant",)}))
+    assert [grade(title, "", policy) for title in ("CEO", "Assistant to the CEO")] == ["S", "B"]
+
+
+def test_blanks_are_no_role():
+    assert text_rows([" "], Policy()) == [{"text": " ", "tier": None, "normalized": None}]
+
+
 def grade(title: str, role: str, policy: Policy) -> str | None:
     people = ibis.memtable({"title": [title], "role": [role], "tier": [None]}, schema=dict.fromkeys(COLUMNS, "string"))
     texts = ibis.memtable(text_rows({title, role}, policy), schema=TEXTS)

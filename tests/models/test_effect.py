@@ -54,6 +54,14 @@ def test_an_effect_has_its_log_odds_beside_it():
     assert told.log_odds_low < told.log_odds < told.log_odds_high
 
 
+def test_who_was_treated_before_is_adjusted_for_though_no_model_of_the_list_reads_it():
+    """An action is no feature of what is served, and every bit a figure by which the treated differ from others."""
+    rows, begun, _ = company(1.0)
+    logged = [{**feature, "action": feature["name"] == "health"} for feature in CATALOGUE]
+    whole, marked = (effects(compared(rows, begun, OPTIONS), own, OPTIONS, Linear())[0] for own in (CATALOGUE, logged))
+    assert marked == whole
+
+
 def test_harm_is_called_harm():
     told, truth = found(-1.5)
     assert truth < 0

@@ -108,3 +108,8 @@ def test_without_worth_there_is_no_rank() -> None:
     nobody = ranked(*(table.iloc[:0][name] for name in ("worth", "arr", "csm", "account")), Capacity().of)
     assert nobody.empty
     assert list(nobody.columns) == ["rank", "within_capacity"]
+
+
+def test_a_manager_is_found_in_whatever_case():
+    own = Capacity(managers={"Zoë Müller": {"accounts": 3}})
+    assert [own.of(name).accounts for name in ("ZOE MÜLLER", " Zoë  Müller", "Zoë", None)] == [3, 3, 50, 50]

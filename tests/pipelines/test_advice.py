@@ -248,6 +248,14 @@ def test_a_beginning_that_ids_share_is_no_spelling(tables, tmp_path):
     assert "those of accounts look like 'account-000000000'" in said
 
 
+def test_a_spelling_that_fits_two_accounts_is_none(tables, tmp_path):
+    accounts = [{"account_id": "acme"}, {"account_id": "Acme"}]
+    usage = [GOOD["usage_events"], GOOD["usage_events"] | {"account_id": "ACME"}]
+    said = stopped(tables(usage_events=usage, accounts=accounts, contracts=[GOOD["contracts"]]), tmp_path)
+    assert "would match" not in said
+    assert "the ids met are 'ACME' (1)" in said
+
+
 def test_ids_of_another_system_are_shown_beside_those_of_the_accounts(tables, tmp_path):
     usage = [GOOD["usage_events"] | {"account_id": name} for name in ("x-9", "x-8", "acme")]
     said = stopped(tables(usage_events=usage), tmp_path)

@@ -559,6 +559,14 @@ def test_no_higher_limit_is_proposed_where_many_rows_are_broken(tmp_path):
     assert "mend the rows without advice at the source" in str(stopped.value)
 
 
+def test_no_higher_limit_is_proposed_beside_a_cause(tmp_path):
+    write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts({"seats": "-15"}, {"cancelled_at": "NULL"}))
+    with pytest.raises(DataContract) as stopped:
+        check(job(tmp_path / "in", tmp_path, quarantine={}))
+    assert """--set 'source.nulls=["", "NULL"]'""" in str(stopped.value)
+    assert "quarantine.limits" not in str(stopped.value)
+
+
 def test_a_required_table_without_a_clean_row_stops_whatever_the_limits(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"] | {"seats": "-15"}])
     with pytest.raises(DataContract) as stopped:

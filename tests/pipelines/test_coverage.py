@@ -9,6 +9,7 @@ import pytest
 
 from features.policy import Stakeholders
 from pipelines.check import check
+from pipelines.notices import Notice
 from tests.pipelines.test_check import certificate, clean, company, job
 
 ACCOUNTS = """
@@ -120,6 +121,11 @@ def test_where_none_of_them_matches_that_is_said(checked):
     assert certificate(checked.data)["notices"] == [{"code": "tiers_unknown", "values": {}}]
 
 
+def test_people_without_title_and_role_have_no_tier(checked):
+    warned, _ = checked({"stakeholders": {"tiers": {"B": ["*"]}}}, people="account_id | user_id\nacme | p0")
+    assert warned == ["people: 1 of 1 match no word of stakeholders.tiers and have no tier"]
+
+
 def test_nothing_is_said_of_words_where_every_tier_was_given(checked):
     assert checked(people=people("Sachbearbeiter", tier="B")) == ([], [])
 
@@ -168,13 +174,6 @@ def test_a_star_alone_is_never_useless(checked):
     assert checked({"usage": {"north_star": ["*"]}}, usage_events=events("send")) == ([], [])
 
 
-def test_without_events_no_pattern_is_called_useless_for_all(checked):
-    warned, _ = checked(
-        {"usage": {"north_star": ["send"]}}, usage_events="account_id | feature | occurred_at\nzzz | send | 2024-02-01"
-    )
-    assert not [line for line in warned if "north_star" in line]
-
-
 # --- people of another system, managers --------------------------------------------------------------
 
 
@@ -190,10 +189,24 @@ def test_events_of_people_who_are_not_known(checked):
     assert certificate(checked.data)["notices"] == [notice]
 
 
+def test_a_few_known_users_are_a_note(checked):
+    """Many companies keep in `people` only those whom they meet."""
+    warned, noted = checked(people="account_id | user_id | tier\nacme | p0 | S", usage_events=events("a", "b", "c"))
+    assert warned == [] == certificate(checked.data)["notices"]
+    assert noted == ["usage_events: 1 of 3 events are by a person in people (by account_id and user_id)"]
+
+
 def test_a_person_known_at_another_account_only_is_not_known(checked):
     rows = "account_id | user_id | tier\nquiet | p0 | S"
     assert len(checked(people=rows, usage_events=events("send"))[0]) == 1
     assert checked(people=rows.replace("quiet", "acme"), usage_events=events("send")) == ([], [])
+
+
+@pytest.mark.parametrize("code", ["all_use_active", "no_use_active", "tiers_unknown", "users_unknown"])
+def test_a_notice_has_words_in_every_language(code):
+    english, chinese = (Notice(code, {"known": 1, "total": 12_000}).text(language) for language in ("en", "zh"))
+    assert english != chinese
+    assert ("12,000" in english) == ("12,000" in chinese) == (code == "users_unknown")
 
 
 def test_a_manager_with_a_capacity_is_looked_for_among_the_accounts(checked):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from examples.company import simulate, write
 from pipelines.assemble import assemble
 from pipelines.cli import app
+from pipelines.effect import _spellings as spellings
 from pipelines.effect import effect, logged, studied
 from pipelines.errors import DataContract, InputMissing
 from pipelines.settings import Settings
@@ -159,3 +160,15 @@ def test_the_command_stops_in_one_sentence(small, tmp_path):
     assert said["state"] == "InputMissing"
     assert "interventions" in said["message"]
     assert "Traceback" not in done.output
+
+
+def test_a_playbook_is_one_however_it_was_spelled():
+    """Under its id where the library has it, else under the first of its spellings."""
+    logged_as = ["QBR", "qbr", "Executive_Review", "Ünder way", "under WAY"]
+    assert spellings(logged_as, ["executive_review"]) == {
+        "QBR": "QBR",
+        "qbr": "QBR",
+        "Executive_Review": "executive_review",
+        "Ünder way": "under WAY",
+        "under WAY": "under WAY",
+    }

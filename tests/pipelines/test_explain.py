@@ -127,6 +127,7 @@ def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
     [
         ("acme", r"Did you mean: a0 \(acme\)"),
         ("A0", r"Did you mean: a0 \(acme\)"),
+        ("ＡＣＭÉ", r"Did you mean: a0 \(acme\)"),
         ("gama", r"Did you mean: a2 \(gamma\)"),
         ("zzzzzz", "Give its account_id"),
         ("", "Give its account_id"),

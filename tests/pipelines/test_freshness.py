@@ -126,9 +126,10 @@ def test_rows_loaded_in_one_night_from_the_day_on_are_not_known(tmp_path: Path) 
     assert words in stopped(job(tmp_path, usage=rows))
 
 
-def test_a_day_before_history_begins(tmp_path: Path) -> None:
-    message = stopped(job(tmp_path, date(2026, 1, 15), [("2026-02-01", None), ("2026-06-30", None)]))
-    assert "its history begins on 2026-02-01, and nothing was known before 2026-01-15" in message
+@pytest.mark.parametrize("day", [date(2026, 1, 15), date(2026, 2, 1)])
+def test_a_day_before_history_begins(tmp_path: Path, day: date) -> None:
+    message = stopped(job(tmp_path, day, [("2026-02-01", None), ("2026-06-30", None)]))
+    assert f"its history begins on 2026-02-01, and nothing was known before {day}" in message
     assert "Ask for a day well after 2026-02-01" in message
 
 

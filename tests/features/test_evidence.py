@@ -1,0 +1,81 @@
+"""What the customer did, of the tables in which our people log what they do (domain M5), as of 2026-03-01."""
+
+from __future__ import annotations
+
+import ibis
+import pytest
+
+from features.evidence import customer_touchpoints, goal_outcomes, survey_outcomes
+from features.policy import Actions, Policy
+from features.windows import day_number
+from tests.oracle.drawn import AS_OF, drawn
+from tests.oracle.worlds import arrow, schema, whole
+
+TOUCHPOINTS = """
+    account | kind     | initiated_by | occurred_at
+    acme    | call     | us           | 2026-02-01
+    acme    | email    |              | 2026-02-02
+    acme    | email    | customer     | 2026-02-03
+    acme    | training | us           | 2026-02-04
+"""
+SURVEYS = """
+    account | kind | score | sent_at    | answered_at | followed_up_at
+    acme    | nps  | 3     | 2026-02-20 | 2026-02-22  | 2026-02-24
+    acme    | nps  | 9     | 2026-02-20 | 2026-03-02  |
+    acme    | csat |       | 2026-02-15 |             |
+    acme    | csat |       | 2026-02-14 |             |
+    acme    | nps  | 7     |            | 2026-02-28  |
+"""
+GOALS = """
+    account | goal       | set_at     | due_at     | achieved_at
+    acme    | agreed     | 2026-02-28 | 2026-06-01 |
+    acme    | some day   | 2025-06-01 |            |
+    acme    | due today  | 2025-06-01 | 2026-03-01 |
+    acme    | missed     | 2025-06-01 | 2026-02-28 |
+    acme    | reached    | 2025-06-01 | 2026-06-01 | 2026-02-01
+    acme    | too late   | 2025-06-01 | 2026-06-01 | 2026-03-01
+"""
+
+
+def table(name: str, text: str) -> ibis.Table:
+    return ibis.memtable(arrow([whole(name, row) for row in drawn(name, text)], schema(name)))
+
+
+@pytest.fixture
+def spine() -> ibis.Table:
+    columns = {"account_id": "string", "as_of": "date", "day": "int32"}
+    return ibis.memtable([{"account_id": "acme", "as_of": AS_OF, "day": day_number(AS_OF)}], schema=columns)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "days"),
+    [
+        (Actions().touchpoints, [3]),
+        (("call", "email"), [3, 4]),
+        (("training",), [1, 2, 3]),
+        ((), [1, 2, 3, 4]),
+    ],
+)
+def test_contacts_that_are_no_action_of_ours(kinds, days):
+    """Who began one that is of a kind of ours is not known: we did."""
+    own = Policy(actions=Actions(touchpoints=kinds))
+    found = customer_touchpoints(table("touchpoints", TOUCHPOINTS), own).to_pandas()
+    assert sorted(found["occurred_at"].dt.day) == days
+
+
+def test_answers_and_silences(spine):
+    """Two answers had come; one survey had been silent for fifteen days, and two had a day left or more."""
+    found = survey_outcomes(table("surveys", SURVEYS), spine).to_pandas()
+    assert sorted(found["answered_ago"].dropna()) == [1, 7]
+    assert found.loc[found["answered_at"].isna(), "days_ago"].tolist() == [15]
+
+
+def test_a_follow_up_is_not_seen(spine):
+    assert survey_outcomes(table("surveys", SURVEYS), spine).followed_up_at.isnull().all().to_pyarrow().as_py()
+
+
+def test_goals_reached_or_missed(spine):
+    found = goal_outcomes(table("value_goals", GOALS), spine).to_pandas()
+    assert sorted(found["goal"]) == ["missed", "reached"]
+    assert found.set_index("goal")["due_ago"]["missed"] == 1
+    assert found.set_index("goal")["reached_ago"]["reached"] == 28
