@@ -96,15 +96,15 @@ class Sign:
 HEALTH: tuple[tuple[float, tuple[Sign, ...]], ...] = (
     (0.40, (Sign("days_since_last_use", 60, 7), Sign("seat_activation_28d", 0, 0.6),
             Sign("active_people_change_90d", -0.5, 0))),
-    (0.20, (Sign("days_since_use_s", 120, 14), Sign("days_since_contact_s", 180, 30),
-            Sign("deciders_reached_90d", 0, 0.5))),
+    (0.20, (Sign("days_since_use_s", 120, 14), Sign("customer_silence", 180, 30))),
     (0.15, (Sign("breaches_90d", 3, 0), Sign("backlog_of_high", 2, 0), Sign("answer_hours_90d", 72, 8))),
     (0.15, (Sign("latest_score_nps", 0, 9), Sign("answer_share", 0, 0.5))),
-    (0.10, (Sign("goals_kept", 0, 1), Sign("days_since_value_shown", 365, 90))),
+    (0.10, (Sign("goals_kept", 0, 1),)),
 )  # fmt: skip
 """Use, engagement of those who decide, support, sentiment, value: the weight of each, and the signs it is the mean of.
 
-Weights and thresholds are set by hand, as customer-success tools ship them and as nobody ever fits them."""
+Weights and thresholds are set by hand, as customer-success tools ship them and as nobody ever fits them. No sign is an
+action of ours: what is beaten must be fit to be served (domain M5)."""
 NEUTRAL = 50.0
 """The health of an account of which no sign is known."""
 
