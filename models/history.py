@@ -87,10 +87,11 @@ class History:
     def shortage(self) -> str:
         """How many outcomes there are, how many are needed, and about when there will be enough."""
         yes, (wanted, rare), when = int(self.terms["label"].sum()), self.needed, self.enough_on()
+        at = f" about {self.lead:.0f} days before their end," if self.lead is not None else ""
         return (
             f"{len(self.terms)} final outcomes, {yes} of them yes and {len(self.terms) - yes} no. Needed are {wanted} "
             f"to learn from (folds.min_renewals), {rare} of them of the rarer kind (folds.min_events), and as many "
-            f"again to test, observed after those were final and before they were decided: {self._reached()}. "
+            f"again to test, observed{at} after those were final and before they were decided: {self._reached()}. "
             + (f"At the present pace there will be enough about {when:%B %Y}" if when is not None else TOO_FAR)
         )
 
