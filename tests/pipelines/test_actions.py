@@ -14,7 +14,7 @@ from pipelines.learn import sentence
 from tests.models.drawn import CATALOGUE
 from tests.pipelines.registered_models import STRICT, TARGET, copied, learned, with_settings, with_training_table
 
-THEN = date(2022, 9, 1)
+THEN = date(2023, 9, 1)
 
 
 @pytest.fixture(scope="module")
