@@ -316,7 +316,7 @@ FAULTS = (
     Fault("an address that is none", 78, (*CHECK, "--tables", "oracle://x"), says="oracle"),
     Fault("a library of plays with a fault", 78, (*SCORE, "--set", "list.playbooks={root}/p.yaml"), written(lambda p: p.root / "p.yaml", b"plays: {x: {}}"), says="p.yaml"),
     Fault("a target that is none", 78, (*LEARN, "--set", "targets=[profit]"), says="profit"),
-    Fault("nothing to learn from before the day", 78, ("learn", "--until", "2019-01-01"), says="nothing to learn"),
+    Fault("nothing to learn from before the day", 78, ("learn", "--until", "2019-01-01", "--allow-stale"), says="nothing to learn"),
     Fault("a schema that is no name", 78, (*PUBLISH, "duckdb:///{root}/out.duckdb", "--schema", "a b"), says="--schema"),
     Fault("a feature that the model does not read", 78, ("whatif", "{account}", "--as-of", str(DAY), "--set", "luck=1"), says="luck"),
     # The gate: 80.
