@@ -6,6 +6,7 @@ Everything is counted in terms (a renewal, or an account's term where expansion 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -125,11 +126,11 @@ class History:
         wait = None if begin is None else self._wait_for(self.seen_from(pd.DatetimeIndex([begin]))[0], tested)
         if begin is None or wait is None:
             return None
-        open_for = pd.Timedelta(days=(self.terms["final"] - self.terms["seen"]).dt.days.fillna(0).median())
+        open_for = pd.Timedelta(days=ceil((self.terms["final"] - self.terms["seen"]).dt.days.fillna(0).median()))
         return max(newest, begin + open_for) + wait
 
     def _wait_for(self, there: Counts, terms: pd.DataFrame) -> pd.Timedelta | None:
-        """How long what is lacking takes to come, if such terms go on becoming final as lately; None if too long."""
+        """How many whole days what is lacking takes to come, at the pace of late; None if too long."""
         newest = self.terms["final"].max()
         lately = terms[terms["final"] > newest - pd.Timedelta(days=PACE_DAYS)]
         if lately.empty:
@@ -137,7 +138,7 @@ class History:
         days = max((newest - lately["final"].min()).days, 1)
         lacking, pace = np.maximum(self.needed - there, 0), _rarer(lately["label"]) / days
         wait = np.max(lacking / np.maximum(pace, 1e-9))
-        return pd.Timedelta(days=float(wait)) if wait <= FAR_DAYS else None
+        return pd.Timedelta(days=ceil(wait)) if wait <= FAR_DAYS else None
 
 
 FAR_DAYS = 20 * 365

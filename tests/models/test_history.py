@@ -164,6 +164,15 @@ def test_where_enough_could_be_learned_the_refusal_says_what_is_lacking_to_test(
     assert abs((when - (pd.Timestamp("2024-01-01") + pd.DateOffset(months=enough - 1))).days) <= 45
 
 
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_the_day_is_a_whole_one_whatever_the_unit_of_the_dates(unit):
+    """The pace is seldom a whole number of outcomes a day; dates read from a file may count in seconds."""
+    for months in range(1, 9):
+        observed = few(every_month(months)).astype(dict.fromkeys(["as_of", "matured_at"], f"datetime64[{unit}]"))
+        when = History.of(observed, OPTIONS).enough_on()
+        assert when is None or when == when.normalize()
+
+
 def _learns(outcomes: list[tuple[str, int]]) -> bool:
     try:
         return bool(rolling(few(outcomes), OPTIONS))

@@ -67,7 +67,7 @@ def _numbered(given: list[str | None], numbers: dict[str, int], first: int, kind
         return pa.array([None if own is None else made[own] for own in given], kind)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=["near_2_63", pytest.param("beyond_64_bits", marks=pytest.mark.slow)])
 def path(request, tmp_path_factory):
     """A company with such ids after `learn` and `score`: the job, the folder of its list, and its ids as they are."""
     work = tmp_path_factory.mktemp(request.param)
