@@ -23,6 +23,7 @@ from pipelines.advice import dropped_terms, thousands_as_decimals
 from pipelines.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from pipelines.check_context import CheckContext, TableReport, ValidatedTable, count_rows, known_time, note
 from pipelines.duplicates import DUPLICATE, conflict, copies_of, duplicate_advice, first_of_each
+from pipelines.load_times import loaded_at_once
 from pipelines.problems import Problems
 from pipelines.quarantine import notices_of, percent, set_aside, stop_on_problems, with_reason, with_reasons
 from pipelines.stage import Job, main, progress
@@ -135,6 +136,7 @@ def _check_table(
     firsts = first_of_each(checked, copies.kept if copies else sound)
     clean = (firsts.filter(firsts.place == 0) if table.key else firsts).select(*checked.columns)
     report.clean = _write(context, table, clean)
+    report.suspicions += loaded_at_once(table, context.clean_table(table.name))
     again = {rule: rows for rule, rows in copies.aside.items() if count_rows(rows)} if copies else {}
     report.duplicates = sum(count_rows(rows) for rows in again.values())
     report.conflicts = report.rows - report.broken - report.duplicates - report.clean
