@@ -30,13 +30,28 @@ WHOLE_UP_TO = 2**53
 """Beyond this a floating-point number no longer tells two whole numbers apart."""
 
 
+DELIMITERS = (";", "\t", "|", ",")
+
+
 def require_columns(raw: Given, table: Table) -> None:
     """Raise `DataContract` where a required column is missing."""
     for rows in raw.parts:
         missing = [c.name for c in table.columns.values() if c.required and c.name not in rows.columns]
         if missing:
             found = ", ".join(rows.columns)
-            raise DataContract(f"{table.name}: required column {', '.join(missing)} is missing; found {found}")
+            hint = _other_header(rows.columns, missing, raw.text)
+            raise DataContract(f"{table.name}: required column {', '.join(missing)} is missing; found {found}{hint}")
+
+
+def _other_header(found: Sequence[str], missing: Sequence[str], text: bool) -> str:
+    """What to do where the columns are there, but are cut or written in another way."""
+    sign = next((sign for sign in DELIMITERS if text and len(found) == 1 and sign in found[0]), None)
+    if sign is not None:
+        written = sign.replace("\t", r"\t")
+        return f". The columns seem to be cut by {sign!r}: --set 'source.delimiter=\"{written}\"'"
+    spelled = {name.strip().lower(): name for name in found}
+    pairs = [f"{spelled[name]!r} as {name!r}" for name in missing if name in spelled]
+    return f". Name {', '.join(pairs)}: names of columns are compared letter by letter" if pairs else ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ def _is_text_id(kind: dt.DataType, column: Column, raw: Given) -> bool | None:
         return False
     if kind.is_string() or kind.is_uuid():
         return True
-    if kind.is_integer() or kind.is_decimal() or (kind.is_floating() and column.nullable):
+    if kind.is_integer() or kind.is_decimal() or kind.is_floating():
         return False
     return None
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -725,7 +727,8 @@ def parquet(path, **columns):
         ),
         ("auto_renew", pa.array([1]), r"auto_renew is .* found whole numbers \(int64\), expected true or false"),
         ("plan", pa.array([3]), r"plan is .* found whole numbers \(int64\), expected text"),
-        ("account_id", pa.array([1.0]), r"account_id is of the wrong type: found numbers \(float64\), expected text"),
+        ("account_id", pa.array([True]), r"account_id is of the wrong type: found true or false \(bool"),
+        ("account_id", pa.array([1.0]), r"account_id holds whole numbers and accounts\.account_id holds text"),
     ],
 )
 def test_a_column_of_the_wrong_type_stops(tmp_path, column, values, said):
@@ -736,6 +739,27 @@ def test_a_column_of_the_wrong_type_stops(tmp_path, column, values, said):
     with pytest.raises(DataContract, match=said):
         check(job(folder, tmp_path))
     assert not (tmp_path / "clean").exists()
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_another_delimiter_leads_to_the_setting_that_reads_it(tmp_path, sign):
+    folder = company(tmp_path / "in")
+    for path in folder.glob("*.csv"):
+        path.write_text("\n".join(line.replace(",", sign) for line in path.read_text().splitlines()) + "\n")
+    with pytest.raises(DataContract) as stopped:
+        check(job(folder, tmp_path))
+    advised = str(re.search(r"--set '(source\.delimiter=[^']+)'", str(stopped.value)).group(1))
+    settings = read_settings(None, [advised, "quarantine.limit=0.5"])
+    assert check(replace(job(folder, tmp_path), settings=settings))["tables"]["contracts"]["rows_clean"]
+
+
+def test_columns_in_other_letters_are_named(tmp_path):
+    folder = company(tmp_path / "in")
+    path = folder / "contracts.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header.upper(), *rows]) + "\n")
+    with pytest.raises(DataContract, match="'CONTRACT_ID' as 'contract_id'"):
+        check(job(folder, tmp_path))
 
 
 def test_every_id_of_another_type_is_named(tmp_path):

@@ -113,6 +113,16 @@ def test_floats_are_taken_up_to_2_53_and_set_aside_beyond(tmp_path):
     assert all("no whole number up to 2^53, and a float beyond has lost its last digits" in why for why in reasons)
 
 
+def test_a_column_of_floats_holds_ids_and_a_row_without_one_is_set_aside(tmp_path):
+    folder = numbered(tmp_path / "in", [7, 8])
+    own = pq.read_table(folder / "contracts.parquet")
+    place = own.column_names.index("account_id")
+    pq.write_table(own.set_column(place, "account_id", pa.array([7.0, None])), folder / "contracts.parquet")
+    check(job(folder, tmp_path))
+    assert [row["account_id"] for row in clean(tmp_path, "contracts")] == [7]
+    assert len(set_aside(tmp_path, "contracts")) == 1
+
+
 def test_a_decimal_that_is_no_whole_number_is_set_aside(tmp_path):
     folder = numbered(tmp_path / "in", [NEAR, "7.5"], pa.decimal128(30, 2), pa.decimal128(30, 2), pa.decimal128(30, 2))
     check(job(folder, tmp_path))
