@@ -57,7 +57,7 @@ def find_gaps(context: CheckContext, names: Collection[str]) -> Coverage:
         _find_untiered(tables["people"], policy, found)
     if "usage_events" in tables:
         _find_unnamed(tables["usage_events"], policy, found)
-    if {"people", "usage_events"} <= tables.keys():
+    if {"people", "usage_events"} <= tables.keys() and count_rows(tables["people"]):
         _find_strangers(tables["usage_events"], tables["people"], found)
     return found
 

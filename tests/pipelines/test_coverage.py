@@ -189,6 +189,12 @@ def test_events_of_people_who_are_not_known(checked):
     assert certificate(checked.data)["notices"] == [notice]
 
 
+def test_where_nobody_is_in_people_no_spelling_is_to_blame(checked):
+    """Case 37: an optional table may be given without a row."""
+    warned, noted = checked(people="account_id | user_id | tier", usage_events=events("send", "send"))
+    assert warned == [] == noted
+
+
 def test_a_few_known_users_are_a_note(checked):
     """Many companies keep in `people` only those whom they meet."""
     warned, noted = checked(people="account_id | user_id | tier\nacme | p0 | S", usage_events=events("a", "b", "c"))
