@@ -189,10 +189,12 @@ def test_events_of_people_who_are_not_known(checked):
     assert certificate(checked.data)["notices"] == [notice]
 
 
-def test_where_nobody_is_in_people_no_spelling_is_to_blame(checked):
+def test_where_nobody_is_in_people_no_spelling_is_to_blame(tmp_path):
     """Case 37: an optional table may be given without a row."""
-    warned, noted = checked(people="account_id | user_id | tier", usage_events=events("send", "send"))
-    assert warned == [] == noted
+    folder = company(tmp_path / "in", accounts=ACCOUNTS, usage_events=events("send", "send"))
+    (folder / "people.csv").write_text("account_id,user_id,tier\n")
+    result = check(job(folder, tmp_path / "data"))
+    assert result["warnings"] == [] == result["coverage"]
 
 
 def test_a_few_known_users_are_a_note(checked):
