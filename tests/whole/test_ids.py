@@ -30,6 +30,8 @@ from pipelines.writeback import write_back
 from tests.pipelines.test_warehouse import started
 from tests.whole.conftest import DAY, QUICK, ROOT
 
+pytestmark = pytest.mark.slow
+
 NEAR_2_63 = 2**63 - 1 - 40_000
 """The first of the ids within 64 bits: as floats all of them are one number."""
 BEYOND = 10**24 + 7
@@ -67,7 +69,7 @@ def _numbered(given: list[str | None], numbers: dict[str, int], first: int, kind
         return pa.array([None if own is None else made[own] for own in given], kind)
 
 
-@pytest.fixture(scope="module", params=["near_2_63", pytest.param("beyond_64_bits", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=KINDS)
 def path(request, tmp_path_factory):
     """A company with such ids after `learn` and `score`: the job, the folder of its list, and its ids as they are."""
     work = tmp_path_factory.mktemp(request.param)
