@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from pipelines.retrace import retrace
 from tests.pipelines.production import LAST_LEARNING
 
@@ -11,6 +13,7 @@ def figures(job) -> dict:
     return json.loads((job.data / "backtest" / "renewal" / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_what_learn_left_is_judged_and_what_is_not_there_is_learned_first(learned, tmp_path):
     job, _ = learned
     result = retrace(job)

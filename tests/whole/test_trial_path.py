@@ -42,6 +42,7 @@ def test_a_trial_changes_nothing_that_serves_and_says_what_learning_would(publis
     assert (job.data / "trials" / "fast" / "models" / "renewal" / "model.txt").is_file()
 
 
+@pytest.mark.slow
 def test_a_trial_that_the_gate_refuses_is_an_answer_and_no_failure(published, command):
     before = production(published[0])
     ran = CliRunner().invoke(
