@@ -74,7 +74,7 @@ def test_the_cause_is_named_instead_of_many_unexplained_warnings() -> None:
     (both,) = drift_notices(LOUD, said)
     assert both.text("en") == (
         "This list was made with other parameters than its model learned with (usage.steady_days: 4 → 6), so the "
-        "accounts differ from those of learning in 23 of 160 figures: learn the model again, or set the parameters "
+        "accounts differ from those in training in 23 of 160 figures: learn the model again, or set the parameters "
         "back, before relying on the scores."
     )
     assert both.text("zh").startswith(
