@@ -86,9 +86,12 @@ FINITE = Limit("not_finite", "{column} is not a finite number", lambda value: ~(
 NOT_NEGATIVE = Limit("negative", "{column} is negative", lambda value: value >= 0)
 ABOVE_ZERO = Limit("not_above_zero", "{column} is zero or negative", lambda value: value > 0)
 COUNTABLE = Limit(
-    "too_large", "{column} is larger than any sum of money (1e15 or more)", lambda value: value.abs() < 1e15
+    "too_large",
+    "{column} is larger than any sum of money (1e15 or more)",
+    lambda value: (value.abs() < 1e15) | ~FINITE.holds(value),
 )
-"""Money is added up in whole cents of 64 bits: one absurd amount would end the run for everybody."""
+"""Money is added up in whole cents of 64 bits: one absurd amount would end the run for everybody.
+What is no finite number has a rule of its own."""
 PLAUSIBLE = Limit(
     "implausible",
     f"{{column}} lies before {FIRST_YEAR} or after {LAST_YEAR}",
