@@ -83,7 +83,7 @@ $(VENV)/peers/.there: requirements-peers.lock
 
 # Brings each translation up to the English of today; what has no translation yet, or an older one, is marked for a person.
 words: setup
-	$(BIN)/pybabel update --input-file lists/words/renewals.pot --output-file lists/words/zh.po --locale zh_Hans_CN --width 120
+	$(BIN)/pybabel update --input-file reports/words/renewals.pot --output-file reports/words/zh.po --locale zh_Hans_CN --width 120
 
 # Needs uv. The lock names versions and hashes, and no index.
 lock:

@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 from later import afterwards, learned, line, settings, table
 
-from examples.company import simulate, write
-from features.catalogue import FAMILIES
-from models import forward, metrics
-from models.folds import observations
-from models.schema import Schema
-from pipelines.stage import Job
-from pipelines.train import read_catalogue, read_training
+from renewals.examples.company import simulate, write
+from renewals.features.registry import FAMILIES
+from renewals.models import metrics
+from renewals.models.training import walk_forward
+from renewals.models.training.schema import Schema
+from renewals.models.training.splits import observations
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.stages.learn.train import read_catalogue, read_training
 
 OPENSTACK = Path(__file__).parents[2] / "shared" / "data" / "openstack"
 USAGE = ("usage", "adoption")
@@ -69,9 +70,9 @@ def spoken(job: Job, families: tuple[str, ...], rows: pd.DataFrame) -> np.ndarra
     catalogue = [f for f in read_catalogue(job) if f["family"] in families or f["name"] in CLOCK]
     observed = observations(read_training(job), "renewal", job.until)
     schema = Schema.of(catalogue, observed, "renewal", job.settings.lightgbm.monotone)
-    steps = forward.walk(observed, schema, job.settings)
-    choice = forward.choose(observed, steps, pd.Timestamp(job.until), job.settings)
-    return forward.learn(observed, schema, choice, job.settings).probability(rows)
+    steps = walk_forward.walk(observed, schema, job.settings)
+    choice = walk_forward.choose(observed, steps, pd.Timestamp(job.until), job.settings)
+    return walk_forward.learn(observed, schema, choice, job.settings).probability(rows)
 
 
 def gain(

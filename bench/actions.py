@@ -25,22 +25,24 @@ import numpy as np
 import pandas as pd
 from later import files, learned, settings, table
 
-from examples.company import simulate, write
-from features.catalogue import action_features
-from features.policy import CONTACT_KINDS
-from models import forward, metrics
-from models.folds import KEY, RENEWAL, observations, rolling
-from models.learner import Learned
-from models.schema import Schema, bounded
-from pipelines import playbooks, train
-from pipelines.assemble import assemble
-from pipelines.check import check
-from pipelines.featurize import featurize
-from pipelines.ledger import ledger
-from pipelines.rollup import rollup
-from pipelines.spine import spine
-from pipelines.stage import Job, start_logging
-from pipelines.windows import windows
+from renewals.examples.company import simulate, write
+from renewals.features.policy import CONTACT_KINDS
+from renewals.features.registry import action_features
+from renewals.models import metrics
+from renewals.models.training import walk_forward
+from renewals.models.training.ensemble import Learned
+from renewals.models.training.schema import Schema, bounded
+from renewals.models.training.splits import KEY, RENEWAL, observations, rolling
+from renewals.pipelines.runtime.job import Job, start_logging
+from renewals.pipelines.stages.learn import train
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.featurize import featurize
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage import playbook_library
 
 STAGES = (check, rollup, spine, windows, ledger, featurize, assemble)
 AGAIN = (check, featurize, assemble)
@@ -80,20 +82,20 @@ def compared(job: Job) -> Iterator[dict[str, Any]]:
                                    ("without actions", False, False)):  # fmt: skip
         schema = Schema.of(catalogue, observed, RENEWAL, monotone=True, actions=actions)
         steps = list(walked(job, observed, schema, neutral))
-        said = forward.backtest(observed, steps, forward.choices(observed, steps, job.settings), job.settings)
+        said = walk_forward.backtest(observed, steps, walk_forward.choices(observed, steps, job.settings), job.settings)
         rows = metrics.at_lead(said[~said["decided"].astype(bool)], 90)
         was = treated.reindex(pd.MultiIndex.from_frame(rows[KEY])).to_numpy(bool)
         for part, where in (("all", was | True), ("treated", was), ("untreated", ~was)):
             yield {"model": name, "accounts": part, **figures(rows[where])}
 
 
-def walked(job: Job, observed: pd.DataFrame, schema: Schema, neutral: bool) -> Iterator[forward.Step]:
+def walked(job: Job, observed: pd.DataFrame, schema: Schema, neutral: bool) -> Iterator[walk_forward.Step]:
     """What the models of each origin say of the rows after it, where wanted with actions set to their reference."""
     values = schema.values(observed)
     for fold in rolling(observed, job.settings.folds):
         own = neutralised(values, fold.train, fold.test, schema) if neutral else values
-        lines = forward.lines_at(observed, own, schema, fold, job.settings)
-        yield forward.step_at(observed, own, schema, fold, job.settings, lines)
+        lines = walk_forward.lines_at(observed, own, schema, fold, job.settings)
+        yield walk_forward.step_at(observed, own, schema, fold, job.settings, lines)
 
 
 def neutralised(values: Any, past: Any, ahead: Any, schema: Schema) -> Any:
@@ -180,7 +182,7 @@ def actions(
     accounts = pd.DataFrame({"account_id": list(ids)})
     known = tables["people"].drop_duplicates("account_id", keep="last")
     met = accounts.merge(known[["account_id", "user_id"]], on="account_id", how="left")
-    for play in playbooks.library(job).plays:
+    for play in playbook_library.library(job).plays:
         yield f"play {play}", {"interventions": new(accounts.assign(playbook=play, started_at=day_before))}
     for kind in CONTACT_KINDS:
         touched = met.assign(kind=kind, initiated_by="us", occurred_at=day_before)

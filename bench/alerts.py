@@ -33,16 +33,16 @@ import structlog
 # Python looks beside the script first, where `features.py` would be taken for the package. Imported before the others.
 sys.path.append(sys.path.pop(0))
 
-from examples.company import simulate, write
-from features import alerts as rules
-from pipelines import warehouse
-from pipelines.alerts import known_to_rules
-from pipelines.check import check
-from pipelines.rollup import rollup
-from pipelines.settings import read_settings
-from pipelines.spine import spine
-from pipelines.stage import Job
-from pipelines.windows import windows
+from renewals.examples.company import simulate, write
+from renewals.features import alerts as rules
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import read_settings
+from renewals.pipelines.stages.act.alerts import known_to_rules
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage import warehouse
 
 LATE = 14
 """Days that most late rows take to arrive."""

@@ -20,11 +20,11 @@ import pandas as pd
 from later import settings, table
 from scipy.special import logit
 
-from examples.company import simulate, write
-from models.effect import Found, Refused, is_treated
-from pipelines.effect import studied
-from pipelines.stage import Job
-from pipelines.study import PREPARE, set_apart
+from renewals.examples.company import simulate, write
+from renewals.models.ranking.treatment_effect import Found, Refused, is_treated
+from renewals.pipelines.commands.effect import PREPARE, set_apart
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.stages.learn.effect import studied
 
 UNTIL = date(2026, 6, 1)
 MONTHS = 41

@@ -28,14 +28,14 @@ sys.path.append(sys.path.pop(0))
 from events import LAST, accounts_of, make
 from peers import KEY, PEERS
 
-from pipelines import arrivals, warehouse
-from pipelines.featurize import featurize
-from pipelines.ledger import ledger
-from pipelines.rollup import rollup
-from pipelines.settings import Settings, read_settings
-from pipelines.spine import spine
-from pipelines.stage import Job
-from pipelines.windows import windows
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings, read_settings
+from renewals.pipelines.stages.prepare.featurize import featurize
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage import usage_partitions, warehouse
 
 STAGES = {"rollup": rollup, "spine": spine, "windows": windows, "ledger": ledger, "featurize": featurize}
 BUILD = ("rollup", "windows", "featurize")
@@ -72,7 +72,7 @@ def _do(name: str, job: Job, events: int) -> Any:
     clean = job.data / "clean"
     if name == "make":
         count = make(con, events, clean)
-        arrivals.write_digests(con.read_parquet(str(clean / "usage_events.parquet")), clean)
+        usage_partitions.write_digests(con.read_parquet(str(clean / "usage_events.parquet")), clean)
         return count
     query = {"scan": SCAN, "group": GROUP}[name].format(events=f"'{clean / 'usage_events.parquet'}'")
     return [int(number) for number in con.raw_sql(query).fetchone()]
@@ -100,7 +100,7 @@ def alone(name: str, folder: Path, memory: str, as_of: bool = False, events: int
 
 def measured(events: int, folder: Path, memory: str) -> dict[str, dict[str, Any]]:
     """Every step at a size: what each took, and `all` of the build together."""
-    if not (folder / "clean" / f"{arrivals.TABLE}.json").exists():
+    if not (folder / "clean" / f"{usage_partitions.TABLE}.json").exists():
         alone("make", folder, memory, events=events)
     for made in ("rollup", "learn", "act"):
         shutil.rmtree(folder / made, ignore_errors=True)

@@ -29,11 +29,11 @@ from scipy.special import expit
 from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
-from examples.company import states as hidden
-from models.folds import observations
-from models.learner import fit_linear, fit_trees
-from models.options import LightGBM, Linear
-from models.schema import Schema
+from renewals.examples.company import states as hidden
+from renewals.models.settings import LightGBM, Linear
+from renewals.models.training.ensemble import fit_linear, fit_trees
+from renewals.models.training.schema import Schema
+from renewals.models.training.splits import observations
 
 MODELS = ("naive", "ours", "actions", "reference", "oracle")
 CATALOGUE = [

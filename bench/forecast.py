@@ -18,22 +18,22 @@ import numpy as np
 import pandas as pd
 from later import settings, table
 
-from examples.company import simulate, write
-from features import outlook
-from features.scorecard import UNKNOWN
-from features.spine import month_starts
-from models import forecast as forecasts
-from models.due import YEAR, Standing, customers, schedule
-from models.hindsight import AHEAD, came
-from models.shock import spread
-from pipelines import warehouse
-from pipelines.assemble import assemble
-from pipelines.forecast import DIVIDED, known_on_day, opened, standing
-from pipelines.label import label
-from pipelines.learn import PREPARE
-from pipelines.settings import Settings
-from pipelines.stage import Job
-from pipelines.train import train
+from renewals.examples.company import simulate, write
+from renewals.features.scorecard import upcoming
+from renewals.features.scorecard.totals import UNKNOWN
+from renewals.features.spine import month_starts
+from renewals.models.forecast import simulation as forecasts
+from renewals.models.forecast.benchmarks import AHEAD, came
+from renewals.models.forecast.quarter_effect import spread
+from renewals.models.forecast.renewal_schedule import YEAR, Standing, customers, schedule
+from renewals.pipelines.commands.learn import PREPARE
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.stages.act.forecast import DIVIDED, known_on_day, opened, standing
+from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.learn.train import train
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.storage import warehouse
 
 QUICK = ("targets=[renewal]", "folds.origins=6", "folds.first_share=0.3", "linear.strengths=[0.01]",
          "lightgbm.rounds=[50]", "lightgbm.shares=[0.5]", "engine.threads=1", "lightgbm.threads=1")  # fmt: skip
@@ -92,7 +92,7 @@ def backtested(job: Job, count: int) -> pd.DataFrame:
     first = said["as_of"].min().date()
     wait = job.settings.grace.after_days
     starts = [day for day in month_starts(first, job.until) if day.month % 3 == 1]
-    closed = [day for day in starts if (job.until - outlook.quarter_start(day, 2)).days > wait]
+    closed = [day for day in starts if (job.until - upcoming.quarter_start(day, 2)).days > wait]
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
     book = opened(con, tables, job.until, job.until, job)

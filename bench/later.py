@@ -19,19 +19,20 @@ import pandas as pd
 # Python looks beside the script first, where `features.py` would be taken for the package. Imported before the others.
 sys.path.append(sys.path.pop(0))
 
-from models import baselines, metrics
-from models.folds import observations
-from models.learner import Learned
-from pipelines.assemble import assemble
-from pipelines.errors import GateRefused
-from pipelines.featurize import featurize
-from pipelines.label import label
-from pipelines.learn import learn
-from pipelines.ledger import ledger
-from pipelines.settings import Settings, read_settings
-from pipelines.spine import spine
-from pipelines.stage import Job
-from pipelines.windows import windows
+from renewals.models import metrics
+from renewals.models.evaluation import baselines
+from renewals.models.training.ensemble import Learned
+from renewals.models.training.splits import observations
+from renewals.pipelines.commands.learn import learn
+from renewals.pipelines.runtime.errors import GateRefused
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings, read_settings
+from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.featurize import featurize
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
 
 
 def settings(*overrides: str) -> Settings:

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from later import afterwards, files, learned, line, settings, table, tested
 
-from examples.company import simulate, write
-from models.learner import Learned
-from models.metrics import auc, calibration_slope
+from renewals.examples.company import simulate, write
+from renewals.models.metrics import auc, calibration_slope
+from renewals.models.training.ensemble import Learned
 
 CONFIDENCE = 0.8
 Metric = Callable[..., float]

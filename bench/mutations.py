@@ -19,18 +19,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("features", "models", "lists", "pipelines", "examples", "tests", "pyproject.toml", "params.yaml")
+COPIED = (
+    "features",
+    "models",
+    "reports",
+    "pipelines",
+    "examples",
+    "renewals",
+    "tests",
+    "pyproject.toml",
+    "params.yaml",
+)
 TESTS = (
     "tests/properties/test_boundaries.py",
     "tests/properties/test_known_rows.py",
     "tests/properties/test_one_place.py",
     "tests/properties/test_time.py",
-    "tests/features/test_windows.py",
-    "tests/features/test_fit.py",
-    "tests/models/test_folds.py",
+    "tests/features/test_point_in_time.py",
+    "tests/features/families/test_fit.py",
+    "tests/models/training/test_splits.py",
 )
 
-WINDOWS = "features/windows.py"
+WINDOWS = "features/point_in_time.py"
 # The laws, by words that single out their tests.
 APPENDED = "rows_known_later_change_nothing"
 AHEAD = "event_ahead_of_its_arrival"
@@ -73,7 +83,7 @@ def unmasked(table: str, column: str, *laws: str) -> Mutation:
 
 STRETCH = "(_.reach > stretch.near) & (_.reach <= stretch.far)"
 NEW = '_[mask] - (_[mask] & _[f"{mask}_told"].fill_null(0))'
-STAKEHOLDERS, SPINE = "features/stakeholders.py", "features/spine.py"
+STAKEHOLDERS, SPINE = "features/families/stakeholders.py", "features/spine.py"
 
 MUTATIONS = [
     # known strictly before
@@ -129,7 +139,9 @@ MUTATIONS = [
         'return table.cross_join(dates).drop("_cut")',
         ("parent_and_sisters",),
     ),
-    Mutation("one's own outcomes count", "features/fit.py", '- _[f"{name}_own"].fill_null(0)', "", (OTHERS, ORACLE)),
+    Mutation(
+        "one's own outcomes count", "features/families/fit.py", '- _[f"{name}_own"].fill_null(0)', "", (OTHERS, ORACLE)
+    ),
     Mutation(
         "instants are rounded to days",
         WINDOWS,
@@ -252,14 +264,14 @@ MUTATIONS = [
     ),
     Mutation(
         "the roll-up forgets arrivals",
-        "features/usage.py",
+        "features/families/usage.py",
         'keys = ("account_id", "user_id", "day", "known_day", "block")',
         'keys = ("account_id", "user_id", "day", "block")',
         (PARTS, APPENDED),
     ),
     Mutation(
         "a block of features forgets its neighbours",
-        "features/usage.py",
+        "features/families/usage.py",
         'windowed(person_days, ("account_id", "block"), calendar, AMOUNTS',
         'windowed(person_days.filter(_.block == 0), ("account_id", "block"), calendar, AMOUNTS',
         (ORACLE,),
@@ -326,14 +338,14 @@ MUTATIONS = [
     # the code itself
     Mutation(
         "time is cut elsewhere",
-        "features/tickets.py",
+        "features/families/tickets.py",
         '    known = as_known("tickets", tickets, spine)\n',
         '    known = as_known("tickets", tickets, spine)\n    known = known.filter(known.opened_at < known.as_of)\n',
         (ONE_PLACE,),
     ),
     Mutation(
         "an early outcome does not wait for its cohort",
-        "models/folds.py",
+        "models/training/splits.py",
         "np.maximum(matured_at, due + (matured_at - due).max())",
         "matured_at",
         (COHORT,),
@@ -346,7 +358,7 @@ def copy_of_the_tree(folder: Path) -> None:
     for name in COPIED:
         source, target = ROOT / name, folder / name
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         elif source.exists():
             shutil.copy(source, target)
 

@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 from later import settings
 
-from examples.company import simulate, write
-from pipelines.assemble import assemble
-from pipelines.evaluate import evaluate
-from pipelines.label import label
-from pipelines.learn import PREPARE
-from pipelines.register import register
-from pipelines.stage import Job
-from pipelines.train import train
+from renewals.examples.company import simulate, write
+from renewals.pipelines.commands.learn import PREPARE
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.stages.learn.evaluate import evaluate
+from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.learn.register import register
+from renewals.pipelines.stages.learn.train import train
+from renewals.pipelines.stages.prepare.assemble import assemble
 
 TARGET = "renewal"
 RENEWAL = ["account_id", "renewal_date"]

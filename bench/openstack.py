@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from later import afterwards, learned, line, settings, table, tested
 
-from models.target import EXPANSION_DAYS
+from renewals.models.target import EXPANSION_DAYS
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "openstack"
 

@@ -37,34 +37,34 @@ import structlog
 from later import settings, table
 from scipy.stats import t as student
 
-from examples.company import simulate, truth, write
-from examples.company import states as hidden
-from examples.company.customers import EARLIER_MONTHS
-from examples.company.simulation import PARTS, START
-from examples.company.tables import Extract
-from examples.company.world import World, draw_world
-from lists.options import Portfolio
-from models.backtest import contacted
-from models.calibration import Sigmoid
-from models.folds import observations
-from models.forward import Choice, learn, middle
-from models.learner import Learned
-from models.playbooks import in_force
-from models.schema import Schema
-from models.worklist import SCORED, arr_at_risk, ranked
-from models.worth import NONE, Plays, prescribed
-from pipelines import score
-from pipelines.assemble import assemble
-from pipelines.featurize import featurize
-from pipelines.label import label
-from pipelines.learn import PREPARE
-from pipelines.ledger import ledger
-from pipelines.playbooks import SHIPPED, read_library
-from pipelines.score import Champion
-from pipelines.spine import spine
-from pipelines.stage import Job
-from pipelines.train import read_catalogue, read_training
-from pipelines.windows import windows
+from renewals.examples.company import simulate, truth, write
+from renewals.examples.company import states as hidden
+from renewals.examples.company.customers import EARLIER_MONTHS
+from renewals.examples.company.simulation import PARTS, START
+from renewals.examples.company.tables import Extract
+from renewals.examples.company.world import World, draw_world
+from renewals.models.evaluation.backtest import contacted
+from renewals.models.ranking.expected_value import NONE, Plays, prescribed
+from renewals.models.ranking.playbooks import in_force
+from renewals.models.ranking.worklist import SCORED, arr_at_risk, ranked
+from renewals.models.training.calibration import Sigmoid
+from renewals.models.training.ensemble import Learned
+from renewals.models.training.schema import Schema
+from renewals.models.training.splits import observations
+from renewals.models.training.walk_forward import Choice, learn, middle
+from renewals.pipelines.commands.learn import PREPARE
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.stages.act import score
+from renewals.pipelines.stages.act.score import Champion
+from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.learn.train import read_catalogue, read_training
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.featurize import featurize
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
+from renewals.reports.settings import Portfolio
 
 SHARE = 0.2
 """Of a manager's accounts, or hours, that can be carried."""

@@ -29,18 +29,18 @@ import numpy as np
 import pandas as pd
 from later import afterwards, files, learned, settings, table
 
-from examples.company import simulate, write
-from examples.company.states import CAUSES, STATES, pushes
-from features.family import THEMES
-from lists.words import Words
-from models import metrics
-from models.folds import observations
-from models.forward import Choice, learn, learning_weights
-from models.learner import Learned, Recipe, fit_trees
-from models.reasons import Peers, idea, peers_of, told
-from pipelines.settings import Settings
-from pipelines.stage import Job
-from pipelines.train import CARD
+from renewals.examples.company import simulate, write
+from renewals.examples.company.states import CAUSES, STATES, pushes
+from renewals.features.family import THEMES
+from renewals.models import metrics
+from renewals.models.explanation.reasons import Peers, idea, peers_of, told
+from renewals.models.training.ensemble import Learned, Recipe, fit_trees
+from renewals.models.training.splits import observations
+from renewals.models.training.walk_forward import Choice, learn, learning_weights
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.stages.learn.train import CARD
+from renewals.reports.words import Words
 
 THEME_OF = dict(
     zip(("value", "adoption", "support_pain", "sponsor_change", "fit", "first_value"),

@@ -10,8 +10,8 @@ Steps, each in a process of its own, its first rows not counted (they compile an
   predict        probability of renewal
   contributions  what each feature adds to its margin: linear part and trees
   reasons        what is usual among peers, who speaks, and the sentences; contributions made before are not counted
-  list           the whole of `pipelines.score.scored`: four probabilities, contributions (written to a file as
-                 `renewals score` does), reasons and strengths in words, ranks and checks; and the Parquet bytes
+  list           the whole of `pipelines.stages.act.score.scored`: four probabilities, contributions (written to a
+                 file as `renewals score` does), reasons and strengths in words, ranks and checks; and the Parquet bytes
 
 Then trees alone, beside others on the same rows; the slow ones on fewer. These trees take categories for numbers, for
 FastTreeSHAP cannot explain a split of categories.
@@ -43,27 +43,27 @@ import structlog
 from later import settings
 from shap_peers import PEERS
 
-from examples.company import simulate, write
-from lists import risk_list
-from lists.options import ListOptions
-from lists.words import Words
-from models import reasons
-from models.calibration import Sigmoid
-from models.folds import observations
-from models.forward import middle
-from models.learner import Learned, fit_linear, fit_trees
-from models.playbooks import in_force
-from models.schema import Schema
-from models.treeshap import TreeShap
-from models.worth import Plays
-from pipelines import score
-from pipelines.assemble import assemble
-from pipelines.label import label
-from pipelines.learn import PREPARE
-from pipelines.playbooks import SHIPPED, read_library
-from pipelines.score import Champion, Figures
-from pipelines.stage import Job
-from pipelines.train import read_catalogue, read_training
+from renewals.examples.company import simulate, write
+from renewals.models.explanation import reasons
+from renewals.models.kernels.treeshap import TreeShap
+from renewals.models.ranking.expected_value import Plays
+from renewals.models.ranking.playbooks import in_force
+from renewals.models.training.calibration import Sigmoid
+from renewals.models.training.ensemble import Learned, fit_linear, fit_trees
+from renewals.models.training.schema import Schema
+from renewals.models.training.splits import observations
+from renewals.models.training.walk_forward import middle
+from renewals.pipelines.commands.learn import PREPARE
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.stages.act import score
+from renewals.pipelines.stages.act.score import Champion, Figures
+from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.learn.train import read_catalogue, read_training
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
+from renewals.reports import risk_list
+from renewals.reports.settings import ListOptions
+from renewals.reports.words import Words
 
 UNTIL, DAY = date(2026, 1, 1), "2026-06-01"
 LIBRARY = read_library(SHIPPED)

@@ -17,16 +17,14 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.adoption import FIRST_VALUE_SHARE, ONBOARDING
-from features.adoption import start as starts
-from features.catalogue import Known
-from features.family import KEY
-from features.policy import TIERS, Policy
-from features.sentiment import FOLLOW_UP_DAYS, follow_up
-from features.stakeholders import PERSON, decider
-from features.tickets import limits_of, ticket
-from features.usage import days_in
-from features.windows import (
+from renewals.features.families.adoption import FIRST_VALUE_SHARE, ONBOARDING
+from renewals.features.families.adoption import start as starts
+from renewals.features.families.sentiment import FOLLOW_UP_DAYS, follow_up
+from renewals.features.families.stakeholders import PERSON, decider
+from renewals.features.families.tickets import limits_of, ticket
+from renewals.features.families.usage import days_in
+from renewals.features.family import KEY
+from renewals.features.point_in_time import (
     YEAR,
     Calendar,
     Stretch,
@@ -38,6 +36,8 @@ from features.windows import (
     marked,
     outside,
 )
+from renewals.features.policy import TIERS, Policy
+from renewals.features.registry import Known
 
 EVIDENCE = {
     "began_ago": "int64",

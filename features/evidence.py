@@ -15,8 +15,8 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.policy import Policy
-from features.windows import as_known, since
+from renewals.features.point_in_time import as_known, since
+from renewals.features.policy import Policy
 
 PATIENCE_DAYS = 14
 """A survey sent more than so many days ago and not answered is a silence of the customer (T3)."""

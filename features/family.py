@@ -27,7 +27,7 @@ from typing import Any, Literal, get_args
 import ibis
 import ibis.expr.types as ir
 
-from features.tables import TABLES
+from renewals.features.tables import TABLES
 
 KEY = ("account_id", "as_of")
 

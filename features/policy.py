@@ -1,6 +1,6 @@
 """What a company decides for itself: every threshold of the domain, with its default.
 
-The numbers live in `params.yaml`; `pipelines/settings.py` reads that file into these models, which
+The numbers live in `params.yaml`; `pipelines/runtime/settings.py` reads that file into these models, which
 refuse what they do not know. Nothing here opens a file.
 """
 
@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from features.patterns import NamePatterns, WordPatterns
+from renewals.features.patterns import NamePatterns, WordPatterns
 
 TIERS = ("S", "A", "B")
 KINDS = ("bug", "request", "question")

@@ -12,9 +12,9 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.family import KEY, addable
-from features.policy import Policy
-from features.windows import as_known, day_number, day_of, has_come, known_rates, since, until
+from renewals.features.family import KEY, addable
+from renewals.features.point_in_time import as_known, day_number, day_of, has_come, known_rates, since, until
+from renewals.features.policy import Policy
 
 SET = (*KEY, "end_date")
 

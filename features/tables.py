@@ -24,7 +24,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from features.policy import CONTACT_KINDS, KINDS, SEVERITIES, TIERS
+from renewals.features.policy import CONTACT_KINDS, KINDS, SEVERITIES, TIERS
 
 if TYPE_CHECKING:
     import pandera.ibis as pa
@@ -326,8 +326,8 @@ class usage_events:
 
     It deceives by repetition: a delivery sent twice gives exact duplicates that say nothing new, and one of
     each is kept; times rounded to the day give equal rows of different uses, and these are counted
-    (`pipelines/repeated_events.py` tells the two apart). It deceives by delay: phones and gateways send late,
-    so an event of March may be known in April only. A clock that runs ahead dates an event after its arrival.
+    (`pipelines/validation/repeated_events.py` tells the two apart). It deceives by delay: phones and gateways send
+    late, so an event of March may be known in April only. A clock that runs ahead dates an event after its arrival.
     """
 
     account_id = an_account()

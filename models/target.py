@@ -1,6 +1,6 @@
 """What is predicted: a question about an account on a day, what the answer was, and when that is final.
 
-A new target is one file in `models/` that holds a `TARGET`, and its name in `params.yaml`.
+A new target is one file in `models/targets/` that holds a `TARGET`, and its name in `params.yaml`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from features.ledger import Book, renewals
+from renewals.features.revenue.ledger import Book, renewals
 
 KEY = ("account_id", "as_of")
 EXPANSION_DAYS = 180
@@ -25,7 +25,7 @@ EXPANSION_DAYS = 180
 class Outcomes:
     """All that labels are made of: what the contracts known before the day `at` came to.
 
-    `renewals` and `expansions` are the tables that the functions of these names in `features.ledger` return.
+    `renewals` and `expansions` are the tables that the functions of these names in `features.revenue.ledger` return.
     """
 
     at: date
@@ -90,9 +90,9 @@ def targets(names: Iterable[str]) -> dict[str, Target]:
 
 def _target(name: str) -> Target:
     try:
-        found = import_module(f"models.{name}").TARGET
+        found = import_module(f"renewals.models.targets.{name}").TARGET
     except (ModuleNotFoundError, AttributeError):
-        raise ValueError(f"no target {name!r}: models/{name}.py with a TARGET is missing") from None
+        raise ValueError(f"no target {name!r}: models/targets/{name}.py with a TARGET is missing") from None
     return replace(found, name=name)
 
 

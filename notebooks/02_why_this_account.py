@@ -26,10 +26,10 @@ import numpy as np
 import pandas as pd
 import shap
 
-from models.learner import Learned
-from pipelines import tracking
-from pipelines.settings import read_settings
-from pipelines.stage import Job
+from renewals.models.training.ensemble import Learned
+from renewals.pipelines.storage import model_registry
+from renewals.pipelines.runtime.settings import read_settings
+from renewals.pipelines.runtime.job import Job
 
 data = Path(os.environ.get("RENEWALS_DATA", "../demo"))
 folder = Path(os.environ.get("RENEWALS_LIST", "../lists/2026-06-01"))
@@ -55,7 +55,7 @@ account[["account_id", "account_name", "renewal_date", "arr", "renewal_probabili
 # %%
 job = Job(read_settings(None), "", data, folder.parent)
 version = json.loads((folder / "manifest.json").read_bytes())["models"]["renewal"]["version"]
-model = Learned.from_files(tracking.registered(job, "renewal", version))
+model = Learned.from_files(model_registry.registered(job, "renewal", version))
 scoring = pd.read_parquet(data / "act" / "scoring.parquet")
 one = scoring[scoring["account_id"] == account["account_id"]]
 contributions, base = model.contributions(one)

@@ -62,7 +62,7 @@ def demo(
     overrides: Set = None,
 ) -> None:
     """Run everything on the example company."""
-    _run("demo", "demo", str(data / "company"), data, params, overrides, lists=lists)
+    _run("demo", "demo.demo", str(data / "company"), data, params, overrides, lists=lists)
 
 
 @app.command()
@@ -73,7 +73,7 @@ def example(
     overrides: Set = None,
 ) -> None:
     """Write the tables of the example company, to try everything on."""
-    _run("example", "example", str(out), HERE, params, overrides)
+    _run("example", "example.example", str(out), HERE, params, overrides)
 
 
 @app.command()
@@ -93,7 +93,7 @@ def check(
     overrides: Set = None,
 ) -> None:
     """Hold the tables against their contract, and say of each up to which day it goes."""
-    _run("check", "freshness.check_tables", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+    _run("check", "check.check_tables", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -114,7 +114,9 @@ def learn(
     """Train on what was known and final on a day."""
     if name and not tried:
         raise typer.BadParameter("--name is the name of a trial: give --try too")
-    _run("learn", "learn", tables, data, params, _allowing(overrides, allow_stale), LISTS, tried, name, until=until)
+    _run(
+        "learn", "learn.learn", tables, data, params, _allowing(overrides, allow_stale), LISTS, tried, name, until=until
+    )
 
 
 @app.command()
@@ -130,7 +132,7 @@ def backtest(
 
     Judges what `renewals learn` left for this day in the data folder; otherwise it learns first, and registers nothing.
     """
-    _run("backtest", "retrace", tables, data, params, _allowing(overrides, allow_stale), until=until)
+    _run("backtest", "backtest.retrace", tables, data, params, _allowing(overrides, allow_stale), until=until)
 
 
 @app.command()
@@ -150,7 +152,7 @@ def tune(
 
     The best setting is held against the one in force on the newest outcomes, which the search did not see.
     """
-    _run("tune", "seek", tables, data, params, _allowing(overrides, allow_stale), LISTS, target, until=until)
+    _run("tune", "tune.seek", tables, data, params, _allowing(overrides, allow_stale), LISTS, target, until=until)
 
 
 @app.command()
@@ -166,7 +168,7 @@ def score(
 ) -> None:
     """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
     allowed = _allowing(overrides, allow_stale, hindsight)
-    _run("score", "act", tables, data, params, allowed, lists=lists, as_of=as_of)
+    _run("score", "score.act", tables, data, params, allowed, lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -180,7 +182,7 @@ def publish(
     overrides: Set = None,
 ) -> None:
     """Write a published list, its reasons and its forecast to a database, in one transaction; twice does no harm."""
-    _run("publish", "writeback.write_back", "", data, params, overrides, lists, to, schema, as_of=as_of)
+    _run("publish", "publish.write_back", "", data, params, overrides, lists, to, schema, as_of=as_of)
 
 
 @app.command()
@@ -193,7 +195,7 @@ def scorecard(
     overrides: Set = None,
 ) -> None:
     """How the company stands on a day: churn, renewal rates, retention, use, referrals."""
-    _run("scorecard", "measure", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+    _run("scorecard", "scorecard.measure", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -208,7 +210,7 @@ def forecast(
 ) -> None:
     """What will be renewed, kept and bought in the four quarters from a day on."""
     allowed = _allowing(overrides, allow_stale, hindsight)
-    _run("forecast", "foretell", tables, data, params, allowed, as_of=as_of)
+    _run("forecast", "forecast.foretell", tables, data, params, allowed, as_of=as_of)
 
 
 @app.command()
@@ -221,7 +223,7 @@ def effect(
     overrides: Set = None,
 ) -> None:
     """Did it help: what each playbook did to renewals, adjusted for who was treated."""
-    _run("effect", "study", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+    _run("effect", "effect.study", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -235,7 +237,7 @@ def explain(
     overrides: Set = None,
 ) -> None:
     """Why this account is where it is on the list."""
-    _run("explain", "explain", tables, data, params, overrides, lists, account, as_of=as_of)
+    _run("explain", "explain.explain", tables, data, params, overrides, lists, account, as_of=as_of)
 
 
 @app.command()
@@ -257,7 +259,7 @@ def whatif(
 
     The other windows of such a figure move along, by as many ranks among the account's peers, unless set too.
     """
-    _run("whatif", "whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
+    _run("whatif", "whatif.whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
 
 
 @app.command()
@@ -275,7 +277,7 @@ def collect(
     overrides: Set = None,
 ) -> None:
     """Read back what managers wrote into the workbooks: verdicts, notes, and actions, which become interventions."""
-    _run("collect", "collect", "", data, params, overrides, lists, files, recorded)
+    _run("collect", "collect.collect", "", data, params, overrides, lists, files, recorded)
 
 
 Target = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
@@ -295,14 +297,14 @@ def promote(
     if force and not reason.strip():
         raise typer.BadParameter('--force needs --reason "…": why shall it serve although the gate refused it?')
     _run(
-        "promote", "serving.promote", "", data, params, overrides, LISTS, target, version, reason.strip() or None, force
+        "promote", "models.promote", "", data, params, overrides, LISTS, target, version, reason.strip() or None, force
     )
 
 
 @app.command()
 def rollback(target: Target, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Let the champion before the present one serve again; once more goes further back."""
-    _run("rollback", "serving.rollback", "", data, params, overrides, LISTS, target)
+    _run("rollback", "models.rollback", "", data, params, overrides, LISTS, target)
 
 
 def _allowing(overrides: list[str] | None, allow_stale: bool = False, hindsight: bool = False) -> list[str]:
@@ -326,20 +328,20 @@ def _run(
     *items: Any,
     **days: str | None,
 ) -> None:
-    """Run `pipelines.<stage>.<stage>`, imported only once the command line is known to be right.
+    """Run `<file>.<function>` of the commands, imported only once the command line is known to be right.
 
-    `<file>.<function>` names a function that is not called as its file. What can be known at the start is checked
-    before the lock is taken.
+    What can be known at the start is checked before the lock is taken.
     """
-    from pipelines import runner
+    from renewals.pipelines.runtime import runner
 
     module, _, function = stage_name.partition(".")
 
     def work() -> dict[str, Any]:
-        from pipelines import preflight, stage
-        from pipelines.lock import exclusive_lock
-        from pipelines.places import tables_address
-        from pipelines.settings import read_settings
+        from renewals.pipelines import preflight
+        from renewals.pipelines.runtime import job as stage
+        from renewals.pipelines.runtime.lock import exclusive_lock
+        from renewals.pipelines.runtime.paths import tables_address
+        from renewals.pipelines.runtime.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
         when: dict[str, Any] = {
@@ -349,7 +351,9 @@ def _run(
         job = stage.Job(settings, tables_address(settings.tables, tables), data, lists, **when)
         preflight.check(command, job, *items)
         with nullcontext() if command in WITHOUT_LOCK else exclusive_lock(data, command):
-            result: dict[str, Any] = getattr(import_module(f"pipelines.{module}"), function or module)(job, *items)
+            result: dict[str, Any] = getattr(import_module(f"renewals.pipelines.commands.{module}"), function)(
+                job, *items
+            )
         return result
 
     raise typer.Exit(runner.run(work, data, command))
@@ -363,7 +367,7 @@ def main(words: list[str] | None = None) -> None:
         UsageError,
     )  # typer brings its own copy of click
 
-    from pipelines import runner
+    from renewals.pipelines.runtime import runner
 
     try:
         code = app(words, standalone_mode=False)

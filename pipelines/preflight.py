@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import Config, OutputFailed
-from pipelines.stage import Job, iso_date
+from renewals.pipelines.runtime.errors import Config, OutputFailed
+from renewals.pipelines.runtime.job import Job, iso_date
 
 Check = Callable[[Job], None]
 
@@ -41,7 +41,7 @@ def target_learned(job: Job, target: str | None) -> None:
 
 def targets_known(job: Job) -> None:
     """Raise `Config` where `targets` names one that there is none of."""
-    from models.target import targets
+    from renewals.models.target import targets
 
     try:
         targets(job.settings.targets)
@@ -59,18 +59,18 @@ def first_of_month(job: Job) -> None:
 
 def playbooks_valid(job: Job) -> None:
     """Raise where the library of plays, or what `renewals effect` wrote, cannot be read."""
-    from pipelines import playbooks
+    from renewals.pipelines.storage import playbook_library
 
-    playbooks.library(job)
-    playbooks.measured(job)
+    playbook_library.library(job)
+    playbook_library.measured(job)
 
 
 def words_complete(job: Job) -> None:
     """Raise `Config` where an alert or a code of the list has no words in some language."""
-    from features.alerts import CODES
-    from features.family import THEMES
-    from lists.words import LANGUAGES
-    from models.worklist import QUADRANTS, RISK_BANDS, STATUSES
+    from renewals.features.alerts import CODES
+    from renewals.features.family import THEMES
+    from renewals.models.ranking.worklist import QUADRANTS, RISK_BANDS, STATUSES
+    from renewals.reports.words import LANGUAGES
 
     coded = {"alert": CODES, "alerts": CODES, "status": STATUSES, "risk_band": RISK_BANDS, "quadrant": QUADRANTS}
     keys = [f"{kind}.{code}" for kind, codes in {**coded, "theme": THEMES}.items() for code in codes]
@@ -79,17 +79,17 @@ def words_complete(job: Job) -> None:
         if missing:
             raise Config(
                 f"{len(missing)} texts are missing in the language {language!r}, for example {missing[0]!r}: "
-                "add them to lists/words/renewals.pot, run `make words`, and translate what it marks"
+                "add them to reports/words/renewals.pot, run `make words`, and translate what it marks"
             )
 
 
 def champion_there(job: Job) -> None:
     """Raise where no model of renewal serves, its files are not what was registered, or it may not serve."""
-    from pipelines import tracking
-    from pipelines.actions import refuse_actions
-    from pipelines.train import RENEWAL
+    from renewals.pipelines.scoring.logged_actions import refuse_actions
+    from renewals.pipelines.stages.learn.train import RENEWAL
+    from renewals.pipelines.storage import model_registry
 
-    _, version, files = tracking.champion(job, RENEWAL)
+    _, version, files = model_registry.champion(job, RENEWAL)
     refuse_actions(RENEWAL, version, files)
 
 
@@ -100,24 +100,24 @@ def foresight(job: Job) -> None:
 
 def foresight_or_room(job: Job) -> None:
     """As `foresight`; and raise `Config` where the list would take the place of one made in its time."""
-    from pipelines.publishing import lists_folder, require_no_list_in_time
+    from renewals.pipelines.stages.act.publish import lists_folder, require_no_list_in_time
 
     if _made_with_hindsight(job):
         require_no_list_in_time(lists_folder(job) / job.day.isoformat())
 
 
 def _made_with_hindsight(job: Job) -> bool:
-    from pipelines import tracking
-    from pipelines.train import RENEWAL
-    from pipelines.training_day import require_foresight
+    from renewals.pipelines.stages.learn.train import RENEWAL
+    from renewals.pipelines.storage import model_registry
+    from renewals.pipelines.storage.hindsight import require_foresight
 
-    return require_foresight(job, tracking.trained(job, dict.fromkeys((RENEWAL, *job.settings.targets))))
+    return require_foresight(job, model_registry.trained(job, dict.fromkeys((RENEWAL, *job.settings.targets))))
 
 
 def demo_foresees(job: Job) -> None:
     """Raise `Config` where the models of the demonstration would learn until after the day of its list."""
-    from pipelines.train import RENEWAL
-    from pipelines.training_day import Trained, require_foresight
+    from renewals.pipelines.stages.learn.train import RENEWAL
+    from renewals.pipelines.storage.hindsight import Trained, require_foresight
 
     dates = job.settings.dates
     until, as_of = iso_date(dates.until, "dates.until"), iso_date(dates.as_of, "dates.as_of")
@@ -126,33 +126,33 @@ def demo_foresees(job: Job) -> None:
 
 def registry_answers(job: Job) -> None:
     """Raise `Unavailable` where a registry outside the data folder does not answer."""
-    from pipelines import tracking
+    from renewals.pipelines.storage import model_registry
 
     if job.settings.tracking.uri:
-        with tracking.answering(job.settings.tracking.uri):
-            tracking.tracking(job).search_experiments(max_results=1)
+        with model_registry.answering(job.settings.tracking.uri):
+            model_registry.tracking(job).search_experiments(max_results=1)
 
 
 def warehouse_answers(job: Job) -> None:
     """Raise where the Spark that `warehouse` names cannot be reached."""
     if job.settings.warehouse:
-        from pipelines import spark
+        from renewals.pipelines.storage import spark
 
         spark.require(job.settings.warehouse)
 
 
 def tables_there(job: Job) -> None:
     """Raise where a required table is missing, or the place of the tables cannot be reached."""
-    from pipelines import warehouse
+    from renewals.pipelines.storage import warehouse
 
     warehouse.require_tables(job)
 
 
 def tables_there_or_learned(job: Job) -> None:
     """As `tables_there`, unless the models of this day lie in the data folder: then no table is read."""
-    from pipelines import retrace
+    from renewals.pipelines.commands import backtest
 
-    if retrace.learned_at(job) is None:
+    if backtest.learned_at(job) is None:
         tables_there(job)
 
 
@@ -169,7 +169,7 @@ def data_writable(job: Job) -> None:
 
 def lists_writable(job: Job) -> None:
     """Raise `OutputFailed` where the list of the day cannot be published."""
-    from pipelines.publishing import refuse_link
+    from renewals.pipelines.stages.act.publish import refuse_link
 
     _require_writable(job.lists)
     if job.as_of is not None:

@@ -11,10 +11,12 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.root import ROOT
+
 # As many tests run at a time as there are cores. NumPy, which reads this once, is imported after.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = ROOT.parent / "shared" / "data"
 
 # A world holds dozens of accounts drawn from seeds, so a few worlds are many cases, and a failure names the account
 # and the day: nothing is gained by making a world smaller.
@@ -29,7 +31,7 @@ settings.register_profile("thorough", max_examples=60, database=None, **UNHURRIE
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
-WHOLE = "tests/whole"
+WHOLE = "tests/end_to_end"
 """Tests of one small company, which takes a minute to be learned from and listed."""
 
 

@@ -5,12 +5,12 @@ loss of a sponsor). Each shows itself, noisily, in tables of its own, and togeth
 every renewal some two months before the end of the term. `simulate` draws the company, `write` puts it
 down as the tables of the data contract, with the truth aside.
 
-    python -m examples.company --accounts 2000 --out company
+    python -m renewals.examples.company --accounts 2000 --out company
 """
 
-from examples.company.folder import ForeignFolderError, refuse_foreign, write
-from examples.company.product import CORE_WORKFLOW, LEVELS, NORTH_STAR
-from examples.company.simulation import SEED, START, Company, simulate
+from renewals.examples.company.folder import ForeignFolderError, refuse_foreign, write
+from renewals.examples.company.product import CORE_WORKFLOW, LEVELS, NORTH_STAR
+from renewals.examples.company.simulation import SEED, START, Company, simulate
 
 __all__ = [
     "CORE_WORKFLOW",

@@ -1,4 +1,4 @@
-"""Write the example company into a folder: `python -m examples.company --accounts 2000 --out company`."""
+"""Write the example company into a folder: `python -m renewals.examples.company --accounts 2000 --out company`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from examples.company import SEED, START, ForeignFolderError, refuse_foreign, simulate, write
+from renewals.examples.company import SEED, START, ForeignFolderError, refuse_foreign, simulate, write
 
 REFUSED = 78
 """The exit code where the folder holds something else."""

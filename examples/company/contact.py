@@ -10,11 +10,11 @@ from collections import defaultdict, deque
 
 import numpy as np
 
-from examples.company.clock import DAY, NEVER, Floats, Ints, arrival, within_day
-from examples.company.journey import Columns
-from examples.company.people import A, B, People, S
-from examples.company.states import ADOPTION, PAIN, VALUE, sigmoid
-from examples.company.world import World
+from renewals.examples.company.clock import DAY, NEVER, Floats, Ints, arrival, within_day
+from renewals.examples.company.journey import Columns
+from renewals.examples.company.people import A, B, People, S
+from renewals.examples.company.states import ADOPTION, PAIN, VALUE, sigmoid
+from renewals.examples.company.world import World
 
 KINDS = ("visit", "call", "training", "value_report", "review", "email")
 KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 0.08, 0.14, 0.24],

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.company.clock import Flags, Floats, Ints
-from examples.company.names import draw_names
-from examples.company.product import CURRENCIES
+from renewals.examples.company.clock import Flags, Floats, Ints
+from renewals.examples.company.names import draw_names
+from renewals.examples.company.product import CURRENCIES
 
 INDUSTRIES = ("software", "finance", "manufacturing", "retail", "logistics", "education", "healthcare", "media")
 INDUSTRY_SHARE = np.array([0.20, 0.13, 0.17, 0.15, 0.12, 0.08, 0.08, 0.07])

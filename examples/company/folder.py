@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from examples.company import states, truth
+from renewals.examples.company import states, truth
 
 if TYPE_CHECKING:
-    from examples.company.simulation import Company
+    from renewals.examples.company.simulation import Company
 
 MARKER = "example_company.json"
 """Lies among the tables, with the digest of every file that was written beside it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.company.clock import DAY, HOUR, NEVER, Floats, Ints, arrival, within_day
-from examples.company.customers import CHANNELS, Customers
-from examples.company.journey import Columns
-from examples.company.product import SEAT_PRICE
-from examples.company.states import VALUE
-from examples.company.world import World
+from renewals.examples.company.clock import DAY, HOUR, NEVER, Floats, Ints, arrival, within_day
+from renewals.examples.company.customers import CHANNELS, Customers
+from renewals.examples.company.journey import Columns
+from renewals.examples.company.product import SEAT_PRICE
+from renewals.examples.company.states import VALUE
+from renewals.examples.company.world import World
 
 TRIED_FIRST = 0.6
 """Accounts that tried the product before they bought it."""

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from examples.company import states as hidden
-from examples.company.clock import DAY, NEVER, NEVER_DAY, Flags, Floats, Ints, add_months, within_day
-from examples.company.customers import Customers
-from examples.company.product import ADD_ONS, LIST_RATE, SEAT_PRICE
-from examples.company.states import ADOPTION, LIFT, PAIN, SPONSOR, VALUE, Shocks, Temper, sigmoid
+from renewals.examples.company import states as hidden
+from renewals.examples.company.clock import DAY, NEVER, NEVER_DAY, Flags, Floats, Ints, add_months, within_day
+from renewals.examples.company.customers import Customers
+from renewals.examples.company.product import ADD_ONS, LIST_RATE, SEAT_PRICE
+from renewals.examples.company.states import ADOPTION, LIFT, PAIN, SPONSOR, VALUE, Shocks, Temper, sigmoid
 
 TERM_MONTHS = np.array([6, 12, 24, 36])
 TERM_SHARE = np.array([0.09, 0.81, 0.07, 0.03])

@@ -6,7 +6,7 @@ from itertools import cycle
 
 import numpy as np
 
-from examples.company.clock import Flags
+from renewals.examples.company.clock import Flags
 
 
 def words(text: str) -> list[str]:

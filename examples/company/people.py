@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.company.clock import DAY, NEVER_DAY, Flags, Floats, Ints
-from examples.company.customers import Customers
-from examples.company.journey import Columns, look_up
-from examples.company.states import Temper
+from renewals.examples.company.clock import DAY, NEVER_DAY, Flags, Floats, Ints
+from renewals.examples.company.customers import Customers
+from renewals.examples.company.journey import Columns, look_up
+from renewals.examples.company.states import Temper
 
 TIERS = ("S", "A", "B")
 S, A, B = range(3)
@@ -62,7 +62,7 @@ TITLES: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("Campaign Specialist", "marketing", "marketing"),
     ),
 }
-"""Titles whose words `features.policy.Stakeholders` grades, with the role and the department."""
+"""Titles whose words `renewals.features.policy.Stakeholders` grades, with the role and the department."""
 CHINESE_TITLES = {"S": ("总经理", "销售副总裁"), "A": ("销售总监", "运营经理"), "B": ("数据专员", "客服工程师")}
 """Titles no default words grade: people who carry one always have their tier entered."""
 UNGRADED = ("Account Executive", "sales", "sales")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.company.clock import NEVER_DAY, Flags, Floats, Ints
-from examples.company.journey import Columns
+from renewals.examples.company.clock import NEVER_DAY, Flags, Floats, Ints
+from renewals.examples.company.journey import Columns
 
 STAFF_FADE, DECIDER_FADE = 60.0, 25.0
 """Days in which use falls to a third once the loss is decided: staff still log in for a while (S2)."""

@@ -40,7 +40,7 @@ LEVELS: dict[Literal["view", "analyse", "act"], tuple[str, ...]] = {
     "analyse": ("analysis.run", "segment.build", "export.csv"),
     "act": ("workflow.*", "task.assign", "alert.configure", "api.sync"),
 }
-"""Which feature shows which tier of use (U3), in the form of `features.policy.Usage.levels`."""
+"""Which feature shows which tier of use (U3), in the form of `renewals.features.policy.Usage.levels`."""
 
 VIEW = ((1, 0.60), (2, 0.30), (3, 0.10))
 ANALYSE = ((4, 0.50), (5, 0.30), (6, 0.20))

@@ -8,12 +8,12 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from examples.company import contact, growth, support, tables, truth, usage
-from examples.company.customers import EARLIER_MONTHS
-from examples.company.journey import Columns
-from examples.company.people import person_rows
-from examples.company.tables import Extract
-from examples.company.world import Streams, World, draw_world
+from renewals.examples.company import contact, growth, support, tables, truth, usage
+from renewals.examples.company.customers import EARLIER_MONTHS
+from renewals.examples.company.journey import Columns
+from renewals.examples.company.people import person_rows
+from renewals.examples.company.tables import Extract
+from renewals.examples.company.world import Streams, World, draw_world
 
 SEED = 20_230_101
 START = date(2023, 1, 1)

@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from examples.company.clock import Flags, Floats, Ints
+from renewals.examples.company.clock import Flags, Floats, Ints
 
 STATES = ("value", "adoption", "support_pain", "sponsor_change", "lift")
 VALUE, ADOPTION, PAIN, SPONSOR, LIFT = range(len(STATES))

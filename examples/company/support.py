@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.company.clock import DAY, HOUR, NEVER, Flags, Floats, Ints, arrival, within_day
-from examples.company.journey import Columns
-from examples.company.people import A, B, S
-from examples.company.states import ADOPTION, PAIN, sigmoid
-from examples.company.world import World
+from renewals.examples.company.clock import DAY, HOUR, NEVER, Flags, Floats, Ints, arrival, within_day
+from renewals.examples.company.journey import Columns
+from renewals.examples.company.people import A, B, S
+from renewals.examples.company.states import ADOPTION, PAIN, sigmoid
+from renewals.examples.company.world import World
 
 KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")

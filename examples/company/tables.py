@@ -8,16 +8,16 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from examples.company import contact, support
-from examples.company.clock import DAY, HOUR, NEVER, NEVER_DAY, Ints, arrival
-from examples.company.customers import CHANNELS, INDUSTRIES, REGIONS, Customers
-from examples.company.journey import PLAYBOOKS, Columns, look_up
-from examples.company.names import manager_name
-from examples.company.people import TIERS
-from examples.company.product import CURRENCIES, FEATURES, LIST_RATE, PLANS, PRODUCTS
-from examples.company.truth import moments
-from examples.company.usage import quantities
-from examples.company.world import World
+from renewals.examples.company import contact, support
+from renewals.examples.company.clock import DAY, HOUR, NEVER, NEVER_DAY, Ints, arrival
+from renewals.examples.company.customers import CHANNELS, INDUSTRIES, REGIONS, Customers
+from renewals.examples.company.journey import PLAYBOOKS, Columns, look_up
+from renewals.examples.company.names import manager_name
+from renewals.examples.company.people import TIERS
+from renewals.examples.company.product import CURRENCIES, FEATURES, LIST_RATE, PLANS, PRODUCTS
+from renewals.examples.company.truth import moments
+from renewals.examples.company.usage import quantities
+from renewals.examples.company.world import World
 
 
 class Extract:

@@ -12,16 +12,16 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from examples.company import states as hidden
-from examples.company.clock import DAY, HOUR, NEVER, NEVER_DAY, Floats, Ints
-from examples.company.contact import LOW_CSAT, LOW_NPS
-from examples.company.customers import EARLIER_MONTHS
-from examples.company.journey import FALLS_THROUGH, PLAYBOOKS, RESCUED, Columns, Journal, look_up
-from examples.company.people import A
-from examples.company.states import CAUSES, LIFT, STATES, Outlook
-from examples.company.support import LIMIT_HOURS, SEVERITIES
-from examples.company.usage import expected_use
-from examples.company.world import World
+from renewals.examples.company import states as hidden
+from renewals.examples.company.clock import DAY, HOUR, NEVER, NEVER_DAY, Floats, Ints
+from renewals.examples.company.contact import LOW_CSAT, LOW_NPS
+from renewals.examples.company.customers import EARLIER_MONTHS
+from renewals.examples.company.journey import FALLS_THROUGH, PLAYBOOKS, RESCUED, Columns, Journal, look_up
+from renewals.examples.company.people import A
+from renewals.examples.company.states import CAUSES, LIFT, STATES, Outlook
+from renewals.examples.company.support import LIMIT_HOURS, SEVERITIES
+from renewals.examples.company.usage import expected_use
+from renewals.examples.company.world import World
 
 HORIZON_DAYS = 365
 """The oracle speaks about renewals at most this far away."""

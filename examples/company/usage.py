@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.company.clock import DAY, HOUR, Flags, Floats, Ints, arrival
-from examples.company.journey import Columns
-from examples.company.people import B, People
-from examples.company.presence import Presence
-from examples.company.product import ACT, ANALYSE, FEATURES, VIEW
-from examples.company.states import ADOPTION, VALUE
-from examples.company.world import World
+from renewals.examples.company.clock import DAY, HOUR, Flags, Floats, Ints, arrival
+from renewals.examples.company.journey import Columns
+from renewals.examples.company.people import B, People
+from renewals.examples.company.presence import Presence
+from renewals.examples.company.product import ACT, ANALYSE, FEATURES, VIEW
+from renewals.examples.company.states import ADOPTION, VALUE
+from renewals.examples.company.world import World
 
 DAYS_A_MONTH = np.array([3.4, 3.5, 2.6])
 """Days on which an average person of each tier comes in a month of 22 working days."""

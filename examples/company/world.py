@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.company import states
-from examples.company.clock import Flags, Floats, Ints, month_starts
-from examples.company.customers import EARLIER_MONTHS, Customers, draw_customers
-from examples.company.journey import Columns, Journal, Journey
-from examples.company.people import People, draw_people
-from examples.company.presence import Presence
-from examples.company.states import Temper
+from renewals.examples.company import states
+from renewals.examples.company.clock import Flags, Floats, Ints, month_starts
+from renewals.examples.company.customers import EARLIER_MONTHS, Customers, draw_customers
+from renewals.examples.company.journey import Columns, Journal, Journey
+from renewals.examples.company.people import People, draw_people
+from renewals.examples.company.presence import Presence
+from renewals.examples.company.states import Temper
 
 AFTERLIFE_MONTHS = 14
 """The company is lived on beyond the extract, so that the truth of what is pending there is known."""

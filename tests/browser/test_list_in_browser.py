@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from lists.alerts import sentence as told_alert
-from lists.options import ListOptions
-from lists.page import as_page
-from lists.text import printable
-from lists.words import Words
-from models.reasons import sentence
-from tests.lists.pages import BY_NAME, HARMFUL, LIBRARY, TRIED, drawn, said
-from tests.lists.small_list import HOSTILE
+from renewals.models.explanation.reasons import sentence
+from renewals.reports.html.list_page import as_page
+from renewals.reports.sanitize import printable
+from renewals.reports.sentences.alerts import sentence as told_alert
+from renewals.reports.settings import ListOptions
+from renewals.reports.words import Words
+from tests.reports.pages import BY_NAME, HARMFUL, LIBRARY, TRIED, drawn, said
+from tests.reports.small_list import HOSTILE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: `make test-browser` does")

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from features.measures import MEASURES
-from lists.scorecard import as_page
-from lists.text import printable
+from renewals.features.scorecard.measures import MEASURES
+from renewals.reports.html.scorecard_page import as_page
+from renewals.reports.sanitize import printable
 from tests.browser.test_list_in_browser import CHROMIUM, Visit, chromium, playwright  # noqa: F401
-from tests.lists.scorecards import ABSENT, LATE, MONTHS, told
-from tests.lists.small_list import HOSTILE
+from tests.reports.scorecards import ABSENT, LATE, MONTHS, told
+from tests.reports.small_list import HOSTILE
 
 pytestmark = [
     pytest.mark.browser,

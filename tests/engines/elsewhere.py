@@ -9,10 +9,10 @@ from datetime import date
 import ibis
 import ibis.expr.types as ir
 
-from features import usage
-from features.catalogue import FAMILIES
-from features.policy import Policy
-from features.tables import TABLES
+from renewals.features.families import usage
+from renewals.features.policy import Policy
+from renewals.features.registry import FAMILIES
+from renewals.features.tables import TABLES
 from tests.engines.warehouses import Warehouse
 from tests.oracle.outcomes import OUTCOMES
 from tests.oracle.worlds import Answer, Engine, World, alike, arrow, clean_schema, graded, numbered, outcome_schema

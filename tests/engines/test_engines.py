@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from features.catalogue import FAMILIES
-from pipelines import spark
+from renewals.features.registry import FAMILIES
+from renewals.pipelines.storage import spark
 from tests.engines.elsewhere import Elsewhere, compared
 from tests.engines.warehouses import InPostgres, InSpark
 from tests.properties.accounts import DATES, POLICY

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import spark
-from pipelines.check import check
-from pipelines.settings import Settings
-from pipelines.stage import Job
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.storage import spark
 from tests.engines.warehouses import InPostgres
 
 TIERS = {

@@ -12,21 +12,21 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from examples.company import simulate, write
-from pipelines import spark, warehouse
-from pipelines.check import check
-from pipelines.errors import Config, OutputFailed, Unavailable
-from pipelines.featurize import featurize
-from pipelines.ledger import ledger
-from pipelines.rollup import rollup
-from pipelines.settings import read_settings
-from pipelines.spine import spine
-from pipelines.stage import Job
-from pipelines.windows import windows
+from renewals.examples.company import simulate, write
+from renewals.pipelines.runtime.errors import Config, OutputFailed, Unavailable
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import read_settings
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.featurize import featurize
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage import spark, warehouse
 from tests.engines.conftest import free_port, running
 from tests.oracle.worlds import alike
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[2]
 AS_OF = date(2025, 1, 1)
 HEAVY = (rollup, windows, featurize)
 SPARK = "org.apache.spark.deploy"
@@ -108,7 +108,7 @@ def run_stage(name: str, data: Path, url: str, spark_home: Path, conf: Path) -> 
     }
     options = ["--act", "--data", str(data), "--set", f"warehouse={url}", "--set", f"dates.as_of='{AS_OF}'"]
     subprocess.run(
-        [sys.executable, "-m", f"pipelines.{name}", *options],
+        [sys.executable, "-m", f"renewals.pipelines.stages.prepare.{name}", *options],
         cwd=ROOT,
         env=others | own,
         check=True,

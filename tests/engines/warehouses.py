@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import spark
+from renewals.pipelines.storage import spark
 
 
 class Warehouse(Protocol):

@@ -17,14 +17,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from examples.company import CORE_WORKFLOW, LEVELS, NORTH_STAR, simulate, states, write
-from examples.company.clock import NEVER, add_months, arrival, month_starts
-from examples.company.journey import FALLS_THROUGH, RESCUED, look_up
-from examples.company.product import FEATURES
-from examples.company.simulation import PARTS
-from examples.company.states import Outlook, expected_probability, sigmoid
-from examples.company.truth import interventions
-from examples.company.world import draw_world
+from renewals.examples.company import CORE_WORKFLOW, LEVELS, NORTH_STAR, simulate, states, write
+from renewals.examples.company.clock import NEVER, add_months, arrival, month_starts
+from renewals.examples.company.journey import FALLS_THROUGH, RESCUED, look_up
+from renewals.examples.company.product import FEATURES
+from renewals.examples.company.simulation import PARTS
+from renewals.examples.company.states import Outlook, expected_probability, sigmoid
+from renewals.examples.company.truth import interventions
+from renewals.examples.company.world import draw_world
 
 TEXT, MOMENT, WHOLE, REAL, FLAG = pa.string(), pa.timestamp("us"), pa.int64(), pa.float64(), pa.bool_()
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from examples.company import Company, ForeignFolderError, simulate, write
-from examples.company import folder as module
-from examples.company.__main__ import main
-from examples.company.folder import MARKER
+from renewals.examples.company import Company, ForeignFolderError, simulate, write
+from renewals.examples.company import folder as module
+from renewals.examples.company.__main__ import main
+from renewals.examples.company.folder import MARKER
 
 
 @pytest.fixture(scope="module")

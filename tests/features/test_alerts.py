@@ -9,8 +9,8 @@ from typing import Any
 import ibis
 import pytest
 
-from features import alerts as rules
-from features.policy import Policy
+from renewals.features import alerts as rules
+from renewals.features.policy import Policy
 from tests.oracle.drawn import AS_OF, POLICY, RUNNING, drawn
 from tests.oracle.worlds import Row, ruled, world
 

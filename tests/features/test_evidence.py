@@ -5,9 +5,9 @@ from __future__ import annotations
 import ibis
 import pytest
 
-from features.evidence import customer_touchpoints, goal_outcomes, survey_outcomes
-from features.policy import Actions, Policy
-from features.windows import day_number
+from renewals.features.evidence import customer_touchpoints, goal_outcomes, survey_outcomes
+from renewals.features.point_in_time import day_number
+from renewals.features.policy import Actions, Policy
 from tests.oracle.drawn import AS_OF, drawn
 from tests.oracle.worlds import arrow, schema, whole
 

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.patterns import name_pattern, name_patterns, normalize_text, split_words, word_pattern, word_patterns
+from renewals.features.patterns import (
+    name_pattern,
+    name_patterns,
+    normalize_text,
+    split_words,
+    word_pattern,
+    word_patterns,
+)
 
 
 def finds(pattern: str, text: str) -> bool:

@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
-from features.policy import Money
-from features.spine import month_starts
+from renewals.features.policy import Money
+from renewals.features.spine import month_starts
 from tests.oracle.drawn import AS_OF, POLICY
 from tests.oracle.worlds import engine, world
 

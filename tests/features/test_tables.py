@@ -4,7 +4,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import pytest
 
-from features.tables import ID, TABLES, TIME
+from renewals.features.tables import ID, TABLES, TIME
 
 
 def test_the_tables_are_those_of_the_data_contract_in_its_order():

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.outlook import quarter_start
-from models.due import Standing
-from models.options import Forecast
-from models.shock import SPREADS, Spread
+from renewals.features.scorecard.upcoming import quarter_start
+from renewals.models.forecast.quarter_effect import SPREADS, Spread
+from renewals.models.forecast.renewal_schedule import Standing
+from renewals.models.settings import Forecast
 
 DAY = date(2026, 1, 1)
 GRACE = 60

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import metrics
+from renewals.models import metrics
 
 
 def renewals(*rows: tuple[str, str, str, int]) -> pd.DataFrame:

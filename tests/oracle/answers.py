@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from features.catalogue import FAMILIES
-from features.family import Feature
-from features.policy import Policy
+from renewals.features.family import Feature
+from renewals.features.policy import Policy
+from renewals.features.registry import FAMILIES
 from tests.oracle.adoption import Adoption
 from tests.oracle.advocacy import Advocacy
 from tests.oracle.care import Care

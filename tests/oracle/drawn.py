@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from features.policy import Policy, Usage
-from features.tables import TABLES, TIME
+from renewals.features.policy import Policy, Usage
+from renewals.features.tables import TABLES, TIME
 from tests.oracle.outcomes import OUTCOMES
 from tests.oracle.worlds import Answer, Row, engine, world
 

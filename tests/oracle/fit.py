@@ -46,7 +46,8 @@ class Fit:
     def profile(self):
         return None if self.base() is None else mean([self.record(name) for name in HOW]) - self.base()
 
-    # In these worlds nobody has a parent: each account is told of alone. `tests/features/test_fit.py` has families.
+    # In these worlds nobody has a parent: each account is told of alone. `tests/features/families/test_fit.py` has
+    # families.
 
     def relatives_lost(self):
         return 0

@@ -1,7 +1,7 @@
 """What an account's rows said on a day, row by row and to the microsecond: the rules of time, written out by hand.
 
-Nothing here is shared with `features/windows.py` or read from `features/tables.py`. The data contract is the source:
-a row exists from its known time on, an event of the future has not happened, and a later fact is blank.
+Nothing here is shared with `features/point_in_time.py` or read from `features/tables.py`. The data contract is the
+source: a row exists from its known time on, an event of the future has not happened, and a later fact is blank.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from features.policy import Policy
+from renewals.features.policy import Policy
 
 Row = dict[str, Any]
 World = dict[str, list[Row]]

@@ -18,18 +18,18 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from features import alerts as rules
-from features import spine as spines
-from features import usage
-from features.catalogue import FAMILIES, Known, family_table
-from features.family import KEY
-from features.fit import DIMENSIONS
-from features.policy import Policy
-from features.stakeholders import GRADED, text_rows
-from features.tables import ID, TABLES
-from features.windows import Calendar
-from pipelines.repeated_events import RepeatedEvents
-from pipelines.windows import MADE
+from renewals.features import alerts as rules
+from renewals.features import spine as spines
+from renewals.features.families import usage
+from renewals.features.families.fit import DIMENSIONS
+from renewals.features.families.stakeholders import GRADED, text_rows
+from renewals.features.family import KEY
+from renewals.features.point_in_time import Calendar
+from renewals.features.policy import Policy
+from renewals.features.registry import FAMILIES, Known, family_table
+from renewals.features.tables import ID, TABLES
+from renewals.pipelines.stages.prepare.windows import MADE
+from renewals.pipelines.validation.repeated_events import RepeatedEvents
 from tests.oracle.outcomes import OUTCOMES
 
 Row = dict[str, Any]

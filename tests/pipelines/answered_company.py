@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from features.tables import TABLES
-from pipelines import answers, publishing
-from pipelines.check import check
-from pipelines.collect import collect
-from pipelines.settings import Settings
-from pipelines.stage import Job
-from tests.lists.returned_books import Answers, returned
+from renewals.features.tables import TABLES
+from renewals.pipelines.commands.collect import collect
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.stages.act import publish as publishing
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.storage import feedback_log
+from tests.reports.returned_books import Answers, returned
 
 JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
 BANDS = {"acme": ("high", 0.3), "beta": ("low", 0.9), "gamma": ("medium", 0.7), "quiet": (None, None)}
@@ -69,7 +70,7 @@ class Company:
         ]
         identity = {"as_of": as_of.isoformat(), "made": made}
         manifest = {"identity": identity, "models": {"renewal": {"name": "renewals-renewal", "version": "1"}}}
-        table = answers.as_parquet(
+        table = feedback_log.as_parquet(
             pd.DataFrame(rows),
             {name: pa.date32() if name in ("as_of", "renewal_date") else None for name in rows[0]}
             | {"renewal_probability": pa.float64(), "risk_band": pa.string()},

@@ -14,9 +14,20 @@ from pathlib import Path, PurePosixPath
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("features", "lists", "models", "pipelines")
-CODE = (*PACKAGES, "examples", "dvc.yaml", "params.yaml", "playbooks.yaml", ".dvcignore", ".gitignore", ".dvc/config")
+from tests.root import ROOT
+
+PACKAGES = ("features", "models", "pipelines", "reports")
+CODE = (
+    *PACKAGES,
+    "examples",
+    "renewals",
+    "dvc.yaml",
+    "params.yaml",
+    "playbooks.yaml",
+    ".dvcignore",
+    ".gitignore",
+    ".dvc/config",
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ def checkout(root: Path) -> Path:
         source, copy = ROOT / name, root / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "[0-9]*-*", ".*"))
+            shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "[0-9]*-*", ".*"))
         else:
             shutil.copy(source, copy)
     git(root, "init", "--quiet")
@@ -123,7 +134,7 @@ def _named(node: ast.AST, known: frozenset[str]) -> Iterator[str]:
             yield text
         case ast.JoinedStr():
             pattern = text_pattern(node)
-            if re.match(rf"({'|'.join(PACKAGES)})\\\.", pattern):
+            if pattern.startswith("renewals\\."):
                 yield from (name for name in known if re.fullmatch(pattern, name))
 
 
@@ -144,12 +155,12 @@ def modules(root: Path) -> frozenset[str]:
 
 
 def _module(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    return ".".join(("renewals", *path.with_suffix("").parts)).removesuffix(".__init__")
 
 
 def path_of(module: str, root: Path = ROOT) -> Path:
     """The file of a module."""
-    path = root.joinpath(*module.split("."))
+    path = root.joinpath(*module.removeprefix("renewals.").split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
@@ -166,7 +177,7 @@ def resources(root: Path) -> frozenset[str]:
         if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
     ]
     names = {path.relative_to(root).as_posix() for path in files}
-    return frozenset(name for name in names if not re.match(r"lists/(\d|\.)", name)) - {"dvc.yaml", "params.yaml"}
+    return frozenset(names) - {"dvc.yaml", "params.yaml"}
 
 
 @cache

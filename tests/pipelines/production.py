@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from pipelines import tracking
-from pipelines.stage import Job
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage import model_registry
 
 LAST_LEARNING = ("models", "evaluation", "registered")
 
@@ -26,7 +26,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def registry(job: Job) -> dict[str, Any]:
     """The aliases and tags of each registered model and its versions."""
-    client, found = tracking.tracking(job), {}
+    client, found = model_registry.tracking(job), {}
     for model in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{model.name}'")
         found[model.name] = {
@@ -39,6 +39,6 @@ def registry(job: Job) -> dict[str, Any]:
 
 def runs_of(job: Job, trial: str, target: str = "renewal") -> list[Any]:
     """The MLflow runs of a trial."""
-    client = tracking.tracking(job)
-    known = client.get_experiment_by_name(tracking.registry_name(target))
+    client = model_registry.tracking(job)
+    known = client.get_experiment_by_name(model_registry.registry_name(target))
     return list(client.search_runs([known.experiment_id], f"tags.`renewals.trial` = '{trial}'")) if known else []

@@ -9,11 +9,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.evaluate import evaluate
-from pipelines.register import register
-from pipelines.settings import read_settings
-from pipelines.stage import Job
-from pipelines.train import train
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import read_settings
+from renewals.pipelines.stages.learn.evaluate import evaluate
+from renewals.pipelines.stages.learn.register import register
+from renewals.pipelines.stages.learn.train import train
 from tests.models.drawn import CATALOGUE, training_table
 
 TARGET = "renewal"

@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.policy import Alerts
-from lists.options import ListOptions
-from models.options import Folds
-from pipelines import score as scoring
-from pipelines import tracking
-from pipelines.errors import InputMissing
-from pipelines.publishing import publish
-from pipelines.score import Champion
-from pipelines.settings import Engine, Settings
-from pipelines.stage import Job
-from tests.lists.small_list import catalogue, observations
+from renewals.features.policy import Alerts
+from renewals.models.settings import Folds
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Engine, Settings
+from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import Champion
+from renewals.pipelines.storage import model_registry
+from renewals.reports.settings import ListOptions
+from tests.reports.small_list import catalogue, observations
 
 AS_OF = date(2026, 6, 1)
 NAMES = ("acme", "beta", "gamma", "quiet", "fresh", "giant", "=1+1", "[/bold]\x1b[31m")
@@ -58,7 +58,7 @@ class Model:
 
 
 def champions(**versions: str) -> Any:
-    """`pipelines.score.champion` for a registry with these versions of these targets."""
+    """`pipelines.stages.act.score.champion` for a registry with these versions of these targets."""
 
     def champion(job: Job, target: str) -> Champion:
         if target not in versions:
@@ -132,7 +132,7 @@ def write_clean(clean: Path, spine: pd.DataFrame) -> None:
 
 def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The table with every column of its contract, as `check` writes it."""
-    from features.tables import TABLES
+    from renewals.features.tables import TABLES
 
     for column in TABLES[name].columns.values():
         if column.name not in table:
@@ -146,7 +146,7 @@ def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
 def publish_company(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The company with its list of the act date published, by champions that need no registry."""
     monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
-    monkeypatch.setattr(tracking, "challenger", lambda job, target: None)
+    monkeypatch.setattr(model_registry, "challenger", lambda job, target: None)
     write_company(root)
     scoring.score(job(root))
     publish(job(root))

@@ -12,18 +12,19 @@ from typing import Any
 
 import pytest
 
-from pipelines import published_day, serving
-from pipelines.champions import champions
-from pipelines.check import check
-from pipelines.context import context
-from pipelines.errors import Config, InputMissing
-from pipelines.places import DVC_ROOT
-from pipelines.stage import Job
-from pipelines.tables import tables
+from renewals.pipelines.commands import models
+from renewals.pipelines.runtime.errors import Config, InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.paths import DVC_ROOT
+from renewals.pipelines.stages.act.champions import champions
+from renewals.pipelines.stages.act.context import context
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.tables import tables
+from renewals.pipelines.storage import list_archive
 from tests.pipelines import answered_company
 from tests.pipelines.answered_company import JULY, JUNE, Company
 from tests.pipelines.registered_models import TARGET, copied, three_versions
-from tests.pipelines.test_warehouse import as_csv, as_duckdb, as_parquet, job
+from tests.pipelines.storage.test_warehouse import as_csv, as_duckdb, as_parquet, job
 
 # --- tables ------------------------------------------------------------------------------------------
 
@@ -137,11 +138,11 @@ def test_promoting_and_rolling_back_are_seen(kept: Job, tmp_path: Path) -> None:
     first = serves(own)
     assert first[TARGET]["champion"]["version"] == "2"
     assert serves(own) == first
-    serving.rollback(own, TARGET)
+    models.rollback(own, TARGET)
     second = serves(own)
     assert second[TARGET]["champion"]["version"] == "1"
     assert second[TARGET]["champion"]["manifest"] != first[TARGET]["champion"]["manifest"]
-    serving.promote(own, TARGET, 2, None, False)
+    models.promote(own, TARGET, 2, None, False)
     assert serves(own) == first
 
 
@@ -162,9 +163,9 @@ def before(company: Company) -> bytes:
 
 def keep(company: Company, day: date, key: str) -> None:
     """What stands behind a list is kept."""
-    folder = published_day.folder_of(company.job(), day)
+    folder = list_archive.folder_of(company.job(), day)
     folder.mkdir(parents=True)
-    (folder / published_day.ABOUT).write_text(json.dumps({"key": key}))
+    (folder / list_archive.ABOUT).write_text(json.dumps({"key": key}))
 
 
 def test_whatever_a_list_builds_on_is_seen(tmp_path: Path) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.lock import exclusive_lock
-
-ROOT = Path(__file__).parents[2]
+from renewals.pipelines.runtime.lock import exclusive_lock
+from tests.root import ROOT
 
 
 def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines.cli", *words]
+    command = [sys.executable, "-m", "renewals.pipelines.cli", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
 
@@ -29,7 +28,7 @@ def test_help_names_every_command():
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys\nsys.argv = ['renewals', '--help']\nfrom pipelines.cli import app\n"
+        "import sys\nsys.argv = ['renewals', '--help']\nfrom renewals.pipelines.cli import app\n"
         "try:\n    app()\nexcept SystemExit:\n    pass\n"
         "heavy = {'pandas', 'ibis', 'duckdb', 'lightgbm', 'mlflow', 'numba', 'sklearn', 'shap', 'pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)))"

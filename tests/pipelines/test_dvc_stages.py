@@ -9,8 +9,8 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from features.catalogue import FAMILIES
-from pipelines.settings import Settings
+from renewals.features.registry import FAMILIES
+from renewals.pipelines.runtime.settings import Settings
 from tests.pipelines.dvc_stages import (
     ROOT,
     Stage,
@@ -40,21 +40,29 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
     for name in ("__init__", "top", "inside", "typed", "one", "two", "run"):
         (package / f"{name}.py").write_text("")
     (package / "all.py").write_text(
-        "from typing import TYPE_CHECKING\nimport models.top\nif TYPE_CHECKING:\n    from models import typed\n"
-        "def f(name):\n    from models.inside import x\n    import_module(f'models.{name}')\n    run('models.run')\n"
+        "from typing import TYPE_CHECKING\nimport renewals.models.top\n"
+        "if TYPE_CHECKING:\n    from renewals.models import typed\n"
+        "def f(name):\n    from renewals.models.inside import x\n"
+        "    import_module(f'renewals.models.{name}')\n    run('renewals.models.run')\n"
     )
-    assert imports("models.all", tmp_path) == modules(tmp_path)
-    (package / "few.py").write_text("import models.top\n'models'\nf'{x} models.'\n")
-    assert imports("models.few", tmp_path) == {"models", "models.top"}
+    assert imports("renewals.models.all", tmp_path) == modules(tmp_path)
+    (package / "few.py").write_text("import renewals.models.top\n'models'\nf'{x} renewals.models.'\n")
+    assert imports("renewals.models.few", tmp_path) == {"renewals.models", "renewals.models.top"}
 
 
 def test_the_closure_of_a_stage_is_large() -> None:
     """A parser that finds nothing would let every stage pass."""
-    found = closure("pipelines.score")
-    assert {"models.calibration", "pipelines.trial", "lists.words", "models.upsell", "features.value"} <= found
-    assert "lists/templates/page.html" in resources_named("lists.backtest")
-    assert {"lists/words/zh.po", "lists/words/renewals.pot"} <= resources_named("lists.words")
-    assert "playbooks.yaml" in resources_named("pipelines.checkout")
+    found = closure("renewals.pipelines.stages.act.score")
+    assert {
+        "renewals.models.training.calibration",
+        "renewals.pipelines.storage.model_loader",
+        "renewals.reports.words",
+        "renewals.models.targets.upsell",
+        "renewals.features.families.value",
+    } <= found
+    assert "reports/html/templates/page.html" in resources_named("renewals.reports.html.backtest_page")
+    assert {"reports/words/zh.po", "reports/words/renewals.pot"} <= resources_named("renewals.reports.words")
+    assert "playbooks.yaml" in resources_named("renewals.pipelines.runtime.checkout")
 
 
 # --- code and files ----------------------------------------------------------------------------------
@@ -76,21 +84,26 @@ def test_dvc_sees_every_file_on_which_a_stage_depends() -> None:
 
 @pytest.mark.parametrize("name", CACHED)
 def test_a_stage_depends_on_every_template_catalogue_and_yaml_file_within_its_packages(name: str) -> None:
-    """Which stage reads `playbooks.yaml`, of those that could, is seen where each stage is run: tests/whole."""
+    """Which stage reads `playbooks.yaml`, of those that could, is seen where each stage is run: tests/end_to_end."""
     stage = STAGES[name]
     files = {file for module in closure(stage.module) for file in resources_named(module)} - {"playbooks.yaml"}
     assert sorted(file for file in files if not within(file, stage.deps)) == []
 
 
 def test_the_published_lists_are_no_code() -> None:
-    """They lie in the folder of the code of the lists, on which every stage depends."""
     with Repo(str(ROOT)) as repo:
         ignored = {
             name: repo.dvcignore.is_ignored_dir(str(ROOT / name))
-            for name in ("lists/2026-06-01", "lists/.revisions", "lists/.staging-1", "lists/words", "lists/templates")
+            for name in (
+                "lists/2026-06-01",
+                "lists/.revisions",
+                "lists/.staging-1",
+                "reports/words",
+                "reports/html/templates",
+            )
         }
         assert repo.dvcignore.is_ignored_file(str(ROOT / "lists" / ".lock"))
-    assert [name for name, left_out in ignored.items() if not left_out] == ["lists/words", "lists/templates"]
+    assert [name for name, left_out in ignored.items() if not left_out] == ["reports/words", "reports/html/templates"]
 
 
 # --- parameters and items ----------------------------------------------------------------------------
@@ -223,13 +236,13 @@ def test_nothing_is_changed_at_first(project: Path) -> None:
 
 
 EDITED = {
-    "features/windows.py": set(CACHED),
-    "models/calibration.py": set(CACHED),
-    "lists/sums.py": set(CACHED),
-    "pipelines/source.py": set(CACHED),
-    "lists/templates/page.html": set(CACHED),
-    "lists/words/zh.po": set(CACHED),
-    "lists/vendor/vega.min.js": set(CACHED),
+    "features/point_in_time.py": set(CACHED),
+    "models/training/calibration.py": set(CACHED),
+    "reports/list_summary.py": set(CACHED),
+    "pipelines/runtime/source_settings.py": set(CACHED),
+    "reports/html/templates/page.html": set(CACHED),
+    "reports/words/zh.po": set(CACHED),
+    "reports/html/vendor/vega.min.js": set(CACHED),
     "playbooks.yaml": {"score", "backtest"},
 }
 """A file of each kind, and the stages that run again after an edit. That these are all that read it is held above."""

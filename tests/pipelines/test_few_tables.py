@@ -11,26 +11,26 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from examples.company import simulate, write
-from features.catalogue import FAMILIES
-from features.tables import TABLES
-from pipelines.alerts import alerts
-from pipelines.assemble import assemble
-from pipelines.check import check
-from pipelines.context import context
-from pipelines.disagreements import disagreements
-from pipelines.featurize import featurize
-from pipelines.forecast import forecast_where_due
-from pipelines.freshness import freshness
-from pipelines.label import label
-from pipelines.ledger import ledger
-from pipelines.page import forecast as read_forecast
-from pipelines.rollup import rollup
-from pipelines.scorecard import scorecard
-from pipelines.settings import Settings
-from pipelines.spine import spine
-from pipelines.stage import Job
-from pipelines.windows import windows
+from renewals.examples.company import simulate, write
+from renewals.features.registry import FAMILIES
+from renewals.features.tables import TABLES
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.scoring.page_data import forecast as read_forecast
+from renewals.pipelines.stages.act.alerts import alerts
+from renewals.pipelines.stages.act.context import context
+from renewals.pipelines.stages.act.disagreements import disagreements
+from renewals.pipelines.stages.act.forecast import forecast_where_due
+from renewals.pipelines.stages.act.scorecard import scorecard
+from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.featurize import featurize
+from renewals.pipelines.stages.prepare.freshness import freshness
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
 from tests.pipelines.dvc_stages import ROOT, stages_of
 
 DAY = date(2025, 1, 1)

@@ -12,21 +12,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lists import account_sheet
-from lists import change as telling
-from lists.columns import COLUMNS
-from pipelines import act, change, earlier, forecast, shadow, tracking, trial
-from pipelines import score as scoring
-from pipelines.errors import InternalError, OutputFailed
-from pipelines.explain import explain
-from pipelines.publishing import publish
-from pipelines.score import Champion, score
-from pipelines.since import since
-from pipelines.writeback import write_back
-from tests.lists.books import read
-from tests.lists.pages import payload_of
+from renewals.pipelines.commands import score as act
+from renewals.pipelines.commands.explain import explain
+from renewals.pipelines.commands.publish import write_back
+from renewals.pipelines.runtime.errors import InternalError, OutputFailed
+from renewals.pipelines.scoring import challenger, score_change
+from renewals.pipelines.scoring.interventions_since import since
+from renewals.pipelines.stages.act import forecast
+from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import Champion, score
+from renewals.pipelines.storage import model_loader, model_registry, published_lists
+from renewals.reports.columns import COLUMNS
+from renewals.reports.sentences import score_change as telling
+from renewals.reports.workbook import account_sheet
 from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
-from tests.pipelines.test_change_stage import JULY, a_month_on, june_is_published, later
+from tests.pipelines.scoring.test_score_change import JULY, a_month_on, june_is_published, later
+from tests.reports.books import read
+from tests.reports.pages import payload_of
 
 SCORED_ONLY = [column.name for column in COLUMNS if column.scored_only]
 MODEL = {"people_28d": 1.0, "bugs_28d": -0.5}
@@ -35,7 +38,7 @@ MODEL = {"people_28d": 1.0, "bugs_28d": -0.5}
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
-    monkeypatch.setattr(tracking, "challenger", lambda one, target: None)
+    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
     write_company(tmp_path)
     return tmp_path
 
@@ -145,7 +148,7 @@ def test_an_infinite_figure_costs_its_row_alone(company: Path, capsys: Any) -> N
 
 def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A longer window of the figure moves along, and the largest among the peers is infinite."""
-    from tests.pipelines.test_whatif import Asked
+    from tests.pipelines.commands.test_whatif import Asked
 
     class Strict(Asked):
         def probability(self, frame: pd.DataFrame) -> np.ndarray:
@@ -169,7 +172,7 @@ def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monk
 
 
 def test_a_step_of_which_the_model_says_nothing_is_left_out(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.pipelines.test_whatif import Asked
+    from tests.pipelines.commands.test_whatif import Asked
 
     class Silent(Asked):
         def probability(self, frame: pd.DataFrame) -> np.ndarray:
@@ -258,9 +261,9 @@ def test_an_alert_that_cannot_be_said_is_named_and_costs_its_sentence_alone(
 def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
     company: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lists import page
+    from renewals.reports.html import list_page
 
-    write = page.written
+    write = list_page.written
 
     def written(feature: Any, value: Any, phrases: Any, *place: int) -> str:
         if value == 3.0 and not place:
@@ -268,7 +271,7 @@ def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
         return write(feature, value, phrases, *place)
 
     published(company)
-    monkeypatch.setattr(page, "written", written)
+    monkeypatch.setattr(list_page, "written", written)
     published(company)
     losses = manifest(company)["left_out"]
     assert losses[0]["part"] == "people_28d"
@@ -304,10 +307,10 @@ def test_a_value_that_no_cell_can_show_costs_its_cell_alone(company: Path, monke
 
 
 def test_a_disagreement_that_cannot_be_shown_costs_its_line_alone() -> None:
-    from lists import disagreements
-    from lists.losses import Losses
-    from lists.words import Words
-    from tests.lists.test_disagreements import judged, log
+    from renewals.reports.render_failures import Losses
+    from renewals.reports.sentences import disagreements
+    from renewals.reports.words import Words
+    from tests.reports.sentences.test_disagreements import judged, log
 
     rows = judged(log(("a", "lost", "low", 3), ("b", "renews", "high", 3)), 1, None)
     whole = disagreements.rows(rows, Words("en"), Losses())
@@ -347,7 +350,7 @@ def test_a_change_that_cannot_be_said_costs_its_sentence_alone(june: Path, monke
 
 def test_a_kept_figure_that_is_infinite_costs_its_own_reason_alone(june: Path) -> None:
     then = published(june, JULY)
-    path = earlier.figures_path(job(june), AS_OF)
+    path = published_lists.figures_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
     rows["people_28d"] = rows["people_28d"].where(rows["account_id"] != "a0", float("inf"))
     rows.to_parquet(path)
@@ -363,16 +366,16 @@ def test_an_earlier_chance_that_is_none_costs_its_own_change_alone(
 ) -> None:
     from dataclasses import replace
 
-    from pipelines import earlier
+    from renewals.pipelines.storage import published_lists
 
-    then, newest = published(june, JULY), earlier.newest
+    then, newest = published(june, JULY), published_lists.newest
 
     def strange(one: Any) -> Any:
         last = newest(one)
         chances = last.listed["renewal_probability"].where(last.listed["account_id"] != "a0", was)
         return replace(last, listed=last.listed.assign(renewal_probability=chances))
 
-    monkeypatch.setattr(earlier, "newest", strange)
+    monkeypatch.setattr(published_lists, "newest", strange)
     now = published(june, JULY)
     assert_only("a0", then, now)
     assert pd.isna(now.loc["a0", "probability_change"])
@@ -385,7 +388,7 @@ def test_whatever_is_wrong_with_all_changes_is_a_word_on_the_list(june: Path, mo
     def split(*given: Any) -> Any:
         raise TypeError("no such thing")
 
-    monkeypatch.setattr(change, "split", split)
+    monkeypatch.setattr(score_change, "split", split)
     now = published(june, JULY)
     pd.testing.assert_frame_equal(then.drop(columns="reason_change"), now.drop(columns="reason_change"))
 
@@ -394,7 +397,7 @@ def test_ids_of_another_type_than_last_month_are_no_error(june: Path, monkeypatc
     listed = published(june, JULY)
     numbered = listed.reset_index(drop=True).assign(account_id=range(len(listed)))
     begun = pd.DataFrame({"account_id": [2, 3], "playbook": "call", "started": date(2026, 6, 5)})
-    monkeypatch.setattr(sys.modules["pipelines.since"], "_begun", lambda one, day: begun)
+    monkeypatch.setattr(sys.modules["renewals.pipelines.scoring.interventions_since"], "_begun", lambda one, day: begun)
     told = since(later(job(june)), numbered, {})
     assert told is not None
     assert told.begun["account_id"].tolist() == [2, 3]
@@ -412,11 +415,13 @@ def test_an_account_the_challenger_has_no_word_of_is_left_out(
         def probability(self, frame: pd.DataFrame) -> np.ndarray:
             return np.where(frame["bugs_28d"] + frame["people_28d"] == 0, wrong, super().probability(frame))
 
-    monkeypatch.setattr(tracking, "challenger", lambda one, target: (target, "7", {}) if target == "renewal" else None)
-    monkeypatch.setattr(trial, "loaded", lambda data, name, files: Silent(MODEL))
+    monkeypatch.setattr(
+        model_registry, "challenger", lambda one, target: (target, "7", {}) if target == "renewal" else None
+    )
+    monkeypatch.setattr(model_loader, "loaded", lambda data, name, files: Silent(MODEL))
     said = score(job(company))["shadow"]["renewal"]
     assert said["accounts"] == 6
-    rows = pd.read_parquet(company / "data" / "act" / shadow.SHADOW)
+    rows = pd.read_parquet(company / "data" / "act" / challenger.SHADOW)
     assert "a0" not in set(rows["account_id"])
     assert rows["rank_challenger"].notna().all()
 
@@ -435,7 +440,7 @@ def failing(error: Exception) -> Any:
 def test_whatever_fails_beside_the_list_does_not_cost_the_list(
     company: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    from tests.pipelines.test_workbook_stage import write_card
+    from tests.pipelines.stages.act.test_workbook import write_card
 
     write_card(company)
     score(job(company))

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from features import alerts
-from pipelines import preflight
-from pipelines.errors import Config, OutputFailed
-from pipelines.settings import Settings
-from pipelines.stage import Job
+from renewals.features import alerts
+from renewals.pipelines import preflight
+from renewals.pipelines.runtime.errors import Config, OutputFailed
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import folders, serving, tracking
-from pipelines import register as registering
-from pipelines.errors import Config, InputMissing, OutputFailed
-from pipelines.evaluate import evaluate
-from pipelines.learn import as_trial, sentence
-from pipelines.stage import Job
-from pipelines.train import train
+from renewals.pipelines.commands import models
+from renewals.pipelines.commands.learn import as_trial, sentence
+from renewals.pipelines.runtime.errors import Config, InputMissing, OutputFailed
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.stages.learn import register as registering
+from renewals.pipelines.stages.learn.evaluate import evaluate
+from renewals.pipelines.stages.learn.train import train
+from renewals.pipelines.storage import folders, model_registry
 from tests.pipelines.production import LAST_LEARNING, digests, production, registry, runs_of
 from tests.pipelines.registered_models import (
     QUICK,
@@ -29,9 +30,9 @@ from tests.pipelines.registered_models import (
     with_settings,
     with_training_table,
 )
+from tests.root import ROOT
 
 EARLIER = date(2023, 6, 1)
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def job(kept, tmp_path):
 
 
 def serves(job: Job) -> str:
-    return tracking.champion(job, TARGET)[1]
+    return model_registry.champion(job, TARGET)[1]
 
 
 def tried(job: Job, *overrides: str) -> dict:
@@ -112,7 +113,10 @@ def test_a_trial_is_a_run_of_its_name_with_what_it_showed(job):
     assert run.data.params["lightgbm.learning_rate"] == "0.2"
     assert run.data.metrics["gain_over_champion.low"] == pytest.approx(said["against_champion"]["gain"]["low"])
     assert run.data.metrics["auc_over_champion.value"] == pytest.approx(said["against_champion"]["auc"]["value"])
-    assert {path.path for path in tracking.tracking(job).list_artifacts(run.info.run_id)} == {"params.json", "plots"}
+    assert {path.path for path in model_registry.tracking(job).list_artifacts(run.info.run_id)} == {
+        "params.json",
+        "plots",
+    }
     assert receipt(job.side) == without_standing(said)
 
 
@@ -154,7 +158,7 @@ def test_the_first_trial_of_all_registers_nothing(tmp_path):
     assert len(runs_of(job, "warm-fox")) == 1
     assert not any((job.data / name).exists() for name in LAST_LEARNING)
     with pytest.raises(InputMissing, match="no model of renewal is registered: run `renewals learn"):
-        tracking.champion(job, TARGET)
+        model_registry.champion(job, TARGET)
 
 
 def test_an_experiment_of_dvc_is_a_trial_of_its_name(job, monkeypatch):
@@ -179,8 +183,9 @@ def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tm
     (here / "params.yaml").write_text("{}")
     before = production(job)
     sets = [*QUICK, "lightgbm.learning_rate=0.2", "dates.until='2024-06-01'"]
+    stage = [sys.executable, "-m", "renewals.pipelines.stages.learn.register"]
     ran = subprocess.run(
-        [sys.executable, "-m", "pipelines.register", TARGET, *(word for one in sets for word in ("--set", one))],
+        [*stage, TARGET, *(word for one in sets for word in ("--set", one))],
         env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_EXP_NAME": "lossy-berg", "DVC_ROOT": str(tmp_path)},
         cwd=here, capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -217,23 +222,23 @@ def test_a_model_that_learned_until_an_earlier_day_is_registered_and_waits_for_a
     )
     assert (after["aliases"], after["tags"]) == (before["aliases"], before["tags"])
     assert set(after["versions"]) - set(before["versions"]) == {4}
-    assert serving.promote(job, TARGET, 4, None, False)["serves"] == "4"
+    assert models.promote(job, TARGET, 4, None, False)["serves"] == "4"
 
 
 def test_it_does_not_take_the_place_of_a_challenger_that_waits(job):
     waiting = learned(job, "lightgbm.seed=10", "gate.promote=manual")
     learned(replace(job, until=EARLIER))
-    assert tracking.challenger(job, TARGET)[1] == waiting["version"]
+    assert model_registry.challenger(job, TARGET)[1] == waiting["version"]
 
 
 def test_a_model_of_the_same_or_a_later_day_serves_as_before(job):
     assert learned(job, "lightgbm.seed=10")["serves"] == "4"
-    serving.promote(job, TARGET, int(learned(replace(job, until=EARLIER))["version"]), None, False)
+    models.promote(job, TARGET, int(learned(replace(job, until=EARLIER))["version"]), None, False)
     assert learned(replace(job, until=date(2024, 5, 1)))["serves"] == "6"
 
 
 def test_a_champion_that_does_not_say_its_day_is_no_later_than_any(job):
-    client = tracking.tracking(job)
-    client.delete_model_version_tag(tracking.registry_name(TARGET), "2", "until")
+    client = model_registry.tracking(job)
+    client.delete_model_version_tag(model_registry.registry_name(TARGET), "2", "until")
     assert learned(replace(job, until=EARLIER))["serves"] == "4"
-    assert registering.TRIAL_TAG not in client.get_model_version(tracking.registry_name(TARGET), "4").tags
+    assert registering.TRIAL_TAG not in client.get_model_version(model_registry.registry_name(TARGET), "4").tags

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
-from features.policy import KINDS, SEVERITIES, Grace, Journey, Policy, Renewal, Stakeholders, Usage
+from renewals.features.policy import KINDS, SEVERITIES, Grace, Journey, Policy, Renewal, Stakeholders, Usage
 from tests.oracle.known import midnight
 from tests.oracle.worlds import Row, World, whole
 
@@ -310,6 +310,6 @@ def settle(seeds: Iterable[int]) -> World:
 
 def world_of(made: World) -> World:
     """With every table of the contract, though it be empty."""
-    from features.tables import TABLES
+    from renewals.features.tables import TABLES
 
     return {name: made.get(name, []) for name in TABLES}

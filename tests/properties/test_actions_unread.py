@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from features.catalogue import FAMILIES, action_features
-from features.policy import CONTACT_KINDS
+from renewals.features.policy import CONTACT_KINDS
+from renewals.features.registry import FAMILIES, action_features
 from tests.oracle.worlds import Answer, World, differences, world
 from tests.properties.accounts import DATES, settle
 from tests.properties.laws import SEEDS, at, joined, project

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from features.catalogue import FAMILIES
-from features.policy import KINDS, SEVERITIES, TIERS
+from renewals.features.policy import KINDS, SEVERITIES, TIERS
+from renewals.features.registry import FAMILIES
 from tests.oracle.known import midnight
 from tests.oracle.worlds import World, alike, differences, engine, world
 from tests.properties.accounts import POLICY, TICK

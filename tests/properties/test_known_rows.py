@@ -11,9 +11,9 @@ import ibis
 import pytest
 from hypothesis import given
 
-from features.spine import candidates, dates_table
-from features.tables import TABLES
-from features.windows import as_known, known_on, known_rates
+from renewals.features.point_in_time import as_known, known_on, known_rates
+from renewals.features.spine import candidates, dates_table
+from renewals.features.tables import TABLES
 from tests.oracle.known import EVENT, KNOWN, LATER, Then, first, midnight, seen, whole_days
 from tests.oracle.worlds import Row, arrow, schema, whole
 from tests.properties.accounts import DATES, POLICY, TICK, settle

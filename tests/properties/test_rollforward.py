@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.ledger import CHANGES, EXPANSIONS, Book, renewals
-from features.policy import Policy
-from features.windows import known_on
+from renewals.features.point_in_time import known_on
+from renewals.features.policy import Policy
+from renewals.features.revenue.ledger import CHANGES, EXPANSIONS, Book, renewals
 
 EARLIER, AT = date(2023, 7, 1), date(2024, 9, 1)
 MONTHS = [date(2022 + n // 12, n % 12 + 1, 1) for n in range(32)]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.catalogue import FAMILIES
-from features.tables import TABLES
+from renewals.features.registry import FAMILIES
+from renewals.features.tables import TABLES
 from tests.oracle import answers as oracle
 from tests.oracle.known import LATER, midnight
 from tests.oracle.outcomes import OUTCOMES

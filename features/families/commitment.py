@@ -1,0 +1,297 @@
+"""What the account has committed to: its terms, their price and how they were paid (R1 to R7)."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from renewals.features.family import KEY, Family, addable, as_number
+from renewals.features.point_in_time import hours_between
+
+commitment = Family("commitment", theme="contract")
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+@commitment.source
+def observation(spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of)."""
+    return spine
+
+
+@commitment.source
+def term(terms: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, running term)."""
+    return terms.filter(_.running)
+
+
+@commitment.source
+def main(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of): the largest running term of the main renewal."""
+    sets = spine.select(*KEY, "renewal_date")
+    due = terms.filter(_.running).mutate(renewal_date=_.end_date.date()).join(sets, [*KEY, "renewal_date"])
+    order = ibis.window(group_by=KEY, order_by=[_.value.desc(), _.contract_id])
+    return due.mutate(place=ibis.row_number().over(order)).filter(_.place == 0)
+
+
+@commitment.source
+def past(terms: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, term that had begun): running or over."""
+    return terms.filter(_.begun)
+
+
+@commitment.source
+def earlier(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, earlier term of the main product): its price and seats beside today's."""
+    now = main(terms, spine)
+    before = terms.filter(_.begun).select(
+        *KEY, "product", old_value="value", old_seats="seats", old_began="began_ago", old_id="contract_id"
+    )
+    return now.join(before, [*KEY, "product"]).filter(_.old_began > _.began_ago, _.old_id != _.contract_id)
+
+
+@commitment.source
+def step(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """The earlier term before today's; several rows where several began on one day."""
+    pairs = earlier(terms, spine)
+    return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.min()), [*KEY, "old_began"])
+
+
+@commitment.source
+def origin(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """The earliest term of the main product; several rows where several began on one day."""
+    pairs = earlier(terms, spine)
+    return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.max()), [*KEY, "old_began"])
+
+
+# --- features ----------------------------------------------------------------------------------
+
+
+@commitment.feature(
+    unit="days", risk="either", actionable=False, clock=True,
+    en="{value:.0f} days to the renewal (peers: {peer:.0f})",
+    zh="距续约 {value:.0f} 天（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def days_to_renewal(observation: ir.Table) -> ir.Value:
+    """Days to the end of the main renewal's terms."""
+    return observation.days_to_renewal.max()
+
+
+@commitment.feature(
+    unit="stage", risk="either", actionable=False, category=True, clock=True,
+    en="stage of the journey: {value} (most peers: {peer})",
+    zh="客户旅程阶段：{value}（多数同类客户：{peer}）",
+)  # fmt: skip
+def journey_stage(observation: ir.Table) -> ir.Value:
+    """Where the account is on its journey: onboarding, steady or before its renewal (J1)."""
+    return observation.stage.max()
+
+
+@commitment.feature(
+    unit="days", risk="either", actionable=False, clock=True,
+    en="customer for {value:.0f} days (peers: {peer:.0f})",
+    zh="成为客户已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def account_age(observation: ir.Table) -> ir.Value:
+    """Days since the account's first term began (J1)."""
+    return observation.account_age.max()
+
+
+@commitment.feature(
+    unit="days", risk="either", actionable=False, clock=True,
+    en="{value:.0f} days into the current term (peers: {peer:.0f})",
+    zh="当前合同期已过 {value:.0f} 天（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def term_age(observation: ir.Table) -> ir.Value:
+    """Days since the current term of the main renewal began."""
+    return observation.term_age.max()
+
+
+@commitment.feature(
+    unit="days", risk="low", actionable=False,
+    en="the contract runs {value:.0f} days (peers: {peer:.0f})",
+    zh="合同期 {value:.0f} 天（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def term_length(observation: ir.Table) -> ir.Value:
+    """Length of the current term of the main renewal: monthly, yearly, several years."""
+    return (observation.term_age + observation.days_to_renewal).max()
+
+
+@commitment.feature(
+    unit="money a year", risk="either", actionable=False, theme="fit",
+    en="annual recurring revenue {value:,.0f} (peers: {peer:,.0f})",
+    zh="年度经常性收入 {value:,.0f}（同类客户：{peer:,.0f}）",
+)  # fmt: skip
+def arr(observation: ir.Table) -> ir.Value:
+    """ARR of all running terms in the reporting currency."""
+    return observation.arr.max()
+
+
+@commitment.feature(
+    unit="share", risk="either", actionable=False,
+    en="{value:.0%} of the revenue is up for this renewal (peers: {peer:.0%})",
+    zh="本次续约涉及 {value:.0%} 的收入（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def due_share(observation: ir.Table) -> ir.Value:
+    """ARR of the main renewal over the ARR of all running terms."""
+    return (observation.due_arr / observation.arr.nullif(0.0)).max()
+
+
+@commitment.feature(
+    unit="yes or no", risk="low", actionable=False, empty=0,
+    en="the follow-on contract is signed: {value} (peers: {peer})",
+    zh="续约合同是否已签：{value}（同类客户：{peer}）",
+)  # fmt: skip
+def follow_on_signed(observation: ir.Table) -> ir.Value:
+    """Whether a follow-on of the main renewal is already signed."""
+    return as_number(observation.decided.any())
+
+
+@commitment.feature(
+    unit="seats", risk="either", actionable=False, theme="fit",
+    en="seats bought: {value:.0f} (peers: {peer:.0f})",
+    zh="购买 {value:.0f} 个席位（同类客户：{peer:.0f} 个）",
+)  # fmt: skip
+def seats(term: ir.Table) -> ir.Value:
+    """The most seats of any running term."""
+    return term.seats.max()
+
+
+@commitment.feature(
+    unit="products", risk="low", actionable=True, empty=0,
+    en="products under contract: {value:.0f} (peers: {peer:.0f})",
+    zh="已购 {value:.0f} 种产品（同类客户：{peer:.0f} 种）",
+)  # fmt: skip
+def products(term: ir.Table) -> ir.Value:
+    """Different products with a running term (J5)."""
+    return term["product"].nunique()
+
+
+@commitment.feature(
+    unit="share", risk="low", actionable=True,
+    en="auto-renewal agreed for {value:.0%} of the terms (peers: {peer:.0%})",
+    zh="{value:.0%} 的合同约定自动续约（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def auto_renew(term: ir.Table) -> ir.Value:
+    """Share of running terms that renew by themselves, of those that tell."""
+    return as_number(term.auto_renew).mean()
+
+
+@commitment.feature(
+    unit="plan", risk="either", actionable=False, theme="fit", category=True,
+    en="on plan {value} (most peers: {peer})",
+    zh="套餐为 {value}（多数同类客户：{peer}）",
+)  # fmt: skip
+def plan(main: ir.Table) -> ir.Value:
+    """Plan of the main renewal's largest term (C2)."""
+    return main.plan.max()
+
+
+@commitment.feature(
+    unit="money a seat and year", risk="high", actionable=False, theme="fit",
+    en="pays {value:,.0f} a seat and year (peers: {peer:,.0f})",
+    zh="每席位每年 {value:,.0f}（同类客户：{peer:,.0f}）",
+)  # fmt: skip
+def price_per_seat(main: ir.Table) -> ir.Value:
+    """ARR per seat of the main renewal's largest term."""
+    return (main.value / main.seats.cast("float64").nullif(0.0)).max()
+
+
+@commitment.feature(
+    unit="terms", risk="low", actionable=False, empty=0,
+    en="contracts so far: {value:.0f} (peers: {peer:.0f})",
+    zh="迄今共 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
+)  # fmt: skip
+def terms_so_far(past: ir.Table) -> ir.Value:
+    """Terms that had begun, of all products."""
+    return past.count()
+
+
+@commitment.feature(
+    unit="renewals", risk="low", actionable=False, empty=0,
+    en="renewals of the main product so far: {value:.0f} (peers: {peer:.0f})",
+    zh="主产品已续约 {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def renewals_so_far(earlier: ir.Table) -> ir.Value:
+    """Earlier terms of the main product, each counted by the day it began."""
+    return earlier.old_began.nunique()
+
+
+@commitment.feature(
+    unit="terms", risk="high", actionable=False, empty=0,
+    en="contracts cancelled so far: {value:.0f} (peers: {peer:.0f})",
+    zh="迄今取消过 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
+)  # fmt: skip
+def cancelled_so_far(past: ir.Table) -> ir.Value:
+    """Terms cancelled before their end, as known."""
+    return past.stopped.sum()
+
+
+@commitment.feature(
+    unit="days", risk="high", actionable=True, theme="fit",
+    en="pays {value:.0f} days after the start of a term on average (peers: {peer:.0f})",
+    zh="平均在合同开始后 {value:.0f} 天付款（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def payment_delay(past: ir.Table) -> ir.Value:
+    """Mean days from the start of a term to its payment, as known."""
+    return addable(hours_between(past.start_date, past.paid_at) / 24.0).mean()
+
+
+@commitment.feature(
+    unit="terms", risk="high", actionable=True, theme="fit", empty=0,
+    en="running contracts unpaid for over 30 days: {value:.0f} (peers: {peer:.0f})",
+    zh="有 {value:.0f} 份执行中的合同逾期 30 天未付款（同类客户：{peer:.0f} 份）",
+)  # fmt: skip
+def unpaid(term: ir.Table) -> ir.Value:
+    """Running terms begun over 30 days ago for which no payment is known; 0 where no payment ever is."""
+    owed = (term.paid_at.isnull() & (term.began_ago > 30)).sum()
+    return term.pays.any().ifelse(owed, 0)
+
+
+@commitment.feature(
+    unit="change", risk="high", actionable=False, theme="fit",
+    en="price per seat changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
+    zh="本合同期每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
+)  # fmt: skip
+def price_change(step: ir.Table) -> ir.Value:
+    """Price per seat against the term before, same product; the whole price where neither term tells its seats."""
+    return _price_against(step)
+
+
+@commitment.feature(
+    unit="change", risk="either", actionable=False, theme="fit",
+    en="price per seat changed by {value:+.0%} since the first contract (peers: {peer:+.0%})",
+    zh="自首份合同以来每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
+)  # fmt: skip
+def price_since_first(origin: ir.Table) -> ir.Value:
+    """Price per seat against the first term of the same product: what discounts and rises have come to."""
+    return _price_against(origin)
+
+
+def _price_against(pairs: ir.Table) -> ir.Value:
+    per_term = pairs.value / pairs.old_value.nullif(0.0)
+    per_seat = per_term * pairs.old_seats.nullif(0).cast("float64") / pairs.seats.nullif(0).cast("float64")
+    untold = pairs.seats.isnull() & pairs.old_seats.isnull()
+    return (untold.ifelse(per_term, per_seat) - 1.0).max()
+
+
+@commitment.feature(
+    unit="change", risk="low", actionable=False,
+    en="seats changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
+    zh="本合同期席位数变化 {value:+.0%}（同类客户：{peer:+.0%}）",
+)  # fmt: skip
+def seats_change(step: ir.Table) -> ir.Value:
+    """Seats against the term before, same product."""
+    return (step.seats.cast("float64") / step.old_seats.cast("float64").nullif(0.0) - 1.0).max()
+
+
+@commitment.feature(
+    unit="days", risk="either", actionable=False,
+    en="newest contract signed {value:.0f} days before its start (peers: {peer:.0f})",
+    zh="最近一份合同提前 {value:.0f} 天签署（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def signed_ahead_days(main: ir.Table) -> ir.Value:
+    """Days from signature to start of the current term; negative when it was signed late."""
+    return (hours_between(main.signed_at, main.start_date) / 24.0).max()

@@ -1,0 +1,114 @@
+"""Contact with the customer: how often, of what kind, by whom begun, and how it is spread over the term (J4)."""
+
+from __future__ import annotations
+
+import ibis.expr.types as ir
+from ibis import _
+
+from renewals.features.family import KEY, Family, addable
+from renewals.features.point_in_time import as_known
+from renewals.features.policy import CONTACT_KINDS
+
+contact = Family("contact", theme="value", needs=("touchpoints",))
+
+
+@contact.source
+def touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, touchpoint of the past year)."""
+    return as_known("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
+
+
+@contact.source
+def customer_touch(customer_touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, touchpoint of the past year that is no action of ours)."""
+    return as_known("touchpoints", customer_touchpoints, spine).filter(_.days_ago <= 365)
+
+
+@contact.source
+def term_touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, touchpoint of the current term): `place`, 0 at the term's start and 1 today."""
+    ages = spine.select(*KEY, "term_age")
+    known = as_known("touchpoints", touchpoints, spine).join(ages, KEY)
+    return known.filter(_.days_ago <= _.term_age).mutate(place=addable(1.0 - _.days_ago / _.term_age.cast("float64")))
+
+
+@contact.feature(
+    days=(28, 90, 365), unit="contacts", risk="low", actionable=True, empty=0,
+    en="contacts in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天共接触 {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def contacts_total(touch: ir.Table, days: int) -> ir.Value:
+    """Touchpoints of any kind in the window (J4)."""
+    return (touch.days_ago <= days).sum()
+
+
+@contact.feature(
+    kind=CONTACT_KINDS, unit="contacts", risk="low", actionable=True, empty=0,
+    en="{kind} in the last 180 days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 180 天{kind} {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def contacts_by(touch: ir.Table, kind: str) -> ir.Value:
+    """Touchpoints of one kind in 180 days, whoever was met (S2)."""
+    return ((touch.kind == kind) & (touch.days_ago <= 180)).sum()
+
+
+@contact.feature(
+    kind=("visit", "training", "value_report", "review"), unit="days", risk="high", actionable=True, empty=366,
+    en="{kind}: none for {value:.0f} days (peers: {peer:.0f})",
+    zh="距上次{kind}已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def days_without(touch: ir.Table, kind: str) -> ir.Value:
+    """Days since the last touchpoint of the kind; 366 where there was none for a year (S2, J4)."""
+    return touch.days_ago.min(where=touch.kind == kind).fill_null(366)
+
+
+@contact.feature(
+    unit="months", risk="low", actionable=True, empty=0,
+    en="months of the past year with any contact: {value:.0f} (peers: {peer:.0f})",
+    zh="过去一年中有 {value:.0f} 个月有过接触（同类客户：{peer:.0f} 个月）",
+)  # fmt: skip
+def months_with_contact(touch: ir.Table) -> ir.Value:
+    """Stretches of 30 days, counted back from the date, with at least one touchpoint in a year (J4: spread)."""
+    return ((touch.days_ago - 1) // 30).clip(upper=11).nunique()
+
+
+@contact.feature(
+    unit="place in the term", risk="high", actionable=True,
+    en="contacts fall {value:.0%} of the way through the term so far, evenly spread is 50% (peers: {peer:.0%})",
+    zh="本合同期的接触平均落在期初至今的 {value:.0%} 处，50% 为均匀分布（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def back_loading(term_touch: ir.Table) -> ir.Value:
+    """Mean place of the term's contacts between its start and the date; an even spread gives one half (J4)."""
+    return term_touch.place.mean()
+
+
+@contact.feature(
+    unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the contacts of the last 180 days were begun by the customer (peers: {peer:.0%})",
+    zh="近 180 天的接触中 {value:.0%} 由客户主动发起（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def customer_initiated(touch: ir.Table) -> ir.Value:
+    """Touchpoints begun by the customer over all, 180 days (S2)."""
+    recent = touch.days_ago <= 180
+    theirs = (recent & (touch.initiated_by == "customer").fill_null(False)).sum()
+    return theirs.cast("float64") / recent.sum().nullif(0)
+
+
+@contact.feature(
+    unit="days", risk="high", actionable=True, empty=366,
+    en="the customer last got in touch {value:.0f} days ago (peers: {peer:.0f})",
+    zh="客户上次主动联系在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def customer_silence(customer_touch: ir.Table) -> ir.Value:
+    """Days since the customer last began a contact (S2); 366 where it did not for a year."""
+    return customer_touch.days_ago.min()
+
+
+@contact.feature(
+    days=(90, 180, 365), unit="contacts", risk="low", actionable=True, empty=0,
+    en="contacts begun by the customer in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天客户主动联系 {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def customer_contacts_total(customer_touch: ir.Table, days: int) -> ir.Value:
+    """Touchpoints begun by the customer in the window, or of a kind that is no action of ours (S2, M5)."""
+    return (customer_touch.days_ago <= days).sum()

@@ -1,0 +1,175 @@
+"""What kind of customer it is (C1, C2): not to be changed, and shown apart from what can be."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from renewals.features.families.commitment import main
+from renewals.features.family import KEY, Family
+from renewals.features.point_in_time import as_known, final_before, known_each, known_when
+from renewals.features.policy import Policy
+from renewals.features.spine import size_band
+
+fit = Family("fit", theme="fit")
+
+DIMENSIONS = ("industry", "region", "channel", "size_band", "plan", "cohort")
+"""How a customer was sold (C2); the cohort is the year of its first contract."""
+TRUST = 30.0
+"""A group's own record weighs as much as that of all customers where it holds so many renewals."""
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+def outcomes(renewals: ir.Table, accounts: ir.Table, contracts: ir.Table, policy: Policy) -> ir.Table:
+    """Final renewals with how each customer was sold, as known when they matured: one row per renewal."""
+    final = renewals.filter(_.renewed.notnull()).select(
+        "account_id", "end_date", "known_at", "matured_at", "plan", "renewed",
+        size_band=size_band(_.amount_due.cast("float64") / 100.0, policy),
+    )  # fmt: skip
+    key = ("account_id", "end_date", "known_at")
+    sold = known_when("accounts", accounts, final, "matured_at").select(*key, "industry", "region", "channel")
+    starts = known_when("contracts", contracts.select("account_id", "start_date", "signed_at"), final, "matured_at")
+    first = starts.group_by(*key).agg(cohort=_.start_date.min().year().cast("string"))
+    told = final.left_join(sold, key, rname="{name}_sold").left_join(first, key, rname="{name}_first")
+    return told.select("account_id", "matured_at", "renewed", *DIMENSIONS)
+
+
+@fit.source
+def customer(accounts: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of): the account as it was known then."""
+    known = as_known("accounts", accounts, spine)
+    newest = ibis.window(group_by=KEY, order_by=[_.days_ago.asc(nulls_first=False)])
+    return known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
+
+
+@fit.source
+def sold(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of): by then, how many renewals of *other* customers sold alike came about.
+
+    A column per dimension, shrunk towards `base`, the share of all other customers' renewals.
+    """
+    final = final_before(outcomes, spine).mutate(everyone=ibis.literal("all"))
+    mine = _sold(customer(accounts, spine), terms, spine)
+    rates = _others(mine, final, "everyone").select(*KEY, base=_.kept / _.terms.nullif(0.0))
+    for dimension in DIMENSIONS:
+        alike = _others(mine, final, dimension).select(*KEY, "kept", number="terms")
+        rates = rates.join(alike, KEY).mutate(**{dimension: (_.kept + TRUST * _.base) / (_.number + TRUST)})
+        rates = rates.drop("kept", "number")
+    return rates
+
+
+@fit.source
+def relative(outcomes: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, final renewal of its parent, sisters or daughters), as related by then."""
+    family = known_each("accounts", accounts, spine).select(
+        "as_of", "account_id", parent=ibis.coalesce(_.parent_account_id, _.account_id)
+    )
+    kin = family.select("as_of", "parent", relative="account_id")
+    pairs = spine.select(*KEY).join(family, KEY).join(kin, ["as_of", "parent"]).filter(_.relative != _.account_id)
+    final = final_before(outcomes, spine).select("as_of", "renewed", relative="account_id")
+    return pairs.join(final, ["as_of", "relative"])
+
+
+def _sold(customer: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """How each observed customer was sold, as known then: one row per (account_id, as_of)."""
+    year = (_.as_of - _.account_age.as_interval("D")).year().cast("string")
+    rows = spine.select(*KEY, "size_band", cohort=year, everyone=ibis.literal("all"))
+    rows = rows.left_join(customer.select(*KEY, "industry", "region", "channel"), KEY, rname="{name}_known")
+    return rows.left_join(main(terms, spine).select(*KEY, "plan"), KEY, rname="{name}_main")
+
+
+def _others(mine: ir.Table, final: ir.Table, dimension: str) -> ir.Table:
+    """How many renewals of others sold alike there were, and how many came about: one row per (account_id, as_of)."""
+    counted = {"terms": _.count(), "kept": _.renewed.sum()}
+    whole = final.group_by("as_of", dimension).agg(**counted)
+    own = final.group_by("as_of", dimension, "account_id").agg(**counted)
+    rows = mine.select(*KEY, dimension).left_join(whole, ["as_of", dimension], rname="{name}_all")
+    rows = rows.left_join(own, ["as_of", dimension, "account_id"], rname="{name}_own")
+    less = {name: (_[name].fill_null(0) - _[f"{name}_own"].fill_null(0)).cast("float64") for name in counted}
+    return rows.select(*KEY, **less)
+
+
+@fit.feature(
+    unit="industry", risk="either", actionable=False, category=True,
+    en="industry: {value} (most peers: {peer})",
+    zh="行业：{value}（多数同类客户：{peer}）",
+)  # fmt: skip
+def industry(customer: ir.Table) -> ir.Value:
+    """The account's industry (C1)."""
+    return customer.industry.max()
+
+
+@fit.feature(
+    unit="region", risk="either", actionable=False, category=True,
+    en="region: {value} (most peers: {peer})",
+    zh="地区：{value}（多数同类客户：{peer}）",
+)  # fmt: skip
+def region(customer: ir.Table) -> ir.Value:
+    """The account's region (C1)."""
+    return customer.region.max()
+
+
+@fit.feature(
+    unit="channel", risk="either", actionable=False, category=True,
+    en="won through {value} (most peers: {peer})",
+    zh="获客渠道：{value}（多数同类客户：{peer}）",
+)  # fmt: skip
+def channel(customer: ir.Table) -> ir.Value:
+    """The channel the account came by (C1, C2)."""
+    return customer.channel.max()
+
+
+@fit.feature(
+    unit="people", risk="either", actionable=False,
+    en="employees: {value:,.0f} (peers: {peer:,.0f})",
+    zh="员工 {value:,.0f} 人（同类客户：{peer:,.0f} 人）",
+)  # fmt: skip
+def employees(customer: ir.Table) -> ir.Value:
+    """The account's number of employees (C1)."""
+    return customer.employee_count.max()
+
+
+@fit.feature(
+    dimension=DIMENSIONS, unit="share", risk="low", actionable=False,
+    en="of other customers of the same {dimension}, {value:.0%} renewed so far (peers: {peer:.0%})",
+    zh="同{dimension}的其他客户至今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def record(sold: ir.Table, dimension: str) -> ir.Value:
+    """Share of other customers' renewals that came about, of those sold alike and final by then (C2).
+
+    Shrunk towards all customers' share; the account's own outcomes never count.
+    """
+    return sold[dimension].max()
+
+
+@fit.feature(
+    unit="share", risk="low", actionable=False,
+    en="renewal rate of customers sold alike, above or below all others: {value:+.1%} (peers: {peer:+.1%})",
+    zh="同类销售来源客户的续约率与整体之差：{value:+.1%}（同类客户：{peer:+.1%}）",
+)  # fmt: skip
+def profile(sold: ir.Table) -> ir.Value:
+    """Mean of the records in all dimensions less the share of all other customers: fit with the ideal customer (C1)."""
+    return (sum(sold[dimension] for dimension in DIMENSIONS) / len(DIMENSIONS) - sold.base).max()
+
+
+@fit.feature(
+    unit="renewals", risk="high", actionable=False, empty=0,
+    en="renewals lost so far at its parent and sister companies: {value:.0f} (peers: {peer:.0f})",
+    zh="其母公司及兄弟公司迄今有 {value:.0f} 次未续约（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def relatives_lost(relative: ir.Table) -> ir.Value:
+    """Renewals of the account's parent, sisters and daughters that did not come about, as final by then (R3)."""
+    return (1 - relative.renewed).sum()
+
+
+@fit.feature(
+    unit="share", risk="low", actionable=False,
+    en="its parent and sister companies renewed {value:.0%} so far (peers: {peer:.0%})",
+    zh="其母公司及兄弟公司迄今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def relatives_record(relative: ir.Table) -> ir.Value:
+    """Share of the renewals of parent, sisters and daughters that came about, as final by then; null without any."""
+    return relative.renewed.cast("float64").mean()

@@ -1,0 +1,462 @@
+"""Use of the product: who, how often, how broadly and how deeply (U1 to U3), and how it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from renewals.features.family import KEY, STEP, Family, addable
+from renewals.features.patterns import name_patterns, normalize_text
+from renewals.features.point_in_time import BITS, YEAR, Calendar, Stretch, arrival_day, day_of, marked, ones, windowed
+from renewals.features.policy import Policy
+
+usage = Family("usage", theme="adoption", needs=("usage_events",))
+
+WINDOWS = (7, 28, 90, 180)
+CHANGES = (28, 90)
+LEVELS: tuple[Literal["view", "analyse", "act"], ...] = ("view", "analyse", "act")
+
+
+# --- roll-up and windows -----------------------------------------------------------------------
+
+
+def level_of(name: str, policy: Policy) -> int:
+    """How deep the use of a product feature is (U3): 1 views, 2 analyses, 3 acts; 0 where no level has its name."""
+    reached = [LEVELS.index(level) + 1 for level, own in policy.usage.levels.items() if name_patterns(own).match(name)]
+    return max(reached, default=0)
+
+
+PRODUCT = {
+    **{"feature": "string", "block": "int32", "bit": "int64"},
+    **{"is_north_star": "int64", "is_core": "int64", "level": "int64"},
+}
+"""A product feature: the block it belongs to and its bit there (a block has as many as a number), and what it means."""
+
+
+def product(features: Sequence[str], policy: Policy, bits: int = BITS) -> dict[str, list[Any]]:
+    """The columns of `PRODUCT`, one row per product feature; its place in the list gives its block and bit."""
+    names = [normalize_text(feature) for feature in features]
+    north_star, core = name_patterns(policy.usage.north_star), name_patterns(policy.usage.core_workflow)
+    return {
+        "feature": list(features),
+        "block": [place // bits for place in range(len(names))],
+        "bit": [1 << place % bits for place in range(len(names))],
+        "is_north_star": [int(north_star.match(name)) for name in names],
+        "is_core": [int(core.match(name)) for name in names],
+        "level": [level_of(name, policy) for name in names],
+    }
+
+
+def person_days(events: ir.Table, product: ir.Table) -> ir.Table:
+    """The roll-up every window starts from: one row per (account, person, day, day known, block of features).
+
+    `product` has the columns of `PRODUCT`. A quantity of 0 says that nothing was done, so such a row is no use at all;
+    the least that was done stays something. `used` has the bit of each feature used; there is more than one block where
+    a company has more than 62.
+    """
+    known = events.filter(events.quantity.fill_null(1) > 0)
+    known = known.mutate(
+        day=day_of(known.occurred_at),
+        known_day=arrival_day(known),
+        count=known.quantity.isnull().ifelse(1.0, ibis.greatest(addable(known.quantity), STEP)),
+        seconds=known.duration_s.isnull().ifelse(0.0, addable(known.duration_s)),
+    )
+    keys = ("account_id", "user_id", "day", "known_day", "block")
+    rows = known.join(product, "feature").group_by(*keys)
+    return rows.agg(
+        used=_.bit.bit_or(),
+        actions=_["count"].sum(),
+        north_star=(_["count"] * _.is_north_star).sum(),
+        core=(_["count"] * _.is_core).sum(),
+        seconds=_.seconds.sum(),
+        level=_.level.max(),
+    )
+
+
+DEEPEST = len(LEVELS)
+PEOPLE_COUNTS = {"days": ("28d", "90d", "180d", "365d"), "active": ("28d",)}
+"""What each person's days are counted of, over which stretches."""
+PEOPLE_SEEN = ("7d", "28d", "90d", "180d", "28d_before", "90d_before", "365d")
+LEVEL_SEEN = ("28d", "90d", "90d_before")
+
+
+def person_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
+    """On which days each person came and how deep they went: one row per (account_id, user_id, as_of).
+
+    `active_<stretch>` tells whether there was a north-star action, and `level_<stretch>` the deepest use; `days_` and
+    `active_days_` count. `last_day_ago` is the days since the last use.
+    """
+    levels = {f"level_{k}": _.level >= k for k in range(1, DEEPEST + 1)}
+    bits = marked(person_days, ("account_id", "user_id"), calendar, {"active": _.north_star > 0, **levels})
+    asked = dict.fromkeys((*PEOPLE_COUNTS["days"], *PEOPLE_SEEN, *LEVEL_SEEN))
+    seen = bits.join(calendar.masks(asked), ["bucket", "known_from"]).group_by("account_id", "user_id", "as_of")
+    told = seen.agg(
+        last_day_ago=(_.day - _.last_day).min(),
+        **{f"days_{s}": days_in(_.any_day, s) for s in PEOPLE_COUNTS["days"]},
+        **{f"active_days_{s}": days_in(_.active, s) for s in PEOPLE_COUNTS["active"]},
+        **{f"active_{s}": ((_.active & _[f"in_{s}"]) != 0).ifelse(1, 0).max() for s in PEOPLE_SEEN},
+        **{f"level_{s}": _deepest(s).max() for s in LEVEL_SEEN},
+    )
+    return told.filter(_[f"days_{YEAR}d"] > 0)
+
+
+def days_in(mask: ir.Deferred, stretch: str) -> ir.Deferred:
+    """The days of a mask that lie in a stretch; added up as floats, which engines do faster than with whole numbers."""
+    return ones(mask & _[f"in_{stretch}"]).cast("float64").sum().cast("int64")
+
+
+def _deepest(stretch: str) -> ir.Value:
+    reached = [((_[f"level_{k}"] & _[f"in_{stretch}"]) != 0, k) for k in range(DEEPEST, 0, -1)]
+    return ibis.cases(*reached, else_=0)
+
+
+MONTHS = 6
+SEASON = {f"month_{k}": Stretch(28 * k, 28 * (k + 1)) for k in range(MONTHS)} | {"last_year": Stretch(336, 364)}
+"""Six stretches of four weeks, the newest first, and the same four weeks of a year ago: whole weeks, so that no
+stretch holds more week-ends than another."""
+WEEKDAYS = {f"weekday_{k}": Stretch(0, 90, k) for k in range(7)}
+AMOUNTS = {
+    "actions": ("28d", "90d", "180d", "365d"),
+    "north_star": ("7d", "28d", "90d", "180d", "28d_before", "90d_before", "365d"),
+    "core": ("28d", "90d", "180d", "365d"),
+    "seconds": ("28d", "90d", "180d", "365d"),
+}
+"""What is added up for an account, over which stretches."""
+BREADTH = ("28d", "90d", "180d")
+
+
+def account_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
+    """What was done at the account, on how many days, how broadly: one row per (account_id, as_of).
+
+    `active_days_` counts the days on which anybody did a north-star action, `features_` the features used, and
+    `busiest_90d` is the key actions of whoever did most.
+    """
+    key = ("account_id", "as_of")
+    calendar = Calendar(calendar.dates, WINDOWS, SEASON | WEEKDAYS)
+    blocks = windowed(person_days, ("account_id", "block"), calendar, AMOUNTS, unions={"used": BREADTH})
+    done = blocks.group_by(*key).agg(
+        **{f"{measure}_{s}": _[f"{measure}_{s}"].sum() for measure, stretches in AMOUNTS.items() for s in stretches},
+        **{f"features_{s}": ones(_[f"used_{s}"]).sum() for s in BREADTH},
+    )
+    people = windowed(person_days, ("account_id", "user_id"), calendar, {"north_star": ("90d",)}).group_by(*key)
+    parts = (_active_days(person_days, calendar), people.agg(busiest_90d=_.north_star_90d.max()))
+    for part in parts:
+        done = done.left_join(part, key).drop("account_id_right", "as_of_right")
+    return done.mutate(**{c: _[c].fill_null(0) for part in parts for c in part.columns if c not in key})
+
+
+def _active_days(person_days: ir.Table, calendar: Calendar) -> ir.Table:
+    names = [*(f"{w}d" for w in WINDOWS), *SEASON, *WEEKDAYS]
+    bits = marked(person_days.filter(_.north_star > 0), ("account_id",), calendar, {})
+    seen = bits.join(calendar.masks(names), ["bucket", "known_from"]).group_by("account_id", "as_of")
+    return seen.agg(**{f"active_days_{s}": days_in(_.any_day, s) for s in names})
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+@usage.source
+def person(person_windows: ir.Table) -> ir.Table:
+    return person_windows
+
+
+@usage.source
+def account(account_windows: ir.Table) -> ir.Table:
+    return account_windows
+
+
+@usage.source
+def session(account_windows: ir.Table, person_windows: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of): what was done, beside the days of use of all people added up."""
+    days = person_windows.group_by(*KEY).agg(
+        **{f"person_days_{s}": _[f"days_{s}"].sum() for s in PEOPLE_COUNTS["days"]}
+    )
+    return account_windows.join(days, KEY)
+
+
+@usage.source
+def seat(person_windows: ir.Table, terms: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of) whose seats are known: active people beside the most seats of a running term."""
+    active = {f"active_{w}d": _[f"active_{w}d"].sum() for w in WINDOWS}
+    seats = terms.filter(_.running).group_by(*KEY).agg(seats=_.seats.max()).filter(_.seats > 0)
+    joined = seats.left_join(person_windows.group_by(*KEY).agg(**active), KEY)
+    return joined.mutate(**{name: _[name].fill_null(0) for name in active})
+
+
+def of(table: ir.Table, measure: str, days: int, before: bool = False) -> ir.Value:
+    """A measure of a window table over the last `days`, or over the `days` before those."""
+    return table[f"{measure}_{days}d{'_before' if before else ''}"]
+
+
+def change(now: ir.Value, then: ir.Value) -> ir.Value:
+    """From -1 (stopped) over 0 (as before) to 1 (began); null where both are nothing."""
+    both = (now + then).cast("float64")
+    return (now - then).cast("float64") / both.nullif(0.0)
+
+
+def pace(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.Value:
+    """`change` between the pace of a short window and of the account's own longer past (U4)."""
+    return change(now.cast("float64") / days, past.cast("float64") / past_days)
+
+
+# --- features ----------------------------------------------------------------------------------
+
+
+@usage.feature(
+    days=WINDOWS, unit="people", risk="low", actionable=True, empty=0,
+    en="people who used the product in earnest in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天有 {value:.0f} 人使用产品核心功能（同类客户：{peer:.0f} 人）",
+)  # fmt: skip
+def active_people(person: ir.Table, days: int) -> ir.Value:
+    """People with at least one north-star action in the window (U1)."""
+    return of(person, "active", days).sum()
+
+
+@usage.feature(
+    days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
+    en="people who opened the product in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天有 {value:.0f} 人打开过产品（同类客户：{peer:.0f} 人）",
+)  # fmt: skip
+def people_seen(person: ir.Table, days: int) -> ir.Value:
+    """People with any event in the window, north-star or not (U1 measures both)."""
+    return (of(person, "days", days) > 0).sum()
+
+
+@usage.feature(
+    days=WINDOWS, unit="days", risk="low", actionable=True, empty=0,
+    en="in use on {value:.0f} of the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天中有 {value:.0f} 天在使用（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def active_days(account: ir.Table, days: int) -> ir.Value:
+    """Days with a north-star action by anybody (U2)."""
+    return of(account, "active_days", days).max()
+
+
+@usage.feature(
+    days=WINDOWS, unit="actions", risk="low", actionable=True, empty=0,
+    en="key actions in the last {days} days: {value:,.0f} (peers: {peer:,.0f})",
+    zh="近 {days} 天有 {value:,.0f} 次关键操作（同类客户：{peer:,.0f} 次）",
+)  # fmt: skip
+def key_actions(account: ir.Table, days: int) -> ir.Value:
+    """North-star actions in the window (U1)."""
+    return of(account, "north_star", days).max()
+
+
+@usage.feature(
+    days=(28, 90, 180, 365), unit="share", risk="low", actionable=True,
+    en="{value:.0%} of all activity in the last {days} days was key actions (peers: {peer:.0%})",
+    zh="近 {days} 天的操作中 {value:.0%} 为关键操作（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def key_action_share(account: ir.Table, days: int) -> ir.Value:
+    """North-star actions over all actions (U1)."""
+    return of(account, "north_star", days).max() / of(account, "actions", days).max().nullif(0.0)
+
+
+@usage.feature(
+    days=(28, 90, 180, 365), unit="share", risk="low", actionable=True,
+    en="{value:.0%} of activity in the last {days} days was in the core workflow (peers: {peer:.0%})",
+    zh="近 {days} 天的操作中 {value:.0%} 属于核心业务流程（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def core_workflow_share(account: ir.Table, days: int) -> ir.Value:
+    """Actions in the configured core workflow over all actions (S4)."""
+    return of(account, "core", days).max() / of(account, "actions", days).max().nullif(0.0)
+
+
+@usage.feature(
+    days=(28, 90, 180), unit="features", risk="low", actionable=True, empty=0,
+    en="different features used in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天用到 {value:.0f} 个不同功能（同类客户：{peer:.0f} 个）",
+)  # fmt: skip
+def features_used(account: ir.Table, days: int) -> ir.Value:
+    """Breadth: different features used in the window (U2)."""
+    return of(account, "features", days).max()
+
+
+@usage.feature(
+    days=(28, 90), unit="people", risk="low", actionable=True, empty=0,
+    en="people who acted on what the product shows in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天有 {value:.0f} 人用产品推动行动（同类客户：{peer:.0f} 人）",
+)  # fmt: skip
+def acting_people(person: ir.Table, days: int) -> ir.Value:
+    """People who reached the deepest level of use in the window (U3)."""
+    return (of(person, "level", days) == 3).sum()
+
+
+@usage.feature(
+    days=(28, 90), unit="level 1 to 3", risk="low", actionable=True,
+    en="people reached depth {value:.1f} of 3 on average in the last {days} days (peers: {peer:.1f})",
+    zh="近 {days} 天人均使用深度为 {value:.1f} 级（共 3 级，同类客户：{peer:.1f}）",
+)  # fmt: skip
+def depth(person: ir.Table, days: int) -> ir.Value:
+    """Mean over people of the deepest level each reached in the window (U3)."""
+    return of(person, "level", days).nullif(0).cast("float64").mean()
+
+
+@usage.feature(
+    days=(28, 90, 180, 365), unit="minutes", risk="low", actionable=True,
+    en="{value:.0f} minutes per person and active day in the last {days} days (peers: {peer:.0f})",
+    zh="近 {days} 天人均每个使用日 {value:.0f} 分钟（同类客户：{peer:.0f} 分钟）",
+)  # fmt: skip
+def session_minutes(session: ir.Table, days: int) -> ir.Value:
+    """Time in the product per person and day of use (U2: short and rare sessions are an early red flag).
+
+    Null where no duration is known.
+    """
+    return of(session, "seconds", days).max().nullif(0.0) / 60.0 / of(session, "person_days", days).max().nullif(0)
+
+
+@usage.feature(
+    days=(28, 90, 180, 365), unit="days", risk="low", actionable=True,
+    en="each active person came on {value:.1f} of the last {days} days (peers: {peer:.1f})",
+    zh="近 {days} 天每位使用者平均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
+)  # fmt: skip
+def days_per_person(person: ir.Table, days: int) -> ir.Value:
+    """Days of use per person who came at all (U2, login frequency)."""
+    return of(person, "days", days).nullif(0).cast("float64").mean()
+
+
+@usage.feature(
+    days=(28, 90), unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the bought seats active in the last {days} days (peers: {peer:.0%})",
+    zh="近 {days} 天席位激活率 {value:.0%}（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def seat_activation(seat: ir.Table, days: int) -> ir.Value:
+    """Active people over bought seats (U2); null where the seats are not known."""
+    return (seat[f"active_{days}d"].cast("float64") / seat.seats.cast("float64")).max()
+
+
+@usage.feature(
+    days=CHANGES, unit="change", risk="low", actionable=True,
+    en="active people against the {days} days before, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="活跃人数较此前 {days} 天的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
+)  # fmt: skip
+def active_people_change(person: ir.Table, days: int) -> ir.Value:
+    """People active in the window against the window before (U4); (now - before) / (now + before)."""
+    return change(*(of(person, "active", days, before).sum() for before in (False, True)))
+
+
+@usage.feature(
+    days=CHANGES, unit="change", risk="low", actionable=True,
+    en="key actions against the {days} days before, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="关键操作较此前 {days} 天的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
+)  # fmt: skip
+def key_actions_change(account: ir.Table, days: int) -> ir.Value:
+    """Key actions in the window against the window before (U4); (now - before) / (now + before)."""
+    return change(*(of(account, "north_star", days, before).max() for before in (False, True)))
+
+
+@usage.feature(
+    days=(7, 28, 90), unit="change", risk="low", actionable=True,
+    en="key actions of {days} days against a year, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="近 {days} 天关键操作相对自身过去一年的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
+)  # fmt: skip
+def own_pace(account: ir.Table, days: int) -> ir.Value:
+    """The pace of key actions in the window against the account's own past year (U4)."""
+    return pace(of(account, "north_star", days).max(), days, account.north_star_365d.max(), YEAR)
+
+
+@usage.feature(
+    unit="days", risk="high", actionable=True, empty=366,
+    en="last used {value:.0f} days ago (peers: {peer:.0f})",
+    zh="最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def days_since_last_use(person: ir.Table) -> ir.Value:
+    """Days since anybody did anything (U4); 366 where nobody did for a year."""
+    return person.last_day_ago.min()
+
+
+@usage.feature(
+    unit="people", risk="low", actionable=True, empty=0,
+    en="people who used it in earnest in the past year: {value:.0f} (peers: {peer:.0f})",
+    zh="过去一年共有 {value:.0f} 人使用过（同类客户：{peer:.0f} 人）",
+)  # fmt: skip
+def people_in_a_year(person: ir.Table) -> ir.Value:
+    """People with a north-star action in the past year (U2)."""
+    return person.active_365d.sum()
+
+
+@usage.feature(
+    unit="share", risk="high", actionable=True,
+    en="{value:.0%} of the people of the past year have not been active for 90 days (peers: {peer:.0%})",
+    zh="过去一年的使用者中 {value:.0%} 已 90 天未活跃（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def people_lost(person: ir.Table) -> ir.Value:
+    """People active within a year but not within 90 days, over all active within a year (U5)."""
+    lost = ((person.active_365d == 1) & (person.active_90d == 0)).sum()
+    return lost.cast("float64") / person.active_365d.sum().nullif(0)
+
+
+@usage.feature(
+    unit="share", risk="high", actionable=True,
+    en="one person does {value:.0%} of the key actions of the last 90 days (peers: {peer:.0%})",
+    zh="近 90 天 {value:.0%} 的关键操作集中在一人身上（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def busiest_person_share(account: ir.Table) -> ir.Value:
+    """How much of the use hangs on one person (U5)."""
+    return account.busiest_90d.max() / account.north_star_90d.max().nullif(0.0)
+
+
+@usage.feature(
+    unit="level 1 to 3", risk="low", actionable=True,
+    en="depth of use (levels 1 to 3), last 90 days against the 90 before: {value:+.1f} (peers: {peer:+.1f})",
+    zh="近 90 天使用深度较此前 90 天变化 {value:+.1f} 级（同类客户：{peer:+.1f}）",
+)  # fmt: skip
+def depth_change(person: ir.Table) -> ir.Value:
+    """Mean deepest level of 90 days less that of the 90 days before (U3: movement between reviews)."""
+    now, then = (of(person, "level", 90, before).nullif(0).cast("float64").mean() for before in (False, True))
+    return now - then
+
+
+@usage.feature(
+    unit="days a month", risk="low", actionable=True,
+    en="days in use, change from month to month over half a year: {value:+.1f} (peers: {peer:+.1f})",
+    zh="近半年每月活跃天数的变化趋势：{value:+.1f} 天/月（同类客户：{peer:+.1f}）",
+)  # fmt: skip
+def activity_trend(account: ir.Table) -> ir.Value:
+    """Slope of the days with a north-star action over six stretches of four weeks (U4)."""
+    middle = (MONTHS - 1) / 2
+    spread = sum((middle - k) ** 2 for k in range(MONTHS))
+    return sum((middle - k) * days.cast("float64") for k, days in enumerate(_months(account))) / spread
+
+
+@usage.feature(
+    unit="share", risk="high", actionable=True,
+    en="days in use swing from month to month by {value:.0%} (peers: {peer:.0%})",
+    zh="每月活跃天数的波动幅度为 {value:.0%}（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def activity_swing(account: ir.Table) -> ir.Value:
+    """Standard deviation over mean of the days with a north-star action in six stretches of four weeks (U4)."""
+    months = [days.cast("float64") for days in _months(account)]
+    mean = sum(months) / MONTHS
+    variance = sum((days - mean) ** 2 for days in months) / MONTHS
+    return variance.sqrt() / mean.nullif(0.0)
+
+
+def _months(account: ir.Table) -> list[ir.Value]:
+    return [account[f"active_days_month_{k}"].max() for k in range(MONTHS)]
+
+
+@usage.feature(
+    unit="change", risk="low", actionable=True,
+    en="days in use in four weeks against a year ago, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
+    zh="近四周活跃天数较去年同期的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
+)  # fmt: skip
+def season_change(account: ir.Table) -> ir.Value:
+    """Days with a north-star action in 28 days against the same 28 a year ago (U4); null where there were none then."""
+    then = account.active_days_last_year.max().nullif(0)
+    return change(account.active_days_month_0.max(), then)
+
+
+@usage.feature(
+    unit="share", risk="either", actionable=False,
+    en="{value:.0%} of the days in use of 90 days fall on one day of the week (peers: {peer:.0%})",
+    zh="近 90 天的活跃日中 {value:.0%} 集中在一周的同一天（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def busiest_weekday_share(account: ir.Table) -> ir.Value:
+    """Days with a north-star action on the commonest weekday over all, 90 days (U2): a seventh is an even week."""
+    days = [account[f"active_days_{name}"].max() for name in WEEKDAYS]
+    return ibis.greatest(*days).cast("float64") / sum(days).nullif(0)

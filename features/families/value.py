@@ -1,0 +1,110 @@
+"""Value goals agreed, reached and missed, and value shown to the customer (J4)."""
+
+from __future__ import annotations
+
+import ibis.expr.types as ir
+
+from renewals.features.family import Family, as_number, felt
+from renewals.features.point_in_time import as_known
+
+value = Family("value", theme="value", needs=("value_goals",))
+
+
+@value.source
+def goal(value_goals: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, goal known then)."""
+    return as_known("value_goals", value_goals, spine)
+
+
+@value.source
+def outcome(goal_outcomes: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, goal reached or due by then): days since it was due and since it was reached."""
+    return goal_outcomes
+
+
+@value.source
+def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
+    """One row per (account_id, as_of, value report or review known then)."""
+    known = as_known("touchpoints", touchpoints, spine)
+    return known.filter(known.kind.isin(["value_report", "review"]))
+
+
+@value.feature(
+    unit="goals", risk="low", actionable=True, empty=0,
+    en="value goals agreed in the past year: {value:.0f} (peers: {peer:.0f})",
+    zh="过去一年约定了 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
+)  # fmt: skip
+def goals_set(goal: ir.Table) -> ir.Value:
+    """Goals set within a year (J4)."""
+    return (goal.days_ago <= 365).sum()
+
+
+@value.feature(
+    days=(180, 365), unit="goals", risk="low", actionable=True, empty=0,
+    en="value goals reached in the last {days} days: {value:.0f} (peers: {peer:.0f})",
+    zh="近 {days} 天达成 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
+)  # fmt: skip
+def goals_reached(outcome: ir.Table, days: int) -> ir.Value:
+    """Goals reached in the window (J4)."""
+    return (outcome.reached_ago <= days).fill_null(False).sum()
+
+
+@value.feature(
+    unit="goals", risk="low", actionable=True, empty=0,
+    en="value goals reached, long ago counting less: {value:.1f} (peers: {peer:.1f})",
+    zh="已达成的价值目标（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
+)  # fmt: skip
+def goals_felt(outcome: ir.Table) -> ir.Value:
+    """Goals ever reached, each counting half as much for every year since (J4): value shown lasts for years."""
+    return felt(outcome.reached_ago, 365).sum().fill_null(0)
+
+
+@value.feature(
+    unit="goals", risk="high", actionable=True, empty=0,
+    en="value goals past their date and not reached: {value:.0f} (peers: {peer:.0f})",
+    zh="有 {value:.0f} 个价值目标已过期未达成（同类客户：{peer:.0f} 个）",
+)  # fmt: skip
+def goals_late(outcome: ir.Table) -> ir.Value:
+    """Goals of the past two years whose due date has passed and which are not reached (J4)."""
+    return (outcome.achieved_at.isnull() & (outcome.due_ago >= 1) & (outcome.days_ago <= 730)).fill_null(False).sum()
+
+
+@value.feature(
+    unit="share", risk="low", actionable=True,
+    en="{value:.0%} of the value goals due so far were reached (peers: {peer:.0%})",
+    zh="到期的价值目标中 {value:.0%} 已达成（同类客户：{peer:.0%}）",
+)  # fmt: skip
+def goals_kept(outcome: ir.Table) -> ir.Value:
+    """Share reached of the goals whose due date has passed, or that are reached (J4)."""
+    judged = ((outcome.due_ago >= 1) | outcome.achieved_at.notnull()).fill_null(False)
+    return as_number(outcome.achieved_at.notnull()).mean(where=judged)
+
+
+@value.feature(
+    unit="days", risk="high", actionable=True, empty=366,
+    en="the last value report or review was {value:.0f} days ago (peers: {peer:.0f})",
+    zh="最近一次价值报告或业务回顾在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
+)  # fmt: skip
+def days_since_value_shown(report: ir.Table) -> ir.Value:
+    """Days since the last value report or review (J4); 366 where none was for a year."""
+    return report.days_ago.min().clip(upper=366)
+
+
+@value.feature(
+    unit="reports", risk="low", actionable=True, empty=0,
+    en="value reports and reviews in the past year: {value:.0f} (peers: {peer:.0f})",
+    zh="过去一年提交价值报告或回顾 {value:.0f} 次（同类客户：{peer:.0f} 次）",
+)  # fmt: skip
+def reports_delivered(report: ir.Table) -> ir.Value:
+    """Value reports and reviews of a year (J4)."""
+    return (report.days_ago <= 365).sum()
+
+
+@value.feature(
+    unit="goals", risk="either", actionable=True, empty=0,
+    en="value goals still open: {value:.0f} (peers: {peer:.0f})",
+    zh="尚未达成的价值目标 {value:.0f} 个（同类客户：{peer:.0f} 个）",
+)  # fmt: skip
+def goals_open(goal: ir.Table) -> ir.Value:
+    """Goals of the past two years not reached yet, due or not (J4)."""
+    return (goal.achieved_at.isnull() & (goal.days_ago <= 730)).sum()

@@ -1,0 +1,155 @@
+"""All families by name, and one wide table of a family for a spine."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ibis.expr.types as ir
+
+from renewals.features import evidence
+from renewals.features import spine as spines
+from renewals.features.families import stakeholders as people
+from renewals.features.families.adoption import adoption
+from renewals.features.families.advocacy import advocacy
+from renewals.features.families.care import care
+from renewals.features.families.commitment import commitment
+from renewals.features.families.contact import contact
+from renewals.features.families.fit import fit
+from renewals.features.families.sentiment import sentiment
+from renewals.features.families.stakeholders import stakeholders
+from renewals.features.families.tickets import tickets
+from renewals.features.families.usage import usage
+from renewals.features.families.value import value
+from renewals.features.family import KEY, Family, Feature
+from renewals.features.policy import Policy
+from renewals.features.tables import TABLES
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        commitment,
+        usage,
+        adoption,
+        stakeholders,
+        contact,
+        tickets,
+        sentiment,
+        value,
+        fit,
+        advocacy,
+        care,
+    )
+}
+
+
+EVIDENCE = (evidence.customer_touchpoints, evidence.survey_outcomes, evidence.goal_outcomes)
+"""What no action of ours can move, of the tables that hold our actions."""
+
+
+MADE = ("spine", "person_windows", "account_windows", "first_uses", "outcomes", "activity")
+"""What earlier stages make and hand over."""
+
+
+class Known:
+    """What the sources may ask for by the name of a parameter: tables, and what is derived from them.
+
+    Derived tables are made once: `settle(name, table)` may work one out and hand back where it lies. `missing(name)`
+    tells whether something cannot be had because a table it rests on was not given.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, ir.Table],
+        policy: Policy,
+        settle: Callable[[str, ir.Table], ir.Table] = lambda _name, table: table,
+    ) -> None:
+        self._settle = settle
+        self._made: dict[str, Any] = {**tables, "policy": policy, "rates": tables.get("rates")}
+        self._derived: dict[str, Callable[..., ir.Table]] = {
+            "terms": _terms,
+            "people_then": people.people_then,
+            **{make.__name__: make for make in EVIDENCE},
+        }
+
+    def missing(self, name: str) -> bool:
+        """Whether this cannot be had from the tables that were given."""
+        return bool(self.lacking(name))
+
+    def lacking(self, name: str) -> set[str]:
+        """The tables without which this cannot be had, of those that were not given."""
+        if name in self._made:
+            return set()
+        if name in self._derived:
+            return set().union(*map(self.lacking, _parameters(self._derived[name])))
+        if name not in TABLES and name not in MADE:
+            raise KeyError(f"a source asks for {name!r}, which is neither a table nor made from any")
+        return {name}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._settle(name, self.call(self._derived[name]))
+        return self._made[name]
+
+    def call(self, make: Callable[..., ir.Table]) -> ir.Table:
+        """Call a source with what its parameters name."""
+        return make(**{name: self[name] for name in _parameters(make)})
+
+
+def _parameters(make: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(make).parameters)
+
+
+def _terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
+    return spines.terms(contracts, rates, spine, policy)
+
+
+def features_of(family: Family, known: Known) -> list[Feature]:
+    """The features of a family that the given tables allow."""
+    if any(map(known.missing, family.needs)):
+        return []
+    usable = {name for name, make in family.sources.items() if not any(map(known.missing, _parameters(make)))}
+    return [feature for feature in family.features if feature.source in usable]
+
+
+def action_features() -> frozenset[str]:
+    """The names of all features that read what our people log of what they do: no model may read them (domain M5)."""
+    return frozenset(feature.name for family in FAMILIES.values() for feature in family.features if feature.action)
+
+
+def missing_tables(family: Family, known: Known) -> list[str]:
+    """The tables for want of which the family, or a part of it, is absent."""
+    asked = {*family.needs, *(name for make in family.sources.values() for name in _parameters(make))}
+    return sorted(set[str]().union(*map(known.lacking, asked)))
+
+
+def family_table(family: Family, known: Known) -> ir.Table:
+    """A family's columns over a spine: one row per (account_id, as_of)."""
+    features = features_of(family, known)
+    rows = known["spine"].select(*KEY)
+    for source in dict.fromkeys(feature.source for feature in features):
+        mine = [feature for feature in features if feature.source == source]
+        table = known.call(family.sources[source])
+        found = table.group_by(*KEY).agg(*(feature.expression(table) for feature in mine))
+        rows = rows.left_join(found, KEY).drop(*(f"{key}_right" for key in KEY))
+    return rows.mutate(**{feature.name: _finished(rows[feature.name], feature) for feature in features})
+
+
+def _finished(column: ir.Value, feature: Feature) -> ir.Value:
+    if feature.kind == "category":
+        return column.cast("string")
+    return (column if feature.empty is None else column.fill_null(feature.empty)).cast("float64")
+
+
+def meanings(features: list[Feature]) -> list[dict[str, Any]]:
+    """What the columns mean, as plain values: what a model keeps beside itself, and a list says."""
+    names = (
+        *("name", "family", "meaning", "unit", "risk", "actionable", "action", "theme", "kind", "clock"),
+        *("en", "zh"),
+    )
+    return [
+        {name: getattr(feature, name) for name in names}
+        | {"params": dict(feature.params), "function": feature.compute.__name__, "empty": feature.empty}
+        for feature in features
+    ]

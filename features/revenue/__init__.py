@@ -1,0 +1,1 @@
+"""Terms, renewals and recurring revenue from contracts."""

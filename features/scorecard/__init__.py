@@ -1,0 +1,1 @@
+"""The ten measures, renewal rates and the renewals ahead."""

@@ -1,0 +1,474 @@
+"""What the scorecard asks: each measure a function of totals, with its definition in words beside it (K1 to K10).
+
+A measure cannot exist without its name and definition in English and Chinese, its unit, the rule of the domain it
+carries and the moment from which a period is final for it. `features.scorecard.totals` makes the totals: one row per
+period and segment, money in integer cents; its docstring says what opening, closing and open mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ibis.expr.types as ir
+
+Unit = Literal["count", "share", "money", "ratio", "days", "points"]
+Settles = Literal["at_once", "grace", "onboarding"]
+Better = Literal["up", "down"] | None
+
+YEAR = 12
+"""Months in a year, by which a monthly loss compounds."""
+
+
+# --- what is asked -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a measure says of each row of totals, and what it was made from."""
+
+    value: ir.Value
+    numerator: ir.Value
+    denominator: ir.Value | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure with its words: a name and a definition, each in English and Chinese."""
+
+    name: str
+    rule: str
+    unit: Unit
+    needs: tuple[str, ...]
+    """Optional tables without which it cannot be had."""
+    settles: Settles
+    """When a period is final: at its end, after the grace (R2), or after the onboarding of who came in it (J1)."""
+    shown: bool
+    """Whether it keeps its value in an open period: it then counts what is pending as it stands."""
+    better: Better
+    """Which way is good for the company; None where neither is."""
+    en: tuple[str, str]
+    zh: tuple[str, str]
+    compute: Callable[[ir.Table], Reading]
+
+
+MEASURES: dict[str, Measure] = {}
+"""Every measure by name, in the order in which they are read."""
+
+
+def measure(
+    *,
+    rule: str,
+    unit: Unit,
+    en: tuple[str, str],
+    zh: tuple[str, str],
+    needs: tuple[str, ...] = (),
+    settles: Settles = "grace",
+    shown: bool = False,
+    better: Better = "up",
+) -> Callable[[Callable[[ir.Table], Reading]], Callable[[ir.Table], Reading]]:
+    """Register a function of the totals under its own name."""
+
+    def register(compute: Callable[[ir.Table], Reading]) -> Callable[[ir.Table], Reading]:
+        name = compute.__name__
+        MEASURES[name] = Measure(name, rule, unit, needs, settles, shown, better, en, zh, compute)
+        return compute
+
+    return register
+
+
+def definitions() -> list[dict[str, Any]]:
+    """What every measure means, as plain values: what a page shows beside it."""
+    return [
+        {
+            "measure": m.name,
+            "rule": m.rule,
+            "unit": m.unit,
+            "needs": list(m.needs),
+            "settles": m.settles,
+            "better": m.better,
+            "name": {"en": m.en[0], "zh": m.zh[0]},
+            "definition": {"en": m.en[1], "zh": m.zh[1]},
+        }
+        for m in MEASURES.values()
+    ]
+
+
+def absent(given: Iterable[str]) -> list[str]:
+    """The measures that cannot be had because a table was not given."""
+    return [m.name for m in MEASURES.values() if not {*m.needs} <= {*given}]
+
+
+def count(number: ir.Value) -> Reading:
+    """A number of things."""
+    return Reading(floating(number), floating(number))
+
+
+def money(cents: ir.Value) -> Reading:
+    """An amount in units of the reporting currency."""
+    return Reading(units(cents), units(cents))
+
+
+def share(part: ir.Value, whole: ir.Value) -> Reading:
+    """One number over another; null where there is nothing to divide by."""
+    return Reading(floating(part) / floating(whole).nullif(0.0), floating(part), floating(whole))
+
+
+def money_share(part: ir.Value, whole: ir.Value) -> Reading:
+    """One amount over another; null where there is nothing to divide by."""
+    return share(units(part), units(whole))
+
+
+def floating(number: ir.Value) -> ir.FloatingValue:
+    """A number that divides as people expect, on every engine."""
+    return number.cast("float64")
+
+
+def units(cents: ir.Value) -> ir.FloatingValue:
+    """Cents as units of the currency."""
+    return floating(cents) / 100.0
+
+
+# --- the measures ------------------------------------------------------------------------------
+
+
+@measure(
+    rule="K1", unit="count", shown=True,
+    en=("customers", "accounts with recurring revenue on the last day of the period, those pending included"),
+    zh=("客户数", "期末有经常性收入的客户数，含到期后仍在宽限期内、结果未定的客户"),
+)  # fmt: skip
+def customers(t: ir.Table) -> Reading:
+    return count(t.at_closing)
+
+
+@measure(
+    rule="K1", unit="money", shown=True,
+    en=("ARR", "recurring revenue a year on the last day of the period, pending terms included"),
+    zh=("年度经常性收入", "期末的年度经常性收入，含结果未定的合同"),
+)  # fmt: skip
+def arr(t: ir.Table) -> Reading:
+    return money(t.closing)
+
+
+@measure(
+    rule="R1", unit="count", shown=True, better=None,
+    en=("renewals due", "renewals whose last contract ended in the period; an account's contracts of one end are one"),
+    zh=("到期续约数", "期内到期的续约数；同一客户同日到期的合同算一次续约"),
+)  # fmt: skip
+def renewals_due(t: ir.Table) -> Reading:
+    return count(t.due)
+
+
+@measure(
+    rule="R2", unit="count", shown=True, better=None,
+    en=("renewals pending", "of the renewals due, those still within the grace: neither renewed nor lost"),
+    zh=("未定续约数", "到期续约中仍在宽限期内、既未续约也未流失的数量"),
+)  # fmt: skip
+def renewals_pending(t: ir.Table) -> Reading:
+    return Reading(floating(t.pending), floating(t.pending), floating(t.due))
+
+
+@measure(
+    rule="R2", unit="money", shown=True, better=None,
+    en=("ARR pending", "ARR of the renewals pending, in no rate yet; its denominator is the ARR due"),
+    zh=("未定续约金额", "未定续约的年度经常性收入，尚未计入任何比率；分母为到期金额"),
+)  # fmt: skip
+def arr_pending(t: ir.Table) -> Reading:
+    return Reading(units(t.pending_amount), units(t.pending_amount), units(t.due_amount))
+
+
+@measure(
+    rule="R4", unit="share",
+    en=("renewal rate by count", "renewals bought again over renewals due in the period and decided"),
+    zh=("续约率（按客户数）", "期内到期且结果已定的续约中，再次购买的数量占比"),
+)  # fmt: skip
+def logo_renewal_rate(t: ir.Table) -> Reading:
+    return share(t.renewed, t.due - t.pending)
+
+
+@measure(
+    rule="R4", unit="share",
+    en=("renewal rate by revenue", "ARR due of the contracts bought again, at any price, over the ARR due and decided"),
+    zh=("续约率（按金额）", "结果已定的到期金额中，再次购买的合同（不论新价）所占的到期金额"),
+)  # fmt: skip
+def revenue_renewal_rate(t: ir.Table) -> Reading:
+    return money_share(t.renewed_amount, t.due_amount - t.pending_amount)
+
+
+@measure(
+    rule="R5", unit="share",
+    en=(
+        "pure renewal rate",
+        "ARR kept of the ARR due and decided: what was not bought again, or was bought smaller or cheaper, is lost; "
+        "what was bought beyond it does not count, so it is never above 100 %",
+    ),
+    zh=("纯续约率", "结果已定的到期金额中保留下来的部分：未续、缩减与降价均扣除，增购不计入，因此不超过 100%"),
+)  # fmt: skip
+def pure_renewal_rate(t: ir.Table) -> Reading:
+    return money_share(t.kept_amount, t.due_amount - t.pending_amount)
+
+
+@measure(
+    rule="K1", unit="count", better="down",
+    en=("customers lost", "customers of the opening without any recurring revenue at the closing"),
+    zh=("流失客户数", "期初有经常性收入、期末已无的客户数"),
+)  # fmt: skip
+def customers_lost(t: ir.Table) -> Reading:
+    return count(t.lost)
+
+
+@measure(
+    rule="K1", unit="share", better="down",
+    en=("customer churn", "customers lost over customers of the opening"),
+    zh=("客户流失率", "流失客户数除以期初客户数"),
+)  # fmt: skip
+def customer_churn(t: ir.Table) -> Reading:
+    return share(t.lost, t.at_opening)
+
+
+@measure(
+    rule="K1", unit="money", better="down",
+    en=("ARR churned", "ARR of the contracts that ended in the period and were not bought again, whoever held them"),
+    zh=("流失金额", "期内到期且未续的合同的年度经常性收入"),
+)  # fmt: skip
+def churned_arr(t: ir.Table) -> Reading:
+    return money(t.churn)
+
+
+@measure(
+    rule="K1", unit="share", better="down",
+    en=(
+        "revenue churn",
+        "ARR churned by customers of the opening, of each at most what it paid then, over the opening ARR",
+    ),
+    zh=("收入流失率", "期初客户流失的金额（每户不超过其期初金额）除以期初年度经常性收入"),
+)  # fmt: skip
+def revenue_churn(t: ir.Table) -> Reading:
+    return money_share(t.opening_churned, t.opening)
+
+
+@measure(
+    rule="R8", unit="share", better="down",
+    en=(
+        "revenue churn compounded to a year",
+        "1 - (1 - m)^12, where m is a month's ARR churned over that month's opening ARR (for a year, the mean of its "
+        "months weighted by ARR): twelve times m would count what is already lost",
+    ),
+    zh=("年化收入流失率（复利）", "1-(1-m)^12，m 为当月流失金额除以月初金额（全年取按金额加权的月均值），而非 12×m"),
+)  # fmt: skip
+def yearly_churn(t: ir.Table) -> Reading:
+    monthly = money_share(t.churn, t.monthly_opening)
+    return Reading(_compounded(monthly.value), monthly.numerator, monthly.denominator)
+
+
+def _compounded(monthly: ir.Value) -> ir.Value:
+    """What a monthly loss comes to in a year, each month taken from what is left (R8)."""
+    return 1.0 - (1.0 - monthly) ** float(YEAR)
+
+
+@measure(
+    rule="R8", unit="money", better="down",
+    en=("ARR to replace in a year", "revenue churn compounded to a year, of the ARR at the closing"),
+    zh=("一年需补回的金额", "按复利年化的收入流失率乘以期末年度经常性收入"),
+)  # fmt: skip
+def yearly_loss(t: ir.Table) -> Reading:
+    amount = yearly_churn(t).value * units(t.closing)
+    return Reading(amount, amount)
+
+
+@measure(
+    rule="K1", unit="money", better="down",
+    en=("ARR contracted", "ARR by which contracts became smaller or cheaper in the period"),
+    zh=("缩减金额", "期内合同缩减或降价减少的年度经常性收入"),
+)  # fmt: skip
+def contracted_arr(t: ir.Table) -> Reading:
+    return money(t.contraction)
+
+
+@measure(
+    rule="R5", unit="share",
+    en=(
+        "gross retention (GRR)",
+        "opening ARR less what its customers churned and contracted, over the opening ARR; never above 100 %",
+    ),
+    zh=("总留存率（GRR）", "期初金额减去期初客户的流失与缩减，再除以期初金额；不超过 100%"),
+)  # fmt: skip
+def gross_retention(t: ir.Table) -> Reading:
+    return money_share(t.opening_kept, t.opening)
+
+
+@measure(
+    rule="R5", unit="share",
+    en=(
+        "net retention (NRR)",
+        "closing ARR of the customers of the opening, with all they bought and every price rise, over the opening ARR",
+    ),
+    zh=("净留存率（NRR）", "期初客户的期末金额（含增购、交叉购买与提价）除以期初金额"),
+)  # fmt: skip
+def net_retention(t: ir.Table) -> Reading:
+    return money_share(t.opening_now, t.opening)
+
+
+@measure(
+    rule="K1", unit="money",
+    en=("ARR of new customers", "ARR at its first month's end of customers who never had any before"),
+    zh=("新客户金额", "首次有经常性收入的客户在首月末的年度经常性收入"),
+)  # fmt: skip
+def new_arr(t: ir.Table) -> Reading:
+    return money(t.new)
+
+
+@measure(
+    rule="K3", unit="share",
+    en=("up-sell rate", "up-sell ARR (more seats, a higher plan) of customers of the opening over the opening ARR"),
+    zh=("增购率", "期初客户的增购金额（加席位、升套餐）除以期初金额"),
+)  # fmt: skip
+def upsell_rate(t: ir.Table) -> Reading:
+    return money_share(t.opening_upsell, t.opening)
+
+
+@measure(
+    rule="K4", unit="share",
+    en=("cross-sell rate", "ARR of products that customers of the opening did not have before, over the opening ARR"),
+    zh=("交叉销售率", "期初客户新购此前没有的产品的金额除以期初金额"),
+)  # fmt: skip
+def cross_sell_rate(t: ir.Table) -> Reading:
+    return money_share(t.opening_cross_sell, t.opening)
+
+
+@measure(
+    rule="K2", unit="share", needs=("trials",), settles="onboarding",
+    en=(
+        "onboarding: asked for a trial",
+        "customers who asked for a trial before their onboarding was over, of those whose first contract began in the "
+        "period",
+    ),
+    zh=("上线：申请试用占比", "首份合同在期内开始的客户中，在上线期结束前申请过试用的占比"),
+)  # fmt: skip
+def trial_asked(t: ir.Table) -> Reading:
+    return share(t.trial_asked, t.began)
+
+
+@measure(
+    rule="K2", unit="share", needs=("trials",), settles="onboarding",
+    en=("onboarding: finished the trial", "of those who asked, who finished their first trial before onboarding ended"),
+    zh=("上线：完成试用占比", "申请试用的新客户中，在上线期结束前完成首次试用的占比"),
+)  # fmt: skip
+def trial_finished(t: ir.Table) -> Reading:
+    return share(t.trial_finished, t.trial_asked)
+
+
+@measure(
+    rule="K2", unit="days", needs=("trials",), settles="onboarding", better="down",
+    en=("onboarding: days to finish", "median days from asking for the trial to finishing it, of those who finished"),
+    zh=("上线：完成试用天数", "完成试用的新客户从申请到完成的天数中位数"),
+)  # fmt: skip
+def trial_days(t: ir.Table) -> Reading:
+    return Reading(floating(t.trial_days), floating(t.trial_days), floating(t.trial_finished))
+
+
+@measure(
+    rule="K5", unit="points", needs=("surveys",), settles="at_once",
+    en=("NPS", "per cent of promoters (9 to 10) less per cent of detractors (0 to 6), of the answers of the period"),
+    zh=("净推荐值（NPS）", "期内回答中推荐者（9–10 分）百分比减去贬损者（0–6 分）百分比"),
+)  # fmt: skip
+def nps(t: ir.Table) -> Reading:
+    balance = share(t.promoters - t.detractors, t.answers)
+    return Reading(balance.value * 100.0, balance.numerator, balance.denominator)
+
+
+@measure(
+    rule="K6", unit="ratio", needs=("referrals",), settles="at_once",
+    en=("invitations per customer", "referrals made in the period per customer of the opening"),
+    zh=("人均邀请数", "期内的推荐次数除以期初客户数"),
+)  # fmt: skip
+def invitations_per_customer(t: ir.Table) -> Reading:
+    return share(t.invitations, t.at_opening)
+
+
+@measure(
+    rule="K6", unit="share", needs=("referrals",), settles="at_once",
+    en=(
+        "conversion of invitations",
+        "referred companies that bought in the period per referral made in it; above 100 % where earlier ones buy now",
+    ),
+    zh=("邀请转化率", "期内成交的被推荐公司数除以期内推荐次数；早先的推荐在期内成交时可能超过 100%"),
+)  # fmt: skip
+def invitation_conversion(t: ir.Table) -> Reading:
+    return share(t.conversions, t.invitations)
+
+
+@measure(
+    rule="K6", unit="ratio", needs=("referrals",), settles="at_once",
+    en=(
+        "viral coefficient",
+        "customers x invitations per customer x conversion / customers: referred companies that bought in the period "
+        "per customer of the opening; above 1 the company grows by itself",
+    ),
+    zh=("病毒系数", "客户数×人均邀请数×转化率÷客户数，即期内成交的被推荐公司数除以期初客户数；大于 1 则自然增长"),
+)  # fmt: skip
+def viral_coefficient(t: ir.Table) -> Reading:
+    return share(t.conversions, t.at_opening)
+
+
+@measure(
+    rule="K7", unit="count", needs=("person_days",), settles="at_once",
+    en=(
+        "daily users (DAU)",
+        "users with a north-star action in a day, on average over all days of the period; the unnamed use of an "
+        "account is one user",
+    ),
+    zh=("日活跃用户（DAU）", "每天有核心功能操作的用户数，取期内所有日子的平均；同一客户的匿名使用算一个用户"),
+)  # fmt: skip
+def dau(t: ir.Table) -> Reading:
+    return share(t.user_days, t.days)
+
+
+@measure(
+    rule="K8", unit="count", needs=("person_days",), settles="at_once",
+    en=(
+        "monthly users (MAU)",
+        "users with a north-star action in the 28 days that end with a month, on average over the months of the period",
+    ),
+    zh=("月活跃用户（MAU）", "截至月末 28 天内有核心功能操作的用户数，取期内各月平均"),
+)  # fmt: skip
+def mau(t: ir.Table) -> Reading:
+    return share(t.users, t.months)
+
+
+@measure(
+    rule="K8", unit="share", needs=("person_days",), settles="at_once",
+    en=("DAU over MAU", "daily over monthly users: how much of the month a user is there"),
+    zh=("日活月活比", "日活跃用户除以月活跃用户：用户每月有多少天在用"),
+)  # fmt: skip
+def dau_per_mau(t: ir.Table) -> Reading:
+    return share(dau(t).value, mau(t).value)
+
+
+@measure(
+    rule="K9", unit="money", needs=("referrals",),
+    en=(
+        "referral revenue",
+        "revenue in the period of accounts that came by referral, since they bought: a twelfth of every closing ARR",
+    ),
+    zh=("推荐带来的收入", "经推荐成交的客户自成交起在期内的收入：各月末年度经常性收入的十二分之一之和"),
+)  # fmt: skip
+def referral_revenue(t: ir.Table) -> Reading:
+    return Reading(_monthly(t.referral_arr), _monthly(t.referral_arr))
+
+
+@measure(
+    rule="K10", unit="ratio", needs=("referrals",),
+    en=(
+        "return on referral spend",
+        "to the end of the period, all revenue of accounts that came by referral over all that the rewards cost",
+    ),
+    zh=("推荐投入回报", "截至期末，经推荐成交的客户的累计收入除以累计推荐奖励成本"),
+)  # fmt: skip
+def referral_return(t: ir.Table) -> Reading:
+    return share(_monthly(t.referral_arr_so_far), units(t.reward_so_far))
+
+
+def _monthly(cents_a_year: ir.Value) -> ir.FloatingValue:
+    return units(cents_a_year) / float(YEAR)

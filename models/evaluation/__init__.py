@@ -1,0 +1,1 @@
+"""How good predictions are: walk-forward metrics, baselines, the gate, tuning."""

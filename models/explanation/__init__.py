@@ -1,0 +1,1 @@
+"""Contributions of features, and the reasons chosen from them."""

@@ -1,0 +1,1 @@
+"""Revenue of the quarters ahead by simulation."""

@@ -1,0 +1,74 @@
+"""The shared shock: how far the level of a whole quarter's renewals strays from what was said of them.
+
+Accounts of one quarter are not independent coins: prices, a competitor or a bad release move them together. The shock
+is what all of them have in common, in log-odds; its *spread* is the standard deviation from quarter to quarter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import log_expit, logit, logsumexp
+
+from renewals.models.metrics import EDGE, at_lead
+
+Floats = npt.NDArray[np.float64]
+
+LEADS = (45, 135, 225, 315)
+"""Days before the end at which the renewals of the first, second, third and fourth quarter are foretold on average."""
+SHOCKS = np.arange(-60, 61) / 30.0
+"""Shocks looked at, in log-odds."""
+SPREADS = np.arange(0, 21) / 20.0
+"""Spreads looked at, in log-odds."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How likely each of `SPREADS` is, by the past and by a prior that holds it near nought."""
+
+    weights: Floats
+    quarters: int
+    """Past quarters it was learned from."""
+
+    @property
+    def mean(self) -> float:
+        """The expected spread."""
+        return float(self.weights @ SPREADS)
+
+
+def spread(said: pd.DataFrame, day: pd.Timestamp, usual: float) -> Spread:
+    """How far the level of a quarter's renewals strays from what was said of them, by what was final on the day.
+
+    `said` is a forward back-test, one row per observation: each probability comes from a model that had not seen the
+    outcome. Renewals already decided when it spoke say nothing. For each quarter and lead the shock is integrated out
+    of the likelihood of a logistic regression with a random level (the marginal likelihood of a mixed model, on a
+    grid); the leads of one quarter are no independent witnesses and count as one quarter together. The prior is half a
+    normal with standard deviation `usual`: few quarters say little.
+    """
+    final = said[(said["matured_at"] <= day) & ~said["decided"].astype(bool)]
+    due = pd.to_datetime(final["renewal_date"])
+    final = final.assign(quarter=(due.dt.year * 12 + due.dt.month - day.month) // 3)
+    log_weight, quarters = -0.5 * (SPREADS / usual) ** 2, 0
+    leads = pd.concat([at_lead(final, lead).assign(lead=lead) for lead in LEADS])
+    for _, quarter in leads.groupby("quarter"):
+        cells = [_evidence(rows["probability"], rows["label"]) for _, rows in quarter.groupby("lead")]
+        log_weight = log_weight + np.mean(cells, axis=0)
+        quarters += 1
+    return Spread(np.exp(log_weight - logsumexp(log_weight)), quarters)
+
+
+def _evidence(probability: pd.Series, label: pd.Series) -> Floats:
+    """The log-likelihood of each spread by the renewals of one quarter at one lead."""
+    odds = logit(np.clip(probability.to_numpy(np.float64), EDGE, 1 - EDGE))
+    sign = 2.0 * label.to_numpy(np.float64) - 1.0
+    of_shock = log_expit(sign[:, None] * (odds[:, None] + SHOCKS)).sum(axis=0)
+    return np.asarray(logsumexp(of_shock + _normal_logs(), axis=1))
+
+
+def _normal_logs() -> Floats:
+    """The log-weight of each shock under each spread; nought is nought alone. Spreads × shocks."""
+    some = -0.5 * (SHOCKS / np.maximum(SPREADS, 1e-6)[:, None]) ** 2
+    return np.asarray(some - logsumexp(some, axis=1, keepdims=True))

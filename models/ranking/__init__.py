@@ -1,0 +1,1 @@
+"""Expected value of acting on an account, and the order of the list."""

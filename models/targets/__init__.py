@@ -1,0 +1,1 @@
+"""One module per target; a target is found by its file name."""

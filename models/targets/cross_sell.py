@@ -1,0 +1,23 @@
+"""Will the account buy a product it does not have? (domain R6)."""
+
+from __future__ import annotations
+
+import ibis.expr.types as ir
+
+from renewals.models.target import EXPANSION_DAYS, Outcomes, Target, expanded_within
+
+
+def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
+    """Whether it happened in the 180 days from the observation on, one row per (account_id, as_of)."""
+    return expanded_within(spine, outcomes, ("cross_sell",))
+
+
+TARGET = Target(
+    name="cross_sell",
+    en="Will the account buy a product it never had within 180 days?",
+    zh="客户会在 180 天内购买新产品吗？",
+    label_column="cross_sold",
+    horizon_days=EXPANSION_DAYS,
+    final="when the 180 days have passed",
+    outcome=outcome,
+)

@@ -1,0 +1,23 @@
+"""Will the account expand in any way? (domain R6, J5)."""
+
+from __future__ import annotations
+
+import ibis.expr.types as ir
+
+from renewals.models.target import EXPANSION_DAYS, Outcomes, Target, expanded_within
+
+
+def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
+    """Whether it happened in the 180 days from the observation on, one row per (account_id, as_of)."""
+    return expanded_within(spine, outcomes, ("upsell", "cross_sell"))
+
+
+TARGET = Target(
+    name="expansion",
+    en="Will the account expand, by up-sell or cross-sell, within 180 days?",
+    zh="客户会在 180 天内增购（席位、版本或新产品）吗？",
+    label_column="expanded",
+    horizon_days=EXPANSION_DAYS,
+    final="when the 180 days have passed",
+    outcome=outcome,
+)

@@ -1,0 +1,66 @@
+"""The main job end to end on the example company: make it, learn from its history, publish a list."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from renewals.pipelines.commands.example import example
+from renewals.pipelines.commands.learn import learn
+from renewals.pipelines.commands.score import act
+from renewals.pipelines.runtime.job import Job, iso_date
+from renewals.pipelines.storage.model_registry import UI_PAGE, ui_command
+
+SHOWN = ("rank", "account_name", "csm", "renewal_date", "arr", "renewal_probability", "risk_band", "reason_1")
+ROWS = 10
+
+
+def demo(job: Job) -> dict[str, Any]:
+    """Publish a list of the example company for `dates.as_of`."""
+    example(job)
+    dates = job.settings.dates
+    learned = learn(replace(job, until=iso_date(dates.until, "dates.until")))
+    published = act(replace(job, as_of=iso_date(dates.as_of, "dates.as_of")))
+    show(Path(published["folder"]))
+    print(f"The runs in MLflow: {ui_command(job)}\nthen open {UI_PAGE}", file=sys.stderr)
+    return {"company": job.tables, "learned": learned, "published": published}
+
+
+def show(folder: Path) -> None:
+    """Tell a person where the list is, and its first rows."""
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = pd.read_parquet(folder / "risk_list.parquet", columns=list(SHOWN))
+    table = Table(title=Text(f"the first {ROWS} of {len(rows)} accounts"), title_justify="left")
+    for name in SHOWN:
+        table.add_column(
+            name, overflow="fold", justify="right" if name in ("rank", "arr", "renewal_probability") else "left"
+        )
+    for row in rows.head(ROWS).itertuples(index=False):
+        table.add_row(*(Text(_said(name, value)) for name, value in zip(SHOWN, row, strict=True)))
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
+    console.print(table)
+    names = {
+        "The list": "risk_list.csv",
+        "workbook": "risk_list.xlsx",
+        "page": "risk_list.html",
+        "scorecard": "scorecard.html",
+    }
+    console.print(
+        Text("  ·  ".join(f"{what}: {folder / name}" for what, name in names.items() if (folder / name).exists()))
+    )
+
+
+def _said(name: str, value: Any) -> str:
+    import pandas as pd
+
+    if pd.isna(value):
+        return ""
+    if name == "renewal_probability":
+        return f"{value:.0%}"
+    return f"{value:,.0f}" if name == "arr" else str(value)

@@ -1,0 +1,114 @@
+"""The catalogue of features as a page: `python -m renewals.pipelines.commands.feature_docs` writes docs/features.md.
+
+Every feature is listed with its meaning, its theme, its words in both languages and the rules that it carries.
+Nothing on the page is typed by hand; a test compares it with what the code says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from renewals.features.family import THEMES, Feature
+from renewals.features.registry import FAMILIES
+from renewals.pipelines.storage import warehouse
+from renewals.reports.words import Words
+
+PAGE = Path("docs") / "features.md"
+RULE = re.compile(r"\b([JUSTC]\d)\b")
+RULES = {
+    "J1": ("stages of the journey", "客户旅程阶段"),
+    "J2": ("first value, reached or missed", "首次价值"),
+    "J3": ("at least two job roles in steady use", "至少两种岗位稳定使用"),
+    "J4": ("continuous value: goals, reports, contact spread over the term", "持续价值：目标、报告与均匀的接触"),
+    "J5": ("expansion beside renewal", "增购与续约并看"),
+    "U1": ("active is not logged in", "活跃不等于登录"),
+    "U2": ("breadth and depth of use", "使用的广度与深度"),
+    "U3": ("tiers of use and their movement", "使用层级及其变化"),
+    "U4": ("drops, against the account's own past and season", "相对自身历史与季节的下滑"),
+    "U5": ("core users", "核心用户"),
+    "S1": ("people graded S, A and B", "干系人分级"),
+    "S2": ("engagement per tier", "各层级的参与度"),
+    "S3": ("loss of a sponsor", "关键人流失"),
+    "S4": ("does the boss use it, is it in the workflow", "老板是否使用、是否进入业务流程"),
+    "T1": ("kinds, severities, time limits", "工单类型、等级与时限"),
+    "T2": ("answers and closure", "响应与解决"),
+    "T3": ("satisfaction, recommendation, and silence", "满意度、推荐度与沉默"),
+    "C1": ("fit with the ideal customer", "与理想客户的契合度"),
+    "C2": ("renewal by how the customer was sold", "按销售来源的续约表现"),
+}
+"""The rules that features carry, in few words, English and Chinese."""
+
+
+def rules_of(feature: Feature) -> list[str]:
+    """The rules a feature says that it carries."""
+    return RULE.findall(feature.meaning)
+
+
+def page() -> str:
+    """The whole page."""
+    features = [feature for family in FAMILIES.values() for feature in family.features]
+    carried: dict[str, list[str]] = defaultdict(list)
+    for feature in features:
+        for rule in rules_of(feature):
+            carried[rule] += [feature.name] if feature.name not in carried[rule] else []
+    parts = [
+        HEAD.format(columns=len(features), families=len(FAMILIES)),
+        *("## Themes · 主题", _table(THEME_HEAD, _themes(features))),
+        *("## Rules · 规则", _table(RULE_HEAD, _rules(carried))),
+    ]
+    for name, family in FAMILIES.items():
+        needs = f" Needs: {', '.join(f'`{table}`' for table in family.needs)}." if family.needs else ""
+        parts.append(f"## {name}\n\n{len(family.features)} columns.{needs}")
+        parts.append(_table(FEATURE_HEAD, _features(family.features)))
+    return "\n\n".join(parts) + "\n"
+
+
+HEAD = """# Features · 特征目录
+
+{columns} columns in {families} families, printed by `python -m renewals.pipelines.commands.feature_docs`; not to be
+edited by hand. A column's name is its function and its parameters. *Risky when* says on which side of its peers a
+figure is a risk; what *can be acted on* is shown to managers apart from what only describes the customer. A *theme* is
+what an account manager would name as the cause: a list names each once for an account. What is not *read by models* is
+an action that our people log: it is shown, and moves no score (domain M5)."""
+THEME_HEAD = ("theme", "English", "中文", "columns")
+RULE_HEAD = ("rule", "English", "中文", "columns")
+FEATURE_HEAD = (
+    *("columns", "theme", "meaning", "unit", "risky when", "can be acted on", "read by models", "English", "中文"),
+)
+
+
+def _themes(features: list[Feature]) -> Iterable[tuple[str, ...]]:
+    for theme in THEMES:
+        own = ", ".join(f"`{feature.name}`" for feature in features if feature.theme == theme)
+        yield theme, Words("en").value("theme", theme), Words("zh").value("theme", theme), own
+
+
+def _rules(carried: dict[str, list[str]]) -> Iterable[tuple[str, ...]]:
+    for rule, (en, zh) in RULES.items():
+        yield rule, en, zh, ", ".join(f"`{name}`" for name in carried[rule])
+
+
+def _features(features: Iterable[Feature]) -> Iterable[tuple[str, ...]]:
+    """One row per function: its columns share everything but their parameters."""
+    same: dict[str, list[Feature]] = defaultdict(list)
+    for feature in features:
+        same[feature.compute.__name__].append(feature)
+    for own in same.values():
+        first = own[0]
+        columns = ", ".join(f"`{feature.name}`" for feature in own)
+        acted, read = ("yes" if flag else "no" for flag in (first.actionable, not first.action))
+        meaning = " ".join(first.meaning.split())
+        themes = ", ".join(dict.fromkeys(feature.theme for feature in own))
+        yield columns, themes, meaning, first.unit, first.risk, acted, read, first.en, first.zh
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    warehouse.write_bytes(PAGE, page().encode())

@@ -1,0 +1,67 @@
+"""The whole of acting on a day: the same feature stages as learning, then the champion, then the list."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from renewals.pipelines.runtime.errors import Stop
+from renewals.pipelines.runtime.job import Job, progress
+from renewals.pipelines.runtime.runner import write_traceback
+from renewals.pipelines.runtime.signals import raise_if_received
+from renewals.pipelines.stages.act.alerts import alerts
+from renewals.pipelines.stages.act.disagreements import disagreements
+from renewals.pipelines.stages.act.forecast import forecast
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.stages.act.scorecard import scorecard
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.featurize import featurize
+from renewals.pipelines.stages.prepare.freshness import freshness
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage.notices import report_notices
+
+STAGES = (check, freshness, rollup, spine, windows, ledger, disagreements, featurize, alerts, assemble, score)
+BESIDE = (scorecard, forecast)
+"""What the head of customer success reads beside the list; a list without it is still a list."""
+
+
+def act(job: Job) -> dict[str, Any]:
+    """From raw tables to a published list for the day; `without` names the parts beside it that failed, and why."""
+    prepare(job)
+    failed = {stage.__name__: why for stage in BESIDE if (why := _attempt(stage, job))}
+    published = publish(job, failed) | {"without": failed}
+    report_notices(published["notices"], job.settings.list.language)
+    return published
+
+
+def _attempt(stage: Callable[[Job], Any], job: Job) -> str | None:
+    """Run a stage that the list can do without; why it failed, or None. What it left of before is taken away."""
+    try:
+        stage(job)
+    except Stop as stop:
+        why = str(stop)
+    except Exception as error:  # whatever it is, the list is published
+        raise_if_received()
+        log = write_traceback(error, job.data, f"score, {stage.__name__}")
+        why = f"an error of this program ({type(error).__name__}): where it happened is kept in {log}; please report it"
+    else:
+        return None
+    structlog.get_logger().warning("the list is published without it", stage=stage.__name__, why=why)
+    shutil.rmtree(job.side / stage.__name__, ignore_errors=True)
+    return why
+
+
+def prepare(job: Job) -> None:
+    """Bring the act side up to date: features, scores and reasons of the day, not yet published."""
+    with progress(len(STAGES), "score") as step:
+        for stage in STAGES:
+            stage(job)
+            step(stage.__name__)

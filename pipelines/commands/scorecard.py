@@ -1,0 +1,97 @@
+"""The whole of measuring a company on a day: tables checked, usage rolled up, the ledger, then the scorecard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from renewals.features.scorecard.measures import MEASURES, Measure
+from renewals.pipelines.runtime.job import Job, on_terminal, progress
+from renewals.pipelines.stages.act.scorecard import scorecard
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.freshness import freshness
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.reports.settings import Language
+from renewals.reports.words import Words
+
+STAGES = (check, freshness, rollup, ledger, scorecard)
+MONTHS = 6
+"""So many of the newest months are shown to a person."""
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """From raw tables to the scorecard of the day; a person at a terminal is shown the whole company."""
+    with progress(len(STAGES), "scorecard") as step:
+        for stage in STAGES:
+            result = stage(job)
+            step(stage.__name__)
+    if on_terminal():
+        show(result, job)
+    return result
+
+
+def show(result: dict[str, Any], job: Job) -> None:
+    """The newest final year and the newest months of the whole company, as a table on standard error."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    language: Language = job.settings.list.language
+    say, folder = Words(language).say, Path(result["folder"])
+    rows = _whole_company(folder)
+    columns = _columns(rows)
+    currency = job.settings.money.reporting_currency
+    table = Table(title=Text(say("measured.title", as_of=result["as_of"], currency=currency)), title_justify="left")
+    table.add_column(Text(say("measured.measure")))
+    for kind, period in columns:
+        table.add_column(Text(say("measured.year", period=period) if kind != "month" else period), justify="right")
+    for one in MEASURES.values():
+        if one.name not in result["absent"]:
+            cells = (_said(one, rows.get((one.name, *column)), say("measured.open")) for column in columns)
+            table.add_row(Text(f"{one.rule}  {getattr(one, language)[0]}"), *map(Text, cells))
+    console = Console(stderr=True)
+    console.print(table)
+    console.print(Text(say("measured.note")))
+    if result["absent"]:
+        names = (getattr(MEASURES[name], language)[0] for name in result["absent"])
+        console.print(Text(say("measured.absent", absent=", ".join(names))))
+    console.print(Text(say("measured.file", folder=folder)))
+
+
+def _whole_company(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The rows of the whole company by measure, kind of period and period."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(folder / "scorecard.parquet", filters=[("segment_kind", "=", "company")]).to_pylist()
+    return {(row["measure"], row["period_kind"], row["period"]): row for row in rows}
+
+
+def _columns(rows: dict[tuple[str, str, str], dict[str, Any]]) -> list[tuple[str, str]]:
+    """Which periods are shown: the newest year that is final, or else the newest, and the newest months."""
+    years = sorted({period for _, kind, period in rows if kind == "trailing_year"})
+    final = [period for period in years if rows["customer_churn", "trailing_year", period]["state"] == "final"]
+    months = sorted({period for _, kind, period in rows if kind == "month"})
+    return [*(("trailing_year", period) for period in (final or years)[-1:]), *(("month", m) for m in months[-MONTHS:])]
+
+
+def _said(one: Measure, row: dict[str, Any] | None, open_word: str) -> str:
+    """A value as people write it; a dash where there is none."""
+    if row is None or row["value"] is None:
+        return open_word if row is not None and row["state"] == "open" else "–"
+    value = row["value"]
+    match one.unit:
+        case "share":
+            return f"{value:.1%}"
+        case "ratio":
+            return f"{value:,.1f}" if abs(value) >= 1 else f"{value:.3f}"
+        case "points":
+            return f"{value:+.0f}"
+        case _:
+            return f"{value:,.0f}"
+
+
+if __name__ == "__main__":
+    from renewals.pipelines.runtime.job import main
+
+    main(measure)

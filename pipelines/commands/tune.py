@@ -1,0 +1,77 @@
+"""The whole of a search: the training table of the day as it was left, or made now, and then each target's study."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from renewals.pipelines.commands import backtest
+from renewals.pipelines.preflight import target_learned
+from renewals.pipelines.runtime.job import Job, on_terminal, progress
+from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.learn.train import as_json, sha256
+from renewals.pipelines.stages.learn.tune import FOLDER, read_report, tune
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.storage import warehouse
+
+TABLES = "tables.json"
+"""Says of which day and tables the training table is, where no model says so."""
+
+
+def seek(job: Job, target: str | None = None) -> dict[str, Any]:
+    """Search for one target, or for each; a person at a terminal is told in words what was found."""
+    target_learned(job, target)
+    known = backtest.learned_at(job) is not None or prepared(job)
+    if not known:
+        prepare(job)
+    asked = job.settings.targets if target is None else (target,)
+    told = {name: tune(job, name) for name in asked}
+    if on_terminal():
+        show(job, asked)
+    return {"until": str(job.day), "targets": told, "learned": "before" if known else "now"}
+
+
+def prepared(job: Job) -> bool:
+    """Whether an earlier search made the training table that lies in the data folder, of the same day and tables."""
+    said, table = job.data / FOLDER / TABLES, job.side / "training.parquet"
+    return said.is_file() and table.is_file() and json.loads(said.read_bytes()) == _of(job)
+
+
+def prepare(job: Job) -> None:
+    """From raw tables to the training table; learns nothing."""
+    stages, targets = backtest.PREPARE, job.settings.targets
+    with progress(len(stages) + len(targets) + 1, "prepare") as step:
+        for stage in stages:
+            stage(job)
+            step(stage.__name__)
+        for target in targets:
+            label(job, target)
+            step(f"label {target}")
+        assemble(job)
+        step("assemble")
+    warehouse.write_bytes(job.data / FOLDER / TABLES, as_json(_of(job)))
+
+
+def _of(job: Job) -> dict[str, Any]:
+    fingerprint = sha256((job.side / "training.parquet").read_bytes())
+    return {"until": str(job.day), "tables": job.tables, "training_sha256": fingerprint}
+
+
+def show(job: Job, targets: tuple[str, ...]) -> None:
+    """What was found for each target, on standard error."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from renewals.reports.sentences.tuning import sentences
+    from renewals.reports.words import Words
+
+    words, console = Words(job.settings.list.language), Console(stderr=True)
+    for target in targets:
+        for sentence in sentences(read_report(job, target), words):
+            console.print(Text(sentence))
+
+
+if __name__ == "__main__":
+    from renewals.pipelines.runtime.job import main
+
+    main(seek)

@@ -1,0 +1,1 @@
+"""The job, its settings, its lock, and how a run ends."""

@@ -1,0 +1,207 @@
+"""`params.yaml` and `--set` overrides, read into one closed model; every complaint names its line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from renewals.features.policy import Policy, Section
+from renewals.models.settings import Calibration, Drift, Effect, Folds, Forecast, Gate, LightGBM, Linear, Tune
+from renewals.pipelines.runtime.errors import Config, InputMissing
+from renewals.pipelines.runtime.source_settings import Freshness, Quarantine, Source
+from renewals.reports.settings import ListOptions
+
+
+class Engine(Section):
+    """What the query engine may use of the machine."""
+
+    threads: int = Field(2, ge=1)
+    memory: str = Field("4GB", pattern=r"^\d+(\.\d+)?(MB|GB|TB)$")
+
+
+class Spine(Section):
+    """Who is observed when."""
+
+    first: str | None = None
+    """The first month observed while learning, `YYYY-MM`; empty: from the first contract on."""
+    months: int = Field(120, gt=0)
+    """At most this many month starts before the training day are observed while learning."""
+
+
+class Scorecard(Section):
+    """How far back the scorecard looks."""
+
+    months: int = Field(24, gt=0)
+    """So many of the newest months are measured, and the years that end with each of them."""
+
+
+class Demo(Section):
+    """The size of the example company."""
+
+    accounts: int = Field(2000, gt=0)
+    months: int = Field(42, gt=23)
+    seed: int = 7
+
+
+class Tracking(Section):
+    """Where MLflow keeps runs and models; empty: SQLite in the data folder."""
+
+    uri: str | None = None
+
+
+class Act(Section):
+    """The dates of `dvc repro`; on the command line they are `--until` and `--as-of`."""
+
+    until: str = "2026-06-01"
+    as_of: str = "2026-06-01"
+
+
+class Settings(Policy):
+    """Everything in `params.yaml`."""
+
+    tables: str = Field(default="data/company", min_length=1)
+    """Where the raw tables are: a folder, `duckdb:///FILE` or `postgresql://…`; `--tables` overrides it."""
+    source: Source = Source()
+    quarantine: Quarantine = Quarantine()
+    freshness: Freshness = Freshness()
+    engine: Engine = Engine()
+    warehouse: str | None = None
+    """Where the roll-up, the windows and the families run: Spark, or DuckDB here where it is empty."""
+    spine: Spine = Spine()
+    targets: tuple[str, ...] = ("renewal", "upsell", "cross_sell", "expansion")
+    folds: Folds = Folds()
+    linear: Linear = Linear()
+    lightgbm: LightGBM = LightGBM()
+    calibration: Calibration = Calibration()
+    gate: Gate = Gate()
+    tune: Tune = Tune()
+    drift: Drift = Drift()
+    effect: Effect = Effect()
+    tracking: Tracking = Tracking()
+    list: ListOptions = ListOptions()
+    scorecard: Scorecard = Scorecard()
+    forecast: Forecast = Forecast()
+    demo: Demo = Demo()
+    dates: Act = Act()
+
+    @field_validator("warehouse")
+    @classmethod
+    def _is_spark(cls, url: str | None) -> str | None:
+        scheme, sign, host = (url or "").partition("://")
+        if url is None or (scheme in ("spark", "sc") and host):
+            return url
+        if scheme in ("postgres", "postgresql") and sign:
+            raise ValueError(
+                "PostgreSQL is read from (--tables postgresql://…), but the features are not computed there"
+            )
+        raise ValueError("write it as spark://HOST:PORT (a Spark master) or sc://HOST:PORT (Spark Connect), or null")
+
+
+def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
+    """The settings of a parameter file with `key.path=value` overrides on top.
+
+    Without a file every default holds. Raises `Config` naming file, line and key, or `InputMissing`.
+    """
+    text = "" if path is None else read_text(path, f"no parameter file at {path}: name one with --params")
+    tree = parsed(text, path)
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise Config(complaint(error, text, path, Settings)) from None
+
+
+def read_text(path: Path, missing: str) -> str:
+    """A file that a person wrote. Raises InputMissing with the words for a missing one, or `Config`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputMissing(missing) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Config(f"{path} cannot be read: {error}") from None
+
+
+def parsed(text: str, path: Path | None) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises `Config`."""
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise Config(f"{path} is not YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise Config(f"{path} must hold keys and values, but holds a {type(tree).__name__}")
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key:
+        raise Config(f"--set {override!r}: write it as key.path=value, for example grace.after_days=180")
+    *parents, last = key.strip().split(".")
+    branch = tree
+    for parent in parents:
+        branch = branch.setdefault(parent, {})
+        if not isinstance(branch, dict):
+            raise Config(f"--set {key}: {parent} holds a value, not keys")
+    try:
+        branch[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise Config(f"--set {key}: {value!r} is not a value that YAML can read") from None
+
+
+def complaint(error: ValidationError, text: str, path: Path | None, model: type[Section]) -> str:
+    """Every fault of a file that `model` refused, each with its line and its key."""
+    lines = [f"{path or 'the settings'}: {error.error_count()} thing(s) to mend"]
+    for issue in error.errors():
+        keys = [str(part) for part in issue["loc"]]
+        where = ".".join(keys)
+        missing = issue["type"] == "missing"
+        line = _line_of(keys[:-1] if missing else keys, text)
+        place = f"line {line}, {where}" if line else where
+        if issue["type"] == "extra_forbidden":
+            lines.append(f"  {place}: unknown key{_nearest(keys, model)}")
+        elif missing:
+            lines.append(f"  {place}: is missing")
+        else:
+            # What a validator of ours raised, without the library's words before it.
+            said = issue["ctx"]["error"] if issue["type"] == "value_error" else issue["msg"]
+            lines.append(f"  {place}: {said} (found {_shown(issue['input'])!r})")
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> Any:
+    """A wrong value, without the password that an address may hold."""
+    return re.sub("://.*", "://…", value) if isinstance(value, str) else value
+
+
+def _line_of(keys: list[str], text: str) -> int | None:
+    node = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
+    line = None
+    for key in keys:
+        pairs: Mapping[str, tuple[int, yaml.Node]] = {}
+        if isinstance(node, yaml.MappingNode):
+            pairs = {k.value: (k.start_mark.line + 1, v) for k, v in node.value}
+        elif isinstance(node, yaml.SequenceNode):
+            pairs = {str(place): (own.start_mark.line + 1, own) for place, own in enumerate(node.value)}
+        if key not in pairs:
+            break
+        line, node = pairs[key]
+    else:
+        return line
+    return None
+
+
+def _nearest(keys: list[str], model: Any) -> str:
+    for key in keys[:-1]:
+        field = getattr(model, "model_fields", {}).get(key)
+        # Under a mapping by name every key is one of its kind.
+        model = field.annotation if field else get_args(model)[1] if get_origin(model) is dict else None
+    known = list(getattr(model, "model_fields", {}))
+    near = difflib.get_close_matches(keys[-1], known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}" if known else ""

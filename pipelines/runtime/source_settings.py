@@ -1,0 +1,185 @@
+"""Where the raw tables come from, how many of their rows may be set aside, and how old they may be. Light to import."""
+
+from __future__ import annotations
+
+import codecs
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from renewals.features.policy import Section
+
+HALF = 0.5
+"""A larger share of rows is set aside only where a second setting allows it."""
+IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class Source(Section):
+    """How to read the raw tables."""
+
+    encoding: str = "utf-8"
+    """Encoding of CSV files, with or without a byte-order mark; declared, never guessed."""
+    encodings: dict[str, str] = Field(default_factory=dict)
+    """Encoding of single tables where it differs: `{accounts: gb18030}`."""
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    nulls: tuple[str, ...] = ("",)
+    """What stands for "nothing" in a CSV cell; a region called NA is a region unless it is listed here."""
+    decimal: Literal[".", ","] = "."
+    """The decimal sign in CSV cells: with a comma, 12.000,50 is twelve thousand and a half."""
+    schema_name: str | None = Field(default=None, pattern=IDENTIFIER)
+    """The schema of a database that holds the tables; empty: its default."""
+    names: dict[str, str] = Field(default_factory=dict)
+    """What a table is called in the database or folder, where it is not its own name."""
+    extract: datetime | None = None
+    """When the tables were drawn (UTC): a fact later than this is set aside. Empty: not checked."""
+    repeated_events: Literal["auto", "count", "set_aside"] = "auto"
+    """What equal rows of `usage_events` without an `event_id` are: uses of their own (count), one use delivered again
+    (set_aside), or whichever the table shows (auto: ADR 5)."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        try:
+            codecs.lookup(name)
+            "a".encode(name)
+        except LookupError:
+            raise ValueError(f"{name!r} is no text encoding that Python knows; try utf-8 or gb18030") from None
+        return name
+
+    @field_validator("encodings")
+    @classmethod
+    def _known_encodings(cls, names: dict[str, str]) -> dict[str, str]:
+        return {table: cls._known_encoding(name) for table, name in names.items()}
+
+    @field_validator("extract")
+    @classmethod
+    def _in_utc(cls, instant: datetime | None) -> datetime | None:
+        return instant.astimezone(UTC).replace(tzinfo=None) if instant and instant.tzinfo else instant
+
+
+class Quarantine(Section):
+    """The share of a table's rows that may break the contract before the run stops."""
+
+    limit: float = Field(default=0.01, ge=0, le=1)
+    limits: dict[str, float] = Field(default_factory=dict)
+    """Limits of single tables where they differ: `{tickets: 0.05}`."""
+    duplicate_limit: float = Field(default=0.25, ge=0, le=1)
+    """Exact duplicates have a limit of their own: once set aside, an event delivered twice does no harm."""
+    allow_most: tuple[str, ...] = ()
+    """The tables of which more than half may be set aside, where the limit allows it; for all others one half is most.
+    A list made so carries a notice."""
+
+    @model_validator(mode="after")
+    def _allows_most(self) -> Quarantine:
+        for table, limit in self.limits.items():
+            if limit > HALF and table not in self.allow_most:
+                raise ValueError(_not_allowed(f"quarantine.limits.{table}={limit:g}", f"[{table}]"))
+        for name, limit in (("limit", self.limit), ("duplicate_limit", self.duplicate_limit)):
+            if limit > HALF and not self.allow_most:
+                raise ValueError(_not_allowed(f"quarantine.{name}={limit:g}", "[TABLE, …]"))
+        return self
+
+    def limit_of(self, table: str) -> float:
+        """The largest share of a table's rows that may break a rule."""
+        return self._capped(table, self.limits.get(table, self.limit))
+
+    def duplicate_limit_of(self, table: str) -> float:
+        """The largest share of a table's rows that may be exact duplicates."""
+        return self._capped(table, self.duplicate_limit)
+
+    def _capped(self, table: str, limit: float) -> float:
+        return limit if table in self.allow_most else min(limit, HALF)
+
+
+def _not_allowed(setting: str, tables: str) -> str:
+    return (
+        f"{setting} would set most rows of a table aside; where that is meant, name the table in a second setting, "
+        f"quarantine.allow_most={tables}"
+    )
+
+
+class Age(Section):
+    """How many whole days before the day asked for may be without a row of a table; empty: it is not looked at."""
+
+    warn_days: int | None = Field(default=None, ge=1)
+    """From so many on the list carries a notice."""
+    stop_days: int | None = Field(default=None, ge=1)
+    """From so many on the run stops."""
+
+    @model_validator(mode="after")
+    def _warns_before_it_stops(self) -> Self:
+        if self.warn_days and self.stop_days and self.stop_days < self.warn_days:
+            raise ValueError(
+                f"stop_days ({self.stop_days}) is smaller than warn_days ({self.warn_days}): it would never warn. "
+                "Give both, the smaller one first, or null for the one that is not wanted"
+            )
+        return self
+
+
+class UsageAge(Age):
+    """Days without use of the product by anybody."""
+
+    warn_days: int | None = Field(default=7, ge=1)
+    stop_days: int | None = Field(default=35, ge=1)
+
+
+class TicketAge(Age):
+    """Days without a new ticket."""
+
+    warn_days: int | None = Field(default=35, ge=1)
+
+
+class Volume(Section):
+    """How many rows of `usage_events` must have come, as a share of what is usual."""
+
+    warn: float = Field(default=0.80, ge=0)
+    """Below so much the list carries a notice; 0: never."""
+    stop: float = Field(default=0.50, ge=0)
+    """Below so much the run stops; 0: never."""
+
+    @model_validator(mode="after")
+    def _warns_before_it_stops(self) -> Self:
+        if self.warn and self.stop > self.warn:
+            raise ValueError(
+                f"stop ({self.stop}) is larger than warn ({self.warn}): it would never warn. "
+                "Give both, the larger one as warn, or 0 for the one that is not wanted"
+            )
+        return self
+
+
+NEVER_STALE = {
+    "accounts": "a company may win no account for months",
+    "contracts": "a company may sign nothing for months",
+    "rates": "the newest rate holds until there is another",
+}
+"""The tables whose age says nothing, and why."""
+
+
+class Freshness(Section):
+    """How old the newest row of a table may be, and how much use must have been delivered, on the day asked for."""
+
+    usage_events: UsageAge = UsageAge()
+    tickets: TicketAge = TicketAge()
+    people: Age = Age()
+    surveys: Age = Age()
+    touchpoints: Age = Age()
+    interventions: Age = Age()
+    value_goals: Age = Age()
+    referrals: Age = Age()
+    trials: Age = Age()
+    volume: Volume = Volume()
+    allow_stale: bool = False
+    """Go on where the tables are too old or incomplete, with a notice; `--allow-stale` sets it for one run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ages_that_mean_something(cls, given: Any) -> Any:
+        for table in NEVER_STALE.keys() & given if isinstance(given, dict) else ():
+            raise ValueError(f"{table} has no age to look at: {NEVER_STALE[table]}. Take freshness.{table} out")
+        return given
+
+    def age_of(self, table: str) -> Age:
+        """The limits of a table; none where nobody set any."""
+        found = getattr(self, table, None)
+        return found if isinstance(found, Age) else Age()

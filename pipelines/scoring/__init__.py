@@ -1,0 +1,1 @@
+"""Parts of `score` and `publish`: what is compared with earlier lists and earlier models."""

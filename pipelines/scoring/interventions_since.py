@@ -1,0 +1,61 @@
+"""What was done since the last list: interventions begun between it and today, with the chances then and now (M1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from renewals.features.point_in_time import known_on
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage import published_lists, warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+COLUMNS = ["account_id", "account_name", "csm", "playbook", "started", "then", "now"]
+
+
+@dataclass(frozen=True)
+class Since:
+    """The day of the last list, and what was begun since; `begun` has one row per intervention, `COLUMNS`."""
+
+    last: date
+    begun: pd.DataFrame
+
+
+def since(job: Job, listed: pd.DataFrame, plays: Mapping[str, Mapping[str, Any]]) -> Since | None:
+    """What was begun for the accounts of this list since the one before; None where there was none before.
+
+    A playbook is called by its name in the language of the list; one that is not in the library by its id.
+    """
+    import pandas as pd
+
+    last = published_lists.newest(job)
+    if last is None:
+        return None
+    begun = _begun(job, last.day)
+    then = last.listed[["account_id", "renewal_probability"]].rename(columns={"renewal_probability": "then"})
+    now = listed[["account_id", "account_name", "csm", "renewal_probability"]]
+    # A company's ids may have become another type since: then none is the same, and that is no error.
+    begun, then, now = (table.astype({"account_id": object}) for table in (begun, then, now))
+    rows = begun.merge(now.rename(columns={"renewal_probability": "now"}), on="account_id")
+    rows = rows.merge(then, on="account_id", how="left").sort_values(["csm", "account_id", "started", "playbook"])
+    names = {key: play["name"][job.settings.list.language] for key, play in plays.items()}
+    rows["playbook"] = [names.get(key, key) for key in rows["playbook"]]
+    return Since(last.day, pd.DataFrame(rows[COLUMNS]).reset_index(drop=True))
+
+
+def _begun(job: Job, first: date) -> pd.DataFrame:
+    """The interventions known on the day that began on or after the first; one row per intervention."""
+    import pandas as pd
+
+    tables = warehouse.clean_tables(warehouse.connect(job.settings.engine), job.data)
+    if "interventions" not in tables:
+        return pd.DataFrame({"account_id": [], "playbook": [], "started": []}, dtype=object)
+    known = known_on("interventions", tables["interventions"], job.day)
+    rows: pd.DataFrame = known.select("account_id", "playbook", started="started_at").to_pandas()
+    rows["started"] = pd.to_datetime(rows["started"]).dt.date
+    return rows[rows["started"] >= first]

@@ -1,0 +1,29 @@
+"""Models that read what our people log of what they do: learned before such features were left out, they may not serve.
+
+With one of them a manager who logs an action moves the score of the account (domain M5).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from renewals.features.registry import action_features
+from renewals.pipelines.runtime.errors import ReadsActionsError
+from renewals.pipelines.stages.learn.train import SCHEMA
+
+
+def actions_read(files: Mapping[str, bytes]) -> list[str]:
+    """The names of the features of a model that are logged actions; none where its schema is not there."""
+    actions = action_features()
+    return [name for name in json.loads(files.get(SCHEMA, b"{}")).get("names", ()) if name in actions]
+
+
+def refuse_actions(target: str, version: str, files: Mapping[str, bytes]) -> None:
+    """Raise ReadsActionsError where the model of these files reads logged actions."""
+    if read := actions_read(files):
+        raise ReadsActionsError(
+            f"the model of {target}, version {version}, reads logged actions, for example {read[0]} ({len(read)} in "
+            f"all), so that logging one moves the score: run `renewals learn --until DATE`, and where the new model "
+            f"waits, `renewals promote {target} --version N`"
+        )

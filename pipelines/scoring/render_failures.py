@@ -1,0 +1,18 @@
+"""What could not be shown of single accounts: a line in the log and an entry of the manifest for each kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from renewals.reports.render_failures import Losses
+
+
+def report_losses(losses: Losses) -> list[dict[str, Any]]:
+    """One entry per output, part and type of error, for the manifest; each is a warning in the log too."""
+    told = list(losses.told())
+    for loss in told:
+        structlog.get_logger().warning("something of single accounts could not be shown and is left out", **loss)
+    return told

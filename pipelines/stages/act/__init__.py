@@ -1,0 +1,1 @@
+"""Stages that score the accounts of a day and publish the list."""

@@ -1,0 +1,52 @@
+"""Which models serve now, as the registry says: `renewals promote` and `rollback` change it while DVC looks away.
+
+This stage runs each time, and after everything that needs no champion: where none serves, `score` is the first to stop.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.stages.learn.train import RENEWAL
+from renewals.pipelines.storage import model_registry, warehouse
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FILE = "champions.json"
+
+
+def champions(job: Job) -> dict[str, Any]:
+    """Write `champions.json`: version and digest of the champion and of the challenger of each target, null for none.
+
+    Raises `Unavailable` where the registry does not answer.
+    """
+    targets = tuple(dict.fromkeys((RENEWAL, *job.settings.targets)))
+    found = _registered(job, targets) if model_registry.has_registry(job) else dict.fromkeys(targets)
+    warehouse.write_bytes(job.side / FILE, (json.dumps(found, indent=1) + "\n").encode())
+    return {"champions": found}
+
+
+def _registered(job: Job, targets: tuple[str, ...]) -> dict[str, Any]:
+    with model_registry.alone(job):
+        client = model_registry.tracking(job)
+        with model_registry.answering(model_registry.tracking_uri(job)):
+            return {target: _standing(client, target) for target in targets}
+
+
+def _standing(client: MlflowClient, target: str) -> dict[str, Any]:
+    """The version under each alias of one target."""
+    found = {
+        alias: model_registry.current(client, target, alias)
+        for alias in (model_registry.CHAMPION, model_registry.CHALLENGER)
+    }
+    return {
+        alias: version and {"version": str(version.version), "manifest": version.tags.get(model_registry.MANIFEST_TAG)}
+        for alias, version in found.items()
+    }
+
+
+if __name__ == "__main__":
+    main(champions)

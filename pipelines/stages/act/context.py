@@ -1,0 +1,40 @@
+"""What a list is made from beside the tables and the models: answers, measured effects, plays and earlier lists.
+
+All of it comes from other commands, in its own time: so this stage runs each time, and what it writes says to DVC
+whether anything changed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.storage import feedback_log, list_archive, playbook_library, published_lists, warehouse
+
+FILE = "context.json"
+
+
+def context(job: Job) -> dict[str, Any]:
+    """Write `context.json`: a digest of everything that was answered, measured, written or published before the day."""
+    told = published_lists.told_lately(job)
+    standing = {
+        "answers": warehouse.digest(feedback_log.folder(job) / feedback_log.LOG),
+        "effects": warehouse.digest(playbook_library.effects_path(job)),
+        "playbooks": warehouse.digest(playbook_library.library_path(job)),
+        "lists": {one.day.isoformat(): str(one.manifest["key"]) for one in published_lists.published(job)},
+        "told": {path.stem: warehouse.digest(path) for path in told},
+        "kept": {day.isoformat(): _key(job, day) for day in list_archive.days(job) if day < job.day},
+    }
+    warehouse.write_bytes(job.side / FILE, (json.dumps(standing, indent=1) + "\n").encode())
+    return standing
+
+
+def _key(job: Job, day: date) -> str:
+    return str(list_archive.read_about(replace(job, as_of=day))["key"])
+
+
+if __name__ == "__main__":
+    main(context)

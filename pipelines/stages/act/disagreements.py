@@ -1,0 +1,109 @@
+"""Where managers saw a renewal otherwise than the list, and who was right where that is final by the day."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+
+from renewals.features.family import KEY
+from renewals.models.ranking import manager_feedback
+from renewals.models.target import Outcomes, targets
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.storage import data_files, feedback_log, list_archive, warehouse
+
+PARQUET, JSON = "disagreements.parquet", "disagreements.json"
+COLUMNS = {
+    name: feedback_log.TYPES[name]
+    for name in ("as_of", "account_id", "account_name", "csm", "verdict", "note", "renewal_date", "renewal_probability")
+} | {"risk_band": pa.string(), "recorded_at": feedback_log.INSTANT, "renewed": pa.int8(), "right": pa.string()}
+
+
+def disagreements(job: Job) -> dict[str, Any]:
+    """Write `disagreements.parquet`, one row per (as_of, account_id) of an earlier list that a manager saw otherwise,
+    and the tally beside it. Only answers that came in before the day are known."""
+    log = feedback_log.read_log(job)
+    known = None if log is None else log[log["recorded_at"] < pd.Timestamp(job.day)]
+    rows, tally = (_none(), None) if known is None or known.empty else _apart(job, known)
+    warehouse.write_bytes(job.side / PARQUET, feedback_log.as_parquet(rows, COLUMNS))
+    digest = hashlib.sha256(pd.util.hash_pandas_object(rows.astype(str), index=False).to_numpy().tobytes()).hexdigest()
+    standing = {"as_of": job.day.isoformat(), "tally": tally, "digest": digest if tally else None}
+    warehouse.write_bytes(job.side / JSON, json.dumps(standing, indent=1).encode())
+    return standing
+
+
+def so_far(job: Job, log: pd.DataFrame) -> dict[str, Any]:
+    """The tally of all that was answered, as the outcomes stand on the day of the newest list.
+
+    Of a later day the ledger knows nothing yet: a renewal whose grace has passed since would look lost.
+    """
+    days = list_archive.days(job, "ledger/renewals.parquet")
+    if not days:
+        rows = manager_feedback.verdicts(log)
+        return manager_feedback.tally(
+            manager_feedback.judged(rows, pd.Series(pd.NA, index=rows.index, dtype="Int8"))
+        ) | {"as_of": None}
+    newest = replace(job, as_of=days[-1], until=None)
+    return list_archive.read_day(newest, lambda day: _apart(day, log))[1]
+
+
+def read(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The disagreements of the day, one row each, and their tally; None where nothing was ever answered."""
+    if _day(job) != job.day:
+        return None
+    tally = _standing(job)["tally"]
+    return None if tally is None else (data_files.load_frame(job.side / PARQUET), tally)
+
+
+def digest(job: Job) -> str | None:
+    """What a list that shows the disagreements hangs on; None where nothing was ever answered."""
+    standing = _standing(job)
+    return standing["digest"] if standing["as_of"] == job.day.isoformat() else None
+
+
+def _day(job: Job) -> date | None:
+    day = _standing(job)["as_of"]
+    return None if day is None else date.fromisoformat(day)
+
+
+def _standing(job: Job) -> dict[str, Any]:
+    try:
+        standing: dict[str, Any] = data_files.load_json(job.side / JSON)
+    except FileNotFoundError:
+        return {"as_of": None, "tally": None, "digest": None}
+    return standing
+
+
+def _apart(job: Job, log: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The disagreements among these answers, and the tally, by the ledger of the day."""
+    given = manager_feedback.verdicts(log)
+    rows = manager_feedback.judged(given, renewed(job, given))
+    apart = rows[manager_feedback.disagrees(rows)].reset_index(drop=True)
+    return apart[list(COLUMNS)], manager_feedback.tally(rows) | {"as_of": job.day.isoformat()}
+
+
+def renewed(job: Job, given: pd.DataFrame) -> pd.Series:
+    """What became of the renewal that each verdict is about: 1, 0, or nothing until final; one row per verdict."""
+    con = warehouse.connect(job.settings.engine)
+    made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in ("renewals", "expansions")}
+    asked = given[[*KEY, "renewal_date"]].assign(place=range(len(given)))
+    spine = ibis.memtable(asked.astype({"renewal_date": "datetime64[us]", "as_of": "datetime64[us]"}))
+    spine = spine.mutate(account_id=spine.account_id.try_cast(made["renewals"].account_id.type()))
+    labels = targets(["renewal"])["renewal"].label(spine, Outcomes(job.day, **made))
+    joined = spine.mutate(as_of=spine.as_of.date()).join(labels, list(KEY)).select("place", "label").to_pandas()
+    found: pd.Series = joined.drop_duplicates("place").set_index("place")["label"].reindex(range(len(given)))
+    return found.astype("Int8").set_axis(given.index)
+
+
+def _none() -> pd.DataFrame:
+    return pd.DataFrame({name: [] for name in COLUMNS}, dtype=object)
+
+
+if __name__ == "__main__":
+    main(disagreements)

@@ -1,0 +1,538 @@
+"""Every account of the act date with its probabilities, reasons and rank: the list, not yet published.
+
+The figures are never held whole: a million accounts with 240 features are 2 GB. What is usual among peers is found
+feature by feature, probabilities and contributions block by block, sentences feature by feature again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import structlog
+
+from renewals.features.family import KEY
+from renewals.features.registry import FAMILIES
+from renewals.models.explanation import reasons
+from renewals.models.ranking import expected_value, worklist
+from renewals.models.ranking.expected_value import Plays
+from renewals.models.ranking.playbooks import ANY, Library, in_force
+from renewals.models.training.schema import bounded
+from renewals.pipelines.runtime.errors import DataContract, InputMissing, InternalError, ReadsActionsError
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.scoring import challenger, drift, score_change, what_if_grid
+from renewals.pipelines.scoring.feature_policy import Parameters, changed_parameters, feature_policy
+from renewals.pipelines.scoring.logged_actions import refuse_actions
+from renewals.pipelines.stages.act import alerts
+from renewals.pipelines.stages.learn.train import CARD
+from renewals.pipelines.stages.prepare.freshness import freshness_notices
+from renewals.pipelines.storage import data_files, model_loader, notices, playbook_library, warehouse
+from renewals.pipelines.storage.hindsight import MARK, Trained, require_foresight
+from renewals.pipelines.storage.notices import Notice
+from renewals.reports import risk_list, row_checks
+from renewals.reports.columns import HIGH, LOW, typed
+from renewals.reports.row_checks import STRANGENESS, BrokenListError
+from renewals.reports.settings import ListOptions
+from renewals.reports.words import Words
+
+if TYPE_CHECKING:
+    from renewals.models.training.ensemble import Learned
+
+RENEWAL = "renewal"
+LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", what_if_grid.CONTRIBUTIONS, "peers.parquet", "score.json"
+PLAYS = "plays.parquet"
+STRENGTHS = "strengths.parquet"
+"""Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
+UNSCORED = "unscored.parquet"
+"""Why accounts have no score, in every language; one row per account without one."""
+WHATIF = "whatif.parquet"
+"""What the model would say of other figures; one row per (account, feature, figure)."""
+GROUP = "peers"
+"""The column of the contributions that names the account's group of peers."""
+ENDLESS = "endless"
+"""The column beside the probabilities that names the first figure of an account that is infinite."""
+BLOCK = 16_384
+"""Accounts judged at a time."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that a target's registry alias pointed to when the run began."""
+
+    name: str
+    version: str
+    learned: Learned
+    usual: Mapping[str, Any] | None = None
+    """What drift is told by, where the version has it."""
+    until: date | None = None
+    """The training day: what was known on it or later the model has not seen."""
+    parameters: Parameters | None = None
+    """Those that decided what its features meant when it learned, where the version has them."""
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of every feature, one row per observation, in a file: read by column, or by block of rows."""
+
+    path: Path
+    rows: npt.NDArray[np.int64]
+    """The place in the file of each observation, rising."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of the file."""
+        return list(self._file.schema_arrow.names)
+
+    @cached_property
+    def _file(self) -> pq.ParquetFile:
+        return data_files.open_parquet(self.path)
+
+    def of(self, wanted: npt.NDArray[np.bool_]) -> Figures:
+        """The figures of some of the observations."""
+        return Figures(self.path, self.rows[wanted])
+
+    def column(self, name: str) -> pd.Series:
+        """One figure of every observation."""
+        whole = self._file.read([name], use_threads=False).column(0).to_pandas()
+        return whole if len(self.rows) == len(whole) else whole.take(self.rows).reset_index(drop=True)
+
+    def blocks(self, names: Sequence[str]) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """Some figures, block by block, with the observations that they are of; columns that are not there are left
+        out, and there is always a block, if need be without a row."""
+        first, start = 0, 0
+        with data_files.open_parquet(self.path) as file:
+            there = [name for name in names if name in file.schema_arrow.names]
+            if not len(self.rows):
+                yield slice(0, 0), file.schema_arrow.empty_table().select(there).to_pandas()
+            for batch in file.iter_batches(BLOCK, columns=there):
+                end = int(np.searchsorted(self.rows, start + len(batch)))
+                if end > first:
+                    block = pa.Table.from_batches([batch]).to_pandas()
+                    yield slice(first, end), block.take(self.rows[first:end] - start).reset_index(drop=True)
+                first, start = end, start + len(batch)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some columns of the figures, one at a time."""
+
+    figures: Figures
+    names: Sequence[str]
+
+    def items(self) -> Iterator[tuple[Hashable, pd.Series]]:
+        """Each column with its name."""
+        return ((name, self.figures.column(name)) for name in self.names)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A list and what stands behind it."""
+
+    listed: pd.DataFrame
+    """The risk list."""
+    reasons: pd.DataFrame
+    """Why an account has no score, in every language; one row per account without one."""
+    faulty: dict[str, Any]
+    """How many rows break an invariant of the list, and of each fault how many and one account."""
+    peers: pd.DataFrame
+    """One row per group of peers: the usual figure of each feature."""
+    plays: pd.DataFrame
+    """One row per observation: its key, the ids of its plays, and what the best is worth."""
+    strengths: pd.DataFrame
+    """One row per account of the list, in its order: the feature that each strength speaks of."""
+
+
+Made = TypeVar("Made")
+Keep = Callable[[pd.DataFrame], None]
+"""Takes the contributions, block by block; one row per scored account: its key, its group of peers, and what each
+feature adds to the margin."""
+
+
+def score(job: Job) -> dict[str, Any]:
+    """Score, explain and rank the accounts of the act date.
+
+    Raises InternalError where the list breaks its contract as a whole, or in too many rows.
+    """
+    started = datetime.now(UTC)
+    champions, absent = resolved(job)
+    trained = {target: Trained(own.version, own.until) for target, own in champions.items()}
+    hindsight = require_foresight(job, trained)
+    warned = alerts.read_standing(job)
+    observations, figures = read_observations(job.side)
+    observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
+    catalogue = read_catalogue(job.side)
+    options, threads, plays = job.settings.list, job.settings.engine.threads, known_plays(job)
+    with _whole(job), kept(job.side / CONTRIBUTIONS) as keep:
+        outcome = scored(observations, figures, catalogue, champions, options, keep, plays, threads)
+    own = champions[RENEWAL]
+    listed, changed = score_change.told(job, outcome.listed, catalogue, own.name, own.version, own.learned)
+    _warn_of_faults(outcome)
+    warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
+    warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
+    warehouse.write_bytes(job.side / PLAYS, _parquet(outcome.plays))
+    warehouse.write_bytes(job.side / STRENGTHS, _parquet(outcome.strengths))
+    warehouse.write_bytes(job.side / UNSCORED, _parquet(outcome.reasons))
+    tried = what_if_grid.said(job.side, listed, catalogue, own.learned, options, threads)
+    warehouse.write_bytes(job.side / WHATIF, _parquet(tried))
+    drifted = drift.watched(job, listed, catalogue, own.usual)
+    standing = {
+        "as_of": job.day.isoformat(),
+        "models": {
+            target: {"name": c.name, "version": c.version, "trained_until": c.until and c.until.isoformat()}
+            for target, c in champions.items()
+        },
+        MARK: hindsight,
+        "absent": absent,
+        "families_absent": [name for name in FAMILIES if name not in {feature["family"] for feature in catalogue}],
+        "features": schema_hash(catalogue),
+        "unseen_categories": unseen(champions[RENEWAL], figures),
+        "rows": risk_list.counts(outcome.listed),
+        "faulty": outcome.faulty,
+        "playbooks": told_plays(plays),
+        "whatif": tried["feature"].unique().tolist(),
+        "alerts": warned,
+        "change": changed,
+        "drift": drifted,
+        "notices": notices.with_words(collect_notices(job, trained.values(), drifted, own.parameters)),
+        "shadow": challenger.shadowed(
+            job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
+        ),
+        "started_at": started.isoformat(timespec="seconds"),
+    }
+    warehouse.write_bytes(
+        job.side / SCORE, json.dumps(data_files.without_nan(standing), indent=1, ensure_ascii=False).encode()
+    )
+    return standing
+
+
+def collect_notices(
+    job: Job, trained: Iterable[Trained], drifted: Mapping[str, Any], learned_with: Parameters | None
+) -> list[Notice]:
+    """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
+    changed = changed_parameters(learned_with, feature_policy(job.settings)) if learned_with else []
+    certified = notices.load_notices(job.data / "certificate.json", "check")
+    return [
+        *hindsight_notices(job, trained),
+        *freshness_notices(job),
+        *certified,
+        *drift.drift_notices(drifted, changed),
+    ]
+
+
+def hindsight_notices(job: Job, models: Iterable[Trained]) -> list[Notice]:
+    """One notice where a model learned after the day of the list."""
+    later = [own.until for own in models if own.until is not None and own.until > job.day]
+    days = {"as_of_day": job.day.isoformat(), "training_day": max(later, default=job.day).isoformat()}
+    return [Notice(MARK, days)] if later else []
+
+
+@contextmanager
+def _whole(job: Job) -> Iterator[None]:
+    """A list that breaks its contract stops the run. Raises InternalError."""
+    try:
+        yield
+    except BrokenListError as error:
+        raise InternalError(
+            f"the list of {job.day} is not published: {error}. Look for what these accounts have in common in the "
+            "tables; if nothing is wrong there, this is a fault of the software and should be reported"
+        ) from error
+
+
+def _warn_of_faults(outcome: Scored) -> None:
+    """One line in the log for each fault of rows; ids and counts, and nothing else of an account."""
+    for fault in outcome.faulty["faults"]:
+        structlog.get_logger().warning("rows are listed without scores, for they break an invariant", **fault)
+
+
+def known_plays(job: Job) -> Plays:
+    """The library of the settings, with the effects measured so far."""
+    library, measured = playbook_library.library(job), playbook_library.measured(job)
+    if strange := sorted(set(measured) - {*library.plays, ANY}):
+        structlog.get_logger().warning("measured plays that are not in the library", plays=strange)
+    return Plays(library, in_force(library, measured), job.settings.folds.decided_days)
+
+
+def told_plays(plays: Plays) -> dict[str, Any]:
+    """Every play as it stands in the library, its effect that in force, and on how many observations that stands."""
+    return {
+        key: play.model_dump(mode="json")
+        | {"effect": plays.effects[key].log_odds, "treated": plays.effects[key].treated}
+        for key, play in plays.library.plays.items()
+    }
+
+
+def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
+    """The champion of each target, asked for once, and why another target has none.
+
+    Raises what the registry raises where renewal has no champion that may serve, or where any model is not what was
+    registered.
+    """
+    champions: dict[str, Champion] = {}
+    absent: dict[str, str] = {}
+    for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
+        try:
+            champions[target] = champion(job, target)
+        except (InputMissing, ReadsActionsError) as stop:
+            if target == RENEWAL:
+                raise
+            absent[target] = str(stop)
+            structlog.get_logger().warning("target not predicted", target=target, why=str(stop))
+    return champions, absent
+
+
+def champion(job: Job, target: str) -> Champion:
+    """The champion of one target. Raises InputMissing where there is none, ReadsActionsError where it may not serve."""
+    from renewals.pipelines.storage import model_registry
+
+    name, version, files = model_registry.champion(job, target)
+    refuse_actions(target, version, files)
+    model = model_loader.loaded(job.data, f"{name}/{version}", files)
+    card = model_registry.described(files, CARD) if CARD in files else {}
+    until = date.fromisoformat(card["until"]) if card.get("until") else None
+    return Champion(name, version, model, drift.read_reference(files), until, card.get("parameters"))
+
+
+def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:
+    """The observations in the order of their figures, and the figures; both one row per observation."""
+    spine, path = _read(side / "spine.parquet"), side / "scoring.parquet"
+    keys = _read(path, list(KEY))
+    try:
+        rows = keys.assign(_row=np.arange(len(keys))).merge(spine, on=list(KEY), validate="one_to_one")
+    except pd.errors.MergeError as error:
+        raise InternalError(f"{side}: spine.parquet or scoring.parquet lists an observation twice: {error}") from error
+    if len(rows) < len(spine):
+        raise InputMissing(f"{path} lacks observations of the spine: run `assemble` again")
+    return rows.drop(columns="_row"), Figures(path, rows["_row"].to_numpy(np.int64))
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    try:
+        return data_files.load_frame(path, columns=columns)
+    except FileNotFoundError:
+        raise InputMissing(f"{path} is not there: run the stages before `score` for this date first") from None
+
+
+def read_catalogue(side: Path) -> list[dict[str, Any]]:
+    """What each feature means, as written beside the features."""
+    try:
+        listed: list[dict[str, Any]] = data_files.load_json(side / "features.json")["features"]
+    except FileNotFoundError:
+        raise InputMissing(f"no features.json in {side}: run `assemble` for this date first") from None
+    return listed
+
+
+def schema_hash(catalogue: Sequence[reasons.Words]) -> str:
+    """One fingerprint for the names and kinds of all features."""
+    names = sorted((str(f["name"]), str(f.get("kind", "number"))) for f in catalogue)
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
+def unseen(champion: Champion, figures: Figures) -> dict[str, int]:
+    """How many accounts have a category that the model never met, and so takes for unknown, per feature."""
+    counts, there = {}, figures.names
+    for name, known in champion.learned.schema.categories.items():
+        met = figures.column(name).dropna().astype(str) if name in there else pd.Series(dtype=str)
+        counts[name] = int((~met.isin(known)).sum())
+    strange = {name: count for name, count in counts.items() if count}
+    if strange:
+        structlog.get_logger().warning("categories the model never met", **strange)
+    return strange
+
+
+def scored(
+    observations: pd.DataFrame,
+    figures: Figures,
+    catalogue: Sequence[reasons.Words],
+    champions: Mapping[str, Champion],
+    options: ListOptions,
+    keep: Keep,
+    plays: Plays,
+    threads: int = 1,
+) -> Scored:
+    """The list of these observations; one row per observation. Their contributions go to `keep`.
+
+    Accounts with too little history, unlike any in training, or at fault are listed without scores. Raises
+    DataContract where the features are not those a model was trained on, BrokenListError where too many rows are at
+    fault. The number of threads changes no byte.
+    """
+    observations = observations.assign(status=worklist.status(observations["account_age"], options.min_history_days))
+    is_known = observations["status"].eq(worklist.SCORED).to_numpy()
+    observations = row_checks.set_aside(observations)
+    known, figures = observations[is_known], figures.of(is_known)
+    names = set(figures.names)
+    there = [name for name in champions[RENEWAL].learned.schema.names if name in names]
+    peers = reasons.peers_of(Columns(figures, there), known["size_band"], known["stage"], options.peers_min)
+    words = reasons.tellable(catalogue, there)
+    keyed = known[list(KEY)].assign(**{GROUP: peers.figures.index.to_numpy()[peers.group]})
+
+    def judged(rows: slice, values: pd.DataFrame) -> tuple[pd.DataFrame, reasons.Chosen, pd.DataFrame]:
+        chances, pushes = _spoken(champions, values, options.confidence)
+        group = peers.group[rows]
+        chosen = reasons.chosen(pushes, values, words, peers.figures, group, options.language, options.reason_share)
+        own = keyed.iloc[rows].reset_index(drop=True)
+        return chances, chosen, pd.concat([own, pushes.astype(np.float32)], axis=1)
+
+    chances, choices = [], []
+    for chance, choice, pushes in in_order(judged, figures.blocks(_needed(champions)), threads):
+        chances.append(chance)
+        choices.append(choice)
+        keep(pushes)
+    told = reasons.worded(
+        reasons.together(choices), figures.column, words, peers, Words(options.language).phrases()
+    ).set_axis(known.index)
+    probabilities = pd.concat(chances).set_axis(known.index)
+    observations = _with_standing(observations, probabilities, catalogue, options)
+    models = {target: str(one) for target, one in champions.items()}
+    by_feature = told
+    probabilities, told = probabilities.reindex(observations.index), told.reindex(observations.index)
+    able = probabilities.where(observations["status"].eq(worklist.SCORED))
+    prescribed = expected_value.prescribed(observations, able, told, plays, options.expansion_high)
+    named = risk_list.playbooks(prescribed, plays.library, options.language)
+    listed, reasons_, faulty = risk_list.risk_list(observations, probabilities, told, named, models, options)
+    by_id = _by_id(observations, prescribed, plays.library, listed)
+    return Scored(listed, reasons_, faulty, peers.figures, by_id, _strengths(listed, keyed, by_feature))
+
+
+def _with_standing(
+    observations: pd.DataFrame, probabilities: pd.DataFrame, catalogue: Sequence[reasons.Words], options: ListOptions
+) -> pd.DataFrame:
+    """The observations, those set aside whose figures are infinite, or unlike any in training; one row per row given.
+
+    `probabilities` has one row per observation that a model spoke of.
+    """
+    families = {str(feature["name"]): str(feature["family"]) for feature in catalogue}
+    endless, strangeness = (probabilities[name].reindex(observations.index) for name in (ENDLESS, STRANGENESS))
+    why = endless.map(lambda name: row_checks.Fault(name, "figure", family=families.get(name, "")), na_action="ignore")
+    if row_checks.FAULT in observations:
+        why = observations[row_checks.FAULT].where(observations[row_checks.FAULT].notna(), why)
+    status = observations["status"].mask(strangeness > options.unlike_above, worklist.UNLIKE_TRAINING)
+    return observations.assign(**{row_checks.FAULT: why, "status": status.mask(why.notna(), worklist.NOT_SCORED)})
+
+
+def _by_id(
+    observations: pd.DataFrame, prescribed: pd.DataFrame, library: Library, listed: pd.DataFrame
+) -> pd.DataFrame:
+    """The plays by their ids, none for an account that the list does not score; one row per observation."""
+    scored = listed.loc[listed["status"].eq(worklist.SCORED), "account_id"]
+    ids = np.array([*library.plays, None], object)
+    named = {name: ids[prescribed[name].to_numpy()] for name in (*expected_value.PLAYS, "best")}
+    own = prescribed.assign(**named).where(observations["account_id"].isin(scored), None)
+    return pd.concat(
+        [observations[list(KEY)], own.astype(dict.fromkeys(("gain", "hours", "worth"), "float64"))], axis=1
+    )
+
+
+def _strengths(listed: pd.DataFrame, keyed: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """The features behind the strengths, one row per row of the list; empty where it is not scored."""
+    names = [f"strength_{k}_feature" for k in range(1, reasons.STRENGTHS + 1)]
+    place = pd.Index(keyed["account_id"]).get_indexer(pd.Index(listed["account_id"]))
+    own = told[names].astype("string").reset_index(drop=True).reindex(place)
+    return listed[["account_id"]].join(own.set_axis(listed.index))
+
+
+def _spoken(
+    champions: Mapping[str, Champion], figures: pd.DataFrame, confidence: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What every champion says of a block: the probabilities, the interval about renewal's, how strange the account is
+    and which of its figures is infinite, if any; and what each feature adds to renewal's margin. Both one row per row
+    given."""
+    figures, endless = bounded(figures)
+    said: dict[str, Any] = {ENDLESS: endless}
+    pushes = pd.DataFrame()
+    for target, champion in champions.items():
+        try:
+            if target == RENEWAL:
+                said[target], pushes, said[STRANGENESS] = champion.learned.spoken(figures)
+            else:
+                said[target] = champion.learned.probability(figures)
+        except (ValueError, KeyError) as error:
+            raise DataContract(
+                f"the features do not fit the model of {target}, {champion}: {error}. Give the tables that it learned "
+                f"from, or learn from these and let that version serve (`renewals promote {target} --version N`)"
+            ) from error
+    said[LOW], said[HIGH] = champions[RENEWAL].learned.interval(said[RENEWAL], confidence)
+    return pd.DataFrame(said, index=figures.index), pushes
+
+
+def _needed(champions: Mapping[str, Champion]) -> list[str]:
+    """Every feature that some model was trained on."""
+    return list(dict.fromkeys(name for own in champions.values() for name in own.learned.schema.names))
+
+
+def in_order(work: Callable[..., Made], given: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Made]:
+    """What comes of each, in order; a few at a time, so that no more of them live at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for one in given:
+            waiting.append(pool.submit(work, *one))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[Keep]:
+    """A file of contributions that blocks can be added to; it appears whole or not at all.
+
+    Single precision is enough to look at. Contributions are all different: neither a dictionary nor packing saves.
+    """
+    writer: pq.ParquetWriter | None = None
+
+    def keep(block: pd.DataFrame) -> None:
+        nonlocal writer
+        table = pa.Table.from_pandas(block, preserve_index=False)
+        if writer is None:
+            writer = pq.ParquetWriter(unfinished, table.schema, compression="snappy", use_dictionary=[*KEY, GROUP])
+        writer.write_table(table.cast(writer.schema))
+
+    with warehouse.beside(path) as unfinished:
+        try:
+            yield keep
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    table.to_parquet(sink)
+    return sink.getvalue()
+
+
+def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What `score` wrote for the act date: what it stands on, and the list. Raises InputMissing."""
+    try:
+        standing = data_files.load_json(job.side / SCORE)
+    except FileNotFoundError:
+        raise InputMissing(f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first") from None
+    if "whatif" not in standing:
+        raise InputMissing(f"the scores in {job.data} are of an older release: run `renewals score` again")
+    if standing["as_of"] != job.day.isoformat():
+        raise InputMissing(
+            f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
+        )
+    # What an older release scored has no notices.
+    return {"notices": [], **standing}, typed(_read(job.side / LIST))
+
+
+if __name__ == "__main__":
+    main(score)

@@ -1,0 +1,99 @@
+"""The scorecard of a day: every measure by period and segment, as Parquet, JSON with definitions, and a page."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import ibis.expr.types as ir
+
+from renewals.features.scorecard import measures
+from renewals.features.scorecard import totals as cards
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.scoring.render_failures import report_losses
+from renewals.pipelines.storage import data_files, warehouse
+from renewals.reports.html.scorecard_page import as_page
+from renewals.reports.render_failures import Losses
+
+LEDGER = ("renewals", "roll_forward", "carried")
+OPTIONAL = ("trials", "surveys", "referrals")
+ORDER = ["period_kind", "period", "segment_kind", "segment", "measure"]
+SAID = ("period_kind", "period", "segment_kind", "segment", "measure", "value", "numerator", "denominator", "state")
+"""What the JSON says of a row, in this order; what hangs on the measure or the period alone stands there once."""
+PAGE = "scorecard.html"
+
+
+def scorecard(job: Job) -> dict[str, Any]:
+    """Write the scorecard of this side, from the ledger of the same day."""
+    con = warehouse.connect(job.settings.engine)
+    inputs = _inputs(con, job)
+    numbers = itertools.count()
+
+    def keep(table: ir.Table) -> ir.Table:
+        return con.create_table(f"scorecard_{next(numbers)}", table, temp=True)
+
+    first = inputs["roll_forward"].month.min().to_pyarrow().as_py() or job.day
+    rows = cards.scorecard(inputs, job.day, job.settings, first, job.settings.scorecard.months, keep)
+    folder = job.side / "scorecard"
+    count = warehouse.write_parquet(rows, folder / "scorecard.parquet", order_by=ORDER)
+    absent = measures.absent(inputs)
+    losses = Losses()
+    told = _as_json(con, folder, absent, job, losses)
+    warehouse.write_bytes(folder / "scorecard.json", told)
+    warehouse.write_bytes(folder / PAGE, as_page(json.loads(told), job.settings.list.language))
+    result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
+    return result | {"left_out": report_losses(losses)}
+
+
+def read(job: Job) -> dict[str, Any] | None:
+    """What the scorecard of the act date says, parsed; None where there is none of that day."""
+    path = job.side / "scorecard" / "scorecard.json"
+    told: dict[str, Any] = data_files.load_json(path) if path.exists() else {}
+    return told if told.get("as_of") == job.day.isoformat() else None
+
+
+def digest(job: Job) -> str:
+    """The fingerprint of what `read` reads."""
+    return hashlib.sha256((job.side / "scorecard" / "scorecard.json").read_bytes()).hexdigest()
+
+
+def _inputs(con: Any, job: Job) -> dict[str, ir.Table]:
+    clean = warehouse.clean_tables(con, job.data)
+    made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in LEDGER}
+    days = warehouse.read(con, job.data / "rollup" / "person_days")
+    return {**{n: clean[n] for n in ("accounts", "contracts", *OPTIONAL) if n in clean}, **made, "person_days": days}
+
+
+def _as_json(con: Any, folder: Path, absent: list[str], job: Job, losses: Losses) -> bytes:
+    """The written rows once more with all the words that explain them: the same rows give the same bytes."""
+    rows = warehouse.read(con, folder / "scorecard.parquet").order_by(ORDER).to_pyarrow()
+    spans = rows.select(["period_kind", "period", "period_start", "period_end"]).to_pylist()
+    standing = {
+        "as_of": job.day.isoformat(),
+        "currency": job.settings.money.reporting_currency,
+        "absent": absent,
+        "definitions": measures.definitions(),
+        "segments": {kind: {"en": en, "zh": zh} for kind, (en, zh) in cards.SEGMENTS.items()},
+        "periods": [dict(span) for span in sorted({tuple(span.items()) for span in spans})],
+        "columns": list(SAID),
+        "rows": [_finite(row, losses) for row in rows.select(list(SAID)).to_pylist()],
+    }
+    return json.dumps(standing, ensure_ascii=False, allow_nan=False, default=date.isoformat).encode()
+
+
+def _finite(row: dict[str, Any], losses: Losses) -> list[Any]:
+    """A row without figures that no JSON can hold: one that is infinite or no number is left out and counted."""
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            losses.add("scorecard", f"{row['measure']} {name}", "not finite", row["period"])
+            row = {**row, name: None}
+    return list(row.values())
+
+
+if __name__ == "__main__":
+    main(scorecard)

@@ -1,0 +1,1 @@
+"""Stages that train, evaluate and register models."""

@@ -1,0 +1,152 @@
+"""The report on what would have been said in the past: `backtest/<target>/`, and one page for people."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.stages.learn.evaluate import told
+from renewals.pipelines.stages.learn.train import (
+    AGED,
+    CARD,
+    RENEWAL,
+    as_json,
+    as_parquet,
+    read_model,
+    read_training,
+    why_untrained,
+)
+from renewals.pipelines.storage import playbook_library, warehouse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+FOLDER, PAGE, REPORT, SAID = "backtest", "index.html", "report.json", "said.parquet"
+PLOTS = {
+    "calibration.csv": ["promised", "seen", "weight"],
+    "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
+    "staleness.csv": ["month", "auc", "log_loss", "newest_auc", "newest_log_loss"],
+    "abstention.csv": ["kept", "log_loss", "auc"],
+    "months.csv": ["period", "promised", "seen", "terms"],
+}
+"""What DVC draws, with its columns. No name of a customer or a manager stands in these: they may be formulas."""
+
+
+def backtest(job: Job, home: Path | None = None) -> dict[str, Any]:
+    """Judge every target's back-test, and write it for machines, for DVC and for people.
+
+    The models are those in `home`, or those that lie on the side of the job.
+
+    Each target's folder holds `report.json`, `said.parquet` (one row per tested observation, with the word of the model
+    and of each baseline) and `plots/`; where nothing was trained the report says why.
+    """
+    from renewals.reports.html.backtest_page import page
+
+    reports = {target: _judged(job, target, home or job.side) for target in job.settings.targets}
+    file = job.data / FOLDER / PAGE
+    warehouse.write_bytes(file, page(reports, job.settings.list.language).encode())
+    return {
+        "until": str(job.day),
+        "page": str(file),
+        "targets": {target: headline(one) for target, one in reports.items()},
+    }
+
+
+def headline(report: dict[str, Any]) -> dict[str, Any]:
+    """A report in one line."""
+    if not report["trained"]:
+        return {"trained": False, "reason": report["reason"]}
+    whole = report["whole"]
+    model = whole["speakers"]["model"]
+    beaten = {name: gain["verdict"] for name, gain in whole["gain_over"].items()}
+    few = {name: model.get(name) for name in ("auc", "log_loss", "slope")}
+    return {"trained": True, "rows": whole["rows"], **few, "against": beaten}
+
+
+def _judged(job: Job, target: str, home: Path) -> dict[str, Any]:
+    """The report of one target, as it was written."""
+    files, folder = read_model(home, target), job.data / FOLDER / target
+    reason = why_untrained(files)
+    shutil.rmtree(folder, ignore_errors=True)
+    if reason is None:
+        tree, tested = judged(job, target, files)
+        warehouse.write_bytes(folder / SAID, as_parquet(tested))
+    else:
+        tree = {"target": target, "until": str(job.day), "trained": False, "reason": reason}
+    content = as_json(tree)
+    warehouse.write_bytes(folder / REPORT, content)
+    report: dict[str, Any] = json.loads(content)
+    for name, columns in PLOTS.items():
+        warehouse.write_bytes(folder / "plots" / name, _csv(_plot(name, report), columns))
+    return report
+
+
+def judged(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The report of a model that was trained, and the tested rows behind it."""
+    import pandas as pd
+
+    from renewals.models.evaluation.backtest import Asked, report
+
+    gate, card = job.settings.gate, json.loads(files[CARD])
+    tested = told(job, target, files)
+    fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
+    aged = pd.read_parquet(io.BytesIO(files[AGED]))
+    asked = Asked(target, gate, job.settings.list.capacity.of, _usual_effect(job), job.settings.folds.decided_days)
+    tree = {
+        "target": target,
+        "until": str(job.day),
+        "trained": True,
+        "lead_days": gate.lead_days if target == RENEWAL else None,
+        "confidence": gate.confidence,
+        "currency": job.settings.money.reporting_currency,
+        "origins": card["origins"],
+        "tested": {
+            "observations": len(fair),
+            "left_out_decided": len(tested) - len(fair),
+            "left_out_treated": _treated(job, target),
+        },
+        **report(fair, aged, card["doubt"]["spread"], asked),
+    }
+    return tree, tested
+
+
+def _usual_effect(job: Job) -> float:
+    """The mean effect of the plays that save, in log-odds, as the library assumes it."""
+    effects = [play.effect for play in playbook_library.library(job).plays.values() if play.grows is None]
+    return sum(effects) / len(effects) if effects else 0.0
+
+
+def _treated(job: Job, target: str) -> int:
+    """How many final observations were left out because an intervention had a hand in their outcome."""
+    from renewals.models.training.splits import observations
+
+    training, own = read_training(job), job.settings.folds.treated
+    return len(observations(training, target, job.day)) - len(observations(training, target, job.day, own))
+
+
+def _plot(name: str, report: dict[str, Any]) -> list[dict[str, Any]]:
+    key = name.removesuffix(".csv")
+    if key != "by_lead":
+        rows: list[dict[str, Any]] = report.get(key, [])
+        return rows
+    return [
+        {"lead_days": lead["lead_days"], "speaker": speaker, **figures}
+        for lead in report.get("leads", [])
+        for speaker, figures in lead["speakers"].items()
+    ]
+
+
+def _csv(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=columns)
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+
+
+if __name__ == "__main__":
+    main(backtest)

@@ -1,0 +1,40 @@
+"""What became of every observation, where it is final on the day the run stands on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ibis.expr.types as ir
+
+from renewals.models.target import Outcomes, targets
+from renewals.pipelines.runtime.errors import Config
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.storage import warehouse
+
+
+def label(job: Job, *names: str) -> dict[str, Any]:
+    """Write the labels of these targets, or of all."""
+    con = warehouse.connect(job.settings.engine)
+    spine = warehouse.read(con, job.side / "spine.parquet")
+    made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in ("renewals", "expansions")}
+    outcomes = Outcomes(job.day, **made)
+    try:
+        chosen = targets(names or job.settings.targets)
+    except ValueError as error:
+        raise Config(f"targets: {error}") from None
+    counts = {}
+    for name, target in chosen.items():
+        path = job.side / "labels" / f"{name}.parquet"
+        warehouse.write_parquet(target.label(spine, outcomes), path, order_by=["as_of", "account_id"])
+        counts[name] = _counts(warehouse.read(con, path))
+    return {"labels": counts}
+
+
+def _counts(labels: ir.Table) -> dict[str, int]:
+    counted = labels.agg(rows=labels.count(), final=labels.label.count(), positive=labels.label.sum())
+    row: dict[str, int] = counted.to_pyarrow().to_pylist()[0]
+    return row
+
+
+if __name__ == "__main__":
+    main(label)

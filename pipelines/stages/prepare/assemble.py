@@ -1,0 +1,74 @@
+"""Put a side's columns together: the training table for learning, the scoring table for an act date."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ibis.expr.types as ir
+
+from renewals.features.family import KEY
+from renewals.features.point_in_time import known_on
+from renewals.features.registry import FAMILIES
+from renewals.models.training.treated import treated_between
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.storage import data_files, warehouse
+
+
+def assemble(job: Job) -> dict[str, Any]:
+    """Join spine, families and, for learning, labels: one row per (account_id, as_of)."""
+    con = warehouse.connect(job.settings.engine)
+    rows = warehouse.read(con, job.side / "spine.parquet")
+    present, absent = _families(job.side / "features")
+    for name in present:
+        rows = _beside(rows, warehouse.read(con, job.side / "features" / f"{name}.parquet"))
+    if job.as_of is None:
+        rows = _with_treated(_with_labels(rows, con, job), con, job)
+    name = "scoring" if job.as_of else "training"
+    count = warehouse.write_parquet(rows, job.side / f"{name}.parquet", order_by=["as_of", "account_id"])
+    meanings = [m for family in present for m in _meanings(job.side / "features" / f"{family}.json")]
+    listed = {"features": meanings, "families_absent": absent}
+    warehouse.write_bytes(job.side / "features.json", json.dumps(listed, indent=1, ensure_ascii=False).encode())
+    return {"rows": count, "columns": len(meanings), "families_absent": absent}
+
+
+def _families(folder: Path) -> tuple[list[str], list[str]]:
+    missing = [name for name in FAMILIES if not (folder / f"{name}.json").exists()]
+    if missing:
+        raise InputMissing(f"{folder}: no columns of family {missing[0]!r} yet; run featurize first")
+    present = [name for name in FAMILIES if _meanings(folder / f"{name}.json")]
+    return present, [name for name in FAMILIES if name not in present]
+
+
+def _meanings(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = data_files.load_json(path)["features"]
+    return found
+
+
+def _beside(rows: ir.Table, columns: ir.Table) -> ir.Table:
+    # A column of a family may share its name with the spine's (`arr`): the family's is the feature.
+    twice = [c for c in columns.columns if c in rows.columns and c not in KEY]
+    return rows.drop(*twice).left_join(columns, KEY).drop(*(f"{key}_right" for key in KEY))
+
+
+def _with_labels(rows: ir.Table, con: Any, job: Job) -> ir.Table:
+    for target in job.settings.targets:
+        labels = warehouse.read(con, job.side / "labels" / f"{target}.parquet")
+        named = labels.select(*KEY, **{target: labels.label, f"{target}_matured_at": labels.matured_at})
+        rows = _beside(rows, named)
+    return rows
+
+
+def _with_treated(rows: ir.Table, con: Any, job: Job) -> ir.Table:
+    """Adds `treated` where interventions are logged: whose outcome is not that of an account left alone."""
+    tables, folds = warehouse.clean_tables(con, job.data), job.settings.folds
+    if "interventions" not in tables:
+        return rows
+    known = known_on("interventions", tables["interventions"], job.day)
+    return _beside(rows, treated_between(rows, known, folds.decided_days))
+
+
+if __name__ == "__main__":
+    main(assemble)

@@ -1,0 +1,50 @@
+"""One table of columns per feature family, and what each column means."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+from renewals.features.registry import FAMILIES, Known, family_table, features_of, meanings, missing_tables
+from renewals.pipelines.runtime.errors import Config
+from renewals.pipelines.runtime.job import Job, main, progress
+from renewals.pipelines.stages.prepare.windows import MADE
+from renewals.pipelines.storage import warehouse
+
+
+def featurize(job: Job, *names: str) -> dict[str, Any]:
+    """Write the columns of these families, or of all."""
+    unknown = sorted(set(names) - set(FAMILIES))
+    if unknown:
+        raise Config(f"no feature family {unknown[0]!r}; there are: {', '.join(FAMILIES)}")
+    con = warehouse.heavy(job.settings)
+    known = Known(_inputs(con, job), job.settings, partial(warehouse.for_now, con))
+    chosen = names or tuple(FAMILIES)
+    counts = {}
+    with progress(len(chosen), "features") as step:
+        for name in chosen:
+            counts[name] = _write(name, known, job)
+            step(name)
+    return {"columns": counts}
+
+
+def _inputs(con: Any, job: Job) -> dict[str, Any]:
+    made = {name: warehouse.read(con, job.side / "windows" / f"{name}.parquet") for name in MADE}
+    made["outcomes"] = warehouse.read(con, job.side / "ledger" / "outcomes.parquet")
+    return {**warehouse.clean_tables(con, job.data), **made, "spine": warehouse.read(con, job.side / "spine.parquet")}
+
+
+def _write(name: str, known: Known, job: Job) -> int:
+    """Write a family's columns and what they mean; without its tables there are rows and no columns, and it says so."""
+    family = FAMILIES[name]
+    features = features_of(family, known)
+    told = {"missing_tables": missing_tables(family, known), "features": meanings(features)}
+    folder = job.side / "features"
+    warehouse.write_bytes(folder / f"{name}.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
+    warehouse.write_parquet(family_table(family, known), folder / f"{name}.parquet", order_by=["as_of", "account_id"])
+    return len(features)
+
+
+if __name__ == "__main__":
+    main(featurize)

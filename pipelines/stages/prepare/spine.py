@@ -1,0 +1,64 @@
+"""Who is observed when: one row per (account_id, as_of), for learning or for one act date."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import ibis.expr.types as ir
+
+from renewals.features import spine as spines
+from renewals.pipelines.runtime.errors import Config, DataContract
+from renewals.pipelines.runtime.job import Job, iso_date, main
+from renewals.pipelines.storage import warehouse
+
+
+def spine(job: Job) -> dict[str, Any]:
+    """Write the observations of this side."""
+    con = warehouse.connect(job.settings.engine)
+    tables = warehouse.clean_tables(con, job.data)
+    dates = [job.as_of] if job.as_of else learning_dates(tables, job)
+    rows = observed(tables, dates, job)
+    path = job.side / "spine.parquet"
+    count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
+    if not count:
+        raise DataContract(_nobody(tables["contracts"], job))
+    return {"observations": count, "dates": len(dates), "first": str(dates[0]), "last": str(dates[-1])}
+
+
+def learning_dates(tables: dict[str, ir.Table], job: Job) -> list[date]:
+    """The month starts to learn from, before the day the run stands on."""
+    settings = job.settings.spine
+    begin = iso_date(f"{settings.first}-01", "spine.first") if settings.first else _begin(tables)
+    months = [day for day in spines.month_starts(begin, job.day) if day < job.day][-settings.months :]
+    if not months:
+        raise Config(f"nothing to learn before {job.day}: contracts and usage both exist only from {begin} on")
+    return months
+
+
+def _begin(tables: dict[str, ir.Table]) -> date:
+    """The day from which contracts and usage are both there: before it every account would look silent."""
+    first = tables["contracts"].start_date.min(), tables["usage_events"].occurred_at.min()
+    begun = [found for column in first if (found := column.to_pyarrow().as_py())]
+    return max(begun).date()
+
+
+def observed(tables: dict[str, ir.Table], dates: list[date], job: Job) -> ir.Table:
+    """The observations of these dates, as known on each: one row per (account_id, as_of)."""
+    candidates = spines.candidates(tables["contracts"], dates)
+    terms = spines.terms(tables["contracts"], tables.get("rates"), candidates, job.settings)
+    rows = spines.observations(terms, candidates, job.settings)
+    return spines.described(rows, tables["accounts"])
+
+
+def _nobody(contracts: ir.Table, job: Job) -> str:
+    first = contracts.start_date.min().to_pyarrow().as_py()
+    last = contracts.end_date.max().to_pyarrow().as_py()
+    return (
+        f"no account has a running contract with its renewal within {job.settings.renewal.horizon_days} days on "
+        f"{job.day}; the contracts run from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    )
+
+
+if __name__ == "__main__":
+    main(spine)

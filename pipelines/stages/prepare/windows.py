@@ -1,0 +1,41 @@
+"""Sum the rolled-up days into the windows of every observation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ibis.expr.types as ir
+
+from renewals.features.families.adoption import first_uses
+from renewals.features.families.usage import WINDOWS, account_windows, person_windows
+from renewals.features.family import KEY
+from renewals.features.point_in_time import Calendar
+from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.storage import warehouse
+
+MADE = {"person_windows": person_windows, "account_windows": account_windows, "first_uses": first_uses}
+
+
+def windows(job: Job) -> dict[str, Any]:
+    """Write one table per grain: person, account, and when each person began."""
+    con = warehouse.heavy(job.settings)
+    spine = warehouse.read(con, job.side / "spine.parquet")
+    calendar = Calendar(dates_of(spine), WINDOWS)
+    return {name: _write(name, spine, calendar, con, job) for name in MADE}
+
+
+def _write(name: str, spine: ir.Table, calendar: Calendar, con: Any, job: Job) -> int:
+    days = warehouse.read(con, job.data / "rollup" / "person_days")
+    table = MADE[name](days, calendar).semi_join(spine.select(*KEY), KEY)
+    order = [key for key in ("as_of", "account_id", "user_id") if key in table.columns]
+    return warehouse.keep(table, job.side / "windows" / f"{name}.parquet", order_by=order)
+
+
+def dates_of(spine: ir.Table) -> list[Any]:
+    """The dates of a spine, in order."""
+    with warehouse.faults("spine"):
+        return spine.select("as_of").distinct().order_by("as_of").to_pyarrow()["as_of"].to_pylist()
+
+
+if __name__ == "__main__":
+    main(windows)

@@ -1,0 +1,60 @@
+"""The files that stages leave for each other in the data folder: what JSON can hold, and reading it back.
+
+A damaged file is named, with what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from renewals.pipelines.runtime.errors import DataContract
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+Read = TypeVar("Read")
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file. Raises FileNotFoundError, or `DataContract` where it is damaged."""
+    return _load(path, lambda: json.loads(path.read_bytes()))
+
+
+def load_frame(path: Path, **options: Any) -> pd.DataFrame:
+    """A Parquet file as a frame; `options` are those of `pandas.read_parquet`. Raises as `load_json` does."""
+    import pandas as pd
+
+    return _load(path, lambda: pd.read_parquet(path, **options))
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A Parquet file to be read in parts. Raises as `load_json` does."""
+    import pyarrow.parquet as pq
+
+    return _load(path, lambda: pq.ParquetFile(path))
+
+
+def _load(path: Path, read: Callable[[], Read]) -> Read:
+    """What `read` gives. Errors of Arrow and of JSON are ValueErrors, or OSErrors that carry no number."""
+    try:
+        return read()
+    except (ValueError, OSError) as error:
+        if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        raise DataContract(
+            f"{path} is damaged ({type(error).__name__}): remove it, and run the command again that makes it"
+        ) from error
+
+
+def without_nan(tree: Any) -> Any:
+    """The same tree with null for every number that is none or infinite, which JSON does not have; keys as text."""
+    if isinstance(tree, dict):
+        return {str(key): without_nan(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [without_nan(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -1,0 +1,60 @@
+"""Folders that change whole: a reader meets the old one or the new one, never a part of either."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from renewals.pipelines.runtime.errors import OutputFailed
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put a finished folder in the place of an older one, in one step where the system can; the older one goes."""
+    aside = old.with_name(f".{old.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if old.exists() and exchange(new, old):
+        shutil.rmtree(new, ignore_errors=True)
+        return
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def copy_folder(source: Path, copy: Path) -> None:
+    """Copy a folder over an older copy of it, whole or not at all. Raises `OutputFailed`."""
+    unfinished = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copytree(source, unfinished)
+        replace_folder(unfinished, copy)
+    except OSError as error:
+        raise OutputFailed(f"{copy} could not be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def undo_replace(folder: Path) -> None:
+    """Undo a replacement that a crash left half-done."""
+    aside = folder.with_name(f".{folder.name}.old")
+    if aside.exists() and not folder.exists():
+        aside.rename(folder)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where the system cannot."""
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    call = getattr(libc, "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
+        return False
+    raise OSError(code, os.strerror(code), str(other))

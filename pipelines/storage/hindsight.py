@@ -1,0 +1,69 @@
+"""The days until which the models of a list learned: one that learned after the list's day knows what happened later.
+
+Such a list is made only where it is asked for (`--hindsight`, `list.hindsight`), and is marked in its manifest. It is
+never read as history, and never takes the place of a list made in its time (ADR 34).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from renewals.pipelines.runtime.errors import Config
+from renewals.pipelines.runtime.job import Job
+
+MARK = "hindsight"
+"""The key of a manifest, and of what is kept of a published day, that says whether the list was made with hindsight."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The version of a model, and its training day: what was known on it or later it has not seen."""
+
+    version: str
+    until: date | None
+    """None for a model that does not say it."""
+
+
+def require_foresight(job: Job, models: Mapping[str, Trained]) -> bool:
+    """Whether the list of the day is made with hindsight by these models, by target.
+
+    Raises `Config` where it would be and was not asked for.
+    """
+    later = {target: own for target, own in models.items() if own.until is not None and own.until > job.day}
+    if later and not job.settings.list.hindsight:
+        newest = max(own.until for own in later.values() if own.until is not None)
+        named = ", ".join(f"{target} version {own.version} until {own.until}" for target, own in later.items())
+        raise Config(
+            f"a list of {job.day} would be made with hindsight, for models that serve learned from what came later "
+            f"({named}): give --as-of {newest} or a later day, or --hindsight (list.hindsight: true in the parameter "
+            "file) for a list that is marked so and never read as history"
+        )
+    return bool(later)
+
+
+def same_version(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records name the same version of a model; those of earlier releases say no training day."""
+    return all(one[name] == other[name] for name in ("name", "version"))
+
+
+def is_marked(about: Mapping[str, Any]) -> bool:
+    """Whether a manifest says that its list was made with hindsight; one of an earlier release says nothing."""
+    return about.get(MARK) is True
+
+
+def stands_in_time(folder: Path, file: str) -> bool:
+    """Whether a list made in its time stands in a folder, whole or harmed; `file` holds the mark.
+
+    A folder whose mark cannot be read may hold one.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    try:
+        return not is_marked(json.loads((folder / file).read_bytes()))
+    except (OSError, ValueError, AttributeError):
+        return True

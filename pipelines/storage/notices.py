@@ -1,0 +1,82 @@
+"""Notices: what a reader must know before reading a list, one sentence each, in every language.
+
+A notice is a code with values; its words are `notice.<code>` in the catalogues of `reports/words`. `check` keeps its
+notices in `certificate.json`, each side of the work keeps others in files of its own, and `score.json` and the manifest
+of a list hold all of them. The page, the workbook and the terminal show them on top.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.job import on_terminal
+from renewals.pipelines.storage import data_files
+from renewals.reports.sanitize import printable, shortened
+from renewals.reports.words import LANGUAGES, Words
+
+Value = str | int | float
+LONGEST = 200
+"""Characters of a text among the values: a notice is a sentence, and a value from outside may be of any length."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One notice: its code, and the values that its words have places for.
+
+    A value called `table` is shown as the words of that table; `month` is a month as YYYY-MM, and a value whose name
+    ends in `day` an ISO day.
+    """
+
+    code: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The notice as JSON holds it where nobody reads it: without words."""
+        return {"code": self.code, "values": dict(self.values)}
+
+    def text(self, language: str) -> str:
+        """The sentence in a language. Raises KeyError for a code without words, or where a value is missing."""
+        words = Words(language)
+        shown = {name: _shown(name, value, words) for name, value in self.values.items()}
+        return words.say(f"notice.{self.code}", **shown)
+
+
+def _shown(name: str, value: Value, words: Words) -> Value:
+    if not isinstance(value, str):
+        return value
+    if name == "table":
+        return words.value("table", value)
+    if name == "month":
+        return words.month(value)
+    return words.day(value) if name.endswith("day") else shortened(printable(value), LONGEST, " …")
+
+
+def load_notices(path: Path, stage: str) -> list[Notice]:
+    """The notices in the JSON file that a stage wrote; one of an older release has none. Raises InputMissing."""
+    try:
+        held = data_files.load_json(path)
+    except FileNotFoundError:
+        raise InputMissing(f"{path} is not there: run the stage `{stage}` first") from None
+    return [Notice(str(one["code"]), one["values"]) for one in held.get("notices", ())]
+
+
+def with_words(notices: Iterable[Notice]) -> list[dict[str, Any]]:
+    """The notices as a list carries them: each once, with its sentence in every language."""
+    records = [notice.as_dict() | {language: notice.text(language) for language in LANGUAGES} for notice in notices]
+    return [one for place, one in enumerate(records) if one not in records[:place]]
+
+
+def report_notices(records: Sequence[Mapping[str, Any]], language: str) -> None:
+    """Print the notices for a person at a terminal; elsewhere log each as a warning."""
+    for one in records:
+        if on_terminal():
+            print(f"! {one[language]}", file=sys.stderr)
+        else:
+            structlog.get_logger().warning("notice", code=one["code"], text=one[language])

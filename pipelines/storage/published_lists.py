@@ -1,0 +1,139 @@
+"""What was published before: the earlier lists, and the figures behind the newest of them.
+
+The figures of a published list are kept in the data folder as they were given to the models, in double precision:
+next month's change is split by scoring them again. A list whose figures are missing is still a list.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+import structlog
+
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.stages.act import publish
+from renewals.pipelines.storage import hindsight, list_archive, warehouse
+
+TOLD = "told"
+SAID = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """An earlier list: its day, what its manifest says, and what it said; `listed` has one row per account."""
+
+    day: date
+    manifest: dict[str, Any]
+    listed: pd.DataFrame
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """Name and version of the model behind its chances of renewal."""
+        model = self.manifest["models"]["renewal"]
+        return str(model["name"]), str(model["version"])
+
+
+def newest(job: Job) -> Published | None:
+    """The newest whole list before the day the run stands on; None where there is none."""
+    return next(published(job), None)
+
+
+def published(job: Job) -> Iterator[Published]:
+    """Every whole list before the day the run stands on, the newest first.
+
+    One that is harmed is passed over, and one made with hindsight: it is no history.
+    """
+    for day in sorted(_days(job.lists, before=job.day), reverse=True):
+        folder = job.lists / day.isoformat()
+        try:
+            if harmed := publish.harmed(folder):
+                raise ValueError(f"{harmed[0]} is not as published")
+            manifest = json.loads((folder / publish.MANIFEST).read_bytes())
+            if hindsight.is_marked(manifest):
+                continue
+            one = Published(day, manifest, pd.read_parquet(folder / "risk_list.parquet", columns=SAID))
+            _ = one.model, str(manifest["key"])
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            structlog.get_logger().warning("an earlier list is passed over", list=str(folder), why=str(fault))
+            continue
+        yield one
+
+
+def _days(folder: Path, before: date) -> list[date]:
+    """The days by which something in a folder is called; what is called otherwise is nobody's list."""
+    days = []
+    for path in folder.glob("????-??-??*"):
+        try:
+            days.append(date.fromisoformat(path.name.removesuffix(".parquet")))
+        except ValueError:
+            continue
+    return [day for day in days if day < before]
+
+
+def figures_path(job: Job, day: date) -> Path:
+    """Where the figures behind the list of a day are kept."""
+    return list_archive.folder_of(job, day) / "scoring.parquet"
+
+
+def told_path(job: Job, day: date) -> Path:
+    """Where the alerts that the list of a day told are kept."""
+    return job.data / TOLD / f"{day.isoformat()}.parquet"
+
+
+def told_lately(job: Job) -> list[Path]:
+    """The alerts of every list of the quiet days before the day the run stands on."""
+    quiet = timedelta(days=job.settings.alerts.quiet_days)
+    return [told_path(job, day) for day in sorted(_days(job.data / TOLD, before=job.day)) if day >= job.day - quiet]
+
+
+def keep_told(job: Job) -> None:
+    """Keep the alerts of the list just published, and let go of those long told."""
+    with warehouse.beside(told_path(job, job.day)) as unfinished:
+        shutil.copyfile(job.side / "alerts.parquet", unfinished)
+    long_ago = job.day - 2 * timedelta(days=job.settings.alerts.quiet_days)
+    for day in _days(job.data / TOLD, before=long_ago):
+        told_path(job, day).unlink(missing_ok=True)
+
+
+class Figures:
+    """The figures of many accounts in a Parquet file, read a few accounts at a time; one row per account."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = pq.ParquetFile(path)
+        self.accounts = pd.Index(self.file.read(columns=["account_id"]).to_pandas()["account_id"].astype(object))
+        sizes = [self.file.metadata.row_group(group).num_rows for group in range(self.file.num_row_groups)]
+        self.starts = np.cumsum([0, *sizes])
+
+    @property
+    def names(self) -> set[str]:
+        """The columns of the file."""
+        return set(self.file.schema_arrow.names)
+
+    def places(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
+        """Where each account stands, -1 where it does not. Raises ValueError where one stands twice."""
+        if not self.accounts.is_unique:
+            raise ValueError("an account stands twice among the figures")
+        return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
+
+    def column(self, name: str) -> pd.Series:
+        """One figure of every account, by place."""
+        return self.file.read(columns=[name]).to_pandas()[name]
+
+    def rows(self, places: npt.NDArray[np.int64], names: list[str]) -> pd.DataFrame:
+        """Some columns of the accounts at these places; only the parts of the file that hold them are read."""
+        within = np.searchsorted(self.starts, places, side="right") - 1
+        groups = np.unique(within)
+        read = self.file.read_row_groups(groups.tolist(), columns=names)
+        sizes = np.diff(self.starts)[groups]
+        first = np.cumsum([0, *sizes])[np.searchsorted(groups, within)]
+        return read.take(first + places - self.starts[within]).to_pandas()[names]

@@ -1,0 +1,58 @@
+"""Numbers wider than the query engine can hold: ids among them are read as their digits, all others as floats (ADR 36).
+
+DuckDB reads a Parquet decimal of more than 38 digits as a wrong float, and Ibis has no type for its widest integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ibis.expr.types as ir
+
+from renewals.features.tables import ID, TABLES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+WIDEST = ("UINT128", "UHUGEINT", "BIGNUM", "VARINT")
+"""Integers of DuckDB that Ibis cannot name."""
+
+
+def id_columns(table: str) -> set[str]:
+    """The columns of a table of the contract that hold ids."""
+    return {column.name for column in TABLES[table].columns.values() if column.type == ID}
+
+
+def wide_decimals(schema: pa.Schema) -> list[str]:
+    """The columns of a Parquet file with decimals of more than 38 digits."""
+    import pyarrow as pa
+
+    return [field.name for field in schema if pa.types.is_decimal256(field.type)]
+
+
+def narrowed_copy(table: str, file: Path, columns: Collection[str], copy: Path) -> Path:
+    """A copy of a Parquet file with its wide decimals as digits (ids) or floats (amounts), a row group at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    given = pq.ParquetFile(file)
+    ids = id_columns(table)
+    kinds = {name: pa.string() if name in ids else pa.float64() for name in columns}
+    schema = pa.schema([field.with_type(kinds.get(field.name, field.type)) for field in given.schema_arrow])
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(copy, schema) as writer:
+        for group in range(given.num_row_groups):
+            writer.write_table(given.read_row_group(group).cast(schema))
+    return copy
+
+
+def spelled_out(rows: ir.Table) -> tuple[ir.Table, frozenset[str]]:
+    """A table of DuckDB with its widest integers as digits, and the names of these columns."""
+    wide = [name for name, kind in rows.schema().items() if kind.is_unknown() and _is_widest(kind)]
+    return (rows.mutate(**{name: rows[name].cast("string") for name in wide}) if wide else rows), frozenset(wide)
+
+
+def _is_widest(kind: object) -> bool:
+    return any(name in str(kind) for name in WIDEST)

@@ -1,0 +1,1 @@
+"""Results of pipelines as sentences, in every language."""

@@ -1,0 +1,1 @@
+"""The Excel workbook, and what managers write into it."""

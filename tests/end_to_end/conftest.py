@@ -1,0 +1,50 @@
+"""One small company taken through the whole path, once: learned from, scored, published."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from renewals.examples.company import simulate, write
+from renewals.pipelines.commands.learn import learn
+from renewals.pipelines.commands.score import act
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import read_settings
+from tests.root import ROOT
+
+DAY = date(2025, 1, 1)
+QUICK = (
+    "linear.strengths=[0.01]",
+    "lightgbm.rounds=[40]",
+    "lightgbm.shares=[0.0, 0.5]",
+    "folds.origins=2",
+    "gate.bootstrap=50",
+    "gate.lead_days=30",
+    "gate.min_renewals=10",
+    "gate.min_events=3",
+    "gate.slope=[-5.0, 10.0]",
+    "gate.max_error=0.5",
+    "targets=[renewal, expansion]",
+)
+
+
+@pytest.fixture(scope="session")
+def company(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("company")
+    write(simulate(accounts=260, months=26, seed=5), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def learned(company, tmp_path_factory):
+    """The job after `renewals learn`, and its result."""
+    work = tmp_path_factory.mktemp("learned")
+    job = Job(read_settings(ROOT / "params.yaml", QUICK), str(company), work, work / "lists", until=DAY)
+    return job, learn(job)
+
+
+@pytest.fixture(scope="session")
+def published(learned):
+    """The job after `renewals score`, and its result."""
+    job = replace(learned[0], until=None, as_of=DAY)
+    return job, act(job)

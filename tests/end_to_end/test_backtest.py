@@ -1,0 +1,32 @@
+"""The back-test of a small company: judged as `learn` left it, or learned first, with the same words."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from renewals.pipelines.commands.backtest import retrace
+from tests.pipelines.production import LAST_LEARNING
+
+
+def figures(job) -> dict:
+    return json.loads((job.data / "backtest" / "renewal" / "report.json").read_text())
+
+
+@pytest.mark.slow
+def test_what_learn_left_is_judged_and_what_is_not_there_is_learned_first(learned, tmp_path):
+    job, _ = learned
+    result = retrace(job)
+    assert result["learned"] == "before"
+    assert set(result["targets"]) == set(job.settings.targets)
+    told = figures(job)
+    assert {"model", "base_rate", "days_since_last_use", "health_score", "linear"} <= set(told["whole"]["speakers"])
+    assert told["activity"][0]["activity"] == "active"
+    assert told["staleness"]
+    assert told["capacity"]["managers"]
+    own = job.settings.model_copy(update={"targets": ("renewal",)})
+    fresh = replace(job, data=tmp_path, settings=own)
+    assert retrace(fresh)["learned"] == "now"
+    assert figures(fresh) == told
+    assert not (tmp_path / "mlflow.db").exists()
+    assert not any((tmp_path / name).exists() for name in LAST_LEARNING)

@@ -1,0 +1,149 @@
+"""A learned data folder that was copied, while the original is away or damaged, works from its own files."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+import urllib.request
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from renewals.pipelines.commands.explain import explain
+from renewals.pipelines.commands.score import act
+from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.stages.learn.register import register
+from renewals.pipelines.storage import mlflow_artifacts, model_registry
+
+
+@pytest.fixture
+def original(learned):
+    """The job that learned; its folder has its name and its models again afterwards."""
+    job, _ = learned
+    away, kept = job.data.with_name("away"), job.data.with_name("kept")
+    shutil.copytree(job.data / mlflow_artifacts.ARTIFACTS, kept)
+    yield job
+    if away.exists():
+        away.rename(job.data)
+    shutil.rmtree(job.data / mlflow_artifacts.ARTIFACTS)
+    kept.rename(job.data / mlflow_artifacts.ARTIFACTS)
+
+
+@pytest.fixture
+def copied(original, tmp_path):
+    """The job on a copy, in a folder whose name needs quoting."""
+    place = tmp_path / "it's a 100% copy 公司"
+    shutil.copytree(original.data, place, ignore=shutil.ignore_patterns("lists"))
+    return replace(original, data=place, lists=tmp_path / "lists")
+
+
+def hide(job) -> None:
+    job.data.rename(job.data.with_name("away"))
+
+
+def test_score_and_explain_work_on_a_copy_without_the_original(original, copied):
+    hide(original)
+    acting = replace(copied, as_of=copied.until, until=None)
+    result = act(acting)
+    assert result["models"]["renewal"] == "renewals-renewal/1"
+    import pandas as pd
+
+    listed = pd.read_parquet(Path(result["folder"]) / "risk_list.parquet")
+    account = str(listed["account_id"][listed["status"] == "scored"].iloc[0])
+    assert explain(acting, account)["account"]["account_id"] == account
+    assert not original.data.exists()
+
+
+def test_the_registry_of_a_copy_names_the_original_nowhere_once_it_was_used(original, copied):
+    assert addresses_in(copied.data, original.data)
+    model_registry.champion(copied, "renewal")
+    assert addresses_in(copied.data, original.data) == set()
+    assert addresses_in(original.data, copied.data) == set()
+
+
+def addresses_in(data: Path, named: Path) -> set[tuple[str, str]]:
+    """Every table and column of the registry in which the path of a folder stands, plain or encoded."""
+    found = set()
+    with closing(sqlite3.connect(data / mlflow_artifacts.DATABASE)) as database:
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, *_ in database.execute(f'PRAGMA table_info("{table}")').fetchall():
+                texts = [str(value) for (value,) in database.execute(f'SELECT "{column}" FROM "{table}"')]
+                if any(form in text for text in texts for form in (f"{named}/", f"{named.as_uri()}/")):
+                    found.add((table, column))
+    return found
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_copy_never_reads_the_models_of_the_original(original, copied, monkeypatch, writable):
+    if not writable:  # as for a database on a read-only disk
+        monkeypatch.setattr(mlflow_artifacts, "relocate", lambda data: 0)
+    for file in (original.data / mlflow_artifacts.ARTIFACTS).rglob("linear.json"):
+        file.write_bytes(b"{}")
+    model_registry.champion(copied, "renewal")
+    for file in (copied.data / mlflow_artifacts.ARTIFACTS).rglob("model.txt"):
+        file.unlink()
+    with pytest.raises(DataContract):
+        model_registry.champion(copied, "renewal")
+    assert list((original.data / mlflow_artifacts.ARTIFACTS).rglob("model.txt"))
+
+
+def test_what_is_registered_in_a_copy_lies_in_the_copy(original, copied):
+    hide(original)
+    before = set((copied.data / mlflow_artifacts.ARTIFACTS).rglob("*"))
+    other = copied.settings.model_copy(
+        update={"calibration": copied.settings.calibration.model_copy(update={"trust": 1.0})}
+    )
+    assert register(replace(copied, settings=other), "renewal")["version"] == "2"
+    assert set((copied.data / mlflow_artifacts.ARTIFACTS).rglob("*")) > before
+    assert not original.data.exists()
+
+
+def fetched(address: str, asked: dict | None = None) -> bytes:
+    body = json.dumps(asked).encode() if asked is not None else None
+    request = urllib.request.Request(address, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
+
+
+@pytest.fixture
+def server(copied, tmp_path):
+    """The address of MLflow's pages, started by the command that `learn` prints, once the copy has been used."""
+    model_registry.champion(copied, "renewal")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [*shlex.split(model_registry.ui_command(copied)), "--port", str(port), "--workers", "1"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(
+        command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True,
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+    ) as started:  # fmt: skip
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(120):
+            try:
+                fetched(f"{address}/health")
+                break
+            except OSError:
+                time.sleep(1)
+        yield address
+        os.killpg(started.pid, signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_mlflow_opens_a_run_of_a_copy_and_its_plots(original, server, tmp_path):
+    hide(original)
+    api = f"{server}/api/2.0/mlflow"
+    experiment = json.loads(fetched(f"{api}/experiments/get-by-name?experiment_name=renewals-renewal"))["experiment"]
+    (run,) = json.loads(fetched(f"{api}/runs/search", {"experiment_ids": [experiment["experiment_id"]]}))["runs"]
+    number = run["info"]["run_id"]
+    assert {param["key"] for param in run["data"]["params"]} >= {"until", "lightgbm.rounds"}
+    there = json.loads(fetched(f"{api}/artifacts/list?run_id={number}"))["files"]
+    assert {file["path"] for file in there} == {"params.json", "plots"}
+    plot = fetched(f"{server}/get-artifact?path=plots/roc.png&run_uuid={number}")
+    assert plot.startswith(b"\x89PNG")

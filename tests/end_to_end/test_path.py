@@ -1,0 +1,240 @@
+"""From raw tables to a published list, on a small company."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from renewals.pipelines.commands import score as act_module
+from renewals.pipelines.commands.explain import explain
+from renewals.pipelines.commands.learn import learn
+from renewals.pipelines.commands.score import act
+from renewals.pipelines.runtime import runner
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.lock import exclusive_lock
+from renewals.pipelines.stages.act import scorecard
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.featurize import featurize
+from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
+from renewals.reports.risk_list import COLUMNS
+from tests.end_to_end.conftest import DAY
+from tests.root import ROOT
+
+SECRET = "Acme Ltd"
+OUTPUTS = (
+    *(
+        "renewals.reports.risk_list.as_parquet",
+        "renewals.reports.csv_export.as_csv",
+        "renewals.reports.workbook.workbook.as_workbook",
+        "renewals.reports.html.list_page.as_page",
+    ),
+    "renewals.reports.html.scorecard_page.as_page",
+)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def read_list(published) -> pd.DataFrame:
+    return pd.read_parquet(published[1]["folder"] + "/risk_list.parquet")
+
+
+def test_the_list_holds_every_observation_of_the_day_once(published):
+    job, _ = published
+    listed = read_list(published)
+    spine = pd.read_parquet(job.data / "act" / "spine.parquet")
+    assert sorted(listed["account_id"]) == sorted(spine["account_id"])
+    assert listed["account_id"].is_unique
+
+
+def test_the_list_has_the_columns_of_the_contract_in_order(published):
+    assert list(read_list(published).columns) == [column.name for column in COLUMNS]
+
+
+def test_scored_accounts_have_a_probability_a_band_and_reasons(published):
+    scored = read_list(published).query("status == 'scored'")
+    assert scored["renewal_probability"].between(0, 1).all()
+    assert set(scored["risk_band"]) <= {"high", "medium", "low"}
+    assert (scored["reason_1"].str.len() > 0).mean() > 0.8
+    assert ((scored["arr"] * (1 - scored["renewal_probability"]) - scored["arr_at_risk"]).abs() < 1e-6).all()
+
+
+def test_every_file_is_in_the_manifest(published):
+    folder = Path(published[1]["folder"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert {p.name for p in folder.iterdir()} == {"manifest.json", *manifest["files"]}
+    assert manifest["as_of"] == "2025-01-01"
+
+
+def test_twice_says_already_published_and_changes_no_byte(published):
+    job, first = published
+    before = {p.name: p.read_bytes() for p in Path(first["folder"]).iterdir()}
+    again = act(job)
+    assert again["state"] == "already published"
+    assert {p.name: p.read_bytes() for p in Path(again["folder"]).iterdir()} == before
+
+
+def test_scorecard_and_forecast_are_made_with_the_list(published):
+    from tests.reports.pages import payload_of
+
+    job, first = published
+    assert scorecard.read(job)["as_of"] == "2025-01-01"
+    assert scorecard.read(replace(job, as_of=date(2025, 2, 1))) is None
+    told = payload_of((Path(first["folder"]) / "risk_list.html").read_bytes())["summary"]["forecast"]
+    assert {row["measure"] for row in told} >= {"arr_renewed", "gross_retention", "net_retention"}
+
+
+def test_a_list_of_any_day_is_published_without_a_forecast(published, tmp_path):
+    from tests.reports.pages import payload_of
+
+    job, _ = published
+    shutil.copytree(job.data, tmp_path / "data", ignore=shutil.ignore_patterns("lists"))
+    middle = replace(job, as_of=date(2025, 1, 15), data=tmp_path / "data", lists=tmp_path / "lists")
+    folder = Path(act(middle)["folder"])
+    assert payload_of((folder / "risk_list.html").read_bytes())["summary"]["forecast"] == []
+
+
+def test_learning_twice_registers_no_second_version(learned):
+    job, first = learned
+    again = learn(job)
+    assert again["models"]["renewal"]["version"] == first["models"]["renewal"]["version"]
+
+
+def test_both_sides_compute_the_same_features(learned, tmp_path):
+    """One code path: acting on a date gives what learning made of that date among many, column by column."""
+    job, _ = learned
+    for shared in ("clean", "rollup"):
+        (tmp_path / shared).symlink_to(job.data / shared)
+    day = date(2024, 12, 1)
+    acting = replace(job, data=tmp_path, until=None, as_of=day)
+    for stage in (spine, windows, ledger, featurize, assemble):
+        stage(acting)
+    acted = pd.read_parquet(tmp_path / "act" / "scoring.parquet")
+    trained = pd.read_parquet(job.data / "learn" / "training.parquet")
+    trained = trained[pd.to_datetime(trained["as_of"]) == pd.Timestamp(day)].reset_index(drop=True)
+    assert len(acted) > 50
+    pd.testing.assert_frame_equal(acted, trained[list(acted.columns)])
+
+
+def test_no_stage_reads_the_truth(published):
+    code = [p for part in ("features", "models", "reports", "pipelines") for p in (ROOT / part).rglob("*.py")]
+    assert len(code) > 150
+    assert [p for p in code if "truth/" in p.read_text() or '/ "truth"' in p.read_text()] == []
+
+
+def test_explain_says_what_the_list_says(published):
+    job, _ = published
+    row = read_list(published).query("status == 'scored'").iloc[0]
+    why = explain(job, str(row["account_id"]))
+    assert why["says"]["renewal_probability"] == pytest.approx(row["renewal_probability"])
+    assert row["reason_1"] in json.dumps(why, ensure_ascii=False, default=str)
+
+
+def test_explain_of_a_stranger_names_neighbours(published):
+    job, _ = published
+    with pytest.raises(InputMissing, match="no account"):
+        explain(job, "nobody-at-all")
+
+
+def test_nothing_known_later_is_in_the_training_table(learned):
+    job, _ = learned
+    rows = pd.read_parquet(job.data / "learn" / "training.parquet")
+    final = rows[rows["renewal"].notna()]
+    assert (pd.to_datetime(final["renewal_matured_at"]) <= pd.Timestamp(date(2025, 1, 1))).all()
+    assert (pd.to_datetime(rows["as_of"]) < pd.Timestamp(date(2025, 1, 1))).all()
+    assert len(final) > 0
+
+
+def test_recurring_revenue_closes_to_the_cent(learned):
+    job, _ = learned
+    moved = pq.read_table(job.data / "learn" / "ledger" / "roll_forward.parquet").to_pandas()
+    by_month = moved.groupby("month").sum(numeric_only=True).sort_index()
+    closing = by_month.eval("opening + new + expansion + reactivation - contraction - churn")
+    assert (closing == by_month["closing"]).all()
+    assert (by_month["closing"].to_numpy()[:-1] == by_month["opening"].to_numpy()[1:]).all()
+
+
+def test_publishing_needs_scores_of_the_same_day(published):
+    with pytest.raises(InputMissing, match="run `renewals score"):
+        publish(replace(published[0], as_of=date(2024, 12, 1)))
+
+
+def test_readers_need_no_lock(published, tmp_path):
+    """While another run works in the data folder: explain, whatif, publish, and the registry's commands."""
+    job, result = published
+    account = str(read_list(published).query("status == 'scored'")["account_id"].iloc[0])
+    model = result["models"]["renewal"].rpartition("/")[2]
+    day = ("--as-of", str(DAY))
+    commands = {
+        "explain": (account, *day),
+        "whatif": (account, *day, "--set", "days_to_renewal=30"),
+        "publish": (*day, "--to", f"duckdb:///{tmp_path / 'x.duckdb'}", "--lists", str(job.lists)),
+        "promote": ("renewal", "--version", model),
+    }
+    with exclusive_lock(job.data, "backtest"):
+        for name, words in commands.items():
+            done = subprocess.run(
+                [sys.executable, "-m", "renewals.pipelines.cli", name, *words, "--data", str(job.data)],
+                **{"capture_output": True, "text": True, "cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}},
+            )
+            assert done.returncode == 0, (name, done.stderr)
+            assert len(done.stdout.splitlines()) == 1
+
+
+def injected(monkeypatch, stage):
+    """`stage` does its work and then fails; the other stages have done theirs when the list was published."""
+
+    def broken(job):
+        stage(job)
+        raise ValueError(SECRET)
+
+    broken.__name__ = stage.__name__
+    monkeypatch.setattr(act_module, "STAGES", (broken,))
+
+
+def ends_in_70(job, capfd):
+    before = tree(job.lists)
+    assert runner.run(lambda: act_module.act(job), job.data, "score") == 70
+    shown = capfd.readouterr()
+    told = json.loads(shown.out.splitlines()[-1])
+    assert told["exit"] == 70
+    assert "Traceback" not in shown.err
+    assert SECRET not in shown.out + shown.err + Path(told["log"]).read_text()
+    assert tree(job.lists) == before
+
+
+@pytest.mark.parametrize("stage", act_module.STAGES, ids=lambda stage: stage.__name__)
+def test_an_unexpected_error_in_any_stage_ends_in_70_and_changes_no_list(published, monkeypatch, capfd, stage):
+    injected(monkeypatch, stage)
+    ends_in_70(published[0], capfd)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "renewals.reports.risk_list.as_parquet",
+        "renewals.reports.csv_export.as_csv",
+        "renewals.reports.workbook.workbook.as_workbook",
+        "renewals.reports.html.list_page.as_page",
+    ],
+)
+def test_an_unexpected_error_in_any_output_ends_in_70_and_changes_no_list(published, monkeypatch, capfd, output):
+    def broken(*_, **__):
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(output, broken)
+    monkeypatch.setattr(act_module, "STAGES", ())
+    monkeypatch.setattr(act_module, "BESIDE", ())
+    ends_in_70(published[0], capfd)

@@ -1,0 +1,146 @@
+"""What an account has bought, as known on 2026-03-01."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+import pytest
+
+from renewals.features.families.commitment import commitment
+
+CONTRACTS = """
+    account | contract | product | plan | start_date | end_date   | arr   | seats | signed_at  | paid_at    | auto_renew
+    acme    | 1        |         | base | 2024-06-01 | 2025-06-01 | 10000 | 10    | 2024-06-01 | 2024-07-01 | no
+    acme    | 2        |         | gold | 2025-06-01 | 2026-06-01 | 22000 | 20    | 2025-05-02 |            | yes
+    acme    | 3        | extra   | gold | 2026-02-01 | 2027-02-01 | 3000  |       | 2026-01-15 | 2026-02-03 |
+    quiet   | 4        |         |      | 2026-02-15 | 2027-02-15 | 5000  |       |            |            |
+"""
+
+
+@pytest.fixture(scope="module")
+def bought(company):
+    return company(contracts=CONTRACTS)
+
+
+def test_when_it_ends_and_since_when_it_runs(bought):
+    columns = ["days_to_renewal", "account_age", "term_age", "term_length"]
+    assert bought("commitment", *columns) == {"acme": [92, 638, 273, 365], "quiet": [351, 14, 14, 365]}
+
+
+def test_what_it_is_worth(bought):
+    """22 000 of 25 000 end together in June."""
+    assert bought("commitment", "arr", "due_share") == {"acme": [25_000, 0.88], "quiet": [5000, 1]}
+
+
+def test_products_seats_plan_and_price(bought):
+    columns = ["products", "seats", "plan", "price_per_seat"]
+    assert bought("commitment", *columns) == {"acme": [2, 20, "gold", 1100], "quiet": [1, None, None, None]}
+
+
+def test_renewal_by_itself_where_it_is_told(bought):
+    assert bought("commitment", "auto_renew") == {"acme": 1, "quiet": None}
+
+
+def test_history(bought):
+    assert bought("commitment", "terms_so_far", "cancelled_so_far") == {"acme": [3, 0], "quiet": [1, 0]}
+
+
+def test_a_step_up_from_the_term_before(bought):
+    """From 1 000 to 1 100 a seat, and from 10 to 20 seats."""
+    expected = [pytest.approx(0.1), pytest.approx(1)]
+    assert bought("commitment", "price_change", "seats_change") == {"acme": expected, "quiet": [None, None]}
+
+
+def test_what_became_of_the_price_since_the_first_contract(company):
+    """From 1 000 a seat to 900, and now to 1 080; terms of one day are one renewal, and quiet has not renewed."""
+    contracts = """
+        account_id | contract_id | product | start_date | end_date   | arr   | seats
+        acme       | 1           | x       | 2023-06-01 | 2024-06-01 | 10000 | 10
+        acme       | 2           | x       | 2024-06-01 | 2025-06-01 | 18000 | 20
+        acme       | 3           | x       | 2025-06-01 | 2026-06-01 | 10800 | 10
+        acme       | 4           | x       | 2024-06-01 | 2025-06-01 | 900   | 1
+        quiet      | 5           | x       | 2025-06-01 | 2026-06-01 | 10000 | 10
+    """
+    columns = ["renewals_so_far", "price_since_first", "price_change"]
+    found = company(contracts=contracts)("commitment", *columns)
+    assert found == {"acme": [2, pytest.approx(0.08), pytest.approx(0.2)], "quiet": [0, None, None]}
+
+
+def test_the_price_of_the_whole_term_where_no_term_tells_its_seats(company):
+    contracts = """
+        account_id | contract_id | start_date | end_date   | arr   | seats
+        acme       | 1           | 2024-06-01 | 2025-06-01 | 10000 |
+        acme       | 2           | 2025-06-01 | 2026-06-01 | 12000 |
+        quiet      | 3           | 2024-06-01 | 2025-06-01 | 10000 |
+        quiet      | 4           | 2025-06-01 | 2026-06-01 | 12000 | 6
+    """
+    assert company(contracts=contracts)("commitment", "price_change") == {"acme": pytest.approx(0.2), "quiet": None}
+
+
+def test_payment(bought):
+    """Paid 30 and 2 days after the start; the second term of acme has been running unpaid since June.
+
+    At quiet no payment was ever known, so none is missed.
+    """
+    assert bought("commitment", "payment_delay", "unpaid") == {"acme": [16, 1], "quiet": [None, 0]}
+
+
+def test_signed_ahead_of_its_start(bought):
+    assert bought("commitment", "signed_ahead_days") == {"acme": 30, "quiet": None}
+
+
+def test_a_follow_on_that_is_signed(company):
+    """Signed yesterday, acme's next term is known; quiet's, signed today, is not."""
+    contracts = """
+        account_id | contract_id | start_date | end_date   | arr   | signed_at
+        acme       | 1           | 2025-06-01 | 2026-06-01 | 12000 | 2025-06-01
+        acme       | 2           | 2026-06-01 | 2027-06-01 | 12000 | 2026-02-28
+        quiet      | 3           | 2025-06-01 | 2026-06-01 | 12000 | 2025-06-01
+        quiet      | 4           | 2026-06-01 | 2027-06-01 | 12000 | 2026-03-01
+    """
+    assert company(contracts=contracts)("commitment", "follow_on_signed") == {"acme": 1, "quiet": 0}
+
+
+def test_a_cancelled_term_and_one_that_never_ran(company):
+    """The extra product was stopped after a month; the other was cancelled before it began, and is no history."""
+    contracts = """
+        account_id | contract_id | product | start_date | end_date   | arr   | signed_at  | cancelled_at
+        acme       | 1           |         | 2025-06-01 | 2026-06-01 | 12000 | 2025-06-01 |
+        acme       | 2           | extra   | 2025-07-01 | 2026-06-01 | 1000  | 2025-06-01 | 2025-08-01
+        acme       | 3           | other   | 2024-07-01 | 2026-06-01 | 1000  | 2024-06-01 | 2024-07-01
+    """
+    columns = ["terms_so_far", "cancelled_so_far", "products", "arr", "account_age"]
+    assert company(contracts=contracts)("commitment", *columns)["acme"] == [2, 1, 1, 12_000, 273]
+
+
+def test_the_stage_of_the_journey(company):
+    """59 days in is onboarding, 90 days before the end is close to it, and between lies the steady part (J1)."""
+    contracts = """
+        account | contract | start_date | end_date   | arr
+        new     | 1        | 2026-01-01 | 2027-01-01 | 1
+        steady  | 2        | 2025-12-31 | 2026-12-31 | 1
+        near    | 3        | 2025-05-30 | 2026-05-30 | 1
+    """
+    stages = {"new": "onboarding", "steady": "steady", "near": "pre_renewal"}
+    assert company(contracts=contracts)("commitment", "journey_stage") == stages
+
+
+CLOCK = [feature.name for feature in commitment.features if feature.clock]
+
+
+def test_the_clock_follows_from_dates_alone(bought, company):
+    """A day on without news: what is marked as clock moves by a day or not at all, and nothing else matters."""
+    told = bought("commitment", *CLOCK)
+    poorer = CONTRACTS.replace("22000 | 20 ", "9000  | 3  ").replace("gold", "base").replace("2026-02-03", "")
+    assert company(contracts=poorer)("commitment", *CLOCK) == told
+    on = company(contracts=_earlier(CONTRACTS, 1))("commitment", *CLOCK)
+    step = {"days_to_renewal": -1, "account_age": 1, "term_age": 1, "journey_stage": ""}
+    assert set(CLOCK) == set(step)
+    assert on == {name: [then + step[c] for c, then in zip(CLOCK, own, strict=True)] for name, own in told.items()}
+
+
+def _earlier(drawn: str, days: int) -> str:
+    """The same tables with every date so many days earlier: the company seen so much later."""
+    moved = lambda found: str(date.fromisoformat(found.group()) - timedelta(days=days))  # noqa: E731
+    return re.sub(r"\d{4}-\d{2}-\d{2}", moved, drawn)

@@ -1,0 +1,119 @@
+"""What must be beaten learns from the same rows and is asked about the same."""
+
+import warnings
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from renewals.models.evaluation import baselines
+from renewals.models.settings import Folds
+from renewals.models.training.splits import observations, rolling
+from tests.models.drawn import training_table
+
+
+def term(account: str, as_of: str, renewal_date: str, label: int, matured_at: str) -> dict:
+    return {
+        "account_id": account,
+        "as_of": as_of,
+        "renewal_date": renewal_date,
+        "label": label,
+        "matured_at": matured_at,
+    }
+
+
+def rows(*terms: dict) -> pd.DataFrame:
+    frame = pd.DataFrame(terms)
+    days = {name: pd.to_datetime(frame[name]) for name in ("as_of", "renewal_date", "matured_at")}
+    return frame.assign(**days, term=frame.groupby(["account_id", "renewal_date"]).ngroup())
+
+
+PAST = rows(
+    term("acme", "2022-01-01", "2022-06-01", 1, "2022-08-01"),
+    term("acme", "2022-02-01", "2022-06-01", 1, "2022-08-01"),
+    term("quiet", "2022-01-01", "2022-06-01", 0, "2022-08-01"),
+)
+NOW = rows(
+    term("acme", "2022-08-01", "2023-06-01", 1, "2023-08-01"),
+    term("quiet", "2022-07-01", "2023-06-01", 0, "2023-08-01"),
+    term("new", "2022-08-01", "2023-06-01", 1, "2023-08-01"),
+)
+
+
+def test_the_base_rate_counts_a_renewal_once_however_often_it_was_observed():
+    assert list(baselines.base_rate(PAST, NOW, [])) == [0.5, 0.5, 0.5]
+
+
+def test_the_last_outcome_is_the_newest_one_that_was_final_then():
+    assert list(baselines.last_known(baselines._outcomes(PAST), NOW)) == ["yes", "none", "none"]
+
+
+def test_the_last_outcome_moves_the_base_rate_by_what_its_group_did():
+    third_year = rows(
+        term("acme", "2022-09-01", "2023-06-01", 1, "2023-08-01"),
+        term("quiet", "2022-09-01", "2023-06-01", 0, "2023-08-01"),
+    )
+    later = rows(
+        term("acme", "2023-09-01", "2024-06-01", 1, "2024-08-01"),
+        term("quiet", "2023-09-01", "2024-06-01", 0, "2024-08-01"),
+    )
+    past = pd.concat([PAST, third_year.assign(term=third_year["term"] + 2)], ignore_index=True)
+    good, bad = baselines.last_outcome(past, later, [])
+    assert good > 0.5 > bad
+
+
+def test_a_baseline_without_its_column_does_not_speak():
+    assert baselines.recency(PAST, NOW, ["use"]) is None
+    assert baselines.few_features(PAST, NOW, ["use"]) is None
+
+
+def test_missing_values_are_filled_and_not_refused():
+    known = PAST.assign(use=[3.0, np.nan, 1.0])
+    chance = baselines.logistic_regression(known, NOW.assign(use=np.nan), ["use"])
+    assert ((chance > 0) & (chance < 1)).all()
+
+
+def test_a_figure_that_nobody_has_is_filled_without_a_warning_to_be_hidden(monkeypatch):
+    """Hiding one is for the whole process, and is undone by whoever hides another beside it."""
+    monkeypatch.setattr(warnings, "catch_warnings", None)
+    assert baselines._usual(np.array([[np.nan, 1.0], [np.nan, 3.0]])).tolist() == [0.0, 2.0]
+
+
+def test_every_tested_observation_is_spoken_of_once_by_rows_final_before():
+    observed = observations(training_table(), "renewal", date(2024, 6, 1))
+    folds = rolling(observed, Folds(origins=2, min_renewals=30, min_events=5))
+    told = baselines.spoken(observed, folds, ["use", "tickets", "noise"])
+    assert len(told) == sum(len(fold.test) for fold in folds)
+    assert not told.duplicated(["account_id", "as_of"]).any()
+    seen = observed.merge(told, on=["account_id", "as_of"])
+    first = observed.iloc[folds[0].train].drop_duplicates("term")
+    at_first = seen["as_of"] < folds[1].origin
+    assert seen.loc[at_first, "base_rate"].unique() == pytest.approx([first["label"].mean()])
+
+
+def test_the_health_score_weighs_signs_by_hand():
+    """Use: 0 of 100 (idle for 60 days) and 50 (30 % of the seats). Support: no breach, 100. The rest is not known."""
+    known = pd.DataFrame({"days_since_last_use": [60.0], "seat_activation_28d": [0.3], "breaches_90d": [0.0]})
+    features = list(known)
+    assert baselines.health(known, features) == pytest.approx([(0.40 * 25 + 0.15 * 100) / 0.55])
+    assert baselines.health(known.assign(breaches_90d=np.nan), features) == pytest.approx([25])
+    assert baselines.health(known * np.nan, features) == pytest.approx([50])
+    assert baselines.health(known.assign(days_since_last_use=900.0), features[:1]) == pytest.approx([0])
+
+
+def test_the_weights_of_the_health_score_add_up_and_its_signs_are_features():
+    """And none of them an action of ours: what must be beaten must be fit to be served (domain M5)."""
+    from renewals.features.registry import FAMILIES
+
+    names = {feature.name for family in FAMILIES.values() for feature in family.features if not feature.action}
+    assert sum(weight for weight, _ in baselines.HEALTH) == pytest.approx(1)
+    assert {sign.feature for _, signs in baselines.HEALTH for sign in signs} <= names
+
+
+def test_the_health_score_becomes_a_probability_by_what_healthy_accounts_did():
+    past = PAST.assign(days_since_last_use=[1.0, 2.0, 80.0])
+    now = NOW.assign(days_since_last_use=[1.0, 80.0, 30.0])
+    acme, quiet, new = baselines.health_score(past, now, ["days_since_last_use"])
+    assert acme > new > quiet
+    assert baselines.health_score(PAST, NOW, ["use"]) is None

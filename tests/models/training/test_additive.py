@@ -1,0 +1,89 @@
+"""The linear part: lines that stand still beyond what was seen, weigh in proportion, and keep their sign."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from renewals.models.settings import Linear
+from renewals.models.training.additive import Additive, Design, Line, Near, Steps, closeness
+
+ROWS = 1200
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Columns: use (counts), a category of three, days to the renewal; the truth hangs on use and on the category."""
+    rng = np.random.default_rng(3)
+    use, plan, days = (
+        rng.poisson(4, ROWS).astype(float),
+        rng.integers(0, 3, ROWS).astype(float),
+        rng.uniform(1, 365, ROWS),
+    )
+    use[rng.random(ROWS) < 0.1] = np.nan
+    margin = np.nan_to_num(use - 4, nan=-2.0) * 0.5 + (plan == 2)
+    truth = (rng.random(ROWS) < expit(margin)).astype(np.int8)
+    return np.column_stack([use, plan, days]), truth
+
+
+def fit(drawn, signs=(0, 0, 0), strength=1.0, **options) -> Additive:
+    values, truth = drawn
+    return Design(values, np.ones(ROWS), [None, 3, None], signs, 2, Linear(**options)).fit(truth, strength)
+
+
+def test_a_line_is_straight_between_its_knots_and_flat_beyond():
+    line = Line((0.0, 2.0), (-1.0, 1.0), missing=0.5)
+    assert list(line.of(np.array([-9.0, 0.0, 1.0, 2.0, 9.0, np.nan]))) == [-1.0, -1.0, 0.0, 1.0, 1.0, 0.5]
+
+
+def test_a_category_has_its_step_and_an_unknown_one_that_of_the_missing():
+    steps = Steps((0.3, -0.3), missing=0.1)
+    assert list(steps.of(np.array([1.0, 0.0, np.nan]))) == [-0.3, 0.3, 0.1]
+
+
+def test_nearness_rises_to_one_on_the_day_and_is_nothing_before():
+    assert list(closeness(np.array([90.0, 60.0, 30.0, 0.0, np.nan]), 60)) == [0.0, 0.0, 0.5, 1.0, 0.0]
+
+
+def test_the_second_line_counts_in_proportion_to_nearness():
+    flat = Line((0.0,), (0.0,), 0.0)
+    model = Additive(0.2, (Steps((1.0,), 0.0), flat), Near(1, 60.0, (Steps((2.0,), 0.0), flat)))
+    assert list(model.margin(np.array([[0.0, 90.0], [0.0, 30.0], [0.0, 0.0]]))) == pytest.approx([1.2, 2.2, 3.2])
+
+
+def test_it_finds_what_was_drawn(drawn):
+    model = fit(drawn)
+    use, plan, _ = model.parts
+    assert np.all(np.diff(use.of(np.array([1.0, 4.0, 8.0]))) > 0.5)
+    assert use.of(np.array([np.nan]))[0] < use.of(np.array([4.0]))[0]
+    assert plan.of(np.array([2.0]))[0] - plan.of(np.array([0.0]))[0] == pytest.approx(1.0, abs=0.5)
+
+
+def test_contributions_are_centred_on_the_training_rows(drawn):
+    model = fit(drawn, near_days=0)
+    assert np.abs(model.contributions(drawn[0]).mean(axis=0)).max() < 1e-6
+
+
+def test_a_declared_sign_is_kept_against_the_rows(drawn):
+    model = fit(drawn, signs=(-1, 0, 0))
+    seen = np.arange(0.0, 12.0)
+    assert np.all(np.diff(model.parts[0].of(seen)) <= 1e-9)
+    assert np.all(np.diff(model.near.parts[0].of(seen)) <= 1e-9)
+
+
+def test_a_strong_ridge_says_little(drawn):
+    weak, strong = fit(drawn, strength=1.0), fit(drawn, strength=1e-4)
+    assert np.abs(strong.contributions(drawn[0])).max() < 0.2 < np.abs(weak.contributions(drawn[0])).max()
+
+
+def test_a_column_that_never_changes_or_is_never_known_adds_nothing(drawn):
+    values, truth = drawn
+    still = np.column_stack([values, np.ones(ROWS), np.full(ROWS, np.nan)])
+    model = Design(still, np.ones(ROWS), [None, 3, None, None, None], (0,) * 5, 2, Linear()).fit(truth, 1.0)
+    assert not model.contributions(still)[:, 3:].any()
+
+
+def test_it_comes_back_from_json(drawn):
+    model, names = fit(drawn), ["use", "plan", "days_to_renewal"]
+    assert Additive.from_json(model.to_json(names), names) == model
+    with pytest.raises(ValueError, match="says nothing of tickets"):
+        Additive.from_json(model.to_json(names), [*names, "tickets"])

@@ -1,0 +1,101 @@
+"""The law of training: only what was final may be learned, and only what came later may test it."""
+
+from datetime import date
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from renewals.models.settings import Folds
+from renewals.models.training.splits import TooFew, observations, relevance, rolling, weights
+from tests.models.drawn import training_table
+
+TABLE = training_table()
+OPTIONS = Folds(origins=3, min_renewals=30, min_events=5)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    until=st.dates(date(2022, 6, 1), date(2024, 6, 1)),
+    embargo=st.integers(0, 90),
+    origins=st.integers(1, 6),
+    seed=st.integers(0, 99),
+)
+def test_every_fold_keeps_the_law(until, embargo, origins, seed):
+    table = TABLE.sample(frac=1.0, random_state=seed)
+    observed = observations(table, "renewal", until)
+    assert (observed["matured_at"] <= pd.Timestamp(until)).all()
+    for fold in rolling(observed, Folds(origins=origins, embargo_days=embargo, min_renewals=30, min_events=5)):
+        train, test = observed.iloc[fold.train], observed.iloc[fold.test]
+        assert train["matured_at"].max() + pd.Timedelta(days=embargo) <= fold.origin
+        assert test["as_of"].min() >= fold.origin
+        assert not set(fold.train) & set(fold.test)
+
+
+def test_folds_follow_one_another_without_overlap():
+    observed = observations(TABLE, "renewal", date(2024, 6, 1))
+    folds = rolling(observed, OPTIONS)
+    assert len(folds) == 3
+    for before, after in pairwise(folds):
+        assert observed.iloc[before.test]["as_of"].max() < after.origin
+
+
+def test_the_rows_of_one_renewal_weigh_one_together():
+    observed = observations(TABLE, "renewal", date(2024, 6, 1))
+    focused = relevance(observed["days_to_renewal"].to_numpy(np.float64), 90)
+    for weight in (weights(observed["term"]), weights(observed["term"], focused)):
+        assert np.allclose(pd.Series(weight).groupby(observed["term"].to_numpy()).sum(), 1.0)
+
+
+def test_who_cancels_early_is_learned_from_with_the_cohort_and_not_before():
+    """Acme cancels in March what was to run until the end of the year: known in May, used when beta is known."""
+    table = pd.DataFrame(
+        {
+            "account_id": ["acme", "beta"],
+            "as_of": pd.Timestamp(2024, 2, 1),
+            "renewal_date": pd.Timestamp(2024, 12, 31),
+            "days_to_renewal": 334,
+            "term_start": pd.Timestamp(2023, 12, 31),
+            "decided": False,
+            "renewal": [0, 1],
+            "renewal_matured_at": pd.to_datetime(["2024-05-01", "2025-03-01"]),
+        }
+    )
+    assert not len(observations(table, "renewal", date(2025, 2, 28)))
+    assert observations(table, "renewal", date(2025, 3, 1))["label"].tolist() == [0, 1]
+
+
+def test_rows_about_the_focus_count_most():
+    near = relevance(np.array([0.0, 35.0, 90.0, 200.0, 365.0]), 90)
+    assert near == pytest.approx([(20 / 110) ** 3, 1 / 8, 1.0, 1 / 8, (110 / 385) ** 3])
+
+
+def test_a_row_that_matures_the_day_after_is_not_learned_from():
+    matured = pd.Timestamp(TABLE["renewal_matured_at"].iloc[0])
+    on_the_day = observations(TABLE, "renewal", matured.date())
+    before = observations(TABLE, "renewal", (matured - pd.Timedelta(days=1)).date())
+    assert (on_the_day["matured_at"] == matured).any()
+    assert not (before["matured_at"] == matured).any()
+
+
+def test_too_little_history_is_said_in_words():
+    with pytest.raises(TooFew, match=r"folds\.min_renewals"):
+        rolling(observations(TABLE, "renewal", date(2021, 4, 1)), Folds(min_renewals=10_000))
+
+
+def test_one_outcome_alone_is_nothing_to_learn_from():
+    with pytest.raises(TooFew, match="final outcomes"):
+        rolling(observations(TABLE.assign(renewal=1), "renewal", date(2024, 6, 1)), OPTIONS)
+
+
+def test_rows_an_intervention_worked_on_teach_only_where_they_are_to_be_kept():
+    day = date(2024, 6, 1)
+    marked = TABLE.assign(treated=(TABLE["account_id"] < "a050").astype("int8"), upsell=TABLE["renewal"])
+    marked["upsell_matured_at"] = marked["renewal_matured_at"]
+    kept, left = observations(marked, "renewal", day), observations(marked, "renewal", day, "exclude")
+    assert len(left) == (kept["account_id"] >= "a050").sum() < len(kept)
+    assert len(observations(TABLE, "renewal", day, "exclude")) == len(observations(TABLE, "renewal", day))
+    assert len(observations(marked, "upsell", day, "exclude")) == len(kept)  # asked of expansion, nobody is left out

@@ -1,0 +1,33 @@
+"""Whose outcome an intervention had a hand in."""
+
+import ibis
+import pandas as pd
+import pytest
+
+from renewals.models.training.treated import treated_between
+
+
+def marked(started: str, account: str = "acme") -> list[int]:
+    spine = pd.DataFrame({"account_id": ["acme"], "as_of": ["2024-05-01"], "renewal_date": ["2024-12-31"]})
+    spine = spine.astype({"as_of": "datetime64[us]", "renewal_date": "datetime64[us]"})
+    begun = pd.DataFrame({"account_id": [account, account], "started_at": pd.to_datetime([started, started])})
+    days = {"as_of": lambda t: t.as_of.date(), "renewal_date": lambda t: t.renewal_date.date()}
+    rows = treated_between(ibis.memtable(spine).mutate(**days), ibis.memtable(begun), decided_days=60)
+    return rows.to_pyarrow()["treated"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("started", "treated"),
+    [
+        ("2024-04-30 23:59", 0),  # known on the day, and a feature
+        ("2024-05-01", 1),
+        ("2024-10-31 23:59", 1),
+        ("2024-11-01", 0),  # 60 days before the end: the decision has fallen
+    ],
+)
+def test_from_the_observation_until_the_decision(started, treated):
+    assert marked(started) == [treated]
+
+
+def test_another_accounts_intervention_is_not_ones_own():
+    assert marked("2024-06-01", account="quiet") == [0]

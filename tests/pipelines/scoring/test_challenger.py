@@ -1,0 +1,137 @@
+"""A challenger is scored beside the champion, never shown, and can neither fail nor change a list."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.scoring import challenger
+from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage import model_loader, model_registry
+from tests.pipelines.scored_company import AS_OF, Model, champions, job, write_company
+
+SAME = {"people_28d": 1.0, "bugs_28d": -0.5}
+OTHER = {"people_28d": -1.0, "bugs_28d": 0.5}
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+    write_company(tmp_path)
+    return tmp_path
+
+
+def waiting(monkeypatch: pytest.MonkeyPatch, **models: Any) -> None:
+    """These models wait as version 7 of their targets."""
+    monkeypatch.setattr(model_registry, "challenger", lambda j, target: (target, "7", {}) if target in models else None)
+    monkeypatch.setattr(model_loader, "loaded", lambda data, name, files: models[name.partition("/")[0]])
+
+
+def shadow_of(root: Path) -> pd.DataFrame:
+    return pd.read_parquet(root / "data" / "act" / challenger.SHADOW)
+
+
+def list_bytes(root: Path) -> bytes:
+    publish(job(root))
+    return (root / "lists" / str(AS_OF) / "risk_list.parquet").read_bytes()
+
+
+def test_without_a_challenger_nothing_is_said_and_the_file_is_empty(company: Path, monkeypatch) -> None:
+    waiting(monkeypatch)
+    assert score(job(company))["shadow"] == {}
+    assert list(shadow_of(company).columns) == list(challenger.COLUMNS)
+    assert shadow_of(company).empty
+
+
+def test_a_challenger_that_is_the_champion_changes_nothing(company: Path, monkeypatch) -> None:
+    waiting(monkeypatch, renewal=Model(SAME), expansion=Model(SAME))
+    said = score(job(company))["shadow"]
+    for target, champion in (("renewal", "renewal/3"), ("expansion", "expansion/1")):
+        assert (said[target]["champion"], said[target]["challenger"]) == (champion, f"{target}/7")
+        assert (said[target]["accounts"], said[target]["movers"], said[target]["top_overlap"]) == (7, [], 1.0)
+        assert said[target]["rank_correlation"] == pytest.approx(1.0)
+    rows = shadow_of(company)
+    assert rows.groupby("target").size().to_dict() == {"expansion": 7, "renewal": 7}
+    renewal = rows[rows["target"] == "renewal"]
+    for name in ("probability", "risk_band", "rank", "top"):
+        assert renewal[name].tolist() == renewal[f"{name}_challenger"].tolist()
+
+
+def test_another_challenger_s_figures_stand_beside_the_list_s(company: Path, monkeypatch) -> None:
+    waiting(monkeypatch, renewal=Model(OTHER))
+    said = score(job(company))["shadow"]["renewal"]
+    assert said["rank_correlation"] == pytest.approx(-1.0)
+    assert len(said["movers"]) > 0
+    rows = shadow_of(company).set_index("account_id")
+    figures = pd.read_parquet(company / "data" / "act" / "scoring.parquet").set_index("account_id").loc[rows.index]
+    assert rows["probability_challenger"].tolist() == pytest.approx(Model(OTHER).probability(figures).tolist())
+    listed = pd.read_parquet(company / "data" / "act" / "list.parquet").set_index("account_id").loc[rows.index]
+    assert rows["probability"].tolist() == listed["renewal_probability"].tolist()
+    assert sorted(rows["rank_challenger"]) == sorted(rows["rank"])
+
+
+def test_the_manifest_holds_what_was_said_of_the_challenger(company: Path, monkeypatch) -> None:
+    waiting(monkeypatch, renewal=Model(OTHER))
+    said = score(job(company))["shadow"]
+    publish(job(company))
+    manifest = json.loads((company / "lists" / str(AS_OF) / "manifest.json").read_bytes())
+    assert manifest["shadow"] == json.loads(json.dumps(said))
+    assert "7" not in {model["version"] for model in manifest["models"].values()}
+
+
+class Broken(Model):
+    def probability(self, frame: pd.DataFrame) -> np.ndarray:
+        raise KeyError("nps")
+
+
+class Strange(Model):
+    def probability(self, frame: pd.DataFrame) -> np.ndarray:
+        return np.full(len(frame), 1.5)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [(Broken(SAME), "nps"), (Strange(SAME), "nothing that is a prob"), (None, "LightGBM died of it")],
+)
+def test_a_harmed_challenger_is_a_warning_and_the_list_is_the_same_bytes(company, monkeypatch, model, said) -> None:
+    waiting(monkeypatch)
+    score(job(company))
+    without = list_bytes(company)
+    waiting(monkeypatch, renewal=model)
+    if model is None:
+        monkeypatch.setattr(model_loader, "loaded", _dies)
+    assert said in score(job(company))["shadow"]["renewal"]["failed"]
+    assert shadow_of(company).empty
+    (company / "lists" / str(AS_OF) / "manifest.json").unlink()
+    assert list_bytes(company) == without
+
+
+def _dies(*given: Any) -> None:
+    raise DataContract("model renewal/7 does not load: LightGBM died of it (SIGSEGV)")
+
+
+def test_a_sound_challenger_leaves_the_list_the_same_bytes(company: Path, monkeypatch) -> None:
+    waiting(monkeypatch)
+    score(job(company))
+    without = list_bytes(company)
+    waiting(monkeypatch, renewal=Model(OTHER), expansion=Model(OTHER))
+    score(job(company))
+    (company / "lists" / str(AS_OF) / "manifest.json").unlink()
+    assert list_bytes(company) == without
+
+
+def test_the_same_challenger_gives_the_same_bytes(company: Path, monkeypatch) -> None:
+    waiting(monkeypatch, renewal=Model(OTHER))
+    seen = []
+    for _ in range(2):
+        score(job(company))
+        seen.append((company / "data" / "act" / challenger.SHADOW).read_bytes())
+    assert seen[0] == seen[1]

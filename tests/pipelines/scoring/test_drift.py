@@ -1,0 +1,205 @@
+"""Drift on the way from tables to a manifest: said in both languages, kept with the model, and never a failure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from renewals.features.policy import Grace
+from renewals.models.settings import Drift, Folds, Forecast, Gate
+from renewals.models.training.schema import Schema
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Engine
+from renewals.pipelines.scoring import drift
+from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import Champion, score
+from renewals.pipelines.storage import model_registry, published_lists
+from tests.pipelines.scored_company import AS_OF, Model, write_company
+from tests.pipelines.scored_company import job as plain_job
+from tests.reports.small_list import MODELS, catalogue, make_list, observations
+
+WEIGHTS = {"people_28d": 1.0, "bugs_28d": -0.5}
+
+
+def job(root: Path, **options: Any) -> Job:
+    """A job whose settings tell how drift is looked for."""
+    one = plain_job(root, **options)
+    # Of seven accounts hardly anything is sure.
+    more = {"drift": Drift(confidence=0.95), "gate": Gate(), "grace": Grace(), "forecast": Forecast(), "folds": Folds()}
+    settings = SimpleNamespace(**(vars(one.settings) | more | {"engine": Engine()}))
+    return replace(one, settings=settings)
+
+
+def training(count: int = 400, gone: bool = False) -> pd.DataFrame:
+    """A year in which people were many, or not told of."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"account_id": np.arange(12 * count) % count, "bugs_28d": rng.integers(0, 3, 12 * count)})
+    people = np.nan if gone else rng.normal(90.0, 5.0, 12 * count)
+    months = np.repeat(pd.date_range("2025-01-01", periods=12, freq="MS"), count)
+    return rows.assign(as_of=months.date, people_28d=people, probability=rng.uniform(0.3, 0.9, 12 * count))
+
+
+def usual(**options: Any) -> dict[str, Any]:
+    rows = training(**options)
+    schema = Schema("renewal", ("people_28d", "bugs_28d"), {}, (0, 0))
+    told = drift.reference(rows, rows.assign(origin=rows["as_of"]), schema)
+    files = {drift.REFERENCE: json.dumps(told).encode()}
+    read = drift.read_reference(files)
+    assert read == told
+    return told
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
+    write_company(tmp_path)
+    return tmp_path
+
+
+def serves(monkeypatch: pytest.MonkeyPatch, told: dict[str, Any] | None) -> None:
+    def champion(one: Job, target: str) -> Champion:
+        if target != "renewal":
+            raise InputMissing(f"no champion for {target}")
+        return Champion("renewal", "3", Model(WEIGHTS), told)
+
+    monkeypatch.setattr(scoring, "champion", champion)
+
+
+def test_a_version_without_a_reference_serves_all_the_same(company: Path, monkeypatch) -> None:
+    assert drift.read_reference({"schema.json": b"{}"}) is None
+    serves(monkeypatch, None)
+    said = score(job(company))["drift"]
+    assert (said["reference"], said["looks"], said["warnings"]) == (None, 0, [])
+
+
+def test_what_is_other_is_said_in_both_languages_in_the_manifest(company: Path, monkeypatch) -> None:
+    serves(monkeypatch, usual())
+    score(job(company))
+    publish(job(company))
+    manifest = json.loads((company / "lists" / str(AS_OF) / "manifest.json").read_bytes())["drift"]
+    (warning,) = [one for one in manifest["warnings"] if one["name"] == "people_28d"]
+    assert warning["what"] == "inputs"
+    assert warning["en"].startswith("people_28d (Use of the product) is spread otherwise")
+    assert warning["zh"].startswith("people_28d（产品使用）的分布与模型训练前一年不同")
+    assert manifest["looks"] == 5
+    assert manifest["reference"] == {"accounts": 400, "from": "2025-01-01", "to": "2025-12-01"}
+    assert [one["name"] for one in manifest["inputs"]] == ["people_28d", "bugs_28d"]
+
+
+def test_a_figure_that_was_never_told_before(company: Path, monkeypatch) -> None:
+    serves(monkeypatch, usual(gone=True))
+    found = score(job(company))["drift"]["warnings"]
+    assert [(one["what"], one["name"], one["then"], one["now"]) for one in found] == [("missing", "people_28d", 1, 0)]
+
+
+def test_whatever_is_wrong_with_a_monitor_fails_no_list(company: Path, monkeypatch) -> None:
+    serves(monkeypatch, {"accounts": 1})
+    said = score(job(company))["drift"]
+    assert "features" in said["failed"]
+    assert said["warnings"] == []
+    assert publish(job(company))["state"] == "published"
+
+
+# --- what came of earlier lists ---------------------------------------------------------------------------
+
+
+ACCOUNTS = 120
+DUE = [date(2026, 1, 15), date(2026, 2, 15)]
+
+
+def earlier_list(root: Path, day: date, promised: float) -> None:
+    """A published list of accounts due in January and February 2026."""
+    rows = pd.concat([observations(("acme",))] * ACCOUNTS, ignore_index=True)
+    rows = rows.assign(
+        account_id=[f"a{i:03d}" for i in range(ACCOUNTS)], as_of=day, csm=None,
+        renewal_date=[DUE[i % 2] for i in range(ACCOUNTS)],
+    )  # fmt: skip
+    listed = make_list(rows, renewal=[promised] * ACCOUNTS)
+    from renewals.pipelines.stages.act.publish import place
+    from renewals.reports.risk_list import as_parquet
+
+    name, _, version = MODELS["renewal"].partition("/")
+    manifest = {"identity": {"as_of": day}, "models": {"renewal": {"name": name, "version": version}}}
+    place(root / "lists", day, {"risk_list.parquet": as_parquet(listed)}, manifest)
+
+
+def ledger_of(root: Path, renewed: float) -> None:
+    """The renewals of those accounts, of which this share came."""
+    folder = root / "data" / "act" / "ledger"
+    folder.mkdir()
+    ends = pd.to_datetime([DUE[i % 2] for i in range(ACCOUNTS)])
+    rows = pd.DataFrame(
+        {
+            "account_id": [f"a{i:03d}" for i in range(ACCOUNTS)],
+            "known_at": pd.Timestamp("2025-01-01"),
+            "due_at": ends,
+            "end_date": ends,
+            "matured_at": ends + pd.Timedelta(days=61),
+            "renewed": (np.arange(ACCOUNTS) < renewed * ACCOUNTS).astype("int8"),
+        }
+    )
+    rows.to_parquet(folder / "renewals.parquet")
+    rows.rename(columns={"known_at": "happened_at"}).to_parquet(folder / "expansions.parquet")
+
+
+@pytest.mark.parametrize(("renewed", "months"), [(0.9, []), (0.5, ["2026-01", "2026-02", "2026-01 … 2026-02"])])
+def test_promises_are_held_against_what_came(company: Path, monkeypatch, renewed: float, months: list[str]) -> None:
+    serves(monkeypatch, None)
+    earlier_list(company, date(2025, 8, 1), promised=0.1)
+    earlier_list(company, date(2025, 9, 1), promised=0.9)
+    earlier_list(company, date(2026, 1, 1), promised=0.1)
+    ledger_of(company, renewed)
+    said = score(job(company))["drift"]
+    assert [(one["name"], one["then"], one["accounts"]) for one in said["calibration"]] == [
+        ("2026-01", 0.9, 60),
+        ("2026-02", 0.9, 60),
+        ("2026-01 … 2026-02", 0.9, 120),
+    ]
+    assert sorted(one["name"] for one in said["warnings"]) == sorted(months)
+
+
+def test_what_is_not_final_by_its_planned_date_is_not_judged(company: Path, monkeypatch) -> None:
+    """A contract cancelled in good time is final before the others: on April 10th only January's are complete."""
+    serves(monkeypatch, None)
+    earlier_list(company, date(2025, 9, 1), promised=0.9)
+    ledger_of(company, 0.9)
+    path = company / "data" / "act" / "ledger" / "renewals.parquet"
+    pd.read_parquet(path).assign(matured_at=pd.Timestamp("2026-01-02")).to_parquet(path)
+    one = replace(job(company), as_of=date(2026, 4, 10))
+    assert [(look.name, look.accounts) for look in drift._of_outcomes(one)] == [("2026-01", 60)]
+
+
+def test_a_renewal_that_was_worked_on_says_nothing_of_the_model(company: Path, monkeypatch) -> None:
+    serves(monkeypatch, None)
+    earlier_list(company, date(2025, 9, 1), promised=0.9)
+    ledger_of(company, 0.5)
+    treated = pd.DataFrame({"account_id": [f"a{i:03d}" for i in range(0, ACCOUNTS, 2)], "playbook": "call"})
+    times = {"started_at": "2025-10-01", "ended_at": None, "recorded_at": None}
+    treated = treated.assign(csm=None, **{name: pd.to_datetime(time) for name, time in times.items()})
+    treated.astype(dict.fromkeys(times, "datetime64[us]")).to_parquet(
+        company / "data" / "clean" / "interventions.parquet"
+    )
+    assert [(look.name, look.accounts) for look in drift._of_outcomes(job(company))] == [("2026-02", 60)]
+
+
+def test_the_last_list_s_chances_are_compared_too(company: Path, monkeypatch) -> None:
+    serves(monkeypatch, usual())
+    earlier_list(company, date(2026, 5, 1), promised=0.31)
+    assert published_lists.newest(job(company)) is not None
+    ledger_of(company, 0.9)
+    (look,) = score(job(company))["drift"]["last_list"]
+    assert (look["name"], look["then"], look["accounts"]) == ("2026-05-01", 1.0, 7)
+
+
+def test_the_catalogue_names_what_is_watched() -> None:
+    assert {feature["name"] for feature in catalogue()} == set(WEIGHTS)

@@ -1,0 +1,166 @@
+"""A model that was learned with logged actions among its features may not serve, and stands in nobody's way (M5)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from renewals.pipelines import preflight
+from renewals.pipelines.commands import models
+from renewals.pipelines.commands.learn import sentence
+from renewals.pipelines.runtime.errors import DataContract, InputMissing, ReadsActionsError
+from renewals.pipelines.scoring import challenger, logged_actions
+from renewals.pipelines.stages.act import score
+from renewals.pipelines.storage import model_registry
+from tests.models.drawn import CATALOGUE
+from tests.pipelines.registered_models import STRICT, TARGET, copied, learned, with_settings, with_training_table
+
+THEN = date(2023, 9, 1)
+
+
+@pytest.fixture(scope="module")
+def learned_then(tmp_path_factory):
+    """A company whose champion, version 1, reads the feature `tickets`."""
+    job = with_training_table(tmp_path_factory.mktemp("then") / "data")
+    learned(replace(job, until=THEN))
+    features = [{**feature, "action": feature["name"] == "tickets"} for feature in CATALOGUE]
+    (job.side / "features.json").write_text(json.dumps({"features": features}))
+    return job
+
+
+@pytest.fixture(scope="module")
+def learned_anew(learned_then, tmp_path_factory):
+    """The same company once `tickets` is known as an action and it has learned again, and what came of that."""
+    job = copied(learned_then, tmp_path_factory.mktemp("anew") / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logged_actions, "action_features", known_actions)
+        return job, learned(job)
+
+
+def known_actions() -> frozenset[str]:
+    return frozenset({"tickets", "visits"})
+
+
+@pytest.fixture
+def job(learned_then, tmp_path, monkeypatch):
+    """The company before it has learned again."""
+    monkeypatch.setattr(logged_actions, "action_features", known_actions)
+    return copied(learned_then, tmp_path / "data")
+
+
+@pytest.fixture
+def anew(learned_anew, tmp_path, monkeypatch):
+    """The company after it has learned again."""
+    monkeypatch.setattr(logged_actions, "action_features", known_actions)
+    return copied(learned_anew[0], tmp_path / "data")
+
+
+def read_by(job, version: str) -> list[str]:
+    return json.loads(model_registry.registered(job, TARGET, version)["schema.json"])["names"]
+
+
+def test_a_champion_that_reads_actions_is_refused_in_one_sentence_that_says_what_to_do(job):
+    with pytest.raises(ReadsActionsError) as stop:
+        score.champion(job, TARGET)
+    assert stop.value.exit_code == DataContract.exit_code == 65
+    assert str(stop.value) == (
+        "the model of renewal, version 1, reads logged actions, for example tickets (1 in all), so that logging one "
+        "moves the score: run `renewals learn --until DATE`, and where the new model waits, "
+        "`renewals promote renewal --version N`"
+    )
+
+
+def test_it_is_refused_before_a_table_is_read(job):
+    with pytest.raises(ReadsActionsError):
+        preflight.champion_there(job)
+
+
+def test_what_to_do_leads_to_a_model_that_serves(learned_anew, anew):
+    """The gate does not hold it against a champion that knows whom we treated; what is learned reads no action."""
+    job, said = anew, learned_anew[1]
+    assert (said["passed"], said["serves"], said["against_champion"]) == (True, "2", None)
+    assert said["not_compared"] == "the champion, version 1, reads logged actions"
+    assert "tickets" in read_by(job, "1")
+    assert "tickets" not in read_by(job, "2")
+    assert score.champion(job, TARGET).version == "2"
+    preflight.champion_there(job)
+
+
+def test_a_model_that_waits_is_named_by_what_is_to_be_done(job):
+    assert learned(job, "gate.promote=manual")["serves"] == "1"
+    with pytest.raises(ReadsActionsError, match="`renewals promote renewal --version N`"):
+        score.champion(job, TARGET)
+    models.promote(job, TARGET, 2, None, False)
+    assert score.champion(job, TARGET).version == "2"
+
+
+def test_a_model_that_the_gate_refuses_leaves_the_old_one_refused(job):
+    assert learned(job, STRICT)["passed"] is False
+    with pytest.raises(ReadsActionsError):
+        score.champion(job, TARGET)
+
+
+def test_it_is_neither_promoted_nor_rolled_back_to(anew):
+    job = anew
+    for come_back in (lambda: models.promote(job, TARGET, 1, None, True), lambda: models.rollback(job, TARGET)):
+        with pytest.raises(ReadsActionsError):
+            come_back()
+    assert model_registry.champion(job, TARGET)[1] == "2"
+
+
+def test_a_trial_says_that_it_was_not_compared(job):
+    said = sentence(learned(replace(job, trial="warm-fox")))
+    assert said.startswith("renewal: not compared, for the champion, version 1, reads logged actions. Learned")
+
+
+def test_a_champion_that_is_no_longer_refused_is_compared_again(anew):
+    job = anew
+    said = learned(job, "lightgbm.seed=8")
+    assert (said["not_compared"], said["against_champion"]["gain"] is None) == (None, False)
+
+
+def test_an_expansion_is_not_predicted_by_such_a_model_and_the_list_is_made(anew, monkeypatch):
+    """Its champion may be refused for long: a newer model need not pass the gate."""
+    job = anew
+    champion = model_registry.champion
+    old = model_registry.registered(job, TARGET, "1")
+    monkeypatch.setattr(model_registry, "champion", lambda j, t: champion(j, t) if t == TARGET else (t, "1", old))
+    champions, absent = score.resolved(with_settings(job, "targets=[renewal, upsell]"))
+    assert list(champions) == [TARGET]
+    assert absent["upsell"].startswith("the model of upsell, version 1, reads logged actions, for example tickets")
+
+
+def test_a_renewal_that_no_model_may_predict_stops_the_list(job):
+    with pytest.raises(ReadsActionsError):
+        score.resolved(job)
+
+
+def test_any_other_harm_of_an_expansion_still_stops_the_list(anew, monkeypatch):
+    job = anew
+    champion = model_registry.champion
+
+    def harmed(own, target):
+        if target != TARGET:
+            raise DataContract("its manifest is not the one that was registered")
+        return champion(own, target)
+
+    monkeypatch.setattr(model_registry, "champion", harmed)
+    with pytest.raises(DataContract, match="manifest"):
+        score.resolved(with_settings(job, "targets=[renewal, upsell]"))
+
+
+def test_a_challenger_that_reads_actions_is_not_scored(job, monkeypatch):
+    """It raises here, and `shadowed` makes a warning of whatever is wrong with a challenger."""
+    old = model_registry.registered(job, TARGET, "1")
+    monkeypatch.setattr(model_registry, "challenger", lambda own, target: (target, "7", old))
+    with pytest.raises(ReadsActionsError, match="version 7"):
+        challenger._waiting(job, TARGET)
+
+
+def test_a_model_without_its_schema_is_said_to_lack_it(job, monkeypatch):
+    monkeypatch.setattr(model_registry, "champion", lambda own, target: (target, "3", {}))
+    with pytest.raises((DataContract, InputMissing), match="lacks"):
+        score.champion(job, TARGET)

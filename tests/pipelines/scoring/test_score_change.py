@@ -1,0 +1,284 @@
+"""Two lists of a small company, a month apart: the change is split and told, and nothing in its way is an error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from renewals.models.explanation.score_change import PARTS
+from renewals.models.training.calibration import Sigmoid
+from renewals.pipelines.runtime.errors import DataContract, InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.scoring import score_change
+from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import Champion, score
+from renewals.pipelines.storage import model_loader, model_registry, published_lists
+from tests.pipelines.scored_company import AS_OF, Model, job, write_alerts, write_company
+from tests.reports.small_list import catalogue
+
+JULY = date(2026, 7, 1)
+PEOPLE = {"people_28d": 1.0, "bugs_28d": -0.5, "days_to_renewal": 0.01}
+
+
+@dataclass(frozen=True)
+class Speaking(Model):
+    """A stand-in that has a margin, so that its word can be split."""
+
+    calibration: Sigmoid = field(default_factory=Sigmoid)
+    near_days: float = 0.0
+
+    @property
+    def schema(self) -> Any:
+        return SimpleNamespace(
+            categories={}, names=tuple(self.weights), closeness=lambda frame, days: np.zeros(len(frame))
+        )
+
+    def margin(self, frame: pd.DataFrame) -> np.ndarray:
+        pushes, base = self.contributions(frame)
+        return (base + pushes.sum(axis=1)).to_numpy()
+
+    def probability(self, frame: pd.DataFrame) -> np.ndarray:
+        return self.calibration.of(self.margin(frame))
+
+
+def serves(monkeypatch: pytest.MonkeyPatch, version: str, model: Model) -> None:
+    def champion(one: Job, target: str) -> Champion:
+        if target != "renewal":
+            raise InputMissing(f"no champion for {target}")
+        return Champion("renewals-renewal", version, model)
+
+    monkeypatch.setattr(scoring, "champion", champion)
+
+
+def with_clock(root: Path) -> None:
+    path = root / "data" / "act" / "features.json"
+    days = {**catalogue()[0], "name": "days_to_renewal", "clock": True, "risk": "either", "params": {}}
+    path.write_text(json.dumps({"features": [*catalogue(), days], "families_absent": []}))
+
+
+def later(one: Job) -> Job:
+    return replace(one, as_of=JULY)
+
+
+def a_month_on(root: Path) -> None:
+    """In July acme has lost its people, beta has bought again, gamma is unknown, and the rest stand a month nearer."""
+    act = root / "data" / "act"
+    for name in ("spine", "scoring"):
+        rows = pd.read_parquet(act / f"{name}.parquet")
+        rows["as_of"] = JULY
+        rows["days_to_renewal"] -= 30
+        rows["account_age"] += 30
+        rows.loc[rows["account_name"] == "beta", "renewal_date"] = date(2027, 9, 1)
+        rows["account_id"] = rows["account_id"].where(rows["account_name"] != "gamma", "other")
+        if name == "scoring":
+            rows["people_28d"] = rows["people_28d"].where(rows["account_name"] != "quiet", 0.0)
+        rows.to_parquet(act / f"{name}.parquet")
+    write_alerts(act, pd.read_parquet(act / "spine.parquet"), JULY)
+
+
+def june_is_published(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """June's list, made by a model that goes by people in use."""
+    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
+    serves(monkeypatch, "3", Speaking(PEOPLE))
+    write_company(root)
+    with_clock(root)
+    score(job(root))
+    publish(job(root))
+
+
+@pytest.fixture
+def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """June's list is published, and July's figures are there."""
+    june_is_published(tmp_path, monkeypatch)
+    a_month_on(tmp_path)
+    return tmp_path
+
+
+def july(root: Path, **options: Any) -> tuple[dict[str, Any], pd.DataFrame]:
+    """July's manifest entry and list."""
+    one = later(job(root, **options))
+    score(one)
+    publish(one)
+    folder = root / "lists" / str(JULY)
+    told: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
+    return told["change"], pd.read_parquet(folder / "risk_list.parquet").set_index("account_name")
+
+
+def split_of(root: Path) -> pd.DataFrame:
+    return pd.read_parquet(root / "data" / "act" / score_change.CHANGE).set_index("account_id")
+
+
+def test_every_change_is_split_to_the_last_digit(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_registry, "registered", lambda one, target, version: {})
+    monkeypatch.setattr(model_loader, "loaded", lambda data, name, files: Speaking(PEOPLE))
+    serves(monkeypatch, "4", Speaking({**PEOPLE, "people_28d": 0.5}))
+    said, listed = july(june)
+    rows = split_of(june)
+    split = rows[rows["change"].notna()]
+    assert said["split"] == len(split) == 5
+    assert (split[[f"probability_{part}" for part in PARTS]].abs().max() > 0.01).all()
+    assert np.abs(split["change"] - sum(split[f"probability_{part}"] for part in PARTS)).max() < 1e-9
+    before = pd.read_parquet(june / "lists" / str(AS_OF) / "risk_list.parquet").set_index("account_name")
+    for name in ("quiet", "giant"):
+        expected = listed.loc[name, "renewal_probability"] - before.loc[name, "renewal_probability"]
+        assert listed.loc[name, "probability_change"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_reason_names_parts_and_the_figure_that_moved(june: Path) -> None:
+    said, listed = july(june)
+    assert listed.loc["quiet", "reason_change"] == (
+        "33 points lower: new figures -30, nearer to the renewal -3"
+        ". 0 people used the product in the last 28 days (last list: 3)"
+    )
+    assert said["last"]["as_of"] == "2026-06-01"
+    assert said["untold"] is None
+
+
+def test_an_account_without_a_change_says_why(june: Path) -> None:
+    said, listed = july(june)
+    assert listed.loc["beta", "reason_change"] == "New term: the last list spoke of another renewal"
+    assert listed.loc["gamma", "reason_change"] == "New on the list"
+    assert listed.loc["fresh", "reason_change"] == "Not scored on the last list"
+    assert listed.loc[["beta", "gamma", "fresh"], "probability_change"].isna().all()
+    assert said["without"] == {"new": 1, "new_term": 1, "not_scored": 1}
+
+
+def test_the_first_list_says_that_it_is_the_first(june: Path) -> None:
+    listed = pd.read_parquet(june / "lists" / str(AS_OF) / "risk_list.parquet")
+    scored = listed[listed["status"] == "scored"]
+    assert scored["reason_change"].isna().all()
+    assert listed["probability_change"].isna().all()
+
+
+def test_twice_is_the_same(june: Path) -> None:
+    july(june)
+    files = {path.name: path.read_bytes() for path in (june / "lists" / str(JULY)).iterdir()}
+    assert publish(later(job(june)))["state"] == "already published"
+    score(later(job(june)))
+    assert publish(later(job(june)))["state"] == "already published"
+    assert {path.name: path.read_bytes() for path in (june / "lists" / str(JULY)).iterdir()} == files
+
+
+def test_another_earlier_list_makes_another_list(june: Path) -> None:
+    july(june)
+    shutil.rmtree(june / "lists" / str(AS_OF))
+    assert july(june)[1]["reason_change"].isna().all()
+
+
+def why(june: Path) -> str:
+    """What stands in the way, with a change still on the list."""
+    said, listed = july(june)
+    quiet = listed.loc["quiet"]
+    assert quiet["probability_change"] == pytest.approx(-0.33, abs=0.01)
+    assert "what moved it is not known" in quiet["reason_change"]
+    return str(said["untold"])
+
+
+def test_other_alerts_make_another_list(june: Path) -> None:
+    """And so does what of them is news, which the manifest counts."""
+    one = later(job(june))
+    score(one)
+    publish(one)
+    path = june / "data" / "act" / "alerts.json"
+    path.write_text(path.read_text().replace("d1", "d2"))
+    score(one)
+    assert publish(one)["state"] != "already published"
+    assert publish(one)["state"] == "already published"
+    manifest = json.loads((june / "lists" / str(JULY) / "manifest.json").read_bytes())
+    assert manifest["alerts"]["by_code"] == {"usage_drop": 1}
+    assert {path.stem for path in (june / "data" / "told").iterdir()} == {str(AS_OF), str(JULY)}
+
+
+def test_without_history_the_change_stands_alone(june: Path) -> None:
+    shutil.rmtree(june / "data" / "published")
+    assert why(june) == "no_figures"
+
+
+def test_a_history_that_cannot_be_read(june: Path) -> None:
+    published_lists.figures_path(job(june), AS_OF).write_bytes(b"PAR1 but not really")
+    assert why(june) == "no_figures"
+
+
+def test_figures_of_another_company(june: Path) -> None:
+    path = published_lists.figures_path(job(june), AS_OF)
+    rows = pd.read_parquet(path)
+    rows.assign(account_id="not " + rows["account_id"]).to_parquet(path)
+    assert why(june) == "other_figures"
+
+
+def test_figures_that_do_not_say_what_the_list_said(june: Path) -> None:
+    """Of one account alone: the others keep their reasons."""
+    path = published_lists.figures_path(job(june), AS_OF)
+    rows = pd.read_parquet(path)
+    rows["bugs_28d"] += (rows["account_name"] == "quiet") * 1e-6
+    rows.to_parquet(path)
+    said, listed = july(june)
+    assert "not those behind the last list" in listed.loc["quiet", "reason_change"]
+    assert "nearer to the renewal" in listed.loc["giant", "reason_change"]
+    assert (said["split"], said["changes"]) == (4, 5)
+
+
+def test_figures_that_lack_a_feature(june: Path) -> None:
+    path = published_lists.figures_path(job(june), AS_OF)
+    pd.read_parquet(path).drop(columns="bugs_28d").to_parquet(path)
+    assert why(june) == "other_features"
+
+
+@pytest.mark.parametrize("harm", [InputMissing("version 3 of renewal is not registered"), DataContract("damaged")])
+def test_a_model_that_is_gone(june: Path, monkeypatch: pytest.MonkeyPatch, harm: Exception) -> None:
+    def gone(one: Job, target: str, version: str) -> dict[str, bytes]:
+        assert version == "3"
+        raise harm
+
+    monkeypatch.setattr(model_registry, "registered", gone)
+    serves(monkeypatch, "4", Speaking(PEOPLE))
+    assert why(june) == "no_model"
+
+
+@pytest.mark.parametrize("harm", ["risk_list.csv", "manifest.json", "risk_list.parquet"])
+def test_a_harmed_list_is_passed_over(june: Path, harm: str) -> None:
+    (june / "lists" / str(AS_OF) / harm).write_bytes(b"{}")
+    said, listed = july(june)
+    assert said["last"] is None
+    assert listed["reason_change"].isna().all()
+
+
+def test_folders_that_are_no_lists_are_passed_over(june: Path) -> None:
+    for name in ("2026-06-15", "2026-06-31", "notes", "2026-08-01"):
+        (june / "lists" / name).mkdir()
+    assert july(june)[0]["last"]["as_of"] == "2026-06-01"
+
+
+def test_ids_that_became_numbers_are_other_accounts(june: Path) -> None:
+    for name in ("spine", "scoring"):
+        path = june / "data" / "act" / f"{name}.parquet"
+        rows = pd.read_parquet(path).sort_values("account_name", ignore_index=True)
+        rows.assign(account_id=range(len(rows))).to_parquet(path)
+    assert july(june)[0]["without"] == {"new": 8}
+
+
+def test_a_change_is_told_in_chinese(june: Path) -> None:
+    _, listed = july(june, language="zh")
+    assert listed.loc["quiet", "reason_change"].startswith(
+        "下降 33 个百分点：数据变化 -30，临近续约 -3。近 28 天有 0 人"
+    )
+
+
+def test_figures_are_read_across_the_parts_of_a_file(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"account_id": [f"a{i:02d}" for i in range(23)], "x": np.arange(23.0), "y": 1.0})
+    rows.to_parquet(tmp_path / "f.parquet", row_group_size=5)
+    figures = published_lists.Figures(tmp_path / "f.parquet")
+    asked = pd.Series(["a17", "a03", "zz", "a22", "a00", "a04"])
+    places = figures.places(asked)
+    assert places.tolist() == [17, 3, -1, 22, 0, 4]
+    assert figures.rows(places[places >= 0], ["x"])["x"].tolist() == [17.0, 3.0, 22.0, 0.0, 4.0]

@@ -1,0 +1,111 @@
+"""The stage on a small company on disk: what it writes, what is news on the next list, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from renewals.features.alerts import CODES
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.stages.act.alerts import alerts, read_standing
+from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.pipelines.stages.prepare.spine import spine
+from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage import published_lists
+from tests.root import ROOT
+
+TABLES = {
+    "accounts": "account_id,account_name,region\n1,acme,north\n2,quiet,south\n",
+    "contracts": "contract_id,account_id,start_date,end_date,arr,seats\n1,1,2025-03-01,2026-09-01,900,8\n"
+    "2,2,2025-03-01,2026-09-01,900,8\n",
+    "usage_events": "account_id,user_id,feature,occurred_at,recorded_at\n1,7,send,2026-05-02,2026-05-02\n",
+    "people": "user_id,account_id,tier,valid_from,valid_to,recorded_at\n7,1,S,2025-03-01,2026-05-10,2025-03-01\n"
+    "8,1,A,2025-03-01,2026-06-20,2025-03-01\n",
+    "tickets": "ticket_id,account_id,kind,severity,opened_at,recorded_at\n1,2,bug,high,2026-05-20,2026-05-20\n",
+}
+
+
+@pytest.fixture
+def june(tmp_path: Path) -> Job:
+    for name, text in TABLES.items():
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        (tmp_path / "raw" / f"{name}.csv").write_text(text)
+    return Job(Settings(), str(tmp_path / "raw"), tmp_path / "data", tmp_path / "lists", as_of=date(2026, 6, 1))
+
+
+def run(job: Job) -> pd.DataFrame:
+    for stage in (check, rollup, spine, windows, alerts):
+        stage(job)
+    return pd.read_parquet(job.side / "alerts.parquet")
+
+
+def test_the_alerts_of_a_day_with_their_evidence_and_their_number(june: Job) -> None:
+    told = run(june)
+    assert list(told.columns) == [
+        "account_id", "as_of", "code", "began", "newest", "concerned", "tier", "figure", "usual", "is_new", "told_on",
+    ]  # fmt: skip
+    assert list(zip(told["account_id"], told["code"], strict=True)) == [("1", "sponsor_lost"), ("2", "sla_breach")]
+    assert told.loc[0, ["began", "tier", "is_new", "told_on"]].tolist() == [
+        date(2026, 5, 10), "S", True, date(2026, 6, 1)
+    ]  # fmt: skip
+    standing = json.loads((june.side / "alerts.json").read_text())
+    assert standing["by_code"] == dict.fromkeys(CODES, 0) | {"sponsor_lost": 1, "sla_breach": 1}
+    assert standing["new"] == standing["by_code"]
+    assert standing["absent"] == ["low_score_not_followed_up"]
+
+
+def test_the_same_tables_give_the_same_bytes(june: Job) -> None:
+    run(june)
+    first = [(june.side / name).read_bytes() for name in ("alerts.parquet", "alerts.json")]
+    alerts(june)
+    assert first == [(june.side / name).read_bytes() for name in ("alerts.parquet", "alerts.json")]
+
+
+def test_what_a_published_list_told_is_no_news_on_the_next_and_another_loss_is(june: Job) -> None:
+    run(june)
+    published_lists.keep_told(june)
+    assert run(replace(june, as_of=date(2026, 6, 15)))["is_new"].tolist() == [False, False]
+    july = run(replace(june, as_of=date(2026, 7, 1)))
+    assert july.set_index("code")["is_new"].to_dict() == {"sponsor_lost": True, "sla_breach": False}
+    assert july.set_index("code")["concerned"]["sponsor_lost"] == 2
+
+
+def test_the_day_s_own_list_and_later_ones_are_not_before_it(june: Job) -> None:
+    """A list that is made again says what it said."""
+    run(june)
+    published_lists.keep_told(june)
+    published_lists.keep_told(replace(june, as_of=date(2026, 7, 1)))
+    assert run(june)["is_new"].all()
+
+
+def test_what_was_told_long_ago_is_let_go(june: Job) -> None:
+    run(june)
+    for day in (date(2025, 11, 1), date(2026, 1, 1), date(2026, 6, 1)):
+        published_lists.keep_told(replace(june, as_of=day, apart="act"))
+    assert sorted(path.stem for path in (june.data / "told").iterdir()) == ["2026-01-01", "2026-06-01"]
+    assert [path.stem for path in published_lists.told_lately(replace(june, as_of=date(2026, 7, 1)))] == ["2026-06-01"]
+
+
+def test_alerts_of_another_day_are_none(june: Job) -> None:
+    with pytest.raises(InputMissing, match="no alerts of 2026-06-01"):
+        read_standing(june)
+    run(june)
+    assert read_standing(june)["as_of"] == "2026-06-01"
+    with pytest.raises(InputMissing, match="no alerts of 2026-07-01"):
+        read_standing(replace(june, as_of=date(2026, 7, 1)))
+
+
+def test_the_stage_stands_on_the_act_side_alone() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert stages["alerts"]["cmd"] == "python -m renewals.pipelines.stages.act.alerts --act"
+    assert {"data/act/alerts.parquet", "data/act/alerts.json"} <= set(stages["score"]["deps"])
+    assert {"data/act/alerts.parquet", "data/act/alerts.json"} == set(stages["alerts"]["outs"])

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from renewals.models.settings import Folds
+from renewals.pipelines.runtime.errors import DataContract, InputMissing, InternalError
+from renewals.pipelines.runtime.settings import Engine
+from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.stages.act.publish import code_revision, publish
+from renewals.pipelines.stages.act.score import Champion, read_scored, resolved, score
+from renewals.pipelines.storage import model_registry
+from renewals.reports.columns import NAMES as COLUMNS
+from renewals.reports.columns import typed
+from renewals.reports.risk_list import check
+from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
+from tests.reports.books import read
+
+RANGE = {"log_odds_low": 1.5, "log_odds_high": 2.5}
+TOLD = ("reason_", "strength_", "playbook_")
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(model_registry, "challenger", lambda job, target: None)
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Path:
+    write_company(tmp_path)
+    return tmp_path
+
+
+def published(root: Path) -> pd.DataFrame:
+    return pd.read_parquet(root / "lists" / str(AS_OF) / "risk_list.parquet")
+
+
+def manifest(root: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((root / "lists" / str(AS_OF) / "manifest.json").read_bytes())
+    return content
+
+
+def test_from_features_to_a_published_list(company: Path) -> None:
+    standing = score(job(company))
+    assert standing["models"]["renewal"] == {"name": "renewal", "version": "3", "trained_until": "2026-06-01"}
+    outcome = publish(job(company))
+    assert outcome["state"] == "published"
+    assert outcome["rows"] == 8
+    listed = published(company)
+    assert list(listed.columns) == list(COLUMNS)
+    check(typed(listed))
+    fresh = listed.set_index("account_name").loc["fresh"]
+    assert fresh["status"] == "too_little_history"
+    assert pd.isna(fresh["renewal_probability"])
+    acme = listed.set_index("account_name").loc["acme"]
+    assert acme["renewal_probability"] == pytest.approx(1 / (1 + np.exp(-(0.5 - 1.0 + 0.5))))
+    assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
+    assert acme["arr"] == 1000.0, "the spine's money, not the feature of that name"
+    assert acme["playbook_1"] == "Seat-activation campaign"
+    plays = pd.read_parquet(company / "data" / "act" / scoring.PLAYS).set_index("account_id")
+    assert plays["play_1"]["a0"] == "adoption_push"
+    order = listed.dropna(subset="rank").merge(plays.reset_index(), on="account_id").sort_values(["csm", "rank"])
+    assert (order.groupby("csm")["worth"].diff().dropna() <= 0).all()
+    assert {path.name for path in (company / "lists" / str(AS_OF)).iterdir()} == {
+        *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "risk_list.html", "manifest.json")
+    }
+
+
+def test_the_manifest_says_what_the_list_stands_on(company: Path) -> None:
+    score(job(company))
+    publish(job(company))
+    said = manifest(company)
+    assert said["as_of"] == "2026-06-01"
+    assert said["exit_state"] == "published"
+    assert said["language"] == "en"
+    assert said["models"] == {
+        "renewal": {"name": "renewal", "version": "3", "trained_until": "2026-06-01"},
+        "expansion": {"name": "expansion", "version": "1", "trained_until": "2026-06-01"},
+    }
+    assert said["hindsight"] is False
+    assert set(said["absent"]) == {"upsell", "cross_sell"}
+    assert "no champion" in said["absent"]["upsell"]
+    assert said["inputs"] == {"accounts": "f1"}
+    assert said["quarantine"] == {"accounts": 2}
+    assert said["rows"]["rows"] == 8
+    assert said["rows"]["status"] == {"scored": 7, "too_little_history": 1}
+    assert said["code"] == code_revision()
+    assert said["started_at"] <= said["ended_at"]
+    assert said["unseen_categories"] == {"plan": 1}
+    for name, file in said["files"].items():
+        content = (company / "lists" / str(AS_OF) / name).read_bytes()
+        assert file == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def test_the_same_again_is_already_published_and_the_files_are_the_same(company: Path) -> None:
+    outcomes, fingerprints = [], []
+    for _ in range(2):
+        score(job(company))
+        outcomes.append(publish(job(company))["state"])
+        fingerprints.append(manifest(company)["files"])
+    assert outcomes == ["published", "already published"]
+    score(job(company))
+    (company / "lists" / str(AS_OF) / "manifest.json").unlink()
+    publish(job(company))
+    assert manifest(company)["files"] == fingerprints[0]
+
+
+@pytest.mark.parametrize("changed", ["model", "inputs", "options", "language", "features", "effect", "decided"])
+def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    score(job(company))
+    publish(job(company))
+    options: dict[str, Any] = {"options": {"bands": {"high": 0.9}}, "language": {"language": "zh"}}.get(changed, {})
+    if changed == "model":
+        monkeypatch.setattr(scoring, "champion", champions(renewal="4", expansion="1"))
+    if changed == "inputs":
+        write_company(company, fingerprint="f2")
+    if changed == "features":
+        path = company / "data" / "act" / "features.json"
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps({"features": told["features"][:1]}))
+    if changed == "effect":
+        measured = {"playbook": "adoption_push", "verdict": "helped", "treated": 80, "log_odds": 2.0}
+        told = {"as_of": "2026-05-01", "confidence": 0.9, "playbooks": [measured | RANGE]}
+        (company / "data" / "effect").mkdir()
+        (company / "data" / "effect" / "effect.json").write_text(json.dumps(told))
+    again = job(company, **options)
+    again.settings.folds = Folds(decided_days=30 if changed == "decided" else 60)
+    score(again)
+    assert publish(again)["kept_as"] == 1
+
+
+def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answer = champions(renewal="3")
+
+    def counting(one: Any, target: str) -> Champion:
+        asked.append(target)
+        return answer(one, target)
+
+    monkeypatch.setattr(scoring, "champion", counting)
+    score(job(company))
+    monkeypatch.setattr(scoring, "champion", champions(renewal="9"))
+    assert publish(job(company))["models"] == {"renewal": "renewal/3"}
+    assert sorted(asked) == ["cross_sell", "expansion", "renewal", "upsell"]
+    assert published(company)["quadrant"].isna().all()
+    assert published(company)["expansion_model"].isna().all()
+
+
+def test_without_a_renewal_champion_there_is_no_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "champion", champions(expansion="1"))
+    with pytest.raises(InputMissing, match="no champion for renewal"):
+        resolved(job(company))
+
+
+def model_of(weights: dict[str, float]) -> Any:
+    return lambda one, target: Champion(target, "1", Model(weights))
+
+
+def test_features_that_do_not_fit_the_model_stop_the_run(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "champion", model_of({"people_28d": 1.0, "nps": 2.0}))
+    with pytest.raises(DataContract, match=r"do not fit the model of renewal, renewal/1: columns missing: nps"):
+        score(job(company))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 1.5, -0.1])
+def test_a_model_that_gives_no_probabilities_at_all_stops_the_run(
+    company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    monkeypatch.setattr(Model, "probability", lambda self, frame: np.full(len(frame), wrong))
+    with pytest.raises(
+        InternalError, match=r"7 of 8 rows .*list.faulty_limit \(1.0%\).*renewal_probability: n"
+    ) as stop:
+        score(job(company))
+    assert stop.value.exit_code == 70
+    assert not (company / "data" / "act" / scoring.LIST).exists()
+
+
+@pytest.mark.parametrize("lost", ["spine.parquet", "scoring.parquet", "features.json"])
+def test_a_missing_stage_is_named(company: Path, lost: str) -> None:
+    (company / "data" / "act" / lost).unlink()
+    with pytest.raises(InputMissing, match=lost):
+        score(job(company))
+
+
+def test_figures_for_other_accounts_than_the_spine_s_stop_the_run(company: Path) -> None:
+    path = company / "data" / "act" / "scoring.parquet"
+    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    with pytest.raises(InputMissing, match="lacks observations"):
+        score(job(company))
+
+
+@pytest.mark.parametrize("name", ["spine.parquet", "scoring.parquet"])
+def test_an_observation_that_is_there_twice_stops_the_run(company: Path, name: str) -> None:
+    path = company / "data" / "act" / name
+    rows = pd.read_parquet(path)
+    pd.concat([rows, rows.iloc[:1]]).to_parquet(path)
+    with pytest.raises(InternalError, match="an observation twice"):
+        score(job(company))
+
+
+def test_scores_of_another_day_are_not_published(company: Path) -> None:
+    with pytest.raises(InputMissing, match="nothing is scored"):
+        read_scored(job(company))
+    score(job(company))
+    other = job(company)
+    object.__setattr__(other, "as_of", date(2026, 7, 1))
+    with pytest.raises(InputMissing, match="stand on 2026-06-01"):
+        publish(other)
+
+
+def test_english_and_chinese_lists_hold_the_same_numbers(company: Path) -> None:
+    lists = {}
+    for language in ("en", "zh"):
+        score(job(company, language=language))
+        publish(job(company, language=language))
+        lists[language] = published(company)
+    words = [name for name in COLUMNS if name[:-1] in TOLD or name in ("reason_change", "status_reason")]
+    pd.testing.assert_frame_equal(lists["en"].drop(columns=words), lists["zh"].drop(columns=words))
+    assert lists["zh"]["reason_1"].dropna().str.contains("同类客户").all()
+    assert (lists["en"][words].isna() == lists["zh"][words].isna()).all(axis=None)
+
+
+def test_blocks_and_threads_change_no_byte_of_the_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contributions of blocks lie in groups of their own within the file; the rows are the same."""
+    made, pushed = set(), []
+    for block, threads in ((8192, 1), (3, 1), (3, 4), (1, 2)):
+        monkeypatch.setattr(scoring, "BLOCK", block)
+        one = job(company)
+        one.settings.engine = Engine(threads=threads)
+        score(one)
+        made.add((one.side / scoring.LIST).read_bytes())
+        pushed.append(pd.read_parquet(one.side / scoring.CONTRIBUTIONS))
+    assert len(made) == 1
+    assert len(pushed[0]) == 7
+    for other in pushed[1:]:
+        pd.testing.assert_frame_equal(other, pushed[0])
+
+
+def test_at_most_a_few_blocks_are_held_at_a_time() -> None:
+    begun: list[int] = []
+    ended = scoring.in_order(lambda n: n, ((begun.append(n) or n,) for n in range(50)), threads=2)
+    assert next(ended) == 0
+    assert len(begun) == 3
+    assert list(ended) == list(range(1, 50))
+
+
+def test_contributions_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "contributions.parquet"
+    block = pd.DataFrame({"account_id": ["acme"], "as_of": [AS_OF], scoring.GROUP: ["*"], "x": np.float32([0.5])})
+    with pytest.raises(pa.ArrowInvalid), scoring.kept(place) as keep:
+        _ = keep(block), keep(block.assign(x="a word where a number was"))
+    assert list(tmp_path.iterdir()) == []
+    with scoring.kept(place) as keep:
+        keep(block)
+        keep(block.assign(account_id="beta"))
+    assert pd.read_parquet(place)["account_id"].tolist() == ["acme", "beta"]
+
+
+def test_a_list_on_which_nobody_is_scored(company: Path) -> None:
+    standing = score(job(company, min_history_days=9999))
+    assert standing["rows"]["status"] == {"too_little_history": 8}
+    assert pd.read_parquet(company / "data" / "act" / scoring.CONTRIBUTIONS).empty
+
+
+def test_who_is_unlike_anybody_in_training_is_listed_and_not_scored(company: Path) -> None:
+    """More of the figures of those with three people lie beyond what the model has seen than are allowed."""
+    score(job(company, unlike_above=0.12))
+    strange = read_scored(job(company))[1].set_index("account_name").loc[["quiet", NAMES[7]]]
+    assert strange["status"].tolist() == ["unlike_training"] * 2
+    assert strange[["renewal_probability", "renewal_low", "reason_1", "rank"]].isna().all(axis=None)
+
+
+def test_the_interval_is_as_wide_as_asked_for(company: Path) -> None:
+    widths = {}
+    for confidence in (0.5, 0.8):
+        score(job(company, confidence=confidence))
+        listed = read_scored(job(company))[1].dropna(subset="renewal_probability")
+        assert listed["renewal_low"].to_numpy() == pytest.approx(confidence * listed["renewal_probability"].to_numpy())
+        widths[confidence] = len(listed)
+    assert widths[0.5] == widths[0.8] == 7
+
+
+def test_whole_number_ids_stay_numbers(tmp_path: Path) -> None:
+    ids = [2**53 + 1, 2, 3, 40, 5, 6, 7, 8]
+    write_company(tmp_path, ids)
+    score(job(tmp_path))
+    publish(job(tmp_path))
+    assert published(tmp_path)["account_id"].dtype == "int64"
+    assert set(published(tmp_path)["account_id"]) == set(ids)
+
+
+def test_the_workbook_and_csv_hold_the_list(company: Path) -> None:
+    score(job(company))
+    publish(job(company))
+    folder = company / "lists" / str(AS_OF)
+    text = pd.read_csv(folder / "risk_list.csv", encoding="utf-8-sig", dtype={"account_id": str})
+    assert text["account_id"].tolist() == published(company)["account_id"].tolist()
+    sheet = read((folder / "risk_list.xlsx").read_bytes())["List"]
+    assert sheet.max_row == 8
+    assert sheet["B1"].value == "Account"

@@ -1,0 +1,73 @@
+"""What stands behind a published workbook: the key of its list, the list before it, and the scorecard of its day."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from renewals.pipelines.stages.act.publish import ALREADY, MANIFEST, publish
+from renewals.pipelines.stages.act.score import score
+from renewals.reports.workbook import feedback_layout
+from tests.pipelines.scored_company import AS_OF, job
+from tests.pipelines.scoring.test_score_change import JULY, a_month_on, june_is_published, later
+from tests.reports import scorecards
+from tests.reports.books import read
+from tests.reports.workbook.test_summary_sheet import cells, table
+
+
+@pytest.fixture
+def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    june_is_published(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def book(root: Path, day: object = AS_OF) -> Any:
+    return read((root / "lists" / str(day) / "risk_list.xlsx").read_bytes())
+
+
+def write_card(root: Path, **changed: Any) -> None:
+    folder = root / "data" / "act" / "scorecard"
+    folder.mkdir(exist_ok=True)
+    (folder / "scorecard.json").write_text(
+        json.dumps({**scorecards.told(["li"]), "as_of": str(AS_OF), **changed}), encoding="utf-8"
+    )
+
+
+def test_the_workbook_knows_the_key_of_its_list(june: Path) -> None:
+    manifest = json.loads((june / "lists" / str(AS_OF) / MANIFEST).read_bytes())
+    own = book(june)[feedback_layout.HIDDEN]
+    assert own["B3"].value == manifest["key"]
+    assert own["B2"].value == str(AS_OF)
+    plays = {own[f"N{row}"].value for row in range(feedback_layout.HEAD + 1, own.max_row + 1)} - {None}
+    assert plays == set(manifest["playbooks"])
+
+
+def test_a_scorecard_made_since_makes_another_list_and_one_of_another_day_does_not(june: Path) -> None:
+    write_card(june, as_of="2026-05-01")
+    assert publish(job(june))["state"] == ALREADY
+    write_card(june)
+    assert publish(job(june))["kept_as"] == 1
+    assert len(table(book(june)["Summary"], "Renewal rates, by count and by revenue")) == 13
+    assert publish(job(june))["state"] == ALREADY
+
+
+def test_a_month_on_the_summary_compares_with_the_list_before(june: Path) -> None:
+    a_month_on(june)
+    score(later(job(june)))
+    publish(later(job(june)))
+    told = table(book(june, JULY)["Summary"], "What changed since the list of Jun 1, 2026")
+    assert [row[0] for row in told[1:]][2:] == ["New on the list", "No longer on the list"]
+
+
+def test_a_list_before_it_that_the_scores_were_not_compared_with_is_not_told(june: Path) -> None:
+    score(job(june))
+    a_month_on(june)
+    score(later(job(june)))
+    standing = june / "data" / "act" / "score.json"
+    told = json.loads(standing.read_bytes())
+    standing.write_text(json.dumps(told | {"change": told["change"] | {"last": None}}), encoding="utf-8")
+    publish(later(job(june)))
+    assert [row[0] for row in cells(book(june, JULY)["Summary"]) if "no earlier list" in str(row[0])] == [
+        "There is no earlier list to compare with."
+    ]

@@ -1,0 +1,267 @@
+"""`renewals backtest` from a training table to a report, plots and a page; names never do anything but stand there."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from dataclasses import replace
+from datetime import date
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from renewals.pipelines.cli import app
+from renewals.pipelines.commands import backtest as retracing
+from renewals.pipelines.commands.backtest import learned_at, retrace, show
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import read_settings
+from renewals.pipelines.stages.learn.backtest import PLOTS, backtest
+from renewals.pipelines.stages.learn.train import AGED, read_model, train
+from renewals.reports.words import LANGUAGES, Words
+from tests.models.drawn import CATALOGUE, training_table
+from tests.pipelines.stages.learn.test_train import DAY, QUICK, written
+from tests.root import ROOT
+
+EVIL = "<script>alert('1')</script>"
+FORMULA = "=HYPERLINK(0)&'\x1b'"
+MORE = ("targets=[renewal]", "gate.min_renewals=20", "gate.min_events=3", "gate.segments=[plan, industry]")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A job with a trained model, whose customers are called what nobody should be, and its back-test."""
+    drawn = training_table()
+    number = drawn["account_id"].str[1:].astype(int)
+    table = drawn.assign(
+        arr=1000.0 + number,
+        csm=(number % 2).map({0: EVIL, 1: FORMULA}),
+        industry=(number % 3 == 0).map({True: EVIL, False: FORMULA}),
+        days_since_last_use=(number % 4) * 40.0,
+        treated=(number == 7).astype(int),
+    )
+    job = written(tmp_path_factory.mktemp("backtest"), table)
+    idle = {**CATALOGUE[0], "name": "days_since_last_use", "risk": "high"}
+    (job.data / "learn" / "features.json").write_text(json.dumps({"features": [*CATALOGUE, idle]}))
+    job = replace(job, settings=read_settings(None, [*QUICK, *MORE]))
+    train(job, "renewal")
+    return job, backtest(job)
+
+
+def with_rate(job: Job, rate: float) -> Job:
+    """The same job with another learning rate."""
+    lightgbm = job.settings.lightgbm.model_copy(update={"learning_rate": rate})
+    return replace(job, settings=job.settings.model_copy(update={"lightgbm": lightgbm}))
+
+
+def report(job: Job) -> dict:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads((job.data / "backtest" / "renewal" / "report.json").read_text(), parse_constant=refuse)
+
+
+def files(job: Job) -> dict[str, bytes]:
+    folder = job.data / "backtest"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def in_language(job: Job, language: str) -> Job:
+    own = job.settings.model_copy(update={"list": job.settings.list.model_copy(update={"language": language})})
+    return replace(job, settings=own)
+
+
+def texts(page: str) -> list[str]:
+    return [
+        html.unescape(text) for text in re.findall(r">([^<>]+)<", re.sub(r"<style>.*?</style>", "", page, flags=re.S))
+    ]
+
+
+def test_a_page_a_report_every_row_and_the_plots(done):
+    job, result = done
+    plots = {f"renewal/plots/{name}" for name in PLOTS}
+    assert set(files(job)) == {"index.html", "renewal/report.json", "renewal/said.parquet", *plots}
+    assert result["page"] == str(job.data / "backtest" / "index.html")
+    assert result["targets"]["renewal"]["auc"] == report(job)["whole"]["speakers"]["model"]["auc"] > 0.7
+
+
+def test_every_tested_row_has_the_word_of_every_speaker(done):
+    said = pd.read_parquet(done[0].data / "backtest" / "renewal" / "said.parquet")
+    tested = report(done[0])["tested"]
+    assert len(said) == tested["observations"] + tested["left_out_decided"]
+    assert tested["left_out_treated"] > 0
+    speakers = list(report(done[0])["whole"]["speakers"])
+    assert {"model", "days_since_last_use", "few_features", "health_score", "linear"} <= set(speakers)
+    assert said[speakers].stack().between(0, 1).all()
+    assert not said.duplicated(["account_id", "as_of"]).any()
+
+
+def test_everything_that_can_be_measured_is(done):
+    told = report(done[0])
+    assert [lead["lead_days"] for lead in told["leads"]] == [60, 90, 180]
+    assert [one["activity"] for one in told["activity"]] == ["active", "silent"]
+    assert {tuple(one["segment"]) for one in told["segments"]} == {
+        *(("plan", plan) for plan in ("basic", "pro")),
+        *(("industry", name) for name in (EVIL, FORMULA)),
+    }
+    assert {one["csm"] for one in told["capacity"]["managers"]} == {EVIL, FORMULA}
+    assert len(told["staleness"]) > 3
+    assert len(told["coverage"]["groups"]) == 10
+    assert all(told[name] for name in ("quarters", "months", "calibration", "abstention"))
+
+
+def test_the_plots_have_their_columns_and_hold_no_name(done):
+    for name, columns in PLOTS.items():
+        drawn = done[0].data / "backtest" / "renewal" / "plots" / name
+        assert list(pd.read_csv(drawn).columns) == columns
+        assert len(pd.read_csv(drawn)) > 1
+        assert EVIL not in drawn.read_text()
+        assert FORMULA not in drawn.read_text()
+
+
+def test_twice_gives_the_same_bytes(done):
+    before = files(done[0])
+    backtest(done[0])
+    assert files(done[0]) == before
+
+
+def test_names_are_shown_as_text_and_the_page_needs_nothing_else(done):
+    page = files(done[0])["index.html"].decode()
+    assert "<script" not in page
+    assert EVIL in texts(page)
+    assert "=HYPERLINK(0)&'␛'" in texts(page)
+    assert not re.search(r"""\b(src|href|url|import|on\w+)\s*[=(]""", page)
+    assert "\x1b" not in page
+
+
+def test_both_languages_hold_the_same_numbers(done):
+    job, _ = done
+    told = {}
+    for language in LANGUAGES:
+        backtest(in_language(job, language))
+        page = files(job)["index.html"].decode()
+        cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", page)
+        told[language] = [re.findall(r"-?\d[\d.,]*%?", cell) for cell in cells], re.findall(r'points="([^"]*)"', page)
+        assert Words(language).say("backtest.section.staleness") in texts(page)
+    backtest(job)
+    assert told["en"] == told["zh"]
+    assert len(told["en"][0]) > 200
+    assert len(told["en"][1]) > 5
+
+
+def test_the_page_says_what_the_report_says(done):
+    cells = texts(files(done[0])["index.html"].decode())
+    model = report(done[0])["whole"]["speakers"]["model"]
+    low, high = model["auc_interval"]
+    assert f"{model['auc']:.3f} ({low:.3f}\u00a0…\u00a0{high:.3f})" in cells
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("Renewal, 60 days before the renewal", "linear part alone", "better", "index.html")),
+        ("zh", ("续约，续约前 60 天", "仅线性部分", "更优", "index.html")),
+    ],
+)
+def test_a_person_is_shown_the_model_beside_the_baselines(done, language, words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    job, result = done
+    show(result, in_language(job, language))
+    shown = capsys.readouterr().err
+    for word in words:
+        assert word in shown
+
+
+def test_what_was_learned_for_the_day_is_judged_as_it_stands(done, monkeypatch):
+    job, result = done
+    monkeypatch.setattr(retracing, "train", None)
+    assert retrace(job) == {**result, "learned": "before"}
+
+
+def test_another_day_other_rows_or_an_older_model_must_be_learned_first(done, tmp_path):
+    job, _ = done
+    assert learned_at(job) == job.side
+    assert learned_at(replace(job, until=date(2024, 5, 1))) is None
+    assert learned_at(replace(job, data=tmp_path)) is None
+    assert learned_at(with_rate(job, 0.2)) is None, "what lies there may be an experiment's"
+    aged = job.side / "models" / "renewal" / AGED
+    content = aged.read_bytes()
+    aged.unlink()
+    assert learned_at(job) is None
+    aged.write_bytes(content)
+    training = job.data / "learn" / "training.parquet"
+    kept = training.read_bytes()
+    pd.read_parquet(training).head(100).to_parquet(training)
+    assert learned_at(job) is None
+    training.write_bytes(kept)
+    assert learned_at(job) == job.side
+
+
+def test_the_last_learning_goes_before_what_a_trial_left_beside_it(done, tmp_path):
+    shutil.copytree(done[0].data, tmp_path / "data")
+    job = replace(done[0], data=tmp_path / "data")
+    shutil.copytree(job.side / "models", job.data / "models")
+    trial = with_rate(job, 0.2)
+    train(trial, "renewal")
+    assert learned_at(job) == learned_at(trial) == job.data
+    assert retrace(job)["targets"] == done[1]["targets"]
+    shutil.rmtree(job.data / "models")
+    assert (learned_at(job), learned_at(trial)) == (None, job.side)
+    assert retrace(trial)["targets"] != done[1]["targets"]
+
+
+def test_a_model_trained_under_other_settings_is_not_judged(done):
+    job, _ = done
+    other = replace(job, settings=read_settings(None, [*QUICK, *MORE, "folds.first_share=0.7"]))
+    with pytest.raises(InputMissing, match=r"trained on other rows than .* run `renewals learn`"):
+        backtest(other)
+    backtest(job)
+
+
+def test_where_nothing_was_trained_the_page_says_why(done, tmp_path):
+    job = written(tmp_path, training_table(), date(2021, 4, 1))
+    job = replace(job, settings=done[0].settings)
+    train(job, "renewal")
+    result = backtest(job)
+    assert result["targets"]["renewal"]["trained"] is False
+    assert "renewal/said.parquet" not in files(job)
+    (said,) = [text for text in texts(files(job)["index.html"].decode()) if "no model could be trained" in text]
+    assert "folds.min_renewals" in said
+
+
+def test_before_its_input_is_there_it_says_what_to_run(tmp_path):
+    job = Job(read_settings(None, QUICK), "", tmp_path, tmp_path / "lists", until=DAY)
+    with pytest.raises(InputMissing, match="renewals learn"):
+        backtest(job)
+
+
+def test_the_command_prints_one_line(done):
+    job, _ = done
+    sets = [word for one in (*QUICK, *MORE) for word in ("--set", one)]
+    empty = job.data / "none.yaml"
+    empty.write_text("{}")
+    words = ["backtest", "--until", str(DAY), "--data", str(job.data), "--params", str(empty), *sets]
+    ran = CliRunner().invoke(app, words)
+    assert ran.exit_code == 0, ran.output
+    said = json.loads(ran.stdout.splitlines()[-1])
+    assert (said["until"], said["learned"]) == (str(DAY), "before")
+    assert said["targets"]["renewal"]["against"]["base_rate"] == "better"
+
+
+def test_what_ages_is_not_part_of_a_model(done):
+    """The registry keeps what a model needs to speak; the words of its forerunners stay in the data folder."""
+    from renewals.pipelines.stages.learn import register
+
+    assert AGED in read_model(done[0].side, "renewal")
+    assert AGED not in register._kept(read_model(done[0].side, "renewal"), done[0], {})
+
+
+def test_dvc_runs_it_after_the_models():
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["backtest"]
+    assert stage["cmd"] == "python -m renewals.pipelines.stages.learn.backtest"
+    assert stage["outs"] == ["data/backtest"]
+    assert all((ROOT / dep).exists() for dep in stage["deps"] if not dep.startswith("data/"))

@@ -1,0 +1,174 @@
+"""`renewals effect`: from tables to effect.json, the table a person sees, and what it says where it cannot answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from renewals.examples.company import simulate, write
+from renewals.pipelines.cli import app
+from renewals.pipelines.commands.effect import set_apart, show, study
+from renewals.pipelines.runtime.errors import DataContract, InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.stages.learn.effect import _spellings as spellings
+from renewals.pipelines.stages.learn.effect import effect, logged, studied
+from renewals.pipelines.stages.prepare.assemble import assemble
+from tests.models.treated_company import CATALOGUE, company
+from tests.pipelines.scored_company import _with_all_columns, write_clean
+
+UNTIL = date(2026, 6, 1)
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """A job whose training table and log of interventions were drawn with a known effect."""
+    root = tmp_path_factory.mktemp("answered")
+    rows, begun, truth = company(1.0, accounts=1500, seed=1003)
+    learn, clean = root / "data" / "learn", root / "data" / "clean"
+    learn.mkdir(parents=True)
+    clean.mkdir()
+    matured = rows["renewal_date"] + pd.Timedelta(days=61)
+    training = rows.drop(columns=["label", "term"]).assign(
+        renewal=rows["label"], renewal_matured_at=matured, term_start=rows["renewal_date"] - pd.Timedelta(days=365)
+    )
+    training.to_parquet(learn / "training.parquet")
+    (learn / "features.json").write_text(json.dumps({"features": CATALOGUE}))
+    write_clean(clean, rows.head(1).assign(account_name="acme"))
+    _with_all_columns("interventions", begun).to_parquet(clean / "interventions.parquet")
+    return Job(Settings(), "tables", root / "data", root / "lists", until=UNTIL), truth
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small company, and what `study` said of it."""
+    root = tmp_path_factory.mktemp("small")
+    write(simulate(60, 42, 7), root / "company")
+    job = Job(Settings(), str(root / "company"), root / "data", root / "lists", as_of=UNTIL)
+    return job, study(job)
+
+
+def test_the_file_says_what_each_playbook_did_in_two_languages(answered):
+    job, truth = answered
+    result = effect(job)
+    told = json.loads((job.data / "effect" / "effect.json").read_text(encoding="utf-8"))
+    assert told == {name: value for name, value in result.items() if name != "file"}
+    one = told["playbooks"][0]
+    assert (one["playbook"], one["verdict"], told["headline"]) == ("*", "helped", "points")
+    assert abs(one["points"] - truth) < 0.06  # two standard errors
+    assert one["naive"] < 0
+    assert "helped" in one["words"]["en"]
+    assert "有效" in one["words"]["zh"]
+
+
+def test_twice_gives_the_same_bytes(answered):
+    file = answered[0].data / "effect" / "effect.json"
+    effect(answered[0])
+    before = file.read_bytes()
+    effect(answered[0])
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("Did it help?", "any playbook", "helped", "90% interval")),
+        ("zh", ("是否有效", "任一方案", "有效", "90% 区间")),
+    ],
+)
+def test_a_person_is_shown_a_table(answered, language, words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    job = answered[0]
+    told = studied(job)[1]
+    show(told, {"as_of": "2026-06-01", "confidence": 0.9}, replace(job, settings=Settings(list={"language": language})))
+    shown = capsys.readouterr().err
+    for word in words:
+        assert word in shown
+
+
+def test_what_was_logged_after_the_day_is_not_known(answered):
+    job = answered[0]
+    everything = logged(job)
+    middle = everything["started_at"].median()
+    assert len(logged(replace(job, until=middle.date()))) == (everything["started_at"] < middle.normalize()).sum()
+
+
+def test_a_training_table_without_its_columns_is_named(answered, tmp_path):
+    job = answered[0]
+    (tmp_path / "learn").mkdir()
+    (tmp_path / "clean").symlink_to(job.data / "clean")
+    pd.DataFrame({"account_id": ["a"]}).to_parquet(tmp_path / "learn" / "training.parquet")
+    with pytest.raises(DataContract, match="lacks"):
+        effect(replace(job, data=tmp_path))
+
+
+def test_a_small_company_gets_a_reason_and_no_number(small):
+    told = small[1]["playbooks"]
+    assert {one["verdict"] for one in told} == {"refused"}
+    assert told[0]["reason"] == "too_few_treated"
+    assert "at least 50 are needed" in told[0]["words"]["en"]
+    assert "points" not in told[0]
+
+
+def test_a_study_leaves_what_was_learned_alone(small):
+    job, _ = small
+    assert set_apart(job).side == job.data / "effect"
+    assert not (job.data / "learn").exists()
+    assert not (job.data / "act").exists()
+
+
+def test_training_knows_who_was_treated(small):
+    past = set_apart(small[0])
+    training = pq.read_table(past.side / "training.parquet").to_pandas()
+    assert set(training["treated"]) == {0, 1}
+    begun = logged(past).merge(training[["account_id", "as_of", "renewal_date", "treated"]], on="account_id")
+    ahead = pd.to_datetime(begun["renewal_date"]) - begun["started_at"] > pd.Timedelta(days=60)
+    after = begun["started_at"] >= pd.to_datetime(begun["as_of"])
+    assert begun.loc[ahead & after, "treated"].eq(1).all()
+    (past.data / "clean" / "interventions.parquet").rename(past.data / "kept.parquet")
+    assemble(past)
+    assert "treated" not in pq.read_schema(past.side / "training.parquet").names
+    (past.data / "kept.parquet").rename(past.data / "clean" / "interventions.parquet")
+
+
+def test_without_a_log_of_interventions_it_says_what_to_give(small, tmp_path):
+    with pytest.raises(InputMissing, match="no table `interventions`"):
+        logged(replace(small[0], data=_without_interventions(small[0], tmp_path)))
+
+
+def _without_interventions(job, root):
+    (root / "clean").mkdir()
+    for name in ("accounts", "contracts", "usage_events"):
+        (root / "clean" / f"{name}.parquet").symlink_to(job.data / "clean" / f"{name}.parquet")
+    return root
+
+
+def test_the_command_stops_in_one_sentence(small, tmp_path):
+    for file in (small[0].data.parent / "company").glob("*.parquet"):
+        if file.stem != "interventions":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    words = ["effect", "--tables", str(tmp_path), "--as-of", "2026-06-01", "--data", str(tmp_path / "data")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 66
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["state"] == "InputMissing"
+    assert "interventions" in said["message"]
+    assert "Traceback" not in done.output
+
+
+def test_a_playbook_is_one_however_it_was_spelled():
+    """Under its id where the library has it, else under the first of its spellings."""
+    logged_as = ["QBR", "qbr", "Executive_Review", "Ünder way", "under WAY"]
+    assert spellings(logged_as, ["executive_review"]) == {
+        "QBR": "QBR",
+        "qbr": "QBR",
+        "Executive_Review": "executive_review",
+        "Ünder way": "under WAY",
+        "under WAY": "under WAY",
+    }

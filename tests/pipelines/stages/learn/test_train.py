@@ -1,0 +1,198 @@
+"""Training and its back-test, from files to files, with no registry: what DVC may skip must stand on its own."""
+
+import io
+import json
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from renewals.models.training.ensemble import FILES, Learned
+from renewals.pipelines.runtime.errors import DataContract, InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import read_settings
+from renewals.pipelines.scoring.drift import REFERENCE
+from renewals.pipelines.scoring.feature_policy import feature_policy
+from renewals.pipelines.stages.learn import train as training
+from renewals.pipelines.stages.learn.evaluate import PLOTS, evaluate
+from renewals.pipelines.storage.notices import Notice
+from tests.models.drawn import CATALOGUE, training_table
+
+QUICK = (
+    "linear.strengths=[0.01]",
+    "lightgbm.rounds=[20]",
+    "lightgbm.shares=[0.5]",
+    "lightgbm.threads=1",
+    "folds.origins=2",
+    "folds.min_renewals=30",
+    "folds.min_events=5",
+    "gate.bootstrap=50",
+    "gate.lead_days=60",
+)
+DAY = date(2024, 6, 1)
+
+
+def written(folder, table: pd.DataFrame, until: date = DAY) -> Job:
+    (folder / "learn").mkdir()
+    table.to_parquet(folder / "learn" / "training.parquet")
+    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "families_absent": []}))
+    (folder / "learn" / "freshness.json").write_text(json.dumps({"notices": []}))
+    return Job(read_settings(None, QUICK), "", folder, folder / "lists", until=until)
+
+
+@pytest.fixture(scope="module")
+def table():
+    drawn = training_table()
+    decided = (drawn["days_to_renewal"] < 150) & (drawn["renewal"] == 1) & (drawn["account_id"] < "a040")
+    return drawn.assign(decided=decided)
+
+
+@pytest.fixture(scope="module")
+def done(table, tmp_path_factory):
+    """The job, what `train` and what `evaluate` said."""
+    job = written(tmp_path_factory.mktemp("trained"), table)
+    return job, training.train(job, "renewal"), evaluate(job, "renewal")
+
+
+def test_the_card_says_with_which_parameters_and_notices_it_learned(done, table, tmp_path):
+    card = json.loads((done[0].side / "models" / "renewal" / training.CARD).read_text())
+    assert card["parameters"] == feature_policy(done[0].settings)
+    assert card["notices"] == []
+    job = written(tmp_path, table)
+    stale = Notice("stale", {"table": "usage_events", "newest_day": "2024-05-01", "days": 30, "day": str(DAY)})
+    (job.side / "freshness.json").write_text(json.dumps({"notices": [stale.as_dict()]}))
+    training.train(job, "renewal")
+    card = json.loads((job.side / "models" / "renewal" / training.CARD).read_text())
+    assert [one["en"] for one in card["notices"]] == [stale.text("en")]
+
+
+def metrics_of(job: Job) -> dict:
+    return json.loads((job.side / "evaluation" / "renewal" / "metrics.json").read_text())
+
+
+def test_runs_are_compared_by_a_few_flat_figures(done):
+    folder, whole = done[0].side / "evaluation" / "renewal", metrics_of(done[0])
+    headline = json.loads((folder / "headline.json").read_text())
+    assert headline["auc"] == whole["judged"]["auc"]["value"]
+    assert headline["gain_over_base_rate"] == whole["judged"]["gain_over"]["base_rate"]["value"]
+    assert len(headline) < 25
+    assert all(isinstance(figure, int | float) for figure in headline.values())
+    assert "error" not in headline  # by which DVC would know a file that it could not read
+
+
+def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
+    job, said, _ = done
+    files = training.read_model(job.side, "renewal")
+    assert set(files) == {*FILES, training.CARD, training.BACKTEST, training.AGED, REFERENCE}
+    assert Learned.from_files(files).schema.names == tuple(feature["name"] for feature in CATALOGUE)
+    card = json.loads(files[training.CARD])
+    assert (card["until"], card["rows"], card["terms"]) == ("2024-06-01", said["rows"], said["terms"])
+    assert len(card["tried"]) == 1
+
+
+def test_only_rows_final_on_the_day_are_learned_from(done, table):
+    final = pd.to_datetime(table["renewal_matured_at"]) <= pd.Timestamp(DAY)
+    assert done[1]["rows"] == final.sum() < len(table)
+
+
+def test_every_word_of_the_backtest_was_said_before_its_outcome(done):
+    told = pd.read_parquet(io.BytesIO(training.read_model(done[0].side, "renewal")[training.BACKTEST]))
+    assert (told["origin"] <= told["as_of"]).all()
+    assert (told["as_of"] < told["matured_at"]).all()
+    assert told["probability"].between(0, 1).all()
+
+
+def test_training_again_writes_the_same_bytes(done, tmp_path, table):
+    job = written(tmp_path, table.sample(frac=1.0, random_state=2))
+    training.train(job, "renewal")
+    again, first = training.read_model(job.side, "renewal"), training.read_model(done[0].side, "renewal")
+    assert {name: again[name] for name in FILES} == {name: first[name] for name in FILES}
+    assert json.loads(again[training.CARD])["fingerprint"] == json.loads(first[training.CARD])["fingerprint"]
+
+
+def test_a_changed_figure_changes_the_fingerprint(done, tmp_path, table):
+    job = written(tmp_path, table.assign(use=table["use"].where(table.index != 0, 99.0)))
+    training.train(job, "renewal")
+    one, other = (
+        json.loads(training.read_model(j.side, "renewal")[training.CARD])["fingerprint"] for j in (job, done[0])
+    )
+    assert one != other
+
+
+def test_too_few_outcomes_leave_a_word_and_no_model(done, table, tmp_path):
+    job = written(tmp_path, table)
+    training.train(job, "renewal")
+    early = replace(job, until=date(2021, 4, 1))
+    said = training.train(early, "renewal")
+    files = training.read_model(early.side, "renewal")
+    assert set(files) == {training.SCHEMA}
+    assert said["trained"] is False
+    assert "folds.min_renewals" in training.why_untrained(files)
+    assert evaluate(early, "renewal") == {"target": "renewal", "trained": False}
+    plots = early.side / "evaluation" / "renewal" / "plots"
+    assert {path.name for path in plots.iterdir()} == set(PLOTS)
+
+
+def test_a_target_without_labels_is_an_error_and_not_too_few(done):
+    with pytest.raises(DataContract, match="lacks upsell"):
+        training.train(done[0], "upsell")
+
+
+def test_before_its_input_is_there_it_says_what_to_run(tmp_path):
+    job = Job(read_settings(None, QUICK), "", tmp_path, tmp_path / "lists", until=DAY)
+    with pytest.raises(InputMissing, match="renewals learn"):
+        training.train(job, "renewal")
+    with pytest.raises(InputMissing, match="renewals learn"):
+        evaluate(job, "renewal")
+
+
+def test_what_was_decided_already_is_counted_and_left_out(done):
+    job, _, _ = done
+    tested = metrics_of(job)["tested"]
+    told = pd.read_parquet(io.BytesIO(training.read_model(job.side, "renewal")[training.BACKTEST]))
+    assert tested["left_out_decided"] == told["decided"].sum() > 0
+    assert tested["observations"] == (~told["decided"]).sum()
+
+
+def test_a_renewal_is_judged_once_at_its_lead(done):
+    metrics = metrics_of(done[0])
+    assert set(metrics["at_lead"]) == {"30", "60", "90", "120", "180"}
+    assert metrics["judged"]["rows"] == metrics["judged"]["terms"] == metrics["at_lead"]["60"]["rows"]
+
+
+def test_the_model_stands_beside_every_baseline_that_can_speak(done):
+    at_lead = metrics_of(done[0])["at_lead"]["60"]
+    speakers = {name for name, scores in at_lead.items() if isinstance(scores, dict)}
+    assert speakers == {"model", "base_rate", "last_outcome", "few_features", "logistic_regression", "linear"}
+    assert at_lead["model"]["auc"] > 0.7
+    assert at_lead["model"]["log_loss"] < at_lead["base_rate"]["log_loss"]
+
+
+def test_an_interval_holds_its_value_and_says_the_model_beats_the_base_rate(done):
+    judged = metrics_of(done[0])["judged"]
+    for found in (judged["auc"], judged["calibration_slope"], judged["gain_over"]["base_rate"]):
+        assert found["low"] < found["value"] < found["high"]
+    assert judged["gain_over"]["base_rate"]["low"] > 0
+
+
+def test_how_surely_the_base_rate_is_beaten_is_asked_of_the_base_rate_alone(done):
+    job = done[0]
+    less = replace(job, settings=read_settings(None, [*QUICK, "gate.sure=0.6"]))
+    wide, narrow = done[2]["gain_over"], evaluate(less, "renewal")["gain_over"]
+    evaluate(job, "renewal")
+    assert narrow["base_rate"]["low"] > wide["base_rate"]["low"]
+    assert narrow["last_outcome"] == wide["last_outcome"]
+
+
+def test_the_plots_are_tables_of_their_declared_columns(done):
+    for name, columns in PLOTS.items():
+        drawn = pd.read_csv(done[0].side / "evaluation" / "renewal" / "plots" / name)
+        assert list(drawn.columns) == columns
+        assert len(drawn) > 1
+
+
+def test_no_number_that_is_none_reaches_a_json_file():
+    tree = json.loads(training.as_json({"auc": float("nan"), "folds": [{"auc": np.inf}], "rows": 3}))
+    assert tree == {"auc": None, "folds": [{"auc": None}], "rows": 3}

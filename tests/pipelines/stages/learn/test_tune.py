@@ -1,0 +1,230 @@
+"""`renewals tune`: studies that are kept, gone on with, judged once, and told in words."""
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import optuna
+import pandas as pd
+import pytest
+
+from renewals.models.evaluation import tuning
+from renewals.pipelines.commands import tune as whole
+from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import read_settings
+from renewals.pipelines.stages.learn import tune as stage
+from renewals.pipelines.stages.learn.train import as_json
+from renewals.reports.sentences.tuning import sentences
+from renewals.reports.words import Words
+from tests.models.drawn import CATALOGUE, training_table
+
+DAY = date(2024, 6, 1)
+QUICK = (
+    "targets=[renewal]",
+    "linear.strengths=[0.01]",
+    "linear.near_days=0",
+    "lightgbm.rounds=[8]",
+    "lightgbm.shares=[0.5]",
+    "lightgbm.min_data_in_leaf=20",
+    "lightgbm.threads=1",
+    "folds.origins=2",
+    "folds.min_renewals=30",
+    "folds.min_events=5",
+    "gate.bootstrap=50",
+    "gate.min_renewals=20",
+    "gate.min_events=5",
+    "tune.ladders={lightgbm.learning_rate: [0.01, 0.3, 0.5], lightgbm.max_depth: [1, 2, 5]}",
+)
+
+
+def drawn(folder, table: pd.DataFrame, trials: int = 3, *more: str) -> Job:
+    (folder / "learn").mkdir(parents=True)
+    table.to_parquet(folder / "learn" / "training.parquet")
+    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "families_absent": []}))
+    (folder / "learn" / "freshness.json").write_text(json.dumps({"notices": []}))
+    return asked(Job(read_settings(None), "tables", folder, folder / "lists", until=DAY), trials, *more)
+
+
+def asked(job: Job, trials: int, *more: str) -> Job:
+    return replace(job, settings=read_settings(None, [*QUICK, f"tune.trials={trials}", *more]))
+
+
+@pytest.fixture(scope="module")
+def table():
+    return training_table()
+
+
+@pytest.fixture(scope="module")
+def done(table, tmp_path_factory):
+    """The job of three trials, and what `tune` said of it."""
+    job = drawn(tmp_path_factory.mktemp("tuned") / "data", table)
+    return job, stage.tune(job, "renewal")
+
+
+def studies(job: Job) -> list[optuna.Study]:
+    url = f"sqlite:///{job.data / 'tune' / 'renewal.db'}"
+    return [optuna.load_study(study_name=name, storage=url) for name in optuna.get_all_study_names(url)]
+
+
+def forbid(*_):
+    raise AssertionError("nothing was to be tried")
+
+
+def test_the_report_says_what_was_tried_what_was_found_and_how_to_take_it_over(done):
+    job, said = done
+    told = stage.read_report(job, "renewal")
+    (study,) = studies(job)
+    assert study.study_name == told["study"]
+    assert [trial["log_loss"] for trial in told["trials"]] == [trial.value for trial in study.trials]
+    assert told["trials"][0]["setting"] == told["in_force"]
+    assert told["log_loss"]["found"] == min(trial["log_loss"] for trial in told["trials"])
+    assert told["log_loss"]["in_force"] == told["trials"][0]["log_loss"]
+    assert told["stood_on"] < told["until"] == "2024-06-01"
+    assert said["take_over"] == told["take_over"] != []
+    changed = read_settings(None, [*QUICK, *told["take_over"]])
+    assert tuning.in_force(changed, list(told["setting"])) == told["setting"]
+    assert told["held_out"]["verdict"] in ("better", "alike", "worse")
+
+
+def test_a_study_that_is_done_costs_nothing_and_says_the_same(done, monkeypatch):
+    job, said = done
+    before = (job.data / "tune" / "renewal.json").read_bytes()
+    monkeypatch.setattr(tuning, "loss_of", forbid)
+    monkeypatch.setattr(tuning, "compared", forbid)
+    again = stage.tune(job, "renewal")
+    assert (said["already"], again["already"]) == (False, True)
+    assert {**again, "already": False} == said
+    assert (job.data / "tune" / "renewal.json").read_bytes() == before
+
+
+def test_a_larger_budget_goes_on_and_ends_where_one_run_would_have(done, table, tmp_path):
+    job = drawn(tmp_path / "parts", table, 2)
+    assert stage.tune(job, "renewal")["trials"] == 2
+    stage.tune(asked(job, 3), "renewal")
+    assert stage.read_report(job, "renewal") == stage.read_report(done[0], "renewal")
+
+
+def test_a_run_that_is_cut_off_loses_one_trial(done, table, tmp_path, monkeypatch):
+    job, begun, loss_of = drawn(tmp_path / "cut", table), [], tuning.loss_of
+
+    def second_is_cut(*given):
+        begun.append(1)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return loss_of(*given)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(tuning, "loss_of", second_is_cut)
+        with pytest.raises(KeyboardInterrupt):
+            stage.tune(job, "renewal")
+    assert not (job.data / "tune" / "renewal.json").exists()
+    assert stage.tune(job, "renewal")["trials"] == 3
+    told, whole_run = stage.read_report(job, "renewal"), stage.read_report(done[0], "renewal")
+    assert [trial["state"] for trial in told["trials"]].count("cut_off") == 1
+    kept = [(trial["setting"], trial["log_loss"]) for trial in told["trials"] if trial["state"] != "cut_off"]
+    assert kept == [(trial["setting"], trial["log_loss"]) for trial in whole_run["trials"]]
+
+
+def test_other_rows_or_settings_begin_a_study_of_their_own(done, table, tmp_path):
+    job = drawn(tmp_path / "rows", table, 1)
+    names = [stage.tune(job, "renewal") and stage.read_report(job, "renewal")["study"]]
+    for other in (asked(job, 1, "tune.seed=8"), asked(job, 1, "lightgbm.lambda_l2=3"), asked(job, 1, "linear.knots=9")):
+        stage.tune(other, "renewal")
+        names.append(stage.read_report(job, "renewal")["study"])
+    table.assign(use=table["use"].where(table.index != 0, 99.0)).to_parquet(job.side / "training.parquet")
+    stage.tune(job, "renewal")
+    names.append(stage.read_report(job, "renewal")["study"])
+    assert names[0] == stage.read_report(done[0], "renewal")["study"]
+    assert len(set(names)) == 5
+    assert sorted(study.study_name for study in studies(job)) == sorted(names)
+
+
+def test_what_is_held_out_judges_the_study_and_is_no_part_of_it(done, table, tmp_path, monkeypatch):
+    """Later outcomes turned round: the same study, trials and best setting, and another verdict."""
+    job, _ = done
+    first = stage.read_report(job, "renewal")
+    late = table["as_of"] >= first["stood_on"]
+    turned = drawn(tmp_path / "turned", table.assign(renewal=table["renewal"].where(~late, 1 - table["renewal"])))
+    stage.tune(turned, "renewal")
+    told = stage.read_report(turned, "renewal")
+    assert told["held_out"] != first["held_out"]
+    assert {**told, "held_out": None} == {**first, "held_out": None}
+    (job.side / "training.parquet").rename(tmp_path / "kept.parquet")
+    try:
+        (turned.side / "training.parquet").rename(job.side / "training.parquet")
+        monkeypatch.setattr(tuning, "loss_of", forbid)
+        assert stage.tune(job, "renewal")["asked"] == 2
+    finally:
+        (tmp_path / "kept.parquet").replace(job.side / "training.parquet")
+
+
+def test_nothing_better_than_what_is_in_force_is_said_so(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "compared", forbid)
+    job = drawn(tmp_path / "same", table, 1)
+    said = stage.tune(job, "renewal")
+    assert (said["verdict"], said["take_over"]) == ("same", [])
+
+
+def test_too_little_history_is_a_word_and_no_error(table, tmp_path):
+    job = replace(drawn(tmp_path / "few", table), until=date(2021, 4, 1))
+    said = stage.tune(job, "renewal")
+    assert said["searched"] is False
+    assert "folds.min_renewals" in said["reason"]
+    assert not (job.data / "tune" / "renewal.db").exists()
+
+
+def test_what_is_missing_or_damaged_is_said_in_words(done, table, tmp_path):
+    job, _ = done
+    with pytest.raises(InputMissing, match="renewals learn"):
+        stage.tune(replace(job, data=tmp_path / "none"), "renewal")
+    with pytest.raises(DataContract, match="lacks upsell"):
+        stage.tune(job, "upsell")
+    damaged = drawn(tmp_path / "damaged", table)
+    (damaged.data / "tune").mkdir()
+    (damaged.data / "tune" / "renewal.db").write_bytes(b"no database" * 100)
+    with pytest.raises(OutputFailed, match="move it away"):
+        stage.tune(damaged, "renewal")
+    with pytest.raises(Config, match="only renewal are learned here"):
+        whole.seek(job, "upsell")
+
+
+def test_each_trial_is_one_line_and_optuna_says_nothing(table, tmp_path, capfd):
+    job = drawn(tmp_path / "lines", table, 2)
+    stage.tune(job, "renewal")
+    shown = capfd.readouterr()
+    assert shown.out.count("log loss") + shown.err.count("log loss") == 2
+    assert "Trial" not in shown.err
+    assert "study" not in shown.err
+
+
+def test_a_search_takes_the_table_that_an_earlier_one_made(done, table, monkeypatch):
+    job, _ = done
+    prepared = []
+    monkeypatch.setattr(whole, "prepare", lambda job: prepared.append(1))
+    assert whole.seek(job)["learned"] == "now"
+    (job.data / "tune" / "tables.json").write_bytes(as_json(whole._of(job)))
+    assert whole.seek(job, "renewal")["learned"] == "before"
+    assert whole.seek(replace(job, tables="other"))["learned"] == "now"
+    later = replace(job, until=date(2024, 7, 1))
+    assert not whole.prepared(later)
+    assert len(prepared) == 2
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("verdict", ["better", "alike", "worse", "too_few", "same"])
+def test_the_result_in_words(done, language, verdict):
+    told, words = stage.read_report(done[0], "renewal"), Words(language)
+    take_over = [] if verdict == "same" else told["take_over"]
+    said = sentences({**told, "take_over": take_over, "held_out": {**told["held_out"], "verdict": verdict}}, words)
+    assert "3 " in said[0]
+    assert f"{told['log_loss']['found']:.4f}" in said[0]
+    assert len(said) == (2 if verdict == "same" else 3)
+    assert all(f"--set {change}" in said[-1] for change in take_over)
+    if verdict in ("better", "alike", "worse"):
+        assert f"{told['held_out']['gain']['value']:.4f}" in said[1]
+
+
+def test_a_refusal_in_words():
+    refused = {"target": "renewal", "searched": False, "reason": "history is too short"}
+    assert sentences(refused, Words("en")) == ["Renewal: no search: history is too short"]

@@ -1,0 +1,427 @@
+"""Tables too old or incomplete for the day asked for: what is said, when the run stops, and what it says instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from renewals.features.tables import TABLES
+from renewals.pipelines import cli, preflight
+from renewals.pipelines.commands import backtest, effect, learn, score, scorecard, tune
+from renewals.pipelines.commands import check as command
+from renewals.pipelines.commands.check import check_tables
+from renewals.pipelines.runtime.errors import Config, DataContract
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.settings import Settings, read_settings
+from renewals.pipelines.runtime.source_settings import NEVER_STALE, Freshness
+from renewals.pipelines.stages.prepare import check, freshness
+from renewals.pipelines.stages.prepare.freshness import FILE, assess, freshness_notices
+from renewals.pipelines.storage.notices import Notice
+from renewals.pipelines.storage.warehouse import connect
+from renewals.pipelines.validation.volume import volume_of
+from tests.pipelines.validation.test_check import company
+from tests.root import ROOT
+
+DAY = date(2026, 12, 1)
+ALLOWED = {"allow_stale": True}
+Row = tuple[str | datetime | date, str | datetime | date | None]
+"""When something happened, and when it was recorded."""
+
+
+def instant(given: str | datetime | date | None) -> datetime | None:
+    if given is None or isinstance(given, datetime):
+        return given
+    return datetime.fromisoformat(str(given))
+
+
+def write_clean(data: Path, name: str, rows: Iterable[Row]) -> None:
+    """A clean table with the columns that say when."""
+    pairs = [(instant(event), instant(known)) for event, known in rows]
+    columns = {TABLES[name].event_time[0]: [e for e, _ in pairs], "recorded_at": [k for _, k in pairs]}
+    table = pa.table({key: pa.array(own, pa.timestamp("us")) for key, own in columns.items()})
+    (data / "clean").mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, data / "clean" / f"{name}.parquet")
+
+
+def job(data: Path, day: date = DAY, usage: Iterable[Row] = (), limits: Any = None, **tables: Iterable[Row]) -> Job:
+    """A job on clean tables; `limits` are settings of `freshness`."""
+    for name in ("accounts", "contracts"):
+        (data / "clean").mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"account_id": ["a"]}), data / "clean" / f"{name}.parquet")
+    for name, rows in {"usage_events": usage, **tables}.items():
+        write_clean(data, name, rows)
+    return Job(Settings(freshness=Freshness.model_validate(limits or {})), "", data, data / "lists", as_of=day)
+
+
+def stopped(own: Job) -> str:
+    with pytest.raises(DataContract) as stop:
+        freshness.freshness(own)
+    assert stop.value.exit_code == 65
+    assert not (own.side / FILE).exists()
+    return str(stop.value)
+
+
+def said(own: Job) -> list[Notice]:
+    freshness.freshness(own)
+    return freshness_notices(own)
+
+
+def before(days: int) -> list[Row]:
+    """Use whose newest row lies so many whole days before the day."""
+    return [(DAY - timedelta(days=days + 1 + back), None) for back in range(5)]
+
+
+# --- age ---------------------------------------------------------------------------------------------
+
+
+def test_tables_that_end_months_before_the_day_stop_the_run(tmp_path: Path) -> None:
+    message = stopped(job(tmp_path, usage=[("2026-06-29", None), ("2026-06-30 17:00", None)]))
+    assert message.startswith(
+        "usage_events: the newest row known before 2026-12-01 is of 2026-06-30, and the 153 days since have none "
+        "(freshness.usage_events.stop_days: 35). Bring the table up to date, or ask for 2026-07-01, "
+    )
+    assert "--allow-stale" in message
+    assert said(job(tmp_path, date(2026, 7, 1), [("2026-06-29", None), ("2026-06-30 17:00", None)])) == []
+
+
+@pytest.mark.parametrize(("days", "notices", "stops"), [(0, 0, 0), (6, 0, 0), (7, 1, 0), (34, 1, 0), (35, 1, 1)])
+def test_a_gap_of_six_days_is_nothing_a_week_a_notice_and_five_weeks_a_stop(
+    tmp_path: Path, days: int, notices: int, stops: int
+) -> None:
+    report, findings = assess(job(tmp_path, usage=before(days)))
+    assert [one.stops for one in findings] == [bool(stops)] * notices
+    assert report["newest_days"] == {"usage_events": str(DAY - timedelta(days=days + 1))}
+    values = {"table": "usage_events", "newest_day": str(DAY - timedelta(days=days + 1)), "days": days, "day": str(DAY)}
+    assert [one.notice for one in findings] == [Notice("stale", values)] * notices
+
+
+@pytest.mark.parametrize("ahead", [DAY, date(2027, 3, 1)])
+def test_a_row_dated_on_or_after_the_day_does_not_make_a_dead_feed_fresh(tmp_path: Path, ahead: date) -> None:
+    rows: list[Row] = [("2026-06-30", "2026-07-01"), (ahead, "2026-07-01")]
+    assert "is of 2026-06-30" in stopped(job(tmp_path, usage=rows))
+
+
+def test_a_row_that_became_known_on_the_day_does_not_count(tmp_path: Path) -> None:
+    late: list[Row] = [("2026-06-30", None), ("2026-11-30", DAY)]
+    assert "is of 2026-06-30" in stopped(job(tmp_path, usage=late))
+    in_time: list[Row] = [("2026-06-30", None), ("2026-11-30", "2026-11-30 23:59:59")]
+    assert said(job(tmp_path, usage=in_time)) == []
+
+
+def test_a_dead_feed_that_is_loaded_again_every_night_is_still_dead(tmp_path: Path) -> None:
+    rows: list[Row] = [(date(2026, 6, d), "2026-11-30 02:00") for d in range(1, 31)]
+    assert "is of 2026-06-30, and the 153 days since have none" in stopped(job(tmp_path, usage=rows))
+
+
+def test_rows_loaded_in_one_night_from_the_day_on_are_not_known(tmp_path: Path) -> None:
+    rows: list[Row] = [(date(2026, 11, d), "2026-12-01 02:00") for d in range(1, 31)]
+    words = (
+        "none of its 30 rows was known before 2026-12-01: they begin on 2026-11-01, but the first became known on "
+        "2026-12-01 (freshness.usage_events.stop_days: 35). Where recorded_at is the time of a load, leave the column "
+    )
+    assert words in stopped(job(tmp_path, usage=rows))
+
+
+@pytest.mark.parametrize("day", [date(2026, 1, 15), date(2026, 2, 1)])
+def test_a_day_before_history_begins(tmp_path: Path, day: date) -> None:
+    message = stopped(job(tmp_path, day, [("2026-02-01", None), ("2026-06-30", None)]))
+    assert f"its history begins on 2026-02-01, and nothing was known before {day}" in message
+    assert "Ask for a day well after 2026-02-01" in message
+
+
+def test_a_table_without_a_row(tmp_path: Path) -> None:
+    assert "usage_events: the table holds no row" in stopped(job(tmp_path))
+    nothing = Notice("nothing_known", {"table": "tickets", "day": str(DAY)})
+    assert said(job(tmp_path, usage=before(0), tickets=[])) == [nothing]
+
+
+def test_old_tickets_are_a_notice_alone_and_missing_ones_nothing(tmp_path: Path) -> None:
+    old = job(tmp_path, usage=before(0), tickets=[(DAY - timedelta(days=400), None)])
+    assert [(one.code, one.values["days"]) for one in said(old)] == [("stale", 399)]
+    (tmp_path / "clean" / "tickets.parquet").unlink()
+    assert said(old) == []
+
+
+def test_another_table_is_looked_at_where_a_limit_is_set(tmp_path: Path) -> None:
+    old: list[Row] = [(DAY - timedelta(days=50), None)]
+    assert said(job(tmp_path, usage=before(0), touchpoints=old)) == []
+    (found,) = said(job(tmp_path, usage=before(0), touchpoints=old, limits={"touchpoints": {"warn_days": 49}}))
+    assert found.values["table"] == "touchpoints"
+
+
+def test_a_limit_that_is_not_wanted(tmp_path: Path) -> None:
+    none = {"usage_events": {"warn_days": None, "stop_days": None}}
+    assert said(job(tmp_path, usage=before(300), limits=none)) == []
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    limits = {"tickets": {"stop_days": 60}}
+    message = stopped(job(tmp_path, usage=before(100), tickets=before(80), limits=limits))
+    assert "freshness.usage_events.stop_days: 35" in message
+    assert "freshness.tickets.stop_days: 60" in message
+
+
+# --- what is allowed ---------------------------------------------------------------------------------
+
+
+def test_what_is_allowed_goes_on_with_a_notice_on_top(tmp_path: Path) -> None:
+    codes = [one.code for one in said(job(tmp_path, usage=before(100), tickets=before(80), limits=ALLOWED))]
+    assert codes == ["allowed_stale", "stale", "stale"]
+    newer = said(job(tmp_path, usage=before(10), tickets=before(0), limits=ALLOWED))
+    assert [one.code for one in newer] == ["stale"]
+
+
+def test_each_notice_has_words_in_every_language(tmp_path: Path) -> None:
+    own = job(tmp_path, usage=before(100), limits=ALLOWED)
+    _, stale = said(own)
+    assert stale.text("en") == (
+        "There are no data on use of the product for the 100 days before Dec 1, 2026: the newest are of Aug 22, 2026. "
+        "What happened since is missing from all figures."
+    )
+    assert stale.text("zh").startswith("2026年12月1日之前的 100 天没有产品使用数据，最新数据为2026年8月22日。")
+
+
+def test_every_stage_list_checks_freshness_right_after_the_contract() -> None:
+    for stages in (learn.PREPARE, score.STAGES, backtest.PREPARE, scorecard.STAGES):
+        assert stages[:2] == (check.check, freshness.freshness)
+    assert effect.PREPARE.index(freshness.freshness) < effect.PREPARE.index(learn.PREPARE[3])
+    assert tune.backtest.PREPARE is backtest.PREPARE
+
+
+# --- settings ----------------------------------------------------------------------------------------
+
+
+def test_every_table_has_limits_or_a_reason_to_have_none() -> None:
+    limits = set(Freshness.model_fields) - {"volume", "allow_stale"}
+    assert limits | set(NEVER_STALE) == set(TABLES)
+    assert not limits & set(NEVER_STALE)
+
+
+def test_the_shipped_limits_are_the_defaults() -> None:
+    assert read_settings(ROOT / "params.yaml").freshness == Freshness()
+
+
+@pytest.mark.parametrize("table", sorted(NEVER_STALE))
+def test_a_table_whose_age_says_nothing_takes_no_limit(table: str) -> None:
+    with pytest.raises(Config, match=f"{table} has no age to look at: .* Take freshness.{table} out"):
+        read_settings(None, [f"freshness.{table}.warn_days=3"])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("usage_events.stop_days=3", r"stop_days \(3\) is smaller than warn_days \(7\): it would never warn"),
+        ("volume.stop=0.9", r"stop \(0.9\) is larger than warn \(0.8\): it would never warn"),
+        ("usage_events.warn_days=0", "greater than or equal to 1"),
+        ("tickts.warn_days=3", "did you mean 'tickets'"),
+    ],
+)
+def test_limits_that_cannot_be_meant(override: str, words: str) -> None:
+    with pytest.raises(Config, match=words):
+        read_settings(None, [f"freshness.{override}"])
+
+
+def test_one_limit_alone_leaves_the_others_as_they_are() -> None:
+    own = read_settings(None, ["freshness.usage_events.warn_days=20"]).freshness
+    assert (own.usage_events.warn_days, own.usage_events.stop_days, own.tickets.warn_days) == (20, 35, 35)
+
+
+# --- volume ------------------------------------------------------------------------------------------
+
+
+def months(counts: Sequence[int], last: str = "2026-11", delay: timedelta = timedelta(hours=1)) -> list[Row]:
+    """So many rows of each month, the last one named, spread evenly; each is recorded some time after it happened."""
+    year, month = map(int, last.split("-"))
+    rows: list[Row] = []
+    for back, count in enumerate(reversed(counts)):
+        first = datetime(year + (month - 1 - back) // 12, (month - 1 - back) % 12 + 1, 1)
+        for k in range(count):
+            happened = first + timedelta(days=27.9 * k / max(count - 1, 1))
+            rows.append((happened, happened + delay))
+    return rows
+
+
+def volume(data: Path, rows: Iterable[Row], day: date = DAY) -> Any:
+    write_clean(data, "usage_events", rows)
+    found = volume_of(connect(Settings().engine).read_parquet(str(data / "clean" / "usage_events.parquet")), day)
+    return found.as_dict() if found else None
+
+
+@pytest.mark.parametrize(
+    ("share", "stops"), [(0, None), (40, True), (49, True), (50, False), (79, False), (80, None), (300, None)]
+)
+def test_a_month_far_below_the_usual_one(tmp_path: Path, share: int, stops: bool | None) -> None:
+    """All but nothing in the month is an old table as well, of which age speaks."""
+    own = job(tmp_path, usage=months([100] * 6 + [share]))
+    findings = [one for one in assess(own)[1] if one.notice.code == "low_volume"]
+    assert [one.stops for one in findings] == ([True] if share == 0 else [] if stops is None else [stops])
+
+
+def test_what_is_said_of_a_month_at_forty_percent(tmp_path: Path) -> None:
+    message = stopped(job(tmp_path, usage=months([100] * 6 + [40])))
+    assert message.startswith(
+        "usage_events: of 2026-11 40 rows were known before 2026-12-01, 40% of the 100 of a usual month (median of the "
+        "complete months before it, at most 6; freshness.volume.stop: 0.5). Look for deliveries of that month"
+    )
+    _, low = said(job(tmp_path, usage=months([100] * 6 + [40]), limits=ALLOWED))
+    assert low.text("en").startswith("For Nov 2026 there are 40 records on use of the product, 40% of the usual 100:")
+    assert low.text("zh").startswith("2026年11月的产品使用数据为 40 条，仅为通常 100 条的 40%：")
+
+
+def test_the_usual_month_is_the_median_of_six(tmp_path: Path) -> None:
+    found = volume(tmp_path, months([900, 900, 10, 90, 100, 110, 500, 100, 100]))
+    assert found == {"month": "2026-11", "rows": 100, "usual": 100, "share": 1.0}
+
+
+def test_the_month_that_has_begun_is_not_judged(tmp_path: Path) -> None:
+    rows = [*months([100] * 7, last="2026-11"), ("2026-12-01 10:00", None)]
+    assert volume(tmp_path, rows, date(2026, 12, 15))["month"] == "2026-11"
+    assert volume(tmp_path, rows, date(2026, 11, 30))["month"] == "2026-10"
+
+
+@pytest.mark.parametrize(("before_last", "judged"), [(3, False), (4, True)])
+def test_a_young_company_has_no_usual_month(tmp_path: Path, before_last: int, judged: bool) -> None:
+    assert (volume(tmp_path, months([100] * before_last + [10])) is not None) == judged
+
+
+def test_the_month_in_which_history_begins_is_no_complete_one(tmp_path: Path) -> None:
+    rows = [row for row in months([100] * 5 + [10]) if instant(row[0]) >= datetime(2026, 6, 2)]  # type: ignore[operator]
+    assert volume(tmp_path, rows)["usual"] == 100
+    rows = [row for row in rows if instant(row[0]) >= datetime(2026, 7, 2)]  # type: ignore[operator]
+    assert volume(tmp_path, rows) is None
+
+
+def test_events_that_are_always_late_are_no_fall(tmp_path: Path) -> None:
+    """Ten days late: on the first of a month a quarter of the month before is never known yet."""
+    found = volume(tmp_path, months([100] * 7, delay=timedelta(days=10)))
+    assert found["rows"] < 75
+    assert found["share"] == pytest.approx(1.0, abs=0.06)
+
+
+def test_a_month_at_forty_percent_is_found_where_all_was_loaded_in_one_night(tmp_path: Path) -> None:
+    night = datetime(2026, 12, 1, 2)
+    rows = [(event, night) for event, _ in months([100] * 6 + [40])]
+    assert volume(tmp_path, rows, date(2026, 12, 2)) == {"month": "2026-11", "rows": 40, "usual": 100, "share": 0.4}
+
+
+def test_history_loaded_before_the_feed_began_counts_whole(tmp_path: Path) -> None:
+    feed = datetime(2026, 9, 10)
+    rows = [(event, known if known > feed else feed) for event, known in months([100] * 6 + [40])]  # type: ignore[operator]
+    assert volume(tmp_path, rows)["share"] == pytest.approx(0.4, abs=0.02)
+
+
+def test_months_that_come_as_a_whole_later_are_not_missing_yet(tmp_path: Path) -> None:
+    rows = [
+        (event, datetime(event.year + event.month // 12, event.month % 12 + 1, 5))  # type: ignore[union-attr]
+        for event, _ in months([100] * 7)
+    ]
+    assert volume(tmp_path, rows) is None
+    assert volume(tmp_path, rows, date(2026, 12, 6))["share"] == 1.0
+
+
+def test_rows_that_became_known_on_the_day_are_not_counted(tmp_path: Path) -> None:
+    late: list[Row] = [(event, DAY) for event, _ in months([60])]
+    rows = [*months([100] * 6 + [40]), *late]
+    assert volume(tmp_path, rows)["rows"] == 40
+
+
+# --- command line ------------------------------------------------------------------------------------
+
+COMMANDS = {
+    "check": ("check.check_tables", "--as-of"),
+    "learn": ("learn.learn", "--until"),
+    "backtest": ("backtest.retrace", "--until"),
+    "tune": ("tune.seek", "--until"),
+    "score": ("score.act", "--as-of"),
+    "scorecard": ("scorecard.measure", "--as-of"),
+    "forecast": ("forecast.foretell", "--as-of"),
+    "effect": ("effect.study", "--as-of"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_that_computes_takes_the_option(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, day = COMMANDS[command]
+    jobs: list[Job] = []
+    monkeypatch.setattr(f"renewals.pipelines.commands.{stage}", lambda job, *items: jobs.append(job) or {})  # type: ignore[func-returns-value]
+    monkeypatch.setattr(preflight, "check", lambda *given: None)
+    words = [command, day, "2026-06-01", "--data", str(tmp_path), "--set", "freshness.tickets.warn_days=9"]
+    for more in ([], ["--allow-stale"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*words, *more])
+        assert end.value.code == 0
+    assert [one.settings.freshness.allow_stale for one in jobs] == [False, True]
+    assert {one.settings.freshness.tickets.warn_days for one in jobs} == {9}
+    assert {one.day for one in jobs} == {date(2026, 6, 1)}
+
+
+def test_check_takes_a_day_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days: list[date | None] = []
+    monkeypatch.setattr(command, "check_tables", lambda job: days.append(job.as_of) or {})  # type: ignore[func-returns-value]
+    monkeypatch.setattr(preflight, "check", lambda *given: None)
+    for more, code in (([], 0), (["--as-of", "2026-06-01"], 0), (["--as-of", ""], 78), (["--as-of", "June"], 78)):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["check", "--data", str(tmp_path), *more])
+        assert end.value.code == code
+    assert days == [None, date(2026, 6, 1)]
+
+
+# --- check -------------------------------------------------------------------------------------------
+
+
+def raw_job(folder: Path, **given: Any) -> Job:
+    settings = Settings.model_validate({"engine": {"threads": 1}, **given})
+    return Job(settings, str(company(folder / "in")), folder / "data", folder / "lists")
+
+
+def test_check_without_a_day_says_how_far_each_table_goes_and_judges_nothing(tmp_path: Path) -> None:
+    result = check_tables(raw_job(tmp_path))
+    assert result["newest_days"] == {"accounts": None, "contracts": "2025-01-01", "usage_events": "2024-02-02"}
+    assert "freshness" not in result
+    assert not (tmp_path / "data" / "act").exists()
+
+
+def test_check_on_a_day_stops_or_tells_as_a_score_would(tmp_path: Path) -> None:
+    own = replace(raw_job(tmp_path), as_of=date(2024, 2, 20))
+    result = check_tables(own)
+    assert result["freshness"]["newest_days"] == {"usage_events": "2024-02-02"}
+    assert [one["code"] for one in result["notices"]] == ["stale"]
+    assert "17 days before Feb 20, 2024" in result["notices"][0]["en"]
+    with pytest.raises(DataContract, match="is of 2024-02-02"):
+        check_tables(replace(own, as_of=date(2024, 6, 1)))
+    allowed = replace(raw_job(tmp_path, freshness={"allow_stale": True}), as_of=date(2024, 6, 1))
+    assert [one["code"] for one in check_tables(allowed)["notices"]] == ["allowed_stale", "stale"]
+    assert not (tmp_path / "data" / "act").exists()
+
+
+def test_what_is_planned_counts_from_when_it_was_known() -> None:
+    part = {"last_event": "2027-01-01 00:00:00", "watermark": "2026-06-30 10:00:00"}
+    assert check._newest_day(part) == "2026-06-30"
+    assert check._newest_day(part | {"last_event": None}) == "2026-06-30"
+    assert check._newest_day({"last_event": None, "watermark": None}) is None
+
+
+def test_dvc_stops_before_anybody_is_observed() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for prefix, side in (("", "learn"), ("act_", "act")):
+        assert f"data/{side}/{FILE}" in stages[f"{prefix}spine"]["deps"]
+        assert "freshness" in stages[f"{prefix}freshness"]["params"]
+
+
+def test_the_report_says_what_was_found(tmp_path: Path) -> None:
+    own = job(tmp_path, usage=months([100] * 7))
+    report = freshness.freshness(own)
+    assert report == json.loads((own.side / FILE).read_bytes())
+    assert report["volume"] == {"month": "2026-11", "rows": 100, "usual": 100, "share": 1.0}
+    assert report["notices"] == []

@@ -1,0 +1,140 @@
+"""Notices: words in every language, and shown by everything that is made of a list."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from renewals.pipelines.commands import score as act
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.scoring import drift
+from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage import model_registry, notices
+from renewals.pipelines.storage.notices import Notice, load_notices, report_notices, with_words
+from renewals.reports.words import LANGUAGES
+from tests.pipelines.scored_company import champions, job, write_company
+from tests.reports.books import read
+
+DRIFT = Notice("drift", {"differing": 23, "figures": 160})
+
+
+def test_a_notice_is_a_sentence_in_every_language() -> None:
+    assert DRIFT.text("en").startswith(
+        "The accounts differ from those that the model learned from in 23 of 160 figures"
+    )
+    assert "160 项指标中有 23 项不同" in DRIFT.text("zh")
+    with pytest.raises(KeyError):
+        Notice("drift", {"differing": 23}).text("en")
+
+
+def test_each_notice_stands_once_with_its_values() -> None:
+    (record,) = with_words([DRIFT, Notice("drift", dict(DRIFT.values))])
+    assert record == {"code": "drift", "values": dict(DRIFT.values)} | {own: DRIFT.text(own) for own in LANGUAGES}
+
+
+def test_values_from_outside_are_bounded_and_printable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for own in LANGUAGES.values():
+        monkeypatch.setitem(own, "notice.any", "{name}, {day}, {table}")  # type: ignore[index]
+    said = Notice("any", {"name": "a\x00" + "b" * 999, "day": "2026-06-30", "table": "tickets"}).text("en")
+    assert len(said) < notices.LONGEST + 40
+    assert said.startswith("a\u2400b")
+    assert said.endswith(", Jun 30, 2026, support tickets")
+
+
+def test_a_file_without_notices_has_none_and_a_missing_one_is_a_stop(tmp_path: Path) -> None:
+    held = tmp_path / "held.json"
+    held.write_text(json.dumps({"notices": [DRIFT.as_dict()]}))
+    assert load_notices(held, "check") == [DRIFT]
+    held.write_text("{}")
+    assert load_notices(held, "check") == []
+    with pytest.raises(InputMissing, match="run the stage `check` first"):
+        load_notices(tmp_path / "none.json", "check")
+
+
+def warning(what: str, name: str) -> dict[str, Any]:
+    return {"what": what, "name": name}
+
+
+def test_many_differing_figures_are_one_notice_and_a_few_none() -> None:
+    few = [warning("inputs", f"f{i}") for i in range(drift.MANY)]
+    others = [
+        *few,
+        warning("missing", "f0"),
+        warning("score", "renewal_probability"),
+        warning("calibration", "2026-01"),
+    ]
+    assert drift.drift_notices({"warnings": others, "figures": 40}, []) == []
+    many = [*others, warning("missing", "one more")]
+    assert drift.drift_notices({"warnings": many, "figures": 40}, []) == [
+        Notice("drift", {"differing": 6, "figures": 40})
+    ]
+    assert drift.drift_notices({"warnings": [], "failed": "a fault"}, []) == []
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scored company in whose certificate a notice stands."""
+    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
+    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
+    write_company(tmp_path)
+    certificate = tmp_path / "data" / "certificate.json"
+    held = json.loads(certificate.read_bytes()) | {"notices": [DRIFT.as_dict()]}
+    certificate.write_text(json.dumps(held))
+    return tmp_path
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_a_notice_of_check_is_on_page_workbook_manifest_and_result(company: Path, language: str) -> None:
+    own = job(company, language=language)
+    score(own)
+    result = publish(own)
+    folder = Path(result["folder"])
+    assert result["notices"] == json.loads((folder / "manifest.json").read_bytes())["notices"] == with_words([DRIFT])
+    page = (folder / "risk_list.html").read_text("utf-8").partition("<header>")[0]
+    assert all(DRIFT.text(one) in page for one in LANGUAGES)
+    book = read((folder / "risk_list.xlsx").read_bytes())
+    topped = [sheet.title for sheet in book.worksheets if sheet["A1"].value == f"\u26a0 {DRIFT.text(language)}"]
+    hidden = book["renewals"]
+    managers = [hidden[f"A{row}"].value for row in range(7, hidden.max_row + 1) if hidden[f"A{row}"].value]
+    assert managers
+    assert topped == [book.worksheets[0].title, *managers]
+
+
+def test_what_freshness_found_stands_first(company: Path) -> None:
+    stale = Notice("stale", {"table": "tickets", "newest_day": "2026-01-31", "days": 120, "day": "2026-06-01"})
+    (company / "data" / "act" / "freshness.json").write_text(json.dumps({"notices": [stale.as_dict()]}))
+    score(job(company))
+    assert publish(job(company))["notices"] == with_words([stale, DRIFT])
+    (company / "data" / "act" / "freshness.json").unlink()
+    with pytest.raises(InputMissing, match="run the stage `freshness` first"):
+        score(job(company))
+
+
+def test_another_notice_makes_another_list(company: Path) -> None:
+    score(job(company))
+    assert publish(job(company))["state"] == "published"
+    assert publish(job(company))["state"] == "already published"
+    (company / "data" / "certificate.json").write_text(
+        json.dumps(json.loads((company / "data" / "certificate.json").read_bytes()) | {"notices": []})
+    )
+    score(job(company))
+    assert publish(job(company))["state"] == "published"
+
+
+def test_a_person_reads_notices_at_the_end_and_a_scheduler_in_the_log(
+    company: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = with_words([DRIFT])
+    monkeypatch.setattr(notices, "on_terminal", lambda: True)
+    report_notices(records, "zh")
+    assert capsys.readouterr().err == f"! {DRIFT.text('zh')}\n"
+    monkeypatch.setattr(act, "prepare", lambda own: None)
+    monkeypatch.setattr(act, "BESIDE", ())
+    score(job(company))
+    act.act(job(company))
+    assert capsys.readouterr().err == f"! {DRIFT.text('en')}\n"

@@ -1,0 +1,70 @@
+"""Tables whose rows all became known in the night of one load."""
+
+from datetime import datetime, timedelta
+
+import ibis
+import pytest
+
+from renewals.features.tables import TABLES
+from renewals.pipelines.validation.load_times import loaded_at_once
+from renewals.reports.words import LANGUAGES
+
+NIGHT = datetime(2025, 6, 14, 2)
+EVENTS = TABLES["usage_events"]
+
+
+def events(in_the_night: int, in_time: int, late_by: int = 31):
+    """Rows of one load, `late_by` days and more after they happened, and rows recorded a day after they happened, but
+    for the first of these, which came late by itself."""
+    loaded = [(NIGHT - timedelta(days=late_by + n), NIGHT) for n in range(in_the_night)]
+    happened = [NIGHT - timedelta(days=n) for n in range(in_time)]
+    straggler = (NIGHT - timedelta(days=200), NIGHT - timedelta(days=100))
+    rows = [*loaded, straggler, *((at, at + timedelta(days=1)) for at in happened[1:])]
+    return ibis.memtable(
+        [{"occurred_at": at, "recorded_at": known} for at, known in rows],
+        schema={"occurred_at": "timestamp", "recorded_at": "timestamp"},
+    )
+
+
+def test_a_load_of_history_is_suspected_with_its_day_and_its_column():
+    (suspicion,) = loaded_at_once(EVENTS, events(30, 10))
+    assert "30 of 40 rows became known on 2025-06-14 (recorded_at)" in suspicion.warning
+    assert suspicion.notice.values == {"table": "usage_events", "known_day": "2025-06-14"}
+    assert all(suspicion.notice.text(language) for language in LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(events(0, 40), id="recorded as it happened"),
+        pytest.param(events(30, 31), id="less than half"),
+        pytest.param(events(18, 1), id="too few rows"),
+        pytest.param(events(40, 40).filter(ibis._.recorded_at.isnull()), id="no row at all"),
+    ],
+)
+def test_other_tables_are_not_suspected(rows):
+    assert not list(loaded_at_once(EVENTS, rows))
+
+
+def test_a_delivery_of_the_last_weeks_is_no_load_of_history():
+    month = events(30, 1, late_by=0).filter(ibis._.occurred_at > NIGHT - timedelta(days=30))
+    assert not list(loaded_at_once(EVENTS, month))
+
+
+def test_half_of_the_rows_are_enough():
+    assert list(loaded_at_once(EVENTS, events(30, 30)))
+
+
+def test_contracts_signed_on_the_day_of_a_migration_are_suspected():
+    starts = [datetime(2023, 1, 1) + timedelta(days=n) for n in range(20)]
+    rows = ibis.memtable(
+        [{"start_date": start, "signed_at": NIGHT} for start in starts],
+        schema={"start_date": "timestamp", "signed_at": "timestamp"},
+    )
+    (suspicion,) = loaded_at_once(TABLES["contracts"], rows)
+    assert "signed_at" in suspicion.warning
+
+
+def test_a_table_that_is_known_when_it_happens_is_not_looked_at():
+    rates = ibis.memtable([{"date": NIGHT}], schema={"date": "timestamp"})
+    assert not list(loaded_at_once(TABLES["rates"], rates))

@@ -1,0 +1,38 @@
+"""A workbook of a small list, opened by another library than wrote it."""
+
+import io
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import openpyxl
+import pandas as pd
+
+from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
+from renewals.reports.settings import ListOptions
+from renewals.reports.workbook.workbook import Behind, as_workbook
+from tests.reports.small_list import MODELS
+
+ABSENT = ("upsell", "cross_sell")
+BEHIND = Behind(MODELS, ABSENT)
+
+
+def opened(listed: pd.DataFrame, options: ListOptions | None = None, **behind: Any) -> Any:
+    return read(as_workbook(listed, replace(BEHIND, **behind), options or ListOptions()))
+
+
+def read(content: bytes) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*extension is not supported")  # openpyxl knows no bars of 2010
+        return openpyxl.load_workbook(io.BytesIO(content))
+
+
+def column(sheet: Any, heading: str) -> list[Any]:
+    headings = [cell.value for cell in sheet[1]]
+    return [row[headings.index(heading)] for row in sheet.iter_rows(min_row=2)]
+
+
+def plays(treated: int = 0) -> dict[str, dict[str, Any]]:
+    """The shipped library as `score.json` holds it."""
+    library = read_library(SHIPPED)
+    return {key: play.model_dump(mode="json") | {"treated": treated} for key, play in library.plays.items()}

@@ -1,0 +1,70 @@
+"""A scorecard drawn at random, as `scorecard.json` tells it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from renewals.features.scorecard.measures import MEASURES, Measure, definitions
+from renewals.features.scorecard.totals import KINDS, SEGMENTS, UNKNOWN
+from renewals.pipelines.stages.act.scorecard import SAID
+
+MONTHS = [f"{2024 + (m // 12)}-{m % 12 + 1:02d}" for m in range(5, 29)]
+"""June 2024 to May 2026; the last two are open for what waits for the grace."""
+OPEN = 2
+EMPTY = ("2025-01", "2026-03", "2026-05")
+"""In these months small customers lost nothing, and the scorecard has no row of it."""
+ABSENT = "nps"
+LATE = "viral_coefficient"
+"""Its table has no row in the first months."""
+
+
+def told(csms: list[str], seed: int = 3) -> dict[str, Any]:
+    """What the scorecard of a company with these managers says; nobody answered a survey."""
+    rng = np.random.default_rng(seed)
+    segments = {kind: ["a", UNKNOWN] for kind in SEGMENTS} | {
+        "company": ["all"],
+        "size_band": ["large", "small"],
+        "csm": csms,
+    }
+    rows = [
+        [kind, period, of, segment, m.name, *_figures(m, place, of, rng)]
+        for kind in sorted(KINDS)
+        for place, period in enumerate(MONTHS)
+        for of in sorted(segments)
+        for segment in sorted(segments[of])
+        for m in sorted(MEASURES.values(), key=lambda own: own.name)
+        if not (of != "company" and m.name == ABSENT) and not (segment == UNKNOWN and m.name == "mau")
+        if not (segment == "small" and m.name == "churned_arr" and period in EMPTY)
+    ]
+    spans = [
+        {"period_kind": kind, "period": period, "period_start": f"{period}-01", "period_end": f"{period}-28"}
+        for kind in sorted(KINDS)
+        for period in MONTHS
+    ]
+    standing = {
+        "as_of": "2026-06-01",
+        "currency": "USD",
+        "absent": [ABSENT],
+        "definitions": definitions(),
+        "segments": {kind: {"en": en, "zh": zh} for kind, (en, zh) in SEGMENTS.items()},
+        "periods": spans,
+        "columns": list(SAID),
+        "rows": rows,
+    }
+    read: dict[str, Any] = json.loads(json.dumps(standing))
+    return read
+
+
+def _figures(m: Measure, place: int, of: str, rng: np.random.Generator) -> list[Any]:
+    """Value, numerator, denominator and state of one row."""
+    if m.name == ABSENT or (m.name == LATE and place < 3):
+        return [None, None, None, "absent"]
+    share = m.unit in ("share", "ratio", "points")
+    below = float(rng.integers(50, 3_000)) if share else None
+    above = round(below * rng.uniform(0.6, 0.9), 2) if below else float(rng.integers(1_000, 40_000_000)) / 100
+    state = "open" if m.settles != "at_once" and place >= len(MONTHS) - OPEN else "final"
+    value = above / below if below else above
+    return [value if state == "final" or m.shown else None, above, below, state]

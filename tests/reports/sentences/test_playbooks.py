@@ -1,0 +1,37 @@
+"""What was done since the last list, in words; the workbook's tests see to the sheets."""
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from renewals.reports.sentences.playbooks import COLUMNS, since
+from renewals.reports.words import LANGUAGES, Words
+
+LAST = date(2026, 5, 1)
+BEGUN = pd.DataFrame(
+    {"playbook": ["Push", "Review"], "started": [date(2026, 5, 2), date(2026, 5, 9)], "then": 0.41, "now": 0.5}
+)
+
+
+def test_what_was_begun_stands_beside_both_chances_and_nothing_is_claimed() -> None:
+    assert since(LAST, BEGUN, Words("en")) == (
+        "Since the list of 2026-05-01: Push (begun 2026-05-02), Review (begun 2026-05-09). The chance of renewal was "
+        "41% then and is 50% now. What of this the playbook did, one account cannot tell."
+    )
+
+
+def test_without_both_chances_none_is_told() -> None:
+    for gone in ("then", "now"):
+        words = since(LAST, BEGUN.assign(**{gone: None}), Words("en"))
+        assert "Push (begun 2026-05-02)" in words
+        assert "%" not in words
+
+
+def test_where_nothing_was_begun_that_is_said() -> None:
+    assert since(LAST, BEGUN.iloc[:0], Words("en")) == "Since the list of 2026-05-01 no playbook was logged as begun."
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_column_of_the_sheet_has_a_heading(language: str) -> None:
+    assert all(Words(language).say(f"plays.{name}") for name in COLUMNS)

@@ -1,0 +1,117 @@
+"""A small list as its parts: six accounts, two managers, names that mean harm."""
+
+from typing import Any
+
+import pandas as pd
+
+from renewals.models.explanation.reasons import Peers, peers_of, told
+from renewals.models.ranking.expected_value import Plays, prescribed
+from renewals.models.ranking.playbooks import in_force
+from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
+from renewals.reports.columns import HIGH, LOW
+from renewals.reports.risk_list import playbooks, risk_list
+from renewals.reports.settings import ListOptions
+
+HOSTILE = (
+    "=1+1",
+    "+SUM(A1:A9)",
+    "-2+3",
+    "@x",
+    "<script>alert(1)</script>",
+    'say "hi", twice',
+    "https://example.invalid/?a=1&b=2",
+    "mailto:x@example.invalid",
+    "\u202eevil\u202c",
+    "客户 🚀 é",
+    "[/bold] 'quoted'",
+    "line\nbreak",
+    "_x0041_",
+    "{=1+1}",
+    "007",
+    "1e5",
+    "NaN",
+    "x" * 40_000,
+)
+MODELS = {"renewal": "renewals-renewal/3", "expansion": "renewals-expansion/1"}
+
+
+def observations(names: tuple[str, ...] = ("acme", "beta", "gamma", "quiet", "fresh", "giant")) -> pd.DataFrame:
+    """One row per account: the spine's columns and `status`."""
+    count = len(names)
+    rows = pd.DataFrame(
+        {
+            "account_id": [f"a{i}" for i in range(count)],
+            "as_of": pd.Timestamp("2026-06-01"),
+            "account_name": names,
+            "csm": ["li", "ann"] * (count // 2) + ["li"] * (count % 2),
+            "stage": "steady",
+            "size_band": "small",
+            "renewal_date": pd.Timestamp("2026-09-01"),
+            "days_to_renewal": 92,
+            "arr": [1000.0 * (i + 1) for i in range(count)],
+            "currency": "USD",
+            "decided": False,
+            "status": "scored",
+        }
+    )
+    rows["as_of"], rows["renewal_date"] = rows["as_of"].dt.date, rows["renewal_date"].dt.date
+    return rows
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Two features in words."""
+    shared = {"actionable": True, "params": {"days": 28}, "kind": "number", "unit": "people"}
+    people = {
+        "name": "people_28d",
+        "family": "usage",
+        "theme": "adoption",
+        "risk": "low",
+        "en": "{value:.0f} people used the product in the last {days} days (peers: {peer:.0f})",
+        "zh": "近 {days} 天有 {value:.0f} 人使用产品(同类客户:{peer:.0f} 人)",
+    }
+    bugs = {
+        "name": "bugs_28d",
+        "family": "tickets",
+        "theme": "support",
+        "risk": "high",
+        "en": "{value:.0f} bugs reported in the last {days} days (peers: {peer:.0f})",
+        "zh": "近 {days} 天报告缺陷 {value:.0f} 个(同类客户:{peer:.0f} 个)",
+    }
+    return [people | shared, bugs | shared]
+
+
+def reasons_for(rows: pd.DataFrame, language: str = "en") -> pd.DataFrame:
+    """Reasons and strengths by the row's label; one row per observation."""
+    from renewals.reports.words import Words
+
+    turns = rows.index
+    figures = pd.DataFrame(
+        {"people_28d": [float(i % 5) for i in turns], "bugs_28d": [float(i % 3) for i in turns]}, rows.index
+    )
+    pushes = pd.DataFrame(
+        {"people_28d": [i % 5 - 2.1 for i in turns], "bugs_28d": [1.1 - i % 3 for i in turns]}, rows.index
+    )
+    peers: Peers = peers_of(figures, rows["size_band"], rows["stage"], 1)
+    return told(pushes, figures, catalogue(), peers, Words(language).phrases())
+
+
+def make_list(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> pd.DataFrame:
+    """The list of these observations; `renewal` and other targets' probabilities by name."""
+    return risk_list(*parts_of(rows, options, **chances), MODELS, options or ListOptions()).rows
+
+
+def parts_of(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> tuple[pd.DataFrame, ...]:
+    """What a list of these observations is made of: they, the probabilities, the reasons and the plays."""
+    given = {"renewal": [0.1 + 0.8 * i / max(len(rows) - 1, 1) for i in range(len(rows))]} | chances
+    given = {LOW: [0.9 * own for own in given["renewal"]], HIGH: [0.1 + 0.9 * own for own in given["renewal"]]} | given
+    options = options or ListOptions()
+    chance, told = pd.DataFrame(given, index=rows.index), reasons_for(rows, options.language)
+    return rows, chance, told, plays_for(rows, chance, told, options)
+
+
+def plays_for(rows: pd.DataFrame, chance: pd.DataFrame, told: pd.DataFrame, options: ListOptions) -> pd.DataFrame:
+    """Playbooks of the shipped library, one row per observation."""
+    library = read_library(SHIPPED)
+    able = chance.where(rows["status"] == "scored")
+    found = prescribed(rows, able, told, Plays(library, in_force(library, {}), 60), options.expansion_high)
+    return playbooks(found, library, options.language)

@@ -1,0 +1,201 @@
+"""The first sheet: its figures are those of the list, as numbers."""
+
+import datetime
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from renewals.reports.settings import Capacity, ListOptions
+from renewals.reports.words import Words
+from renewals.reports.workbook.summary_sheet import MONTHS, RATES, rates
+from tests.reports.books import opened
+from tests.reports.small_list import make_list, observations
+
+MAY = datetime.date(2026, 5, 1)
+NAMES = {"logo_renewal_rate": "by count", "revenue_renewal_rate": "by revenue", "pure_renewal_rate": "pure"}
+QUADRANTS = {"Save": "save", "Save and grow": "save_and_grow", "Grow": "grow", "Keep": "keep"}
+FORECAST = [
+    {
+        "period_kind": kind,
+        "period": period,
+        "measure": measure,
+        "expected": own,
+        "low": 0.9 * own,
+        "high": 1.1 * own,
+        "confidence": 0.8,
+    }
+    for kind, period in (("quarter", "2026-08"), ("trailing_year", "2027-05"))
+    for measure, own in (("arr_due", 9e5), ("arr_renewed", 8e5), ("revenue_renewal_rate", 0.8))
+]
+
+
+def card(months: int = 14, still_open: int = 2) -> dict[str, Any]:
+    """A scorecard as its JSON has it, with segments and measures that this sheet does not show."""
+    spans = [str(pd.Period("2026-05", "M") - back) for back in reversed(range(months))]
+    rows = []
+    for place, month in enumerate(spans):
+        state = "open" if place >= months - still_open else "final"
+        for kind in ("month", "trailing_year"):
+            for measure in (*NAMES, "nps"):
+                value = None if state == "open" else 0.5 + place / 100 + (kind == "trailing_year") / 10
+                rows.append([kind, month, "company", "all", measure, value, 8.0, 10.0 + place, state])
+            rows.append([kind, month, "size_band", "small", "logo_renewal_rate", 0.1, 1.0, 99.0, state])
+    columns = ["period_kind", "period", "segment_kind", "segment", "measure", "value", "numerator", "denominator"]
+    definitions = [{"measure": name, "name": {"en": own, "zh": f"{own}（中）"}} for name, own in NAMES.items()]
+    return {"columns": [*columns, "state"], "rows": rows, "definitions": definitions}
+
+
+def cells(sheet: Any) -> list[list[Any]]:
+    return [[cell.value for cell in row] for row in sheet.iter_rows()]
+
+
+def table(sheet: Any, title: str) -> list[list[Any]]:
+    """The rows of the table under a title: its headings first, then its cells, without what is empty."""
+    rows = cells(sheet)
+    top = next(place for place, row in enumerate(rows) if row[0] == title) + 1
+    if rows[top][1] is None and rows[top][0]:
+        top += 1  # a line about the table
+    found = []
+    for row in rows[top:]:
+        if all(cell is None for cell in row):
+            break
+        found.append(row)
+    width = max(place for place, cell in enumerate(found[0]) if cell is not None) + 1
+    return [row[:width] for row in found]
+
+
+def test_the_sums_are_those_of_the_list_and_numbers(listed: pd.DataFrame) -> None:
+    sheet = opened(listed)["Summary"]
+    months = table(sheet, "ARR at risk by month of renewal")[1:]
+    at_risk = pytest.approx(listed["arr_at_risk"].sum(), abs=1)
+    assert months == [[datetime.datetime(2026, 9, 1), 6, 21_000, at_risk, 21_000 - months[0][3]]]
+    for title, name, words in (
+        ("Accounts by risk", "risk_band", {"High": "high", "Medium": "medium", "Low": "low"}),
+        ("Accounts by what to do", "quadrant", QUADRANTS),
+    ):
+        rows = {row[0]: row[1:] for row in table(sheet, title)[1:]}
+        assert list(rows) == list(words)
+        for said, code in words.items():
+            own = listed[listed[name] == code]
+            assert rows[said][:2] == [len(own), own["arr"].sum()]
+            assert rows[said][2] == pytest.approx(own["arr_at_risk"].sum(), abs=1)
+    assert {cell.data_type for row in sheet.iter_rows() for cell in row if cell.value is not None} <= {"s", "n", "d"}
+
+
+def test_it_says_what_to_look_at_first(listed: pd.DataFrame) -> None:
+    high = listed[listed["risk_band"] == "high"]
+    largest = high.loc[high["arr_at_risk"].idxmax()]
+    told = [row[0] for row in cells(opened(listed)["Summary"])[1:4]]
+    assert told[0] == (
+        f"{len(high)} of 6 renewals in sight are at high risk: {high['arr'].sum():,.0f} of 21,000 USD of ARR. The most "
+        f"is at stake with {largest['account_name']}: {largest['arr']:,.0f} due by Sep 1, 2026, with a "
+        f"{largest['renewal_probability']:.0%} chance of renewal."
+    )
+    at_risk = f"{listed['arr_at_risk'].sum():,.0f}"
+    assert told[1] == (
+        f"As things stand {at_risk} USD of ARR is expected to be lost; the month with the most is Sep 2026 ({at_risk})."
+    )
+    safe = make_list(observations(), renewal=[0.95] * 6)
+    assert cells(opened(safe)["Summary"])[1][0] == "None of 6 renewals in sight is at high risk."
+
+
+def test_a_name_of_any_length_leaves_the_sentence_readable() -> None:
+    said = cells(opened(make_list(observations(("x" * 40_000, "b"))))["Summary"])[1][0]
+    assert len(said) < 400
+    assert "x …" in said
+
+
+def test_both_renewal_rates_stand_by_month_and_year(listed: pd.DataFrame) -> None:
+    own = card()
+    rows = table(opened(listed, card=own)["Summary"], "Renewal rates, by count and by revenue")
+    assert rows[0] == ["Month", "Renewals decided", "State", "By count", "By revenue", "Pure",
+                       "Year: by count", "Year: by revenue", "Year: pure"]  # fmt: skip
+    assert len(rows) == MONTHS + 1
+    assert rows[1] == [datetime.datetime(2025, 6, 1), 12, "Final", *[0.52] * 3, *[0.62] * 3]
+    assert rows[-1] == [datetime.datetime(2026, 5, 1), 23, "Open", *[None] * 6], "an open month has no rate"
+    assert [row[3:] for row in rows[1:]] == [row[3:] for row in rates(own)]
+    assert list(RATES) == list(NAMES)
+
+
+def test_the_forecast_stands_with_its_ends(listed: pd.DataFrame) -> None:
+    sheet = opened(listed, forecast=FORECAST)["Summary"]
+    said = [row[0] for row in cells(sheet)]
+    assert "With 80% probability a figure comes to lie between its low and its high end." in said
+    money = table(sheet, "Forecast: ARR due, and what is expected to be renewed")
+    assert money[0][:4] == ["Period", "ARR due", "Low end", "High end"]
+    assert money[1][0] == "Jun 2026 to Aug 2026"
+    assert money[1][1:7] == pytest.approx([9e5, 8.1e5, 9.9e5, 8e5, 7.2e5, 8.8e5])
+    assert money[1][7:] == [None] * 3, "what was not foretold is empty"
+    assert money[2][0] == "the year Jun 2026 to May 2027"
+    shares = table(sheet, "Forecast: rates")
+    assert shares[1][1:4] == pytest.approx([0.8, 0.72, 0.88])
+
+
+def test_what_is_not_there_is_said_with_what_to_do(listed: pd.DataFrame) -> None:
+    missing = {Words("en").say(f"summary.{name}") for name in ("no_rates", "no_forecast", "no_last")}
+    assert missing <= {row[0] for row in cells(opened(listed)["Summary"])}
+    last = (MAY, pd.DataFrame({"account_id": ["a0"], "renewal_probability": [0.9]}))
+    given = opened(listed, card=card(), forecast=FORECAST, last=last)
+    assert not missing & {row[0] for row in cells(given["Summary"])}
+
+
+def test_what_changed_since_the_last_list_is_told_with_the_largest_falls(listed: pd.DataFrame) -> None:
+    listed["probability_change"] = np.where(listed["account_name"] == "acme", -0.3, 0.02)
+    listed.loc[listed["status"] != "scored", "probability_change"] = np.nan
+    listed["reason_change"] = np.where(listed["account_name"] == "acme", "=Support fell silent", None)
+    then = pd.DataFrame({"account_id": ["a0", "a1", "gone"], "renewal_probability": [0.4, 0.3, 0.9]})
+    sheet = opened(listed, last=(MAY, then))["Summary"]
+    counts = {row[0]: row[1] for row in table(sheet, "What changed since the list of May 1, 2026")[1:]}
+    assert counts == {
+        "Chance fell by more than 10 points": 1,
+        "Chance rose by more than 10 points": 0,
+        "New on the list": 4,
+        "No longer on the list": 1,
+    }
+    falls = table(sheet, "The largest falls")
+    assert falls[1] == ["acme", "li", 1000, pytest.approx(0.4), pytest.approx(0.1), -0.3, "=Support fell silent"]
+    moved = "Since the list of May 1, 2026, 1 of the accounts have lost more than 10 points of their chance of renewal"
+    assert cells(sheet)[3][0].startswith(moved)
+
+
+def test_portfolios_over_capacity_come_first_and_are_counted(listed: pd.DataFrame) -> None:
+    options = ListOptions(capacity=Capacity(accounts=2, arr=1e6))
+    sheet = opened(listed, options)["Summary"]
+    rows = table(sheet, "Portfolios, the fullest first")[1:]
+    assert [(row[0], row[1], row[2], row[3]) for row in rows] == [("ann", 1.5, 3, 2), ("li", 1.5, 3, 2)]
+    assert "2 of 2 portfolios are larger than their manager can carry." in [row[0] for row in cells(sheet)[:6]]
+    assert not [row for row in cells(opened(listed)["Summary"])[:6] if "portfolios are larger" in str(row[0])]
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "month", "font"),
+    [("en", "Summary", "[$-409]mmm yyyy", "Calibri"), ("zh", "总览", 'yyyy"年"m"月"', "Microsoft YaHei")],
+)
+def test_days_and_charts_are_those_of_the_language(
+    listed: pd.DataFrame, language: str, title: str, month: str, font: str
+) -> None:
+    options = ListOptions.model_validate({"language": language})
+    sheet = opened(listed, options, card=card())[title]
+    days = [cell for row in sheet.iter_rows(max_col=1) for cell in row if cell.is_date]
+    assert len(days) == MONTHS + 1
+    assert {cell.number_format for cell in days} == {month}
+    assert len(sheet._charts) == 2
+    for chart in sheet._charts:
+        assert chart.x_axis.number_format.formatCode == month
+        fonts = {chart.legend.txPr.p[0].pPr.defRPr.latin.typeface, chart.x_axis.txPr.p[0].pPr.defRPr.latin.typeface}
+        assert fonts == {font}
+        for series in chart.series:
+            ends = re.findall(r"\$([A-Z]+)\$(\d+)", series.val.numRef.f)
+            column, first, last = ends[0][0], int(ends[0][1]), int(ends[-1][1])
+            assert isinstance(sheet[f"{column}{first - 1}"].value, str), "a heading stands over what is drawn"
+            assert sheet[f"A{first}"].is_date
+            assert sheet[f"A{last}"].is_date
+
+
+def test_percentages_have_no_decimals_and_money_its_thousands(listed: pd.DataFrame) -> None:
+    sheet = opened(listed, forecast=FORECAST)["Summary"]
+    shown = {cell.number_format for row in sheet.iter_rows() for cell in row if isinstance(cell.value, (int, float))}
+    assert shown == {"#,##0", "0%"}
