@@ -24,7 +24,7 @@ from renewals.models.training import walk_forward
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.learn.train import read_catalogue, read_training
+from renewals.pipelines.storage.artifacts import read_catalogue, read_training
 
 OPENSTACK = Path(__file__).parents[2] / "shared" / "data" / "openstack"
 USAGE = ("usage", "adoption")
@@ -67,7 +67,7 @@ def ablated(words: str, tables: Path, work: Path, chosen: Any, until: date, end:
 def spoken(job: Job, families: tuple[str, ...], rows: pd.DataFrame) -> np.ndarray[Any, Any]:
     """What a model of these families alone says of the rows."""
     assert job.until is not None
-    catalogue = [f for f in read_catalogue(job) if f["family"] in families or f["name"] in CLOCK]
+    catalogue = [f for f in read_catalogue(job.side) if f["family"] in families or f["name"] in CLOCK]
     observed = observations(read_training(job), "renewal", job.until)
     schema = Schema.of(catalogue, observed, "renewal", job.settings.lightgbm.monotone)
     steps = walk_forward.walk(observed, schema, job.settings)

@@ -29,11 +29,13 @@ from renewals.examples.company import simulate, write
 from renewals.features.policy import CONTACT_KINDS
 from renewals.features.registry import action_features
 from renewals.models import metrics
+from renewals.models.settings import RENEWAL
 from renewals.models.training import walk_forward
 from renewals.models.training.ensemble import Learned
 from renewals.models.training.schema import Schema, bounded
-from renewals.models.training.splits import KEY, RENEWAL, observations, rolling
-from renewals.pipelines.runtime.job import Job, start_logging
+from renewals.models.training.splits import KEY, observations, rolling
+from renewals.pipelines.runtime.console import start_logging
+from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn import train
 from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.stages.prepare.check import check
@@ -42,7 +44,7 @@ from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage import playbook_library
+from renewals.pipelines.storage import artifacts, playbook_library
 
 STAGES = (check, rollup, spine, windows, ledger, featurize, assemble)
 AGAIN = (check, featurize, assemble)
@@ -75,9 +77,9 @@ def main() -> None:
 
 def compared(job: Job) -> Iterator[dict[str, Any]]:
     """Each model on all rows, on those of treated accounts and on the others; one printed row each."""
-    observed = observations(train.read_training(job), RENEWAL, job.day, job.settings.folds.treated)
+    observed = observations(artifacts.read_training(job), RENEWAL, job.day, job.settings.folds.treated)
     treated = observed.set_index(KEY)[TREATED] > 0
-    catalogue = train.read_catalogue(job)
+    catalogue = artifacts.read_catalogue(job.side)
     for name, actions, neutral in (("with actions", True, False), ("set to a reference", True, True),
                                    ("without actions", False, False)):  # fmt: skip
         schema = Schema.of(catalogue, observed, RENEWAL, monotone=True, actions=actions)
@@ -137,12 +139,12 @@ def moved(job: Job, day: date, count: int) -> Iterator[dict[str, Any]]:
 
 
 def trained(job: Job, target: str) -> bool:
-    return train.why_untrained(files(job.data / "models" / target)) is None
+    return artifacts.why_untrained(files(job.data / "models" / target)) is None
 
 
 def with_actions(job: Job) -> Learned:
     """The model of renewal as it is learned where actions count as features like others."""
-    rows, catalogue = train.read_training(job), train.read_catalogue(job)
+    rows, catalogue = artifacts.read_training(job), artifacts.read_catalogue(job.side)
     observed = observations(rows, RENEWAL, job.day, job.settings.folds.treated)
     blind = [{**feature, "action": False} for feature in catalogue]
     return Learned.from_files(train.learned(observed, rows, blind, RENEWAL, job)[0])

@@ -42,7 +42,7 @@ from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 
 LATE = 14
 """Days that most late rows take to arrive."""

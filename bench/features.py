@@ -35,7 +35,7 @@ from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage import usage_partitions, warehouse
+from renewals.pipelines.storage.engine import usage_partitions, warehouse
 
 STAGES = {"rollup": rollup, "spine": spine, "windows": windows, "ledger": ledger, "featurize": featurize}
 BUILD = ("rollup", "windows", "featurize")

@@ -33,7 +33,7 @@ from renewals.pipelines.stages.act.forecast import DIVIDED, known_on_day, opened
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 
 QUICK = ("targets=[renewal]", "folds.origins=6", "folds.first_share=0.3", "linear.strengths=[0.01]",
          "lightgbm.rounds=[50]", "lightgbm.shares=[0.5]", "engine.threads=1", "lightgbm.threads=1")  # fmt: skip

@@ -54,15 +54,16 @@ from renewals.models.training.splits import observations
 from renewals.models.training.walk_forward import Choice, learn, middle
 from renewals.pipelines.commands.learn import PREPARE
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
-from renewals.pipelines.stages.act.score import Champion
 from renewals.pipelines.stages.learn.label import label
-from renewals.pipelines.stages.learn.train import read_catalogue, read_training
 from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.stages.prepare.featurize import featurize
 from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage import artifacts
+from renewals.pipelines.storage.artifacts import read_catalogue, read_training
 from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
 from renewals.reports.settings import Portfolio
 
@@ -147,7 +148,7 @@ def made(accounts: int, months: int, seed: int, work: Path) -> pd.DataFrame:
     for stage in (spine, windows, ledger, featurize, assemble):
         stage(act)
     rows, figures = score.read_observations(act.side)
-    catalogue, options = score.read_catalogue(act.side), act.settings.list
+    catalogue, options = artifacts.read_catalogue(act.side), act.settings.list
     decided = rows[["account_id", "decided"]]
     whole = score.scored(rows, figures, catalogue, champions, options, lambda _: None, PLAYS).listed
     return whole.merge(decided, on="account_id", validate="one_to_one")
@@ -156,7 +157,7 @@ def made(accounts: int, months: int, seed: int, work: Path) -> pd.DataFrame:
 def model(job: Job, target: str, until: date) -> Learned:
     """A target's model, by the recipe that is usual where there is no past to choose by."""
     observed = observations(read_training(job), target, until, job.settings.folds.treated)
-    schema = Schema.of(read_catalogue(job), observed, target, job.settings.lightgbm.monotone)
+    schema = Schema.of(read_catalogue(job.side), observed, target, job.settings.lightgbm.monotone)
     choice = Choice(middle(job.settings.linear, job.settings.lightgbm), Sigmoid(), (), 0, 0)
     return learn(observed, schema, choice, job.settings)
 

@@ -39,7 +39,7 @@ from renewals.models.training.splits import observations
 from renewals.models.training.walk_forward import Choice, learn, learning_weights
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.stages.learn.train import CARD
+from renewals.pipelines.storage.artifacts import CARD
 from renewals.reports.words import Words
 
 THEME_OF = dict(

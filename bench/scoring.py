@@ -55,11 +55,12 @@ from renewals.models.training.splits import observations
 from renewals.models.training.walk_forward import middle
 from renewals.pipelines.commands.learn import PREPARE
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
-from renewals.pipelines.stages.act.score import Champion, Figures
 from renewals.pipelines.stages.learn.label import label
-from renewals.pipelines.stages.learn.train import read_catalogue, read_training
 from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.storage.artifacts import read_catalogue, read_training
+from renewals.pipelines.storage.features_file import FeatureBlocks
 from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
 from renewals.reports import risk_list
 from renewals.reports.settings import ListOptions
@@ -98,7 +99,7 @@ def models(job: Job, depth: int | None, rounds: int | None) -> dict[str, Champio
     trees = job.settings.lightgbm
     trees = trees.model_copy(update={"max_depth": depth or trees.max_depth})
     recipe = middle(job.settings.linear, trees)
-    training, catalogue = read_training(job), read_catalogue(job)
+    training, catalogue = read_training(job), read_catalogue(job.side)
     made = {}
     for target in job.settings.targets:
         observed = observations(training, target, UNTIL)
@@ -118,7 +119,7 @@ def drawn(job: Job, rows: int, side: Path) -> None:
     rng = np.random.default_rng(7)
     source = read_training(job)
     spine = pd.read_parquet(job.side / "spine.parquet")
-    names = [feature["name"] for feature in read_catalogue(job)]
+    names = [feature["name"] for feature in read_catalogue(job.side)]
     writer = None
     spines = []
     for start in range(0, rows, CHUNK):
@@ -175,7 +176,7 @@ class Act:
 
     champions: dict[str, Champion]
     rows: pd.DataFrame
-    figures: Figures
+    figures: FeatureBlocks
     catalogue: list[dict[str, Any]]
     threads: int
     side: Path
@@ -248,7 +249,7 @@ def of_numbers(job: Job, depth: int | None, rounds: int | None) -> lgb.Booster:
     """The trees of renewal, where a category is the number of its place."""
     trees = job.settings.lightgbm
     observed = observations(read_training(job), "renewal", UNTIL)
-    schema = Schema.of(read_catalogue(job), observed, "renewal", trees.monotone)
+    schema = Schema.of(read_catalogue(job.side), observed, "renewal", trees.monotone)
     values, truth = schema.values(observed), observed["label"].to_numpy()
     options = trees.model_copy(update={"max_depth": depth or trees.max_depth})
     count = rounds or middle(job.settings.linear, trees).rounds

@@ -249,3 +249,6 @@ def _rung(key: str, value: float) -> int | float:
     except ValidationError as error:
         raise ValueError(f"{key} cannot be {value}: {error.errors()[0]['msg']}") from None
     return found
+
+
+RENEWAL = "renewal"

@@ -5,10 +5,9 @@ A new target is one file in `models/targets/` that holds a `TARGET`, and its nam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
-from importlib import import_module
 
 import ibis
 import ibis.expr.types as ir
@@ -81,19 +80,6 @@ class Target:
                 f"{self.name} of {as_of} cannot be answered on {at}: it takes {self.horizon_days or 0} days, "
                 f"and the last date that can be is {self.last_as_of(at)}"
             )
-
-
-def targets(names: Iterable[str]) -> dict[str, Target]:
-    """The targets by name, in the order given. Raises ValueError for a name without a file of its own."""
-    return {name: _target(name) for name in names}
-
-
-def _target(name: str) -> Target:
-    try:
-        found = import_module(f"renewals.models.targets.{name}").TARGET
-    except (ModuleNotFoundError, AttributeError):
-        raise ValueError(f"no target {name!r}: models/targets/{name}.py with a TARGET is missing") from None
-    return replace(found, name=name)
 
 
 def final_on(labels: ir.Table, trained_at: date, outcomes: Outcomes) -> ir.Table:

@@ -27,7 +27,7 @@ import pandas as pd
 import shap
 
 from renewals.models.training.ensemble import Learned
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.storage.registry import model_registry
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.runtime.job import Job
 

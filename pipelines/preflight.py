@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from renewals.pipelines.runtime.errors import Config, OutputFailed
-from renewals.pipelines.runtime.job import Job, iso_date
+from renewals.pipelines.runtime.job import Job, first_of_month, iso_date
+from renewals.pipelines.storage.registry import trained_models
 
 Check = Callable[[Job], None]
 
@@ -41,20 +42,12 @@ def target_learned(job: Job, target: str | None) -> None:
 
 def targets_known(job: Job) -> None:
     """Raise `Config` where `targets` names one that there is none of."""
-    from renewals.models.target import targets
+    from renewals.models.targets import targets
 
     try:
         targets(job.settings.targets)
     except ValueError as error:
         raise Config(f"targets: {error}") from None
-
-
-def first_of_month(job: Job) -> None:
-    """Raise `Config` where a forecast is asked for another day than the first of a month."""
-    if job.day.day != 1:
-        raise Config(
-            f"--as-of: a forecast stands on the first day of a month, not on {job.day}: give {job.day:%Y-%m}-01"
-        )
 
 
 def playbooks_valid(job: Job) -> None:
@@ -85,9 +78,9 @@ def words_complete(job: Job) -> None:
 
 def champion_there(job: Job) -> None:
     """Raise where no model of renewal serves, its files are not what was registered, or it may not serve."""
-    from renewals.pipelines.scoring.logged_actions import refuse_actions
-    from renewals.pipelines.stages.learn.train import RENEWAL
-    from renewals.pipelines.storage import model_registry
+    from renewals.models.settings import RENEWAL
+    from renewals.pipelines.storage.registry import model_registry
+    from renewals.pipelines.storage.registry.logged_actions import refuse_actions
 
     _, version, files = model_registry.champion(job, RENEWAL)
     refuse_actions(RENEWAL, version, files)
@@ -100,24 +93,24 @@ def foresight(job: Job) -> None:
 
 def foresight_or_room(job: Job) -> None:
     """As `foresight`; and raise `Config` where the list would take the place of one made in its time."""
-    from renewals.pipelines.stages.act.publish import lists_folder, require_no_list_in_time
+    from renewals.pipelines.storage.published.list_folder import lists_folder, require_no_list_in_time
 
     if _made_with_hindsight(job):
         require_no_list_in_time(lists_folder(job) / job.day.isoformat())
 
 
 def _made_with_hindsight(job: Job) -> bool:
-    from renewals.pipelines.stages.learn.train import RENEWAL
-    from renewals.pipelines.storage import model_registry
-    from renewals.pipelines.storage.hindsight import require_foresight
+    from renewals.models.settings import RENEWAL
+    from renewals.pipelines.storage.published.hindsight import require_foresight
+    from renewals.pipelines.storage.registry import model_registry
 
     return require_foresight(job, model_registry.trained(job, dict.fromkeys((RENEWAL, *job.settings.targets))))
 
 
 def demo_foresees(job: Job) -> None:
     """Raise `Config` where the models of the demonstration would learn until after the day of its list."""
-    from renewals.pipelines.stages.learn.train import RENEWAL
-    from renewals.pipelines.storage.hindsight import Trained, require_foresight
+    from renewals.models.settings import RENEWAL
+    from renewals.pipelines.storage.published.hindsight import Trained, require_foresight
 
     dates = job.settings.dates
     until, as_of = iso_date(dates.until, "dates.until"), iso_date(dates.as_of, "dates.as_of")
@@ -126,7 +119,7 @@ def demo_foresees(job: Job) -> None:
 
 def registry_answers(job: Job) -> None:
     """Raise `Unavailable` where a registry outside the data folder does not answer."""
-    from renewals.pipelines.storage import model_registry
+    from renewals.pipelines.storage.registry import model_registry
 
     if job.settings.tracking.uri:
         with model_registry.answering(job.settings.tracking.uri):
@@ -136,23 +129,22 @@ def registry_answers(job: Job) -> None:
 def warehouse_answers(job: Job) -> None:
     """Raise where the Spark that `warehouse` names cannot be reached."""
     if job.settings.warehouse:
-        from renewals.pipelines.storage import spark
+        from renewals.pipelines.storage.engine import spark
 
         spark.require(job.settings.warehouse)
 
 
 def tables_there(job: Job) -> None:
     """Raise where a required table is missing, or the place of the tables cannot be reached."""
-    from renewals.pipelines.storage import warehouse
+    from renewals.pipelines.storage.engine import warehouse
 
     warehouse.require_tables(job)
 
 
 def tables_there_or_learned(job: Job) -> None:
     """As `tables_there`, unless the models of this day lie in the data folder: then no table is read."""
-    from renewals.pipelines.commands import backtest
 
-    if backtest.learned_at(job) is None:
+    if trained_models.learned_at(job) is None:
         tables_there(job)
 
 
@@ -169,7 +161,7 @@ def data_writable(job: Job) -> None:
 
 def lists_writable(job: Job) -> None:
     """Raise `OutputFailed` where the list of the day cannot be published."""
-    from renewals.pipelines.stages.act.publish import refuse_link
+    from renewals.pipelines.storage.published.list_folder import refuse_link
 
     _require_writable(job.lists)
     if job.as_of is not None:

@@ -20,8 +20,8 @@ from renewals.models.evaluation.baselines import NAMES
 from renewals.models.evaluation.gate import large
 from renewals.models.ranking import worklist
 from renewals.models.ranking.expected_value import lifted
-from renewals.models.settings import Gate
-from renewals.models.training.splits import KEY, RENEWAL, weights
+from renewals.models.settings import RENEWAL, Gate
+from renewals.models.training.splits import KEY, weights
 from renewals.models.training.uncertainty import around
 
 Floats = npt.NDArray[np.float64]

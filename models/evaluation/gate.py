@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from renewals.models import metrics
-from renewals.models.settings import Gate
-from renewals.models.training.splits import KEY, RENEWAL, weights
+from renewals.models.settings import RENEWAL, Gate
+from renewals.models.training.splits import KEY, weights
 from renewals.models.training.walk_forward import LINEAR
 
 MUST_BEAT = "base_rate"

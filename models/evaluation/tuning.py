@@ -24,12 +24,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from renewals.models.evaluation import gate
 from renewals.models.evaluation.backtest import verdict
 from renewals.models.metrics import at_lead, gain, losses
-from renewals.models.settings import Calibration, Folds, Gate, Ladders, LightGBM, Linear, Tune
+from renewals.models.settings import RENEWAL, Calibration, Folds, Gate, Ladders, LightGBM, Linear, Tune
 from renewals.models.training import walk_forward
 from renewals.models.training.additive import Additive
 from renewals.models.training.ensemble import Floats
 from renewals.models.training.schema import Schema
-from renewals.models.training.splits import RENEWAL, Fold, TooFew, observations, rolling, weights
+from renewals.models.training.splits import Fold, TooFew, observations, rolling, weights
 
 Setting = dict[str, int | float]
 """A value of each searched setting, by its key."""

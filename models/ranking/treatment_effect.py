@@ -25,11 +25,11 @@ from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from renewals.models.ranking.playbooks import ANY
+from renewals.models.settings import RENEWAL, Linear
 from renewals.models.settings import Effect as Options
-from renewals.models.settings import Linear
 from renewals.models.training.ensemble import Floats, fit_linear
 from renewals.models.training.schema import LEAD, Schema
-from renewals.models.training.splits import KEY, RENEWAL, weights
+from renewals.models.training.splits import KEY, weights
 
 UNTREATED = ""
 

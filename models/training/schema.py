@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from renewals.models.settings import RENEWAL
 from renewals.models.training.additive import closeness
-from renewals.models.training.splits import RENEWAL
 
 Floats = npt.NDArray[np.float64]
 LEAD = "days_to_renewal"

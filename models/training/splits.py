@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from renewals.models.settings import Folds, Treated
+from renewals.models.settings import RENEWAL, Folds, Treated
 from renewals.models.training.history import History
 
-RENEWAL = "renewal"
 KEY = ["account_id", "as_of"]
 TREATED = "treated"
 """1 where an intervention was begun between observation and decision (`treated_between`)."""

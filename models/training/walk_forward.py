@@ -29,12 +29,12 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from renewals.models.metrics import EDGE, losses
-from renewals.models.settings import Calibration, Folds, LightGBM, Linear
+from renewals.models.settings import RENEWAL, Calibration, Folds, LightGBM, Linear
 from renewals.models.training.additive import Additive, closeness
 from renewals.models.training.calibration import Sigmoid, fit_sigmoid, with_segments
 from renewals.models.training.ensemble import Floats, Learned, Recipe, fit_linear, fit_trees
 from renewals.models.training.schema import LEAD, Schema
-from renewals.models.training.splits import KEY, RENEWAL, Fold, relevance, rolling, weights
+from renewals.models.training.splits import KEY, Fold, relevance, rolling, weights
 from renewals.models.training.uncertainty import widened
 
 Made = TypeVar("Made")

@@ -20,12 +20,15 @@ import pandas as pd
 import pyarrow as pa
 
 from renewals.models.ranking import manager_feedback
+from renewals.pipelines.runtime.console import on_terminal, progress
 from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed
-from renewals.pipelines.runtime.job import Job, iso_date, on_terminal, progress
+from renewals.pipelines.runtime.job import Job, iso_date
 from renewals.pipelines.runtime.lock import exclusive_lock
-from renewals.pipelines.stages.act import disagreements, publish
-from renewals.pipelines.storage import data_files, folders, hindsight, warehouse
+from renewals.pipelines.stages.act import disagreements
+from renewals.pipelines.storage import data_files, folders
 from renewals.pipelines.storage import feedback_log as answers
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published import hindsight, list_folder
 from renewals.reports.sanitize import printable
 from renewals.reports.sentences import disagreements as spoken
 from renewals.reports.words import Words
@@ -177,16 +180,16 @@ def _folder(lists: Path, as_of: date, key: str) -> Path:
     day = as_of.isoformat()
     there = lists / day
     kept = sorted((lists / ".revisions" / day).glob("*/"))
-    folders = [folder for folder in (there, *kept) if (folder / publish.MANIFEST).is_file()]
+    folders = [folder for folder in (there, *kept) if (folder / list_folder.MANIFEST).is_file()]
     if not folders:
         raise NotReturned(f"no list of {day} is published in {lists}: give the folder that holds it with --lists")
     for folder in folders:
         if _key(folder) == key:
-            if publish.harmed(folder):
+            if list_folder.harmed(folder):
                 raise NotReturned(
                     f"the list in {folder} is not as it was published: publish it anew, and collect again"
                 )
-            if hindsight.is_marked(data_files.load_json(folder / publish.MANIFEST)):
+            if hindsight.is_marked(data_files.load_json(folder / list_folder.MANIFEST)):
                 raise NotReturned(
                     f"it belongs to the list in {folder}, which was made with hindsight: answers to such a list are "
                     "not kept, for its models knew what came later. Copy them into the workbook of a list "
@@ -201,7 +204,7 @@ def _folder(lists: Path, as_of: date, key: str) -> Path:
 
 def _key(folder: Path) -> str | None:
     try:
-        return str(json.loads((folder / publish.MANIFEST).read_bytes())["key"])
+        return str(json.loads((folder / list_folder.MANIFEST).read_bytes())["key"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

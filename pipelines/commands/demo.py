@@ -11,7 +11,7 @@ from renewals.pipelines.commands.example import example
 from renewals.pipelines.commands.learn import learn
 from renewals.pipelines.commands.score import act
 from renewals.pipelines.runtime.job import Job, iso_date
-from renewals.pipelines.storage.model_registry import UI_PAGE, ui_command
+from renewals.pipelines.storage.registry.model_registry import UI_PAGE, ui_command
 
 SHOWN = ("rank", "account_name", "csm", "renewal_date", "arr", "renewal_probability", "risk_band", "reason_1")
 ROWS = 10

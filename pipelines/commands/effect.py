@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from renewals.pipelines.runtime.job import Job, on_terminal, progress
+from renewals.pipelines.runtime.console import on_terminal, progress
+from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.effect import NOTES, effect, logged, studied, written
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.prepare.assemble import assemble
@@ -68,6 +69,6 @@ def show(told: Sequence[Found | Refused], result: dict[str, Any], job: Job) -> N
 
 
 if __name__ == "__main__":
-    from renewals.pipelines.runtime.job import main
+    from renewals.pipelines.runtime.stage_main import main
 
     main(study)

@@ -16,11 +16,14 @@ from renewals.features.family import KEY
 from renewals.features.patterns import normalize_text
 from renewals.models.explanation.reasons import REASONS, STRENGTHS, by_theme, idea
 from renewals.models.ranking.expected_value import SLOTS
+from renewals.pipelines.runtime.console import on_terminal
 from renewals.pipelines.runtime.errors import InputMissing
-from renewals.pipelines.runtime.job import Job, main, on_terminal
-from renewals.pipelines.stages.act import alerts, disagreements
-from renewals.pipelines.stages.act.score import CONTRIBUTIONS, GROUP, PEERS, PLAYS, read_catalogue, read_scored
-from renewals.pipelines.storage import data_files, list_archive
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import artifacts, data_files
+from renewals.pipelines.storage.artifacts import CONTRIBUTIONS, GROUP, PEERS, PLAYS, read_catalogue
+from renewals.pipelines.storage.published import list_archive
+from renewals.pipelines.storage.scored_list import read_scored
 from renewals.reports.render_failures import Losses
 from renewals.reports.sanitize import printable
 from renewals.reports.sentences import disagreements as spoken
@@ -103,7 +106,7 @@ def _not_found(account: str, known: list[tuple[str, str]], as_of: Any) -> str:
 
 def told_alerts(job: Job, account_id: Any) -> list[dict[str, Any]]:
     """What the rules say of the account: code, evidence, whether it is new, and a sentence of it."""
-    own = alerts.read_alerts(job)
+    own = artifacts.read_alerts(job)
     words = Words(job.settings.list.language)
     rows = [
         {name: plain(value) for name, value in row.items()}
@@ -148,7 +151,7 @@ def _since(day: Job, row: pd.Series, words: Words) -> str | None:
 
 def _apart(job: Job, account_id: Any, words: Words) -> str | None:
     """Where the manager last saw the renewal otherwise than the list, and who was right; None where that never was."""
-    told = disagreements.read(job)
+    told = artifacts.read_disagreements(job)
     own = [] if told is None else told[0][told[0]["account_id"] == account_id].to_dict("records")
     return spoken.sentence(max(own, key=lambda row: row["as_of"]), words) if own else None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from renewals.features.family import THEMES, Feature
 from renewals.features.registry import FAMILIES
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 from renewals.reports.words import Words
 
 PAGE = Path("docs") / "features.md"

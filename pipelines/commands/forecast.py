@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.commands.score import prepare
-from renewals.pipelines.runtime.job import Job, on_terminal
-from renewals.pipelines.stages.act.forecast import PARQUET, forecast
-from renewals.pipelines.stages.act.score import read_scored
+from renewals.pipelines.runtime.console import on_terminal
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.stages.act.forecast import forecast
 from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.artifacts import FORECAST as PARQUET
 from renewals.pipelines.storage.notices import report_notices
+from renewals.pipelines.storage.scored_list import read_scored
 from renewals.reports.words import Words
 
 if TYPE_CHECKING:
@@ -78,6 +80,6 @@ def _written(value: float, unit: str) -> str:
 
 
 if __name__ == "__main__":
-    from renewals.pipelines.runtime.job import main
+    from renewals.pipelines.runtime.stage_main import main
 
     main(foretell)

@@ -7,22 +7,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from renewals.pipelines.runtime.console import on_terminal, progress
 from renewals.pipelines.runtime.errors import GateRefused
-from renewals.pipelines.runtime.job import Job, on_terminal, progress
+from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.evaluate import evaluate
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.register import register
-from renewals.pipelines.stages.learn.train import sha256, train
+from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.featurize import featurize
-from renewals.pipelines.stages.prepare.freshness import freshness, freshness_notices
+from renewals.pipelines.stages.prepare.freshness import freshness
 from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage.model_registry import ui_command
-from renewals.pipelines.storage.notices import report_notices, with_words
+from renewals.pipelines.storage.artifacts import sha256
+from renewals.pipelines.storage.notices import freshness_notices, report_notices, with_words
+from renewals.pipelines.storage.registry.model_registry import ui_command
 
 PREPARE = (check, freshness, rollup, spine, windows, ledger, featurize)
 

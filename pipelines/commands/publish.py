@@ -27,12 +27,13 @@ from renewals.models.explanation.reasons import REASONS, STRENGTHS
 from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.source_settings import IDENTIFIER
-from renewals.pipelines.stages.act.publish import MANIFEST, harmed
-from renewals.pipelines.stages.learn.train import sha256
-from renewals.pipelines.storage import addresses, data_files, list_archive
+from renewals.pipelines.storage import addresses, data_files
 from renewals.pipelines.storage.addresses import redacted, without_secrets
-from renewals.pipelines.storage.hindsight import MARK, is_marked, same_version
-from renewals.pipelines.storage.warehouse import first_line
+from renewals.pipelines.storage.artifacts import sha256
+from renewals.pipelines.storage.engine.warehouse import first_line
+from renewals.pipelines.storage.published import list_archive
+from renewals.pipelines.storage.published.hindsight import MARK, is_marked, same_version
+from renewals.pipelines.storage.published.list_folder import MANIFEST, harmed
 
 RISK_LIST_FILE = "risk_list.parquet"
 TRIES = 5
@@ -133,7 +134,8 @@ def _forecast(job: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
 
 
 def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
-    from renewals.pipelines.stages.act.forecast import JSON, PARQUET
+    from renewals.pipelines.storage.artifacts import FORECAST as PARQUET
+    from renewals.pipelines.storage.artifacts import FORECAST_SUMMARY as JSON
 
     folder = day.side / "forecast"
     if not (folder / JSON).is_file():

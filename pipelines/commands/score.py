@@ -8,8 +8,9 @@ from typing import Any
 
 import structlog
 
+from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.errors import Stop
-from renewals.pipelines.runtime.job import Job, progress
+from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.runner import write_traceback
 from renewals.pipelines.runtime.signals import raise_if_received
 from renewals.pipelines.stages.act.alerts import alerts

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from renewals.features.scorecard.measures import MEASURES, Measure
-from renewals.pipelines.runtime.job import Job, on_terminal, progress
+from renewals.pipelines.runtime.console import on_terminal, progress
+from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.act.scorecard import scorecard
 from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.freshness import freshness
@@ -92,6 +93,6 @@ def _said(one: Measure, row: dict[str, Any] | None, open_word: str) -> str:
 
 
 if __name__ == "__main__":
-    from renewals.pipelines.runtime.job import main
+    from renewals.pipelines.runtime.stage_main import main
 
     main(measure)

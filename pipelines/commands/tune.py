@@ -7,12 +7,14 @@ from typing import Any
 
 from renewals.pipelines.commands import backtest
 from renewals.pipelines.preflight import target_learned
-from renewals.pipelines.runtime.job import Job, on_terminal, progress
+from renewals.pipelines.runtime.console import on_terminal, progress
+from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.label import label
-from renewals.pipelines.stages.learn.train import as_json, sha256
 from renewals.pipelines.stages.learn.tune import FOLDER, read_report, tune
 from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.artifacts import as_json, sha256
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.registry import trained_models
 
 TABLES = "tables.json"
 """Says of which day and tables the training table is, where no model says so."""
@@ -21,7 +23,7 @@ TABLES = "tables.json"
 def seek(job: Job, target: str | None = None) -> dict[str, Any]:
     """Search for one target, or for each; a person at a terminal is told in words what was found."""
     target_learned(job, target)
-    known = backtest.learned_at(job) is not None or prepared(job)
+    known = trained_models.learned_at(job) is not None or prepared(job)
     if not known:
         prepare(job)
     asked = job.settings.targets if target is None else (target,)
@@ -72,6 +74,6 @@ def show(job: Job, targets: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    from renewals.pipelines.runtime.job import main
+    from renewals.pipelines.runtime.stage_main import main
 
     main(seek)

@@ -13,22 +13,19 @@ import pandas as pd
 from renewals.models.explanation.reasons import YES_OR_NO, sentence
 from renewals.models.explanation.what_if import kin, moved, usual
 from renewals.models.ranking.worklist import SCORED
+from renewals.models.settings import RENEWAL
 from renewals.models.training.schema import Schema
 from renewals.pipelines.commands.explain import found, plain
+from renewals.pipelines.runtime.console import on_terminal
 from renewals.pipelines.runtime.errors import Config, InputMissing
-from renewals.pipelines.runtime.job import Job, on_terminal
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.scoring import champion_models
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.scoring.what_if_grid import Company
-from renewals.pipelines.stages.act import score
-from renewals.pipelines.stages.act.score import (
-    CONTRIBUTIONS,
-    GROUP,
-    PEERS,
-    RENEWAL,
-    Champion,
-    read_catalogue,
-    read_scored,
-)
-from renewals.pipelines.storage import data_files, list_archive
+from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.artifacts import CONTRIBUTIONS, GROUP, PEERS, read_catalogue
+from renewals.pipelines.storage.published import list_archive
+from renewals.pipelines.storage.scored_list import read_scored
 from renewals.reports.sanitize import printable
 from renewals.reports.words import Words
 
@@ -57,7 +54,7 @@ def asked(day: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
     """What the model says before and after; `day` is the job of `published_day.read_day`."""
     _, listed = read_scored(day)
     row = listed.iloc[found(listed, account)]
-    champion = score.champion(day, RENEWAL)
+    champion = champion_models.champion(day, RENEWAL)
     _refuse(row, champion)
     catalogue = {str(feature["name"]): feature for feature in read_catalogue(day.side)}
     schema = champion.learned.schema

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGED = Path(__file__).with_name("playbooks.yaml")
@@ -20,3 +22,27 @@ def shipped_playbooks() -> Path:
     """The default library of playbooks: the top-level file of a working copy, or the wheel's copy of it."""
     root = checkout()
     return PACKAGED if root is None else root / "playbooks.yaml"
+
+
+def code_revision() -> str:
+    """The commit of the working copy, marked where files were changed since; elsewhere the package's version.
+
+    Git is asked only about a repository whose root is the working copy itself: a wheel, or a copy without `.git`, may
+    lie inside the repository of somebody else.
+    """
+    root = checkout()
+    if root is None or not (root / ".git").exists():
+        return f"version {release()}"
+    ask = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(ask, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return f"version {release()}"
+
+
+def release() -> str:
+    """The version of this package: another release may tell the same inputs otherwise."""
+    try:
+        return version("renewals")
+    except PackageNotFoundError:
+        return "unknown"

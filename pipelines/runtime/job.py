@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from renewals.pipelines.runtime.errors import Config
 
@@ -76,114 +71,9 @@ def iso_date(text: str, name: str) -> date:
     return day
 
 
-def on_terminal() -> bool:
-    """Whether a person watches standard error."""
-    return sys.stderr.isatty()
-
-
-def start_logging() -> None:
-    """JSON lines on standard error for a scheduler; short lines for a person."""
-    import structlog
-
-    for chatty in ("mlflow", "alembic", "matplotlib", "ibis"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    renderer: Any = structlog.dev.ConsoleRenderer() if on_terminal() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        logger_factory=lambda *_: StderrLogger(),
-    )
-
-
-class StderrLogger:
-    """Writes log lines to standard error; a reader who has gone costs the lines, not the run."""
-
-    def msg(self, message: str) -> None:
-        """Write one line."""
-        with suppress(OSError):
-            print(message, file=sys.stderr, flush=True)
-
-    debug = info = warning = error = critical = msg
-
-
-@contextmanager
-def progress(total: int, words: str) -> Iterator[Callable[[str], None]]:
-    """Yields `step(what)`: a bar on a terminal, a log line a step elsewhere."""
-    if on_terminal():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+def first_of_month(job: Job) -> None:
+    """Raise `Config` where a forecast is asked for another day than the first of a month."""
+    if job.day.day != 1:
+        raise Config(
+            f"--as-of: a forecast stands on the first day of a month, not on {job.day}: give {job.day:%Y-%m}-01"
         )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(words, total=total)
-
-            def step(what: str) -> None:
-                bar.update(task, advance=1, description=f"{words}: {what}")
-
-            yield step
-            bar.update(task, description=words)
-    else:
-        import structlog
-
-        log = structlog.get_logger()
-        count = iter(range(1, total + 1))
-
-        def step(what: str) -> None:
-            log.info(words, step=what, number=next(count, total), of=total)
-
-        yield step
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose usage errors end as those of the command line do."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage, the message and the JSON line; exit code 2."""
-        from renewals.pipelines.runtime.runner import end_usage
-
-        self.print_usage(sys.stderr)
-        raise SystemExit(end_usage(message))
-
-
-def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
-    """`python -m renewals.pipelines.stages.<room>.<stage> [ITEM]`: the same stage as the command line runs.
-
-    Its dates are those of `params.yaml`.
-
-    `--act` runs it for the act date, otherwise for learning; ITEM is a family or a target. A stage that `writes` holds
-    the lock of the data folder.
-    """
-    from renewals.pipelines.runtime import runner
-    from renewals.pipelines.runtime.lock import exclusive_lock
-    from renewals.pipelines.runtime.paths import tables_address
-    from renewals.pipelines.runtime.settings import read_settings
-
-    parser = Parser(description=(stage.__doc__ or stage.__name__).splitlines()[0])
-    parser.add_argument("item", nargs="*", help="a family or a target, where the stage takes one")
-    parser.add_argument("--act", action="store_true", help="run for dates.as_of instead of dates.until")
-    parser.add_argument("--tables", help="the raw tables, in place of `tables` in params.yaml")
-    parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--lists", type=Path, default=Path("lists"))
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    asked = parser.parse_args()
-    command = " ".join(("stage", stage.__name__, *asked.item))
-
-    def work() -> dict[str, Any]:
-        settings = read_settings(asked.params, asked.overrides)
-        day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
-        when: dict[str, Any] = {"as_of" if asked.act else "until": day}
-        job = Job(settings, tables_address(settings.tables, asked.tables), asked.data, asked.lists, **when)
-        with exclusive_lock(asked.data, command) if writes else nullcontext():
-            return stage(job, *asked.item)
-
-    raise SystemExit(runner.run(work, asked.data, command))

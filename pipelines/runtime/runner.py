@@ -20,7 +20,7 @@ from typing import Any
 
 from renewals.pipelines.runtime import signals
 from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed, Stop
-from renewals.pipelines.storage.data_files import without_nan
+from renewals.pipelines.runtime.json_values import without_nan
 
 USAGE, INTERNAL = 2, 70
 ENDS: dict[int, tuple[int, str]] = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
@@ -34,7 +34,7 @@ def run(work: Callable[[], dict[str, Any]], data: Path, command: str) -> int:
 
     `data` is where the traceback of an unexpected error is written; `command` is how the run is called there.
     """
-    from renewals.pipelines.runtime.job import start_logging
+    from renewals.pipelines.runtime.console import start_logging
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     start_logging()

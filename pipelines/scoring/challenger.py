@@ -15,10 +15,12 @@ import structlog
 from renewals.features.family import KEY
 from renewals.models.evaluation import challenger
 from renewals.models.ranking import expected_value, worklist
+from renewals.models.settings import RENEWAL
 from renewals.models.training.schema import bounded
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.scoring.logged_actions import refuse_actions
-from renewals.pipelines.storage import model_loader, model_registry, warehouse
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.registry import model_loader, model_registry
+from renewals.pipelines.storage.registry.logged_actions import refuse_actions
 from renewals.reports import risk_list
 from renewals.reports.columns import TARGETS
 from renewals.reports.settings import ListOptions
@@ -26,9 +28,8 @@ from renewals.reports.settings import ListOptions
 if TYPE_CHECKING:
     from renewals.models.ranking.expected_value import Plays
     from renewals.models.training.ensemble import Learned
-    from renewals.pipelines.stages.act.score import Figures
+    from renewals.pipelines.storage.features_file import FeatureBlocks
 
-RENEWAL = "renewal"
 SHADOW = "shadow.parquet"
 SIDES = {
     **{"probability": "float64", "risk_band": "object", "rank": "Int64", "top": "boolean"},
@@ -42,7 +43,7 @@ def shadowed(
     job: Job,
     listed: pd.DataFrame,
     observations: pd.DataFrame,
-    figures: Figures,
+    figures: FeatureBlocks,
     plays: Plays,
     champions: dict[str, str],
 ) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def beside(
     model: Learned,
     listed: pd.DataFrame,
     observations: pd.DataFrame,
-    figures: Figures,
+    figures: FeatureBlocks,
     options: ListOptions,
     plays: Plays,
 ) -> pd.DataFrame:

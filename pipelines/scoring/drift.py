@@ -5,11 +5,10 @@ A monitor may not fail a list: whatever is in its way is a warning, and a word i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import structlog
@@ -19,16 +18,13 @@ from renewals.models.evaluation.drift import Look
 from renewals.models.explanation.reasons import Words as Feature
 from renewals.models.ranking import worklist
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import published_lists, warehouse
+from renewals.pipelines.storage import features_file
+from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.notices import Notice
+from renewals.pipelines.storage.published import published_lists
 from renewals.reports.sentences.drift import sentence
 from renewals.reports.words import LANGUAGES, Words
 
-if TYPE_CHECKING:
-    from renewals.models.training.schema import Schema
-
-REFERENCE = "reference.json"
-"""What was usual when the model was trained, beside its other files; versions from before there was one serve too."""
 SHOWN = 10
 """So many looks of a kind stand in the manifest, those furthest from what was usual."""
 MANY = 5
@@ -38,18 +34,6 @@ NAMED = 3
 """So many changed parameters are named in the notice."""
 DAYS = 365
 """Renewals that fell due within so many days, and are final, are held against what was said of them."""
-
-
-def reference(training: pd.DataFrame, told: pd.DataFrame, schema: Schema) -> dict[str, Any]:
-    """What a model keeps to be watched by: features of its newest year, and what its back-test said."""
-    usual = drift.reference(training, schema.categories, schema.names)
-    return {**usual, "score": drift.usual_scores(told) if len(told) else None}
-
-
-def read_reference(files: Mapping[str, bytes]) -> dict[str, Any] | None:
-    """What `train` wrote among the model's files; None for a version that has none."""
-    usual: dict[str, Any] | None = json.loads(files[REFERENCE]) if REFERENCE in files else None
-    return usual
 
 
 def watched(
@@ -116,7 +100,7 @@ def _of_inputs(job: Job, scored: pd.DataFrame, usual: Mapping[str, Any] | None) 
     """The features of the scored accounts, one after the other: a million accounts' figures are not held at once."""
     if not usual or scored.empty:
         return
-    figures = published_lists.Figures(job.side / "scoring.parquet")
+    figures = features_file.FeatureRows(job.side / "scoring.parquet")
     places = figures.places(scored["account_id"])
     for name, own in usual["features"].items():
         if name in figures.names:

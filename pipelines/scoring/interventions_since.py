@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from renewals.features.point_in_time import known_on
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import published_lists, warehouse
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.published.list_archive import Since
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,14 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["account_id", "account_name", "csm", "playbook", "started", "then", "now"]
-
-
-@dataclass(frozen=True)
-class Since:
-    """The day of the last list, and what was begun since; `begun` has one row per intervention, `COLUMNS`."""
-
-    last: date
-    begun: pd.DataFrame
 
 
 def since(job: Job, listed: pd.DataFrame, plays: Mapping[str, Mapping[str, Any]]) -> Since | None:

@@ -15,8 +15,8 @@ from renewals.features.family import KEY, THEMES
 from renewals.models.ranking.worklist import SCORED
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring import score_change
-from renewals.pipelines.stages.act import alerts
-from renewals.pipelines.stages.act.score import (
+from renewals.pipelines.storage import artifacts, data_files, features_file
+from renewals.pipelines.storage.artifacts import (
     CONTRIBUTIONS,
     GROUP,
     PEERS,
@@ -26,8 +26,8 @@ from renewals.pipelines.stages.act.score import (
     WHATIF,
     read_catalogue,
 )
-from renewals.pipelines.storage import data_files, published_lists
-from renewals.pipelines.storage.hindsight import same_version
+from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.published.hindsight import same_version
 from renewals.reports.html.list_page import Behind, spoken_of
 from renewals.reports.words import LANGUAGES
 
@@ -68,7 +68,7 @@ def behind(
         unscored=_by_row(shown, data_files.load_frame(job.side / UNSCORED)),
         earlier=_chances(shown, {one.day: one.listed for one in before}),
         tried=tried,
-        alerts=_by_row(shown, alerts.read_alerts(job)),
+        alerts=_by_row(shown, artifacts.read_alerts(job)),
         plays=_by_row(shown, data_files.load_frame(job.side / PLAYS)),
         library=standing["playbooks"],
         forecast=foretold or [],
@@ -84,7 +84,7 @@ def _by_row(shown: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
 
 def _figures(job: Job, shown: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The figures that the page speaks of; one row per account shown."""
-    whole = published_lists.Figures(job.side / "scoring.parquet")
+    whole = features_file.FeatureRows(job.side / "scoring.parquet")
     there = [name for name in names if name in whole.names]
     return whole.rows(whole.places(shown["account_id"]), there).set_axis(shown.index)
 

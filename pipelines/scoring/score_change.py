@@ -22,11 +22,15 @@ from renewals.features.registry import action_features
 from renewals.models.explanation.reasons import Words as Feature
 from renewals.models.explanation.score_change import PARTS, SCALES, speakers, split
 from renewals.models.ranking import worklist
+from renewals.models.settings import RENEWAL
 from renewals.models.training.schema import bounded
 from renewals.pipelines.runtime.errors import InputMissing, Stop
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.render_failures import report_losses
-from renewals.pipelines.storage import model_loader, published_lists, warehouse
+from renewals.pipelines.storage import features_file
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.registry import model_loader
 from renewals.reports.render_failures import Losses
 from renewals.reports.sentences import score_change as telling
 from renewals.reports.words import LANGUAGES, Words
@@ -34,7 +38,7 @@ from renewals.reports.words import LANGUAGES, Words
 if TYPE_CHECKING:
     from renewals.models.training.ensemble import Learned
 
-RENEWAL, CHANGE = "renewal", "change.parquet"
+CHANGE = "change.parquet"
 BLOCK = 65_536
 """Accounts split at a time."""
 SAME = 1e-10
@@ -73,8 +77,8 @@ class Untold(Exception):
 class Sides:
     """The figures of two days, the models that spoke of them, and what both are called."""
 
-    was: published_lists.Figures
-    now: published_lists.Figures
+    was: features_file.FeatureRows
+    now: features_file.FeatureRows
     old: Learned
     new: Learned
     features: Sequence[Feature]
@@ -158,7 +162,7 @@ def _sides(
     name, version, model = current
     path = published_lists.figures_path(job, last.day)
     try:
-        was, now = published_lists.Figures(path), published_lists.Figures(job.side / "scoring.parquet")
+        was, now = features_file.FeatureRows(path), features_file.FeatureRows(job.side / "scoring.parquet")
     except (OSError, ValueError, KeyError) as fault:
         raise _untold("no_figures", fault) from None
     old = model if last.model == (name, version) else _loaded(job, last)
@@ -171,7 +175,7 @@ def _sides(
 
 def _loaded(job: Job, last: published_lists.Published) -> Learned:
     """The last list's model from the registry, checked and tried. Raises Untold."""
-    from renewals.pipelines.storage import model_registry
+    from renewals.pipelines.storage.registry import model_registry
 
     name, version = last.model
     try:

@@ -19,14 +19,13 @@ import structlog
 from renewals.models.explanation.reasons import Words, circles, digits
 from renewals.models.explanation.what_if import SHARES, Floats, Window, kin, movable, moved, steps, usual
 from renewals.models.ranking.worklist import SCORED
-from renewals.pipelines.storage import published_lists
+from renewals.pipelines.storage import features_file
+from renewals.pipelines.storage.artifacts import CONTRIBUTIONS
 from renewals.reports.settings import ListOptions
 
 if TYPE_CHECKING:
     from renewals.models.training.ensemble import Learned
 
-CONTRIBUTIONS = "contributions.parquet"
-"""What each feature adds to the margin; one row per account that a model spoke of, whether it has a score or not."""
 BLOCK = 4096
 """Accounts asked of at a time."""
 COLUMNS = ("account_id", "feature", "figure", "probability")
@@ -38,7 +37,7 @@ class Company:
     def __init__(self, side: Path, listed: pd.DataFrame, peers_min: int) -> None:
         spoken_of = pd.read_parquet(side / CONTRIBUTIONS, columns=["account_id"])["account_id"]
         known = listed[listed["account_id"].isin(spoken_of)]
-        self.figures = published_lists.Figures(side / "scoring.parquet")
+        self.figures = features_file.FeatureRows(side / "scoring.parquet")
         self.accounts = pd.Index(known["account_id"].astype(object))
         self.places = self.figures.places(known["account_id"])
         self.circles = circles(known["size_band"], known["stage"], peers_min)

@@ -6,7 +6,6 @@ A damaged file is named, with what to do.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,12 +48,3 @@ def _load(path: Path, read: Callable[[], Read]) -> Read:
         raise DataContract(
             f"{path} is damaged ({type(error).__name__}): remove it, and run the command again that makes it"
         ) from error
-
-
-def without_nan(tree: Any) -> Any:
-    """The same tree with null for every number that is none or infinite, which JSON does not have; keys as text."""
-    if isinstance(tree, dict):
-        return {str(key): without_nan(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [without_nan(value) for value in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

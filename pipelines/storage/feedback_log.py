@@ -23,8 +23,9 @@ from renewals.features.point_in_time import day_of
 from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.paths import project_root
-from renewals.pipelines.storage import data_files, folders, warehouse
-from renewals.pipelines.storage.warehouse import Given
+from renewals.pipelines.storage import data_files, folders
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine.warehouse import Given
 
 FOLDER, LOG, VERDICTS, REFUSED = "returned", "answers.parquet", "verdicts.parquet", "refused.csv"
 INTERVENTIONS = "interventions"

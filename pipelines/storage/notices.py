@@ -15,8 +15,9 @@ from typing import Any
 
 import structlog
 
+from renewals.pipelines.runtime.console import on_terminal
 from renewals.pipelines.runtime.errors import InputMissing
-from renewals.pipelines.runtime.job import on_terminal
+from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import data_files
 from renewals.reports.sanitize import printable, shortened
 from renewals.reports.words import LANGUAGES, Words
@@ -80,3 +81,11 @@ def report_notices(records: Sequence[Mapping[str, Any]], language: str) -> None:
             print(f"! {one[language]}", file=sys.stderr)
         else:
             structlog.get_logger().warning("notice", code=one["code"], text=one[language])
+
+
+FRESHNESS = "freshness.json"
+
+
+def freshness_notices(job: Job) -> list[Notice]:
+    """The notices that the stage left on the side of the job. Raises `InputMissing`."""
+    return load_notices(job.side / FRESHNESS, "freshness")

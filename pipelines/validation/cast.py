@@ -16,8 +16,9 @@ import ibis.expr.types as ir
 
 from renewals.features.tables import ID, TABLES, Column, Rule, Table
 from renewals.pipelines.runtime.errors import DataContract
-from renewals.pipelines.storage import feedback_log, warehouse
-from renewals.pipelines.storage.warehouse import Given
+from renewals.pipelines.storage import feedback_log
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine.warehouse import Given
 from renewals.pipelines.validation.context import CheckContext
 from renewals.pipelines.validation.value_forms import DECIMAL_COMMA, since_1970
 

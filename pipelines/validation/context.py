@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 
 from renewals.features.tables import Rule, Table
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.validation.repeated_events import RepeatedEvents
 

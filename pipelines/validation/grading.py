@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from renewals.features.families.stakeholders import TEXTS, grade, text_rows
 from renewals.features.policy import Policy
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.validation.context import CheckContext
 
 TABLE = "people"

@@ -12,7 +12,7 @@ from renewals.features.tables import ID, TABLES, Rule
 from renewals.pipelines.runtime.errors import Config, DataContract
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.source_settings import HALF
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.validation import currencies
 from renewals.pipelines.validation.advice import Breach, advise

@@ -18,7 +18,7 @@ from renewals.pipelines.runtime.errors import Config, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.act.forecast import COLUMNS, DIVIDED, SAID, UNITS, forecast
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.storage.registry import model_registry
 from tests.root import ROOT
 
 

@@ -20,7 +20,7 @@ from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.commands.score import act
 from renewals.pipelines.runtime.errors import DataContract
 from renewals.pipelines.stages.learn.register import register
-from renewals.pipelines.storage import mlflow_artifacts, model_registry
+from renewals.pipelines.storage.registry import mlflow_artifacts, model_registry
 
 
 @pytest.fixture

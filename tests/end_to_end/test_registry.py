@@ -7,7 +7,7 @@ import pytest
 from renewals.models.training.ensemble import Learned
 from renewals.pipelines.runtime.errors import DataContract, InputMissing
 from renewals.pipelines.stages.learn.register import register
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.storage.registry import model_registry
 
 
 @pytest.fixture

@@ -96,12 +96,12 @@ def test_a_source_distribution_builds_the_same_wheel(wheel, tmp_path):
 
 
 def test_the_wheel_is_what_is_imported_and_it_says_the_same_of_its_code(python):
-    from renewals.pipelines.storage.model_registry import code_fingerprint
+    from renewals.pipelines.storage.registry.model_registry import code_fingerprint
 
     said = isolated(
         python,
         "import renewals; from renewals.pipelines.runtime.checkout import shipped_playbooks; "
-        "from renewals.pipelines.storage.model_registry import code_fingerprint; "
+        "from renewals.pipelines.storage.registry.model_registry import code_fingerprint; "
         "from renewals.pipelines.stages.act.publish import code_revision; "
         "print(renewals.__file__, code_fingerprint(), code_revision(), shipped_playbooks(), sep='\\n')",
     ).splitlines()

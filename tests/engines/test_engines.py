@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from renewals.features.registry import FAMILIES
-from renewals.pipelines.storage import spark
+from renewals.pipelines.storage.engine import spark
 from tests.engines.elsewhere import Elsewhere, compared
 from tests.engines.warehouses import InPostgres, InSpark
 from tests.properties.accounts import DATES, POLICY

@@ -13,7 +13,7 @@ import pytest
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.storage import spark
+from renewals.pipelines.storage.engine import spark
 from tests.engines.warehouses import InPostgres
 
 TIERS = {

@@ -22,7 +22,7 @@ from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage import spark, warehouse
+from renewals.pipelines.storage.engine import spark, warehouse
 from tests.engines.conftest import free_port, running
 from tests.oracle.worlds import alike
 from tests.root import ROOT

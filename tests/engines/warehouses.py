@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from renewals.pipelines.storage import spark
+from renewals.pipelines.storage.engine import spark
 
 
 class Warehouse(Protocol):

@@ -16,9 +16,9 @@ from renewals.features.tables import TABLES
 from renewals.pipelines.commands.collect import collect
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.stages.act import publish as publishing
 from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.storage import feedback_log
+from renewals.pipelines.storage.published import list_folder
 from tests.reports.returned_books import Answers, returned
 
 JUNE, JULY = date(2026, 6, 1), date(2026, 7, 1)
@@ -75,13 +75,13 @@ class Company:
             {name: pa.date32() if name in ("as_of", "renewal_date") else None for name in rows[0]}
             | {"renewal_probability": pa.float64(), "risk_band": pa.string()},
         )
-        publishing.place(self.root / "lists", as_of, {"risk_list.parquet": table}, manifest)
-        return publishing.key_of(identity)
+        list_folder.place(self.root / "lists", as_of, {"risk_list.parquet": table}, manifest)
+        return list_folder.key_of(identity)
 
     def book(self, name: str, sheets: Mapping[str, Answers], **said: Any) -> Path:
         """A returned workbook on disk; accounts are called by their names."""
         own = {title: [(self.ids.get(row[0], row[0]), *row[1:]) for row in rows] for title, rows in sheets.items()}
-        key = publishing.key_of({"as_of": said.get("as_of", "2026-06-01"), "made": 1})
+        key = list_folder.key_of({"as_of": said.get("as_of", "2026-06-01"), "made": 1})
         path = self.root / name
         path.write_bytes(returned(own, **({"key": key} | said)))
         return path

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.storage.registry import model_registry
 
 LAST_LEARNING = ("models", "evaluation", "registered")
 

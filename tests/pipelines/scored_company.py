@@ -19,10 +19,11 @@ from renewals.models.settings import Folds
 from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Engine, Settings
+from renewals.pipelines.scoring import champion_models
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score as scoring
 from renewals.pipelines.stages.act.publish import publish
-from renewals.pipelines.stages.act.score import Champion
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.storage.registry import model_registry
 from renewals.reports.settings import ListOptions
 from tests.reports.small_list import catalogue, observations
 
@@ -145,7 +146,7 @@ def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 def publish_company(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The company with its list of the act date published, by champions that need no registry."""
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
+    monkeypatch.setattr(champion_models, "champion", champions(renewal="3"))
     monkeypatch.setattr(model_registry, "challenger", lambda job, target: None)
     write_company(root)
     scoring.score(job(root))

@@ -20,7 +20,7 @@ from renewals.pipelines.stages.act.champions import champions
 from renewals.pipelines.stages.act.context import context
 from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.tables import tables
-from renewals.pipelines.storage import list_archive
+from renewals.pipelines.storage.published import list_archive
 from tests.pipelines import answered_company
 from tests.pipelines.answered_company import JULY, JUNE, Company
 from tests.pipelines.registered_models import TARGET, copied, three_versions

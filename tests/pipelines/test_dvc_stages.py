@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from dvc.repo import Repo
 from renewals.features.registry import FAMILIES
 from renewals.pipelines.runtime.settings import Settings
 from tests.pipelines.dvc_stages import (
+    PACKAGES,
     ROOT,
     Stage,
     checkout,
@@ -55,7 +57,7 @@ def test_the_closure_of_a_stage_is_large() -> None:
     found = closure("renewals.pipelines.stages.act.score")
     assert {
         "renewals.models.training.calibration",
-        "renewals.pipelines.storage.model_loader",
+        "renewals.pipelines.storage.registry.model_loader",
         "renewals.reports.words",
         "renewals.models.targets.upsell",
         "renewals.features.families.value",
@@ -71,8 +73,40 @@ def test_the_closure_of_a_stage_is_large() -> None:
 @pytest.mark.parametrize("name", CACHED)
 def test_a_stage_depends_on_every_module_that_it_imports(name: str) -> None:
     stage = STAGES[name]
-    files = {path_of(module).relative_to(ROOT).as_posix() for module in closure(stage.module)}
+    files = {path.relative_to(ROOT).as_posix() for path in map(path_of, closure(stage.module)) if has_code(path)}
     assert sorted(file for file in files if not within(file, stage.deps)) == []
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_a_stage_depends_on_no_folder_of_code_that_it_does_not_import(name: str) -> None:
+    stage = STAGES[name]
+    files = {path_of(module).relative_to(ROOT).as_posix() for module in closure(stage.module)}
+    code = [dep for dep in stage.deps if dep.split("/")[0] in PACKAGES]
+    assert [dep for dep in code if not any(within(file, (dep,)) for file in files)] == []
+
+
+def has_code(path: Path) -> bool:
+    """Whether a module is more than its docstring; one that is not can change no result."""
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports anywhere are counted: in functions, under `TYPE_CHECKING`, and by a string that names a module."""
+    waiting = {module: imports(module, ROOT) - {module} for module in modules(ROOT)}
+    packages = {module for module in waiting if path_of(module).name == "__init__.py" and not has_code(path_of(module))}
+    waiting = {
+        module: needed - packages - parents(module) for module, needed in waiting.items() if module not in packages
+    }
+    while free := [module for module, needed in waiting.items() if not needed & waiting.keys()]:
+        for module in free:
+            del waiting[module]
+    assert sorted(waiting) == []
+
+
+def parents(module: str) -> set[str]:
+    """The packages that a module lies in; importing a module imports them, which is no choice of its own."""
+    parts = module.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts))}
 
 
 def test_dvc_sees_every_file_on_which_a_stage_depends() -> None:

@@ -16,13 +16,14 @@ from renewals.pipelines.commands import score as act
 from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.commands.publish import write_back
 from renewals.pipelines.runtime.errors import InternalError, OutputFailed
-from renewals.pipelines.scoring import challenger, score_change
+from renewals.pipelines.scoring import challenger, champion_models, score_change
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.scoring.interventions_since import since
-from renewals.pipelines.stages.act import forecast
-from renewals.pipelines.stages.act import score as scoring
 from renewals.pipelines.stages.act.publish import publish
-from renewals.pipelines.stages.act.score import Champion, score
-from renewals.pipelines.storage import model_loader, model_registry, published_lists
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage import artifacts
+from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.registry import model_loader, model_registry
 from renewals.reports.columns import COLUMNS
 from renewals.reports.sentences import score_change as telling
 from renewals.reports.workbook import account_sheet
@@ -37,7 +38,7 @@ MODEL = {"people_28d": 1.0, "bugs_28d": -0.5}
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(champion_models, "champion", champions(renewal="3", expansion="1"))
     monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
     write_company(tmp_path)
     return tmp_path
@@ -105,7 +106,7 @@ def test_a_fault_of_the_spine_costs_its_row_alone(company: Path, column: str, va
     said = manifest(company)
     assert said["faulty"] == {"rows": 1, "faults": [{"column": column, "fault": kind, "rows": 1, "example": "a2"}]}
     assert said["rows"]["status"] == {"not_scored": 1, "scored": 6, "too_little_history": 1}
-    plays = pd.read_parquet(company / "data" / "act" / scoring.PLAYS).set_index("account_id").loc["a2"]
+    plays = pd.read_parquet(company / "data" / "act" / artifacts.PLAYS).set_index("account_id").loc["a2"]
     assert plays[["play_1", "best", "gain", "hours", "worth"]].isna().all()
 
 
@@ -157,7 +158,7 @@ def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monk
             return super().probability(frame)
 
     strict = Strict({"people_28d": 1.0, "people_90d": 0.25})
-    monkeypatch.setattr(scoring, "champion", lambda one, target: Champion("renewal", "3", strict))
+    monkeypatch.setattr(champion_models, "champion", lambda one, target: Champion("renewal", "3", strict))
     act_side = company / "data" / "act"
     told = json.loads((act_side / "features.json").read_bytes())
     longer = told["features"][0] | {"name": "people_90d", "params": {"days": 90}, "actionable": False}
@@ -166,7 +167,7 @@ def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monk
     figures["people_90d"] = figures["people_28d"].where(figures["people_28d"] < 3, float("inf"))
     figures.to_parquet(act_side / "scoring.parquet")
     score(job(company, whatif=("people_28d",), faulty_limit=0.5))
-    tried = pd.read_parquet(act_side / scoring.WHATIF)
+    tried = pd.read_parquet(act_side / artifacts.WHATIF)
     assert len(tried)
     assert (tried["feature"] == "people_28d").all()
 
@@ -180,10 +181,10 @@ def test_a_step_of_which_the_model_says_nothing_is_left_out(company: Path, monke
 
     silent = Silent(MODEL)
     monkeypatch.setattr(Silent, "spoken", lambda self, f: (Asked.probability(self, f), *Model.spoken(self, f)[1:]))
-    monkeypatch.setattr(scoring, "champion", lambda one, target: Champion("renewal", "3", silent))
+    monkeypatch.setattr(champion_models, "champion", lambda one, target: Champion("renewal", "3", silent))
     one = job(company, whatif=("people_28d",))
     score(one)
-    tried = pd.read_parquet(company / "data" / "act" / scoring.WHATIF)
+    tried = pd.read_parquet(company / "data" / "act" / artifacts.WHATIF)
     assert len(tried)
     assert not (tried["figure"] == 2).any()
     publish(one)
@@ -343,7 +344,7 @@ def test_a_change_that_cannot_be_said_costs_its_sentence_alone(june: Path, monke
     assert_only("a3", then, now)
     assert now.loc["a3", "reason_change"] != then.loc["a3", "reason_change"]
     assert now.loc["a3", "probability_change"] == then.loc["a3", "probability_change"]
-    told = json.loads((june / "data" / "act" / scoring.SCORE).read_bytes())["change"]["left_out"]
+    told = json.loads((june / "data" / "act" / artifacts.SCORE).read_bytes())["change"]["left_out"]
     assert [(own["part"], own["why"]) for own in told] == [("reason_change", "ValueError")]
     assert told[0]["example"] == "a3"
 
@@ -366,7 +367,7 @@ def test_an_earlier_chance_that_is_none_costs_its_own_change_alone(
 ) -> None:
     from dataclasses import replace
 
-    from renewals.pipelines.storage import published_lists
+    from renewals.pipelines.storage.published import published_lists
 
     then, newest = published(june, JULY), published_lists.newest
 
@@ -476,7 +477,7 @@ def test_a_figure_of_the_forecast_that_is_none_costs_its_place_alone(company: Pa
     ]
     model = {"renewal": {"name": "renewal", "version": "3"}}
     told = {"as_of": str(AS_OF), "models": model, "confidence": 0.8, "columns": names, "rows": rows}
-    path = company / "data" / "act" / "forecast" / forecast.JSON
+    path = company / "data" / "act" / "forecast" / artifacts.FORECAST_SUMMARY
     path.parent.mkdir()
     path.write_text(json.dumps(told))
     published(company)

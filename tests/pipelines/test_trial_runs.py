@@ -18,7 +18,8 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn import register as registering
 from renewals.pipelines.stages.learn.evaluate import evaluate
 from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.storage import folders, model_registry
+from renewals.pipelines.storage import folders
+from renewals.pipelines.storage.registry import model_registry
 from tests.pipelines.production import LAST_LEARNING, digests, production, registry, runs_of
 from tests.pipelines.registered_models import (
     QUICK,

@@ -14,12 +14,13 @@ import pandas as pd
 from renewals.features import alerts as rules
 from renewals.features.family import KEY
 from renewals.features.registry import Known
-from renewals.pipelines.runtime.errors import InputMissing
-from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.prepare.windows import dates_of
-from renewals.pipelines.storage import data_files, published_lists, warehouse
+from renewals.pipelines.storage.artifacts import ALERTS, ALERTS_SUMMARY, read_alerts
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published import published_lists
 
-PARQUET, JSON = "alerts.parquet", "alerts.json"
 WINDOWS = ("person_windows", "first_uses")
 
 
@@ -29,7 +30,7 @@ def alerts(job: Job) -> dict[str, Any]:
     known = known_to_rules(con, job)
     found = warehouse.for_now(con, "found_alerts", rules.alerts(known))
     told = rules.with_news(found, _told(con, job), job.settings)
-    warehouse.write_parquet(told, job.side / PARQUET, order_by=[*reversed(KEY), rules.place(told.code)])
+    warehouse.write_parquet(told, job.side / ALERTS, order_by=[*reversed(KEY), rules.place(told.code)])
     rows = read_alerts(job)
     standing = {
         "as_of": job.day.isoformat(),
@@ -37,7 +38,7 @@ def alerts(job: Job) -> dict[str, Any]:
         "digest": hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest(),
         "absent": [code for code in rules.CODES if code not in {rule.__name__ for rule in rules.usable(known)}],
     }
-    warehouse.write_bytes(job.side / JSON, json.dumps(standing, indent=1).encode())
+    warehouse.write_bytes(job.side / ALERTS_SUMMARY, json.dumps(standing, indent=1).encode())
     return standing
 
 
@@ -65,22 +66,6 @@ def counts(told: pd.DataFrame) -> dict[str, Any]:
     """How many alerts there are of each code, and how many of them are new."""
     by_code = told.groupby("code")["is_new"].agg(["size", "sum"]).reindex(list(rules.CODES), fill_value=0)
     return {"by_code": by_code["size"].astype(int).to_dict(), "new": by_code["sum"].astype(int).to_dict()}
-
-
-def read_standing(job: Job) -> dict[str, Any]:
-    """What `alerts` said of the act date. Raises InputMissing."""
-    try:
-        standing: dict[str, Any] = data_files.load_json(job.side / JSON)
-    except FileNotFoundError:
-        standing = {"as_of": None}
-    if standing["as_of"] != job.day.isoformat():
-        raise InputMissing(f"no alerts of {job.day} in {job.side}: run the stages before `score` for this date first")
-    return standing
-
-
-def read_alerts(job: Job) -> pd.DataFrame:
-    """The alerts of the act date, one row per (account_id, code), in the order of the codes."""
-    return data_files.load_frame(job.side / PARQUET)
 
 
 if __name__ == "__main__":

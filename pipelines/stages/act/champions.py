@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.stages.learn.train import RENEWAL
-from renewals.pipelines.storage import model_registry, warehouse
+from renewals.models.settings import RENEWAL
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.registry import model_registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

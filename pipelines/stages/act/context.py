@@ -11,8 +11,11 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.storage import feedback_log, list_archive, playbook_library, published_lists, warehouse
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import feedback_log, playbook_library
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published import list_archive, published_lists
 
 FILE = "context.json"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import ibis
@@ -14,11 +13,15 @@ import pyarrow as pa
 
 from renewals.features.family import KEY
 from renewals.models.ranking import manager_feedback
-from renewals.models.target import Outcomes, targets
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.storage import data_files, feedback_log, list_archive, warehouse
+from renewals.models.target import Outcomes
+from renewals.models.targets import targets
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import feedback_log
+from renewals.pipelines.storage.artifacts import DISAGREEMENTS, TALLY
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published import list_archive
 
-PARQUET, JSON = "disagreements.parquet", "disagreements.json"
 COLUMNS = {
     name: feedback_log.TYPES[name]
     for name in ("as_of", "account_id", "account_name", "csm", "verdict", "note", "renewal_date", "renewal_probability")
@@ -31,10 +34,10 @@ def disagreements(job: Job) -> dict[str, Any]:
     log = feedback_log.read_log(job)
     known = None if log is None else log[log["recorded_at"] < pd.Timestamp(job.day)]
     rows, tally = (_none(), None) if known is None or known.empty else _apart(job, known)
-    warehouse.write_bytes(job.side / PARQUET, feedback_log.as_parquet(rows, COLUMNS))
+    warehouse.write_bytes(job.side / DISAGREEMENTS, feedback_log.as_parquet(rows, COLUMNS))
     digest = hashlib.sha256(pd.util.hash_pandas_object(rows.astype(str), index=False).to_numpy().tobytes()).hexdigest()
     standing = {"as_of": job.day.isoformat(), "tally": tally, "digest": digest if tally else None}
-    warehouse.write_bytes(job.side / JSON, json.dumps(standing, indent=1).encode())
+    warehouse.write_bytes(job.side / TALLY, json.dumps(standing, indent=1).encode())
     return standing
 
 
@@ -51,33 +54,6 @@ def so_far(job: Job, log: pd.DataFrame) -> dict[str, Any]:
         ) | {"as_of": None}
     newest = replace(job, as_of=days[-1], until=None)
     return list_archive.read_day(newest, lambda day: _apart(day, log))[1]
-
-
-def read(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The disagreements of the day, one row each, and their tally; None where nothing was ever answered."""
-    if _day(job) != job.day:
-        return None
-    tally = _standing(job)["tally"]
-    return None if tally is None else (data_files.load_frame(job.side / PARQUET), tally)
-
-
-def digest(job: Job) -> str | None:
-    """What a list that shows the disagreements hangs on; None where nothing was ever answered."""
-    standing = _standing(job)
-    return standing["digest"] if standing["as_of"] == job.day.isoformat() else None
-
-
-def _day(job: Job) -> date | None:
-    day = _standing(job)["as_of"]
-    return None if day is None else date.fromisoformat(day)
-
-
-def _standing(job: Job) -> dict[str, Any]:
-    try:
-        standing: dict[str, Any] = data_files.load_json(job.side / JSON)
-    except FileNotFoundError:
-        return {"as_of": None, "tally": None, "digest": None}
-    return standing
 
 
 def _apart(job: Job, log: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:

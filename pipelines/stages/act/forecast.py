@@ -14,18 +14,19 @@ from renewals.features.point_in_time import known_on
 from renewals.features.revenue.ledger import Book
 from renewals.features.scorecard import upcoming
 from renewals.features.scorecard.totals import SEGMENTS, UNKNOWN
-from renewals.pipelines.preflight import first_of_month
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.stages.act.score import read_scored
-from renewals.pipelines.stages.learn.train import BACKTEST, RENEWAL, as_json, as_parquet
-from renewals.pipelines.storage import model_registry, warehouse
+from renewals.models.settings import RENEWAL
+from renewals.pipelines.runtime.job import Job, first_of_month
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.artifacts import BACKTEST, FORECAST, FORECAST_SUMMARY, as_json, as_parquet
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.registry import model_registry
+from renewals.pipelines.storage.scored_list import read_scored
 from renewals.reports.words import LANGUAGES, Words
 
 if TYPE_CHECKING:
     from renewals.models.forecast.quarter_effect import Spread
     from renewals.models.forecast.renewal_schedule import Standing
 
-PARQUET, JSON = "forecast.parquet", "forecast.json"
 DIVIDED = ("size_band", "industry", "csm")
 """What the forecast is divided by, beside the company."""
 COLUMNS = [
@@ -53,8 +54,8 @@ def forecast(job: Job) -> dict[str, Any]:
     rows = dated(forecasts.forecast(known, chances, shock, options, DIVIDED, UNKNOWN), job.day)
     folder = job.side / "forecast"
     told = said_of(rows, shock, known, job) | {"models": standing_on["models"]}
-    warehouse.write_bytes(folder / PARQUET, as_parquet(rows))
-    warehouse.write_bytes(folder / JSON, as_json(told))
+    warehouse.write_bytes(folder / FORECAST, as_parquet(rows))
+    warehouse.write_bytes(folder / FORECAST_SUMMARY, as_json(told))
     return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": len(rows), "shock": told["shock"]}
 
 
@@ -63,7 +64,7 @@ def forecast_where_due(job: Job) -> dict[str, Any]:
     if job.day.day == 1:
         return forecast(job)
     told = {"as_of": None, "absent": f"a forecast stands on the first day of a month, not on {job.day}"}
-    warehouse.write_bytes(job.side / "forecast" / JSON, as_json(told))
+    warehouse.write_bytes(job.side / "forecast" / FORECAST_SUMMARY, as_json(told))
     return told
 
 

@@ -1,256 +1,32 @@
-"""A list appears whole or not at all: `lists/<as_of>/` is complete, or absent, at every instant.
-
-Files are written beside their place, flushed to the disk, read back and compared, and the whole folder is then
-renamed into place. POSIX cannot rename a folder over one that holds files, and removing the old one first would
-leave a moment without any; so an earlier list of the same day is first kept under `.revisions/<as_of>/<n>/` (hard
-links, no copying) and then exchanged with the new one in one step (Linux `renameat2`, RENAME_EXCHANGE). Where the
-system has no such call the old folder is moved away before the new one comes: in between the list is absent, never
-half there. Links to the current folder would do the same everywhere, but a link is lost when `lists/` is copied,
-zipped, or put under DVC.
-
-A kill at any point leaves at most a `.staging-…` folder, removed by a later run, and a revision that equals the
-current list, which the next run finds and uses.
-"""
+"""Publish the scored accounts of a day: every file of the list, its manifest, and what is kept behind it."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
-import os
-import secrets
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from filelock import FileLock, Timeout
 
 from renewals.pipelines.runtime import errors
-from renewals.pipelines.runtime.checkout import checkout
-from renewals.pipelines.runtime.job import PLAIN_NAME, Job, iso_date, main
-from renewals.pipelines.runtime.signals import raise_if_received
-from renewals.pipelines.storage import data_files, folders
-from renewals.pipelines.storage import hindsight as training_day
+from renewals.pipelines.runtime.checkout import code_revision, release
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import artifacts, data_files
+from renewals.pipelines.storage.published import hindsight as training_day
+from renewals.pipelines.storage.published.list_folder import key_of, lists_folder, place
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from renewals.pipelines.scoring.interventions_since import Since
-    from renewals.pipelines.storage.published_lists import Published
+    from renewals.pipelines.storage.published.list_archive import Since
+    from renewals.pipelines.storage.published.published_lists import Published
     from renewals.reports.render_failures import Losses
     from renewals.reports.workbook.workbook import Behind
 
-MANIFEST = "manifest.json"
-PUBLISHED = "published"
-ALREADY = "already published"
 NOT_PUBLISHED = "not published"
-
-
-def place(
-    lists: Path, as_of: date, files: Mapping[str, bytes], manifest: Mapping[str, Any], keep_hours: float = 24.0
-) -> dict[str, Any]:
-    """Publish the files of one day under `lists/<as_of>/` with their manifest, whole or not at all.
-
-    `manifest["identity"]` says from what the list was made: where a list of the same identity stands there
-    already, unharmed, nothing is touched. Returns the state, the folder and, where an earlier list was replaced, the
-    number under which it is kept. Raises Busy while another run publishes, OutputFailed where the disk refuses, Config
-    where a list made with hindsight would take the place of one made in its time.
-    """
-    raise_if_received()
-    day = iso_date(as_of.isoformat(), "as_of")
-    target = lists / day.isoformat()
-    _refuse_odd_names(files)
-    with _disk(lists), _alone(lists):
-        _sweep(lists, keep_hours)
-        if training_day.is_marked(manifest):
-            require_no_list_in_time(target)
-        if refuse_link(target).exists() and standing(target, manifest["identity"]):
-            return {"state": ALREADY, "folder": str(target), "kept_as": None}
-        staging = lists / f".staging-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            _write(staging, files, manifest)
-            kept_as = _swap(staging, target, lists / ".revisions" / day.isoformat())
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    return {"state": PUBLISHED, "folder": str(target), "kept_as": kept_as}
-
-
-def lists_folder(job: Job) -> Path:
-    """Where the job publishes: a trial in its own folder, for a look at its list."""
-    return job.trial_folder / "lists" if job.trial else job.lists
-
-
-def require_no_list_in_time(target: Path) -> None:
-    """Raise `Config` where a list made in its time stands: one made with hindsight must not take its place."""
-    if training_day.stands_in_time(target, MANIFEST):
-        raise errors.Config(
-            f"{target} holds a list made in its time, and one made with hindsight does not take its place: name "
-            "another folder with --lists"
-        )
-
-
-def standing(folder: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a complete, unharmed list made from the same things stands here."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        return bool(manifest["key"] == key_of(identity)) and not harmed(folder)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def harmed(folder: Path) -> list[str]:
-    """The files of a published list that are missing or other than its manifest says."""
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    return [name for name, said in manifest["files"].items() if _fingerprint(folder / name) != said["sha256"]]
-
-
-def key_of(identity: Mapping[str, Any]) -> str:
-    """One fingerprint for all that a list was made from."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, ensure_ascii=True, default=str).encode()).hexdigest()
-
-
-def _fingerprint(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
-
-
-def _refuse_odd_names(files: Mapping[str, bytes]) -> None:
-    odd = [name for name in files if not PLAIN_NAME.fullmatch(name) or name == MANIFEST]
-    if odd:
-        raise ValueError(f"not the name of a file to publish: {odd[0]!r}")
-
-
-def refuse_link(target: Path) -> Path:
-    """The place of a list. Raises `OutputFailed` where something else than a folder stands there."""
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise errors.OutputFailed(f"{target} is not a folder of its own: move it away, then publish again")
-    return target
-
-
-@contextmanager
-def _disk(lists: Path) -> Iterator[None]:
-    """Whatever the disk refuses is said as one sentence."""
-    try:
-        lists.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        words = os.strerror(error.errno) if error.errno else str(error)
-        raise errors.OutputFailed(
-            f"the list could not be published: {error.filename or lists}: {words}; no half list was left"
-        ) from error
-
-
-@contextmanager
-def _alone(lists: Path) -> Iterator[None]:
-    """Hold the lock of the lists folder; it frees itself when its holder dies."""
-    lock = FileLock(lists / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise errors.Busy(f"another run is publishing into {lists}: try again when it has ended") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _sweep(lists: Path, keep_hours: float) -> None:
-    """Remove what killed runs left behind, once it is old enough to be nobody's."""
-    for left in lists.glob(".staging-*"):
-        if time.time() - left.lstat().st_mtime > keep_hours * 3600:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _write(staging: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
-    """Write, flush, and read back every file; the manifest last."""
-    staging.mkdir()
-    sizes = {}
-    for name, content in files.items():
-        _flushed(staging / name, content)
-        sizes[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    ended = {"ended_at": datetime.now(UTC).isoformat(timespec="seconds"), "exit_state": PUBLISHED}
-    whole = {**manifest, "key": key_of(manifest["identity"]), "files": sizes, **ended}
-    text = json.dumps(data_files.without_nan(whole), indent=1, sort_keys=True, ensure_ascii=False, default=str)
-    _flushed(staging / MANIFEST, text.encode())
-    if spoilt := harmed(staging):
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(staging / spoilt[0]))
-    _flush_folder(staging)
-
-
-def _flushed(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _swap(staging: Path, target: Path, revisions: Path) -> int | None:
-    """Put the staged folder in its place; an earlier one is kept, and its number returned."""
-    if not target.exists():
-        os.rename(staging, target)
-        _flush_folder(target.parent)
-        return None
-    number = _keep(target, revisions)
-    if not folders.exchange(staging, target):
-        aside = staging.with_name(f"{staging.name}-old")
-        os.rename(target, aside)
-        os.rename(staging, target)
-        shutil.rmtree(aside, ignore_errors=True)
-    _flush_folder(target.parent)
-    return number
-
-
-def _keep(target: Path, revisions: Path) -> int:
-    """Keep a list as the next revision, unless the newest one is the same list."""
-    numbers = sorted(int(kept.name) for kept in revisions.glob("[0-9]*") if kept.name.isdigit())
-    if numbers and _same(target, revisions / str(numbers[-1])):
-        return numbers[-1]
-    number = numbers[-1] + 1 if numbers else 1
-    revisions.mkdir(parents=True, exist_ok=True)
-    copy = revisions.parent.parent / f".staging-{os.getpid()}-{secrets.token_hex(4)}-kept"
-    try:
-        shutil.copytree(target, copy, copy_function=_linked)
-        _flush_folder(copy)
-        os.rename(copy, revisions / str(number))
-        _flush_folder(revisions)
-    finally:
-        shutil.rmtree(copy, ignore_errors=True)
-    return number
-
-
-def _same(one: Path, other: Path) -> bool:
-    names = {path.name for path in one.iterdir()}
-    return names == {path.name for path in other.iterdir()} and all(
-        _fingerprint(one / name) == _fingerprint(other / name) for name in names if (one / name).is_file()
-    )
-
-
-def _linked(source: str, copy: str) -> None:
-    try:
-        os.link(source, copy)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
-            raise
-        shutil.copy2(source, copy)
 
 
 @dataclass(frozen=True)
@@ -276,9 +52,9 @@ def publish(job: Job, without: Mapping[str, str] | None = None) -> dict[str, Any
     from renewals.pipelines.scoring.interventions_since import since
     from renewals.pipelines.scoring.render_failures import report_losses
     from renewals.pipelines.stages.act import scorecard
-    from renewals.pipelines.stages.act.score import read_scored
-    from renewals.pipelines.storage.list_archive import keep_day
-    from renewals.pipelines.storage.published_lists import keep_told
+    from renewals.pipelines.storage.published.list_archive import keep_day
+    from renewals.pipelines.storage.published.published_lists import keep_told
+    from renewals.pipelines.storage.scored_list import read_scored
     from renewals.reports.render_failures import Losses
     from renewals.reports.risk_list import counts
 
@@ -349,7 +125,6 @@ def _behind(
     job: Job, standing: Mapping[str, Any], listed: pd.DataFrame, models: Mapping[str, str], beside: _Beside, key: str
 ) -> Behind:
     """What stands behind the workbook."""
-    from renewals.pipelines.stages.act import disagreements
     from renewals.reports.workbook.workbook import Behind
 
     done, last = beside.since, (standing["change"]["last"] or {}).get("key")
@@ -362,7 +137,7 @@ def _behind(
         last=next(((one.day, one.listed) for one in beside.before if str(one.manifest["key"]) == last), None),
         forecast=beside.foretold or (),
         card=beside.card,
-        apart=disagreements.read(job),
+        apart=artifacts.read_disagreements(job),
         key=key,
         notices=standing["notices"],
     )
@@ -370,7 +145,7 @@ def _behind(
 
 def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any], beside: _Beside) -> dict[str, Any]:
     """All that a list is made from."""
-    from renewals.pipelines.stages.act import disagreements, scorecard
+    from renewals.pipelines.stages.act import scorecard
 
     return {
         "as_of": standing["as_of"],
@@ -387,7 +162,7 @@ def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any], 
         "earlier": [str(one.manifest["key"]) for one in beside.before],
         "forecast": key_of({"rows": beside.foretold}),
         "scorecard": scorecard.digest(job) if beside.card else None,
-        "disagreements": disagreements.digest(job),
+        "disagreements": artifacts.disagreements_digest(job),
         "notices": standing["notices"],
     }
 
@@ -418,30 +193,6 @@ def _certificate(data: Path) -> dict[str, dict[str, Any]]:
         raise errors.InputMissing(f"no certificate in {data}: run `renewals check` first") from None
     inputs = {name: table["fingerprint"] for name, table in tables.items()}
     return {"inputs": inputs, "quarantine": {name: table["rows_quarantined"] for name, table in tables.items()}}
-
-
-def code_revision() -> str:
-    """The commit of the working copy, marked where files were changed since; elsewhere the package's version.
-
-    Git is asked only about a repository whose root is the working copy itself: a wheel, or a copy without `.git`, may
-    lie inside the repository of somebody else.
-    """
-    root = checkout()
-    if root is None or not (root / ".git").exists():
-        return f"version {release()}"
-    ask = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(ask, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return f"version {release()}"
-
-
-def release() -> str:
-    """The version of this package: another release may tell the same inputs otherwise."""
-    try:
-        return version("renewals")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 if __name__ == "__main__":

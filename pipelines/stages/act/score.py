@@ -14,13 +14,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from functools import cached_property
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,109 +30,48 @@ from renewals.models.explanation import reasons
 from renewals.models.ranking import expected_value, worklist
 from renewals.models.ranking.expected_value import Plays
 from renewals.models.ranking.playbooks import ANY, Library, in_force
+from renewals.models.settings import RENEWAL
 from renewals.models.training.schema import bounded
-from renewals.pipelines.runtime.errors import DataContract, InputMissing, InternalError, ReadsActionsError
-from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.runtime import json_values
+from renewals.pipelines.runtime.errors import DataContract, InputMissing, InternalError
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.scoring import challenger, drift, score_change, what_if_grid
+from renewals.pipelines.scoring.champion_models import Champion, resolved
 from renewals.pipelines.scoring.feature_policy import Parameters, changed_parameters, feature_policy
-from renewals.pipelines.scoring.logged_actions import refuse_actions
-from renewals.pipelines.stages.act import alerts
-from renewals.pipelines.stages.learn.train import CARD
-from renewals.pipelines.stages.prepare.freshness import freshness_notices
-from renewals.pipelines.storage import data_files, model_loader, notices, playbook_library, warehouse
-from renewals.pipelines.storage.hindsight import MARK, Trained, require_foresight
-from renewals.pipelines.storage.notices import Notice
+from renewals.pipelines.storage import artifacts, notices, playbook_library
+from renewals.pipelines.storage.artifacts import (
+    CONTRIBUTIONS,
+    GROUP,
+    LIST,
+    PEERS,
+    PLAYS,
+    SCORE,
+    STRENGTHS,
+    UNSCORED,
+    WHATIF,
+    read_catalogue,
+)
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.features_file import FeatureBlocks
+from renewals.pipelines.storage.notices import Notice, freshness_notices
+from renewals.pipelines.storage.published.hindsight import MARK, Trained, require_foresight
+from renewals.pipelines.storage.scored_list import _read
 from renewals.reports import risk_list, row_checks
-from renewals.reports.columns import HIGH, LOW, typed
+from renewals.reports.columns import HIGH, LOW
 from renewals.reports.row_checks import STRANGENESS, BrokenListError
 from renewals.reports.settings import ListOptions
 from renewals.reports.words import Words
 
-if TYPE_CHECKING:
-    from renewals.models.training.ensemble import Learned
-
-RENEWAL = "renewal"
-LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", what_if_grid.CONTRIBUTIONS, "peers.parquet", "score.json"
-PLAYS = "plays.parquet"
-STRENGTHS = "strengths.parquet"
-"""Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
-UNSCORED = "unscored.parquet"
-"""Why accounts have no score, in every language; one row per account without one."""
-WHATIF = "whatif.parquet"
-"""What the model would say of other figures; one row per (account, feature, figure)."""
-GROUP = "peers"
-"""The column of the contributions that names the account's group of peers."""
 ENDLESS = "endless"
 """The column beside the probabilities that names the first figure of an account that is infinite."""
-BLOCK = 16_384
-"""Accounts judged at a time."""
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The model that a target's registry alias pointed to when the run began."""
-
-    name: str
-    version: str
-    learned: Learned
-    usual: Mapping[str, Any] | None = None
-    """What drift is told by, where the version has it."""
-    until: date | None = None
-    """The training day: what was known on it or later the model has not seen."""
-    parameters: Parameters | None = None
-    """Those that decided what its features meant when it learned, where the version has them."""
-
-    def __str__(self) -> str:
-        return f"{self.name}/{self.version}"
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The figures of every feature, one row per observation, in a file: read by column, or by block of rows."""
-
-    path: Path
-    rows: npt.NDArray[np.int64]
-    """The place in the file of each observation, rising."""
-
-    @property
-    def names(self) -> list[str]:
-        """The columns of the file."""
-        return list(self._file.schema_arrow.names)
-
-    @cached_property
-    def _file(self) -> pq.ParquetFile:
-        return data_files.open_parquet(self.path)
-
-    def of(self, wanted: npt.NDArray[np.bool_]) -> Figures:
-        """The figures of some of the observations."""
-        return Figures(self.path, self.rows[wanted])
-
-    def column(self, name: str) -> pd.Series:
-        """One figure of every observation."""
-        whole = self._file.read([name], use_threads=False).column(0).to_pandas()
-        return whole if len(self.rows) == len(whole) else whole.take(self.rows).reset_index(drop=True)
-
-    def blocks(self, names: Sequence[str]) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """Some figures, block by block, with the observations that they are of; columns that are not there are left
-        out, and there is always a block, if need be without a row."""
-        first, start = 0, 0
-        with data_files.open_parquet(self.path) as file:
-            there = [name for name in names if name in file.schema_arrow.names]
-            if not len(self.rows):
-                yield slice(0, 0), file.schema_arrow.empty_table().select(there).to_pandas()
-            for batch in file.iter_batches(BLOCK, columns=there):
-                end = int(np.searchsorted(self.rows, start + len(batch)))
-                if end > first:
-                    block = pa.Table.from_batches([batch]).to_pandas()
-                    yield slice(first, end), block.take(self.rows[first:end] - start).reset_index(drop=True)
-                first, start = end, start + len(batch)
 
 
 @dataclass(frozen=True)
 class Columns:
     """Some columns of the figures, one at a time."""
 
-    figures: Figures
+    figures: FeatureBlocks
     names: Sequence[str]
 
     def items(self) -> Iterator[tuple[Hashable, pd.Series]]:
@@ -175,9 +112,9 @@ def score(job: Job) -> dict[str, Any]:
     champions, absent = resolved(job)
     trained = {target: Trained(own.version, own.until) for target, own in champions.items()}
     hindsight = require_foresight(job, trained)
-    warned = alerts.read_standing(job)
+    warned = artifacts.read_standing(job)
     observations, figures = read_observations(job.side)
-    observations["alerts"] = risk_list.alert_codes(observations["account_id"], alerts.read_alerts(job))
+    observations["alerts"] = risk_list.alert_codes(observations["account_id"], artifacts.read_alerts(job))
     catalogue = read_catalogue(job.side)
     options, threads, plays = job.settings.list, job.settings.engine.threads, known_plays(job)
     with _whole(job), kept(job.side / CONTRIBUTIONS) as keep:
@@ -218,7 +155,7 @@ def score(job: Job) -> dict[str, Any]:
         "started_at": started.isoformat(timespec="seconds"),
     }
     warehouse.write_bytes(
-        job.side / SCORE, json.dumps(data_files.without_nan(standing), indent=1, ensure_ascii=False).encode()
+        job.side / SCORE, json.dumps(json_values.without_nan(standing), indent=1, ensure_ascii=False).encode()
     )
     return standing
 
@@ -279,38 +216,7 @@ def told_plays(plays: Plays) -> dict[str, Any]:
     }
 
 
-def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
-    """The champion of each target, asked for once, and why another target has none.
-
-    Raises what the registry raises where renewal has no champion that may serve, or where any model is not what was
-    registered.
-    """
-    champions: dict[str, Champion] = {}
-    absent: dict[str, str] = {}
-    for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
-        try:
-            champions[target] = champion(job, target)
-        except (InputMissing, ReadsActionsError) as stop:
-            if target == RENEWAL:
-                raise
-            absent[target] = str(stop)
-            structlog.get_logger().warning("target not predicted", target=target, why=str(stop))
-    return champions, absent
-
-
-def champion(job: Job, target: str) -> Champion:
-    """The champion of one target. Raises InputMissing where there is none, ReadsActionsError where it may not serve."""
-    from renewals.pipelines.storage import model_registry
-
-    name, version, files = model_registry.champion(job, target)
-    refuse_actions(target, version, files)
-    model = model_loader.loaded(job.data, f"{name}/{version}", files)
-    card = model_registry.described(files, CARD) if CARD in files else {}
-    until = date.fromisoformat(card["until"]) if card.get("until") else None
-    return Champion(name, version, model, drift.read_reference(files), until, card.get("parameters"))
-
-
-def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:
+def read_observations(side: Path) -> tuple[pd.DataFrame, FeatureBlocks]:
     """The observations in the order of their figures, and the figures; both one row per observation."""
     spine, path = _read(side / "spine.parquet"), side / "scoring.parquet"
     keys = _read(path, list(KEY))
@@ -320,23 +226,7 @@ def read_observations(side: Path) -> tuple[pd.DataFrame, Figures]:
         raise InternalError(f"{side}: spine.parquet or scoring.parquet lists an observation twice: {error}") from error
     if len(rows) < len(spine):
         raise InputMissing(f"{path} lacks observations of the spine: run `assemble` again")
-    return rows.drop(columns="_row"), Figures(path, rows["_row"].to_numpy(np.int64))
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    try:
-        return data_files.load_frame(path, columns=columns)
-    except FileNotFoundError:
-        raise InputMissing(f"{path} is not there: run the stages before `score` for this date first") from None
-
-
-def read_catalogue(side: Path) -> list[dict[str, Any]]:
-    """What each feature means, as written beside the features."""
-    try:
-        listed: list[dict[str, Any]] = data_files.load_json(side / "features.json")["features"]
-    except FileNotFoundError:
-        raise InputMissing(f"no features.json in {side}: run `assemble` for this date first") from None
-    return listed
+    return rows.drop(columns="_row"), FeatureBlocks(path, rows["_row"].to_numpy(np.int64))
 
 
 def schema_hash(catalogue: Sequence[reasons.Words]) -> str:
@@ -345,7 +235,7 @@ def schema_hash(catalogue: Sequence[reasons.Words]) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
-def unseen(champion: Champion, figures: Figures) -> dict[str, int]:
+def unseen(champion: Champion, figures: FeatureBlocks) -> dict[str, int]:
     """How many accounts have a category that the model never met, and so takes for unknown, per feature."""
     counts, there = {}, figures.names
     for name, known in champion.learned.schema.categories.items():
@@ -359,7 +249,7 @@ def unseen(champion: Champion, figures: Figures) -> dict[str, int]:
 
 def scored(
     observations: pd.DataFrame,
-    figures: Figures,
+    figures: FeatureBlocks,
     catalogue: Sequence[reasons.Words],
     champions: Mapping[str, Champion],
     options: ListOptions,
@@ -516,22 +406,6 @@ def _parquet(table: pd.DataFrame) -> bytes:
     sink = io.BytesIO()
     table.to_parquet(sink)
     return sink.getvalue()
-
-
-def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
-    """What `score` wrote for the act date: what it stands on, and the list. Raises InputMissing."""
-    try:
-        standing = data_files.load_json(job.side / SCORE)
-    except FileNotFoundError:
-        raise InputMissing(f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first") from None
-    if "whatif" not in standing:
-        raise InputMissing(f"the scores in {job.data} are of an older release: run `renewals score` again")
-    if standing["as_of"] != job.day.isoformat():
-        raise InputMissing(
-            f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
-        )
-    # What an older release scored has no notices.
-    return {"notices": [], **standing}, typed(_read(job.side / LIST))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ import ibis.expr.types as ir
 
 from renewals.features.scorecard import measures
 from renewals.features.scorecard import totals as cards
-from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.scoring.render_failures import report_losses
-from renewals.pipelines.storage import data_files, warehouse
+from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.engine import warehouse
 from renewals.reports.html.scorecard_page import as_page
 from renewals.reports.render_failures import Losses
 

@@ -7,19 +7,21 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from renewals.pipelines.runtime.job import Job, main
+from renewals.models.settings import RENEWAL
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.learn.evaluate import told
-from renewals.pipelines.stages.learn.train import (
+from renewals.pipelines.storage import playbook_library
+from renewals.pipelines.storage.artifacts import (
     AGED,
     CARD,
-    RENEWAL,
     as_json,
     as_parquet,
     read_model,
     read_training,
     why_untrained,
 )
-from renewals.pipelines.storage import playbook_library, warehouse
+from renewals.pipelines.storage.engine import warehouse
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,10 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from renewals.features.patterns import normalize_text
+from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.errors import DataContract, InputMissing
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.stages.learn.train import RENEWAL, as_json, read_catalogue, read_training
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.artifacts import as_json, read_catalogue, read_training
+from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.playbook_library import library
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def studied(job: Job) -> tuple[pd.DataFrame, list[Found | Refused]]:
     try:
         observed = observations(read_training(job), RENEWAL, job.day)
         rows = compared(observed, interventions, settings.effect)
-        return rows, effects(rows, read_catalogue(job), settings.effect, settings.linear)
+        return rows, effects(rows, read_catalogue(job.side), settings.effect, settings.linear)
     except ValueError as error:
         raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
 

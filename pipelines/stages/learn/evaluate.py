@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from renewals.models.evaluation.backtest import IDLE, MODEL, at_lead, scores, speakers
 from renewals.pipelines.runtime.errors import InputMissing
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.stages.learn.train import (
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.artifacts import (
     BACKTEST,
     CARD,
     SCHEMA,
@@ -23,7 +24,7 @@ from renewals.pipelines.stages.learn.train import (
     read_training,
     why_untrained,
 )
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 
 if TYPE_CHECKING:
     import pandas as pd

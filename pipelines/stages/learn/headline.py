@@ -9,10 +9,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from renewals.pipelines.runtime.job import Job, main
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.learn.backtest import FOLDER as BACKTEST
 from renewals.pipelines.stages.learn.evaluate import EVALUATION
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 
 SHOWN = Path("metrics")
 """One folder per target, below the folder where DVC runs."""

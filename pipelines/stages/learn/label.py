@@ -6,10 +6,12 @@ from typing import Any
 
 import ibis.expr.types as ir
 
-from renewals.models.target import Outcomes, targets
+from renewals.models.target import Outcomes
+from renewals.models.targets import targets
 from renewals.pipelines.runtime.errors import Config
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.engine import warehouse
 
 
 def label(job: Job, *names: str) -> dict[str, Any]:

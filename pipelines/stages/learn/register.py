@@ -19,24 +19,26 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from renewals.features.family import KEY
-from renewals.pipelines.commands import models
 from renewals.pipelines.runtime.errors import DataContract, InputMissing
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.scoring.logged_actions import actions_read
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.learn.evaluate import EVALUATION
-from renewals.pipelines.stages.learn.train import (
+from renewals.pipelines.storage import folders
+from renewals.pipelines.storage.artifacts import (
     AGED,
     BACKTEST,
     CARD,
     MODELS,
     as_json,
-    learning_options,
     read_catalogue,
     read_model,
     read_training,
     why_untrained,
 )
-from renewals.pipelines.storage import folders, model_loader, model_registry, warehouse
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.registry import champion_history, model_loader, model_registry
+from renewals.pipelines.storage.registry.logged_actions import actions_read
+from renewals.pipelines.storage.registry.trained_models import learning_options
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -193,15 +195,15 @@ def _decide(
     client.set_model_version_tag(version.name, version.version, model_registry.GATE_TAG, said)
     client.set_model_version_tag(version.name, version.version, model_registry.REASONS_TAG, reasons)
     if verdict.reasons:
-        models.turn_away(client, target, version)
+        champion_history.turn_away(client, target, version)
         return None
     if _same(champion, version):
         return None
     if verdict.waits is None:
-        models.crown(client, target, version, models.PASSED_BY_ITSELF)
+        champion_history.crown(client, target, version, champion_history.PASSED_BY_ITSELF)
         return None
     if not verdict.older:
-        models.wait(client, version)
+        champion_history.wait(client, version)
     by_hand = f"{verdict.waits}: `renewals promote {target} --version {version.version}` makes it serve"
     structlog.get_logger().warning("a model waits", target=target, version=version.version, why=by_hand)
     return by_hand
@@ -226,9 +228,9 @@ def _why_it_waits(
         return f"{who} passed the gate and waits (gate.promote is manual)"
     if version is None:
         return None
-    if models.BACK_TAG in version.tags:
-        return f"{who} was rolled back ({version.tags[models.BACK_TAG]})"
-    served = str(version.version) in models.line(client, target, champion)
+    if champion_history.BACK_TAG in version.tags:
+        return f"{who} was rolled back ({version.tags[champion_history.BACK_TAG]})"
+    served = str(version.version) in champion_history.line(client, target, champion)
     return f"{who} served before and was replaced" if served else None
 
 
@@ -407,7 +409,7 @@ def _new_version(
 def _kept(files: Mapping[str, bytes], job: Job, metrics: dict[str, Any]) -> dict[str, bytes]:
     """The files of a version: the model without the words of its forerunners, what its features mean, its metrics."""
     own = {name: content for name, content in files.items() if name != AGED}
-    return {**own, CATALOGUE: as_json({"features": read_catalogue(job)}), METRICS: as_json(metrics)}
+    return {**own, CATALOGUE: as_json({"features": read_catalogue(job.side)}), METRICS: as_json(metrics)}
 
 
 def _run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:

@@ -5,18 +5,32 @@ Makes no MLflow run: DVC may skip this stage, and then nothing must be missing e
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from renewals.pipelines.runtime.errors import DataContract, InputMissing
-from renewals.pipelines.runtime.job import Job, main
+from renewals.models.settings import RENEWAL
+from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.scoring import drift_reference
 from renewals.pipelines.scoring.feature_policy import feature_policy
-from renewals.pipelines.stages.prepare.freshness import freshness_notices
-from renewals.pipelines.storage import data_files, notices, warehouse
+from renewals.pipelines.storage import notices
+from renewals.pipelines.storage.artifacts import (
+    AGED,
+    BACKTEST,
+    CARD,
+    MODELS,
+    SCHEMA,
+    as_json,
+    as_parquet,
+    read_catalogue,
+    read_training,
+    sha256,
+)
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.notices import freshness_notices
+from renewals.pipelines.storage.registry.trained_models import options_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +40,6 @@ if TYPE_CHECKING:
     from renewals.models.training.schema import Schema
     from renewals.models.training.walk_forward import Choice, Step
 
-RENEWAL = "renewal"
-MODELS = "models"
-BACKTEST, AGED, CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
 EXPLAINED = 2000
 """Rows behind the importance of features: the newest ones."""
 
@@ -41,7 +52,7 @@ def train(job: Job, target: str) -> dict[str, Any]:
     """
     from renewals.models.training.splits import TooFew, observations
 
-    training, catalogue = read_training(job), read_catalogue(job)
+    training, catalogue = read_training(job), read_catalogue(job.side)
     try:
         observed = observations(training, target, job.day, job.settings.folds.treated)
     except ValueError as error:
@@ -67,7 +78,6 @@ def learned(
 
     from renewals.models.training import uncertainty, walk_forward
     from renewals.models.training.schema import Schema
-    from renewals.pipelines.scoring import drift
 
     options = job.settings
     schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
@@ -94,7 +104,10 @@ def learned(
         "importance": walk_forward.importance(model.contributions(newest)[0]),
     }
     tables = {BACKTEST: as_parquet(told), AGED: as_parquet(aged)}
-    beside = {CARD: as_json(card), drift.REFERENCE: as_json(drift.reference(training, told, schema))}
+    beside = {
+        CARD: as_json(card),
+        drift_reference.REFERENCE: as_json(drift_reference.reference(training, told, schema)),
+    }
     return {**model.to_files(), **beside, **tables}, short
 
 
@@ -126,83 +139,12 @@ def _write(files: dict[str, bytes], folder: Path) -> None:
         warehouse.write_bytes(folder / name, files[name])
 
 
-def read_training(job: Job) -> pd.DataFrame:
-    """The training table; one row per (account_id, as_of)."""
-    import pandas as pd
-
-    path = job.side / "training.parquet"
-    if not path.is_file():
-        raise InputMissing(f"no training table at {path}: run `renewals learn`, or the stage assemble, first")
-    return pd.read_parquet(path)
-
-
-def read_catalogue(job: Job) -> list[dict[str, Any]]:
-    """What each feature means."""
-    path = job.side / "features.json"
-    if not path.is_file():
-        raise InputMissing(f"no catalogue of features at {path}: run `renewals learn`, or the stage assemble, first")
-    catalogue: list[dict[str, Any]] = json.loads(path.read_bytes())["features"]
-    return catalogue
-
-
-def read_model(home: Path, target: str) -> dict[str, bytes]:
-    """The files of `<home>/models/<target>/`, by name.
-
-    `home` is the side of the job for what was trained just now, the data folder for the last learning.
-    """
-    folder = home / MODELS / target
-    if not (folder / SCHEMA).is_file():
-        raise InputMissing(f"no model in {folder}: run `renewals learn`, or the stage train, first")
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-
-
-def why_untrained(files: dict[str, bytes]) -> str | None:
-    """Why there is no model, or None where there is one."""
-    schema = json.loads(files[SCHEMA])
-    return None if schema["trained"] else str(schema["reason"])
-
-
 def fingerprint(observed: pd.DataFrame, names: tuple[str, ...]) -> str:
     """One fingerprint for the rows that were learned from, whatever file they came in."""
     import pandas as pd
 
     told = observed[["account_id", "as_of", "label", "matured_at", "term", *names]]
     return sha256(pd.util.hash_pandas_object(told, index=False).to_numpy().tobytes())
-
-
-def learning_options(job: Job) -> dict[str, Any]:
-    """The parameters on which a model depends, by their key in `params.yaml`."""
-    sections = ("folds", "linear", "lightgbm", "calibration")
-    chosen = {
-        f"{name}.{key}": value for name in sections for key, value in getattr(job.settings, name).model_dump().items()
-    }
-    return {
-        **chosen,
-        "grace.before_days": job.settings.grace.before_days,
-        "grace.after_days": job.settings.grace.after_days,
-    }
-
-
-def options_fingerprint(job: Job) -> str:
-    """One fingerprint for the parameters on which a model depends."""
-    return sha256(json.dumps(learning_options(job), sort_keys=True).encode())
-
-
-def sha256(content: bytes) -> str:
-    """The SHA-256 of some bytes."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def as_json(tree: dict[str, Any]) -> bytes:
-    """A JSON file; a number that is none (NaN) becomes null."""
-    return (json.dumps(data_files.without_nan(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def as_parquet(table: pd.DataFrame) -> bytes:
-    """A Parquet file."""
-    sink = io.BytesIO()
-    table.to_parquet(sink, index=False)
-    return sink.getvalue()
 
 
 if __name__ == "__main__":

@@ -11,10 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.errors import DataContract, OutputFailed
-from renewals.pipelines.runtime.job import Job, main, progress
-from renewals.pipelines.stages.learn.train import as_json, fingerprint, read_catalogue, read_training, sha256
-from renewals.pipelines.storage import addresses, model_registry, warehouse
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.stages.learn.train import fingerprint
+from renewals.pipelines.storage import addresses
+from renewals.pipelines.storage.artifacts import as_json, read_catalogue, read_training, sha256
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.registry import model_registry
 
 if TYPE_CHECKING:
     import optuna
@@ -75,7 +80,7 @@ def _past(job: Job, target: str) -> tuple[Past, pd.DataFrame]:
     try:
         final = observations(training, target, job.day, options.folds.treated)
         day = tuning.stands_on(final, options.tune.held_out)
-        past = tuning.Past.of(training, read_catalogue(job), target, day, options)
+        past = tuning.Past.of(training, read_catalogue(job.side), target, day, options)
         return past, tuning.held_out(final, day)
     except TooFew:
         raise

@@ -13,8 +13,10 @@ from renewals.features.point_in_time import known_on
 from renewals.features.registry import FAMILIES
 from renewals.models.training.treated import treated_between
 from renewals.pipelines.runtime.errors import InputMissing
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.storage import data_files, warehouse
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.engine import warehouse
 
 
 def assemble(job: Job) -> dict[str, Any]:

@@ -18,9 +18,12 @@ import ibis.expr.types as ir
 import structlog
 
 from renewals.features.tables import ID, TABLES, Rule, Table
-from renewals.pipelines.runtime.job import Job, main, progress
-from renewals.pipelines.storage import feedback_log, folders, usage_partitions, warehouse
-from renewals.pipelines.storage.warehouse import Given
+from renewals.pipelines.runtime.console import progress
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import feedback_log, folders
+from renewals.pipelines.storage.engine import usage_partitions, warehouse
+from renewals.pipelines.storage.engine.warehouse import Given
 from renewals.pipelines.validation import coverage, currencies, grading, quarantine
 from renewals.pipelines.validation.advice import dropped_terms, thousands_as_decimals
 from renewals.pipelines.validation.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types

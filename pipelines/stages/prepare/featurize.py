@@ -7,10 +7,12 @@ from functools import partial
 from typing import Any
 
 from renewals.features.registry import FAMILIES, Known, family_table, features_of, meanings, missing_tables
+from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.errors import Config
-from renewals.pipelines.runtime.job import Job, main, progress
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.prepare.windows import MADE
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 
 
 def featurize(job: Job, *names: str) -> dict[str, Any]:

@@ -21,14 +21,14 @@ import structlog
 
 from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.errors import DataContract
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.storage import warehouse
-from renewals.pipelines.storage.notices import Notice, Value, load_notices
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.notices import FRESHNESS, Notice, Value
 from renewals.pipelines.validation.context import known_time
 from renewals.pipelines.validation.volume import MONTHS, MonthlyVolume, midnight, volume_of
 from renewals.pipelines.validation.volume import TABLE as VOLUME_TABLE
 
-FILE = "freshness.json"
 ALLOWED = Notice("allowed_stale")
 WAY_OUT = (
     "To go on with such tables on purpose, give --allow-stale (freshness.allow_stale: true): whatever is made from "
@@ -73,13 +73,8 @@ def freshness(job: Job) -> dict[str, Any]:
     report, findings = assess(job)
     stop_or_warn(findings, job)
     content = json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    warehouse.write_bytes(job.side / FILE, content.encode())
+    warehouse.write_bytes(job.side / FRESHNESS, content.encode())
     return report
-
-
-def freshness_notices(job: Job) -> list[Notice]:
-    """The notices that the stage left on the side of the job. Raises `InputMissing`."""
-    return load_notices(job.side / FILE, "freshness")
 
 
 def assess(job: Job) -> tuple[dict[str, Any], list[Finding]]:

@@ -11,8 +11,9 @@ from renewals.features.families.fit import outcomes
 from renewals.features.point_in_time import known_on
 from renewals.features.revenue.ledger import Book, renewals
 from renewals.features.spine import month_starts
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.engine import warehouse
 
 ORDER = {
     "ledger": ["account_id", "contract_id"],

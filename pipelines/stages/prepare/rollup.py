@@ -22,9 +22,12 @@ import structlog
 from ibis import _
 
 from renewals.features.families.usage import PRODUCT, person_days, product
-from renewals.pipelines.runtime.job import Job, main, progress
-from renewals.pipelines.stages.act.publish import release
-from renewals.pipelines.storage import data_files, usage_partitions, warehouse
+from renewals.pipelines.runtime.checkout import release
+from renewals.pipelines.runtime.console import progress
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.engine import usage_partitions, warehouse
 
 log = structlog.get_logger()
 

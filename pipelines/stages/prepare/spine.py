@@ -9,8 +9,9 @@ import ibis.expr.types as ir
 
 from renewals.features import spine as spines
 from renewals.pipelines.runtime.errors import Config, DataContract
-from renewals.pipelines.runtime.job import Job, iso_date, main
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.runtime.job import Job, iso_date
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.engine import warehouse
 
 
 def spine(job: Job) -> dict[str, Any]:

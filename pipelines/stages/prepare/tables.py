@@ -11,9 +11,11 @@ import shutil
 from typing import Any
 
 from renewals.pipelines import preflight
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.storage import feedback_log, warehouse
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import feedback_log
 from renewals.pipelines.storage.addresses import without_secrets
+from renewals.pipelines.storage.engine import warehouse
 
 FILE = "tables.json"
 

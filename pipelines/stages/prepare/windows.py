@@ -10,8 +10,9 @@ from renewals.features.families.adoption import first_uses
 from renewals.features.families.usage import WINDOWS, account_windows, person_windows
 from renewals.features.family import KEY
 from renewals.features.point_in_time import Calendar
-from renewals.pipelines.runtime.job import Job, main
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.engine import warehouse
 
 MADE = {"person_windows": person_windows, "account_windows": account_windows, "first_uses": first_uses}
 

@@ -16,7 +16,8 @@ import pytest
 from renewals.features.point_in_time import known_on
 from renewals.features.policy import Policy
 from renewals.features.revenue.ledger import Book, renewals
-from renewals.models.target import Outcomes, final_on, targets
+from renewals.models.target import Outcomes, final_on
+from renewals.models.targets import targets
 
 ALL = ("renewal", "upsell", "cross_sell", "expansion")
 

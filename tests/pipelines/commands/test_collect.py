@@ -18,13 +18,16 @@ from openpyxl import Workbook, load_workbook
 from renewals.pipelines.cli import app
 from renewals.pipelines.commands.collect import collect
 from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed
+from renewals.pipelines.scoring import champion_models
 from renewals.pipelines.scoring.interventions_since import since
 from renewals.pipelines.stages.act import score as scoring
 from renewals.pipelines.stages.act.disagreements import disagreements, read
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.storage import feedback_log, folders, model_registry, warehouse
-from renewals.pipelines.storage.list_archive import keep_day
+from renewals.pipelines.storage import feedback_log, folders
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published.list_archive import keep_day
+from renewals.pipelines.storage.registry import model_registry
 from renewals.reports.workbook.feedback_layout import HEAD, HIDDEN
 from tests.pipelines import scored_company
 from tests.pipelines.answered_company import BANDS, JULY, JUNE, Company, company
@@ -451,7 +454,7 @@ def test_the_command_line(own: Company, capsys: pytest.CaptureFixture[str]) -> N
 def test_the_real_workbook_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `score` publishes it: answers written under its headings, by its own words, are read back."""
     monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
-    monkeypatch.setattr(scoring, "champion", scored_company.champions(renewal="3"))
+    monkeypatch.setattr(champion_models, "champion", scored_company.champions(renewal="3"))
     scored_company.write_company(tmp_path)
     job = scored_company.job(tmp_path)
     scoring.score(job)

@@ -12,10 +12,11 @@ from rich.console import Console
 from renewals.pipelines.commands.explain import explain, show
 from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.stages.act import disagreements
-from renewals.pipelines.stages.act import score as scoring
 from renewals.pipelines.stages.act.publish import publish
-from renewals.pipelines.stages.act.score import read_scored, score
-from renewals.pipelines.storage import feedback_log, published_lists
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage import artifacts, feedback_log
+from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.scored_list import read_scored
 from renewals.reports.sentences import disagreements as spoken
 from renewals.reports.words import Words
 from tests.pipelines.scored_company import job, publish_company, write_company
@@ -77,7 +78,7 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
 
 
 def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
-    file = company / "data" / "act" / scoring.SCORE
+    file = company / "data" / "act" / artifacts.SCORE
     told = json.loads(file.read_bytes())
     del told["whatif"]
     file.write_text(json.dumps(told))
@@ -176,11 +177,11 @@ def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, ti
         **{"risk_band": ["low"], "recorded_at": [pd.Timestamp("2026-05-10")], "renewed": [None], "right": ["pending"]},
     }
     parquet = feedback_log.as_parquet(pd.DataFrame(rows), disagreements.COLUMNS)
-    (one.side / disagreements.PARQUET).write_bytes(parquet)
+    (one.side / artifacts.DISAGREEMENTS).write_bytes(parquet)
     tally = {"verdicts": 1, "disagreements": 1, "pending": 1, "model": 0, "manager": 0, "final": 0, "enough": 30}
     tally |= {"as_of": "2026-06-01", "right": {"model": None, "manager": None}, "brier": None}
     standing = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
-    (one.side / disagreements.JSON).write_text(json.dumps(standing))
+    (one.side / artifacts.TALLY).write_text(json.dumps(standing))
     assert publish(one)["state"] == "published"
     assert publish(one)["state"] == "already published"
     said = explain(one, "a0")

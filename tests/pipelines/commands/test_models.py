@@ -12,11 +12,11 @@ import pytest
 from renewals.models.training.ensemble import BOOSTER
 from renewals.pipelines.commands import models
 from renewals.pipelines.runtime.errors import DataContract, GateRefused, InputMissing
-from renewals.pipelines.scoring.drift import read_reference
-from renewals.pipelines.stages.act.score import champion
+from renewals.pipelines.scoring.champion_models import champion
+from renewals.pipelines.scoring.drift_reference import read_reference
 from renewals.pipelines.stages.learn.register import register
-from renewals.pipelines.storage import mlflow_artifacts, model_registry
-from renewals.pipelines.storage.hindsight import Trained
+from renewals.pipelines.storage.published.hindsight import Trained
+from renewals.pipelines.storage.registry import champion_history, mlflow_artifacts, model_registry
 from tests.models.drawn import CATALOGUE
 from tests.pipelines.registered_models import (
     STRICT,
@@ -84,7 +84,7 @@ def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
     said = models.rollback(job, TARGET)
     assert (said["serves"], said["served_before"], said["line"]) == ("1", "2", ["1"])
     assert serves(job) == "1"
-    assert models.BACK_TAG in tags(job, 2)
+    assert champion_history.BACK_TAG in tags(job, 2)
     with pytest.raises(InputMissing, match="served before version 1: it stays"):
         models.rollback(job, TARGET)
     assert serves(job) == "1"
@@ -104,10 +104,10 @@ def test_what_was_taken_back_may_come_again_and_be_taken_back_again(job):
 def test_what_serves_again_says_since_when_and_why_and_no_longer_that_it_was_taken_back(job):
     said = models.rollback(job, TARGET)
     assert said["because"] == "version 2 was rolled back"
-    assert tags(job, 1)[models.SINCE_TAG] >= tags(job, 2)[models.SINCE_TAG]
+    assert tags(job, 1)[champion_history.SINCE_TAG] >= tags(job, 2)[champion_history.SINCE_TAG]
     promote(job, 2)
-    assert models.BACK_TAG not in tags(job, 2)
-    assert tags(job, 2)[models.WHY_TAG] == models.BY_HAND
+    assert champion_history.BACK_TAG not in tags(job, 2)
+    assert tags(job, 2)[champion_history.WHY_TAG] == champion_history.BY_HAND
 
 
 @pytest.mark.parametrize("move", ["rollback", "promote"])
@@ -134,7 +134,7 @@ def test_what_the_gate_refused_serves_only_by_force_and_says_why(job):
     assert (stop.value.exit_code, serves(job)) == (80, "2")
     said = promote(job, 3, "the audit asked for it", forced=True)
     assert (said["serves"], said["gate"], said["because"]) == ("3", "refused", "forced: the audit asked for it")
-    assert tags(job, 3)[models.WHY_TAG] == "forced: the audit asked for it"
+    assert tags(job, 3)[champion_history.WHY_TAG] == "forced: the audit asked for it"
 
 
 def test_promoting_what_serves_changes_nothing(job):

@@ -19,11 +19,11 @@ from renewals.models.training.additive import Line
 from renewals.pipelines.commands.whatif import show, whatif
 from renewals.pipelines.runtime.errors import Config, InputMissing
 from renewals.pipelines.runtime.settings import Engine
-from renewals.pipelines.scoring import what_if_grid
-from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.scoring import champion_models, what_if_grid
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act.publish import publish
-from renewals.pipelines.stages.act.score import Champion, score
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage.registry import model_registry
 from renewals.reports.words import Words
 from tests.pipelines.scored_company import Model, job, write_company
 from tests.reports.pages import payload_of
@@ -56,7 +56,7 @@ def champion(version: str) -> Any:
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(scoring, "champion", champion("3"))
+    monkeypatch.setattr(champion_models, "champion", champion("3"))
     monkeypatch.setattr(model_registry, "challenger", lambda job, target: None)
     write_company(tmp_path)
     features = catalogue()
@@ -191,7 +191,7 @@ def test_accounts_and_models_that_cannot_be_compared(company: Path, monkeypatch:
         whatif(job(company), "acme", ["bugs_28d=1"])
     with pytest.raises(InputMissing, match="a4 has no score on this list"):
         whatif(job(company), "a4", ["bugs_28d=1"])
-    monkeypatch.setattr(scoring, "champion", champion("4"))
+    monkeypatch.setattr(champion_models, "champion", champion("4"))
     with pytest.raises(InputMissing, match=r"made by renewal/3 and renewal/4 serves by now"):
         whatif(job(company), "a0", ["bugs_28d=1"])
 

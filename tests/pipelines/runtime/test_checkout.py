@@ -35,10 +35,10 @@ def somebody_elses(tmp_path):
 @pytest.mark.parametrize("place", ["copy", None])
 def test_the_repository_of_somebody_else_is_never_named(somebody_elses, monkeypatch, place):
     monkeypatch.setattr(publish, "checkout", lambda: somebody_elses / place if place else None)
-    assert publish.code_revision() == f"version {publish.release()}"
+    assert checkout.code_revision() == f"version {checkout.release()}"
 
 
 def test_a_working_copy_names_its_commit(somebody_elses, monkeypatch):
     monkeypatch.setattr(publish, "checkout", lambda: somebody_elses)
     head = subprocess.run(["git", "-C", str(somebody_elses), "rev-parse", "HEAD"], capture_output=True, text=True)
-    assert publish.code_revision() == head.stdout.strip()
+    assert checkout.code_revision() == head.stdout.strip()

@@ -11,11 +11,10 @@ import pandas as pd
 import pytest
 
 from renewals.pipelines.runtime.errors import DataContract
-from renewals.pipelines.scoring import challenger
-from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.scoring import challenger, champion_models
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.storage import model_loader, model_registry
+from renewals.pipelines.storage.registry import model_loader, model_registry
 from tests.pipelines.scored_company import AS_OF, Model, champions, job, write_company
 
 SAME = {"people_28d": 1.0, "bugs_28d": -0.5}
@@ -24,7 +23,7 @@ OTHER = {"people_28d": -1.0, "bugs_28d": 0.5}
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(champion_models, "champion", champions(renewal="3", expansion="1"))
     write_company(tmp_path)
     return tmp_path
 

@@ -19,11 +19,12 @@ from renewals.models.training.schema import Schema
 from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Engine
-from renewals.pipelines.scoring import drift
-from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.scoring import champion_models, drift, drift_reference
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act.publish import publish
-from renewals.pipelines.stages.act.score import Champion, score
-from renewals.pipelines.storage import model_registry, published_lists
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.registry import model_registry
 from tests.pipelines.scored_company import AS_OF, Model, write_company
 from tests.pipelines.scored_company import job as plain_job
 from tests.reports.small_list import MODELS, catalogue, make_list, observations
@@ -52,9 +53,9 @@ def training(count: int = 400, gone: bool = False) -> pd.DataFrame:
 def usual(**options: Any) -> dict[str, Any]:
     rows = training(**options)
     schema = Schema("renewal", ("people_28d", "bugs_28d"), {}, (0, 0))
-    told = drift.reference(rows, rows.assign(origin=rows["as_of"]), schema)
-    files = {drift.REFERENCE: json.dumps(told).encode()}
-    read = drift.read_reference(files)
+    told = drift_reference.reference(rows, rows.assign(origin=rows["as_of"]), schema)
+    files = {drift_reference.REFERENCE: json.dumps(told).encode()}
+    read = drift_reference.read_reference(files)
     assert read == told
     return told
 
@@ -72,11 +73,11 @@ def serves(monkeypatch: pytest.MonkeyPatch, told: dict[str, Any] | None) -> None
             raise InputMissing(f"no champion for {target}")
         return Champion("renewal", "3", Model(WEIGHTS), told)
 
-    monkeypatch.setattr(scoring, "champion", champion)
+    monkeypatch.setattr(champion_models, "champion", champion)
 
 
 def test_a_version_without_a_reference_serves_all_the_same(company: Path, monkeypatch) -> None:
-    assert drift.read_reference({"schema.json": b"{}"}) is None
+    assert drift_reference.read_reference({"schema.json": b"{}"}) is None
     serves(monkeypatch, None)
     said = score(job(company))["drift"]
     assert (said["reference"], said["looks"], said["warnings"]) == (None, 0, [])
@@ -125,7 +126,7 @@ def earlier_list(root: Path, day: date, promised: float) -> None:
         renewal_date=[DUE[i % 2] for i in range(ACCOUNTS)],
     )  # fmt: skip
     listed = make_list(rows, renewal=[promised] * ACCOUNTS)
-    from renewals.pipelines.stages.act.publish import place
+    from renewals.pipelines.storage.published.list_folder import place
     from renewals.reports.risk_list import as_parquet
 
     name, _, version = MODELS["renewal"].partition("/")

@@ -12,13 +12,14 @@ import yaml
 
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings, read_settings
-from renewals.pipelines.scoring import drift
+from renewals.pipelines.scoring import champion_models, drift
+from renewals.pipelines.scoring.champion_models import Champion, champion
 from renewals.pipelines.scoring.drift import drift_notices
 from renewals.pipelines.scoring.feature_policy import SECTIONS, changed_parameters, feature_policy
 from renewals.pipelines.stages.act import score as scoring
-from renewals.pipelines.stages.act.score import Champion, champion, score
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage.notices import Notice, with_words
+from renewals.pipelines.storage.registry import model_registry
 from tests.pipelines.scored_company import Model, write_company
 from tests.pipelines.scored_company import job as scored_job
 from tests.root import ROOT
@@ -104,7 +105,7 @@ def scored_with(root: Path, monkeypatch: pytest.MonkeyPatch, learned_with: Any) 
     """The notices of a list made with `usage.steady_days` at 6."""
     monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
     serving = Champion("renewal", "3", Model({"people_28d": 1.0}), parameters=learned_with)
-    monkeypatch.setattr(scoring, "champion", lambda one, target: serving)
+    monkeypatch.setattr(champion_models, "champion", lambda one, target: serving)
     write_company(root)
     own = scored_job(root)
     own.settings.model_dump = read_settings(None, ["usage.steady_days=6"]).model_dump  # type: ignore[method-assign]
@@ -128,6 +129,6 @@ def test_the_parameters_are_read_from_the_card_of_the_champion(
     files = {} if card is None else {"training.json": json.dumps(card).encode()}
     monkeypatch.setattr(model_registry, "champion", lambda job, target: ("renewal", "3", files))
     monkeypatch.setattr(scoring, "refuse_actions", lambda *given: None)
-    monkeypatch.setattr("renewals.pipelines.storage.model_loader.loaded", lambda *given: Model({}))
+    monkeypatch.setattr("renewals.pipelines.storage.registry.model_loader.loaded", lambda *given: Model({}))
     own = Job(Settings(), "", tmp_path, tmp_path / "lists")
     assert champion(replace(own, as_of=None), "renewal").parameters == read

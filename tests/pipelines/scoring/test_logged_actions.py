@@ -12,9 +12,8 @@ from renewals.pipelines import preflight
 from renewals.pipelines.commands import models
 from renewals.pipelines.commands.learn import sentence
 from renewals.pipelines.runtime.errors import DataContract, InputMissing, ReadsActionsError
-from renewals.pipelines.scoring import challenger, logged_actions
-from renewals.pipelines.stages.act import score
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.scoring import challenger, champion_models
+from renewals.pipelines.storage.registry import logged_actions, model_registry
 from tests.models.drawn import CATALOGUE
 from tests.pipelines.registered_models import STRICT, TARGET, copied, learned, with_settings, with_training_table
 
@@ -64,7 +63,7 @@ def read_by(job, version: str) -> list[str]:
 
 def test_a_champion_that_reads_actions_is_refused_in_one_sentence_that_says_what_to_do(job):
     with pytest.raises(ReadsActionsError) as stop:
-        score.champion(job, TARGET)
+        champion_models.champion(job, TARGET)
     assert stop.value.exit_code == DataContract.exit_code == 65
     assert str(stop.value) == (
         "the model of renewal, version 1, reads logged actions, for example tickets (1 in all), so that logging one "
@@ -85,22 +84,22 @@ def test_what_to_do_leads_to_a_model_that_serves(learned_anew, anew):
     assert said["not_compared"] == "the champion, version 1, reads logged actions"
     assert "tickets" in read_by(job, "1")
     assert "tickets" not in read_by(job, "2")
-    assert score.champion(job, TARGET).version == "2"
+    assert champion_models.champion(job, TARGET).version == "2"
     preflight.champion_there(job)
 
 
 def test_a_model_that_waits_is_named_by_what_is_to_be_done(job):
     assert learned(job, "gate.promote=manual")["serves"] == "1"
     with pytest.raises(ReadsActionsError, match="`renewals promote renewal --version N`"):
-        score.champion(job, TARGET)
+        champion_models.champion(job, TARGET)
     models.promote(job, TARGET, 2, None, False)
-    assert score.champion(job, TARGET).version == "2"
+    assert champion_models.champion(job, TARGET).version == "2"
 
 
 def test_a_model_that_the_gate_refuses_leaves_the_old_one_refused(job):
     assert learned(job, STRICT)["passed"] is False
     with pytest.raises(ReadsActionsError):
-        score.champion(job, TARGET)
+        champion_models.champion(job, TARGET)
 
 
 def test_it_is_neither_promoted_nor_rolled_back_to(anew):
@@ -128,14 +127,14 @@ def test_an_expansion_is_not_predicted_by_such_a_model_and_the_list_is_made(anew
     champion = model_registry.champion
     old = model_registry.registered(job, TARGET, "1")
     monkeypatch.setattr(model_registry, "champion", lambda j, t: champion(j, t) if t == TARGET else (t, "1", old))
-    champions, absent = score.resolved(with_settings(job, "targets=[renewal, upsell]"))
+    champions, absent = champion_models.resolved(with_settings(job, "targets=[renewal, upsell]"))
     assert list(champions) == [TARGET]
     assert absent["upsell"].startswith("the model of upsell, version 1, reads logged actions, for example tickets")
 
 
 def test_a_renewal_that_no_model_may_predict_stops_the_list(job):
     with pytest.raises(ReadsActionsError):
-        score.resolved(job)
+        champion_models.resolved(job)
 
 
 def test_any_other_harm_of_an_expansion_still_stops_the_list(anew, monkeypatch):
@@ -149,7 +148,7 @@ def test_any_other_harm_of_an_expansion_still_stops_the_list(anew, monkeypatch):
 
     monkeypatch.setattr(model_registry, "champion", harmed)
     with pytest.raises(DataContract, match="manifest"):
-        score.resolved(with_settings(job, "targets=[renewal, upsell]"))
+        champion_models.resolved(with_settings(job, "targets=[renewal, upsell]"))
 
 
 def test_a_challenger_that_reads_actions_is_not_scored(job, monkeypatch):
@@ -163,4 +162,4 @@ def test_a_challenger_that_reads_actions_is_not_scored(job, monkeypatch):
 def test_a_model_without_its_schema_is_said_to_lack_it(job, monkeypatch):
     monkeypatch.setattr(model_registry, "champion", lambda own, target: (target, "3", {}))
     with pytest.raises((DataContract, InputMissing), match="lacks"):
-        score.champion(job, TARGET)
+        champion_models.champion(job, TARGET)

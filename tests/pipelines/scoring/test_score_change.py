@@ -18,11 +18,13 @@ from renewals.models.explanation.score_change import PARTS
 from renewals.models.training.calibration import Sigmoid
 from renewals.pipelines.runtime.errors import DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.scoring import score_change
-from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.scoring import champion_models, score_change
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act.publish import publish
-from renewals.pipelines.stages.act.score import Champion, score
-from renewals.pipelines.storage import model_loader, model_registry, published_lists
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage import features_file
+from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.registry import model_loader, model_registry
 from tests.pipelines.scored_company import AS_OF, Model, job, write_alerts, write_company
 from tests.reports.small_list import catalogue
 
@@ -57,7 +59,7 @@ def serves(monkeypatch: pytest.MonkeyPatch, version: str, model: Model) -> None:
             raise InputMissing(f"no champion for {target}")
         return Champion("renewals-renewal", version, model)
 
-    monkeypatch.setattr(scoring, "champion", champion)
+    monkeypatch.setattr(champion_models, "champion", champion)
 
 
 def with_clock(root: Path) -> None:
@@ -277,7 +279,7 @@ def test_a_change_is_told_in_chinese(june: Path) -> None:
 def test_figures_are_read_across_the_parts_of_a_file(tmp_path: Path) -> None:
     rows = pd.DataFrame({"account_id": [f"a{i:02d}" for i in range(23)], "x": np.arange(23.0), "y": 1.0})
     rows.to_parquet(tmp_path / "f.parquet", row_group_size=5)
-    figures = published_lists.Figures(tmp_path / "f.parquet")
+    figures = features_file.FeatureRows(tmp_path / "f.parquet")
     asked = pd.Series(["a17", "a03", "zz", "a22", "a00", "a04"])
     places = figures.places(asked)
     assert places.tolist() == [17, 3, -1, 22, 0, 4]

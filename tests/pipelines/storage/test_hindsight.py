@@ -20,14 +20,17 @@ from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.scoring import drift, page_data
+from renewals.pipelines.scoring import champion_models, drift, page_data
+from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.scoring.interventions_since import since
-from renewals.pipelines.stages.act import alerts, context, disagreements
-from renewals.pipelines.stages.act import score as scoring
-from renewals.pipelines.stages.act.publish import MANIFEST, place, publish
-from renewals.pipelines.stages.act.score import Champion, score
-from renewals.pipelines.storage import list_archive, model_registry, published_lists
-from renewals.pipelines.storage.hindsight import Trained
+from renewals.pipelines.stages.act import context, disagreements
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage import artifacts
+from renewals.pipelines.storage.published import list_archive, published_lists
+from renewals.pipelines.storage.published.hindsight import Trained
+from renewals.pipelines.storage.published.list_folder import MANIFEST, place
+from renewals.pipelines.storage.registry import model_registry
 from tests.pipelines.answered_company import JULY as ANSWERED_IN_JULY
 from tests.pipelines.answered_company import company as answered
 from tests.pipelines.scored_company import AS_OF, job, write_alerts
@@ -62,7 +65,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, **until: date) -> None:
             raise InputMissing(f"no champion for {target}")
         return Champion(f"renewals-{target}", "3", Speaking(PEOPLE), until=until[target])
 
-    monkeypatch.setattr(scoring, "champion", champion)
+    monkeypatch.setattr(champion_models, "champion", champion)
 
 
 def published(one: Job) -> Path:
@@ -301,7 +304,7 @@ def test_alerts_of_it_were_told_to_nobody(june, monkeypatch) -> None:
     assert contents(june / "data" / "told") == before
     one = on(june, AUGUST)
     assert published_lists.told_lately(one) == [published_lists.told_path(one, AS_OF)]
-    assert len(alerts.read_alerts(one)) == 3
+    assert len(artifacts.read_alerts(one)) == 3
 
 
 def test_dvc_hears_nothing_of_it(june, monkeypatch) -> None:

@@ -16,8 +16,8 @@ from renewals.pipelines.commands.whatif import whatif
 from renewals.pipelines.runtime.errors import Busy, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.act.publish import publish
-from renewals.pipelines.storage import list_archive
-from renewals.pipelines.storage.list_archive import keep_day, read_day
+from renewals.pipelines.storage.published import list_archive
+from renewals.pipelines.storage.published.list_archive import keep_day, read_day
 from tests.pipelines.scored_company import AS_OF, job, publish_company
 
 

@@ -8,7 +8,7 @@ import pytest
 from renewals.models.training.ensemble import BOOSTER, Learned
 from renewals.pipelines.runtime.errors import DataContract
 from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.storage import model_loader, model_registry
+from renewals.pipelines.storage.registry import model_loader, model_registry
 from tests.pipelines.registered_models import TARGET, with_training_table
 from tests.root import ROOT
 

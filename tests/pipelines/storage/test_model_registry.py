@@ -13,7 +13,7 @@ from filelock import FileLock
 from renewals.pipelines.runtime.errors import Busy, Config, InputMissing, Unavailable
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
-from renewals.pipelines.storage import mlflow_artifacts, model_registry
+from renewals.pipelines.storage.registry import mlflow_artifacts, model_registry
 from tests.root import ROOT
 
 

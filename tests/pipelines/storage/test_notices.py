@@ -10,12 +10,12 @@ import pytest
 
 from renewals.pipelines.commands import score as act
 from renewals.pipelines.runtime.errors import InputMissing
-from renewals.pipelines.scoring import drift
-from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.scoring import champion_models, drift
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.storage import model_registry, notices
+from renewals.pipelines.storage import notices
 from renewals.pipelines.storage.notices import Notice, load_notices, report_notices, with_words
+from renewals.pipelines.storage.registry import model_registry
 from renewals.reports.words import LANGUAGES
 from tests.pipelines.scored_company import champions, job, write_company
 from tests.reports.books import read
@@ -80,7 +80,7 @@ def test_many_differing_figures_are_one_notice_and_a_few_none() -> None:
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scored company in whose certificate a notice stands."""
     monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3"))
+    monkeypatch.setattr(champion_models, "champion", champions(renewal="3"))
     write_company(tmp_path)
     certificate = tmp_path / "data" / "certificate.json"
     held = json.loads(certificate.read_bytes()) | {"notices": [DRIFT.as_dict()]}

@@ -18,7 +18,7 @@ from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.storage import warehouse
+from renewals.pipelines.storage.engine import warehouse
 
 T = datetime
 COMPANY = {

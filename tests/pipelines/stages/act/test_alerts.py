@@ -15,12 +15,13 @@ from renewals.features.alerts import CODES
 from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.stages.act.alerts import alerts, read_standing
+from renewals.pipelines.stages.act.alerts import alerts
 from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage import published_lists
+from renewals.pipelines.storage.artifacts import read_standing
+from renewals.pipelines.storage.published import published_lists
 from tests.root import ROOT
 
 TABLES = {

@@ -23,9 +23,10 @@ from filelock import FileLock
 
 from renewals.pipelines.runtime.errors import Busy, Config, OutputFailed
 from renewals.pipelines.stages.act import publish
-from renewals.pipelines.stages.act.publish import MANIFEST, harmed, key_of, place
 from renewals.pipelines.storage import folders
 from renewals.pipelines.storage.folders import exchange
+from renewals.pipelines.storage.published import list_folder
+from renewals.pipelines.storage.published.list_folder import MANIFEST, harmed, key_of, place
 
 DAY = date(2026, 6, 1)
 FORK = multiprocessing.get_context("fork")
@@ -192,8 +193,8 @@ def at_step(number: int, happens: Callable[[], None], monkeypatch: pytest.Monkey
         for name in STEPS:
             patch.setattr(publish.os, name, counted(getattr(os, name)))
         patch.setattr(folders, "exchange", counted(exchange))
-        patch.setattr(publish, "_flushed", counted(publish._flushed))
-        patch.setattr(publish, "_fingerprint", counted(publish._fingerprint))
+        patch.setattr(list_folder, "_flushed", counted(list_folder._flushed))
+        patch.setattr(list_folder, "_fingerprint", counted(list_folder._fingerprint))
         yield count
 
 

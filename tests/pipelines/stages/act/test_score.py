@@ -12,12 +12,17 @@ import pyarrow as pa
 import pytest
 
 from renewals.models.settings import Folds
+from renewals.pipelines.runtime.checkout import code_revision
 from renewals.pipelines.runtime.errors import DataContract, InputMissing, InternalError
 from renewals.pipelines.runtime.settings import Engine
+from renewals.pipelines.scoring import champion_models
+from renewals.pipelines.scoring.champion_models import Champion, resolved
 from renewals.pipelines.stages.act import score as scoring
-from renewals.pipelines.stages.act.publish import code_revision, publish
-from renewals.pipelines.stages.act.score import Champion, read_scored, resolved, score
-from renewals.pipelines.storage import model_registry
+from renewals.pipelines.stages.act.publish import publish
+from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage import artifacts, features_file
+from renewals.pipelines.storage.registry import model_registry
+from renewals.pipelines.storage.scored_list import read_scored
 from renewals.reports.columns import NAMES as COLUMNS
 from renewals.reports.columns import typed
 from renewals.reports.risk_list import check
@@ -30,7 +35,7 @@ TOLD = ("reason_", "strength_", "playbook_")
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(champion_models, "champion", champions(renewal="3", expansion="1"))
     monkeypatch.setattr(model_registry, "challenger", lambda job, target: None)
 
 
@@ -66,7 +71,7 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
     assert acme["arr"] == 1000.0, "the spine's money, not the feature of that name"
     assert acme["playbook_1"] == "Seat-activation campaign"
-    plays = pd.read_parquet(company / "data" / "act" / scoring.PLAYS).set_index("account_id")
+    plays = pd.read_parquet(company / "data" / "act" / artifacts.PLAYS).set_index("account_id")
     assert plays["play_1"]["a0"] == "adoption_push"
     order = listed.dropna(subset="rank").merge(plays.reset_index(), on="account_id").sort_values(["csm", "rank"])
     assert (order.groupby("csm")["worth"].diff().dropna() <= 0).all()
@@ -120,7 +125,7 @@ def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.Mon
     publish(job(company))
     options: dict[str, Any] = {"options": {"bands": {"high": 0.9}}, "language": {"language": "zh"}}.get(changed, {})
     if changed == "model":
-        monkeypatch.setattr(scoring, "champion", champions(renewal="4", expansion="1"))
+        monkeypatch.setattr(champion_models, "champion", champions(renewal="4", expansion="1"))
     if changed == "inputs":
         write_company(company, fingerprint="f2")
     if changed == "features":
@@ -146,9 +151,9 @@ def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.Monke
         asked.append(target)
         return answer(one, target)
 
-    monkeypatch.setattr(scoring, "champion", counting)
+    monkeypatch.setattr(champion_models, "champion", counting)
     score(job(company))
-    monkeypatch.setattr(scoring, "champion", champions(renewal="9"))
+    monkeypatch.setattr(champion_models, "champion", champions(renewal="9"))
     assert publish(job(company))["models"] == {"renewal": "renewal/3"}
     assert sorted(asked) == ["cross_sell", "expansion", "renewal", "upsell"]
     assert published(company)["quadrant"].isna().all()
@@ -156,7 +161,7 @@ def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.Monke
 
 
 def test_without_a_renewal_champion_there_is_no_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "champion", champions(expansion="1"))
+    monkeypatch.setattr(champion_models, "champion", champions(expansion="1"))
     with pytest.raises(InputMissing, match="no champion for renewal"):
         resolved(job(company))
 
@@ -166,7 +171,7 @@ def model_of(weights: dict[str, float]) -> Any:
 
 
 def test_features_that_do_not_fit_the_model_stop_the_run(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "champion", model_of({"people_28d": 1.0, "nps": 2.0}))
+    monkeypatch.setattr(champion_models, "champion", model_of({"people_28d": 1.0, "nps": 2.0}))
     with pytest.raises(DataContract, match=r"do not fit the model of renewal, renewal/1: columns missing: nps"):
         score(job(company))
 
@@ -181,7 +186,7 @@ def test_a_model_that_gives_no_probabilities_at_all_stops_the_run(
     ) as stop:
         score(job(company))
     assert stop.value.exit_code == 70
-    assert not (company / "data" / "act" / scoring.LIST).exists()
+    assert not (company / "data" / "act" / artifacts.LIST).exists()
 
 
 @pytest.mark.parametrize("lost", ["spine.parquet", "scoring.parquet", "features.json"])
@@ -233,12 +238,12 @@ def test_blocks_and_threads_change_no_byte_of_the_list(company: Path, monkeypatc
     """Contributions of blocks lie in groups of their own within the file; the rows are the same."""
     made, pushed = set(), []
     for block, threads in ((8192, 1), (3, 1), (3, 4), (1, 2)):
-        monkeypatch.setattr(scoring, "BLOCK", block)
+        monkeypatch.setattr(features_file, "BLOCK", block)
         one = job(company)
         one.settings.engine = Engine(threads=threads)
         score(one)
-        made.add((one.side / scoring.LIST).read_bytes())
-        pushed.append(pd.read_parquet(one.side / scoring.CONTRIBUTIONS))
+        made.add((one.side / artifacts.LIST).read_bytes())
+        pushed.append(pd.read_parquet(one.side / artifacts.CONTRIBUTIONS))
     assert len(made) == 1
     assert len(pushed[0]) == 7
     for other in pushed[1:]:
@@ -255,7 +260,7 @@ def test_at_most_a_few_blocks_are_held_at_a_time() -> None:
 
 def test_contributions_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     place = tmp_path / "contributions.parquet"
-    block = pd.DataFrame({"account_id": ["acme"], "as_of": [AS_OF], scoring.GROUP: ["*"], "x": np.float32([0.5])})
+    block = pd.DataFrame({"account_id": ["acme"], "as_of": [AS_OF], artifacts.GROUP: ["*"], "x": np.float32([0.5])})
     with pytest.raises(pa.ArrowInvalid), scoring.kept(place) as keep:
         _ = keep(block), keep(block.assign(x="a word where a number was"))
     assert list(tmp_path.iterdir()) == []
@@ -268,7 +273,7 @@ def test_contributions_appear_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_list_on_which_nobody_is_scored(company: Path) -> None:
     standing = score(job(company, min_history_days=9999))
     assert standing["rows"]["status"] == {"too_little_history": 8}
-    assert pd.read_parquet(company / "data" / "act" / scoring.CONTRIBUTIONS).empty
+    assert pd.read_parquet(company / "data" / "act" / artifacts.CONTRIBUTIONS).empty
 
 
 def test_who_is_unlike_anybody_in_training_is_listed_and_not_scored(company: Path) -> None:

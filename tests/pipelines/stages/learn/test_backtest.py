@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 
 from renewals.pipelines.cli import app
 from renewals.pipelines.commands import backtest as retracing
-from renewals.pipelines.commands.backtest import learned_at, retrace, show
+from renewals.pipelines.commands.backtest import retrace, show
 from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.learn.backtest import PLOTS, backtest
-from renewals.pipelines.stages.learn.train import AGED, read_model, train
+from renewals.pipelines.stages.learn.train import train
+from renewals.pipelines.storage.artifacts import AGED, read_model
+from renewals.pipelines.storage.registry.trained_models import learned_at
 from renewals.reports.words import LANGUAGES, Words
 from tests.models.drawn import CATALOGUE, training_table
 from tests.pipelines.stages.learn.test_train import DAY, QUICK, written

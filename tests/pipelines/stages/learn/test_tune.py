@@ -14,7 +14,7 @@ from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.learn import tune as stage
-from renewals.pipelines.stages.learn.train import as_json
+from renewals.pipelines.storage.artifacts import as_json
 from renewals.reports.sentences.tuning import sentences
 from renewals.reports.words import Words
 from tests.models.drawn import CATALOGUE, training_table

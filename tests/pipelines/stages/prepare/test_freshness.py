@@ -24,9 +24,9 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings, read_settings
 from renewals.pipelines.runtime.source_settings import NEVER_STALE, Freshness
 from renewals.pipelines.stages.prepare import check, freshness
-from renewals.pipelines.stages.prepare.freshness import FILE, assess, freshness_notices
-from renewals.pipelines.storage.notices import Notice
-from renewals.pipelines.storage.warehouse import connect
+from renewals.pipelines.stages.prepare.freshness import assess
+from renewals.pipelines.storage.engine.warehouse import connect
+from renewals.pipelines.storage.notices import FRESHNESS, Notice, freshness_notices
 from renewals.pipelines.validation.volume import volume_of
 from tests.pipelines.validation.test_check import company
 from tests.root import ROOT
@@ -66,7 +66,7 @@ def stopped(own: Job) -> str:
     with pytest.raises(DataContract) as stop:
         freshness.freshness(own)
     assert stop.value.exit_code == 65
-    assert not (own.side / FILE).exists()
+    assert not (own.side / FRESHNESS).exists()
     return str(stop.value)
 
 
@@ -415,13 +415,13 @@ def test_what_is_planned_counts_from_when_it_was_known() -> None:
 def test_dvc_stops_before_anybody_is_observed() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for prefix, side in (("", "learn"), ("act_", "act")):
-        assert f"data/{side}/{FILE}" in stages[f"{prefix}spine"]["deps"]
+        assert f"data/{side}/{FRESHNESS}" in stages[f"{prefix}spine"]["deps"]
         assert "freshness" in stages[f"{prefix}freshness"]["params"]
 
 
 def test_the_report_says_what_was_found(tmp_path: Path) -> None:
     own = job(tmp_path, usage=months([100] * 7))
     report = freshness.freshness(own)
-    assert report == json.loads((own.side / FILE).read_bytes())
+    assert report == json.loads((own.side / FRESHNESS).read_bytes())
     assert report["volume"] == {"month": "2026-11", "rows": 100, "usual": 100, "share": 1.0}
     assert report["notices"] == []

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.stages.prepare.rollup import rollup
-from renewals.pipelines.storage import usage_partitions, warehouse
+from renewals.pipelines.storage.engine import usage_partitions, warehouse
 
 COLUMNS = ["account_id", "user_id", "feature", "occurred_at", "duration_s", "quantity", "recorded_at"]
 

@@ -15,7 +15,8 @@ from ibis import _
 
 from renewals.features.point_in_time import EPOCH, arrival_day
 from renewals.pipelines.runtime.errors import InputMissing
-from renewals.pipelines.storage import data_files, warehouse
+from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.engine import warehouse
 
 TABLE = "usage_events"
 

@@ -14,15 +14,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet as pq
 import structlog
 
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.act import publish
-from renewals.pipelines.storage import hindsight, list_archive, warehouse
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published import hindsight, list_archive, list_folder
 
 TOLD = "told"
 SAID = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
@@ -56,9 +53,9 @@ def published(job: Job) -> Iterator[Published]:
     for day in sorted(_days(job.lists, before=job.day), reverse=True):
         folder = job.lists / day.isoformat()
         try:
-            if harmed := publish.harmed(folder):
+            if harmed := list_folder.harmed(folder):
                 raise ValueError(f"{harmed[0]} is not as published")
-            manifest = json.loads((folder / publish.MANIFEST).read_bytes())
+            manifest = json.loads((folder / list_folder.MANIFEST).read_bytes())
             if hindsight.is_marked(manifest):
                 continue
             one = Published(day, manifest, pd.read_parquet(folder / "risk_list.parquet", columns=SAID))
@@ -103,37 +100,3 @@ def keep_told(job: Job) -> None:
     long_ago = job.day - 2 * timedelta(days=job.settings.alerts.quiet_days)
     for day in _days(job.data / TOLD, before=long_ago):
         told_path(job, day).unlink(missing_ok=True)
-
-
-class Figures:
-    """The figures of many accounts in a Parquet file, read a few accounts at a time; one row per account."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = pq.ParquetFile(path)
-        self.accounts = pd.Index(self.file.read(columns=["account_id"]).to_pandas()["account_id"].astype(object))
-        sizes = [self.file.metadata.row_group(group).num_rows for group in range(self.file.num_row_groups)]
-        self.starts = np.cumsum([0, *sizes])
-
-    @property
-    def names(self) -> set[str]:
-        """The columns of the file."""
-        return set(self.file.schema_arrow.names)
-
-    def places(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
-        """Where each account stands, -1 where it does not. Raises ValueError where one stands twice."""
-        if not self.accounts.is_unique:
-            raise ValueError("an account stands twice among the figures")
-        return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
-
-    def column(self, name: str) -> pd.Series:
-        """One figure of every account, by place."""
-        return self.file.read(columns=[name]).to_pandas()[name]
-
-    def rows(self, places: npt.NDArray[np.int64], names: list[str]) -> pd.DataFrame:
-        """Some columns of the accounts at these places; only the parts of the file that hold them are read."""
-        within = np.searchsorted(self.starts, places, side="right") - 1
-        groups = np.unique(within)
-        read = self.file.read_row_groups(groups.tolist(), columns=names)
-        sizes = np.diff(self.starts)[groups]
-        first = np.cumsum([0, *sizes])[np.searchsorted(groups, within)]
-        return read.take(first + places - self.starts[within]).to_pandas()[names]

@@ -25,8 +25,9 @@ from filelock import FileLock, Timeout
 from renewals.pipelines.runtime.errors import Busy, DataContract, InputMissing, Unavailable
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.paths import project_root
-from renewals.pipelines.storage import addresses, mlflow_artifacts
-from renewals.pipelines.storage.hindsight import Trained
+from renewals.pipelines.storage import addresses
+from renewals.pipelines.storage.published.hindsight import Trained
+from renewals.pipelines.storage.registry import mlflow_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

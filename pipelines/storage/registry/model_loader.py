@@ -35,7 +35,7 @@ def loaded(data: Path, name: str, files: Mapping[str, bytes]) -> Learned:
     `name` is how the model is called in the words of an error. Raises DataContract where it cannot be loaded.
     """
     from renewals.models.training.ensemble import FILES, Learned
-    from renewals.pipelines.storage import warehouse
+    from renewals.pipelines.storage.engine import warehouse
 
     lost = [file for file in FILES if file not in files]
     if lost:
@@ -66,7 +66,7 @@ def _try(name: str, files: Mapping[str, bytes]) -> None:
             (Path(folder) / file).write_bytes(content)
         try:
             child = subprocess.run(
-                [sys.executable, "-P", "-m", "renewals.pipelines.storage.model_loader", folder],
+                [sys.executable, "-P", "-m", "renewals.pipelines.storage.registry.model_loader", folder],
                 capture_output=True, text=True, check=False, errors="replace", timeout=SECONDS,
                 env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip

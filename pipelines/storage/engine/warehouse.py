@@ -26,8 +26,9 @@ import ibis.expr.types as ir
 from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed, Stop, Unavailable
 from renewals.pipelines.runtime.source_settings import IDENTIFIER, Source
-from renewals.pipelines.storage import addresses, wide_numbers
+from renewals.pipelines.storage import addresses
 from renewals.pipelines.storage.addresses import redacted, without_secrets
+from renewals.pipelines.storage.engine import wide_numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +69,7 @@ def heavy(settings: Settings) -> Any:
     """Where the roll-up, the windows and the families run: the warehouse that `params.yaml` names, or DuckDB here."""
     if settings.warehouse is None:
         return connect(settings.engine)
-    from renewals.pipelines.storage import spark
+    from renewals.pipelines.storage.engine import spark
 
     return spark.connect(settings.warehouse)
 
@@ -92,7 +93,7 @@ def read(con: Any, path: Path) -> ir.Table:
         raise InputMissing(f"nothing to read at {path}: run the stage that writes it first")
     with faults(path.name):
         if con.name == "pyspark":
-            from renewals.pipelines.storage import spark
+            from renewals.pipelines.storage.engine import spark
 
             return spark.read(con, files)
         return con.read_parquet([str(file) for file in files], hive_partitioning=False)
@@ -126,7 +127,7 @@ def keep(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
         return write_parquet(rows, path, order_by)
     import pyarrow.parquet as pq
 
-    from renewals.pipelines.storage import spark
+    from renewals.pipelines.storage.engine import spark
 
     with faults(f"writing {path.name}"):
         spark.write(rows, path)
@@ -196,7 +197,7 @@ def faults(what: str) -> Iterator[None]:
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.SerializationException) as error:
         raise DataContract(f"{what}: {first_line(error)}") from None
     except Exception as error:
-        from renewals.pipelines.storage import spark
+        from renewals.pipelines.storage.engine import spark
 
         stop = spark.stop_of(what, error)
         if stop is None:

@@ -9,22 +9,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from renewals.features.point_in_time import known_on
 from renewals.pipelines.runtime.errors import Busy, InputMissing
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import data_files, folders, warehouse
-from renewals.pipelines.storage import hindsight as training_day
+from renewals.pipelines.storage import data_files, folders
+from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.published import hindsight as training_day
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from renewals.pipelines.scoring.interventions_since import Since
 
 FOLDER, ABOUT = "published", "published.json"
 BEGUN, ROWS = "begun.parquet", "rows.parquet"
@@ -41,6 +42,14 @@ KEPT = 12
 TRIES = 5
 
 Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Since:
+    """The day of the last list, and what was begun since; `begun` has one row per intervention, `COLUMNS`."""
+
+    last: date
+    begun: pd.DataFrame
 
 
 def folder_of(job: Job, day: date) -> Path:
@@ -91,8 +100,6 @@ def _count_rows(job: Job) -> pd.DataFrame:
     """How many rows of each account were known on the day: one row per account, one column per table."""
     import pandas as pd
 
-    from renewals.features.point_in_time import known_on
-
     con = warehouse.connect(job.settings.engine)
     counts = {}
     for name, table in warehouse.clean_tables(con, job.data).items():
@@ -138,8 +145,6 @@ def _missing(job: Job) -> str:
 
 def since_last(day: Job) -> Since | None:
     """What was begun since the list before, as it stood when the list was published; `day` is what `read_day` gives."""
-
-    from renewals.pipelines.scoring.interventions_since import Since
 
     last = read_about(day)["last"]
     return Since(date.fromisoformat(last), data_files.load_frame(day.side / BEGUN)) if last else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from renewals.features.registry import action_features
 from renewals.pipelines.runtime.errors import ReadsActionsError
-from renewals.pipelines.stages.learn.train import SCHEMA
+from renewals.pipelines.storage.artifacts import SCHEMA
 
 
 def actions_read(files: Mapping[str, bytes]) -> list[str]:

@@ -1,0 +1,58 @@
+"""Run one stage by name: `python -m renewals.pipelines.stages.<room>.<stage>`, as DVC does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NoReturn
+
+from renewals.pipelines.runtime.job import Job, iso_date
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose usage errors end as those of the command line do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage, the message and the JSON line; exit code 2."""
+        from renewals.pipelines.runtime.runner import end_usage
+
+        self.print_usage(sys.stderr)
+        raise SystemExit(end_usage(message))
+
+
+def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
+    """`python -m renewals.pipelines.stages.<room>.<stage> [ITEM]`: the same stage as the command line runs.
+
+    Its dates are those of `params.yaml`.
+
+    `--act` runs it for the act date, otherwise for learning; ITEM is a family or a target. A stage that `writes` holds
+    the lock of the data folder.
+    """
+    from renewals.pipelines.runtime import runner
+    from renewals.pipelines.runtime.lock import exclusive_lock
+    from renewals.pipelines.runtime.paths import tables_address
+    from renewals.pipelines.runtime.settings import read_settings
+
+    parser = Parser(description=(stage.__doc__ or stage.__name__).splitlines()[0])
+    parser.add_argument("item", nargs="*", help="a family or a target, where the stage takes one")
+    parser.add_argument("--act", action="store_true", help="run for dates.as_of instead of dates.until")
+    parser.add_argument("--tables", help="the raw tables, in place of `tables` in params.yaml")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--lists", type=Path, default=Path("lists"))
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
+    asked = parser.parse_args()
+    command = " ".join(("stage", stage.__name__, *asked.item))
+
+    def work() -> dict[str, Any]:
+        settings = read_settings(asked.params, asked.overrides)
+        day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
+        when: dict[str, Any] = {"as_of" if asked.act else "until": day}
+        job = Job(settings, tables_address(settings.tables, asked.tables), asked.data, asked.lists, **when)
+        with exclusive_lock(asked.data, command) if writes else nullcontext():
+            return stage(job, *asked.item)
+
+    raise SystemExit(runner.run(work, asked.data, command))

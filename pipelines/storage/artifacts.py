@@ -1,0 +1,139 @@
+"""The files that stages leave for each other in the data folder: their names, and how each is read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from renewals.pipelines.runtime import json_values
+from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage import data_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+MODELS = "models"
+BACKTEST, AGED, CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
+
+
+def read_training(job: Job) -> pd.DataFrame:
+    """The training table; one row per (account_id, as_of)."""
+    import pandas as pd
+
+    path = job.side / "training.parquet"
+    if not path.is_file():
+        raise InputMissing(f"no training table at {path}: run `renewals learn`, or the stage assemble, first")
+    return pd.read_parquet(path)
+
+
+def read_catalogue(side: Path) -> list[dict[str, Any]]:
+    """What each feature means, as `assemble` wrote it beside the features. Raises InputMissing."""
+    try:
+        catalogue: list[dict[str, Any]] = data_files.load_json(side / "features.json")["features"]
+    except FileNotFoundError:
+        raise InputMissing(f"no features.json in {side}: run the stage `assemble` for this date first") from None
+    return catalogue
+
+
+def read_model(home: Path, target: str) -> dict[str, bytes]:
+    """The files of `<home>/models/<target>/`, by name.
+
+    `home` is the side of the job for what was trained just now, the data folder for the last learning.
+    """
+    folder = home / MODELS / target
+    if not (folder / SCHEMA).is_file():
+        raise InputMissing(f"no model in {folder}: run `renewals learn`, or the stage train, first")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def why_untrained(files: dict[str, bytes]) -> str | None:
+    """Why there is no model, or None where there is one."""
+    schema = json.loads(files[SCHEMA])
+    return None if schema["trained"] else str(schema["reason"])
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def as_json(tree: dict[str, Any]) -> bytes:
+    """A JSON file; a number that is none (NaN) becomes null."""
+    return (json.dumps(json_values.without_nan(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def as_parquet(table: pd.DataFrame) -> bytes:
+    """A Parquet file."""
+    sink = io.BytesIO()
+    table.to_parquet(sink, index=False)
+    return sink.getvalue()
+
+
+LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
+PLAYS = "plays.parquet"
+STRENGTHS = "strengths.parquet"
+"""Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
+UNSCORED = "unscored.parquet"
+"""Why accounts have no score, in every language; one row per account without one."""
+WHATIF = "whatif.parquet"
+"""What the model would say of other figures; one row per (account, feature, figure)."""
+GROUP = "peers"
+"""The column of the contributions that names the account's group of peers."""
+
+
+ALERTS, ALERTS_SUMMARY = "alerts.parquet", "alerts.json"
+
+
+def read_standing(job: Job) -> dict[str, Any]:
+    """What `alerts` said of the act date. Raises InputMissing."""
+    try:
+        standing: dict[str, Any] = data_files.load_json(job.side / ALERTS_SUMMARY)
+    except FileNotFoundError:
+        standing = {"as_of": None}
+    if standing["as_of"] != job.day.isoformat():
+        raise InputMissing(f"no alerts of {job.day} in {job.side}: run the stages before `score` for this date first")
+    return standing
+
+
+def read_alerts(job: Job) -> pd.DataFrame:
+    """The alerts of the act date, one row per (account_id, code), in the order of the codes."""
+    return data_files.load_frame(job.side / ALERTS)
+
+
+DISAGREEMENTS, TALLY = "disagreements.parquet", "disagreements.json"
+
+
+def read_disagreements(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The disagreements of the day, one row each, and their tally; None where nothing was ever answered."""
+    if _day(job) != job.day:
+        return None
+    tally = _standing(job)["tally"]
+    return None if tally is None else (data_files.load_frame(job.side / DISAGREEMENTS), tally)
+
+
+def disagreements_digest(job: Job) -> str | None:
+    """What a list that shows the disagreements hangs on; None where nothing was ever answered."""
+    standing = _standing(job)
+    return standing["digest"] if standing["as_of"] == job.day.isoformat() else None
+
+
+def _day(job: Job) -> date | None:
+    day = _standing(job)["as_of"]
+    return None if day is None else date.fromisoformat(day)
+
+
+def _standing(job: Job) -> dict[str, Any]:
+    try:
+        standing: dict[str, Any] = data_files.load_json(job.side / TALLY)
+    except FileNotFoundError:
+        return {"as_of": None, "tally": None, "digest": None}
+    return standing
+
+
+FORECAST, FORECAST_SUMMARY = "forecast.parquet", "forecast.json"

@@ -1,0 +1,1 @@
+"""The query engine: raw tables in, intermediate tables out."""

@@ -1,0 +1,1 @@
+"""Lists that were published, and everything kept behind each."""

@@ -1,0 +1,76 @@
+"""Models of the last learning, or of a trial: are they those of this day and these settings?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage.artifacts import (
+    AGED,
+    CARD,
+    MODELS,
+    SCHEMA,
+    sha256,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    pass
+
+
+def learning_options(job: Job) -> dict[str, Any]:
+    """The parameters on which a model depends, by their key in `params.yaml`."""
+    sections = ("folds", "linear", "lightgbm", "calibration")
+    chosen = {
+        f"{name}.{key}": value for name in sections for key, value in getattr(job.settings, name).model_dump().items()
+    }
+    return {
+        **chosen,
+        "grace.before_days": job.settings.grace.before_days,
+        "grace.after_days": job.settings.grace.after_days,
+    }
+
+
+def options_fingerprint(job: Job) -> str:
+    """One fingerprint for the parameters on which a model depends."""
+    return sha256(json.dumps(learning_options(job), sort_keys=True).encode())
+
+
+def learned_at(job: Job) -> Path | None:
+    """The folder whose models are of this day and of the training table on the side of learning; None without one.
+
+    That of the last learning comes first, under whatever settings it was. What else lies on the side may be of a trial
+    or an earlier back-test: it must have been trained under the settings of this job.
+    """
+    table = job.side / "training.parquet"
+    if not table.is_file():
+        return None
+    wanted = {"until": str(job.day), "training_sha256": sha256(table.read_bytes())}
+    if _all_are(wanted, job.data, job):
+        return job.data
+    return job.side if _all_are(wanted | {"options_sha256": options_fingerprint(job)}, job.side, job) else None
+
+
+def _all_are(wanted: dict[str, str], home: Path, job: Job) -> bool:
+    """Whether every target was tried and the cards of those that were trained say what is wanted."""
+    cards = [_card(home, target) for target in job.settings.targets]
+    trained = [card for card in cards if card]
+    return (
+        None not in cards
+        and bool(trained)
+        and all(card.get(name) == value for card in trained for name, value in wanted.items())
+    )
+
+
+def _card(home: Path, target: str) -> dict[str, Any] | None:
+    """The card of a model; empty where none could be trained, None where it cannot be judged."""
+    folder = home / MODELS / target
+    if not (folder / SCHEMA).is_file():
+        return None
+    if not json.loads((folder / SCHEMA).read_bytes())["trained"]:
+        return {}
+    found: dict[str, Any] = json.loads((folder / CARD).read_bytes())
+    return found if (folder / AGED).is_file() else None
