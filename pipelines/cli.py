@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from renewals.pipelines.runtime.job import Job
 
 app = typer.Typer(
     help="Which contracts will be bought again, and which accounts will grow: learn from closed history, act on a day.",
@@ -62,7 +65,13 @@ def demo(
     overrides: Set = None,
 ) -> None:
     """Run everything on the example company."""
-    _run("demo", "demo.demo", str(data / "company"), data, params, overrides, lists=lists)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.demo import demo
+
+        return demo(job)
+
+    _run("demo", run, str(data / "company"), data, params, overrides, lists=lists)
 
 
 @app.command()
@@ -73,7 +82,13 @@ def example(
     overrides: Set = None,
 ) -> None:
     """Write the tables of the example company, to try everything on."""
-    _run("example", "example.example", str(out), HERE, params, overrides)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.example import example
+
+        return example(job)
+
+    _run("example", run, str(out), HERE, params, overrides)
 
 
 @app.command()
@@ -93,7 +108,13 @@ def check(
     overrides: Set = None,
 ) -> None:
     """Hold the tables against their contract, and say of each up to which day it goes."""
-    _run("check", "check.check_tables", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.check import check_tables
+
+        return check_tables(job)
+
+    _run("check", run, tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -114,9 +135,13 @@ def learn(
     """Train on what was known and final on a day."""
     if name and not tried:
         raise typer.BadParameter("--name is the name of a trial: give --try too")
-    _run(
-        "learn", "learn.learn", tables, data, params, _allowing(overrides, allow_stale), LISTS, tried, name, until=until
-    )
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.learn import learn
+
+        return learn(job, tried, name)
+
+    _run("learn", run, tables, data, params, _allowing(overrides, allow_stale), until=until)
 
 
 @app.command()
@@ -132,7 +157,13 @@ def backtest(
 
     Judges what `renewals learn` left for this day in the data folder; otherwise it learns first, and registers nothing.
     """
-    _run("backtest", "backtest.retrace", tables, data, params, _allowing(overrides, allow_stale), until=until)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.backtest import retrace
+
+        return retrace(job)
+
+    _run("backtest", run, tables, data, params, _allowing(overrides, allow_stale), until=until)
 
 
 @app.command()
@@ -152,7 +183,18 @@ def tune(
 
     The best setting is held against the one in force on the newest outcomes, which the search did not see.
     """
-    _run("tune", "tune.seek", tables, data, params, _allowing(overrides, allow_stale), LISTS, target, until=until)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.tune import seek
+
+        return seek(job, target)
+
+    def check_target(job: Job) -> None:
+        from renewals.pipelines.preflight import target_learned
+
+        target_learned(job, target)
+
+    _run("tune", run, tables, data, params, _allowing(overrides, allow_stale), check=check_target, until=until)
 
 
 @app.command()
@@ -168,7 +210,13 @@ def score(
 ) -> None:
     """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
     allowed = _allowing(overrides, allow_stale, hindsight)
-    _run("score", "score.act", tables, data, params, allowed, lists=lists, as_of=as_of)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.score import act
+
+        return act(job)
+
+    _run("score", run, tables, data, params, allowed, lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -182,7 +230,13 @@ def publish(
     overrides: Set = None,
 ) -> None:
     """Write a published list, its reasons and its forecast to a database, in one transaction; twice does no harm."""
-    _run("publish", "publish.write_back", "", data, params, overrides, lists, to, schema, as_of=as_of)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.publish import write_back
+
+        return write_back(job, to, schema)
+
+    _run("publish", run, "", data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
@@ -195,7 +249,13 @@ def scorecard(
     overrides: Set = None,
 ) -> None:
     """How the company stands on a day: churn, renewal rates, retention, use, referrals."""
-    _run("scorecard", "scorecard.measure", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.scorecard import measure
+
+        return measure(job)
+
+    _run("scorecard", run, tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -210,7 +270,13 @@ def forecast(
 ) -> None:
     """What will be renewed, kept and bought in the four quarters from a day on."""
     allowed = _allowing(overrides, allow_stale, hindsight)
-    _run("forecast", "forecast.foretell", tables, data, params, allowed, as_of=as_of)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.forecast import foretell
+
+        return foretell(job)
+
+    _run("forecast", run, tables, data, params, allowed, as_of=as_of)
 
 
 @app.command()
@@ -223,7 +289,13 @@ def effect(
     overrides: Set = None,
 ) -> None:
     """Did it help: what each playbook did to renewals, adjusted for who was treated."""
-    _run("effect", "effect.study", tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.effect import study
+
+        return study(job)
+
+    _run("effect", run, tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -237,7 +309,13 @@ def explain(
     overrides: Set = None,
 ) -> None:
     """Why this account is where it is on the list."""
-    _run("explain", "explain.explain", tables, data, params, overrides, lists, account, as_of=as_of)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.explain import explain
+
+        return explain(job, account)
+
+    _run("explain", run, tables, data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
@@ -259,7 +337,13 @@ def whatif(
 
     The other windows of such a figure move along, by as many ranks among the account's peers, unless set too.
     """
-    _run("whatif", "whatif.whatif", tables, data, params, overrides, lists, account, wished, as_of=as_of)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.whatif import whatif
+
+        return whatif(job, account, wished)
+
+    _run("whatif", run, tables, data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
@@ -277,7 +361,13 @@ def collect(
     overrides: Set = None,
 ) -> None:
     """Read back what managers wrote into the workbooks: verdicts, notes, and actions, which become interventions."""
-    _run("collect", "collect.collect", "", data, params, overrides, lists, files, recorded)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.collect import collect
+
+        return collect(job, files, recorded)
+
+    _run("collect", run, "", data, params, overrides, lists)
 
 
 Target = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
@@ -296,15 +386,25 @@ def promote(
     """Let a registered version make the lists from now on."""
     if force and not reason.strip():
         raise typer.BadParameter('--force needs --reason "…": why shall it serve although the gate refused it?')
-    _run(
-        "promote", "models.promote", "", data, params, overrides, LISTS, target, version, reason.strip() or None, force
-    )
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.models import promote
+
+        return promote(job, target, version, reason.strip() or None, force)
+
+    _run("promote", run, "", data, params, overrides)
 
 
 @app.command()
 def rollback(target: Target, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
     """Let the champion before the present one serve again; once more goes further back."""
-    _run("rollback", "models.rollback", "", data, params, overrides, LISTS, target)
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.models import rollback
+
+        return rollback(job, target)
+
+    _run("rollback", run, "", data, params, overrides)
 
 
 def _allowing(overrides: list[str] | None, allow_stale: bool = False, hindsight: bool = False) -> list[str]:
@@ -319,42 +419,39 @@ WITHOUT_LOCK = ("example", "explain", "whatif", "publish", "collect", "promote",
 
 def _run(
     command: str,
-    stage_name: str,
+    run: Callable[[Job], dict[str, Any]],
     tables: str | None,
     data: Path,
     params: Path | None,
     overrides: list[str] | None,
     lists: Path = LISTS,
-    *items: Any,
+    check: Callable[[Job], None] = lambda job: None,
     **days: str | None,
 ) -> None:
-    """Run `<file>.<function>` of the commands, imported only once the command line is known to be right.
+    """Make the job, check what can be known at the start, take the lock where the command needs it, and run it.
 
-    What can be known at the start is checked before the lock is taken.
+    `check` looks at the command's own arguments. `run` imports its command only when it is called: no module is loaded
+    for a command line that is wrong, and whatever happens while modules load ends the run as any other error does.
     """
     from renewals.pipelines.runtime import runner
 
-    module, _, function = stage_name.partition(".")
-
     def work() -> dict[str, Any]:
         from renewals.pipelines import preflight
-        from renewals.pipelines.runtime import job as stage
+        from renewals.pipelines.runtime.job import Job, iso_date
         from renewals.pipelines.runtime.lock import exclusive_lock
         from renewals.pipelines.runtime.paths import tables_address
         from renewals.pipelines.runtime.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
         when: dict[str, Any] = {
-            n: stage.iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items() if text is not None
+            n: iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items() if text is not None
         }
         settings = read_settings(file, overrides or ())
-        job = stage.Job(settings, tables_address(settings.tables, tables), data, lists, **when)
-        preflight.check(command, job, *items)
+        job = Job(settings, tables_address(settings.tables, tables), data, lists, **when)
+        check(job)
+        preflight.check(command, job)
         with nullcontext() if command in WITHOUT_LOCK else exclusive_lock(data, command):
-            result: dict[str, Any] = getattr(import_module(f"renewals.pipelines.commands.{module}"), function)(
-                job, *items
-            )
-        return result
+            return run(job)
 
     raise typer.Exit(runner.run(work, data, command))
 

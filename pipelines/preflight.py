@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from renewals.pipelines.runtime.errors import Config, OutputFailed
 from renewals.pipelines.runtime.job import Job, first_of_month, iso_date
@@ -23,13 +22,8 @@ ROOM = 100 * 2**20
 """Bytes that a run needs beside the size of the tables, which it copies at most once before older copies go."""
 
 
-def check(command: str, job: Job, *items: Any) -> None:
-    """Raise the first error that the command would meet later on; a command without checks passes.
-
-    `items` are the command's own arguments.
-    """
-    if command == "tune":
-        target_learned(job, *items)
+def check(command: str, job: Job) -> None:
+    """Raise the first error that the command would meet later on; a command without checks passes."""
     for passes in CHECKS.get(command, ()):
         passes(job)
 
