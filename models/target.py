@@ -13,7 +13,8 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.revenue.ledger import Book, renewals
+from renewals.features.revenue.due_groups import renewals
+from renewals.features.revenue.ledger import Book
 
 KEY = ("account_id", "as_of")
 EXPANSION_DAYS = 180

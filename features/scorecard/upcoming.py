@@ -17,7 +17,8 @@ import ibis.expr.types as ir
 from ibis import _
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.ledger import Book, renewals
+from renewals.features.revenue.due_groups import renewals
+from renewals.features.revenue.ledger import Book
 from renewals.features.scorecard.totals import kept_of_opening
 from renewals.features.spine import month_starts, size_band
 

@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 
 from renewals.features.point_in_time import known_on
 from renewals.features.policy import Policy
-from renewals.features.revenue.ledger import CHANGES, EXPANSIONS, Book, renewals
+from renewals.features.revenue.due_groups import renewals
+from renewals.features.revenue.expansions import EXPANSIONS
+from renewals.features.revenue.ledger import Book
+from renewals.features.revenue.valuation import CHANGES
 
 EARLIER, AT = date(2023, 7, 1), date(2024, 9, 1)
 MONTHS = [date(2022 + n // 12, n % 12 + 1, 1) for n in range(32)]

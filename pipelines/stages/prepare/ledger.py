@@ -9,7 +9,8 @@ import ibis.expr.types as ir
 
 from renewals.features.families.fit import outcomes
 from renewals.features.point_in_time import known_on
-from renewals.features.revenue.ledger import Book, renewals
+from renewals.features.revenue.due_groups import renewals
+from renewals.features.revenue.ledger import Book
 from renewals.features.spine import month_starts
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main

@@ -18,7 +18,8 @@ import pytest
 
 from renewals.features.point_in_time import known_on
 from renewals.features.policy import Money, Policy, Renewal
-from renewals.features.revenue.ledger import Book, follow_ons, ledger, payment_required, renewals
+from renewals.features.revenue.due_groups import renewals
+from renewals.features.revenue.ledger import Book, payment_required
 
 AT = "2026-01-01"
 FLAT, MORE, LESS = "renewed_flat", "renewed_with_expansion", "renewed_with_contraction"
@@ -992,7 +993,7 @@ def test_follow_on_of_a_running_contract_is_known_when_it_is_signed():
     )
     contracts = table(rows_of(case), CONTRACTS)
     for day, expected in ((date(2023, 10, 1), []), (date(2023, 10, 2), ["signed ahead: old"])):
-        found = rows(follow_ons(known_on("contracts", contracts, day), day, Policy(), payments_given=False))
+        found = rows(Book(known_on("contracts", contracts, day), day, Policy(), payments_given=False).follow_ons())
         assert [row["contract_id"] for row in found] == expected
 
 
@@ -1021,7 +1022,7 @@ def test_numbers_may_be_ids_and_columns_may_be_empty():
         )
     )
     parents = ibis.memtable(pa.table({"account_id": [7], "parent_account_id": pa.nulls(1)}))
-    found = rows(ledger(contracts, date(2024, 6, 1), Policy(), payments_given=False, accounts=parents))
+    found = rows(Book(contracts, date(2024, 6, 1), Policy(), payments_given=False, accounts=parents).ledger)
     assert [(r["contract_id"], r["account_id"], r["product"], r["outcome"]) for r in found] == [(1, 7, "core", FLAT)]
 
 

@@ -34,7 +34,8 @@ import pytest
 
 from renewals.features.point_in_time import day_number, known_on
 from renewals.features.policy import Money, Policy
-from renewals.features.revenue.ledger import Book, renewals
+from renewals.features.revenue.due_groups import renewals
+from renewals.features.revenue.ledger import Book
 from renewals.features.scorecard import totals as cards
 from renewals.features.scorecard.measures import MEASURES, absent, definitions
 from renewals.features.spine import month_starts

@@ -15,7 +15,8 @@ import pytest
 
 from renewals.features.point_in_time import known_on
 from renewals.features.policy import Policy
-from renewals.features.revenue.ledger import Book, renewals
+from renewals.features.revenue.due_groups import renewals
+from renewals.features.revenue.ledger import Book
 from renewals.models.target import Outcomes, final_on
 from renewals.models.targets import targets
 

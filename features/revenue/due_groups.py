@@ -1,0 +1,207 @@
+"""Terms of one account and product that are due on one day, settled together; and the renewals that customers see."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from renewals.features.policy import Policy
+from renewals.features.revenue.terms import _FOLLOW_ON, _inside_grace
+from renewals.features.revenue.valuation import (
+    _BEFORE,
+    _SO_FAR,
+    CHANGES,
+    ROUNDING,
+    Side,
+    _all_seats,
+    _changes,
+    _clipped,
+    _positive,
+    _total,
+    _with,
+)
+
+OUTCOMES = ("renewed_flat", "renewed_with_expansion", "renewed_with_contraction", "churned", "pending")
+
+
+def renewals(ledger: ir.Table) -> ir.Table:
+    """The outcome of each set of contracts, one row per (account_id, end_date) and, should it recur, known_at.
+
+    Renewed where any contract of the set was; null until all of them matured. A contract that was cancelled and booked
+    anew to the *same* end was amended, and the later contract speaks for it. A set that is booked anew after it had
+    matured is a row of its own, with the `known_at` of its first contract, so that the first outcome never changes.
+    `due_at` is the day on which the last of its contracts that came due so far ended; `amount_renewed` is what was due
+    of those contracts that were bought again, at whatever price. A contract learnt of only after it had matured is in
+    the ledger, but in no set.
+    """
+    null = ibis.null("int64")
+    return (
+        ledger.filter(~_.amended, _.known_at < _.matured_at)
+        .group_by("account_id", "end_date", known_at=_.set_known_at)
+        .agg(
+            plan=_.plan.max(),
+            closed=_.set_closed.all(),
+            renewed=_.renewed.max(),
+            contracts=_.count(),
+            amount_due=_total(_.amount_due),
+            amount_renewed=_total(_.amount_due, _.renewed == 1).fill_null(0),
+            **{name: _total(_[name]) for name in CHANGES},
+            due_at=_.due_at.max(),
+            matured_at=_.set_matured_at.max(),
+        )
+        .mutate(**{name: _.closed.ifelse(_[name], null) for name in ("renewed", "amount_renewed", *CHANGES)})
+        .mutate(renewed=_.renewed.cast("int8"), outcome=_outcome(_.closed, _.renewed == 1))
+        .drop("closed")
+    )
+
+
+def _lots(due: ir.Table) -> ir.Table:
+    """What each lot was worth, one row per lot."""
+    largest = ibis.row_number().over(group_by="lot", order_by=[-_.amount, _.term]) == 0
+    return (
+        due.mutate(main=largest)
+        .group_by("lot")
+        .agg(
+            due=_.due.max(),
+            amount=_total(_.amount),
+            seats=_all_seats(),
+            plan=_.plan.max(where=_.main),
+            years=_.years.max(where=_.main),
+        )
+    )
+
+
+def _new_side(claimed: ir.Table) -> ir.Table:
+    """What the follow-ons of each lot are worth, at the lot's own rate, one row per lot that has any."""
+    return claimed.group_by("lot").agg(
+        new_amount=_total(_.amount), new_seats=_all_seats(), new_plan=_.plan.max(where=_.nth == 0)
+    )
+
+
+def _extra(absorbed: ir.Table, terms: ir.Table, lots: ir.Table, policy: Policy) -> ir.Table:
+    """What else the follow-ons of a lot replace, as seen when the lot matures, one row per (lot, old term)."""
+    homes = lots.select("due", home=_.lot)
+    worth = terms.select("arr", "currency", "seats", old=_.term)
+    return (
+        absorbed.inner_join(homes, "home")
+        .filter(_.own_settled.isnull() | (_.own_settled > _.due + policy.grace.after_days))
+        .inner_join(worth, "old")
+        .select("due", "arr", "currency", "seats", lot=_.home)
+    )
+
+
+def _bundled(lots: ir.Table, claims: ir.Table, extra: ir.Table) -> ir.Table:
+    """Each lot with what is replaced together with it, one row per lot."""
+    bundles = claims.filter(_.bundle.notnull()).group_by("lot").agg(bundle=_.bundle.max())
+    served = {"group_by": "bundle", "order_by": ["due", "lot"]}
+    extra = extra.group_by("lot").agg(extra=_total(_.amount), extra_seats=_all_seats())
+    alone = _.extra.isnull() & (_.before == 0) & (_.bundle == _.lot)
+    return (
+        _with(_with(lots, bundles, "lot", "bundle"), extra, "lot", "extra", "extra_seats")
+        .mutate(bundle=_.bundle.coalesce(_.lot))
+        .mutate(before=_.amount.sum().over(rows=_BEFORE, **served).fill_null(0))
+        .mutate(
+            alone=alone,
+            bundle_amount=_.amount + _.extra.fill_null(0),
+            bundle_seats=_.extra.isnull().ifelse(_.seats, _.seats + _.extra_seats),
+        )
+    )
+
+
+def _settled_lots(lots: ir.Table, new: ir.Table, successors: ir.Table, policy: Policy) -> ir.Table:
+    """What was kept and what changed, one row per lot.
+
+    Where several lots share follow-ons, these are used up in the order of the due days; what is left is the gain of the
+    home lot.
+    """
+    joined = _with(_with(lots, new, "lot", "new_amount", "new_seats", "new_plan"), successors, "lot", *_FOLLOW_ON)
+    t = joined.mutate(new_amount=_.new_amount.fill_null(0), renewed=_.follow_on_start.notnull())
+    old_side = Side(t.bundle_amount, t.bundle_seats, t.plan)
+    t = t.mutate(**_changes(old_side, Side(t.new_amount, t.new_seats, t.new_plan), t.years, policy))
+    alone = _.alone & _.renewed
+    kept_alone = _positive(_.amount - _.contraction - _positive(-_.price_change))
+    kept_shared = _clipped(_.new_amount - _.before, _.amount)
+    gain = (_.bundle == _.lot).ifelse(_positive(_.new_amount - _.bundle_amount), 0)
+    return (
+        t.mutate(kept=_.renewed.ifelse(alone.ifelse(kept_alone, kept_shared), 0), gain=gain)
+        .mutate(price_change=alone.ifelse(_.price_change, _clipped(_.price_change, _.gain)))
+        .mutate(upsell=alone.ifelse(_.upsell, _.gain - _.price_change))
+        .mutate(contraction=alone.ifelse(_.contraction, _.amount - _.kept))
+        .select("lot", "kept", "upsell", "price_change", "contraction", "renewed", *_FOLLOW_ON, lot_amount=_.amount)
+    )
+
+
+def _allocated(due: ir.Table, lots: ir.Table) -> ir.Table:
+    """The lot's money shared out to its contracts by size, to the cent, one row per contract."""
+    by_size = {"group_by": "lot", "order_by": [-_.amount, _.term]}
+    empty = _.lot_amount == 0
+    lost = _.amount - _.amount_kept
+
+    def share(total: ir.Value) -> ir.Value:
+        """Rounded sums up to here and up to the contract before, so that the shares add up to the total."""
+        return ((total * _.upper).round() - (total * _.lower).round()).cast("int64")
+
+    return (
+        due.inner_join(lots, "lot")
+        .mutate(reached=_.amount.sum().over(rows=_SO_FAR, **by_size), nth=ibis.row_number().over(**by_size))
+        .mutate(
+            upper=empty.ifelse(1.0, _.reached / _.lot_amount.nullif(0)),
+            lower=empty.ifelse((_.nth == 0).ifelse(0.0, 1.0), (_.reached - _.amount) / _.lot_amount.nullif(0)),
+        )
+        .mutate(amount_kept=share(_.kept), upsell=share(_.upsell))
+        .mutate(shrunk=(_.price_change < 0).ifelse(_clipped(share(_.contraction), lost), lost))
+        .mutate(price_change=(_.price_change < 0).ifelse(_.shrunk - lost, share(_.price_change)))
+        .mutate(contraction=_.shrunk)
+    )
+
+
+def _cross_sold(purchases: ir.Table, due: ir.Table, policy: Policy) -> ir.Table:
+    """New products bought at a renewal, one row per new term: the `term` is the main one of the nearest set due."""
+    new = purchases.filter(_.kind == "cross_sell").select(
+        "account_id", "arr", "currency", "settled", new=_.term, new_start=_.start, new_product=_.product
+    )
+    old = due.select("account_id", "term", "product", "start", "due", "cancel", "end", "known", "amount")
+    nearest = [(_.new_start - _.seen).abs(), _.seen, -_.amount, _.term]
+    return (
+        new.inner_join(old, "account_id")
+        .filter(_.product != _.new_product, _.start < _.new_start, _.known <= _.new_start)
+        .mutate(seen=(_.cancel <= _.new_start).ifelse(_.due, _.end))
+        .filter(_inside_grace(_.new_start, _.seen, policy))
+        .mutate(nth=ibis.row_number().over(group_by="new", order_by=nearest))
+        .filter(_.nth == 0, _.settled <= _.due + policy.grace.after_days)
+        .select("term", "arr", "currency", "due")
+    )
+
+
+def _outcome(decided: ir.Value, renewed: ir.Value) -> ir.Value:
+    """One of `OUTCOMES`, from what was gained and lost: price alone, unless it fell, leaves a renewal flat."""
+    balance = _.upsell + _.cross_sell - (_.amount_due - _.amount_kept)
+    return ibis.cases(
+        (~decided, "pending"),
+        (~renewed, "churned"),
+        (balance >= ROUNDING, "renewed_with_expansion"),
+        (balance <= -ROUNDING, "renewed_with_contraction"),
+        else_="renewed_flat",
+    )
+
+
+def _decided(rows: ir.Table, at: date) -> ir.Table:
+    """The ledger's columns, hidden where the outcome has not matured, one row per contract that came due."""
+    now = ibis.literal(at, "date").cast("timestamp")
+    zero, unknown = ibis.literal(0, "int64"), ibis.null("int64")
+    return (
+        rows.filter(_.due_at < at)
+        .mutate(decided=_.matured_at <= now, set_closed=_.set_matured_at <= now, amount_due=_.amount)
+        .mutate(**{name: _.renewed.ifelse(_[name].fill_null(0), zero) for name in CHANGES})
+        .mutate(outcome=_outcome(_.decided, _.renewed), amended=(_.follow_on_end == _.end_date).fill_null(False))
+        .mutate(renewed=_.decided.ifelse(_.renewed.cast("int8"), ibis.null("int8")))
+        .mutate(**{name: _.decided.ifelse(_[name], unknown) for name in CHANGES})
+        .select(
+            *("contract_id", "account_id", "product", "plan", "start_date", "end_date", "due_at", "currency"),
+            *("outcome", "renewed", *_FOLLOW_ON, "amount_due", *CHANGES),
+            *("known_at", "matured_at", "amended", "set_known_at", "set_matured_at", "set_closed"),
+        )
+    )

@@ -1,0 +1,193 @@
+"""Terms of contracts, and which term follows which."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from renewals.features.policy import Policy
+from renewals.features.revenue.valuation import (
+    _BEFORE,
+    _SO_FAR,
+    _day,
+    _with,
+)
+
+_FOLLOW_ON = ("follow_on_id", "follow_on_start", "follow_on_end", "follow_on_known_at")
+
+
+def _terms(contracts: ir.Table, policy: Policy, must_pay: bool) -> ir.Table:
+    """The contracts that ran, with their days, one row per contract."""
+    after = policy.grace.after_days
+    paid = _.paid_at.isnull().ifelse(ibis.null("timestamp"), (_.paid_at > _.known_at).ifelse(_.paid_at, _.known_at))
+    terms = (
+        contracts.select(
+            "contract_id",
+            "account_id",
+            product=_.product.cast("string").fill_null("core"),
+            plan=_.plan.cast("string"),
+            arr=_.arr.cast("float64"),
+            currency=_.currency.cast("string").fill_null(policy.money.reporting_currency),
+            seats=_.seats.cast("int64").nullif(0),
+            start_date=_.start_date.cast("timestamp").date(),
+            end_date=_.end_date.cast("timestamp").date(),
+            cancelled=_.cancelled_at.cast("timestamp").date(),
+            known_at=ibis.coalesce(_.signed_at.cast("timestamp"), _.start_date.cast("timestamp")),
+            paid_at=_.paid_at.cast("timestamp"),
+        )
+        .mutate(due_at=(_.cancelled < _.end_date).ifelse(_.cancelled, _.end_date))
+        .filter(_.due_at > _.start_date)
+        .mutate(
+            settled_at=paid if must_pay else _.known_at,
+            matured_at=(_.due_at + ibis.interval(days=after + 1)).cast("timestamp"),
+            start=_day(_.start_date),
+            end=_day(_.end_date),
+            due=_day(_.due_at),
+            cancel=_day(_.cancelled),
+            known=_day(_.known_at.date()),
+            paid=_day(_.paid_at.date()),
+        )
+        .mutate(
+            settled=_day(_.settled_at.date()),
+            years=(_.end - _.start) / 365.0,
+            term=ibis.row_number().over(
+                order_by=["account_id", "product", "start_date", "end_date", "contract_id", "arr"]
+            ),
+        )
+    )
+    # A contract that became known only after the others of its due day had matured cannot have been renewed with them.
+    together = ["account_id", "product", "due", _.known > _.due + after]
+    return _with_sets(terms.mutate(lot=_.term.min().over(group_by=together)))
+
+
+def _with_sets(terms: ir.Table) -> ir.Table:
+    """When the set of each contract became known and matures, one row per contract.
+
+    A contract known only after all the earlier known ones of its set matured begins a set of its own. One known only
+    after it had itself matured was nobody's renewal to look at, and is kept apart.
+    """
+    by_end = ["account_id", "end_date", _.known_at >= _.matured_at]
+    known = {"group_by": by_end, "order_by": ["known_at", "term"]}
+    return (
+        terms.mutate(earlier=_.matured_at.max().over(rows=_BEFORE, **known))
+        .mutate(opens=(_.known_at >= _.earlier).ifelse(1, 0))
+        .mutate(nth=_.opens.sum().over(rows=_SO_FAR, **known))
+        .mutate(
+            set_known_at=_.known_at.min().over(group_by=[*by_end, "nth"]),
+            set_matured_at=_.matured_at.max().over(group_by=[*by_end, "nth"]),
+        )
+        .drop("earlier", "opens")
+    )
+
+
+def _heirs(terms: ir.Table, accounts: ir.Table | None) -> ir.Table:
+    """Whose follow-on counts, one row per (term, owner): the account itself and, after a merger, its parent."""
+    own = terms.select(
+        *("account_id", "product", "lot", "due", "due_at", "cancel", "end", "known", "known_at"),
+        old=_.term,
+        old_start=_.start,
+        owner=_.account_id,
+        merged=ibis.literal(False),
+    )
+    if accounts is None:
+        return own
+    parents = (
+        accounts.select("account_id", owner=_.parent_account_id.cast(terms.account_id.type()))
+        .filter(_.owner.notnull(), _.owner != _.account_id)
+        .distinct()
+    )
+    merged = own.drop("owner", "merged").inner_join(parents, "account_id").mutate(merged=ibis.literal(True))
+    return own.union(merged.select(own.columns))
+
+
+def _inside_grace(start: ir.Value, due: ir.Value, policy: Policy) -> ir.Value:
+    return (start >= due - policy.grace.before_days) & (start <= due + policy.grace.after_days)
+
+
+def _pairs(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Table:
+    """What may follow what, one row per (old term, new term): does it follow, does it replace, and where is its home.
+
+    A parent's term counts for a merged account only where it replaces none of the parent's own.
+    """
+    after = policy.grace.after_days
+    old = _heirs(terms, accounts)
+    new = terms.filter(_.settled.notnull()).select(
+        "product", "settled", owner=_.account_id, new=_.term, new_start=_.start, new_due=_.due, new_end=_.end
+    )
+    in_time = _.settled <= _.due + after
+    nearest = [
+        _.replaces.ifelse(0, 1),
+        _.replaces.ifelse((_.new_start - _.seen).abs(), ibis.greatest(_.due, _.known)),
+        _.seen,
+        _.old,
+    ]
+    return (
+        old.inner_join(new, ["owner", "product"])
+        .filter(_.new_start > _.old_start)
+        .mutate(seen=(_.cancel <= _.new_start).ifelse(_.due, _.end))
+        .mutate(
+            follows=in_time & _inside_grace(_.new_start, _.due, policy) & (_.new_due > _.due),
+            replaces=in_time
+            & _inside_grace(_.new_start, _.seen, policy)
+            & (_.new_end > _.seen)
+            & (_.known <= _.new_start),
+        )
+        .filter(_.follows | _.replaces)
+        .mutate(own=(_.replaces & ~_.merged).any().over(group_by="new"))
+        .filter(~_.merged | ~_.own)
+        .mutate(mainly=ibis.row_number().over(group_by="new", order_by=nearest) == 0)
+        .mutate(home=_.mainly.ifelse(_.lot, ibis.null("int64")).max().over(group_by="new"))
+    )
+
+
+def _claims(pairs: ir.Table, terms: ir.Table) -> ir.Table:
+    """The new terms that touch each lot, one row per (lot, new term); `claimed` where its money goes to the lot.
+
+    A lot that is home to a new term is served by all that are at home there; any other lot joins the bundle of the term
+    that was first settled to replace it.
+    """
+    worth = terms.select(
+        *("arr", "currency", "seats", "plan", "contract_id", "start_date", "end_date", "known_at", "settled", "start"),
+        new=_.term,
+    )
+    first = [_.replaces.ifelse(0, 1), (_.home == _.lot).ifelse(0, 1), _.settled, _.start, _.new]
+    return (
+        pairs.mutate(replaces=_.replaces | _.mainly)
+        .group_by("lot", "new")
+        .agg(follows=_.follows.any(), replaces=_.replaces.any(), home=_.home.max(), due=_.due.max())
+        .inner_join(worth, "new")
+        .mutate(nth=ibis.row_number().over(group_by="lot", order_by=first))
+        .mutate(bundle=((_.nth == 0) & _.replaces).ifelse(_.home, ibis.null("int64")).max().over(group_by="lot"))
+        .mutate(claimed=(_.follows & _.replaces & (_.home == _.bundle)).fill_null(False))
+        .mutate(
+            nth=ibis.row_number().over(
+                group_by=["lot", "follows"],
+                order_by=[_.claimed.ifelse(0, 1), _.claimed.ifelse(-_.arr, 0.0), _.start, _.new],
+            )
+        )
+    )
+
+
+def _absorbed(pairs: ir.Table) -> ir.Table:
+    """Terms replaced by a follow-on that is at home elsewhere, one row per old term: where, and since when.
+
+    `own_settled` tells when the lot got a follow-on of its own after all: until then it counts where it was absorbed.
+    """
+    replaced = pairs.filter(_.replaces | _.mainly)
+    own = replaced.filter(_.home == _.lot).group_by("lot").agg(own_settled=_.settled.min())
+    first = ibis.row_number().over(group_by="old", order_by=["settled", "new_start", "new"])
+    elsewhere = replaced.filter(_.home != _.lot).mutate(nth=first).filter(_.nth == 0)
+    return _with(elsewhere.select("old", "lot", "home", "settled"), own, "lot", "own_settled")
+
+
+def _successors(claims: ir.Table) -> ir.Table:
+    """The follow-on that continues each lot, one row per lot that was followed: the largest that is at home there."""
+    return claims.filter(_.follows, _.nth == 0).select(
+        "lot",
+        continued=_.claimed.ifelse(_.start, ibis.null("int64")),
+        follow_on_id=_.contract_id,
+        follow_on_start=_.start_date,
+        follow_on_end=_.end_date,
+        follow_on_known_at=_.known_at,
+    )
