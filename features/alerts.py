@@ -22,7 +22,6 @@ from renewals.features.families.adoption import start as starts
 from renewals.features.families.sentiment import FOLLOW_UP_DAYS, follow_up
 from renewals.features.families.stakeholders import PERSON, decider
 from renewals.features.families.tickets import limits_of, ticket
-from renewals.features.families.usage import days_in
 from renewals.features.family import KEY
 from renewals.features.point_in_time import (
     YEAR,
@@ -38,6 +37,7 @@ from renewals.features.point_in_time import (
 )
 from renewals.features.policy import TIERS, Policy
 from renewals.features.registry import Known
+from renewals.features.usage_windows import days_in
 
 EVIDENCE = {
     "began_ago": "int64",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from renewals.pipelines.runtime.errors import Config, OutputFailed
 from renewals.pipelines.runtime.job import Job, first_of_month, iso_date
+from renewals.pipelines.storage.engine.raw import raw_tables
 from renewals.pipelines.storage.registry import trained_models
 
 Check = Callable[[Job], None]
@@ -130,9 +131,8 @@ def warehouse_answers(job: Job) -> None:
 
 def tables_there(job: Job) -> None:
     """Raise where a required table is missing, or the place of the tables cannot be reached."""
-    from renewals.pipelines.storage.engine import warehouse
 
-    warehouse.require_tables(job)
+    raw_tables.require_tables(job)
 
 
 def tables_there_or_learned(job: Job) -> None:

@@ -27,13 +27,15 @@ from renewals.pipelines.runtime.lock import exclusive_lock
 from renewals.pipelines.stages.act import disagreements
 from renewals.pipelines.storage import data_files, folders
 from renewals.pipelines.storage import feedback_log as answers
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import hindsight, list_folder
 from renewals.reports.sanitize import printable
 from renewals.reports.sentences import disagreements as spoken
 from renewals.reports.words import Words
+from renewals.reports.workbook import feedback_answers
 from renewals.reports.workbook import feedback_reader as returned
-from renewals.reports.workbook.feedback_reader import Answer, Book, Known, NotReturned, Refusal
+from renewals.reports.workbook.feedback_answers import Answer, Known, Refusal
+from renewals.reports.workbook.feedback_reader import Book, NotReturned
 
 SAID = ["account_name", "renewal_date", "renewal_probability", "risk_band"]
 """What of the list is kept beside an answer."""
@@ -85,7 +87,7 @@ def _collected(job: Job, contents: Mapping[str, bytes], instant: datetime) -> di
     taken = _taken(job, contents, instant)
     known = _already(before)
     new = [own for own in taken.answers if (taken.digests[own.file], *own.about) not in known]
-    kept, refused = returned.once(new)
+    kept, refused = feedback_answers.once(new)
     taken.refused.extend(refused)
     log = _appended(before, kept, taken, instant)
     _keep(job, log, taken.refused)
@@ -142,7 +144,7 @@ def _take(taken: Taken, file: str, content: bytes, book: Book, own: Listed, inst
             f"{file} answers the list of {as_of}, which cannot be answered on {instant.date()}: "
             "say with --recorded on which day the answers came in"
         )
-    understood, refused = returned.understood(book, file, own.known, instant)
+    understood, refused = feedback_answers.understood(book, file, own.known, instant)
     taken.answers.extend(understood)
     taken.refused.extend(refused)
     taken.digests[file] = hashlib.sha256(content).hexdigest()
@@ -255,12 +257,12 @@ def _logged(own: Answer, taken: Taken, instant: datetime) -> dict[str, Any]:
 def _keep(job: Job, log: pd.DataFrame | None, refused: Sequence[Refusal]) -> None:
     """Put the log, what follows from it, and what was refused in the place of what was there, all at once."""
     folder = answers.folder(job)
-    files = {answers.REFUSED: returned.as_csv(refused), **({} if log is None else _made(log))}
+    files = {answers.REFUSED: feedback_answers.as_csv(refused), **({} if log is None else _made(log))}
     staged = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(staged, ignore_errors=True)
     try:
         for name, content in files.items():
-            warehouse.write_bytes(staged / name, content)
+            atomic.write_bytes(staged / name, content)
         folders.replace_folder(staged, folder)
     except OSError as error:
         raise OutputFailed(f"{folder} could not be written: {error.strerror or error}; nothing was taken") from None

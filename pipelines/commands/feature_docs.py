@@ -13,7 +13,7 @@ from pathlib import Path
 
 from renewals.features.family import THEMES, Feature
 from renewals.features.registry import FAMILIES
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.reports.words import Words
 
 PAGE = Path("docs") / "features.md"
@@ -111,4 +111,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    warehouse.write_bytes(PAGE, page().encode())
+    atomic.write_bytes(PAGE, page().encode())

@@ -30,7 +30,7 @@ from renewals.pipelines.runtime.source_settings import IDENTIFIER
 from renewals.pipelines.storage import addresses, data_files
 from renewals.pipelines.storage.addresses import redacted, without_secrets
 from renewals.pipelines.storage.artifacts import sha256
-from renewals.pipelines.storage.engine.warehouse import first_line
+from renewals.pipelines.storage.engine.engine_errors import first_line
 from renewals.pipelines.storage.published import list_archive
 from renewals.pipelines.storage.published.hindsight import MARK, is_marked, same_version
 from renewals.pipelines.storage.published.list_folder import MANIFEST, harmed

@@ -13,7 +13,7 @@ from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.tune import FOLDER, read_report, tune
 from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.storage.artifacts import as_json, sha256
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import trained_models
 
 TABLES = "tables.json"
@@ -51,7 +51,7 @@ def prepare(job: Job) -> None:
             step(f"label {target}")
         assemble(job)
         step("assemble")
-    warehouse.write_bytes(job.data / FOLDER / TABLES, as_json(_of(job)))
+    atomic.write_bytes(job.data / FOLDER / TABLES, as_json(_of(job)))
 
 
 def _of(job: Job) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from renewals.models.ranking import expected_value, worklist
 from renewals.models.settings import RENEWAL
 from renewals.models.training.schema import bounded
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import model_loader, model_registry
 from renewals.pipelines.storage.registry.logged_actions import refuse_actions
 from renewals.reports import risk_list
@@ -65,7 +65,7 @@ def shadowed(
         except Exception as fault:  # a shadow may not fail a list, whatever is wrong with it
             structlog.get_logger().warning("the challenger was not scored", target=target, why=str(fault))
             told[target] = {"champion": champion, "failed": str(fault)}
-    warehouse.write_bytes(job.side / SHADOW, _parquet(tables))
+    atomic.write_bytes(job.side / SHADOW, _parquet(tables))
     return told
 
 

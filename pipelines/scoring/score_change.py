@@ -28,7 +28,7 @@ from renewals.pipelines.runtime.errors import InputMissing, Stop
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.render_failures import report_losses
 from renewals.pipelines.storage import features_file
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.published import published_lists
 from renewals.pipelines.storage.registry import model_loader
 from renewals.reports.render_failures import Losses
@@ -274,7 +274,7 @@ def _write(job: Job, rows: pd.DataFrame, found: pd.DataFrame) -> None:
     table = rows.join(found.reindex(columns=SPLIT).astype("float64"))
     sink = io.BytesIO()
     table.astype(dict.fromkeys(("word", *SAID.values()), "string")).to_parquet(sink, index=False)
-    warehouse.write_bytes(job.side / CHANGE, sink.getvalue())
+    atomic.write_bytes(job.side / CHANGE, sink.getvalue())
 
 
 def _summary(

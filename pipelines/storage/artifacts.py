@@ -137,3 +137,6 @@ def _standing(job: Job) -> dict[str, Any]:
 
 
 FORECAST, FORECAST_SUMMARY = "forecast.parquet", "forecast.json"
+
+
+EVALUATION = "evaluation"

@@ -25,7 +25,8 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.paths import project_root
 from renewals.pipelines.storage import data_files, folders
 from renewals.pipelines.storage.engine import warehouse
-from renewals.pipelines.storage.engine.warehouse import Given
+from renewals.pipelines.storage.engine.raw import raw_table
+from renewals.pipelines.storage.engine.raw.raw_table import Given
 
 FOLDER, LOG, VERDICTS, REFUSED = "returned", "answers.parquet", "verdicts.parquet", "refused.csv"
 INTERVENTIONS = "interventions"
@@ -80,7 +81,7 @@ def with_actions(con: Any, job: Job, given: dict[str, Given]) -> dict[str, Given
         actions = actions.filter(_.recorded_at <= extract)
     if not actions.count().to_pyarrow().as_py():
         return given
-    mark = warehouse.fingerprint_of_rows(con, actions)
+    mark = raw_table.fingerprint_of_rows(con, actions)
     own = given.get(INTERVENTIONS)
     numerals = _numerals(given)
     if own is None:

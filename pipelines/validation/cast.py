@@ -17,8 +17,8 @@ import ibis.expr.types as ir
 from renewals.features.tables import ID, TABLES, Column, Rule, Table
 from renewals.pipelines.runtime.errors import DataContract
 from renewals.pipelines.storage import feedback_log
-from renewals.pipelines.storage.engine import warehouse
-from renewals.pipelines.storage.engine.warehouse import Given
+from renewals.pipelines.storage.engine.raw import csv
+from renewals.pipelines.storage.engine.raw.raw_table import Given
 from renewals.pipelines.validation.context import CheckContext
 from renewals.pipelines.validation.value_forms import DECIMAL_COMMA, since_1970
 
@@ -183,7 +183,7 @@ def cast_table(context: CheckContext, raw: Given, table: Table) -> CastTable:
         parts.append(rows.select(**kept, **cast))
     together = ibis.union(*parts) if len(parts) > 1 else parts[0]
     if raw.text:
-        rows = warehouse.settled(context.con, table.name, together, context.scratch)
+        rows = csv.settled(context.con, table.name, together, context.scratch)
     else:
         rows = context.con.create_view(f"typed_{table.name}", together)
     if feedback_log.MARK in given and table.name == feedback_log.INTERVENTIONS:

@@ -15,9 +15,9 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.families.usage import level_of
 from renewals.features.patterns import PatternList, name_patterns, normalize_text, split_words, word_patterns
 from renewals.features.policy import Policy, Stakeholders
+from renewals.features.usage_windows import level_of
 from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.validation.context import CheckContext, count_rows
 from renewals.pipelines.validation.grading import distinct_texts

@@ -9,7 +9,7 @@ from datetime import date
 import ibis
 import ibis.expr.types as ir
 
-from renewals.features.families import usage
+from renewals.features import usage_windows
 from renewals.features.policy import Policy
 from renewals.features.registry import FAMILIES
 from renewals.features.tables import TABLES
@@ -26,7 +26,7 @@ class Elsewhere(Engine):
         self._warehouse = warehouse
         rows = {**world, "people": graded(world["people"], policy)}
         given = {name: arrow(rows[name], clean_schema(name)) for name in self.tables}
-        given["product"] = arrow(numbered(world["usage_events"], policy), ibis.schema(usage.PRODUCT))
+        given["product"] = arrow(numbered(world["usage_events"], policy), ibis.schema(usage_windows.PRODUCT))
         given["outcomes"] = arrow(OUTCOMES, outcome_schema())
         self._con = _Loaded({name: warehouse.load(name, rows) for name, rows in given.items()})
         self._steps: dict[str, ir.Table] = {}

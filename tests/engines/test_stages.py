@@ -22,7 +22,7 @@ from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage.engine import spark, warehouse
+from renewals.pipelines.storage.engine import engine_errors, spark
 from tests.engines.conftest import free_port, running
 from tests.oracle.worlds import alike
 from tests.root import ROOT
@@ -162,7 +162,7 @@ def test_an_address_is_shown_without_its_token():
 @pytest.mark.parametrize("server", ["sail", pytest.param("spark_connect", marks=pytest.mark.spark)])
 def test_a_folder_that_spark_does_not_see_is_named(server, request, tmp_path):
     con = spark.connect(request.getfixturevalue(server))
-    with pytest.raises(Config, match=r"spine\.parquet: Spark does not see"), warehouse.faults("spine.parquet"):
+    with pytest.raises(Config, match=r"spine\.parquet: Spark does not see"), engine_errors.faults("spine.parquet"):
         spark.read(con, [tmp_path / "spine.parquet"])
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from renewals.features import alerts as rules
 from renewals.features import spine as spines
-from renewals.features.families import usage
+from renewals.features import usage_windows
 from renewals.features.families.fit import DIMENSIONS
 from renewals.features.families.stakeholders import GRADED, text_rows
 from renewals.features.family import KEY
@@ -85,7 +85,7 @@ def graded(people: Sequence[Row], policy: Policy) -> list[Row]:
 
 def numbered(events: Sequence[Row], policy: Policy) -> list[Row]:
     """The product features of events, as the roll-up numbers them."""
-    columns = usage.product(sorted({event["feature"] for event in events}), policy, BLOCK)
+    columns = usage_windows.product(sorted({event["feature"] for event in events}), policy, BLOCK)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -126,7 +126,7 @@ class Engine:
         for name, kinds in self._schemas.items():
             self._con.create_table(name, schema=kinds)
         self._con.create_table("outcomes", schema=outcome_schema(ids))
-        self._con.create_table("product", schema=ibis.schema(usage.PRODUCT))
+        self._con.create_table("product", schema=ibis.schema(usage_windows.PRODUCT))
         self._alerts: dict[str, ir.Table] = {}
         self._plan()
 
@@ -140,8 +140,8 @@ class Engine:
         )
         made = {"spine": spine, "outcomes": self._con.table("outcomes")}
         if "usage_events" in given:
-            days = self._step(ROLLED, usage.person_days(given["usage_events"], self._con.table("product")))
-            calendar = Calendar(self.dates, usage.WINDOWS)
+            days = self._step(ROLLED, usage_windows.person_days(given["usage_events"], self._con.table("product")))
+            calendar = Calendar(self.dates, usage_windows.WINDOWS)
             for name, sum_up in MADE.items():
                 made[name] = self._step(name, sum_up(days, calendar).semi_join(spine, KEY))
         self._inputs = {**given, **made}

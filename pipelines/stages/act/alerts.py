@@ -18,7 +18,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.prepare.windows import dates_of
 from renewals.pipelines.storage.artifacts import ALERTS, ALERTS_SUMMARY, read_alerts
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import published_lists
 
 WINDOWS = ("person_windows", "first_uses")
@@ -38,7 +38,7 @@ def alerts(job: Job) -> dict[str, Any]:
         "digest": hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest(),
         "absent": [code for code in rules.CODES if code not in {rule.__name__ for rule in rules.usable(known)}],
     }
-    warehouse.write_bytes(job.side / ALERTS_SUMMARY, json.dumps(standing, indent=1).encode())
+    atomic.write_bytes(job.side / ALERTS_SUMMARY, json.dumps(standing, indent=1).encode())
     return standing
 
 

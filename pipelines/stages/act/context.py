@@ -14,7 +14,8 @@ from typing import Any
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log, playbook_library
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
+from renewals.pipelines.storage.engine.raw import raw_table
 from renewals.pipelines.storage.published import list_archive, published_lists
 
 FILE = "context.json"
@@ -24,14 +25,14 @@ def context(job: Job) -> dict[str, Any]:
     """Write `context.json`: a digest of everything that was answered, measured, written or published before the day."""
     told = published_lists.told_lately(job)
     standing = {
-        "answers": warehouse.digest(feedback_log.folder(job) / feedback_log.LOG),
-        "effects": warehouse.digest(playbook_library.effects_path(job)),
-        "playbooks": warehouse.digest(playbook_library.library_path(job)),
+        "answers": raw_table.digest(feedback_log.folder(job) / feedback_log.LOG),
+        "effects": raw_table.digest(playbook_library.effects_path(job)),
+        "playbooks": raw_table.digest(playbook_library.library_path(job)),
         "lists": {one.day.isoformat(): str(one.manifest["key"]) for one in published_lists.published(job)},
-        "told": {path.stem: warehouse.digest(path) for path in told},
+        "told": {path.stem: raw_table.digest(path) for path in told},
         "kept": {day.isoformat(): _key(job, day) for day in list_archive.days(job) if day < job.day},
     }
-    warehouse.write_bytes(job.side / FILE, (json.dumps(standing, indent=1) + "\n").encode())
+    atomic.write_bytes(job.side / FILE, (json.dumps(standing, indent=1) + "\n").encode())
     return standing
 
 

@@ -19,7 +19,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log
 from renewals.pipelines.storage.artifacts import DISAGREEMENTS, TALLY
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import list_archive
 
 COLUMNS = {
@@ -34,10 +34,10 @@ def disagreements(job: Job) -> dict[str, Any]:
     log = feedback_log.read_log(job)
     known = None if log is None else log[log["recorded_at"] < pd.Timestamp(job.day)]
     rows, tally = (_none(), None) if known is None or known.empty else _apart(job, known)
-    warehouse.write_bytes(job.side / DISAGREEMENTS, feedback_log.as_parquet(rows, COLUMNS))
+    atomic.write_bytes(job.side / DISAGREEMENTS, feedback_log.as_parquet(rows, COLUMNS))
     digest = hashlib.sha256(pd.util.hash_pandas_object(rows.astype(str), index=False).to_numpy().tobytes()).hexdigest()
     standing = {"as_of": job.day.isoformat(), "tally": tally, "digest": digest if tally else None}
-    warehouse.write_bytes(job.side / TALLY, json.dumps(standing, indent=1).encode())
+    atomic.write_bytes(job.side / TALLY, json.dumps(standing, indent=1).encode())
     return standing
 
 

@@ -52,7 +52,7 @@ from renewals.pipelines.storage.artifacts import (
     WHATIF,
     read_catalogue,
 )
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.features_file import FeatureBlocks
 from renewals.pipelines.storage.notices import Notice, freshness_notices
 from renewals.pipelines.storage.published.hindsight import MARK, Trained, require_foresight
@@ -122,13 +122,13 @@ def score(job: Job) -> dict[str, Any]:
     own = champions[RENEWAL]
     listed, changed = score_change.told(job, outcome.listed, catalogue, own.name, own.version, own.learned)
     _warn_of_faults(outcome)
-    warehouse.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
-    warehouse.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
-    warehouse.write_bytes(job.side / PLAYS, _parquet(outcome.plays))
-    warehouse.write_bytes(job.side / STRENGTHS, _parquet(outcome.strengths))
-    warehouse.write_bytes(job.side / UNSCORED, _parquet(outcome.reasons))
+    atomic.write_bytes(job.side / LIST, risk_list.as_parquet(listed))
+    atomic.write_bytes(job.side / PEERS, _parquet(outcome.peers.infer_objects()))
+    atomic.write_bytes(job.side / PLAYS, _parquet(outcome.plays))
+    atomic.write_bytes(job.side / STRENGTHS, _parquet(outcome.strengths))
+    atomic.write_bytes(job.side / UNSCORED, _parquet(outcome.reasons))
     tried = what_if_grid.said(job.side, listed, catalogue, own.learned, options, threads)
-    warehouse.write_bytes(job.side / WHATIF, _parquet(tried))
+    atomic.write_bytes(job.side / WHATIF, _parquet(tried))
     drifted = drift.watched(job, listed, catalogue, own.usual)
     standing = {
         "as_of": job.day.isoformat(),
@@ -154,7 +154,7 @@ def score(job: Job) -> dict[str, Any]:
         ),
         "started_at": started.isoformat(timespec="seconds"),
     }
-    warehouse.write_bytes(
+    atomic.write_bytes(
         job.side / SCORE, json.dumps(json_values.without_nan(standing), indent=1, ensure_ascii=False).encode()
     )
     return standing
@@ -394,7 +394,7 @@ def kept(path: Path) -> Iterator[Keep]:
             writer = pq.ParquetWriter(unfinished, table.schema, compression="snappy", use_dictionary=[*KEY, GROUP])
         writer.write_table(table.cast(writer.schema))
 
-    with warehouse.beside(path) as unfinished:
+    with atomic.beside(path) as unfinished:
         try:
             yield keep
         finally:

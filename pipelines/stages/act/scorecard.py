@@ -18,7 +18,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.scoring.render_failures import report_losses
 from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.reports.html.scorecard_page import as_page
 from renewals.reports.render_failures import Losses
 
@@ -46,8 +46,8 @@ def scorecard(job: Job) -> dict[str, Any]:
     absent = measures.absent(inputs)
     losses = Losses()
     told = _as_json(con, folder, absent, job, losses)
-    warehouse.write_bytes(folder / "scorecard.json", told)
-    warehouse.write_bytes(folder / PAGE, as_page(json.loads(told), job.settings.list.language))
+    atomic.write_bytes(folder / "scorecard.json", told)
+    atomic.write_bytes(folder / PAGE, as_page(json.loads(told), job.settings.list.language))
     result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
     return result | {"left_out": report_losses(losses)}
 

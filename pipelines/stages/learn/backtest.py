@@ -21,7 +21,7 @@ from renewals.pipelines.storage.artifacts import (
     read_training,
     why_untrained,
 )
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def backtest(job: Job, home: Path | None = None) -> dict[str, Any]:
 
     reports = {target: _judged(job, target, home or job.side) for target in job.settings.targets}
     file = job.data / FOLDER / PAGE
-    warehouse.write_bytes(file, page(reports, job.settings.list.language).encode())
+    atomic.write_bytes(file, page(reports, job.settings.list.language).encode())
     return {
         "until": str(job.day),
         "page": str(file),
@@ -77,14 +77,14 @@ def _judged(job: Job, target: str, home: Path) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     if reason is None:
         tree, tested = judged(job, target, files)
-        warehouse.write_bytes(folder / SAID, as_parquet(tested))
+        atomic.write_bytes(folder / SAID, as_parquet(tested))
     else:
         tree = {"target": target, "until": str(job.day), "trained": False, "reason": reason}
     content = as_json(tree)
-    warehouse.write_bytes(folder / REPORT, content)
+    atomic.write_bytes(folder / REPORT, content)
     report: dict[str, Any] = json.loads(content)
     for name, columns in PLOTS.items():
-        warehouse.write_bytes(folder / "plots" / name, _csv(_plot(name, report), columns))
+        atomic.write_bytes(folder / "plots" / name, _csv(_plot(name, report), columns))
     return report
 
 

@@ -12,7 +12,7 @@ from renewals.pipelines.runtime.errors import DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage.artifacts import as_json, read_catalogue, read_training
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.playbook_library import library
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def written(rows: pd.DataFrame, told: list[Found | Refused], job: Job) -> dict[s
     """Write `effect/effect.json`, and return the same with where it is."""
     report = _report(rows, told, job)
     file = job.data / "effect" / "effect.json"
-    warehouse.write_bytes(file, as_json(report))
+    atomic.write_bytes(file, as_json(report))
     return {"file": str(file), **report}
 
 

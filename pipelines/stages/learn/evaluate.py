@@ -18,20 +18,20 @@ from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage.artifacts import (
     BACKTEST,
     CARD,
+    EVALUATION,
     SCHEMA,
     as_json,
     read_model,
     read_training,
     why_untrained,
 )
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from renewals.models.settings import Gate
 
-EVALUATION = "evaluation"
 BESIDE = {"arr": "arr", "csm": "csm", "days_since_last_use": IDLE}
 """What is kept of an observation beside its segments, where it is there, and under which name: a baseline that stands
 in the same table is called `days_since_last_use` already."""
@@ -48,9 +48,9 @@ def evaluate(job: Job, target: str) -> dict[str, Any]:
     folder = job.side / EVALUATION / target
     shutil.rmtree(folder / "plots", ignore_errors=True)
     for name, content in {**_empty_plots(), **plots}.items():
-        warehouse.write_bytes(folder / "plots" / name, content)
-    warehouse.write_bytes(folder / "metrics.json", as_json(metrics))
-    warehouse.write_bytes(folder / "headline.json", as_json(headline(metrics)))
+        atomic.write_bytes(folder / "plots" / name, content)
+    atomic.write_bytes(folder / "metrics.json", as_json(metrics))
+    atomic.write_bytes(folder / "headline.json", as_json(headline(metrics)))
     return {"target": target, "trained": reason is None, **metrics.get("judged", {})}
 
 

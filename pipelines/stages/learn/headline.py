@@ -12,8 +12,8 @@ from typing import Any
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.learn.backtest import FOLDER as BACKTEST
-from renewals.pipelines.stages.learn.evaluate import EVALUATION
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.artifacts import EVALUATION
+from renewals.pipelines.storage.engine import atomic
 
 SHOWN = Path("metrics")
 """One folder per target, below the folder where DVC runs."""
@@ -28,7 +28,7 @@ def headline(job: Job, target: str) -> dict[str, Any]:
     copies |= {f"plots/backtest_{path.name}": path for path in sorted(backtested.glob("*.csv"))}
     shutil.rmtree(shown, ignore_errors=True)
     for name, path in copies.items():
-        warehouse.write_bytes(shown / name, path.read_bytes())
+        atomic.write_bytes(shown / name, path.read_bytes())
     return {"target": target, "folder": str(shown), "files": list(copies)}
 
 

@@ -6,47 +6,47 @@ for its limits may have changed.
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from renewals.features.family import KEY
-from renewals.pipelines.runtime.errors import DataContract, InputMissing
+from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.stages.learn.evaluate import EVALUATION
+from renewals.pipelines.scoring.champion_comparison import _against
 from renewals.pipelines.storage import folders
 from renewals.pipelines.storage.artifacts import (
-    AGED,
-    BACKTEST,
     CARD,
+    EVALUATION,
     MODELS,
     as_json,
-    read_catalogue,
     read_model,
-    read_training,
     why_untrained,
 )
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import champion_history, model_loader, model_registry
-from renewals.pipelines.storage.registry.logged_actions import actions_read
+from renewals.pipelines.storage.registry.evaluation_plots import plots
+from renewals.pipelines.storage.registry.mlflow_runs import (
+    METRICS,
+    REGISTERED,
+    _ensure_registered,
+    _kept,
+    _log,
+    _log_model,
+    _run_tags,
+    _whole,
+)
 from renewals.pipelines.storage.registry.trained_models import learning_options
 
 if TYPE_CHECKING:
-    import lightgbm as lgb
-    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CATALOGUE, METRICS, REGISTERED = "features.json", "metrics.json", "registered"
 TRIAL_TAG, VERDICT_TAG = "renewals.trial", "renewals.verdict"
 
 
@@ -68,7 +68,7 @@ def register(job: Job, target: str) -> dict[str, Any]:
         decided = {"passed": False, "trained": False, "reasons": [untrained], "version": None, "already": False}
         decided |= {"trial": job.trial, "verdict": "would be refused"} if job.trial else {}
     decided = {"target": target, "name": model_registry.registry_name(target), **decided}
-    warehouse.write_bytes(job.side / REGISTERED / f"{target}.json", as_json(_receipt(decided)))
+    atomic.write_bytes(job.side / REGISTERED / f"{target}.json", as_json(_receipt(decided)))
     if not job.trial:
         _land(job, target)
     return decided
@@ -86,7 +86,7 @@ def _land(job: Job, target: str) -> None:
     for kind in (MODELS, EVALUATION):
         folders.copy_folder(job.side / kind / target, job.data / kind / target)
     receipt = job.side / REGISTERED / f"{target}.json"
-    warehouse.write_bytes(job.data / REGISTERED / receipt.name, receipt.read_bytes())
+    atomic.write_bytes(job.data / REGISTERED / receipt.name, receipt.read_bytes())
 
 
 def read_metrics(job: Job, target: str) -> dict[str, Any]:
@@ -168,15 +168,6 @@ def _verdict(
 
 def _same(one: ModelVersion | None, other: ModelVersion | None) -> bool:
     return one is not None and other is not None and one.version == other.version
-
-
-def _whole(client: MlflowClient, version: ModelVersion) -> dict[str, bytes] | None:
-    """The files of a version, or None where they are harmed: such a one can neither serve nor stand in the way."""
-    try:
-        return model_registry.checked(client, version)
-    except DataContract as harm:
-        structlog.get_logger().warning("a registered model is harmed", model=version.name, why=str(harm))
-        return None
 
 
 def _decide(
@@ -284,66 +275,6 @@ def _gains(compared: Mapping[str, Any]) -> Iterable[Any]:
 # --- the champion's word -------------------------------------------------------------------------
 
 
-def _against(
-    client: MlflowClient, job: Job, target: str, champion: ModelVersion, files: Mapping[str, bytes]
-) -> tuple[dict[str, Any] | None, str | None]:
-    """How the trained model compares with the champion on rows neither had seen, or why it cannot be compared.
-
-    A champion that reads logged actions may know whom we treated, and may not serve: it is no measure.
-    """
-    from renewals.models.evaluation.gate import against, paired
-
-    standing, who = _whole(client, champion), f"the champion, version {champion.version},"
-    if standing is None:
-        return None, f"{who} is harmed"
-    if actions_read(standing):
-        return None, f"{who} reads logged actions"
-    training, challenger = read_training(job), backtest(files)
-    later = _later(job, champion, standing, training, challenger)
-    parts = [name for name in job.settings.gate.segments if name in training.columns]
-    rows = paired(challenger, backtest(standing), later)
-    rows = rows.merge(_keyed(training, parts), on=list(KEY), how="left", validate="one_to_one")
-    return {**against(rows, target, job.settings.gate), "spoken_by_itself": len(later)}, None
-
-
-def _later(
-    job: Job, champion: ModelVersion, files: dict[str, bytes], training: pd.DataFrame, challenger: pd.DataFrame
-) -> pd.DataFrame:
-    """What the champion itself says of rows observed since it was trained; one row per observation, perhaps none.
-
-    None at all where it cannot be asked: it does not load, or knows columns that are there no longer.
-    """
-    import pandas as pd
-
-    from renewals.models.evaluation.gate import itself
-
-    until = pd.Timestamp(model_registry.described(files, CARD)["until"])
-    keys = challenger.loc[itself(challenger, until), list(KEY)]
-    if keys.empty:
-        return keys.assign(probability=0.0)
-    try:
-        rows = keys.merge(_keyed(training, training.columns.drop(list(KEY))), on=list(KEY), validate="one_to_one")
-        model = model_loader.loaded(job.data, f"{champion.name}/{champion.version}", files)
-        return rows[list(KEY)].assign(probability=model.probability(rows))
-    except (DataContract, ValueError) as fault:
-        structlog.get_logger().warning("the champion cannot be asked", model=champion.name, why=str(fault))
-        return keys.head(0).assign(probability=0.0)
-
-
-def _keyed(training: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
-    """Some columns of the training table beside its key, with days as the back-test has them."""
-    import pandas as pd
-
-    return training[[*KEY, *columns]].assign(as_of=pd.to_datetime(training["as_of"]))
-
-
-def backtest(files: Mapping[str, bytes]) -> pd.DataFrame:
-    """What a model would have said in the past; one row per tested observation."""
-    import pandas as pd
-
-    return pd.read_parquet(io.BytesIO(files[BACKTEST]))
-
-
 # --- the run and the version ---------------------------------------------------------------------
 
 
@@ -406,157 +337,7 @@ def _new_version(
     return version
 
 
-def _kept(files: Mapping[str, bytes], job: Job, metrics: dict[str, Any]) -> dict[str, bytes]:
-    """The files of a version: the model without the words of its forerunners, what its features mean, its metrics."""
-    own = {name: content for name, content in files.items() if name != AGED}
-    return {**own, CATALOGUE: as_json({"features": read_catalogue(job.side)}), METRICS: as_json(metrics)}
-
-
-def _run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
-    """What every run says of what it learned, from what and by which code."""
-    about = {"target": target, "until": card["until"], "code_sha256": model_registry.code_fingerprint()}
-    return about | _data_fingerprints(job, card)
-
-
-def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:
-    certificate = job.data / "certificate.json"
-    found = {"training_sha256": card["training_sha256"], "rows_sha256": card["fingerprint"]}
-    return (
-        {**found, "certificate_sha256": model_registry.sha256(certificate.read_bytes())}
-        if certificate.is_file()
-        else found
-    )
-
-
-def _ensure_registered(client: MlflowClient, name: str, target: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name, description=f"The probability of {target}, per account and month.")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _log(
-    client: MlflowClient,
-    run_id: str,
-    job: Job,
-    card: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    pictures: Mapping[str, bytes],
-) -> None:
-    from mlflow.entities import Param
-
-    chosen = {"until": card["until"], **{f"recipe.{key}": value for key, value in card["recipe"].items()}}
-    params = [Param(key, str(value)[:6000]) for key, value in {**learning_options(job), **chosen}.items()]
-    client.log_batch(run_id, metrics=list(_figures(card, metrics)), params=params)
-    for name, content in pictures.items():
-        _log_bytes(client, run_id, f"plots/{name}", content)
-    # Addresses may hold a password, and say nothing of the model.
-    resolved = job.settings.model_dump(mode="json", exclude={"tracking", "tables", "warehouse"})
-    _log_bytes(client, run_id, "params.json", as_json(resolved))
-
-
-def _figures(card: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[Any]:
-    """Every finite figure: by lead, step 0 of all folds together, step n of the n-th; MLflow spoils infinite ones."""
-    from mlflow.entities import Metric
-
-    def figures() -> Iterable[tuple[str, Any, int]]:
-        yield from (("rows", card["rows"], 0), ("terms", card["terms"], 0), ("yes", card["yes"], 0))
-        for days, speakers in metrics["at_lead"].items():
-            for speaker, scores in speakers.items():
-                if isinstance(scores, dict):
-                    prefix = "" if speaker == "model" else f"{speaker}."
-                    yield from ((f"{prefix}{name}_{days}d", value, 0) for name, value in scores.items())
-        for number, fold in enumerate(metrics["folds"], start=1):
-            for days, scores in fold["at_lead"].items():
-                yield from ((f"fold.{name}_{days}d", scores[name], number) for name in ("auc", "log_loss", "rows"))
-
-    for key, value, step in figures():
-        if value is not None and math.isfinite(value):
-            yield Metric(key, float(value), 0, step)
-
-
-def _log_bytes(client: MlflowClient, run_id: str, name: str, content: bytes) -> None:
-    with tempfile.TemporaryDirectory(prefix="renewals-run-") as folder:
-        path = Path(folder) / Path(name).name
-        path.write_bytes(content)
-        client.log_artifact(run_id, str(path), str(Path(name).parent) if "/" in name else None)
-
-
-def _log_model(client: MlflowClient, run: Any, booster: lgb.Booster, files: Mapping[str, bytes], target: str) -> str:
-    """The native booster, which MLflow loads without us, and all the rest beside it; returns where."""
-    import mlflow.lightgbm
-
-    with tempfile.TemporaryDirectory(prefix="renewals-model-") as folder:
-        beside = Path(folder) / "files"
-        beside.mkdir()
-        for name, content in files.items():
-            (beside / name).write_bytes(content)
-        mlflow.lightgbm.save_model(
-            booster,
-            str(Path(folder) / "model"),
-            pip_requirements=[f"lightgbm=={_installed('lightgbm')}"],
-            extra_files=[str(path) for path in sorted(beside.iterdir())],
-        )
-        model = client.create_logged_model(run.info.experiment_id, name=target, source_run_id=run.info.run_id)
-        client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
-        client.finalize_logged_model(model.model_id, "READY")
-    return f"models:/{model.model_id}"
-
-
-def _installed(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)
-
-
 # --- plots ---------------------------------------------------------------------------------------
-
-
-def plots(job: Job, target: str) -> dict[str, bytes]:
-    """Calibration, ROC and importance as pictures."""
-    import pandas as pd
-
-    folder = job.side / EVALUATION / target / "plots"
-    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("calibration", "roc", "importance")}
-    return {
-        "calibration.png": _drawn(_draw_calibration, tables["calibration"]),
-        "roc.png": _drawn(_draw_roc, tables["roc"]),
-        "importance.png": _drawn(_draw_importance, tables["importance"].head(20)),
-    }
-
-
-def _drawn(draw: Any, table: pd.DataFrame) -> bytes:
-    """A figure of its own, not of pyplot: no display, no state, no leftovers."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    draw(figure.subplots(), table)
-    sink = io.BytesIO()
-    figure.savefig(sink, format="png", dpi=100, metadata={"Software": None})
-    return sink.getvalue()
-
-
-def _draw_calibration(axes: Any, table: pd.DataFrame) -> None:
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-    axes.plot(table["promised"], table["seen"], marker="o")
-    axes.set(xlabel="promised", ylabel="seen", title="Calibration, by tenths", xlim=(0, 1), ylim=(0, 1))
-
-
-def _draw_roc(axes: Any, table: pd.DataFrame) -> None:
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-    for speaker, curve in table.groupby("speaker", sort=False):
-        axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=str(speaker))
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
-    if len(table):
-        axes.legend()
-
-
-def _draw_importance(axes: Any, table: pd.DataFrame) -> None:
-    axes.barh(table["feature"][::-1], table["mean_contribution"][::-1])
-    axes.set(xlabel="mean distance the margin is moved", title="Features")
 
 
 if __name__ == "__main__":

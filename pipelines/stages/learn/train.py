@@ -28,7 +28,7 @@ from renewals.pipelines.storage.artifacts import (
     read_training,
     sha256,
 )
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.notices import freshness_notices
 from renewals.pipelines.storage.registry.trained_models import options_fingerprint
 
@@ -136,7 +136,7 @@ def _write(files: dict[str, bytes], folder: Path) -> None:
     """The folder holds these files and no older ones; the schema, by which a model is known, comes last."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in sorted(files, key=lambda name: name == SCHEMA):
-        warehouse.write_bytes(folder / name, files[name])
+        atomic.write_bytes(folder / name, files[name])
 
 
 def fingerprint(observed: pd.DataFrame, names: tuple[str, ...]) -> str:

@@ -18,7 +18,7 @@ from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.learn.train import fingerprint
 from renewals.pipelines.storage import addresses
 from renewals.pipelines.storage.artifacts import as_json, read_catalogue, read_training, sha256
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import model_registry
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def tune(job: Job, target: str) -> dict[str, Any]:
     file = job.data / FOLDER / f"{target}.json"
     content = as_json({"target": target, "until": str(job.day), **report})
     already = file.is_file() and file.read_bytes() == content
-    warehouse.write_bytes(file, content)
+    atomic.write_bytes(file, content)
     return {**headline(report), "already": already, "file": str(file)}
 
 

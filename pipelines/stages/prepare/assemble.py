@@ -16,7 +16,7 @@ from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 
 
 def assemble(job: Job) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def assemble(job: Job) -> dict[str, Any]:
     count = warehouse.write_parquet(rows, job.side / f"{name}.parquet", order_by=["as_of", "account_id"])
     meanings = [m for family in present for m in _meanings(job.side / "features" / f"{family}.json")]
     listed = {"features": meanings, "families_absent": absent}
-    warehouse.write_bytes(job.side / "features.json", json.dumps(listed, indent=1, ensure_ascii=False).encode())
+    atomic.write_bytes(job.side / "features.json", json.dumps(listed, indent=1, ensure_ascii=False).encode())
     return {"rows": count, "columns": len(meanings), "families_absent": absent}
 
 

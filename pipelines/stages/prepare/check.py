@@ -22,8 +22,9 @@ from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log, folders
-from renewals.pipelines.storage.engine import usage_partitions, warehouse
-from renewals.pipelines.storage.engine.warehouse import Given
+from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
+from renewals.pipelines.storage.engine.raw import raw_tables
+from renewals.pipelines.storage.engine.raw.raw_table import Given
 from renewals.pipelines.validation import coverage, currencies, grading, quarantine
 from renewals.pipelines.validation.advice import dropped_terms, thousands_as_decimals
 from renewals.pipelines.validation.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
@@ -66,7 +67,7 @@ def check(job: Job) -> dict[str, Any]:
     scratch = _emptied(job.data / "source.tmp")
     try:
         con = warehouse.connect(job.settings.engine)
-        given = feedback_log.with_actions(con, job, warehouse.raw_tables(con, job, scratch))
+        given = feedback_log.with_actions(con, job, raw_tables.raw_tables(con, job, scratch))
         problems = Problems()
         ids = _require_structure(given, problems)
         context = CheckContext(con, job, staged[clean], staged[aside], scratch, ids.types, ids.warnings)
@@ -76,7 +77,7 @@ def check(job: Job) -> dict[str, Any]:
         certificate = _certificate(context, given, reports)
         folders.replace_folder(staged[clean], clean)
         content = json.dumps(certificate, indent=1, sort_keys=True, ensure_ascii=False)
-        warehouse.write_bytes(job.data / "certificate.json", content.encode())
+        atomic.write_bytes(job.data / "certificate.json", content.encode())
     finally:
         for folder in (*staged.values(), scratch):
             shutil.rmtree(folder, ignore_errors=True)
@@ -113,7 +114,7 @@ def _go_through(context: CheckContext, given: Mapping[str, Given], problems: Pro
     reports: dict[str, TableReport] = {}
     with progress(len(typed), "check") as step:
         for name in sorted(typed, key=lambda n: n not in FIRST):
-            with problems.collect(name), warehouse.faults(name):
+            with problems.collect(name), engine_errors.faults(name):
                 reports[name] = _check_table(context, TABLES[name], typed[name], reports)
             step(name)
     return {name: reports[name] for name in given if name in reports}

@@ -12,7 +12,7 @@ from renewals.pipelines.runtime.errors import Config
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.prepare.windows import MADE
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 
 
 def featurize(job: Job, *names: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _write(name: str, known: Known, job: Job) -> int:
     features = features_of(family, known)
     told = {"missing_tables": missing_tables(family, known), "features": meanings(features)}
     folder = job.side / "features"
-    warehouse.write_bytes(folder / f"{name}.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
+    atomic.write_bytes(folder / f"{name}.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
     warehouse.write_parquet(family_table(family, known), folder / f"{name}.parquet", order_by=["as_of", "account_id"])
     return len(features)
 

@@ -23,7 +23,7 @@ from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.errors import DataContract
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.notices import FRESHNESS, Notice, Value
 from renewals.pipelines.validation.context import known_time
 from renewals.pipelines.validation.volume import MONTHS, MonthlyVolume, midnight, volume_of
@@ -73,7 +73,7 @@ def freshness(job: Job) -> dict[str, Any]:
     report, findings = assess(job)
     stop_or_warn(findings, job)
     content = json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    warehouse.write_bytes(job.side / FRESHNESS, content.encode())
+    atomic.write_bytes(job.side / FRESHNESS, content.encode())
     return report
 
 

@@ -21,13 +21,13 @@ import pyarrow as pa
 import structlog
 from ibis import _
 
-from renewals.features.families.usage import PRODUCT, person_days, product
+from renewals.features.usage_windows import PRODUCT, person_days, product
 from renewals.pipelines.runtime.checkout import release
 from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.engine import usage_partitions, warehouse
+from renewals.pipelines.storage.engine import atomic, usage_partitions, warehouse
 
 log = structlog.get_logger()
 
@@ -133,7 +133,7 @@ def _read_features(root: Path) -> list[str]:
 
 
 def _write_features(root: Path, features: list[str]) -> None:
-    warehouse.write_bytes(root / "features.json", json.dumps(features, indent=1, ensure_ascii=False).encode())
+    atomic.write_bytes(root / "features.json", json.dumps(features, indent=1, ensure_ascii=False).encode())
 
 
 # --- parts -------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def _read_parts(root: Path) -> dict[int, Mark]:
 
 def _write_parts(root: Path, marks: Mapping[int, Mark]) -> None:
     named = {usage_partitions.named(month): asdict(mark) for month, mark in marks.items()}
-    warehouse.write_bytes(root / "parts.json", json.dumps(named, indent=1, sort_keys=True).encode())
+    atomic.write_bytes(root / "parts.json", json.dumps(named, indent=1, sort_keys=True).encode())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log
 from renewals.pipelines.storage.addresses import without_secrets
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
+from renewals.pipelines.storage.engine.raw import raw_table, raw_tables
 
 FILE = "tables.json"
 
@@ -30,12 +31,12 @@ def tables(job: Job) -> dict[str, Any]:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        found = warehouse.fingerprints(warehouse.connect(job.settings.engine), job, scratch)
+        found = raw_tables.fingerprints(warehouse.connect(job.settings.engine), job, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     actions = feedback_log.folder(job) / f"{feedback_log.INTERVENTIONS}.parquet"
-    standing = {"tables": found, "returned": warehouse.digest(actions)}
-    warehouse.write_bytes(job.data / FILE, (json.dumps(standing, indent=1) + "\n").encode())
+    standing = {"tables": found, "returned": raw_table.digest(actions)}
+    atomic.write_bytes(job.data / FILE, (json.dumps(standing, indent=1) + "\n").encode())
     return {**standing, "address": without_secrets(job.tables)}
 
 

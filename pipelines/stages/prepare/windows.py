@@ -7,12 +7,12 @@ from typing import Any
 import ibis.expr.types as ir
 
 from renewals.features.families.adoption import first_uses
-from renewals.features.families.usage import WINDOWS, account_windows, person_windows
 from renewals.features.family import KEY
 from renewals.features.point_in_time import Calendar
+from renewals.features.usage_windows import WINDOWS, account_windows, person_windows
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import engine_errors, warehouse
 
 MADE = {"person_windows": person_windows, "account_windows": account_windows, "first_uses": first_uses}
 
@@ -34,7 +34,7 @@ def _write(name: str, spine: ir.Table, calendar: Calendar, con: Any, job: Job) -
 
 def dates_of(spine: ir.Table) -> list[Any]:
     """The dates of a spine, in order."""
-    with warehouse.faults("spine"):
+    with engine_errors.faults("spine"):
         return spine.select("as_of").distinct().order_by("as_of").to_pyarrow()["as_of"].to_pylist()
 
 

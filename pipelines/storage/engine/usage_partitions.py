@@ -16,7 +16,7 @@ from ibis import _
 from renewals.features.point_in_time import EPOCH, arrival_day
 from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 
 TABLE = "usage_events"
 
@@ -47,7 +47,7 @@ def write_digests(events: ir.Table, clean: Path) -> None:
     months = marks.group_by("arrived").agg(rows=_.count(), sum=_.mark.cast("decimal(38,0)").sum())
     found = months.order_by("arrived").to_pyarrow().to_pylist()
     digests = {named(r["arrived"]): f"{r['rows']}|{r['sum']}" for r in found}
-    warehouse.write_bytes(clean / f"{TABLE}.json", json.dumps(digests, indent=1).encode())
+    atomic.write_bytes(clean / f"{TABLE}.json", json.dumps(digests, indent=1).encode())
 
 
 def read_digests(clean: Path) -> dict[int, str]:

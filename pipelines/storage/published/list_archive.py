@@ -20,7 +20,7 @@ from renewals.features.point_in_time import known_on
 from renewals.pipelines.runtime.errors import Busy, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import data_files, folders
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import hindsight as training_day
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def keep_day(job: Job, key: str, since: Since | None, hindsight: bool = False) -
     _count_rows(job).to_parquet(staged / ROWS)
     last = since.last.isoformat() if since else None
     about = {"key": key, "as_of": job.day.isoformat(), "last": last, training_day.MARK: hindsight}
-    warehouse.write_bytes(staged / ABOUT, json.dumps(about).encode())
+    atomic.write_bytes(staged / ABOUT, json.dumps(about).encode())
     folders.replace_folder(staged, kept)
     for day in (*days(job)[:-KEPT], *days(job, hindsight=True)[:-KEPT]):
         if day != job.day:

@@ -18,7 +18,7 @@ import pandas as pd
 import structlog
 
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.published import hindsight, list_archive, list_folder
 
 TOLD = "told"
@@ -95,7 +95,7 @@ def told_lately(job: Job) -> list[Path]:
 
 def keep_told(job: Job) -> None:
     """Keep the alerts of the list just published, and let go of those long told."""
-    with warehouse.beside(told_path(job, job.day)) as unfinished:
+    with atomic.beside(told_path(job, job.day)) as unfinished:
         shutil.copyfile(job.side / "alerts.parquet", unfinished)
     long_ago = job.day - 2 * timedelta(days=job.settings.alerts.quiet_days)
     for day in _days(job.data / TOLD, before=long_ago):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.storage.engine import atomic
 
 if TYPE_CHECKING:
     from renewals.models.training.ensemble import Learned
@@ -35,7 +36,6 @@ def loaded(data: Path, name: str, files: Mapping[str, bytes]) -> Learned:
     `name` is how the model is called in the words of an error. Raises DataContract where it cannot be loaded.
     """
     from renewals.models.training.ensemble import FILES, Learned
-    from renewals.pipelines.storage.engine import warehouse
 
     lost = [file for file in FILES if file not in files]
     if lost:
@@ -43,7 +43,7 @@ def loaded(data: Path, name: str, files: Mapping[str, bytes]) -> Learned:
     remembered = data / TRIED / _fingerprint({file: files[file] for file in FILES})
     if not remembered.is_file():
         _try(name, {file: files[file] for file in FILES})
-        warehouse.write_bytes(remembered, b"")
+        atomic.write_bytes(remembered, b"")
     try:
         return Learned.from_files(files)
     except (ValueError, KeyError, TypeError) as error:

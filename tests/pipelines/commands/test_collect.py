@@ -25,7 +25,7 @@ from renewals.pipelines.stages.act.disagreements import disagreements, read
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.storage import feedback_log, folders
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.published.list_archive import keep_day
 from renewals.pipelines.storage.registry import model_registry
 from renewals.reports.workbook.feedback_layout import HEAD, HIDDEN
@@ -242,14 +242,14 @@ def test_without_a_day_they_came_in_now(own: Company) -> None:
 def breaks(place: str) -> Callable[[pytest.MonkeyPatch], None]:
     def patched(monkeypatch: pytest.MonkeyPatch) -> None:
         if place == "write":
-            whole = warehouse.write_bytes
+            whole = atomic.write_bytes
 
             def write(path: Path, content: bytes) -> None:
                 if path.name == "interventions.parquet":
                     raise OSError(28, "No space left on device")
                 whole(path, content)
 
-            monkeypatch.setattr(warehouse, "write_bytes", write)
+            monkeypatch.setattr(atomic, "write_bytes", write)
         else:
             rename, calls = Path.rename, iter(range(9))
 

@@ -18,7 +18,7 @@ from renewals.pipelines.commands.publish import write_back
 from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.storage.engine.warehouse import write_bytes
+from renewals.pipelines.storage.engine.atomic import write_bytes
 from renewals.pipelines.storage.published import list_archive
 from renewals.pipelines.storage.published.list_folder import place
 from renewals.reports.risk_list import as_parquet

@@ -18,7 +18,8 @@ from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.storage.engine import warehouse
+from renewals.pipelines.storage.engine import atomic, warehouse
+from renewals.pipelines.storage.engine.raw import csv, raw_table, raw_tables
 
 T = datetime
 COMPANY = {
@@ -147,7 +148,7 @@ def test_the_fingerprint_of_a_database_knows_its_rows_and_not_their_order(tmp_pa
         rows = tables["accounts"] or [COMPANY["accounts"][0]]
         url = as_duckdb(tmp_path / f"{turn}.duckdb", tables | {"accounts": rows})
         con = warehouse.connect()
-        marks.append(warehouse.raw_tables(con, job(url, tmp_path), tmp_path)["accounts"].fingerprint)
+        marks.append(raw_tables.raw_tables(con, job(url, tmp_path), tmp_path)["accounts"].fingerprint)
     assert marks[0] == marks[1] != marks[2]
 
 
@@ -223,19 +224,19 @@ def test_undeclared_gb18030_says_file_byte_and_what_to_do(tmp_path):
 @pytest.mark.parametrize(("encoding", "good"), [("utf-8", "é"), ("gb18030", "安"), ("shift_jis", "日")])
 @pytest.mark.parametrize("before", [0, 1, 2])
 def test_the_byte_is_right_also_where_a_chunk_ends_inside_a_character(tmp_path, monkeypatch, encoding, good, before):
-    monkeypatch.setattr(warehouse, "CHUNK", 4)
+    monkeypatch.setattr(raw_table, "CHUNK", 4)
     text = ("a" * before + good * 5).encode(encoding)
     path = tmp_path / "accounts.csv"
     path.write_bytes(text + b"\xff" + b"abc")
     with pytest.raises(DataContract, match=f"byte {len(text)} cannot"):
-        warehouse.as_utf8("accounts", path, encoding, tmp_path / "copy.csv")
+        csv.as_utf8("accounts", path, encoding, tmp_path / "copy.csv")
 
 
 def test_a_file_that_ends_inside_a_character_is_refused(tmp_path):
     path = tmp_path / "accounts.csv"
     path.write_bytes("安".encode()[:2])
     with pytest.raises(DataContract, match="byte 0 cannot"):
-        warehouse.as_utf8("accounts", path, "utf-8", tmp_path / "copy.csv")
+        csv.as_utf8("accounts", path, "utf-8", tmp_path / "copy.csv")
 
 
 @pytest.mark.parametrize(
@@ -486,7 +487,7 @@ def test_a_duckdb_file_that_does_not_open_says_why(tmp_path, harm, said):
 def test_a_file_that_may_not_be_read_is_no_damaged_one(tmp_path):
     import duckdb
 
-    stop = warehouse._unattached(tmp_path, duckdb.IOException('Cannot open file "x": Permission denied'))
+    stop = duckdb._unattached(tmp_path, duckdb.IOException('Cannot open file "x": Permission denied'))
     assert isinstance(stop, InputMissing)
 
 
@@ -528,17 +529,17 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, con):
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputFailed):
-        warehouse.write_bytes(tmp_path / "file" / "below", b"")
+        atomic.write_bytes(tmp_path / "file" / "below", b"")
     with pytest.raises(OutputFailed):
         warehouse.write_parquet(ibis.memtable({"x": [1]}), tmp_path / "file" / "below.parquet")
 
 
 def test_bytes_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a" / "certificate.json"
-    warehouse.write_bytes(path, b"old")
+    atomic.write_bytes(path, b"old")
     monkeypatch.setattr(os, "fsync", lambda _file: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OutputFailed, match="No space left"):
-        warehouse.write_bytes(path, b"new")
+        atomic.write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(path.parent) == ["certificate.json"]
 
@@ -668,6 +669,8 @@ def test_postgres_tables_that_are_not_there_or_not_ours(postgres, tmp_path):
 
 @pytest.mark.postgres
 def test_postgres_is_only_read(postgres, tmp_path, monkeypatch):
-    monkeypatch.setattr(warehouse, "POSTGRES_COLUMNS", "CREATE TABLE mine AS SELECT %s::text AS x")
+    monkeypatch.setattr(
+        "renewals.pipelines.storage.engine.raw.postgres.POSTGRES_COLUMNS", "CREATE TABLE mine AS SELECT %s::text AS x"
+    )
     with pytest.raises(Unavailable, match="read-only transaction"):
         check(job(postgres, tmp_path))

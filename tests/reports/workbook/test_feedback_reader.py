@@ -12,8 +12,9 @@ from openpyxl import Workbook
 
 from renewals.reports.words import LANGUAGES
 from renewals.reports.workbook import feedback_reader
+from renewals.reports.workbook.feedback_answers import Known, once, understood
 from renewals.reports.workbook.feedback_layout import HIDDEN
-from renewals.reports.workbook.feedback_reader import Known, NotReturned, once, read_book, understood
+from renewals.reports.workbook.feedback_reader import NotReturned, read_book
 from tests.reports.returned_books import DAY, HEADINGS, returned
 
 RECORDED = datetime(2026, 6, 10)

@@ -23,6 +23,7 @@ from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.learn.backtest import PLOTS, backtest
 from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.storage.artifacts import AGED, read_model
+from renewals.pipelines.storage.registry import mlflow_runs
 from renewals.pipelines.storage.registry.trained_models import learned_at
 from renewals.reports.words import LANGUAGES, Words
 from tests.models.drawn import CATALOGUE, training_table
@@ -256,10 +257,9 @@ def test_the_command_prints_one_line(done):
 
 def test_what_ages_is_not_part_of_a_model(done):
     """The registry keeps what a model needs to speak; the words of its forerunners stay in the data folder."""
-    from renewals.pipelines.stages.learn import register
 
     assert AGED in read_model(done[0].side, "renewal")
-    assert AGED not in register._kept(read_model(done[0].side, "renewal"), done[0], {})
+    assert AGED not in mlflow_runs._kept(read_model(done[0].side, "renewal"), done[0], {})
 
 
 def test_dvc_runs_it_after_the_models():

@@ -10,8 +10,9 @@ from renewals.models.evaluation.gate import against, itself, large, paired, segm
 from renewals.models.settings import Gate
 from renewals.pipelines.runtime.errors import DataContract
 from renewals.pipelines.stages.learn import register
-from renewals.pipelines.stages.learn.register import _draw_calibration, _drawn, _figures
 from renewals.pipelines.storage.registry import model_registry
+from renewals.pipelines.storage.registry.evaluation_plots import _draw_calibration, _drawn
+from renewals.pipelines.storage.registry.mlflow_runs import _figures
 
 GATE = Gate(lead_days=90, min_renewals=50, bootstrap=100)
 CARD = {"rows": 10, "terms": 5, "yes": 3}

@@ -1,0 +1,39 @@
+"""Errors of the query engine and of files, as errors of this project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from renewals.pipelines.runtime.errors import Config, DataContract, OutputFailed
+
+
+@contextmanager
+def faults(what: str) -> Iterator[None]:
+    """Turn the engine's complaints into ours."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise Config(f"{what}: more memory is needed than engine.memory allows ({first_line(error)})") from None
+    except (duckdb.IOException, OSError) as error:
+        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
+            raise OutputFailed(f"{what}: the disk is full ({first_line(error)})") from None
+        if what.startswith("writing"):
+            raise OutputFailed(f"{what}: {first_line(error)}") from None
+        raise DataContract(f"{what}: {first_line(error)}") from None
+    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.SerializationException) as error:
+        raise DataContract(f"{what}: {first_line(error)}") from None
+    except Exception as error:
+        from renewals.pipelines.storage.engine import spark
+
+        stop = spark.stop_of(what, error)
+        if stop is None:
+            raise
+        raise stop from None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first; its name where it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

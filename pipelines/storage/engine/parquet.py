@@ -1,0 +1,37 @@
+"""Parquet files of the query engine: written by COPY, found in a folder."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import ibis
+import ibis.expr.types as ir
+
+from renewals.pipelines.storage.engine.quoting import _quoted
+
+_numbers = itertools.count()
+
+
+def _copy(rows: ir.Table, path: Path) -> int:
+    """Ibis writes a path as Python would spell it, which a quote in the path breaks; so the view is copied here."""
+    con = ibis.get_backend(rows)
+    view = f"to_write_{next(_numbers)}"
+    con.create_view(view, rows)
+    try:
+        options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
+        return int(con.raw_sql(f"COPY {view} TO {_quoted(path)} ({options})").fetchone()[0])
+    finally:
+        con.raw_sql(f"DROP VIEW IF EXISTS {view}")
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The file itself, or every Parquet file under the folder in the order of their names; hidden ones are not data."""
+    if path.is_file():
+        return [path]
+    files = (file for file in path.rglob("*.parquet") if file.is_file())
+    return sorted(file for file in files if not _hidden(file.relative_to(path)))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)

@@ -1,0 +1,1 @@
+"""Raw tables as companies give them: folders, DuckDB files, PostgreSQL."""

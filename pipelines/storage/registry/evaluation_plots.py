@@ -1,0 +1,56 @@
+"""Plots of an evaluation, as the files of an MLflow run."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage.artifacts import EVALUATION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plots(job: Job, target: str) -> dict[str, bytes]:
+    """Calibration, ROC and importance as pictures."""
+    import pandas as pd
+
+    folder = job.side / EVALUATION / target / "plots"
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("calibration", "roc", "importance")}
+    return {
+        "calibration.png": _drawn(_draw_calibration, tables["calibration"]),
+        "roc.png": _drawn(_draw_roc, tables["roc"]),
+        "importance.png": _drawn(_draw_importance, tables["importance"].head(20)),
+    }
+
+
+def _drawn(draw: Any, table: pd.DataFrame) -> bytes:
+    """A figure of its own, not of pyplot: no display, no state, no leftovers."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    draw(figure.subplots(), table)
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", dpi=100, metadata={"Software": None})
+    return sink.getvalue()
+
+
+def _draw_calibration(axes: Any, table: pd.DataFrame) -> None:
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    axes.plot(table["promised"], table["seen"], marker="o")
+    axes.set(xlabel="promised", ylabel="seen", title="Calibration, by tenths", xlim=(0, 1), ylim=(0, 1))
+
+
+def _draw_roc(axes: Any, table: pd.DataFrame) -> None:
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    for speaker, curve in table.groupby("speaker", sort=False):
+        axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=str(speaker))
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    if len(table):
+        axes.legend()
+
+
+def _draw_importance(axes: Any, table: pd.DataFrame) -> None:
+    axes.barh(table["feature"][::-1], table["mean_contribution"][::-1])
+    axes.set(xlabel="mean distance the margin is moved", title="Features")
