@@ -75,12 +75,11 @@ def spoken(job: Job, families: tuple[str, ...], rows: pd.DataFrame) -> np.ndarra
     return walk_forward.learn(observed, schema, choice, job.settings).probability(rows)
 
 
-def gain(
-    rows: pd.DataFrame, chance: np.ndarray[Any, Any], before: np.ndarray[Any, Any], rounds: int = 400
-) -> dict[str, float]:
+def gain(rows: pd.DataFrame, chance: np.ndarray[Any, Any], before: np.ndarray[Any, Any]) -> dict[str, float]:
     """AUC and log loss gained over another model on the same rows, with the interval of accounts drawn together."""
     truth = rows["label"].to_numpy()
-    drawn = metrics.resamples(rows["account_id"], rounds)
+    resampling = metrics.Resampling()
+    drawn = resampling.draw(rows["account_id"])
 
     def auc(weights: np.ndarray[Any, Any] | None) -> float:
         return metrics.auc(truth, chance, weights) - metrics.auc(truth, before, weights)
@@ -90,7 +89,7 @@ def gain(
 
     said = {}
     for name, gained in (("AUC", auc), ("loss", loss)):
-        low, high = metrics.interval(np.array([gained(w) for w in drawn]), 0.9)
+        low, high = resampling.interval(np.array([gained(w) for w in drawn]))
         said |= {f"{name} gained": gained(None), f"{name} 90 % from": low, f"{name} to": high}
     return said
 

@@ -111,7 +111,7 @@ def neutralised(values: Any, past: Any, ahead: Any, schema: Schema) -> Any:
 
 def figures(rows: pd.DataFrame) -> dict[str, float]:
     truth, chance = rows["label"].to_numpy(), rows["probability"].to_numpy()
-    low, high = metrics.auc_interval(truth, chance, rows["account_id"], rounds=400)
+    low, high = metrics.auc_interval(truth, chance, rows["account_id"], metrics.Resampling())
     return {
         "rows": len(rows), "renewed": truth.mean(), "said": chance.mean(), "AUC": metrics.auc(truth, chance),
         "90 % from": low, "to": high, "log loss": metrics.log_loss(truth, chance),

@@ -92,10 +92,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def line(name: str, rows: pd.DataFrame, chance: np.ndarray[Any, Any], bootstrap: int = 400) -> dict[str, Any]:
+def line(name: str, rows: pd.DataFrame, chance: np.ndarray[Any, Any]) -> dict[str, Any]:
     """One row of the printed table: AUC with its account-clustered interval, log loss, calibration."""
     truth = rows["label"].to_numpy()
-    low, high = metrics.auc_interval(truth, chance, rows["account_id"], rounds=bootstrap)
+    low, high = metrics.auc_interval(truth, chance, rows["account_id"], metrics.Resampling())
     return {
         "": name,
         "AUC": metrics.auc(truth, chance),

@@ -181,7 +181,7 @@ def by_idea(words: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def share(name: str, hit: np.ndarray[Any, Any], rows: pd.DataFrame) -> dict[str, float]:
     """A share with its account-clustered interval, as columns of a printed table."""
     hits = hit.astype(np.float64)
-    low, high = metrics.clustered_interval(_weighted_mean, hits, hits, rows["account_id"])
+    low, high = metrics.clustered_interval(_weighted_mean, hits, hits, rows["account_id"], metrics.Resampling())
     return {name: float(hits.mean()), f"{name}, from": low, f"{name}, to": high}
 
 
@@ -260,7 +260,7 @@ def other_accounts(case: Case, training: pd.DataFrame, job: Job) -> Iterator[Lea
     card = json.loads((job.data / "models" / "renewal" / CARD).read_bytes())["recipe"]
     recipe = Recipe(card["strength"], card["rounds"], card["share_of_trees"])
     choice = Choice(recipe, case.model.calibration, (), 0, 0)
-    for drawn in metrics.resamples(training["account_id"], REFITS, 1):
+    for drawn in metrics.Resampling(REFITS, seed=1).draw(training["account_id"]):
         yield learn(drawn_anew(training, drawn), case.model.schema, choice, case.options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -190,21 +191,28 @@ def at_lead(observed: pd.DataFrame, days: int) -> pd.DataFrame:
     return near.drop_duplicates(["account_id", "renewal_date"]).drop(columns="_off").sort_index()
 
 
-def resamples(accounts: pd.Series, rounds: int, seed: int = 0) -> npt.NDArray[np.float64]:
-    """How often each row is drawn when accounts, not rows, are drawn with replacement; rounds × rows."""
-    codes, known = pd.factorize(accounts)
-    dice = np.random.default_rng(seed)
-    drawn = dice.multinomial(len(known), np.full(len(known), 1 / len(known)), size=rounds)
-    return drawn[:, codes].astype(np.float64)
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are resampled: accounts, not rows, are drawn with replacement (the cluster bootstrap)."""
 
+    resamples: int = 400
+    confidence: float = 0.9
+    seed: int = 0
 
-def interval(values: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """The middle part of resampled values."""
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return np.nan, np.nan
-    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    def draw(self, accounts: pd.Series) -> npt.NDArray[np.float64]:
+        """How often each row is drawn; resamples × rows."""
+        codes, known = pd.factorize(accounts)
+        dice = np.random.default_rng(self.seed)
+        drawn = dice.multinomial(len(known), np.full(len(known), 1 / len(known)), size=self.resamples)
+        return drawn[:, codes].astype(np.float64)
+
+    def interval(self, values: npt.NDArray[np.float64]) -> tuple[float, float]:
+        """The percentile interval of resampled values: the middle part that holds `confidence` of the finite ones."""
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            return np.nan, np.nan
+        low, high = np.quantile(finite, [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
+        return float(low), float(high)
 
 
 def clustered_interval(
@@ -212,33 +220,29 @@ def clustered_interval(
     truth: Numbers,
     probability: Numbers,
     accounts: pd.Series,
+    resampling: Resampling,
     weight: Numbers | None = None,
-    rounds: int = 400,
-    confidence: float = 0.9,
-    seed: int = 0,
 ) -> tuple[float, float]:
     """Where a metric lies when accounts are drawn anew: an account's rows come and go together."""
     hit, chance = np.asarray(truth), np.asarray(probability)
     mass = np.ones(len(hit)) if weight is None else np.asarray(weight, np.float64)
     found = []
-    for drawn in resamples(accounts, rounds, seed):
+    for drawn in resampling.draw(accounts):
         kept = drawn > 0
         found.append(metric(hit[kept], chance[kept], (drawn * mass)[kept]))
-    return interval(np.array(found), confidence)
+    return resampling.interval(np.array(found))
 
 
 def auc_interval(
     truth: Numbers,
     probability: Numbers,
     accounts: pd.Series,
+    resampling: Resampling,
     weight: Numbers | None = None,
-    rounds: int = 400,
-    confidence: float = 0.9,
-    seed: int = 0,
 ) -> tuple[float, float]:
     """`clustered_interval` of `auc`, for all resamples at once."""
     mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
-    return interval(_aucs(truth, probability, resamples(accounts, rounds, seed) * mass), confidence)
+    return resampling.interval(_aucs(truth, probability, resampling.draw(accounts) * mass))
 
 
 def _aucs(truth: Numbers, probability: Numbers, drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -264,10 +268,8 @@ def slope_interval(
     truth: Numbers,
     probability: Numbers,
     accounts: pd.Series,
+    resampling: Resampling,
     weight: Numbers | None = None,
-    rounds: int = 400,
-    confidence: float = 0.9,
-    seed: int = 0,
 ) -> tuple[float, float]:
     """`clustered_interval` of `calibration_slope`, for many resamples at once.
 
@@ -280,12 +282,12 @@ def slope_interval(
     mass = np.ones(len(odds)) if weight is None else np.asarray(weight, np.float64)
     place, hit, chance = (odds - odds.mean()) / spread, np.asarray(truth, np.float64), np.asarray(probability)
     start = np.nan_to_num(_newton(np.column_stack([place, np.ones_like(place)]), truth, mass, np.zeros_like(place)))
-    drawn = resamples(accounts, rounds, seed)
+    drawn = resampling.draw(accounts)
     found = np.concatenate([_slopes(place, hit, own * mass, start) for own in _some(drawn)]) / spread
     for lost in np.flatnonzero(np.isnan(found)):
         kept = drawn[lost] > 0
         found[lost] = calibration_slope(hit[kept], chance[kept], (drawn[lost] * mass)[kept])
-    return interval(found, confidence)
+    return resampling.interval(found)
 
 
 def _some(drawn: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
@@ -322,15 +324,12 @@ def loss_interval(
     truth: Numbers,
     probability: Numbers,
     accounts: pd.Series,
+    resampling: Resampling,
     weight: Numbers | None = None,
-    rounds: int = 400,
-    confidence: float = 0.9,
-    seed: int = 0,
 ) -> tuple[float, float]:
     """`clustered_interval` of `log_loss`, for all resamples at once."""
-    mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
-    drawn = resamples(accounts, rounds, seed) * mass
-    return interval((drawn @ losses(truth, probability)) / drawn.sum(axis=1), confidence)
+    _, low, high = _mean(losses(truth, probability), accounts, resampling, weight)
+    return low, high
 
 
 def losses(truth: Numbers, probability: Numbers) -> npt.NDArray[np.float64]:
@@ -344,17 +343,11 @@ def gain(
     probability: Numbers,
     other: Numbers,
     accounts: pd.Series,
+    resampling: Resampling,
     weight: Numbers | None = None,
-    rounds: int = 400,
-    confidence: float = 0.9,
-    seed: int = 0,
 ) -> tuple[float, float, float]:
     """How much lower the log loss is than another's on the same rows, with its interval: (mean, low, high)."""
-    mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
-    better = losses(truth, other) - losses(truth, probability)
-    drawn = resamples(accounts, rounds, seed) * mass
-    low, high = interval((drawn @ better) / drawn.sum(axis=1), confidence)
-    return float(np.average(better, weights=mass)), low, high
+    return _mean(losses(truth, other) - losses(truth, probability), accounts, resampling, weight)
 
 
 def auc_gain(
@@ -362,15 +355,13 @@ def auc_gain(
     probability: Numbers,
     other: Numbers,
     accounts: pd.Series,
+    resampling: Resampling,
     weight: Numbers | None = None,
-    rounds: int = 400,
-    confidence: float = 0.9,
-    seed: int = 0,
 ) -> tuple[float, float, float]:
     """How much higher the AUC is than another's on the same rows, with its interval: (difference, low, high)."""
     mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
-    drawn = resamples(accounts, rounds, seed) * mass
-    low, high = interval(_aucs(truth, probability, drawn) - _aucs(truth, other, drawn), confidence)
+    drawn = resampling.draw(accounts) * mass
+    low, high = resampling.interval(_aucs(truth, probability, drawn) - _aucs(truth, other, drawn))
     return auc(truth, probability, weight) - auc(truth, other, weight), low, high
 
 
@@ -378,14 +369,18 @@ def excess(
     truth: Numbers,
     probability: Numbers,
     accounts: pd.Series,
+    resampling: Resampling,
     weight: Numbers | None = None,
-    rounds: int = 400,
-    confidence: float = 0.9,
-    seed: int = 0,
 ) -> tuple[float, float, float]:
     """How much more was promised than seen, on the mean, with its interval: (mean, low, high)."""
-    mass = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
-    over = np.asarray(probability, np.float64) - np.asarray(truth)
-    drawn = resamples(accounts, rounds, seed) * mass
-    low, high = interval((drawn @ over) / drawn.sum(axis=1), confidence)
-    return float(np.average(over, weights=mass)), low, high
+    return _mean(np.asarray(probability, np.float64) - np.asarray(truth), accounts, resampling, weight)
+
+
+def _mean(
+    values: npt.NDArray[np.float64], accounts: pd.Series, resampling: Resampling, weight: Numbers | None
+) -> tuple[float, float, float]:
+    """The weighted mean of a number per row, with its interval: (mean, low, high)."""
+    mass = np.ones(len(values)) if weight is None else np.asarray(weight, np.float64)
+    drawn = resampling.draw(accounts) * mass
+    low, high = resampling.interval((drawn @ values) / drawn.sum(axis=1))
+    return float(np.average(values, weights=mass)), low, high

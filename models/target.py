@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import ibis
 import ibis.expr.types as ir
 from ibis import _
-
-from renewals.features.revenue.due_groups import renewals
-from renewals.features.revenue.ledger import Book
 
 KEY = ("account_id", "as_of")
 EXPANSION_DAYS = 180
@@ -32,25 +29,17 @@ class Outcomes:
     renewals: ir.Table
     expansions: ir.Table
 
-    @classmethod
-    def of(cls, book: Book) -> Outcomes:
-        """The outcomes of the contracts in a book."""
-        return cls(book.at, renewals(book.ledger), book.expansions)
-
 
 @dataclass(frozen=True)
 class Target:
     """A question, in words, and the outcome that answers it.
 
-    `horizon_days` is counted from the observation; None where the answer comes with the renewal itself. `outcome`
-    gives one row per (account_id, as_of) with `label` (0, 1 or null) and `matured_at`.
+    `outcome` gives one row per (account_id, as_of) with `label` (0, 1 or null) and `matured_at`.
     """
 
     name: str
     en: str
     zh: str
-    label_column: str
-    horizon_days: int | None
     final: str
     outcome: Callable[[ir.Table, Outcomes], ir.Table]
 
@@ -66,31 +55,6 @@ class Target:
             label=final.fill_null(False).ifelse(_.label, ibis.null()).cast("int8"),
             matured_at=_.matured_at.cast("timestamp"),
         )
-
-    def last_as_of(self, at: date) -> date:
-        """The last observation date whose horizon has closed by `at`; for renewals, `at`: each has its own day."""
-        return at - timedelta(days=self.horizon_days or 0)
-
-    def require_closed(self, as_of: date, at: date) -> None:
-        """Refuse an observation whose horizon is still open at `at`: no row of that date can have an answer.
-
-        Raises ValueError naming both days.
-        """
-        if as_of > self.last_as_of(at):
-            raise ValueError(
-                f"{self.name} of {as_of} cannot be answered on {at}: it takes {self.horizon_days or 0} days, "
-                f"and the last date that can be is {self.last_as_of(at)}"
-            )
-
-
-def final_on(labels: ir.Table, trained_at: date, outcomes: Outcomes) -> ir.Table:
-    """The labels a model of `trained_at` may learn from, one row per (account_id, as_of).
-
-    Raises ValueError where the outcomes end before that day: what is null there may long be decided.
-    """
-    if trained_at > outcomes.at:
-        raise ValueError(f"outcomes are known until {outcomes.at} only: their labels are not those of {trained_at}")
-    return labels.filter(_.label.notnull(), _.matured_at <= _midnight(trained_at))
 
 
 def expanded_within(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...]) -> ir.Table:

@@ -7,7 +7,7 @@ of a term one together, as everywhere. Intervals are over resampled accounts, ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import pandas as pd
 from renewals.models import metrics
 from renewals.models.evaluation.baselines import NAMES
 from renewals.models.evaluation.gate import large
+from renewals.models.metrics import Resampling
 from renewals.models.ranking import worklist
 from renewals.models.ranking.expected_value import lifted
 from renewals.models.settings import RENEWAL, Gate
@@ -56,9 +57,9 @@ class Asked:
     """Decisions have fallen so long before the end."""
 
     @property
-    def drawn(self) -> Tree:
-        """How every interval is drawn."""
-        return {"rounds": self.gate.bootstrap, "confidence": self.gate.confidence}
+    def resampling(self) -> Resampling:
+        """How every interval is resampled."""
+        return Resampling(self.gate.bootstrap, self.gate.confidence)
 
 
 def speakers(tested: pd.DataFrame) -> list[str]:
@@ -141,24 +142,24 @@ def part(rows: pd.DataFrame, asked: Asked) -> Tree:
     }
     if not len(rows):
         return {**told, "gain_over": {}}
-    return {**told, "gain_over": {name: _gain(rows, name, weight, asked.drawn) for name in names[1:]}}
+    return {**told, "gain_over": {name: _gain(rows, name, weight, asked.resampling) for name in names[1:]}}
 
 
 def _speaker(rows: pd.DataFrame, name: str, weight: Floats, asked: Asked) -> Tree:
     found: Tree = dict(scores(rows, name, asked.target, weighted=True)) if len(rows) else {}
     if not len(rows):
         return found
-    about = (rows["label"].to_numpy(), rows[name].to_numpy(), rows["account_id"], weight)
+    about = (rows["label"].to_numpy(), rows[name].to_numpy(), rows["account_id"], asked.resampling, weight)
     return {
         **found,
         "error_by_chance": metrics.chance_error(rows[name], weight),
-        "auc_interval": list(metrics.auc_interval(*about, **asked.drawn)),
-        "log_loss_interval": list(metrics.loss_interval(*about, **asked.drawn)),
+        "auc_interval": list(metrics.auc_interval(*about)),
+        "log_loss_interval": list(metrics.loss_interval(*about)),
     }
 
 
-def _gain(rows: pd.DataFrame, other: str, weight: Floats, drawn: Mapping[str, Any]) -> Tree:
-    value, low, high = metrics.gain(rows["label"], rows[MODEL], rows[other], rows["account_id"], weight, **drawn)
+def _gain(rows: pd.DataFrame, other: str, weight: Floats, resampling: Resampling) -> Tree:
+    value, low, high = metrics.gain(rows["label"], rows[MODEL], rows[other], rows["account_id"], resampling, weight)
     return {"value": value, "low": low, "high": high, "verdict": verdict(low, high)}
 
 
@@ -369,7 +370,7 @@ YOUNGER = ("newest_auc", "newest_log_loss", "newest_month", "gain")
 def _younger(rows: pd.DataFrame, asked: Asked) -> Tree:
     """What the youngest models said of rows that older ones spoke of, and what the older ones gain over them."""
     truth, weight = rows["label"].to_numpy(), _weight(rows)
-    gain = metrics.gain(truth, rows["probability"], rows[MODEL], rows["account_id"], weight, **asked.drawn)
+    gain = metrics.gain(truth, rows["probability"], rows[MODEL], rows["account_id"], asked.resampling, weight)
     return {
         "newest_auc": metrics.auc(truth, rows[MODEL], weight),
         "newest_log_loss": metrics.log_loss(truth, rows[MODEL], weight),

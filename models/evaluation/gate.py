@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from renewals.models import metrics
+from renewals.models.metrics import Resampling
 from renewals.models.settings import RENEWAL, Gate
 from renewals.models.training.splits import KEY, weights
 from renewals.models.training.walk_forward import LINEAR
@@ -119,8 +120,8 @@ def segments(rows: pd.DataFrame, speaker: str, gate: Gate) -> dict[str, dict[str
     per judged observation. `off` is the mean promised less the share seen.
     """
     parts = dict(large(rows, gate))
-    drawn = careful(gate, len(parts))
-    return {name: _segment(part, speaker, drawn) for name, part in parts.items()}
+    resampling = bonferroni_resampling(gate, len(parts))
+    return {name: _segment(part, speaker, resampling) for name, part in parts.items()}
 
 
 def large(rows: pd.DataFrame, gate: Gate) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -139,22 +140,22 @@ def counted(rows: pd.DataFrame) -> tuple[int, float]:
     return int(rows["term"].nunique()), min(yes, float(weight.sum()) - yes)
 
 
-def careful(gate: Gate, looks: int) -> dict[str, Any]:
-    """How intervals are drawn where so many are looked at: none of all errs oftener than one alone would."""
+def bonferroni_resampling(gate: Gate, looks: int) -> Resampling:
+    """How intervals are resampled where so many are looked at: all together err no oftener than one alone would."""
     tail = (1 - gate.confidence) / 2 / max(looks, 1)
-    return {"rounds": max(gate.bootstrap, math.ceil(DRAWN_BEYOND / tail)), "confidence": 1 - 2 * tail}
+    return Resampling(max(gate.bootstrap, math.ceil(DRAWN_BEYOND / tail)), 1 - 2 * tail)
 
 
-def _segment(rows: pd.DataFrame, speaker: str, drawn: Mapping[str, Any]) -> dict[str, Any]:
+def _segment(rows: pd.DataFrame, speaker: str, resampling: Resampling) -> dict[str, Any]:
     truth, chance, weight = rows["label"].to_numpy(), rows[speaker].to_numpy(), weights(rows["term"])
     terms, events = counted(rows)
-    low, high = metrics.slope_interval(truth, chance, rows["account_id"], weight, **drawn)
+    low, high = metrics.slope_interval(truth, chance, rows["account_id"], resampling, weight)
     return {
         "terms": terms,
         "events": events,
         "promised": metrics.promised(truth, chance, weight),
         "seen": metrics.rate(truth, chance, weight),
-        "off": _ranged(metrics.excess(truth, chance, rows["account_id"], weight, **drawn)),
+        "off": _ranged(metrics.excess(truth, chance, rows["account_id"], resampling, weight)),
         "calibration_slope": {"value": metrics.calibration_slope(truth, chance, weight), "low": low, "high": high},
     }
 
@@ -199,23 +200,23 @@ def against(rows: pd.DataFrame, target: str, gate: Gate) -> dict[str, Any]:
     if found["terms"] < gate.min_renewals:
         return {**found, "segments": {}}
     parts = dict(large(rows, gate))
-    drawn = careful(gate, len(parts))
+    alone, among = bonferroni_resampling(gate, 1), bonferroni_resampling(gate, len(parts))
     return {
         **found,
-        "gain": _compared(metrics.gain, rows, careful(gate, 1)),
-        "auc": _compared(metrics.auc_gain, rows, careful(gate, 1)),
+        "gain": _compared(metrics.gain, rows, alone),
+        "auc": _compared(metrics.auc_gain, rows, alone),
         "segments": {
-            name: {"terms": int(part["term"].nunique()), "gain": _compared(metrics.gain, part, drawn)}
+            name: {"terms": int(part["term"].nunique()), "gain": _compared(metrics.gain, part, among)}
             for name, part in parts.items()
         },
     }
 
 
-def _compared(metric: Any, rows: pd.DataFrame, drawn: Mapping[str, Any]) -> Range:
+def _compared(metric: Any, rows: pd.DataFrame, resampling: Resampling) -> Range:
     return _ranged(
         metric(
             rows["label"], rows["probability"], rows["probability_champion"], rows["account_id"],
-            weights(rows["term"]), **drawn,
+            resampling, weights(rows["term"]),
         )
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from renewals.models.evaluation import gate
 from renewals.models.evaluation.backtest import verdict
-from renewals.models.metrics import at_lead, gain, losses
+from renewals.models.metrics import Resampling, at_lead, gain, losses
 from renewals.models.settings import RENEWAL, Calibration, Folds, Gate, Ladders, LightGBM, Linear, Tune
 from renewals.models.training import walk_forward
 from renewals.models.training.additive import Additive
@@ -274,7 +274,7 @@ def _gained(rows: pd.DataFrame, asked: Gate) -> dict[str, Any]:
     if terms < asked.min_renewals or events < asked.min_events:
         return {**told, "verdict": "too_few"}
     mean, low, high = gain(
-        rows["label"], rows["found"], rows["now"], rows["account_id"], weights(rows["term"]),
-        asked.bootstrap, asked.confidence,
+        rows["label"], rows["found"], rows["now"], rows["account_id"],
+        Resampling(asked.bootstrap, asked.confidence), weights(rows["term"]),
     )  # fmt: skip
     return {**told, "verdict": verdict(low, high), "gain": {"value": mean, "low": low, "high": high}}

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import log_expit, logit, logsumexp
+from scipy.special import logit, logsumexp
 
 from renewals.models.metrics import EDGE, at_lead
+from renewals.models.random_intercept import deviation_posterior, outcome_log_likelihood
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,28 +44,26 @@ def spread(said: pd.DataFrame, day: pd.Timestamp, usual: float) -> Spread:
     """How far the level of a quarter's renewals strays from what was said of them, by what was final on the day.
 
     `said` is a forward back-test, one row per observation: each probability comes from a model that had not seen the
-    outcome. Renewals already decided when it spoke say nothing. For each quarter and lead the shock is integrated out
-    of the likelihood of a logistic regression with a random level (the marginal likelihood of a mixed model, on a
-    grid); the leads of one quarter are no independent witnesses and count as one quarter together. The prior is half a
-    normal with standard deviation `usual`: few quarters say little.
+    outcome. Renewals already decided when it spoke say nothing. The shock is the random intercept of a quarter
+    (`models/random_intercept.py`), integrated out on a grid for each lead; the leads of one quarter are no independent
+    witnesses and count as one quarter together. The prior is half a normal with standard deviation `usual`: few
+    quarters say little.
     """
     final = said[(said["matured_at"] <= day) & ~said["decided"].astype(bool)]
     due = pd.to_datetime(final["renewal_date"])
     final = final.assign(quarter=(due.dt.year * 12 + due.dt.month - day.month) // 3)
-    log_weight, quarters = -0.5 * (SPREADS / usual) ** 2, 0
     leads = pd.concat([at_lead(final, lead).assign(lead=lead) for lead in LEADS])
-    for _, quarter in leads.groupby("quarter"):
-        cells = [_evidence(rows["probability"], rows["label"]) for _, rows in quarter.groupby("lead")]
-        log_weight = log_weight + np.mean(cells, axis=0)
-        quarters += 1
-    return Spread(np.exp(log_weight - logsumexp(log_weight)), quarters)
+    quarters = [
+        np.mean([_evidence(rows["probability"], rows["label"]) for _, rows in quarter.groupby("lead")], axis=0)
+        for _, quarter in leads.groupby("quarter")
+    ]
+    return Spread(deviation_posterior(-0.5 * (SPREADS / usual) ** 2, quarters), len(quarters))
 
 
 def _evidence(probability: pd.Series, label: pd.Series) -> Floats:
     """The log-likelihood of each spread by the renewals of one quarter at one lead."""
     odds = logit(np.clip(probability.to_numpy(np.float64), EDGE, 1 - EDGE))
-    sign = 2.0 * label.to_numpy(np.float64) - 1.0
-    of_shock = log_expit(sign[:, None] * (odds[:, None] + SHOCKS)).sum(axis=0)
+    of_shock = outcome_log_likelihood(odds, label.to_numpy(np.float64), SHOCKS).sum(axis=0)
     return np.asarray(logsumexp(of_shock + _normal_logs(), axis=1))
 
 

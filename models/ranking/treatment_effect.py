@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -41,17 +41,17 @@ the hidden states: 0.01 for both lay 0.7 and 0.3 standard errors lower, 0.3 and 
 Flags = npt.NDArray[np.bool_]
 
 
+Reason = Literal["too_few_treated", "too_few_outcomes", "too_few_alike", "too_little_to_compare"]
+
+
 @dataclass(frozen=True)
 class Refused:
-    """No answer, and why: `reason` is one of `REASONS`, and `figures` are what its words need."""
+    """No answer, and why: `figures` are what the words of the reason need."""
 
     playbook: str
     treated: int
-    reason: str
+    reason: Reason
     figures: Mapping[str, float]
-
-
-REASONS = ("too_few_treated", "too_few_outcomes", "too_few_alike", "too_little_to_compare")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from renewals.models.target import EXPANSION_DAYS, Outcomes, Target, expanded_within
+from renewals.models.target import Outcomes, Target, expanded_within
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
@@ -16,8 +16,6 @@ TARGET = Target(
     name="cross_sell",
     en="Will the account buy a product it never had within 180 days?",
     zh="客户会在 180 天内购买新产品吗？",
-    label_column="cross_sold",
-    horizon_days=EXPANSION_DAYS,
     final="when the 180 days have passed",
     outcome=outcome,
 )

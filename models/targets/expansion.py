@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from renewals.models.target import EXPANSION_DAYS, Outcomes, Target, expanded_within
+from renewals.models.target import Outcomes, Target, expanded_within
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
@@ -16,8 +16,6 @@ TARGET = Target(
     name="expansion",
     en="Will the account expand, by up-sell or cross-sell, within 180 days?",
     zh="客户会在 180 天内增购（席位、版本或新产品）吗？",
-    label_column="expanded",
-    horizon_days=EXPANSION_DAYS,
     final="when the 180 days have passed",
     outcome=outcome,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from renewals.models.target import EXPANSION_DAYS, Outcomes, Target, expanded_within
+from renewals.models.target import Outcomes, Target, expanded_within
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
@@ -16,8 +16,6 @@ TARGET = Target(
     name="upsell",
     en="Will the account buy more seats or a higher plan within 180 days?",
     zh="客户会在 180 天内增购席位或升级版本吗？",
-    label_column="upsold",
-    horizon_days=EXPANSION_DAYS,
     final="when the 180 days have passed",
     outcome=outcome,
 )

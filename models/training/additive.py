@@ -43,16 +43,11 @@ NEAR_SCALE = 3.0
 
 @dataclass(frozen=True)
 class Line:
-    """What a number adds to the margin: straight between knots, flat beyond them."""
+    """What a number adds to the margin: straight between knots, flat beyond them; NaN adds `missing`."""
 
     at: tuple[float, ...]
     height: tuple[float, ...]
     missing: float
-
-    def of(self, values: Floats) -> Floats:
-        """The height at each value; NaN is `missing`."""
-        heights = np.interp(values, self.at, self.height)
-        return np.where(np.isnan(values), self.missing, heights)
 
 
 @dataclass(frozen=True)
@@ -61,12 +56,6 @@ class Steps:
 
     height: tuple[float, ...]
     missing: float
-
-    def of(self, codes: Floats) -> Floats:
-        """The height of each code."""
-        unknown = np.isnan(codes)
-        heights = np.array([*self.height, self.missing])
-        return heights[np.where(unknown, len(self.height), codes).astype(np.int64)]
 
 
 Part = Line | Steps

@@ -2,9 +2,8 @@
 
 Both are fitted on forward words, what was said of a row by a model trained before it, and both are held back: most of
 what a calibration finds is the year's and seldom comes again. The linear part reads the same segments, so there is
-little left for them, and how much is itself learned: the marginal likelihood of a logistic regression with a level of
-each segment's own is added up over how far segments stray, with a prior that they hardly do (a mixed model, as in
-`models/forecast/quarter_effect.py`). Where they do not, none is moved.
+little left for them, and how much is itself learned: each segment has a random intercept
+(`models/random_intercept.py`), with a prior that segments hardly stray. Where they do not, none is moved.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from renewals.models.random_intercept import deviation_posterior
 from renewals.models.settings import Calibration
 
 Floats = npt.NDArray[np.float64]
@@ -120,8 +120,8 @@ def strayed(log_odds: Floats, member: Floats, truth: Labels, weight: Floats) -> 
     `member` is rows × segments, 1 where a row belongs.
     """
     found = [_held(log_odds, member, truth, weight, stray) for stray in STRAYS]
-    evidence = np.array([own for _, own in found]) - STRAYS / USUAL
-    belief = np.exp(evidence - evidence.max())
+    belief = deviation_posterior(-STRAYS / USUAL, [np.array([evidence for _, evidence in found])])
+    # Of large log-likelihoods, rounding leaves a posterior whose sum is only nearly 1.
     return np.asarray(belief @ np.array([shift for shift, _ in found]) / belief.sum())
 
 

@@ -5,8 +5,8 @@ column shows, lies about it, and the *spread* says how far, in log-odds. It has 
 
 * *hidden*: what moves an account and stands in no table. Nobody can see it in a single outcome, but it stays with an
   account, so the accounts that came due more than once tell it: where they fare alike beyond what was said of them, it
-  is large. The marginal likelihood of a logistic regression with a level of each account's own is added up on a grid
-  (a mixed model, as in `models/forecast/quarter_effect.py`), with a prior, for a company has few such accounts.
+  is large. It is the standard deviation of a random intercept of the accounts (`models/random_intercept.py`); the prior
+  matters, for a company has few such accounts.
 * *learned*: what another company of the same kind would have taught another model. Its mean over the training rows is
   the posterior variance of the ridge regression (`models/training/additive.py`).
 
@@ -23,10 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.interpolate import CubicHermiteSpline
-from scipy.special import expit, log_expit, logsumexp
+from scipy.special import expit, logsumexp
 from scipy.stats import norm
 
 from renewals.models.metrics import EDGE, at_lead
+from renewals.models.random_intercept import deviation_posterior, outcome_log_likelihood
 
 Floats = npt.NDArray[np.float64]
 
@@ -114,16 +115,16 @@ def hidden(said: pd.DataFrame) -> float:
     """
     told = at_lead(said[~said["decided"].astype(bool)], LEAD)
     again = told[told.groupby("account_id")["label"].transform("size") > 1]
-    log_weight = -0.5 * ((HIDDEN - USUAL) / LOOSE) ** 2
-    if len(again):
-        log_weight = log_weight + np.array([_evidence(again, spread) for spread in HIDDEN])
-    return float(np.exp(log_weight - logsumexp(log_weight)) @ HIDDEN)
+    evidence = [np.array([_evidence(again, spread) for spread in HIDDEN])] if len(again) else []
+    return float(deviation_posterior(-0.5 * ((HIDDEN - USUAL) / LOOSE) ** 2, evidence) @ HIDDEN)
 
 
 def _evidence(told: pd.DataFrame, spread: float) -> float:
-    """The log-likelihood of a spread by the outcomes of accounts; the account's own level is integrated out."""
+    """The log-likelihood of a spread by the outcomes of accounts.
+
+    Each account's intercept is integrated out by Gauss-Hermite quadrature (Bock and Aitkin 1981).
+    """
     centre = middle(np.clip(told["probability"].to_numpy(np.float64), EDGE, 1 - EDGE), float(spread))
-    side = 2.0 * told["label"].to_numpy(np.float64) - 1.0
-    each = log_expit(side[:, None] * (centre[:, None] + spread * NODES))
+    each = outcome_log_likelihood(centre, told["label"].to_numpy(np.float64), spread * NODES)
     whole = pd.DataFrame(each).groupby(told["account_id"].to_numpy()).sum().to_numpy()
     return float(logsumexp(whole, b=MASS / MASS.sum(), axis=1).sum())

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from renewals.models import metrics
+from renewals.models.metrics import Resampling
 
 
 def renewals(*rows: tuple[str, str, str, int]) -> pd.DataFrame:
@@ -45,10 +46,9 @@ def test_the_interval_resamples_accounts_and_not_rows():
     rng = np.random.default_rng(0)
     truth, chance = rng.integers(0, 2, 80), rng.random(80)
     accounts = pd.Series([f"a{n}" for n in range(80)])
-    once = metrics.clustered_interval(metrics.auc, truth, chance, accounts, rounds=200)
-    many = metrics.clustered_interval(
-        metrics.auc, np.tile(truth, 5), np.tile(chance, 5), pd.concat([accounts] * 5, ignore_index=True), rounds=200
-    )
+    resampling, copies = Resampling(200), pd.concat([accounts] * 5, ignore_index=True)
+    once = metrics.clustered_interval(metrics.auc, truth, chance, accounts, resampling)
+    many = metrics.clustered_interval(metrics.auc, np.tile(truth, 5), np.tile(chance, 5), copies, resampling)
     assert many[1] - many[0] == pytest.approx(once[1] - once[0], rel=0.3)
 
 
@@ -56,18 +56,20 @@ def test_the_gain_in_auc_is_paired():
     truth = np.array([0, 1] * 60)
     good, bad = np.where(truth, 0.8, 0.2), np.where(truth, 0.2, 0.8)
     accounts = pd.Series(range(120))
-    assert metrics.auc_gain(truth, good, bad, accounts) == (1.0, 1.0, 1.0)
-    assert metrics.auc_gain(truth, good, good, accounts) == (0.0, 0.0, 0.0)
+    assert metrics.auc_gain(truth, good, bad, accounts, Resampling()) == (1.0, 1.0, 1.0)
+    assert metrics.auc_gain(truth, good, good, accounts, Resampling()) == (0.0, 0.0, 0.0)
 
 
 def test_the_excess_is_what_was_promised_less_what_was_seen_and_accounts_come_together():
     truth, chance = np.array([1, 0, 0, 0] * 50), np.full(200, 0.35)
-    value, low, high = metrics.excess(truth, chance, pd.Series(range(200)))
+    accounts, resampling = pd.Series(range(200)), Resampling()
+    value, low, high = metrics.excess(truth, chance, accounts, resampling)
     assert value == pytest.approx(0.1)
     assert low < value < high
-    _, few_low, few_high = metrics.excess(np.repeat([1, 0, 0, 0], 50), chance, pd.Series(np.repeat(range(20), 10)))
+    few = pd.Series(np.repeat(range(20), 10))
+    _, few_low, few_high = metrics.excess(np.repeat([1, 0, 0, 0], 50), chance, few, resampling)
     assert few_high - few_low > 2 * (high - low), "ten rows of an account that end alike are one"
-    assert metrics.excess(truth, chance, pd.Series(range(200)), np.where(truth, 0.0, 1.0))[0] == pytest.approx(0.35)
+    assert metrics.excess(truth, chance, accounts, resampling, np.where(truth, 0.0, 1.0))[0] == pytest.approx(0.35)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -81,10 +83,10 @@ def test_all_resamples_at_once_say_what_one_at_a_time_says(weighted):
         (metrics.loss_interval, metrics.log_loss),
         (metrics.slope_interval, metrics.calibration_slope),
     ):
-        found = fast(truth, chance, accounts, weight, rounds=50)
-        assert found == pytest.approx(metrics.clustered_interval(slow, truth, chance, accounts, weight, rounds=50))
+        found = fast(truth, chance, accounts, Resampling(50), weight)
+        assert found == pytest.approx(metrics.clustered_interval(slow, truth, chance, accounts, Resampling(50), weight))
     for ranged in (metrics.auc_interval, metrics.slope_interval):
-        assert np.isnan(ranged(np.ones(150), chance, accounts)).all()
+        assert np.isnan(ranged(np.ones(150), chance, accounts, Resampling())).all()
 
 
 def test_resamples_that_do_not_settle_are_worked_out_one_at_a_time():
@@ -92,8 +94,9 @@ def test_resamples_that_do_not_settle_are_worked_out_one_at_a_time():
     rng = np.random.default_rng(0)
     chance = rng.uniform(0.1, 0.9, 12)
     truth, accounts = (rng.random(12) < chance).astype(int), pd.Series(range(12))
-    found = metrics.slope_interval(truth, chance, accounts, rounds=200, confidence=0.99)
-    slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, rounds=200, confidence=0.99)
+    resampling = Resampling(200, 0.99)
+    found = metrics.slope_interval(truth, chance, accounts, resampling)
+    slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, resampling)
     assert found == pytest.approx(slow)
 
 
@@ -102,10 +105,10 @@ def test_a_resample_that_all_at_once_cannot_settle_is_not_lost(seed, monkeypatch
     rng = np.random.default_rng(seed)
     chance = rng.uniform(0.1, 0.9, 60)
     truth, accounts = (rng.random(60) < chance).astype(int), pd.Series(range(60))
-    asked = {"rounds": 40, "confidence": 0.99}
-    slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, **asked)
+    resampling = Resampling(40, 0.99)
+    slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, resampling)
     monkeypatch.setattr(metrics, "_slopes", lambda place, hit, drawn, start: np.full(len(drawn), np.nan))
-    assert metrics.slope_interval(truth, chance, accounts, **asked) == pytest.approx(slow)
+    assert metrics.slope_interval(truth, chance, accounts, resampling) == pytest.approx(slow)
 
 
 def test_the_error_that_chance_alone_shows_is_the_mean_error_of_true_probabilities():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from renewals.models.evaluation.backtest import IDLE, MODEL, at_lead, scores, speakers
@@ -179,21 +180,21 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
     }
     if len(set(truth)) < 2:
         return found
-    drawn: dict[str, Any] = {"rounds": gate.bootstrap, "confidence": gate.confidence}
+    resampling = metrics.Resampling(gate.bootstrap, gate.confidence)
     for metric, ranged in (
         (metrics.auc, metrics.auc_interval),
         (metrics.calibration_slope, metrics.slope_interval),
     ):
-        low, high = ranged(truth, chance, accounts, weight, **drawn)
+        low, high = ranged(truth, chance, accounts, resampling, weight)
         found[metric.__name__] = {"value": metric(truth, chance, weight), "low": low, "high": high}
     found["error"] = metrics.calibration_error(truth, chance, weight)
     found["error_by_chance"] = metrics.chance_error(chance, weight)
-    surely = {MUST_BEAT: {"confidence": gate.sure}}
+    surely = {MUST_BEAT: replace(resampling, confidence=gate.sure)}
     found["gain_over"] = {
         name: dict(
             zip(
                 ("value", "low", "high"),
-                metrics.gain(truth, chance, rows[name], accounts, weight, **drawn | surely.get(name, {})),
+                metrics.gain(truth, chance, rows[name], accounts, surely.get(name, resampling), weight),
                 strict=True,
             )
         )

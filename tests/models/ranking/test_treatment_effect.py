@@ -1,5 +1,7 @@
 """Did it help? On companies drawn so that the answer is known."""
 
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,9 +10,9 @@ from scipy.stats import t as student
 
 from renewals.models.ranking.playbooks import ANY
 from renewals.models.ranking.treatment_effect import (
-    REASONS,
     UNTREATED,
     Found,
+    Reason,
     Refused,
     clustered_error,
     compared,
@@ -279,7 +281,7 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("reason", get_args(Reason))
 def test_every_refusal_has_its_reason_in_words_and_no_figure_of_an_effect(language, reason):
     words, told = Words(language), Refused("rescue", 12, reason, FIGURES[reason])
     said = sentence(told, words)

@@ -30,14 +30,19 @@ def fit(drawn, signs=(0, 0, 0), strength=1.0, **options) -> Additive:
     return Design(values, np.ones(ROWS), [None, 3, None], signs, 2, Linear(**options)).fit(truth, strength)
 
 
+def heights(part, values):
+    """What a part adds at each value."""
+    return Additive(0.0, (part,), None).contributions(values[:, None])[:, 0]
+
+
 def test_a_line_is_straight_between_its_knots_and_flat_beyond():
     line = Line((0.0, 2.0), (-1.0, 1.0), missing=0.5)
-    assert list(line.of(np.array([-9.0, 0.0, 1.0, 2.0, 9.0, np.nan]))) == [-1.0, -1.0, 0.0, 1.0, 1.0, 0.5]
+    assert list(heights(line, np.array([-9.0, 0.0, 1.0, 2.0, 9.0, np.nan]))) == [-1.0, -1.0, 0.0, 1.0, 1.0, 0.5]
 
 
 def test_a_category_has_its_step_and_an_unknown_one_that_of_the_missing():
     steps = Steps((0.3, -0.3), missing=0.1)
-    assert list(steps.of(np.array([1.0, 0.0, np.nan]))) == [-0.3, 0.3, 0.1]
+    assert list(heights(steps, np.array([1.0, 0.0, np.nan]))) == [-0.3, 0.3, 0.1]
 
 
 def test_nearness_rises_to_one_on_the_day_and_is_nothing_before():
@@ -53,9 +58,9 @@ def test_the_second_line_counts_in_proportion_to_nearness():
 def test_it_finds_what_was_drawn(drawn):
     model = fit(drawn)
     use, plan, _ = model.parts
-    assert np.all(np.diff(use.of(np.array([1.0, 4.0, 8.0]))) > 0.5)
-    assert use.of(np.array([np.nan]))[0] < use.of(np.array([4.0]))[0]
-    assert plan.of(np.array([2.0]))[0] - plan.of(np.array([0.0]))[0] == pytest.approx(1.0, abs=0.5)
+    assert np.all(np.diff(heights(use, np.array([1.0, 4.0, 8.0]))) > 0.5)
+    assert heights(use, np.array([np.nan]))[0] < heights(use, np.array([4.0]))[0]
+    assert heights(plan, np.array([2.0]))[0] - heights(plan, np.array([0.0]))[0] == pytest.approx(1.0, abs=0.5)
 
 
 def test_contributions_are_centred_on_the_training_rows(drawn):
@@ -66,8 +71,8 @@ def test_contributions_are_centred_on_the_training_rows(drawn):
 def test_a_declared_sign_is_kept_against_the_rows(drawn):
     model = fit(drawn, signs=(-1, 0, 0))
     seen = np.arange(0.0, 12.0)
-    assert np.all(np.diff(model.parts[0].of(seen)) <= 1e-9)
-    assert np.all(np.diff(model.near.parts[0].of(seen)) <= 1e-9)
+    assert np.all(np.diff(heights(model.parts[0], seen)) <= 1e-9)
+    assert np.all(np.diff(heights(model.near.parts[0], seen)) <= 1e-9)
 
 
 def test_a_strong_ridge_says_little(drawn):
