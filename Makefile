@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-all test-engines test-browser check bench bench-features bench-scoring lock words clean
+.PHONY: setup demo test test-all test-engines test-browser check bench bench-features bench-scoring lock words docs clean
 
 setup: $(VENV)/.runtime
 
@@ -84,6 +84,11 @@ $(VENV)/peers/.there: requirements-peers.lock
 # Brings each translation up to the English of today; what has no translation yet, or an older one, is marked for a person.
 words: setup
 	$(BIN)/pybabel update --input-file reports/words/renewals.pot --output-file reports/words/zh.po --locale zh_Hans_CN --width 120
+
+# Pages that are written from the code.
+docs: setup
+	$(BIN)/python docs/architecture.py
+	$(BIN)/python -m renewals.pipelines.commands.feature_docs
 
 # Needs uv. The lock names versions and hashes, and no index.
 lock:

@@ -1,0 +1,1 @@
+"""What was known of an account on a day, as Ibis expressions."""

@@ -1,0 +1,1 @@
+"""What is predicted, and how well: values in, values out."""
