@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from renewals.pipelines.commands import backtest
 from renewals.pipelines.preflight import target_learned
 from renewals.pipelines.runtime.console import on_terminal, progress
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
 from renewals.pipelines.stages.learn.tune import FOLDER, read_report, tune
-from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.storage.artifacts import as_json, sha256
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.registry import trained_models
@@ -41,16 +39,8 @@ def prepared(job: Job) -> bool:
 
 def prepare(job: Job) -> None:
     """From raw tables to the training table; learns nothing."""
-    stages, targets = backtest.PREPARE, job.settings.targets
-    with progress(len(stages) + len(targets) + 1, "prepare") as step:
-        for stage in stages:
-            stage(job)
-            step(stage.__name__)
-        for target in targets:
-            label(job, target)
-            step(f"label {target}")
-        assemble(job)
-        step("assemble")
+    with progress(count_steps(job), "prepare") as step:
+        make_training_table(job, step)
     warehouse.write_bytes(job.data / FOLDER / TABLES, as_json(_of(job)))
 
 
