@@ -31,8 +31,6 @@ from renewals.pipelines.storage.published.hindsight import same_version
 from renewals.reports.html.list_page import Behind, spoken_of
 from renewals.reports.words import LANGUAGES
 
-EARLIER = 12
-"""The risk of an account is shown over so many earlier lists."""
 FORECAST = ("forecast", "forecast.json")
 
 
@@ -117,7 +115,7 @@ def _changes(job: Job, shown: pd.DataFrame) -> pd.DataFrame:
 
 def earlier_lists(job: Job) -> list[published_lists.Published]:
     """The whole lists before the act date, at most `EARLIER`, the newest first."""
-    return list(islice(published_lists.published(job), EARLIER))
+    return list(islice(published_lists.published(job), published_lists.EARLIER))
 
 
 def _chances(shown: pd.DataFrame, before: Mapping[date, pd.DataFrame]) -> pd.DataFrame:

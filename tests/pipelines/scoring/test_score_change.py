@@ -247,6 +247,26 @@ def test_a_model_that_is_gone(june: Path, monkeypatch: pytest.MonkeyPatch, harm:
     assert why(june) == "no_model"
 
 
+def test_a_run_opens_each_earlier_list_once_and_the_next_run_opens_it_again(
+    june: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def count(day: date, folder: Path) -> published_lists.Published | None:
+        opened.append(folder.name)
+        return read(day, folder)
+
+    read = published_lists._open
+    monkeypatch.setattr(published_lists, "_open", count)
+    shutil.copytree(june / "lists" / str(AS_OF), june / "lists" / "2026-05-01")
+    (june / "lists" / "2026-05-01" / "risk_list.csv").write_text("harmed")
+    for _ in range(2):
+        run = replace(later(job(june)), opened={})
+        score(run)
+        publish(run)
+    assert opened == [str(AS_OF), "2026-05-01"] * 2
+
+
 @pytest.mark.parametrize("harm", ["risk_list.csv", "manifest.json", "risk_list.parquet"])
 def test_a_harmed_list_is_passed_over(june: Path, harm: str) -> None:
     (june / "lists" / str(AS_OF) / harm).write_bytes(b"{}")
