@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.runtime.console import on_terminal, progress
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.learn.backtest import FOLDER, REPORT, backtest
+from renewals.pipelines.stages.learn.backtest import backtest
 from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
+from renewals.pipelines.storage.artifacts import BACKTEST_FOLDER, BACKTEST_REPORT
 from renewals.pipelines.storage.registry.trained_models import learned_at
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def show(result: dict[str, Any], job: Job) -> None:
 
     words, console = Words(job.settings.list.language), Console(stderr=True)
     for target in result["targets"]:
-        report = json.loads((job.data / FOLDER / target / REPORT).read_bytes())
+        report = json.loads((job.data / BACKTEST_FOLDER / target / BACKTEST_REPORT).read_bytes())
         console.print(_table(report, words) if report["trained"] else Text(untrained(report, words)))
     console.print(Text(words.say("backtest.file", page=result["page"])))
 

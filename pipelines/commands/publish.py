@@ -135,9 +135,10 @@ def _forecast(job: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
 
 def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
     from renewals.pipelines.storage.artifacts import FORECAST as PARQUET
+    from renewals.pipelines.storage.artifacts import FORECAST_FOLDER
     from renewals.pipelines.storage.artifacts import FORECAST_SUMMARY as JSON
 
-    folder = day.side / "forecast"
+    folder = day.side / FORECAST_FOLDER
     if not (folder / JSON).is_file():
         return None
     said = data_files.load_json(folder / JSON)

@@ -11,6 +11,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.act.scorecard import scorecard
 from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.sequence import CHECK_TABLES, run_stages
+from renewals.pipelines.storage.artifacts import SCORECARD
 from renewals.reports.settings import Language
 from renewals.reports.words import Words
 
@@ -60,7 +61,7 @@ def _whole_company(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The rows of the whole company by measure, kind of period and period."""
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(folder / "scorecard.parquet", filters=[("segment_kind", "=", "company")]).to_pylist()
+    rows = pq.read_table(folder / SCORECARD, filters=[("segment_kind", "=", "company")]).to_pylist()
     return {(row["measure"], row["period_kind"], row["period"]): row for row in rows}
 
 

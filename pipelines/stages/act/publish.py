@@ -189,7 +189,7 @@ def _policy(job: Job) -> str:
 def _certificate(data: Path) -> dict[str, dict[str, Any]]:
     """The fingerprint of each table read, and how many of its rows were set aside."""
     try:
-        tables = data_files.load_json(data / "certificate.json")["tables"]
+        tables = data_files.load_json(data / artifacts.CERTIFICATE)["tables"]
     except FileNotFoundError:
         raise errors.InputMissing(f"no certificate in {data}: run `renewals check` first") from None
     inputs = {name: table["fingerprint"] for name, table in tables.items()}

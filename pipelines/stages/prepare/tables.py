@@ -15,9 +15,8 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log
 from renewals.pipelines.storage.addresses import without_secrets
+from renewals.pipelines.storage.artifacts import TABLES
 from renewals.pipelines.storage.engine import warehouse
-
-FILE = "tables.json"
 
 
 def tables(job: Job) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def tables(job: Job) -> dict[str, Any]:
         shutil.rmtree(scratch, ignore_errors=True)
     actions = feedback_log.folder(job) / f"{feedback_log.INTERVENTIONS}.parquet"
     standing = {"tables": found, "returned": warehouse.digest(actions)}
-    warehouse.write_bytes(job.data / FILE, (json.dumps(standing, indent=1) + "\n").encode())
+    warehouse.write_bytes(job.data / TABLES, (json.dumps(standing, indent=1) + "\n").encode())
     return {**standing, "address": without_secrets(job.tables)}
 
 

@@ -19,7 +19,7 @@ import structlog
 from renewals.features.point_in_time import known_on
 from renewals.pipelines.runtime.errors import Busy, InputMissing
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import data_files, folders
+from renewals.pipelines.storage import artifacts, data_files, folders
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.published import hindsight as training_day
 
@@ -31,10 +31,11 @@ FOLDER, ABOUT = "published", "published.json"
 BEGUN, ROWS = "begun.parquet", "rows.parquet"
 """One row per intervention begun since the list before; and one row per account: how many of its rows were known."""
 FILES = (
-    *("list.parquet", "score.json", "scoring.parquet", "features.json", "contributions.parquet", "peers.parquet"),
-    *("plays.parquet", "alerts.parquet", "disagreements.parquet", "disagreements.json"),
-    *("forecast/forecast.parquet", "forecast/forecast.json"),
-    *("ledger/renewals.parquet", "ledger/expansions.parquet"),
+    *(artifacts.LIST, artifacts.SCORE, artifacts.SCORING, artifacts.CATALOGUE),
+    *(artifacts.CONTRIBUTIONS, artifacts.PEERS, artifacts.PLAYS, artifacts.ALERTS),
+    *(artifacts.DISAGREEMENTS, artifacts.TALLY),
+    *(f"{artifacts.FORECAST_FOLDER}/{name}" for name in (artifacts.FORECAST, artifacts.FORECAST_SUMMARY)),
+    *(artifacts.RENEWALS, artifacts.EXPANSIONS),
 )
 """Files of the act side that are kept, where they are there."""
 KEPT = 12

@@ -17,6 +17,7 @@ import pandas as pd
 import structlog
 
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage.artifacts import ALERTS, SCORING
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.published import hindsight, list_archive
 from renewals.pipelines.storage.published.list_folder import harmed
@@ -94,7 +95,7 @@ def _days(folder: Path, before: date) -> list[date]:
 
 def figures_path(job: Job, day: date) -> Path:
     """Where the figures behind the list of a day are kept."""
-    return list_archive.folder_of(job, day) / "scoring.parquet"
+    return list_archive.folder_of(job, day) / SCORING
 
 
 def told_path(job: Job, day: date) -> Path:
@@ -111,7 +112,7 @@ def told_lately(job: Job) -> list[Path]:
 def keep_told(job: Job) -> None:
     """Keep the alerts of the list just published, and let go of those long told."""
     with warehouse.beside(told_path(job, job.day)) as unfinished:
-        shutil.copyfile(job.side / "alerts.parquet", unfinished)
+        shutil.copyfile(job.side / ALERTS, unfinished)
     long_ago = job.day - 2 * timedelta(days=job.settings.alerts.quiet_days)
     for day in _days(job.data / TOLD, before=long_ago):
         told_path(job, day).unlink(missing_ok=True)

@@ -18,11 +18,11 @@ from renewals.models.explanation.score_change import PARTS
 from renewals.models.training.calibration import Sigmoid
 from renewals.pipelines.runtime.errors import DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.scoring import champion_models, score_change
+from renewals.pipelines.scoring import champion_models
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.storage import features_file
+from renewals.pipelines.storage import artifacts, features_file
 from renewals.pipelines.storage.published import published_lists
 from renewals.pipelines.storage.registry import model_loader, model_registry
 from tests.pipelines.scored_company import AS_OF, Model, job, write_alerts, write_company
@@ -117,7 +117,7 @@ def july(root: Path, **options: Any) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 def split_of(root: Path) -> pd.DataFrame:
-    return pd.read_parquet(root / "data" / "act" / score_change.CHANGE).set_index("account_id")
+    return pd.read_parquet(root / "data" / "act" / artifacts.CHANGE).set_index("account_id")
 
 
 def test_every_change_is_split_to_the_last_digit(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:

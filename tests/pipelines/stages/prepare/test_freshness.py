@@ -27,8 +27,9 @@ from renewals.pipelines.stages.learn.training_table import make_training_table
 from renewals.pipelines.stages.prepare import check, freshness
 from renewals.pipelines.stages.prepare.freshness import assess
 from renewals.pipelines.stages.prepare.sequence import PREPARE
+from renewals.pipelines.storage.artifacts import FRESHNESS
 from renewals.pipelines.storage.engine.warehouse import connect
-from renewals.pipelines.storage.notices import FRESHNESS, Notice, freshness_notices
+from renewals.pipelines.storage.notices import Notice, freshness_notices
 from renewals.pipelines.validation.volume import volume_of
 from tests.pipelines.validation.test_check import company
 from tests.root import ROOT
