@@ -22,7 +22,7 @@ from scipy.special import logit
 
 from renewals.examples.company import simulate, write
 from renewals.models.ranking.treatment_effect import Found, Refused, is_treated
-from renewals.pipelines.commands.effect import PREPARE, set_apart
+from renewals.pipelines.commands.effect import STAGES, set_apart
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.effect import studied
 
@@ -70,7 +70,7 @@ def one_company(accounts: int, seed: int) -> list[dict[str, Any]]:
         work, begun = Path(folder), time.process_time()
         write(simulate(accounts, MONTHS, seed), work / "company")
         job = set_apart(Job(settings(), str(work / "company"), work / "data", work / "lists", as_of=UNTIL))
-        for stage in PREPARE:
+        for stage in STAGES:
             stage(job)
         rows, told = studied(job)
         truth = planted(rows, work / "company" / "truth" / "interventions.parquet")

@@ -26,13 +26,13 @@ from renewals.models.forecast import simulation as forecasts
 from renewals.models.forecast.benchmarks import AHEAD, came
 from renewals.models.forecast.quarter_effect import spread
 from renewals.models.forecast.renewal_schedule import YEAR, Standing, customers, schedule
-from renewals.pipelines.commands.learn import PREPARE
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.stages.act.forecast import DIVIDED, known_on_day, opened, standing
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.sequence import PREPARE
 from renewals.pipelines.storage.engine import warehouse
 
 QUICK = ("targets=[renewal]", "folds.origins=6", "folds.first_share=0.3", "linear.strengths=[0.01]",

@@ -22,13 +22,13 @@ import pandas as pd
 from later import settings
 
 from renewals.examples.company import simulate, write
-from renewals.pipelines.commands.learn import PREPARE
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.evaluate import evaluate
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.register import register
 from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.sequence import PREPARE
 
 TARGET = "renewal"
 RENEWAL = ["account_id", "renewal_date"]

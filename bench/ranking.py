@@ -52,7 +52,6 @@ from renewals.models.training.ensemble import Learned
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
 from renewals.models.training.walk_forward import Choice, learn, middle
-from renewals.pipelines.commands.learn import PREPARE
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
@@ -60,6 +59,7 @@ from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.stages.prepare.featurize import featurize
 from renewals.pipelines.stages.prepare.ledger import ledger
+from renewals.pipelines.stages.prepare.sequence import PREPARE
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
 from renewals.pipelines.storage import artifacts

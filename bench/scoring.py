@@ -53,12 +53,12 @@ from renewals.models.training.ensemble import Learned, fit_linear, fit_trees
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
 from renewals.models.training.walk_forward import middle
-from renewals.pipelines.commands.learn import PREPARE
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.prepare.assemble import assemble
+from renewals.pipelines.stages.prepare.sequence import PREPARE
 from renewals.pipelines.storage.artifacts import read_catalogue, read_training
 from renewals.pipelines.storage.features_file import FeatureBlocks
 from renewals.pipelines.storage.playbook_library import SHIPPED, read_library

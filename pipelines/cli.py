@@ -447,7 +447,7 @@ def _run(
             n: iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items() if text is not None
         }
         settings = read_settings(file, overrides or ())
-        job = Job(settings, tables_address(settings.tables, tables), data, lists, **when)
+        job = Job(settings, tables_address(settings.tables, tables), data, lists, opened={}, **when)
         check(job)
         preflight.check(command, job)
         with nullcontext() if command in WITHOUT_LOCK else exclusive_lock(data, command):

@@ -7,25 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.runtime.console import on_terminal, progress
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.learn.backtest import FOLDER, REPORT, backtest
-from renewals.pipelines.stages.learn.label import label
+from renewals.pipelines.stages.learn.backtest import backtest
 from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.stages.prepare.featurize import featurize
-from renewals.pipelines.stages.prepare.freshness import freshness
-from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.stages.prepare.rollup import rollup
-from renewals.pipelines.stages.prepare.spine import spine
-from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
+from renewals.pipelines.storage.artifacts import BACKTEST_FOLDER, BACKTEST_REPORT
 from renewals.pipelines.storage.registry.trained_models import learned_at
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from renewals.reports.words import Words
-
-PREPARE = (check, freshness, rollup, spine, windows, ledger, featurize)
 
 
 def retrace(job: Job) -> dict[str, Any]:
@@ -36,16 +27,9 @@ def retrace(job: Job) -> dict[str, Any]:
     """
     known = learned_at(job)
     targets = () if known else job.settings.targets
-    with progress((len(PREPARE) + 1 if targets else 0) + 2 * len(targets) + 1, "backtest") as step:
-        for stage in PREPARE if targets else ():
-            stage(job)
-            step(stage.__name__)
-        for target in targets:
-            label(job, target)
-            step(f"label {target}")
+    with progress((count_steps(job) if targets else 0) + len(targets) + 1, "backtest") as step:
         if targets:
-            assemble(job)
-            step("assemble")
+            make_training_table(job, step)
         for target in targets:
             train(job, target)
             step(f"train {target}")
@@ -66,7 +50,7 @@ def show(result: dict[str, Any], job: Job) -> None:
 
     words, console = Words(job.settings.list.language), Console(stderr=True)
     for target in result["targets"]:
-        report = json.loads((job.data / FOLDER / target / REPORT).read_bytes())
+        report = json.loads((job.data / BACKTEST_FOLDER / target / BACKTEST_REPORT).read_bytes())
         console.print(_table(report, words) if report["trained"] else Text(untrained(report, words)))
     console.print(Text(words.say("backtest.file", page=result["page"])))
 

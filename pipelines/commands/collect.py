@@ -6,7 +6,6 @@ What is understood is kept, what is not is told with its cell, and the folder of
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,9 @@ from renewals.pipelines.stages.act import disagreements
 from renewals.pipelines.storage import data_files, folders
 from renewals.pipelines.storage import feedback_log as answers
 from renewals.pipelines.storage.engine import atomic, warehouse
-from renewals.pipelines.storage.published import hindsight, list_folder
+from renewals.pipelines.storage.published import hindsight
+from renewals.pipelines.storage.published.list_folder import harmed
+from renewals.pipelines.storage.published.manifest import MANIFEST, RISK_LIST, UNREADABLE, read_manifest
 from renewals.reports.sanitize import printable
 from renewals.reports.sentences import disagreements as spoken
 from renewals.reports.words import Words
@@ -172,7 +173,7 @@ def _whose(csm: str | None) -> str:
 def _listed(job: Job, as_of: date, key: str, firsts: Mapping[Any, date]) -> Listed:
     """The list that a workbook belongs to, also where another has taken its place. Raises NotReturned."""
     folder = _folder(job.lists, as_of, key)
-    rows = data_files.load_frame(folder / "risk_list.parquet", columns=["account_id", "csm", *SAID])
+    rows = data_files.load_frame(folder / RISK_LIST, columns=["account_id", "csm", *SAID])
     shown = rows["account_id"].astype(str).map(printable)
     ids = dict(zip(shown, rows["account_id"].tolist(), strict=True))
     return Listed(key, rows.set_index("account_id"), Known(ids, firsts))
@@ -182,16 +183,20 @@ def _folder(lists: Path, as_of: date, key: str) -> Path:
     day = as_of.isoformat()
     there = lists / day
     kept = sorted((lists / ".revisions" / day).glob("*/"))
-    folders = [folder for folder in (there, *kept) if (folder / list_folder.MANIFEST).is_file()]
+    folders = [folder for folder in (there, *kept) if (folder / MANIFEST).is_file()]
     if not folders:
         raise NotReturned(f"no list of {day} is published in {lists}: give the folder that holds it with --lists")
     for folder in folders:
-        if _key(folder) == key:
-            if list_folder.harmed(folder):
+        try:
+            manifest = read_manifest(folder)
+        except UNREADABLE:
+            continue
+        if str(manifest["key"]) == key:
+            if harmed(folder, manifest):
                 raise NotReturned(
                     f"the list in {folder} is not as it was published: publish it anew, and collect again"
                 )
-            if hindsight.is_marked(data_files.load_json(folder / list_folder.MANIFEST)):
+            if hindsight.is_marked(manifest):
                 raise NotReturned(
                     f"it belongs to the list in {folder}, which was made with hindsight: answers to such a list are "
                     "not kept, for its models knew what came later. Copy them into the workbook of a list "
@@ -202,13 +207,6 @@ def _folder(lists: Path, as_of: date, key: str) -> Path:
         f"it belongs to a list of {day} that is no longer kept in {lists}: another was published for that day since. "
         "Copy the answers into the workbook of the list that is there, and collect that"
     )
-
-
-def _key(folder: Path) -> str | None:
-    try:
-        return str(json.loads((folder / list_folder.MANIFEST).read_bytes())["key"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _firsts(job: Job) -> dict[Any, date]:

@@ -11,6 +11,7 @@ from renewals.pipelines.commands.example import example
 from renewals.pipelines.commands.learn import learn
 from renewals.pipelines.commands.score import act
 from renewals.pipelines.runtime.job import Job, iso_date
+from renewals.pipelines.storage.published.manifest import RISK_LIST
 from renewals.pipelines.storage.registry.model_registry import UI_PAGE, ui_command
 
 SHOWN = ("rank", "account_name", "csm", "renewal_date", "arr", "renewal_probability", "risk_band", "reason_1")
@@ -35,7 +36,7 @@ def show(folder: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    rows = pd.read_parquet(folder / "risk_list.parquet", columns=list(SHOWN))
+    rows = pd.read_parquet(folder / RISK_LIST, columns=list(SHOWN))
     table = Table(title=Text(f"the first {ROWS} of {len(rows)} accounts"), title_justify="left")
     for name in SHOWN:
         table.add_column(

@@ -11,28 +11,20 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.effect import NOTES, effect, logged, studied, written
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.stages.prepare.featurize import featurize
-from renewals.pipelines.stages.prepare.freshness import freshness
-from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.stages.prepare.rollup import rollup
-from renewals.pipelines.stages.prepare.spine import spine
-from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.stages.prepare.sequence import PREPARE, run_stages
 
 if TYPE_CHECKING:
     from renewals.models.ranking.treatment_effect import Found, Refused
 
-PREPARE = (check, logged, freshness, rollup, spine, windows, ledger, featurize, label, assemble)
+STAGES = (PREPARE[0], logged, *PREPARE[1:], label, assemble)
 """`logged` comes early: without a table of interventions all the rest would be in vain."""
 
 
 def study(job: Job) -> dict[str, Any]:
     """From raw tables to the effect of each playbook; a person at a terminal is shown a table."""
     past = set_apart(job)
-    with progress(len(PREPARE) + 1, "effect") as step:
-        for stage in PREPARE:
-            stage(past)
-            step(stage.__name__)
+    with progress(len(STAGES) + 1, "effect") as step:
+        run_stages(STAGES, past, step)
         rows, told = studied(past)
         result = written(rows, told, past)
         step(effect.__name__)

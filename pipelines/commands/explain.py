@@ -164,7 +164,7 @@ def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
         return {"themes": {}, "features": []}
     catalogue = {str(feature["name"]): feature for feature in read_catalogue(job.side)}
     peers = data_files.load_frame(job.side / PEERS).loc[own[GROUP].iloc[0]]
-    figures = data_files.load_frame(job.side / "scoring.parquet", filters=wanted).iloc[0]
+    figures = data_files.load_frame(job.side / artifacts.SCORING, filters=wanted).iloc[0]
     pushes = own.drop(columns=[*KEY, GROUP]).iloc[0].astype("float64").sort_values()
     features = [
         {

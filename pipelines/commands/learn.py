@@ -11,22 +11,12 @@ from renewals.pipelines.runtime.console import on_terminal, progress
 from renewals.pipelines.runtime.errors import GateRefused
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.evaluate import evaluate
-from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.register import register
 from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.stages.prepare.featurize import featurize
-from renewals.pipelines.stages.prepare.freshness import freshness
-from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.stages.prepare.rollup import rollup
-from renewals.pipelines.stages.prepare.spine import spine
-from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
 from renewals.pipelines.storage.artifacts import sha256
 from renewals.pipelines.storage.notices import freshness_notices, report_notices, with_words
 from renewals.pipelines.storage.registry.model_registry import ui_command
-
-PREPARE = (check, freshness, rollup, spine, windows, ledger, featurize)
 
 
 def learn(job: Job, tried: bool = False, name: str | None = None) -> dict[str, Any]:
@@ -37,15 +27,8 @@ def learn(job: Job, tried: bool = False, name: str | None = None) -> dict[str, A
     """
     job = as_trial(job, name) if tried or job.trial else job
     done: dict[str, Any] = {"until": str(job.until)}
-    with progress(len(PREPARE) + 1 + 4 * len(job.settings.targets), "learn") as step:
-        for stage in PREPARE:
-            done[stage.__name__] = stage(job)
-            step(stage.__name__)
-        for target in job.settings.targets:
-            done[f"label {target}"] = label(job, target)
-            step(f"label {target}")
-        done["assemble"] = assemble(job)
-        step("assemble")
+    with progress(count_steps(job) + 3 * len(job.settings.targets), "learn") as step:
+        done |= make_training_table(job, step)
         for target in job.settings.targets:
             for judge in (train, evaluate, register):
                 done[f"{judge.__name__} {target}"] = judge(job, target)

@@ -33,9 +33,10 @@ from renewals.pipelines.storage.artifacts import sha256
 from renewals.pipelines.storage.engine.engine_errors import first_line
 from renewals.pipelines.storage.published import list_archive
 from renewals.pipelines.storage.published.hindsight import MARK, is_marked, same_version
-from renewals.pipelines.storage.published.list_folder import MANIFEST, harmed
+from renewals.pipelines.storage.published.list_folder import harmed
+from renewals.pipelines.storage.published.manifest import MANIFEST, read_manifest
+from renewals.pipelines.storage.published.manifest import RISK_LIST as RISK_LIST_FILE
 
-RISK_LIST_FILE = "risk_list.parquet"
 TRIES = 5
 LISTS, RISK_LIST, REASON, FORECAST = "lists", "risk_list", "reasons", "forecast"
 NEWEST, GONE = "newest_list", "no_longer_listed"
@@ -110,7 +111,7 @@ def read_list(folder: Path) -> tuple[dict[str, Any], pa.Table]:
     spoilt: list[str] = []
     for _ in range(TRIES):
         manifest = _manifest(folder)
-        spoilt = harmed(folder)
+        spoilt = harmed(folder, manifest)
         content = (folder / RISK_LIST_FILE).read_bytes() if not spoilt else b""
         if sha256(content) == manifest["files"][RISK_LIST_FILE]["sha256"]:
             return manifest, pq.read_table(pa.BufferReader(content))
@@ -119,10 +120,9 @@ def read_list(folder: Path) -> tuple[dict[str, Any], pa.Table]:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = data_files.load_json(folder / MANIFEST)
+        return data_files.load(folder / MANIFEST, lambda: read_manifest(folder))
     except (FileNotFoundError, NotADirectoryError):
         raise InputMissing(f"no list at {folder}: run `renewals score --as-of {folder.name}` first") from None
-    return manifest
 
 
 def _forecast(job: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
@@ -135,9 +135,10 @@ def _forecast(job: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
 
 def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
     from renewals.pipelines.storage.artifacts import FORECAST as PARQUET
+    from renewals.pipelines.storage.artifacts import FORECAST_FOLDER
     from renewals.pipelines.storage.artifacts import FORECAST_SUMMARY as JSON
 
-    folder = day.side / "forecast"
+    folder = day.side / FORECAST_FOLDER
     if not (folder / JSON).is_file():
         return None
     said = data_files.load_json(folder / JSON)

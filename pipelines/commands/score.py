@@ -20,16 +20,11 @@ from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.stages.act.scorecard import scorecard
 from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.featurize import featurize
-from renewals.pipelines.stages.prepare.freshness import freshness
-from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.stages.prepare.rollup import rollup
-from renewals.pipelines.stages.prepare.spine import spine
-from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.stages.prepare.sequence import OBSERVE, run_stages
 from renewals.pipelines.storage.notices import report_notices
 
-STAGES = (check, freshness, rollup, spine, windows, ledger, disagreements, featurize, alerts, assemble, score)
+STAGES = (*OBSERVE, disagreements, featurize, alerts, assemble, score)
 BESIDE = (scorecard, forecast)
 """What the head of customer success reads beside the list; a list without it is still a list."""
 
@@ -63,6 +58,4 @@ def _attempt(stage: Callable[[Job], Any], job: Job) -> str | None:
 def prepare(job: Job) -> None:
     """Bring the act side up to date: features, scores and reasons of the day, not yet published."""
     with progress(len(STAGES), "score") as step:
-        for stage in STAGES:
-            stage(job)
-            step(stage.__name__)
+        run_stages(STAGES, job, step)

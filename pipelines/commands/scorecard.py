@@ -9,14 +9,13 @@ from renewals.features.scorecard.measures import MEASURES, Measure
 from renewals.pipelines.runtime.console import on_terminal, progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.act.scorecard import scorecard
-from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.stages.prepare.freshness import freshness
 from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.stages.prepare.rollup import rollup
+from renewals.pipelines.stages.prepare.sequence import CHECK_TABLES, run_stages
+from renewals.pipelines.storage.artifacts import SCORECARD
 from renewals.reports.settings import Language
 from renewals.reports.words import Words
 
-STAGES = (check, freshness, rollup, ledger, scorecard)
+STAGES = (*CHECK_TABLES, ledger, scorecard)
 MONTHS = 6
 """So many of the newest months are shown to a person."""
 
@@ -24,9 +23,7 @@ MONTHS = 6
 def measure(job: Job) -> dict[str, Any]:
     """From raw tables to the scorecard of the day; a person at a terminal is shown the whole company."""
     with progress(len(STAGES), "scorecard") as step:
-        for stage in STAGES:
-            result = stage(job)
-            step(stage.__name__)
+        result = run_stages(STAGES, job, step)["scorecard"]
     if on_terminal():
         show(result, job)
     return result
@@ -64,7 +61,7 @@ def _whole_company(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The rows of the whole company by measure, kind of period and period."""
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(folder / "scorecard.parquet", filters=[("segment_kind", "=", "company")]).to_pylist()
+    rows = pq.read_table(folder / SCORECARD, filters=[("segment_kind", "=", "company")]).to_pylist()
     return {(row["measure"], row["period_kind"], row["period"]): row for row in rows}
 
 

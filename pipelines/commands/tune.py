@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from renewals.pipelines.commands import backtest
 from renewals.pipelines.preflight import target_learned
 from renewals.pipelines.runtime.console import on_terminal, progress
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.learn.label import label
-from renewals.pipelines.stages.learn.tune import FOLDER, read_report, tune
-from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.storage.artifacts import as_json, sha256
+from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
+from renewals.pipelines.stages.learn.tune import read_report, tune
+from renewals.pipelines.storage.artifacts import TRAINING, TUNE_TABLES, as_json, training_digest
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import trained_models
-
-TABLES = "tables.json"
-"""Says of which day and tables the training table is, where no model says so."""
 
 
 def seek(job: Job, target: str | None = None) -> dict[str, Any]:
@@ -35,28 +30,19 @@ def seek(job: Job, target: str | None = None) -> dict[str, Any]:
 
 def prepared(job: Job) -> bool:
     """Whether an earlier search made the training table that lies in the data folder, of the same day and tables."""
-    said, table = job.data / FOLDER / TABLES, job.side / "training.parquet"
+    said, table = job.data / TUNE_TABLES, job.side / TRAINING
     return said.is_file() and table.is_file() and json.loads(said.read_bytes()) == _of(job)
 
 
 def prepare(job: Job) -> None:
     """From raw tables to the training table; learns nothing."""
-    stages, targets = backtest.PREPARE, job.settings.targets
-    with progress(len(stages) + len(targets) + 1, "prepare") as step:
-        for stage in stages:
-            stage(job)
-            step(stage.__name__)
-        for target in targets:
-            label(job, target)
-            step(f"label {target}")
-        assemble(job)
-        step("assemble")
-    atomic.write_bytes(job.data / FOLDER / TABLES, as_json(_of(job)))
+    with progress(count_steps(job), "prepare") as step:
+        make_training_table(job, step)
+    atomic.write_bytes(job.data / TUNE_TABLES, as_json(_of(job)))
 
 
 def _of(job: Job) -> dict[str, Any]:
-    fingerprint = sha256((job.side / "training.parquet").read_bytes())
-    return {"until": str(job.day), "tables": job.tables, "training_sha256": fingerprint}
+    return {"until": str(job.day), "tables": job.tables, "training_sha256": training_digest(job)}
 
 
 def show(job: Job, targets: tuple[str, ...]) -> None:

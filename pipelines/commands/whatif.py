@@ -23,7 +23,7 @@ from renewals.pipelines.scoring import champion_models
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.scoring.what_if_grid import Company
 from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.artifacts import CONTRIBUTIONS, GROUP, PEERS, read_catalogue
+from renewals.pipelines.storage.artifacts import CONTRIBUTIONS, GROUP, PEERS, SCORING, read_catalogue
 from renewals.pipelines.storage.published import list_archive
 from renewals.pipelines.storage.scored_list import read_scored
 from renewals.reports.sanitize import printable
@@ -60,7 +60,7 @@ def asked(day: Job, account: str, wished: Sequence[str]) -> dict[str, Any]:
     schema = champion.learned.schema
     changes = dict(_wish(text, schema, catalogue) for text in wished)
     own = [("account_id", "==", row["account_id"])]
-    figures = data_files.load_frame(day.side / "scoring.parquet", filters=own)
+    figures = data_files.load_frame(day.side / SCORING, filters=own)
     moves = _moves(
         Company(day.side, listed, day.settings.list.peers_min), row["account_id"], changes, schema, catalogue
     )

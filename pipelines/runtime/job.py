@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.runtime.errors import Config
 
@@ -37,6 +37,12 @@ class Job:
 
     An experiment of DVC is a trial, whichever command or stage it runs: `dvc exp run` sets this variable for the
     stages, in the workspace, with `--temp` and with `--queue`; `dvc repro` does not.
+    """
+
+    opened: dict[Path, Any] | None = field(default=None, compare=False, repr=False)
+    """What the run has opened and will ask for again, by path; None: nothing is held.
+
+    A mapping belongs to one run: give each run an empty one.
     """
 
     @property

@@ -51,7 +51,7 @@ def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
         settings = read_settings(asked.params, asked.overrides)
         day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
         when: dict[str, Any] = {"as_of" if asked.act else "until": day}
-        job = Job(settings, tables_address(settings.tables, asked.tables), asked.data, asked.lists, **when)
+        job = Job(settings, tables_address(settings.tables, asked.tables), asked.data, asked.lists, opened={}, **when)
         with exclusive_lock(asked.data, command) if writes else nullcontext():
             return stage(job, *asked.item)
 

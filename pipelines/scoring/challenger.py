@@ -18,6 +18,7 @@ from renewals.models.ranking import expected_value, worklist
 from renewals.models.settings import RENEWAL
 from renewals.models.training.schema import bounded
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage.artifacts import SHADOW
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import model_loader, model_registry
 from renewals.pipelines.storage.registry.logged_actions import refuse_actions
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from renewals.models.training.ensemble import Learned
     from renewals.pipelines.storage.features_file import FeatureBlocks
 
-SHADOW = "shadow.parquet"
 SIDES = {
     **{"probability": "float64", "risk_band": "object", "rank": "Int64", "top": "boolean"},
     **{"probability_challenger": "float64", "risk_band_challenger": "object", "rank_challenger": "Int64"},

@@ -19,6 +19,7 @@ from renewals.models.explanation.reasons import Words as Feature
 from renewals.models.ranking import worklist
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import features_file
+from renewals.pipelines.storage.artifacts import SCORING, read_outcomes
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.storage.published import published_lists
@@ -100,7 +101,7 @@ def _of_inputs(job: Job, scored: pd.DataFrame, usual: Mapping[str, Any] | None) 
     """The features of the scored accounts, one after the other: a million accounts' figures are not held at once."""
     if not usual or scored.empty:
         return
-    figures = features_file.FeatureRows(job.side / "scoring.parquet")
+    figures = features_file.FeatureRows(job.side / SCORING)
     places = figures.places(scored["account_id"])
     for name, own in usual["features"].items():
         if name in figures.names:
@@ -158,7 +159,7 @@ def _labelled(job: Job, told: pd.DataFrame) -> pd.DataFrame:
     rows = con.create_table(
         "told", told[["account_id", "probability"]].assign(**days).reset_index(drop=True), temp=True
     )
-    made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in ("renewals", "expansions")}
+    made = read_outcomes(con, job)
     labels = TARGET.label(rows.select(*KEY, "renewal_date"), Outcomes(job.day, **made))
     both = rows.inner_join(labels.filter(labels.label.notnull()), KEY).select(
         *KEY, "renewal_date", "probability", "label"

@@ -17,10 +17,14 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring import score_change
 from renewals.pipelines.storage import artifacts, data_files, features_file
 from renewals.pipelines.storage.artifacts import (
+    CHANGE,
     CONTRIBUTIONS,
+    FORECAST_FOLDER,
+    FORECAST_SUMMARY,
     GROUP,
     PEERS,
     PLAYS,
+    SCORING,
     STRENGTHS,
     UNSCORED,
     WHATIF,
@@ -30,10 +34,6 @@ from renewals.pipelines.storage.published import published_lists
 from renewals.pipelines.storage.published.hindsight import same_version
 from renewals.reports.html.list_page import Behind, spoken_of
 from renewals.reports.words import LANGUAGES
-
-EARLIER = 12
-"""The risk of an account is shown over so many earlier lists."""
-FORECAST = ("forecast", "forecast.json")
 
 
 def behind(
@@ -84,7 +84,7 @@ def _by_row(shown: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
 
 def _figures(job: Job, shown: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The figures that the page speaks of; one row per account shown."""
-    whole = features_file.FeatureRows(job.side / "scoring.parquet")
+    whole = features_file.FeatureRows(job.side / SCORING)
     there = [name for name in names if name in whole.names]
     return whole.rows(whole.places(shown["account_id"]), there).set_axis(shown.index)
 
@@ -110,14 +110,14 @@ def pushed(job: Job, shown: pd.DataFrame, catalogue: Any) -> tuple[pd.Series, pd
 
 def _changes(job: Job, shown: pd.DataFrame) -> pd.DataFrame:
     """Why each chance changed, by language; one row per account shown and scored."""
-    table = data_files.load_frame(job.side / score_change.CHANGE, columns=["account_id", *score_change.SAID.values()])
+    table = data_files.load_frame(job.side / CHANGE, columns=["account_id", *score_change.SAID.values()])
     said = table.set_index(table["account_id"].astype(object))[list(score_change.SAID.values())]
     return said.reindex(shown["account_id"].astype(object)).set_axis(shown.index).set_axis(list(LANGUAGES), axis=1)
 
 
 def earlier_lists(job: Job) -> list[published_lists.Published]:
     """The whole lists before the act date, at most `EARLIER`, the newest first."""
-    return list(islice(published_lists.published(job), EARLIER))
+    return list(islice(published_lists.published(job), published_lists.EARLIER))
 
 
 def _chances(shown: pd.DataFrame, before: Mapping[date, pd.DataFrame]) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def _chances(shown: pd.DataFrame, before: Mapping[date, pd.DataFrame]) -> pd.Dat
 
 def forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """What the forecast of the act date says of the whole company; None where there is none of that day and model."""
-    path = job.side.joinpath(*FORECAST)
+    path = job.side / FORECAST_FOLDER / FORECAST_SUMMARY
     if not path.exists():
         return None
     told = data_files.load_json(path)

@@ -28,6 +28,7 @@ from renewals.pipelines.runtime.errors import InputMissing, Stop
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.render_failures import report_losses
 from renewals.pipelines.storage import features_file
+from renewals.pipelines.storage.artifacts import CHANGE, SCORING
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.published import published_lists
 from renewals.pipelines.storage.registry import model_loader
@@ -38,7 +39,6 @@ from renewals.reports.words import LANGUAGES, Words
 if TYPE_CHECKING:
     from renewals.models.training.ensemble import Learned
 
-CHANGE = "change.parquet"
 BLOCK = 65_536
 """Accounts split at a time."""
 SAME = 1e-10
@@ -162,7 +162,7 @@ def _sides(
     name, version, model = current
     path = published_lists.figures_path(job, last.day)
     try:
-        was, now = features_file.FeatureRows(path), features_file.FeatureRows(job.side / "scoring.parquet")
+        was, now = features_file.FeatureRows(path), features_file.FeatureRows(job.side / SCORING)
     except (OSError, ValueError, KeyError) as fault:
         raise _untold("no_figures", fault) from None
     old = model if last.model == (name, version) else _loaded(job, last)

@@ -20,7 +20,7 @@ from renewals.models.explanation.reasons import Words, circles, digits
 from renewals.models.explanation.what_if import SHARES, Floats, Window, kin, movable, moved, steps, usual
 from renewals.models.ranking.worklist import SCORED
 from renewals.pipelines.storage import features_file
-from renewals.pipelines.storage.artifacts import CONTRIBUTIONS
+from renewals.pipelines.storage.artifacts import CONTRIBUTIONS, SCORING
 from renewals.reports.settings import ListOptions
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Company:
     def __init__(self, side: Path, listed: pd.DataFrame, peers_min: int) -> None:
         spoken_of = pd.read_parquet(side / CONTRIBUTIONS, columns=["account_id"])["account_id"]
         known = listed[listed["account_id"].isin(spoken_of)]
-        self.figures = features_file.FeatureRows(side / "scoring.parquet")
+        self.figures = features_file.FeatureRows(side / SCORING)
         self.accounts = pd.Index(known["account_id"].astype(object))
         self.places = self.figures.places(known["account_id"])
         self.circles = circles(known["size_band"], known["stage"], peers_min)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,29 +16,76 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import data_files
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
+# --- tables and observations ---------------------------------------------------------------------
+
+TABLES, CERTIFICATE, FRESHNESS = "tables.json", "certificate.json", "freshness.json"
+ROLLUP, PERSON_DAYS, ROLLUP_FEATURES, ROLLUP_PARTS = "rollup", "person_days", "features.json", "parts.json"
+SPINE, SCORING, TRAINING, CATALOGUE = "spine.parquet", "scoring.parquet", "training.parquet", "features.json"
+LEDGER, WINDOWS, FEATURES, LABELS = "ledger", "windows", "features", "labels"
+"""Folders of a side, with one table per file."""
+RENEWALS, EXPANSIONS = f"{LEDGER}/renewals.parquet", f"{LEDGER}/expansions.parquet"
+
+
+def read_spine(con: Any, job: Job) -> ir.Table:
+    """The observations of a side; one row per (account_id, as_of). Raises InputMissing."""
+    from renewals.pipelines.storage.engine import warehouse
+
+    return warehouse.read(con, job.side / SPINE)
+
+
+def read_person_days(con: Any, job: Job) -> ir.Table:
+    """Usage by person and day. Raises InputMissing."""
+    from renewals.pipelines.storage.engine import warehouse
+
+    return warehouse.read(con, job.data / ROLLUP / PERSON_DAYS)
+
+
+def read_tables(con: Any, folder: Path, names: Iterable[str]) -> dict[str, ir.Table]:
+    """Some tables of a folder of a side, by name. Raises InputMissing."""
+    from renewals.pipelines.storage.engine import warehouse
+
+    return {name: warehouse.read(con, folder / f"{name}.parquet") for name in names}
+
+
+def read_outcomes(con: Any, job: Job) -> dict[str, ir.Table]:
+    """The renewals and the expansions of the ledger of a side, by these names. Raises InputMissing."""
+    return read_tables(con, job.side / LEDGER, ("renewals", "expansions"))
+
+
+# --- learning ------------------------------------------------------------------------------------
 
 MODELS = "models"
 BACKTEST, AGED, CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
+METRICS, HEADLINE = "metrics.json", "headline.json"
+BACKTEST_FOLDER, BACKTEST_PAGE, BACKTEST_REPORT, BACKTEST_ROWS = "backtest", "index.html", "report.json", "said.parquet"
+EFFECT = "effect/effect.json"
+TUNE, TUNE_TABLES = "tune", "tune/tables.json"
 
 
 def read_training(job: Job) -> pd.DataFrame:
     """The training table; one row per (account_id, as_of)."""
     import pandas as pd
 
-    path = job.side / "training.parquet"
+    path = job.side / TRAINING
     if not path.is_file():
         raise InputMissing(f"no training table at {path}: run `renewals learn`, or the stage assemble, first")
     return pd.read_parquet(path)
 
 
+def training_digest(job: Job) -> str:
+    """The SHA-256 of the training table."""
+    return sha256((job.side / TRAINING).read_bytes())
+
+
 def read_catalogue(side: Path) -> list[dict[str, Any]]:
     """What each feature means, as `assemble` wrote it beside the features. Raises InputMissing."""
     try:
-        catalogue: list[dict[str, Any]] = data_files.load_json(side / "features.json")["features"]
+        catalogue: list[dict[str, Any]] = data_files.load_json(side / CATALOGUE)["features"]
     except FileNotFoundError:
-        raise InputMissing(f"no features.json in {side}: run the stage `assemble` for this date first") from None
+        raise InputMissing(f"no {CATALOGUE} in {side}: run the stage `assemble` for this date first") from None
     return catalogue
 
 
@@ -75,6 +123,9 @@ def as_parquet(table: pd.DataFrame) -> bytes:
     return sink.getvalue()
 
 
+# --- the list ------------------------------------------------------------------------------------
+
+CONTEXT, CHAMPIONS = "context.json", "champions.json"
 LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
 PLAYS = "plays.parquet"
 STRENGTHS = "strengths.parquet"
@@ -83,6 +134,10 @@ UNSCORED = "unscored.parquet"
 """Why accounts have no score, in every language; one row per account without one."""
 WHATIF = "whatif.parquet"
 """What the model would say of other figures; one row per (account, feature, figure)."""
+CHANGE = "change.parquet"
+"""What changed since the last list; one row per scored account."""
+SHADOW = "shadow.parquet"
+"""What the challengers say; one row per target and scored account."""
 GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
 
@@ -136,7 +191,6 @@ def _standing(job: Job) -> dict[str, Any]:
     return standing
 
 
-FORECAST, FORECAST_SUMMARY = "forecast.parquet", "forecast.json"
-
-
+FORECAST_FOLDER, FORECAST, FORECAST_SUMMARY = "forecast", "forecast.parquet", "forecast.json"
+SCORECARD_FOLDER, SCORECARD, SCORECARD_SUMMARY = "scorecard", "scorecard.parquet", "scorecard.json"
 EVALUATION = "evaluation"

@@ -21,25 +21,28 @@ Read = TypeVar("Read")
 
 def load_json(path: Path) -> Any:
     """The content of a JSON file. Raises FileNotFoundError, or `DataContract` where it is damaged."""
-    return _load(path, lambda: json.loads(path.read_bytes()))
+    return load(path, lambda: json.loads(path.read_bytes()))
 
 
 def load_frame(path: Path, **options: Any) -> pd.DataFrame:
     """A Parquet file as a frame; `options` are those of `pandas.read_parquet`. Raises as `load_json` does."""
     import pandas as pd
 
-    return _load(path, lambda: pd.read_parquet(path, **options))
+    return load(path, lambda: pd.read_parquet(path, **options))
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file to be read in parts. Raises as `load_json` does."""
     import pyarrow.parquet as pq
 
-    return _load(path, lambda: pq.ParquetFile(path))
+    return load(path, lambda: pq.ParquetFile(path))
 
 
-def _load(path: Path, read: Callable[[], Read]) -> Read:
-    """What `read` gives. Errors of Arrow and of JSON are ValueErrors, or OSErrors that carry no number."""
+def load(path: Path, read: Callable[[], Read]) -> Read:
+    """What `read` gives of a file. Raises as `load_json` does.
+
+    Errors of Arrow and of JSON are ValueErrors, or OSErrors that carry no number.
+    """
     try:
         return read()
     except (ValueError, OSError) as error:

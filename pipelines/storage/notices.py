@@ -19,6 +19,7 @@ from renewals.pipelines.runtime.console import on_terminal
 from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.artifacts import FRESHNESS
 from renewals.reports.sanitize import printable, shortened
 from renewals.reports.words import LANGUAGES, Words
 
@@ -81,9 +82,6 @@ def report_notices(records: Sequence[Mapping[str, Any]], language: str) -> None:
             print(f"! {one[language]}", file=sys.stderr)
         else:
             structlog.get_logger().warning("notice", code=one["code"], text=one[language])
-
-
-FRESHNESS = "freshness.json"
 
 
 def freshness_notices(job: Job) -> list[Notice]:

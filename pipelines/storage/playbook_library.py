@@ -15,6 +15,7 @@ from renewals.pipelines.runtime.checkout import shipped_playbooks
 from renewals.pipelines.runtime.errors import Config, DataContract
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import complaint, parsed, read_text
+from renewals.pipelines.storage.artifacts import EFFECT
 
 SHIPPED = shipped_playbooks()
 
@@ -32,7 +33,7 @@ def library_path(job: Job) -> Path:
 
 def effects_path(job: Job) -> Path:
     """Where `renewals effect` writes what it measured."""
-    return job.data / "effect" / "effect.json"
+    return job.data / EFFECT
 
 
 def read_library(path: Path) -> Library:

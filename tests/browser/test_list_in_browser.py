@@ -17,26 +17,16 @@ from renewals.reports.sanitize import printable
 from renewals.reports.sentences.alerts import sentence as told_alert
 from renewals.reports.settings import ListOptions
 from renewals.reports.words import Words
+from tests.browser.chromium import CHROMIUM, Visit, chromium  # noqa: F401
 from tests.reports.pages import BY_NAME, HARMFUL, LIBRARY, TRIED, drawn, said
 from tests.reports.small_list import HOSTILE
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: `make test-browser` does")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install your system's package"),
 ]
 NAMES = (*HOSTILE, "\u200fשלום\u200e", "</script><b>x</b>", *(f"company {i}" for i in range(40)))
-WATCH = "addEventListener('securitypolicyviolation', (event) => console.error('policy', event.violatedDirective));"
 OPEN_SECONDS, FILTER_MS = 3.0, 200.0
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,28 +39,6 @@ def place(company: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "risk_list.html"
     path.write_bytes(as_page(*company, ListOptions()))
     return path
-
-
-class Visit:
-    """One opening of the page; whatever it asks the network for, or is refused, fails the test at its end."""
-
-    def __init__(self, browser: Any, path: Path, **given: Any) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1366, "height": 820}, "locale": "en-US"} | given))
-        self.sheet = self.context.new_page()
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.sheet.add_init_script(WATCH)
-        self.sheet.on("request", lambda request: self.asked.append(request.url))
-        self.sheet.on("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))
-        self.sheet.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.sheet.goto(path.as_uri(), wait_until="commit")
-        self.sheet.wait_for_selector("html[data-ready=yes]", timeout=60_000)
-        self.own = path.as_uri()
-
-    def close(self) -> None:
-        self.context.close()
-        assert self.asked == [self.own]
-        assert not self.complaints
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from renewals.features.scorecard.measures import MEASURES
 from renewals.reports.html.scorecard_page import as_page
 from renewals.reports.sanitize import printable
-from tests.browser.test_list_in_browser import CHROMIUM, Visit, chromium, playwright  # noqa: F401
+from tests.browser.chromium import CHROMIUM, Visit, chromium  # noqa: F401
 from tests.reports.scorecards import ABSENT, LATE, MONTHS, told
 from tests.reports.small_list import HOSTILE
 

@@ -16,7 +16,7 @@ from renewals.pipelines.commands import score as act
 from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.commands.publish import write_back
 from renewals.pipelines.runtime.errors import InternalError, OutputFailed
-from renewals.pipelines.scoring import challenger, champion_models, score_change
+from renewals.pipelines.scoring import champion_models, score_change
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.scoring.interventions_since import since
 from renewals.pipelines.stages.act.publish import publish
@@ -422,7 +422,7 @@ def test_an_account_the_challenger_has_no_word_of_is_left_out(
     monkeypatch.setattr(model_loader, "loaded", lambda data, name, files: Silent(MODEL))
     said = score(job(company))["shadow"]["renewal"]
     assert said["accounts"] == 6
-    rows = pd.read_parquet(company / "data" / "act" / challenger.SHADOW)
+    rows = pd.read_parquet(company / "data" / "act" / artifacts.SHADOW)
     assert "a0" not in set(rows["account_id"])
     assert rows["rank_challenger"].notna().all()
 

@@ -17,7 +17,15 @@ from renewals.features.registry import Known
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.prepare.windows import dates_of
-from renewals.pipelines.storage.artifacts import ALERTS, ALERTS_SUMMARY, read_alerts
+from renewals.pipelines.storage import artifacts
+from renewals.pipelines.storage.artifacts import (
+    ALERTS,
+    ALERTS_SUMMARY,
+    read_alerts,
+    read_person_days,
+    read_spine,
+    read_tables,
+)
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import published_lists
 
@@ -44,9 +52,9 @@ def alerts(job: Job) -> dict[str, Any]:
 
 def known_to_rules(con: Any, job: Job) -> Known:
     """What the rules may ask for: the tables, the windows of people, and the use to compare with its own past."""
-    spine = warehouse.read(con, job.side / "spine.parquet")
-    made = {name: warehouse.read(con, job.side / "windows" / f"{name}.parquet") for name in WINDOWS}
-    days = warehouse.read(con, job.data / "rollup" / "person_days").semi_join(spine, "account_id")
+    spine = read_spine(con, job)
+    made = read_tables(con, job.side / artifacts.WINDOWS, WINDOWS)
+    days = read_person_days(con, job).semi_join(spine, "account_id")
     compared = rules.activity(days, dates_of(spine), job.settings).semi_join(spine, KEY)
     settle = partial(warehouse.for_now, con)
     made |= {"spine": spine, "activity": settle("activity", compared)}
@@ -58,7 +66,7 @@ def _told(con: Any, job: Job) -> ir.Table:
     lists = published_lists.told_lately(job)
     if lists:
         return ibis.union(*(warehouse.read(con, path) for path in lists), distinct=False)
-    kind = warehouse.read(con, job.side / "spine.parquet").account_id.type()
+    kind = read_spine(con, job).account_id.type()
     return ibis.memtable([], schema={"account_id": kind, "code": "string", "newest": "date", "told_on": "date"})
 
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.artifacts import CHAMPIONS
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import model_registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-FILE = "champions.json"
 
 
 def champions(job: Job) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def champions(job: Job) -> dict[str, Any]:
     """
     targets = tuple(dict.fromkeys((RENEWAL, *job.settings.targets)))
     found = _registered(job, targets) if model_registry.has_registry(job) else dict.fromkeys(targets)
-    atomic.write_bytes(job.side / FILE, (json.dumps(found, indent=1) + "\n").encode())
+    atomic.write_bytes(job.side / CHAMPIONS, (json.dumps(found, indent=1) + "\n").encode())
     return {"champions": found}
 
 

@@ -14,11 +14,10 @@ from typing import Any
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log, playbook_library
+from renewals.pipelines.storage.artifacts import CONTEXT
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.engine.raw import raw_table
 from renewals.pipelines.storage.published import list_archive, published_lists
-
-FILE = "context.json"
 
 
 def context(job: Job) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def context(job: Job) -> dict[str, Any]:
         "told": {path.stem: raw_table.digest(path) for path in told},
         "kept": {day.isoformat(): _key(job, day) for day in list_archive.days(job) if day < job.day},
     }
-    atomic.write_bytes(job.side / FILE, (json.dumps(standing, indent=1) + "\n").encode())
+    atomic.write_bytes(job.side / CONTEXT, (json.dumps(standing, indent=1) + "\n").encode())
     return standing
 
 

@@ -18,7 +18,7 @@ from renewals.models.targets import targets
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log
-from renewals.pipelines.storage.artifacts import DISAGREEMENTS, TALLY
+from renewals.pipelines.storage.artifacts import DISAGREEMENTS, RENEWALS, TALLY, read_outcomes
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import list_archive
 
@@ -46,7 +46,7 @@ def so_far(job: Job, log: pd.DataFrame) -> dict[str, Any]:
 
     Of a later day the ledger knows nothing yet: a renewal whose grace has passed since would look lost.
     """
-    days = list_archive.days(job, "ledger/renewals.parquet")
+    days = list_archive.days(job, RENEWALS)
     if not days:
         rows = manager_feedback.verdicts(log)
         return manager_feedback.tally(
@@ -67,7 +67,7 @@ def _apart(job: Job, log: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
 def renewed(job: Job, given: pd.DataFrame) -> pd.Series:
     """What became of the renewal that each verdict is about: 1, 0, or nothing until final; one row per verdict."""
     con = warehouse.connect(job.settings.engine)
-    made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in ("renewals", "expansions")}
+    made = read_outcomes(con, job)
     asked = given[[*KEY, "renewal_date"]].assign(place=range(len(given)))
     spine = ibis.memtable(asked.astype({"renewal_date": "datetime64[us]", "as_of": "datetime64[us]"}))
     spine = spine.mutate(account_id=spine.account_id.try_cast(made["renewals"].account_id.type()))

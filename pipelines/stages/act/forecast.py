@@ -17,7 +17,14 @@ from renewals.features.scorecard.totals import SEGMENTS, UNKNOWN
 from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.job import Job, first_of_month
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.storage.artifacts import BACKTEST, FORECAST, FORECAST_SUMMARY, as_json, as_parquet
+from renewals.pipelines.storage.artifacts import (
+    BACKTEST,
+    FORECAST,
+    FORECAST_FOLDER,
+    FORECAST_SUMMARY,
+    as_json,
+    as_parquet,
+)
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.registry import model_registry
 from renewals.pipelines.storage.scored_list import read_scored
@@ -52,7 +59,7 @@ def forecast(job: Job) -> dict[str, Any]:
     chances = chances.rename(columns={"renewal_probability": "probability"})
     shock = spread(said, known.day, options.usual_spread)
     rows = dated(forecasts.forecast(known, chances, shock, options, DIVIDED, UNKNOWN), job.day)
-    folder = job.side / "forecast"
+    folder = job.side / FORECAST_FOLDER
     told = said_of(rows, shock, known, job) | {"models": standing_on["models"]}
     atomic.write_bytes(folder / FORECAST, as_parquet(rows))
     atomic.write_bytes(folder / FORECAST_SUMMARY, as_json(told))
@@ -64,7 +71,7 @@ def forecast_where_due(job: Job) -> dict[str, Any]:
     if job.day.day == 1:
         return forecast(job)
     told = {"as_of": None, "absent": f"a forecast stands on the first day of a month, not on {job.day}"}
-    atomic.write_bytes(job.side / "forecast" / FORECAST_SUMMARY, as_json(told))
+    atomic.write_bytes(job.side / FORECAST_FOLDER / FORECAST_SUMMARY, as_json(told))
     return told
 
 

@@ -17,6 +17,7 @@ from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import artifacts, data_files
 from renewals.pipelines.storage.published import hindsight as training_day
 from renewals.pipelines.storage.published.list_folder import key_of, lists_folder, place
+from renewals.pipelines.storage.published.manifest import RISK_LIST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,7 @@ def _files(
     options, card = job.settings.list, beside.card
     drawn = page_data.behind(job, listed, standing, beside.before, beside.foretold)
     files = {
-        "risk_list.parquet": as_parquet(listed),
+        RISK_LIST: as_parquet(listed),
         "risk_list.csv": as_csv(listed),
         "risk_list.xlsx": as_workbook(listed, _behind(job, standing, listed, models, beside, key), options, losses),
         "risk_list.html": as_page(listed, drawn, options, scorecard.PAGE if card else "", losses),
@@ -188,7 +189,7 @@ def _policy(job: Job) -> str:
 def _certificate(data: Path) -> dict[str, dict[str, Any]]:
     """The fingerprint of each table read, and how many of its rows were set aside."""
     try:
-        tables = data_files.load_json(data / "certificate.json")["tables"]
+        tables = data_files.load_json(data / artifacts.CERTIFICATE)["tables"]
     except FileNotFoundError:
         raise errors.InputMissing(f"no certificate in {data}: run `renewals check` first") from None
     inputs = {name: table["fingerprint"] for name, table in tables.items()}

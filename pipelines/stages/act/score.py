@@ -47,6 +47,8 @@ from renewals.pipelines.storage.artifacts import (
     PEERS,
     PLAYS,
     SCORE,
+    SCORING,
+    SPINE,
     STRENGTHS,
     UNSCORED,
     WHATIF,
@@ -165,7 +167,7 @@ def collect_notices(
 ) -> list[Notice]:
     """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
     changed = changed_parameters(learned_with, feature_policy(job.settings)) if learned_with else []
-    certified = notices.load_notices(job.data / "certificate.json", "check")
+    certified = notices.load_notices(job.data / artifacts.CERTIFICATE, "check")
     return [
         *hindsight_notices(job, trained),
         *freshness_notices(job),
@@ -218,12 +220,12 @@ def told_plays(plays: Plays) -> dict[str, Any]:
 
 def read_observations(side: Path) -> tuple[pd.DataFrame, FeatureBlocks]:
     """The observations in the order of their figures, and the figures; both one row per observation."""
-    spine, path = _read(side / "spine.parquet"), side / "scoring.parquet"
+    spine, path = _read(side / SPINE), side / SCORING
     keys = _read(path, list(KEY))
     try:
         rows = keys.assign(_row=np.arange(len(keys))).merge(spine, on=list(KEY), validate="one_to_one")
     except pd.errors.MergeError as error:
-        raise InternalError(f"{side}: spine.parquet or scoring.parquet lists an observation twice: {error}") from error
+        raise InternalError(f"{side}: {SPINE} or {SCORING} lists an observation twice: {error}") from error
     if len(rows) < len(spine):
         raise InputMissing(f"{path} lacks observations of the spine: run `assemble` again")
     return rows.drop(columns="_row"), FeatureBlocks(path, rows["_row"].to_numpy(np.int64))

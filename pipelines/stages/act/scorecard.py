@@ -17,7 +17,14 @@ from renewals.features.scorecard import totals as cards
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.scoring.render_failures import report_losses
-from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage import artifacts, data_files
+from renewals.pipelines.storage.artifacts import (
+    SCORECARD,
+    SCORECARD_FOLDER,
+    SCORECARD_SUMMARY,
+    read_person_days,
+    read_tables,
+)
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.reports.html.scorecard_page import as_page
 from renewals.reports.render_failures import Losses
@@ -41,12 +48,12 @@ def scorecard(job: Job) -> dict[str, Any]:
 
     first = inputs["roll_forward"].month.min().to_pyarrow().as_py() or job.day
     rows = cards.scorecard(inputs, job.day, job.settings, first, job.settings.scorecard.months, keep)
-    folder = job.side / "scorecard"
-    count = warehouse.write_parquet(rows, folder / "scorecard.parquet", order_by=ORDER)
+    folder = job.side / SCORECARD_FOLDER
+    count = warehouse.write_parquet(rows, folder / SCORECARD, order_by=ORDER)
     absent = measures.absent(inputs)
     losses = Losses()
     told = _as_json(con, folder, absent, job, losses)
-    atomic.write_bytes(folder / "scorecard.json", told)
+    atomic.write_bytes(folder / SCORECARD_SUMMARY, told)
     atomic.write_bytes(folder / PAGE, as_page(json.loads(told), job.settings.list.language))
     result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
     return result | {"left_out": report_losses(losses)}
@@ -54,26 +61,26 @@ def scorecard(job: Job) -> dict[str, Any]:
 
 def read(job: Job) -> dict[str, Any] | None:
     """What the scorecard of the act date says, parsed; None where there is none of that day."""
-    path = job.side / "scorecard" / "scorecard.json"
+    path = job.side / SCORECARD_FOLDER / SCORECARD_SUMMARY
     told: dict[str, Any] = data_files.load_json(path) if path.exists() else {}
     return told if told.get("as_of") == job.day.isoformat() else None
 
 
 def digest(job: Job) -> str:
     """The fingerprint of what `read` reads."""
-    return hashlib.sha256((job.side / "scorecard" / "scorecard.json").read_bytes()).hexdigest()
+    return hashlib.sha256((job.side / SCORECARD_FOLDER / SCORECARD_SUMMARY).read_bytes()).hexdigest()
 
 
 def _inputs(con: Any, job: Job) -> dict[str, ir.Table]:
     clean = warehouse.clean_tables(con, job.data)
-    made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in LEDGER}
-    days = warehouse.read(con, job.data / "rollup" / "person_days")
+    made = read_tables(con, job.side / artifacts.LEDGER, LEDGER)
+    days = read_person_days(con, job)
     return {**{n: clean[n] for n in ("accounts", "contracts", *OPTIONAL) if n in clean}, **made, "person_days": days}
 
 
 def _as_json(con: Any, folder: Path, absent: list[str], job: Job, losses: Losses) -> bytes:
     """The written rows once more with all the words that explain them: the same rows give the same bytes."""
-    rows = warehouse.read(con, folder / "scorecard.parquet").order_by(ORDER).to_pyarrow()
+    rows = warehouse.read(con, folder / SCORECARD).order_by(ORDER).to_pyarrow()
     spans = rows.select(["period_kind", "period", "period_start", "period_end"]).to_pylist()
     standing = {
         "as_of": job.day.isoformat(),

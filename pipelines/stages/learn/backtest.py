@@ -14,6 +14,10 @@ from renewals.pipelines.stages.learn.evaluate import told
 from renewals.pipelines.storage import playbook_library
 from renewals.pipelines.storage.artifacts import (
     AGED,
+    BACKTEST_FOLDER,
+    BACKTEST_PAGE,
+    BACKTEST_REPORT,
+    BACKTEST_ROWS,
     CARD,
     as_json,
     as_parquet,
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-FOLDER, PAGE, REPORT, SAID = "backtest", "index.html", "report.json", "said.parquet"
 PLOTS = {
     "calibration.csv": ["promised", "seen", "weight"],
     "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
@@ -50,7 +53,7 @@ def backtest(job: Job, home: Path | None = None) -> dict[str, Any]:
     from renewals.reports.html.backtest_page import page
 
     reports = {target: _judged(job, target, home or job.side) for target in job.settings.targets}
-    file = job.data / FOLDER / PAGE
+    file = job.data / BACKTEST_FOLDER / BACKTEST_PAGE
     atomic.write_bytes(file, page(reports, job.settings.list.language).encode())
     return {
         "until": str(job.day),
@@ -72,16 +75,16 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
 
 def _judged(job: Job, target: str, home: Path) -> dict[str, Any]:
     """The report of one target, as it was written."""
-    files, folder = read_model(home, target), job.data / FOLDER / target
+    files, folder = read_model(home, target), job.data / BACKTEST_FOLDER / target
     reason = why_untrained(files)
     shutil.rmtree(folder, ignore_errors=True)
     if reason is None:
         tree, tested = judged(job, target, files)
-        atomic.write_bytes(folder / SAID, as_parquet(tested))
+        atomic.write_bytes(folder / BACKTEST_ROWS, as_parquet(tested))
     else:
         tree = {"target": target, "until": str(job.day), "trained": False, "reason": reason}
     content = as_json(tree)
-    atomic.write_bytes(folder / REPORT, content)
+    atomic.write_bytes(folder / BACKTEST_REPORT, content)
     report: dict[str, Any] = json.loads(content)
     for name, columns in PLOTS.items():
         atomic.write_bytes(folder / "plots" / name, _csv(_plot(name, report), columns))

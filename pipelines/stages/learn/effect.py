@@ -11,9 +11,9 @@ from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.errors import DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.storage.artifacts import as_json, read_catalogue, read_training
+from renewals.pipelines.storage.artifacts import TRAINING, as_json, read_catalogue, read_training
 from renewals.pipelines.storage.engine import atomic, warehouse
-from renewals.pipelines.storage.playbook_library import library
+from renewals.pipelines.storage.playbook_library import effects_path, library
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def effect(job: Job) -> dict[str, Any]:
 def written(rows: pd.DataFrame, told: list[Found | Refused], job: Job) -> dict[str, Any]:
     """Write `effect/effect.json`, and return the same with where it is."""
     report = _report(rows, told, job)
-    file = job.data / "effect" / "effect.json"
+    file = effects_path(job)
     atomic.write_bytes(file, as_json(report))
     return {"file": str(file), **report}
 
@@ -48,7 +48,7 @@ def studied(job: Job) -> tuple[pd.DataFrame, list[Found | Refused]]:
         rows = compared(observed, interventions, settings.effect)
         return rows, effects(rows, read_catalogue(job.side), settings.effect, settings.linear)
     except ValueError as error:
-        raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
+        raise DataContract(f"{job.side / TRAINING}: {error}") from error
 
 
 def logged(job: Job) -> pd.DataFrame:

@@ -20,7 +20,10 @@ from renewals.pipelines.storage.artifacts import (
     BACKTEST,
     CARD,
     EVALUATION,
+    HEADLINE,
+    METRICS,
     SCHEMA,
+    TRAINING,
     as_json,
     read_model,
     read_training,
@@ -50,8 +53,8 @@ def evaluate(job: Job, target: str) -> dict[str, Any]:
     shutil.rmtree(folder / "plots", ignore_errors=True)
     for name, content in {**_empty_plots(), **plots}.items():
         atomic.write_bytes(folder / "plots" / name, content)
-    atomic.write_bytes(folder / "metrics.json", as_json(metrics))
-    atomic.write_bytes(folder / "headline.json", as_json(headline(metrics)))
+    atomic.write_bytes(folder / METRICS, as_json(metrics))
+    atomic.write_bytes(folder / HEADLINE, as_json(headline(metrics)))
     return {"target": target, "trained": reason is None, **metrics.get("judged", {})}
 
 
@@ -122,7 +125,7 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     tested = said.merge(beside, on=splits.KEY, validate="one_to_one")
     if not len(tested) == len(said) == len(beside):
         raise InputMissing(
-            f"the model of {target} was trained on other rows than {job.side / 'training.parquet'}, or under "
+            f"the model of {target} was trained on other rows than {job.side / TRAINING}, or under "
             "other settings: run `renewals learn`, or the stage train, first"
         )
     return tested

@@ -11,8 +11,7 @@ from typing import Any
 
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.stages.learn.backtest import FOLDER as BACKTEST
-from renewals.pipelines.storage.artifacts import EVALUATION
+from renewals.pipelines.storage.artifacts import BACKTEST_FOLDER, EVALUATION, HEADLINE
 from renewals.pipelines.storage.engine import atomic
 
 SHOWN = Path("metrics")
@@ -22,8 +21,8 @@ SHOWN = Path("metrics")
 def headline(job: Job, target: str) -> dict[str, Any]:
     """Copy the target's headline and the plots of its evaluation and back-test to `metrics/<target>/`."""
     evaluated, shown = job.side / EVALUATION / target, SHOWN / target
-    backtested = job.data / BACKTEST / target / "plots"
-    copies = {"headline.json": evaluated / "headline.json"}
+    backtested = job.data / BACKTEST_FOLDER / target / "plots"
+    copies = {HEADLINE: evaluated / HEADLINE}
     copies |= {f"plots/{path.name}": path for path in sorted((evaluated / "plots").glob("*.csv"))}
     copies |= {f"plots/backtest_{path.name}": path for path in sorted(backtested.glob("*.csv"))}
     shutil.rmtree(shown, ignore_errors=True)

@@ -11,22 +11,22 @@ from renewals.models.targets import targets
 from renewals.pipelines.runtime.errors import Config
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.artifacts import LABELS, read_outcomes, read_spine
 from renewals.pipelines.storage.engine import warehouse
 
 
 def label(job: Job, *names: str) -> dict[str, Any]:
     """Write the labels of these targets, or of all."""
     con = warehouse.connect(job.settings.engine)
-    spine = warehouse.read(con, job.side / "spine.parquet")
-    made = {name: warehouse.read(con, job.side / "ledger" / f"{name}.parquet") for name in ("renewals", "expansions")}
-    outcomes = Outcomes(job.day, **made)
+    spine = read_spine(con, job)
+    outcomes = Outcomes(job.day, **read_outcomes(con, job))
     try:
         chosen = targets(names or job.settings.targets)
     except ValueError as error:
         raise Config(f"targets: {error}") from None
     counts = {}
     for name, target in chosen.items():
-        path = job.side / "labels" / f"{name}.parquet"
+        path = job.side / LABELS / f"{name}.parquet"
         warehouse.write_parquet(target.label(spine, outcomes), path, order_by=["as_of", "account_id"])
         counts[name] = _counts(warehouse.read(con, path))
     return {"labels": counts}

@@ -23,7 +23,9 @@ from renewals.pipelines.storage import folders
 from renewals.pipelines.storage.artifacts import (
     CARD,
     EVALUATION,
+    METRICS,
     MODELS,
+    SCHEMA,
     as_json,
     read_model,
     why_untrained,
@@ -32,7 +34,6 @@ from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import champion_history, model_loader, model_registry
 from renewals.pipelines.storage.registry.evaluation_plots import plots
 from renewals.pipelines.storage.registry.mlflow_runs import (
-    METRICS,
     REGISTERED,
     _ensure_registered,
     _kept,
@@ -320,7 +321,7 @@ def _new_version(
         **_run_tags(job, target, card),
         model_registry.IDENTITY_TAG: _identity(job, files),
         model_registry.MANIFEST_TAG: model_registry.sha256(manifest),
-        "schema_sha256": model_registry.described(files, "schema.json")["hash"],
+        "schema_sha256": model_registry.described(files, SCHEMA)["hash"],
     }
     with ThreadPoolExecutor(1) as beside:  # the trial is a process of its own: meanwhile there is time to draw
         tried = beside.submit(model_loader.loaded, job.data, f"of {target} in {job.side / MODELS}", files)

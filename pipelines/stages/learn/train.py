@@ -27,6 +27,7 @@ from renewals.pipelines.storage.artifacts import (
     read_catalogue,
     read_training,
     sha256,
+    training_digest,
 )
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.notices import freshness_notices
@@ -96,7 +97,7 @@ def learned(
         "rows": len(observed),
         **short,
         "fingerprint": fingerprint(observed, schema.names),
-        "training_sha256": sha256((job.side / "training.parquet").read_bytes()),
+        "training_sha256": training_digest(job),
         "options_sha256": options_fingerprint(job),
         "notices": notices.with_words(freshness_notices(job)),
         "parameters": feature_policy(job.settings),

@@ -17,7 +17,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.learn.train import fingerprint
 from renewals.pipelines.storage import addresses
-from renewals.pipelines.storage.artifacts import as_json, read_catalogue, read_training, sha256
+from renewals.pipelines.storage.artifacts import TRAINING, TUNE, as_json, read_catalogue, read_training, sha256
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import model_registry
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from renewals.models.evaluation.tuning import Past, Setting
 
-FOLDER = "tune"
 SHORT = 16
 """So many digits of a fingerprint name a study."""
 JUDGED = "judged"
@@ -48,7 +47,7 @@ def tune(job: Job, target: str) -> dict[str, Any]:
         report: dict[str, Any] = {"searched": False, "reason": str(reason)}
     else:
         report = {"searched": True, **_searched(job, target, past, held)}
-    file = job.data / FOLDER / f"{target}.json"
+    file = job.data / TUNE / f"{target}.json"
     content = as_json({"target": target, "until": str(job.day), **report})
     already = file.is_file() and file.read_bytes() == content
     atomic.write_bytes(file, content)
@@ -67,7 +66,7 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
 
 def read_report(job: Job, target: str) -> dict[str, Any]:
     """What `tune` wrote."""
-    report: dict[str, Any] = json.loads((job.data / FOLDER / f"{target}.json").read_bytes())
+    report: dict[str, Any] = json.loads((job.data / TUNE / f"{target}.json").read_bytes())
     return report
 
 
@@ -85,7 +84,7 @@ def _past(job: Job, target: str) -> tuple[Past, pd.DataFrame]:
     except TooFew:
         raise
     except ValueError as error:
-        raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
+        raise DataContract(f"{job.side / TRAINING}: {error}") from error
 
 
 def _searched(job: Job, target: str, past: Past, held: pd.DataFrame) -> dict[str, Any]:
@@ -93,8 +92,8 @@ def _searched(job: Job, target: str, past: Past, held: pd.DataFrame) -> dict[str
 
     options = job.settings
     now = tuning.in_force(options, list(options.tune.ladders))
-    with _kept(job.data / FOLDER / f"{target}.db", _name(past, job)) as study:
-        _go_on(study, past, job, f"{FOLDER} {target}")
+    with _kept(job.data / TUNE / f"{target}.db", _name(past, job)) as study:
+        _go_on(study, past, job, f"{TUNE} {target}")
         found = tuning.best(study)
         setting: Setting = found.user_attrs[tuning.SET]
         changes = tuning.changes(setting, now)

@@ -16,23 +16,24 @@ from renewals.pipelines.runtime.errors import InputMissing
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.artifacts import CATALOGUE, FEATURES, LABELS, SCORING, TRAINING, read_spine
 from renewals.pipelines.storage.engine import atomic, warehouse
 
 
 def assemble(job: Job) -> dict[str, Any]:
     """Join spine, families and, for learning, labels: one row per (account_id, as_of)."""
     con = warehouse.connect(job.settings.engine)
-    rows = warehouse.read(con, job.side / "spine.parquet")
-    present, absent = _families(job.side / "features")
+    rows = read_spine(con, job)
+    present, absent = _families(job.side / FEATURES)
     for name in present:
-        rows = _beside(rows, warehouse.read(con, job.side / "features" / f"{name}.parquet"))
+        rows = _beside(rows, warehouse.read(con, job.side / FEATURES / f"{name}.parquet"))
     if job.as_of is None:
         rows = _with_treated(_with_labels(rows, con, job), con, job)
-    name = "scoring" if job.as_of else "training"
-    count = warehouse.write_parquet(rows, job.side / f"{name}.parquet", order_by=["as_of", "account_id"])
-    meanings = [m for family in present for m in _meanings(job.side / "features" / f"{family}.json")]
+    path = job.side / (SCORING if job.as_of else TRAINING)
+    count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
+    meanings = [m for family in present for m in _meanings(job.side / FEATURES / f"{family}.json")]
     listed = {"features": meanings, "families_absent": absent}
-    atomic.write_bytes(job.side / "features.json", json.dumps(listed, indent=1, ensure_ascii=False).encode())
+    atomic.write_bytes(job.side / CATALOGUE, json.dumps(listed, indent=1, ensure_ascii=False).encode())
     return {"rows": count, "columns": len(meanings), "families_absent": absent}
 
 
@@ -57,7 +58,7 @@ def _beside(rows: ir.Table, columns: ir.Table) -> ir.Table:
 
 def _with_labels(rows: ir.Table, con: Any, job: Job) -> ir.Table:
     for target in job.settings.targets:
-        labels = warehouse.read(con, job.side / "labels" / f"{target}.parquet")
+        labels = warehouse.read(con, job.side / LABELS / f"{target}.parquet")
         named = labels.select(*KEY, **{target: labels.label, f"{target}_matured_at": labels.matured_at})
         rows = _beside(rows, named)
     return rows

@@ -22,6 +22,7 @@ from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log, folders
+from renewals.pipelines.storage.artifacts import CERTIFICATE
 from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
 from renewals.pipelines.storage.engine.raw import raw_tables
 from renewals.pipelines.storage.engine.raw.raw_table import Given
@@ -77,7 +78,7 @@ def check(job: Job) -> dict[str, Any]:
         certificate = _certificate(context, given, reports)
         folders.replace_folder(staged[clean], clean)
         content = json.dumps(certificate, indent=1, sort_keys=True, ensure_ascii=False)
-        atomic.write_bytes(job.data / "certificate.json", content.encode())
+        atomic.write_bytes(job.data / CERTIFICATE, content.encode())
     finally:
         for folder in (*staged.values(), scratch):
             shutil.rmtree(folder, ignore_errors=True)
@@ -331,7 +332,7 @@ def _summary(certificate: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "absent": certificate["absent"],
         "warnings": certificate["warnings"],
         "coverage": certificate["coverage"]["notes"],
-        "certificate": str(job.data / "certificate.json"),
+        "certificate": str(job.data / CERTIFICATE),
         "quarantine": str(job.data / "quarantine"),
     }
 

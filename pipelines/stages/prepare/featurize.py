@@ -12,6 +12,7 @@ from renewals.pipelines.runtime.errors import Config
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.prepare.windows import MADE
+from renewals.pipelines.storage.artifacts import FEATURES, LEDGER, WINDOWS, read_spine, read_tables
 from renewals.pipelines.storage.engine import atomic, warehouse
 
 
@@ -32,9 +33,8 @@ def featurize(job: Job, *names: str) -> dict[str, Any]:
 
 
 def _inputs(con: Any, job: Job) -> dict[str, Any]:
-    made = {name: warehouse.read(con, job.side / "windows" / f"{name}.parquet") for name in MADE}
-    made["outcomes"] = warehouse.read(con, job.side / "ledger" / "outcomes.parquet")
-    return {**warehouse.clean_tables(con, job.data), **made, "spine": warehouse.read(con, job.side / "spine.parquet")}
+    made = read_tables(con, job.side / WINDOWS, MADE) | read_tables(con, job.side / LEDGER, ("outcomes",))
+    return {**warehouse.clean_tables(con, job.data), **made, "spine": read_spine(con, job)}
 
 
 def _write(name: str, known: Known, job: Job) -> int:
@@ -42,7 +42,7 @@ def _write(name: str, known: Known, job: Job) -> int:
     family = FAMILIES[name]
     features = features_of(family, known)
     told = {"missing_tables": missing_tables(family, known), "features": meanings(features)}
-    folder = job.side / "features"
+    folder = job.side / FEATURES
     atomic.write_bytes(folder / f"{name}.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
     warehouse.write_parquet(family_table(family, known), folder / f"{name}.parquet", order_by=["as_of", "account_id"])
     return len(features)

@@ -23,8 +23,9 @@ from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.errors import DataContract
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.artifacts import FRESHNESS
 from renewals.pipelines.storage.engine import atomic, warehouse
-from renewals.pipelines.storage.notices import FRESHNESS, Notice, Value
+from renewals.pipelines.storage.notices import Notice, Value
 from renewals.pipelines.validation.context import known_time
 from renewals.pipelines.validation.volume import MONTHS, MonthlyVolume, midnight, volume_of
 from renewals.pipelines.validation.volume import TABLE as VOLUME_TABLE

@@ -14,6 +14,7 @@ from renewals.features.revenue.ledger import Book
 from renewals.features.spine import month_starts
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.artifacts import LEDGER
 from renewals.pipelines.storage.engine import warehouse
 
 ORDER = {
@@ -40,7 +41,7 @@ def ledger(job: Job) -> dict[str, Any]:
         "roll_forward": _rolled(book, tables, job),
         "carried": book.carried,
     }
-    folder = job.side / "ledger"
+    folder = job.side / LEDGER
     counts = {n: warehouse.write_parquet(t, folder / f"{n}.parquet", order_by=ORDER[n]) for n, t in made.items()}
     return {"rows": counts}
 

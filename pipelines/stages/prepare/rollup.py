@@ -27,6 +27,7 @@ from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.artifacts import PERSON_DAYS, ROLLUP, ROLLUP_FEATURES, ROLLUP_PARTS
 from renewals.pipelines.storage.engine import atomic, usage_partitions, warehouse
 
 log = structlog.get_logger()
@@ -38,7 +39,7 @@ ORDER = ("account_id", "user_id", "day", "known_day", "block")
 
 def rollup(job: Job) -> dict[str, Any]:
     """Bring the parts up to date with the clean events."""
-    root = job.data / "rollup"
+    root = job.data / ROLLUP
     wanted = _wanted(job)
     have = _read_parts(root)
     stale = [month for month, mark in wanted.items() if month not in have or not have[month].same_part(mark)]
@@ -128,32 +129,32 @@ def _product_table(features: list[str], job: Job) -> pa.Table:
 
 
 def _read_features(root: Path) -> list[str]:
-    path = root / "features.json"
+    path = root / ROLLUP_FEATURES
     return data_files.load_json(path) if path.exists() else []
 
 
 def _write_features(root: Path, features: list[str]) -> None:
-    atomic.write_bytes(root / "features.json", json.dumps(features, indent=1, ensure_ascii=False).encode())
+    atomic.write_bytes(root / ROLLUP_FEATURES, json.dumps(features, indent=1, ensure_ascii=False).encode())
 
 
 # --- parts -------------------------------------------------------------------------------------------
 
 
 def _part(root: Path, month: int) -> Path:
-    return root / "person_days" / f"arrived={usage_partitions.named(month)}" / "part.parquet"
+    return root / PERSON_DAYS / f"arrived={usage_partitions.named(month)}" / "part.parquet"
 
 
 def _read_parts(root: Path) -> dict[int, Mark]:
     """What each part that is there was made from; those of a release that did not say it in full do not count."""
-    path = root / "parts.json"
-    named = data_files.load_json(path) if path.exists() and (root / "features.json").exists() else {}
+    path = root / ROLLUP_PARTS
+    named = data_files.load_json(path) if path.exists() and (root / ROLLUP_FEATURES).exists() else {}
     marks = {usage_partitions.number(name): Mark(**mark) for name, mark in named.items() if isinstance(mark, dict)}
     return {month: mark for month, mark in marks.items() if _part(root, month).exists()}
 
 
 def _write_parts(root: Path, marks: Mapping[int, Mark]) -> None:
     named = {usage_partitions.named(month): asdict(mark) for month, mark in marks.items()}
-    atomic.write_bytes(root / "parts.json", json.dumps(named, indent=1, sort_keys=True).encode())
+    atomic.write_bytes(root / ROLLUP_PARTS, json.dumps(named, indent=1, sort_keys=True).encode())
 
 
 if __name__ == "__main__":

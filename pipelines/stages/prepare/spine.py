@@ -11,6 +11,7 @@ from renewals.features import spine as spines
 from renewals.pipelines.runtime.errors import Config, DataContract
 from renewals.pipelines.runtime.job import Job, iso_date
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage.artifacts import SPINE
 from renewals.pipelines.storage.engine import warehouse
 
 
@@ -20,7 +21,7 @@ def spine(job: Job) -> dict[str, Any]:
     tables = warehouse.clean_tables(con, job.data)
     dates = [job.as_of] if job.as_of else learning_dates(tables, job)
     rows = observed(tables, dates, job)
-    path = job.side / "spine.parquet"
+    path = job.side / SPINE
     count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
     if not count:
         raise DataContract(_nobody(tables["contracts"], job))

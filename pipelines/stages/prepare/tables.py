@@ -15,16 +15,15 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log
 from renewals.pipelines.storage.addresses import without_secrets
+from renewals.pipelines.storage.artifacts import TABLES
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.engine.raw import raw_table, raw_tables
-
-FILE = "tables.json"
 
 
 def tables(job: Job) -> dict[str, Any]:
     """Write `tables.json`: the fingerprint of each raw table, and that of the actions from returned workbooks.
 
-    Raises as `warehouse.raw_tables` does, and what `preflight` finds wrong that later stages would meet.
+    Raises as `raw_tables.raw_tables` does, and what `preflight` finds wrong that later stages would meet.
     """
     preflight.check("stage tables", job)
     scratch = job.data / "fingerprints.tmp"
@@ -36,7 +35,7 @@ def tables(job: Job) -> dict[str, Any]:
         shutil.rmtree(scratch, ignore_errors=True)
     actions = feedback_log.folder(job) / f"{feedback_log.INTERVENTIONS}.parquet"
     standing = {"tables": found, "returned": raw_table.digest(actions)}
-    atomic.write_bytes(job.data / FILE, (json.dumps(standing, indent=1) + "\n").encode())
+    atomic.write_bytes(job.data / TABLES, (json.dumps(standing, indent=1) + "\n").encode())
     return {**standing, "address": without_secrets(job.tables)}
 
 

@@ -12,6 +12,8 @@ from renewals.features.point_in_time import Calendar
 from renewals.features.usage_windows import WINDOWS, account_windows, person_windows
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import artifacts
+from renewals.pipelines.storage.artifacts import read_person_days, read_spine
 from renewals.pipelines.storage.engine import engine_errors, warehouse
 
 MADE = {"person_windows": person_windows, "account_windows": account_windows, "first_uses": first_uses}
@@ -20,16 +22,16 @@ MADE = {"person_windows": person_windows, "account_windows": account_windows, "f
 def windows(job: Job) -> dict[str, Any]:
     """Write one table per grain: person, account, and when each person began."""
     con = warehouse.heavy(job.settings)
-    spine = warehouse.read(con, job.side / "spine.parquet")
+    spine = read_spine(con, job)
     calendar = Calendar(dates_of(spine), WINDOWS)
     return {name: _write(name, spine, calendar, con, job) for name in MADE}
 
 
 def _write(name: str, spine: ir.Table, calendar: Calendar, con: Any, job: Job) -> int:
-    days = warehouse.read(con, job.data / "rollup" / "person_days")
+    days = read_person_days(con, job)
     table = MADE[name](days, calendar).semi_join(spine.select(*KEY), KEY)
     order = [key for key in ("as_of", "account_id", "user_id") if key in table.columns]
-    return warehouse.keep(table, job.side / "windows" / f"{name}.parquet", order_by=order)
+    return warehouse.keep(table, job.side / artifacts.WINDOWS / f"{name}.parquet", order_by=order)
 
 
 def dates_of(spine: ir.Table) -> list[Any]:

@@ -6,15 +6,15 @@ never read as history, and never takes the place of a list made in its time (ADR
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from renewals.pipelines.runtime.errors import Config
+from renewals.pipelines.runtime.errors import Config, DataContract
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage.published.manifest import UNREADABLE
 
 MARK = "hindsight"
 """The key of a manifest, and of what is kept of a published day, that says whether the list was made with hindsight."""
@@ -56,14 +56,14 @@ def is_marked(about: Mapping[str, Any]) -> bool:
     return about.get(MARK) is True
 
 
-def stands_in_time(folder: Path, file: str) -> bool:
-    """Whether a list made in its time stands in a folder, whole or harmed; `file` holds the mark.
+def stands_in_time(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> bool:
+    """Whether a list made in its time stands in a folder, whole or harmed; `read` gives what holds the mark.
 
     A folder whose mark cannot be read may hold one.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
     try:
-        return not is_marked(json.loads((folder / file).read_bytes()))
-    except (OSError, ValueError, AttributeError):
+        return not is_marked(read(folder))
+    except (*UNREADABLE, AttributeError, DataContract):
         return True

@@ -19,7 +19,7 @@ import structlog
 from renewals.features.point_in_time import known_on
 from renewals.pipelines.runtime.errors import Busy, InputMissing
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import data_files, folders
+from renewals.pipelines.storage import artifacts, data_files, folders
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import hindsight as training_day
 
@@ -31,10 +31,11 @@ FOLDER, ABOUT = "published", "published.json"
 BEGUN, ROWS = "begun.parquet", "rows.parquet"
 """One row per intervention begun since the list before; and one row per account: how many of its rows were known."""
 FILES = (
-    *("list.parquet", "score.json", "scoring.parquet", "features.json", "contributions.parquet", "peers.parquet"),
-    *("plays.parquet", "alerts.parquet", "disagreements.parquet", "disagreements.json"),
-    *("forecast/forecast.parquet", "forecast/forecast.json"),
-    *("ledger/renewals.parquet", "ledger/expansions.parquet"),
+    *(artifacts.LIST, artifacts.SCORE, artifacts.SCORING, artifacts.CATALOGUE),
+    *(artifacts.CONTRIBUTIONS, artifacts.PEERS, artifacts.PLAYS, artifacts.ALERTS),
+    *(artifacts.DISAGREEMENTS, artifacts.TALLY),
+    *(f"{artifacts.FORECAST_FOLDER}/{name}" for name in (artifacts.FORECAST, artifacts.FORECAST_SUMMARY)),
+    *(artifacts.RENEWALS, artifacts.EXPANSIONS),
 )
 """Files of the act side that are kept, where they are there."""
 KEPT = 12
@@ -64,8 +65,12 @@ def days(job: Job, file: str = ABOUT, hindsight: bool = False) -> list[date]:
 
 
 def _with_hindsight(kept: Path) -> bool:
-    about = kept / ABOUT
-    return about.is_file() and training_day.is_marked(data_files.load_json(about))
+    return (kept / ABOUT).is_file() and training_day.is_marked(_load_about(kept))
+
+
+def _load_about(kept: Path) -> dict[str, Any]:
+    about: dict[str, Any] = data_files.load_json(kept / ABOUT)
+    return about
 
 
 def keep_day(job: Job, key: str, since: Since | None, hindsight: bool = False) -> None:
@@ -75,7 +80,7 @@ def keep_day(job: Job, key: str, since: Since | None, hindsight: bool = False) -
     counted apart: they push none of the others out, and where one made in its time is kept nothing changes.
     """
     kept = folder_of(job, job.day)
-    if hindsight and training_day.stands_in_time(kept, ABOUT):
+    if hindsight and training_day.stands_in_time(kept, _load_about):
         structlog.get_logger().warning("`explain` and `whatif` go on reading the list made in its time", kept=str(kept))
         return
     staged = kept.with_name(f".{kept.name}.tmp")
@@ -131,10 +136,9 @@ def read_day(job: Job, read: Callable[[Job], Read]) -> Read:
 def read_about(job: Job) -> dict[str, Any]:
     """What is known of the list kept of a day: its key, and the day of the list before it."""
     try:
-        about: dict[str, Any] = data_files.load_json(folder_of(job, job.day) / ABOUT)
+        return _load_about(folder_of(job, job.day))
     except FileNotFoundError:
         raise InputMissing(_missing(job)) from None
-    return about
 
 
 def _missing(job: Job) -> str:

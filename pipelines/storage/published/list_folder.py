@@ -34,8 +34,8 @@ from renewals.pipelines.runtime.job import PLAIN_NAME, Job, iso_date
 from renewals.pipelines.runtime.signals import raise_if_received
 from renewals.pipelines.storage import folders
 from renewals.pipelines.storage.published import hindsight as training_day
+from renewals.pipelines.storage.published.manifest import MANIFEST, UNREADABLE, read_manifest
 
-MANIFEST = "manifest.json"
 PUBLISHED = "published"
 ALREADY = "already published"
 
@@ -76,7 +76,7 @@ def lists_folder(job: Job) -> Path:
 
 def require_no_list_in_time(target: Path) -> None:
     """Raise `Config` where a list made in its time stands: one made with hindsight must not take its place."""
-    if training_day.stands_in_time(target, MANIFEST):
+    if training_day.stands_in_time(target, read_manifest):
         raise errors.Config(
             f"{target} holds a list made in its time, and one made with hindsight does not take its place: name "
             "another folder with --lists"
@@ -86,15 +86,14 @@ def require_no_list_in_time(target: Path) -> None:
 def standing(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether a complete, unharmed list made from the same things stands here."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        return bool(manifest["key"] == key_of(identity)) and not harmed(folder)
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = read_manifest(folder)
+        return bool(manifest["key"] == key_of(identity)) and not harmed(folder, manifest)
+    except UNREADABLE:
         return False
 
 
-def harmed(folder: Path) -> list[str]:
+def harmed(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """The files of a published list that are missing or other than its manifest says."""
-    manifest = json.loads((folder / MANIFEST).read_bytes())
     return [name for name, said in manifest["files"].items() if _fingerprint(folder / name) != said["sha256"]]
 
 
@@ -169,7 +168,7 @@ def _write(staging: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any
     whole = {**manifest, "key": key_of(manifest["identity"]), "files": sizes, **ended}
     text = json.dumps(json_values.without_nan(whole), indent=1, sort_keys=True, ensure_ascii=False, default=str)
     _flushed(staging / MANIFEST, text.encode())
-    if spoilt := harmed(staging):
+    if spoilt := harmed(staging, read_manifest(staging)):
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(staging / spoilt[0]))
     _flush_folder(staging)
 

@@ -6,7 +6,6 @@ next month's change is split by scoring them again. A list whose figures are mis
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +17,16 @@ import pandas as pd
 import structlog
 
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage.artifacts import ALERTS, SCORING
 from renewals.pipelines.storage.engine import atomic
-from renewals.pipelines.storage.published import hindsight, list_archive, list_folder
+from renewals.pipelines.storage.published import hindsight, list_archive
+from renewals.pipelines.storage.published.list_folder import harmed
+from renewals.pipelines.storage.published.manifest import RISK_LIST, UNREADABLE, read_manifest
 
 TOLD = "told"
 SAID = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
+EARLIER = 12
+"""So many lists before the day are shown beside it; a run opens each of them once."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,32 @@ def published(job: Job) -> Iterator[Published]:
 
     One that is harmed is passed over, and one made with hindsight: it is no history.
     """
+    opened = {} if job.opened is None else job.opened
+    whole = 0
     for day in sorted(_days(job.lists, before=job.day), reverse=True):
         folder = job.lists / day.isoformat()
-        try:
-            if harmed := list_folder.harmed(folder):
-                raise ValueError(f"{harmed[0]} is not as published")
-            manifest = json.loads((folder / list_folder.MANIFEST).read_bytes())
-            if hindsight.is_marked(manifest):
-                continue
-            one = Published(day, manifest, pd.read_parquet(folder / "risk_list.parquet", columns=SAID))
-            _ = one.model, str(manifest["key"])
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            structlog.get_logger().warning("an earlier list is passed over", list=str(folder), why=str(fault))
-            continue
-        yield one
+        one = opened[folder] if folder in opened else _open(day, folder)
+        if whole < EARLIER:  # older ones are asked for once: they are not held
+            opened[folder] = one
+        if one is not None:
+            whole += 1
+            yield one
+
+
+def _open(day: date, folder: Path) -> Published | None:
+    """The list of a day; None where it is harmed, or was made with hindsight."""
+    try:
+        manifest = read_manifest(folder)
+        if spoilt := harmed(folder, manifest):
+            raise ValueError(f"{spoilt[0]} is not as published")
+        if hindsight.is_marked(manifest):
+            return None
+        one = Published(day, manifest, pd.read_parquet(folder / RISK_LIST, columns=SAID))
+        _ = one.model
+    except UNREADABLE as fault:
+        structlog.get_logger().warning("an earlier list is passed over", list=str(folder), why=str(fault))
+        return None
+    return one
 
 
 def _days(folder: Path, before: date) -> list[date]:
@@ -79,7 +95,7 @@ def _days(folder: Path, before: date) -> list[date]:
 
 def figures_path(job: Job, day: date) -> Path:
     """Where the figures behind the list of a day are kept."""
-    return list_archive.folder_of(job, day) / "scoring.parquet"
+    return list_archive.folder_of(job, day) / SCORING
 
 
 def told_path(job: Job, day: date) -> Path:
@@ -96,7 +112,7 @@ def told_lately(job: Job) -> list[Path]:
 def keep_told(job: Job) -> None:
     """Keep the alerts of the list just published, and let go of those long told."""
     with atomic.beside(told_path(job, job.day)) as unfinished:
-        shutil.copyfile(job.side / "alerts.parquet", unfinished)
+        shutil.copyfile(job.side / ALERTS, unfinished)
     long_ago = job.day - 2 * timedelta(days=job.settings.alerts.quiet_days)
     for day in _days(job.data / TOLD, before=long_ago):
         told_path(job, day).unlink(missing_ok=True)

@@ -14,6 +14,9 @@ from renewals.pipelines.runtime.errors import DataContract
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import (
     AGED,
+    CATALOGUE,
+    CERTIFICATE,
+    METRICS,
     as_json,
     read_catalogue,
 )
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-CATALOGUE, METRICS, REGISTERED = "features.json", "metrics.json", "registered"
+REGISTERED = "registered"
 
 
 def _kept(files: Mapping[str, bytes], job: Job, metrics: dict[str, Any]) -> dict[str, bytes]:
@@ -42,7 +45,7 @@ def _run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:
-    certificate = job.data / "certificate.json"
+    certificate = job.data / CERTIFICATE
     found = {"training_sha256": card["training_sha256"], "rows_sha256": card["fingerprint"]}
     return (
         {**found, "certificate_sha256": model_registry.sha256(certificate.read_bytes())}

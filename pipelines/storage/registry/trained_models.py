@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import (
@@ -12,13 +12,10 @@ from renewals.pipelines.storage.artifacts import (
     CARD,
     MODELS,
     SCHEMA,
+    TRAINING,
     sha256,
+    training_digest,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    pass
 
 
 def learning_options(job: Job) -> dict[str, Any]:
@@ -45,10 +42,9 @@ def learned_at(job: Job) -> Path | None:
     That of the last learning comes first, under whatever settings it was. What else lies on the side may be of a trial
     or an earlier back-test: it must have been trained under the settings of this job.
     """
-    table = job.side / "training.parquet"
-    if not table.is_file():
+    if not (job.side / TRAINING).is_file():
         return None
-    wanted = {"until": str(job.day), "training_sha256": sha256(table.read_bytes())}
+    wanted = {"until": str(job.day), "training_sha256": training_digest(job)}
     if _all_are(wanted, job.data, job):
         return job.data
     return job.side if _all_are(wanted | {"options_sha256": options_fingerprint(job)}, job.side, job) else None

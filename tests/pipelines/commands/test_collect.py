@@ -21,10 +21,11 @@ from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing
 from renewals.pipelines.scoring import champion_models
 from renewals.pipelines.scoring.interventions_since import since
 from renewals.pipelines.stages.act import score as scoring
-from renewals.pipelines.stages.act.disagreements import disagreements, read
+from renewals.pipelines.stages.act.disagreements import disagreements
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.storage import feedback_log, folders
+from renewals.pipelines.storage.artifacts import read_disagreements
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.published.list_archive import keep_day
 from renewals.pipelines.storage.registry import model_registry
@@ -386,7 +387,7 @@ def queue(own: Company, day: date) -> list[tuple[Any, ...]]:
     job = own.job(as_of=day)
     ledger(job)
     disagreements(job)
-    told = read(job)
+    told = read_disagreements(job)
     assert told is not None
     return list(told[0][["account_id", "verdict", "right"]].itertuples(index=False, name=None))
 
@@ -397,13 +398,13 @@ def test_who_was_right_once_it_is_final_and_never_before(own: Company) -> None:
     renewed(own, "acme", "gamma")
     assert queue(own, date(2026, 10, 31)) == [("acme", "renews", "pending"), ("beta", "lost", "pending")]
     assert queue(own, date(2026, 11, 1)) == [("acme", "renews", "manager"), ("beta", "lost", "manager")]
-    told = read(own.job(as_of=date(2026, 11, 1)))
+    told = read_disagreements(own.job(as_of=date(2026, 11, 1)))
     assert told is not None
     assert told[1] == {
         **{"as_of": "2026-11-01", "verdicts": 3, "disagreements": 2, "pending": 0, "model": 0, "manager": 2},
         **{"final": 2, "enough": 30, "right": {"model": None, "manager": None}, "brier": None},
     }
-    assert read(own.job(as_of=JULY)) is None  # that was another day
+    assert read_disagreements(own.job(as_of=JULY)) is None  # that was another day
 
 
 def test_the_model_may_be_right(own: Company) -> None:
@@ -418,7 +419,7 @@ def test_a_day_knows_only_the_answers_that_had_come_in(own: Company) -> None:
     assert [verdict for _, verdict, _ in queue(own, date(2026, 6, 20))] == ["renews", "lost"]
     assert [account for account, _, _ in queue(own, date(2026, 6, 21))] == ["beta"]
     disagreements(own.job(as_of=date(2026, 6, 10)))
-    assert read(own.job(as_of=date(2026, 6, 10))) is None
+    assert read_disagreements(own.job(as_of=date(2026, 6, 10))) is None
 
 
 def test_collect_tells_the_tally_as_of_the_day_of_the_newest_list(own: Company) -> None:

@@ -14,6 +14,7 @@ from renewals.pipelines.runtime.errors import DataContract
 from renewals.pipelines.scoring import challenger, champion_models
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.registry import model_loader, model_registry
 from tests.pipelines.scored_company import AS_OF, Model, champions, job, write_company
 
@@ -35,7 +36,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch, **models: Any) -> None:
 
 
 def shadow_of(root: Path) -> pd.DataFrame:
-    return pd.read_parquet(root / "data" / "act" / challenger.SHADOW)
+    return pd.read_parquet(root / "data" / "act" / artifacts.SHADOW)
 
 
 def list_bytes(root: Path) -> bytes:
@@ -132,5 +133,5 @@ def test_the_same_challenger_gives_the_same_bytes(company: Path, monkeypatch) ->
     seen = []
     for _ in range(2):
         score(job(company))
-        seen.append((company / "data" / "act" / challenger.SHADOW).read_bytes())
+        seen.append((company / "data" / "act" / artifacts.SHADOW).read_bytes())
     assert seen[0] == seen[1]

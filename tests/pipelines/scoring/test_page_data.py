@@ -11,7 +11,7 @@ from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.scoring import page_data as page
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.storage.published.list_folder import MANIFEST
+from renewals.pipelines.storage.published.manifest import MANIFEST
 from renewals.reports.html.scorecard_page import as_page
 from renewals.reports.words import LANGUAGES
 from tests.pipelines.scored_company import AS_OF, job

@@ -18,11 +18,11 @@ from renewals.models.explanation.score_change import PARTS
 from renewals.models.training.calibration import Sigmoid
 from renewals.pipelines.runtime.errors import DataContract, InputMissing
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.scoring import champion_models, score_change
+from renewals.pipelines.scoring import champion_models
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.storage import features_file
+from renewals.pipelines.storage import artifacts, features_file
 from renewals.pipelines.storage.published import published_lists
 from renewals.pipelines.storage.registry import model_loader, model_registry
 from tests.pipelines.scored_company import AS_OF, Model, job, write_alerts, write_company
@@ -117,7 +117,7 @@ def july(root: Path, **options: Any) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 def split_of(root: Path) -> pd.DataFrame:
-    return pd.read_parquet(root / "data" / "act" / score_change.CHANGE).set_index("account_id")
+    return pd.read_parquet(root / "data" / "act" / artifacts.CHANGE).set_index("account_id")
 
 
 def test_every_change_is_split_to_the_last_digit(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +245,26 @@ def test_a_model_that_is_gone(june: Path, monkeypatch: pytest.MonkeyPatch, harm:
     monkeypatch.setattr(model_registry, "registered", gone)
     serves(monkeypatch, "4", Speaking(PEOPLE))
     assert why(june) == "no_model"
+
+
+def test_a_run_opens_each_earlier_list_once_and_the_next_run_opens_it_again(
+    june: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def count(day: date, folder: Path) -> published_lists.Published | None:
+        opened.append(folder.name)
+        return read(day, folder)
+
+    read = published_lists._open
+    monkeypatch.setattr(published_lists, "_open", count)
+    shutil.copytree(june / "lists" / str(AS_OF), june / "lists" / "2026-05-01")
+    (june / "lists" / "2026-05-01" / "risk_list.csv").write_text("harmed")
+    for _ in range(2):
+        run = replace(later(job(june)), opened={})
+        score(run)
+        publish(run)
+    assert opened == [str(AS_OF), "2026-05-01"] * 2
 
 
 @pytest.mark.parametrize("harm", ["risk_list.csv", "manifest.json", "risk_list.parquet"])

@@ -29,7 +29,8 @@ from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.published import list_archive, published_lists
 from renewals.pipelines.storage.published.hindsight import Trained
-from renewals.pipelines.storage.published.list_folder import MANIFEST, place
+from renewals.pipelines.storage.published.list_folder import place
+from renewals.pipelines.storage.published.manifest import MANIFEST
 from renewals.pipelines.storage.registry import model_registry
 from tests.pipelines.answered_company import JULY as ANSWERED_IN_JULY
 from tests.pipelines.answered_company import company as answered

@@ -22,11 +22,11 @@ import pytest
 from filelock import FileLock
 
 from renewals.pipelines.runtime.errors import Busy, Config, OutputFailed
-from renewals.pipelines.stages.act import publish
 from renewals.pipelines.storage import folders
 from renewals.pipelines.storage.folders import exchange
 from renewals.pipelines.storage.published import list_folder
-from renewals.pipelines.storage.published.list_folder import MANIFEST, harmed, key_of, place
+from renewals.pipelines.storage.published.list_folder import harmed, key_of, place
+from renewals.pipelines.storage.published.manifest import MANIFEST, read_manifest
 
 DAY = date(2026, 6, 1)
 FORK = multiprocessing.get_context("fork")
@@ -57,7 +57,7 @@ def stands(lists: Path) -> str | None:
         return None
     said = json.loads((folder / MANIFEST).read_bytes())
     assert {path.name for path in folder.iterdir()} == {*said["files"], MANIFEST}
-    assert not harmed(folder)
+    assert not harmed(folder, read_manifest(folder))
     return str(said["identity"]["model"])
 
 
@@ -68,7 +68,9 @@ def left_behind(lists: Path) -> list[str]:
 def revisions(lists: Path) -> list[str]:
     folders = sorted((lists / ".revisions" / str(DAY)).glob("*"), key=lambda path: int(path.name))
     return [
-        json.loads((folder / MANIFEST).read_bytes())["identity"]["model"] for folder in folders if not harmed(folder)
+        json.loads((folder / MANIFEST).read_bytes())["identity"]["model"]
+        for folder in folders
+        if not harmed(folder, read_manifest(folder))
     ]
 
 
@@ -191,7 +193,7 @@ def at_step(number: int, happens: Callable[[], None], monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         for name in STEPS:
-            patch.setattr(publish.os, name, counted(getattr(os, name)))
+            patch.setattr(os, name, counted(getattr(os, name)))
         patch.setattr(folders, "exchange", counted(exchange))
         patch.setattr(list_folder, "_flushed", counted(list_folder._flushed))
         patch.setattr(list_folder, "_fingerprint", counted(list_folder._fingerprint))
@@ -338,7 +340,7 @@ def test_where_links_are_refused_the_old_list_is_copied(tmp_path: Path, monkeypa
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     put(tmp_path, "old")
-    monkeypatch.setattr(publish.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     put(tmp_path, "new")
     assert stands(tmp_path) == "new"
     assert revisions(tmp_path) == ["old"]

@@ -8,7 +8,8 @@ import pytest
 
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.storage.published.list_folder import ALREADY, MANIFEST
+from renewals.pipelines.storage.published.list_folder import ALREADY
+from renewals.pipelines.storage.published.manifest import MANIFEST
 from renewals.reports.workbook import feedback_layout
 from tests.pipelines.scored_company import AS_OF, job
 from tests.pipelines.scoring.test_score_change import JULY, a_month_on, june_is_published, later

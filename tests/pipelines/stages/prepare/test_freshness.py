@@ -23,10 +23,13 @@ from renewals.pipelines.runtime.errors import Config, DataContract
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings, read_settings
 from renewals.pipelines.runtime.source_settings import NEVER_STALE, Freshness
+from renewals.pipelines.stages.learn.training_table import make_training_table
 from renewals.pipelines.stages.prepare import check, freshness
 from renewals.pipelines.stages.prepare.freshness import assess
+from renewals.pipelines.stages.prepare.sequence import PREPARE
+from renewals.pipelines.storage.artifacts import FRESHNESS
 from renewals.pipelines.storage.engine.warehouse import connect
-from renewals.pipelines.storage.notices import FRESHNESS, Notice, freshness_notices
+from renewals.pipelines.storage.notices import Notice, freshness_notices
 from renewals.pipelines.validation.volume import volume_of
 from tests.pipelines.validation.test_check import company
 from tests.root import ROOT
@@ -191,10 +194,11 @@ def test_each_notice_has_words_in_every_language(tmp_path: Path) -> None:
 
 
 def test_every_stage_list_checks_freshness_right_after_the_contract() -> None:
-    for stages in (learn.PREPARE, score.STAGES, backtest.PREPARE, scorecard.STAGES):
+    for stages in (PREPARE, score.STAGES, scorecard.STAGES):
         assert stages[:2] == (check.check, freshness.freshness)
-    assert effect.PREPARE.index(freshness.freshness) < effect.PREPARE.index(learn.PREPARE[3])
-    assert tune.backtest.PREPARE is backtest.PREPARE
+    assert effect.STAGES.index(freshness.freshness) < effect.STAGES.index(PREPARE[2])
+    for learning in (learn, backtest, tune):
+        assert learning.make_training_table is make_training_table
 
 
 # --- settings ----------------------------------------------------------------------------------------
