@@ -17,7 +17,7 @@ from renewals.reports.sanitize import printable
 from renewals.reports.sentences.alerts import sentence as told_alert
 from renewals.reports.settings import ListOptions
 from renewals.reports.words import Words
-from tests.browser.chromium import CHROMIUM, Visit, chromium  # noqa: F401
+from tests.browser.chromium import CHROMIUM, Visit
 from tests.reports.pages import BY_NAME, HARMFUL, LIBRARY, TRIED, drawn, said
 from tests.reports.small_list import HOSTILE
 

@@ -16,7 +16,7 @@ import pytest
 from renewals.features.scorecard.measures import MEASURES
 from renewals.reports.html.scorecard_page import as_page
 from renewals.reports.sanitize import printable
-from tests.browser.chromium import CHROMIUM, Visit, chromium  # noqa: F401
+from tests.browser.chromium import CHROMIUM, Visit
 from tests.reports.scorecards import ABSENT, LATE, MONTHS, told
 from tests.reports.small_list import HOSTILE
 
@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def visit(chromium: Any, place: Path) -> Iterator[Visit]:  # noqa: F811
+def visit(chromium: Any, place: Path) -> Iterator[Visit]:
     one = Visit(chromium, place)
     yield one
     one.close()
@@ -236,7 +236,7 @@ def test_every_figure_of_what_is_shown_can_be_read_and_saved(visit: Visit) -> No
 
 
 @pytest.mark.parametrize("shade", ["light", "dark"])
-def test_it_follows_the_machine_and_the_switch(chromium: Any, place: Path, shade: str) -> None:  # noqa: F811
+def test_it_follows_the_machine_and_the_switch(chromium: Any, place: Path, shade: str) -> None:
     one = Visit(chromium, place, color_scheme=shade)
     one.sheet.wait_for_selector("#measure-logo_renewal_rate svg")
     ground, line = "getComputedStyle(document.body).backgroundColor", "#measure-logo_renewal_rate .mark-line path"
@@ -250,7 +250,7 @@ def test_it_follows_the_machine_and_the_switch(chromium: Any, place: Path, shade
     one.close()
 
 
-def test_nothing_is_wider_than_a_phone(chromium: Any, place: Path) -> None:  # noqa: F811
+def test_nothing_is_wider_than_a_phone(chromium: Any, place: Path) -> None:
     one = Visit(chromium, place, viewport={"width": 390, "height": 844})
     one.sheet.locator("#measure-logo_renewal_rate summary").click()
     one.sheet.locator("#every > summary").click()
@@ -260,7 +260,7 @@ def test_nothing_is_wider_than_a_phone(chromium: Any, place: Path) -> None:  # n
     one.close()
 
 
-def test_paper_gets_every_chart_in_light_and_every_definition(chromium: Any, place: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_paper_gets_every_chart_in_light_and_every_definition(chromium: Any, place: Path, tmp_path: Path) -> None:
     one = Visit(chromium, place, color_scheme="dark")
     drawn = "document.querySelectorAll('.trend svg').length"
     one.sheet.evaluate(f"addEventListener('beforeprint', () => {{ window.onPaper = [{drawn}, "
@@ -278,7 +278,7 @@ def test_paper_gets_every_chart_in_light_and_every_definition(chromium: Any, pla
         assert " ".join(measure.en[1].split())[1:60] in paper
 
 
-def test_it_opens_fast(chromium: Any, place: Path) -> None:  # noqa: F811
+def test_it_opens_fast(chromium: Any, place: Path) -> None:
     """Prints the figures that the README cites; the best of three, for what is measured is the page."""
     opening, choosing = [], []
     for _ in range(3):
