@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from later import afterwards, learned, line, settings, table
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.features.registry import FAMILIES
 from renewals.models import metrics
 from renewals.models.training import walk_forward
@@ -45,7 +45,7 @@ def main() -> None:
     options.add_argument("--lead", type=int, default=90)
     asked = options.parse_args()
     work = Path(tempfile.mkdtemp(prefix="renewals-ablation-"))
-    write(simulate(asked.accounts, seed=asked.seed), work / "tables")
+    write_company(simulate_company(asked.accounts, seed=asked.seed), work / "tables")
     company = settings("targets=[renewal]")
     ablated(f"the example company, {asked.accounts} accounts", work / "tables", work, company, date(2025, 3, 1),
             date(2026, 7, 1), asked.lead)  # fmt: skip
@@ -58,7 +58,7 @@ def main() -> None:
 def ablated(words: str, tables: Path, work: Path, chosen: Any, until: date, end: date, lead: int) -> None:
     job = learned(tables, work, until, chosen)
     final = observations(afterwards(job, end), "renewal", end)
-    rows = metrics.at_lead(final[~final["decided"].astype(bool)], lead)
+    rows = metrics.select_at_lead(final[~final["decided"].astype(bool)], lead)
     said = {name: spoken(job, families, rows) for name, families in STEPS.items()}
     print(f"\n{words}: {len(rows)} later renewals, {rows['label'].mean():.1%} renewed, lead {lead} days")
     print(table([line(name, rows, chance) | gain(rows, chance, said["usage alone"]) for name, chance in said.items()]))
@@ -67,12 +67,12 @@ def ablated(words: str, tables: Path, work: Path, chosen: Any, until: date, end:
 def spoken(job: Job, families: tuple[str, ...], rows: pd.DataFrame) -> np.ndarray[Any, Any]:
     """What a model of these families alone says of the rows."""
     assert job.until is not None
-    catalogue = [f for f in read_catalogue(job.side) if f["family"] in families or f["name"] in CLOCK]
+    catalogue = [f for f in read_catalogue(job.folder) if f["family"] in families or f["name"] in CLOCK]
     observed = observations(read_training(job), "renewal", job.until)
-    schema = Schema.of(catalogue, observed, "renewal", job.settings.lightgbm.monotone)
-    steps = walk_forward.walk(observed, schema, job.settings)
-    choice = walk_forward.choose(observed, steps, pd.Timestamp(job.until), job.settings)
-    return walk_forward.learn(observed, schema, choice, job.settings).probability(rows)
+    schema = Schema.from_catalogue(catalogue, observed, "renewal", job.settings.lightgbm.monotone)
+    steps = walk_forward.fit_origins(observed, schema, job.settings)
+    choice = walk_forward.select_model(observed, steps, pd.Timestamp(job.until), job.settings)
+    return walk_forward.fit_model(observed, schema, choice, job.settings).probability(rows)
 
 
 def gain(rows: pd.DataFrame, chance: np.ndarray[Any, Any], before: np.ndarray[Any, Any]) -> dict[str, float]:

@@ -25,16 +25,16 @@ import numpy as np
 import pandas as pd
 from later import files, learned, settings, table
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.features.policy import CONTACT_KINDS
 from renewals.features.registry import action_features
 from renewals.models import metrics
 from renewals.models.settings import RENEWAL
 from renewals.models.training import walk_forward
-from renewals.models.training.ensemble import Learned
-from renewals.models.training.schema import Schema, bounded
-from renewals.models.training.splits import KEY, observations, rolling
-from renewals.pipelines.runtime.console import start_logging
+from renewals.models.training.ensemble import EnsembleModel
+from renewals.models.training.schema import Schema, mask_infinite
+from renewals.models.training.splits import KEY, observations, rolling_origin_folds
+from renewals.pipelines.runtime.console import configure_logging
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn import train
 from renewals.pipelines.stages.prepare.assemble import assemble
@@ -63,8 +63,8 @@ def main() -> None:
     options.add_argument("--day", type=date.fromisoformat, default=date(2026, 6, 1))
     asked = options.parse_args()
     work = Path(tempfile.mkdtemp(prefix="renewals-actions-"))
-    write(simulate(asked.accounts, seed=asked.seed), work / "tables")
-    start_logging()
+    write_company(simulate_company(asked.accounts, seed=asked.seed), work / "tables")
+    configure_logging()
     job = learned(work / "tables", work / "data", asked.day, settings())
     print(f"\nback-test at 90 days, {asked.accounts} accounts, seed {asked.seed}")
     print(table(list(compared(job))))
@@ -79,25 +79,27 @@ def compared(job: Job) -> Iterator[dict[str, Any]]:
     """Each model on all rows, on those of treated accounts and on the others; one printed row each."""
     observed = observations(artifacts.read_training(job), RENEWAL, job.day, job.settings.folds.treated)
     treated = observed.set_index(KEY)[TREATED] > 0
-    catalogue = artifacts.read_catalogue(job.side)
+    catalogue = artifacts.read_catalogue(job.folder)
     for name, actions, neutral in (("with actions", True, False), ("set to a reference", True, True),
                                    ("without actions", False, False)):  # fmt: skip
-        schema = Schema.of(catalogue, observed, RENEWAL, monotone=True, actions=actions)
+        schema = Schema.from_catalogue(catalogue, observed, RENEWAL, monotone=True, actions=actions)
         steps = list(walked(job, observed, schema, neutral))
-        said = walk_forward.backtest(observed, steps, walk_forward.choices(observed, steps, job.settings), job.settings)
-        rows = metrics.at_lead(said[~said["decided"].astype(bool)], 90)
+        said = walk_forward.predict_at_origins(
+            observed, steps, walk_forward.select_at_origins(observed, steps, job.settings), job.settings
+        )
+        rows = metrics.select_at_lead(said[~said["decided"].astype(bool)], 90)
         was = treated.reindex(pd.MultiIndex.from_frame(rows[KEY])).to_numpy(bool)
         for part, where in (("all", was | True), ("treated", was), ("untreated", ~was)):
             yield {"model": name, "accounts": part, **figures(rows[where])}
 
 
-def walked(job: Job, observed: pd.DataFrame, schema: Schema, neutral: bool) -> Iterator[walk_forward.Step]:
+def walked(job: Job, observed: pd.DataFrame, schema: Schema, neutral: bool) -> Iterator[walk_forward.OriginFit]:
     """What the models of each origin say of the rows after it, where wanted with actions set to their reference."""
     values = schema.values(observed)
-    for fold in rolling(observed, job.settings.folds):
+    for fold in rolling_origin_folds(observed, job.settings.folds):
         own = neutralised(values, fold.train, fold.test, schema) if neutral else values
-        lines = walk_forward.lines_at(observed, own, schema, fold, job.settings)
-        yield walk_forward.step_at(observed, own, schema, fold, job.settings, lines)
+        lines = walk_forward.fit_linear_models(observed, own, schema, fold, job.settings)
+        yield walk_forward.fit_origin(observed, own, schema, fold, job.settings, lines)
 
 
 def neutralised(values: Any, past: Any, ahead: Any, schema: Schema) -> Any:
@@ -124,8 +126,13 @@ def figures(rows: pd.DataFrame) -> dict[str, float]:
 
 def moved(job: Job, day: date, count: int) -> Iterator[dict[str, Any]]:
     """By how much each kind of action moves the probabilities; one printed row each."""
-    models = {"served": Learned.from_files(files(job.data / "models" / RENEWAL)), "with actions": with_actions(job)}
-    more = {t: Learned.from_files(files(job.data / "models" / t)) for t in job.settings.targets[1:] if trained(job, t)}
+    models = {
+        "served": EnsembleModel.from_files(files(job.data / "models" / RENEWAL)),
+        "with actions": with_actions(job),
+    }
+    more = {
+        t: EnsembleModel.from_files(files(job.data / "models" / t)) for t in job.settings.targets[1:] if trained(job, t)
+    }
     acting = replace(job, data=job.data / "acting", until=None, as_of=day)
     before = said(acting, models | more, STAGES)
     ids = before.sample(count, random_state=7).index
@@ -139,15 +146,15 @@ def moved(job: Job, day: date, count: int) -> Iterator[dict[str, Any]]:
 
 
 def trained(job: Job, target: str) -> bool:
-    return artifacts.why_untrained(files(job.data / "models" / target)) is None
+    return artifacts.untrained_reason(files(job.data / "models" / target)) is None
 
 
-def with_actions(job: Job) -> Learned:
+def with_actions(job: Job) -> EnsembleModel:
     """The model of renewal as it is learned where actions count as features like others."""
-    rows, catalogue = artifacts.read_training(job), artifacts.read_catalogue(job.side)
+    rows, catalogue = artifacts.read_training(job), artifacts.read_catalogue(job.folder)
     observed = observations(rows, RENEWAL, job.day, job.settings.folds.treated)
     blind = [{**feature, "action": False} for feature in catalogue]
-    return Learned.from_files(train.learned(observed, rows, blind, RENEWAL, job)[0])
+    return EnsembleModel.from_files(train.fit_model(observed, rows, blind, RENEWAL, job)[0])
 
 
 @contextmanager
@@ -161,12 +168,14 @@ def logged(job: Job, rows: Rows) -> Iterator[Job]:
         yield replace(job, tables=str(tables))
 
 
-def said(job: Job, models: dict[str, Learned], stages: Sequence[Stage]) -> pd.DataFrame:
+def said(job: Job, models: dict[str, EnsembleModel], stages: Sequence[Stage]) -> pd.DataFrame:
     """The probabilities of the day, by these stages of a list; one row per account, a column per model."""
     for stage in stages:
         stage(job)
-    scoring = pd.read_parquet(job.side / "scoring.parquet").set_index("account_id")
-    return pd.DataFrame({name: m.probability(bounded(scoring)[0]) for name, m in models.items()}, index=scoring.index)
+    scoring = pd.read_parquet(job.folder / "scoring.parquet").set_index("account_id")
+    return pd.DataFrame(
+        {name: m.probability(mask_infinite(scoring)[0]) for name, m in models.items()}, index=scoring.index
+    )
 
 
 def write_more(file: Path, added: pd.DataFrame) -> None:
@@ -184,7 +193,7 @@ def actions(
     accounts = pd.DataFrame({"account_id": list(ids)})
     known = tables["people"].drop_duplicates("account_id", keep="last")
     met = accounts.merge(known[["account_id", "user_id"]], on="account_id", how="left")
-    for play in playbook_library.library(job).plays:
+    for play in playbook_library.load_library(job).plays:
         yield f"play {play}", {"interventions": new(accounts.assign(playbook=play, started_at=day_before))}
     for kind in CONTACT_KINDS:
         touched = met.assign(kind=kind, initiated_by="us", occurred_at=day_before)

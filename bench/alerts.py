@@ -33,11 +33,11 @@ import structlog
 # Python looks beside the script first, where `features.py` would be taken for the package. Imported before the others.
 sys.path.append(sys.path.pop(0))
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.features import alerts as rules
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
-from renewals.pipelines.stages.act.alerts import known_to_rules
+from renewals.pipelines.stages.act.alerts import rule_inputs
 from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
@@ -82,7 +82,7 @@ def main() -> None:
         f"{asked.accounts} accounts, seed {asked.seed}: {len(observed)} observations on {dates} month starts, "
         f"{share_with(told, observed):.0%} of them with an alert; {len(told)} alerts, {len(news)} of them new"
     )
-    print(table([line(code, news, observed, truth["events"]) for code in rules.CODES]))
+    print(table([line(code, news, observed, truth["events"]) for code in rules.ALERT_CODES]))
     print("\nby what was behind it: share of the new alerts, beside alerts at random; share of the events told")
     print(table([*behind(news, observed, truth["events"])]))
     if asked.said:
@@ -96,7 +96,7 @@ def prepared(work: Path, asked: argparse.Namespace) -> Job:
     company = work / "company"
     job = Job(settings, str(company), work, work / "lists", until=asked.until)
     if not (work / "learn" / "windows" / "first_uses.parquet").is_file():
-        write(simulate(asked.accounts, seed=asked.seed), company)
+        write_company(simulate_company(asked.accounts, seed=asked.seed), company)
         for stage in (check, rollup, spine, windows):
             stage(job)
     return job
@@ -105,12 +105,12 @@ def prepared(work: Path, asked: argparse.Namespace) -> Job:
 def spoken(job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All alerts of all dates, each date told after those before it; and the observations."""
     con = warehouse.connect(job.settings.engine)
-    known = known_to_rules(con, job)
-    found = warehouse.for_now(con, "found_alerts", rules.alerts(known))
-    told = con.create_table("told", rules.with_news(found, found.limit(0).mutate(told_on=found.as_of), job.settings))
+    known = rule_inputs(con, job)
+    found = warehouse.materialize(con, "found_alerts", rules.compute_alerts(known))
+    told = con.create_table("told", rules.flag_new(found, found.limit(0).mutate(told_on=found.as_of), job.settings))
     told = told.filter(told.as_of.isnull())
     for day in sorted(known["spine"].as_of.execute().unique()):
-        today = rules.with_news(found.filter(found.as_of == day), told, job.settings)
+        today = rules.flag_new(found.filter(found.as_of == day), told, job.settings)
         con.insert("told", today)
         told = con.table("told").filter(lambda rows: rows.is_new.notnull())
     observed = known["spine"].select("account_id", "as_of", "renewal_date").to_pandas()

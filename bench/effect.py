@@ -20,11 +20,11 @@ import pandas as pd
 from later import settings, table
 from scipy.special import logit
 
-from renewals.examples.company import simulate, write
-from renewals.models.ranking.treatment_effect import Found, Refused, is_treated
-from renewals.pipelines.commands.effect import STAGES, set_apart
+from renewals.examples.company import simulate_company, write_company
+from renewals.models.ranking.treatment_effect import EffectEstimate, NoEstimate, is_treated
+from renewals.pipelines.commands.effect import STAGES, effect_job
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.learn.effect import studied
+from renewals.pipelines.stages.learn.effect import estimate_effects
 
 UNTIL = date(2026, 6, 1)
 MONTHS = 41
@@ -68,11 +68,11 @@ def one_company(accounts: int, seed: int) -> list[dict[str, Any]]:
     """Truth, estimate, interval and naive difference in points, of any intervention and of each playbook."""
     with tempfile.TemporaryDirectory(prefix="renewals-effect-") as folder:
         work, begun = Path(folder), time.process_time()
-        write(simulate(accounts, MONTHS, seed), work / "company")
-        job = set_apart(Job(settings(), str(work / "company"), work / "data", work / "lists", as_of=UNTIL))
+        write_company(simulate_company(accounts, MONTHS, seed), work / "company")
+        job = effect_job(Job(settings(), str(work / "company"), work / "data", work / "lists", as_of=UNTIL))
         for stage in STAGES:
             stage(job)
-        rows, told = studied(job)
+        rows, told = estimate_effects(job)
         truth = planted(rows, work / "company" / "truth" / "interventions.parquet")
         lines = [line(one, truth[is_treated(truth, one.playbook)]) for one in told]
     return [{"seed": seed, **one, "seconds": time.process_time() - begun} for one in lines]
@@ -95,12 +95,12 @@ def planted(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
     return found
 
 
-def line(told: Found | Refused, truth: pd.DataFrame) -> dict[str, Any]:
+def line(told: EffectEstimate | NoEstimate, truth: pd.DataFrame) -> dict[str, Any]:
     """One printed row."""
     with_it, without = truth["probability"].mean(), truth["probability_without"].mean()
     known = {"playbook": told.playbook, "treated": told.treated, "untold": int(truth["probability"].isna().sum()),
              "truth": 100 * (with_it - without)}  # fmt: skip
-    if isinstance(told, Refused):
+    if isinstance(told, NoEstimate):
         return known | {"low": None, "refused": f"{told.playbook}: {told.reason} {dict(told.figures)}"}
     points = {name: 100 * getattr(told, name) for name in ("points", "low", "high", "naive")}
     odds = {"log-odds truth": logit(with_it) - logit(without), "log-odds": told.log_odds}

@@ -30,7 +30,7 @@ from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from renewals.examples.company import states as hidden
-from renewals.models.settings import LightGBM, Linear
+from renewals.models.settings import LightGBMSettings, LinearSettings
 from renewals.models.training.ensemble import fit_linear, fit_trees
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
@@ -96,8 +96,8 @@ class World:
         """Live through the warm-up and all cycles with the lists of one model; one row of figures per cycle."""
         rng = np.random.default_rng(self.seed)
         self.fit, self.due = rng.standard_normal(self.accounts), rng.integers(0, 12, self.accounts)
-        self.temper = hidden.draw_temper(rng, self.fit)
-        now, said = hidden.first_states(rng, self.temper), None
+        self.temper = hidden.draw_traits(rng, self.fit)
+        now, said = hidden.initial_states(rng, self.temper), None
         now[:, hidden.LIFT], self.treatment = 0.0, np.zeros(self.accounts)
         for month in range(WARM + cycles * QUARTER + DECIDED):
             if month >= WARM and (month - WARM) % QUARTER == 0:
@@ -105,8 +105,8 @@ class World:
             self.scored.append(self.score(rng, now, month, said))
             if month >= DECIDED:
                 self.decide(rng, now, self.scored[month - DECIDED])
-            now = hidden.step(rng, now, self.temper, hidden.Shocks.draw(rng, self.temper))
-            self.treatment *= hidden.CARRY[hidden.LIFT, hidden.LIFT]
+            now = hidden.next_states(rng, now, self.temper, hidden.Shocks.draw(rng, self.temper))
+            self.treatment *= hidden.TRANSITION[hidden.LIFT, hidden.LIFT]
         ends = range(WARM, WARM + cycles * QUARTER, QUARTER)
         return [judged(pd.concat(self.scored[m : m + QUARTER]), n) for n, m in enumerate(ends, start=1)]
 
@@ -124,11 +124,11 @@ class World:
     def decide(self, rng: np.random.Generator, now: np.ndarray[Any, Any], rows: pd.DataFrame) -> None:
         """Adds `alone`, the chance of renewal if left alone, `renewed`, and what would have become of it `alone`."""
         who = rows["who"].to_numpy()
-        lasting = hidden.lasting_log_odds(
+        lasting = hidden.fixed_log_odds(
             self.fit[who], self.temper.first_value[who], np.full(len(who), 2), np.ones(len(who), dtype=bool)
         )
         odds = lasting + now[who] @ hidden.WEIGHTS
-        added = self.lift * hidden.CARRY[hidden.LIFT, hidden.LIFT] * rows["treated"].to_numpy()
+        added = self.lift * hidden.TRANSITION[hidden.LIFT, hidden.LIFT] * rows["treated"].to_numpy()
         lot = rng.random(len(who))
         rows["alone"], rows["renewed"] = expit(odds), (lot < expit(odds + added)).astype(np.int8)
         rows["renewed_alone"] = (lot < expit(odds)).astype(np.int8)
@@ -147,10 +147,10 @@ def learned(scored: pd.DataFrame, model: str, month: int) -> Any:
     )  # fmt: skip
     until: date = day_of(month).date()
     rows = observations(known, "renewal", until, "keep" if model in ("naive", "oracle") else "exclude")
-    schema = Schema.of(CATALOGUE, rows, "renewal", monotone=True, actions=model in ("actions", "reference"))
+    schema = Schema.from_catalogue(CATALOGUE, rows, "renewal", monotone=True, actions=model in ("actions", "reference"))
     values, truth, weight = schema.values(rows), rows["label"].to_numpy(), np.ones(len(rows))
-    line = fit_linear(values, truth, weight, schema, [STRENGTH], Linear())[STRENGTH]
-    trees = fit_trees(values, truth, weight, schema, ROUNDS, LightGBM(threads=1))
+    line = fit_linear(values, truth, weight, schema, [STRENGTH], LinearSettings())[STRENGTH]
+    trees = fit_trees(values, truth, weight, schema, ROUNDS, LightGBMSettings(threads=1))
 
     def said(columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         columns = np.where(np.arange(columns.shape[1]) == TREATMENT, 0.0, columns) if model == "reference" else columns

@@ -18,21 +18,26 @@ import numpy as np
 import pandas as pd
 from later import settings, table
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.features.scorecard import upcoming
-from renewals.features.scorecard.totals import UNKNOWN
+from renewals.features.scorecard.totals import UNKNOWN_SEGMENT
 from renewals.features.spine import month_starts
 from renewals.models.forecast import simulation as forecasts
-from renewals.models.forecast.benchmarks import AHEAD, came
-from renewals.models.forecast.quarter_effect import spread
-from renewals.models.forecast.renewal_schedule import YEAR, Standing, customers, schedule
+from renewals.models.forecast.benchmarks import QUARTERS_AHEAD, actual_measures
+from renewals.models.forecast.quarter_effect import fit_quarter_effect_sd
+from renewals.models.forecast.renewal_schedule import (
+    QUARTERS_PER_YEAR,
+    ForecastInputs,
+    build_schedule,
+    forecast_accounts,
+)
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.stages.act.forecast import DIVIDED, known_on_day, opened, standing
+from renewals.pipelines.stages.act.forecast import SEGMENT_COLUMNS, forecast_inputs, load_inputs, open_ledger
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.sequence import PREPARE
+from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
 from renewals.pipelines.storage.engine import warehouse
 
 QUICK = ("targets=[renewal]", "folds.origins=6", "folds.first_share=0.3", "linear.strengths=[0.01]",
@@ -67,7 +72,7 @@ def main() -> None:
 def one_company(seed: int, work: Path, asked: argparse.Namespace, chosen: Settings) -> pd.DataFrame:
     until = (pd.Timestamp(2023, 1, 1) + pd.DateOffset(months=asked.months)).date()
     if not (work / "learn" / "models" / "renewal" / BACKTEST).exists():
-        write(simulate(asked.accounts, asked.months, seed), work / "company")
+        write_company(simulate_company(asked.accounts, asked.months, seed), work / "company")
     judged = backtested(learned(work / "company", until, work, chosen), asked.quarters)
     print(f"seed {seed}: {judged['origin'].nunique()} quarter starts", flush=True)
     return judged
@@ -77,7 +82,7 @@ def learned(tables: Path, until: date, work: Path, chosen: Settings) -> Job:
     """A company whose history has been walked through once, each model seeing only what was final on its day."""
     job = Job(chosen, str(tables), work, work / "lists", until=until)
     if not (work / "learn" / "models" / "renewal" / BACKTEST).exists():
-        for stage in PREPARE:
+        for stage in PREPARE_STAGES:
             stage(job)
         label(job, "renewal")
         assemble(job)
@@ -88,33 +93,35 @@ def learned(tables: Path, until: date, work: Path, chosen: Settings) -> Job:
 def backtested(job: Job, count: int) -> pd.DataFrame:
     """Forecast and outcome, one row per (origin, quarter, segment, measure) whose quarter is final by now."""
     assert job.until is not None
-    said = pd.read_parquet(job.side / "models" / "renewal" / BACKTEST)
+    said = pd.read_parquet(job.folder / "models" / "renewal" / BACKTEST)
     first = said["as_of"].min().date()
     wait = job.settings.grace.after_days
     starts = [day for day in month_starts(first, job.until) if day.month % 3 == 1]
     closed = [day for day in starts if (job.until - upcoming.quarter_start(day, 2)).days > wait]
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
-    book = opened(con, tables, job.until, job.until, job)
+    book = open_ledger(con, tables, job.until, job.until, job)
     judged = []
     for day in closed[-count:]:
-        then = known_on_day(con, tables, day, job)
-        judged.append(one_origin(then, standing(book, tables["accounts"], day, job.until), said, job))
+        then = load_inputs(con, tables, day, job)
+        judged.append(one_origin(then, forecast_inputs(book, tables["accounts"], day, job.until), said, job))
     return pd.concat(judged, ignore_index=True)
 
 
-def one_origin(known: Standing, later: Standing, said: pd.DataFrame, job: Job) -> pd.DataFrame:
+def one_origin(known: ForecastInputs, later: ForecastInputs, said: pd.DataFrame, job: Job) -> pd.DataFrame:
     """What would have been forecast on the day, and what came."""
     options = job.settings.forecast
     stood = known.day
     chances = said[said["as_of"] == stood]
-    shock = spread(said, stood, options.usual_spread)
-    told = forecasts.forecast(known, chances, shock, options, DIVIDED, UNKNOWN)
-    due = schedule(known, chances)
-    accounts = customers(known, due)
-    parts = forecasts.segments(accounts, DIVIDED, UNKNOWN)
-    happened = came(later, accounts, parts.member)
-    truth = pd.concat([forecasts.as_rows(name, parts.names, came=happened[name]) for name in forecasts.JUDGED])
+    shock = fit_quarter_effect_sd(said, stood, options.usual_spread)
+    told = forecasts.forecast_measures(known, chances, shock, options, SEGMENT_COLUMNS, UNKNOWN_SEGMENT)
+    due = build_schedule(known, chances)
+    accounts = forecast_accounts(known, due)
+    parts = forecasts.segment_membership(accounts, SEGMENT_COLUMNS, UNKNOWN_SEGMENT)
+    happened = actual_measures(later, accounts, parts.membership)
+    truth = pd.concat(
+        [forecasts.to_rows(name, parts.names, came=happened[name]) for name in forecasts.BENCHMARKED_MEASURES]
+    )
     keys = ["quarter", "segment_kind", "segment", "measure"]
     judged = told.merge(truth, on=keys, validate="one_to_one").dropna(subset="came")
     return judged.assign(origin=stood, spread=shock.mean, shocks=shock.quarters)
@@ -128,18 +135,18 @@ def report(judged: pd.DataFrame) -> None:
     print("\nbias and error (root mean square), in percentage points or per cent of what was renewed")
     print(table([beside(rows, name, measure) for name, measure, rows in parts(company)]))
     print("\ncoverage by segment, all quarters ahead")
-    whole = judged[(judged["quarter"] <= YEAR) & (judged["segment_kind"] != "company")]
+    whole = judged[(judged["quarter"] <= QUARTERS_PER_YEAR) & (judged["segment_kind"] != "company")]
     some = whole.groupby(["segment_kind", "measure"], sort=False)
     print(table([covered(rows, kind, measure) for (kind, measure), rows in some]))
 
 
 def parts(company: pd.DataFrame) -> Any:
-    for measure in forecasts.JUDGED:
+    for measure in forecasts.BENCHMARKED_MEASURES:
         rows = company[company["measure"] == measure]
-        for quarter in AHEAD:
+        for quarter in QUARTERS_AHEAD:
             yield f"{quarter} ahead", measure, rows[rows["quarter"] == quarter]
-        yield "all quarters", measure, rows[rows["quarter"] <= YEAR]
-        yield "the year", measure, rows[rows["quarter"] > YEAR]
+        yield "all quarters", measure, rows[rows["quarter"] <= QUARTERS_PER_YEAR]
+        yield "the year", measure, rows[rows["quarter"] > QUARTERS_PER_YEAR]
 
 
 def covered(rows: pd.DataFrame, name: str, measure: str) -> dict[str, Any]:

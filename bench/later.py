@@ -21,10 +21,10 @@ sys.path.append(sys.path.pop(0))
 
 from renewals.models import metrics
 from renewals.models.evaluation import baselines
-from renewals.models.training.ensemble import Learned
+from renewals.models.training.ensemble import EnsembleModel
 from renewals.models.training.splits import observations
 from renewals.pipelines.commands.learn import learn
-from renewals.pipelines.runtime.errors import GateRefused
+from renewals.pipelines.runtime.errors import GateRejectedError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings, read_settings
 from renewals.pipelines.stages.learn.label import label
@@ -45,7 +45,7 @@ def learned(tables: Path, work: Path, until: date, options: Settings) -> Job:
     job = Job(options, str(tables), work, work / "lists", until=until)
     try:
         learn(job)
-    except GateRefused as refusal:
+    except GateRejectedError as refusal:
         print(f"gate: {refusal}")
     return job
 
@@ -76,8 +76,8 @@ def tested(
     train = observations(past, target, job.until)
     final = observations(later, target, end)
     open_then = final[~final["decided"].astype(bool)]
-    rows = metrics.at_lead(open_then, lead) if lead else open_then
-    model = Learned.from_files(files(job.data / "models" / target))
+    rows = metrics.select_at_lead(open_then, lead) if lead else open_then
+    model = EnsembleModel.from_files(files(job.data / "models" / target))
     numbers = [name for name in model.schema.names if name not in model.schema.categories]
     said = {"model": model.probability(rows)}
     for name, baseline in baselines.BASELINES.items():

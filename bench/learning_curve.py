@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from later import afterwards, files, learned, line, settings, table, tested
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.models.metrics import auc, calibration_slope
-from renewals.models.training.ensemble import Learned
+from renewals.models.training.ensemble import EnsembleModel
 
 CONFIDENCE = 0.8
 Metric = Callable[..., float]
@@ -52,7 +52,7 @@ def main() -> None:
 
 def one_size(accounts: int, seed: int, work: Path, asked: argparse.Namespace) -> dict[str, object]:
     begun = time.perf_counter()
-    write(simulate(accounts, seed=seed), work / "company")
+    write_company(simulate_company(accounts, seed=seed), work / "company")
     job = learned(work / "company", work, asked.until, settings("targets=[renewal]"))
     later = afterwards(job, asked.end)
     rows, said = tested(job, later, asked.end, "renewal", asked.lead)
@@ -63,7 +63,7 @@ def one_size(accounts: int, seed: int, work: Path, asked: argparse.Namespace) ->
     print(table(lines), flush=True)
     seen = {entry[""]: entry["AUC"] - 0.5 for entry in lines}
     expected = {name: expected_of(auc, said["oracle"], said[name]) - 0.5 for name in ("oracle", "model")}
-    low, high = Learned.from_files(files(work / "models" / "renewal")).interval(said["model"], CONFIDENCE)
+    low, high = EnsembleModel.from_files(files(work / "models" / "renewal")).interval(said["model"], CONFIDENCE)
     inside = ((low <= said["oracle"]) & (said["oracle"] <= high)).mean()
     slope = next(entry["slope"] for entry in lines if entry[""] == "model")
     seconds = time.perf_counter() - begun

@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 from later import settings
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.evaluate import evaluate
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.register import register
 from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.sequence import PREPARE
+from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
 
 TARGET = "renewal"
 RENEWAL = ["account_id", "renewal_date"]
@@ -64,9 +64,9 @@ def _drawn(work: Path, accounts: int, chosen: Any, numbers: range) -> list[bool]
 
 def prepared(work: Path, accounts: int, seed: int, chosen: Any) -> Job:
     """The example company up to its training table."""
-    write(simulate(accounts, MONTHS, seed), work / "tables")
+    write_company(simulate_company(accounts, MONTHS, seed), work / "tables")
     job = Job(chosen, str(work / "tables"), work, work / "lists", until=UNTIL)
-    for stage in PREPARE:
+    for stage in PREPARE_STAGES:
         stage(job)
     label(job, TARGET)
     assemble(job)
@@ -75,11 +75,11 @@ def prepared(work: Path, accounts: int, seed: int, chosen: Any) -> Job:
 
 def dealt_anew(job: Job, folder: Path, seed: int) -> Job:
     """A job of its own folder whose training table has the outcomes of its renewals dealt at random."""
-    training = pd.read_parquet(job.side / "training.parquet")
+    training = pd.read_parquet(job.folder / "training.parquet")
     (folder / "learn").mkdir(parents=True)
     shuffled(training, seed).to_parquet(folder / "learn" / "training.parquet")
     for name in ("features.json", "freshness.json"):
-        os.symlink(job.side / name, folder / "learn" / name)
+        os.symlink(job.folder / name, folder / "learn" / name)
     return replace(job, data=folder)
 
 

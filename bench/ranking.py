@@ -37,21 +37,21 @@ import structlog
 from later import settings, table
 from scipy.stats import t as student
 
-from renewals.examples.company import simulate, truth, write
+from renewals.examples.company import simulate_company, truth, write_company
 from renewals.examples.company import states as hidden
 from renewals.examples.company.customers import EARLIER_MONTHS
-from renewals.examples.company.simulation import PARTS, START
+from renewals.examples.company.simulation import RANDOM_STREAMS, START
 from renewals.examples.company.tables import Extract
 from renewals.examples.company.world import World, draw_world
-from renewals.models.evaluation.backtest import contacted
-from renewals.models.ranking.expected_value import NONE, Plays, prescribed
-from renewals.models.ranking.playbooks import in_force
-from renewals.models.ranking.worklist import SCORED, arr_at_risk, ranked
-from renewals.models.training.calibration import Sigmoid
-from renewals.models.training.ensemble import Learned
+from renewals.models.evaluation.backtest import expected_profit
+from renewals.models.ranking.expected_value import NO_PLAY, AvailablePlaybooks, prescribe_playbooks
+from renewals.models.ranking.playbooks import combine_effects
+from renewals.models.ranking.worklist import SCORED, arr_at_risk, rank_accounts
+from renewals.models.training.calibration import SigmoidCalibration
+from renewals.models.training.ensemble import EnsembleModel
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
-from renewals.models.training.walk_forward import Choice, learn, middle
+from renewals.models.training.walk_forward import SelectedModel, default_candidate, fit_model
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
@@ -59,18 +59,18 @@ from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.stages.prepare.featurize import featurize
 from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.stages.prepare.sequence import PREPARE
+from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
 from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.artifacts import read_catalogue, read_training
-from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
-from renewals.reports.settings import Portfolio
+from renewals.pipelines.storage.playbook_library import DEFAULT_LIBRARY, read_library
+from renewals.reports.settings import ManagerCapacity
 
 SHARE = 0.2
 """Of a manager's accounts, or hours, that can be carried."""
-LIBRARY = read_library(SHIPPED)
-PLAYS = Plays(LIBRARY, in_force(LIBRARY, {}), settings().folds.decided_days)
+LIBRARY = read_library(DEFAULT_LIBRARY)
+PLAYS = AvailablePlaybooks(LIBRARY, combine_effects(LIBRARY, {}), settings().folds.decided_days)
 AVERAGE = float(np.mean([play.hours for play in LIBRARY.plays.values()]))
 """Hours taken by an account for which nothing is prescribed, where another ranking treats it all the same."""
 
@@ -135,31 +135,35 @@ def listed(accounts: int, months: int, seed: int, keep: Path | None) -> tuple[pd
 
 def made(accounts: int, months: int, seed: int, work: Path) -> pd.DataFrame:
     """The risk list of a simulated company, on the day of its extract; one row per account."""
-    company = simulate(accounts, months, seed)
-    write(company, work / "company")
-    job = Job(settings(), str(work / "company"), work, work / "lists", until=company.until)
-    for stage in PREPARE:
+    company = simulate_company(accounts, months, seed)
+    write_company(company, work / "company")
+    job = Job(settings(), str(work / "company"), work, work / "lists", until=company.extract_date)
+    for stage in PREPARE_STAGES:
         stage(job)
     for target in job.settings.targets:
         label(job, target)
     assemble(job)
-    champions = {target: Champion(target, "1", model(job, target, company.until)) for target in job.settings.targets}
-    act = replace(job, until=None, as_of=company.until)
+    champions = {
+        target: Champion(target, "1", model(job, target, company.extract_date)) for target in job.settings.targets
+    }
+    act = replace(job, until=None, as_of=company.extract_date)
     for stage in (spine, windows, ledger, featurize, assemble):
         stage(act)
-    rows, figures = score.read_observations(act.side)
-    catalogue, options = artifacts.read_catalogue(act.side), act.settings.list
+    rows, figures = score.read_observations(act.folder)
+    catalogue, options = artifacts.read_catalogue(act.folder), act.settings.list
     decided = rows[["account_id", "decided"]]
-    whole = score.scored(rows, figures, catalogue, champions, options, lambda _: None, PLAYS).listed
+    whole = score.score_accounts(rows, figures, catalogue, champions, options, lambda _: None, PLAYS).listed
     return whole.merge(decided, on="account_id", validate="one_to_one")
 
 
-def model(job: Job, target: str, until: date) -> Learned:
+def model(job: Job, target: str, until: date) -> EnsembleModel:
     """A target's model, by the recipe that is usual where there is no past to choose by."""
     observed = observations(read_training(job), target, until, job.settings.folds.treated)
-    schema = Schema.of(read_catalogue(job.side), observed, target, job.settings.lightgbm.monotone)
-    choice = Choice(middle(job.settings.linear, job.settings.lightgbm), Sigmoid(), (), 0, 0)
-    return learn(observed, schema, choice, job.settings)
+    schema = Schema.from_catalogue(read_catalogue(job.folder), observed, target, job.settings.lightgbm.monotone)
+    choice = SelectedModel(
+        default_candidate(job.settings.linear, job.settings.lightgbm), SigmoidCalibration(), (), 0, 0
+    )
+    return fit_model(observed, schema, choice, job.settings)
 
 
 def true_rise(accounts: int, months: int, seed: int) -> pd.DataFrame:
@@ -168,12 +172,12 @@ def true_rise(accounts: int, months: int, seed: int) -> pd.DataFrame:
     The same company with what the intervention leaves behind added to the hidden states. It comes into force in the
     month after; where the decision falls before that, nothing is moved.
     """
-    rng = dict(zip(PARTS, np.random.default_rng(seed).spawn(len(PARTS)), strict=True))
+    rng = dict(zip(RANDOM_STREAMS, np.random.default_rng(seed).spawn(len(RANDOM_STREAMS)), strict=True))
     world = draw_world(rng, accounts, months, np.datetime64(START, "M"))
-    month, day, terms = EARLIER_MONTHS + months, world.until, truth.decided_terms(world.journal)
-    states = world.whole_history.copy()
-    states[month, :, hidden.LIFT] += hidden.INTERVENTION_EFFECT / hidden.CARRY[hidden.LIFT, hidden.LIFT]
-    same, other = (truth.oracle_rows(one, terms, month, day) for one in (world, replace(world, whole_history=states)))
+    month, day, terms = EARLIER_MONTHS + months, world.extract_day, truth.decided_terms(world.journal)
+    states = world.full_history.copy()
+    states[month, :, hidden.LIFT] += hidden.INTERVENTION_EFFECT / hidden.TRANSITION[hidden.LIFT, hidden.LIFT]
+    same, other = (truth.oracle_rows(one, terms, month, day) for one in (world, replace(world, full_history=states)))
     rise = np.where(late(world, same["account"], same["end"]), 0.0, other["probability"] - same["probability"])
     ids = Extract(world).accounts.to_pandas()
     return pd.DataFrame(
@@ -186,7 +190,9 @@ def late(world: World, account: np.ndarray, end: np.ndarray) -> np.ndarray:
     terms = truth.decided_terms(world.journal)
     fate = pd.DataFrame({name: terms[name] for name in ("account", "end", "decided")})
     found = pd.DataFrame({"account": account, "end": end}).merge(fate, on=["account", "end"], validate="one_to_one")
-    return np.asarray(truth.month_number(found["decided"].to_numpy()) <= truth.month_number(np.array([world.until])))
+    return np.asarray(
+        truth.month_number(found["decided"].to_numpy()) <= truth.month_number(np.array([world.extract_day]))
+    )
 
 
 # --- rankings ------------------------------------------------------------------------------------------
@@ -200,7 +206,7 @@ def saved(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     whole, saving = (plays_of(rows, own) for own in (chances, chances.drop(columns="expansion")))
     grows = np.array([*(play.grows is not None for play in LIBRARY.plays.values()), False])
     first = np.where(grows[whole["play_1"]], 0.0, rows["saves"])
-    hours = saving["hours"].where(saving["play_1"] != NONE, AVERAGE)
+    hours = saving["hours"].where(saving["play_1"] != NO_PLAY, AVERAGE)
     orders = {name: (own, rows["saves"], hours) for name, own in rankings(rows).items()}
     orders = {
         "worth": (whole["worth"], first, whole["hours"]),
@@ -214,7 +220,7 @@ def saved(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def plays_of(rows: pd.DataFrame, chances: pd.DataFrame) -> pd.DataFrame:
-    return prescribed(rows, chances, rows, PLAYS, settings().list.expansion_high)
+    return prescribe_playbooks(rows, chances, rows, PLAYS, settings().list.expansion_high)
 
 
 def rankings(rows: pd.DataFrame) -> dict[str, pd.Series]:
@@ -225,28 +231,32 @@ def rankings(rows: pd.DataFrame) -> dict[str, pd.Series]:
         "ARR": arr,
         "ARR x probability": arr_at_risk(arr, chance),
         "in time": arr_at_risk(arr, chance).where(rows["days_to_renewal"] > PLAYS.decided_days, 0.0),
-        "empulse": contacted(chance, arr),
+        "empulse": expected_profit(chance, arr),
         "truth": rows["saves"],
     }
 
 
-def of_accounts(rows: pd.DataFrame) -> Callable[[str | None], Portfolio]:
+def of_accounts(rows: pd.DataFrame) -> Callable[[str | None], ManagerCapacity]:
     """A fifth of each manager's accounts."""
     count = rows["csm"].value_counts()
-    return lambda csm: Portfolio(accounts=int(np.ceil(SHARE * count[csm])), arr=float("inf"))
+    return lambda csm: ManagerCapacity(accounts=int(np.ceil(SHARE * count[csm])), arr=float("inf"))
 
 
-def of_hours(rows: pd.DataFrame, hours: pd.Series) -> Callable[[str | None], Portfolio]:
+def of_hours(rows: pd.DataFrame, hours: pd.Series) -> Callable[[str | None], ManagerCapacity]:
     """A fifth of the hours that all of a manager's accounts would take."""
     spent = hours.groupby(rows["csm"]).sum()
-    return lambda csm: Portfolio(accounts=len(rows), arr=float("inf"), hours=float(SHARE * spent[csm]))
+    return lambda csm: ManagerCapacity(accounts=len(rows), arr=float("inf"), hours=float(SHARE * spent[csm]))
 
 
 def shared(
-    rows: pd.DataFrame, order: pd.Series, gain: pd.Series, hours: pd.Series, limit: Callable[[str | None], Portfolio]
+    rows: pd.DataFrame,
+    order: pd.Series,
+    gain: pd.Series,
+    hours: pd.Series,
+    limit: Callable[[str | None], ManagerCapacity],
 ) -> float:
     """What is saved within capacity, as a share of all."""
-    fits = ranked(order, rows["arr"], rows["csm"], rows["account_id"], limit, hours)["within_capacity"]
+    fits = rank_accounts(order, rows["arr"], rows["csm"], rows["account_id"], limit, hours)["within_capacity"]
     return float(np.asarray(gain)[fits.to_numpy(bool)].sum() / rows["saves"].sum())
 
 

@@ -29,18 +29,18 @@ import numpy as np
 import pandas as pd
 from later import afterwards, files, learned, settings, table
 
-from renewals.examples.company import simulate, write
-from renewals.examples.company.states import CAUSES, STATES, pushes
+from renewals.examples.company import simulate_company, write_company
+from renewals.examples.company.states import CAUSES, STATES, cause_contributions
 from renewals.features.family import THEMES
 from renewals.models import metrics
-from renewals.models.explanation.reasons import Peers, idea, peers_of, told
-from renewals.models.training.ensemble import Learned, Recipe, fit_trees
+from renewals.models.explanation.reasons import PeerStatistics, base_feature, explain_scores, peer_statistics
+from renewals.models.training.ensemble import EnsembleModel, Hyperparameters, fit_trees
 from renewals.models.training.splits import observations
-from renewals.models.training.walk_forward import Choice, learn, learning_weights
+from renewals.models.training.walk_forward import SelectedModel, fit_model, sample_weights
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.storage.artifacts import CARD
-from renewals.reports.words import Words
+from renewals.pipelines.storage.artifacts import MODEL_CARD
+from renewals.reports.words import Messages
 
 THEME_OF = dict(
     zip(("value", "adoption", "support_pain", "sponsor_change", "fit", "first_value"),
@@ -56,10 +56,10 @@ class Case:
     """The later renewals, what the model says of them, and which are to be explained."""
 
     rows: pd.DataFrame
-    model: Learned
+    model: EnsembleModel
     words: list[dict[str, Any]]
     options: Settings
-    peers: Peers
+    peers: PeerStatistics
     asked: np.ndarray[Any, Any]
     """The places of the high-risk losses."""
 
@@ -68,12 +68,12 @@ class Case:
         """The high-risk losses."""
         return self.rows.iloc[self.asked]
 
-    def told(self, model: Learned, words: list[dict[str, Any]]) -> pd.DataFrame:
+    def told(self, model: EnsembleModel, words: list[dict[str, Any]]) -> pd.DataFrame:
         """The reasons of the high-risk losses in the words of a model, as the list would give them."""
         own, listed = self.lost[list(model.schema.names)], self.options.list
-        peers = Peers(self.peers.figures, self.peers.group[self.asked])
-        phrases = Words(listed.language).phrases()
-        return told(model.contributions(own)[0], own, words, peers, phrases, listed.reason_share)
+        peers = PeerStatistics(self.peers.typical_values, self.peers.group[self.asked])
+        phrases = Messages(listed.language).phrases()
+        return explain_scores(model.contributions(own)[0], own, words, peers, phrases, listed.reason_share)
 
     def sums(self) -> pd.DataFrame:
         """What each theme adds to the margin of each high-risk loss; rows × themes."""
@@ -108,8 +108,8 @@ def prepared(work: Path, asked: argparse.Namespace) -> Job:
     """The company, learned from until the day; what is there already is kept."""
     company, options = work / "company", settings("targets=[renewal]")
     if not (company / "truth").is_dir():
-        write(simulate(asked.accounts, seed=asked.seed), company)
-    if not (work / "models" / "renewal" / CARD).is_file():
+        write_company(simulate_company(asked.accounts, seed=asked.seed), company)
+    if not (work / "models" / "renewal" / MODEL_CARD).is_file():
         return learned(company, work, asked.until, options)
     return Job(options, str(company), work, work / "lists", until=asked.until)
 
@@ -119,13 +119,13 @@ def case_of(job: Job, asked: argparse.Namespace) -> Case:
     kept = job.data / "later" / "learn" / "training.parquet"
     later = pd.read_parquet(kept) if kept.is_file() else afterwards(job, asked.end)
     final = observations(later[pd.to_datetime(later["as_of"]) >= pd.Timestamp(asked.until)], "renewal", asked.end)
-    rows = metrics.at_lead(final[~final["decided"].astype(bool)], asked.lead)
+    rows = metrics.select_at_lead(final[~final["decided"].astype(bool)], asked.lead)
     rows = beside_the_truth(rows, Path(job.tables) / "truth").reset_index(drop=True)
-    model = Learned.from_files(files(job.data / "models" / "renewal"))
+    model = EnsembleModel.from_files(files(job.data / "models" / "renewal"))
     catalogue = json.loads((job.data / "learn" / "features.json").read_bytes())["features"]
     words = [feature for feature in catalogue if feature["name"] in model.schema.names]
     listed = job.settings.list
-    peers = peers_of(rows[list(model.schema.names)], rows["size_band"], rows["stage"], listed.peers_min)
+    peers = peer_statistics(rows[list(model.schema.names)], rows["size_band"], rows["stage"], listed.peers_min)
     high = model.probability(rows) <= 1 - listed.bands.high
     return Case(rows, model, words, job.settings, peers, np.flatnonzero(high & (rows["label"] == 0).to_numpy()))
 
@@ -141,7 +141,7 @@ def beside_the_truth(rows: pd.DataFrame, truth: Path) -> pd.DataFrame:
     rows = rows.merge(hidden, on=["account_id", "as_of"], validate="many_to_one")
     moving = rows[[f"true_{state}" for state in STATES]].to_numpy(np.float64)
     lasting = (rows[f"true_{state}"].to_numpy(np.float64) for state in ("fit", "first_value"))
-    pushed = pushes(moving, *lasting, rows["renewals_so_far"].to_numpy(np.int64))
+    pushed = cause_contributions(moving, *lasting, rows["renewals_so_far"].to_numpy(np.int64))
     themes = np.array([THEME_OF[cause] for cause in CAUSES], object)
     return rows.assign(cause=rows["planted_cause"].map(THEME_OF), states=[*themes[np.argsort(pushed, axis=1)]])
 
@@ -175,7 +175,7 @@ def causes(case: Case) -> None:
 
 def by_idea(words: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The words with each idea for a theme of its own: what a list without themes would say."""
-    return [{**feature, "theme": f"{feature['family']} {idea(feature)}"} for feature in words]
+    return [{**feature, "theme": f"{feature['family']} {base_feature(feature)}"} for feature in words]
 
 
 def share(name: str, hit: np.ndarray[Any, Any], rows: pd.DataFrame) -> dict[str, float]:
@@ -221,7 +221,7 @@ def at_peers(case: Case, themes: Sets) -> pd.DataFrame:
     group, own = case.peers.group[case.asked], case.lost.copy()
     for feature in case.words:
         name = feature["name"]
-        usual = case.peers.figures[name].to_numpy(object)[group]
+        usual = case.peers.typical_values[name].to_numpy(object)[group]
         moved = np.array([feature["theme"] in put for put in themes])
         own[name] = pd.Series(np.where(moved, usual, own[name].to_numpy(object)), own.index).astype(own[name].dtype)
     return own
@@ -245,23 +245,23 @@ def refits(case: Case, job: Job) -> None:
     print(table(lines))
 
 
-def other_seeds(case: Case, training: pd.DataFrame) -> Iterator[Learned]:
+def other_seeds(case: Case, training: pd.DataFrame) -> Iterator[EnsembleModel]:
     """The model with its trees grown from other seeds; the linear part has none."""
     schema, options = case.model.schema, case.options
     values, truth = schema.values(training), training["label"].to_numpy()
-    weight, rounds = learning_weights(training, schema, options.folds), case.model.booster.num_trees()
+    weight, rounds = sample_weights(training, schema, options.folds), case.model.booster.num_trees()
     for seed in range(101, 101 + REFITS):
         trees = options.lightgbm.model_copy(update={"seed": seed})
         yield replace(case.model, booster=fit_trees(values, truth, weight, schema, rounds, trees))
 
 
-def other_accounts(case: Case, training: pd.DataFrame, job: Job) -> Iterator[Learned]:
+def other_accounts(case: Case, training: pd.DataFrame, job: Job) -> Iterator[EnsembleModel]:
     """The model learned from accounts drawn anew, with the recipe that was chosen."""
-    card = json.loads((job.data / "models" / "renewal" / CARD).read_bytes())["recipe"]
-    recipe = Recipe(card["strength"], card["rounds"], card["share_of_trees"])
-    choice = Choice(recipe, case.model.calibration, (), 0, 0)
+    card = json.loads((job.data / "models" / "renewal" / MODEL_CARD).read_bytes())["recipe"]
+    recipe = Hyperparameters(card["strength"], card["rounds"], card["share_of_trees"])
+    choice = SelectedModel(recipe, case.model.calibration, (), 0, 0)
     for drawn in metrics.Resampling(REFITS, seed=1).draw(training["account_id"]):
-        yield learn(drawn_anew(training, drawn), case.model.schema, choice, case.options)
+        yield fit_model(drawn_anew(training, drawn), case.model.schema, choice, case.options)
 
 
 def drawn_anew(training: pd.DataFrame, drawn: np.ndarray[Any, Any]) -> pd.DataFrame:

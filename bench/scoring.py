@@ -10,7 +10,8 @@ Steps, each in a process of its own, its first rows not counted (they compile an
   predict        probability of renewal
   contributions  what each feature adds to its margin: linear part and trees
   reasons        what is usual among peers, who speaks, and the sentences; contributions made before are not counted
-  list           the whole of `pipelines.stages.act.score.scored`: four probabilities, contributions (written to a
+  list           the whole of `pipelines.stages.act.score.score_accounts`: four probabilities, contributions (written to
+  a
                  file as `renewals score` does), reasons and strengths in words, ranks and checks; and the Parquet bytes
 
 Then trees alone, beside others on the same rows; the slow ones on fewer. These trees take categories for numbers, for
@@ -43,32 +44,32 @@ import structlog
 from later import settings
 from shap_peers import PEERS
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.models.explanation import reasons
 from renewals.models.kernels.treeshap import TreeShap
-from renewals.models.ranking.expected_value import Plays
-from renewals.models.ranking.playbooks import in_force
-from renewals.models.training.calibration import Sigmoid
-from renewals.models.training.ensemble import Learned, fit_linear, fit_trees
+from renewals.models.ranking.expected_value import AvailablePlaybooks
+from renewals.models.ranking.playbooks import combine_effects
+from renewals.models.training.calibration import SigmoidCalibration
+from renewals.models.training.ensemble import EnsembleModel, fit_linear, fit_trees
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
-from renewals.models.training.walk_forward import middle
+from renewals.models.training.walk_forward import default_candidate
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
 from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.sequence import PREPARE
+from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
 from renewals.pipelines.storage.artifacts import read_catalogue, read_training
 from renewals.pipelines.storage.features_file import FeatureBlocks
-from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
+from renewals.pipelines.storage.playbook_library import DEFAULT_LIBRARY, read_library
 from renewals.reports import risk_list
 from renewals.reports.settings import ListOptions
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 
 UNTIL, DAY = date(2026, 1, 1), "2026-06-01"
-LIBRARY = read_library(SHIPPED)
-PLAYS = Plays(LIBRARY, in_force(LIBRARY, {}), settings().folds.decided_days)
+LIBRARY = read_library(DEFAULT_LIBRARY)
+PLAYS = AvailablePlaybooks(LIBRARY, combine_effects(LIBRARY, {}), settings().folds.decided_days)
 CHUNK, WARM = 50_000, 500
 SPREAD = 0.5
 """Of the intervals, in log-odds: what it is takes no time."""
@@ -84,9 +85,9 @@ FEW = {"shap TreeExplainer": 4000, "LightGBM pred_contrib": 4000, "FastTreeSHAP 
 def company(accounts: int, work: Path) -> Job:
     """The training table of a simulated company."""
     job = Job(settings(), str(work / "company"), work, work / "lists", until=UNTIL)
-    if not (job.side / "training.parquet").exists():
-        write(simulate(accounts, months=36, seed=7), work / "company")
-        for stage in PREPARE:
+    if not (job.folder / "training.parquet").exists():
+        write_company(simulate_company(accounts, months=36, seed=7), work / "company")
+        for stage in PREPARE_STAGES:
             stage(job)
         for target in job.settings.targets:
             label(job, target)
@@ -98,18 +99,22 @@ def models(job: Job, depth: int | None, rounds: int | None) -> dict[str, Champio
     """A model of each target, by the recipe that is usual where there is no past to choose by."""
     trees = job.settings.lightgbm
     trees = trees.model_copy(update={"max_depth": depth or trees.max_depth})
-    recipe = middle(job.settings.linear, trees)
-    training, catalogue = read_training(job), read_catalogue(job.side)
+    recipe = default_candidate(job.settings.linear, trees)
+    training, catalogue = read_training(job), read_catalogue(job.folder)
     made = {}
     for target in job.settings.targets:
         observed = observations(training, target, UNTIL)
-        schema = Schema.of(catalogue, observed, target, trees.monotone)
+        schema = Schema.from_catalogue(catalogue, observed, target, trees.monotone)
         values, truth = schema.values(observed), observed["label"].to_numpy()
         weight = np.ones(len(truth))
-        line = fit_linear(values, truth, weight, schema, [recipe.strength], job.settings.linear)[recipe.strength]
-        booster = fit_trees(values, truth, weight, schema, rounds or recipe.rounds, trees)
+        line = fit_linear(values, truth, weight, schema, [recipe.inverse_penalty], job.settings.linear)[
+            recipe.inverse_penalty
+        ]
+        booster = fit_trees(values, truth, weight, schema, rounds or recipe.num_rounds, trees)
         near = job.settings.linear.near_days
-        made[target] = Champion(target, "1", Learned(schema, line, booster, recipe.share, Sigmoid(), near, SPREAD))
+        made[target] = Champion(
+            target, "1", EnsembleModel(schema, line, booster, recipe.tree_weight, SigmoidCalibration(), near, SPREAD)
+        )
     return made
 
 
@@ -118,8 +123,8 @@ def drawn(job: Job, rows: int, side: Path) -> None:
     side.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     source = read_training(job)
-    spine = pd.read_parquet(job.side / "spine.parquet")
-    names = [feature["name"] for feature in read_catalogue(job.side)]
+    spine = pd.read_parquet(job.folder / "spine.parquet")
+    names = [feature["name"] for feature in read_catalogue(job.folder)]
     writer = None
     spines = []
     for start in range(0, rows, CHUNK):
@@ -182,8 +187,8 @@ class Act:
     side: Path
 
     @property
-    def learned(self) -> Learned:
-        return self.champions["renewal"].learned
+    def learned(self) -> EnsembleModel:
+        return self.champions["renewal"].model
 
     def blocks(self) -> Iterator[tuple[slice, pd.DataFrame]]:
         return self.figures.blocks(self.learned.schema.names)
@@ -194,38 +199,44 @@ class Act:
 
 def predict(act: Act, clock: Clock) -> None:
     with clock:
-        for _ in score.in_order(lambda _, values: act.learned.probability(values), act.blocks(), act.threads):
+        for _ in score.map_in_order(lambda _, values: act.learned.probability(values), act.blocks(), act.threads):
             pass
 
 
 def contributions(act: Act, clock: Clock) -> None:
     with clock:
-        for _ in score.in_order(lambda _, values: act.learned.contributions(values), act.blocks(), act.threads):
+        for _ in score.map_in_order(lambda _, values: act.learned.contributions(values), act.blocks(), act.threads):
             pass
 
 
 def in_words(act: Act, clock: Clock) -> None:
     names, options = act.learned.schema.names, ListOptions()
-    words = reasons.tellable(act.catalogue, names)
+    words = reasons.features_with_sentences(act.catalogue, names)
     with clock:
-        columns = score.Columns(act.figures, names)
-        peers = reasons.peers_of(columns, act.rows["size_band"], act.rows["stage"], options.peers_min)
+        columns = score.ColumnReader(act.figures, names)
+        peers = reasons.peer_statistics(columns, act.rows["size_band"], act.rows["stage"], options.peers_min)
     choices = []
     for own, values in act.blocks():
         pushes, _ = act.learned.contributions(values, act.threads)
         with clock:
             who = peers.group[own]
-            choices.append(reasons.chosen(pushes, values, words, peers.figures, who, "en", options.reason_share))
+            choices.append(
+                reasons.select_reasons(pushes, values, words, peers.typical_values, who, "en", options.reason_share)
+            )
     with clock:
-        reasons.worded(reasons.together(choices), act.figures.column, words, peers, Words("en").phrases())
+        reasons.render_reasons(
+            reasons.concatenate_reasons(choices), act.figures.column, words, peers, Messages("en").phrases()
+        )
 
 
 def whole_list(act: Act, clock: Clock) -> None:
     options = ListOptions()
     with clock:
-        with score.kept(act.side / "contributions.parquet") as keep:
-            made = score.scored(act.rows, act.figures, act.catalogue, act.champions, options, keep, PLAYS, act.threads)
-        risk_list.as_parquet(made.listed)
+        with score.contributions_writer(act.side / "contributions.parquet") as keep:
+            made = score.score_accounts(
+                act.rows, act.figures, act.catalogue, act.champions, options, keep, PLAYS, act.threads
+            )
+        risk_list.to_parquet(made.listed)
 
 
 STEPS = {"predict": predict, "contributions": contributions, "reasons": in_words, "list": whole_list}
@@ -249,10 +260,10 @@ def of_numbers(job: Job, depth: int | None, rounds: int | None) -> lgb.Booster:
     """The trees of renewal, where a category is the number of its place."""
     trees = job.settings.lightgbm
     observed = observations(read_training(job), "renewal", UNTIL)
-    schema = Schema.of(read_catalogue(job.side), observed, "renewal", trees.monotone)
+    schema = Schema.from_catalogue(read_catalogue(job.folder), observed, "renewal", trees.monotone)
     values, truth = schema.values(observed), observed["label"].to_numpy()
     options = trees.model_copy(update={"max_depth": depth or trees.max_depth})
-    count = rounds or middle(job.settings.linear, trees).rounds
+    count = rounds or default_candidate(job.settings.linear, trees).num_rounds
     return fit_trees(values, truth, np.ones(len(truth)), replace(schema, categories={}), count, options)
 
 
@@ -261,7 +272,7 @@ def explained(
 ) -> list[dict[str, Any]]:
     """Rows a CPU second and a second of each that explains the booster, and its largest difference from ours."""
     champions: dict[str, Champion] = pickle.loads((work / "models.pickle").read_bytes())
-    learned, trees = champions["renewal"].learned, TreeShap.of(booster)
+    learned, trees = champions["renewal"].model, TreeShap.of(booster)
     booster.save_model(work / "model.txt")
     _, figures = score.read_observations(side)
     _, first = next(figures.blocks(learned.schema.names))
@@ -338,7 +349,7 @@ def main() -> None:
     job = company(asked.accounts, work)
     champions = models(job, asked.depth, asked.rounds)
     (work / "models.pickle").write_bytes(pickle.dumps(champions))
-    _said(champions["renewal"].learned, job)
+    _said(champions["renewal"].model, job)
     sizes = [int(rows) for rows in asked.rows]
     for rows in sizes:
         if not (work / str(rows) / "spine.parquet").exists():
@@ -351,13 +362,13 @@ def main() -> None:
     print(f"\nthe trees alone\n{table(beside, lambda x: f'{x:.1e}' if x < 1e-3 else f'{x:,.2f}')}")
 
 
-def _said(learned: Learned, job: Job) -> None:
+def _said(learned: EnsembleModel, job: Job) -> None:
     told = learned.booster.dump_model()["tree_info"]
     leaves = sum(tree["num_leaves"] for tree in told) / len(told)
-    size = (learned.trees.cells.nbytes + learned.trees.outputs.nbytes) / 1e6
+    size = (learned.tree_shap.cells.nbytes + learned.tree_shap.outputs.nbytes) / 1e6
     print(
         f"{len(learned.schema.names)} features, {len(told)} trees of {leaves:.1f} leaves, tables of {size:.1f} MB, "
-        f"{len(learned.trees.pieces.first_cell) - 1} pieces; four targets: {', '.join(job.settings.targets)}"
+        f"{len(learned.tree_shap.pieces.first_cell) - 1} pieces; four targets: {', '.join(job.settings.targets)}"
     )
 
 

@@ -15,10 +15,10 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.point_in_time import as_known, since
+from renewals.features.point_in_time import as_of_rows, days_ago
 from renewals.features.policy import Policy
 
-PATIENCE_DAYS = 14
+NONRESPONSE_DAYS = 14
 """A survey sent more than so many days ago and not answered is a silence of the customer (T3)."""
 
 
@@ -33,14 +33,14 @@ def survey_outcomes(surveys: ir.Table, spine: ir.Table) -> ir.Table:
 
     `followed_up_at` is blank: whether somebody acted on an answer is our doing.
     """
-    known = as_known("surveys", surveys, spine)
+    known = as_of_rows("surveys", surveys, spine)
     blank = ibis.null(known.followed_up_at.type())
-    known = known.mutate(answered_ago=since(known, known.answered_at), followed_up_at=blank)
-    return known.filter(_.answered_at.notnull() | (_.days_ago > PATIENCE_DAYS))
+    known = known.mutate(answered_ago=days_ago(known, known.answered_at), followed_up_at=blank)
+    return known.filter(_.answered_at.notnull() | (_.days_ago > NONRESPONSE_DAYS))
 
 
 def goal_outcomes(value_goals: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, goal reached or due by then), with the days since either."""
-    known = as_known("value_goals", value_goals, spine)
-    known = known.mutate(due_ago=since(known, known.due_at), reached_ago=since(known, known.achieved_at))
+    known = as_of_rows("value_goals", value_goals, spine)
+    known = known.mutate(due_ago=days_ago(known, known.due_at), reached_ago=days_ago(known, known.achieved_at))
     return known.filter(_.achieved_at.notnull() | (_.due_ago >= 1))

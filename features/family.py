@@ -76,7 +76,7 @@ class Feature:
         return self.compute(table, **self.params).name(self.name)
 
 
-Inputs = Mapping[str, ir.Table]
+TableMapping = Mapping[str, ir.Table]
 """What a family may read, by name: `spine`, `windows` tables and the tables of the data contract."""
 
 
@@ -150,7 +150,7 @@ class Family:
 def reads_actions(make: Callable[..., ir.Table]) -> bool:
     """Whether a source asks for a table in which our people log what they do, and not for the evidence in it alone."""
     asked = inspect.signature(make).parameters
-    return any(name in TABLES and TABLES[name].actions for name in asked)
+    return any(name in TABLES and TABLES[name].logs_actions for name in asked)
 
 
 def _theme(theme: Theme | Mapping[str, Theme] | None, params: Mapping[str, Any]) -> Theme | None:
@@ -159,25 +159,25 @@ def _theme(theme: Theme | Mapping[str, Theme] | None, params: Mapping[str, Any])
     return theme
 
 
-STEP = 1 / 1024
+QUANTUM = 1 / 1024
 """The grain of what is added up: fine enough for cents, and floats add its multiples exactly."""
 
 
-HALF_LIFE = 180
+HALF_LIFE_DAYS = 180
 """Days after which what happened to an account is taken to have left half of its mark."""
 
 
-def felt(days_ago: ir.NumericColumn, half_life: int = HALF_LIFE) -> ir.FloatingValue:
-    """What something so many days ago still counts: 1 on its day, half after `half_life` days; null where null."""
-    return addable((days_ago.cast("float64") * (-log(2) / half_life)).exp())
+def decay_weight(days_ago: ir.NumericColumn, half_life_days: int = HALF_LIFE_DAYS) -> ir.FloatingValue:
+    """What something so many days ago still counts: 1 on its day, half after `half_life_days` days; null where null."""
+    return quantize((days_ago.cast("float64") * (-log(2) / half_life_days)).exp())
 
 
-def addable(number: ir.Value) -> ir.FloatingValue:
-    """A number as the nearest multiple of `STEP`: added in any order, on any number of threads, the sum is the same.
+def quantize(number: ir.Value) -> ir.FloatingValue:
+    """A number as the nearest multiple of `QUANTUM`: added in any order, on any number of threads, the sum is the same.
 
     Beyond 2 to the 43rd a float is coarser than that already, and stays as it is.
     """
-    number, step = number.cast("float64"), ibis.literal(STEP, "float64")
+    number, step = number.cast("float64"), ibis.literal(QUANTUM, "float64")
     stepped = (number / step + 0.5).floor().cast("float64") * step
     return (number.abs() < 2.0**43).ifelse(stepped, number)
 

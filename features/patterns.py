@@ -20,15 +20,15 @@ from pydantic import AfterValidator
 
 # --- text as it is compared --------------------------------------------------------------------
 
-ACCENTED = ("LATIN", "GREEK", "CYRILLIC", "HEBREW", "ARABIC")
+ACCENT_SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "HEBREW", "ARABIC")
 """Scripts whose marks do not count: capitals are often written without accents, Hebrew and Arabic without vowels."""
-JOINED = (
+UNSPACED_SCRIPTS = (
     *("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HENTAIGANA", "BOPOMOFO", "YI"),
     *("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "TAI", "JAVANESE", "BALINESE"),
     "HANGUL",
 )
 """Scripts whose words are matched inside others: written without spaces or, in Korean, titles are compounds."""
-SPACED_OUT = re.compile("(?<=[\u3005-\u30ff\u3400-\u9fff])\\s+(?=[\u3005-\u30ff\u3400-\u9fff])")
+CJK_BLANKS = re.compile("(?<=[\u3005-\u30ff\u3400-\u9fff])\\s+(?=[\u3005-\u30ff\u3400-\u9fff])")
 """Blanks between Chinese or Japanese characters, which only adjust the width of a line."""
 ABBREVIATION = re.compile(r"(?<![^\W_])[^\W\d_](?:\.[^\W\d_])+(?![^\W_])")
 """Single letters with dots between: C.E.O., v.p."""
@@ -36,49 +36,49 @@ ABBREVIATION = re.compile(r"(?<![^\W_])[^\W\d_](?:\.[^\W\d_])+(?![^\W_])")
 
 def normalize_text(text: str) -> str:
     """A text as it is compared: without case, accents, width, invisible characters and needless blanks."""
-    return " ".join(_folded(text).split())
+    return " ".join(_fold_text(text).split())
 
 
 def split_words(text: str) -> str:
     """The words of a text as they are compared, with one space between; `CEO助理` has two, `C.E.O.` is one."""
-    folded = SPACED_OUT.sub("", _folded(text))
+    folded = CJK_BLANKS.sub("", _fold_text(text))
     joined = ABBREVIATION.sub(lambda found: found[0].replace(".", ""), folded)
-    return " ".join("".join(run) for kind, run in groupby(joined, _kind) if kind != "between")
+    return " ".join("".join(run) for kind, run in groupby(joined, _character_class) if kind != "between")
 
 
-def _folded(text: str) -> str:
+def _fold_text(text: str) -> str:
     if text.isascii():
         return text.lower()
     parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    return unicodedata.normalize("NFKC", "".join(_without_marks(parts)))
+    return unicodedata.normalize("NFKC", "".join(_strip_marks(parts)))
 
 
-def _without_marks(decomposed: str) -> Iterable[str]:
+def _strip_marks(text: str) -> Iterable[str]:
     """The characters that count; a dotless i counts as an i."""
     accented = False
-    for sign in decomposed:
-        if _invisible(sign) or (accented and unicodedata.combining(sign)):
+    for sign in text:
+        if _is_invisible(sign) or (accented and unicodedata.combining(sign)):
             continue
-        accented = _script(sign) in ACCENTED
+        accented = _script(sign) in ACCENT_SCRIPTS
         yield "i" if sign == "ı" else sign
 
 
 @cache
-def _invisible(sign: str) -> bool:
+def _is_invisible(char: str) -> bool:
     """Format characters such as soft hyphens and zero-width spaces, variation selectors, and the Arabic tatweel."""
-    return unicodedata.category(sign) == "Cf" or _script(sign) == "VARIATION" or sign == "\u0640"
+    return unicodedata.category(char) == "Cf" or _script(char) == "VARIATION" or char == "\u0640"
 
 
 @cache
-def _script(sign: str) -> str:
-    return unicodedata.name(sign, "").partition(" ")[0]
+def _script(char: str) -> str:
+    return unicodedata.name(char, "").partition(" ")[0]
 
 
 @cache
-def _kind(sign: str) -> Literal["between", "word", "joined"]:
-    if unicodedata.category(sign)[0] not in "LMN":
+def _character_class(char: str) -> Literal["between", "word", "joined"]:
+    if unicodedata.category(char)[0] not in "LMN":
         return "between"
-    return "joined" if _script(sign) in JOINED else "word"
+    return "joined" if _script(char) in UNSPACED_SCRIPTS else "word"
 
 
 # --- patterns ----------------------------------------------------------------------------------
@@ -100,23 +100,23 @@ class Pattern:
 
 def word_pattern(text: str) -> Pattern:
     """A pattern found in a text among its words, from `split_words`. Raises `ValueError` where it has no word."""
-    excludes, opens, core, closes = _parts(text)
+    excludes, opens, core, closes = _parse_pattern(text)
     words = split_words(core)
     if not words and core.strip():
         raise ValueError(f"{text!r} holds no letter and no digit, so it matches nothing")
-    before = "" if opens or not words or _kind(words[0]) == "joined" else r"(?<!\S)"
-    after = "" if closes or not words or _kind(words[-1]) == "joined" else r"(?!\S)"
+    before = "" if opens or not words or _character_class(words[0]) == "joined" else r"(?<!\S)"
+    after = "" if closes or not words or _character_class(words[-1]) == "joined" else r"(?!\S)"
     return Pattern(text, excludes, re.compile(before + re.escape(words) + after))
 
 
 def name_pattern(text: str) -> Pattern:
     """A pattern of a whole name, from `normalize_text`. Raises `ValueError` where it is empty."""
-    excludes, opens, core, closes = _parts(text)
+    excludes, opens, core, closes = _parse_pattern(text)
     before, after = "" if opens else r"\A", "" if closes else r"\Z"
     return Pattern(text, excludes, re.compile(before + re.escape(normalize_text(core)) + after))
 
 
-def _parts(text: str) -> tuple[bool, bool, str, bool]:
+def _parse_pattern(text: str) -> tuple[bool, bool, str, bool]:
     """Whether it excludes, whether its left end is open, the text to be found, and whether its right end is open."""
     body = text.strip()
     excludes = body.startswith("!")
@@ -144,16 +144,16 @@ class PatternList:
 @cache
 def word_patterns(texts: tuple[str, ...]) -> PatternList:
     """A list of patterns found among the words of a text."""
-    return _list(map(word_pattern, texts))
+    return _build_list(map(word_pattern, texts))
 
 
 @cache
 def name_patterns(texts: tuple[str, ...]) -> PatternList:
     """A list of patterns of whole names."""
-    return _list(map(name_pattern, texts))
+    return _build_list(map(name_pattern, texts))
 
 
-def _list(patterns: Iterable[Pattern]) -> PatternList:
+def _build_list(patterns: Iterable[Pattern]) -> PatternList:
     """Refuse a list that excludes something from nothing."""
     own = PatternList(tuple(patterns))
     if own.patterns and all(pattern.excludes for pattern in own.patterns):
@@ -161,17 +161,17 @@ def _list(patterns: Iterable[Pattern]) -> PatternList:
     return own
 
 
-def _checked_words(texts: tuple[str, ...]) -> tuple[str, ...]:
+def _validate_word_patterns(texts: tuple[str, ...]) -> tuple[str, ...]:
     word_patterns(texts)
     return texts
 
 
-def _checked_names(texts: tuple[str, ...]) -> tuple[str, ...]:
+def _validate_name_patterns(texts: tuple[str, ...]) -> tuple[str, ...]:
     name_patterns(texts)
     return texts
 
 
-WordPatterns = Annotated[tuple[str, ...], AfterValidator(_checked_words)]
+WordPatterns = Annotated[tuple[str, ...], AfterValidator(_validate_word_patterns)]
 """A setting: patterns found among the words of a text."""
-NamePatterns = Annotated[tuple[str, ...], AfterValidator(_checked_names)]
+NamePatterns = Annotated[tuple[str, ...], AfterValidator(_validate_name_patterns)]
 """A setting: patterns of whole names."""

@@ -12,26 +12,26 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from renewals.features.patterns import NamePatterns, WordPatterns
 
 TIERS = ("S", "A", "B")
-KINDS = ("bug", "request", "question")
+TICKET_KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
 ContactKind = Literal["visit", "call", "training", "value_report", "review", "email"]
 CONTACT_KINDS: tuple[ContactKind, ...] = get_args(ContactKind)
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """A part of the configuration: closed to unknown keys, and not to be changed once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Grace(Section):
+class Grace(ConfigSection):
     """How far from the end of a term its follow-on may start and still be a renewal (R2)."""
 
     before_days: int = Field(90, ge=0)
     after_days: int = Field(60, ge=0)
 
 
-class Renewal(Section):
+class Renewal(ConfigSection):
     """What counts as a renewal, and what its change of price means (R1, R5)."""
 
     payment: Literal["auto", "required", "ignored"] = "auto"
@@ -42,7 +42,7 @@ class Renewal(Section):
     """An account is observed while its main renewal is at most this far away."""
 
 
-class Usage(Section):
+class Usage(ConfigSection):
     """Which features of the product mean what (U1, U2, U3): patterns of whole names."""
 
     north_star: NamePatterns = ("*",)
@@ -52,7 +52,7 @@ class Usage(Section):
     """Active on this many days in 28 is a steady user (J3)."""
 
 
-class Stakeholders(Section):
+class Stakeholders(ConfigSection):
     """How people are graded where `people.tier` is empty (S1): patterns of words in the title, then in the role."""
 
     tiers: dict[Literal["S", "A", "B"], WordPatterns] = {
@@ -65,14 +65,14 @@ class Stakeholders(Section):
     """An S or A person active before and not seen for this long has gone silent (S3)."""
 
 
-class TicketLimit(Section):
+class TicketLimit(ConfigSection):
     """Hours within which a ticket must be answered and resolved (T1)."""
 
     respond_hours: float = Field(gt=0)
     resolve_hours: float = Field(gt=0)
 
 
-class Tickets(Section):
+class Tickets(ConfigSection):
     """Time limits per severity, used where a ticket carries no `due_at` (T1)."""
 
     limits: dict[Literal["low", "medium", "high"], TicketLimit] = {
@@ -82,27 +82,27 @@ class Tickets(Section):
     }
 
 
-class Journey(Section):
+class Journey(ConfigSection):
     """Where one stage of an account ends and the next begins (J1)."""
 
     onboarding_days: int = Field(60, gt=0)
     pre_renewal_days: int = Field(90, gt=0)
 
 
-class QuietPeriod(Section):
+class QuietPeriod(ConfigSection):
     """Days on which the whole company's customers rest, the first and the last among them: a drop then is none."""
 
     first: date
     last: date
 
     @model_validator(mode="after")
-    def _ordered(self) -> "QuietPeriod":
+    def _check_order(self) -> "QuietPeriod":
         if self.last < self.first:
             raise ValueError(f"last ({self.last}) must not lie before first ({self.first})")
         return self
 
 
-class Alerts(Section):
+class Alerts(ConfigSection):
     """When a rule speaks, whatever the model says (U4, S3, J2, T1, T3)."""
 
     drop: float = Field(0.50, gt=0, lt=1)
@@ -125,26 +125,26 @@ class Alerts(Section):
     """Their days count neither as used nor as unused."""
 
     @property
-    def rests(self) -> list[tuple[date, date]]:
+    def quiet_ranges(self) -> list[tuple[date, date]]:
         """First and last day of each quiet period."""
         return [(period.first, period.last) for period in self.quiet_periods]
 
 
-class Actions(Section):
+class Actions(ConfigSection):
     """What our people log of what they do themselves: no model reads it (M5)."""
 
     touchpoints: tuple[ContactKind, ...] = CONTACT_KINDS
     """The kinds of contact that are an action of ours unless the customer began them."""
 
 
-class Money(Section):
+class Money(ConfigSection):
     """The reporting currency, and the size bands in it (R7)."""
 
     reporting_currency: str = "USD"
     size_bands: tuple[float, float] = (20_000.0, 100_000.0)
 
 
-class Policy(Section):
+class Policy(ConfigSection):
     """All that `features/` and the targets may ask about the company."""
 
     grace: Grace = Grace()

@@ -44,15 +44,15 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-EVIDENCE = (evidence.customer_touchpoints, evidence.survey_outcomes, evidence.goal_outcomes)
+EVIDENCE_SOURCES = (evidence.customer_touchpoints, evidence.survey_outcomes, evidence.goal_outcomes)
 """What no action of ours can move, of the tables that hold our actions."""
 
 
-MADE = ("spine", "person_windows", "account_windows", "first_uses", "outcomes", "activity")
+STAGE_TABLES = ("spine", "person_windows", "account_windows", "first_uses", "outcomes", "activity")
 """What earlier stages make and hand over."""
 
 
-class Known:
+class FeatureInputs:
     """What the sources may ask for by the name of a parameter: tables, and what is derived from them.
 
     Derived tables are made once: `settle(name, table)` may work one out and hand back where it lies. `missing(name)`
@@ -63,53 +63,53 @@ class Known:
         self,
         tables: Mapping[str, ir.Table],
         policy: Policy,
-        settle: Callable[[str, ir.Table], ir.Table] = lambda _name, table: table,
+        materialize: Callable[[str, ir.Table], ir.Table] = lambda _name, table: table,
     ) -> None:
-        self._settle = settle
-        self._made: dict[str, Any] = {**tables, "policy": policy, "rates": tables.get("rates")}
-        self._derived: dict[str, Callable[..., ir.Table]] = {
-            "terms": _terms,
+        self._materialize = materialize
+        self._cache: dict[str, Any] = {**tables, "policy": policy, "rates": tables.get("rates")}
+        self._builders: dict[str, Callable[..., ir.Table]] = {
+            "terms": _build_terms,
             "people_then": people.people_then,
-            **{make.__name__: make for make in EVIDENCE},
+            **{make.__name__: make for make in EVIDENCE_SOURCES},
         }
 
-    def missing(self, name: str) -> bool:
+    def is_missing(self, name: str) -> bool:
         """Whether this cannot be had from the tables that were given."""
-        return bool(self.lacking(name))
+        return bool(self.missing_dependencies(name))
 
-    def lacking(self, name: str) -> set[str]:
+    def missing_dependencies(self, name: str) -> set[str]:
         """The tables without which this cannot be had, of those that were not given."""
-        if name in self._made:
+        if name in self._cache:
             return set()
-        if name in self._derived:
-            return set().union(*map(self.lacking, _parameters(self._derived[name])))
-        if name not in TABLES and name not in MADE:
+        if name in self._builders:
+            return set().union(*map(self.missing_dependencies, _parameter_names(self._builders[name])))
+        if name not in TABLES and name not in STAGE_TABLES:
             raise KeyError(f"a source asks for {name!r}, which is neither a table nor made from any")
         return {name}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._made:
-            self._made[name] = self._settle(name, self.call(self._derived[name]))
-        return self._made[name]
+        if name not in self._cache:
+            self._cache[name] = self._materialize(name, self.call_source(self._builders[name]))
+        return self._cache[name]
 
-    def call(self, make: Callable[..., ir.Table]) -> ir.Table:
+    def call_source(self, make: Callable[..., ir.Table]) -> ir.Table:
         """Call a source with what its parameters name."""
-        return make(**{name: self[name] for name in _parameters(make)})
+        return make(**{name: self[name] for name in _parameter_names(make)})
 
 
-def _parameters(make: Callable[..., Any]) -> tuple[str, ...]:
+def _parameter_names(make: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(make).parameters)
 
 
-def _terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
+def _build_terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
     return spines.terms(contracts, rates, spine, policy)
 
 
-def features_of(family: Family, known: Known) -> list[Feature]:
+def available_features(family: Family, inputs: FeatureInputs) -> list[Feature]:
     """The features of a family that the given tables allow."""
-    if any(map(known.missing, family.needs)):
+    if any(map(inputs.is_missing, family.needs)):
         return []
-    usable = {name for name, make in family.sources.items() if not any(map(known.missing, _parameters(make)))}
+    usable = {name for name, make in family.sources.items() if not any(map(inputs.is_missing, _parameter_names(make)))}
     return [feature for feature in family.features if feature.source in usable]
 
 
@@ -118,31 +118,31 @@ def action_features() -> frozenset[str]:
     return frozenset(feature.name for family in FAMILIES.values() for feature in family.features if feature.action)
 
 
-def missing_tables(family: Family, known: Known) -> list[str]:
+def missing_tables(family: Family, inputs: FeatureInputs) -> list[str]:
     """The tables for want of which the family, or a part of it, is absent."""
-    asked = {*family.needs, *(name for make in family.sources.values() for name in _parameters(make))}
-    return sorted(set[str]().union(*map(known.lacking, asked)))
+    asked = {*family.needs, *(name for make in family.sources.values() for name in _parameter_names(make))}
+    return sorted(set[str]().union(*map(inputs.missing_dependencies, asked)))
 
 
-def family_table(family: Family, known: Known) -> ir.Table:
+def family_table(family: Family, inputs: FeatureInputs) -> ir.Table:
     """A family's columns over a spine: one row per (account_id, as_of)."""
-    features = features_of(family, known)
-    rows = known["spine"].select(*KEY)
+    features = available_features(family, inputs)
+    rows = inputs["spine"].select(*KEY)
     for source in dict.fromkeys(feature.source for feature in features):
         mine = [feature for feature in features if feature.source == source]
-        table = known.call(family.sources[source])
+        table = inputs.call_source(family.sources[source])
         found = table.group_by(*KEY).agg(*(feature.expression(table) for feature in mine))
         rows = rows.left_join(found, KEY).drop(*(f"{key}_right" for key in KEY))
-    return rows.mutate(**{feature.name: _finished(rows[feature.name], feature) for feature in features})
+    return rows.mutate(**{feature.name: _finish_column(rows[feature.name], feature) for feature in features})
 
 
-def _finished(column: ir.Value, feature: Feature) -> ir.Value:
+def _finish_column(column: ir.Value, feature: Feature) -> ir.Value:
     if feature.kind == "category":
         return column.cast("string")
     return (column if feature.empty is None else column.fill_null(feature.empty)).cast("float64")
 
 
-def meanings(features: list[Feature]) -> list[dict[str, Any]]:
+def feature_metadata(features: list[Feature]) -> list[dict[str, Any]]:
     """What the columns mean, as plain values: what a model keeps beside itself, and a list says."""
     names = (
         *("name", "family", "meaning", "unit", "risk", "actionable", "action", "theme", "kind", "clock"),

@@ -12,11 +12,19 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.family import KEY, addable
-from renewals.features.point_in_time import as_known, day_number, day_of, has_come, known_rates, since, until
+from renewals.features.family import KEY, quantize
+from renewals.features.point_in_time import (
+    as_of_rows,
+    day_number,
+    day_of,
+    days_ago,
+    days_until,
+    has_passed,
+    known_rates,
+)
 from renewals.features.policy import Policy
 
-SET = (*KEY, "end_date")
+RENEWAL_KEY = (*KEY, "end_date")
 
 
 def month_starts(first: date, last: date) -> list[date]:
@@ -33,7 +41,7 @@ def dates_table(dates: Iterable[date]) -> ir.Table:
     )
 
 
-def candidates(contracts: ir.Table, dates: Iterable[date]) -> ir.Table:
+def candidate_observations(contracts: ir.Table, dates: Iterable[date]) -> ir.Table:
     """Every account with a contract on every date, observed or not: one row per (account_id, as_of)."""
     return contracts.select("account_id").distinct().cross_join(dates_table(dates))
 
@@ -45,40 +53,40 @@ def terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: 
     `running`, and `value`, its ARR in the reporting currency at the rate known then. A term that its
     own early follow-on has replaced is no longer running, or its revenue would count twice.
     """
-    known = as_known("contracts", contracts, spine)
+    known = as_of_rows("contracts", contracts, spine)
     known = known.mutate(
         product=_.product.fill_null("core"),
-        began_ago=since(known, known.start_date),
-        due_in=until(known, known.end_date),
-        begun=_begun(known),
+        began_ago=days_ago(known, known.start_date),
+        due_in=days_until(known, known.end_date),
+        begun=_has_started(known),
         stopped=known.cancelled_at.notnull(),
         pays=known.paid_at.notnull().any().over(group_by=KEY),
     )
-    followed = _followed(known, policy)
+    followed = _find_follow_ons(known, policy)
     known = known.join(followed, [*KEY, "contract_id"], how="left", rname="{name}_followed")
     known = known.mutate(
         signed_ahead=_.signed_ahead.fill_null(False),
-        running=_.begun & ~_over(known) & ~_.stopped & ~_.replaced.fill_null(False),
+        running=_.begun & ~_has_ended(known) & ~_.stopped & ~_.replaced.fill_null(False),
     )
-    return _in_reporting_currency(known, rates, spine, policy)
+    return _add_reporting_value(known, rates, spine, policy)
 
 
-def _begun(known: ir.Table) -> ir.BooleanValue:
+def _has_started(known_terms: ir.Table) -> ir.BooleanValue:
     """Whether the first instant of a term has come; one cancelled by then never ran."""
-    never_ran = (known.cancelled_at <= known.start_date).fill_null(False)
-    return has_come(known, known.start_date) & ~never_ran
+    never_ran = (known_terms.cancelled_at <= known_terms.start_date).fill_null(False)
+    return has_passed(known_terms, known_terms.start_date) & ~never_ran
 
 
-def _over(known: ir.Table) -> ir.BooleanValue:
-    return has_come(known, known.end_date)
+def _has_ended(known_terms: ir.Table) -> ir.BooleanValue:
+    return has_passed(known_terms, known_terms.end_date)
 
 
-def _followed(known: ir.Table, policy: Policy) -> ir.Table:
+def _find_follow_ons(known_terms: ir.Table, policy: Policy) -> ir.Table:
     """One row per (account_id, as_of, contract) that a known term follows on (R2)."""
-    later = known.filter(~_.stopped).select(
+    later = known_terms.filter(~_.stopped).select(
         *KEY, "product", next_id="contract_id", next_start="began_ago", next_end="due_in", next_begun="begun"
     )
-    pairs = known.select(*KEY, "product", "contract_id", "began_ago", "due_in").join(later, [*KEY, "product"])
+    pairs = known_terms.select(*KEY, "product", "contract_id", "began_ago", "due_in").join(later, [*KEY, "product"])
     gap = _.due_in + _.next_start
     pairs = pairs.filter(
         _.next_id != _.contract_id,
@@ -90,27 +98,27 @@ def _followed(known: ir.Table, policy: Policy) -> ir.Table:
     return pairs.group_by(*KEY, "contract_id").agg(signed_ahead=ibis.literal(True), replaced=_.next_begun.any())
 
 
-def _in_reporting_currency(known: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
+def _add_reporting_value(known_terms: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
     """Adds `value`; null where no rate was known, for an amount in another currency is no amount in this one."""
-    known = known.mutate(_currency=_.currency.fill_null(policy.money.reporting_currency))
+    known_terms = known_terms.mutate(_currency=_.currency.fill_null(policy.money.reporting_currency))
     home = _._currency == policy.money.reporting_currency
     if rates is None:
-        return known.mutate(value=home.ifelse(addable(_.arr), ibis.null("float64"))).drop("_currency")
+        return known_terms.mutate(value=home.ifelse(quantize(_.arr), ibis.null("float64"))).drop("_currency")
     quoted = known_rates(rates, spine)
-    joined = known.left_join(
-        quoted, [known.as_of == quoted.as_of, known._currency == quoted.currency], rname="{name}_quoted"
+    joined = known_terms.left_join(
+        quoted, [known_terms.as_of == quoted.as_of, known_terms._currency == quoted.currency], rname="{name}_quoted"
     )
-    value = addable(_.arr.cast("float64") * home.ifelse(1.0, _.rate))
+    value = quantize(_.arr.cast("float64") * home.ifelse(1.0, _.rate))
     return joined.mutate(value=value).drop("_currency", "as_of_quoted", "currency_quoted", "rate")
 
 
-def observations(known: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
+def observations(known_terms: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     """Accounts with a running contract whose main renewal is in sight: one row per (account_id, as_of).
 
-    `known` is `terms(...)` over every candidate. The renewal is the set of terms that end on one day;
+    `known_terms` is `terms(...)` over every candidate. The renewal is the set of terms that end on one day;
     the main one has the largest ARR (ties: the earlier end).
     """
-    running = known.filter(_.running)
+    running = known_terms.filter(_.running)
     sets = (
         running.mutate(end_day=day_of(_.end_date))
         .group_by(*KEY, "end_day")
@@ -126,19 +134,19 @@ def observations(known: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     order = ibis.window(group_by=KEY, order_by=[ibis.desc("due_arr"), "end_day"])
     main = sets.mutate(place=ibis.row_number().over(order)).filter(_.place == 0).drop("place", "end_day")
     whole = running.group_by(*KEY).agg(arr=_.value.sum())
-    firsts = known.filter(_.begun).group_by(*KEY).agg(account_age=_.began_ago.max())
+    firsts = known_terms.filter(_.begun).group_by(*KEY).agg(account_age=_.began_ago.max())
     rows = main.join(whole, KEY).join(firsts, KEY).join(spine.select(*KEY, "day"), KEY)
     rows = rows.filter(_.days_to_renewal <= policy.renewal.horizon_days)
     return rows.mutate(
         currency=ibis.literal(policy.money.reporting_currency),
         size_band=size_band(_.arr, policy),
-        stage=stage(rows, policy),
+        stage=journey_stage(rows, policy),
     )
 
 
-def described(rows: ir.Table, accounts: ir.Table) -> ir.Table:
+def add_account_columns(rows: ir.Table, accounts: ir.Table) -> ir.Table:
     """The observations with the account's name and manager as known then: one row per (account_id, as_of)."""
-    known = as_known("accounts", accounts, rows)
+    known = as_of_rows("accounts", accounts, rows)
     newest = ibis.window(group_by=KEY, order_by=[_.days_ago.asc(nulls_first=False)])
     then = known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
     return rows.left_join(then.select(*KEY, "account_name", "csm"), KEY).drop("account_id_right", "as_of_right")
@@ -150,7 +158,7 @@ def size_band(arr: ir.Value, policy: Policy) -> ir.StringValue:
     return ibis.cases((arr < small, "small"), (arr <= large, "medium"), (arr > large, "large"))
 
 
-def stage(rows: ir.Table, policy: Policy) -> ir.StringValue:
+def journey_stage(rows: ir.Table, policy: Policy) -> ir.StringValue:
     """Where the account is on its journey (J1); the first days of the first term are onboarding."""
     journey = policy.journey
     return ibis.cases(

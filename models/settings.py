@@ -9,13 +9,13 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from renewals.features.policy import Section
+from renewals.features.policy import ConfigSection
 
-Treated = Literal["keep", "exclude"]
+TreatedPolicy = Literal["keep", "exclude"]
 """What becomes of rows that an intervention worked on, when a renewal model learns."""
 
 
-class Linear(Section):
+class LinearSettings(ConfigSection):
     """The linear part: a ridge logistic regression on curves of each feature."""
 
     strengths: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1)
@@ -32,7 +32,7 @@ class Linear(Section):
     """The solver stops after this many steps; the ridge makes it converge long before."""
 
 
-class LightGBM(Section):
+class LightGBMSettings(ConfigSection):
     """The trees: shallow, slow and strongly regularised, for a company has hundreds of outcomes and not millions."""
 
     rounds: tuple[int, ...] = Field((100, 200, 400), min_length=1)
@@ -57,13 +57,13 @@ class LightGBM(Section):
     """Training days learned from side by side, each on one thread."""
 
     @model_validator(mode="after")
-    def _shares_are_weights(self) -> LightGBM:
+    def _validate_shares(self) -> LightGBMSettings:
         if not all(0 <= share <= 1 for share in self.shares):
             raise ValueError(f"shares {self.shares} must lie between 0 and 1")
         return self
 
 
-class Calibration(Section):
+class CalibrationSettings(ConfigSection):
     """From margin to probability: a sigmoid fitted on forward predictions."""
 
     half_life_days: float = Field(730.0, gt=0)
@@ -81,7 +81,7 @@ class Calibration(Section):
     """Features that are categories, whose values may each have a level of their own, as far as past words show it."""
 
 
-class Folds(Section):
+class FoldSettings(ConfigSection):
     """Rolling origins: at each, a model learns what was final then and is tested on what came after."""
 
     origins: int = Field(5, ge=1)
@@ -98,7 +98,7 @@ class Folds(Section):
     """… and this many of the rarer outcome among each."""
     focus_days: float = Field(90.0, ge=0)
     """Rows about so many days before the end teach a renewal model most, for there its word is wanted; 0: all alike."""
-    treated: Treated = "exclude"
+    treated: TreatedPolicy = "exclude"
     """Rows of renewals that an intervention worked on: left out, or kept as if nothing had been done.
 
     Kept, they teach that what used to be risky is safe, for the list had it treated (`bench/feedback.py`). What had
@@ -107,7 +107,7 @@ class Folds(Section):
     """So long before the end decisions have fallen: an intervention that starts later has no hand in them."""
 
 
-class Gate(Section):
+class GateSettings(ConfigSection):
     """What a trained model must show on the folds before it becomes champion."""
 
     lead_days: int = Field(90, gt=0)
@@ -133,13 +133,13 @@ class Gate(Section):
     """What passes serves at once, or waits as challenger until `renewals promote`."""
 
     @model_validator(mode="after")
-    def _slope_is_a_range(self) -> Gate:
+    def _validate_slope(self) -> GateSettings:
         if not self.slope[0] < self.slope[1]:
             raise ValueError(f"slope {self.slope} must be a range, low before high")
         return self
 
 
-class Forecast(Section):
+class ForecastSettings(ConfigSection):
     """How the quarters ahead are drawn."""
 
     draws: int = Field(2000, ge=100)
@@ -153,7 +153,7 @@ class Forecast(Section):
     seed: int = 7
 
 
-class Drift(Section):
+class DriftSettings(ConfigSection):
     """When a difference from what was usual is worth a warning: it must be large, and surely more than chance."""
 
     confidence: float = Field(0.99, gt=0.5, lt=1)
@@ -168,7 +168,7 @@ class Drift(Section):
     """Lists of which fewer renewals have become final are not judged yet."""
 
 
-class Effect(Section):
+class EffectSettings(ConfigSection):
     """Who is compared with whom when the effect of an intervention is asked for, and when no answer is given."""
 
     window_days: int = Field(31, gt=0)
@@ -198,15 +198,19 @@ class Effect(Section):
     seed: int = 7
 
 
-SEARCHED: dict[str, type[Section]] = {"lightgbm": LightGBM, "linear": Linear, "calibration": Calibration}
+TUNABLE_SECTIONS: dict[str, type[ConfigSection]] = {
+    "lightgbm": LightGBMSettings,
+    "linear": LinearSettings,
+    "calibration": CalibrationSettings,
+}
 """The sections whose numbers may be searched; `folds` is the yardstick, and lists are chosen for every model anyway."""
-OF_THE_MACHINE = ("seed", "threads")
+UNTUNED_KEYS = ("seed", "threads")
 
-Ladders = dict[str, tuple[int | float, ...]]
+SearchSpace = dict[str, tuple[int | float, ...]]
 """The values tried of each setting, by its key."""
 
 
-class Tune(Section):
+class TuneSettings(ConfigSection):
     """`renewals tune`: the settings of the learner that are searched, and how long."""
 
     trials: int = Field(40, ge=1)
@@ -215,7 +219,7 @@ class Tune(Section):
     """… unless so many minutes of trying have passed first, those of earlier runs counted too."""
     held_out: float = Field(0.2, gt=0, lt=1)
     """The search stands on the newest day after which this share of the terms was observed: they judge its result."""
-    ladders: Ladders = Field(
+    ladders: SearchSpace = Field(
         {
             "lightgbm.max_depth": (1, 2, 3, 4, 5),
             "lightgbm.learning_rate": (0.02, 0.03, 0.05, 0.08, 0.12),
@@ -232,20 +236,22 @@ class Tune(Section):
 
     @field_validator("ladders")
     @classmethod
-    def _are_settings(cls, ladders: Ladders) -> Ladders:
+    def _validate_ladders(cls, ladders: SearchSpace) -> SearchSpace:
         if not ladders:
             raise ValueError("name at least one setting to search")
-        return {key: tuple(sorted({_rung(key, value) for value in values})) for key, values in ladders.items()}
+        return {
+            key: tuple(sorted({_validate_value(key, value) for value in values})) for key, values in ladders.items()
+        }
 
 
-def _rung(key: str, value: float) -> int | float:
+def _validate_value(key: str, value: float) -> int | float:
     """The value as its section keeps it. Raises ValueError where the section has no such number, or refuses it."""
     section, _, name = key.partition(".")
-    field = SEARCHED[section].model_fields.get(name) if section in SEARCHED else None
-    if field is None or field.annotation not in (int, float) or name in OF_THE_MACHINE:
-        raise ValueError(f"{key} is no number of {', '.join(SEARCHED)} that can be searched")
+    field = TUNABLE_SECTIONS[section].model_fields.get(name) if section in TUNABLE_SECTIONS else None
+    if field is None or field.annotation not in (int, float) or name in UNTUNED_KEYS:
+        raise ValueError(f"{key} is no number of {', '.join(TUNABLE_SECTIONS)} that can be searched")
     try:
-        found: int | float = getattr(SEARCHED[section].model_validate({name: value}), name)
+        found: int | float = getattr(TUNABLE_SECTIONS[section].model_validate({name: value}), name)
     except ValidationError as error:
         raise ValueError(f"{key} cannot be {value}: {error.errors()[0]['msg']}") from None
     return found

@@ -20,12 +20,12 @@ EXPANSION_DAYS = 180
 
 @dataclass(frozen=True)
 class Outcomes:
-    """All that labels are made of: what the contracts known before the day `at` came to.
+    """All that labels are made of: what the contracts known before the day `known_until` came to.
 
     `renewals` and `expansions` are the tables that the functions of these names in `features.revenue.ledger` return.
     """
 
-    at: date
+    known_until: date
     renewals: ir.Table
     expansions: ir.Table
 
@@ -40,7 +40,7 @@ class Target:
     name: str
     en: str
     zh: str
-    final: str
+    maturity: str
     outcome: Callable[[ir.Table, Outcomes], ir.Table]
 
     def label(self, spine: ir.Table, outcomes: Outcomes) -> ir.Table:
@@ -48,8 +48,8 @@ class Target:
 
         `matured_at` is null where the day is not known either, for the contract still runs.
         """
-        answered = self.outcome(spine.select(*_asked(spine)), outcomes)
-        final = _.matured_at <= _midnight(outcomes.at)
+        answered = self.outcome(spine.select(*_spine_columns(spine)), outcomes)
+        final = _.matured_at <= _midnight(outcomes.known_until)
         return answered.select(
             *KEY,
             label=final.fill_null(False).ifelse(_.label, ibis.null()).cast("int8"),
@@ -57,7 +57,7 @@ class Target:
         )
 
 
-def expanded_within(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...]) -> ir.Table:
+def expansion_labels(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...]) -> ir.Table:
     """Whether an expansion of these kinds happened, and was known, in the days after: one row per (account_id, as_of).
 
     An account that bought nothing is 0, also where its contract ended: a customer who left did not expand.
@@ -80,7 +80,7 @@ def expanded_within(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...])
     return joined.select(*KEY, label=_.hit.fill_null(0), matured_at=_.ends.cast("timestamp"))
 
 
-def _asked(spine: ir.Table) -> list[ir.Value]:
+def _spine_columns(spine: ir.Table) -> list[ir.Value]:
     days = [spine[name].cast("date").name(name) for name in ("as_of", "renewal_date") if name in spine.columns]
     return [spine.account_id, *days]
 

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import shap
 
-from renewals.models.training.ensemble import Learned
+from renewals.models.training.ensemble import EnsembleModel
 from renewals.pipelines.storage.registry import model_registry
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.runtime.job import Job
@@ -55,7 +55,7 @@ account[["account_id", "account_name", "renewal_date", "arr", "renewal_probabili
 # %%
 job = Job(read_settings(None), "", data, folder.parent)
 version = json.loads((folder / "manifest.json").read_bytes())["models"]["renewal"]["version"]
-model = Learned.from_files(model_registry.registered(job, "renewal", version))
+model = EnsembleModel.from_files(model_registry.fetch_version(job, "renewal", version))
 scoring = pd.read_parquet(data / "act" / "scoring.parquet")
 one = scoring[scoring["account_id"] == account["account_id"]]
 contributions, base = model.contributions(one)

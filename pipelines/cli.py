@@ -27,10 +27,10 @@ Tables = Annotated[
         "params.yaml, data/company]"
     ),
 ]
-NotNeeded = Annotated[str, typer.Option("--tables", hidden=True, help="Taken for older scripts; not read.")]
+IgnoredTables = Annotated[str, typer.Option("--tables", hidden=True, help="Taken for older scripts; not read.")]
 Data = Annotated[Path, typer.Option(help="Where intermediate tables, models and MLflow live.")]
 Params = Annotated[Path | None, typer.Option(help="The parameter file.  [default: params.yaml where there is one]")]
-Set = Annotated[
+Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
 ]
 Lists = Annotated[Path, typer.Option(help="Where lists/<as-of>/ is published.")]
@@ -53,16 +53,16 @@ Hindsight = Annotated[
     ),
 ]
 
-HERE = Path("data")
-LISTS = Path("lists")
+DATA_FOLDER = Path("data")
+LISTS_FOLDER = Path("lists")
 
 
 @app.command()
 def demo(
     data: Data = Path("demo"),
-    lists: Lists = LISTS,
+    lists: Lists = LISTS_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Run everything on the example company."""
 
@@ -71,7 +71,7 @@ def demo(
 
         return demo(job)
 
-    _run("demo", run, str(data / "company"), data, params, overrides, lists=lists)
+    _run_job("demo", run, str(data / "company"), data, params, overrides, lists=lists)
 
 
 @app.command()
@@ -79,7 +79,7 @@ def example(
     out: Annotated[Path, typer.Option(help="The folder to write: a new one, or an earlier example.")] = Path("demo")
     / "company",
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Write the tables of the example company, to try everything on."""
 
@@ -88,7 +88,7 @@ def example(
 
         return example(job)
 
-    _run("example", run, str(out), HERE, params, overrides)
+    _run_job("example", run, str(out), DATA_FOLDER, params, overrides)
 
 
 @app.command()
@@ -103,9 +103,9 @@ def check(
     ] = None,
     allow_stale: AllowStale = False,
     tables: Tables = None,
-    data: Data = HERE,
+    data: Data = DATA_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Hold the tables against their contract, and say of each up to which day it goes."""
 
@@ -114,13 +114,13 @@ def check(
 
         return check_tables(job)
 
-    _run("check", run, tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+    _run_job("check", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
 def learn(
     until: Until,
-    tried: Annotated[
+    trial_run: Annotated[
         bool, typer.Option("--try", help="Only compare with the champion: no model and no list is changed.")
     ] = False,
     name: Annotated[
@@ -128,20 +128,20 @@ def learn(
     ] = None,
     allow_stale: AllowStale = False,
     tables: Tables = None,
-    data: Data = HERE,
+    data: Data = DATA_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Train on what was known and final on a day."""
-    if name and not tried:
+    if name and not trial_run:
         raise typer.BadParameter("--name is the name of a trial: give --try too")
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.learn import learn
 
-        return learn(job, tried, name)
+        return learn(job, trial_run, name)
 
-    _run("learn", run, tables, data, params, _allowing(overrides, allow_stale), until=until)
+    _run_job("learn", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), until=until)
 
 
 @app.command()
@@ -149,9 +149,9 @@ def backtest(
     until: Until,
     allow_stale: AllowStale = False,
     tables: Tables = None,
-    data: Data = HERE,
+    data: Data = DATA_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """What would have been said in the past, and what it was worth: model beside baselines, as a page.
 
@@ -159,11 +159,11 @@ def backtest(
     """
 
     def run(job: Job) -> dict[str, Any]:
-        from renewals.pipelines.commands.backtest import retrace
+        from renewals.pipelines.commands.backtest import run_backtest
 
-        return retrace(job)
+        return run_backtest(job)
 
-    _run("backtest", run, tables, data, params, _allowing(overrides, allow_stale), until=until)
+    _run_job("backtest", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), until=until)
 
 
 @app.command()
@@ -175,9 +175,9 @@ def tune(
     ] = None,
     allow_stale: AllowStale = False,
     tables: Tables = None,
-    data: Data = HERE,
+    data: Data = DATA_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Search the learner's settings in the past alone; changes none, and goes on where it was stopped.
 
@@ -185,16 +185,18 @@ def tune(
     """
 
     def run(job: Job) -> dict[str, Any]:
-        from renewals.pipelines.commands.tune import seek
+        from renewals.pipelines.commands.tune import run_tune
 
-        return seek(job, target)
+        return run_tune(job, target)
 
     def check_target(job: Job) -> None:
-        from renewals.pipelines.preflight import target_learned
+        from renewals.pipelines.preflight import require_configured_target
 
-        target_learned(job, target)
+        require_configured_target(job, target)
 
-    _run("tune", run, tables, data, params, _allowing(overrides, allow_stale), check=check_target, until=until)
+    _run_job(
+        "tune", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), check=check_target, until=until
+    )
 
 
 @app.command()
@@ -202,21 +204,21 @@ def score(
     as_of: AsOf,
     allow_stale: AllowStale = False,
     tables: Tables = None,
-    data: Data = HERE,
-    lists: Lists = LISTS,
+    data: Data = DATA_FOLDER,
+    lists: Lists = LISTS_FOLDER,
     hindsight: Hindsight = False,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
-    allowed = _allowing(overrides, allow_stale, hindsight)
+    allowed = _add_flag_overrides(overrides, allow_stale, hindsight)
 
     def run(job: Job) -> dict[str, Any]:
-        from renewals.pipelines.commands.score import act
+        from renewals.pipelines.commands.score import run_score
 
-        return act(job)
+        return run_score(job)
 
-    _run("score", run, tables, data, params, allowed, lists=lists, as_of=as_of)
+    _run_job("score", run, tables, data, params, allowed, lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -224,19 +226,19 @@ def publish(
     as_of: AsOf,
     to: Annotated[str, typer.Option(metavar="URL", help="The database: postgresql://… or duckdb:///FILE")],
     schema: Annotated[str, typer.Option(help="The schema that holds the tables.")] = "renewals",
-    data: Data = HERE,
-    lists: Lists = LISTS,
+    data: Data = DATA_FOLDER,
+    lists: Lists = LISTS_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Write a published list, its reasons and its forecast to a database, in one transaction; twice does no harm."""
 
     def run(job: Job) -> dict[str, Any]:
-        from renewals.pipelines.commands.publish import write_back
+        from renewals.pipelines.commands.publish import run_publish
 
-        return write_back(job, to, schema)
+        return run_publish(job, to, schema)
 
-    _run("publish", run, "", data, params, overrides, lists, as_of=as_of)
+    _run_job("publish", run, "", data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
@@ -244,18 +246,18 @@ def scorecard(
     as_of: AsOf,
     allow_stale: AllowStale = False,
     tables: Tables = None,
-    data: Data = HERE,
+    data: Data = DATA_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """How the company stands on a day: churn, renewal rates, retention, use, referrals."""
 
     def run(job: Job) -> dict[str, Any]:
-        from renewals.pipelines.commands.scorecard import measure
+        from renewals.pipelines.commands.scorecard import run_scorecard
 
-        return measure(job)
+        return run_scorecard(job)
 
-    _run("scorecard", run, tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+    _run_job("scorecard", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -263,20 +265,20 @@ def forecast(
     as_of: AsOf,
     allow_stale: AllowStale = False,
     tables: Tables = None,
-    data: Data = HERE,
+    data: Data = DATA_FOLDER,
     hindsight: Hindsight = False,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """What will be renewed, kept and bought in the four quarters from a day on."""
-    allowed = _allowing(overrides, allow_stale, hindsight)
+    allowed = _add_flag_overrides(overrides, allow_stale, hindsight)
 
     def run(job: Job) -> dict[str, Any]:
-        from renewals.pipelines.commands.forecast import foretell
+        from renewals.pipelines.commands.forecast import run_forecast
 
-        return foretell(job)
+        return run_forecast(job)
 
-    _run("forecast", run, tables, data, params, allowed, as_of=as_of)
+    _run_job("forecast", run, tables, data, params, allowed, as_of=as_of)
 
 
 @app.command()
@@ -284,29 +286,29 @@ def effect(
     as_of: AsOf,
     allow_stale: AllowStale = False,
     tables: Tables = None,
-    data: Data = HERE,
+    data: Data = DATA_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Did it help: what each playbook did to renewals, adjusted for who was treated."""
 
     def run(job: Job) -> dict[str, Any]:
-        from renewals.pipelines.commands.effect import study
+        from renewals.pipelines.commands.effect import run_effect
 
-        return study(job)
+        return run_effect(job)
 
-    _run("effect", run, tables, data, params, _allowing(overrides, allow_stale), as_of=as_of)
+    _run_job("effect", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
 def explain(
     account: Annotated[str, typer.Argument(help="The account's id.")],
     as_of: AsOf,
-    tables: NotNeeded = "",
-    data: Data = HERE,
-    lists: Lists = LISTS,
+    tables: IgnoredTables = "",
+    data: Data = DATA_FOLDER,
+    lists: Lists = LISTS_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Why this account is where it is on the list."""
 
@@ -315,19 +317,19 @@ def explain(
 
         return explain(job, account)
 
-    _run("explain", run, tables, data, params, overrides, lists, as_of=as_of)
+    _run_job("explain", run, tables, data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
 def whatif(
     account: Annotated[str, typer.Argument(help="The account's id.")],
     as_of: AsOf,
-    wished: Annotated[
+    changes: Annotated[
         list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="A figure as it might be; repeatable.")
     ],
-    tables: NotNeeded = "",
-    data: Data = HERE,
-    lists: Lists = LISTS,
+    tables: IgnoredTables = "",
+    data: Data = DATA_FOLDER,
+    lists: Lists = LISTS_FOLDER,
     params: Params = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
@@ -341,9 +343,9 @@ def whatif(
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.whatif import whatif
 
-        return whatif(job, account, wished)
+        return whatif(job, account, changes)
 
-    _run("whatif", run, tables, data, params, overrides, lists, as_of=as_of)
+    _run_job("whatif", run, tables, data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
@@ -355,10 +357,10 @@ def collect(
             metavar="DATE", help="The day the answers came in, YYYY-MM-DD.  [default: now]", show_default=False
         ),
     ] = None,
-    data: Data = HERE,
-    lists: Lists = LISTS,
+    data: Data = DATA_FOLDER,
+    lists: Lists = LISTS_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Read back what managers wrote into the workbooks: verdicts, notes, and actions, which become interventions."""
 
@@ -367,21 +369,21 @@ def collect(
 
         return collect(job, files, recorded)
 
-    _run("collect", run, "", data, params, overrides, lists)
+    _run_job("collect", run, "", data, params, overrides, lists)
 
 
-Target = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
+TargetName = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
 
 
 @app.command()
 def promote(
-    target: Target,
+    target: TargetName,
     version: Annotated[int, typer.Option(min=1, help="The registered version that shall serve.")],
     force: Annotated[bool, typer.Option("--force", help="Even if the gate refused it; needs --reason.")] = False,
     reason: Annotated[str, typer.Option(help="Why; kept with the version.")] = "",
-    data: Data = HERE,
+    data: Data = DATA_FOLDER,
     params: Params = None,
-    overrides: Set = None,
+    overrides: Overrides = None,
 ) -> None:
     """Let a registered version make the lists from now on."""
     if force and not reason.strip():
@@ -392,11 +394,11 @@ def promote(
 
         return promote(job, target, version, reason.strip() or None, force)
 
-    _run("promote", run, "", data, params, overrides)
+    _run_job("promote", run, "", data, params, overrides)
 
 
 @app.command()
-def rollback(target: Target, data: Data = HERE, params: Params = None, overrides: Set = None) -> None:
+def rollback(target: TargetName, data: Data = DATA_FOLDER, params: Params = None, overrides: Overrides = None) -> None:
     """Let the champion before the present one serve again; once more goes further back."""
 
     def run(job: Job) -> dict[str, Any]:
@@ -404,29 +406,29 @@ def rollback(target: Target, data: Data = HERE, params: Params = None, overrides
 
         return rollback(job, target)
 
-    _run("rollback", run, "", data, params, overrides)
+    _run_job("rollback", run, "", data, params, overrides)
 
 
-def _allowing(overrides: list[str] | None, allow_stale: bool = False, hindsight: bool = False) -> list[str]:
+def _add_flag_overrides(overrides: list[str] | None, allow_stale: bool = False, hindsight: bool = False) -> list[str]:
     """The overrides with the parameters that `--allow-stale` and `--hindsight` stand for."""
     flags = {"freshness.allow_stale": allow_stale, "list.hindsight": hindsight}
     return [*(overrides or ()), *(f"{parameter}=true" for parameter, given in flags.items() if given)]
 
 
-WITHOUT_LOCK = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")
+LOCK_FREE_COMMANDS = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")
 """Commands that do not hold the data folder's lock: they write nothing there, or have a lock of their own."""
 
 
-def _run(
+def _run_job(
     command: str,
     run: Callable[[Job], dict[str, Any]],
     tables: str | None,
     data: Path,
     params: Path | None,
     overrides: list[str] | None,
-    lists: Path = LISTS,
+    lists: Path = LISTS_FOLDER,
     check: Callable[[Job], None] = lambda job: None,
-    **days: str | None,
+    **dates: str | None,
 ) -> None:
     """Make the job, check what can be known at the start, take the lock where the command needs it, and run it.
 
@@ -437,26 +439,26 @@ def _run(
 
     def work() -> dict[str, Any]:
         from renewals.pipelines import preflight
-        from renewals.pipelines.runtime.job import Job, iso_date
+        from renewals.pipelines.runtime.job import Job, parse_date
         from renewals.pipelines.runtime.lock import exclusive_lock
         from renewals.pipelines.runtime.paths import tables_address
         from renewals.pipelines.runtime.settings import read_settings
 
         file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
         when: dict[str, Any] = {
-            n: iso_date(text, f"--{n.replace('_', '-')}") for n, text in days.items() if text is not None
+            n: parse_date(text, f"--{n.replace('_', '-')}") for n, text in dates.items() if text is not None
         }
         settings = read_settings(file, overrides or ())
         job = Job(settings, tables_address(settings.tables, tables), data, lists, opened={}, **when)
         check(job)
-        preflight.check(command, job)
-        with nullcontext() if command in WITHOUT_LOCK else exclusive_lock(data, command):
+        preflight.run_checks(command, job)
+        with nullcontext() if command in LOCK_FREE_COMMANDS else exclusive_lock(data, command):
             return run(job)
 
-    raise typer.Exit(runner.run(work, data, command))
+    raise typer.Exit(runner.run_command(work, data, command))
 
 
-def main(words: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the command line, or these words of one; a wrong one ends with its usage, exit code 2 and the JSON line."""
     from typer._click.exceptions import (
         ClickException,
@@ -467,14 +469,14 @@ def main(words: list[str] | None = None) -> None:
     from renewals.pipelines.runtime import runner
 
     try:
-        code = app(words, standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except ClickException as error:
         if isinstance(error, NoArgsIsHelpError):
             print(error.format_message(), file=sys.stderr)
             error = UsageError("no command was given")
         elif isinstance(error, UsageError) and error.ctx is not None:
             print(error.ctx.get_usage(), file=sys.stderr)
-        code = runner.end_usage(error.format_message())
+        code = runner.report_usage_error(error.format_message())
     raise SystemExit(code)
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import pandas as pd
 
 from renewals.reports.columns import COLUMNS
-from renewals.reports.sanitize import printable, unformula
+from renewals.reports.sanitize import escape_formula, make_printable
 
-TEXT = ("text", "id")
+TEXT_KINDS = ("text", "id")
 
 
-def as_csv(listed: pd.DataFrame) -> bytes:
+def to_csv(risk_list: pd.DataFrame) -> bytes:
     """The list under its column names; text is guarded with an apostrophe where needed, numbers are untouched."""
-    shown = listed.copy()
+    shown = risk_list.copy()
     for column in COLUMNS:
         values = shown[column.name]
-        if column.kind in TEXT and not pd.api.types.is_integer_dtype(values):
-            shown[column.name] = values.map(_guarded, na_action="ignore")
+        if column.kind in TEXT_KINDS and not pd.api.types.is_integer_dtype(values):
+            shown[column.name] = values.map(_escape_text, na_action="ignore")
         elif column.kind == "flag":
             shown[column.name] = values.map({True: "true", False: "false"}, na_action="ignore").astype(object)
     text = shown.to_csv(index=False, date_format="%Y-%m-%d", lineterminator="\n")
     return text.encode("utf-8-sig")
 
 
-def _guarded(text: object) -> str:
-    return unformula(printable(str(text)))
+def _escape_text(text: object) -> str:
+    return escape_formula(make_printable(str(text)))

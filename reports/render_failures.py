@@ -9,53 +9,53 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-Given = TypeVar("Given")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Losses:
+class RenderFailures:
     """What is missing from outputs: by the output, its part and the type of the error, the accounts concerned."""
 
-    found: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    failures: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
 
-    def each(
+    def render_each(
         self,
         output: str,
         part: str,
-        make: Callable[[Given], Any],
-        values: Iterable[Given],
+        make: Callable[[Item], Any],
+        values: Iterable[Item],
         accounts: Iterable[Any],
-        instead: Callable[[Given], Any] = lambda value: None,
+        instead: Callable[[Item], Any] = lambda value: None,
     ) -> list[Any]:
-        """What is made of each value, of one account each; `instead` of it where it cannot be made."""
+        """What is made of each value, of one account each; `fallback` of it where it cannot be made."""
         given = list(values)
         try:
             return [make(value) for value in given]
         except Exception:  # whatever is wrong with one value, the others are made
             pairs = zip(given, accounts, strict=True)
-            return [self.one(output, part, make, value, account, instead) for value, account in pairs]
+            return [self.render_one(output, part, make, value, account, instead) for value, account in pairs]
 
-    def one(
+    def render_one(
         self,
         output: str,
         part: str,
-        make: Callable[[Given], Any],
-        value: Given,
+        make: Callable[[Item], Any],
+        value: Item,
         account: Any,
-        instead: Callable[[Given], Any] = lambda value: None,
+        instead: Callable[[Item], Any] = lambda value: None,
     ) -> Any:
-        """What is made of a value, or `instead` of it where it cannot be made."""
+        """What is made of a value, or `fallback` of it where it cannot be made."""
         try:
             return make(value)
         except Exception as error:  # whatever is wrong with this value
             self.add(output, part, type(error).__name__, account)
             return instead(value)
 
-    def add(self, output: str, part: str, why: str, account: Any) -> None:
+    def add(self, output: str, part: str, error_type: str, account: Any) -> None:
         """Count something of an account that is missing from an output."""
-        self.found.setdefault((output, part, why), []).append(str(account))
+        self.failures.setdefault((output, part, error_type), []).append(str(account))
 
-    def told(self) -> Iterator[dict[str, Any]]:
+    def summarize(self) -> Iterator[dict[str, Any]]:
         """One entry per output, part and type of error: how many, and one account; no value of any account."""
-        for (output, part, why), accounts in sorted(self.found.items()):
+        for (output, part, why), accounts in sorted(self.failures.items()):
             yield {"output": output, "part": part, "why": why, "count": len(accounts), "example": accounts[0]}

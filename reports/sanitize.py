@@ -6,46 +6,46 @@ import re
 import unicodedata
 from functools import cache
 
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet may take for the start of a formula, full-width forms included (OWASP, "CSV injection")."""
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """The text with control characters shown as their pictures, and broken characters as the mark for such.
 
     Tabs and line feeds stay. A lone carriage return does not: a CSV writer leaves it unquoted, and a reader
     may take it for the end of the row.
     """
-    return _UNSEEN.sub(_picture, text.replace("\r\n", "\n"))
+    return _CONTROL_CHARACTERS.sub(_control_picture, text.replace("\r\n", "\n"))
 
 
-def _picture(match: re.Match[str]) -> str:
+def _control_picture(match: re.Match[str]) -> str:
     code = ord(match.group())
     if code < 0x20:
         return chr(0x2400 + code)
     return "\u2421" if code == 0x7F else "\ufffd"
 
 
-def shortened(text: str, longest: int, mark: str) -> str:
+def truncate(text: str, max_length: int, suffix: str) -> str:
     """The text, or as much of it as fits with a mark at its end that says it was cut."""
-    return text if len(text) <= longest else text[: longest - len(mark)] + mark
+    return text if len(text) <= max_length else text[: max_length - len(suffix)] + suffix
 
 
-def unformula(text: str) -> str:
+def escape_formula(text: str) -> str:
     """The text with an apostrophe before what a spreadsheet would take for a formula."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
-def width(text: str) -> int:
+def display_width(text: str) -> int:
     """How many columns of a fixed-width font the widest line takes; a Chinese character takes two."""
     if text.isascii():
         return max(map(len, text.splitlines()), default=0)
-    return max((sum(_columns(letter) for letter in line) for line in text.splitlines()), default=0)
+    return max((sum(_character_width(letter) for letter in line) for line in text.splitlines()), default=0)
 
 
 @cache
-def _columns(letter: str) -> int:
+def _character_width(letter: str) -> int:
     if unicodedata.combining(letter) or unicodedata.category(letter) == "Cf":
         return 0
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1

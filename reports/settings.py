@@ -7,26 +7,32 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from renewals.features.patterns import normalize_text
-from renewals.features.policy import Section
+from renewals.features.policy import ConfigSection
 
 Language = Literal["en", "zh"]
-WHATIF = ("days_each_s_90d", "seat_activation_28d", "core_workflow_share_28d", "answer_hours_90d", "goals_late")
+WHATIF_FEATURES = (
+    "days_each_s_90d",
+    "seat_activation_28d",
+    "core_workflow_share_28d",
+    "answer_hours_90d",
+    "goals_late",
+)
 
 
-class Bands(Section):
+class Bands(ConfigSection):
     """From which probability of *loss* on a renewal is called high or medium risk."""
 
     high: float = Field(default=0.40, gt=0, le=1)
     medium: float = Field(default=0.20, gt=0, le=1)
 
     @model_validator(mode="after")
-    def _ordered(self) -> Bands:
+    def _check_order(self) -> Bands:
         if self.medium > self.high:
             raise ValueError(f"medium ({self.medium}) must not lie above high ({self.high})")
         return self
 
 
-class Portfolio(Section):
+class ManagerCapacity(ConfigSection):
     """How much one manager can carry: accounts, recurring revenue up for renewal, and hours (M2)."""
 
     accounts: int = Field(default=50, ge=0)
@@ -35,19 +41,19 @@ class Portfolio(Section):
     """What the first playbooks of the accounts may take in all; empty: no limit."""
 
 
-class Capacity(Portfolio):
+class Capacity(ManagerCapacity):
     """Everyone's capacity, and that of managers who differ."""
 
-    managers: dict[str, Portfolio] = Field(default_factory=dict)
+    managers: dict[str, ManagerCapacity] = Field(default_factory=dict)
     """By the manager's name as it stands in `accounts.csm`."""
 
-    def of(self, csm: str | None) -> Portfolio:
+    def for_manager(self, csm: str | None) -> ManagerCapacity:
         """The capacity of one manager."""
         name = normalize_text(csm) if csm is not None else None
         return next((own for manager, own in self.managers.items() if normalize_text(manager) == name), self)
 
 
-class ListOptions(Section):
+class ListOptions(ConfigSection):
     """How the risk list is cut, ranked and worded."""
 
     language: Language = "en"
@@ -78,14 +84,14 @@ class ListOptions(Section):
     """So many managers have a sheet of their own, those with the most ARR first."""
     page_rows: int = Field(default=20_000, ge=1, le=100_000)
     """The page shows at most this many accounts, the first of the list."""
-    whatif: tuple[str, ...] = WHATIF
+    whatif: tuple[str, ...] = WHATIF_FEATURES
     """The figures that can be tried on the page, by the names of their features: such as a manager can move. What the
     model does not read, such as an action that is logged, is left out."""
     keep_staging_hours: float = Field(default=24.0, gt=0)
     """What a killed run left behind is removed after this long."""
 
     @property
-    def said(self) -> dict[str, float]:
+    def explanation_values(self) -> dict[str, float]:
         """The numbers that stand in the explanations of the columns."""
         return {
             "high": self.bands.high,

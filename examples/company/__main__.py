@@ -8,9 +8,16 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from renewals.examples.company import SEED, START, ForeignFolderError, refuse_foreign, simulate, write
+from renewals.examples.company import (
+    SEED,
+    START,
+    ForeignFolderError,
+    refuse_foreign_folder,
+    simulate_company,
+    write_company,
+)
 
-REFUSED = 78
+FOREIGN_FOLDER_EXIT_CODE = 78
 """The exit code where the folder holds something else."""
 
 
@@ -24,14 +31,14 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=Path("company"))
     chosen = options.parse_args()
     try:
-        refuse_foreign(chosen.out)
+        refuse_foreign_folder(chosen.out)
     except ForeignFolderError as error:
         print(error, file=sys.stderr)
-        raise SystemExit(REFUSED) from None
-    company = simulate(chosen.accounts, chosen.months, chosen.seed, chosen.start)
-    write(company, chosen.out)
+        raise SystemExit(FOREIGN_FOLDER_EXIT_CODE) from None
+    company = simulate_company(chosen.accounts, chosen.months, chosen.seed, chosen.start)
+    write_company(company, chosen.out)
     rows = {name: table.num_rows for name, table in company.tables.items()}
-    print(json.dumps({"folder": str(chosen.out), "until": company.until.isoformat(), "rows": rows}))
+    print(json.dumps({"folder": str(chosen.out), "until": company.extract_date.isoformat(), "rows": rows}))
 
 
 if __name__ == "__main__":

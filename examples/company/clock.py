@@ -47,7 +47,7 @@ def add_months(day: Ints, months: Ints) -> Ints:
     return np.asarray(target.astype("datetime64[D]").astype(np.int64) + np.minimum(offset, last))
 
 
-def arrival(rng: np.random.Generator, moment: Ints) -> Ints:
+def draw_arrival(rng: np.random.Generator, moment: Ints) -> Ints:
     """When a row about `moment` reached the company's systems: mostly within hours, sometimes weeks later."""
     delay = rng.exponential(QUICK_HOURS * HOUR, moment.shape)
     kind = rng.random(moment.shape)
@@ -67,6 +67,6 @@ def next_batch(moment: Ints) -> Ints:
     return np.asarray((month.astype("datetime64[D]").astype(np.int64) + BATCH_DAY - 1) * DAY + 2 * HOUR)
 
 
-def within_day(rng: np.random.Generator, day: Ints) -> Ints:
+def draw_working_time(rng: np.random.Generator, day: Ints) -> Ints:
     """A moment of working hours on each day."""
     return day * DAY + np.int64(8 * HOUR) + rng.integers(0, 10 * HOUR, day.shape)

@@ -10,53 +10,53 @@ from collections import defaultdict, deque
 
 import numpy as np
 
-from renewals.examples.company.clock import DAY, NEVER, Floats, Ints, arrival, within_day
-from renewals.examples.company.journey import Columns
+from renewals.examples.company.clock import DAY, NEVER, Floats, Ints, draw_arrival, draw_working_time
+from renewals.examples.company.journey import ColumnArrays
 from renewals.examples.company.people import A, B, People, S
 from renewals.examples.company.states import ADOPTION, PAIN, VALUE, sigmoid
 from renewals.examples.company.world import World
 
-KINDS = ("visit", "call", "training", "value_report", "review", "email")
-KIND_SHARE = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 0.08, 0.14, 0.24],
+CONTACT_KINDS = ("visit", "call", "training", "value_report", "review", "email")
+CONTACT_KIND_SHARES = np.array([[0.14, 0.28, 0.02, 0.16, 0.18, 0.22], [0.10, 0.32, 0.12, 0.08, 0.14, 0.24],
                        [0.04, 0.30, 0.24, 0.02, 0.03, 0.37]])  # fmt: skip
 """Share of each kind of contact with people of tiers S, A and B."""
 
-CONTACTS = np.array([1.50, 1.30, 0.70])
+MONTHLY_CONTACTS = np.array([1.50, 1.30, 0.70])
 """Contacts a month with people of each tier at an average account."""
-CONTACT_VALUE = np.array([0.80, 0.50, 0.00])
-CONTACT_PAIN = np.array([0.00, 0.05, 0.20])
+CONTACT_VALUE_SLOPE = np.array([0.80, 0.50, 0.00])
+CONTACT_PAIN_SLOPE = np.array([0.00, 0.05, 0.20])
 """How value and pain move that (log scale)."""
 CARE_SPREAD = 0.15
 """How unlike each other accounts are in how much their manager cares for them (log scale)."""
 BUNCH_DAYS, BUNCH_NEAR, BUNCH_FAR = 100, 2.0, 0.65
 """A manager who bunches calls this much more in the last days of a term, and this much less before."""
-CUSTOMER_BEGINS = -1.0
-"""Log-odds that the customer asked for the contact; a unit of value adds `BEGINS_SLOPE`."""
-BEGINS_SLOPE = 0.60
-AFTER_INTERVENTION = 3.0
+CUSTOMER_INITIATED_LOG_ODDS = -1.0
+"""Log-odds that the customer asked for the contact; a unit of value adds `CUSTOMER_INITIATED_SLOPE`."""
+CUSTOMER_INITIATED_SLOPE = 0.60
+CONTACTS_PER_INTERVENTION = 3.0
 """Further contacts that an intervention brings, on average."""
 
-NPS_DAYS = 91
+NPS_INTERVAL_DAYS = 91
 """An account is asked for its recommendation once a quarter."""
-SETTLED_DAYS = 30
+MIN_TENURE_DAYS = 30
 """Whoever is newer is not asked."""
-NPS_ASKED = np.array([1.0, 0.7, 0.20])
+NPS_SAMPLE_SHARE = np.array([1.0, 0.7, 0.20])
 """Share of the people of each tier who are asked."""
 NPS_MEAN, NPS_SPREAD = 7.0, 1.6
 NPS_SLOPES = np.array([[1.25, 0.0, -0.10], [0.7, 0.2, -0.2], [0.0, 0.6, -0.5]])
 """What a unit of value, adoption and pain adds to the grade, by tier."""
-ANSWERS = np.array([0.3, 0.2, -0.3])
-ANSWERS_VALUE = np.array([0.5, 0.3, 0.0])
+RESPONSE_LOG_ODDS = np.array([0.3, 0.2, -0.3])
+RESPONSE_VALUE_SLOPE = np.array([0.5, 0.3, 0.0])
 """Log-odds that somebody answers, by tier, and what a unit of value adds."""
 LOW_NPS, LOW_CSAT = 6, 2
-FOLLOWED_UP = 0.6
+FOLLOW_UP_SHARE = 0.6
 
-GOALS_AGREED = 0.14
+MONTHLY_GOALS = 0.14
 """Goals agreed a month."""
-GOAL_DAYS, GIVEN_UP_DAYS = (60, 170), 45
+GOAL_DAYS, GOAL_ABANDON_DAYS = (60, 170), 45
 """Days from agreeing on a goal to its due date, and from there until nobody works for it any more."""
-GOALS = ("cut manual work", "raise pipeline coverage", "shorten reporting", "roll out to region", "automate approvals",
-         "提升转化率", "统一数据口径")  # fmt: skip
+GOAL_TEXTS = ("cut manual work", "raise pipeline coverage", "shorten reporting", "roll out to region",
+              "automate approvals", "提升转化率", "统一数据口径")  # fmt: skip
 
 
 def working_day(day: Ints) -> Ints:
@@ -65,23 +65,27 @@ def working_day(day: Ints) -> Ints:
     return np.where(weekday >= 5, day - (weekday - 4), day)
 
 
-def draw_touchpoints(rng: np.random.Generator, world: World) -> Columns:
+def draw_touchpoints(rng: np.random.Generator, world: World) -> ColumnArrays:
     """All contacts; one row per contact."""
     value, pain = world.history[:, :, VALUE], world.history[:, :, PAIN]
     care = CARE_SPREAD * rng.standard_normal(len(world.customers))
-    bunching = np.where(world.temper.bunched, np.where(world.near_end(BUNCH_DAYS), BUNCH_NEAR, BUNCH_FAR), 1.0)
-    parts = [contacts_of_interventions(rng, world.recorded("interventions"))]
+    bunching = np.where(world.traits.bunched, np.where(world.near_term_end(BUNCH_DAYS), BUNCH_NEAR, BUNCH_FAR), 1.0)
+    parts = [intervention_contacts(rng, world.recorded_rows("interventions"))]
     for tier in (S, A, B):
-        rate = CONTACTS[tier] * bunching * np.exp(care + CONTACT_VALUE[tier] * value + CONTACT_PAIN[tier] * pain)
-        month, account, day = world.happenings(rng, rate, deciders=tier != B)
+        rate = (
+            MONTHLY_CONTACTS[tier]
+            * bunching
+            * np.exp(care + CONTACT_VALUE_SLOPE[tier] * value + CONTACT_PAIN_SLOPE[tier] * pain)
+        )
+        month, account, day = world.draw_events(rng, rate, deciders=tier != B)
         parts.append((account, day, np.full(len(day), tier), value[month, account]))
     account, day, tiers, seen = (np.concatenate(column) for column in zip(*parts, strict=True))
     return touchpoint_columns(rng, world.people, account, working_day(day), tiers, seen)
 
 
-def contacts_of_interventions(rng: np.random.Generator, interventions: Columns) -> tuple[Ints, Ints, Ints, Floats]:
+def intervention_contacts(rng: np.random.Generator, interventions: ColumnArrays) -> tuple[Ints, Ints, Ints, Floats]:
     """Account, day, tier and value (as at an average account) of the contacts that interventions bring."""
-    count = rng.poisson(AFTER_INTERVENTION, len(interventions["account"]))
+    count = rng.poisson(CONTACTS_PER_INTERVENTION, len(interventions["account"]))
     account, start = np.repeat(interventions["account"], count), np.repeat(interventions["day"], count)
     tier = rng.choice([S, A, B], len(account), p=[0.2, 0.35, 0.45])
     return account, start + rng.integers(0, 40, len(account)), tier, np.zeros(len(account))
@@ -89,46 +93,60 @@ def contacts_of_interventions(rng: np.random.Generator, interventions: Columns) 
 
 def touchpoint_columns(
     rng: np.random.Generator, people: People, account: Ints, day: Ints, tier: Ints, value: Floats
-) -> Columns:
+) -> ColumnArrays:
     """Who was met, how, and who asked for it; a contact with nobody to meet does not take place."""
     person = people.pick(rng, account, tier, day)
     met = person >= 0
     account, day, tier, value, person = account[met], day[met], tier[met], value[met], person[met]
-    kind = (KIND_SHARE.cumsum(axis=1)[tier] < rng.random(len(day))[:, None]).sum(axis=1)
-    begins = rng.random(len(day)) < sigmoid(CUSTOMER_BEGINS + BEGINS_SLOPE * value)
-    occurred = within_day(rng, day)
+    kind = (CONTACT_KIND_SHARES.cumsum(axis=1)[tier] < rng.random(len(day))[:, None]).sum(axis=1)
+    begins = rng.random(len(day)) < sigmoid(CUSTOMER_INITIATED_LOG_ODDS + CUSTOMER_INITIATED_SLOPE * value)
+    occurred = draw_working_time(rng, day)
     named = rng.random(len(day)) < 0.95  # a few contacts do not say whom they met
-    columns = {"account": account, "person": np.where(named, person, -1), "kind": np.minimum(kind, len(KINDS) - 1)}
-    return columns | {"customer": begins, "occurred": occurred, "recorded": arrival(rng, occurred)}
+    columns = {
+        "account": account,
+        "person": np.where(named, person, -1),
+        "kind": np.minimum(kind, len(CONTACT_KINDS) - 1),
+    }
+    return columns | {"customer": begins, "occurred": occurred, "recorded": draw_arrival(rng, occurred)}
 
 
-def draw_nps(rng: np.random.Generator, world: World) -> Columns:
+def draw_nps(rng: np.random.Generator, world: World) -> ColumnArrays:
     """Recommendation asked each quarter; one row per request."""
-    person, day = people_asked(rng, world)
+    person, day = nps_recipients(rng, world)
     account, tier = world.people.account[person], world.people.tier[person]
     states = world.states(world.month_of(day), account)[:, [VALUE, ADOPTION, PAIN]]
     score = np.clip(np.round(rng.normal(NPS_MEAN + (states * NPS_SLOPES[tier]).sum(axis=1), NPS_SPREAD)), 0, 10)
-    willing = world.presence.share(account, day, deciders=True) * sigmoid(
-        ANSWERS[tier] + ANSWERS_VALUE[tier] * states[:, 0]
+    willing = world.presence.activity_share(account, day, deciders=True) * sigmoid(
+        RESPONSE_LOG_ODDS[tier] + RESPONSE_VALUE_SLOPE[tier] * states[:, 0]
     )
     answers = rng.random(len(day)) < willing
-    return {"account": account, "person": person, "sent": within_day(rng, day), "score": score, "answers": answers}
+    return {
+        "account": account,
+        "person": person,
+        "sent": draw_working_time(rng, day),
+        "score": score,
+        "answers": answers,
+    }
 
 
-def people_asked(rng: np.random.Generator, world: World) -> tuple[Ints, Ints]:
+def nps_recipients(rng: np.random.Generator, world: World) -> tuple[Ints, Ints]:
     """Who is asked for a recommendation on which day: in each account's quarterly rounds, some of those there."""
     people = world.people
-    rounds = np.arange((world.until - world.first_day) // NPS_DAYS + 1)
-    offset = rng.integers(0, NPS_DAYS, len(world.customers))
+    rounds = np.arange((world.extract_day - world.first_day) // NPS_INTERVAL_DAYS + 1)
+    offset = rng.integers(0, NPS_INTERVAL_DAYS, len(world.customers))
     person = np.repeat(np.arange(len(people)), len(rounds))
     account = people.account[person]
-    day = world.first_day + offset[account] + NPS_DAYS * np.tile(rounds, len(people))
-    there = (people.first[person] + SETTLED_DAYS < day) & (day < people.last[person]) & (day < world.until)
-    asked = there & (rng.random(len(day)) < NPS_ASKED[people.tier[person]]) & world.presence.here(account, day)
+    day = world.first_day + offset[account] + NPS_INTERVAL_DAYS * np.tile(rounds, len(people))
+    there = (people.first[person] + MIN_TENURE_DAYS < day) & (day < people.last[person]) & (day < world.extract_day)
+    asked = (
+        there
+        & (rng.random(len(day)) < NPS_SAMPLE_SHARE[people.tier[person]])
+        & world.presence.is_customer(account, day)
+    )
     return person[asked], day[asked]
 
 
-def survey_columns(rng: np.random.Generator, nps: Columns, csat: Columns) -> Columns:
+def survey_columns(rng: np.random.Generator, nps: ColumnArrays, csat: ColumnArrays) -> ColumnArrays:
     """Both kinds of survey; one row per request, its answer and what was done about a low one."""
     joined = {name: np.concatenate([nps[name], csat[name]]) for name in nps}
     size = len(joined["sent"])
@@ -136,36 +154,38 @@ def survey_columns(rng: np.random.Generator, nps: Columns, csat: Columns) -> Col
     answered = joined["sent"] + (rng.exponential(2.5, size) * DAY).astype(np.int64) + 600
     joined["answered"] = np.where(joined["answers"], answered, NEVER)
     low = joined["score"] <= np.where(joined["csat"], LOW_CSAT, LOW_NPS)
-    followed = low & joined["answers"] & (rng.random(size) < FOLLOWED_UP)
+    followed = low & joined["answers"] & (rng.random(size) < FOLLOW_UP_SHARE)
     joined["followed"] = np.where(followed, answered + (rng.exponential(6.0, size) * DAY).astype(np.int64), NEVER)
-    joined["recorded"] = arrival(rng, joined["sent"])
+    joined["recorded"] = draw_arrival(rng, joined["sent"])
     order = np.argsort(joined["sent"], kind="stable")
     return {name: values[order] for name, values in joined.items()}
 
 
-def draw_goals(rng: np.random.Generator, world: World) -> Columns:
+def draw_goals(rng: np.random.Generator, world: World) -> ColumnArrays:
     """Goals agreed with the customer; one row per goal. Those reached are the shocks that lifted value.
 
     Goals are agreed on whatever will come of them, so that a goal not yet reached tells nothing about the future.
     """
-    rate = np.full(world.history.shape[:2], GOALS_AGREED)
-    _, account, day = world.happenings(rng, rate, deciders=True)
-    reached = world.recorded("goal_reached")
-    set_at = within_day(rng, working_day(day))
+    rate = np.full(world.history.shape[:2], MONTHLY_GOALS)
+    _, account, day = world.draw_events(rng, rate, deciders=True)
+    reached = world.recorded_rows("goal_reached")
+    set_at = draw_working_time(rng, working_day(day))
     order = np.argsort(set_at, kind="stable")
     account, set_at = account[order], set_at[order]
     due = set_at // DAY * DAY + rng.integers(*GOAL_DAYS, len(account)) * DAY
     return {
         "account": account,
-        "goal": rng.integers(0, len(GOALS), len(account)),
+        "goal": rng.integers(0, len(GOAL_TEXTS), len(account)),
         "set": set_at,
         "due": due,
-        "achieved": first_come_first_reached(account, set_at, due, reached["account"], within_day(rng, reached["day"])),
-        "recorded": arrival(rng, set_at),
+        "achieved": goal_achievement_times(
+            account, set_at, due, reached["account"], draw_working_time(rng, reached["day"])
+        ),
+        "recorded": draw_arrival(rng, set_at),
     }
 
 
-def first_come_first_reached(account: Ints, set_at: Ints, due: Ints, who: Ints, when: Ints) -> Ints:
+def goal_achievement_times(account: Ints, set_at: Ints, due: Ints, achieving_account: Ints, achieved_at: Ints) -> Ints:
     """When each goal (in the order of `set_at`) was reached: what an account reaches is its oldest open goal.
 
     A goal long overdue is given up, and success without an open goal is written down nowhere.
@@ -173,13 +193,13 @@ def first_come_first_reached(account: Ints, set_at: Ints, due: Ints, who: Ints, 
     achieved = np.full(len(account), NEVER)
     waiting: dict[int, deque[int]] = defaultdict(deque)
     goal = 0
-    for event in np.argsort(when, kind="stable").tolist():
-        while goal < len(set_at) and set_at[goal] < when[event]:
+    for event in np.argsort(achieved_at, kind="stable").tolist():
+        while goal < len(set_at) and set_at[goal] < achieved_at[event]:
             waiting[int(account[goal])].append(goal)
             goal += 1
-        still_open = waiting[int(who[event])]
-        while still_open and due[still_open[0]] + GIVEN_UP_DAYS * DAY < when[event]:
+        still_open = waiting[int(achieving_account[event])]
+        while still_open and due[still_open[0]] + GOAL_ABANDON_DAYS * DAY < achieved_at[event]:
             still_open.popleft()
         if still_open:
-            achieved[still_open.popleft()] = when[event]
+            achieved[still_open.popleft()] = achieved_at[event]
     return achieved

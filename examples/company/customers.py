@@ -20,7 +20,7 @@ CHANNELS = ("direct", "partner", "inbound", "referral", "event")
 CHANNEL_SHARE = np.array([0.33, 0.22, 0.27, 0.10, 0.08])
 CHANNEL_FIT = np.array([0.10, -0.45, 0.10, 0.45, -0.20])
 PLAN_FIT = np.array([-0.25, 0.05, 0.20])
-HIDDEN_FIT = 0.28
+HIDDEN_FIT_SD = 0.28
 """Standard deviation of the part of fit that no column shows."""
 
 EARLIER_SHARE, EARLIER_MONTHS = 0.60, 24
@@ -31,7 +31,7 @@ PARENT_SHARE = 0.03
 ACCOUNTS_PER_MANAGER = 45
 
 CURRENCY_OF_REGION = np.array([0, 1, 2, 0])
-PLAIN_DOLLAR_SHARE = 0.2
+EUROPE_DOLLAR_SHARE = 0.2
 """Share of the European accounts that pay in dollars all the same."""
 
 
@@ -39,7 +39,7 @@ PLAIN_DOLLAR_SHARE = 0.2
 class Customers:
     """One entry per account, in the order of the account numbers."""
 
-    bought: Ints
+    purchase_day: Ints
     """Day on which the first term starts."""
     industry: Ints
     region: Ints
@@ -58,7 +58,7 @@ class Customers:
     name: list[str]
 
     def __len__(self) -> int:
-        return len(self.bought)
+        return len(self.purchase_day)
 
     @property
     def chinese(self) -> Flags:
@@ -77,9 +77,9 @@ def draw_customers(rng: np.random.Generator, accounts: int, months: int, start: 
     plan = np.clip(np.round(0.8 + 0.45 * scale + rng.normal(0, 0.6, accounts)), 0, 2).astype(np.int64)
     seats = np.clip(np.round(np.exp(1.70 + 0.55 * scale + rng.normal(0, 0.40, accounts))), 3, 150).astype(np.int64)
     seen = INDUSTRY_FIT[industry] + REGION_FIT[region] + CHANNEL_FIT[channel] + PLAN_FIT[plan] + 0.10 * scale
-    fit = (seen - seen.mean()) / 0.80 + rng.normal(0, HIDDEN_FIT, accounts)
+    fit = (seen - seen.mean()) / 0.80 + rng.normal(0, HIDDEN_FIT_SD, accounts)
     return Customers(
-        bought=bought,
+        purchase_day=bought,
         industry=industry,
         region=region,
         channel=channel,
@@ -107,7 +107,7 @@ def draw_purchase_days(rng: np.random.Generator, accounts: int, months: int, sta
 def draw_currency(rng: np.random.Generator, region: Ints) -> Ints:
     """Index in `CURRENCIES` of each account's money."""
     currency = CURRENCY_OF_REGION[region]
-    plain = (rng.random(len(region)) < PLAIN_DOLLAR_SHARE) & (currency == CURRENCIES.index("EUR"))
+    plain = (rng.random(len(region)) < EUROPE_DOLLAR_SHARE) & (currency == CURRENCIES.index("EUR"))
     return np.where(plain, CURRENCIES.index("USD"), currency)
 
 

@@ -17,65 +17,65 @@ if TYPE_CHECKING:
 
 MARKER = "example_company.json"
 """Lies among the tables, with the digest of every file that was written beside it."""
-MADE_BY = "renewals example"
-EARLIER_RELEASE = f"; an example company of an earlier release, which has no {MARKER}, can be deleted"
-ROWS_A_GROUP = 250_000
+CREATED_BY = "renewals example"
+EARLIER_RELEASE_HINT = f"; an example company of an earlier release, which has no {MARKER}, can be deleted"
+ROWS_PER_GROUP = 250_000
 
 
 class ForeignFolderError(Exception):
     """A folder holds files that the example company did not write, or that were changed since."""
 
 
-def write(company: Company, folder: Path | str) -> Path:
+def write_company(company: Company, folder: Path | str) -> Path:
     """Write each table as `<folder>/<table>.parquet`, and the truth aside in `<folder>/truth`.
 
-    The folder appears whole or not at all. Raises `ForeignFolderError` as `refuse_foreign` does.
+    The folder appears whole or not at all. Raises `ForeignFolderError` as `refuse_foreign_folder` does.
     """
     folder = Path(folder).absolute()
-    refuse_foreign(folder)
+    refuse_foreign_folder(folder)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / "truth").mkdir(parents=True)
     _write_tables(company, unfinished)
-    marker = {"made_by": MADE_BY, "until": company.until.isoformat(), "files": _digests(unfinished)}
+    marker = {"made_by": CREATED_BY, "until": company.extract_date.isoformat(), "files": _file_digests(unfinished)}
     (unfinished / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
-    refuse_foreign(folder)
+    refuse_foreign_folder(folder)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     return folder
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Raise `ForeignFolderError` unless the folder is missing, empty, or exactly as `write` left it."""
-    found = _digests(folder)
-    made = _made(folder)
+def refuse_foreign_folder(folder: Path) -> None:
+    """Raise `ForeignFolderError` unless the folder is missing, empty, or exactly as `write_company` left it."""
+    found = _file_digests(folder)
+    made = _recorded_digests(folder)
     foreign = sorted(name for name, digest in found.items() if made.get(name) != digest)
     if foreign:
         others = f" and {len(foreign) - 1} more" if foreign[1:] else ""
         raise ForeignFolderError(
             f"{folder} holds files that the example company did not write, or that were changed since "
-            f"({foreign[0]}{others}): nothing was written. Choose another folder{'' if made else EARLIER_RELEASE}"
+            f"({foreign[0]}{others}): nothing was written. Choose another folder{'' if made else EARLIER_RELEASE_HINT}"
         )
 
 
 def _write_tables(company: Company, folder: Path) -> None:
     for place, group in ((folder, company.tables), (folder / "truth", company.truth)):
         for name, table in group.items():
-            pq.write_table(table, place / f"{name}.parquet", compression="zstd", row_group_size=ROWS_A_GROUP)
-    readme = truth.README.format(effect=states.INTERVENTION_EFFECT, follow_up=truth.FOLLOW_UP_DAYS)
+            pq.write_table(table, place / f"{name}.parquet", compression="zstd", row_group_size=ROWS_PER_GROUP)
+    readme = truth.README_TEMPLATE.format(effect=states.INTERVENTION_EFFECT, follow_up=truth.FOLLOW_UP_DAYS)
     (folder / "truth" / "README.md").write_text(readme, encoding="utf-8")
 
 
-def _made(folder: Path) -> dict[str, str]:
-    """The digest of each file that `write` wrote here, by its path in the folder; empty where it wrote none."""
+def _recorded_digests(folder: Path) -> dict[str, str]:
+    """The digest of each file that `write_company` wrote here, by its path in the folder; empty where it wrote none."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        return dict(marker["files"]) if marker["made_by"] == MADE_BY else {}
+        return dict(marker["files"]) if marker["made_by"] == CREATED_BY else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def _file_digests(folder: Path) -> dict[str, str]:
     """The digest of every file below a folder but the marker's, by its path in the folder."""
     if folder.is_file():
         return {".": _sha256(folder)}

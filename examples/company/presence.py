@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from renewals.examples.company.clock import NEVER_DAY, Flags, Floats, Ints
-from renewals.examples.company.journey import Columns
+from renewals.examples.company.journey import ColumnArrays
 
-STAFF_FADE, DECIDER_FADE = 60.0, 25.0
+STAFF_FADE_DAYS, DECIDER_FADE_DAYS = 60.0, 25.0
 """Days in which use falls to a third once the loss is decided: staff still log in for a while (S2)."""
 STAFF_FLOOR = 0.15
 """Share of the staff's use that goes on until the very end."""
@@ -21,11 +21,11 @@ class Presence:
 
     start: Ints
     end: Ints
-    lost: Ints
+    loss_day: Ints
     """Day on which the loss was decided."""
 
     @classmethod
-    def of(cls, spells: Columns, accounts: int) -> Presence:
+    def from_spells(cls, spells: ColumnArrays, accounts: int) -> Presence:
         """From the journal's spells."""
         order = np.lexsort((spells["start"], spells["account"]))
         account = spells["account"][order]
@@ -38,22 +38,22 @@ class Presence:
             columns.append(table)
         return cls(*columns)
 
-    def share(self, account: Ints, day: Ints, *, deciders: bool) -> Floats:
+    def activity_share(self, account: Ints, day: Ints, *, deciders: bool) -> Floats:
         """How much of its usual life the account shows on a day: 1 as a customer, less once it leaves, then 0."""
         shown = np.zeros(len(account))
         for nth in range(self.start.shape[1]):
             here = (self.start[account, nth] <= day) & (day < self.end[account, nth])
-            since = np.maximum(day - self.lost[account, nth], 0)
-            fading = np.exp(-since / (DECIDER_FADE if deciders else STAFF_FADE))
+            since = np.maximum(day - self.loss_day[account, nth], 0)
+            fading = np.exp(-since / (DECIDER_FADE_DAYS if deciders else STAFF_FADE_DAYS))
             floor = 0.0 if deciders else STAFF_FLOOR
             shown = np.where(here, floor + (1 - floor) * fading, shown)
         return shown
 
-    def here(self, account: Ints, day: Ints) -> Flags:
+    def is_customer(self, account: Ints, day: Ints) -> Flags:
         """Whether the account is a customer on a day."""
-        return self.share(account, day, deciders=False) > 0
+        return self.activity_share(account, day, deciders=False) > 0
 
-    def months(self, month_starts: Ints) -> Flags:
+    def active_months(self, month_starts: Ints) -> Flags:
         """Months x accounts: whether the account is a customer on any day of the month."""
         first, last = month_starts[:-1, None], month_starts[1:, None]
         present = np.zeros((len(first), len(self.start)), dtype=bool)
@@ -61,7 +61,7 @@ class Presence:
             present |= (self.start[:, nth] < last) & (self.end[:, nth] > first)
         return present
 
-    def joined(self, account: Ints, day: Ints) -> Ints:
+    def spell_start(self, account: Ints, day: Ints) -> Ints:
         """The day on which the stretch that a day lies in began (far away where it lies in none)."""
         begun = np.full(len(account), NEVER_DAY)
         for nth in range(self.start.shape[1]):

@@ -42,16 +42,16 @@ LEVELS: dict[Literal["view", "analyse", "act"], tuple[str, ...]] = {
 }
 """Which feature shows which tier of use (U3), in the form of `renewals.features.policy.Usage.levels`."""
 
-VIEW = ((1, 0.60), (2, 0.30), (3, 0.10))
-ANALYSE = ((4, 0.50), (5, 0.30), (6, 0.20))
-ACT = ((7, 0.20), (8, 0.35), (9, 0.30), (10, 0.07), (11, 0.08))
+VIEW_FEATURE_SHARES = ((1, 0.60), (2, 0.30), (3, 0.10))
+ANALYSE_FEATURE_SHARES = ((4, 0.50), (5, 0.30), (6, 0.20))
+ACT_FEATURE_SHARES = ((7, 0.20), (8, 0.35), (9, 0.30), (10, 0.07), (11, 0.08))
 """Within a level, the index in `FEATURES` and the share of the level's actions."""
 
 PRODUCTS = ("core", "insights", "connect")
-ADD_ONS = len(PRODUCTS) - 1
+ADD_ON_COUNT = len(PRODUCTS) - 1
 PLANS = ("starter", "business", "enterprise")
-SEAT_PRICE = np.array([900.0, 1_800.0, 3_600.0])
+SEAT_PRICES = np.array([900.0, 1_800.0, 3_600.0])
 """List price of a seat for a year, by plan, in US dollars."""
 CURRENCIES = ("USD", "EUR", "CNY")
-LIST_RATE = np.array([1.0, 1.08, 0.14])
+LIST_RATES = np.array([1.0, 1.08, 0.14])
 """US dollars for one unit of each currency, on which the price list is based."""

@@ -10,15 +10,15 @@ import pyarrow as pa
 
 from renewals.examples.company import contact, growth, support, tables, truth, usage
 from renewals.examples.company.customers import EARLIER_MONTHS
-from renewals.examples.company.journey import Columns
+from renewals.examples.company.journey import ColumnArrays
 from renewals.examples.company.people import person_rows
 from renewals.examples.company.tables import Extract
-from renewals.examples.company.world import Streams, World, draw_world
+from renewals.examples.company.world import RandomStreams, World, draw_world
 
 SEED = 20_230_101
 START = date(2023, 1, 1)
 
-PARTS = (
+RANDOM_STREAMS = (
     "customers", "temper", "journey", "people", "usage", "tickets", "touchpoints", "surveys", "goals", "growth",
     "roster", "rows", "rates",
 )  # fmt: skip
@@ -31,31 +31,36 @@ class Company:
 
     tables: dict[str, pa.Table]
     truth: dict[str, pa.Table]
-    until: date
+    extract_date: date
     """The day of the extract: nothing in the tables is known on it or after it."""
 
 
-def simulate(accounts: int = 2_000, months: int = 42, seed: int = SEED, start: date = START) -> Company:
+def simulate_company(accounts: int = 2_000, months: int = 42, seed: int = SEED, start: date = START) -> Company:
     """The example company from `start` (the first of a month) on; the same arguments give the same tables."""
     if start.day != 1 or months < 1 or accounts < 10:
         raise ValueError(f"need the first of a month, a month and 10 accounts: {start}, {months}, {accounts}")
-    rng = dict(zip(PARTS, np.random.default_rng(seed).spawn(len(PARTS)), strict=True))
+    rng = dict(zip(RANDOM_STREAMS, np.random.default_rng(seed).spawn(len(RANDOM_STREAMS)), strict=True))
     world = draw_world(rng, accounts, months, np.datetime64(start, "M"))
     extract = Extract(world)
-    until = (np.datetime64(0, "D") + world.until).astype(object)
+    until = (np.datetime64(0, "D") + world.extract_day).astype(object)
     tickets = support.draw_tickets(rng["tickets"], world)
     asked = contact.draw_nps(rng["surveys"], world), support.draw_csat(rng["surveys"], tickets)
     surveys = contact.survey_columns(rng["surveys"], *asked)
     secrets = {
         one.__name__: one(world, extract.accounts) for one in (truth.renewals, truth.interventions, truth.oracle)
     }
-    roster = person_rows(rng["roster"], world.people, world.customers.chinese, world.until)
+    roster = person_rows(rng["roster"], world.people, world.customers.chinese, world.extract_day)
     secrets["events"] = truth.events(world, extract.accounts, tickets, surveys, roster)
-    return Company(draw_tables(rng, world, extract, tickets, surveys, roster), secrets, until)
+    return Company(build_tables(rng, world, extract, tickets, surveys, roster), secrets, until)
 
 
-def draw_tables(
-    rng: Streams, world: World, extract: Extract, tickets: Columns, surveys: Columns, roster: Columns
+def build_tables(
+    rng: RandomStreams,
+    world: World,
+    extract: Extract,
+    tickets: ColumnArrays,
+    surveys: ColumnArrays,
+    roster: ColumnArrays,
 ) -> dict[str, pa.Table]:
     """Every table of the data contract, by name."""
     journal, rows = world.journal, rng["rows"]
@@ -68,7 +73,7 @@ def draw_tables(
         "tickets": tables.tickets_table(extract, tickets),
         "surveys": tables.surveys_table(extract, surveys),
         "touchpoints": tables.touchpoints_table(extract, contact.draw_touchpoints(rng["touchpoints"], world)),
-        "interventions": tables.interventions_table(extract, world.recorded("interventions"), rows),
+        "interventions": tables.interventions_table(extract, world.recorded_rows("interventions"), rows),
         "value_goals": tables.goals_table(extract, contact.draw_goals(rng["goals"], world)),
         "referrals": tables.referrals_table(extract, growth.draw_referrals(rng["growth"], world)),
         "trials": tables.trials_table(extract, growth.draw_trials(rng["growth"], world)),

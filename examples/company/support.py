@@ -8,75 +8,77 @@ from __future__ import annotations
 
 import numpy as np
 
-from renewals.examples.company.clock import DAY, HOUR, NEVER, Flags, Floats, Ints, arrival, within_day
-from renewals.examples.company.journey import Columns
+from renewals.examples.company.clock import DAY, HOUR, NEVER, Flags, Floats, Ints, draw_arrival, draw_working_time
+from renewals.examples.company.journey import ColumnArrays
 from renewals.examples.company.people import A, B, S
 from renewals.examples.company.states import ADOPTION, PAIN, sigmoid
 from renewals.examples.company.world import World
 
-KINDS = ("bug", "request", "question")
+TICKET_KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
 
-TICKETS, TICKETS_PER_SEAT = 1.4, 0.035
+MONTHLY_TICKETS, MONTHLY_TICKETS_PER_SEAT = 1.4, 0.035
 """Tickets a month at an average account."""
-PAIN_COUNT, ADOPTION_COUNT, COUNT_SPREAD = 0.50, 0.15, 0.12
+TICKET_PAIN_SLOPE, TICKET_ADOPTION_SLOPE, TICKET_SPREAD = 0.50, 0.15, 0.12
 """How pain, adoption and nothing that matters move the number of tickets (log scale)."""
 RESPOND_HOURS = np.array([10.0, 6.0, 3.0])
 RESOLVE_HOURS = np.array([100.0, 60.0, 30.0])
 LIMIT_HOURS = np.array([720.0, 240.0, 48.0])
 """Median hours to the first answer and on to the solution, and the agreed limit, by severity."""
-PAIN_RESPOND, PAIN_RESOLVE, HOURS_SPREAD = 0.80, 0.60, 0.50
+RESPOND_PAIN_SLOPE, RESOLVE_PAIN_SLOPE, HOURS_SPREAD = 0.80, 0.60, 0.50
 """How pain and chance move those hours (log scale)."""
-UNANSWERED, UNSOLVED = -3.4, -3.2
-REOPENED, ESCALATED = -2.6, -3.0
+UNANSWERED_LOG_ODDS, UNSOLVED_LOG_ODDS = -3.4, -3.2
+REOPENED_LOG_ODDS, ESCALATED_LOG_ODDS = -2.6, -3.0
 """Log-odds at an account without pain that a ticket is never answered, never solved, re-opened, escalated."""
-PAIN_TROUBLE = 0.55
+TROUBLE_PAIN_SLOPE = 0.55
 """What a unit of pain adds to each of them."""
-REQUEST_UNANSWERED, LATE_ESCALATED = 0.8, 1.0
+REQUEST_UNANSWERED_LOG_ODDS, LATE_ESCALATED_LOG_ODDS = 0.8, 1.0
 """What it adds that the ticket is a request, and that its limit has passed."""
-LIMIT_GIVEN = 0.7
+LIMIT_RECORDED_SHARE = 0.7
 """Share of the tickets that carry their limit."""
-ASKED = 0.6
+CSAT_REQUEST_SHARE = 0.6
 """Solved tickets after which satisfaction is asked."""
-CSAT, CSAT_SLOPE, CSAT_SPREAD = 3.8, -0.70, 0.7
-ANSWERS = 0.8
+CSAT_MEAN, CSAT_SLOPE, CSAT_SPREAD = 3.8, -0.70, 0.7
+CSAT_RESPONSE_LOG_ODDS = 0.8
 """Log-odds that a request for satisfaction is answered."""
 
 
-def draw_tickets(rng: np.random.Generator, world: World) -> Columns:
+def draw_tickets(rng: np.random.Generator, world: World) -> ColumnArrays:
     """All tickets; one row per ticket, in the order they were opened."""
-    habit = COUNT_SPREAD * rng.standard_normal(len(world.customers))
+    habit = TICKET_SPREAD * rng.standard_normal(len(world.customers))
     pain, adoption = world.history[:, :, PAIN], world.history[:, :, ADOPTION]
-    usual = TICKETS + TICKETS_PER_SEAT * np.minimum(world.customers.seats, 60)
-    rate = usual * np.exp(PAIN_COUNT * pain + ADOPTION_COUNT * adoption + habit)
-    month, account, day = world.happenings(rng, rate, deciders=False)
-    opened = within_day(rng, day)
+    usual = MONTHLY_TICKETS + MONTHLY_TICKETS_PER_SEAT * np.minimum(world.customers.seats, 60)
+    rate = usual * np.exp(TICKET_PAIN_SLOPE * pain + TICKET_ADOPTION_SLOPE * adoption + habit)
+    month, account, day = world.draw_events(rng, rate, deciders=False)
+    opened = draw_working_time(rng, day)
     order = np.argsort(opened, kind="stable")
     month, account, opened = month[order], account[order], opened[order]
     felt = np.asarray(pain[month, account])
     tier = rng.choice([S, A, B], len(account), p=[0.03, 0.17, 0.80])
     person = world.people.pick(rng, account, tier, opened // DAY)
     columns = {"account": account, "person": person, "opened": opened, "pain": felt}
-    return columns | {"recorded": arrival(rng, opened)} | ticket_lives(rng, opened, felt)
+    return columns | {"recorded": draw_arrival(rng, opened)} | ticket_histories(rng, opened, felt)
 
 
-def ticket_lives(rng: np.random.Generator, opened: Ints, pain: Floats) -> Columns:
+def ticket_histories(rng: np.random.Generator, opened: Ints, pain: Floats) -> ColumnArrays:
     """What becomes of each ticket that was opened."""
     kind, severity = draw_kinds(rng, pain)
-    answered = opened + draw_hours(rng, RESPOND_HOURS[severity], PAIN_RESPOND * pain)
-    work = draw_hours(rng, RESOLVE_HOURS[severity], PAIN_RESOLVE * pain)
+    answered = opened + draw_durations(rng, RESPOND_HOURS[severity], RESPOND_PAIN_SLOPE * pain)
+    work = draw_durations(rng, RESOLVE_HOURS[severity], RESOLVE_PAIN_SLOPE * pain)
     solved = answered + work
-    unanswered = happens(rng, UNANSWERED + REQUEST_UNANSWERED * (kind == KINDS.index("request")), pain)
-    solved[unanswered | happens(rng, UNSOLVED, pain)] = NEVER
+    unanswered = draw_trouble(
+        rng, UNANSWERED_LOG_ODDS + REQUEST_UNANSWERED_LOG_ODDS * (kind == TICKET_KINDS.index("request")), pain
+    )
+    solved[unanswered | draw_trouble(rng, UNSOLVED_LOG_ODDS, pain)] = NEVER
     answered[unanswered] = NEVER
-    reopened = later(rng, solved, happens(rng, REOPENED, pain), 12 * DAY)
+    reopened = draw_later_time(rng, solved, draw_trouble(rng, REOPENED_LOG_ODDS, pain), 12 * DAY)
     again = reopened < NEVER
     solved[again] = reopened[again] + work[again]
     limit = opened + (LIMIT_HOURS[severity] * HOUR).astype(np.int64)
     late = solved > limit
-    called = happens(rng, np.where(late, ESCALATED + LATE_ESCALATED, ESCALATED), pain)
-    escalated = later(rng, np.where(late, limit, opened + 2 * HOUR), called, 2 * DAY)
-    given = rng.random(len(opened)) < LIMIT_GIVEN
+    called = draw_trouble(rng, np.where(late, ESCALATED_LOG_ODDS + LATE_ESCALATED_LOG_ODDS, ESCALATED_LOG_ODDS), pain)
+    escalated = draw_later_time(rng, np.where(late, limit, opened + 2 * HOUR), called, 2 * DAY)
+    given = rng.random(len(opened)) < LIMIT_RECORDED_SHARE
     return {
         "kind": kind, "severity": severity, "answered": answered, "solved": solved, "reopened": reopened,
         "escalated": escalated, "limit": np.where(given, limit, NEVER),
@@ -92,27 +94,27 @@ def draw_kinds(rng: np.random.Generator, pain: Floats) -> tuple[Ints, Ints]:
     return kind, np.clip(np.round(grave), 0, len(SEVERITIES) - 1).astype(np.int64)
 
 
-def draw_hours(rng: np.random.Generator, median: Floats, log_factor: Floats) -> Ints:
+def draw_durations(rng: np.random.Generator, median: Floats, log_factor: Floats) -> Ints:
     """Seconds that take some hours, by the median and what lengthens it."""
     return (median * rng.lognormal(log_factor, HOURS_SPREAD) * HOUR).astype(np.int64)
 
 
-def happens(rng: np.random.Generator, log_odds: Floats | float, pain: Floats) -> Flags:
+def draw_trouble(rng: np.random.Generator, log_odds: Floats | float, pain: Floats) -> Flags:
     """Whether a trouble that pain makes likelier befalls each ticket."""
-    return rng.random(len(pain)) < sigmoid(log_odds + PAIN_TROUBLE * pain)
+    return rng.random(len(pain)) < sigmoid(log_odds + TROUBLE_PAIN_SLOPE * pain)
 
 
-def later(rng: np.random.Generator, moment: Ints, happening: Flags, within: int) -> Ints:
+def draw_later_time(rng: np.random.Generator, moment: Ints, occurs: Flags, within: int) -> Ints:
     """A moment after the given one where something happens, never elsewhere."""
     after = moment + rng.integers(HOUR, within, len(moment))
-    return np.where(happening & (moment < NEVER), after, NEVER)
+    return np.where(occurs & (moment < NEVER), after, NEVER)
 
 
-def draw_csat(rng: np.random.Generator, tickets: Columns) -> Columns:
+def draw_csat(rng: np.random.Generator, tickets: ColumnArrays) -> ColumnArrays:
     """Satisfaction asked after solved tickets; one row per request."""
-    asked = (tickets["solved"] < NEVER) & (rng.random(len(tickets["solved"])) < ASKED)
+    asked = (tickets["solved"] < NEVER) & (rng.random(len(tickets["solved"])) < CSAT_REQUEST_SHARE)
     account, person, pain = (tickets[name][asked] for name in ("account", "person", "pain"))
     sent = tickets["solved"][asked] + rng.integers(HOUR, DAY, len(account))
-    score = np.clip(np.round(rng.normal(CSAT + CSAT_SLOPE * pain, CSAT_SPREAD)), 1, 5)
-    answers = rng.random(len(account)) < sigmoid(ANSWERS - 0.15 * pain)
+    score = np.clip(np.round(rng.normal(CSAT_MEAN + CSAT_SLOPE * pain, CSAT_SPREAD)), 1, 5)
+    answers = rng.random(len(account)) < sigmoid(CSAT_RESPONSE_LOG_ODDS - 0.15 * pain)
     return {"account": account, "person": person, "sent": sent, "score": score, "answers": answers}

@@ -9,38 +9,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from renewals.examples.company.clock import DAY, HOUR, Flags, Floats, Ints, arrival
-from renewals.examples.company.journey import Columns
+from renewals.examples.company.clock import DAY, HOUR, Flags, Floats, Ints, draw_arrival
+from renewals.examples.company.journey import ColumnArrays
 from renewals.examples.company.people import B, People
 from renewals.examples.company.presence import Presence
-from renewals.examples.company.product import ACT, ANALYSE, FEATURES, VIEW
+from renewals.examples.company.product import ACT_FEATURE_SHARES, ANALYSE_FEATURE_SHARES, FEATURES, VIEW_FEATURE_SHARES
 from renewals.examples.company.states import ADOPTION, VALUE
 from renewals.examples.company.world import World
 
-DAYS_A_MONTH = np.array([3.4, 3.5, 2.6])
+MONTHLY_VISIT_DAYS = np.array([3.4, 3.5, 2.6])
 """Days on which an average person of each tier comes in a month of 22 working days."""
 VALUE_SLOPE = np.array([0.85, 0.55, 0.00])
 ADOPTION_SLOPE = np.array([0.00, 0.10, 0.70])
 """How value and adoption move that, by tier (log scale)."""
 ACCOUNT_SPREAD = 0.08
 """How unlike each other accounts are in how much anybody comes, for no reason that matters (log scale)."""
-FULL_MONTH = 22.0
+FULL_MONTH_DAYS = 22.0
 """Working days of a full month; nobody comes more often."""
-VISITS_AT_ONCE = 400_000
+VISIT_BATCH_SIZE = 400_000
 """Visits worked on at a time, to spare memory."""
 
-WEEKEND, HOLIDAY, SUMMER = 0.12, 0.25, 0.80
+WEEKEND_WEIGHT, HOLIDAY_WEIGHT, SUMMER_WEIGHT = 0.12, 0.25, 0.80
 """Use on a weekend day, on the common holidays and in August, beside a working day."""
 SPRING_FESTIVALS = ("2021-02-11", "2022-01-31", "2023-01-21", "2024-02-09", "2025-01-28", "2026-02-16", "2027-02-05")
 """First days of the Chinese spring festival."""
 
-ACTIONS = 0.30
+EXTRA_ACTIONS_PER_SESSION = 0.30
 """Actions after the first one in a session, on average."""
-LOGIN_RECORDED = 0.55
+LOGIN_RECORDED_SHARE = 0.55
 """Sessions that begin with a recorded login; the others were still open."""
-LEVEL_ODDS = {"view": (0.0, 0.0, 0.0), "analyse": (-0.5, 0.0, 0.25), "act": (-0.6, 0.15, 0.40)}
+LEVEL_LOG_WEIGHTS = {"view": (0.0, 0.0, 0.0), "analyse": (-0.5, 0.0, 0.25), "act": (-0.6, 0.15, 0.40)}
 """Log-weight of an action's level: constant, slope on value, slope on adoption."""
-SECONDS, SECONDS_SPREAD, SECONDS_SLOPE = 95.0, 0.7, 0.22
+MEDIAN_ACTION_SECONDS, ACTION_SECONDS_SPREAD, ACTION_SECONDS_SLOPE = 95.0, 0.7, 0.22
 """How long an action lasts: median, spread and slope on adoption (log scale)."""
 
 
@@ -48,7 +48,7 @@ def day_weights(first: int, last: int, chinese: bool) -> Floats:
     """How busy each day of the stretch is, beside a working day."""
     days = np.arange(first, last).astype("datetime64[D]")
     weekday = (np.arange(first, last) + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
-    weight = np.where(weekday >= 5, WEEKEND, 1.0)
+    weight = np.where(weekday >= 5, WEEKEND_WEIGHT, 1.0)
     month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
     day = (days - days.astype("datetime64[M]")).astype(np.int64) + 1
     if chinese:
@@ -57,48 +57,48 @@ def day_weights(first: int, last: int, chinese: bool) -> Floats:
         for festival in SPRING_FESTIVALS:
             since = (days - np.datetime64(festival)).astype(np.int64)
             spring |= (since >= 0) & (since < 8)
-        return np.where(national | spring, weight * HOLIDAY, weight)
+        return np.where(national | spring, weight * HOLIDAY_WEIGHT, weight)
     christmas = ((month == 12) & (day >= 23)) | ((month == 1) & (day <= 2))
-    return np.where(christmas, weight * HOLIDAY, np.where(month == 8, weight * SUMMER, weight))
+    return np.where(christmas, weight * HOLIDAY_WEIGHT, np.where(month == 8, weight * SUMMER_WEIGHT, weight))
 
 
-class BusyDays:
+class UsageCalendar:
     """Days drawn by how busy they are, on the calendar of each account."""
 
     def __init__(self, month_starts: Ints, chinese: Flags) -> None:
         self.starts, self.chinese = month_starts, chinese
         first, last = int(month_starts[0]), int(month_starts[-1])
         weights = [day_weights(first, last, own) for own in (False, True)]
-        self.total = [np.concatenate([[0.0], np.cumsum(weight)]) for weight in weights]
+        self.cumulative_weights = [np.concatenate([[0.0], np.cumsum(weight)]) for weight in weights]
 
-    def in_month(self, month: Ints, own: bool) -> Floats:
+    def month_weight(self, month: Ints, own: bool) -> Floats:
         """Working days' worth of use in each month."""
         at = self.starts - self.starts[0]
-        return np.asarray(self.total[own][at[month + 1]] - self.total[own][at[month]])
+        return np.asarray(self.cumulative_weights[own][at[month + 1]] - self.cumulative_weights[own][at[month]])
 
-    def fullness(self, account: Ints, month: Ints) -> Floats:
+    def month_fullness(self, account: Ints, month: Ints) -> Floats:
         """Use in a month beside a full one."""
-        both = [self.in_month(month, own) for own in (False, True)]
-        return np.where(self.chinese[account], both[1], both[0]) / FULL_MONTH
+        both = [self.month_weight(month, own) for own in (False, True)]
+        return np.where(self.chinese[account], both[1], both[0]) / FULL_MONTH_DAYS
 
-    def draw(self, rng: np.random.Generator, account: Ints, month: Ints) -> Ints:
+    def draw_days(self, rng: np.random.Generator, account: Ints, month: Ints) -> Ints:
         """A day of each month."""
         day = np.zeros(len(account), dtype=np.int64)
         at = self.starts - self.starts[0]
         for own in (False, True):
             mine = np.flatnonzero(self.chinese[account] == own)
-            low = self.total[own][at[month[mine]]]
-            point = low + rng.random(len(mine)) * self.in_month(month[mine], own)
-            day[mine] = np.searchsorted(self.total[own], point, side="right") - 1
+            low = self.cumulative_weights[own][at[month[mine]]]
+            point = low + rng.random(len(mine)) * self.month_weight(month[mine], own)
+            day[mine] = np.searchsorted(self.cumulative_weights[own], point, side="right") - 1
         return np.minimum(day, self.starts[-1] - self.starts[0] - 1) + self.starts[0]
 
 
-def draw_usage(rng: np.random.Generator, world: World) -> Columns:
+def draw_usage(rng: np.random.Generator, world: World) -> ColumnArrays:
     """All usage events, in the order of their arrival; one row per event."""
     person, month, day = draw_visits(rng, world)
-    blocks = np.arange(0, len(person), VISITS_AT_ONCE)
+    blocks = np.arange(0, len(person), VISIT_BATCH_SIZE)
     parts = [
-        draw_actions(rng, world, *(column[at : at + VISITS_AT_ONCE] for column in (person, month, day)))
+        draw_actions(rng, world, *(column[at : at + VISIT_BATCH_SIZE] for column in (person, month, day)))
         for at in blocks.tolist()
     ]
     order = np.argsort(np.concatenate([part["recorded"] for part in parts]), kind="stable")
@@ -107,36 +107,36 @@ def draw_usage(rng: np.random.Generator, world: World) -> Columns:
 
 def draw_visits(rng: np.random.Generator, world: World) -> tuple[Ints, Ints, Ints]:
     """Person, month and day of every visit to the product; one entry per visit."""
-    people, busy = world.people, BusyDays(world.month_starts, world.customers.chinese)
+    people, busy = world.people, UsageCalendar(world.month_starts, world.customers.chinese)
     habit = ACCOUNT_SPREAD * rng.standard_normal(len(world.customers))
     person, month = person_months(people, world.presence, world.month_starts)
     account = people.account[person]
-    rate = rates(world, habit, person, month) * busy.fullness(account, month)
-    visits = rng.poisson(np.minimum(rate, FULL_MONTH))
+    rate = visit_rates(world, habit, person, month) * busy.month_fullness(account, month)
+    visits = rng.poisson(np.minimum(rate, FULL_MONTH_DAYS))
     person, month = np.repeat(person, visits), np.repeat(month, visits)
-    day = busy.draw(rng, people.account[person], month)
-    kept = comes(rng, people, world.presence, person, day)
+    day = busy.draw_days(rng, people.account[person], month)
+    kept = visit_takes_place(rng, people, world.presence, person, day)
     return person[kept], month[kept], day[kept]
 
 
-def rates(world: World, habit: Floats, person: Ints, month: Ints) -> Floats:
+def visit_rates(world: World, account_effect: Floats, person: Ints, month: Ints) -> Floats:
     """Days on which a person comes in a full month, by what the account thinks of the product then."""
     people = world.people
     account, tier = people.account[person], people.tier[person]
-    log_rate = habit[account] + people.effect[person]
+    log_rate = account_effect[account] + people.effect[person]
     log_rate += VALUE_SLOPE[tier] * world.history[month, account, VALUE]
     log_rate += ADOPTION_SLOPE[tier] * world.history[month, account, ADOPTION]
-    return np.asarray(DAYS_A_MONTH[tier] * np.exp(log_rate))
+    return np.asarray(MONTHLY_VISIT_DAYS[tier] * np.exp(log_rate))
 
 
-def expected_use(world: World) -> Floats:
+def expected_visits(world: World) -> Floats:
     """Months x accounts: the visits to be expected without calendar and chance, as things stand in mid-month."""
     people, starts = world.people, world.month_starts
     person, month = person_months(people, world.presence, starts)
     account, middle = people.account[person], (starts[month] + starts[month + 1]) // 2
     stay = np.minimum(people.last[person], starts[month + 1]) - np.maximum(people.first[person], starts[month])
-    shares = [world.presence.share(account, middle, deciders=own) for own in (True, False)]
-    usual = rates(world, np.zeros(len(world.customers)), person, month) * np.maximum(stay, 0)
+    shares = [world.presence.activity_share(account, middle, deciders=own) for own in (True, False)]
+    usual = visit_rates(world, np.zeros(len(world.customers)), person, month) * np.maximum(stay, 0)
     visits = usual / np.diff(starts)[month] * np.where(people.tier[person] == B, shares[1], shares[0])
     cells = month * len(world.customers) + account
     size = (len(starts) - 1) * len(world.customers)
@@ -145,7 +145,7 @@ def expected_use(world: World) -> Floats:
 
 def person_months(people: People, presence: Presence, month_starts: Ints) -> tuple[Ints, Ints]:
     """Every month in which a person and the account are there; one entry per person and month."""
-    present = presence.months(month_starts)
+    present = presence.active_months(month_starts)
     months = len(month_starts) - 1
     first = np.clip(np.searchsorted(month_starts, people.first, side="right") - 1, 0, months)
     last = np.clip(np.searchsorted(month_starts, people.last, side="left"), 0, months)
@@ -156,26 +156,26 @@ def person_months(people: People, presence: Presence, month_starts: Ints) -> tup
     return person[here], month[here]
 
 
-def comes(rng: np.random.Generator, people: People, presence: Presence, person: Ints, day: Ints) -> Flags:
+def visit_takes_place(rng: np.random.Generator, people: People, presence: Presence, person: Ints, day: Ints) -> Flags:
     """Whether a visit really takes place: the person is there, and the account is not on its way out."""
     account, tier = people.account[person], people.tier[person]
-    staff = presence.share(account, day, deciders=False)
-    deciders = presence.share(account, day, deciders=True)
+    staff = presence.activity_share(account, day, deciders=False)
+    deciders = presence.activity_share(account, day, deciders=True)
     there = (people.first[person] <= day) & (day < people.last[person])
     return there & (rng.random(len(person)) < np.where(tier == B, staff, deciders))
 
 
-def draw_actions(rng: np.random.Generator, world: World, person: Ints, month: Ints, day: Ints) -> Columns:
+def draw_actions(rng: np.random.Generator, world: World, person: Ints, month: Ints, day: Ints) -> ColumnArrays:
     """What is done in each visit: a login, and some actions minutes apart; compact, for there are millions."""
     opened = day * DAY + rng.integers(8 * HOUR, 18 * HOUR, len(day))
-    delay = arrival(rng, opened) - opened
-    actions = 1 + rng.poisson(ACTIONS, len(day))
+    delay = draw_arrival(rng, opened) - opened
+    actions = 1 + rng.poisson(EXTRA_ACTIONS_PER_SESSION, len(day))
     visit = np.repeat(np.arange(len(day)), actions)
     nth = np.arange(len(visit)) - np.repeat(np.cumsum(actions) - actions, actions)
     states = world.states(month[visit], world.people.account[person[visit]])
-    seconds = SECONDS * rng.lognormal(SECONDS_SLOPE * states[:, ADOPTION], SECONDS_SPREAD)
+    seconds = MEDIAN_ACTION_SECONDS * rng.lognormal(ACTION_SECONDS_SLOPE * states[:, ADOPTION], ACTION_SECONDS_SPREAD)
     begun = opened[visit] + 20 + nth * 240 + rng.integers(0, 180, len(visit))
-    login = np.flatnonzero(rng.random(len(day)) < LOGIN_RECORDED)
+    login = np.flatnonzero(rng.random(len(day)) < LOGIN_RECORDED_SHARE)
     feature = np.concatenate([draw_features(rng, states), np.zeros(len(login), dtype=np.int64)])
     visit = np.concatenate([visit, login])
     occurred = np.concatenate([begun, opened[login]])
@@ -190,20 +190,20 @@ def draw_actions(rng: np.random.Generator, world: World, person: Ints, month: In
 
 def draw_features(rng: np.random.Generator, states: Floats) -> Ints:
     """The feature of each action: its level by value and adoption, then one of the level."""
-    odds = np.array(list(LEVEL_ODDS.values()))
+    odds = np.array(list(LEVEL_LOG_WEIGHTS.values()))
     weight = np.exp(odds[:, 0] + states[:, [VALUE]] * odds[:, 1] + states[:, [ADOPTION]] * odds[:, 2])
     weight /= weight.sum(axis=1, keepdims=True)
     point = rng.random(len(states))
     level = (point > weight[:, 0]).astype(np.int64) + (point > weight[:, 0] + weight[:, 1])
     feature = np.zeros(len(states), dtype=np.int64)
-    for which, choices in enumerate((VIEW, ANALYSE, ACT)):
+    for which, choices in enumerate((VIEW_FEATURE_SHARES, ANALYSE_FEATURE_SHARES, ACT_FEATURE_SHARES)):
         mine = np.flatnonzero(level == which)
         names, shares = zip(*choices, strict=True)
         feature[mine] = np.array(names)[np.searchsorted(np.cumsum(shares)[:-1], rng.random(len(mine)), side="right")]
     return feature
 
 
-def quantities(rng: np.random.Generator, feature: Ints) -> Floats:
+def draw_quantities(rng: np.random.Generator, feature: Ints) -> Floats:
     """How many runs a row stands for: a synchronisation is written down once for several; nothing else is."""
     counted = feature == FEATURES.index("api.sync")
     amount = np.full(len(feature), np.nan)

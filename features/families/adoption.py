@@ -6,23 +6,23 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.families.stakeholders import PERSON
+from renewals.features.families.stakeholders import PERSON_KEY
 from renewals.features.family import KEY, Family, as_number
-from renewals.features.point_in_time import Calendar, as_known, first_known
+from renewals.features.point_in_time import Calendar, as_of_rows, first_known_days
 
 adoption = Family("adoption", theme="first_value", needs=("usage_events",))
 
-ONBOARDING = (30, 60)
+ONBOARDING_DAYS = (30, 60)
 """The days by which onboarding is looked at (J1): the first thirty decide."""
 FIRST_VALUE_SHARE = 0.25
 """First value (J2): this share of the bought seats active within the first thirty days."""
-PROMPT_DAYS, FIRST_HALF_YEAR = 30, 180
+PROMPT_DAYS, HALF_YEAR_DAYS = 30, 180
 """Who came within the first thirty days came promptly, beside all who came within half a year (J2)."""
 
 
 def first_uses(person_days: ir.Table, calendar: Calendar) -> ir.Table:
     """When each person first did a north-star action, as then known: one row per (account_id, user_id, as_of)."""
-    return first_known(person_days.filter(_.north_star > 0), ("account_id", "user_id"), calendar)
+    return first_known_days(person_days.filter(_.north_star > 0), ("account_id", "user_id"), calendar)
 
 
 @adoption.source
@@ -38,48 +38,50 @@ def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     ages = spine.select(*KEY, "account_age")
     firsts = terms.join(ages, KEY).filter(_.begun, _.began_ago == _.account_age).group_by(*KEY, "account_age")
     begun = starter(first_uses, spine).group_by(*KEY)
-    people = begun.agg(**{f"by_{age}": (_.after_start < age).sum() for age in (*ONBOARDING, FIRST_HALF_YEAR)})
+    people = begun.agg(**{f"by_{age}": (_.after_start < age).sum() for age in (*ONBOARDING_DAYS, HALF_YEAR_DAYS)})
     joined = firsts.agg(seats=_.seats.max()).left_join(people, KEY).drop("account_id_right", "as_of_right")
     joined = joined.join(spine.select(*KEY, "term_age"), KEY)
     seats = joined.seats.cast("float64").nullif(0.0)
-    prompt = promptness(joined, joined.account_age, joined.term_age)
-    return joined.mutate(prompt=prompt, **{f"activated_{age}": _activated(joined, seats, age) for age in ONBOARDING})
+    prompt = prompt_share(joined, joined.account_age, joined.term_age)
+    return joined.mutate(
+        prompt=prompt, **{f"activated_{age}": _activated_share(joined, seats, age) for age in ONBOARDING_DAYS}
+    )
 
 
-def promptness(begun: ir.Table, age: ir.NumericColumn, term_age: ir.NumericColumn) -> ir.FloatingValue:
+def prompt_share(counts: ir.Table, age: ir.NumericColumn, term_age: ir.NumericColumn) -> ir.FloatingValue:
     """The share of the first half year's people who came within thirty days; null where it tells nothing.
 
     That is before onboarding is over, and once the first term is: what it foretold has then come (J2).
     """
-    told = (age >= max(ONBOARDING)) & (term_age >= age)
-    share = begun[f"by_{PROMPT_DAYS}"].cast("float64") / begun[f"by_{FIRST_HALF_YEAR}"].nullif(0)
+    told = (age >= max(ONBOARDING_DAYS)) & (term_age >= age)
+    share = counts[f"by_{PROMPT_DAYS}"].cast("float64") / counts[f"by_{HALF_YEAR_DAYS}"].nullif(0)
     return told.ifelse(share, ibis.null("float64"))
 
 
-def _activated(joined: ir.Table, seats: ir.Value, age: int) -> ir.Value:
-    share = joined[f"by_{age}"].fill_null(0).cast("float64") / seats
-    return (joined.account_age >= age).ifelse(share, ibis.null("float64"))
+def _activated_share(rows: ir.Table, seats: ir.Value, age: int) -> ir.Value:
+    share = rows[f"by_{age}"].fill_null(0).cast("float64") / seats
+    return (rows.account_age >= age).ifelse(share, ibis.null("float64"))
 
 
 @adoption.source
 def arrival(people: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of): how promptly people were there after the account's start (J2)."""
-    known = as_known("people", people, spine).filter(_.days_ago.notnull())
-    joined = known.group_by(*PERSON).agg(joined_ago=_.days_ago.max())
+    known = as_of_rows("people", people, spine).filter(_.days_ago.notnull())
+    joined = known.group_by(*PERSON_KEY).agg(joined_ago=_.days_ago.max())
     aged = joined.join(spine.select(*KEY, "account_age", "term_age"), KEY)
     after = aged.mutate(after_start=_.account_age - _.joined_ago)
-    sums = {f"by_{age}": (_.after_start < age).sum() for age in (PROMPT_DAYS, FIRST_HALF_YEAR)}
+    sums = {f"by_{age}": (_.after_start < age).sum() for age in (PROMPT_DAYS, HALF_YEAR_DAYS)}
     begun = after.group_by(*KEY, "account_age", "term_age").agg(**sums)
-    return begun.mutate(prompt=promptness(begun, begun.account_age, begun.term_age))
+    return begun.mutate(prompt=prompt_share(begun, begun.account_age, begun.term_age))
 
 
 @adoption.source
 def core_user(first_uses: ir.Table, people_then: ir.Table, person_windows: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, core user): a head or key staff active within 60 days of the start (U5)."""
-    early = starter(first_uses, spine).filter(_.after_start < max(ONBOARDING)).select(*PERSON)
-    heads = people_then.filter(_.tier.isin(["A", "B"])).join(early, PERSON)
-    lately = person_windows.filter(_.active_90d == 1).select(*PERSON, active=ibis.literal(1))
-    return heads.left_join(lately, PERSON, rname="{name}_lately").mutate(active=_.active.fill_null(0))
+    early = starter(first_uses, spine).filter(_.after_start < max(ONBOARDING_DAYS)).select(*PERSON_KEY)
+    heads = people_then.filter(_.tier.isin(["A", "B"])).join(early, PERSON_KEY)
+    lately = person_windows.filter(_.active_90d == 1).select(*PERSON_KEY, active=ibis.literal(1))
+    return heads.left_join(lately, PERSON_KEY, rname="{name}_lately").mutate(active=_.active.fill_null(0))
 
 
 @adoption.feature(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis.expr.types as ir
 
 from renewals.features.family import Family
-from renewals.features.point_in_time import as_known, since
+from renewals.features.point_in_time import as_of_rows, days_ago
 
 advocacy = Family("advocacy", theme="value")
 
@@ -13,15 +13,15 @@ advocacy = Family("advocacy", theme="value")
 @advocacy.source
 def referral(referrals: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, referral made by then): days since it became a customer, where it did."""
-    known = as_known("referrals", referrals, spine)
-    return known.mutate(converted_ago=since(known, known.converted_at))
+    known = as_of_rows("referrals", referrals, spine)
+    return known.mutate(converted_ago=days_ago(known, known.converted_at))
 
 
 @advocacy.source
 def trial(trials: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, trial asked for by then): days since it was finished, where it was."""
-    known = as_known("trials", trials, spine)
-    return known.mutate(finished_ago=since(known, known.finished_at))
+    known = as_of_rows("trials", trials, spine)
+    return known.mutate(finished_ago=days_ago(known, known.finished_at))
 
 
 @advocacy.feature(

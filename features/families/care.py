@@ -9,8 +9,8 @@ from __future__ import annotations
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.family import Family, felt
-from renewals.features.point_in_time import as_known
+from renewals.features.family import Family, decay_weight
+from renewals.features.point_in_time import as_of_rows
 
 care = Family("care", theme="care", needs=("interventions",))
 
@@ -18,8 +18,8 @@ care = Family("care", theme="care", needs=("interventions",))
 @care.source
 def treatment(interventions: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, playbook begun in the past two years): `mark`, 1 on its day and fading."""
-    begun = as_known("interventions", interventions, spine).filter(_.days_ago <= 730)
-    return begun.mutate(mark=felt(_.days_ago))
+    begun = as_of_rows("interventions", interventions, spine).filter(_.days_ago <= 730)
+    return begun.mutate(mark=decay_weight(_.days_ago))
 
 
 @care.feature(

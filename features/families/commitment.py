@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.family import KEY, Family, addable, as_number
+from renewals.features.family import KEY, Family, as_number, quantize
 from renewals.features.point_in_time import hours_between
 
 commitment = Family("commitment", theme="contract")
@@ -236,7 +236,7 @@ def cancelled_so_far(past: ir.Table) -> ir.Value:
 )  # fmt: skip
 def payment_delay(past: ir.Table) -> ir.Value:
     """Mean days from the start of a term to its payment, as known."""
-    return addable(hours_between(past.start_date, past.paid_at) / 24.0).mean()
+    return quantize(hours_between(past.start_date, past.paid_at) / 24.0).mean()
 
 
 @commitment.feature(
@@ -257,7 +257,7 @@ def unpaid(term: ir.Table) -> ir.Value:
 )  # fmt: skip
 def price_change(step: ir.Table) -> ir.Value:
     """Price per seat against the term before, same product; the whole price where neither term tells its seats."""
-    return _price_against(step)
+    return _relative_price_change(step)
 
 
 @commitment.feature(
@@ -267,10 +267,10 @@ def price_change(step: ir.Table) -> ir.Value:
 )  # fmt: skip
 def price_since_first(origin: ir.Table) -> ir.Value:
     """Price per seat against the first term of the same product: what discounts and rises have come to."""
-    return _price_against(origin)
+    return _relative_price_change(origin)
 
 
-def _price_against(pairs: ir.Table) -> ir.Value:
+def _relative_price_change(pairs: ir.Table) -> ir.Value:
     per_term = pairs.value / pairs.old_value.nullif(0.0)
     per_seat = per_term * pairs.old_seats.nullif(0).cast("float64") / pairs.seats.nullif(0).cast("float64")
     untold = pairs.seats.isnull() & pairs.old_seats.isnull()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.family import KEY, Family, addable
-from renewals.features.point_in_time import as_known
+from renewals.features.family import KEY, Family, quantize
+from renewals.features.point_in_time import as_of_rows
 from renewals.features.policy import CONTACT_KINDS
 
 contact = Family("contact", theme="value", needs=("touchpoints",))
@@ -15,21 +15,21 @@ contact = Family("contact", theme="value", needs=("touchpoints",))
 @contact.source
 def touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, touchpoint of the past year)."""
-    return as_known("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
+    return as_of_rows("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
 
 
 @contact.source
 def customer_touch(customer_touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, touchpoint of the past year that is no action of ours)."""
-    return as_known("touchpoints", customer_touchpoints, spine).filter(_.days_ago <= 365)
+    return as_of_rows("touchpoints", customer_touchpoints, spine).filter(_.days_ago <= 365)
 
 
 @contact.source
 def term_touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, touchpoint of the current term): `place`, 0 at the term's start and 1 today."""
     ages = spine.select(*KEY, "term_age")
-    known = as_known("touchpoints", touchpoints, spine).join(ages, KEY)
-    return known.filter(_.days_ago <= _.term_age).mutate(place=addable(1.0 - _.days_ago / _.term_age.cast("float64")))
+    known = as_of_rows("touchpoints", touchpoints, spine).join(ages, KEY)
+    return known.filter(_.days_ago <= _.term_age).mutate(place=quantize(1.0 - _.days_ago / _.term_age.cast("float64")))
 
 
 @contact.feature(

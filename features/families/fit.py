@@ -8,15 +8,15 @@ from ibis import _
 
 from renewals.features.families.commitment import main
 from renewals.features.family import KEY, Family
-from renewals.features.point_in_time import as_known, final_before, known_each, known_when
+from renewals.features.point_in_time import as_of_rows, as_of_rows_by_date, join_known_rows, matured_outcomes
 from renewals.features.policy import Policy
 from renewals.features.spine import size_band
 
 fit = Family("fit", theme="fit")
 
-DIMENSIONS = ("industry", "region", "channel", "size_band", "plan", "cohort")
+FIT_DIMENSIONS = ("industry", "region", "channel", "size_band", "plan", "cohort")
 """How a customer was sold (C2); the cohort is the year of its first contract."""
-TRUST = 30.0
+PRIOR_RENEWALS = 30.0
 """A group's own record weighs as much as that of all customers where it holds so many renewals."""
 
 
@@ -30,17 +30,19 @@ def outcomes(renewals: ir.Table, accounts: ir.Table, contracts: ir.Table, policy
         size_band=size_band(_.amount_due.cast("float64") / 100.0, policy),
     )  # fmt: skip
     key = ("account_id", "end_date", "known_at")
-    sold = known_when("accounts", accounts, final, "matured_at").select(*key, "industry", "region", "channel")
-    starts = known_when("contracts", contracts.select("account_id", "start_date", "signed_at"), final, "matured_at")
+    sold = join_known_rows("accounts", accounts, final, "matured_at").select(*key, "industry", "region", "channel")
+    starts = join_known_rows(
+        "contracts", contracts.select("account_id", "start_date", "signed_at"), final, "matured_at"
+    )
     first = starts.group_by(*key).agg(cohort=_.start_date.min().year().cast("string"))
     told = final.left_join(sold, key, rname="{name}_sold").left_join(first, key, rname="{name}_first")
-    return told.select("account_id", "matured_at", "renewed", *DIMENSIONS)
+    return told.select("account_id", "matured_at", "renewed", *FIT_DIMENSIONS)
 
 
 @fit.source
 def customer(accounts: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of): the account as it was known then."""
-    known = as_known("accounts", accounts, spine)
+    known = as_of_rows("accounts", accounts, spine)
     newest = ibis.window(group_by=KEY, order_by=[_.days_ago.asc(nulls_first=False)])
     return known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
 
@@ -51,12 +53,14 @@ def sold(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Tabl
 
     A column per dimension, shrunk towards `base`, the share of all other customers' renewals.
     """
-    final = final_before(outcomes, spine).mutate(everyone=ibis.literal("all"))
-    mine = _sold(customer(accounts, spine), terms, spine)
-    rates = _others(mine, final, "everyone").select(*KEY, base=_.kept / _.terms.nullif(0.0))
-    for dimension in DIMENSIONS:
-        alike = _others(mine, final, dimension).select(*KEY, "kept", number="terms")
-        rates = rates.join(alike, KEY).mutate(**{dimension: (_.kept + TRUST * _.base) / (_.number + TRUST)})
+    final = matured_outcomes(outcomes, spine).mutate(everyone=ibis.literal("all"))
+    mine = _sale_attributes(customer(accounts, spine), terms, spine)
+    rates = _peer_outcomes(mine, final, "everyone").select(*KEY, base=_.kept / _.terms.nullif(0.0))
+    for dimension in FIT_DIMENSIONS:
+        alike = _peer_outcomes(mine, final, dimension).select(*KEY, "kept", number="terms")
+        rates = rates.join(alike, KEY).mutate(
+            **{dimension: (_.kept + PRIOR_RENEWALS * _.base) / (_.number + PRIOR_RENEWALS)}
+        )
         rates = rates.drop("kept", "number")
     return rates
 
@@ -64,16 +68,16 @@ def sold(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Tabl
 @fit.source
 def relative(outcomes: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, final renewal of its parent, sisters or daughters), as related by then."""
-    family = known_each("accounts", accounts, spine).select(
+    family = as_of_rows_by_date("accounts", accounts, spine).select(
         "as_of", "account_id", parent=ibis.coalesce(_.parent_account_id, _.account_id)
     )
     kin = family.select("as_of", "parent", relative="account_id")
     pairs = spine.select(*KEY).join(family, KEY).join(kin, ["as_of", "parent"]).filter(_.relative != _.account_id)
-    final = final_before(outcomes, spine).select("as_of", "renewed", relative="account_id")
+    final = matured_outcomes(outcomes, spine).select("as_of", "renewed", relative="account_id")
     return pairs.join(final, ["as_of", "relative"])
 
 
-def _sold(customer: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
+def _sale_attributes(customer: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     """How each observed customer was sold, as known then: one row per (account_id, as_of)."""
     year = (_.as_of - _.account_age.as_interval("D")).year().cast("string")
     rows = spine.select(*KEY, "size_band", cohort=year, everyone=ibis.literal("all"))
@@ -81,12 +85,12 @@ def _sold(customer: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     return rows.left_join(main(terms, spine).select(*KEY, "plan"), KEY, rname="{name}_main")
 
 
-def _others(mine: ir.Table, final: ir.Table, dimension: str) -> ir.Table:
+def _peer_outcomes(customers: ir.Table, final: ir.Table, dimension: str) -> ir.Table:
     """How many renewals of others sold alike there were, and how many came about: one row per (account_id, as_of)."""
     counted = {"terms": _.count(), "kept": _.renewed.sum()}
     whole = final.group_by("as_of", dimension).agg(**counted)
     own = final.group_by("as_of", dimension, "account_id").agg(**counted)
-    rows = mine.select(*KEY, dimension).left_join(whole, ["as_of", dimension], rname="{name}_all")
+    rows = customers.select(*KEY, dimension).left_join(whole, ["as_of", dimension], rname="{name}_all")
     rows = rows.left_join(own, ["as_of", dimension, "account_id"], rname="{name}_own")
     less = {name: (_[name].fill_null(0) - _[f"{name}_own"].fill_null(0)).cast("float64") for name in counted}
     return rows.select(*KEY, **less)
@@ -133,7 +137,7 @@ def employees(customer: ir.Table) -> ir.Value:
 
 
 @fit.feature(
-    dimension=DIMENSIONS, unit="share", risk="low", actionable=False,
+    dimension=FIT_DIMENSIONS, unit="share", risk="low", actionable=False,
     en="of other customers of the same {dimension}, {value:.0%} renewed so far (peers: {peer:.0%})",
     zh="同{dimension}的其他客户至今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
@@ -152,7 +156,7 @@ def record(sold: ir.Table, dimension: str) -> ir.Value:
 )  # fmt: skip
 def profile(sold: ir.Table) -> ir.Value:
     """Mean of the records in all dimensions less the share of all other customers: fit with the ideal customer (C1)."""
-    return (sum(sold[dimension] for dimension in DIMENSIONS) / len(DIMENSIONS) - sold.base).max()
+    return (sum(sold[dimension] for dimension in FIT_DIMENSIONS) / len(FIT_DIMENSIONS) - sold.base).max()
 
 
 @fit.feature(

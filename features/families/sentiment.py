@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from renewals.features.families.stakeholders import OF_STAFF, PERSON, in_tier
-from renewals.features.family import KEY, Family, Theme, addable, as_number
-from renewals.features.point_in_time import as_known, hours_between, hours_waiting, since
+from renewals.features.families.stakeholders import PERSON_KEY, TIER_THEMES, is_in_tier
+from renewals.features.family import KEY, Family, Theme, as_number, quantize
+from renewals.features.point_in_time import as_of_rows, days_ago, hours_ago, hours_between
 
 sentiment = Family("sentiment", theme="value", needs=("surveys",))
 
-SURVEYS = ("nps", "csat")
-OF_SUPPORT: dict[str, Theme] = {"csat": "support"}
+SURVEY_KINDS = ("nps", "csat")
+SURVEY_THEMES: dict[str, Theme] = {"csat": "support"}
 """Satisfaction is asked after a ticket, recommendation of the product (T3)."""
 FOLLOW_UP_DAYS = 14
 """A low score not followed up within so many days was not followed up (T3)."""
@@ -26,14 +26,14 @@ def survey(survey_outcomes: ir.Table) -> ir.Table:
 @sentiment.source
 def follow_up(surveys: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, survey known then): whether its low answer was `forgotten`."""
-    known = as_known("surveys", surveys, spine)
-    return known.mutate(answered_ago=since(known, known.answered_at), forgotten=_forgotten(known).ifelse(1, 0))
+    known = as_of_rows("surveys", surveys, spine)
+    return known.mutate(answered_ago=days_ago(known, known.answered_at), forgotten=_lacks_follow_up(known).ifelse(1, 0))
 
 
 @sentiment.source
 def voice(survey_outcomes: ir.Table, people_then: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, survey answered or left without an answer), with the tier of the person asked."""
-    return survey_outcomes.left_join(people_then.select(*PERSON, "tier"), PERSON)
+    return survey_outcomes.left_join(people_then.select(*PERSON_KEY, "tier"), PERSON_KEY)
 
 
 @sentiment.source
@@ -45,35 +45,35 @@ def newest(survey_outcomes: ir.Table) -> ir.Table:
     return given.mutate(newest_ago=days).filter(lambda rows: rows.answered_ago == rows.newest_ago)
 
 
-def _forgotten(known: ir.Table) -> ir.BooleanValue:
-    low = ((known.kind == "nps") & (known.score <= 6)) | ((known.kind == "csat") & (known.score <= 2))
-    waited = hours_waiting(known, known.answered_at) > FOLLOW_UP_DAYS * 24
-    return (low & known.followed_up_at.isnull() & waited).fill_null(False)
+def _lacks_follow_up(rows: ir.Table) -> ir.BooleanValue:
+    low = ((rows.kind == "nps") & (rows.score <= 6)) | ((rows.kind == "csat") & (rows.score <= 2))
+    waited = hours_ago(rows, rows.answered_at) > FOLLOW_UP_DAYS * 24
+    return (low & rows.followed_up_at.isnull() & waited).fill_null(False)
 
 
-def answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
+def is_answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
     """Whether a row is an answer of this kind given in the window."""
     return ((table.kind == kind) & table.score.notnull() & (table.answered_ago <= days)).fill_null(False)
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, days=(180, 365), unit="points", risk="low", actionable=True, theme=OF_SUPPORT,
+    survey_kind=SURVEY_KINDS, days=(180, 365), unit="points", risk="low", actionable=True, theme=SURVEY_THEMES,
     en="{survey_kind} score {value:.1f} on average over the last {days} days (peers: {peer:.1f})",
     zh="近 {days} 天{survey_kind}平均分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
     """Mean score of the answers given in the window (T3)."""
-    return addable(survey.score).mean(where=answered(survey, survey_kind, days))
+    return quantize(survey.score).mean(where=is_answered(survey, survey_kind, days))
 
 
 @sentiment.feature(
-    tier=("S", "A", "B"), unit="points", risk="low", actionable=True, theme=OF_STAFF,
+    tier=("S", "A", "B"), unit="points", risk="low", actionable=True, theme=TIER_THEMES,
     en="NPS of {tier}: {value:.1f} on average over the past year (peers: {peer:.1f})",
     zh="过去一年{tier}的 NPS 平均为 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def nps_of(voice: ir.Table, tier: str) -> ir.Value:
     """Mean NPS answer of people of the tier in a year (T3: with who answered)."""
-    return addable(voice.score).mean(where=answered(voice, "nps", 365) & in_tier(voice, tier))
+    return quantize(voice.score).mean(where=is_answered(voice, "nps", 365) & is_in_tier(voice, tier))
 
 
 @sentiment.feature(
@@ -83,9 +83,9 @@ def nps_of(voice: ir.Table, tier: str) -> ir.Value:
 )  # fmt: skip
 def nps_change(survey: ir.Table) -> ir.Value:
     """Mean NPS answer of 180 days less that of the 180 days before (T3)."""
-    now = answered(survey, "nps", 180)
-    then = answered(survey, "nps", 360) & ~now
-    scores = addable(survey.score)
+    now = is_answered(survey, "nps", 180)
+    then = is_answered(survey, "nps", 360) & ~now
+    scores = quantize(survey.score)
     return scores.mean(where=now) - scores.mean(where=then)
 
 
@@ -110,34 +110,34 @@ def low_not_followed_up(follow_up: ir.Table) -> ir.Value:
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, unit="points", risk="low", actionable=True, theme=OF_SUPPORT,
+    survey_kind=SURVEY_KINDS, unit="points", risk="low", actionable=True, theme=SURVEY_THEMES,
     en="latest {survey_kind} score: {value:.1f} (peers: {peer:.1f})",
     zh="最近一次{survey_kind}得分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def latest_score(newest: ir.Table, survey_kind: str) -> ir.Value:
     """Mean score of the newest day with an answer, within a year (T3)."""
-    return addable(newest.score).mean(where=newest.kind == survey_kind)
+    return quantize(newest.score).mean(where=newest.kind == survey_kind)
 
 
 @sentiment.feature(
-    survey_kind=SURVEYS, unit="points", risk="high", actionable=True, theme=OF_SUPPORT,
+    survey_kind=SURVEY_KINDS, unit="points", risk="high", actionable=True, theme=SURVEY_THEMES,
     en="highest and lowest {survey_kind} score of the past year lie {value:.1f} points apart (peers: {peer:.1f})",
     zh="过去一年{survey_kind}最高分与最低分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
 )  # fmt: skip
 def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
     """Highest less lowest score of a year (T3): people at the account see it differently."""
-    given = answered(survey, survey_kind, 365)
+    given = is_answered(survey, survey_kind, 365)
     return survey.score.max(where=given) - survey.score.min(where=given)
 
 
 @sentiment.feature(
-    tier=("S", "A", "B"), unit="share", risk="low", actionable=True, theme=OF_STAFF,
+    tier=("S", "A", "B"), unit="share", risk="low", actionable=True, theme=TIER_THEMES,
     en="{value:.0%} of the surveys sent to {tier} in the past year were answered (peers: {peer:.0%})",
     zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
     """Answered over sent, of the surveys of a year to people of the tier, answered or two weeks old (T3)."""
-    asked = in_tier(voice, tier) & (voice.days_ago <= 365)
+    asked = is_in_tier(voice, tier) & (voice.days_ago <= 365)
     return as_number(voice.answered_at.notnull()).mean(where=asked)
 
 
@@ -148,7 +148,7 @@ def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
 )  # fmt: skip
 def answer_days(survey: ir.Table) -> ir.Value:
     """Mean days from sending to answer, of the surveys of a year that were answered (T3)."""
-    waited = addable(hours_between(survey.sent_at, survey.answered_at) / 24.0)
+    waited = quantize(hours_between(survey.sent_at, survey.answered_at) / 24.0)
     return waited.mean(where=survey.days_ago <= 365)
 
 

@@ -8,22 +8,22 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.families.usage import of
-from renewals.features.family import KEY, Family, Theme, as_number, felt
+from renewals.features.families.usage import window_column
+from renewals.features.family import KEY, Family, Theme, as_number, decay_weight
 from renewals.features.patterns import normalize_text, split_words, word_patterns
-from renewals.features.point_in_time import as_known, since
+from renewals.features.point_in_time import as_of_rows, days_ago
 from renewals.features.policy import TIERS, Policy
 
 stakeholders = Family("stakeholders", theme="value", needs=("people",))
 
 
-PERSON = (*KEY, "user_id")
-OF_STAFF: dict[str, Theme] = {"B": "adoption"}
+PERSON_KEY = (*KEY, "user_id")
+TIER_THEMES: dict[str, Theme] = {"B": "adoption"}
 """What is said of key staff tells of use, what is said of those above them of the value they see (S2)."""
 
 
-GRADED = ("graded", "role_normalized")
-"""What `grade` adds to the people."""
+GRADE_COLUMNS = ("graded", "role_normalized")
+"""What `grade_people` adds to the people."""
 
 
 def tier_of(text: str, policy: Policy) -> str | None:
@@ -32,19 +32,19 @@ def tier_of(text: str, policy: Policy) -> str | None:
     return next((tier for tier in TIERS if tier in tiers and word_patterns(tiers[tier]).match(words)), None)
 
 
-TEXTS = {"text": "string", "tier": "string", "normalized": "string"}
+TEXT_TYPES = {"text": "string", "tier": "string", "normalized": "string"}
 """A title or role, its tier, and the text as it is compared."""
 
 
 def text_rows(texts: Iterable[str], policy: Policy) -> list[dict[str, str | None]]:
-    """The rows of `TEXTS`, one per text; what says nothing is null."""
+    """The rows of `TEXT_TYPES`, one per text; what says nothing is null."""
     return [{"text": t, "tier": tier_of(t, policy), "normalized": normalize_text(t) or None} for t in texts]
 
 
-def grade(people: ir.Table, texts: ir.Table) -> ir.Table:
+def grade_people(people: ir.Table, texts: ir.Table) -> ir.Table:
     """The people with `graded`, their tier as given or by title, then role, and `role_normalized` (S1).
 
-    `texts` has a row of `TEXTS` for each title and each role.
+    `texts` has a row of `TEXT_TYPES` for each title and each role.
     """
     columns = people.columns
     by_title = people.left_join(texts.select(title="text", title_tier="tier"), "title", rname="{name}_text")
@@ -59,42 +59,42 @@ def grade(people: ir.Table, texts: ir.Table) -> ir.Table:
 def people_then(people: ir.Table, spine: ir.Table) -> ir.Table:
     """Who each observation knew at the account: one row per (account_id, as_of, user_id).
 
-    `people` have been through `grade`. Of several stretches of history the newest that had begun counts, and of its
-    versions the one that arrived last: a stretch is written again when it closes. `left_ago` is the days since the
+    `people` have been through `grade_people`. Of several stretches of history the newest that had begun counts, and of
+    its versions the one that arrived last: a stretch is written again when it closes. `left_ago` is the days since the
     person left, null while there; `heard_ago` the days since that was known.
     """
-    known = as_known("people", people, spine)
-    known = known.mutate(role=known.role_normalized, left_ago=since(known, known.valid_to))
-    written_ago = since(known, known.recorded_at)
+    known = as_of_rows("people", people, spine)
+    known = known.mutate(role=known.role_normalized, left_ago=days_ago(known, known.valid_to))
+    written_ago = days_ago(known, known.recorded_at)
     heard_ago = ibis.least(known.left_ago, ibis.coalesce(written_ago, known.left_ago))
     known = known.mutate(heard_ago=known.left_ago.notnull().ifelse(heard_ago, None))
     arrived = ibis.coalesce(known.recorded_at, known.valid_from)
     order = [t.desc(nulls_first=False) for t in (known.valid_from, arrived)]
-    newest = ibis.window(group_by=PERSON, order_by=[*order, "left_ago", "graded", "role"])
+    newest = ibis.window(group_by=PERSON_KEY, order_by=[*order, "left_ago", "graded", "role"])
     then = known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
-    return then.select(*PERSON, "role", "left_ago", "heard_ago", tier="graded")
+    return then.select(*PERSON_KEY, "role", "left_ago", "heard_ago", tier="graded")
 
 
 @stakeholders.source
 def member(people_then: ir.Table, person_windows: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, person known there): tier, and use in each window."""
-    used = people_then.left_join(person_windows, PERSON, rname="{name}_used")
+    used = people_then.left_join(person_windows, PERSON_KEY, rname="{name}_used")
     return used.mutate(here=_.left_ago.isnull())
 
 
 @stakeholders.source
 def decider(people_then: ir.Table, touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, S or A person who is there): days since they were last met."""
-    met = as_known("touchpoints", touchpoints, spine).group_by(*PERSON).agg(met_ago=_.days_ago.min())
+    met = as_of_rows("touchpoints", touchpoints, spine).group_by(*PERSON_KEY).agg(met_ago=_.days_ago.min())
     there = people_then.filter(_.left_ago.isnull(), _.tier.isin(["S", "A"]))
-    return there.left_join(met, PERSON, rname="{name}_met")
+    return there.left_join(met, PERSON_KEY, rname="{name}_met")
 
 
 @stakeholders.source
 def contact(touchpoints: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, touchpoint of the past year): its kind, and the tier of the person met."""
-    known = as_known("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
-    return known.left_join(people_then.select(*PERSON, "tier"), PERSON)
+    known = as_of_rows("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
+    return known.left_join(people_then.select(*PERSON_KEY, "tier"), PERSON_KEY)
 
 
 @stakeholders.source
@@ -107,7 +107,7 @@ def customer_contact(customer_touchpoints: ir.Table, people_then: ir.Table, spin
 def sponsor(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> ir.Table:
     """One row per (account_id, as_of, S or A person who is there): whether they have gone silent."""
     deciders = people_then.filter(_.left_ago.isnull(), _.tier.isin(["S", "A"]))
-    used = deciders.join(person_windows.select(*PERSON, "last_day_ago"), PERSON)
+    used = deciders.join(person_windows.select(*PERSON_KEY, "last_day_ago"), PERSON_KEY)
     return used.mutate(silent=(_.last_day_ago > policy.stakeholders.silent_days).ifelse(1, 0))
 
 
@@ -115,11 +115,11 @@ def sponsor(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> 
 def role(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> ir.Table:
     """One row per (account_id, as_of, job role in steady use)."""
     steady = person_windows.filter(_.active_days_28d >= policy.usage.steady_days)
-    joined = people_then.filter(_.left_ago.isnull(), _.role.notnull()).join(steady.select(*PERSON), PERSON)
+    joined = people_then.filter(_.left_ago.isnull(), _.role.notnull()).join(steady.select(*PERSON_KEY), PERSON_KEY)
     return joined.select(*KEY, "role").distinct()
 
 
-def in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
+def is_in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
     """Whether a row is about a person of this tier."""
     return (table.tier == tier).fill_null(False)
 
@@ -128,37 +128,37 @@ def in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
 
 
 @stakeholders.feature(
-    tier=TIERS, unit="people", risk="low", actionable=True, theme=OF_STAFF, empty=0,
+    tier=TIERS, unit="people", risk="low", actionable=True, theme=TIER_THEMES, empty=0,
     en="{tier} known at the account: {value:.0f} (peers: {peer:.0f})",
     zh="已知 {value:.0f} 位{tier}（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_known(member: ir.Table, tier: str) -> ir.Value:
     """People of the tier who are there (S1)."""
-    return (in_tier(member, tier) & member.here).sum()
+    return (is_in_tier(member, tier) & member.here).sum()
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(28, 90), unit="people", risk="low", actionable=True, theme=OF_STAFF, empty=0,
+    tier=TIERS, days=(28, 90), unit="people", risk="low", actionable=True, theme=TIER_THEMES, empty=0,
     en="{tier} who used the product in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 位{tier}使用产品（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
     """People of the tier with a north-star action in the window (S2, S4)."""
-    return (in_tier(member, tier) & (of(member, "active", days) == 1)).sum()
+    return (is_in_tier(member, tier) & (window_column(member, "active", days) == 1)).sum()
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(28, 90, 180, 365), unit="days", risk="low", actionable=True, theme=OF_STAFF, empty=0,
+    tier=TIERS, days=(28, 90, 180, 365), unit="days", risk="low", actionable=True, theme=TIER_THEMES, empty=0,
     en="person-days of use by {tier} in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天{tier}共使用 {value:.0f} 人天（同类客户：{peer:.0f} 人天）",
 )  # fmt: skip
 def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
     """Person-days with use by people of the tier (S2)."""
-    return in_tier(member, tier).ifelse(of(member, "days", days), 0).sum()
+    return is_in_tier(member, tier).ifelse(window_column(member, "days", days), 0).sum()
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(28, 90, 365), unit="days", risk="low", actionable=True, theme=OF_STAFF,
+    tier=TIERS, days=(28, 90, 365), unit="days", risk="low", actionable=True, theme=TIER_THEMES,
     en="{tier} used the product on {value:.1f} of the last {days} days each (peers: {peer:.1f})",
     zh="近 {days} 天{tier}人均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
@@ -167,19 +167,19 @@ def days_each(member: ir.Table, tier: str, days: int) -> ir.Value:
 
     Use of the whole account mixes whoever decides with whoever works with it; this does not, nor hangs on their number.
     """
-    there = in_tier(member, tier) & member.here
-    used = there.ifelse(of(member, "days", days).fill_null(0), 0).sum()
+    there = is_in_tier(member, tier) & member.here
+    used = there.ifelse(window_column(member, "days", days).fill_null(0), 0).sum()
     return used.cast("float64") / there.sum().nullif(0)
 
 
 @stakeholders.feature(
-    tier=TIERS, unit="share", risk="low", actionable=True, theme=OF_STAFF,
+    tier=TIERS, unit="share", risk="low", actionable=True, theme=TIER_THEMES,
     en="{value:.0%} of the use of the last 90 days was by {tier} (peers: {peer:.0%})",
     zh="近 90 天的使用中 {value:.0%} 来自{tier}（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def share_of_use(member: ir.Table, tier: str) -> ir.Value:
     """Person-days of the tier over those of everybody known at the account, 90 days (S4: does the boss use it?)."""
-    days = in_tier(member, tier).ifelse(member.days_90d, 0).sum()
+    days = is_in_tier(member, tier).ifelse(member.days_90d, 0).sum()
     return days.cast("float64") / member.days_90d.sum().nullif(0)
 
 
@@ -190,49 +190,49 @@ def share_of_use(member: ir.Table, tier: str) -> ir.Value:
 )  # fmt: skip
 def tier_pace(member: ir.Table, tier: str) -> ir.Value:
     """The pace of the tier's use in 90 days against its own past year; from -1 to 1 (S2, U4)."""
-    now, year = (in_tier(member, tier).ifelse(member[c], 0).sum().cast("float64") for c in ("days_90d", "days_365d"))
+    now, year = (is_in_tier(member, tier).ifelse(member[c], 0).sum().cast("float64") for c in ("days_90d", "days_365d"))
     quick, slow = now / 90, year / 365
     return (quick - slow) / (quick + slow).nullif(0.0)
 
 
 @stakeholders.feature(
-    tier=TIERS, unit="days", risk="high", actionable=True, theme=OF_STAFF, empty=366,
+    tier=TIERS, unit="days", risk="high", actionable=True, theme=TIER_THEMES, empty=366,
     en="{tier} last used the product {value:.0f} days ago (peers: {peer:.0f})",
     zh="{tier}最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_use(member: ir.Table, tier: str) -> ir.Value:
     """Days since anybody of the tier used it (S4); 366 where nobody did for a year."""
-    return member.last_day_ago.min(where=in_tier(member, tier)).fill_null(366)
+    return member.last_day_ago.min(where=is_in_tier(member, tier)).fill_null(366)
 
 
 @stakeholders.feature(
-    tier=TIERS, unit="days", risk="high", actionable=True, theme=OF_STAFF, empty=366,
+    tier=TIERS, unit="days", risk="high", actionable=True, theme=TIER_THEMES, empty=366,
     en="{tier} last met {value:.0f} days ago (peers: {peer:.0f})",
     zh="最近一次与{tier}接触在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
     """Days since anybody of the tier was met; 366 where nobody was for a year (S2)."""
-    return contact.days_ago.min(where=in_tier(contact, tier)).fill_null(366)
+    return contact.days_ago.min(where=is_in_tier(contact, tier)).fill_null(366)
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(90, 180, 365), unit="contacts", risk="low", actionable=True, theme=OF_STAFF, empty=0,
+    tier=TIERS, days=(90, 180, 365), unit="contacts", risk="low", actionable=True, theme=TIER_THEMES, empty=0,
     en="contacts with {tier} in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天与{tier}接触 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
     """Touchpoints with people of the tier in the window (S2)."""
-    return (in_tier(contact, tier) & (contact.days_ago <= days)).sum()
+    return (is_in_tier(contact, tier) & (contact.days_ago <= days)).sum()
 
 
 @stakeholders.feature(
-    tier=TIERS, days=(90, 365), unit="contacts", risk="low", actionable=True, theme=OF_STAFF, empty=0,
+    tier=TIERS, days=(90, 365), unit="contacts", risk="low", actionable=True, theme=TIER_THEMES, empty=0,
     en="contacts begun by {tier} in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天{tier}主动联系 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def customer_contacts(customer_contact: ir.Table, tier: str, days: int) -> ir.Value:
     """Touchpoints begun by the customer with people of the tier in the window (S2, M5)."""
-    return (in_tier(customer_contact, tier) & (customer_contact.days_ago <= days)).sum()
+    return (is_in_tier(customer_contact, tier) & (customer_contact.days_ago <= days)).sum()
 
 
 @stakeholders.feature(
@@ -252,7 +252,7 @@ def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
     """People of the tier who left in the window (S3): a loss is felt for about a year."""
-    return (in_tier(member, tier) & (member.left_ago <= days).fill_null(False)).sum()
+    return (is_in_tier(member, tier) & (member.left_ago <= days).fill_null(False)).sum()
 
 
 @stakeholders.feature(
@@ -262,7 +262,7 @@ def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
 )  # fmt: skip
 def departures_felt(member: ir.Table, tier: str) -> ir.Value:
     """People of the tier who left, each counting half as much for every 180 days since (S3)."""
-    return felt(member.left_ago).sum(where=in_tier(member, tier)).fill_null(0)
+    return decay_weight(member.left_ago).sum(where=is_in_tier(member, tier)).fill_null(0)
 
 
 @stakeholders.feature(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from renewals.features.family import Family, addable
-from renewals.features.point_in_time import as_known, hours_between, hours_waiting, since
-from renewals.features.policy import KINDS, SEVERITIES, Policy
+from renewals.features.family import Family, quantize
+from renewals.features.point_in_time import as_of_rows, days_ago, hours_ago, hours_between
+from renewals.features.policy import SEVERITIES, TICKET_KINDS, Policy
 
 tickets = Family("tickets", theme="support", needs=("tickets",))
 
@@ -15,38 +15,38 @@ tickets = Family("tickets", theme="support", needs=("tickets",))
 @tickets.source
 def ticket(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     """One row per (account_id, as_of, ticket known then): `open`, hours waited for answer and end, breaches."""
-    known = as_known("tickets", tickets, spine)
+    known = as_of_rows("tickets", tickets, spine)
     reopened = known.reopened_at.notnull() & (known.reopened_at > known.resolved_at).fill_null(True)
     return known.mutate(
         open=known.resolved_at.isnull() | reopened,
-        answer_hours=addable(hours_between(known.opened_at, known.first_response_at)),
-        solve_hours=addable(hours_between(known.opened_at, known.resolved_at)),
-        resolved_ago=since(known, known.resolved_at),
-        late=_late(known, policy).ifelse(1, 0),
+        answer_hours=quantize(hours_between(known.opened_at, known.first_response_at)),
+        solve_hours=quantize(hours_between(known.opened_at, known.resolved_at)),
+        resolved_ago=days_ago(known, known.resolved_at),
+        late=_is_late(known, policy).ifelse(1, 0),
     )
 
 
-def _late(known: ir.Table, policy: Policy) -> ir.BooleanValue:
+def _is_late(rows: ir.Table, policy: Policy) -> ir.BooleanValue:
     """Whether a time limit has passed: a ticket's own, or its severity's (T1); an open one counts as of now."""
-    respond, allowed = limits_of(known, policy)
-    now = hours_waiting(known, known.opened_at)
+    respond, allowed = time_limits(rows, policy)
+    now = hours_ago(rows, rows.opened_at)
     answered = ibis.coalesce(
-        hours_between(known.opened_at, known.first_response_at), hours_between(known.opened_at, known.resolved_at), now
+        hours_between(rows.opened_at, rows.first_response_at), hours_between(rows.opened_at, rows.resolved_at), now
     )
-    solved = ibis.coalesce(hours_between(known.opened_at, known.resolved_at), now)
+    solved = ibis.coalesce(hours_between(rows.opened_at, rows.resolved_at), now)
     return (answered > respond) | (solved > allowed)
 
 
-def limits_of(known: ir.Table, policy: Policy) -> tuple[ir.FloatingValue, ir.FloatingValue]:
+def time_limits(rows: ir.Table, policy: Policy) -> tuple[ir.FloatingValue, ir.FloatingValue]:
     """The hours within which a ticket must be answered, and resolved: by its own promise, or by its severity (T1)."""
     limits = policy.tickets.limits
-    respond = ibis.cases(*((known.severity == s, float(limit.respond_hours)) for s, limit in limits.items()), else_=1e9)
-    resolve = ibis.cases(*((known.severity == s, float(limit.resolve_hours)) for s, limit in limits.items()), else_=1e9)
-    return respond, ibis.coalesce(hours_between(known.opened_at, known.due_at), resolve)
+    respond = ibis.cases(*((rows.severity == s, float(limit.respond_hours)) for s, limit in limits.items()), else_=1e9)
+    resolve = ibis.cases(*((rows.severity == s, float(limit.resolve_hours)) for s, limit in limits.items()), else_=1e9)
+    return respond, ibis.coalesce(hours_between(rows.opened_at, rows.due_at), resolve)
 
 
 @tickets.feature(
-    kind=KINDS, severity=SEVERITIES, days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
+    kind=TICKET_KINDS, severity=SEVERITIES, days=(90, 180), unit="tickets", risk="high", actionable=True, empty=0,
     en="{kind} of {severity} severity opened in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天提交 {value:.0f} 个{severity}级{kind}（同类客户：{peer:.0f} 个）",
 )  # fmt: skip

@@ -7,13 +7,13 @@ import ibis.expr.types as ir
 from ibis import _
 
 from renewals.features.family import KEY, Family
-from renewals.features.point_in_time import YEAR
+from renewals.features.point_in_time import DAYS_PER_YEAR
 from renewals.features.usage_windows import (
-    CHANGES,
-    MONTHS,
-    PEOPLE_COUNTS,
-    WEEKDAYS,
-    WINDOWS,
+    CHANGE_WINDOW_DAYS,
+    PERSON_COUNT_RANGES,
+    TREND_MONTHS,
+    WEEKDAY_RANGES,
+    WINDOW_DAYS,
 )
 
 usage = Family("usage", theme="adoption", needs=("usage_events",))
@@ -39,7 +39,7 @@ def account(account_windows: ir.Table) -> ir.Table:
 def session(account_windows: ir.Table, person_windows: ir.Table) -> ir.Table:
     """One row per (account_id, as_of): what was done, beside the days of use of all people added up."""
     days = person_windows.group_by(*KEY).agg(
-        **{f"person_days_{s}": _[f"days_{s}"].sum() for s in PEOPLE_COUNTS["days"]}
+        **{f"person_days_{s}": _[f"days_{s}"].sum() for s in PERSON_COUNT_RANGES["days"]}
     )
     return account_windows.join(days, KEY)
 
@@ -47,39 +47,39 @@ def session(account_windows: ir.Table, person_windows: ir.Table) -> ir.Table:
 @usage.source
 def seat(person_windows: ir.Table, terms: ir.Table) -> ir.Table:
     """One row per (account_id, as_of) whose seats are known: active people beside the most seats of a running term."""
-    active = {f"active_{w}d": _[f"active_{w}d"].sum() for w in WINDOWS}
+    active = {f"active_{w}d": _[f"active_{w}d"].sum() for w in WINDOW_DAYS}
     seats = terms.filter(_.running).group_by(*KEY).agg(seats=_.seats.max()).filter(_.seats > 0)
     joined = seats.left_join(person_windows.group_by(*KEY).agg(**active), KEY)
     return joined.mutate(**{name: _[name].fill_null(0) for name in active})
 
 
-def of(table: ir.Table, measure: str, days: int, before: bool = False) -> ir.Value:
+def window_column(table: ir.Table, measure: str, days: int, before: bool = False) -> ir.Value:
     """A measure of a window table over the last `days`, or over the `days` before those."""
     return table[f"{measure}_{days}d{'_before' if before else ''}"]
 
 
-def change(now: ir.Value, then: ir.Value) -> ir.Value:
+def symmetric_change(now: ir.Value, then: ir.Value) -> ir.Value:
     """From -1 (stopped) over 0 (as before) to 1 (began); null where both are nothing."""
     both = (now + then).cast("float64")
     return (now - then).cast("float64") / both.nullif(0.0)
 
 
-def pace(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.Value:
-    """`change` between the pace of a short window and of the account's own longer past (U4)."""
-    return change(now.cast("float64") / days, past.cast("float64") / past_days)
+def pace_change(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.Value:
+    """`symmetric_change` between the pace of a short window and of the account's own longer past (U4)."""
+    return symmetric_change(now.cast("float64") / days, past.cast("float64") / past_days)
 
 
 # --- features ----------------------------------------------------------------------------------
 
 
 @usage.feature(
-    days=WINDOWS, unit="people", risk="low", actionable=True, empty=0,
+    days=WINDOW_DAYS, unit="people", risk="low", actionable=True, empty=0,
     en="people who used the product in earnest in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 人使用产品核心功能（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def active_people(person: ir.Table, days: int) -> ir.Value:
     """People with at least one north-star action in the window (U1)."""
-    return of(person, "active", days).sum()
+    return window_column(person, "active", days).sum()
 
 
 @usage.feature(
@@ -89,27 +89,27 @@ def active_people(person: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def people_seen(person: ir.Table, days: int) -> ir.Value:
     """People with any event in the window, north-star or not (U1 measures both)."""
-    return (of(person, "days", days) > 0).sum()
+    return (window_column(person, "days", days) > 0).sum()
 
 
 @usage.feature(
-    days=WINDOWS, unit="days", risk="low", actionable=True, empty=0,
+    days=WINDOW_DAYS, unit="days", risk="low", actionable=True, empty=0,
     en="in use on {value:.0f} of the last {days} days (peers: {peer:.0f})",
     zh="近 {days} 天中有 {value:.0f} 天在使用（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def active_days(account: ir.Table, days: int) -> ir.Value:
     """Days with a north-star action by anybody (U2)."""
-    return of(account, "active_days", days).max()
+    return window_column(account, "active_days", days).max()
 
 
 @usage.feature(
-    days=WINDOWS, unit="actions", risk="low", actionable=True, empty=0,
+    days=WINDOW_DAYS, unit="actions", risk="low", actionable=True, empty=0,
     en="key actions in the last {days} days: {value:,.0f} (peers: {peer:,.0f})",
     zh="近 {days} 天有 {value:,.0f} 次关键操作（同类客户：{peer:,.0f} 次）",
 )  # fmt: skip
 def key_actions(account: ir.Table, days: int) -> ir.Value:
     """North-star actions in the window (U1)."""
-    return of(account, "north_star", days).max()
+    return window_column(account, "north_star", days).max()
 
 
 @usage.feature(
@@ -119,7 +119,7 @@ def key_actions(account: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def key_action_share(account: ir.Table, days: int) -> ir.Value:
     """North-star actions over all actions (U1)."""
-    return of(account, "north_star", days).max() / of(account, "actions", days).max().nullif(0.0)
+    return window_column(account, "north_star", days).max() / window_column(account, "actions", days).max().nullif(0.0)
 
 
 @usage.feature(
@@ -129,7 +129,7 @@ def key_action_share(account: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def core_workflow_share(account: ir.Table, days: int) -> ir.Value:
     """Actions in the configured core workflow over all actions (S4)."""
-    return of(account, "core", days).max() / of(account, "actions", days).max().nullif(0.0)
+    return window_column(account, "core", days).max() / window_column(account, "actions", days).max().nullif(0.0)
 
 
 @usage.feature(
@@ -139,7 +139,7 @@ def core_workflow_share(account: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def features_used(account: ir.Table, days: int) -> ir.Value:
     """Breadth: different features used in the window (U2)."""
-    return of(account, "features", days).max()
+    return window_column(account, "features", days).max()
 
 
 @usage.feature(
@@ -149,7 +149,7 @@ def features_used(account: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def acting_people(person: ir.Table, days: int) -> ir.Value:
     """People who reached the deepest level of use in the window (U3)."""
-    return (of(person, "level", days) == 3).sum()
+    return (window_column(person, "level", days) == 3).sum()
 
 
 @usage.feature(
@@ -159,7 +159,7 @@ def acting_people(person: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def depth(person: ir.Table, days: int) -> ir.Value:
     """Mean over people of the deepest level each reached in the window (U3)."""
-    return of(person, "level", days).nullif(0).cast("float64").mean()
+    return window_column(person, "level", days).nullif(0).cast("float64").mean()
 
 
 @usage.feature(
@@ -172,7 +172,11 @@ def session_minutes(session: ir.Table, days: int) -> ir.Value:
 
     Null where no duration is known.
     """
-    return of(session, "seconds", days).max().nullif(0.0) / 60.0 / of(session, "person_days", days).max().nullif(0)
+    return (
+        window_column(session, "seconds", days).max().nullif(0.0)
+        / 60.0
+        / window_column(session, "person_days", days).max().nullif(0)
+    )
 
 
 @usage.feature(
@@ -182,7 +186,7 @@ def session_minutes(session: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def days_per_person(person: ir.Table, days: int) -> ir.Value:
     """Days of use per person who came at all (U2, login frequency)."""
-    return of(person, "days", days).nullif(0).cast("float64").mean()
+    return window_column(person, "days", days).nullif(0).cast("float64").mean()
 
 
 @usage.feature(
@@ -196,23 +200,23 @@ def seat_activation(seat: ir.Table, days: int) -> ir.Value:
 
 
 @usage.feature(
-    days=CHANGES, unit="change", risk="low", actionable=True,
+    days=CHANGE_WINDOW_DAYS, unit="change", risk="low", actionable=True,
     en="active people against the {days} days before, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
     zh="活跃人数较此前 {days} 天的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def active_people_change(person: ir.Table, days: int) -> ir.Value:
     """People active in the window against the window before (U4); (now - before) / (now + before)."""
-    return change(*(of(person, "active", days, before).sum() for before in (False, True)))
+    return symmetric_change(*(window_column(person, "active", days, before).sum() for before in (False, True)))
 
 
 @usage.feature(
-    days=CHANGES, unit="change", risk="low", actionable=True,
+    days=CHANGE_WINDOW_DAYS, unit="change", risk="low", actionable=True,
     en="key actions against the {days} days before, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
     zh="关键操作较此前 {days} 天的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def key_actions_change(account: ir.Table, days: int) -> ir.Value:
     """Key actions in the window against the window before (U4); (now - before) / (now + before)."""
-    return change(*(of(account, "north_star", days, before).max() for before in (False, True)))
+    return symmetric_change(*(window_column(account, "north_star", days, before).max() for before in (False, True)))
 
 
 @usage.feature(
@@ -222,7 +226,9 @@ def key_actions_change(account: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def own_pace(account: ir.Table, days: int) -> ir.Value:
     """The pace of key actions in the window against the account's own past year (U4)."""
-    return pace(of(account, "north_star", days).max(), days, account.north_star_365d.max(), YEAR)
+    return pace_change(
+        window_column(account, "north_star", days).max(), days, account.north_star_365d.max(), DAYS_PER_YEAR
+    )
 
 
 @usage.feature(
@@ -273,7 +279,9 @@ def busiest_person_share(account: ir.Table) -> ir.Value:
 )  # fmt: skip
 def depth_change(person: ir.Table) -> ir.Value:
     """Mean deepest level of 90 days less that of the 90 days before (U3: movement between reviews)."""
-    now, then = (of(person, "level", 90, before).nullif(0).cast("float64").mean() for before in (False, True))
+    now, then = (
+        window_column(person, "level", 90, before).nullif(0).cast("float64").mean() for before in (False, True)
+    )
     return now - then
 
 
@@ -284,9 +292,9 @@ def depth_change(person: ir.Table) -> ir.Value:
 )  # fmt: skip
 def activity_trend(account: ir.Table) -> ir.Value:
     """Slope of the days with a north-star action over six stretches of four weeks (U4)."""
-    middle = (MONTHS - 1) / 2
-    spread = sum((middle - k) ** 2 for k in range(MONTHS))
-    return sum((middle - k) * days.cast("float64") for k, days in enumerate(_months(account))) / spread
+    middle = (TREND_MONTHS - 1) / 2
+    spread = sum((middle - k) ** 2 for k in range(TREND_MONTHS))
+    return sum((middle - k) * days.cast("float64") for k, days in enumerate(_monthly_active_days(account))) / spread
 
 
 @usage.feature(
@@ -296,14 +304,14 @@ def activity_trend(account: ir.Table) -> ir.Value:
 )  # fmt: skip
 def activity_swing(account: ir.Table) -> ir.Value:
     """Standard deviation over mean of the days with a north-star action in six stretches of four weeks (U4)."""
-    months = [days.cast("float64") for days in _months(account)]
-    mean = sum(months) / MONTHS
-    variance = sum((days - mean) ** 2 for days in months) / MONTHS
+    months = [days.cast("float64") for days in _monthly_active_days(account)]
+    mean = sum(months) / TREND_MONTHS
+    variance = sum((days - mean) ** 2 for days in months) / TREND_MONTHS
     return variance.sqrt() / mean.nullif(0.0)
 
 
-def _months(account: ir.Table) -> list[ir.Value]:
-    return [account[f"active_days_month_{k}"].max() for k in range(MONTHS)]
+def _monthly_active_days(account: ir.Table) -> list[ir.Value]:
+    return [account[f"active_days_month_{k}"].max() for k in range(TREND_MONTHS)]
 
 
 @usage.feature(
@@ -314,7 +322,7 @@ def _months(account: ir.Table) -> list[ir.Value]:
 def season_change(account: ir.Table) -> ir.Value:
     """Days with a north-star action in 28 days against the same 28 a year ago (U4); null where there were none then."""
     then = account.active_days_last_year.max().nullif(0)
-    return change(account.active_days_month_0.max(), then)
+    return symmetric_change(account.active_days_month_0.max(), then)
 
 
 @usage.feature(
@@ -324,5 +332,5 @@ def season_change(account: ir.Table) -> ir.Value:
 )  # fmt: skip
 def busiest_weekday_share(account: ir.Table) -> ir.Value:
     """Days with a north-star action on the commonest weekday over all, 90 days (U2): a seventh is an even week."""
-    days = [account[f"active_days_{name}"].max() for name in WEEKDAYS]
+    days = [account[f"active_days_{name}"].max() for name in WEEKDAY_RANGES]
     return ibis.greatest(*days).cast("float64") / sum(days).nullif(0)

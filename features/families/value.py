@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from renewals.features.family import Family, as_number, felt
-from renewals.features.point_in_time import as_known
+from renewals.features.family import Family, as_number, decay_weight
+from renewals.features.point_in_time import as_of_rows
 
 value = Family("value", theme="value", needs=("value_goals",))
 
@@ -13,7 +13,7 @@ value = Family("value", theme="value", needs=("value_goals",))
 @value.source
 def goal(value_goals: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, goal known then)."""
-    return as_known("value_goals", value_goals, spine)
+    return as_of_rows("value_goals", value_goals, spine)
 
 
 @value.source
@@ -25,7 +25,7 @@ def outcome(goal_outcomes: ir.Table) -> ir.Table:
 @value.source
 def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, value report or review known then)."""
-    known = as_known("touchpoints", touchpoints, spine)
+    known = as_of_rows("touchpoints", touchpoints, spine)
     return known.filter(known.kind.isin(["value_report", "review"]))
 
 
@@ -56,7 +56,7 @@ def goals_reached(outcome: ir.Table, days: int) -> ir.Value:
 )  # fmt: skip
 def goals_felt(outcome: ir.Table) -> ir.Value:
     """Goals ever reached, each counting half as much for every year since (J4): value shown lasts for years."""
-    return felt(outcome.reached_ago, 365).sum().fill_null(0)
+    return decay_weight(outcome.reached_ago, 365).sum().fill_null(0)
 
 
 @value.feature(

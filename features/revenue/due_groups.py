@@ -9,19 +9,19 @@ import ibis.expr.types as ir
 from ibis import _
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.terms import _FOLLOW_ON, _inside_grace
+from renewals.features.revenue.terms import FOLLOW_ON_COLUMNS, is_within_grace
 from renewals.features.revenue.valuation import (
-    _BEFORE,
-    _SO_FAR,
-    CHANGES,
-    ROUNDING,
-    Side,
-    _all_seats,
-    _changes,
-    _clipped,
-    _positive,
-    _total,
-    _with,
+    CHANGE_COLUMNS,
+    ROUNDING_CENTS,
+    ROWS_BEFORE,
+    ROWS_TO_CURRENT,
+    Holdings,
+    clip_cents,
+    decompose_change,
+    left_join_columns,
+    positive_part,
+    sum_cents,
+    total_seats,
 )
 
 OUTCOMES = ("renewed_flat", "renewed_with_expansion", "renewed_with_contraction", "churned", "pending")
@@ -46,19 +46,19 @@ def renewals(ledger: ir.Table) -> ir.Table:
             closed=_.set_closed.all(),
             renewed=_.renewed.max(),
             contracts=_.count(),
-            amount_due=_total(_.amount_due),
-            amount_renewed=_total(_.amount_due, _.renewed == 1).fill_null(0),
-            **{name: _total(_[name]) for name in CHANGES},
+            amount_due=sum_cents(_.amount_due),
+            amount_renewed=sum_cents(_.amount_due, _.renewed == 1).fill_null(0),
+            **{name: sum_cents(_[name]) for name in CHANGE_COLUMNS},
             due_at=_.due_at.max(),
             matured_at=_.set_matured_at.max(),
         )
-        .mutate(**{name: _.closed.ifelse(_[name], null) for name in ("renewed", "amount_renewed", *CHANGES)})
+        .mutate(**{name: _.closed.ifelse(_[name], null) for name in ("renewed", "amount_renewed", *CHANGE_COLUMNS)})
         .mutate(renewed=_.renewed.cast("int8"), outcome=_outcome(_.closed, _.renewed == 1))
         .drop("closed")
     )
 
 
-def _lots(due: ir.Table) -> ir.Table:
+def group_due_terms(due: ir.Table) -> ir.Table:
     """What each lot was worth, one row per lot."""
     largest = ibis.row_number().over(group_by="lot", order_by=[-_.amount, _.term]) == 0
     return (
@@ -66,43 +66,47 @@ def _lots(due: ir.Table) -> ir.Table:
         .group_by("lot")
         .agg(
             due=_.due.max(),
-            amount=_total(_.amount),
-            seats=_all_seats(),
+            amount=sum_cents(_.amount),
+            seats=total_seats(),
             plan=_.plan.max(where=_.main),
             years=_.years.max(where=_.main),
         )
     )
 
 
-def _new_side(claimed: ir.Table) -> ir.Table:
+def follow_on_holdings(allocations: ir.Table) -> ir.Table:
     """What the follow-ons of each lot are worth, at the lot's own rate, one row per lot that has any."""
-    return claimed.group_by("lot").agg(
-        new_amount=_total(_.amount), new_seats=_all_seats(), new_plan=_.plan.max(where=_.nth == 0)
+    return allocations.group_by("lot").agg(
+        new_amount=sum_cents(_.amount), new_seats=total_seats(), new_plan=_.plan.max(where=_.nth == 0)
     )
 
 
-def _extra(absorbed: ir.Table, terms: ir.Table, lots: ir.Table, policy: Policy) -> ir.Table:
+def extra_replaced_terms(
+    consolidated_terms: ir.Table, terms: ir.Table, due_groups: ir.Table, policy: Policy
+) -> ir.Table:
     """What else the follow-ons of a lot replace, as seen when the lot matures, one row per (lot, old term)."""
-    homes = lots.select("due", home=_.lot)
+    homes = due_groups.select("due", home=_.lot)
     worth = terms.select("arr", "currency", "seats", old=_.term)
     return (
-        absorbed.inner_join(homes, "home")
+        consolidated_terms.inner_join(homes, "home")
         .filter(_.own_settled.isnull() | (_.own_settled > _.due + policy.grace.after_days))
         .inner_join(worth, "old")
         .select("due", "arr", "currency", "seats", lot=_.home)
     )
 
 
-def _bundled(lots: ir.Table, claims: ir.Table, extra: ir.Table) -> ir.Table:
+def add_bundles(due_groups: ir.Table, allocations: ir.Table, extra_terms: ir.Table) -> ir.Table:
     """Each lot with what is replaced together with it, one row per lot."""
-    bundles = claims.filter(_.bundle.notnull()).group_by("lot").agg(bundle=_.bundle.max())
+    bundles = allocations.filter(_.bundle.notnull()).group_by("lot").agg(bundle=_.bundle.max())
     served = {"group_by": "bundle", "order_by": ["due", "lot"]}
-    extra = extra.group_by("lot").agg(extra=_total(_.amount), extra_seats=_all_seats())
+    extra_terms = extra_terms.group_by("lot").agg(extra=sum_cents(_.amount), extra_seats=total_seats())
     alone = _.extra.isnull() & (_.before == 0) & (_.bundle == _.lot)
     return (
-        _with(_with(lots, bundles, "lot", "bundle"), extra, "lot", "extra", "extra_seats")
+        left_join_columns(
+            left_join_columns(due_groups, bundles, "lot", "bundle"), extra_terms, "lot", "extra", "extra_seats"
+        )
         .mutate(bundle=_.bundle.coalesce(_.lot))
-        .mutate(before=_.amount.sum().over(rows=_BEFORE, **served).fill_null(0))
+        .mutate(before=_.amount.sum().over(rows=ROWS_BEFORE, **served).fill_null(0))
         .mutate(
             alone=alone,
             bundle_amount=_.amount + _.extra.fill_null(0),
@@ -111,30 +115,37 @@ def _bundled(lots: ir.Table, claims: ir.Table, extra: ir.Table) -> ir.Table:
     )
 
 
-def _settled_lots(lots: ir.Table, new: ir.Table, successors: ir.Table, policy: Policy) -> ir.Table:
+def due_group_changes(due_groups: ir.Table, new: ir.Table, successors: ir.Table, policy: Policy) -> ir.Table:
     """What was kept and what changed, one row per lot.
 
     Where several lots share follow-ons, these are used up in the order of the due days; what is left is the gain of the
     home lot.
     """
-    joined = _with(_with(lots, new, "lot", "new_amount", "new_seats", "new_plan"), successors, "lot", *_FOLLOW_ON)
+    joined = left_join_columns(
+        left_join_columns(due_groups, new, "lot", "new_amount", "new_seats", "new_plan"),
+        successors,
+        "lot",
+        *FOLLOW_ON_COLUMNS,
+    )
     t = joined.mutate(new_amount=_.new_amount.fill_null(0), renewed=_.follow_on_start.notnull())
-    old_side = Side(t.bundle_amount, t.bundle_seats, t.plan)
-    t = t.mutate(**_changes(old_side, Side(t.new_amount, t.new_seats, t.new_plan), t.years, policy))
+    old_side = Holdings(t.bundle_amount, t.bundle_seats, t.plan)
+    t = t.mutate(**decompose_change(old_side, Holdings(t.new_amount, t.new_seats, t.new_plan), t.years, policy))
     alone = _.alone & _.renewed
-    kept_alone = _positive(_.amount - _.contraction - _positive(-_.price_change))
-    kept_shared = _clipped(_.new_amount - _.before, _.amount)
-    gain = (_.bundle == _.lot).ifelse(_positive(_.new_amount - _.bundle_amount), 0)
+    kept_alone = positive_part(_.amount - _.contraction - positive_part(-_.price_change))
+    kept_shared = clip_cents(_.new_amount - _.before, _.amount)
+    gain = (_.bundle == _.lot).ifelse(positive_part(_.new_amount - _.bundle_amount), 0)
     return (
         t.mutate(kept=_.renewed.ifelse(alone.ifelse(kept_alone, kept_shared), 0), gain=gain)
-        .mutate(price_change=alone.ifelse(_.price_change, _clipped(_.price_change, _.gain)))
+        .mutate(price_change=alone.ifelse(_.price_change, clip_cents(_.price_change, _.gain)))
         .mutate(upsell=alone.ifelse(_.upsell, _.gain - _.price_change))
         .mutate(contraction=alone.ifelse(_.contraction, _.amount - _.kept))
-        .select("lot", "kept", "upsell", "price_change", "contraction", "renewed", *_FOLLOW_ON, lot_amount=_.amount)
+        .select(
+            "lot", "kept", "upsell", "price_change", "contraction", "renewed", *FOLLOW_ON_COLUMNS, lot_amount=_.amount
+        )
     )
 
 
-def _allocated(due: ir.Table, lots: ir.Table) -> ir.Table:
+def split_by_contract(due: ir.Table, due_groups: ir.Table) -> ir.Table:
     """The lot's money shared out to its contracts by size, to the cent, one row per contract."""
     by_size = {"group_by": "lot", "order_by": [-_.amount, _.term]}
     empty = _.lot_amount == 0
@@ -145,20 +156,20 @@ def _allocated(due: ir.Table, lots: ir.Table) -> ir.Table:
         return ((total * _.upper).round() - (total * _.lower).round()).cast("int64")
 
     return (
-        due.inner_join(lots, "lot")
-        .mutate(reached=_.amount.sum().over(rows=_SO_FAR, **by_size), nth=ibis.row_number().over(**by_size))
+        due.inner_join(due_groups, "lot")
+        .mutate(reached=_.amount.sum().over(rows=ROWS_TO_CURRENT, **by_size), nth=ibis.row_number().over(**by_size))
         .mutate(
             upper=empty.ifelse(1.0, _.reached / _.lot_amount.nullif(0)),
             lower=empty.ifelse((_.nth == 0).ifelse(0.0, 1.0), (_.reached - _.amount) / _.lot_amount.nullif(0)),
         )
         .mutate(amount_kept=share(_.kept), upsell=share(_.upsell))
-        .mutate(shrunk=(_.price_change < 0).ifelse(_clipped(share(_.contraction), lost), lost))
+        .mutate(shrunk=(_.price_change < 0).ifelse(clip_cents(share(_.contraction), lost), lost))
         .mutate(price_change=(_.price_change < 0).ifelse(_.shrunk - lost, share(_.price_change)))
         .mutate(contraction=_.shrunk)
     )
 
 
-def _cross_sold(purchases: ir.Table, due: ir.Table, policy: Policy) -> ir.Table:
+def cross_sell_at_renewal(purchases: ir.Table, due: ir.Table, policy: Policy) -> ir.Table:
     """New products bought at a renewal, one row per new term: the `term` is the main one of the nearest set due."""
     new = purchases.filter(_.kind == "cross_sell").select(
         "account_id", "arr", "currency", "settled", new=_.term, new_start=_.start, new_product=_.product
@@ -169,7 +180,7 @@ def _cross_sold(purchases: ir.Table, due: ir.Table, policy: Policy) -> ir.Table:
         new.inner_join(old, "account_id")
         .filter(_.product != _.new_product, _.start < _.new_start, _.known <= _.new_start)
         .mutate(seen=(_.cancel <= _.new_start).ifelse(_.due, _.end))
-        .filter(_inside_grace(_.new_start, _.seen, policy))
+        .filter(is_within_grace(_.new_start, _.seen, policy))
         .mutate(nth=ibis.row_number().over(group_by="new", order_by=nearest))
         .filter(_.nth == 0, _.settled <= _.due + policy.grace.after_days)
         .select("term", "arr", "currency", "due")
@@ -182,26 +193,26 @@ def _outcome(decided: ir.Value, renewed: ir.Value) -> ir.Value:
     return ibis.cases(
         (~decided, "pending"),
         (~renewed, "churned"),
-        (balance >= ROUNDING, "renewed_with_expansion"),
-        (balance <= -ROUNDING, "renewed_with_contraction"),
+        (balance >= ROUNDING_CENTS, "renewed_with_expansion"),
+        (balance <= -ROUNDING_CENTS, "renewed_with_contraction"),
         else_="renewed_flat",
     )
 
 
-def _decided(rows: ir.Table, at: date) -> ir.Table:
+def hide_pending_outcomes(rows: ir.Table, known_until: date) -> ir.Table:
     """The ledger's columns, hidden where the outcome has not matured, one row per contract that came due."""
-    now = ibis.literal(at, "date").cast("timestamp")
+    now = ibis.literal(known_until, "date").cast("timestamp")
     zero, unknown = ibis.literal(0, "int64"), ibis.null("int64")
     return (
-        rows.filter(_.due_at < at)
+        rows.filter(_.due_at < known_until)
         .mutate(decided=_.matured_at <= now, set_closed=_.set_matured_at <= now, amount_due=_.amount)
-        .mutate(**{name: _.renewed.ifelse(_[name].fill_null(0), zero) for name in CHANGES})
+        .mutate(**{name: _.renewed.ifelse(_[name].fill_null(0), zero) for name in CHANGE_COLUMNS})
         .mutate(outcome=_outcome(_.decided, _.renewed), amended=(_.follow_on_end == _.end_date).fill_null(False))
         .mutate(renewed=_.decided.ifelse(_.renewed.cast("int8"), ibis.null("int8")))
-        .mutate(**{name: _.decided.ifelse(_[name], unknown) for name in CHANGES})
+        .mutate(**{name: _.decided.ifelse(_[name], unknown) for name in CHANGE_COLUMNS})
         .select(
             *("contract_id", "account_id", "product", "plan", "start_date", "end_date", "due_at", "currency"),
-            *("outcome", "renewed", *_FOLLOW_ON, "amount_due", *CHANGES),
+            *("outcome", "renewed", *FOLLOW_ON_COLUMNS, "amount_due", *CHANGE_COLUMNS),
             *("known_at", "matured_at", "amended", "set_known_at", "set_matured_at", "set_closed"),
         )
     )

@@ -8,24 +8,24 @@ from ibis import _
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.valuation import (
-    Side,
-    _all_seats,
-    _changes,
-    _total,
+    Holdings,
+    decompose_change,
+    sum_cents,
+    total_seats,
 )
 
-EXPANSIONS = ("upsell", "cross_sell", "price")
-_EVENT = ("account_id", "contract_id", "product", "kind", "happened_at", "known_at", "voided_at", "amount")
-_TIMES = {"happened_at": "date", "known_at": "timestamp", "voided_at": "timestamp"}
+EXPANSION_COLUMNS = ("upsell", "cross_sell", "price")
+EVENT_COLUMNS = ("account_id", "contract_id", "product", "kind", "happened_at", "known_at", "voided_at", "amount")
+EVENT_TIME_TYPES = {"happened_at": "date", "known_at": "timestamp", "voided_at": "timestamp"}
 
 
-def _purchases(terms: ir.Table, pairs: ir.Table, policy: Policy) -> ir.Table:
+def find_purchases(terms: ir.Table, term_matches: ir.Table, policy: Policy) -> ir.Table:
     """Terms that replaced nothing, of customers who had something, one row per term: a further lot or a new product.
 
     Judged by what was settled when the term was. A product that comes back after the grace is neither.
     """
-    replacing = pairs.filter(_.replaces).select(term=_.new).distinct()
-    replaced_late = pairs.filter(_.mainly & ~_.replaces).select(term=_.new, voided_at=_replaced_at())
+    replacing = term_matches.filter(_.replaces).select(term=_.new).distinct()
+    replaced_late = term_matches.filter(_.mainly & ~_.replaces).select(term=_.new, voided_at=_replaced_at())
     had = terms.select(
         "account_id", "cancel", "due", "end", had_product=_.product, had_at=_.settled_at, had_from=_.start
     )
@@ -52,16 +52,16 @@ def _purchases(terms: ir.Table, pairs: ir.Table, policy: Policy) -> ir.Table:
     )
 
 
-def _heads(pairs: ir.Table, terms: ir.Table) -> ir.Table:
+def replacing_terms(term_matches: ir.Table, terms: ir.Table) -> ir.Table:
     """The terms that replace something, in the order in which they were settled, one row per term.
 
     `known_at` is when all of it was known: the new term, the old one, and that the old one ends.
     """
-    homes = pairs.filter(_.mainly).select("home", term=_.new, replaced_at=_replaced_at())
+    homes = term_matches.filter(_.mainly).select("home", term=_.new, replaced_at=_replaced_at())
     return (
         terms.inner_join(homes, "term")
         .mutate(
-            known_at=_later(_.settled_at, _.replaced_at),
+            known_at=_later_of(_.settled_at, _.replaced_at),
             moment=(_.settled > _.start).ifelse(_.settled, _.start),
             nth=ibis.row_number().over(group_by="home", order_by=["settled_at", "start", "term"]),
         )
@@ -71,21 +71,21 @@ def _heads(pairs: ir.Table, terms: ir.Table) -> ir.Table:
 
 def _replaced_at() -> ir.Value:
     """When it was known of a pair that the new term replaces the old one; null where the day it started told."""
-    told_late = _later(_.due_at.cast("timestamp"), _.known_at)
+    told_late = _later_of(_.due_at.cast("timestamp"), _.known_at)
     return _.replaces.ifelse(ibis.null("timestamp"), told_late)
 
 
-def _later(one: ir.Value, other: ir.Value) -> ir.Value:
-    return (other > one).ifelse(other, one)
+def _later_of(left: ir.Value, right: ir.Value) -> ir.Value:
+    return (right > left).ifelse(right, left)
 
 
-def _replaced(heads: ir.Table, terms: ir.Table, absorbed: ir.Table) -> ir.Table:
+def cumulative_old_terms(replacing_terms: ir.Table, terms: ir.Table, consolidated_terms: ir.Table) -> ir.Table:
     """What each head and those settled before it replace, as seen then, one row per (leader, old term)."""
-    leaders = heads.select("home", "moment", leader=_.term, day=_.start, at=_.settled)
+    leaders = replacing_terms.select("home", "moment", leader=_.term, day=_.start, at=_.settled)
     old = terms.select("lot", "term", "arr", "currency", "seats", "plan", "years", "known")
     at_home = leaders.inner_join(old, leaders.home == old.lot).filter(_.known <= _.moment).drop("lot", "known")
     elsewhere = (
-        leaders.inner_join(absorbed.drop("lot"), "home")
+        leaders.inner_join(consolidated_terms.drop("lot"), "home")
         .filter(_.settled <= _.at, _.own_settled.isnull() | (_.own_settled > _.moment))
         .inner_join(old.rename(old="term"), "old")
         .rename(term="old")
@@ -93,49 +93,49 @@ def _replaced(heads: ir.Table, terms: ir.Table, absorbed: ir.Table) -> ir.Table:
     return at_home.union(elsewhere.select(at_home.columns))
 
 
-def _replacing(heads: ir.Table) -> ir.Table:
+def cumulative_new_terms(replacing_terms: ir.Table) -> ir.Table:
     """Each head and those settled before it, one row per (leader, new term)."""
-    new = heads.select("home", "arr", "currency", "seats", "nth")
+    new = replacing_terms.select("home", "arr", "currency", "seats", "nth")
     return (
-        heads.select("home", leader=_.term, day=_.start, at=_.nth)
+        replacing_terms.select("home", leader=_.term, day=_.start, at=_.nth)
         .inner_join(new, "home")
         .filter(_.nth <= _.at)
         .mutate(earlier=_.nth < _.at)
     )
 
 
-def _sizes(heads: ir.Table, replaced: ir.Table, replacing: ir.Table) -> ir.Table:
+def replacement_sizes(replacing_terms: ir.Table, old_terms: ir.Table, new_terms: ir.Table) -> ir.Table:
     """What each head replaces, and what it and those settled before it bring, one row per head."""
     largest = ibis.row_number().over(group_by="leader", order_by=[-_.amount, _.term]) == 0
     old = (
-        replaced.mutate(main=largest)
+        old_terms.mutate(main=largest)
         .group_by(term=_.leader)
         .agg(
-            old=_total(_.amount),
-            old_seats=_all_seats(),
+            old=sum_cents(_.amount),
+            old_seats=total_seats(),
             old_plan=_.plan.max(where=_.main),
             old_years=_.years.max(where=_.main),
         )
     )
-    new = replacing.group_by(term=_.leader).agg(
-        now=_total(_.amount),
-        now_seats=_all_seats(),
-        then=_total(_.amount, _.earlier).fill_null(0),
-        then_seats=_all_seats(_.earlier),
+    new = new_terms.group_by(term=_.leader).agg(
+        now=sum_cents(_.amount),
+        now_seats=total_seats(),
+        then=sum_cents(_.amount, _.earlier).fill_null(0),
+        then_seats=total_seats(_.earlier),
     )
-    head = heads.select("term", "account_id", "contract_id", "product", "plan", "start_date", "known_at")
+    head = replacing_terms.select("term", "account_id", "contract_id", "product", "plan", "start_date", "known_at")
     return head.inner_join(old, "term").inner_join(new, "term")
 
 
-def _upsold(sizes: ir.Table, policy: Policy) -> ir.Table:
+def upsell_events(sizes: ir.Table, policy: Policy) -> ir.Table:
     """By how much each follow-on is larger than what it replaces, one row per follow-on.
 
     Of several follow-ons of the same lots each adds what it brings beyond those settled before it.
     """
     t = sizes
-    old = Side(t.old, t.old_seats, t.old_plan)
-    now = _changes(old, Side(t.now, t.now_seats, t.plan), t.old_years, policy)
-    then = _changes(old, Side(t.then, t.then_seats, t.plan), t.old_years, policy)
+    old = Holdings(t.old, t.old_seats, t.old_plan)
+    now = decompose_change(old, Holdings(t.now, t.now_seats, t.plan), t.old_years, policy)
+    then = decompose_change(old, Holdings(t.then, t.then_seats, t.plan), t.old_years, policy)
     return t.mutate(
         amount=now["upsell"] - then["upsell"],
         kind=ibis.literal("upsell"),

@@ -31,111 +31,124 @@ from ibis import _
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.due_groups import (
-    _allocated,
-    _bundled,
-    _cross_sold,
-    _decided,
-    _extra,
-    _lots,
-    _new_side,
-    _settled_lots,
+    add_bundles,
+    cross_sell_at_renewal,
+    due_group_changes,
+    extra_replaced_terms,
+    follow_on_holdings,
+    group_due_terms,
+    hide_pending_outcomes,
+    split_by_contract,
 )
 from renewals.features.revenue.expansions import (
-    _EVENT,
-    _TIMES,
-    _heads,
-    _purchases,
-    _replaced,
-    _replacing,
-    _sizes,
-    _upsold,
+    EVENT_COLUMNS,
+    EVENT_TIME_TYPES,
+    cumulative_new_terms,
+    cumulative_old_terms,
+    find_purchases,
+    replacement_sizes,
+    replacing_terms,
+    upsell_events,
 )
-from renewals.features.revenue.roll_forward import _balances, _intervals, _monthly, _movements, _regrouped
-from renewals.features.revenue.terms import _FOLLOW_ON, _absorbed, _claims, _pairs, _successors, _terms
+from renewals.features.revenue.roll_forward import (
+    assign_current_owner,
+    balances,
+    build_intervals,
+    movements,
+    sum_by_month,
+)
+from renewals.features.revenue.terms import (
+    FOLLOW_ON_COLUMNS,
+    allocate_follow_ons,
+    build_terms,
+    find_consolidated_terms,
+    find_successors,
+    match_terms,
+)
 from renewals.features.revenue.valuation import (
-    _EPOCH,
-    ROUNDING,
-    _priced,
-    _total,
-    _with,
+    EPOCH,
+    ROUNDING_CENTS,
+    add_rate,
+    left_join_columns,
+    sum_cents,
 )
 
-Keep = Callable[[ir.Table], ir.Table]
+Materialize = Callable[[ir.Table], ir.Table]
 """What is done with a table that is used more than once: nothing, or `Table.cache` where the engine is the own one."""
 
 
-def _as_it_is(table: ir.Table) -> ir.Table:
+def _return_unchanged(table: ir.Table) -> ir.Table:
     return table
 
 
-def payment_required(policy: Policy, payments_given: bool) -> bool:
+def payment_required(policy: Policy, has_payment_dates: bool) -> bool:
     """Whether a follow-on counts only once paid (R1); `auto` asks for it where any payment date is given at all."""
-    return policy.renewal.payment == "required" or (policy.renewal.payment == "auto" and payments_given)
+    return policy.renewal.payment == "required" or (policy.renewal.payment == "auto" and has_payment_dates)
 
 
 @dataclass(frozen=True)
-class Book:
+class RenewalLedger:
     """The contracts known before `at`, and the tables that follow from them, each made once."""
 
     contracts: ir.Table
-    at: date
+    known_until: date
     policy: Policy
-    payments_given: bool
+    has_payment_dates: bool
     rates: ir.Table | None = None
     accounts: ir.Table | None = None
-    keep: Keep = _as_it_is
+    materialize: Materialize = _return_unchanged
 
     @property
-    def must_pay(self) -> bool:
+    def requires_payment(self) -> bool:
         """Whether a follow-on counts only once paid."""
-        return payment_required(self.policy, self.payments_given)
+        return payment_required(self.policy, self.has_payment_dates)
 
     @cached_property
     def terms(self) -> ir.Table:
         """The contracts that ran, one row per contract."""
-        return self.keep(_terms(self.contracts, self.policy, self.must_pay))
+        return self.materialize(build_terms(self.contracts, self.policy, self.requires_payment))
 
     @cached_property
-    def pairs(self) -> ir.Table:
+    def term_matches(self) -> ir.Table:
         """What may follow what, one row per (old term, new term)."""
-        return self.keep(_pairs(self.terms, self.accounts, self.policy))
+        return self.materialize(match_terms(self.terms, self.accounts, self.policy))
 
     @cached_property
-    def claims(self) -> ir.Table:
+    def allocations(self) -> ir.Table:
         """Whose money goes where, one row per (lot, new term)."""
-        return self.keep(_claims(self.pairs, self.terms))
+        return self.materialize(allocate_follow_ons(self.term_matches, self.terms))
 
     @cached_property
-    def absorbed(self) -> ir.Table:
+    def consolidated_terms(self) -> ir.Table:
         """What is replaced from elsewhere, one row per old term."""
-        return self.keep(_absorbed(self.pairs))
+        return self.materialize(find_consolidated_terms(self.term_matches))
 
     @cached_property
     def successors(self) -> ir.Table:
         """The follow-on that continues each lot, one row per lot that was followed."""
-        return _successors(self.claims)
+        return find_successors(self.allocations)
 
     @cached_property
     def purchases(self) -> ir.Table:
         """What was bought without replacing anything, one row per term."""
-        return self.keep(_purchases(self.terms, self.pairs, self.policy))
+        return self.materialize(find_purchases(self.terms, self.term_matches, self.policy))
 
     @cached_property
-    def due(self) -> ir.Table:
+    def due_terms(self) -> ir.Table:
         """The terms with their worth on the due day, one row per contract."""
-        return self.keep(self.valued(self.terms, "due"))
+        return self.materialize(self.add_amount(self.terms, "due"))
 
     @cached_property
-    def lots(self) -> ir.Table:
+    def due_groups(self) -> ir.Table:
         """What was kept of each lot and what changed, one row per lot."""
-        lots = self.keep(_lots(self.due))
-        extra = self.valued(_extra(self.absorbed, self.terms, lots, self.policy), "due")
-        old = self.keep(_bundled(lots, self.claims, extra))
-        new = self.keep(_new_side(self.valued(self.claims.filter(_.claimed), "due")))
-        return self.keep(_settled_lots(old, new, self.successors, self.policy))
+        lots = self.materialize(group_due_terms(self.due_terms))
+        extra = self.add_amount(extra_replaced_terms(self.consolidated_terms, self.terms, lots, self.policy), "due")
+        old = self.materialize(add_bundles(lots, self.allocations, extra))
+        new = self.materialize(follow_on_holdings(self.add_amount(self.allocations.filter(_.claimed), "due")))
+        return self.materialize(due_group_changes(old, new, self.successors, self.policy))
 
     @cached_property
-    def ledger(self) -> ir.Table:
+    def entries(self) -> ir.Table:
         """What became of each contract that came due before `at`, one row per contract.
 
         Money is int64 cents of the reporting currency, both sides at the newest rate dated on or before the due date.
@@ -143,30 +156,34 @@ class Book:
         outcome is `pending` and what hangs on it is null, even where the follow-on is already known (`follow_on_id`):
         what is not renewed by then would be missing, and those who renew early would be all that is seen.
         """
-        sold = self.valued(_cross_sold(self.purchases, self.due, self.policy), "due")
-        sold = self.keep(sold.group_by("term").agg(cross_sell=_total(_.amount)))
-        rows = self.keep(_allocated(self.due, self.lots))
-        return self.keep(_decided(_with(rows, sold, "term", "cross_sell"), self.at))
+        sold = self.add_amount(cross_sell_at_renewal(self.purchases, self.due_terms, self.policy), "due")
+        sold = self.materialize(sold.group_by("term").agg(cross_sell=sum_cents(_.amount)))
+        rows = self.materialize(split_by_contract(self.due_terms, self.due_groups))
+        return self.materialize(
+            hide_pending_outcomes(left_join_columns(rows, sold, "term", "cross_sell"), self.known_until)
+        )
 
     @cached_property
-    def carried(self) -> ir.Table:
+    def revenue_intervals(self) -> ir.Table:
         """The days on which each contract is recurring revenue, [begin, until), one row per contract that ever is.
 
         A contract leaves on the day its follow-on starts (early or late within the grace), or at its due date where it
         churned; while pending it is carried. Where payment is required it begins once paid: from its start if paid
         within the grace, otherwise from the day of payment.
         """
-        yesterday = ibis.literal((self.at - _EPOCH).days - 1, "int64")
-        newest = self.valued(self.terms.mutate(day=yesterday), "day")
-        intervals = _intervals(newest, self.pairs, self.successors, self.at, self.policy, self.must_pay)
-        return self.keep(_regrouped(intervals, self.pairs))
+        yesterday = ibis.literal((self.known_until - EPOCH).days - 1, "int64")
+        newest = self.add_amount(self.terms.mutate(day=yesterday), "day")
+        intervals = build_intervals(
+            newest, self.term_matches, self.successors, self.known_until, self.policy, self.requires_payment
+        )
+        return self.materialize(assign_current_owner(intervals, self.term_matches))
 
     def account_roll_forward(self, months: Sequence[date]) -> ir.Table:
         """Recurring revenue from one month's end to the next, one row per (month, account_id) with any revenue.
 
         An account whose contract was continued by its parent's counts as the parent from the beginning: no loss.
         """
-        return self.keep(_movements(self.keep(_balances(self.carried, months)), self.policy))
+        return self.materialize(movements(self.materialize(balances(self.revenue_intervals, months)), self.policy))
 
     def roll_forward(self, months: Sequence[date]) -> ir.Table:
         """Recurring revenue from one month's end to the next, in cents at one rate per currency, one row per month.
@@ -174,12 +191,12 @@ class Book:
         opening + new + expansion + reactivation - contraction - churn = closing, and closing(m) = opening(m + 1).
         `expansion` is the sum of `upsell`, `cross_sell` and `price` (rises only: a discount is contraction).
         """
-        return _monthly(self.account_roll_forward(months), months)
+        return sum_by_month(self.account_roll_forward(months), months)
 
     def follow_ons(self) -> ir.Table:
         """The follow-on known so far of contracts due or still running, one row per contract that has one."""
         followed = self.terms.inner_join(self.successors, "lot")
-        return followed.select("contract_id", "account_id", "product", "start_date", "end_date", *_FOLLOW_ON)
+        return followed.select("contract_id", "account_id", "product", "start_date", "end_date", *FOLLOW_ON_COLUMNS)
 
     @cached_property
     def expansions(self) -> ir.Table:
@@ -190,15 +207,21 @@ class Book:
         term started and is known once that is settled. `voided_at` is set where it later proved to be a replacement:
         the old contract was cancelled after the new one had started.
         """
-        bought = self.valued(self.purchases, "start")
-        heads = self.keep(_heads(self.pairs, self.terms))
-        replaced = self.valued(_replaced(heads, self.terms, self.absorbed), "day")
-        sizes = self.keep(_sizes(heads, replaced, self.valued(_replacing(heads), "day")))
-        upsold = _upsold(sizes, self.policy)
-        events = bought.select(*_EVENT).cast(_TIMES).union(upsold.select(*_EVENT).cast(_TIMES))
-        return self.keep(events.filter(_.amount >= ROUNDING))
+        bought = self.add_amount(self.purchases, "start")
+        heads = self.materialize(replacing_terms(self.term_matches, self.terms))
+        replaced = self.add_amount(cumulative_old_terms(heads, self.terms, self.consolidated_terms), "day")
+        sizes = self.materialize(
+            replacement_sizes(heads, replaced, self.add_amount(cumulative_new_terms(heads), "day"))
+        )
+        upsold = upsell_events(sizes, self.policy)
+        events = (
+            bought.select(*EVENT_COLUMNS)
+            .cast(EVENT_TIME_TYPES)
+            .union(upsold.select(*EVENT_COLUMNS).cast(EVENT_TIME_TYPES))
+        )
+        return self.materialize(events.filter(_.amount >= ROUNDING_CENTS))
 
-    def valued(self, table: ir.Table, day: str) -> ir.Table:
+    def add_amount(self, table: ir.Table, day: str) -> ir.Table:
         """`table` with `amount`: its `arr` in cents of the reporting currency at the rate of `day`."""
-        priced = _priced(table, self.rates, self.policy.money.reporting_currency, day)
+        priced = add_rate(table, self.rates, self.policy.money.reporting_currency, day)
         return priced.mutate(amount=(_.arr * _.rate * 100).round().cast("int64")).drop("rate")

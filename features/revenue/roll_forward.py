@@ -10,41 +10,48 @@ import ibis.expr.types as ir
 from ibis import _
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.expansions import EXPANSIONS
+from renewals.features.revenue.expansions import EXPANSION_COLUMNS
 from renewals.features.revenue.valuation import (
-    _EPOCH,
-    Side,
-    _all_seats,
-    _changes,
-    _positive,
-    _total,
-    _with,
+    EPOCH,
+    Holdings,
+    decompose_change,
+    left_join_columns,
+    positive_part,
+    sum_cents,
+    total_seats,
 )
 
-MOVEMENTS = ("opening", "new", "expansion", "reactivation", "contraction", "churn", "closing")
+MOVEMENT_COLUMNS = ("opening", "new", "expansion", "reactivation", "contraction", "churn", "closing")
 
 
-def _intervals(
-    newest: ir.Table, pairs: ir.Table, successors: ir.Table, at: date, policy: Policy, must_pay: bool
+def build_intervals(
+    newest: ir.Table,
+    term_matches: ir.Table,
+    successors: ir.Table,
+    known_until: date,
+    policy: Policy,
+    requires_payment: bool,
 ) -> ir.Table:
     """The days on which each term is recurring revenue, one row per term that ever is."""
     after = policy.grace.after_days
-    followers = pairs.filter(_.follows).select(term=_.new, following=ibis.literal(True)).distinct()
-    terms = _with(_with(newest, followers, "term", "following"), successors, "lot", "continued", "follow_on_start")
+    followers = term_matches.filter(_.follows).select(term=_.new, following=ibis.literal(True)).distinct()
+    terms = left_join_columns(
+        left_join_columns(newest, followers, "term", "following"), successors, "lot", "continued", "follow_on_start"
+    )
     in_time = _.following.fill_null(False) | (_.paid <= _.start + after)
-    begin = in_time.ifelse(_.start, _.paid) if must_pay else _.start
-    undecided = _.follow_on_start.isnull() & (_.due + after >= (at - _EPOCH).days)
+    begin = in_time.ifelse(_.start, _.paid) if requires_payment else _.start
+    undecided = _.follow_on_start.isnull() & (_.due + after >= (known_until - EPOCH).days)
     until = (_.continued > _.start).ifelse(_.continued, undecided.ifelse(_.due + after + 1, _.due))
     return terms.mutate(begin=begin, until=until).filter(_.begin < _.until)
 
 
-def _regrouped(intervals: ir.Table, pairs: ir.Table) -> ir.Table:
+def assign_current_owner(intervals: ir.Table, term_matches: ir.Table) -> ir.Table:
     """The intervals under the account that holds them now, and since when it and its product have revenue."""
-    parents = pairs.filter(_.merged & _.follows).group_by("account_id").agg(owner=_.owner.min())
+    parents = term_matches.filter(_.merged & _.follows).group_by("account_id").agg(owner=_.owner.min())
     paying = _.amount > 0
     since = paying.ifelse(_.begin, ibis.null("int64")).min()
     return (
-        _with(intervals, parents, "account_id", "owner")
+        left_join_columns(intervals, parents, "account_id", "owner")
         .mutate(account_id=_.owner.coalesce(_.account_id))
         .mutate(
             account_since=since.over(group_by="account_id"),
@@ -57,32 +64,32 @@ def _regrouped(intervals: ir.Table, pairs: ir.Table) -> ir.Table:
     )
 
 
-def _calendar(months: Sequence[date]) -> ir.Table:
+def _month_edges(months: Sequence[date]) -> ir.Table:
     """The last day before and the last day of each month, one row per (month, opens)."""
     rows = [
-        {"month": month, "opens": opens, "first": (month - _EPOCH).days, "day": (first - _EPOCH).days - 1}
+        {"month": month, "opens": opens, "first": (month - EPOCH).days, "day": (first - EPOCH).days - 1}
         for month in months
         for opens, first in ((True, month), (False, (month.replace(day=1) + timedelta(days=32)).replace(day=1)))
     ]
     return ibis.memtable(rows, schema={"month": "date", "opens": "boolean", "first": "int64", "day": "int64"})
 
 
-def _balances(carried: ir.Table, months: Sequence[date]) -> ir.Table:
+def balances(intervals: ir.Table, months: Sequence[date]) -> ir.Table:
     """What ran at the opening and at the closing of the month, one row per (month, account_id, product)."""
     key = ["month", "account_id", "product"]
     opens, closes = _.opens, ~_.opens
     largest = ibis.row_number().over(group_by=[*key, "opens"], order_by=[-_.amount, _.term]) == 0
     return (
-        carried.cross_join(_calendar(months))
+        intervals.cross_join(_month_edges(months))
         .filter(_.begin <= _.day, _.until > _.day)
         .mutate(main=largest)
         .group_by(key)
         .agg(
             first=_.first.max(),
-            opening=_total(_.amount, opens).fill_null(0),
-            closing=_total(_.amount, closes).fill_null(0),
-            opening_seats=_all_seats(opens),
-            closing_seats=_all_seats(closes),
+            opening=sum_cents(_.amount, opens).fill_null(0),
+            closing=sum_cents(_.amount, closes).fill_null(0),
+            opening_seats=total_seats(opens),
+            closing_seats=total_seats(closes),
             opening_plan=_.plan.max(where=_.main & opens),
             closing_plan=_.plan.max(where=_.main & closes),
             years=_.years.max(where=_.main & opens).fill_null(0.0),
@@ -94,15 +101,15 @@ def _balances(carried: ir.Table, months: Sequence[date]) -> ir.Table:
     )
 
 
-def _movements(balances: ir.Table, policy: Policy) -> ir.Table:
+def movements(balances: ir.Table, policy: Policy) -> ir.Table:
     """What moved in the month, one row per (month, account_id)."""
-    old = Side(balances.opening, balances.opening_seats, balances.opening_plan)
-    new = Side(balances.closing, balances.closing_seats, balances.closing_plan)
+    old = Holdings(balances.opening, balances.opening_seats, balances.opening_plan)
+    new = Holdings(balances.closing, balances.closing_seats, balances.closing_plan)
     whole = _.opening.sum().over(group_by=["month", "account_id"])
     price = _.price_change
     back = (_.starts & (_.account_since < _.first)) | (_.joins & (_.product_since < _.first))
     return (
-        balances.mutate(**_changes(old, new, balances.years, policy))
+        balances.mutate(**decompose_change(old, new, balances.years, policy))
         .mutate(starts=whole == 0)
         .mutate(stays=~_.starts & _.opened & _.closed, joins=~_.starts & ~_.opened)
         .mutate(
@@ -110,19 +117,19 @@ def _movements(balances: ir.Table, policy: Policy) -> ir.Table:
             reactivation=back.ifelse(_.closing, 0),
             cross_sell=(_.joins & (_.product_since >= _.first)).ifelse(_.closing, 0),
             upsell=_.stays.ifelse(_.upsell, 0),
-            price=_.stays.ifelse(_positive(price), 0),
-            contraction=_.stays.ifelse(_.contraction + _positive(-price), 0),
+            price=_.stays.ifelse(positive_part(price), 0),
+            contraction=_.stays.ifelse(_.contraction + positive_part(-price), 0),
             churn=(~_.starts & ~_.closed).ifelse(_.opening, 0),
         )
         .mutate(expansion=_.upsell + _.cross_sell + _.price)
         .group_by("month", "account_id")
-        .agg(**{name: _total(_[name]) for name in (*MOVEMENTS, *EXPANSIONS)})
+        .agg(**{name: sum_cents(_[name]) for name in (*MOVEMENT_COLUMNS, *EXPANSION_COLUMNS)})
     )
 
 
-def _monthly(moved: ir.Table, months: Sequence[date]) -> ir.Table:
+def sum_by_month(movements: ir.Table, months: Sequence[date]) -> ir.Table:
     """The accounts' movements together, one row per month, also where nothing ran."""
-    money = (*MOVEMENTS, *EXPANSIONS)
-    sums = moved.group_by("month").agg(**{name: _total(_[name]) for name in money})
-    calendar = _calendar(months).filter(_.opens).select("month")
+    money = (*MOVEMENT_COLUMNS, *EXPANSION_COLUMNS)
+    sums = movements.group_by("month").agg(**{name: sum_cents(_[name]) for name in money})
+    calendar = _month_edges(months).filter(_.opens).select("month")
     return calendar.left_join(sums, "month").select("month", **{name: _[name].fill_null(0) for name in money})

@@ -8,16 +8,16 @@ from ibis import _
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.valuation import (
-    _BEFORE,
-    _SO_FAR,
-    _day,
-    _with,
+    ROWS_BEFORE,
+    ROWS_TO_CURRENT,
+    day_number,
+    left_join_columns,
 )
 
-_FOLLOW_ON = ("follow_on_id", "follow_on_start", "follow_on_end", "follow_on_known_at")
+FOLLOW_ON_COLUMNS = ("follow_on_id", "follow_on_start", "follow_on_end", "follow_on_known_at")
 
 
-def _terms(contracts: ir.Table, policy: Policy, must_pay: bool) -> ir.Table:
+def build_terms(contracts: ir.Table, policy: Policy, requires_payment: bool) -> ir.Table:
     """The contracts that ran, with their days, one row per contract."""
     after = policy.grace.after_days
     paid = _.paid_at.isnull().ifelse(ibis.null("timestamp"), (_.paid_at > _.known_at).ifelse(_.paid_at, _.known_at))
@@ -39,17 +39,17 @@ def _terms(contracts: ir.Table, policy: Policy, must_pay: bool) -> ir.Table:
         .mutate(due_at=(_.cancelled < _.end_date).ifelse(_.cancelled, _.end_date))
         .filter(_.due_at > _.start_date)
         .mutate(
-            settled_at=paid if must_pay else _.known_at,
+            settled_at=paid if requires_payment else _.known_at,
             matured_at=(_.due_at + ibis.interval(days=after + 1)).cast("timestamp"),
-            start=_day(_.start_date),
-            end=_day(_.end_date),
-            due=_day(_.due_at),
-            cancel=_day(_.cancelled),
-            known=_day(_.known_at.date()),
-            paid=_day(_.paid_at.date()),
+            start=day_number(_.start_date),
+            end=day_number(_.end_date),
+            due=day_number(_.due_at),
+            cancel=day_number(_.cancelled),
+            known=day_number(_.known_at.date()),
+            paid=day_number(_.paid_at.date()),
         )
         .mutate(
-            settled=_day(_.settled_at.date()),
+            settled=day_number(_.settled_at.date()),
             years=(_.end - _.start) / 365.0,
             term=ibis.row_number().over(
                 order_by=["account_id", "product", "start_date", "end_date", "contract_id", "arr"]
@@ -58,10 +58,10 @@ def _terms(contracts: ir.Table, policy: Policy, must_pay: bool) -> ir.Table:
     )
     # A contract that became known only after the others of its due day had matured cannot have been renewed with them.
     together = ["account_id", "product", "due", _.known > _.due + after]
-    return _with_sets(terms.mutate(lot=_.term.min().over(group_by=together)))
+    return _add_sets(terms.mutate(lot=_.term.min().over(group_by=together)))
 
 
-def _with_sets(terms: ir.Table) -> ir.Table:
+def _add_sets(terms: ir.Table) -> ir.Table:
     """When the set of each contract became known and matures, one row per contract.
 
     A contract known only after all the earlier known ones of its set matured begins a set of its own. One known only
@@ -70,9 +70,9 @@ def _with_sets(terms: ir.Table) -> ir.Table:
     by_end = ["account_id", "end_date", _.known_at >= _.matured_at]
     known = {"group_by": by_end, "order_by": ["known_at", "term"]}
     return (
-        terms.mutate(earlier=_.matured_at.max().over(rows=_BEFORE, **known))
+        terms.mutate(earlier=_.matured_at.max().over(rows=ROWS_BEFORE, **known))
         .mutate(opens=(_.known_at >= _.earlier).ifelse(1, 0))
-        .mutate(nth=_.opens.sum().over(rows=_SO_FAR, **known))
+        .mutate(nth=_.opens.sum().over(rows=ROWS_TO_CURRENT, **known))
         .mutate(
             set_known_at=_.known_at.min().over(group_by=[*by_end, "nth"]),
             set_matured_at=_.matured_at.max().over(group_by=[*by_end, "nth"]),
@@ -81,7 +81,7 @@ def _with_sets(terms: ir.Table) -> ir.Table:
     )
 
 
-def _heirs(terms: ir.Table, accounts: ir.Table | None) -> ir.Table:
+def _term_owners(terms: ir.Table, accounts: ir.Table | None) -> ir.Table:
     """Whose follow-on counts, one row per (term, owner): the account itself and, after a merger, its parent."""
     own = terms.select(
         *("account_id", "product", "lot", "due", "due_at", "cancel", "end", "known", "known_at"),
@@ -101,17 +101,17 @@ def _heirs(terms: ir.Table, accounts: ir.Table | None) -> ir.Table:
     return own.union(merged.select(own.columns))
 
 
-def _inside_grace(start: ir.Value, due: ir.Value, policy: Policy) -> ir.Value:
+def is_within_grace(start: ir.Value, due: ir.Value, policy: Policy) -> ir.Value:
     return (start >= due - policy.grace.before_days) & (start <= due + policy.grace.after_days)
 
 
-def _pairs(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Table:
+def match_terms(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Table:
     """What may follow what, one row per (old term, new term): does it follow, does it replace, and where is its home.
 
     A parent's term counts for a merged account only where it replaces none of the parent's own.
     """
     after = policy.grace.after_days
-    old = _heirs(terms, accounts)
+    old = _term_owners(terms, accounts)
     new = terms.filter(_.settled.notnull()).select(
         "product", "settled", owner=_.account_id, new=_.term, new_start=_.start, new_due=_.due, new_end=_.end
     )
@@ -127,9 +127,9 @@ def _pairs(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Tab
         .filter(_.new_start > _.old_start)
         .mutate(seen=(_.cancel <= _.new_start).ifelse(_.due, _.end))
         .mutate(
-            follows=in_time & _inside_grace(_.new_start, _.due, policy) & (_.new_due > _.due),
+            follows=in_time & is_within_grace(_.new_start, _.due, policy) & (_.new_due > _.due),
             replaces=in_time
-            & _inside_grace(_.new_start, _.seen, policy)
+            & is_within_grace(_.new_start, _.seen, policy)
             & (_.new_end > _.seen)
             & (_.known <= _.new_start),
         )
@@ -141,7 +141,7 @@ def _pairs(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Tab
     )
 
 
-def _claims(pairs: ir.Table, terms: ir.Table) -> ir.Table:
+def allocate_follow_ons(term_matches: ir.Table, terms: ir.Table) -> ir.Table:
     """The new terms that touch each lot, one row per (lot, new term); `claimed` where its money goes to the lot.
 
     A lot that is home to a new term is served by all that are at home there; any other lot joins the bundle of the term
@@ -153,7 +153,7 @@ def _claims(pairs: ir.Table, terms: ir.Table) -> ir.Table:
     )
     first = [_.replaces.ifelse(0, 1), (_.home == _.lot).ifelse(0, 1), _.settled, _.start, _.new]
     return (
-        pairs.mutate(replaces=_.replaces | _.mainly)
+        term_matches.mutate(replaces=_.replaces | _.mainly)
         .group_by("lot", "new")
         .agg(follows=_.follows.any(), replaces=_.replaces.any(), home=_.home.max(), due=_.due.max())
         .inner_join(worth, "new")
@@ -169,21 +169,21 @@ def _claims(pairs: ir.Table, terms: ir.Table) -> ir.Table:
     )
 
 
-def _absorbed(pairs: ir.Table) -> ir.Table:
+def find_consolidated_terms(term_matches: ir.Table) -> ir.Table:
     """Terms replaced by a follow-on that is at home elsewhere, one row per old term: where, and since when.
 
     `own_settled` tells when the lot got a follow-on of its own after all: until then it counts where it was absorbed.
     """
-    replaced = pairs.filter(_.replaces | _.mainly)
+    replaced = term_matches.filter(_.replaces | _.mainly)
     own = replaced.filter(_.home == _.lot).group_by("lot").agg(own_settled=_.settled.min())
     first = ibis.row_number().over(group_by="old", order_by=["settled", "new_start", "new"])
     elsewhere = replaced.filter(_.home != _.lot).mutate(nth=first).filter(_.nth == 0)
-    return _with(elsewhere.select("old", "lot", "home", "settled"), own, "lot", "own_settled")
+    return left_join_columns(elsewhere.select("old", "lot", "home", "settled"), own, "lot", "own_settled")
 
 
-def _successors(claims: ir.Table) -> ir.Table:
+def find_successors(allocations: ir.Table) -> ir.Table:
     """The follow-on that continues each lot, one row per lot that was followed: the largest that is at home there."""
-    return claims.filter(_.follows, _.nth == 0).select(
+    return allocations.filter(_.follows, _.nth == 0).select(
         "lot",
         continued=_.claimed.ifelse(_.start, ibis.null("int64")),
         follow_on_id=_.contract_id,

@@ -12,33 +12,33 @@ from ibis import _
 
 from renewals.features.policy import Policy
 
-CHANGES = ("amount_kept", "upsell", "cross_sell", "price_change", "contraction")
-ROUNDING = 100
+CHANGE_COLUMNS = ("amount_kept", "upsell", "cross_sell", "price_change", "contraction")
+ROUNDING_CENTS = 100
 """Cents: a difference below one unit of the reporting currency is rounding, neither expansion nor contraction."""
-_EPOCH = date(1970, 1, 1)
-_BEFORE: Any = (None, -1)
-_SO_FAR: Any = (None, 0)
+EPOCH = date(1970, 1, 1)
+ROWS_BEFORE: Any = (None, -1)
+ROWS_TO_CURRENT: Any = (None, 0)
 
 
-def _day(when: ir.Value) -> ir.Value:
-    return when.delta(_EPOCH, unit="day")
+def day_number(when: ir.Value) -> ir.Value:
+    return when.delta(EPOCH, unit="day")
 
 
-def _priced(table: ir.Table, rates: ir.Table | None, reporting: str, day: str) -> ir.Table:
+def add_rate(table: ir.Table, rates: ir.Table | None, reporting_currency: str, day: str) -> ir.Table:
     """`table` with the `rate` of its `currency` on its `day`: the newest dated on or before it, else the first.
 
     Null for a currency that has no rate: an amount in another currency is no amount in this one.
     """
     if rates is None:
-        return table.mutate(rate=(_.currency == reporting).ifelse(1.0, ibis.null("float64")))
+        return table.mutate(rate=(_.currency == reporting_currency).ifelse(1.0, ibis.null("float64")))
     quoted = (
-        rates.select("currency", on=_day(_.date.cast("timestamp").date()), rate=_.rate.cast("float64"))
+        rates.select("currency", on=day_number(_.date.cast("timestamp").date()), rate=_.rate.cast("float64"))
         .group_by("currency", "on")
         .agg(rate=_.rate.max())
     )
     asked = table.select("currency", on=table[day]).distinct().mutate(dated=ibis.null("int64"), asked=ibis.literal(1))
     known = quoted.select("currency", "on", dated=_.on, asked=ibis.literal(0))
-    so_far = {"group_by": "currency", "order_by": ["on", "asked"], "rows": _SO_FAR}
+    so_far = {"group_by": "currency", "order_by": ["on", "asked"], "rows": ROWS_TO_CURRENT}
     newest = (
         asked.union(known.select(asked.columns).cast(asked.schema()))
         .mutate(newest=_.dated.max().over(**so_far), oldest=_.dated.min().over(group_by="currency"))
@@ -48,28 +48,28 @@ def _priced(table: ir.Table, rates: ir.Table | None, reporting: str, day: str) -
         .select("currency", "asked_on", quote=_.rate)
     )
     joined = table.left_join(newest, [table.currency == newest.currency, table[day] == newest.asked_on])
-    rate = (_.currency == reporting).ifelse(1.0, _.quote)
+    rate = (_.currency == reporting_currency).ifelse(1.0, _.quote)
     return joined.select(*table.columns, "quote").mutate(rate=rate).drop("quote")
 
 
-def _with(table: ir.Table, other: ir.Table, key: str, *columns: str) -> ir.Table:
-    """`table` with `columns` of `other` where it has a row of the same key."""
-    return table.left_join(other, key).select(*table.columns, *columns)
+def left_join_columns(table: ir.Table, right: ir.Table, key: str, *columns: str) -> ir.Table:
+    """`table` with `columns` of `right` where it has a row of the same key."""
+    return table.left_join(right, key).select(*table.columns, *columns)
 
 
-def _all_seats(where: ir.Value | None = None) -> ir.Value:
+def total_seats(where: ir.Value | None = None) -> ir.Value:
     """The seats of several contracts together; null as soon as those of one are unknown."""
     known = _.seats.count(where=where) == (_.count() if where is None else where.sum())
     return known.ifelse(_.seats.sum(where=where), ibis.null("int64"))
 
 
-def _total(cents: ir.Value, where: ir.Value | None = None) -> ir.Value:
+def sum_cents(cents: ir.Value, where: ir.Value | None = None) -> ir.Value:
     """A sum of cents as an integer of 64 bits: left alone, engines widen it to a decimal."""
     return cents.sum(where=where).cast("decimal(18, 0)").cast("int64")
 
 
 @dataclass(frozen=True)
-class Side:
+class Holdings:
     """What the customer has: money, seats and plan, before or after."""
 
     amount: ir.Value
@@ -77,7 +77,7 @@ class Side:
     plan: ir.Value
 
 
-def _changes(old: Side, new: Side, years: ir.Value, policy: Policy) -> dict[str, ir.Value]:
+def decompose_change(old: Holdings, new: Holdings, years: ir.Value, policy: Policy) -> dict[str, ir.Value]:
     """What became dearer, larger and smaller: old + upsell + price_change - contraction = new, to the cent.
 
     Seats are counted at the price of the side that has more of them. What is left is price on the same plan, and
@@ -89,21 +89,21 @@ def _changes(old: Side, new: Side, years: ir.Value, policy: Policy) -> dict[str,
     by_seat = by_seats.ifelse((more * seat_price).round().cast("int64"), 0)
     rest = new.amount - old.amount - by_seat
     routine = (old.amount * years * policy.renewal.routine_uplift).round().cast("int64")
-    rise = _clipped(rest, routine)
+    rise = clip_cents(rest, routine)
     other_plan = (old.plan != new.plan).fill_null(False)
     price = other_plan.ifelse(0, by_seats.ifelse(rest, rise))
     size = rest - price
     return {
-        "upsell": _positive(by_seat) + _positive(size),
+        "upsell": positive_part(by_seat) + positive_part(size),
         "price_change": price,
-        "contraction": _positive(-by_seat) + _positive(-size),
+        "contraction": positive_part(-by_seat) + positive_part(-size),
     }
 
 
-def _positive(value: ir.Value) -> ir.Value:
+def positive_part(value: ir.Value) -> ir.Value:
     return ibis.greatest(value, ibis.literal(0, "int64"))
 
 
-def _clipped(value: ir.Value, high: ir.Value) -> ir.Value:
+def clip_cents(value: ir.Value, high: ir.Value) -> ir.Value:
     """Money between nothing and `high`; neither is ever null, for engines differ on the greatest of a null."""
-    return _positive(ibis.least(value, high))
+    return positive_part(ibis.least(value, high))

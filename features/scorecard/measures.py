@@ -17,7 +17,7 @@ Unit = Literal["count", "share", "money", "ratio", "days", "points"]
 Settles = Literal["at_once", "grace", "onboarding"]
 Better = Literal["up", "down"] | None
 
-YEAR = 12
+MONTHS_PER_YEAR = 12
 """Months in a year, by which a monthly loss compounds."""
 
 
@@ -25,7 +25,7 @@ YEAR = 12
 
 
 @dataclass(frozen=True)
-class Reading:
+class MeasureValue:
     """What a measure says of each row of totals, and what it was made from."""
 
     value: ir.Value
@@ -44,13 +44,13 @@ class Measure:
     """Optional tables without which it cannot be had."""
     settles: Settles
     """When a period is final: at its end, after the grace (R2), or after the onboarding of who came in it (J1)."""
-    shown: bool
+    provisional: bool
     """Whether it keeps its value in an open period: it then counts what is pending as it stands."""
     better: Better
     """Which way is good for the company; None where neither is."""
     en: tuple[str, str]
     zh: tuple[str, str]
-    compute: Callable[[ir.Table], Reading]
+    compute: Callable[[ir.Table], MeasureValue]
 
 
 MEASURES: dict[str, Measure] = {}
@@ -65,20 +65,20 @@ def measure(
     zh: tuple[str, str],
     needs: tuple[str, ...] = (),
     settles: Settles = "grace",
-    shown: bool = False,
+    provisional: bool = False,
     better: Better = "up",
-) -> Callable[[Callable[[ir.Table], Reading]], Callable[[ir.Table], Reading]]:
+) -> Callable[[Callable[[ir.Table], MeasureValue]], Callable[[ir.Table], MeasureValue]]:
     """Register a function of the totals under its own name."""
 
-    def register(compute: Callable[[ir.Table], Reading]) -> Callable[[ir.Table], Reading]:
+    def register(compute: Callable[[ir.Table], MeasureValue]) -> Callable[[ir.Table], MeasureValue]:
         name = compute.__name__
-        MEASURES[name] = Measure(name, rule, unit, needs, settles, shown, better, en, zh, compute)
+        MEASURES[name] = Measure(name, rule, unit, needs, settles, provisional, better, en, zh, compute)
         return compute
 
     return register
 
 
-def definitions() -> list[dict[str, Any]]:
+def measure_definitions() -> list[dict[str, Any]]:
     """What every measure means, as plain values: what a page shows beside it."""
     return [
         {
@@ -95,87 +95,89 @@ def definitions() -> list[dict[str, Any]]:
     ]
 
 
-def absent(given: Iterable[str]) -> list[str]:
+def missing_measures(tables: Iterable[str]) -> list[str]:
     """The measures that cannot be had because a table was not given."""
-    return [m.name for m in MEASURES.values() if not {*m.needs} <= {*given}]
+    return [m.name for m in MEASURES.values() if not {*m.needs} <= {*tables}]
 
 
-def count(number: ir.Value) -> Reading:
+def count(number: ir.Value) -> MeasureValue:
     """A number of things."""
-    return Reading(floating(number), floating(number))
+    return MeasureValue(as_float(number), as_float(number))
 
 
-def money(cents: ir.Value) -> Reading:
+def money(cents: ir.Value) -> MeasureValue:
     """An amount in units of the reporting currency."""
-    return Reading(units(cents), units(cents))
+    return MeasureValue(cents_to_units(cents), cents_to_units(cents))
 
 
-def share(part: ir.Value, whole: ir.Value) -> Reading:
+def share(part: ir.Value, total: ir.Value) -> MeasureValue:
     """One number over another; null where there is nothing to divide by."""
-    return Reading(floating(part) / floating(whole).nullif(0.0), floating(part), floating(whole))
+    return MeasureValue(as_float(part) / as_float(total).nullif(0.0), as_float(part), as_float(total))
 
 
-def money_share(part: ir.Value, whole: ir.Value) -> Reading:
+def money_share(part: ir.Value, total: ir.Value) -> MeasureValue:
     """One amount over another; null where there is nothing to divide by."""
-    return share(units(part), units(whole))
+    return share(cents_to_units(part), cents_to_units(total))
 
 
-def floating(number: ir.Value) -> ir.FloatingValue:
+def as_float(number: ir.Value) -> ir.FloatingValue:
     """A number that divides as people expect, on every engine."""
     return number.cast("float64")
 
 
-def units(cents: ir.Value) -> ir.FloatingValue:
+def cents_to_units(cents: ir.Value) -> ir.FloatingValue:
     """Cents as units of the currency."""
-    return floating(cents) / 100.0
+    return as_float(cents) / 100.0
 
 
 # --- the measures ------------------------------------------------------------------------------
 
 
 @measure(
-    rule="K1", unit="count", shown=True,
+    rule="K1", unit="count", provisional=True,
     en=("customers", "accounts with recurring revenue on the last day of the period, those pending included"),
     zh=("客户数", "期末有经常性收入的客户数，含到期后仍在宽限期内、结果未定的客户"),
 )  # fmt: skip
-def customers(t: ir.Table) -> Reading:
+def customers(t: ir.Table) -> MeasureValue:
     return count(t.at_closing)
 
 
 @measure(
-    rule="K1", unit="money", shown=True,
+    rule="K1", unit="money", provisional=True,
     en=("ARR", "recurring revenue a year on the last day of the period, pending terms included"),
     zh=("年度经常性收入", "期末的年度经常性收入，含结果未定的合同"),
 )  # fmt: skip
-def arr(t: ir.Table) -> Reading:
+def arr(t: ir.Table) -> MeasureValue:
     return money(t.closing)
 
 
 @measure(
-    rule="R1", unit="count", shown=True, better=None,
+    rule="R1", unit="count", provisional=True, better=None,
     en=("renewals due", "renewals whose last contract ended in the period; an account's contracts of one end are one"),
     zh=("到期续约数", "期内到期的续约数；同一客户同日到期的合同算一次续约"),
 )  # fmt: skip
-def renewals_due(t: ir.Table) -> Reading:
+def renewals_due(t: ir.Table) -> MeasureValue:
     return count(t.due)
 
 
 @measure(
-    rule="R2", unit="count", shown=True, better=None,
+    rule="R2", unit="count", provisional=True, better=None,
     en=("renewals pending", "of the renewals due, those still within the grace: neither renewed nor lost"),
     zh=("未定续约数", "到期续约中仍在宽限期内、既未续约也未流失的数量"),
 )  # fmt: skip
-def renewals_pending(t: ir.Table) -> Reading:
-    return Reading(floating(t.pending), floating(t.pending), floating(t.due))
+def renewals_pending(t: ir.Table) -> MeasureValue:
+    return MeasureValue(as_float(t.pending), as_float(t.pending), as_float(t.due))
 
 
 @measure(
-    rule="R2", unit="money", shown=True, better=None,
+    rule="R2", unit="money", provisional=True, better=None,
     en=("ARR pending", "ARR of the renewals pending, in no rate yet; its denominator is the ARR due"),
     zh=("未定续约金额", "未定续约的年度经常性收入，尚未计入任何比率；分母为到期金额"),
 )  # fmt: skip
-def arr_pending(t: ir.Table) -> Reading:
-    return Reading(units(t.pending_amount), units(t.pending_amount), units(t.due_amount))
+def arr_pending(t: ir.Table) -> MeasureValue:
+    return MeasureValue(
+        cents_to_units(t.pending_amount), cents_to_units(t.pending_amount), cents_to_units(t.due_amount)
+    )
 
 
 @measure(
@@ -183,7 +185,7 @@ def arr_pending(t: ir.Table) -> Reading:
     en=("renewal rate by count", "renewals bought again over renewals due in the period and decided"),
     zh=("续约率（按客户数）", "期内到期且结果已定的续约中，再次购买的数量占比"),
 )  # fmt: skip
-def logo_renewal_rate(t: ir.Table) -> Reading:
+def logo_renewal_rate(t: ir.Table) -> MeasureValue:
     return share(t.renewed, t.due - t.pending)
 
 
@@ -192,7 +194,7 @@ def logo_renewal_rate(t: ir.Table) -> Reading:
     en=("renewal rate by revenue", "ARR due of the contracts bought again, at any price, over the ARR due and decided"),
     zh=("续约率（按金额）", "结果已定的到期金额中，再次购买的合同（不论新价）所占的到期金额"),
 )  # fmt: skip
-def revenue_renewal_rate(t: ir.Table) -> Reading:
+def revenue_renewal_rate(t: ir.Table) -> MeasureValue:
     return money_share(t.renewed_amount, t.due_amount - t.pending_amount)
 
 
@@ -205,7 +207,7 @@ def revenue_renewal_rate(t: ir.Table) -> Reading:
     ),
     zh=("纯续约率", "结果已定的到期金额中保留下来的部分：未续、缩减与降价均扣除，增购不计入，因此不超过 100%"),
 )  # fmt: skip
-def pure_renewal_rate(t: ir.Table) -> Reading:
+def pure_renewal_rate(t: ir.Table) -> MeasureValue:
     return money_share(t.kept_amount, t.due_amount - t.pending_amount)
 
 
@@ -214,7 +216,7 @@ def pure_renewal_rate(t: ir.Table) -> Reading:
     en=("customers lost", "customers of the opening without any recurring revenue at the closing"),
     zh=("流失客户数", "期初有经常性收入、期末已无的客户数"),
 )  # fmt: skip
-def customers_lost(t: ir.Table) -> Reading:
+def customers_lost(t: ir.Table) -> MeasureValue:
     return count(t.lost)
 
 
@@ -223,7 +225,7 @@ def customers_lost(t: ir.Table) -> Reading:
     en=("customer churn", "customers lost over customers of the opening"),
     zh=("客户流失率", "流失客户数除以期初客户数"),
 )  # fmt: skip
-def customer_churn(t: ir.Table) -> Reading:
+def customer_churn(t: ir.Table) -> MeasureValue:
     return share(t.lost, t.at_opening)
 
 
@@ -232,7 +234,7 @@ def customer_churn(t: ir.Table) -> Reading:
     en=("ARR churned", "ARR of the contracts that ended in the period and were not bought again, whoever held them"),
     zh=("流失金额", "期内到期且未续的合同的年度经常性收入"),
 )  # fmt: skip
-def churned_arr(t: ir.Table) -> Reading:
+def churned_arr(t: ir.Table) -> MeasureValue:
     return money(t.churn)
 
 
@@ -244,7 +246,7 @@ def churned_arr(t: ir.Table) -> Reading:
     ),
     zh=("收入流失率", "期初客户流失的金额（每户不超过其期初金额）除以期初年度经常性收入"),
 )  # fmt: skip
-def revenue_churn(t: ir.Table) -> Reading:
+def revenue_churn(t: ir.Table) -> MeasureValue:
     return money_share(t.opening_churned, t.opening)
 
 
@@ -257,14 +259,14 @@ def revenue_churn(t: ir.Table) -> Reading:
     ),
     zh=("年化收入流失率（复利）", "1-(1-m)^12，m 为当月流失金额除以月初金额（全年取按金额加权的月均值），而非 12×m"),
 )  # fmt: skip
-def yearly_churn(t: ir.Table) -> Reading:
+def yearly_churn(t: ir.Table) -> MeasureValue:
     monthly = money_share(t.churn, t.monthly_opening)
-    return Reading(_compounded(monthly.value), monthly.numerator, monthly.denominator)
+    return MeasureValue(_compound_yearly(monthly.value), monthly.numerator, monthly.denominator)
 
 
-def _compounded(monthly: ir.Value) -> ir.Value:
+def _compound_yearly(monthly: ir.Value) -> ir.Value:
     """What a monthly loss comes to in a year, each month taken from what is left (R8)."""
-    return 1.0 - (1.0 - monthly) ** float(YEAR)
+    return 1.0 - (1.0 - monthly) ** float(MONTHS_PER_YEAR)
 
 
 @measure(
@@ -272,9 +274,9 @@ def _compounded(monthly: ir.Value) -> ir.Value:
     en=("ARR to replace in a year", "revenue churn compounded to a year, of the ARR at the closing"),
     zh=("一年需补回的金额", "按复利年化的收入流失率乘以期末年度经常性收入"),
 )  # fmt: skip
-def yearly_loss(t: ir.Table) -> Reading:
-    amount = yearly_churn(t).value * units(t.closing)
-    return Reading(amount, amount)
+def yearly_loss(t: ir.Table) -> MeasureValue:
+    amount = yearly_churn(t).value * cents_to_units(t.closing)
+    return MeasureValue(amount, amount)
 
 
 @measure(
@@ -282,7 +284,7 @@ def yearly_loss(t: ir.Table) -> Reading:
     en=("ARR contracted", "ARR by which contracts became smaller or cheaper in the period"),
     zh=("缩减金额", "期内合同缩减或降价减少的年度经常性收入"),
 )  # fmt: skip
-def contracted_arr(t: ir.Table) -> Reading:
+def contracted_arr(t: ir.Table) -> MeasureValue:
     return money(t.contraction)
 
 
@@ -294,7 +296,7 @@ def contracted_arr(t: ir.Table) -> Reading:
     ),
     zh=("总留存率（GRR）", "期初金额减去期初客户的流失与缩减，再除以期初金额；不超过 100%"),
 )  # fmt: skip
-def gross_retention(t: ir.Table) -> Reading:
+def gross_retention(t: ir.Table) -> MeasureValue:
     return money_share(t.opening_kept, t.opening)
 
 
@@ -306,7 +308,7 @@ def gross_retention(t: ir.Table) -> Reading:
     ),
     zh=("净留存率（NRR）", "期初客户的期末金额（含增购、交叉购买与提价）除以期初金额"),
 )  # fmt: skip
-def net_retention(t: ir.Table) -> Reading:
+def net_retention(t: ir.Table) -> MeasureValue:
     return money_share(t.opening_now, t.opening)
 
 
@@ -315,7 +317,7 @@ def net_retention(t: ir.Table) -> Reading:
     en=("ARR of new customers", "ARR at its first month's end of customers who never had any before"),
     zh=("新客户金额", "首次有经常性收入的客户在首月末的年度经常性收入"),
 )  # fmt: skip
-def new_arr(t: ir.Table) -> Reading:
+def new_arr(t: ir.Table) -> MeasureValue:
     return money(t.new)
 
 
@@ -324,7 +326,7 @@ def new_arr(t: ir.Table) -> Reading:
     en=("up-sell rate", "up-sell ARR (more seats, a higher plan) of customers of the opening over the opening ARR"),
     zh=("增购率", "期初客户的增购金额（加席位、升套餐）除以期初金额"),
 )  # fmt: skip
-def upsell_rate(t: ir.Table) -> Reading:
+def upsell_rate(t: ir.Table) -> MeasureValue:
     return money_share(t.opening_upsell, t.opening)
 
 
@@ -333,7 +335,7 @@ def upsell_rate(t: ir.Table) -> Reading:
     en=("cross-sell rate", "ARR of products that customers of the opening did not have before, over the opening ARR"),
     zh=("交叉销售率", "期初客户新购此前没有的产品的金额除以期初金额"),
 )  # fmt: skip
-def cross_sell_rate(t: ir.Table) -> Reading:
+def cross_sell_rate(t: ir.Table) -> MeasureValue:
     return money_share(t.opening_cross_sell, t.opening)
 
 
@@ -346,7 +348,7 @@ def cross_sell_rate(t: ir.Table) -> Reading:
     ),
     zh=("上线：申请试用占比", "首份合同在期内开始的客户中，在上线期结束前申请过试用的占比"),
 )  # fmt: skip
-def trial_asked(t: ir.Table) -> Reading:
+def trial_asked(t: ir.Table) -> MeasureValue:
     return share(t.trial_asked, t.began)
 
 
@@ -355,7 +357,7 @@ def trial_asked(t: ir.Table) -> Reading:
     en=("onboarding: finished the trial", "of those who asked, who finished their first trial before onboarding ended"),
     zh=("上线：完成试用占比", "申请试用的新客户中，在上线期结束前完成首次试用的占比"),
 )  # fmt: skip
-def trial_finished(t: ir.Table) -> Reading:
+def trial_finished(t: ir.Table) -> MeasureValue:
     return share(t.trial_finished, t.trial_asked)
 
 
@@ -364,8 +366,8 @@ def trial_finished(t: ir.Table) -> Reading:
     en=("onboarding: days to finish", "median days from asking for the trial to finishing it, of those who finished"),
     zh=("上线：完成试用天数", "完成试用的新客户从申请到完成的天数中位数"),
 )  # fmt: skip
-def trial_days(t: ir.Table) -> Reading:
-    return Reading(floating(t.trial_days), floating(t.trial_days), floating(t.trial_finished))
+def trial_days(t: ir.Table) -> MeasureValue:
+    return MeasureValue(as_float(t.trial_days), as_float(t.trial_days), as_float(t.trial_finished))
 
 
 @measure(
@@ -373,9 +375,9 @@ def trial_days(t: ir.Table) -> Reading:
     en=("NPS", "per cent of promoters (9 to 10) less per cent of detractors (0 to 6), of the answers of the period"),
     zh=("净推荐值（NPS）", "期内回答中推荐者（9–10 分）百分比减去贬损者（0–6 分）百分比"),
 )  # fmt: skip
-def nps(t: ir.Table) -> Reading:
+def nps(t: ir.Table) -> MeasureValue:
     balance = share(t.promoters - t.detractors, t.answers)
-    return Reading(balance.value * 100.0, balance.numerator, balance.denominator)
+    return MeasureValue(balance.value * 100.0, balance.numerator, balance.denominator)
 
 
 @measure(
@@ -383,7 +385,7 @@ def nps(t: ir.Table) -> Reading:
     en=("invitations per customer", "referrals made in the period per customer of the opening"),
     zh=("人均邀请数", "期内的推荐次数除以期初客户数"),
 )  # fmt: skip
-def invitations_per_customer(t: ir.Table) -> Reading:
+def invitations_per_customer(t: ir.Table) -> MeasureValue:
     return share(t.invitations, t.at_opening)
 
 
@@ -395,7 +397,7 @@ def invitations_per_customer(t: ir.Table) -> Reading:
     ),
     zh=("邀请转化率", "期内成交的被推荐公司数除以期内推荐次数；早先的推荐在期内成交时可能超过 100%"),
 )  # fmt: skip
-def invitation_conversion(t: ir.Table) -> Reading:
+def invitation_conversion(t: ir.Table) -> MeasureValue:
     return share(t.conversions, t.invitations)
 
 
@@ -408,7 +410,7 @@ def invitation_conversion(t: ir.Table) -> Reading:
     ),
     zh=("病毒系数", "客户数×人均邀请数×转化率÷客户数，即期内成交的被推荐公司数除以期初客户数；大于 1 则自然增长"),
 )  # fmt: skip
-def viral_coefficient(t: ir.Table) -> Reading:
+def viral_coefficient(t: ir.Table) -> MeasureValue:
     return share(t.conversions, t.at_opening)
 
 
@@ -421,7 +423,7 @@ def viral_coefficient(t: ir.Table) -> Reading:
     ),
     zh=("日活跃用户（DAU）", "每天有核心功能操作的用户数，取期内所有日子的平均；同一客户的匿名使用算一个用户"),
 )  # fmt: skip
-def dau(t: ir.Table) -> Reading:
+def dau(t: ir.Table) -> MeasureValue:
     return share(t.user_days, t.days)
 
 
@@ -433,7 +435,7 @@ def dau(t: ir.Table) -> Reading:
     ),
     zh=("月活跃用户（MAU）", "截至月末 28 天内有核心功能操作的用户数，取期内各月平均"),
 )  # fmt: skip
-def mau(t: ir.Table) -> Reading:
+def mau(t: ir.Table) -> MeasureValue:
     return share(t.users, t.months)
 
 
@@ -442,7 +444,7 @@ def mau(t: ir.Table) -> Reading:
     en=("DAU over MAU", "daily over monthly users: how much of the month a user is there"),
     zh=("日活月活比", "日活跃用户除以月活跃用户：用户每月有多少天在用"),
 )  # fmt: skip
-def dau_per_mau(t: ir.Table) -> Reading:
+def dau_per_mau(t: ir.Table) -> MeasureValue:
     return share(dau(t).value, mau(t).value)
 
 
@@ -454,8 +456,8 @@ def dau_per_mau(t: ir.Table) -> Reading:
     ),
     zh=("推荐带来的收入", "经推荐成交的客户自成交起在期内的收入：各月末年度经常性收入的十二分之一之和"),
 )  # fmt: skip
-def referral_revenue(t: ir.Table) -> Reading:
-    return Reading(_monthly(t.referral_arr), _monthly(t.referral_arr))
+def referral_revenue(t: ir.Table) -> MeasureValue:
+    return MeasureValue(_per_month(t.referral_arr), _per_month(t.referral_arr))
 
 
 @measure(
@@ -466,9 +468,9 @@ def referral_revenue(t: ir.Table) -> Reading:
     ),
     zh=("推荐投入回报", "截至期末，经推荐成交的客户的累计收入除以累计推荐奖励成本"),
 )  # fmt: skip
-def referral_return(t: ir.Table) -> Reading:
-    return share(_monthly(t.referral_arr_so_far), units(t.reward_so_far))
+def referral_return(t: ir.Table) -> MeasureValue:
+    return share(_per_month(t.referral_arr_so_far), cents_to_units(t.reward_so_far))
 
 
-def _monthly(cents_a_year: ir.Value) -> ir.FloatingValue:
-    return units(cents_a_year) / float(YEAR)
+def _per_month(cents_a_year: ir.Value) -> ir.FloatingValue:
+    return cents_to_units(cents_a_year) / float(MONTHS_PER_YEAR)

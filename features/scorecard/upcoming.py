@@ -18,13 +18,13 @@ from ibis import _
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.due_groups import renewals
-from renewals.features.revenue.ledger import Book
-from renewals.features.scorecard.totals import kept_of_opening
+from renewals.features.revenue.ledger import RenewalLedger
+from renewals.features.scorecard.totals import retained_revenue
 from renewals.features.spine import month_starts, size_band
 
-AHEAD = 4
+FORECAST_QUARTERS = 4
 """Quarters foretold: a score reaches no further than a year."""
-BEHIND = 8
+HISTORY_QUARTERS = 8
 """Past quarters from which rates, kept shares and growth are taken."""
 
 
@@ -34,25 +34,25 @@ def quarter_start(day: date, number: int) -> date:
     return date(months // 12, months % 12 + 1, 1)
 
 
-def months_of(day: date, number: int) -> list[date]:
+def quarter_months(day: date, number: int) -> list[date]:
     """The first days of a quarter's months."""
     return month_starts(quarter_start(day, number), quarter_start(day, number + 1))[:-1]
 
 
-def ahead(day: date, policy: Policy) -> date:
+def horizon_end(day: date, policy: Policy) -> date:
     """The day the book is opened on: the last quarter is over there, and its grace."""
-    return quarter_start(day, AHEAD + 1) + timedelta(days=policy.grace.after_days + 1)
+    return quarter_start(day, FORECAST_QUARTERS + 1) + timedelta(days=policy.grace.after_days + 1)
 
 
-def sets_due(book: Book) -> ir.Table:
+def renewal_sets(ledger: RenewalLedger) -> ir.Table:
     """Every renewal with what became of it, one row per (account_id, end_date) and, should it recur, known_at.
 
     Money in cents; `growth` is what was bought on top, with every rise of price. `followed_at` is when the first
     follow-on was settled, `moves_at` when it starts, `lasts_until` when the last one ends, and
     `began` when the oldest of the contracts did.
     """
-    settled = book.terms.select("contract_id", "settled_at")
-    parts = book.ledger.filter(~_.amended, _.known_at < _.matured_at)
+    settled = ledger.terms.select("contract_id", "settled_at")
+    parts = ledger.entries.filter(~_.amended, _.known_at < _.matured_at)
     when = (
         parts.left_join(settled, parts.follow_on_id == settled.contract_id)
         .group_by("account_id", "end_date", known_at=_.set_known_at)
@@ -65,7 +65,7 @@ def sets_due(book: Book) -> ir.Table:
     )
     zero = ibis.literal(0, "int64")
     return (
-        renewals(book.ledger)
+        renewals(ledger.entries)
         .mutate(growth=_.upsell + _.cross_sell + ibis.greatest(_.price_change, zero))
         .join(when, ["account_id", "end_date", "known_at"])
         .select(
@@ -75,7 +75,7 @@ def sets_due(book: Book) -> ir.Table:
     )
 
 
-def quarters(roll_forward: ir.Table, day: date, numbers: Sequence[int], policy: Policy) -> ir.Table:
+def account_quarters(roll_forward: ir.Table, day: date, numbers: Sequence[int], policy: Policy) -> ir.Table:
     """What each account paid at a quarter's opening, lost, kept and pays at its end, one row per (quarter, account_id).
 
     Money in cents, as the scorecard has it: `lost` is what churned and contracted, of which at most the opening counts
@@ -84,22 +84,22 @@ def quarters(roll_forward: ir.Table, day: date, numbers: Sequence[int], policy: 
     months = [
         {"quarter": number, "month": first, "place": place}
         for number in numbers
-        for place, first in enumerate(months_of(day, number))
+        for place, first in enumerate(quarter_months(day, number))
     ]
     calendar = ibis.memtable(months, schema={"quarter": "int64", "month": "date", "place": "int64"})
     return (
         roll_forward.join(calendar, "month")
         .group_by("quarter", "account_id")
         .agg(
-            opening=_cents(_.opening, _.place == 0),
-            closing=_cents(_.closing, _.place == 2),
-            lost=_cents(_.churn + _.contraction),
+            opening=_sum_cents_or_zero(_.opening, _.place == 0),
+            closing=_sum_cents_or_zero(_.closing, _.place == 2),
+            lost=_sum_cents_or_zero(_.churn + _.contraction),
         )
-        .mutate(kept=kept_of_opening(_.opening, _.lost), size=_.opening.nullif(0).coalesce(_.closing))
+        .mutate(kept=retained_revenue(_.opening, _.lost), size=_.opening.nullif(0).coalesce(_.closing))
         .mutate(size_band=size_band(_.size / 100.0, policy))
         .drop("size")
     )
 
 
-def _cents(value: ir.Value, where: ir.Value | None = None) -> ir.Value:
+def _sum_cents_or_zero(value: ir.Value, where: ir.Value | None = None) -> ir.Value:
     return value.sum(where=where).cast("int64").fill_null(0)

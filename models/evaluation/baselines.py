@@ -16,40 +16,47 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from renewals.models.training.splits import Fold, weights
-from renewals.models.training.walk_forward import LINEAR, side_by_side
+from renewals.models.training.splits import Fold, term_weights
+from renewals.models.training.walk_forward import LINEAR_BASELINE, parallel_map
 
 Floats = npt.NDArray[np.float64]
 Baseline = Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Floats | None]
 
-RECENCY = "days_since_last_use"
-FEW = (RECENCY, "active_people_90d", "active_people_change_90d", "days_to_renewal", "arr", "account_age")
-PRIOR = 10.0
+RECENCY_FEATURE = "days_since_last_use"
+FEW_FEATURES = (
+    RECENCY_FEATURE,
+    "active_people_90d",
+    "active_people_change_90d",
+    "days_to_renewal",
+    "arr",
+    "account_age",
+)
+PRIOR_WEIGHT = 10.0
 """Renewals' worth of the base rate lent to a group's own rate."""
 
 
 def base_rate(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats:
     """Everyone gets the rate of the past."""
-    return np.full(len(test), np.average(train["label"], weights=weights(train["term"])))
+    return np.full(len(test), np.average(train["label"], weights=term_weights(train["term"])))
 
 
 def last_outcome(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats:
     """The rate of those whose last outcome, as final then, was the same: yes, no, or none yet."""
     rate = float(base_rate(train, test.head(1), features)[0])
-    past = _outcomes(train)
-    before, now = last_known(past, train), last_known(past, test)
-    seen = train.assign(before=before, weight=weights(train["term"]))
+    past = _term_outcomes(train)
+    before, now = last_outcome_before(past, train), last_outcome_before(past, test)
+    seen = train.assign(before=before, weight=term_weights(train["term"]))
     sums = seen.assign(hit=seen["label"] * seen["weight"]).groupby("before")[["hit", "weight"]].sum()
-    rates = (sums["hit"] + PRIOR * rate) / (sums["weight"] + PRIOR)
+    rates = (sums["hit"] + PRIOR_WEIGHT * rate) / (sums["weight"] + PRIOR_WEIGHT)
     return now.map(rates).fillna(rate).to_numpy(np.float64)
 
 
-def _outcomes(train: pd.DataFrame) -> pd.DataFrame:
+def _term_outcomes(train: pd.DataFrame) -> pd.DataFrame:
     """What became of each term, and when that was final; one row per term."""
     return train.drop_duplicates("term", keep="last")[["account_id", "matured_at", "label"]].sort_values("matured_at")
 
 
-def last_known(outcomes: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+def last_outcome_before(outcomes: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """The account's newest outcome that was final at `as_of`: `yes`, `no` or `none`; one row per row given."""
     asked = rows[["account_id", "as_of"]].assign(place=np.arange(len(rows))).sort_values("as_of", kind="stable")
     found = pd.merge_asof(
@@ -65,89 +72,90 @@ def last_known(outcomes: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
 
 def recency(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
     """Days since the last use, alone."""
-    return _logistic(train, test, [RECENCY]) if RECENCY in features else None
+    return _predict_logistic(train, test, [RECENCY_FEATURE]) if RECENCY_FEATURE in features else None
 
 
 def few_features(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
     """A logistic regression on the handful that anyone would name first."""
-    named = [name for name in FEW if name in features]
-    return _logistic(train, test, named) if named else None
+    named = [name for name in FEW_FEATURES if name in features]
+    return _predict_logistic(train, test, named) if named else None
 
 
 def logistic_regression(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
     """A plain logistic regression on every numeric feature, scikit-learn's defaults."""
-    return _logistic(train, test, list(features)) if len(features) else None
+    return _predict_logistic(train, test, list(features)) if len(features) else None
 
 
 @dataclass(frozen=True)
-class Sign:
+class HealthIndicator:
     """A figure as a score: 0 at `poor` and beyond, 100 at `good` and beyond, straight between."""
 
     feature: str
     poor: float
     good: float
 
-    def of(self, rows: pd.DataFrame) -> Floats:
+    def score(self, rows: pd.DataFrame) -> Floats:
         """The score of each row; NaN where the figure is not known."""
         figure = rows[self.feature].to_numpy(np.float64, na_value=np.nan)
         return 100 * np.clip((figure - self.poor) / (self.good - self.poor), 0, 1)
 
 
-HEALTH: tuple[tuple[float, tuple[Sign, ...]], ...] = (
-    (0.40, (Sign("days_since_last_use", 60, 7), Sign("seat_activation_28d", 0, 0.6),
-            Sign("active_people_change_90d", -0.5, 0))),
-    (0.20, (Sign("days_since_use_s", 120, 14), Sign("customer_silence", 180, 30))),
-    (0.15, (Sign("breaches_90d", 3, 0), Sign("backlog_of_high", 2, 0), Sign("answer_hours_90d", 72, 8))),
-    (0.15, (Sign("latest_score_nps", 0, 9), Sign("answer_share", 0, 0.5))),
-    (0.10, (Sign("goals_kept", 0, 1),)),
+HEALTH_INDICATORS: tuple[tuple[float, tuple[HealthIndicator, ...]], ...] = (
+    (0.40, (HealthIndicator("days_since_last_use", 60, 7), HealthIndicator("seat_activation_28d", 0, 0.6),
+            HealthIndicator("active_people_change_90d", -0.5, 0))),
+    (0.20, (HealthIndicator("days_since_use_s", 120, 14), HealthIndicator("customer_silence", 180, 30))),
+    (0.15, (HealthIndicator("breaches_90d", 3, 0), HealthIndicator("backlog_of_high", 2, 0),
+            HealthIndicator("answer_hours_90d", 72, 8))),
+    (0.15, (HealthIndicator("latest_score_nps", 0, 9), HealthIndicator("answer_share", 0, 0.5))),
+    (0.10, (HealthIndicator("goals_kept", 0, 1),)),
 )  # fmt: skip
 """Use, engagement of those who decide, support, sentiment, value: the weight of each, and the signs it is the mean of.
 
 Weights and thresholds are set by hand, as customer-success tools ship them and as nobody ever fits them. No sign is an
 action of ours: what is beaten must be fit to be served (domain M5)."""
-NEUTRAL = 50.0
+NEUTRAL_HEALTH = 50.0
 """The health of an account of which no sign is known."""
 
 
 def health_score(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
     """A hand-weighted score in the manner of the vendors; only its way to a probability is learned."""
-    if not any(sign.feature in features for _, signs in HEALTH for sign in signs):
+    if not any(sign.feature in features for _, signs in HEALTH_INDICATORS for sign in signs):
         return None
-    past, now = (rows.assign(health=health(rows, features)) for rows in (train, test))
-    return _logistic(past, now, ["health"])
+    past, now = (rows.assign(health=compute_health(rows, features)) for rows in (train, test))
+    return _predict_logistic(past, now, ["health"])
 
 
-def health(rows: pd.DataFrame, features: Sequence[str]) -> Floats:
+def compute_health(rows: pd.DataFrame, features: Sequence[str]) -> Floats:
     """The health score of each row, 0 to 100. What is not known lends its weight to what is."""
     total, weighed = np.zeros(len(rows)), np.zeros(len(rows))
-    for weight, signs in HEALTH:
-        scores = np.array([sign.of(rows) for sign in signs if sign.feature in features]).reshape(-1, len(rows))
+    for weight, signs in HEALTH_INDICATORS:
+        scores = np.array([sign.score(rows) for sign in signs if sign.feature in features]).reshape(-1, len(rows))
         known = (~np.isnan(scores)).sum(axis=0)
         mean = np.divide(np.nansum(scores, axis=0), known, out=np.zeros(len(rows)), where=known > 0)
         total, weighed = total + weight * mean, weighed + weight * (known > 0)
-    return np.divide(total, weighed, out=np.full(len(rows), NEUTRAL), where=weighed > 0)
+    return np.divide(total, weighed, out=np.full(len(rows), NEUTRAL_HEALTH), where=weighed > 0)
 
 
-def _logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floats:
+def _predict_logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floats:
     past, now = (rows[names].to_numpy(np.float64, na_value=np.nan) for rows in (train, test))
-    usual = _usual(past)
+    usual = _column_medians(past)
     model: Pipeline = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky"))
     model.fit(
         np.where(np.isnan(past), usual, past),
         train["label"].to_numpy(),
-        logisticregression__sample_weight=weights(train["term"]),
+        logisticregression__sample_weight=term_weights(train["term"]),
     )
     return np.asarray(model.predict_proba(np.where(np.isnan(now), usual, now))[:, 1])
 
 
-def _usual(figures: Floats) -> Floats:
+def _column_medians(values: Floats) -> Floats:
     """The median of each column, 0 where none of it is known.
 
     Not pandas': it silences warnings for the whole process while it works, and others are at work beside it.
     """
-    known = ~np.isnan(figures).all(axis=0)
-    usual = np.zeros(figures.shape[1])
-    usual[known] = np.nanmedian(figures[:, known], axis=0)
+    known = ~np.isnan(values).all(axis=0)
+    usual = np.zeros(values.shape[1])
+    usual[known] = np.nanmedian(values[:, known], axis=0)
     return usual
 
 
@@ -159,20 +167,22 @@ BASELINES: dict[str, Baseline] = {
     "logistic_regression": logistic_regression,
     "health_score": health_score,
 }
-NAMES = (*BASELINES, LINEAR)
+BASELINE_NAMES = (*BASELINES, LINEAR_BASELINE)
 """Every baseline by name; what the last says stands in the model's own back-test."""
 
 
-def spoken(observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str], threads: int = 1) -> pd.DataFrame:
+def predict_baselines(
+    observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str], threads: int = 1
+) -> pd.DataFrame:
     """What each of `BASELINES` would have said at each origin; one row per tested observation."""
 
     def told(fold: Fold) -> pd.DataFrame:
-        return _told(observed.iloc[fold.train], observed.iloc[fold.test], features)
+        return _predict_fold(observed.iloc[fold.train], observed.iloc[fold.test], features)
 
-    return pd.concat(side_by_side(told, folds, threads), ignore_index=True)
+    return pd.concat(parallel_map(told, folds, threads), ignore_index=True)
 
 
-def _told(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+def _predict_fold(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     chances = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
     return test[["account_id", "as_of"]].assign(
         **{name: chance for name, chance in chances.items() if chance is not None}

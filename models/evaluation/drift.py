@@ -24,27 +24,27 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import chdtrc, ndtr
 
-from renewals.models.settings import Drift
+from renewals.models.settings import DriftSettings
 
 Floats = npt.NDArray[np.float64]
-What = Literal["inputs", "missing", "score", "last_list", "calibration"]
+ComparisonKind = Literal["inputs", "missing", "score", "last_list", "calibration"]
 
 BINS = 10
-MONTHS = 12
+REFERENCE_MONTHS = 12
 """The reference is the newest year before the training day: every season once."""
-STRAYS = 1.5
+SWING_FACTOR = 1.5
 """A season need not be the same every year: it may go so many times as far as any month of the reference went."""
-NEAR = 0.005
+EDGE_TOLERANCE = 0.005
 """Two figures closer than this share of their size are one: a year of 366 days is not another than one of 365."""
-HALF = 0.5
+PSEUDOCOUNT = 0.5
 """Added to every count before shares are compared, so that an empty bin is not an infinite difference."""
 
 
 @dataclass(frozen=True)
-class Look:
+class DriftComparison:
     """One comparison: how large the difference is, from where on it is large, and how likely chance alone is."""
 
-    what: What
+    what: ComparisonKind
     name: str
     size: float
     limit: float
@@ -55,48 +55,50 @@ class Look:
     accounts: int
 
 
-def reference(observed: pd.DataFrame, categories: Mapping[str, Sequence[str]], names: Iterable[str]) -> dict[str, Any]:
+def feature_reference(
+    observed: pd.DataFrame, categories: Mapping[str, Sequence[str]], names: Iterable[str]
+) -> dict[str, Any]:
     """What was usual of each feature in the newest year of `observed`, as plain values.
 
     `observed` has `account_id`, `as_of` and the features, one row per observation, labelled or not, and at least one;
     `categories` holds those features that are no numbers, with the values known.
     """
     days = pd.to_datetime(observed["as_of"])
-    newest = days > days.max() - pd.DateOffset(months=MONTHS)
+    newest = days > days.max() - pd.DateOffset(months=REFERENCE_MONTHS)
     year, day = observed[newest], days[newest]
     return {
         "accounts": int(year["account_id"].nunique()),
         "from": str(day.min().date()),
         "to": str(day.max().date()),
-        "features": {name: _usual(year[name], day, categories.get(name)) for name in names},
+        "features": {name: _summarize_distribution(year[name], day, categories.get(name)) for name in names},
     }
 
 
-def usual_scores(told: pd.DataFrame) -> dict[str, Any]:
-    """What was said in the back-test, by bins; `told` has `account_id`, `origin` and `probability`, one row per
+def score_reference(predictions: pd.DataFrame) -> dict[str, Any]:
+    """What was said in the back-test, by bins; `predictions` has `account_id`, `origin` and `probability`, one row per
     observation."""
     return {
-        "accounts": int(told["account_id"].nunique()),
-        **_usual(told["probability"], told["origin"], None),
+        "accounts": int(predictions["account_id"].nunique()),
+        **_summarize_distribution(predictions["probability"], predictions["origin"], None),
     }
 
 
-def _usual(column: pd.Series, part: pd.Series, categories: Sequence[str] | None) -> dict[str, Any]:
+def _summarize_distribution(column: pd.Series, period: pd.Series, categories: Sequence[str] | None) -> dict[str, Any]:
     """Bins, the share of each, the missing rate, and how far single parts (months, origins) strayed from the rest."""
-    bins: dict[str, Any] = {"edges": _edges(column)} if categories is None else {"categories": list(categories)}
-    counts, missing = binned(column, bins)
-    parts = [binned(own, bins) for _, own in column.groupby(part.to_numpy(), sort=True)]
+    bins: dict[str, Any] = {"edges": _bin_edges(column)} if categories is None else {"categories": list(categories)}
+    counts, missing = count_bins(column, bins)
+    parts = [count_bins(own, bins) for _, own in column.groupby(period.to_numpy(), sort=True)]
     rate = missing / max(len(column), 1)
     return {
         **bins,
         "shares": (counts / max(counts.sum(), 1)).round(9).tolist(),
         "missing": round(rate, 9),
-        "swing": round(max((psi(own, counts - own) for own, _ in parts if own.sum()), default=0.0), 9),
+        "swing": round(max((stability_index(own, counts - own) for own, _ in parts if own.sum()), default=0.0), 9),
         "missing_swing": round(max((abs(lost / (own.sum() + lost) - rate) for own, lost in parts), default=0.0), 9),
     }
 
 
-def _edges(column: pd.Series) -> list[float]:
+def _bin_edges(column: pd.Series) -> list[float]:
     """The deciles that lie apart: a bin holds what lies above one and up to the next. Of a constant, both its sides."""
     known = column.to_numpy(np.float64, na_value=np.nan)
     known = known[np.isfinite(known)]
@@ -104,15 +106,15 @@ def _edges(column: pd.Series) -> list[float]:
         return []
     kept = [float(known.max())]
     for edge in np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))[::-1]:
-        if kept[-1] - edge > NEAR * max(abs(kept[-1]), abs(edge)):
+        if kept[-1] - edge > EDGE_TOLERANCE * max(abs(kept[-1]), abs(edge)):
             kept.append(float(edge))
     if len(kept) > 1:
         return kept[:0:-1]
-    pad = NEAR * float(np.abs(known).max())
+    pad = EDGE_TOLERANCE * float(np.abs(known).max())
     return [float(np.nextafter(known.min() - pad, -np.inf)), float(known.max() + pad)]
 
 
-def binned(column: pd.Series, bins: Mapping[str, Any]) -> tuple[Floats, int]:
+def count_bins(column: pd.Series, bins: Mapping[str, Any]) -> tuple[Floats, int]:
     """How many of a column fall into each bin, and how many are missing. Categories never met share one bin."""
     if "categories" in bins:
         codes = pd.Index(bins["categories"], dtype=object).get_indexer(pd.Index(column.dropna().astype(object)))
@@ -125,15 +127,15 @@ def binned(column: pd.Series, bins: Mapping[str, Any]) -> tuple[Floats, int]:
     return np.bincount(place, minlength=len(bins["edges"]) + 1).astype(np.float64), len(figures) - len(known)
 
 
-def psi(now: Floats, then: Floats) -> float:
+def stability_index(current: Floats, reference: Floats) -> float:
     """The population stability index of two rows of counts."""
-    p, q = ((counts + HALF) / (counts + HALF).sum() for counts in (then, now))
+    p, q = ((counts + PSEUDOCOUNT) / (counts + PSEUDOCOUNT).sum() for counts in (reference, current))
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def chance(now: Floats, then: Floats) -> float:
+def p_value(current: Floats, reference: Floats) -> float:
     """How likely two samples of one population differ at least so much; counts by bin, 1 where nothing is compared."""
-    table = np.stack([now, then])
+    table = np.stack([current, reference])
     table = table[:, table.sum(axis=0) > 0]
     rows, columns, whole = table.sum(axis=1), table.sum(axis=0), table.sum()
     freedom = table.shape[1] - 1
@@ -145,73 +147,98 @@ def chance(now: Floats, then: Floats) -> float:
     return float(chdtrc(freedom, distance / williams))
 
 
-def feature_looks(name: str, column: pd.Series, usual: Mapping[str, Any], accounts: int, options: Drift) -> list[Look]:
+def compare_feature(
+    name: str, column: pd.Series, reference: Mapping[str, Any], accounts: int, settings: DriftSettings
+) -> list[DriftComparison]:
     """A feature's distribution and its missing rate beside the reference's; `accounts` is how many that counts."""
-    counts, missing = binned(column, usual)
+    counts, missing = count_bins(column, reference)
     now = missing / max(len(column), 1)
-    gaps = [np.array([lost, whole - lost]) for lost, whole in ((float(missing), len(column)), _lost(usual, accounts))]
-    absent = Look(
-        "missing", name, abs(now - usual["missing"]), max(options.missing, STRAYS * usual["missing_swing"]),
-        chance(*gaps), usual["missing"], now, len(column),
+    gaps = [
+        np.array([lost, whole - lost])
+        for lost, whole in ((float(missing), len(column)), _reference_missing(reference, accounts))
+    ]
+    absent = DriftComparison(
+        "missing", name, abs(now - reference["missing"]),
+        max(settings.missing, SWING_FACTOR * reference["missing_swing"]),
+        p_value(*gaps), reference["missing"], now, len(column),
     )  # fmt: skip
-    if not counts.sum() or not sum(usual["shares"]):
+    if not counts.sum() or not sum(reference["shares"]):
         return [absent]
-    return [distribution("inputs", name, counts, usual, accounts * (1 - usual["missing"]), options), absent]
+    return [
+        compare_distribution("inputs", name, counts, reference, accounts * (1 - reference["missing"]), settings),
+        absent,
+    ]
 
 
-def _lost(usual: Mapping[str, Any], accounts: int) -> tuple[float, float]:
-    return usual["missing"] * accounts, float(accounts)
+def _reference_missing(reference: Mapping[str, Any], accounts: int) -> tuple[float, float]:
+    return reference["missing"] * accounts, float(accounts)
 
 
-def distribution(
-    what: What, name: str, counts: Floats, usual: Mapping[str, Any], accounts: float, options: Drift
-) -> Look:
-    """Counts by bin beside what was usual; `then` and `now` are the shares of the bin that moved furthest."""
-    shares = np.array(usual["shares"])
+def compare_distribution(
+    kind: ComparisonKind,
+    name: str,
+    counts: Floats,
+    reference: Mapping[str, Any],
+    accounts: float,
+    settings: DriftSettings,
+) -> DriftComparison:
+    """Counts by bin beside what was usual; `reference` and `current` are the shares of the bin that moved furthest."""
+    shares = np.array(reference["shares"])
     own = counts / counts.sum()
     far = int(np.abs(own - shares).argmax())
     then = shares * accounts
-    return Look(
-        what, name, psi(counts, then), max(options.psi, STRAYS * usual.get("swing", 0.0)), chance(counts, then),
+    return DriftComparison(
+        kind, name, stability_index(counts, then), max(settings.psi, SWING_FACTOR * reference.get("swing", 0.0)),
+        p_value(counts, then),
         float(shares[far]), float(own[far]), int(counts.sum()),
     )  # fmt: skip
 
 
-def once_each(told: pd.DataFrame, lead_days: int) -> pd.DataFrame:
+def last_predictions(predictions: pd.DataFrame, lead_days: int) -> pd.DataFrame:
     """Each renewal with what was said of it last at least so many days ahead; one row per (account_id, renewal_date).
 
     A renewal stands on a dozen lists; what it came to is one fact, not twelve.
     """
-    ahead = told[(told["renewal_date"] - told["as_of"]).dt.days >= lead_days]
+    ahead = predictions[(predictions["renewal_date"] - predictions["as_of"]).dt.days >= lead_days]
     return ahead.sort_values("as_of", kind="stable").drop_duplicates(["account_id", "renewal_date"], keep="last")
 
 
-def calibration_looks(final: pd.DataFrame, spread: float, options: Drift) -> list[Look]:
+def compare_calibration(
+    final: pd.DataFrame, quarter_effect_sd: float, settings: DriftSettings
+) -> list[DriftComparison]:
     """What was promised beside what came, for each month of renewals and for all together; one look each.
 
     `final` has `renewal_date`, `probability` and `label`, one row per renewal. What has fewer renewals than
-    `options.min_renewals` is left out. `spread` is how far, in log-odds, a quarter's level strays anyway.
+    `options.min_renewals` is left out. `quarter_effect_sd` is how far, in log-odds, a quarter's level strays anyway.
     """
     month = final["renewal_date"].dt.strftime("%Y-%m")
     parts = [(str(name), own) for name, own in final.groupby(month, sort=True)]
     if len(parts) > 1:
         parts.append((f"{parts[0][0]} … {parts[-1][0]}", final))
-    return [_kept_promise(name, own, spread, options) for name, own in parts if len(own) >= options.min_renewals]
+    return [
+        _calibration_comparison(name, own, quarter_effect_sd, settings)
+        for name, own in parts
+        if len(own) >= settings.min_renewals
+    ]
 
 
-def _kept_promise(name: str, own: pd.DataFrame, spread: float, options: Drift) -> Look:
-    promised, came = own["probability"].to_numpy(np.float64), own["label"].to_numpy(np.float64)
+def _calibration_comparison(
+    name: str, renewals: pd.DataFrame, quarter_effect_sd: float, settings: DriftSettings
+) -> DriftComparison:
+    promised, came = renewals["probability"].to_numpy(np.float64), renewals["label"].to_numpy(np.float64)
     coins = float((promised * (1 - promised)).sum())
-    error = np.sqrt(coins + (spread * coins) ** 2)
-    distance = max(abs(came.sum() - promised.sum()) - HALF, 0.0)
+    error = np.sqrt(coins + (quarter_effect_sd * coins) ** 2)
+    distance = max(abs(came.sum() - promised.sum()) - PSEUDOCOUNT, 0.0)
     by_chance = 2 * float(ndtr(-distance / error)) if error else float(distance == 0)
     size, said = float(abs(came.mean() - promised.mean())), float(promised.mean())
-    return Look("calibration", name, size, options.calibration, by_chance, said, float(came.mean()), len(own))
+    return DriftComparison(
+        "calibration", name, size, settings.calibration, by_chance, said, float(came.mean()), len(renewals)
+    )
 
 
-def alarms(looks: Sequence[Look], confidence: float) -> list[Look]:
+def select_alarms(comparisons: Sequence[DriftComparison], confidence: float) -> list[DriftComparison]:
     """The looks that are both large and, all together, sure (Holm's steps); the largest beyond its limit first."""
-    order = sorted(looks, key=lambda look: look.chance)
+    order = sorted(comparisons, key=lambda look: look.chance)
     sure = []
     for left, look in zip(range(len(order), 0, -1), order, strict=True):
         if look.chance > (1 - confidence) / left:

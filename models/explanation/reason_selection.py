@@ -7,31 +7,31 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from renewals.models.kernels.jit import compiled
+from renewals.models.kernels.jit import cached_njit
 
 Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 LOW, HIGH, EITHER = range(3)
-RISKS = {"low": LOW, "high": HIGH, "either": EITHER}
+RISK_CODES = {"low": LOW, "high": HIGH, "either": EITHER}
 
 
-class Rules(NamedTuple):
+class ReasonRules(NamedTuple):
     """What is known of the features before any row is seen."""
 
-    risk: Places
-    """When each feature is risky: `RISKS`."""
+    risk: Ints
+    """When each feature is risky: `RISK_CODES`."""
     scale: Floats
     """Its figure is shown rounded to 1 / scale."""
-    first: Places
+    first: Ints
     """The features of theme i are member[first[i]:first[i + 1]]."""
-    member: Places
-    idea: Places
+    member: Ints
+    idea: Ints
     """Which idea each of `member` is a window or tier of; numbered from 0."""
     share: float
     """A theme that makes up less than this of all that pushes a row is left out."""
 
 
-class Rows(NamedTuple):
+class ReasonInputs(NamedTuple):
     """Some rows, and what is usual among their peers."""
 
     push: Floats
@@ -40,27 +40,29 @@ class Rows(NamedTuple):
     """Figures; rows × features, NaN where not known."""
     usual: Floats
     """The peers' figures as they are shown; groups × features."""
-    group: Places
+    group: Ints
     """The group of each row."""
     silent: Floats
     """What pushes each row besides, from features that have no words."""
 
 
-def strongest(rows: Rows, rules: Rules, reasons: int, strengths: int) -> tuple[Places, Floats, Places]:
+def select_strongest(
+    inputs: ReasonInputs, rules: ReasonRules, reason_count: int, strength_count: int
+) -> tuple[Ints, Floats, Ints]:
     """The features that speak for the strongest themes, -1 where none does: rows × reasons, rows × strengths.
 
     Between them what the themes of the reasons add, towards loss. Of themes equally strong the first speaks first.
     """
-    count = len(rows.push)
-    loss, weight = np.full((count, reasons), -1, np.int64), np.zeros((count, reasons))
-    gain, lifted = np.full((count, strengths), -1, np.int64), np.zeros((count, strengths))
-    _pick(rows, rules, -1.0, loss, weight)
-    _pick(rows, rules, 1.0, gain, lifted)
+    count = len(inputs.push)
+    loss, weight = np.full((count, reason_count), -1, np.int64), np.zeros((count, reason_count))
+    gain, lifted = np.full((count, strength_count), -1, np.int64), np.zeros((count, strength_count))
+    _select_themes(inputs, rules, -1.0, loss, weight)
+    _select_themes(inputs, rules, 1.0, gain, lifted)
     return loss, weight, gain
 
 
-@compiled
-def _agrees(own, usual, risk, scale, towards_loss):  # type: ignore[no-untyped-def]
+@cached_njit
+def _value_agrees(value, peer_value, risk, scale, towards_loss):  # type: ignore[no-untyped-def]
     """Whether a figure may be told as a push in this direction, beside what is usual.
 
     It must lie on its side of the peers' figure. Unknown it may be a reason, for it contradicts nothing, but nobody is
@@ -68,60 +70,63 @@ def _agrees(own, usual, risk, scale, towards_loss):  # type: ignore[no-untyped-d
     with anyone; it is no strength to be spared what most are spared. What is risky neither way need only differ from
     the peers'. Figures are compared as they are shown: 11.3 hours beside 10.8 would be read as 11 beside 11.
     """
-    shown = np.rint(own * scale) / scale
+    shown = np.rint(value * scale) / scale
     if np.isnan(shown) and not towards_loss:
         return False
     if risk == EITHER:
-        return shown != usual
+        return shown != peer_value
     if (risk == HIGH) == towards_loss:
-        return not shown <= usual and not shown <= 0
-    return not shown >= usual or (shown <= 0 and towards_loss)
+        return not shown <= peer_value and not shown <= 0
+    return not shown >= peer_value or (shown <= 0 and towards_loss)
 
 
-@compiled
-def _speaker(theme, side, push, own, usual, rules, ideas):  # type: ignore[no-untyped-def]
+@cached_njit
+def _best_feature(theme, direction, contributions, values, peer_values, rules, base_feature_sums):  # type: ignore[no-untyped-def]
     """The feature of a theme that says it best, -1 where none may: of its strongest idea the column that pushes most.
 
-    One column alone may push by chance; all windows of an idea together seldom do. `ideas` is scratch.
+    One column alone may push by chance; all windows of an idea together seldom do. `base_feature_sums` is scratch.
     """
     members = range(rules.first[theme], rules.first[theme + 1])
     for k in members:
-        ideas[rules.idea[k]] = 0.0
+        base_feature_sums[rules.idea[k]] = 0.0
     for k in members:
-        ideas[rules.idea[k]] += side * push[rules.member[k]]
+        base_feature_sums[rules.idea[k]] += direction * contributions[rules.member[k]]
     best, most, strongest_idea = -1, 0.0, 0.0
     for k in members:
-        feature, idea = rules.member[k], ideas[rules.idea[k]]
-        own_push = side * push[feature]
+        feature, idea = rules.member[k], base_feature_sums[rules.idea[k]]
+        own_push = direction * contributions[feature]
         if own_push <= 0.0 or (best >= 0 and (idea < strongest_idea or (idea == strongest_idea and own_push <= most))):
             continue
-        if _agrees(own[feature], usual[feature], rules.risk[feature], rules.scale[feature], side < 0):
+        if _value_agrees(
+            values[feature], peer_values[feature], rules.risk[feature], rules.scale[feature], direction < 0
+        ):
             best, most, strongest_idea = feature, own_push, idea
     return best
 
 
-@compiled
-def _pick(rows, rules, side, speaker, weight):  # type: ignore[no-untyped-def]
-    """Fill `speaker` and `weight`, both rows × as many as are wanted, strongest first; `side` is -1 towards loss."""
-    themes, wanted = len(rules.first) - 1, speaker.shape[1]
+@cached_njit
+def _select_themes(inputs, rules, direction, features, weight):  # type: ignore[no-untyped-def]
+    """Fill `features` and `weight`, both rows × as many as are wanted, strongest first; `direction` is -1 towards
+    loss."""
+    themes, wanted = len(rules.first) - 1, features.shape[1]
     summed, ideas = np.empty(themes), np.empty(len(rules.member))
-    for row in range(len(rows.push)):
-        push, own, usual = rows.push[row], rows.own[row], rows.usual[rows.group[row]]
+    for row in range(len(inputs.push)):
+        push, own, usual = inputs.push[row], inputs.own[row], inputs.usual[inputs.group[row]]
         size = 0.0
         for theme in range(themes):
             summed[theme] = 0.0
             for k in range(rules.first[theme], rules.first[theme + 1]):
-                summed[theme] += side * push[rules.member[k]]
+                summed[theme] += direction * push[rules.member[k]]
             size += abs(summed[theme])
-        least = rules.share * (size + rows.silent[row])
+        least = rules.share * (size + inputs.silent[row])
         for theme in range(themes):
             if summed[theme] <= weight[row, wanted - 1] or summed[theme] < least:
                 continue
-            best = _speaker(theme, side, push, own, usual, rules, ideas)
+            best = _best_feature(theme, direction, push, own, usual, rules, ideas)
             if best < 0:
                 continue
             place = wanted - 1
             while place > 0 and weight[row, place - 1] < summed[theme]:
-                weight[row, place], speaker[row, place] = weight[row, place - 1], speaker[row, place - 1]
+                weight[row, place], features[row, place] = weight[row, place - 1], features[row, place - 1]
                 place -= 1
-            weight[row, place], speaker[row, place] = summed[theme], best
+            weight[row, place], features[row, place] = summed[theme], best

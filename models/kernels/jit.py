@@ -12,11 +12,11 @@ from typing import Any
 
 import numba
 
-SHARE = 4096
+ROWS_PER_TASK = 4096
 """Rows a thread takes at a time."""
 
 
-def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+def cached_njit(loop: Callable[..., Any]) -> Callable[..., Any]:
     """The loop as machine code, kept on disk for the next process where there is a place to keep it.
 
     The place is beside the source, or the user's cache; in a read-only container without either, each process
@@ -28,15 +28,15 @@ def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(loop)
 
 
-def shared(loop: Callable[[int, int], Any], rows: int, threads: int) -> None:
+def run_in_blocks(loop: Callable[[int, int], Any], rows: int, threads: int) -> None:
     """Call `loop(first, end)` for stretches that make up `rows`, by several threads."""
-    starts = range(0, rows, SHARE)
+    starts = range(0, rows, ROWS_PER_TASK)
     if threads == 1 or len(starts) < 2:
-        return _spent(loop(start, min(start + SHARE, rows)) for start in starts)
+        return _exhaust(loop(start, min(start + ROWS_PER_TASK, rows)) for start in starts)
     with ThreadPoolExecutor(threads) as pool:
-        _spent(pool.map(lambda start: loop(start, min(start + SHARE, rows)), starts))
+        _exhaust(pool.map(lambda start: loop(start, min(start + ROWS_PER_TASK, rows)), starts))
 
 
-def _spent(calls: Iterable[Any]) -> None:
-    for _ in calls:
+def _exhaust(results: Iterable[Any]) -> None:
+    for _ in results:
         pass

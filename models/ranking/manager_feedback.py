@@ -10,51 +10,53 @@ from typing import Any
 
 import pandas as pd
 
-ENOUGH = 30
+MIN_VERDICTS = 30
 """Final verdicts from which on a share of right ones is told: of fewer, the 90 % interval spans 30 points or more where
 the share is near a half."""
 LOST, RENEWS = "lost", "renews"
-LISTED = ["as_of", "account_id"]
+LIST_KEY = ["as_of", "account_id"]
 SIDES = ("model", "manager")
 PENDING = "pending"
 
 
-def verdicts(answers: pd.DataFrame) -> pd.DataFrame:
+def current_verdicts(answers: pd.DataFrame) -> pd.DataFrame:
     """The verdict in force, one row per (as_of, account_id) with one; `recorded_at` is when it was first so said.
 
     `answers` has one row per answer. One without a verdict takes none back.
     """
-    return _in_force(answers, LISTED, ["verdict", "note", "csm"], answers["verdict"].notna())
+    return _latest_answers(answers, LIST_KEY, ["verdict", "note", "csm"], answers["verdict"].notna())
 
 
-def begun(answers: pd.DataFrame) -> pd.DataFrame:
+def started_actions(answers: pd.DataFrame) -> pd.DataFrame:
     """What was begun: one row per (account_id, action, begun), with who told and when that was first known.
 
     Another day for the same play of the same list corrects the first. The same day told of two lists is one beginning.
     """
-    rows = _in_force(answers, [*LISTED, "action"], ["begun"], answers["action"].notna())
+    rows = _latest_answers(answers, [*LIST_KEY, "action"], ["begun"], answers["action"].notna())
     first = rows.sort_values("recorded_at", kind="stable").drop_duplicates(["account_id", "action", "begun"])
     return first.sort_values(["begun", "account_id", "action"], kind="stable").reset_index(drop=True)
 
 
-def _in_force(answers: pd.DataFrame, key: list[str], said: list[str], spoken: pd.Series) -> pd.DataFrame:
+def _latest_answers(
+    answers: pd.DataFrame, key: list[str], value_columns: list[str], has_value: pd.Series
+) -> pd.DataFrame:
     """The newest row of each key in its first telling: what is said again in the same words is not news."""
-    rows = answers[spoken].sort_values("recorded_at", kind="stable").reset_index(drop=True)
-    words = rows[said].astype(object).where(rows[said].notna(), None)
+    rows = answers[has_value].sort_values("recorded_at", kind="stable").reset_index(drop=True)
+    words = rows[value_columns].astype(object).where(rows[value_columns].notna(), None)
     before = words.groupby([rows[name] for name in key], sort=False).shift()
     changed = ((words != before) & ~(words.isna() & before.isna())).any(axis=1)
     newest = rows[changed].drop_duplicates(key, keep="last")
     return newest.sort_values(key, kind="stable").reset_index(drop=True)
 
 
-def disagrees(rows: pd.DataFrame) -> pd.Series:
+def is_disagreement(rows: pd.DataFrame) -> pd.Series:
     """Whether the manager's verdict is not what the list said: lost where risk is not high, renews where it is."""
     high = rows["risk_band"].eq("high")
     told = rows["risk_band"].notna()
     return told & ((rows["verdict"].eq(LOST) & ~high) | (rows["verdict"].eq(RENEWS) & high))
 
 
-def judged(rows: pd.DataFrame, renewed: pd.Series) -> pd.DataFrame:
+def add_correctness(rows: pd.DataFrame, renewed: pd.Series) -> pd.DataFrame:
     """Verdicts with who was right: `right` is model, manager, both, neither or pending; one row per verdict given.
 
     `renewed` holds 1, 0, or nothing while the renewal is not final. Empty where either took no side.
@@ -72,14 +74,14 @@ def judged(rows: pd.DataFrame, renewed: pd.Series) -> pd.DataFrame:
     return rows.assign(renewed=renewed.astype("Int8"), right=right.where(sided, None))
 
 
-def tally(rows: pd.DataFrame) -> dict[str, Any]:
+def count_correct(rows: pd.DataFrame) -> dict[str, Any]:
     """How often each was right: over the disagreements that are final, and over all final verdicts where enough are.
 
-    `rows` are judged verdicts. A share is null under `ENOUGH` final ones. The Brier score of the model is told beside
-    both shares; a manager gives no probability.
+    `rows` are judged verdicts. A share is null under `MIN_VERDICTS` final ones. The Brier score of the model is told
+    beside both shares; a manager gives no probability.
     """
     sided = rows[rows["right"].notna()]
-    apart, final = sided[disagrees(sided)], sided[sided["right"].ne(PENDING)]
+    apart, final = sided[is_disagreement(sided)], sided[sided["right"].ne(PENDING)]
     settled = apart["right"].ne(PENDING)
     return {
         "verdicts": len(rows),
@@ -87,11 +89,11 @@ def tally(rows: pd.DataFrame) -> dict[str, Any]:
         "pending": int((~settled).sum()),
         **{side: int(apart["right"].eq(side).sum()) for side in SIDES},
         "final": len(final),
-        "enough": ENOUGH,
-        "right": {side: _share(final["right"].isin([side, "both"])) for side in SIDES},
-        "brier": _share((final["renewal_probability"] - final["renewed"].astype("float64")) ** 2),
+        "enough": MIN_VERDICTS,
+        "right": {side: _mean_if_enough(final["right"].isin([side, "both"])) for side in SIDES},
+        "brier": _mean_if_enough((final["renewal_probability"] - final["renewed"].astype("float64")) ** 2),
     }
 
 
-def _share(values: pd.Series) -> float | None:
-    return float(values.mean()) if len(values) >= ENOUGH else None
+def _mean_if_enough(values: pd.Series) -> float | None:
+    return float(values.mean()) if len(values) >= MIN_VERDICTS else None

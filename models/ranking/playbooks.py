@@ -13,38 +13,38 @@ from typing import Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from renewals.features.family import Theme
-from renewals.features.policy import Section
+from renewals.features.policy import ConfigSection
 
 Stage = Literal["onboarding", "steady", "pre_renewal"]
 SizeBand = Literal["small", "medium", "large"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 SIZE_BANDS: tuple[SizeBand, ...] = get_args(SizeBand)
-ANY = "*"
+ANY_PLAYBOOK = "*"
 """Stands for any intervention, whatever the playbook."""
-ASSUMED_SPREAD = 0.3
+ASSUMED_EFFECT_SD = 0.3
 """How far, in log-odds, an assumed effect may well be off: the standard deviation of the prior a measured one meets.
 
 The shipped library assumes 0.2 to 0.5, so nought and twice the effect are both within two of it."""
 
 
-class Named(Section):
+class LocalizedText(ConfigSection):
     """A name, as it stands on the list."""
 
     en: str = Field(min_length=1)
     zh: str = Field(min_length=1)
 
 
-class Steps(Section):
+class PlaybookSteps(ConfigSection):
     """What to do, in order."""
 
     en: tuple[str, ...] = Field(min_length=1)
     zh: tuple[str, ...] = Field(min_length=1)
 
 
-class Play(Section):
+class Playbook(ConfigSection):
     """One play: it answers reasons, or it grows the account."""
 
-    name: Named
+    name: LocalizedText
     themes: tuple[Theme, ...] = ()
     """The reasons it answers."""
     grows: Literal["upsell", "cross_sell"] | None = None
@@ -53,21 +53,21 @@ class Play(Section):
     """What that expansion brings, as a share of ARR."""
     stages: tuple[Stage, ...] = Field(STAGES, min_length=1)
     size_bands: tuple[SizeBand, ...] = Field(SIZE_BANDS, min_length=1)
-    owner: Named
+    owner: LocalizedText
     """Who runs it; one text where both languages say the same."""
     hours: float = Field(gt=0, allow_inf_nan=False)
     """What one account takes."""
     effect: float = Field(gt=0, le=5)
     """What it is assumed to add to the log-odds of renewing, or of the expansion."""
-    steps: Steps
+    steps: PlaybookSteps
 
     @field_validator("owner", mode="before")
     @classmethod
-    def _in_both(cls, owner: Any) -> Any:
+    def _duplicate_text(cls, owner: Any) -> Any:
         return {"en": owner, "zh": owner} if isinstance(owner, str) else owner
 
     @model_validator(mode="after")
-    def _answers_or_grows(self) -> Play:
+    def _validate_purpose(self) -> Playbook:
         if bool(self.themes) == bool(self.grows):
             raise ValueError("give either `themes`, the reasons it answers, or `grows`, the expansion it is for")
         if (self.grows is None) != (self.adds is None):
@@ -75,27 +75,27 @@ class Play(Section):
         return self
 
     @model_validator(mode="after")
-    def _says_the_same_in_both(self) -> Play:
+    def _validate_steps(self) -> Playbook:
         if len(self.steps.en) != len(self.steps.zh):
             raise ValueError(
                 f"{len(self.steps.en)} steps in English, {len(self.steps.zh)} in Chinese: give as many in each"
             )
         return self
 
-    def fits(self, stage: str, size_band: str | None) -> bool:
+    def applies_to(self, stage: str, size_band: str | None) -> bool:
         """Whether it is for such an account; one of unknown size gets what is for every size."""
         known = size_band in self.size_bands if size_band else self.size_bands == SIZE_BANDS
         return stage in self.stages and known
 
 
-class Library(Section):
+class PlaybookLibrary(ConfigSection):
     """The plays of a company by id, the preferred first."""
 
-    plays: dict[str, Play] = Field(min_length=1)
+    plays: dict[str, Playbook] = Field(min_length=1)
 
     @field_validator("plays")
     @classmethod
-    def _can_be_told_apart(cls, plays: dict[str, Play]) -> dict[str, Play]:
+    def _validate_ids_and_names(cls, plays: dict[str, Playbook]) -> dict[str, Playbook]:
         if odd := [key for key in plays if not re.fullmatch(r"[a-z][a-z0-9_]*", key)]:
             raise ValueError(f"{odd[0]!r} is no id: use small letters, digits and _, a letter first")
         for language in ("en", "zh"):
@@ -106,36 +106,38 @@ class Library(Section):
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredEffect:
     """What `renewals effect` found of a play, in log-odds of renewing, with its standard error."""
 
     log_odds: float
-    error: float
-    treated: int
+    standard_error: float
+    treated_rows: int
     """Observations it stands on."""
 
 
 @dataclass(frozen=True)
-class Effect:
+class PlaybookEffect:
     """What a play is taken to add to the log-odds."""
 
     log_odds: float
-    treated: int = 0
+    treated_rows: int = 0
     """Observations that spoke; 0 where it is assumed alone."""
 
 
-def in_force(library: Library, measured: Mapping[str, Measured]) -> dict[str, Effect]:
+def combine_effects(library: PlaybookLibrary, measured: Mapping[str, MeasuredEffect]) -> dict[str, PlaybookEffect]:
     """The effect of every play, by id: assumed, or between assumed and measured where it was measured.
 
     The two are weighted by how sure each is (the posterior mean of a normal effect with a normal prior). A play that
     does more harm than good is taken to add nothing. Growing is not measured: `renewals effect` knows renewals alone.
     """
     return {
-        key: _shrunk(play.effect, measured[key]) if key in measured and not play.grows else Effect(play.effect)
+        key: _shrink_effect(play.effect, measured[key])
+        if key in measured and not play.grows
+        else PlaybookEffect(play.effect)
         for key, play in library.plays.items()
     }
 
 
-def _shrunk(assumed: float, found: Measured) -> Effect:
-    trust = ASSUMED_SPREAD**2 / (ASSUMED_SPREAD**2 + found.error**2)
-    return Effect(max(0.0, assumed + trust * (found.log_odds - assumed)), found.treated)
+def _shrink_effect(assumed: float, measured: MeasuredEffect) -> PlaybookEffect:
+    trust = ASSUMED_EFFECT_SD**2 / (ASSUMED_EFFECT_SD**2 + measured.standard_error**2)
+    return PlaybookEffect(max(0.0, assumed + trust * (measured.log_odds - assumed)), measured.treated_rows)

@@ -22,7 +22,7 @@ RISK_BANDS = ("high", "medium", "low")
 QUADRANTS = ("save", "save_and_grow", "grow", "keep")
 
 
-class Portfolio(Protocol):
+class PortfolioLimits(Protocol):
     """How many accounts, how much recurring revenue, and how many hours one manager can carry."""
 
     @property
@@ -38,9 +38,9 @@ class Portfolio(Protocol):
         """The most hours; None for any number."""
 
 
-def status(history_days: pd.Series, at_least: int) -> pd.Series:
+def score_status(history_days: pd.Series, min_days: int) -> pd.Series:
     """Whether there is enough to score; one row per row given. Unknown history is too little."""
-    enough = (history_days >= at_least).fillna(False).to_numpy(bool)
+    enough = (history_days >= min_days).fillna(False).to_numpy(bool)
     return pd.Series(np.where(enough, SCORED, TOO_LITTLE_HISTORY), index=history_days.index, dtype=object)
 
 
@@ -65,12 +65,12 @@ def quadrant(band: pd.Series, expansion: pd.Series, expansion_high: float) -> pd
     return pd.Series(group, index=band.index, dtype=object).where(band.notna() & expansion.notna(), None)
 
 
-def ranked(
-    worth: pd.Series,
+def rank_accounts(
+    ranking_score: pd.Series,
     arr: pd.Series,
     csm: pd.Series,
     account_id: pd.Series,
-    capacity: Callable[[str | None], Portfolio],
+    portfolio_limits: Callable[[str | None], PortfolioLimits],
     hours: pd.Series | None = None,
     at_risk: pd.Series | None = None,
 ) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def ranked(
     worth there is no rank. An account is within capacity while the accounts, the revenue and the `hours` up to and with
     it are; a manager's first account always is, however large.
     """
-    board = pd.DataFrame({"worth": worth, "arr": arr.fillna(0.0), "csm": csm, "key": order_key(account_id)})
+    board = pd.DataFrame({"worth": ranking_score, "arr": arr.fillna(0.0), "csm": csm, "key": sort_key(account_id)})
     board["hours"] = 0.0 if hours is None else hours
     board["at_risk"] = 0.0 if at_risk is None else at_risk.fillna(0.0)
     by = ["worth", "at_risk", "key"]
@@ -91,15 +91,15 @@ def ranked(
     starts = np.searchsorted(whose[order], np.arange(len(names) + 1))
     for number, name in enumerate(names):
         own = order[starts[number] : starts[number + 1]]
-        limit = capacity(None if pd.isna(name) else str(name))
+        limit = portfolio_limits(None if pd.isna(name) else str(name))
         place[own] = np.arange(1, len(own) + 1)
         held, spent = (np.cumsum(board[name].to_numpy()[own]) for name in ("arr", "hours"))
         carried = (held <= limit.arr) & (limit.hours is None or spent <= limit.hours)
         fits[own] = (place[own] <= limit.accounts) & (carried | (place[own] == 1))
-    ranks = pd.DataFrame({"rank": place, "within_capacity": fits}, index=board.index).reindex(worth.index)
+    ranks = pd.DataFrame({"rank": place, "within_capacity": fits}, index=board.index).reindex(ranking_score.index)
     return ranks.astype({"rank": "Int64", "within_capacity": "boolean"})
 
 
-def order_key(account_id: pd.Series) -> pd.Series:
+def sort_key(account_id: pd.Series) -> pd.Series:
     """What accounts are ordered by where nothing else tells them apart: numbers as numbers, text as text."""
     return account_id if pd.api.types.is_integer_dtype(account_id) else account_id.astype(str)

@@ -9,12 +9,12 @@ from importlib import import_module
 from renewals.models.target import Target
 
 
-def targets(names: Iterable[str]) -> dict[str, Target]:
+def load_targets(names: Iterable[str]) -> dict[str, Target]:
     """The targets by name, in the order given. Raises ValueError for a name without a file of its own."""
-    return {name: _target(name) for name in names}
+    return {name: _load_target(name) for name in names}
 
 
-def _target(name: str) -> Target:
+def _load_target(name: str) -> Target:
     try:
         found = import_module(f"renewals.models.targets.{name}").TARGET
     except (ModuleNotFoundError, AttributeError):

@@ -32,6 +32,6 @@ TARGET = Target(
     name="renewal",
     en="Will this renewal be followed by a new paid term?",
     zh="本次到期的合同会续约吗？",
-    final="the day after the grace that follows the end of the term, for every contract of the renewal",
+    maturity="the day after the grace that follows the end of the term, for every contract of the renewal",
     outcome=outcome,
 )

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from renewals.models.target import Outcomes, Target, expanded_within
+from renewals.models.target import Outcomes, Target, expansion_labels
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
     """Whether it happened in the 180 days from the observation on, one row per (account_id, as_of)."""
-    return expanded_within(spine, outcomes, ("upsell",))
+    return expansion_labels(spine, outcomes, ("upsell",))
 
 
 TARGET = Target(
     name="upsell",
     en="Will the account buy more seats or a higher plan within 180 days?",
     zh="客户会在 180 天内增购席位或升级版本吗？",
-    final="when the 180 days have passed",
+    maturity="when the 180 days have passed",
     outcome=outcome,
 )

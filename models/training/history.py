@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from renewals.models.metrics import NEAR
-from renewals.models.settings import Folds
+from renewals.models.metrics import LEAD_TOLERANCE_DAYS
+from renewals.models.settings import FoldSettings
 
-Counts = npt.NDArray[np.int64]
+TermCounts = npt.NDArray[np.int64]
 """Days × 2: how many terms there are, and how many of the rarer outcome."""
-NEVER = pd.Timestamp(1900, 1, 1)
+NEVER_SEEN = pd.Timestamp(1900, 1, 1)
 """Stands for the day on which a term was seen that never was, before all days."""
 PACE_DAYS = 365
 """The present pace is that of so many days before the newest outcome."""
@@ -29,11 +29,11 @@ class History:
     used, `seen`, the day of the last observation that can test a model, if there was one, and `label`."""
 
     terms: pd.DataFrame
-    options: Folds
+    settings: FoldSettings
     lead: float | None = None
 
     @staticmethod
-    def of(observed: pd.DataFrame, options: Folds, lead: float | None = None) -> History:
+    def from_observations(observed: pd.DataFrame, options: FoldSettings, lead: float | None = None) -> History:
         """The history that the rows of `folds.observations` tell.
 
         Those can test a model that were not decided and, where a `lead` is given, were about so many days from the end.
@@ -42,7 +42,7 @@ class History:
         terms["final"] += pd.Timedelta(days=options.embargo_days)
         tests = ~observed["decided"].astype(bool)
         if lead is not None:
-            tests &= (observed["days_to_renewal"] - lead).abs() <= NEAR
+            tests &= (observed["days_to_renewal"] - lead).abs() <= LEAD_TOLERANCE_DAYS
         return History(terms.assign(seen=observed[tests].groupby("term")["as_of"].max()), options, lead)
 
     def first_origin(self, days: pd.DatetimeIndex) -> pd.Timestamp | None:
@@ -51,105 +51,108 @@ class History:
         Of the days that do, the first on which the terms learned from make up `first_share` of those learned from or
         tested; the last one where none does (ADR 34).
         """
-        learned, tested = self.final_by(days), self.seen_from(days)
-        possible = np.flatnonzero(((learned >= self.needed) & (tested >= self.needed)).all(axis=1))
+        learned, tested = self.count_final(days), self.count_testable(days)
+        possible = np.flatnonzero(((learned >= self.required_counts) & (tested >= self.required_counts)).all(axis=1))
         if not len(possible):
             return None
-        used = len(self.terms) - self._between(days)
-        balanced = possible[(learned[:, 0] >= self.options.first_share * used)[possible]]
+        used = len(self.terms) - self._unusable_terms(days)
+        balanced = possible[(learned[:, 0] >= self.settings.first_share * used)[possible]]
         return days[balanced[0] if len(balanced) else possible[-1]]
 
-    def _between(self, days: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
+    def _unusable_terms(self, days: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
         """How many terms each day loses: last seen before it, and final only after it."""
-        final, seen = self.terms["final"], self.terms["seen"].fillna(NEVER)
+        final, seen = self.terms["final"], self.terms["seen"].fillna(NEVER_SEEN)
         gone, back = (pd.DatetimeIndex(side[seen < final].sort_values()) for side in (seen, final))
         return np.asarray(gone.searchsorted(days, side="left") - back.searchsorted(days, side="right"))
 
     @property
-    def needed(self) -> Counts:
+    def required_counts(self) -> TermCounts:
         """How many terms a model needs to learn from, and as many again to be tested on; and of the rarer outcome."""
-        return np.array([self.options.min_renewals, self.options.min_events])
+        return np.array([self.settings.min_renewals, self.settings.min_events])
 
-    def final_by(self, days: pd.DatetimeIndex) -> Counts:
+    def count_final(self, days: pd.DatetimeIndex) -> TermCounts:
         """The terms whose outcome may be used on each day."""
-        return _counts(*(np.searchsorted(side, days, side="right") for side in self._by_outcome("final")))
+        return _stack_counts(*(np.searchsorted(side, days, side="right") for side in self._days_by_outcome("final")))
 
-    def seen_from(self, days: pd.DatetimeIndex) -> Counts:
+    def count_testable(self, days: pd.DatetimeIndex) -> TermCounts:
         """The terms that were observed, not yet decided, on each day or later."""
-        return _counts(*(len(side) - np.searchsorted(side, days, side="left") for side in self._by_outcome("seen")))
+        return _stack_counts(
+            *(len(side) - np.searchsorted(side, days, side="left") for side in self._days_by_outcome("seen"))
+        )
 
-    def _by_outcome(self, column: str) -> list[pd.DatetimeIndex]:
+    def _days_by_outcome(self, column: str) -> list[pd.DatetimeIndex]:
         """The known days of a column, rising, of the terms that came out no, and of those that came out yes."""
         sides = (self.terms.loc[self.terms["label"] == outcome, column].dropna() for outcome in (0, 1))
         return [pd.DatetimeIndex(side.sort_values()) for side in sides]
 
     # --- what is lacking -------------------------------------------------------------------------
 
-    def shortage(self) -> str:
+    def shortage_text(self) -> str:
         """How many outcomes there are, how many are needed, and about when there will be enough."""
-        yes, (wanted, rare), when = int(self.terms["label"].sum()), self.needed, self.enough_on()
+        yes, (wanted, rare), when = int(self.terms["label"].sum()), self.required_counts, self.expected_ready_day()
         at = f" about {self.lead:.0f} days before their end," if self.lead is not None else ""
         return (
             f"{len(self.terms)} final outcomes, {yes} of them yes and {len(self.terms) - yes} no. Needed are {wanted} "
             f"to learn from (folds.min_renewals), {rare} of them of the rarer kind (folds.min_events), and as many "
-            f"again to test, observed{at} after those were final and before they were decided: {self._reached()}. "
-            + (f"At the present pace there will be enough about {when:%B %Y}" if when is not None else TOO_FAR)
+            f"again to test, observed{at} after those were final and before they were decided: "
+            f"{self._progress_text()}. "
+            + (f"At the present pace there will be enough about {when:%B %Y}" if when is not None else TOO_FAR_TEXT)
         )
 
-    def _reached(self) -> str:
-        begin = self._begin()
+    def _progress_text(self) -> str:
+        begin = self._first_learnable_day()
         if begin is None:
             return "there are not enough to learn from yet"
-        (tested,) = self.seen_from(pd.DatetimeIndex([begin]))
+        (tested,) = self.count_testable(pd.DatetimeIndex([begin]))
         return (
             f"there were enough to learn from on {begin:%Y-%m-%d}, and since then there are {tested[0]} to test, "
             f"{tested[1]} of the rarer kind"
         )
 
-    def _begin(self) -> pd.Timestamp | None:
+    def _first_learnable_day(self) -> pd.Timestamp | None:
         """The first day with enough to learn from, if there was one."""
         days = pd.DatetimeIndex(self.terms["final"].sort_values().unique())
-        enough = np.flatnonzero((self.final_by(days) >= self.needed).all(axis=1))
+        enough = np.flatnonzero((self.count_final(days) >= self.required_counts).all(axis=1))
         return days[enough[0]] if len(enough) else None
 
-    def enough_on(self) -> pd.Timestamp | None:
+    def expected_ready_day(self) -> pd.Timestamp | None:
         """About when there will be enough to learn from and to test, if outcomes go on becoming final at the present
         pace; None where that is too far off to say."""
         if self.terms.empty:
             return None
         newest = self.terms["final"].max()
-        begin = self._begin()
+        begin = self._first_learnable_day()
         if begin is None:
-            wait = self._wait_for(self.final_by(pd.DatetimeIndex([newest]))[0], self.terms)
+            wait = self._waiting_time(self.count_final(pd.DatetimeIndex([newest]))[0], self.terms)
             begin = None if wait is None else newest + wait
         tested = self.terms.dropna(subset="seen")
-        wait = None if begin is None else self._wait_for(self.seen_from(pd.DatetimeIndex([begin]))[0], tested)
+        wait = None if begin is None else self._waiting_time(self.count_testable(pd.DatetimeIndex([begin]))[0], tested)
         if begin is None or wait is None:
             return None
         open_for = pd.Timedelta(days=ceil((self.terms["final"] - self.terms["seen"]).dt.days.fillna(0).median()))
         return max(newest, begin + open_for) + wait
 
-    def _wait_for(self, there: Counts, terms: pd.DataFrame) -> pd.Timedelta | None:
+    def _waiting_time(self, there: TermCounts, terms: pd.DataFrame) -> pd.Timedelta | None:
         """How many whole days what is lacking takes to come, at the pace of late; None if too long."""
         newest = self.terms["final"].max()
         lately = terms[terms["final"] > newest - pd.Timedelta(days=PACE_DAYS)]
         if lately.empty:
             return None
         days = max((newest - lately["final"].min()).days, 1)
-        lacking, pace = np.maximum(self.needed - there, 0), _rarer(lately["label"]) / days
+        lacking, pace = np.maximum(self.required_counts - there, 0), _count_outcomes(lately["label"]) / days
         wait = np.max(lacking / np.maximum(pace, 1e-9))
-        return pd.Timedelta(days=ceil(wait)) if wait <= FAR_DAYS else None
+        return pd.Timedelta(days=ceil(wait)) if wait <= MAX_WAIT_DAYS else None
 
 
-FAR_DAYS = 20 * 365
-TOO_FAR = "At the present pace there will not be enough in 20 years"
+MAX_WAIT_DAYS = 20 * 365
+TOO_FAR_TEXT = "At the present pace there will not be enough in 20 years"
 
 
-def _rarer(labels: pd.Series) -> Counts:
+def _count_outcomes(labels: pd.Series) -> TermCounts:
     """How many terms there are, and how many of the rarer outcome."""
     yes = int(labels.sum())
     return np.array([len(labels), min(yes, len(labels) - yes)])
 
 
-def _counts(no: Counts, yes: Counts) -> Counts:
+def _stack_counts(no: TermCounts, yes: TermCounts) -> TermCounts:
     return np.column_stack([no + yes, np.minimum(no, yes)])

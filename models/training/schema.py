@@ -17,11 +17,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from renewals.models.settings import RENEWAL
-from renewals.models.training.additive import closeness
+from renewals.models.training.additive import near_term_proximity
 
 Floats = npt.NDArray[np.float64]
-LEAD = "days_to_renewal"
-SIGNS = {"low": 1, "high": -1, "either": 0}
+LEAD_COLUMN = "days_to_renewal"
+MONOTONE_SIGNS = {"low": 1, "high": -1, "either": 0}
 """Risky when low: the more, the likelier the renewal."""
 
 
@@ -37,7 +37,7 @@ class Schema:
     """+1 where the margin may only rise with the feature, -1 where only fall, 0 where either."""
 
     @staticmethod
-    def of(
+    def from_catalogue(
         catalogue: Iterable[Mapping[str, Any]], frame: pd.DataFrame, target: str, monotone: bool, actions: bool = False
     ) -> Schema:
         """The schema of a catalogue of features, with the categories that stand in `frame`.
@@ -49,12 +49,12 @@ class Schema:
         if not features:
             raise ValueError("the catalogue holds no feature a model may read: nothing to learn from")
         words = [feature["name"] for feature in features if feature.get("kind", "number") == "category"]
-        _refuse_missing(frame, [feature["name"] for feature in features])
+        _require_columns(frame, [feature["name"] for feature in features])
         return Schema(
             target=target,
             names=tuple(feature["name"] for feature in features),
             categories={name: tuple(sorted(frame[name].dropna().astype(str).unique())) for name in words},
-            signs=tuple(_sign(feature, target, monotone) for feature in features),
+            signs=tuple(_monotone_sign(feature, target, monotone) for feature in features),
         )
 
     @property
@@ -63,34 +63,34 @@ class Schema:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     @property
-    def sizes(self) -> list[int | None]:
+    def category_counts(self) -> list[int | None]:
         """The number of categories of each feature; None for a number."""
         return [len(self.categories[name]) if name in self.categories else None for name in self.names]
 
     @property
-    def lead(self) -> int | None:
+    def lead_index(self) -> int | None:
         """The place of the days to the renewal, where they are a feature."""
-        return self.names.index(LEAD) if LEAD in self.names else None
+        return self.names.index(LEAD_COLUMN) if LEAD_COLUMN in self.names else None
 
-    def closeness(self, frame: pd.DataFrame, days: float) -> Floats:
+    def proximity(self, frame: pd.DataFrame, days: float) -> Floats:
         """0 from `days` before the renewal back, rising to 1 on its day; one number per row."""
-        if self.lead is None or not days:
+        if self.lead_index is None or not days:
             return np.zeros(len(frame))
-        return closeness(frame[LEAD].to_numpy(np.float64, na_value=np.nan), days)
+        return near_term_proximity(frame[LEAD_COLUMN].to_numpy(np.float64, na_value=np.nan), days)
 
     def values(self, frame: pd.DataFrame) -> Floats:
         """The features of `frame` in order, as numbers; a category is its place in the list, NaN if unknown.
 
         Raises ValueError naming columns that are missing, not numbers, or infinite.
         """
-        _refuse_missing(frame, self.names)
-        columns = {name: self._column(frame[name]) for name in self.names}
+        _require_columns(frame, self.names)
+        columns = {name: self._encode_column(frame[name]) for name in self.names}
         endless = [name for name, column in columns.items() if np.isinf(column).any()]
         if endless:
             raise ValueError(f"infinite values in {', '.join(endless)}")
         return np.column_stack(list(columns.values())) if len(frame) else np.zeros((0, len(self.names)))
 
-    def _column(self, column: pd.Series) -> Floats:
+    def _encode_column(self, column: pd.Series) -> Floats:
         if str(column.name) in self.categories:
             codes = pd.Index(self.categories[str(column.name)], dtype=object).get_indexer(
                 pd.Index(column.astype(object))
@@ -117,31 +117,31 @@ class Schema:
         return Schema(tree["target"], tuple(tree["names"]), categories, tuple(tree["signs"]))
 
 
-def bounded(figures: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.object_]]:
+def mask_infinite(features: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.object_]]:
     """The figures, infinite ones unknown; and of each row the name of the first that was infinite, or None.
 
     A model refuses a table that holds an infinite figure: one account would cost all others their scores.
     """
-    numbers = figures.select_dtypes("number")
+    numbers = features.select_dtypes("number")
     endless = np.isinf(numbers.to_numpy(np.float64, na_value=np.nan))
     rows = endless.any(axis=1)
-    named = np.full(len(figures), None, object)
+    named = np.full(len(features), None, object)
     if not rows.any():
-        return figures, named
+        return features, named
     named[rows] = np.array(numbers.columns, object)[endless[rows].argmax(axis=1)]
-    return figures.assign(
+    return features.assign(
         **{str(name): own.mask(endless[:, k]) for k, (name, own) in enumerate(numbers.items())}
     ), named
 
 
-def _sign(feature: Mapping[str, Any], target: str, monotone: bool) -> int:
+def _monotone_sign(feature: Mapping[str, Any], target: str, monotone: bool) -> int:
     """Risk is declared for renewal; what moves expansion is left to the rows."""
     if not monotone or target != RENEWAL or feature.get("kind", "number") == "category":
         return 0
-    return SIGNS[feature["risk"]]
+    return MONOTONE_SIGNS[feature["risk"]]
 
 
-def _refuse_missing(frame: pd.DataFrame, names: Iterable[str]) -> None:
+def _require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
     lost = [name for name in names if name not in frame.columns]
     if lost:
         raise ValueError(f"columns missing: {', '.join(lost)}")

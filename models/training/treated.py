@@ -7,10 +7,10 @@ import ibis.expr.types as ir
 from ibis import _
 
 from renewals.models.target import KEY
-from renewals.models.training.splits import TREATED
+from renewals.models.training.splits import TREATED_COLUMN
 
 
-def treated_between(spine: ir.Table, interventions: ir.Table, decided_days: int) -> ir.Table:
+def mark_treated(spine: ir.Table, interventions: ir.Table, decided_days: int) -> ir.Table:
     """Whether an intervention worked on each observation's renewal, one row per (account_id, as_of): `treated`, 0 or 1.
 
     It started on the day of the observation or later, and more than `decided_days` before the renewal. What one that
@@ -28,4 +28,4 @@ def treated_between(spine: ir.Table, interventions: ir.Table, decided_days: int)
         .distinct()
     )
     joined = asked.left_join(hits, KEY)
-    return joined.select(*KEY, _.hit.fill_null(0).cast("int8").name(TREATED))
+    return joined.select(*KEY, _.hit.fill_null(0).cast("int8").name(TREATED_COLUMN))

@@ -5,27 +5,27 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from renewals.pipelines.runtime.console import on_terminal, progress
+from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.backtest import backtest
 from renewals.pipelines.stages.learn.train import train
 from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
 from renewals.pipelines.storage.artifacts import BACKTEST_FOLDER, BACKTEST_REPORT
-from renewals.pipelines.storage.registry.trained_models import learned_at
+from renewals.pipelines.storage.registry.trained_models import find_model_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from renewals.reports.words import Words
+    from renewals.reports.words import Messages
 
 
-def retrace(job: Job) -> dict[str, Any]:
+def run_backtest(job: Job) -> dict[str, Any]:
     """The report of the day; a person at a terminal is shown the model beside the baselines.
 
     What `renewals learn` left in the data folder for this day is judged as it stands; otherwise the stages up to
     `train` run first, beside what learning left. Nothing is registered, and no champion changes.
     """
-    known = learned_at(job)
+    known = find_model_folder(job)
     targets = () if known else job.settings.targets
     with progress((count_steps(job) if targets else 0) + len(targets) + 1, "backtest") as step:
         if targets:
@@ -33,36 +33,36 @@ def retrace(job: Job) -> dict[str, Any]:
         for target in targets:
             train(job, target)
             step(f"train {target}")
-        result = backtest(job, known or job.side)
+        result = backtest(job, known or job.folder)
         step("backtest")
-    if on_terminal():
-        show(result, job)
+    if is_interactive():
+        print_report(result, job)
     return {**result, "learned": "before" if known else "now"}
 
 
-def show(result: dict[str, Any], job: Job) -> None:
+def print_report(result: dict[str, Any], job: Job) -> None:
     """For each target a table of the model beside the baselines, on standard error."""
     from rich.console import Console
     from rich.text import Text
 
-    from renewals.reports.html.backtest_page import untrained
-    from renewals.reports.words import Words
+    from renewals.reports.html.backtest_page import untrained_text
+    from renewals.reports.words import Messages
 
-    words, console = Words(job.settings.list.language), Console(stderr=True)
+    words, console = Messages(job.settings.list.language), Console(stderr=True)
     for target in result["targets"]:
         report = json.loads((job.data / BACKTEST_FOLDER / target / BACKTEST_REPORT).read_bytes())
-        console.print(_table(report, words) if report["trained"] else Text(untrained(report, words)))
-    console.print(Text(words.say("backtest.file", page=result["page"])))
+        console.print(_report_table(report, words) if report["trained"] else Text(untrained_text(report, words)))
+    console.print(Text(words.text("backtest.file", page=result["page"])))
 
 
-def _table(report: dict[str, Any], words: Words) -> Table:
+def _report_table(report: dict[str, Any], texts: Messages) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from renewals.reports.html.backtest_page import beside, heading
+    from renewals.reports.html.backtest_page import comparison_table, target_heading
 
-    shown = beside(report, words)
-    table = Table(title=Text(heading(report, words)), title_justify="left")
+    shown = comparison_table(report, texts)
+    table = Table(title=Text(target_heading(report, texts)), title_justify="left")
     for number, name in enumerate(shown.headings):
         table.add_column(Text(name), justify="right" if number else "left")
     for row in shown.rows:
@@ -73,4 +73,4 @@ def _table(report: dict[str, Any], words: Words) -> Table:
 if __name__ == "__main__":
     from renewals.pipelines.runtime.stage_main import main
 
-    main(retrace)
+    main(run_backtest)

@@ -6,8 +6,8 @@ from typing import Any
 
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.stages.prepare.freshness import assess, notices_of, stop_or_warn
-from renewals.pipelines.storage.notices import with_words
+from renewals.pipelines.stages.prepare.freshness import assess_freshness, finding_notices, stop_or_warn
+from renewals.pipelines.storage.notices import add_texts
 
 
 def check_tables(job: Job) -> dict[str, Any]:
@@ -18,6 +18,6 @@ def check_tables(job: Job) -> dict[str, Any]:
     checked = check(job)
     if job.as_of is None:
         return checked
-    report, findings = assess(job)
+    report, findings = assess_freshness(job)
     stop_or_warn(findings, job)
-    return checked | {"freshness": report, "notices": with_words(notices_of(findings))}
+    return checked | {"freshness": report, "notices": add_texts(finding_notices(findings))}

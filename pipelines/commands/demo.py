@@ -9,41 +9,41 @@ from typing import Any
 
 from renewals.pipelines.commands.example import example
 from renewals.pipelines.commands.learn import learn
-from renewals.pipelines.commands.score import act
-from renewals.pipelines.runtime.job import Job, iso_date
+from renewals.pipelines.commands.score import run_score
+from renewals.pipelines.runtime.job import Job, parse_date
 from renewals.pipelines.storage.published.manifest import RISK_LIST
-from renewals.pipelines.storage.registry.model_registry import UI_PAGE, ui_command
+from renewals.pipelines.storage.registry.model_registry import UI_URL, ui_command
 
-SHOWN = ("rank", "account_name", "csm", "renewal_date", "arr", "renewal_probability", "risk_band", "reason_1")
-ROWS = 10
+LIST_COLUMNS = ("rank", "account_name", "csm", "renewal_date", "arr", "renewal_probability", "risk_band", "reason_1")
+MAX_ROWS = 10
 
 
 def demo(job: Job) -> dict[str, Any]:
     """Publish a list of the example company for `dates.as_of`."""
     example(job)
     dates = job.settings.dates
-    learned = learn(replace(job, until=iso_date(dates.until, "dates.until")))
-    published = act(replace(job, as_of=iso_date(dates.as_of, "dates.as_of")))
-    show(Path(published["folder"]))
-    print(f"The runs in MLflow: {ui_command(job)}\nthen open {UI_PAGE}", file=sys.stderr)
+    learned = learn(replace(job, until=parse_date(dates.until, "dates.until")))
+    published = run_score(replace(job, as_of=parse_date(dates.as_of, "dates.as_of")))
+    print_list(Path(published["folder"]))
+    print(f"The runs in MLflow: {ui_command(job)}\nthen open {UI_URL}", file=sys.stderr)
     return {"company": job.tables, "learned": learned, "published": published}
 
 
-def show(folder: Path) -> None:
+def print_list(folder: Path) -> None:
     """Tell a person where the list is, and its first rows."""
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rows = pd.read_parquet(folder / RISK_LIST, columns=list(SHOWN))
-    table = Table(title=Text(f"the first {ROWS} of {len(rows)} accounts"), title_justify="left")
-    for name in SHOWN:
+    rows = pd.read_parquet(folder / RISK_LIST, columns=list(LIST_COLUMNS))
+    table = Table(title=Text(f"the first {MAX_ROWS} of {len(rows)} accounts"), title_justify="left")
+    for name in LIST_COLUMNS:
         table.add_column(
             name, overflow="fold", justify="right" if name in ("rank", "arr", "renewal_probability") else "left"
         )
-    for row in rows.head(ROWS).itertuples(index=False):
-        table.add_row(*(Text(_said(name, value)) for name, value in zip(SHOWN, row, strict=True)))
+    for row in rows.head(MAX_ROWS).itertuples(index=False):
+        table.add_row(*(Text(_format_cell(name, value)) for name, value in zip(LIST_COLUMNS, row, strict=True)))
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     console.print(table)
     names = {
@@ -57,7 +57,7 @@ def show(folder: Path) -> None:
     )
 
 
-def _said(name: str, value: Any) -> str:
+def _format_cell(name: str, value: Any) -> str:
     import pandas as pd
 
     if pd.isna(value):

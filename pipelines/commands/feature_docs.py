@@ -14,10 +14,10 @@ from pathlib import Path
 from renewals.features.family import THEMES, Feature
 from renewals.features.registry import FAMILIES
 from renewals.pipelines.storage.engine import atomic
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 
-PAGE = Path("docs") / "features.md"
-RULE = re.compile(r"\b([JUSTC]\d)\b")
+PAGE_PATH = Path("docs") / "features.md"
+RULE_PATTERN = re.compile(r"\b([JUSTC]\d)\b")
 RULES = {
     "J1": ("stages of the journey", "客户旅程阶段"),
     "J2": ("first value, reached or missed", "首次价值"),
@@ -42,31 +42,31 @@ RULES = {
 """The rules that features carry, in few words, English and Chinese."""
 
 
-def rules_of(feature: Feature) -> list[str]:
+def feature_rules(feature: Feature) -> list[str]:
     """The rules a feature says that it carries."""
-    return RULE.findall(feature.meaning)
+    return RULE_PATTERN.findall(feature.meaning)
 
 
-def page() -> str:
+def features_page() -> str:
     """The whole page."""
     features = [feature for family in FAMILIES.values() for feature in family.features]
     carried: dict[str, list[str]] = defaultdict(list)
     for feature in features:
-        for rule in rules_of(feature):
+        for rule in feature_rules(feature):
             carried[rule] += [feature.name] if feature.name not in carried[rule] else []
     parts = [
-        HEAD.format(columns=len(features), families=len(FAMILIES)),
-        *("## Themes · 主题", _table(THEME_HEAD, _themes(features))),
-        *("## Rules · 规则", _table(RULE_HEAD, _rules(carried))),
+        PAGE_HEAD.format(columns=len(features), families=len(FAMILIES)),
+        *("## Themes · 主题", _markdown_table(THEME_HEAD, _theme_rows(features))),
+        *("## Rules · 规则", _markdown_table(RULE_HEAD, _rule_rows(carried))),
     ]
     for name, family in FAMILIES.items():
         needs = f" Needs: {', '.join(f'`{table}`' for table in family.needs)}." if family.needs else ""
         parts.append(f"## {name}\n\n{len(family.features)} columns.{needs}")
-        parts.append(_table(FEATURE_HEAD, _features(family.features)))
+        parts.append(_markdown_table(FEATURE_HEAD, _feature_rows(family.features)))
     return "\n\n".join(parts) + "\n"
 
 
-HEAD = """# Features · 特征目录
+PAGE_HEAD = """# Features · 特征目录
 
 {columns} columns in {families} families, printed by `python -m renewals.pipelines.commands.feature_docs`; not to be
 edited by hand. A column's name is its function and its parameters. *Risky when* says on which side of its peers a
@@ -80,18 +80,18 @@ FEATURE_HEAD = (
 )
 
 
-def _themes(features: list[Feature]) -> Iterable[tuple[str, ...]]:
+def _theme_rows(features: list[Feature]) -> Iterable[tuple[str, ...]]:
     for theme in THEMES:
         own = ", ".join(f"`{feature.name}`" for feature in features if feature.theme == theme)
-        yield theme, Words("en").value("theme", theme), Words("zh").value("theme", theme), own
+        yield theme, Messages("en").value("theme", theme), Messages("zh").value("theme", theme), own
 
 
-def _rules(carried: dict[str, list[str]]) -> Iterable[tuple[str, ...]]:
+def _rule_rows(features_by_rule: dict[str, list[str]]) -> Iterable[tuple[str, ...]]:
     for rule, (en, zh) in RULES.items():
-        yield rule, en, zh, ", ".join(f"`{name}`" for name in carried[rule])
+        yield rule, en, zh, ", ".join(f"`{name}`" for name in features_by_rule[rule])
 
 
-def _features(features: Iterable[Feature]) -> Iterable[tuple[str, ...]]:
+def _feature_rows(features: Iterable[Feature]) -> Iterable[tuple[str, ...]]:
     """One row per function: its columns share everything but their parameters."""
     same: dict[str, list[Feature]] = defaultdict(list)
     for feature in features:
@@ -105,10 +105,10 @@ def _features(features: Iterable[Feature]) -> Iterable[tuple[str, ...]]:
         yield columns, themes, meaning, first.unit, first.risk, acted, read, first.en, first.zh
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def _markdown_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 if __name__ == "__main__":
-    atomic.write_bytes(PAGE, page().encode())
+    atomic.write_bytes(PAGE_PATH, features_page().encode())

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from renewals.pipelines.runtime.console import progress
-from renewals.pipelines.runtime.errors import Stop
+from renewals.pipelines.runtime.errors import RunError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.runner import write_traceback
 from renewals.pipelines.runtime.signals import raise_if_received
@@ -25,24 +25,24 @@ from renewals.pipelines.stages.prepare.sequence import OBSERVE, run_stages
 from renewals.pipelines.storage.notices import report_notices
 
 STAGES = (*OBSERVE, disagreements, featurize, alerts, assemble, score)
-BESIDE = (scorecard, forecast)
+OPTIONAL_STAGES = (scorecard, forecast)
 """What the head of customer success reads beside the list; a list without it is still a list."""
 
 
-def act(job: Job) -> dict[str, Any]:
+def run_score(job: Job) -> dict[str, Any]:
     """From raw tables to a published list for the day; `without` names the parts beside it that failed, and why."""
-    prepare(job)
-    failed = {stage.__name__: why for stage in BESIDE if (why := _attempt(stage, job))}
+    run_scoring_stages(job)
+    failed = {stage.__name__: why for stage in OPTIONAL_STAGES if (why := _try_stage(stage, job))}
     published = publish(job, failed) | {"without": failed}
     report_notices(published["notices"], job.settings.list.language)
     return published
 
 
-def _attempt(stage: Callable[[Job], Any], job: Job) -> str | None:
+def _try_stage(stage: Callable[[Job], Any], job: Job) -> str | None:
     """Run a stage that the list can do without; why it failed, or None. What it left of before is taken away."""
     try:
         stage(job)
-    except Stop as stop:
+    except RunError as stop:
         why = str(stop)
     except Exception as error:  # whatever it is, the list is published
         raise_if_received()
@@ -51,11 +51,11 @@ def _attempt(stage: Callable[[Job], Any], job: Job) -> str | None:
     else:
         return None
     structlog.get_logger().warning("the list is published without it", stage=stage.__name__, why=why)
-    shutil.rmtree(job.side / stage.__name__, ignore_errors=True)
+    shutil.rmtree(job.folder / stage.__name__, ignore_errors=True)
     return why
 
 
-def prepare(job: Job) -> None:
+def run_scoring_stages(job: Job) -> None:
     """Bring the act side up to date: features, scores and reasons of the day, not yet published."""
     with progress(len(STAGES), "score") as step:
         run_stages(STAGES, job, step)

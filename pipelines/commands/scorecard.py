@@ -6,39 +6,39 @@ from pathlib import Path
 from typing import Any
 
 from renewals.features.scorecard.measures import MEASURES, Measure
-from renewals.pipelines.runtime.console import on_terminal, progress
+from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.act.scorecard import scorecard
 from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.sequence import CHECK_TABLES, run_stages
 from renewals.pipelines.storage.artifacts import SCORECARD
 from renewals.reports.settings import Language
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 
 STAGES = (*CHECK_TABLES, ledger, scorecard)
-MONTHS = 6
+MAX_MONTHS = 6
 """So many of the newest months are shown to a person."""
 
 
-def measure(job: Job) -> dict[str, Any]:
+def run_scorecard(job: Job) -> dict[str, Any]:
     """From raw tables to the scorecard of the day; a person at a terminal is shown the whole company."""
     with progress(len(STAGES), "scorecard") as step:
         result = run_stages(STAGES, job, step)["scorecard"]
-    if on_terminal():
-        show(result, job)
+    if is_interactive():
+        print_scorecard(result, job)
     return result
 
 
-def show(result: dict[str, Any], job: Job) -> None:
+def print_scorecard(result: dict[str, Any], job: Job) -> None:
     """The newest final year and the newest months of the whole company, as a table on standard error."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     language: Language = job.settings.list.language
-    say, folder = Words(language).say, Path(result["folder"])
-    rows = _whole_company(folder)
-    columns = _columns(rows)
+    say, folder = Messages(language).text, Path(result["folder"])
+    rows = _company_rows(folder)
+    columns = _shown_periods(rows)
     currency = job.settings.money.reporting_currency
     table = Table(title=Text(say("measured.title", as_of=result["as_of"], currency=currency)), title_justify="left")
     table.add_column(Text(say("measured.measure")))
@@ -46,7 +46,7 @@ def show(result: dict[str, Any], job: Job) -> None:
         table.add_column(Text(say("measured.year", period=period) if kind != "month" else period), justify="right")
     for one in MEASURES.values():
         if one.name not in result["absent"]:
-            cells = (_said(one, rows.get((one.name, *column)), say("measured.open")) for column in columns)
+            cells = (_format_value(one, rows.get((one.name, *column)), say("measured.open")) for column in columns)
             table.add_row(Text(f"{one.rule}  {getattr(one, language)[0]}"), *map(Text, cells))
     console = Console(stderr=True)
     console.print(table)
@@ -57,7 +57,7 @@ def show(result: dict[str, Any], job: Job) -> None:
     console.print(Text(say("measured.file", folder=folder)))
 
 
-def _whole_company(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+def _company_rows(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The rows of the whole company by measure, kind of period and period."""
     import pyarrow.parquet as pq
 
@@ -65,20 +65,23 @@ def _whole_company(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     return {(row["measure"], row["period_kind"], row["period"]): row for row in rows}
 
 
-def _columns(rows: dict[tuple[str, str, str], dict[str, Any]]) -> list[tuple[str, str]]:
+def _shown_periods(rows: dict[tuple[str, str, str], dict[str, Any]]) -> list[tuple[str, str]]:
     """Which periods are shown: the newest year that is final, or else the newest, and the newest months."""
     years = sorted({period for _, kind, period in rows if kind == "trailing_year"})
     final = [period for period in years if rows["customer_churn", "trailing_year", period]["state"] == "final"]
     months = sorted({period for _, kind, period in rows if kind == "month"})
-    return [*(("trailing_year", period) for period in (final or years)[-1:]), *(("month", m) for m in months[-MONTHS:])]
+    return [
+        *(("trailing_year", period) for period in (final or years)[-1:]),
+        *(("month", m) for m in months[-MAX_MONTHS:]),
+    ]
 
 
-def _said(one: Measure, row: dict[str, Any] | None, open_word: str) -> str:
+def _format_value(measure: Measure, row: dict[str, Any] | None, open_text: str) -> str:
     """A value as people write it; a dash where there is none."""
     if row is None or row["value"] is None:
-        return open_word if row is not None and row["state"] == "open" else "–"
+        return open_text if row is not None and row["state"] == "open" else "–"
     value = row["value"]
-    match one.unit:
+    match measure.unit:
         case "share":
             return f"{value:.1%}"
         case "ratio":
@@ -92,4 +95,4 @@ def _said(one: Measure, row: dict[str, Any] | None, open_word: str) -> str:
 if __name__ == "__main__":
     from renewals.pipelines.runtime.stage_main import main
 
-    main(measure)
+    main(run_scorecard)

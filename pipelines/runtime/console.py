@@ -9,18 +9,18 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 
-def on_terminal() -> bool:
+def is_interactive() -> bool:
     """Whether a person watches standard error."""
     return sys.stderr.isatty()
 
 
-def start_logging() -> None:
+def configure_logging() -> None:
     """JSON lines on standard error for a scheduler; short lines for a person."""
     import structlog
 
     for chatty in ("mlflow", "alembic", "matplotlib", "ibis"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    renderer: Any = structlog.dev.ConsoleRenderer() if on_terminal() else structlog.processors.JSONRenderer()
+    renderer: Any = structlog.dev.ConsoleRenderer() if is_interactive() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -44,9 +44,9 @@ class StderrLogger:
 
 
 @contextmanager
-def progress(total: int, words: str) -> Iterator[Callable[[str], None]]:
+def progress(total: int, label: str) -> Iterator[Callable[[str], None]]:
     """Yields `step(what)`: a bar on a terminal, a log line a step elsewhere."""
-    if on_terminal():
+    if is_interactive():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -57,13 +57,13 @@ def progress(total: int, words: str) -> Iterator[Callable[[str], None]]:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(words, total=total)
+            task = bar.add_task(label, total=total)
 
             def step(what: str) -> None:
-                bar.update(task, advance=1, description=f"{words}: {what}")
+                bar.update(task, advance=1, description=f"{label}: {what}")
 
             yield step
-            bar.update(task, description=words)
+            bar.update(task, description=label)
     else:
         import structlog
 
@@ -71,6 +71,6 @@ def progress(total: int, words: str) -> Iterator[Callable[[str], None]]:
         count = iter(range(1, total + 1))
 
         def step(what: str) -> None:
-            log.info(words, step=what, number=next(count, total), of=total)
+            log.info(label, step=what, number=next(count, total), of=total)
 
         yield step

@@ -9,15 +9,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from renewals.pipelines.runtime.errors import Config
+from renewals.pipelines.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from renewals.pipelines.runtime.settings import Settings
 
 
-TRIALS = "trials"
+TRIALS_FOLDER = "trials"
 """The folder in the data folder that holds one folder per trial."""
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
     lists: Path
     until: date | None = None
     as_of: date | None = None
-    apart: str | None = None
+    workspace: str | None = None
     """A folder of its own for a study of the past, which must not disturb what learning left."""
     trial: str | None = field(default_factory=lambda: os.environ.get("DVC_EXP_NAME") or None)
     """The name of the trial that this run is part of: it registers no version, promotes none and publishes no list.
@@ -50,36 +50,37 @@ class Job:
         """The day on which the run stands: nothing known at or after it exists."""
         day = self.as_of or self.until
         if day is None:
-            raise Config("this stage needs a day: give --until or --as-of")
+            raise ConfigError("this stage needs a day: give --until or --as-of")
         return day
 
     @property
     def trial_folder(self) -> Path:
-        """The folder of the trial that this run is part of. Raises `Config` where its name cannot be a folder's."""
-        if not PLAIN_NAME.fullmatch(self.trial or ""):
-            raise Config(f"{self.trial!r} cannot be the name of a trial: use letters, digits, '.', '_' and '-'")
-        return self.data / TRIALS / str(self.trial)
+        """The folder of the trial that this run is part of. Raises `ConfigError` where its name cannot be a
+        folder's."""
+        if not NAME_PATTERN.fullmatch(self.trial or ""):
+            raise ConfigError(f"{self.trial!r} cannot be the name of a trial: use letters, digits, '.', '_' and '-'")
+        return self.data / TRIALS_FOLDER / str(self.trial)
 
     @property
-    def side(self) -> Path:
+    def folder(self) -> Path:
         """The folder of this half of the work: `act` on a date, `learn` until one, or what is kept apart."""
-        return self.data / (self.apart or ("act" if self.as_of else "learn"))
+        return self.data / (self.workspace or ("act" if self.as_of else "learn"))
 
 
-def iso_date(text: str, name: str) -> date:
-    """A day written as YYYY-MM-DD and in no other way. Raises `Config`."""
+def parse_date(text: str, name: str) -> date:
+    """A day written as YYYY-MM-DD and in no other way. Raises `ConfigError`."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
         day = None
     if day is None or day.isoformat() != text:
-        raise Config(f"{name}: {text!r} is not a day; write it as YYYY-MM-DD, for example 2026-06-01")
+        raise ConfigError(f"{name}: {text!r} is not a day; write it as YYYY-MM-DD, for example 2026-06-01")
     return day
 
 
-def first_of_month(job: Job) -> None:
-    """Raise `Config` where a forecast is asked for another day than the first of a month."""
+def require_first_of_month(job: Job) -> None:
+    """Raise `ConfigError` where a forecast is asked for another day than the first of a month."""
     if job.day.day != 1:
-        raise Config(
+        raise ConfigError(
             f"--as-of: a forecast stands on the first day of a month, not on {job.day}: give {job.day:%Y-%m}-01"
         )

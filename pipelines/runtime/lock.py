@@ -10,34 +10,39 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from renewals.pipelines.runtime.errors import Busy, OutputFailed
+from renewals.pipelines.runtime.errors import OutputError, RunLockedError
 
-LOCK, HOLDER = ".run.lock", ".run.json"
+LOCK_FILE, HOLDER_FILE = ".run.lock", ".run.json"
 
 
 @contextmanager
-def exclusive_lock(data: Path, command: str, lock: str = LOCK, holder: str = HOLDER) -> Iterator[None]:
-    """Hold the lock of a data folder. Raises `Busy`; the system frees the lock when the process ends, however it does.
+def exclusive_lock(
+    data: Path, command: str, lock_file: str = LOCK_FILE, holder_file: str = HOLDER_FILE
+) -> Iterator[None]:
+    """Hold the lock of a data folder. Raises `RunLockedError`; the system frees the lock when the process ends, however
+    it does.
 
-    Raises `OutputFailed` where the folder cannot be written.
+    Raises `OutputError` where the folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
-    held = FileLock(data / lock)
+    held = FileLock(data / lock_file)
     try:
         data.mkdir(parents=True, exist_ok=True)
         held.acquire(timeout=0)
-        _write_holder(data / holder, command)
+        _write_holder(data / holder_file, command)
     except Timeout:
-        raise Busy(f"{_describe_holder(data / holder, data)}: wait until it is done, or give another --data") from None
+        raise RunLockedError(
+            f"{_describe_holder(data / holder_file, data)}: wait until it is done, or give another --data"
+        ) from None
     except OSError as error:
         held.release()
-        raise OutputFailed(f"{data} cannot be written: {error.strerror or error}") from None
+        raise OutputError(f"{data} cannot be written: {error.strerror or error}") from None
     try:
         yield
     finally:
         with suppress(OSError):
-            (data / holder).unlink()
+            (data / holder_file).unlink()
         held.release()
 
 

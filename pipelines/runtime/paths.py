@@ -7,7 +7,7 @@ from pathlib import Path
 
 DVC_ROOT = "DVC_ROOT"
 """Set by DVC for the command of every stage: the folder that holds `.dvc`, whatever folder the stage runs in."""
-COPIES = Path(".dvc", "tmp", "exps")
+EXPERIMENTS_FOLDER = Path(".dvc", "tmp", "exps")
 """Where DVC keeps the copies in which experiments run."""
 
 
@@ -18,7 +18,7 @@ def project_root() -> Path:
     the registry and everything else that git ignores stay in the project. Anywhere else it is the current folder.
     """
     here, root = Path.cwd(), Path(os.environ.get(DVC_ROOT) or ".").resolve()
-    if not here.is_relative_to(root / COPIES):
+    if not here.is_relative_to(root / EXPERIMENTS_FOLDER):
         return Path()
     copy = next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
     return root / here.relative_to(copy)

@@ -19,103 +19,107 @@ from pathlib import Path
 from typing import Any
 
 from renewals.pipelines.runtime import signals
-from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed, Stop
-from renewals.pipelines.runtime.json_values import without_nan
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError, MissingInputError, OutputError, RunError
+from renewals.pipelines.runtime.json_values import nan_to_null
 
-USAGE, INTERNAL = 2, 70
-ENDS: dict[int, tuple[int, str]] = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
+USAGE_EXIT_CODE, INTERNAL_EXIT_CODE = 2, 70
+SIGNAL_EXITS: dict[int, tuple[int, str]] = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
 """Exit code and state of a run that a signal ended."""
-LOGS = "logs"
+LOGS_FOLDER = "logs"
 """Where the data folder keeps the tracebacks of unexpected errors."""
 
 
-def run(work: Callable[[], dict[str, Any]], data: Path, command: str) -> int:
+def run_command(work: Callable[[], dict[str, Any]], data: Path, command: str) -> int:
     """Do the work, print its result as one JSON line, and return the exit code.
 
     `data` is where the traceback of an unexpected error is written; `command` is how the run is called there.
     """
-    from renewals.pipelines.runtime.console import start_logging
+    from renewals.pipelines.runtime.console import configure_logging
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    start_logging()
+    configure_logging()
     try:
-        with signals.caught(_end_of_signal) as received:
+        with signals.handle_signals(_report_signal) as received:
             result = work()
-    except (Exception, KeyboardInterrupt, signals.Terminated) as error:
-        return _end_of_signal(received[0]) if received else _end_of(error, data, command)
+    except (Exception, KeyboardInterrupt, signals.TerminationError) as error:
+        return _report_signal(received[0]) if received else _report_error(error, data, command)
     print_result(result)
     return 0
 
 
-def _end_of_signal(number: int) -> int:
-    code, state = ENDS[number]
-    return end(
-        code, state, f"ended by {signal.Signals(number).name}: nothing was left half-done; run it again to go on"
+def _report_signal(signum: int) -> int:
+    code, state = SIGNAL_EXITS[signum]
+    return report_failure(
+        code, state, f"ended by {signal.Signals(signum).name}: nothing was left half-done; run it again to go on"
     )
 
 
-def _end_of(error: BaseException, data: Path, command: str) -> int:
+def _report_error(error: BaseException, data: Path, command: str) -> int:
     """End a run that stopped, or met an error nobody foresaw: the machine's, where it is known to be, else ours."""
-    stop = error if isinstance(error, Stop) else _machine_fault(error)
+    stop = error if isinstance(error, RunError) else _machine_error(error)
     if stop is not None:
-        return end(stop.exit_code, type(stop).__name__, str(stop), **stop.told)
+        return report_failure(stop.exit_code, stop.state, str(stop), **stop.details)
     log = write_traceback(error, data, command)
     kept = f"where it happened is kept in {log}" if log else f"where it happened could not be kept in {data}"
     words = f"an error of this program, not of your data ({type(error).__name__}): {kept}; please report it with that"
-    return end(INTERNAL, "InternalError", words, log=str(log) if log else None)
+    return report_failure(INTERNAL_EXIT_CODE, "InternalError", words, log=str(log) if log else None)
 
 
-def _machine_fault(error: BaseException) -> Stop | None:
+def _machine_error(error: BaseException) -> RunError | None:
     """A disk that is full or refuses, a file that is gone, or memory that is short; None where it is none of these."""
     if isinstance(error, MemoryError):
-        return Config("more memory is needed than there is: lower engine.memory and engine.threads, or use less data")
-    if "duckdb" in sys.modules and (stop := _engine_fault(error)):
+        return ConfigError(
+            "more memory is needed than there is: lower engine.memory and engine.threads, or use less data"
+        )
+    if "duckdb" in sys.modules and (stop := _engine_error(error)):
         return stop
     if not isinstance(error, OSError) or error.errno is None:
         return None
     place = f"{error.filename}: " if error.filename else ""
     if isinstance(error, FileNotFoundError):
-        return InputMissing(f"{place}is not there (any more): run the command that makes it, then this one again")
-    if error.errno in _DISK:
-        return OutputFailed(f"{place}{os.strerror(error.errno)}: give the folder room or rights, then run it again")
+        return MissingInputError(f"{place}is not there (any more): run the command that makes it, then this one again")
+    if error.errno in _DISK_ERRNOS:
+        return OutputError(f"{place}{os.strerror(error.errno)}: give the folder room or rights, then run it again")
     return None
 
 
-def _engine_fault(error: BaseException) -> Stop | None:
+def _engine_error(error: BaseException) -> RunError | None:
     """What the query engine met in a file or in memory; None for other errors, which are mistakes in a query."""
     import duckdb
 
     line = (str(error).splitlines() or [""])[0]
     if isinstance(error, duckdb.OutOfMemoryException):
-        return Config(f"more memory is needed than engine.memory allows ({line})")
+        return ConfigError(f"more memory is needed than engine.memory allows ({line})")
     if isinstance(error, duckdb.IOException | duckdb.SerializationException):
-        return DataContract(f"a file in the data folder cannot be read ({line}): run the command that makes it again")
+        return DataContractError(
+            f"a file in the data folder cannot be read ({line}): run the command that makes it again"
+        )
     return None
 
 
-_DISK = {
+_DISK_ERRNOS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE),
     *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG, errno.ESTALE),
 }
 
 
-def end_usage(message: str) -> int:
+def report_usage_error(message: str) -> int:
     """End a run whose command line is wrong."""
-    return end(USAGE, "Usage", message)
+    return report_failure(USAGE_EXIT_CODE, "Usage", message)
 
 
-def end(code: int, state: str, message: str, **more: Any) -> int:
+def report_failure(code: int, state: str, message: str, **details: Any) -> int:
     """Say once, on standard error, why the run ended, and once more as JSON on standard output; returns the code."""
     with suppress(OSError):
         print(f"renewals: {message}", file=sys.stderr, flush=True)
-    print_result(more | {"exit": code, "state": state, "message": message})
+    print_result(details | {"exit": code, "state": state, "message": message})
     return code
 
 
 def print_result(result: dict[str, Any]) -> None:
     """Print the one line of result on standard output; nobody reading it is no fault."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    line = json.dumps(without_nan(result), sort_keys=True, ensure_ascii=not utf8, default=str)
+    line = json.dumps(nan_to_null(result), sort_keys=True, ensure_ascii=not utf8, default=str)
     try:
         print(line, flush=True)
     except OSError:
@@ -137,21 +141,21 @@ def write_traceback(error: BaseException, data: Path, command: str) -> Path | No
     The messages of errors are left out: those of pandas and DuckDB quote rows, and those of drivers passwords.
     """
     now = datetime.now(UTC)
-    path = data / LOGS / f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    path = data / LOGS_FOLDER / f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.log"
     head = f"{now.isoformat(timespec='seconds')} renewals {command}, Python {platform.python_version()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join([head, *_frames(error)]) + "\n", encoding="utf-8")
+        path.write_text("\n".join([head, *_traceback_lines(error)]) + "\n", encoding="utf-8")
     except OSError:
         return None
     return path
 
 
-def _frames(error: BaseException) -> Iterator[str]:
+def _traceback_lines(error: BaseException) -> Iterator[str]:
     """The frames of an error, outermost first, after those of what caused it; code only, no values."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
-        yield from _frames(cause)
+        yield from _traceback_lines(cause)
         yield "which led to:"
     for frame in traceback.extract_tb(error.__traceback__):
         yield f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"

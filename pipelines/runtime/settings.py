@@ -11,21 +11,31 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from renewals.features.policy import Policy, Section
-from renewals.models.settings import Calibration, Drift, Effect, Folds, Forecast, Gate, LightGBM, Linear, Tune
-from renewals.pipelines.runtime.errors import Config, InputMissing
+from renewals.features.policy import ConfigSection, Policy
+from renewals.models.settings import (
+    CalibrationSettings,
+    DriftSettings,
+    EffectSettings,
+    FoldSettings,
+    ForecastSettings,
+    GateSettings,
+    LightGBMSettings,
+    LinearSettings,
+    TuneSettings,
+)
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
 from renewals.pipelines.runtime.source_settings import Freshness, Quarantine, Source
 from renewals.reports.settings import ListOptions
 
 
-class Engine(Section):
+class Engine(ConfigSection):
     """What the query engine may use of the machine."""
 
     threads: int = Field(2, ge=1)
     memory: str = Field("4GB", pattern=r"^\d+(\.\d+)?(MB|GB|TB)$")
 
 
-class Spine(Section):
+class Spine(ConfigSection):
     """Who is observed when."""
 
     first: str | None = None
@@ -34,14 +44,14 @@ class Spine(Section):
     """At most this many month starts before the training day are observed while learning."""
 
 
-class Scorecard(Section):
+class Scorecard(ConfigSection):
     """How far back the scorecard looks."""
 
     months: int = Field(24, gt=0)
     """So many of the newest months are measured, and the years that end with each of them."""
 
 
-class Demo(Section):
+class Demo(ConfigSection):
     """The size of the example company."""
 
     accounts: int = Field(2000, gt=0)
@@ -49,13 +59,13 @@ class Demo(Section):
     seed: int = 7
 
 
-class Tracking(Section):
+class Tracking(ConfigSection):
     """Where MLflow keeps runs and models; empty: SQLite in the data folder."""
 
     uri: str | None = None
 
 
-class Act(Section):
+class Dates(ConfigSection):
     """The dates of `dvc repro`; on the command line they are `--until` and `--as-of`."""
 
     until: str = "2026-06-01"
@@ -75,24 +85,24 @@ class Settings(Policy):
     """Where the roll-up, the windows and the families run: Spark, or DuckDB here where it is empty."""
     spine: Spine = Spine()
     targets: tuple[str, ...] = ("renewal", "upsell", "cross_sell", "expansion")
-    folds: Folds = Folds()
-    linear: Linear = Linear()
-    lightgbm: LightGBM = LightGBM()
-    calibration: Calibration = Calibration()
-    gate: Gate = Gate()
-    tune: Tune = Tune()
-    drift: Drift = Drift()
-    effect: Effect = Effect()
+    folds: FoldSettings = FoldSettings()
+    linear: LinearSettings = LinearSettings()
+    lightgbm: LightGBMSettings = LightGBMSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+    gate: GateSettings = GateSettings()
+    tune: TuneSettings = TuneSettings()
+    drift: DriftSettings = DriftSettings()
+    effect: EffectSettings = EffectSettings()
     tracking: Tracking = Tracking()
     list: ListOptions = ListOptions()
     scorecard: Scorecard = Scorecard()
-    forecast: Forecast = Forecast()
+    forecast: ForecastSettings = ForecastSettings()
     demo: Demo = Demo()
-    dates: Act = Act()
+    dates: Dates = Dates()
 
     @field_validator("warehouse")
     @classmethod
-    def _is_spark(cls, url: str | None) -> str | None:
+    def _validate_warehouse(cls, url: str | None) -> str | None:
         scheme, sign, host = (url or "").partition("://")
         if url is None or (scheme in ("spark", "sc") and host):
             return url
@@ -106,81 +116,81 @@ class Settings(Policy):
 def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     """The settings of a parameter file with `key.path=value` overrides on top.
 
-    Without a file every default holds. Raises `Config` naming file, line and key, or `InputMissing`.
+    Without a file every default holds. Raises `ConfigError` naming file, line and key, or `MissingInputError`.
     """
-    text = "" if path is None else read_text(path, f"no parameter file at {path}: name one with --params")
-    tree = parsed(text, path)
+    text = "" if path is None else read_config_file(path, f"no parameter file at {path}: name one with --params")
+    tree = parse_yaml(text, path)
     for override in overrides:
-        _override(tree, override)
+        _apply_override(tree, override)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise Config(complaint(error, text, path, Settings)) from None
+        raise ConfigError(format_errors(error, text, path, Settings)) from None
 
 
-def read_text(path: Path, missing: str) -> str:
-    """A file that a person wrote. Raises InputMissing with the words for a missing one, or `Config`."""
+def read_config_file(path: Path, missing_message: str) -> str:
+    """A file that a person wrote. Raises MissingInputError with the words for a missing one, or `ConfigError`."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputMissing(missing) from None
+        raise MissingInputError(missing_message) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise Config(f"{path} cannot be read: {error}") from None
+        raise ConfigError(f"{path} cannot be read: {error}") from None
 
 
-def parsed(text: str, path: Path | None) -> dict[str, Any]:
-    """The keys and values of a YAML file. Raises `Config`."""
+def parse_yaml(text: str, path: Path | None) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises `ConfigError`."""
     try:
         tree = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise Config(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(tree, dict):
-        raise Config(f"{path} must hold keys and values, but holds a {type(tree).__name__}")
+        raise ConfigError(f"{path} must hold keys and values, but holds a {type(tree).__name__}")
     return tree
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
+def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, sign, value = override.partition("=")
     if not sign or not key:
-        raise Config(f"--set {override!r}: write it as key.path=value, for example grace.after_days=180")
+        raise ConfigError(f"--set {override!r}: write it as key.path=value, for example grace.after_days=180")
     *parents, last = key.strip().split(".")
     branch = tree
     for parent in parents:
         branch = branch.setdefault(parent, {})
         if not isinstance(branch, dict):
-            raise Config(f"--set {key}: {parent} holds a value, not keys")
+            raise ConfigError(f"--set {key}: {parent} holds a value, not keys")
     try:
         branch[last] = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise Config(f"--set {key}: {value!r} is not a value that YAML can read") from None
+        raise ConfigError(f"--set {key}: {value!r} is not a value that YAML can read") from None
 
 
-def complaint(error: ValidationError, text: str, path: Path | None, model: type[Section]) -> str:
+def format_errors(error: ValidationError, text: str, path: Path | None, model: type[ConfigSection]) -> str:
     """Every fault of a file that `model` refused, each with its line and its key."""
     lines = [f"{path or 'the settings'}: {error.error_count()} thing(s) to mend"]
     for issue in error.errors():
         keys = [str(part) for part in issue["loc"]]
         where = ".".join(keys)
         missing = issue["type"] == "missing"
-        line = _line_of(keys[:-1] if missing else keys, text)
+        line = _line_number(keys[:-1] if missing else keys, text)
         place = f"line {line}, {where}" if line else where
         if issue["type"] == "extra_forbidden":
-            lines.append(f"  {place}: unknown key{_nearest(keys, model)}")
+            lines.append(f"  {place}: unknown key{_suggest_key(keys, model)}")
         elif missing:
             lines.append(f"  {place}: is missing")
         else:
             # What a validator of ours raised, without the library's words before it.
             said = issue["ctx"]["error"] if issue["type"] == "value_error" else issue["msg"]
-            lines.append(f"  {place}: {said} (found {_shown(issue['input'])!r})")
+            lines.append(f"  {place}: {said} (found {_mask_address(issue['input'])!r})")
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> Any:
+def _mask_address(value: Any) -> Any:
     """A wrong value, without the password that an address may hold."""
     return re.sub("://.*", "://…", value) if isinstance(value, str) else value
 
 
-def _line_of(keys: list[str], text: str) -> int | None:
+def _line_number(keys: list[str], text: str) -> int | None:
     node = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
     line = None
     for key in keys:
@@ -197,7 +207,7 @@ def _line_of(keys: list[str], text: str) -> int | None:
     return None
 
 
-def _nearest(keys: list[str], model: Any) -> str:
+def _suggest_key(keys: list[str], model: Any) -> str:
     for key in keys[:-1]:
         field = getattr(model, "model_fields", {}).get(key)
         # Under a mapping by name every key is one of its kind.

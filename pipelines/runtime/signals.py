@@ -9,46 +9,46 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-GRACE_SECONDS = 10.0
+SHUTDOWN_SECONDS = 10.0
 """After a signal the run has so long to clean up; native code that does not return is left to the system then."""
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-_received: list[int] = []
+_received_signals: list[int] = []
 
 
-class Terminated(BaseException):
+class TerminationError(BaseException):
     """SIGTERM arrived: no `except Exception` may swallow it."""
 
 
 def raise_if_received() -> None:
     """Raise once more what a signal raised: DuckDB turns it into an error of its own, which somebody may swallow."""
-    if _received:
-        _raise(_received[0])
+    if _received_signals:
+        _raise_for_signal(_received_signals[0])
 
 
-def _raise(number: int) -> NoReturn:
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+def _raise_for_signal(signum: int) -> NoReturn:
+    raise KeyboardInterrupt if signum == signal.SIGINT else TerminationError
 
 
 @contextmanager
-def caught(end: Callable[[int], int]) -> Iterator[list[int]]:
+def handle_signals(exit_code_of: Callable[[int], int]) -> Iterator[list[int]]:
     """Raise an exception on SIGINT and SIGTERM; yields the signals received so far.
 
-    Where native code does not return within the time of grace, the process ends with what `end` gives for the signal.
-    Outside the main thread, where Python handles no signals, nothing is done.
+    Where native code does not return within the time of grace, the process ends with what `exit_code_of` gives for the
+    signal. Outside the main thread, where Python handles no signals, nothing is done.
     """
-    _received.clear()
+    _received_signals.clear()
     if threading.current_thread() is not threading.main_thread():
-        yield _received
+        yield _received_signals
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, _handle) for number in NUMBERS}
+    before = {number: signal.signal(number, _handle_signal) for number in HANDLED_SIGNALS}
     done = threading.Event()
-    threading.Thread(target=_watch, args=(reading, done, end), daemon=True, name="signals").start()
+    threading.Thread(target=_watch_signals, args=(reading, done, exit_code_of), daemon=True, name="signals").start()
     try:
-        yield _received
+        yield _received_signals
     finally:
         done.set()
         for number, handler in before.items():
@@ -57,14 +57,14 @@ def caught(end: Callable[[int], int]) -> Iterator[list[int]]:
         os.close(writing)
 
 
-def _handle(number: int, frame: Any) -> NoReturn:
-    _received.append(number)
-    _raise(number)
+def _handle_signal(signum: int, frame: Any) -> NoReturn:
+    _received_signals.append(signum)
+    _raise_for_signal(signum)
 
 
-def _watch(reading: int, done: threading.Event, end: Callable[[int], int]) -> None:
+def _watch_signals(read_fd: int, finished: threading.Event, exit_code_of: Callable[[int], int]) -> None:
     """Wait for a signal in a thread: the main one may be deep in LightGBM, where Python sees none."""
-    with os.fdopen(reading, "rb", buffering=0) as bytes_of_signals:
+    with os.fdopen(read_fd, "rb", buffering=0) as bytes_of_signals:
         while number := bytes_of_signals.read(1):
-            if number[0] in NUMBERS and not done.wait(GRACE_SECONDS):
-                os._exit(end(number[0]))
+            if number[0] in HANDLED_SIGNALS and not finished.wait(SHUTDOWN_SECONDS):
+                os._exit(exit_code_of(number[0]))

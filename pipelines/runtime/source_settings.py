@@ -8,14 +8,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from renewals.features.policy import Section
+from renewals.features.policy import ConfigSection
 
-HALF = 0.5
+MAX_DEFAULT_SHARE = 0.5
 """A larger share of rows is set aside only where a second setting allows it."""
-IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
-class Source(Section):
+class Source(ConfigSection):
     """How to read the raw tables."""
 
     encoding: str = "utf-8"
@@ -27,7 +27,7 @@ class Source(Section):
     """What stands for "nothing" in a CSV cell; a region called NA is a region unless it is listed here."""
     decimal: Literal[".", ","] = "."
     """The decimal sign in CSV cells: with a comma, 12.000,50 is twelve thousand and a half."""
-    schema_name: str | None = Field(default=None, pattern=IDENTIFIER)
+    schema_name: str | None = Field(default=None, pattern=IDENTIFIER_PATTERN)
     """The schema of a database that holds the tables; empty: its default."""
     names: dict[str, str] = Field(default_factory=dict)
     """What a table is called in the database or folder, where it is not its own name."""
@@ -39,7 +39,7 @@ class Source(Section):
 
     @field_validator("encoding")
     @classmethod
-    def _known_encoding(cls, name: str) -> str:
+    def _validate_encoding(cls, name: str) -> str:
         try:
             codecs.lookup(name)
             "a".encode(name)
@@ -49,16 +49,16 @@ class Source(Section):
 
     @field_validator("encodings")
     @classmethod
-    def _known_encodings(cls, names: dict[str, str]) -> dict[str, str]:
-        return {table: cls._known_encoding(name) for table, name in names.items()}
+    def _validate_encodings(cls, names: dict[str, str]) -> dict[str, str]:
+        return {table: cls._validate_encoding(name) for table, name in names.items()}
 
     @field_validator("extract")
     @classmethod
-    def _in_utc(cls, instant: datetime | None) -> datetime | None:
+    def _convert_to_utc(cls, instant: datetime | None) -> datetime | None:
         return instant.astimezone(UTC).replace(tzinfo=None) if instant and instant.tzinfo else instant
 
 
-class Quarantine(Section):
+class Quarantine(ConfigSection):
     """The share of a table's rows that may break the contract before the run stops."""
 
     limit: float = Field(default=0.01, ge=0, le=1)
@@ -71,35 +71,35 @@ class Quarantine(Section):
     A list made so carries a notice."""
 
     @model_validator(mode="after")
-    def _allows_most(self) -> Quarantine:
+    def _validate_limits(self) -> Quarantine:
         for table, limit in self.limits.items():
-            if limit > HALF and table not in self.allow_most:
-                raise ValueError(_not_allowed(f"quarantine.limits.{table}={limit:g}", f"[{table}]"))
+            if limit > MAX_DEFAULT_SHARE and table not in self.allow_most:
+                raise ValueError(_limit_error_message(f"quarantine.limits.{table}={limit:g}", f"[{table}]"))
         for name, limit in (("limit", self.limit), ("duplicate_limit", self.duplicate_limit)):
-            if limit > HALF and not self.allow_most:
-                raise ValueError(_not_allowed(f"quarantine.{name}={limit:g}", "[TABLE, …]"))
+            if limit > MAX_DEFAULT_SHARE and not self.allow_most:
+                raise ValueError(_limit_error_message(f"quarantine.{name}={limit:g}", "[TABLE, …]"))
         return self
 
     def limit_of(self, table: str) -> float:
         """The largest share of a table's rows that may break a rule."""
-        return self._capped(table, self.limits.get(table, self.limit))
+        return self._cap_limit(table, self.limits.get(table, self.limit))
 
     def duplicate_limit_of(self, table: str) -> float:
         """The largest share of a table's rows that may be exact duplicates."""
-        return self._capped(table, self.duplicate_limit)
+        return self._cap_limit(table, self.duplicate_limit)
 
-    def _capped(self, table: str, limit: float) -> float:
-        return limit if table in self.allow_most else min(limit, HALF)
+    def _cap_limit(self, table: str, limit: float) -> float:
+        return limit if table in self.allow_most else min(limit, MAX_DEFAULT_SHARE)
 
 
-def _not_allowed(setting: str, tables: str) -> str:
+def _limit_error_message(setting: str, tables: str) -> str:
     return (
         f"{setting} would set most rows of a table aside; where that is meant, name the table in a second setting, "
         f"quarantine.allow_most={tables}"
     )
 
 
-class Age(Section):
+class AgeLimits(ConfigSection):
     """How many whole days before the day asked for may be without a row of a table; empty: it is not looked at."""
 
     warn_days: int | None = Field(default=None, ge=1)
@@ -108,7 +108,7 @@ class Age(Section):
     """From so many on the run stops."""
 
     @model_validator(mode="after")
-    def _warns_before_it_stops(self) -> Self:
+    def _validate_thresholds(self) -> Self:
         if self.warn_days and self.stop_days and self.stop_days < self.warn_days:
             raise ValueError(
                 f"stop_days ({self.stop_days}) is smaller than warn_days ({self.warn_days}): it would never warn. "
@@ -117,20 +117,20 @@ class Age(Section):
         return self
 
 
-class UsageAge(Age):
+class UsageAgeLimits(AgeLimits):
     """Days without use of the product by anybody."""
 
     warn_days: int | None = Field(default=7, ge=1)
     stop_days: int | None = Field(default=35, ge=1)
 
 
-class TicketAge(Age):
+class TicketAgeLimits(AgeLimits):
     """Days without a new ticket."""
 
     warn_days: int | None = Field(default=35, ge=1)
 
 
-class Volume(Section):
+class VolumeLimits(ConfigSection):
     """How many rows of `usage_events` must have come, as a share of what is usual."""
 
     warn: float = Field(default=0.80, ge=0)
@@ -139,7 +139,7 @@ class Volume(Section):
     """Below so much the run stops; 0: never."""
 
     @model_validator(mode="after")
-    def _warns_before_it_stops(self) -> Self:
+    def _validate_thresholds(self) -> Self:
         if self.warn and self.stop > self.warn:
             raise ValueError(
                 f"stop ({self.stop}) is larger than warn ({self.warn}): it would never warn. "
@@ -148,7 +148,7 @@ class Volume(Section):
         return self
 
 
-NEVER_STALE = {
+NEVER_STALE_TABLES = {
     "accounts": "a company may win no account for months",
     "contracts": "a company may sign nothing for months",
     "rates": "the newest rate holds until there is another",
@@ -156,30 +156,30 @@ NEVER_STALE = {
 """The tables whose age says nothing, and why."""
 
 
-class Freshness(Section):
+class Freshness(ConfigSection):
     """How old the newest row of a table may be, and how much use must have been delivered, on the day asked for."""
 
-    usage_events: UsageAge = UsageAge()
-    tickets: TicketAge = TicketAge()
-    people: Age = Age()
-    surveys: Age = Age()
-    touchpoints: Age = Age()
-    interventions: Age = Age()
-    value_goals: Age = Age()
-    referrals: Age = Age()
-    trials: Age = Age()
-    volume: Volume = Volume()
+    usage_events: UsageAgeLimits = UsageAgeLimits()
+    tickets: TicketAgeLimits = TicketAgeLimits()
+    people: AgeLimits = AgeLimits()
+    surveys: AgeLimits = AgeLimits()
+    touchpoints: AgeLimits = AgeLimits()
+    interventions: AgeLimits = AgeLimits()
+    value_goals: AgeLimits = AgeLimits()
+    referrals: AgeLimits = AgeLimits()
+    trials: AgeLimits = AgeLimits()
+    volume: VolumeLimits = VolumeLimits()
     allow_stale: bool = False
     """Go on where the tables are too old or incomplete, with a notice; `--allow-stale` sets it for one run."""
 
     @model_validator(mode="before")
     @classmethod
-    def _ages_that_mean_something(cls, given: Any) -> Any:
-        for table in NEVER_STALE.keys() & given if isinstance(given, dict) else ():
-            raise ValueError(f"{table} has no age to look at: {NEVER_STALE[table]}. Take freshness.{table} out")
+    def _reject_tables_without_age(cls, given: Any) -> Any:
+        for table in NEVER_STALE_TABLES.keys() & given if isinstance(given, dict) else ():
+            raise ValueError(f"{table} has no age to look at: {NEVER_STALE_TABLES[table]}. Take freshness.{table} out")
         return given
 
-    def age_of(self, table: str) -> Age:
+    def age_limits_of(self, table: str) -> AgeLimits:
         """The limits of a table; none where nobody set any."""
         found = getattr(self, table, None)
-        return found if isinstance(found, Age) else Age()
+        return found if isinstance(found, AgeLimits) else AgeLimits()

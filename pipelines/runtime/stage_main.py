@@ -9,18 +9,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from renewals.pipelines.runtime.job import Job, iso_date
+from renewals.pipelines.runtime.job import Job, parse_date
 
 
-class Parser(argparse.ArgumentParser):
+class StageParser(argparse.ArgumentParser):
     """An argument parser whose usage errors end as those of the command line do."""
 
     def error(self, message: str) -> NoReturn:
         """Print the usage, the message and the JSON line; exit code 2."""
-        from renewals.pipelines.runtime.runner import end_usage
+        from renewals.pipelines.runtime.runner import report_usage_error
 
         self.print_usage(sys.stderr)
-        raise SystemExit(end_usage(message))
+        raise SystemExit(report_usage_error(message))
 
 
 def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
@@ -36,7 +36,7 @@ def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
     from renewals.pipelines.runtime.paths import tables_address
     from renewals.pipelines.runtime.settings import read_settings
 
-    parser = Parser(description=(stage.__doc__ or stage.__name__).splitlines()[0])
+    parser = StageParser(description=(stage.__doc__ or stage.__name__).splitlines()[0])
     parser.add_argument("item", nargs="*", help="a family or a target, where the stage takes one")
     parser.add_argument("--act", action="store_true", help="run for dates.as_of instead of dates.until")
     parser.add_argument("--tables", help="the raw tables, in place of `tables` in params.yaml")
@@ -49,10 +49,10 @@ def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
 
     def work() -> dict[str, Any]:
         settings = read_settings(asked.params, asked.overrides)
-        day = iso_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
+        day = parse_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
         when: dict[str, Any] = {"as_of" if asked.act else "until": day}
         job = Job(settings, tables_address(settings.tables, asked.tables), asked.data, asked.lists, opened={}, **when)
         with exclusive_lock(asked.data, command) if writes else nullcontext():
             return stage(job, *asked.item)
 
-    raise SystemExit(runner.run(work, asked.data, command))
+    raise SystemExit(runner.run_command(work, asked.data, command))

@@ -16,77 +16,78 @@ from renewals.features.family import KEY
 from renewals.models.evaluation import challenger
 from renewals.models.ranking import expected_value, worklist
 from renewals.models.settings import RENEWAL
-from renewals.models.training.schema import bounded
+from renewals.models.training.schema import mask_infinite
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage.artifacts import SHADOW
+from renewals.pipelines.storage.artifacts import CHALLENGER_SCORES
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import model_loader, model_registry
-from renewals.pipelines.storage.registry.logged_actions import refuse_actions
+from renewals.pipelines.storage.registry.logged_actions import reject_logged_actions
 from renewals.reports import risk_list
 from renewals.reports.columns import TARGETS
 from renewals.reports.settings import ListOptions
 
 if TYPE_CHECKING:
-    from renewals.models.ranking.expected_value import Plays
-    from renewals.models.training.ensemble import Learned
+    from renewals.models.ranking.expected_value import AvailablePlaybooks
+    from renewals.models.training.ensemble import EnsembleModel
     from renewals.pipelines.storage.features_file import FeatureBlocks
 
-SIDES = {
+COLUMN_TYPES = {
     **{"probability": "float64", "risk_band": "object", "rank": "Int64", "top": "boolean"},
     **{"probability_challenger": "float64", "risk_band_challenger": "object", "rank_challenger": "Int64"},
     "top_challenger": "boolean",
 }
-COLUMNS = ("target", *KEY, "champion", "challenger", *SIDES)
+COLUMNS = ("target", *KEY, "champion", "challenger", *COLUMN_TYPES)
 
 
-def shadowed(
+def score_challengers(
     job: Job,
     listed: pd.DataFrame,
     observations: pd.DataFrame,
-    figures: FeatureBlocks,
-    plays: Plays,
+    features: FeatureBlocks,
+    playbooks: AvailablePlaybooks,
     champions: dict[str, str],
 ) -> dict[str, Any]:
     """Score the list's accounts with every challenger that waits; write `shadow.parquet`, return what to say of each.
 
-    `plays` are those the list prescribed; `champions` names the model of each target that made it, as `name/version`.
+    `playbooks` are those the list prescribed; `champions` names the model of each target that made it, as
+    `name/version`.
     """
     told: dict[str, Any] = {}
     tables = [pd.DataFrame({name: listed[name].head(0) if name in KEY else [] for name in COLUMNS})]
     for target, champion in champions.items():
         try:
-            waiting = _waiting(job, target)
+            waiting = _load_challenger(job, target)
             if waiting is None:
                 continue
             name, model = waiting
-            rows = beside(target, model, listed, observations, figures, job.settings.list, plays)
-            told[target] = {"champion": champion, "challenger": name, **challenger.compared(rows)}
+            rows = pair_scores(target, model, listed, observations, features, job.settings.list, playbooks)
+            told[target] = {"champion": champion, "challenger": name, **challenger.compare_scores(rows)}
             tables.append(rows.assign(target=target, champion=champion, challenger=name))
         except Exception as fault:  # a shadow may not fail a list, whatever is wrong with it
             structlog.get_logger().warning("the challenger was not scored", target=target, why=str(fault))
             told[target] = {"champion": champion, "failed": str(fault)}
-    atomic.write_bytes(job.side / SHADOW, _parquet(tables))
+    atomic.write_bytes(job.folder / CHALLENGER_SCORES, _as_parquet(tables))
     return told
 
 
-def _waiting(job: Job, target: str) -> tuple[str, Learned] | None:
+def _load_challenger(job: Job, target: str) -> tuple[str, EnsembleModel] | None:
     """The challenger of a target, by name and loaded; None where none waits."""
-    found = model_registry.challenger(job, target)
+    found = model_registry.fetch_challenger(job, target)
     if found is None:
         return None
     name, version, files = found
-    refuse_actions(target, version, files)
-    return f"{name}/{version}", model_loader.loaded(job.data, f"{name}/{version}", files)
+    reject_logged_actions(target, version, files)
+    return f"{name}/{version}", model_loader.load_model(job.data, f"{name}/{version}", files)
 
 
-def beside(
+def pair_scores(
     target: str,
-    model: Learned,
+    model: EnsembleModel,
     listed: pd.DataFrame,
     observations: pd.DataFrame,
-    figures: FeatureBlocks,
+    features: FeatureBlocks,
     options: ListOptions,
-    plays: Plays,
+    playbooks: AvailablePlaybooks,
 ) -> pd.DataFrame:
     """What the list says and what it would say; one row per scored account of which the challenger gives a
     probability, in the order of the list.
@@ -98,7 +99,9 @@ def beside(
     """
     scored = listed[listed["status"].eq(worklist.SCORED)].reset_index(drop=True)
     known = observations["account_id"].isin(scored["account_id"]).to_numpy()
-    said = [model.probability(bounded(block)[0]) for _, block in figures.of(known).blocks(model.schema.names)]
+    said = [
+        model.probability(mask_infinite(block)[0]) for _, block in features.select(known).blocks(model.schema.names)
+    ]
     order = pd.Index(observations["account_id"][known]).get_indexer(scored["account_id"])
     chance = pd.Series(np.concatenate(said)[order], index=scored.index, dtype="float64")
     is_chance = chance.between(0, 1)
@@ -112,12 +115,16 @@ def beside(
         scored, chance, order = scored[is_chance], chance[is_chance], order[is_chance]
     rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=chance)
     if target != RENEWAL:
-        both = {f"top{side}": challenger.top_of(rows[f"probability{side}"]) for side in ("", "_challenger")}
-        return rows.assign(**both).reindex(columns=[*KEY, *SIDES])
+        both = {f"top{side}": challenger.in_top_share(rows[f"probability{side}"]) for side in ("", "_challenger")}
+        return rows.assign(**both).reindex(columns=[*KEY, *COLUMN_TYPES])
     decided = observations.loc[known, "decided"].iloc[order].set_axis(scored.index)
     chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in TARGETS}).assign(renewal=chance)
-    found = expected_value.prescribed(scored.assign(decided=decided), chances, scored, plays, options.expansion_high)
-    would = risk_list.placed(scored.assign(renewal_probability=chance), found["worth"], found["hours"], options)
+    found = expected_value.prescribe_playbooks(
+        scored.assign(decided=decided), chances, scored, playbooks, options.expansion_high
+    )
+    would = risk_list.ranking_columns(
+        scored.assign(renewal_probability=chance), found["worth"], found["hours"], options
+    )
     return rows.assign(
         risk_band=scored["risk_band"], rank=scored["rank"], top=scored["within_capacity"],
         risk_band_challenger=would["risk_band"], rank_challenger=would["rank"],
@@ -125,10 +132,10 @@ def beside(
     )  # fmt: skip
 
 
-def _parquet(tables: list[pd.DataFrame]) -> bytes:
+def _as_parquet(tables: list[pd.DataFrame]) -> bytes:
     """One row per target and scored account; no row where no challenger waits."""
     filled = [table for table in tables if len(table)] or tables[:1]
-    rows = pd.concat(filled, ignore_index=True)[list(COLUMNS)].astype(SIDES)
+    rows = pd.concat(filled, ignore_index=True)[list(COLUMNS)].astype(COLUMN_TYPES)
     sink = io.BytesIO()
     rows.to_parquet(sink, index=False)
     return sink.getvalue()

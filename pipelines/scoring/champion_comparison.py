@@ -9,46 +9,46 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from renewals.features.family import KEY
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import (
     BACKTEST,
-    CARD,
+    MODEL_CARD,
     read_training,
 )
 from renewals.pipelines.storage.registry import model_loader, model_registry
-from renewals.pipelines.storage.registry.logged_actions import actions_read
+from renewals.pipelines.storage.registry.logged_actions import logged_action_features
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-from renewals.pipelines.storage.registry.mlflow_runs import _whole
+from renewals.pipelines.storage.registry.mlflow_runs import intact_files
 
 
-def _against(
+def compare_with_champion(
     client: MlflowClient, job: Job, target: str, champion: ModelVersion, files: Mapping[str, bytes]
 ) -> tuple[dict[str, Any] | None, str | None]:
     """How the trained model compares with the champion on rows neither had seen, or why it cannot be compared.
 
     A champion that reads logged actions may know whom we treated, and may not serve: it is no measure.
     """
-    from renewals.models.evaluation.gate import against, paired
+    from renewals.models.evaluation.gate import compare_with_champion, pair_predictions
 
-    standing, who = _whole(client, champion), f"the champion, version {champion.version},"
+    standing, who = intact_files(client, champion), f"the champion, version {champion.version},"
     if standing is None:
         return None, f"{who} is harmed"
-    if actions_read(standing):
+    if logged_action_features(standing):
         return None, f"{who} reads logged actions"
     training, challenger = read_training(job), backtest(files)
-    later = _later(job, champion, standing, training, challenger)
+    later = _champion_predictions(job, champion, standing, training, challenger)
     parts = [name for name in job.settings.gate.segments if name in training.columns]
-    rows = paired(challenger, backtest(standing), later)
-    rows = rows.merge(_keyed(training, parts), on=list(KEY), how="left", validate="one_to_one")
-    return {**against(rows, target, job.settings.gate), "spoken_by_itself": len(later)}, None
+    rows = pair_predictions(challenger, backtest(standing), later)
+    rows = rows.merge(_select_columns(training, parts), on=list(KEY), how="left", validate="one_to_one")
+    return {**compare_with_champion(rows, target, job.settings.gate), "spoken_by_itself": len(later)}, None
 
 
-def _later(
+def _champion_predictions(
     job: Job, champion: ModelVersion, files: dict[str, bytes], training: pd.DataFrame, challenger: pd.DataFrame
 ) -> pd.DataFrame:
     """What the champion itself says of rows observed since it was trained; one row per observation, perhaps none.
@@ -57,22 +57,24 @@ def _later(
     """
     import pandas as pd
 
-    from renewals.models.evaluation.gate import itself
+    from renewals.models.evaluation.gate import is_champion_row
 
-    until = pd.Timestamp(model_registry.described(files, CARD)["until"])
-    keys = challenger.loc[itself(challenger, until), list(KEY)]
+    until = pd.Timestamp(model_registry.read_model_json(files, MODEL_CARD)["until"])
+    keys = challenger.loc[is_champion_row(challenger, until), list(KEY)]
     if keys.empty:
         return keys.assign(probability=0.0)
     try:
-        rows = keys.merge(_keyed(training, training.columns.drop(list(KEY))), on=list(KEY), validate="one_to_one")
-        model = model_loader.loaded(job.data, f"{champion.name}/{champion.version}", files)
+        rows = keys.merge(
+            _select_columns(training, training.columns.drop(list(KEY))), on=list(KEY), validate="one_to_one"
+        )
+        model = model_loader.load_model(job.data, f"{champion.name}/{champion.version}", files)
         return rows[list(KEY)].assign(probability=model.probability(rows))
-    except (DataContract, ValueError) as fault:
+    except (DataContractError, ValueError) as fault:
         structlog.get_logger().warning("the champion cannot be asked", model=champion.name, why=str(fault))
         return keys.head(0).assign(probability=0.0)
 
 
-def _keyed(training: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+def _select_columns(training: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Some columns of the training table beside its key, with days as the back-test has them."""
     import pandas as pd
 

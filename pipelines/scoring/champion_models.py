@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from renewals.models.settings import RENEWAL
-from renewals.pipelines.runtime.errors import InputMissing, ReadsActionsError
+from renewals.pipelines.runtime.errors import LoggedActionsError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring import drift_reference
 from renewals.pipelines.scoring.feature_policy import Parameters
 from renewals.pipelines.storage.artifacts import (
-    CARD,
+    MODEL_CARD,
 )
 from renewals.pipelines.storage.registry import model_loader
-from renewals.pipelines.storage.registry.logged_actions import refuse_actions
+from renewals.pipelines.storage.registry.logged_actions import reject_logged_actions
 
 if TYPE_CHECKING:
-    from renewals.models.training.ensemble import Learned
+    from renewals.models.training.ensemble import EnsembleModel
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Champion:
 
     name: str
     version: str
-    learned: Learned
-    usual: Mapping[str, Any] | None = None
+    model: EnsembleModel
+    reference: Mapping[str, Any] | None = None
     """What drift is told by, where the version has it."""
     until: date | None = None
     """The training day: what was known on it or later the model has not seen."""
@@ -42,7 +42,7 @@ class Champion:
         return f"{self.name}/{self.version}"
 
 
-def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
+def load_champions(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     """The champion of each target, asked for once, and why another target has none.
 
     Raises what the registry raises where renewal has no champion that may serve, or where any model is not what was
@@ -52,8 +52,8 @@ def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     absent: dict[str, str] = {}
     for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
         try:
-            champions[target] = champion(job, target)
-        except (InputMissing, ReadsActionsError) as stop:
+            champions[target] = load_champion(job, target)
+        except (MissingInputError, LoggedActionsError) as stop:
             if target == RENEWAL:
                 raise
             absent[target] = str(stop)
@@ -61,13 +61,14 @@ def resolved(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     return champions, absent
 
 
-def champion(job: Job, target: str) -> Champion:
-    """The champion of one target. Raises InputMissing where there is none, ReadsActionsError where it may not serve."""
+def load_champion(job: Job, target: str) -> Champion:
+    """The champion of one target. Raises MissingInputError where there is none, LoggedActionsError where it may not
+    serve."""
     from renewals.pipelines.storage.registry import model_registry
 
-    name, version, files = model_registry.champion(job, target)
-    refuse_actions(target, version, files)
-    model = model_loader.loaded(job.data, f"{name}/{version}", files)
-    card = model_registry.described(files, CARD) if CARD in files else {}
+    name, version, files = model_registry.fetch_champion(job, target)
+    reject_logged_actions(target, version, files)
+    model = model_loader.load_model(job.data, f"{name}/{version}", files)
+    card = model_registry.read_model_json(files, MODEL_CARD) if MODEL_CARD in files else {}
     until = date.fromisoformat(card["until"]) if card.get("until") else None
     return Champion(name, version, model, drift_reference.read_reference(files), until, card.get("parameters"))

@@ -17,10 +17,10 @@ REFERENCE = "reference.json"
 """What was usual when the model was trained, beside its other files; versions from before there was one serve too."""
 
 
-def reference(training: pd.DataFrame, told: pd.DataFrame, schema: Schema) -> dict[str, Any]:
+def build_reference(training: pd.DataFrame, backtest: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     """What a model keeps to be watched by: features of its newest year, and what its back-test said."""
-    usual = drift.reference(training, schema.categories, schema.names)
-    return {**usual, "score": drift.usual_scores(told) if len(told) else None}
+    usual = drift.feature_reference(training, schema.categories, schema.names)
+    return {**usual, "score": drift.score_reference(backtest) if len(backtest) else None}
 
 
 def read_reference(files: Mapping[str, bytes]) -> dict[str, Any] | None:

@@ -8,13 +8,13 @@ from typing import Any
 
 from renewals.features.policy import Policy
 from renewals.pipelines.runtime.settings import Settings
-from renewals.reports.sanitize import shortened
+from renewals.reports.sanitize import truncate
 
 Parameters = Mapping[str, Mapping[str, Any]]
 """The values of `params.yaml` by section and key."""
 SECTIONS = tuple(name for name in Policy.model_fields if name != "alerts")
 """All that features may ask about the company; alerts are rules beside the model."""
-LONGEST = 60
+MAX_VALUE_LENGTH = 60
 """Characters of a value in a sentence."""
 
 
@@ -23,31 +23,33 @@ def feature_policy(settings: Settings) -> dict[str, dict[str, Any]]:
     return settings.model_dump(mode="json", include=set(SECTIONS))
 
 
-def changed_parameters(then: Parameters, now: Parameters) -> list[str]:
+def changed_parameters(old: Parameters, new: Parameters) -> list[str]:
     """What is other than it was, one text per parameter: `usage.steady_days: 4 → 6`.
 
     Nothing is said of a parameter that one of two releases did not know.
     """
-    pairs = [(section, key) for section, own in now.items() for key in own if key in then.get(section, {})]
+    pairs = [(section, key) for section, own in new.items() for key in own if key in old.get(section, {})]
     return [
-        text for section, key in pairs for text in _changes(f"{section}.{key}", then[section][key], now[section][key])
+        text
+        for section, key in pairs
+        for text in _describe_changes(f"{section}.{key}", old[section][key], new[section][key])
     ]
 
 
-def _changes(key: str, then: Any, now: Any) -> Iterator[str]:
+def _describe_changes(key: str, old: Any, new: Any) -> Iterator[str]:
     """The changed leaves of a value; of a list what came and what went."""
-    if then == now:
+    if old == new:
         return
-    if isinstance(then, dict) and isinstance(now, dict):
-        for name in sorted({*then, *now}):
-            yield from _changes(f"{key}.{name}", then.get(name), now.get(name))
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            yield from _describe_changes(f"{key}.{name}", old.get(name), new.get(name))
     else:
-        yield f"{key}: {_difference(then, now)}"
+        yield f"{key}: {_describe_difference(old, new)}"
 
 
-def _difference(then: Any, now: Any) -> str:
-    if isinstance(then, list) and isinstance(now, list):
-        moved = [f"+{one}" for one in now if one not in then] + [f"-{one}" for one in then if one not in now]
+def _describe_difference(old: Any, new: Any) -> str:
+    if isinstance(old, list) and isinstance(new, list):
+        moved = [f"+{one}" for one in new if one not in old] + [f"-{one}" for one in old if one not in new]
         if moved:
-            return shortened(" ".join(moved), LONGEST, "…")
-    return " → ".join(shortened(json.dumps(one, ensure_ascii=False), LONGEST, "…") for one in (then, now))
+            return truncate(" ".join(moved), MAX_VALUE_LENGTH, "…")
+    return " → ".join(truncate(json.dumps(one, ensure_ascii=False), MAX_VALUE_LENGTH, "…") for one in (old, new))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from renewals.features.point_in_time import known_on
+from renewals.features.point_in_time import known_rows
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.published import published_lists
-from renewals.pipelines.storage.published.list_archive import Since
+from renewals.pipelines.storage.published.list_archive import InterventionsSince
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,36 +19,38 @@ if TYPE_CHECKING:
 COLUMNS = ["account_id", "account_name", "csm", "playbook", "started", "then", "now"]
 
 
-def since(job: Job, listed: pd.DataFrame, plays: Mapping[str, Mapping[str, Any]]) -> Since | None:
+def new_interventions(
+    job: Job, listed: pd.DataFrame, playbooks: Mapping[str, Mapping[str, Any]]
+) -> InterventionsSince | None:
     """What was begun for the accounts of this list since the one before; None where there was none before.
 
     A playbook is called by its name in the language of the list; one that is not in the library by its id.
     """
     import pandas as pd
 
-    last = published_lists.newest(job)
+    last = published_lists.latest_list(job)
     if last is None:
         return None
-    begun = _begun(job, last.day)
-    then = last.listed[["account_id", "renewal_probability"]].rename(columns={"renewal_probability": "then"})
+    begun = _load_interventions(job, last.day)
+    then = last.scores[["account_id", "renewal_probability"]].rename(columns={"renewal_probability": "then"})
     now = listed[["account_id", "account_name", "csm", "renewal_probability"]]
     # A company's ids may have become another type since: then none is the same, and that is no error.
     begun, then, now = (table.astype({"account_id": object}) for table in (begun, then, now))
     rows = begun.merge(now.rename(columns={"renewal_probability": "now"}), on="account_id")
     rows = rows.merge(then, on="account_id", how="left").sort_values(["csm", "account_id", "started", "playbook"])
-    names = {key: play["name"][job.settings.list.language] for key, play in plays.items()}
+    names = {key: play["name"][job.settings.list.language] for key, play in playbooks.items()}
     rows["playbook"] = [names.get(key, key) for key in rows["playbook"]]
-    return Since(last.day, pd.DataFrame(rows[COLUMNS]).reset_index(drop=True))
+    return InterventionsSince(last.day, pd.DataFrame(rows[COLUMNS]).reset_index(drop=True))
 
 
-def _begun(job: Job, first: date) -> pd.DataFrame:
+def _load_interventions(job: Job, first_day: date) -> pd.DataFrame:
     """The interventions known on the day that began on or after the first; one row per intervention."""
     import pandas as pd
 
     tables = warehouse.clean_tables(warehouse.connect(job.settings.engine), job.data)
     if "interventions" not in tables:
         return pd.DataFrame({"account_id": [], "playbook": [], "started": []}, dtype=object)
-    known = known_on("interventions", tables["interventions"], job.day)
+    known = known_rows("interventions", tables["interventions"], job.day)
     rows: pd.DataFrame = known.select("account_id", "playbook", started="started_at").to_pandas()
     rows["started"] = pd.to_datetime(rows["started"]).dt.date
-    return rows[rows["started"] >= first]
+    return rows[rows["started"] >= first_day]

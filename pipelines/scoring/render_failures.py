@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
-    from renewals.reports.render_failures import Losses
+    from renewals.reports.render_failures import RenderFailures
 
 
-def report_losses(losses: Losses) -> list[dict[str, Any]]:
+def report_failures(failures: RenderFailures) -> list[dict[str, Any]]:
     """One entry per output, part and type of error, for the manifest; each is a warning in the log too."""
-    told = list(losses.told())
+    told = list(failures.summarize())
     for loss in told:
         structlog.get_logger().warning("something of single accounts could not be shown and is left out", **loss)
     return told

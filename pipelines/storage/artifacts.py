@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.runtime import json_values
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import data_files
 
@@ -30,35 +30,35 @@ RENEWALS, EXPANSIONS = f"{LEDGER}/renewals.parquet", f"{LEDGER}/expansions.parqu
 
 
 def read_spine(con: Any, job: Job) -> ir.Table:
-    """The observations of a side; one row per (account_id, as_of). Raises InputMissing."""
+    """The observations of a side; one row per (account_id, as_of). Raises MissingInputError."""
     from renewals.pipelines.storage.engine import warehouse
 
-    return warehouse.read(con, job.side / SPINE)
+    return warehouse.read_parquet(con, job.folder / SPINE)
 
 
 def read_person_days(con: Any, job: Job) -> ir.Table:
-    """Usage by person and day. Raises InputMissing."""
+    """Usage by person and day. Raises MissingInputError."""
     from renewals.pipelines.storage.engine import warehouse
 
-    return warehouse.read(con, job.data / ROLLUP / PERSON_DAYS)
+    return warehouse.read_parquet(con, job.data / ROLLUP / PERSON_DAYS)
 
 
 def read_tables(con: Any, folder: Path, names: Iterable[str]) -> dict[str, ir.Table]:
-    """Some tables of a folder of a side, by name. Raises InputMissing."""
+    """Some tables of a folder of a side, by name. Raises MissingInputError."""
     from renewals.pipelines.storage.engine import warehouse
 
-    return {name: warehouse.read(con, folder / f"{name}.parquet") for name in names}
+    return {name: warehouse.read_parquet(con, folder / f"{name}.parquet") for name in names}
 
 
 def read_outcomes(con: Any, job: Job) -> dict[str, ir.Table]:
-    """The renewals and the expansions of the ledger of a side, by these names. Raises InputMissing."""
-    return read_tables(con, job.side / LEDGER, ("renewals", "expansions"))
+    """The renewals and the expansions of the ledger of a side, by these names. Raises MissingInputError."""
+    return read_tables(con, job.folder / LEDGER, ("renewals", "expansions"))
 
 
 # --- learning ------------------------------------------------------------------------------------
 
 MODELS = "models"
-BACKTEST, AGED, CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
+BACKTEST, BACKTEST_BY_AGE, MODEL_CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
 METRICS, HEADLINE = "metrics.json", "headline.json"
 BACKTEST_FOLDER, BACKTEST_PAGE, BACKTEST_REPORT, BACKTEST_ROWS = "backtest", "index.html", "report.json", "said.parquet"
 EFFECT = "effect/effect.json"
@@ -69,38 +69,38 @@ def read_training(job: Job) -> pd.DataFrame:
     """The training table; one row per (account_id, as_of)."""
     import pandas as pd
 
-    path = job.side / TRAINING
+    path = job.folder / TRAINING
     if not path.is_file():
-        raise InputMissing(f"no training table at {path}: run `renewals learn`, or the stage assemble, first")
+        raise MissingInputError(f"no training table at {path}: run `renewals learn`, or the stage assemble, first")
     return pd.read_parquet(path)
 
 
 def training_digest(job: Job) -> str:
     """The SHA-256 of the training table."""
-    return sha256((job.side / TRAINING).read_bytes())
+    return sha256((job.folder / TRAINING).read_bytes())
 
 
-def read_catalogue(side: Path) -> list[dict[str, Any]]:
-    """What each feature means, as `assemble` wrote it beside the features. Raises InputMissing."""
+def read_catalogue(folder: Path) -> list[dict[str, Any]]:
+    """What each feature means, as `assemble` wrote it beside the features. Raises MissingInputError."""
     try:
-        catalogue: list[dict[str, Any]] = data_files.load_json(side / CATALOGUE)["features"]
+        catalogue: list[dict[str, Any]] = data_files.load_json(folder / CATALOGUE)["features"]
     except FileNotFoundError:
-        raise InputMissing(f"no {CATALOGUE} in {side}: run the stage `assemble` for this date first") from None
+        raise MissingInputError(f"no {CATALOGUE} in {folder}: run the stage `assemble` for this date first") from None
     return catalogue
 
 
-def read_model(home: Path, target: str) -> dict[str, bytes]:
+def read_model(root: Path, target: str) -> dict[str, bytes]:
     """The files of `<home>/models/<target>/`, by name.
 
-    `home` is the side of the job for what was trained just now, the data folder for the last learning.
+    `root` is the side of the job for what was trained just now, the data folder for the last learning.
     """
-    folder = home / MODELS / target
+    folder = root / MODELS / target
     if not (folder / SCHEMA).is_file():
-        raise InputMissing(f"no model in {folder}: run `renewals learn`, or the stage train, first")
+        raise MissingInputError(f"no model in {folder}: run `renewals learn`, or the stage train, first")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def why_untrained(files: dict[str, bytes]) -> str | None:
+def untrained_reason(files: dict[str, bytes]) -> str | None:
     """Why there is no model, or None where there is one."""
     schema = json.loads(files[SCHEMA])
     return None if schema["trained"] else str(schema["reason"])
@@ -111,12 +111,12 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def as_json(tree: dict[str, Any]) -> bytes:
+def to_json_bytes(tree: dict[str, Any]) -> bytes:
     """A JSON file; a number that is none (NaN) becomes null."""
-    return (json.dumps(json_values.without_nan(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(json_values.nan_to_null(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def as_parquet(table: pd.DataFrame) -> bytes:
+def to_parquet_bytes(table: pd.DataFrame) -> bytes:
     """A Parquet file."""
     sink = io.BytesIO()
     table.to_parquet(sink, index=False)
@@ -126,66 +126,73 @@ def as_parquet(table: pd.DataFrame) -> bytes:
 # --- the list ------------------------------------------------------------------------------------
 
 CONTEXT, CHAMPIONS = "context.json", "champions.json"
-LIST, CONTRIBUTIONS, PEERS, SCORE = "list.parquet", "contributions.parquet", "peers.parquet", "score.json"
-PLAYS = "plays.parquet"
-STRENGTHS = "strengths.parquet"
+LIST, CONTRIBUTIONS, PEER_MEDIANS, SCORE_SUMMARY = (
+    "list.parquet",
+    "contributions.parquet",
+    "peers.parquet",
+    "score.json",
+)
+PRESCRIBED_PLAYBOOKS = "plays.parquet"
+STRENGTH_FEATURES = "strengths.parquet"
 """Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
-UNSCORED = "unscored.parquet"
+NOT_SCORED_REASONS = "unscored.parquet"
 """Why accounts have no score, in every language; one row per account without one."""
-WHATIF = "whatif.parquet"
+WHAT_IF_GRID = "whatif.parquet"
 """What the model would say of other figures; one row per (account, feature, figure)."""
-CHANGE = "change.parquet"
+SCORE_CHANGES = "change.parquet"
 """What changed since the last list; one row per scored account."""
-SHADOW = "shadow.parquet"
+CHALLENGER_SCORES = "shadow.parquet"
 """What the challengers say; one row per target and scored account."""
-GROUP = "peers"
+PEER_GROUP = "peers"
 """The column of the contributions that names the account's group of peers."""
 
 
 ALERTS, ALERTS_SUMMARY = "alerts.parquet", "alerts.json"
 
 
-def read_standing(job: Job) -> dict[str, Any]:
-    """What `alerts` said of the act date. Raises InputMissing."""
+def read_summary(job: Job) -> dict[str, Any]:
+    """What `alerts` said of the act date. Raises MissingInputError."""
     try:
-        standing: dict[str, Any] = data_files.load_json(job.side / ALERTS_SUMMARY)
+        standing: dict[str, Any] = data_files.load_json(job.folder / ALERTS_SUMMARY)
     except FileNotFoundError:
         standing = {"as_of": None}
     if standing["as_of"] != job.day.isoformat():
-        raise InputMissing(f"no alerts of {job.day} in {job.side}: run the stages before `score` for this date first")
+        raise MissingInputError(
+            f"no alerts of {job.day} in {job.folder}: run the stages before `score` for this date first"
+        )
     return standing
 
 
 def read_alerts(job: Job) -> pd.DataFrame:
     """The alerts of the act date, one row per (account_id, code), in the order of the codes."""
-    return data_files.load_frame(job.side / ALERTS)
+    return data_files.load_frame(job.folder / ALERTS)
 
 
-DISAGREEMENTS, TALLY = "disagreements.parquet", "disagreements.json"
+DISAGREEMENTS, DISAGREEMENTS_SUMMARY = "disagreements.parquet", "disagreements.json"
 
 
 def read_disagreements(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     """The disagreements of the day, one row each, and their tally; None where nothing was ever answered."""
-    if _day(job) != job.day:
+    if _summary_day(job) != job.day:
         return None
-    tally = _standing(job)["tally"]
-    return None if tally is None else (data_files.load_frame(job.side / DISAGREEMENTS), tally)
+    tally = _read_summary(job)["tally"]
+    return None if tally is None else (data_files.load_frame(job.folder / DISAGREEMENTS), tally)
 
 
-def disagreements_digest(job: Job) -> str | None:
+def disagreements_fingerprint(job: Job) -> str | None:
     """What a list that shows the disagreements hangs on; None where nothing was ever answered."""
-    standing = _standing(job)
+    standing = _read_summary(job)
     return standing["digest"] if standing["as_of"] == job.day.isoformat() else None
 
 
-def _day(job: Job) -> date | None:
-    day = _standing(job)["as_of"]
+def _summary_day(job: Job) -> date | None:
+    day = _read_summary(job)["as_of"]
     return None if day is None else date.fromisoformat(day)
 
 
-def _standing(job: Job) -> dict[str, Any]:
+def _read_summary(job: Job) -> dict[str, Any]:
     try:
-        standing: dict[str, Any] = data_files.load_json(job.side / TALLY)
+        standing: dict[str, Any] = data_files.load_json(job.folder / DISAGREEMENTS_SUMMARY)
     except FileNotFoundError:
         return {"as_of": None, "tally": None, "digest": None}
     return standing

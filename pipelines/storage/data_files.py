@@ -10,17 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
 
-Read = TypeVar("Read")
+Content = TypeVar("Content")
 
 
 def load_json(path: Path) -> Any:
-    """The content of a JSON file. Raises FileNotFoundError, or `DataContract` where it is damaged."""
+    """The content of a JSON file. Raises FileNotFoundError, or `DataContractError` where it is damaged."""
     return load(path, lambda: json.loads(path.read_bytes()))
 
 
@@ -38,7 +38,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     return load(path, lambda: pq.ParquetFile(path))
 
 
-def load(path: Path, read: Callable[[], Read]) -> Read:
+def load(path: Path, read: Callable[[], Content]) -> Content:
     """What `read` gives of a file. Raises as `load_json` does.
 
     Errors of Arrow and of JSON are ValueErrors, or OSErrors that carry no number.
@@ -48,6 +48,6 @@ def load(path: Path, read: Callable[[], Read]) -> Read:
     except (ValueError, OSError) as error:
         if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
             raise
-        raise DataContract(
+        raise DataContractError(
             f"{path} is damaged ({type(error).__name__}): remove it, and run the command again that makes it"
         ) from error

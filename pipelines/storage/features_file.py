@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from renewals.pipelines.storage import data_files
 
-BLOCK = 16_384
+BLOCK_ROWS = 16_384
 """Accounts judged at a time."""
 
 
@@ -36,7 +36,7 @@ class FeatureBlocks:
     def _file(self) -> pq.ParquetFile:
         return data_files.open_parquet(self.path)
 
-    def of(self, wanted: npt.NDArray[np.bool_]) -> FeatureBlocks:
+    def select(self, wanted: npt.NDArray[np.bool_]) -> FeatureBlocks:
         """The figures of some of the observations."""
         return FeatureBlocks(self.path, self.rows[wanted])
 
@@ -53,7 +53,7 @@ class FeatureBlocks:
             there = [name for name in names if name in file.schema_arrow.names]
             if not len(self.rows):
                 yield slice(0, 0), file.schema_arrow.empty_table().select(there).to_pandas()
-            for batch in file.iter_batches(BLOCK, columns=there):
+            for batch in file.iter_batches(BLOCK_ROWS, columns=there):
                 end = int(np.searchsorted(self.rows, start + len(batch)))
                 if end > first:
                     block = pa.Table.from_batches([batch]).to_pandas()
@@ -75,7 +75,7 @@ class FeatureRows:
         """The columns of the file."""
         return set(self.file.schema_arrow.names)
 
-    def places(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
+    def row_positions(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
         """Where each account stands, -1 where it does not. Raises ValueError where one stands twice."""
         if not self.accounts.is_unique:
             raise ValueError("an account stands twice among the figures")
@@ -85,11 +85,11 @@ class FeatureRows:
         """One figure of every account, by place."""
         return self.file.read(columns=[name]).to_pandas()[name]
 
-    def rows(self, places: npt.NDArray[np.int64], names: list[str]) -> pd.DataFrame:
+    def rows(self, positions: npt.NDArray[np.int64], names: list[str]) -> pd.DataFrame:
         """Some columns of the accounts at these places; only the parts of the file that hold them are read."""
-        within = np.searchsorted(self.starts, places, side="right") - 1
+        within = np.searchsorted(self.starts, positions, side="right") - 1
         groups = np.unique(within)
         read = self.file.read_row_groups(groups.tolist(), columns=names)
         sizes = np.diff(self.starts)[groups]
         first = np.cumsum([0, *sizes])[np.searchsorted(groups, within)]
-        return read.take(first + places - self.starts[within]).to_pandas()[names]
+        return read.take(first + positions - self.starts[within]).to_pandas()[names]

@@ -26,31 +26,31 @@ from renewals.pipelines.runtime.paths import project_root
 from renewals.pipelines.storage import data_files, folders
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.engine.raw import raw_table
-from renewals.pipelines.storage.engine.raw.raw_table import Given
+from renewals.pipelines.storage.engine.raw.raw_table import RawTable
 
-FOLDER, LOG, VERDICTS, REFUSED = "returned", "answers.parquet", "verdicts.parquet", "refused.csv"
+FOLDER, LOG_FILE, VERDICTS_FILE, REJECTIONS_FILE = "returned", "answers.parquet", "verdicts.parquet", "refused.csv"
 INTERVENTIONS = "interventions"
-MARK = "list_answered"
+LIST_DATE_COLUMN = "list_answered"
 """A column that only actions from workbooks have: the day of the list they answer."""
 
-INSTANT = pa.timestamp("us")
-TYPES = {
+TIMESTAMP_TYPE = pa.timestamp("us")
+LOG_SCHEMA = {
     **{"as_of": pa.date32(), "account_id": None, "account_name": pa.string(), "csm": pa.string()},
     **{"verdict": pa.string(), "action": pa.string(), "begun": pa.date32(), "note": pa.string()},
     **{"renewal_date": pa.date32(), "renewal_probability": pa.float64(), "risk_band": pa.string()},
-    **{"key": pa.string(), "file": pa.string(), "recorded_at": INSTANT},
+    **{"key": pa.string(), "file": pa.string(), "recorded_at": TIMESTAMP_TYPE},
 }
 """The log's columns. Ids are of the list's own type; `key` is the list's, and `file` a digest of the workbook."""
 
 
-def folder(job: Job) -> Path:
+def feedback_folder(job: Job) -> Path:
     """Where answers are kept, in the project's data folder; what a crash left half-done is undone first."""
     returned = project_root() / job.data / FOLDER
     folders.undo_replace(returned)
     return returned
 
 
-def as_parquet(rows: pd.DataFrame, types: Mapping[str, Any]) -> bytes:
+def to_typed_parquet(rows: pd.DataFrame, types: Mapping[str, Any]) -> bytes:
     """The rows in these columns and Arrow types; without a type, ids as they are."""
     arrays = [pa.Array.from_pandas(rows[name], type=kind or _id_type(rows[name])) for name, kind in types.items()]
     sink = io.BytesIO()
@@ -64,52 +64,56 @@ def _id_type(ids: pd.Series) -> Any:
 
 def read_log(job: Job) -> pd.DataFrame | None:
     """Every answer ever collected, one row per account answered in a workbook; None where there is none yet."""
-    path = folder(job) / LOG
+    path = feedback_folder(job) / LOG_FILE
     return data_files.load_frame(path) if path.is_file() else None
 
 
-def with_actions(con: Any, job: Job, given: dict[str, Given]) -> dict[str, Given]:
+def add_collected_actions(con: Any, job: Job, raw_tables: dict[str, RawTable]) -> dict[str, RawTable]:
     """The raw tables with the actions from workbooks as a part of `interventions`, or as that table if there is none.
 
     Actions that came in after the extract are left out: a run on those tables stands before them.
     """
-    path = folder(job) / f"{INTERVENTIONS}.parquet"
+    path = feedback_folder(job) / f"{INTERVENTIONS}.parquet"
     if not path.is_file():
-        return given
-    actions, extract = warehouse.read(con, path), job.settings.source.extract
+        return raw_tables
+    actions, extract = warehouse.read_parquet(con, path), job.settings.source.extract
     if extract is not None:
         actions = actions.filter(_.recorded_at <= extract)
     if not actions.count().to_pyarrow().as_py():
-        return given
-    mark = raw_table.fingerprint_of_rows(con, actions)
-    own = given.get(INTERVENTIONS)
-    numerals = _numerals(given)
+        return raw_tables
+    mark = raw_table.fingerprint_rows(con, actions)
+    own = raw_tables.get(INTERVENTIONS)
+    numerals = _numeric_text_columns(raw_tables)
     if own is None:
-        both = Given(INTERVENTIONS, (actions,), mark, numerals=numerals)
+        both = RawTable(INTERVENTIONS, (actions,), mark, numeric_text_columns=numerals)
     else:
-        both = Given(
-            INTERVENTIONS, (*own.parts, actions), f"{own.fingerprint}+{mark}", own.text, own.numerals | numerals
+        both = RawTable(
+            INTERVENTIONS,
+            (*own.parts, actions),
+            f"{own.fingerprint}+{mark}",
+            own.is_text,
+            own.numeric_text_columns | numerals,
         )
-    together = given | {INTERVENTIONS: both}
+    together = raw_tables | {INTERVENTIONS: both}
     return {name: together[name] for name in TABLES if name in together}
 
 
-def _numerals(given: Mapping[str, Given]) -> frozenset[str]:
+def _numeric_text_columns(raw_tables: Mapping[str, RawTable]) -> frozenset[str]:
     """The ids of actions, where the company's ids are numbers: those beyond 64 bits stand in its lists as text."""
-    accounts = given.get("accounts")
+    accounts = raw_tables.get("accounts")
     texts = accounts is None or accounts.parts[0].schema().get("account_id", dt.string).is_string()
-    is_text = texts and not (accounts and "account_id" in accounts.numerals)
+    is_text = texts and not (accounts and "account_id" in accounts.numeric_text_columns)
     return frozenset() if is_text else frozenset({"account_id"})
 
 
-def told_once(rows: ir.Table, mark: str) -> ir.Table:
+def drop_duplicate_actions(rows: ir.Table, list_date_column: str) -> ir.Table:
     """Interventions without the actions from workbooks that the company's own table tells too: one row per row left.
 
-    `mark` is the column that tells the former. The company's row stands: it is its own record, and has the end. One
-    account, one play and one day is one beginning, whatever the hour.
+    `list_date_column` is the column that tells the former. The company's row stands: it is its own record, and has the
+    end. One account, one play and one day is one beginning, whatever the hour.
     """
     keyed = rows.mutate(_day=day_of(rows.started_at))
     key = ["account_id", "playbook", "_day"]
-    own = keyed.filter(keyed[mark].isnull()).select(*key).distinct().mutate(_told=ibis.literal(True))
+    own = keyed.filter(keyed[list_date_column].isnull()).select(*key).distinct().mutate(_told=ibis.literal(True))
     joined = keyed.left_join(own, key)
-    return joined.filter(joined[mark].isnull() | joined._told.isnull()).select(*rows.columns)
+    return joined.filter(joined[list_date_column].isnull() | joined._told.isnull()).select(*rows.columns)

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from renewals.pipelines.runtime.errors import OutputFailed
+from renewals.pipelines.runtime.errors import OutputError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -18,7 +18,7 @@ def replace_folder(new: Path, old: Path) -> None:
     """Put a finished folder in the place of an older one, in one step where the system can; the older one goes."""
     aside = old.with_name(f".{old.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
-    if old.exists() and exchange(new, old):
+    if old.exists() and exchange_folders(new, old):
         shutil.rmtree(new, ignore_errors=True)
         return
     if old.exists():
@@ -28,13 +28,13 @@ def replace_folder(new: Path, old: Path) -> None:
 
 
 def copy_folder(source: Path, copy: Path) -> None:
-    """Copy a folder over an older copy of it, whole or not at all. Raises `OutputFailed`."""
+    """Copy a folder over an older copy of it, whole or not at all. Raises `OutputError`."""
     unfinished = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
     try:
         shutil.copytree(source, unfinished)
         replace_folder(unfinished, copy)
     except OSError as error:
-        raise OutputFailed(f"{copy} could not be written: {error.strerror or error}") from None
+        raise OutputError(f"{copy} could not be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -46,15 +46,15 @@ def undo_replace(folder: Path) -> None:
         aside.rename(folder)
 
 
-def exchange(one: Path, other: Path) -> bool:
+def exchange_folders(first: Path, second: Path) -> bool:
     """Let two folders change places in one step; False where the system cannot."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     call = getattr(libc, "renameat2", None)
     if call is None:
         return False
-    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+    if call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
         return True
     code = ctypes.get_errno()
     if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
         return False
-    raise OSError(code, os.strerror(code), str(other))
+    raise OSError(code, os.strerror(code), str(second))

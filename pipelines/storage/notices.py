@@ -15,16 +15,16 @@ from typing import Any
 
 import structlog
 
-from renewals.pipelines.runtime.console import on_terminal
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.console import is_interactive
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import data_files
 from renewals.pipelines.storage.artifacts import FRESHNESS
-from renewals.reports.sanitize import printable, shortened
-from renewals.reports.words import LANGUAGES, Words
+from renewals.reports.sanitize import make_printable, truncate
+from renewals.reports.words import MESSAGES, Messages
 
-Value = str | int | float
-LONGEST = 200
+NoticeValue = str | int | float
+MAX_TEXT_LENGTH = 200
 """Characters of a text among the values: a notice is a sentence, and a value from outside may be of any length."""
 
 
@@ -37,7 +37,7 @@ class Notice:
     """
 
     code: str
-    values: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, NoticeValue] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The notice as JSON holds it where nobody reads it: without words."""
@@ -45,45 +45,45 @@ class Notice:
 
     def text(self, language: str) -> str:
         """The sentence in a language. Raises KeyError for a code without words, or where a value is missing."""
-        words = Words(language)
-        shown = {name: _shown(name, value, words) for name, value in self.values.items()}
-        return words.say(f"notice.{self.code}", **shown)
+        words = Messages(language)
+        shown = {name: _format_value(name, value, words) for name, value in self.values.items()}
+        return words.text(f"notice.{self.code}", **shown)
 
 
-def _shown(name: str, value: Value, words: Words) -> Value:
+def _format_value(name: str, value: NoticeValue, texts: Messages) -> NoticeValue:
     if not isinstance(value, str):
         return value
     if name == "table":
-        return words.value("table", value)
+        return texts.value("table", value)
     if name == "month":
-        return words.month(value)
-    return words.day(value) if name.endswith("day") else shortened(printable(value), LONGEST, " …")
+        return texts.month(value)
+    return texts.day(value) if name.endswith("day") else truncate(make_printable(value), MAX_TEXT_LENGTH, " …")
 
 
 def load_notices(path: Path, stage: str) -> list[Notice]:
-    """The notices in the JSON file that a stage wrote; one of an older release has none. Raises InputMissing."""
+    """The notices in the JSON file that a stage wrote; one of an older release has none. Raises MissingInputError."""
     try:
         held = data_files.load_json(path)
     except FileNotFoundError:
-        raise InputMissing(f"{path} is not there: run the stage `{stage}` first") from None
+        raise MissingInputError(f"{path} is not there: run the stage `{stage}` first") from None
     return [Notice(str(one["code"]), one["values"]) for one in held.get("notices", ())]
 
 
-def with_words(notices: Iterable[Notice]) -> list[dict[str, Any]]:
+def add_texts(notices: Iterable[Notice]) -> list[dict[str, Any]]:
     """The notices as a list carries them: each once, with its sentence in every language."""
-    records = [notice.as_dict() | {language: notice.text(language) for language in LANGUAGES} for notice in notices]
+    records = [notice.as_dict() | {language: notice.text(language) for language in MESSAGES} for notice in notices]
     return [one for place, one in enumerate(records) if one not in records[:place]]
 
 
 def report_notices(records: Sequence[Mapping[str, Any]], language: str) -> None:
     """Print the notices for a person at a terminal; elsewhere log each as a warning."""
     for one in records:
-        if on_terminal():
+        if is_interactive():
             print(f"! {one[language]}", file=sys.stderr)
         else:
             structlog.get_logger().warning("notice", code=one["code"], text=one[language])
 
 
 def freshness_notices(job: Job) -> list[Notice]:
-    """The notices that the stage left on the side of the job. Raises `InputMissing`."""
-    return load_notices(job.side / FRESHNESS, "freshness")
+    """The notices that the stage left on the side of the job. Raises `MissingInputError`."""
+    return load_notices(job.folder / FRESHNESS, "freshness")

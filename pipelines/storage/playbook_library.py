@@ -10,17 +10,17 @@ from statistics import NormalDist
 import yaml
 from pydantic import ValidationError
 
-from renewals.models.ranking.playbooks import Library, Measured
-from renewals.pipelines.runtime.checkout import shipped_playbooks
-from renewals.pipelines.runtime.errors import Config, DataContract
+from renewals.models.ranking.playbooks import MeasuredEffect, PlaybookLibrary
+from renewals.pipelines.runtime.checkout import default_playbooks_path
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.runtime.settings import complaint, parsed, read_text
+from renewals.pipelines.runtime.settings import format_errors, parse_yaml, read_config_file
 from renewals.pipelines.storage.artifacts import EFFECT
 
-SHIPPED = shipped_playbooks()
+DEFAULT_LIBRARY = default_playbooks_path()
 
 
-def library(job: Job) -> Library:
+def load_library(job: Job) -> PlaybookLibrary:
     """The plays that the settings name."""
     return read_library(library_path(job))
 
@@ -28,7 +28,7 @@ def library(job: Job) -> Library:
 def library_path(job: Job) -> Path:
     """The file of the plays that the settings name."""
     named = job.settings.list.playbooks
-    return SHIPPED if named is None else Path(named)
+    return DEFAULT_LIBRARY if named is None else Path(named)
 
 
 def effects_path(job: Job) -> Path:
@@ -36,19 +36,21 @@ def effects_path(job: Job) -> Path:
     return job.data / EFFECT
 
 
-def read_library(path: Path) -> Library:
-    """The plays of a file. Raises InputMissing, or `Config` naming file, line and key."""
-    text = read_text(path, f"no playbooks at {path}: name the file in list.playbooks, or null for the shipped ones")
-    tree = parsed(text, path)
-    if twice := _twice(text):
-        raise Config(f"{path}: line {twice[1]}: the play {twice[0]} is there twice; give one of them another id")
+def read_library(path: Path) -> PlaybookLibrary:
+    """The plays of a file. Raises MissingInputError, or `ConfigError` naming file, line and key."""
+    text = read_config_file(
+        path, f"no playbooks at {path}: name the file in list.playbooks, or null for the shipped ones"
+    )
+    tree = parse_yaml(text, path)
+    if twice := _first_duplicate_id(text):
+        raise ConfigError(f"{path}: line {twice[1]}: the play {twice[0]} is there twice; give one of them another id")
     try:
-        return Library.model_validate(tree)
+        return PlaybookLibrary.model_validate(tree)
     except ValidationError as error:
-        raise Config(complaint(error, text, path, Library)) from None
+        raise ConfigError(format_errors(error, text, path, PlaybookLibrary)) from None
 
 
-def _twice(text: str) -> tuple[str, int] | None:
+def _first_duplicate_id(text: str) -> tuple[str, int] | None:
     """The first play whose id was there before, and its line: YAML would keep the last without a word."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     tops = root.value if isinstance(root, yaml.MappingNode) else []
@@ -61,10 +63,10 @@ def _twice(text: str) -> tuple[str, int] | None:
     return None
 
 
-def measured(job: Job) -> dict[str, Measured]:
+def load_measured_effects(job: Job) -> dict[str, MeasuredEffect]:
     """What the last `renewals effect` found, by play; nothing where it never ran, or stood on a later day.
 
-    A play it gave no answer for, or none in log-odds, is left to its assumption. Raises DataContract.
+    A play it gave no answer for, or none in log-odds, is left to its assumption. Raises DataContractError.
     """
     file = effects_path(job)
     if not file.is_file():
@@ -74,11 +76,11 @@ def measured(job: Job) -> dict[str, Measured]:
         far = NormalDist().inv_cdf((1 + report["confidence"]) / 2)
         told = report["playbooks"] if report["as_of"] <= job.day.isoformat() else []
         return {
-            one["playbook"]: Measured(
+            one["playbook"]: MeasuredEffect(
                 one["log_odds"], (one["log_odds_high"] - one["log_odds_low"]) / (2 * far), one["treated"]
             )
             for one in told
             if one["verdict"] != "refused" and one["log_odds"] is not None
         }
     except (ValueError, KeyError, TypeError) as error:
-        raise DataContract(f"{file} is not what `renewals effect` writes ({error!r}): run it again") from error
+        raise DataContractError(f"{file} is not what `renewals effect` writes ({error!r}): run it again") from error

@@ -5,34 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.artifacts import LIST, SCORE
-from renewals.reports.columns import typed
+from renewals.pipelines.storage.artifacts import LIST, SCORE_SUMMARY
+from renewals.reports.columns import cast_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+def read_stage_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A Parquet file of an earlier stage. Raises MissingInputError."""
     try:
         return data_files.load_frame(path, columns=columns)
     except FileNotFoundError:
-        raise InputMissing(f"{path} is not there: run the stages before `score` for this date first") from None
+        raise MissingInputError(f"{path} is not there: run the stages before `score` for this date first") from None
 
 
-def read_scored(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
-    """What `score` wrote for the act date: what it stands on, and the list. Raises InputMissing."""
+def read_scored_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What `score` wrote for the act date: what it stands on, and the list. Raises MissingInputError."""
     try:
-        standing = data_files.load_json(job.side / SCORE)
+        standing = data_files.load_json(job.folder / SCORE_SUMMARY)
     except FileNotFoundError:
-        raise InputMissing(f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first") from None
+        raise MissingInputError(
+            f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first"
+        ) from None
     if "whatif" not in standing:
-        raise InputMissing(f"the scores in {job.data} are of an older release: run `renewals score` again")
+        raise MissingInputError(f"the scores in {job.data} are of an older release: run `renewals score` again")
     if standing["as_of"] != job.day.isoformat():
-        raise InputMissing(
+        raise MissingInputError(
             f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
         )
     # What an older release scored has no notices.
-    return {"notices": [], **standing}, typed(_read(job.side / LIST))
+    return {"notices": [], **standing}, cast_columns(read_stage_frame(job.folder / LIST))

@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from renewals.features.tables import Rule, Table
+from renewals.features.tables import Rule, TableSpec
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.notices import Notice
@@ -19,7 +19,7 @@ from renewals.pipelines.validation.repeated_events import RepeatedEvents
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class Anomaly:
     """What keeps the contract and is yet probably wrong, or does harm: for whoever runs `check`, and for readers."""
 
     warning: str
@@ -31,22 +31,22 @@ class TableReport:
     """What became of one table."""
 
     rows: int
-    clean: int = 0
-    broken: int = 0
+    clean_rows: int = 0
+    broken_rows: int = 0
     duplicates: int = 0
     conflicts: int = 0
-    rules: dict[str, int] = field(default_factory=dict)
-    said: dict[str, Rule] = field(default_factory=dict)
+    rule_counts: dict[str, int] = field(default_factory=dict)
+    broken_rules: dict[str, Rule] = field(default_factory=dict)
     examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     advice: dict[str, list[str]] = field(default_factory=dict)
-    suspicions: list[Suspicion] = field(default_factory=list)
-    repeated: RepeatedEvents | None = None
+    anomalies: list[Anomaly] = field(default_factory=list)
+    repeated_events: RepeatedEvents | None = None
     """Of usage events: how often equal rows occur; None where all differ."""
 
     @property
     def violations(self) -> int:
         """Rows set aside for breaking a rule; an exact duplicate breaks none."""
-        return self.broken + self.conflicts
+        return self.broken_rows + self.conflicts
 
 
 @dataclass(frozen=True)
@@ -55,29 +55,29 @@ class CheckContext:
 
     con: Any
     job: Job
-    clean: Path
-    quarantine: Path
+    clean_folder: Path
+    quarantine_folder: Path
     scratch: Path
-    ids: Mapping[str, Mapping[str, dt.DataType]]
+    id_types: Mapping[str, Mapping[str, dt.DataType]]
     id_warnings: tuple[str, ...] = ()
 
     def clean_table(self, name: str) -> ir.Table:
         """A table already gone through in this run."""
-        return warehouse.read(self.con, self.clean / f"{name}.parquet")
+        return warehouse.read_parquet(self.con, self.clean_folder / f"{name}.parquet")
 
 
 @dataclass(frozen=True)
 class ValidatedTable:
     """A table whose rows have been held against every rule."""
 
-    table: Table
+    table: TableSpec
     rows: ir.Table
     """The rows as given and as typed, and for each rule the flag `breaks_<place>`."""
-    given: Mapping[str, str]
+    raw_columns: Mapping[str, str]
     rules: tuple[Rule, ...]
 
     @property
-    def broken(self) -> ir.BooleanValue:
+    def is_broken(self) -> ir.BooleanValue:
         """Whether any flag is up."""
         return ibis.or_(*(self.rows[f"breaks_{place}"] for place, _rule in enumerate(self.rules)))
 
@@ -87,16 +87,16 @@ class ValidatedTable:
         return list(self.table.columns)
 
     @property
-    def as_given(self) -> list[str]:
+    def raw_column_names(self) -> list[str]:
         """The columns as given, by the names they go by in `rows`."""
-        return list(self.given.values())
+        return list(self.raw_columns.values())
 
 
-def note(report: TableReport, rule: Rule, count: int) -> int:
+def record_violation(report: TableReport, rule: Rule, count: int) -> int:
     """Enter a rule and how many rows break it, unless none does; the count is returned."""
     if count:
-        report.rules[rule.name] = count
-        report.said[rule.name] = rule
+        report.rule_counts[rule.name] = count
+        report.broken_rules[rule.name] = rule
     return count
 
 
@@ -105,6 +105,6 @@ def count_rows(rows: ir.Table) -> int:
     return int(rows.count().to_pyarrow().as_py())
 
 
-def known_time(rows: ir.Table, table: Table) -> ir.TimestampValue:
+def known_time(rows: ir.Table, table: TableSpec) -> ir.TimestampValue:
     """When each row became known to the company; null: always."""
     return ibis.coalesce(*(rows[name] for name in table.known_time))

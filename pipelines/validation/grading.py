@@ -9,27 +9,27 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from renewals.features.families.stakeholders import TEXTS, grade, text_rows
+from renewals.features.families.stakeholders import TEXT_TYPES, grade_people, text_rows
 from renewals.features.policy import Policy
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.validation.context import CheckContext
 
 TABLE = "people"
-BATCH = 50_000
+BATCH_SIZE = 50_000
 """Texts in memory at a time."""
 
 
-def with_tier(context: CheckContext, people: ir.Table) -> ir.Table:
+def add_tier(context: CheckContext, people: ir.Table) -> ir.Table:
     """The people with their tier and their role as it is compared: one row per row of `people`."""
     path = context.scratch / "people.texts.parquet"
     _write_texts(people, context.job.settings, path)
-    return grade(people, warehouse.read(context.con, path))
+    return grade_people(people, warehouse.read_parquet(context.con, path))
 
 
 def _write_texts(people: ir.Table, policy: Policy, path: Path) -> None:
     import pyarrow.parquet as pq
 
-    schema = ibis.schema(TEXTS).to_pyarrow()
+    schema = ibis.schema(TEXT_TYPES).to_pyarrow()
     with pq.ParquetWriter(path, schema) as out:
         for texts in distinct_texts(people):
             out.write_table(pa.Table.from_pylist(text_rows(texts, policy), schema=schema))
@@ -38,4 +38,4 @@ def _write_texts(people: ir.Table, policy: Policy, path: Path) -> None:
 def distinct_texts(people: ir.Table) -> Iterator[list[str]]:
     """The distinct titles and roles, some at a time."""
     texts = people.select(text="title").union(people.select(text="role")).filter(ibis._.text.notnull()).distinct()
-    return (batch["text"].to_pylist() for batch in texts.to_pyarrow_batches(chunk_size=BATCH))
+    return (batch["text"].to_pylist() for batch in texts.to_pyarrow_batches(chunk_size=BATCH_SIZE))

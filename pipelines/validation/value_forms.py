@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 
-SHOWN = 6
+MAX_VALUES_SHOWN = 6
 """So many different values are shown."""
-LONGEST = 60
+MAX_VALUE_LENGTH = 60
 """So many characters of a value are shown."""
-NOTHING = frozenset(
+NULL_MARKERS = frozenset(
     [
         r"null",
         r"\n",
@@ -37,40 +37,42 @@ NOTHING = frozenset(
 )
 
 
-def in_words(count: int, thing: str) -> str:
+def format_count(count: int, thing: str) -> str:
     """A number of things."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def listed(counts: Mapping[str, int]) -> str:
+def format_values(counts: Mapping[str, int]) -> str:
     """Values with their numbers of rows, the most frequent first."""
-    shown = ", ".join(f"{value[:LONGEST]!r} ({rows})" for value, rows in islice(counts.items(), SHOWN))
-    return shown + (f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")
+    shown = ", ".join(
+        f"{value[:MAX_VALUE_LENGTH]!r} ({rows})" for value, rows in islice(counts.items(), MAX_VALUES_SHOWN)
+    )
+    return shown + (f" and {len(counts) - MAX_VALUES_SHOWN} more" if len(counts) > MAX_VALUES_SHOWN else "")
 
 
-def _matching(counts: Mapping[str, int], pattern: str) -> dict[str, int]:
+def _matching_values(counts: Mapping[str, int], pattern: str) -> dict[str, int]:
     return {value: rows for value, rows in counts.items() if re.search(pattern, value.strip())}
 
 
-def standing_for_nothing(values: Mapping[str, int]) -> dict[str, int]:
+def find_null_markers(values: Mapping[str, int]) -> dict[str, int]:
     """The words that systems write where there is nothing."""
-    return {value: rows for value, rows in values.items() if value.strip().casefold() in NOTHING}
+    return {value: rows for value, rows in values.items() if value.strip().casefold() in NULL_MARKERS}
 
 
-def meaning_something(values: Mapping[str, int]) -> dict[str, int]:
+def drop_null_markers(values: Mapping[str, int]) -> dict[str, int]:
     """All other words."""
-    return {value: rows for value, rows in values.items() if value.strip().casefold() not in NOTHING}
+    return {value: rows for value, rows in values.items() if value.strip().casefold() not in NULL_MARKERS}
 
 
-WANTED_TIME = "write times as 2024-03-01 14:30:00 in UTC, or with their offset as 2024-03-01 14:30:00+02:00"
-SINCE_1970 = {
+TIME_FORMAT_HINT = "write times as 2024-03-01 14:30:00 in UTC, or with their offset as 2024-03-01 14:30:00+02:00"
+EPOCH_PATTERNS = {
     r"^\d{9,10}(\.\d+)?$": ("seconds", 1),
     r"^\d{12,13}$": ("milliseconds", 10**3),
     r"^\d{15,16}$": ("microseconds", 10**6),
     r"^\d{18,19}$": ("nanoseconds", 10**9),
 }
-DAY_AND_MONTH = r"^(\d{1,2})[./-](\d{1,2})[./-]\d{2,4}\b"
-TIME_FORMS = {
+DAY_MONTH_PATTERN = r"^(\d{1,2})[./-](\d{1,2})[./-]\d{2,4}\b"
+TIME_PATTERNS = {
     r"^\d{5}(\.\d+)?$": "look like the day numbers of a spreadsheet",
     r"^\d{8}$": "are days without separators",
     r"(?i)\d\s*[ap]\.?m\.?$": "have hours up to 12",
@@ -78,25 +80,27 @@ TIME_FORMS = {
 }
 
 
-def form_of_times(values: Mapping[str, int]) -> str:
+def time_format_advice(values: Mapping[str, int]) -> str:
     """How times that cannot be read are written, and how they should be."""
-    said = [*since_1970(values), *_day_and_month(values)]
-    said += [f"{listed(met)} {why}" for form, why in TIME_FORMS.items() if (met := _matching(values, form))]
-    return "; ".join([*said, WANTED_TIME])
+    said = [*epoch_hints(values), *_day_month_hints(values)]
+    said += [
+        f"{format_values(met)} {why}" for form, why in TIME_PATTERNS.items() if (met := _matching_values(values, form))
+    ]
+    return "; ".join([*said, TIME_FORMAT_HINT])
 
 
-def since_1970(values: Mapping[str, int]) -> Iterator[str]:
+def epoch_hints(values: Mapping[str, int]) -> Iterator[str]:
     """Say of numbers that they are a count since 1970, and which instant the first one would be."""
-    for pattern, (unit, scale) in SINCE_1970.items():
-        met = _matching(values, pattern)
+    for pattern, (unit, scale) in EPOCH_PATTERNS.items():
+        met = _matching_values(values, pattern)
         if met:
             first = next(iter(met))
             instant = datetime.fromtimestamp(float(first) / scale, UTC)
-            yield f"{listed(met)} look like {unit} since 1970 ({first} would be {instant:%Y-%m-%d %H:%M:%S})"
+            yield f"{format_values(met)} look like {unit} since 1970 ({first} would be {instant:%Y-%m-%d %H:%M:%S})"
 
 
-def _day_and_month(values: Mapping[str, int]) -> Iterator[str]:
-    met = _matching(values, DAY_AND_MONTH)
+def _day_month_hints(values: Mapping[str, int]) -> Iterator[str]:
+    met = _matching_values(values, DAY_MONTH_PATTERN)
     if met:
         pairs = {v: tuple(map(int, re.findall(r"\d+", v)[:2])) for v in met}
         day_first = next((v for v, (one, _two) in pairs.items() if one > 12), None)
@@ -105,25 +109,27 @@ def _day_and_month(values: Mapping[str, int]) -> Iterator[str]:
             yield f"{day_first!r} has the day first and {month_first!r} the month: two forms are mixed"
         elif day_first or month_first:
             part = "day" if day_first else "month"
-            yield f"{listed(met)} have the {part} first, as {day_first or month_first!r} shows"
+            yield f"{format_values(met)} have the {part} first, as {day_first or month_first!r} shows"
         else:
-            yield f"{listed(met)} do not show whether the day or the month comes first"
+            yield f"{format_values(met)} do not show whether the day or the month comes first"
 
 
-COMMA = r"^[+-]?(\d+|\d{1,3}([ .'’]\d{3})+),\d{1,2}$"
+DECIMAL_COMMA_PATTERN = r"^[+-]?(\d+|\d{1,3}([ .'’]\d{3})+),\d{1,2}$"
 """A number that cannot be read but with a decimal comma."""
-DECIMAL_COMMA = r"^\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)?\s*$"
+DOT_GROUPED_PATTERN = r"^\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)?\s*$"
 """A number with dots between thousands and, perhaps, a decimal comma."""
-THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
-WANTED_NUMBER = "write numbers with digits and a decimal point alone, as 12000.50"
+COMMA_GROUPED_PATTERN = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
+NUMBER_FORMAT_HINT = "write numbers with digits and a decimal point alone, as 12000.50"
 
 
-def form_of_numbers(values: Mapping[str, int], decimal: str) -> str:
+def number_format_advice(values: Mapping[str, int], decimal: str) -> str:
     """How numbers that cannot be read with this decimal sign are written, and what reads them."""
     if decimal == ",":
-        return f"{listed(values)}: source.decimal is ',', with which numbers are written as 12.000,50 or 12000,50"
-    if comma := _matching(values, COMMA) | _matching(values, DECIMAL_COMMA):
-        return f"""{listed(comma)} have a decimal comma: --set 'source.decimal=","'"""
-    if thousands := _matching(values, THOUSANDS):
-        return f"{listed(thousands)} have commas between thousands; {WANTED_NUMBER}"
-    return f"{listed(values)}: {WANTED_NUMBER}"
+        return (
+            f"{format_values(values)}: source.decimal is ',', with which numbers are written as 12.000,50 or 12000,50"
+        )
+    if comma := _matching_values(values, DECIMAL_COMMA_PATTERN) | _matching_values(values, DOT_GROUPED_PATTERN):
+        return f"""{format_values(comma)} have a decimal comma: --set 'source.decimal=","'"""
+    if thousands := _matching_values(values, COMMA_GROUPED_PATTERN):
+        return f"{format_values(thousands)} have commas between thousands; {NUMBER_FORMAT_HINT}"
+    return f"{format_values(values)}: {NUMBER_FORMAT_HINT}"

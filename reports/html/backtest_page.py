@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from renewals.reports.sanitize import printable
-from renewals.reports.words import Words
+from renewals.reports.sanitize import make_printable
+from renewals.reports.words import Messages
 
-Tree = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 Points = Sequence[tuple[float, float]]
 
 DASH = "–"
-VERDICTS = ("better", "alike", "worse")
-WIDE, HIGH, EDGE = 420, 240, 44
+GAIN_VERDICTS = ("better", "alike", "worse")
+CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN = 420, 240, 44
 """Of a drawing: its size, and the margin around what is drawn."""
-COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be123c", "#4b5563")
+LINE_COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be123c", "#4b5563")
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Rows of text under headings; the first column says what a row is about."""
 
     headings: list[str]
@@ -35,7 +35,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One line of a drawing, already in the units of the drawing."""
 
     name: str
@@ -48,259 +48,305 @@ class Line:
 class Chart:
     """Lines between two axes; ticks are (place, label)."""
 
-    across: str
-    upward: str
-    lines: list[Line]
+    x_label: str
+    y_label: str
+    lines: list[ChartLine]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A heading, sentences, and what they are about."""
 
     title: str
     notes: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    tables: list[TextTable] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
 
 
-def page(reports: Mapping[str, Tree], language: str) -> str:
+def render_backtest_page(reports: Mapping[str, JsonObject], language: str) -> str:
     """The whole page, in one language. Names from outside are shown as text, whatever they hold."""
-    words = Words(language)
+    words = Messages(language)
     shelf = Environment(
         loader=PackageLoader("renewals.reports.html"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    parts = [(heading(report, words), sections(report, words)) for report in reports.values()]
+    parts = [(target_heading(report, words), build_sections(report, words)) for report in reports.values()]
     until = next(iter(reports.values()))["until"]
     return shelf.get_template("page.html").render(
         language={"zh": "zh-Hans"}.get(language, language),
-        title=words.say("backtest.title", until=until),
-        notes=[words.say("backtest.about"), words.say("backtest.intervals")],
+        title=words.text("backtest.title", until=until),
+        notes=[words.text("backtest.about"), words.text("backtest.intervals")],
         parts=parts,
-        wide=WIDE,
-        high=HIGH,
-        edge=EDGE,
+        wide=CHART_WIDTH,
+        high=CHART_HEIGHT,
+        edge=CHART_MARGIN,
     )
 
 
-def heading(report: Tree, words: Words) -> str:
+def target_heading(report: JsonObject, messages: Messages) -> str:
     """What stands over one target."""
-    target = words.value("target", report["target"])
+    target = messages.value("target", report["target"])
     if not report["trained"]:
         return target
     key = "backtest.at_lead" if report["lead_days"] else "backtest.at_all"
-    return words.say(key, target=target, days=report["lead_days"], terms=report["whole"]["terms"])
+    return messages.text(key, target=target, days=report["lead_days"], terms=report["whole"]["terms"])
 
 
-def untrained(report: Tree, words: Words) -> str:
+def untrained_text(report: JsonObject, messages: Messages) -> str:
     """Why there is nothing to judge."""
-    return words.say("backtest.untrained", target=words.value("target", report["target"]), reason=report["reason"])
+    return messages.text(
+        "backtest.untrained", target=messages.value("target", report["target"]), reason=report["reason"]
+    )
 
 
-def sections(report: Tree, words: Words) -> list[Section]:
+def build_sections(report: JsonObject, messages: Messages) -> list[PageSection]:
     """Everything that is told of one target, in order; what was not measured is left out."""
     if not report["trained"]:
-        return [Section(words.value("target", report["target"]), [untrained(report, words)])]
-    told = (_whole, _calibration, _leads, _capacity, _profit, _activity, _segments, _quarters, _staleness, _abstention)
-    made = (tell(report, words) for tell in told)
+        return [PageSection(messages.value("target", report["target"]), [untrained_text(report, messages)])]
+    told = (
+        _overall_section,
+        _calibration_section,
+        _leads_section,
+        _capacity_section,
+        _profit_section,
+        _activity_section,
+        _segments_section,
+        _quarters_section,
+        _staleness_section,
+        _risk_coverage_section,
+    )
+    made = (tell(report, messages) for tell in told)
     return [section for section in made if section is not None]
 
 
 # --- the model beside the baselines ---------------------------------------------------------------
 
-FIGURES = ("average_precision", "brier", "slope", "intercept", "error", "error_by_chance", "lift_top_tenth")
+TABLE_METRICS = ("average_precision", "brier", "slope", "intercept", "error", "error_by_chance", "lift_top_tenth")
 
 
-def beside(report: Tree, words: Words) -> Table:
+def comparison_table(report: JsonObject, messages: Messages) -> TextTable:
     """The model and every baseline on the rows that are judged; one row per speaker."""
     whole = report["whole"]
-    columns = ("speaker", "auc", "log_loss", *FIGURES, "gain", "verdict")
+    columns = ("speaker", "auc", "log_loss", *TABLE_METRICS, "gain", "verdict")
     rows = [
-        [_name(name, words), *_ranged(one), *(_number(one[figure]) for figure in FIGURES), *_won(whole, name, words)]
+        [
+            _model_name(name, messages),
+            *_interval_cells(one),
+            *(_format_number(one[figure]) for figure in TABLE_METRICS),
+            *_gain_cells(whole, name, messages),
+        ]
         for name, one in whole["speakers"].items()
     ]
-    return Table(_headings(columns, words), rows)
+    return TextTable(_column_headings(columns, messages), rows)
 
 
-def _whole(report: Tree, words: Words) -> Section:
+def _overall_section(report: JsonObject, messages: Messages) -> PageSection:
     whole, tested = report["whole"], report["tested"]
-    counted = words.say(
+    counted = messages.text(
         "backtest.counted",
-        rows=whole["rows"], accounts=whole["accounts"], seen=_percent(whole["seen"]),
+        rows=whole["rows"], accounts=whole["accounts"], seen=_format_percent(whole["seen"]),
         origins=len(report["origins"]), first=report["origins"][0], last=report["origins"][-1],
         decided=tested["left_out_decided"], treated=tested["left_out_treated"],
     )  # fmt: skip
-    said = [_sentence(name, gain, words) for name, gain in whole["gain_over"].items()]
-    return Section(words.say("backtest.section.whole"), [counted, *said], [beside(report, words)])
+    said = [_gain_sentence(name, gain, messages) for name, gain in whole["gain_over"].items()]
+    return PageSection(messages.text("backtest.section.whole"), [counted, *said], [comparison_table(report, messages)])
 
 
-def _sentence(name: str, gain: Tree, words: Words) -> str:
-    figures = {end: _number(gain[end], 4) for end in ("value", "low", "high")}
-    return words.say(f"backtest.than.{gain['verdict']}", baseline=_name(name, words), **figures)
+def _gain_sentence(name: str, gain: JsonObject, messages: Messages) -> str:
+    figures = {end: _format_number(gain[end], 4) for end in ("value", "low", "high")}
+    return messages.text(f"backtest.than.{gain['verdict']}", baseline=_model_name(name, messages), **figures)
 
 
-def _won(whole: Tree, name: str, words: Words) -> list[str]:
-    gain = whole["gain_over"].get(name)
+def _gain_cells(overall: JsonObject, name: str, messages: Messages) -> list[str]:
+    gain = overall["gain_over"].get(name)
     if gain is None:
         return [DASH, DASH]
-    return [_gained(gain), words.say(f"backtest.verdict.{gain['verdict']}")]
+    return [_format_gain(gain), messages.text(f"backtest.verdict.{gain['verdict']}")]
 
 
-def _ranged(one: Tree) -> list[str]:
-    return [_span(one[name], *one[f"{name}_interval"]) for name in ("auc", "log_loss")]
+def _interval_cells(metrics: JsonObject) -> list[str]:
+    return [_format_interval(metrics[name], *metrics[f"{name}_interval"]) for name in ("auc", "log_loss")]
 
 
-def _parts(named: Iterable[tuple[str, Tree]], what: str, words: Words) -> Table:
+def _parts_table(parts: Iterable[tuple[str, JsonObject]], column: str, messages: Messages) -> TextTable:
     """The model in each of some parts, and which baselines it beat there, could not be told from, or lost to."""
-    columns = (what, "terms", "seen", "promised", "auc", "log_loss", "slope", *VERDICTS)
-    return Table(_headings(columns, words), [[name, *_part(one, words)] for name, one in named])
+    columns = (column, "terms", "seen", "promised", "auc", "log_loss", "slope", *GAIN_VERDICTS)
+    return TextTable(_column_headings(columns, messages), [[name, *_part_cells(one, messages)] for name, one in parts])
 
 
-def _part(one: Tree, words: Words) -> list[str]:
-    if not one["rows"]:
+def _part_cells(part: JsonObject, messages: Messages) -> list[str]:
+    if not part["rows"]:
         return ["0", *[DASH] * 8]
-    model = one["speakers"]["model"]
-    figures = [str(one["terms"]), _percent(one["seen"]), _percent(model["promised"]), *_ranged(model)]
-    met = {verdict: [n for n, gain in one["gain_over"].items() if gain["verdict"] == verdict] for verdict in VERDICTS}
-    return [*figures, _number(model["slope"]), *(_names(met[verdict], words) for verdict in VERDICTS)]
+    model = part["speakers"]["model"]
+    figures = [
+        str(part["terms"]),
+        _format_percent(part["seen"]),
+        _format_percent(model["promised"]),
+        *_interval_cells(model),
+    ]
+    met = {
+        verdict: [n for n, gain in part["gain_over"].items() if gain["verdict"] == verdict] for verdict in GAIN_VERDICTS
+    }
+    return [
+        *figures,
+        _format_number(model["slope"]),
+        *(_join_names(met[verdict], messages) for verdict in GAIN_VERDICTS),
+    ]
 
 
-def _names(speakers: Sequence[str], words: Words) -> str:
-    return words.say("and").join(_name(name, words) for name in speakers) or DASH
+def _join_names(models: Sequence[str], messages: Messages) -> str:
+    return messages.text("and").join(_model_name(name, messages) for name in models) or DASH
 
 
-def _leads(report: Tree, words: Words) -> Section | None:
+def _leads_section(report: JsonObject, messages: Messages) -> PageSection | None:
     leads = [lead for lead in report.get("leads", []) if lead["rows"]]
     if not leads:
         return None
-    table = _parts(((str(lead["lead_days"]), lead) for lead in leads), "lead_days", words)
+    table = _parts_table(((str(lead["lead_days"]), lead) for lead in leads), "lead_days", messages)
     lines = {
-        _name(name, words): [(lead["lead_days"], lead["speakers"][name]["auc"]) for lead in leads]
+        _model_name(name, messages): [(lead["lead_days"], lead["speakers"][name]["auc"]) for lead in leads]
         for name in leads[0]["speakers"]
     }
-    drawn = chart(lines, words.say("backtest.column.lead_days"), words.say("backtest.column.auc"))
-    return Section(words.say("backtest.section.leads"), [], [table], drawn)
+    drawn = build_charts(lines, messages.text("backtest.column.lead_days"), messages.text("backtest.column.auc"))
+    return PageSection(messages.text("backtest.section.leads"), [], [table], drawn)
 
 
-def _activity(report: Tree, words: Words) -> Section | None:
+def _activity_section(report: JsonObject, messages: Messages) -> PageSection | None:
     if not report["activity"]:
         return None
-    named = ((words.say(f"backtest.{one['activity']}"), one) for one in report["activity"])
-    return Section(words.say("backtest.section.activity"), [], [_parts(named, "activity", words)])
+    named = ((messages.text(f"backtest.{one['activity']}"), one) for one in report["activity"])
+    return PageSection(messages.text("backtest.section.activity"), [], [_parts_table(named, "activity", messages)])
 
 
-def _segments(report: Tree, words: Words) -> Section:
-    named = ((_segment(one["segment"], words), one) for one in report["segments"])
-    notes = [words.say("backtest.segments")]
-    return Section(words.say("backtest.section.segments"), notes, [_parts(named, "segment", words)])
+def _segments_section(report: JsonObject, messages: Messages) -> PageSection:
+    named = ((_segment_name(one["segment"], messages), one) for one in report["segments"])
+    notes = [messages.text("backtest.segments")]
+    return PageSection(messages.text("backtest.section.segments"), notes, [_parts_table(named, "segment", messages)])
 
 
-def _segment(segment: Sequence[str], words: Words) -> str:
+def _segment_name(segment: Sequence[str], messages: Messages) -> str:
     column, value = segment
-    return f"{words.value('dimension', column)} {words.value(column, printable(value))}"
+    return f"{messages.value('dimension', column)} {messages.value(column, make_printable(value))}"
 
 
-def _quarters(report: Tree, words: Words) -> Section | None:
+def _quarters_section(report: JsonObject, messages: Messages) -> PageSection | None:
     quarters = report["quarters"]
     if not quarters:
         return None
     rows = [
         [
-            *(one["period"], str(one["terms"]), _percent(one["seen"]), _percent(one["promised"])),
-            *(_number(one["speakers"][name][figure]) for name in one["speakers"] for figure in ("auc",)),
+            *(one["period"], str(one["terms"]), _format_percent(one["seen"]), _format_percent(one["promised"])),
+            *(_format_number(one["speakers"][name][figure]) for name in one["speakers"] for figure in ("auc",)),
         ]
         for one in quarters
     ]
-    speakers = [words.say("backtest.auc_of", speaker=_name(name, words)) for name in quarters[0]["speakers"]]
-    headings = [*_headings(("quarter", "terms", "seen", "promised"), words), *speakers]
+    speakers = [
+        messages.text("backtest.auc_of", speaker=_model_name(name, messages)) for name in quarters[0]["speakers"]
+    ]
+    headings = [*_column_headings(("quarter", "terms", "seen", "promised"), messages), *speakers]
     lines = {
-        words.say(f"backtest.column.{name}"): [(number, one[name]) for number, one in enumerate(quarters)]
+        messages.text(f"backtest.column.{name}"): [(number, one[name]) for number, one in enumerate(quarters)]
         for name in ("seen", "promised")
     }
     labels = {number: one["period"] for number, one in enumerate(quarters)}
-    drawn = chart(lines, words.say("backtest.column.quarter"), words.say("backtest.column.seen"), labels)
-    return Section(words.say("backtest.section.quarters"), [], [Table(headings, rows)], drawn)
+    drawn = build_charts(lines, messages.text("backtest.column.quarter"), messages.text("backtest.column.seen"), labels)
+    return PageSection(messages.text("backtest.section.quarters"), [], [TextTable(headings, rows)], drawn)
 
 
 # --- what a manager would have found ----------------------------------------------------------------
 
 
-FOUND = ("recall", "listed", "recall_early")
-BY_MANAGER = ("recall", "recall_early", "accounts_listed")
-OF_ORDERS = ("recall", "recall_early", "in_time_recall", "in_time_recall_early")
-OF_CAPACITY = ("recall", "listed", "accounts_listed", "in_time_recall")
+RECALL_COLUMNS = ("recall", "listed", "recall_early")
+MANAGER_COLUMNS = ("recall", "recall_early", "accounts_listed")
+RANKING_COLUMNS = ("recall", "recall_early", "in_time_recall", "in_time_recall_early")
+CAPACITY_COLUMNS = ("recall", "listed", "accounts_listed", "in_time_recall")
 """What says nothing where every list fits."""
 
 
-def _capacity(report: Tree, words: Words) -> Section | None:
+def _capacity_section(report: JsonObject, messages: Messages) -> PageSection | None:
     told = report.get("capacity")
     if not told or not told["speakers"]:
         return None
-    silent = OF_CAPACITY if told["accounts_listed"] == 1 else ()
+    silent = CAPACITY_COLUMNS if told["accounts_listed"] == 1 else ()
     found, by_manager, ordered = (
-        tuple(name for name in names if name not in silent) for names in (FOUND, BY_MANAGER, OF_ORDERS)
+        tuple(name for name in names if name not in silent)
+        for names in (RECALL_COLUMNS, MANAGER_COLUMNS, RANKING_COLUMNS)
     )
-    rows = [[_name(n, words), *(_percent(one[figure]) for figure in found)] for n, one in told["speakers"].items()]
+    rows = [
+        [_model_name(n, messages), *(_format_percent(one[figure]) for figure in found)]
+        for n, one in told["speakers"].items()
+    ]
     managers = [
         [
-            printable(one["csm"]) if one["csm"] is not None else DASH,
-            *(str(one["rows"]), _money(one["lost_arr"]), *(_percent(one[figure]) for figure in by_manager)),
+            make_printable(one["csm"]) if one["csm"] is not None else DASH,
+            *(
+                str(one["rows"]),
+                _format_money(one["lost_arr"]),
+                *(_format_percent(one[figure]) for figure in by_manager),
+            ),
         ]
         for one in told["managers"]
     ]
-    every = Table(_headings(("speaker", *found), words), rows)
-    each = Table(_headings(("csm", "rows", "lost_arr", *by_manager), words), managers)
+    every = TextTable(_column_headings(("speaker", *found), messages), rows)
+    each = TextTable(_column_headings(("csm", "rows", "lost_arr", *by_manager), messages), managers)
     key = "backtest.capacity.all_fit" if silent else "backtest.capacity"
-    note = words.say(key, lists=told["lists"], lost=_money(told["lost_arr"]), currency=report["currency"])
-    otherwise = words.say(
-        "backtest.orders", lost=_money(told["lost_in_time"]), currency=report["currency"], days=told["decided_days"]
+    note = messages.text(key, lists=told["lists"], lost=_format_money(told["lost_arr"]), currency=report["currency"])
+    otherwise = messages.text(
+        "backtest.orders",
+        lost=_format_money(told["lost_in_time"]),
+        currency=report["currency"],
+        days=told["decided_days"],
     )
     orders = [
-        [words.say(f"backtest.order.{name}"), *(_percent(one[figure]) for figure in ordered)]
+        [messages.text(f"backtest.order.{name}"), *(_format_percent(one[figure]) for figure in ordered)]
         for name, one in told["orders"].items()
     ]
-    tables = [every, each, Table(_headings(("order", *ordered), words), orders)]
-    return Section(words.say("backtest.section.capacity"), [note, otherwise], tables)
+    tables = [every, each, TextTable(_column_headings(("order", *ordered), messages), orders)]
+    return PageSection(messages.text("backtest.section.capacity"), [note, otherwise], tables)
 
 
-def _profit(report: Tree, words: Words) -> Section | None:
+def _profit_section(report: JsonObject, messages: Messages) -> PageSection | None:
     told = report.get("profit")
     if not told:
         return None
-    title = words.say("backtest.section.profit")
+    title = messages.text("backtest.section.profit")
     if "skipped" in told:
-        return Section(title, [words.say(f"backtest.profit.{told['skipped']}")])
+        return PageSection(title, [messages.text(f"backtest.profit.{told['skipped']}")])
     accepted = told["alpha"] / (told["alpha"] + told["beta"])
-    note = words.say(
-        "backtest.profit", accepted=_percent(accepted), offer=_percent(told["incentive_fraction"]),
-        contact=_money(told["contact_cost"]), currency=report["currency"],
+    note = messages.text(
+        "backtest.profit", accepted=_format_percent(accepted), offer=_format_percent(told["incentive_fraction"]),
+        contact=_format_money(told["contact_cost"]), currency=report["currency"],
     )  # fmt: skip
-    rows = [[_name(name, words), _money(value)] for name, value in told["speakers"].items()]
-    return Section(title, [note], [Table(_headings(("speaker", "profit"), words), rows)])
+    rows = [[_model_name(name, messages), _format_money(value)] for name, value in told["speakers"].items()]
+    return PageSection(title, [note], [TextTable(_column_headings(("speaker", "profit"), messages), rows)])
 
 
 # --- how words age, how sure they are, when to be silent ----------------------------------------------
 
 
-def _calibration(report: Tree, words: Words) -> Section | None:
+def _calibration_section(report: JsonObject, messages: Messages) -> PageSection | None:
     if not report["calibration"]:
         return None
     lines = {
-        words.say("backtest.model"): [(one["promised"], one["seen"]) for one in report["calibration"]],
-        words.say("backtest.true"): [(0.0, 0.0), (1.0, 1.0)],
+        messages.text("backtest.model"): [(one["promised"], one["seen"]) for one in report["calibration"]],
+        messages.text("backtest.true"): [(0.0, 0.0), (1.0, 1.0)],
     }
-    drawn = chart(lines, words.say("backtest.column.promised"), words.say("backtest.column.seen"))
-    told, title = report.get("coverage"), words.say("backtest.section.calibration")
+    drawn = build_charts(lines, messages.text("backtest.column.promised"), messages.text("backtest.column.seen"))
+    told, title = report.get("coverage"), messages.text("backtest.section.calibration")
     if not told or told["held"] is None:
-        return Section(title, charts=drawn)
-    note = words.say("backtest.coverage", held=_percent(told["held"]), confidence=_percent(told["confidence"]))
+        return PageSection(title, charts=drawn)
+    note = messages.text(
+        "backtest.coverage", held=_format_percent(told["held"]), confidence=_format_percent(told["confidence"])
+    )
     columns = ("promised", "low", "high", "seen")
-    rows = [[*(_percent(one[column]) for column in columns), words.flag(one["held"])] for one in told["groups"]]
-    return Section(title, [note], [Table(_headings((*columns, "held"), words), rows)], drawn)
+    rows = [
+        [*(_format_percent(one[column]) for column in columns), messages.flag(one["held"])] for one in told["groups"]
+    ]
+    return PageSection(title, [note], [TextTable(_column_headings((*columns, "held"), messages), rows)], drawn)
 
 
-def _staleness(report: Tree, words: Words) -> Section | None:
+def _staleness_section(report: JsonObject, messages: Messages) -> PageSection | None:
     told = report["staleness"]
     if not told:
         return None
@@ -308,77 +354,86 @@ def _staleness(report: Tree, words: Words) -> Section | None:
     figures = ("auc", "newest_auc", "log_loss", "newest_log_loss")
     rows = [
         [
-            _month(one["month"], words), str(one["rows"]), str(one["models"]), *(_number(one[f]) for f in figures),
-            _number(one["newest_month"], 1), _gained(one["gain"]),
+            _format_month(one["month"], messages), str(one["rows"]), str(one["models"]),
+            *(_format_number(one[f]) for f in figures),
+            _format_number(one["newest_month"], 1), _format_gain(one["gain"]),
         ]
         for one in told
     ]  # fmt: skip
     lines = {
-        words.say(f"backtest.column.{name}"): [(one["month"], one[name]) for one in told]
+        messages.text(f"backtest.column.{name}"): [(one["month"], one[name]) for one in told]
         for name in ("log_loss", "newest_log_loss")
     }
-    drawn = chart(lines, words.say("backtest.column.month"), words.say("backtest.column.log_loss"))
-    notes = [words.say("backtest.staleness")]
-    return Section(words.say("backtest.section.staleness"), notes, [Table(_headings(columns, words), rows)], drawn)
+    drawn = build_charts(lines, messages.text("backtest.column.month"), messages.text("backtest.column.log_loss"))
+    notes = [messages.text("backtest.staleness")]
+    return PageSection(
+        messages.text("backtest.section.staleness"),
+        notes,
+        [TextTable(_column_headings(columns, messages), rows)],
+        drawn,
+    )
 
 
-def _gained(gain: Tree | None) -> str:
-    return DASH if gain is None else _span(gain["value"], gain["low"], gain["high"], 4)
+def _format_gain(gain: JsonObject | None) -> str:
+    return DASH if gain is None else _format_interval(gain["value"], gain["low"], gain["high"], 4)
 
 
-def _month(number: int, words: Words) -> str:
-    return str(number) if number < 13 else words.say("backtest.older", month=number)
+def _format_month(number: int, messages: Messages) -> str:
+    return str(number) if number < 13 else messages.text("backtest.older", month=number)
 
 
-def _abstention(report: Tree, words: Words) -> Section | None:
+def _risk_coverage_section(report: JsonObject, messages: Messages) -> PageSection | None:
     told = report["abstention"]
     if not told:
         return None
     rows = [
-        [_percent(one["kept"]), str(one["rows"]), _percent(one["strangeness"]), _number(one["log_loss"]),
-         _number(one["auc"])]
+        [_format_percent(one["kept"]), str(one["rows"]), _format_percent(one["strangeness"]),
+         _format_number(one["log_loss"]), _format_number(one["auc"])]
         for one in told
     ]  # fmt: skip
-    table = Table(_headings(("kept", "rows", "strangeness", "log_loss", "auc"), words), rows)
-    drawn = chart(
-        {words.say("backtest.model"): [(one["kept"], one["log_loss"]) for one in told]},
-        words.say("backtest.column.kept"),
-        words.say("backtest.column.log_loss"),
+    table = TextTable(_column_headings(("kept", "rows", "strangeness", "log_loss", "auc"), messages), rows)
+    drawn = build_charts(
+        {messages.text("backtest.model"): [(one["kept"], one["log_loss"]) for one in told]},
+        messages.text("backtest.column.kept"),
+        messages.text("backtest.column.log_loss"),
     )
-    return Section(words.say("backtest.section.abstention"), [words.say("backtest.abstention")], [table], drawn)
+    return PageSection(
+        messages.text("backtest.section.abstention"), [messages.text("backtest.abstention")], [table], drawn
+    )
 
 
 # --- text and drawings --------------------------------------------------------------------------------
 
 
-def _headings(columns: Iterable[str], words: Words) -> list[str]:
-    return [words.say(f"backtest.column.{column}") for column in columns]
+def _column_headings(columns: Iterable[str], messages: Messages) -> list[str]:
+    return [messages.text(f"backtest.column.{column}") for column in columns]
 
 
-def _name(speaker: str, words: Words) -> str:
-    return words.say(f"backtest.{speaker}")
+def _model_name(model: str, messages: Messages) -> str:
+    return messages.text(f"backtest.{model}")
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def _format_number(value: float | None, digits: int = 3) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
 
 
-def _percent(value: float | None) -> str:
+def _format_percent(value: float | None) -> str:
     return DASH if value is None else f"{value:.1%}"
 
 
-def _money(value: float) -> str:
+def _format_money(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _span(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    return f"{_number(value, digits)} ({_number(low, digits)}\u00a0…\u00a0{_number(high, digits)})"  # breaks before it
+def _format_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
+    ends = "\u00a0…\u00a0".join(_format_number(end, digits) for end in (low, high))  # a line breaks before it alone
+    return f"{_format_number(value, digits)} ({ends})"
 
 
-def chart(
+def build_charts(
     lines: Mapping[str, Sequence[tuple[float, float | None]]],
-    across: str,
-    upward: str,
+    x_label: str,
+    y_label: str,
     labels: Mapping[int, str] | None = None,
 ) -> list[Chart]:
     """A drawing of some lines, or none where no line has two points. `labels` stand for places along the bottom."""
@@ -386,38 +441,39 @@ def chart(
     every = [point for points in known.values() for point in points]
     if len({x for x, _ in every}) < 2:
         return []
-    x_at, x_ends = _scale([x for x, _ in every], EDGE, WIDE - EDGE / 2)
-    y_at, y_ends = _scale([y for _, y in every], HIGH - EDGE, EDGE / 4)
+    x_at, x_ends = _linear_scale([x for x, _ in every], CHART_MARGIN, CHART_WIDTH - CHART_MARGIN / 2)
+    y_at, y_ends = _linear_scale([y for _, y in every], CHART_HEIGHT - CHART_MARGIN, CHART_MARGIN / 4)
     drawn = [
-        Line(name, COLOURS[number % len(COLOURS)], " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in points),
+        ChartLine(name, LINE_COLOURS[number % len(LINE_COLOURS)],
+             " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in points),
              [(round(x_at(x), 1), round(y_at(y), 1)) for x, y in points])
         for number, (name, points) in enumerate(known.items())
     ]  # fmt: skip
-    bottom = [(round(x_at(x), 1), name) for x, name in (labels or _ticks(*x_ends)).items()]
-    side = [(round(y_at(y), 1), name) for y, name in _ticks(*y_ends).items()]
-    return [Chart(across, upward, drawn, _thinned(bottom), side)]
+    bottom = [(round(x_at(x), 1), name) for x, name in (labels or _axis_ticks(*x_ends)).items()]
+    side = [(round(y_at(y), 1), name) for y, name in _axis_ticks(*y_ends).items()]
+    return [Chart(x_label, y_label, drawn, _thin_ticks(bottom), side)]
 
 
-def _scale(values: Sequence[float], begin: float, end: float) -> tuple[Any, tuple[float, float]]:
+def _linear_scale(values: Sequence[float], start: float, end: float) -> tuple[Any, tuple[float, float]]:
     """From a value to its place, and the values at both ends."""
     low, high = min(values), max(values)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return lambda value: begin + (value - low) / (high - low) * (end - begin), (low, high)
+    return lambda value: start + (value - low) / (high - low) * (end - start), (low, high)
 
 
-ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
-SURE = 1e-9
+ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+ROUNDING_TOLERANCE = 1e-9
 """A float this near a round number is that number: 1.0 / 0.2 comes out below five."""
 
 
-def _ticks(low: float, high: float, most: int = 5) -> dict[float, str]:
+def _axis_ticks(low: float, high: float, max_ticks: int = 5) -> dict[float, str]:
     """The round numbers between two ends, about so many."""
-    size = 10.0 ** np.floor(np.log10((high - low) / most))
-    step = next(size * times for times in ROUND if size * times * most >= high - low)
-    first, last = int(np.ceil(low / step - SURE)), int(np.floor(high / step + SURE))
+    size = 10.0 ** np.floor(np.log10((high - low) / max_ticks))
+    step = next(size * times for times in ROUND_STEPS if size * times * max_ticks >= high - low)
+    first, last = int(np.ceil(low / step - ROUNDING_TOLERANCE)), int(np.floor(high / step + ROUNDING_TOLERANCE))
     return {place * step: f"{place * step:.10g}" for place in range(first, last + 1)}
 
 
-def _thinned(ticks: list[tuple[float, str]], most: int = 8) -> list[tuple[float, str]]:
-    return ticks[:: -(-len(ticks) // most)]
+def _thin_ticks(ticks: list[tuple[float, str]], max_ticks: int = 8) -> list[tuple[float, str]]:
+    return ticks[:: -(-len(ticks) // max_ticks)]

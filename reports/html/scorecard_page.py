@@ -11,62 +11,69 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from renewals.reports.html.bundle import SHARED, offline
-from renewals.reports.sanitize import printable
-from renewals.reports.words import LANGUAGES, Words
+from renewals.reports.html.bundle import SHARED_KEY_PATTERN, render_offline_page
+from renewals.reports.sanitize import make_printable
+from renewals.reports.words import MESSAGES, Messages
 
-PERIODS = ("month", "trailing_year")
+PERIOD_KINDS = ("month", "trailing_year")
 """The kinds of period shown; quarters stand in the files alone."""
-SEGMENTS = 60
+MAX_SEGMENTS = 60
 """So many segments of a kind are shown, those with the most revenue first."""
-STATES = {"final": "f", "open": "o", "absent": "a"}
+STATE_CODES = {"final": "f", "open": "o", "absent": "a"}
 """How a state is written, a letter a period; a dash where a segment has nothing."""
-TABLES = {"person_days": "usage_events"}
+SOURCE_TABLES = {"person_days": "usage_events"}
 """What a company gives for a table that is made here."""
-SPOKEN = re.compile(rf"(scorecard|size_band)\.|{SHARED}")
+PAGE_KEY_PATTERN = re.compile(rf"(scorecard|size_band)\.|{SHARED_KEY_PATTERN}")
 """The words that the page itself asks for."""
 
-Row = Mapping[str, Any]
+ScorecardRow = Mapping[str, Any]
 
 
-def as_page(
-    told: Mapping[str, Any], language: str, beside: str = "", notices: Sequence[Mapping[str, str]] = ()
+def render_scorecard_page(
+    scorecard: Mapping[str, Any], language: str, linked_page: str = "", notices: Sequence[Mapping[str, str]] = ()
 ) -> bytes:
     """The page's bytes, of a scorecard as `scorecard.json` tells it. The same values give the same bytes.
 
-    `beside` is the page that it links to, where that lies in the same folder; `notices` are sentences by language.
+    `linked_page` is the page that it links to, where that lies in the same folder; `notices` are sentences by language.
     """
-    title = Words(language).say("scorecard.title", as_of=told["as_of"])
-    return offline("scorecard", title, language, payload(told, language), beside=beside, notices=notices)
+    title = Messages(language).text("scorecard.title", as_of=scorecard["as_of"])
+    return render_offline_page(
+        "scorecard", title, language, build_payload(scorecard, language), linked_page=linked_page, notices=notices
+    )
 
 
-def payload(told: Mapping[str, Any], language: str) -> dict[str, Any]:
+def build_payload(scorecard: Mapping[str, Any], language: str) -> dict[str, Any]:
     """Everything the page's code reads. `figures` is by kind of period, kind of segment, segment and measure: values,
-    numerators and denominators along `periods`, and as many letters of `STATES`."""
-    rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
-    periods = {kind: [span["period"] for span in told["periods"] if span["period_kind"] == kind] for kind in PERIODS}
-    found = _segments(rows)
+    numerators and denominators along `periods`, and as many letters of `STATE_CODES`."""
+    rows = [dict(zip(scorecard["columns"], row, strict=True)) for row in scorecard["rows"]]
+    periods = {
+        kind: [span["period"] for span in scorecard["periods"] if span["period_kind"] == kind] for kind in PERIOD_KINDS
+    }
+    found = _segments_by_arr(rows)
     return {
-        "as_of": told["as_of"],
-        "currency": told["currency"],
+        "as_of": scorecard["as_of"],
+        "currency": scorecard["currency"],
         "language": language,
-        "languages": list(LANGUAGES),
-        "words": {own: {k: said for k, said in words.items() if SPOKEN.match(k)} for own, words in LANGUAGES.items()},
+        "languages": list(MESSAGES),
+        "words": {
+            own: {k: said for k, said in words.items() if PAGE_KEY_PATTERN.match(k)} for own, words in MESSAGES.items()
+        },
         "measures": [
-            {**own, "needs": [TABLES.get(need, need) for need in own["needs"]]} for own in told["definitions"]
+            {**own, "needs": [SOURCE_TABLES.get(need, need) for need in own["needs"]]}
+            for own in scorecard["definitions"]
         ],
-        "absent": told["absent"],
+        "absent": scorecard["absent"],
         "periods": periods,
         "segments": {
-            kind: {"name": name, "shown": [printable(one) for one in found[kind][:SEGMENTS]]}
-            | {"left_out": max(len(found[kind]) - SEGMENTS, 0)}
-            for kind, name in told["segments"].items()
+            kind: {"name": name, "shown": [make_printable(one) for one in found[kind][:MAX_SEGMENTS]]}
+            | {"left_out": max(len(found[kind]) - MAX_SEGMENTS, 0)}
+            for kind, name in scorecard["segments"].items()
         },
-        "figures": _figures(rows, periods, {kind: own[:SEGMENTS] for kind, own in found.items()}),
+        "figures": _pack_values(rows, periods, {kind: own[:MAX_SEGMENTS] for kind, own in found.items()}),
     }
 
 
-def _segments(rows: Iterable[Row]) -> Mapping[str, list[str]]:
+def _segments_by_arr(rows: Iterable[ScorecardRow]) -> Mapping[str, list[str]]:
     """The segments of each kind by the revenue they had last, the most first; then by name."""
     arr: dict[tuple[str, str], float] = {}
     for row in rows:  # in the order of time: what comes last is newest
@@ -79,13 +86,15 @@ def _segments(rows: Iterable[Row]) -> Mapping[str, list[str]]:
     return found
 
 
-def _figures(
-    rows: Iterable[Row], periods: Mapping[str, Sequence[str]], shown: Mapping[str, Sequence[str]]
+def _pack_values(
+    rows: Iterable[ScorecardRow], periods: Mapping[str, Sequence[str]], segments_by_kind: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """See `payload`; a list over the segments shown stands under each kind of them."""
+    """See `build_payload`; a list over the segments shown stands under each kind of them."""
     at = {(kind, period): place for kind, own in periods.items() for place, period in enumerate(own)}
-    where = {(kind, segment): place for kind, own in shown.items() for place, segment in enumerate(own)}
-    figures: dict[str, Any] = {kind: {of: [{} for _ in own] for of, own in shown.items()} for kind in periods}
+    where = {(kind, segment): place for kind, own in segments_by_kind.items() for place, segment in enumerate(own)}
+    figures: dict[str, Any] = {
+        kind: {of: [{} for _ in own] for of, own in segments_by_kind.items()} for kind in periods
+    }
     for row in rows:
         kind, of, place = row["period_kind"], row["segment_kind"], at.get((row["period_kind"], row["period"]))
         segment = where.get((of, row["segment"]))
@@ -96,8 +105,8 @@ def _figures(
             row["measure"], [*([None] * length for _ in range(3)), ["-"] * length]
         )
         for series, name in zip(own, ("value", "numerator", "denominator"), strict=False):
-            series[place] = _shortest(row[name])
-        own[3][place] = STATES[row["state"]]
+            series[place] = _to_shortest_number(row[name])
+        own[3][place] = STATE_CODES[row["state"]]
     for own in (
         own for kinds in figures.values() for segments in kinds.values() for one in segments for own in one.values()
     ):
@@ -105,6 +114,6 @@ def _figures(
     return figures
 
 
-def _shortest(figure: float | None) -> float | int | None:
+def _to_shortest_number(number: float | None) -> float | int | None:
     """The same number, a whole one without a point."""
-    return int(figure) if figure is not None and float(figure).is_integer() else figure
+    return int(number) if number is not None and float(number).is_integer() else number

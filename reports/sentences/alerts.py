@@ -5,34 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from renewals.features.alerts import NOW
+from renewals.features.alerts import CURRENT_DAYS
 from renewals.features.families.sentiment import FOLLOW_UP_DAYS
-from renewals.reports.render_failures import Losses
-from renewals.reports.words import Words
+from renewals.reports.render_failures import RenderFailures
+from renewals.reports.words import Messages
 
 
-def sentences(
-    output: str, told: Sequence[Mapping[str, Any]], accounts: Iterable[Any], words: Words, losses: Losses
+def alert_sentences(
+    output: str,
+    alerts: Sequence[Mapping[str, Any]],
+    accounts: Iterable[Any],
+    messages: Messages,
+    failures: RenderFailures,
 ) -> list[str]:
     """The sentence of each alert; its name alone where what was seen cannot be said."""
 
     def make(alert: Mapping[str, Any]) -> str:
-        return sentence(alert, words)
+        return alert_sentence(alert, messages)
 
     def named(alert: Mapping[str, Any]) -> str:
-        return words.value("alerts", alert["code"])
+        return messages.value("alerts", alert["code"])
 
-    return losses.each(output, "alerts", make, told, accounts, named)
+    return failures.render_each(output, "alerts", make, alerts, accounts, named)
 
 
-def sentence(alert: Mapping[str, Any], words: Words) -> str:
+def alert_sentence(alert: Mapping[str, Any], messages: Messages) -> str:
     """One alert with its evidence: `alert` holds `code`, `began`, `concerned`, `tier`, `figure` and `usual`."""
     tier = alert["tier"]
-    return words.say(
+    return messages.text(
         f"alert.{alert['code']}",
         **{name: alert[name] for name in ("concerned", "figure", "usual")},
-        began=words.day(alert["began"]),
-        who=words.say("alert.who", tier=words.value("tier", tier)) if tier else "",
-        days=NOW,
+        began=messages.day(alert["began"]),
+        who=messages.text("alert.who", tier=messages.value("tier", tier)) if tier else "",
+        days=CURRENT_DAYS,
         follow_up=FOLLOW_UP_DAYS,
     )

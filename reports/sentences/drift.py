@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from renewals.models.evaluation.drift import Look
-from renewals.reports.words import Words
+from renewals.models.evaluation.drift import DriftComparison
+from renewals.reports.words import Messages
 
 
-def sentence(look: Look, family: str | None, words: Words) -> str:
+def drift_sentence(comparison: DriftComparison, family: str | None, messages: Messages) -> str:
     """What is said of one look; `family` is that of the feature looked at, where it is one."""
-    about = words.value("family", family) if family else ""
-    return words.say(
-        f"drift.{look.what}", name=look.name, family=about, size=look.size, limit=look.limit, then=look.then,
-        now=look.now, accounts=look.accounts,
+    about = messages.value("family", family) if family else ""
+    return messages.text(
+        f"drift.{comparison.what}", name=comparison.name, family=about, size=comparison.size, limit=comparison.limit,
+        then=comparison.then, now=comparison.now, accounts=comparison.accounts,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The plays in words: what stands on their sheet, and what was done since the last list.
 
-A play is a mapping as `score.json` holds it: as in the library, with the effect in force under `effect`, and under
+A play is a mapping as `score.json` holds it: as in the library, with the effect in force under `effect_text`, and under
 `treated` on how many treated observations that stands.
 """
 
@@ -13,53 +13,60 @@ from typing import Any
 import pandas as pd
 from scipy.special import expit, logit
 
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 
-Play = Mapping[str, Any]
-COLUMNS = ("name", "answers", "stages", "size_bands", "owner", "hours", "effect", "steps")
+PlaybookRecord = Mapping[str, Any]
+SHEET_COLUMNS = ("name", "answers", "stages", "size_bands", "owner", "hours", "effect", "steps")
 """The sheet's columns, in reading order."""
-TYPICAL = 0.7
+TYPICAL_PROBABILITY = 0.7
 """The chance of renewal at which an effect is shown: nobody counts in log-odds."""
 
 
-def row(play: Play, words: Words) -> list[Any]:
-    """One play as the cells of the sheet, in the order of `COLUMNS`."""
-    joint = words.say("and")
-    answers = [words.value("theme", theme) for theme in play["themes"]] or [words.say(f"plays.{play['grows']}")]
+def sheet_row(playbook: PlaybookRecord, messages: Messages) -> list[Any]:
+    """One play as the cells of the sheet, in the order of `SHEET_COLUMNS`."""
+    joint = messages.text("and")
+    answers = [messages.value("theme", theme) for theme in playbook["themes"]] or [
+        messages.text(f"plays.{playbook['grows']}")
+    ]
     return [
-        play["name"][words.language],
+        playbook["name"][messages.language],
         joint.join(answers),
-        joint.join(words.value("stage", stage) for stage in play["stages"]),
-        joint.join(words.value("size_band", band) for band in play["size_bands"]),
-        play["owner"][words.language],
-        play["hours"],
-        effect(play, words),
-        "\n".join(steps(play, words)),
+        joint.join(messages.value("stage", stage) for stage in playbook["stages"]),
+        joint.join(messages.value("size_band", band) for band in playbook["size_bands"]),
+        playbook["owner"][messages.language],
+        playbook["hours"],
+        effect_text(playbook, messages),
+        "\n".join(numbered_steps(playbook, messages)),
     ]
 
 
-def effect(play: Play, words: Words) -> str:
+def effect_text(playbook: PlaybookRecord, messages: Messages) -> str:
     """What a play does to a typical chance, and how that is known."""
-    known = "measured" if play["treated"] else "assumed"
-    return words.say(f"plays.{known}", then=float(expit(logit(TYPICAL) + play["effect"])), treated=play["treated"])
+    known = "measured" if playbook["treated"] else "assumed"
+    return messages.text(
+        f"plays.{known}",
+        then=float(expit(logit(TYPICAL_PROBABILITY) + playbook["effect"])),
+        treated=playbook["treated"],
+    )
 
 
-def steps(play: Play, words: Words) -> list[str]:
+def numbered_steps(playbook: PlaybookRecord, messages: Messages) -> list[str]:
     """The steps, numbered."""
-    return [f"{number}. {step}" for number, step in enumerate(play["steps"][words.language], start=1)]
+    return [f"{number}. {step}" for number, step in enumerate(playbook["steps"][messages.language], start=1)]
 
 
-def since(last: date, begun: pd.DataFrame, words: Words) -> str:
+def intervention_sentence(previous_day: date, interventions: pd.DataFrame, messages: Messages) -> str:
     """What was done for one account since the last list, and its chances then and now: side by side, no more.
 
-    `begun` has one row per playbook begun: `playbook`, `started`, `then`, `now`.
+    `interventions` has one row per playbook begun: `playbook`, `started`, `then`, `now`.
     """
-    if begun.empty:
-        return words.say("since.nothing", last=last)
+    if interventions.empty:
+        return messages.text("since.nothing", last=previous_day)
     named = (
-        words.say("since.begun", playbook=p, started=s) for p, s in begun[["playbook", "started"]].itertuples(False)
+        messages.text("since.begun", playbook=p, started=s)
+        for p, s in interventions[["playbook", "started"]].itertuples(False)
     )
-    done, first = words.say("and").join(named), begun.iloc[0]
+    done, first = messages.text("and").join(named), interventions.iloc[0]
     if first[["then", "now"]].isna().any():
-        return words.say("since.unscored", last=last, begun=done)
-    return words.say("since.moved", last=last, begun=done, then=first["then"], now=first["now"])
+        return messages.text("since.unscored", last=previous_day, begun=done)
+    return messages.text("since.moved", last=previous_day, begun=done, then=first["then"], now=first["now"])

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from renewals.models.ranking.playbooks import ANY
-from renewals.models.ranking.treatment_effect import Found, Refused
-from renewals.reports.sanitize import printable
-from renewals.reports.words import Words
+from renewals.models.ranking.playbooks import ANY_PLAYBOOK
+from renewals.models.ranking.treatment_effect import EffectEstimate, NoEstimate
+from renewals.reports.sanitize import make_printable
+from renewals.reports.words import Messages
 
-COLUMNS = ("playbook", "treated", "renewed", "without", "points", "interval", "log_odds", "naive", "verdict")
+TABLE_COLUMNS = ("playbook", "treated", "renewed", "without", "points", "interval", "log_odds", "naive", "verdict")
 
 
-def name(playbook: str, words: Words) -> str:
+def playbook_name(playbook: str, messages: Messages) -> str:
     """A playbook as people call it."""
-    return words.say("effect.any") if playbook == ANY else words.value("playbook", printable(playbook))
+    return (
+        messages.text("effect.any")
+        if playbook == ANY_PLAYBOOK
+        else messages.value("playbook", make_printable(playbook))
+    )
 
 
-def sentence(told: Found | Refused, words: Words) -> str:
+def effect_sentence(estimate: EffectEstimate | NoEstimate, messages: Messages) -> str:
     """What is said of one playbook, or why nothing is."""
-    called = name(told.playbook, words)
-    if isinstance(told, Refused):
-        return words.say(f"effect.{told.reason}", playbook=called, **told.figures)
-    without = told.renewed - told.points
-    return words.say(
-        f"effect.{told.verdict}", playbook=called, treated=told.treated, renewed=told.renewed, without=without,
-        points=100 * told.points, low=100 * told.low, high=100 * told.high,
+    called = playbook_name(estimate.playbook, messages)
+    if isinstance(estimate, NoEstimate):
+        return messages.text(f"effect.{estimate.reason}", playbook=called, **estimate.figures)
+    without = estimate.renewed - estimate.points
+    return messages.text(
+        f"effect.{estimate.verdict}", playbook=called, treated=estimate.treated, renewed=estimate.renewed,
+        without=without, points=100 * estimate.points, low=100 * estimate.low, high=100 * estimate.high,
     )  # fmt: skip
 
 
-def headings(words: Words, confidence: float) -> list[str]:
+def table_headings(messages: Messages, confidence: float) -> list[str]:
     """What stands over the columns of the table."""
-    return [words.say(f"effect.column.{column}", confidence=confidence) for column in COLUMNS]
+    return [messages.text(f"effect.column.{column}", confidence=confidence) for column in TABLE_COLUMNS]
 
 
-def row(told: Found | Refused, words: Words) -> list[str]:
+def table_row(estimate: EffectEstimate | NoEstimate, messages: Messages) -> list[str]:
     """One playbook in the table; where nothing is said, only how many were treated and that."""
-    first = [name(told.playbook, words), str(told.treated)]
-    if isinstance(told, Refused):
-        return [*first, *[words.say("effect.dash")] * 6, words.say("effect.verdict.refused")]
-    said = (f"{told.renewed:.0%}", f"{told.renewed - told.points:.0%}", f"{100 * told.points:+.1f}",
-            f"{100 * told.low:+.1f} … {100 * told.high:+.1f}",
-            words.say("effect.dash") if told.log_odds is None else f"{told.log_odds:+.2f}",
-            f"{100 * told.naive:+.1f}")  # fmt: skip
-    return [*first, *said, words.say(f"effect.verdict.{told.verdict}")]
+    first = [playbook_name(estimate.playbook, messages), str(estimate.treated)]
+    if isinstance(estimate, NoEstimate):
+        return [*first, *[messages.text("effect.dash")] * 6, messages.text("effect.verdict.refused")]
+    said = (f"{estimate.renewed:.0%}", f"{estimate.renewed - estimate.points:.0%}", f"{100 * estimate.points:+.1f}",
+            f"{100 * estimate.low:+.1f} … {100 * estimate.high:+.1f}",
+            messages.text("effect.dash") if estimate.log_odds is None else f"{estimate.log_odds:+.2f}",
+            f"{100 * estimate.naive:+.1f}")  # fmt: skip
+    return [*first, *said, messages.text(f"effect.verdict.{estimate.verdict}")]

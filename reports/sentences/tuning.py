@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 
 
-def sentences(report: Mapping[str, Any], words: Words) -> list[str]:
+def tuning_sentences(report: Mapping[str, Any], messages: Messages) -> list[str]:
     """What was tried, what came of it, and how to take it over; or why nothing was searched."""
-    target = words.value("target", report["target"])
+    target = messages.value("target", report["target"])
     if not report["searched"]:
-        return [words.say("tune.refused", target=target, reason=report["reason"])]
+        return [messages.text("tune.refused", target=target, reason=report["reason"])]
     ended = [trial["state"] for trial in report["trials"]]
-    tried = words.say(
+    tried = messages.text(
         "tune.tried", target=target, trials=len(ended) - ended.count("cut_off"), early=ended.count("stopped_early"),
         day=report["stood_on"], **report["log_loss"],
     )  # fmt: skip
     held = report["held_out"]
-    judged = words.say(f"tune.{held['verdict']}", **_figures(held))
+    judged = messages.text(f"tune.{held['verdict']}", **_gain_fields(held))
     if not report["take_over"]:
         return [tried, judged]
     settings = " ".join(f"--set {change}" for change in report["take_over"])
-    return [tried, judged, words.say("tune.take_over", until=report["until"], settings=settings)]
+    return [tried, judged, messages.text("tune.take_over", until=report["until"], settings=settings)]
 
 
-def _figures(held: Mapping[str, Any]) -> dict[str, Any]:
-    return {"terms": held.get("terms"), "events": held.get("events"), **held.get("gain", {})}
+def _gain_fields(held_out: Mapping[str, Any]) -> dict[str, Any]:
+    return {"terms": held_out.get("terms"), "events": held_out.get("events"), **held_out.get("gain", {})}

@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 from xlsxwriter.worksheet import Worksheet
 
-from renewals.models.explanation.reasons import REASONS
+from renewals.models.explanation.reasons import REFUSAL_REASONS
 from renewals.models.ranking.worklist import RISK_BANDS
 from renewals.reports.columns import COLUMNS
-from renewals.reports.sanitize import width
-from renewals.reports.words import Words
-from renewals.reports.workbook.feedback_layout import EXACT
-from renewals.reports.workbook.writer import DAY_WIDTH, LINE, Book, done, lines
+from renewals.reports.sanitize import display_width
+from renewals.reports.words import Messages
+from renewals.reports.workbook.feedback_layout import EXACT_INTEGER_LIMIT
+from renewals.reports.workbook.writer import DATE_WIDTH, LINE_HEIGHT, WorkbookWriter, check_return_code, count_lines
 
-SHOWN = (
+LIST_COLUMNS = (
     *("rank", "account_name", "account_id", "csm", "stage", "renewal_date", "days_to_renewal", "arr", "currency"),
     *("risk_band", "renewal_probability", "renewal_low", "renewal_high", "probability_change", "arr_at_risk"),
     *("reason_1", "reason_2", "reason_3", "reason_4", "reason_5", "alerts"),
@@ -26,19 +26,19 @@ SHOWN = (
     *("size_band", "within_capacity", "reason_change"),
 )
 """What the whole list shows, in reading order; a column that is empty in every row is left out."""
-NOT_SCORED = (
+NOT_SCORED_COLUMNS = (
     *("account_name", "account_id", "csm", "status", "status_reason", "renewal_date", "days_to_renewal", "arr"),
     *("currency", "stage", "alerts"),
 )
-IN_WORDS = ("stage", "size_band", "status", "risk_band", "quadrant")
-SENTENCES = ("reason_", "strength_", "playbook_", "alerts", "status_reason")
-MONEY = ("arr", "arr_at_risk")
+CODED_COLUMNS = ("stage", "size_band", "status", "risk_band", "quadrant")
+SENTENCE_PREFIXES = ("reason_", "strength_", "playbook_", "alerts", "status_reason")
+MONEY_COLUMNS = ("arr", "arr_at_risk")
 SENTENCE_WIDTH = 42
-KINDS = {column.name: column.kind for column in COLUMNS}
+COLUMN_KINDS = {column.name: column.kind for column in COLUMNS}
 
 
 @dataclass(frozen=True)
-class Cells:
+class AccountCells:
     """What stands in the cells of some accounts, made once for every sheet that shows them."""
 
     names: Sequence[str]
@@ -51,133 +51,143 @@ class Cells:
     """One per account, in points."""
 
 
-def cells(rows: pd.DataFrame, names: Iterable[str], book: Book) -> Cells:
+def build_cells(rows: pd.DataFrame, names: Iterable[str], writer: WorkbookWriter) -> AccountCells:
     """The cells of these accounts; `rows` has one row per account."""
-    words = book.words
+    words = writer.messages
     there = [name for name in names if rows[name].notna().any()]
-    told = {name: _column(name, rows, book) for name in there}
+    told = {name: _column_cells(name, rows, writer) for name in there}
     said = {name: words.heading(name) for name in there}
-    wrapped = [told[name] for name in there if name.startswith(SENTENCES)]
-    tall = [LINE * max(lines(text, SENTENCE_WIDTH) for text in own) for own in zip(*wrapped, strict=True)]
-    wide = {name: _fitting(name, said[name], told[name]) for name in there}
-    return Cells(there, told, said, wide, tall or [LINE] * len(rows))
+    wrapped = [told[name] for name in there if name.startswith(SENTENCE_PREFIXES)]
+    tall = [LINE_HEIGHT * max(count_lines(text, SENTENCE_WIDTH) for text in own) for own in zip(*wrapped, strict=True)]
+    wide = {name: _fit_width(name, said[name], told[name]) for name in there}
+    return AccountCells(there, told, said, wide, tall or [LINE_HEIGHT] * len(rows))
 
 
-def _column(name: str, rows: pd.DataFrame, book: Book) -> list[Any]:
+def _column_cells(name: str, rows: pd.DataFrame, writer: WorkbookWriter) -> list[Any]:
     """The cells of one column; empty where a value cannot be shown."""
 
     def make(value: Any) -> Any:
-        return cell(name, value, book.words)
+        return cell_value(name, value, writer.messages)
 
-    return book.losses.each("workbook", name, make, rows[name].tolist(), rows["account_id"])
+    return writer.failures.render_each("workbook", name, make, rows[name].tolist(), rows["account_id"])
 
 
-def under_themes(rows: pd.DataFrame, book: Book) -> pd.DataFrame:
+def add_theme_headings(rows: pd.DataFrame, writer: WorkbookWriter) -> pd.DataFrame:
     """The rows with each reason under its theme, on a line of its own; one row per row given."""
 
     def headed(own: tuple[str | None, str, bool]) -> str | None:
         said, theme, can = own
-        return f"{book.words.theme(theme, bool(can))}\n{said}" if said else None
+        return f"{writer.messages.theme(theme, bool(can))}\n{said}" if said else None
 
     shown = rows.copy()
-    for reason in (f"reason_{k}" for k in range(1, REASONS + 1)):
+    for reason in (f"reason_{k}" for k in range(1, REFUSAL_REASONS + 1)):
         parts = zip(rows[reason], rows[f"{reason}_theme"], rows[f"{reason}_actionable"], strict=True)
-        shown[reason] = book.losses.each("workbook", reason, headed, parts, rows["account_id"], lambda own: own[0])
+        shown[reason] = writer.failures.render_each(
+            "workbook", reason, headed, parts, rows["account_id"], lambda own: own[0]
+        )
     return shown
 
 
-def cell(name: str, value: Any, words: Words) -> Any:
+def cell_value(name: str, value: Any, messages: Messages) -> Any:
     """What stands in a cell of a column: None, text, a finite number or a day."""
     if pd.isna(value):
         return None
-    if name in IN_WORDS:
-        return words.value(name, value)
-    if KINDS[name] == "flag":
-        return words.flag(bool(value))
-    if KINDS[name] == "date":
+    if name in CODED_COLUMNS:
+        return messages.value(name, value)
+    if COLUMN_KINDS[name] == "flag":
+        return messages.flag(bool(value))
+    if COLUMN_KINDS[name] == "date":
         return pd.Timestamp(value).to_pydatetime()
-    return _number(name, value) if isinstance(value, (int, float)) else str(value)
+    return _number_cell(name, value) if isinstance(value, (int, float)) else str(value)
 
 
-def _number(name: str, value: float) -> Any:
+def _number_cell(name: str, value: float) -> Any:
     """A number. An id that Excel would round is text; less than half a point is no change, and would stand as -0%."""
     if name == "probability_change":
         return round(value, 2) + 0.0
-    return value if abs(value) < EXACT or KINDS[name] != "id" else str(value)
+    return value if abs(value) < EXACT_INTEGER_LIMIT or COLUMN_KINDS[name] != "id" else str(value)
 
 
-def format_of(name: str) -> str:
+def column_format(name: str) -> str:
     """The format of a column of the list."""
-    if name.startswith(SENTENCES):
+    if name.startswith(SENTENCE_PREFIXES):
         return "wrapped"
     if name == "probability_change":
         return "change"
-    return KINDS[name] if KINDS[name] in ("number", "integer", "id", "probability", "date") else "text"
+    return COLUMN_KINDS[name] if COLUMN_KINDS[name] in ("number", "integer", "id", "probability", "date") else "text"
 
 
-def table(book: Book, title: str, own: Cells, frozen: int) -> None:
+def write_table(writer: WorkbookWriter, title: str, cells: AccountCells, frozen_columns: int) -> None:
     """A sheet of all these accounts under a frozen, filtered header."""
-    sheet = book.sheet(title)
-    for place, name in enumerate(own.names):
-        column(book, sheet, place, name, own, range(len(own.heights)))
-    framed(sheet, own.heights, len(own.names), frozen)
-    coloured(book, sheet, own.names, len(own.heights))
+    sheet = writer.add_sheet(title)
+    for place, name in enumerate(cells.names):
+        write_column(writer, sheet, place, name, cells, range(len(cells.heights)))
+    apply_layout(sheet, cells.heights, len(cells.names), frozen_columns)
+    apply_colours(writer, sheet, cells.names, len(cells.heights))
 
 
-def column(
-    book: Book, sheet: Worksheet, place: int, name: str, own: Cells, rows: Iterable[int], header: int = 0
+def write_column(
+    writer: WorkbookWriter,
+    sheet: Worksheet,
+    position: int,
+    name: str,
+    cells: AccountCells,
+    rows: Iterable[int],
+    header: int = 0,
 ) -> None:
     """One column of some of the accounts, below its heading in the row `header`."""
-    kind = format_of(name)
-    book.text(sheet, header, place, own.headings[name], "head")
-    sheet.set_column(place, place, own.widths[name], book.formats[kind])
-    told = own.columns[name]
+    kind = column_format(name)
+    writer.write_text(sheet, header, position, cells.headings[name], "head")
+    sheet.set_column(position, position, cells.widths[name], writer.formats[kind])
+    told = cells.columns[name]
     for row, account in enumerate(rows, start=header + 1):
-        book.write(sheet, row, place, told[account], kind)
+        writer.write_cell(sheet, row, position, told[account], kind)
 
 
-def framed(sheet: Worksheet, heights: Sequence[float], columns: int, frozen: int, header: int = 0) -> None:
+def apply_layout(
+    sheet: Worksheet, heights: Sequence[float], columns: int, frozen_columns: int, header: int = 0
+) -> None:
     """The heights of the rows, and a header that stays, with what stands above it, and filters."""
-    sheet.set_row(header, 2 * LINE)
+    sheet.set_row(header, 2 * LINE_HEIGHT)
     for row, height in enumerate(heights, start=header + 1):
         sheet.set_row(row, height)
-    sheet.freeze_panes(header + 1, frozen)
+    sheet.freeze_panes(header + 1, frozen_columns)
     sheet.repeat_rows(0, header)
     if columns:
         sheet.autofilter(header, 0, header + len(heights), columns - 1)
 
 
-def coloured(book: Book, sheet: Worksheet, names: Sequence[str], rows: int, header: int = 0) -> None:
+def apply_colours(writer: WorkbookWriter, sheet: Worksheet, names: Sequence[str], rows: int, header: int = 0) -> None:
     """Risk bands in their colours, and a bar for the money at risk."""
     if "risk_band" in names and rows:
         place = names.index("risk_band")
         for band in RISK_BANDS:
-            said = book.words.value("risk_band", band)
-            rule = {"type": "cell", "criteria": "==", "value": f'"{said}"', "format": book.formats[band]}
-            done(sheet.conditional_format(header + 1, place, header + rows, place, rule))
+            said = writer.messages.value("risk_band", band)
+            rule = {"type": "cell", "criteria": "==", "value": f'"{said}"', "format": writer.formats[band]}
+            check_return_code(sheet.conditional_format(header + 1, place, header + rows, place, rule))
     if "arr_at_risk" in names and rows:
         place = names.index("arr_at_risk")
-        done(sheet.conditional_format(header + 1, place, header + rows, place, BAR))
+        check_return_code(sheet.conditional_format(header + 1, place, header + rows, place, DATA_BAR))
 
 
-BAR = {
+DATA_BAR = {
     **{"type": "data_bar", "data_bar_2010": True, "bar_solid": True},
     **{"bar_color": "#F4B6B6", "bar_border_color": "#F4B6B6", "min_type": "num", "min_value": 0, "max_type": "max"},
 }
 
 
-def _fitting(name: str, heading: str, told: Iterable[Any]) -> float:
+def _fit_width(name: str, heading: str, cells: Iterable[Any]) -> float:
     """A width in which most cells are read whole; sentences wrap."""
-    if name.startswith(SENTENCES):
+    if name.startswith(SENTENCE_PREFIXES):
         return SENTENCE_WIDTH
-    longest = max((_width(name, own) for own in told), default=0)
-    word = max(map(width, heading.split()), default=0)  # a heading breaks between its words, not within them
-    return min(max(width(heading) / 1.6 + 3, min(1.2 * word + 2, 17), 6, longest + 2), 40)
+    longest = max((_cell_width(name, own) for own in cells), default=0)
+    word = max(map(display_width, heading.split()), default=0)  # a heading breaks between its words, not within them
+    return min(max(display_width(heading) / 1.6 + 3, min(1.2 * word + 2, 17), 6, longest + 2), 40)
 
 
-def _width(name: str, own: Any) -> int:
-    if KINDS[name] == "date":
-        return DAY_WIDTH
-    if isinstance(own, (int, float)):
-        return len(f"{own:.0%}" if KINDS[name] == "probability" else f"{own:,.0f}")
-    return width(str(own or ""))
+def _cell_width(name: str, cell: Any) -> int:
+    if COLUMN_KINDS[name] == "date":
+        return DATE_WIDTH
+    if isinstance(cell, (int, float)):
+        return len(f"{cell:.0%}" if COLUMN_KINDS[name] == "probability" else f"{cell:,.0f}")
+    return display_width(str(cell or ""))

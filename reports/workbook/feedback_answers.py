@@ -14,10 +14,17 @@ from datetime import date, datetime
 from typing import Any
 
 from renewals.features.patterns import normalize_text
-from renewals.reports.sanitize import printable, shortened, unformula
-from renewals.reports.workbook.feedback_reader import LONGEST, Book, Cell, Choice, Cover, Row
+from renewals.reports.sanitize import escape_formula, make_printable, truncate
+from renewals.reports.workbook.feedback_reader import (
+    MAX_CELL_LENGTH,
+    AnswerRow,
+    Cell,
+    DropdownChoice,
+    ReturnedWorkbook,
+    WorkbookInfo,
+)
 
-YEAR_FIRST = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
+YEAR_FIRST_DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
 """A day in text that can be read in one way only."""
 
 
@@ -37,18 +44,18 @@ class Answer:
     cell: str
 
     @property
-    def about(self) -> tuple[date, Any]:
+    def key(self) -> tuple[date, Any]:
         """The list and the account."""
         return self.as_of, self.account_id
 
     @property
-    def said(self) -> tuple[Any, ...]:
+    def content(self) -> tuple[Any, ...]:
         """The answer itself, wherever it stood."""
         return self.verdict, self.action, self.begun, self.note
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """What was not taken, and why; `sheet` and `cell` are empty where the whole file, or sheet, is meant."""
 
     reason: str
@@ -62,142 +69,154 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Known:
+class ListedAccounts:
     """The accounts of a list by their ids as a workbook shows them, and the first day of each one's first contract."""
 
-    ids: Mapping[str, Any]
-    firsts: Mapping[Any, date]
+    ids_by_text: Mapping[str, Any]
+    first_contract_days: Mapping[Any, date]
 
 
-def understood(book: Book, file: str, known: Known, recorded: datetime) -> tuple[list[Answer], list[Refusal]]:
+def parse_answers(
+    returned: ReturnedWorkbook, file: str, accounts: ListedAccounts, recorded_at: datetime
+) -> tuple[list[Answer], list[Rejection]]:
     """The answers of a book, row by row, and what of it is refused."""
     answers, refused = [], []
-    for row in book.rows:
-        answer, faults = judged(row, book.cover, file, known, recorded)
+    for row in returned.rows:
+        answer, faults = validate_row(row, returned.info, file, accounts, recorded_at)
         refused.extend(faults)
         if answer is not None:
             answers.append(answer)
     return answers, refused
 
 
-def once(answers: Sequence[Answer]) -> tuple[list[Answer], list[Refusal]]:
+def reject_contradictions(answers: Sequence[Answer]) -> tuple[list[Answer], list[Rejection]]:
     """One answer for each account of a list. Of two that differ nobody can say which is meant: both are refused."""
     by_account: dict[tuple[date, Any], list[Answer]] = defaultdict(list)
     for answer in answers:
-        by_account[answer.about].append(answer)
-    alike = {about: len({own.said for own in same}) == 1 for about, same in by_account.items()}
+        by_account[answer.key].append(answer)
+    alike = {about: len({own.content for own in same}) == 1 for about, same in by_account.items()}
     kept = [same[0] for about, same in by_account.items() if alike[about]]
-    return kept, [_contradiction(own, by_account[own.about]) for own in answers if not alike[own.about]]
+    return kept, [_contradiction_rejection(own, by_account[own.key]) for own in answers if not alike[own.key]]
 
 
-def _contradiction(own: Answer, same: Sequence[Answer]) -> Refusal:
-    other = next(one for one in same if one.said != own.said)
-    if other.file == own.file:
+def _contradiction_rejection(answer: Answer, answers: Sequence[Answer]) -> Rejection:
+    other = next(one for one in answers if one.content != answer.content)
+    if other.file == answer.file:
         place, what = f"sheet {other.sheet}, {other.cell}", "keep one of the two"
     else:
         place, what = f"{other.file}, sheet {other.sheet}, {other.cell}", "keep one, or collect the older file first"
-    reason = f"account {printable(str(own.account_id))} is answered otherwise in {place}: {what}"
-    return Refusal(reason, own.sheet, own.cell, own.file)
+    reason = f"account {make_printable(str(answer.account_id))} is answered otherwise in {place}: {what}"
+    return Rejection(reason, answer.sheet, answer.cell, answer.file)
 
 
-def judged(row: Row, cover: Cover, file: str, known: Known, recorded: datetime) -> tuple[Answer | None, list[Refusal]]:
+def validate_row(
+    row: AnswerRow, info: WorkbookInfo, file: str, accounts: ListedAccounts, recorded_at: datetime
+) -> tuple[Answer | None, list[Rejection]]:
     """One row as an answer, or None and every fault of it."""
-    faults: list[Refusal] = []
+    faults: list[Rejection] = []
 
     def refuse(name: str, reason: str) -> None:
-        faults.append(Refusal(reason, row.sheet.title, row.cells[name].place, file))
+        faults.append(Rejection(reason, row.sheet.title, row.cells[name].reference, file))
 
     for name, cell in row.cells.items():
         if cell.kind == "f":
-            refuse(name, f"holds a formula ({cell.shown}): write the answer itself")
+            refuse(name, f"holds a formula ({cell.quoted_text}): write the answer itself")
         elif cell.kind == "e":
-            refuse(name, f"holds an error ({cell.shown}): write the answer itself")
+            refuse(name, f"holds an error ({cell.quoted_text}): write the answer itself")
     if faults:
         return None, faults
-    account_id = _account(row.cells["account_id"], known, refuse)
-    verdict = _chosen("verdict", row.cells["verdict"], cover.verdicts, refuse)
-    action = _chosen("action", row.cells["action"], cover.actions, refuse)
-    begun = _begun(row.cells, known.firsts.get(account_id), recorded.date(), refuse)
-    note = _note(row.cells["note"], refuse)
+    account_id = _parse_account(row.cells["account_id"], accounts, refuse)
+    verdict = _parse_choice("verdict", row.cells["verdict"], info.verdicts, refuse)
+    action = _parse_choice("action", row.cells["action"], info.actions, refuse)
+    begun = _parse_start_day(row.cells, accounts.first_contract_days.get(account_id), recorded_at.date(), refuse)
+    note = _parse_note(row.cells["note"], refuse)
     if faults:
         return None, faults
-    place = row.cells["account_id"].place
+    place = row.cells["account_id"].reference
     said = (account_id, row.sheet.csm, verdict, action, begun, note)
-    return Answer(*said, cover.as_of, file, row.sheet.title, place), []
+    return Answer(*said, info.as_of, file, row.sheet.title, place), []
 
 
-def _account(cell: Cell, known: Known, refuse: Any) -> Any:
-    if cell.empty:
-        refuse("account_id", "an answer without an account id: write the id as the list has it")
-    elif cell.lost_digits:
-        refuse(
+def _parse_account(cell: Cell, accounts: ListedAccounts, reject: Any) -> Any:
+    if cell.is_empty:
+        reject("account_id", "an answer without an account id: write the id as the list has it")
+    elif cell.has_lost_digits:
+        reject(
             "account_id",
-            f"the id {cell.shown} has become a number, of which a spreadsheet keeps 15 digits, so it may be another "
+            f"the id {cell.quoted_text} has become a number, of which a spreadsheet keeps 15 digits, so it may be "
+            "another "
             "account's: write the id as text, as the list has it",
         )
-    elif cell.text in known.ids:
-        return known.ids[cell.text]
+    elif cell.text in accounts.ids_by_text:
+        return accounts.ids_by_text[cell.text]
     else:
-        near = difflib.get_close_matches(cell.text, list(known.ids)[:20_000], n=3, cutoff=0.6)
+        near = difflib.get_close_matches(cell.text, list(accounts.ids_by_text)[:20_000], n=3, cutoff=0.6)
         hint = f"did you mean {', '.join(near)}?" if near else "write the id as the list has it"
-        refuse("account_id", f"no account {cell.shown} on this list: {hint}")
+        reject("account_id", f"no account {cell.quoted_text} on this list: {hint}")
     return None
 
 
-def _chosen(name: str, cell: Cell, words: Mapping[str, Choice], refuse: Any) -> str | None:
+def _parse_choice(name: str, cell: Cell, choices: Mapping[str, DropdownChoice], reject: Any) -> str | None:
     """The code of a chosen word."""
-    if cell.empty:
+    if cell.is_empty:
         return None
-    if choice := words.get(normalize_text(cell.text)):
+    if choice := choices.get(normalize_text(cell.text)):
         return choice.code
-    told = shortened(", ".join(own.word for own in words.values()), 300, "…")
-    refuse(name, f"{cell.shown} is no {name} of the list: choose one of {told}")
+    told = truncate(", ".join(own.label for own in choices.values()), 300, "…")
+    reject(name, f"{cell.quoted_text} is no {name} of the list: choose one of {told}")
     return None
 
 
-def _begun(cells: Mapping[str, Cell], first: date | None, recorded: date, refuse: Any) -> date | None:
+def _parse_start_day(
+    cells: Mapping[str, Cell], first_contract_day: date | None, recorded_day: date, reject: Any
+) -> date | None:
     """The day an action was begun; one is refused without the other."""
     action, cell = cells["action"], cells["begun"]
-    if cell.empty:
-        if not action.empty:
-            refuse("begun", f"the action {action.shown} has no day: write the day it was begun")
+    if cell.is_empty:
+        if not action.is_empty:
+            reject("begun", f"the action {action.quoted_text} has no day: write the day it was begun")
         return None
-    if action.empty:
-        refuse("action", f"a day ({cell.shown}) but no action: choose what was begun, or clear the day")
-    day = _day(cell)
+    if action.is_empty:
+        reject("action", f"a day ({cell.quoted_text}) but no action: choose what was begun, or clear the day")
+    day = _parse_day(cell)
     if day is None:
-        refuse("begun", f"{cell.shown} is no day: write it as a date, for example {recorded.isoformat()}")
-    elif day > recorded:
-        refuse("begun", f"{day} lies after {recorded}, the day the answers came in: write the day it was begun")
-    elif first is not None and day < first:
-        refuse("begun", f"{day} lies before the account's first contract, which began on {first}: correct the day")
+        reject("begun", f"{cell.quoted_text} is no day: write it as a date, for example {recorded_day.isoformat()}")
+    elif day > recorded_day:
+        reject("begun", f"{day} lies after {recorded_day}, the day the answers came in: write the day it was begun")
+    elif first_contract_day is not None and day < first_contract_day:
+        reject(
+            "begun",
+            f"{day} lies before the account's first contract, which began on {first_contract_day}: correct the day",
+        )
     return day
 
 
-def _day(cell: Cell) -> date | None:
+def _parse_day(cell: Cell) -> date | None:
     value = cell.value
     if isinstance(value, datetime):
         return value.date()
     if isinstance(value, date):
         return value
-    match = YEAR_FIRST.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = YEAR_FIRST_DATE.fullmatch(value.strip()) if isinstance(value, str) else None
     with suppress(ValueError):
         return date(*map(int, match.groups())) if match else None
     return None
 
 
-def _note(cell: Cell, refuse: Any) -> str | None:
-    if cell.empty:
+def _parse_note(cell: Cell, reject: Any) -> str | None:
+    if cell.is_empty:
         return None
-    if len(cell.text) > LONGEST:
-        refuse("note", f"has {len(cell.text):,} characters, and a cell holds {LONGEST:,}: shorten it")
+    if len(cell.text) > MAX_CELL_LENGTH:
+        reject("note", f"has {len(cell.text):,} characters, and a cell holds {MAX_CELL_LENGTH:,}: shorten it")
     return cell.text.strip()
 
 
-def as_csv(refused: Sequence[Refusal]) -> bytes:
+def rejections_to_csv(rejections: Sequence[Rejection]) -> bytes:
     """What was refused, for a spreadsheet: one row per fault; no text can run as a formula."""
     sink = io.StringIO()
     rows = csv.writer(sink, lineterminator="\n")
     rows.writerow(("file", "sheet", "cell", "reason"))
-    rows.writerows([unformula(printable(part)) for part in (r.file, r.sheet, r.cell, r.reason)] for r in refused)
+    rows.writerows(
+        [escape_formula(make_printable(part)) for part in (r.file, r.sheet, r.cell, r.reason)] for r in rejections
+    )
     return sink.getvalue().encode("utf-8-sig")

@@ -16,241 +16,293 @@ import pandas as pd
 from xlsxwriter.utility import xl_col_to_name
 from xlsxwriter.worksheet import Worksheet
 
-from renewals.reports.sanitize import printable, width
-from renewals.reports.sentences.playbooks import Play
-from renewals.reports.workbook.account_sheet import MONEY, Cells, coloured, column, framed
-from renewals.reports.workbook.feedback_layout import (
-    ACTION_WORDS,
-    ANSWERS,
-    FORMAT,
-    HEAD,
-    HIDDEN,
-    SHEETS,
-    STANDING,
-    VERDICT_WORDS,
-    VERDICTS,
+from renewals.reports.sanitize import display_width, make_printable
+from renewals.reports.sentences.playbooks import PlaybookRecord
+from renewals.reports.workbook.account_sheet import (
+    MONEY_COLUMNS,
+    AccountCells,
+    apply_colours,
+    apply_layout,
+    write_column,
 )
-from renewals.reports.workbook.writer import Book, done
+from renewals.reports.workbook.feedback_layout import (
+    ACTION_TABLE_COLUMNS,
+    ANSWER_COLUMNS,
+    HIDDEN_SHEET,
+    LAYOUT_VERSION,
+    METADATA_ROWS,
+    SHEET_TABLE_COLUMNS,
+    TABLES_HEADER_ROW,
+    VERDICT_CODES,
+    VERDICT_TABLE_COLUMNS,
+)
+from renewals.reports.workbook.writer import WorkbookWriter, check_return_code
 
-BEFORE = (
+COLUMNS_BEFORE_ANSWERS = (
     *("rank", "account_name", "risk_band", "renewal_probability", "probability_change", "arr_at_risk", "arr"),
     "renewal_date",
 )
 """What stands left of the answers: enough to know which account is meant and how it stands."""
-AFTER = (
+COLUMNS_AFTER_ANSWERS = (
     *("alerts", "playbook_1", "reason_1", "reason_2", "reason_3", "reason_4", "reason_5"),
     *("playbook_2", "playbook_3", "strength_1", "strength_2", "strength_3", "reason_change"),
     *("quadrant", "expansion_probability", "upsell_probability", "cross_sell_probability"),
     *("renewal_low", "renewal_high", "days_to_renewal", "stage", "size_band", "within_capacity", "account_id"),
 )
-WIDTHS = {"verdict": 13, "action": 24, "begun": 15, "note": 30}
-FORBIDDEN = re.compile(r"[\[\]:*?/\\]")
-LONGEST = 31
+ANSWER_WIDTHS = {"verdict": 13, "action": 24, "begun": 15, "note": 30}
+FORBIDDEN_CHARACTERS = re.compile(r"[\[\]:*?/\\]")
+MAX_TITLE_LENGTH = 31
 """Code units of UTF-16, as Excel counts."""
-RESERVED = ("History", HIDDEN)
-PAPERS = 3
+RESERVED_TITLES = ("History", HIDDEN_SHEET)
+PAGES_ACROSS = 3
 """Sheets of paper side by side: on one, nobody could read it."""
-YEAR = timedelta(days=366)
+ACTION_DATE_RANGE = timedelta(days=366)
 """An action may have begun so long before or after the day of the list."""
 
 
 @dataclass(frozen=True)
-class Portfolio:
+class ManagerPortfolio:
     """The accounts of one manager that a workbook shows."""
 
     csm: str | None
     title: str
     rows: Sequence[int]
     """Their places among the accounts shown, in rank order."""
-    within: int
+    capacity_rank: int
     """The rank of the last account within capacity, 0 where there is none."""
 
 
-def portfolios(shown: pd.DataFrame, most: int, taken: Iterable[str], nobody: str) -> list[Portfolio]:
+def build_portfolios(
+    shown: pd.DataFrame, max_sheets: int, existing_titles: Iterable[str], no_manager_title: str
+) -> list[ManagerPortfolio]:
     """The portfolios that have a sheet of their own, at most so many, those with the most ARR, by name.
 
-    `shown` has one row per scored account, in rank order; `taken` are titles of other sheets, and `nobody` is what the
-    sheet of accounts without a manager is called. That sheet is the last.
+    `account_cells` has one row per scored account, in rank order; `existing_titles` are titles of other sheets, and
+    `no_manager_title` is what the sheet of accounts without a manager is called. That sheet is the last.
     """
     own = shown.assign(csm=shown["csm"].astype(object), place=range(len(shown)), arr=shown["arr"].fillna(0.0))
     held = own.groupby("csm", dropna=False)["arr"].sum().rename_axis("csm").reset_index()
-    first = held.sort_values(["arr", "csm"], ascending=[False, True], kind="stable").head(most)
+    first = held.sort_values(["arr", "csm"], ascending=[False, True], kind="stable").head(max_sheets)
     names = first.sort_values("csm", kind="stable", na_position="last")["csm"].tolist()
     managers = [None if pd.isna(name) else str(name) for name in names]
     of: dict[str | None, pd.DataFrame] = {
         None if pd.isna(name) else str(name): rows for name, rows in own.groupby("csm", dropna=False)
     }
-    called = titles([nobody if name is None else name for name in managers], [*RESERVED, *taken], nobody)
-    return [_portfolio(name, title, of[name]) for name, title in zip(managers, called, strict=True)]
+    called = sheet_titles(
+        [no_manager_title if name is None else name for name in managers],
+        [*RESERVED_TITLES, *existing_titles],
+        no_manager_title,
+    )
+    return [_build_portfolio(name, title, of[name]) for name, title in zip(managers, called, strict=True)]
 
 
-def _portfolio(csm: str | None, title: str, rows: pd.DataFrame) -> Portfolio:
+def _build_portfolio(csm: str | None, title: str, rows: pd.DataFrame) -> ManagerPortfolio:
     """Within capacity are the first accounts and no others: what they come to only grows from one to the next."""
     fits = rows["within_capacity"].fillna(False).astype(bool).to_numpy()
     within = int(rows["rank"].to_numpy()[fits].max()) if fits.any() else 0
-    return Portfolio(csm, title, rows["place"].tolist(), within)
+    return ManagerPortfolio(csm, title, rows["place"].tolist(), within)
 
 
-def titles(names: Iterable[str], taken: Iterable[str], blank: str) -> list[str]:
+def sheet_titles(names: Iterable[str], existing_titles: Iterable[str], default_title: str) -> list[str]:
     """A title for each name that Excel takes, and that is no other's whatever the case or the width of its letters."""
-    known = {_same(title) for title in taken}
+    known = {_normalize_title(title) for title in existing_titles}
     found = []
     for name in names:
-        title = next(title for title in _tries(name, blank) if _same(title) not in known)
-        known.add(_same(title))
+        title = next(title for title in _candidate_titles(name, default_title) if _normalize_title(title) not in known)
+        known.add(_normalize_title(title))
         found.append(title)
     return found
 
 
-def _tries(name: str, blank: str) -> Iterator[str]:
-    plain = FORBIDDEN.sub(" ", printable(" ".join(name.split()))).strip(" '") or blank
-    yield _cut(plain, LONGEST)
+def _candidate_titles(name: str, default_title: str) -> Iterator[str]:
+    plain = FORBIDDEN_CHARACTERS.sub(" ", make_printable(" ".join(name.split()))).strip(" '") or default_title
+    yield _truncate_utf16(plain, MAX_TITLE_LENGTH)
     number = 2
     while True:
         mark = f" ({number})"
-        yield _cut(plain, LONGEST - len(mark)) + mark
+        yield _truncate_utf16(plain, MAX_TITLE_LENGTH - len(mark)) + mark
         number += 1
 
 
-def _cut(text: str, longest: int) -> str:
+def _truncate_utf16(text: str, max_units: int) -> str:
     """As much of a text as has so many code units of UTF-16; no letter is halved, and no apostrophe left at the end."""
-    return text.encode("utf-16-le")[: 2 * longest].decode("utf-16-le", "ignore").rstrip(" '")
+    return text.encode("utf-16-le")[: 2 * max_units].decode("utf-16-le", "ignore").rstrip(" '")
 
 
-def _same(title: str) -> str:
+def _normalize_title(title: str) -> str:
     return unicodedata.normalize("NFKC", title).casefold()
 
 
 # --- the sheets ---------------------------------------------------------------------------------------
 
 
-def write(book: Book, own: Portfolio, shown: Cells, currency: str | None, plays: int, day: date) -> Mapping[str, str]:
+def write_manager_sheet(
+    writer: WorkbookWriter,
+    portfolio: ManagerPortfolio,
+    account_cells: AccountCells,
+    currency: str | None,
+    playbook_count: int,
+    day: date,
+) -> Mapping[str, str]:
     """The sheet of one manager; the letter of each column that is read back.
 
     `plays` is how many there are to choose from, and `day` that of the list. Notices stand above the header.
     """
-    sheet, header = book.sheet(own.title), len(book.notices)
-    sheet.fit_to_pages(PAPERS, 0)
+    sheet, header = writer.add_sheet(portfolio.title), len(writer.notices)
+    sheet.fit_to_pages(PAGES_ACROSS, 0)
     sheet.repeat_columns(0, 1)
-    names = [name for name in (*BEFORE, *ANSWERS, *AFTER) if name in ANSWERS or name in shown.names]
+    names = [
+        name
+        for name in (*COLUMNS_BEFORE_ANSWERS, *ANSWER_COLUMNS, *COLUMNS_AFTER_ANSWERS)
+        if name in ANSWER_COLUMNS or name in account_cells.names
+    ]
     letters = {name: xl_col_to_name(place) for place, name in enumerate(names)}
     for place, name in enumerate(names):
-        if name in ANSWERS:
-            _asked(book, sheet, place, name, len(own.rows))
+        if name in ANSWER_COLUMNS:
+            _add_answer_column(writer, sheet, place, name, len(portfolio.rows))
             continue
-        column(book, sheet, place, name, shown, own.rows, header)
-        if name in MONEY and currency:
-            said = book.words.say("heading.in_currency", heading=shown.headings[name], currency=currency)
-            book.text(sheet, header, place, said, "head")
-            sheet.set_column(place, place, max(shown.widths[name], width(said) / 1.6 + 3))
-    framed(sheet, [shown.heights[row] for row in own.rows], len(names), 2, header)
+        write_column(writer, sheet, place, name, account_cells, portfolio.rows, header)
+        if name in MONEY_COLUMNS and currency:
+            said = writer.messages.text("heading.in_currency", heading=account_cells.headings[name], currency=currency)
+            writer.write_text(sheet, header, place, said, "head")
+            sheet.set_column(place, place, max(account_cells.widths[name], display_width(said) / 1.6 + 3))
+    apply_layout(sheet, [account_cells.heights[row] for row in portfolio.rows], len(names), 2, header)
     # As wide as a screen, so that the frozen rows stay few lines high.
-    book.write_notices(sheet, [{**WIDTHS, **shown.widths}[name] for name in names if name not in AFTER])
-    _line(book, sheet, letters, own)
-    coloured(book, sheet, names, len(own.rows), header)
-    _beyond(book, sheet, letters, own)
-    _choices(book, sheet, letters, len(own.rows), plays, day)
-    return {name: letters[name] for name in ("account_id", *ANSWERS)}
+    writer.write_notices(
+        sheet, [{**ANSWER_WIDTHS, **account_cells.widths}[name] for name in names if name not in COLUMNS_AFTER_ANSWERS]
+    )
+    _add_capacity_line(writer, sheet, letters, portfolio)
+    apply_colours(writer, sheet, names, len(portfolio.rows), header)
+    _shade_beyond_capacity(writer, sheet, letters, portfolio)
+    _add_validation(writer, sheet, letters, len(portfolio.rows), playbook_count, day)
+    return {name: letters[name] for name in ("account_id", *ANSWER_COLUMNS)}
 
 
-def _asked(book: Book, sheet: Worksheet, place: int, name: str, rows: int) -> None:
+def _add_answer_column(writer: WorkbookWriter, sheet: Worksheet, position: int, name: str, row_count: int) -> None:
     """A column of empty cells to be filled in."""
-    kind, header = "begun" if name == "begun" else "answer", len(book.notices)
-    book.text(sheet, header, place, book.words.say(f"answer.{name}"), "asked")
-    sheet.set_column(place, place, WIDTHS[name])
-    for row in range(header + 1, header + rows + 1):
-        done(sheet.write_blank(row, place, None, book.formats[kind]))
+    kind, header = "begun" if name == "begun" else "answer", len(writer.notices)
+    writer.write_text(sheet, header, position, writer.messages.text(f"answer.{name}"), "asked")
+    sheet.set_column(position, position, ANSWER_WIDTHS[name])
+    for row in range(header + 1, header + row_count + 1):
+        check_return_code(sheet.write_blank(row, position, None, writer.formats[kind]))
 
 
-def _line(book: Book, sheet: Worksheet, letters: Mapping[str, str], own: Portfolio) -> None:
+def _add_capacity_line(
+    writer: WorkbookWriter, sheet: Worksheet, letters: Mapping[str, str], portfolio: ManagerPortfolio
+) -> None:
     """The line under the last account within capacity.
 
     A rule and no fixed border: borders stay behind when rows are sorted, and this one is then drawn only where the last
     account within capacity stands over the first beyond.
     """
     first, last = next(iter(letters.values())), list(letters.values())[-1]
-    rank, row = letters["rank"], _first_row(book)
-    rule = f"=AND(${rank}{row}={own.within},${rank}{row + 1}={own.within + 1})"
-    _ruled(book, sheet, rule, "line", own, [(first, last)])
+    rank, row = letters["rank"], _first_row(writer)
+    rule = f"=AND(${rank}{row}={portfolio.capacity_rank},${rank}{row + 1}={portfolio.capacity_rank + 1})"
+    _add_format_rule(writer, sheet, rule, "line", portfolio, [(first, last)])
 
 
-def _beyond(book: Book, sheet: Worksheet, letters: Mapping[str, str], own: Portfolio) -> None:
+def _shade_beyond_capacity(
+    writer: WorkbookWriter, sheet: Worksheet, letters: Mapping[str, str], portfolio: ManagerPortfolio
+) -> None:
     """Grey for what lies beyond capacity, wherever it is sorted to; the cells for answers stay as they are."""
     columns = list(letters.values())
-    at = [place for place, name in enumerate(letters) if name in ANSWERS]
+    at = [place for place, name in enumerate(letters) if name in ANSWER_COLUMNS]
     parts = [(columns[0], columns[at[0] - 1]), (columns[at[-1] + 1], columns[-1])]
-    _ruled(book, sheet, f"=${letters['rank']}{_first_row(book)}>{own.within}", "beyond", own, parts)
+    _add_format_rule(
+        writer, sheet, f"=${letters['rank']}{_first_row(writer)}>{portfolio.capacity_rank}", "beyond", portfolio, parts
+    )
 
 
-def _ruled(
-    book: Book, sheet: Worksheet, rule: str, kind: str, own: Portfolio, parts: Sequence[tuple[str, str]]
+def _add_format_rule(
+    writer: WorkbookWriter,
+    sheet: Worksheet,
+    rule: str,
+    kind: str,
+    portfolio: ManagerPortfolio,
+    column_ranges: Sequence[tuple[str, str]],
 ) -> None:
     """Lay a format over the rows of these columns for which a rule holds, where anything lies beyond capacity."""
-    if own.within >= len(own.rows):
+    if portfolio.capacity_rank >= len(portfolio.rows):
         return
-    top = _first_row(book)
-    spans = [f"{first}{top}:{last}{top + len(own.rows) - 1}" for first, last in parts]
-    form = {"type": "formula", "criteria": rule, "format": book.formats[kind], "multi_range": " ".join(spans)}
-    done(sheet.conditional_format(spans[0], form))
+    top = _first_row(writer)
+    spans = [f"{first}{top}:{last}{top + len(portfolio.rows) - 1}" for first, last in column_ranges]
+    form = {"type": "formula", "criteria": rule, "format": writer.formats[kind], "multi_range": " ".join(spans)}
+    check_return_code(sheet.conditional_format(spans[0], form))
 
 
-def _first_row(book: Book) -> int:
+def _first_row(writer: WorkbookWriter) -> int:
     """The row of the first account, as Excel counts."""
-    return len(book.notices) + 2
+    return len(writer.notices) + 2
 
 
 # --- what is read back --------------------------------------------------------------------------------
 
 
-def actions(plays: Mapping[str, Play], language: str) -> dict[str, str]:
+def playbook_choices(playbooks: Mapping[str, PlaybookRecord], language: str) -> dict[str, str]:
     """The name of every play in a language, with its id; a name that several bear is told apart by the id."""
-    names = {key: printable(str(play["name"][language])) for key, play in plays.items()}
+    names = {key: make_printable(str(play["name"][language])) for key, play in playbooks.items()}
     several = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {f"{name} ({key})" if name in several else name: key for key, name in names.items()}
 
 
-def _choices(book: Book, sheet: Worksheet, letters: Mapping[str, str], rows: int, plays: int, day: date) -> None:
+def _add_validation(
+    writer: WorkbookWriter, sheet: Worksheet, letters: Mapping[str, str], row_count: int, playbook_count: int, day: date
+) -> None:
     """What may be filled in: verdicts and plays from lists, days near that of the list."""
-    refused = {"error_title": book.words.say("answer.refused")}
-    unlisted = {"error_message": book.words.say("answer.not_listed")}
-    first, last = day - YEAR, day + YEAR
+    refused = {"error_title": writer.messages.text("answer.refused")}
+    unlisted = {"error_message": writer.messages.text("answer.not_listed")}
+    first, last = day - ACTION_DATE_RANGE, day + ACTION_DATE_RANGE
     near = {"validate": "date", "criteria": "between", "minimum": first, "maximum": last}
-    near["error_message"] = book.words.say("answer.not_a_day", first=first, last=last)
-    rules: dict[str, dict[str, Any]] = {"verdict": _among(VERDICT_WORDS[0], len(VERDICTS)) | unlisted, "begun": near}
-    if plays:
-        rules["action"] = _among(ACTION_WORDS[0], plays) | unlisted
+    near["error_message"] = writer.messages.text("answer.not_a_day", first=first, last=last)
+    rules: dict[str, dict[str, Any]] = {
+        "verdict": _list_rule(VERDICT_TABLE_COLUMNS[0], len(VERDICT_CODES)) | unlisted,
+        "begun": near,
+    }
+    if playbook_count:
+        rules["action"] = _list_rule(ACTION_TABLE_COLUMNS[0], playbook_count) | unlisted
     for name, rule in rules.items():
-        span = f"{letters[name]}{_first_row(book)}:{letters[name]}{_first_row(book) + rows - 1}"
-        done(sheet.data_validation(span, refused | rule))
+        span = f"{letters[name]}{_first_row(writer)}:{letters[name]}{_first_row(writer) + row_count - 1}"
+        check_return_code(sheet.data_validation(span, refused | rule))
 
 
-def _among(letter: str, count: int) -> dict[str, Any]:
-    return {"validate": "list", "source": f"={HIDDEN}!${letter}${HEAD + 1}:${letter}${HEAD + count}"}
+def _list_rule(letter: str, count: int) -> dict[str, Any]:
+    return {
+        "validate": "list",
+        "source": f"={HIDDEN_SHEET}!${letter}${TABLES_HEADER_ROW + 1}:${letter}${TABLES_HEADER_ROW + count}",
+    }
 
 
-def hidden(
-    book: Book,
-    key: str,
+def write_metadata(
+    writer: WorkbookWriter,
+    fingerprint: str,
     day: date,
-    sheets: Sequence[tuple[Portfolio, Mapping[str, str]]],
-    played: Mapping[str, str],
+    sheets: Sequence[tuple[ManagerPortfolio, Mapping[str, str]]],
+    choices: Mapping[str, str],
 ) -> None:
     """The sheet nobody sees: which list this is, where its answers stand, and what the words to choose from mean."""
-    sheet = book.file.add_worksheet(HIDDEN)
+    sheet = writer.workbook.add_worksheet(HIDDEN_SHEET)
     sheet.very_hidden()
-    standing = {"format": FORMAT, "as_of": day.isoformat(), "key": key, "language": book.words.language}
-    standing["header"] = str(len(book.notices) + 1)
-    for name, row in STANDING.items():
-        _beside(book, sheet, row, "A", (name, standing[name]))
-    _beside(book, sheet, HEAD, "A", SHEETS)
-    for row, (own, letters) in enumerate(sheets, start=HEAD + 1):
-        _beside(book, sheet, row, "A", (own.title, own.csm or "", *letters.values()))
-    spoken = {book.words.say(f"verdict.{code}"): code for code in VERDICTS}
-    for place, head, said in ((VERDICT_WORDS, ("verdict", "code"), spoken), (ACTION_WORDS, ("action", "id"), played)):
-        for row, pair in enumerate([head, *said.items()], start=HEAD):
-            _beside(book, sheet, row, place[0], pair)
+    standing = {
+        "format": LAYOUT_VERSION,
+        "as_of": day.isoformat(),
+        "key": fingerprint,
+        "language": writer.messages.language,
+    }
+    standing["header"] = str(len(writer.notices) + 1)
+    for name, row in METADATA_ROWS.items():
+        _write_texts(writer, sheet, row, "A", (name, standing[name]))
+    _write_texts(writer, sheet, TABLES_HEADER_ROW, "A", SHEET_TABLE_COLUMNS)
+    for row, (own, letters) in enumerate(sheets, start=TABLES_HEADER_ROW + 1):
+        _write_texts(writer, sheet, row, "A", (own.title, own.csm or "", *letters.values()))
+    spoken = {writer.messages.text(f"verdict.{code}"): code for code in VERDICT_CODES}
+    for place, head, said in (
+        (VERDICT_TABLE_COLUMNS, ("verdict", "code"), spoken),
+        (ACTION_TABLE_COLUMNS, ("action", "id"), choices),
+    ):
+        for row, pair in enumerate([head, *said.items()], start=TABLES_HEADER_ROW):
+            _write_texts(writer, sheet, row, place[0], pair)
 
 
-def _beside(book: Book, sheet: Worksheet, row: int, letter: str, texts: Iterable[str]) -> None:
+def _write_texts(writer: WorkbookWriter, sheet: Worksheet, row: int, letter: str, texts: Iterable[str]) -> None:
     for place, text in enumerate(texts, start=ord(letter) - ord("A")):
-        book.write(sheet, row - 1, place, text or None, "text")
+        writer.write_cell(sheet, row - 1, place, text or None, "text")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from renewals.models.explanation.reasons import sentence
-from renewals.reports.html.list_page import as_page
-from renewals.reports.sanitize import printable
-from renewals.reports.sentences.alerts import sentence as told_alert
+from renewals.models.explanation.reasons import render_sentence
+from renewals.reports.html.list_page import render_list_page
+from renewals.reports.sanitize import make_printable
+from renewals.reports.sentences.alerts import alert_sentence as told_alert
 from renewals.reports.settings import ListOptions
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 from tests.browser.chromium import CHROMIUM, Visit
 from tests.reports.pages import BY_NAME, HARMFUL, LIBRARY, TRIED, drawn, said
 from tests.reports.small_list import HOSTILE
@@ -37,7 +37,7 @@ def company() -> Any:
 @pytest.fixture(scope="module")
 def place(company: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "risk_list.html"
-    path.write_bytes(as_page(*company, ListOptions()))
+    path.write_bytes(render_list_page(*company, ListOptions()))
     return path
 
 
@@ -104,7 +104,7 @@ def test_names_stand_verbatim_and_do_nothing(visit: Visit) -> None:
         seen |= set(cells(sheet, "account_name"))
         sheet.evaluate("document.querySelector('.tabulator-tableholder').scrollTop += 400")
         sheet.wait_for_timeout(60)
-    assert {printable(name) for name in NAMES} <= seen
+    assert {make_printable(name) for name in NAMES} <= seen
     assert sheet.locator("#table b:text('bold')").count() == 0
     assert sheet.evaluate("document.querySelectorAll('bdi').length") > 10
 
@@ -181,7 +181,7 @@ def test_one_figure_at_a_time_is_tried_by_keyboard_and_its_chance_shown_beside_t
     sheet = visit.sheet
     row, name = named(company, listed["status"] == "scored")
     text = opened(sheet, name)
-    assert Words("en").say("whatif.caveat") in text
+    assert Messages("en").text("whatif.caveat") in text
     own = behind.tried[(behind.tried.index == row) & (behind.tried["feature"] == TRIED[1])].sort_values("figure")
     below = int((own["figure"] < behind.figures[TRIED[1]].iloc[row]).sum())
     first, second = sheet.locator(".try input").nth(0), sheet.locator(".try input").nth(1)
@@ -193,7 +193,7 @@ def test_one_figure_at_a_time_is_tried_by_keyboard_and_its_chance_shown_beside_t
     second.press("End")
     highest, present = own.iloc[-1], f"{listed['renewal_probability'].iloc[row]:.0%}"
     usual = behind.peers.at[behind.group.iloc[row], TRIED[1]]
-    words = sentence(BY_NAME[TRIED[1]], highest["figure"], usual, Words("en").phrases())
+    words = render_sentence(BY_NAME[TRIED[1]], highest["figure"], usual, Messages("en").phrases())
     shown = sheet.locator(".try").nth(1)
     assert shown.locator("label").text_content() == words
     assert shown.locator("output").text_content() == f"Chance of renewal {present} → {highest['probability']:.0%}"
@@ -210,7 +210,7 @@ def test_alerts_and_plays_stand_in_the_drawer_in_both_languages_and_do_nothing(v
     sheet = visit.sheet
     row, name = named(company, listed["playbook_1"].notna() & listed["alerts"].notna())
     for language in ("en", "zh"):
-        text, words = opened(sheet, name), Words(language)
+        text, words = opened(sheet, name), Messages(language)
         for alert in behind.alerts.loc[[row]].to_dict("records"):
             assert told_alert(alert | {"tier": alert["tier"] if alert["tier"] == "S" else None}, words) in text
         assert sheet.locator(".badge.new").count() == behind.alerts.loc[[row], "is_new"].sum()
@@ -269,13 +269,13 @@ def test_the_bar_of_a_chance_stands_whole_within_its_cell(visit: Visit) -> None:
 
 def test_alerts_and_playbooks_are_shown_where_there_are_any(visit: Visit, company: Any) -> None:
     listed, _ = company
-    raised, sheet = Words("en").value("alerts", "sla_breach"), visit.sheet
+    raised, sheet = Messages("en").value("alerts", "sla_breach"), visit.sheet
     sheet.select_option("#by-alert", "sla_breach")
     assert count(sheet) == f"{listed['alerts'].eq('sla_breach').sum()} of {len(listed)} accounts"
     assert set(cells(sheet, "alerts")) == {raised}
     assert set(cells(sheet, "playbook")) == {HARMFUL, "–"}
     sheet.select_option("#by-alert", "usage_drop")
-    dropped, lost = (Words("en").value("alerts", code) for code in ("usage_drop", "sponsor_lost"))
+    dropped, lost = (Messages("en").value("alerts", code) for code in ("usage_drop", "sponsor_lost"))
     assert set(cells(sheet, "alerts")) == {f"{dropped}+1"}
     assert sheet.locator(".badges").first.get_attribute("title") == f"{dropped}\n{lost}"
     edge = sheet.locator(".tabulator-cell[tabulator-field=alerts]").first.bounding_box()
@@ -333,7 +333,7 @@ def test_notices_stand_above_everything_in_the_language_of_the_page(
 ) -> None:
     notices = [{"en": "Use is <b>old</b>.", "zh": "使用数据<b>过旧</b>。"}, {"en": "Second.", "zh": "第二。"}]
     path = tmp_path / "noticed.html"
-    path.write_bytes(as_page(company[0], replace(company[1], notices=notices), ListOptions()))
+    path.write_bytes(render_list_page(company[0], replace(company[1], notices=notices), ListOptions()))
     one = Visit(chromium, path, viewport={"width": size[0], "height": size[1]})
     for language in ("en", "zh", "en"):
         shown = [own.inner_text() for own in one.sheet.locator(".notices li").all() if own.is_visible()]
@@ -349,7 +349,7 @@ def test_twenty_thousand_accounts_open_and_filter_fast(chromium: Any, tmp_path: 
     """Prints the figures that the README cites; the best of three, for what is measured is the page."""
     listed, behind = drawn([f"Company {i} 有限公司" for i in range(20_000)], worded=False)
     path = tmp_path / "many.html"
-    path.write_bytes(as_page(listed, behind, ListOptions()))
+    path.write_bytes(render_list_page(listed, behind, ListOptions()))
     opening, filtering = [], []
     for _ in range(3):
         start = time.perf_counter()

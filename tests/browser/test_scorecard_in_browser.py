@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from renewals.features.scorecard.measures import MEASURES
-from renewals.reports.html.scorecard_page import as_page
-from renewals.reports.sanitize import printable
+from renewals.reports.html.scorecard_page import render_scorecard_page
+from renewals.reports.sanitize import make_printable
 from tests.browser.chromium import CHROMIUM, Visit
 from tests.reports.scorecards import ABSENT, LATE, MONTHS, told
 from tests.reports.small_list import HOSTILE
@@ -43,7 +43,7 @@ OPEN_SECONDS = 3.0
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("card") / "scorecard.html"
-    path.write_bytes(as_page(CARD, "en", beside="risk_list.html"))
+    path.write_bytes(render_scorecard_page(CARD, "en", linked_page="risk_list.html"))
     return path
 
 
@@ -155,7 +155,7 @@ def test_a_heading_sorts_and_what_is_not_known_stays_last(visit: Visit) -> None:
 def test_names_stand_verbatim_and_do_nothing(visit: Visit) -> None:
     sheet = visit.sheet
     sheet.select_option("#by-kind", "csm")
-    assert {printable(name) for name in CSMS} <= set(sheet.locator("#side tbody bdi").all_text_contents())
+    assert {make_printable(name) for name in CSMS} <= set(sheet.locator("#side tbody bdi").all_text_contents())
     assert sheet.locator("#side bdi *").count() == 0
     hostile = next(name for name in CSMS if name.startswith("</script>"))
     sheet.select_option("#by-segment", label=hostile)

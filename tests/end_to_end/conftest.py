@@ -5,9 +5,9 @@ from datetime import date
 
 import pytest
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.pipelines.commands.learn import learn
-from renewals.pipelines.commands.score import act
+from renewals.pipelines.commands.score import run_score
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from tests.root import ROOT
@@ -31,7 +31,7 @@ QUICK = (
 @pytest.fixture(scope="session")
 def company(tmp_path_factory):
     folder = tmp_path_factory.mktemp("company")
-    write(simulate(accounts=260, months=26, seed=5), folder)
+    write_company(simulate_company(accounts=260, months=26, seed=5), folder)
     return folder
 
 
@@ -47,4 +47,4 @@ def learned(company, tmp_path_factory):
 def published(learned):
     """The job after `renewals score`, and its result."""
     job = replace(learned[0], until=None, as_of=DAY)
-    return job, act(job)
+    return job, run_score(job)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from renewals.pipelines.commands.backtest import retrace
+from renewals.pipelines.commands.backtest import run_backtest
 from tests.pipelines.production import LAST_LEARNING
 
 
@@ -16,7 +16,7 @@ def figures(job) -> dict:
 @pytest.mark.slow
 def test_what_learn_left_is_judged_and_what_is_not_there_is_learned_first(learned, tmp_path):
     job, _ = learned
-    result = retrace(job)
+    result = run_backtest(job)
     assert result["learned"] == "before"
     assert set(result["targets"]) == set(job.settings.targets)
     told = figures(job)
@@ -26,7 +26,7 @@ def test_what_learn_left_is_judged_and_what_is_not_there_is_learned_first(learne
     assert told["capacity"]["managers"]
     own = job.settings.model_copy(update={"targets": ("renewal",)})
     fresh = replace(job, data=tmp_path, settings=own)
-    assert retrace(fresh)["learned"] == "now"
+    assert run_backtest(fresh)["learned"] == "now"
     assert figures(fresh) == told
     assert not (tmp_path / "mlflow.db").exists()
     assert not any((tmp_path / name).exists() for name in LAST_LEARNING)

@@ -26,8 +26,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from renewals.features.policy import Section
-from renewals.pipelines.commands.score import act
+from renewals.features.policy import ConfigSection
+from renewals.pipelines.commands.score import run_score
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.paths import DVC_ROOT
 from renewals.pipelines.runtime.settings import Settings, read_settings
@@ -61,22 +61,22 @@ class Reading:
         self.files: set[str] = set()
         self.places: dict[int, str] = {}
 
-    def follow(self, section: Section, place: str = "") -> None:
+    def follow(self, section: ConfigSection, place: str = "") -> None:
         """Know this section, and all below it, by its key."""
         self.places[id(section)] = place
         for name in type(section).model_fields:
             value = section.__dict__[name]
-            if isinstance(value, Section):
+            if isinstance(value, ConfigSection):
                 self.follow(value, f"{place}{name}.")
 
-    def note(self, section: Section, names: Any = None) -> None:
+    def note(self, section: ConfigSection, names: Any = None) -> None:
         """One or all of the leaves of a section were read."""
         place = self.places.get(id(section))
         if place is None:
             return
         for name in type(section).model_fields if names is None else names:
             value = section.__dict__.get(name)
-            if isinstance(value, Section):
+            if isinstance(value, ConfigSection):
                 self.note(value)
             else:
                 self.parameters.add(place + name)
@@ -100,15 +100,19 @@ sys.addaudithook(opened)  # stays for the process: Python knows no way to take o
 @contextmanager
 def recorded(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Note every leaf of the settings, however it is read: by name, copied, dumped or gone through."""
-    plain = Section.__getattribute__
+    plain = ConfigSection.__getattribute__
 
-    def by_name(self: Section, name: str) -> Any:
-        if reading is not None and name in type(self).model_fields and not isinstance(self.__dict__[name], Section):
+    def by_name(self: ConfigSection, name: str) -> Any:
+        if (
+            reading is not None
+            and name in type(self).model_fields
+            and not isinstance(self.__dict__[name], ConfigSection)
+        ):
             reading.note(self, [name])
         return plain(self, name)
 
     def whole(method: Callable[..., Any]) -> Callable[..., Any]:
-        def dump(self: Section, *args: Any, **options: Any) -> Any:
+        def dump(self: ConfigSection, *args: Any, **options: Any) -> Any:
             if reading is not None:
                 left_out = options.get("exclude") or ()
                 names = options.get("include") or [n for n in type(self).model_fields if n not in left_out]
@@ -119,8 +123,8 @@ def recorded(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with patch.context() as patched:
         for name in ("model_dump", "model_dump_json", "model_copy", "__iter__"):
-            patched.setattr(Section, name, whole(getattr(Section, name)))
-        patched.setattr(Section, "__getattribute__", by_name)
+            patched.setattr(ConfigSection, name, whole(getattr(ConfigSection, name)))
+        patched.setattr(ConfigSection, "__getattribute__", by_name)
         patched.setattr(Job, "day", property(_day(Job.day)))
         yield
 
@@ -147,8 +151,8 @@ def read(learned: Any, company: Path, project: Path) -> dict[str, Reading]:
     shutil.copytree(job.data, project / "data")
     job = replace(job, data=project / "data", lists=project / "lists")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score, "require_foresight", lambda job, models: False)  # as if the model had learned before it
-        act(replace(job, until=None, as_of=EARLIER))
+        patch.setattr(score, "check_hindsight", lambda job, models: False)  # as if the model had learned before it
+        run_score(replace(job, until=None, as_of=EARLIER))
     for side in ("learn", "act"):
         shutil.rmtree(project / "data" / side)
     shutil.rmtree(project / "data" / "clean")

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from renewals.models.forecast.quarter_effect import spread
+from renewals.models.forecast.quarter_effect import fit_quarter_effect_sd
 from renewals.pipelines.commands import forecast as foretelling
-from renewals.pipelines.commands.forecast import foretell, show
-from renewals.pipelines.runtime.errors import Config, InputMissing
+from renewals.pipelines.commands.forecast import print_forecast, run_forecast
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
-from renewals.pipelines.stages.act.forecast import COLUMNS, DIVIDED, SAID, UNITS, forecast
+from renewals.pipelines.stages.act.forecast import COLUMNS, JSON_COLUMNS, MEASURE_UNITS, SEGMENT_COLUMNS, forecast
 from renewals.pipelines.storage.registry import model_registry
 from tests.root import ROOT
 
@@ -41,8 +41,8 @@ def test_two_files_that_say_the_same(foretold):
     assert list(rows.columns) == COLUMNS
     assert len(rows) == result["rows"] == len(told["rows"])
     again = pd.DataFrame(told["rows"], columns=told["columns"])
-    pd.testing.assert_frame_equal(again, rows[SAID], check_dtype=False)
-    assert [one["measure"] for one in told["definitions"]] == list(UNITS)
+    pd.testing.assert_frame_equal(again, rows[JSON_COLUMNS], check_dtype=False)
+    assert [one["measure"] for one in told["definitions"]] == list(MEASURE_UNITS)
     assert told["shock"]["quarters"] > 0
 
 
@@ -55,7 +55,7 @@ def test_four_quarters_and_the_year_under_the_scorecard_s_names(foretold):
         ("quarter", "2025-12"),
         ("trailing_year", "2025-12"),
     ]
-    assert set(read(foretold[0])["segment_kind"]) == {"company", *DIVIDED}
+    assert set(read(foretold[0])["segment_kind"]) == {"company", *SEGMENT_COLUMNS}
 
 
 def test_what_is_expected_lies_between_and_the_parts_add_up(foretold):
@@ -68,7 +68,7 @@ def test_what_is_expected_lies_between_and_the_parts_add_up(foretold):
     assert (company.loc["arr_renewed"]["expected"] <= company.loc["arr_due"]["expected"]).all()
     parts = rows.query("measure == 'arr_renewed' and segment_kind != 'company'")
     sums = parts.groupby(["segment_kind", "period_kind", "period"])["expected"].sum()
-    for kind in DIVIDED:
+    for kind in SEGMENT_COLUMNS:
         assert sums.loc[kind].to_dict() == pytest.approx(company.loc["arr_renewed"]["expected"].to_dict())
 
 
@@ -90,10 +90,12 @@ def test_its_spread_is_that_of_the_model_behind_the_list_and_not_of_the_last_lea
     last = tmp_path / "models" / "renewal" / "backtest.parquet"
     pd.read_parquet(last).assign(probability=0.999).to_parquet(last)
     assert forecast(replace(job, data=tmp_path))["shock"] == result["shock"]
-    champion = pd.read_parquet(io.BytesIO(model_registry.champion(job, "renewal")[2]["backtest.parquet"]))
+    champion = pd.read_parquet(io.BytesIO(model_registry.fetch_champion(job, "renewal")[2]["backtest.parquet"]))
     usual = job.settings.forecast.usual_spread
-    assert result["shock"]["spread"] == round(spread(champion, pd.Timestamp(job.day), usual).mean, 6)
-    assert result["shock"]["spread"] != round(spread(pd.read_parquet(last), pd.Timestamp(job.day), usual).mean, 6)
+    assert result["shock"]["spread"] == round(fit_quarter_effect_sd(champion, pd.Timestamp(job.day), usual).mean, 6)
+    assert result["shock"]["spread"] != round(
+        fit_quarter_effect_sd(pd.read_parquet(last), pd.Timestamp(job.day), usual).mean, 6
+    )
 
 
 def test_renewals_of_the_quarter_are_those_of_the_list(published, foretold):
@@ -109,16 +111,16 @@ def test_renewals_of_the_quarter_are_those_of_the_list(published, foretold):
 
 def test_it_stands_on_the_first_of_a_month(tmp_path):
     job = Job(read_settings(None), "", tmp_path, tmp_path, as_of=date(2025, 1, 15))
-    with pytest.raises(Config, match="first day of a month, not on 2025-01-15: give 2025-01-01"):
+    with pytest.raises(ConfigError, match="first day of a month, not on 2025-01-15: give 2025-01-01"):
         forecast(job)
 
 
 def test_without_scores_or_a_model_it_says_what_to_run(foretold, tmp_path):
     job, _ = foretold
-    with pytest.raises(InputMissing, match="run `renewals score"):
+    with pytest.raises(MissingInputError, match="run `renewals score"):
         forecast(replace(job, data=tmp_path))
     (tmp_path / "act").symlink_to(job.data / "act")
-    with pytest.raises(InputMissing, match="run `renewals learn --until DATE`"):
+    with pytest.raises(MissingInputError, match="run `renewals learn --until DATE`"):
         forecast(replace(job, data=tmp_path))
 
 
@@ -133,7 +135,7 @@ def test_a_person_is_shown_the_quarters_of_the_company(foretold, language, words
     monkeypatch.setenv("COLUMNS", "260")
     job, result = foretold
     own = job.settings.model_copy(update={"list": job.settings.list.model_copy(update={"language": language})})
-    show(result, replace(job, settings=own))
+    print_forecast(result, replace(job, settings=own))
     shown = capsys.readouterr().err
     for word in words:
         assert word in shown
@@ -143,8 +145,8 @@ def test_a_person_is_shown_the_quarters_of_the_company(foretold, language, words
 
 def test_nothing_is_shown_where_nobody_watches(foretold, capsys, monkeypatch):
     job, result = foretold
-    monkeypatch.setattr(foretelling, "prepare", lambda _: None)
-    assert foretell(job) == result
+    monkeypatch.setattr(foretelling, "run_scoring_stages", lambda _: None)
+    assert run_forecast(job) == result
     assert "Forecast from" not in capsys.readouterr().err
 
 

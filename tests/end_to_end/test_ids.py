@@ -16,17 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.features.tables import ID, TABLES
 from renewals.pipelines.commands.collect import collect
 from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.commands.learn import learn
-from renewals.pipelines.commands.publish import write_back
-from renewals.pipelines.commands.score import act
+from renewals.pipelines.commands.publish import run_publish
+from renewals.pipelines.commands.score import run_score
 from renewals.pipelines.commands.whatif import whatif
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
-from renewals.reports.workbook.feedback_layout import HEAD, HIDDEN, STANDING
+from renewals.reports.workbook.feedback_layout import HIDDEN_SHEET, METADATA_ROWS, TABLES_HEADER_ROW
 from tests.end_to_end.conftest import DAY, QUICK
 from tests.pipelines.storage.test_warehouse import started
 from tests.root import ROOT
@@ -54,7 +54,7 @@ def renumbered(folder: Path, first: int, kinds: dict[str, pa.DataType]) -> dict[
             rows = pq.read_table(path)
             for column in table.columns.values():
                 if column.type == ID and column.name in rows.column_names:
-                    own = numbers.setdefault(column.of, {})
+                    own = numbers.setdefault(column.entity, {})
                     ids = _numbered(rows[column.name].to_pylist(), own, first, kinds.get(table.name, DECIMAL))
                     rows = rows.set_column(rows.column_names.index(column.name), column.name, ids)
             pq.write_table(rows, path)
@@ -74,13 +74,13 @@ def _numbered(given: list[str | None], numbers: dict[str, int], first: int, kind
 def path(request, tmp_path_factory):
     """A company with such ids after `learn` and `score`: the job, the folder of its list, and its ids as they are."""
     work = tmp_path_factory.mktemp(request.param)
-    write(simulate(accounts=260, months=26, seed=5), work / "company")
+    write_company(simulate_company(accounts=260, months=26, seed=5), work / "company")
     first, kinds = KINDS[request.param]
     numbers = renumbered(work / "company", first, kinds)
     job = Job(read_settings(ROOT / "params.yaml", QUICK), str(work / "company"), work, work / "lists", until=DAY)
     learned = learn(job)
     job = replace(job, until=None, as_of=DAY)
-    published = act(job)
+    published = run_score(job)
     known = {number if first == NEAR_2_63 else str(number) for number in numbers.values()}
     return job, Path(published["folder"]), known, learned
 
@@ -179,7 +179,7 @@ def test_explain_and_whatif_find_the_very_account(path):
 
 def test_write_back_has_every_digit(path, tmp_path):
     job, folder, _, _ = path
-    write_back(job, f"duckdb:///{tmp_path / 'out.duckdb'}", "renewals")
+    run_publish(job, f"duckdb:///{tmp_path / 'out.duckdb'}", "renewals")
     with duckdb.connect(str(tmp_path / "out.duckdb")) as database:
         written = {table: database.execute(f"SELECT account_id FROM renewals.{table}").fetchall() for table in WRITTEN}
     has_every_digit(written, folder)
@@ -192,7 +192,7 @@ def test_write_back_to_postgres_has_every_digit(path, tmp_path_factory):
     job, folder, _, _ = path
     server = started(pgserver, tmp_path_factory)
     try:
-        write_back(job, server.get_uri(), "renewals")
+        run_publish(job, server.get_uri(), "renewals")
         with psycopg.connect(server.get_uri()) as database:
             select = "SELECT account_id FROM renewals.{}".format
             written = {table: database.execute(select(table)).fetchall() for table in WRITTEN}
@@ -213,10 +213,15 @@ def has_every_digit(written: dict[str, list[tuple]], folder: Path) -> None:
 def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_path):
     job, folder, known, _ = path
     book = workbook(folder / "risk_list.xlsx")
-    hidden = book[HIDDEN]
-    title, _csm, letter, *letters = (str(cell.value or "") for cell in hidden[HEAD + 1][:7])
-    row = int(hidden[f"B{STANDING['header']}"].value) + 1
-    answers = (hidden[f"J{HEAD + 1}"].value, hidden[f"M{HEAD + 1}"].value, pd.Timestamp(DAY), "so")
+    hidden = book[HIDDEN_SHEET]
+    title, _csm, letter, *letters = (str(cell.value or "") for cell in hidden[TABLES_HEADER_ROW + 1][:7])
+    row = int(hidden[f"B{METADATA_ROWS['header']}"].value) + 1
+    answers = (
+        hidden[f"J{TABLES_HEADER_ROW + 1}"].value,
+        hidden[f"M{TABLES_HEADER_ROW + 1}"].value,
+        pd.Timestamp(DAY),
+        "so",
+    )
     for place, answer in zip(letters, answers, strict=True):
         book[title][f"{place}{row}"] = answer
     asked = book[title][f"{letter}{row}"].value
@@ -224,7 +229,7 @@ def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_pa
     assert collect(replace(job, as_of=None), [tmp_path / "back.xlsx"], "2025-01-03")["kept"] == 1
     (kept,) = pq.read_table(job.data / "returned" / "interventions.parquet")["account_id"].to_pylist()
     assert str(kept) == asked
-    later = Path(act(replace(job, as_of=date(2025, 2, 1)))["folder"])
+    later = Path(run_score(replace(job, as_of=date(2025, 2, 1)))["folder"])
     clean = pq.read_table(job.data / "clean" / "interventions.parquet")["account_id"].to_pylist()
     assert kept in clean
     assert set(clean) <= known

@@ -12,8 +12,8 @@ import pytest
 
 from renewals.features.policy import CONTACT_KINDS
 from renewals.features.registry import action_features
-from renewals.models.ranking.playbooks import Library
-from renewals.pipelines.commands.score import act
+from renewals.models.ranking.playbooks import PlaybookLibrary
+from renewals.pipelines.commands.score import run_score
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import playbook_library
 from tests.end_to_end.conftest import DAY
@@ -30,7 +30,7 @@ def before(learned, tmp_path_factory) -> Job:
     work = tmp_path_factory.mktemp("before")
     shutil.copytree(learned[0].data, work / "data", ignore=shutil.ignore_patterns("lists", "act", "published", "told"))
     job = replace(learned[0], until=None, as_of=DAY, data=work / "data", lists=work / "lists")
-    act(job)
+    run_score(job)
     return job
 
 
@@ -39,14 +39,14 @@ def after(before, tmp_path_factory) -> Job:
     """The same list once every play and every kind of contact was logged for every account, and answers followed up."""
     work = tmp_path_factory.mktemp("after")
     shutil.copytree(before.tables, work / "tables", ignore=shutil.ignore_patterns("truth"))
-    log_everything(work / "tables", playbook_library.library(before))
+    log_everything(work / "tables", playbook_library.load_library(before))
     shutil.copytree(before.data, work / "data", ignore=shutil.ignore_patterns("act", "published", "told"))
     job = replace(before, tables=str(work / "tables"), data=work / "data", lists=work / "lists")
-    act(job)
+    run_score(job)
     return job
 
 
-def log_everything(tables: Path, library: Library) -> None:
+def log_everything(tables: Path, library: PlaybookLibrary) -> None:
     people = pd.read_parquet(tables / "people.parquet")[["account_id", "user_id"]]
     accounts = people[["account_id"]].drop_duplicates()
     plays = accounts.merge(pd.DataFrame({"playbook": list(library.plays)}), "cross")
@@ -68,20 +68,20 @@ def add(file: Path, rows: pd.DataFrame) -> None:
 
 
 def figures(job: Job) -> pd.DataFrame:
-    return pd.read_parquet(job.side / "scoring.parquet").set_index("account_id")
+    return pd.read_parquet(job.folder / "scoring.parquet").set_index("account_id")
 
 
 def test_what_was_logged_is_known_to_the_list(before, after):
     """Or the tests below would show nothing."""
     was, now = figures(before), figures(after)
-    plays = len(playbook_library.library(before).plays)
+    plays = len(playbook_library.load_library(before).plays)
     assert (now["playbooks_begun_90d"] - was["playbooks_begun_90d"] == plays).all()
     assert (now["contacts_total_28d"] > was["contacts_total_28d"]).mean() > 0.9
     assert now["low_not_followed_up"].sum() == 0 < was["low_not_followed_up"].sum()
 
 
 def test_the_score_table_is_the_same_to_the_byte(before, after):
-    was, now = (pd.read_parquet(job.side / "list.parquet").drop(columns=SHOWS_ACTIONS) for job in (before, after))
+    was, now = (pd.read_parquet(job.folder / "list.parquet").drop(columns=SHOWS_ACTIONS) for job in (before, after))
     pd.testing.assert_frame_equal(was, now, check_exact=True)
     assert was.to_csv().encode() == now.to_csv().encode()
 
@@ -89,7 +89,7 @@ def test_the_score_table_is_the_same_to_the_byte(before, after):
 @pytest.mark.parametrize("name", SCORES)
 def test_what_stands_behind_it_is_the_same_to_the_byte(before, after, name):
     """Plays and their worth, contributions, peers, strengths, and the figures to be tried."""
-    assert (before.side / name).read_bytes() == (after.side / name).read_bytes()
+    assert (before.folder / name).read_bytes() == (after.folder / name).read_bytes()
 
 
 def spoken_of(table: pd.DataFrame, columns: str) -> set[str]:
@@ -98,9 +98,9 @@ def spoken_of(table: pd.DataFrame, columns: str) -> set[str]:
 
 
 def test_no_reason_and_no_figure_to_be_tried_speaks_of_an_action(before):
-    named = spoken_of(pd.read_parquet(before.side / "list.parquet"), r"^reason_\d_feature$")
-    named |= spoken_of(pd.read_parquet(before.side / "strengths.parquet"), r"^strength_\d_feature$")
-    tried = set(pd.read_parquet(before.side / "whatif.parquet")["feature"])
+    named = spoken_of(pd.read_parquet(before.folder / "list.parquet"), r"^reason_\d_feature$")
+    named |= spoken_of(pd.read_parquet(before.folder / "strengths.parquet"), r"^strength_\d_feature$")
+    tried = set(pd.read_parquet(before.folder / "whatif.parquet")["feature"])
     assert not (named | tried | set(before.settings.list.whatif)) & action_features()
     assert named
     assert tried
@@ -108,9 +108,9 @@ def test_no_reason_and_no_figure_to_be_tried_speaks_of_an_action(before):
 
 def test_every_theme_that_reasons_speak_of_has_a_play(before):
     """`care` is the theme of plays that were run, and no reason speaks of it any more."""
-    listed = pd.read_parquet(before.side / "list.parquet")
+    listed = pd.read_parquet(before.folder / "list.parquet")
     spoken = spoken_of(listed, r"^reason_\d_theme$")
-    answered = {theme for play in playbook_library.library(before).plays.values() for theme in play.themes}
+    answered = {theme for play in playbook_library.load_library(before).plays.values() for theme in play.themes}
     assert spoken <= answered
     assert "care" not in spoken
     assert listed["playbook_1"].notna().any()

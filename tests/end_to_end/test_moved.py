@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from renewals.pipelines.commands.explain import explain
-from renewals.pipelines.commands.score import act
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.commands.score import run_score
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.stages.learn.register import register
 from renewals.pipelines.storage.registry import mlflow_artifacts, model_registry
 
@@ -51,7 +51,7 @@ def hide(job) -> None:
 def test_score_and_explain_work_on_a_copy_without_the_original(original, copied):
     hide(original)
     acting = replace(copied, as_of=copied.until, until=None)
-    result = act(acting)
+    result = run_score(acting)
     assert result["models"]["renewal"] == "renewals-renewal/1"
     import pandas as pd
 
@@ -63,7 +63,7 @@ def test_score_and_explain_work_on_a_copy_without_the_original(original, copied)
 
 def test_the_registry_of_a_copy_names_the_original_nowhere_once_it_was_used(original, copied):
     assert addresses_in(copied.data, original.data)
-    model_registry.champion(copied, "renewal")
+    model_registry.fetch_champion(copied, "renewal")
     assert addresses_in(copied.data, original.data) == set()
     assert addresses_in(original.data, copied.data) == set()
 
@@ -83,14 +83,14 @@ def addresses_in(data: Path, named: Path) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("writable", [True, False])
 def test_a_copy_never_reads_the_models_of_the_original(original, copied, monkeypatch, writable):
     if not writable:  # as for a database on a read-only disk
-        monkeypatch.setattr(mlflow_artifacts, "relocate", lambda data: 0)
+        monkeypatch.setattr(mlflow_artifacts, "relocate_artifacts", lambda data: 0)
     for file in (original.data / mlflow_artifacts.ARTIFACTS).rglob("linear.json"):
         file.write_bytes(b"{}")
-    model_registry.champion(copied, "renewal")
+    model_registry.fetch_champion(copied, "renewal")
     for file in (copied.data / mlflow_artifacts.ARTIFACTS).rglob("model.txt"):
         file.unlink()
-    with pytest.raises(DataContract):
-        model_registry.champion(copied, "renewal")
+    with pytest.raises(DataContractError):
+        model_registry.fetch_champion(copied, "renewal")
     assert list((original.data / mlflow_artifacts.ARTIFACTS).rglob("model.txt"))
 
 
@@ -115,7 +115,7 @@ def fetched(address: str, asked: dict | None = None) -> bytes:
 @pytest.fixture
 def server(copied, tmp_path):
     """The address of MLflow's pages, started by the command that `learn` prints, once the copy has been used."""
-    model_registry.champion(copied, "renewal")
+    model_registry.fetch_champion(copied, "renewal")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

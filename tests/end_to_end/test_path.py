@@ -16,9 +16,9 @@ import pytest
 from renewals.pipelines.commands import score as act_module
 from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.commands.learn import learn
-from renewals.pipelines.commands.score import act
+from renewals.pipelines.commands.score import run_score
 from renewals.pipelines.runtime import runner
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.lock import exclusive_lock
 from renewals.pipelines.stages.act import scorecard
 from renewals.pipelines.stages.act.publish import publish
@@ -34,12 +34,12 @@ from tests.root import ROOT
 SECRET = "Acme Ltd"
 OUTPUTS = (
     *(
-        "renewals.reports.risk_list.as_parquet",
-        "renewals.reports.csv_export.as_csv",
-        "renewals.reports.workbook.workbook.as_workbook",
-        "renewals.reports.html.list_page.as_page",
+        "renewals.reports.risk_list.to_parquet",
+        "renewals.reports.csv_export.to_csv",
+        "renewals.reports.workbook.workbook.build_workbook",
+        "renewals.reports.html.list_page.render_list_page",
     ),
-    "renewals.reports.html.scorecard_page.as_page",
+    "renewals.reports.html.scorecard_page.render_scorecard_page",
 )
 
 
@@ -81,7 +81,7 @@ def test_every_file_is_in_the_manifest(published):
 def test_twice_says_already_published_and_changes_no_byte(published):
     job, first = published
     before = {p.name: p.read_bytes() for p in Path(first["folder"]).iterdir()}
-    again = act(job)
+    again = run_score(job)
     assert again["state"] == "already published"
     assert {p.name: p.read_bytes() for p in Path(again["folder"]).iterdir()} == before
 
@@ -90,8 +90,8 @@ def test_scorecard_and_forecast_are_made_with_the_list(published):
     from tests.reports.pages import payload_of
 
     job, first = published
-    assert scorecard.read(job)["as_of"] == "2025-01-01"
-    assert scorecard.read(replace(job, as_of=date(2025, 2, 1))) is None
+    assert scorecard.read_scorecard(job)["as_of"] == "2025-01-01"
+    assert scorecard.read_scorecard(replace(job, as_of=date(2025, 2, 1))) is None
     told = payload_of((Path(first["folder"]) / "risk_list.html").read_bytes())["summary"]["forecast"]
     assert {row["measure"] for row in told} >= {"arr_renewed", "gross_retention", "net_retention"}
 
@@ -102,7 +102,7 @@ def test_a_list_of_any_day_is_published_without_a_forecast(published, tmp_path):
     job, _ = published
     shutil.copytree(job.data, tmp_path / "data", ignore=shutil.ignore_patterns("lists"))
     middle = replace(job, as_of=date(2025, 1, 15), data=tmp_path / "data", lists=tmp_path / "lists")
-    folder = Path(act(middle)["folder"])
+    folder = Path(run_score(middle)["folder"])
     assert payload_of((folder / "risk_list.html").read_bytes())["summary"]["forecast"] == []
 
 
@@ -144,7 +144,7 @@ def test_explain_says_what_the_list_says(published):
 
 def test_explain_of_a_stranger_names_neighbours(published):
     job, _ = published
-    with pytest.raises(InputMissing, match="no account"):
+    with pytest.raises(MissingInputError, match="no account"):
         explain(job, "nobody-at-all")
 
 
@@ -167,7 +167,7 @@ def test_recurring_revenue_closes_to_the_cent(learned):
 
 
 def test_publishing_needs_scores_of_the_same_day(published):
-    with pytest.raises(InputMissing, match="run `renewals score"):
+    with pytest.raises(MissingInputError, match="run `renewals score"):
         publish(replace(published[0], as_of=date(2024, 12, 1)))
 
 
@@ -206,7 +206,7 @@ def injected(monkeypatch, stage):
 
 def ends_in_70(job, capfd):
     before = tree(job.lists)
-    assert runner.run(lambda: act_module.act(job), job.data, "score") == 70
+    assert runner.run_command(lambda: act_module.run_score(job), job.data, "score") == 70
     shown = capfd.readouterr()
     told = json.loads(shown.out.splitlines()[-1])
     assert told["exit"] == 70
@@ -224,10 +224,10 @@ def test_an_unexpected_error_in_any_stage_ends_in_70_and_changes_no_list(publish
 @pytest.mark.parametrize(
     "output",
     [
-        "renewals.reports.risk_list.as_parquet",
-        "renewals.reports.csv_export.as_csv",
-        "renewals.reports.workbook.workbook.as_workbook",
-        "renewals.reports.html.list_page.as_page",
+        "renewals.reports.risk_list.to_parquet",
+        "renewals.reports.csv_export.to_csv",
+        "renewals.reports.workbook.workbook.build_workbook",
+        "renewals.reports.html.list_page.render_list_page",
     ],
 )
 def test_an_unexpected_error_in_any_output_ends_in_70_and_changes_no_list(published, monkeypatch, capfd, output):
@@ -236,5 +236,5 @@ def test_an_unexpected_error_in_any_output_ends_in_70_and_changes_no_list(publis
 
     monkeypatch.setattr(output, broken)
     monkeypatch.setattr(act_module, "STAGES", ())
-    monkeypatch.setattr(act_module, "BESIDE", ())
+    monkeypatch.setattr(act_module, "OPTIONAL_STAGES", ())
     ends_in_70(published[0], capfd)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from renewals.models.training.ensemble import Learned
-from renewals.pipelines.runtime.errors import DataContract, InputMissing
+from renewals.models.training.ensemble import EnsembleModel
+from renewals.pipelines.runtime.errors import DataContractError, MissingInputError
 from renewals.pipelines.stages.learn.register import register
 from renewals.pipelines.storage.registry import model_registry
 
@@ -24,18 +24,18 @@ def artifacts(learned):
 
 
 def _of_champion(job) -> set[Path]:
-    version = model_registry.current(model_registry.tracking(job), "renewal")
-    root = model_registry.tracking(job).get_model_version_download_uri(version.name, version.version)
+    version = model_registry.version_by_alias(model_registry.mlflow_client(job), "renewal")
+    root = model_registry.mlflow_client(job).get_model_version_download_uri(version.name, version.version)
     return {p.parent for p in Path(root.removeprefix("file://")).rglob(model_registry.MANIFEST)}
 
 
 def test_the_champion_is_what_was_trained(learned):
     job, _ = learned
-    name, version, files = model_registry.champion(job, "renewal")
+    name, version, files = model_registry.fetch_champion(job, "renewal")
     trained = {p.name: p.read_bytes() for p in (job.data / "models" / "renewal").iterdir()}
     assert (name, version) == ("renewals-renewal", "1")
     assert files["model.txt"] == trained["model.txt"]
-    assert Learned.from_files(files).schema.target == "renewal"
+    assert EnsembleModel.from_files(files).schema.target == "renewal"
 
 
 @pytest.mark.parametrize("harm", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"1", b"2", 1), lambda b: b""])
@@ -43,19 +43,19 @@ def test_the_champion_is_what_was_trained(learned):
 def test_a_harmed_file_is_refused_before_it_is_loaded(learned, artifacts, name, harm):
     path = artifacts / name
     path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(DataContract, match="manifest" if name == model_registry.MANIFEST else name):
-        model_registry.champion(learned[0], "renewal")
+    with pytest.raises(DataContractError, match="manifest" if name == model_registry.MANIFEST else name):
+        model_registry.fetch_champion(learned[0], "renewal")
 
 
 def test_a_lost_file_is_refused(learned, artifacts):
     (artifacts / "calibration.json").unlink()
-    with pytest.raises(DataContract, match=r"calibration\.json"):
-        model_registry.champion(learned[0], "renewal")
+    with pytest.raises(DataContractError, match=r"calibration\.json"):
+        model_registry.fetch_champion(learned[0], "renewal")
 
 
 def test_without_a_champion_it_says_what_to_do(learned):
-    with pytest.raises(InputMissing, match="run `renewals learn"):
-        model_registry.champion(learned[0], "nothing_of_the_kind")
+    with pytest.raises(MissingInputError, match="run `renewals learn"):
+        model_registry.fetch_champion(learned[0], "nothing_of_the_kind")
 
 
 def test_registering_again_finds_the_same_version(learned):
@@ -68,6 +68,8 @@ def test_the_booster_loads_with_mlflow_alone(learned):
     import mlflow.lightgbm
 
     job, _ = learned
-    model_registry.tracking(job)
+    model_registry.mlflow_client(job)
     booster = mlflow.lightgbm.load_model("models:/renewals-renewal@champion")
-    assert booster.num_feature() == len(Learned.from_files(model_registry.champion(job, "renewal")[2]).schema.names)
+    assert booster.num_feature() == len(
+        EnsembleModel.from_files(model_registry.fetch_champion(job, "renewal")[2]).schema.names
+    )

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from renewals.examples.company import simulate, write
-from renewals.pipelines.commands.tune import seek
+from renewals.examples.company import simulate_company, write_company
+from renewals.pipelines.commands.tune import run_tune
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from tests.end_to_end.conftest import DAY, QUICK
@@ -14,7 +14,7 @@ BRIEF = ("tune.trials=2", "tune.ladders={lightgbm.max_depth: [1, 2, 3]}")
 
 def test_what_learn_left_is_searched(learned):
     job = replace(learned[0], settings=read_settings(ROOT / "params.yaml", [*QUICK, *BRIEF]))
-    said = seek(job)
+    said = run_tune(job)
     assert said["learned"] == "before"
     assert set(said["targets"]) == set(job.settings.targets)
     told = said["targets"]["renewal"]
@@ -22,10 +22,10 @@ def test_what_learn_left_is_searched(learned):
 
 
 def test_what_is_not_there_is_made_once(tmp_path):
-    write(simulate(accounts=40, months=24, seed=5), tmp_path / "company")
+    write_company(simulate_company(accounts=40, months=24, seed=5), tmp_path / "company")
     settings = read_settings(ROOT / "params.yaml", [*QUICK, "targets=[renewal]"])
     job = Job(settings, str(tmp_path / "company"), tmp_path / "work", tmp_path / "lists", until=DAY)
-    first, again = seek(job), seek(job)
+    first, again = run_tune(job), run_tune(job)
     assert (first["learned"], again["learned"]) == ("now", "before")
     assert "folds.min_renewals" in first["targets"]["renewal"]["reason"]
     assert again["targets"]["renewal"]["already"]

@@ -26,7 +26,7 @@ def command(published):
 def test_a_trial_changes_nothing_that_serves_and_says_what_learning_would(published, command, monkeypatch):
     job, before = published[0], production(published[0])
     assert all(before.values())
-    monkeypatch.setattr(learning, "on_terminal", lambda: True)
+    monkeypatch.setattr(learning, "is_interactive", lambda: True)
     ran = CliRunner().invoke(app, [*command, "--try", "--name", "fast"])
     assert ran.exit_code == 0, ran.output
     assert production(job) == before

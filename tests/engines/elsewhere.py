@@ -26,7 +26,9 @@ class Elsewhere(Engine):
         self._warehouse = warehouse
         rows = {**world, "people": graded(world["people"], policy)}
         given = {name: arrow(rows[name], clean_schema(name)) for name in self.tables}
-        given["product"] = arrow(numbered(world["usage_events"], policy), ibis.schema(usage_windows.PRODUCT))
+        given["product"] = arrow(
+            numbered(world["usage_events"], policy), ibis.schema(usage_windows.PRODUCT_FEATURE_TYPES)
+        )
         given["outcomes"] = arrow(OUTCOMES, outcome_schema())
         self._con = _Loaded({name: warehouse.load(name, rows) for name, rows in given.items()})
         self._steps: dict[str, ir.Table] = {}

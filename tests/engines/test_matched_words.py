@@ -94,5 +94,9 @@ def test_titles_out_of_postgres_are_graded_alike(postgres, tmp_path):
 def test_spark_reads_the_tiers_that_check_wrote(server, request, folder, tmp_path):
     graded(folder, tmp_path / "data")
     con = spark.connect(request.getfixturevalue(server))
-    rows = spark.read(con, [tmp_path / "data" / "clean" / "people.parquet"]).select("title", "graded").to_pyarrow()
+    rows = (
+        spark.read_parquet_files(con, [tmp_path / "data" / "clean" / "people.parquet"])
+        .select("title", "graded")
+        .to_pyarrow()
+    )
     assert {row["title"]: row["graded"] for row in rows.to_pylist()} == TITLES

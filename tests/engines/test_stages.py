@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from renewals.examples.company import simulate, write
-from renewals.pipelines.runtime.errors import Config, OutputFailed, Unavailable
+from renewals.examples.company import simulate_company, write_company
+from renewals.pipelines.runtime.errors import ConfigError, OutputError, ServiceUnavailableError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.prepare.check import check
@@ -41,7 +41,7 @@ def job(data: Path, url: str | None = None) -> Job:
 def company(tmp_path_factory):
     """A small company worked out by DuckDB."""
     data = tmp_path_factory.mktemp("company")
-    write(simulate(40, 24, 7, date(2023, 1, 1)), data / "raw")
+    write_company(simulate_company(40, 24, 7, date(2023, 1, 1)), data / "raw")
     for stage in (check, rollup, spine, ledger, windows, featurize):
         stage(job(data))
     return data
@@ -121,15 +121,17 @@ def run_stage(name: str, data: Path, url: str, spark_home: Path, conf: Path) -> 
 
 @pytest.mark.parametrize("scheme", ["sc", "spark"])
 def test_nobody_answers(scheme, monkeypatch):
-    monkeypatch.setattr(spark, "_equipped", lambda scheme: None)
-    with pytest.raises(Unavailable, match=f"no Spark answers at {scheme}://127.0.0.1:1: Connection refused"):
+    monkeypatch.setattr(spark, "_require_packages", lambda scheme: None)
+    with pytest.raises(
+        ServiceUnavailableError, match=f"no Spark answers at {scheme}://127.0.0.1:1: Connection refused"
+    ):
         spark.connect(f"{scheme}://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("sc", "spark"), ("spark", "spark-master")])
 def test_a_missing_package_names_the_extra(scheme, extra, monkeypatch):
     monkeypatch.setattr(spark, "find_spec", lambda package: None)
-    with pytest.raises(Config, match=f"install the extra `{extra}`"):
+    with pytest.raises(ConfigError, match=f"install the extra `{extra}`"):
         spark.connect(f"{scheme}://127.0.0.1:1")
 
 
@@ -137,7 +139,7 @@ def test_a_master_without_java_says_so(monkeypatch):
     monkeypatch.setattr(spark, "find_spec", lambda package: package)
     monkeypatch.setattr(spark.shutil, "which", lambda program: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(Config, match="needs Java"):
+    with pytest.raises(ConfigError, match="needs Java"):
         spark.connect("spark://127.0.0.1:1")
 
 
@@ -150,22 +152,25 @@ def test_a_master_without_java_says_so(monkeypatch):
     ],
 )
 def test_another_warehouse_is_refused_without_its_secrets(url, said):
-    with pytest.raises(Config, match=said) as stopped:
+    with pytest.raises(ConfigError, match=said) as stopped:
         read_settings(None, [f"warehouse={url}"])
     assert "secret" not in str(stopped.value)
 
 
 def test_an_address_is_shown_without_its_token():
-    assert spark.place("sc://host:15002/;token=secret") == "sc://host:15002"
+    assert spark.redact_spark_url("sc://host:15002/;token=secret") == "sc://host:15002"
 
 
 @pytest.mark.parametrize("server", ["sail", pytest.param("spark_connect", marks=pytest.mark.spark)])
 def test_a_folder_that_spark_does_not_see_is_named(server, request, tmp_path):
     con = spark.connect(request.getfixturevalue(server))
-    with pytest.raises(Config, match=r"spine\.parquet: Spark does not see"), engine_errors.faults("spine.parquet"):
-        spark.read(con, [tmp_path / "spine.parquet"])
+    with (
+        pytest.raises(ConfigError, match=r"spine\.parquet: Spark does not see"),
+        engine_errors.translate_engine_errors("spine.parquet"),
+    ):
+        spark.read_parquet_files(con, [tmp_path / "spine.parquet"])
 
 
 def test_what_is_written_to_another_machines_disk_is_missed(tmp_path):
-    with pytest.raises(OutputFailed, match="must be shared with Spark"):
-        spark._settle(tmp_path / "nothing", tmp_path / "part.parquet")
+    with pytest.raises(OutputError, match="must be shared with Spark"):
+        spark._move_into_place(tmp_path / "nothing", tmp_path / "part.parquet")

@@ -31,12 +31,12 @@ class InSpark:
 
     def load(self, name: str, rows: pa.Table) -> ir.Table:
         pq.write_table(rows, self.folder / f"{name}.parquet")
-        return spark.read(self.con, [self.folder / f"{name}.parquet"])
+        return spark.read_parquet_files(self.con, [self.folder / f"{name}.parquet"])
 
     def keep(self, name: str, made: ir.Table) -> ir.Table:
         path = self.folder / f"made_{name}"
-        spark.write(made, path)
-        return spark.read(self.con, sorted(path.glob("*.parquet")))
+        spark.write_parquet_folder(made, path)
+        return spark.read_parquet_files(self.con, sorted(path.glob("*.parquet")))
 
 
 class InPostgres:

@@ -17,12 +17,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from renewals.examples.company import CORE_WORKFLOW, LEVELS, NORTH_STAR, simulate, states, write
-from renewals.examples.company.clock import NEVER, add_months, arrival, month_starts
-from renewals.examples.company.journey import FALLS_THROUGH, RESCUED, look_up
+from renewals.examples.company import CORE_WORKFLOW, LEVELS, NORTH_STAR, simulate_company, states, write_company
+from renewals.examples.company.clock import NEVER, add_months, draw_arrival, month_starts
+from renewals.examples.company.journey import FALL_THROUGH_SHARE, RESCUE_SHARE, look_up_values
 from renewals.examples.company.product import FEATURES
-from renewals.examples.company.simulation import PARTS
-from renewals.examples.company.states import Outlook, expected_probability, sigmoid
+from renewals.examples.company.simulation import RANDOM_STREAMS
+from renewals.examples.company.states import LogOddsProjection, expected_probability, sigmoid
 from renewals.examples.company.truth import interventions
 from renewals.examples.company.world import draw_world
 
@@ -88,7 +88,7 @@ BEFORE = pd.Timedelta(days=90)
 @pytest.fixture(scope="module")
 def small():
     """Three years of 200 accounts."""
-    return simulate(accounts=200, months=36, seed=3)
+    return simulate_company(accounts=200, months=36, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def truth(small):
 @pytest.fixture(scope="module")
 def full():
     """The company as the demo has it: 2 000 accounts, 42 months."""
-    return simulate()
+    return simulate_company()
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_there_is_every_table_and_no_other(small):
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_nothing_is_known_after_the_extract(small, tables, name):
-    until = pd.Timestamp(small.until)
+    until = pd.Timestamp(small.extract_date)
     for column, kind in COLUMNS[name].items():
         if kind == MOMENT and (name, column) not in PLANNED:
             assert not (tables[name][column] >= until).any(), column
@@ -183,7 +183,7 @@ def digests(folder):
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
     first, again, other = (
-        write(simulate(60, 14, seed), tmp_path / name) for seed, name in ((1, "a"), (1, "b"), (2, "c"))
+        write_company(simulate_company(60, 14, seed), tmp_path / name) for seed, name in ((1, "a"), (1, "b"), (2, "c"))
     )
     assert digests(first) == digests(again)
     assert digests(first)["contracts.parquet"] != digests(other)["contracts.parquet"]
@@ -200,7 +200,7 @@ def test_the_command_writes_the_truth_aside(tmp_path):
 
 def test_a_start_within_a_month_is_refused():
     with pytest.raises(ValueError, match="first of a month"):
-        simulate(100, 12, start=date(2023, 1, 15))
+        simulate_company(100, 12, start=date(2023, 1, 15))
 
 
 # --- what the tables say is possible ----------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_a_start_within_a_month_is_refused():
 def test_terms_are_half_open_and_in_order(small, tables):
     core = tables["contracts"].query("product == 'core'")
     assert (core.start_date < core.end_date).all()
-    core = core[core.start_date < pd.Timestamp(small.until)]  # a later one may cut a term by a day not yet known
+    core = core[core.start_date < pd.Timestamp(small.extract_date)]  # a later one may cut a term by a day not yet known
     # Rows of one term (bought with it or later) share its end; the next term starts no earlier than 90 days before.
     ends = core.groupby(["account_id", "end_date"]).agg(start=("start_date", "min"), cancelled=("cancelled_at", "max"))
     ends = ends.reset_index().sort_values(["account_id", "start"])
@@ -322,7 +322,7 @@ def renewed_by_the_tables(contracts, renewals, until):
 
 
 def test_the_tables_show_the_true_outcome_of_every_matured_renewal(full, contracts):
-    outcomes = renewed_by_the_tables(contracts, full.truth["renewals"].to_pandas(), pd.Timestamp(full.until))
+    outcomes = renewed_by_the_tables(contracts, full.truth["renewals"].to_pandas(), pd.Timestamp(full.extract_date))
     assert len(outcomes) > 3_000
     assert 0.75 < outcomes.true.mean() < 0.82
     assert (outcomes.shown.astype(int) == outcomes.true).mean() > 0.998
@@ -370,15 +370,15 @@ def test_the_oracle_is_calibrated_at_every_lead(full, least, most):
 
 def test_the_outlook_agrees_with_living_through_the_months():
     rng = np.random.default_rng(5)
-    temper = states.draw_temper(rng, np.full(20_000, 0.3))
-    one = states.Temper(*(np.repeat(column[:1], 20_000, axis=0) for column in vars(temper).values()))
+    temper = states.draw_traits(rng, np.full(20_000, 0.3))
+    one = states.AccountTraits(*(np.repeat(column[:1], 20_000, axis=0) for column in vars(temper).values()))
     start = np.tile([0.4, -0.2, 0.5, 1.0, 0.7], (20_000, 1))
     now, months = start, 5
     for _ in range(months):
-        now = states.step(rng, now, one, states.Shocks.draw(rng, one))
+        now = states.next_states(rng, now, one, states.Shocks.draw(rng, one))
     lived = sigmoid(1.0 + now @ states.WEIGHTS).mean()
-    ahead, outlook = np.array([months]), Outlook(months)
-    mean = 1.0 + outlook.mean(start[:1], one.monthly_push[:1], ahead)
+    ahead, outlook = np.array([months]), LogOddsProjection(months)
+    mean = 1.0 + outlook.mean(start[:1], one.monthly_drift[:1], ahead)
     foreseen = expected_probability(mean, outlook.variance(one.goal_chance[:1], ahead))
     assert foreseen[0] == pytest.approx(lived, abs=0.01)
 
@@ -419,7 +419,7 @@ def test_months_are_added_by_the_calendar():
 
 def test_arrivals_are_mostly_quick_sometimes_slow_and_now_and_then_before_the_event():
     moment = np.full(100_000, 1_700_000_000)
-    days = (arrival(np.random.default_rng(0), moment) - moment) / 86_400
+    days = (draw_arrival(np.random.default_rng(0), moment) - moment) / 86_400
     assert 0.93 < (days < 1).mean() < 0.97
     assert 0.001 < (days > 14).mean() < 0.02
     assert -1 < days.min() < 0
@@ -427,8 +427,8 @@ def test_arrivals_are_mostly_quick_sometimes_slow_and_now_and_then_before_the_ev
 
 def test_looking_up_what_is_not_there():
     keys, values = np.array([7, 3]), np.array([70, 30])
-    assert look_up(np.array([3, 5, 7]), keys, values, NEVER).tolist() == [30, NEVER, 70]
-    assert look_up(np.array([3]), keys[:0], values[:0], -1).tolist() == [-1]
+    assert look_up_values(np.array([3, 5, 7]), keys, values, NEVER).tolist() == [30, NEVER, 70]
+    assert look_up_values(np.array([3]), keys[:0], values[:0], -1).tolist() == [-1]
 
 
 # --- hardness ---------------------------------------------------------------------------------------
@@ -600,7 +600,7 @@ def test_the_truth_names_what_befell_an_account(truth, tables):
 
 
 def test_the_truth_of_an_intervention_is_what_its_lift_added_when_the_renewal_was_decided():
-    streams = dict(zip(PARTS, np.random.default_rng(7).spawn(len(PARTS)), strict=True))
+    streams = dict(zip(RANDOM_STREAMS, np.random.default_rng(7).spawn(len(RANDOM_STREAMS)), strict=True))
     world = draw_world(streams, 400, 36, np.datetime64("2023-01", "M"))
     told = interventions(world, pa.array(range(400))).to_pandas()
     treated = world.journal.read("interventions")["account"]
@@ -608,7 +608,7 @@ def test_the_truth_of_an_intervention_is_what_its_lift_added_when_the_renewal_wa
     month = np.searchsorted(
         world.calendar, once["decided_at"].astype("datetime64[s]").astype("int64") // 86_400, "right"
     )
-    lift = world.whole_history[month - 1, once["account_id"], states.LIFT]
+    lift = world.full_history[month - 1, once["account_id"], states.LIFT]
     added = logit_of_wish(once["probability"]) - logit_of_wish(once["probability_without"])
     assert len(once) > 20
     assert lift.max() > 0.4
@@ -618,5 +618,5 @@ def test_the_truth_of_an_intervention_is_what_its_lift_added_when_the_renewal_wa
 
 def logit_of_wish(probability):
     """The log-odds of wanting to renew, from the probability that the renewal comes about."""
-    wish = (probability - RESCUED) / (1 - FALLS_THROUGH - RESCUED)
+    wish = (probability - RESCUE_SHARE) / (1 - FALL_THROUGH_SHARE - RESCUE_SHARE)
     return np.log(wish / (1 - wish))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from renewals.examples.company import Company, ForeignFolderError, simulate, write
+from renewals.examples.company import Company, ForeignFolderError, simulate_company, write_company
 from renewals.examples.company import folder as module
 from renewals.examples.company.__main__ import main
 from renewals.examples.company.folder import MARKER
@@ -15,7 +15,7 @@ from renewals.examples.company.folder import MARKER
 
 @pytest.fixture(scope="module")
 def company() -> Company:
-    return simulate(12, 6, seed=1)
+    return simulate_company(12, 6, seed=1)
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -23,16 +23,16 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_marker_names_every_file(company: Company, tmp_path: Path) -> None:
-    folder = write(company, tmp_path / "company")
+    folder = write_company(company, tmp_path / "company")
     assert json.loads((folder / MARKER).read_text())["files"].keys() == everything(folder).keys() - {MARKER}
 
 
 def test_an_example_company_is_written_again(company: Company, tmp_path: Path) -> None:
-    before = everything(write(company, tmp_path))
-    write(simulate(12, 6, seed=2), tmp_path)
+    before = everything(write_company(company, tmp_path))
+    write_company(simulate_company(12, 6, seed=2), tmp_path)
     assert everything(tmp_path).keys() == before.keys()
     assert everything(tmp_path) != before
-    assert everything(write(company, tmp_path)) == before
+    assert everything(write_company(company, tmp_path)) == before
 
 
 FOREIGN = {
@@ -44,18 +44,18 @@ FOREIGN = {
     "the_marker_removed": lambda folder: (folder / MARKER).unlink(),
     "the_marker_harmed": lambda folder: (folder / MARKER).write_text("[]"),
     "the_marker_of_others": lambda folder: (folder / MARKER).write_text(
-        (folder / MARKER).read_text().replace(module.MADE_BY, "me")
+        (folder / MARKER).read_text().replace(module.CREATED_BY, "me")
     ),
 }
 
 
 @pytest.mark.parametrize("change", FOREIGN)
 def test_what_it_did_not_write_stays(change: str, company: Company, tmp_path: Path) -> None:
-    folder = write(company, tmp_path / "company")
+    folder = write_company(company, tmp_path / "company")
     FOREIGN[change](folder)
     before = everything(folder)
     with pytest.raises(ForeignFolderError, match="nothing was written"):
-        write(company, folder)
+        write_company(company, folder)
     assert everything(folder) == before
 
 
@@ -70,14 +70,14 @@ def test_a_file_that_comes_while_the_company_is_written_stays(
 
     monkeypatch.setattr(module, "_write_tables", slow)
     with pytest.raises(ForeignFolderError):
-        write(company, folder)
+        write_company(company, folder)
     assert (folder / "accounts.csv").read_text() == "account_id\nX\n"
 
 
 def test_a_file_in_the_place_of_the_folder_stays(company: Company, tmp_path: Path) -> None:
     (tmp_path / "company").write_text("mine")
     with pytest.raises(ForeignFolderError):
-        write(company, tmp_path / "company")
+        write_company(company, tmp_path / "company")
     assert (tmp_path / "company").read_text() == "mine"
 
 

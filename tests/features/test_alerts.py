@@ -352,7 +352,7 @@ def test_without_people_an_answer_has_no_tier():
 
 
 def test_the_codes_are_the_contract_s_in_its_order():
-    assert rules.CODES == (
+    assert rules.ALERT_CODES == (
         "usage_drop", "sponsor_lost", "sponsor_silent", "first_value_missed", "sla_breach", "low_score_not_followed_up",
     )  # fmt: skip
 
@@ -377,7 +377,7 @@ def news(newest: str | None, *said: tuple[str | None, str], quiet_days: int = 30
     told_before = ibis.memtable([*before, other], schema=SAID)
     (one,) = (
         ibis.duckdb.connect()
-        .to_pyarrow(rules.with_news(found, told_before, with_rules(quiet_days=quiet_days)))
+        .to_pyarrow(rules.flag_new(found, told_before, with_rules(quiet_days=quiet_days)))
         .to_pylist()
     )
     return one["is_new"], one["told_on"]

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from ibis import _
 
 from renewals.features.point_in_time import (
-    BITS,
+    MASK_BITS,
     Calendar,
     arrival_day,
-    as_known,
+    as_of_rows,
+    day_masks,
     day_number,
     day_of,
+    days_ago,
+    days_until,
+    hours_ago,
     hours_between,
-    hours_waiting,
-    known_on,
-    marked,
-    ones,
-    since,
-    until,
-    windowed,
+    known_rows,
+    popcount,
+    window_sums,
 )
 from tests.oracle.drawn import drawn
 from tests.oracle.worlds import arrow, schema, whole
@@ -84,11 +84,11 @@ def test_days_and_hours_from_and_to_an_instant():
         1         | acme       | bug  | low      | 2026-02-27 18:00:00 | 2026-02-28 00:30:00 | 2026-03-04 06:00:00
         """,
     )
-    known = as_known("tickets", tickets, on(date(2026, 3, 1)))
+    known = as_of_rows("tickets", tickets, on(date(2026, 3, 1)))
     told = known.select(
-        ago=since(known, known.opened_at),
-        ahead=until(known, known.due_at),
-        waiting=hours_waiting(known, known.opened_at),
+        ago=days_ago(known, known.opened_at),
+        ahead=days_until(known, known.due_at),
+        waiting=hours_ago(known, known.opened_at),
         answered=hours_between(known.opened_at, known.first_response_at),
         never=hours_between(known.opened_at, known.resolved_at),
     )
@@ -123,7 +123,7 @@ TICKETS = """
 
 def test_each_date_sees_the_rows_it_knew_and_the_facts_of_its_past():
     """The late ticket appears in March with its end, as it came; the early one not before it was opened."""
-    known = as_known("tickets", table("tickets", TICKETS), on(date(2026, 2, 1), date(2026, 3, 1)))
+    known = as_of_rows("tickets", table("tickets", TICKETS), on(date(2026, 2, 1), date(2026, 3, 1)))
     told = known.select("ticket_id", "as_of", "days_ago", resolved=_.resolved_at.notnull())
     found = {(row["as_of"].month, row["ticket_id"]): (row["days_ago"], row["resolved"]) for row in ask(told)}
     assert found == {(2, "old"): (22, False), (3, "old"): (50, True), (3, "late"): (40, True), (3, "early"): (9, False)}
@@ -132,8 +132,8 @@ def test_each_date_sees_the_rows_it_knew_and_the_facts_of_its_past():
 def test_a_day_sees_the_same_as_an_observation_of_that_day():
     tickets = table("tickets", TICKETS)
     for day in (date(2026, 2, 1), date(2026, 3, 1)):
-        there = known_on("tickets", tickets, day).filter(_.account_id == "acme")
-        then = as_known("tickets", tickets, on(day))
+        there = known_rows("tickets", tickets, day).filter(_.account_id == "acme")
+        then = as_of_rows("tickets", tickets, on(day))
         assert there.columns == tickets.columns
         assert ask(there.order_by("ticket_id")) == ask(then.select(tickets.columns).order_by("ticket_id"))
 
@@ -146,7 +146,7 @@ def test_a_plan_is_known_with_its_row_though_it_lies_ahead():
         acme       | save | 2026-02-01 | 2026-06-01 | 2026-03-15
         """,
     )
-    (goal,) = ask(known_on("value_goals", goals, date(2026, 3, 1)))
+    (goal,) = ask(known_rows("value_goals", goals, date(2026, 3, 1)))
     assert (goal["due_at"], goal["achieved_at"]) == (datetime(2026, 6, 1), None)
 
 
@@ -165,13 +165,13 @@ def in_windows(days: ibis.Table, dates: list[date], windows: tuple[int, ...] = (
     """What is added up by slices and counted by masks, over every stretch of a calendar."""
     keys = ("account_id", "user_id")
     calendar = Calendar(dates, windows)
-    added = windowed(days, keys, calendar, {"actions": list(calendar.stretches)})
-    bits = marked(days, keys, calendar, {"great": _.actions >= GREAT})
-    seen = bits.join(calendar.masks(calendar.stretches), ["bucket", "known_from"]).group_by(*keys, "as_of")
+    added = window_sums(days, keys, calendar, {"actions": list(calendar.ranges)})
+    bits = day_masks(days, keys, calendar, {"great": _.actions >= GREAT})
+    seen = bits.join(calendar.range_masks(calendar.ranges), ["bucket", "known_from"]).group_by(*keys, "as_of")
     counted = seen.agg(
         last_day_ago=(_.day - _.last_day).min(),
-        **{f"days_{s}": ones(_.any_day & _[f"in_{s}"]).sum() for s in calendar.stretches},
-        **{f"great_days_{s}": ones(_.great & _[f"in_{s}"]).sum() for s in calendar.stretches},
+        **{f"days_{s}": popcount(_.any_day & _[f"in_{s}"]).sum() for s in calendar.ranges},
+        **{f"great_days_{s}": popcount(_.great & _[f"in_{s}"]).sum() for s in calendar.ranges},
     )
     told: dict[Any, Any] = {}
     for row in (*ask(added), *ask(counted)):
@@ -184,9 +184,9 @@ GREAT = 4
 
 def test_the_slices_of_a_calendar_are_cut_by_no_window():
     calendar = Calendar([date(2026, 3, 1), date(2026, 2, 1)], (7, 28))
-    slices = {row["day"]: row["slice"] for row in ask(calendar.days(calendar.edges(calendar.stretches)))}
+    slices = {row["day"]: row["slice"] for row in ask(calendar.day_slices(calendar.slice_edges(calendar.ranges)))}
     for day in calendar.dates:
-        for near, far, _weekday in calendar.stretches.values():
+        for near, far, _weekday in calendar.ranges.values():
             for edge in (day_number(day) - near, day_number(day) - far):
                 assert slices.get(edge, edge) == edge, "a slice begins on every edge"
     assert min(slices) == day_number(date(2026, 2, 1)) - 365
@@ -194,7 +194,7 @@ def test_the_slices_of_a_calendar_are_cut_by_no_window():
 
 
 def test_the_stretches_are_the_windows_those_before_them_and_the_year():
-    assert Calendar([date(2026, 3, 1)], (7, 180, 200)).stretches == {
+    assert Calendar([date(2026, 3, 1)], (7, 180, 200)).ranges == {
         "7d": (0, 7, None),
         "180d": (0, 180, None),
         "200d": (0, 200, None),
@@ -207,14 +207,14 @@ def test_the_stretches_are_the_windows_those_before_them_and_the_year():
 def test_a_bucket_holds_its_days_once_and_ends_with_a_date():
     """Each day of a mask is the day it stands for, whatever the dates, and no day is held twice."""
     calendar = Calendar([date(2026, 3, 1), date(2026, 3, 2), date(2025, 12, 7)], (7, 90))
-    places = ask(calendar.buckets())
+    places = ask(calendar.day_buckets())
     assert len({row["day"] for row in places}) == len(places)
-    assert {row["bit"] for row in places} <= {1 << k for k in range(BITS)}
+    assert {row["bit"] for row in places} <= {1 << k for k in range(MASK_BITS)}
     bucket_of = {row["day"]: (row["bucket"], row["bit"]) for row in places}
-    masks = {(row["bucket"], row["as_of"]): row for row in ask(calendar.masks(calendar.stretches))}
+    masks = {(row["bucket"], row["as_of"]): row for row in ask(calendar.range_masks(calendar.ranges))}
     for as_of in calendar.dates:
         cut = day_number(as_of)
-        for name, (near, far, _weekday) in calendar.stretches.items():
+        for name, (near, far, _weekday) in calendar.ranges.items():
             held = {
                 day
                 for day, (bucket, bit) in bucket_of.items()
@@ -223,17 +223,17 @@ def test_a_bucket_holds_its_days_once_and_ends_with_a_date():
             assert held == set(range(cut - far, cut - near)), (as_of, name)
 
 
-@given(st.lists(st.integers(0, 2**BITS - 1), min_size=1, max_size=20))
+@given(st.lists(st.integers(0, 2**MASK_BITS - 1), min_size=1, max_size=20))
 def test_ones_are_counted_as_python_counts_them(numbers):
-    masks = ibis.memtable({"mask": [*numbers, 2**BITS - 1, 0]}, schema={"mask": "int64"})
-    assert [row["n"] for row in ask(masks.select(n=ones(_.mask)))] == [
-        n.bit_count() for n in (*numbers, 2**BITS - 1, 0)
+    masks = ibis.memtable({"mask": [*numbers, 2**MASK_BITS - 1, 0]}, schema={"mask": "int64"})
+    assert [row["n"] for row in ask(masks.select(n=popcount(_.mask)))] == [
+        n.bit_count() for n in (*numbers, 2**MASK_BITS - 1, 0)
     ]
 
 
 def test_an_arrival_is_known_from_the_first_date_after_it():
     calendar = Calendar([date(2026, 2, 1), date(2026, 3, 1)], (7,))
-    known_from = {row["known_day"]: row["known_from"] for row in ask(calendar.arrivals())}
+    known_from = {row["known_day"]: row["known_from"] for row in ask(calendar.arrival_days())}
     expected = {
         date(2026, 1, 31): date(2026, 2, 1),
         date(2026, 2, 1): date(2026, 3, 1),

@@ -10,18 +10,25 @@ import pytest
 
 from renewals.features.family import THEMES, Family, column_name
 from renewals.features.policy import Policy
-from renewals.features.registry import FAMILIES, Known, family_table, features_of, meanings, missing_tables
+from renewals.features.registry import (
+    FAMILIES,
+    FeatureInputs,
+    available_features,
+    family_table,
+    feature_metadata,
+    missing_tables,
+)
 from renewals.features.tables import TABLES
 from tests.oracle.worlds import clean_schema
 
 FEATURES = [feature for family in FAMILIES.values() for feature in family.features]
 
 
-def known(*tables: str, **made: ibis.Table) -> Known:
+def known(*tables: str, **made: ibis.Table) -> FeatureInputs:
     """What may be asked of these tables and the spine."""
     given = {name: ibis.table(clean_schema(name), name=name) for name in tables}
     spine = ibis.table({"account_id": "string", "as_of": "date"}, name="spine")
-    return Known({**given, **made, "spine": spine}, Policy())
+    return FeatureInputs({**given, **made, "spine": spine}, Policy())
 
 
 def test_no_two_columns_have_one_name():
@@ -115,12 +122,12 @@ NEEDS = [(family.name, need) for family in FAMILIES.values() for need in family.
 
 @pytest.mark.parametrize(("family", "need"), NEEDS)
 def test_a_family_is_absent_where_a_table_it_needs_is(family, need):
-    assert features_of(FAMILIES[family], known(*[name for name in TABLES if name != need])) == []
+    assert available_features(FAMILIES[family], known(*[name for name in TABLES if name != need])) == []
 
 
 def test_two_tables_are_enough_to_begin_with():
     """Accounts and contracts alone: what was bought, and by whom."""
-    there = {name for name, family in FAMILIES.items() if features_of(family, known("accounts", "contracts"))}
+    there = {name for name, family in FAMILIES.items() if available_features(family, known("accounts", "contracts"))}
     assert there == {"commitment", "fit"}
 
 
@@ -128,7 +135,7 @@ def test_a_feature_is_left_out_where_its_source_has_no_table():
     """Where nobody logs contacts the other features of the stakeholders stay."""
     given = [name for name in TABLES if name != "touchpoints"]
     windows = {"person_windows": ibis.table({"account_id": "string", "as_of": "date"}, name="person_windows")}
-    names = {feature.name for feature in features_of(FAMILIES["stakeholders"], known(*given, **windows))}
+    names = {feature.name for feature in available_features(FAMILIES["stakeholders"], known(*given, **windows))}
     assert "people_known_s" in names
     assert not {"days_since_contact_s", "deciders_reached_90d"} & names
 
@@ -147,7 +154,7 @@ def test_a_source_that_asks_for_what_is_no_table_is_a_mistake():
         return line.count()
 
     with pytest.raises(KeyError, match="tikets"):
-        features_of(family, known("accounts"))
+        available_features(family, known("accounts"))
 
 
 def test_an_observation_with_no_rows_has_the_declared_empty_values(company):
@@ -192,7 +199,7 @@ def test_an_action_is_what_reads_a_table_of_our_actions_whole():
 
 def test_the_tables_of_our_actions():
     """Plays, contacts, surveys sent and followed up, goals agreed on: all that a manager logs of what they do."""
-    logged = {name for name, table in TABLES.items() if table.actions}
+    logged = {name for name, table in TABLES.items() if table.logs_actions}
     assert logged == {"interventions", "touchpoints", "surveys", "value_goals"}
     assert {feature.family for feature in FEATURES if feature.action} == {
         *("care", "contact", "stakeholders", "sentiment", "value"),
@@ -215,7 +222,7 @@ def test_a_family_without_its_tables_has_its_rows_and_no_columns():
 
 
 def test_meanings_are_plain_values():
-    (first, *_) = meanings(FAMILIES["usage"].features)
+    (first, *_) = feature_metadata(FAMILIES["usage"].features)
     assert first["name"] == "active_people_7d"
     assert first["function"] == "active_people"
     assert first["params"] == {"days": 7}

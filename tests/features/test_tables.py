@@ -97,7 +97,7 @@ def test_every_table_is_told_in_words(table):
     assert table.meaning.startswith("One row per ")
     assert all(column.meaning.endswith((".", ".")) for column in table.columns.values())
     assert all(rule.name and rule.column in table.columns for rule in table.rules())
-    assert all(any(word in rule.words for word in table.columns) for rule in table.rules())
+    assert all(any(word in rule.message for word in table.columns) for rule in table.rules())
     names = [rule.name for rule in table.rules()]
     assert len(names) == len(set(names))
 
@@ -107,7 +107,7 @@ def test_times_named_by_a_table_are_its_columns(table):
     for name in (*table.event_time, *table.known_time):
         assert table.columns[name].type == TIME
     assert set(table.key) <= set(table.columns)
-    assert all(column.of for column in table.columns.values() if column.type == ID)
+    assert all(column.entity for column in table.columns.values() if column.type == ID)
 
 
 def of_types(table, **values):

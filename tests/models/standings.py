@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from renewals.features.scorecard.upcoming import quarter_start
-from renewals.models.forecast.quarter_effect import SPREADS, Spread
-from renewals.models.forecast.renewal_schedule import Standing
-from renewals.models.settings import Forecast
+from renewals.models.forecast.quarter_effect import SD_GRID, QuarterEffectPosterior
+from renewals.models.forecast.renewal_schedule import ForecastInputs
+from renewals.models.settings import ForecastSettings
 
 DAY = date(2026, 1, 1)
 GRACE = 60
-OPTIONS = Forecast(draws=2000)
+OPTIONS = ForecastSettings(draws=2000)
 
 
 def read(text: str) -> pd.DataFrame:
@@ -59,12 +59,12 @@ def quarters(text: str) -> pd.DataFrame:
     return rows.assign(closing=closing, lost=lost, kept=kept, size_band=band, quarter=rows["quarter"].astype(int))
 
 
-def standing(known_sets: pd.DataFrame, known_quarters: pd.DataFrame, known_at: date = DAY) -> Standing:
+def standing(known_sets: pd.DataFrame, known_quarters: pd.DataFrame, known_at: date = DAY) -> ForecastInputs:
     """All of it; who manages whom is in the account's name: `acme/ann`."""
     who = pd.concat([known_sets["account_id"], known_quarters["account_id"]]).drop_duplicates()
     accounts = pd.DataFrame({"account_id": who, "csm": who.str.partition("/")[2].replace("", None), "industry": None})
     edges = {number: pd.Timestamp(quarter_start(DAY, number)) for number in range(-7, 6)}
-    return Standing(pd.Timestamp(known_at), edges, GRACE, known_quarters, known_sets, accounts)
+    return ForecastInputs(pd.Timestamp(known_at), edges, GRACE, known_quarters, known_sets, accounts)
 
 
 def scores(**chances: float) -> pd.DataFrame:
@@ -72,6 +72,6 @@ def scores(**chances: float) -> pd.DataFrame:
     return pd.DataFrame({"account_id": list(chances), "probability": list(chances.values())})
 
 
-def shock(spread: float = 0.0) -> Spread:
+def shock(spread: float = 0.0) -> QuarterEffectPosterior:
     """A shock whose spread is known."""
-    return Spread((np.abs(SPREADS - spread) < 1e-9).astype(float), 0)
+    return QuarterEffectPosterior((np.abs(SD_GRID - spread) < 1e-9).astype(float), 0)

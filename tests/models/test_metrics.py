@@ -18,12 +18,12 @@ def test_one_observation_per_renewal_nearest_to_the_lead():
         ("quiet", "2024-01-01", "2024-03-26", 85),
         ("late", "2024-03-01", "2024-04-10", 40),
     )
-    assert list(metrics.at_lead(rows, 90)["days_to_renewal"]) == [100, 85]
+    assert list(metrics.select_at_lead(rows, 90)["days_to_renewal"]) == [100, 85]
 
 
 def test_of_two_equally_near_the_earlier_counts():
     rows = renewals(("acme", "2024-01-01", "2024-04-10", 95), ("acme", "2024-01-11", "2024-04-10", 85))
-    assert list(metrics.at_lead(rows, 90)["days_to_renewal"]) == [95]
+    assert list(metrics.select_at_lead(rows, 90)["days_to_renewal"]) == [95]
 
 
 def test_true_probabilities_have_slope_one_and_no_error():
@@ -63,13 +63,13 @@ def test_the_gain_in_auc_is_paired():
 def test_the_excess_is_what_was_promised_less_what_was_seen_and_accounts_come_together():
     truth, chance = np.array([1, 0, 0, 0] * 50), np.full(200, 0.35)
     accounts, resampling = pd.Series(range(200)), Resampling()
-    value, low, high = metrics.excess(truth, chance, accounts, resampling)
+    value, low, high = metrics.bias(truth, chance, accounts, resampling)
     assert value == pytest.approx(0.1)
     assert low < value < high
     few = pd.Series(np.repeat(range(20), 10))
-    _, few_low, few_high = metrics.excess(np.repeat([1, 0, 0, 0], 50), chance, few, resampling)
+    _, few_low, few_high = metrics.bias(np.repeat([1, 0, 0, 0], 50), chance, few, resampling)
     assert few_high - few_low > 2 * (high - low), "ten rows of an account that end alike are one"
-    assert metrics.excess(truth, chance, accounts, resampling, np.where(truth, 0.0, 1.0))[0] == pytest.approx(0.35)
+    assert metrics.bias(truth, chance, accounts, resampling, np.where(truth, 0.0, 1.0))[0] == pytest.approx(0.35)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -80,12 +80,12 @@ def test_all_resamples_at_once_say_what_one_at_a_time_says(weighted):
     weight = rng.random(150) if weighted else None
     for fast, slow in (
         (metrics.auc_interval, metrics.auc),
-        (metrics.loss_interval, metrics.log_loss),
-        (metrics.slope_interval, metrics.calibration_slope),
+        (metrics.log_loss_interval, metrics.log_loss),
+        (metrics.calibration_slope_interval, metrics.calibration_slope),
     ):
         found = fast(truth, chance, accounts, Resampling(50), weight)
         assert found == pytest.approx(metrics.clustered_interval(slow, truth, chance, accounts, Resampling(50), weight))
-    for ranged in (metrics.auc_interval, metrics.slope_interval):
+    for ranged in (metrics.auc_interval, metrics.calibration_slope_interval):
         assert np.isnan(ranged(np.ones(150), chance, accounts, Resampling())).all()
 
 
@@ -95,7 +95,7 @@ def test_resamples_that_do_not_settle_are_worked_out_one_at_a_time():
     chance = rng.uniform(0.1, 0.9, 12)
     truth, accounts = (rng.random(12) < chance).astype(int), pd.Series(range(12))
     resampling = Resampling(200, 0.99)
-    found = metrics.slope_interval(truth, chance, accounts, resampling)
+    found = metrics.calibration_slope_interval(truth, chance, accounts, resampling)
     slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, resampling)
     assert found == pytest.approx(slow)
 
@@ -107,12 +107,12 @@ def test_a_resample_that_all_at_once_cannot_settle_is_not_lost(seed, monkeypatch
     truth, accounts = (rng.random(60) < chance).astype(int), pd.Series(range(60))
     resampling = Resampling(40, 0.99)
     slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, resampling)
-    monkeypatch.setattr(metrics, "_slopes", lambda place, hit, drawn, start: np.full(len(drawn), np.nan))
-    assert metrics.slope_interval(truth, chance, accounts, resampling) == pytest.approx(slow)
+    monkeypatch.setattr(metrics, "_weighted_slopes", lambda place, hit, drawn, start: np.full(len(drawn), np.nan))
+    assert metrics.calibration_slope_interval(truth, chance, accounts, resampling) == pytest.approx(slow)
 
 
 def test_the_error_that_chance_alone_shows_is_the_mean_error_of_true_probabilities():
     chance, weight = np.linspace(0.1, 0.9, 60), np.linspace(1, 2, 60)
     dice = np.random.default_rng(0)
     errors = [metrics.calibration_error(dice.random(60) < chance, chance, weight) for _ in range(100)]
-    assert metrics.chance_error(chance, weight) == pytest.approx(np.mean(errors))
+    assert metrics.calibration_error_by_chance(chance, weight) == pytest.approx(np.mean(errors))

@@ -21,14 +21,14 @@ import pyarrow as pa
 from renewals.features import alerts as rules
 from renewals.features import spine as spines
 from renewals.features import usage_windows
-from renewals.features.families.fit import DIMENSIONS
-from renewals.features.families.stakeholders import GRADED, text_rows
+from renewals.features.families.fit import FIT_DIMENSIONS
+from renewals.features.families.stakeholders import GRADE_COLUMNS, text_rows
 from renewals.features.family import KEY
 from renewals.features.point_in_time import Calendar
 from renewals.features.policy import Policy
-from renewals.features.registry import FAMILIES, Known, family_table
+from renewals.features.registry import FAMILIES, FeatureInputs, family_table
 from renewals.features.tables import ID, TABLES
-from renewals.pipelines.stages.prepare.windows import MADE
+from renewals.pipelines.stages.prepare.windows import WINDOW_TABLES
 from renewals.pipelines.validation.repeated_events import RepeatedEvents
 from tests.oracle.outcomes import OUTCOMES
 
@@ -65,7 +65,7 @@ def schema(table: str, ids: str = "string") -> ibis.Schema:
 
 def clean_schema(table: str, ids: str = "string") -> ibis.Schema:
     """The types of a clean table, as features read it."""
-    added = dict.fromkeys(GRADED, "string") if table == "people" else {}
+    added = dict.fromkeys(GRADE_COLUMNS, "string") if table == "people" else {}
     return ibis.schema({**schema(table, ids), **added})
 
 
@@ -85,7 +85,7 @@ def graded(people: Sequence[Row], policy: Policy) -> list[Row]:
 
 def numbered(events: Sequence[Row], policy: Policy) -> list[Row]:
     """The product features of events, as the roll-up numbers them."""
-    columns = usage_windows.product(sorted({event["feature"] for event in events}), policy, BLOCK)
+    columns = usage_windows.product_features(sorted({event["feature"] for event in events}), policy, BLOCK)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -97,7 +97,7 @@ def arrow(rows: Sequence[Row], kinds: ibis.Schema) -> pa.Table:
 
 def outcome_schema(ids: str = "string") -> ibis.Schema:
     """The types of the final renewals of all customers."""
-    words = dict.fromkeys(DIMENSIONS, "string")
+    words = dict.fromkeys(FIT_DIMENSIONS, "string")
     return ibis.schema({"account_id": ids, "matured_at": "timestamp(6)", "renewed": "int8", **words})
 
 
@@ -126,28 +126,28 @@ class Engine:
         for name, kinds in self._schemas.items():
             self._con.create_table(name, schema=kinds)
         self._con.create_table("outcomes", schema=outcome_schema(ids))
-        self._con.create_table("product", schema=ibis.schema(usage_windows.PRODUCT))
+        self._con.create_table("product", schema=ibis.schema(usage_windows.PRODUCT_FEATURE_TYPES))
         self._alerts: dict[str, ir.Table] = {}
         self._plan()
 
     def _plan(self) -> None:
         given = {name: self._con.table(name) for name in self.tables}
         given = {name: rows if name == "usage_events" else rows.distinct() for name, rows in given.items()}
-        candidates = spines.candidates(given["contracts"], self.dates)
+        candidates = spines.candidate_observations(given["contracts"], self.dates)
         terms = spines.terms(given["contracts"], given.get("rates"), candidates, self.policy)
         spine = self._step(
-            "spine", spines.described(spines.observations(terms, candidates, self.policy), given["accounts"])
+            "spine", spines.add_account_columns(spines.observations(terms, candidates, self.policy), given["accounts"])
         )
         made = {"spine": spine, "outcomes": self._con.table("outcomes")}
         if "usage_events" in given:
             days = self._step(ROLLED, usage_windows.person_days(given["usage_events"], self._con.table("product")))
-            calendar = Calendar(self.dates, usage_windows.WINDOWS)
-            for name, sum_up in MADE.items():
+            calendar = Calendar(self.dates, usage_windows.WINDOW_DAYS)
+            for name, sum_up in WINDOW_TABLES.items():
                 made[name] = self._step(name, sum_up(days, calendar).semi_join(spine, KEY))
         self._inputs = {**given, **made}
-        known = Known(self._inputs, self.policy)
+        known = FeatureInputs(self._inputs, self.policy)
         for name, family in FAMILIES.items():
-            if name in self.families and not any(known.missing(need) for need in family.needs):
+            if name in self.families and not any(known.is_missing(need) for need in family.needs):
                 self._step(name, family_table(family, known))
 
     def _step(self, name: str, expression: ir.Table) -> ir.Table:
@@ -182,7 +182,7 @@ class Engine:
         if view not in self._alerts:
             compared = rules.activity(self._con.table(f"made_{ROLLED}"), self.dates, own)
             inputs = {**self._inputs, "activity": compared.semi_join(self._inputs["spine"], KEY)}
-            self._alerts[view] = rules.alerts(Known(inputs, own))
+            self._alerts[view] = rules.compute_alerts(FeatureInputs(inputs, own))
             self._con.create_view(view, self._alerts[view])
         return self._con.con.sql(f"SELECT * FROM {view}").to_arrow_table().to_pylist()
 

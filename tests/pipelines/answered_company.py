@@ -70,18 +70,18 @@ class Company:
         ]
         identity = {"as_of": as_of.isoformat(), "made": made}
         manifest = {"identity": identity, "models": {"renewal": {"name": "renewals-renewal", "version": "1"}}}
-        table = feedback_log.as_parquet(
+        table = feedback_log.to_typed_parquet(
             pd.DataFrame(rows),
             {name: pa.date32() if name in ("as_of", "renewal_date") else None for name in rows[0]}
             | {"renewal_probability": pa.float64(), "risk_band": pa.string()},
         )
-        list_folder.place(self.root / "lists", as_of, {"risk_list.parquet": table}, manifest)
-        return list_folder.key_of(identity)
+        list_folder.publish_folder(self.root / "lists", as_of, {"risk_list.parquet": table}, manifest)
+        return list_folder.list_key(identity)
 
     def book(self, name: str, sheets: Mapping[str, Answers], **said: Any) -> Path:
         """A returned workbook on disk; accounts are called by their names."""
         own = {title: [(self.ids.get(row[0], row[0]), *row[1:]) for row in rows] for title, rows in sheets.items()}
-        key = list_folder.key_of({"as_of": said.get("as_of", "2026-06-01"), "made": 1})
+        key = list_folder.list_key({"as_of": said.get("as_of", "2026-06-01"), "made": 1})
         path = self.root / name
         path.write_bytes(returned(own, **({"key": key} | said)))
         return path

@@ -26,7 +26,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def registry(job: Job) -> dict[str, Any]:
     """The aliases and tags of each registered model and its versions."""
-    client, found = model_registry.tracking(job), {}
+    client, found = model_registry.mlflow_client(job), {}
     for model in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{model.name}'")
         found[model.name] = {
@@ -39,6 +39,6 @@ def registry(job: Job) -> dict[str, Any]:
 
 def runs_of(job: Job, trial: str, target: str = "renewal") -> list[Any]:
     """The MLflow runs of a trial."""
-    client = model_registry.tracking(job)
+    client = model_registry.mlflow_client(job)
     known = client.get_experiment_by_name(model_registry.registry_name(target))
     return list(client.search_runs([known.experiment_id], f"tags.`renewals.trial` = '{trial}'")) if known else []

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from renewals.features.policy import Alerts
-from renewals.models.settings import Folds
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.models.settings import FoldSettings
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Engine, Settings
 from renewals.pipelines.scoring import champion_models
@@ -54,7 +54,7 @@ class Model:
         pushes, base = self.contributions(frame)
         return 1 / (1 + np.exp(-(base + pushes.sum(axis=1)).to_numpy()))
 
-    def spoken(self, frame: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+    def predict_and_explain(self, frame: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
         return self.probability(frame), self.contributions(frame)[0], np.where(frame["people_28d"] == 3, 0.15, 0.1)
 
 
@@ -63,7 +63,7 @@ def champions(**versions: str) -> Any:
 
     def champion(job: Job, target: str) -> Champion:
         if target not in versions:
-            raise InputMissing(f"no champion for {target}: run `renewals learn` first")
+            raise MissingInputError(f"no champion for {target}: run `renewals learn` first")
         return Champion(target, versions[target], Model({"people_28d": 1.0, "bugs_28d": -0.5}), until=AS_OF)
 
     return champion
@@ -73,7 +73,7 @@ def job(root: Path, **options: Any) -> Job:
     """A job on this company."""
     own = ListOptions.model_validate(options)
     targets = ("renewal", "upsell", "cross_sell", "expansion")
-    settings = SimpleNamespace(list=own, alerts=Alerts(), targets=targets, engine=Engine(), folds=Folds())
+    settings = SimpleNamespace(list=own, alerts=Alerts(), targets=targets, engine=Engine(), folds=FoldSettings())
     settings.model_dump_json = Settings(list=own).model_dump_json
     return Job(settings, "", root / "data", root / "lists", as_of=AS_OF)  # type: ignore[arg-type]
 
@@ -146,8 +146,8 @@ def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 def publish_company(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The company with its list of the act date published, by champions that need no registry."""
-    monkeypatch.setattr(champion_models, "champion", champions(renewal="3"))
-    monkeypatch.setattr(model_registry, "challenger", lambda job, target: None)
+    monkeypatch.setattr(champion_models, "load_champion", champions(renewal="3"))
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda job, target: None)
     write_company(root)
     scoring.score(job(root))
     publish(job(root))

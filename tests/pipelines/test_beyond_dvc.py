@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from renewals.pipelines.commands import models
-from renewals.pipelines.runtime.errors import Config, InputMissing
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.paths import DVC_ROOT
 from renewals.pipelines.stages.act.champions import champions
@@ -82,7 +82,7 @@ def test_without_tables_it_says_which_command_makes_an_example_and_where_own_tab
 ) -> None:
     if there:
         (tmp_path / "raw").mkdir()
-    with pytest.raises(InputMissing) as stop:
+    with pytest.raises(MissingInputError) as stop:
         tables(job(tmp_path / "raw", tmp_path / "data"))
     assert str(tmp_path / "raw") in str(stop.value)
     for word in ("`renewals example --out demo/company`", "`tables`", "params.yaml", "--tables"):
@@ -92,16 +92,16 @@ def test_without_tables_it_says_which_command_makes_an_example_and_where_own_tab
 def test_what_later_stages_would_meet_is_said_before_any_table_is_read(tmp_path: Path) -> None:
     company = answered_company.company(tmp_path)
     (tmp_path / "own.yaml").write_text("plays: {x: {}}\n")
-    with pytest.raises(Config, match=r"own\.yaml"):
+    with pytest.raises(ConfigError, match=r"own\.yaml"):
         tables(company.job(list={"playbooks": str(tmp_path / "own.yaml")}))
-    with pytest.raises(Config, match="no target 'profit'"):
+    with pytest.raises(ConfigError, match="no target 'profit'"):
         tables(company.job(targets=["profit"]))
 
 
 def test_where_one_table_is_missing_no_example_is_offered(tmp_path: Path) -> None:
     as_parquet(tmp_path / "raw")
     (tmp_path / "raw" / "contracts.parquet").unlink()
-    with pytest.raises(InputMissing, match=r"contracts is missing; found accounts, usage_events$"):
+    with pytest.raises(MissingInputError, match=r"contracts is missing; found accounts, usage_events$"):
         tables(job(tmp_path / "raw", tmp_path / "data"))
 
 
@@ -130,7 +130,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 def serves(own: Job) -> Any:
     champions(own)
-    return json.loads((own.side / "champions.json").read_bytes())
+    return json.loads((own.folder / "champions.json").read_bytes())
 
 
 def test_promoting_and_rolling_back_are_seen(kept: Job, tmp_path: Path) -> None:
@@ -158,14 +158,14 @@ def test_without_a_registry_nothing_serves_and_none_is_made(tmp_path: Path) -> N
 def before(company: Company) -> bytes:
     own = company.job(JULY)
     context(own)
-    return (own.side / "context.json").read_bytes()
+    return (own.folder / "context.json").read_bytes()
 
 
 def keep(company: Company, day: date, key: str) -> None:
     """What stands behind a list is kept."""
-    folder = list_archive.folder_of(company.job(), day)
+    folder = list_archive.archive_folder(company.job(), day)
     folder.mkdir(parents=True)
-    (folder / list_archive.ABOUT).write_text(json.dumps({"key": key}))
+    (folder / list_archive.METADATA_FILE).write_text(json.dumps({"key": key}))
 
 
 def test_whatever_a_list_builds_on_is_seen(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_library_of_the_company_s_own_is_followed(tmp_path: Path) -> None:
     for text in ("plays: {}\n", "plays: {}\n# edited\n"):
         library.write_text(text)
         context(own)
-        seen.append((own.side / "context.json").read_bytes())
+        seen.append((own.folder / "context.json").read_bytes())
     assert seen[0] != seen[1]
 
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.features.registry import FAMILIES
 from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.scoring.page_data import forecast as read_forecast
+from renewals.pipelines.scoring.page_data import company_forecast as read_forecast
 from renewals.pipelines.stages.act.alerts import alerts
 from renewals.pipelines.stages.act.context import context
 from renewals.pipelines.stages.act.disagreements import disagreements
@@ -41,7 +41,7 @@ WITHOUT = {"stakeholders", "contact", "tickets", "sentiment", "value", "advocacy
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which every stage that needs no model has run."""
     root = tmp_path_factory.mktemp("few")
-    write(simulate(60, 26, 5), root / "company")
+    write_company(simulate_company(60, 26, 5), root / "company")
     for path in (root / "company").glob("*.parquet"):
         if not TABLES[path.stem].required:
             path.unlink()
@@ -88,6 +88,6 @@ def test_what_is_assembled_names_the_families_that_are_absent(root: Path) -> Non
 def test_on_another_day_than_the_first_of_a_month_the_forecast_says_why_there_is_none(tmp_path: Path) -> None:
     job = Job(Settings(), "", tmp_path / "data", tmp_path / "lists", as_of=date(2025, 1, 15))
     forecast_where_due(job)
-    told = json.loads((job.side / "forecast" / "forecast.json").read_bytes())
+    told = json.loads((job.folder / "forecast" / "forecast.json").read_bytes())
     assert "2025-01-15" in told["absent"]
     assert read_forecast(job, {"name": "renewals-renewal", "version": "1"}) is None

@@ -14,11 +14,11 @@ import pytest
 
 from renewals.pipelines.commands import score as act
 from renewals.pipelines.commands.explain import explain
-from renewals.pipelines.commands.publish import write_back
-from renewals.pipelines.runtime.errors import InternalError, OutputFailed
+from renewals.pipelines.commands.publish import run_publish
+from renewals.pipelines.runtime.errors import InternalError, OutputError
 from renewals.pipelines.scoring import champion_models, score_change
 from renewals.pipelines.scoring.champion_models import Champion
-from renewals.pipelines.scoring.interventions_since import since
+from renewals.pipelines.scoring.interventions_since import new_interventions
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import artifacts
@@ -38,8 +38,8 @@ MODEL = {"people_28d": 1.0, "bugs_28d": -0.5}
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(champion_models, "champion", champions(renewal="3", expansion="1"))
-    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
+    monkeypatch.setattr(champion_models, "load_champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda one, target: None)
     write_company(tmp_path)
     return tmp_path
 
@@ -106,7 +106,7 @@ def test_a_fault_of_the_spine_costs_its_row_alone(company: Path, column: str, va
     said = manifest(company)
     assert said["faulty"] == {"rows": 1, "faults": [{"column": column, "fault": kind, "rows": 1, "example": "a2"}]}
     assert said["rows"]["status"] == {"not_scored": 1, "scored": 6, "too_little_history": 1}
-    plays = pd.read_parquet(company / "data" / "act" / artifacts.PLAYS).set_index("account_id").loc["a2"]
+    plays = pd.read_parquet(company / "data" / "act" / artifacts.PRESCRIBED_PLAYBOOKS).set_index("account_id").loc["a2"]
     assert plays[["play_1", "best", "gain", "hours", "worth"]].isna().all()
 
 
@@ -158,7 +158,7 @@ def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monk
             return super().probability(frame)
 
     strict = Strict({"people_28d": 1.0, "people_90d": 0.25})
-    monkeypatch.setattr(champion_models, "champion", lambda one, target: Champion("renewal", "3", strict))
+    monkeypatch.setattr(champion_models, "load_champion", lambda one, target: Champion("renewal", "3", strict))
     act_side = company / "data" / "act"
     told = json.loads((act_side / "features.json").read_bytes())
     longer = told["features"][0] | {"name": "people_90d", "params": {"days": 90}, "actionable": False}
@@ -167,7 +167,7 @@ def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monk
     figures["people_90d"] = figures["people_28d"].where(figures["people_28d"] < 3, float("inf"))
     figures.to_parquet(act_side / "scoring.parquet")
     score(job(company, whatif=("people_28d",), faulty_limit=0.5))
-    tried = pd.read_parquet(act_side / artifacts.WHATIF)
+    tried = pd.read_parquet(act_side / artifacts.WHAT_IF_GRID)
     assert len(tried)
     assert (tried["feature"] == "people_28d").all()
 
@@ -180,11 +180,12 @@ def test_a_step_of_which_the_model_says_nothing_is_left_out(company: Path, monke
             return np.where(frame["people_28d"] == 2, np.nan, super().probability(frame))
 
     silent = Silent(MODEL)
-    monkeypatch.setattr(Silent, "spoken", lambda self, f: (Asked.probability(self, f), *Model.spoken(self, f)[1:]))
-    monkeypatch.setattr(champion_models, "champion", lambda one, target: Champion("renewal", "3", silent))
+    spoken = Model.predict_and_explain
+    monkeypatch.setattr(Silent, spoken.__name__, lambda self, f: (Asked.probability(self, f), *spoken(self, f)[1:]))
+    monkeypatch.setattr(champion_models, "load_champion", lambda one, target: Champion("renewal", "3", silent))
     one = job(company, whatif=("people_28d",))
     score(one)
-    tried = pd.read_parquet(company / "data" / "act" / artifacts.WHATIF)
+    tried = pd.read_parquet(company / "data" / "act" / artifacts.WHAT_IF_GRID)
     assert len(tried)
     assert not (tried["figure"] == 2).any()
     publish(one)
@@ -264,7 +265,7 @@ def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
 ) -> None:
     from renewals.reports.html import list_page
 
-    write = list_page.written
+    write = list_page.format_value
 
     def written(feature: Any, value: Any, phrases: Any, *place: int) -> str:
         if value == 3.0 and not place:
@@ -272,7 +273,7 @@ def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
         return write(feature, value, phrases, *place)
 
     published(company)
-    monkeypatch.setattr(list_page, "written", written)
+    monkeypatch.setattr(list_page, "format_value", written)
     published(company)
     losses = manifest(company)["left_out"]
     assert losses[0]["part"] == "people_28d"
@@ -290,14 +291,14 @@ def cells_of(root: Path, name: str = "List") -> list[list[Any]]:
 
 def test_a_value_that_no_cell_can_show_costs_its_cell_alone(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published(company)
-    then, make = cells_of(company), account_sheet.cell
+    then, make = cells_of(company), account_sheet.cell_value
 
     def cell(name: str, value: Any, words: Any) -> Any:
         if value == "beta":
             raise KeyError(value)
         return [] if value == "gamma" else make(name, value, words)
 
-    monkeypatch.setattr(account_sheet, "cell", cell)
+    monkeypatch.setattr(account_sheet, "cell_value", cell)
     published(company)
     now = cells_of(company)
     other = [(row[0], own, was) for row, old in zip(now, then, strict=True) for own, was in zip(row, old, strict=True)]
@@ -308,17 +309,17 @@ def test_a_value_that_no_cell_can_show_costs_its_cell_alone(company: Path, monke
 
 
 def test_a_disagreement_that_cannot_be_shown_costs_its_line_alone() -> None:
-    from renewals.reports.render_failures import Losses
+    from renewals.reports.render_failures import RenderFailures
     from renewals.reports.sentences import disagreements
-    from renewals.reports.words import Words
+    from renewals.reports.words import Messages
     from tests.reports.sentences.test_disagreements import judged, log
 
     rows = judged(log(("a", "lost", "low", 3), ("b", "renews", "high", 3)), 1, None)
-    whole = disagreements.rows(rows, Words("en"), Losses())
-    losses = Losses()
+    whole = disagreements.sheet_rows(rows, Messages("en"), RenderFailures())
+    losses = RenderFailures()
     rows["verdict"] = rows["verdict"].astype(object).where(rows["account_id"] != "a", "perhaps")
-    assert disagreements.rows(rows, Words("en"), losses) == [row for row in whole if row[2] != "a"]
-    assert [own["example"] for own in losses.told()] == ["a"]
+    assert disagreements.sheet_rows(rows, Messages("en"), losses) == [row for row in whole if row[2] != "a"]
+    assert [own["example"] for own in losses.summarize()] == ["a"]
 
 
 # --- the change of scores ---
@@ -332,26 +333,26 @@ def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_change_that_cannot_be_said_costs_its_sentence_alone(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    then, say = published(june, JULY), telling.why_changed
+    then, say = published(june, JULY), telling.explain_change
 
     def why_changed(parts: Any, speakers: Any, before: Any, now: Any, words: Any) -> str:
         if parts["change"] == then.loc["a3", "probability_change"]:
             raise ValueError("not this one")
         return say(parts, speakers, before, now, words)
 
-    monkeypatch.setattr(telling, "why_changed", why_changed)
+    monkeypatch.setattr(telling, "explain_change", why_changed)
     now = published(june, JULY)
     assert_only("a3", then, now)
     assert now.loc["a3", "reason_change"] != then.loc["a3", "reason_change"]
     assert now.loc["a3", "probability_change"] == then.loc["a3", "probability_change"]
-    told = json.loads((june / "data" / "act" / artifacts.SCORE).read_bytes())["change"]["left_out"]
+    told = json.loads((june / "data" / "act" / artifacts.SCORE_SUMMARY).read_bytes())["change"]["left_out"]
     assert [(own["part"], own["why"]) for own in told] == [("reason_change", "ValueError")]
     assert told[0]["example"] == "a3"
 
 
 def test_a_kept_figure_that_is_infinite_costs_its_own_reason_alone(june: Path) -> None:
     then = published(june, JULY)
-    path = published_lists.figures_path(job(june), AS_OF)
+    path = published_lists.features_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
     rows["people_28d"] = rows["people_28d"].where(rows["account_id"] != "a0", float("inf"))
     rows.to_parquet(path)
@@ -369,14 +370,14 @@ def test_an_earlier_chance_that_is_none_costs_its_own_change_alone(
 
     from renewals.pipelines.storage.published import published_lists
 
-    then, newest = published(june, JULY), published_lists.newest
+    then, newest = published(june, JULY), published_lists.latest_list
 
     def strange(one: Any) -> Any:
         last = newest(one)
-        chances = last.listed["renewal_probability"].where(last.listed["account_id"] != "a0", was)
-        return replace(last, listed=last.listed.assign(renewal_probability=chances))
+        chances = last.scores["renewal_probability"].where(last.scores["account_id"] != "a0", was)
+        return replace(last, scores=last.scores.assign(renewal_probability=chances))
 
-    monkeypatch.setattr(published_lists, "newest", strange)
+    monkeypatch.setattr(published_lists, "latest_list", strange)
     now = published(june, JULY)
     assert_only("a0", then, now)
     assert pd.isna(now.loc["a0", "probability_change"])
@@ -389,7 +390,7 @@ def test_whatever_is_wrong_with_all_changes_is_a_word_on_the_list(june: Path, mo
     def split(*given: Any) -> Any:
         raise TypeError("no such thing")
 
-    monkeypatch.setattr(score_change, "split", split)
+    monkeypatch.setattr(score_change, "decompose_change", split)
     now = published(june, JULY)
     pd.testing.assert_frame_equal(then.drop(columns="reason_change"), now.drop(columns="reason_change"))
 
@@ -398,11 +399,13 @@ def test_ids_of_another_type_than_last_month_are_no_error(june: Path, monkeypatc
     listed = published(june, JULY)
     numbered = listed.reset_index(drop=True).assign(account_id=range(len(listed)))
     begun = pd.DataFrame({"account_id": [2, 3], "playbook": "call", "started": date(2026, 6, 5)})
-    monkeypatch.setattr(sys.modules["renewals.pipelines.scoring.interventions_since"], "_begun", lambda one, day: begun)
-    told = since(later(job(june)), numbered, {})
+    monkeypatch.setattr(
+        sys.modules["renewals.pipelines.scoring.interventions_since"], "_load_interventions", lambda one, day: begun
+    )
+    told = new_interventions(later(job(june)), numbered, {})
     assert told is not None
-    assert told.begun["account_id"].tolist() == [2, 3]
-    assert told.begun["then"].isna().all()
+    assert told.interventions["account_id"].tolist() == [2, 3]
+    assert told.interventions["then"].isna().all()
 
 
 # --- a challenger ---
@@ -417,12 +420,12 @@ def test_an_account_the_challenger_has_no_word_of_is_left_out(
             return np.where(frame["bugs_28d"] + frame["people_28d"] == 0, wrong, super().probability(frame))
 
     monkeypatch.setattr(
-        model_registry, "challenger", lambda one, target: (target, "7", {}) if target == "renewal" else None
+        model_registry, "fetch_challenger", lambda one, target: (target, "7", {}) if target == "renewal" else None
     )
-    monkeypatch.setattr(model_loader, "loaded", lambda data, name, files: Silent(MODEL))
+    monkeypatch.setattr(model_loader, "load_model", lambda data, name, files: Silent(MODEL))
     said = score(job(company))["shadow"]["renewal"]
     assert said["accounts"] == 6
-    rows = pd.read_parquet(company / "data" / "act" / artifacts.SHADOW)
+    rows = pd.read_parquet(company / "data" / "act" / artifacts.CHALLENGER_SCORES)
     assert "a0" not in set(rows["account_id"])
     assert rows["rank_challenger"].notna().all()
 
@@ -437,7 +440,7 @@ def failing(error: Exception) -> Any:
     return scorecard
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), OutputFailed("no disk"), KeyError("x"), MemoryError()])
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OutputError("no disk"), KeyError("x"), MemoryError()])
 def test_whatever_fails_beside_the_list_does_not_cost_the_list(
     company: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -445,9 +448,9 @@ def test_whatever_fails_beside_the_list_does_not_cost_the_list(
 
     write_card(company)
     score(job(company))
-    monkeypatch.setattr(act, "prepare", lambda one: None)
-    monkeypatch.setattr(act, "BESIDE", (failing(error), lambda one: None))
-    outcome = act.act(job(company))
+    monkeypatch.setattr(act, "run_scoring_stages", lambda one: None)
+    monkeypatch.setattr(act, "OPTIONAL_STAGES", (failing(error), lambda one: None))
+    outcome = act.run_score(job(company))
     assert outcome["state"] == "published"
     assert list(outcome["without"]) == list(manifest(company)["without"]) == ["scorecard"]
     assert not (folder(company) / "scorecard.html").exists(), "what an earlier run left is not shown as today's"
@@ -456,16 +459,16 @@ def test_whatever_fails_beside_the_list_does_not_cost_the_list(
 
 def test_without_a_failure_nothing_is_missing(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     score(job(company))
-    monkeypatch.setattr(act, "prepare", lambda one: None)
-    monkeypatch.setattr(act, "BESIDE", ())
-    assert act.act(job(company))["without"] == manifest(company)["without"] == {}
+    monkeypatch.setattr(act, "run_scoring_stages", lambda one: None)
+    monkeypatch.setattr(act, "OPTIONAL_STAGES", ())
+    assert act.run_score(job(company))["without"] == manifest(company)["without"] == {}
 
 
 def test_an_interrupt_beside_the_list_is_no_failure_of_it(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(act, "prepare", lambda one: None)
-    monkeypatch.setattr(act, "BESIDE", (failing(KeyboardInterrupt()),))  # type: ignore[arg-type]
+    monkeypatch.setattr(act, "run_scoring_stages", lambda one: None)
+    monkeypatch.setattr(act, "OPTIONAL_STAGES", (failing(KeyboardInterrupt()),))  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
-        act.act(job(company))
+        act.run_score(job(company))
 
 
 @pytest.mark.parametrize("strange", [float("nan"), float("inf")])
@@ -494,7 +497,7 @@ def test_strange_texts_and_figures_of_one_row_are_written_and_the_rest_is_the_sa
     put(company, "spine.parquet", "a2", "account_name", "nul \x00 long " + "x" * 1_000_000)
     put(company, "spine.parquet", "a3", "arr", float("inf"))
     listed = published(company)
-    write_back(job(company), f"duckdb:///{company / 'company.duckdb'}", "renewals")
+    run_publish(job(company), f"duckdb:///{company / 'company.duckdb'}", "renewals")
     with duckdb.connect(str(company / "company.duckdb")) as database:
         found = database.execute("SELECT account_id, account_name, status, status_reason FROM renewals.risk_list").df()
     found = found.set_index("account_id")

@@ -12,7 +12,7 @@ import pytest
 
 from renewals.features import alerts
 from renewals.pipelines import preflight
-from renewals.pipelines.runtime.errors import Config, OutputFailed
+from renewals.pipelines.runtime.errors import ConfigError, OutputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 
@@ -28,36 +28,36 @@ def job(tmp_path: Path) -> Job:
 
 def test_a_sound_start_passes_and_leaves_nothing(job: Job) -> None:
     for command in ("demo", "check", "scorecard", "stage tables", "no command of ours"):
-        preflight.check(command, job)
+        preflight.run_checks(command, job)
     assert list(job.data.iterdir()) == list(job.lists.iterdir()) == []
 
 
 def test_a_disk_without_room_is_told_with_what_is_needed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run needs some room of its own and that of the tables."""
-    free = preflight.ROOM + 3 * 2**20
+    free = preflight.WORKING_BYTES + 3 * 2**20
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
-    with pytest.raises(OutputFailed, match="103 MiB are free and about 103 MiB are needed"):
-        preflight.check("check", job)
+    with pytest.raises(OutputError, match="103 MiB are free and about 103 MiB are needed"):
+        preflight.run_checks("check", job)
     free += 2**20
-    preflight.check("check", job)
+    preflight.run_checks("check", job)
 
 
 def test_an_alert_without_words_is_told_before_any_work(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "CODES", (*alerts.CODES, "price_rise"))
-    with pytest.raises(Config, match=r"2 texts are missing in the language 'en', for example 'alert\.price_rise'"):
-        preflight.check("score", job)
+    monkeypatch.setattr(alerts, "ALERT_CODES", (*alerts.ALERT_CODES, "price_rise"))
+    with pytest.raises(ConfigError, match=r"2 texts are missing in the language 'en', for example 'alert\.price_rise'"):
+        preflight.run_checks("score", job)
 
 
 @pytest.mark.parametrize(("folder", "command"), [("data", "check"), ("lists", "demo")])
 def test_a_folder_that_cannot_be_written(job: Job, folder: str, command: str) -> None:
     (Path(job.data).parent / folder).write_text("a file")
-    with pytest.raises(OutputFailed, match=f"{folder} cannot be written"):
-        preflight.check(command, job)
+    with pytest.raises(OutputError, match=f"{folder} cannot be written"):
+        preflight.run_checks(command, job)
 
 
 def test_a_list_that_something_else_stands_in_the_place_of(job: Job) -> None:
     job.lists.mkdir()
     (job.lists / "2026-06-01").write_text("a file")
-    with pytest.raises(OutputFailed, match="is not a folder of its own"):
-        preflight.lists_writable(job)
-    preflight.lists_writable(replace(job, as_of=date(2026, 7, 1)))
+    with pytest.raises(OutputError, match="is not a folder of its own"):
+        preflight.require_writable_lists(job)
+    preflight.require_writable_lists(replace(job, as_of=date(2026, 7, 1)))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from renewals.pipelines.commands import models
-from renewals.pipelines.commands.learn import as_trial, sentence
-from renewals.pipelines.runtime.errors import Config, InputMissing, OutputFailed
+from renewals.pipelines.commands.learn import trial_job, trial_sentence
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError, OutputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn import register as registering
 from renewals.pipelines.stages.learn.evaluate import evaluate
@@ -47,7 +47,7 @@ def job(kept, tmp_path):
 
 
 def serves(job: Job) -> str:
-    return model_registry.champion(job, TARGET)[1]
+    return model_registry.fetch_champion(job, TARGET)[1]
 
 
 def tried(job: Job, *overrides: str) -> dict:
@@ -60,7 +60,7 @@ def tried(job: Job, *overrides: str) -> dict:
 def test_what_was_learned_in_earnest_is_the_last_learning(job):
     said = learned(job, "lightgbm.seed=10")
     for name in LAST_LEARNING:
-        assert digests(job.data / name) == digests(job.side / name) != {}
+        assert digests(job.data / name) == digests(job.folder / name) != {}
     assert json.loads((job.data / "registered" / "renewal.json").read_text())["version"] == said["version"]
 
 
@@ -75,10 +75,10 @@ def test_a_disk_that_is_full_leaves_the_last_learning_as_it_was(job, monkeypatch
 
     monkeypatch.setattr(shutil.copytree, "__defaults__", (False, None, full, False, False))
     train(with_settings(job, "lightgbm.seed=10"), TARGET)
-    with pytest.raises(OutputFailed, match="models/renewal could not be written"):
-        folders.copy_folder(job.side / "models" / TARGET, job.data / "models" / TARGET)
+    with pytest.raises(OutputError, match="models/renewal could not be written"):
+        folders.copy_folder(job.folder / "models" / TARGET, job.data / "models" / TARGET)
     assert digests(job.data / "models") == before
-    assert digests(job.side / "models") != before
+    assert digests(job.folder / "models") != before
 
 
 # --- trials --------------------------------------------------------------------------------------
@@ -114,11 +114,11 @@ def test_a_trial_is_a_run_of_its_name_with_what_it_showed(job):
     assert run.data.params["lightgbm.learning_rate"] == "0.2"
     assert run.data.metrics["gain_over_champion.low"] == pytest.approx(said["against_champion"]["gain"]["low"])
     assert run.data.metrics["auc_over_champion.value"] == pytest.approx(said["against_champion"]["auc"]["value"])
-    assert {path.path for path in model_registry.tracking(job).list_artifacts(run.info.run_id)} == {
+    assert {path.path for path in model_registry.mlflow_client(job).list_artifacts(run.info.run_id)} == {
         "params.json",
         "plots",
     }
-    assert receipt(job.side) == without_standing(said)
+    assert receipt(job.folder) == without_standing(said)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_trial_says_what_learning_it_in_earnest_does(job, overrides, verdict):
     before = registry(job)
     said = tried(job, *overrides)
     assert said["verdict"] == verdict
-    assert f"Learned in earnest it {verdict}" in sentence(said) or not said["trained"]
+    assert f"Learned in earnest it {verdict}" in trial_sentence(said) or not said["trained"]
     assert registry(job) == before
     real = learned(job, *overrides)
     assert real["passed"] == said["passed"]
@@ -158,15 +158,15 @@ def test_the_first_trial_of_all_registers_nothing(tmp_path):
     assert registry(job) == {}
     assert len(runs_of(job, "warm-fox")) == 1
     assert not any((job.data / name).exists() for name in LAST_LEARNING)
-    with pytest.raises(InputMissing, match="no model of renewal is registered: run `renewals learn"):
-        model_registry.champion(job, TARGET)
+    with pytest.raises(MissingInputError, match="no model of renewal is registered: run `renewals learn"):
+        model_registry.fetch_champion(job, TARGET)
 
 
 def test_an_experiment_of_dvc_is_a_trial_of_its_name(job, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "lossy-berg")
     ours = Job(job.settings, "", job.data, job.lists, until=job.until)
     assert ours.trial == "lossy-berg"
-    assert ours.side == job.side, "the outputs of DVC's stages lie where dvc.yaml says"
+    assert ours.folder == job.folder, "the outputs of DVC's stages lie where dvc.yaml says"
     monkeypatch.delenv("DVC_EXP_NAME")
     assert Job(job.settings, "", job.data, job.lists, until=job.until).trial is None
 
@@ -179,7 +179,7 @@ def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tm
     train(changed, TARGET)
     evaluate(changed, TARGET)
     if here != tmp_path:
-        shutil.copytree(job.side, here / "data" / "learn")
+        shutil.copytree(job.folder, here / "data" / "learn")
         (here / ".dvc").mkdir()
     (here / "params.yaml").write_text("{}")
     before = production(job)
@@ -199,14 +199,14 @@ def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tm
 
 
 def test_the_same_trial_has_the_same_name_and_a_folder_of_its_own(job):
-    one, same, other = as_trial(job), as_trial(job), as_trial(with_settings(job, "lightgbm.learning_rate=0.2"))
-    assert one.side == same.side == job.data / "trials" / str(one.trial)
+    one, same, other = trial_job(job), trial_job(job), trial_job(with_settings(job, "lightgbm.learning_rate=0.2"))
+    assert one.folder == same.folder == job.data / "trials" / str(one.trial)
     assert str(one.trial).startswith("2024-06-01-")
     assert one.trial != other.trial
-    assert as_trial(job, "fast").side == job.data / "trials" / "fast"
+    assert trial_job(job, "fast").folder == job.data / "trials" / "fast"
     for bad in ("../models", "a/b", ".", "-x"):
-        with pytest.raises(Config, match="cannot be the name of a trial"):
-            as_trial(job, bad)
+        with pytest.raises(ConfigError, match="cannot be the name of a trial"):
+            trial_job(job, bad)
 
 
 # --- an earlier day ------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_a_model_that_learned_until_an_earlier_day_is_registered_and_waits_for_a
 def test_it_does_not_take_the_place_of_a_challenger_that_waits(job):
     waiting = learned(job, "lightgbm.seed=10", "gate.promote=manual")
     learned(replace(job, until=EARLIER))
-    assert model_registry.challenger(job, TARGET)[1] == waiting["version"]
+    assert model_registry.fetch_challenger(job, TARGET)[1] == waiting["version"]
 
 
 def test_a_model_of_the_same_or_a_later_day_serves_as_before(job):
@@ -239,7 +239,7 @@ def test_a_model_of_the_same_or_a_later_day_serves_as_before(job):
 
 
 def test_a_champion_that_does_not_say_its_day_is_no_later_than_any(job):
-    client = model_registry.tracking(job)
+    client = model_registry.mlflow_client(job)
     client.delete_model_version_tag(model_registry.registry_name(TARGET), "2", "until")
     assert learned(replace(job, until=EARLIER))["serves"] == "4"
     assert registering.TRIAL_TAG not in client.get_model_version(model_registry.registry_name(TARGET), "4").tags

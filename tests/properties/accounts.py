@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
-from renewals.features.policy import KINDS, SEVERITIES, Grace, Journey, Policy, Renewal, Stakeholders, Usage
+from renewals.features.policy import SEVERITIES, TICKET_KINDS, Grace, Journey, Policy, Renewal, Stakeholders, Usage
 from tests.oracle.known import midnight
 from tests.oracle.worlds import Row, World, whole
 
@@ -224,7 +224,7 @@ class Life:
                 {
                     "ticket_id": f"{self.account_id}-t{number}",
                     "user_id": self.one(None, *USERS),
-                    "kind": self.one(*KINDS),
+                    "kind": self.one(*TICKET_KINDS),
                     "severity": self.one(*SEVERITIES),
                     "opened_at": opened,
                     "first_response_at": self.maybe(self.one(self.after(opened), opened - timedelta(hours=2)), 0.6),

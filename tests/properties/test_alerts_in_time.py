@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from renewals.features.alerts import CODES
+from renewals.features.alerts import ALERT_CODES
 from tests.oracle.worlds import Row, World, ruled
 from tests.properties.accounts import DATES, POLICY, settle
 from tests.properties.laws import DAYS, LOOPED, SEEDS, at, joined, learnt_from, rewritten, without_masters
@@ -33,7 +33,7 @@ def told(world: World, last: date) -> dict[tuple[Any, date, str], Row]:
 
 def test_worlds_are_worth_looking_at():
     found = ruled(DATES, EAGER).alerts(settle(range(200)), EAGER)
-    counts = {code: sum(row["code"] == code for row in found) for code in CODES}
+    counts = {code: sum(row["code"] == code for row in found) for code in ALERT_CODES}
     assert min(counts.values()) >= 10, counts
     assert len({(row["account_id"], row["as_of"], row["code"]) for row in found}) == len(found)
 
@@ -57,7 +57,7 @@ def test_later_facts_inside_earlier_rows_change_no_alert(seeds, days):
         assert any(counts.values()) or day == max(DATES)
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", ALERT_CODES)
 def test_an_alert_began_before_the_day_it_is_told(code):
     found = ruled(DATES, EAGER).alerts(settle(range(60)), EAGER)
     days = [(row["as_of"], row["began"], row["newest"]) for row in found if row["code"] == code]

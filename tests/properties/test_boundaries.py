@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from renewals.features.policy import KINDS, SEVERITIES, TIERS
+from renewals.features.policy import SEVERITIES, TICKET_KINDS, TIERS
 from renewals.features.registry import FAMILIES
 from tests.oracle.known import midnight
 from tests.oracle.worlds import World, alike, differences, engine, world
@@ -46,7 +46,7 @@ def everything_at(account: str, instant: datetime) -> dict[str, list[dict[str, A
         {"ticket_id": f"{account}-{kind}-{severity}", "kind": kind, "severity": severity, "opened_at": instant}
         | dict.fromkeys(("resolved_at", "first_response_at", "escalated_at"), instant)
         | {"reopened_at": instant + TICK, "due_at": instant - DAY}
-        for kind in KINDS
+        for kind in TICKET_KINDS
         for severity in SEVERITIES
     ]
     said = [

@@ -11,8 +11,8 @@ import ibis
 import pytest
 from hypothesis import given
 
-from renewals.features.point_in_time import as_known, known_on, known_rates
-from renewals.features.spine import candidates, dates_table
+from renewals.features.point_in_time import as_of_rows, known_rates, known_rows
+from renewals.features.spine import candidate_observations, dates_table
 from renewals.features.tables import TABLES
 from tests.oracle.known import EVENT, KNOWN, LATER, Then, first, midnight, seen, whole_days
 from tests.oracle.worlds import Row, arrow, schema, whole
@@ -46,7 +46,7 @@ def as_counted(rows: list[Row]) -> Counter:
 @given(seeds=SEEDS)
 def test_what_every_observation_knew_of_every_table(seeds):
     world = settle(seeds)
-    at = ibis.memtable(connection().to_pyarrow(candidates(table("contracts", world["contracts"]), DATES)))
+    at = ibis.memtable(connection().to_pyarrow(candidate_observations(table("contracts", world["contracts"]), DATES)))
     for name in PLACED:
         expected = [
             known | {"as_of": day, "days_ago": _days_ago(name, known, day)}
@@ -54,7 +54,7 @@ def test_what_every_observation_knew_of_every_table(seeds):
             for day in DATES
             if (known := seen(name, row, midnight(day))) is not None
         ]
-        found = ask(as_known(name, table(name, world[name]), at).drop("_cut"))
+        found = ask(as_of_rows(name, table(name, world[name]), at).drop("_cut"))
         assert expected
         assert as_counted(found) == as_counted(expected), name
 
@@ -70,7 +70,7 @@ def test_what_was_known_on_a_day_of_every_table(seeds):
     for name in TABLES:
         for day in DATES[1::3]:
             expected = [known for row in world[name] if (known := seen(name, row, midnight(day))) is not None]
-            assert as_counted(ask(known_on(name, table(name, world[name]), day))) == as_counted(expected), name
+            assert as_counted(ask(known_rows(name, table(name, world[name]), day))) == as_counted(expected), name
 
 
 @given(seeds=SEEDS)
@@ -91,7 +91,7 @@ def a_row(name: str, **given: Any) -> Row:
 
 
 def visible(name: str, row: Row) -> list[Row]:
-    return ask(known_on(name, table(name, [row]), AS_OF))
+    return ask(known_rows(name, table(name, [row]), AS_OF))
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -12,7 +12,7 @@ import pytest
 from renewals import features
 from renewals.features.families.stakeholders import people_then
 from renewals.features.registry import FAMILIES
-from renewals.features.spine import described, terms
+from renewals.features.spine import add_account_columns, terms
 from renewals.features.tables import TABLES
 
 FOLDER = Path(features.__file__).parent
@@ -53,17 +53,17 @@ def test_the_code_is_read_in_every_folder():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_nothing_is_compared_with_as_of_outside_windows(path):
+def test_nothing_is_compared_with_as_of_outside_point_in_time(path):
     assert comparisons(path.read_text(), CUT | _day(path)) == []
 
 
 def _day(path: Path) -> set[str]:
-    """The spine's number of its date; the ledger, which judges what came later, calls other days so."""
-    return {"day"} if path.name != "ledger.py" else set()
+    """The spine's number of its date; in `revenue`, which judges what came later, other days are called so."""
+    return {"day"} if path.parent.name != "revenue" else set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_the_cut_itself_is_not_spoken_of_outside_windows(path):
+def test_the_cut_itself_is_not_spoken_of_outside_point_in_time(path):
     assert not mentions(ast.parse(path.read_text()), CUT - {"as_of"})
 
 
@@ -83,7 +83,7 @@ def test_the_reader_of_code_sees_a_comparison(code):
 
 
 SOURCES = [make for family in FAMILIES.values() for make in family.sources.values()]
-SOURCES += [people_then, terms, described]
+SOURCES += [people_then, terms, add_account_columns]
 
 
 @pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
@@ -102,11 +102,13 @@ def test_a_source_reads_a_table_through_as_known(make):
 def _handed_on(call: ast.Call) -> list[ast.expr]:
     """The tables that a call takes care of: `as_known("people", people, ...)`, or another source's arguments."""
     name = getattr(call.func, "id", "")
-    if name in ("as_known", "known_each") and getattr(call.args[0], "value", None) == getattr(call.args[1], "id", ""):
+    if name in ("as_of_rows", "as_of_rows_by_date") and getattr(call.args[0], "value", None) == getattr(
+        call.args[1], "id", ""
+    ):
         return [call.args[1]]
     return call.args if name in {make.__name__ for make in SOURCES} else []
 
 
 def test_the_reader_of_sources_sees_a_table_read_raw():
-    codes = ('as_known("people", people, spine)', 'as_known("tickets", people, spine)', "people.count()")
+    codes = ('as_of_rows("people", people, spine)', 'as_of_rows("tickets", people, spine)', "people.count()")
     assert [len(_handed_on(ast.parse(code, mode="eval").body)) for code in codes] == [1, 0, 0]

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renewals.features.point_in_time import known_on
+from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Policy
 from renewals.features.revenue.due_groups import renewals
-from renewals.features.revenue.expansions import EXPANSIONS
-from renewals.features.revenue.ledger import Book
-from renewals.features.revenue.valuation import CHANGES
+from renewals.features.revenue.expansions import EXPANSION_COLUMNS
+from renewals.features.revenue.ledger import RenewalLedger
+from renewals.features.revenue.valuation import CHANGE_COLUMNS
 
 EARLIER, AT = date(2023, 7, 1), date(2024, 9, 1)
 MONTHS = [date(2022 + n // 12, n % 12 + 1, 1) for n in range(32)]
@@ -134,14 +134,16 @@ class Replayed:
         return {name: self.con.table(table).to_pyarrow().to_pylist() for name, table in self.wanted.items()}
 
     def build(self) -> Replayed:
-        known = {day: self.keep(known_on("contracts", self.given, day)) for day in (EARLIER, AT)}
-        then, now = (Book(known[d], d, POLICY, True, self.rates, self.accounts, self.keep) for d in (EARLIER, AT))
+        known = {day: self.keep(known_rows("contracts", self.given, day)) for day in (EARLIER, AT)}
+        then, now = (
+            RenewalLedger(known[d], d, POLICY, True, self.rates, self.accounts, self.keep) for d in (EARLIER, AT)
+        )
         wanted = {
             "known": known[AT],
-            "ledger earlier": then.ledger,
-            "ledger now": now.ledger,
-            "renewals earlier": self.keep(renewals(then.ledger)),
-            "renewals now": self.keep(renewals(now.ledger)),
+            "ledger earlier": then.entries,
+            "ledger now": now.entries,
+            "renewals earlier": self.keep(renewals(then.entries)),
+            "renewals now": self.keep(renewals(now.entries)),
             "expansions earlier": then.expansions,
             "expansions now": now.expansions,
             "accounts": now.account_roll_forward(MONTHS),
@@ -340,7 +342,7 @@ def revenue_closes_to_the_cent(found: Found) -> None:
     for row in [*months, *found["accounts"]]:
         came, went = row["new"] + row["expansion"] + row["reactivation"], row["contraction"] + row["churn"]
         assert row["opening"] + came - went == row["closing"], row
-        assert row["expansion"] == sum(row[name] for name in EXPANSIONS), row
+        assert row["expansion"] == sum(row[name] for name in EXPANSION_COLUMNS), row
         assert min(value for name, value in row.items() if name not in ("month", "account_id")) >= 0, row
     assert all(before["closing"] == after["opening"] for before, after in pairwise(months))
     sums: dict[date, int] = defaultdict(int)
@@ -381,7 +383,16 @@ def outcome_is(row: dict[str, Any], renewed: int | None, term: Term) -> None:
 def what_has_matured_never_changes(found: Found) -> None:
     """The same rows, whatever became known from the earlier day on."""
     now = {row["contract_id"]: row for row in found["ledger now"]}
-    decided = ("outcome", "renewed", "amount_due", *CHANGES, "due_at", "matured_at", "follow_on_id", "follow_on_start")
+    decided = (
+        "outcome",
+        "renewed",
+        "amount_due",
+        *CHANGE_COLUMNS,
+        "due_at",
+        "matured_at",
+        "follow_on_id",
+        "follow_on_start",
+    )
     for row in found["ledger earlier"]:
         if row["outcome"] != "pending":
             assert {n: now[row["contract_id"]][n] for n in decided} == {n: row[n] for n in decided}

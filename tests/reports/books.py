@@ -8,17 +8,17 @@ from typing import Any
 import openpyxl
 import pandas as pd
 
-from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
+from renewals.pipelines.storage.playbook_library import DEFAULT_LIBRARY, read_library
 from renewals.reports.settings import ListOptions
-from renewals.reports.workbook.workbook import Behind, as_workbook
+from renewals.reports.workbook.workbook import WorkbookData, build_workbook
 from tests.reports.small_list import MODELS
 
 ABSENT = ("upsell", "cross_sell")
-BEHIND = Behind(MODELS, ABSENT)
+BEHIND = WorkbookData(MODELS, ABSENT)
 
 
 def opened(listed: pd.DataFrame, options: ListOptions | None = None, **behind: Any) -> Any:
-    return read(as_workbook(listed, replace(BEHIND, **behind), options or ListOptions()))
+    return read(build_workbook(listed, replace(BEHIND, **behind), options or ListOptions()))
 
 
 def read(content: bytes) -> Any:
@@ -34,5 +34,5 @@ def column(sheet: Any, heading: str) -> list[Any]:
 
 def plays(treated: int = 0) -> dict[str, dict[str, Any]]:
     """The shipped library as `score.json` holds it."""
-    library = read_library(SHIPPED)
+    library = read_library(DEFAULT_LIBRARY)
     return {key: play.model_dump(mode="json") | {"treated": treated} for key, play in library.plays.items()}

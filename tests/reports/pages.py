@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from renewals.features.family import THEMES
-from renewals.features.registry import FAMILIES, meanings
-from renewals.models.explanation.reasons import sentence
-from renewals.reports.html.list_page import Behind, as_page
-from renewals.reports.risk_list import typed
+from renewals.features.registry import FAMILIES, feature_metadata
+from renewals.models.explanation.reasons import render_sentence
+from renewals.reports.html.list_page import PageData, render_list_page
+from renewals.reports.risk_list import cast_columns
 from renewals.reports.settings import ListOptions
-from renewals.reports.words import LANGUAGES, Words
+from renewals.reports.words import MESSAGES, Messages
 
 GROUPS = ("small / steady", "medium / steady", "large / steady")
-CATALOGUE = [feature for family in FAMILIES.values() for feature in meanings(family.features)]
+CATALOGUE = [feature for family in FAMILIES.values() for feature in feature_metadata(family.features)]
 BY_NAME = {str(feature["name"]): feature for feature in CATALOGUE}
 SPEAKERS = [name for name, feature in BY_NAME.items() if feature["kind"] == "number"][::4]
 TRIED = ListOptions().whatif
@@ -42,7 +42,7 @@ LIBRARY = {
 MANAGERS = ("li", "ann", "王芳", "<b>bold</b>", None)
 
 
-def drawn(names: list[str], language: str = "en", seed: int = 3, worded: bool = True) -> tuple[pd.DataFrame, Behind]:
+def drawn(names: list[str], language: str = "en", seed: int = 3, worded: bool = True) -> tuple[pd.DataFrame, PageData]:
     """The list of these accounts, every seventh of them not scored, and what stands behind it.
 
     Without its sentences (`worded`) it is drawn much faster: the page puts them together itself."""
@@ -85,10 +85,10 @@ def drawn(names: list[str], language: str = "en", seed: int = 3, worded: bool = 
             listed[name.replace("_feature", "_theme")] = spoken.map(lambda own: BY_NAME[own]["theme"], "ignore")
         if worded:
             listed[name.removesuffix("_feature")] = [said(behind, i, own, language) for i, own in spoken.items()]
-    return typed(listed), behind
+    return cast_columns(listed), behind
 
 
-def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> Behind:
+def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> PageData:
     count = len(listed)
     figures = {name: _figures(feature, count, rng) for name, feature in BY_NAME.items()}
     peers = {name: _figures(feature, len(GROUPS), rng) for name, feature in BY_NAME.items()}
@@ -97,20 +97,26 @@ def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> Behi
     for k in range(5):
         listed[f"reason_{k + 1}_feature"] = names[:, k]
     numbers = pd.Series(range(count)).astype(str)
-    changes = {language: (f"{language}: by points " + numbers).where(scored) for language in LANGUAGES}
-    return Behind(
+    changes = {language: (f"{language}: by points " + numbers).where(scored) for language in MESSAGES}
+    return PageData(
         features=CATALOGUE,
-        figures=pd.DataFrame(figures),
-        peers=pd.DataFrame(peers, index=list(GROUPS), dtype=object),
-        group=pd.Series(rng.choice(GROUPS, count)).where(scored),
+        feature_values=pd.DataFrame(figures),
+        peer_values=pd.DataFrame(peers, index=list(GROUPS), dtype=object),
+        peer_group=pd.Series(rng.choice(GROUPS, count)).where(scored),
         strengths=pd.DataFrame({f"strength_{k + 1}_feature": names[:, 5 + k] for k in range(3)}),
-        themes=pd.DataFrame({theme: np.where(scored, rng.normal(0, 0.5, count), np.nan) for theme in THEMES}),
-        changes=pd.DataFrame(changes),
-        unscored=pd.DataFrame({language: f"{language}: too young" for language in LANGUAGES}, listed.index[~scored]),
-        earlier=pd.DataFrame({f"2026-0{m}-01": np.where(scored, rng.random(count), np.nan) for m in (3, 4, 5)}),
-        tried=_tried(scored, rng),
+        theme_contributions=pd.DataFrame(
+            {theme: np.where(scored, rng.normal(0, 0.5, count), np.nan) for theme in THEMES}
+        ),
+        change_texts=pd.DataFrame(changes),
+        not_scored_reasons=pd.DataFrame(
+            {language: f"{language}: too young" for language in MESSAGES}, listed.index[~scored]
+        ),
+        past_probabilities=pd.DataFrame(
+            {f"2026-0{m}-01": np.where(scored, rng.random(count), np.nan) for m in (3, 4, 5)}
+        ),
+        what_if_grid=_tried(scored, rng),
         alerts=_alerts(listed),
-        plays=_plays(listed, rng),
+        prescribed_playbooks=_plays(listed, rng),
         library=LIBRARY,
         forecast=[
             {
@@ -164,13 +170,13 @@ def _figures(feature: Any, count: int, rng: np.random.Generator) -> Any:
     return np.where(rng.random(count) < 0.05, np.nan, figures)
 
 
-def said(behind: Behind, row: int, name: str | None, language: str) -> str | None:
+def said(behind: PageData, row: int, name: str | None, language: str) -> str | None:
     """What the list says of an account's figure."""
     if name is None or pd.isna(name):
         return None
-    own, usual = behind.figures[name].iloc[row], behind.peers.at[behind.group.iloc[row], name]
+    own, usual = behind.feature_values[name].iloc[row], behind.peer_values.at[behind.peer_group.iloc[row], name]
     known = (None if pd.isna(figure) else figure for figure in (own, usual))
-    return sentence(BY_NAME[name], *known, Words(language).phrases())
+    return render_sentence(BY_NAME[name], *known, Messages(language).phrases())
 
 
 class Elements(HTMLParser):
@@ -205,7 +211,7 @@ def payload_of(content: bytes) -> Any:
     return next(json.loads(text) for _, given, text in Elements(content).found if given.get("id") == "payload")
 
 
-def page(names: list[str], language: str = "en", **options: Any) -> tuple[bytes, pd.DataFrame, Behind]:
+def page(names: list[str], language: str = "en", **options: Any) -> tuple[bytes, pd.DataFrame, PageData]:
     """A page, with the list and what stands behind it."""
     listed, behind = drawn(names, language)
-    return as_page(listed, behind, ListOptions(language=language, **options)), listed, behind  # type: ignore[arg-type]
+    return render_list_page(listed, behind, ListOptions(language=language, **options)), listed, behind  # type: ignore[arg-type]

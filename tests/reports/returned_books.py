@@ -10,13 +10,13 @@ from typing import Any
 from openpyxl import Workbook
 
 from renewals.reports.workbook.feedback_layout import (
-    ACTION_WORDS,
-    FORMAT,
-    HEAD,
-    HIDDEN,
-    SHEETS,
-    STANDING,
-    VERDICT_WORDS,
+    ACTION_TABLE_COLUMNS,
+    HIDDEN_SHEET,
+    LAYOUT_VERSION,
+    METADATA_ROWS,
+    SHEET_TABLE_COLUMNS,
+    TABLES_HEADER_ROW,
+    VERDICT_TABLE_COLUMNS,
 )
 
 LETTERS = {"account_id": "C", "verdict": "D", "action": "E", "begun": "F", "note": "G"}
@@ -49,7 +49,13 @@ def returned(
         sheet.append(HEADINGS)
         for number, row in enumerate(rows, start=1):
             sheet.append((number, "a name", *row))
-    cover = {"format": FORMAT, "as_of": as_of, "key": key, "language": language, "header": str(len(notices) + 1)}
+    cover = {
+        "format": LAYOUT_VERSION,
+        "as_of": as_of,
+        "key": key,
+        "language": language,
+        "header": str(len(notices) + 1),
+    }
     _hidden(book, sheets, cover | said, language)
     if change is not None:
         change(book)
@@ -59,18 +65,18 @@ def returned(
 
 
 def _hidden(book: Workbook, sheets: Mapping[str, Answers], cover: Mapping[str, str], language: str) -> None:
-    hidden = book.create_sheet(HIDDEN)
+    hidden = book.create_sheet(HIDDEN_SHEET)
     hidden.sheet_state = "veryHidden"
-    for name, row in STANDING.items():
+    for name, row in METADATA_ROWS.items():
         hidden[f"A{row}"], hidden[f"B{row}"] = name, cover[name]
-    for place, heading in enumerate(SHEETS, start=1):
-        hidden.cell(HEAD, place, heading)
-    for row, title in enumerate(sheets, start=HEAD + 1):
+    for place, heading in enumerate(SHEET_TABLE_COLUMNS, start=1):
+        hidden.cell(TABLES_HEADER_ROW, place, heading)
+    for row, title in enumerate(sheets, start=TABLES_HEADER_ROW + 1):
         csm = "" if title == "Nobody" else title
         for place, text in enumerate((title, csm, *LETTERS.values()), start=1):
             hidden.cell(row, place, text or None)
-    for columns, words in zip((VERDICT_WORDS, ACTION_WORDS), WORDS[language], strict=True):
-        for row, (word, code) in enumerate((("word", "code"), *words.items()), start=HEAD):
+    for columns, words in zip((VERDICT_TABLE_COLUMNS, ACTION_TABLE_COLUMNS), WORDS[language], strict=True):
+        for row, (word, code) in enumerate((("word", "code"), *words.items()), start=TABLES_HEADER_ROW):
             hidden[f"{columns[0]}{row}"], hidden[f"{columns[1]}{row}"] = word, code
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from renewals.features.scorecard.measures import MEASURES, Measure, definitions
-from renewals.features.scorecard.totals import KINDS, SEGMENTS, UNKNOWN
-from renewals.pipelines.stages.act.scorecard import SAID
+from renewals.features.scorecard.measures import MEASURES, Measure, measure_definitions
+from renewals.features.scorecard.totals import PERIOD_MONTHS, SEGMENTS, UNKNOWN_SEGMENT
+from renewals.pipelines.stages.act.scorecard import JSON_COLUMNS
 
 MONTHS = [f"{2024 + (m // 12)}-{m % 12 + 1:02d}" for m in range(5, 29)]
 """June 2024 to May 2026; the last two are open for what waits for the grace."""
@@ -24,34 +24,34 @@ LATE = "viral_coefficient"
 def told(csms: list[str], seed: int = 3) -> dict[str, Any]:
     """What the scorecard of a company with these managers says; nobody answered a survey."""
     rng = np.random.default_rng(seed)
-    segments = {kind: ["a", UNKNOWN] for kind in SEGMENTS} | {
+    segments = {kind: ["a", UNKNOWN_SEGMENT] for kind in SEGMENTS} | {
         "company": ["all"],
         "size_band": ["large", "small"],
         "csm": csms,
     }
     rows = [
         [kind, period, of, segment, m.name, *_figures(m, place, of, rng)]
-        for kind in sorted(KINDS)
+        for kind in sorted(PERIOD_MONTHS)
         for place, period in enumerate(MONTHS)
         for of in sorted(segments)
         for segment in sorted(segments[of])
         for m in sorted(MEASURES.values(), key=lambda own: own.name)
-        if not (of != "company" and m.name == ABSENT) and not (segment == UNKNOWN and m.name == "mau")
+        if not (of != "company" and m.name == ABSENT) and not (segment == UNKNOWN_SEGMENT and m.name == "mau")
         if not (segment == "small" and m.name == "churned_arr" and period in EMPTY)
     ]
     spans = [
         {"period_kind": kind, "period": period, "period_start": f"{period}-01", "period_end": f"{period}-28"}
-        for kind in sorted(KINDS)
+        for kind in sorted(PERIOD_MONTHS)
         for period in MONTHS
     ]
     standing = {
         "as_of": "2026-06-01",
         "currency": "USD",
         "absent": [ABSENT],
-        "definitions": definitions(),
+        "definitions": measure_definitions(),
         "segments": {kind: {"en": en, "zh": zh} for kind, (en, zh) in SEGMENTS.items()},
         "periods": spans,
-        "columns": list(SAID),
+        "columns": list(JSON_COLUMNS),
         "rows": rows,
     }
     read: dict[str, Any] = json.loads(json.dumps(standing))
@@ -67,4 +67,4 @@ def _figures(m: Measure, place: int, of: str, rng: np.random.Generator) -> list[
     above = round(below * rng.uniform(0.6, 0.9), 2) if below else float(rng.integers(1_000, 40_000_000)) / 100
     state = "open" if m.settles != "at_once" and place >= len(MONTHS) - OPEN else "final"
     value = above / below if below else above
-    return [value if state == "final" or m.shown else None, above, below, state]
+    return [value if state == "final" or m.provisional else None, above, below, state]

@@ -4,12 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from renewals.models.explanation.reasons import Peers, peers_of, told
-from renewals.models.ranking.expected_value import Plays, prescribed
-from renewals.models.ranking.playbooks import in_force
-from renewals.pipelines.storage.playbook_library import SHIPPED, read_library
-from renewals.reports.columns import HIGH, LOW
-from renewals.reports.risk_list import playbooks, risk_list
+from renewals.models.explanation.reasons import PeerStatistics, explain_scores, peer_statistics
+from renewals.models.ranking.expected_value import AvailablePlaybooks, prescribe_playbooks
+from renewals.models.ranking.playbooks import combine_effects
+from renewals.pipelines.storage.playbook_library import DEFAULT_LIBRARY, read_library
+from renewals.reports.columns import RENEWAL_HIGH, RENEWAL_LOW
+from renewals.reports.risk_list import build_risk_list, name_playbooks
 from renewals.reports.settings import ListOptions
 
 HOSTILE = (
@@ -82,7 +82,7 @@ def catalogue() -> list[dict[str, Any]]:
 
 def reasons_for(rows: pd.DataFrame, language: str = "en") -> pd.DataFrame:
     """Reasons and strengths by the row's label; one row per observation."""
-    from renewals.reports.words import Words
+    from renewals.reports.words import Messages
 
     turns = rows.index
     figures = pd.DataFrame(
@@ -91,19 +91,22 @@ def reasons_for(rows: pd.DataFrame, language: str = "en") -> pd.DataFrame:
     pushes = pd.DataFrame(
         {"people_28d": [i % 5 - 2.1 for i in turns], "bugs_28d": [1.1 - i % 3 for i in turns]}, rows.index
     )
-    peers: Peers = peers_of(figures, rows["size_band"], rows["stage"], 1)
-    return told(pushes, figures, catalogue(), peers, Words(language).phrases())
+    peers: PeerStatistics = peer_statistics(figures, rows["size_band"], rows["stage"], 1)
+    return explain_scores(pushes, figures, catalogue(), peers, Messages(language).phrases())
 
 
 def make_list(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> pd.DataFrame:
     """The list of these observations; `renewal` and other targets' probabilities by name."""
-    return risk_list(*parts_of(rows, options, **chances), MODELS, options or ListOptions()).rows
+    return build_risk_list(*parts_of(rows, options, **chances), MODELS, options or ListOptions()).rows
 
 
 def parts_of(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> tuple[pd.DataFrame, ...]:
     """What a list of these observations is made of: they, the probabilities, the reasons and the plays."""
     given = {"renewal": [0.1 + 0.8 * i / max(len(rows) - 1, 1) for i in range(len(rows))]} | chances
-    given = {LOW: [0.9 * own for own in given["renewal"]], HIGH: [0.1 + 0.9 * own for own in given["renewal"]]} | given
+    given = {
+        RENEWAL_LOW: [0.9 * own for own in given["renewal"]],
+        RENEWAL_HIGH: [0.1 + 0.9 * own for own in given["renewal"]],
+    } | given
     options = options or ListOptions()
     chance, told = pd.DataFrame(given, index=rows.index), reasons_for(rows, options.language)
     return rows, chance, told, plays_for(rows, chance, told, options)
@@ -111,7 +114,9 @@ def parts_of(rows: pd.DataFrame, options: ListOptions | None = None, **chances: 
 
 def plays_for(rows: pd.DataFrame, chance: pd.DataFrame, told: pd.DataFrame, options: ListOptions) -> pd.DataFrame:
     """Playbooks of the shipped library, one row per observation."""
-    library = read_library(SHIPPED)
+    library = read_library(DEFAULT_LIBRARY)
     able = chance.where(rows["status"] == "scored")
-    found = prescribed(rows, able, told, Plays(library, in_force(library, {}), 60), options.expansion_high)
-    return playbooks(found, library, options.language)
+    found = prescribe_playbooks(
+        rows, able, told, AvailablePlaybooks(library, combine_effects(library, {}), 60), options.expansion_high
+    )
+    return name_playbooks(found, library, options.language)

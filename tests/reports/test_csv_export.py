@@ -4,8 +4,8 @@ import io
 import pandas as pd
 import pytest
 
-from renewals.reports.csv_export import as_csv
-from renewals.reports.risk_list import NAMES
+from renewals.reports.csv_export import to_csv
+from renewals.reports.risk_list import COLUMN_NAMES
 from tests.reports.small_list import HOSTILE, make_list, observations
 
 
@@ -15,8 +15,8 @@ def read(content: bytes) -> list[dict[str, str]]:
 
 
 def test_the_csv_holds_the_list_under_its_column_names(listed: pd.DataFrame) -> None:
-    rows = read(as_csv(listed))
-    assert list(rows[0]) == list(NAMES)
+    rows = read(to_csv(listed))
+    assert list(rows[0]) == list(COLUMN_NAMES)
     assert [row["account_id"] for row in rows] == listed["account_id"].tolist()
     assert [float(row["renewal_probability"] or "nan") for row in rows] == pytest.approx(
         listed["renewal_probability"].tolist(), nan_ok=True
@@ -27,7 +27,7 @@ def test_the_csv_holds_the_list_under_its_column_names(listed: pd.DataFrame) -> 
 
 def test_names_that_could_run_are_guarded_and_others_verbatim() -> None:
     listed = make_list(observations(HOSTILE))
-    names = {row["account_id"]: row["account_name"] for row in read(as_csv(listed))}
+    names = {row["account_id"]: row["account_name"] for row in read(to_csv(listed))}
     for place, name in enumerate(HOSTILE):
         guarded = f"'{name}" if name[0] in "=+-@" else name
         assert names[f"a{place}"] == guarded
@@ -36,20 +36,20 @@ def test_names_that_could_run_are_guarded_and_others_verbatim() -> None:
 @pytest.mark.parametrize("start", ["\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
 def test_every_start_of_a_formula_is_guarded(start: str) -> None:
     listed = make_list(observations((f"{start}cmd", "b")))
-    assert {row["account_name"] for row in read(as_csv(listed))} == {f"'{start}cmd", "b"}
+    assert {row["account_name"] for row in read(to_csv(listed))} == {f"'{start}cmd", "b"}
 
 
 def test_a_carriage_return_does_not_end_the_row() -> None:
     listed = make_list(observations(("\r=cmd", "b\r\nc")))
-    assert {row["account_name"] for row in read(as_csv(listed))} == {"\u240d=cmd", "b\nc"}
+    assert {row["account_name"] for row in read(to_csv(listed))} == {"\u240d=cmd", "b\nc"}
 
 
 def test_a_negative_number_stays_a_number(listed: pd.DataFrame) -> None:
-    pushes = [row["reason_1_contribution"] for row in read(as_csv(listed)) if row["reason_1_contribution"]]
+    pushes = [row["reason_1_contribution"] for row in read(to_csv(listed)) if row["reason_1_contribution"]]
     assert pushes
     assert all(float(push) < 0 for push in pushes)
 
 
 def test_whole_number_ids_stay_as_they_are() -> None:
     listed = make_list(observations().assign(account_id=[1, -2, 3, 4, 5, 2**60]))
-    assert {row["account_id"] for row in read(as_csv(listed))} == {"1", "-2", "3", "4", "5", str(2**60)}
+    assert {row["account_id"] for row in read(to_csv(listed))} == {"1", "-2", "3", "4", "5", str(2**60)}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renewals.reports.columns import COLUMNS, NAMES, typed
-from renewals.reports.risk_list import Listed, alert_codes, as_parquet, check, risk_list
+from renewals.reports.columns import COLUMN_NAMES, COLUMNS, cast_columns
+from renewals.reports.risk_list import RiskList, alert_codes, build_risk_list, to_parquet, validate_list
 from renewals.reports.row_checks import BrokenListError
 from renewals.reports.settings import ListOptions
 from tests.reports.small_list import MODELS, make_list, observations, parts_of, plays_for, reasons_for
@@ -35,7 +35,7 @@ def row(listed: pd.DataFrame, name: str) -> pd.Series:
 
 
 def test_the_columns_are_the_contract_s_in_its_order(listed: pd.DataFrame) -> None:
-    assert list(listed.columns) == CONTRACT == list(NAMES)
+    assert list(listed.columns) == CONTRACT == list(COLUMN_NAMES)
 
 
 def test_a_scored_account_has_all_that_follows_from_its_probability(listed: pd.DataFrame) -> None:
@@ -64,7 +64,7 @@ def test_an_account_that_is_not_scored_is_listed_last_with_the_reason_and_empty_
     fresh = row(listed, "fresh")
     assert listed["account_name"].iloc[-1] == "fresh"
     assert fresh["status"] == "too_little_history"
-    filled = {name for name in NAMES if pd.notna(fresh.get(name))}
+    filled = {name for name in COLUMN_NAMES if pd.notna(fresh.get(name))}
     assert not filled & {column.name for column in COLUMNS if column.scored_only}
     assert {"arr", "renewal_date", "renewal_model"} <= filled
 
@@ -107,8 +107,8 @@ def test_alerts_hold_nothing_but_known_codes_in_their_order(said: str) -> None:
 
 
 def test_every_column_has_a_type_whatever_it_holds(listed: pd.DataFrame) -> None:
-    schema = pq.read_schema(pa.BufferReader(as_parquet(listed)))
-    assert not [name for name in NAMES if pa.types.is_null(schema.field(name).type)]
+    schema = pq.read_schema(pa.BufferReader(to_parquet(listed)))
+    assert not [name for name in COLUMN_NAMES if pa.types.is_null(schema.field(name).type)]
     assert schema.field("alerts").type == pa.string()
     assert schema.field("renewal_low").type == pa.float64()
     assert schema.field("as_of").type == pa.date32()
@@ -125,30 +125,32 @@ def test_targets_without_a_model_leave_their_columns_empty() -> None:
 def test_ids_are_kept_as_given(ids: list[object]) -> None:
     rows = observations()
     rows["account_id"] = ids
-    back = pq.read_table(io.BytesIO(as_parquet(make_list(rows))))["account_id"].to_pylist()
+    back = pq.read_table(io.BytesIO(to_parquet(make_list(rows))))["account_id"].to_pylist()
     assert sorted(back, key=str) == sorted(ids, key=str)
 
 
 def test_the_same_list_gives_the_same_bytes_whatever_the_order_of_rows() -> None:
     rows = observations().assign(arr=1000.0, csm=None)
     one, other = (make_list(rows.iloc[order], renewal=[0.5] * 6) for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 2, 4]))
-    assert as_parquet(one) == as_parquet(other)
+    assert to_parquet(one) == to_parquet(other)
 
 
 def test_what_is_read_back_from_parquet_is_the_list(listed: pd.DataFrame) -> None:
-    back = typed(pd.read_parquet(io.BytesIO(as_parquet(listed))))
+    back = cast_columns(pd.read_parquet(io.BytesIO(to_parquet(listed))))
     pd.testing.assert_frame_equal(back, listed, check_dtype=False)
-    check(back)
-    assert as_parquet(back) == as_parquet(listed)
+    validate_list(back)
+    assert to_parquet(back) == to_parquet(listed)
 
 
 def test_a_list_of_nobody_has_the_columns() -> None:
     rows, chance = observations().iloc[:0], pd.DataFrame({"renewal": []}, dtype=float)
     told = reasons_for(observations()).iloc[:0]
-    listed = risk_list(rows, chance, told, plays_for(rows, chance, told, ListOptions()), MODELS, ListOptions()).rows
+    listed = build_risk_list(
+        rows, chance, told, plays_for(rows, chance, told, ListOptions()), MODELS, ListOptions()
+    ).rows
     assert list(listed.columns) == CONTRACT
     assert listed.empty
-    assert as_parquet(listed)
+    assert to_parquet(listed)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_a_finished_list_that_breaks_the_contract_is_refused_with_words(
     place = int(listed["account_id"].eq("a0").to_numpy().nonzero()[0][0])
     listed.loc[place, column] = value
     with pytest.raises(BrokenListError, match=re.escape(words)):
-        check(listed)
+        validate_list(listed)
 
 
 # --- rows at fault --------------------------------------------------------------------------------------
@@ -213,8 +215,8 @@ def parts() -> dict[str, pd.DataFrame]:
     return dict(zip(names, parts_of(rows, **chances), strict=True))
 
 
-def listed_of(made_of: dict[str, pd.DataFrame], **options: object) -> Listed:
-    return risk_list(*made_of.values(), MODELS, ListOptions.model_validate(options))
+def listed_of(made_of: dict[str, pd.DataFrame], **options: object) -> RiskList:
+    return build_risk_list(*made_of.values(), MODELS, ListOptions.model_validate(options))
 
 
 @pytest.mark.parametrize(("table", "column", "value", "where", "kind", "words"), FAULTS)
@@ -235,12 +237,15 @@ def test_a_row_at_fault_is_named_and_costs_the_others_nothing(
     assert faulty[scored_only].isna().all()
     if table == "observations" and column != "status":
         assert pd.isna(faulty[column])
-    assert found.faulty == {"rows": 1, "faults": [{"column": where, "fault": kind, "rows": 1, "example": account}]}
-    assert found.reasons["account_id"].tolist() == [account]
-    assert found.reasons["en"].tolist() == [faulty["status_reason"]]
+    assert found.fault_summary == {
+        "rows": 1,
+        "faults": [{"column": where, "fault": kind, "rows": 1, "example": account}],
+    }
+    assert found.not_scored_reasons["account_id"].tolist() == [account]
+    assert found.not_scored_reasons["en"].tolist() == [faulty["status_reason"]]
     others = found.rows[found.rows["account_id"] != account].reset_index(drop=True)
-    assert as_parquet(others) == as_parquet(listed_of(without).rows)
-    assert as_parquet(found.rows)
+    assert to_parquet(others) == to_parquet(listed_of(without).rows)
+    assert to_parquet(found.rows)
 
 
 def test_a_row_with_several_faults_tells_the_first_and_loses_what_is_wrong() -> None:
@@ -250,7 +255,7 @@ def test_a_row_with_several_faults_tells_the_first_and_loses_what_is_wrong() -> 
     acme = row(found.rows, "acme")
     assert acme[["stage", "size_band"]].isna().all()
     assert "limbo" in acme["status_reason"]
-    assert found.faulty["rows"] == len(found.faulty["faults"]) == 1
+    assert found.fault_summary["rows"] == len(found.fault_summary["faults"]) == 1
 
 
 def test_a_strange_value_is_shown_in_part_and_made_fit_to_print() -> None:
@@ -265,7 +270,7 @@ def test_a_strange_value_is_shown_in_part_and_made_fit_to_print() -> None:
 def test_one_row_never_stops_a_list_and_two_of_few_do() -> None:
     made_of = parts()
     made_of["observations"].loc[0, "stage"] = None
-    assert listed_of(made_of, faulty_limit=0.0).faulty["rows"] == 1
+    assert listed_of(made_of, faulty_limit=0.0).fault_summary["rows"] == 1
     made_of["observations"].loc[1, "stage"] = None
     with pytest.raises(
         BrokenListError, match=r"2 of 6 rows .* \(1.0%\) allows: stage: empty \(2 rows, such as account a0"
@@ -282,9 +287,9 @@ def test_why_there_is_no_score_is_said_in_every_language() -> None:
         options = ListOptions(language=language, min_history_days=14)
         made_of = parts_of(rows.copy(), options, strangeness=[0.1, 0.1, 0.1, 0.255, 0.1, 0.1])
         made_of[0].loc[5, "stage"] = "limbo"
-        found = risk_list(*made_of, MODELS, options)
+        found = build_risk_list(*made_of, MODELS, options)
         told[language] = found.rows.set_index("account_id")["status_reason"]
-        assert told[language].dropna().to_dict() == found.reasons.set_index("account_id")[language].to_dict()
+        assert told[language].dropna().to_dict() == found.not_scored_reasons.set_index("account_id")[language].to_dict()
     assert told["en"].dropna().to_dict() == {
         "a3": "Unlike other customers: 26% of its figures lie beyond what the model has seen, and at most 20% may.",
         "a4": "Too little history: the first contract began fewer than 14 days before this list, or its start is not "
@@ -300,7 +305,7 @@ def test_why_there_is_no_score_is_said_in_every_language() -> None:
 
 def test_other_columns_are_refused(listed: pd.DataFrame) -> None:
     with pytest.raises(BrokenListError, match="other columns"):
-        check(listed.drop(columns="alerts"))
+        validate_list(listed.drop(columns="alerts"))
 
 
 @settings(max_examples=12, deadline=None)

@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 def champions(job: Job) -> dict[str, Any]:
     """Write `champions.json`: version and digest of the champion and of the challenger of each target, null for none.
 
-    Raises `Unavailable` where the registry does not answer.
+    Raises `ServiceUnavailableError` where the registry does not answer.
     """
     targets = tuple(dict.fromkeys((RENEWAL, *job.settings.targets)))
-    found = _registered(job, targets) if model_registry.has_registry(job) else dict.fromkeys(targets)
-    atomic.write_bytes(job.side / CHAMPIONS, (json.dumps(found, indent=1) + "\n").encode())
+    found = _versions_by_target(job, targets) if model_registry.has_registry(job) else dict.fromkeys(targets)
+    atomic.write_bytes(job.folder / CHAMPIONS, (json.dumps(found, indent=1) + "\n").encode())
     return {"champions": found}
 
 
-def _registered(job: Job, targets: tuple[str, ...]) -> dict[str, Any]:
-    with model_registry.alone(job):
-        client = model_registry.tracking(job)
-        with model_registry.answering(model_registry.tracking_uri(job)):
-            return {target: _standing(client, target) for target in targets}
+def _versions_by_target(job: Job, targets: tuple[str, ...]) -> dict[str, Any]:
+    with model_registry.registry_lock(job):
+        client = model_registry.mlflow_client(job)
+        with model_registry.translate_mlflow_errors(model_registry.tracking_uri(job)):
+            return {target: _versions_by_alias(client, target) for target in targets}
 
 
-def _standing(client: MlflowClient, target: str) -> dict[str, Any]:
+def _versions_by_alias(client: MlflowClient, target: str) -> dict[str, Any]:
     """The version under each alias of one target."""
     found = {
-        alias: model_registry.current(client, target, alias)
+        alias: model_registry.version_by_alias(client, target, alias)
         for alias in (model_registry.CHAMPION, model_registry.CHALLENGER)
     }
     return {

@@ -22,21 +22,21 @@ from renewals.pipelines.storage.published import list_archive, published_lists
 
 def context(job: Job) -> dict[str, Any]:
     """Write `context.json`: a digest of everything that was answered, measured, written or published before the day."""
-    told = published_lists.told_lately(job)
+    told = published_lists.recent_alert_paths(job)
     standing = {
-        "answers": raw_table.digest(feedback_log.folder(job) / feedback_log.LOG),
-        "effects": raw_table.digest(playbook_library.effects_path(job)),
-        "playbooks": raw_table.digest(playbook_library.library_path(job)),
-        "lists": {one.day.isoformat(): str(one.manifest["key"]) for one in published_lists.published(job)},
-        "told": {path.stem: raw_table.digest(path) for path in told},
-        "kept": {day.isoformat(): _key(job, day) for day in list_archive.days(job) if day < job.day},
+        "answers": raw_table.file_digest(feedback_log.feedback_folder(job) / feedback_log.LOG_FILE),
+        "effects": raw_table.file_digest(playbook_library.effects_path(job)),
+        "playbooks": raw_table.file_digest(playbook_library.library_path(job)),
+        "lists": {one.day.isoformat(): str(one.manifest["key"]) for one in published_lists.iter_previous_lists(job)},
+        "told": {path.stem: raw_table.file_digest(path) for path in told},
+        "kept": {day.isoformat(): _list_key(job, day) for day in list_archive.archived_days(job) if day < job.day},
     }
-    atomic.write_bytes(job.side / CONTEXT, (json.dumps(standing, indent=1) + "\n").encode())
+    atomic.write_bytes(job.folder / CONTEXT, (json.dumps(standing, indent=1) + "\n").encode())
     return standing
 
 
-def _key(job: Job, day: date) -> str:
-    return str(list_archive.read_about(replace(job, as_of=day))["key"])
+def _list_key(job: Job, day: date) -> str:
+    return str(list_archive.read_metadata(replace(job, as_of=day))["key"])
 
 
 if __name__ == "__main__":

@@ -11,164 +11,175 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from renewals.pipelines.runtime import errors
-from renewals.pipelines.runtime.checkout import code_revision, release
+from renewals.pipelines.runtime.checkout import code_revision, package_version
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import artifacts, data_files
 from renewals.pipelines.storage.published import hindsight as training_day
-from renewals.pipelines.storage.published.list_folder import key_of, lists_folder, place
+from renewals.pipelines.storage.published.list_folder import list_key, lists_folder, publish_folder
 from renewals.pipelines.storage.published.manifest import RISK_LIST
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from renewals.pipelines.storage.published.list_archive import Since
-    from renewals.pipelines.storage.published.published_lists import Published
-    from renewals.reports.render_failures import Losses
-    from renewals.reports.workbook.workbook import Behind
+    from renewals.pipelines.storage.published.list_archive import InterventionsSince
+    from renewals.pipelines.storage.published.published_lists import PreviousList
+    from renewals.reports.render_failures import RenderFailures
+    from renewals.reports.workbook.workbook import WorkbookData
 
 NOT_PUBLISHED = "not published"
 
 
 @dataclass(frozen=True)
-class _Beside:
+class _ListSupplements:
     """What a list is shown with that its scores do not hold."""
 
-    before: list[Published]
+    earlier_lists: list[PreviousList]
     """The lists before it, the newest first."""
-    foretold: list[dict[str, Any]] | None
-    card: dict[str, Any] | None
+    forecast: list[dict[str, Any]] | None
+    scorecard: dict[str, Any] | None
     """The scorecard of the day."""
-    since: Since | None
+    interventions: InterventionsSince | None
     """What was begun since the last list."""
 
 
-def publish(job: Job, without: Mapping[str, str] | None = None) -> dict[str, Any]:
+def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest.
 
-    A trial publishes nothing: its list is kept in the trial's folder, for a look at it. `without` names what failed
-    beside the list, and why.
+    A trial publishes nothing: its list is kept in the trial's folder, for a look at it. `failed_parts` names what
+    failed beside the list, and why.
     """
     from renewals.pipelines.scoring import page_data
-    from renewals.pipelines.scoring.interventions_since import since
-    from renewals.pipelines.scoring.render_failures import report_losses
+    from renewals.pipelines.scoring.interventions_since import new_interventions
+    from renewals.pipelines.scoring.render_failures import report_failures
     from renewals.pipelines.stages.act import scorecard
-    from renewals.pipelines.storage.published.list_archive import keep_day
-    from renewals.pipelines.storage.published.published_lists import keep_told
-    from renewals.pipelines.storage.scored_list import read_scored
-    from renewals.reports.render_failures import Losses
-    from renewals.reports.risk_list import counts
+    from renewals.pipelines.storage.published.list_archive import archive_list
+    from renewals.pipelines.storage.published.published_lists import archive_alerts
+    from renewals.pipelines.storage.scored_list import read_scored_list
+    from renewals.reports.render_failures import RenderFailures
+    from renewals.reports.risk_list import count_rows
 
-    standing, listed = read_scored(job)
-    hindsight = training_day.is_marked(standing)
+    standing, listed = read_scored_list(job)
+    hindsight = training_day.is_hindsight_list(standing)
     models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
-    foretold = page_data.forecast(job, standing["models"]["renewal"])
-    done = since(job, listed, standing["playbooks"])
-    beside = _Beside(page_data.earlier_lists(job), foretold, scorecard.read(job), done)
-    certificate = _certificate(job.data)
+    foretold = page_data.company_forecast(job, standing["models"]["renewal"])
+    done = new_interventions(job, listed, standing["playbooks"])
+    beside = _ListSupplements(page_data.load_earlier_lists(job), foretold, scorecard.read_scorecard(job), done)
+    certificate = _read_validation_report(job.data)
     identity = _identity(job, standing, certificate["inputs"], beside)
     manifest = {
         **standing,
         "identity": identity,
         "inputs": certificate["inputs"],
         "quarantine": certificate["quarantine"],
-        "rows": counts(listed),
+        "rows": count_rows(listed),
         "language": job.settings.list.language,
         "code": code_revision(),
     }
-    losses = Losses()
-    files = _files(job, standing, listed, models, beside, key_of(identity), losses)
-    manifest |= {"left_out": report_losses(losses), "without": dict(without or {})}
-    outcome = place(lists_folder(job), job.day, files, manifest, job.settings.list.keep_staging_hours)
+    losses = RenderFailures()
+    files = _render_files(job, standing, listed, models, beside, list_key(identity), losses)
+    manifest |= {"left_out": report_failures(losses), "without": dict(failed_parts or {})}
+    outcome = publish_folder(lists_folder(job), job.day, files, manifest, job.settings.list.keep_staging_hours)
     if job.trial:
         outcome |= {"state": NOT_PUBLISHED, "trial": job.trial}
         structlog.get_logger().warning("a trial publishes no list", trial=job.trial, kept_in=outcome["folder"])
     else:
-        keep_day(job, key_of(identity), done, hindsight)
+        archive_list(job, list_key(identity), done, hindsight)
         if not hindsight:
-            keep_told(job)
-    about = {"as_of": standing["as_of"], training_day.MARK: hindsight, "rows": len(listed), "models": models}
+            archive_alerts(job)
+    about = {"as_of": standing["as_of"], training_day.HINDSIGHT_KEY: hindsight, "rows": len(listed), "models": models}
     return outcome | about | {"absent": standing["absent"], "notices": standing["notices"]}
 
 
-def _files(
+def _render_files(
     job: Job,
-    standing: Mapping[str, Any],
+    score_summary: Mapping[str, Any],
     listed: pd.DataFrame,
     models: Mapping[str, str],
-    beside: _Beside,
+    supplements: _ListSupplements,
     key: str,
-    losses: Losses,
+    failures: RenderFailures,
 ) -> dict[str, bytes]:
     """The bytes of every file of the list but its manifest, by name."""
     from renewals.pipelines.scoring import page_data
     from renewals.pipelines.stages.act import scorecard
-    from renewals.reports.csv_export import as_csv
-    from renewals.reports.html.list_page import as_page
-    from renewals.reports.html.scorecard_page import as_page as as_scorecard
-    from renewals.reports.risk_list import as_parquet
-    from renewals.reports.workbook.workbook import as_workbook
+    from renewals.reports.csv_export import to_csv
+    from renewals.reports.html.list_page import render_list_page
+    from renewals.reports.html.scorecard_page import render_scorecard_page as as_scorecard
+    from renewals.reports.risk_list import to_parquet
+    from renewals.reports.workbook.workbook import build_workbook
 
-    options, card = job.settings.list, beside.card
-    drawn = page_data.behind(job, listed, standing, beside.before, beside.foretold)
+    options, card = job.settings.list, supplements.scorecard
+    drawn = page_data.build_page_data(job, listed, score_summary, supplements.earlier_lists, supplements.forecast)
     files = {
-        RISK_LIST: as_parquet(listed),
-        "risk_list.csv": as_csv(listed),
-        "risk_list.xlsx": as_workbook(listed, _behind(job, standing, listed, models, beside, key), options, losses),
-        "risk_list.html": as_page(listed, drawn, options, scorecard.PAGE if card else "", losses),
+        RISK_LIST: to_parquet(listed),
+        "risk_list.csv": to_csv(listed),
+        "risk_list.xlsx": build_workbook(
+            listed, _workbook_data(job, score_summary, listed, models, supplements, key), options, failures
+        ),
+        "risk_list.html": render_list_page(listed, drawn, options, scorecard.PAGE if card else "", failures),
     }
     if card:
-        files[scorecard.PAGE] = as_scorecard(card, options.language, "risk_list.html", standing["notices"])
+        files[scorecard.PAGE] = as_scorecard(card, options.language, "risk_list.html", score_summary["notices"])
     return files
 
 
-def _behind(
-    job: Job, standing: Mapping[str, Any], listed: pd.DataFrame, models: Mapping[str, str], beside: _Beside, key: str
-) -> Behind:
+def _workbook_data(
+    job: Job,
+    score_summary: Mapping[str, Any],
+    listed: pd.DataFrame,
+    models: Mapping[str, str],
+    supplements: _ListSupplements,
+    key: str,
+) -> WorkbookData:
     """What stands behind the workbook."""
-    from renewals.reports.workbook.workbook import Behind
+    from renewals.reports.workbook.workbook import WorkbookData
 
-    done, last = beside.since, (standing["change"]["last"] or {}).get("key")
-    return Behind(
+    done, last = supplements.interventions, (score_summary["change"]["last"] or {}).get("key")
+    return WorkbookData(
         models=models,
-        absent=standing["absent"],
-        untold=standing["families_absent"],
-        plays=standing["playbooks"],
-        since=(done.last, done.begun) if done else None,
-        last=next(((one.day, one.listed) for one in beside.before if str(one.manifest["key"]) == last), None),
-        forecast=beside.foretold or (),
-        card=beside.card,
-        apart=artifacts.read_disagreements(job),
-        key=key,
-        notices=standing["notices"],
+        untrained_targets=score_summary["absent"],
+        missing_families=score_summary["families_absent"],
+        library=score_summary["playbooks"],
+        interventions=(done.last_list_day, done.interventions) if done else None,
+        previous_list=next(
+            ((one.day, one.scores) for one in supplements.earlier_lists if str(one.manifest["key"]) == last), None
+        ),
+        forecast=supplements.forecast or (),
+        scorecard=supplements.scorecard,
+        disagreements=artifacts.read_disagreements(job),
+        fingerprint=key,
+        notices=score_summary["notices"],
     )
 
 
-def _identity(job: Job, standing: Mapping[str, Any], inputs: Mapping[str, Any], beside: _Beside) -> dict[str, Any]:
+def _identity(
+    job: Job, score_summary: Mapping[str, Any], inputs: Mapping[str, Any], supplements: _ListSupplements
+) -> dict[str, Any]:
     """All that a list is made from."""
     from renewals.pipelines.stages.act import scorecard
 
     return {
-        "as_of": standing["as_of"],
-        "models": standing["models"],
-        "features": standing["features"],
+        "as_of": score_summary["as_of"],
+        "models": score_summary["models"],
+        "features": score_summary["features"],
         "inputs": inputs,
-        "policy": _policy(job),
+        "policy": _policy_fingerprint(job),
         "list": job.settings.list.model_dump(mode="json", exclude={"hindsight"}),
-        "playbooks": standing["playbooks"],
+        "playbooks": score_summary["playbooks"],
         "decided_days": job.settings.folds.decided_days,
-        "last": standing["change"]["last"],
-        "alerts": standing["alerts"]["digest"],
-        "release": release(),
-        "earlier": [str(one.manifest["key"]) for one in beside.before],
-        "forecast": key_of({"rows": beside.foretold}),
-        "scorecard": scorecard.digest(job) if beside.card else None,
-        "disagreements": artifacts.disagreements_digest(job),
-        "notices": standing["notices"],
+        "last": score_summary["change"]["last"],
+        "alerts": score_summary["alerts"]["digest"],
+        "release": package_version(),
+        "earlier": [str(one.manifest["key"]) for one in supplements.earlier_lists],
+        "forecast": list_key({"rows": supplements.forecast}),
+        "scorecard": scorecard.fingerprint(job) if supplements.scorecard else None,
+        "disagreements": artifacts.disagreements_fingerprint(job),
+        "notices": score_summary["notices"],
     }
 
 
-def _policy(job: Job) -> str:
+def _policy_fingerprint(job: Job) -> str:
     """A digest of the parameters that decide who is listed and what a feature means; those of the machine do not."""
     names = (
         "spine",
@@ -186,12 +197,12 @@ def _policy(job: Job) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _certificate(data: Path) -> dict[str, dict[str, Any]]:
+def _read_validation_report(data: Path) -> dict[str, dict[str, Any]]:
     """The fingerprint of each table read, and how many of its rows were set aside."""
     try:
         tables = data_files.load_json(data / artifacts.CERTIFICATE)["tables"]
     except FileNotFoundError:
-        raise errors.InputMissing(f"no certificate in {data}: run `renewals check` first") from None
+        raise errors.MissingInputError(f"no certificate in {data}: run `renewals check` first") from None
     inputs = {name: table["fingerprint"] for name, table in tables.items()}
     return {"inputs": inputs, "quarantine": {name: table["rows_quarantined"] for name, table in tables.items()}}
 

@@ -16,7 +16,7 @@ from renewals.features.scorecard import measures
 from renewals.features.scorecard import totals as cards
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.scoring.render_failures import report_losses
+from renewals.pipelines.scoring.render_failures import report_failures
 from renewals.pipelines.storage import artifacts, data_files
 from renewals.pipelines.storage.artifacts import (
     SCORECARD,
@@ -26,13 +26,23 @@ from renewals.pipelines.storage.artifacts import (
     read_tables,
 )
 from renewals.pipelines.storage.engine import atomic, warehouse
-from renewals.reports.html.scorecard_page import as_page
-from renewals.reports.render_failures import Losses
+from renewals.reports.html.scorecard_page import render_scorecard_page
+from renewals.reports.render_failures import RenderFailures
 
-LEDGER = ("renewals", "roll_forward", "carried")
-OPTIONAL = ("trials", "surveys", "referrals")
-ORDER = ["period_kind", "period", "segment_kind", "segment", "measure"]
-SAID = ("period_kind", "period", "segment_kind", "segment", "measure", "value", "numerator", "denominator", "state")
+LEDGER_TABLES = ("renewals", "roll_forward", "carried")
+OPTIONAL_TABLES = ("trials", "surveys", "referrals")
+SORT_COLUMNS = ["period_kind", "period", "segment_kind", "segment", "measure"]
+JSON_COLUMNS = (
+    "period_kind",
+    "period",
+    "segment_kind",
+    "segment",
+    "measure",
+    "value",
+    "numerator",
+    "denominator",
+    "state",
+)
 """What the JSON says of a row, in this order; what hangs on the measure or the period alone stands there once."""
 PAGE = "scorecard.html"
 
@@ -40,7 +50,7 @@ PAGE = "scorecard.html"
 def scorecard(job: Job) -> dict[str, Any]:
     """Write the scorecard of this side, from the ledger of the same day."""
     con = warehouse.connect(job.settings.engine)
-    inputs = _inputs(con, job)
+    inputs = _load_inputs(con, job)
     numbers = itertools.count()
 
     def keep(table: ir.Table) -> ir.Table:
@@ -48,58 +58,62 @@ def scorecard(job: Job) -> dict[str, Any]:
 
     first = inputs["roll_forward"].month.min().to_pyarrow().as_py() or job.day
     rows = cards.scorecard(inputs, job.day, job.settings, first, job.settings.scorecard.months, keep)
-    folder = job.side / SCORECARD_FOLDER
-    count = warehouse.write_parquet(rows, folder / SCORECARD, order_by=ORDER)
-    absent = measures.absent(inputs)
-    losses = Losses()
-    told = _as_json(con, folder, absent, job, losses)
+    folder = job.folder / SCORECARD_FOLDER
+    count = warehouse.write_parquet(rows, folder / SCORECARD, order_by=SORT_COLUMNS)
+    absent = measures.missing_measures(inputs)
+    losses = RenderFailures()
+    told = _scorecard_json(con, folder, absent, job, losses)
     atomic.write_bytes(folder / SCORECARD_SUMMARY, told)
-    atomic.write_bytes(folder / PAGE, as_page(json.loads(told), job.settings.list.language))
+    atomic.write_bytes(folder / PAGE, render_scorecard_page(json.loads(told), job.settings.list.language))
     result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
-    return result | {"left_out": report_losses(losses)}
+    return result | {"left_out": report_failures(losses)}
 
 
-def read(job: Job) -> dict[str, Any] | None:
+def read_scorecard(job: Job) -> dict[str, Any] | None:
     """What the scorecard of the act date says, parsed; None where there is none of that day."""
-    path = job.side / SCORECARD_FOLDER / SCORECARD_SUMMARY
+    path = job.folder / SCORECARD_FOLDER / SCORECARD_SUMMARY
     told: dict[str, Any] = data_files.load_json(path) if path.exists() else {}
     return told if told.get("as_of") == job.day.isoformat() else None
 
 
-def digest(job: Job) -> str:
-    """The fingerprint of what `read` reads."""
-    return hashlib.sha256((job.side / SCORECARD_FOLDER / SCORECARD_SUMMARY).read_bytes()).hexdigest()
+def fingerprint(job: Job) -> str:
+    """The fingerprint of what `read_scorecard` reads."""
+    return hashlib.sha256((job.folder / SCORECARD_FOLDER / SCORECARD_SUMMARY).read_bytes()).hexdigest()
 
 
-def _inputs(con: Any, job: Job) -> dict[str, ir.Table]:
+def _load_inputs(con: Any, job: Job) -> dict[str, ir.Table]:
     clean = warehouse.clean_tables(con, job.data)
-    made = read_tables(con, job.side / artifacts.LEDGER, LEDGER)
+    made = read_tables(con, job.folder / artifacts.LEDGER, LEDGER_TABLES)
     days = read_person_days(con, job)
-    return {**{n: clean[n] for n in ("accounts", "contracts", *OPTIONAL) if n in clean}, **made, "person_days": days}
+    return {
+        **{n: clean[n] for n in ("accounts", "contracts", *OPTIONAL_TABLES) if n in clean},
+        **made,
+        "person_days": days,
+    }
 
 
-def _as_json(con: Any, folder: Path, absent: list[str], job: Job, losses: Losses) -> bytes:
+def _scorecard_json(con: Any, folder: Path, absent: list[str], job: Job, failures: RenderFailures) -> bytes:
     """The written rows once more with all the words that explain them: the same rows give the same bytes."""
-    rows = warehouse.read(con, folder / SCORECARD).order_by(ORDER).to_pyarrow()
+    rows = warehouse.read_parquet(con, folder / SCORECARD).order_by(SORT_COLUMNS).to_pyarrow()
     spans = rows.select(["period_kind", "period", "period_start", "period_end"]).to_pylist()
     standing = {
         "as_of": job.day.isoformat(),
         "currency": job.settings.money.reporting_currency,
         "absent": absent,
-        "definitions": measures.definitions(),
+        "definitions": measures.measure_definitions(),
         "segments": {kind: {"en": en, "zh": zh} for kind, (en, zh) in cards.SEGMENTS.items()},
         "periods": [dict(span) for span in sorted({tuple(span.items()) for span in spans})],
-        "columns": list(SAID),
-        "rows": [_finite(row, losses) for row in rows.select(list(SAID)).to_pylist()],
+        "columns": list(JSON_COLUMNS),
+        "rows": [_finite_row(row, failures) for row in rows.select(list(JSON_COLUMNS)).to_pylist()],
     }
     return json.dumps(standing, ensure_ascii=False, allow_nan=False, default=date.isoformat).encode()
 
 
-def _finite(row: dict[str, Any], losses: Losses) -> list[Any]:
+def _finite_row(row: dict[str, Any], failures: RenderFailures) -> list[Any]:
     """A row without figures that no JSON can hold: one that is infinite or no number is left out and counted."""
     for name, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
-            losses.add("scorecard", f"{row['measure']} {name}", "not finite", row["period"])
+            failures.add("scorecard", f"{row['measure']} {name}", "not finite", row["period"])
             row = {**row, name: None}
     return list(row.values())
 

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.stages.learn.evaluate import told
+from renewals.pipelines.stages.learn.evaluate import backtest_predictions
 from renewals.pipelines.storage import playbook_library
 from renewals.pipelines.storage.artifacts import (
-    AGED,
+    BACKTEST_BY_AGE,
     BACKTEST_FOLDER,
     BACKTEST_PAGE,
     BACKTEST_REPORT,
     BACKTEST_ROWS,
-    CARD,
-    as_json,
-    as_parquet,
+    MODEL_CARD,
     read_model,
     read_training,
-    why_untrained,
+    to_json_bytes,
+    to_parquet_bytes,
+    untrained_reason,
 )
 from renewals.pipelines.storage.engine import atomic
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-PLOTS = {
+PLOT_COLUMNS = {
     "calibration.csv": ["promised", "seen", "weight"],
     "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
     "staleness.csv": ["month", "auc", "log_loss", "newest_auc", "newest_log_loss"],
@@ -42,27 +42,27 @@ PLOTS = {
 """What DVC draws, with its columns. No name of a customer or a manager stands in these: they may be formulas."""
 
 
-def backtest(job: Job, home: Path | None = None) -> dict[str, Any]:
+def backtest(job: Job, root: Path | None = None) -> dict[str, Any]:
     """Judge every target's back-test, and write it for machines, for DVC and for people.
 
-    The models are those in `home`, or those that lie on the side of the job.
+    The models are those in `root`, or those that lie on the side of the job.
 
     Each target's folder holds `report.json`, `said.parquet` (one row per tested observation, with the word of the model
     and of each baseline) and `plots/`; where nothing was trained the report says why.
     """
-    from renewals.reports.html.backtest_page import page
+    from renewals.reports.html.backtest_page import render_backtest_page
 
-    reports = {target: _judged(job, target, home or job.side) for target in job.settings.targets}
+    reports = {target: _write_report(job, target, root or job.folder) for target in job.settings.targets}
     file = job.data / BACKTEST_FOLDER / BACKTEST_PAGE
-    atomic.write_bytes(file, page(reports, job.settings.list.language).encode())
+    atomic.write_bytes(file, render_backtest_page(reports, job.settings.list.language).encode())
     return {
         "until": str(job.day),
         "page": str(file),
-        "targets": {target: headline(one) for target, one in reports.items()},
+        "targets": {target: report_summary(one) for target, one in reports.items()},
     }
 
 
-def headline(report: dict[str, Any]) -> dict[str, Any]:
+def report_summary(report: dict[str, Any]) -> dict[str, Any]:
     """A report in one line."""
     if not report["trained"]:
         return {"trained": False, "reason": report["reason"]}
@@ -73,35 +73,41 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
     return {"trained": True, "rows": whole["rows"], **few, "against": beaten}
 
 
-def _judged(job: Job, target: str, home: Path) -> dict[str, Any]:
+def _write_report(job: Job, target: str, root: Path) -> dict[str, Any]:
     """The report of one target, as it was written."""
-    files, folder = read_model(home, target), job.data / BACKTEST_FOLDER / target
-    reason = why_untrained(files)
+    files, folder = read_model(root, target), job.data / BACKTEST_FOLDER / target
+    reason = untrained_reason(files)
     shutil.rmtree(folder, ignore_errors=True)
     if reason is None:
-        tree, tested = judged(job, target, files)
-        atomic.write_bytes(folder / BACKTEST_ROWS, as_parquet(tested))
+        tree, tested = build_report(job, target, files)
+        atomic.write_bytes(folder / BACKTEST_ROWS, to_parquet_bytes(tested))
     else:
         tree = {"target": target, "until": str(job.day), "trained": False, "reason": reason}
-    content = as_json(tree)
+    content = to_json_bytes(tree)
     atomic.write_bytes(folder / BACKTEST_REPORT, content)
     report: dict[str, Any] = json.loads(content)
-    for name, columns in PLOTS.items():
-        atomic.write_bytes(folder / "plots" / name, _csv(_plot(name, report), columns))
+    for name, columns in PLOT_COLUMNS.items():
+        atomic.write_bytes(folder / "plots" / name, _as_csv(_plot_rows(name, report), columns))
     return report
 
 
-def judged(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], pd.DataFrame]:
+def build_report(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], pd.DataFrame]:
     """The report of a model that was trained, and the tested rows behind it."""
     import pandas as pd
 
-    from renewals.models.evaluation.backtest import Asked, report
+    from renewals.models.evaluation.backtest import BacktestSettings, build_report
 
-    gate, card = job.settings.gate, json.loads(files[CARD])
-    tested = told(job, target, files)
+    gate, card = job.settings.gate, json.loads(files[MODEL_CARD])
+    tested = backtest_predictions(job, target, files)
     fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
-    aged = pd.read_parquet(io.BytesIO(files[AGED]))
-    asked = Asked(target, gate, job.settings.list.capacity.of, _usual_effect(job), job.settings.folds.decided_days)
+    aged = pd.read_parquet(io.BytesIO(files[BACKTEST_BY_AGE]))
+    asked = BacktestSettings(
+        target,
+        gate,
+        job.settings.list.capacity.for_manager,
+        _mean_playbook_effect(job),
+        job.settings.folds.decided_days,
+    )
     tree = {
         "target": target,
         "until": str(job.day),
@@ -113,20 +119,20 @@ def judged(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, An
         "tested": {
             "observations": len(fair),
             "left_out_decided": len(tested) - len(fair),
-            "left_out_treated": _treated(job, target),
+            "left_out_treated": _count_treated(job, target),
         },
-        **report(fair, aged, card["doubt"]["spread"], asked),
+        **build_report(fair, aged, card["doubt"]["spread"], asked),
     }
     return tree, tested
 
 
-def _usual_effect(job: Job) -> float:
+def _mean_playbook_effect(job: Job) -> float:
     """The mean effect of the plays that save, in log-odds, as the library assumes it."""
-    effects = [play.effect for play in playbook_library.library(job).plays.values() if play.grows is None]
+    effects = [play.effect for play in playbook_library.load_library(job).plays.values() if play.grows is None]
     return sum(effects) / len(effects) if effects else 0.0
 
 
-def _treated(job: Job, target: str) -> int:
+def _count_treated(job: Job, target: str) -> int:
     """How many final observations were left out because an intervention had a hand in their outcome."""
     from renewals.models.training.splits import observations
 
@@ -134,7 +140,7 @@ def _treated(job: Job, target: str) -> int:
     return len(observations(training, target, job.day)) - len(observations(training, target, job.day, own))
 
 
-def _plot(name: str, report: dict[str, Any]) -> list[dict[str, Any]]:
+def _plot_rows(name: str, report: dict[str, Any]) -> list[dict[str, Any]]:
     key = name.removesuffix(".csv")
     if key != "by_lead":
         rows: list[dict[str, Any]] = report.get(key, [])
@@ -146,7 +152,7 @@ def _plot(name: str, report: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _csv(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
+def _as_csv(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=columns)

@@ -12,53 +12,53 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from renewals.models.evaluation.backtest import IDLE, MODEL, at_lead, scores, speakers
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.models.evaluation.backtest import IDLE_COLUMN, MODEL, compared_models, evaluation_rows, model_metrics
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage.artifacts import (
     BACKTEST,
-    CARD,
     EVALUATION,
     HEADLINE,
     METRICS,
+    MODEL_CARD,
     SCHEMA,
     TRAINING,
-    as_json,
     read_model,
     read_training,
-    why_untrained,
+    to_json_bytes,
+    untrained_reason,
 )
 from renewals.pipelines.storage.engine import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from renewals.models.settings import Gate
+    from renewals.models.settings import GateSettings
 
-BESIDE = {"arr": "arr", "csm": "csm", "days_since_last_use": IDLE}
+EXTRA_COLUMNS = {"arr": "arr", "csm": "csm", "days_since_last_use": IDLE_COLUMN}
 """What is kept of an observation beside its segments, where it is there, and under which name: a baseline that stands
 in the same table is called `days_since_last_use` already."""
 
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:
     """Write `evaluation/<target>/metrics.json`, its headline and its plots; where nothing was trained they say so."""
-    files = read_model(job.side, target)
-    reason = why_untrained(files)
+    files = read_model(job.folder, target)
+    reason = untrained_reason(files)
     if reason is None:
-        metrics, plots = evaluated(job, target, files)
+        metrics, plots = compute_metrics(job, target, files)
     else:
         metrics, plots = {"trained": False, "reason": reason}, {}
-    folder = job.side / EVALUATION / target
+    folder = job.folder / EVALUATION / target
     shutil.rmtree(folder / "plots", ignore_errors=True)
-    for name, content in {**_empty_plots(), **plots}.items():
+    for name, content in {**_empty_plot_files(), **plots}.items():
         atomic.write_bytes(folder / "plots" / name, content)
-    atomic.write_bytes(folder / METRICS, as_json(metrics))
-    atomic.write_bytes(folder / HEADLINE, as_json(headline(metrics)))
+    atomic.write_bytes(folder / METRICS, to_json_bytes(metrics))
+    atomic.write_bytes(folder / HEADLINE, to_json_bytes(headline_metrics(metrics)))
     return {"target": target, "trained": reason is None, **metrics.get("judged", {})}
 
 
-def headline(metrics: dict[str, Any]) -> dict[str, Any]:
+def headline_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
     """The dozen figures by which two runs are compared, flat. DVC takes whatever is called `error` for its own."""
     judged = metrics.get("judged", {})
     if "auc" not in judged:
@@ -77,12 +77,12 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def evaluated(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def compute_metrics(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The metrics and the plots of a model that was trained."""
-    tested = told(job, target, files)
+    tested = backtest_predictions(job, target, files)
     fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
     gate = job.settings.gate
-    judged = at_lead(fair, target, gate)
+    judged = evaluation_rows(fair, target, gate)
     metrics = {
         "trained": True,
         "until": str(job.day),
@@ -92,19 +92,19 @@ def evaluated(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str,
             "accounts": int(fair["account_id"].nunique()),
             "left_out_decided": len(tested) - len(fair),
         },
-        "judged": _judged(judged, gate),
-        "at_lead": _by_lead(fair, target),
-        "all": _told_by_all(fair, target, weighted=True),
-        "folds": _by_fold(fair, target),
+        "judged": _gate_metrics(judged, gate),
+        "at_lead": _metrics_by_lead(fair, target),
+        "all": _metrics_by_model(fair, target, weighted=True),
+        "folds": _metrics_by_fold(fair, target),
     }
-    importance = json.loads(files[CARD])["importance"]
-    return metrics, _plots(judged, metrics, importance)
+    importance = json.loads(files[MODEL_CARD])["importance"]
+    return metrics, _plot_files(judged, metrics, importance)
 
 
-def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
+def backtest_predictions(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     """The back-test with every baseline beside the model; one row per tested observation. All read the same features.
 
-    Raises InputMissing where the model was trained on other rows, or under other settings, than stand there now.
+    Raises MissingInputError where the model was trained on other rows, or under other settings, than stand there now.
     """
     import pandas as pd
 
@@ -116,37 +116,37 @@ def told(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
     observed = splits.observations(read_training(job), target, job.day, options.folds.treated)
     schema = Schema.from_json(json.loads(files[SCHEMA]))
     numbers = [name for name in schema.names if name not in schema.categories]
-    cut = splits.rolling(observed, options.folds, target)
-    beside = baselines.spoken(observed, cut, numbers, options.lightgbm.threads)
-    about = dict.fromkeys(name for name in (*options.gate.segments, *BESIDE) if name in observed.columns)
-    known = observed[[*splits.KEY, *about]].rename(columns=BESIDE)
+    cut = splits.rolling_origin_folds(observed, options.folds, target)
+    beside = baselines.predict_baselines(observed, cut, numbers, options.lightgbm.threads)
+    about = dict.fromkeys(name for name in (*options.gate.segments, *EXTRA_COLUMNS) if name in observed.columns)
+    known = observed[[*splits.KEY, *about]].rename(columns=EXTRA_COLUMNS)
     beside = beside.merge(known, on=splits.KEY, validate="one_to_one")
     said = pd.read_parquet(io.BytesIO(files[BACKTEST])).rename(columns={"probability": MODEL})
     tested = said.merge(beside, on=splits.KEY, validate="one_to_one")
     if not len(tested) == len(said) == len(beside):
-        raise InputMissing(
-            f"the model of {target} was trained on other rows than {job.side / TRAINING}, or under "
+        raise MissingInputError(
+            f"the model of {target} was trained on other rows than {job.folder / TRAINING}, or under "
             "other settings: run `renewals learn`, or the stage train, first"
         )
     return tested
 
 
-def _told_by_all(rows: pd.DataFrame, target: str, weighted: bool = False) -> dict[str, Any]:
-    from renewals.models.metrics import rate
+def _metrics_by_model(rows: pd.DataFrame, target: str, weighted: bool = False) -> dict[str, Any]:
+    from renewals.models.metrics import mean_observed
 
-    own = {"rows": len(rows), "yes": int(rows["label"].sum()), "rate": rate(rows["label"], rows[MODEL])}
-    return {**own, **{name: scores(rows, name, target, weighted) for name in speakers(rows)}}
-
-
-def _by_lead(fair: pd.DataFrame, target: str) -> dict[str, Any]:
-    from renewals.models.metrics import LEADS, at_lead
-
-    return {str(days): _told_by_all(at_lead(fair, days), target) for days in LEADS}
+    own = {"rows": len(rows), "yes": int(rows["label"].sum()), "rate": mean_observed(rows["label"], rows[MODEL])}
+    return {**own, **{name: model_metrics(rows, name, target, weighted) for name in compared_models(rows)}}
 
 
-def _by_fold(fair: pd.DataFrame, target: str) -> list[dict[str, Any]]:
+def _metrics_by_lead(rows: pd.DataFrame, target: str) -> dict[str, Any]:
+    from renewals.models.metrics import LEAD_DAYS, select_at_lead
+
+    return {str(days): _metrics_by_model(select_at_lead(rows, days), target) for days in LEAD_DAYS}
+
+
+def _metrics_by_fold(predictions: pd.DataFrame, target: str) -> list[dict[str, Any]]:
     """AUC and log loss of the model by origin and lead, over all observations as well."""
-    from renewals.models.metrics import LEADS, at_lead, auc, log_loss
+    from renewals.models.metrics import LEAD_DAYS, auc, log_loss, select_at_lead
 
     def two(rows: pd.DataFrame) -> dict[str, float]:
         return {
@@ -159,22 +159,22 @@ def _by_fold(fair: pd.DataFrame, target: str) -> list[dict[str, Any]]:
         {
             "origin": f"{origin:%Y-%m-%d}",
             "all": two(rows),
-            "at_lead": {str(days): two(at_lead(rows, days)) for days in LEADS},
+            "at_lead": {str(days): two(select_at_lead(rows, days)) for days in LEAD_DAYS},
         }
-        for origin, rows in fair.groupby("origin", sort=True)
+        for origin, rows in predictions.groupby("origin", sort=True)
     ]
 
 
-def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
+def _gate_metrics(rows: pd.DataFrame, gate: GateSettings) -> dict[str, Any]:
     """What the gate needs to know, with intervals over resampled accounts."""
     import numpy as np
 
     from renewals.models import metrics
-    from renewals.models.evaluation.gate import MUST_BEAT, segments
-    from renewals.models.training.splits import weights
+    from renewals.models.evaluation.gate import REQUIRED_BASELINE, segment_calibration
+    from renewals.models.training.splits import term_weights
 
     truth, chance, accounts = rows["label"].to_numpy(), rows[MODEL].to_numpy(), rows["account_id"]
-    weight = weights(rows["term"]) if len(rows) else np.zeros(0)
+    weight = term_weights(rows["term"]) if len(rows) else np.zeros(0)
     yes = float((truth * weight).sum())
     found: dict[str, Any] = {
         "rows": len(rows),
@@ -186,45 +186,45 @@ def _judged(rows: pd.DataFrame, gate: Gate) -> dict[str, Any]:
     resampling = metrics.Resampling(gate.bootstrap, gate.confidence)
     for metric, ranged in (
         (metrics.auc, metrics.auc_interval),
-        (metrics.calibration_slope, metrics.slope_interval),
+        (metrics.calibration_slope, metrics.calibration_slope_interval),
     ):
         low, high = ranged(truth, chance, accounts, resampling, weight)
         found[metric.__name__] = {"value": metric(truth, chance, weight), "low": low, "high": high}
     found["error"] = metrics.calibration_error(truth, chance, weight)
-    found["error_by_chance"] = metrics.chance_error(chance, weight)
-    surely = {MUST_BEAT: replace(resampling, confidence=gate.sure)}
+    found["error_by_chance"] = metrics.calibration_error_by_chance(chance, weight)
+    surely = {REQUIRED_BASELINE: replace(resampling, confidence=gate.sure)}
     found["gain_over"] = {
         name: dict(
             zip(
                 ("value", "low", "high"),
-                metrics.gain(truth, chance, rows[name], accounts, surely.get(name, resampling), weight),
+                metrics.log_loss_gain(truth, chance, rows[name], accounts, surely.get(name, resampling), weight),
                 strict=True,
             )
         )
-        for name in speakers(rows)[1:]
+        for name in compared_models(rows)[1:]
     }
-    found["segments"] = segments(rows, MODEL, gate)
+    found["segments"] = segment_calibration(rows, MODEL, gate)
     return found
 
 
-def _plots(judged: pd.DataFrame, metrics: dict[str, Any], importance: dict[str, float]) -> dict[str, bytes]:
+def _plot_files(rows_at_lead: pd.DataFrame, metrics: dict[str, Any], importance: dict[str, float]) -> dict[str, bytes]:
     import pandas as pd
 
     rows = [
         {"lead_days": int(days), "speaker": name, "auc": one[name]["auc"], "log_loss": one[name]["log_loss"]}
         for days, one in metrics["at_lead"].items()
-        for name in speakers(judged)
+        for name in compared_models(rows_at_lead)
         if one["rows"]
     ]
     return {
-        "calibration.csv": _csv(_calibration(judged)),
-        "roc.csv": _csv(_roc(judged)),
-        "by_lead.csv": _csv(pd.DataFrame(rows, columns=PLOTS["by_lead.csv"])),
-        "importance.csv": _csv(pd.DataFrame(list(importance.items())[:30], columns=PLOTS["importance.csv"])),
+        "calibration.csv": _as_csv(_calibration_curve(rows_at_lead)),
+        "roc.csv": _as_csv(_roc_curves(rows_at_lead)),
+        "by_lead.csv": _as_csv(pd.DataFrame(rows, columns=PLOT_COLUMNS["by_lead.csv"])),
+        "importance.csv": _as_csv(pd.DataFrame(list(importance.items())[:30], columns=PLOT_COLUMNS["importance.csv"])),
     }
 
 
-PLOTS = {
+PLOT_COLUMNS = {
     "calibration.csv": ["promised", "seen", "weight"],
     "roc.csv": ["false_positive_rate", "true_positive_rate", "speaker"],
     "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
@@ -232,36 +232,36 @@ PLOTS = {
 }
 
 
-def _empty_plots() -> dict[str, bytes]:
-    return {name: (",".join(columns) + "\n").encode() for name, columns in PLOTS.items()}
+def _empty_plot_files() -> dict[str, bytes]:
+    return {name: (",".join(columns) + "\n").encode() for name, columns in PLOT_COLUMNS.items()}
 
 
-def _calibration(judged: pd.DataFrame) -> pd.DataFrame:
+def _calibration_curve(rows: pd.DataFrame) -> pd.DataFrame:
     """Promised and seen; one row per tenth of the observations."""
-    from renewals.models.metrics import bins
-    from renewals.models.training.splits import weights
+    from renewals.models.metrics import calibration_curve
+    from renewals.models.training.splits import term_weights
 
     return (
-        bins(judged["label"], judged[MODEL], weights(judged["term"]))
-        if len(judged)
-        else judged.reindex(columns=PLOTS["calibration.csv"])
+        calibration_curve(rows["label"], rows[MODEL], term_weights(rows["term"]))
+        if len(rows)
+        else rows.reindex(columns=PLOT_COLUMNS["calibration.csv"])
     )
 
 
-def _roc(judged: pd.DataFrame) -> pd.DataFrame:
+def _roc_curves(rows: pd.DataFrame) -> pd.DataFrame:
     """The ROC curve of the model and of the plain logistic regression; one row per corner."""
     import pandas as pd
     from sklearn.metrics import roc_curve
 
-    curves = [pd.DataFrame(columns=PLOTS["roc.csv"])]
-    for name in speakers(judged):
-        if name in (MODEL, "logistic_regression") and judged["label"].nunique() == 2:
-            off, on, _ = roc_curve(judged["label"], judged[name])
+    curves = [pd.DataFrame(columns=PLOT_COLUMNS["roc.csv"])]
+    for name in compared_models(rows):
+        if name in (MODEL, "logistic_regression") and rows["label"].nunique() == 2:
+            off, on, _ = roc_curve(rows["label"], rows[name])
             curves.append(pd.DataFrame({"false_positive_rate": off, "true_positive_rate": on, "speaker": name}))
     return pd.concat(curves[1:] or curves, ignore_index=True)
 
 
-def _csv(table: pd.DataFrame) -> bytes:
+def _as_csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
 
 

@@ -14,13 +14,13 @@ from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage.artifacts import BACKTEST_FOLDER, EVALUATION, HEADLINE
 from renewals.pipelines.storage.engine import atomic
 
-SHOWN = Path("metrics")
+METRICS_FOLDER = Path("metrics")
 """One folder per target, below the folder where DVC runs."""
 
 
 def headline(job: Job, target: str) -> dict[str, Any]:
     """Copy the target's headline and the plots of its evaluation and back-test to `metrics/<target>/`."""
-    evaluated, shown = job.side / EVALUATION / target, SHOWN / target
+    evaluated, shown = job.folder / EVALUATION / target, METRICS_FOLDER / target
     backtested = job.data / BACKTEST_FOLDER / target / "plots"
     copies = {HEADLINE: evaluated / HEADLINE}
     copies |= {f"plots/{path.name}": path for path in sorted((evaluated / "plots").glob("*.csv"))}

@@ -7,8 +7,8 @@ from typing import Any
 import ibis.expr.types as ir
 
 from renewals.models.target import Outcomes
-from renewals.models.targets import targets
-from renewals.pipelines.runtime.errors import Config
+from renewals.models.targets import load_targets
+from renewals.pipelines.runtime.errors import ConfigError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage.artifacts import LABELS, read_outcomes, read_spine
@@ -21,18 +21,18 @@ def label(job: Job, *names: str) -> dict[str, Any]:
     spine = read_spine(con, job)
     outcomes = Outcomes(job.day, **read_outcomes(con, job))
     try:
-        chosen = targets(names or job.settings.targets)
+        chosen = load_targets(names or job.settings.targets)
     except ValueError as error:
-        raise Config(f"targets: {error}") from None
+        raise ConfigError(f"targets: {error}") from None
     counts = {}
     for name, target in chosen.items():
-        path = job.side / LABELS / f"{name}.parquet"
+        path = job.folder / LABELS / f"{name}.parquet"
         warehouse.write_parquet(target.label(spine, outcomes), path, order_by=["as_of", "account_id"])
-        counts[name] = _counts(warehouse.read(con, path))
+        counts[name] = _count_labels(warehouse.read_parquet(con, path))
     return {"labels": counts}
 
 
-def _counts(labels: ir.Table) -> dict[str, int]:
+def _count_labels(labels: ir.Table) -> dict[str, int]:
     counted = labels.agg(rows=labels.count(), final=labels.label.count(), positive=labels.label.sum())
     row: dict[str, int] = counted.to_pyarrow().to_pylist()[0]
     return row

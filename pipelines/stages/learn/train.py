@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from renewals.models.settings import RENEWAL
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.scoring import drift_reference
 from renewals.pipelines.scoring.feature_policy import feature_policy
 from renewals.pipelines.storage import notices
 from renewals.pipelines.storage.artifacts import (
-    AGED,
     BACKTEST,
-    CARD,
+    BACKTEST_BY_AGE,
+    MODEL_CARD,
     MODELS,
     SCHEMA,
-    as_json,
-    as_parquet,
     read_catalogue,
     read_training,
     sha256,
+    to_json_bytes,
+    to_parquet_bytes,
     training_digest,
 )
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.notices import freshness_notices
-from renewals.pipelines.storage.registry.trained_models import options_fingerprint
+from renewals.pipelines.storage.registry.trained_models import settings_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from renewals.models.training.schema import Schema
-    from renewals.models.training.walk_forward import Choice, Step
+    from renewals.models.training.walk_forward import OriginFit, SelectedModel
 
-EXPLAINED = 2000
+IMPORTANCE_ROWS = 2000
 """Rows behind the importance of features: the newest ones."""
 
 
@@ -51,29 +51,29 @@ def train(job: Job, target: str) -> dict[str, Any]:
     All of it lies on the side of learning; `register` takes it to where the last learning is kept.
     With too few outcomes there is no model but a `schema.json` that says `"trained": false` and why.
     """
-    from renewals.models.training.splits import TooFew, observations
+    from renewals.models.training.splits import InsufficientHistoryError, observations
 
-    training, catalogue = read_training(job), read_catalogue(job.side)
+    training, catalogue = read_training(job), read_catalogue(job.folder)
     try:
         observed = observations(training, target, job.day, job.settings.folds.treated)
     except ValueError as error:
-        raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
+        raise DataContractError(f"{job.folder / 'training.parquet'}: {error}") from error
     try:
-        files, card = learned(observed, training, catalogue, target, job)
-    except TooFew as reason:
-        files, card = _untrained(target, str(reason)), {"trained": False, "reason": str(reason)}
+        files, card = fit_model(observed, training, catalogue, target, job)
+    except InsufficientHistoryError as reason:
+        files, card = _untrained_files(target, str(reason)), {"trained": False, "reason": str(reason)}
     except ValueError as error:
-        raise DataContract(f"{job.side / 'training.parquet'}: {error}") from error
-    _write(files, job.side / MODELS / target)
+        raise DataContractError(f"{job.folder / 'training.parquet'}: {error}") from error
+    _write_files(files, job.folder / MODELS / target)
     return {"target": target, "rows": len(observed), **card}
 
 
-def learned(
+def fit_model(
     observed: pd.DataFrame, training: pd.DataFrame, catalogue: list[dict[str, Any]], target: str, job: Job
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files of a model, and its card in short; `observed` are the rows of the training table that are final.
 
-    Raises TooFew where history does not bear a model.
+    Raises InsufficientHistoryError where history does not bear a model.
     """
     import pandas as pd
 
@@ -81,66 +81,75 @@ def learned(
     from renewals.models.training.schema import Schema
 
     options = job.settings
-    schema = Schema.of(catalogue, observed, target, options.lightgbm.monotone)
-    steps = walk_forward.walk(observed, schema, options)
-    choice = walk_forward.choose(observed, steps, pd.Timestamp(job.day), options)
-    chosen = walk_forward.choices(observed, steps, options)
-    told = walk_forward.backtest(observed, steps, chosen, options)
-    aged = walk_forward.aged(observed, schema, steps, chosen, options)
-    hidden = uncertainty.hidden(told) if target == RENEWAL else 0.0
-    model = walk_forward.learn(observed, schema, choice, options, hidden)
-    newest = observed.sort_values("as_of", kind="stable").tail(EXPLAINED)
-    short = _short(observed, schema, choice, model.spread, hidden, steps)
+    schema = Schema.from_catalogue(catalogue, observed, target, options.lightgbm.monotone)
+    steps = walk_forward.fit_origins(observed, schema, options)
+    choice = walk_forward.select_model(observed, steps, pd.Timestamp(job.day), options)
+    chosen = walk_forward.select_at_origins(observed, steps, options)
+    told = walk_forward.predict_at_origins(observed, steps, chosen, options)
+    aged = walk_forward.predict_by_model_age(observed, schema, steps, chosen, options)
+    hidden = uncertainty.hidden_effect_sd(told) if target == RENEWAL else 0.0
+    model = walk_forward.fit_model(observed, schema, choice, options, hidden)
+    newest = observed.sort_values("as_of", kind="stable").tail(IMPORTANCE_ROWS)
+    short = _card_summary(observed, schema, choice, model.account_effect_sd, hidden, steps)
     card = {
         "target": target,
         "until": str(job.day),
         "rows": len(observed),
         **short,
-        "fingerprint": fingerprint(observed, schema.names),
+        "fingerprint": rows_fingerprint(observed, schema.names),
         "training_sha256": training_digest(job),
-        "options_sha256": options_fingerprint(job),
-        "notices": notices.with_words(freshness_notices(job)),
+        "options_sha256": settings_fingerprint(job),
+        "notices": notices.add_texts(freshness_notices(job)),
         "parameters": feature_policy(job.settings),
-        "tried": walk_forward.as_table(choice.tried),
-        "importance": walk_forward.importance(model.contributions(newest)[0]),
+        "tried": walk_forward.candidate_table(choice.candidate_losses),
+        "importance": walk_forward.feature_importance(model.contributions(newest)[0]),
     }
-    tables = {BACKTEST: as_parquet(told), AGED: as_parquet(aged)}
+    tables = {BACKTEST: to_parquet_bytes(told), BACKTEST_BY_AGE: to_parquet_bytes(aged)}
     beside = {
-        CARD: as_json(card),
-        drift_reference.REFERENCE: as_json(drift_reference.reference(training, told, schema)),
+        MODEL_CARD: to_json_bytes(card),
+        drift_reference.REFERENCE: to_json_bytes(drift_reference.build_reference(training, told, schema)),
     }
     return {**model.to_files(), **beside, **tables}, short
 
 
-def _short(
-    observed: pd.DataFrame, schema: Schema, choice: Choice, spread: float, hidden: float, steps: Sequence[Step]
+def _card_summary(
+    observed: pd.DataFrame,
+    schema: Schema,
+    choice: SelectedModel,
+    spread: float,
+    account_effect_sd: float,
+    steps: Sequence[OriginFit],
 ) -> dict[str, Any]:
     """What is worth knowing of a model at a glance."""
-    recipe, sigmoid = choice.recipe, choice.sigmoid
+    recipe, sigmoid = choice.hyperparameters, choice.sigmoid
     return {
         "trained": True,
         "terms": int(observed["term"].nunique()),
         "yes": int(observed.groupby("term")["label"].max().sum()),
         "features": len(schema.names),
-        "recipe": {"strength": recipe.strength, "rounds": recipe.rounds, "share_of_trees": recipe.share},
+        "recipe": {
+            "strength": recipe.inverse_penalty,
+            "rounds": recipe.num_rounds,
+            "share_of_trees": recipe.tree_weight,
+        },
         "calibration": {"slope": sigmoid.slope, "level": sigmoid.level, "rows": choice.rows, "terms": choice.terms},
-        "doubt": {"spread": spread, "hidden": hidden},
+        "doubt": {"spread": spread, "hidden": account_effect_sd},
         "origins": [str(step.fold.origin.date()) for step in steps],
     }
 
 
-def _untrained(target: str, reason: str) -> dict[str, bytes]:
-    return {SCHEMA: as_json({"target": target, "trained": False, "reason": reason})}
+def _untrained_files(target: str, reason: str) -> dict[str, bytes]:
+    return {SCHEMA: to_json_bytes({"target": target, "trained": False, "reason": reason})}
 
 
-def _write(files: dict[str, bytes], folder: Path) -> None:
+def _write_files(files: dict[str, bytes], folder: Path) -> None:
     """The folder holds these files and no older ones; the schema, by which a model is known, comes last."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in sorted(files, key=lambda name: name == SCHEMA):
         atomic.write_bytes(folder / name, files[name])
 
 
-def fingerprint(observed: pd.DataFrame, names: tuple[str, ...]) -> str:
+def rows_fingerprint(observed: pd.DataFrame, names: tuple[str, ...]) -> str:
     """One fingerprint for the rows that were learned from, whatever file they came in."""
     import pandas as pd
 

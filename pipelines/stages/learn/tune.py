@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.runtime.console import progress
-from renewals.pipelines.runtime.errors import DataContract, OutputFailed
+from renewals.pipelines.runtime.errors import DataContractError, OutputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.stages.learn.train import fingerprint
+from renewals.pipelines.stages.learn.train import rows_fingerprint
 from renewals.pipelines.storage import addresses
-from renewals.pipelines.storage.artifacts import TRAINING, TUNE, as_json, read_catalogue, read_training, sha256
+from renewals.pipelines.storage.artifacts import TRAINING, TUNE, read_catalogue, read_training, sha256, to_json_bytes
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import model_registry
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-    from renewals.models.evaluation.tuning import Past, Setting
+    from renewals.models.evaluation.tuning import SearchData, Setting
 
-SHORT = 16
+FINGERPRINT_DIGITS = 16
 """So many digits of a fingerprint name a study."""
-JUDGED = "judged"
+HELD_OUT_RESULTS = "judged"
 """Where a study keeps what the held-out rows said, by trial and rows: they are looked at once for each."""
-STATES = {"COMPLETE": "finished", "PRUNED": "stopped_early", "FAIL": "cut_off"}
+TRIAL_STATES = {"COMPLETE": "finished", "PRUNED": "stopped_early", "FAIL": "cut_off"}
 
 
 def tune(job: Job, target: str) -> dict[str, Any]:
@@ -39,28 +39,28 @@ def tune(job: Job, target: str) -> dict[str, Any]:
 
     With too little history there is no study, but a report that says `"searched": false` and why.
     """
-    from renewals.models.training.splits import TooFew
+    from renewals.models.training.splits import InsufficientHistoryError
 
     try:
-        past, held = _past(job, target)
-    except TooFew as reason:
+        past, held = _load_search_data(job, target)
+    except InsufficientHistoryError as reason:
         report: dict[str, Any] = {"searched": False, "reason": str(reason)}
     else:
-        report = {"searched": True, **_searched(job, target, past, held)}
+        report = {"searched": True, **_run_search(job, target, past, held)}
     file = job.data / TUNE / f"{target}.json"
-    content = as_json({"target": target, "until": str(job.day), **report})
+    content = to_json_bytes({"target": target, "until": str(job.day), **report})
     already = file.is_file() and file.read_bytes() == content
     atomic.write_bytes(file, content)
-    return {**headline(report), "already": already, "file": str(file)}
+    return {**report_summary(report), "already": already, "file": str(file)}
 
 
-def headline(report: dict[str, Any]) -> dict[str, Any]:
+def report_summary(report: dict[str, Any]) -> dict[str, Any]:
     """A report in one line."""
     kept = ("searched", "reason", "log_loss", "take_over")
     short = {name: report[name] for name in kept if name in report}
     if not report["searched"]:
         return short
-    ran = [trial for trial in report["trials"] if trial["state"] != STATES["FAIL"]]
+    ran = [trial for trial in report["trials"] if trial["state"] != TRIAL_STATES["FAIL"]]
     return {**short, "trials": len(ran), **report["held_out"]}
 
 
@@ -70,110 +70,111 @@ def read_report(job: Job, target: str) -> dict[str, Any]:
     return report
 
 
-def _past(job: Job, target: str) -> tuple[Past, pd.DataFrame]:
-    """What the search may see, and the rows held out from it. Raises TooFew, DataContract, InputMissing."""
+def _load_search_data(job: Job, target: str) -> tuple[SearchData, pd.DataFrame]:
+    """What the search may see, and the rows held out from it. Raises InsufficientHistoryError, DataContractError,
+    MissingInputError."""
     from renewals.models.evaluation import tuning
-    from renewals.models.training.splits import TooFew, observations
+    from renewals.models.training.splits import InsufficientHistoryError, observations
 
     options, training = job.settings, read_training(job)
     try:
         final = observations(training, target, job.day, options.folds.treated)
-        day = tuning.stands_on(final, options.tune.held_out)
-        past = tuning.Past.of(training, read_catalogue(job.side), target, day, options)
-        return past, tuning.held_out(final, day)
-    except TooFew:
+        day = tuning.search_cutoff(final, options.tune.held_out)
+        past = tuning.SearchData.from_training(training, read_catalogue(job.folder), target, day, options)
+        return past, tuning.holdout_rows(final, day)
+    except InsufficientHistoryError:
         raise
     except ValueError as error:
-        raise DataContract(f"{job.side / TRAINING}: {error}") from error
+        raise DataContractError(f"{job.folder / TRAINING}: {error}") from error
 
 
-def _searched(job: Job, target: str, past: Past, held: pd.DataFrame) -> dict[str, Any]:
+def _run_search(job: Job, target: str, data: SearchData, held_out_rows: pd.DataFrame) -> dict[str, Any]:
     from renewals.models.evaluation import tuning
 
     options = job.settings
-    now = tuning.in_force(options, list(options.tune.ladders))
-    with _kept(job.data / TUNE / f"{target}.db", _name(past, job)) as study:
-        _go_on(study, past, job, f"{TUNE} {target}")
-        found = tuning.best(study)
-        setting: Setting = found.user_attrs[tuning.SET]
-        changes = tuning.changes(setting, now)
+    now = tuning.current_setting(options, list(options.tune.ladders))
+    with _open_study(job.data / TUNE / f"{target}.db", _study_name(data, job)) as study:
+        _run_trials(study, data, job, f"{TUNE} {target}")
+        found = tuning.best_trial(study)
+        setting: Setting = found.user_attrs[tuning.SETTING_ATTRIBUTE]
+        changes = tuning.changed_setting(setting, now)
         return {
             "study": study.study_name,
-            "stood_on": str(past.day.date()),
-            "rows": len(past.observed),
-            "terms": int(past.observed["term"].nunique()),
-            "origins": [str(fold.origin.date()) for fold in past.folds],
-            "log_loss": {"found": found.value, "in_force": tuning.finished(study)[0].value},
+            "stood_on": str(data.cutoff.date()),
+            "rows": len(data.observed),
+            "terms": int(data.observed["term"].nunique()),
+            "origins": [str(fold.origin.date()) for fold in data.folds],
+            "log_loss": {"found": found.value, "in_force": tuning.finished_trials(study)[0].value},
             "trial": found.number,
             "setting": setting,
             "in_force": now,
             "take_over": [f"{key}={value}" for key, value in changes.items()],
-            "held_out": _judged(study, found, past, held, job) if changes else {"verdict": "same"},
-            "trials": [_told(trial) for trial in study.get_trials(deepcopy=False)],
+            "held_out": _compare_held_out(study, found, data, held_out_rows, job) if changes else {"verdict": "same"},
+            "trials": [_trial_record(trial) for trial in study.get_trials(deepcopy=False)],
         }
 
 
-def _go_on(study: optuna.Study, past: Past, job: Job, words: str) -> None:
+def _run_trials(study: optuna.Study, data: SearchData, job: Job, title: str) -> None:
     """The trials that are still to be done, with a line for each."""
     from renewals.models.evaluation import tuning
 
     options = job.settings
-    with progress(max(options.tune.trials - len(tuning.finished(study)), 0), words) as step:
+    with progress(max(options.tune.trials - len(tuning.finished_trials(study)), 0), title) as step:
 
         def tell(trial: optuna.trial.FrozenTrial) -> None:
             ended = f"log loss {trial.value:.5f}" if trial.state.name == "COMPLETE" else "stopped early"
-            step(f"trial {trial.number}: {ended}, best {tuning.best(study).value:.5f}")
+            step(f"trial {trial.number}: {ended}, best {tuning.best_trial(study).value:.5f}")
 
-        tuning.go_on(study, past, options, options.tune, tell)
+        tuning.run_trials(study, data, options, options.tune, tell)
 
 
-def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+def _trial_record(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     """A trial; where it was stopped early the log loss is that of the origins it came to."""
-    from renewals.models.evaluation.tuning import SET
+    from renewals.models.evaluation.tuning import SETTING_ATTRIBUTE
 
-    loss, setting = trial.value, trial.user_attrs.get(SET)
-    return {"number": trial.number, "state": STATES[trial.state.name], "log_loss": loss, "setting": setting}
+    loss, setting = trial.value, trial.user_attrs.get(SETTING_ATTRIBUTE)
+    return {"number": trial.number, "state": TRIAL_STATES[trial.state.name], "log_loss": loss, "setting": setting}
 
 
-def _judged(
-    study: optuna.Study, found: optuna.trial.FrozenTrial, past: Past, held: pd.DataFrame, job: Job
+def _compare_held_out(
+    study: optuna.Study, best_trial: optuna.trial.FrozenTrial, data: SearchData, held_out_rows: pd.DataFrame, job: Job
 ) -> dict[str, Any]:
     """What the held-out rows say of the setting that was found; `asked` counts how often this study asked them."""
-    from renewals.models.evaluation.tuning import SET, Settled, compared
+    from renewals.models.evaluation.tuning import SETTING_ATTRIBUTE, TrialSettings, compare_with_current
 
     options = job.settings
-    rows = fingerprint(held, past.schema.names)
-    key = f"{found.number} {sha256((rows + options.gate.model_dump_json()).encode())[:SHORT]}"
-    judged: dict[str, Any] = dict(study.user_attrs.get(JUDGED, {}))
+    rows = rows_fingerprint(held_out_rows, data.schema.names)
+    key = f"{best_trial.number} {sha256((rows + options.gate.model_dump_json()).encode())[:FINGERPRINT_DIGITS]}"
+    judged: dict[str, Any] = dict(study.user_attrs.get(HELD_OUT_RESULTS, {}))
     if key not in judged:
-        setting = Settled.of(options, found.user_attrs[SET])
-        judged[key] = compared(past, held, setting, options, options.gate)
-        study.set_user_attr(JUDGED, judged)
+        setting = TrialSettings.with_setting(options, best_trial.user_attrs[SETTING_ATTRIBUTE])
+        judged[key] = compare_with_current(data, held_out_rows, setting, options, options.gate)
+        study.set_user_attr(HELD_OUT_RESULTS, judged)
     return {**judged[key], "asked": len(judged)}
 
 
-def _name(past: Past, job: Job) -> str:
+def _study_name(data: SearchData, job: Job) -> str:
     """The name of a study: all that its trials hang on. Others are begun beside it."""
-    from renewals.models.evaluation.tuning import in_force, with_in_force
+    from renewals.models.evaluation.tuning import add_current_setting, current_setting
 
-    options, about = job.settings, dict.fromkeys((*past.schema.names, "decided", "days_to_renewal"))
-    ladders = with_in_force(options.tune.ladders, in_force(options, list(options.tune.ladders)))
+    options, about = job.settings, dict.fromkeys((*data.schema.names, "decided", "days_to_renewal"))
+    ladders = add_current_setting(options.tune.ladders, current_setting(options, list(options.tune.ladders)))
     on = {
-        "rows": fingerprint(past.observed, tuple(about)),
-        "schema": past.schema.hash,
-        "day": str(past.day),
+        "rows": rows_fingerprint(data.observed, tuple(about)),
+        "schema": data.schema.hash,
+        "day": str(data.cutoff),
         "ladders": ladders,
         "seed": options.tune.seed,
         "code": model_registry.code_fingerprint(),
         "lightgbm": options.lightgbm.model_dump(exclude={"threads"}),
         **{name: getattr(options, name).model_dump() for name in ("folds", "linear", "calibration")},
     }
-    return sha256(json.dumps(on, sort_keys=True).encode())[:SHORT]
+    return sha256(json.dumps(on, sort_keys=True).encode())[:FINGERPRINT_DIGITS]
 
 
 @contextmanager
-def _kept(path: Path, name: str) -> Iterator[optuna.Study]:
-    """The study of this name in a database. Raises OutputFailed where the file is none, or cannot be written."""
+def _open_study(path: Path, name: str) -> Iterator[optuna.Study]:
+    """The study of this name in a database. Raises OutputError where the file is none, or cannot be written."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -184,7 +185,7 @@ def _kept(path: Path, name: str) -> Iterator[optuna.Study]:
         yield optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
         why = str(error).splitlines()[0]
-        raise OutputFailed(
+        raise OutputError(
             f"{path} cannot be read or written ({why}): if it is damaged, move it away, and the search begins anew"
         ) from None
 

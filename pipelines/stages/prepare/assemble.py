@@ -9,10 +9,10 @@ from typing import Any
 import ibis.expr.types as ir
 
 from renewals.features.family import KEY
-from renewals.features.point_in_time import known_on
+from renewals.features.point_in_time import known_rows
 from renewals.features.registry import FAMILIES
-from renewals.models.training.treated import treated_between
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.models.training.treated import mark_treated
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import data_files
@@ -24,53 +24,57 @@ def assemble(job: Job) -> dict[str, Any]:
     """Join spine, families and, for learning, labels: one row per (account_id, as_of)."""
     con = warehouse.connect(job.settings.engine)
     rows = read_spine(con, job)
-    present, absent = _families(job.side / FEATURES)
+    present, absent = list_families(job.folder / FEATURES)
     for name in present:
-        rows = _beside(rows, warehouse.read(con, job.side / FEATURES / f"{name}.parquet"))
+        rows = join_columns(rows, warehouse.read_parquet(con, job.folder / FEATURES / f"{name}.parquet"))
     if job.as_of is None:
-        rows = _with_treated(_with_labels(rows, con, job), con, job)
-    path = job.side / (SCORING if job.as_of else TRAINING)
+        rows = join_treated(join_labels(rows, con, job), con, job)
+    path = job.folder / (SCORING if job.as_of else TRAINING)
     count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
-    meanings = [m for family in present for m in _meanings(job.side / FEATURES / f"{family}.json")]
+    meanings = [m for family in present for m in load_feature_metadata(job.folder / FEATURES / f"{family}.json")]
     listed = {"features": meanings, "families_absent": absent}
-    atomic.write_bytes(job.side / CATALOGUE, json.dumps(listed, indent=1, ensure_ascii=False).encode())
+    atomic.write_bytes(job.folder / CATALOGUE, json.dumps(listed, indent=1, ensure_ascii=False).encode())
     return {"rows": count, "columns": len(meanings), "families_absent": absent}
 
 
-def _families(folder: Path) -> tuple[list[str], list[str]]:
+def list_families(folder: Path) -> tuple[list[str], list[str]]:
+    """The families that were made, and those that were left out for want of a table."""
     missing = [name for name in FAMILIES if not (folder / f"{name}.json").exists()]
     if missing:
-        raise InputMissing(f"{folder}: no columns of family {missing[0]!r} yet; run featurize first")
-    present = [name for name in FAMILIES if _meanings(folder / f"{name}.json")]
+        raise MissingInputError(f"{folder}: no columns of family {missing[0]!r} yet; run featurize first")
+    present = [name for name in FAMILIES if load_feature_metadata(folder / f"{name}.json")]
     return present, [name for name in FAMILIES if name not in present]
 
 
-def _meanings(path: Path) -> list[dict[str, Any]]:
+def load_feature_metadata(path: Path) -> list[dict[str, Any]]:
+    """The meanings of the features of one family."""
     found: list[dict[str, Any]] = data_files.load_json(path)["features"]
     return found
 
 
-def _beside(rows: ir.Table, columns: ir.Table) -> ir.Table:
+def join_columns(rows: ir.Table, columns: ir.Table) -> ir.Table:
     # A column of a family may share its name with the spine's (`arr`): the family's is the feature.
+    """The rows with the columns of one family."""
     twice = [c for c in columns.columns if c in rows.columns and c not in KEY]
     return rows.drop(*twice).left_join(columns, KEY).drop(*(f"{key}_right" for key in KEY))
 
 
-def _with_labels(rows: ir.Table, con: Any, job: Job) -> ir.Table:
+def join_labels(rows: ir.Table, con: Any, job: Job) -> ir.Table:
+    """The rows with the label of each target and the day on which it is final."""
     for target in job.settings.targets:
-        labels = warehouse.read(con, job.side / LABELS / f"{target}.parquet")
+        labels = warehouse.read_parquet(con, job.folder / LABELS / f"{target}.parquet")
         named = labels.select(*KEY, **{target: labels.label, f"{target}_matured_at": labels.matured_at})
-        rows = _beside(rows, named)
+        rows = join_columns(rows, named)
     return rows
 
 
-def _with_treated(rows: ir.Table, con: Any, job: Job) -> ir.Table:
+def join_treated(rows: ir.Table, con: Any, job: Job) -> ir.Table:
     """Adds `treated` where interventions are logged: whose outcome is not that of an account left alone."""
     tables, folds = warehouse.clean_tables(con, job.data), job.settings.folds
     if "interventions" not in tables:
         return rows
-    known = known_on("interventions", tables["interventions"], job.day)
-    return _beside(rows, treated_between(rows, known, folds.decided_days))
+    known = known_rows("interventions", tables["interventions"], job.day)
+    return join_columns(rows, mark_treated(rows, known, folds.decided_days))
 
 
 if __name__ == "__main__":

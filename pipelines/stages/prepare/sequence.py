@@ -20,7 +20,7 @@ CHECK_TABLES: tuple[Stage, ...] = (check, freshness, rollup)
 """To clean tables, fresh enough for the day, and usage by person and day."""
 OBSERVE: tuple[Stage, ...] = (*CHECK_TABLES, spine, windows, ledger)
 """To the observations, and what was known of each."""
-PREPARE: tuple[Stage, ...] = (*OBSERVE, featurize)
+PREPARE_STAGES: tuple[Stage, ...] = (*OBSERVE, featurize)
 """To the features of every observation."""
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import ibis.expr.types as ir
 
 from renewals.features import spine as spines
-from renewals.pipelines.runtime.errors import Config, DataContract
-from renewals.pipelines.runtime.job import Job, iso_date
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError
+from renewals.pipelines.runtime.job import Job, parse_date
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage.artifacts import SPINE
 from renewals.pipelines.storage.engine import warehouse
@@ -20,40 +20,40 @@ def spine(job: Job) -> dict[str, Any]:
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
     dates = [job.as_of] if job.as_of else learning_dates(tables, job)
-    rows = observed(tables, dates, job)
-    path = job.side / SPINE
+    rows = build_observations(tables, dates, job)
+    path = job.folder / SPINE
     count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
     if not count:
-        raise DataContract(_nobody(tables["contracts"], job))
+        raise DataContractError(_no_observations_message(tables["contracts"], job))
     return {"observations": count, "dates": len(dates), "first": str(dates[0]), "last": str(dates[-1])}
 
 
 def learning_dates(tables: dict[str, ir.Table], job: Job) -> list[date]:
     """The month starts to learn from, before the day the run stands on."""
     settings = job.settings.spine
-    begin = iso_date(f"{settings.first}-01", "spine.first") if settings.first else _begin(tables)
+    begin = parse_date(f"{settings.first}-01", "spine.first") if settings.first else _history_start(tables)
     months = [day for day in spines.month_starts(begin, job.day) if day < job.day][-settings.months :]
     if not months:
-        raise Config(f"nothing to learn before {job.day}: contracts and usage both exist only from {begin} on")
+        raise ConfigError(f"nothing to learn before {job.day}: contracts and usage both exist only from {begin} on")
     return months
 
 
-def _begin(tables: dict[str, ir.Table]) -> date:
+def _history_start(tables: dict[str, ir.Table]) -> date:
     """The day from which contracts and usage are both there: before it every account would look silent."""
     first = tables["contracts"].start_date.min(), tables["usage_events"].occurred_at.min()
     begun = [found for column in first if (found := column.to_pyarrow().as_py())]
     return max(begun).date()
 
 
-def observed(tables: dict[str, ir.Table], dates: list[date], job: Job) -> ir.Table:
+def build_observations(tables: dict[str, ir.Table], dates: list[date], job: Job) -> ir.Table:
     """The observations of these dates, as known on each: one row per (account_id, as_of)."""
-    candidates = spines.candidates(tables["contracts"], dates)
+    candidates = spines.candidate_observations(tables["contracts"], dates)
     terms = spines.terms(tables["contracts"], tables.get("rates"), candidates, job.settings)
     rows = spines.observations(terms, candidates, job.settings)
-    return spines.described(rows, tables["accounts"])
+    return spines.add_account_columns(rows, tables["accounts"])
 
 
-def _nobody(contracts: ir.Table, job: Job) -> str:
+def _no_observations_message(contracts: ir.Table, job: Job) -> str:
     first = contracts.start_date.min().to_pyarrow().as_py()
     last = contracts.end_date.max().to_pyarrow().as_py()
     return (

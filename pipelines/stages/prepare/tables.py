@@ -14,7 +14,7 @@ from renewals.pipelines import preflight
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage import feedback_log
-from renewals.pipelines.storage.addresses import without_secrets
+from renewals.pipelines.storage.addresses import redact_url
 from renewals.pipelines.storage.artifacts import TABLES
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.engine.raw import raw_table, raw_tables
@@ -25,18 +25,18 @@ def tables(job: Job) -> dict[str, Any]:
 
     Raises as `raw_tables.raw_tables` does, and what `preflight` finds wrong that later stages would meet.
     """
-    preflight.check("stage tables", job)
+    preflight.run_checks("stage tables", job)
     scratch = job.data / "fingerprints.tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        found = raw_tables.fingerprints(warehouse.connect(job.settings.engine), job, scratch)
+        found = raw_tables.table_fingerprints(warehouse.connect(job.settings.engine), job, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    actions = feedback_log.folder(job) / f"{feedback_log.INTERVENTIONS}.parquet"
-    standing = {"tables": found, "returned": raw_table.digest(actions)}
+    actions = feedback_log.feedback_folder(job) / f"{feedback_log.INTERVENTIONS}.parquet"
+    standing = {"tables": found, "returned": raw_table.file_digest(actions)}
     atomic.write_bytes(job.data / TABLES, (json.dumps(standing, indent=1) + "\n").encode())
-    return {**standing, "address": without_secrets(job.tables)}
+    return {**standing, "address": redact_url(job.tables)}
 
 
 if __name__ == "__main__":

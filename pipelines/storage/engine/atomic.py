@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from renewals.pipelines.runtime.errors import OutputFailed
-from renewals.pipelines.storage.engine.engine_errors import faults
+from renewals.pipelines.runtime.errors import OutputError
+from renewals.pipelines.storage.engine.engine_errors import translate_engine_errors
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    with beside(path) as unfinished, faults(f"writing {path.name}"):
+    with atomic_path(path) as unfinished, translate_engine_errors(f"writing {path.name}"):
         unfinished.write_bytes(content)
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to; it becomes `path` when all went well and vanishes otherwise."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -31,7 +31,7 @@ def beside(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         unfinished.replace(path)
     except OSError as error:
-        raise OutputFailed(f"{path} could not be written: {error.strerror or error}") from None
+        raise OutputError(f"{path} could not be written: {error.strerror or error}") from None
     finally:
         with suppress(OSError):
             unfinished.unlink()

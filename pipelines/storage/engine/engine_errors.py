@@ -5,30 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from renewals.pipelines.runtime.errors import Config, DataContract, OutputFailed
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError, OutputError
 
 
 @contextmanager
-def faults(what: str) -> Iterator[None]:
+def translate_engine_errors(operation: str) -> Iterator[None]:
     """Turn the engine's complaints into ours."""
     import duckdb
 
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        raise Config(f"{what}: more memory is needed than engine.memory allows ({first_line(error)})") from None
+        raise ConfigError(
+            f"{operation}: more memory is needed than engine.memory allows ({first_line(error)})"
+        ) from None
     except (duckdb.IOException, OSError) as error:
         if "No space left" in str(error) or "max_temp_directory_size" in str(error):
-            raise OutputFailed(f"{what}: the disk is full ({first_line(error)})") from None
-        if what.startswith("writing"):
-            raise OutputFailed(f"{what}: {first_line(error)}") from None
-        raise DataContract(f"{what}: {first_line(error)}") from None
+            raise OutputError(f"{operation}: the disk is full ({first_line(error)})") from None
+        if operation.startswith("writing"):
+            raise OutputError(f"{operation}: {first_line(error)}") from None
+        raise DataContractError(f"{operation}: {first_line(error)}") from None
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.SerializationException) as error:
-        raise DataContract(f"{what}: {first_line(error)}") from None
+        raise DataContractError(f"{operation}: {first_line(error)}") from None
     except Exception as error:
         from renewals.pipelines.storage.engine import spark
 
-        stop = spark.stop_of(what, error)
+        stop = spark.translate_spark_error(operation, error)
         if stop is None:
             raise
         raise stop from None

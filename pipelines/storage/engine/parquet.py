@@ -8,19 +8,19 @@ from pathlib import Path
 import ibis
 import ibis.expr.types as ir
 
-from renewals.pipelines.storage.engine.quoting import _quoted
+from renewals.pipelines.storage.engine.quoting import sql_literal
 
-_numbers = itertools.count()
+_view_numbers = itertools.count()
 
 
-def _copy(rows: ir.Table, path: Path) -> int:
+def copy_to_parquet(rows: ir.Table, path: Path) -> int:
     """Ibis writes a path as Python would spell it, which a quote in the path breaks; so the view is copied here."""
     con = ibis.get_backend(rows)
-    view = f"to_write_{next(_numbers)}"
+    view = f"to_write_{next(_view_numbers)}"
     con.create_view(view, rows)
     try:
         options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880"
-        return int(con.raw_sql(f"COPY {view} TO {_quoted(path)} ({options})").fetchone()[0])
+        return int(con.raw_sql(f"COPY {view} TO {sql_literal(path)} ({options})").fetchone()[0])
     finally:
         con.raw_sql(f"DROP VIEW IF EXISTS {view}")
 
@@ -30,8 +30,8 @@ def parquet_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     files = (file for file in path.rglob("*.parquet") if file.is_file())
-    return sorted(file for file in files if not _hidden(file.relative_to(path)))
+    return sorted(file for file in files if not _is_hidden(file.relative_to(path)))
 
 
-def _hidden(path: Path) -> bool:
+def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 
-def _quoted(text: object) -> str:
+def sql_literal(text: object) -> str:
+    """Text as an SQL literal."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def _identifier(name: str) -> str:
+def sql_identifier(name: str) -> str:
+    """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

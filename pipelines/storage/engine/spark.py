@@ -20,91 +20,94 @@ from urllib.parse import urlsplit
 import ibis
 import ibis.expr.types as ir
 
-from renewals.pipelines.runtime.errors import Config, OutputFailed, Stop, Unavailable
+from renewals.pipelines.runtime.errors import ConfigError, OutputError, RunError, ServiceUnavailableError
 
-PORTS = {"spark": 7077, "sc": 15002}
+DEFAULT_PORTS = {"spark": 7077, "sc": 15002}
 """Where a master and a Spark Connect server listen, unless the address says otherwise."""
-PACKAGES = {"spark": ("pyspark", "py4j"), "sc": ("pyspark", "grpc", "grpc_status")}
-PATIENCE_S = 10
-UNSEEN = "Spark does not see the data folder under the path that it has here; both must share it"
-NOISE = (".*verifySchema.*", "The copy keyword is deprecated")
+REQUIRED_PACKAGES = {"spark": ("pyspark", "py4j"), "sc": ("pyspark", "grpc", "grpc_status")}
+CONNECT_TIMEOUT_SECONDS = 10
+NOT_SHARED_MESSAGE = "Spark does not see the data folder under the path that it has here; both must share it"
+IGNORED_WARNINGS = (".*verifySchema.*", "The copy keyword is deprecated")
 """What Ibis and pyspark do that Spark Connect and pandas 3 warn of; none of it is in our hands."""
 
 
 def connect(url: str) -> Any:
     """Spark at `spark://HOST:PORT`, a cluster's master, or at `sc://HOST:PORT`, a Spark Connect server.
 
-    Raises `Config` where a package or Java is missing, `Unavailable` where nobody answers.
+    Raises `ConfigError` where a package or Java is missing, `ServiceUnavailableError` where nobody answers.
     """
     scheme = url.partition("://")[0]
-    require(url)
+    require_spark(url)
     from pyspark.sql import SparkSession
 
-    for words in NOISE:
+    for words in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=words)
     builder = SparkSession.builder
     builder = builder.remote(url) if scheme == "sc" else builder.master(url).config("spark.ui.enabled", "false")
-    _teach_bits()
+    _register_bit_aggregates()
     try:
         return ibis.pyspark.connect(builder.appName("renewals").getOrCreate())
     except Exception as error:
-        raise stop_of(place(url), error) or error from None
+        raise translate_spark_error(redact_spark_url(url), error) or error from None
 
 
-def require(url: str) -> None:
-    """Raise `Config` where a package or Java is missing, `Unavailable` where nobody listens at the address."""
-    _equipped(url.partition("://")[0])
-    _listening(url)
+def require_spark(url: str) -> None:
+    """Raise `ConfigError` where a package or Java is missing, `ServiceUnavailableError` where nobody listens at the
+    address."""
+    _require_packages(url.partition("://")[0])
+    _require_connection(url)
 
 
-def _equipped(scheme: str) -> None:
+def _require_packages(scheme: str) -> None:
     extra = {"sc": "spark", "spark": "spark-master"}[scheme]
-    missing = [package for package in PACKAGES[scheme] if find_spec(package) is None]
+    missing = [package for package in REQUIRED_PACKAGES[scheme] if find_spec(package) is None]
     if missing:
-        raise Config(f"warehouse: {scheme}:// needs the package {missing[0]}: install the extra `{extra}`")
+        raise ConfigError(f"warehouse: {scheme}:// needs the package {missing[0]}: install the extra `{extra}`")
     if scheme == "spark" and not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise Config("warehouse: spark:// needs Java 17 or newer: install it, or set JAVA_HOME")
+        raise ConfigError("warehouse: spark:// needs Java 17 or newer: install it, or set JAVA_HOME")
 
 
-def _listening(url: str) -> None:
+def _require_connection(url: str) -> None:
     """Ask for a connection first: Spark's own client would go on asking for minutes."""
     hosts = url.partition("://")[2].partition("/")[0].split(",")
     refused = ""
     for host in hosts:
         parts = urlsplit(f"//{host}")
         try:
-            address = (parts.hostname or "", parts.port or PORTS[url.partition("://")[0]])
-            with socket.create_connection(address, timeout=PATIENCE_S):
+            address = (parts.hostname or "", parts.port or DEFAULT_PORTS[url.partition("://")[0]])
+            with socket.create_connection(address, timeout=CONNECT_TIMEOUT_SECONDS):
                 return
         except ValueError:
-            raise Config(f"warehouse: {place(url)} is no address; write it as spark://HOST:PORT") from None
+            raise ConfigError(
+                f"warehouse: {redact_spark_url(url)} is no address; write it as spark://HOST:PORT"
+            ) from None
         except OSError as error:
             refused = error.strerror or str(error)
-    raise Unavailable(f"no Spark answers at {place(url)}: {refused}")
+    raise ServiceUnavailableError(f"no Spark answers at {redact_spark_url(url)}: {refused}")
 
 
-def _teach_bits() -> None:
+def _register_bit_aggregates() -> None:
     """Ibis 12 writes no `bit_or` and `bit_xor` for Spark, which has had both since version 3."""
     from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 
     for rule, function in (("visit_BitOr", "bit_or"), ("visit_BitXor", "bit_xor")):
-        setattr(PySparkCompiler, rule, _aggregate(function))
+        setattr(PySparkCompiler, rule, _aggregate_visitor(function))
 
 
-def _aggregate(function: str) -> Any:
+def _aggregate_visitor(function: str) -> Any:
     def visit(self: Any, op: Any, *, arg: Any, where: Any) -> Any:
         return getattr(self.agg, function)(arg, where=where)
 
     return visit
 
 
-def place(url: str) -> str:
+def redact_spark_url(url: str) -> str:
     """An address as it may be shown: without the token or user that may follow it."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0].partition(';')[0].rpartition('@')[2]}"
 
 
-def stop_of(what: str, error: Exception) -> Stop | None:
+def translate_spark_error(operation: str, error: Exception) -> RunError | None:
     """What a complaint of Spark's means to a person; nothing where it is a fault of ours, or not Spark's at all."""
     if "pyspark" not in sys.modules:
         return None
@@ -112,37 +115,37 @@ def stop_of(what: str, error: Exception) -> Stop | None:
 
     words = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if "PATH_NOT_FOUND" in words:
-        return Config(f"{what}: {UNSEEN}")
+        return ConfigError(f"{operation}: {NOT_SHARED_MESSAGE}")
     if isinstance(error, AnalysisException):
         return None
     from_spark = isinstance(error, PySparkException) or type(error).__module__.split(".")[0] in ("py4j", "grpc")
-    return Unavailable(f"{what}: Spark could not do it: {words}") if from_spark else None
+    return ServiceUnavailableError(f"{operation}: Spark could not do it: {words}") if from_spark else None
 
 
 # --- Parquet in and out --------------------------------------------------------------------------
 
 
-def read(con: Any, files: Sequence[Path]) -> ir.Table:
+def read_parquet_files(con: Any, files: Sequence[Path]) -> ir.Table:
     """Parquet files as one table of Spark's."""
     name = ibis.util.gen_name("read")
     con._session.read.parquet(*(str(file.resolve()) for file in files)).createOrReplaceTempView(name)
     table = con.table(name)
     if not table.columns:  # Sail takes what it does not see for a table without columns
-        raise Config(f"{files[0].name}: {UNSEEN}")
+        raise ConfigError(f"{files[0].name}: {NOT_SHARED_MESSAGE}")
     return table
 
 
-def write(rows: ir.Table, path: Path) -> None:
+def write_parquet_folder(rows: ir.Table, path: Path) -> None:
     """Write a folder of Parquet files at `path`, whole or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp").resolve()
     try:
-        _typed(rows).write.mode("overwrite").parquet(str(unfinished))
-        _settle(unfinished, path)
+        _cast_columns(rows).write.mode("overwrite").parquet(str(unfinished))
+        _move_into_place(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _typed(rows: ir.Table) -> Any:
+def _cast_columns(rows: ir.Table) -> Any:
     """The rows in Spark, each column of the type it is declared with: where a number meets a literal, Spark may
     have made a decimal of it."""
     from ibis.backends.pyspark.datatypes import PySparkType
@@ -154,12 +157,12 @@ def _typed(rows: ir.Table) -> Any:
     return frame.select(*(frame[name].cast(kind) for name, kind in types.items()))
 
 
-def _settle(written: Path, path: Path) -> None:
+def _move_into_place(staging: Path, path: Path) -> None:
     """Put what Spark wrote in its place; what is not seen here was written to another machine's disk."""
-    if not any(file.suffix == ".parquet" for file in written.glob("*")):
-        raise OutputFailed(f"{path}: what Spark wrote is not seen here; the data folder must be shared with Spark")
+    if not any(file.suffix == ".parquet" for file in staging.glob("*")):
+        raise OutputError(f"{path}: what Spark wrote is not seen here; the data folder must be shared with Spark")
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-    written.rename(path)
+    staging.rename(path)

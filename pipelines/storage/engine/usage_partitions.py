@@ -14,30 +14,30 @@ import ibis.expr.types as ir
 from ibis import _
 
 from renewals.features.point_in_time import EPOCH, arrival_day
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.storage import data_files
 from renewals.pipelines.storage.engine import atomic
 
 TABLE = "usage_events"
 
 
-def with_month(events: ir.Table) -> ir.Table:
+def add_arrival_month(events: ir.Table) -> ir.Table:
     """The events with `arrived`: months since the year 0, of the day of arrival."""
     day = ibis.literal(EPOCH) + arrival_day(events).as_interval("D")
     return events.mutate(arrived=(day.year() * 12 + day.month() - 1).cast("int32"))
 
 
-def named(month: int) -> str:
+def month_name(month: int) -> str:
     """A month as people write it."""
     return f"{month // 12:04d}-{month % 12 + 1:02d}"
 
 
-def number(name: str) -> int:
+def month_number(name: str) -> int:
     """A month as it is counted."""
     return int(name[:4]) * 12 + int(name[5:]) - 1
 
 
-def write_digests(events: ir.Table, clean: Path) -> None:
+def write_digests(events: ir.Table, clean_folder: Path) -> None:
     """Tell beside the certified events what each month of arrival holds, whatever the order of its rows.
 
     The marks are added up without losing a digit; in an exclusive or equal rows would cancel out.
@@ -46,13 +46,13 @@ def write_digests(events: ir.Table, clean: Path) -> None:
     marks = events.select("arrived", mark=ibis.struct(columns).hash())
     months = marks.group_by("arrived").agg(rows=_.count(), sum=_.mark.cast("decimal(38,0)").sum())
     found = months.order_by("arrived").to_pyarrow().to_pylist()
-    digests = {named(r["arrived"]): f"{r['rows']}|{r['sum']}" for r in found}
-    atomic.write_bytes(clean / f"{TABLE}.json", json.dumps(digests, indent=1).encode())
+    digests = {month_name(r["arrived"]): f"{r['rows']}|{r['sum']}" for r in found}
+    atomic.write_bytes(clean_folder / f"{TABLE}.json", json.dumps(digests, indent=1).encode())
 
 
-def read_digests(clean: Path) -> dict[int, str]:
+def read_digests(clean_folder: Path) -> dict[int, str]:
     """What each month of arrival holds."""
-    path = clean / f"{TABLE}.json"
+    path = clean_folder / f"{TABLE}.json"
     if not path.exists():
-        raise InputMissing(f"no digests of the events at {path}: run `renewals check` first")
-    return {number(name): digest for name, digest in data_files.load_json(path).items()}
+        raise MissingInputError(f"no digests of the events at {path}: run `renewals check` first")
+    return {month_number(name): digest for name, digest in data_files.load_json(path).items()}

@@ -16,10 +16,10 @@ import ibis
 import ibis.expr.types as ir
 
 from renewals.features.tables import TABLES
-from renewals.pipelines.runtime.errors import InputMissing
-from renewals.pipelines.storage.engine.atomic import beside
-from renewals.pipelines.storage.engine.engine_errors import faults
-from renewals.pipelines.storage.engine.parquet import _copy, parquet_files
+from renewals.pipelines.runtime.errors import MissingInputError
+from renewals.pipelines.storage.engine.atomic import atomic_path
+from renewals.pipelines.storage.engine.engine_errors import translate_engine_errors
+from renewals.pipelines.storage.engine.parquet import copy_to_parquet, parquet_files
 
 if TYPE_CHECKING:
     from renewals.pipelines.runtime.settings import Engine, Settings
@@ -38,7 +38,7 @@ def connect(engine: Engine | None = None) -> Any:
     return con
 
 
-def heavy(settings: Settings) -> Any:
+def connect_feature_engine(settings: Settings) -> Any:
     """Where the roll-up, the windows and the families run: the warehouse that `params.yaml` names, or DuckDB here."""
     if settings.warehouse is None:
         return connect(settings.engine)
@@ -55,34 +55,34 @@ def clean_tables(con: Any, data: Path) -> dict[str, ir.Table]:
     paths = {name: data / "clean" / f"{name}.parquet" for name in TABLES}
     missing = [name for name, path in paths.items() if TABLES[name].required and not path.is_file()]
     if missing:
-        raise InputMissing(f"no clean table {missing[0]} in {data / 'clean'}: run `renewals check` first")
-    return {name: read(con, path) for name, path in paths.items() if path.is_file()}
+        raise MissingInputError(f"no clean table {missing[0]} in {data / 'clean'}: run `renewals check` first")
+    return {name: read_parquet(con, path) for name, path in paths.items() if path.is_file()}
 
 
-def read(con: Any, path: Path) -> ir.Table:
+def read_parquet(con: Any, path: Path) -> ir.Table:
     """A Parquet file, or all Parquet files under a folder as one table."""
     files = parquet_files(path)
     if not files:
-        raise InputMissing(f"nothing to read at {path}: run the stage that writes it first")
-    with faults(path.name):
+        raise MissingInputError(f"nothing to read at {path}: run the stage that writes it first")
+    with translate_engine_errors(path.name):
         if con.name == "pyspark":
             from renewals.pipelines.storage.engine import spark
 
-            return spark.read(con, files)
+            return spark.read_parquet_files(con, files)
         return con.read_parquet([str(file) for file in files], hive_partitioning=False)
 
 
 def write_parquet(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
     """Write a table here, whole or not at all, and return its number of rows; `order_by` makes its order sure."""
     if ibis.get_backend(rows).name != "duckdb":
-        with faults(path.name):
+        with translate_engine_errors(path.name):
             rows = connect().create_table("brought_home", rows.to_pyarrow())
     ordered = rows.order_by(list(order_by)) if order_by else rows
-    with beside(path) as unfinished, faults(f"writing {path.name}"):
-        return _copy(ordered, unfinished)
+    with atomic_path(path) as unfinished, translate_engine_errors(f"writing {path.name}"):
+        return copy_to_parquet(ordered, unfinished)
 
 
-def keep(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
+def write_in_engine(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
     """Write a table that stays with the warehouse, as `write_parquet` does; Spark writes a folder, in any order."""
     if ibis.get_backend(rows).name != "pyspark":
         return write_parquet(rows, path, order_by)
@@ -90,12 +90,12 @@ def keep(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
 
     from renewals.pipelines.storage.engine import spark
 
-    with faults(f"writing {path.name}"):
-        spark.write(rows, path)
+    with translate_engine_errors(f"writing {path.name}"):
+        spark.write_parquet_folder(rows, path)
         return sum(pq.read_metadata(file).num_rows for file in parquet_files(path))
 
 
-def for_now(con: Any, name: str, rows: ir.Table) -> ir.Table:
+def materialize(con: Any, name: str, rows: ir.Table) -> ir.Table:
     """The same rows, computed once for this run where the engine keeps tables of a session; Spark does so again."""
     return con.create_table(name, rows, temp=True) if con.name == "duckdb" else rows
 

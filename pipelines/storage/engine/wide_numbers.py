@@ -16,7 +16,7 @@ from renewals.features.tables import ID, TABLES
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WIDEST = ("UINT128", "UHUGEINT", "BIGNUM", "VARINT")
+WIDE_INTEGER_TYPES = ("UINT128", "UHUGEINT", "BIGNUM", "VARINT")
 """Integers of DuckDB that Ibis cannot name."""
 
 
@@ -25,14 +25,14 @@ def id_columns(table: str) -> set[str]:
     return {column.name for column in TABLES[table].columns.values() if column.type == ID}
 
 
-def wide_decimals(schema: pa.Schema) -> list[str]:
+def wide_decimal_columns(schema: pa.Schema) -> list[str]:
     """The columns of a Parquet file with decimals of more than 38 digits."""
     import pyarrow as pa
 
     return [field.name for field in schema if pa.types.is_decimal256(field.type)]
 
 
-def narrowed_copy(table: str, file: Path, columns: Collection[str], copy: Path) -> Path:
+def write_narrow_copy(table: str, file: Path, columns: Collection[str], copy: Path) -> Path:
     """A copy of a Parquet file with its wide decimals as digits (ids) or floats (amounts), a row group at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -48,11 +48,11 @@ def narrowed_copy(table: str, file: Path, columns: Collection[str], copy: Path) 
     return copy
 
 
-def spelled_out(rows: ir.Table) -> tuple[ir.Table, frozenset[str]]:
+def wide_integers_to_text(rows: ir.Table) -> tuple[ir.Table, frozenset[str]]:
     """A table of DuckDB with its widest integers as digits, and the names of these columns."""
-    wide = [name for name, kind in rows.schema().items() if kind.is_unknown() and _is_widest(kind)]
+    wide = [name for name, kind in rows.schema().items() if kind.is_unknown() and _is_wide_integer(kind)]
     return (rows.mutate(**{name: rows[name].cast("string") for name in wide}) if wide else rows), frozenset(wide)
 
 
-def _is_widest(kind: object) -> bool:
-    return any(name in str(kind) for name in WIDEST)
+def _is_wide_integer(dtype: object) -> bool:
+    return any(name in str(dtype) for name in WIDE_INTEGER_TYPES)

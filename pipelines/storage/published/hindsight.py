@@ -12,16 +12,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from renewals.pipelines.runtime.errors import Config, DataContract
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.published.manifest import UNREADABLE
 
-MARK = "hindsight"
+HINDSIGHT_KEY = "hindsight"
 """The key of a manifest, and of what is kept of a published day, that says whether the list was made with hindsight."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedVersion:
     """The version of a model, and its training day: what was known on it or later it has not seen."""
 
     version: str
@@ -29,16 +29,16 @@ class Trained:
     """None for a model that does not say it."""
 
 
-def require_foresight(job: Job, models: Mapping[str, Trained]) -> bool:
+def check_hindsight(job: Job, models: Mapping[str, TrainedVersion]) -> bool:
     """Whether the list of the day is made with hindsight by these models, by target.
 
-    Raises `Config` where it would be and was not asked for.
+    Raises `ConfigError` where it would be and was not asked for.
     """
     later = {target: own for target, own in models.items() if own.until is not None and own.until > job.day}
     if later and not job.settings.list.hindsight:
         newest = max(own.until for own in later.values() if own.until is not None)
         named = ", ".join(f"{target} version {own.version} until {own.until}" for target, own in later.items())
-        raise Config(
+        raise ConfigError(
             f"a list of {job.day} would be made with hindsight, for models that serve learned from what came later "
             f"({named}): give --as-of {newest} or a later day, or --hindsight (list.hindsight: true in the parameter "
             "file) for a list that is marked so and never read as history"
@@ -46,17 +46,17 @@ def require_foresight(job: Job, models: Mapping[str, Trained]) -> bool:
     return bool(later)
 
 
-def same_version(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def is_same_version(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Whether two records name the same version of a model; those of earlier releases say no training day."""
-    return all(one[name] == other[name] for name in ("name", "version"))
+    return all(first[name] == second[name] for name in ("name", "version"))
 
 
-def is_marked(about: Mapping[str, Any]) -> bool:
+def is_hindsight_list(manifest: Mapping[str, Any]) -> bool:
     """Whether a manifest says that its list was made with hindsight; one of an earlier release says nothing."""
-    return about.get(MARK) is True
+    return manifest.get(HINDSIGHT_KEY) is True
 
 
-def stands_in_time(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> bool:
+def has_original_list(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> bool:
     """Whether a list made in its time stands in a folder, whole or harmed; `read` gives what holds the mark.
 
     A folder whose mark cannot be read may hold one.
@@ -64,6 +64,6 @@ def stands_in_time(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> b
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
     try:
-        return not is_marked(read(folder))
-    except (*UNREADABLE, AttributeError, DataContract):
+        return not is_hindsight_list(read(folder))
+    except (*UNREADABLE, AttributeError, DataContractError):
         return True

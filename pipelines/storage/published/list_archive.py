@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from renewals.features.point_in_time import known_on
-from renewals.pipelines.runtime.errors import Busy, InputMissing
+from renewals.features.point_in_time import known_rows
+from renewals.pipelines.runtime.errors import MissingInputError, RunLockedError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import artifacts, data_files, folders
 from renewals.pipelines.storage.engine import atomic, warehouse
@@ -27,81 +27,81 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-FOLDER, ABOUT = "published", "published.json"
-BEGUN, ROWS = "begun.parquet", "rows.parquet"
+FOLDER, METADATA_FILE = "published", "published.json"
+INTERVENTIONS_FILE, ROW_COUNTS_FILE = "begun.parquet", "rows.parquet"
 """One row per intervention begun since the list before; and one row per account: how many of its rows were known."""
-FILES = (
-    *(artifacts.LIST, artifacts.SCORE, artifacts.SCORING, artifacts.CATALOGUE),
-    *(artifacts.CONTRIBUTIONS, artifacts.PEERS, artifacts.PLAYS, artifacts.ALERTS),
-    *(artifacts.DISAGREEMENTS, artifacts.TALLY),
+ARCHIVED_FILES = (
+    *(artifacts.LIST, artifacts.SCORE_SUMMARY, artifacts.SCORING, artifacts.CATALOGUE),
+    *(artifacts.CONTRIBUTIONS, artifacts.PEER_MEDIANS, artifacts.PRESCRIBED_PLAYBOOKS, artifacts.ALERTS),
+    *(artifacts.DISAGREEMENTS, artifacts.DISAGREEMENTS_SUMMARY),
     *(f"{artifacts.FORECAST_FOLDER}/{name}" for name in (artifacts.FORECAST, artifacts.FORECAST_SUMMARY)),
     *(artifacts.RENEWALS, artifacts.EXPANSIONS),
 )
 """Files of the act side that are kept, where they are there."""
-KEPT = 12
+MAX_ARCHIVED_DAYS = 12
 """So many days are kept, the newest."""
-TRIES = 5
+MAX_ATTEMPTS = 5
 
-Read = TypeVar("Read")
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
-class Since:
+class InterventionsSince:
     """The day of the last list, and what was begun since; `begun` has one row per intervention, `COLUMNS`."""
 
-    last: date
-    begun: pd.DataFrame
+    last_list_day: date
+    interventions: pd.DataFrame
 
 
-def folder_of(job: Job, day: date) -> Path:
+def archive_folder(job: Job, day: date) -> Path:
     """Where what stands behind the list of a day is kept."""
     return job.data / FOLDER / day.isoformat()
 
 
-def days(job: Job, file: str = ABOUT, hindsight: bool = False) -> list[date]:
+def archived_days(job: Job, file: str = METADATA_FILE, hindsight: bool = False) -> list[date]:
     """The days of which this file is kept, rising: of lists made in their time, or of those made with hindsight."""
     kept = [path for path in (job.data / FOLDER).glob("????-??-??") if (path / file).is_file()]
-    return sorted(date.fromisoformat(path.name) for path in kept if _with_hindsight(path) == hindsight)
+    return sorted(date.fromisoformat(path.name) for path in kept if _is_hindsight_archive(path) == hindsight)
 
 
-def _with_hindsight(kept: Path) -> bool:
-    return (kept / ABOUT).is_file() and training_day.is_marked(_load_about(kept))
+def _is_hindsight_archive(folder: Path) -> bool:
+    return (folder / METADATA_FILE).is_file() and training_day.is_hindsight_list(_load_about(folder))
 
 
 def _load_about(kept: Path) -> dict[str, Any]:
-    about: dict[str, Any] = data_files.load_json(kept / ABOUT)
+    about: dict[str, Any] = data_files.load_json(kept / METADATA_FILE)
     return about
 
 
-def keep_day(job: Job, key: str, since: Since | None, hindsight: bool = False) -> None:
+def archive_list(job: Job, key: str, interventions: InterventionsSince | None, hindsight: bool = False) -> None:
     """Keep what stands behind the list just published, in the place of what was kept of that day; drop the oldest days.
 
-    `key` is the list's own, `since` what was begun since the list before. Days of lists made with `hindsight` are
-    counted apart: they push none of the others out, and where one made in its time is kept nothing changes.
+    `key` is the list's own, `interventions` what was begun since the list before. Days of lists made with `hindsight`
+    are counted apart: they push none of the others out, and where one made in its time is kept nothing changes.
     """
-    kept = folder_of(job, job.day)
-    if hindsight and training_day.stands_in_time(kept, _load_about):
+    kept = archive_folder(job, job.day)
+    if hindsight and training_day.has_original_list(kept, _load_about):
         structlog.get_logger().warning("`explain` and `whatif` go on reading the list made in its time", kept=str(kept))
         return
     staged = kept.with_name(f".{kept.name}.tmp")
     shutil.rmtree(staged, ignore_errors=True)
-    for name in FILES:
-        if (job.side / name).is_file():
+    for name in ARCHIVED_FILES:
+        if (job.folder / name).is_file():
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(job.side / name, staged / name)
-    if since is not None:
-        since.begun.to_parquet(staged / BEGUN)
-    _count_rows(job).to_parquet(staged / ROWS)
-    last = since.last.isoformat() if since else None
-    about = {"key": key, "as_of": job.day.isoformat(), "last": last, training_day.MARK: hindsight}
-    atomic.write_bytes(staged / ABOUT, json.dumps(about).encode())
+            shutil.copyfile(job.folder / name, staged / name)
+    if interventions is not None:
+        interventions.interventions.to_parquet(staged / INTERVENTIONS_FILE)
+    _count_rows_per_account(job).to_parquet(staged / ROW_COUNTS_FILE)
+    last = interventions.last_list_day.isoformat() if interventions else None
+    about = {"key": key, "as_of": job.day.isoformat(), "last": last, training_day.HINDSIGHT_KEY: hindsight}
+    atomic.write_bytes(staged / METADATA_FILE, json.dumps(about).encode())
     folders.replace_folder(staged, kept)
-    for day in (*days(job)[:-KEPT], *days(job, hindsight=True)[:-KEPT]):
+    for day in (*archived_days(job)[:-MAX_ARCHIVED_DAYS], *archived_days(job, hindsight=True)[:-MAX_ARCHIVED_DAYS]):
         if day != job.day:
-            shutil.rmtree(folder_of(job, day))
+            shutil.rmtree(archive_folder(job, day))
 
 
-def _count_rows(job: Job) -> pd.DataFrame:
+def _count_rows_per_account(job: Job) -> pd.DataFrame:
     """How many rows of each account were known on the day: one row per account, one column per table."""
     import pandas as pd
 
@@ -109,46 +109,51 @@ def _count_rows(job: Job) -> pd.DataFrame:
     counts = {}
     for name, table in warehouse.clean_tables(con, job.data).items():
         if "account_id" in table.columns:
-            known = known_on(name, table, job.day)
+            known = known_rows(name, table, job.day)
             counted = known.group_by("account_id").agg(rows=known.count()).to_pandas()
             counts[name] = counted.set_index(counted["account_id"].astype(object))["rows"]
     return pd.DataFrame(counts).fillna(0).astype("int64").rename_axis("account_id").reset_index()
 
 
-def read_day(job: Job, read: Callable[[Job], Read]) -> Read:
-    """What `read` makes of the files kept of the day, all of one list: it is given a job whose side is their folder.
+def read_archived_list(job: Job, reader: Callable[[Job], Content]) -> Content:
+    """What `reader` makes of the files kept of the day, all of one list: it is given a job whose side is their folder.
 
-    Raises `InputMissing` where no list of the day was published.
+    Raises `MissingInputError` where no list of the day was published.
     """
-    for _ in range(TRIES):
-        before = read_about(job)
+    for _ in range(MAX_ATTEMPTS):
+        before = read_metadata(job)
         try:
-            found = read(replace(job, apart=f"{FOLDER}/{job.day.isoformat()}"))
+            found = reader(replace(job, workspace=f"{FOLDER}/{job.day.isoformat()}"))
         except Exception:
-            if read_about(job) == before:
+            if read_metadata(job) == before:
                 raise
             continue  # a new list took its place meanwhile
-        if read_about(job) == before:
+        if read_metadata(job) == before:
             return found
-    raise Busy(f"the list of {job.day} is being published again and again: try later")
+    raise RunLockedError(f"the list of {job.day} is being published again and again: try later")
 
 
-def read_about(job: Job) -> dict[str, Any]:
+def read_metadata(job: Job) -> dict[str, Any]:
     """What is known of the list kept of a day: its key, and the day of the list before it."""
     try:
-        return _load_about(folder_of(job, job.day))
+        return _load_about(archive_folder(job, job.day))
     except FileNotFoundError:
-        raise InputMissing(_missing(job)) from None
+        raise MissingInputError(_missing_list_message(job)) from None
 
 
-def _missing(job: Job) -> str:
-    there = ", ".join(str(day) for day in sorted([*days(job), *days(job, hindsight=True)])[-3:])
+def _missing_list_message(job: Job) -> str:
+    there = ", ".join(str(day) for day in sorted([*archived_days(job), *archived_days(job, hindsight=True)])[-3:])
     newest = f"; the newest there are: {there}" if there else ""
     return f"no list of {job.day} is published in {job.data}{newest}. Run `renewals score --as-of {job.day}` first"
 
 
-def since_last(day: Job) -> Since | None:
-    """What was begun since the list before, as it stood when the list was published; `day` is what `read_day` gives."""
+def load_interventions_since(archive_job: Job) -> InterventionsSince | None:
+    """What was begun since the list before, as it stood when the list was published; `archive_job` is what
+    `read_archived_list` gives."""
 
-    last = read_about(day)["last"]
-    return Since(date.fromisoformat(last), data_files.load_frame(day.side / BEGUN)) if last else None
+    last = read_metadata(archive_job)["last"]
+    return (
+        InterventionsSince(date.fromisoformat(last), data_files.load_frame(archive_job.folder / INTERVENTIONS_FILE))
+        if last
+        else None
+    )

@@ -20,22 +20,22 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import ALERTS, SCORING
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.published import hindsight, list_archive
-from renewals.pipelines.storage.published.list_folder import harmed
+from renewals.pipelines.storage.published.list_folder import corrupted_files
 from renewals.pipelines.storage.published.manifest import RISK_LIST, UNREADABLE, read_manifest
 
-TOLD = "told"
-SAID = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
-EARLIER = 12
+ALERT_HISTORY_FOLDER = "told"
+SCORE_COLUMNS = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
+MAX_EARLIER_LISTS = 12
 """So many lists before the day are shown beside it; a run opens each of them once."""
 
 
 @dataclass(frozen=True)
-class Published:
+class PreviousList:
     """An earlier list: its day, what its manifest says, and what it said; `listed` has one row per account."""
 
     day: date
     manifest: dict[str, Any]
-    listed: pd.DataFrame
+    scores: pd.DataFrame
 
     @property
     def model(self) -> tuple[str, str]:
@@ -44,37 +44,37 @@ class Published:
         return str(model["name"]), str(model["version"])
 
 
-def newest(job: Job) -> Published | None:
+def latest_list(job: Job) -> PreviousList | None:
     """The newest whole list before the day the run stands on; None where there is none."""
-    return next(published(job), None)
+    return next(iter_previous_lists(job), None)
 
 
-def published(job: Job) -> Iterator[Published]:
+def iter_previous_lists(job: Job) -> Iterator[PreviousList]:
     """Every whole list before the day the run stands on, the newest first.
 
     One that is harmed is passed over, and one made with hindsight: it is no history.
     """
     opened = {} if job.opened is None else job.opened
     whole = 0
-    for day in sorted(_days(job.lists, before=job.day), reverse=True):
+    for day in sorted(_dates_in_folder(job.lists, before=job.day), reverse=True):
         folder = job.lists / day.isoformat()
         one = opened[folder] if folder in opened else _open(day, folder)
-        if whole < EARLIER:  # older ones are asked for once: they are not held
+        if whole < MAX_EARLIER_LISTS:  # older ones are asked for once: they are not held
             opened[folder] = one
         if one is not None:
             whole += 1
             yield one
 
 
-def _open(day: date, folder: Path) -> Published | None:
+def _open(day: date, folder: Path) -> PreviousList | None:
     """The list of a day; None where it is harmed, or was made with hindsight."""
     try:
         manifest = read_manifest(folder)
-        if spoilt := harmed(folder, manifest):
+        if spoilt := corrupted_files(folder, manifest):
             raise ValueError(f"{spoilt[0]} is not as published")
-        if hindsight.is_marked(manifest):
+        if hindsight.is_hindsight_list(manifest):
             return None
-        one = Published(day, manifest, pd.read_parquet(folder / RISK_LIST, columns=SAID))
+        one = PreviousList(day, manifest, pd.read_parquet(folder / RISK_LIST, columns=SCORE_COLUMNS))
         _ = one.model
     except UNREADABLE as fault:
         structlog.get_logger().warning("an earlier list is passed over", list=str(folder), why=str(fault))
@@ -82,7 +82,7 @@ def _open(day: date, folder: Path) -> Published | None:
     return one
 
 
-def _days(folder: Path, before: date) -> list[date]:
+def _dates_in_folder(folder: Path, before: date) -> list[date]:
     """The days by which something in a folder is called; what is called otherwise is nobody's list."""
     days = []
     for path in folder.glob("????-??-??*"):
@@ -93,26 +93,30 @@ def _days(folder: Path, before: date) -> list[date]:
     return [day for day in days if day < before]
 
 
-def figures_path(job: Job, day: date) -> Path:
+def features_path(job: Job, day: date) -> Path:
     """Where the figures behind the list of a day are kept."""
-    return list_archive.folder_of(job, day) / SCORING
+    return list_archive.archive_folder(job, day) / SCORING
 
 
-def told_path(job: Job, day: date) -> Path:
+def alert_history_path(job: Job, day: date) -> Path:
     """Where the alerts that the list of a day told are kept."""
-    return job.data / TOLD / f"{day.isoformat()}.parquet"
+    return job.data / ALERT_HISTORY_FOLDER / f"{day.isoformat()}.parquet"
 
 
-def told_lately(job: Job) -> list[Path]:
+def recent_alert_paths(job: Job) -> list[Path]:
     """The alerts of every list of the quiet days before the day the run stands on."""
     quiet = timedelta(days=job.settings.alerts.quiet_days)
-    return [told_path(job, day) for day in sorted(_days(job.data / TOLD, before=job.day)) if day >= job.day - quiet]
+    return [
+        alert_history_path(job, day)
+        for day in sorted(_dates_in_folder(job.data / ALERT_HISTORY_FOLDER, before=job.day))
+        if day >= job.day - quiet
+    ]
 
 
-def keep_told(job: Job) -> None:
+def archive_alerts(job: Job) -> None:
     """Keep the alerts of the list just published, and let go of those long told."""
-    with atomic.beside(told_path(job, job.day)) as unfinished:
-        shutil.copyfile(job.side / ALERTS, unfinished)
+    with atomic.atomic_path(alert_history_path(job, job.day)) as unfinished:
+        shutil.copyfile(job.folder / ALERTS, unfinished)
     long_ago = job.day - 2 * timedelta(days=job.settings.alerts.quiet_days)
-    for day in _days(job.data / TOLD, before=long_ago):
-        told_path(job, day).unlink(missing_ok=True)
+    for day in _dates_in_folder(job.data / ALERT_HISTORY_FOLDER, before=long_ago):
+        alert_history_path(job, day).unlink(missing_ok=True)

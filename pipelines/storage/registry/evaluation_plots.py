@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def plots(job: Job, target: str) -> dict[str, bytes]:
+def draw_plots(job: Job, target: str) -> dict[str, bytes]:
     """Calibration, ROC and importance as pictures."""
     import pandas as pd
 
-    folder = job.side / EVALUATION / target / "plots"
+    folder = job.folder / EVALUATION / target / "plots"
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("calibration", "roc", "importance")}
     return {
-        "calibration.png": _drawn(_draw_calibration, tables["calibration"]),
-        "roc.png": _drawn(_draw_roc, tables["roc"]),
-        "importance.png": _drawn(_draw_importance, tables["importance"].head(20)),
+        "calibration.png": _render_png(_draw_calibration, tables["calibration"]),
+        "roc.png": _render_png(_draw_roc, tables["roc"]),
+        "importance.png": _render_png(_draw_importance, tables["importance"].head(20)),
     }
 
 
-def _drawn(draw: Any, table: pd.DataFrame) -> bytes:
+def _render_png(draw: Any, table: pd.DataFrame) -> bytes:
     """A figure of its own, not of pyplot: no display, no state, no leftovers."""
     from matplotlib.figure import Figure
 

@@ -9,20 +9,20 @@ import json
 from collections.abc import Mapping
 
 from renewals.features.registry import action_features
-from renewals.pipelines.runtime.errors import ReadsActionsError
+from renewals.pipelines.runtime.errors import LoggedActionsError
 from renewals.pipelines.storage.artifacts import SCHEMA
 
 
-def actions_read(files: Mapping[str, bytes]) -> list[str]:
+def logged_action_features(files: Mapping[str, bytes]) -> list[str]:
     """The names of the features of a model that are logged actions; none where its schema is not there."""
     actions = action_features()
     return [name for name in json.loads(files.get(SCHEMA, b"{}")).get("names", ()) if name in actions]
 
 
-def refuse_actions(target: str, version: str, files: Mapping[str, bytes]) -> None:
-    """Raise ReadsActionsError where the model of these files reads logged actions."""
-    if read := actions_read(files):
-        raise ReadsActionsError(
+def reject_logged_actions(target: str, version: str, files: Mapping[str, bytes]) -> None:
+    """Raise LoggedActionsError where the model of these files reads logged actions."""
+    if read := logged_action_features(files):
+        raise LoggedActionsError(
             f"the model of {target}, version {version}, reads logged actions, for example {read[0]} ({len(read)} in "
             f"all), so that logging one moves the score: run `renewals learn --until DATE`, and where the new model "
             f"waits, `renewals promote {target} --version N`"

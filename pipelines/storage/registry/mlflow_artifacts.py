@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
-COLUMNS = (
+URI_COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -21,25 +21,25 @@ COLUMNS = (
     ("model_versions", "storage_location"),
 )
 """Every column of MLflow's database that holds the address of an artifact."""
-WAIT_SECONDS = 30
+LOCK_TIMEOUT_SECONDS = 30
 
 
-def folder(data: Path) -> Path:
+def artifacts_folder(data: Path) -> Path:
     """The folder of a data folder's artifacts."""
     return data.resolve() / ARTIFACTS
 
 
-def present(data: Path, uri: str | None) -> str | None:
+def local_artifact_uri(data: Path, uri: str | None) -> str | None:
     """The address of the same artifact in this data folder; one that is no file of ours stays as it is."""
     if uri is None or not uri.startswith(("file:", "/")):
         return uri
     _, mark, end = uri.rpartition(f"/{ARTIFACTS}")
     if not mark or not (end == "" or end.startswith("/")):
         return uri
-    return folder(data).as_uri() + end
+    return artifacts_folder(data).as_uri() + end
 
 
-def relocate(data: Path) -> int:
+def relocate_artifacts(data: Path) -> int:
     """Record where the artifacts of a moved or copied data folder lie now; the number of addresses changed.
 
     All are changed in one transaction, or none. A database that cannot be written stays as it is: whoever reads a
@@ -47,13 +47,13 @@ def relocate(data: Path) -> int:
     """
     try:
         uri = f"{(data.resolve() / DATABASE).as_uri()}?mode=rw"  # never make one
-        with closing(sqlite3.connect(uri, uri=True, timeout=WAIT_SECONDS)) as database, database:
-            database.create_function("present", 1, lambda recorded: present(data, recorded))
-            return sum(_update(database, table, column) for table, column in COLUMNS)
+        with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS)) as database, database:
+            database.create_function("present", 1, lambda recorded: local_artifact_uri(data, recorded))
+            return sum(_update_column(database, table, column) for table, column in URI_COLUMNS)
     except sqlite3.Error:
         return 0
 
 
-def _update(database: sqlite3.Connection, table: str, column: str) -> int:
+def _update_column(database: sqlite3.Connection, table: str, column: str) -> int:
     change = f"UPDATE {table} SET {column} = present({column}) WHERE {column} IS NOT present({column})"
     return database.execute(change).rowcount

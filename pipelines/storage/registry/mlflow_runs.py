@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import (
-    AGED,
+    BACKTEST_BY_AGE,
     CATALOGUE,
     CERTIFICATE,
     METRICS,
-    as_json,
     read_catalogue,
+    to_json_bytes,
 )
 from renewals.pipelines.storage.registry import model_registry
-from renewals.pipelines.storage.registry.trained_models import learning_options
+from renewals.pipelines.storage.registry.trained_models import training_settings
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 REGISTERED = "registered"
 
 
-def _kept(files: Mapping[str, bytes], job: Job, metrics: dict[str, Any]) -> dict[str, bytes]:
+def version_files(files: Mapping[str, bytes], job: Job, metrics: dict[str, Any]) -> dict[str, bytes]:
     """The files of a version: the model without the words of its forerunners, what its features mean, its metrics."""
-    own = {name: content for name, content in files.items() if name != AGED}
-    return {**own, CATALOGUE: as_json({"features": read_catalogue(job.side)}), METRICS: as_json(metrics)}
+    own = {name: content for name, content in files.items() if name != BACKTEST_BY_AGE}
+    return {**own, CATALOGUE: to_json_bytes({"features": read_catalogue(job.folder)}), METRICS: to_json_bytes(metrics)}
 
 
-def _run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
+def run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
     """What every run says of what it learned, from what and by which code."""
     about = {"target": target, "until": card["until"], "code_sha256": model_registry.code_fingerprint()}
     return about | _data_fingerprints(job, card)
@@ -54,7 +54,8 @@ def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:
     )
 
 
-def _ensure_registered(client: MlflowClient, name: str, target: str) -> None:
+def ensure_registered(client: MlflowClient, name: str, target: str) -> None:
+    """Make the registered model where there is none yet."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -64,7 +65,7 @@ def _ensure_registered(client: MlflowClient, name: str, target: str) -> None:
             raise
 
 
-def _log(
+def log_run(
     client: MlflowClient,
     run_id: str,
     job: Job,
@@ -72,19 +73,20 @@ def _log(
     metrics: Mapping[str, Any],
     pictures: Mapping[str, bytes],
 ) -> None:
+    """Log parameters, metrics and plots to a run."""
     from mlflow.entities import Param
 
     chosen = {"until": card["until"], **{f"recipe.{key}": value for key, value in card["recipe"].items()}}
-    params = [Param(key, str(value)[:6000]) for key, value in {**learning_options(job), **chosen}.items()]
-    client.log_batch(run_id, metrics=list(_figures(card, metrics)), params=params)
+    params = [Param(key, str(value)[:6000]) for key, value in {**training_settings(job), **chosen}.items()]
+    client.log_batch(run_id, metrics=list(_run_metrics(card, metrics)), params=params)
     for name, content in pictures.items():
         _log_bytes(client, run_id, f"plots/{name}", content)
     # Addresses may hold a password, and say nothing of the model.
     resolved = job.settings.model_dump(mode="json", exclude={"tracking", "tables", "warehouse"})
-    _log_bytes(client, run_id, "params.json", as_json(resolved))
+    _log_bytes(client, run_id, "params.json", to_json_bytes(resolved))
 
 
-def _figures(card: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[Any]:
+def _run_metrics(card: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[Any]:
     """Every finite figure: by lead, step 0 of all folds together, step n of the n-th; MLflow spoils infinite ones."""
     from mlflow.entities import Metric
 
@@ -111,7 +113,7 @@ def _log_bytes(client: MlflowClient, run_id: str, name: str, content: bytes) -> 
         client.log_artifact(run_id, str(path), str(Path(name).parent) if "/" in name else None)
 
 
-def _log_model(client: MlflowClient, run: Any, booster: lgb.Booster, files: Mapping[str, bytes], target: str) -> str:
+def log_model(client: MlflowClient, run: Any, booster: lgb.Booster, files: Mapping[str, bytes], target: str) -> str:
     """The native booster, which MLflow loads without us, and all the rest beside it; returns where."""
     import mlflow.lightgbm
 
@@ -123,7 +125,7 @@ def _log_model(client: MlflowClient, run: Any, booster: lgb.Booster, files: Mapp
         mlflow.lightgbm.save_model(
             booster,
             str(Path(folder) / "model"),
-            pip_requirements=[f"lightgbm=={_installed('lightgbm')}"],
+            pip_requirements=[f"lightgbm=={_installed_version('lightgbm')}"],
             extra_files=[str(path) for path in sorted(beside.iterdir())],
         )
         model = client.create_logged_model(run.info.experiment_id, name=target, source_run_id=run.info.run_id)
@@ -132,16 +134,16 @@ def _log_model(client: MlflowClient, run: Any, booster: lgb.Booster, files: Mapp
     return f"models:/{model.model_id}"
 
 
-def _installed(package: str) -> str:
+def _installed_version(package: str) -> str:
     from importlib.metadata import version
 
     return version(package)
 
 
-def _whole(client: MlflowClient, version: ModelVersion) -> dict[str, bytes] | None:
+def intact_files(client: MlflowClient, version: ModelVersion) -> dict[str, bytes] | None:
     """The files of a version, or None where they are harmed: such a one can neither serve nor stand in the way."""
     try:
-        return model_registry.checked(client, version)
-    except DataContract as harm:
+        return model_registry.verified_files(client, version)
+    except DataContractError as harm:
         structlog.get_logger().warning("a registered model is harmed", model=version.name, why=str(harm))
         return None

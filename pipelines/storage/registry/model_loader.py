@@ -19,38 +19,38 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.storage.engine import atomic
 
 if TYPE_CHECKING:
-    from renewals.models.training.ensemble import Learned
+    from renewals.models.training.ensemble import EnsembleModel
 
-TRIED = "tried"
-SECONDS = 120
+SMOKE_TESTED_FOLDER = "tried"
+LOAD_TIMEOUT_SECONDS = 120
 """A load takes two or three, mostly imports; the rest is for a machine that is busy."""
 
 
-def loaded(data: Path, name: str, files: Mapping[str, bytes]) -> Learned:
+def load_model(data: Path, name: str, files: Mapping[str, bytes]) -> EnsembleModel:
     """The model of these files, whose fingerprints were checked; tried in a child first where it is new here.
 
-    `name` is how the model is called in the words of an error. Raises DataContract where it cannot be loaded.
+    `name` is how the model is called in the words of an error. Raises DataContractError where it cannot be loaded.
     """
-    from renewals.models.training.ensemble import FILES, Learned
+    from renewals.models.training.ensemble import MODEL_FILES, EnsembleModel
 
-    lost = [file for file in FILES if file not in files]
+    lost = [file for file in MODEL_FILES if file not in files]
     if lost:
-        raise DataContract(f"model {name} lacks {', '.join(lost)}: register the model anew")
-    remembered = data / TRIED / _fingerprint({file: files[file] for file in FILES})
+        raise DataContractError(f"model {name} lacks {', '.join(lost)}: register the model anew")
+    remembered = data / SMOKE_TESTED_FOLDER / _load_fingerprint({file: files[file] for file in MODEL_FILES})
     if not remembered.is_file():
-        _try(name, {file: files[file] for file in FILES})
+        _run_smoke_test(name, {file: files[file] for file in MODEL_FILES})
         atomic.write_bytes(remembered, b"")
     try:
-        return Learned.from_files(files)
+        return EnsembleModel.from_files(files)
     except (ValueError, KeyError, TypeError) as error:
-        raise DataContract(f"model {name} cannot be read: {error!r}; register the model anew") from error
+        raise DataContractError(f"model {name} cannot be read: {error!r}; register the model anew") from error
 
 
-def _fingerprint(files: Mapping[str, bytes]) -> str:
+def _load_fingerprint(files: Mapping[str, bytes]) -> str:
     """One name for these files as read by this LightGBM on this kind of machine."""
     digest = hashlib.sha256(f"{version('lightgbm')} {platform.machine()}".encode())
     for name, content in sorted(files.items()):
@@ -58,8 +58,8 @@ def _fingerprint(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _try(name: str, files: Mapping[str, bytes]) -> None:
-    """Load the files and let them speak once, in a child. Raises DataContract where it does not come back well."""
+def _run_smoke_test(name: str, files: Mapping[str, bytes]) -> None:
+    """Load the files and let them speak once, in a child. Raises DataContractError where it does not come back well."""
     path = os.pathsep.join(filter(None, sys.path))  # the child imports what we import, from the same places
     with tempfile.TemporaryDirectory(prefix="renewals-trial-") as folder:
         for file, content in files.items():
@@ -67,36 +67,37 @@ def _try(name: str, files: Mapping[str, bytes]) -> None:
         try:
             child = subprocess.run(
                 [sys.executable, "-P", "-m", "renewals.pipelines.storage.registry.model_loader", folder],
-                capture_output=True, text=True, check=False, errors="replace", timeout=SECONDS,
+                capture_output=True, text=True, check=False, errors="replace", timeout=LOAD_TIMEOUT_SECONDS,
                 env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise DataContract(
-                f"model {name} did not load within {SECONDS} s: try again when the machine is less busy, else "
+            raise DataContractError(
+                f"model {name} did not load within {LOAD_TIMEOUT_SECONDS} s: try again when the machine is less busy, "
+                "else "
                 f"register the model anew"
             ) from None
     if child.returncode:
-        raise DataContract(f"model {name} does not load: {_ended(child)}; register the model anew")
+        raise DataContractError(f"model {name} does not load: {_exit_reason(child)}; register the model anew")
 
 
-def _ended(child: subprocess.CompletedProcess[str]) -> str:
+def _exit_reason(child: subprocess.CompletedProcess[str]) -> str:
     """How the child ended, in words."""
     if child.returncode < 0:
         return f"LightGBM died of it ({signal.Signals(-child.returncode).name})"
     return (child.stderr.strip().splitlines() or [f"the trial ended with {child.returncode}"])[-1]
 
 
-def speak(folder: Path) -> None:
+def smoke_test(folder: Path) -> None:
     """Load the model that lies in a folder and let it speak of one account, with contributions."""
     import pandas as pd
 
-    from renewals.models.training.ensemble import Learned
+    from renewals.models.training.ensemble import EnsembleModel
 
-    model = Learned.from_files({path.name: path.read_bytes() for path in folder.iterdir()})
+    model = EnsembleModel.from_files({path.name: path.read_bytes() for path in folder.iterdir()})
     row = pd.DataFrame({name: [0.0] for name in model.schema.names})
     model.probability(row)
     model.contributions(row)
 
 
 if __name__ == "__main__":
-    speak(Path(sys.argv[1]))
+    smoke_test(Path(sys.argv[1]))

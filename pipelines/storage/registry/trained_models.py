@@ -8,8 +8,8 @@ from typing import Any
 
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import (
-    AGED,
-    CARD,
+    BACKTEST_BY_AGE,
+    MODEL_CARD,
     MODELS,
     SCHEMA,
     TRAINING,
@@ -18,7 +18,7 @@ from renewals.pipelines.storage.artifacts import (
 )
 
 
-def learning_options(job: Job) -> dict[str, Any]:
+def training_settings(job: Job) -> dict[str, Any]:
     """The parameters on which a model depends, by their key in `params.yaml`."""
     sections = ("folds", "linear", "lightgbm", "calibration")
     chosen = {
@@ -31,42 +31,42 @@ def learning_options(job: Job) -> dict[str, Any]:
     }
 
 
-def options_fingerprint(job: Job) -> str:
+def settings_fingerprint(job: Job) -> str:
     """One fingerprint for the parameters on which a model depends."""
-    return sha256(json.dumps(learning_options(job), sort_keys=True).encode())
+    return sha256(json.dumps(training_settings(job), sort_keys=True).encode())
 
 
-def learned_at(job: Job) -> Path | None:
+def find_model_folder(job: Job) -> Path | None:
     """The folder whose models are of this day and of the training table on the side of learning; None without one.
 
     That of the last learning comes first, under whatever settings it was. What else lies on the side may be of a trial
     or an earlier back-test: it must have been trained under the settings of this job.
     """
-    if not (job.side / TRAINING).is_file():
+    if not (job.folder / TRAINING).is_file():
         return None
     wanted = {"until": str(job.day), "training_sha256": training_digest(job)}
-    if _all_are(wanted, job.data, job):
+    if _cards_match(wanted, job.data, job):
         return job.data
-    return job.side if _all_are(wanted | {"options_sha256": options_fingerprint(job)}, job.side, job) else None
+    return job.folder if _cards_match(wanted | {"options_sha256": settings_fingerprint(job)}, job.folder, job) else None
 
 
-def _all_are(wanted: dict[str, str], home: Path, job: Job) -> bool:
+def _cards_match(expected: dict[str, str], root: Path, job: Job) -> bool:
     """Whether every target was tried and the cards of those that were trained say what is wanted."""
-    cards = [_card(home, target) for target in job.settings.targets]
+    cards = [_read_card(root, target) for target in job.settings.targets]
     trained = [card for card in cards if card]
     return (
         None not in cards
         and bool(trained)
-        and all(card.get(name) == value for card in trained for name, value in wanted.items())
+        and all(card.get(name) == value for card in trained for name, value in expected.items())
     )
 
 
-def _card(home: Path, target: str) -> dict[str, Any] | None:
+def _read_card(root: Path, target: str) -> dict[str, Any] | None:
     """The card of a model; empty where none could be trained, None where it cannot be judged."""
-    folder = home / MODELS / target
+    folder = root / MODELS / target
     if not (folder / SCHEMA).is_file():
         return None
     if not json.loads((folder / SCHEMA).read_bytes())["trained"]:
         return {}
-    found: dict[str, Any] = json.loads((folder / CARD).read_bytes())
-    return found if (folder / AGED).is_file() else None
+    found: dict[str, Any] = json.loads((folder / MODEL_CARD).read_bytes())
+    return found if (folder / BACKTEST_BY_AGE).is_file() else None

@@ -6,7 +6,7 @@ import ibis
 import pytest
 
 from renewals.features.families import stakeholders
-from renewals.features.families.stakeholders import TEXTS, text_rows
+from renewals.features.families.stakeholders import TEXT_TYPES, text_rows
 from renewals.features.policy import Policy, Stakeholders
 
 PEOPLE = """
@@ -174,6 +174,6 @@ def test_blanks_are_no_role():
 
 def grade(title: str, role: str, policy: Policy) -> str | None:
     people = ibis.memtable({"title": [title], "role": [role], "tier": [None]}, schema=dict.fromkeys(COLUMNS, "string"))
-    texts = ibis.memtable(text_rows({title, role}, policy), schema=TEXTS)
-    (row,) = ibis.duckdb.connect().to_pyarrow(stakeholders.grade(people, texts)).to_pylist()
+    texts = ibis.memtable(text_rows({title, role}, policy), schema=TEXT_TYPES)
+    (row,) = ibis.duckdb.connect().to_pyarrow(stakeholders.grade_people(people, texts)).to_pylist()
     return row["graded"]

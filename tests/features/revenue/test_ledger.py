@@ -16,10 +16,10 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from renewals.features.point_in_time import known_on
+from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Money, Policy, Renewal
 from renewals.features.revenue.due_groups import renewals
-from renewals.features.revenue.ledger import Book, payment_required
+from renewals.features.revenue.ledger import RenewalLedger, payment_required
 
 AT = "2026-01-01"
 FLAT, MORE, LESS = "renewed_flat", "renewed_with_expansion", "renewed_with_contraction"
@@ -843,18 +843,20 @@ def question(case: Case) -> Question:
 
 
 @cache
-def book(wanted: Question) -> Book:
+def book(wanted: Question) -> RenewalLedger:
     """All cases that are looked at on the same day, with payment required or not, as known then."""
     cases = [case for case in CASES if question(case) == wanted]
     at = date.fromisoformat(wanted[0])
-    contracts = known_on("contracts", table([row for case in cases for row in rows_of(case)], CONTRACTS), at)
+    contracts = known_rows("contracts", table([row for case in cases for row in rows_of(case)], CONTRACTS), at)
     rates = table([{"currency": c, "date": datetime.fromisoformat(d), "rate": r} for c, d, r in RATES])
     parents = [
         {"account_id": f"{case.name}: {child}", "parent_account_id": f"{case.name}: {parent}"}
         for case in cases
         for child, parent in case.parents.items()
     ]
-    return Book(contracts, at, Policy(), wanted[1], rates, table(parents, ACCOUNTS), keep=lambda kept: kept.cache())
+    return RenewalLedger(
+        contracts, at, Policy(), wanted[1], rates, table(parents, ACCOUNTS), materialize=lambda kept: kept.cache()
+    )
 
 
 @pytest.mark.parametrize(("reporting", "amounts"), [("USD", [None, 1200_00]), ("EUR", [1000_00, None])])
@@ -868,22 +870,23 @@ def test_without_rates_an_amount_in_another_currency_is_no_amount(reporting, amo
         """,
         {},
     )
-    contracts = known_on("contracts", table(rows_of(drawn), CONTRACTS), date(2025, 1, 1))
+    contracts = known_rows("contracts", table(rows_of(drawn), CONTRACTS), date(2025, 1, 1))
     policy = Policy(money=Money(reporting_currency=reporting))
     due = {
-        row["contract_id"]: row["amount_due"] for row in rows(Book(contracts, date(2025, 1, 1), policy, False).ledger)
+        row["contract_id"]: row["amount_due"]
+        for row in rows(RenewalLedger(contracts, date(2025, 1, 1), policy, False).entries)
     }
     assert [due["one currency: euro"], due["one currency: dollar"]] == amounts
 
 
 @cache
 def ledger_of(wanted: Question) -> dict[str, dict[str, Any]]:
-    return {row["contract_id"]: row for row in rows(book(wanted).ledger)}
+    return {row["contract_id"]: row for row in rows(book(wanted).entries)}
 
 
 @cache
 def renewals_of(wanted: Question) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(row["account_id"], row["end_date"].isoformat()): row for row in rows(renewals(book(wanted).ledger))}
+    return {(row["account_id"], row["end_date"].isoformat()): row for row in rows(renewals(book(wanted).entries))}
 
 
 @cache
@@ -993,7 +996,9 @@ def test_follow_on_of_a_running_contract_is_known_when_it_is_signed():
     )
     contracts = table(rows_of(case), CONTRACTS)
     for day, expected in ((date(2023, 10, 1), []), (date(2023, 10, 2), ["signed ahead: old"])):
-        found = rows(Book(known_on("contracts", contracts, day), day, Policy(), payments_given=False).follow_ons())
+        found = rows(
+            RenewalLedger(known_rows("contracts", contracts, day), day, Policy(), has_payment_dates=False).follow_ons()
+        )
         assert [row["contract_id"] for row in found] == expected
 
 
@@ -1022,7 +1027,9 @@ def test_numbers_may_be_ids_and_columns_may_be_empty():
         )
     )
     parents = ibis.memtable(pa.table({"account_id": [7], "parent_account_id": pa.nulls(1)}))
-    found = rows(Book(contracts, date(2024, 6, 1), Policy(), payments_given=False, accounts=parents).ledger)
+    found = rows(
+        RenewalLedger(contracts, date(2024, 6, 1), Policy(), has_payment_dates=False, accounts=parents).entries
+    )
     assert [(r["contract_id"], r["account_id"], r["product"], r["outcome"]) for r in found] == [(1, 7, "core", FLAT)]
 
 
@@ -1075,10 +1082,10 @@ def test_revenue_moves_in_the_month_it_should():
     """Contracts that ended in December 2025 are pending on 1 January 2026, and carried until that is decided."""
     given = Case("months", MONTHS, {})
     months = [date(2022 + n // 12, n % 12 + 1, 1) for n in range(48)]
-    contracts = known_on("contracts", table(rows_of(given), CONTRACTS), date(2026, 1, 1))
-    moves = Book(contracts, date(2026, 1, 1), Policy(), True, keep=lambda kept: kept.cache()).account_roll_forward(
-        months
-    )
+    contracts = known_rows("contracts", table(rows_of(given), CONTRACTS), date(2026, 1, 1))
+    moves = RenewalLedger(
+        contracts, date(2026, 1, 1), Policy(), True, materialize=lambda kept: kept.cache()
+    ).account_roll_forward(months)
     found = {
         (row["account_id"].removeprefix("months: "), row["month"].isoformat(), movement, row[movement] / 100)
         for row in rows(moves)

@@ -32,12 +32,12 @@ from typing import Any
 import ibis
 import pytest
 
-from renewals.features.point_in_time import day_number, known_on
+from renewals.features.point_in_time import day_number, known_rows
 from renewals.features.policy import Money, Policy
 from renewals.features.revenue.due_groups import renewals
-from renewals.features.revenue.ledger import Book
+from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.scorecard import totals as cards
-from renewals.features.scorecard.measures import MEASURES, absent, definitions
+from renewals.features.scorecard.measures import MEASURES, measure_definitions, missing_measures
 from renewals.features.spine import month_starts
 from tests.oracle.drawn import drawn
 from tests.oracle.worlds import World, arrow, schema, world
@@ -127,18 +127,18 @@ def told(tables: World, as_of: date = AS_OF, use: list[tuple] = USE, without: tu
     con = ibis.duckdb.connect(threads=1)
     names = ("accounts", "contracts", "rates", "trials", "surveys", "referrals")
     raw = {name: con.create_table(name, arrow(tables[name], schema(name))) for name in names if name not in without}
-    known = {name: known_on(name, raw[name], as_of) for name in ("accounts", "contracts", "rates")}
+    known = {name: known_rows(name, raw[name], as_of) for name in ("accounts", "contracts", "rates")}
     made = iter(range(1000))
 
     def keep(table: Any) -> Any:
         return con.create_table(f"kept_{next(made)}", table)
 
-    book = Book(known["contracts"], as_of, POLICY, False, known["rates"], known["accounts"], keep)
+    book = RenewalLedger(known["contracts"], as_of, POLICY, False, known["rates"], known["accounts"], keep)
     first = date(2023, 7, 1)
     ledger = {
-        "renewals": renewals(book.ledger),
+        "renewals": renewals(book.entries),
         "roll_forward": book.account_roll_forward(month_starts(first, as_of)),
-        "carried": book.carried,
+        "carried": book.revenue_intervals,
     }
     inputs = {**raw, **ledger} | ({} if "person_days" in without else {"person_days": person_days(con, use)})
     rows = cards.scorecard(inputs, as_of, POLICY, first, 26, keep).to_pyarrow().to_pylist()
@@ -415,7 +415,7 @@ def test_what_is_learnt_later_changes_nothing_of_an_earlier_day(card):
 def test_a_table_that_was_not_given_is_absent_and_not_zero(card):
     without = ("trials", "surveys", "referrals", "person_days")
     bare = told(five(), without=without)
-    missing = absent({"accounts", "contracts"})
+    missing = missing_measures({"accounts", "contracts"})
     assert missing == [
         *("trial_asked", "trial_finished", "trial_days", "nps"),
         *("invitations_per_customer", "invitation_conversion", "viral_coefficient"),
@@ -448,10 +448,10 @@ def test_before_the_first_month_is_over_there_is_nothing_to_say():
 
 
 def test_every_measure_says_what_it_means_in_both_languages():
-    for said in definitions():
+    for said in measure_definitions():
         for part in ("name", "definition"):
             assert said[part]["en"].isascii()
             assert said[part]["zh"]
             assert said[part]["en"] != said[part]["zh"]
-    rules = {said["rule"] for said in definitions()}
+    rules = {said["rule"] for said in measure_definitions()}
     assert {f"K{number}" for number in range(1, 11)} | {"R4", "R5", "R8"} <= rules

@@ -5,8 +5,8 @@ from datetime import date
 import ibis
 import pytest
 
-from renewals.features.point_in_time import known_on
-from renewals.features.revenue.ledger import Book
+from renewals.features.point_in_time import known_rows
+from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.scorecard import upcoming
 from tests.features.scorecard.test_totals import POLICY, five, of, told
 from tests.oracle.worlds import arrow, schema
@@ -14,13 +14,13 @@ from tests.oracle.worlds import arrow, schema
 DAY = date(2025, 6, 1)
 
 
-def opened(known_at: date, at: date) -> Book:
+def opened(known_at: date, at: date) -> RenewalLedger:
     con, tables = ibis.duckdb.connect(threads=1), five()
     raw = {
         name: con.create_table(name, arrow(tables[name], schema(name))) for name in ("contracts", "accounts", "rates")
     }
-    known = {name: known_on(name, table, known_at) for name, table in raw.items()}
-    return Book(known["contracts"], at, POLICY, False, known["rates"], known["accounts"])
+    known = {name: known_rows(name, table, known_at) for name, table in raw.items()}
+    return RenewalLedger(known["contracts"], at, POLICY, False, known["rates"], known["accounts"])
 
 
 def test_quarters_are_counted_from_the_day_s_month():
@@ -30,16 +30,16 @@ def test_quarters_are_counted_from_the_day_s_month():
         date(2025, 6, 1),
         date(2026, 6, 1),
     ]
-    assert upcoming.months_of(date(2025, 11, 1), 1) == [date(2025, 11, 1), date(2025, 12, 1), date(2026, 1, 1)]
+    assert upcoming.quarter_months(date(2025, 11, 1), 1) == [date(2025, 11, 1), date(2025, 12, 1), date(2026, 1, 1)]
 
 
 def test_what_falls_due_is_open_until_a_follow_on_is_signed():
     """On June 1st nothing is signed; on the 16th acme's follow-on is, and it is known to be kept whole."""
-    ahead = upcoming.ahead(DAY, POLICY)
+    ahead = upcoming.horizon_end(DAY, POLICY)
     before, after = (
         {
             (row["account_id"], row["end_date"]): row
-            for row in upcoming.sets_due(opened(day, ahead)).to_pyarrow().to_pylist()
+            for row in upcoming.renewal_sets(opened(day, ahead)).to_pyarrow().to_pylist()
         }
         for day in (DAY, date(2025, 6, 16))
     )
@@ -52,7 +52,7 @@ def test_what_falls_due_is_open_until_a_follow_on_is_signed():
 
 
 def test_every_rise_of_price_or_size_is_growth_and_nothing_else():
-    rows = upcoming.sets_due(opened(date(2025, 9, 1), date(2025, 9, 1))).to_pyarrow().to_pylist()
+    rows = upcoming.renewal_sets(opened(date(2025, 9, 1), date(2025, 9, 1))).to_pyarrow().to_pylist()
     found = {
         row["account_id"]: (row["amount_due"], row["amount_kept"], row["growth"]) for row in rows if row["renewed"]
     }
@@ -67,8 +67,8 @@ def test_a_quarter_is_the_scorecard_s(period):
     card = told(five())
     first = date(2025, int(period[-2:]) - 2, 1)
     book = opened(seen, seen)
-    rows = upcoming.quarters(
-        book.account_roll_forward(upcoming.months_of(first, 1)), first, [1], POLICY
+    rows = upcoming.account_quarters(
+        book.account_roll_forward(upcoming.quarter_months(first, 1)), first, [1], POLICY
     ).to_pyarrow().to_pylist()  # fmt: skip
     opening, kept, closing = (sum(r[n] for r in rows if r["opening"]) / 100 for n in ("opening", "kept", "closing"))
     assert of(card, "gross_retention", period, "quarter") == pytest.approx((kept / opening, kept, opening))
@@ -78,7 +78,7 @@ def test_a_quarter_is_the_scorecard_s(period):
 def test_the_size_is_that_of_the_opening():
     book = opened(date(2025, 9, 1), date(2025, 9, 1))
     rows = (
-        upcoming.quarters(book.account_roll_forward(upcoming.months_of(DAY, 1)), DAY, [1], POLICY)
+        upcoming.account_quarters(book.account_roll_forward(upcoming.quarter_months(DAY, 1)), DAY, [1], POLICY)
         .to_pyarrow()
         .to_pylist()
     )

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from renewals.models.evaluation import baselines
-from renewals.models.settings import Folds
-from renewals.models.training.splits import observations, rolling
+from renewals.models.settings import FoldSettings
+from renewals.models.training.splits import observations, rolling_origin_folds
 from tests.models.drawn import training_table
 
 
@@ -46,7 +46,7 @@ def test_the_base_rate_counts_a_renewal_once_however_often_it_was_observed():
 
 
 def test_the_last_outcome_is_the_newest_one_that_was_final_then():
-    assert list(baselines.last_known(baselines._outcomes(PAST), NOW)) == ["yes", "none", "none"]
+    assert list(baselines.last_outcome_before(baselines._term_outcomes(PAST), NOW)) == ["yes", "none", "none"]
 
 
 def test_the_last_outcome_moves_the_base_rate_by_what_its_group_did():
@@ -77,13 +77,13 @@ def test_missing_values_are_filled_and_not_refused():
 def test_a_figure_that_nobody_has_is_filled_without_a_warning_to_be_hidden(monkeypatch):
     """Hiding one is for the whole process, and is undone by whoever hides another beside it."""
     monkeypatch.setattr(warnings, "catch_warnings", None)
-    assert baselines._usual(np.array([[np.nan, 1.0], [np.nan, 3.0]])).tolist() == [0.0, 2.0]
+    assert baselines._column_medians(np.array([[np.nan, 1.0], [np.nan, 3.0]])).tolist() == [0.0, 2.0]
 
 
 def test_every_tested_observation_is_spoken_of_once_by_rows_final_before():
     observed = observations(training_table(), "renewal", date(2024, 6, 1))
-    folds = rolling(observed, Folds(origins=2, min_renewals=30, min_events=5))
-    told = baselines.spoken(observed, folds, ["use", "tickets", "noise"])
+    folds = rolling_origin_folds(observed, FoldSettings(origins=2, min_renewals=30, min_events=5))
+    told = baselines.predict_baselines(observed, folds, ["use", "tickets", "noise"])
     assert len(told) == sum(len(fold.test) for fold in folds)
     assert not told.duplicated(["account_id", "as_of"]).any()
     seen = observed.merge(told, on=["account_id", "as_of"])
@@ -96,10 +96,10 @@ def test_the_health_score_weighs_signs_by_hand():
     """Use: 0 of 100 (idle for 60 days) and 50 (30 % of the seats). Support: no breach, 100. The rest is not known."""
     known = pd.DataFrame({"days_since_last_use": [60.0], "seat_activation_28d": [0.3], "breaches_90d": [0.0]})
     features = list(known)
-    assert baselines.health(known, features) == pytest.approx([(0.40 * 25 + 0.15 * 100) / 0.55])
-    assert baselines.health(known.assign(breaches_90d=np.nan), features) == pytest.approx([25])
-    assert baselines.health(known * np.nan, features) == pytest.approx([50])
-    assert baselines.health(known.assign(days_since_last_use=900.0), features[:1]) == pytest.approx([0])
+    assert baselines.compute_health(known, features) == pytest.approx([(0.40 * 25 + 0.15 * 100) / 0.55])
+    assert baselines.compute_health(known.assign(breaches_90d=np.nan), features) == pytest.approx([25])
+    assert baselines.compute_health(known * np.nan, features) == pytest.approx([50])
+    assert baselines.compute_health(known.assign(days_since_last_use=900.0), features[:1]) == pytest.approx([0])
 
 
 def test_the_weights_of_the_health_score_add_up_and_its_signs_are_features():
@@ -107,8 +107,8 @@ def test_the_weights_of_the_health_score_add_up_and_its_signs_are_features():
     from renewals.features.registry import FAMILIES
 
     names = {feature.name for family in FAMILIES.values() for feature in family.features if not feature.action}
-    assert sum(weight for weight, _ in baselines.HEALTH) == pytest.approx(1)
-    assert {sign.feature for _, signs in baselines.HEALTH for sign in signs} <= names
+    assert sum(weight for weight, _ in baselines.HEALTH_INDICATORS) == pytest.approx(1)
+    assert {sign.feature for _, signs in baselines.HEALTH_INDICATORS for sign in signs} <= names
 
 
 def test_the_health_score_becomes_a_probability_by_what_healthy_accounts_did():

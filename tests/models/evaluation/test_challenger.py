@@ -21,17 +21,17 @@ QUIET = ("quiet", 0.9, 4, "low", False, 0.7, 2, "medium", True)
 
 def test_the_same_word_is_the_same_list():
     alike = rows(*(one[:5] + one[1:5] for one in (ACME, BETA, GAMMA, QUIET)))
-    said = challenger.compared(alike)
+    said = challenger.compare_scores(alike)
     assert (said["top_overlap"], said["rank_correlation"], said["bands_changed"]) == (1.0, pytest.approx(1.0), 0)
     assert (said["movers"], said["mean_change"], said["accounts"]) == ([], 0.0, 4)
 
 
 def test_overlap_is_the_share_of_the_champion_s_top_that_stays():
-    assert challenger.compared(rows(ACME, BETA, GAMMA, QUIET))["top_overlap"] == 0.5
+    assert challenger.compare_scores(rows(ACME, BETA, GAMMA, QUIET))["top_overlap"] == 0.5
 
 
 def test_movers_are_told_by_band_then_rank_and_those_who_stay_are_not():
-    said = challenger.compared(rows(BETA, GAMMA, QUIET, ACME))
+    said = challenger.compare_scores(rows(BETA, GAMMA, QUIET, ACME))
     assert [mover["account_id"] for mover in said["movers"]] == ["acme", "quiet", "gamma"]
     assert said["movers"][0] == {
         **{"account_id": "acme", "probability": 0.2, "probability_challenger": 0.9, "rank": 1, "rank_challenger": 4},
@@ -47,16 +47,16 @@ def test_an_opposite_order_correlates_to_minus_one():
 
 
 def test_the_top_tenth_is_one_account_of_ten_and_at_least_one():
-    assert challenger.top_of(pd.Series(np.arange(10) / 10)).tolist() == [False] * 9 + [True]
-    assert challenger.top_of(pd.Series([0.3, 0.4])).tolist() == [False, True]
+    assert challenger.in_top_share(pd.Series(np.arange(10) / 10)).tolist() == [False] * 9 + [True]
+    assert challenger.in_top_share(pd.Series([0.3, 0.4])).tolist() == [False, True]
 
 
 def test_a_distribution_is_told_by_mean_and_quantiles():
-    assert challenger.distribution(pd.Series([0.0, 0.5, 1.0]))["mean"] == 0.5
-    assert challenger.distribution(pd.Series([0.0, 0.5, 1.0]))["q25"] == 0.25
-    assert challenger.distribution(pd.Series(dtype=float)) == {}
+    assert challenger.score_distribution(pd.Series([0.0, 0.5, 1.0]))["mean"] == 0.5
+    assert challenger.score_distribution(pd.Series([0.0, 0.5, 1.0]))["q25"] == 0.25
+    assert challenger.score_distribution(pd.Series(dtype=float)) == {}
 
 
 def test_no_account_at_all_is_no_fault():
-    said = challenger.compared(rows().astype({"probability": float, "probability_challenger": float}))
+    said = challenger.compare_scores(rows().astype({"probability": float, "probability_challenger": float}))
     assert (said["accounts"], said["top_overlap"], said["rank_correlation"], said["movers"]) == (0, None, None, [])

@@ -12,19 +12,26 @@ from optuna.trial import TrialState, create_trial
 from pydantic import ValidationError
 
 from renewals.models.evaluation import tuning
-from renewals.models.metrics import losses
-from renewals.models.settings import Calibration, Folds, Gate, LightGBM, Linear, Tune
+from renewals.models.metrics import log_loss_per_row
+from renewals.models.settings import (
+    CalibrationSettings,
+    FoldSettings,
+    GateSettings,
+    LightGBMSettings,
+    LinearSettings,
+    TuneSettings,
+)
 from renewals.models.training import walk_forward
-from renewals.models.training.splits import TooFew, observations, weights
+from renewals.models.training.splits import InsufficientHistoryError, observations, term_weights
 from tests.models.drawn import CATALOGUE, training_table
 
 OPTIONS = SimpleNamespace(
-    folds=Folds(origins=2, first_share=0.4, min_renewals=30, min_events=5),
-    linear=Linear(strengths=(0.01,), near_days=0),
-    lightgbm=LightGBM(rounds=(8,), shares=(0.5,), min_data_in_leaf=20, threads=1),
-    calibration=Calibration(),
+    folds=FoldSettings(origins=2, first_share=0.4, min_renewals=30, min_events=5),
+    linear=LinearSettings(strengths=(0.01,), near_days=0),
+    lightgbm=LightGBMSettings(rounds=(8,), shares=(0.5,), min_data_in_leaf=20, threads=1),
+    calibration=CalibrationSettings(),
 )
-TUNE = Tune(
+TUNE = TuneSettings(
     trials=14,
     ladders={
         "lightgbm.learning_rate": (0.01, 0.1, 0.3),
@@ -32,7 +39,7 @@ TUNE = Tune(
         "calibration.trust": (0.0, 1000.0),
     },
 )
-GATE = Gate(min_renewals=20, min_events=5, bootstrap=100)
+GATE = GateSettings(min_renewals=20, min_events=5, bootstrap=100)
 UNTIL = pd.Timestamp(2024, 6, 1)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -52,12 +59,12 @@ def final(training):
 
 @pytest.fixture(scope="module")
 def day(final):
-    return tuning.stands_on(final, TUNE.held_out)
+    return tuning.search_cutoff(final, TUNE.held_out)
 
 
 @pytest.fixture(scope="module")
 def past(training, day):
-    return tuning.Past.of(training, CATALOGUE, "renewal", day, OPTIONS)
+    return tuning.SearchData.from_training(training, CATALOGUE, "renewal", day, OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +74,16 @@ def study(past):
 
 def searched(past, tune=TUNE, study=None, options=OPTIONS):
     study = study or optuna.create_study()
-    tuning.go_on(study, past, options, tune, lambda trial: None)
+    tuning.run_trials(study, past, options, tune, lambda trial: None)
     return study
 
 
 def tried(study):
     """What counts of a study: setting, state and value of each trial that was not cut off."""
-    return [(trial.user_attrs[tuning.SET], trial.state, trial.value) for trial in tuning.finished(study)]
+    return [
+        (trial.user_attrs[tuning.SETTING_ATTRIBUTE], trial.state, trial.value)
+        for trial in tuning.finished_trials(study)
+    ]
 
 
 # --- the law ------------------------------------------------------------------------------------------
@@ -89,61 +99,63 @@ def test_nothing_that_was_not_final_on_its_day_moves_a_trial(training, day, past
         renewal_matured_at=training["renewal_matured_at"] + pd.to_timedelta(np.where(late, 9, 0), "D"),
     )
     assert 0 < late.sum() < len(training)
-    then = tuning.Past.of(changed, CATALOGUE, "renewal", day, OPTIONS)
+    then = tuning.SearchData.from_training(changed, CATALOGUE, "renewal", day, OPTIONS)
     assert tried(searched(then)) == tried(study)
     assert then.schema == past.schema
-    gone = tuning.Past.of(training[~late], CATALOGUE, "renewal", day, OPTIONS)
+    gone = tuning.SearchData.from_training(training[~late], CATALOGUE, "renewal", day, OPTIONS)
     assert tried(searched(gone, TUNE.model_copy(update={"trials": 1}))) == tried(study)[:1]
 
 
 def test_what_was_final_does_move_them(training, day, study):
     early = training.index == training.index[training["renewal_matured_at"] < day - pd.Timedelta(days=300)][-1]
     changed = training.assign(renewal=training["renewal"].where(~early, 1 - training["renewal"]))
-    then = tuning.Past.of(changed, CATALOGUE, "renewal", day, OPTIONS)
-    assert tuning.loss_of(then, OPTIONS, OPTIONS.calibration) != tried(study)[0][2]
+    then = tuning.SearchData.from_training(changed, CATALOGUE, "renewal", day, OPTIONS)
+    assert tuning.trial_loss(then, OPTIONS, OPTIONS.calibration) != tried(study)[0][2]
 
 
 def test_what_is_held_out_is_the_newest_share_of_the_terms_whatever_became_of_them(final, day):
-    held = tuning.held_out(final, day)
+    held = tuning.holdout_rows(final, day)
     assert TUNE.held_out <= final.loc[final["as_of"] >= day, "term"].nunique() / final["term"].nunique() < 0.35
     assert (held["as_of"] >= day).all()
     assert not held["decided"].any()
-    assert tuning.stands_on(final.assign(label=1 - final["label"]), TUNE.held_out) == day
+    assert tuning.search_cutoff(final.assign(label=1 - final["label"]), TUNE.held_out) == day
 
 
 def test_a_label_that_still_travels_or_came_before_its_cohort_is_not_there_yet(training, day):
     slow, cancelled = OPTIONS.folds.model_copy(update={"embargo_days": 90}), training["account_id"] < "a050"
     early = training["renewal_matured_at"].mask(cancelled, training["as_of"] + pd.Timedelta(days=10))
-    known = tuning.known_on(training.assign(renewal_matured_at=early), "renewal", day, slow)
+    known = tuning.observations_known_on(training.assign(renewal_matured_at=early), "renewal", day, slow)
     assert known["matured_at"].max() <= day - pd.Timedelta(days=90)
-    assert len(known) < len(tuning.known_on(training, "renewal", day, OPTIONS.folds))
+    assert len(known) < len(tuning.observations_known_on(training, "renewal", day, OPTIONS.folds))
 
 
 # --- the value of a trial -----------------------------------------------------------------------------
 
 
 def test_a_trial_is_worth_what_its_backtest_would_have_said(past):
-    steps = walk_forward.walk(past.observed, past.schema, OPTIONS)
-    told = walk_forward.backtest(past.observed, steps, walk_forward.choices(past.observed, steps, OPTIONS), OPTIONS)
+    steps = walk_forward.fit_origins(past.observed, past.schema, OPTIONS)
+    told = walk_forward.predict_at_origins(
+        past.observed, steps, walk_forward.select_at_origins(past.observed, steps, OPTIONS), OPTIONS
+    )
     rows = told[~told["decided"]]
-    age = (past.day - rows["as_of"]).dt.days / OPTIONS.calibration.half_life_days
-    weight = weights(rows["term"]) * 0.5**age
-    expected = np.average(losses(rows["label"], rows["probability"]), weights=weight)
+    age = (past.cutoff - rows["as_of"]).dt.days / OPTIONS.calibration.half_life_days
+    weight = term_weights(rows["term"]) * 0.5**age
+    expected = np.average(log_loss_per_row(rows["label"], rows["probability"]), weights=weight)
     assert len(rows) < len(told)
-    assert tuning.loss_of(past, OPTIONS, OPTIONS.calibration) == pytest.approx(expected, abs=1e-12)
+    assert tuning.trial_loss(past, OPTIONS, OPTIONS.calibration) == pytest.approx(expected, abs=1e-12)
 
 
 def test_all_trials_are_measured_with_one_yardstick(past):
-    hasty = Calibration(half_life_days=30, trust=1e9)
-    own = tuning.Settled.of(OPTIONS, {"calibration.half_life_days": 30, "calibration.trust": 1e9})
-    usual = tuning.Settled.of(OPTIONS, {"calibration.trust": 1e9})
-    by_one = tuning.loss_of(past, own, OPTIONS.calibration), tuning.loss_of(past, usual, OPTIONS.calibration)
+    hasty = CalibrationSettings(half_life_days=30, trust=1e9)
+    own = tuning.TrialSettings.with_setting(OPTIONS, {"calibration.half_life_days": 30, "calibration.trust": 1e9})
+    usual = tuning.TrialSettings.with_setting(OPTIONS, {"calibration.trust": 1e9})
+    by_one = tuning.trial_loss(past, own, OPTIONS.calibration), tuning.trial_loss(past, usual, OPTIONS.calibration)
     assert by_one[0] == pytest.approx(by_one[1], abs=1e-6)
-    assert abs(tuning.loss_of(past, own, hasty) - by_one[0]) > 1e-4
-    study = searched(past, Tune(trials=4, ladders={"calibration.half_life_days": (30, 730)}))
+    assert abs(tuning.trial_loss(past, own, hasty) - by_one[0]) > 1e-4
+    study = searched(past, TuneSettings(trials=4, ladders={"calibration.half_life_days": (30, 730)}))
     worth = {setting["calibration.half_life_days"]: loss for setting, _, loss in tried(study)}
-    assert worth[30] == tuning.loss_of(
-        past, tuning.Settled.of(OPTIONS, {"calibration.half_life_days": 30}), OPTIONS.calibration
+    assert worth[30] == tuning.trial_loss(
+        past, tuning.TrialSettings.with_setting(OPTIONS, {"calibration.half_life_days": 30}), OPTIONS.calibration
     )
 
 
@@ -151,7 +163,7 @@ def test_the_linear_part_is_fitted_once_for_all_trees(training, day, monkeypatch
     fitted = []
     fit = walk_forward.fit_linear
     monkeypatch.setattr(walk_forward, "fit_linear", lambda *given: fitted.append(1) or fit(*given))
-    fresh = tuning.Past.of(training, CATALOGUE, "renewal", day, OPTIONS)
+    fresh = tuning.SearchData.from_training(training, CATALOGUE, "renewal", day, OPTIONS)
     searched(fresh, TUNE.model_copy(update={"trials": 4}))
     assert len(fitted) == len(fresh.folds)
 
@@ -160,15 +172,15 @@ def test_the_linear_part_is_fitted_once_for_all_trees(training, day, monkeypatch
 
 
 def test_the_search_begins_with_the_setting_in_force_and_ends_no_worse(study):
-    first = tuning.finished(study)[0]
-    assert first.user_attrs[tuning.SET] == tuning.in_force(OPTIONS, list(TUNE.ladders))
+    first = tuning.finished_trials(study)[0]
+    assert first.user_attrs[tuning.SETTING_ATTRIBUTE] == tuning.current_setting(OPTIONS, list(TUNE.ladders))
     assert first.state == TrialState.COMPLETE
-    assert tuning.best(study).value <= first.value
+    assert tuning.best_trial(study).value <= first.value
 
 
 def test_settings_in_force_are_a_rung_of_their_ladder():
     now = {"lightgbm.learning_rate": 0.05}
-    assert tuning.with_in_force({"lightgbm.learning_rate": (0.1, 0.3)}, now) == {
+    assert tuning.add_current_setting({"lightgbm.learning_rate": (0.1, 0.3)}, now) == {
         "lightgbm.learning_rate": (0.05, 0.1, 0.3)
     }
 
@@ -190,7 +202,7 @@ def test_another_seed_tries_other_settings(past, study):
 def test_a_trial_that_was_cut_off_is_lost_alone(past, study, before, monkeypatch):
     resumed = searched(past, TUNE.model_copy(update={"trials": before})) if before else optuna.create_study()
     with monkeypatch.context() as cut:
-        cut.setattr(tuning, "loss_of", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        cut.setattr(tuning, "trial_loss", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             searched(past, study=resumed)
     assert [trial.state for trial in resumed.trials][before:] == [TrialState.RUNNING]
@@ -200,9 +212,9 @@ def test_a_trial_that_was_cut_off_is_lost_alone(past, study, before, monkeypatch
 
 
 def test_a_setting_that_is_drawn_again_is_not_learned_again(past, monkeypatch):
-    two, learned, loss_of = {"lightgbm.max_depth": (1, 3)}, [], tuning.loss_of
-    monkeypatch.setattr(tuning, "loss_of", lambda *given: learned.append(1) or loss_of(*given))
-    found = tried(searched(past, Tune(trials=5, ladders=two)))
+    two, learned, loss_of = {"lightgbm.max_depth": (1, 3)}, [], tuning.trial_loss
+    monkeypatch.setattr(tuning, "trial_loss", lambda *given: learned.append(1) or loss_of(*given))
+    found = tried(searched(past, TuneSettings(trials=5, ladders=two)))
     assert len(learned) == len({str(setting) for setting, _, _ in found}) == len({loss for _, _, loss in found}) == 2
 
 
@@ -217,14 +229,14 @@ def test_a_setting_far_behind_is_stopped_before_its_last_origin(past):
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "loss_of", loss_of)
+        patch.setattr(tuning, "trial_loss", loss_of)
         states = [trial.state for trial in searched(long, TUNE.model_copy(update={"trials": 6})).trials]
     assert states == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED]
 
 
 def test_the_last_origin_stops_nothing(past):
     heard = []
-    tuning.loss_of(past, OPTIONS, OPTIONS.calibration, lambda number, _: heard.append(number))
+    tuning.trial_loss(past, OPTIONS, OPTIONS.calibration, lambda number, _: heard.append(number))
     assert heard == list(range(len(past.folds) - 1))
 
 
@@ -232,7 +244,7 @@ def test_a_trial_that_was_stopped_early_is_never_the_best():
     study = optuna.create_study()
     for state, value in ((TrialState.PRUNED, 0.1), (TrialState.COMPLETE, 0.5), (TrialState.COMPLETE, 0.5)):
         study.add_trial(create_trial(state=state, value=value, intermediate_values={0: value}))
-    assert tuning.best(study).number == 1
+    assert tuning.best_trial(study).number == 1
 
 
 def test_minutes_are_counted_over_all_runs():
@@ -241,18 +253,18 @@ def test_minutes_are_counted_over_all_runs():
     trial.datetime_start, trial.datetime_complete = begun, begun + timedelta(minutes=31)
     study = optuna.create_study()
     study.add_trial(trial)
-    assert not tuning.spent(study, TUNE)
+    assert not tuning.is_budget_used(study, TUNE)
     study.add_trial(trial)
-    assert tuning.spent(study, TUNE)
-    assert not tuning.spent(study, TUNE.model_copy(update={"minutes": 63}))
+    assert tuning.is_budget_used(study, TUNE)
+    assert not tuning.is_budget_used(study, TUNE.model_copy(update={"minutes": 63}))
 
 
 # --- the result ---------------------------------------------------------------------------------------
 
 
 def verdict(past, final, found, now=OPTIONS, asked=GATE):
-    held = tuning.held_out(final, past.day)
-    return tuning.compared(past, held, tuning.Settled.of(OPTIONS, found), now, asked)
+    held = tuning.holdout_rows(final, past.cutoff)
+    return tuning.compare_with_current(past, held, tuning.TrialSettings.with_setting(OPTIONS, found), now, asked)
 
 
 BLIND = {"linear.strengths": (1e-9,), "lightgbm.shares": (0.0,)}
@@ -261,10 +273,10 @@ BLIND = {"linear.strengths": (1e-9,), "lightgbm.shares": (0.0,)}
 
 def test_what_was_found_is_better_worse_or_not_told_apart(past, final):
     assert verdict(past, final, BLIND)["verdict"] == "worse"
-    assert verdict(past, final, {}, tuning.Settled.of(OPTIONS, BLIND))["verdict"] == "better"
+    assert verdict(past, final, {}, tuning.TrialSettings.with_setting(OPTIONS, BLIND))["verdict"] == "better"
     same = verdict(past, final, {})
     assert (same["verdict"], same["gain"]) == ("alike", {"value": 0.0, "low": 0.0, "high": 0.0})
-    held = tuning.held_out(final, past.day)
+    held = tuning.holdout_rows(final, past.cutoff)
     assert (same["rows"], same["terms"]) == (len(held), held["term"].nunique())
     assert same["at_lead"]["lead_days"] == GATE.lead_days
     assert 0 < same["at_lead"]["terms"] < same["terms"]
@@ -277,21 +289,23 @@ def test_too_few_outcomes_judge_nothing(past, final):
 
 
 def test_the_models_that_are_compared_have_seen_nothing_held_out(past, final):
-    held = tuning.held_out(final, past.day)
-    before = tuning._words(past, held, OPTIONS)
-    assert np.array_equal(tuning._words(past, held.assign(label=1 - held["label"]), OPTIONS), before)
-    assert past.observed["matured_at"].max() <= past.day
+    held = tuning.holdout_rows(final, past.cutoff)
+    before = tuning._predict_holdout(past, held, OPTIONS)
+    assert np.array_equal(tuning._predict_holdout(past, held.assign(label=1 - held["label"]), OPTIONS), before)
+    assert past.observed["matured_at"].max() <= past.cutoff
 
 
 def test_a_history_too_short_is_refused_in_words(training):
     early = training[training["as_of"] < "2021-06-01"]
-    with pytest.raises(TooFew, match=r"folds\.min_renewals"):
-        tuning.Past.of(early, CATALOGUE, "renewal", pd.Timestamp(2021, 3, 1), OPTIONS)
-    with pytest.raises(TooFew, match="no outcome is final"):
-        tuning.stands_on(observations(training, "renewal", datetime(2020, 1, 1).date()), 0.2)
+    with pytest.raises(InsufficientHistoryError, match=r"folds\.min_renewals"):
+        tuning.SearchData.from_training(early, CATALOGUE, "renewal", pd.Timestamp(2021, 3, 1), OPTIONS)
+    with pytest.raises(InsufficientHistoryError, match="no outcome is final"):
+        tuning.search_cutoff(observations(training, "renewal", datetime(2020, 1, 1).date()), 0.2)
     decided = training.assign(decided=True)
-    with pytest.raises(TooFew, match=r"there are 0 to test, 0 of the rarer kind\. At the present pace there will not"):
-        tuning.Past.of(decided, CATALOGUE, "renewal", pd.Timestamp(2023, 6, 1), OPTIONS)
+    with pytest.raises(
+        InsufficientHistoryError, match=r"there are 0 to test, 0 of the rarer kind\. At the present pace there will not"
+    ):
+        tuning.SearchData.from_training(decided, CATALOGUE, "renewal", pd.Timestamp(2023, 6, 1), OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -307,10 +321,10 @@ def test_a_history_too_short_is_refused_in_words(training):
 )
 def test_only_numbers_of_the_learner_can_be_searched(ladders, said):
     with pytest.raises(ValidationError, match=said):
-        Tune(ladders=ladders)
+        TuneSettings(ladders=ladders)
 
 
 def test_a_ladder_goes_up_and_keeps_the_kind_of_its_setting():
-    found = Tune(ladders={"lightgbm.lambda_l2": (3, 1, 1), "lightgbm.max_depth": (2, 1)}).ladders
+    found = TuneSettings(ladders={"lightgbm.lambda_l2": (3, 1, 1), "lightgbm.max_depth": (2, 1)}).ladders
     assert found == {"lightgbm.lambda_l2": (1.0, 3.0), "lightgbm.max_depth": (1, 2)}
     assert [type(rung) for rungs in found.values() for rung in rungs] == [float, float, int, int]

@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renewals.features.registry import FAMILIES, meanings
+from renewals.features.registry import FAMILIES, feature_metadata
 from renewals.models.explanation.reasons import (
-    Peers,
+    PeerStatistics,
     Phrases,
-    by_theme,
-    chosen,
-    idea,
-    peers_of,
-    sentence,
-    together,
-    told,
-    worded,
+    base_feature,
+    concatenate_reasons,
+    explain_scores,
+    peer_statistics,
+    render_reasons,
+    render_sentence,
+    select_reasons,
+    theme_contributions,
 )
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 
-ENGLISH, CHINESE = Words("en").phrases(), Words("zh").phrases()
+ENGLISH, CHINESE = Messages("en").phrases(), Messages("zh").phrases()
 
 
 def feature(name: str, risk: str = "low", **given: Any) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def tell(
     pushes: dict[str, float], own: dict[str, Any], usual: dict[str, Any], *features: dict[str, Any], share: float = 0.0
 ) -> pd.Series:
     """Reasons and strengths of one account, empty ones left out."""
-    peers = Peers(pd.DataFrame([usual], dtype=object), np.zeros(1, np.intp))
-    words = told(pd.DataFrame([pushes]), pd.DataFrame([own]), features, peers, ENGLISH, share)
+    peers = PeerStatistics(pd.DataFrame([usual], dtype=object), np.zeros(1, np.intp))
+    words = explain_scores(pd.DataFrame([pushes]), pd.DataFrame([own]), features, peers, ENGLISH, share)
     return words.iloc[0].dropna()
 
 
@@ -56,8 +56,11 @@ PEOPLE = {
 
 def test_a_sentence_has_the_figure_beside_its_peers_in_both_languages() -> None:
     people = feature("people_active_s_28d", params={"tier": "S", "days": 28}, **PEOPLE)
-    assert sentence(people, 1.0, 3.0, ENGLISH) == "1 decision makers used the product in the last 28 days (peers: 3)"
-    assert sentence(people, 1.0, 3.0, CHINESE) == "近 28 天有 1 位决策者使用产品(同类客户:3 位)"
+    assert (
+        render_sentence(people, 1.0, 3.0, ENGLISH)
+        == "1 decision makers used the product in the last 28 days (peers: 3)"
+    )
+    assert render_sentence(people, 1.0, 3.0, CHINESE) == "近 28 天有 1 位决策者使用产品(同类客户:3 位)"
 
 
 @pytest.mark.parametrize(
@@ -74,18 +77,18 @@ def test_a_sentence_has_the_figure_beside_its_peers_in_both_languages() -> None:
     ],
 )
 def test_figures_within_a_sentence(template: str, value: Any, peer: Any, empty: Any, words: str) -> None:
-    assert sentence(feature("any", en=template, empty=empty), value, peer, ENGLISH) == words
+    assert render_sentence(feature("any", en=template, empty=empty), value, peer, ENGLISH) == words
 
 
 def test_yes_and_no_are_words() -> None:
     signed = feature("signed", unit="yes or no", en="follow-on signed: {value:.0f} (most peers: {peer})")
-    assert sentence(signed, 0.0, 1.0, ENGLISH) == "Follow-on signed: no (most peers: yes)"
-    assert sentence(signed, None, 0.0, ENGLISH) == "No figure yet: Follow-on signed: – (most peers: no)"
+    assert render_sentence(signed, 0.0, 1.0, ENGLISH) == "Follow-on signed: no (most peers: yes)"
+    assert render_sentence(signed, None, 0.0, ENGLISH) == "No figure yet: Follow-on signed: – (most peers: no)"
 
 
 def test_a_sentence_that_asks_for_what_the_feature_has_not_names_the_feature() -> None:
     with pytest.raises(ValueError, match="the en sentence of seats"):
-        sentence(feature("seats", en="{value} {plan}"), 1.0, 1.0, ENGLISH)
+        render_sentence(feature("seats", en="{value} {plan}"), 1.0, 1.0, ENGLISH)
 
 
 def test_a_theme_speaks_once_with_its_summed_weight() -> None:
@@ -200,10 +203,10 @@ def test_a_contribution_without_words_weighs_but_is_not_told() -> None:
 
 
 def test_the_idea_is_the_function_without_its_parameters() -> None:
-    assert idea(feature("active_people_28d", params={"days": 28})) == "active_people"
-    assert idea(feature("contacts_s_90d", params={"tier": "S", "days": 90})) == "contacts"
-    assert idea(feature("seats")) == "seats"
-    assert idea(feature("seats", function="places")) == "places"
+    assert base_feature(feature("active_people_28d", params={"days": 28})) == "active_people"
+    assert base_feature(feature("contacts_s_90d", params={"tier": "S", "days": 90})) == "contacts"
+    assert base_feature(feature("seats")) == "seats"
+    assert base_feature(feature("seats", function="places")) == "places"
 
 
 def test_peers_are_of_the_same_size_and_stage_or_else_size_or_else_everyone() -> None:
@@ -212,8 +215,8 @@ def test_peers_are_of_the_same_size_and_stage_or_else_size_or_else_everyone() ->
     values = pd.DataFrame(
         {"x": [1.0, 2.0, 3.0, 4.0, 50.0, 7.0, 9.0, np.nan, 100.0], "plan": list("aabbbccac")}, band.index
     )
-    peers = peers_of(values, band, stage, at_least=3)
-    usual = peers.figures.iloc[peers.group].set_axis(band.index)
+    peers = peer_statistics(values, band, stage, min_peers=3)
+    usual = peers.typical_values.iloc[peers.group].set_axis(band.index)
     assert usual["x"].tolist() == [2.5] * 4 + [3.0] + [8.0] * 3 + [5.5]
     assert usual["plan"].tolist() == ["a"] * 4 + ["b"] + ["c"] * 3 + ["a"]
 
@@ -230,16 +233,18 @@ def test_blocks_and_order_of_rows_change_no_word() -> None:
     bands, stages = pd.Series(rng.choice(["small", "large"], 50)), pd.Series(["steady"] * 50)
 
     def words(order: Any) -> pd.DataFrame:
-        p = peers_of(values.loc[order], bands[order], stages[order], 5)
-        return told(pushes.loc[order], values.loc[order], features, p, ENGLISH).sort_index()
+        p = peer_statistics(values.loc[order], bands[order], stages[order], 5)
+        return explain_scores(pushes.loc[order], values.loc[order], features, p, ENGLISH).sort_index()
 
     whole = words(np.arange(50))
-    peers = peers_of(values, bands, stages, 5)
+    peers = peer_statistics(values, bands, stages, 5)
     blocks = [
-        chosen(pushes[rows], values[rows], features, peers.figures, peers.group[rows], "en", 0.02)
+        select_reasons(pushes[rows], values[rows], features, peers.typical_values, peers.group[rows], "en", 0.02)
         for rows in (slice(start, start + 7) for start in range(0, 50, 7))
     ]
-    pd.testing.assert_frame_equal(worded(together(blocks), values.__getitem__, features, peers, ENGLISH), whole)
+    pd.testing.assert_frame_equal(
+        render_reasons(concatenate_reasons(blocks), values.__getitem__, features, peers, ENGLISH), whole
+    )
     pd.testing.assert_frame_equal(words(rng.permutation(50)), whole)
 
 
@@ -247,7 +252,7 @@ def test_no_rows_and_no_features_give_the_same_columns() -> None:
     one = tell({"x": -1.0}, {"x": 0}, {"x": 1}, feature("x"))
     for rows in (0, 2):
         empty = pd.DataFrame(index=range(rows))
-        said = told(empty, empty, [], Peers(pd.DataFrame(), np.zeros(rows, np.intp)), ENGLISH)
+        said = explain_scores(empty, empty, [], PeerStatistics(pd.DataFrame(), np.zeros(rows, np.intp)), ENGLISH)
         assert len(said) == rows
         assert set(one.index) <= set(said.columns)
         assert said.isna().all(axis=None)
@@ -274,9 +279,9 @@ def test_accounts_share_a_sentence_only_where_it_would_be_the_same(form: str, em
     figures = np.concatenate([near, -near, [np.nan], np.random.default_rng(1).uniform(0, 400, 300).round(3)])
     shown = feature("x", "either", en=form + " (peers: {peer:.0f})", empty=empty)
     values = pd.DataFrame({"x": figures})
-    peers = Peers(pd.DataFrame({"x": [7.0]}, dtype=object), np.zeros(len(figures), np.int64))
-    said = told(values * 0.0 - 1.0, values, [shown], peers, ENGLISH)["reason_1"]
-    alone = [sentence(shown, None if np.isnan(figure) else figure, 7.0, ENGLISH) for figure in figures]
+    peers = PeerStatistics(pd.DataFrame({"x": [7.0]}, dtype=object), np.zeros(len(figures), np.int64))
+    said = explain_scores(values * 0.0 - 1.0, values, [shown], peers, ENGLISH)["reason_1"]
+    alone = [render_sentence(shown, None if np.isnan(figure) else figure, 7.0, ENGLISH) for figure in figures]
     assert [words for words in said if words] == [w for w, own in zip(alone, said, strict=True) if own]
     assert said.notna().mean() > 0.9
 
@@ -291,7 +296,7 @@ def test_of_equal_reasons_the_first_speaks_first() -> None:
 def test_contributions_are_summed_by_theme() -> None:
     pushes = pd.Series({"a": -0.5, "b": 0.2, "c": 0.25, "d": 0.125})
     catalogue = [feature("a", theme="value"), feature("b", theme="value"), feature("c", theme="support")]
-    assert by_theme(pushes, catalogue) == pytest.approx({"value": -0.3, "other": 0.125, "support": 0.25})
+    assert theme_contributions(pushes, catalogue) == pytest.approx({"value": -0.3, "other": 0.125, "support": 0.25})
 
 
 RISKS = ("low", "high", "either")
@@ -326,7 +331,7 @@ def test_what_is_said_holds(rows: list[tuple[str, int, float | None, float | Non
             assert worse or (risk == "low" and own[name] <= 0)
 
 
-CATALOGUE = [own for family in FAMILIES.values() for own in meanings(family.features)]
+CATALOGUE = [own for family in FAMILIES.values() for own in feature_metadata(family.features)]
 NUMBERS = [own for own in CATALOGUE if own["kind"] == "number"]
 PEER_GROUPS, ROWS_EACH = 40, 60
 
@@ -360,7 +365,7 @@ def test_no_sentence_of_the_catalogue_contradicts_what_it_is_said_for(phrases: P
     push = rng.choice([-1.0, 1.0], rows)
     alone = (spoken_for[:, None] == np.arange(len(NUMBERS))) * push[:, None]
     pushes = pd.DataFrame(alone, columns=values.columns)
-    said = told(pushes, values, NUMBERS, Peers(peers.astype(object), group), phrases)
+    said = explain_scores(pushes, values, NUMBERS, PeerStatistics(peers.astype(object), group), phrases)
     told_of: dict[float, set[str]] = {-1.0: set(), 1.0: set()}
     for row, spoken in enumerate(said["reason_1"].fillna(said["strength_1"])):
         own = NUMBERS[spoken_for[row]]

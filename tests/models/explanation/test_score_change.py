@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renewals.models.explanation.score_change import PARTS, SCALES, speakers, split
-from renewals.models.settings import Calibration, Folds, LightGBM, Linear
+from renewals.models.explanation.score_change import PARTS, SCALES, changed_features, decompose_change
+from renewals.models.settings import CalibrationSettings, FoldSettings, LightGBMSettings, LinearSettings
 from renewals.models.training import walk_forward
-from renewals.models.training.calibration import Sigmoid
-from renewals.models.training.ensemble import Learned
+from renewals.models.training.calibration import SigmoidCalibration
+from renewals.models.training.ensemble import EnsembleModel
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
 from tests.models.drawn import CATALOGUE, training_table
@@ -21,27 +21,27 @@ CLOCK = {"days_to_renewal"}
 NUMBERS = ["use", "tickets", "noise"]
 
 
-def learned(seed: int, sigmoid: Sigmoid, catalogue=CATALOGUE) -> Learned:
+def learned(seed: int, sigmoid: SigmoidCalibration, catalogue=CATALOGUE) -> EnsembleModel:
     options = SimpleNamespace(
-        folds=Folds(origins=2, min_renewals=30, min_events=5),
-        linear=Linear(strengths=(0.03,)),
-        lightgbm=LightGBM(rounds=(30,), shares=(0.5,), min_data_in_leaf=20, threads=1, seed=seed),
-        calibration=Calibration(),
+        folds=FoldSettings(origins=2, min_renewals=30, min_events=5),
+        linear=LinearSettings(strengths=(0.03,)),
+        lightgbm=LightGBMSettings(rounds=(30,), shares=(0.5,), min_data_in_leaf=20, threads=1, seed=seed),
+        calibration=CalibrationSettings(),
     )
     observed = observations(training_table(seed=seed), "renewal", pd.Timestamp(2023, 6, 1).date())
-    schema = Schema.of(catalogue, observed, "renewal", True)
-    recipe = walk_forward.middle(options.linear, options.lightgbm)
-    return walk_forward.learn(observed, schema, walk_forward.Choice(recipe, sigmoid, (), 0, 0), options)
+    schema = Schema.from_catalogue(catalogue, observed, "renewal", True)
+    recipe = walk_forward.default_candidate(options.linear, options.lightgbm)
+    return walk_forward.fit_model(observed, schema, walk_forward.SelectedModel(recipe, sigmoid, (), 0, 0), options)
 
 
 @pytest.fixture(scope="module")
 def old():
-    return learned(0, Sigmoid(0.9, 0.2, 0.3, -0.1, {"plan": {"pro": 0.4, "basic": -0.2}}))
+    return learned(0, SigmoidCalibration(0.9, 0.2, 0.3, -0.1, {"plan": {"pro": 0.4, "basic": -0.2}}))
 
 
 @pytest.fixture(scope="module")
 def new():
-    return learned(1, Sigmoid(1.2, -0.3, 0.1, 0.2))
+    return learned(1, SigmoidCalibration(1.2, -0.3, 0.1, 0.2))
 
 
 def two_days(seed: int, count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -59,7 +59,7 @@ def two_days(seed: int, count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
 @settings(max_examples=25, deadline=None)
 def test_the_parts_sum_to_the_change_of_every_score(old, new, seed):
     before, now = two_days(seed)
-    parts = split(old, new, before, now, CLOCK)
+    parts = decompose_change(old, new, before, now, CLOCK)
     assert np.abs(parts["probability_before"] - old.probability(before)).max() == 0
     assert np.abs(parts["probability_now"] - new.probability(now)).max() == 0
     for scale in SCALES:
@@ -70,12 +70,12 @@ def test_the_parts_sum_to_the_change_of_every_score(old, new, seed):
 def test_what_did_not_move_has_no_part(old, new):
     before, now = two_days(3)
     quiet = before.assign(days_to_renewal=now["days_to_renewal"])
-    assert (split(old, old, before, now, CLOCK)["probability_model"] == 0).all()
-    assert (split(old, old, before, quiet, CLOCK)["probability_data"] == 0).all()
-    assert (split(old, old, before, now.assign(days_to_renewal=before["days_to_renewal"]), CLOCK)[
+    assert (decompose_change(old, old, before, now, CLOCK)["probability_model"] == 0).all()
+    assert (decompose_change(old, old, before, quiet, CLOCK)["probability_data"] == 0).all()
+    assert (decompose_change(old, old, before, now.assign(days_to_renewal=before["days_to_renewal"]), CLOCK)[
         "probability_clock"
     ] == 0).all()  # fmt: skip
-    same = split(old, new, before, before, CLOCK)
+    same = decompose_change(old, new, before, before, CLOCK)
     assert (same[["margin_data", "margin_clock"]] == 0).all(axis=None)
     assert np.abs(same["margin_model"] - (new.margin(before) - old.margin(before))).max() == 0
 
@@ -83,32 +83,32 @@ def test_what_did_not_move_has_no_part(old, new):
 def test_neither_data_nor_clock_comes_first(old):
     """What is called the clock and what the data may be exchanged: each gets the other's part."""
     before, now = two_days(5)
-    one = split(old, old, before, now, CLOCK)
-    other = split(old, old, before, now, set(old.schema.names) - CLOCK)
+    one = decompose_change(old, old, before, now, CLOCK)
+    other = decompose_change(old, old, before, now, set(old.schema.names) - CLOCK)
     for scale in SCALES:
         assert np.allclose(one[f"{scale}_data"], other[f"{scale}_clock"], rtol=0, atol=1e-12)
-    there_and_back = split(old, old, now, before, CLOCK)
+    there_and_back = decompose_change(old, old, now, before, CLOCK)
     assert np.allclose(one["margin_data"], -there_and_back["margin_data"], rtol=0, atol=1e-12)
 
 
 def test_the_model_s_part_is_what_the_new_one_says_more_of_today(old, new):
     before, now = two_days(6)
-    parts = split(old, new, before, now, CLOCK)
+    parts = decompose_change(old, new, before, now, CLOCK)
     assert np.allclose(parts["margin_model"], new.margin(now) - old.margin(now), rtol=0, atol=1e-12)
 
 
 def test_a_new_model_may_read_what_the_old_figures_do_not_hold(old):
     more = [*CATALOGUE, {**CATALOGUE[0], "name": "decided"}]
     before, now = two_days(7)
-    model = learned(2, Sigmoid(), more)
-    parts = split(old, model, before.drop(columns="decided"), now, CLOCK)
+    model = learned(2, SigmoidCalibration(), more)
+    parts = decompose_change(old, model, before.drop(columns="decided"), now, CLOCK)
     assert np.abs(parts["probability_now"] - model.probability(now)).max() == 0
 
 
 def test_a_figure_that_is_not_computed_any_more_is_named(old, new):
     before, now = two_days(7)
     with pytest.raises((KeyError, ValueError), match="tickets"):
-        split(old, new, before, now.drop(columns="tickets"), CLOCK)
+        decompose_change(old, new, before, now.drop(columns="tickets"), CLOCK)
 
 
 def one(**moved: float) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -116,8 +116,8 @@ def one(**moved: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame([first]), pd.DataFrame([{**first, **moved}])
 
 
-def named(old: Learned, before: pd.DataFrame, now: pd.DataFrame, towards: float) -> list[str]:
-    (row,) = speakers(old, before, now, CATALOGUE, CLOCK, np.array([towards]))
+def named(old: EnsembleModel, before: pd.DataFrame, now: pd.DataFrame, towards: float) -> list[str]:
+    (row,) = changed_features(old, before, now, CATALOGUE, CLOCK, np.array([towards]))
     return [str(feature["name"]) for feature in row]
 
 
@@ -134,7 +134,7 @@ def test_a_figure_that_moved_the_other_way_is_silent(old):
 def test_a_figure_that_moved_against_its_declared_risk_is_silent(old):
     """Whatever the model made of it: nobody is told that less of a risk is worse."""
     turned = [{**feature, "risk": "high" if feature["name"] == "use" else feature["risk"]} for feature in CATALOGUE]
-    assert speakers(old, *one(use=-2.0), turned, CLOCK, np.array([-1.0])) == [[]]
+    assert changed_features(old, *one(use=-2.0), turned, CLOCK, np.array([-1.0])) == [[]]
 
 
 def test_the_clock_and_what_stood_still_are_silent(old):
@@ -144,4 +144,4 @@ def test_the_clock_and_what_stood_still_are_silent(old):
 
 def test_nobody_speaks_where_there_are_no_words(old):
     before, now = one(use=-2.0)
-    assert speakers(old, before, now, [], CLOCK, np.array([-1.0])) == [[]]
+    assert changed_features(old, before, now, [], CLOCK, np.array([-1.0])) == [[]]

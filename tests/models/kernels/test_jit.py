@@ -5,7 +5,7 @@ import pytest
 from numba.core import config
 
 from renewals.models.kernels import jit as own
-from renewals.models.kernels.jit import compiled, shared
+from renewals.models.kernels.jit import cached_njit, run_in_blocks
 
 
 def doubled(number):
@@ -14,7 +14,7 @@ def doubled(number):
 
 def test_without_a_place_to_keep_it_a_loop_is_compiled_all_the_same(monkeypatch):
     monkeypatch.setattr(config, "CACHE_LOCATOR_CLASSES", "IPythonCacheLocator")
-    loop = compiled(doubled)
+    loop = cached_njit(doubled)
     assert loop(21) == 42
     assert "Null" in type(loop._cache).__name__, "it was kept after all"
 
@@ -22,13 +22,13 @@ def test_without_a_place_to_keep_it_a_loop_is_compiled_all_the_same(monkeypatch)
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("rows", [0, 1, 10, 11])
 def test_every_row_is_done_once(monkeypatch, threads, rows):
-    monkeypatch.setattr(own, "SHARE", 5)
+    monkeypatch.setattr(own, "ROWS_PER_TASK", 5)
     done = np.zeros(rows, int)
 
     def count(first, end):
         done[first:end] += 1
 
-    shared(count, rows, threads)
+    run_in_blocks(count, rows, threads)
     assert (done == 1).all()
 
 
@@ -37,4 +37,4 @@ def test_a_fault_in_a_thread_is_not_lost():
         raise ValueError(f"rows {first} to {end}")
 
     with pytest.raises(ValueError, match="rows 0 to 4096"):
-        shared(fault, 9000, 2)
+        run_in_blocks(fault, 9000, 2)

@@ -10,7 +10,22 @@ from renewals.models.kernels import jit, treeshap
 from renewals.models.kernels.treeshap import TreeShap
 
 FEATURES, WORDS = 7, 4
-ODD = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 1e-35, treeshap.ZERO, -treeshap.ZERO, 1e300, -1.0, -0.5, 2.7]
+ODD = [
+    np.nan,
+    np.inf,
+    -np.inf,
+    0.0,
+    -0.0,
+    1e-36,
+    -1e-36,
+    1e-35,
+    treeshap.ZERO_THRESHOLD,
+    -treeshap.ZERO_THRESHOLD,
+    1e300,
+    -1.0,
+    -0.5,
+    2.7,
+]
 BOOSTERS = st.fixed_dictionaries(
     {
         "max_depth": st.sampled_from([-1, 1, 2, 3, 4, 6, 12]),
@@ -73,7 +88,7 @@ def test_random_boosters_on_odd_rows(seed, asked):
 
 @pytest.mark.parametrize("bits", [0, 1, 3])
 def test_what_is_too_deep_for_a_table_is_worked_out(monkeypatch, bits):
-    monkeypatch.setattr(treeshap, "BITS", bits)
+    monkeypatch.setattr(treeshap, "MAX_BITS", bits)
     booster = grown(5, num_leaves=40, min_data_in_leaf=2)
     tables = TreeShap.of(booster)
     assert (np.diff(tables.pieces.first_output) == 0).any(), "nothing was too deep"
@@ -89,7 +104,7 @@ def test_a_tree_of_depth_three_is_one_table():
 def test_rows_stand_alone_whatever_the_blocks_and_threads(monkeypatch, threads):
     tables, values = TreeShap.of(grown(2, num_leaves=31)), odd(np.random.default_rng(3), 700)
     whole = tables.contributions(values), tables.margin(values)
-    monkeypatch.setattr(jit, "SHARE", 37)
+    monkeypatch.setattr(jit, "ROWS_PER_TASK", 37)
     assert np.array_equal(tables.contributions(values, threads), whole[0])
     assert np.array_equal(tables.margin(values, threads), whole[1])
     assert np.array_equal(tables.contributions(values[600:]), whole[0][600:])

@@ -7,8 +7,14 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from renewals.models.ranking.expected_value import NONE, Plays, prescribed
-from renewals.models.ranking.playbooks import ASSUMED_SPREAD, Effect, Library, Measured, in_force
+from renewals.models.ranking.expected_value import NO_PLAY, AvailablePlaybooks, prescribe_playbooks
+from renewals.models.ranking.playbooks import (
+    ASSUMED_EFFECT_SD,
+    MeasuredEffect,
+    PlaybookEffect,
+    PlaybookLibrary,
+    combine_effects,
+)
 
 TOLD = {"name": {"en": "n", "zh": "名"}, "owner": {"en": "li", "zh": "李"}, "steps": {"en": ["do"], "zh": ["做"]}}
 LIKELY = 0.25
@@ -18,7 +24,7 @@ def play(number: int, **own: Any) -> dict[str, Any]:
     return TOLD | {"name": {"en": f"n{number}", "zh": f"名{number}"}} | own
 
 
-LIBRARY = Library.model_validate(
+LIBRARY = PlaybookLibrary.model_validate(
     {
         "plays": {
             "rescue": play(0, themes=["adoption", "value"], stages=["onboarding"], hours=8, effect=0.5),
@@ -31,22 +37,22 @@ LIBRARY = Library.model_validate(
     }
 )
 IDS = [*LIBRARY.plays, "-"]
-PLAYS = Plays(LIBRARY, in_force(LIBRARY, {}), 60)
+PLAYS = AvailablePlaybooks(LIBRARY, combine_effects(LIBRARY, {}), 60)
 ACCOUNT: dict[str, Any] = {
     **{"stage": "steady", "size_band": "large", "arr": 1000.0, "days_to_renewal": 200, "decided": False},
     **{"renewal": 0.7, "upsell": 0.1, "cross_sell": 0.1, "expansion": 0.1, "reasons": "adoption 1"},
 }
 
 
-def said(plays: Plays = PLAYS, **own: Any) -> pd.Series:
+def said(plays: AvailablePlaybooks = PLAYS, **own: Any) -> pd.Series:
     """What is said of one account. Reasons are written `theme weight`, with a `!` behind where none can act on it."""
     return table([ACCOUNT | own], plays).iloc[0]
 
 
-def table(accounts: list[dict[str, Any]], plays: Plays = PLAYS) -> pd.DataFrame:
+def table(accounts: list[dict[str, Any]], plays: AvailablePlaybooks = PLAYS) -> pd.DataFrame:
     rows = pd.DataFrame(accounts)
     chances = rows[["renewal", "upsell", "cross_sell", "expansion"]].astype(float)
-    return prescribed(rows, chances, pd.DataFrame([*map(reasons, rows["reasons"])]), plays, LIKELY)
+    return prescribe_playbooks(rows, chances, pd.DataFrame([*map(reasons, rows["reasons"])]), plays, LIKELY)
 
 
 def reasons(words: str) -> dict[str, Any]:
@@ -61,7 +67,7 @@ def reasons(words: str) -> dict[str, Any]:
 
 
 def named(row: pd.Series) -> list[str]:
-    return [IDS[int(row[f"play_{k}"])] for k in (1, 2, 3) if row[f"play_{k}"] != NONE]
+    return [IDS[int(row[f"play_{k}"])] for k in (1, 2, 3) if row[f"play_{k}"] != NO_PLAY]
 
 
 def test_worth_is_the_arr_saved_by_the_effect_on_the_account_s_own_odds_per_hour() -> None:
@@ -154,17 +160,17 @@ def test_without_arr_nothing_can_be_saved() -> None:
 
 
 def test_a_measured_effect_meets_the_assumed_by_how_sure_it_is() -> None:
-    sure, unsure = Measured(1.0, 1e-6, 500), Measured(1.0, ASSUMED_SPREAD, 60)
-    found = in_force(LIBRARY, {"push": sure, "report": unsure, "seats": sure, "gone": sure})
+    sure, unsure = MeasuredEffect(1.0, 1e-6, 500), MeasuredEffect(1.0, ASSUMED_EFFECT_SD, 60)
+    found = combine_effects(LIBRARY, {"push": sure, "report": unsure, "seats": sure, "gone": sure})
     assert found["push"].log_odds == pytest.approx(1.0)
-    assert found["report"] == Effect(pytest.approx(0.65), 60), "as sure as the guess: the middle of 0.3 and 1"
-    assert found["seats"] == Effect(0.3), "what `renewals effect` measures is renewing, not growing"
-    assert found["review"] == Effect(0.6)
+    assert found["report"] == PlaybookEffect(pytest.approx(0.65), 60), "as sure as the guess: the middle of 0.3 and 1"
+    assert found["seats"] == PlaybookEffect(0.3), "what `renewals effect` measures is renewing, not growing"
+    assert found["review"] == PlaybookEffect(0.6)
     assert set(found) == set(LIBRARY.plays)
 
 
 def test_a_play_that_was_found_to_harm_is_not_prescribed() -> None:
-    plays = Plays(LIBRARY, in_force(LIBRARY, {"push": Measured(-1.0, 0.01, 500)}), 60)
+    plays = AvailablePlaybooks(LIBRARY, combine_effects(LIBRARY, {"push": MeasuredEffect(-1.0, 0.01, 500)}), 60)
     assert plays.effects["push"].log_odds == 0.0
     assert named(said(plays)) == []
 
@@ -183,7 +189,7 @@ def test_each_row_stands_for_itself_and_rows_keep_their_labels() -> None:
         pd.testing.assert_series_equal(whole.iloc[place], table([account]).iloc[0], check_names=False)
     assert (whole["worth"] >= 0).all()
     assert table(accounts[:1]).index.tolist() == [0]
-    assert prescribed(*(part.iloc[:0] for part in parts()), PLAYS, LIKELY).empty
+    assert prescribe_playbooks(*(part.iloc[:0] for part in parts()), PLAYS, LIKELY).empty
 
 
 def parts() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

@@ -8,33 +8,33 @@ import pytest
 from scipy.special import expit
 from scipy.stats import t as student
 
-from renewals.models.ranking.playbooks import ANY
+from renewals.models.ranking.playbooks import ANY_PLAYBOOK
 from renewals.models.ranking.treatment_effect import (
     UNTREATED,
-    Found,
+    EffectEstimate,
+    NoEstimate,
     Reason,
-    Refused,
-    clustered_error,
-    compared,
-    crossed,
-    effects,
-    estimated,
-    folds_of,
+    analysis_sample,
+    assign_folds,
+    clustered_standard_error,
+    cross_fit,
+    estimate_aipw,
+    estimate_effects,
 )
-from renewals.models.settings import Effect, Linear
+from renewals.models.settings import EffectSettings, LinearSettings
 from renewals.models.training.schema import Schema
-from renewals.reports.sentences.treatment_effect import COLUMNS, headings, row, sentence
-from renewals.reports.words import LANGUAGES, Words
+from renewals.reports.sentences.treatment_effect import TABLE_COLUMNS, effect_sentence, table_headings, table_row
+from renewals.reports.words import MESSAGES, Messages
 from tests.models.treated_company import CATALOGUE, company
 
-OPTIONS = Effect(min_lead_days=100)
+OPTIONS = EffectSettings(min_lead_days=100)
 SEEDS = range(1000, 1008)
 
 
-def found(lift: float, seed: int = 0, **options: object) -> tuple[Found | Refused, float]:
+def found(lift: float, seed: int = 0, **options: object) -> tuple[EffectEstimate | NoEstimate, float]:
     rows, begun, truth = company(lift, seed=seed)
     chosen = OPTIONS.model_copy(update=options)
-    return effects(compared(rows, begun, chosen), CATALOGUE, chosen, Linear())[0], truth
+    return estimate_effects(analysis_sample(rows, begun, chosen), CATALOGUE, chosen, LinearSettings())[0], truth
 
 
 @pytest.mark.parametrize("lift", [1.0, 0.0])
@@ -60,7 +60,10 @@ def test_who_was_treated_before_is_adjusted_for_though_no_model_of_the_list_read
     """An action is no feature of what is served, and every bit a figure by which the treated differ from others."""
     rows, begun, _ = company(1.0)
     logged = [{**feature, "action": feature["name"] == "health"} for feature in CATALOGUE]
-    whole, marked = (effects(compared(rows, begun, OPTIONS), own, OPTIONS, Linear())[0] for own in (CATALOGUE, logged))
+    whole, marked = (
+        estimate_effects(analysis_sample(rows, begun, OPTIONS), own, OPTIONS, LinearSettings())[0]
+        for own in (CATALOGUE, logged)
+    )
     assert marked == whole
 
 
@@ -73,16 +76,18 @@ def test_harm_is_called_harm():
 def test_each_playbook_is_asked_for_beside_all_of_them_and_the_rare_one_is_refused():
     rows, begun, _ = company(1.0)
     begun.loc[begun.index[:20], "playbook"] = "gift"
-    told = effects(compared(rows, begun, OPTIONS), CATALOGUE, OPTIONS, Linear())
-    assert [one.playbook for one in told] == [ANY, "rescue", "gift"]
+    told = estimate_effects(analysis_sample(rows, begun, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
+    assert [one.playbook for one in told] == [ANY_PLAYBOOK, "rescue", "gift"]
     assert told[0].treated == told[1].treated + 20
-    assert told[2] == Refused("gift", 20, "too_few_treated", {"treated": 20, "needed": 50})
+    assert told[2] == NoEstimate("gift", 20, "too_few_treated", {"treated": 20, "needed": 50})
 
 
 def test_the_order_of_rows_does_not_matter():
     rows, begun, _ = company(1.0, accounts=500)
-    other = effects(compared(rows.sample(frac=1, random_state=1), begun[::-1], OPTIONS), CATALOGUE, OPTIONS, Linear())
-    assert other == effects(compared(rows, begun, OPTIONS), CATALOGUE, OPTIONS, Linear())
+    other = estimate_effects(
+        analysis_sample(rows.sample(frac=1, random_state=1), begun[::-1], OPTIONS), CATALOGUE, OPTIONS, LinearSettings()
+    )
+    assert other == estimate_effects(analysis_sample(rows, begun, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
 
 
 # --- who is compared -------------------------------------------------------------------------------
@@ -100,7 +105,7 @@ def logged(*days: str, playbook: str = "call") -> pd.DataFrame:
     return pd.DataFrame({"account_id": "acme", "playbook": playbook, "started_at": pd.to_datetime(list(days))})
 
 
-EVERY = Effect(untreated_per_renewal=100, rest_days=60, min_lead_days=100)
+EVERY = EffectSettings(untreated_per_renewal=100, rest_days=60, min_lead_days=100)
 
 
 @pytest.mark.parametrize(
@@ -115,30 +120,30 @@ EVERY = Effect(untreated_per_renewal=100, rest_days=60, min_lead_days=100)
     ],
 )
 def test_treated_in_the_window_and_at_rest_before_it(started, treated):
-    rows = compared(observed("2024-05-01"), logged(started), EVERY)
+    rows = analysis_sample(observed("2024-05-01"), logged(started), EVERY)
     assert rows["treated"].tolist() == ([] if treated is None else [treated])
 
 
 def test_an_intervention_counts_once():
-    rows = compared(observed("2024-02-01", "2024-03-01"), logged("2024-03-02"), EVERY)
+    rows = analysis_sample(observed("2024-02-01", "2024-03-01"), logged("2024-03-02"), EVERY)
     assert rows[["as_of", "treated"]].to_numpy().tolist() == [[pd.Timestamp("2024-03-01"), "call"]]
 
 
 def test_another_accounts_intervention_is_not_ones_own():
-    rows = compared(observed("2024-05-01", account="quiet"), logged("2024-05-02"), EVERY)
+    rows = analysis_sample(observed("2024-05-01", account="quiet"), logged("2024-05-02"), EVERY)
     assert rows["treated"].tolist() == [UNTREATED]
 
 
 def test_neither_the_last_months_nor_what_is_decided_are_compared():
     rows = observed("2024-09-01", "2024-09-22", "2024-09-23")
-    assert compared(rows, logged(), EVERY)["days_to_renewal"].tolist() == [121, 100]
-    assert not len(compared(rows.assign(decided=True), logged(), EVERY))
+    assert analysis_sample(rows, logged(), EVERY)["days_to_renewal"].tolist() == [121, 100]
+    assert not len(analysis_sample(rows.assign(decided=True), logged(), EVERY))
 
 
 def test_the_untreated_rows_kept_stand_for_all_of_their_renewal():
     months = [f"2024-{month:02d}-01" for month in range(1, 9)]
     chosen = EVERY.model_copy(update={"untreated_per_renewal": 2})
-    rows = compared(observed(*months), logged("2024-01-05"), chosen)
+    rows = analysis_sample(observed(*months), logged("2024-01-05"), chosen)
     untreated = rows[rows["treated"] == UNTREATED]
     assert len(untreated) == 2
     assert untreated["weight"].sum() == 5  # eight months, less the treated one and the two at rest after it
@@ -155,15 +160,20 @@ def drawn(rows: int = 20_000) -> dict[str, np.ndarray]:
     chance, outcome = expit(-1 - look), 0.45 + 0.4 * np.tanh(look)
     treated = rng.random(rows) < chance
     renewed = (rng.random(rows) < outcome + 0.1 * treated).astype(float)
-    return {"renewed": renewed, "treated": treated, "chance": chance, "outcome": outcome}
+    return {"renewed": renewed, "treated": treated, "propensity": chance, "outcome_probability": outcome}
 
 
-@pytest.mark.parametrize("wrong", [(), ("chance",), ("outcome",), ("chance", "outcome")])
+CHANCES = ("propensity", "outcome_probability")
+
+
+@pytest.mark.parametrize("wrong", [(), CHANCES[:1], CHANCES[1:], CHANCES])
 def test_one_right_model_is_enough_and_none_is_not(wrong):
     sample = drawn()
     sample |= {name: np.full(len(sample[name]), sample[name].mean()) for name in wrong}
     accounts = pd.Series(np.arange(len(sample["renewed"])))
-    told = estimated(ANY, **sample, weight=np.ones(len(accounts)), accounts=accounts, options=Effect())
+    told = estimate_aipw(
+        ANY_PLAYBOOK, **sample, weight=np.ones(len(accounts)), accounts=accounts, settings=EffectSettings()
+    )
     assert (abs(told.points - 0.1) < 0.02) == (len(wrong) < 2)  # three standard errors
 
 
@@ -171,7 +181,7 @@ def test_rows_of_one_account_are_no_new_evidence():
     sample = {name: np.repeat(values, 3) for name, values in drawn(3000).items()}
     weight = np.ones(9000)
     said = {
-        name: estimated(ANY, **sample, weight=weight, accounts=accounts, options=Effect())
+        name: estimate_aipw(ANY_PLAYBOOK, **sample, weight=weight, accounts=accounts, settings=EffectSettings())
         for name, accounts in {"rows": pd.Series(range(9000)), "thirds": pd.Series(range(9000)) // 3}.items()
     }
     assert said["rows"].points == said["thirds"].points
@@ -184,14 +194,16 @@ def test_rows_of_one_account_are_no_new_evidence():
 def test_the_error_of_a_plain_mean_is_the_one_everybody_knows():
     seen = np.random.default_rng(0).normal(size=50)
     pull = (seen - seen.mean()) / len(seen)
-    assert clustered_error(pull, pd.Series(range(50))) == pytest.approx(seen.std(ddof=1) / np.sqrt(50))
+    assert clustered_standard_error(pull, pd.Series(range(50))) == pytest.approx(seen.std(ddof=1) / np.sqrt(50))
 
 
 def test_with_nothing_to_adjust_for_the_errors_are_those_of_two_shares():
     treated = np.arange(1000) < 400
     renewed = np.concatenate([np.arange(400) < 260, np.arange(600) < 300]).astype(float)
-    same = {"chance": np.full(1000, 0.4), "outcome": np.zeros(1000), "weight": np.ones(1000)}
-    told = estimated(ANY, renewed, treated, **same, accounts=pd.Series(range(1000)), options=Effect())
+    same = {"propensity": np.full(1000, 0.4), "outcome_probability": np.zeros(1000), "weight": np.ones(1000)}
+    told = estimate_aipw(
+        ANY_PLAYBOOK, renewed, treated, **same, accounts=pd.Series(range(1000)), settings=EffectSettings()
+    )
     far, parts = student.ppf(0.95, 399) * np.sqrt(1000 / 999), (0.65 * 0.35 / 400, 0.5 * 0.5 / 600)
     assert told.points == pytest.approx(0.65 - 0.5) == told.naive
     assert told.high - told.points == pytest.approx(far * np.sqrt(sum(parts)))
@@ -204,30 +216,36 @@ def test_a_weight_of_two_is_two_rows():
     plain = np.where(~sample["treated"] & (np.arange(3000) % 2 == 0), 2, 1)
     twice = {name: np.repeat(values, plain) for name, values in sample.items()}
     accounts = pd.Series(range(3000))
-    once = estimated(ANY, **sample, weight=plain.astype(float), accounts=accounts, options=Effect())
-    rows = len(twice["chance"])
-    other = estimated(ANY, **twice, weight=np.ones(rows), accounts=accounts.repeat(plain), options=Effect())
+    once = estimate_aipw(
+        ANY_PLAYBOOK, **sample, weight=plain.astype(float), accounts=accounts, settings=EffectSettings()
+    )
+    rows = len(twice["propensity"])
+    other = estimate_aipw(
+        ANY_PLAYBOOK, **twice, weight=np.ones(rows), accounts=accounts.repeat(plain), settings=EffectSettings()
+    )
     assert (once.points, once.low, once.naive) == pytest.approx((other.points, other.low, other.naive))
 
 
 def test_no_account_is_judged_by_a_model_that_learned_from_it():
     accounts = pd.Series(np.repeat(np.arange(40), 5))
-    fold = folds_of(accounts, Effect())
+    fold = assign_folds(accounts, EffectSettings())
     assert pd.Series(fold).groupby(accounts).nunique().eq(1).all()
     assert set(fold) == set(range(5))
     truth = np.random.default_rng(0).permutation(np.repeat([0, 1], 20))[accounts]
     rows = pd.DataFrame({"account": accounts.astype(str)})
-    schema = Schema.of([{"name": "account", "kind": "category", "risk": "either"}], rows, "renewal", monotone=False)
-    told = crossed(schema.values(rows), truth, np.ones(200), fold, schema, 10.0, Linear(category_rows=1))
+    schema = Schema.from_catalogue(
+        [{"name": "account", "kind": "category", "risk": "either"}], rows, "renewal", monotone=False
+    )
+    told = cross_fit(schema.values(rows), truth, np.ones(200), fold, schema, 10.0, LinearSettings(category_rows=1))
     assert pd.Series(told).groupby(fold).nunique().eq(1).all()  # of an account never seen, nothing but the mean
 
 
 # --- refusals --------------------------------------------------------------------------------------
 
 
-def refusal(**options: float) -> Refused:
+def refusal(**options: float) -> NoEstimate:
     told, _ = found(1.0, **options)
-    assert isinstance(told, Refused)
+    assert isinstance(told, NoEstimate)
     return told
 
 
@@ -238,24 +256,24 @@ def test_too_few_treated():
 
 def test_too_few_of_one_outcome():
     rows, begun, _ = company(1.0)
-    everybody = compared(rows.assign(label=1), begun, OPTIONS)
-    assert effects(everybody, CATALOGUE, OPTIONS, Linear())[0].reason == "too_few_outcomes"
+    everybody = analysis_sample(rows.assign(label=1), begun, OPTIONS)
+    assert estimate_effects(everybody, CATALOGUE, OPTIONS, LinearSettings())[0].reason == "too_few_outcomes"
 
 
 def test_everybody_alike_was_treated():
     sample = drawn(2000)
-    sample["chance"] = np.where(sample["treated"], 0.97, 0.02)
+    sample["propensity"] = np.where(sample["treated"], 0.97, 0.02)
     accounts = pd.Series(range(2000))
-    told = estimated(ANY, **sample, weight=np.ones(2000), accounts=accounts, options=Effect())
+    told = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(2000), accounts=accounts, settings=EffectSettings())
     assert (told.reason, told.figures["share"]) == ("too_few_alike", 0.0)
 
 
 def test_hardly_anybody_to_compare_with():
     sample = drawn(2000)
-    sample["chance"] = np.full(2000, 1e-6)
-    sample["chance"][np.flatnonzero(~sample["treated"])[:9]] = 0.5
+    sample["propensity"] = np.full(2000, 1e-6)
+    sample["propensity"][np.flatnonzero(~sample["treated"])[:9]] = 0.5
     accounts = pd.Series(range(2000))
-    told = estimated(ANY, **sample, weight=np.ones(2000), accounts=accounts, options=Effect())
+    told = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(2000), accounts=accounts, settings=EffectSettings())
     assert told.reason == "too_little_to_compare"
     assert 8.9 < told.figures["rows"] < 9.1
 
@@ -263,10 +281,10 @@ def test_hardly_anybody_to_compare_with():
 def test_treated_accounts_without_their_like_are_left_out_and_counted():
     sample = drawn(4000)
     sure = np.flatnonzero(sample["treated"])[:10]
-    sample["chance"][sure] = 0.95
+    sample["propensity"][sure] = 0.95
     accounts = pd.Series(range(4000))
-    told = estimated(ANY, **sample, weight=np.ones(4000), accounts=accounts, options=Effect())
-    assert told.left_out == (sample["treated"] & (sample["chance"] > 0.9)).sum() >= 10
+    told = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(4000), accounts=accounts, settings=EffectSettings())
+    assert told.left_out == (sample["treated"] & (sample["propensity"] > 0.9)).sum() >= 10
     assert told.treated == sample["treated"].sum()
 
 
@@ -280,14 +298,14 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 @pytest.mark.parametrize("reason", get_args(Reason))
 def test_every_refusal_has_its_reason_in_words_and_no_figure_of_an_effect(language, reason):
-    words, told = Words(language), Refused("rescue", 12, reason, FIGURES[reason])
-    said = sentence(told, words)
+    words, told = Messages(language), NoEstimate("rescue", 12, reason, FIGURES[reason])
+    said = effect_sentence(told, words)
     assert said.startswith("rescue")
     assert str(next(iter(FIGURES[reason].values())))[:1] in said
-    assert row(told, words)[2:-1] == [words.say("effect.dash")] * 6
+    assert table_row(told, words)[2:-1] == [words.text("effect.dash")] * 6
 
 
 @pytest.mark.parametrize(
@@ -295,11 +313,15 @@ def test_every_refusal_has_its_reason_in_words_and_no_figure_of_an_effect(langua
     [(0.01, 0.09, "helped", "有效"), (-0.01, 0.09, "not clear", "不明确"), (-0.09, -0.01, "fewer", "更少")],
 )
 def test_a_verdict_is_what_the_interval_allows(low, high, english, chinese):
-    told = Found(ANY, 187, 180, 0.733, 0.048, low, high, 0.25, None, None, -0.04, 0, 900.0)
-    assert english in sentence(told, Words("en"))
-    assert chinese in sentence(told, Words("zh"))
-    assert "any playbook" in sentence(told, Words("en"))
-    for language in LANGUAGES:
-        assert len(row(told, Words(language))) == len(headings(Words(language), 0.9)) == len(COLUMNS)
-        assert "+4.8" in sentence(told, Words(language))
-    assert "90%" in headings(Words("en"), 0.9)[5]
+    told = EffectEstimate(ANY_PLAYBOOK, 187, 180, 0.733, 0.048, low, high, 0.25, None, None, -0.04, 0, 900.0)
+    assert english in effect_sentence(told, Messages("en"))
+    assert chinese in effect_sentence(told, Messages("zh"))
+    assert "any playbook" in effect_sentence(told, Messages("en"))
+    for language in MESSAGES:
+        assert (
+            len(table_row(told, Messages(language)))
+            == len(table_headings(Messages(language), 0.9))
+            == len(TABLE_COLUMNS)
+        )
+        assert "+4.8" in effect_sentence(told, Messages(language))
+    assert "90%" in table_headings(Messages("en"), 0.9)[5]

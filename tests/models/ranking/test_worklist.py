@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from renewals.models.ranking.worklist import arr_at_risk, quadrant, ranked, risk_band, status
+from renewals.models.ranking.worklist import arr_at_risk, quadrant, rank_accounts, risk_band, score_status
 from renewals.reports.settings import Capacity
 
 NONE = float("nan")
@@ -14,7 +14,7 @@ def test_bands_begin_at_their_limit_and_need_a_probability() -> None:
 
 def test_history_begins_to_be_enough_at_the_limit() -> None:
     days = pd.Series([0, 6, 7, pd.NA], dtype="Int64")
-    assert status(days, at_least=7).tolist() == ["too_little_history"] * 2 + ["scored", "too_little_history"]
+    assert score_status(days, min_days=7).tolist() == ["too_little_history"] * 2 + ["scored", "too_little_history"]
 
 
 def test_money_at_risk_is_arr_times_the_chance_of_loss() -> None:
@@ -45,7 +45,7 @@ def portfolio(rows: str) -> pd.DataFrame:
 
 def rank(table: pd.DataFrame, **limits: object) -> dict[str, tuple[int, bool]]:
     capacity = Capacity.model_validate(limits)
-    ranks = ranked(table["worth"], table["arr"], table["csm"], table["account"], capacity.of)
+    ranks = rank_accounts(table["worth"], table["arr"], table["csm"], table["account"], capacity.for_manager)
     return {a: (r, w) for a, r, w in zip(table["account"], ranks["rank"], ranks["within_capacity"], strict=True)}
 
 
@@ -94,22 +94,26 @@ def test_hours_cut_the_list_too_and_equal_worth_goes_by_what_is_at_risk() -> Non
     table = portfolio("acme li 9 1\nbeta li 5 1\ngamma li 0 1\ndelta li 0 1\nlarge ann 1 1")
     hours, at_risk = pd.Series([4.0, 6.0, 1.0, 0.0, 99.0]), pd.Series([1.0, 1.0, 2.0, 3.0, 1.0])
     whose = (table["worth"], table["arr"], table["csm"], table["account"])
-    ranks = ranked(*whose, Capacity(hours=10).of, hours, at_risk)
+    ranks = rank_accounts(*whose, Capacity(hours=10).for_manager, hours, at_risk)
     assert ranks["rank"].tolist() == [1, 2, 4, 3, 1]
     assert ranks["within_capacity"].tolist() == [True, True, False, True, True]
-    assert ranked(*whose, Capacity().of, hours)["within_capacity"].all(), "no limit of hours unless one is set"
+    assert rank_accounts(*whose, Capacity().for_manager, hours)["within_capacity"].all(), (
+        "no limit of hours unless one is set"
+    )
 
 
 def test_without_worth_there_is_no_rank() -> None:
     table = portfolio("acme li nan 10\nbeta li 1 10")
-    ranks = ranked(table["worth"], table["arr"], table["csm"], table["account"], Capacity().of)
+    ranks = rank_accounts(table["worth"], table["arr"], table["csm"], table["account"], Capacity().for_manager)
     assert ranks["rank"].tolist() == [pd.NA, 1]
     assert pd.isna(ranks["within_capacity"][0])
-    nobody = ranked(*(table.iloc[:0][name] for name in ("worth", "arr", "csm", "account")), Capacity().of)
+    nobody = rank_accounts(
+        *(table.iloc[:0][name] for name in ("worth", "arr", "csm", "account")), Capacity().for_manager
+    )
     assert nobody.empty
     assert list(nobody.columns) == ["rank", "within_capacity"]
 
 
 def test_a_manager_is_found_in_whatever_case():
     own = Capacity(managers={"Zoë Müller": {"accounts": 3}})
-    assert [own.of(name).accounts for name in ("ZOE MÜLLER", " Zoë  Müller", "Zoë", None)] == [3, 3, 50, 50]
+    assert [own.for_manager(name).accounts for name in ("ZOE MÜLLER", " Zoë  Müller", "Zoë", None)] == [3, 3, 50, 50]

@@ -13,12 +13,12 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from renewals.features.point_in_time import known_on
+from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Policy
 from renewals.features.revenue.due_groups import renewals
-from renewals.features.revenue.ledger import Book
+from renewals.features.revenue.ledger import RenewalLedger
 from renewals.models.target import Outcomes
-from renewals.models.targets import targets
+from renewals.models.targets import load_targets
 
 ALL = ("renewal", "upsell", "cross_sell", "expansion")
 
@@ -94,21 +94,23 @@ def spine() -> ibis.Table:
 
 
 @cache
-def book(at: date) -> Book:
-    return Book(known_on("contracts", contracts(), at), at, Policy(), False, keep=lambda kept: kept.cache())
+def book(at: date) -> RenewalLedger:
+    return RenewalLedger(
+        known_rows("contracts", contracts(), at), at, Policy(), False, materialize=lambda kept: kept.cache()
+    )
 
 
 @cache
 def outcomes(at: date, name: str) -> Outcomes:
     """What a target needs to know; the rest is left out, for it takes a second to compile."""
     if name == "renewal":
-        return Outcomes(at, renewals(book(at).ledger).cache(), book(LONG_AFTER).expansions)
+        return Outcomes(at, renewals(book(at).entries).cache(), book(LONG_AFTER).expansions)
     return Outcomes(at, outcomes(LONG_AFTER, "renewal").renewals, book(at).expansions)
 
 
 @cache
 def answers(name: str, at: date) -> Answers:
-    rows = targets([name])[name].label(spine(), outcomes(at, name)).to_pyarrow().to_pylist()
+    rows = load_targets([name])[name].label(spine(), outcomes(at, name)).to_pyarrow().to_pylist()
     return {
         (row["account_id"], row["as_of"].isoformat()): (row["label"], row["matured_at"] and row["matured_at"].date())
         for row in rows
@@ -195,7 +197,7 @@ def test_an_answer_never_changes(name):
 
 
 def test_labels_are_small_integers_and_timestamps():
-    schema = targets(["renewal"])["renewal"].label(spine(), outcomes(LONG_AFTER, "renewal")).schema()
+    schema = load_targets(["renewal"])["renewal"].label(spine(), outcomes(LONG_AFTER, "renewal")).schema()
     assert tuple(schema.names) == ("account_id", "as_of", "label", "matured_at")
     assert str(schema["label"]) == "int8"
     assert str(schema["as_of"]) == "date"
@@ -203,13 +205,13 @@ def test_labels_are_small_integers_and_timestamps():
 
 
 def test_every_target_has_words():
-    for name, target in targets(ALL).items():
+    for name, target in load_targets(ALL).items():
         assert target.name == name
         assert target.en.endswith("?")
         assert target.zh.endswith("？")
-        assert target.final
+        assert target.maturity
 
 
 def test_a_target_without_a_file_is_refused():
     with pytest.raises(ValueError, match=r"no target 'moods': models/targets/moods\.py"):
-        targets(["moods"])
+        load_targets(["moods"])

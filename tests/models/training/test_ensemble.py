@@ -8,27 +8,27 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from renewals.models.settings import Calibration, Folds, LightGBM, Linear
+from renewals.models.settings import CalibrationSettings, FoldSettings, LightGBMSettings, LinearSettings
 from renewals.models.training import walk_forward
-from renewals.models.training.ensemble import Learned
+from renewals.models.training.ensemble import EnsembleModel
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
 from tests.models.drawn import CATALOGUE, training_table
 
 OPTIONS = SimpleNamespace(
-    folds=Folds(origins=2, min_renewals=30, min_events=5),
-    linear=Linear(strengths=(0.01,)),
-    lightgbm=LightGBM(rounds=(30,), shares=(0.5,), min_data_in_leaf=20, threads=1),
-    calibration=Calibration(),
+    folds=FoldSettings(origins=2, min_renewals=30, min_events=5),
+    linear=LinearSettings(strengths=(0.01,)),
+    lightgbm=LightGBMSettings(rounds=(30,), shares=(0.5,), min_data_in_leaf=20, threads=1),
+    calibration=CalibrationSettings(),
 )
 UNTIL = pd.Timestamp(2023, 6, 1)
 
 
-def learn(table: pd.DataFrame) -> Learned:
+def learn(table: pd.DataFrame) -> EnsembleModel:
     observed = observations(table, "renewal", UNTIL.date())
-    schema = Schema.of(CATALOGUE, observed, "renewal", True)
-    steps = walk_forward.walk(observed, schema, OPTIONS)
-    return walk_forward.learn(observed, schema, walk_forward.choose(observed, steps, UNTIL, OPTIONS), OPTIONS)
+    schema = Schema.from_catalogue(CATALOGUE, observed, "renewal", True)
+    steps = walk_forward.fit_origins(observed, schema, OPTIONS)
+    return walk_forward.fit_model(observed, schema, walk_forward.select_model(observed, steps, UNTIL, OPTIONS), OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def test_base_and_contributions_add_up_to_the_margin(model, later):
 
 
 def test_what_is_spoken_in_one_breath_is_what_is_said_one_by_one(model, later):
-    probability, contributions, strange = model.spoken(later)
+    probability, contributions, strange = model.predict_and_explain(later)
     assert np.array_equal(probability, model.probability(later))
     assert contributions.equals(model.contributions(later)[0])
-    assert np.array_equal(strange, model.linear.beyond(model.schema.values(later)))
+    assert np.array_equal(strange, model.linear.out_of_range_share(model.schema.values(later)))
 
 
 def test_columns_are_taken_by_name(model, later):
@@ -92,17 +92,17 @@ def test_risk_goes_the_declared_way(model, later, name, sign):
 
 
 def test_it_comes_back_from_its_files(model, later):
-    back = Learned.from_files(model.to_files())
+    back = EnsembleModel.from_files(model.to_files())
     assert np.array_equal(back.probability(later), model.probability(later))
     assert back.to_files() == model.to_files()
 
 
 def test_files_of_two_models_are_refused(model, table):
-    other = Schema.of(CATALOGUE[:4], table, "renewal", True)
+    other = Schema.from_catalogue(CATALOGUE[:4], table, "renewal", True)
     files = model.to_files()
     mixed = files | {"schema.json": files["schema.json"].replace(model.schema.hash.encode(), other.hash.encode())}
     with pytest.raises(ValueError, match="differ"):
-        Learned.from_files(mixed)
+        EnsembleModel.from_files(mixed)
 
 
 def test_the_same_rows_in_another_order_give_the_same_bytes(model, table):

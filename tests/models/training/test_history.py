@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from renewals.models.settings import Folds
+from renewals.models.settings import FoldSettings
 from renewals.models.training.history import History
-from renewals.models.training.splits import TooFew, observations, rolling
+from renewals.models.training.splits import InsufficientHistoryError, observations, rolling_origin_folds
 from tests.models.drawn import training_table
 
 UNTIL = date(2024, 3, 1)
@@ -45,7 +45,7 @@ def test_quarterly_terms_of_a_growing_company_are_learned_from(market):
     half = terms.iloc[len(terms) // 2]
     assert len(terms) > 800
     assert (market["as_of"] >= half).mean() < 0.1
-    folds = rolling(market, Folds())
+    folds = rolling_origin_folds(market, FoldSettings())
     first = market.iloc[folds[0].train]
     assert first["term"].nunique() >= 60
     assert min((first["label"] == outcome).sum() for outcome in (0, 1)) >= 10
@@ -58,30 +58,32 @@ def test_the_first_origin_learns_from_a_share_of_all_that_is_used():
     observed = observations(training_table(), "renewal", date(2024, 6, 1))
     shares = []
     for share in (0.2, 0.5, 0.8):
-        origin = rolling(observed, Folds(first_share=share, min_renewals=30, min_events=5))[0].origin
+        origin = rolling_origin_folds(observed, FoldSettings(first_share=share, min_renewals=30, min_events=5))[
+            0
+        ].origin
         days = pd.DatetimeIndex([origin])
-        history = History.of(observed, Folds(), 90)
+        history = History.from_observations(observed, FoldSettings(), 90)
         used = (history.terms["final"] <= origin) | (history.terms["seen"] >= origin)
-        assert len(history.terms) - history._between(days)[0] == used.sum()
+        assert len(history.terms) - history._unusable_terms(days)[0] == used.sum()
         shares.append((history.terms["final"] <= origin).sum() / used.sum())
     assert shares == pytest.approx([0.2, 0.5, 0.8], abs=0.08)
 
 
 def test_a_share_that_cannot_be_had_refuses_nothing(market):
     """With nine tenths first nothing would be left to test: the last day that leaves enough is taken."""
-    folds = rolling(market, Folds(first_share=0.95))
-    history = History.of(market, Folds(), 90)
-    after = history.seen_from(pd.DatetimeIndex([folds[0].origin]))
-    assert (after >= history.needed).all()
+    folds = rolling_origin_folds(market, FoldSettings(first_share=0.95))
+    history = History.from_observations(market, FoldSettings(), 90)
+    after = history.count_testable(pd.DatetimeIndex([folds[0].origin]))
+    assert (after >= history.required_counts).all()
     later = pd.DatetimeIndex(market["as_of"].unique()).sort_values()
     later = later[later > folds[0].origin]
-    assert not (history.seen_from(later) >= history.needed).all(axis=1).any()
+    assert not (history.count_testable(later) >= history.required_counts).all(axis=1).any()
 
 
 def test_terms_too_short_for_the_lead_are_tested_at_any_lead():
     monthly = marketplace(600)
     monthly = monthly[monthly["days_to_renewal"] <= 31]
-    folds = rolling(observations(monthly, "renewal", UNTIL), Folds())
+    folds = rolling_origin_folds(observations(monthly, "renewal", UNTIL), FoldSettings())
     assert folds[0].train.size
     assert folds[0].test.size
 
@@ -89,23 +91,29 @@ def test_terms_too_short_for_the_lead_are_tested_at_any_lead():
 def test_expansion_is_tested_at_any_lead(market):
     """Asked of expansion the lead says nothing, and more days leave enough to test."""
     rows = market.assign(as_of=market["as_of"])
-    assert rolling(rows, Folds(), "upsell")[0].origin > rolling(rows, Folds())[0].origin
+    assert (
+        rolling_origin_folds(rows, FoldSettings(), "upsell")[0].origin
+        > rolling_origin_folds(rows, FoldSettings())[0].origin
+    )
 
 
 def test_days_without_enough_on_either_side_are_no_first_origin(market):
-    history, days = History.of(market, Folds()), pd.DatetimeIndex(market["as_of"].unique()).sort_values()
+    history, days = (
+        History.from_observations(market, FoldSettings()),
+        pd.DatetimeIndex(market["as_of"].unique()).sort_values(),
+    )
     origin = history.first_origin(days)
     for wanted in ("min_renewals", "min_events"):
-        options = Folds(**{wanted: 100_000})
-        assert History.of(market, options).first_origin(days) is None
-    assert (history.final_by(pd.DatetimeIndex([origin])) >= (60, 10)).all()
-    assert (history.seen_from(pd.DatetimeIndex([origin])) >= (60, 10)).all()
+        options = FoldSettings(**{wanted: 100_000})
+        assert History.from_observations(market, options).first_origin(days) is None
+    assert (history.count_final(pd.DatetimeIndex([origin])) >= (60, 10)).all()
+    assert (history.count_testable(pd.DatetimeIndex([origin])) >= (60, 10)).all()
 
 
 def test_a_row_that_was_decided_tests_nothing(market):
     decided = market.assign(decided=True)
-    with pytest.raises(TooFew, match="there are 0 to test"):
-        rolling(decided, Folds())
+    with pytest.raises(InsufficientHistoryError, match="there are 0 to test"):
+        rolling_origin_folds(decided, FoldSettings())
 
 
 # --- a refusal -----------------------------------------------------------------------------------
@@ -133,12 +141,12 @@ def every_month(count: int, of_each: int = 5, rare: int = 1, begin: str = "2024-
     return [(day, int(place >= rare)) for day in days for place in range(of_each)]
 
 
-OPTIONS = Folds(min_renewals=20, min_events=2, focus_days=0)
+OPTIONS = FoldSettings(min_renewals=20, min_events=2, focus_days=0)
 
 
 def test_a_refusal_counts_what_there_is_and_what_is_needed():
-    with pytest.raises(TooFew) as refused:
-        rolling(few(every_month(3)), OPTIONS)
+    with pytest.raises(InsufficientHistoryError) as refused:
+        rolling_origin_folds(few(every_month(3)), OPTIONS)
     told = str(refused.value)
     assert "15 final outcomes, 12 of them yes and 3 no" in told
     assert "Needed are 20 to learn from (folds.min_renewals), 2 of them of the rarer kind (folds.min_events)" in told
@@ -147,19 +155,21 @@ def test_a_refusal_counts_what_there_is_and_what_is_needed():
 
 def test_a_refusal_says_when_there_will_be_enough():
     """Five a month: twenty are final in April; those seen from then on are final three months later, and take four."""
-    with pytest.raises(TooFew) as refused:
-        rolling(few(every_month(3)), OPTIONS)
+    with pytest.raises(InsufficientHistoryError) as refused:
+        rolling_origin_folds(few(every_month(3)), OPTIONS)
     assert "enough about " in str(refused.value)
-    when = History.of(few(every_month(3)), OPTIONS).enough_on()
+    when = History.from_observations(few(every_month(3)), OPTIONS).expected_ready_day()
     enough = next(n for n in range(3, 30) if _learns(every_month(n)))
     there = pd.Timestamp("2024-01-01") + pd.DateOffset(months=enough - 1)
     assert abs((when - there).days) <= 45
 
 
 def test_where_enough_could_be_learned_the_refusal_says_what_is_lacking_to_test():
-    with pytest.raises(TooFew, match="enough to learn from on 2024-04-01, and since then there are 10 to test"):
-        rolling(few(every_month(8)), OPTIONS)
-    when = History.of(few(every_month(8)), OPTIONS).enough_on()
+    with pytest.raises(
+        InsufficientHistoryError, match="enough to learn from on 2024-04-01, and since then there are 10 to test"
+    ):
+        rolling_origin_folds(few(every_month(8)), OPTIONS)
+    when = History.from_observations(few(every_month(8)), OPTIONS).expected_ready_day()
     enough = next(n for n in range(8, 30) if _learns(every_month(n)))
     assert abs((when - (pd.Timestamp("2024-01-01") + pd.DateOffset(months=enough - 1))).days) <= 45
 
@@ -169,25 +179,25 @@ def test_the_day_is_a_whole_one_whatever_the_unit_of_the_dates(unit):
     """The pace is seldom a whole number of outcomes a day; dates read from a file may count in seconds."""
     for months in range(1, 9):
         observed = few(every_month(months)).astype(dict.fromkeys(["as_of", "matured_at"], f"datetime64[{unit}]"))
-        when = History.of(observed, OPTIONS).enough_on()
+        when = History.from_observations(observed, OPTIONS).expected_ready_day()
         assert when is None or when == when.normalize()
 
 
 def _learns(outcomes: list[tuple[str, int]]) -> bool:
     try:
-        return bool(rolling(few(outcomes), OPTIONS))
-    except TooFew:
+        return bool(rolling_origin_folds(few(outcomes), OPTIONS))
+    except InsufficientHistoryError:
         return False
 
 
 def test_without_the_rarer_outcome_or_at_too_slow_a_pace_no_month_is_named():
-    with pytest.raises(TooFew, match="not be enough in 20 years"):
-        rolling(few(every_month(12)), Folds(min_renewals=100_000, focus_days=0))
-    with pytest.raises(TooFew, match="not be enough in 20 years"):
-        rolling(few(every_month(12, rare=0)), OPTIONS)
+    with pytest.raises(InsufficientHistoryError, match="not be enough in 20 years"):
+        rolling_origin_folds(few(every_month(12)), FoldSettings(min_renewals=100_000, focus_days=0))
+    with pytest.raises(InsufficientHistoryError, match="not be enough in 20 years"):
+        rolling_origin_folds(few(every_month(12, rare=0)), OPTIONS)
 
 
 def test_no_outcome_at_all_is_refused_in_words():
     nothing = few(every_month(3)).head(0)
-    with pytest.raises(TooFew, match="0 final outcomes"):
-        rolling(nothing, OPTIONS)
+    with pytest.raises(InsufficientHistoryError, match="0 final outcomes"):
+        rolling_origin_folds(nothing, OPTIONS)

@@ -9,23 +9,27 @@ LOGGED = [{**feature, "action": feature["name"] in ("tickets", "plan")} for feat
 
 
 def test_a_logged_action_is_no_part_of_a_schema():
-    schema = Schema.of(LOGGED, training_table(accounts=5), "renewal", monotone=True)
+    schema = Schema.from_catalogue(LOGGED, training_table(accounts=5), "renewal", monotone=True)
     assert schema.names == ("use", "noise", "days_to_renewal")
     assert schema.categories == {}
-    assert len(schema.signs) == len(schema.sizes) == 3
+    assert len(schema.signs) == len(schema.category_counts) == 3
 
 
 def test_it_is_where_it_is_asked_for():
     rows = training_table(accounts=5)
-    assert Schema.of(LOGGED, rows, "renewal", True, actions=True) == Schema.of(CATALOGUE, rows, "renewal", True)
+    assert Schema.from_catalogue(LOGGED, rows, "renewal", True, actions=True) == Schema.from_catalogue(
+        CATALOGUE, rows, "renewal", True
+    )
 
 
 def test_a_table_without_its_columns_is_enough():
     """A company that logs nothing has no such columns."""
     rows = training_table(accounts=5).drop(columns=["tickets", "plan"])
-    assert Schema.of(LOGGED, rows, "renewal", monotone=True).names == ("use", "noise", "days_to_renewal")
+    assert Schema.from_catalogue(LOGGED, rows, "renewal", monotone=True).names == ("use", "noise", "days_to_renewal")
 
 
 def test_actions_alone_are_nothing_to_learn_from():
     with pytest.raises(ValueError, match="no feature a model may read"):
-        Schema.of([feature for feature in LOGGED if feature["action"]], training_table(accounts=5), "renewal", True)
+        Schema.from_catalogue(
+            [feature for feature in LOGGED if feature["action"]], training_table(accounts=5), "renewal", True
+        )

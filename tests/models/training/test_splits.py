@@ -9,12 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renewals.models.settings import Folds
-from renewals.models.training.splits import TooFew, observations, relevance, rolling, weights
+from renewals.models.settings import FoldSettings
+from renewals.models.training.splits import (
+    InsufficientHistoryError,
+    lead_weights,
+    observations,
+    rolling_origin_folds,
+    term_weights,
+)
 from tests.models.drawn import training_table
 
 TABLE = training_table()
-OPTIONS = Folds(origins=3, min_renewals=30, min_events=5)
+OPTIONS = FoldSettings(origins=3, min_renewals=30, min_events=5)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -28,7 +34,9 @@ def test_every_fold_keeps_the_law(until, embargo, origins, seed):
     table = TABLE.sample(frac=1.0, random_state=seed)
     observed = observations(table, "renewal", until)
     assert (observed["matured_at"] <= pd.Timestamp(until)).all()
-    for fold in rolling(observed, Folds(origins=origins, embargo_days=embargo, min_renewals=30, min_events=5)):
+    for fold in rolling_origin_folds(
+        observed, FoldSettings(origins=origins, embargo_days=embargo, min_renewals=30, min_events=5)
+    ):
         train, test = observed.iloc[fold.train], observed.iloc[fold.test]
         assert train["matured_at"].max() + pd.Timedelta(days=embargo) <= fold.origin
         assert test["as_of"].min() >= fold.origin
@@ -37,7 +45,7 @@ def test_every_fold_keeps_the_law(until, embargo, origins, seed):
 
 def test_folds_follow_one_another_without_overlap():
     observed = observations(TABLE, "renewal", date(2024, 6, 1))
-    folds = rolling(observed, OPTIONS)
+    folds = rolling_origin_folds(observed, OPTIONS)
     assert len(folds) == 3
     for before, after in pairwise(folds):
         assert observed.iloc[before.test]["as_of"].max() < after.origin
@@ -45,8 +53,8 @@ def test_folds_follow_one_another_without_overlap():
 
 def test_the_rows_of_one_renewal_weigh_one_together():
     observed = observations(TABLE, "renewal", date(2024, 6, 1))
-    focused = relevance(observed["days_to_renewal"].to_numpy(np.float64), 90)
-    for weight in (weights(observed["term"]), weights(observed["term"], focused)):
+    focused = lead_weights(observed["days_to_renewal"].to_numpy(np.float64), 90)
+    for weight in (term_weights(observed["term"]), term_weights(observed["term"], focused)):
         assert np.allclose(pd.Series(weight).groupby(observed["term"].to_numpy()).sum(), 1.0)
 
 
@@ -69,7 +77,7 @@ def test_who_cancels_early_is_learned_from_with_the_cohort_and_not_before():
 
 
 def test_rows_about_the_focus_count_most():
-    near = relevance(np.array([0.0, 35.0, 90.0, 200.0, 365.0]), 90)
+    near = lead_weights(np.array([0.0, 35.0, 90.0, 200.0, 365.0]), 90)
     assert near == pytest.approx([(20 / 110) ** 3, 1 / 8, 1.0, 1 / 8, (110 / 385) ** 3])
 
 
@@ -82,13 +90,13 @@ def test_a_row_that_matures_the_day_after_is_not_learned_from():
 
 
 def test_too_little_history_is_said_in_words():
-    with pytest.raises(TooFew, match=r"folds\.min_renewals"):
-        rolling(observations(TABLE, "renewal", date(2021, 4, 1)), Folds(min_renewals=10_000))
+    with pytest.raises(InsufficientHistoryError, match=r"folds\.min_renewals"):
+        rolling_origin_folds(observations(TABLE, "renewal", date(2021, 4, 1)), FoldSettings(min_renewals=10_000))
 
 
 def test_one_outcome_alone_is_nothing_to_learn_from():
-    with pytest.raises(TooFew, match="final outcomes"):
-        rolling(observations(TABLE.assign(renewal=1), "renewal", date(2024, 6, 1)), OPTIONS)
+    with pytest.raises(InsufficientHistoryError, match="final outcomes"):
+        rolling_origin_folds(observations(TABLE.assign(renewal=1), "renewal", date(2024, 6, 1)), OPTIONS)
 
 
 def test_rows_an_intervention_worked_on_teach_only_where_they_are_to_be_kept():

@@ -4,7 +4,7 @@ import ibis
 import pandas as pd
 import pytest
 
-from renewals.models.training.treated import treated_between
+from renewals.models.training.treated import mark_treated
 
 
 def marked(started: str, account: str = "acme") -> list[int]:
@@ -12,7 +12,7 @@ def marked(started: str, account: str = "acme") -> list[int]:
     spine = spine.astype({"as_of": "datetime64[us]", "renewal_date": "datetime64[us]"})
     begun = pd.DataFrame({"account_id": [account, account], "started_at": pd.to_datetime([started, started])})
     days = {"as_of": lambda t: t.as_of.date(), "renewal_date": lambda t: t.renewal_date.date()}
-    rows = treated_between(ibis.memtable(spine).mutate(**days), ibis.memtable(begun), decided_days=60)
+    rows = mark_treated(ibis.memtable(spine).mutate(**days), ibis.memtable(begun), decided_days=60)
     return rows.to_pyarrow()["treated"].to_pylist()
 
 

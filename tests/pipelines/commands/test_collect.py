@@ -17,9 +17,9 @@ from openpyxl import Workbook, load_workbook
 
 from renewals.pipelines.cli import app
 from renewals.pipelines.commands.collect import collect
-from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError, MissingInputError, OutputError
 from renewals.pipelines.scoring import champion_models
-from renewals.pipelines.scoring.interventions_since import since
+from renewals.pipelines.scoring.interventions_since import new_interventions
 from renewals.pipelines.stages.act import score as scoring
 from renewals.pipelines.stages.act.disagreements import disagreements
 from renewals.pipelines.stages.act.publish import publish
@@ -27,9 +27,9 @@ from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.storage import feedback_log, folders
 from renewals.pipelines.storage.artifacts import read_disagreements
 from renewals.pipelines.storage.engine import atomic
-from renewals.pipelines.storage.published.list_archive import keep_day
+from renewals.pipelines.storage.published.list_archive import archive_list
 from renewals.pipelines.storage.registry import model_registry
-from renewals.reports.workbook.feedback_layout import HEAD, HIDDEN
+from renewals.reports.workbook.feedback_layout import HIDDEN_SHEET, TABLES_HEADER_ROW
 from tests.pipelines import scored_company
 from tests.pipelines.answered_company import BANDS, JULY, JUNE, Company, company
 from tests.reports.returned_books import DAY
@@ -126,7 +126,7 @@ def test_two_managers_and_two_lists(own: Company) -> None:
 def test_two_files_that_say_otherwise(own: Company) -> None:
     one = own.book("one.xlsx", {"Anna": [("acme", "Will renew"), ("beta", "Will renew")]})
     other = own.book("other.xlsx", {"Anna": [("acme", "Will be lost")]})
-    with pytest.raises(DataContract, match=r"answers kept: 1 .*refused: 2") as stop:
+    with pytest.raises(DataContractError, match=r"answers kept: 1 .*refused: 2") as stop:
         own.collect(one, other)
     assert f"is answered otherwise in {other}, sheet Anna, C2: keep one, or collect the older file first" in str(
         stop.value
@@ -150,7 +150,7 @@ def test_ids_are_kept_as_given(tmp_path: Path, ids: tuple[Any, ...]) -> None:
 
 def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
     june = own.book("june.xlsx", {"Anna": [("acmee", "Will renew"), ("beta", "=1+1"), ("gamma", "Will renew")]})
-    with pytest.raises(DataContract) as stop:
+    with pytest.raises(DataContractError) as stop:
         own.collect(june)
     assert str(stop.value) == (
         "answers kept: 1 (verdicts: 1, actions: 0; otherwise than before: 0), known already: 0, refused: 2, "
@@ -159,7 +159,7 @@ def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
         f"  {june}, sheet Anna, D3: holds a formula ('=1+1'): write the answer itself\n"
         "Nothing is taken twice: correct these and collect again"
     )
-    assert stop.value.told["kept"] == 1
+    assert stop.value.details["kept"] == 1
     lines = (own.root / "data/returned/refused.csv").read_text("utf-8-sig").splitlines()
     assert lines[0] == "file,sheet,cell,reason"
     assert lines[2] == f"{june},Anna,D3,holds a formula ('=1+1'): write the answer itself"
@@ -170,27 +170,27 @@ def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
 
 def test_a_file_that_is_no_workbook_does_not_stop_the_others(own: Company) -> None:
     (own.root / "list.csv").write_text("account_id,verdict\n")
-    with pytest.raises(DataContract, match=r"kept: 3 .*\n.*list\.csv: is not taken: it is no workbook"):
+    with pytest.raises(DataContractError, match=r"kept: 3 .*\n.*list\.csv: is not taken: it is no workbook"):
         own.collect(own.root / "list.csv", own.book("june.xlsx", {"Anna": ANSWERED}))
     assert len(own.rows("verdicts")) == 3
 
 
 def test_many_refusals_are_cut_in_the_message_and_not_in_the_file(own: Company) -> None:
-    with pytest.raises(DataContract, match="and 15 more"):
+    with pytest.raises(DataContractError, match="and 15 more"):
         own.collect(own.book("june.xlsx", {"Anna": [(f"x{k}", "Will renew") for k in range(25)]}))
     assert len((own.root / "data/returned/refused.csv").read_text("utf-8-sig").splitlines()) == 26
 
 
 def test_files_that_are_not_there(own: Company) -> None:
-    with pytest.raises(InputMissing, match=r"no file .*none\.xlsx: name the workbooks that came back"):
+    with pytest.raises(MissingInputError, match=r"no file .*none\.xlsx: name the workbooks that came back"):
         own.collect(own.root / "none.xlsx")
-    with pytest.raises(InputMissing, match=r"is a folder: name the workbooks in it"):
+    with pytest.raises(MissingInputError, match=r"is a folder: name the workbooks in it"):
         own.collect(own.root)
     assert not own.kept()
 
 
 def test_a_list_that_is_not_published(own: Company) -> None:
-    with pytest.raises(DataContract, match=r"no list of 2026-05-01 is published in .*lists: give the folder"):
+    with pytest.raises(DataContractError, match=r"no list of 2026-05-01 is published in .*lists: give the folder"):
         own.collect(own.book("may.xlsx", {"Anna": ANSWERED}, as_of="2026-05-01"))
 
 
@@ -199,14 +199,14 @@ def test_a_list_that_another_has_replaced(own: Company) -> None:
     june = own.book("june.xlsx", {"Anna": ANSWERED})
     own.publish(JUNE, made=2)
     assert own.collect(june)["kept"] == 3
-    with pytest.raises(DataContract, match="belongs to a list of 2026-06-01 that is no longer kept"):
+    with pytest.raises(DataContractError, match="belongs to a list of 2026-06-01 that is no longer kept"):
         own.collect(own.book("lost.xlsx", {"Anna": ANSWERED}, key="another"))
 
 
 def test_a_list_that_was_harmed(own: Company) -> None:
     path = own.root / "lists" / "2026-06-01" / "risk_list.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(DataContract, match="is not as it was published"):
+    with pytest.raises(DataContractError, match="is not as it was published"):
         own.collect(own.book("june.xlsx", {"Anna": ANSWERED}))
 
 
@@ -223,9 +223,9 @@ def test_a_sheet_that_is_gone_is_told_and_no_fault(own: Company) -> None:
 
 def test_answers_are_not_older_than_their_list(own: Company) -> None:
     june = own.book("june.xlsx", {"Anna": ANSWERED})
-    with pytest.raises(Config, match="which cannot be answered on 2026-05-31: say with --recorded"):
+    with pytest.raises(ConfigError, match="which cannot be answered on 2026-05-31: say with --recorded"):
         own.collect(june, recorded="2026-05-31")
-    with pytest.raises(Config, match="--recorded: 'June' is not a day"):
+    with pytest.raises(ConfigError, match="--recorded: 'June' is not a day"):
         own.collect(june, recorded="June")
     assert not own.kept()
 
@@ -264,7 +264,7 @@ def breaks(place: str) -> Callable[[pytest.MonkeyPatch], None]:
                     raise OSError(5, "Input/output error")
                 return False
 
-            monkeypatch.setattr(folders, "exchange", refused)
+            monkeypatch.setattr(folders, "exchange_folders", refused)
             monkeypatch.setattr(Path, "rename", second)
 
     return patched
@@ -278,7 +278,7 @@ def test_a_failure_in_the_middle_leaves_what_was_there(
     before = own.kept()
     with monkeypatch.context() as broken:
         breaks(place)(broken)
-        with pytest.raises(OutputFailed, match="nothing was taken"):
+        with pytest.raises(OutputError, match="nothing was taken"):
             own.collect(own.book("more.xlsx", {"Anna": [("acme", "Will be lost")]}))
     assert own.kept() == before
     assert not [path for path in (own.root / "data").iterdir() if path.name.endswith((".tmp", ".old"))]
@@ -362,10 +362,10 @@ def test_a_later_list_says_what_was_begun_and_an_earlier_one_does_not(
     own.check()
     listed = pd.read_parquet(own.root / "lists" / "2026-06-01" / "risk_list.parquet")
     plays = {"visit": {"name": {"en": VISIT}}}
-    told = since(own.job(as_of=day), listed, plays)
+    told = new_interventions(own.job(as_of=day), listed, plays)
     assert told is not None
-    assert told.begun["started"].tolist() == begun
-    assert told.begun["playbook"].tolist() == [VISIT] * len(begun)
+    assert told.interventions["started"].tolist() == begun
+    assert told.interventions["playbook"].tolist() == [VISIT] * len(begun)
 
 
 # --- model against manager -----------------------------------------------------------------------
@@ -429,7 +429,7 @@ def test_collect_tells_the_tally_as_of_the_day_of_the_newest_list(own: Company) 
     renewed(own, "acme")
     queue(own, date(2026, 11, 1))
     assert own.collect(june)["disagreements"]["as_of"] is None, "no list of that day is published yet"
-    keep_day(own.job(as_of=date(2026, 11, 1)), "key", None)
+    archive_list(own.job(as_of=date(2026, 11, 1)), "key", None)
     told = own.collect(june)["disagreements"]
     assert (told["as_of"], told["pending"], told["manager"]) == ("2026-11-01", 0, 2)
 
@@ -454,8 +454,8 @@ def test_the_command_line(own: Company, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_real_workbook_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `score` publishes it: answers written under its headings, by its own words, are read back."""
-    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
-    monkeypatch.setattr(champion_models, "champion", scored_company.champions(renewal="3"))
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda one, target: None)
+    monkeypatch.setattr(champion_models, "load_champion", scored_company.champions(renewal="3"))
     scored_company.write_company(tmp_path)
     job = scored_company.job(tmp_path)
     scoring.score(job)
@@ -464,11 +464,11 @@ def test_the_real_workbook_comes_back(tmp_path: Path, monkeypatch: pytest.Monkey
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         book = load_workbook(path)
-    if HIDDEN not in book.sheetnames:
+    if HIDDEN_SHEET not in book.sheetnames:
         pytest.skip("this workbook asks for no answers")
-    hidden = book[HIDDEN]
-    title, csm, letter, *letters = (str(cell.value or "") for cell in hidden[HEAD + 1][:7])
-    words = [hidden[f"{column}{HEAD + 1}"].value for column in ("J", "M")]
+    hidden = book[HIDDEN_SHEET]
+    title, csm, letter, *letters = (str(cell.value or "") for cell in hidden[TABLES_HEADER_ROW + 1][:7])
+    words = [hidden[f"{column}{TABLES_HEADER_ROW + 1}"].value for column in ("J", "M")]
     for place, answer in zip(letters, (*words, datetime(2026, 6, 3), "so"), strict=True):
         book[title][f"{place}2"] = answer
     back = tmp_path / "back.xlsx"
@@ -476,6 +476,6 @@ def test_the_real_workbook_comes_back(tmp_path: Path, monkeypatch: pytest.Monkey
     assert collect(replace(job, as_of=None), [back], "2026-06-10")["kept"] == 1
     kept = pd.read_parquet(tmp_path / "data" / "returned" / "answers.parquet").iloc[0]
     assert str(kept["account_id"]) == str(book[title][f"{letter}2"].value)
-    codes = [hidden[f"{column}{HEAD + 1}"].value for column in ("K", "N")]
+    codes = [hidden[f"{column}{TABLES_HEADER_ROW + 1}"].value for column in ("K", "N")]
     assert [kept["verdict"], kept["action"], kept["note"], kept["begun"]] == [*codes, "so", DAY]
     assert (kept["csm"] or "") == csm

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from renewals.pipelines.commands.explain import explain, show
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.commands.explain import explain, print_explanation
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.stages.act import disagreements
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import artifacts, feedback_log
 from renewals.pipelines.storage.published import published_lists
-from renewals.pipelines.storage.scored_list import read_scored
+from renewals.pipelines.storage.scored_list import read_scored_list
 from renewals.reports.sentences import disagreements as spoken
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 from tests.pipelines.scored_company import job, publish_company, write_company
 from tests.reports.books import read
 
@@ -59,7 +59,7 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
     listed = pd.DataFrame({"account_id": ["a0"], "renewal_probability": [0.4]})
     manifest = {"models": {"renewal": {"name": "renewal", "version": "3"}}}
     monkeypatch.setattr(
-        published_lists, "newest", lambda job: published_lists.Published(date(2026, 5, 1), manifest, listed)
+        published_lists, "latest_list", lambda job: published_lists.PreviousList(date(2026, 5, 1), manifest, listed)
     )
     publish(job(company))
     assert explain(job(company), "a0")["since"] == "Since the list of 2026-05-01 no playbook was logged as begun."
@@ -78,12 +78,12 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
 
 
 def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
-    file = company / "data" / "act" / artifacts.SCORE
+    file = company / "data" / "act" / artifacts.SCORE_SUMMARY
     told = json.loads(file.read_bytes())
     del told["whatif"]
     file.write_text(json.dumps(told))
-    with pytest.raises(InputMissing, match="of an older release: run `renewals score` again"):
-        read_scored(job(company))
+    with pytest.raises(MissingInputError, match="of an older release: run `renewals score` again"):
+        read_scored_list(job(company))
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,16 @@ def test_alerts_are_told_with_their_evidence(company: Path, language: str, drop:
     ]
     assert said["alerts"][0]["words"].startswith(drop)
     assert (said["alerts"][1]["began"], said["alerts"][1]["tier"]) == ("2026-04-02", "S")
-    assert Words(language).value("tier", "S") in said["alerts"][1]["words"]
+    assert Messages(language).value("tier", "S") in said["alerts"][1]["words"]
     assert low in explain(own, "a4")["alerts"][0]["words"], "an account that is not scored has alerts too"
     assert explain(own, "a1")["alerts"] == []
     sink = io.StringIO()
     for account in ("a0", "a1"):
-        show(explain(own, account), Words(language), Console(file=sink, width=200, force_terminal=False))
+        print_explanation(
+            explain(own, account), Messages(language), Console(file=sink, width=200, force_terminal=False)
+        )
     shown = sink.getvalue()
-    assert all(part in shown for part in (drop, news, "2026-05-01", Words(language).say("explain.quiet")))
+    assert all(part in shown for part in (drop, news, "2026-05-01", Messages(language).text("explain.quiet")))
 
 
 def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
@@ -140,7 +142,7 @@ def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
     ],
 )
 def test_a_wrong_id_gets_the_nearest(company: Path, asked: str, hint: str) -> None:
-    with pytest.raises(InputMissing, match=hint) as stop:
+    with pytest.raises(MissingInputError, match=hint) as stop:
         explain(job(company), asked)
     assert "8 accounts with a renewal in sight" in str(stop.value)
 
@@ -156,11 +158,13 @@ def test_whole_number_ids_are_found_by_their_text(company: Path) -> None:
 def test_the_tables_on_a_terminal_run_nothing(company: Path, language: str) -> None:
     sink = io.StringIO()
     for account in ("a7", "a4"):
-        show(explain(job(company), account), Words(language), Console(file=sink, width=120, force_terminal=False))
+        print_explanation(
+            explain(job(company), account), Messages(language), Console(file=sink, width=120, force_terminal=False)
+        )
     shown = sink.getvalue()
     assert "[/bold]␛[31m" in shown
     assert "\x1b" not in shown
-    assert Words(language).say("explain.none") in shown
+    assert Messages(language).text("explain.none") in shown
     assert "people_28d" in shown
 
 
@@ -176,21 +180,23 @@ def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, ti
         **{"verdict": ["lost"], "note": ["=1+1"], "renewal_date": [date(2026, 9, 1)], "renewal_probability": [0.8]},
         **{"risk_band": ["low"], "recorded_at": [pd.Timestamp("2026-05-10")], "renewed": [None], "right": ["pending"]},
     }
-    parquet = feedback_log.as_parquet(pd.DataFrame(rows), disagreements.COLUMNS)
-    (one.side / artifacts.DISAGREEMENTS).write_bytes(parquet)
+    parquet = feedback_log.to_typed_parquet(pd.DataFrame(rows), disagreements.COLUMNS)
+    (one.folder / artifacts.DISAGREEMENTS).write_bytes(parquet)
     tally = {"verdicts": 1, "disagreements": 1, "pending": 1, "model": 0, "manager": 0, "final": 0, "enough": 30}
     tally |= {"as_of": "2026-06-01", "right": {"model": None, "manager": None}, "brier": None}
     standing = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
-    (one.side / artifacts.TALLY).write_text(json.dumps(standing))
+    (one.folder / artifacts.DISAGREEMENTS_SUMMARY).write_text(json.dumps(standing))
     assert publish(one)["state"] == "published"
     assert publish(one)["state"] == "already published"
     said = explain(one, "a0")
-    assert said["apart"] == spoken.sentence({name: value[0] for name, value in rows.items()}, Words(language))
+    assert said["apart"] == spoken.disagreement_sentence(
+        {name: value[0] for name, value in rows.items()}, Messages(language)
+    )
     shown = Console(file=io.StringIO(), width=300)
-    show(said, Words(language), shown)
+    print_explanation(said, Messages(language), shown)
     assert said["apart"] in shown.file.getvalue()  # type: ignore[attr-defined]
     assert explain(one, "a1")["apart"] is None
     sheet = read((company / "lists" / "2026-06-01" / "risk_list.xlsx").read_bytes())[title]
     assert [cell.value for cell in sheet[2]][:3] == [datetime(2026, 5, 1), "acme", "a0"]
     assert (sheet["F2"].value, sheet["J2"].value, sheet["J2"].data_type) == (0.8, "=1+1", "s")
-    assert sheet["A4"].value == " ".join(spoken.tally(tally, Words(language)))
+    assert sheet["A4"].value == " ".join(spoken.tally_sentences(tally, Messages(language)))

@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from renewals.models.training.ensemble import BOOSTER
+from renewals.models.training.ensemble import BOOSTER_FILE
 from renewals.pipelines.commands import models
-from renewals.pipelines.runtime.errors import DataContract, GateRefused, InputMissing
-from renewals.pipelines.scoring.champion_models import champion
+from renewals.pipelines.runtime.errors import DataContractError, GateRejectedError, MissingInputError
+from renewals.pipelines.scoring.champion_models import load_champion
 from renewals.pipelines.scoring.drift_reference import read_reference
 from renewals.pipelines.stages.learn.register import register
-from renewals.pipelines.storage.published.hindsight import Trained
+from renewals.pipelines.storage.published.hindsight import TrainedVersion
 from renewals.pipelines.storage.registry import champion_history, mlflow_artifacts, model_registry
 from tests.models.drawn import CATALOGUE
 from tests.pipelines.registered_models import (
@@ -40,16 +40,16 @@ def job(kept, tmp_path):
 
 
 def serves(job) -> str:
-    return model_registry.champion(job, TARGET)[1]
+    return model_registry.fetch_champion(job, TARGET)[1]
 
 
 def waits(job) -> str | None:
-    found = model_registry.challenger(job, TARGET)
+    found = model_registry.fetch_challenger(job, TARGET)
     return found[1] if found else None
 
 
 def tags(job, version: int) -> dict[str, str]:
-    return model_registry.tracking(job).get_model_version(model_registry.registry_name(TARGET), str(version)).tags
+    return model_registry.mlflow_client(job).get_model_version(model_registry.registry_name(TARGET), str(version)).tags
 
 
 def promote(job, version: int, why: str | None = None, forced: bool = False) -> dict:
@@ -64,28 +64,28 @@ def test_what_passes_serves_and_what_is_refused_does_not(job):
 
 def test_any_version_can_be_asked_for_by_its_number(job):
     """With what was usual when it was trained, for whoever watches it."""
-    files = model_registry.registered(job, TARGET, "1")
-    assert files[BOOSTER] != model_registry.champion(job, TARGET)[2][BOOSTER]
+    files = model_registry.fetch_version(job, TARGET, "1")
+    assert files[BOOSTER_FILE] != model_registry.fetch_champion(job, TARGET)[2][BOOSTER_FILE]
     assert set(read_reference(files)["features"]) == {feature["name"] for feature in CATALOGUE}
-    with pytest.raises(InputMissing, match="version 99 of renewal is not registered"):
-        model_registry.registered(job, TARGET, "99")
+    with pytest.raises(MissingInputError, match="version 99 of renewal is not registered"):
+        model_registry.fetch_version(job, TARGET, "99")
 
 
 def test_the_training_day_of_what_serves_is_known_without_a_file_of_the_model(job):
-    shutil.rmtree(mlflow_artifacts.folder(job.data))
-    assert model_registry.trained(job, ("renewal", "upsell")) == {"renewal": Trained("2", job.until)}
+    shutil.rmtree(mlflow_artifacts.artifacts_folder(job.data))
+    assert model_registry.champions_by_target(job, ("renewal", "upsell")) == {"renewal": TrainedVersion("2", job.until)}
 
 
 def test_a_champion_says_its_training_day(job):
-    assert champion(job, TARGET).until == job.until
+    assert load_champion(job, TARGET).until == job.until
 
 
 def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
     said = models.rollback(job, TARGET)
     assert (said["serves"], said["served_before"], said["line"]) == ("1", "2", ["1"])
     assert serves(job) == "1"
-    assert champion_history.BACK_TAG in tags(job, 2)
-    with pytest.raises(InputMissing, match="served before version 1: it stays"):
+    assert champion_history.ROLLED_BACK_TAG in tags(job, 2)
+    with pytest.raises(MissingInputError, match="served before version 1: it stays"):
         models.rollback(job, TARGET)
     assert serves(job) == "1"
 
@@ -104,10 +104,10 @@ def test_what_was_taken_back_may_come_again_and_be_taken_back_again(job):
 def test_what_serves_again_says_since_when_and_why_and_no_longer_that_it_was_taken_back(job):
     said = models.rollback(job, TARGET)
     assert said["because"] == "version 2 was rolled back"
-    assert tags(job, 1)[champion_history.SINCE_TAG] >= tags(job, 2)[champion_history.SINCE_TAG]
+    assert tags(job, 1)[champion_history.SERVED_SINCE_TAG] >= tags(job, 2)[champion_history.SERVED_SINCE_TAG]
     promote(job, 2)
-    assert champion_history.BACK_TAG not in tags(job, 2)
-    assert tags(job, 2)[champion_history.WHY_TAG] == champion_history.BY_HAND
+    assert champion_history.ROLLED_BACK_TAG not in tags(job, 2)
+    assert tags(job, 2)[champion_history.SERVED_BECAUSE_TAG] == champion_history.PROMOTED_MANUALLY
 
 
 @pytest.mark.parametrize("move", ["rollback", "promote"])
@@ -129,12 +129,12 @@ def test_promoting_an_older_one_can_be_undone(job):
 
 
 def test_what_the_gate_refused_serves_only_by_force_and_says_why(job):
-    with pytest.raises(GateRefused, match=r"did not pass the gate: tested on .* --force --reason") as stop:
+    with pytest.raises(GateRejectedError, match=r"did not pass the gate: tested on .* --force --reason") as stop:
         promote(job, 3)
     assert (stop.value.exit_code, serves(job)) == (80, "2")
     said = promote(job, 3, "the audit asked for it", forced=True)
     assert (said["serves"], said["gate"], said["because"]) == ("3", "refused", "forced: the audit asked for it")
-    assert tags(job, 3)[champion_history.WHY_TAG] == "forced: the audit asked for it"
+    assert tags(job, 3)[champion_history.SERVED_BECAUSE_TAG] == "forced: the audit asked for it"
 
 
 def test_promoting_what_serves_changes_nothing(job):
@@ -144,11 +144,11 @@ def test_promoting_what_serves_changes_nothing(job):
 
 
 def test_a_version_that_is_not_there_is_said_with_those_that_are(job):
-    with pytest.raises(InputMissing, match=r"no version 7 .* there are: 1, 2, 3"):
+    with pytest.raises(MissingInputError, match=r"no version 7 .* there are: 1, 2, 3"):
         promote(job, 7)
-    with pytest.raises(InputMissing, match="no model of upsell is registered"):
+    with pytest.raises(MissingInputError, match="no model of upsell is registered"):
         models.promote(job, "upsell", 1, None, False)
-    with pytest.raises(InputMissing, match="no model of upsell serves"):
+    with pytest.raises(MissingInputError, match="no model of upsell serves"):
         models.rollback(job, "upsell")
 
 
@@ -189,15 +189,15 @@ def test_a_newer_champion_takes_the_challenger_s_place(job):
 
 
 def test_without_a_champion_the_one_that_waits_is_named(job):
-    client = model_registry.tracking(job)
+    client = model_registry.mlflow_client(job)
     client.delete_registered_model_alias(model_registry.registry_name(TARGET), model_registry.CHAMPION)
     learned(job, "lightgbm.seed=10", "gate.promote=manual")
-    with pytest.raises(InputMissing, match="version 4 passed the gate and waits; `renewals promote renewal"):
-        model_registry.champion(job, TARGET)
+    with pytest.raises(MissingInputError, match="version 4 passed the gate and waits; `renewals promote renewal"):
+        model_registry.fetch_champion(job, TARGET)
 
 
 def test_an_alias_moved_by_other_means_joins_the_line(job):
-    model_registry.tracking(job).set_registered_model_alias(
+    model_registry.mlflow_client(job).set_registered_model_alias(
         model_registry.registry_name(TARGET), model_registry.CHAMPION, "3"
     )
     assert models.rollback(job, TARGET)["line"] == ["1", "2"]
@@ -233,18 +233,18 @@ def test_a_champion_of_old_speaks_itself_of_what_was_observed_since(of_old):
 
 
 def test_a_champion_that_knows_other_columns_is_judged_by_its_back_test_alone(of_old):
-    catalogue = json.loads((of_old.side / "features.json").read_text())["features"]
+    catalogue = json.loads((of_old.folder / "features.json").read_text())["features"]
     without = {"features": [feature for feature in catalogue if feature["name"] != "tickets"]}
-    (of_old.side / "features.json").write_text(json.dumps(without))
-    training = pd.read_parquet(of_old.side / "training.parquet")
-    training.drop(columns="tickets").to_parquet(of_old.side / "training.parquet")
+    (of_old.folder / "features.json").write_text(json.dumps(without))
+    training = pd.read_parquet(of_old.folder / "training.parquet")
+    training.drop(columns="tickets").to_parquet(of_old.folder / "training.parquet")
     assert learned(of_old)["against_champion"]["spoken_by_itself"] == 0
 
 
 @pytest.fixture
 def harmed(job):
     """The artifacts of version 1, harmed until the test is over."""
-    client = model_registry.tracking(job)
+    client = model_registry.mlflow_client(job)
     root = client.get_model_version_download_uri(model_registry.registry_name(TARGET), "1").removeprefix("file://")
     (path,) = [p for p in Path(root).rglob("model.txt") if (p.parent / model_registry.MANIFEST).exists()]
     kept = path.with_suffix(".kept")
@@ -255,6 +255,6 @@ def harmed(job):
 
 @pytest.mark.parametrize("act", [lambda job: promote(job, 1), lambda job: models.rollback(job, TARGET)])
 def test_a_harmed_version_neither_comes_nor_comes_back(job, harmed, act):
-    with pytest.raises(DataContract, match="renewals-renewal/1"):
+    with pytest.raises(DataContractError, match="renewals-renewal/1"):
         act(job)
     assert serves(job) == "2"

@@ -14,14 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from renewals.pipelines.commands import publish
-from renewals.pipelines.commands.publish import write_back
-from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed, Unavailable
+from renewals.pipelines.commands.publish import run_publish
+from renewals.pipelines.runtime.errors import (
+    ConfigError,
+    DataContractError,
+    MissingInputError,
+    OutputError,
+    ServiceUnavailableError,
+)
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.storage.engine.atomic import write_bytes
 from renewals.pipelines.storage.published import list_archive
-from renewals.pipelines.storage.published.list_folder import place
-from renewals.reports.risk_list import as_parquet
+from renewals.pipelines.storage.published.list_folder import publish_folder
+from renewals.reports.risk_list import to_parquet
 from tests.reports.small_list import HOSTILE, make_list, observations
 
 JUNE, JULY, AUGUST = date(2026, 6, 1), date(2026, 7, 1), date(2026, 8, 1)
@@ -37,7 +43,7 @@ def published(
     day = listed["as_of"].iloc[0].date()
     manifest = {"identity": {"made_of": made_of}, "as_of": str(day), "models": models or MODELS}
     about = manifest | {"language": "en", "code": "abc"} | (marks or {})
-    place(folder / "lists", day, {"risk_list.parquet": as_parquet(listed)}, about)
+    publish_folder(folder / "lists", day, {"risk_list.parquet": to_parquet(listed)}, about)
     return Job(Settings(), "", folder / "data", folder / "lists", as_of=day)
 
 
@@ -49,9 +55,9 @@ def a_list(day: date = JUNE, names: tuple[str, ...] = HOSTILE, model: str = "ren
 def foretold(job: Job, expected: float, version: str = "3") -> None:
     """A forecast of the day, by a renewal model, kept with the list."""
     about = {"key": "june", "as_of": str(job.day), "last": None}
-    write_bytes(list_archive.folder_of(job, job.day) / list_archive.ABOUT, json.dumps(about).encode())
+    write_bytes(list_archive.archive_folder(job, job.day) / list_archive.METADATA_FILE, json.dumps(about).encode())
     rows = pd.DataFrame({"period_kind": ["quarter"] * 2, "measure": ["arr_due", "gross_retention"]})
-    folder = list_archive.folder_of(job, job.day) / "forecast"
+    folder = list_archive.archive_folder(job, job.day) / "forecast"
     write_bytes(folder / "forecast.parquet", rows.assign(expected=expected).to_parquet())
     models = {"renewal": {"name": "renewals-renewal", "version": version}}
     write_bytes(folder / "forecast.json", json.dumps({"as_of": str(job.day), "models": models}).encode())
@@ -101,7 +107,7 @@ def counts(to: str) -> dict[str, int]:
 
 
 def test_every_value_arrives_as_it_stands_in_the_list(job, to):
-    result = write_back(job, to, "renewals")
+    result = run_publish(job, to, "renewals")
     listed = pq.read_table(job.lists / str(JUNE) / "risk_list.parquet").to_pylist()
     names = [name for name in listed[0] if name not in ("as_of", "renewal_model")]
     got = asked(to, f"SELECT {', '.join(names)} FROM renewals.risk_list ORDER BY account_id")
@@ -116,23 +122,23 @@ def test_every_value_arrives_as_it_stands_in_the_list(job, to):
 
 
 def test_twice_changes_nothing(job, to):
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     before, then = counts(to), asked(to, "SELECT CAST(written_at AS text) FROM renewals.lists")
-    assert write_back(job, to, "renewals")["state"] == "already there"
+    assert run_publish(job, to, "renewals")["state"] == "already there"
     assert (counts(to), asked(to, "SELECT CAST(written_at AS text) FROM renewals.lists")) == (before, then)
 
 
 def test_a_list_made_anew_takes_the_place_of_the_old_one(job, to, tmp_path):
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     assert (
-        write_back(published(tmp_path, a_list(names=("acme", "beta")), "anew"), to, "renewals")["state"] == "replaced"
+        run_publish(published(tmp_path, a_list(names=("acme", "beta")), "anew"), to, "renewals")["state"] == "replaced"
     )
     assert asked(to, "SELECT account_name FROM renewals.risk_list ORDER BY 1") == [("acme",), ("beta",)]
     assert counts(to)["lists"] == 1
 
 
 def test_rows_that_were_lost_are_written_again(job, to):
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     before = counts(to)
     if to.startswith("duckdb"):
         asked(to, "DELETE FROM renewals.risk_list WHERE account_id = 'a1'")
@@ -140,27 +146,27 @@ def test_rows_that_were_lost_are_written_again(job, to):
         asked(
             to, "WITH gone AS (DELETE FROM renewals.risk_list WHERE account_id = 'a1' RETURNING 1) SELECT * FROM gone"
         )
-    assert write_back(job, to, "renewals")["state"] == "replaced"
+    assert run_publish(job, to, "renewals")["state"] == "replaced"
     assert counts(to) == before
 
 
 def test_another_model_or_day_stands_beside_and_the_views_part_the_newest_list_from_who_left(job, to, tmp_path):
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     other = {"renewal": {"name": "renewals-renewal", "version": "4"}}
     fourth = a_list(model="renewals-renewal/4")
-    write_back(published(tmp_path, fourth, "by another", other), to, "renewals")
-    write_back(published(tmp_path, a_list(JULY, ("acme", "beta")), "july"), to, "renewals")
+    run_publish(published(tmp_path, fourth, "by another", other), to, "renewals")
+    run_publish(published(tmp_path, a_list(JULY, ("acme", "beta")), "july"), to, "renewals")
     assert counts(to)["lists"] == 3
     assert in_view(to, "newest_list") == [(f"a{i}", JULY, "renewals-renewal/3") for i in range(2)]
     left = [(f"a{i}", JUNE, "renewals-renewal/4") for i in range(2, len(HOSTILE))]
     assert in_view(to, "no_longer_listed") == sorted(left)
-    write_back(replace(job, as_of=JUNE), to, "renewals")
+    run_publish(replace(job, as_of=JUNE), to, "renewals")
     assert {row[1] for row in in_view(to, "newest_list")} == {JULY}, "an older list written later is no newer"
 
 
 def test_an_account_that_comes_back_has_not_left(job, to, tmp_path):
     for day, names in ((JUNE, HOSTILE), (JULY, ("acme",)), (AUGUST, ("acme", "beta"))):
-        write_back(published(tmp_path, a_list(day, names), str(day)), to, "renewals")
+        run_publish(published(tmp_path, a_list(day, names), str(day)), to, "renewals")
     assert [row[:2] for row in in_view(to, "newest_list")] == [("a0", AUGUST), ("a1", AUGUST)]
     gone = in_view(to, "no_longer_listed")
     assert len(gone) == len(HOSTILE) - 2
@@ -190,8 +196,8 @@ OLD_VIEW = """
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_database_of_an_earlier_release_gets_the_new_views(job, to, tmp_path, anew):
     """Its lists say nothing of hindsight, and a view of the company's own stands on its view."""
-    write_back(job, to, "renewals")
-    write_back(published(tmp_path, a_list(JULY, ("acme",)), "july"), to, "renewals")
+    run_publish(job, to, "renewals")
+    run_publish(published(tmp_path, a_list(JULY, ("acme",)), "july"), to, "renewals")
     for query in (
         "DROP VIEW renewals.no_longer_listed",
         "DROP VIEW renewals.newest_list",
@@ -203,7 +209,7 @@ def test_a_database_of_an_earlier_release_gets_the_new_views(job, to, tmp_path, 
     assert len(in_view(to, "newest_list")) == len(HOSTILE)
     names = ("acme", "beta") if anew else ("acme",)
     again = published(tmp_path, a_list(JULY, names), "anew" if anew else "july")
-    assert write_back(again, to, "renewals")["state"] == ("replaced" if anew else "already there")
+    assert run_publish(again, to, "renewals")["state"] == ("replaced" if anew else "already there")
     assert len(in_view(to, "newest_list")) == len(names)
     assert len(in_view(to, "no_longer_listed")) == len(HOSTILE) - len(names)
     assert len(asked(to, "SELECT * FROM renewals.ours")) == len(names)
@@ -225,48 +231,48 @@ def with_hindsight(folder: Path, day: date = JULY, names: tuple[str, ...] = ("ac
 
 
 def test_a_list_made_with_hindsight_is_written_and_marked_and_in_no_view(job, to, tmp_path):
-    write_back(job, to, "renewals")
-    write_back(with_hindsight(tmp_path), to, "renewals")
+    run_publish(job, to, "renewals")
+    run_publish(with_hindsight(tmp_path), to, "renewals")
     assert sorted(asked(to, "SELECT as_of, hindsight FROM renewals.lists")) == [(JUNE, False), (JULY, True)]
     assert {row[1] for row in in_view(to, "newest_list")} == {JUNE}
     assert in_view(to, "no_longer_listed") == []
 
 
 def test_a_list_made_with_hindsight_takes_no_place_in_the_database_of_one_made_in_its_time(job, to, tmp_path):
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     before = counts(to)
-    with pytest.raises(Config, match=r"renewals\.lists holds the list of 2026-06-01 by renewals-renewal/3"):
-        write_back(with_hindsight(tmp_path / "elsewhere", JUNE), to, "renewals")
+    with pytest.raises(ConfigError, match=r"renewals\.lists holds the list of 2026-06-01 by renewals-renewal/3"):
+        run_publish(with_hindsight(tmp_path / "elsewhere", JUNE), to, "renewals")
     assert counts(to) == before
     late = with_hindsight(tmp_path)
-    write_back(late, to, "renewals")
-    assert write_back(late, to, "renewals")["state"] == "already there"
+    run_publish(late, to, "renewals")
+    assert run_publish(late, to, "renewals")["state"] == "already there"
     in_time = published(tmp_path, a_list(JULY, ("acme", "beta")), "in time")
-    assert write_back(in_time, to, "renewals")["state"] == "replaced"
+    assert run_publish(in_time, to, "renewals")["state"] == "replaced"
     assert {row[1] for row in in_view(to, "newest_list")} == {JULY}
 
 
 def test_a_fault_in_the_middle_leaves_what_was_there(job, to, tmp_path, monkeypatch):
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     before = counts(to)
     loaded = []
 
     def broken(self, table, rows):
         loaded.append(table)
         if len(loaded) == 3:
-            raise OutputFailed("the disk is full")
+            raise OutputError("the disk is full")
         load(self, table, rows)
 
     kind = publish._DuckDB if to.startswith("duckdb") else publish._Postgres
     load = kind.load
     monkeypatch.setattr(kind, "load", broken)
     anew = published(tmp_path, a_list(names=("acme", "beta")), "anew")
-    with pytest.raises(OutputFailed):
-        write_back(anew, to, "renewals")
+    with pytest.raises(OutputError):
+        run_publish(anew, to, "renewals")
     assert len(loaded) == 3
     assert counts(to) == before
     monkeypatch.undo()
-    assert write_back(anew, to, "renewals")["state"] == "replaced"
+    assert run_publish(anew, to, "renewals")["state"] == "replaced"
 
 
 def killed_after(count: int, job: Job, to: str) -> None:
@@ -281,12 +287,12 @@ def killed_after(count: int, job: Job, to: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     kind.load = last
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_kill_in_the_middle_leaves_what_was_there(job, to, tmp_path, count):
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     before = counts(to)
     anew = published(tmp_path, a_list(names=("acme", "beta")), "anew")
     child = multiprocessing.get_context("fork").Process(target=killed_after, args=(count, anew, to))
@@ -294,18 +300,18 @@ def test_a_kill_in_the_middle_leaves_what_was_there(job, to, tmp_path, count):
     child.join(60)
     assert child.exitcode == -signal.SIGKILL
     assert counts(to) == before
-    assert write_back(anew, to, "renewals")["state"] == "replaced"
+    assert run_publish(anew, to, "renewals")["state"] == "replaced"
 
 
 def test_the_forecast_of_the_same_day_and_model_goes_along(job, to):
     foretold(job, 1.0)
-    assert write_back(job, to, "renewals")["rows"]["forecast"] == 2
+    assert run_publish(job, to, "renewals")["rows"]["forecast"] == 2
     foretold(job, 2.0)
-    assert write_back(job, to, "renewals")["state"] == "replaced"
+    assert run_publish(job, to, "renewals")["state"] == "replaced"
     assert asked(to, "SELECT DISTINCT expected FROM renewals.forecast") == [(2.0,)]
-    assert write_back(job, to, "renewals")["state"] == "already there"
+    assert run_publish(job, to, "renewals")["state"] == "already there"
     foretold(job, 9.0, version="2")
-    result = write_back(job, to, "renewals")
+    result = run_publish(job, to, "renewals")
     assert (result["state"], "forecast" in result["rows"]) == ("already there", False)
     assert asked(to, "SELECT DISTINCT expected FROM renewals.forecast") == [(2.0,)]
 
@@ -314,58 +320,58 @@ def test_columns_of_a_later_release_are_added_and_views_go_on(job, to, tmp_path,
     shorter = pq.read_table(job.lists / str(JUNE) / "risk_list.parquet").drop_columns(["alerts"])
     read = pq.read_table
     monkeypatch.setattr(publish.pq, "read_table", lambda *_: shorter)
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     monkeypatch.setattr(publish.pq, "read_table", read)
-    write_back(published(tmp_path, a_list(JULY, ("acme",)), "july"), to, "renewals")
+    run_publish(published(tmp_path, a_list(JULY, ("acme",)), "july"), to, "renewals")
     assert asked(to, "SELECT alerts FROM renewals.newest_list WHERE account_id = 'a0'") == [(None,)]
 
 
 def test_tables_of_something_else_are_refused(job, to, tmp_path):
-    write_back(job, to, "renewals")
+    run_publish(job, to, "renewals")
     numbers = a_list().assign(account_id=range(len(HOSTILE)))
     with pytest.raises(
-        Config, match=r"renewals\.risk_list\.account_id is .* and bigint here: .* name another --schema"
+        ConfigError, match=r"renewals\.risk_list\.account_id is .* and bigint here: .* name another --schema"
     ):
-        write_back(published(tmp_path, numbers, "numbers"), to, "renewals")
-    assert write_back(job, to, "beside")["state"] == "written"
+        run_publish(published(tmp_path, numbers, "numbers"), to, "renewals")
+    assert run_publish(job, to, "beside")["state"] == "written"
 
 
 def test_wrong_addresses_and_lists_are_told_in_words(job, tmp_path):
-    with pytest.raises(Config, match=r"--to: mysql://host/db is no database"):
-        write_back(job, "mysql://me:secret@host/db", "renewals")
-    with pytest.raises(Config, match="--schema: 'a; DROP' is no plain name"):
-        write_back(job, "duckdb:///x.duckdb", "a; DROP")
-    with pytest.raises(InputMissing, match=r"run `renewals score --as-of 2026-07-01` first"):
-        write_back(replace(job, as_of=JULY), "duckdb:///x.duckdb", "renewals")
+    with pytest.raises(ConfigError, match=r"--to: mysql://host/db is no database"):
+        run_publish(job, "mysql://me:secret@host/db", "renewals")
+    with pytest.raises(ConfigError, match="--schema: 'a; DROP' is no plain name"):
+        run_publish(job, "duckdb:///x.duckdb", "a; DROP")
+    with pytest.raises(MissingInputError, match=r"run `renewals score --as-of 2026-07-01` first"):
+        run_publish(replace(job, as_of=JULY), "duckdb:///x.duckdb", "renewals")
     (tmp_path / "text.duckdb").write_text("no database at all")
-    with pytest.raises(OutputFailed, match=r"text\.duckdb is not a DuckDB file"):
-        write_back(job, f"duckdb:///{tmp_path / 'text.duckdb'}", "renewals")
+    with pytest.raises(OutputError, match=r"text\.duckdb is not a DuckDB file"):
+        run_publish(job, f"duckdb:///{tmp_path / 'text.duckdb'}", "renewals")
     spoilt = job.lists / str(JUNE) / "risk_list.parquet"
     spoilt.write_bytes(spoilt.read_bytes()[:-1])
-    with pytest.raises(DataContract, match=r"risk_list\.parquet is not what its manifest says"):
-        write_back(job, "duckdb:///x.duckdb", "renewals")
+    with pytest.raises(DataContractError, match=r"risk_list\.parquet is not what its manifest says"):
+        run_publish(job, "duckdb:///x.duckdb", "renewals")
 
 
 def test_a_relative_address_is_written_here_and_the_result_says_where(job, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = write_back(job, "duckdb:///x.duckdb", "renewals")
+    result = run_publish(job, "duckdb:///x.duckdb", "renewals")
     assert (tmp_path / "x.duckdb").is_file()
     assert not Path("/x.duckdb").exists()
     assert result["to"] == f"duckdb:///{tmp_path}/x.duckdb"
-    assert write_back(job, result["to"], "renewals")["state"] == "already there"
+    assert run_publish(job, result["to"], "renewals")["state"] == "already there"
 
 
 def test_an_address_with_three_slashes_that_means_an_absolute_place_writes_nothing(job, tmp_path):
-    with pytest.raises(Config, match=f"write duckdb:///{tmp_path}/x.duckdb"):
-        write_back(job, f"duckdb://{tmp_path}/x.duckdb", "renewals")
+    with pytest.raises(ConfigError, match=f"write duckdb:///{tmp_path}/x.duckdb"):
+        run_publish(job, f"duckdb://{tmp_path}/x.duckdb", "renewals")
     assert not (tmp_path / "x.duckdb").exists()
 
 
 @pytest.mark.parametrize("name", ["renewals", "Renewals", "main", "memory", "temp", "system", "表 格"])
 def test_the_file_may_have_the_name_of_the_schema_or_of_one_of_duckdbs(job, tmp_path, name):
     to = f"duckdb:///{tmp_path / name}.duckdb"
-    assert write_back(job, to, "renewals")["state"] == "written"
-    assert write_back(job, to, "renewals")["state"] == "already there"
+    assert run_publish(job, to, "renewals")["state"] == "written"
+    assert run_publish(job, to, "renewals")["state"] == "already there"
     with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as database:
         (catalog,) = database.execute("SELECT current_database()").fetchone()
         query = f'SELECT count(*) FROM "{catalog}".renewals.newest_list'
@@ -374,6 +380,8 @@ def test_the_file_may_have_the_name_of_the_schema_or_of_one_of_duckdbs(job, tmp_
 
 @pytest.mark.postgres
 def test_a_server_that_does_not_answer_is_told_without_its_password(job):
-    with pytest.raises(Unavailable, match=r"postgresql://127\.0\.0\.1:1/db.*nothing was written") as stopped:
-        write_back(job, "postgresql://me:secret@127.0.0.1:1/db", "renewals")
+    with pytest.raises(
+        ServiceUnavailableError, match=r"postgresql://127\.0\.0\.1:1/db.*nothing was written"
+    ) as stopped:
+        run_publish(job, "postgresql://me:secret@127.0.0.1:1/db", "renewals")
     assert "secret" not in str(stopped.value)

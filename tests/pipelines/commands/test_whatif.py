@@ -15,16 +15,16 @@ import pytest
 from rich.console import Console
 from structlog.testing import capture_logs
 
-from renewals.models.training.additive import Line
-from renewals.pipelines.commands.whatif import show, whatif
-from renewals.pipelines.runtime.errors import Config, InputMissing
+from renewals.models.training.additive import PiecewiseLinear
+from renewals.pipelines.commands.whatif import print_comparison, whatif
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
 from renewals.pipelines.runtime.settings import Engine
 from renewals.pipelines.scoring import champion_models, what_if_grid
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage.registry import model_registry
-from renewals.reports.words import Words
+from renewals.reports.words import Messages
 from tests.pipelines.scored_company import Model, job, write_company
 from tests.reports.pages import payload_of
 from tests.reports.small_list import catalogue
@@ -42,7 +42,7 @@ class Asked(Model):
 
     @property
     def linear(self) -> Any:
-        return SimpleNamespace(parts=[Line((0.0, 4.0), (0.0, 1.0), 0.0) for _ in self.schema.names])
+        return SimpleNamespace(effects=[PiecewiseLinear((0.0, 4.0), (0.0, 1.0), 0.0) for _ in self.schema.names])
 
     def contributions(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         told, base = super().contributions(frame)
@@ -56,8 +56,8 @@ def champion(version: str) -> Any:
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(champion_models, "champion", champion("3"))
-    monkeypatch.setattr(model_registry, "challenger", lambda job, target: None)
+    monkeypatch.setattr(champion_models, "load_champion", champion("3"))
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda job, target: None)
     write_company(tmp_path)
     features = catalogue()
     features.append({**features[0], "name": "people_90d", "params": {"days": 90}, "actionable": False})
@@ -135,7 +135,7 @@ def test_the_page_says_at_each_step_what_the_command_says_of_that_wish(company: 
 def test_neither_blocks_nor_threads_show_in_what_is_tried(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = company / "data" / "act" / "whatif.parquet"
     before = path.read_bytes()
-    monkeypatch.setattr(what_if_grid, "BLOCK", 3)
+    monkeypatch.setattr(what_if_grid, "BLOCK_ROWS", 3)
     one = job(company, whatif=TRIED)
     one.settings.engine = Engine(threads=3)
     score(one)
@@ -172,7 +172,7 @@ def test_a_figure_may_be_unknown_and_a_category_another(company: Path) -> None:
     ],
 )
 def test_a_wrong_wish_is_told_in_words(company: Path, wish: str, words: str) -> None:
-    with pytest.raises(Config, match=words):
+    with pytest.raises(ConfigError, match=words):
         whatif(job(company), "a0", [wish])
 
 
@@ -187,12 +187,12 @@ def test_a_logged_action_among_the_figures_to_be_tried_is_left_out_with_a_word(c
 
 
 def test_accounts_and_models_that_cannot_be_compared(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputMissing, match=r"Did you mean: a0 \(acme\)"):
+    with pytest.raises(MissingInputError, match=r"Did you mean: a0 \(acme\)"):
         whatif(job(company), "acme", ["bugs_28d=1"])
-    with pytest.raises(InputMissing, match="a4 has no score on this list"):
+    with pytest.raises(MissingInputError, match="a4 has no score on this list"):
         whatif(job(company), "a4", ["bugs_28d=1"])
-    monkeypatch.setattr(champion_models, "champion", champion("4"))
-    with pytest.raises(InputMissing, match=r"made by renewal/3 and renewal/4 serves by now"):
+    monkeypatch.setattr(champion_models, "load_champion", champion("4"))
+    with pytest.raises(MissingInputError, match=r"made by renewal/3 and renewal/4 serves by now"):
         whatif(job(company), "a0", ["bugs_28d=1"])
 
 
@@ -203,7 +203,7 @@ def test_on_a_terminal_it_is_told_in_words(
     said = whatif(job(company, language=language), "a7", ["bugs_28d=2"])
     sink = io.StringIO()
     monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=sink, width=200))
-    show(said, Words(language))
+    print_comparison(said, Messages(language))
     told = sink.getvalue()
     assert words in told
     assert "[/bold]␛[31m" in told

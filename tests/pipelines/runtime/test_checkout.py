@@ -5,22 +5,21 @@ import subprocess
 import pytest
 
 from renewals.pipelines.runtime import checkout
-from renewals.pipelines.stages.act import publish
 from tests.root import ROOT
 
 
 def test_a_working_copy_reads_the_file_that_its_users_edit():
-    assert checkout.checkout() == ROOT
-    assert checkout.shipped_playbooks() == ROOT / "playbooks.yaml"
+    assert checkout.checkout_root() == ROOT
+    assert checkout.default_playbooks_path() == ROOT / "playbooks.yaml"
 
 
 def test_a_wheel_reads_its_own_copy_and_looks_for_nothing_beside_it(tmp_path, monkeypatch):
     packaged = tmp_path / "site-packages" / "pipelines" / "playbooks.yaml"
     packaged.parent.mkdir(parents=True)
     packaged.touch()
-    monkeypatch.setattr(checkout, "PACKAGED", packaged)
-    assert checkout.checkout() is None
-    assert checkout.shipped_playbooks() == packaged
+    monkeypatch.setattr(checkout, "PACKAGED_PLAYBOOKS", packaged)
+    assert checkout.checkout_root() is None
+    assert checkout.default_playbooks_path() == packaged
 
 
 @pytest.fixture
@@ -34,11 +33,11 @@ def somebody_elses(tmp_path):
 
 @pytest.mark.parametrize("place", ["copy", None])
 def test_the_repository_of_somebody_else_is_never_named(somebody_elses, monkeypatch, place):
-    monkeypatch.setattr(publish, "checkout", lambda: somebody_elses / place if place else None)
-    assert checkout.code_revision() == f"version {checkout.release()}"
+    monkeypatch.setattr(checkout, "checkout_root", lambda: somebody_elses / place if place else None)
+    assert checkout.code_revision() == f"version {checkout.package_version()}"
 
 
 def test_a_working_copy_names_its_commit(somebody_elses, monkeypatch):
-    monkeypatch.setattr(publish, "checkout", lambda: somebody_elses)
+    monkeypatch.setattr(checkout, "checkout_root", lambda: somebody_elses)
     head = subprocess.run(["git", "-C", str(somebody_elses), "rev-parse", "HEAD"], capture_output=True, text=True)
     assert checkout.code_revision() == head.stdout.strip()

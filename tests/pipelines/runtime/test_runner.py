@@ -36,7 +36,7 @@ def ended(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
 
 
 def test_a_result_is_one_json_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert runner.run(lambda: {"rows": 3, "gain": [float("nan"), -float("inf")]}, tmp_path, "check") == 0
+    assert runner.run_command(lambda: {"rows": 3, "gain": [float("nan"), -float("inf")]}, tmp_path, "check") == 0
     told, complaint = ended(capsys)
     assert told == {"rows": 3, "gain": [None, None]}
     assert complaint == ""
@@ -45,13 +45,13 @@ def test_a_result_is_one_json_line(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("error", "code", "state"),
     [
-        (errors.DataContract("x"), 65, "DataContract"),
-        (errors.InputMissing("x"), 66, "InputMissing"),
-        (errors.Unavailable("x"), 69, "Unavailable"),
-        (errors.OutputFailed("x"), 74, "OutputFailed"),
-        (errors.Busy("x"), 75, "Busy"),
-        (errors.Config("x"), 78, "Config"),
-        (errors.GateRefused("x"), 80, "GateRefused"),
+        (errors.DataContractError("x"), 65, "DataContract"),
+        (errors.MissingInputError("x"), 66, "InputMissing"),
+        (errors.ServiceUnavailableError("x"), 69, "Unavailable"),
+        (errors.OutputError("x"), 74, "OutputFailed"),
+        (errors.RunLockedError("x"), 75, "Busy"),
+        (errors.ConfigError("x"), 78, "Config"),
+        (errors.GateRejectedError("x"), 80, "GateRefused"),
         (RuntimeError(SECRET), 70, "InternalError"),
         (KeyError(SECRET), 70, "InternalError"),
         (AssertionError(SECRET), 70, "InternalError"),
@@ -65,7 +65,7 @@ def test_a_result_is_one_json_line(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_every_end_has_its_code_one_json_line_and_one_sentence(
     error: BaseException, code: int, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runner.run(failing(error), tmp_path, "score") == code
+    assert runner.run_command(failing(error), tmp_path, "score") == code
     told, complaint = ended(capsys)
     assert (told["exit"], told["state"]) == (code, state)
     assert complaint == f"renewals: {told['message']}\n", "said once, without a traceback"
@@ -81,7 +81,7 @@ def test_the_traceback_of_an_unexpected_error_is_kept_without_its_message(
         except KeyError as cause:
             raise ValueError(SECRET) from cause
 
-    assert runner.run(work, tmp_path, "score") == 70
+    assert runner.run_command(work, tmp_path, "score") == 70
     told, _ = ended(capsys)
     log = Path(told["log"])
     assert log.parent == tmp_path / "logs"
@@ -98,7 +98,7 @@ def test_an_unexpected_error_is_told_where_no_log_can_be_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").write_text("a file where the folder should be")
-    assert runner.run(failing(ValueError("x")), tmp_path, "score") == 70
+    assert runner.run_command(failing(ValueError("x")), tmp_path, "score") == 70
     told, complaint = ended(capsys)
     assert told["log"] is None
     assert "could not be kept" in complaint
@@ -111,8 +111,8 @@ from pathlib import Path
 import duckdb
 from renewals.pipelines.runtime import runner, signals
 from renewals.pipelines.runtime.lock import exclusive_lock
-from renewals.pipelines.stages.act.publish import place
-signals.GRACE_SECONDS = 0.5
+from renewals.pipelines.storage.published.list_folder import publish_folder
+signals.SHUTDOWN_SECONDS = 0.5
 
 def wait():
     time.sleep(60)
@@ -129,7 +129,7 @@ def swallowed():
         query()
     except Exception:
         pass
-    place(data / "lists", date(2026, 6, 1), {{"a.csv": b"1"}}, {{"identity": 1}})
+    publish_folder(data / "lists", date(2026, 6, 1), {{"a.csv": b"1"}}, {{"identity": 1}})
 
 def work():
     with exclusive_lock(data, "score"):
@@ -138,7 +138,7 @@ def work():
     return {{}}
 
 data = Path(sys.argv[1])
-raise SystemExit(runner.run(work, data, "score"))
+raise SystemExit(runner.run_command(work, data, "score"))
 """
 
 
@@ -182,7 +182,7 @@ def test_a_reader_who_has_gone_is_no_complaint(tmp_path: Path) -> None:
 def test_names_in_any_script_are_json_whatever_the_terminal_can_show(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from renewals.pipelines.runtime import runner; "
-        "runner.run(lambda: {'name': '东方😀'}, Path('.'), 'x')"
+        "runner.run_command(lambda: {'name': '东方😀'}, Path('.'), 'x')"
     )
     for encoding in ("ascii", "latin-1", "utf-8"):
         done = subprocess.run(

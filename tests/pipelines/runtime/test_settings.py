@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from renewals.pipelines.runtime.errors import Config, InputMissing
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
 from renewals.pipelines.runtime.settings import Settings, read_settings
 from tests.root import ROOT
 
@@ -11,7 +11,7 @@ from tests.root import ROOT
 def complaint(tmp_path: Path, text: str, *overrides: str) -> str:
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(Config) as stopped:
+    with pytest.raises(ConfigError) as stopped:
         read_settings(path, overrides)
     return str(stopped.value)
 
@@ -68,5 +68,5 @@ def test_what_is_no_yaml_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_missing_input(tmp_path):
-    with pytest.raises(InputMissing, match="no parameter file"):
+    with pytest.raises(MissingInputError, match="no parameter file"):
         read_settings(tmp_path / "none.yaml")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.scoring import challenger, champion_models
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
@@ -24,19 +24,21 @@ OTHER = {"people_28d": -1.0, "bugs_28d": 0.5}
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(champion_models, "champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(champion_models, "load_champion", champions(renewal="3", expansion="1"))
     write_company(tmp_path)
     return tmp_path
 
 
 def waiting(monkeypatch: pytest.MonkeyPatch, **models: Any) -> None:
     """These models wait as version 7 of their targets."""
-    monkeypatch.setattr(model_registry, "challenger", lambda j, target: (target, "7", {}) if target in models else None)
-    monkeypatch.setattr(model_loader, "loaded", lambda data, name, files: models[name.partition("/")[0]])
+    monkeypatch.setattr(
+        model_registry, "fetch_challenger", lambda j, target: (target, "7", {}) if target in models else None
+    )
+    monkeypatch.setattr(model_loader, "load_model", lambda data, name, files: models[name.partition("/")[0]])
 
 
 def shadow_of(root: Path) -> pd.DataFrame:
-    return pd.read_parquet(root / "data" / "act" / artifacts.SHADOW)
+    return pd.read_parquet(root / "data" / "act" / artifacts.CHALLENGER_SCORES)
 
 
 def list_bytes(root: Path) -> bytes:
@@ -107,7 +109,7 @@ def test_a_harmed_challenger_is_a_warning_and_the_list_is_the_same_bytes(company
     without = list_bytes(company)
     waiting(monkeypatch, renewal=model)
     if model is None:
-        monkeypatch.setattr(model_loader, "loaded", _dies)
+        monkeypatch.setattr(model_loader, "load_model", _dies)
     assert said in score(job(company))["shadow"]["renewal"]["failed"]
     assert shadow_of(company).empty
     (company / "lists" / str(AS_OF) / "manifest.json").unlink()
@@ -115,7 +117,7 @@ def test_a_harmed_challenger_is_a_warning_and_the_list_is_the_same_bytes(company
 
 
 def _dies(*given: Any) -> None:
-    raise DataContract("model renewal/7 does not load: LightGBM died of it (SIGSEGV)")
+    raise DataContractError("model renewal/7 does not load: LightGBM died of it (SIGSEGV)")
 
 
 def test_a_sound_challenger_leaves_the_list_the_same_bytes(company: Path, monkeypatch) -> None:
@@ -133,5 +135,5 @@ def test_the_same_challenger_gives_the_same_bytes(company: Path, monkeypatch) ->
     seen = []
     for _ in range(2):
         score(job(company))
-        seen.append((company / "data" / "act" / artifacts.SHADOW).read_bytes())
+        seen.append((company / "data" / "act" / artifacts.CHALLENGER_SCORES).read_bytes())
     assert seen[0] == seen[1]

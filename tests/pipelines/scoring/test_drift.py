@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from renewals.features.policy import Grace
-from renewals.models.settings import Drift, Folds, Forecast, Gate
+from renewals.models.settings import DriftSettings, FoldSettings, ForecastSettings, GateSettings
 from renewals.models.training.schema import Schema
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Engine
 from renewals.pipelines.scoring import champion_models, drift, drift_reference
@@ -36,7 +36,13 @@ def job(root: Path, **options: Any) -> Job:
     """A job whose settings tell how drift is looked for."""
     one = plain_job(root, **options)
     # Of seven accounts hardly anything is sure.
-    more = {"drift": Drift(confidence=0.95), "gate": Gate(), "grace": Grace(), "forecast": Forecast(), "folds": Folds()}
+    more = {
+        "drift": DriftSettings(confidence=0.95),
+        "gate": GateSettings(),
+        "grace": Grace(),
+        "forecast": ForecastSettings(),
+        "folds": FoldSettings(),
+    }
     settings = SimpleNamespace(**(vars(one.settings) | more | {"engine": Engine()}))
     return replace(one, settings=settings)
 
@@ -53,7 +59,7 @@ def training(count: int = 400, gone: bool = False) -> pd.DataFrame:
 def usual(**options: Any) -> dict[str, Any]:
     rows = training(**options)
     schema = Schema("renewal", ("people_28d", "bugs_28d"), {}, (0, 0))
-    told = drift_reference.reference(rows, rows.assign(origin=rows["as_of"]), schema)
+    told = drift_reference.build_reference(rows, rows.assign(origin=rows["as_of"]), schema)
     files = {drift_reference.REFERENCE: json.dumps(told).encode()}
     read = drift_reference.read_reference(files)
     assert read == told
@@ -62,7 +68,7 @@ def usual(**options: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda one, target: None)
     write_company(tmp_path)
     return tmp_path
 
@@ -70,10 +76,10 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def serves(monkeypatch: pytest.MonkeyPatch, told: dict[str, Any] | None) -> None:
     def champion(one: Job, target: str) -> Champion:
         if target != "renewal":
-            raise InputMissing(f"no champion for {target}")
+            raise MissingInputError(f"no champion for {target}")
         return Champion("renewal", "3", Model(WEIGHTS), told)
 
-    monkeypatch.setattr(champion_models, "champion", champion)
+    monkeypatch.setattr(champion_models, "load_champion", champion)
 
 
 def test_a_version_without_a_reference_serves_all_the_same(company: Path, monkeypatch) -> None:
@@ -126,12 +132,12 @@ def earlier_list(root: Path, day: date, promised: float) -> None:
         renewal_date=[DUE[i % 2] for i in range(ACCOUNTS)],
     )  # fmt: skip
     listed = make_list(rows, renewal=[promised] * ACCOUNTS)
-    from renewals.pipelines.storage.published.list_folder import place
-    from renewals.reports.risk_list import as_parquet
+    from renewals.pipelines.storage.published.list_folder import publish_folder
+    from renewals.reports.risk_list import to_parquet
 
     name, _, version = MODELS["renewal"].partition("/")
     manifest = {"identity": {"as_of": day}, "models": {"renewal": {"name": name, "version": version}}}
-    place(root / "lists", day, {"risk_list.parquet": as_parquet(listed)}, manifest)
+    publish_folder(root / "lists", day, {"risk_list.parquet": to_parquet(listed)}, manifest)
 
 
 def ledger_of(root: Path, renewed: float) -> None:
@@ -177,7 +183,7 @@ def test_what_is_not_final_by_its_planned_date_is_not_judged(company: Path, monk
     path = company / "data" / "act" / "ledger" / "renewals.parquet"
     pd.read_parquet(path).assign(matured_at=pd.Timestamp("2026-01-02")).to_parquet(path)
     one = replace(job(company), as_of=date(2026, 4, 10))
-    assert [(look.name, look.accounts) for look in drift._of_outcomes(one)] == [("2026-01", 60)]
+    assert [(look.name, look.accounts) for look in drift._compare_outcomes(one)] == [("2026-01", 60)]
 
 
 def test_a_renewal_that_was_worked_on_says_nothing_of_the_model(company: Path, monkeypatch) -> None:
@@ -190,13 +196,13 @@ def test_a_renewal_that_was_worked_on_says_nothing_of_the_model(company: Path, m
     treated.astype(dict.fromkeys(times, "datetime64[us]")).to_parquet(
         company / "data" / "clean" / "interventions.parquet"
     )
-    assert [(look.name, look.accounts) for look in drift._of_outcomes(job(company))] == [("2026-02", 60)]
+    assert [(look.name, look.accounts) for look in drift._compare_outcomes(job(company))] == [("2026-02", 60)]
 
 
 def test_the_last_list_s_chances_are_compared_too(company: Path, monkeypatch) -> None:
     serves(monkeypatch, usual())
     earlier_list(company, date(2026, 5, 1), promised=0.31)
-    assert published_lists.newest(job(company)) is not None
+    assert published_lists.latest_list(job(company)) is not None
     ledger_of(company, 0.9)
     (look,) = score(job(company))["drift"]["last_list"]
     assert (look["name"], look["then"], look["accounts"]) == ("2026-05-01", 1.0, 7)

@@ -13,12 +13,11 @@ import yaml
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings, read_settings
 from renewals.pipelines.scoring import champion_models, drift
-from renewals.pipelines.scoring.champion_models import Champion, champion
+from renewals.pipelines.scoring.champion_models import Champion, load_champion
 from renewals.pipelines.scoring.drift import drift_notices
 from renewals.pipelines.scoring.feature_policy import SECTIONS, changed_parameters, feature_policy
-from renewals.pipelines.stages.act import score as scoring
 from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.storage.notices import Notice, with_words
+from renewals.pipelines.storage.notices import Notice, add_texts
 from renewals.pipelines.storage.registry import model_registry
 from tests.pipelines.scored_company import Model, write_company
 from tests.pipelines.scored_company import job as scored_job
@@ -88,7 +87,7 @@ def test_the_cause_is_named_instead_of_many_unexplained_warnings() -> None:
 def test_of_many_changed_parameters_the_first_are_named_and_all_are_counted() -> None:
     (notice,) = drift_notices(QUIET, [f"p{i}: 1 → 2" for i in range(5)])
     assert notice.values["parameters"] == "p0: 1 → 2; p1: 1 → 2; p2: 1 → 2; … (5)"
-    (notice,) = drift_notices(QUIET, [f"p{i}: 1 → 2" for i in range(drift.NAMED)])
+    (notice,) = drift_notices(QUIET, [f"p{i}: 1 → 2" for i in range(drift.MAX_LISTED_PARAMETERS)])
     assert "…" not in str(notice.values["parameters"])
 
 
@@ -103,9 +102,9 @@ def test_dvc_trains_and_scores_again_where_such_a_parameter_changes() -> None:
 
 def scored_with(root: Path, monkeypatch: pytest.MonkeyPatch, learned_with: Any) -> list[dict[str, Any]]:
     """The notices of a list made with `usage.steady_days` at 6."""
-    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda one, target: None)
     serving = Champion("renewal", "3", Model({"people_28d": 1.0}), parameters=learned_with)
-    monkeypatch.setattr(champion_models, "champion", lambda one, target: serving)
+    monkeypatch.setattr(champion_models, "load_champion", lambda one, target: serving)
     write_company(root)
     own = scored_job(root)
     own.settings.model_dump = read_settings(None, ["usage.steady_days=6"]).model_dump  # type: ignore[method-assign]
@@ -114,7 +113,7 @@ def scored_with(root: Path, monkeypatch: pytest.MonkeyPatch, learned_with: Any) 
 
 
 def test_a_list_says_that_its_model_learned_with_other_parameters(tmp_path: Path, monkeypatch) -> None:
-    expected = with_words([Notice("other_parameters", {"parameters": "usage.steady_days: 4 → 6"})])
+    expected = add_texts([Notice("other_parameters", {"parameters": "usage.steady_days: 4 → 6"})])
     assert scored_with(tmp_path / "a", monkeypatch, json.loads(json.dumps(THEN))) == expected
 
 
@@ -127,8 +126,8 @@ def test_the_parameters_are_read_from_the_card_of_the_champion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, card: Any, read: Any
 ) -> None:
     files = {} if card is None else {"training.json": json.dumps(card).encode()}
-    monkeypatch.setattr(model_registry, "champion", lambda job, target: ("renewal", "3", files))
-    monkeypatch.setattr(scoring, "refuse_actions", lambda *given: None)
-    monkeypatch.setattr("renewals.pipelines.storage.registry.model_loader.loaded", lambda *given: Model({}))
+    monkeypatch.setattr(model_registry, "fetch_champion", lambda job, target: ("renewal", "3", files))
+    monkeypatch.setattr(champion_models, "reject_logged_actions", lambda *given: None)
+    monkeypatch.setattr("renewals.pipelines.storage.registry.model_loader.load_model", lambda *given: Model({}))
     own = Job(Settings(), "", tmp_path, tmp_path / "lists")
-    assert champion(replace(own, as_of=None), "renewal").parameters == read
+    assert load_champion(replace(own, as_of=None), "renewal").parameters == read

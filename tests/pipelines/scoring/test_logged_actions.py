@@ -10,8 +10,8 @@ import pytest
 
 from renewals.pipelines import preflight
 from renewals.pipelines.commands import models
-from renewals.pipelines.commands.learn import sentence
-from renewals.pipelines.runtime.errors import DataContract, InputMissing, ReadsActionsError
+from renewals.pipelines.commands.learn import trial_sentence
+from renewals.pipelines.runtime.errors import DataContractError, LoggedActionsError, MissingInputError
 from renewals.pipelines.scoring import challenger, champion_models
 from renewals.pipelines.storage.registry import logged_actions, model_registry
 from tests.models.drawn import CATALOGUE
@@ -26,7 +26,7 @@ def learned_then(tmp_path_factory):
     job = with_training_table(tmp_path_factory.mktemp("then") / "data")
     learned(replace(job, until=THEN))
     features = [{**feature, "action": feature["name"] == "tickets"} for feature in CATALOGUE]
-    (job.side / "features.json").write_text(json.dumps({"features": features}))
+    (job.folder / "features.json").write_text(json.dumps({"features": features}))
     return job
 
 
@@ -58,13 +58,13 @@ def anew(learned_anew, tmp_path, monkeypatch):
 
 
 def read_by(job, version: str) -> list[str]:
-    return json.loads(model_registry.registered(job, TARGET, version)["schema.json"])["names"]
+    return json.loads(model_registry.fetch_version(job, TARGET, version)["schema.json"])["names"]
 
 
 def test_a_champion_that_reads_actions_is_refused_in_one_sentence_that_says_what_to_do(job):
-    with pytest.raises(ReadsActionsError) as stop:
-        champion_models.champion(job, TARGET)
-    assert stop.value.exit_code == DataContract.exit_code == 65
+    with pytest.raises(LoggedActionsError) as stop:
+        champion_models.load_champion(job, TARGET)
+    assert stop.value.exit_code == DataContractError.exit_code == 65
     assert str(stop.value) == (
         "the model of renewal, version 1, reads logged actions, for example tickets (1 in all), so that logging one "
         "moves the score: run `renewals learn --until DATE`, and where the new model waits, "
@@ -73,8 +73,8 @@ def test_a_champion_that_reads_actions_is_refused_in_one_sentence_that_says_what
 
 
 def test_it_is_refused_before_a_table_is_read(job):
-    with pytest.raises(ReadsActionsError):
-        preflight.champion_there(job)
+    with pytest.raises(LoggedActionsError):
+        preflight.require_champion(job)
 
 
 def test_what_to_do_leads_to_a_model_that_serves(learned_anew, anew):
@@ -84,34 +84,34 @@ def test_what_to_do_leads_to_a_model_that_serves(learned_anew, anew):
     assert said["not_compared"] == "the champion, version 1, reads logged actions"
     assert "tickets" in read_by(job, "1")
     assert "tickets" not in read_by(job, "2")
-    assert champion_models.champion(job, TARGET).version == "2"
-    preflight.champion_there(job)
+    assert champion_models.load_champion(job, TARGET).version == "2"
+    preflight.require_champion(job)
 
 
 def test_a_model_that_waits_is_named_by_what_is_to_be_done(job):
     assert learned(job, "gate.promote=manual")["serves"] == "1"
-    with pytest.raises(ReadsActionsError, match="`renewals promote renewal --version N`"):
-        champion_models.champion(job, TARGET)
+    with pytest.raises(LoggedActionsError, match="`renewals promote renewal --version N`"):
+        champion_models.load_champion(job, TARGET)
     models.promote(job, TARGET, 2, None, False)
-    assert champion_models.champion(job, TARGET).version == "2"
+    assert champion_models.load_champion(job, TARGET).version == "2"
 
 
 def test_a_model_that_the_gate_refuses_leaves_the_old_one_refused(job):
     assert learned(job, STRICT)["passed"] is False
-    with pytest.raises(ReadsActionsError):
-        champion_models.champion(job, TARGET)
+    with pytest.raises(LoggedActionsError):
+        champion_models.load_champion(job, TARGET)
 
 
 def test_it_is_neither_promoted_nor_rolled_back_to(anew):
     job = anew
     for come_back in (lambda: models.promote(job, TARGET, 1, None, True), lambda: models.rollback(job, TARGET)):
-        with pytest.raises(ReadsActionsError):
+        with pytest.raises(LoggedActionsError):
             come_back()
-    assert model_registry.champion(job, TARGET)[1] == "2"
+    assert model_registry.fetch_champion(job, TARGET)[1] == "2"
 
 
 def test_a_trial_says_that_it_was_not_compared(job):
-    said = sentence(learned(replace(job, trial="warm-fox")))
+    said = trial_sentence(learned(replace(job, trial="warm-fox")))
     assert said.startswith("renewal: not compared, for the champion, version 1, reads logged actions. Learned")
 
 
@@ -124,42 +124,42 @@ def test_a_champion_that_is_no_longer_refused_is_compared_again(anew):
 def test_an_expansion_is_not_predicted_by_such_a_model_and_the_list_is_made(anew, monkeypatch):
     """Its champion may be refused for long: a newer model need not pass the gate."""
     job = anew
-    champion = model_registry.champion
-    old = model_registry.registered(job, TARGET, "1")
-    monkeypatch.setattr(model_registry, "champion", lambda j, t: champion(j, t) if t == TARGET else (t, "1", old))
-    champions, absent = champion_models.resolved(with_settings(job, "targets=[renewal, upsell]"))
+    champion = model_registry.fetch_champion
+    old = model_registry.fetch_version(job, TARGET, "1")
+    monkeypatch.setattr(model_registry, "fetch_champion", lambda j, t: champion(j, t) if t == TARGET else (t, "1", old))
+    champions, absent = champion_models.load_champions(with_settings(job, "targets=[renewal, upsell]"))
     assert list(champions) == [TARGET]
     assert absent["upsell"].startswith("the model of upsell, version 1, reads logged actions, for example tickets")
 
 
 def test_a_renewal_that_no_model_may_predict_stops_the_list(job):
-    with pytest.raises(ReadsActionsError):
-        champion_models.resolved(job)
+    with pytest.raises(LoggedActionsError):
+        champion_models.load_champions(job)
 
 
 def test_any_other_harm_of_an_expansion_still_stops_the_list(anew, monkeypatch):
     job = anew
-    champion = model_registry.champion
+    champion = model_registry.fetch_champion
 
     def harmed(own, target):
         if target != TARGET:
-            raise DataContract("its manifest is not the one that was registered")
+            raise DataContractError("its manifest is not the one that was registered")
         return champion(own, target)
 
-    monkeypatch.setattr(model_registry, "champion", harmed)
-    with pytest.raises(DataContract, match="manifest"):
-        champion_models.resolved(with_settings(job, "targets=[renewal, upsell]"))
+    monkeypatch.setattr(model_registry, "fetch_champion", harmed)
+    with pytest.raises(DataContractError, match="manifest"):
+        champion_models.load_champions(with_settings(job, "targets=[renewal, upsell]"))
 
 
 def test_a_challenger_that_reads_actions_is_not_scored(job, monkeypatch):
     """It raises here, and `shadowed` makes a warning of whatever is wrong with a challenger."""
-    old = model_registry.registered(job, TARGET, "1")
-    monkeypatch.setattr(model_registry, "challenger", lambda own, target: (target, "7", old))
-    with pytest.raises(ReadsActionsError, match="version 7"):
-        challenger._waiting(job, TARGET)
+    old = model_registry.fetch_version(job, TARGET, "1")
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda own, target: (target, "7", old))
+    with pytest.raises(LoggedActionsError, match="version 7"):
+        challenger._load_challenger(job, TARGET)
 
 
 def test_a_model_without_its_schema_is_said_to_lack_it(job, monkeypatch):
-    monkeypatch.setattr(model_registry, "champion", lambda own, target: (target, "3", {}))
-    with pytest.raises((DataContract, InputMissing), match="lacks"):
-        champion_models.champion(job, TARGET)
+    monkeypatch.setattr(model_registry, "fetch_champion", lambda own, target: (target, "3", {}))
+    with pytest.raises((DataContractError, MissingInputError), match="lacks"):
+        champion_models.load_champion(job, TARGET)

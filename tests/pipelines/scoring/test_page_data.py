@@ -12,8 +12,8 @@ from renewals.pipelines.scoring import page_data as page
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage.published.manifest import MANIFEST
-from renewals.reports.html.scorecard_page import as_page
-from renewals.reports.words import LANGUAGES
+from renewals.reports.html.scorecard_page import render_scorecard_page
+from renewals.reports.words import MESSAGES
 from tests.pipelines.scored_company import AS_OF, job
 from tests.pipelines.scoring.test_score_change import JULY, a_month_on, june_is_published, later
 from tests.reports import scorecards
@@ -121,7 +121,7 @@ def test_a_month_on_the_page_shows_the_past_of_the_same_renewal_and_the_change_i
         shown[name] = chance
     assert shown["beta"] is None, "another term"
     assert shown["quiet"] is not None
-    for language in LANGUAGES:
+    for language in MESSAGES:
         codes, texts = told["changes"][language]["codes"], told["changes"][language]["texts"]
         said = [None if code < 0 else texts[code] for code in codes]
         if language == "en":
@@ -156,7 +156,7 @@ def write_forecast(root: Path, as_of: str, version: str = "3") -> None:
 def test_a_forecast_of_the_day_and_model_makes_another_page_and_no_other_does(june: Path) -> None:
     for day, version in ((MAY, "3"), (str(AS_OF), "2")):
         write_forecast(june, day, version)
-        assert page.forecast(job(june), {"name": "renewals-renewal", "version": "3"}) is None
+        assert page.company_forecast(job(june), {"name": "renewals-renewal", "version": "3"}) is None
         assert publish(job(june))["state"] == "already published"
     write_forecast(june, str(AS_OF))
     assert publish(job(june))["state"] == "published"
@@ -189,6 +189,6 @@ def test_a_scorecard_of_the_day_is_published_beside_the_list_and_is_part_of_what
         assert publish(job(june))["state"] == "published"
         assert publish(job(june))["state"] == "already published"
         page = (folder / "scorecard.html").read_bytes()
-        assert page == as_page(scorecards.told(["li"], seed), "en", beside="risk_list.html")
+        assert page == render_scorecard_page(scorecards.told(["li"], seed), "en", linked_page="risk_list.html")
     assert b'<a id="beside" href="scorecard.html">' in (folder / "risk_list.html").read_bytes()
     assert "scorecard.html" in json.loads((folder / MANIFEST).read_bytes())["files"]

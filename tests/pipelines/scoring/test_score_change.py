@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from renewals.models.explanation.score_change import PARTS
-from renewals.models.training.calibration import Sigmoid
-from renewals.pipelines.runtime.errors import DataContract, InputMissing
+from renewals.models.training.calibration import SigmoidCalibration
+from renewals.pipelines.runtime.errors import DataContractError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring import champion_models
 from renewals.pipelines.scoring.champion_models import Champion
@@ -36,13 +36,13 @@ PEOPLE = {"people_28d": 1.0, "bugs_28d": -0.5, "days_to_renewal": 0.01}
 class Speaking(Model):
     """A stand-in that has a margin, so that its word can be split."""
 
-    calibration: Sigmoid = field(default_factory=Sigmoid)
+    calibration: SigmoidCalibration = field(default_factory=SigmoidCalibration)
     near_days: float = 0.0
 
     @property
     def schema(self) -> Any:
         return SimpleNamespace(
-            categories={}, names=tuple(self.weights), closeness=lambda frame, days: np.zeros(len(frame))
+            categories={}, names=tuple(self.weights), proximity=lambda frame, days: np.zeros(len(frame))
         )
 
     def margin(self, frame: pd.DataFrame) -> np.ndarray:
@@ -50,16 +50,16 @@ class Speaking(Model):
         return (base + pushes.sum(axis=1)).to_numpy()
 
     def probability(self, frame: pd.DataFrame) -> np.ndarray:
-        return self.calibration.of(self.margin(frame))
+        return self.calibration.probability(self.margin(frame))
 
 
 def serves(monkeypatch: pytest.MonkeyPatch, version: str, model: Model) -> None:
     def champion(one: Job, target: str) -> Champion:
         if target != "renewal":
-            raise InputMissing(f"no champion for {target}")
+            raise MissingInputError(f"no champion for {target}")
         return Champion("renewals-renewal", version, model)
 
-    monkeypatch.setattr(champion_models, "champion", champion)
+    monkeypatch.setattr(champion_models, "load_champion", champion)
 
 
 def with_clock(root: Path) -> None:
@@ -90,7 +90,7 @@ def a_month_on(root: Path) -> None:
 
 def june_is_published(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """June's list, made by a model that goes by people in use."""
-    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda one, target: None)
     serves(monkeypatch, "3", Speaking(PEOPLE))
     write_company(root)
     with_clock(root)
@@ -117,12 +117,12 @@ def july(root: Path, **options: Any) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 def split_of(root: Path) -> pd.DataFrame:
-    return pd.read_parquet(root / "data" / "act" / artifacts.CHANGE).set_index("account_id")
+    return pd.read_parquet(root / "data" / "act" / artifacts.SCORE_CHANGES).set_index("account_id")
 
 
 def test_every_change_is_split_to_the_last_digit(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_registry, "registered", lambda one, target, version: {})
-    monkeypatch.setattr(model_loader, "loaded", lambda data, name, files: Speaking(PEOPLE))
+    monkeypatch.setattr(model_registry, "fetch_version", lambda one, target, version: {})
+    monkeypatch.setattr(model_loader, "load_model", lambda data, name, files: Speaking(PEOPLE))
     serves(monkeypatch, "4", Speaking({**PEOPLE, "people_28d": 0.5}))
     said, listed = july(june)
     rows = split_of(june)
@@ -207,12 +207,12 @@ def test_without_history_the_change_stands_alone(june: Path) -> None:
 
 
 def test_a_history_that_cannot_be_read(june: Path) -> None:
-    published_lists.figures_path(job(june), AS_OF).write_bytes(b"PAR1 but not really")
+    published_lists.features_path(job(june), AS_OF).write_bytes(b"PAR1 but not really")
     assert why(june) == "no_figures"
 
 
 def test_figures_of_another_company(june: Path) -> None:
-    path = published_lists.figures_path(job(june), AS_OF)
+    path = published_lists.features_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
     rows.assign(account_id="not " + rows["account_id"]).to_parquet(path)
     assert why(june) == "other_figures"
@@ -220,7 +220,7 @@ def test_figures_of_another_company(june: Path) -> None:
 
 def test_figures_that_do_not_say_what_the_list_said(june: Path) -> None:
     """Of one account alone: the others keep their reasons."""
-    path = published_lists.figures_path(job(june), AS_OF)
+    path = published_lists.features_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
     rows["bugs_28d"] += (rows["account_name"] == "quiet") * 1e-6
     rows.to_parquet(path)
@@ -231,18 +231,20 @@ def test_figures_that_do_not_say_what_the_list_said(june: Path) -> None:
 
 
 def test_figures_that_lack_a_feature(june: Path) -> None:
-    path = published_lists.figures_path(job(june), AS_OF)
+    path = published_lists.features_path(job(june), AS_OF)
     pd.read_parquet(path).drop(columns="bugs_28d").to_parquet(path)
     assert why(june) == "other_features"
 
 
-@pytest.mark.parametrize("harm", [InputMissing("version 3 of renewal is not registered"), DataContract("damaged")])
+@pytest.mark.parametrize(
+    "harm", [MissingInputError("version 3 of renewal is not registered"), DataContractError("damaged")]
+)
 def test_a_model_that_is_gone(june: Path, monkeypatch: pytest.MonkeyPatch, harm: Exception) -> None:
     def gone(one: Job, target: str, version: str) -> dict[str, bytes]:
         assert version == "3"
         raise harm
 
-    monkeypatch.setattr(model_registry, "registered", gone)
+    monkeypatch.setattr(model_registry, "fetch_version", gone)
     serves(monkeypatch, "4", Speaking(PEOPLE))
     assert why(june) == "no_model"
 
@@ -252,7 +254,7 @@ def test_a_run_opens_each_earlier_list_once_and_the_next_run_opens_it_again(
 ) -> None:
     opened: list[str] = []
 
-    def count(day: date, folder: Path) -> published_lists.Published | None:
+    def count(day: date, folder: Path) -> published_lists.PreviousList | None:
         opened.append(folder.name)
         return read(day, folder)
 
@@ -301,6 +303,6 @@ def test_figures_are_read_across_the_parts_of_a_file(tmp_path: Path) -> None:
     rows.to_parquet(tmp_path / "f.parquet", row_group_size=5)
     figures = features_file.FeatureRows(tmp_path / "f.parquet")
     asked = pd.Series(["a17", "a03", "zz", "a22", "a00", "a04"])
-    places = figures.places(asked)
+    places = figures.row_positions(asked)
     assert places.tolist() == [17, 3, -1, 22, 0, 4]
     assert figures.rows(places[places >= 0], ["x"])["x"].tolist() == [17.0, 3.0, 22.0, 0.0, 4.0]

@@ -7,9 +7,9 @@ import duckdb
 import pytest
 from sqlalchemy.engine import make_url
 
-from renewals.pipelines.runtime.errors import Config, InputMissing, OutputFailed
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError, OutputError
 from renewals.pipelines.storage import addresses
-from renewals.pipelines.storage.addresses import existing_file, file_address, scheme_of, without_secrets, writable_file
+from renewals.pipelines.storage.addresses import existing_file, file_address, redact_url, scheme_of, writable_file
 
 NAMES = ("x.duckdb", "with space.duckdb", 'it\'s "here".duckdb', "公司 数据.duckdb", "a#b@c:d.duckdb", "100%.duckdb")
 
@@ -61,7 +61,7 @@ def test_the_scheme_may_be_in_capitals_and_a_folder_has_none():
 )
 @pytest.mark.parametrize("read", [existing_file, writable_file])
 def test_an_address_without_a_file_says_how_to_write_one(here, address, said, read):
-    with pytest.raises(Config, match=re.escape(said)):
+    with pytest.raises(ConfigError, match=re.escape(said)):
         read(address, "--to")
     assert list(here.iterdir()) == []
 
@@ -71,16 +71,16 @@ def test_an_address_without_a_file_says_how_to_write_one(here, address, said, re
     [("duckdb:x.duckdb", "duckdb:///FILE"), ("duckdb:/x", "duckdb:///FILE"), ("postgresql:h/d", "postgresql://HOST")],
 )
 def test_an_address_that_lost_a_slash_is_no_folder(lost, form):
-    with pytest.raises(Config, match=form):
-        addresses.must_be_folder(lost, "--tables")
-    addresses.must_be_folder("data/company", "--tables")
+    with pytest.raises(ConfigError, match=form):
+        addresses.reject_malformed_address(lost, "--tables")
+    addresses.reject_malformed_address("data/company", "--tables")
 
 
 def test_where_only_the_absolute_file_exists_reading_names_four_slashes(here):
     file = here / "there.duckdb"
     file.touch()
     address = f"duckdb:///{str(file)[1:]}"
-    with pytest.raises(InputMissing, match=re.escape(f"For {file} write duckdb:///{file};")):
+    with pytest.raises(MissingInputError, match=re.escape(f"For {file} write duckdb:///{file};")):
         existing_file(address, "--tables")
     assert existing_file(f"duckdb:///{file}", "--tables") == file
 
@@ -90,14 +90,14 @@ def test_where_only_the_absolute_place_exists_writing_names_four_slashes(here, f
     file = here / "there.duckdb"
     if file_exists:
         file.touch()
-    with pytest.raises(Config, match=re.escape(f"write duckdb:///{file};")):
+    with pytest.raises(ConfigError, match=re.escape(f"write duckdb:///{file};")):
         writable_file(f"duckdb:///{str(file)[1:]}", "--to")
 
 
 def test_the_form_that_the_refusal_names_for_the_current_folder_is_taken(here):
     file = here / "there.duckdb"
     file.touch()
-    with pytest.raises(Config) as stopped:
+    with pytest.raises(ConfigError) as stopped:
         writable_file(f"duckdb:///{str(file)[1:]}", "--to")
     form = re.search(r"for the current folder write (\S+)", str(stopped.value))[1]
     (here / str(file.parent)[1:]).mkdir(parents=True)
@@ -112,9 +112,9 @@ def test_a_relative_file_is_made_here_and_never_at_the_root(here):
 
 
 def test_a_folder_that_is_nowhere_is_named(here):
-    with pytest.raises(OutputFailed, match=re.escape(f"there is no folder {here / 'no'}: make it first")):
+    with pytest.raises(OutputError, match=re.escape(f"there is no folder {here / 'no'}: make it first")):
         writable_file("duckdb:///no/x.duckdb", "--to")
-    with pytest.raises(InputMissing, match=re.escape(f"there is no file {here / 'no' / 'x.duckdb'}")):
+    with pytest.raises(MissingInputError, match=re.escape(f"there is no file {here / 'no' / 'x.duckdb'}")):
         existing_file("duckdb:///no/x.duckdb", "--tables")
 
 
@@ -129,6 +129,6 @@ def test_a_folder_that_is_nowhere_is_named(here):
     ],
 )
 def test_what_is_secret_is_never_shown(address, shown):
-    assert without_secrets(address) == shown
+    assert redact_url(address) == shown
     said = "secret" if "secret" in address else "nothing"
-    assert "secret" not in addresses.redacted(f"no answer from {address}: {said}", address)
+    assert "secret" not in addresses.redact_secrets(f"no answer from {address}: {said}", address)

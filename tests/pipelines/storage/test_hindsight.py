@@ -14,22 +14,22 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from renewals.models.settings import Drift
+from renewals.models.settings import DriftSettings
 from renewals.pipelines import cli, preflight
 from renewals.pipelines.commands.explain import explain
-from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.scoring import champion_models, drift, page_data
 from renewals.pipelines.scoring.champion_models import Champion
-from renewals.pipelines.scoring.interventions_since import since
+from renewals.pipelines.scoring.interventions_since import new_interventions
 from renewals.pipelines.stages.act import context, disagreements
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.published import list_archive, published_lists
-from renewals.pipelines.storage.published.hindsight import Trained
-from renewals.pipelines.storage.published.list_folder import place
+from renewals.pipelines.storage.published.hindsight import TrainedVersion
+from renewals.pipelines.storage.published.list_folder import publish_folder
 from renewals.pipelines.storage.published.manifest import MANIFEST
 from renewals.pipelines.storage.registry import model_registry
 from tests.pipelines.answered_company import JULY as ANSWERED_IN_JULY
@@ -63,10 +63,10 @@ def trained(monkeypatch: pytest.MonkeyPatch, **until: date) -> None:
 
     def champion(one: Job, target: str) -> Champion:
         if target not in until:
-            raise InputMissing(f"no champion for {target}")
+            raise MissingInputError(f"no champion for {target}")
         return Champion(f"renewals-{target}", "3", Speaking(PEOPLE), until=until[target])
 
-    monkeypatch.setattr(champion_models, "champion", champion)
+    monkeypatch.setattr(champion_models, "load_champion", champion)
 
 
 def published(one: Job) -> Path:
@@ -102,7 +102,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_day_before_the_training_day_of_any_model_is_refused(june, monkeypatch, until) -> None:
     trained(monkeypatch, **until)
     later = max(until, key=lambda target: until[target])
-    with pytest.raises(Config) as refused:
+    with pytest.raises(ConfigError) as refused:
         score(on(june, JULY))
     said = str(refused.value)
     assert f"({later} version 3 until 2026-09-01)" in said
@@ -130,19 +130,23 @@ def test_asked_for_where_there_is_none_the_list_is_as_any_other(june, monkeypatc
 
 @pytest.mark.parametrize("command", ["score", "forecast"])
 def test_the_start_refuses_before_any_table_is_read(june, monkeypatch, command) -> None:
-    checks = {check.__name__: check for check in preflight.CHECKS[command]}
-    check = checks["foresight_or_room" if command == "score" else "foresight"]
-    monkeypatch.setattr(model_registry, "trained", lambda one, targets: {"renewal": Trained("3", SEPTEMBER)})
-    with pytest.raises(Config, match="--as-of 2026-09-01 or a later day"):
+    checks = {check.__name__: check for check in preflight.CHECKS_BY_COMMAND[command]}
+    check = checks["require_replaceable_list" if command == "score" else "require_hindsight_allowed"]
+    monkeypatch.setattr(
+        model_registry, "champions_by_target", lambda one, targets: {"renewal": TrainedVersion("3", SEPTEMBER)}
+    )
+    with pytest.raises(ConfigError, match="--as-of 2026-09-01 or a later day"):
         check(replace(job(june), as_of=JULY))
     check(replace(job(june), as_of=SEPTEMBER))
     check(replace(job(june, hindsight=True), as_of=JULY))
 
 
 def test_the_start_refuses_a_list_for_which_there_is_no_place(june, monkeypatch) -> None:
-    monkeypatch.setattr(model_registry, "trained", lambda one, targets: {"renewal": Trained("3", SEPTEMBER)})
-    with pytest.raises(Config, match="2026-06-01 holds a list made in its time"):
-        preflight.foresight_or_room(job(june, hindsight=True))
+    monkeypatch.setattr(
+        model_registry, "champions_by_target", lambda one, targets: {"renewal": TrainedVersion("3", SEPTEMBER)}
+    )
+    with pytest.raises(ConfigError, match="2026-06-01 holds a list made in its time"):
+        preflight.require_replaceable_list(job(june, hindsight=True))
 
 
 def test_the_demonstration_is_refused_where_it_would_learn_until_after_its_list(tmp_path) -> None:
@@ -150,10 +154,10 @@ def test_the_demonstration_is_refused_where_it_would_learn_until_after_its_list(
         return Job(Settings.model_validate(given), "", tmp_path, tmp_path / "lists")
 
     dates = {"until": "2026-06-01", "as_of": "2026-05-01"}
-    with pytest.raises(Config, match=r"renewal version 1 until 2026-06-01"):
-        preflight.demo_foresees(asked(dates=dates))
-    preflight.demo_foresees(asked(dates=dates, list={"hindsight": True}))
-    preflight.demo_foresees(asked())
+    with pytest.raises(ConfigError, match=r"renewal version 1 until 2026-06-01"):
+        preflight.require_demo_dates(asked(dates=dates))
+    preflight.require_demo_dates(asked(dates=dates, list={"hindsight": True}))
+    preflight.require_demo_dates(asked())
 
 
 # --- marked --------------------------------------------------------------------------------------
@@ -177,12 +181,12 @@ def test_the_list_says_that_it_was_made_with_hindsight_wherever_it_is_read(june,
 # --- on the command line -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("command", "stage"), [("score", "act"), ("forecast", "foretell")])
+@pytest.mark.parametrize(("command", "stage"), [("score", "run_score"), ("forecast", "run_forecast")])
 @pytest.mark.parametrize("asked", [False, True])
 def test_the_option_reaches_the_stage(tmp_path, monkeypatch, command, stage, asked) -> None:
     seen = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preflight, "check", lambda *_: None)
+    monkeypatch.setattr(preflight, "run_checks", lambda *_: None)
     monkeypatch.setattr(
         import_module(f"renewals.pipelines.commands.{command}"), stage, lambda one: seen.append(one) or {}
     )
@@ -208,7 +212,7 @@ def test_it_takes_no_place_of_a_list_made_in_its_time_be_it_harmed(june, monkeyp
     trained(monkeypatch, renewal=SEPTEMBER)
     one = on(june, AS_OF, hindsight=True)
     score(one)
-    with pytest.raises(Config, match=r"holds a list made in its time.* --lists"):
+    with pytest.raises(ConfigError, match=r"holds a list made in its time.* --lists"):
         publish(one)
     assert contents(folder) == before
 
@@ -216,11 +220,11 @@ def test_it_takes_no_place_of_a_list_made_in_its_time_be_it_harmed(june, monkeyp
 def test_a_list_made_in_its_time_that_came_meanwhile_stays(tmp_path) -> None:
     """The place is looked at again under the lock of publishing, after whatever was looked at before."""
     about = {"identity": {"made": 1}, "hindsight": True}
-    place(tmp_path, JULY, {"a.csv": b"late"}, about)
-    place(tmp_path, JULY, {"a.csv": b"late too"}, about | {"identity": {"made": 2}})
-    place(tmp_path, JULY, {"a.csv": b"in time"}, {"identity": {"made": 3}})
-    with pytest.raises(Config, match="made in its time"):
-        place(tmp_path, JULY, {"a.csv": b"late"}, about)
+    publish_folder(tmp_path, JULY, {"a.csv": b"late"}, about)
+    publish_folder(tmp_path, JULY, {"a.csv": b"late too"}, about | {"identity": {"made": 2}})
+    publish_folder(tmp_path, JULY, {"a.csv": b"in time"}, {"identity": {"made": 3}})
+    with pytest.raises(ConfigError, match="made in its time"):
+        publish_folder(tmp_path, JULY, {"a.csv": b"late"}, about)
     assert (tmp_path / str(JULY) / "a.csv").read_bytes() == b"in time"
 
 
@@ -229,8 +233,8 @@ def test_a_list_made_in_its_time_takes_the_place_of_one_made_with_hindsight(june
     in_time(june, JULY)
     assert manifest(folder)["hindsight"] is False
     assert manifest(june / "lists" / ".revisions" / str(JULY) / "1")["hindsight"] is True
-    assert list_archive.days(job(june)) == [AS_OF, JULY]
-    assert [one.day for one in published_lists.published(on(june, AUGUST))] == [JULY, AS_OF]
+    assert list_archive.archived_days(job(june)) == [AS_OF, JULY]
+    assert [one.day for one in published_lists.iter_previous_lists(on(june, AUGUST))] == [JULY, AS_OF]
 
 
 def test_elsewhere_it_leaves_what_is_kept_of_the_list_made_in_its_time(june, monkeypatch) -> None:
@@ -243,12 +247,12 @@ def test_elsewhere_it_leaves_what_is_kept_of_the_list_made_in_its_time(june, mon
 
 
 def test_lists_made_with_hindsight_push_no_day_out_of_what_is_kept(june, monkeypatch) -> None:
-    monkeypatch.setattr(list_archive, "KEPT", 2)
+    monkeypatch.setattr(list_archive, "MAX_ARCHIVED_DAYS", 2)
     for month in (7, 8, 9):
         one = on(june, date(2025, month, 1))
-        list_archive.keep_day(one, f"key {month}", None, hindsight=True)
-    assert list_archive.days(job(june)) == [AS_OF]
-    assert list_archive.days(job(june), hindsight=True) == [date(2025, 8, 1), date(2025, 9, 1)]
+        list_archive.archive_list(one, f"key {month}", None, hindsight=True)
+    assert list_archive.archived_days(job(june)) == [AS_OF]
+    assert list_archive.archived_days(job(june), hindsight=True) == [date(2025, 8, 1), date(2025, 9, 1)]
 
 
 # --- who reads what ------------------------------------------------------------------------------
@@ -262,30 +266,30 @@ def test_the_change_of_scores_is_that_since_the_list_made_in_its_time(june, monk
 def test_what_was_done_since_counts_from_the_list_made_in_its_time(june, monkeypatch) -> None:
     with_hindsight(june, JULY, monkeypatch)
     listed = pd.read_parquet(june / "lists" / str(AS_OF) / "risk_list.parquet")
-    done = since(on(june, AUGUST), listed, {})
+    done = new_interventions(on(june, AUGUST), listed, {})
     assert done is not None
-    assert done.last == AS_OF
+    assert done.last_list_day == AS_OF
 
 
 def test_the_page_shows_no_past_that_was_made_afterwards(june, monkeypatch) -> None:
     with_hindsight(june, JULY, monkeypatch)
     folder = in_time(june, AUGUST)
     assert list(payload_of((folder / "risk_list.html").read_bytes())["earlier"]) == [str(AS_OF)]
-    assert [one.day for one in page_data.earlier_lists(on(june, AUGUST))] == [AS_OF]
+    assert [one.day for one in page_data.load_earlier_lists(on(june, AUGUST))] == [AS_OF]
 
 
 def test_drift_compares_with_the_list_made_in_its_time(june, monkeypatch) -> None:
     with_hindsight(june, JULY, monkeypatch)
     one = on(june, AUGUST)
-    settings = SimpleNamespace(**vars(one.settings), drift=Drift())
+    settings = SimpleNamespace(**vars(one.settings), drift=DriftSettings())
     listed = pd.read_parquet(june / "lists" / str(AS_OF) / "risk_list.parquet")
     usual = {"score": {"edges": [0.5], "shares": [0.5, 0.5], "accounts": 8}}
-    looks = drift._of_scores(replace(one, settings=settings), listed, usual)
+    looks = drift._compare_scores(replace(one, settings=settings), listed, usual)
     assert [look.name for look in looks if look.what == "last_list"] == [str(AS_OF)]
 
 
 def test_drift_holds_no_outcome_against_a_list_made_afterwards(june, monkeypatch) -> None:
-    settings = Settings(drift=Drift(min_renewals=10))
+    settings = Settings(drift=DriftSettings(min_renewals=10))
     with_hindsight(june, JULY, monkeypatch)
     due = replace(on(june, date(2027, 6, 1)), settings=settings)
     seen: list[set[date]] = []
@@ -294,8 +298,8 @@ def test_drift_holds_no_outcome_against_a_list_made_afterwards(june, monkeypatch
         seen.append(set(pd.to_datetime(told["as_of"]).dt.date))
         return told.assign(label=1)
 
-    monkeypatch.setattr(drift, "_labelled", labelled)
-    drift._of_outcomes(due)
+    monkeypatch.setattr(drift, "_join_outcomes", labelled)
+    drift._compare_outcomes(due)
     assert seen == [{AS_OF}]
 
 
@@ -304,7 +308,7 @@ def test_alerts_of_it_were_told_to_nobody(june, monkeypatch) -> None:
     with_hindsight(june, JULY, monkeypatch)
     assert contents(june / "data" / "told") == before
     one = on(june, AUGUST)
-    assert published_lists.told_lately(one) == [published_lists.told_path(one, AS_OF)]
+    assert published_lists.recent_alert_paths(one) == [published_lists.alert_history_path(one, AS_OF)]
     assert len(artifacts.read_alerts(one)) == 3
 
 
@@ -323,19 +327,19 @@ def test_dvc_hears_nothing_of_it(june, monkeypatch) -> None:
 def test_the_tally_of_answers_stands_on_the_newest_list_made_in_its_time(june, monkeypatch) -> None:
     with_hindsight(june, JULY, monkeypatch)
     for day in (AS_OF, JULY):
-        ledger = list_archive.folder_of(replace(job(june), as_of=day), day) / "ledger" / "renewals.parquet"
+        ledger = list_archive.archive_folder(replace(job(june), as_of=day), day) / "ledger" / "renewals.parquet"
         ledger.parent.mkdir()
         ledger.write_bytes(b"")
     asked = []
-    monkeypatch.setattr(disagreements, "_apart", lambda day, log: (asked.append(day.day), {})[::-1] * 2)
-    disagreements.so_far(job(june), pd.DataFrame())
+    monkeypatch.setattr(disagreements, "_find_disagreements", lambda day, log: (asked.append(day.day), {})[::-1] * 2)
+    disagreements.current_tally(job(june), pd.DataFrame())
     assert asked == [AS_OF]
 
 
 def test_explain_reads_it_on_its_own_day(june, monkeypatch) -> None:
     with_hindsight(june, JULY, monkeypatch)
     assert explain(replace(job(june), as_of=JULY), "a0")["as_of"] == str(JULY)
-    with pytest.raises(InputMissing, match=r"2026-06-01, 2026-07-01\. Run"):
+    with pytest.raises(MissingInputError, match=r"2026-06-01, 2026-07-01\. Run"):
         explain(replace(job(june), as_of=AUGUST), "a0")
 
 
@@ -348,7 +352,7 @@ def test_answers_to_it_are_refused_in_words_and_those_to_others_are_kept(tmp_pat
     late = company.book(
         "july.xlsx", {"Anna": [("acme", "Will be lost", None, None, None)]}, as_of=str(ANSWERED_IN_JULY)
     )
-    with pytest.raises(DataContract, match=r"july\.xlsx: is not taken: .*was made with hindsight") as refused:
+    with pytest.raises(DataContractError, match=r"july\.xlsx: is not taken: .*was made with hindsight") as refused:
         company.collect(good, late, recorded="2026-07-10")
-    assert refused.value.told["kept"] == 1
+    assert refused.value.details["kept"] == 1
     assert [row["as_of"] for row in company.rows("answers")] == [AS_OF]

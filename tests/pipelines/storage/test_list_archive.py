@@ -13,11 +13,11 @@ import pytest
 
 from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.commands.whatif import whatif
-from renewals.pipelines.runtime.errors import Busy, InputMissing
+from renewals.pipelines.runtime.errors import MissingInputError, RunLockedError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.storage.published import list_archive
-from renewals.pipelines.storage.published.list_archive import keep_day, read_day
+from renewals.pipelines.storage.published.list_archive import archive_list, read_archived_list
 from tests.pipelines.scored_company import AS_OF, job, publish_company
 
 
@@ -36,7 +36,7 @@ def test_readers_go_on_while_another_day_is_scored(company: Path) -> None:
 def test_a_day_without_a_list_is_named_with_those_there_are(company: Path) -> None:
     july = replace(job(company), as_of=date(2026, 7, 1))
     for read in (lambda: explain(july, "a0"), lambda: whatif(july, "a0", ["people_28d=1"])):
-        with pytest.raises(InputMissing, match=r"there are: 2026-06-01\. Run `renewals score --as-of 2026-07-01`"):
+        with pytest.raises(MissingInputError, match=r"there are: 2026-06-01\. Run `renewals score --as-of 2026-07-01`"):
             read()
 
 
@@ -48,7 +48,9 @@ def test_what_was_lost_is_kept_again_by_the_same_list(company: Path) -> None:
 
 
 def test_rows_are_counted_as_known_on_the_day(company: Path) -> None:
-    rows = pd.read_parquet(list_archive.folder_of(job(company), AS_OF) / list_archive.ROWS).set_index("account_id")
+    rows = pd.read_parquet(list_archive.archive_folder(job(company), AS_OF) / list_archive.ROW_COUNTS_FILE).set_index(
+        "account_id"
+    )
     assert rows.loc["a0"].to_dict() == {"accounts": 1, "contracts": 1, "usage_events": 2}
     assert rows.loc["a1"].to_dict() == {"accounts": 1, "contracts": 1, "usage_events": 0}
 
@@ -57,10 +59,10 @@ def replacing(company: Path, times: int, found: list[str]) -> Callable[[Job], st
     """Reads a key, and lets another list take the place of what it read, so many times."""
 
     def read(day: Job) -> str:
-        key = str(list_archive.read_about(day)["key"])
+        key = str(list_archive.read_metadata(day)["key"])
         if len(found) < times:
             found.append(key)
-            keep_day(job(company), f"key {len(found)}", None)
+            archive_list(job(company), f"key {len(found)}", None)
             if len(found) % 2:
                 raise FileNotFoundError("gone with the list before")
         return key
@@ -70,13 +72,13 @@ def replacing(company: Path, times: int, found: list[str]) -> Callable[[Job], st
 
 def test_a_list_that_takes_the_place_meanwhile_is_read_instead(company: Path) -> None:
     found: list[str] = []
-    assert read_day(job(company), replacing(company, 3, found)) == "key 3"
+    assert read_archived_list(job(company), replacing(company, 3, found)) == "key 3"
     assert found[1:] == ["key 1", "key 2"]
 
 
 def test_reading_gives_up_where_lists_never_stop_coming(company: Path) -> None:
-    with pytest.raises(Busy, match="again and again"):
-        read_day(job(company), replacing(company, 99, []))
+    with pytest.raises(RunLockedError, match="again and again"):
+        read_archived_list(job(company), replacing(company, 99, []))
 
 
 def test_an_error_of_the_reader_s_own_is_not_tried_again(company: Path) -> None:
@@ -87,14 +89,14 @@ def test_an_error_of_the_reader_s_own_is_not_tried_again(company: Path) -> None:
         raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
-        read_day(job(company), read)
+        read_archived_list(job(company), read)
     assert len(calls) == 1
 
 
 def test_the_newest_days_are_kept_and_the_one_just_published(company: Path) -> None:
     for month in range(1, 13):
-        keep_day(replace(job(company), as_of=date(2027, month, 1)), "key", None)
+        archive_list(replace(job(company), as_of=date(2027, month, 1)), "key", None)
     expected = [date(2027, month, 1) for month in range(1, 13)]
-    assert list_archive.days(job(company)) == expected
-    keep_day(job(company), "key", None)
-    assert list_archive.days(job(company)) == [AS_OF, *expected]
+    assert list_archive.archived_days(job(company)) == expected
+    archive_list(job(company), "key", None)
+    assert list_archive.archived_days(job(company)) == [AS_OF, *expected]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from renewals.pipelines.runtime.errors import Busy, Config, InputMissing, Unavailable
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError, RunLockedError, ServiceUnavailableError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.storage.registry import mlflow_artifacts, model_registry
@@ -31,17 +31,17 @@ def test_a_configured_address_is_taken_as_it_is(tmp_path):
 
 
 def test_asking_for_a_champion_makes_no_database(tmp_path):
-    with pytest.raises(InputMissing, match="renewals learn"):
-        model_registry.champion(job(tmp_path), "renewal")
+    with pytest.raises(MissingInputError, match="renewals learn"):
+        model_registry.fetch_champion(job(tmp_path), "renewal")
     assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_second_writer_waits_and_is_then_told_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_registry, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(model_registry, "LOCK_TIMEOUT_SECONDS", 0.05)
     with (
         FileLock(tmp_path / ".mlflow.lock"),
-        pytest.raises(Busy, match="another run"),
-        model_registry.alone(job(tmp_path)),
+        pytest.raises(RunLockedError, match="another run"),
+        model_registry.registry_lock(job(tmp_path)),
     ):
         pass
 
@@ -50,7 +50,10 @@ def test_a_complaint_of_mlflow_is_one_line_without_the_password():
     from mlflow.exceptions import MlflowException
 
     complaint = MlflowException("no such host\nand a long trace")
-    with pytest.raises(Unavailable) as stopped, model_registry.answering("postgresql://me:secret@db/mlflow"):
+    with (
+        pytest.raises(ServiceUnavailableError) as stopped,
+        model_registry.translate_mlflow_errors("postgresql://me:secret@db/mlflow"),
+    ):
         raise complaint
     assert "no such host" in str(stopped.value)
     assert "db/mlflow" in str(stopped.value)
@@ -80,9 +83,9 @@ def test_the_fingerprint_changes_with_every_file_of_features_and_models(tmp_path
 @pytest.mark.parametrize("name", ["a b", "100% 'q'", "20%20", "what?", "a#b", "公司"])
 def test_the_registry_is_made_in_the_data_folder_whatever_it_is_called(tmp_path, name):
     there = job(tmp_path / name)
-    with model_registry.alone(there):
-        client = model_registry.tracking(there)
-        run = client.create_run(model_registry.experiment(client, there, "renewal"))
+    with model_registry.registry_lock(there):
+        client = model_registry.mlflow_client(there)
+        run = client.create_run(model_registry.ensure_experiment(client, there, "renewal"))
         client.log_text(run.info.run_id, "here", "a.txt")
     assert (tmp_path / name / "mlflow.db").is_file()
     assert [file.read_text() for file in (tmp_path / name / "mlartifacts").rglob("a.txt")] == ["here"]
@@ -95,7 +98,7 @@ def test_a_relative_sqlite_address_stays_where_it_was_meant(tmp_path, monkeypatc
 
 
 def test_a_sqlite_address_with_a_slash_too_few_names_the_right_one(tmp_path):
-    with pytest.raises(Config, match=f"write sqlite:///{tmp_path}/runs.db"):
+    with pytest.raises(ConfigError, match=f"write sqlite:///{tmp_path}/runs.db"):
         model_registry.tracking_uri(job(tmp_path, f"tracking.uri=sqlite://{tmp_path}/runs.db"))
 
 
@@ -119,14 +122,17 @@ def test_the_command_for_the_runs_names_this_registry_and_survives_a_shell(tmp_p
     ],
 )
 def test_an_address_is_read_by_its_end(tmp_path, recorded, end):
-    assert mlflow_artifacts.present(tmp_path / "a b", recorded) == f"{(tmp_path / 'a b').as_uri()}/mlartifacts{end}"
+    assert (
+        mlflow_artifacts.local_artifact_uri(tmp_path / "a b", recorded)
+        == f"{(tmp_path / 'a b').as_uri()}/mlartifacts{end}"
+    )
 
 
 @pytest.mark.parametrize(
     "recorded", [None, "s3://bucket/mlartifacts/7", "models:/m-1", "file:///old/other/7", "file:///mlartifacts-2/7"]
 )
 def test_an_address_that_is_no_file_of_ours_stays(tmp_path, recorded):
-    assert mlflow_artifacts.present(tmp_path, recorded) == recorded
+    assert mlflow_artifacts.local_artifact_uri(tmp_path, recorded) == recorded
 
 
 def recorded_in(folder: Path) -> list[str]:
@@ -138,51 +144,53 @@ def recorded_in(folder: Path) -> list[str]:
 def moved(tmp_path):
     """A data folder with one run, at another place than where it was made."""
     made = job(tmp_path / "made")
-    with model_registry.alone(made):
-        client = model_registry.tracking(made)
-        run = client.create_run(model_registry.experiment(client, made, "renewal"))
+    with model_registry.registry_lock(made):
+        client = model_registry.mlflow_client(made)
+        run = client.create_run(model_registry.ensure_experiment(client, made, "renewal"))
         client.log_text(run.info.run_id, "here", "a.txt")
     (tmp_path / "made").rename(tmp_path / "moved")
     return tmp_path / "moved"
 
 
 def test_the_first_use_of_a_moved_folder_brings_its_addresses_up_to_date_and_the_next_changes_nothing(moved):
-    assert mlflow_artifacts.relocate(moved) == 2
+    assert mlflow_artifacts.relocate_artifacts(moved) == 2
     (uri,) = recorded_in(moved)
     assert uri.startswith(f"{moved.as_uri()}/mlartifacts/")
     before = (moved / "mlflow.db").stat().st_mtime_ns
-    assert mlflow_artifacts.relocate(moved) == 0
+    assert mlflow_artifacts.relocate_artifacts(moved) == 0
     assert (moved / "mlflow.db").stat().st_mtime_ns == before
 
 
 def test_opening_a_moved_registry_writes_new_runs_here_and_not_where_it_was(moved):
     there = job(moved)
-    with model_registry.alone(there):
-        client = model_registry.tracking(there)
-        run = client.create_run(model_registry.experiment(client, there, "renewal"))
+    with model_registry.registry_lock(there):
+        client = model_registry.mlflow_client(there)
+        run = client.create_run(model_registry.ensure_experiment(client, there, "renewal"))
         client.log_text(run.info.run_id, "new", "b.txt")
     assert len(list(moved.rglob("b.txt"))) == 1
     assert not (moved.parent / "made").exists()
 
 
 def test_where_no_database_is_none_is_made_and_one_that_is_damaged_is_left(tmp_path):
-    assert mlflow_artifacts.relocate(tmp_path) == 0
+    assert mlflow_artifacts.relocate_artifacts(tmp_path) == 0
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
-    assert mlflow_artifacts.relocate(tmp_path) == 0
+    assert mlflow_artifacts.relocate_artifacts(tmp_path) == 0
     assert (tmp_path / "mlflow.db").read_bytes() == b"no database" * 100
 
 
 def test_addresses_change_all_or_none(moved, monkeypatch):
     before = recorded_in(moved)
-    monkeypatch.setattr(mlflow_artifacts, "COLUMNS", (*mlflow_artifacts.COLUMNS, ("no_such_table", "no_such_column")))
-    assert mlflow_artifacts.relocate(moved) == 0
+    monkeypatch.setattr(
+        mlflow_artifacts, "URI_COLUMNS", (*mlflow_artifacts.URI_COLUMNS, ("no_such_table", "no_such_column"))
+    )
+    assert mlflow_artifacts.relocate_artifacts(moved) == 0
     assert recorded_in(moved) == before
 
 
 def test_a_registry_that_was_configured_elsewhere_keeps_its_addresses(moved):
     before = recorded_in(moved)
-    client = model_registry.tracking(job(moved.parent / "other", f"tracking.uri=sqlite:///{moved}/mlflow.db"))
+    client = model_registry.mlflow_client(job(moved.parent / "other", f"tracking.uri=sqlite:///{moved}/mlflow.db"))
     assert recorded_in(moved) == before
     client.create_registered_model("renewals-renewal")
     client.create_model_version("renewals-renewal", before[0])

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from renewals.pipelines.commands import score as act
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.scoring import champion_models, drift
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import notices
-from renewals.pipelines.storage.notices import Notice, load_notices, report_notices, with_words
+from renewals.pipelines.storage.notices import Notice, add_texts, load_notices, report_notices
 from renewals.pipelines.storage.registry import model_registry
-from renewals.reports.words import LANGUAGES
+from renewals.reports.words import MESSAGES
 from tests.pipelines.scored_company import champions, job, write_company
 from tests.reports.books import read
 
@@ -33,15 +33,15 @@ def test_a_notice_is_a_sentence_in_every_language() -> None:
 
 
 def test_each_notice_stands_once_with_its_values() -> None:
-    (record,) = with_words([DRIFT, Notice("drift", dict(DRIFT.values))])
-    assert record == {"code": "drift", "values": dict(DRIFT.values)} | {own: DRIFT.text(own) for own in LANGUAGES}
+    (record,) = add_texts([DRIFT, Notice("drift", dict(DRIFT.values))])
+    assert record == {"code": "drift", "values": dict(DRIFT.values)} | {own: DRIFT.text(own) for own in MESSAGES}
 
 
 def test_values_from_outside_are_bounded_and_printable(monkeypatch: pytest.MonkeyPatch) -> None:
-    for own in LANGUAGES.values():
+    for own in MESSAGES.values():
         monkeypatch.setitem(own, "notice.any", "{name}, {day}, {table}")  # type: ignore[index]
     said = Notice("any", {"name": "a\x00" + "b" * 999, "day": "2026-06-30", "table": "tickets"}).text("en")
-    assert len(said) < notices.LONGEST + 40
+    assert len(said) < notices.MAX_TEXT_LENGTH + 40
     assert said.startswith("a\u2400b")
     assert said.endswith(", Jun 30, 2026, support tickets")
 
@@ -52,7 +52,7 @@ def test_a_file_without_notices_has_none_and_a_missing_one_is_a_stop(tmp_path: P
     assert load_notices(held, "check") == [DRIFT]
     held.write_text("{}")
     assert load_notices(held, "check") == []
-    with pytest.raises(InputMissing, match="run the stage `check` first"):
+    with pytest.raises(MissingInputError, match="run the stage `check` first"):
         load_notices(tmp_path / "none.json", "check")
 
 
@@ -61,7 +61,7 @@ def warning(what: str, name: str) -> dict[str, Any]:
 
 
 def test_many_differing_figures_are_one_notice_and_a_few_none() -> None:
-    few = [warning("inputs", f"f{i}") for i in range(drift.MANY)]
+    few = [warning("inputs", f"f{i}") for i in range(drift.MAX_LISTED_FEATURES)]
     others = [
         *few,
         warning("missing", "f0"),
@@ -79,8 +79,8 @@ def test_many_differing_figures_are_one_notice_and_a_few_none() -> None:
 @pytest.fixture
 def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scored company in whose certificate a notice stands."""
-    monkeypatch.setattr(model_registry, "challenger", lambda one, target: None)
-    monkeypatch.setattr(champion_models, "champion", champions(renewal="3"))
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda one, target: None)
+    monkeypatch.setattr(champion_models, "load_champion", champions(renewal="3"))
     write_company(tmp_path)
     certificate = tmp_path / "data" / "certificate.json"
     held = json.loads(certificate.read_bytes()) | {"notices": [DRIFT.as_dict()]}
@@ -88,15 +88,15 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_a_notice_of_check_is_on_page_workbook_manifest_and_result(company: Path, language: str) -> None:
     own = job(company, language=language)
     score(own)
     result = publish(own)
     folder = Path(result["folder"])
-    assert result["notices"] == json.loads((folder / "manifest.json").read_bytes())["notices"] == with_words([DRIFT])
+    assert result["notices"] == json.loads((folder / "manifest.json").read_bytes())["notices"] == add_texts([DRIFT])
     page = (folder / "risk_list.html").read_text("utf-8").partition("<header>")[0]
-    assert all(DRIFT.text(one) in page for one in LANGUAGES)
+    assert all(DRIFT.text(one) in page for one in MESSAGES)
     book = read((folder / "risk_list.xlsx").read_bytes())
     topped = [sheet.title for sheet in book.worksheets if sheet["A1"].value == f"\u26a0 {DRIFT.text(language)}"]
     hidden = book["renewals"]
@@ -109,9 +109,9 @@ def test_what_freshness_found_stands_first(company: Path) -> None:
     stale = Notice("stale", {"table": "tickets", "newest_day": "2026-01-31", "days": 120, "day": "2026-06-01"})
     (company / "data" / "act" / "freshness.json").write_text(json.dumps({"notices": [stale.as_dict()]}))
     score(job(company))
-    assert publish(job(company))["notices"] == with_words([stale, DRIFT])
+    assert publish(job(company))["notices"] == add_texts([stale, DRIFT])
     (company / "data" / "act" / "freshness.json").unlink()
-    with pytest.raises(InputMissing, match="run the stage `freshness` first"):
+    with pytest.raises(MissingInputError, match="run the stage `freshness` first"):
         score(job(company))
 
 
@@ -129,12 +129,12 @@ def test_another_notice_makes_another_list(company: Path) -> None:
 def test_a_person_reads_notices_at_the_end_and_a_scheduler_in_the_log(
     company: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    records = with_words([DRIFT])
-    monkeypatch.setattr(notices, "on_terminal", lambda: True)
+    records = add_texts([DRIFT])
+    monkeypatch.setattr(notices, "is_interactive", lambda: True)
     report_notices(records, "zh")
     assert capsys.readouterr().err == f"! {DRIFT.text('zh')}\n"
-    monkeypatch.setattr(act, "prepare", lambda own: None)
-    monkeypatch.setattr(act, "BESIDE", ())
+    monkeypatch.setattr(act, "run_scoring_stages", lambda own: None)
+    monkeypatch.setattr(act, "OPTIONAL_STAGES", ())
     score(job(company))
-    act.act(job(company))
+    act.run_score(job(company))
     assert capsys.readouterr().err == f"! {DRIFT.text('en')}\n"

@@ -9,8 +9,13 @@ import pytest
 from renewals.examples.company.journey import PLAYBOOKS
 from renewals.features.family import THEMES
 from renewals.models.ranking.playbooks import SIZE_BANDS, STAGES
-from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing
-from renewals.pipelines.storage.playbook_library import SHIPPED, library, measured, read_library
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError, MissingInputError
+from renewals.pipelines.storage.playbook_library import (
+    DEFAULT_LIBRARY,
+    load_library,
+    load_measured_effects,
+    read_library,
+)
 from tests.pipelines.scored_company import job
 
 PLAY = """\
@@ -31,13 +36,13 @@ def wrong(tmp_path: Path, old: str, new: str) -> str:
     file = tmp_path / "playbooks.yaml"
     assert old in PLAY
     file.write_text(PLAY.replace(old, new), encoding="utf-8")
-    with pytest.raises(Config) as stop:
+    with pytest.raises(ConfigError) as stop:
         read_library(file)
     return str(stop.value)
 
 
 def test_the_shipped_library_has_the_plays_of_the_example_company_and_answers_what_can_be_acted_on() -> None:
-    plays = read_library(SHIPPED).plays
+    plays = read_library(DEFAULT_LIBRARY).plays
     assert set(PLAYBOOKS) <= set(plays)
     assert {play.grows for play in plays.values()} == {None, "upsell", "cross_sell"}
     answered = {theme for play in plays.values() for theme in play.themes}
@@ -45,7 +50,7 @@ def test_the_shipped_library_has_the_plays_of_the_example_company_and_answers_wh
     for theme in ("value", "adoption", "support", "sponsor"):
         for stage in STAGES:
             for band in SIZE_BANDS:
-                assert any(theme in play.themes and play.fits(stage, band) for play in plays.values())
+                assert any(theme in play.themes and play.applies_to(stage, band) for play in plays.values())
 
 
 def test_an_owner_is_named_in_each_language_or_once_for_both(tmp_path: Path) -> None:
@@ -84,10 +89,10 @@ def test_a_wrong_library_is_told_with_its_line(tmp_path: Path, old: str, new: st
 def test_a_company_s_own_library_is_read_and_a_missing_one_is_named(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text(PLAY, encoding="utf-8")
-    assert list(library(job(tmp_path, playbooks=str(own))).plays) == ["push"]
-    assert library(job(tmp_path)) == read_library(SHIPPED)
-    with pytest.raises(InputMissing, match=r"no playbooks at .*gone.yaml: name the file in list.playbooks"):
-        library(job(tmp_path, playbooks=str(tmp_path / "gone.yaml")))
+    assert list(load_library(job(tmp_path, playbooks=str(own))).plays) == ["push"]
+    assert load_library(job(tmp_path)) == read_library(DEFAULT_LIBRARY)
+    with pytest.raises(MissingInputError, match=r"no playbooks at .*gone.yaml: name the file in list.playbooks"):
+        load_library(job(tmp_path, playbooks=str(tmp_path / "gone.yaml")))
 
 
 def report(root: Path, as_of: str = "2026-05-01", **own: Any) -> None:
@@ -99,28 +104,28 @@ def report(root: Path, as_of: str = "2026-05-01", **own: Any) -> None:
 
 
 def test_a_measured_effect_is_read_with_its_error(tmp_path: Path) -> None:
-    assert measured(job(tmp_path)) == {}
+    assert load_measured_effects(job(tmp_path)) == {}
     report(tmp_path)
-    found = measured(job(tmp_path))["push"]
-    assert (found.log_odds, found.treated) == (0.5, 80)
-    assert found.error == pytest.approx(1.0, abs=1e-3)
+    found = load_measured_effects(job(tmp_path))["push"]
+    assert (found.log_odds, found.treated_rows) == (0.5, 80)
+    assert found.standard_error == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("own", [{"verdict": "refused"}, {"log_odds": None}])
 def test_what_was_not_answered_is_left_to_its_assumption(tmp_path: Path, own: dict[str, Any]) -> None:
     report(tmp_path, **own)
-    assert measured(job(tmp_path)) == {}
+    assert load_measured_effects(job(tmp_path)) == {}
 
 
 def test_what_was_found_on_a_later_day_is_not_known_yet(tmp_path: Path) -> None:
     report(tmp_path, as_of="2026-06-01")
-    assert measured(job(tmp_path))
+    assert load_measured_effects(job(tmp_path))
     report(tmp_path, as_of="2026-06-02")
-    assert measured(job(tmp_path)) == {}
+    assert load_measured_effects(job(tmp_path)) == {}
 
 
 def test_a_spoilt_report_is_told(tmp_path: Path) -> None:
     report(tmp_path)
     (tmp_path / "data" / "effect" / "effect.json").write_text("{}")
-    with pytest.raises(DataContract, match="is not what `renewals effect` writes"):
-        measured(job(tmp_path))
+    with pytest.raises(DataContractError, match="is not what `renewals effect` writes"):
+        load_measured_effects(job(tmp_path))

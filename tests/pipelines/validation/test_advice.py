@@ -6,7 +6,7 @@ from datetime import date, datetime
 import pyarrow.parquet as pq
 import pytest
 
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.prepare.check import check
@@ -22,7 +22,7 @@ def run(tables, data, *overrides):
 
 def stopped(tables, data, *overrides):
     """What the run says when it stops."""
-    with pytest.raises(DataContract) as stop:
+    with pytest.raises(DataContractError) as stop:
         run(tables, data, *overrides)
     assert not (data / "clean").exists()
     return str(stop.value)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from renewals.features.tables import ID, TABLES, TIME
-from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings, read_settings
 from renewals.pipelines.stages.prepare.check import check
@@ -286,7 +286,7 @@ def broken(tmp_path_factory):
 
 @pytest.mark.parametrize(("table", "rule"), RULES, ids=[f"{table}-{rule.name}" for table, rule in RULES])
 def test_a_broken_row_is_set_aside_with_the_reason_in_words(broken, table, rule):
-    assert rule.words in broken[table][rule.name].split("; ")
+    assert rule.message in broken[table][rule.name].split("; ")
 
 
 def test_good_rows_are_not_set_aside(broken):
@@ -430,7 +430,7 @@ TWO_CURRENCIES = """
 
 
 def test_several_currencies_without_rates_stop_the_run_whatever_the_limits(tmp_path):
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(company(tmp_path / "in", contracts=TWO_CURRENCIES), tmp_path))
     said = str(stopped.value)
     assert "2 of 4 rows set aside (no limit for amounts that nothing converts)" in said
@@ -442,7 +442,7 @@ ALL_EURO = TWO_CURRENCIES.replace("USD", "EUR").replace("XTS", "EUR")
 
 
 def test_one_currency_that_is_not_the_reporting_one_stops_the_run_and_asks_for_it(tmp_path):
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(company(tmp_path / "in", contracts=ALL_EURO), tmp_path))
     said = str(stopped.value)
     assert "3 of 4 rows set aside" in said
@@ -506,7 +506,7 @@ def test_rates_for_another_reporting_currency_are_refused(tmp_path):
         XTS      | 2024-01-01 | 2
     """
     tables = company(tmp_path / "in", contracts=TWO_CURRENCIES, rates=rates)
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(tables, tmp_path, quarantine={"limit": 0.01}))
     assert "rate of the reporting currency USD is not 1" in str(stopped.value)
     assert "whose rate is 1: --set money.reporting_currency=EUR" in str(stopped.value)
@@ -527,7 +527,7 @@ def test_a_share_over_the_limit_stops_names_everything_and_leaves_the_clean_tabl
     check(job(company(tmp_path / "in"), tmp_path))
     before = (tmp_path / "clean" / "contracts.parquet").read_bytes()
     write_csv(tmp_path / "in" / "contracts.csv", many_contracts({"seats": "-15"}))
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"contracts": 0.03}}))
     assert stopped.value.exit_code == 65
     said = str(stopped.value)
@@ -555,7 +555,7 @@ def test_what_the_message_proposes_lets_the_run_go_on(tmp_path):
 
 def test_no_higher_limit_is_proposed_where_many_rows_are_broken(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts(*[{"seats": "-15"}] * 3))
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={}))
     assert "quarantine.limits" not in str(stopped.value)
     assert "mend the rows without advice at the source" in str(stopped.value)
@@ -563,7 +563,7 @@ def test_no_higher_limit_is_proposed_where_many_rows_are_broken(tmp_path):
 
 def test_no_higher_limit_is_proposed_beside_a_cause(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts({"seats": "-15"}, {"cancelled_at": "NULL"}))
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={}))
     assert """--set 'source.nulls=["", "NULL"]'""" in str(stopped.value)
     assert "quarantine.limits" not in str(stopped.value)
@@ -571,7 +571,7 @@ def test_no_higher_limit_is_proposed_beside_a_cause(tmp_path):
 
 def test_a_required_table_without_a_clean_row_stops_whatever_the_limits(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"] | {"seats": "-15"}])
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path))
     assert "contracts: 1 of 1 rows set aside (none is left)" in str(stopped.value)
     assert "no limit lets a required table be empty: no row of contracts is left" in str(stopped.value)
@@ -580,7 +580,7 @@ def test_a_required_table_without_a_clean_row_stops_whatever_the_limits(tmp_path
 
 def test_an_optional_table_without_a_clean_row_needs_both_settings(tmp_path):
     write_csv(company(tmp_path / "in") / "tickets.csv", [GOOD["tickets"] | {"kind": "complaint"}])
-    with pytest.raises(DataContract, match=r"tickets: 1 of 1 rows set aside \(100 %; limit 50 %\)"):
+    with pytest.raises(DataContractError, match=r"tickets: 1 of 1 rows set aside \(100 %; limit 50 %\)"):
         check(job(tmp_path / "in", tmp_path, quarantine={"limit": 1.0, "allow_most": ["people"]}))
     check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"tickets": 1.0}, "allow_most": ["tickets"]}))
     assert clean(tmp_path, "tickets") == []
@@ -612,7 +612,7 @@ def test_half_of_the_rows_set_aside_needs_no_notice(tmp_path):
 )
 def test_a_limit_above_one_half_needs_a_second_setting(settings, said):
     overrides = [f"quarantine.{key}={json.dumps(value)}" for key, value in settings.items()]
-    with pytest.raises(Config, match=said) as refused:
+    with pytest.raises(ConfigError, match=said) as refused:
         read_settings(None, overrides)
     assert refused.value.exit_code == 78
 
@@ -629,14 +629,14 @@ def test_exact_duplicates_have_their_own_limit_and_a_warning(tmp_path):
     assert warning.startswith(
         "usage_events: 1 of 3 rows (33.3 %) are exact duplicates, now set aside: 1 of 3 times are"
     )
-    with pytest.raises(DataContract, match=r"33\.3 % exact duplicates; limit 33 %") as stopped:
+    with pytest.raises(DataContractError, match=r"33\.3 % exact duplicates; limit 33 %") as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={"duplicate_limit": 0.33}))
     assert "load it once" in str(stopped.value)
     assert "--set quarantine" not in str(stopped.value)
 
 
 def test_a_limit_for_no_table_is_a_mistake(tmp_path):
-    with pytest.raises(Config, match="no table 'contract'"):
+    with pytest.raises(ConfigError, match="no table 'contract'"):
         check(job(company(tmp_path / "in"), tmp_path, quarantine={"limits": {"contract": 0.5}}))
 
 
@@ -663,13 +663,13 @@ def test_scores_that_nobody_can_date_are_pointed_out(tmp_path):
 def test_a_missing_table_stops(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "usage_events.csv").unlink()
-    with pytest.raises(InputMissing, match=r"required table usage_events is missing; found accounts, contracts"):
+    with pytest.raises(MissingInputError, match=r"required table usage_events is missing; found accounts, contracts"):
         check(job(folder, tmp_path))
 
 
 def test_a_missing_column_stops(tmp_path):
     contracts = "contract_id | account_id | start_date | end_date\n c | acme | 2024-01-01 | 2025-01-01"
-    with pytest.raises(DataContract, match=r"contracts: required column arr is missing; found contract_id, "):
+    with pytest.raises(DataContractError, match=r"contracts: required column arr is missing; found contract_id, "):
         check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
 
 
@@ -681,7 +681,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
     write_csv(folder / "tickets.csv", [{"ticket_id": "t", "account_id": "acme"}])
     write_csv(folder / "value_goals.csv", [GOOD["value_goals"] | {"due_at": day} for day in ("soon", "2024-03-01")])
     parquet(folder / "people.parquet", user_id=["u"], account_id=["acme"], valid_from=[7], title=[7])
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(folder, tmp_path, quarantine={"limits": {"value_goals": 0.5}}))
     said = str(stopped.value)
     assert "tickets: required column kind, severity, opened_at is missing" in said
@@ -698,14 +698,14 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
 def test_an_empty_table_of_accounts_does_not_make_every_row_a_stranger(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "accounts.csv").write_text("account_id\n")
-    with pytest.raises(DataContract, match=r"^accounts holds no rows"):
+    with pytest.raises(DataContractError, match=r"^accounts holds no rows"):
         check(job(folder, tmp_path))
 
 
 def test_an_empty_required_table_stops(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "contracts.csv").write_text("contract_id,account_id,start_date,end_date,arr\n")
-    with pytest.raises(DataContract, match="contracts holds no rows"):
+    with pytest.raises(DataContractError, match="contracts holds no rows"):
         check(job(folder, tmp_path))
 
 
@@ -736,7 +736,7 @@ def test_a_column_of_the_wrong_type_stops(tmp_path, column, values, said):
     (folder / "contracts.csv").unlink()
     good = {name: [value] for name, value in typed_row("contracts", GOOD["contracts"]).items()}
     parquet(folder / "contracts.parquet", **good | {column: values})
-    with pytest.raises(DataContract, match=said):
+    with pytest.raises(DataContractError, match=said):
         check(job(folder, tmp_path))
     assert not (tmp_path / "clean").exists()
 
@@ -746,7 +746,7 @@ def test_another_delimiter_leads_to_the_setting_that_reads_it(tmp_path, sign):
     folder = company(tmp_path / "in")
     for path in folder.glob("*.csv"):
         path.write_text("\n".join(line.replace(",", sign) for line in path.read_text().splitlines()) + "\n")
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(folder, tmp_path))
     advised = str(re.search(r"--set '(source\.delimiter=[^']+)'", str(stopped.value)).group(1))
     settings = read_settings(None, [advised, "quarantine.limit=0.5"])
@@ -758,7 +758,7 @@ def test_columns_in_other_letters_are_named(tmp_path):
     path = folder / "contracts.csv"
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header.upper(), *rows]) + "\n")
-    with pytest.raises(DataContract, match="'CONTRACT_ID' as 'contract_id'"):
+    with pytest.raises(DataContractError, match="'CONTRACT_ID' as 'contract_id'"):
         check(job(folder, tmp_path))
 
 
@@ -770,7 +770,7 @@ def test_every_id_of_another_type_is_named(tmp_path):
     parquet(folder / "accounts.parquet", account_id=["acme"])
     parquet(folder / "contracts.parquet", **{name: [value] for name, value in contracts.items()})
     parquet(folder / "people.parquet", user_id=[1], account_id=["acme"])
-    with pytest.raises(DataContract) as stopped:
+    with pytest.raises(DataContractError) as stopped:
         check(job(folder, tmp_path))
     assert "contracts.account_id holds whole numbers and accounts.account_id holds text" in str(stopped.value)
     assert "people.user_id holds whole numbers and usage_events.user_id holds text" in str(stopped.value)
@@ -818,7 +818,7 @@ def test_ids_of_one_thing_must_be_of_one_type(tmp_path):
     (folder / "accounts.csv").unlink()
     parquet(folder / "accounts.parquet", account_id=[1, 2])
     with pytest.raises(
-        DataContract, match=r"contracts\.account_id holds text and accounts\.account_id holds whole numbers"
+        DataContractError, match=r"contracts\.account_id holds text and accounts\.account_id holds whole numbers"
     ):
         check(job(folder, tmp_path))
 

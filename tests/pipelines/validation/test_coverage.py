@@ -84,7 +84,7 @@ def test_other_words_grade_again(checked):
 
 
 def test_texts_are_graded_in_parts(checked, monkeypatch):
-    monkeypatch.setattr("renewals.pipelines.validation.grading.BATCH", 2)
+    monkeypatch.setattr("renewals.pipelines.validation.grading.BATCH_SIZE", 2)
     checked(people=people(*(f"director of {k}" for k in range(9)), "clerk"))
     assert list(tiers(checked.data).values()) == ["A"] * 9 + [None]
 

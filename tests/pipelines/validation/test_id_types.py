@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.stages.prepare.check import check
 from tests.pipelines.storage.test_warehouse import started
 from tests.pipelines.validation.test_check import certificate, clean, company, job, set_aside
@@ -97,7 +97,7 @@ def test_text_and_numbers_stay_a_stop_that_names_both(tmp_path):
     text = own.set_column(place, "account_id", pa.array([str(NEAR), str(BEYOND)]))
     pq.write_table(text, folder / "contracts.parquet")
     said = r"contracts\.account_id holds text and accounts\.account_id holds whole numbers"
-    with pytest.raises(DataContract, match=said):
+    with pytest.raises(DataContractError, match=said):
         check(job(folder, tmp_path))
 
 
@@ -252,7 +252,7 @@ def test_a_numeric_that_is_no_whole_number_is_set_aside(postgres, tmp_path):
 @pytest.mark.postgres
 def test_money_of_postgres_is_a_stop_with_the_way_out(postgres, tmp_path):
     source = in_postgres(postgres, [1], "bigint", "bigint", arr="money")
-    with pytest.raises(DataContract, match=r"contracts\.arr is of PostgreSQL's type money.*arr::numeric AS arr"):
+    with pytest.raises(DataContractError, match=r"contracts\.arr is of PostgreSQL's type money.*arr::numeric AS arr"):
         check(job(postgres, tmp_path, source=source))
 
 

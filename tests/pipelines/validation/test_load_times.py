@@ -6,8 +6,8 @@ import ibis
 import pytest
 
 from renewals.features.tables import TABLES
-from renewals.pipelines.validation.load_times import loaded_at_once
-from renewals.reports.words import LANGUAGES
+from renewals.pipelines.validation.load_times import find_bulk_loads
+from renewals.reports.words import MESSAGES
 
 NIGHT = datetime(2025, 6, 14, 2)
 EVENTS = TABLES["usage_events"]
@@ -27,10 +27,10 @@ def events(in_the_night: int, in_time: int, late_by: int = 31):
 
 
 def test_a_load_of_history_is_suspected_with_its_day_and_its_column():
-    (suspicion,) = loaded_at_once(EVENTS, events(30, 10))
+    (suspicion,) = find_bulk_loads(EVENTS, events(30, 10))
     assert "30 of 40 rows became known on 2025-06-14 (recorded_at)" in suspicion.warning
     assert suspicion.notice.values == {"table": "usage_events", "known_day": "2025-06-14"}
-    assert all(suspicion.notice.text(language) for language in LANGUAGES)
+    assert all(suspicion.notice.text(language) for language in MESSAGES)
 
 
 @pytest.mark.parametrize(
@@ -43,16 +43,16 @@ def test_a_load_of_history_is_suspected_with_its_day_and_its_column():
     ],
 )
 def test_other_tables_are_not_suspected(rows):
-    assert not list(loaded_at_once(EVENTS, rows))
+    assert not list(find_bulk_loads(EVENTS, rows))
 
 
 def test_a_delivery_of_the_last_weeks_is_no_load_of_history():
     month = events(30, 1, late_by=0).filter(ibis._.occurred_at > NIGHT - timedelta(days=30))
-    assert not list(loaded_at_once(EVENTS, month))
+    assert not list(find_bulk_loads(EVENTS, month))
 
 
 def test_half_of_the_rows_are_enough():
-    assert list(loaded_at_once(EVENTS, events(30, 30)))
+    assert list(find_bulk_loads(EVENTS, events(30, 30)))
 
 
 def test_contracts_signed_on_the_day_of_a_migration_are_suspected():
@@ -61,10 +61,10 @@ def test_contracts_signed_on_the_day_of_a_migration_are_suspected():
         [{"start_date": start, "signed_at": NIGHT} for start in starts],
         schema={"start_date": "timestamp", "signed_at": "timestamp"},
     )
-    (suspicion,) = loaded_at_once(TABLES["contracts"], rows)
+    (suspicion,) = find_bulk_loads(TABLES["contracts"], rows)
     assert "signed_at" in suspicion.warning
 
 
 def test_a_table_that_is_known_when_it_happens_is_not_looked_at():
     rates = ibis.memtable([{"date": NIGHT}], schema={"date": "timestamp"})
-    assert not list(loaded_at_once(TABLES["rates"], rates))
+    assert not list(find_bulk_loads(TABLES["rates"], rates))

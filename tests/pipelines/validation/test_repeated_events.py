@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from renewals.pipelines.runtime.errors import DataContract
+from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.validation.duplicates import duplicate_advice
@@ -80,7 +80,7 @@ def test_a_rounded_table_delivered_twice_is_counted_once(tmp_path):
 
 
 def test_a_rounded_table_delivered_twice_stops_at_the_default_limit_as_any_does(tmp_path):
-    with pytest.raises(DataContract, match="6 of 12 rows"):
+    with pytest.raises(DataContractError, match="6 of 12 rows"):
         seen(tmp_path, ROUNDED * 2, quarantine={"limit": 0.01})
 
 
@@ -196,7 +196,7 @@ def test_the_roll_up_sees_which_of_two_equal_pairs_became_another(tmp_path):
 
 def test_the_advice_leads_to_an_id_a_quantity_or_the_setting_and_never_to_a_limit():
     repeated = RepeatedEvents("auto", {12: 1800}, at_midnight=21_600)
-    report = type("Report", (), {"repeated": repeated})()
+    report = type("Report", (), {"repeated_events": repeated})()
     advice = duplicate_advice("usage_events", report)
     for part in (
         "every row occurs 12 times",
@@ -215,12 +215,12 @@ def test_the_advice_leads_to_an_id_a_quantity_or_the_setting_and_never_to_a_limi
 )
 def test_a_table_of_which_most_was_delivered_twice_is_counted_with_a_word(times, suspected):
     repeated = RepeatedEvents("auto", times, at_midnight=1000)
-    assert repeated.counted
-    assert ("occur a multiple of 2 times, as if delivered so often" in repeated.warning()) is suspected
-    assert f"{times[1]} of 100 distinct rows occur once" in repeated.warning()
+    assert repeated.is_counted
+    assert ("occur a multiple of 2 times, as if delivered so often" in repeated.warning_text()) is suspected
+    assert f"{times[1]} of 100 distinct rows occur once" in repeated.warning_text()
 
 
 def test_times_and_rows_add_up():
     repeated = RepeatedEvents("auto", {2: 3, 6: 1, 4: 2}, at_midnight=20)
     assert (repeated.rows, repeated.distinct, repeated.repeats, repeated.deliveries) == (20, 6, 14, math.gcd(2, 6, 4))
-    assert (repeated.counted, repeated.divisor) == (True, 2)
+    assert (repeated.is_counted, repeated.divisor) == (True, 2)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renewals.reports.html.backtest_page import _capacity, chart
-from renewals.reports.words import Words
+from renewals.reports.html.backtest_page import _capacity_section, build_charts
+from renewals.reports.words import Messages
 
 SPEAKER = {"recall": 1.0, "listed": 1.0, "recall_early": 0.5}
 MANAGER = {"csm": "Anna", "rows": 3, "lost_arr": 10.0, "recall": 1.0, "recall_early": 0.5, "accounts_listed": 1.0}
@@ -18,22 +18,22 @@ TOLD = {
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_where_every_list_fits_only_the_order_is_told(language):
-    words = Words(language)
-    all_fit = _capacity({"capacity": TOLD, "currency": "USD"}, words)
+    words = Messages(language)
+    all_fit = _capacity_section({"capacity": TOLD, "currency": "USD"}, words)
     assert [table.rows[0][1:] for table in all_fit.tables] == [["50.0%"], ["3", "10", "50.0%"], ["50.0%", "25.0%"]]
-    cut = _capacity({"capacity": TOLD | {"accounts_listed": 0.5}, "currency": "USD"}, words)
+    cut = _capacity_section({"capacity": TOLD | {"accounts_listed": 0.5}, "currency": "USD"}, words)
     assert [len(table.rows[0]) for table in cut.tables] == [4, 6, 5]
     assert all_fit.notes != cut.notes
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
 def test_an_axis_shows_a_few_round_numbers_between_its_ends(low, width):
-    (drawn,) = chart({"model": [(low, low), (low + width, low + width)]}, "across", "upward")
+    (drawn,) = build_charts({"model": [(low, low), (low + width, low + width)]}, "across", "upward")
     for ticks in (drawn.x_ticks, drawn.y_ticks):
         assert 1 <= len(ticks) <= 6
         assert all(-0.1 <= place <= 420 for place, _ in ticks)
 
 
 def test_an_axis_that_ends_on_a_round_number_shows_it():
-    (drawn,) = chart({"model": [(0.0, 0.0), (1.0, 1.0)]}, "across", "upward")
+    (drawn,) = build_charts({"model": [(0.0, 0.0), (1.0, 1.0)]}, "across", "upward")
     assert [name for _, name in drawn.x_ticks] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]

@@ -11,15 +11,15 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from renewals.models.explanation.reasons import OWN, PEER, written
+from renewals.models.explanation.reasons import ACCOUNT_VALUE, PEER_VALUE, format_value
 from renewals.reports.html import bundle, list_page
-from renewals.reports.html.bundle import as_json
-from renewals.reports.html.list_page import BY_TIER, FIGURES, as_page
-from renewals.reports.list_summary import MANAGERS, summary
-from renewals.reports.sanitize import printable
-from renewals.reports.sentences.alerts import sentence
+from renewals.reports.html.bundle import html_safe_json
+from renewals.reports.html.list_page import DETAIL_FEATURES, TIER_FEATURES, render_list_page
+from renewals.reports.list_summary import MAX_MANAGERS, summarize_list
+from renewals.reports.sanitize import make_printable
+from renewals.reports.sentences.alerts import alert_sentence
 from renewals.reports.settings import ListOptions
-from renewals.reports.words import LANGUAGES, Words
+from renewals.reports.words import MESSAGES, Messages
 from tests.reports.pages import BY_NAME, CATALOGUE, LIBRARY, TRIED, Elements, drawn, payload_of, said
 from tests.reports.pages import page as paged
 from tests.reports.small_list import HOSTILE
@@ -35,11 +35,14 @@ def composed(payload, language, feature, figure, row):
     """A sentence as the page puts it together."""
     words = payload["features"][feature][language]
     pieces = words["known"] if figure >= 0 else words["unknown"]
-    fill = {OWN: words["own"][figure] if figure >= 0 else None, PEER: words["peers"][payload["rows"]["group"][row]]}
+    fill = {
+        ACCOUNT_VALUE: words["own"][figure] if figure >= 0 else None,
+        PEER_VALUE: words["peers"][payload["rows"]["group"][row]],
+    }
     return "".join(fill.get(piece, piece) for piece in pieces)
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_the_page_says_every_reason_and_strength_in_every_language_as_the_list_would(language):
     content, listed, behind = paged(NAMES)
     payload, told = payload_of(content), 0
@@ -57,50 +60,52 @@ def test_the_page_says_every_reason_and_strength_in_every_language_as_the_list_w
     assert told > 200
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_every_figure_of_the_drawer_stands_in_its_own_sentence(language):
     content, listed, behind = paged(NAMES)
     payload = payload_of(content)
-    names = list_page.spoken_of(listed, behind.strengths, behind.tried, CATALOGUE)
-    assert set(payload["shelf"]) == set(FIGURES)
+    names = list_page.page_features(listed, behind.strengths, behind.what_if_grid, CATALOGUE)
+    assert set(payload["shelf"]) == set(DETAIL_FEATURES)
     for feature in (own for shelf in payload["shelf"].values() for own in shelf):
         for row in range(len(NAMES)):
             if listed["status"].iloc[row] != "scored":
                 assert payload["figures"][str(feature)][row] == -1
                 continue
             own = composed(payload, language, feature, payload["figures"][str(feature)][row], row)
-            assert own == printable(said(behind, row, names[feature], language))
+            assert own == make_printable(said(behind, row, names[feature], language))
 
 
 def test_the_figures_of_the_page_are_features_that_there_are():
-    asked = {name for names in FIGURES.values() for name in names}
-    asked |= {name.format(tier=tier) for name in BY_TIER for tier in "sab"}
+    asked = {name for names in DETAIL_FEATURES.values() for name in names}
+    asked |= {name.format(tier=tier) for name in TIER_FEATURES for tier in "sab"}
     assert asked <= set(BY_NAME)
-    assert list_page.AGE in BY_NAME
+    assert list_page.TERM_AGE in BY_NAME
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_every_step_of_a_figure_is_there_in_words_with_its_chance_around_the_accounts_own(language):
     content, listed, behind = paged(NAMES)
     payload, told = payload_of(content), 0
-    names = list_page.spoken_of(listed, behind.strengths, behind.tried, CATALOGUE)
+    names = list_page.page_features(listed, behind.strengths, behind.what_if_grid, CATALOGUE)
     assert [names[own["feature"]] for own in payload["whatif"]] == list(TRIED)
     for name, own in zip(TRIED, payload["whatif"], strict=True):
         for row in range(len(NAMES)):
-            tried = behind.tried[(behind.tried.index == row) & (behind.tried["feature"] == name)].sort_values("figure")
+            tried = behind.what_if_grid[
+                (behind.what_if_grid.index == row) & (behind.what_if_grid["feature"] == name)
+            ].sort_values("figure")
             steps = own["steps"][language][payload["rows"]["group"][row]] if len(tried) else []
             shown = [(said, chances[row]) for said, chances in zip(steps, own["chances"], strict=False)]
-            phrases = Words(language).phrases()
+            phrases = Messages(language).phrases()
             assert [(said, f"{chance}%") for said, chance in shown if chance >= 0] == [
-                (written(BY_NAME[name], figure, phrases), f"{chance:.0%}")
+                (format_value(BY_NAME[name], figure, phrases), f"{chance:.0%}")
                 for figure, chance in tried[["figure", "probability"]].itertuples(index=False)
             ]
-            assert own["below"][row] == (tried["figure"] < behind.figures[name].iloc[row]).sum()
+            assert own["below"][row] == (tried["figure"] < behind.feature_values[name].iloc[row]).sum()
             told += len(tried)
-    assert told == len(behind.tried) > 300
+    assert told == len(behind.what_if_grid) > 300
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_every_alert_is_told_with_what_was_seen(language):
     content, _, behind = paged(NAMES)
     told = payload_of(content)["alerts"]
@@ -108,7 +113,7 @@ def test_every_alert_is_told_with_what_was_seen(language):
     assert told["row"] == behind.alerts.index.tolist()
     assert [codes["texts"][code] for code in codes["codes"]] == behind.alerts["code"].tolist()
     assert [said["texts"][code] for code in said["codes"]] == [
-        sentence({**one, "tier": None if pd.isna(one["tier"]) else one["tier"]}, Words(language))
+        alert_sentence({**one, "tier": None if pd.isna(one["tier"]) else one["tier"]}, Messages(language))
         for one in behind.alerts.to_dict("records")
     ]
     assert told["new"] == behind.alerts["is_new"].astype(int).tolist()
@@ -118,7 +123,7 @@ def test_every_alert_is_told_with_what_was_seen(language):
 def test_plays_are_told_in_every_language_with_what_the_best_is_worth():
     content, listed, _ = paged(NAMES)
     told = payload_of(content)["plays"]
-    for language in LANGUAGES:
+    for language in MESSAGES:
         assert [own[language]["name"] for own in told["library"]] == [
             play["name"][language] for play in LIBRARY.values()
         ]
@@ -138,27 +143,27 @@ def test_plays_are_told_in_every_language_with_what_the_best_is_worth():
 def test_the_day_a_contract_began_is_counted_back_from_the_list():
     content, _, behind = paged(NAMES)
     began = payload_of(content)["started"]
-    assert began == [None if pd.isna(age) else round(age) for age in behind.figures["term_age"]]
+    assert began == [None if pd.isna(age) else round(age) for age in behind.feature_values["term_age"]]
     assert None in began
 
 
 def test_nothing_from_outside_ends_the_element_it_stands_in():
     names = [*HOSTILE, *ENDING]
     listed, behind = drawn(names)
-    content = as_page(listed.assign(csm=names), behind, ListOptions())
+    content = render_list_page(listed.assign(csm=names), behind, ListOptions())
     found = Elements(content).found
     assert [tag for tag, _, _ in found] == ["style"] * 3 + ["script"] * 7
     rows = payload_of(content)["rows"]
     for column in ("account_name", "csm"):
         told = rows[column]
-        assert [told["texts"][code] for code in told["codes"]] == [printable(name) for name in names]
+        assert [told["texts"][code] for code in told["codes"]] == [make_printable(name) for name in names]
     assert b"alert(1)</script>" not in content
 
 
 def test_notices_stand_above_everything_in_every_language_and_are_no_markup():
     notices = [{"en": f"<b>{ENDING[0]}", "zh": "请注意<i>"}, {"en": "Second & last", "zh": "第二"}]
     listed, behind = drawn(NAMES)
-    content = as_page(listed, replace(behind, notices=notices), ListOptions()).decode()
+    content = render_list_page(listed, replace(behind, notices=notices), ListOptions()).decode()
     before = content.partition("<body>")[2].partition("<header>")[0]
     shown = re.findall(r'<ul lang="([\w-]+)">(.*?)</ul>', before)
     assert [(tag, [html.unescape(one) for one in re.findall("<li>(.*?)</li>", own)]) for tag, own in shown] == [
@@ -166,11 +171,11 @@ def test_notices_stand_above_everything_in_every_language_and_are_no_markup():
         ("zh-Hans", [one["zh"] for one in notices]),
     ]
     assert "alert(1)</script>" not in content
-    assert 'class="notices"' not in as_page(listed, behind, ListOptions()).decode()
+    assert 'class="notices"' not in render_list_page(listed, behind, ListOptions()).decode()
 
 
 def test_json_holds_no_letter_that_markup_gives_a_meaning_to():
-    text = as_json(list(ENDING))
+    text = html_safe_json(list(ENDING))
     assert not set(text) & set("<>&\u2028\u2029")
     assert json.loads(text) == list(ENDING)
 
@@ -211,17 +216,17 @@ def test_more_accounts_than_the_page_shows():
 def test_what_no_table_was_given_for_is_absent():
     listed, behind = drawn(NAMES)
     told = [feature for feature in CATALOGUE if feature["family"] not in ("tickets", "stakeholders", "sentiment")]
-    payload = payload_of(as_page(listed, replace(behind, features=told), ListOptions()))
+    payload = payload_of(render_list_page(listed, replace(behind, features=told), ListOptions()))
     assert payload["shelf"]["tickets"] == payload["shelf"]["people"] == payload["shelf"]["opinion"] == []
     there = [name for name in TRIED if BY_NAME[name] in told]
     assert len(payload["whatif"]) == len(there) < len(TRIED), "a figure without words is not tried"
-    assert len(payload["shelf"]["usage"]) == len(FIGURES["usage"])
-    assert all(features == [-1] * len(BY_TIER) for features in payload["tiers"].values())
+    assert len(payload["shelf"]["usage"]) == len(DETAIL_FEATURES["usage"])
+    assert all(features == [-1] * len(TIER_FEATURES) for features in payload["tiers"].values())
 
 
 def test_a_list_of_nobody():
     listed, behind = drawn(NAMES)
-    payload = payload_of(as_page(listed.iloc[:0], behind, ListOptions()))
+    payload = payload_of(render_list_page(listed.iloc[:0], behind, ListOptions()))
     assert payload["shown"] == payload["summary"]["arr"] == 0
 
 
@@ -231,7 +236,7 @@ ROOM = {"accounts": 100, "arr": 1e9}
 def test_the_summary_adds_up_and_shows_a_portfolio_that_is_too_large():
     listed, _ = drawn(NAMES)
     options = ListOptions.model_validate({"capacity": {"accounts": 4, "arr": 1e9, "managers": {"li": ROOM}}})
-    told = summary(listed, options)
+    told = summarize_list(listed, options)
     for part in ("months", "managers"):
         assert sum(own["accounts"] for own in told[part]) == 40
     assert sum(own["accounts"] for own in told["bands"]) == told["scored"] == listed["status"].eq("scored").sum()
@@ -242,21 +247,21 @@ def test_the_summary_adds_up_and_shows_a_portfolio_that_is_too_large():
 
 
 def test_managers_beyond_those_drawn_are_counted():
-    listed, _ = drawn([f"account {i}" for i in range(MANAGERS + 5)])
-    told = summary(listed.assign(csm=listed["account_id"]), ListOptions())
-    assert (len(told["managers"]), told["managers_left_out"]) == (MANAGERS, 5)
+    listed, _ = drawn([f"account {i}" for i in range(MAX_MANAGERS + 5)])
+    told = summarize_list(listed.assign(csm=listed["account_id"]), ListOptions())
+    assert (len(told["managers"]), told["managers_left_out"]) == (MAX_MANAGERS, 5)
 
 
 @pytest.mark.parametrize("code", ["a</script>", "<!-- a", "<SCRIPT", "</style >"])
 def test_code_that_would_end_its_element_is_refused(code):
     with pytest.raises(ValueError, match="is to stand within a page"):
-        bundle.inside(code)
+        bundle.embeddable_code(code)
 
 
 def test_vendored_files_are_those_of_their_packages():
-    shelf = files("lists.vendor")
+    shelf = files("renewals.reports.html.vendor")
     told = dict(re.findall(r"^\| `([\w.-]+)` .* `([0-9a-f]{64})` \|$", (shelf / "README.md").read_text(), re.MULTILINE))
-    assert {*bundle.CHARTS, "tabulator.min.js", "tabulator.min.css"} == set(told)
+    assert {*bundle.VEGA_SCRIPTS, "tabulator.min.js", "tabulator.min.css"} == set(told)
     assert {name: hashlib.sha256((shelf / name).read_bytes()).hexdigest() for name in told} == told
 
 
@@ -265,11 +270,13 @@ def test_every_word_that_the_code_asks_for_is_on_the_page():
         (files("renewals.reports.html") / "templates" / name).read_text() for name in ("offline.js", "risk_list.js")
     )
     keys = set(re.findall(r'"((?:page|heading|forecast|about|whatif)\.[\w.]*\w)"', code))
-    keys |= {f"page.view.{view}" for view in ("list", "summary", "about")} | {f"page.{shelf}" for shelf in FIGURES}
+    keys |= {f"page.view.{view}" for view in ("list", "summary", "about")} | {
+        f"page.{shelf}" for shelf in DETAIL_FEATURES
+    }
     heads = re.findall(r'"(\w+)"', re.findall(r"const heads = \[(.*)\]\.map", code)[0])
     keys |= {f"page.people.{head}" for head in heads}
     assert len(keys) > 50
-    for language in LANGUAGES:
-        assert keys <= set(list_page.spoken(language, ListOptions()))
-    words = {key for key in LANGUAGES["en"] if key.startswith("page.")}
+    for language in MESSAGES:
+        assert keys <= set(list_page.page_messages(language, ListOptions()))
+    words = {key for key in MESSAGES["en"] if key.startswith("page.")}
     assert words - keys == {"page.no_script"}, "words that nobody asks for"

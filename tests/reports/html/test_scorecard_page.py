@@ -12,9 +12,9 @@ from renewals.features.scorecard import measures
 from renewals.features.scorecard.measures import MEASURES
 from renewals.features.scorecard.totals import SEGMENTS
 from renewals.reports.html import scorecard_page
-from renewals.reports.html.scorecard_page import STATES, as_page, payload
-from renewals.reports.sanitize import printable
-from renewals.reports.words import LANGUAGES
+from renewals.reports.html.scorecard_page import STATE_CODES, build_payload, render_scorecard_page
+from renewals.reports.sanitize import make_printable
+from renewals.reports.words import MESSAGES
 from tests.reports.pages import Elements, payload_of
 from tests.reports.scorecards import ABSENT, MONTHS, told
 from tests.reports.small_list import HOSTILE
@@ -25,7 +25,7 @@ SMALL = told(["li", "ann"])
 
 def shown(page):
     """Every row that the page shows, as the scorecard's JSON would write it."""
-    letters = {letter: state for state, letter in STATES.items()}
+    letters = {letter: state for state, letter in STATE_CODES.items()}
     for kind, kinds in page["figures"].items():
         for of, segments in kinds.items():
             for segment, own in zip(page["segments"][of]["shown"], segments, strict=True):
@@ -38,26 +38,26 @@ def shown(page):
 
 
 def test_it_says_every_figure_of_the_months_and_years_as_the_json_has_it() -> None:
-    page = payload_of(as_page(SMALL, "en"))
+    page = payload_of(render_scorecard_page(SMALL, "en"))
     said = [row for row in SMALL["rows"] if row[0] != "quarter"]
     assert sorted(map(repr, shown(page))) == sorted(
-        repr([*row[:5], *map(scorecard_page._shortest, row[5:8]), row[8]]) for row in said
+        repr([*row[:5], *map(scorecard_page._to_shortest_number, row[5:8]), row[8]]) for row in said
     )
-    assert scorecard_page._shortest(3.0) == 3.0
-    assert scorecard_page._shortest(0.1) == 0.1
+    assert scorecard_page._to_shortest_number(3.0) == 3.0
+    assert scorecard_page._to_shortest_number(0.1) == 0.1
     assert len(said) > 5_000
 
 
 def test_a_segment_says_nothing_where_the_scorecard_has_no_row() -> None:
-    page = payload(SMALL, "en")
+    page = build_payload(SMALL, "en")
     unknown = page["segments"]["plan"]["shown"].index("unknown")
     assert "mau" not in page["figures"]["month"]["plan"][unknown]
     assert page["figures"]["month"]["company"][0][ABSENT][3] == "a" * len(MONTHS)
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_every_measure_has_its_definition_and_name(language: str) -> None:
-    page = payload(SMALL, language)
+    page = build_payload(SMALL, language)
     assert [own["measure"] for own in page["measures"]] == list(MEASURES)
     for own, measure in zip(page["measures"], MEASURES.values(), strict=True):
         assert (own["name"][language], own["definition"][language]) == getattr(measure, language)
@@ -68,7 +68,7 @@ def test_every_measure_has_its_definition_and_name(language: str) -> None:
 
 
 def test_what_is_absent_names_the_table_that_a_company_gives() -> None:
-    page = payload(SMALL, "en")
+    page = build_payload(SMALL, "en")
     needs = {own["measure"]: own["needs"] for own in page["measures"]}
     assert page["absent"] == [ABSENT]
     assert needs[ABSENT] == ["surveys"]
@@ -76,22 +76,22 @@ def test_what_is_absent_names_the_table_that_a_company_gives() -> None:
 
 
 def test_which_way_is_good_is_known_of_every_measure() -> None:
-    better = {own["measure"]: own["better"] for own in measures.definitions()}
+    better = {own["measure"]: own["better"] for own in measures.measure_definitions()}
     assert {name for name, way in better.items() if way is None} == {"renewals_due", "renewals_pending", "arr_pending"}
     assert all(better[name] == "down" for name in better if "churn" in name or "lost" in name or "loss" in name)
     assert better["net_retention"] == better["logo_renewal_rate"] == "up"
 
 
 def test_names_from_outside_stay_text() -> None:
-    content = as_page(told(CSMS), "en", beside="risk_list.html")
+    content = render_scorecard_page(told(CSMS), "en", linked_page="risk_list.html")
     found = Elements(content).found
     assert [tag for tag, _, _ in found] == ["style"] * 2 + ["script"] * 6
-    assert set(payload_of(content)["segments"]["csm"]["shown"]) == {printable(name) for name in CSMS}
+    assert set(payload_of(content)["segments"]["csm"]["shown"]) == {make_printable(name) for name in CSMS}
     assert b"alert(1)</script>" not in content
 
 
 def test_only_its_own_code_may_run_and_nothing_is_loaded() -> None:
-    content = as_page(SMALL, "en")
+    content = render_scorecard_page(SMALL, "en")
     elements = Elements(content)
     rules = dict(rule.split(" ", 1) for rule in elements.policy.split("; "))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
@@ -111,20 +111,20 @@ def test_only_its_own_code_may_run_and_nothing_is_loaded() -> None:
 
 
 def test_the_same_scorecard_gives_the_same_bytes_and_another_other_ones() -> None:
-    assert as_page(SMALL, "en") == as_page(told(["li", "ann"]), "en")
-    assert as_page(SMALL, "en") != as_page(told(["li", "ann"], seed=4), "en")
+    assert render_scorecard_page(SMALL, "en") == render_scorecard_page(told(["li", "ann"]), "en")
+    assert render_scorecard_page(SMALL, "en") != render_scorecard_page(told(["li", "ann"], seed=4), "en")
 
 
 def test_it_links_to_the_list_only_where_one_lies_beside() -> None:
-    assert b'<a id="beside" href="risk_list.html">' in as_page(SMALL, "en", beside="risk_list.html")
-    assert b'id="beside"' not in as_page(SMALL, "en").split(b"<script")[0]
+    assert b'<a id="beside" href="risk_list.html">' in render_scorecard_page(SMALL, "en", linked_page="risk_list.html")
+    assert b'id="beside"' not in render_scorecard_page(SMALL, "en").split(b"<script")[0]
 
 
 def test_segments_beyond_those_shown_are_counted_and_the_largest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"m{i}" for i in range(9)]
     card = told(names)
-    monkeypatch.setattr(scorecard_page, "SEGMENTS", 4)
-    page = payload(card, "en")
+    monkeypatch.setattr(scorecard_page, "MAX_SEGMENTS", 4)
+    page = build_payload(card, "en")
     last = {
         row[3]: row[5] for row in card["rows"] if row[:3] == ["month", MONTHS[-1], "csm"] and row[4] == "arr"
     }  # fmt: skip
@@ -134,7 +134,7 @@ def test_segments_beyond_those_shown_are_counted_and_the_largest_stay(monkeypatc
 
 
 def test_a_scorecard_without_a_period_is_a_page() -> None:
-    page = payload_of(as_page({**SMALL, "rows": [], "periods": []}, "zh"))
+    page = payload_of(render_scorecard_page({**SMALL, "rows": [], "periods": []}, "zh"))
     assert page["periods"] == {"month": [], "trailing_year": []}
 
 
@@ -146,14 +146,16 @@ def asked_for() -> set[str]:
     keys = set(re.findall(r'"((?:page|scorecard)\.[\w.]*\w)"', code))
     heads = re.findall(r"\[([^]]*)\]\.map\(\((?:head|own)\) => say\(`scorecard\.\$\{\w+\}`\)", code)
     keys |= {f"scorecard.{head}" for text in heads for head in re.findall(r'"(\w+)"', text)}
-    keys |= {f"scorecard.state.{state}" for state in (*STATES, "provisional", "none")}
+    keys |= {f"scorecard.state.{state}" for state in (*STATE_CODES, "provisional", "none")}
     keys |= {f"scorecard.open.{m.settles}" for m in MEASURES.values()}
-    return keys | {f"scorecard.{kind}" for kind in scorecard_page.PERIODS} | {"scorecard.better", "scorecard.worse"}
+    return (
+        keys | {f"scorecard.{kind}" for kind in scorecard_page.PERIOD_KINDS} | {"scorecard.better", "scorecard.worse"}
+    )
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_every_word_that_the_code_asks_for_is_on_the_page_and_no_other(language: str) -> None:
-    words = payload(SMALL, "en")["words"][language]
+    words = build_payload(SMALL, "en")["words"][language]
     keys = asked_for()
     assert keys <= set(words)
     assert {key for key in words if key.startswith("scorecard.")} - keys == set()
@@ -161,5 +163,5 @@ def test_every_word_that_the_code_asks_for_is_on_the_page_and_no_other(language:
 
 def test_a_measure_of_a_rule_nobody_thought_of_is_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MEASURES, "extra", replace(MEASURES["nps"], name="extra", rule="K11"))
-    page = payload(told(["li"]), "en")
+    page = build_payload(told(["li"]), "en")
     assert "extra" in page["figures"]["month"]["company"][0]

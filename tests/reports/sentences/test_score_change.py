@@ -4,22 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renewals.features.registry import FAMILIES, meanings
+from renewals.features.registry import FAMILIES, feature_metadata
 from renewals.reports.sentences.score_change import (
-    UNTOLD,
-    WITHOUT,
-    beside_before,
-    points,
-    whole_points,
-    why_changed,
-    why_untold,
-    without_change,
+    NO_CHANGE_REASONS,
+    NO_DECOMPOSITION_REASONS,
+    explain_change,
+    no_change_text,
+    no_decomposition_text,
+    replace_peer_phrase,
+    round_parts,
+    to_points,
 )
-from renewals.reports.words import LANGUAGES, Words
+from renewals.reports.words import MESSAGES, Messages
 from tests.reports.small_list import catalogue
 
 PEOPLE, BUGS = catalogue()
-EN, ZH = Words("en"), Words("zh")
+EN, ZH = Messages("en"), Messages("zh")
 WAS, NOW = {"people_28d": 9.0, "bugs_28d": 0.0}, {"people_28d": 3.0, "bugs_28d": 2.0}
 
 
@@ -28,54 +28,58 @@ def parts(data: float, clock: float, model: float) -> dict[str, float]:
 
 
 def test_a_fall_with_its_parts_and_figures():
-    assert why_changed(parts(-0.08, -0.03, -0.01), [PEOPLE, BUGS], WAS, NOW, EN) == (
+    assert explain_change(parts(-0.08, -0.03, -0.01), [PEOPLE, BUGS], WAS, NOW, EN) == (
         "12 points lower: new figures -8, nearer to the renewal -3, new model -1"
         ". 3 people used the product in the last 28 days (last list: 9)"
         ". 2 bugs reported in the last 28 days (last list: 0)"
     )
-    assert why_changed(parts(-0.08, -0.03, -0.01), [PEOPLE], WAS, NOW, ZH) == (
+    assert explain_change(parts(-0.08, -0.03, -0.01), [PEOPLE], WAS, NOW, ZH) == (
         "下降 12 个百分点：数据变化 -8，临近续约 -3，更换模型 -1。近 28 天有 3 人使用产品(上期：9 人)"
     )
 
 
 def test_one_point_is_one_and_parts_of_no_point_are_left_out():
-    assert why_changed(parts(0.001, 0.011, 0.0), [PEOPLE], WAS, NOW, EN) == ("1 point higher: nearer to the renewal +1")
+    assert explain_change(parts(0.001, 0.011, 0.0), [PEOPLE], WAS, NOW, EN) == (
+        "1 point higher: nearer to the renewal +1"
+    )
 
 
 @given(st.lists(st.floats(-0.4, 0.4), min_size=3, max_size=3))
 def test_whole_points_add_up(sizes):
     told = parts(*sizes)
-    shown = whole_points(told)
-    assert sum(shown.values()) == points(told["change"])
+    shown = round_parts(told)
+    assert sum(shown.values()) == to_points(told["change"])
     assert all(abs(shown[part] - 100 * told[part]) <= 1 + 1e-9 for part in shown)
 
 
 def test_parts_that_cancel_are_told():
-    assert why_changed(parts(0.05, -0.05, 0.0), [], WAS, NOW, EN) == (
+    assert explain_change(parts(0.05, -0.05, 0.0), [], WAS, NOW, EN) == (
         "Unchanged: new figures +5, nearer to the renewal -5"
     )
-    assert why_changed(parts(0.0, 0.0, 0.0), [], WAS, NOW, EN) == "Unchanged"
+    assert explain_change(parts(0.0, 0.0, 0.0), [], WAS, NOW, EN) == "Unchanged"
 
 
 def test_a_figure_that_is_written_alike_on_both_days_is_not_named():
-    said = why_changed(parts(-0.08, 0, 0), [PEOPLE, BUGS], {**WAS, "people_28d": 3.2}, NOW, EN)
+    said = explain_change(parts(-0.08, 0, 0), [PEOPLE, BUGS], {**WAS, "people_28d": 3.2}, NOW, EN)
     assert "people" not in said
     assert "2 bugs" in said
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_every_feature_can_stand_beside_its_own_past(language):
-    words = Words(language)
+    words = Messages(language)
     for family in FAMILIES.values():
-        for feature in meanings(family.features):
-            told = beside_before(feature, words)[language]
-            assert told.count(words.say("change.before")) == 1
+        for feature in feature_metadata(family.features):
+            told = replace_peer_phrase(feature, words)[language]
+            assert told.count(words.text("change.before")) == 1
             assert not any(peers in told for peers in ("peers: {", "同类客户：{", "同类客户为"))
 
 
-@pytest.mark.parametrize("language", sorted(LANGUAGES))
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_there_are_words_for_whatever_stands_in_the_way(language):
-    words = Words(language)
-    said = [without_change(word, words) for word in WITHOUT] + [why_untold(-0.1, why, words) for why in UNTOLD]
-    assert len(set(said)) == len(WITHOUT) + len(UNTOLD)
-    assert all("10" in sentence for sentence in said[len(WITHOUT) :])
+    words = Messages(language)
+    said = [no_change_text(word, words) for word in NO_CHANGE_REASONS] + [
+        no_decomposition_text(-0.1, why, words) for why in NO_DECOMPOSITION_REASONS
+    ]
+    assert len(set(said)) == len(NO_CHANGE_REASONS) + len(NO_DECOMPOSITION_REASONS)
+    assert all("10" in sentence for sentence in said[len(NO_CHANGE_REASONS) :])

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from renewals.reports.words import LANGUAGES
+from renewals.reports.words import MESSAGES
 from renewals.reports.workbook import feedback_reader
-from renewals.reports.workbook.feedback_answers import Known, once, understood
-from renewals.reports.workbook.feedback_layout import HIDDEN
-from renewals.reports.workbook.feedback_reader import NotReturned, read_book
+from renewals.reports.workbook.feedback_answers import ListedAccounts, parse_answers, reject_contradictions
+from renewals.reports.workbook.feedback_layout import HIDDEN_SHEET
+from renewals.reports.workbook.feedback_reader import InvalidWorkbookError, read_workbook
 from tests.reports.returned_books import DAY, HEADINGS, returned
 
 RECORDED = datetime(2026, 6, 10)
-KNOWN = Known({"acme": "acme", "beta": "beta", "gamma": "gamma"}, {"acme": date(2024, 1, 1)})
+KNOWN = ListedAccounts({"acme": "acme", "beta": "beta", "gamma": "gamma"}, {"acme": date(2024, 1, 1)})
 
 
-def taken(content: bytes, known: Known = KNOWN) -> tuple[list[Any], list[str]]:
-    kept, refused = understood(read_book(content), "june.xlsx", known, RECORDED)
+def taken(content: bytes, known: ListedAccounts = KNOWN) -> tuple[list[Any], list[str]]:
+    kept, refused = parse_answers(read_workbook(content), "june.xlsx", known, RECORDED)
     return kept, [str(one) for one in refused]
 
 
@@ -43,8 +43,8 @@ def test_a_row_says_who_what_and_when() -> None:
     kept, said = taken(returned({"Anna": rows}))
     assert not said
     acme, beta = kept
-    assert (acme.account_id, acme.csm, *acme.said) == ("acme", "Anna", "lost", "visit", DAY, "called twice")
-    assert (beta.account_id, *beta.said) == ("beta", "renews", None, None, None)
+    assert (acme.account_id, acme.csm, *acme.content) == ("acme", "Anna", "lost", "visit", DAY, "called twice")
+    assert (beta.account_id, *beta.content) == ("beta", "renews", None, None, None)
     assert (acme.as_of, acme.file, acme.sheet, acme.cell) == (date(2026, 6, 1), "june.xlsx", "Anna", "C2")
 
 
@@ -69,7 +69,7 @@ def test_a_list_in_chinese() -> None:
     rows = [("acme", "会流失", "拜访决策人", "2026年6月3日", "等待回复")]
     kept, said = taken(returned({"王芳": rows}, language="zh"))
     assert not said
-    assert (kept[0].csm, *kept[0].said) == ("王芳", "lost", "visit", DAY, "等待回复")
+    assert (kept[0].csm, *kept[0].content) == ("王芳", "lost", "visit", DAY, "等待回复")
 
 
 def test_accounts_without_a_manager_have_a_sheet_too() -> None:
@@ -78,14 +78,14 @@ def test_accounts_without_a_manager_have_a_sheet_too() -> None:
 
 @pytest.mark.parametrize("ids", [(7, 2**53), ("007", "A-1"), (str(2**60), "x")])
 def test_ids_are_numbers_or_text(ids: tuple[Any, ...]) -> None:
-    known = Known({str(own): own for own in ids}, {})
+    known = ListedAccounts({str(own): own for own in ids}, {})
     kept, said = taken(returned({"Anna": [(own, "Will renew") for own in ids]}), known)
     assert not said
     assert [own.account_id for own in kept] == list(ids)
 
 
 def test_a_number_is_not_the_text_of_another_id() -> None:
-    kept, said = taken(returned({"Anna": [(7, "Will renew")]}), Known({"007": "007"}, {}))
+    kept, said = taken(returned({"Anna": [(7, "Will renew")]}), ListedAccounts({"007": "007"}, {}))
     assert not kept
     assert "no account '7' on this list" in said[0]
 
@@ -100,7 +100,7 @@ def test_a_number_is_not_the_text_of_another_id() -> None:
     ],
 )
 def test_a_number_whose_last_digits_may_be_lost_is_nobodys(typed: float, other: int) -> None:
-    kept, said = taken(returned({"Anna": [(typed, "Will renew")]}), Known({str(int(typed)): other}, {}))
+    kept, said = taken(returned({"Anna": [(typed, "Will renew")]}), ListedAccounts({str(int(typed)): other}, {}))
     assert not kept
     assert "keeps 15 digits" in said[0]
     assert "write the id as text" in said[0]
@@ -108,7 +108,7 @@ def test_a_number_whose_last_digits_may_be_lost_is_nobodys(typed: float, other: 
 
 @pytest.mark.parametrize("exact", [1234567890123456, 2**53 - 1, 10**15 - 10])
 def test_a_number_with_all_its_digits_is_taken(exact: int) -> None:
-    kept, said = taken(returned({"Anna": [(exact, "Will renew")]}), Known({str(exact): exact}, {}))
+    kept, said = taken(returned({"Anna": [(exact, "Will renew")]}), ListedAccounts({str(exact): exact}, {}))
     assert (said, [own.account_id for own in kept]) == ([], [exact])
 
 
@@ -202,7 +202,7 @@ def test_every_fault_of_a_row_is_told_and_nothing_of_it_taken() -> None:
 
 def test_an_account_answered_twice() -> None:
     rows = [("acme", "Will renew"), ("acme", "Will be lost"), ("beta", "Will renew"), ("beta", "Will renew")]
-    kept, said = once(taken(returned({"Anna": rows}))[0])
+    kept, said = reject_contradictions(taken(returned({"Anna": rows}))[0])
     assert [own.account_id for own in kept] == ["beta"]
     assert [str(one) for one in said] == [
         "june.xlsx, sheet Anna, C2: account acme is answered otherwise in sheet Anna, C3: keep one of the two",
@@ -214,8 +214,8 @@ def test_an_account_answered_twice() -> None:
 
 
 def why(content: bytes) -> str:
-    with pytest.raises(NotReturned) as stop:
-        read_book(content)
+    with pytest.raises(InvalidWorkbookError) as stop:
+        read_workbook(content)
     return str(stop.value)
 
 
@@ -242,7 +242,7 @@ def test_a_workbook_that_is_harmed_inside() -> None:
 
 
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feedback_reader, "LARGEST", 10_000_000)
+    monkeypatch.setattr(feedback_reader, "MAX_UNPACKED_BYTES", 10_000_000)
     bomb = packed(xl__workbook_xml=b"<w/>", xl__big_xml=bytes(10_000_000))
     assert len(bomb) < 20_000
     assert why(bomb).startswith("it would unpack to 0 GB, which no list does")
@@ -252,16 +252,16 @@ def test_rows_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def far_down(book: Workbook) -> None:
         book["Anna"].cell(60, 1, "x")
 
-    monkeypatch.setattr(feedback_reader, "ROWS", 50)
+    monkeypatch.setattr(feedback_reader, "MAX_SHEET_ROWS", 50)
     assert "'Anna' pretends to have more than 50 rows" in why(returned({"Anna": []}, change=far_down))
 
 
 def test_another_workbook_or_another_layout() -> None:
     def without(book: Workbook) -> None:
-        del book[HIDDEN]
+        del book[HIDDEN_SHEET]
 
     def broken(book: Workbook) -> None:
-        book[HIDDEN]["C7"] = "not a column"
+        book[HIDDEN_SHEET]["C7"] = "not a column"
 
     assert "its hidden sheet 'renewals' was deleted" in why(returned({"Anna": []}, change=without))
     assert why(returned({"Anna": []}, format="3")).startswith("its layout is number '3' and this program reads '2'")
@@ -276,9 +276,9 @@ def test_a_sheet_that_is_gone_is_told() -> None:
     def renamed(book: Workbook) -> None:
         book["Bob"].title = "Bobby"
 
-    book = read_book(returned({"Anna": [("acme", "Will renew")], "Bob": [("beta", "Will renew")]}, change=renamed))
+    book = read_workbook(returned({"Anna": [("acme", "Will renew")], "Bob": [("beta", "Will renew")]}, change=renamed))
     assert [row.cells["account_id"].value for row in book.rows] == ["acme"]
-    assert [sheet.csm for sheet in book.missing] == ["Bob"]
+    assert [sheet.csm for sheet in book.missing_sheets] == ["Bob"]
 
 
 # --- columns that were moved ---------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_a_sheet_that_is_gone_is_told() -> None:
 def with_headings(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = ("heading.account_id", *(f"answer.{name}" for name in ("verdict", "action", "begun", "note")))
     for key, heading in zip(keys, HEADINGS[2:], strict=True):
-        monkeypatch.setitem(LANGUAGES["en"], key, heading)  # type: ignore[index]
+        monkeypatch.setitem(MESSAGES["en"], key, heading)  # type: ignore[index]
 
 
 def inserted(book: Workbook) -> None:
@@ -300,7 +300,7 @@ def test_a_column_that_was_inserted_moves_the_answers() -> None:
     rows = [("acme", "Will be lost", "Visit the boss", DAY, "so")]
     kept, said = taken(returned({"Anna": rows}, change=inserted))
     assert not said
-    assert kept[0].said == ("lost", "visit", DAY, "so")
+    assert kept[0].content == ("lost", "visit", DAY, "so")
 
 
 @pytest.mark.usefixtures("with_headings")
@@ -336,14 +336,14 @@ def without_notices(book: Workbook) -> None:
 def test_answers_are_read_below_notices_which_may_be_deleted(change: Any, cell: str) -> None:
     kept, said = taken(returned({"Anna": ANSWERED}, change=change, notices=NOTICES))
     assert not said
-    assert [one.said for one in kept] == [("lost", "visit", DAY, "so"), ("renews", None, None, None)]
+    assert [one.content for one in kept] == [("lost", "visit", DAY, "so"), ("renews", None, None, None)]
     assert kept[0].cell == cell
 
 
 @pytest.mark.usefixtures("with_headings")
 def test_a_renamed_sheet_is_found_again_below_notices() -> None:
-    book = read_book(returned({"Anna": ANSWERED, "Bob": [("gamma",)]}, change=renamed, notices=NOTICES))
-    assert [(stray.title, stray.ids) for stray in book.strays] == [("Robert", {"gamma"})]
+    book = read_workbook(returned({"Anna": ANSWERED, "Bob": [("gamma",)]}, change=renamed, notices=NOTICES))
+    assert [(stray.title, stray.account_ids) for stray in book.unknown_sheets] == [("Robert", {"gamma"})]
 
 
 def test_a_workbook_of_the_layout_before_is_still_read() -> None:
@@ -359,9 +359,9 @@ MANAGERS = {"acme": "Anna", "beta": "Bob", "gamma": "Bob"}
 def placed(change: Any, managers: Any = MANAGERS) -> tuple[list[tuple[Any, ...]], list[str], list[str]]:
     """Who answered what, whose sheet is missing, and which sheets are nobody's."""
     rows = {"Anna": [("acme", "Will renew")], "Bob": [("beta", "Will be lost"), ("gamma",)]}
-    book, left = feedback_reader.rightful(read_book(returned(rows, change=change)), managers)
+    book, left = feedback_reader.match_renamed_sheets(read_workbook(returned(rows, change=change)), managers)
     said = [(row.sheet.csm, row.sheet.title, row.cells["account_id"].value) for row in book.rows]
-    return said, [sheet.title for sheet in book.missing], [stray.title for stray in left]
+    return said, [sheet.title for sheet in book.missing_sheets], [stray.title for stray in left]
 
 
 def renamed(book: Workbook) -> None:
@@ -395,7 +395,7 @@ def test_a_copy_is_nobodys_sheet() -> None:
 
 def test_a_word_that_names_two_plays_names_none() -> None:
     def twice(book: Workbook) -> None:
-        book[HIDDEN]["M8"], book[HIDDEN]["N8"] = "visit the BOSS", "other"
+        book[HIDDEN_SHEET]["M8"], book[HIDDEN_SHEET]["N8"] = "visit the BOSS", "other"
 
     kept, said = taken(returned({"Anna": [("acme", None, "Visit the boss", DAY)]}, change=twice))
     assert not kept

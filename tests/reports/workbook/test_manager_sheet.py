@@ -7,15 +7,15 @@ import openpyxl.utils
 import pandas as pd
 import pytest
 
-from renewals.reports.settings import Capacity, ListOptions, Portfolio
-from renewals.reports.words import Words
+from renewals.reports.settings import Capacity, ListOptions, ManagerCapacity
+from renewals.reports.words import Messages
 from renewals.reports.workbook import feedback_layout
-from renewals.reports.workbook.manager_sheet import actions, titles
+from renewals.reports.workbook.manager_sheet import playbook_choices, sheet_titles
 from tests.reports.books import column, opened, plays
 from tests.reports.small_list import HOSTILE, make_list, observations
 
 LIBRARY = plays()
-ENGLISH = Words("en")
+ENGLISH = Messages("en")
 DAY = datetime.date(2026, 6, 1)
 
 
@@ -25,13 +25,17 @@ def chinese(**options: Any) -> ListOptions:
 
 def hidden(book: Any) -> dict[str, list[Any]]:
     """One entry per manager's sheet: its row of the hidden sheet by heading, and the cells of the columns it names."""
-    own = book[feedback_layout.HIDDEN]
-    rows = own.iter_rows(min_row=feedback_layout.HEAD + 1, max_col=len(feedback_layout.SHEETS), values_only=True)
+    own = book[feedback_layout.HIDDEN_SHEET]
+    rows = own.iter_rows(
+        min_row=feedback_layout.TABLES_HEADER_ROW + 1,
+        max_col=len(feedback_layout.SHEET_TABLE_COLUMNS),
+        values_only=True,
+    )
     return {row[0]: list(row) for row in itertools.takewhile(lambda row: row[0], rows)}
 
 
 def words(book: Any, letters: tuple[str, str]) -> dict[str, str]:
-    own = book[feedback_layout.HIDDEN]
+    own = book[feedback_layout.HIDDEN_SHEET]
     pairs = ((own[f"{letters[0]}{row}"].value, own[f"{letters[1]}{row}"].value) for row in range(7, own.max_row + 1))
     return dict(pair for pair in pairs if pair[0])
 
@@ -93,7 +97,7 @@ def test_where_all_is_within_capacity_there_is_no_line(listed: pd.DataFrame) -> 
 
 
 def test_a_portfolio_whose_first_account_is_too_large_is_cut_below_it() -> None:
-    options = ListOptions(capacity=Capacity(managers={"li": Portfolio(arr=1.0)}))
+    options = ListOptions(capacity=Capacity(managers={"li": ManagerCapacity(arr=1.0)}))
     listed = make_list(observations(), options)
     assert "AND($A2=1,$A3=2)" in formulas(opened(listed, options)["li"]).values()
     assert not formulas(opened(listed, options)["ann"])
@@ -113,13 +117,13 @@ def test_notices_stand_on_top_of_the_first_sheet_and_of_every_manager(language: 
         assert [sheet[f"A{row}"].value for row in (1, 2)] == [f"⚠ {one[language]}" for one in NOTICES]
         assert sheet["A1"].fill.start_color.rgb == "FFFFE08A"
         assert sum(str(one).startswith(("A1:", "A2:")) for one in sheet.merged_cells.ranges) == 2
-    assert book[feedback_layout.HIDDEN]["B5"].value == "3"
+    assert book[feedback_layout.HIDDEN_SHEET]["B5"].value == "3"
 
 
 def test_below_notices_a_managers_sheet_is_as_it_is_without() -> None:
     options = ListOptions(capacity=Capacity(accounts=1))
     listed = make_list(observations(), options)
-    plain, noticed = (opened(listed, options, plays=LIBRARY, notices=own) for own in ((), NOTICES))
+    plain, noticed = (opened(listed, options, library=LIBRARY, notices=own) for own in ((), NOTICES))
     for csm in ("ann", "li"):
         rows = [[cell.value for cell in row] for row in noticed[csm].iter_rows(min_row=3)]
         assert rows == [[cell.value for cell in row] for row in plain[csm].iter_rows()]
@@ -161,7 +165,7 @@ LONG = "Maximiliane von und zu Hohenstein-Falkenberg"
     ],
 )
 def test_a_title_is_one_that_excel_takes(names: list[str], expected: list[str]) -> None:
-    assert titles(names, ["History", "renewals", "Summary"], "No manager") == expected
+    assert sheet_titles(names, ["History", "renewals", "Summary"], "No manager") == expected
 
 
 def test_managers_with_hostile_names_have_a_sheet_each() -> None:
@@ -213,13 +217,15 @@ def test_the_list_of_one_manager_is_told_once() -> None:
 def test_answers_are_chosen_from_what_can_be_read_back(
     listed: pd.DataFrame, options: ListOptions, verdicts: list[str], days: str
 ) -> None:
-    book = opened(listed, options, plays=LIBRARY)
-    own = Words(options.language)
-    assert words(book, feedback_layout.VERDICT_WORDS) == dict(zip(verdicts, feedback_layout.VERDICTS, strict=True))
+    book = opened(listed, options, library=LIBRARY)
+    own = Messages(options.language)
+    assert words(book, feedback_layout.VERDICT_TABLE_COLUMNS) == dict(
+        zip(verdicts, feedback_layout.VERDICT_CODES, strict=True)
+    )
     named = {play["name"][options.language]: key for key, play in LIBRARY.items()}
-    assert words(book, feedback_layout.ACTION_WORDS) == named
+    assert words(book, feedback_layout.ACTION_TABLE_COLUMNS) == named
     sheet = book["li"]
-    letters = dict(zip(feedback_layout.ANSWERS, hidden(book)["li"][3:], strict=True))
+    letters = dict(zip(feedback_layout.ANSWER_COLUMNS, hidden(book)["li"][3:], strict=True))
     asked = rules(sheet)
     last = sheet.max_row
     assert asked[letters["verdict"]].formula1 == "renewals!$J$7:$J$9"
@@ -227,14 +233,14 @@ def test_answers_are_chosen_from_what_can_be_read_back(
     assert {str(rule.sqref) for rule in asked.values()} == {
         f"{letters[name]}2:{letters[name]}{last}" for name in ("verdict", "action", "begun")
     }
-    assert {rule.error for rule in asked.values() if rule.type == "list"} == {own.say("answer.not_listed")}
+    assert {rule.error for rule in asked.values() if rule.type == "list"} == {own.text("answer.not_listed")}
     begun = asked[letters["begun"]]
     assert begun.type == "date"
     epoch = datetime.date(1899, 12, 30)
     near = [epoch + datetime.timedelta(days=int(formula)) for formula in (begun.formula1, begun.formula2)]
     assert near == [DAY - datetime.timedelta(days=366), DAY + datetime.timedelta(days=366)]
     for name, letter in letters.items():
-        assert [cell.value for cell in sheet[letter]] == [own.say(f"answer.{name}")] + [None] * (last - 1)
+        assert [cell.value for cell in sheet[letter]] == [own.text(f"answer.{name}")] + [None] * (last - 1)
         assert sheet[f"{letter}2"].number_format == (days if name == "begun" else "@")
         assert sheet[f"{letter}2"].fill.fgColor.rgb == "FFEAF3FB"
         edges = sheet[f"{letter}2"].border
@@ -242,15 +248,15 @@ def test_answers_are_chosen_from_what_can_be_read_back(
 
 
 def test_the_hidden_sheet_says_which_list_and_where(listed: pd.DataFrame) -> None:
-    book = opened(listed, plays=LIBRARY, key="abc123")
-    own = book[feedback_layout.HIDDEN]
+    book = opened(listed, library=LIBRARY, fingerprint="abc123")
+    own = book[feedback_layout.HIDDEN_SHEET]
     assert own.sheet_state == "veryHidden"
     standing = [(own[f"A{row}"].value, own[f"B{row}"].value) for row in range(1, 6)]
     assert standing == [
         *[("format", "2"), ("as_of", "2026-06-01"), ("key", "abc123"), ("language", "en")],
         ("header", "1"),
     ]
-    assert [own.cell(6, place + 1).value for place in range(7)] == list(feedback_layout.SHEETS)
+    assert [own.cell(6, place + 1).value for place in range(7)] == list(feedback_layout.SHEET_TABLE_COLUMNS)
     assert (own["J6"].value, own["K6"].value, own["M6"].value, own["N6"].value) == ("verdict", "code", "action", "id")
     assert {cell.data_type for row in own.iter_rows() for cell in row if cell.value is not None} == {"s"}
     for title, (_, csm, account, *answers) in hidden(book).items():
@@ -259,7 +265,7 @@ def test_the_hidden_sheet_says_which_list_and_where(listed: pd.DataFrame) -> Non
         ids = [cell.value for cell in sheet[account]][1:]
         assert ids == listed[(listed["csm"] == csm) & (listed["status"] == "scored")]["account_id"].tolist()
         assert [sheet[f"{letter}1"].value for letter in answers] == [
-            ENGLISH.say(f"answer.{name}") for name in feedback_layout.ANSWERS
+            ENGLISH.text(f"answer.{name}") for name in feedback_layout.ANSWER_COLUMNS
         ]
 
 
@@ -267,13 +273,13 @@ def test_two_plays_of_one_name_are_told_apart() -> None:
     one, other = (dict(play) for play in list(LIBRARY.values())[:2])
     other["name"] = one["name"]
     name = one["name"]["en"]
-    assert actions({"a": one, "b": other}, "en") == {f"{name} (a)": "a", f"{name} (b)": "b"}
+    assert playbook_choices({"a": one, "b": other}, "en") == {f"{name} (a)": "a", f"{name} (b)": "b"}
 
 
 def test_without_plays_an_action_is_free(listed: pd.DataFrame) -> None:
     book = opened(listed)
     assert len(rules(book["li"])) == 2
-    assert words(book, feedback_layout.ACTION_WORDS) == {}
+    assert words(book, feedback_layout.ACTION_TABLE_COLUMNS) == {}
 
 
 def test_risk_is_drawn_as_a_bar_and_bands_in_colour(listed: pd.DataFrame) -> None:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from renewals.reports.settings import Capacity, ListOptions
-from renewals.reports.words import Words
-from renewals.reports.workbook.summary_sheet import MONTHS, RATES, rates
+from renewals.reports.words import Messages
+from renewals.reports.workbook.summary_sheet import MAX_MONTHS, RENEWAL_RATES, renewal_rate_rows
 from tests.reports.books import opened
 from tests.reports.small_list import make_list, observations
 
@@ -110,14 +110,14 @@ def test_a_name_of_any_length_leaves_the_sentence_readable() -> None:
 
 def test_both_renewal_rates_stand_by_month_and_year(listed: pd.DataFrame) -> None:
     own = card()
-    rows = table(opened(listed, card=own)["Summary"], "Renewal rates, by count and by revenue")
+    rows = table(opened(listed, scorecard=own)["Summary"], "Renewal rates, by count and by revenue")
     assert rows[0] == ["Month", "Renewals decided", "State", "By count", "By revenue", "Pure",
                        "Year: by count", "Year: by revenue", "Year: pure"]  # fmt: skip
-    assert len(rows) == MONTHS + 1
+    assert len(rows) == MAX_MONTHS + 1
     assert rows[1] == [datetime.datetime(2025, 6, 1), 12, "Final", *[0.52] * 3, *[0.62] * 3]
     assert rows[-1] == [datetime.datetime(2026, 5, 1), 23, "Open", *[None] * 6], "an open month has no rate"
-    assert [row[3:] for row in rows[1:]] == [row[3:] for row in rates(own)]
-    assert list(RATES) == list(NAMES)
+    assert [row[3:] for row in rows[1:]] == [row[3:] for row in renewal_rate_rows(own)]
+    assert list(RENEWAL_RATES) == list(NAMES)
 
 
 def test_the_forecast_stands_with_its_ends(listed: pd.DataFrame) -> None:
@@ -135,10 +135,10 @@ def test_the_forecast_stands_with_its_ends(listed: pd.DataFrame) -> None:
 
 
 def test_what_is_not_there_is_said_with_what_to_do(listed: pd.DataFrame) -> None:
-    missing = {Words("en").say(f"summary.{name}") for name in ("no_rates", "no_forecast", "no_last")}
+    missing = {Messages("en").text(f"summary.{name}") for name in ("no_rates", "no_forecast", "no_last")}
     assert missing <= {row[0] for row in cells(opened(listed)["Summary"])}
     last = (MAY, pd.DataFrame({"account_id": ["a0"], "renewal_probability": [0.9]}))
-    given = opened(listed, card=card(), forecast=FORECAST, last=last)
+    given = opened(listed, scorecard=card(), forecast=FORECAST, previous_list=last)
     assert not missing & {row[0] for row in cells(given["Summary"])}
 
 
@@ -147,7 +147,7 @@ def test_what_changed_since_the_last_list_is_told_with_the_largest_falls(listed:
     listed.loc[listed["status"] != "scored", "probability_change"] = np.nan
     listed["reason_change"] = np.where(listed["account_name"] == "acme", "=Support fell silent", None)
     then = pd.DataFrame({"account_id": ["a0", "a1", "gone"], "renewal_probability": [0.4, 0.3, 0.9]})
-    sheet = opened(listed, last=(MAY, then))["Summary"]
+    sheet = opened(listed, previous_list=(MAY, then))["Summary"]
     counts = {row[0]: row[1] for row in table(sheet, "What changed since the list of May 1, 2026")[1:]}
     assert counts == {
         "Chance fell by more than 10 points": 1,
@@ -178,9 +178,9 @@ def test_days_and_charts_are_those_of_the_language(
     listed: pd.DataFrame, language: str, title: str, month: str, font: str
 ) -> None:
     options = ListOptions.model_validate({"language": language})
-    sheet = opened(listed, options, card=card())[title]
+    sheet = opened(listed, options, scorecard=card())[title]
     days = [cell for row in sheet.iter_rows(max_col=1) for cell in row if cell.is_date]
-    assert len(days) == MONTHS + 1
+    assert len(days) == MAX_MONTHS + 1
     assert {cell.number_format for cell in days} == {month}
     assert len(sheet._charts) == 2
     for chart in sheet._charts:

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from renewals.reports.sanitize import printable
+from renewals.reports.sanitize import make_printable
 from renewals.reports.sentences import playbooks
 from renewals.reports.settings import ListOptions
-from renewals.reports.words import Words
-from renewals.reports.workbook.workbook import as_workbook
+from renewals.reports.words import Messages
+from renewals.reports.workbook.workbook import build_workbook
 from tests.reports.books import BEHIND, column, opened, plays, read
 from tests.reports.small_list import HOSTILE, MODELS, make_list, observations
 
@@ -108,11 +108,11 @@ def test_control_characters_are_made_visible() -> None:
 
 
 def test_a_broken_character_is_marked() -> None:
-    assert printable("d\ud800e") == "d\ufffde"
+    assert make_printable("d\ud800e") == "d\ufffde"
 
 
 def test_the_same_list_gives_the_same_bytes_and_carries_no_clock(listed: pd.DataFrame) -> None:
-    one, other = (as_workbook(listed, BEHIND, ListOptions()) for _ in range(2))
+    one, other = (build_workbook(listed, BEHIND, ListOptions()) for _ in range(2))
     assert one == other
     core = zipfile.ZipFile(io.BytesIO(one)).read("docProps/core.xml").decode()
     assert core.count("2026-06-01T00:00:00Z") == 2
@@ -143,7 +143,7 @@ def test_the_workbook_says_what_nobody_told(listed: pd.DataFrame) -> None:
         ("zh", "名单说明", "未提供以下类别的数据，名单未予考虑：服务工单、满意度"),
     ):
         options = ListOptions.model_validate({"language": language})
-        content = as_workbook(listed, replace(BEHIND, untold=["tickets", "sentiment"]), options)
+        content = build_workbook(listed, replace(BEHIND, missing_families=["tickets", "sentiment"]), options)
         sheet = read(content)[title]
         assert said in [row[0].value for row in sheet.iter_rows(max_row=8)]
 
@@ -181,7 +181,7 @@ def test_a_list_of_nobody_opens(listed: pd.DataFrame) -> None:
 @pytest.mark.parametrize(("language", "sheet"), [("en", "Playbooks"), ("zh", "行动方案")])
 def test_the_plays_have_a_sheet_with_what_to_do(listed: pd.DataFrame, language: str, sheet: str) -> None:
     options = ListOptions.model_validate({"language": language})
-    content = as_workbook(listed, replace(BEHIND, plays=plays()), options)
+    content = build_workbook(listed, replace(BEHIND, library=plays()), options)
     rows = [[cell.value for cell in row] for row in read(content)[sheet].iter_rows()]
     assert [row[0] for row in rows[1:]] == [play["name"][language] for play in plays().values()]
     assert [row[5] for row in rows[1:]] == [play["hours"] for play in plays().values()]
@@ -192,18 +192,20 @@ def test_the_plays_have_a_sheet_with_what_to_do(listed: pd.DataFrame, language: 
 
 def test_an_effect_is_told_with_how_it_is_known() -> None:
     one = next(iter(plays(treated=120).values())) | {"effect": 0.0}
-    assert playbooks.effect(one, Words("en")).startswith("a chance of 70 % becomes 70% (measured on 120")
-    assert playbooks.effect(next(iter(plays().values())), Words("en")).endswith("becomes 78% (assumed)")
+    assert playbooks.effect_text(one, Messages("en")).startswith("a chance of 70 % becomes 70% (measured on 120")
+    assert playbooks.effect_text(next(iter(plays().values())), Messages("en")).endswith("becomes 78% (assumed)")
 
 
 def test_what_was_begun_since_the_last_list_has_a_sheet_that_claims_nothing(listed: pd.DataFrame) -> None:
     names = {"account_id": ["a0", 7], "account_name": ["=1+1", None], "csm": ["li", None], "playbook": ["Push", "old"]}
     begun = pd.DataFrame(names | {"started": [datetime.date(2026, 5, 12)] * 2, "then": [0.4, None], "now": [0.5, 0.6]})
-    content = as_workbook(listed, replace(BEHIND, since=(datetime.date(2026, 5, 1), begun)), ListOptions())
+    content = build_workbook(listed, replace(BEHIND, interventions=(datetime.date(2026, 5, 1), begun)), ListOptions())
     sheet = read(content)["Since the last list"]
     assert [cell.value for cell in sheet[2]] == ["=1+1", "a0", "li", "Push", datetime.datetime(2026, 5, 12), 0.4, 0.5]
     assert sheet["A2"].data_type == "s"
     assert [cell.value for cell in sheet[3]] == [None, "7", None, "old", datetime.datetime(2026, 5, 12), None, 0.6]
     assert "is not what a playbook did" in sheet["A5"].value
-    nobody = as_workbook(listed, replace(BEHIND, since=(datetime.date(2026, 5, 1), begun.iloc[:0])), ListOptions())
+    nobody = build_workbook(
+        listed, replace(BEHIND, interventions=(datetime.date(2026, 5, 1), begun.iloc[:0])), ListOptions()
+    )
     assert "Since the last list" not in read(nobody).sheetnames

@@ -10,41 +10,43 @@ from typing import Any
 
 import ibis.expr.types as ir
 
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Given:
+class RawTable:
     """A raw table as it was given: one relation per schema met among its files."""
 
     name: str
     parts: tuple[ir.Table, ...]
     fingerprint: str
-    text: bool = False
+    is_text: bool = False
     """Whether every value is a text still to be read, as in CSV."""
-    numerals: frozenset[str] = frozenset()
+    numeric_text_columns: frozenset[str] = frozenset()
     """Columns of ids whose text is the digits of a number, of a type too wide for the engine."""
 
 
-def _fingerprint_of_files(files: Sequence[Path], root: Path) -> str:
+def fingerprint_files(files: Sequence[Path], root: Path) -> str:
+    """One fingerprint for the content and the names of files."""
     whole = hashlib.sha256()
     for file in files:
         name = file.relative_to(root).as_posix() if file != root else ""
-        whole.update(f"{name}\x00{_sha256(file)}\n".encode())
-    return f"sha256:{whole.hexdigest() if len(files) > 1 else _sha256(files[0])}"
+        whole.update(f"{name}\x00{file_sha256(file)}\n".encode())
+    return f"sha256:{whole.hexdigest() if len(files) > 1 else file_sha256(files[0])}"
 
 
-def digest(file: Path) -> str | None:
+def file_digest(file: Path) -> str | None:
     """The SHA-256 of a file; None where there is none."""
-    return _sha256(file) if file.is_file() else None
+    return file_sha256(file) if file.is_file() else None
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """The SHA-256 of a file."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def fingerprint_of_rows(con: Any, rows: ir.Table) -> str:
+def fingerprint_rows(con: Any, rows: ir.Table) -> str:
     """A digest of the rows in any order: a database has neither a file nor an order."""
     query = f"SELECT count(*), sum(hash(r)::HUGEINT) FROM ({con.compile(rows)}) AS r"
     count, total = con.raw_sql(query).fetchone()

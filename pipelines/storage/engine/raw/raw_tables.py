@@ -8,43 +8,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from renewals.features.tables import TABLES
-from renewals.pipelines.runtime.errors import Config, InputMissing
-from renewals.pipelines.runtime.source_settings import IDENTIFIER, Source
+from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
+from renewals.pipelines.runtime.source_settings import IDENTIFIER_PATTERN, Source
 from renewals.pipelines.storage import addresses
-from renewals.pipelines.storage.addresses import without_secrets
-from renewals.pipelines.storage.engine.engine_errors import faults
+from renewals.pipelines.storage.addresses import redact_url
+from renewals.pipelines.storage.engine.engine_errors import translate_engine_errors
 from renewals.pipelines.storage.engine.parquet import parquet_files
-from renewals.pipelines.storage.engine.raw.duckdb import _from_duckdb
-from renewals.pipelines.storage.engine.raw.folder import ADVICE, _from_folder, _places
-from renewals.pipelines.storage.engine.raw.postgres import _from_postgres
-from renewals.pipelines.storage.engine.raw.raw_table import Given, _fingerprint_of_files
+from renewals.pipelines.storage.engine.raw.duckdb import read_duckdb
+from renewals.pipelines.storage.engine.raw.folder import TABLES_HINT, read_folder, table_paths
+from renewals.pipelines.storage.engine.raw.postgres import read_postgres
+from renewals.pipelines.storage.engine.raw.raw_table import RawTable, fingerprint_files
 
 if TYPE_CHECKING:
     from renewals.pipelines.runtime.job import Job
 
 
-def raw_tables(con: Any, job: Job, scratch: Path) -> dict[str, Given]:
+def raw_tables(con: Any, job: Job, scratch: Path) -> dict[str, RawTable]:
     """Every table of the data contract that is there, by name; `scratch` may hold copies meanwhile.
 
-    Raises `InputMissing` for a required table that is not there, `Config` for a source that is none.
+    Raises `MissingInputError` for a required table that is not there, `ConfigError` for a source that is none.
     """
     source: Source = job.settings.source
-    _known_names(source)
-    scheme = _scheme(job)
+    _validate_table_names(source)
+    scheme = _source_scheme(job)
     if not scheme:
-        given = _from_folder(con, Path(job.tables), source, scratch)
+        given = read_folder(con, Path(job.tables), source, scratch)
     elif scheme == "duckdb":
-        given = _from_duckdb(con, addresses.existing_file(job.tables, "--tables"), source)
+        given = read_duckdb(con, addresses.existing_file(job.tables, "--tables"), source)
     else:
-        given = _from_postgres(con, job.tables, source, scratch)
-    _need_required(given, job)
+        given = read_postgres(con, job.tables, source, scratch)
+    _check_required_tables(given, job)
     return {name: given[name] for name in TABLES if name in given}
 
 
-def _scheme(job: Job) -> str:
+def _source_scheme(job: Job) -> str:
     scheme = addresses.scheme_of(job.tables)
     if scheme not in ("", "duckdb", addresses.POSTGRES):
-        raise Config(f"tables: {scheme}:// cannot be read; give a folder, duckdb:///FILE or postgresql://…")
+        raise ConfigError(f"tables: {scheme}:// cannot be read; give a folder, duckdb:///FILE or postgresql://…")
     return scheme
 
 
@@ -53,50 +53,50 @@ def require_tables(job: Job) -> None:
 
     A database is asked by `raw_tables` itself, which a run begins with.
     """
-    _known_names(job.settings.source)
-    scheme = _scheme(job)
+    _validate_table_names(job.settings.source)
+    scheme = _source_scheme(job)
     if scheme == "duckdb":
         addresses.existing_file(job.tables, "--tables")
     if not scheme:
-        _need_required(_places(Path(job.tables), job.settings.source), job)
+        _check_required_tables(table_paths(Path(job.tables), job.settings.source), job)
 
 
-def fingerprints(con: Any, job: Job, scratch: Path) -> dict[str, str]:
+def table_fingerprints(con: Any, job: Job, scratch: Path) -> dict[str, str]:
     """The fingerprint of every raw table, by name: those of `raw_tables`, and for a folder without parsing a file.
 
     Raises as `raw_tables` does.
     """
     source = job.settings.source
-    if _scheme(job):
+    if _source_scheme(job):
         return {name: given.fingerprint for name, given in raw_tables(con, job, scratch).items()}
-    _known_names(source)
-    found = _places(Path(job.tables), source)
-    _need_required(found, job)
-    with faults(job.tables):
-        return {name: _fingerprint_of_files(parquet_files(path), path) for name, path in found.items()}
+    _validate_table_names(source)
+    found = table_paths(Path(job.tables), source)
+    _check_required_tables(found, job)
+    with translate_engine_errors(job.tables):
+        return {name: fingerprint_files(parquet_files(path), path) for name, path in found.items()}
 
 
-def _need_required(found: Iterable[str], job: Job) -> None:
-    missing = [name for name, table in TABLES.items() if table.required and name not in found]
+def _check_required_tables(available: Iterable[str], job: Job) -> None:
+    missing = [name for name, table in TABLES.items() if table.required and name not in available]
     if missing:
-        raise InputMissing(_missing(missing, found, job.tables, job.settings.source))
+        raise MissingInputError(_missing_tables_message(missing, available, job.tables, job.settings.source))
 
 
-def _known_names(source: Source) -> None:
+def _validate_table_names(source: Source) -> None:
     for key, names in (("names", source.names), ("encodings", source.encodings)):
         unknown = [name for name in names if name not in TABLES]
         if unknown:
-            raise Config(f"source.{key}: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+            raise ConfigError(f"source.{key}: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
     for table, name in source.names.items():
-        if not re.match(IDENTIFIER, name):
-            raise Config(f"source.names.{table}: {name!r} is no plain name (letters, digits and _)")
+        if not re.match(IDENTIFIER_PATTERN, name):
+            raise ConfigError(f"source.names.{table}: {name!r} is no plain name (letters, digits and _)")
 
 
-def _missing(missing: Sequence[str], given: Iterable[str], place: str, source: Source) -> str:
+def _missing_tables_message(missing: Sequence[str], available: Iterable[str], address: str, source: Source) -> str:
     wanted = ", ".join(source.names.get(name, name) for name in missing)
-    found = ", ".join(given)
-    advice = "" if found else f". {ADVICE}"
+    found = ", ".join(available)
+    advice = "" if found else f". {TABLES_HINT}"
     return (
-        f"{without_secrets(place)}: required table {wanted} is missing; found "
+        f"{redact_url(address)}: required table {wanted} is missing; found "
         f"{found or 'no table of the data contract'}{advice}"
     )

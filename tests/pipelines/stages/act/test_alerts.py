@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from renewals.features.alerts import CODES
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.features.alerts import ALERT_CODES
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.stages.act.alerts import alerts
@@ -20,7 +20,7 @@ from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage.artifacts import read_standing
+from renewals.pipelines.storage.artifacts import read_summary
 from renewals.pipelines.storage.published import published_lists
 from tests.root import ROOT
 
@@ -46,7 +46,7 @@ def june(tmp_path: Path) -> Job:
 def run(job: Job) -> pd.DataFrame:
     for stage in (check, rollup, spine, windows, alerts):
         stage(job)
-    return pd.read_parquet(job.side / "alerts.parquet")
+    return pd.read_parquet(job.folder / "alerts.parquet")
 
 
 def test_the_alerts_of_a_day_with_their_evidence_and_their_number(june: Job) -> None:
@@ -58,22 +58,22 @@ def test_the_alerts_of_a_day_with_their_evidence_and_their_number(june: Job) -> 
     assert told.loc[0, ["began", "tier", "is_new", "told_on"]].tolist() == [
         date(2026, 5, 10), "S", True, date(2026, 6, 1)
     ]  # fmt: skip
-    standing = json.loads((june.side / "alerts.json").read_text())
-    assert standing["by_code"] == dict.fromkeys(CODES, 0) | {"sponsor_lost": 1, "sla_breach": 1}
+    standing = json.loads((june.folder / "alerts.json").read_text())
+    assert standing["by_code"] == dict.fromkeys(ALERT_CODES, 0) | {"sponsor_lost": 1, "sla_breach": 1}
     assert standing["new"] == standing["by_code"]
     assert standing["absent"] == ["low_score_not_followed_up"]
 
 
 def test_the_same_tables_give_the_same_bytes(june: Job) -> None:
     run(june)
-    first = [(june.side / name).read_bytes() for name in ("alerts.parquet", "alerts.json")]
+    first = [(june.folder / name).read_bytes() for name in ("alerts.parquet", "alerts.json")]
     alerts(june)
-    assert first == [(june.side / name).read_bytes() for name in ("alerts.parquet", "alerts.json")]
+    assert first == [(june.folder / name).read_bytes() for name in ("alerts.parquet", "alerts.json")]
 
 
 def test_what_a_published_list_told_is_no_news_on_the_next_and_another_loss_is(june: Job) -> None:
     run(june)
-    published_lists.keep_told(june)
+    published_lists.archive_alerts(june)
     assert run(replace(june, as_of=date(2026, 6, 15)))["is_new"].tolist() == [False, False]
     july = run(replace(june, as_of=date(2026, 7, 1)))
     assert july.set_index("code")["is_new"].to_dict() == {"sponsor_lost": True, "sla_breach": False}
@@ -83,26 +83,28 @@ def test_what_a_published_list_told_is_no_news_on_the_next_and_another_loss_is(j
 def test_the_day_s_own_list_and_later_ones_are_not_before_it(june: Job) -> None:
     """A list that is made again says what it said."""
     run(june)
-    published_lists.keep_told(june)
-    published_lists.keep_told(replace(june, as_of=date(2026, 7, 1)))
+    published_lists.archive_alerts(june)
+    published_lists.archive_alerts(replace(june, as_of=date(2026, 7, 1)))
     assert run(june)["is_new"].all()
 
 
 def test_what_was_told_long_ago_is_let_go(june: Job) -> None:
     run(june)
     for day in (date(2025, 11, 1), date(2026, 1, 1), date(2026, 6, 1)):
-        published_lists.keep_told(replace(june, as_of=day, apart="act"))
+        published_lists.archive_alerts(replace(june, as_of=day, workspace="act"))
     assert sorted(path.stem for path in (june.data / "told").iterdir()) == ["2026-01-01", "2026-06-01"]
-    assert [path.stem for path in published_lists.told_lately(replace(june, as_of=date(2026, 7, 1)))] == ["2026-06-01"]
+    assert [path.stem for path in published_lists.recent_alert_paths(replace(june, as_of=date(2026, 7, 1)))] == [
+        "2026-06-01"
+    ]
 
 
 def test_alerts_of_another_day_are_none(june: Job) -> None:
-    with pytest.raises(InputMissing, match="no alerts of 2026-06-01"):
-        read_standing(june)
+    with pytest.raises(MissingInputError, match="no alerts of 2026-06-01"):
+        read_summary(june)
     run(june)
-    assert read_standing(june)["as_of"] == "2026-06-01"
-    with pytest.raises(InputMissing, match="no alerts of 2026-07-01"):
-        read_standing(replace(june, as_of=date(2026, 7, 1)))
+    assert read_summary(june)["as_of"] == "2026-06-01"
+    with pytest.raises(MissingInputError, match="no alerts of 2026-07-01"):
+        read_summary(replace(june, as_of=date(2026, 7, 1)))
 
 
 def test_the_stage_stands_on_the_act_side_alone() -> None:

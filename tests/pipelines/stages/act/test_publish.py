@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from renewals.pipelines.runtime.errors import Busy, Config, OutputFailed
+from renewals.pipelines.runtime.errors import ConfigError, OutputError, RunLockedError
 from renewals.pipelines.storage import folders
-from renewals.pipelines.storage.folders import exchange
+from renewals.pipelines.storage.folders import exchange_folders
 from renewals.pipelines.storage.published import list_folder
-from renewals.pipelines.storage.published.list_folder import harmed, key_of, place
+from renewals.pipelines.storage.published.list_folder import corrupted_files, list_key, publish_folder
 from renewals.pipelines.storage.published.manifest import MANIFEST, read_manifest
 
 DAY = date(2026, 6, 1)
@@ -41,11 +41,11 @@ def files(content: str = "one") -> dict[str, bytes]:
 
 
 def put(lists: Path, content: str = "one") -> dict[str, Any]:
-    return place(lists, DAY, files(content), manifest(content))
+    return publish_folder(lists, DAY, files(content), manifest(content))
 
 
 def test_a_manifest_is_json_whatever_number_stands_in_it(tmp_path: Path) -> None:
-    place(tmp_path, DAY, files("one"), manifest("one") | {"mean_distance": float("nan")})
+    publish_folder(tmp_path, DAY, files("one"), manifest("one") | {"mean_distance": float("nan")})
     text = (tmp_path / str(DAY) / MANIFEST).read_text()
     assert json.loads(text, parse_constant=pytest.fail)["mean_distance"] is None
 
@@ -57,7 +57,7 @@ def stands(lists: Path) -> str | None:
         return None
     said = json.loads((folder / MANIFEST).read_bytes())
     assert {path.name for path in folder.iterdir()} == {*said["files"], MANIFEST}
-    assert not harmed(folder, read_manifest(folder))
+    assert not corrupted_files(folder, read_manifest(folder))
     return str(said["identity"]["model"])
 
 
@@ -70,7 +70,7 @@ def revisions(lists: Path) -> list[str]:
     return [
         json.loads((folder / MANIFEST).read_bytes())["identity"]["model"]
         for folder in folders
-        if not harmed(folder, read_manifest(folder))
+        if not corrupted_files(folder, read_manifest(folder))
     ]
 
 
@@ -82,7 +82,7 @@ def test_a_list_is_published_with_its_manifest(tmp_path: Path) -> None:
     said = json.loads((lists / "2026-06-01" / MANIFEST).read_bytes())
     content = files()["risk_list.csv"]
     assert said["files"]["risk_list.csv"] == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    assert said["key"] == key_of(manifest("one")["identity"])
+    assert said["key"] == list_key(manifest("one")["identity"])
     assert said["exit_state"] == "published"
     assert datetime.fromisoformat(said["ended_at"])
     assert said["rows"] == {"rows": 2}
@@ -123,13 +123,13 @@ def test_a_harmed_list_is_published_anew_and_kept(tmp_path: Path, harm: Callable
 
 def test_two_days_stand_beside_each_other(tmp_path: Path) -> None:
     put(tmp_path)
-    place(tmp_path, date(2026, 7, 1), files("two"), manifest("two"))
+    publish_folder(tmp_path, date(2026, 7, 1), files("two"), manifest("two"))
     assert stands(tmp_path) == "one"
     assert (tmp_path / "2026-07-01").is_dir()
 
 
 def test_another_run_makes_this_one_stop_and_say_so(tmp_path: Path) -> None:
-    with FileLock(tmp_path / ".lock"), pytest.raises(Busy, match="another run is publishing"):
+    with FileLock(tmp_path / ".lock"), pytest.raises(RunLockedError, match="another run is publishing"):
         put(tmp_path)
     assert stands(tmp_path) is None
     assert put(tmp_path)["state"] == "published"
@@ -138,12 +138,12 @@ def test_another_run_makes_this_one_stop_and_say_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../evil", "a/b", ".hidden", "", MANIFEST, "a\n"])
 def test_odd_file_names_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="not the name of a file"):
-        place(tmp_path, DAY, {name: b""}, manifest())
+        publish_folder(tmp_path, DAY, {name: b""}, manifest())
 
 
 def test_an_instant_is_not_a_day(tmp_path: Path) -> None:
-    with pytest.raises(Config, match="is not a day"):
-        place(tmp_path, datetime(2026, 6, 1, 12), files(), manifest())
+    with pytest.raises(ConfigError, match="is not a day"):
+        publish_folder(tmp_path, datetime(2026, 6, 1, 12), files(), manifest())
 
 
 def test_a_link_or_file_in_its_place_is_not_followed(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_link_or_file_in_its_place_is_not_followed(tmp_path: Path) -> None:
     lists = tmp_path / "lists"
     lists.mkdir()
     (lists / str(DAY)).symlink_to(elsewhere)
-    with pytest.raises(OutputFailed, match="not a folder of its own"):
+    with pytest.raises(OutputError, match="not a folder of its own"):
         put(lists)
     assert not list(elsewhere.iterdir())
 
@@ -168,7 +168,7 @@ def test_what_killed_runs_left_is_removed_once_it_is_old(tmp_path: Path) -> None
 
 def test_the_lists_folder_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "lists").write_text("a file")
-    with pytest.raises(OutputFailed, match="could not be published"):
+    with pytest.raises(OutputError, match="could not be published"):
         put(tmp_path / "lists")
 
 
@@ -194,9 +194,9 @@ def at_step(number: int, happens: Callable[[], None], monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         for name in STEPS:
             patch.setattr(os, name, counted(getattr(os, name)))
-        patch.setattr(folders, "exchange", counted(exchange))
-        patch.setattr(list_folder, "_flushed", counted(list_folder._flushed))
-        patch.setattr(list_folder, "_fingerprint", counted(list_folder._fingerprint))
+        patch.setattr(folders, "exchange_folders", counted(exchange_folders))
+        patch.setattr(list_folder, "_write_and_sync", counted(list_folder._write_and_sync))
+        patch.setattr(list_folder, "_file_sha256", counted(list_folder._file_sha256))
         yield count
 
 
@@ -218,7 +218,7 @@ def test_a_disk_that_fails_at_any_step_leaves_a_whole_list_or_none(
         with at_step(number, full_disk, monkeypatch) as count:
             try:
                 put(lists, "new")
-            except OutputFailed as error:
+            except OutputError as error:
                 stop = error
         if stop is None:  # where only the tidying up failed, the list is published and said to be
             assert stands(lists) == "new"
@@ -245,7 +245,7 @@ def test_a_kill_at_any_step_leaves_a_whole_list_or_none(
 ) -> None:
     """Where an earlier list is in place and folders can be exchanged, there is one at every instant."""
     if not atomic:
-        monkeypatch.setattr(folders, "exchange", lambda one, other: False)
+        monkeypatch.setattr(folders, "exchange_folders", lambda one, other: False)
     number, killed = 0, True
     while killed:
         number += 1
@@ -256,7 +256,7 @@ def test_a_kill_at_any_step_leaves_a_whole_list_or_none(
         def child(number: int = number, lists: Path = lists) -> None:
             with at_step(number, kill_self, monkeypatch):
                 if not atomic:
-                    monkeypatch.setattr(folders, "exchange", lambda one, other: False)
+                    monkeypatch.setattr(folders, "exchange_folders", lambda one, other: False)
                 put(lists, "new")
 
         process = FORK.Process(target=child)
@@ -318,16 +318,16 @@ def test_folders_change_places_in_one_step(tmp_path: Path) -> None:
     for folder in (one, other):
         folder.mkdir()
         (folder / folder.name).touch()
-    if not exchange(one, other):
+    if not exchange_folders(one, other):
         pytest.skip("this system cannot exchange folders in one step")
     assert (one / "other").exists()
     assert (other / "one").exists()
     with pytest.raises(FileNotFoundError):
-        exchange(one, tmp_path / "nothing")
+        exchange_folders(one, tmp_path / "nothing")
 
 
 def test_without_an_exchange_the_old_list_is_moved_away_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "exchange", lambda one, other: False)
+    monkeypatch.setattr(folders, "exchange_folders", lambda one, other: False)
     put(tmp_path, "old")
     put(tmp_path, "new")
     assert stands(tmp_path) == "new"

@@ -11,21 +11,21 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from renewals.models.settings import Folds
+from renewals.models.settings import FoldSettings
 from renewals.pipelines.runtime.checkout import code_revision
-from renewals.pipelines.runtime.errors import DataContract, InputMissing, InternalError
+from renewals.pipelines.runtime.errors import DataContractError, InternalError, MissingInputError
 from renewals.pipelines.runtime.settings import Engine
 from renewals.pipelines.scoring import champion_models
-from renewals.pipelines.scoring.champion_models import Champion, resolved
+from renewals.pipelines.scoring.champion_models import Champion, load_champions
 from renewals.pipelines.stages.act import score as scoring
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import artifacts, features_file
 from renewals.pipelines.storage.registry import model_registry
-from renewals.pipelines.storage.scored_list import read_scored
-from renewals.reports.columns import NAMES as COLUMNS
-from renewals.reports.columns import typed
-from renewals.reports.risk_list import check
+from renewals.pipelines.storage.scored_list import read_scored_list
+from renewals.reports.columns import COLUMN_NAMES as COLUMNS
+from renewals.reports.columns import cast_columns
+from renewals.reports.risk_list import validate_list
 from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
 from tests.reports.books import read
 
@@ -35,8 +35,8 @@ TOLD = ("reason_", "strength_", "playbook_")
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(champion_models, "champion", champions(renewal="3", expansion="1"))
-    monkeypatch.setattr(model_registry, "challenger", lambda job, target: None)
+    monkeypatch.setattr(champion_models, "load_champion", champions(renewal="3", expansion="1"))
+    monkeypatch.setattr(model_registry, "fetch_challenger", lambda job, target: None)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     assert outcome["rows"] == 8
     listed = published(company)
     assert list(listed.columns) == list(COLUMNS)
-    check(typed(listed))
+    validate_list(cast_columns(listed))
     fresh = listed.set_index("account_name").loc["fresh"]
     assert fresh["status"] == "too_little_history"
     assert pd.isna(fresh["renewal_probability"])
@@ -71,7 +71,7 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
     assert acme["arr"] == 1000.0, "the spine's money, not the feature of that name"
     assert acme["playbook_1"] == "Seat-activation campaign"
-    plays = pd.read_parquet(company / "data" / "act" / artifacts.PLAYS).set_index("account_id")
+    plays = pd.read_parquet(company / "data" / "act" / artifacts.PRESCRIBED_PLAYBOOKS).set_index("account_id")
     assert plays["play_1"]["a0"] == "adoption_push"
     order = listed.dropna(subset="rank").merge(plays.reset_index(), on="account_id").sort_values(["csm", "rank"])
     assert (order.groupby("csm")["worth"].diff().dropna() <= 0).all()
@@ -125,7 +125,7 @@ def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.Mon
     publish(job(company))
     options: dict[str, Any] = {"options": {"bands": {"high": 0.9}}, "language": {"language": "zh"}}.get(changed, {})
     if changed == "model":
-        monkeypatch.setattr(champion_models, "champion", champions(renewal="4", expansion="1"))
+        monkeypatch.setattr(champion_models, "load_champion", champions(renewal="4", expansion="1"))
     if changed == "inputs":
         write_company(company, fingerprint="f2")
     if changed == "features":
@@ -138,7 +138,7 @@ def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.Mon
         (company / "data" / "effect").mkdir()
         (company / "data" / "effect" / "effect.json").write_text(json.dumps(told))
     again = job(company, **options)
-    again.settings.folds = Folds(decided_days=30 if changed == "decided" else 60)
+    again.settings.folds = FoldSettings(decided_days=30 if changed == "decided" else 60)
     score(again)
     assert publish(again)["kept_as"] == 1
 
@@ -151,9 +151,9 @@ def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.Monke
         asked.append(target)
         return answer(one, target)
 
-    monkeypatch.setattr(champion_models, "champion", counting)
+    monkeypatch.setattr(champion_models, "load_champion", counting)
     score(job(company))
-    monkeypatch.setattr(champion_models, "champion", champions(renewal="9"))
+    monkeypatch.setattr(champion_models, "load_champion", champions(renewal="9"))
     assert publish(job(company))["models"] == {"renewal": "renewal/3"}
     assert sorted(asked) == ["cross_sell", "expansion", "renewal", "upsell"]
     assert published(company)["quadrant"].isna().all()
@@ -161,9 +161,9 @@ def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.Monke
 
 
 def test_without_a_renewal_champion_there_is_no_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(champion_models, "champion", champions(expansion="1"))
-    with pytest.raises(InputMissing, match="no champion for renewal"):
-        resolved(job(company))
+    monkeypatch.setattr(champion_models, "load_champion", champions(expansion="1"))
+    with pytest.raises(MissingInputError, match="no champion for renewal"):
+        load_champions(job(company))
 
 
 def model_of(weights: dict[str, float]) -> Any:
@@ -171,8 +171,8 @@ def model_of(weights: dict[str, float]) -> Any:
 
 
 def test_features_that_do_not_fit_the_model_stop_the_run(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(champion_models, "champion", model_of({"people_28d": 1.0, "nps": 2.0}))
-    with pytest.raises(DataContract, match=r"do not fit the model of renewal, renewal/1: columns missing: nps"):
+    monkeypatch.setattr(champion_models, "load_champion", model_of({"people_28d": 1.0, "nps": 2.0}))
+    with pytest.raises(DataContractError, match=r"do not fit the model of renewal, renewal/1: columns missing: nps"):
         score(job(company))
 
 
@@ -192,14 +192,14 @@ def test_a_model_that_gives_no_probabilities_at_all_stops_the_run(
 @pytest.mark.parametrize("lost", ["spine.parquet", "scoring.parquet", "features.json"])
 def test_a_missing_stage_is_named(company: Path, lost: str) -> None:
     (company / "data" / "act" / lost).unlink()
-    with pytest.raises(InputMissing, match=lost):
+    with pytest.raises(MissingInputError, match=lost):
         score(job(company))
 
 
 def test_figures_for_other_accounts_than_the_spine_s_stop_the_run(company: Path) -> None:
     path = company / "data" / "act" / "scoring.parquet"
     pd.read_parquet(path).iloc[1:].to_parquet(path)
-    with pytest.raises(InputMissing, match="lacks observations"):
+    with pytest.raises(MissingInputError, match="lacks observations"):
         score(job(company))
 
 
@@ -213,12 +213,12 @@ def test_an_observation_that_is_there_twice_stops_the_run(company: Path, name: s
 
 
 def test_scores_of_another_day_are_not_published(company: Path) -> None:
-    with pytest.raises(InputMissing, match="nothing is scored"):
-        read_scored(job(company))
+    with pytest.raises(MissingInputError, match="nothing is scored"):
+        read_scored_list(job(company))
     score(job(company))
     other = job(company)
     object.__setattr__(other, "as_of", date(2026, 7, 1))
-    with pytest.raises(InputMissing, match="stand on 2026-06-01"):
+    with pytest.raises(MissingInputError, match="stand on 2026-06-01"):
         publish(other)
 
 
@@ -238,12 +238,12 @@ def test_blocks_and_threads_change_no_byte_of_the_list(company: Path, monkeypatc
     """Contributions of blocks lie in groups of their own within the file; the rows are the same."""
     made, pushed = set(), []
     for block, threads in ((8192, 1), (3, 1), (3, 4), (1, 2)):
-        monkeypatch.setattr(features_file, "BLOCK", block)
+        monkeypatch.setattr(features_file, "BLOCK_ROWS", block)
         one = job(company)
         one.settings.engine = Engine(threads=threads)
         score(one)
-        made.add((one.side / artifacts.LIST).read_bytes())
-        pushed.append(pd.read_parquet(one.side / artifacts.CONTRIBUTIONS))
+        made.add((one.folder / artifacts.LIST).read_bytes())
+        pushed.append(pd.read_parquet(one.folder / artifacts.CONTRIBUTIONS))
     assert len(made) == 1
     assert len(pushed[0]) == 7
     for other in pushed[1:]:
@@ -252,7 +252,7 @@ def test_blocks_and_threads_change_no_byte_of_the_list(company: Path, monkeypatc
 
 def test_at_most_a_few_blocks_are_held_at_a_time() -> None:
     begun: list[int] = []
-    ended = scoring.in_order(lambda n: n, ((begun.append(n) or n,) for n in range(50)), threads=2)
+    ended = scoring.map_in_order(lambda n: n, ((begun.append(n) or n,) for n in range(50)), threads=2)
     assert next(ended) == 0
     assert len(begun) == 3
     assert list(ended) == list(range(1, 50))
@@ -260,11 +260,13 @@ def test_at_most_a_few_blocks_are_held_at_a_time() -> None:
 
 def test_contributions_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     place = tmp_path / "contributions.parquet"
-    block = pd.DataFrame({"account_id": ["acme"], "as_of": [AS_OF], artifacts.GROUP: ["*"], "x": np.float32([0.5])})
-    with pytest.raises(pa.ArrowInvalid), scoring.kept(place) as keep:
+    block = pd.DataFrame(
+        {"account_id": ["acme"], "as_of": [AS_OF], artifacts.PEER_GROUP: ["*"], "x": np.float32([0.5])}
+    )
+    with pytest.raises(pa.ArrowInvalid), scoring.contributions_writer(place) as keep:
         _ = keep(block), keep(block.assign(x="a word where a number was"))
     assert list(tmp_path.iterdir()) == []
-    with scoring.kept(place) as keep:
+    with scoring.contributions_writer(place) as keep:
         keep(block)
         keep(block.assign(account_id="beta"))
     assert pd.read_parquet(place)["account_id"].tolist() == ["acme", "beta"]
@@ -279,7 +281,7 @@ def test_a_list_on_which_nobody_is_scored(company: Path) -> None:
 def test_who_is_unlike_anybody_in_training_is_listed_and_not_scored(company: Path) -> None:
     """More of the figures of those with three people lie beyond what the model has seen than are allowed."""
     score(job(company, unlike_above=0.12))
-    strange = read_scored(job(company))[1].set_index("account_name").loc[["quiet", NAMES[7]]]
+    strange = read_scored_list(job(company))[1].set_index("account_name").loc[["quiet", NAMES[7]]]
     assert strange["status"].tolist() == ["unlike_training"] * 2
     assert strange[["renewal_probability", "renewal_low", "reason_1", "rank"]].isna().all(axis=None)
 
@@ -288,7 +290,7 @@ def test_the_interval_is_as_wide_as_asked_for(company: Path) -> None:
     widths = {}
     for confidence in (0.5, 0.8):
         score(job(company, confidence=confidence))
-        listed = read_scored(job(company))[1].dropna(subset="renewal_probability")
+        listed = read_scored_list(job(company))[1].dropna(subset="renewal_probability")
         assert listed["renewal_low"].to_numpy() == pytest.approx(confidence * listed["renewal_probability"].to_numpy())
         widths[confidence] = len(listed)
     assert widths[0.5] == widths[0.8] == 7

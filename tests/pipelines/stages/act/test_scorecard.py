@@ -10,15 +10,15 @@ import ibis
 import pyarrow.parquet as pq
 import pytest
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.features.scorecard.measures import MEASURES
-from renewals.features.scorecard.totals import COLUMNS
-from renewals.pipelines.commands.scorecard import measure, show
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.features.scorecard.totals import SCORECARD_COLUMNS
+from renewals.pipelines.commands.scorecard import print_scorecard, run_scorecard
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.stages.act.scorecard import SAID, scorecard
-from renewals.reports.html.scorecard_page import as_page
+from renewals.pipelines.stages.act.scorecard import JSON_COLUMNS, scorecard
+from renewals.reports.html.scorecard_page import render_scorecard_page
 from tests.root import ROOT
 
 AS_OF = date(2026, 6, 1)
@@ -28,10 +28,10 @@ AS_OF = date(2026, 6, 1)
 def measured(tmp_path_factory):
     """A small company without surveys, and its scorecard."""
     root = tmp_path_factory.mktemp("measured")
-    write(simulate(30, 42, 7), root / "company")
+    write_company(simulate_company(30, 42, 7), root / "company")
     (root / "company" / "surveys.parquet").unlink()
     job = Job(Settings(), str(root / "company"), root / "data", root / "lists", as_of=AS_OF)
-    return job, measure(job)
+    return job, run_scorecard(job)
 
 
 def files(job: Job) -> dict[str, bytes]:
@@ -58,16 +58,18 @@ def test_the_json_says_the_same_as_the_parquet(measured):
     job, result = measured
     told = strictly(files(job)["scorecard.json"])
     rows = pq.read_table(job.data / "act" / "scorecard" / "scorecard.parquet")
-    assert tuple(rows.column_names) == COLUMNS
-    assert told["columns"] == list(SAID)
-    assert [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]] == rows.select(SAID).to_pylist()
+    assert tuple(rows.column_names) == SCORECARD_COLUMNS
+    assert told["columns"] == list(JSON_COLUMNS)
+    assert [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]] == rows.select(
+        JSON_COLUMNS
+    ).to_pylist()
     assert (told["as_of"], told["currency"], told["absent"]) == ("2026-06-01", "USD", result["absent"])
     assert [said["measure"] for said in told["definitions"]] == list(MEASURES)
 
 
 def test_the_page_says_what_the_json_says(measured):
     job, _ = measured
-    assert files(job)["scorecard.html"] == as_page(strictly(files(job)["scorecard.json"]), "en")
+    assert files(job)["scorecard.html"] == render_scorecard_page(strictly(files(job)["scorecard.json"]), "en")
 
 
 def test_what_was_not_given_is_named(measured):
@@ -95,7 +97,7 @@ def test_as_many_months_as_were_asked_for(measured):
 def test_without_a_ledger_it_says_what_to_run(measured, tmp_path):
     job, _ = measured
     (tmp_path / "clean").symlink_to(job.data / "clean")
-    with pytest.raises(InputMissing, match="run the stage that writes it first"):
+    with pytest.raises(MissingInputError, match="run the stage that writes it first"):
         scorecard(replace(job, data=tmp_path))
 
 
@@ -109,16 +111,16 @@ def test_without_a_ledger_it_says_what_to_run(measured, tmp_path):
 def test_a_person_is_shown_the_newest_final_year_and_the_newest_months(measured, language, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     job, result = measured
-    show(result, replace(job, settings=Settings(list={"language": language})))
+    print_scorecard(result, replace(job, settings=Settings(list={"language": language})))
     shown = capsys.readouterr().err
     for word in (*words, "2026-05", "2025-12"):
         assert word in shown
 
 
 def test_nothing_is_shown_where_nobody_watches(measured, capsys, monkeypatch):
-    monkeypatch.setattr("renewals.pipelines.commands.scorecard.on_terminal", lambda: False)
+    monkeypatch.setattr("renewals.pipelines.commands.scorecard.is_interactive", lambda: False)
     monkeypatch.setattr("renewals.pipelines.commands.scorecard.STAGES", (scorecard,))
-    measure(measured[0])
+    run_scorecard(measured[0])
     assert "Scorecard as of" not in capsys.readouterr().err
 
 
@@ -141,12 +143,14 @@ def test_a_figure_that_no_json_can_hold_costs_its_place_alone(measured, monkeypa
     job, _ = measured
     kept = files(job)
     then = strictly(kept["scorecard.json"])["rows"]
-    own = next(row for row in then if row[0] == "month" and row[2] == "company" and row[SAID.index("value")] == 0.0)
+    own = next(
+        row for row in then if row[0] == "month" and row[2] == "company" and row[JSON_COLUMNS.index("value")] == 0.0
+    )
     made = stage.cards.scorecard
 
     def strange_card(*given):
         rows = made(*given)
-        key = dict(zip(SAID[:5], own[:5], strict=True))
+        key = dict(zip(JSON_COLUMNS[:5], own[:5], strict=True))
         hit = ibis.and_(*(rows[name] == value for name, value in key.items()))
         return rows.mutate(value=hit.ifelse(ibis.literal(float(strange)), rows.value))
 
@@ -154,7 +158,7 @@ def test_a_figure_that_no_json_can_hold_costs_its_place_alone(measured, monkeypa
     result = stage.scorecard(job)
     now = strictly(files(job)["scorecard.json"])["rows"]
     assert [(was, row) for was, row in zip(then, now, strict=True) if was != row] == [
-        (own, [*own[: SAID.index("value")], None, *own[SAID.index("value") + 1 :]])
+        (own, [*own[: JSON_COLUMNS.index("value")], None, *own[JSON_COLUMNS.index("value") + 1 :]])
     ]
     loss = {"output": "scorecard", "part": f"{own[4]} value", "why": "not finite", "count": 1, "example": own[1]}
     assert result["left_out"] == [loss]

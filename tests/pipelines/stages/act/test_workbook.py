@@ -8,7 +8,7 @@ import pytest
 
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.storage.published.list_folder import ALREADY
+from renewals.pipelines.storage.published.list_folder import ALREADY_PUBLISHED
 from renewals.pipelines.storage.published.manifest import MANIFEST
 from renewals.reports.workbook import feedback_layout
 from tests.pipelines.scored_company import AS_OF, job
@@ -38,20 +38,20 @@ def write_card(root: Path, **changed: Any) -> None:
 
 def test_the_workbook_knows_the_key_of_its_list(june: Path) -> None:
     manifest = json.loads((june / "lists" / str(AS_OF) / MANIFEST).read_bytes())
-    own = book(june)[feedback_layout.HIDDEN]
+    own = book(june)[feedback_layout.HIDDEN_SHEET]
     assert own["B3"].value == manifest["key"]
     assert own["B2"].value == str(AS_OF)
-    plays = {own[f"N{row}"].value for row in range(feedback_layout.HEAD + 1, own.max_row + 1)} - {None}
+    plays = {own[f"N{row}"].value for row in range(feedback_layout.TABLES_HEADER_ROW + 1, own.max_row + 1)} - {None}
     assert plays == set(manifest["playbooks"])
 
 
 def test_a_scorecard_made_since_makes_another_list_and_one_of_another_day_does_not(june: Path) -> None:
     write_card(june, as_of="2026-05-01")
-    assert publish(job(june))["state"] == ALREADY
+    assert publish(job(june))["state"] == ALREADY_PUBLISHED
     write_card(june)
     assert publish(job(june))["kept_as"] == 1
     assert len(table(book(june)["Summary"], "Renewal rates, by count and by revenue")) == 13
-    assert publish(job(june))["state"] == ALREADY
+    assert publish(job(june))["state"] == ALREADY_PUBLISHED
 
 
 def test_a_month_on_the_summary_compares_with_the_list_before(june: Path) -> None:

@@ -16,16 +16,16 @@ from typer.testing import CliRunner
 
 from renewals.pipelines.cli import app
 from renewals.pipelines.commands import backtest as retracing
-from renewals.pipelines.commands.backtest import retrace, show
-from renewals.pipelines.runtime.errors import InputMissing
+from renewals.pipelines.commands.backtest import print_report, run_backtest
+from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
-from renewals.pipelines.stages.learn.backtest import PLOTS, backtest
+from renewals.pipelines.stages.learn.backtest import PLOT_COLUMNS, backtest
 from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.storage.artifacts import AGED, read_model
+from renewals.pipelines.storage.artifacts import BACKTEST_BY_AGE, read_model
 from renewals.pipelines.storage.registry import mlflow_runs
-from renewals.pipelines.storage.registry.trained_models import learned_at
-from renewals.reports.words import LANGUAGES, Words
+from renewals.pipelines.storage.registry.trained_models import find_model_folder
+from renewals.reports.words import MESSAGES, Messages
 from tests.models.drawn import CATALOGUE, training_table
 from tests.pipelines.stages.learn.test_train import DAY, QUICK, written
 from tests.root import ROOT
@@ -86,7 +86,7 @@ def texts(page: str) -> list[str]:
 
 def test_a_page_a_report_every_row_and_the_plots(done):
     job, result = done
-    plots = {f"renewal/plots/{name}" for name in PLOTS}
+    plots = {f"renewal/plots/{name}" for name in PLOT_COLUMNS}
     assert set(files(job)) == {"index.html", "renewal/report.json", "renewal/said.parquet", *plots}
     assert result["page"] == str(job.data / "backtest" / "index.html")
     assert result["targets"]["renewal"]["auc"] == report(job)["whole"]["speakers"]["model"]["auc"] > 0.7
@@ -118,7 +118,7 @@ def test_everything_that_can_be_measured_is(done):
 
 
 def test_the_plots_have_their_columns_and_hold_no_name(done):
-    for name, columns in PLOTS.items():
+    for name, columns in PLOT_COLUMNS.items():
         drawn = done[0].data / "backtest" / "renewal" / "plots" / name
         assert list(pd.read_csv(drawn).columns) == columns
         assert len(pd.read_csv(drawn)) > 1
@@ -144,12 +144,12 @@ def test_names_are_shown_as_text_and_the_page_needs_nothing_else(done):
 def test_both_languages_hold_the_same_numbers(done):
     job, _ = done
     told = {}
-    for language in LANGUAGES:
+    for language in MESSAGES:
         backtest(in_language(job, language))
         page = files(job)["index.html"].decode()
         cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", page)
         told[language] = [re.findall(r"-?\d[\d.,]*%?", cell) for cell in cells], re.findall(r'points="([^"]*)"', page)
-        assert Words(language).say("backtest.section.staleness") in texts(page)
+        assert Messages(language).text("backtest.section.staleness") in texts(page)
     backtest(job)
     assert told["en"] == told["zh"]
     assert len(told["en"][0]) > 200
@@ -173,7 +173,7 @@ def test_the_page_says_what_the_report_says(done):
 def test_a_person_is_shown_the_model_beside_the_baselines(done, language, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     job, result = done
-    show(result, in_language(job, language))
+    print_report(result, in_language(job, language))
     shown = capsys.readouterr().err
     for word in words:
         assert word in shown
@@ -182,45 +182,45 @@ def test_a_person_is_shown_the_model_beside_the_baselines(done, language, words,
 def test_what_was_learned_for_the_day_is_judged_as_it_stands(done, monkeypatch):
     job, result = done
     monkeypatch.setattr(retracing, "train", None)
-    assert retrace(job) == {**result, "learned": "before"}
+    assert run_backtest(job) == {**result, "learned": "before"}
 
 
 def test_another_day_other_rows_or_an_older_model_must_be_learned_first(done, tmp_path):
     job, _ = done
-    assert learned_at(job) == job.side
-    assert learned_at(replace(job, until=date(2024, 5, 1))) is None
-    assert learned_at(replace(job, data=tmp_path)) is None
-    assert learned_at(with_rate(job, 0.2)) is None, "what lies there may be an experiment's"
-    aged = job.side / "models" / "renewal" / AGED
+    assert find_model_folder(job) == job.folder
+    assert find_model_folder(replace(job, until=date(2024, 5, 1))) is None
+    assert find_model_folder(replace(job, data=tmp_path)) is None
+    assert find_model_folder(with_rate(job, 0.2)) is None, "what lies there may be an experiment's"
+    aged = job.folder / "models" / "renewal" / BACKTEST_BY_AGE
     content = aged.read_bytes()
     aged.unlink()
-    assert learned_at(job) is None
+    assert find_model_folder(job) is None
     aged.write_bytes(content)
     training = job.data / "learn" / "training.parquet"
     kept = training.read_bytes()
     pd.read_parquet(training).head(100).to_parquet(training)
-    assert learned_at(job) is None
+    assert find_model_folder(job) is None
     training.write_bytes(kept)
-    assert learned_at(job) == job.side
+    assert find_model_folder(job) == job.folder
 
 
 def test_the_last_learning_goes_before_what_a_trial_left_beside_it(done, tmp_path):
     shutil.copytree(done[0].data, tmp_path / "data")
     job = replace(done[0], data=tmp_path / "data")
-    shutil.copytree(job.side / "models", job.data / "models")
+    shutil.copytree(job.folder / "models", job.data / "models")
     trial = with_rate(job, 0.2)
     train(trial, "renewal")
-    assert learned_at(job) == learned_at(trial) == job.data
-    assert retrace(job)["targets"] == done[1]["targets"]
+    assert find_model_folder(job) == find_model_folder(trial) == job.data
+    assert run_backtest(job)["targets"] == done[1]["targets"]
     shutil.rmtree(job.data / "models")
-    assert (learned_at(job), learned_at(trial)) == (None, job.side)
-    assert retrace(trial)["targets"] != done[1]["targets"]
+    assert (find_model_folder(job), find_model_folder(trial)) == (None, job.folder)
+    assert run_backtest(trial)["targets"] != done[1]["targets"]
 
 
 def test_a_model_trained_under_other_settings_is_not_judged(done):
     job, _ = done
     other = replace(job, settings=read_settings(None, [*QUICK, *MORE, "folds.first_share=0.7"]))
-    with pytest.raises(InputMissing, match=r"trained on other rows than .* run `renewals learn`"):
+    with pytest.raises(MissingInputError, match=r"trained on other rows than .* run `renewals learn`"):
         backtest(other)
     backtest(job)
 
@@ -238,7 +238,7 @@ def test_where_nothing_was_trained_the_page_says_why(done, tmp_path):
 
 def test_before_its_input_is_there_it_says_what_to_run(tmp_path):
     job = Job(read_settings(None, QUICK), "", tmp_path, tmp_path / "lists", until=DAY)
-    with pytest.raises(InputMissing, match="renewals learn"):
+    with pytest.raises(MissingInputError, match="renewals learn"):
         backtest(job)
 
 
@@ -258,8 +258,8 @@ def test_the_command_prints_one_line(done):
 def test_what_ages_is_not_part_of_a_model(done):
     """The registry keeps what a model needs to speak; the words of its forerunners stay in the data folder."""
 
-    assert AGED in read_model(done[0].side, "renewal")
-    assert AGED not in mlflow_runs._kept(read_model(done[0].side, "renewal"), done[0], {})
+    assert BACKTEST_BY_AGE in read_model(done[0].folder, "renewal")
+    assert BACKTEST_BY_AGE not in mlflow_runs.version_files(read_model(done[0].folder, "renewal"), done[0], {})
 
 
 def test_dvc_runs_it_after_the_models():

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from renewals.examples.company import simulate, write
+from renewals.examples.company import simulate_company, write_company
 from renewals.pipelines.cli import app
-from renewals.pipelines.commands.effect import set_apart, show, study
-from renewals.pipelines.runtime.errors import DataContract, InputMissing
+from renewals.pipelines.commands.effect import effect_job, print_estimates, run_effect
+from renewals.pipelines.runtime.errors import DataContractError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.stages.learn.effect import _spellings as spellings
-from renewals.pipelines.stages.learn.effect import effect, logged, studied
+from renewals.pipelines.stages.learn.effect import _canonical_names as spellings
+from renewals.pipelines.stages.learn.effect import effect, estimate_effects, load_interventions
 from renewals.pipelines.stages.prepare.assemble import assemble
 from tests.models.treated_company import CATALOGUE, company
 from tests.pipelines.scored_company import _with_all_columns, write_clean
@@ -49,9 +49,9 @@ def answered(tmp_path_factory):
 def small(tmp_path_factory):
     """A small company, and what `study` said of it."""
     root = tmp_path_factory.mktemp("small")
-    write(simulate(60, 42, 7), root / "company")
+    write_company(simulate_company(60, 42, 7), root / "company")
     job = Job(Settings(), str(root / "company"), root / "data", root / "lists", as_of=UNTIL)
-    return job, study(job)
+    return job, run_effect(job)
 
 
 def test_the_file_says_what_each_playbook_did_in_two_languages(answered):
@@ -85,8 +85,10 @@ def test_twice_gives_the_same_bytes(answered):
 def test_a_person_is_shown_a_table(answered, language, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     job = answered[0]
-    told = studied(job)[1]
-    show(told, {"as_of": "2026-06-01", "confidence": 0.9}, replace(job, settings=Settings(list={"language": language})))
+    told = estimate_effects(job)[1]
+    print_estimates(
+        told, {"as_of": "2026-06-01", "confidence": 0.9}, replace(job, settings=Settings(list={"language": language}))
+    )
     shown = capsys.readouterr().err
     for word in words:
         assert word in shown
@@ -94,9 +96,12 @@ def test_a_person_is_shown_a_table(answered, language, words, capsys, monkeypatc
 
 def test_what_was_logged_after_the_day_is_not_known(answered):
     job = answered[0]
-    everything = logged(job)
+    everything = load_interventions(job)
     middle = everything["started_at"].median()
-    assert len(logged(replace(job, until=middle.date()))) == (everything["started_at"] < middle.normalize()).sum()
+    assert (
+        len(load_interventions(replace(job, until=middle.date())))
+        == (everything["started_at"] < middle.normalize()).sum()
+    )
 
 
 def test_a_training_table_without_its_columns_is_named(answered, tmp_path):
@@ -104,7 +109,7 @@ def test_a_training_table_without_its_columns_is_named(answered, tmp_path):
     (tmp_path / "learn").mkdir()
     (tmp_path / "clean").symlink_to(job.data / "clean")
     pd.DataFrame({"account_id": ["a"]}).to_parquet(tmp_path / "learn" / "training.parquet")
-    with pytest.raises(DataContract, match="lacks"):
+    with pytest.raises(DataContractError, match="lacks"):
         effect(replace(job, data=tmp_path))
 
 
@@ -118,28 +123,30 @@ def test_a_small_company_gets_a_reason_and_no_number(small):
 
 def test_a_study_leaves_what_was_learned_alone(small):
     job, _ = small
-    assert set_apart(job).side == job.data / "effect"
+    assert effect_job(job).folder == job.data / "effect"
     assert not (job.data / "learn").exists()
     assert not (job.data / "act").exists()
 
 
 def test_training_knows_who_was_treated(small):
-    past = set_apart(small[0])
-    training = pq.read_table(past.side / "training.parquet").to_pandas()
+    past = effect_job(small[0])
+    training = pq.read_table(past.folder / "training.parquet").to_pandas()
     assert set(training["treated"]) == {0, 1}
-    begun = logged(past).merge(training[["account_id", "as_of", "renewal_date", "treated"]], on="account_id")
+    begun = load_interventions(past).merge(
+        training[["account_id", "as_of", "renewal_date", "treated"]], on="account_id"
+    )
     ahead = pd.to_datetime(begun["renewal_date"]) - begun["started_at"] > pd.Timedelta(days=60)
     after = begun["started_at"] >= pd.to_datetime(begun["as_of"])
     assert begun.loc[ahead & after, "treated"].eq(1).all()
     (past.data / "clean" / "interventions.parquet").rename(past.data / "kept.parquet")
     assemble(past)
-    assert "treated" not in pq.read_schema(past.side / "training.parquet").names
+    assert "treated" not in pq.read_schema(past.folder / "training.parquet").names
     (past.data / "kept.parquet").rename(past.data / "clean" / "interventions.parquet")
 
 
 def test_without_a_log_of_interventions_it_says_what_to_give(small, tmp_path):
-    with pytest.raises(InputMissing, match="no table `interventions`"):
-        logged(replace(small[0], data=_without_interventions(small[0], tmp_path)))
+    with pytest.raises(MissingInputError, match="no table `interventions`"):
+        load_interventions(replace(small[0], data=_without_interventions(small[0], tmp_path)))
 
 
 def _without_interventions(job, root):

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 
-from renewals.models.evaluation.gate import refusals
-from renewals.models.settings import Gate
+from renewals.models.evaluation.gate import failed_checks
+from renewals.models.settings import GateSettings
 
-GATE = Gate(min_renewals=60, min_events=15, slope=(0.6, 1.6), max_error=0.1)
+GATE = GateSettings(min_renewals=60, min_events=15, slope=(0.6, 1.6), max_error=0.1)
 GOOD = {
     "rows": 200,
     "terms": 200,
@@ -46,7 +46,7 @@ def judged(path: str, value: object) -> dict:
 
 
 def test_a_good_model_passes():
-    assert refusals(GOOD, GATE) == []
+    assert failed_checks(GOOD, GATE) == []
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_good_model_passes():
     ],
 )
 def test_each_reason_is_said(path, value, said):
-    (reason,) = refusals(judged(path, value), GATE)
+    (reason,) = failed_checks(judged(path, value), GATE)
     assert said in reason
 
 
@@ -91,4 +91,4 @@ def test_each_reason_is_said(path, value, said):
     ],
 )
 def test_at_its_limit_a_model_still_passes(path, value):
-    assert refusals(judged(path, value), GATE) == []
+    assert failed_checks(judged(path, value), GATE) == []

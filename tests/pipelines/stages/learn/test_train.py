@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from renewals.models.training.ensemble import FILES, Learned
-from renewals.pipelines.runtime.errors import DataContract, InputMissing
+from renewals.models.training.ensemble import MODEL_FILES, EnsembleModel
+from renewals.pipelines.runtime.errors import DataContractError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.scoring.drift_reference import REFERENCE
 from renewals.pipelines.scoring.feature_policy import feature_policy
 from renewals.pipelines.stages.learn import train as training
-from renewals.pipelines.stages.learn.evaluate import PLOTS, evaluate
+from renewals.pipelines.stages.learn.evaluate import PLOT_COLUMNS, evaluate
 from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.notices import Notice
 from tests.models.drawn import CATALOGUE, training_table
@@ -58,23 +58,23 @@ def done(table, tmp_path_factory):
 
 
 def test_the_card_says_with_which_parameters_and_notices_it_learned(done, table, tmp_path):
-    card = json.loads((done[0].side / "models" / "renewal" / artifacts.CARD).read_text())
+    card = json.loads((done[0].folder / "models" / "renewal" / artifacts.MODEL_CARD).read_text())
     assert card["parameters"] == feature_policy(done[0].settings)
     assert card["notices"] == []
     job = written(tmp_path, table)
     stale = Notice("stale", {"table": "usage_events", "newest_day": "2024-05-01", "days": 30, "day": str(DAY)})
-    (job.side / "freshness.json").write_text(json.dumps({"notices": [stale.as_dict()]}))
+    (job.folder / "freshness.json").write_text(json.dumps({"notices": [stale.as_dict()]}))
     training.train(job, "renewal")
-    card = json.loads((job.side / "models" / "renewal" / artifacts.CARD).read_text())
+    card = json.loads((job.folder / "models" / "renewal" / artifacts.MODEL_CARD).read_text())
     assert [one["en"] for one in card["notices"]] == [stale.text("en")]
 
 
 def metrics_of(job: Job) -> dict:
-    return json.loads((job.side / "evaluation" / "renewal" / "metrics.json").read_text())
+    return json.loads((job.folder / "evaluation" / "renewal" / "metrics.json").read_text())
 
 
 def test_runs_are_compared_by_a_few_flat_figures(done):
-    folder, whole = done[0].side / "evaluation" / "renewal", metrics_of(done[0])
+    folder, whole = done[0].folder / "evaluation" / "renewal", metrics_of(done[0])
     headline = json.loads((folder / "headline.json").read_text())
     assert headline["auc"] == whole["judged"]["auc"]["value"]
     assert headline["gain_over_base_rate"] == whole["judged"]["gain_over"]["base_rate"]["value"]
@@ -85,10 +85,10 @@ def test_runs_are_compared_by_a_few_flat_figures(done):
 
 def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
     job, said, _ = done
-    files = artifacts.read_model(job.side, "renewal")
-    assert set(files) == {*FILES, artifacts.CARD, artifacts.BACKTEST, artifacts.AGED, REFERENCE}
-    assert Learned.from_files(files).schema.names == tuple(feature["name"] for feature in CATALOGUE)
-    card = json.loads(files[artifacts.CARD])
+    files = artifacts.read_model(job.folder, "renewal")
+    assert set(files) == {*MODEL_FILES, artifacts.MODEL_CARD, artifacts.BACKTEST, artifacts.BACKTEST_BY_AGE, REFERENCE}
+    assert EnsembleModel.from_files(files).schema.names == tuple(feature["name"] for feature in CATALOGUE)
+    card = json.loads(files[artifacts.MODEL_CARD])
     assert (card["until"], card["rows"], card["terms"]) == ("2024-06-01", said["rows"], said["terms"])
     assert len(card["tried"]) == 1
 
@@ -99,7 +99,7 @@ def test_only_rows_final_on_the_day_are_learned_from(done, table):
 
 
 def test_every_word_of_the_backtest_was_said_before_its_outcome(done):
-    told = pd.read_parquet(io.BytesIO(artifacts.read_model(done[0].side, "renewal")[artifacts.BACKTEST]))
+    told = pd.read_parquet(io.BytesIO(artifacts.read_model(done[0].folder, "renewal")[artifacts.BACKTEST]))
     assert (told["origin"] <= told["as_of"]).all()
     assert (told["as_of"] < told["matured_at"]).all()
     assert told["probability"].between(0, 1).all()
@@ -108,16 +108,19 @@ def test_every_word_of_the_backtest_was_said_before_its_outcome(done):
 def test_training_again_writes_the_same_bytes(done, tmp_path, table):
     job = written(tmp_path, table.sample(frac=1.0, random_state=2))
     training.train(job, "renewal")
-    again, first = artifacts.read_model(job.side, "renewal"), artifacts.read_model(done[0].side, "renewal")
-    assert {name: again[name] for name in FILES} == {name: first[name] for name in FILES}
-    assert json.loads(again[artifacts.CARD])["fingerprint"] == json.loads(first[artifacts.CARD])["fingerprint"]
+    again, first = artifacts.read_model(job.folder, "renewal"), artifacts.read_model(done[0].folder, "renewal")
+    assert {name: again[name] for name in MODEL_FILES} == {name: first[name] for name in MODEL_FILES}
+    assert (
+        json.loads(again[artifacts.MODEL_CARD])["fingerprint"] == json.loads(first[artifacts.MODEL_CARD])["fingerprint"]
+    )
 
 
 def test_a_changed_figure_changes_the_fingerprint(done, tmp_path, table):
     job = written(tmp_path, table.assign(use=table["use"].where(table.index != 0, 99.0)))
     training.train(job, "renewal")
     one, other = (
-        json.loads(artifacts.read_model(j.side, "renewal")[artifacts.CARD])["fingerprint"] for j in (job, done[0])
+        json.loads(artifacts.read_model(j.folder, "renewal")[artifacts.MODEL_CARD])["fingerprint"]
+        for j in (job, done[0])
     )
     assert one != other
 
@@ -127,32 +130,32 @@ def test_too_few_outcomes_leave_a_word_and_no_model(done, table, tmp_path):
     training.train(job, "renewal")
     early = replace(job, until=date(2021, 4, 1))
     said = training.train(early, "renewal")
-    files = artifacts.read_model(early.side, "renewal")
+    files = artifacts.read_model(early.folder, "renewal")
     assert set(files) == {artifacts.SCHEMA}
     assert said["trained"] is False
-    assert "folds.min_renewals" in artifacts.why_untrained(files)
+    assert "folds.min_renewals" in artifacts.untrained_reason(files)
     assert evaluate(early, "renewal") == {"target": "renewal", "trained": False}
-    plots = early.side / "evaluation" / "renewal" / "plots"
-    assert {path.name for path in plots.iterdir()} == set(PLOTS)
+    plots = early.folder / "evaluation" / "renewal" / "plots"
+    assert {path.name for path in plots.iterdir()} == set(PLOT_COLUMNS)
 
 
 def test_a_target_without_labels_is_an_error_and_not_too_few(done):
-    with pytest.raises(DataContract, match="lacks upsell"):
+    with pytest.raises(DataContractError, match="lacks upsell"):
         training.train(done[0], "upsell")
 
 
 def test_before_its_input_is_there_it_says_what_to_run(tmp_path):
     job = Job(read_settings(None, QUICK), "", tmp_path, tmp_path / "lists", until=DAY)
-    with pytest.raises(InputMissing, match="renewals learn"):
+    with pytest.raises(MissingInputError, match="renewals learn"):
         training.train(job, "renewal")
-    with pytest.raises(InputMissing, match="renewals learn"):
+    with pytest.raises(MissingInputError, match="renewals learn"):
         evaluate(job, "renewal")
 
 
 def test_what_was_decided_already_is_counted_and_left_out(done):
     job, _, _ = done
     tested = metrics_of(job)["tested"]
-    told = pd.read_parquet(io.BytesIO(artifacts.read_model(job.side, "renewal")[artifacts.BACKTEST]))
+    told = pd.read_parquet(io.BytesIO(artifacts.read_model(job.folder, "renewal")[artifacts.BACKTEST]))
     assert tested["left_out_decided"] == told["decided"].sum() > 0
     assert tested["observations"] == (~told["decided"]).sum()
 
@@ -188,12 +191,12 @@ def test_how_surely_the_base_rate_is_beaten_is_asked_of_the_base_rate_alone(done
 
 
 def test_the_plots_are_tables_of_their_declared_columns(done):
-    for name, columns in PLOTS.items():
-        drawn = pd.read_csv(done[0].side / "evaluation" / "renewal" / "plots" / name)
+    for name, columns in PLOT_COLUMNS.items():
+        drawn = pd.read_csv(done[0].folder / "evaluation" / "renewal" / "plots" / name)
         assert list(drawn.columns) == columns
         assert len(drawn) > 1
 
 
 def test_no_number_that_is_none_reaches_a_json_file():
-    tree = json.loads(artifacts.as_json({"auc": float("nan"), "folds": [{"auc": np.inf}], "rows": 3}))
+    tree = json.loads(artifacts.to_json_bytes({"auc": float("nan"), "folds": [{"auc": np.inf}], "rows": 3}))
     assert tree == {"auc": None, "folds": [{"auc": None}], "rows": 3}

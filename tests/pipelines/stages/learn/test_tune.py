@@ -10,13 +10,13 @@ import pytest
 
 from renewals.models.evaluation import tuning
 from renewals.pipelines.commands import tune as whole
-from renewals.pipelines.runtime.errors import Config, DataContract, InputMissing, OutputFailed
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError, MissingInputError, OutputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.learn import tune as stage
-from renewals.pipelines.storage.artifacts import as_json
-from renewals.reports.sentences.tuning import sentences
-from renewals.reports.words import Words
+from renewals.pipelines.storage.artifacts import to_json_bytes
+from renewals.reports.sentences.tuning import tuning_sentences
+from renewals.reports.words import Messages
 from tests.models.drawn import CATALOGUE, training_table
 
 DAY = date(2024, 6, 1)
@@ -83,15 +83,15 @@ def test_the_report_says_what_was_tried_what_was_found_and_how_to_take_it_over(d
     assert told["stood_on"] < told["until"] == "2024-06-01"
     assert said["take_over"] == told["take_over"] != []
     changed = read_settings(None, [*QUICK, *told["take_over"]])
-    assert tuning.in_force(changed, list(told["setting"])) == told["setting"]
+    assert tuning.current_setting(changed, list(told["setting"])) == told["setting"]
     assert told["held_out"]["verdict"] in ("better", "alike", "worse")
 
 
 def test_a_study_that_is_done_costs_nothing_and_says_the_same(done, monkeypatch):
     job, said = done
     before = (job.data / "tune" / "renewal.json").read_bytes()
-    monkeypatch.setattr(tuning, "loss_of", forbid)
-    monkeypatch.setattr(tuning, "compared", forbid)
+    monkeypatch.setattr(tuning, "trial_loss", forbid)
+    monkeypatch.setattr(tuning, "compare_with_current", forbid)
     again = stage.tune(job, "renewal")
     assert (said["already"], again["already"]) == (False, True)
     assert {**again, "already": False} == said
@@ -106,7 +106,7 @@ def test_a_larger_budget_goes_on_and_ends_where_one_run_would_have(done, table, 
 
 
 def test_a_run_that_is_cut_off_loses_one_trial(done, table, tmp_path, monkeypatch):
-    job, begun, loss_of = drawn(tmp_path / "cut", table), [], tuning.loss_of
+    job, begun, loss_of = drawn(tmp_path / "cut", table), [], tuning.trial_loss
 
     def second_is_cut(*given):
         begun.append(1)
@@ -115,7 +115,7 @@ def test_a_run_that_is_cut_off_loses_one_trial(done, table, tmp_path, monkeypatc
         return loss_of(*given)
 
     with monkeypatch.context() as cut:
-        cut.setattr(tuning, "loss_of", second_is_cut)
+        cut.setattr(tuning, "trial_loss", second_is_cut)
         with pytest.raises(KeyboardInterrupt):
             stage.tune(job, "renewal")
     assert not (job.data / "tune" / "renewal.json").exists()
@@ -132,7 +132,7 @@ def test_other_rows_or_settings_begin_a_study_of_their_own(done, table, tmp_path
     for other in (asked(job, 1, "tune.seed=8"), asked(job, 1, "lightgbm.lambda_l2=3"), asked(job, 1, "linear.knots=9")):
         stage.tune(other, "renewal")
         names.append(stage.read_report(job, "renewal")["study"])
-    table.assign(use=table["use"].where(table.index != 0, 99.0)).to_parquet(job.side / "training.parquet")
+    table.assign(use=table["use"].where(table.index != 0, 99.0)).to_parquet(job.folder / "training.parquet")
     stage.tune(job, "renewal")
     names.append(stage.read_report(job, "renewal")["study"])
     assert names[0] == stage.read_report(done[0], "renewal")["study"]
@@ -150,17 +150,17 @@ def test_what_is_held_out_judges_the_study_and_is_no_part_of_it(done, table, tmp
     told = stage.read_report(turned, "renewal")
     assert told["held_out"] != first["held_out"]
     assert {**told, "held_out": None} == {**first, "held_out": None}
-    (job.side / "training.parquet").rename(tmp_path / "kept.parquet")
+    (job.folder / "training.parquet").rename(tmp_path / "kept.parquet")
     try:
-        (turned.side / "training.parquet").rename(job.side / "training.parquet")
-        monkeypatch.setattr(tuning, "loss_of", forbid)
+        (turned.folder / "training.parquet").rename(job.folder / "training.parquet")
+        monkeypatch.setattr(tuning, "trial_loss", forbid)
         assert stage.tune(job, "renewal")["asked"] == 2
     finally:
-        (tmp_path / "kept.parquet").replace(job.side / "training.parquet")
+        (tmp_path / "kept.parquet").replace(job.folder / "training.parquet")
 
 
 def test_nothing_better_than_what_is_in_force_is_said_so(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "compared", forbid)
+    monkeypatch.setattr(tuning, "compare_with_current", forbid)
     job = drawn(tmp_path / "same", table, 1)
     said = stage.tune(job, "renewal")
     assert (said["verdict"], said["take_over"]) == ("same", [])
@@ -176,17 +176,17 @@ def test_too_little_history_is_a_word_and_no_error(table, tmp_path):
 
 def test_what_is_missing_or_damaged_is_said_in_words(done, table, tmp_path):
     job, _ = done
-    with pytest.raises(InputMissing, match="renewals learn"):
+    with pytest.raises(MissingInputError, match="renewals learn"):
         stage.tune(replace(job, data=tmp_path / "none"), "renewal")
-    with pytest.raises(DataContract, match="lacks upsell"):
+    with pytest.raises(DataContractError, match="lacks upsell"):
         stage.tune(job, "upsell")
     damaged = drawn(tmp_path / "damaged", table)
     (damaged.data / "tune").mkdir()
     (damaged.data / "tune" / "renewal.db").write_bytes(b"no database" * 100)
-    with pytest.raises(OutputFailed, match="move it away"):
+    with pytest.raises(OutputError, match="move it away"):
         stage.tune(damaged, "renewal")
-    with pytest.raises(Config, match="only renewal are learned here"):
-        whole.seek(job, "upsell")
+    with pytest.raises(ConfigError, match="only renewal are learned here"):
+        whole.run_tune(job, "upsell")
 
 
 def test_each_trial_is_one_line_and_optuna_says_nothing(table, tmp_path, capfd):
@@ -201,22 +201,24 @@ def test_each_trial_is_one_line_and_optuna_says_nothing(table, tmp_path, capfd):
 def test_a_search_takes_the_table_that_an_earlier_one_made(done, table, monkeypatch):
     job, _ = done
     prepared = []
-    monkeypatch.setattr(whole, "prepare", lambda job: prepared.append(1))
-    assert whole.seek(job)["learned"] == "now"
-    (job.data / "tune" / "tables.json").write_bytes(as_json(whole._of(job)))
-    assert whole.seek(job, "renewal")["learned"] == "before"
-    assert whole.seek(replace(job, tables="other"))["learned"] == "now"
+    monkeypatch.setattr(whole, "prepare_training_table", lambda job: prepared.append(1))
+    assert whole.run_tune(job)["learned"] == "now"
+    (job.data / "tune" / "tables.json").write_bytes(to_json_bytes(whole._training_table_source(job)))
+    assert whole.run_tune(job, "renewal")["learned"] == "before"
+    assert whole.run_tune(replace(job, tables="other"))["learned"] == "now"
     later = replace(job, until=date(2024, 7, 1))
-    assert not whole.prepared(later)
+    assert not whole.has_training_table(later)
     assert len(prepared) == 2
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("verdict", ["better", "alike", "worse", "too_few", "same"])
 def test_the_result_in_words(done, language, verdict):
-    told, words = stage.read_report(done[0], "renewal"), Words(language)
+    told, words = stage.read_report(done[0], "renewal"), Messages(language)
     take_over = [] if verdict == "same" else told["take_over"]
-    said = sentences({**told, "take_over": take_over, "held_out": {**told["held_out"], "verdict": verdict}}, words)
+    said = tuning_sentences(
+        {**told, "take_over": take_over, "held_out": {**told["held_out"], "verdict": verdict}}, words
+    )
     assert "3 " in said[0]
     assert f"{told['log_loss']['found']:.4f}" in said[0]
     assert len(said) == (2 if verdict == "same" else 3)
@@ -227,4 +229,4 @@ def test_the_result_in_words(done, language, verdict):
 
 def test_a_refusal_in_words():
     refused = {"target": "renewal", "searched": False, "reason": "history is too short"}
-    assert sentences(refused, Words("en")) == ["Renewal: no search: history is too short"]
+    assert tuning_sentences(refused, Messages("en")) == ["Renewal: no search: history is too short"]

@@ -19,18 +19,18 @@ from renewals.pipelines import cli, preflight
 from renewals.pipelines.commands import backtest, effect, learn, score, scorecard, tune
 from renewals.pipelines.commands import check as command
 from renewals.pipelines.commands.check import check_tables
-from renewals.pipelines.runtime.errors import Config, DataContract
+from renewals.pipelines.runtime.errors import ConfigError, DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings, read_settings
-from renewals.pipelines.runtime.source_settings import NEVER_STALE, Freshness
+from renewals.pipelines.runtime.source_settings import NEVER_STALE_TABLES, Freshness
 from renewals.pipelines.stages.learn.training_table import make_training_table
 from renewals.pipelines.stages.prepare import check, freshness
-from renewals.pipelines.stages.prepare.freshness import assess
-from renewals.pipelines.stages.prepare.sequence import PREPARE
+from renewals.pipelines.stages.prepare.freshness import assess_freshness
+from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
 from renewals.pipelines.storage.artifacts import FRESHNESS
 from renewals.pipelines.storage.engine.warehouse import connect
 from renewals.pipelines.storage.notices import Notice, freshness_notices
-from renewals.pipelines.validation.volume import volume_of
+from renewals.pipelines.validation.volume import monthly_volume
 from tests.pipelines.validation.test_check import company
 from tests.root import ROOT
 
@@ -66,10 +66,10 @@ def job(data: Path, day: date = DAY, usage: Iterable[Row] = (), limits: Any = No
 
 
 def stopped(own: Job) -> str:
-    with pytest.raises(DataContract) as stop:
+    with pytest.raises(DataContractError) as stop:
         freshness.freshness(own)
     assert stop.value.exit_code == 65
-    assert not (own.side / FRESHNESS).exists()
+    assert not (own.folder / FRESHNESS).exists()
     return str(stop.value)
 
 
@@ -100,8 +100,8 @@ def test_tables_that_end_months_before_the_day_stop_the_run(tmp_path: Path) -> N
 def test_a_gap_of_six_days_is_nothing_a_week_a_notice_and_five_weeks_a_stop(
     tmp_path: Path, days: int, notices: int, stops: int
 ) -> None:
-    report, findings = assess(job(tmp_path, usage=before(days)))
-    assert [one.stops for one in findings] == [bool(stops)] * notices
+    report, findings = assess_freshness(job(tmp_path, usage=before(days)))
+    assert [one.is_blocking for one in findings] == [bool(stops)] * notices
     assert report["newest_days"] == {"usage_events": str(DAY - timedelta(days=days + 1))}
     values = {"table": "usage_events", "newest_day": str(DAY - timedelta(days=days + 1)), "days": days, "day": str(DAY)}
     assert [one.notice for one in findings] == [Notice("stale", values)] * notices
@@ -194,9 +194,9 @@ def test_each_notice_has_words_in_every_language(tmp_path: Path) -> None:
 
 
 def test_every_stage_list_checks_freshness_right_after_the_contract() -> None:
-    for stages in (PREPARE, score.STAGES, scorecard.STAGES):
+    for stages in (PREPARE_STAGES, score.STAGES, scorecard.STAGES):
         assert stages[:2] == (check.check, freshness.freshness)
-    assert effect.STAGES.index(freshness.freshness) < effect.STAGES.index(PREPARE[2])
+    assert effect.STAGES.index(freshness.freshness) < effect.STAGES.index(PREPARE_STAGES[2])
     for learning in (learn, backtest, tune):
         assert learning.make_training_table is make_training_table
 
@@ -206,17 +206,17 @@ def test_every_stage_list_checks_freshness_right_after_the_contract() -> None:
 
 def test_every_table_has_limits_or_a_reason_to_have_none() -> None:
     limits = set(Freshness.model_fields) - {"volume", "allow_stale"}
-    assert limits | set(NEVER_STALE) == set(TABLES)
-    assert not limits & set(NEVER_STALE)
+    assert limits | set(NEVER_STALE_TABLES) == set(TABLES)
+    assert not limits & set(NEVER_STALE_TABLES)
 
 
 def test_the_shipped_limits_are_the_defaults() -> None:
     assert read_settings(ROOT / "params.yaml").freshness == Freshness()
 
 
-@pytest.mark.parametrize("table", sorted(NEVER_STALE))
+@pytest.mark.parametrize("table", sorted(NEVER_STALE_TABLES))
 def test_a_table_whose_age_says_nothing_takes_no_limit(table: str) -> None:
-    with pytest.raises(Config, match=f"{table} has no age to look at: .* Take freshness.{table} out"):
+    with pytest.raises(ConfigError, match=f"{table} has no age to look at: .* Take freshness.{table} out"):
         read_settings(None, [f"freshness.{table}.warn_days=3"])
 
 
@@ -230,7 +230,7 @@ def test_a_table_whose_age_says_nothing_takes_no_limit(table: str) -> None:
     ],
 )
 def test_limits_that_cannot_be_meant(override: str, words: str) -> None:
-    with pytest.raises(Config, match=words):
+    with pytest.raises(ConfigError, match=words):
         read_settings(None, [f"freshness.{override}"])
 
 
@@ -256,7 +256,7 @@ def months(counts: Sequence[int], last: str = "2026-11", delay: timedelta = time
 
 def volume(data: Path, rows: Iterable[Row], day: date = DAY) -> Any:
     write_clean(data, "usage_events", rows)
-    found = volume_of(connect(Settings().engine).read_parquet(str(data / "clean" / "usage_events.parquet")), day)
+    found = monthly_volume(connect(Settings().engine).read_parquet(str(data / "clean" / "usage_events.parquet")), day)
     return found.as_dict() if found else None
 
 
@@ -266,8 +266,8 @@ def volume(data: Path, rows: Iterable[Row], day: date = DAY) -> Any:
 def test_a_month_far_below_the_usual_one(tmp_path: Path, share: int, stops: bool | None) -> None:
     """All but nothing in the month is an old table as well, of which age speaks."""
     own = job(tmp_path, usage=months([100] * 6 + [share]))
-    findings = [one for one in assess(own)[1] if one.notice.code == "low_volume"]
-    assert [one.stops for one in findings] == ([True] if share == 0 else [] if stops is None else [stops])
+    findings = [one for one in assess_freshness(own)[1] if one.notice.code == "low_volume"]
+    assert [one.is_blocking for one in findings] == ([True] if share == 0 else [] if stops is None else [stops])
 
 
 def test_what_is_said_of_a_month_at_forty_percent(tmp_path: Path) -> None:
@@ -343,12 +343,12 @@ def test_rows_that_became_known_on_the_day_are_not_counted(tmp_path: Path) -> No
 COMMANDS = {
     "check": ("check.check_tables", "--as-of"),
     "learn": ("learn.learn", "--until"),
-    "backtest": ("backtest.retrace", "--until"),
-    "tune": ("tune.seek", "--until"),
-    "score": ("score.act", "--as-of"),
-    "scorecard": ("scorecard.measure", "--as-of"),
-    "forecast": ("forecast.foretell", "--as-of"),
-    "effect": ("effect.study", "--as-of"),
+    "backtest": ("backtest.run_backtest", "--until"),
+    "tune": ("tune.run_tune", "--until"),
+    "score": ("score.run_score", "--as-of"),
+    "scorecard": ("scorecard.run_scorecard", "--as-of"),
+    "forecast": ("forecast.run_forecast", "--as-of"),
+    "effect": ("effect.run_effect", "--as-of"),
 }
 
 
@@ -359,7 +359,7 @@ def test_each_command_that_computes_takes_the_option(
     stage, day = COMMANDS[command]
     jobs: list[Job] = []
     monkeypatch.setattr(f"renewals.pipelines.commands.{stage}", lambda job, *items: jobs.append(job) or {})  # type: ignore[func-returns-value]
-    monkeypatch.setattr(preflight, "check", lambda *given: None)
+    monkeypatch.setattr(preflight, "run_checks", lambda *given: None)
     words = [command, day, "2026-06-01", "--data", str(tmp_path), "--set", "freshness.tickets.warn_days=9"]
     for more in ([], ["--allow-stale"]):
         with pytest.raises(SystemExit) as end:
@@ -373,7 +373,7 @@ def test_each_command_that_computes_takes_the_option(
 def test_check_takes_a_day_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     days: list[date | None] = []
     monkeypatch.setattr(command, "check_tables", lambda job: days.append(job.as_of) or {})  # type: ignore[func-returns-value]
-    monkeypatch.setattr(preflight, "check", lambda *given: None)
+    monkeypatch.setattr(preflight, "run_checks", lambda *given: None)
     for more, code in (([], 0), (["--as-of", "2026-06-01"], 0), (["--as-of", ""], 78), (["--as-of", "June"], 78)):
         with pytest.raises(SystemExit) as end:
             cli.main(["check", "--data", str(tmp_path), *more])
@@ -402,7 +402,7 @@ def test_check_on_a_day_stops_or_tells_as_a_score_would(tmp_path: Path) -> None:
     assert result["freshness"]["newest_days"] == {"usage_events": "2024-02-02"}
     assert [one["code"] for one in result["notices"]] == ["stale"]
     assert "17 days before Feb 20, 2024" in result["notices"][0]["en"]
-    with pytest.raises(DataContract, match="is of 2024-02-02"):
+    with pytest.raises(DataContractError, match="is of 2024-02-02"):
         check_tables(replace(own, as_of=date(2024, 6, 1)))
     allowed = replace(raw_job(tmp_path, freshness={"allow_stale": True}), as_of=date(2024, 6, 1))
     assert [one["code"] for one in check_tables(allowed)["notices"]] == ["allowed_stale", "stale"]
@@ -426,6 +426,6 @@ def test_dvc_stops_before_anybody_is_observed() -> None:
 def test_the_report_says_what_was_found(tmp_path: Path) -> None:
     own = job(tmp_path, usage=months([100] * 7))
     report = freshness.freshness(own)
-    assert report == json.loads((own.side / FRESHNESS).read_bytes())
+    assert report == json.loads((own.folder / FRESHNESS).read_bytes())
     assert report["volume"] == {"month": "2026-11", "rows": 100, "usual": 100, "share": 1.0}
     assert report["notices"] == []

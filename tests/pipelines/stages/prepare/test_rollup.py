@@ -33,7 +33,7 @@ def company(tmp_path):
         for other in ("accounts", "contracts"):
             pd.DataFrame({"account_id": ["acme"]}).to_parquet(clean / f"{other}.parquet")
         con = warehouse.connect()
-        given = usage_partitions.with_month(con.create_table("given", rows.astype(times), temp=True))
+        given = usage_partitions.add_arrival_month(con.create_table("given", rows.astype(times), temp=True))
         warehouse.write_parquet(given, clean / "usage_events.parquet")
         usage_partitions.write_digests(given, clean)
         return rollup(Job(Settings(**settings), "", tmp_path, tmp_path, until=date(2025, 1, 1)))
@@ -47,7 +47,7 @@ def parts(folder: Path) -> dict[str, bytes]:
 
 
 def days(folder: Path) -> list[tuple]:
-    table = warehouse.read(warehouse.connect(), folder / "person_days")
+    table = warehouse.read_parquet(warehouse.connect(), folder / "person_days")
     return [tuple(r.values()) for r in table.order_by("day", "known_day").to_pyarrow().to_pylist()]
 
 
@@ -176,6 +176,6 @@ def test_a_feature_keeps_its_number_when_others_come(company):
 
 def test_features_beyond_the_bits_of_a_number_fill_another_block(company):
     company(*(event("2024-01-30T10:00", feature=f"tool_{k:03d}") for k in range(130)))
-    used = warehouse.read(warehouse.connect(), company.folder / "person_days").order_by("block")
+    used = warehouse.read_parquet(warehouse.connect(), company.folder / "person_days").order_by("block")
     found = [(row["block"], row["used"].bit_count(), row["actions"]) for row in used.to_pyarrow().to_pylist()]
     assert found == [(0, 62, 62.0), (1, 62, 62.0), (2, 6, 6.0)]
