@@ -49,7 +49,7 @@ from renewals.pipelines.storage import artifacts, playbook_library
 STAGES = (check, rollup, spine, windows, ledger, featurize, assemble)
 AGAIN = (check, featurize, assemble)
 """What reads a table of our actions, or anything made of one: the rest is as it was when an action is logged."""
-TREATED = "playbooks_begun_365d"
+TREATED = "playbooks_started_365d"
 Rows = dict[str, pd.DataFrame]
 """Rows to be added, by table."""
 Stage = Callable[[Job], Any]

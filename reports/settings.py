@@ -11,11 +11,11 @@ from renewals.features.policy import ConfigSection
 
 Language = Literal["en", "zh"]
 WHATIF_FEATURES = (
-    "days_each_s_90d",
+    "use_days_per_person_s_90d",
     "seat_activation_28d",
     "core_workflow_share_28d",
-    "answer_hours_90d",
-    "goals_late",
+    "first_response_hours_90d",
+    "goals_overdue",
 )
 
 

@@ -89,7 +89,7 @@ def core_user(first_uses: ir.Table, people_then: ir.Table, person_windows: ir.Ta
     en="{value:.0%} of the first seats were active within 30 days of the start (peers: {peer:.0%})",
     zh="上线 30 天内 {value:.0%} 的席位被激活（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def first_value(start: ir.Table) -> ir.Value:
+def seat_activation_by_day_30(start: ir.Table) -> ir.Value:
     """People active by the 30th day after the account's start over the first seats (J2); null before that day."""
     return start.activated_30.max()
 
@@ -99,7 +99,7 @@ def first_value(start: ir.Table) -> ir.Value:
     en="{value:.0%} of the first seats were active within 60 days of the start (peers: {peer:.0%})",
     zh="上线 60 天内 {value:.0%} 的席位被激活（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def onboarded(start: ir.Table) -> ir.Value:
+def seat_activation_by_day_60(start: ir.Table) -> ir.Value:
     """People active by the 60th day after the account's start over the first seats (J1, J2); null before that day."""
     return start.activated_60.max()
 
@@ -119,7 +119,7 @@ def first_value_missed(start: ir.Table) -> ir.Value:
     en="first value was missed, and the first renewal is still to come: {value} (peers: {peer})",
     zh="错过首次价值且尚未首次续约：{value}（同类客户：{peer}）",
 )  # fmt: skip
-def first_value_owed(start: ir.Table) -> ir.Value:
+def first_value_missed_in_first_term(start: ir.Table) -> ir.Value:
     """Whether first value was missed and the account is still in its first term (J2): nobody has told us yet.
 
     Null where it is not known whether it was missed.
@@ -133,7 +133,7 @@ def first_value_owed(start: ir.Table) -> ir.Value:
     en="of those who began using it in the first half year, {value:.0%} did in the first 30 days (peers: {peer:.0%})",
     zh="上线首半年内开始使用的人员中，{value:.0%} 在前 30 天内就已开始（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def prompt_users(start: ir.Table) -> ir.Value:
+def early_user_share(start: ir.Table) -> ir.Value:
     """People first active within 30 days of the start over those within 180 (J2): it does not hang on unused seats.
 
     Null in the first 60 days, and after the first term.
@@ -146,7 +146,7 @@ def prompt_users(start: ir.Table) -> ir.Value:
     en="of those who joined in the first half year, {value:.0%} did in the first 30 days (peers: {peer:.0%})",
     zh="上线首半年内加入的人员中，{value:.0%} 在前 30 天内就已加入（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def prompt_people(arrival: ir.Table) -> ir.Value:
+def early_joiner_share(arrival: ir.Table) -> ir.Value:
     """People known to be there within 30 days of the start over those within 180 (J2), whatever they did.
 
     Null in the first 60 days, and after the first term.
@@ -169,7 +169,7 @@ def days_to_first_use(starter: ir.Table) -> ir.Value:
     en="people active for the first time in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天新增 {value:.0f} 位首次活跃的使用者（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
-def new_people(starter: ir.Table, days: int) -> ir.Value:
+def newly_active_people(starter: ir.Table, days: int) -> ir.Value:
     """People whose first north-star action lies in the window (U5)."""
     return (starter.first_day_ago <= days).sum()
 
@@ -189,6 +189,6 @@ def core_users(core_user: ir.Table) -> ir.Value:
     en="{value:.0%} of the core users were active in the last 90 days (peers: {peer:.0%})",
     zh="近 90 天 {value:.0%} 的核心用户仍活跃（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def core_users_active(core_user: ir.Table) -> ir.Value:
+def core_users_active_share(core_user: ir.Table) -> ir.Value:
     """Core users with a north-star action in 90 days over all of them (U5: their loss matters most)."""
     return core_user.active.sum().cast("float64") / core_user.count().nullif(0)

@@ -49,7 +49,7 @@ def referrals_converted(referral: ir.Table, days: int) -> ir.Value:
     en="trials asked for in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天申请试用 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
-def trials_asked(trial: ir.Table, days: int) -> ir.Value:
+def trials_requested(trial: ir.Table, days: int) -> ir.Value:
     """Trials of a further product asked for in the window (J5)."""
     return (trial.days_ago <= days).sum()
 
@@ -59,7 +59,7 @@ def trials_asked(trial: ir.Table, days: int) -> ir.Value:
     en="trials under way: {value:.0f} (peers: {peer:.0f})",
     zh="正在试用 {value:.0f} 项（同类客户：{peer:.0f} 项）",
 )  # fmt: skip
-def in_trial(trial: ir.Table) -> ir.Value:
+def open_trials(trial: ir.Table) -> ir.Value:
     """Trials asked for within 180 days and not finished (J5)."""
     return (trial.finished_at.isnull() & (trial.days_ago <= 180)).sum()
 

@@ -27,7 +27,7 @@ def treatment(interventions: ir.Table, spine: ir.Table) -> ir.Table:
     en="playbooks begun in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天启动了 {value:.0f} 个行动方案（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def playbooks_begun(treatment: ir.Table, days: int) -> ir.Value:
+def playbooks_started(treatment: ir.Table, days: int) -> ir.Value:
     """Interventions begun in the window (M1)."""
     return (treatment.days_ago <= days).sum()
 
@@ -37,6 +37,6 @@ def playbooks_begun(treatment: ir.Table, days: int) -> ir.Value:
     en="playbooks run so far, long ago counting less: {value:.1f} (peers: {peer:.1f})",
     zh="已启动的行动方案（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def playbooks_felt(treatment: ir.Table) -> ir.Value:
+def playbooks_decayed(treatment: ir.Table) -> ir.Value:
     """Interventions of two years, each counting half as much for every 180 days since it began (M1)."""
     return treatment.mark.sum()

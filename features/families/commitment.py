@@ -134,7 +134,7 @@ def arr(observation: ir.Table) -> ir.Value:
     en="{value:.0%} of the revenue is up for this renewal (peers: {peer:.0%})",
     zh="本次续约涉及 {value:.0%} 的收入（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def due_share(observation: ir.Table) -> ir.Value:
+def arr_due_share(observation: ir.Table) -> ir.Value:
     """ARR of the main renewal over the ARR of all running terms."""
     return (observation.due_arr / observation.arr.nullif(0.0)).max()
 
@@ -244,7 +244,7 @@ def payment_delay(past: ir.Table) -> ir.Value:
     en="running contracts unpaid for over 30 days: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 份执行中的合同逾期 30 天未付款（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
-def unpaid(term: ir.Table) -> ir.Value:
+def unpaid_terms(term: ir.Table) -> ir.Value:
     """Running terms begun over 30 days ago for which no payment is known; 0 where no payment ever is."""
     owed = (term.paid_at.isnull() & (term.began_ago > 30)).sum()
     return term.pays.any().ifelse(owed, 0)
@@ -265,7 +265,7 @@ def price_change(step: ir.Table) -> ir.Value:
     en="price per seat changed by {value:+.0%} since the first contract (peers: {peer:+.0%})",
     zh="自首份合同以来每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def price_since_first(origin: ir.Table) -> ir.Value:
+def price_change_since_first_term(origin: ir.Table) -> ir.Value:
     """Price per seat against the first term of the same product: what discounts and rises have come to."""
     return _relative_price_change(origin)
 
@@ -292,6 +292,6 @@ def seats_change(step: ir.Table) -> ir.Value:
     en="newest contract signed {value:.0f} days before its start (peers: {peer:.0f})",
     zh="最近一份合同提前 {value:.0f} 天签署（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def signed_ahead_days(main: ir.Table) -> ir.Value:
+def days_signed_before_start(main: ir.Table) -> ir.Value:
     """Days from signature to start of the current term; negative when it was signed late."""
     return (hours_between(main.signed_at, main.start_date) / 24.0).max()

@@ -57,7 +57,7 @@ def contacts_by(touch: ir.Table, kind: str) -> ir.Value:
     en="{kind}: none for {value:.0f} days (peers: {peer:.0f})",
     zh="距上次{kind}已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def days_without(touch: ir.Table, kind: str) -> ir.Value:
+def days_since(touch: ir.Table, kind: str) -> ir.Value:
     """Days since the last touchpoint of the kind; 366 where there was none for a year (S2, J4)."""
     return touch.days_ago.min(where=touch.kind == kind).fill_null(366)
 
@@ -77,7 +77,7 @@ def months_with_contact(touch: ir.Table) -> ir.Value:
     en="contacts fall {value:.0%} of the way through the term so far, evenly spread is 50% (peers: {peer:.0%})",
     zh="本合同期的接触平均落在期初至今的 {value:.0%} 处，50% 为均匀分布（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def back_loading(term_touch: ir.Table) -> ir.Value:
+def contact_back_loading(term_touch: ir.Table) -> ir.Value:
     """Mean place of the term's contacts between its start and the date; an even spread gives one half (J4)."""
     return term_touch.place.mean()
 
@@ -87,7 +87,7 @@ def back_loading(term_touch: ir.Table) -> ir.Value:
     en="{value:.0%} of the contacts of the last 180 days were begun by the customer (peers: {peer:.0%})",
     zh="近 180 天的接触中 {value:.0%} 由客户主动发起（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def customer_initiated(touch: ir.Table) -> ir.Value:
+def customer_initiated_share(touch: ir.Table) -> ir.Value:
     """Touchpoints begun by the customer over all, 180 days (S2)."""
     recent = touch.days_ago <= 180
     theirs = (recent & (touch.initiated_by == "customer").fill_null(False)).sum()
@@ -99,7 +99,7 @@ def customer_initiated(touch: ir.Table) -> ir.Value:
     en="the customer last got in touch {value:.0f} days ago (peers: {peer:.0f})",
     zh="客户上次主动联系在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def customer_silence(customer_touch: ir.Table) -> ir.Value:
+def days_since_customer_contact(customer_touch: ir.Table) -> ir.Value:
     """Days since the customer last began a contact (S2); 366 where it did not for a year."""
     return customer_touch.days_ago.min()
 

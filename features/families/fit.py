@@ -131,7 +131,7 @@ def channel(customer: ir.Table) -> ir.Value:
     en="employees: {value:,.0f} (peers: {peer:,.0f})",
     zh="员工 {value:,.0f} 人（同类客户：{peer:,.0f} 人）",
 )  # fmt: skip
-def employees(customer: ir.Table) -> ir.Value:
+def employee_count(customer: ir.Table) -> ir.Value:
     """The account's number of employees (C1)."""
     return customer.employee_count.max()
 
@@ -141,7 +141,7 @@ def employees(customer: ir.Table) -> ir.Value:
     en="of other customers of the same {dimension}, {value:.0%} renewed so far (peers: {peer:.0%})",
     zh="同{dimension}的其他客户至今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def record(sold: ir.Table, dimension: str) -> ir.Value:
+def similar_customers_renewal_rate(sold: ir.Table, dimension: str) -> ir.Value:
     """Share of other customers' renewals that came about, of those sold alike and final by then (C2).
 
     Shrunk towards all customers' share; the account's own outcomes never count.
@@ -154,7 +154,7 @@ def record(sold: ir.Table, dimension: str) -> ir.Value:
     en="renewal rate of customers sold alike, above or below all others: {value:+.1%} (peers: {peer:+.1%})",
     zh="同类销售来源客户的续约率与整体之差：{value:+.1%}（同类客户：{peer:+.1%}）",
 )  # fmt: skip
-def profile(sold: ir.Table) -> ir.Value:
+def similar_customers_lift(sold: ir.Table) -> ir.Value:
     """Mean of the records in all dimensions less the share of all other customers: fit with the ideal customer (C1)."""
     return (sum(sold[dimension] for dimension in FIT_DIMENSIONS) / len(FIT_DIMENSIONS) - sold.base).max()
 
@@ -164,7 +164,7 @@ def profile(sold: ir.Table) -> ir.Value:
     en="renewals lost so far at its parent and sister companies: {value:.0f} (peers: {peer:.0f})",
     zh="其母公司及兄弟公司迄今有 {value:.0f} 次未续约（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
-def relatives_lost(relative: ir.Table) -> ir.Value:
+def related_accounts_lost_renewals(relative: ir.Table) -> ir.Value:
     """Renewals of the account's parent, sisters and daughters that did not come about, as final by then (R3)."""
     return (1 - relative.renewed).sum()
 
@@ -174,6 +174,6 @@ def relatives_lost(relative: ir.Table) -> ir.Value:
     en="its parent and sister companies renewed {value:.0%} so far (peers: {peer:.0%})",
     zh="其母公司及兄弟公司迄今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def relatives_record(relative: ir.Table) -> ir.Value:
+def related_accounts_renewal_rate(relative: ir.Table) -> ir.Value:
     """Share of the renewals of parent, sisters and daughters that came about, as final by then; null without any."""
     return relative.renewed.cast("float64").mean()

@@ -61,7 +61,7 @@ def is_answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
     en="{survey_kind} score {value:.1f} on average over the last {days} days (peers: {peer:.1f})",
     zh="近 {days} 天{survey_kind}平均分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
+def survey_score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
     """Mean score of the answers given in the window (T3)."""
     return quantize(survey.score).mean(where=is_answered(survey, survey_kind, days))
 
@@ -94,7 +94,7 @@ def nps_change(survey: ir.Table) -> ir.Value:
     en="{value:.0%} of the surveys of the past year were answered (peers: {peer:.0%})",
     zh="过去一年 {value:.0%} 的调查得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def answer_share(survey: ir.Table) -> ir.Value:
+def survey_response_rate(survey: ir.Table) -> ir.Value:
     """Answered over sent, of the surveys of a year answered or two weeks old (T3: not answering is a signal too)."""
     return as_number(survey.answered_at.notnull()).mean(where=survey.days_ago <= 365)
 
@@ -104,7 +104,7 @@ def answer_share(survey: ir.Table) -> ir.Value:
     en="low scores not followed up within two weeks: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 个低分两周内未跟进（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def low_not_followed_up(follow_up: ir.Table) -> ir.Value:
+def low_scores_without_follow_up(follow_up: ir.Table) -> ir.Value:
     """Low answers of a year without a follow-up, over two weeks old (T3)."""
     return ((follow_up.forgotten == 1) & (follow_up.answered_ago <= 365)).fill_null(False).sum()
 
@@ -114,7 +114,7 @@ def low_not_followed_up(follow_up: ir.Table) -> ir.Value:
     en="latest {survey_kind} score: {value:.1f} (peers: {peer:.1f})",
     zh="最近一次{survey_kind}得分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def latest_score(newest: ir.Table, survey_kind: str) -> ir.Value:
+def latest_survey_score(newest: ir.Table, survey_kind: str) -> ir.Value:
     """Mean score of the newest day with an answer, within a year (T3)."""
     return quantize(newest.score).mean(where=newest.kind == survey_kind)
 
@@ -124,7 +124,7 @@ def latest_score(newest: ir.Table, survey_kind: str) -> ir.Value:
     en="highest and lowest {survey_kind} score of the past year lie {value:.1f} points apart (peers: {peer:.1f})",
     zh="过去一年{survey_kind}最高分与最低分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
 )  # fmt: skip
-def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
+def survey_score_range(survey: ir.Table, survey_kind: str) -> ir.Value:
     """Highest less lowest score of a year (T3): people at the account see it differently."""
     given = is_answered(survey, survey_kind, 365)
     return survey.score.max(where=given) - survey.score.min(where=given)
@@ -135,7 +135,7 @@ def score_spread(survey: ir.Table, survey_kind: str) -> ir.Value:
     en="{value:.0%} of the surveys sent to {tier} in the past year were answered (peers: {peer:.0%})",
     zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
+def survey_response_rate_of(voice: ir.Table, tier: str) -> ir.Value:
     """Answered over sent, of the surveys of a year to people of the tier, answered or two weeks old (T3)."""
     asked = is_in_tier(voice, tier) & (voice.days_ago <= 365)
     return as_number(voice.answered_at.notnull()).mean(where=asked)
@@ -146,7 +146,7 @@ def answer_share_of(voice: ir.Table, tier: str) -> ir.Value:
     en="surveys of the past year were answered after {value:.1f} days on average (peers: {peer:.1f})",
     zh="过去一年调查平均 {value:.1f} 天后得到答复（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
-def answer_days(survey: ir.Table) -> ir.Value:
+def survey_response_days(survey: ir.Table) -> ir.Value:
     """Mean days from sending to answer, of the surveys of a year that were answered (T3)."""
     waited = quantize(hours_between(survey.sent_at, survey.answered_at) / 24.0)
     return waited.mean(where=survey.days_ago <= 365)
@@ -157,6 +157,6 @@ def answer_days(survey: ir.Table) -> ir.Value:
     en="the last answer to any survey came {value:.0f} days ago (peers: {peer:.0f})",
     zh="最近一次调查答复在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def days_since_answer(newest: ir.Table) -> ir.Value:
+def days_since_survey_response(newest: ir.Table) -> ir.Value:
     """Days since anybody answered any survey; 366 where nobody did for a year (T3)."""
     return newest.answered_ago.min()

@@ -162,7 +162,7 @@ def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
     en="{tier} used the product on {value:.1f} of the last {days} days each (peers: {peer:.1f})",
     zh="近 {days} 天{tier}人均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
-def days_each(member: ir.Table, tier: str, days: int) -> ir.Value:
+def use_days_per_person(member: ir.Table, tier: str, days: int) -> ir.Value:
     """Days with use per person of the tier who is there, those who never came among them (S2, S4).
 
     Use of the whole account mixes whoever decides with whoever works with it; this does not, nor hangs on their number.
@@ -188,7 +188,7 @@ def share_of_use(member: ir.Table, tier: str) -> ir.Value:
     en="90 days of use by {tier} against a year, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
     zh="{tier}近 90 天的使用相对过去一年的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
-def tier_pace(member: ir.Table, tier: str) -> ir.Value:
+def tier_usage_vs_baseline(member: ir.Table, tier: str) -> ir.Value:
     """The pace of the tier's use in 90 days against its own past year; from -1 to 1 (S2, U4)."""
     now, year = (is_in_tier(member, tier).ifelse(member[c], 0).sum().cast("float64") for c in ("days_90d", "days_365d"))
     quick, slow = now / 90, year / 365
@@ -240,7 +240,7 @@ def customer_contacts(customer_contact: ir.Table, tier: str, days: int) -> ir.Va
     en="{value:.0%} of decision makers and department heads were met in the last {days} days (peers: {peer:.0%})",
     zh="近 {days} 天接触到 {value:.0%} 的决策者和部门负责人（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def deciders_reached(decider: ir.Table, days: int) -> ir.Value:
+def decision_makers_contacted_share(decider: ir.Table, days: int) -> ir.Value:
     """Share of S and A people who are there and were met in the window (S2)."""
     return as_number((decider.met_ago <= days).fill_null(False)).mean()
 
@@ -260,7 +260,7 @@ def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
     en="{tier} who left, long ago counting less: {value:.1f} (peers: {peer:.1f})",
     zh="已离开的{tier}人数（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def departures_felt(member: ir.Table, tier: str) -> ir.Value:
+def departures_decayed(member: ir.Table, tier: str) -> ir.Value:
     """People of the tier who left, each counting half as much for every 180 days since (S3)."""
     return decay_weight(member.left_ago).sum(where=is_in_tier(member, tier)).fill_null(0)
 

@@ -19,8 +19,8 @@ def ticket(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     reopened = known.reopened_at.notnull() & (known.reopened_at > known.resolved_at).fill_null(True)
     return known.mutate(
         open=known.resolved_at.isnull() | reopened,
-        answer_hours=quantize(hours_between(known.opened_at, known.first_response_at)),
-        solve_hours=quantize(hours_between(known.opened_at, known.resolved_at)),
+        first_response_hours=quantize(hours_between(known.opened_at, known.first_response_at)),
+        resolution_hours=quantize(hours_between(known.opened_at, known.resolved_at)),
         resolved_ago=days_ago(known, known.resolved_at),
         late=_is_late(known, policy).ifelse(1, 0),
     )
@@ -70,9 +70,9 @@ def tickets_total(ticket: ir.Table, days: int) -> ir.Value:
     en="tickets of the last {days} days were first answered after {value:.0f} hours on average (peers: {peer:.0f})",
     zh="近 {days} 天工单首次响应平均 {value:.0f} 小时（同类客户：{peer:.0f} 小时）",
 )  # fmt: skip
-def answer_hours(ticket: ir.Table, days: int) -> ir.Value:
+def first_response_hours(ticket: ir.Table, days: int) -> ir.Value:
     """Mean hours to the first response of tickets opened in the window and answered by now (T2)."""
-    return ticket.answer_hours.mean(where=ticket.days_ago <= days)
+    return ticket.first_response_hours.mean(where=ticket.days_ago <= days)
 
 
 @tickets.feature(
@@ -80,9 +80,9 @@ def answer_hours(ticket: ir.Table, days: int) -> ir.Value:
     en="tickets closed in the last {days} days took {value:.0f} hours on average (peers: {peer:.0f})",
     zh="近 {days} 天关闭的工单平均用时 {value:.0f} 小时（同类客户：{peer:.0f} 小时）",
 )  # fmt: skip
-def solve_hours(ticket: ir.Table, days: int) -> ir.Value:
+def resolution_hours(ticket: ir.Table, days: int) -> ir.Value:
     """Mean hours from opening to resolution of tickets resolved in the window (T2)."""
-    return ticket.solve_hours.mean(where=(ticket.resolved_ago <= days).fill_null(False))
+    return ticket.resolution_hours.mean(where=(ticket.resolved_ago <= days).fill_null(False))
 
 
 @tickets.feature(
@@ -90,7 +90,7 @@ def solve_hours(ticket: ir.Table, days: int) -> ir.Value:
     en="tickets of the last {days} days past their time limit: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 个工单超出时限（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def breaches(ticket: ir.Table, days: int) -> ir.Value:
+def sla_breaches(ticket: ir.Table, days: int) -> ir.Value:
     """Tickets opened in the window whose time limit has passed, answered late or still open (T1)."""
     return ((ticket.late == 1) & (ticket.days_ago <= days)).sum()
 
@@ -100,7 +100,7 @@ def breaches(ticket: ir.Table, days: int) -> ir.Value:
     en="{value:.0%} of the tickets of the last {days} days ran past their time limit (peers: {peer:.0%})",
     zh="近 {days} 天 {value:.0%} 的工单超出时限（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def breach_share(ticket: ir.Table, days: int) -> ir.Value:
+def sla_breach_share(ticket: ir.Table, days: int) -> ir.Value:
     """Breaches over tickets opened in the window (T1)."""
     recent = ticket.days_ago <= days
     return ((ticket.late == 1) & recent).sum().cast("float64") / recent.sum().nullif(0)
@@ -141,7 +141,7 @@ def backlog_of(ticket: ir.Table, severity: str) -> ir.Value:
     en="tickets of the last {days} days reopened: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 个工单被重新打开（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def reopened(ticket: ir.Table, days: int) -> ir.Value:
+def tickets_reopened(ticket: ir.Table, days: int) -> ir.Value:
     """Tickets opened in the window and reopened by now (T2)."""
     return (ticket.reopened_at.notnull() & (ticket.days_ago <= days)).sum()
 
@@ -151,7 +151,7 @@ def reopened(ticket: ir.Table, days: int) -> ir.Value:
     en="tickets of the last {days} days escalated: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 个工单升级处理（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def escalated(ticket: ir.Table, days: int) -> ir.Value:
+def tickets_escalated(ticket: ir.Table, days: int) -> ir.Value:
     """Tickets opened in the window and escalated by now (T1)."""
     return (ticket.escalated_at.notnull() & (ticket.days_ago <= days)).sum()
 

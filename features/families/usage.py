@@ -87,7 +87,7 @@ def active_people(person: ir.Table, days: int) -> ir.Value:
     en="people who opened the product in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 人打开过产品（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
-def people_seen(person: ir.Table, days: int) -> ir.Value:
+def people_with_any_use(person: ir.Table, days: int) -> ir.Value:
     """People with any event in the window, north-star or not (U1 measures both)."""
     return (window_column(person, "days", days) > 0).sum()
 
@@ -147,7 +147,7 @@ def features_used(account: ir.Table, days: int) -> ir.Value:
     en="people who acted on what the product shows in the last {days} days: {value:.0f} (peers: {peer:.0f})",
     zh="近 {days} 天有 {value:.0f} 人用产品推动行动（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
-def acting_people(person: ir.Table, days: int) -> ir.Value:
+def people_at_act_level(person: ir.Table, days: int) -> ir.Value:
     """People who reached the deepest level of use in the window (U3)."""
     return (window_column(person, "level", days) == 3).sum()
 
@@ -157,7 +157,7 @@ def acting_people(person: ir.Table, days: int) -> ir.Value:
     en="people reached depth {value:.1f} of 3 on average in the last {days} days (peers: {peer:.1f})",
     zh="近 {days} 天人均使用深度为 {value:.1f} 级（共 3 级，同类客户：{peer:.1f}）",
 )  # fmt: skip
-def depth(person: ir.Table, days: int) -> ir.Value:
+def usage_depth(person: ir.Table, days: int) -> ir.Value:
     """Mean over people of the deepest level each reached in the window (U3)."""
     return window_column(person, "level", days).nullif(0).cast("float64").mean()
 
@@ -184,7 +184,7 @@ def session_minutes(session: ir.Table, days: int) -> ir.Value:
     en="each active person came on {value:.1f} of the last {days} days (peers: {peer:.1f})",
     zh="近 {days} 天每位使用者平均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
-def days_per_person(person: ir.Table, days: int) -> ir.Value:
+def use_days_per_user(person: ir.Table, days: int) -> ir.Value:
     """Days of use per person who came at all (U2, login frequency)."""
     return window_column(person, "days", days).nullif(0).cast("float64").mean()
 
@@ -224,7 +224,7 @@ def key_actions_change(account: ir.Table, days: int) -> ir.Value:
     en="key actions of {days} days against a year, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
     zh="近 {days} 天关键操作相对自身过去一年的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
-def own_pace(account: ir.Table, days: int) -> ir.Value:
+def usage_vs_baseline(account: ir.Table, days: int) -> ir.Value:
     """The pace of key actions in the window against the account's own past year (U4)."""
     return pace_change(
         window_column(account, "north_star", days).max(), days, account.north_star_365d.max(), DAYS_PER_YEAR
@@ -246,7 +246,7 @@ def days_since_last_use(person: ir.Table) -> ir.Value:
     en="people who used it in earnest in the past year: {value:.0f} (peers: {peer:.0f})",
     zh="过去一年共有 {value:.0f} 人使用过（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
-def people_in_a_year(person: ir.Table) -> ir.Value:
+def active_people_in_year(person: ir.Table) -> ir.Value:
     """People with a north-star action in the past year (U2)."""
     return person.active_365d.sum()
 
@@ -256,7 +256,7 @@ def people_in_a_year(person: ir.Table) -> ir.Value:
     en="{value:.0%} of the people of the past year have not been active for 90 days (peers: {peer:.0%})",
     zh="过去一年的使用者中 {value:.0%} 已 90 天未活跃（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def people_lost(person: ir.Table) -> ir.Value:
+def lapsed_people_share(person: ir.Table) -> ir.Value:
     """People active within a year but not within 90 days, over all active within a year (U5)."""
     lost = ((person.active_365d == 1) & (person.active_90d == 0)).sum()
     return lost.cast("float64") / person.active_365d.sum().nullif(0)
@@ -277,7 +277,7 @@ def busiest_person_share(account: ir.Table) -> ir.Value:
     en="depth of use (levels 1 to 3), last 90 days against the 90 before: {value:+.1f} (peers: {peer:+.1f})",
     zh="近 90 天使用深度较此前 90 天变化 {value:+.1f} 级（同类客户：{peer:+.1f}）",
 )  # fmt: skip
-def depth_change(person: ir.Table) -> ir.Value:
+def usage_depth_change(person: ir.Table) -> ir.Value:
     """Mean deepest level of 90 days less that of the 90 days before (U3: movement between reviews)."""
     now, then = (
         window_column(person, "level", 90, before).nullif(0).cast("float64").mean() for before in (False, True)
@@ -302,7 +302,7 @@ def activity_trend(account: ir.Table) -> ir.Value:
     en="days in use swing from month to month by {value:.0%} (peers: {peer:.0%})",
     zh="每月活跃天数的波动幅度为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def activity_swing(account: ir.Table) -> ir.Value:
+def activity_variability(account: ir.Table) -> ir.Value:
     """Standard deviation over mean of the days with a north-star action in six stretches of four weeks (U4)."""
     months = [days.cast("float64") for days in _monthly_active_days(account)]
     mean = sum(months) / TREND_MONTHS
@@ -319,7 +319,7 @@ def _monthly_active_days(account: ir.Table) -> list[ir.Value]:
     en="days in use in four weeks against a year ago, from -1 (stopped) to +1 (new): {value:+.2f} (peers: {peer:+.2f})",
     zh="近四周活跃天数较去年同期的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
-def season_change(account: ir.Table) -> ir.Value:
+def active_days_year_over_year(account: ir.Table) -> ir.Value:
     """Days with a north-star action in 28 days against the same 28 a year ago (U4); null where there were none then."""
     then = account.active_days_last_year.max().nullif(0)
     return symmetric_change(account.active_days_month_0.max(), then)

@@ -54,7 +54,7 @@ def goals_reached(outcome: ir.Table, days: int) -> ir.Value:
     en="value goals reached, long ago counting less: {value:.1f} (peers: {peer:.1f})",
     zh="已达成的价值目标（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def goals_felt(outcome: ir.Table) -> ir.Value:
+def goals_reached_decayed(outcome: ir.Table) -> ir.Value:
     """Goals ever reached, each counting half as much for every year since (J4): value shown lasts for years."""
     return decay_weight(outcome.reached_ago, 365).sum().fill_null(0)
 
@@ -64,7 +64,7 @@ def goals_felt(outcome: ir.Table) -> ir.Value:
     en="value goals past their date and not reached: {value:.0f} (peers: {peer:.0f})",
     zh="有 {value:.0f} 个价值目标已过期未达成（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
-def goals_late(outcome: ir.Table) -> ir.Value:
+def goals_overdue(outcome: ir.Table) -> ir.Value:
     """Goals of the past two years whose due date has passed and which are not reached (J4)."""
     return (outcome.achieved_at.isnull() & (outcome.due_ago >= 1) & (outcome.days_ago <= 730)).fill_null(False).sum()
 
@@ -74,7 +74,7 @@ def goals_late(outcome: ir.Table) -> ir.Value:
     en="{value:.0%} of the value goals due so far were reached (peers: {peer:.0%})",
     zh="到期的价值目标中 {value:.0%} 已达成（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def goals_kept(outcome: ir.Table) -> ir.Value:
+def goals_reached_share(outcome: ir.Table) -> ir.Value:
     """Share reached of the goals whose due date has passed, or that are reached (J4)."""
     judged = ((outcome.due_ago >= 1) | outcome.achieved_at.notnull()).fill_null(False)
     return as_number(outcome.achieved_at.notnull()).mean(where=judged)
@@ -85,7 +85,7 @@ def goals_kept(outcome: ir.Table) -> ir.Value:
     en="the last value report or review was {value:.0f} days ago (peers: {peer:.0f})",
     zh="最近一次价值报告或业务回顾在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def days_since_value_shown(report: ir.Table) -> ir.Value:
+def days_since_report_or_review(report: ir.Table) -> ir.Value:
     """Days since the last value report or review (J4); 366 where none was for a year."""
     return report.days_ago.min().clip(upper=366)
 
@@ -95,7 +95,7 @@ def days_since_value_shown(report: ir.Table) -> ir.Value:
     en="value reports and reviews in the past year: {value:.0f} (peers: {peer:.0f})",
     zh="过去一年提交价值报告或回顾 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
-def reports_delivered(report: ir.Table) -> ir.Value:
+def reports_and_reviews(report: ir.Table) -> ir.Value:
     """Value reports and reviews of a year (J4)."""
     return (report.days_ago <= 365).sum()
 

@@ -103,11 +103,11 @@ class HealthIndicator:
 HEALTH_INDICATORS: tuple[tuple[float, tuple[HealthIndicator, ...]], ...] = (
     (0.40, (HealthIndicator("days_since_last_use", 60, 7), HealthIndicator("seat_activation_28d", 0, 0.6),
             HealthIndicator("active_people_change_90d", -0.5, 0))),
-    (0.20, (HealthIndicator("days_since_use_s", 120, 14), HealthIndicator("customer_silence", 180, 30))),
-    (0.15, (HealthIndicator("breaches_90d", 3, 0), HealthIndicator("backlog_of_high", 2, 0),
-            HealthIndicator("answer_hours_90d", 72, 8))),
-    (0.15, (HealthIndicator("latest_score_nps", 0, 9), HealthIndicator("answer_share", 0, 0.5))),
-    (0.10, (HealthIndicator("goals_kept", 0, 1),)),
+    (0.20, (HealthIndicator("days_since_use_s", 120, 14), HealthIndicator("days_since_customer_contact", 180, 30))),
+    (0.15, (HealthIndicator("sla_breaches_90d", 3, 0), HealthIndicator("backlog_of_high", 2, 0),
+            HealthIndicator("first_response_hours_90d", 72, 8))),
+    (0.15, (HealthIndicator("latest_survey_score_nps", 0, 9), HealthIndicator("survey_response_rate", 0, 0.5))),
+    (0.10, (HealthIndicator("goals_reached_share", 0, 1),)),
 )  # fmt: skip
 """Use, engagement of those who decide, support, sentiment, value: the weight of each, and the signs it is the mean of.
 

@@ -100,11 +100,11 @@ def _parse_assignment(text: str, schema: Schema, catalogue: Mapping[str, Feature
     """The feature and the value of one wish."""
     name, sign, value = (part.strip() for part in text.partition("="))
     if not sign:
-        raise ConfigError(f"--set {text!r}: write it as feature=value, for example --set days_each_s_90d=10")
+        raise ConfigError(f"--set {text!r}: write it as feature=value, for example --set use_days_per_person_s_90d=10")
     if catalogue.get(name, {}).get("action"):
         raise ConfigError(
             f"--set {name}: it counts actions that are logged, and logging one moves no score: try what the customer "
-            "does, for example --set days_each_s_90d=10"
+            "does, for example --set use_days_per_person_s_90d=10"
         )
     if name not in schema.names or name not in catalogue:
         near = difflib.get_close_matches(name, schema.names, n=4, cutoff=0.5)

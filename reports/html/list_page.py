@@ -38,16 +38,34 @@ from renewals.reports.words import MESSAGES, Messages
 DETAIL_FEATURES: Mapping[str, tuple[str, ...]] = {
     "usage": (
         *("active_people_28d", "seat_activation_28d", "active_days_28d", "core_workflow_share_28d"),
-        *("days_since_last_use", "core_users_active"),
+        *("days_since_last_use", "core_users_active_share"),
     ),
-    "past": ("own_pace_28d", "own_pace_90d", "active_people_change_90d", "season_change", "people_lost"),
-    "people": ("deciders_reached_90d", "sponsors_silent", "people_left_s_90d", "people_left_a_90d"),
+    "past": (
+        "usage_vs_baseline_28d",
+        "usage_vs_baseline_90d",
+        "active_people_change_90d",
+        "active_days_year_over_year",
+        "lapsed_people_share",
+    ),
+    "people": ("decision_makers_contacted_share_90d", "sponsors_silent", "people_left_s_90d", "people_left_a_90d"),
     "tickets": (
-        *("tickets_total_90d", "backlog", "backlog_age", "breaches_90d", "answer_hours_90d", "escalated_90d"),
+        *(
+            "tickets_total_90d",
+            "backlog",
+            "backlog_age",
+            "sla_breaches_90d",
+            "first_response_hours_90d",
+            "tickets_escalated_90d",
+        ),
         "requests_unanswered",
     ),
-    "opinion": ("latest_score_nps", "latest_score_csat", "answer_share", "low_not_followed_up"),
-    "contract": ("term_length", "seats", "plan", "auto_renew", "follow_on_signed", "unpaid", "cancelled_so_far"),
+    "opinion": (
+        "latest_survey_score_nps",
+        "latest_survey_score_csat",
+        "survey_response_rate",
+        "low_scores_without_follow_up",
+    ),
+    "contract": ("term_length", "seats", "plan", "auto_renew", "follow_on_signed", "unpaid_terms", "cancelled_so_far"),
 }
 """What the page tells of every account, by heading; what no table was given for is left out."""
 TIER_FEATURES = (

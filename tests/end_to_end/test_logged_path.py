@@ -75,9 +75,9 @@ def test_what_was_logged_is_known_to_the_list(before, after):
     """Or the tests below would show nothing."""
     was, now = figures(before), figures(after)
     plays = len(playbook_library.load_library(before).plays)
-    assert (now["playbooks_begun_90d"] - was["playbooks_begun_90d"] == plays).all()
+    assert (now["playbooks_started_90d"] - was["playbooks_started_90d"] == plays).all()
     assert (now["contacts_total_28d"] > was["contacts_total_28d"]).mean() > 0.9
-    assert now["low_not_followed_up"].sum() == 0 < was["low_not_followed_up"].sum()
+    assert now["low_scores_without_follow_up"].sum() == 0 < was["low_scores_without_follow_up"].sum()
 
 
 def test_the_score_table_is_the_same_to_the_byte(before, after):

@@ -39,12 +39,12 @@ def test_postgres_says_what_duckdb_says(postgres, same):
 
 def test_a_difference_is_told_by_feature_account_and_day(expected):
     """One value a little off, and one observation lost: the first is one feature, the second all of a family's."""
-    account, as_of = next(key for key, row in expected["tickets"].items() if row["answer_hours_365d"])
+    account, as_of = next(key for key, row in expected["tickets"].items() if row["first_response_hours_365d"])
     right = expected["tickets"][account, as_of]
-    off = right | {"answer_hours_365d": right["answer_hours_365d"] * (1 + 1e-8)}
+    off = right | {"first_response_hours_365d": right["first_response_hours_365d"] * (1 + 1e-8)}
     wrong = compared("another", expected, expected | {"tickets": expected["tickets"] | {(account, as_of): off}})
-    assert list(wrong.unlike) == ["tickets.answer_hours_365d"]
-    assert f"of {account} on {as_of}" in wrong.unlike["tickets.answer_hours_365d"]
+    assert list(wrong.unlike) == ["tickets.first_response_hours_365d"]
+    assert f"of {account} on {as_of}" in wrong.unlike["tickets.first_response_hours_365d"]
     lost = {key: row for key, row in expected["advocacy"].items() if key != (account, as_of)}
     fewer = compared("another", expected, expected | {"advocacy": lost})
     assert {name.partition(".")[0] for name in fewer.unlike} == {"advocacy"}

@@ -137,7 +137,7 @@ def test_a_feature_is_left_out_where_its_source_has_no_table():
     windows = {"person_windows": ibis.table({"account_id": "string", "as_of": "date"}, name="person_windows")}
     names = {feature.name for feature in available_features(FAMILIES["stakeholders"], known(*given, **windows))}
     assert "people_known_s" in names
-    assert not {"days_since_contact_s", "deciders_reached_90d"} & names
+    assert not {"days_since_contact_s", "decision_makers_contacted_share_90d"} & names
 
 
 def test_a_source_that_asks_for_what_is_no_table_is_a_mistake():
@@ -210,9 +210,24 @@ def test_what_no_action_of_ours_can_move_is_known_by_its_reading():
     """The features of contact, surveys and goals that stay evidence."""
     kept = {f.compute.__name__ for f in FEATURES if f.family in ("contact", "sentiment", "value") and not f.action}
     assert kept == {
-        *("customer_silence", "customer_contacts_total"),
-        *("score", "nps_of", "nps_change", "answer_share", "latest_score", "score_spread", "answer_share_of"),
-        *("answer_days", "days_since_answer", "goals_reached", "goals_felt", "goals_late", "goals_kept"),
+        *("days_since_customer_contact", "customer_contacts_total"),
+        *(
+            "survey_score",
+            "nps_of",
+            "nps_change",
+            "survey_response_rate",
+            "latest_survey_score",
+            "survey_score_range",
+            "survey_response_rate_of",
+        ),
+        *(
+            "survey_response_days",
+            "days_since_survey_response",
+            "goals_reached",
+            "goals_reached_decayed",
+            "goals_overdue",
+            "goals_reached_share",
+        ),
     }
 
 

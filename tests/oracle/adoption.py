@@ -29,16 +29,16 @@ class Adoption:
             firsts[person] = min(day, firsts.get(person, day))
         return firsts
 
-    def first_value(self):
+    def seat_activation_by_day_30(self):
         return self.activated(30)
 
-    def onboarded(self):
+    def seat_activation_by_day_60(self):
         return self.activated(60)
 
     def core_users(self):
         return len(self.core())
 
-    def core_users_active(self):
+    def core_users_active_share(self):
         return share(len(self.core() & self.lately), len(self.core()))
 
     def core(self):
@@ -54,17 +54,17 @@ class Adoption:
         return len(active) / seats if seats else None
 
     def first_value_missed(self):
-        activated = self.first_value()
+        activated = self.seat_activation_by_day_30()
         return None if activated is None else int(activated < 0.25)
 
-    def first_value_owed(self):
+    def first_value_missed_in_first_term(self):
         missed, seen = self.first_value_missed(), observation(self.then)
         return None if missed is None else int(missed and seen["term_age"] >= seen["account_age"])
 
-    def prompt_users(self):
+    def early_user_share(self):
         return self.prompt(self.firsts.values())
 
-    def prompt_people(self):
+    def early_joiner_share(self):
         joined: dict[str, date] = {}
         for row in self.then.rows("people"):
             if row["valid_from"] is not None:
@@ -84,5 +84,5 @@ class Adoption:
         after = [(day - self.start).days for day in self.firsts.values()]
         return max(0, min(after, default=366)) if not after or min(after) < 366 else 366
 
-    def new_people(self, days):
+    def newly_active_people(self, days):
         return len([day for day in self.firsts.values() if 1 <= (self.then.as_of - day).days <= days])

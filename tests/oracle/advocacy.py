@@ -23,10 +23,10 @@ class Advocacy:
     def referrals_converted(self, days):
         return self.count(self.referrals, "converted_at", days)
 
-    def trials_asked(self, days):
+    def trials_requested(self, days):
         return self.count(self.trials, "requested_at", days)
 
-    def in_trial(self):
+    def open_trials(self):
         return self.count([t for t in self.trials if t["finished_at"] is None], "requested_at", 180)
 
     def trials_finished(self, days):

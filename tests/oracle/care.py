@@ -14,8 +14,8 @@ class Care:
 
     # --- the features --------------------------------------------------------------------------
 
-    def playbooks_begun(self, days):
+    def playbooks_started(self, days):
         return len([row for row in self.begun if self.then.inside(row["started_at"], days)])
 
-    def playbooks_felt(self):
+    def playbooks_decayed(self):
         return sum(felt(self.then.days_ago(row["started_at"])) for row in self.begun)

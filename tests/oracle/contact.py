@@ -33,21 +33,21 @@ class Contact:
     def contacts_by(self, kind):
         return len([t for t in self.within(180) if t["kind"] == kind])
 
-    def days_without(self, kind):
+    def days_since(self, kind):
         return min(self.ago([t for t in self.year if t["kind"] == kind]), default=366)
 
     def months_with_contact(self):
         return len({min((days - 1) // 30, 11) for days in self.ago(self.year)})
 
-    def back_loading(self):
+    def contact_back_loading(self):
         elapsed = observation(self.then)["term_age"]
         return mean([addable(1 - days / elapsed) for days in self.ago(self.all) if days <= elapsed])
 
-    def customer_initiated(self):
+    def customer_initiated_share(self):
         recent = self.within(180)
         return share(len([t for t in recent if t["initiated_by"] == "customer"]), len(recent))
 
-    def customer_silence(self):
+    def days_since_customer_contact(self):
         return min(self.ago([t for t in self.year if not is_ours(t, self.then)]), default=366)
 
     def customer_contacts_total(self, days):

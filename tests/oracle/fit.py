@@ -30,27 +30,31 @@ class Fit:
     def channel(self):
         return self.account.get("channel")
 
-    def employees(self):
+    def employee_count(self):
         return self.account.get("employee_count")
 
     def base(self):
         return mean([o["renewed"] for o in self.others])
 
-    def record(self, dimension):
+    def similar_customers_renewal_rate(self, dimension):
         if self.base() is None:
             return None
         own = self.how[dimension]
         alike = [o["renewed"] for o in self.others if own is not None and o[dimension] == own]
         return (sum(alike) + 30 * self.base()) / (len(alike) + 30)
 
-    def profile(self):
-        return None if self.base() is None else mean([self.record(name) for name in HOW]) - self.base()
+    def similar_customers_lift(self):
+        return (
+            None
+            if self.base() is None
+            else mean([self.similar_customers_renewal_rate(name) for name in HOW]) - self.base()
+        )
 
     # In these worlds nobody has a parent: each account is told of alone. `tests/features/families/test_fit.py` has
     # families.
 
-    def relatives_lost(self):
+    def related_accounts_lost_renewals(self):
         return 0
 
-    def relatives_record(self):
+    def related_accounts_renewal_rate(self):
         return None

@@ -31,7 +31,7 @@ class Sentiment:
 
     # --- the features --------------------------------------------------------------------------
 
-    def score(self, survey_kind, days):
+    def survey_score(self, survey_kind, days):
         return self.average(self.scores(survey_kind, days))
 
     def nps_of(self, tier):
@@ -41,11 +41,11 @@ class Sentiment:
         now, before = self.average(self.scores("nps", 180)), self.average(self.scores("nps", 180, before=180))
         return None if now is None or before is None else now - before
 
-    def answer_share(self):
+    def survey_response_rate(self):
         asked = self.asked()
         return share(len([s for s in asked if s["answered_at"] is not None]), len(asked))
 
-    def low_not_followed_up(self):
+    def low_scores_without_follow_up(self):
         low = [s for s in self.scores("nps", 365) if s["score"] <= 6]
         low += [s for s in self.scores("csat", 365) if s["score"] <= 2]
         two_weeks_ago = self.then.t - timedelta(days=14)
@@ -57,21 +57,21 @@ class Sentiment:
         days = min((self.then.days_ago(s["answered_at"]) for s in given), default=None)
         return [s for s in given if self.then.days_ago(s["answered_at"]) == days]
 
-    def latest_score(self, survey_kind):
+    def latest_survey_score(self, survey_kind):
         return self.average(self.newest(survey_kind))
 
-    def score_spread(self, survey_kind):
+    def survey_score_range(self, survey_kind):
         scores = [s["score"] for s in self.scores(survey_kind, 365)]
         return max(scores) - min(scores) if scores else None
 
-    def answer_share_of(self, tier):
+    def survey_response_rate_of(self, tier):
         asked = [s for s in self.asked() if self.tiers.get(s["user_id"]) == tier]
         return share(len([s for s in asked if s["answered_at"] is not None]), len(asked))
 
-    def answer_days(self):
+    def survey_response_days(self):
         year = [s for s in self.surveys if self.then.inside(first(s, ("sent_at", "answered_at")), 365)]
         waited = [hours(s["sent_at"], s["answered_at"]) for s in year]
         return mean([addable(h / 24) for h in waited if h is not None])
 
-    def days_since_answer(self):
+    def days_since_survey_response(self):
         return min((self.then.days_ago(s["answered_at"]) for s in self.newest("nps", "csat")), default=366)

@@ -102,14 +102,14 @@ class Stakeholders:
     def use_days(self, tier, days):
         return self.days_of_use(self.of_tier(tier), days)
 
-    def days_each(self, tier, days):
+    def use_days_per_person(self, tier, days):
         there = {user for user in self.of_tier(tier) if self.here(user)}
         return share(self.days_of_use(there, days), len(there))
 
     def share_of_use(self, tier):
         return share(self.days_of_use(self.of_tier(tier), 90), self.days_of_use(set(self.people), 90))
 
-    def tier_pace(self, tier):
+    def tier_usage_vs_baseline(self, tier):
         quick, slow = (self.days_of_use(self.of_tier(tier), days) / days for days in (90, 365))
         return share(quick - slow, quick + slow)
 
@@ -127,7 +127,7 @@ class Stakeholders:
     def customer_contacts(self, tier, days):
         return len([t for t in self.met(self.of_tier(tier), days) if not is_ours(t, self.then)])
 
-    def deciders_reached(self, days):
+    def decision_makers_contacted_share(self, days):
         there = [user for user in self.of_tier(*DECIDERS) if self.here(user)]
         return mean([float(bool(self.met({user}, days))) for user in there])
 
@@ -135,7 +135,7 @@ class Stakeholders:
         left = [self.people[user]["valid_to"] for user in self.of_tier(tier)]
         return len([instant for instant in left if self.then.inside(instant, days)])
 
-    def departures_felt(self, tier):
+    def departures_decayed(self, tier):
         left = [self.people[user]["valid_to"] for user in self.of_tier(tier)]
         return sum(felt(self.then.days_ago(instant)) for instant in left if instant is not None)
 

@@ -163,7 +163,7 @@ class Commitment:
     def arr(self):
         return self.observed["arr"]
 
-    def due_share(self):
+    def arr_due_share(self):
         due, arr = self.observed["due_arr"], self.observed["arr"]
         return None if due is None or not arr else due / arr
 
@@ -197,7 +197,7 @@ class Commitment:
         paid = [hours(t.row["start_date"], t.row["paid_at"]) for t in self.begun if t.row["paid_at"] is not None]
         return mean([addable(h / 24) for h in paid])
 
-    def unpaid(self):
+    def unpaid_terms(self):
         if not any(t.row["paid_at"] is not None for t in self.all):
             return 0
         old = midnight(self.then.as_of - timedelta(days=30))
@@ -210,7 +210,7 @@ class Commitment:
         changes = [self._price_change(old) for old in self._of_the_day(-1)]
         return max((c for c in changes if c is not None), default=None)
 
-    def price_since_first(self):
+    def price_change_since_first_term(self):
         changes = [self._price_change(old) for old in self._of_the_day(0)]
         return max((c for c in changes if c is not None), default=None)
 
@@ -227,6 +227,6 @@ class Commitment:
         changes = [now / t.row["seats"] - 1 for t in self._of_the_day(-1) if now is not None and t.row["seats"]]
         return max(changes, default=None)
 
-    def signed_ahead_days(self):
+    def days_signed_before_start(self):
         ahead = hours(self.main.row["signed_at"], self.main.row["start_date"])
         return None if ahead is None else ahead / 24

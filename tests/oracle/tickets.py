@@ -40,19 +40,19 @@ class Tickets:
     def tickets_total(self, days):
         return len(self.opened(days))
 
-    def answer_hours(self, days):
+    def first_response_hours(self, days):
         answered = [t for t in self.opened(days) if t["first_response_at"] is not None]
         return mean([addable(hours(t["opened_at"], t["first_response_at"])) for t in answered])
 
-    def solve_hours(self, days):
+    def resolution_hours(self, days):
         closed = [t for t in self.all if self.then.inside(t["resolved_at"], days)]
         return mean([addable(hours(t["opened_at"], t["resolved_at"])) for t in closed])
 
-    def breaches(self, days):
+    def sla_breaches(self, days):
         return len([t for t in self.opened(days) if self.late(t)])
 
-    def breach_share(self, days):
-        return share(self.breaches(days), len(self.opened(days)))
+    def sla_breach_share(self, days):
+        return share(self.sla_breaches(days), len(self.opened(days)))
 
     def backlog(self):
         return len([t for t in self.all if self.is_open(t)])
@@ -63,10 +63,10 @@ class Tickets:
     def backlog_of(self, severity):
         return len([t for t in self.all if self.is_open(t) and t["severity"] == severity])
 
-    def reopened(self, days):
+    def tickets_reopened(self, days):
         return len([t for t in self.opened(days) if t["reopened_at"] is not None])
 
-    def escalated(self, days):
+    def tickets_escalated(self, days):
         return len([t for t in self.opened(days) if t["escalated_at"] is not None])
 
     def requests_unanswered(self):

@@ -82,7 +82,7 @@ class Use:
     def active_people(self, days):
         return len(self.people(self.key(self.within(days))))
 
-    def people_seen(self, days):
+    def people_with_any_use(self, days):
         return len(self.people(self.within(days)))
 
     def active_days(self, days):
@@ -101,17 +101,17 @@ class Use:
     def features_used(self, days):
         return len({e["feature"] for e in self.within(days)})
 
-    def acting_people(self, days):
+    def people_at_act_level(self, days):
         return len([level for level in self.deepest(days).values() if level == 3])
 
-    def depth(self, days):
+    def usage_depth(self, days):
         return mean([level for level in self.deepest(days).values() if level > 0])
 
     def session_minutes(self, days):
         seconds = sum(addable(e["duration_s"] or 0) for e in self.within(days))
         return share(seconds / 60, len(self.person_days(self.within(days)))) if seconds else None
 
-    def days_per_person(self, days):
+    def use_days_per_user(self, days):
         return share(len(self.person_days(self.within(days))), len(self.people(self.within(days))))
 
     def seat_activation(self, days):
@@ -125,16 +125,16 @@ class Use:
     def key_actions_change(self, days):
         return self.change(self.key_actions(days), self.count(self.key(self.within(days, before=days))))
 
-    def own_pace(self, days):
+    def usage_vs_baseline(self, days):
         return self.change(self.key_actions(days) / days, self.key_actions(365) / 365)
 
     def days_since_last_use(self):
         return min((self.then.days_ago(e["occurred_at"]) for e in self.within(365)), default=366)
 
-    def people_in_a_year(self):
+    def active_people_in_year(self):
         return self.active_people(365)
 
-    def people_lost(self):
+    def lapsed_people_share(self):
         year, recent = (self.people(self.key(self.within(days))) for days in (365, 90))
         return share(len(year - recent), len(year))
 
@@ -143,7 +143,7 @@ class Use:
         per_person = [self.count([e for e in events if (e["user_id"] or NOBODY) == p]) for p in self.people(events)]
         return share(max(per_person, default=0), self.count(events))
 
-    def depth_change(self):
+    def usage_depth_change(self):
         now, then = (self._mean_depth(before) for before in (0, 90))
         return None if now is None or then is None else now - then
 
@@ -167,11 +167,11 @@ class Use:
         months = self.months()
         return months and np.polyfit([-k for k in range(6)], months, 1)[0]
 
-    def activity_swing(self):
+    def activity_variability(self):
         months = self.months()
         return share(float(np.std(months)), float(np.mean(months))) if months else None
 
-    def season_change(self):
+    def active_days_year_over_year(self):
         then = len(self.key_days(28, 336))
         return self.change(len(self.key_days(28)), then) if then else None
 

@@ -93,4 +93,4 @@ def test_what_is_logged_is_shown(table):
 def test_a_follow_up_is_shown():
     made = settle(range(60))
     found = differences(project().answers(made), project().answers(followed_up(made, at(LAST))))
-    assert {line.split(": ")[1].split(" is ")[0] for line in found} == {"low_not_followed_up"}
+    assert {line.split(": ")[1].split(" is ")[0] for line in found} == {"low_scores_without_follow_up"}

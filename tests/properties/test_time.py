@@ -226,7 +226,11 @@ def test_the_same_lives_a_day_later_are_the_same_a_day_later(seeds):
 
 
 def _uncalendared(row):
-    return {name: value for name, value in row.items() if name not in ("record_cohort", "profile")}
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in ("similar_customers_renewal_rate_cohort", "similar_customers_lift")
+    }
 
 
 def _moved(row, by):

@@ -25,7 +25,7 @@ def adopted(company):
 
 def test_first_value_within_thirty_days(adopted):
     """Ann and Bob on ten seats are short of a quarter; Cid came on day 30, and nobody at quiet ever did (J2)."""
-    found = adopted("adoption", "first_value", "first_value_missed")
+    found = adopted("adoption", "seat_activation_by_day_30", "first_value_missed")
     assert found == {"acme": [0.2, 1], "quiet": [0, 1]}
 
 
@@ -35,7 +35,10 @@ def test_days_to_the_first_use_in_earnest(adopted):
 
 def test_people_who_are_new(adopted):
     """Ann was here before; Dan is new in 28 days, Eve in 90."""
-    assert adopted("adoption", "new_people_28d", "new_people_90d") == {"acme": [1, 2], "quiet": [0, 0]}
+    assert adopted("adoption", "newly_active_people_28d", "newly_active_people_90d") == {
+        "acme": [1, 2],
+        "quiet": [0, 0],
+    }
 
 
 def test_nobody_is_judged_before_the_thirty_days_are_over(company):
@@ -46,13 +49,13 @@ def test_nobody_is_judged_before_the_thirty_days_are_over(company):
         quiet   | 2        | 2026-01-30 | 2027-01-30 | 1   | 10
         seats?  | 3        | 2026-01-30 | 2027-01-30 | 1   |
     """
-    found = company(contracts=contracts)("adoption", "first_value", "first_value_missed")
+    found = company(contracts=contracts)("adoption", "seat_activation_by_day_30", "first_value_missed")
     assert found == {"acme": [None, None], "quiet": [0, 1], "seats?": [None, None]}
 
 
 def test_sixty_days_of_onboarding(adopted):
     """Cid came on day 30, after the first thirty and within the sixty."""
-    assert adopted("adoption", "onboarded") == {"acme": 0.3, "quiet": 0}
+    assert adopted("adoption", "seat_activation_by_day_60") == {"acme": 0.3, "quiet": 0}
 
 
 def test_core_users(company):
@@ -64,7 +67,7 @@ def test_core_users(company):
         acme    | cid  | S
         acme    | dan  | B
     """
-    found = company(usage_events=FIRSTS, people=people)("adoption", "core_users", "core_users_active")
+    found = company(usage_events=FIRSTS, people=people)("adoption", "core_users", "core_users_active_share")
     assert found == {"acme": [2, 0.5], "quiet": [0, None]}
 
 
@@ -76,7 +79,7 @@ def test_first_value_is_owed_until_the_first_renewal(company):
         quiet   | 2        | 2024-06-01 | 2025-06-01 | 1   | 10
         quiet   | 3        | 2025-06-01 | 2026-06-01 | 1   | 10
     """
-    found = company(contracts=contracts)("adoption", "first_value_missed", "first_value_owed")
+    found = company(contracts=contracts)("adoption", "first_value_missed", "first_value_missed_in_first_term")
     assert found == {"acme": [1, 1], "quiet": [1, 0]}
 
 
@@ -90,7 +93,7 @@ def test_prompt_people_and_users(company):
         acme       | al      | head  | 2026-01-01 |
         acme       | dan     | sales | 2025-12-01 |
     """
-    found = company(usage_events=FIRSTS, people=people)("adoption", "prompt_users", "prompt_people")
+    found = company(usage_events=FIRSTS, people=people)("adoption", "early_user_share", "early_joiner_share")
     assert found["acme"] == [2 / 3, 2 / 3]
     assert found["quiet"] == [None, None]
 
@@ -107,4 +110,4 @@ def test_promptness_says_nothing_before_onboarding_is_over_or_after_the_first_te
         new        | ann     | 2026-01-02
         old        | bob     | 2024-06-02
     """
-    assert company(contracts=contracts, people=people)("adoption", "prompt_people") == {"new": None, "old": None}
+    assert company(contracts=contracts, people=people)("adoption", "early_joiner_share") == {"new": None, "old": None}

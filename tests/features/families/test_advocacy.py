@@ -32,10 +32,10 @@ def test_referrals(done):
 
 
 def test_trials(done):
-    columns = ["trials_asked_90d", "trials_asked_365d", "in_trial", "trials_finished_365d"]
+    columns = ["trials_requested_90d", "trials_requested_365d", "open_trials", "trials_finished_365d"]
     assert done("advocacy", *columns) == {"acme": [1, 2, 1, 1], "quiet": [0, 0, 0, 0]}
 
 
 def test_without_one_of_the_tables_the_other_speaks(company):
     found = company(trials=TRIALS, without=("referrals",))
-    assert found("advocacy", "in_trial") == {"acme": 1, "quiet": 0}
+    assert found("advocacy", "open_trials") == {"acme": 1, "quiet": 0}

@@ -21,9 +21,9 @@ def treated(company):
 
 
 def test_playbooks_begun(treated):
-    assert treated("care", "playbooks_begun_90d", "playbooks_begun_365d") == {"acme": [1, 2], "quiet": [0, 0]}
+    assert treated("care", "playbooks_started_90d", "playbooks_started_365d") == {"acme": [1, 2], "quiet": [0, 0]}
 
 
 def test_a_playbook_fades_by_half_in_half_a_year(treated):
     """Yesterday's is nearly whole (0.996), that of 180 days ago a half."""
-    assert treated("care", "playbooks_felt") == {"acme": 1020 / 1024 + 0.5, "quiet": 0}
+    assert treated("care", "playbooks_decayed") == {"acme": 1020 / 1024 + 0.5, "quiet": 0}

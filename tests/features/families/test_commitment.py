@@ -30,7 +30,7 @@ def test_when_it_ends_and_since_when_it_runs(bought):
 
 def test_what_it_is_worth(bought):
     """22 000 of 25 000 end together in June."""
-    assert bought("commitment", "arr", "due_share") == {"acme": [25_000, 0.88], "quiet": [5000, 1]}
+    assert bought("commitment", "arr", "arr_due_share") == {"acme": [25_000, 0.88], "quiet": [5000, 1]}
 
 
 def test_products_seats_plan_and_price(bought):
@@ -62,7 +62,7 @@ def test_what_became_of_the_price_since_the_first_contract(company):
         acme       | 4           | x       | 2024-06-01 | 2025-06-01 | 900   | 1
         quiet      | 5           | x       | 2025-06-01 | 2026-06-01 | 10000 | 10
     """
-    columns = ["renewals_so_far", "price_since_first", "price_change"]
+    columns = ["renewals_so_far", "price_change_since_first_term", "price_change"]
     found = company(contracts=contracts)("commitment", *columns)
     assert found == {"acme": [2, pytest.approx(0.08), pytest.approx(0.2)], "quiet": [0, None, None]}
 
@@ -83,11 +83,11 @@ def test_payment(bought):
 
     At quiet no payment was ever known, so none is missed.
     """
-    assert bought("commitment", "payment_delay", "unpaid") == {"acme": [16, 1], "quiet": [None, 0]}
+    assert bought("commitment", "payment_delay", "unpaid_terms") == {"acme": [16, 1], "quiet": [None, 0]}
 
 
 def test_signed_ahead_of_its_start(bought):
-    assert bought("commitment", "signed_ahead_days") == {"acme": 30, "quiet": None}
+    assert bought("commitment", "days_signed_before_start") == {"acme": 30, "quiet": None}
 
 
 def test_a_follow_on_that_is_signed(company):

@@ -33,7 +33,7 @@ def test_contacts_by_window_and_kind(met):
 
 def test_days_without_a_kind_of_contact(met):
     """The last visit was 101 days ago; a visit of two years ago is as good as none."""
-    assert met("contact", "days_without_visit", "days_without_training") == {"acme": [101, 366], "quiet": [366, 366]}
+    assert met("contact", "days_since_visit", "days_since_training") == {"acme": [101, 366], "quiet": [366, 366]}
 
 
 def test_spread_over_the_year_and_the_term(met):
@@ -42,12 +42,15 @@ def test_spread_over_the_year_and_the_term(met):
     Of the term's 273 days the four contacts of the term lie 4, 9, 40 and 101 from today: late in it, on the whole.
     """
     place = sum(1 - days / 273 for days in (4, 9, 40, 101)) / 4
-    found = met("contact", "months_with_contact", "back_loading")
+    found = met("contact", "months_with_contact", "contact_back_loading")
     assert found == {"acme": [4, pytest.approx(place, abs=1e-3)], "quiet": [0, None]}
 
 
 def test_what_the_customer_begins(met):
-    assert met("contact", "customer_initiated", "customer_silence") == {"acme": [0.25, 9], "quiet": [None, 366]}
+    assert met("contact", "customer_initiated_share", "days_since_customer_contact") == {
+        "acme": [0.25, 9],
+        "quiet": [None, 366],
+    }
 
 
 def test_contacts_that_the_customer_began(met):
@@ -59,5 +62,5 @@ def test_a_kind_that_is_no_action_of_ours_is_a_sign_of_the_customer(company):
     """A company whose mails come from its customers counts them; contacts of the other kinds stay its own actions."""
     policy = POLICY.model_copy(update={"actions": Actions(touchpoints=("visit", "call"))})
     found = company(policy, touchpoints=CONTACTS)
-    columns = ["customer_silence", "customer_contacts_total_90d"]
+    columns = ["days_since_customer_contact", "customer_contacts_total_90d"]
     assert found("contact", *columns) == {"acme": [4, 2], "quiet": [366, 0]}

@@ -20,7 +20,7 @@ def test_what_was_known_of_the_customer(company):
         acme    | retail   | north  | partner | 250            | 2025-05-01
         quiet   | banks    | south  | direct  | 9000           | 2026-03-01
     """
-    columns = ["industry", "region", "channel", "employees"]
+    columns = ["industry", "region", "channel", "employee_count"]
     found = company(accounts=accounts)("fit", *columns)
     assert found == {"acme": ["retail", "north", "partner", 250], "quiet": [None] * 4}
 
@@ -47,7 +47,12 @@ def test_how_others_sold_alike_have_fared(company):
         *renewals("c", "retail", ("2025-12-01", 1)),
         *renewals("d", "banks", ("2025-12-01", 1), ("2025-12-02", 0)),
     ]
-    found = company(accounts=accounts, outcomes=ends)("fit", "record_industry", "record_region", "profile")
+    found = company(accounts=accounts, outcomes=ends)(
+        "fit",
+        "similar_customers_renewal_rate_industry",
+        "similar_customers_renewal_rate_region",
+        "similar_customers_lift",
+    )
     base, alike = 2 / 5, (1 + 30 * 2 / 5) / (3 + 30)
     assert found["acme"] == [pytest.approx(alike), pytest.approx(base), pytest.approx((alike - base) / 6)]
     assert found["quiet"] == [pytest.approx(3 / 6), pytest.approx(3 / 6), pytest.approx(0, abs=1e-12)]
@@ -77,12 +82,14 @@ def test_how_parent_and_sisters_have_fared(company):
         *renewals("d", None, ("2025-06-01", 1)),
         *renewals("strange", None, ("2025-06-01", 0)),
     ]
-    found = company(accounts=accounts, outcomes=ends)("fit", "relatives_lost", "relatives_record")
+    found = company(accounts=accounts, outcomes=ends)(
+        "fit", "related_accounts_lost_renewals", "related_accounts_renewal_rate"
+    )
     assert found == {"acme": [1, pytest.approx(2 / 3)], "quiet": [0, 1.0]}
 
 
 def test_without_any_history_nothing_is_said(company):
-    found = company(outcomes=[])("fit", "record_industry", "profile")
+    found = company(outcomes=[])("fit", "similar_customers_renewal_rate_industry", "similar_customers_lift")
     assert found == {"acme": [None, None], "quiet": [None, None]}
 
 

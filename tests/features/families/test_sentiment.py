@@ -32,7 +32,7 @@ def said(company):
 
 def test_scores_in_a_window_by_kind(said):
     """NPS of 180 days: 9, 5 and 2; of a year 8 too. Satisfaction: 2 and 4."""
-    columns = ["score_nps_180d", "score_nps_365d", "score_csat_180d"]
+    columns = ["survey_score_nps_180d", "survey_score_nps_365d", "survey_score_csat_180d"]
     assert said("sentiment", *columns) == {"acme": [pytest.approx(16 / 3), 6, 3], "quiet": [None] * 3}
 
 
@@ -47,25 +47,33 @@ def test_change_against_the_half_year_before(said):
 
 def test_not_answering_is_a_sign(said):
     """Six surveys of the year were answered and two were not in two weeks, as far as was known; one still may be."""
-    assert said("sentiment", "answer_share") == {"acme": 0.75, "quiet": None}
+    assert said("sentiment", "survey_response_rate") == {"acme": 0.75, "quiet": None}
 
 
 def test_low_scores_that_nobody_followed_up(said):
     """Al's 5 has waited for over two weeks; his 2 was followed up, and Sue's dissatisfaction is nine days old."""
-    assert said("sentiment", "low_not_followed_up") == {"acme": 1, "quiet": 0}
+    assert said("sentiment", "low_scores_without_follow_up") == {"acme": 1, "quiet": 0}
 
 
 def test_the_latest_word_and_how_far_apart_they_are(said):
-    columns = ["latest_score_nps", "latest_score_csat", "score_spread_nps", "score_spread_csat"]
+    columns = [
+        "latest_survey_score_nps",
+        "latest_survey_score_csat",
+        "survey_score_range_nps",
+        "survey_score_range_csat",
+    ]
     assert said("sentiment", *columns) == {"acme": [5, 2, 7, 2], "quiet": [None] * 4}
 
 
 def test_who_does_not_answer(said):
     """Sue answered two of three by then, Al all four."""
-    columns = ["answer_share_of_s", "answer_share_of_a", "answer_share_of_b"]
+    columns = ["survey_response_rate_of_s", "survey_response_rate_of_a", "survey_response_rate_of_b"]
     assert said("sentiment", *columns) == {"acme": [pytest.approx(2 / 3), 1, None], "quiet": [None] * 3}
 
 
 def test_how_long_an_answer_takes(said):
     """After 2, 9, 30, 1, 0 and 0 days; the last one known came nine days ago."""
-    assert said("sentiment", "answer_days", "days_since_answer") == {"acme": [7, 9], "quiet": [None, 366]}
+    assert said("sentiment", "survey_response_days", "days_since_survey_response") == {
+        "acme": [7, 9],
+        "quiet": [None, 366],
+    }

@@ -67,14 +67,14 @@ def test_who_uses_it(engaged):
 
 def test_use_by_each_of_those_who_are_there(engaged):
     """Of the deciders only Sue is there, who came once: what Eve did before she left is not hers."""
-    assert engaged("stakeholders", *tiers("days_each", 365)) == {"acme": [1, 2, 2], "quiet": [None] * 3}
-    assert engaged("stakeholders", *tiers("days_each", 28)) == {"acme": [0, 2, 2], "quiet": [None] * 3}
+    assert engaged("stakeholders", *tiers("use_days_per_person", 365)) == {"acme": [1, 2, 2], "quiet": [None] * 3}
+    assert engaged("stakeholders", *tiers("use_days_per_person", 28)) == {"acme": [0, 2, 2], "quiet": [None] * 3}
 
 
 def test_a_decider_who_never_used_it_has_no_days_and_not_none(company):
     """Sue is all there is at the account, and only a stranger uses it."""
     alone, strangers = PEOPLE[: PEOPLE.index("    acme       | al ")], USES.replace("| sue     |", "| sam     |")
-    assert company(people=alone, usage_events=strangers)("stakeholders", "days_each_s_365d")["acme"] == 0
+    assert company(people=alone, usage_events=strangers)("stakeholders", "use_days_per_person_s_365d")["acme"] == 0
 
 
 def test_whose_use_it_is(engaged):
@@ -87,7 +87,7 @@ def test_pace_of_a_tier_against_its_own_year(engaged):
     """S: one day in 90 against two in 365; A: both of its days of the year lie in the last 90."""
     quick, slow = 1 / 90, 2 / 365
     pace = pytest.approx((quick - slow) / (quick + slow))
-    assert engaged("stakeholders", "tier_pace_s") == {"acme": pace, "quiet": None}
+    assert engaged("stakeholders", "tier_usage_vs_baseline_s") == {"acme": pace, "quiet": None}
 
 
 def test_days_since_use_and_contact(engaged):
@@ -103,7 +103,7 @@ def test_contacts_by_tier(engaged):
 
 def test_share_of_deciders_met(engaged):
     """Sue and Al are there; in 90 days only Al was met, in 180 both (S2)."""
-    columns = ["deciders_reached_90d", "deciders_reached_180d"]
+    columns = ["decision_makers_contacted_share_90d", "decision_makers_contacted_share_180d"]
     assert engaged("stakeholders", *columns) == {"acme": [0.5, 1], "quiet": [None, None]}
 
 
@@ -116,7 +116,10 @@ def test_a_sponsor_who_left_and_one_gone_silent(engaged):
 def test_a_departure_is_felt_for_a_year(engaged):
     """Eve left 45 days ago: of her going 0.84 is left."""
     felt = round(1024 * 0.5 ** (45 / 180)) / 1024
-    assert engaged("stakeholders", "departures_felt_s", "departures_felt_a") == {"acme": [felt, 0], "quiet": [0, 0]}
+    assert engaged("stakeholders", "departures_decayed_s", "departures_decayed_a") == {
+        "acme": [felt, 0],
+        "quiet": [0, 0],
+    }
 
 
 def test_roles_in_steady_use(engaged):

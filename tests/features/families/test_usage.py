@@ -24,7 +24,7 @@ def use(company):
 
 def test_active_is_a_key_action_not_a_visit(use):
     """Bob only read a report in the last 28 days, so he was seen but not active (U1)."""
-    columns = [f"active_people_{w}d" for w in (7, 28, 90, 180)] + ["people_seen_28d", "people_seen_90d"]
+    columns = [f"active_people_{w}d" for w in (7, 28, 90, 180)] + ["people_with_any_use_28d", "people_with_any_use_90d"]
     assert use("usage", *columns) == {"acme": [1, 1, 3, 4, 2, 3], "quiet": [0, 0, 0, 0, 0, 0]}
 
 
@@ -47,14 +47,14 @@ def test_shares_are_of_all_activity_and_unknown_without_any(use):
 
 def test_breadth_and_depth(use):
     """Ann reached level 3 and Bob level 2 in 28 days; in 90 days so did Bob and an unnamed user (U2, U3)."""
-    columns = ["features_used_28d", "features_used_180d", "acting_people_28d", "acting_people_90d"]
+    columns = ["features_used_28d", "features_used_180d", "people_at_act_level_28d", "people_at_act_level_90d"]
     assert use("usage", *columns) == {"acme": [3, 3, 1, 3], "quiet": [0, 0, 0, 0]}
-    assert use("usage", "depth_28d", "depth_90d") == {"acme": [2.5, 3], "quiet": [None, None]}
+    assert use("usage", "usage_depth_28d", "usage_depth_90d") == {"acme": [2.5, 3], "quiet": [None, None]}
 
 
 def test_minutes_and_days_of_a_person(use):
     """1 380 seconds in 28 days on Ann's two days and Bob's one: 23 minutes over three days (U2)."""
-    columns = ["session_minutes_28d", "days_per_person_28d"]
+    columns = ["session_minutes_28d", "use_days_per_user_28d"]
     assert use("usage", *columns) == {"acme": [pytest.approx(23 / 3), 1.5], "quiet": [None, None]}
 
 
@@ -80,7 +80,7 @@ def test_change_runs_from_stopped_over_unchanged_to_begun(use):
 def test_pace_against_the_accounts_own_year(use):
     """4 key actions in 7 days against 8 in 365 (U4)."""
     week, year = 4 / 7, 8 / 365
-    assert use("usage", "own_pace_7d") == {"acme": pytest.approx((week - year) / (week + year)), "quiet": None}
+    assert use("usage", "usage_vs_baseline_7d") == {"acme": pytest.approx((week - year) / (week + year)), "quiet": None}
 
 
 def test_days_since_the_last_use(use):
@@ -90,7 +90,7 @@ def test_days_since_the_last_use(use):
 
 def test_who_was_lost_and_on_whom_it_hangs(use):
     """Of four people of the year Cid has not been active for 90 days; Ann did 4 of the last 7 key actions (U5)."""
-    columns = ["people_in_a_year", "people_lost", "busiest_person_share"]
+    columns = ["active_people_in_year", "lapsed_people_share", "busiest_person_share"]
     assert use("usage", *columns) == {"acme": [4, 0.25, pytest.approx(4 / 7)], "quiet": [0, None, None]}
 
 
@@ -102,7 +102,7 @@ def test_a_day_known_in_several_arrivals_is_one_day(company):
         acme       | ann     | send    | 2026-02-10 10:00:00 | 2026-02-20 09:00:00
         acme       | ann     | send    | 2026-02-10 11:00:00 | 2026-03-01 00:00:00
     """
-    columns = ["key_actions_28d", "active_days_28d", "days_per_person_28d"]
+    columns = ["key_actions_28d", "active_days_28d", "use_days_per_user_28d"]
     assert company(usage_events=events)("usage", *columns)["acme"] == [2, 1, 1]
 
 
@@ -113,7 +113,7 @@ def test_a_quantity_of_nothing_is_no_use(company):
     """
     columns = [
         "active_people_28d",
-        "people_seen_28d",
+        "people_with_any_use_28d",
         "days_since_last_use",
         "session_minutes_28d",
         "features_used_28d",
@@ -127,7 +127,7 @@ def test_a_clock_that_runs_ahead_is_not_believed(company):
         account_id | user_id | feature | occurred_at         | recorded_at
         acme       | ann     | send    | 2026-03-01 09:00:00 | 2026-02-28 09:00:00
     """
-    assert company(usage_events=events)("usage", "people_in_a_year", "days_since_last_use")["acme"] == [0, 366]
+    assert company(usage_events=events)("usage", "active_people_in_year", "days_since_last_use")["acme"] == [0, 366]
 
 
 def test_minutes_are_unknown_where_no_duration_is(company):
@@ -140,7 +140,7 @@ def test_minutes_are_unknown_where_no_duration_is(company):
 
 def test_months_side_by_side(use):
     """Days in use 2, 50, 67 and 151 days ago: of six stretches of four weeks, newest first, 1 1 1 0 0 1 (U4)."""
-    found = use("usage", "activity_trend", "activity_swing")
+    found = use("usage", "activity_trend", "activity_variability")
     assert found == {"acme": [pytest.approx(2 / 17.5), pytest.approx(0.5**0.5)], "quiet": [None, None]}
 
 
@@ -148,11 +148,11 @@ def test_the_same_weeks_a_year_ago(company):
     """Two days of these four weeks beside one of the same weeks last year; 336 and 364 days ago are its edges (U4)."""
     days = ("2026-02-10", "2026-02-11", "2025-03-20", "2025-03-30", "2025-03-01")
     events = "account | user | feature | occurred_at\n" + "\n".join(f"acme | ann | send | {day}" for day in days)
-    assert company(usage_events=events)("usage", "season_change")["acme"] == pytest.approx(1 / 3)
+    assert company(usage_events=events)("usage", "active_days_year_over_year")["acme"] == pytest.approx(1 / 3)
 
 
 def test_nothing_last_year_is_nothing_to_compare_with(use):
-    assert use("usage", "season_change") == {"acme": None, "quiet": None}
+    assert use("usage", "active_days_year_over_year") == {"acme": None, "quiet": None}
 
 
 def test_the_commonest_weekday(use):
@@ -167,4 +167,4 @@ def test_movement_between_levels(company):
         acme    | ann  | send    | 2026-02-10
         acme    | ann  | look    | 2025-10-10
     """
-    assert company(usage_events=events)("usage", "depth_change")["acme"] == 2
+    assert company(usage_events=events)("usage", "usage_depth_change")["acme"] == 2

@@ -36,19 +36,19 @@ def test_goals_set_and_reached(agreed):
 def test_a_goal_reached_is_felt_for_years(agreed):
     """Hours were reached 120 days ago, the start 334; a year would halve them."""
     felt = [round(1024 * 0.5 ** (days / 365)) / 1024 for days in (120, 334)]
-    assert agreed("value", "goals_felt") == {"acme": sum(felt), "quiet": 0}
+    assert agreed("value", "goals_reached_decayed") == {"acme": sum(felt), "quiet": 0}
 
 
 def test_goals_missed(agreed):
     """Errors and orders are past their day; of the four that are due or done two were reached."""
-    assert agreed("value", "goals_late", "goals_kept") == {"acme": [2, 0.5], "quiet": [0, None]}
+    assert agreed("value", "goals_overdue", "goals_reached_share") == {"acme": [2, 0.5], "quiet": [0, None]}
 
 
 def test_days_since_value_was_shown(agreed):
     """A call is not a report; beyond a year it is as good as never."""
-    assert agreed("value", "days_since_value_shown") == {"acme": 30, "quiet": 366}
+    assert agreed("value", "days_since_report_or_review") == {"acme": 30, "quiet": 366}
 
 
 def test_reports_delivered_and_goals_open(agreed):
     """Errors, orders and staff are still open on the date."""
-    assert agreed("value", "reports_delivered", "goals_open") == {"acme": [2, 3], "quiet": [0, 0]}
+    assert agreed("value", "reports_and_reviews", "goals_open") == {"acme": [2, 3], "quiet": [0, 0]}

@@ -94,10 +94,10 @@ def test_every_tested_observation_is_spoken_of_once_by_rows_final_before():
 
 def test_the_health_score_weighs_signs_by_hand():
     """Use: 0 of 100 (idle for 60 days) and 50 (30 % of the seats). Support: no breach, 100. The rest is not known."""
-    known = pd.DataFrame({"days_since_last_use": [60.0], "seat_activation_28d": [0.3], "breaches_90d": [0.0]})
+    known = pd.DataFrame({"days_since_last_use": [60.0], "seat_activation_28d": [0.3], "sla_breaches_90d": [0.0]})
     features = list(known)
     assert baselines.compute_health(known, features) == pytest.approx([(0.40 * 25 + 0.15 * 100) / 0.55])
-    assert baselines.compute_health(known.assign(breaches_90d=np.nan), features) == pytest.approx([25])
+    assert baselines.compute_health(known.assign(sla_breaches_90d=np.nan), features) == pytest.approx([25])
     assert baselines.compute_health(known * np.nan, features) == pytest.approx([50])
     assert baselines.compute_health(known.assign(days_since_last_use=900.0), features[:1]) == pytest.approx([0])
 
