@@ -81,10 +81,10 @@ def require_champion(job: Job) -> None:
     """Raise where no model of renewal serves, its files are not what was registered, or it may not serve."""
     from renewals.models.settings import RENEWAL
     from renewals.pipelines.storage.registry import model_registry
-    from renewals.pipelines.storage.registry.logged_actions import reject_logged_actions
+    from renewals.pipelines.storage.registry.serving_checks import reject_unservable_model
 
     _, version, files = model_registry.fetch_champion(job, RENEWAL)
-    reject_logged_actions(RENEWAL, version, files)
+    reject_unservable_model(RENEWAL, version, files)
 
 
 def require_hindsight_allowed(job: Job) -> None:

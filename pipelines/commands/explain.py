@@ -26,7 +26,7 @@ from renewals.pipelines.storage.artifacts import (
     PEER_GROUP,
     PEER_MEDIANS,
     PRESCRIBED_PLAYBOOKS,
-    read_catalogue,
+    read_archived_catalogue,
 )
 from renewals.pipelines.storage.published import list_archive
 from renewals.pipelines.storage.scored_list import read_scored_list
@@ -185,7 +185,7 @@ def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
     own = data_files.load_frame(job.folder / CONTRIBUTIONS, filters=wanted)
     if own.empty:
         return {"themes": {}, "features": []}
-    catalogue = {str(feature["name"]): feature for feature in read_catalogue(job.folder)}
+    catalogue = {str(feature["name"]): feature for feature in read_archived_catalogue(job.folder)}
     peers = data_files.load_frame(job.folder / PEER_MEDIANS).loc[own[PEER_GROUP].iloc[0]]
     figures = data_files.load_frame(job.folder / artifacts.SCORING, filters=wanted).iloc[0]
     pushes = own.drop(columns=[*KEY, PEER_GROUP]).iloc[0].astype("float64").sort_values()

@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import structlog
+
 from renewals.pipelines.preflight import require_configured_target
 from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
 from renewals.pipelines.stages.learn.tune import read_report, tune
-from renewals.pipelines.storage.artifacts import TRAINING, TUNE_TABLES, to_json_bytes, training_digest
+from renewals.pipelines.storage.artifacts import (
+    TRAINING,
+    TUNE_TABLES,
+    read_archived_catalogue,
+    to_json_bytes,
+    training_digest,
+)
 from renewals.pipelines.storage.engine import atomic
+from renewals.pipelines.storage.old_features import old_features_text
 from renewals.pipelines.storage.registry import trained_models
 
 
@@ -31,7 +40,12 @@ def run_tune(job: Job, target: str | None = None) -> dict[str, Any]:
 def has_training_table(job: Job) -> bool:
     """Whether an earlier search made the training table that lies in the data folder, of the same day and tables."""
     said, table = job.data / TUNE_TABLES, job.folder / TRAINING
-    return said.is_file() and table.is_file() and json.loads(said.read_bytes()) == _training_table_source(job)
+    if not (said.is_file() and table.is_file() and json.loads(said.read_bytes()) == _training_table_source(job)):
+        return False
+    text = old_features_text(feature["name"] for feature in read_archived_catalogue(job.folder))
+    if text is not None:
+        structlog.get_logger().warning(f"the training table holds {text} and is made anew", table=str(table))
+    return text is None
 
 
 def prepare_training_table(job: Job) -> None:

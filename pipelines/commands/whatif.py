@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from renewals.features.old_names import RENAMED_FEATURES
 from renewals.models.explanation.reasons import YES_OR_NO, render_sentence
 from renewals.models.explanation.what_if import shift_windows, sibling_windows, training_range
 from renewals.models.ranking.worklist import SCORED
@@ -23,7 +24,13 @@ from renewals.pipelines.scoring import champion_models
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.scoring.what_if_grid import PeerFeatures
 from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.artifacts import CONTRIBUTIONS, PEER_GROUP, PEER_MEDIANS, SCORING, read_catalogue
+from renewals.pipelines.storage.artifacts import (
+    CONTRIBUTIONS,
+    PEER_GROUP,
+    PEER_MEDIANS,
+    SCORING,
+    read_archived_catalogue,
+)
 from renewals.pipelines.storage.published import list_archive
 from renewals.pipelines.storage.scored_list import read_scored_list
 from renewals.reports.sanitize import make_printable
@@ -56,7 +63,7 @@ def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[
     row = listed.iloc[account_position(listed, account)]
     champion = champion_models.load_champion(day, RENEWAL)
     _require_comparable(row, champion)
-    catalogue = {str(feature["name"]): feature for feature in read_catalogue(day.folder)}
+    catalogue = {str(feature["name"]): feature for feature in read_archived_catalogue(day.folder)}
     schema = champion.model.schema
     changes = dict(_parse_assignment(text, schema, catalogue) for text in assignments)
     own = [("account_id", "==", row["account_id"])]
@@ -106,6 +113,8 @@ def _parse_assignment(text: str, schema: Schema, catalogue: Mapping[str, Feature
             f"--set {name}: it counts actions that are logged, and logging one moves no score: try what the customer "
             "does, for example --set use_days_per_person_s_90d=10"
         )
+    if name not in schema.names and name in RENAMED_FEATURES:
+        raise ConfigError(f"--set {name}: the feature is now called {RENAMED_FEATURES[name]}")
     if name not in schema.names or name not in catalogue:
         near = difflib.get_close_matches(name, schema.names, n=4, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "`renewals explain` shows an account's features"

@@ -29,6 +29,10 @@ class LoggedActionsError(DataContractError):
     state = "ReadsActionsError"
 
 
+class OldFeaturesError(DataContractError):
+    """A model or a table has features under the names of an older release."""
+
+
 class MissingInputError(RunError):
     """A required table, folder or earlier stage's output is not there."""
 

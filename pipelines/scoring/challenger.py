@@ -21,7 +21,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import CHALLENGER_SCORES
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.registry import model_loader, model_registry
-from renewals.pipelines.storage.registry.logged_actions import reject_logged_actions
+from renewals.pipelines.storage.registry.serving_checks import reject_unservable_model
 from renewals.reports import risk_list
 from renewals.reports.columns import TARGETS
 from renewals.reports.settings import ListOptions
@@ -76,7 +76,7 @@ def _load_challenger(job: Job, target: str) -> tuple[str, EnsembleModel] | None:
     if found is None:
         return None
     name, version, files = found
-    reject_logged_actions(target, version, files)
+    reject_unservable_model(target, version, files)
     return f"{name}/{version}", model_loader.load_model(job.data, f"{name}/{version}", files)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from renewals.models.settings import RENEWAL
-from renewals.pipelines.runtime.errors import LoggedActionsError, MissingInputError
+from renewals.pipelines.runtime.errors import LoggedActionsError, MissingInputError, OldFeaturesError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring import drift_reference
 from renewals.pipelines.scoring.feature_policy import Parameters
@@ -18,7 +18,7 @@ from renewals.pipelines.storage.artifacts import (
     MODEL_CARD,
 )
 from renewals.pipelines.storage.registry import model_loader
-from renewals.pipelines.storage.registry.logged_actions import reject_logged_actions
+from renewals.pipelines.storage.registry.serving_checks import reject_unservable_model
 
 if TYPE_CHECKING:
     from renewals.models.training.ensemble import EnsembleModel
@@ -53,7 +53,7 @@ def load_champions(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
         try:
             champions[target] = load_champion(job, target)
-        except (MissingInputError, LoggedActionsError) as stop:
+        except (MissingInputError, LoggedActionsError, OldFeaturesError) as stop:
             if target == RENEWAL:
                 raise
             absent[target] = str(stop)
@@ -62,12 +62,12 @@ def load_champions(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
 
 
 def load_champion(job: Job, target: str) -> Champion:
-    """The champion of one target. Raises MissingInputError where there is none, LoggedActionsError where it may not
-    serve."""
+    """The champion of one target. Raises MissingInputError where there is none, LoggedActionsError or OldFeaturesError
+    where it may not serve."""
     from renewals.pipelines.storage.registry import model_registry
 
     name, version, files = model_registry.fetch_champion(job, target)
-    reject_logged_actions(target, version, files)
+    reject_unservable_model(target, version, files)
     model = model_loader.load_model(job.data, f"{name}/{version}", files)
     card = model_registry.read_model_json(files, MODEL_CARD) if MODEL_CARD in files else {}
     until = date.fromisoformat(card["until"]) if card.get("until") else None

@@ -14,6 +14,7 @@ from renewals.pipelines.runtime import json_values
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.old_features import reject_old_features
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -26,6 +27,8 @@ ROLLUP, PERSON_DAYS, ROLLUP_FEATURES, ROLLUP_PARTS = "rollup", "person_days", "f
 SPINE, SCORING, TRAINING, CATALOGUE = "spine.parquet", "scoring.parquet", "training.parquet", "features.json"
 LEDGER, WINDOWS, FEATURES, LABELS = "ledger", "windows", "features", "labels"
 """Folders of a side, with one table per file."""
+LEARN_COMMAND, SCORE_COMMAND = "renewals learn --until DATE", "renewals score --as-of DATE"
+"""What makes the tables of a side anew."""
 RENEWALS, EXPANSIONS = f"{LEDGER}/renewals.parquet", f"{LEDGER}/expansions.parquet"
 
 
@@ -66,13 +69,15 @@ TUNE, TUNE_TABLES = "tune", "tune/tables.json"
 
 
 def read_training(job: Job) -> pd.DataFrame:
-    """The training table; one row per (account_id, as_of)."""
+    """The training table; one row per (account_id, as_of). Raises OldFeaturesError where it is of an older release."""
     import pandas as pd
 
     path = job.folder / TRAINING
     if not path.is_file():
         raise MissingInputError(f"no training table at {path}: run `renewals learn`, or the stage assemble, first")
-    return pd.read_parquet(path)
+    rows = pd.read_parquet(path)
+    reject_old_features(rows.columns, f"{path} holds", LEARN_COMMAND)
+    return rows
 
 
 def training_digest(job: Job) -> str:
@@ -81,7 +86,18 @@ def training_digest(job: Job) -> str:
 
 
 def read_catalogue(folder: Path) -> list[dict[str, Any]]:
-    """What each feature means, as `assemble` wrote it beside the features. Raises MissingInputError."""
+    """What each feature means, as `assemble` wrote it beside the features.
+
+    Raises MissingInputError where it is not there, OldFeaturesError where it is of an older release.
+    """
+    catalogue = read_archived_catalogue(folder)
+    command = SCORE_COMMAND if (folder / SCORING).is_file() else LEARN_COMMAND
+    reject_old_features((feature["name"] for feature in catalogue), f"{folder / CATALOGUE} holds", command)
+    return catalogue
+
+
+def read_archived_catalogue(folder: Path) -> list[dict[str, Any]]:
+    """As `read_catalogue`, of a published list: its features may have the names of an older release."""
     try:
         catalogue: list[dict[str, Any]] = data_files.load_json(folder / CATALOGUE)["features"]
     except FileNotFoundError:

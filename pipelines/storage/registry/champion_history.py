@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.registry import model_loader, model_registry
-from renewals.pipelines.storage.registry.logged_actions import reject_logged_actions
+from renewals.pipelines.storage.registry.serving_checks import reject_unservable_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,10 +66,10 @@ def champion_versions(client: MlflowClient, target: str, serving: ModelVersion |
 
 
 def load_version(job: Job, client: MlflowClient, target: str, version: ModelVersion) -> Any:
-    """The model of a version, checked and tried. Raises DataContractError where it is not what was registered, or reads
-    logged actions."""
+    """The model of a version, checked and tried. Raises DataContractError where it is not what was registered, reads
+    logged actions, or was trained on features of an older release."""
     files = model_registry.verified_files(client, version)
-    reject_logged_actions(target, str(version.version), files)
+    reject_unservable_model(target, str(version.version), files)
     return model_loader.load_model(job.data, f"{version.name}/{version.version}", files)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from renewals.features.old_names import RENAMED_FEATURES
 from renewals.features.registry import action_features
 from renewals.pipelines.runtime.errors import LoggedActionsError
 from renewals.pipelines.storage.artifacts import SCHEMA
@@ -16,7 +17,8 @@ from renewals.pipelines.storage.artifacts import SCHEMA
 def logged_action_features(files: Mapping[str, bytes]) -> list[str]:
     """The names of the features of a model that are logged actions; none where its schema is not there."""
     actions = action_features()
-    return [name for name in json.loads(files.get(SCHEMA, b"{}")).get("names", ()) if name in actions]
+    names = json.loads(files.get(SCHEMA, b"{}")).get("names", ())
+    return [name for name in names if RENAMED_FEATURES.get(name, name) in actions]
 
 
 def reject_logged_actions(target: str, version: str, files: Mapping[str, bytes]) -> None:

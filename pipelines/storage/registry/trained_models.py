@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import (
     BACKTEST_BY_AGE,
+    LEARN_COMMAND,
     MODEL_CARD,
     MODELS,
     SCHEMA,
@@ -16,6 +19,7 @@ from renewals.pipelines.storage.artifacts import (
     sha256,
     training_digest,
 )
+from renewals.pipelines.storage.old_features import old_features_text
 
 
 def training_settings(job: Job) -> dict[str, Any]:
@@ -62,11 +66,18 @@ def _cards_match(expected: dict[str, str], root: Path, job: Job) -> bool:
 
 
 def _read_card(root: Path, target: str) -> dict[str, Any] | None:
-    """The card of a model; empty where none could be trained, None where it cannot be judged."""
+    """The card of a model; empty where none could be trained, None where it cannot be judged or is of an older
+    release."""
     folder = root / MODELS / target
     if not (folder / SCHEMA).is_file():
         return None
-    if not json.loads((folder / SCHEMA).read_bytes())["trained"]:
+    schema = json.loads((folder / SCHEMA).read_bytes())
+    if not schema["trained"]:
         return {}
+    if text := old_features_text(schema["names"]):
+        structlog.get_logger().warning(
+            f"the model was trained on {text} and is not used: `{LEARN_COMMAND}` replaces it", folder=str(folder)
+        )
+        return None
     found: dict[str, Any] = json.loads((folder / MODEL_CARD).read_bytes())
     return found if (folder / BACKTEST_BY_AGE).is_file() else None

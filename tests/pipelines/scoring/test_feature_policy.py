@@ -127,7 +127,7 @@ def test_the_parameters_are_read_from_the_card_of_the_champion(
 ) -> None:
     files = {} if card is None else {"training.json": json.dumps(card).encode()}
     monkeypatch.setattr(model_registry, "fetch_champion", lambda job, target: ("renewal", "3", files))
-    monkeypatch.setattr(champion_models, "reject_logged_actions", lambda *given: None)
+    monkeypatch.setattr(champion_models, "reject_unservable_model", lambda *given: None)
     monkeypatch.setattr("renewals.pipelines.storage.registry.model_loader.load_model", lambda *given: Model({}))
     own = Job(Settings(), "", tmp_path, tmp_path / "lists")
     assert load_champion(replace(own, as_of=None), "renewal").parameters == read
