@@ -77,7 +77,7 @@ def main() -> None:
 
 def compared(job: Job) -> Iterator[dict[str, Any]]:
     """Each model on all rows, on those of treated accounts and on the others; one printed row each."""
-    observed = observations(artifacts.read_training(job), RENEWAL, job.day, job.settings.folds.treated)
+    observed = observations(artifacts.read_training(job), RENEWAL, job.day, job.settings.folds.treated_rows)
     treated = observed.set_index(KEY)[TREATED] > 0
     catalogue = artifacts.read_catalogue(job.folder)
     for name, actions, neutral in (("with actions", True, False), ("set to a reference", True, True),
@@ -152,7 +152,7 @@ def trained(job: Job, target: str) -> bool:
 def with_actions(job: Job) -> EnsembleModel:
     """The model of renewal as it is learned where actions count as features like others."""
     rows, catalogue = artifacts.read_training(job), artifacts.read_catalogue(job.folder)
-    observed = observations(rows, RENEWAL, job.day, job.settings.folds.treated)
+    observed = observations(rows, RENEWAL, job.day, job.settings.folds.treated_rows)
     blind = [{**feature, "action": False} for feature in catalogue]
     return EnsembleModel.from_files(train.fit_model(observed, rows, blind, RENEWAL, job)[0])
 

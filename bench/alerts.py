@@ -91,7 +91,7 @@ def main() -> None:
 
 def prepared(work: Path, asked: argparse.Namespace) -> Job:
     """The company with its observations of every month start; what is there already is kept."""
-    overrides = [f"spine.first={asked.first}", *asked.overrides]
+    overrides = [f"spine.first_month={asked.first}", *asked.overrides]
     settings = read_settings(Path(__file__).parents[1] / "params.yaml", overrides)
     company = work / "company"
     job = Job(settings, str(company), work, work / "lists", until=asked.until)

@@ -49,7 +49,7 @@ SIZES = (1e6, 10e6)
 
 
 def settings(memory: str) -> Settings:
-    return read_settings(None, [f"spine.months={DATES}", "engine.threads=2", f"engine.memory={memory}"])
+    return read_settings(None, [f"spine.max_months={DATES}", "engine.threads=2", f"engine.memory={memory}"])
 
 
 # --- one step, in its own process --------------------------------------------------------------------

@@ -5,8 +5,8 @@ Four months before its renewal an account is scored; of those scored the riskies
 helps. Every quarter the model learns anew from the outcomes that are final. Each model makes its own lists, each in
 a world of its own with the same random numbers:
 
-naive      learns from every outcome as it came (`folds.treated: keep`)
-ours       leaves out the renewals that an intervention worked on (`folds.treated: exclude`), and reads no action
+naive      learns from every outcome as it came (`folds.treated_rows: keep`)
+ours       leaves out the renewals that an intervention worked on (`folds.treated_rows: exclude`), and reads no action
 actions    as ours, and reads what earlier treatments have left, which a logged action moves
 reference  as actions, and has that figure set to no treatment when a list is made
 oracle     learns from what would have become of every account had nobody stepped in: nobody can know that
@@ -150,7 +150,7 @@ def learned(scored: pd.DataFrame, model: str, month: int) -> Any:
     schema = Schema.from_catalogue(CATALOGUE, rows, "renewal", monotone=True, actions=model in ("actions", "reference"))
     values, truth, weight = schema.values(rows), rows["label"].to_numpy(), np.ones(len(rows))
     line = fit_linear(values, truth, weight, schema, [STRENGTH], LinearSettings())[STRENGTH]
-    trees = fit_trees(values, truth, weight, schema, ROUNDS, LightGBMSettings(threads=1))
+    trees = fit_trees(values, truth, weight, schema, ROUNDS, LightGBMSettings(parallel_fits=1))
 
     def said(columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         columns = np.where(np.arange(columns.shape[1]) == TREATMENT, 0.0, columns) if model == "reference" else columns

@@ -40,8 +40,9 @@ from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
 from renewals.pipelines.storage.engine import warehouse
 
-QUICK = ("targets=[renewal]", "folds.origins=6", "folds.first_share=0.3", "linear.strengths=[0.01]",
-         "lightgbm.rounds=[50]", "lightgbm.shares=[0.5]", "engine.threads=1", "lightgbm.threads=1")  # fmt: skip
+QUICK = ("targets=[renewal]", "folds.origins=6", "folds.first_train_share=0.3", "linear.inverse_penalties=[0.01]",
+         "lightgbm.num_rounds=[50]", "lightgbm.tree_weights=[0.5]", "engine.threads=1",
+         "lightgbm.parallel_fits=1")  # fmt: skip
 """One recipe, six models: a forecast stands on the newest of them, which may be months old."""
 BACKTEST = "backtest.parquet"
 
@@ -113,7 +114,7 @@ def one_origin(known: ForecastInputs, later: ForecastInputs, said: pd.DataFrame,
     options = job.settings.forecast
     stood = known.day
     chances = said[said["as_of"] == stood]
-    shock = fit_quarter_effect_sd(said, stood, options.usual_spread)
+    shock = fit_quarter_effect_sd(said, stood, options.quarter_effect_sd)
     told = forecasts.forecast_measures(known, chances, shock, options, SEGMENT_COLUMNS, UNKNOWN_SEGMENT)
     due = build_schedule(known, chances)
     accounts = forecast_accounts(known, due)

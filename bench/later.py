@@ -58,7 +58,7 @@ def afterwards(job: Job, end: date) -> pd.DataFrame:
     for shared in ("clean", "rollup"):
         if not (work / shared).exists():
             os.symlink((job.data / shared).resolve(), work / shared)
-    first = job.settings.spine.model_copy(update={"first": f"{job.until:%Y-%m}"})
+    first = job.settings.spine.model_copy(update={"first_month": f"{job.until:%Y-%m}"})
     options = job.settings.model_copy(update={"spine": first})
     later = replace(job, settings=options, data=work, until=end)
     for stage in (spine, windows, ledger, featurize, label, assemble):

@@ -158,7 +158,7 @@ def made(accounts: int, months: int, seed: int, work: Path) -> pd.DataFrame:
 
 def model(job: Job, target: str, until: date) -> EnsembleModel:
     """A target's model, by the recipe that is usual where there is no past to choose by."""
-    observed = observations(read_training(job), target, until, job.settings.folds.treated)
+    observed = observations(read_training(job), target, until, job.settings.folds.treated_rows)
     schema = Schema.from_catalogue(read_catalogue(job.folder), observed, target, job.settings.lightgbm.monotone)
     choice = SelectedModel(
         default_candidate(job.settings.linear, job.settings.lightgbm), SigmoidCalibration(), (), 0, 0
@@ -220,7 +220,7 @@ def saved(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def plays_of(rows: pd.DataFrame, chances: pd.DataFrame) -> pd.DataFrame:
-    return prescribe_playbooks(rows, chances, rows, PLAYS, settings().list.expansion_high)
+    return prescribe_playbooks(rows, chances, rows, PLAYS, settings().list.expansion_threshold)
 
 
 def rankings(rows: pd.DataFrame) -> dict[str, pd.Series]:

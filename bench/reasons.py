@@ -73,7 +73,7 @@ class Case:
         own, listed = self.lost[list(model.schema.names)], self.options.list
         peers = PeerStatistics(self.peers.typical_values, self.peers.group[self.asked])
         phrases = Messages(listed.language).phrases()
-        return explain_scores(model.contributions(own)[0], own, words, peers, phrases, listed.reason_share)
+        return explain_scores(model.contributions(own)[0], own, words, peers, phrases, listed.min_reason_share)
 
     def sums(self) -> pd.DataFrame:
         """What each theme adds to the margin of each high-risk loss; rows × themes."""
@@ -125,7 +125,7 @@ def case_of(job: Job, asked: argparse.Namespace) -> Case:
     catalogue = json.loads((job.data / "learn" / "features.json").read_bytes())["features"]
     words = [feature for feature in catalogue if feature["name"] in model.schema.names]
     listed = job.settings.list
-    peers = peer_statistics(rows[list(model.schema.names)], rows["size_band"], rows["stage"], listed.peers_min)
+    peers = peer_statistics(rows[list(model.schema.names)], rows["size_band"], rows["stage"], listed.min_peers)
     high = model.probability(rows) <= 1 - listed.bands.high
     return Case(rows, model, words, job.settings, peers, np.flatnonzero(high & (rows["label"] == 0).to_numpy()))
 
@@ -229,7 +229,7 @@ def at_peers(case: Case, themes: Sets) -> pd.DataFrame:
 
 def refits(case: Case, job: Job) -> None:
     """Print how alike the first three are when the model is learned again."""
-    past, treated = pd.read_parquet(job.data / "learn" / "training.parquet"), case.options.folds.treated
+    past, treated = pd.read_parquet(job.data / "learn" / "training.parquet"), case.options.folds.treated_rows
     training = observations(past, "renewal", job.day, treated)
     models = {
         "other seeds": [*other_seeds(case, training)],

@@ -111,7 +111,7 @@ def models(job: Job, depth: int | None, rounds: int | None) -> dict[str, Champio
             recipe.inverse_penalty
         ]
         booster = fit_trees(values, truth, weight, schema, rounds or recipe.num_rounds, trees)
-        near = job.settings.linear.near_days
+        near = job.settings.linear.near_term_days
         made[target] = Champion(
             target, "1", EnsembleModel(schema, line, booster, recipe.tree_weight, SigmoidCalibration(), near, SPREAD)
         )
@@ -214,14 +214,14 @@ def in_words(act: Act, clock: Clock) -> None:
     words = reasons.features_with_sentences(act.catalogue, names)
     with clock:
         columns = score.ColumnReader(act.figures, names)
-        peers = reasons.peer_statistics(columns, act.rows["size_band"], act.rows["stage"], options.peers_min)
+        peers = reasons.peer_statistics(columns, act.rows["size_band"], act.rows["stage"], options.min_peers)
     choices = []
     for own, values in act.blocks():
         pushes, _ = act.learned.contributions(values, act.threads)
         with clock:
             who = peers.group[own]
             choices.append(
-                reasons.select_reasons(pushes, values, words, peers.typical_values, who, "en", options.reason_share)
+                reasons.select_reasons(pushes, values, words, peers.typical_values, who, "en", options.min_reason_share)
             )
     with clock:
         reasons.render_reasons(

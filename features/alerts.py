@@ -92,9 +92,9 @@ def usage_drop(activity: ir.Table, accounts: ir.Table, spine: ir.Table, policy: 
     rules = policy.alerts
     rows = _add_expected_share(activity, accounts, spine)
     usual = rows.before * rows.share
-    fewer = (rows.now <= (1 - rules.drop) * usual) & (usual >= rules.least_use)
+    fewer = (rows.now <= (1 - rules.min_usage_drop) * usual) & (usual >= rules.min_expected_person_days)
     judged = fewer & (rows.length_now * 2 >= CURRENT_DAYS) & (rows.length_before * 2 >= BASELINE_DAYS)
-    sure = _poisson_z_score(rows.now, rows.before, rows.share) <= NormalDist().inv_cdf(rules.chance)
+    sure = _poisson_z_score(rows.now, rows.before, rows.share) <= NormalDist().inv_cdf(rules.max_p_value)
     return rows.mutate(usual=usual).filter(judged & sure).select(
         *KEY, began_ago=ibis.literal(CURRENT_DAYS), newest_ago=ibis.null("int64"), concerned=ibis.null("int64"),
         tier=ibis.null("string"), figure="now", usual="usual",
@@ -155,7 +155,7 @@ def _sum_over_peers(count: ir.NumericValue, peer_group: list[str]) -> ir.Numeric
 
 def sponsor_lost(people_then: ir.Table, policy: Policy) -> ir.Table:
     """S or A people who left, as far as that was heard of lately (S3)."""
-    gone = people_then.filter(_.tier.isin(["S", "A"]), _.heard_ago <= policy.alerts.hold_days)
+    gone = people_then.filter(_.tier.isin(["S", "A"]), _.heard_ago <= policy.alerts.expire_days)
     return gone.group_by(*KEY).agg(
         began_ago=_.left_ago.max(), newest_ago=_.heard_ago.min(), concerned=_.count(), tier=_highest_tier(gone.tier),
         figure=_.left_ago.min(), usual=ibis.null("float64"),
@@ -188,7 +188,7 @@ def sponsor_silent(
         silence=ibis.least(used.last_day_ago, ibis.coalesce(used.met_ago, used.last_day_ago)),
     )
     silent = used.filter(
-        _.missed >= rules.silent_visits, _.silence > silent_days, _.silence <= silent_days + rules.hold_days
+        _.missed >= rules.missed_visits, _.silence > silent_days, _.silence <= silent_days + rules.expire_days
     )
     return silent.group_by(*KEY).agg(
         began_ago=_.silence.max(), newest_ago=_.silence.min() - silent_days, concerned=_.count(),
@@ -200,7 +200,7 @@ def first_value_missed(first_uses: ir.Table, terms: ir.Table, spine: ir.Table, p
     """Too few of the first seats were active within the first thirty days, which are lately over (J2)."""
     decided = ONBOARDING_DAYS[0]
     begun = starts(first_uses, terms, spine)
-    missed = begun.filter((_.activated_30 < FIRST_VALUE_SHARE) & (_.account_age <= decided + policy.alerts.hold_days))
+    missed = begun.filter((_.activated_30 < FIRST_VALUE_SHARE) & (_.account_age <= decided + policy.alerts.expire_days))
     return missed.group_by(*KEY).agg(
         began_ago=_.account_age.max(), newest_ago=_.account_age.max() - decided, concerned=_.by_30.max().fill_null(0),
         tier=ibis.null("string"), figure=_.activated_30.max(), usual=ibis.literal(FIRST_VALUE_SHARE),
@@ -214,7 +214,9 @@ def sla_breach(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     """
     rules = policy.alerts
     grave = _add_breach_age(ticket(tickets, spine, policy), policy).filter(_.severity.isin(rules.severities))
-    passed = grave.filter((_.passed_ago <= rules.recent_days) | (_.waiting & (_.passed_ago <= rules.hold_days)))
+    passed = grave.filter(
+        (_.passed_ago <= rules.recent_breach_days) | (_.waiting & (_.passed_ago <= rules.expire_days))
+    )
     return passed.group_by(*KEY).agg(
         began_ago=_.passed_ago.max(), newest_ago=_.passed_ago.min(), concerned=_.count(), tier=ibis.null("string"),
         figure=_.waiting.sum(), usual=ibis.null("float64"),
@@ -241,7 +243,7 @@ def low_score_not_followed_up(
 ) -> ir.Table:
     """Low answers that nobody followed up within the time limit (T3); `figure` is the lowest score."""
     known = follow_up(surveys, spine)
-    left = known.filter(_.forgotten == 1, _.answered_ago <= FOLLOW_UP_DAYS + policy.alerts.hold_days)
+    left = known.filter(_.forgotten == 1, _.answered_ago <= FOLLOW_UP_DAYS + policy.alerts.expire_days)
     if people_then is None:
         graded = left.mutate(tier=ibis.null("string"))
     else:
@@ -317,5 +319,5 @@ def flag_new(current: ir.Table, published: ir.Table, policy: Policy) -> ir.Table
     rows = current.left_join(before, ["account_id", "code"], rname="{name}_told")
     rows = rows.mutate(told_ago=_["day"] - day_of(_.told_before))
     same = rows.newest.isnull() | (rows.newest <= rows.newest_before).fill_null(False)
-    heard = same & (rows.told_ago < policy.alerts.quiet_days).fill_null(False)
+    heard = same & (rows.told_ago < policy.alerts.cooldown_days).fill_null(False)
     return rows.select(*KEY, *ALERT_COLUMNS, is_new=~heard, told_on=heard.ifelse(rows.told_before, rows.as_of))

@@ -4,7 +4,8 @@ A table of the contract marked `actions` moves whenever a manager logs something
 it is computed and shown, and no model reads it. The tables made here hold only the rows and columns that no action of
 ours can move, so that what the customer did stays evidence.
 
-customer_touchpoints   contacts that the customer began, or of a kind that is no action of ours (`actions.touchpoints`)
+customer_touchpoints   contacts that the customer began, or of a kind that is no action of ours
+                       (`actions.touchpoint_kinds`)
 survey_outcomes        answers, and surveys left without one for two weeks; not when we sent them or followed them up
 goal_outcomes          goals reached, and goals whose date has passed; not that we agreed on one
 """
@@ -25,7 +26,7 @@ NONRESPONSE_DAYS = 14
 def customer_touchpoints(touchpoints: ir.Table, policy: Policy) -> ir.Table:
     """The touchpoints that are no action of ours, one row per touchpoint; who began one is not known: we did."""
     by_customer = (touchpoints.initiated_by == "customer").fill_null(False)
-    return touchpoints.filter(by_customer | touchpoints.kind.notin(policy.actions.touchpoints))
+    return touchpoints.filter(by_customer | touchpoints.kind.notin(policy.actions.touchpoint_kinds))
 
 
 def survey_outcomes(surveys: ir.Table, spine: ir.Table) -> ir.Table:

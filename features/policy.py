@@ -68,17 +68,17 @@ class Stakeholders(ConfigSection):
 class TicketLimit(ConfigSection):
     """Hours within which a ticket must be answered and resolved (T1)."""
 
-    respond_hours: float = Field(gt=0)
-    resolve_hours: float = Field(gt=0)
+    first_response_hours: float = Field(gt=0)
+    resolution_hours: float = Field(gt=0)
 
 
 class Tickets(ConfigSection):
     """Time limits per severity, used where a ticket carries no `due_at` (T1)."""
 
     limits: dict[Literal["low", "medium", "high"], TicketLimit] = {
-        "low": TicketLimit(respond_hours=48, resolve_hours=720),
-        "medium": TicketLimit(respond_hours=24, resolve_hours=240),
-        "high": TicketLimit(respond_hours=4, resolve_hours=48),
+        "low": TicketLimit(first_response_hours=48, resolution_hours=720),
+        "medium": TicketLimit(first_response_hours=24, resolution_hours=240),
+        "high": TicketLimit(first_response_hours=4, resolution_hours=48),
     }
 
 
@@ -105,21 +105,21 @@ class QuietPeriod(ConfigSection):
 class Alerts(ConfigSection):
     """When a rule speaks, whatever the model says (U4, S3, J2, T1, T3)."""
 
-    drop: float = Field(0.50, gt=0, lt=1)
+    min_usage_drop: float = Field(0.50, gt=0, lt=1)
     """Use has dropped where it lies by at least this share below what own past and season lead to expect."""
-    chance: float = Field(0.003, gt=0, lt=0.5)
+    max_p_value: float = Field(0.003, gt=0, lt=0.5)
     """And where mere chance would show as little no more often than this."""
-    least_use: float = Field(10.0, ge=0)
+    min_expected_person_days: float = Field(10.0, ge=0)
     """And where at least so many active person-days were to be expected in four weeks."""
-    silent_visits: float = Field(6.0, gt=0)
+    missed_visits: float = Field(6.0, gt=0)
     """A sponsor is silent where, at their own pace, so many visits were missed."""
     severities: tuple[Literal["low", "medium", "high"], ...] = ("high",)
     """Tickets of these severities alert when a limit passes."""
-    recent_days: int = Field(14, gt=0)
+    recent_breach_days: int = Field(14, gt=0)
     """A limit that passed so recently alerts though the ticket has been served since."""
-    hold_days: int = Field(60, gt=0)
+    expire_days: int = Field(60, gt=0)
     """So long after its newest cause an alert stays on the list."""
-    quiet_days: int = Field(90, ge=0)
+    cooldown_days: int = Field(90, ge=0)
     """So long after it was told as new the same cause is not told as new again."""
     quiet_periods: tuple[QuietPeriod, ...] = ()
     """Their days count neither as used nor as unused."""
@@ -133,7 +133,7 @@ class Alerts(ConfigSection):
 class Actions(ConfigSection):
     """What our people log of what they do themselves: no model reads it (M5)."""
 
-    touchpoints: tuple[ContactKind, ...] = CONTACT_KINDS
+    touchpoint_kinds: tuple[ContactKind, ...] = CONTACT_KINDS
     """The kinds of contact that are an action of ours unless the customer began them."""
 
 

@@ -72,9 +72,9 @@ def build_risk_list(
         _assemble_rows(observations, probabilities, reasons, prescribed_playbooks, models)
     )
     faulty = row_checks.summarize_faults(rows)
-    _check_fault_share(faulty, len(rows), options.faulty_limit)
+    _check_fault_share(faulty, len(rows), options.invalid_row_limit)
     rows = rows.assign(**{OUT_OF_RANGE_SHARE: probabilities.get(OUT_OF_RANGE_SHARE)})
-    why = row_checks.status_reasons(rows, options.min_history_days, options.unlike_above)
+    why = row_checks.status_reasons(rows, options.min_history_days, options.max_out_of_range_share)
     listed = cast_columns(rows.assign(status_reason=why[options.language]))
     worth, hours = (
         prescribed_playbooks[name].where(listed["status"].eq(worklist.SCORED)) for name in ("worth", "hours")
@@ -113,7 +113,7 @@ def _check_fault_share(fault_summary: Mapping[str, Any], rows: int, limit: float
             for own in fault_summary["faults"]
         )
         raise BrokenListError(
-            f"{fault_summary['rows']} of {rows} rows break the list's contract, more than list.faulty_limit "
+            f"{fault_summary['rows']} of {rows} rows break the list's contract, more than list.invalid_row_limit "
             f"({limit:.1%}) "
             f"allows: {each}"
         )
@@ -150,7 +150,7 @@ def ranking_columns(
     at_risk = worklist.arr_at_risk(risk_list["arr"], renewal)
     whose = (risk_list["arr"], risk_list["csm"], risk_list["account_id"])
     ranks = worklist.rank_accounts(gain_per_hour, *whose, options.capacity.for_manager, hours, at_risk)
-    groups = worklist.quadrant(band, risk_list["expansion_probability"], options.expansion_high)
+    groups = worklist.quadrant(band, risk_list["expansion_probability"], options.expansion_threshold)
     return ranks.assign(risk_band=band, arr_at_risk=at_risk, quadrant=groups)
 
 

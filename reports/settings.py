@@ -11,7 +11,7 @@ from renewals.features.patterns import normalize_text
 from renewals.features.policy import ConfigSection
 
 Language = Literal["en", "zh"]
-WHATIF_FEATURES = (
+WHAT_IF_FEATURES = (
     "use_days_per_person_s_90d",
     "seat_activation_28d",
     "core_workflow_share_28d",
@@ -62,22 +62,22 @@ class ListOptions(ConfigSection):
     """A list may be made by models that learned after its day; it is marked, and never read as history."""
     min_history_days: int = Field(default=7, ge=0)
     """An account whose first contract began fewer days ago is listed but not scored."""
-    unlike_above: float = Field(default=0.20, gt=0, le=1)
+    max_out_of_range_share: float = Field(default=0.20, gt=0, le=1)
     """An account with a larger share of figures beyond what 99 in 100 training rows showed is listed but not scored."""
     confidence: float = Field(default=0.80, gt=0, lt=1)
     """How surely an account's own chance lies within the interval about its probability."""
-    faulty_limit: float = Field(default=0.01, ge=0, le=1)
+    invalid_row_limit: float = Field(default=0.01, ge=0, le=1)
     """A row that breaks an invariant is listed without a score. If a larger share of the rows does, nothing is
     published; a single row never stops a list."""
     bands: Bands = Bands()
-    expansion_high: float = Field(default=0.25, gt=0, le=1)
+    expansion_threshold: float = Field(default=0.25, gt=0, le=1)
     """From which probability of expansion on an account is worth growing (J5)."""
     capacity: Capacity = Capacity()
     playbooks: str | None = None
     """The file of the library of plays; empty: the one that comes with the pipeline."""
-    peers_min: int = Field(default=10, ge=1)
+    min_peers: int = Field(default=10, ge=1)
     """Peers are the accounts of the same size band and stage; with fewer than this, of the same band, then all."""
-    reason_share: float = Field(default=0.03, ge=0, lt=1)
+    min_reason_share: float = Field(default=0.03, ge=0, lt=1)
     """A reason or strength that makes up less than this share of all contributions is left out."""
     workbook_rows: int = Field(default=50_000, ge=1, le=1_000_000)
     """The workbook shows at most this many accounts; the Parquet and CSV files hold all."""
@@ -85,7 +85,7 @@ class ListOptions(ConfigSection):
     """So many managers have a sheet of their own, those with the most ARR first."""
     page_rows: int = Field(default=20_000, ge=1, le=100_000)
     """The page shows at most this many accounts, the first of the list."""
-    whatif: tuple[str, ...] = WHATIF_FEATURES
+    what_if_features: tuple[str, ...] = WHAT_IF_FEATURES
     """The figures that can be tried on the page, by the names of their features: such as a manager can move. What the
     model does not read, such as an action that is logged, is left out."""
     keep_staging_hours: float = Field(default=24.0, gt=0)
@@ -104,7 +104,7 @@ class ListOptions(ConfigSection):
         return {
             "high": self.bands.high,
             "medium": self.bands.medium,
-            "expansion": self.expansion_high,
+            "expansion": self.expansion_threshold,
             "accounts": self.capacity.accounts,
             "arr": self.capacity.arr,
         }

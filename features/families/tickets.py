@@ -40,8 +40,12 @@ def _is_late(rows: ir.Table, policy: Policy) -> ir.BooleanValue:
 def time_limits(rows: ir.Table, policy: Policy) -> tuple[ir.FloatingValue, ir.FloatingValue]:
     """The hours within which a ticket must be answered, and resolved: by its own promise, or by its severity (T1)."""
     limits = policy.tickets.limits
-    respond = ibis.cases(*((rows.severity == s, float(limit.respond_hours)) for s, limit in limits.items()), else_=1e9)
-    resolve = ibis.cases(*((rows.severity == s, float(limit.resolve_hours)) for s, limit in limits.items()), else_=1e9)
+    respond = ibis.cases(
+        *((rows.severity == s, float(limit.first_response_hours)) for s, limit in limits.items()), else_=1e9
+    )
+    resolve = ibis.cases(
+        *((rows.severity == s, float(limit.resolution_hours)) for s, limit in limits.items()), else_=1e9
+    )
     return respond, ibis.coalesce(hours_between(rows.opened_at, rows.due_at), resolve)
 
 

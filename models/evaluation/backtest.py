@@ -59,7 +59,7 @@ class BacktestSettings:
     @property
     def resampling(self) -> Resampling:
         """How every interval is resampled."""
-        return Resampling(self.gate.bootstrap, self.gate.confidence)
+        return Resampling(self.gate.bootstrap_samples, self.gate.confidence)
 
 
 def compared_models(predictions: pd.DataFrame) -> list[str]:

@@ -159,7 +159,7 @@ def compare_feature(
     ]
     absent = DriftComparison(
         "missing", name, abs(now - reference["missing"]),
-        max(settings.missing, SWING_FACTOR * reference["missing_swing"]),
+        max(settings.missing_threshold, SWING_FACTOR * reference["missing_swing"]),
         p_value(*gaps), reference["missing"], now, len(column),
     )  # fmt: skip
     if not counts.sum() or not sum(reference["shares"]):
@@ -188,7 +188,8 @@ def compare_distribution(
     far = int(np.abs(own - shares).argmax())
     then = shares * accounts
     return DriftComparison(
-        kind, name, stability_index(counts, then), max(settings.psi, SWING_FACTOR * reference.get("swing", 0.0)),
+        kind, name, stability_index(counts, then),
+        max(settings.psi_threshold, SWING_FACTOR * reference.get("swing", 0.0)),
         p_value(counts, then),
         float(shares[far]), float(own[far]), int(counts.sum()),
     )  # fmt: skip
@@ -232,7 +233,7 @@ def _calibration_comparison(
     by_chance = 2 * float(ndtr(-distance / error)) if error else float(distance == 0)
     size, said = float(abs(came.mean() - promised.mean())), float(promised.mean())
     return DriftComparison(
-        "calibration", name, size, settings.calibration, by_chance, said, float(came.mean()), len(renewals)
+        "calibration", name, size, settings.calibration_threshold, by_chance, said, float(came.mean()), len(renewals)
     )
 
 

@@ -74,11 +74,14 @@ def _check_baselines(gate_metrics: Mapping[str, Any]) -> list[str]:
 def _check_calibration(gate_metrics: Mapping[str, Any], gate: GateSettings) -> list[str]:
     slope, reasons = gate_metrics["calibration_slope"], []
     if slope["value"] is None or _is_outside_range(slope, gate):
-        reasons.append(f"calibration slope {_format_slope(slope)} lies outside {_format_limits(gate)} (gate.slope)")
-    beyond_chance = math.sqrt(max(gate_metrics["error"] ** 2 - gate_metrics["error_by_chance"] ** 2, 0))
-    if beyond_chance > gate.max_error:
         reasons.append(
-            f"calibration error {beyond_chance:.3f}, beyond chance, is above {gate.max_error} (gate.max_error)"
+            f"calibration slope {_format_slope(slope)} lies outside {_format_limits(gate)} (gate.slope_range)"
+        )
+    beyond_chance = math.sqrt(max(gate_metrics["error"] ** 2 - gate_metrics["error_by_chance"] ** 2, 0))
+    if beyond_chance > gate.max_calibration_error:
+        reasons.append(
+            f"calibration error {beyond_chance:.3f}, beyond chance, is above {gate.max_calibration_error} "
+            "(gate.max_calibration_error)"
         )
     return reasons
 
@@ -88,26 +91,27 @@ def _check_segments(segments: Mapping[str, Any], gate: GateSettings) -> list[str
     reasons = []
     for name, found in segments.items():
         off, slope = found["off"], found["calibration_slope"]
-        if off["low"] > gate.max_error or off["high"] < -gate.max_error:
+        if off["low"] > gate.max_calibration_error or off["high"] < -gate.max_calibration_error:
             reasons.append(
                 f"in {name} ({found['terms']} terms) it promised {found['promised']:.2f} and {found['seen']:.2f} "
-                f"were seen: off by {_format_estimate(off, 2)}, surely more than {gate.max_error} (gate.max_error)"
+                f"were seen: off by {_format_estimate(off, 2)}, surely more than {gate.max_calibration_error} "
+                "(gate.max_calibration_error)"
             )
         if slope["value"] is not None and _is_outside_range(slope, gate):
             reasons.append(
                 f"in {name} ({found['terms']} terms) calibration slope {_format_slope(slope)} lies outside "
-                f"{_format_limits(gate)} (gate.slope)"
+                f"{_format_limits(gate)} (gate.slope_range)"
             )
     return reasons
 
 
 def _is_outside_range(slope: Mapping[str, float | None], gate: GateSettings) -> bool:
     low, high = slope["low"], slope["high"]
-    return low is not None and high is not None and (high < gate.slope[0] or low > gate.slope[1])
+    return low is not None and high is not None and (high < gate.slope_range[0] or low > gate.slope_range[1])
 
 
 def _format_limits(gate: GateSettings) -> str:
-    return f"{gate.slope[0]} to {gate.slope[1]}"
+    return f"{gate.slope_range[0]} to {gate.slope_range[1]}"
 
 
 def _format_slope(slope: Mapping[str, float | None]) -> str:
@@ -151,7 +155,7 @@ def count_terms(rows: pd.DataFrame) -> tuple[int, float]:
 def bonferroni_resampling(gate: GateSettings, looks: int) -> Resampling:
     """How intervals are resampled where so many are looked at: all together err no oftener than one alone would."""
     tail = (1 - gate.confidence) / 2 / max(looks, 1)
-    return Resampling(max(gate.bootstrap, math.ceil(MIN_TAIL_RESAMPLES / tail)), 1 - 2 * tail)
+    return Resampling(max(gate.bootstrap_samples, math.ceil(MIN_TAIL_RESAMPLES / tail)), 1 - 2 * tail)
 
 
 def _segment_metrics(rows: pd.DataFrame, model_name: str, resampling: Resampling) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def observations_known_on(
     """
     by = cutoff - pd.Timedelta(days=settings.embargo_days)
     matured_at = pd.to_datetime(training[f"{target}_matured_at"])
-    return observations(training[matured_at <= by], target, by.date(), settings.treated)
+    return observations(training[matured_at <= by], target, by.date(), settings.treated_rows)
 
 
 @dataclass(frozen=True)
@@ -206,10 +206,10 @@ def run_trials(
     """
     for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(lost.number, state=TrialState.FAIL)
-    now = current_setting(settings, list(tune_settings.ladders))
-    ladders = add_current_setting(tune_settings.ladders, now)
+    now = current_setting(settings, list(tune_settings.search_space))
+    search_space = add_current_setting(tune_settings.search_space, now)
     while not is_budget_used(study, tune_settings):
-        on_trial(_run_trial(study, data, settings, ladders, tune_settings.seed))
+        on_trial(_run_trial(study, data, settings, search_space, tune_settings.seed))
 
 
 def is_budget_used(study: optuna.Study, tune_settings: TuneSettings) -> bool:
@@ -319,6 +319,6 @@ def _gain_report(rows: pd.DataFrame, gate_settings: GateSettings) -> dict[str, A
         return {**told, "verdict": "too_few"}
     mean, low, high = log_loss_gain(
         rows["label"], rows["found"], rows["now"], rows["account_id"],
-        Resampling(gate_settings.bootstrap, gate_settings.confidence), term_weights(rows["term"]),
+        Resampling(gate_settings.bootstrap_samples, gate_settings.confidence), term_weights(rows["term"]),
     )  # fmt: skip
     return {**told, "verdict": verdict(low, high), "gain": {"value": mean, "low": low, "high": high}}

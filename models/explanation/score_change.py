@@ -36,7 +36,7 @@ MAX_FEATURES = 4
 def score_scales(model: EnsembleModel, values: pd.DataFrame) -> Floats:
     """Margin, calibrated log-odds and probability; rows × scales."""
     margin = model.margin(values)
-    close, shift = model.schema.proximity(values, model.near_days), model.calibration.segment_offset(values)
+    close, shift = model.schema.proximity(values, model.near_term_days), model.calibration.segment_offset(values)
     said = (model.calibration.log_odds, model.calibration.probability)
     return np.column_stack([margin, *(of(margin, close, shift) for of in said)])
 

@@ -99,7 +99,7 @@ def analysis_sample(observed: pd.DataFrame, interventions: pd.DataFrame, setting
     begun = begun.sort_values(["started_at", "account_id", "playbook"], kind="stable")
     ahead, before = _nearest_intervention(rows, begun, "forward"), _nearest_intervention(rows, begun, "backward")
     within = ahead["started_at"] < rows["as_of"] + pd.Timedelta(days=settings.window_days)
-    rested = ~(before["started_at"] >= rows["as_of"] - pd.Timedelta(days=settings.rest_days))
+    rested = ~(before["started_at"] >= rows["as_of"] - pd.Timedelta(days=settings.washout_days))
     rows = rows.assign(treated=ahead["playbook"].where(within, UNTREATED), started_at=ahead["started_at"].where(within))
     twice = within & rows.duplicated(
         ["account_id", "started_at"], keep="last"
@@ -219,16 +219,16 @@ def estimate_aipw(
     chance of renewing untreated, `weight` how many rows it stands for, and its account, by which the interval is
     clustered.
     """
-    count, alike = int(treated.sum()), propensity <= settings.highest_chance
+    count, alike = int(treated.sum()), propensity <= settings.max_propensity
     naive = float(renewed[treated].mean() - np.average(renewed[~treated], weights=weight[~treated]))
-    if alike[treated].mean() < settings.min_alike:
+    if alike[treated].mean() < settings.min_overlap_share:
         share = float(alike[treated].mean())
-        return NoEstimate(playbook, count, "too_few_alike", {"share": share, "needed": settings.min_alike})
+        return NoEstimate(playbook, count, "too_few_alike", {"share": share, "needed": settings.min_overlap_share})
     odds = np.where(treated | ~alike, 0.0, weight * propensity / np.where(alike, 1 - propensity, 1.0))
     effective = float(odds.sum() ** 2 / (odds**2).sum())
-    if effective < settings.min_effective:
+    if effective < settings.min_effective_sample_size:
         return NoEstimate(
-            playbook, count, "too_little_to_compare", {"rows": effective, "needed": settings.min_effective}
+            playbook, count, "too_little_to_compare", {"rows": effective, "needed": settings.min_effective_sample_size}
         )
     taken = treated & alike
     said = _effect_interval(renewed, taken, odds, renewed - outcome_probability, accounts, settings.confidence)

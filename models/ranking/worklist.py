@@ -55,12 +55,12 @@ def arr_at_risk(arr: pd.Series, renewal: pd.Series) -> pd.Series:
     return arr * (1 - renewal)
 
 
-def quadrant(band: pd.Series, expansion: pd.Series, expansion_high: float) -> pd.Series:
+def quadrant(band: pd.Series, expansion: pd.Series, expansion_threshold: float) -> pd.Series:
     """Which of four things to do (J5); empty where either side is unknown; one row per row given.
 
     High risk: `save_and_grow` where expansion is likely, else `save`. Otherwise `grow` where likely, else `keep`.
     """
-    risky, likely = band == "high", expansion >= expansion_high
+    risky, likely = band == "high", expansion >= expansion_threshold
     group = np.select([risky & likely, risky, likely], ["save_and_grow", "save", "grow"], "keep")
     return pd.Series(group, index=band.index, dtype=object).where(band.notna() & expansion.notna(), None)
 

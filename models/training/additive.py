@@ -6,8 +6,8 @@ usual range. A ridge logistic regression weighs both, and what comes out is fold
 the line is flat, so an outlier can move a margin no further than the largest customary value does.
 
 Near the end of a term the same figure means something else: the decision has fallen, and use follows it. So each
-feature has a second line that is added in proportion to how near the renewal is, from nothing at `near_days` to all
-of it on the day itself. It is learned after the first, from the rows near the end alone.
+feature has a second line that is added in proportion to how near the renewal is, from nothing at `near_term_days` to
+all of it on the day itself. It is learned after the first, from the rows near the end alone.
 
 Where a feature is declared risky in one direction, its weights keep that sign: with some hundreds of outcomes and a
 hundred columns that say nearly the same, the sign is known better than it can be learned.
@@ -236,11 +236,11 @@ class AdditiveFitter:
         ]
         self.matrix = np.hstack([*(columns.matrix for columns in self.columns), np.ones((len(values), 1))])
         self.lines = self.matrix[:, :-1]
-        self.lead = lead_index if settings.near_days else None
+        self.lead = lead_index if settings.near_term_days else None
         close = (
             np.zeros(len(values))
             if self.lead is None
-            else near_term_proximity(values[:, self.lead], settings.near_days)
+            else near_term_proximity(values[:, self.lead], settings.near_term_days)
         )
         self.rows = np.flatnonzero(close > 0)
         self.near = self.lines[self.rows] * (NEAR_TERM_SCALE * close[self.rows, None])
@@ -262,7 +262,7 @@ class AdditiveFitter:
             close = _LogisticLoss(self.near, side[self.rows], self.near_weight, self.matrix[self.rows] @ self.start)
             self.near_start = self._minimize_loss(close, self.near_start, self.bounds, inverse_penalty)
             near = NearTermEffects(
-                self.lead, self.options.near_days, self._feature_effects(self.near_start * NEAR_TERM_SCALE)
+                self.lead, self.options.near_term_days, self._feature_effects(self.near_start * NEAR_TERM_SCALE)
             )
         intercept, parts = float(np.round(self.start[-1], 9)), self._feature_effects(self.start[:-1])
         return AdditiveModel(intercept, parts, near, self._margin_variance(inverse_penalty))
@@ -276,7 +276,7 @@ class AdditiveFitter:
             jac=True,
             bounds=bounds,
             method="L-BFGS-B",
-            options={"maxiter": self.options.iterations, "ftol": 1e-7, "gtol": 1e-5, "maxcor": 20},
+            options={"maxiter": self.options.max_iterations, "ftol": 1e-7, "gtol": 1e-5, "maxcor": 20},
         )
         return np.asarray(found.x, np.float64)
 
@@ -394,7 +394,7 @@ def _add_missing_column(columns: _FeatureDesign, missing: npt.NDArray[np.bool_],
 
 def _categorical_design(codes: Floats, share: Floats, size: int, settings: LinearSettings) -> _FeatureDesign:
     """One column per category seen often enough; the rest, like a missing value, stay at the centre of nothing."""
-    often = [code for code in range(size) if (codes == code).sum() >= settings.category_rows]
+    often = [code for code in range(size) if (codes == code).sum() >= settings.min_category_rows]
     if len(often) < 2:
         return _FeatureDesign(np.zeros((len(codes), 0)), (), None, np.zeros((size + 1, 0)))
     hit = codes[:, None] == np.array(often, dtype=np.float64)[None, :]

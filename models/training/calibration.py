@@ -89,8 +89,8 @@ def fit_sigmoid(
     def loss_and_slope(at: Floats) -> tuple[float, Floats]:
         agreement = side * (columns @ at)
         pull = -weight * side * expit(-agreement)
-        loss = weight @ np.logaddexp(0, -agreement) + settings.trust / 2 * ((at - held) @ (at - held))
-        return float(loss), pull @ columns + settings.trust * (at - held)
+        loss = weight @ np.logaddexp(0, -agreement) + settings.prior_renewals / 2 * ((at - held) @ (at - held))
+        return float(loss), pull @ columns + settings.prior_renewals * (at - held)
 
     few = weight.sum() < settings.min_renewals
     bounds = [(1, 1), (-10, 10), (0, 0), (0, 0)] if few else [(0.05, None), (-10, 10), (0, None), (-10, 10)]

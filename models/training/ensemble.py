@@ -58,7 +58,7 @@ class EnsembleModel:
     booster: lgb.Booster
     tree_weight: float
     calibration: SigmoidCalibration
-    near_days: float
+    near_term_days: float
     account_effect_sd: float
     """How far the accounts' own chances lie about what is said, in log-odds (`models/training/uncertainty.py`)."""
 
@@ -72,7 +72,7 @@ class EnsembleModel:
         return self._calibrate(self.margin(frame), frame)
 
     def _calibrate(self, margin: Floats, frame: pd.DataFrame) -> Floats:
-        close = self.schema.proximity(frame, self.near_days)
+        close = self.schema.proximity(frame, self.near_term_days)
         return self.calibration.probability(margin, close, self.calibration.segment_offset(frame))
 
     def interval(self, probability: Floats, confidence: float) -> tuple[Floats, Floats]:
@@ -131,7 +131,7 @@ class EnsembleModel:
         own = {"schema": self.schema.hash}
         schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
         linear = {**own, "share_of_trees": self.tree_weight, **self.linear.to_json(self.schema.names)}
-        doubt = {"near_days": self.near_days, "spread": self.account_effect_sd}
+        doubt = {"near_term_days": self.near_term_days, "spread": self.account_effect_sd}
         sigmoid = {**own, "method": "sigmoid", **doubt, **self.calibration.to_json()}
         text = self.booster.model_to_string(num_iteration=-1)
         return {
@@ -160,8 +160,12 @@ class EnsembleModel:
         if booster.feature_name() != list(schema.names):
             raise ValueError("the booster was trained on other features than the schema names")
         line = AdditiveModel.from_json(linear, schema.names)
-        calibration, near_days, spread = SigmoidCalibration.from_json(sigmoid), sigmoid["near_days"], sigmoid["spread"]
-        return EnsembleModel(schema, line, booster, linear["share_of_trees"], calibration, near_days, spread)
+        calibration, near_term_days, spread = (
+            SigmoidCalibration.from_json(sigmoid),
+            sigmoid["near_term_days"],
+            sigmoid["spread"],
+        )
+        return EnsembleModel(schema, line, booster, linear["share_of_trees"], calibration, near_term_days, spread)
 
 
 def _to_json_bytes(tree: Mapping[str, Any]) -> bytes:
@@ -207,7 +211,7 @@ def fit_trees(
 
 
 def _booster_params(schema: Schema, settings: LightGBMSettings) -> dict[str, Any]:
-    own = settings.model_dump(exclude={"rounds", "shares", "threads", "monotone"})
+    own = settings.model_dump(exclude={"num_rounds", "tree_weights", "parallel_fits", "monotone"})
     return {
         **own,
         "objective": "binary",

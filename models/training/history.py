@@ -48,15 +48,15 @@ class History:
     def first_origin(self, days: pd.DatetimeIndex) -> pd.Timestamp | None:
         """The first of these days to train on in a back-test; None where none leaves enough to learn from and to test.
 
-        Of the days that do, the first on which the terms learned from make up `first_share` of those learned from or
-        tested; the last one where none does (ADR 34).
+        Of the days that do, the first on which the terms learned from make up `first_train_share` of those learned from
+        or tested; the last one where none does (ADR 34).
         """
         learned, tested = self.count_final(days), self.count_testable(days)
         possible = np.flatnonzero(((learned >= self.required_counts) & (tested >= self.required_counts)).all(axis=1))
         if not len(possible):
             return None
         used = len(self.terms) - self._unusable_terms(days)
-        balanced = possible[(learned[:, 0] >= self.settings.first_share * used)[possible]]
+        balanced = possible[(learned[:, 0] >= self.settings.first_train_share * used)[possible]]
         return days[balanced[0] if len(balanced) else possible[-1]]
 
     def _unusable_terms(self, days: pd.DatetimeIndex) -> npt.NDArray[np.int64]:

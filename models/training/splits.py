@@ -95,13 +95,13 @@ LEAD_OFFSET_DAYS = 20.0
 """Days added to a lead before leads are compared, so that the last days do not weigh nothing."""
 
 
-def lead_weights(lead: npt.NDArray[np.float64], focus_days: float) -> npt.NDArray[np.float64]:
-    """How much a row tells about a renewal `focus_days` away: 1 there, an eighth at twice or half the distance.
+def lead_weights(lead: npt.NDArray[np.float64], focus_lead_days: float) -> npt.NDArray[np.float64]:
+    """How much a row tells about a renewal `focus_lead_days` away: 1 there, an eighth at twice or half the distance.
 
     What is seen in the last weeks is mostly the trace of a decision that has fallen; what is seen a year before is
     mostly gone by the time it falls.
     """
-    distance = (lead + LEAD_OFFSET_DAYS) / (focus_days + LEAD_OFFSET_DAYS)
+    distance = (lead + LEAD_OFFSET_DAYS) / (focus_lead_days + LEAD_OFFSET_DAYS)
     return np.minimum(distance, 1 / distance) ** 3
 
 
@@ -120,7 +120,7 @@ def origins(observed: pd.DataFrame, settings: FoldSettings, target: str = RENEWA
 
 def _first_origin(observed: pd.DataFrame, days: pd.DatetimeIndex, settings: FoldSettings, target: str) -> pd.Timestamp:
     """The first origin that leaves enough to test at the lead that matters most, else enough to test at any lead."""
-    leads = [settings.focus_days, None] if target == RENEWAL and settings.focus_days else [None]
+    leads = [settings.focus_lead_days, None] if target == RENEWAL and settings.focus_lead_days else [None]
     histories = [History.from_observations(observed, settings, lead) for lead in leads]
     for history in histories:
         first = history.first_origin(days)

@@ -108,14 +108,15 @@ def list_candidates(linear: LinearSettings, trees: LightGBMSettings) -> list[Hyp
     """Every recipe to be tried."""
     return list(
         itertools.starmap(
-            Hyperparameters, itertools.product(sorted(linear.strengths), sorted(trees.rounds), sorted(trees.shares))
+            Hyperparameters,
+            itertools.product(sorted(linear.inverse_penalties), sorted(trees.num_rounds), sorted(trees.tree_weights)),
         )
     )
 
 
 def default_candidate(linear: LinearSettings, trees: LightGBMSettings) -> Hyperparameters:
     """The recipe of a model with no past to choose by: the middle of each list."""
-    kept = (sorted(tried) for tried in (linear.strengths, trees.rounds, trees.shares))
+    kept = (sorted(tried) for tried in (linear.inverse_penalties, trees.num_rounds, trees.tree_weights))
     strength, rounds, share = (tried[len(tried) // 2] for tried in kept)
     return Hyperparameters(strength, int(rounds), share)
 
@@ -129,7 +130,7 @@ def fit_origins(observed: pd.DataFrame, schema: Schema, settings: TrainingSettin
             observed, values, schema, fold, settings, fit_linear_models(observed, values, schema, fold, settings)
         )
 
-    return parallel_map(step, folds, settings.lightgbm.threads)
+    return parallel_map(step, folds, settings.lightgbm.parallel_fits)
 
 
 def parallel_map(work: Callable[[Fold], Result], folds: Sequence[Fold], threads: int) -> list[Result]:
@@ -149,7 +150,9 @@ def fit_linear_models(
     rows = observed.iloc[fold.train]
     truth, weight = rows["label"].to_numpy(), sample_weights(rows, schema, settings.folds)
     near = near_term_weights(rows, settings.linear)
-    return fit_linear(values[fold.train], truth, weight, schema, settings.linear.strengths, settings.linear, near)
+    return fit_linear(
+        values[fold.train], truth, weight, schema, settings.linear.inverse_penalties, settings.linear, near
+    )
 
 
 def fit_origin(
@@ -163,12 +166,12 @@ def fit_origin(
     """What every recipe says at one origin, with the linear part that stood there (`fit_linear_models`)."""
     rows, ahead = observed.iloc[fold.train], values[fold.test]
     truth, weight = rows["label"].to_numpy(), sample_weights(rows, schema, settings.folds)
-    booster = fit_trees(values[fold.train], truth, weight, schema, max(settings.lightgbm.rounds), settings.lightgbm)
+    booster = fit_trees(values[fold.train], truth, weight, schema, max(settings.lightgbm.num_rounds), settings.lightgbm)
     return OriginFit(
         fold,
         schema,
         {strength: line.margin(ahead) for strength, line in linear_models.items()},
-        {r: _tree_margin(booster, ahead, r) for r in settings.lightgbm.rounds},
+        {r: _tree_margin(booster, ahead, r) for r in settings.lightgbm.num_rounds},
         linear_models,
         booster,
     )
@@ -189,9 +192,9 @@ def shrinkage_factor(linear_model: AdditiveModel) -> float:
 
 def sample_weights(rows: pd.DataFrame, schema: Schema, folds: FoldSettings) -> Floats:
     """One weight per row to learn from; a renewal's rows count for more about the lead at which it is to be known."""
-    if schema.target != RENEWAL or not folds.focus_days:
+    if schema.target != RENEWAL or not folds.focus_lead_days:
         return term_weights(rows["term"])
-    return term_weights(rows["term"], lead_weights(rows[LEAD_COLUMN].to_numpy(np.float64), folds.focus_days))
+    return term_weights(rows["term"], lead_weights(rows[LEAD_COLUMN].to_numpy(np.float64), folds.focus_lead_days))
 
 
 def near_term_weights(rows: pd.DataFrame, settings: LinearSettings) -> Floats:
@@ -260,7 +263,7 @@ def _select_candidate(
 
 def _row_proximity(rows: pd.DataFrame, settings: LinearSettings) -> Floats:
     days = rows[LEAD_COLUMN].to_numpy(np.float64)
-    return near_term_proximity(days, settings.near_days) if settings.near_days else np.zeros(len(rows))
+    return near_term_proximity(days, settings.near_term_days) if settings.near_term_days else np.zeros(len(rows))
 
 
 def recency_weights(as_of: pd.Series, day: pd.Timestamp, settings: CalibrationSettings) -> Floats:
@@ -290,13 +293,13 @@ def fit_model(
     weight = sample_weights(observed, schema, settings.folds)
     recipe = selection.hyperparameters
     near = near_term_weights(observed, settings.linear)
-    with ThreadPoolExecutor(settings.lightgbm.threads) as pool:
+    with ThreadPoolExecutor(settings.lightgbm.parallel_fits) as pool:
         trees = pool.submit(fit_trees, values, truth, weight, schema, recipe.num_rounds, settings.lightgbm)
         lines = pool.submit(fit_linear, values, truth, weight, schema, [recipe.inverse_penalty], settings.linear, near)
     booster, line = trees.result(), lines.result()[recipe.inverse_penalty]
     spread = float(np.round(np.hypot(hidden_effect_sd, np.sqrt(line.margin_variance)), 9))
     calibration = selection.sigmoid.scale_slope(shrinkage_factor(line))
-    return EnsembleModel(schema, line, booster, recipe.tree_weight, calibration, settings.linear.near_days, spread)
+    return EnsembleModel(schema, line, booster, recipe.tree_weight, calibration, settings.linear.near_term_days, spread)
 
 
 def select_at_origins(

@@ -69,7 +69,7 @@ def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[
     own = [("account_id", "==", row["account_id"])]
     figures = data_files.load_frame(day.folder / SCORING, filters=own)
     moves = _shifted_values(
-        PeerFeatures(day.folder, listed, day.settings.list.peers_min), row["account_id"], changes, schema, catalogue
+        PeerFeatures(day.folder, listed, day.settings.list.min_peers), row["account_id"], changes, schema, catalogue
     )
     both = pd.concat([figures, figures.assign(**moves, **changes)], ignore_index=True)
     before, after = champion.model.probability(both).tolist()

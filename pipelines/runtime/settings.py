@@ -38,9 +38,9 @@ class Engine(ConfigSection):
 class Spine(ConfigSection):
     """Who is observed when."""
 
-    first: str | None = None
+    first_month: str | None = None
     """The first month observed while learning, `YYYY-MM`; empty: from the first contract on."""
-    months: int = Field(120, gt=0)
+    max_months: int = Field(120, gt=0)
     """At most this many month starts before the training day are observed while learning."""
 
 

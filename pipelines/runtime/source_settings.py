@@ -23,19 +23,19 @@ class Source(ConfigSection):
     encodings: dict[str, str] = Field(default_factory=dict)
     """Encoding of single tables where it differs: `{accounts: gb18030}`."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
-    nulls: tuple[str, ...] = ("",)
+    null_values: tuple[str, ...] = ("",)
     """What stands for "nothing" in a CSV cell; a region called NA is a region unless it is listed here."""
     decimal: Literal[".", ","] = "."
     """The decimal sign in CSV cells: with a comma, 12.000,50 is twelve thousand and a half."""
     schema_name: str | None = Field(default=None, pattern=IDENTIFIER_PATTERN)
     """The schema of a database that holds the tables; empty: its default."""
-    names: dict[str, str] = Field(default_factory=dict)
+    table_names: dict[str, str] = Field(default_factory=dict)
     """What a table is called in the database or folder, where it is not its own name."""
-    extract: datetime | None = None
+    extracted_at: datetime | None = None
     """When the tables were drawn (UTC): a fact later than this is set aside. Empty: not checked."""
-    repeated_events: Literal["auto", "count", "set_aside"] = "auto"
+    repeated_events: Literal["auto", "count", "deduplicate"] = "auto"
     """What equal rows of `usage_events` without an `event_id` are: uses of their own (count), one use delivered again
-    (set_aside), or whichever the table shows (auto: ADR 5)."""
+    (deduplicate), or whichever the table shows (auto: ADR 5)."""
 
     @field_validator("encoding")
     @classmethod
@@ -52,7 +52,7 @@ class Source(ConfigSection):
     def _validate_encodings(cls, names: dict[str, str]) -> dict[str, str]:
         return {table: cls._validate_encoding(name) for table, name in names.items()}
 
-    @field_validator("extract")
+    @field_validator("extracted_at")
     @classmethod
     def _convert_to_utc(cls, instant: datetime | None) -> datetime | None:
         return instant.astimezone(UTC).replace(tzinfo=None) if instant and instant.tzinfo else instant
@@ -66,17 +66,17 @@ class Quarantine(ConfigSection):
     """Limits of single tables where they differ: `{tickets: 0.05}`."""
     duplicate_limit: float = Field(default=0.25, ge=0, le=1)
     """Exact duplicates have a limit of their own: once set aside, an event delivered twice does no harm."""
-    allow_most: tuple[str, ...] = ()
+    allow_majority: tuple[str, ...] = ()
     """The tables of which more than half may be set aside, where the limit allows it; for all others one half is most.
     A list made so carries a notice."""
 
     @model_validator(mode="after")
     def _validate_limits(self) -> Quarantine:
         for table, limit in self.limits.items():
-            if limit > MAX_DEFAULT_SHARE and table not in self.allow_most:
+            if limit > MAX_DEFAULT_SHARE and table not in self.allow_majority:
                 raise ValueError(_limit_error_message(f"quarantine.limits.{table}={limit:g}", f"[{table}]"))
         for name, limit in (("limit", self.limit), ("duplicate_limit", self.duplicate_limit)):
-            if limit > MAX_DEFAULT_SHARE and not self.allow_most:
+            if limit > MAX_DEFAULT_SHARE and not self.allow_majority:
                 raise ValueError(_limit_error_message(f"quarantine.{name}={limit:g}", "[TABLE, …]"))
         return self
 
@@ -89,13 +89,13 @@ class Quarantine(ConfigSection):
         return self._cap_limit(table, self.duplicate_limit)
 
     def _cap_limit(self, table: str, limit: float) -> float:
-        return limit if table in self.allow_most else min(limit, MAX_DEFAULT_SHARE)
+        return limit if table in self.allow_majority else min(limit, MAX_DEFAULT_SHARE)
 
 
 def _limit_error_message(setting: str, tables: str) -> str:
     return (
         f"{setting} would set most rows of a table aside; where that is meant, name the table in a second setting, "
-        f"quarantine.allow_most={tables}"
+        f"quarantine.allow_majority={tables}"
     )
 
 

@@ -120,7 +120,7 @@ def pair_scores(
     decided = observations.loc[known, "decided"].iloc[order].set_axis(scored.index)
     chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in TARGETS}).assign(renewal=chance)
     found = expected_value.prescribe_playbooks(
-        scored.assign(decided=decided), chances, scored, playbooks, options.expansion_high
+        scored.assign(decided=decided), chances, scored, playbooks, options.expansion_threshold
     )
     would = risk_list.ranking_columns(
         scored.assign(renewal_probability=chance), found["worth"], found["hours"], options

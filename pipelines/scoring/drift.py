@@ -153,7 +153,7 @@ def _compare_outcomes(job: Job) -> list[DriftComparison]:
     once = drift.last_predictions(due, settings.gate.lead_days)
     if once.empty:
         return []
-    return drift.compare_calibration(_join_outcomes(job, once), settings.forecast.usual_spread, settings.drift)
+    return drift.compare_calibration(_join_outcomes(job, once), settings.forecast.quarter_effect_sd, settings.drift)
 
 
 def _join_outcomes(job: Job, predictions: pd.DataFrame) -> pd.DataFrame:

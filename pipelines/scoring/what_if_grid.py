@@ -43,13 +43,13 @@ COLUMNS = ("account_id", "feature", "figure", "probability")
 class PeerFeatures:
     """The figures of every account that the model speaks of, and who its peers are."""
 
-    def __init__(self, folder: Path, listed: pd.DataFrame, peers_min: int) -> None:
+    def __init__(self, folder: Path, listed: pd.DataFrame, min_peers: int) -> None:
         spoken_of = pd.read_parquet(folder / CONTRIBUTIONS, columns=["account_id"])["account_id"]
         known = listed[listed["account_id"].isin(spoken_of)]
         self.features = features_file.FeatureRows(folder / SCORING)
         self.accounts = pd.Index(known["account_id"].astype(object))
         self.row_positions = self.features.row_positions(known["account_id"])
-        self.peer_groups = peer_groups(known["size_band"], known["stage"], peers_min)
+        self.peer_groups = peer_groups(known["size_band"], known["stage"], min_peers)
 
     def positions(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
         """Where each account stands in here."""
@@ -94,13 +94,13 @@ def what_if_table(
     Of the first accounts of the list, as many as the page shows; a step of which the model gives no probability is left
     out. The number of threads changes no byte.
     """
-    features = what_if_features(options.whatif, catalogue, model.schema.names)
-    _warn_unusable(options.whatif, catalogue)
+    features = what_if_features(options.what_if_features, catalogue, model.schema.names)
+    _warn_unusable(options.what_if_features, catalogue)
     shown = listed.head(options.page_rows)
     shown = shown[shown["status"] == SCORED]
     if not features or shown.empty:
         return pd.DataFrame({name: [] for name in COLUMNS})
-    company = PeerFeatures(folder, listed, options.peers_min)
+    company = PeerFeatures(folder, listed, options.min_peers)
     rows = company.positions(shown["account_id"])
     tries = [_build_grid(company, rows, feature, catalogue, model) for feature in features]
     chances = _predict_grids(company, rows, tries, model, threads)
@@ -113,10 +113,12 @@ def _warn_unusable(names: Iterable[str], catalogue: Sequence[FeatureMeta]) -> No
     there = {str(feature["name"]): feature for feature in catalogue}
     known = [name for name in names if name in there]
     if given := [name for name in known if not there[name]["actionable"]]:
-        structlog.get_logger().warning("no manager can move these: list.whatif leaves them out", features=given)
+        structlog.get_logger().warning(
+            "no manager can move these: list.what_if_features leaves them out", features=given
+        )
     if given := [name for name in known if there[name].get("action")]:
         structlog.get_logger().warning(
-            "no score moves when these actions are logged: list.whatif leaves them out", features=given
+            "no score moves when these actions are logged: list.what_if_features leaves them out", features=given
         )
 
 

@@ -76,7 +76,7 @@ def add_collected_actions(con: Any, job: Job, raw_tables: dict[str, RawTable]) -
     path = feedback_folder(job) / f"{INTERVENTIONS}.parquet"
     if not path.is_file():
         return raw_tables
-    actions, extract = warehouse.read_parquet(con, path), job.settings.source.extract
+    actions, extract = warehouse.read_parquet(con, path), job.settings.source.extracted_at
     if extract is not None:
         actions = actions.filter(_.recorded_at <= extract)
     if not actions.count().to_pyarrow().as_py():

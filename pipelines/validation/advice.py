@@ -47,7 +47,7 @@ class RuleViolation:
     report: TableReport
     rule: Rule
     is_text: bool
-    """Whether the table was given as text, so that `source.nulls` and `source.decimal` apply to it."""
+    """Whether the table was given as text, so that `source.null_values` and `source.decimal` apply to it."""
 
     @property
     def column(self) -> ColumnSpec:
@@ -104,8 +104,8 @@ def _read_as_null_advice(violation: RuleViolation, values: Mapping[str, int], re
         )
     if not violation.is_text:
         return f"{format_values(values)} {reason}: have the source write NULL in their place"
-    nulls = list(dict.fromkeys((*violation.context.job.settings.source.nulls, *values)))
-    return f"{format_values(values)} {reason}: --set 'source.nulls={json.dumps(nulls, ensure_ascii=False)}'"
+    nulls = list(dict.fromkeys((*violation.context.job.settings.source.null_values, *values)))
+    return f"{format_values(values)} {reason}: --set 'source.null_values={json.dumps(nulls, ensure_ascii=False)}'"
 
 
 def _open_end_advice(violation: RuleViolation) -> Iterator[str]:

@@ -67,7 +67,7 @@ class CastTable:
     type_rules: tuple[Rule, ...]
     """One rule for each column of which some value may not be of its type."""
     is_text: bool = False
-    """Whether the table was given as text, so that `source.nulls` and `source.decimal` apply to it."""
+    """Whether the table was given as text, so that `source.null_values` and `source.decimal` apply to it."""
 
 
 @dataclass(frozen=True)

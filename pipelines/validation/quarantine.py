@@ -26,7 +26,7 @@ EXAMPLES_PER_RULE = 3
 def require_known_limits(job: Job) -> None:
     """Raise `ConfigError` where a limit names no table of the contract."""
     settings = job.settings.quarantine
-    for key, names in (("limits", settings.limits), ("allow_most", settings.allow_most)):
+    for key, names in (("limits", settings.limits), ("allow_majority", settings.allow_majority)):
         unknown = [name for name in names if name not in TABLES]
         if unknown:
             raise ConfigError(f"quarantine.{key}: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")

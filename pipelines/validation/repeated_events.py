@@ -23,7 +23,7 @@ class RepeatedEvents:
     """How often the rows of a table occur, and what is made of those that occur more than once."""
 
     setting: str
-    """`auto`, `count` or `set_aside`."""
+    """`auto`, `count` or `deduplicate`."""
     frequencies: Mapping[int, int]
     """How often rows occur, 1 included, and how many distinct rows occur so often."""
     at_midnight: int
@@ -125,5 +125,5 @@ COUNT_ADVICE = (
 )
 SET_ASIDE_ADVICE = (
     "If part of the table was delivered twice, load each delivery once, or give an `event_id` for each event; "
-    f"--set {SETTING_KEY}=set_aside keeps one of each"
+    f"--set {SETTING_KEY}=deduplicate keeps one of each"
 )

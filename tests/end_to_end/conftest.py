@@ -14,16 +14,16 @@ from tests.root import ROOT
 
 DAY = date(2025, 1, 1)
 QUICK = (
-    "linear.strengths=[0.01]",
-    "lightgbm.rounds=[40]",
-    "lightgbm.shares=[0.0, 0.5]",
+    "linear.inverse_penalties=[0.01]",
+    "lightgbm.num_rounds=[40]",
+    "lightgbm.tree_weights=[0.0, 0.5]",
     "folds.origins=2",
-    "gate.bootstrap=50",
+    "gate.bootstrap_samples=50",
     "gate.lead_days=30",
     "gate.min_renewals=10",
     "gate.min_events=3",
-    "gate.slope=[-5.0, 10.0]",
-    "gate.max_error=0.5",
+    "gate.slope_range=[-5.0, 10.0]",
+    "gate.max_calibration_error=0.5",
     "targets=[renewal, expansion]",
 )
 

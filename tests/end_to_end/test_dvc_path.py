@@ -48,7 +48,7 @@ NOT_NAMED = {
     "engine": "threads and memory change no byte",
     "warehouse": "DuckDB and Spark compute the same",
     "tracking": "followed through data/act/champions.json; it may hold a password, which does not belong in dvc.lock",
-    "lightgbm.threads": "changes no byte",
+    "lightgbm.parallel_fits": "changes no byte",
 }
 """Parameters that a stage may read without naming them, and why."""
 

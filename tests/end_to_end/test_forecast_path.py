@@ -91,7 +91,7 @@ def test_its_spread_is_that_of_the_model_behind_the_list_and_not_of_the_last_lea
     pd.read_parquet(last).assign(probability=0.999).to_parquet(last)
     assert forecast(replace(job, data=tmp_path))["shock"] == result["shock"]
     champion = pd.read_parquet(io.BytesIO(model_registry.fetch_champion(job, "renewal")[2]["backtest.parquet"]))
-    usual = job.settings.forecast.usual_spread
+    usual = job.settings.forecast.quarter_effect_sd
     assert result["shock"]["spread"] == round(fit_quarter_effect_sd(champion, pd.Timestamp(job.day), usual).mean, 6)
     assert result["shock"]["spread"] != round(
         fit_quarter_effect_sd(pd.read_parquet(last), pd.Timestamp(job.day), usual).mean, 6

@@ -101,7 +101,7 @@ def test_no_reason_and_no_figure_to_be_tried_speaks_of_an_action(before):
     named = spoken_of(pd.read_parquet(before.folder / "list.parquet"), r"^reason_\d_feature$")
     named |= spoken_of(pd.read_parquet(before.folder / "strengths.parquet"), r"^strength_\d_feature$")
     tried = set(pd.read_parquet(before.folder / "whatif.parquet")["feature"])
-    assert not (named | tried | set(before.settings.list.whatif)) & action_features()
+    assert not (named | tried | set(before.settings.list.what_if_features)) & action_features()
     assert named
     assert tried
 

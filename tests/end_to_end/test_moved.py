@@ -98,7 +98,7 @@ def test_what_is_registered_in_a_copy_lies_in_the_copy(original, copied):
     hide(original)
     before = set((copied.data / mlflow_artifacts.ARTIFACTS).rglob("*"))
     other = copied.settings.model_copy(
-        update={"calibration": copied.settings.calibration.model_copy(update={"trust": 1.0})}
+        update={"calibration": copied.settings.calibration.model_copy(update={"prior_renewals": 1.0})}
     )
     assert register(replace(copied, settings=other), "renewal")["version"] == "2"
     assert set((copied.data / mlflow_artifacts.ARTIFACTS).rglob("*")) > before
@@ -142,7 +142,7 @@ def test_mlflow_opens_a_run_of_a_copy_and_its_plots(original, server, tmp_path):
     experiment = json.loads(fetched(f"{api}/experiments/get-by-name?experiment_name=renewals-renewal"))["experiment"]
     (run,) = json.loads(fetched(f"{api}/runs/search", {"experiment_ids": [experiment["experiment_id"]]}))["runs"]
     number = run["info"]["run_id"]
-    assert {param["key"] for param in run["data"]["params"]} >= {"until", "lightgbm.rounds"}
+    assert {param["key"] for param in run["data"]["params"]} >= {"until", "lightgbm.num_rounds"}
     there = json.loads(fetched(f"{api}/artifacts/list?run_id={number}"))["files"]
     assert {file["path"] for file in there} == {"params.json", "plots"}
     plot = fetched(f"{server}/get-artifact?path=plots/roc.png&run_uuid={number}")

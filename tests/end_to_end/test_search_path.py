@@ -9,7 +9,7 @@ from renewals.pipelines.runtime.settings import read_settings
 from tests.end_to_end.conftest import DAY, QUICK
 from tests.root import ROOT
 
-BRIEF = ("tune.trials=2", "tune.ladders={lightgbm.max_depth: [1, 2, 3]}")
+BRIEF = ("tune.trials=2", "tune.search_space={lightgbm.max_depth: [1, 2, 3]}")
 
 
 def test_what_learn_left_is_searched(learned):

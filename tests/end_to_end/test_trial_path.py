@@ -11,7 +11,7 @@ from tests.end_to_end.conftest import DAY, QUICK
 from tests.pipelines.production import production, runs_of
 from tests.root import ROOT
 
-BETTER_OR_WORSE = ("lightgbm.learning_rate=0.2", "lightgbm.shares=[0.5]")
+BETTER_OR_WORSE = ("lightgbm.learning_rate=0.2", "lightgbm.tree_weights=[0.5]")
 
 
 @pytest.fixture

@@ -64,18 +64,18 @@ def test_half_the_use_to_be_expected_is_a_drop_and_a_little_more_is_none():
 
 def test_the_share_of_a_drop_is_configured():
     assert drop(use(before=180, now=35)) == {}
-    assert set(drop(use(before=180, now=35), with_rules(drop=0.4))) == {"acme"}
+    assert set(drop(use(before=180, now=35), with_rules(min_usage_drop=0.4))) == {"acme"}
 
 
 def test_a_drop_that_chance_may_bring_is_none():
     """5 of 12 in four weeks: two in a hundred such accounts would show it by chance alone."""
     assert drop(use(before=36, now=5)) == {}
-    assert set(drop(use(before=36, now=5), with_rules(chance=0.05))) == {"acme"}
+    assert set(drop(use(before=36, now=5), with_rules(max_p_value=0.05))) == {"acme"}
 
 
 def test_a_tiny_account_does_not_speak():
     assert drop(use(before=27, now=0)) == {}
-    assert set(drop(use(before=27, now=0), with_rules(least_use=9))) == {"acme"}
+    assert set(drop(use(before=27, now=0), with_rules(min_expected_person_days=9))) == {"acme"}
 
 
 def test_it_is_people_s_days_that_count_and_not_what_one_does_in_a_day():
@@ -153,8 +153,8 @@ def rest(first: str, last: str) -> Policy:
 def test_a_drop_in_a_quiet_period_is_none():
     """Everything of February until the 13th is missing, and those were holidays; the rest is as busy as ever."""
     resting = [row for row in use(before=180, now=60) if not "2026-02-01" <= str(row["occurred_at"]) <= "2026-02-14"]
-    assert set(drop(resting, with_rules(drop=0.4))) == {"acme"}
-    policy = rest("2026-02-01", "2026-02-14").alerts.model_copy(update={"drop": 0.4})
+    assert set(drop(resting, with_rules(min_usage_drop=0.4))) == {"acme"}
+    policy = rest("2026-02-01", "2026-02-14").alerts.model_copy(update={"min_usage_drop": 0.4})
     assert drop(resting, POLICY.model_copy(update={"alerts": policy})) == {}
 
 
@@ -192,7 +192,7 @@ def test_a_sponsor_who_left_is_lost():
 
 
 def test_a_loss_is_held_for_the_configured_days():
-    assert told("sponsor_lost", with_rules(hold_days=61), people=LEAVERS)["acme"]["concerned"] == 3
+    assert told("sponsor_lost", with_rules(expire_days=61), people=LEAVERS)["acme"]["concerned"] == 3
 
 
 SPONSORS = """
@@ -230,7 +230,7 @@ def test_whoever_came_seldom_is_not_missed():
     """In 61 days at a pace of 20 in 212: 5.8 visits, of 21: 6.04."""
     assert silent(visits("sue", 61, 20)) == {}
     assert set(silent(visits("sue", 61, 21))) == {"acme"}
-    assert set(silent(visits("sue", 61, 20), policy=with_rules(silent_visits=5))) == {"acme"}
+    assert set(silent(visits("sue", 61, 20), policy=with_rules(missed_visits=5))) == {"acme"}
 
 
 def test_a_sponsor_who_is_met_is_not_silent():
@@ -271,7 +271,7 @@ def test_first_value_is_missed_on_the_thirtieth_day():
     assert (acme["figure"], acme["usual"], acme["concerned"]) == (0.125, 0.25, 1)
     assert (acme["began"], acme["newest"]) == (date(2026, 1, 30), date(2026, 3, 1))
     assert told("first_value_missed", contracts=BOUGHT, usage_events=[*one, one[0] | {"user_id": "bob"}]) == {}
-    assert set(told("first_value_missed", with_rules(hold_days=61), contracts=BOUGHT)) == {"acme", "older"}
+    assert set(told("first_value_missed", with_rules(expire_days=61), contracts=BOUGHT)) == {"acme", "older"}
 
 
 # --- tickets ------------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ FIGURES = {"concerned": "int64", "tier": "string", "figure": "float64", "usual":
 SAID = {"account_id": "string", "code": "string", "newest": "date", "told_on": "date"}
 
 
-def news(newest: str | None, *said: tuple[str | None, str], quiet_days: int = 30) -> tuple[bool, date]:
+def news(newest: str | None, *said: tuple[str | None, str], cooldown_days: int = 30) -> tuple[bool, date]:
     """Whether an alert of 2026-03-01 is new, and since when it has been told, after what was said before."""
     day = (AS_OF - date(1970, 1, 1)).days
     row = {"account_id": "acme", "as_of": AS_OF, "day": day, "code": "sponsor_lost", "newest": newest, "began": AS_OF}
@@ -377,7 +377,7 @@ def news(newest: str | None, *said: tuple[str | None, str], quiet_days: int = 30
     told_before = ibis.memtable([*before, other], schema=SAID)
     (one,) = (
         ibis.duckdb.connect()
-        .to_pyarrow(rules.flag_new(found, told_before, with_rules(quiet_days=quiet_days)))
+        .to_pyarrow(rules.flag_new(found, told_before, with_rules(cooldown_days=cooldown_days)))
         .to_pylist()
     )
     return one["is_new"], one["told_on"]

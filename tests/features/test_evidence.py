@@ -50,7 +50,7 @@ def spine() -> ibis.Table:
 @pytest.mark.parametrize(
     ("kinds", "days"),
     [
-        (Actions().touchpoints, [3]),
+        (Actions().touchpoint_kinds, [3]),
         (("call", "email"), [3, 4]),
         (("training",), [1, 2, 3]),
         ((), [1, 2, 3, 4]),
@@ -58,7 +58,7 @@ def spine() -> ibis.Table:
 )
 def test_contacts_that_are_no_action_of_ours(kinds, days):
     """Who began one that is of a kind of ours is not known: we did."""
-    own = Policy(actions=Actions(touchpoints=kinds))
+    own = Policy(actions=Actions(touchpoint_kinds=kinds))
     found = customer_touchpoints(table("touchpoints", TOUCHPOINTS), own).to_pandas()
     assert sorted(found["occurred_at"].dt.day) == days
 

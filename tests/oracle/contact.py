@@ -8,7 +8,7 @@ from tests.oracle.terms import observation
 
 def is_ours(touch: Row, then: Then) -> bool:
     """Whether a contact is an action of our people (M5)."""
-    return touch["initiated_by"] != "customer" and touch["kind"] in then.policy.actions.touchpoints
+    return touch["initiated_by"] != "customer" and touch["kind"] in then.policy.actions.touchpoint_kinds
 
 
 class Contact:

@@ -28,8 +28,8 @@ class Tickets:
 
     def late(self, ticket: Row) -> bool:
         limit = self.then.policy.tickets.limits[ticket["severity"]]
-        respond_by = ticket["opened_at"] + timedelta(hours=limit.respond_hours)
-        resolve_by = ticket["due_at"] or ticket["opened_at"] + timedelta(hours=limit.resolve_hours)
+        respond_by = ticket["opened_at"] + timedelta(hours=limit.first_response_hours)
+        resolve_by = ticket["due_at"] or ticket["opened_at"] + timedelta(hours=limit.resolution_hours)
         return self.answered_by(ticket) > respond_by or (ticket["resolved_at"] or self.then.t) > resolve_by
 
     # --- the features --------------------------------------------------------------------------

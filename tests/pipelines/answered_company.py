@@ -36,7 +36,7 @@ class Company:
     def job(self, as_of: date | None = None, **settings: Any) -> Job:
         """A run on its tables."""
         own = {
-            "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_most": list(TABLES)},
+            "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_majority": list(TABLES)},
             "engine": {"threads": 1},
         } | settings
         job = Job(Settings.model_validate(own), str(self.root / "tables"), self.root / "data", self.root / "lists")

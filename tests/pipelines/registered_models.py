@@ -19,20 +19,20 @@ from tests.models.drawn import CATALOGUE, training_table
 TARGET = "renewal"
 DAY = date(2024, 6, 1)
 QUICK = (
-    "linear.strengths=[1.0]",
-    "lightgbm.rounds=[40]",
-    "lightgbm.shares=[0.2]",
-    "lightgbm.threads=1",
+    "linear.inverse_penalties=[1.0]",
+    "lightgbm.num_rounds=[40]",
+    "lightgbm.tree_weights=[0.2]",
+    "lightgbm.parallel_fits=1",
     "folds.origins=2",
     "folds.min_renewals=30",
     "folds.min_events=5",
-    "gate.bootstrap=50",
+    "gate.bootstrap_samples=50",
     "gate.confidence=0.98",
     "gate.lead_days=60",
     "gate.min_renewals=20",
     "gate.min_events=5",
-    "gate.slope=[-5.0, 10.0]",
-    "gate.max_error=0.5",
+    "gate.slope_range=[-5.0, 10.0]",
+    "gate.max_calibration_error=0.5",
 )
 STRICT = "gate.min_renewals=100000"
 """A limit that no model of this company can reach."""

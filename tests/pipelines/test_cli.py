@@ -52,7 +52,11 @@ def test_help_imports_nothing_heavy():
         (("tune", "--until", "June"), 78, "write it as YYYY-MM-DD"),
         (("tune", "--until", "2026-06-01", "--target", "profit"), 2, "profit"),
         (("tune", "--until", "2026-06-01", "--target", "upsell", "--set", "targets=[renewal]"), 78, "--target upsell"),
-        (("tune", "--until", "2026-06-01", "--set", "tune.ladders={folds.origins: [3]}"), 78, "ladders: folds.origins"),
+        (
+            ("tune", "--until", "2026-06-01", "--set", "tune.search_space={folds.origins: [3]}"),
+            78,
+            "search_space: folds.origins",
+        ),
         (("check", "--tables", "oracle://x"), 78, "oracle"),
         (("forecast", "--as-of", "2026-06-01", "--set", "forecast.confidence=2"), 78, "forecast.confidence"),
         (("score",), 2, "--as-of"),

@@ -166,7 +166,7 @@ def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monk
     figures = pd.read_parquet(act_side / "scoring.parquet")
     figures["people_90d"] = figures["people_28d"].where(figures["people_28d"] < 3, float("inf"))
     figures.to_parquet(act_side / "scoring.parquet")
-    score(job(company, whatif=("people_28d",), faulty_limit=0.5))
+    score(job(company, what_if_features=("people_28d",), invalid_row_limit=0.5))
     tried = pd.read_parquet(act_side / artifacts.WHAT_IF_GRID)
     assert len(tried)
     assert (tried["feature"] == "people_28d").all()
@@ -183,7 +183,7 @@ def test_a_step_of_which_the_model_says_nothing_is_left_out(company: Path, monke
     spoken = Model.predict_and_explain
     monkeypatch.setattr(Silent, spoken.__name__, lambda self, f: (Asked.probability(self, f), *spoken(self, f)[1:]))
     monkeypatch.setattr(champion_models, "load_champion", lambda one, target: Champion("renewal", "3", silent))
-    one = job(company, whatif=("people_28d",))
+    one = job(company, what_if_features=("people_28d",))
     score(one)
     tried = pd.read_parquet(company / "data" / "act" / artifacts.WHAT_IF_GRID)
     assert len(tried)
@@ -200,7 +200,7 @@ def test_two_rows_of_eight_are_too_many_and_nothing_is_published(company: Path) 
         score(job(company))
     assert stop.value.exit_code == 70
     assert {path.name: path.read_bytes() for path in folder(company).iterdir()} == before
-    assert score(job(company, faulty_limit=0.25))["faulty"]["rows"] == 2
+    assert score(job(company, invalid_row_limit=0.25))["faulty"]["rows"] == 2
 
 
 def test_an_alert_the_list_has_no_place_for_is_left_out(company: Path) -> None:

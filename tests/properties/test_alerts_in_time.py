@@ -17,7 +17,14 @@ from tests.properties.laws import DAYS, LOOPED, SEEDS, at, joined, learnt_from, 
 EAGER = POLICY.model_copy(
     update={
         "alerts": POLICY.alerts.model_validate(
-            {"drop": 0.1, "chance": 0.49, "least_use": 0, "silent_visits": 0.01, "hold_days": 200, "recent_days": 100}
+            {
+                "min_usage_drop": 0.1,
+                "max_p_value": 0.49,
+                "min_expected_person_days": 0,
+                "missed_visits": 0.01,
+                "expire_days": 200,
+                "recent_breach_days": 100,
+            }
         ),
         "stakeholders": POLICY.stakeholders.model_copy(update={"silent_days": 7}),
     }

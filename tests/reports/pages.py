@@ -19,7 +19,7 @@ GROUPS = ("small / steady", "medium / steady", "large / steady")
 CATALOGUE = [feature for family in FAMILIES.values() for feature in feature_metadata(family.features)]
 BY_NAME = {str(feature["name"]): feature for feature in CATALOGUE}
 SPEAKERS = [name for name, feature in BY_NAME.items() if feature["kind"] == "number"][::4]
-TRIED = ListOptions().whatif
+TRIED = ListOptions().what_if_features
 HARMFUL = "Call <b>the boss</b>"
 LIBRARY = {
     "harmful": {

@@ -117,6 +117,6 @@ def plays_for(rows: pd.DataFrame, chance: pd.DataFrame, told: pd.DataFrame, opti
     library = read_library(DEFAULT_LIBRARY)
     able = chance.where(rows["status"] == "scored")
     found = prescribe_playbooks(
-        rows, able, told, AvailablePlaybooks(library, combine_effects(library, {}), 60), options.expansion_high
+        rows, able, told, AvailablePlaybooks(library, combine_effects(library, {}), 60), options.expansion_threshold
     )
     return name_playbooks(found, library, options.language)

@@ -270,13 +270,13 @@ def test_a_strange_value_is_shown_in_part_and_made_fit_to_print() -> None:
 def test_one_row_never_stops_a_list_and_two_of_few_do() -> None:
     made_of = parts()
     made_of["observations"].loc[0, "stage"] = None
-    assert listed_of(made_of, faulty_limit=0.0).fault_summary["rows"] == 1
+    assert listed_of(made_of, invalid_row_limit=0.0).fault_summary["rows"] == 1
     made_of["observations"].loc[1, "stage"] = None
     with pytest.raises(
         BrokenListError, match=r"2 of 6 rows .* \(1.0%\) allows: stage: empty \(2 rows, such as account a0"
     ):
         listed_of(made_of)
-    assert listed_of(made_of, faulty_limit=0.34).rows["status"].eq("not_scored").sum() == 2
+    assert listed_of(made_of, invalid_row_limit=0.34).rows["status"].eq("not_scored").sum() == 2
 
 
 def test_why_there_is_no_score_is_said_in_every_language() -> None:

@@ -57,7 +57,7 @@ def forecast(job: Job) -> dict[str, Any]:
     options = job.settings.forecast
     chances = listed[["account_id", "renewal_date", "renewal_probability"]]
     chances = chances.rename(columns={"renewal_probability": "probability"})
-    shock = fit_quarter_effect_sd(said, known.day, options.usual_spread)
+    shock = fit_quarter_effect_sd(said, known.day, options.quarter_effect_sd)
     rows = name_periods(
         forecasts.forecast_measures(known, chances, shock, options, SEGMENT_COLUMNS, UNKNOWN_SEGMENT), job.day
     )

@@ -274,7 +274,7 @@ def score_accounts(
     names = set(features.names)
     there = [name for name in champions[RENEWAL].model.schema.names if name in names]
     peers = reasons.peer_statistics(
-        ColumnReader(features, there), known["size_band"], known["stage"], options.peers_min
+        ColumnReader(features, there), known["size_band"], known["stage"], options.min_peers
     )
     words = reasons.features_with_sentences(catalogue, there)
     keyed = known[list(KEY)].assign(**{PEER_GROUP: peers.typical_values.index.to_numpy()[peers.group]})
@@ -283,7 +283,7 @@ def score_accounts(
         chances, pushes = _predict_block(champions, values, options.confidence)
         group = peers.group[rows]
         chosen = reasons.select_reasons(
-            pushes, values, words, peers.typical_values, group, options.language, options.reason_share
+            pushes, values, words, peers.typical_values, group, options.language, options.min_reason_share
         )
         own = keyed.iloc[rows].reset_index(drop=True)
         return chances, chosen, pd.concat([own, pushes.astype(np.float32)], axis=1)
@@ -302,7 +302,7 @@ def score_accounts(
     by_feature = told
     probabilities, told = probabilities.reindex(observations.index), told.reindex(observations.index)
     able = probabilities.where(observations["status"].eq(worklist.SCORED))
-    prescribed = expected_value.prescribe_playbooks(observations, able, told, playbooks, options.expansion_high)
+    prescribed = expected_value.prescribe_playbooks(observations, able, told, playbooks, options.expansion_threshold)
     named = risk_list.name_playbooks(prescribed, playbooks.library, options.language)
     listed, reasons_, faulty = risk_list.build_risk_list(observations, probabilities, told, named, models, options)
     by_id = _playbook_ids(observations, prescribed, playbooks.library, listed)
@@ -328,7 +328,7 @@ def _set_status(
     why = endless.map(lambda name: row_checks.Fault(name, "figure", family=families.get(name, "")), na_action="ignore")
     if row_checks.FAULT_COLUMN in observations:
         why = observations[row_checks.FAULT_COLUMN].where(observations[row_checks.FAULT_COLUMN].notna(), why)
-    status = observations["status"].mask(strangeness > options.unlike_above, worklist.UNLIKE_TRAINING)
+    status = observations["status"].mask(strangeness > options.max_out_of_range_share, worklist.UNLIKE_TRAINING)
     return observations.assign(
         **{row_checks.FAULT_COLUMN: why, "status": status.mask(why.notna(), worklist.NOT_SCORED)}
     )

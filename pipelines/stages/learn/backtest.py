@@ -136,7 +136,7 @@ def _count_treated(job: Job, target: str) -> int:
     """How many final observations were left out because an intervention had a hand in their outcome."""
     from renewals.models.training.splits import observations
 
-    training, own = read_training(job), job.settings.folds.treated
+    training, own = read_training(job), job.settings.folds.treated_rows
     return len(observations(training, target, job.day)) - len(observations(training, target, job.day, own))
 
 

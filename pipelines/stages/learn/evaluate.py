@@ -113,11 +113,11 @@ def backtest_predictions(job: Job, target: str, files: dict[str, bytes]) -> pd.D
     from renewals.models.training.schema import Schema
 
     options = job.settings
-    observed = splits.observations(read_training(job), target, job.day, options.folds.treated)
+    observed = splits.observations(read_training(job), target, job.day, options.folds.treated_rows)
     schema = Schema.from_json(json.loads(files[SCHEMA]))
     numbers = [name for name in schema.names if name not in schema.categories]
     cut = splits.rolling_origin_folds(observed, options.folds, target)
-    beside = baselines.predict_baselines(observed, cut, numbers, options.lightgbm.threads)
+    beside = baselines.predict_baselines(observed, cut, numbers, options.lightgbm.parallel_fits)
     about = dict.fromkeys(name for name in (*options.gate.segments, *EXTRA_COLUMNS) if name in observed.columns)
     known = observed[[*splits.KEY, *about]].rename(columns=EXTRA_COLUMNS)
     beside = beside.merge(known, on=splits.KEY, validate="one_to_one")
@@ -183,7 +183,7 @@ def _gate_metrics(rows: pd.DataFrame, gate: GateSettings) -> dict[str, Any]:
     }
     if len(set(truth)) < 2:
         return found
-    resampling = metrics.Resampling(gate.bootstrap, gate.confidence)
+    resampling = metrics.Resampling(gate.bootstrap_samples, gate.confidence)
     for metric, ranged in (
         (metrics.auc, metrics.auc_interval),
         (metrics.calibration_slope, metrics.calibration_slope_interval),
@@ -192,7 +192,7 @@ def _gate_metrics(rows: pd.DataFrame, gate: GateSettings) -> dict[str, Any]:
         found[metric.__name__] = {"value": metric(truth, chance, weight), "low": low, "high": high}
     found["error"] = metrics.calibration_error(truth, chance, weight)
     found["error_by_chance"] = metrics.calibration_error_by_chance(chance, weight)
-    surely = {REQUIRED_BASELINE: replace(resampling, confidence=gate.sure)}
+    surely = {REQUIRED_BASELINE: replace(resampling, confidence=gate.base_rate_confidence)}
     found["gain_over"] = {
         name: dict(
             zip(

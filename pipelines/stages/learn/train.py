@@ -55,7 +55,7 @@ def train(job: Job, target: str) -> dict[str, Any]:
 
     training, catalogue = read_training(job), read_catalogue(job.folder)
     try:
-        observed = observations(training, target, job.day, job.settings.folds.treated)
+        observed = observations(training, target, job.day, job.settings.folds.treated_rows)
     except ValueError as error:
         raise DataContractError(f"{job.folder / 'training.parquet'}: {error}") from error
     try:

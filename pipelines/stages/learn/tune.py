@@ -78,8 +78,8 @@ def _load_search_data(job: Job, target: str) -> tuple[SearchData, pd.DataFrame]:
 
     options, training = job.settings, read_training(job)
     try:
-        final = observations(training, target, job.day, options.folds.treated)
-        day = tuning.search_cutoff(final, options.tune.held_out)
+        final = observations(training, target, job.day, options.folds.treated_rows)
+        day = tuning.search_cutoff(final, options.tune.holdout_share)
         past = tuning.SearchData.from_training(training, read_catalogue(job.folder), target, day, options)
         return past, tuning.holdout_rows(final, day)
     except InsufficientHistoryError:
@@ -92,7 +92,7 @@ def _run_search(job: Job, target: str, data: SearchData, held_out_rows: pd.DataF
     from renewals.models.evaluation import tuning
 
     options = job.settings
-    now = tuning.current_setting(options, list(options.tune.ladders))
+    now = tuning.current_setting(options, list(options.tune.search_space))
     with _open_study(job.data / TUNE / f"{target}.db", _study_name(data, job)) as study:
         _run_trials(study, data, job, f"{TUNE} {target}")
         found = tuning.best_trial(study)
@@ -158,15 +158,17 @@ def _study_name(data: SearchData, job: Job) -> str:
     from renewals.models.evaluation.tuning import add_current_setting, current_setting
 
     options, about = job.settings, dict.fromkeys((*data.schema.names, "decided", "days_to_renewal"))
-    ladders = add_current_setting(options.tune.ladders, current_setting(options, list(options.tune.ladders)))
+    search_space = add_current_setting(
+        options.tune.search_space, current_setting(options, list(options.tune.search_space))
+    )
     on = {
         "rows": rows_fingerprint(data.observed, tuple(about)),
         "schema": data.schema.hash,
         "day": str(data.cutoff),
-        "ladders": ladders,
+        "search_space": search_space,
         "seed": options.tune.seed,
         "code": model_registry.code_fingerprint(),
-        "lightgbm": options.lightgbm.model_dump(exclude={"threads"}),
+        "lightgbm": options.lightgbm.model_dump(exclude={"parallel_fits"}),
         **{name: getattr(options, name).model_dump() for name in ("folds", "linear", "calibration")},
     }
     return sha256(json.dumps(on, sort_keys=True).encode())[:FINGERPRINT_DIGITS]

@@ -154,7 +154,7 @@ def _check_table(
 ) -> TableReport:
     """Part the rows of a table into clean and quarantined, and count."""
     across = cross_table_rules(context, table.name, reports)
-    rules = (*typed.type_rules, *table.rules(context.job.settings.source.extract), *across)
+    rules = (*typed.type_rules, *table.rules(context.job.settings.source.extracted_at), *across)
     checked = _validate_rows(context, table, typed, rules)
     report = _count_violations(checked)
     if typed.is_text and context.job.settings.source.decimal == ".":
@@ -237,7 +237,7 @@ def _validation_report(
         "tables": tables,
         "absent": [name for name in TABLES if name not in raw_tables],
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
-        "extract": _iso_time(context.job.settings.source.extract),
+        "extract": _iso_time(context.job.settings.source.extracted_at),
         "reporting_currency": context.job.settings.money.reporting_currency,
         "notices": [notice.as_dict() for notice in (*gaps.notices, *of_tables)],
         "coverage": gaps.facts | {"notes": gaps.notes},
@@ -300,7 +300,7 @@ def _assert_clean(context: CheckContext, table: TableSpec, clean: ir.Table) -> N
     """What was written keeps the contract, says pandera; if not, the fault is in this program."""
     from pandera.errors import SchemaErrors
 
-    extract = context.job.settings.source.extract
+    extract = context.job.settings.source.extracted_at
     try:
         table.schema(context.id_types[table.name], extract).validate(clean, lazy=True)
     except SchemaErrors as errors:

@@ -71,7 +71,7 @@ def _required_parts(job: Job) -> dict[int, PartFingerprint]:
     """What the part of each month is to be made from."""
     settings = job.settings
     rules = _sha256(f"{VERSION}|{settings.usage.model_dump_json()}")
-    source = settings.source.model_dump_json(exclude={"extract"})  # another day reads the same rows alike
+    source = settings.source.model_dump_json(exclude={"extracted_at"})  # another day reads the same rows alike
     reading = _sha256(f"{package_version()}|{source}|{settings.quarantine.model_dump_json()}")
     digests = usage_partitions.read_digests(job.data / "clean")
     return {month: PartFingerprint(_sha256(events), rules, reading) for month, events in digests.items()}

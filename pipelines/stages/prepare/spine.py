@@ -31,8 +31,12 @@ def spine(job: Job) -> dict[str, Any]:
 def learning_dates(tables: dict[str, ir.Table], job: Job) -> list[date]:
     """The month starts to learn from, before the day the run stands on."""
     settings = job.settings.spine
-    begin = parse_date(f"{settings.first}-01", "spine.first") if settings.first else _history_start(tables)
-    months = [day for day in spines.month_starts(begin, job.day) if day < job.day][-settings.months :]
+    begin = (
+        parse_date(f"{settings.first_month}-01", "spine.first_month")
+        if settings.first_month
+        else _history_start(tables)
+    )
+    months = [day for day in spines.month_starts(begin, job.day) if day < job.day][-settings.max_months :]
     if not months:
         raise ConfigError(f"nothing to learn before {job.day}: contracts and usage both exist only from {begin} on")
     return months

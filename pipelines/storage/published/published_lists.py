@@ -105,7 +105,7 @@ def alert_history_path(job: Job, day: date) -> Path:
 
 def recent_alert_paths(job: Job) -> list[Path]:
     """The alerts of every list of the quiet days before the day the run stands on."""
-    quiet = timedelta(days=job.settings.alerts.quiet_days)
+    quiet = timedelta(days=job.settings.alerts.cooldown_days)
     return [
         alert_history_path(job, day)
         for day in sorted(_dates_in_folder(job.data / ALERT_HISTORY_FOLDER, before=job.day))
@@ -117,6 +117,6 @@ def archive_alerts(job: Job) -> None:
     """Keep the alerts of the list just published, and let go of those long told."""
     with atomic.atomic_path(alert_history_path(job, job.day)) as unfinished:
         shutil.copyfile(job.folder / ALERTS, unfinished)
-    long_ago = job.day - 2 * timedelta(days=job.settings.alerts.quiet_days)
+    long_ago = job.day - 2 * timedelta(days=job.settings.alerts.cooldown_days)
     for day in _dates_in_folder(job.data / ALERT_HISTORY_FOLDER, before=long_ago):
         alert_history_path(job, day).unlink(missing_ok=True)

@@ -60,7 +60,7 @@ def test_contacts_that_the_customer_began(met):
 
 def test_a_kind_that_is_no_action_of_ours_is_a_sign_of_the_customer(company):
     """A company whose mails come from its customers counts them; contacts of the other kinds stay its own actions."""
-    policy = POLICY.model_copy(update={"actions": Actions(touchpoints=("visit", "call"))})
+    policy = POLICY.model_copy(update={"actions": Actions(touchpoint_kinds=("visit", "call"))})
     found = company(policy, touchpoints=CONTACTS)
     columns = ["days_since_customer_contact", "customer_contacts_total_90d"]
     assert found("contact", *columns) == {"acme": [4, 2], "quiet": [366, 0]}

@@ -9,7 +9,7 @@ from renewals.models.evaluation.backtest import MODEL, BacktestSettings
 from renewals.models.settings import GateSettings
 from renewals.reports.settings import Capacity
 
-GATE = GateSettings(bootstrap=200, min_renewals=4, min_events=2, segments=("plan",))
+GATE = GateSettings(bootstrap_samples=200, min_renewals=4, min_events=2, segments=("plan",))
 EVERYTHING = Capacity().for_manager
 
 

@@ -26,20 +26,20 @@ from renewals.models.training.splits import InsufficientHistoryError, observatio
 from tests.models.drawn import CATALOGUE, training_table
 
 OPTIONS = SimpleNamespace(
-    folds=FoldSettings(origins=2, first_share=0.4, min_renewals=30, min_events=5),
-    linear=LinearSettings(strengths=(0.01,), near_days=0),
-    lightgbm=LightGBMSettings(rounds=(8,), shares=(0.5,), min_data_in_leaf=20, threads=1),
+    folds=FoldSettings(origins=2, first_train_share=0.4, min_renewals=30, min_events=5),
+    linear=LinearSettings(inverse_penalties=(0.01,), near_term_days=0),
+    lightgbm=LightGBMSettings(num_rounds=(8,), tree_weights=(0.5,), min_data_in_leaf=20, parallel_fits=1),
     calibration=CalibrationSettings(),
 )
 TUNE = TuneSettings(
     trials=14,
-    ladders={
+    search_space={
         "lightgbm.learning_rate": (0.01, 0.1, 0.3),
         "lightgbm.max_depth": (1, 2, 3),
-        "calibration.trust": (0.0, 1000.0),
+        "calibration.prior_renewals": (0.0, 1000.0),
     },
 )
-GATE = GateSettings(min_renewals=20, min_events=5, bootstrap=100)
+GATE = GateSettings(min_renewals=20, min_events=5, bootstrap_samples=100)
 UNTIL = pd.Timestamp(2024, 6, 1)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -59,7 +59,7 @@ def final(training):
 
 @pytest.fixture(scope="module")
 def day(final):
-    return tuning.search_cutoff(final, TUNE.held_out)
+    return tuning.search_cutoff(final, TUNE.holdout_share)
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +115,10 @@ def test_what_was_final_does_move_them(training, day, study):
 
 def test_what_is_held_out_is_the_newest_share_of_the_terms_whatever_became_of_them(final, day):
     held = tuning.holdout_rows(final, day)
-    assert TUNE.held_out <= final.loc[final["as_of"] >= day, "term"].nunique() / final["term"].nunique() < 0.35
+    assert TUNE.holdout_share <= final.loc[final["as_of"] >= day, "term"].nunique() / final["term"].nunique() < 0.35
     assert (held["as_of"] >= day).all()
     assert not held["decided"].any()
-    assert tuning.search_cutoff(final.assign(label=1 - final["label"]), TUNE.held_out) == day
+    assert tuning.search_cutoff(final.assign(label=1 - final["label"]), TUNE.holdout_share) == day
 
 
 def test_a_label_that_still_travels_or_came_before_its_cohort_is_not_there_yet(training, day):
@@ -146,13 +146,15 @@ def test_a_trial_is_worth_what_its_backtest_would_have_said(past):
 
 
 def test_all_trials_are_measured_with_one_yardstick(past):
-    hasty = CalibrationSettings(half_life_days=30, trust=1e9)
-    own = tuning.TrialSettings.with_setting(OPTIONS, {"calibration.half_life_days": 30, "calibration.trust": 1e9})
-    usual = tuning.TrialSettings.with_setting(OPTIONS, {"calibration.trust": 1e9})
+    hasty = CalibrationSettings(half_life_days=30, prior_renewals=1e9)
+    own = tuning.TrialSettings.with_setting(
+        OPTIONS, {"calibration.half_life_days": 30, "calibration.prior_renewals": 1e9}
+    )
+    usual = tuning.TrialSettings.with_setting(OPTIONS, {"calibration.prior_renewals": 1e9})
     by_one = tuning.trial_loss(past, own, OPTIONS.calibration), tuning.trial_loss(past, usual, OPTIONS.calibration)
     assert by_one[0] == pytest.approx(by_one[1], abs=1e-6)
     assert abs(tuning.trial_loss(past, own, hasty) - by_one[0]) > 1e-4
-    study = searched(past, TuneSettings(trials=4, ladders={"calibration.half_life_days": (30, 730)}))
+    study = searched(past, TuneSettings(trials=4, search_space={"calibration.half_life_days": (30, 730)}))
     worth = {setting["calibration.half_life_days"]: loss for setting, _, loss in tried(study)}
     assert worth[30] == tuning.trial_loss(
         past, tuning.TrialSettings.with_setting(OPTIONS, {"calibration.half_life_days": 30}), OPTIONS.calibration
@@ -173,7 +175,7 @@ def test_the_linear_part_is_fitted_once_for_all_trees(training, day, monkeypatch
 
 def test_the_search_begins_with_the_setting_in_force_and_ends_no_worse(study):
     first = tuning.finished_trials(study)[0]
-    assert first.user_attrs[tuning.SETTING_ATTRIBUTE] == tuning.current_setting(OPTIONS, list(TUNE.ladders))
+    assert first.user_attrs[tuning.SETTING_ATTRIBUTE] == tuning.current_setting(OPTIONS, list(TUNE.search_space))
     assert first.state == TrialState.COMPLETE
     assert tuning.best_trial(study).value <= first.value
 
@@ -214,7 +216,7 @@ def test_a_trial_that_was_cut_off_is_lost_alone(past, study, before, monkeypatch
 def test_a_setting_that_is_drawn_again_is_not_learned_again(past, monkeypatch):
     two, learned, loss_of = {"lightgbm.max_depth": (1, 3)}, [], tuning.trial_loss
     monkeypatch.setattr(tuning, "trial_loss", lambda *given: learned.append(1) or loss_of(*given))
-    found = tried(searched(past, TuneSettings(trials=5, ladders=two)))
+    found = tried(searched(past, TuneSettings(trials=5, search_space=two)))
     assert len(learned) == len({str(setting) for setting, _, _ in found}) == len({loss for _, _, loss in found}) == 2
 
 
@@ -267,7 +269,7 @@ def verdict(past, final, found, now=OPTIONS, asked=GATE):
     return tuning.compare_with_current(past, held, tuning.TrialSettings.with_setting(OPTIONS, found), now, asked)
 
 
-BLIND = {"linear.strengths": (1e-9,), "lightgbm.shares": (0.0,)}
+BLIND = {"linear.inverse_penalties": (1e-9,), "lightgbm.tree_weights": (0.0,)}
 """Not to be searched, but surely worse: a model that tells nobody from anybody."""
 
 
@@ -309,22 +311,22 @@ def test_a_history_too_short_is_refused_in_words(training):
 
 
 @pytest.mark.parametrize(
-    ("ladders", "said"),
+    ("search_space", "said"),
     [
         ({}, "at least one"),
         ({"folds.origins": (1, 2)}, "folds.origins"),
-        ({"lightgbm.rounds": (100,)}, "lightgbm.rounds"),
+        ({"lightgbm.num_rounds": (100,)}, "lightgbm.num_rounds"),
         ({"lightgbm.seed": (1, 2)}, "lightgbm.seed"),
         ({"lightgbm.depth": (1, 2)}, "lightgbm.depth"),
         ({"lightgbm.max_depth": (0, 2)}, "lightgbm.max_depth cannot be 0"),
     ],
 )
-def test_only_numbers_of_the_learner_can_be_searched(ladders, said):
+def test_only_numbers_of_the_learner_can_be_searched(search_space, said):
     with pytest.raises(ValidationError, match=said):
-        TuneSettings(ladders=ladders)
+        TuneSettings(search_space=search_space)
 
 
 def test_a_ladder_goes_up_and_keeps_the_kind_of_its_setting():
-    found = TuneSettings(ladders={"lightgbm.lambda_l2": (3, 1, 1), "lightgbm.max_depth": (2, 1)}).ladders
+    found = TuneSettings(search_space={"lightgbm.lambda_l2": (3, 1, 1), "lightgbm.max_depth": (2, 1)}).search_space
     assert found == {"lightgbm.lambda_l2": (1.0, 3.0), "lightgbm.max_depth": (1, 2)}
     assert [type(rung) for rungs in found.values() for rung in rungs] == [float, float, int, int]

@@ -24,8 +24,10 @@ NUMBERS = ["use", "tickets", "noise"]
 def learned(seed: int, sigmoid: SigmoidCalibration, catalogue=CATALOGUE) -> EnsembleModel:
     options = SimpleNamespace(
         folds=FoldSettings(origins=2, min_renewals=30, min_events=5),
-        linear=LinearSettings(strengths=(0.03,)),
-        lightgbm=LightGBMSettings(rounds=(30,), shares=(0.5,), min_data_in_leaf=20, threads=1, seed=seed),
+        linear=LinearSettings(inverse_penalties=(0.03,)),
+        lightgbm=LightGBMSettings(
+            num_rounds=(30,), tree_weights=(0.5,), min_data_in_leaf=20, parallel_fits=1, seed=seed
+        ),
         calibration=CalibrationSettings(),
     )
     observed = observations(training_table(seed=seed), "renewal", pd.Timestamp(2023, 6, 1).date())

@@ -105,7 +105,7 @@ def logged(*days: str, playbook: str = "call") -> pd.DataFrame:
     return pd.DataFrame({"account_id": "acme", "playbook": playbook, "started_at": pd.to_datetime(list(days))})
 
 
-EVERY = EffectSettings(untreated_per_renewal=100, rest_days=60, min_lead_days=100)
+EVERY = EffectSettings(untreated_per_renewal=100, washout_days=60, min_lead_days=100)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_no_account_is_judged_by_a_model_that_learned_from_it():
     schema = Schema.from_catalogue(
         [{"name": "account", "kind": "category", "risk": "either"}], rows, "renewal", monotone=False
     )
-    told = cross_fit(schema.values(rows), truth, np.ones(200), fold, schema, 10.0, LinearSettings(category_rows=1))
+    told = cross_fit(schema.values(rows), truth, np.ones(200), fold, schema, 10.0, LinearSettings(min_category_rows=1))
     assert pd.Series(told).groupby(fold).nunique().eq(1).all()  # of an account never seen, nothing but the mean
 
 

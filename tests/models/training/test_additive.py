@@ -75,7 +75,7 @@ def test_it_finds_what_was_drawn(drawn):
 
 
 def test_contributions_are_centred_on_the_training_rows(drawn):
-    model = fit(drawn, near_days=0)
+    model = fit(drawn, near_term_days=0)
     assert np.abs(model.contributions(drawn[0]).mean(axis=0)).max() < 1e-6
 
 

@@ -32,7 +32,7 @@ def test_the_last_days_have_a_slope_of_their_own():
     rng = np.random.default_rng(0)
     margin, close = rng.normal(size=40_000), (rng.random(40_000) < 0.5).astype(float)
     truth = (rng.random(40_000) < 1 / (1 + np.exp(-(1 + close) * margin))).astype(np.int8)
-    found = fit_sigmoid(margin, close, truth, np.ones(40_000), CalibrationSettings(trust=0))
+    found = fit_sigmoid(margin, close, truth, np.ones(40_000), CalibrationSettings(prior_renewals=0))
     assert found.slope == pytest.approx(1.0, abs=0.1)
     assert found.near_slope == pytest.approx(1.0, abs=0.2)
     assert replace(found, near_slope=0.0).probability(np.ones(1), 1.0) < found.probability(np.ones(1), 1.0)

@@ -17,8 +17,8 @@ from tests.models.drawn import CATALOGUE, training_table
 
 OPTIONS = SimpleNamespace(
     folds=FoldSettings(origins=2, min_renewals=30, min_events=5),
-    linear=LinearSettings(strengths=(0.01,)),
-    lightgbm=LightGBMSettings(rounds=(30,), shares=(0.5,), min_data_in_leaf=20, threads=1),
+    linear=LinearSettings(inverse_penalties=(0.01,)),
+    lightgbm=LightGBMSettings(num_rounds=(30,), tree_weights=(0.5,), min_data_in_leaf=20, parallel_fits=1),
     calibration=CalibrationSettings(),
 )
 UNTIL = pd.Timestamp(2023, 6, 1)

@@ -58,7 +58,7 @@ def test_the_first_origin_learns_from_a_share_of_all_that_is_used():
     observed = observations(training_table(), "renewal", date(2024, 6, 1))
     shares = []
     for share in (0.2, 0.5, 0.8):
-        origin = rolling_origin_folds(observed, FoldSettings(first_share=share, min_renewals=30, min_events=5))[
+        origin = rolling_origin_folds(observed, FoldSettings(first_train_share=share, min_renewals=30, min_events=5))[
             0
         ].origin
         days = pd.DatetimeIndex([origin])
@@ -71,7 +71,7 @@ def test_the_first_origin_learns_from_a_share_of_all_that_is_used():
 
 def test_a_share_that_cannot_be_had_refuses_nothing(market):
     """With nine tenths first nothing would be left to test: the last day that leaves enough is taken."""
-    folds = rolling_origin_folds(market, FoldSettings(first_share=0.95))
+    folds = rolling_origin_folds(market, FoldSettings(first_train_share=0.95))
     history = History.from_observations(market, FoldSettings(), 90)
     after = history.count_testable(pd.DatetimeIndex([folds[0].origin]))
     assert (after >= history.required_counts).all()
@@ -141,7 +141,7 @@ def every_month(count: int, of_each: int = 5, rare: int = 1, begin: str = "2024-
     return [(day, int(place >= rare)) for day in days for place in range(of_each)]
 
 
-OPTIONS = FoldSettings(min_renewals=20, min_events=2, focus_days=0)
+OPTIONS = FoldSettings(min_renewals=20, min_events=2, focus_lead_days=0)
 
 
 def test_a_refusal_counts_what_there_is_and_what_is_needed():
@@ -192,7 +192,7 @@ def _learns(outcomes: list[tuple[str, int]]) -> bool:
 
 def test_without_the_rarer_outcome_or_at_too_slow_a_pace_no_month_is_named():
     with pytest.raises(InsufficientHistoryError, match="not be enough in 20 years"):
-        rolling_origin_folds(few(every_month(12)), FoldSettings(min_renewals=100_000, focus_days=0))
+        rolling_origin_folds(few(every_month(12)), FoldSettings(min_renewals=100_000, focus_lead_days=0))
     with pytest.raises(InsufficientHistoryError, match="not be enough in 20 years"):
         rolling_origin_folds(few(every_month(12, rare=0)), OPTIONS)
 

@@ -16,9 +16,9 @@ from renewals.models.training.splits import observations
 from tests.models.drawn import CATALOGUE, training_table
 
 OPTIONS = SimpleNamespace(
-    folds=FoldSettings(origins=3, first_share=0.3, min_renewals=30, min_events=5),
-    linear=LinearSettings(strengths=(0.001, 0.03)),
-    lightgbm=LightGBMSettings(rounds=(5, 20), shares=(0.0, 1.0), min_data_in_leaf=20, threads=1),
+    folds=FoldSettings(origins=3, first_train_share=0.3, min_renewals=30, min_events=5),
+    linear=LinearSettings(inverse_penalties=(0.001, 0.03)),
+    lightgbm=LightGBMSettings(num_rounds=(5, 20), tree_weights=(0.0, 1.0), min_data_in_leaf=20, parallel_fits=1),
     calibration=CalibrationSettings(),
 )
 UNTIL = pd.Timestamp(2024, 6, 1)
@@ -40,7 +40,9 @@ def chosen(observed, steps):
 
 
 def test_origins_worked_on_side_by_side_stand_in_order_and_say_the_same(observed, steps):
-    together = SimpleNamespace(**{**vars(OPTIONS), "lightgbm": OPTIONS.lightgbm.model_copy(update={"threads": 3})})
+    together = SimpleNamespace(
+        **{**vars(OPTIONS), "lightgbm": OPTIONS.lightgbm.model_copy(update={"parallel_fits": 3})}
+    )
     again = walk_forward.fit_origins(observed, Schema.from_catalogue(CATALOGUE, observed, "renewal", True), together)
     assert [step.fold.origin for step in again] == sorted(step.fold.origin for step in steps)
     for one, other in zip(again, steps, strict=True):

@@ -348,9 +348,9 @@ def test_a_run_on_an_older_extract_stands_before_the_answers(own: Company) -> No
     from renewals.pipelines.stages.prepare.check import check
 
     own.collect(own.book("june.xlsx", {"Anna": ANSWERED}))
-    check(own.job(source={"extract": datetime(2026, 6, 2)}))
+    check(own.job(source={"extracted_at": datetime(2026, 6, 2)}))
     assert not (own.root / "data" / "clean" / "interventions.parquet").exists()
-    check(own.job(source={"extract": datetime(2026, 6, 12)}))
+    check(own.job(source={"extracted_at": datetime(2026, 6, 12)}))
     assert (own.root / "data" / "clean" / "interventions.parquet").exists()
 
 

@@ -68,8 +68,8 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (act / "features.json").write_text(json.dumps({"features": features, "families_absent": []}))
     figures = pd.read_parquet(act / "scoring.parquet")
     figures.assign(people_90d=figures["people_28d"]).to_parquet(act / "scoring.parquet")
-    score(job(tmp_path, whatif=TRIED))
-    publish(job(tmp_path, whatif=TRIED))
+    score(job(tmp_path, what_if_features=TRIED))
+    publish(job(tmp_path, what_if_features=TRIED))
     return tmp_path
 
 
@@ -111,7 +111,7 @@ def test_what_lies_beyond_is_said_and_the_caveat_always(company: Path) -> None:
 
 
 def test_the_page_says_at_each_step_what_the_command_says_of_that_wish(company: Path) -> None:
-    asked = job(company, whatif=TRIED)
+    asked = job(company, what_if_features=TRIED)
     publish(asked)
     page = payload_of((asked.lists / str(asked.day) / "risk_list.html").read_bytes())
     tried = pd.read_parquet(company / "data" / "act" / "whatif.parquet")
@@ -136,14 +136,14 @@ def test_neither_blocks_nor_threads_show_in_what_is_tried(company: Path, monkeyp
     path = company / "data" / "act" / "whatif.parquet"
     before = path.read_bytes()
     monkeypatch.setattr(what_if_grid, "BLOCK_ROWS", 3)
-    one = job(company, whatif=TRIED)
+    one = job(company, what_if_features=TRIED)
     one.settings.engine = Engine(threads=3)
     score(one)
     assert path.read_bytes() == before
 
 
 def test_the_page_tries_only_the_accounts_that_it_shows(company: Path) -> None:
-    score(job(company, whatif=TRIED, page_rows=2))
+    score(job(company, what_if_features=TRIED, page_rows=2))
     listed = pd.read_parquet(company / "data" / "act" / "list.parquet")
     tried = pd.read_parquet(company / "data" / "act" / "whatif.parquet")
     assert set(tried["account_id"]) == set(listed["account_id"].head(2))
@@ -178,11 +178,13 @@ def test_a_wrong_wish_is_told_in_words(company: Path, wish: str, words: str) -> 
 
 def test_a_logged_action_among_the_figures_to_be_tried_is_left_out_with_a_word(company: Path) -> None:
     with capture_logs() as said:
-        score(job(company, whatif=TRIED))
-    left_out = {line["event"]: line["features"] for line in said if "list.whatif leaves them out" in line["event"]}
+        score(job(company, what_if_features=TRIED))
+    left_out = {
+        line["event"]: line["features"] for line in said if "list.what_if_features leaves them out" in line["event"]
+    }
     assert left_out == {
-        "no manager can move these: list.whatif leaves them out": ["people_90d"],
-        "no score moves when these actions are logged: list.whatif leaves them out": ["visits_90d"],
+        "no manager can move these: list.what_if_features leaves them out": ["people_90d"],
+        "no score moves when these actions are logged: list.what_if_features leaves them out": ["visits_90d"],
     }
 
 

@@ -34,7 +34,13 @@ def changed(*overrides: str) -> list[str]:
 
 def test_nothing_is_said_of_the_same_parameters_and_of_those_that_mean_nothing_to_a_feature() -> None:
     assert changed() == []
-    others = ("list.language=zh", "drift.psi=0.5", "alerts.drop=0.9", "engine.threads=7", "lightgbm.seed=3")
+    others = (
+        "list.language=zh",
+        "drift.psi_threshold=0.5",
+        "alerts.min_usage_drop=0.9",
+        "engine.threads=7",
+        "lightgbm.seed=3",
+    )
     assert changed(*others) == []
 
 
@@ -46,12 +52,15 @@ def test_nothing_is_said_of_the_same_parameters_and_of_those_that_mean_nothing_t
         ("money.reporting_currency=EUR", 'money.reporting_currency: "USD" → "EUR"'),
         ("usage.levels={view: [a, b]}", 'usage.levels.view: null → ["a", "b"]'),
         ("usage.north_star=['*', '!x']", "usage.north_star: +!x"),
-        ("tickets.limits.low={respond_hours: 40, resolve_hours: 720}", "tickets.limits.low.respond_hours: 48.0 → 40.0"),
+        (
+            "tickets.limits.low={first_response_hours: 40, resolution_hours: 720}",
+            "tickets.limits.low.first_response_hours: 48.0 → 40.0",
+        ),
     ],
 )
 def test_what_was_and_what_is(override: str, said: str) -> None:
-    whole = ["tickets.limits.medium={respond_hours: 24, resolve_hours: 240}"] * override.startswith("tickets")
-    whole += ["tickets.limits.high={respond_hours: 4, resolve_hours: 48}"] * override.startswith("tickets")
+    whole = ["tickets.limits.medium={first_response_hours: 24, resolution_hours: 240}"] * override.startswith("tickets")
+    whole += ["tickets.limits.high={first_response_hours: 4, resolution_hours: 48}"] * override.startswith("tickets")
     assert changed(*whole, override) == [said]
 
 

@@ -71,7 +71,7 @@ def test_themes_add_up_to_what_the_contributions_say(june: Path) -> None:
 
 
 def test_of_an_account_without_a_score_the_page_shows_no_more_than_the_list(june: Path) -> None:
-    one = job(june, unlike_above=0.12)
+    one = job(june, max_out_of_range_share=0.12)
     score(one)
     publish(one)
     told, rows = payload(june), listed(june)

@@ -37,7 +37,7 @@ class Speaking(Model):
     """A stand-in that has a margin, so that its word can be split."""
 
     calibration: SigmoidCalibration = field(default_factory=SigmoidCalibration)
-    near_days: float = 0.0
+    near_term_days: float = 0.0
 
     @property
     def schema(self) -> Any:

@@ -63,7 +63,7 @@ COMPANY = {
 
 def job(tables, data, **settings):
     generous = {
-        "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_most": list(TABLES)},
+        "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_majority": list(TABLES)},
         "engine": {"threads": 1},
     }
     return Job(Settings.model_validate(generous | settings), str(tables), data, data / "lists")
@@ -212,7 +212,7 @@ def test_a_cell_is_nothing_only_where_that_is_declared(tmp_path):
         "region": "NA",
         "industry": "-",
     }
-    check(job(folder, tmp_path / "two", source={"nulls": ["", "-"]}))
+    check(job(folder, tmp_path / "two", source={"null_values": ["", "-"]}))
     assert clean(tmp_path / "two")["accounts"][0]["industry"] is None
 
 
@@ -314,16 +314,16 @@ def test_a_source_that_is_none_says_so_without_its_secrets(tmp_path, tables, sto
 def test_tables_may_go_by_other_names(tmp_path, expected):
     folder = as_parquet(tmp_path / "in")
     (folder / "accounts.parquet").rename(folder / "crm_accounts.parquet")
-    check(job(folder, tmp_path, source={"names": {"accounts": "crm_accounts"}}))
+    check(job(folder, tmp_path, source={"table_names": {"accounts": "crm_accounts"}}))
     assert clean(tmp_path) == expected
 
 
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ({"names": {"accounts": "../accounts"}}, "no plain name"),
-        ({"names": {"accounts": "a; DROP TABLE b"}}, "no plain name"),
-        ({"names": {"account": "accounts"}}, "no table 'account'"),
+        ({"table_names": {"accounts": "../accounts"}}, "no plain name"),
+        ({"table_names": {"accounts": "a; DROP TABLE b"}}, "no plain name"),
+        ({"table_names": {"account": "accounts"}}, "no table 'account'"),
         ({"encodings": {"account": "utf-8"}}, "no table 'account'"),
     ],
 )

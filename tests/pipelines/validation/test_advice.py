@@ -57,10 +57,12 @@ def tables(tmp_path):
 
 def test_words_for_nothing_lead_to_the_setting_that_reads_them(tables, tmp_path):
     folder = tables(contracts=contracts({}, {"cancelled_at": r"\N"}, {"cancelled_at": "NULL"}, paid_at="NULL"))
-    said = stopped(folder, tmp_path, 'source.nulls=["", "void"]')
-    assert r"""'NULL' (1), '\\N' (1) stand for nothing: --set 'source.nulls=["", "void", "NULL", "\\N"]'""" in said
-    assert """'NULL' (3) stand for nothing: --set 'source.nulls=["", "void", "NULL"]'""" in said
-    run(folder, tmp_path, r'source.nulls=["", "void", "NULL", "\\N"]')
+    said = stopped(folder, tmp_path, 'source.null_values=["", "void"]')
+    assert (
+        r"""'NULL' (1), '\\N' (1) stand for nothing: --set 'source.null_values=["", "void", "NULL", "\\N"]'""" in said
+    )
+    assert """'NULL' (3) stand for nothing: --set 'source.null_values=["", "void", "NULL"]'""" in said
+    run(folder, tmp_path, r'source.null_values=["", "void", "NULL", "\\N"]')
     assert [row["cancelled_at"] for row in clean(tmp_path, "contracts")] == [None] * 3
 
 
@@ -99,9 +101,9 @@ def test_an_infinite_end_is_written_as_an_open_one(tables, tmp_path):
     people = [GOOD["people"] | {"valid_to": "infinity"}]
     said = stopped(tables(contracts=contracts({"end_date": "infinity"}, {}), people=people), tmp_path)
     assert "'infinity' (1): for a contract without an end write 9999-12-31" in said
-    assert "'infinity' (1) look like an open end or an unknown day, not like a time: --set 'source.nulls=" in said
+    assert "'infinity' (1) look like an open end or an unknown day, not like a time: --set 'source.null_values=" in said
     changed = contracts({"end_date": "9999-12-31"}, {})
-    run(tables(contracts=changed, people=people), tmp_path, 'source.nulls=["", "infinity"]')
+    run(tables(contracts=changed, people=people), tmp_path, 'source.null_values=["", "infinity"]')
     assert [row["end_date"] for row in clean(tmp_path, "contracts")] == [datetime(9999, 12, 31), datetime(2025, 1, 1)]
     assert [row["valid_to"] for row in clean(tmp_path, "people")] == [None]
 
@@ -327,4 +329,4 @@ def test_the_advice_stands_in_the_certificate_where_the_run_goes_on(tables, tmp_
     rows = [GOOD["usage_events"], GOOD["usage_events"] | {"duration_s": "NULL"}]
     run(tables(usage_events=rows), tmp_path, "quarantine.limit=0.5")
     entry = certificate(tmp_path)["tables"]["usage_events"]["quarantined"]["duration_s_unreadable"]
-    assert entry["advice"] == ["""'NULL' (1) stand for nothing: --set 'source.nulls=["", "NULL"]'"""]
+    assert entry["advice"] == ["""'NULL' (1) stand for nothing: --set 'source.null_values=["", "NULL"]'"""]

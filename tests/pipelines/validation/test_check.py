@@ -64,7 +64,7 @@ def company(folder, **tables):
 def job(tables, data, **settings):
     """A run on those tables; small tables need a generous limit."""
     generous = {
-        "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_most": list(TABLES)},
+        "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_majority": list(TABLES)},
         "engine": {"threads": 1},
     }
     return Job(Settings.model_validate(generous | settings), str(tables), data, data / "lists")
@@ -280,7 +280,14 @@ def broken(tmp_path_factory):
         names = {name: None for line in lines for name in line}
         typed = [dict.fromkeys(names) | typed_row(table, line) for line in lines]
         pq.write_table(pa.Table.from_pylist(typed), data / "in" / f"{table}.parquet")
-    check(job(data / "in", data, source={"extract": EXTRACT}, quarantine={"limit": 1.0, "allow_most": list(TABLES)}))
+    check(
+        job(
+            data / "in",
+            data,
+            source={"extracted_at": EXTRACT},
+            quarantine={"limit": 1.0, "allow_majority": list(TABLES)},
+        )
+    )
     return {table: {row["case"]: row["reason"] for row in set_aside(data, table)} for table in TABLES}
 
 
@@ -345,7 +352,7 @@ def test_a_free_term_is_a_term(tmp_path):
 def test_plans_may_lie_after_the_extract(tmp_path):
     contracts = [GOOD["contracts"] | {"start_date": "2031-01-01", "end_date": "2032-01-01", "signed_at": "2029-12-01"}]
     write_csv(company(tmp_path / "in") / "contracts.csv", contracts)
-    check(job(tmp_path / "in", tmp_path, source={"extract": EXTRACT}))
+    check(job(tmp_path / "in", tmp_path, source={"extracted_at": EXTRACT}))
     assert set_aside(tmp_path, "contracts") == []
 
 
@@ -565,7 +572,7 @@ def test_no_higher_limit_is_proposed_beside_a_cause(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts({"seats": "-15"}, {"cancelled_at": "NULL"}))
     with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={}))
-    assert """--set 'source.nulls=["", "NULL"]'""" in str(stopped.value)
+    assert """--set 'source.null_values=["", "NULL"]'""" in str(stopped.value)
     assert "quarantine.limits" not in str(stopped.value)
 
 
@@ -581,8 +588,8 @@ def test_a_required_table_without_a_clean_row_stops_whatever_the_limits(tmp_path
 def test_an_optional_table_without_a_clean_row_needs_both_settings(tmp_path):
     write_csv(company(tmp_path / "in") / "tickets.csv", [GOOD["tickets"] | {"kind": "complaint"}])
     with pytest.raises(DataContractError, match=r"tickets: 1 of 1 rows set aside \(100 %; limit 50 %\)"):
-        check(job(tmp_path / "in", tmp_path, quarantine={"limit": 1.0, "allow_most": ["people"]}))
-    check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"tickets": 1.0}, "allow_most": ["tickets"]}))
+        check(job(tmp_path / "in", tmp_path, quarantine={"limit": 1.0, "allow_majority": ["people"]}))
+    check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"tickets": 1.0}, "allow_majority": ["tickets"]}))
     assert clean(tmp_path, "tickets") == []
     (notice,) = load_notices(tmp_path / "certificate.json", "check")
     assert "1 of 1 records on" in notice.text("en")
@@ -603,11 +610,11 @@ def test_half_of_the_rows_set_aside_needs_no_notice(tmp_path):
     [
         (
             {"limits": {"contracts": 0.67}},
-            r"quarantine\.limits\.contracts=0\.67 would set most .*allow_most=\[contracts\]",
+            r"quarantine\.limits\.contracts=0\.67 would set most .*allow_majority=\[contracts\]",
         ),
-        ({"limits": {"contracts": 0.67}, "allow_most": ["tickets"]}, r"quarantine\.allow_most=\[contracts\]"),
-        ({"limit": 0.51}, r"quarantine\.limit=0\.51 would set most .*quarantine\.allow_most"),
-        ({"duplicate_limit": 0.92}, r"quarantine\.duplicate_limit=0\.92 would set most .*quarantine\.allow_most"),
+        ({"limits": {"contracts": 0.67}, "allow_majority": ["tickets"]}, r"quarantine\.allow_majority=\[contracts\]"),
+        ({"limit": 0.51}, r"quarantine\.limit=0\.51 would set most .*quarantine\.allow_majority"),
+        ({"duplicate_limit": 0.92}, r"quarantine\.duplicate_limit=0\.92 would set most .*quarantine\.allow_majority"),
     ],
 )
 def test_a_limit_above_one_half_needs_a_second_setting(settings, said):

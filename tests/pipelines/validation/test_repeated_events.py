@@ -102,7 +102,7 @@ def test_times_are_rounded_from_95_percent_on(tmp_path, exact, counted):
     assert (taken(tmp_path)["taken"] == "counted") is counted
 
 
-@pytest.mark.parametrize(("setting", "left"), [("count", [2, 4, 6]), ("set_aside", [1, 1, 1])])
+@pytest.mark.parametrize(("setting", "left"), [("count", [2, 4, 6]), ("deduplicate", [1, 1, 1])])
 def test_the_setting_decides_whatever_the_table_shows(tmp_path, setting, left):
     kept, _ = seen(tmp_path, ROUNDED * 2, setting)
     assert sorted(kept.values()) == left

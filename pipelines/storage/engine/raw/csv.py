@@ -27,7 +27,7 @@ def read_csv_table(con: Any, table: str, path: Path, source: Source, scratch: Pa
     encoding = source.encodings.get(table, source.encoding)
     decoded = ensure_utf8(table, path, encoding, scratch / f"{table}.csv")
     names = _read_header(table, decoded, source.delimiter)
-    rows = read_text_columns(con, decoded, names, delim=source.delimiter, header=True, nullstr=list(source.nulls))
+    rows = read_text_columns(con, decoded, names, delim=source.delimiter, header=True, nullstr=list(source.null_values))
     return RawTable(table, (rows,), f"sha256:{file_sha256(path)}", is_text=True)
 
 

@@ -28,7 +28,7 @@ def read_duckdb(con: Any, path: Path, source: Source) -> dict[str, RawTable]:
     there = {row[0] for row in con.raw_sql(query).fetchall()}
     found = {}
     for table in TABLES:
-        name = source.names.get(table, table)
+        name = source.table_names.get(table, table)
         if name in there:
             with translate_engine_errors(table), _translate_read_errors(f"{table}: {schema}.{name} in {path}"):
                 con.raw_sql(f"DESCRIBE {sql_identifier(catalog)}.{schema}.{name}")  # Ibis would hide what a view lacks

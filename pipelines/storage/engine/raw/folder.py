@@ -41,7 +41,7 @@ def table_paths(folder: Path, source: Source) -> dict[str, Path]:
         raise MissingInputError(f"no folder of tables at {folder}. {TABLES_HINT}")
     found = {}
     for table in TABLES:
-        name = source.names.get(table, table)
+        name = source.table_names.get(table, table)
         places = [p for p in (folder / f"{name}.parquet", folder / name, folder / f"{name}.csv") if _has_data(p)]
         if len(places) > 1:
             raise DataContractError(f"{table} is there twice: {places[0].name} and {places[1].name}; keep one of them")

@@ -29,7 +29,7 @@ def read_postgres(con: Any, url: str, source: Source, scratch: Path) -> dict[str
         with psycopg.connect(url, connect_timeout=10, client_encoding="utf8", options=options) as database:
             database.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             database.read_only = True
-            names = {table: source.names.get(table, table) for table in TABLES}
+            names = {table: source.table_names.get(table, table) for table in TABLES}
             columns = {t: _postgres_columns(database, source.schema_name, name, t) for t, name in names.items()}
             return {
                 table: _copy_postgres_table(con, database, table, names[table], source, kinds, scratch)
@@ -76,7 +76,7 @@ def _postgres_type(qualified_name: str, type_name: str, declared_type: str, is_i
             f"{qualified_name} is of PostgreSQL's type money, which is written as the server's locale has it, without "
             "a "
             f"currency: read it from a view that casts it, `{column}::numeric AS {column}`, and name the view in "
-            f"source.names.{table}"
+            f"source.table_names.{table}"
         )
     if type_name == "numeric" and is_id:
         return NUMERIC_TEXT

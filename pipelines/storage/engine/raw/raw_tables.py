@@ -83,17 +83,17 @@ def _check_required_tables(available: Iterable[str], job: Job) -> None:
 
 
 def _validate_table_names(source: Source) -> None:
-    for key, names in (("names", source.names), ("encodings", source.encodings)):
+    for key, names in (("table_names", source.table_names), ("encodings", source.encodings)):
         unknown = [name for name in names if name not in TABLES]
         if unknown:
             raise ConfigError(f"source.{key}: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
-    for table, name in source.names.items():
+    for table, name in source.table_names.items():
         if not re.match(IDENTIFIER_PATTERN, name):
-            raise ConfigError(f"source.names.{table}: {name!r} is no plain name (letters, digits and _)")
+            raise ConfigError(f"source.table_names.{table}: {name!r} is no plain name (letters, digits and _)")
 
 
 def _missing_tables_message(missing: Sequence[str], available: Iterable[str], address: str, source: Source) -> str:
-    wanted = ", ".join(source.names.get(name, name) for name in missing)
+    wanted = ", ".join(source.table_names.get(name, name) for name in missing)
     found = ", ".join(available)
     advice = "" if found else f". {TABLES_HINT}"
     return (

@@ -182,7 +182,7 @@ def test_a_model_that_gives_no_probabilities_at_all_stops_the_run(
 ) -> None:
     monkeypatch.setattr(Model, "probability", lambda self, frame: np.full(len(frame), wrong))
     with pytest.raises(
-        InternalError, match=r"7 of 8 rows .*list.faulty_limit \(1.0%\).*renewal_probability: n"
+        InternalError, match=r"7 of 8 rows .*list.invalid_row_limit \(1.0%\).*renewal_probability: n"
     ) as stop:
         score(job(company))
     assert stop.value.exit_code == 70
@@ -280,7 +280,7 @@ def test_a_list_on_which_nobody_is_scored(company: Path) -> None:
 
 def test_who_is_unlike_anybody_in_training_is_listed_and_not_scored(company: Path) -> None:
     """More of the figures of those with three people lie beyond what the model has seen than are allowed."""
-    score(job(company, unlike_above=0.12))
+    score(job(company, max_out_of_range_share=0.12))
     strange = read_scored_list(job(company))[1].set_index("account_name").loc[["quiet", NAMES[7]]]
     assert strange["status"].tolist() == ["unlike_training"] * 2
     assert strange[["renewal_probability", "renewal_low", "reason_1", "rank"]].isna().all(axis=None)

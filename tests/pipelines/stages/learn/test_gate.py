@@ -7,7 +7,7 @@ import pytest
 from renewals.models.evaluation.gate import failed_checks
 from renewals.models.settings import GateSettings
 
-GATE = GateSettings(min_renewals=60, min_events=15, slope=(0.6, 1.6), max_error=0.1)
+GATE = GateSettings(min_renewals=60, min_events=15, slope_range=(0.6, 1.6), max_calibration_error=0.1)
 GOOD = {
     "rows": 200,
     "terms": 200,
@@ -67,10 +67,10 @@ def test_a_good_model_passes():
         ),
         ("segments.size_band small.off", {"value": 0.2, "low": 0.11, "high": 0.3}, "in size_band small (80 terms)"),
         ("segments.size_band small.off", {"value": -0.2, "low": -0.3, "high": -0.11}, "surely more than 0.1"),
-        ("segments.size_band small.calibration_slope", {"value": 0.3, "low": 0.1, "high": 0.5}, "gate.slope"),
-        ("calibration_slope", {"value": 0.3, "low": 0.1, "high": 0.5}, "gate.slope"),
-        ("calibration_slope", {"value": 2.0, "low": 1.7, "high": 2.5}, "gate.slope"),
-        ("error", 0.15, "gate.max_error"),
+        ("segments.size_band small.calibration_slope", {"value": 0.3, "low": 0.1, "high": 0.5}, "gate.slope_range"),
+        ("calibration_slope", {"value": 0.3, "low": 0.1, "high": 0.5}, "gate.slope_range"),
+        ("calibration_slope", {"value": 2.0, "low": 1.7, "high": 2.5}, "gate.slope_range"),
+        ("error", 0.15, "gate.max_calibration_error"),
     ],
 )
 def test_each_reason_is_said(path, value, said):

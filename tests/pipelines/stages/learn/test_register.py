@@ -21,7 +21,7 @@ from renewals.pipelines.storage.registry import model_registry
 from renewals.pipelines.storage.registry.evaluation_plots import _draw_calibration, _render_png
 from renewals.pipelines.storage.registry.mlflow_runs import _run_metrics
 
-GATE = GateSettings(lead_days=90, min_renewals=50, bootstrap=100)
+GATE = GateSettings(lead_days=90, min_renewals=50, bootstrap_samples=100)
 CARD = {"rows": 10, "terms": 5, "yes": 3}
 
 

@@ -22,14 +22,14 @@ from renewals.pipelines.storage.notices import Notice
 from tests.models.drawn import CATALOGUE, training_table
 
 QUICK = (
-    "linear.strengths=[0.01]",
-    "lightgbm.rounds=[20]",
-    "lightgbm.shares=[0.5]",
-    "lightgbm.threads=1",
+    "linear.inverse_penalties=[0.01]",
+    "lightgbm.num_rounds=[20]",
+    "lightgbm.tree_weights=[0.5]",
+    "lightgbm.parallel_fits=1",
     "folds.origins=2",
     "folds.min_renewals=30",
     "folds.min_events=5",
-    "gate.bootstrap=50",
+    "gate.bootstrap_samples=50",
     "gate.lead_days=60",
 )
 DAY = date(2024, 6, 1)
@@ -183,7 +183,7 @@ def test_an_interval_holds_its_value_and_says_the_model_beats_the_base_rate(done
 
 def test_how_surely_the_base_rate_is_beaten_is_asked_of_the_base_rate_alone(done):
     job = done[0]
-    less = replace(job, settings=read_settings(None, [*QUICK, "gate.sure=0.6"]))
+    less = replace(job, settings=read_settings(None, [*QUICK, "gate.base_rate_confidence=0.6"]))
     wide, narrow = done[2]["gain_over"], evaluate(less, "renewal")["gain_over"]
     evaluate(job, "renewal")
     assert narrow["base_rate"]["low"] > wide["base_rate"]["low"]

@@ -22,19 +22,19 @@ from tests.models.drawn import CATALOGUE, training_table
 DAY = date(2024, 6, 1)
 QUICK = (
     "targets=[renewal]",
-    "linear.strengths=[0.01]",
-    "linear.near_days=0",
-    "lightgbm.rounds=[8]",
-    "lightgbm.shares=[0.5]",
+    "linear.inverse_penalties=[0.01]",
+    "linear.near_term_days=0",
+    "lightgbm.num_rounds=[8]",
+    "lightgbm.tree_weights=[0.5]",
     "lightgbm.min_data_in_leaf=20",
-    "lightgbm.threads=1",
+    "lightgbm.parallel_fits=1",
     "folds.origins=2",
     "folds.min_renewals=30",
     "folds.min_events=5",
-    "gate.bootstrap=50",
+    "gate.bootstrap_samples=50",
     "gate.min_renewals=20",
     "gate.min_events=5",
-    "tune.ladders={lightgbm.learning_rate: [0.01, 0.3, 0.5], lightgbm.max_depth: [1, 2, 5]}",
+    "tune.search_space={lightgbm.learning_rate: [0.01, 0.3, 0.5], lightgbm.max_depth: [1, 2, 5]}",
 )
 
 

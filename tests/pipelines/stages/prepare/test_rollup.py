@@ -132,9 +132,9 @@ def test_events_that_other_parameters_read_otherwise_were_not_rewritten_at_the_s
 
 
 def test_another_day_of_extract_reads_the_same_events_alike(company):
-    company(JANUARY, FEBRUARY, source={"extract": "2024-03-01"})
+    company(JANUARY, FEBRUARY, source={"extracted_at": "2024-03-01"})
     other = event("2024-01-30T10:00", user="u2")
-    assert REWRITTEN in events_logged(company, other, FEBRUARY, source={"extract": "2024-03-02"})
+    assert REWRITTEN in events_logged(company, other, FEBRUARY, source={"extracted_at": "2024-03-02"})
 
 
 def test_both_at_once_are_told_apart(company):
