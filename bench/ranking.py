@@ -204,7 +204,7 @@ def saved(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
         {name: rows[f"{name}_probability"] for name in ("renewal", "upsell", "cross_sell", "expansion")}
     )
     whole, saving = (plays_of(rows, own) for own in (chances, chances.drop(columns="expansion")))
-    grows = np.array([*(play.grows is not None for play in LIBRARY.plays.values()), False])
+    grows = np.array([*(play.expansion is not None for play in LIBRARY.plays.values()), False])
     first = np.where(grows[whole["play_1"]], 0.0, rows["saves"])
     hours = saving["hours"].where(saving["play_1"] != NO_PLAY, AVERAGE)
     orders = {name: (own, rows["saves"], hours) for name, own in rankings(rows).items()}

@@ -4,13 +4,13 @@ A play that answers a reason adds its effect, in log-odds, to the account's own 
 the account adds it to the chance of that expansion:
 
     saved = arr x (sigmoid(logit(p) + share x effect) - p)        and nothing once the decision has fallen
-    won   = arr x adds x p x (sigmoid(logit(q) + effect) - q)
+    won   = arr x expansion_arr_share x p x (sigmoid(logit(q) + effect) - q)
 
-with p the chance of renewal, q that of the expansion, and `adds` what the expansion brings as a share of ARR; what is
-won is kept only if the account renews. An account at 2 % or 98 % gains little, for the curve is flat there. `share` is
-how much of what speaks for a loss can be acted on: the weight of the actionable reasons among all reasons told.
-Decisions fall so many days before the end (`decided_days`); whatever begins later has no hand in them, as when a model
-learns.
+with p the chance of renewal, q that of the expansion, and `expansion_arr_share` what the expansion brings as a share of
+ARR; what is won is kept only if the account renews. An account at 2 % or 98 % gains little, for the curve is flat
+there. `share` is how much of what speaks for a loss can be acted on: the weight of the actionable reasons among all
+reasons told. Decisions fall so many days before the end (`decided_days`); whatever begins later has no hand in them, as
+when a model learns.
 """
 
 from __future__ import annotations
@@ -161,11 +161,13 @@ def expansion_playbooks(
     play, won, an_hour = np.full(len(renewing_arr), NO_PLAY), np.zeros(len(renewing_arr)), np.zeros(len(renewing_arr))
     expansion = probabilities.get("expansion", pd.Series(np.nan, index=probabilities.index))
     for place, (key, own) in enumerate(library.plays.items()):
-        if own.grows is None or own.adds is None or own.grows not in probabilities:
+        if own.expansion is None or own.expansion_arr_share is None or own.expansion not in probabilities:
             continue
-        chance = probabilities[own.grows].to_numpy(np.float64, na_value=np.nan)
+        chance = probabilities[own.expansion].to_numpy(np.float64, na_value=np.nan)
         gain = (
-            renewing_arr * own.adds * (add_log_odds(chance, np.full(len(renewing_arr), effects[key].log_odds)) - chance)
+            renewing_arr
+            * own.expansion_arr_share
+            * (add_log_odds(chance, np.full(len(renewing_arr), effects[key].log_odds)) - chance)
         )
         better = (expansion >= expansion_threshold).to_numpy(bool) & (gain / own.hours > an_hour)
         play[better], won[better], an_hour[better] = place, gain[better], gain[better] / own.hours

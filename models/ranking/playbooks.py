@@ -47,9 +47,9 @@ class Playbook(ConfigSection):
     name: LocalizedText
     themes: tuple[Theme, ...] = ()
     """The reasons it answers."""
-    grows: Literal["upsell", "cross_sell"] | None = None
+    expansion: Literal["upsell", "cross_sell"] | None = None
     """The expansion it is for, where it answers no reasons."""
-    adds: float | None = Field(None, gt=0)
+    expansion_arr_share: float | None = Field(None, gt=0)
     """What that expansion brings, as a share of ARR."""
     stages: tuple[Stage, ...] = Field(STAGES, min_length=1)
     size_bands: tuple[SizeBand, ...] = Field(SIZE_BANDS, min_length=1)
@@ -57,7 +57,7 @@ class Playbook(ConfigSection):
     """Who runs it; one text where both languages say the same."""
     hours: float = Field(gt=0, allow_inf_nan=False)
     """What one account takes."""
-    effect: float = Field(gt=0, le=5)
+    log_odds_effect: float = Field(gt=0, le=5)
     """What it is assumed to add to the log-odds of renewing, or of the expansion."""
     steps: PlaybookSteps
 
@@ -68,10 +68,13 @@ class Playbook(ConfigSection):
 
     @model_validator(mode="after")
     def _validate_purpose(self) -> Playbook:
-        if bool(self.themes) == bool(self.grows):
-            raise ValueError("give either `themes`, the reasons it answers, or `grows`, the expansion it is for")
-        if (self.grows is None) != (self.adds is None):
-            raise ValueError("`adds`, what the expansion brings as a share of ARR, goes with `grows` and only with it")
+        if bool(self.themes) == bool(self.expansion):
+            raise ValueError("give either `themes`, the reasons it answers, or `expansion`, the expansion it is for")
+        if (self.expansion is None) != (self.expansion_arr_share is None):
+            raise ValueError(
+                "`expansion_arr_share`, what the expansion brings as a share of ARR, goes with `expansion` and only "
+                "with it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -131,9 +134,9 @@ def combine_effects(library: PlaybookLibrary, measured: Mapping[str, MeasuredEff
     does more harm than good is taken to add nothing. Growing is not measured: `renewals effect` knows renewals alone.
     """
     return {
-        key: _shrink_effect(play.effect, measured[key])
-        if key in measured and not play.grows
-        else PlaybookEffect(play.effect)
+        key: _shrink_effect(play.log_odds_effect, measured[key])
+        if key in measured and not play.expansion
+        else PlaybookEffect(play.log_odds_effect)
         for key, play in library.plays.items()
     }
 

@@ -1,7 +1,7 @@
 """The plays in words: what stands on their sheet, and what was done since the last list.
 
-A play is a mapping as `score.json` holds it: as in the library, with the effect in force under `effect_text`, and under
-`treated` on how many treated observations that stands.
+A play is a mapping as `score.json` holds it: as in the library, with the effect in force under `log_odds_effect`, and
+under `treated` on how many treated observations that stands.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def sheet_row(playbook: PlaybookRecord, messages: Messages) -> list[Any]:
     """One play as the cells of the sheet, in the order of `SHEET_COLUMNS`."""
     joint = messages.text("and")
     answers = [messages.value("theme", theme) for theme in playbook["themes"]] or [
-        messages.text(f"plays.{playbook['grows']}")
+        messages.text(f"plays.{playbook['expansion']}")
     ]
     return [
         playbook["name"][messages.language],
@@ -45,7 +45,7 @@ def effect_text(playbook: PlaybookRecord, messages: Messages) -> str:
     known = "measured" if playbook["treated"] else "assumed"
     return messages.text(
         f"plays.{known}",
-        then=float(expit(logit(TYPICAL_PROBABILITY) + playbook["effect"])),
+        then=float(expit(logit(TYPICAL_PROBABILITY) + playbook["log_odds_effect"])),
         treated=playbook["treated"],
     )
 

@@ -213,7 +213,7 @@ def playbook_summary(playbooks: AvailablePlaybooks) -> dict[str, Any]:
     """Every play as it stands in the library, its effect that in force, and on how many observations that stands."""
     return {
         key: play.model_dump(mode="json")
-        | {"effect": playbooks.effects[key].log_odds, "treated": playbooks.effects[key].treated_rows}
+        | {"log_odds_effect": playbooks.effects[key].log_odds, "treated": playbooks.effects[key].treated_rows}
         for key, play in playbooks.library.plays.items()
     }
 

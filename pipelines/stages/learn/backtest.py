@@ -128,7 +128,9 @@ def build_report(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[s
 
 def _mean_playbook_effect(job: Job) -> float:
     """The mean effect of the plays that save, in log-odds, as the library assumes it."""
-    effects = [play.effect for play in playbook_library.load_library(job).plays.values() if play.grows is None]
+    effects = [
+        play.log_odds_effect for play in playbook_library.load_library(job).plays.values() if play.expansion is None
+    ]
     return sum(effects) / len(effects) if effects else 0.0
 
 

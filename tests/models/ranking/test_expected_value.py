@@ -27,12 +27,14 @@ def play(number: int, **own: Any) -> dict[str, Any]:
 LIBRARY = PlaybookLibrary.model_validate(
     {
         "plays": {
-            "rescue": play(0, themes=["adoption", "value"], stages=["onboarding"], hours=8, effect=0.5),
-            "review": play(1, themes=["value", "sponsor"], size_bands=["medium", "large"], hours=10, effect=0.6),
-            "report": play(2, themes=["value"], hours=2, effect=0.3),
-            "push": play(3, themes=["adoption"], stages=["steady", "pre_renewal"], hours=5, effect=0.4),
-            "seats": play(4, grows="upsell", adds=0.2, hours=4, effect=0.3),
-            "product": play(5, grows="cross_sell", adds=0.25, hours=8, effect=0.3),
+            "rescue": play(0, themes=["adoption", "value"], stages=["onboarding"], hours=8, log_odds_effect=0.5),
+            "review": play(
+                1, themes=["value", "sponsor"], size_bands=["medium", "large"], hours=10, log_odds_effect=0.6
+            ),
+            "report": play(2, themes=["value"], hours=2, log_odds_effect=0.3),
+            "push": play(3, themes=["adoption"], stages=["steady", "pre_renewal"], hours=5, log_odds_effect=0.4),
+            "seats": play(4, expansion="upsell", expansion_arr_share=0.2, hours=4, log_odds_effect=0.3),
+            "product": play(5, expansion="cross_sell", expansion_arr_share=0.25, hours=8, log_odds_effect=0.3),
         }
     }
 )

@@ -25,7 +25,7 @@ plays:
     themes: [adoption]
     owner: li
     hours: 5
-    effect: 0.4
+    log_odds_effect: 0.4
     steps:
       en: [call]
       zh: [致电]
@@ -44,7 +44,7 @@ def wrong(tmp_path: Path, old: str, new: str) -> str:
 def test_the_shipped_library_has_the_plays_of_the_example_company_and_answers_what_can_be_acted_on() -> None:
     plays = read_library(DEFAULT_LIBRARY).plays
     assert set(PLAYBOOKS) <= set(plays)
-    assert {play.grows for play in plays.values()} == {None, "upsell", "cross_sell"}
+    assert {play.expansion for play in plays.values()} == {None, "upsell", "cross_sell"}
     answered = {theme for play in plays.values() for theme in play.themes}
     assert answered == set(THEMES)
     for theme in ("value", "adoption", "support", "sponsor"):
@@ -68,11 +68,11 @@ def test_an_owner_is_named_in_each_language_or_once_for_both(tmp_path: Path) -> 
         (", zh: 推动", "", "line 3, plays.push.name.zh: is missing"),
         ("hours: 5", "hours: 0", "line 6, plays.push.hours: Input should be greater than 0 (found 0)"),
         ("hours: 5", "hours: .inf", "line 6, plays.push.hours"),
-        ("effect: 0.4", "effect: -1", "line 7, plays.push.effect"),
+        ("log_odds_effect: 0.4", "log_odds_effect: -1", "line 7, plays.push.log_odds_effect"),
         ("owner: li", "oner: li", "line 5, plays.push.oner: unknown key; did you mean 'owner'?"),
         ("    themes: [adoption]\n", "", "line 2, plays.push: give either `themes`"),
-        ("[adoption]", "[adoption]\n    adds: 0.2", "goes with `grows` and only with it"),
-        ("[adoption]", "[adoption]\n    grows: upsell", "give either `themes`"),
+        ("[adoption]", "[adoption]\n    expansion_arr_share: 0.2", "goes with `expansion` and only with it"),
+        ("[adoption]", "[adoption]\n    expansion: upsell", "give either `themes`"),
         ("[adoption]", "[adoption]\n    stages: [later]", "line 5, plays.push.stages.0"),
         ("[致电]", "[致电, 再致电]", "1 steps in English, 2 in Chinese"),
         ("  push:", "  Push it:", "'Push it' is no id"),

@@ -191,7 +191,7 @@ def test_the_plays_have_a_sheet_with_what_to_do(listed: pd.DataFrame, language: 
 
 
 def test_an_effect_is_told_with_how_it_is_known() -> None:
-    one = next(iter(plays(treated=120).values())) | {"effect": 0.0}
+    one = next(iter(plays(treated=120).values())) | {"log_odds_effect": 0.0}
     assert playbooks.effect_text(one, Messages("en")).startswith("a chance of 70 % becomes 70% (measured on 120")
     assert playbooks.effect_text(next(iter(plays().values())), Messages("en")).endswith("becomes 78% (assumed)")
 
