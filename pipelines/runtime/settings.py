@@ -24,6 +24,7 @@ from renewals.models.settings import (
     TuneSettings,
 )
 from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
+from renewals.pipelines.runtime.renamed_settings import RENAMED_SETTINGS, find_old_names
 from renewals.pipelines.runtime.source_settings import Freshness, Quarantine, Source
 from renewals.reports.settings import ListOptions
 
@@ -119,7 +120,10 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     Without a file every default holds. Raises `ConfigError` naming file, line and key, or `MissingInputError`.
     """
     text = "" if path is None else read_config_file(path, f"no parameter file at {path}: name one with --params")
-    tree = parse_yaml(text, path)
+    tree, overrides, overrides_tree = parse_yaml(text, path), list(overrides), dict[str, Any]()
+    for override in overrides:
+        _apply_override(overrides_tree, override)
+    refuse_old_names(tree, text, path, RENAMED_SETTINGS, overrides_tree)
     for override in overrides:
         _apply_override(tree, override)
     try:
@@ -147,6 +151,23 @@ def parse_yaml(text: str, path: Path | None) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold keys and values, but holds a {type(tree).__name__}")
     return tree
+
+
+def refuse_old_names(
+    tree: Mapping[str, Any],
+    text: str,
+    path: Path | None,
+    renamed_keys: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise `ConfigError` where a file or `overrides` use old names: all of them, each with its place and new name."""
+    lines = []
+    for old in find_old_names(tree, renamed_keys):
+        line = _line_number(list(old.keys), text)
+        lines.append(f"{path}, line {line}: {old.message}" if line else f"{path}: {old.message}")
+    lines += [f"--set: {old.message}" for old in find_old_names(overrides or {}, renamed_keys)]
+    if lines:
+        raise ConfigError("\n  ".join([f"{len(lines)} name(s) have changed; write the new ones:", *lines]))
 
 
 def _apply_override(tree: dict[str, Any], override: str) -> None:

@@ -14,7 +14,8 @@ from renewals.models.ranking.playbooks import MeasuredEffect, PlaybookLibrary
 from renewals.pipelines.runtime.checkout import default_playbooks_path
 from renewals.pipelines.runtime.errors import ConfigError, DataContractError
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.runtime.settings import format_errors, parse_yaml, read_config_file
+from renewals.pipelines.runtime.renamed_settings import RENAMED_PLAYBOOK_KEYS
+from renewals.pipelines.runtime.settings import format_errors, parse_yaml, read_config_file, refuse_old_names
 from renewals.pipelines.storage.artifacts import EFFECT
 
 DEFAULT_LIBRARY = default_playbooks_path()
@@ -44,6 +45,7 @@ def read_library(path: Path) -> PlaybookLibrary:
     tree = parse_yaml(text, path)
     if twice := _first_duplicate_id(text):
         raise ConfigError(f"{path}: line {twice[1]}: the play {twice[0]} is there twice; give one of them another id")
+    refuse_old_names(tree, text, path, RENAMED_PLAYBOOK_KEYS)
     try:
         return PlaybookLibrary.model_validate(tree)
     except ValidationError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.runtime.renamed_settings import rename_play
 from renewals.pipelines.storage import data_files
 from renewals.pipelines.storage.artifacts import LIST, SCORE_SUMMARY
 from renewals.reports.columns import cast_columns
@@ -38,4 +39,5 @@ def read_scored_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
             f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
         )
     # What an older release scored has no notices.
-    return {"notices": [], **standing}, cast_columns(read_stage_frame(job.folder / LIST))
+    plays = {key: rename_play(play) for key, play in standing["playbooks"].items()}
+    return {"notices": [], **standing, "playbooks": plays}, cast_columns(read_stage_frame(job.folder / LIST))

@@ -317,6 +317,7 @@ def test_a_history_too_short_is_refused_in_words(training):
         ({"folds.origins": (1, 2)}, "folds.origins"),
         ({"lightgbm.num_rounds": (100,)}, "lightgbm.num_rounds"),
         ({"lightgbm.seed": (1, 2)}, "lightgbm.seed"),
+        ({"lightgbm.parallel_fits": (1, 2)}, "lightgbm.parallel_fits"),
         ({"lightgbm.depth": (1, 2)}, "lightgbm.depth"),
         ({"lightgbm.max_depth": (0, 2)}, "lightgbm.max_depth cannot be 0"),
     ],

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from renewals.models.settings import CalibrationSettings, FoldSettings, LightGBMSettings, LinearSettings
 from renewals.models.training import walk_forward
-from renewals.models.training.ensemble import EnsembleModel
+from renewals.models.training.ensemble import EnsembleModel, _booster_params
 from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
 from tests.models.drawn import CATALOGUE, training_table
@@ -45,6 +45,16 @@ def model(table):
 def later(table):
     rows = observations(table, "renewal", date(2025, 6, 1))
     return rows[rows["as_of"] >= UNTIL].reset_index(drop=True)
+
+
+def test_lightgbm_is_given_no_parameter_of_ours(model):
+    asked = set(_booster_params(model.schema, OPTIONS.lightgbm))
+    ours = {"num_rounds", "tree_weights", "parallel_fits", "monotone"}
+    assert set(LightGBMSettings.model_fields) - asked == ours
+    assert asked - set(LightGBMSettings.model_fields) == {
+        *("objective", "num_leaves", "bagging_freq", "monotone_constraints", "deterministic", "force_col_wise"),
+        *("num_threads", "verbosity"),
+    }
 
 
 def test_it_learns_what_can_be_learned(model, later):

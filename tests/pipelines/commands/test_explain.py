@@ -15,7 +15,7 @@ from renewals.pipelines.stages.act import disagreements
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import artifacts, feedback_log
-from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.published import list_archive, published_lists
 from renewals.pipelines.storage.scored_list import read_scored_list
 from renewals.reports.sentences import disagreements as spoken
 from renewals.reports.words import Messages
@@ -52,6 +52,29 @@ def test_the_plays_are_told_with_their_steps_and_what_they_are_worth(company: Pa
     assert first["steps"][0].startswith("1. List the seats never used")
     assert said["worth"]["worth"] == pytest.approx(said["worth"]["gain"] / 6)
     assert said["since"] is None, "there was no list before"
+
+
+def test_the_plays_beside_a_list_of_the_release_before_are_told_as_well(company: Path) -> None:
+    """They stood under `grows`, `adds` and `effect`."""
+    file = list_archive.archive_folder(job(company), date(2026, 6, 1)) / artifacts.SCORE_SUMMARY
+    before, told = explain(job(company), "a0")["playbooks"], json.loads(file.read_bytes())
+    told["playbooks"]["adoption_push"] = {
+        "name": {"en": "Seat-activation campaign", "zh": "席位激活行动"},
+        "themes": ["adoption"],
+        "grows": None,
+        "adds": None,
+        "stages": ["steady", "pre_renewal"],
+        "size_bands": ["small", "medium", "large"],
+        "owner": {"en": "customer success manager", "zh": "客户成功经理"},
+        "hours": 6.0,
+        "effect": 0.9,
+        "steps": {"en": ["Call."], "zh": ["致电。"]},
+        "treated": 120,
+    }
+    file.write_text(json.dumps(told), encoding="utf-8")
+    first = explain(job(company), "a0")["playbooks"][0]
+    assert (first["id"], first["steps"]) == (before[0]["id"], ["1. Call."])
+    assert first["effect"].startswith("a chance of 70 % becomes 85% (measured on 120")
 
 
 def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:

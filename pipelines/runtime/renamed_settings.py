@@ -1,0 +1,191 @@
+"""Old names of settings, of keys of plays and of features, each with the name it has now.
+
+They were renamed once, before the first release. A file or an override that uses an old name is refused and told the
+new one; nothing is translated silently. Light to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from renewals.reports.settings import WHAT_IF_FEATURES
+
+RENAMED_SETTINGS = {
+    "alerts.drop": "alerts.min_usage_drop",
+    "alerts.chance": "alerts.max_p_value",
+    "alerts.least_use": "alerts.min_expected_person_days",
+    "alerts.silent_visits": "alerts.missed_visits",
+    "alerts.recent_days": "alerts.recent_breach_days",
+    "alerts.hold_days": "alerts.expire_days",
+    "alerts.quiet_days": "alerts.cooldown_days",
+    "tickets.limits.*.respond_hours": "tickets.limits.*.first_response_hours",
+    "tickets.limits.*.resolve_hours": "tickets.limits.*.resolution_hours",
+    "actions.touchpoints": "actions.touchpoint_kinds",
+    "source.names": "source.table_names",
+    "source.nulls": "source.null_values",
+    "source.extract": "source.extracted_at",
+    "quarantine.allow_most": "quarantine.allow_majority",
+    "spine.first": "spine.first_month",
+    "spine.months": "spine.max_months",
+    "folds.first_share": "folds.first_train_share",
+    "folds.focus_days": "folds.focus_lead_days",
+    "folds.treated": "folds.treated_rows",
+    "linear.strengths": "linear.inverse_penalties",
+    "linear.category_rows": "linear.min_category_rows",
+    "linear.near_days": "linear.near_term_days",
+    "linear.iterations": "linear.max_iterations",
+    "lightgbm.rounds": "lightgbm.num_rounds",
+    "lightgbm.shares": "lightgbm.tree_weights",
+    "lightgbm.threads": "lightgbm.parallel_fits",
+    "calibration.trust": "calibration.prior_renewals",
+    "gate.slope": "gate.slope_range",
+    "gate.max_error": "gate.max_calibration_error",
+    "gate.sure": "gate.base_rate_confidence",
+    "gate.bootstrap": "gate.bootstrap_samples",
+    "drift.psi": "drift.psi_threshold",
+    "drift.missing": "drift.missing_threshold",
+    "drift.calibration": "drift.calibration_threshold",
+    "effect.rest_days": "effect.washout_days",
+    "effect.highest_chance": "effect.max_propensity",
+    "effect.min_alike": "effect.min_overlap_share",
+    "effect.min_effective": "effect.min_effective_sample_size",
+    "tune.ladders": "tune.search_space",
+    "tune.held_out": "tune.holdout_share",
+    "list.unlike_above": "list.max_out_of_range_share",
+    "list.faulty_limit": "list.invalid_row_limit",
+    "list.expansion_high": "list.expansion_threshold",
+    "list.peers_min": "list.min_peers",
+    "list.reason_share": "list.min_reason_share",
+    "list.whatif": "list.what_if_features",
+    "forecast.usual_spread": "forecast.quarter_effect_sd",
+}
+"""Keys of `params.yaml`; `*` stands for any key."""
+RENAMED_VALUES = {("source.repeated_events", "set_aside"): "deduplicate"}
+"""Values of settings, by the key and the old value."""
+RENAMED_PLAYBOOK_KEYS = {
+    "plays.*.grows": "plays.*.expansion",
+    "plays.*.adds": "plays.*.expansion_arr_share",
+    "plays.*.effect": "plays.*.log_odds_effect",
+}
+"""Keys of `playbooks.yaml`; `*` stands for any play."""
+_FEATURES = {
+    "due_share": ("arr_due_share", ""),
+    "unpaid": ("unpaid_terms", ""),
+    "price_since_first": ("price_change_since_first_term", ""),
+    "signed_ahead_days": ("days_signed_before_start", ""),
+    "people_seen": ("people_with_any_use", "_28d _90d"),
+    "acting_people": ("people_at_act_level", "_28d _90d"),
+    "depth": ("usage_depth", "_28d _90d"),
+    "days_per_person": ("use_days_per_user", "_28d _90d _180d _365d"),
+    "own_pace": ("usage_vs_baseline", "_7d _28d _90d"),
+    "people_in_a_year": ("active_people_in_year", ""),
+    "people_lost": ("lapsed_people_share", ""),
+    "depth_change": ("usage_depth_change", ""),
+    "activity_swing": ("activity_variability", ""),
+    "season_change": ("active_days_year_over_year", ""),
+    "first_value": ("seat_activation_by_day_30", ""),
+    "onboarded": ("seat_activation_by_day_60", ""),
+    "first_value_owed": ("first_value_missed_in_first_term", ""),
+    "prompt_users": ("early_user_share", ""),
+    "prompt_people": ("early_joiner_share", ""),
+    "new_people": ("newly_active_people", "_28d _90d"),
+    "core_users_active": ("core_users_active_share", ""),
+    "days_each": ("use_days_per_person", "_s_28d _s_90d _s_365d _a_28d _a_90d _a_365d _b_28d _b_90d _b_365d"),
+    "tier_pace": ("tier_usage_vs_baseline", "_s _a"),
+    "deciders_reached": ("decision_makers_contacted_share", "_90d _180d"),
+    "departures_felt": ("departures_decayed", "_s _a"),
+    "days_without": ("days_since", "_visit _training _value_report _review"),
+    "back_loading": ("contact_back_loading", ""),
+    "customer_initiated": ("customer_initiated_share", ""),
+    "customer_silence": ("days_since_customer_contact", ""),
+    "answer_hours": ("first_response_hours", "_90d _180d _365d"),
+    "solve_hours": ("resolution_hours", "_90d _180d _365d"),
+    "breaches": ("sla_breaches", "_90d _180d _365d"),
+    "breach_share": ("sla_breach_share", "_180d"),
+    "reopened": ("tickets_reopened", "_90d _180d"),
+    "escalated": ("tickets_escalated", "_90d _180d"),
+    "score": ("survey_score", "_nps_180d _nps_365d _csat_180d _csat_365d"),
+    "answer_share": ("survey_response_rate", ""),
+    "low_not_followed_up": ("low_scores_without_follow_up", ""),
+    "latest_score": ("latest_survey_score", "_nps _csat"),
+    "score_spread": ("survey_score_range", "_nps _csat"),
+    "answer_share_of": ("survey_response_rate_of", "_s _a _b"),
+    "answer_days": ("survey_response_days", ""),
+    "days_since_answer": ("days_since_survey_response", ""),
+    "goals_felt": ("goals_reached_decayed", ""),
+    "goals_late": ("goals_overdue", ""),
+    "goals_kept": ("goals_reached_share", ""),
+    "days_since_value_shown": ("days_since_report_or_review", ""),
+    "reports_delivered": ("reports_and_reviews", ""),
+    "employees": ("employee_count", ""),
+    "record": ("similar_customers_renewal_rate", "_industry _region _channel _size_band _plan _cohort"),
+    "profile": ("similar_customers_lift", ""),
+    "relatives_lost": ("related_accounts_lost_renewals", ""),
+    "relatives_record": ("related_accounts_renewal_rate", ""),
+    "trials_asked": ("trials_requested", "_90d _365d"),
+    "in_trial": ("open_trials", ""),
+    "playbooks_begun": ("playbooks_started", "_90d _365d"),
+    "playbooks_felt": ("playbooks_decayed", ""),
+}
+"""By the part of the name that changed: the new part, and what follows either; nothing where it is the whole name."""
+RENAMED_FEATURES = {
+    old + ending: new + ending for old, (new, endings) in _FEATURES.items() for ending in endings.split() or [""]
+}
+"""Columns of features."""
+
+
+@dataclass(frozen=True)
+class OldName:
+    """An old name that stands in a file or in an override."""
+
+    keys: tuple[str, ...]
+    """The place of the name: the keys that lead to it, from the top."""
+    message: str
+
+
+def find_old_names(tree: Mapping[Any, Any], renamed_keys: Mapping[str, str]) -> Iterator[OldName]:
+    """Every old key, value and feature in a configuration, in its order; `renamed_keys` is one of the tables above."""
+    for keys, value in _nodes(tree):
+        new = _new_key(keys, renamed_keys)
+        if new:
+            yield OldName(keys, f"{'.'.join(keys)} is now {new}")
+        yield from _old_values(keys, new or ".".join(keys), value)
+
+
+def _nodes(tree: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in tree.items():
+        keys = (*above, str(key))
+        yield keys, value
+        if isinstance(value, Mapping):
+            yield from _nodes(value, keys)
+
+
+def _new_key(keys: tuple[str, ...], renamed_keys: Mapping[str, str]) -> str | None:
+    for old, new in renamed_keys.items():
+        parts = old.split(".")
+        if len(parts) == len(keys) and all(part in ("*", key) for part, key in zip(parts, keys, strict=True)):
+            named = zip(new.split("."), keys, strict=True)
+            return ".".join(key if part == "*" else part for part, key in named)
+    return None
+
+
+def _old_values(keys: tuple[str, ...], setting: str, value: Any) -> Iterator[OldName]:
+    """The old names that stand in the value of a setting; `setting` is the name it has now."""
+    if isinstance(value, str) and (setting, value) in RENAMED_VALUES:
+        yield OldName(keys, f"{setting}: the value {value} is now {RENAMED_VALUES[setting, value]}")
+    if setting == "list.what_if_features" and isinstance(value, list):
+        for place, name in enumerate(value):
+            if isinstance(name, str) and name in RENAMED_FEATURES and name not in WHAT_IF_FEATURES:
+                yield OldName((*keys, str(place)), f"{setting}: the feature {name} is now {RENAMED_FEATURES[name]}")
+    if setting == "tune.search_space" and isinstance(value, Mapping):
+        for name in map(str, value):
+            if name in RENAMED_SETTINGS:
+                yield OldName((*keys, name), f"{setting}: {name} is now {RENAMED_SETTINGS[name]}")
+
+
+def rename_play(play: Mapping[str, Any]) -> dict[str, Any]:
+    """A play as an older release wrote it beside a list, under the keys of today."""
+    renamed = {old.rpartition(".")[2]: new.rpartition(".")[2] for old, new in RENAMED_PLAYBOOK_KEYS.items()}
+    return {renamed.get(key, key): value for key, value in play.items()}
