@@ -82,7 +82,7 @@ def test_a_planted_shift_is_found_and_nothing_else(usual, count, shift):
     now["f0"] += shift
     found = select_alarms(looks(usual, now), OPTIONS.confidence)
     assert [(look.what, look.name) for look in found] == [("inputs", "f0")]
-    assert found[0].size > found[0].limit == OPTIONS.psi
+    assert found[0].size > found[0].limit == OPTIONS.psi_threshold
 
 
 @pytest.mark.parametrize("count", [50, 5000])
@@ -120,7 +120,7 @@ def seasonal(shift: float) -> tuple[dict, pd.Series]:
 def test_a_season_that_comes_every_year_is_no_alarm():
     usual, december = seasonal(1.0)
     own = compare_feature("f", december, usual["features"]["f"], ACCOUNTS, OPTIONS)
-    assert own[0].size > OPTIONS.psi
+    assert own[0].size > OPTIONS.psi_threshold
     assert not select_alarms(own, OPTIONS.confidence)
     assert select_alarms(
         compare_feature("f", december + 1.5, usual["features"]["f"], ACCOUNTS, OPTIONS), OPTIONS.confidence

@@ -121,8 +121,8 @@ def test_a_level_that_is_wrong_in_one_segment_is_found_there():
     rows = in_bands(told(1.0, accounts=800))
     high = rows.assign(probability=np.where(rows["size_band"] == "large", 0.98, rows["probability"]))
     found = segment_calibration(high, "probability", GATE)
-    assert found["size_band large"]["off"]["low"] > GATE.max_error
-    assert abs(found["size_band small"]["off"]["value"]) < GATE.max_error
+    assert found["size_band large"]["off"]["low"] > GATE.max_calibration_error
+    assert abs(found["size_band small"]["off"]["value"]) < GATE.max_calibration_error
 
 
 def test_the_more_segments_are_looked_at_the_wider_each_interval():
