@@ -1,4 +1,4 @@
-"""Old names of settings, of keys of plays and of features, each with the name it has now.
+"""Old names of settings and of keys of plays, with their present ones; those of features: `features/old_names.py`.
 
 They were renamed once, before the first release. A file or an override that uses an old name is refused and told the
 new one; nothing is translated silently. Light to import.
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from renewals.features.old_names import RENAMED_FEATURES
 from renewals.reports.settings import WHAT_IF_FEATURES
 
 RENAMED_SETTINGS = {
@@ -70,70 +71,6 @@ RENAMED_PLAYBOOK_KEYS = {
     "plays.*.effect": "plays.*.log_odds_effect",
 }
 """Keys of `playbooks.yaml`; `*` stands for any play."""
-_FEATURES = {
-    "due_share": ("arr_due_share", ""),
-    "unpaid": ("unpaid_terms", ""),
-    "price_since_first": ("price_change_since_first_term", ""),
-    "signed_ahead_days": ("days_signed_before_start", ""),
-    "people_seen": ("people_with_any_use", "_28d _90d"),
-    "acting_people": ("people_at_act_level", "_28d _90d"),
-    "depth": ("usage_depth", "_28d _90d"),
-    "days_per_person": ("use_days_per_user", "_28d _90d _180d _365d"),
-    "own_pace": ("usage_vs_baseline", "_7d _28d _90d"),
-    "people_in_a_year": ("active_people_in_year", ""),
-    "people_lost": ("lapsed_people_share", ""),
-    "depth_change": ("usage_depth_change", ""),
-    "activity_swing": ("activity_variability", ""),
-    "season_change": ("active_days_year_over_year", ""),
-    "first_value": ("seat_activation_by_day_30", ""),
-    "onboarded": ("seat_activation_by_day_60", ""),
-    "first_value_owed": ("first_value_missed_in_first_term", ""),
-    "prompt_users": ("early_user_share", ""),
-    "prompt_people": ("early_joiner_share", ""),
-    "new_people": ("newly_active_people", "_28d _90d"),
-    "core_users_active": ("core_users_active_share", ""),
-    "days_each": ("use_days_per_person", "_s_28d _s_90d _s_365d _a_28d _a_90d _a_365d _b_28d _b_90d _b_365d"),
-    "tier_pace": ("tier_usage_vs_baseline", "_s _a"),
-    "deciders_reached": ("decision_makers_contacted_share", "_90d _180d"),
-    "departures_felt": ("departures_decayed", "_s _a"),
-    "days_without": ("days_since", "_visit _training _value_report _review"),
-    "back_loading": ("contact_back_loading", ""),
-    "customer_initiated": ("customer_initiated_share", ""),
-    "customer_silence": ("days_since_customer_contact", ""),
-    "answer_hours": ("first_response_hours", "_90d _180d _365d"),
-    "solve_hours": ("resolution_hours", "_90d _180d _365d"),
-    "breaches": ("sla_breaches", "_90d _180d _365d"),
-    "breach_share": ("sla_breach_share", "_180d"),
-    "reopened": ("tickets_reopened", "_90d _180d"),
-    "escalated": ("tickets_escalated", "_90d _180d"),
-    "score": ("survey_score", "_nps_180d _nps_365d _csat_180d _csat_365d"),
-    "answer_share": ("survey_response_rate", ""),
-    "low_not_followed_up": ("low_scores_without_follow_up", ""),
-    "latest_score": ("latest_survey_score", "_nps _csat"),
-    "score_spread": ("survey_score_range", "_nps _csat"),
-    "answer_share_of": ("survey_response_rate_of", "_s _a _b"),
-    "answer_days": ("survey_response_days", ""),
-    "days_since_answer": ("days_since_survey_response", ""),
-    "goals_felt": ("goals_reached_decayed", ""),
-    "goals_late": ("goals_overdue", ""),
-    "goals_kept": ("goals_reached_share", ""),
-    "days_since_value_shown": ("days_since_report_or_review", ""),
-    "reports_delivered": ("reports_and_reviews", ""),
-    "employees": ("employee_count", ""),
-    "record": ("similar_customers_renewal_rate", "_industry _region _channel _size_band _plan _cohort"),
-    "profile": ("similar_customers_lift", ""),
-    "relatives_lost": ("related_accounts_lost_renewals", ""),
-    "relatives_record": ("related_accounts_renewal_rate", ""),
-    "trials_asked": ("trials_requested", "_90d _365d"),
-    "in_trial": ("open_trials", ""),
-    "playbooks_begun": ("playbooks_started", "_90d _365d"),
-    "playbooks_felt": ("playbooks_decayed", ""),
-}
-"""By the part of the name that changed: the new part, and what follows either; nothing where it is the whole name."""
-RENAMED_FEATURES = {
-    old + ending: new + ending for old, (new, endings) in _FEATURES.items() for ending in endings.split() or [""]
-}
-"""Columns of features."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 import pytest
 import yaml
 
+from renewals.features.old_names import RENAMED_FEATURES
 from renewals.models.ranking.playbooks import PlaybookLibrary
 from renewals.pipelines.runtime import renamed_settings
 from renewals.pipelines.runtime.errors import ConfigError
@@ -130,10 +131,9 @@ def test_the_file_under_its_new_names_is_the_file_shipped_now() -> None:
         for section in sections:
             branch = branch[section]
         branch[RENAMED_KEYS[old]] = branch.pop(name)
-    features = renamed_settings.RENAMED_FEATURES
     listed, shipped = tree["list"]["what_if_features"], yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     wanted = shipped["list"]["what_if_features"]
-    tree["list"]["what_if_features"] = [name if name in wanted else features[name] for name in listed]
+    tree["list"]["what_if_features"] = [name if name in wanted else RENAMED_FEATURES[name] for name in listed]
     assert tree == shipped
 
 
