@@ -162,7 +162,7 @@ def logged(job: Job, rows: Rows) -> Iterator[Job]:
     """The job with rows added to its tables."""
     with tempfile.TemporaryDirectory(prefix="renewals-actions-") as folder:
         tables = Path(folder) / "tables"
-        shutil.copytree(job.tables, tables, ignore=shutil.ignore_patterns("truth"))
+        shutil.copytree(job.tables, tables, ignore=shutil.ignore_patterns("ground_truth"))
         for name, added in rows.items():
             write_more(tables / f"{name}.parquet", added)
         yield replace(job, tables=str(tables))

@@ -12,8 +12,8 @@ is counted, as a person would hear it. Beside each code stands the same of alert
 * *lost*: alerted accounts whose renewal at hand was lost, beside all observed; *days*: median from the first alert of
   a term that was lost to its end.
 
-`--said FILE` takes the `said.parquet` of `renewals backtest` on the same company and tells how many days before the end
-the model's band turned high, for the lost renewals that an alert told of. `--work` keeps the company and what is made.
+`--said FILE` takes the `predictions.parquet` of `renewals backtest` on the same company and tells how many days
+before the end the model's band turned high, for the lost renewals that an alert told of. `--work` keeps the company and what is made.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main() -> None:
     work = asked.work or Path(tempfile.mkdtemp(prefix=f"renewals-alerts-{asked.accounts}-{asked.seed}-"))
     job = prepared(work, asked)
     told, observed = spoken(job)
-    truth = {name: read(Path(job.tables) / "truth" / f"{name}.parquet") for name in ("events", "renewals")}
+    truth = {name: read(Path(job.tables) / "ground_truth" / f"{name}.parquet") for name in ("events", "renewals")}
     observed = observed.merge(truth["renewals"][["account_id", "renewal_date", "renewed"]], how="left")
     news = told[told["is_new"]].merge(observed, on=["account_id", "as_of"])
     dates = observed["as_of"].nunique()
@@ -107,7 +107,9 @@ def spoken(job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
     con = warehouse.connect(job.settings.engine)
     known = rule_inputs(con, job)
     found = warehouse.materialize(con, "found_alerts", rules.compute_alerts(known))
-    told = con.create_table("told", rules.flag_new(found, found.limit(0).mutate(told_on=found.as_of), job.settings))
+    told = con.create_table(
+        "told", rules.flag_new(found, found.limit(0).mutate(first_reported_on=found.as_of), job.settings)
+    )
     told = told.filter(told.as_of.isnull())
     for day in sorted(known["spine"].as_of.execute().unique()):
         today = rules.flag_new(found.filter(found.as_of == day), told, job.settings)
@@ -123,7 +125,7 @@ def read(path: Path) -> pd.DataFrame:
 
 def dated(rows: pd.DataFrame) -> pd.DataFrame:
     """With every day as an instant of one precision, so that tables can be joined on it."""
-    days = {"as_of", "renewal_date", "happened_on", "told_on"} & set(rows.columns)
+    days = {"as_of", "renewal_date", "happened_on", "first_reported_on"} & set(rows.columns)
     return rows.assign(**{day: pd.to_datetime(rows[day]).astype("datetime64[us]") for day in days})
 
 

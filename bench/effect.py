@@ -2,7 +2,8 @@
 
 Each seed is a company of its own. The truth is the mean, over the very accounts that were treated, of the probability
 with which their renewal was decided less the one it would have had without that intervention and all else the same
-(`truth/interventions.parquet`, read by nothing but this bench). Then the same question on a company too small for it.
+(`ground_truth/interventions.parquet`, read by nothing but this bench). Then the same question on a company too small
+for it.
 
     python bench/effect.py --seeds 1 20 --keep effect.csv      # resumes where a killed run stopped
 """
@@ -73,7 +74,7 @@ def one_company(accounts: int, seed: int) -> list[dict[str, Any]]:
         for stage in STAGES:
             stage(job)
         rows, told = estimate_effects(job)
-        truth = planted(rows, work / "company" / "truth" / "interventions.parquet")
+        truth = planted(rows, work / "company" / "ground_truth" / "interventions.parquet")
         lines = [line(one, truth[is_treated(truth, one.playbook)]) for one in told]
     return [{"seed": seed, **one, "seconds": time.process_time() - begun} for one in lines]
 

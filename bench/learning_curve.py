@@ -56,7 +56,7 @@ def one_size(accounts: int, seed: int, work: Path, asked: argparse.Namespace) ->
     job = learned(work / "company", work, asked.until, settings("targets=[renewal]"))
     later = afterwards(job, asked.end)
     rows, said = tested(job, later, asked.end, "renewal", asked.lead)
-    rows, said = beside_the_oracle(rows, said, work / "company" / "truth" / "oracle.parquet")
+    rows, said = beside_the_oracle(rows, said, work / "company" / "ground_truth" / "oracle.parquet")
     lines = [line(name, rows, chance) for name, chance in said.items()]
     about = f"{len(rows)} later renewals, {rows['label'].mean():.1%} renewed"
     print(f"\n{accounts} accounts, seed {seed}, until {asked.until}: {about}")

@@ -209,8 +209,8 @@ def saved(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     hours = saving["hours"].where(saving["play_1"] != NO_PLAY, AVERAGE)
     orders = {name: (own, rows["saves"], hours) for name, own in rankings(rows).items()}
     orders = {
-        "worth": (whole["worth"], first, whole["hours"]),
-        "worth, saving": (saving["worth"], rows["saves"], hours),
+        "worth": (whole["gain_per_hour"], first, whole["hours"]),
+        "worth, saving": (saving["gain_per_hour"], rows["saves"], hours),
     } | orders
     limits = {"accounts": of_accounts(rows), "hours": of_hours(rows, hours)}
     return {

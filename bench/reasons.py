@@ -107,7 +107,7 @@ def main() -> None:
 def prepared(work: Path, asked: argparse.Namespace) -> Job:
     """The company, learned from until the day; what is there already is kept."""
     company, options = work / "company", settings("targets=[renewal]")
-    if not (company / "truth").is_dir():
+    if not (company / "ground_truth").is_dir():
         write_company(simulate_company(asked.accounts, seed=asked.seed), company)
     if not (work / "models" / "renewal" / MODEL_CARD).is_file():
         return learned(company, work, asked.until, options)
@@ -120,7 +120,7 @@ def case_of(job: Job, asked: argparse.Namespace) -> Case:
     later = pd.read_parquet(kept) if kept.is_file() else afterwards(job, asked.end)
     final = observations(later[pd.to_datetime(later["as_of"]) >= pd.Timestamp(asked.until)], "renewal", asked.end)
     rows = metrics.select_at_lead(final[~final["decided"].astype(bool)], asked.lead)
-    rows = beside_the_truth(rows, Path(job.tables) / "truth").reset_index(drop=True)
+    rows = beside_the_truth(rows, Path(job.tables) / "ground_truth").reset_index(drop=True)
     model = EnsembleModel.from_files(files(job.data / "models" / "renewal"))
     catalogue = json.loads((job.data / "learn" / "features.json").read_bytes())["features"]
     words = [feature for feature in catalogue if feature["name"] in model.schema.names]

@@ -40,17 +40,17 @@ from renewals.features.registry import FeatureInputs
 from renewals.features.usage_windows import days_in_range
 
 EVIDENCE_TYPES = {
-    "began_ago": "int64",
-    "newest_ago": "int64",
-    "concerned": "int64",
+    "started_ago": "int64",
+    "latest_cause_ago": "int64",
+    "count": "int64",
     "tier": "string",
-    "figure": "float64",
-    "usual": "float64",
+    "value": "float64",
+    "expected": "float64",
 }
 """Days since it began and since its newest cause was known (null where it has no day of its own), how many people,
 tickets or answers it concerns, the highest tier among them, its figure and what that should have been."""
 
-ALERT_COLUMNS = ("code", "began", "newest", "concerned", "tier", "figure", "usual")
+ALERT_COLUMNS = ("code", "started_on", "latest_cause_on", "count", "tier", "value", "expected")
 """What is told of an alert; the days as dates."""
 
 CURRENT_DAYS, BASELINE_DAYS, SEASON_LAG_DAYS = 28, 84, 364
@@ -91,13 +91,13 @@ def usage_drop(activity: ir.Table, accounts: ir.Table, spine: ir.Table, policy: 
     """
     rules = policy.alerts
     rows = _add_expected_share(activity, accounts, spine)
-    usual = rows.before * rows.share
-    fewer = (rows.now <= (1 - rules.min_usage_drop) * usual) & (usual >= rules.min_expected_person_days)
+    expected = rows.before * rows.share
+    fewer = (rows.now <= (1 - rules.min_usage_drop) * expected) & (expected >= rules.min_expected_person_days)
     judged = fewer & (rows.length_now * 2 >= CURRENT_DAYS) & (rows.length_before * 2 >= BASELINE_DAYS)
     sure = _poisson_z_score(rows.now, rows.before, rows.share) <= NormalDist().inv_cdf(rules.max_p_value)
-    return rows.mutate(usual=usual).filter(judged & sure).select(
-        *KEY, began_ago=ibis.literal(CURRENT_DAYS), newest_ago=ibis.null("int64"), concerned=ibis.null("int64"),
-        tier=ibis.null("string"), figure="now", usual="usual",
+    return rows.mutate(expected=expected).filter(judged & sure).select(
+        *KEY, started_ago=ibis.literal(CURRENT_DAYS), latest_cause_ago=ibis.null("int64"), count=ibis.null("int64"),
+        tier=ibis.null("string"), value="now", expected="expected",
     )  # fmt: skip
 
 
@@ -157,8 +157,8 @@ def sponsor_lost(people_then: ir.Table, policy: Policy) -> ir.Table:
     """S or A people who left, as far as that was heard of lately (S3)."""
     gone = people_then.filter(_.tier.isin(["S", "A"]), _.heard_ago <= policy.alerts.expire_days)
     return gone.group_by(*KEY).agg(
-        began_ago=_.left_ago.max(), newest_ago=_.heard_ago.min(), concerned=_.count(), tier=_highest_tier(gone.tier),
-        figure=_.left_ago.min(), usual=ibis.null("float64"),
+        started_ago=_.left_ago.max(), latest_cause_ago=_.heard_ago.min(), count=_.count(),
+        tier=_highest_tier(gone.tier), value=_.left_ago.min(), expected=ibis.null("float64"),
     )  # fmt: skip
 
 
@@ -191,8 +191,8 @@ def sponsor_silent(
         _.missed >= rules.missed_visits, _.silence > silent_days, _.silence <= silent_days + rules.expire_days
     )
     return silent.group_by(*KEY).agg(
-        began_ago=_.silence.max(), newest_ago=_.silence.min() - silent_days, concerned=_.count(),
-        tier=_highest_tier(silent.tier), figure=_.silence.min(), usual=ibis.null("float64"),
+        started_ago=_.silence.max(), latest_cause_ago=_.silence.min() - silent_days, count=_.count(),
+        tier=_highest_tier(silent.tier), value=_.silence.min(), expected=ibis.null("float64"),
     )  # fmt: skip
 
 
@@ -202,15 +202,16 @@ def first_value_missed(first_uses: ir.Table, terms: ir.Table, spine: ir.Table, p
     begun = starts(first_uses, terms, spine)
     missed = begun.filter((_.activated_30 < FIRST_VALUE_SHARE) & (_.account_age <= decided + policy.alerts.expire_days))
     return missed.group_by(*KEY).agg(
-        began_ago=_.account_age.max(), newest_ago=_.account_age.max() - decided, concerned=_.by_30.max().fill_null(0),
-        tier=ibis.null("string"), figure=_.activated_30.max(), usual=ibis.literal(FIRST_VALUE_SHARE),
+        started_ago=_.account_age.max(), latest_cause_ago=_.account_age.max() - decided,
+        count=_.by_30.max().fill_null(0), tier=ibis.null("string"),
+        value=_.activated_30.max(), expected=ibis.literal(FIRST_VALUE_SHARE),
     )  # fmt: skip
 
 
 def sla_breach(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
     """Grave tickets that wait beyond a time limit, or that passed one just now (T1).
 
-    `figure` counts those still waiting. A ticket that waits for ever is told for the days an alert is held.
+    `value` counts those still waiting. A ticket that waits for ever is told for the days an alert is held.
     """
     rules = policy.alerts
     grave = _add_breach_age(ticket(tickets, spine, policy), policy).filter(_.severity.isin(rules.severities))
@@ -218,8 +219,8 @@ def sla_breach(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
         (_.passed_ago <= rules.recent_breach_days) | (_.waiting & (_.passed_ago <= rules.expire_days))
     )
     return passed.group_by(*KEY).agg(
-        began_ago=_.passed_ago.max(), newest_ago=_.passed_ago.min(), concerned=_.count(), tier=ibis.null("string"),
-        figure=_.waiting.sum(), usual=ibis.null("float64"),
+        started_ago=_.passed_ago.max(), latest_cause_ago=_.passed_ago.min(), count=_.count(), tier=ibis.null("string"),
+        value=_.waiting.sum(), expected=ibis.null("float64"),
     )  # fmt: skip
 
 
@@ -241,7 +242,7 @@ def _add_breach_age(rows: ir.Table, policy: Policy) -> ir.Table:
 def low_score_not_followed_up(
     surveys: ir.Table, spine: ir.Table, policy: Policy, people_then: ir.Table | None = None
 ) -> ir.Table:
-    """Low answers that nobody followed up within the time limit (T3); `figure` is the lowest score."""
+    """Low answers that nobody followed up within the time limit (T3); `value` is the lowest score."""
     known = follow_up(surveys, spine)
     left = known.filter(_.forgotten == 1, _.answered_ago <= FOLLOW_UP_DAYS + policy.alerts.expire_days)
     if people_then is None:
@@ -249,8 +250,8 @@ def low_score_not_followed_up(
     else:
         graded = left.left_join(people_then.select(*PERSON_KEY, "tier"), PERSON_KEY, rname="{name}_then")
     return graded.group_by(*KEY).agg(
-        began_ago=_.answered_ago.max(), newest_ago=_.answered_ago.min() - FOLLOW_UP_DAYS, concerned=_.count(),
-        tier=_highest_tier(graded.tier), figure=_.score.min(), usual=ibis.null("float64"),
+        started_ago=_.answered_ago.max(), latest_cause_ago=_.answered_ago.min() - FOLLOW_UP_DAYS, count=_.count(),
+        tier=_highest_tier(graded.tier), value=_.score.min(), expected=ibis.null("float64"),
     )  # fmt: skip
 
 
@@ -293,7 +294,7 @@ def compute_alerts(inputs: FeatureInputs) -> ir.Table:
     parts = [_run_rule(rule, inputs) for rule in available_rules(inputs)]
     days = inputs["spine"].select(*KEY, "day")
     told = ibis.union(*parts).join(days, KEY)
-    dates = {name: date_of(told["day"] - told[f"{name}_ago"]) for name in ("began", "newest")}
+    dates = {f"{name}_on": date_of(told["day"] - told[f"{name}_ago"]) for name in ("started", "latest_cause")}
     return told.mutate(**dates).select(*KEY, "day", *ALERT_COLUMNS)
 
 
@@ -310,14 +311,18 @@ def code_position(code: ir.StringValue) -> ir.IntegerValue:
 
 
 def flag_new(current: ir.Table, published: ir.Table, policy: Policy) -> ir.Table:
-    """The alerts with `is_new` and `told_on`, when they were last new: one row per (account_id, as_of, code).
+    """The alerts with `is_new` and `first_reported_on`, when they were last new: one row per (account_id, as_of, code).
 
     `published` is what earlier lists said. The same cause is not told as new again within the quiet days, though it
     went and came back; a newer one, another sponsor who left, is.
     """
-    before = published.group_by("account_id", "code").agg(newest_before=_.newest.max(), told_before=_.told_on.max())
+    before = published.group_by("account_id", "code").agg(
+        newest_before=_.latest_cause_on.max(), told_before=_.first_reported_on.max()
+    )
     rows = current.left_join(before, ["account_id", "code"], rname="{name}_told")
     rows = rows.mutate(told_ago=_["day"] - day_of(_.told_before))
-    same = rows.newest.isnull() | (rows.newest <= rows.newest_before).fill_null(False)
+    same = rows.latest_cause_on.isnull() | (rows.latest_cause_on <= rows.newest_before).fill_null(False)
     heard = same & (rows.told_ago < policy.alerts.cooldown_days).fill_null(False)
-    return rows.select(*KEY, *ALERT_COLUMNS, is_new=~heard, told_on=heard.ifelse(rows.told_before, rows.as_of))
+    return rows.select(
+        *KEY, *ALERT_COLUMNS, is_new=~heard, first_reported_on=heard.ifelse(rows.told_before, rows.as_of)
+    )

@@ -77,7 +77,7 @@ def build_risk_list(
     why = row_checks.status_reasons(rows, options.min_history_days, options.max_out_of_range_share)
     listed = cast_columns(rows.assign(status_reason=why[options.language]))
     worth, hours = (
-        prescribed_playbooks[name].where(listed["status"].eq(worklist.SCORED)) for name in ("worth", "hours")
+        prescribed_playbooks[name].where(listed["status"].eq(worklist.SCORED)) for name in ("gain_per_hour", "hours")
     )
     order = ranking_columns(listed, worth, hours, options)
     listed[order.columns] = order
@@ -100,7 +100,9 @@ def _assemble_rows(
     scored = rows["status"].eq(worklist.SCORED)
     chances = probabilities.reindex(columns=[*TARGETS, RENEWAL_LOW, RENEWAL_HIGH]).where(scored)
     rows = rows.join(chances.rename(columns={target: f"{target}_probability" for target in TARGETS}))
-    rows = rows.join(reasons.where(scored)).join(prescribed_playbooks.drop(columns=["worth", "hours"]).where(scored))
+    rows = rows.join(reasons.where(scored)).join(
+        prescribed_playbooks.drop(columns=["gain_per_hour", "hours"]).where(scored)
+    )
     alerts = observations.get("alerts")
     return rows.assign(alerts=alerts, renewal_model=models["renewal"], expansion_model=models.get("expansion"))
 
@@ -125,7 +127,7 @@ def name_playbooks(prescribed_playbooks: pd.DataFrame, library: PlaybookLibrary,
     names = np.array([*(getattr(play.name, language) for play in library.plays.values()), None], object)
     named = {f"playbook_{k}": names[prescribed_playbooks[f"play_{k}"].to_numpy()] for k in range(1, MAX_PLAYS + 1)}
     said = pd.DataFrame({name: pd.Series(own, prescribed_playbooks.index, dtype=object) for name, own in named.items()})
-    return said.join(prescribed_playbooks[["hours", "worth"]])
+    return said.join(prescribed_playbooks[["hours", "gain_per_hour"]])
 
 
 def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:

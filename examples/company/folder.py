@@ -27,7 +27,7 @@ class ForeignFolderError(Exception):
 
 
 def write_company(company: Company, folder: Path | str) -> Path:
-    """Write each table as `<folder>/<table>.parquet`, and the truth aside in `<folder>/truth`.
+    """Write each table as `<folder>/<table>.parquet`, and the truth aside in `<folder>/ground_truth`.
 
     The folder appears whole or not at all. Raises `ForeignFolderError` as `refuse_foreign_folder` does.
     """
@@ -35,7 +35,7 @@ def write_company(company: Company, folder: Path | str) -> Path:
     refuse_foreign_folder(folder)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    (unfinished / "truth").mkdir(parents=True)
+    (unfinished / "ground_truth").mkdir(parents=True)
     _write_tables(company, unfinished)
     marker = {"made_by": CREATED_BY, "until": company.extract_date.isoformat(), "files": _file_digests(unfinished)}
     (unfinished / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
@@ -59,11 +59,11 @@ def refuse_foreign_folder(folder: Path) -> None:
 
 
 def _write_tables(company: Company, folder: Path) -> None:
-    for place, group in ((folder, company.tables), (folder / "truth", company.truth)):
+    for place, group in ((folder, company.tables), (folder / "ground_truth", company.truth)):
         for name, table in group.items():
             pq.write_table(table, place / f"{name}.parquet", compression="zstd", row_group_size=ROWS_PER_GROUP)
     readme = truth.README_TEMPLATE.format(effect=states.INTERVENTION_EFFECT, follow_up=truth.FOLLOW_UP_DAYS)
-    (folder / "truth" / "README.md").write_text(readme, encoding="utf-8")
+    (folder / "ground_truth" / "README.md").write_text(readme, encoding="utf-8")
 
 
 def _recorded_digests(folder: Path) -> dict[str, str]:

@@ -283,7 +283,7 @@ def _table_from_rows(rows: list[dict[str, Any]], **types: str) -> ir.Table:
 
 def _collect_facts(inputs: Mapping[str, ir.Table], months: Sequence[date], policy: Policy) -> ir.Table:
     """Everything that happened, one row per (month, account_id)."""
-    carried, roll_forward = inputs["carried"], inputs["roll_forward"]
+    carried, roll_forward = inputs["revenue_intervals"], inputs["roll_forward"]
     found = [
         renewal_facts(inputs["renewals"], policy),
         revenue_facts(roll_forward),

@@ -118,8 +118,8 @@ def build_report(
         "activity": [{"activity": name, **compare_models(rows, settings)} for name, rows in split_by_activity(judged)],
         "quarters": metrics_by_period(judged, settings.target, "Q"),
         "months": metrics_by_period(judged, settings.target, "M"),
-        "staleness": metrics_by_model_age(judged, predictions_by_model_age, settings),
-        "abstention": risk_coverage(judged, predictions_by_model_age),
+        "by_model_age": metrics_by_model_age(judged, predictions_by_model_age, settings),
+        "risk_coverage": risk_coverage(judged, predictions_by_model_age),
         "calibration": calibration_table(judged),
     }
     if settings.target != RENEWAL:

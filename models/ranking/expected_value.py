@@ -59,8 +59,8 @@ def prescribe_playbooks(
     `accounts` has stage, size_band, arr, days_to_renewal and decided (signed already); `probabilities` a column per
     target, empty where the account is not scored; `reasons` the reasons' themes, contributions and whether they can be
     acted on; all on one index. The expansion is worth a play from the chance `expansion_threshold` on. `play_k` is a
-    place in the library, NONE for none; `best` the one of them that is worth most per hour, `gain` the money that it is
-    expected to bring, `hours` what it takes, and `worth` the gain per hour: 0 where there is no play or it comes too
+    place in the library, NONE for none; `best` the one of them that is worth most per hour, `expected_gain` the money
+    that it is expected to bring, `hours` what it takes, and `gain_per_hour`: 0 where there is no play or it comes too
     late, empty without a chance of renewal.
     """
     library, effects = available.library, available.effects
@@ -81,7 +81,11 @@ def prescribe_playbooks(
     rows = np.arange(len(slots))
     play, gain = slots[rows, best], gains[rows, best]
     named = dict(zip(PLAY_COLUMNS, slots.T, strict=True)) | {"best": play}
-    money = {"gain": gain, "hours": np.where(play == NO_PLAY, 0.0, takes[play]), "worth": gain / takes[play]}
+    money = {
+        "expected_gain": gain,
+        "hours": np.where(play == NO_PLAY, 0.0, takes[play]),
+        "gain_per_hour": gain / takes[play],
+    }
     return pd.DataFrame(named | money, index=accounts.index)
 
 

@@ -28,13 +28,13 @@ def current_verdicts(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def started_actions(answers: pd.DataFrame) -> pd.DataFrame:
-    """What was begun: one row per (account_id, action, begun), with who told and when that was first known.
+    """What was begun: one row per (account_id, action, started_on), with who told and when that was first known.
 
     Another day for the same play of the same list corrects the first. The same day told of two lists is one beginning.
     """
-    rows = _latest_answers(answers, [*LIST_KEY, "action"], ["begun"], answers["action"].notna())
-    first = rows.sort_values("recorded_at", kind="stable").drop_duplicates(["account_id", "action", "begun"])
-    return first.sort_values(["begun", "account_id", "action"], kind="stable").reset_index(drop=True)
+    rows = _latest_answers(answers, [*LIST_KEY, "action"], ["started_on"], answers["action"].notna())
+    first = rows.sort_values("recorded_at", kind="stable").drop_duplicates(["account_id", "action", "started_on"])
+    return first.sort_values(["started_on", "account_id", "action"], kind="stable").reset_index(drop=True)
 
 
 def _latest_answers(
@@ -57,7 +57,7 @@ def is_disagreement(rows: pd.DataFrame) -> pd.Series:
 
 
 def add_correctness(rows: pd.DataFrame, renewed: pd.Series) -> pd.DataFrame:
-    """Verdicts with who was right: `right` is model, manager, both, neither or pending; one row per verdict given.
+    """Verdicts with who was right: `correct_side` is model, manager, both, neither or pending; one row per verdict.
 
     `renewed` holds 1, 0, or nothing while the renewal is not final. Empty where either took no side.
     """
@@ -71,7 +71,7 @@ def add_correctness(rows: pd.DataFrame, renewed: pd.Series) -> pd.DataFrame:
         right = right.mask(hits[side], side)
     right = right.mask(hits["model"] & hits["manager"], "both").mask(~final, PENDING)
     sided = manager.notna() & model.notna()
-    return rows.assign(renewed=renewed.astype("Int8"), right=right.where(sided, None))
+    return rows.assign(renewed=renewed.astype("Int8"), correct_side=right.where(sided, None))
 
 
 def count_correct(rows: pd.DataFrame) -> dict[str, Any]:
@@ -80,17 +80,17 @@ def count_correct(rows: pd.DataFrame) -> dict[str, Any]:
     `rows` are judged verdicts. A share is null under `MIN_VERDICTS` final ones. The Brier score of the model is told
     beside both shares; a manager gives no probability.
     """
-    sided = rows[rows["right"].notna()]
-    apart, final = sided[is_disagreement(sided)], sided[sided["right"].ne(PENDING)]
-    settled = apart["right"].ne(PENDING)
+    sided = rows[rows["correct_side"].notna()]
+    apart, final = sided[is_disagreement(sided)], sided[sided["correct_side"].ne(PENDING)]
+    settled = apart["correct_side"].ne(PENDING)
     return {
         "verdicts": len(rows),
         "disagreements": len(apart),
         "pending": int((~settled).sum()),
-        **{side: int(apart["right"].eq(side).sum()) for side in SIDES},
+        **{side: int(apart["correct_side"].eq(side).sum()) for side in SIDES},
         "final": len(final),
-        "enough": MIN_VERDICTS,
-        "right": {side: _mean_if_enough(final["right"].isin([side, "both"])) for side in SIDES},
+        "min_final": MIN_VERDICTS,
+        "accuracy": {side: _mean_if_enough(final["correct_side"].isin([side, "both"])) for side in SIDES},
         "brier": _mean_if_enough((final["renewal_probability"] - final["renewed"].astype("float64")) ** 2),
     }
 

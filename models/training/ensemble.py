@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 
-BOOSTER_FILE, LINEAR_FILE, CALIBRATION_FILE, SCHEMA_FILE = "model.txt", "linear.json", "calibration.json", "schema.json"
+BOOSTER_FILE, LINEAR_FILE, CALIBRATION_FILE, SCHEMA_FILE = (
+    "model.txt",
+    "additive_model.json",
+    "calibration.json",
+    "schema.json",
+)
 MODEL_FILES = (BOOSTER_FILE, LINEAR_FILE, CALIBRATION_FILE, SCHEMA_FILE)
 
 
@@ -149,7 +154,7 @@ class EnsembleModel:
         """
         lost = [name for name in MODEL_FILES if name not in files]
         if lost:
-            raise ValueError(f"the model lacks {', '.join(lost)}")
+            raise ValueError(f"the model lacks {', '.join(lost)}: run `renewals learn` again")
         schema_tree, linear, sigmoid = (
             json.loads(files[name]) for name in (SCHEMA_FILE, LINEAR_FILE, CALIBRATION_FILE)
         )

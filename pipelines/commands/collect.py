@@ -40,7 +40,7 @@ from renewals.reports.workbook.feedback_reader import InvalidWorkbookError, Retu
 
 LIST_COLUMNS = ["account_name", "renewal_date", "renewal_probability", "risk_band"]
 """What of the list is kept beside an answer."""
-LOCK_FILE, HOLDER_FILE = ".returned.lock", ".returned.json"
+LOCK_FILE, HOLDER_FILE = ".feedback.lock", ".feedback.json"
 """Collecting has a lock of its own: it waits for no run, and none for it."""
 MAX_LISTED_REJECTIONS = 10
 """So many refusals are told at once; the file has all."""
@@ -235,7 +235,7 @@ def _collected_keys(previous_log: pd.DataFrame | None) -> set[tuple[Any, ...]]:
     """What was taken from which file. A file collected again says nothing new, nor does it take back a newer answer."""
     if previous_log is None:
         return set()
-    return set(previous_log[["file", "as_of", "account_id"]].itertuples(index=False, name=None))
+    return set(previous_log[["file_sha256", "as_of", "account_id"]].itertuples(index=False, name=None))
 
 
 def _append_answers(
@@ -250,7 +250,7 @@ def _append_answers(
     if pd.api.types.is_integer_dtype(previous_log["account_id"]) != pd.api.types.is_integer_dtype(rows["account_id"]):
         raise DataContractError(
             "the answers collected so far name accounts by ids of another type than this list does: "
-            "move the folder `returned` of the data folder away, and collect again"
+            "move the folder `feedback` of the data folder away, and collect again"
         )
     return pd.concat([previous_log.astype(object), rows.astype(object)], ignore_index=True).astype(
         {"account_id": previous_log["account_id"].dtype}
@@ -261,9 +261,14 @@ def _log_row(answer_row: Answer, collected: CollectedAnswers, instant: datetime)
     listed = collected.lists[answer_row.file]
     said = listed.rows.loc[answer_row.account_id, LIST_COLUMNS].to_dict()
     answer = {
-        name: getattr(answer_row, name) for name in ("as_of", "account_id", "csm", "verdict", "action", "begun", "note")
+        name: getattr(answer_row, name)
+        for name in ("as_of", "account_id", "csm", "verdict", "action", "started_on", "note")
     }
-    return answer | said | {"key": listed.key, "file": collected.digests[answer_row.file], "recorded_at": instant}
+    return (
+        answer
+        | said
+        | {"list_key": listed.key, "file_sha256": collected.digests[answer_row.file], "recorded_at": instant}
+    )
 
 
 def _write_feedback(job: Job, log: pd.DataFrame | None, rejections: Sequence[Rejection]) -> None:
@@ -288,7 +293,9 @@ def _write_feedback(job: Job, log: pd.DataFrame | None, rejections: Sequence[Rej
 
 def _output_files(log: pd.DataFrame) -> dict[str, bytes]:
     """The log, the verdicts in force, and what was begun: bytes by file name."""
-    of_verdicts = {name: kind for name, kind in answers.LOG_SCHEMA.items() if name not in ("action", "begun", "file")}
+    of_verdicts = {
+        name: kind for name, kind in answers.LOG_SCHEMA.items() if name not in ("action", "started_on", "file_sha256")
+    }
     return {
         answers.LOG_FILE: answers.to_typed_parquet(log, answers.LOG_SCHEMA),
         answers.VERDICTS_FILE: answers.to_typed_parquet(manager_feedback.current_verdicts(log), of_verdicts),
@@ -298,7 +305,7 @@ def _output_files(log: pd.DataFrame) -> dict[str, bytes]:
 
 def _interventions_parquet(actions: pd.DataFrame) -> bytes:
     """One row per intervention, in the columns of the data contract and the day of the list that was answered."""
-    rows = actions.rename(columns={"action": "playbook", "begun": "started_at", "as_of": answers.LIST_DATE_COLUMN})
+    rows = actions.rename(columns={"action": "playbook", "started_on": "started_at", "as_of": answers.LIST_DATE_COLUMN})
     rows = rows.assign(started_at=pd.to_datetime(rows["started_at"]), ended_at=None)
     types = {"account_id": None, "playbook": pa.string(), "csm": pa.string()}
     times = dict.fromkeys(("started_at", "ended_at", "recorded_at"), answers.TIMESTAMP_TYPE)
@@ -329,7 +336,9 @@ def _latest_answers(previous_log: pd.DataFrame | None) -> dict[tuple[Any, ...], 
     """The newest word on each part of an answer, by list and account; what was never said is not there."""
     if previous_log is None:
         return {}
-    parts = previous_log.groupby(["as_of", "account_id"])[["verdict", "action", "begun", "note"]].last().astype(object)
+    parts = (
+        previous_log.groupby(["as_of", "account_id"])[["verdict", "action", "started_on", "note"]].last().astype(object)
+    )
     said = parts.where(parts.notna(), None)
     return dict(zip(said.index, said.itertuples(index=False, name=None), strict=True))
 

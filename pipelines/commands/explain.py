@@ -160,7 +160,10 @@ def _prescribed_playbooks(
         }
         for key in ids
     ]
-    return {"playbooks": told, "worth": {name: json_value(own[name]) for name in ("gain", "hours", "worth")}}
+    return {
+        "playbooks": told,
+        "worth": {name: json_value(own[name]) for name in ("expected_gain", "hours", "gain_per_hour")},
+    }
 
 
 def _interventions_text(day: Job, row: pd.Series, texts: Messages) -> str | None:
@@ -291,7 +294,7 @@ def _alert_section(result: dict[str, Any], texts: Messages) -> ExplanationTable:
 
 
 def _alert_age(alert: dict[str, Any], texts: Messages) -> str:
-    return texts.text("explain.new") if alert["is_new"] else texts.text("explain.told", day=alert["told_on"])
+    return texts.text("explain.new") if alert["is_new"] else texts.text("explain.told", day=alert["first_reported_on"])
 
 
 def _contribution_sections(result: dict[str, Any], texts: Messages) -> list[ExplanationTable]:

@@ -12,9 +12,10 @@ from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
 from renewals.pipelines.stages.learn.tune import read_report, tune
+from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.artifacts import (
     TRAINING,
-    TUNE_TABLES,
+    TUNE_TRAINING_TABLE,
     read_archived_catalogue,
     to_json_bytes,
     training_digest,
@@ -39,7 +40,7 @@ def run_tune(job: Job, target: str | None = None) -> dict[str, Any]:
 
 def has_training_table(job: Job) -> bool:
     """Whether an earlier search made the training table that lies in the data folder, of the same day and tables."""
-    said, table = job.data / TUNE_TABLES, job.folder / TRAINING
+    said, table = job.data / TUNE_TRAINING_TABLE, job.folder / TRAINING
     if not (said.is_file() and table.is_file() and json.loads(said.read_bytes()) == _training_table_source(job)):
         return False
     text = old_features_text(feature["name"] for feature in read_archived_catalogue(job.folder))
@@ -52,7 +53,8 @@ def prepare_training_table(job: Job) -> None:
     """From raw tables to the training table; learns nothing."""
     with progress(count_steps(job), "prepare") as step:
         make_training_table(job, step)
-    atomic.write_bytes(job.data / TUNE_TABLES, to_json_bytes(_training_table_source(job)))
+    atomic.write_bytes(job.data / TUNE_TRAINING_TABLE, to_json_bytes(_training_table_source(job)))
+    old_names.remove_remade(job.data, [TUNE_TRAINING_TABLE])
 
 
 def _training_table_source(job: Job) -> dict[str, Any]:

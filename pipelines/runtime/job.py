@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from renewals.pipelines.runtime.settings import Settings
 
 
-TRIALS_FOLDER = "trials"
+TRIALS_FOLDER = "experiments"
 """The folder in the data folder that holds one folder per trial."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

@@ -47,7 +47,8 @@ def score_challengers(
     playbooks: AvailablePlaybooks,
     champions: dict[str, str],
 ) -> dict[str, Any]:
-    """Score the list's accounts with every challenger that waits; write `shadow.parquet`, return what to say of each.
+    """Score the list's accounts with every challenger that waits; write `challenger_scores.parquet`, return what to
+    say of each.
 
     `playbooks` are those the list prescribed; `champions` names the model of each target that made it, as
     `name/version`.
@@ -123,7 +124,7 @@ def pair_scores(
         scored.assign(decided=decided), chances, scored, playbooks, options.expansion_threshold
     )
     would = risk_list.ranking_columns(
-        scored.assign(renewal_probability=chance), found["worth"], found["hours"], options
+        scored.assign(renewal_probability=chance), found["gain_per_hour"], found["hours"], options
     )
     return rows.assign(
         risk_band=scored["risk_band"], rank=scored["rank"], top=scored["within_capacity"],

@@ -13,7 +13,7 @@ from renewals.models.evaluation import drift
 if TYPE_CHECKING:
     from renewals.models.training.schema import Schema
 
-REFERENCE = "reference.json"
+REFERENCE = "drift_reference.json"
 """What was usual when the model was trained, beside its other files; versions from before there was one serve too."""
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-COLUMNS = ["account_id", "account_name", "csm", "playbook", "started", "then", "now"]
+COLUMNS = ["account_id", "account_name", "csm", "playbook", "started_on", "previous_probability", "probability"]
 
 
 def new_interventions(
@@ -32,12 +32,14 @@ def new_interventions(
     if last is None:
         return None
     begun = _load_interventions(job, last.day)
-    then = last.scores[["account_id", "renewal_probability"]].rename(columns={"renewal_probability": "then"})
+    then = last.scores[["account_id", "renewal_probability"]].rename(
+        columns={"renewal_probability": "previous_probability"}
+    )
     now = listed[["account_id", "account_name", "csm", "renewal_probability"]]
     # A company's ids may have become another type since: then none is the same, and that is no error.
     begun, then, now = (table.astype({"account_id": object}) for table in (begun, then, now))
-    rows = begun.merge(now.rename(columns={"renewal_probability": "now"}), on="account_id")
-    rows = rows.merge(then, on="account_id", how="left").sort_values(["csm", "account_id", "started", "playbook"])
+    rows = begun.merge(now.rename(columns={"renewal_probability": "probability"}), on="account_id")
+    rows = rows.merge(then, on="account_id", how="left").sort_values(["csm", "account_id", "started_on", "playbook"])
     names = {key: play["name"][job.settings.list.language] for key, play in playbooks.items()}
     rows["playbook"] = [names.get(key, key) for key in rows["playbook"]]
     return InterventionsSince(last.day, pd.DataFrame(rows[COLUMNS]).reset_index(drop=True))
@@ -49,8 +51,8 @@ def _load_interventions(job: Job, first_day: date) -> pd.DataFrame:
 
     tables = warehouse.clean_tables(warehouse.connect(job.settings.engine), job.data)
     if "interventions" not in tables:
-        return pd.DataFrame({"account_id": [], "playbook": [], "started": []}, dtype=object)
+        return pd.DataFrame({"account_id": [], "playbook": [], "started_on": []}, dtype=object)
     known = known_rows("interventions", tables["interventions"], job.day)
-    rows: pd.DataFrame = known.select("account_id", "playbook", started="started_at").to_pandas()
-    rows["started"] = pd.to_datetime(rows["started"]).dt.date
-    return rows[rows["started"] >= first_day]
+    rows: pd.DataFrame = known.select("account_id", "playbook", started_on="started_at").to_pandas()
+    rows["started_on"] = pd.to_datetime(rows["started_on"]).dt.date
+    return rows[rows["started_on"] >= first_day]

@@ -1,4 +1,4 @@
-"""What changed since the last list, and why: `change.parquet`, and two columns of the list.
+"""What changed since the last list, and why: `score_changes.parquet`, and two columns of the list.
 
 A change is told only where it can be told exactly: the old model must say of the kept figures what the last list said.
 Whatever stands in the way is a word on the list, never an error.
@@ -44,7 +44,7 @@ BLOCK_ROWS = 65_536
 TOLERANCE = 1e-10
 """So far what is said again may lie from what was published."""
 REASON_COLUMNS = {language: f"reason_{language}" for language in MESSAGES}
-"""Where `change.parquet` says why, by language."""
+"""Where `score_changes.parquet` says why, by language."""
 DECOMPOSITION_COLUMNS = [f"{scale}_{part}" for scale in SCALES for part in ("before", "now", *PARTS)]
 
 
@@ -94,7 +94,8 @@ def add_score_changes(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The list with `probability_change` and `reason_change`, and what to say of it in the manifest.
 
-    `name`, `version` and `model` are the list's model of renewal. Writes `change.parquet`: one row per scored account.
+    `name`, `version` and `model` are the list's model of renewal. Writes `score_changes.parquet`: one row per scored
+    account.
     """
     last = published_lists.latest_list(job)
     rows = join_previous_scores(listed, last)

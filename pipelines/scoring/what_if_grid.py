@@ -1,4 +1,4 @@
-"""What the champion says at each step of the figures that a manager can move: `whatif.parquet`, for the page.
+"""What the champion says at each step of the figures that a manager can move: `what_if_grid.parquet`, for the page.
 
 It says at each step what `renewals whatif` says of that wish.
 """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from renewals.pipelines.runtime import json_values
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage import data_files, old_names
 from renewals.pipelines.storage.old_features import reject_old_features
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # --- tables and observations ---------------------------------------------------------------------
 
-TABLES, CERTIFICATE, FRESHNESS = "tables.json", "certificate.json", "freshness.json"
-ROLLUP, PERSON_DAYS, ROLLUP_FEATURES, ROLLUP_PARTS = "rollup", "person_days", "features.json", "parts.json"
+TABLES, VALIDATION_REPORT, FRESHNESS = "tables.json", "validation_report.json", "freshness.json"
+ROLLUP, PERSON_DAYS, ROLLUP_FEATURES, ROLLUP_PARTS = "rollup", "person_days", "product_features.json", "parts.json"
 SPINE, SCORING, TRAINING, CATALOGUE = "spine.parquet", "scoring.parquet", "training.parquet", "features.json"
 LEDGER, WINDOWS, FEATURES, LABELS = "ledger", "windows", "features", "labels"
 """Folders of a side, with one table per file."""
@@ -61,11 +61,21 @@ def read_outcomes(con: Any, job: Job) -> dict[str, ir.Table]:
 # --- learning ------------------------------------------------------------------------------------
 
 MODELS = "models"
-BACKTEST, BACKTEST_BY_AGE, MODEL_CARD, SCHEMA = "backtest.parquet", "aged.parquet", "training.json", "schema.json"
+BACKTEST, BACKTEST_BY_AGE, MODEL_CARD, SCHEMA = (
+    "backtest.parquet",
+    "predictions_by_model_age.parquet",
+    "model_card.json",
+    "schema.json",
+)
 METRICS, HEADLINE = "metrics.json", "headline.json"
-BACKTEST_FOLDER, BACKTEST_PAGE, BACKTEST_REPORT, BACKTEST_ROWS = "backtest", "index.html", "report.json", "said.parquet"
+BACKTEST_FOLDER, BACKTEST_PAGE, BACKTEST_REPORT, BACKTEST_ROWS = (
+    "backtest",
+    "index.html",
+    "report.json",
+    "predictions.parquet",
+)
 EFFECT = "effect/effect.json"
-TUNE, TUNE_TABLES = "tune", "tune/tables.json"
+TUNE, TUNE_TRAINING_TABLE = "tune", "tune/training_table.json"
 
 
 def read_training(job: Job) -> pd.DataFrame:
@@ -113,7 +123,9 @@ def read_model(root: Path, target: str) -> dict[str, bytes]:
     folder = root / MODELS / target
     if not (folder / SCHEMA).is_file():
         raise MissingInputError(f"no model in {folder}: run `renewals learn`, or the stage train, first")
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    return old_names.rename_model_files(
+        {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    )
 
 
 def untrained_reason(files: dict[str, bytes]) -> str | None:
@@ -145,21 +157,21 @@ CONTEXT, CHAMPIONS = "context.json", "champions.json"
 LIST, CONTRIBUTIONS, PEER_MEDIANS, SCORE_SUMMARY = (
     "list.parquet",
     "contributions.parquet",
-    "peers.parquet",
+    "peer_medians.parquet",
     "score.json",
 )
-PRESCRIBED_PLAYBOOKS = "plays.parquet"
-STRENGTH_FEATURES = "strengths.parquet"
+PRESCRIBED_PLAYBOOKS = "prescribed_playbooks.parquet"
+STRENGTH_FEATURES = "strength_features.parquet"
 """Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
-NOT_SCORED_REASONS = "unscored.parquet"
+NOT_SCORED_REASONS = "not_scored_reasons.parquet"
 """Why accounts have no score, in every language; one row per account without one."""
-WHAT_IF_GRID = "whatif.parquet"
+WHAT_IF_GRID = "what_if_grid.parquet"
 """What the model would say of other figures; one row per (account, feature, figure)."""
-SCORE_CHANGES = "change.parquet"
+SCORE_CHANGES = "score_changes.parquet"
 """What changed since the last list; one row per scored account."""
-CHALLENGER_SCORES = "shadow.parquet"
+CHALLENGER_SCORES = "challenger_scores.parquet"
 """What the challengers say; one row per target and scored account."""
-PEER_GROUP = "peers"
+PEER_GROUP = "peer_group"
 """The column of the contributions that names the account's group of peers."""
 
 
@@ -192,7 +204,9 @@ def read_disagreements(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
     if _summary_day(job) != job.day:
         return None
     tally = _read_summary(job)["tally"]
-    return None if tally is None else (data_files.load_frame(job.folder / DISAGREEMENTS), tally)
+    if tally is None:
+        return None
+    return data_files.load_frame(job.folder / DISAGREEMENTS), old_names.rename_keys(tally, old_names.TALLY_KEYS)
 
 
 def disagreements_fingerprint(job: Job) -> str | None:

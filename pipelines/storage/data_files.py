@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from renewals.pipelines.runtime.errors import DataContractError
+from renewals.pipelines.storage import old_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +27,7 @@ def load_json(path: Path) -> Any:
 
 def load_frame(path: Path, **options: Any) -> pd.DataFrame:
     """A Parquet file as a frame; `options` are those of `pandas.read_parquet`. Raises as `load_json` does."""
-    import pandas as pd
-
-    return load(path, lambda: pd.read_parquet(path, **options))
+    return load(old_names.existing_file(path), lambda: old_names.read_frame(path, **options))
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:

@@ -1,7 +1,7 @@
 """What managers answered, as `renewals collect` keeps it in the data folder, and their actions among the raw tables.
 
-`returned/answers.parquet` is the log: one row per account answered in a workbook, in the order of collecting.
-`returned/interventions.parquet` follows from it, in the columns of the data contract.
+`feedback/feedback_log.parquet` is the log: one row per account answered in a workbook, in the order of collecting.
+`feedback/interventions.parquet` follows from it, in the columns of the data contract.
 """
 
 from __future__ import annotations
@@ -23,31 +23,37 @@ from renewals.features.point_in_time import day_of
 from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.paths import project_root
-from renewals.pipelines.storage import data_files, folders
+from renewals.pipelines.storage import data_files, folders, old_names
 from renewals.pipelines.storage.engine import warehouse
 from renewals.pipelines.storage.engine.raw import raw_table
 from renewals.pipelines.storage.engine.raw.raw_table import RawTable
 
-FOLDER, LOG_FILE, VERDICTS_FILE, REJECTIONS_FILE = "returned", "answers.parquet", "verdicts.parquet", "refused.csv"
+FOLDER, LOG_FILE, VERDICTS_FILE, REJECTIONS_FILE = (
+    "feedback",
+    "feedback_log.parquet",
+    "verdicts.parquet",
+    "rejected_answers.csv",
+)
 INTERVENTIONS = "interventions"
-LIST_DATE_COLUMN = "list_answered"
+LIST_DATE_COLUMN = "list_as_of"
 """A column that only actions from workbooks have: the day of the list they answer."""
 
 TIMESTAMP_TYPE = pa.timestamp("us")
 LOG_SCHEMA = {
     **{"as_of": pa.date32(), "account_id": None, "account_name": pa.string(), "csm": pa.string()},
-    **{"verdict": pa.string(), "action": pa.string(), "begun": pa.date32(), "note": pa.string()},
+    **{"verdict": pa.string(), "action": pa.string(), "started_on": pa.date32(), "note": pa.string()},
     **{"renewal_date": pa.date32(), "renewal_probability": pa.float64(), "risk_band": pa.string()},
-    **{"key": pa.string(), "file": pa.string(), "recorded_at": TIMESTAMP_TYPE},
+    **{"list_key": pa.string(), "file_sha256": pa.string(), "recorded_at": TIMESTAMP_TYPE},
 }
-"""The log's columns. Ids are of the list's own type; `key` is the list's, and `file` a digest of the workbook."""
+"""The log's columns. Ids are of the list's own type; `list_key` is the list's, and `file_sha256` the workbook's."""
 
 
 def feedback_folder(job: Job) -> Path:
     """Where answers are kept, in the project's data folder; what a crash left half-done is undone first."""
-    returned = project_root() / job.data / FOLDER
-    folders.undo_replace(returned)
-    return returned
+    data = project_root() / job.data
+    for name in (old_names.FOLDERS[FOLDER], FOLDER):
+        folders.undo_replace(data / name)
+    return old_names.current_folder(data, FOLDER)
 
 
 def to_typed_parquet(rows: pd.DataFrame, types: Mapping[str, Any]) -> bytes:
@@ -65,7 +71,7 @@ def _id_type(ids: pd.Series) -> Any:
 def read_log(job: Job) -> pd.DataFrame | None:
     """Every answer ever collected, one row per account answered in a workbook; None where there is none yet."""
     path = feedback_folder(job) / LOG_FILE
-    return data_files.load_frame(path) if path.is_file() else None
+    return data_files.load_frame(path) if old_names.existing_file(path).is_file() else None
 
 
 def add_collected_actions(con: Any, job: Job, raw_tables: dict[str, RawTable]) -> dict[str, RawTable]:
@@ -77,6 +83,7 @@ def add_collected_actions(con: Any, job: Job, raw_tables: dict[str, RawTable]) -
     if not path.is_file():
         return raw_tables
     actions, extract = warehouse.read_parquet(con, path), job.settings.source.extracted_at
+    actions = old_names.rename_columns(actions, old_names.COLLECTED_ACTION_COLUMNS)
     if extract is not None:
         actions = actions.filter(_.recorded_at <= extract)
     if not actions.count().to_pyarrow().as_py():

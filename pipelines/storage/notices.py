@@ -1,8 +1,8 @@
 """Notices: what a reader must know before reading a list, one sentence each, in every language.
 
 A notice is a code with values; its words are `notice.<code>` in the catalogues of `reports/words`. `check` keeps its
-notices in `certificate.json`, each side of the work keeps others in files of its own, and `score.json` and the manifest
-of a list hold all of them. The page, the workbook and the terminal show them on top.
+notices in `validation_report.json`, each side of the work keeps others in files of its own, and `score.json` and the
+manifest of a list hold all of them. The page, the workbook and the terminal show them on top.
 """
 
 from __future__ import annotations

@@ -347,7 +347,7 @@ def _calibration_section(report: JsonObject, messages: Messages) -> PageSection 
 
 
 def _staleness_section(report: JsonObject, messages: Messages) -> PageSection | None:
-    told = report["staleness"]
+    told = report["by_model_age"]
     if not told:
         return None
     columns = ("month", "rows", "models", "auc", "newest_auc", "log_loss", "newest_log_loss", "newest_month", "gain")
@@ -383,7 +383,7 @@ def _format_month(number: int, messages: Messages) -> str:
 
 
 def _risk_coverage_section(report: JsonObject, messages: Messages) -> PageSection | None:
-    told = report["abstention"]
+    told = report["risk_coverage"]
     if not told:
         return None
     rows = [

@@ -420,7 +420,7 @@ def _pack_playbooks(
         ],
         "slots": [_encode(own[name], library) for name in PLAY_COLUMNS],
         "best": _encode(own["best"], library),
-        "gain": _round_numbers(own["gain"], 0),
+        "gain": _round_numbers(own["expected_gain"], 0),
     }
 
 

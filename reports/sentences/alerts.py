@@ -30,12 +30,12 @@ def alert_sentences(
 
 
 def alert_sentence(alert: Mapping[str, Any], messages: Messages) -> str:
-    """One alert with its evidence: `alert` holds `code`, `began`, `concerned`, `tier`, `figure` and `usual`."""
+    """One alert with its evidence: `alert` holds `code`, `started_on`, `count`, `tier`, `value` and `expected`."""
     tier = alert["tier"]
     return messages.text(
         f"alert.{alert['code']}",
-        **{name: alert[name] for name in ("concerned", "figure", "usual")},
-        began=messages.day(alert["began"]),
+        **{name: alert[name] for name in ("count", "value", "expected")},
+        started_on=messages.day(alert["started_on"]),
         who=messages.text("alert.who", tier=messages.value("tier", tier)) if tier else "",
         days=CURRENT_DAYS,
         follow_up=FOLLOW_UP_DAYS,

@@ -32,7 +32,7 @@ def heading_keys() -> list[str]:
 
 def sheet_rows(disagreements: pd.DataFrame, messages: Messages, failures: RenderFailures) -> list[list[Any]]:
     """The disagreements as cells, what is pending first; one row per list and account that can be shown."""
-    order = disagreements.assign(final=disagreements["right"].ne("pending")).sort_values(
+    order = disagreements.assign(final=disagreements["correct_side"].ne("pending")).sort_values(
         ["final", "renewal_date", "as_of", "account_id"], kind="stable"
     )
     told = order.astype(object).where(order.notna(), None).to_dict("records")
@@ -45,8 +45,10 @@ def sheet_rows(disagreements: pd.DataFrame, messages: Messages, failures: Render
 
 
 def _cell(name: str, row: Mapping[Any, Any], messages: Messages) -> Any:
-    if name in ("verdict", "right"):
-        return messages.text(f"apart.{name}.{row[name]}")
+    if name == "verdict":
+        return messages.text(f"apart.verdict.{row[name]}")
+    if name == "right":
+        return messages.text(f"apart.right.{row['correct_side']}")
     if name == "said":
         return row["renewal_probability"]
     if name in ("as_of", "renewal_date"):
@@ -61,9 +63,9 @@ def tally_sentences(tally: Mapping[str, Any], messages: Messages) -> list[str]:
     first = messages.text("apart.none" if not tally["disagreements"] else "apart.tally", **_count_fields(tally))
     if tally["as_of"] is None:
         return [first]
-    shares = tally["right"]
+    shares = tally["accuracy"]
     if shares["model"] is None:
-        return [first, messages.text("apart.too_few", final=tally["final"], enough=tally["enough"])]
+        return [first, messages.text("apart.too_few", final=tally["final"], enough=tally["min_final"])]
     figures = {"model": shares["model"], "manager": shares["manager"], "brier": tally["brier"]}
     return [first, messages.text("apart.shares", final=tally["final"], **figures)]
 
@@ -83,5 +85,5 @@ def disagreement_sentence(row: Mapping[str, Any], messages: Messages) -> str:
         csm=row["csm"] or messages.text("apart.someone"),
         verdict=messages.text(f"apart.verdict.{row['verdict']}"),
         chance=row["renewal_probability"],
-        right=messages.text(f"apart.right.{row['right']}"),
+        right=messages.text(f"apart.right.{row['correct_side']}"),
     )

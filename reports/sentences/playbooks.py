@@ -58,15 +58,21 @@ def numbered_steps(playbook: PlaybookRecord, messages: Messages) -> list[str]:
 def intervention_sentence(previous_day: date, interventions: pd.DataFrame, messages: Messages) -> str:
     """What was done for one account since the last list, and its chances then and now: side by side, no more.
 
-    `interventions` has one row per playbook begun: `playbook`, `started`, `then`, `now`.
+    `interventions` has one row per playbook begun: `playbook`, `started_on`, `previous_probability`, `probability`.
     """
     if interventions.empty:
         return messages.text("since.nothing", last=previous_day)
     named = (
-        messages.text("since.begun", playbook=p, started=s)
-        for p, s in interventions[["playbook", "started"]].itertuples(False)
+        messages.text("since.begun", playbook=p, started_on=s)
+        for p, s in interventions[["playbook", "started_on"]].itertuples(False)
     )
     done, first = messages.text("and").join(named), interventions.iloc[0]
-    if first[["then", "now"]].isna().any():
+    if first[["previous_probability", "probability"]].isna().any():
         return messages.text("since.unscored", last=previous_day, begun=done)
-    return messages.text("since.moved", last=previous_day, begun=done, then=first["then"], now=first["now"])
+    return messages.text(
+        "since.moved",
+        last=previous_day,
+        begun=done,
+        previous_probability=first["previous_probability"],
+        probability=first["probability"],
+    )

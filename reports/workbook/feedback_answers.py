@@ -36,7 +36,7 @@ class Answer:
     csm: str | None
     verdict: str | None
     action: str | None
-    begun: date | None
+    started_on: date | None
     note: str | None
     as_of: date
     file: str
@@ -51,7 +51,7 @@ class Answer:
     @property
     def content(self) -> tuple[Any, ...]:
         """The answer itself, wherever it stood."""
-        return self.verdict, self.action, self.begun, self.note
+        return self.verdict, self.action, self.started_on, self.note
 
 
 @dataclass(frozen=True)
@@ -171,21 +171,25 @@ def _parse_start_day(
     cells: Mapping[str, Cell], first_contract_day: date | None, recorded_day: date, reject: Any
 ) -> date | None:
     """The day an action was begun; one is refused without the other."""
-    action, cell = cells["action"], cells["begun"]
+    action, cell = cells["action"], cells["started_on"]
     if cell.is_empty:
         if not action.is_empty:
-            reject("begun", f"the action {action.quoted_text} has no day: write the day it was begun")
+            reject("started_on", f"the action {action.quoted_text} has no day: write the day it was begun")
         return None
     if action.is_empty:
         reject("action", f"a day ({cell.quoted_text}) but no action: choose what was begun, or clear the day")
     day = _parse_day(cell)
     if day is None:
-        reject("begun", f"{cell.quoted_text} is no day: write it as a date, for example {recorded_day.isoformat()}")
+        reject(
+            "started_on", f"{cell.quoted_text} is no day: write it as a date, for example {recorded_day.isoformat()}"
+        )
     elif day > recorded_day:
-        reject("begun", f"{day} lies after {recorded_day}, the day the answers came in: write the day it was begun")
+        reject(
+            "started_on", f"{day} lies after {recorded_day}, the day the answers came in: write the day it was begun"
+        )
     elif first_contract_day is not None and day < first_contract_day:
         reject(
-            "begun",
+            "started_on",
             f"{day} lies before the account's first contract, which began on {first_contract_day}: correct the day",
         )
     return day

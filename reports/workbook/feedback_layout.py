@@ -16,7 +16,7 @@ HIDDEN_SHEET = "renewals"
 """The title of the hidden sheet."""
 VERDICT_CODES = ("renews", "lost", "unsure")
 """What a manager may hold of a renewal."""
-ANSWER_COLUMNS = ("verdict", "action", "begun", "note")
+ANSWER_COLUMNS = ("verdict", "action", "started_on", "note")
 """The columns that a manager fills in: a verdict, a play, the day it was begun, and what else is to be said."""
 METADATA_ROWS = {"format": 1, "as_of": 2, "key": 3, "language": 4, "header": 5}
 """What the hidden sheet says of the list, each in its row: the name in column A, the text in column B. `as_of` is an

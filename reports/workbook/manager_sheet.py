@@ -49,7 +49,7 @@ COLUMNS_AFTER_ANSWERS = (
     *("quadrant", "expansion_probability", "upsell_probability", "cross_sell_probability"),
     *("renewal_low", "renewal_high", "days_to_renewal", "stage", "size_band", "within_capacity", "account_id"),
 )
-ANSWER_WIDTHS = {"verdict": 13, "action": 24, "begun": 15, "note": 30}
+ANSWER_WIDTHS = {"verdict": 13, "action": 24, "started_on": 15, "note": 30}
 FORBIDDEN_CHARACTERS = re.compile(r"[\[\]:*?/\\]")
 MAX_TITLE_LENGTH = 31
 """Code units of UTF-16, as Excel counts."""
@@ -180,7 +180,7 @@ def write_manager_sheet(
 
 def _add_answer_column(writer: WorkbookWriter, sheet: Worksheet, position: int, name: str, row_count: int) -> None:
     """A column of empty cells to be filled in."""
-    kind, header = "begun" if name == "begun" else "answer", len(writer.notices)
+    kind, header = "started_on" if name == "started_on" else "answer", len(writer.notices)
     writer.write_text(sheet, header, position, writer.messages.text(f"answer.{name}"), "asked")
     sheet.set_column(position, position, ANSWER_WIDTHS[name])
     for row in range(header + 1, header + row_count + 1):
@@ -256,7 +256,7 @@ def _add_validation(
     near["error_message"] = writer.messages.text("answer.not_a_day", first=first, last=last)
     rules: dict[str, dict[str, Any]] = {
         "verdict": _list_rule(VERDICT_TABLE_COLUMNS[0], len(VERDICT_CODES)) | unlisted,
-        "begun": near,
+        "started_on": near,
     }
     if playbook_count:
         rules["action"] = _list_rule(ACTION_TABLE_COLUMNS[0], playbook_count) | unlisted

@@ -146,7 +146,7 @@ def _write_interventions(
 ) -> None:
     """The playbooks begun since the last list, and the chances then and now; one row per playbook begun."""
     keys = ("heading.account_name", "heading.account_id", "heading.csm", "plays.name", "since.started")
-    names = ["account_name", "account_id", "csm", "playbook", "started", "then", "now"]
+    names = ["account_name", "account_id", "csm", "playbook", "started_on", "previous_probability", "probability"]
     cells = interventions[names].astype(object).where(interventions[names].notna(), None).values.tolist()
     rows = [[*map(_id_or_text, own[:4]), *own[4:]] for own in cells]
     headings = [writer.messages.text(key) for key in (*keys, "since.then", "since.now")]

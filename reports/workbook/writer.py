@@ -184,7 +184,7 @@ def build_formats(language: str) -> dict[str, dict[str, Any]]:
     """Every format by name, with the days of a language."""
     days = {name: {"num_format": shown, "align": "left", "indent": 1} for name, shown in DATE_FORMATS[language].items()}
     begun = {**CELL_FORMATS["answer"], "num_format": DATE_FORMATS[language]["date"]}
-    own: dict[str, Mapping[str, Any]] = {**CELL_FORMATS, **days, "begun": begun}
+    own: dict[str, Mapping[str, Any]] = {**CELL_FORMATS, **days, "started_on": begun}
     return {name: dict(one) if name in OVERLAY_FORMATS else {**one, "valign": "top"} for name, one in own.items()}
 
 

@@ -269,10 +269,10 @@ FAULTS = (
     Fault("a model's files are gone", 65, SCORE, lambda p: shutil.rmtree(p.data / "mlartifacts"), says="cannot be read"),
     Fault("a published list was edited", 65, (*PUBLISH, "duckdb:///{root}/out.duckdb"), written(lambda p: p.lists / str(DAY) / "risk_list.csv", b"x"), says="risk_list.csv"),
     Fault("a published list's manifest is damaged", 65, (*PUBLISH, "duckdb:///{root}/out.duckdb"), written(lambda p: p.lists / str(DAY) / "manifest.json", b"{"), says="manifest.json"),
-    Fault("what stands behind a list is damaged", 65, EXPLAIN, truncated(lambda p: p.data / "published" / str(DAY) / "contributions.parquet"), says="contributions.parquet"),
-    Fault("the index of a kept day is damaged", 65, EXPLAIN, written(lambda p: p.data / "published" / str(DAY) / "published.json", b"{"), says="published.json"),
+    Fault("what stands behind a list is damaged", 65, EXPLAIN, truncated(lambda p: p.data / "list_archive" / str(DAY) / "contributions.parquet"), says="contributions.parquet"),
+    Fault("the index of a kept day is damaged", 65, EXPLAIN, written(lambda p: p.data / "list_archive" / str(DAY) / "list.json", b"{"), says="list.json"),
     Fault("the measured effects are damaged", 65, SCORE, written(lambda p: p.data / "effect" / "effect.json", b"{"), says="effect.json"),
-    Fault("the log of answers is damaged", 65, SCORE, written(lambda p: p.data / "returned" / "answers.parquet", b"PAR1"), says="answers.parquet"),
+    Fault("the log of answers is damaged", 65, SCORE, written(lambda p: p.data / "feedback" / "feedback_log.parquet", b"PAR1"), says="feedback_log.parquet"),
     Fault("the index of the roll-up is damaged", 65, SCORE, written(lambda p: p.data / "rollup" / "parts.json", b"{"), says="parts.json"),
     Fault("a returned workbook that is none", 65, ("collect", "{root}/book.xlsx"), written(lambda p: p.root / "book.xlsx", b"PK nothing"), says="book.xlsx"),
     # What is not there: 66.

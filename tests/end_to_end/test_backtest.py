@@ -22,7 +22,7 @@ def test_what_learn_left_is_judged_and_what_is_not_there_is_learned_first(learne
     told = figures(job)
     assert {"model", "base_rate", "days_since_last_use", "health_score", "linear"} <= set(told["whole"]["speakers"])
     assert told["activity"][0]["activity"] == "active"
-    assert told["staleness"]
+    assert told["by_model_age"]
     assert told["capacity"]["managers"]
     own = job.settings.model_copy(update={"targets": ("renewal",)})
     fresh = replace(job, data=tmp_path, settings=own)

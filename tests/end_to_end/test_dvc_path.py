@@ -170,10 +170,10 @@ def read(learned: Any, company: Path, project: Path) -> dict[str, Reading]:
 
 
 SEEN_BY = {
-    "context": ("lists", "data/published", "data/told"),
-    "score": ("lists", "data/published"),
-    "alerts": ("data/told",),
-    "publish": ("lists", "data/published", "data/told"),
+    "context": ("lists", "data/list_archive", "data/alert_history"),
+    "score": ("lists", "data/list_archive"),
+    "alerts": ("data/alert_history",),
+    "publish": ("lists", "data/list_archive", "data/alert_history"),
 }
 """What stages read that follows earlier lists: `context.json` says to DVC whether it changed."""
 

@@ -82,7 +82,7 @@ def test_twice_gives_the_same_bytes(foretold):
 def test_its_spread_is_that_of_the_model_behind_the_list_and_not_of_the_last_learning(foretold, tmp_path):
     """What was learned last may be refused or older: here its back-test has every renewal promised for sure."""
     job, result = foretold
-    for name in ("act", "clean", "tried"):
+    for name in ("act", "clean", "model_load_checks"):
         (tmp_path / name).symlink_to(job.data / name)
     for name in ("models", "mlartifacts"):
         shutil.copytree(job.data / name, tmp_path / name)

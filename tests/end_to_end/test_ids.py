@@ -105,7 +105,7 @@ def test_the_clean_tables_and_every_table_of_the_path_hold_known_ids_only(path):
 
 def test_nothing_was_set_aside_and_what_is_text_is_said(path):
     job, _, known, _ = path
-    certificate = json.loads((job.data / "certificate.json").read_text())
+    certificate = json.loads((job.data / "validation_report.json").read_text())
     assert {table["rows_quarantined"] for table in certificate["tables"].values()} == {0}
     said = [line for line in certificate["warnings"] if "beyond 64 bits" in line]
     is_text = isinstance(next(iter(known)), str)
@@ -227,7 +227,7 @@ def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_pa
     asked = book[title][f"{letter}{row}"].value
     book.save(tmp_path / "back.xlsx")
     assert collect(replace(job, as_of=None), [tmp_path / "back.xlsx"], "2025-01-03")["kept"] == 1
-    (kept,) = pq.read_table(job.data / "returned" / "interventions.parquet")["account_id"].to_pylist()
+    (kept,) = pq.read_table(job.data / "feedback" / "interventions.parquet")["account_id"].to_pylist()
     assert str(kept) == asked
     later = Path(run_score(replace(job, as_of=date(2025, 2, 1)))["folder"])
     clean = pq.read_table(job.data / "clean" / "interventions.parquet")["account_id"].to_pylist()

@@ -21,14 +21,22 @@ from tests.end_to_end.conftest import DAY
 LAST_NIGHT = datetime.combine(DAY, time()) - timedelta(hours=6)
 SHOWS_ACTIONS = ["alerts"]
 """The columns of the list that may show what was logged: an alert ends when somebody was met or an answer followed."""
-SCORES = ("plays.parquet", "contributions.parquet", "peers.parquet", "strengths.parquet", "whatif.parquet")
+SCORES = (
+    "prescribed_playbooks.parquet",
+    "contributions.parquet",
+    "peer_medians.parquet",
+    "strength_features.parquet",
+    "what_if_grid.parquet",
+)
 
 
 @pytest.fixture(scope="module")
 def before(learned, tmp_path_factory) -> Job:
     """The list of the day, with nothing logged."""
     work = tmp_path_factory.mktemp("before")
-    shutil.copytree(learned[0].data, work / "data", ignore=shutil.ignore_patterns("lists", "act", "published", "told"))
+    shutil.copytree(
+        learned[0].data, work / "data", ignore=shutil.ignore_patterns("lists", "act", "list_archive", "alert_history")
+    )
     job = replace(learned[0], until=None, as_of=DAY, data=work / "data", lists=work / "lists")
     run_score(job)
     return job
@@ -38,9 +46,9 @@ def before(learned, tmp_path_factory) -> Job:
 def after(before, tmp_path_factory) -> Job:
     """The same list once every play and every kind of contact was logged for every account, and answers followed up."""
     work = tmp_path_factory.mktemp("after")
-    shutil.copytree(before.tables, work / "tables", ignore=shutil.ignore_patterns("truth"))
+    shutil.copytree(before.tables, work / "tables", ignore=shutil.ignore_patterns("ground_truth"))
     log_everything(work / "tables", playbook_library.load_library(before))
-    shutil.copytree(before.data, work / "data", ignore=shutil.ignore_patterns("act", "published", "told"))
+    shutil.copytree(before.data, work / "data", ignore=shutil.ignore_patterns("act", "list_archive", "alert_history"))
     job = replace(before, tables=str(work / "tables"), data=work / "data", lists=work / "lists")
     run_score(job)
     return job
@@ -99,8 +107,8 @@ def spoken_of(table: pd.DataFrame, columns: str) -> set[str]:
 
 def test_no_reason_and_no_figure_to_be_tried_speaks_of_an_action(before):
     named = spoken_of(pd.read_parquet(before.folder / "list.parquet"), r"^reason_\d_feature$")
-    named |= spoken_of(pd.read_parquet(before.folder / "strengths.parquet"), r"^strength_\d_feature$")
-    tried = set(pd.read_parquet(before.folder / "whatif.parquet")["feature"])
+    named |= spoken_of(pd.read_parquet(before.folder / "strength_features.parquet"), r"^strength_\d_feature$")
+    tried = set(pd.read_parquet(before.folder / "what_if_grid.parquet")["feature"])
     assert not (named | tried | set(before.settings.list.what_if_features)) & action_features()
     assert named
     assert tried

@@ -84,7 +84,7 @@ def addresses_in(data: Path, named: Path) -> set[tuple[str, str]]:
 def test_a_copy_never_reads_the_models_of_the_original(original, copied, monkeypatch, writable):
     if not writable:  # as for a database on a read-only disk
         monkeypatch.setattr(mlflow_artifacts, "relocate_artifacts", lambda data: 0)
-    for file in (original.data / mlflow_artifacts.ARTIFACTS).rglob("linear.json"):
+    for file in (original.data / mlflow_artifacts.ARTIFACTS).rglob("additive_model.json"):
         file.write_bytes(b"{}")
     model_registry.fetch_champion(copied, "renewal")
     for file in (copied.data / mlflow_artifacts.ARTIFACTS).rglob("model.txt"):

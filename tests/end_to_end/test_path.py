@@ -131,7 +131,7 @@ def test_both_sides_compute_the_same_features(learned, tmp_path):
 def test_no_stage_reads_the_truth(published):
     code = [p for part in ("features", "models", "reports", "pipelines") for p in (ROOT / part).rglob("*.py")]
     assert len(code) > 150
-    assert [p for p in code if "truth/" in p.read_text() or '/ "truth"' in p.read_text()] == []
+    assert [p for p in code if "truth/" in p.read_text() or '/ "ground_truth"' in p.read_text()] == []
 
 
 def test_explain_says_what_the_list_says(published):

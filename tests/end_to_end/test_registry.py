@@ -39,7 +39,7 @@ def test_the_champion_is_what_was_trained(learned):
 
 
 @pytest.mark.parametrize("harm", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"1", b"2", 1), lambda b: b""])
-@pytest.mark.parametrize("name", ["model.txt", "linear.json", model_registry.MANIFEST])
+@pytest.mark.parametrize("name", ["model.txt", "additive_model.json", model_registry.MANIFEST])
 def test_a_harmed_file_is_refused_before_it_is_loaded(learned, artifacts, name, harm):
     path = artifacts / name
     path.write_bytes(harm(path.read_bytes()))

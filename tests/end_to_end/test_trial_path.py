@@ -31,7 +31,7 @@ def test_a_trial_changes_nothing_that_serves_and_says_what_learning_would(publis
     assert ran.exit_code == 0, ran.output
     assert production(job) == before
     said = json.loads(ran.stdout.splitlines()[-1])
-    assert (said["trial"], said["folder"]) == ("fast", str(job.data / "trials" / "fast"))
+    assert (said["trial"], said["folder"]) == ("fast", str(job.data / "experiments" / "fast"))
     renewal, expansion = said["models"]["renewal"], said["models"]["expansion"]
     assert renewal["verdict"] in ("would serve", "would be refused")
     words = f"renewal: on the {renewal['against_champion']['terms']} terms in common with the champion, log loss lower"
@@ -40,7 +40,7 @@ def test_a_trial_changes_nothing_that_serves_and_says_what_learning_would(publis
     assert expansion["against_champion"] is None, "no model of expansion has passed the gate on this company"
     assert "expansion: there is no other champion. Learned in earnest it would be refused" in ran.stderr
     assert [len(runs_of(job, "fast", target)) for target in job.settings.targets] == [1, 1]
-    assert (job.data / "trials" / "fast" / "models" / "renewal" / "model.txt").is_file()
+    assert (job.data / "experiments" / "fast" / "models" / "renewal" / "model.txt").is_file()
 
 
 @pytest.mark.slow

@@ -194,8 +194,8 @@ def test_the_command_writes_the_truth_aside(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     assert {path.stem for path in tmp_path.glob("*.parquet")} == set(COLUMNS)
     aside = {"README.md", "events.parquet", "interventions.parquet", "oracle.parquet", "renewals.parquet"}
-    assert {path.name for path in (tmp_path / "truth").iterdir()} == aside
-    assert "no stage" in (tmp_path / "truth" / "README.md").read_text(encoding="utf-8")
+    assert {path.name for path in (tmp_path / "ground_truth").iterdir()} == aside
+    assert "no stage" in (tmp_path / "ground_truth" / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_start_within_a_month_is_refused():

@@ -39,7 +39,7 @@ FOREIGN = {
     "tables_in_csv": lambda folder: (folder / "accounts.csv").write_text("account_id\nX\n"),
     "one_table_replaced": lambda folder: (folder / "accounts.parquet").write_bytes(b"mine"),
     "one_table_added": lambda folder: (folder / "my_contracts.parquet").write_bytes(b"mine"),
-    "a_file_in_the_truth": lambda folder: (folder / "truth" / "notes.md").write_text("mine"),
+    "a_file_in_the_truth": lambda folder: (folder / "ground_truth" / "notes.md").write_text("mine"),
     "a_hidden_file": lambda folder: (folder / ".notes").write_text("mine"),
     "the_marker_removed": lambda folder: (folder / MARKER).unlink(),
     "the_marker_harmed": lambda folder: (folder / MARKER).write_text("[]"),

@@ -58,8 +58,13 @@ def test_half_the_use_to_be_expected_is_a_drop_and_a_little_more_is_none():
     """180 person-days in twelve weeks lead to expect 60 in four."""
     assert drop(use(before=180, now=31)) == {}
     acme = drop(use(before=180, now=30))["acme"]
-    assert (acme["figure"], acme["usual"]) == (30, pytest.approx(60))
-    assert (acme["began"], acme["newest"], acme["concerned"], acme["tier"]) == (date(2026, 2, 1), None, None, None)
+    assert (acme["value"], acme["expected"]) == (30, pytest.approx(60))
+    assert (acme["started_on"], acme["latest_cause_on"], acme["count"], acme["tier"]) == (
+        date(2026, 2, 1),
+        None,
+        None,
+        None,
+    )
 
 
 def test_the_share_of_a_drop_is_configured():
@@ -90,7 +95,7 @@ def test_what_everybody_did_is_a_season():
     """The other account, ten times as large, halved its use as well: then half is what was to be expected."""
     both = use(before=180, now=30) + use("other", before=1800, now=300)
     assert drop(both) == {}
-    assert drop(use(before=180, now=30) + use("other", before=1800, now=600))["acme"]["usual"] == pytest.approx(60)
+    assert drop(use(before=180, now=30) + use("other", before=1800, now=600))["acme"]["expected"] == pytest.approx(60)
 
 
 def test_the_level_of_others_does_not_enter():
@@ -159,7 +164,7 @@ def test_a_drop_in_a_quiet_period_is_none():
 
 
 def test_a_quiet_period_does_not_hide_a_drop_of_the_other_days():
-    assert drop(use(before=180, now=16), rest("2026-02-01", "2026-02-14"))["acme"]["usual"] == pytest.approx(30)
+    assert drop(use(before=180, now=16), rest("2026-02-01", "2026-02-14"))["acme"]["expected"] == pytest.approx(30)
 
 
 def test_with_less_than_half_of_the_days_left_nobody_can_tell():
@@ -187,12 +192,12 @@ def test_a_sponsor_who_left_is_lost():
     lost = told("sponsor_lost", people=LEAVERS)
     assert set(lost) == {"acme"}
     acme = lost["acme"]
-    assert (acme["concerned"], acme["tier"]) == (2, "S")
-    assert (acme["began"], acme["newest"]) == (date(2025, 11, 1), date(2026, 2, 25))
+    assert (acme["count"], acme["tier"]) == (2, "S")
+    assert (acme["started_on"], acme["latest_cause_on"]) == (date(2025, 11, 1), date(2026, 2, 25))
 
 
 def test_a_loss_is_held_for_the_configured_days():
-    assert told("sponsor_lost", with_rules(expire_days=61), people=LEAVERS)["acme"]["concerned"] == 3
+    assert told("sponsor_lost", with_rules(expire_days=61), people=LEAVERS)["acme"]["count"] == 3
 
 
 SPONSORS = """
@@ -217,8 +222,8 @@ def silent(*events: list[Row], policy: Policy = POLICY, **tables: Any) -> dict[s
 def test_a_sponsor_who_came_often_and_no_more_is_silent():
     """Sue came on 30 of the 212 days until 61 days ago: eight or nine visits are missing."""
     acme = silent(visits("sue", 61, 30))["acme"]
-    assert (acme["concerned"], acme["tier"], acme["figure"]) == (1, "S", 61)
-    assert (acme["began"], acme["newest"]) == (date(2025, 12, 30), date(2026, 2, 28))
+    assert (acme["count"], acme["tier"], acme["value"]) == (1, "S", 61)
+    assert (acme["started_on"], acme["latest_cause_on"]) == (date(2025, 12, 30), date(2026, 2, 28))
     assert silent(visits("sue", 60, 30)) == {}
 
 
@@ -268,8 +273,8 @@ def test_first_value_is_missed_on_the_thirtieth_day():
     missed = told("first_value_missed", contracts=BOUGHT, usage_events=one)
     assert set(missed) == {"acme"}
     acme = missed["acme"]
-    assert (acme["figure"], acme["usual"], acme["concerned"]) == (0.125, 0.25, 1)
-    assert (acme["began"], acme["newest"]) == (date(2026, 1, 30), date(2026, 3, 1))
+    assert (acme["value"], acme["expected"], acme["count"]) == (0.125, 0.25, 1)
+    assert (acme["started_on"], acme["latest_cause_on"]) == (date(2026, 1, 30), date(2026, 3, 1))
     assert told("first_value_missed", contracts=BOUGHT, usage_events=[*one, one[0] | {"user_id": "bob"}]) == {}
     assert set(told("first_value_missed", with_rules(expire_days=61), contracts=BOUGHT)) == {"acme", "older"}
 
@@ -284,7 +289,7 @@ def ticket(**columns: Any) -> dict[str, Row]:
 
 def test_a_grave_ticket_without_an_answer_for_four_hours_is_a_breach():
     acme = ticket(opened_at=date(2026, 2, 27))["acme"]
-    assert (acme["concerned"], acme["figure"], acme["began"]) == (1, 1, date(2026, 2, 27))
+    assert (acme["count"], acme["value"], acme["started_on"]) == (1, 1, date(2026, 2, 27))
     opened = AS_OF - timedelta(days=1)
     late = drawn("tickets", f"opened_at\n{opened} 19:59:59")[0]["opened_at"]
     assert set(ticket(opened_at=late)) == {"acme"}
@@ -294,7 +299,7 @@ def test_a_grave_ticket_without_an_answer_for_four_hours_is_a_breach():
 
 def test_an_answer_in_time_leaves_two_days_to_close_it():
     answered = {"opened_at": date(2026, 2, 25), "first_response_at": date(2026, 2, 25)}
-    assert ticket(**answered)["acme"]["began"] == date(2026, 2, 27)
+    assert ticket(**answered)["acme"]["started_on"] == date(2026, 2, 27)
     assert ticket(**answered, resolved_at=date(2026, 2, 27)) == {}
     assert ticket(**answered, due_at=date(2026, 3, 2)) == {}, "its own promise comes first"
 
@@ -302,7 +307,7 @@ def test_an_answer_in_time_leaves_two_days_to_close_it():
 def test_a_limit_that_passed_just_now_speaks_though_the_ticket_was_served():
     served = {"first_response_at": date(2026, 2, 18), "resolved_at": date(2026, 2, 18)}
     acme = ticket(opened_at=date(2026, 2, 15), **served)["acme"]
-    assert (acme["figure"], acme["newest"]) == (0, date(2026, 2, 15))
+    assert (acme["value"], acme["latest_cause_on"]) == (0, date(2026, 2, 15))
     assert ticket(opened_at=date(2026, 2, 14), **served) == {}, "more than 14 days ago"
     assert set(ticket(opened_at=date(2026, 2, 12), first_response_at=date(2026, 2, 18))) == {"acme"}, "still open"
 
@@ -330,8 +335,8 @@ def answer(policy: Policy = POLICY, without: tuple[str, ...] = (), **columns: An
 
 def test_a_low_answer_nobody_took_up_in_a_fortnight():
     acme = answer(answered_at=date(2026, 2, 14))["acme"]
-    assert (acme["concerned"], acme["tier"], acme["figure"]) == (1, "A", 6)
-    assert (acme["began"], acme["newest"]) == (date(2026, 2, 14), date(2026, 2, 28))
+    assert (acme["count"], acme["tier"], acme["value"]) == (1, "A", 6)
+    assert (acme["started_on"], acme["latest_cause_on"]) == (date(2026, 2, 14), date(2026, 2, 28))
     assert answer(answered_at=date(2026, 2, 15)) == {}
     assert answer(answered_at=date(2026, 2, 14), score=7.0) == {}
     assert answer(answered_at=date(2026, 2, 14), followed_up_at=date(2026, 2, 27)) == {}
@@ -362,25 +367,46 @@ def test_a_rule_whose_table_was_not_given_is_silent():
     assert {row["code"] for row in bare.alerts(world(contracts=drawn("contracts", BOUGHT)))} == {"first_value_missed"}
 
 
-FOUND = {"account_id": "string", "as_of": "date", "day": "int32", "code": "string", "began": "date", "newest": "date"}
-FIGURES = {"concerned": "int64", "tier": "string", "figure": "float64", "usual": "float64"}
-SAID = {"account_id": "string", "code": "string", "newest": "date", "told_on": "date"}
+FOUND = {
+    "account_id": "string",
+    "as_of": "date",
+    "day": "int32",
+    "code": "string",
+    "started_on": "date",
+    "latest_cause_on": "date",
+}
+FIGURES = {"count": "int64", "tier": "string", "value": "float64", "expected": "float64"}
+SAID = {"account_id": "string", "code": "string", "latest_cause_on": "date", "first_reported_on": "date"}
 
 
 def news(newest: str | None, *said: tuple[str | None, str], cooldown_days: int = 30) -> tuple[bool, date]:
     """Whether an alert of 2026-03-01 is new, and since when it has been told, after what was said before."""
     day = (AS_OF - date(1970, 1, 1)).days
-    row = {"account_id": "acme", "as_of": AS_OF, "day": day, "code": "sponsor_lost", "newest": newest, "began": AS_OF}
+    row = {
+        "account_id": "acme",
+        "as_of": AS_OF,
+        "day": day,
+        "code": "sponsor_lost",
+        "latest_cause_on": newest,
+        "started_on": AS_OF,
+    }
     found = ibis.memtable([row | dict.fromkeys(FIGURES)], schema=FOUND | FIGURES)
-    before = [{"account_id": "acme", "code": "sponsor_lost", "newest": n, "told_on": d} for n, d in said]
-    other = {"account_id": "acme", "code": "sla_breach", "newest": "2026-02-28", "told_on": "2026-02-28"}
+    before = [
+        {"account_id": "acme", "code": "sponsor_lost", "latest_cause_on": n, "first_reported_on": d} for n, d in said
+    ]
+    other = {
+        "account_id": "acme",
+        "code": "sla_breach",
+        "latest_cause_on": "2026-02-28",
+        "first_reported_on": "2026-02-28",
+    }
     told_before = ibis.memtable([*before, other], schema=SAID)
     (one,) = (
         ibis.duckdb.connect()
         .to_pyarrow(rules.flag_new(found, told_before, with_rules(cooldown_days=cooldown_days)))
         .to_pylist()
     )
-    return one["is_new"], one["told_on"]
+    return one["is_new"], one["first_reported_on"]
 
 
 def test_what_was_not_told_before_is_new():

@@ -51,7 +51,7 @@ class Company:
     def check(self) -> str | None:
         """Certify the tables; the fingerprint of the interventions."""
         check(self.job())
-        tables = json.loads((self.root / "data" / "certificate.json").read_bytes())["tables"]
+        tables = json.loads((self.root / "data" / "validation_report.json").read_bytes())["tables"]
         return tables["interventions"]["fingerprint"] if "interventions" in tables else None
 
     def publish(self, as_of: date, made: int = 1) -> str:
@@ -92,12 +92,12 @@ class Company:
 
     def kept(self) -> dict[str, bytes]:
         """Everything in the folder of answers."""
-        folder = self.root / "data" / "returned"
+        folder = self.root / "data" / "feedback"
         return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """A table of the folder of answers."""
-        table = pd.read_parquet(self.root / "data" / "returned" / f"{name}.parquet")
+        table = pd.read_parquet(self.root / "data" / "feedback" / f"{name}.parquet")
         return list(table.astype(object).where(table.notna(), None).to_dict("records"))
 
 

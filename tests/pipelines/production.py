@@ -14,7 +14,12 @@ LAST_LEARNING = ("models", "evaluation", "registered")
 
 def production(job: Job) -> dict[str, Any]:
     """Every file of the last learning and of the lists by its digest; every version with its tags, every alias."""
-    folders = [*(job.data / name for name in LAST_LEARNING), job.data / "published", job.data / "told", job.lists]
+    folders = [
+        *(job.data / name for name in LAST_LEARNING),
+        job.data / "list_archive",
+        job.data / "alert_history",
+        job.lists,
+    ]
     return {**{str(folder): digests(folder) for folder in folders}, **registry(job)}
 
 

@@ -100,7 +100,7 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     (act / "freshness.json").write_text(json.dumps({"notices": []}))
     write_alerts(act, spine)
     certificate = {"tables": {"accounts": {"fingerprint": fingerprint, "rows_quarantined": 2}}}
-    (root / "data" / "certificate.json").write_text(json.dumps(certificate))
+    (root / "data" / "validation_report.json").write_text(json.dumps(certificate))
     write_clean(clean, spine)
 
 
@@ -108,11 +108,11 @@ def write_alerts(act: Path, spine: pd.DataFrame, day: date = AS_OF) -> None:
     """Two rules speak of the first account and one of the fifth, which is not scored."""
     codes = pd.DataFrame({"place": [0, 0, 4], "code": ["usage_drop", "sponsor_lost", "low_score_not_followed_up"]})
     rows = spine[["account_id", "as_of"]].iloc[codes["place"]].reset_index(drop=True).assign(code=codes["code"])
-    rows = rows.assign(began=[date(2026, 5, 4), date(2026, 4, 2), date(2026, 4, 9)], newest=[None, *rows["as_of"][1:]])
     rows = rows.assign(
-        concerned=[None, 1, 2], tier=[None, "S", None], figure=[3.0, 20.0, 4.0], usual=[20.4, None, None]
+        started_on=[date(2026, 5, 4), date(2026, 4, 2), date(2026, 4, 9)], latest_cause_on=[None, *rows["as_of"][1:]]
     )
-    rows = rows.assign(is_new=[True, False, True], told_on=[day, date(2026, 5, 1), day])
+    rows = rows.assign(count=[None, 1, 2], tier=[None, "S", None], value=[3.0, 20.0, 4.0], expected=[20.4, None, None])
+    rows = rows.assign(is_new=[True, False, True], first_reported_on=[day, date(2026, 5, 1), day])
     rows.to_parquet(act / "alerts.parquet")
     standing = {"as_of": day.isoformat(), "by_code": {"usage_drop": 1}, "digest": "d1"}
     (act / "alerts.json").write_text(json.dumps(standing))

@@ -52,8 +52,8 @@ def test_the_digests_are_those_of_the_certificate(source: str, tmp_path: Path) -
     before = everything(Path(made)) if source != "duckdb" else Path(made).read_bytes()
     standing = json.loads(told(own))
     check(own)
-    certified = json.loads((own.data / "certificate.json").read_bytes())["tables"]
-    assert standing == {"tables": {n: one["fingerprint"] for n, one in certified.items()}, "returned": None}
+    certified = json.loads((own.data / "validation_report.json").read_bytes())["tables"]
+    assert standing == {"tables": {n: one["fingerprint"] for n, one in certified.items()}, "feedback": None}
     assert (everything(Path(made)) if source != "duckdb" else Path(made).read_bytes()) == before
     assert [path.name for path in own.data.glob("*.tmp")] == []
 
@@ -117,7 +117,7 @@ def test_in_the_copy_of_an_experiment_the_answers_are_those_of_the_project(
     monkeypatch.chdir(copy)
     monkeypatch.setenv(DVC_ROOT, str(tmp_path / "project"))
     assert told(replace(company.job(), data=Path("data"))) == at_home
-    assert json.loads(at_home)["returned"]
+    assert json.loads(at_home)["feedback"]
 
 
 # --- champions ---------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_what_the_day_itself_publishes_changes_nothing(tmp_path: Path) -> None:
     company = answered_company.company(tmp_path)
     seen = before(company)
     company.publish(JULY)
-    (company.root / "data" / "told").mkdir()
-    (company.root / "data" / "told" / "2026-07-01.parquet").write_bytes(b"of the day")
+    (company.root / "data" / "alert_history").mkdir()
+    (company.root / "data" / "alert_history" / "2026-07-01.parquet").write_bytes(b"of the day")
     keep(company, JULY, "own")
     assert before(company) == seen

@@ -188,7 +188,7 @@ def test_targets_that_are_not_asked_for_have_no_stage(tmp_path: Path) -> None:
 
 # --- what a stage may write --------------------------------------------------------------------------
 
-NOT_OURS = ("data/company", "data/returned", "data/mlflow.db", "data/mlartifacts", "data/models", "data/registered")
+NOT_OURS = ("data/company", "data/feedback", "data/mlflow.db", "data/mlartifacts", "data/models", "data/registered")
 """The user's tables, what managers answered, the registry and the last learning: DVC deletes outputs before a run."""
 
 

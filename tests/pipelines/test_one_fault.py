@@ -107,7 +107,7 @@ def test_a_fault_of_the_spine_costs_its_row_alone(company: Path, column: str, va
     assert said["faulty"] == {"rows": 1, "faults": [{"column": column, "fault": kind, "rows": 1, "example": "a2"}]}
     assert said["rows"]["status"] == {"not_scored": 1, "scored": 6, "too_little_history": 1}
     plays = pd.read_parquet(company / "data" / "act" / artifacts.PRESCRIBED_PLAYBOOKS).set_index("account_id").loc["a2"]
-    assert plays[["play_1", "best", "gain", "hours", "worth"]].isna().all()
+    assert plays[["play_1", "best", "expected_gain", "hours", "gain_per_hour"]].isna().all()
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), 1.5, -0.1, float("inf")])
@@ -236,7 +236,7 @@ def test_why_there_is_no_score_is_shown_in_every_output(company: Path) -> None:
 # --- the page and explain ---
 
 
-@pytest.mark.parametrize(("column", "value"), [("began", None), ("figure", None), ("usual", None)])
+@pytest.mark.parametrize(("column", "value"), [("started_on", None), ("value", None), ("expected", None)])
 def test_an_alert_that_cannot_be_said_is_named_and_costs_its_sentence_alone(
     company: Path, column: str, value: Any
 ) -> None:
@@ -398,14 +398,14 @@ def test_whatever_is_wrong_with_all_changes_is_a_word_on_the_list(june: Path, mo
 def test_ids_of_another_type_than_last_month_are_no_error(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = published(june, JULY)
     numbered = listed.reset_index(drop=True).assign(account_id=range(len(listed)))
-    begun = pd.DataFrame({"account_id": [2, 3], "playbook": "call", "started": date(2026, 6, 5)})
+    begun = pd.DataFrame({"account_id": [2, 3], "playbook": "call", "started_on": date(2026, 6, 5)})
     monkeypatch.setattr(
         sys.modules["renewals.pipelines.scoring.interventions_since"], "_load_interventions", lambda one, day: begun
     )
     told = new_interventions(later(job(june)), numbered, {})
     assert told is not None
     assert told.interventions["account_id"].tolist() == [2, 3]
-    assert told.interventions["then"].isna().all()
+    assert told.interventions["previous_probability"].isna().all()
 
 
 # --- a challenger ---

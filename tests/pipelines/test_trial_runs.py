@@ -200,10 +200,10 @@ def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tm
 
 def test_the_same_trial_has_the_same_name_and_a_folder_of_its_own(job):
     one, same, other = trial_job(job), trial_job(job), trial_job(with_settings(job, "lightgbm.learning_rate=0.2"))
-    assert one.folder == same.folder == job.data / "trials" / str(one.trial)
+    assert one.folder == same.folder == job.data / "experiments" / str(one.trial)
     assert str(one.trial).startswith("2024-06-01-")
     assert one.trial != other.trial
-    assert trial_job(job, "fast").folder == job.data / "trials" / "fast"
+    assert trial_job(job, "fast").folder == job.data / "experiments" / "fast"
     for bad in ("../models", "a/b", ".", "-x"):
         with pytest.raises(ConfigError, match="cannot be the name of a trial"):
             trial_job(job, bad)

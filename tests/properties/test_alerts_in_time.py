@@ -67,6 +67,6 @@ def test_later_facts_inside_earlier_rows_change_no_alert(seeds, days):
 @pytest.mark.parametrize("code", ALERT_CODES)
 def test_an_alert_began_before_the_day_it_is_told(code):
     found = ruled(DATES, EAGER).alerts(settle(range(60)), EAGER)
-    days = [(row["as_of"], row["began"], row["newest"]) for row in found if row["code"] == code]
+    days = [(row["as_of"], row["started_on"], row["latest_cause_on"]) for row in found if row["code"] == code]
     assert days
     assert all(began < as_of for as_of, began, _ in days)

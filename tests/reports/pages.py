@@ -150,8 +150,8 @@ def _alerts(listed: pd.DataFrame) -> pd.DataFrame:
     """Every alert that the list names, every other of them new."""
     codes = listed["alerts"].dropna().str.split(";").explode().rename("code").to_frame()
     turns = np.arange(len(codes))
-    evidence = {"began": pd.Timestamp("2026-05-04").date(), "tier": np.where(turns % 3, None, "S")}
-    evidence |= {"concerned": 1.0 + turns % 4, "figure": 2.0 + turns % 9, "usual": 20.0 + turns % 7}
+    evidence = {"started_on": pd.Timestamp("2026-05-04").date(), "tier": np.where(turns % 3, None, "S")}
+    evidence |= {"count": 1.0 + turns % 4, "value": 2.0 + turns % 9, "expected": 20.0 + turns % 7}
     return codes.assign(**evidence, is_new=turns % 2 == 0)
 
 
@@ -160,7 +160,9 @@ def _plays(listed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     named = listed["playbook_1"].notna().to_numpy()
     whose = {"play_1": "harmful", "play_2": "plain", "best": "plain"}
     told = {name: np.where(named, play, None) for name, play in whose.items()} | {"play_3": None}
-    return pd.DataFrame(told | {"gain": np.where(named, rng.uniform(1e3, 1e5, len(named)), np.nan), "hours": 6.0})
+    return pd.DataFrame(
+        told | {"expected_gain": np.where(named, rng.uniform(1e3, 1e5, len(named)), np.nan), "hours": 6.0}
+    )
 
 
 def _figures(feature: Any, count: int, rng: np.random.Generator) -> Any:

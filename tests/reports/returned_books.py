@@ -19,7 +19,7 @@ from renewals.reports.workbook.feedback_layout import (
     VERDICT_TABLE_COLUMNS,
 )
 
-LETTERS = {"account_id": "C", "verdict": "D", "action": "E", "begun": "F", "note": "G"}
+LETTERS = {"account_id": "C", "verdict": "D", "action": "E", "started_on": "F", "note": "G"}
 HEADINGS = ("Rank", "Account", "Account id", "Your verdict", "Action taken", "Begun on", "Note")
 WORDS = {
     "en": ({"Will renew": "renews", "Will be lost": "lost", "Not sure": "unsure"}, {"Visit the boss": "visit"}),

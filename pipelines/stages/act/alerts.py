@@ -17,7 +17,7 @@ from renewals.features.registry import FeatureInputs
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.stages.prepare.windows import as_of_dates
-from renewals.pipelines.storage import artifacts
+from renewals.pipelines.storage import artifacts, old_names
 from renewals.pipelines.storage.artifacts import (
     ALERTS,
     ALERTS_SUMMARY,
@@ -67,9 +67,12 @@ def _recent_alerts(con: Any, job: Job) -> ir.Table:
     """What the lists of the quiet days before told: one row per (list, account_id, code)."""
     lists = published_lists.recent_alert_paths(job)
     if lists:
-        return ibis.union(*(warehouse.read_parquet(con, path) for path in lists), distinct=False)
+        tables = (warehouse.read_parquet(con, path) for path in lists)
+        return ibis.union(*(old_names.rename_columns(t, old_names.ALERT_COLUMNS) for t in tables), distinct=False)
     kind = read_spine(con, job).account_id.type()
-    return ibis.memtable([], schema={"account_id": kind, "code": "string", "newest": "date", "told_on": "date"})
+    return ibis.memtable(
+        [], schema={"account_id": kind, "code": "string", "latest_cause_on": "date", "first_reported_on": "date"}
+    )
 
 
 def count_by_code(alert_rows: pd.DataFrame) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.storage import feedback_log, playbook_library
+from renewals.pipelines.storage import feedback_log, old_names, playbook_library
 from renewals.pipelines.storage.artifacts import CONTEXT
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.engine.raw import raw_table
@@ -24,7 +24,9 @@ def context(job: Job) -> dict[str, Any]:
     """Write `context.json`: a digest of everything that was answered, measured, written or published before the day."""
     told = published_lists.recent_alert_paths(job)
     standing = {
-        "answers": raw_table.file_digest(feedback_log.feedback_folder(job) / feedback_log.LOG_FILE),
+        "answers": raw_table.file_digest(
+            old_names.existing_file(feedback_log.feedback_folder(job) / feedback_log.LOG_FILE)
+        ),
         "effects": raw_table.file_digest(playbook_library.effects_path(job)),
         "playbooks": raw_table.file_digest(playbook_library.library_path(job)),
         "lists": {one.day.isoformat(): str(one.manifest["key"]) for one in published_lists.iter_previous_lists(job)},

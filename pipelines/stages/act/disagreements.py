@@ -25,7 +25,12 @@ from renewals.pipelines.storage.published import list_archive
 COLUMNS = {
     name: feedback_log.LOG_SCHEMA[name]
     for name in ("as_of", "account_id", "account_name", "csm", "verdict", "note", "renewal_date", "renewal_probability")
-} | {"risk_band": pa.string(), "recorded_at": feedback_log.TIMESTAMP_TYPE, "renewed": pa.int8(), "right": pa.string()}
+} | {
+    "risk_band": pa.string(),
+    "recorded_at": feedback_log.TIMESTAMP_TYPE,
+    "renewed": pa.int8(),
+    "correct_side": pa.string(),
+}
 
 
 def disagreements(job: Job) -> dict[str, Any]:

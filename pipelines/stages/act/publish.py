@@ -200,7 +200,7 @@ def _policy_fingerprint(job: Job) -> str:
 def _read_validation_report(data: Path) -> dict[str, dict[str, Any]]:
     """The fingerprint of each table read, and how many of its rows were set aside."""
     try:
-        tables = data_files.load_json(data / artifacts.CERTIFICATE)["tables"]
+        tables = data_files.load_json(data / artifacts.VALIDATION_REPORT)["tables"]
     except FileNotFoundError:
         raise errors.MissingInputError(f"no certificate in {data}: run `renewals check` first") from None
     inputs = {name: table["fingerprint"] for name, table in tables.items()}

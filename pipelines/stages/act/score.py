@@ -39,7 +39,7 @@ from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.scoring import challenger, drift, score_change, what_if_grid
 from renewals.pipelines.scoring.champion_models import Champion, load_champions
 from renewals.pipelines.scoring.feature_policy import Parameters, changed_parameters, feature_policy
-from renewals.pipelines.storage import artifacts, notices, playbook_library
+from renewals.pipelines.storage import artifacts, notices, old_names, playbook_library
 from renewals.pipelines.storage.artifacts import (
     CONTRIBUTIONS,
     LIST,
@@ -98,6 +98,12 @@ class ScoringResult:
     strengths: pd.DataFrame
     """One row per account of the list, in its order: the feature that each strength speaks of."""
 
+
+REMADE_FILES = (
+    *(PRESCRIBED_PLAYBOOKS, PEER_MEDIANS, STRENGTH_FEATURES, NOT_SCORED_REASONS, WHAT_IF_GRID),
+    *(artifacts.SCORE_CHANGES, artifacts.CHALLENGER_SCORES),
+)
+"""What this stage writes that had another name."""
 
 Result = TypeVar("Result")
 BlockWriter = Callable[[pd.DataFrame], None]
@@ -159,6 +165,7 @@ def score(job: Job) -> dict[str, Any]:
     atomic.write_bytes(
         job.folder / SCORE_SUMMARY, json.dumps(json_values.nan_to_null(standing), indent=1, ensure_ascii=False).encode()
     )
+    old_names.remove_remade(job.folder, REMADE_FILES)
     return standing
 
 
@@ -167,7 +174,7 @@ def collect_notices(
 ) -> list[Notice]:
     """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
     changed = changed_parameters(trained_parameters, feature_policy(job.settings)) if trained_parameters else []
-    certified = notices.load_notices(job.data / artifacts.CERTIFICATE, "check")
+    certified = notices.load_notices(job.data / artifacts.VALIDATION_REPORT, "check")
     return [
         *hindsight_notices(job, trained),
         *freshness_notices(job),
@@ -343,7 +350,8 @@ def _playbook_ids(
     named = {name: ids[prescribed[name].to_numpy()] for name in (*expected_value.PLAY_COLUMNS, "best")}
     own = prescribed.assign(**named).where(observations["account_id"].isin(scored), None)
     return pd.concat(
-        [observations[list(KEY)], own.astype(dict.fromkeys(("gain", "hours", "worth"), "float64"))], axis=1
+        [observations[list(KEY)], own.astype(dict.fromkeys(("expected_gain", "hours", "gain_per_hour"), "float64"))],
+        axis=1,
     )
 
 

@@ -29,7 +29,7 @@ from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.reports.html.scorecard_page import render_scorecard_page
 from renewals.reports.render_failures import RenderFailures
 
-LEDGER_TABLES = ("renewals", "roll_forward", "carried")
+LEDGER_TABLES = ("renewals", "roll_forward", "revenue_intervals")
 OPTIONAL_TABLES = ("trials", "surveys", "referrals")
 SORT_COLUMNS = ["period_kind", "period", "segment_kind", "segment", "measure"]
 JSON_COLUMNS = (

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 PLOT_COLUMNS = {
     "calibration.csv": ["promised", "seen", "weight"],
     "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
-    "staleness.csv": ["month", "auc", "log_loss", "newest_auc", "newest_log_loss"],
-    "abstention.csv": ["kept", "log_loss", "auc"],
+    "by_model_age.csv": ["month", "auc", "log_loss", "newest_auc", "newest_log_loss"],
+    "risk_coverage.csv": ["kept", "log_loss", "auc"],
     "months.csv": ["period", "promised", "seen", "terms"],
 }
 """What DVC draws, with its columns. No name of a customer or a manager stands in these: they may be formulas."""
@@ -47,8 +47,8 @@ def backtest(job: Job, root: Path | None = None) -> dict[str, Any]:
 
     The models are those in `root`, or those that lie on the side of the job.
 
-    Each target's folder holds `report.json`, `said.parquet` (one row per tested observation, with the word of the model
-    and of each baseline) and `plots/`; where nothing was trained the report says why.
+    Each target's folder holds `report.json`, `predictions.parquet` (one row per tested observation, with the word of
+    the model and of each baseline) and `plots/`; where nothing was trained the report says why.
     """
     from renewals.reports.html.backtest_page import render_backtest_page
 

@@ -1,7 +1,7 @@
 """Certify the raw tables: types, rules, and what was set aside, before anything is computed.
 
 What keeps the contract goes to `clean/`, what breaks it to `quarantine/` with the reason in words, and
-`certificate.json` says what there is. Nothing is repaired and nothing is dropped without a word.
+`validation_report.json` says what there is. Nothing is repaired and nothing is dropped without a word.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from renewals.features.tables import ID, TABLES, Rule, TableSpec
 from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.storage import feedback_log, folders
-from renewals.pipelines.storage.artifacts import CERTIFICATE
+from renewals.pipelines.storage import feedback_log, folders, old_names
+from renewals.pipelines.storage.artifacts import VALIDATION_REPORT
 from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
 from renewals.pipelines.storage.engine.raw import raw_tables
 from renewals.pipelines.storage.engine.raw.raw_table import RawTable
@@ -84,7 +84,8 @@ def check(job: Job) -> dict[str, Any]:
         certificate = _validation_report(context, given, reports)
         folders.replace_folder(staged[clean], clean)
         content = json.dumps(certificate, indent=1, sort_keys=True, ensure_ascii=False)
-        atomic.write_bytes(job.data / CERTIFICATE, content.encode())
+        atomic.write_bytes(job.data / VALIDATION_REPORT, content.encode())
+        old_names.remove_remade(job.data, [VALIDATION_REPORT])
     finally:
         for folder in (*staged.values(), scratch):
             shutil.rmtree(folder, ignore_errors=True)
@@ -348,7 +349,7 @@ def _summarize(report: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "absent": report["absent"],
         "warnings": report["warnings"],
         "coverage": report["coverage"]["notes"],
-        "certificate": str(job.data / CERTIFICATE),
+        "certificate": str(job.data / VALIDATION_REPORT),
         "quarantine": str(job.data / "quarantine"),
     }
 

@@ -14,6 +14,7 @@ from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.spine import month_starts
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.artifacts import LEDGER
 from renewals.pipelines.storage.engine import warehouse
 
@@ -23,7 +24,7 @@ SORT_KEYS = {
     "outcomes": ["account_id", "matured_at", "renewed", "plan", "size_band"],
     "expansions": ["account_id", "happened_at", "product", "kind", "amount"],
     "roll_forward": ["month", "account_id"],
-    "carried": ["account_id", "begin", "contract_id"],
+    "revenue_intervals": ["account_id", "begin", "contract_id"],
 }
 
 
@@ -39,10 +40,11 @@ def ledger(job: Job) -> dict[str, Any]:
         "outcomes": outcomes(sets, book.accounts, book.contracts, job.settings),
         "expansions": book.expansions,
         "roll_forward": _roll_forward(book, tables, job),
-        "carried": book.revenue_intervals,
+        "revenue_intervals": book.revenue_intervals,
     }
     folder = job.folder / LEDGER
     counts = {n: warehouse.write_parquet(t, folder / f"{n}.parquet", order_by=SORT_KEYS[n]) for n, t in made.items()}
+    old_names.remove_remade(job.folder, [f"{LEDGER}/revenue_intervals.parquet"])
     return {"rows": counts}
 
 

@@ -26,7 +26,7 @@ from renewals.pipelines.runtime.checkout import package_version
 from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
-from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage import data_files, old_names
 from renewals.pipelines.storage.artifacts import PERSON_DAYS, ROLLUP, ROLLUP_FEATURES, ROLLUP_PARTS
 from renewals.pipelines.storage.engine import atomic, usage_partitions, warehouse
 
@@ -40,6 +40,7 @@ SORT_COLUMNS = ("account_id", "user_id", "day", "known_day", "block")
 def rollup(job: Job) -> dict[str, Any]:
     """Bring the parts up to date with the clean events."""
     root = job.data / ROLLUP
+    old_names.rename_file(root / ROLLUP_FEATURES)
     wanted = _required_parts(job)
     have = _read_parts(root)
     stale = [month for month, mark in wanted.items() if month not in have or not have[month].same_part(mark)]

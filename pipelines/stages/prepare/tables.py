@@ -34,7 +34,7 @@ def tables(job: Job) -> dict[str, Any]:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     actions = feedback_log.feedback_folder(job) / f"{feedback_log.INTERVENTIONS}.parquet"
-    standing = {"tables": found, "returned": raw_table.file_digest(actions)}
+    standing = {"tables": found, "feedback": raw_table.file_digest(actions)}
     atomic.write_bytes(job.data / TABLES, (json.dumps(standing, indent=1) + "\n").encode())
     return {**standing, "address": redact_url(job.tables)}
 

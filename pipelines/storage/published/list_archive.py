@@ -1,4 +1,4 @@
-"""What stands behind a published list, kept whole for those who ask: `published/<as_of>/` in the data folder.
+"""What stands behind a published list, kept whole for those who ask: `list_archive/<as_of>/` in the data folder.
 
 A run that scores another day overwrites `act/`; what `explain`, `whatif` and `publish` read must not change beneath
 them. So each published list leaves a copy, which is exchanged whole, and readers need no lock.
@@ -19,7 +19,7 @@ import structlog
 from renewals.features.point_in_time import known_rows
 from renewals.pipelines.runtime.errors import MissingInputError, RunLockedError
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.storage import artifacts, data_files, folders
+from renewals.pipelines.storage import artifacts, data_files, folders, old_names
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import hindsight as training_day
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-FOLDER, METADATA_FILE = "published", "published.json"
-INTERVENTIONS_FILE, ROW_COUNTS_FILE = "begun.parquet", "rows.parquet"
+FOLDER, METADATA_FILE = "list_archive", "list.json"
+INTERVENTIONS_FILE, ROW_COUNTS_FILE = "new_interventions.parquet", "row_counts.parquet"
 """One row per intervention begun since the list before; and one row per account: how many of its rows were known."""
 ARCHIVED_FILES = (
     *(artifacts.LIST, artifacts.SCORE_SUMMARY, artifacts.SCORING, artifacts.CATALOGUE),
@@ -55,22 +55,25 @@ class InterventionsSince:
 
 def archive_folder(job: Job, day: date) -> Path:
     """Where what stands behind the list of a day is kept."""
-    return job.data / FOLDER / day.isoformat()
+    return old_names.current_folder(job.data, FOLDER) / day.isoformat()
 
 
 def archived_days(job: Job, file: str = METADATA_FILE, hindsight: bool = False) -> list[date]:
     """The days of which this file is kept, rising: of lists made in their time, or of those made with hindsight."""
-    kept = [path for path in (job.data / FOLDER).glob("????-??-??") if (path / file).is_file()]
+    root = old_names.current_folder(job.data, FOLDER)
+    kept = [path for path in root.glob("????-??-??") if old_names.existing_file(path / file).is_file()]
     return sorted(date.fromisoformat(path.name) for path in kept if _is_hindsight_archive(path) == hindsight)
 
 
 def _is_hindsight_archive(folder: Path) -> bool:
-    return (folder / METADATA_FILE).is_file() and training_day.is_hindsight_list(_load_about(folder))
+    return old_names.existing_file(folder / METADATA_FILE).is_file() and training_day.is_hindsight_list(
+        _load_about(folder)
+    )
 
 
 def _load_about(kept: Path) -> dict[str, Any]:
-    about: dict[str, Any] = data_files.load_json(kept / METADATA_FILE)
-    return about
+    about: dict[str, Any] = data_files.load_json(old_names.existing_file(kept / METADATA_FILE))
+    return old_names.rename_keys(about, old_names.ARCHIVE_KEYS)
 
 
 def archive_list(job: Job, key: str, interventions: InterventionsSince | None, hindsight: bool = False) -> None:
@@ -93,7 +96,7 @@ def archive_list(job: Job, key: str, interventions: InterventionsSince | None, h
         interventions.interventions.to_parquet(staged / INTERVENTIONS_FILE)
     _count_rows_per_account(job).to_parquet(staged / ROW_COUNTS_FILE)
     last = interventions.last_list_day.isoformat() if interventions else None
-    about = {"key": key, "as_of": job.day.isoformat(), "last": last, training_day.HINDSIGHT_KEY: hindsight}
+    about = {"key": key, "as_of": job.day.isoformat(), "previous_list": last, training_day.HINDSIGHT_KEY: hindsight}
     atomic.write_bytes(staged / METADATA_FILE, json.dumps(about).encode())
     folders.replace_folder(staged, kept)
     for day in (*archived_days(job)[:-MAX_ARCHIVED_DAYS], *archived_days(job, hindsight=True)[:-MAX_ARCHIVED_DAYS]):
@@ -123,7 +126,7 @@ def read_archived_list(job: Job, reader: Callable[[Job], Content]) -> Content:
     for _ in range(MAX_ATTEMPTS):
         before = read_metadata(job)
         try:
-            found = reader(replace(job, workspace=f"{FOLDER}/{job.day.isoformat()}"))
+            found = reader(replace(job, workspace=str(archive_folder(job, job.day).relative_to(job.data))))
         except Exception:
             if read_metadata(job) == before:
                 raise
@@ -151,7 +154,7 @@ def load_interventions_since(archive_job: Job) -> InterventionsSince | None:
     """What was begun since the list before, as it stood when the list was published; `archive_job` is what
     `read_archived_list` gives."""
 
-    last = read_metadata(archive_job)["last"]
+    last = read_metadata(archive_job)["previous_list"]
     return (
         InterventionsSince(date.fromisoformat(last), data_files.load_frame(archive_job.folder / INTERVENTIONS_FILE))
         if last

@@ -17,13 +17,14 @@ import pandas as pd
 import structlog
 
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.artifacts import ALERTS, SCORING
 from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.published import hindsight, list_archive
 from renewals.pipelines.storage.published.list_folder import corrupted_files
 from renewals.pipelines.storage.published.manifest import RISK_LIST, UNREADABLE, read_manifest
 
-ALERT_HISTORY_FOLDER = "told"
+ALERT_HISTORY_FOLDER = "alert_history"
 SCORE_COLUMNS = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
 MAX_EARLIER_LISTS = 12
 """So many lists before the day are shown beside it; a run opens each of them once."""
@@ -100,7 +101,11 @@ def features_path(job: Job, day: date) -> Path:
 
 def alert_history_path(job: Job, day: date) -> Path:
     """Where the alerts that the list of a day told are kept."""
-    return job.data / ALERT_HISTORY_FOLDER / f"{day.isoformat()}.parquet"
+    return _alert_history_folder(job) / f"{day.isoformat()}.parquet"
+
+
+def _alert_history_folder(job: Job) -> Path:
+    return old_names.current_folder(job.data, ALERT_HISTORY_FOLDER)
 
 
 def recent_alert_paths(job: Job) -> list[Path]:
@@ -108,7 +113,7 @@ def recent_alert_paths(job: Job) -> list[Path]:
     quiet = timedelta(days=job.settings.alerts.cooldown_days)
     return [
         alert_history_path(job, day)
-        for day in sorted(_dates_in_folder(job.data / ALERT_HISTORY_FOLDER, before=job.day))
+        for day in sorted(_dates_in_folder(_alert_history_folder(job), before=job.day))
         if day >= job.day - quiet
     ]
 
@@ -118,5 +123,5 @@ def archive_alerts(job: Job) -> None:
     with atomic.atomic_path(alert_history_path(job, job.day)) as unfinished:
         shutil.copyfile(job.folder / ALERTS, unfinished)
     long_ago = job.day - 2 * timedelta(days=job.settings.alerts.cooldown_days)
-    for day in _dates_in_folder(job.data / ALERT_HISTORY_FOLDER, before=long_ago):
+    for day in _dates_in_folder(_alert_history_folder(job), before=long_ago):
         alert_history_path(job, day).unlink(missing_ok=True)

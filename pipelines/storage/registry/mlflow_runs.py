@@ -15,8 +15,8 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import (
     BACKTEST_BY_AGE,
     CATALOGUE,
-    CERTIFICATE,
     METRICS,
+    VALIDATION_REPORT,
     read_catalogue,
     to_json_bytes,
 )
@@ -45,7 +45,7 @@ def run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:
-    certificate = job.data / CERTIFICATE
+    certificate = job.data / VALIDATION_REPORT
     found = {"training_sha256": card["training_sha256"], "rows_sha256": card["fingerprint"]}
     return (
         {**found, "certificate_sha256": model_registry.sha256(certificate.read_bytes())}

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from renewals.pipelines.runtime.errors import DataContractError
+from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.engine import atomic
 
 if TYPE_CHECKING:
     from renewals.models.training.ensemble import EnsembleModel
 
-SMOKE_TESTED_FOLDER = "tried"
+SMOKE_TESTED_FOLDER = "model_load_checks"
 LOAD_TIMEOUT_SECONDS = 120
 """A load takes two or three, mostly imports; the rest is for a machine that is busy."""
 
@@ -39,11 +40,12 @@ def load_model(data: Path, name: str, files: Mapping[str, bytes]) -> EnsembleMod
 
     lost = [file for file in MODEL_FILES if file not in files]
     if lost:
-        raise DataContractError(f"model {name} lacks {', '.join(lost)}: register the model anew")
+        raise DataContractError(f"model {name} lacks {', '.join(lost)}: run `renewals learn` again")
     remembered = data / SMOKE_TESTED_FOLDER / _load_fingerprint({file: files[file] for file in MODEL_FILES})
     if not remembered.is_file():
         _run_smoke_test(name, {file: files[file] for file in MODEL_FILES})
         atomic.write_bytes(remembered, b"")
+        old_names.remove_remade(data, [SMOKE_TESTED_FOLDER])
     try:
         return EnsembleModel.from_files(files)
     except (ValueError, KeyError, TypeError) as error:

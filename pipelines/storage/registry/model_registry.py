@@ -30,7 +30,7 @@ from renewals.pipelines.runtime.errors import (
 )
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.paths import project_root
-from renewals.pipelines.storage import addresses
+from renewals.pipelines.storage import addresses, old_names
 from renewals.pipelines.storage.published.hindsight import TrainedVersion
 from renewals.pipelines.storage.registry import mlflow_artifacts
 
@@ -285,7 +285,7 @@ def verified_files(client: MlflowClient, version: ModelVersion) -> dict[str, byt
         raise DataContractError(
             f"model {name}: {', '.join(wrong)} not as registered; restore the artifacts or register anew"
         )
-    return {file: files[file] for file in said}
+    return old_names.rename_model_files({file: files[file] for file in said})
 
 
 def _download_files(client: MlflowClient, version: ModelVersion, folder: Path) -> dict[str, bytes]:

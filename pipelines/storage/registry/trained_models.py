@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.artifacts import (
     BACKTEST_BY_AGE,
     LEARN_COMMAND,
@@ -79,5 +80,5 @@ def _read_card(root: Path, target: str) -> dict[str, Any] | None:
             f"the model was trained on {text} and is not used: `{LEARN_COMMAND}` replaces it", folder=str(folder)
         )
         return None
-    found: dict[str, Any] = json.loads((folder / MODEL_CARD).read_bytes())
-    return found if (folder / BACKTEST_BY_AGE).is_file() else None
+    found: dict[str, Any] = json.loads(old_names.existing_file(folder / MODEL_CARD).read_bytes())
+    return found if old_names.existing_file(folder / BACKTEST_BY_AGE).is_file() else None

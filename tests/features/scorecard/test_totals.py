@@ -138,7 +138,7 @@ def told(tables: World, as_of: date = AS_OF, use: list[tuple] = USE, without: tu
     ledger = {
         "renewals": renewals(book.entries),
         "roll_forward": book.account_roll_forward(month_starts(first, as_of)),
-        "carried": book.revenue_intervals,
+        "revenue_intervals": book.revenue_intervals,
     }
     inputs = {**raw, **ledger} | ({} if "person_days" in without else {"person_days": person_days(con, use)})
     rows = cards.scorecard(inputs, as_of, POLICY, first, 26, keep).to_pyarrow().to_pylist()

@@ -75,19 +75,19 @@ def named(row: pd.Series) -> list[str]:
 def test_worth_is_the_arr_saved_by_the_effect_on_the_account_s_own_odds_per_hour() -> None:
     own = said()
     assert named(own) == ["push"]
-    assert own["gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.4) - 0.7))
+    assert own["expected_gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.4) - 0.7))
     assert (IDS[int(own["best"])], own["hours"]) == ("push", 5)
-    assert own["worth"] == pytest.approx(own["gain"] / 5)
+    assert own["gain_per_hour"] == pytest.approx(own["expected_gain"] / 5)
     cheaper = said(reasons="sponsor 3, value 2")
     assert named(cheaper) == ["review", "report"]
     assert (IDS[int(cheaper["best"])], cheaper["hours"]) == ("report", 2), "the best need not be the first"
 
 
 def test_an_account_that_is_nearly_sure_either_way_gains_little() -> None:
-    gain = table([ACCOUNT | {"renewal": chance} for chance in (0.02, 0.5, 0.98)])["gain"]
+    gain = table([ACCOUNT | {"renewal": chance} for chance in (0.02, 0.5, 0.98)])["expected_gain"]
     assert gain.iloc[[0, 2]].max() < gain.iloc[1] / 8
     certain = table([ACCOUNT | {"renewal": chance} for chance in (0.0, 1.0)])
-    assert certain["worth"].tolist() == [0.0, 0.0]
+    assert certain["gain_per_hour"].tolist() == [0.0, 0.0]
 
 
 def test_the_strongest_reason_is_answered_first_and_no_play_is_prescribed_twice() -> None:
@@ -103,13 +103,13 @@ def test_a_play_must_fit_the_stage_and_the_size() -> None:
 
 def test_what_nobody_can_act_on_gets_no_play_and_is_worth_nothing() -> None:
     own = said(reasons="adoption 2!, fit 1!")
-    assert (named(own), own["worth"], own["hours"]) == ([], 0.0, 0.0)
-    assert said(reasons="")["worth"] == 0.0
+    assert (named(own), own["gain_per_hour"], own["hours"]) == ([], 0.0, 0.0)
+    assert said(reasons="")["gain_per_hour"] == 0.0
 
 
 def test_only_the_part_that_can_be_acted_on_counts() -> None:
     own = said(reasons="fit 3!, adoption 1")
-    assert own["gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.25 * 0.4) - 0.7))
+    assert own["expected_gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.25 * 0.4) - 0.7))
 
 
 def test_the_best_play_per_hour_is_what_an_account_is_worth() -> None:
@@ -120,15 +120,15 @@ def test_the_best_play_per_hour_is_what_an_account_is_worth() -> None:
 
 def test_once_the_decision_has_fallen_saving_is_worth_nothing_but_the_plays_are_told() -> None:
     late, early = said(days_to_renewal=60), said(days_to_renewal=61)
-    assert (named(late), late["worth"]) == (["push"], 0.0)
-    assert early["worth"] > 0
+    assert (named(late), late["gain_per_hour"]) == (["push"], 0.0)
+    assert early["gain_per_hour"] > 0
 
 
 def test_a_signed_renewal_cannot_be_saved_but_can_grow() -> None:
     assert named(said(decided=True)) == []
     grows = said(decided=True, upsell=0.3, expansion=0.4)
     assert named(grows) == ["seats"]
-    assert grows["gain"] == pytest.approx(1000 * 0.7 * 0.2 * (expit(logit(0.3) + 0.3) - 0.3))
+    assert grows["expected_gain"] == pytest.approx(1000 * 0.7 * 0.2 * (expit(logit(0.3) + 0.3) - 0.3))
 
 
 def test_an_expansion_needs_to_be_likely() -> None:
@@ -154,11 +154,11 @@ def test_an_expansion_takes_the_last_of_three_places() -> None:
 def test_without_a_chance_there_is_no_play_and_no_worth() -> None:
     own = said(renewal=np.nan, upsell=0.9, expansion=0.9)
     assert named(own) == []
-    assert np.isnan(own["worth"])
+    assert np.isnan(own["gain_per_hour"])
 
 
 def test_without_arr_nothing_can_be_saved() -> None:
-    assert said(arr=np.nan)["worth"] == 0.0
+    assert said(arr=np.nan)["gain_per_hour"] == 0.0
 
 
 def test_a_measured_effect_meets_the_assumed_by_how_sure_it_is() -> None:
@@ -189,7 +189,7 @@ def test_each_row_stands_for_itself_and_rows_keep_their_labels() -> None:
     whole = table(accounts)
     for place, account in enumerate(accounts):
         pd.testing.assert_series_equal(whole.iloc[place], table([account]).iloc[0], check_names=False)
-    assert (whole["worth"] >= 0).all()
+    assert (whole["gain_per_hour"] >= 0).all()
     assert table(accounts[:1]).index.tolist() == [0]
     assert prescribe_playbooks(*(part.iloc[:0] for part in parts()), PLAYS, LIKELY).empty
 

@@ -59,7 +59,7 @@ def test_verdicts_and_actions_are_kept(own: Company) -> None:
         **{"verdicts": 3, "actions": 1, "refused": 0},
     }
     acme, *_ = own.rows("verdicts")
-    assert acme.pop("key") == json.loads((own.root / "lists/2026-06-01/manifest.json").read_bytes())["key"]
+    assert acme.pop("list_key") == json.loads((own.root / "lists/2026-06-01/manifest.json").read_bytes())["key"]
     assert acme == {
         **{"as_of": JUNE, "account_id": "acme", "account_name": "acme", "csm": "Anna", "verdict": "renews"},
         **{"note": "saw them", "renewal_date": date(2026, 9, 1), "renewal_probability": 0.3, "risk_band": "high"},
@@ -68,7 +68,7 @@ def test_verdicts_and_actions_are_kept(own: Company) -> None:
     assert own.rows("interventions") == [
         {
             **{"account_id": "acme", "playbook": "visit", "csm": "Anna", "started_at": pd.Timestamp(DAY)},
-            **{"ended_at": None, "recorded_at": pd.Timestamp("2026-06-10"), "list_answered": JUNE},
+            **{"ended_at": None, "recorded_at": pd.Timestamp("2026-06-10"), "list_as_of": JUNE},
         }
     ]
 
@@ -77,7 +77,7 @@ def test_twice_is_the_same_to_the_byte(own: Company) -> None:
     june = own.book("june.xlsx", {"Anna": ANSWERED})
     own.collect(june)
     first = own.kept()
-    assert set(first) == {"answers.parquet", "verdicts.parquet", "interventions.parquet", "refused.csv"}
+    assert set(first) == {"feedback_log.parquet", "verdicts.parquet", "interventions.parquet", "rejected_answers.csv"}
     told = own.collect(june, recorded="2026-06-20")
     assert (told["kept"], told["already_known"]) == (0, 3)
     assert own.kept() == first
@@ -93,7 +93,7 @@ def test_a_changed_answer_counts_and_the_first_is_kept(own: Company) -> None:
     assert (verdicts["acme"]["verdict"], verdicts["acme"]["recorded_at"].day) == ("lost", 20)
     assert (verdicts["beta"]["verdict"], verdicts["beta"]["recorded_at"].day) == ("lost", 10)  # said again: no news
     assert own.rows("interventions")[0]["recorded_at"].day == 10
-    assert [row["verdict"] for row in own.rows("answers") if row["account_id"] == "acme"] == ["renews", "lost"]
+    assert [row["verdict"] for row in own.rows("feedback_log") if row["account_id"] == "acme"] == ["renews", "lost"]
     own.collect(first, recorded="2026-06-25")  # an old file does not take back what a newer one said
     assert own.rows("verdicts")[0]["verdict"] == "lost"
 
@@ -154,18 +154,18 @@ def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
         own.collect(june)
     assert str(stop.value) == (
         "answers kept: 1 (verdicts: 1, actions: 0; otherwise than before: 0), known already: 0, refused: 2, "
-        f"all in {own.root}/data/returned/refused.csv\n"
+        f"all in {own.root}/data/feedback/rejected_answers.csv\n"
         f"  {june}, sheet Anna, C2: no account 'acmee' on this list: did you mean acme?\n"
         f"  {june}, sheet Anna, D3: holds a formula ('=1+1'): write the answer itself\n"
         "Nothing is taken twice: correct these and collect again"
     )
     assert stop.value.details["kept"] == 1
-    lines = (own.root / "data/returned/refused.csv").read_text("utf-8-sig").splitlines()
+    lines = (own.root / "data/feedback/rejected_answers.csv").read_text("utf-8-sig").splitlines()
     assert lines[0] == "file,sheet,cell,reason"
     assert lines[2] == f"{june},Anna,D3,holds a formula ('=1+1'): write the answer itself"
     own.collect(own.book("june.xlsx", {"Anna": [("acme", "Will renew"), ("gamma", "Will renew")]}))
     assert [row["account_id"] for row in own.rows("verdicts")] == ["acme", "gamma"]
-    assert (own.root / "data/returned/refused.csv").read_text("utf-8-sig") == "file,sheet,cell,reason\n"
+    assert (own.root / "data/feedback/rejected_answers.csv").read_text("utf-8-sig") == "file,sheet,cell,reason\n"
 
 
 def test_a_file_that_is_no_workbook_does_not_stop_the_others(own: Company) -> None:
@@ -178,7 +178,7 @@ def test_a_file_that_is_no_workbook_does_not_stop_the_others(own: Company) -> No
 def test_many_refusals_are_cut_in_the_message_and_not_in_the_file(own: Company) -> None:
     with pytest.raises(DataContractError, match="and 15 more"):
         own.collect(own.book("june.xlsx", {"Anna": [(f"x{k}", "Will renew") for k in range(25)]}))
-    assert len((own.root / "data/returned/refused.csv").read_text("utf-8-sig").splitlines()) == 26
+    assert len((own.root / "data/feedback/rejected_answers.csv").read_text("utf-8-sig").splitlines()) == 26
 
 
 def test_files_that_are_not_there(own: Company) -> None:
@@ -288,7 +288,7 @@ def test_a_kill_between_two_renames_is_undone(own: Company) -> None:
     own.collect(own.book("june.xlsx", {"Anna": ANSWERED}))
     before = own.kept()
     data = own.root / "data"
-    (data / "returned").rename(data / ".returned.old")
+    (data / "feedback").rename(data / ".feedback.old")
     assert feedback_log.read_log(own.job()) is not None
     assert own.kept() == before
 
@@ -341,7 +341,7 @@ def test_an_action_breaks_the_contract_as_any_row(own: Company) -> None:
     own.check()
     aside = pd.read_parquet(own.root / "data" / "quarantine" / "interventions.parquet")
     assert aside["reason"].tolist() == ["account_id is not among the accounts that keep the contract"]
-    assert aside["list_answered"].tolist() == [JUNE]
+    assert aside["list_as_of"].tolist() == [JUNE]
 
 
 def test_a_run_on_an_older_extract_stands_before_the_answers(own: Company) -> None:
@@ -364,7 +364,7 @@ def test_a_later_list_says_what_was_begun_and_an_earlier_one_does_not(
     plays = {"visit": {"name": {"en": VISIT}}}
     told = new_interventions(own.job(as_of=day), listed, plays)
     assert told is not None
-    assert told.interventions["started"].tolist() == begun
+    assert told.interventions["started_on"].tolist() == begun
     assert told.interventions["playbook"].tolist() == [VISIT] * len(begun)
 
 
@@ -389,7 +389,7 @@ def queue(own: Company, day: date) -> list[tuple[Any, ...]]:
     disagreements(job)
     told = read_disagreements(job)
     assert told is not None
-    return list(told[0][["account_id", "verdict", "right"]].itertuples(index=False, name=None))
+    return list(told[0][["account_id", "verdict", "correct_side"]].itertuples(index=False, name=None))
 
 
 def test_who_was_right_once_it_is_final_and_never_before(own: Company) -> None:
@@ -402,7 +402,7 @@ def test_who_was_right_once_it_is_final_and_never_before(own: Company) -> None:
     assert told is not None
     assert told[1] == {
         **{"as_of": "2026-11-01", "verdicts": 3, "disagreements": 2, "pending": 0, "model": 0, "manager": 2},
-        **{"final": 2, "enough": 30, "right": {"model": None, "manager": None}, "brier": None},
+        **{"final": 2, "min_final": 30, "accuracy": {"model": None, "manager": None}, "brier": None},
     }
     assert read_disagreements(own.job(as_of=JULY)) is None  # that was another day
 
@@ -474,8 +474,8 @@ def test_the_real_workbook_comes_back(tmp_path: Path, monkeypatch: pytest.Monkey
     back = tmp_path / "back.xlsx"
     book.save(back)
     assert collect(replace(job, as_of=None), [back], "2026-06-10")["kept"] == 1
-    kept = pd.read_parquet(tmp_path / "data" / "returned" / "answers.parquet").iloc[0]
+    kept = pd.read_parquet(tmp_path / "data" / "feedback" / "feedback_log.parquet").iloc[0]
     assert str(kept["account_id"]) == str(book[title][f"{letter}2"].value)
     codes = [hidden[f"{column}{TABLES_HEADER_ROW + 1}"].value for column in ("K", "N")]
-    assert [kept["verdict"], kept["action"], kept["note"], kept["begun"]] == [*codes, "so", DAY]
+    assert [kept["verdict"], kept["action"], kept["note"], kept["started_on"]] == [*codes, "so", DAY]
     assert (kept["csm"] or "") == csm

@@ -50,7 +50,7 @@ def test_the_plays_are_told_with_their_steps_and_what_they_are_worth(company: Pa
     first = said["playbooks"][0]
     assert (first["id"], first["name"], first["hours"]) == ("adoption_push", "Seat-activation campaign", 6)
     assert first["steps"][0].startswith("1. List the seats never used")
-    assert said["worth"]["worth"] == pytest.approx(said["worth"]["gain"] / 6)
+    assert said["worth"]["gain_per_hour"] == pytest.approx(said["worth"]["expected_gain"] / 6)
     assert said["since"] is None, "there was no list before"
 
 
@@ -124,12 +124,12 @@ def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
 def test_alerts_are_told_with_their_evidence(company: Path, language: str, drop: str, low: str, news: str) -> None:
     own = job(company, language=language)
     said = explain(own, "a0")
-    assert [(a["code"], a["is_new"], a["told_on"]) for a in said["alerts"]] == [
+    assert [(a["code"], a["is_new"], a["first_reported_on"]) for a in said["alerts"]] == [
         ("usage_drop", True, "2026-06-01"),
         ("sponsor_lost", False, "2026-05-01"),
     ]
     assert said["alerts"][0]["words"].startswith(drop)
-    assert (said["alerts"][1]["began"], said["alerts"][1]["tier"]) == ("2026-04-02", "S")
+    assert (said["alerts"][1]["started_on"], said["alerts"][1]["tier"]) == ("2026-04-02", "S")
     assert Messages(language).value("tier", "S") in said["alerts"][1]["words"]
     assert low in explain(own, "a4")["alerts"][0]["words"], "an account that is not scored has alerts too"
     assert explain(own, "a1")["alerts"] == []
@@ -147,7 +147,7 @@ def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
     assert said["says"]["status"] == "too_little_history"
     assert said["says"]["renewal_probability"] is None
     assert said["reasons"] == said["strengths"] == said["features"] == said["playbooks"] == []
-    assert said["worth"]["worth"] is None
+    assert said["worth"]["gain_per_hour"] is None
     assert said["themes"] == {}
 
 
@@ -201,12 +201,17 @@ def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, ti
     rows = {
         **{"as_of": [date(2026, 5, 1)], "account_id": ["a0"], "account_name": ["acme"], "csm": ["Anna"]},
         **{"verdict": ["lost"], "note": ["=1+1"], "renewal_date": [date(2026, 9, 1)], "renewal_probability": [0.8]},
-        **{"risk_band": ["low"], "recorded_at": [pd.Timestamp("2026-05-10")], "renewed": [None], "right": ["pending"]},
+        **{
+            "risk_band": ["low"],
+            "recorded_at": [pd.Timestamp("2026-05-10")],
+            "renewed": [None],
+            "correct_side": ["pending"],
+        },
     }
     parquet = feedback_log.to_typed_parquet(pd.DataFrame(rows), disagreements.COLUMNS)
     (one.folder / artifacts.DISAGREEMENTS).write_bytes(parquet)
-    tally = {"verdicts": 1, "disagreements": 1, "pending": 1, "model": 0, "manager": 0, "final": 0, "enough": 30}
-    tally |= {"as_of": "2026-06-01", "right": {"model": None, "manager": None}, "brier": None}
+    tally = {"verdicts": 1, "disagreements": 1, "pending": 1, "model": 0, "manager": 0, "final": 0, "min_final": 30}
+    tally |= {"as_of": "2026-06-01", "accuracy": {"model": None, "manager": None}, "brier": None}
     standing = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
     (one.folder / artifacts.DISAGREEMENTS_SUMMARY).write_text(json.dumps(standing))
     assert publish(one)["state"] == "published"

@@ -54,7 +54,7 @@ def a_list(day: date = JUNE, names: tuple[str, ...] = HOSTILE, model: str = "ren
 
 def foretold(job: Job, expected: float, version: str = "3") -> None:
     """A forecast of the day, by a renewal model, kept with the list."""
-    about = {"key": "june", "as_of": str(job.day), "last": None}
+    about = {"key": "june", "as_of": str(job.day), "previous_list": None}
     write_bytes(list_archive.archive_folder(job, job.day) / list_archive.METADATA_FILE, json.dumps(about).encode())
     rows = pd.DataFrame({"period_kind": ["quarter"] * 2, "measure": ["arr_due", "gross_retention"]})
     folder = list_archive.archive_folder(job, job.day) / "forecast"

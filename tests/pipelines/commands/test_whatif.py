@@ -114,7 +114,7 @@ def test_the_page_says_at_each_step_what_the_command_says_of_that_wish(company: 
     asked = job(company, what_if_features=TRIED)
     publish(asked)
     page = payload_of((asked.lists / str(asked.day) / "risk_list.html").read_bytes())
-    tried = pd.read_parquet(company / "data" / "act" / "whatif.parquet")
+    tried = pd.read_parquet(company / "data" / "act" / "what_if_grid.parquet")
     assert tried["feature"].unique().tolist() == ["people_28d", "bugs_28d"], "numbers that a manager can move"
     assert "a4" not in set(tried["account_id"]), "nobody tries what has no score"
     told = 0
@@ -133,7 +133,7 @@ def test_the_page_says_at_each_step_what_the_command_says_of_that_wish(company: 
 
 
 def test_neither_blocks_nor_threads_show_in_what_is_tried(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = company / "data" / "act" / "whatif.parquet"
+    path = company / "data" / "act" / "what_if_grid.parquet"
     before = path.read_bytes()
     monkeypatch.setattr(what_if_grid, "BLOCK_ROWS", 3)
     one = job(company, what_if_features=TRIED)
@@ -145,7 +145,7 @@ def test_neither_blocks_nor_threads_show_in_what_is_tried(company: Path, monkeyp
 def test_the_page_tries_only_the_accounts_that_it_shows(company: Path) -> None:
     score(job(company, what_if_features=TRIED, page_rows=2))
     listed = pd.read_parquet(company / "data" / "act" / "list.parquet")
-    tried = pd.read_parquet(company / "data" / "act" / "whatif.parquet")
+    tried = pd.read_parquet(company / "data" / "act" / "what_if_grid.parquet")
     assert set(tried["account_id"]) == set(listed["account_id"].head(2))
 
 

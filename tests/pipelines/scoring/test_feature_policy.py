@@ -134,7 +134,7 @@ def test_nothing_is_said_of_a_model_that_kept_no_parameters(tmp_path: Path, monk
 def test_the_parameters_are_read_from_the_card_of_the_champion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, card: Any, read: Any
 ) -> None:
-    files = {} if card is None else {"training.json": json.dumps(card).encode()}
+    files = {} if card is None else {"model_card.json": json.dumps(card).encode()}
     monkeypatch.setattr(model_registry, "fetch_champion", lambda job, target: ("renewal", "3", files))
     monkeypatch.setattr(champion_models, "reject_unservable_model", lambda *given: None)
     monkeypatch.setattr("renewals.pipelines.storage.registry.model_loader.load_model", lambda *given: Model({}))

@@ -94,7 +94,11 @@ def test_alerts_and_plays_of_the_page_are_those_of_the_list(june: Path) -> None:
         assert [None if own < 0 else names[own] for own in slot] == [
             None if pd.isna(own) else own for own in rows[f"playbook_{k}"]
         ]
-    plays = pd.read_parquet(june / "data" / "act" / "plays.parquet").set_index("account_id").loc[rows["account_id"]]
+    plays = (
+        pd.read_parquet(june / "data" / "act" / "prescribed_playbooks.parquet")
+        .set_index("account_id")
+        .loc[rows["account_id"]]
+    )
     ids = list(json.loads((june / "data" / "act" / "score.json").read_bytes())["playbooks"])
     assert told["plays"]["best"] == [-1 if pd.isna(own) else ids.index(own) for own in plays["best"]]
     assert max(told["plays"]["best"]) >= 0
@@ -135,7 +139,7 @@ def test_beyond_the_page_a_change_is_said_in_the_lists_language_alone(june: Path
     one = later(job(june, page_rows=2))
     score(one)
     publish(one)
-    table = pd.read_parquet(june / "data" / "act" / "change.parquet")
+    table = pd.read_parquet(june / "data" / "act" / "score_changes.parquet")
     assert table["reason_en"].notna().all()
     assert table["reason_zh"].notna().sum() == 2
     told = payload(june, JULY)

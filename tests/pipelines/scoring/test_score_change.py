@@ -198,11 +198,11 @@ def test_other_alerts_make_another_list(june: Path) -> None:
     assert publish(one)["state"] == "already published"
     manifest = json.loads((june / "lists" / str(JULY) / "manifest.json").read_bytes())
     assert manifest["alerts"]["by_code"] == {"usage_drop": 1}
-    assert {path.stem for path in (june / "data" / "told").iterdir()} == {str(AS_OF), str(JULY)}
+    assert {path.stem for path in (june / "data" / "alert_history").iterdir()} == {str(AS_OF), str(JULY)}
 
 
 def test_without_history_the_change_stands_alone(june: Path) -> None:
-    shutil.rmtree(june / "data" / "published")
+    shutil.rmtree(june / "data" / "list_archive")
     assert why(june) == "no_figures"
 
 

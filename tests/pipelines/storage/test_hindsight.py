@@ -238,12 +238,12 @@ def test_a_list_made_in_its_time_takes_the_place_of_one_made_with_hindsight(june
 
 
 def test_elsewhere_it_leaves_what_is_kept_of_the_list_made_in_its_time(june, monkeypatch) -> None:
-    before = contents(june / "data" / "published")
+    before = contents(june / "data" / "list_archive")
     trained(monkeypatch, renewal=SEPTEMBER)
     score(on(june, AS_OF, hindsight=True))
     publish(replace(job(june, hindsight=True), lists=june / "elsewhere"))
     assert manifest(june / "elsewhere" / str(AS_OF))["hindsight"] is True
-    assert contents(june / "data" / "published") == before
+    assert contents(june / "data" / "list_archive") == before
 
 
 def test_lists_made_with_hindsight_push_no_day_out_of_what_is_kept(june, monkeypatch) -> None:
@@ -304,9 +304,9 @@ def test_drift_holds_no_outcome_against_a_list_made_afterwards(june, monkeypatch
 
 
 def test_alerts_of_it_were_told_to_nobody(june, monkeypatch) -> None:
-    before = contents(june / "data" / "told")
+    before = contents(june / "data" / "alert_history")
     with_hindsight(june, JULY, monkeypatch)
-    assert contents(june / "data" / "told") == before
+    assert contents(june / "data" / "alert_history") == before
     one = on(june, AUGUST)
     assert published_lists.recent_alert_paths(one) == [published_lists.alert_history_path(one, AS_OF)]
     assert len(artifacts.read_alerts(one)) == 3

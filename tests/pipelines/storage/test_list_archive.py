@@ -42,7 +42,7 @@ def test_a_day_without_a_list_is_named_with_those_there_are(company: Path) -> No
 
 def test_what_was_lost_is_kept_again_by_the_same_list(company: Path) -> None:
     before = explain(job(company), "a0")
-    shutil.rmtree(company / "data" / "published")
+    shutil.rmtree(company / "data" / "list_archive")
     assert publish(job(company))["state"] == "already published"
     assert explain(job(company), "a0") == before
 

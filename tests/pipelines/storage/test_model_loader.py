@@ -84,7 +84,7 @@ def test_a_child_that_does_not_come_back_is_given_up(files, tmp_path, monkeypatc
 
 def test_what_python_complains_of_is_told_in_one_line(files, tmp_path):
     with pytest.raises(DataContractError, match=r"m/1 does not load: .*JSONDecodeError") as stop:
-        model_loader.load_model(tmp_path, "m/1", files | {"linear.json": b"{"})
+        model_loader.load_model(tmp_path, "m/1", files | {"additive_model.json": b"{"})
     assert "\n" not in str(stop.value)
 
 

@@ -82,7 +82,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(model_registry, "fetch_challenger", lambda one, target: None)
     monkeypatch.setattr(champion_models, "load_champion", champions(renewal="3"))
     write_company(tmp_path)
-    certificate = tmp_path / "data" / "certificate.json"
+    certificate = tmp_path / "data" / "validation_report.json"
     held = json.loads(certificate.read_bytes()) | {"notices": [DRIFT.as_dict()]}
     certificate.write_text(json.dumps(held))
     return tmp_path
@@ -119,8 +119,8 @@ def test_another_notice_makes_another_list(company: Path) -> None:
     score(job(company))
     assert publish(job(company))["state"] == "published"
     assert publish(job(company))["state"] == "already published"
-    (company / "data" / "certificate.json").write_text(
-        json.dumps(json.loads((company / "data" / "certificate.json").read_bytes()) | {"notices": []})
+    (company / "data" / "validation_report.json").write_text(
+        json.dumps(json.loads((company / "data" / "validation_report.json").read_bytes()) | {"notices": []})
     )
     score(job(company))
     assert publish(job(company))["state"] == "published"

@@ -551,13 +551,13 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
 
 
 def test_bytes_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a" / "certificate.json"
+    path = tmp_path / "a" / "validation_report.json"
     atomic.write_bytes(path, b"old")
     monkeypatch.setattr(os, "fsync", lambda _file: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OutputError, match="No space left"):
         atomic.write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
-    assert os.listdir(path.parent) == ["certificate.json"]
+    assert os.listdir(path.parent) == ["validation_report.json"]
 
 
 def test_clean_tables_are_those_that_check_wrote(tmp_path, con):

@@ -184,10 +184,10 @@ def test_amounts_with_three_decimals_throughout_are_suspected_to_be_thousands(ta
     folder = tables(contracts=contracts({"arr": "12.000"}, {"arr": "9.500"}, {"arr": "950"}))
     (warning,) = run(folder, tmp_path)["warnings"]
     assert "contracts: every arr lies between 0 and 999 and 2 of 3 have three decimals, such as '9.500'" in warning
-    (notice,) = load_notices(tmp_path / "certificate.json", "check")
+    (notice,) = load_notices(tmp_path / "validation_report.json", "check")
     assert "Every amount on contracts has three decimals, such as 9.500" in notice.text("en")
     run(folder, tmp_path, proposed(warning))
-    assert load_notices(tmp_path / "certificate.json", "check") == []
+    assert load_notices(tmp_path / "validation_report.json", "check") == []
     assert sum(row["arr"] for row in clean(tmp_path, "contracts")) == 22_450
 
 
@@ -297,7 +297,7 @@ def test_a_row_dropped_for_its_key_within_the_limit_is_said_where_it_was_a_term(
         "contracts: 1 term set aside because contract_id names another term too: a renewal among them counts as lost. "
         "Give each term its own contract_id"
     )
-    (notice,) = load_notices(tmp_path / "certificate.json", "check")
+    (notice,) = load_notices(tmp_path / "validation_report.json", "check")
     assert notice.text("en").startswith("1 contracts were left out because their number belongs to another contract")
 
 

@@ -80,7 +80,7 @@ def set_aside(data, table):
 
 
 def certificate(data):
-    return json.loads((data / "certificate.json").read_text(encoding="utf-8"))
+    return json.loads((data / "validation_report.json").read_text(encoding="utf-8"))
 
 
 # --- what passes ---------------------------------------------------------------------------------
@@ -143,9 +143,9 @@ def test_the_same_input_gives_the_same_bytes_in_any_order(tmp_path):
         check(job(tmp_path / turn, tmp_path / turn / "out"))
     files = ["clean/usage_events.parquet", "clean/contracts.parquet"]
     assert all((tmp_path / "one/out" / f).read_bytes() == (tmp_path / "two/out" / f).read_bytes() for f in files)
-    before = (tmp_path / "one/out/certificate.json").read_bytes()
+    before = (tmp_path / "one/out/validation_report.json").read_bytes()
     check(job(tmp_path / "one", tmp_path / "one" / "out"))
-    assert (tmp_path / "one/out/certificate.json").read_bytes() == before
+    assert (tmp_path / "one/out/validation_report.json").read_bytes() == before
 
 
 def test_hostile_names_pass_verbatim(tmp_path):
@@ -591,7 +591,7 @@ def test_an_optional_table_without_a_clean_row_needs_both_settings(tmp_path):
         check(job(tmp_path / "in", tmp_path, quarantine={"limit": 1.0, "allow_majority": ["people"]}))
     check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"tickets": 1.0}, "allow_majority": ["tickets"]}))
     assert clean(tmp_path, "tickets") == []
-    (notice,) = load_notices(tmp_path / "certificate.json", "check")
+    (notice,) = load_notices(tmp_path / "validation_report.json", "check")
     assert "1 of 1 records on" in notice.text("en")
     assert "(100%) could not be used and were left out" in notice.text("en")
     assert "1 条记录，其中 1 条（100%）无法使用" in notice.text("zh")

@@ -269,7 +269,7 @@ def test_actions_on_accounts_beyond_64_bits_are_of_the_companys_ids(tmp_path, ow
         pq.write_table(pa.table(own), folder / "interventions.parquet")
     returned = tmp_path / "returned" / "interventions.parquet"
     returned.parent.mkdir()
-    taken = {"account_id": [str(BEYOND)], **action, "list_answered": pa.array([datetime(2024, 1, 15).date()])}
+    taken = {"account_id": [str(BEYOND)], **action, "list_as_of": pa.array([datetime(2024, 1, 15).date()])}
     pq.write_table(pa.table(taken | {"recorded_at": pa.array(day, pa.timestamp("us"))}), returned)
     check(job(folder, tmp_path))
     assert ids_of(tmp_path, "interventions") == [str(BEYOND)] + [str(BEYOND + 1)] * own_table

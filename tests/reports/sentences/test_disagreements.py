@@ -47,8 +47,8 @@ def test_who_was_right() -> None:
         *(("d", "renews", "low", 3), ("e", "lost", "high", 3), ("f", "unsure", "high", 3), ("g", "lost", None, 3)),
     )
     own = judged(rows, 1, 0, None, 1, 1, 1, 0)
-    assert own["right"].tolist()[:5] == ["model", "manager", "pending", "both", "neither"]
-    assert own["right"].isna().tolist()[5:] == [True, True]
+    assert own["correct_side"].tolist()[:5] == ["model", "manager", "pending", "both", "neither"]
+    assert own["correct_side"].isna().tolist()[5:] == [True, True]
     told = manager_feedback.count_correct(own)
     assert {name: told[name] for name in ("verdicts", "disagreements", "pending", "model", "manager", "final")} == {
         **{"verdicts": 7, "disagreements": 3, "pending": 1, "model": 1, "manager": 1, "final": 4},
@@ -61,10 +61,10 @@ def test_shares_are_told_where_enough_is_final(count: int, told: bool) -> None:
     own = manager_feedback.count_correct(judged(rows, *(k % 2 for k in range(count))))
     if told:  # lost: 15 of 30; the list was right of those that it called low and renewed, or high and lost
         right = [(k % 3 > 0) == (k % 2 == 1) for k in range(30)]
-        assert own["right"] == {"model": sum(right) / 30, "manager": 0.5}
+        assert own["accuracy"] == {"model": sum(right) / 30, "manager": 0.5}
         assert own["brier"] == pytest.approx(sum(((0.3 if k % 3 == 0 else 0.8) - k % 2) ** 2 for k in range(30)) / 30)
     else:
-        assert own["right"] == {"model": None, "manager": None}
+        assert own["accuracy"] == {"model": None, "manager": None}
         assert own["brier"] is None
 
 
@@ -90,8 +90,8 @@ def test_the_sheet_says_what_is_pending_first(language: str) -> None:
 
 
 def told(**more: Any) -> dict[str, Any]:
-    own = {"verdicts": 9, "disagreements": 3, "pending": 1, "model": 1, "manager": 1, "final": 8, "enough": 30}
-    return own | {"as_of": "2026-11-01", "right": {"model": None, "manager": None}, "brier": None} | more
+    own = {"verdicts": 9, "disagreements": 3, "pending": 1, "model": 1, "manager": 1, "final": 8, "min_final": 30}
+    return own | {"as_of": "2026-11-01", "accuracy": {"model": None, "manager": None}, "brier": None} | more
 
 
 def test_the_tally_in_words() -> None:
@@ -111,6 +111,6 @@ def test_the_sentence_of_one_account() -> None:
     assert disagreements.disagreement_sentence(row, Messages("en")) == (
         "List of 2026-06-01: the manager held that it will be lost, the list gave it 80%. Who was right: not final yet."
     )
-    assert disagreements.disagreement_sentence(row | {"csm": "王芳", "right": "manager"}, Messages("zh")) == (
+    assert disagreements.disagreement_sentence(row | {"csm": "王芳", "correct_side": "manager"}, Messages("zh")) == (
         "2026-06-01 的名单：王芳 认为会流失，名单给出的续约可能性为 80%。谁判断正确：客户经理。"
     )

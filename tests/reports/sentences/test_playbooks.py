@@ -10,7 +10,12 @@ from renewals.reports.words import MESSAGES, Messages
 
 LAST = date(2026, 5, 1)
 BEGUN = pd.DataFrame(
-    {"playbook": ["Push", "Review"], "started": [date(2026, 5, 2), date(2026, 5, 9)], "then": 0.41, "now": 0.5}
+    {
+        "playbook": ["Push", "Review"],
+        "started_on": [date(2026, 5, 2), date(2026, 5, 9)],
+        "previous_probability": 0.41,
+        "probability": 0.5,
+    }
 )
 
 
@@ -22,7 +27,7 @@ def test_what_was_begun_stands_beside_both_chances_and_nothing_is_claimed() -> N
 
 
 def test_without_both_chances_none_is_told() -> None:
-    for gone in ("then", "now"):
+    for gone in ("previous_probability", "probability"):
         words = intervention_sentence(LAST, BEGUN.assign(**{gone: None}), Messages("en"))
         assert "Push (begun 2026-05-02)" in words
         assert "%" not in words

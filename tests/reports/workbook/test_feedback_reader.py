@@ -116,7 +116,7 @@ def test_a_number_with_all_its_digits_is_taken(exact: int) -> None:
     "day", [datetime(2026, 6, 3, 14, 30), DAY, "2026-06-03", "2026/6/3", " 2026.6.3 ", "2026年6月3日"]
 )
 def test_a_day_that_can_be_read_in_one_way(day: Any) -> None:
-    assert taken(returned({"Anna": [("acme", None, "Visit the boss", day)]}))[0][0].begun == DAY
+    assert taken(returned({"Anna": [("acme", None, "Visit the boss", day)]}))[0][0].started_on == DAY
 
 
 def test_a_word_typed_by_hand() -> None:
@@ -286,7 +286,7 @@ def test_a_sheet_that_is_gone_is_told() -> None:
 
 @pytest.fixture
 def with_headings(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = ("heading.account_id", *(f"answer.{name}" for name in ("verdict", "action", "begun", "note")))
+    keys = ("heading.account_id", *(f"answer.{name}" for name in ("verdict", "action", "started_on", "note")))
     for key, heading in zip(keys, HEADINGS[2:], strict=True):
         monkeypatch.setitem(MESSAGES["en"], key, heading)  # type: ignore[index]
 

@@ -231,17 +231,17 @@ def test_answers_are_chosen_from_what_can_be_read_back(
     assert asked[letters["verdict"]].formula1 == "renewals!$J$7:$J$9"
     assert asked[letters["action"]].formula1 == f"renewals!$M$7:$M${6 + len(LIBRARY)}"
     assert {str(rule.sqref) for rule in asked.values()} == {
-        f"{letters[name]}2:{letters[name]}{last}" for name in ("verdict", "action", "begun")
+        f"{letters[name]}2:{letters[name]}{last}" for name in ("verdict", "action", "started_on")
     }
     assert {rule.error for rule in asked.values() if rule.type == "list"} == {own.text("answer.not_listed")}
-    begun = asked[letters["begun"]]
+    begun = asked[letters["started_on"]]
     assert begun.type == "date"
     epoch = datetime.date(1899, 12, 30)
     near = [epoch + datetime.timedelta(days=int(formula)) for formula in (begun.formula1, begun.formula2)]
     assert near == [DAY - datetime.timedelta(days=366), DAY + datetime.timedelta(days=366)]
     for name, letter in letters.items():
         assert [cell.value for cell in sheet[letter]] == [own.text(f"answer.{name}")] + [None] * (last - 1)
-        assert sheet[f"{letter}2"].number_format == (days if name == "begun" else "@")
+        assert sheet[f"{letter}2"].number_format == (days if name == "started_on" else "@")
         assert sheet[f"{letter}2"].fill.fgColor.rgb == "FFEAF3FB"
         edges = sheet[f"{letter}2"].border
         assert (edges.top.style, edges.bottom.color.rgb) == (None, "FF9DC3E6"), "nothing lies over the line of capacity"

@@ -198,7 +198,14 @@ def test_an_effect_is_told_with_how_it_is_known() -> None:
 
 def test_what_was_begun_since_the_last_list_has_a_sheet_that_claims_nothing(listed: pd.DataFrame) -> None:
     names = {"account_id": ["a0", 7], "account_name": ["=1+1", None], "csm": ["li", None], "playbook": ["Push", "old"]}
-    begun = pd.DataFrame(names | {"started": [datetime.date(2026, 5, 12)] * 2, "then": [0.4, None], "now": [0.5, 0.6]})
+    begun = pd.DataFrame(
+        names
+        | {
+            "started_on": [datetime.date(2026, 5, 12)] * 2,
+            "previous_probability": [0.4, None],
+            "probability": [0.5, 0.6],
+        }
+    )
     content = build_workbook(listed, replace(BEHIND, interventions=(datetime.date(2026, 5, 1), begun)), ListOptions())
     sheet = read(content)["Since the last list"]
     assert [cell.value for cell in sheet[2]] == ["=1+1", "a0", "li", "Push", datetime.datetime(2026, 5, 12), 0.4, 0.5]

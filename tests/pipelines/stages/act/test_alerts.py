@@ -52,10 +52,11 @@ def run(job: Job) -> pd.DataFrame:
 def test_the_alerts_of_a_day_with_their_evidence_and_their_number(june: Job) -> None:
     told = run(june)
     assert list(told.columns) == [
-        "account_id", "as_of", "code", "began", "newest", "concerned", "tier", "figure", "usual", "is_new", "told_on",
+        "account_id", "as_of", "code", "started_on", "latest_cause_on", "count", "tier", "value", "expected",
+        "is_new", "first_reported_on",
     ]  # fmt: skip
     assert list(zip(told["account_id"], told["code"], strict=True)) == [("1", "sponsor_lost"), ("2", "sla_breach")]
-    assert told.loc[0, ["began", "tier", "is_new", "told_on"]].tolist() == [
+    assert told.loc[0, ["started_on", "tier", "is_new", "first_reported_on"]].tolist() == [
         date(2026, 5, 10), "S", True, date(2026, 6, 1)
     ]  # fmt: skip
     standing = json.loads((june.folder / "alerts.json").read_text())
@@ -77,7 +78,7 @@ def test_what_a_published_list_told_is_no_news_on_the_next_and_another_loss_is(j
     assert run(replace(june, as_of=date(2026, 6, 15)))["is_new"].tolist() == [False, False]
     july = run(replace(june, as_of=date(2026, 7, 1)))
     assert july.set_index("code")["is_new"].to_dict() == {"sponsor_lost": True, "sla_breach": False}
-    assert july.set_index("code")["concerned"]["sponsor_lost"] == 2
+    assert july.set_index("code")["count"]["sponsor_lost"] == 2
 
 
 def test_the_day_s_own_list_and_later_ones_are_not_before_it(june: Job) -> None:
@@ -92,7 +93,7 @@ def test_what_was_told_long_ago_is_let_go(june: Job) -> None:
     run(june)
     for day in (date(2025, 11, 1), date(2026, 1, 1), date(2026, 6, 1)):
         published_lists.archive_alerts(replace(june, as_of=day, workspace="act"))
-    assert sorted(path.stem for path in (june.data / "told").iterdir()) == ["2026-01-01", "2026-06-01"]
+    assert sorted(path.stem for path in (june.data / "alert_history").iterdir()) == ["2026-01-01", "2026-06-01"]
     assert [path.stem for path in published_lists.recent_alert_paths(replace(june, as_of=date(2026, 7, 1)))] == [
         "2026-06-01"
     ]

@@ -74,7 +74,7 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     plays = pd.read_parquet(company / "data" / "act" / artifacts.PRESCRIBED_PLAYBOOKS).set_index("account_id")
     assert plays["play_1"]["a0"] == "adoption_push"
     order = listed.dropna(subset="rank").merge(plays.reset_index(), on="account_id").sort_values(["csm", "rank"])
-    assert (order.groupby("csm")["worth"].diff().dropna() <= 0).all()
+    assert (order.groupby("csm")["gain_per_hour"].diff().dropna() <= 0).all()
     assert {path.name for path in (company / "lists" / str(AS_OF)).iterdir()} == {
         *("risk_list.parquet", "risk_list.csv", "risk_list.xlsx", "risk_list.html", "manifest.json")
     }

@@ -18,9 +18,9 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_experiment_publishes_no_list(company, monkeypatch):
-    shutil.rmtree(company / "data" / "published")
-    (company / "data" / "told" / f"{AS_OF}.parquet").unlink()
-    before = {name: digests(company / name) for name in ("lists", "data/published", "data/told")}
+    shutil.rmtree(company / "data" / "list_archive")
+    (company / "data" / "alert_history" / f"{AS_OF}.parquet").unlink()
+    before = {name: digests(company / name) for name in ("lists", "data/list_archive", "data/alert_history")}
     assert before["lists"]
     monkeypatch.setenv("DVC_EXP_NAME", "lossy-berg")
     other = job(company, language="zh")
@@ -29,7 +29,7 @@ def test_an_experiment_publishes_no_list(company, monkeypatch):
     assert {name: digests(company / name) for name in before} == before
     assert (said["state"], said["trial"]) == ("not published", "lossy-berg")
     folder = Path(said["folder"])
-    assert folder == company / "data" / "trials" / "lossy-berg" / "lists" / str(AS_OF)
+    assert folder == company / "data" / "experiments" / "lossy-berg" / "lists" / str(AS_OF)
     assert json.loads((folder / "manifest.json").read_bytes())["language"] == "zh"
 
 
@@ -38,4 +38,4 @@ def test_without_the_experiment_it_is_published_as_before(company):
     score(other)
     said = publish(other)
     assert (said["state"], "trial" in said) == ("published", False)
-    assert not (company / "data" / "trials").exists()
+    assert not (company / "data" / "experiments").exists()

@@ -87,13 +87,13 @@ def texts(page: str) -> list[str]:
 def test_a_page_a_report_every_row_and_the_plots(done):
     job, result = done
     plots = {f"renewal/plots/{name}" for name in PLOT_COLUMNS}
-    assert set(files(job)) == {"index.html", "renewal/report.json", "renewal/said.parquet", *plots}
+    assert set(files(job)) == {"index.html", "renewal/report.json", "renewal/predictions.parquet", *plots}
     assert result["page"] == str(job.data / "backtest" / "index.html")
     assert result["targets"]["renewal"]["auc"] == report(job)["whole"]["speakers"]["model"]["auc"] > 0.7
 
 
 def test_every_tested_row_has_the_word_of_every_speaker(done):
-    said = pd.read_parquet(done[0].data / "backtest" / "renewal" / "said.parquet")
+    said = pd.read_parquet(done[0].data / "backtest" / "renewal" / "predictions.parquet")
     tested = report(done[0])["tested"]
     assert len(said) == tested["observations"] + tested["left_out_decided"]
     assert tested["left_out_treated"] > 0
@@ -112,9 +112,9 @@ def test_everything_that_can_be_measured_is(done):
         *(("industry", name) for name in (EVIL, FORMULA)),
     }
     assert {one["csm"] for one in told["capacity"]["managers"]} == {EVIL, FORMULA}
-    assert len(told["staleness"]) > 3
+    assert len(told["by_model_age"]) > 3
     assert len(told["coverage"]["groups"]) == 10
-    assert all(told[name] for name in ("quarters", "months", "calibration", "abstention"))
+    assert all(told[name] for name in ("quarters", "months", "calibration", "risk_coverage"))
 
 
 def test_the_plots_have_their_columns_and_hold_no_name(done):
@@ -231,7 +231,7 @@ def test_where_nothing_was_trained_the_page_says_why(done, tmp_path):
     train(job, "renewal")
     result = backtest(job)
     assert result["targets"]["renewal"]["trained"] is False
-    assert "renewal/said.parquet" not in files(job)
+    assert "renewal/predictions.parquet" not in files(job)
     (said,) = [text for text in texts(files(job)["index.html"].decode()) if "no model could be trained" in text]
     assert "folds.min_renewals" in said
 

@@ -188,6 +188,8 @@ def test_a_picture_is_the_same_bytes_each_time():
 
 
 def test_a_manifest_changes_with_any_byte_of_any_file():
-    files = {"model.txt": b"tree", "linear.json": b"{}"}
+    files = {"model.txt": b"tree", "additive_model.json": b"{}"}
     assert model_registry.build_manifest(files) == model_registry.build_manifest(dict(reversed(files.items())))
-    assert model_registry.build_manifest(files) != model_registry.build_manifest(files | {"linear.json": b"{} "})
+    assert model_registry.build_manifest(files) != model_registry.build_manifest(
+        files | {"additive_model.json": b"{} "}
+    )

@@ -203,7 +203,7 @@ def test_a_search_takes_the_table_that_an_earlier_one_made(done, table, monkeypa
     prepared = []
     monkeypatch.setattr(whole, "prepare_training_table", lambda job: prepared.append(1))
     assert whole.run_tune(job)["learned"] == "now"
-    (job.data / "tune" / "tables.json").write_bytes(to_json_bytes(whole._training_table_source(job)))
+    (job.data / "tune" / "training_table.json").write_bytes(to_json_bytes(whole._training_table_source(job)))
     assert whole.run_tune(job, "renewal")["learned"] == "before"
     assert whole.run_tune(replace(job, tables="other"))["learned"] == "now"
     later = replace(job, until=date(2024, 7, 1))
