@@ -13,7 +13,8 @@ is counted, as a person would hear it. Beside each code stands the same of alert
   a term that was lost to its end.
 
 `--said FILE` takes the `predictions.parquet` of `renewals backtest` on the same company and tells how many days
-before the end the model's band turned high, for the lost renewals that an alert told of. `--work` keeps the company and what is made.
+before the end the model's band turned high, for the lost renewals that an alert told of. `--work` keeps the
+company and what is made.
 """
 
 from __future__ import annotations

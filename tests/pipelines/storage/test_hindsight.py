@@ -355,4 +355,4 @@ def test_answers_to_it_are_refused_in_words_and_those_to_others_are_kept(tmp_pat
     with pytest.raises(DataContractError, match=r"july\.xlsx: is not taken: .*was made with hindsight") as refused:
         company.collect(good, late, recorded="2026-07-10")
     assert refused.value.details["kept"] == 1
-    assert [row["as_of"] for row in company.rows("answers")] == [AS_OF]
+    assert [row["as_of"] for row in company.rows("feedback_log")] == [AS_OF]

@@ -140,6 +140,15 @@ def test_a_native_version_comes_whole(files, monkeypatch):
     assert model_registry.verified_files(None, Version(manifest)) == files
 
 
+def test_a_version_of_old_names_comes_under_the_new_ones(files, monkeypatch):
+    old = {"additive_model.json": "linear.json"}
+    registered = {old.get(name, name): content for name, content in files.items()} | {"training.json": b"{}"}
+    manifest = model_registry.build_manifest(registered)
+    there = registered | {model_registry.MANIFEST: manifest}
+    monkeypatch.setattr(model_registry, "_download_files", lambda *given: dict(there))
+    assert model_registry.verified_files(None, Version(manifest)) == files | {"model_card.json": b"{}"}
+
+
 def test_the_trial_ends_with_the_name_of_the_signal():
     died = subprocess.CompletedProcess([], -11, "", "")
     assert model_loader._exit_reason(died) == "LightGBM died of it (SIGSEGV)"

@@ -99,7 +99,9 @@ def test_the_tally_in_words() -> None:
     first, few = disagreements.tally_sentences(told(), english)
     assert first.endswith("Of the 2 that are final the model was right in 1, the manager in 1.")
     assert few == "Verdicts with a final outcome: 8. From 30 on it is told how often each was right."
-    shares = disagreements.tally_sentences(told(final=40, right={"model": 0.6, "manager": 0.7}, brier=0.21), english)[1]
+    shares = disagreements.tally_sentences(
+        told(final=40, accuracy={"model": 0.6, "manager": 0.7}, brier=0.21), english
+    )[1]
     assert "the manager was right in 70%, the model's risk band in 60% (Brier score of its " in shares
     assert disagreements.tally_sentences(told(disagreements=0, as_of=None), english) == [
         "Of 9 verdicts none goes against the list."
