@@ -26,6 +26,7 @@ from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage.registry import model_registry
 from renewals.reports.words import Messages
 from tests.pipelines.scored_company import Model, job, write_company
+from tests.pipelines.storage.old_data_folder import make_old
 from tests.reports.pages import payload_of
 from tests.reports.small_list import catalogue
 
@@ -211,3 +212,10 @@ def test_on_a_terminal_it_is_told_in_words(
     assert "[/bold]␛[31m" in told
     assert "\x1b[31m" not in told
     assert f"{said['before']:.0%}" in told
+
+
+def test_a_list_of_the_release_before_is_asked_as_well(company: Path) -> None:
+    before = whatif(job(company), "a0", ["people_28d=2"])
+    make_old(company / "data")
+    assert whatif(job(company), "a0", ["people_28d=2"]) == before
+    assert not (company / "data" / "published").exists()
