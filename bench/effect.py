@@ -60,7 +60,7 @@ def summary(done: pd.DataFrame) -> None:
     answered = done[done["low"].notna()].astype({"inside": int})
     means = answered.groupby("playbook", sort=False).agg(
         companies=("seed", "nunique"), inside=("inside", "sum"), treated=("treated", "mean"), truth=("truth", "mean"),
-        estimate=("points", "mean"), spread=("points", "std"), naive=("naive", "mean"),
+        estimate=("points", "mean"), spread=("points", "std"), naive=("unadjusted_difference", "mean"),
     )  # fmt: skip
     print(table(means.reset_index().to_dict("records")))
 
@@ -103,10 +103,10 @@ def line(told: EffectEstimate | NoEstimate, truth: pd.DataFrame) -> dict[str, An
              "truth": 100 * (with_it - without)}  # fmt: skip
     if isinstance(told, NoEstimate):
         return known | {"low": None, "refused": f"{told.playbook}: {told.reason} {dict(told.figures)}"}
-    points = {name: 100 * getattr(told, name) for name in ("points", "low", "high", "naive")}
+    points = {name: 100 * getattr(told, name) for name in ("points", "low", "high", "unadjusted_difference")}
     odds = {"log-odds truth": logit(with_it) - logit(without), "log-odds": told.log_odds}
     inside = points["low"] <= known["truth"] <= points["high"]
-    return known | points | odds | {"inside": inside, "effective": told.effective, "refused": None}
+    return known | points | odds | {"inside": inside, "effective": told.effective_sample_size, "refused": None}
 
 
 if __name__ == "__main__":

@@ -257,8 +257,8 @@ def other_seeds(case: Case, training: pd.DataFrame) -> Iterator[EnsembleModel]:
 
 def other_accounts(case: Case, training: pd.DataFrame, job: Job) -> Iterator[EnsembleModel]:
     """The model learned from accounts drawn anew, with the recipe that was chosen."""
-    card = json.loads((job.data / "models" / "renewal" / MODEL_CARD).read_bytes())["recipe"]
-    recipe = Hyperparameters(card["strength"], card["rounds"], card["share_of_trees"])
+    card = json.loads((job.data / "models" / "renewal" / MODEL_CARD).read_bytes())["hyperparameters"]
+    recipe = Hyperparameters(card["inverse_penalty"], card["num_rounds"], card["tree_weight"])
     choice = SelectedModel(recipe, case.model.calibration, (), 0, 0)
     for drawn in metrics.Resampling(REFITS, seed=1).draw(training["account_id"]):
         yield fit_model(drawn_anew(training, drawn), case.model.schema, choice, case.options)

@@ -123,8 +123,8 @@ def calibration_curve(
     summed = rows.groupby("bin")[["weight", "promises", "hits"]].sum()
     return pd.DataFrame(
         {
-            "promised": summed["promises"] / summed["weight"],
-            "seen": summed["hits"] / summed["weight"],
+            "mean_predicted": summed["promises"] / summed["weight"],
+            "mean_observed": summed["hits"] / summed["weight"],
             "weight": summed["weight"],
         }
     )
@@ -148,7 +148,7 @@ def calibration_error(truth: Numbers, probability: Numbers, weight: Numbers | No
     if not len(truth):
         return np.nan
     table = calibration_curve(truth, probability, weight)
-    return float(np.average((table["promised"] - table["seen"]).abs(), weights=table["weight"]))
+    return float(np.average((table["mean_predicted"] - table["mean_observed"]).abs(), weights=table["weight"]))
 
 
 def calibration_error_by_chance(

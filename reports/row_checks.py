@@ -23,7 +23,7 @@ Flags = npt.NDArray[np.bool_]
 
 FAULT_COLUMN = "fault"
 """The column of observations that holds the `Fault` of a row that is set aside, None for the others."""
-OUT_OF_RANGE_SHARE = "strangeness"
+OUT_OF_RANGE_SHARE = "out_of_range_share"
 """The column beside the probabilities: the share of an account's figures beyond what training showed."""
 MAX_VALUE_LENGTH = 60
 """So many letters of a strange value are shown."""

@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 JsonObject = dict[str, Any]
 
 MODEL = "model"
-IDLE_COLUMN = "idle_days"
+IDLE_COLUMN = "days_since_last_use"
 """Days since anybody did anything."""
 SILENT_DAYS = 90
 """Nobody did anything for longer: the account has gone silent, and its loss is seldom news."""
@@ -88,10 +88,10 @@ def model_metrics(rows: pd.DataFrame, model_name: str, target: str, weighted: bo
         "average_precision": metrics.average_precision(*top, weight),
         "log_loss": metrics.log_loss(truth, chance, weight),
         "brier": metrics.brier(truth, chance, weight),
-        "promised": metrics.mean_predicted(truth, chance, weight),
-        "slope": metrics.calibration_slope(truth, chance, weight),
-        "intercept": metrics.calibration_intercept(truth, chance, weight),
-        "error": metrics.calibration_error(truth, chance, weight),
+        "mean_predicted": metrics.mean_predicted(truth, chance, weight),
+        "calibration_slope": metrics.calibration_slope(truth, chance, weight),
+        "calibration_intercept": metrics.calibration_intercept(truth, chance, weight),
+        "calibration_error": metrics.calibration_error(truth, chance, weight),
         "lift_top_tenth": metrics.lift(*top, weight),
         "recall_top_fifth": metrics.recall_at(*top, weight, top_share=0.2),
     }
@@ -111,7 +111,7 @@ def build_report(
     """
     judged = evaluation_rows(predictions, settings.target, settings.gate)
     told = {
-        "whole": compare_models(judged, settings),
+        "overall": compare_models(judged, settings),
         "segments": [
             {"segment": name, **compare_models(rows, settings)} for name, rows in split_segments(judged, settings.gate)
         ],
@@ -129,7 +129,7 @@ def build_report(
         **told,
         "leads": [{"lead_days": days, **compare_models(rows, settings)} for days, rows in leads.items() if len(rows)],
         "capacity": recall_at_capacity(predictions, settings),
-        "coverage": interval_coverage(judged, account_effect_sd),
+        "interval_coverage": interval_coverage(judged, account_effect_sd),
         "profit": empb_profit(judged),
     }
 
@@ -144,8 +144,8 @@ def compare_models(rows: pd.DataFrame, settings: BacktestSettings) -> JsonObject
         "rows": len(rows),
         "terms": int(rows["term"].nunique()),
         "accounts": int(rows["account_id"].nunique()),
-        "seen": metrics.mean_observed(rows["label"], rows[MODEL], weight),
-        "speakers": {name: _model_report(rows, name, weight, settings) for name in names},
+        "mean_observed": metrics.mean_observed(rows["label"], rows[MODEL], weight),
+        "models": {name: _model_report(rows, name, weight, settings) for name in names},
     }
     if not len(rows):
         return {**told, "gain_over": {}}
@@ -162,7 +162,7 @@ def _model_report(rows: pd.DataFrame, name: str, weight: Floats, settings: Backt
     about = (rows["label"].to_numpy(), rows[name].to_numpy(), rows["account_id"], settings.resampling, weight)
     return {
         **found,
-        "error_by_chance": metrics.calibration_error_by_chance(rows[name], weight),
+        "calibration_error_by_chance": metrics.calibration_error_by_chance(rows[name], weight),
         "auc_interval": list(metrics.auc_interval(*about)),
         "log_loss_interval": list(metrics.log_loss_interval(*about)),
     }
@@ -176,8 +176,8 @@ def _gain_over_baseline(rows: pd.DataFrame, baseline: str, weight: Floats, resam
 
 
 def verdict(low: float, high: float) -> str:
-    """`better` or `worse` where the interval of the gain lies wholly on one side of nought; else `alike`."""
-    return "better" if low > 0 else "worse" if high < 0 else "alike"
+    """`better` or `worse` where the interval of the gain lies wholly on one side of nought; else `no_difference`."""
+    return "better" if low > 0 else "worse" if high < 0 else "no_difference"
 
 
 def _row_weights(rows: pd.DataFrame) -> Floats:
@@ -225,9 +225,9 @@ def _period_metrics(name: str, rows: pd.DataFrame) -> JsonObject:
     return {
         "period": name,
         "terms": int(rows["term"].nunique()),
-        "seen": metrics.mean_observed(truth, truth, weight),
-        "promised": metrics.mean_predicted(truth, rows[MODEL], weight),
-        "speakers": both,
+        "mean_observed": metrics.mean_observed(truth, truth, weight),
+        "mean_predicted": metrics.mean_predicted(truth, rows[MODEL], weight),
+        "models": both,
     }
 
 
@@ -247,12 +247,12 @@ def recall_at_capacity(predictions: pd.DataFrame, settings: BacktestSettings) ->
     """Of the revenue that was lost, how much stood among the accounts a manager could carry.
 
     Each month's list is ranked by ARR x (1 - p) for each manager and cut at that manager's capacity. An account that is
-    lost counts on every list it stands on before. `listed` is the share of all ARR that fits, whoever ranks: what would
-    be found by chance. `ranking_scores` are other rankings of the model's own words; `in_time` is what could still be
-    saved when it was listed.
+    lost counts on every list it stands on before. `arr_share_listed` is the share of all ARR that fits, whoever
+    ranks: what would be found by chance. `ranking_scores` are other rankings of the model's own words; `in_time` is
+    what could still be saved when it was listed.
     """
     if not {"arr", "csm"} <= set(predictions.columns) or not len(predictions):
-        return {"speakers": {}, "managers": [], "orders": {}}
+        return {"models": {}, "managers": [], "rankings": {}}
     arr = predictions["arr"].fillna(0.0)
     lost = arr.to_numpy(np.float64) * (1 - predictions["label"].to_numpy())
     in_time = lost * (predictions["days_to_renewal"] > settings.decided_days).to_numpy(bool)
@@ -268,15 +268,15 @@ def recall_at_capacity(predictions: pd.DataFrame, settings: BacktestSettings) ->
         "lists": int(predictions["as_of"].nunique()),
         "lost_arr": float(lost.sum()),
         "decided_days": settings.decided_days,
-        "lost_in_time": float(in_time.sum()),
+        "lost_arr_in_time": float(in_time.sum()),
         "accounts_listed": float(fits[MODEL]["kept"].mean()),
-        "speakers": {name: _list_recall(predictions, own, lost) for name, own in fits.items()},
-        "orders": {
+        "models": {name: _list_recall(predictions, own, lost) for name, own in fits.items()},
+        "rankings": {
             name: _list_recall(predictions, own, lost)
             | {
                 f"in_time_{part}": figure
                 for part, figure in _list_recall(predictions, own, in_time).items()
-                if part != "listed"
+                if part != "arr_share_listed"
             }
             for name, own in ordered.items()
         },
@@ -293,11 +293,11 @@ def ranking_scores(predictions: pd.DataFrame, settings: BacktestSettings) -> dic
     chance, arr = predictions[MODEL], predictions["arr"].fillna(0.0)
     rise = add_log_odds(chance.to_numpy(np.float64), np.full(len(chance), settings.assumed_effect)) - chance
     return {
-        "worth": (arr * rise).where(predictions["days_to_renewal"] > settings.decided_days, 0.0),
+        "expected_gain": (arr * rise).where(predictions["days_to_renewal"] > settings.decided_days, 0.0),
         "probability": 1 - chance,
         "arr": arr,
         "arr_at_risk": worklist.arr_at_risk(arr, chance),
-        "contact": expected_profit(chance, arr),
+        "expected_profit": expected_profit(chance, arr),
     }
 
 
@@ -337,7 +337,7 @@ def _list_recall(predictions: pd.DataFrame, positions: pd.DataFrame, lost: Float
     arr, kept = predictions["arr"].fillna(0.0).to_numpy(np.float64), positions["kept"].to_numpy()
     return {
         "recall": _ratio(lost[kept].sum(), lost.sum()),
-        "listed": _ratio(arr[kept].sum(), arr.sum()),
+        "arr_share_listed": _ratio(arr[kept].sum(), arr.sum()),
         "recall_early": _ratio(lost[positions["early"].to_numpy()].sum(), lost.sum()),
     }
 
@@ -391,7 +391,7 @@ def _age_metrics(rows: pd.DataFrame, settings: BacktestSettings) -> JsonObject:
     truth, weight = rows["label"].to_numpy(), _row_weights(rows)
     return {
         "rows": len(rows),
-        "models": int(rows["origin"].nunique()),
+        "model_count": int(rows["origin"].nunique()),
         "auc": metrics.auc(truth, rows["probability"], weight),
         "log_loss": metrics.log_loss(truth, rows["probability"], weight),
         **told,
@@ -424,20 +424,20 @@ def risk_coverage(evaluated_rows: pd.DataFrame, predictions_by_model_age: pd.Dat
     Rows that are equally strange stay or go together, so a little more may be kept than was asked for.
     """
     strange = evaluated_rows.merge(
-        predictions_by_model_age[[*KEY, "origin", "strangeness"]], on=[*KEY, "origin"], validate="one_to_one"
+        predictions_by_model_age[[*KEY, "origin", "out_of_range_share"]], on=[*KEY, "origin"], validate="one_to_one"
     )
     found: list[JsonObject] = []
     for share in COVERAGE_LEVELS if len(strange) else ():
-        limit = float(strange["strangeness"].quantile(share, interpolation="higher"))
-        kept = strange[strange["strangeness"] <= limit]
+        limit = float(strange["out_of_range_share"].quantile(share, interpolation="higher"))
+        kept = strange[strange["out_of_range_share"] <= limit]
         if found and len(kept) == found[-1]["rows"]:
             continue
         truth, chance, weight = kept["label"], kept[MODEL], _row_weights(kept)
         found.append(
             {
-                "kept": len(kept) / len(strange),
+                "coverage": len(kept) / len(strange),
                 "rows": len(kept),
-                "strangeness": limit,
+                "out_of_range_share": limit,
                 "log_loss": metrics.log_loss(truth, chance, weight),
                 "auc": metrics.auc(truth, chance, weight),
             }
@@ -461,7 +461,7 @@ def empb_profit(evaluated_rows: pd.DataFrame) -> JsonObject:
         name: float(empb_score(loss, 1 - evaluated_rows[name].to_numpy(), clv=arr, **OFFER_ASSUMPTIONS))
         for name in compared_models(evaluated_rows)
     }
-    return {**OFFER_ASSUMPTIONS, "speakers": found}
+    return {**OFFER_ASSUMPTIONS, "models": found}
 
 
 def interval_coverage(evaluated_rows: pd.DataFrame, account_effect_sd: float, confidence: float = 0.8) -> JsonObject:
@@ -472,12 +472,19 @@ def interval_coverage(evaluated_rows: pd.DataFrame, account_effect_sd: float, co
     The spread is the one of the model that serves now, for every row.
     """
     low, high = probability_interval(evaluated_rows[MODEL].to_numpy(np.float64), account_effect_sd, confidence)
-    rows = pd.DataFrame({"promised": evaluated_rows[MODEL], "low": low, "high": high, "seen": evaluated_rows["label"]})
-    order = rows["promised"].rank(method="first", pct=True)
+    rows = pd.DataFrame(
+        {"mean_predicted": evaluated_rows[MODEL], "low": low, "high": high, "mean_observed": evaluated_rows["label"]}
+    )
+    order = rows["mean_predicted"].rank(method="first", pct=True)
     groups = rows.groupby(np.ceil(order * DECILES).astype(int)).mean()
-    groups["held"] = (groups["low"] <= groups["seen"]) & (groups["seen"] <= groups["high"])
-    held = _ratio(groups["held"].sum(), len(groups))
-    return {"confidence": confidence, "spread": account_effect_sd, "held": held, "groups": _to_records(groups)}
+    groups["covered"] = (groups["low"] <= groups["mean_observed"]) & (groups["mean_observed"] <= groups["high"])
+    covered = _ratio(groups["covered"].sum(), len(groups))
+    return {
+        "confidence": confidence,
+        "account_effect_sd": account_effect_sd,
+        "covered": covered,
+        "groups": _to_records(groups),
+    }
 
 
 def _to_records(table: pd.DataFrame) -> list[JsonObject]:

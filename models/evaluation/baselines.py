@@ -162,7 +162,7 @@ def _column_medians(values: Floats) -> Floats:
 BASELINES: dict[str, Baseline] = {
     "base_rate": base_rate,
     "last_outcome": last_outcome,
-    "days_since_last_use": recency,
+    "recency": recency,
     "few_features": few_features,
     "logistic_regression": logistic_regression,
     "health_score": health_score,

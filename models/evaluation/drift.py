@@ -93,8 +93,12 @@ def _summarize_distribution(column: pd.Series, period: pd.Series, categories: Se
         **bins,
         "shares": (counts / max(counts.sum(), 1)).round(9).tolist(),
         "missing": round(rate, 9),
-        "swing": round(max((stability_index(own, counts - own) for own, _ in parts if own.sum()), default=0.0), 9),
-        "missing_swing": round(max((abs(lost / (own.sum() + lost) - rate) for own, lost in parts), default=0.0), 9),
+        "max_period_psi": round(
+            max((stability_index(own, counts - own) for own, _ in parts if own.sum()), default=0.0), 9
+        ),
+        "max_period_missing_change": round(
+            max((abs(lost / (own.sum() + lost) - rate) for own, lost in parts), default=0.0), 9
+        ),
     }
 
 
@@ -159,7 +163,7 @@ def compare_feature(
     ]
     absent = DriftComparison(
         "missing", name, abs(now - reference["missing"]),
-        max(settings.missing_threshold, SWING_FACTOR * reference["missing_swing"]),
+        max(settings.missing_threshold, SWING_FACTOR * reference["max_period_missing_change"]),
         p_value(*gaps), reference["missing"], now, len(column),
     )  # fmt: skip
     if not counts.sum() or not sum(reference["shares"]):
@@ -189,7 +193,7 @@ def compare_distribution(
     then = shares * accounts
     return DriftComparison(
         kind, name, stability_index(counts, then),
-        max(settings.psi_threshold, SWING_FACTOR * reference.get("swing", 0.0)),
+        max(settings.psi_threshold, SWING_FACTOR * reference.get("max_period_psi", 0.0)),
         p_value(counts, then),
         float(shares[far]), float(own[far]), int(counts.sum()),
     )  # fmt: skip

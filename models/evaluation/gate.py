@@ -77,7 +77,9 @@ def _check_calibration(gate_metrics: Mapping[str, Any], gate: GateSettings) -> l
         reasons.append(
             f"calibration slope {_format_slope(slope)} lies outside {_format_limits(gate)} (gate.slope_range)"
         )
-    beyond_chance = math.sqrt(max(gate_metrics["error"] ** 2 - gate_metrics["error_by_chance"] ** 2, 0))
+    beyond_chance = math.sqrt(
+        max(gate_metrics["calibration_error"] ** 2 - gate_metrics["calibration_error_by_chance"] ** 2, 0)
+    )
     if beyond_chance > gate.max_calibration_error:
         reasons.append(
             f"calibration error {beyond_chance:.3f}, beyond chance, is above {gate.max_calibration_error} "
@@ -90,11 +92,12 @@ def _check_segments(segments: Mapping[str, Any], gate: GateSettings) -> list[str
     """What is right on the whole may be wrong in a part: by level, or by how far it tells accounts apart."""
     reasons = []
     for name, found in segments.items():
-        off, slope = found["off"], found["calibration_slope"]
-        if off["low"] > gate.max_calibration_error or off["high"] < -gate.max_calibration_error:
+        bias, slope = found["bias"], found["calibration_slope"]
+        if bias["low"] > gate.max_calibration_error or bias["high"] < -gate.max_calibration_error:
             reasons.append(
-                f"in {name} ({found['terms']} terms) it promised {found['promised']:.2f} and {found['seen']:.2f} "
-                f"were seen: off by {_format_estimate(off, 2)}, surely more than {gate.max_calibration_error} "
+                f"in {name} ({found['terms']} terms) it promised {found['mean_predicted']:.2f} and "
+                f"{found['mean_observed']:.2f} were seen: off by {_format_estimate(bias, 2)}, "
+                f"surely more than {gate.max_calibration_error} "
                 "(gate.max_calibration_error)"
             )
         if slope["value"] is not None and _is_outside_range(slope, gate):
@@ -129,7 +132,7 @@ def segment_calibration(rows: pd.DataFrame, model_name: str, gate: GateSettings)
     """Level and slope of one speaker in every segment that is large enough to judge.
 
     `rows` hold `account_id`, `term`, `label`, the speaker's probability and the columns of `gate.segment_calibration`;
-    one row per judged observation. `off` is the mean promised less the share seen.
+    one row per judged observation. `bias` is the mean promised less the share seen.
     """
     parts = dict(large_segments(rows, gate))
     resampling = bonferroni_resampling(gate, len(parts))
@@ -165,9 +168,9 @@ def _segment_metrics(rows: pd.DataFrame, model_name: str, resampling: Resampling
     return {
         "terms": terms,
         "events": events,
-        "promised": metrics.mean_predicted(truth, chance, weight),
-        "seen": metrics.mean_observed(truth, chance, weight),
-        "off": _to_estimate(metrics.bias(truth, chance, rows["account_id"], resampling, weight)),
+        "mean_predicted": metrics.mean_predicted(truth, chance, weight),
+        "mean_observed": metrics.mean_observed(truth, chance, weight),
+        "bias": _to_estimate(metrics.bias(truth, chance, rows["account_id"], resampling, weight)),
         "calibration_slope": {"value": metrics.calibration_slope(truth, chance, weight), "low": low, "high": high},
     }
 

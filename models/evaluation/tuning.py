@@ -50,7 +50,7 @@ Setting = dict[str, int | float]
 """A value of each searched setting, by its key."""
 
 FINISHED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
-SETTING_ATTRIBUTE = "set"
+SETTING_ATTRIBUTE = "setting"
 """Where a trial keeps its setting: Optuna knows only the rungs."""
 MIN_FINISHED_TRIALS = 5
 """So many trials are finished before one may be stopped early."""
@@ -293,7 +293,7 @@ def compare_with_current(
     Both learn what the search could see. The verdict is over all rows, as in the search; for renewals the gain at the
     lead of the gate stands beside it. `too_few` where the gate would not judge by so few outcomes.
     """
-    rows = holdout.assign(found=_predict_holdout(data, holdout, best), now=_predict_holdout(data, holdout, settings))
+    rows = holdout.assign(best=_predict_holdout(data, holdout, best), current=_predict_holdout(data, holdout, settings))
     whole = _gain_report(rows, gate_settings)
     if data.schema.target != RENEWAL:
         return whole
@@ -318,7 +318,7 @@ def _gain_report(rows: pd.DataFrame, gate_settings: GateSettings) -> dict[str, A
     if terms < gate_settings.min_renewals or events < gate_settings.min_events:
         return {**told, "verdict": "too_few"}
     mean, low, high = log_loss_gain(
-        rows["label"], rows["found"], rows["now"], rows["account_id"],
+        rows["label"], rows["best"], rows["current"], rows["account_id"],
         Resampling(gate_settings.bootstrap_samples, gate_settings.confidence), term_weights(rows["term"]),
     )  # fmt: skip
     return {**told, "verdict": verdict(low, high), "gain": {"value": mean, "low": low, "high": high}}

@@ -73,11 +73,11 @@ class EffectEstimate:
     """The same as a difference of log-odds of the two shares; None where either share would leave 0 to 1."""
     log_odds_low: float | None
     log_odds_high: float | None
-    naive: float
+    unadjusted_difference: float
     """Treated less untreated, as they are: what a comparison that ignores who was treated would say."""
-    left_out: int
+    excluded_no_overlap: int
     """Treated observations so sure to be treated that no untreated one is like them."""
-    effective: float
+    effective_sample_size: float
     """How many untreated observations the weighted ones are worth."""
 
     @property
@@ -232,8 +232,8 @@ def estimate_aipw(
         )
     taken = treated & alike
     said = _effect_interval(renewed, taken, odds, renewed - outcome_probability, accounts, settings.confidence)
-    return EffectEstimate(playbook, count, int(accounts[treated].nunique()), **said, naive=naive,
-                 left_out=count - int(taken.sum()), effective=effective)  # fmt: skip
+    return EffectEstimate(playbook, count, int(accounts[treated].nunique()), **said, unadjusted_difference=naive,
+                 excluded_no_overlap=count - int(taken.sum()), effective_sample_size=effective)  # fmt: skip
 
 
 def _effect_interval(

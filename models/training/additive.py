@@ -130,27 +130,27 @@ class AdditiveModel:
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Plain values, by feature name."""
-        parts = _effects_to_json(self.effects, names)
-        tree = {"intercept": self.intercept, "parts": parts, "near": None, "uncertainty": self.margin_variance}
+        effects = _effects_to_json(self.effects, names)
+        tree = {"intercept": self.intercept, "effects": effects, "near_term": None, "uncertainty": self.margin_variance}
         if self.near_term is None:
             return tree
         near = {
             "feature": names[self.near_term.lead_index],
             "days": self.near_term.days,
-            "parts": _effects_to_json(self.near_term.effects, names),
+            "effects": _effects_to_json(self.near_term.effects, names),
         }
-        return {**tree, "near": near}
+        return {**tree, "near_term": near}
 
     @staticmethod
     def from_json(tree: dict[str, Any], names: Sequence[str]) -> AdditiveModel:
         """The same back. Raises ValueError where a feature has no part."""
-        near = tree["near"]
+        near = tree["near_term"]
         return AdditiveModel(
             tree["intercept"],
-            _effects_from_json(tree["parts"], names),
+            _effects_from_json(tree["effects"], names),
             near
             and NearTermEffects(
-                list(names).index(near["feature"]), near["days"], _effects_from_json(near["parts"], names)
+                list(names).index(near["feature"]), near["days"], _effects_from_json(near["effects"], names)
             ),
             tree.get("uncertainty", 0.0),
         )
@@ -181,14 +181,14 @@ def _effects_from_json(tree: dict[str, Any], names: Sequence[str]) -> tuple[Feat
 
 
 def _effect_to_json(effect: FeatureEffect) -> dict[str, Any]:
-    at = {"at": list(effect.knots)} if isinstance(effect, PiecewiseLinear) else {}
-    return {**at, "height": list(effect.values), "missing": effect.missing}
+    knots = {"knots": list(effect.knots)} if isinstance(effect, PiecewiseLinear) else {}
+    return {**knots, "values": list(effect.values), "missing": effect.missing}
 
 
 def _effect_from_json(tree: dict[str, Any]) -> FeatureEffect:
-    if "at" in tree:
-        return PiecewiseLinear(tuple(tree["at"]), tuple(tree["height"]), tree["missing"])
-    return CategoryEffects(tuple(tree["height"]), tree["missing"])
+    if "knots" in tree:
+        return PiecewiseLinear(tuple(tree["knots"]), tuple(tree["values"]), tree["missing"])
+    return CategoryEffects(tuple(tree["values"]), tree["missing"])
 
 
 @dataclass(frozen=True)

@@ -34,15 +34,15 @@ MAX_NEWTON_STEPS = 25
 
 @dataclass(frozen=True)
 class SigmoidCalibration:
-    """probability = expit(slope * margin + level + the segments' shift); slope and level move near the renewal.
+    """probability = expit(slope * margin + intercept + the segments' shift); slope and intercept move near the renewal.
 
     Far from a renewal a model overrates what it sees, on its last days it underrates it: one slope cannot mend both.
     """
 
     slope: float = 1.0
-    level: float = 0.0
+    intercept: float = 0.0
     near_slope: float = 0.0
-    near_level: float = 0.0
+    near_intercept: float = 0.0
     segments: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """For each column of segments, what a value adds to the log-odds."""
 
@@ -52,7 +52,8 @@ class SigmoidCalibration:
 
     def log_odds(self, margin: Floats, proximity: Floats | float = 0.0, offset: Floats | float = 0.0) -> Floats:
         """The same before it is made a probability."""
-        return (self.slope + self.near_slope * proximity) * margin + self.level + self.near_level * proximity + offset
+        intercept = self.intercept + self.near_intercept * proximity
+        return (self.slope + self.near_slope * proximity) * margin + intercept + offset
 
     def scale_slope(self, by: float) -> SigmoidCalibration:
         """The same for margins that are so much smaller than those to come."""
@@ -72,7 +73,7 @@ class SigmoidCalibration:
     @staticmethod
     def from_json(tree: Mapping[str, Any]) -> SigmoidCalibration:
         """The same back, whatever else the tree holds. Models of before segments were calibrated shift none."""
-        numbers = (tree["slope"], tree["level"], tree["near_slope"], tree["near_level"])
+        numbers = (tree["slope"], tree["intercept"], tree["near_slope"], tree["near_intercept"])
         return SigmoidCalibration(*numbers, tree.get("segments", {}))
 
 

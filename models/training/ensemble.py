@@ -135,8 +135,8 @@ class EnsembleModel:
         """The model as files, by name: the booster's text, and JSON."""
         own = {"schema": self.schema.hash}
         schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
-        linear = {**own, "share_of_trees": self.tree_weight, **self.linear.to_json(self.schema.names)}
-        doubt = {"near_term_days": self.near_term_days, "spread": self.account_effect_sd}
+        linear = {**own, "tree_weight": self.tree_weight, **self.linear.to_json(self.schema.names)}
+        doubt = {"near_term_days": self.near_term_days, "account_effect_sd": self.account_effect_sd}
         sigmoid = {**own, "method": "sigmoid", **doubt, **self.calibration.to_json()}
         text = self.booster.model_to_string(num_iteration=-1)
         return {
@@ -165,12 +165,13 @@ class EnsembleModel:
         if booster.feature_name() != list(schema.names):
             raise ValueError("the booster was trained on other features than the schema names")
         line = AdditiveModel.from_json(linear, schema.names)
-        calibration, near_term_days, spread = (
+        calibration, near_term_days = (
             SigmoidCalibration.from_json(sigmoid),
-            sigmoid["near_term_days"],
-            sigmoid["spread"],
+            sigmoid["near_term_days"]
+        account_effect_sd =
+            sigmoid["account_effect_sd"],
         )
-        return EnsembleModel(schema, line, booster, linear["share_of_trees"], calibration, near_term_days, spread)
+        return EnsembleModel(schema, line, booster, linear["tree_weight"], calibration, near_term_days, account_effect_sd)
 
 
 def _to_json_bytes(tree: Mapping[str, Any]) -> bytes:

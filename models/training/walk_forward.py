@@ -355,7 +355,7 @@ def predict_by_model_age(
     """What the model of each origin says of every later row, however old it is by then; one row per (origin, row).
 
     `probability` is of the recipe and the sigmoid that the origin could choose, as in `predict_at_origins`;
-    `strangeness` is how unlike its training rows the row was to that model.
+    `out_of_range_share` is how unlike its training rows the row was to that model.
     """
     values, told = schema.values(observed), []
     for step, choice in zip(origin_fits, selections, strict=True):
@@ -364,7 +364,7 @@ def predict_by_model_age(
         close, shift = _row_proximity(rows, settings.linear), choice.sigmoid.segment_offset(rows)
         chance = choice.sigmoid.probability(step.predict_margin(values[later], choice.hyperparameters), close, shift)
         strange = step.linear_models[choice.hyperparameters.inverse_penalty].out_of_range_share(values[later])
-        told.append(rows[KEY].assign(origin=step.fold.origin, probability=chance, strangeness=strange))
+        told.append(rows[KEY].assign(origin=step.fold.origin, probability=chance, out_of_range_share=strange))
     return pd.concat(told, ignore_index=True)
 
 
@@ -379,6 +379,11 @@ def feature_importance(contributions: pd.DataFrame) -> dict[str, float]:
 def candidate_table(losses: Iterable[tuple[Hyperparameters, float]]) -> list[dict[str, Any]]:
     """The recipes tried with their log loss; one row per recipe."""
     return [
-        {"strength": r.inverse_penalty, "rounds": r.num_rounds, "share_of_trees": r.tree_weight, "log_loss": loss}
+        {
+            "inverse_penalty": r.inverse_penalty,
+            "num_rounds": r.num_rounds,
+            "tree_weight": r.tree_weight,
+            "log_loss": loss,
+        }
         for r, loss in losses
     ]

@@ -37,7 +37,7 @@ def run_backtest(job: Job) -> dict[str, Any]:
         step("backtest")
     if is_interactive():
         print_report(result, job)
-    return {**result, "learned": "before" if known else "now"}
+    return {**result, "models": "reused" if known else "new"}
 
 
 def print_report(result: dict[str, Any], job: Job) -> None:

@@ -134,13 +134,13 @@ def account_alerts(job: Job, account_id: Any) -> list[dict[str, Any]]:
         for row in own[own["account_id"] == account_id].drop(columns=list(KEY)).to_dict("records")
     ]
     said = alert_sentences("explain", rows, [account_id] * len(rows), words, RenderFailures())
-    return [row | {"words": text} for row, text in zip(rows, said, strict=True)]
+    return [row | {"sentence": text} for row, text in zip(rows, said, strict=True)]
 
 
 def _reason(row: pd.Series, k: int) -> dict[str, Any]:
     names = ("feature", "contribution", "family", "theme", "actionable")
     parts = {part: json_value(row[f"reason_{k}_{part}"]) for part in names}
-    return {"words": row[f"reason_{k}"], **parts}
+    return {"sentence": row[f"reason_{k}"], **parts}
 
 
 def _prescribed_playbooks(
@@ -262,7 +262,8 @@ def _overview_section(result: dict[str, Any], texts: Messages) -> ExplanationTab
 def _reason_sections(result: dict[str, Any], texts: Messages) -> list[ExplanationTable]:
     none = (texts.text("explain.none"),)
     reasons: list[tuple[str, ...]] = [
-        (texts.theme(r["theme"], r["actionable"]), r["words"], f"{r['contribution']:+.2f}") for r in result["reasons"]
+        (texts.theme(r["theme"], r["actionable"]), r["sentence"], f"{r['contribution']:+.2f}")
+        for r in result["reasons"]
     ]
     strengths: list[tuple[str, ...]] = [(strength,) for strength in result["strengths"]]
     return [
@@ -288,7 +289,7 @@ def _playbook_sections(result: dict[str, Any], texts: Messages) -> list[Explanat
 
 def _alert_section(result: dict[str, Any], texts: Messages) -> ExplanationTable:
     rows: list[tuple[str, ...]] = [
-        (texts.value("alerts", a["code"]), a["words"], _alert_age(a, texts)) for a in result["alerts"]
+        (texts.value("alerts", a["code"]), a["sentence"], _alert_age(a, texts)) for a in result["alerts"]
     ]
     return ExplanationTable(texts.text("explain.alerts"), rows or [(texts.text("explain.quiet"),)])
 

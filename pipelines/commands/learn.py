@@ -18,6 +18,11 @@ from renewals.pipelines.storage.artifacts import sha256
 from renewals.pipelines.storage.notices import add_texts, freshness_notices, report_notices
 from renewals.pipelines.storage.registry.model_registry import ui_command
 
+OUTCOME_TEXTS = {
+    **{"rejected": "would be refused", "unchanged": "is the champion already"},
+    **{"challenger": "would wait", "promoted": "would serve"},
+}
+
 
 def learn(job: Job, trial: bool = False, name: str | None = None) -> dict[str, Any]:
     """From raw tables to registered models: what was known until the day, and what had become of it.
@@ -63,14 +68,14 @@ def trial_sentence(registration: Mapping[str, Any]) -> str:
     if not registration["trained"]:
         return f"{registration['target']}: no model could be trained: {registration['reasons'][0]}"
     told = (
-        comparison_text(registration["against_champion"])
-        if registration["against_champion"]
+        comparison_text(registration["champion_comparison"])
+        if registration["champion_comparison"]
         else "there is no other champion"
     )
-    if registration["not_compared"]:
-        told = f"not compared, for {registration['not_compared']}"
-    why = "; ".join(registration["reasons"]) or registration["waits"]
-    return f"{registration['target']}: {told}. Learned in earnest it {registration['verdict']}" + (
+    if registration["not_compared_reason"]:
+        told = f"not compared, for {registration['not_compared_reason']}"
+    why = "; ".join(registration["reasons"]) or registration["waiting_reason"]
+    return f"{registration['target']}: {told}. Learned in earnest it {OUTCOME_TEXTS[registration['gate_outcome']]}" + (
         f": {why}" if why else ""
     )
 
@@ -83,11 +88,11 @@ def _require_gate_passed(registration: dict[str, Any]) -> None:
 def _summarize(results: dict[str, Any], job: Job) -> dict[str, Any]:
     return {
         "until": results["until"],
-        **({"trial": job.trial, "folder": str(job.folder)} if job.trial else {}),
+        **({"experiment": job.trial, "folder": str(job.folder)} if job.trial else {}),
         "observations": results["spine"]["observations"],
         "columns": results["assemble"]["columns"],
         "families_absent": results["assemble"]["families_absent"],
         "notices": add_texts(freshness_notices(job)),
         "models": {target: results[f"register {target}"] for target in job.settings.targets},
-        "show_runs": ui_command(job),
+        "mlflow_ui_command": ui_command(job),
     }

@@ -107,10 +107,10 @@ def _serving_state(client: MlflowClient, target: str, state: str, previous: Mode
     return {
         "target": target,
         "state": state,
-        "serves": str(serving.version),
-        "served_before": str(previous.version) if previous is not None else None,
-        "line": champion_versions(client, target, serving),
+        "champion_version": str(serving.version),
+        "previous_version": str(previous.version) if previous is not None else None,
+        "champion_history": champion_versions(client, target, serving),
         "until": serving.tags.get("until"),
         "gate": serving.tags.get(model_registry.GATE_TAG),
-        "because": serving.tags.get(SERVED_BECAUSE_TAG),
+        "reason": serving.tags.get(SERVED_BECAUSE_TAG),
     }

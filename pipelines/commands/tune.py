@@ -35,7 +35,7 @@ def run_tune(job: Job, target: str | None = None) -> dict[str, Any]:
     told = {name: tune(job, name) for name in asked}
     if is_interactive():
         print_reports(job, asked)
-    return {"until": str(job.day), "targets": told, "learned": "before" if known else "now"}
+    return {"until": str(job.day), "targets": told, "training_table": "reused" if known else "new"}
 
 
 def has_training_table(job: Job) -> bool:

@@ -45,7 +45,7 @@ def compare_with_champion(
     parts = [name for name in job.settings.gate.segments if name in training.columns]
     rows = pair_predictions(challenger, backtest(standing), later)
     rows = rows.merge(_select_columns(training, parts), on=list(KEY), how="left", validate="one_to_one")
-    return {**compare_with_champion(rows, target, job.settings.gate), "spoken_by_itself": len(later)}, None
+    return {**compare_with_champion(rows, target, job.settings.gate), "rows_scored_by_champion": len(later)}, None
 
 
 def _champion_predictions(

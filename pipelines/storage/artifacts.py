@@ -123,9 +123,14 @@ def read_model(root: Path, target: str) -> dict[str, bytes]:
     folder = root / MODELS / target
     if not (folder / SCHEMA).is_file():
         raise MissingInputError(f"no model in {folder}: run `renewals learn`, or the stage train, first")
-    return old_names.rename_model_files(
+    files = old_names.rename_model_files(
         {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
     )
+    if untrained_reason(files) is None and "hyperparameters" not in json.loads(files.get(MODEL_CARD, b"{}")):
+        raise MissingInputError(
+            f"the model in {folder} was left by an older release: run `renewals learn`, or the stage train, first"
+        )
+    return files
 
 
 def untrained_reason(files: dict[str, bytes]) -> str | None:

@@ -27,6 +27,12 @@ NoticeValue = str | int | float
 MAX_TEXT_LENGTH = 200
 """Characters of a text among the values: a notice is a sentence, and a value from outside may be of any length."""
 
+OLD_CODES = {
+    **{"most_rows_set_aside": "most_rows_quarantined", "terms_set_aside": "contracts_quarantined"},
+    **{"loaded_at_once": "bulk_load", "nothing_known": "no_known_rows", "allowed_stale": "stale_allowed"},
+}
+"""Codes in files that an older release wrote, and what they are called now."""
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -66,7 +72,7 @@ def load_notices(path: Path, stage: str) -> list[Notice]:
         held = data_files.load_json(path)
     except FileNotFoundError:
         raise MissingInputError(f"{path} is not there: run the stage `{stage}` first") from None
-    return [Notice(str(one["code"]), one["values"]) for one in held.get("notices", ())]
+    return [Notice(OLD_CODES.get(one["code"], one["code"]), one["values"]) for one in held.get("notices", ())]
 
 
 def add_texts(notices: Iterable[Notice]) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ from renewals.pipelines.runtime.settings import format_errors, parse_yaml, read_
 from renewals.pipelines.storage.artifacts import EFFECT
 
 DEFAULT_LIBRARY = default_playbooks_path()
+NO_ESTIMATE, OLD_NO_ESTIMATE = "no_estimate", "refused"
+"""The verdict on a playbook whose effect could not be estimated, and what an older `renewals effect` wrote for it."""
 
 
 def load_library(job: Job) -> PlaybookLibrary:
@@ -82,7 +84,7 @@ def load_measured_effects(job: Job) -> dict[str, MeasuredEffect]:
                 one["log_odds"], (one["log_odds_high"] - one["log_odds_low"]) / (2 * far), one["treated"]
             )
             for one in told
-            if one["verdict"] != "refused" and one["log_odds"] is not None
+            if one["verdict"] not in (NO_ESTIMATE, OLD_NO_ESTIMATE) and one["log_odds"] is not None
         }
     except (ValueError, KeyError, TypeError) as error:
         raise DataContractError(f"{file} is not what `renewals effect` writes ({error!r}): run it again") from error

@@ -368,7 +368,7 @@ def find_dropped_terms(ranked_rows: ir.Table) -> Iterator[Anomaly]:
             f"contracts: {format_count(count, 'term')} set aside because contract_id names another term too: a renewal "
             f"among them counts as lost. Give each term its own contract_id"
         )
-        yield Anomaly(warning, Notice("terms_set_aside", {"terms": count}))
+        yield Anomaly(warning, Notice("contracts_quarantined", {"terms": count}))
 
 
 def _duplicate_row_advice(violation: RuleViolation) -> Iterator[str]:

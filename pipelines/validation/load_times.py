@@ -41,5 +41,5 @@ def find_bulk_loads(table: TableSpec, clean: ir.Table) -> Iterator[Anomaly]:
         f"they happened, the first of {first:%Y-%m-%d}: nothing of them can be learned from before that day. Where "
         f"{column} is the time of a load or a migration, leave the column out, or give the time at which each row "
         "first arrived",
-        Notice("loaded_at_once", {"table": table.name, "known_day": str(day)}),
+        Notice("bulk_load", {"table": table.name, "known_day": str(day)}),
     )

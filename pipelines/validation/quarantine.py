@@ -176,7 +176,7 @@ def table_notices(name: str, report: TableReport) -> Iterator[Notice]:
     aside = report.violations + report.duplicates
     if aside > MAX_DEFAULT_SHARE * report.rows:
         share = aside / report.rows
-        yield Notice("most_rows_set_aside", {"table": name, "aside": aside, "rows": report.rows, "share": share})
+        yield Notice("most_rows_quarantined", {"table": name, "aside": aside, "rows": report.rows, "share": share})
     yield from (suspicion.notice for suspicion in report.anomalies)
 
 

@@ -20,7 +20,7 @@ JsonObject = Mapping[str, Any]
 Points = Sequence[tuple[float, float]]
 
 DASH = "–"
-GAIN_VERDICTS = ("better", "alike", "worse")
+GAIN_VERDICTS = ("better", "no_difference", "worse")
 CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN = 420, 240, 44
 """Of a drawing: its size, and the margin around what is drawn."""
 LINE_COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be123c", "#4b5563")
@@ -90,7 +90,7 @@ def target_heading(report: JsonObject, messages: Messages) -> str:
     if not report["trained"]:
         return target
     key = "backtest.at_lead" if report["lead_days"] else "backtest.at_all"
-    return messages.text(key, target=target, days=report["lead_days"], terms=report["whole"]["terms"])
+    return messages.text(key, target=target, days=report["lead_days"], terms=report["overall"]["terms"])
 
 
 def untrained_text(report: JsonObject, messages: Messages) -> str:
@@ -113,7 +113,7 @@ def build_sections(report: JsonObject, messages: Messages) -> list[PageSection]:
         _activity_section,
         _segments_section,
         _quarters_section,
-        _staleness_section,
+        _model_age_section,
         _risk_coverage_section,
     )
     made = (tell(report, messages) for tell in told)
@@ -122,13 +122,16 @@ def build_sections(report: JsonObject, messages: Messages) -> list[PageSection]:
 
 # --- the model beside the baselines ---------------------------------------------------------------
 
-TABLE_METRICS = ("average_precision", "brier", "slope", "intercept", "error", "error_by_chance", "lift_top_tenth")
+TABLE_METRICS = (
+    *("average_precision", "brier", "calibration_slope", "calibration_intercept", "calibration_error"),
+    *("calibration_error_by_chance", "lift_top_tenth"),
+)
 
 
 def comparison_table(report: JsonObject, messages: Messages) -> TextTable:
     """The model and every baseline on the rows that are judged; one row per speaker."""
-    whole = report["whole"]
-    columns = ("speaker", "auc", "log_loss", *TABLE_METRICS, "gain", "verdict")
+    whole = report["overall"]
+    columns = ("model", "auc", "log_loss", *TABLE_METRICS, "gain", "verdict")
     rows = [
         [
             _model_name(name, messages),
@@ -136,21 +139,23 @@ def comparison_table(report: JsonObject, messages: Messages) -> TextTable:
             *(_format_number(one[figure]) for figure in TABLE_METRICS),
             *_gain_cells(whole, name, messages),
         ]
-        for name, one in whole["speakers"].items()
+        for name, one in whole["models"].items()
     ]
     return TextTable(_column_headings(columns, messages), rows)
 
 
 def _overall_section(report: JsonObject, messages: Messages) -> PageSection:
-    whole, tested = report["whole"], report["tested"]
+    whole, tested = report["overall"], report["tested"]
     counted = messages.text(
         "backtest.counted",
-        rows=whole["rows"], accounts=whole["accounts"], seen=_format_percent(whole["seen"]),
+        rows=whole["rows"], accounts=whole["accounts"], mean_observed=_format_percent(whole["mean_observed"]),
         origins=len(report["origins"]), first=report["origins"][0], last=report["origins"][-1],
-        decided=tested["left_out_decided"], treated=tested["left_out_treated"],
+        decided=tested["excluded_signed"], treated=tested["excluded_treated"],
     )  # fmt: skip
     said = [_gain_sentence(name, gain, messages) for name, gain in whole["gain_over"].items()]
-    return PageSection(messages.text("backtest.section.whole"), [counted, *said], [comparison_table(report, messages)])
+    return PageSection(
+        messages.text("backtest.section.overall"), [counted, *said], [comparison_table(report, messages)]
+    )
 
 
 def _gain_sentence(name: str, gain: JsonObject, messages: Messages) -> str:
@@ -171,18 +176,21 @@ def _interval_cells(metrics: JsonObject) -> list[str]:
 
 def _parts_table(parts: Iterable[tuple[str, JsonObject]], column: str, messages: Messages) -> TextTable:
     """The model in each of some parts, and which baselines it beat there, could not be told from, or lost to."""
-    columns = (column, "terms", "seen", "promised", "auc", "log_loss", "slope", *GAIN_VERDICTS)
+    columns = (
+        *(column, "terms", "mean_observed", "mean_predicted", "auc", "log_loss", "calibration_slope"),
+        *GAIN_VERDICTS,
+    )
     return TextTable(_column_headings(columns, messages), [[name, *_part_cells(one, messages)] for name, one in parts])
 
 
 def _part_cells(part: JsonObject, messages: Messages) -> list[str]:
     if not part["rows"]:
         return ["0", *[DASH] * 8]
-    model = part["speakers"]["model"]
+    model = part["models"]["model"]
     figures = [
         str(part["terms"]),
-        _format_percent(part["seen"]),
-        _format_percent(model["promised"]),
+        _format_percent(part["mean_observed"]),
+        _format_percent(model["mean_predicted"]),
         *_interval_cells(model),
     ]
     met = {
@@ -190,7 +198,7 @@ def _part_cells(part: JsonObject, messages: Messages) -> list[str]:
     }
     return [
         *figures,
-        _format_number(model["slope"]),
+        _format_number(model["calibration_slope"]),
         *(_join_names(met[verdict], messages) for verdict in GAIN_VERDICTS),
     ]
 
@@ -205,8 +213,8 @@ def _leads_section(report: JsonObject, messages: Messages) -> PageSection | None
         return None
     table = _parts_table(((str(lead["lead_days"]), lead) for lead in leads), "lead_days", messages)
     lines = {
-        _model_name(name, messages): [(lead["lead_days"], lead["speakers"][name]["auc"]) for lead in leads]
-        for name in leads[0]["speakers"]
+        _model_name(name, messages): [(lead["lead_days"], lead["models"][name]["auc"]) for lead in leads]
+        for name in leads[0]["models"]
     }
     drawn = build_charts(lines, messages.text("backtest.column.lead_days"), messages.text("backtest.column.auc"))
     return PageSection(messages.text("backtest.section.leads"), [], [table], drawn)
@@ -236,37 +244,38 @@ def _quarters_section(report: JsonObject, messages: Messages) -> PageSection | N
         return None
     rows = [
         [
-            *(one["period"], str(one["terms"]), _format_percent(one["seen"]), _format_percent(one["promised"])),
-            *(_format_number(one["speakers"][name][figure]) for name in one["speakers"] for figure in ("auc",)),
+            *(one["period"], str(one["terms"])),
+            *(_format_percent(one["mean_observed"]), _format_percent(one["mean_predicted"])),
+            *(_format_number(one["models"][name][figure]) for name in one["models"] for figure in ("auc",)),
         ]
         for one in quarters
     ]
-    speakers = [
-        messages.text("backtest.auc_of", speaker=_model_name(name, messages)) for name in quarters[0]["speakers"]
-    ]
-    headings = [*_column_headings(("quarter", "terms", "seen", "promised"), messages), *speakers]
+    speakers = [messages.text("backtest.auc_of", model=_model_name(name, messages)) for name in quarters[0]["models"]]
+    headings = [*_column_headings(("quarter", "terms", "mean_observed", "mean_predicted"), messages), *speakers]
     lines = {
         messages.text(f"backtest.column.{name}"): [(number, one[name]) for number, one in enumerate(quarters)]
-        for name in ("seen", "promised")
+        for name in ("mean_observed", "mean_predicted")
     }
     labels = {number: one["period"] for number, one in enumerate(quarters)}
-    drawn = build_charts(lines, messages.text("backtest.column.quarter"), messages.text("backtest.column.seen"), labels)
+    drawn = build_charts(
+        lines, messages.text("backtest.column.quarter"), messages.text("backtest.column.mean_observed"), labels
+    )
     return PageSection(messages.text("backtest.section.quarters"), [], [TextTable(headings, rows)], drawn)
 
 
 # --- what a manager would have found ----------------------------------------------------------------
 
 
-RECALL_COLUMNS = ("recall", "listed", "recall_early")
+RECALL_COLUMNS = ("recall", "arr_share_listed", "recall_early")
 MANAGER_COLUMNS = ("recall", "recall_early", "accounts_listed")
 RANKING_COLUMNS = ("recall", "recall_early", "in_time_recall", "in_time_recall_early")
-CAPACITY_COLUMNS = ("recall", "listed", "accounts_listed", "in_time_recall")
+CAPACITY_COLUMNS = ("recall", "arr_share_listed", "accounts_listed", "in_time_recall")
 """What says nothing where every list fits."""
 
 
 def _capacity_section(report: JsonObject, messages: Messages) -> PageSection | None:
     told = report.get("capacity")
-    if not told or not told["speakers"]:
+    if not told or not told["models"]:
         return None
     silent = CAPACITY_COLUMNS if told["accounts_listed"] == 1 else ()
     found, by_manager, ordered = (
@@ -275,7 +284,7 @@ def _capacity_section(report: JsonObject, messages: Messages) -> PageSection | N
     )
     rows = [
         [_model_name(n, messages), *(_format_percent(one[figure]) for figure in found)]
-        for n, one in told["speakers"].items()
+        for n, one in told["models"].items()
     ]
     managers = [
         [
@@ -288,21 +297,21 @@ def _capacity_section(report: JsonObject, messages: Messages) -> PageSection | N
         ]
         for one in told["managers"]
     ]
-    every = TextTable(_column_headings(("speaker", *found), messages), rows)
+    every = TextTable(_column_headings(("model", *found), messages), rows)
     each = TextTable(_column_headings(("csm", "rows", "lost_arr", *by_manager), messages), managers)
     key = "backtest.capacity.all_fit" if silent else "backtest.capacity"
     note = messages.text(key, lists=told["lists"], lost=_format_money(told["lost_arr"]), currency=report["currency"])
     otherwise = messages.text(
-        "backtest.orders",
-        lost=_format_money(told["lost_in_time"]),
+        "backtest.rankings",
+        lost=_format_money(told["lost_arr_in_time"]),
         currency=report["currency"],
         days=told["decided_days"],
     )
-    orders = [
-        [messages.text(f"backtest.order.{name}"), *(_format_percent(one[figure]) for figure in ordered)]
-        for name, one in told["orders"].items()
+    rankings = [
+        [messages.text(f"backtest.ranking.{name}"), *(_format_percent(one[figure]) for figure in ordered)]
+        for name, one in told["rankings"].items()
     ]
-    tables = [every, each, TextTable(_column_headings(("order", *ordered), messages), orders)]
+    tables = [every, each, TextTable(_column_headings(("ranking", *ordered), messages), rankings)]
     return PageSection(messages.text("backtest.section.capacity"), [note, otherwise], tables)
 
 
@@ -318,8 +327,8 @@ def _profit_section(report: JsonObject, messages: Messages) -> PageSection | Non
         "backtest.profit", accepted=_format_percent(accepted), offer=_format_percent(told["incentive_fraction"]),
         contact=_format_money(told["contact_cost"]), currency=report["currency"],
     )  # fmt: skip
-    rows = [[_model_name(name, messages), _format_money(value)] for name, value in told["speakers"].items()]
-    return PageSection(title, [note], [TextTable(_column_headings(("speaker", "profit"), messages), rows)])
+    rows = [[_model_name(name, messages), _format_money(value)] for name, value in told["models"].items()]
+    return PageSection(title, [note], [TextTable(_column_headings(("model", "profit"), messages), rows)])
 
 
 # --- how words age, how sure they are, when to be silent ----------------------------------------------
@@ -329,32 +338,48 @@ def _calibration_section(report: JsonObject, messages: Messages) -> PageSection 
     if not report["calibration"]:
         return None
     lines = {
-        messages.text("backtest.model"): [(one["promised"], one["seen"]) for one in report["calibration"]],
+        messages.text("backtest.model"): [
+            (one["mean_predicted"], one["mean_observed"]) for one in report["calibration"]
+        ],
         messages.text("backtest.true"): [(0.0, 0.0), (1.0, 1.0)],
     }
-    drawn = build_charts(lines, messages.text("backtest.column.promised"), messages.text("backtest.column.seen"))
-    told, title = report.get("coverage"), messages.text("backtest.section.calibration")
-    if not told or told["held"] is None:
+    drawn = build_charts(
+        lines, messages.text("backtest.column.mean_predicted"), messages.text("backtest.column.mean_observed")
+    )
+    told, title = report.get("interval_coverage"), messages.text("backtest.section.calibration")
+    if not told or told["covered"] is None:
         return PageSection(title, charts=drawn)
     note = messages.text(
-        "backtest.coverage", held=_format_percent(told["held"]), confidence=_format_percent(told["confidence"])
+        "backtest.interval_coverage",
+        covered=_format_percent(told["covered"]),
+        confidence=_format_percent(told["confidence"]),
     )
-    columns = ("promised", "low", "high", "seen")
+    columns = ("mean_predicted", "low", "high", "mean_observed")
     rows = [
-        [*(_format_percent(one[column]) for column in columns), messages.flag(one["held"])] for one in told["groups"]
+        [*(_format_percent(one[column]) for column in columns), messages.flag(one["covered"])] for one in told["groups"]
     ]
-    return PageSection(title, [note], [TextTable(_column_headings((*columns, "held"), messages), rows)], drawn)
+    return PageSection(title, [note], [TextTable(_column_headings((*columns, "covered"), messages), rows)], drawn)
 
 
-def _staleness_section(report: JsonObject, messages: Messages) -> PageSection | None:
+def _model_age_section(report: JsonObject, messages: Messages) -> PageSection | None:
     told = report["by_model_age"]
     if not told:
         return None
-    columns = ("month", "rows", "models", "auc", "newest_auc", "log_loss", "newest_log_loss", "newest_month", "gain")
+    columns = (
+        "month",
+        "rows",
+        "model_count",
+        "auc",
+        "newest_auc",
+        "log_loss",
+        "newest_log_loss",
+        "newest_month",
+        "gain",
+    )
     figures = ("auc", "newest_auc", "log_loss", "newest_log_loss")
     rows = [
         [
-            _format_month(one["month"], messages), str(one["rows"]), str(one["models"]),
+            _format_month(one["month"], messages), str(one["rows"]), str(one["model_count"]),
             *(_format_number(one[f]) for f in figures),
             _format_number(one["newest_month"], 1), _format_gain(one["gain"]),
         ]
@@ -365,9 +390,9 @@ def _staleness_section(report: JsonObject, messages: Messages) -> PageSection | 
         for name in ("log_loss", "newest_log_loss")
     }
     drawn = build_charts(lines, messages.text("backtest.column.month"), messages.text("backtest.column.log_loss"))
-    notes = [messages.text("backtest.staleness")]
+    notes = [messages.text("backtest.by_model_age")]
     return PageSection(
-        messages.text("backtest.section.staleness"),
+        messages.text("backtest.section.by_model_age"),
         notes,
         [TextTable(_column_headings(columns, messages), rows)],
         drawn,
@@ -387,18 +412,18 @@ def _risk_coverage_section(report: JsonObject, messages: Messages) -> PageSectio
     if not told:
         return None
     rows = [
-        [_format_percent(one["kept"]), str(one["rows"]), _format_percent(one["strangeness"]),
+        [_format_percent(one["coverage"]), str(one["rows"]), _format_percent(one["out_of_range_share"]),
          _format_number(one["log_loss"]), _format_number(one["auc"])]
         for one in told
     ]  # fmt: skip
-    table = TextTable(_column_headings(("kept", "rows", "strangeness", "log_loss", "auc"), messages), rows)
+    table = TextTable(_column_headings(("coverage", "rows", "out_of_range_share", "log_loss", "auc"), messages), rows)
     drawn = build_charts(
-        {messages.text("backtest.model"): [(one["kept"], one["log_loss"]) for one in told]},
-        messages.text("backtest.column.kept"),
+        {messages.text("backtest.model"): [(one["coverage"], one["log_loss"]) for one in told]},
+        messages.text("backtest.column.coverage"),
         messages.text("backtest.column.log_loss"),
     )
     return PageSection(
-        messages.text("backtest.section.abstention"), [messages.text("backtest.abstention")], [table], drawn
+        messages.text("backtest.section.risk_coverage"), [messages.text("backtest.risk_coverage")], [table], drawn
     )
 
 

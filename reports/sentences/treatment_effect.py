@@ -7,7 +7,10 @@ from renewals.models.ranking.treatment_effect import EffectEstimate, NoEstimate
 from renewals.reports.sanitize import make_printable
 from renewals.reports.words import Messages
 
-TABLE_COLUMNS = ("playbook", "treated", "renewed", "without", "points", "interval", "log_odds", "naive", "verdict")
+TABLE_COLUMNS = (
+    *("playbook", "treated", "renewed", "without", "points", "interval", "log_odds"),
+    *("unadjusted_difference", "verdict"),
+)
 
 
 def playbook_name(playbook: str, messages: Messages) -> str:
@@ -40,9 +43,9 @@ def table_row(estimate: EffectEstimate | NoEstimate, messages: Messages) -> list
     """One playbook in the table; where nothing is said, only how many were treated and that."""
     first = [playbook_name(estimate.playbook, messages), str(estimate.treated)]
     if isinstance(estimate, NoEstimate):
-        return [*first, *[messages.text("effect.dash")] * 6, messages.text("effect.verdict.refused")]
+        return [*first, *[messages.text("effect.dash")] * 6, messages.text("effect.verdict.no_estimate")]
     said = (f"{estimate.renewed:.0%}", f"{estimate.renewed - estimate.points:.0%}", f"{100 * estimate.points:+.1f}",
             f"{100 * estimate.low:+.1f} … {100 * estimate.high:+.1f}",
             messages.text("effect.dash") if estimate.log_odds is None else f"{estimate.log_odds:+.2f}",
-            f"{100 * estimate.naive:+.1f}")  # fmt: skip
+            f"{100 * estimate.unadjusted_difference:+.1f}")  # fmt: skip
     return [*first, *said, messages.text(f"effect.verdict.{estimate.verdict}")]

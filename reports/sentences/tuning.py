@@ -15,14 +15,14 @@ def tuning_sentences(report: Mapping[str, Any], messages: Messages) -> list[str]
         return [messages.text("tune.refused", target=target, reason=report["reason"])]
     ended = [trial["state"] for trial in report["trials"]]
     tried = messages.text(
-        "tune.tried", target=target, trials=len(ended) - ended.count("cut_off"), early=ended.count("stopped_early"),
-        day=report["stood_on"], **report["log_loss"],
+        "tune.tried", target=target, trials=len(ended) - ended.count("failed"), early=ended.count("pruned"),
+        day=report["cutoff"], **report["log_loss"],
     )  # fmt: skip
-    held = report["held_out"]
+    held = report["holdout"]
     judged = messages.text(f"tune.{held['verdict']}", **_gain_fields(held))
-    if not report["take_over"]:
+    if not report["overrides"]:
         return [tried, judged]
-    settings = " ".join(f"--set {change}" for change in report["take_over"])
+    settings = " ".join(f"--set {change}" for change in report["overrides"])
     return [tried, judged, messages.text("tune.take_over", until=report["until"], settings=settings)]
 
 

@@ -15,7 +15,7 @@ BRIEF = ("tune.trials=2", "tune.search_space={lightgbm.max_depth: [1, 2, 3]}")
 def test_what_learn_left_is_searched(learned):
     job = replace(learned[0], settings=read_settings(ROOT / "params.yaml", [*QUICK, *BRIEF]))
     said = run_tune(job)
-    assert said["learned"] == "before"
+    assert said["training_table"] == "reused"
     assert set(said["targets"]) == set(job.settings.targets)
     told = said["targets"]["renewal"]
     assert (told["searched"], told["trials"]) == (True, 2)
@@ -26,8 +26,8 @@ def test_what_is_not_there_is_made_once(tmp_path):
     settings = read_settings(ROOT / "params.yaml", [*QUICK, "targets=[renewal]"])
     job = Job(settings, str(tmp_path / "company"), tmp_path / "work", tmp_path / "lists", until=DAY)
     first, again = run_tune(job), run_tune(job)
-    assert (first["learned"], again["learned"]) == ("now", "before")
+    assert (first["training_table"], again["training_table"]) == ("new", "reused")
     assert "folds.min_renewals" in first["targets"]["renewal"]["reason"]
-    assert again["targets"]["renewal"]["already"]
+    assert again["targets"]["renewal"]["unchanged"]
     assert not (job.data / "models").exists()
     assert not (job.data / "mlflow.db").exists()

@@ -31,13 +31,15 @@ def test_a_trial_changes_nothing_that_serves_and_says_what_learning_would(publis
     assert ran.exit_code == 0, ran.output
     assert production(job) == before
     said = json.loads(ran.stdout.splitlines()[-1])
-    assert (said["trial"], said["folder"]) == ("fast", str(job.data / "experiments" / "fast"))
+    assert (said["experiment"], said["folder"]) == ("fast", str(job.data / "experiments" / "fast"))
     renewal, expansion = said["models"]["renewal"], said["models"]["expansion"]
-    assert renewal["verdict"] in ("would serve", "would be refused")
-    words = f"renewal: on the {renewal['against_champion']['terms']} terms in common with the champion, log loss lower"
+    assert renewal["gate_outcome"] in ("promoted", "rejected")
+    words = (
+        f"renewal: on the {renewal['champion_comparison']['terms']} terms in common with the champion, log loss lower"
+    )
     assert words in ran.stderr
-    assert f"Learned in earnest it {renewal['verdict']}" in ran.stderr
-    assert expansion["against_champion"] is None, "no model of expansion has passed the gate on this company"
+    assert f"Learned in earnest it {learning.OUTCOME_TEXTS[renewal['gate_outcome']]}" in ran.stderr
+    assert expansion["champion_comparison"] is None, "no model of expansion has passed the gate on this company"
     assert "expansion: there is no other champion. Learned in earnest it would be refused" in ran.stderr
     assert [len(runs_of(job, "fast", target)) for target in job.settings.targets] == [1, 1]
     assert (job.data / "experiments" / "fast" / "models" / "renewal" / "model.txt").is_file()
@@ -50,7 +52,7 @@ def test_a_trial_that_the_gate_refuses_is_an_answer_and_no_failure(published, co
         app, [*command, "--try", "--set", "gate.min_renewals=100000", "--set", "targets=[renewal]"]
     )
     assert ran.exit_code == 0, ran.output
-    assert json.loads(ran.stdout.splitlines()[-1])["models"]["renewal"]["verdict"] == "would be refused"
+    assert json.loads(ran.stdout.splitlines()[-1])["models"]["renewal"]["gate_outcome"] == "rejected"
     assert production(published[0]) == before
 
 

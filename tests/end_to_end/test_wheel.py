@@ -142,7 +142,7 @@ def test_the_whole_job_from_the_wheel(renewals, company):
     (folder / "models" / "__init__.py").write_text("raise SystemExit('a package of the user was imported')")
     assert renewals("check", *tables)["warnings"] == []
     learned = renewals("learn", *tables, "--until", str(DAY))
-    assert learned["models"]["renewal"]["serves"] == "1"
+    assert learned["models"]["renewal"]["champion_version"] == "1"
     published = folder / renewals("score", *tables, "--as-of", str(DAY))["folder"]
     listed = pd.read_parquet(published / "risk_list.parquet")
     account = str(listed["account_id"][listed["status"] == "scored"].iloc[0])

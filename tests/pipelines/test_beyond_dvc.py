@@ -141,7 +141,7 @@ def test_promoting_and_rolling_back_are_seen(kept: Job, tmp_path: Path) -> None:
     models.rollback(own, TARGET)
     second = serves(own)
     assert second[TARGET]["champion"]["version"] == "1"
-    assert second[TARGET]["champion"]["manifest"] != first[TARGET]["champion"]["manifest"]
+    assert second[TARGET]["champion"]["manifest_sha256"] != first[TARGET]["champion"]["manifest_sha256"]
     models.promote(own, TARGET, 2, None, False)
     assert serves(own) == first
 

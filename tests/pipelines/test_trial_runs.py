@@ -91,7 +91,7 @@ def receipt(side) -> dict:
 
 def without_standing(said: dict) -> dict:
     """What a receipt keeps of what `register` said: who served and what waited are of that moment."""
-    then = {"champion": said.pop("serves"), "waits": said.pop("waits")}
+    then = {name: said.pop(name) for name in ("champion_version", "waiting_reason")}
     return json.loads(json.dumps(said)) | {"at_registration": then}
 
 
@@ -102,18 +102,18 @@ def test_a_trial_leaves_models_evaluation_registry_and_lists_byte_for_byte(job):
     before = production(job)
     said = tried(job, "lightgbm.learning_rate=0.2")
     assert production(job) == before
-    assert said["against_champion"]["gain"]["low"] < said["against_champion"]["gain"]["high"]
-    assert (said["trial"], said["version"], said["serves"]) == ("warm-fox", None, "2")
+    assert said["champion_comparison"]["gain"]["low"] < said["champion_comparison"]["gain"]["high"]
+    assert (said["experiment"], said["version"], said["champion_version"]) == ("warm-fox", None, "2")
 
 
 def test_a_trial_is_a_run_of_its_name_with_what_it_showed(job):
     said = tried(job, "lightgbm.learning_rate=0.2")
     (run,) = runs_of(job, "warm-fox")
     assert run.info.status == "FINISHED"
-    assert run.data.tags["renewals.verdict"] == said["verdict"]
+    assert run.data.tags["renewals.gate_outcome"] == said["gate_outcome"]
     assert run.data.params["lightgbm.learning_rate"] == "0.2"
-    assert run.data.metrics["gain_over_champion.low"] == pytest.approx(said["against_champion"]["gain"]["low"])
-    assert run.data.metrics["auc_over_champion.value"] == pytest.approx(said["against_champion"]["auc"]["value"])
+    assert run.data.metrics["gain_over_champion.low"] == pytest.approx(said["champion_comparison"]["gain"]["low"])
+    assert run.data.metrics["auc_over_champion.value"] == pytest.approx(said["champion_comparison"]["auc"]["value"])
     assert {path.path for path in model_registry.mlflow_client(job).list_artifacts(run.info.run_id)} == {
         "params.json",
         "plots",
@@ -122,39 +122,39 @@ def test_a_trial_is_a_run_of_its_name_with_what_it_showed(job):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "verdict"),
+    ("overrides", "outcome", "words"),
     [
-        (("lightgbm.seed=10",), "would serve"),
-        (("lightgbm.seed=10", "gate.promote=manual"), "would wait"),
-        (("lightgbm.seed=10", STRICT), "would be refused"),
-        (("lightgbm.seed=8",), "is the champion already"),
-        ((), "would wait"),
-        (("folds.min_renewals=100000",), "would be refused"),
+        (("lightgbm.seed=10",), "promoted", "would serve"),
+        (("lightgbm.seed=10", "gate.promote=manual"), "challenger", "would wait"),
+        (("lightgbm.seed=10", STRICT), "rejected", "would be refused"),
+        (("lightgbm.seed=8",), "unchanged", "is the champion already"),
+        ((), "challenger", "would wait"),
+        (("folds.min_renewals=100000",), "rejected", "would be refused"),
     ],
 )
-def test_a_trial_says_what_learning_it_in_earnest_does(job, overrides, verdict):
+def test_a_trial_says_what_learning_it_in_earnest_does(job, overrides, outcome, words):
     before = registry(job)
     said = tried(job, *overrides)
-    assert said["verdict"] == verdict
-    assert f"Learned in earnest it {verdict}" in trial_sentence(said) or not said["trained"]
+    assert said["gate_outcome"] == outcome
+    assert f"Learned in earnest it {words}" in trial_sentence(said) or not said["trained"]
     assert registry(job) == before
     real = learned(job, *overrides)
     assert real["passed"] == said["passed"]
-    came = {"would serve": real["version"], "is the champion already": "2"}.get(verdict, "2")
+    came = real["version"] if outcome == "promoted" else "2"
     assert serves(job) == came
-    assert bool(real.get("waits")) == (verdict == "would wait")
+    assert bool(real.get("waiting_reason")) == (outcome == "challenger")
 
 
 def test_a_trial_of_an_earlier_day_says_that_it_would_wait(job):
     said = tried(replace(job, until=EARLIER))
-    assert said["verdict"] == "would wait"
-    assert "this model learned until 2023-06-01, an earlier day than the champion, version 2" in said["waits"]
+    assert said["gate_outcome"] == "challenger"
+    assert "this model learned until 2023-06-01, an earlier day than the champion, version 2" in said["waiting_reason"]
 
 
 def test_the_first_trial_of_all_registers_nothing(tmp_path):
     job = with_training_table(tmp_path / "data")
     said = tried(job)
-    assert (said["serves"], said["against_champion"], said["verdict"]) == (None, None, "would serve")
+    assert (said["champion_version"], said["champion_comparison"], said["gate_outcome"]) == (None, None, "promoted")
     assert registry(job) == {}
     assert len(runs_of(job, "warm-fox")) == 1
     assert not any((job.data / name).exists() for name in LAST_LEARNING)
@@ -191,7 +191,11 @@ def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tm
         cwd=here, capture_output=True, text=True, check=True,
     )  # fmt: skip
     said = json.loads(ran.stdout.splitlines()[-1])
-    assert (said["trial"], said["serves"], said["against_champion"]["gain"] is not None) == ("lossy-berg", "2", True)
+    assert (said["experiment"], said["champion_version"], said["champion_comparison"]["gain"] is not None) == (
+        "lossy-berg",
+        "2",
+        True,
+    )
     assert production(job) == before
     assert len(runs_of(job, "lossy-berg")) == 1
     assert receipt(here / "data" / "learn") == without_standing(said)
@@ -216,14 +220,14 @@ def test_a_model_that_learned_until_an_earlier_day_is_registered_and_waits_for_a
     before = registry(job)["renewals-renewal"]
     said = learned(replace(job, until=EARLIER))
     after = registry(job)["renewals-renewal"]
-    assert (said["passed"], said["version"], said["serves"]) == (True, "4", "2")
-    assert said["waits"] == (
+    assert (said["passed"], said["version"], said["champion_version"]) == (True, "4", "2")
+    assert said["waiting_reason"] == (
         "version 4 learned until 2023-06-01, an earlier day than the champion, version 2, which learned until "
         "2024-06-01: `renewals promote renewal --version 4` makes it serve"
     )
     assert (after["aliases"], after["tags"]) == (before["aliases"], before["tags"])
     assert set(after["versions"]) - set(before["versions"]) == {4}
-    assert models.promote(job, TARGET, 4, None, False)["serves"] == "4"
+    assert models.promote(job, TARGET, 4, None, False)["champion_version"] == "4"
 
 
 def test_it_does_not_take_the_place_of_a_challenger_that_waits(job):
@@ -233,13 +237,13 @@ def test_it_does_not_take_the_place_of_a_challenger_that_waits(job):
 
 
 def test_a_model_of_the_same_or_a_later_day_serves_as_before(job):
-    assert learned(job, "lightgbm.seed=10")["serves"] == "4"
+    assert learned(job, "lightgbm.seed=10")["champion_version"] == "4"
     models.promote(job, TARGET, int(learned(replace(job, until=EARLIER))["version"]), None, False)
-    assert learned(replace(job, until=date(2024, 5, 1)))["serves"] == "6"
+    assert learned(replace(job, until=date(2024, 5, 1)))["champion_version"] == "6"
 
 
 def test_a_champion_that_does_not_say_its_day_is_no_later_than_any(job):
     client = model_registry.mlflow_client(job)
     client.delete_model_version_tag(model_registry.registry_name(TARGET), "2", "until")
-    assert learned(replace(job, until=EARLIER))["serves"] == "4"
-    assert registering.TRIAL_TAG not in client.get_model_version(model_registry.registry_name(TARGET), "4").tags
+    assert learned(replace(job, until=EARLIER))["champion_version"] == "4"
+    assert registering.EXPERIMENT_TAG not in client.get_model_version(model_registry.registry_name(TARGET), "4").tags

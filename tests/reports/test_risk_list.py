@@ -285,7 +285,7 @@ def test_why_there_is_no_score_is_said_in_every_language() -> None:
     told = {}
     for language in ("en", "zh"):
         options = ListOptions(language=language, min_history_days=14)
-        made_of = parts_of(rows.copy(), options, strangeness=[0.1, 0.1, 0.1, 0.255, 0.1, 0.1])
+        made_of = parts_of(rows.copy(), options, out_of_range_share=[0.1, 0.1, 0.1, 0.255, 0.1, 0.1])
         made_of[0].loc[5, "stage"] = "limbo"
         found = build_risk_list(*made_of, MODELS, options)
         told[language] = found.rows.set_index("account_id")["status_reason"]

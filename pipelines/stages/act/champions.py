@@ -44,7 +44,8 @@ def _versions_by_alias(client: MlflowClient, target: str) -> dict[str, Any]:
         for alias in (model_registry.CHAMPION, model_registry.CHALLENGER)
     }
     return {
-        alias: version and {"version": str(version.version), "manifest": version.tags.get(model_registry.MANIFEST_TAG)}
+        alias: version
+        and {"version": str(version.version), "manifest_sha256": version.tags.get(model_registry.MANIFEST_TAG)}
         for alias, version in found.items()
     }
 

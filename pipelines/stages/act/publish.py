@@ -81,7 +81,7 @@ def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str
     manifest |= {"left_out": report_failures(losses), "without": dict(failed_parts or {})}
     outcome = publish_folder(lists_folder(job), job.day, files, manifest, job.settings.list.keep_staging_hours)
     if job.trial:
-        outcome |= {"state": NOT_PUBLISHED, "trial": job.trial}
+        outcome |= {"state": NOT_PUBLISHED, "experiment": job.trial}
         structlog.get_logger().warning("a trial publishes no list", trial=job.trial, kept_in=outcome["folder"])
     else:
         archive_list(job, list_key(identity), done, hindsight)

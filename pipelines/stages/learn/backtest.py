@@ -33,13 +33,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLOT_COLUMNS = {
-    "calibration.csv": ["promised", "seen", "weight"],
-    "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
+    "calibration.csv": ["mean_predicted", "mean_observed", "weight"],
+    "by_lead.csv": ["lead_days", "model", "auc", "log_loss"],
     "by_model_age.csv": ["month", "auc", "log_loss", "newest_auc", "newest_log_loss"],
-    "risk_coverage.csv": ["kept", "log_loss", "auc"],
-    "months.csv": ["period", "promised", "seen", "terms"],
+    "risk_coverage.csv": ["coverage", "log_loss", "auc"],
+    "months.csv": ["period", "mean_predicted", "mean_observed", "terms"],
 }
 """What DVC draws, with its columns. No name of a customer or a manager stands in these: they may be formulas."""
+PLOT_KEYS = {"staleness.csv": "by_model_age", "abstention.csv": "risk_coverage"}
+"""The key of the report that a plot draws, where it is not the name of the file."""
 
 
 def backtest(job: Job, root: Path | None = None) -> dict[str, Any]:
@@ -66,11 +68,11 @@ def report_summary(report: dict[str, Any]) -> dict[str, Any]:
     """A report in one line."""
     if not report["trained"]:
         return {"trained": False, "reason": report["reason"]}
-    whole = report["whole"]
-    model = whole["speakers"]["model"]
+    whole = report["overall"]
+    model = whole["models"]["model"]
     beaten = {name: gain["verdict"] for name, gain in whole["gain_over"].items()}
-    few = {name: model.get(name) for name in ("auc", "log_loss", "slope")}
-    return {"trained": True, "rows": whole["rows"], **few, "against": beaten}
+    few = {name: model.get(name) for name in ("auc", "log_loss", "calibration_slope")}
+    return {"trained": True, "rows": whole["rows"], **few, "verdict_over": beaten}
 
 
 def _write_report(job: Job, target: str, root: Path) -> dict[str, Any]:
@@ -118,10 +120,10 @@ def build_report(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[s
         "origins": card["origins"],
         "tested": {
             "observations": len(fair),
-            "left_out_decided": len(tested) - len(fair),
-            "left_out_treated": _count_treated(job, target),
+            "excluded_signed": len(tested) - len(fair),
+            "excluded_treated": _count_treated(job, target),
         },
-        **build_report(fair, aged, card["doubt"]["spread"], asked),
+        **build_report(fair, aged, card["uncertainty"]["account_effect_sd"], asked),
     }
     return tree, tested
 
@@ -143,14 +145,14 @@ def _count_treated(job: Job, target: str) -> int:
 
 
 def _plot_rows(name: str, report: dict[str, Any]) -> list[dict[str, Any]]:
-    key = name.removesuffix(".csv")
+    key = PLOT_KEYS.get(name, name.removesuffix(".csv"))
     if key != "by_lead":
         rows: list[dict[str, Any]] = report.get(key, [])
         return rows
     return [
-        {"lead_days": lead["lead_days"], "speaker": speaker, **figures}
+        {"lead_days": lead["lead_days"], "model": model, **figures}
         for lead in report.get("leads", [])
-        for speaker, figures in lead["speakers"].items()
+        for model, figures in lead["models"].items()
     ]
 
 

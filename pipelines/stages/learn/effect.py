@@ -13,7 +13,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.storage.artifacts import TRAINING, read_catalogue, read_training, to_json_bytes
 from renewals.pipelines.storage.engine import atomic, warehouse
-from renewals.pipelines.storage.playbook_library import effects_path, load_library
+from renewals.pipelines.storage.playbook_library import NO_ESTIMATE, effects_path, load_library
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,11 +97,11 @@ def _estimate_json(estimate: EffectEstimate | NoEstimate, languages: dict[str, A
     from renewals.models.ranking.treatment_effect import EffectEstimate
     from renewals.reports.sentences.treatment_effect import effect_sentence
 
-    verdict = estimate.verdict if isinstance(estimate, EffectEstimate) else "refused"
+    verdict = estimate.verdict if isinstance(estimate, EffectEstimate) else NO_ESTIMATE
     return {
         **asdict(estimate),
         "verdict": verdict,
-        "words": {name: effect_sentence(estimate, w) for name, w in languages.items()},
+        "sentences": {name: effect_sentence(estimate, w) for name, w in languages.items()},
     }
 
 

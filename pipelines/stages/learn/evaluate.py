@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 
     from renewals.models.settings import GateSettings
 
-EXTRA_COLUMNS = {"arr": "arr", "csm": "csm", "days_since_last_use": IDLE_COLUMN}
-"""What is kept of an observation beside its segments, where it is there, and under which name: a baseline that stands
-in the same table is called `days_since_last_use` already."""
+EXTRA_COLUMNS = ("arr", "csm", IDLE_COLUMN)
+"""What is kept of an observation beside its segments, where it is there."""
 
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:
@@ -55,15 +54,15 @@ def evaluate(job: Job, target: str) -> dict[str, Any]:
         atomic.write_bytes(folder / "plots" / name, content)
     atomic.write_bytes(folder / METRICS, to_json_bytes(metrics))
     atomic.write_bytes(folder / HEADLINE, to_json_bytes(headline_metrics(metrics)))
-    return {"target": target, "trained": reason is None, **metrics.get("judged", {})}
+    return {"target": target, "trained": reason is None, **metrics.get("gate_metrics", {})}
 
 
 def headline_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
     """The dozen figures by which two runs are compared, flat. DVC takes whatever is called `error` for its own."""
-    judged = metrics.get("judged", {})
+    judged = metrics.get("gate_metrics", {})
     if "auc" not in judged:
         return {"trained": metrics["trained"]}
-    auc, whole = judged["auc"], metrics["all"][MODEL]
+    auc, whole = judged["auc"], metrics["overall"][MODEL]
     return {
         "trained": True,
         **{name: judged[name] for name in ("rows", "terms", "events")},
@@ -71,7 +70,7 @@ def headline_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
         "auc_low": auc["low"],
         "auc_high": auc["high"],
         "calibration_slope": judged["calibration_slope"]["value"],
-        "calibration_error": judged["error"],
+        "calibration_error": judged["calibration_error"],
         **{name: whole[name] for name in ("log_loss", "average_precision", "recall_top_fifth")},
         **{f"gain_over_{name}": gain["value"] for name, gain in judged["gain_over"].items()},
     }
@@ -90,11 +89,11 @@ def compute_metrics(job: Job, target: str, files: dict[str, bytes]) -> tuple[dic
             "observations": len(fair),
             "terms": int(fair["term"].nunique()),
             "accounts": int(fair["account_id"].nunique()),
-            "left_out_decided": len(tested) - len(fair),
+            "excluded_signed": len(tested) - len(fair),
         },
-        "judged": _gate_metrics(judged, gate),
+        "gate_metrics": _gate_metrics(judged, gate),
         "at_lead": _metrics_by_lead(fair, target),
-        "all": _metrics_by_model(fair, target, weighted=True),
+        "overall": _metrics_by_model(fair, target, weighted=True),
         "folds": _metrics_by_fold(fair, target),
     }
     importance = json.loads(files[MODEL_CARD])["importance"]
@@ -119,7 +118,7 @@ def backtest_predictions(job: Job, target: str, files: dict[str, bytes]) -> pd.D
     cut = splits.rolling_origin_folds(observed, options.folds, target)
     beside = baselines.predict_baselines(observed, cut, numbers, options.lightgbm.parallel_fits)
     about = dict.fromkeys(name for name in (*options.gate.segments, *EXTRA_COLUMNS) if name in observed.columns)
-    known = observed[[*splits.KEY, *about]].rename(columns=EXTRA_COLUMNS)
+    known = observed[[*splits.KEY, *about]]
     beside = beside.merge(known, on=splits.KEY, validate="one_to_one")
     said = pd.read_parquet(io.BytesIO(files[BACKTEST])).rename(columns={"probability": MODEL})
     tested = said.merge(beside, on=splits.KEY, validate="one_to_one")
@@ -134,7 +133,8 @@ def backtest_predictions(job: Job, target: str, files: dict[str, bytes]) -> pd.D
 def _metrics_by_model(rows: pd.DataFrame, target: str, weighted: bool = False) -> dict[str, Any]:
     from renewals.models.metrics import mean_observed
 
-    own = {"rows": len(rows), "yes": int(rows["label"].sum()), "rate": mean_observed(rows["label"], rows[MODEL])}
+    label = rows["label"]
+    own = {"rows": len(rows), "positives": int(label.sum()), "positive_rate": mean_observed(label, rows[MODEL])}
     return {**own, **{name: model_metrics(rows, name, target, weighted) for name in compared_models(rows)}}
 
 
@@ -158,7 +158,7 @@ def _metrics_by_fold(predictions: pd.DataFrame, target: str) -> list[dict[str, A
     return [
         {
             "origin": f"{origin:%Y-%m-%d}",
-            "all": two(rows),
+            "overall": two(rows),
             "at_lead": {str(days): two(select_at_lead(rows, days)) for days in LEAD_DAYS},
         }
         for origin, rows in predictions.groupby("origin", sort=True)
@@ -190,8 +190,8 @@ def _gate_metrics(rows: pd.DataFrame, gate: GateSettings) -> dict[str, Any]:
     ):
         low, high = ranged(truth, chance, accounts, resampling, weight)
         found[metric.__name__] = {"value": metric(truth, chance, weight), "low": low, "high": high}
-    found["error"] = metrics.calibration_error(truth, chance, weight)
-    found["error_by_chance"] = metrics.calibration_error_by_chance(chance, weight)
+    found["calibration_error"] = metrics.calibration_error(truth, chance, weight)
+    found["calibration_error_by_chance"] = metrics.calibration_error_by_chance(chance, weight)
     surely = {REQUIRED_BASELINE: replace(resampling, confidence=gate.base_rate_confidence)}
     found["gain_over"] = {
         name: dict(
@@ -211,7 +211,7 @@ def _plot_files(rows_at_lead: pd.DataFrame, metrics: dict[str, Any], importance:
     import pandas as pd
 
     rows = [
-        {"lead_days": int(days), "speaker": name, "auc": one[name]["auc"], "log_loss": one[name]["log_loss"]}
+        {"lead_days": int(days), "model": name, "auc": one[name]["auc"], "log_loss": one[name]["log_loss"]}
         for days, one in metrics["at_lead"].items()
         for name in compared_models(rows_at_lead)
         if one["rows"]
@@ -225,9 +225,9 @@ def _plot_files(rows_at_lead: pd.DataFrame, metrics: dict[str, Any], importance:
 
 
 PLOT_COLUMNS = {
-    "calibration.csv": ["promised", "seen", "weight"],
-    "roc.csv": ["false_positive_rate", "true_positive_rate", "speaker"],
-    "by_lead.csv": ["lead_days", "speaker", "auc", "log_loss"],
+    "calibration.csv": ["mean_predicted", "mean_observed", "weight"],
+    "roc.csv": ["false_positive_rate", "true_positive_rate", "model"],
+    "by_lead.csv": ["lead_days", "model", "auc", "log_loss"],
     "importance.csv": ["feature", "mean_contribution"],
 }
 
@@ -257,7 +257,7 @@ def _roc_curves(rows: pd.DataFrame) -> pd.DataFrame:
     for name in compared_models(rows):
         if name in (MODEL, "logistic_regression") and rows["label"].nunique() == 2:
             off, on, _ = roc_curve(rows["label"], rows[name])
-            curves.append(pd.DataFrame({"false_positive_rate": off, "true_positive_rate": on, "speaker": name}))
+            curves.append(pd.DataFrame({"false_positive_rate": off, "true_positive_rate": on, "model": name}))
     return pd.concat(curves[1:] or curves, ignore_index=True)
 
 

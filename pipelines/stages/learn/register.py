@@ -48,26 +48,27 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-TRIAL_TAG, VERDICT_TAG = "renewals.trial", "renewals.verdict"
+EXPERIMENT_TAG, OUTCOME_TAG = "renewals.experiment", "renewals.gate_outcome"
 
 
 def register(job: Job, target: str) -> dict[str, Any]:
     """Register the target's model and let the gate decide; write and return what it decided.
 
-    `passed` says whether the gate let it through, `reasons` why not, `serves` which version serves now, `waits` why a
-    model that passed does not. Nothing is raised on refusal: the caller decides. The model and its evaluation are
-    copied from the side of learning to the data folder: those of the last learning.
+    `passed` says whether the gate let it through, `reasons` why not, `champion_version` which version serves now,
+    `waiting_reason` why a model that passed does not. Nothing is raised on refusal: the caller decides. The model and
+    its evaluation are copied from the side of learning to the data folder: those of the last learning.
 
-    A trial registers and copies nothing. It is compared with the champion and tracked; `decision` says what would have
-    come of it in earnest.
+    A trial registers and copies nothing. It is compared with the champion and tracked; `gate_outcome` says what would
+    have come of it in earnest.
     """
     files = read_model(job.folder, target)
     untrained = untrained_reason(files)
     if untrained is None:
         decided = _register_model(job, target, files, read_metrics(job, target))
     else:
-        decided = {"passed": False, "trained": False, "reasons": [untrained], "version": None, "already": False}
-        decided |= {"trial": job.trial, "verdict": "would be refused"} if job.trial else {}
+        decided = {"passed": False, "trained": False, "reasons": [untrained], "version": None}
+        decided |= {"already_registered": False}
+        decided |= {"experiment": job.trial, "gate_outcome": "rejected"} if job.trial else {}
     decided = {"target": target, "name": model_registry.registry_name(target), **decided}
     atomic.write_bytes(job.folder / REGISTERED / f"{target}.json", to_json_bytes(_receipt(decided)))
     if not job.trial:
@@ -77,9 +78,9 @@ def register(job: Job, target: str) -> dict[str, Any]:
 
 def _receipt(decision: Mapping[str, Any]) -> dict[str, Any]:
     """What stays true of a registration: which version serves, and which waits, only the registry knows later on."""
-    moving = {"serves": "champion", "waits": "waits"}
+    moving = ("champion_version", "waiting_reason")
     kept = {name: value for name, value in decision.items() if name not in moving}
-    return kept | {"at_registration": {name: decision[own] for own, name in moving.items() if own in decision}}
+    return kept | {"at_registration": {name: decision[name] for name in moving if name in decision}}
 
 
 def _copy_outputs(job: Job, target: str) -> None:
@@ -131,15 +132,15 @@ def _register_model(job: Job, target: str, files: dict[str, bytes], metrics: dic
             else:
                 assert version is not None
                 waits = _apply_decision(client, target, version, champion, verdict)
-                done = {"version": str(version.version), "already": already, "waits": waits}
+                done = {"version": str(version.version), "already_registered": already, "waiting_reason": waits}
             champion = model_registry.version_by_alias(client, target)
     return {
         "passed": not verdict.reasons,
         "trained": True,
         "reasons": verdict.reasons,
-        "serves": str(champion.version) if champion is not None else None,
-        "against_champion": verdict.comparison,
-        "not_compared": verdict.no_comparison_reason,
+        "champion_version": str(champion.version) if champion is not None else None,
+        "champion_comparison": verdict.comparison,
+        "not_compared_reason": verdict.no_comparison_reason,
         **done,
     }
 
@@ -157,7 +158,7 @@ def _evaluate_gate(
     from renewals.models.evaluation.gate import failed_checks, failed_comparisons
 
     gate, until = job.settings.gate, str(model_registry.read_model_json(files, MODEL_CARD)["until"])
-    reasons, same = failed_checks(metrics["judged"], gate), _same_version(champion, version)
+    reasons, same = failed_checks(metrics["gate_metrics"], gate), _same_version(champion, version)
     compared, uncompared = None, None
     if champion is not None and not same:
         compared, uncompared = compare_with_champion(client, job, target, champion, files)
@@ -243,8 +244,8 @@ def _track_trial(
     card, outcome = model_registry.read_model_json(files, MODEL_CARD), _trial_outcome(decision, serves)
     tags = {
         **run_tags(job, target, card),
-        TRIAL_TAG: str(job.trial),
-        VERDICT_TAG: outcome,
+        EXPERIMENT_TAG: str(job.trial),
+        OUTCOME_TAG: outcome,
         model_registry.REASONS_TAG: "; ".join(decision.reasons) or "none",
     }
     name = f"{target} {card['until']}, trial {job.trial}"
@@ -252,16 +253,22 @@ def _track_trial(
     log_run(client, run.info.run_id, job, card, metrics, draw_plots(job, target))
     client.log_batch(run.info.run_id, metrics=list(_comparison_metrics(decision.comparison or {})))
     client.set_terminated(run.info.run_id)
-    return {"trial": job.trial, "version": None, "already": False, "waits": decision.wait_reason, "verdict": outcome}
+    return {
+        "experiment": job.trial,
+        "version": None,
+        "already_registered": False,
+        "waiting_reason": decision.wait_reason,
+        "gate_outcome": outcome,
+    }
 
 
 def _trial_outcome(decision: GateDecision, serves: bool) -> str:
     """What would have come of a trial, had it been learned in earnest."""
     if decision.reasons:
-        return "would be refused"
+        return "rejected"
     if serves:
-        return "is the champion already"
-    return "would wait" if decision.wait_reason else "would serve"
+        return "unchanged"
+    return "challenger" if decision.wait_reason else "promoted"
 
 
 def _comparison_metrics(comparison: Mapping[str, Any]) -> Iterable[Any]:
@@ -305,7 +312,7 @@ def _identity(job: Job, files: Mapping[str, bytes]) -> str:
 
     card = model_registry.read_model_json(dict(files), MODEL_CARD)
     made_of = [
-        card["fingerprint"],
+        card["rows_sha256"],
         model_registry.code_fingerprint(),
         training_settings(job),
         [model_registry.sha256(files[n]) for n in MODEL_FILES],

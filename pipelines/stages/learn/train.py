@@ -96,12 +96,12 @@ def fit_model(
         "until": str(job.day),
         "rows": len(observed),
         **short,
-        "fingerprint": rows_fingerprint(observed, schema.names),
+        "rows_sha256": rows_fingerprint(observed, schema.names),
         "training_sha256": training_digest(job),
         "options_sha256": settings_fingerprint(job),
         "notices": notices.add_texts(freshness_notices(job)),
         "parameters": feature_policy(job.settings),
-        "tried": walk_forward.candidate_table(choice.candidate_losses),
+        "candidates": walk_forward.candidate_table(choice.candidate_losses),
         "importance": walk_forward.feature_importance(model.contributions(newest)[0]),
     }
     tables = {BACKTEST: to_parquet_bytes(told), BACKTEST_BY_AGE: to_parquet_bytes(aged)}
@@ -125,15 +125,18 @@ def _card_summary(
     return {
         "trained": True,
         "terms": int(observed["term"].nunique()),
-        "yes": int(observed.groupby("term")["label"].max().sum()),
+        "positive_terms": int(observed.groupby("term")["label"].max().sum()),
         "features": len(schema.names),
-        "recipe": {
-            "strength": recipe.inverse_penalty,
-            "rounds": recipe.num_rounds,
-            "share_of_trees": recipe.tree_weight,
+        "hyperparameters": {
+            "inverse_penalty": recipe.inverse_penalty,
+            "num_rounds": recipe.num_rounds,
+            "tree_weight": recipe.tree_weight,
         },
-        "calibration": {"slope": sigmoid.slope, "level": sigmoid.level, "rows": choice.rows, "terms": choice.terms},
-        "doubt": {"spread": spread, "hidden": account_effect_sd},
+        "calibration": {
+            **{"slope": sigmoid.slope, "intercept": sigmoid.intercept},
+            **{"rows": choice.rows, "terms": choice.terms},
+        },
+        "uncertainty": {"account_effect_sd": spread, "hidden_effect_sd": account_effect_sd},
         "origins": [str(step.fold.origin.date()) for step in steps],
     }
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 FINGERPRINT_DIGITS = 16
 """So many digits of a fingerprint name a study."""
-HELD_OUT_RESULTS = "judged"
+HELD_OUT_RESULTS = "holdout_results"
 """Where a study keeps what the held-out rows said, by trial and rows: they are looked at once for each."""
-TRIAL_STATES = {"COMPLETE": "finished", "PRUNED": "stopped_early", "FAIL": "cut_off"}
+TRIAL_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 def tune(job: Job, target: str) -> dict[str, Any]:
@@ -51,17 +51,17 @@ def tune(job: Job, target: str) -> dict[str, Any]:
     content = to_json_bytes({"target": target, "until": str(job.day), **report})
     already = file.is_file() and file.read_bytes() == content
     atomic.write_bytes(file, content)
-    return {**report_summary(report), "already": already, "file": str(file)}
+    return {**report_summary(report), "unchanged": already, "file": str(file)}
 
 
 def report_summary(report: dict[str, Any]) -> dict[str, Any]:
     """A report in one line."""
-    kept = ("searched", "reason", "log_loss", "take_over")
+    kept = ("searched", "reason", "log_loss", "overrides")
     short = {name: report[name] for name in kept if name in report}
     if not report["searched"]:
         return short
     ran = [trial for trial in report["trials"] if trial["state"] != TRIAL_STATES["FAIL"]]
-    return {**short, "trials": len(ran), **report["held_out"]}
+    return {**short, "trials": len(ran), **report["holdout"]}
 
 
 def read_report(job: Job, target: str) -> dict[str, Any]:
@@ -100,16 +100,16 @@ def _run_search(job: Job, target: str, data: SearchData, held_out_rows: pd.DataF
         changes = tuning.changed_setting(setting, now)
         return {
             "study": study.study_name,
-            "stood_on": str(data.cutoff.date()),
+            "cutoff": str(data.cutoff.date()),
             "rows": len(data.observed),
             "terms": int(data.observed["term"].nunique()),
             "origins": [str(fold.origin.date()) for fold in data.folds],
-            "log_loss": {"found": found.value, "in_force": tuning.finished_trials(study)[0].value},
+            "log_loss": {"best": found.value, "current": tuning.finished_trials(study)[0].value},
             "trial": found.number,
             "setting": setting,
-            "in_force": now,
-            "take_over": [f"{key}={value}" for key, value in changes.items()],
-            "held_out": _compare_held_out(study, found, data, held_out_rows, job) if changes else {"verdict": "same"},
+            "current": now,
+            "overrides": [f"{key}={value}" for key, value in changes.items()],
+            "holdout": _compare_held_out(study, found, data, held_out_rows, job) if changes else {"verdict": "same"},
             "trials": [_trial_record(trial) for trial in study.get_trials(deepcopy=False)],
         }
 
@@ -139,7 +139,7 @@ def _trial_record(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
 def _compare_held_out(
     study: optuna.Study, best_trial: optuna.trial.FrozenTrial, data: SearchData, held_out_rows: pd.DataFrame, job: Job
 ) -> dict[str, Any]:
-    """What the held-out rows say of the setting that was found; `asked` counts how often this study asked them."""
+    """What the held-out rows say of the setting that was found; `evaluations` counts how often."""
     from renewals.models.evaluation.tuning import SETTING_ATTRIBUTE, TrialSettings, compare_with_current
 
     options = job.settings
@@ -150,7 +150,7 @@ def _compare_held_out(
         setting = TrialSettings.with_setting(options, best_trial.user_attrs[SETTING_ATTRIBUTE])
         judged[key] = compare_with_current(data, held_out_rows, setting, options, options.gate)
         study.set_user_attr(HELD_OUT_RESULTS, judged)
-    return {**judged[key], "asked": len(judged)}
+    return {**judged[key], "evaluations": len(judged)}
 
 
 def _study_name(data: SearchData, job: Job) -> str:

@@ -30,7 +30,7 @@ from renewals.pipelines.validation.context import known_time
 from renewals.pipelines.validation.volume import REFERENCE_MONTHS, MonthlyVolume, midnight, monthly_volume
 from renewals.pipelines.validation.volume import TABLE as VOLUME_TABLE
 
-ALLOW_STALE_NOTICE = Notice("allowed_stale")
+ALLOW_STALE_NOTICE = Notice("stale_allowed")
 ALLOW_STALE_ADVICE = (
     "To go on with such tables on purpose, give --allow-stale (freshness.allow_stale: true): whatever is made from "
     "them then carries a notice"
@@ -170,7 +170,7 @@ def _no_rows_finding(name: str, extent: TableExtent, job: Job) -> Finding:
     setting = "stop_days" if age.stop_days else "warn_days"
     problem, remedy = _no_rows_reason(name, extent, job.day)
     return Finding(
-        Notice("nothing_known", {"table": name, "day": str(job.day)}),
+        Notice("no_known_rows", {"table": name, "day": str(job.day)}),
         age.stop_days is not None,
         f"{name}: {problem} (freshness.{name}.{setting}: {getattr(age, setting)})",
         remedy,

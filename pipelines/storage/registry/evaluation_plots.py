@@ -38,14 +38,14 @@ def _render_png(draw: Any, table: pd.DataFrame) -> bytes:
 
 def _draw_calibration(axes: Any, table: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-    axes.plot(table["promised"], table["seen"], marker="o")
-    axes.set(xlabel="promised", ylabel="seen", title="Calibration, by tenths", xlim=(0, 1), ylim=(0, 1))
+    axes.plot(table["mean_predicted"], table["mean_observed"], marker="o")
+    axes.set(xlabel="mean predicted", ylabel="mean observed", title="Calibration, by tenths", xlim=(0, 1), ylim=(0, 1))
 
 
 def _draw_roc(axes: Any, table: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-    for speaker, curve in table.groupby("speaker", sort=False):
-        axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=str(speaker))
+    for model, curve in table.groupby("model", sort=False):
+        axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], label=str(model))
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     if len(table):
         axes.legend()

@@ -46,9 +46,9 @@ def run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
 
 def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:
     certificate = job.data / VALIDATION_REPORT
-    found = {"training_sha256": card["training_sha256"], "rows_sha256": card["fingerprint"]}
+    found = {"training_sha256": card["training_sha256"], "rows_sha256": card["rows_sha256"]}
     return (
-        {**found, "certificate_sha256": model_registry.sha256(certificate.read_bytes())}
+        {**found, "validation_report_sha256": model_registry.sha256(certificate.read_bytes())}
         if certificate.is_file()
         else found
     )
@@ -76,7 +76,10 @@ def log_run(
     """Log parameters, metrics and plots to a run."""
     from mlflow.entities import Param
 
-    chosen = {"until": card["until"], **{f"recipe.{key}": value for key, value in card["recipe"].items()}}
+    chosen = {
+        "until": card["until"],
+        **{f"hyperparameters.{key}": value for key, value in card["hyperparameters"].items()},
+    }
     params = [Param(key, str(value)[:6000]) for key, value in {**training_settings(job), **chosen}.items()]
     client.log_batch(run_id, metrics=list(_run_metrics(card, metrics)), params=params)
     for name, content in pictures.items():
@@ -91,11 +94,15 @@ def _run_metrics(card: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterabl
     from mlflow.entities import Metric
 
     def figures() -> Iterable[tuple[str, Any, int]]:
-        yield from (("rows", card["rows"], 0), ("terms", card["terms"], 0), ("yes", card["yes"], 0))
-        for days, speakers in metrics["at_lead"].items():
-            for speaker, scores in speakers.items():
+        yield from (
+            ("rows", card["rows"], 0),
+            ("terms", card["terms"], 0),
+            ("positive_terms", card["positive_terms"], 0),
+        )
+        for days, models in metrics["at_lead"].items():
+            for model, scores in models.items():
                 if isinstance(scores, dict):
-                    prefix = "" if speaker == "model" else f"{speaker}."
+                    prefix = "" if model == "model" else f"{model}."
                     yield from ((f"{prefix}{name}_{days}d", value, 0) for name, value in scores.items())
         for number, fold in enumerate(metrics["folds"], start=1):
             for days, scores in fold["at_lead"].items():

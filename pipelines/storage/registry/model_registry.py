@@ -33,6 +33,7 @@ from renewals.pipelines.runtime.paths import project_root
 from renewals.pipelines.storage import addresses, old_names
 from renewals.pipelines.storage.published.hindsight import TrainedVersion
 from renewals.pipelines.storage.registry import mlflow_artifacts
+from renewals.pipelines.storage.registry.old_model_files import upgrade_model_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -285,7 +286,7 @@ def verified_files(client: MlflowClient, version: ModelVersion) -> dict[str, byt
         raise DataContractError(
             f"model {name}: {', '.join(wrong)} not as registered; restore the artifacts or register anew"
         )
-    return old_names.rename_model_files({file: files[file] for file in said})
+    return upgrade_model_files(old_names.rename_model_files({file: files[file] for file in said}))
 
 
 def _download_files(client: MlflowClient, version: ModelVersion, folder: Path) -> dict[str, bytes]:

@@ -81,4 +81,4 @@ def _read_card(root: Path, target: str) -> dict[str, Any] | None:
         )
         return None
     found: dict[str, Any] = json.loads(old_names.existing_file(folder / MODEL_CARD).read_bytes())
-    return found if old_names.existing_file(folder / BACKTEST_BY_AGE).is_file() else None
+    return found if old_names.existing_file(folder / BACKTEST_BY_AGE).is_file() and "hyperparameters" in found else None

@@ -277,7 +277,7 @@ def test_what_was_found_is_better_worse_or_not_told_apart(past, final):
     assert verdict(past, final, BLIND)["verdict"] == "worse"
     assert verdict(past, final, {}, tuning.TrialSettings.with_setting(OPTIONS, BLIND))["verdict"] == "better"
     same = verdict(past, final, {})
-    assert (same["verdict"], same["gain"]) == ("alike", {"value": 0.0, "low": 0.0, "high": 0.0})
+    assert (same["verdict"], same["gain"]) == ("no_difference", {"value": 0.0, "low": 0.0, "high": 0.0})
     held = tuning.holdout_rows(final, past.cutoff)
     assert (same["rows"], same["terms"]) == (len(held), held["term"].nunique())
     assert same["at_lead"]["lead_days"] == GATE.lead_days

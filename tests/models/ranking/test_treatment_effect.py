@@ -43,7 +43,9 @@ def test_a_known_effect_is_found_although_the_treated_renew_less(lift):
     off = np.array([one.points for one in told]) - truth
     assert abs(off.mean()) < 0.025  # two standard errors of eight companies
     assert sum(one.low < true < one.high for one, true in zip(told, truth, strict=True)) >= 5
-    assert all(one.naive < one.low for one in told)  # what a comparison of treated and untreated would say
+    assert all(
+        one.unadjusted_difference < one.low for one in told
+    )  # what a comparison of treated and untreated would say
     verdicts = [one.verdict for one in told]
     assert verdicts.count("helped" if lift else "unclear") >= 6
 
@@ -205,7 +207,7 @@ def test_with_nothing_to_adjust_for_the_errors_are_those_of_two_shares():
         ANY_PLAYBOOK, renewed, treated, **same, accounts=pd.Series(range(1000)), settings=EffectSettings()
     )
     far, parts = student.ppf(0.95, 399) * np.sqrt(1000 / 999), (0.65 * 0.35 / 400, 0.5 * 0.5 / 600)
-    assert told.points == pytest.approx(0.65 - 0.5) == told.naive
+    assert told.points == pytest.approx(0.65 - 0.5) == told.unadjusted_difference
     assert told.high - told.points == pytest.approx(far * np.sqrt(sum(parts)))
     odds = np.sqrt(1 / (400 * 0.65 * 0.35) + 1 / (600 * 0.5 * 0.5))  # Woolf 1955
     assert told.log_odds_high - told.log_odds == pytest.approx(far * odds)
@@ -223,7 +225,9 @@ def test_a_weight_of_two_is_two_rows():
     other = estimate_aipw(
         ANY_PLAYBOOK, **twice, weight=np.ones(rows), accounts=accounts.repeat(plain), settings=EffectSettings()
     )
-    assert (once.points, once.low, once.naive) == pytest.approx((other.points, other.low, other.naive))
+    assert (once.points, once.low, once.unadjusted_difference) == pytest.approx(
+        (other.points, other.low, other.unadjusted_difference)
+    )
 
 
 def test_no_account_is_judged_by_a_model_that_learned_from_it():
@@ -284,7 +288,7 @@ def test_treated_accounts_without_their_like_are_left_out_and_counted():
     sample["propensity"][sure] = 0.95
     accounts = pd.Series(range(4000))
     told = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(4000), accounts=accounts, settings=EffectSettings())
-    assert told.left_out == (sample["treated"] & (sample["propensity"] > 0.9)).sum() >= 10
+    assert told.excluded_no_overlap == (sample["treated"] & (sample["propensity"] > 0.9)).sum() >= 10
     assert told.treated == sample["treated"].sum()
 
 

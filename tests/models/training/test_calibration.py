@@ -16,7 +16,7 @@ def test_the_sigmoid_mends_what_many_renewals_show():
     margin = rng.normal(size=40_000)
     truth = (rng.random(40_000) < 1 / (1 + np.exp(-(0.5 * margin + 0.4)))).astype(np.int8)
     found = fit_sigmoid(margin, np.zeros(40_000), truth, np.ones(40_000), CalibrationSettings())
-    assert (found.slope, found.level) == (pytest.approx(0.5, abs=0.06), pytest.approx(0.4, abs=0.06))
+    assert (found.slope, found.intercept) == (pytest.approx(0.5, abs=0.06), pytest.approx(0.4, abs=0.06))
 
 
 def test_few_renewals_hardly_move_the_sigmoid():

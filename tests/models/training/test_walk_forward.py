@@ -109,7 +109,7 @@ def test_models_of_every_age_speak_of_each_later_row_and_the_youngest_says_what_
     told = walk_forward.predict_at_origins(observed, steps, chosen, OPTIONS)
     assert len(aged) == sum((observed["as_of"] >= step.fold.origin).sum() for step in steps)
     assert (aged["origin"] <= aged["as_of"]).all()
-    assert aged["strangeness"].between(0, 1).all()
+    assert aged["out_of_range_share"].between(0, 1).all()
     newest = aged.sort_values("origin", kind="stable").drop_duplicates(["account_id", "as_of"], keep="last")
     both = told.merge(newest, on=["account_id", "as_of", "origin"], suffixes=("", "_aged"), validate="one_to_one")
     assert len(both) == len(told)

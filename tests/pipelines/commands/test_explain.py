@@ -34,7 +34,7 @@ def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:
     assert said["account"]["renewal_date"] == "2026-09-01"
     assert said["says"]["renewal_probability"] == pytest.approx(0.5)
     assert said["says"]["renewal_model"] == "renewal/3"
-    assert said["reasons"][0]["words"].startswith("0 people used")
+    assert said["reasons"][0]["sentence"].startswith("0 people used")
     assert said["reasons"][0]["contribution"] == pytest.approx(-1.0)
     assert said["themes"] == pytest.approx({"adoption": -1.0, "support": 0.5})
     assert said["features"][0] == {
@@ -128,10 +128,10 @@ def test_alerts_are_told_with_their_evidence(company: Path, language: str, drop:
         ("usage_drop", True, "2026-06-01"),
         ("sponsor_lost", False, "2026-05-01"),
     ]
-    assert said["alerts"][0]["words"].startswith(drop)
+    assert said["alerts"][0]["sentence"].startswith(drop)
     assert (said["alerts"][1]["started_on"], said["alerts"][1]["tier"]) == ("2026-04-02", "S")
-    assert Messages(language).value("tier", "S") in said["alerts"][1]["words"]
-    assert low in explain(own, "a4")["alerts"][0]["words"], "an account that is not scored has alerts too"
+    assert Messages(language).value("tier", "S") in said["alerts"][1]["sentence"]
+    assert low in explain(own, "a4")["alerts"][0]["sentence"], "an account that is not scored has alerts too"
     assert explain(own, "a1")["alerts"] == []
     sink = io.StringIO()
     for account in ("a0", "a1"):

@@ -82,7 +82,7 @@ def test_a_champion_says_its_training_day(job):
 
 def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
     said = models.rollback(job, TARGET)
-    assert (said["serves"], said["served_before"], said["line"]) == ("1", "2", ["1"])
+    assert (said["champion_version"], said["previous_version"], said["champion_history"]) == ("1", "2", ["1"])
     assert serves(job) == "1"
     assert champion_history.ROLLED_BACK_TAG in tags(job, 2)
     with pytest.raises(MissingInputError, match="served before version 1: it stays"):
@@ -92,18 +92,18 @@ def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
 
 def test_a_second_rollback_goes_further_back(job):
     promote(job, 3, "a trial", forced=True)
-    assert [models.rollback(job, TARGET)["serves"] for _ in range(2)] == ["2", "1"]
+    assert [models.rollback(job, TARGET)["champion_version"] for _ in range(2)] == ["2", "1"]
 
 
 def test_what_was_taken_back_may_come_again_and_be_taken_back_again(job):
     models.rollback(job, TARGET)
-    assert promote(job, 2)["line"] == ["1", "2"]
-    assert models.rollback(job, TARGET)["serves"] == "1"
+    assert promote(job, 2)["champion_history"] == ["1", "2"]
+    assert models.rollback(job, TARGET)["champion_version"] == "1"
 
 
 def test_what_serves_again_says_since_when_and_why_and_no_longer_that_it_was_taken_back(job):
     said = models.rollback(job, TARGET)
-    assert said["because"] == "version 2 was rolled back"
+    assert said["reason"] == "version 2 was rolled back"
     assert tags(job, 1)[champion_history.SERVED_SINCE_TAG] >= tags(job, 2)[champion_history.SERVED_SINCE_TAG]
     promote(job, 2)
     assert champion_history.ROLLED_BACK_TAG not in tags(job, 2)
@@ -113,19 +113,22 @@ def test_what_serves_again_says_since_when_and_why_and_no_longer_that_it_was_tak
 @pytest.mark.parametrize("move", ["rollback", "promote"])
 def test_no_file_of_a_registration_says_who_serves_when_that_has_changed(job, move):
     """The receipt says who served at the registration, and leaves to the registry who does now."""
-    assert learned(job, "lightgbm.seed=8")["serves"] == "2"
+    assert learned(job, "lightgbm.seed=8")["champion_version"] == "2"
     models.rollback(job, TARGET) if move == "rollback" else promote(job, 1)
     assert serves(job) == "1"
     receipts = [json.loads(path.read_bytes()) for path in job.data.rglob(f"registered/{TARGET}.json")]
     assert len(receipts) == 2
     for receipt in receipts:
-        assert (receipt["version"], receipt["at_registration"]) == ("2", {"champion": "2", "waits": None})
-        assert not {"serves", "waits"} & set(receipt)
+        assert (receipt["version"], receipt["at_registration"]) == (
+            "2",
+            {"champion_version": "2", "waiting_reason": None},
+        )
+        assert not {"champion_version", "waiting_reason"} & set(receipt)
 
 
 def test_promoting_an_older_one_can_be_undone(job):
-    assert promote(job, 1)["line"] == ["1", "2", "1"]
-    assert models.rollback(job, TARGET)["serves"] == "2"
+    assert promote(job, 1)["champion_history"] == ["1", "2", "1"]
+    assert models.rollback(job, TARGET)["champion_version"] == "2"
 
 
 def test_what_the_gate_refused_serves_only_by_force_and_says_why(job):
@@ -133,7 +136,11 @@ def test_what_the_gate_refused_serves_only_by_force_and_says_why(job):
         promote(job, 3)
     assert (stop.value.exit_code, serves(job)) == (80, "2")
     said = promote(job, 3, "the audit asked for it", forced=True)
-    assert (said["serves"], said["gate"], said["because"]) == ("3", "refused", "forced: the audit asked for it")
+    assert (said["champion_version"], said["gate"], said["reason"]) == (
+        "3",
+        "refused",
+        "forced: the audit asked for it",
+    )
     assert tags(job, 3)[champion_history.SERVED_BECAUSE_TAG] == "forced: the audit asked for it"
 
 
@@ -155,25 +162,25 @@ def test_a_version_that_is_not_there_is_said_with_those_that_are(job):
 def test_learning_again_from_the_same_rows_does_not_undo_a_rollback(job):
     models.rollback(job, TARGET)
     said = learned(job, "lightgbm.seed=8")
-    assert (said["version"], said["passed"], said["serves"]) == ("2", True, "1")
-    assert "was rolled back" in said["waits"]
-    assert "renewals promote renewal --version 2" in said["waits"]
+    assert (said["version"], said["passed"], said["champion_version"]) == ("2", True, "1")
+    assert "was rolled back" in said["waiting_reason"]
+    assert "renewals promote renewal --version 2" in said["waiting_reason"]
     assert (serves(job), waits(job)) == ("1", "2")
 
 
 def test_learning_again_from_older_rows_does_not_bring_back_what_was_replaced(job):
     said = learned(job)
-    assert (said["version"], said["passed"], said["serves"]) == ("1", True, "2")
-    assert "served before and was replaced" in said["waits"]
+    assert (said["version"], said["passed"], said["champion_version"]) == ("1", True, "2")
+    assert "served before and was replaced" in said["waiting_reason"]
 
 
 def test_where_promotion_is_manual_what_passes_waits_until_it_is_promoted(job):
     said = learned(job, "lightgbm.seed=10", "gate.promote=manual")
-    assert (said["passed"], said["serves"], serves(job), waits(job)) == (True, "2", "2", "4")
-    assert "gate.promote is manual" in said["waits"]
-    assert promote(job, 4)["serves"] == "4"
+    assert (said["passed"], said["champion_version"], serves(job), waits(job)) == (True, "2", "2", "4")
+    assert "gate.promote is manual" in said["waiting_reason"]
+    assert promote(job, 4)["champion_version"] == "4"
     assert waits(job) is None
-    assert learned(job, "lightgbm.seed=10", "gate.promote=manual")["waits"] is None, "it serves: nothing waits"
+    assert learned(job, "lightgbm.seed=10", "gate.promote=manual")["waiting_reason"] is None, "it serves: nothing waits"
 
 
 def test_a_challenger_that_no_longer_passes_no_longer_waits(job):
@@ -184,7 +191,7 @@ def test_a_challenger_that_no_longer_passes_no_longer_waits(job):
 
 def test_a_newer_champion_takes_the_challenger_s_place(job):
     learned(job, "lightgbm.seed=10", "gate.promote=manual")
-    assert learned(job, "lightgbm.seed=11")["serves"] == "5"
+    assert learned(job, "lightgbm.seed=11")["champion_version"] == "5"
     assert waits(job) is None
 
 
@@ -200,7 +207,7 @@ def test_an_alias_moved_by_other_means_joins_the_line(job):
     model_registry.mlflow_client(job).set_registered_model_alias(
         model_registry.registry_name(TARGET), model_registry.CHAMPION, "3"
     )
-    assert models.rollback(job, TARGET)["line"] == ["1", "2"]
+    assert models.rollback(job, TARGET)["champion_history"] == ["1", "2"]
     assert serves(job) == "2"
 
 
@@ -215,7 +222,7 @@ def test_a_rollback_that_is_cut_short_can_be_tried_again(job, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             models.rollback(job, TARGET)
     assert serves(job) == "2"
-    assert models.rollback(job, TARGET)["serves"] == "1"
+    assert models.rollback(job, TARGET)["champion_version"] == "1"
 
 
 @pytest.fixture
@@ -227,8 +234,8 @@ def of_old(tmp_path):
 
 
 def test_a_champion_of_old_speaks_itself_of_what_was_observed_since(of_old):
-    compared = learned(of_old)["against_champion"]
-    assert compared["spoken_by_itself"] > 0
+    compared = learned(of_old)["champion_comparison"]
+    assert compared["rows_scored_by_champion"] > 0
     assert compared["gain"] is not None
 
 
@@ -238,7 +245,7 @@ def test_a_champion_that_knows_other_columns_is_judged_by_its_back_test_alone(of
     (of_old.folder / "features.json").write_text(json.dumps(without))
     training = pd.read_parquet(of_old.folder / "training.parquet")
     training.drop(columns="tickets").to_parquet(of_old.folder / "training.parquet")
-    assert learned(of_old)["against_champion"]["spoken_by_itself"] == 0
+    assert learned(of_old)["champion_comparison"]["rows_scored_by_champion"] == 0
 
 
 @pytest.fixture

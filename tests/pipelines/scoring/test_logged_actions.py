@@ -80,8 +80,8 @@ def test_it_is_refused_before_a_table_is_read(job):
 def test_what_to_do_leads_to_a_model_that_serves(learned_anew, anew):
     """The gate does not hold it against a champion that knows whom we treated; what is learned reads no action."""
     job, said = anew, learned_anew[1]
-    assert (said["passed"], said["serves"], said["against_champion"]) == (True, "2", None)
-    assert said["not_compared"] == "the champion, version 1, reads logged actions"
+    assert (said["passed"], said["champion_version"], said["champion_comparison"]) == (True, "2", None)
+    assert said["not_compared_reason"] == "the champion, version 1, reads logged actions"
     assert "tickets" in read_by(job, "1")
     assert "tickets" not in read_by(job, "2")
     assert champion_models.load_champion(job, TARGET).version == "2"
@@ -89,7 +89,7 @@ def test_what_to_do_leads_to_a_model_that_serves(learned_anew, anew):
 
 
 def test_a_model_that_waits_is_named_by_what_is_to_be_done(job):
-    assert learned(job, "gate.promote=manual")["serves"] == "1"
+    assert learned(job, "gate.promote=manual")["champion_version"] == "1"
     with pytest.raises(LoggedActionsError, match="`renewals promote renewal --version N`"):
         champion_models.load_champion(job, TARGET)
     models.promote(job, TARGET, 2, None, False)
@@ -118,7 +118,7 @@ def test_a_trial_says_that_it_was_not_compared(job):
 def test_a_champion_that_is_no_longer_refused_is_compared_again(anew):
     job = anew
     said = learned(job, "lightgbm.seed=8")
-    assert (said["not_compared"], said["against_champion"]["gain"] is None) == (None, False)
+    assert (said["not_compared_reason"], said["champion_comparison"]["gain"] is None) == (None, False)
 
 
 def test_an_expansion_is_not_predicted_by_such_a_model_and_the_list_is_made(anew, monkeypatch):

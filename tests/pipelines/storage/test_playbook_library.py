@@ -111,7 +111,7 @@ def test_a_measured_effect_is_read_with_its_error(tmp_path: Path) -> None:
     assert found.standard_error == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("own", [{"verdict": "refused"}, {"log_odds": None}])
+@pytest.mark.parametrize("own", [{"verdict": "no_estimate"}, {"log_odds": None}])
 def test_what_was_not_answered_is_left_to_its_assumption(tmp_path: Path, own: dict[str, Any]) -> None:
     report(tmp_path, **own)
     assert load_measured_effects(job(tmp_path)) == {}

@@ -595,7 +595,7 @@ def test_an_optional_table_without_a_clean_row_needs_both_settings(tmp_path):
     assert "1 of 1 records on" in notice.text("en")
     assert "(100%) could not be used and were left out" in notice.text("en")
     assert "1 条记录，其中 1 条（100%）无法使用" in notice.text("zh")
-    assert notice.code == "most_rows_set_aside"
+    assert notice.code == "most_rows_quarantined"
     assert notice.values == {"table": "tickets", "aside": 1, "rows": 1, "share": 1.0}
 
 

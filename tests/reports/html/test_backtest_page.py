@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from renewals.reports.html.backtest_page import _capacity_section, build_charts
 from renewals.reports.words import Messages
 
-SPEAKER = {"recall": 1.0, "listed": 1.0, "recall_early": 0.5}
+SPEAKER = {"recall": 1.0, "arr_share_listed": 1.0, "recall_early": 0.5}
 MANAGER = {"csm": "Anna", "rows": 3, "lost_arr": 10.0, "recall": 1.0, "recall_early": 0.5, "accounts_listed": 1.0}
 ORDER = SPEAKER | {"in_time_recall": 1.0, "in_time_recall_early": 0.25}
 TOLD = {
-    **{"lists": 2, "lost_arr": 10.0, "lost_in_time": 4.0, "decided_days": 30, "accounts_listed": 1.0},
-    **{"speakers": {"model": SPEAKER}, "managers": [MANAGER], "orders": {"worth": ORDER}},
+    **{"lists": 2, "lost_arr": 10.0, "lost_arr_in_time": 4.0, "decided_days": 30, "accounts_listed": 1.0},
+    **{"models": {"model": SPEAKER}, "managers": [MANAGER], "rankings": {"expected_gain": ORDER}},
 }
 
 

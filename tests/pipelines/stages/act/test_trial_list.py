@@ -27,7 +27,7 @@ def test_an_experiment_publishes_no_list(company, monkeypatch):
     score(other)
     said = publish(other)
     assert {name: digests(company / name) for name in before} == before
-    assert (said["state"], said["trial"]) == ("not published", "lossy-berg")
+    assert (said["state"], said["experiment"]) == ("not published", "lossy-berg")
     folder = Path(said["folder"])
     assert folder == company / "data" / "experiments" / "lossy-berg" / "lists" / str(AS_OF)
     assert json.loads((folder / "manifest.json").read_bytes())["language"] == "zh"
@@ -37,5 +37,5 @@ def test_without_the_experiment_it_is_published_as_before(company):
     other = job(company, language="zh")
     score(other)
     said = publish(other)
-    assert (said["state"], "trial" in said) == ("published", False)
+    assert (said["state"], "experiment" in said) == ("published", False)
     assert not (company / "data" / "experiments").exists()

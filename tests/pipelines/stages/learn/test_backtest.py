@@ -89,7 +89,7 @@ def test_a_page_a_report_every_row_and_the_plots(done):
     plots = {f"renewal/plots/{name}" for name in PLOT_COLUMNS}
     assert set(files(job)) == {"index.html", "renewal/report.json", "renewal/predictions.parquet", *plots}
     assert result["page"] == str(job.data / "backtest" / "index.html")
-    assert result["targets"]["renewal"]["auc"] == report(job)["whole"]["speakers"]["model"]["auc"] > 0.7
+    assert result["targets"]["renewal"]["auc"] == report(job)["overall"]["models"]["model"]["auc"] > 0.7
 
 
 def test_every_tested_row_has_the_word_of_every_speaker(done):
@@ -97,8 +97,8 @@ def test_every_tested_row_has_the_word_of_every_speaker(done):
     tested = report(done[0])["tested"]
     assert len(said) == tested["observations"] + tested["left_out_decided"]
     assert tested["left_out_treated"] > 0
-    speakers = list(report(done[0])["whole"]["speakers"])
-    assert {"model", "days_since_last_use", "few_features", "health_score", "linear"} <= set(speakers)
+    speakers = list(report(done[0])["overall"]["models"])
+    assert {"model", "recency", "few_features", "health_score", "linear"} <= set(speakers)
     assert said[speakers].stack().between(0, 1).all()
     assert not said.duplicated(["account_id", "as_of"]).any()
 
@@ -113,7 +113,7 @@ def test_everything_that_can_be_measured_is(done):
     }
     assert {one["csm"] for one in told["capacity"]["managers"]} == {EVIL, FORMULA}
     assert len(told["by_model_age"]) > 3
-    assert len(told["coverage"]["groups"]) == 10
+    assert len(told["interval_coverage"]["groups"]) == 10
     assert all(told[name] for name in ("quarters", "months", "calibration", "risk_coverage"))
 
 
@@ -158,7 +158,7 @@ def test_both_languages_hold_the_same_numbers(done):
 
 def test_the_page_says_what_the_report_says(done):
     cells = texts(files(done[0])["index.html"].decode())
-    model = report(done[0])["whole"]["speakers"]["model"]
+    model = report(done[0])["overall"]["models"]["model"]
     low, high = model["auc_interval"]
     assert f"{model['auc']:.3f} ({low:.3f}\u00a0…\u00a0{high:.3f})" in cells
 
@@ -182,7 +182,7 @@ def test_a_person_is_shown_the_model_beside_the_baselines(done, language, words,
 def test_what_was_learned_for_the_day_is_judged_as_it_stands(done, monkeypatch):
     job, result = done
     monkeypatch.setattr(retracing, "train", None)
-    assert run_backtest(job) == {**result, "learned": "before"}
+    assert run_backtest(job) == {**result, "models": "reused"}
 
 
 def test_another_day_other_rows_or_an_older_model_must_be_learned_first(done, tmp_path):
@@ -251,8 +251,8 @@ def test_the_command_prints_one_line(done):
     ran = CliRunner().invoke(app, words)
     assert ran.exit_code == 0, ran.output
     said = json.loads(ran.stdout.splitlines()[-1])
-    assert (said["until"], said["learned"]) == (str(DAY), "before")
-    assert said["targets"]["renewal"]["against"]["base_rate"] == "better"
+    assert (said["until"], said["models"]) == (str(DAY), "reused")
+    assert said["targets"]["renewal"]["verdict_over"]["base_rate"] == "better"
 
 
 def test_what_ages_is_not_part_of_a_model(done):

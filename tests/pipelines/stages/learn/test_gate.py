@@ -14,8 +14,8 @@ GOOD = {
     "events": 40.0,
     "auc": {"value": 0.77, "low": 0.72, "high": 0.82},
     "calibration_slope": {"value": 1.0, "low": 0.8, "high": 1.2},
-    "error": 0.05,
-    "error_by_chance": 0.04,
+    "calibration_error": 0.05,
+    "calibration_error_by_chance": 0.04,
     "gain_over": {
         "base_rate": {"value": 0.05, "low": 0.02, "high": 0.08},
         "last_outcome": {"value": 0.02, "low": 0.01, "high": 0.03},
@@ -25,9 +25,9 @@ GOOD = {
         "size_band small": {
             "terms": 80,
             "events": 20.0,
-            "promised": 0.7,
-            "seen": 0.68,
-            "off": {"value": 0.02, "low": -0.1, "high": 0.14},
+            "mean_predicted": 0.7,
+            "mean_observed": 0.68,
+            "bias": {"value": 0.02, "low": -0.1, "high": 0.14},
             "calibration_slope": {"value": 0.9, "low": 0.5, "high": 1.3},
         }
     },
@@ -65,12 +65,12 @@ def test_a_good_model_passes():
             {"value": -0.03, "low": -0.05, "high": -0.01},
             "worse than the baseline last outcome",
         ),
-        ("segments.size_band small.off", {"value": 0.2, "low": 0.11, "high": 0.3}, "in size_band small (80 terms)"),
-        ("segments.size_band small.off", {"value": -0.2, "low": -0.3, "high": -0.11}, "surely more than 0.1"),
+        ("segments.size_band small.bias", {"value": 0.2, "low": 0.11, "high": 0.3}, "in size_band small (80 terms)"),
+        ("segments.size_band small.bias", {"value": -0.2, "low": -0.3, "high": -0.11}, "surely more than 0.1"),
         ("segments.size_band small.calibration_slope", {"value": 0.3, "low": 0.1, "high": 0.5}, "gate.slope_range"),
         ("calibration_slope", {"value": 0.3, "low": 0.1, "high": 0.5}, "gate.slope_range"),
         ("calibration_slope", {"value": 2.0, "low": 1.7, "high": 2.5}, "gate.slope_range"),
-        ("error", 0.15, "gate.max_calibration_error"),
+        ("calibration_error", 0.15, "gate.max_calibration_error"),
     ],
 )
 def test_each_reason_is_said(path, value, said):
@@ -86,7 +86,7 @@ def test_each_reason_is_said(path, value, said):
         ("calibration_slope", {"value": 0.4, "low": 0.2, "high": 0.6}),
         ("gain_over.logistic_regression", {"value": -0.01, "low": -0.03, "high": 0.01}),
         ("gain_over.linear", {"value": -0.002, "low": -0.003, "high": -0.001}),
-        ("segments.size_band small.off", {"value": 0.2, "low": 0.1, "high": 0.3}),
+        ("segments.size_band small.bias", {"value": 0.2, "low": 0.1, "high": 0.3}),
         ("segments.size_band small.calibration_slope", {"value": None, "low": None, "high": None}),
     ],
 )

@@ -181,7 +181,7 @@ def test_mlflow_is_given_finite_figures_only():
 
 
 def test_a_picture_is_the_same_bytes_each_time():
-    table = pd.DataFrame({"promised": [0.2, 0.8], "seen": [0.1, 0.9]})
+    table = pd.DataFrame({"mean_predicted": [0.2, 0.8], "mean_observed": [0.1, 0.9]})
     first = _render_png(_draw_calibration, table)
     assert first.startswith(b"\x89PNG")
     assert _render_png(_draw_calibration, table) == first

@@ -76,8 +76,8 @@ def metrics_of(job: Job) -> dict:
 def test_runs_are_compared_by_a_few_flat_figures(done):
     folder, whole = done[0].folder / "evaluation" / "renewal", metrics_of(done[0])
     headline = json.loads((folder / "headline.json").read_text())
-    assert headline["auc"] == whole["judged"]["auc"]["value"]
-    assert headline["gain_over_base_rate"] == whole["judged"]["gain_over"]["base_rate"]["value"]
+    assert headline["auc"] == whole["gate_metrics"]["auc"]["value"]
+    assert headline["gain_over_base_rate"] == whole["gate_metrics"]["gain_over"]["base_rate"]["value"]
     assert len(headline) < 25
     assert all(isinstance(figure, int | float) for figure in headline.values())
     assert "error" not in headline  # by which DVC would know a file that it could not read
@@ -90,7 +90,7 @@ def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
     assert EnsembleModel.from_files(files).schema.names == tuple(feature["name"] for feature in CATALOGUE)
     card = json.loads(files[artifacts.MODEL_CARD])
     assert (card["until"], card["rows"], card["terms"]) == ("2024-06-01", said["rows"], said["terms"])
-    assert len(card["tried"]) == 1
+    assert len(card["candidates"]) == 1
 
 
 def test_only_rows_final_on_the_day_are_learned_from(done, table):
@@ -111,7 +111,7 @@ def test_training_again_writes_the_same_bytes(done, tmp_path, table):
     again, first = artifacts.read_model(job.folder, "renewal"), artifacts.read_model(done[0].folder, "renewal")
     assert {name: again[name] for name in MODEL_FILES} == {name: first[name] for name in MODEL_FILES}
     assert (
-        json.loads(again[artifacts.MODEL_CARD])["fingerprint"] == json.loads(first[artifacts.MODEL_CARD])["fingerprint"]
+        json.loads(again[artifacts.MODEL_CARD])["rows_sha256"] == json.loads(first[artifacts.MODEL_CARD])["rows_sha256"]
     )
 
 
@@ -119,7 +119,7 @@ def test_a_changed_figure_changes_the_fingerprint(done, tmp_path, table):
     job = written(tmp_path, table.assign(use=table["use"].where(table.index != 0, 99.0)))
     training.train(job, "renewal")
     one, other = (
-        json.loads(artifacts.read_model(j.folder, "renewal")[artifacts.MODEL_CARD])["fingerprint"]
+        json.loads(artifacts.read_model(j.folder, "renewal")[artifacts.MODEL_CARD])["rows_sha256"]
         for j in (job, done[0])
     )
     assert one != other
@@ -163,7 +163,7 @@ def test_what_was_decided_already_is_counted_and_left_out(done):
 def test_a_renewal_is_judged_once_at_its_lead(done):
     metrics = metrics_of(done[0])
     assert set(metrics["at_lead"]) == {"30", "60", "90", "120", "180"}
-    assert metrics["judged"]["rows"] == metrics["judged"]["terms"] == metrics["at_lead"]["60"]["rows"]
+    assert metrics["gate_metrics"]["rows"] == metrics["gate_metrics"]["terms"] == metrics["at_lead"]["60"]["rows"]
 
 
 def test_the_model_stands_beside_every_baseline_that_can_speak(done):
@@ -175,7 +175,7 @@ def test_the_model_stands_beside_every_baseline_that_can_speak(done):
 
 
 def test_an_interval_holds_its_value_and_says_the_model_beats_the_base_rate(done):
-    judged = metrics_of(done[0])["judged"]
+    judged = metrics_of(done[0])["gate_metrics"]
     for found in (judged["auc"], judged["calibration_slope"], judged["gain_over"]["base_rate"]):
         assert found["low"] < found["value"] < found["high"]
     assert judged["gain_over"]["base_rate"]["low"] > 0

@@ -77,14 +77,14 @@ def test_the_report_says_what_was_tried_what_was_found_and_how_to_take_it_over(d
     (study,) = studies(job)
     assert study.study_name == told["study"]
     assert [trial["log_loss"] for trial in told["trials"]] == [trial.value for trial in study.trials]
-    assert told["trials"][0]["setting"] == told["in_force"]
+    assert told["trials"][0]["setting"] == told["current"]
     assert told["log_loss"]["found"] == min(trial["log_loss"] for trial in told["trials"])
-    assert told["log_loss"]["in_force"] == told["trials"][0]["log_loss"]
-    assert told["stood_on"] < told["until"] == "2024-06-01"
-    assert said["take_over"] == told["take_over"] != []
-    changed = read_settings(None, [*QUICK, *told["take_over"]])
+    assert told["log_loss"]["current"] == told["trials"][0]["log_loss"]
+    assert told["cutoff"] < told["until"] == "2024-06-01"
+    assert said["overrides"] == told["overrides"] != []
+    changed = read_settings(None, [*QUICK, *told["overrides"]])
     assert tuning.current_setting(changed, list(told["setting"])) == told["setting"]
-    assert told["held_out"]["verdict"] in ("better", "alike", "worse")
+    assert told["holdout"]["verdict"] in ("better", "no_difference", "worse")
 
 
 def test_a_study_that_is_done_costs_nothing_and_says_the_same(done, monkeypatch):
@@ -93,8 +93,8 @@ def test_a_study_that_is_done_costs_nothing_and_says_the_same(done, monkeypatch)
     monkeypatch.setattr(tuning, "trial_loss", forbid)
     monkeypatch.setattr(tuning, "compare_with_current", forbid)
     again = stage.tune(job, "renewal")
-    assert (said["already"], again["already"]) == (False, True)
-    assert {**again, "already": False} == said
+    assert (said["unchanged"], again["unchanged"]) == (False, True)
+    assert {**again, "unchanged": False} == said
     assert (job.data / "tune" / "renewal.json").read_bytes() == before
 
 
@@ -144,17 +144,17 @@ def test_what_is_held_out_judges_the_study_and_is_no_part_of_it(done, table, tmp
     """Later outcomes turned round: the same study, trials and best setting, and another verdict."""
     job, _ = done
     first = stage.read_report(job, "renewal")
-    late = table["as_of"] >= first["stood_on"]
+    late = table["as_of"] >= first["cutoff"]
     turned = drawn(tmp_path / "turned", table.assign(renewal=table["renewal"].where(~late, 1 - table["renewal"])))
     stage.tune(turned, "renewal")
     told = stage.read_report(turned, "renewal")
-    assert told["held_out"] != first["held_out"]
-    assert {**told, "held_out": None} == {**first, "held_out": None}
+    assert told["holdout"] != first["holdout"]
+    assert {**told, "holdout": None} == {**first, "holdout": None}
     (job.folder / "training.parquet").rename(tmp_path / "kept.parquet")
     try:
         (turned.folder / "training.parquet").rename(job.folder / "training.parquet")
         monkeypatch.setattr(tuning, "trial_loss", forbid)
-        assert stage.tune(job, "renewal")["asked"] == 2
+        assert stage.tune(job, "renewal")["evaluations"] == 2
     finally:
         (tmp_path / "kept.parquet").replace(job.folder / "training.parquet")
 
@@ -163,7 +163,7 @@ def test_nothing_better_than_what_is_in_force_is_said_so(table, tmp_path, monkey
     monkeypatch.setattr(tuning, "compare_with_current", forbid)
     job = drawn(tmp_path / "same", table, 1)
     said = stage.tune(job, "renewal")
-    assert (said["verdict"], said["take_over"]) == ("same", [])
+    assert (said["verdict"], said["overrides"]) == ("same", [])
 
 
 def test_too_little_history_is_a_word_and_no_error(table, tmp_path):
@@ -202,28 +202,26 @@ def test_a_search_takes_the_table_that_an_earlier_one_made(done, table, monkeypa
     job, _ = done
     prepared = []
     monkeypatch.setattr(whole, "prepare_training_table", lambda job: prepared.append(1))
-    assert whole.run_tune(job)["learned"] == "now"
+    assert whole.run_tune(job)["training_table"] == "new"
     (job.data / "tune" / "training_table.json").write_bytes(to_json_bytes(whole._training_table_source(job)))
-    assert whole.run_tune(job, "renewal")["learned"] == "before"
-    assert whole.run_tune(replace(job, tables="other"))["learned"] == "now"
+    assert whole.run_tune(job, "renewal")["training_table"] == "reused"
+    assert whole.run_tune(replace(job, tables="other"))["training_table"] == "new"
     later = replace(job, until=date(2024, 7, 1))
     assert not whole.has_training_table(later)
     assert len(prepared) == 2
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("verdict", ["better", "alike", "worse", "too_few", "same"])
+@pytest.mark.parametrize("verdict", ["better", "no_difference", "worse", "too_few", "same"])
 def test_the_result_in_words(done, language, verdict):
     told, words = stage.read_report(done[0], "renewal"), Messages(language)
-    take_over = [] if verdict == "same" else told["take_over"]
-    said = tuning_sentences(
-        {**told, "take_over": take_over, "held_out": {**told["held_out"], "verdict": verdict}}, words
-    )
+    take_over = [] if verdict == "same" else told["overrides"]
+    said = tuning_sentences({**told, "overrides": take_over, "holdout": {**told["holdout"], "verdict": verdict}}, words)
     assert "3 " in said[0]
     assert f"{told['log_loss']['found']:.4f}" in said[0]
     assert len(said) == (2 if verdict == "same" else 3)
     assert all(f"--set {change}" in said[-1] for change in take_over)
-    if verdict in ("better", "alike", "worse"):
+    if verdict in ("better", "no_difference", "worse"):
         assert f"{told['held_out']['gain']['value']:.4f}" in said[1]
 
 

@@ -143,7 +143,7 @@ def test_a_day_before_history_begins(tmp_path: Path, day: date) -> None:
 
 def test_a_table_without_a_row(tmp_path: Path) -> None:
     assert "usage_events: the table holds no row" in stopped(job(tmp_path))
-    nothing = Notice("nothing_known", {"table": "tickets", "day": str(DAY)})
+    nothing = Notice("no_known_rows", {"table": "tickets", "day": str(DAY)})
     assert said(job(tmp_path, usage=before(0), tickets=[])) == [nothing]
 
 
@@ -178,7 +178,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 
 def test_what_is_allowed_goes_on_with_a_notice_on_top(tmp_path: Path) -> None:
     codes = [one.code for one in said(job(tmp_path, usage=before(100), tickets=before(80), limits=ALLOWED))]
-    assert codes == ["allowed_stale", "stale", "stale"]
+    assert codes == ["stale_allowed", "stale", "stale"]
     newer = said(job(tmp_path, usage=before(10), tickets=before(0), limits=ALLOWED))
     assert [one.code for one in newer] == ["stale"]
 
@@ -405,7 +405,7 @@ def test_check_on_a_day_stops_or_tells_as_a_score_would(tmp_path: Path) -> None:
     with pytest.raises(DataContractError, match="is of 2024-02-02"):
         check_tables(replace(own, as_of=date(2024, 6, 1)))
     allowed = replace(raw_job(tmp_path, freshness={"allow_stale": True}), as_of=date(2024, 6, 1))
-    assert [one["code"] for one in check_tables(allowed)["notices"]] == ["allowed_stale", "stale"]
+    assert [one["code"] for one in check_tables(allowed)["notices"]] == ["stale_allowed", "stale"]
     assert not (tmp_path / "data" / "act").exists()
 
 
