@@ -54,19 +54,19 @@ def test_a_verdict_needs_the_whole_interval_on_one_side(low, high, said):
 
 def test_a_part_holds_every_speaker_and_what_the_model_gains_over_each(truthful):
     told = backtest.compare_models(truthful, asked())
-    assert list(told["model_count"]) == [MODEL, "base_rate", "linear"]
+    assert list(told["models"]) == [MODEL, "base_rate", "linear"]
     assert (told["rows"], told["terms"], told["accounts"]) == (300, 300, 300)
     assert told["gain_over"]["base_rate"]["verdict"] == "better"
     assert told["gain_over"]["linear"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "no_difference"}
     swapped = truthful.rename(columns={MODEL: "base_rate", "base_rate": MODEL})
     assert backtest.compare_models(swapped, asked())["gain_over"]["base_rate"]["verdict"] == "worse"
-    low, high = told["model_count"][MODEL]["auc_interval"]
-    assert low < told["model_count"][MODEL]["auc"] < high
+    low, high = told["models"][MODEL]["auc_interval"]
+    assert low < told["models"][MODEL]["auc"] < high
 
 
 def test_a_part_without_rows_says_so(truthful):
     told = backtest.compare_models(truthful.head(0), asked())
-    assert (told["rows"], told["gain_over"], told["model_count"][MODEL]) == (0, {}, {})
+    assert (told["rows"], told["gain_over"], told["models"][MODEL]) == (0, {}, {})
 
 
 def test_the_share_of_lost_revenue_among_those_who_fit():
@@ -84,8 +84,8 @@ def test_the_share_of_lost_revenue_among_those_who_fit():
     told = backtest.recall_at_capacity(rows, asked(capacity=one))
     assert told["lists"] == 2
     assert told["lost_arr"] == 500.0
-    assert told["model_count"][MODEL]["recall"] == pytest.approx(400 / 500)
-    assert told["model_count"][MODEL]["arr_share_listed"] == pytest.approx(500 / 700)
+    assert told["models"][MODEL]["recall"] == pytest.approx(400 / 500)
+    assert told["models"][MODEL]["arr_share_listed"] == pytest.approx(500 / 700)
     assert [(one["csm"], one["recall"]) for one in told["managers"]] == [("Anna", 0.5), ("Bob", 1.0)]
     assert [one["recall_early"] for one in told["managers"]] == [0.5, 1.0]
 
@@ -217,7 +217,7 @@ def test_expected_profit_is_that_of_the_best_cut():
     rows = many([0.1, 0.4, 0.6, 0.9], [0, 1, 0, 1], arr=[1000.0, 200.0, 500.0, 100.0])
     told = backtest.empb_profit(rows)
     stays = [0.3 * 0.95 * 1000 - 15, -(0.05 * 200 + 15), 0.3 * 0.95 * 500 - 15, -(0.05 * 100 + 15)]
-    assert told["model_count"][MODEL] == pytest.approx(max(np.cumsum(stays)) / 4)
+    assert told["models"][MODEL] == pytest.approx(max(np.cumsum(stays)) / 4)
 
 
 def test_growth_is_told_without_leads_capacity_intervals_and_profit(truthful):

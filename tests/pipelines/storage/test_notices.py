@@ -56,6 +56,27 @@ def test_a_file_without_notices_has_none_and_a_missing_one_is_a_stop(tmp_path: P
         load_notices(tmp_path / "none.json", "check")
 
 
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        (
+            Notice("most_rows_set_aside", {"table": "people", "aside": 6, "rows": 9, "share": 0.67}),
+            "most_rows_quarantined",
+        ),
+        (Notice("terms_set_aside", {"terms": 3}), "contracts_quarantined"),
+        (Notice("loaded_at_once", {"table": "tickets", "known_day": "2026-05-02"}), "bulk_load"),
+        (Notice("nothing_known", {"table": "tickets", "day": "2026-06-01"}), "no_known_rows"),
+        (Notice("allowed_stale"), "stale_allowed"),
+    ],
+)
+def test_a_notice_that_an_older_release_wrote_has_its_words(tmp_path: Path, old: Notice, now: str) -> None:
+    held = tmp_path / "freshness.json"
+    held.write_text(json.dumps({"notices": [{"code": old.code, "values": dict(old.values)}]}))
+    (notice,) = load_notices(held, "freshness")
+    assert notice == Notice(now, old.values)
+    assert all(notice.text(language) for language in MESSAGES)
+
+
 def warning(what: str, name: str) -> dict[str, Any]:
     return {"what": what, "name": name}
 

@@ -117,6 +117,23 @@ def test_what_was_not_answered_is_left_to_its_assumption(tmp_path: Path, own: di
     assert load_measured_effects(job(tmp_path)) == {}
 
 
+def test_a_refusal_that_an_older_release_wrote_is_left_to_its_assumption(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "effect" / "effect.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("""{
+ "as_of": "2026-05-01", "headline": "points", "confidence": 0.9, "observations": 900, "accounts": 400,
+ "playbooks": [
+  {"playbook": "push", "treated": 80, "accounts": 70, "renewed": 0.7, "points": 0.1, "low": 0.02, "high": 0.2,
+   "log_odds": 0.5, "log_odds_low": 0.1, "log_odds_high": 0.9, "naive": 0.05, "left_out": 2, "effective": 310.0,
+   "verdict": "helped", "words": {"en": "It helped.", "zh": "有帮助。"}},
+  {"playbook": "gift", "treated": 9, "reason": "too_few_treated", "figures": {"treated": 9, "needed": 50},
+   "verdict": "refused", "words": {"en": "Too few.", "zh": "太少。"}}
+ ],
+ "notes": []
+}""")
+    assert list(load_measured_effects(job(tmp_path))) == ["push"]
+
+
 def test_what_was_found_on_a_later_day_is_not_known_yet(tmp_path: Path) -> None:
     report(tmp_path, as_of="2026-06-01")
     assert load_measured_effects(job(tmp_path))
