@@ -46,4 +46,4 @@ def runs_of(job: Job, trial: str, target: str = "renewal") -> list[Any]:
     """The MLflow runs of a trial."""
     client = model_registry.mlflow_client(job)
     known = client.get_experiment_by_name(model_registry.registry_name(target))
-    return list(client.search_runs([known.experiment_id], f"tags.`renewals.trial` = '{trial}'")) if known else []
+    return list(client.search_runs([known.experiment_id], f"tags.`renewals.experiment` = '{trial}'")) if known else []

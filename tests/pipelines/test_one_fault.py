@@ -255,7 +255,7 @@ def test_an_alert_that_cannot_be_said_is_named_and_costs_its_sentence_alone(
         assert texts[0].startswith(name)
     loss = {"output": "page", "part": "alerts", "count": 1, "example": "a0"}
     assert [{key: own[key] for key in loss} for own in manifest(company)["left_out"]] == [loss]
-    words = [own["words"] for own in explain(job(company), "a0")["alerts"]]
+    words = [own["sentence"] for own in explain(job(company), "a0")["alerts"]]
     assert words[0].startswith("Use has dropped")
     assert "Use has dropped" not in words[1]
 

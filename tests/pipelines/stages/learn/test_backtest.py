@@ -95,8 +95,8 @@ def test_a_page_a_report_every_row_and_the_plots(done):
 def test_every_tested_row_has_the_word_of_every_speaker(done):
     said = pd.read_parquet(done[0].data / "backtest" / "renewal" / "predictions.parquet")
     tested = report(done[0])["tested"]
-    assert len(said) == tested["observations"] + tested["left_out_decided"]
-    assert tested["left_out_treated"] > 0
+    assert len(said) == tested["observations"] + tested["excluded_signed"]
+    assert tested["excluded_treated"] > 0
     speakers = list(report(done[0])["overall"]["models"])
     assert {"model", "recency", "few_features", "health_score", "linear"} <= set(speakers)
     assert said[speakers].stack().between(0, 1).all()

@@ -63,8 +63,8 @@ def test_the_file_says_what_each_playbook_did_in_two_languages(answered):
     assert (one["playbook"], one["verdict"], told["headline"]) == ("*", "helped", "points")
     assert abs(one["points"] - truth) < 0.06  # two standard errors
     assert one["unadjusted_difference"] < 0
-    assert "helped" in one["words"]["en"]
-    assert "有效" in one["words"]["zh"]
+    assert "helped" in one["sentences"]["en"]
+    assert "有效" in one["sentences"]["zh"]
 
 
 def test_twice_gives_the_same_bytes(answered):
@@ -117,7 +117,7 @@ def test_a_small_company_gets_a_reason_and_no_number(small):
     told = small[1]["playbooks"]
     assert {one["verdict"] for one in told} == {"no_estimate"}
     assert told[0]["reason"] == "too_few_treated"
-    assert "at least 50 are needed" in told[0]["words"]["en"]
+    assert "at least 50 are needed" in told[0]["sentences"]["en"]
     assert "points" not in told[0]
 
 

@@ -22,7 +22,7 @@ from renewals.pipelines.storage.registry.evaluation_plots import _draw_calibrati
 from renewals.pipelines.storage.registry.mlflow_runs import _run_metrics
 
 GATE = GateSettings(lead_days=90, min_renewals=50, bootstrap_samples=100)
-CARD = {"rows": 10, "terms": 5, "yes": 3}
+CARD = {"rows": 10, "terms": 5, "positive_terms": 3}
 
 
 def told(quality: float, seed: int = 0, accounts: int = 200) -> pd.DataFrame:
@@ -121,8 +121,8 @@ def test_a_level_that_is_wrong_in_one_segment_is_found_there():
     rows = in_bands(told(1.0, accounts=800))
     high = rows.assign(probability=np.where(rows["size_band"] == "large", 0.98, rows["probability"]))
     found = segment_calibration(high, "probability", GATE)
-    assert found["size_band large"]["off"]["low"] > GATE.max_calibration_error
-    assert abs(found["size_band small"]["off"]["value"]) < GATE.max_calibration_error
+    assert found["size_band large"]["bias"]["low"] > GATE.max_calibration_error
+    assert abs(found["size_band small"]["bias"]["value"]) < GATE.max_calibration_error
 
 
 def test_the_more_segments_are_looked_at_the_wider_each_interval():
@@ -131,7 +131,7 @@ def test_the_more_segments_are_looked_at_the_wider_each_interval():
     )
     among = in_bands(told(1.0)).assign(**{f"s{n}": "x" for n in range(6)})
     wide = GATE.model_copy(update={"segments": ("size_band", *(f"s{n}" for n in range(6)))})
-    one, many = (found["size_band small"]["off"] for found in (alone, segment_calibration(among, "probability", wide)))
+    one, many = (found["size_band small"]["bias"] for found in (alone, segment_calibration(among, "probability", wide)))
     assert many["high"] - many["low"] > 1.2 * (one["high"] - one["low"])
 
 
@@ -172,7 +172,7 @@ def test_mlflow_is_given_finite_figures_only():
     assert kept == {
         ("rows", 0): 10.0,
         ("terms", 0): 5.0,
-        ("yes", 0): 3.0,
+        ("positive_terms", 0): 3.0,
         ("auc_90d", 0): 0.7,
         ("base_rate.log_loss_90d", 0): 0.5,
         ("fold.log_loss_90d", 1): 0.4,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from datetime import date
 
@@ -93,6 +94,21 @@ def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
     assert len(card["candidates"]) == 1
 
 
+def test_a_model_that_an_older_release_left_is_learned_again(done, tmp_path):
+    folder = tmp_path / "models" / "renewal"
+    shutil.copytree(done[0].folder / "models" / "renewal", folder)
+    (folder / artifacts.MODEL_CARD).write_text(
+        """{
+ "target": "renewal", "until": "2024-06-01", "rows": 900, "trained": true, "terms": 300, "yes": 200, "features": 4,
+ "recipe": {"strength": 1.0, "rounds": 40, "share_of_trees": 0.2},
+ "calibration": {"slope": 1.0, "level": 0.0, "rows": 500, "terms": 200}, "doubt": {"spread": 0.3, "hidden": 0.2},
+ "origins": ["2023-06-01"], "fingerprint": "abc", "tried": [], "importance": {}
+}"""
+    )
+    with pytest.raises(MissingInputError, match="was left by an older release: run `renewals learn`"):
+        artifacts.read_model(tmp_path, "renewal")
+
+
 def test_only_rows_final_on_the_day_are_learned_from(done, table):
     final = pd.to_datetime(table["renewal_matured_at"]) <= pd.Timestamp(DAY)
     assert done[1]["rows"] == final.sum() < len(table)
@@ -156,7 +172,7 @@ def test_what_was_decided_already_is_counted_and_left_out(done):
     job, _, _ = done
     tested = metrics_of(job)["tested"]
     told = pd.read_parquet(io.BytesIO(artifacts.read_model(job.folder, "renewal")[artifacts.BACKTEST]))
-    assert tested["left_out_decided"] == told["decided"].sum() > 0
+    assert tested["excluded_signed"] == told["decided"].sum() > 0
     assert tested["observations"] == (~told["decided"]).sum()
 
 

@@ -78,7 +78,7 @@ def test_the_report_says_what_was_tried_what_was_found_and_how_to_take_it_over(d
     assert study.study_name == told["study"]
     assert [trial["log_loss"] for trial in told["trials"]] == [trial.value for trial in study.trials]
     assert told["trials"][0]["setting"] == told["current"]
-    assert told["log_loss"]["found"] == min(trial["log_loss"] for trial in told["trials"])
+    assert told["log_loss"]["best"] == min(trial["log_loss"] for trial in told["trials"])
     assert told["log_loss"]["current"] == told["trials"][0]["log_loss"]
     assert told["cutoff"] < told["until"] == "2024-06-01"
     assert said["overrides"] == told["overrides"] != []
@@ -121,8 +121,8 @@ def test_a_run_that_is_cut_off_loses_one_trial(done, table, tmp_path, monkeypatc
     assert not (job.data / "tune" / "renewal.json").exists()
     assert stage.tune(job, "renewal")["trials"] == 3
     told, whole_run = stage.read_report(job, "renewal"), stage.read_report(done[0], "renewal")
-    assert [trial["state"] for trial in told["trials"]].count("cut_off") == 1
-    kept = [(trial["setting"], trial["log_loss"]) for trial in told["trials"] if trial["state"] != "cut_off"]
+    assert [trial["state"] for trial in told["trials"]].count("failed") == 1
+    kept = [(trial["setting"], trial["log_loss"]) for trial in told["trials"] if trial["state"] != "failed"]
     assert kept == [(trial["setting"], trial["log_loss"]) for trial in whole_run["trials"]]
 
 
@@ -218,11 +218,11 @@ def test_the_result_in_words(done, language, verdict):
     take_over = [] if verdict == "same" else told["overrides"]
     said = tuning_sentences({**told, "overrides": take_over, "holdout": {**told["holdout"], "verdict": verdict}}, words)
     assert "3 " in said[0]
-    assert f"{told['log_loss']['found']:.4f}" in said[0]
+    assert f"{told['log_loss']['best']:.4f}" in said[0]
     assert len(said) == (2 if verdict == "same" else 3)
     assert all(f"--set {change}" in said[-1] for change in take_over)
     if verdict in ("better", "no_difference", "worse"):
-        assert f"{told['held_out']['gain']['value']:.4f}" in said[1]
+        assert f"{told['holdout']['gain']['value']:.4f}" in said[1]
 
 
 def test_a_refusal_in_words():
