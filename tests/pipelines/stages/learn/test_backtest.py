@@ -149,7 +149,7 @@ def test_both_languages_hold_the_same_numbers(done):
         page = files(job)["index.html"].decode()
         cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", page)
         told[language] = [re.findall(r"-?\d[\d.,]*%?", cell) for cell in cells], re.findall(r'points="([^"]*)"', page)
-        assert Messages(language).text("backtest.section.staleness") in texts(page)
+        assert Messages(language).text("backtest.section.by_model_age") in texts(page)
     backtest(job)
     assert told["en"] == told["zh"]
     assert len(told["en"][0]) > 200
