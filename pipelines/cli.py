@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from renewals.pipelines.runtime.job import Job
 
 app = typer.Typer(
-    help="Which contracts will be bought again, and which accounts will grow: learn from closed history, act on a day.",
+    help="Predict renewals and expansion: train on past outcomes, then publish a risk list for a date.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -27,7 +27,7 @@ Tables = Annotated[
         "params.yaml, data/company]"
     ),
 ]
-IgnoredTables = Annotated[str, typer.Option("--tables", hidden=True, help="Taken for older scripts; not read.")]
+IgnoredTables = Annotated[str, typer.Option("--tables", hidden=True, help="Accepted for compatibility; ignored.")]
 Data = Annotated[Path, typer.Option(help="Where intermediate tables, models and MLflow live.")]
 Params = Annotated[Path | None, typer.Option(help="The parameter file.  [default: params.yaml where there is one]")]
 Overrides = Annotated[
@@ -35,21 +35,23 @@ Overrides = Annotated[
 ]
 Lists = Annotated[Path, typer.Option(help="Where lists/<as-of>/ is published.")]
 AsOf = Annotated[
-    str, typer.Option(metavar="DATE", help="The day it stands on, YYYY-MM-DD: nothing known later is used.")
+    str, typer.Option(metavar="DATE", help="Date of the list (YYYY-MM-DD): only data known before it are used.")
 ]
 AllowStale = Annotated[
     bool,
     typer.Option(
-        "--allow-stale", help="Go on where tables are too old or incomplete for the day, with a notice on the result."
+        "--allow-stale", help="Continue although tables are too old or incomplete; the result carries a notice."
     ),
 ]
-Until = Annotated[str, typer.Option(metavar="DATE", help="The day it pretends to stand on, YYYY-MM-DD.")]
+Until = Annotated[
+    str, typer.Option(metavar="DATE", help="Training cutoff (YYYY-MM-DD): only data known before this date are used.")
+]
 
 Hindsight = Annotated[
     bool,
     typer.Option(
         "--hindsight",
-        help="Also for a day before the training day of the models; the list is marked and never read as history.",
+        help="Allow a date before the training cutoff of the models; the list is marked and not used as history.",
     ),
 ]
 
@@ -81,7 +83,7 @@ def example(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write the tables of the example company, to try everything on."""
+    """Write example tables to try the program on."""
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.example import example
@@ -97,7 +99,7 @@ def check(
         str | None,
         typer.Option(
             metavar="DATE",
-            help="Also judge whether they are fresh enough for this day, YYYY-MM-DD.",
+            help="Also check whether the tables are recent enough for this date (YYYY-MM-DD).",
             show_default=False,
         ),
     ] = None,
@@ -107,7 +109,7 @@ def check(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Hold the tables against their contract, and say of each up to which day it goes."""
+    """Validate the input tables and report the last date of each."""
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.check import check_tables
@@ -121,10 +123,11 @@ def check(
 def learn(
     until: Until,
     trial_run: Annotated[
-        bool, typer.Option("--try", help="Only compare with the champion: no model and no list is changed.")
+        bool, typer.Option("--try", help="Train and compare with the champion only; nothing is registered or promoted.")
     ] = False,
     name: Annotated[
-        str | None, typer.Option(help="What a trial is called.  [default: its day and a digest]", show_default=False)
+        str | None,
+        typer.Option(help="Name of the trial.  [default: date and a hash of the parameters]", show_default=False),
     ] = None,
     allow_stale: AllowStale = False,
     tables: Tables = None,
@@ -132,9 +135,9 @@ def learn(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Train on what was known and final on a day."""
+    """Train and register models with the data known and the outcomes final on a date."""
     if name and not trial_run:
-        raise typer.BadParameter("--name is the name of a trial: give --try too")
+        raise typer.BadParameter("--name needs --try")
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.learn import learn
@@ -153,9 +156,9 @@ def backtest(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """What would have been said in the past, and what it was worth: model beside baselines, as a page.
+    """Backtest: predictions at past dates compared with baselines and with the outcomes, as an HTML report.
 
-    Judges what `renewals learn` left for this day in the data folder; otherwise it learns first, and registers nothing.
+    Uses the models that `renewals learn` trained for this date, or trains them first. Registers nothing.
     """
 
     def run(job: Job) -> dict[str, Any]:
@@ -171,7 +174,7 @@ def tune(
     until: Until,
     target: Annotated[
         Literal["renewal", "upsell", "cross_sell", "expansion"] | None,
-        typer.Option(help="Search for this one alone.  [default: every one in `targets`]", show_default=False),
+        typer.Option(help="Tune only this target.  [default: all in `targets`]", show_default=False),
     ] = None,
     allow_stale: AllowStale = False,
     tables: Tables = None,
@@ -179,9 +182,9 @@ def tune(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Search the learner's settings in the past alone; changes none, and goes on where it was stopped.
+    """Tune the hyperparameters on past data. Changes no setting; an interrupted search is resumed.
 
-    The best setting is held against the one in force on the newest outcomes, which the search did not see.
+    Compares the best settings with the current ones on the most recent outcomes, which are held out.
     """
 
     def run(job: Job) -> dict[str, Any]:
@@ -231,7 +234,7 @@ def publish(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write a published list, its reasons and its forecast to a database, in one transaction; twice does no harm."""
+    """Write a published list, its reasons and its forecast to a database in one transaction (idempotent)."""
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.publish import run_publish
@@ -250,7 +253,7 @@ def scorecard(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """How the company stands on a day: churn, renewal rates, retention, use, referrals."""
+    """Company metrics on a date: churn, renewal rates, retention, usage, referrals."""
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.scorecard import run_scorecard
@@ -270,7 +273,7 @@ def forecast(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """What will be renewed, kept and bought in the four quarters from a day on."""
+    """Forecast renewals, GRR and NRR for the next four quarters."""
     allowed = _add_flag_overrides(overrides, allow_stale, hindsight)
 
     def run(job: Job) -> dict[str, Any]:
@@ -290,7 +293,7 @@ def effect(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Did it help: what each playbook did to renewals, adjusted for who was treated."""
+    """Estimate the effect of each playbook on renewals (propensity-adjusted)."""
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.effect import run_effect
@@ -310,7 +313,7 @@ def explain(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Why this account is where it is on the list."""
+    """Explain the score and the rank of one account on a published list."""
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.explain import explain
@@ -325,7 +328,7 @@ def whatif(
     account: Annotated[str, typer.Argument(help="The account's id.")],
     as_of: AsOf,
     changes: Annotated[
-        list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="A figure as it might be; repeatable.")
+        list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="Changed feature value; repeatable.")
     ],
     tables: IgnoredTables = "",
     data: Data = DATA_FOLDER,
@@ -335,9 +338,9 @@ def whatif(
         list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
     ] = None,
 ) -> None:
-    """What the model would say of an account if some of its figures were other: an association, not an effect.
+    """Renewal probability of an account with changed feature values (an association, not a causal effect).
 
-    The other windows of such a figure move along, by as many ranks among the account's peers, unless set too.
+    Other time windows of the same feature move by the same number of ranks among the peers, unless they are set too.
     """
 
     def run(job: Job) -> dict[str, Any]:
@@ -354,7 +357,7 @@ def collect(
     recorded: Annotated[
         str | None,
         typer.Option(
-            metavar="DATE", help="The day the answers came in, YYYY-MM-DD.  [default: now]", show_default=False
+            metavar="DATE", help="Date the answers were received (YYYY-MM-DD).  [default: now]", show_default=False
         ),
     ] = None,
     data: Data = DATA_FOLDER,
@@ -362,7 +365,7 @@ def collect(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Read back what managers wrote into the workbooks: verdicts, notes, and actions, which become interventions."""
+    """Import managers' answers from returned workbooks: verdicts, notes, and actions (stored as interventions)."""
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.collect import collect
@@ -378,16 +381,20 @@ TargetName = Annotated[str, typer.Argument(help="What the model predicts: renewa
 @app.command()
 def promote(
     target: TargetName,
-    version: Annotated[int, typer.Option(min=1, help="The registered version that shall serve.")],
-    force: Annotated[bool, typer.Option("--force", help="Even if the gate refused it; needs --reason.")] = False,
+    version: Annotated[int, typer.Option(min=1, help="Registered version to promote.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote although the gate rejected it; needs --reason.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why; kept with the version.")] = "",
     data: Data = DATA_FOLDER,
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Let a registered version make the lists from now on."""
+    """Make a registered version the champion."""
     if force and not reason.strip():
-        raise typer.BadParameter('--force needs --reason "…": why shall it serve although the gate refused it?')
+        raise typer.BadParameter(
+            '--force needs --reason "…": why is this version promoted although the gate rejected it?'
+        )
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.models import promote
@@ -399,7 +406,7 @@ def promote(
 
 @app.command()
 def rollback(target: TargetName, data: Data = DATA_FOLDER, params: Params = None, overrides: Overrides = None) -> None:
-    """Let the champion before the present one serve again; once more goes further back."""
+    """Restore the previous champion; repeat to go further back."""
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.models import rollback
@@ -459,7 +466,7 @@ def _run_job(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line, or these words of one; a wrong one ends with its usage, exit code 2 and the JSON line."""
+    """Run the command line (or the given arguments). A wrong one prints its usage and the JSON line, exit code 2."""
     from typer._click.exceptions import (
         ClickException,
         NoArgsIsHelpError,

@@ -32,7 +32,7 @@ def run_checks(command: str, job: Job) -> None:
 def require_configured_target(job: Job, target: str | None) -> None:
     """Raise `ConfigError` where a target is asked for that `targets` leaves out."""
     if target is not None and target not in job.settings.targets:
-        raise ConfigError(f"--target {target}: only {', '.join(job.settings.targets)} are learned here (targets)")
+        raise ConfigError(f"--target {target}: `targets` has only {', '.join(job.settings.targets)}")
 
 
 def require_known_targets(job: Job) -> None:

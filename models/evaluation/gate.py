@@ -61,7 +61,7 @@ def _check_baselines(gate_metrics: Mapping[str, Any]) -> list[str]:
     over, reasons = gate_metrics["gain_over"], []
     if not over[REQUIRED_BASELINE]["low"] > 0:
         reasons.append(
-            f"not surely better than the base rate: log loss lower by {_format_estimate(over[REQUIRED_BASELINE])}"
+            f"not significantly better than the base rate: log-loss gain {_format_estimate(over[REQUIRED_BASELINE])}"
         )
     for name, gain in over.items():
         if name not in (REQUIRED_BASELINE, LINEAR_BASELINE) and not gain["high"] > 0:
@@ -82,7 +82,8 @@ def _check_calibration(gate_metrics: Mapping[str, Any], gate: GateSettings) -> l
     )
     if beyond_chance > gate.max_calibration_error:
         reasons.append(
-            f"calibration error {beyond_chance:.3f}, beyond chance, is above {gate.max_calibration_error} "
+            f"calibration error {beyond_chance:.3f} (after subtracting the error expected by chance) is above "
+            f"{gate.max_calibration_error} "
             "(gate.max_calibration_error)"
         )
     return reasons
@@ -95,10 +96,9 @@ def _check_segments(segments: Mapping[str, Any], gate: GateSettings) -> list[str
         bias, slope = found["bias"], found["calibration_slope"]
         if bias["low"] > gate.max_calibration_error or bias["high"] < -gate.max_calibration_error:
             reasons.append(
-                f"in {name} ({found['terms']} terms) it promised {found['mean_predicted']:.2f} and "
-                f"{found['mean_observed']:.2f} were seen: off by {_format_estimate(bias, 2)}, "
-                f"surely more than {gate.max_calibration_error} "
-                "(gate.max_calibration_error)"
+                f"in {name} ({found['terms']} terms) mean predicted {found['mean_predicted']:.2f}, "
+                f"observed {found['mean_observed']:.2f}: bias {_format_estimate(bias, 2)}, significantly beyond "
+                f"{gate.max_calibration_error} (gate.max_calibration_error)"
             )
         if slope["value"] is not None and _is_outside_range(slope, gate):
             reasons.append(

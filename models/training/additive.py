@@ -176,7 +176,7 @@ def _effects_to_json(effects: Sequence[FeatureEffect], names: Sequence[str]) -> 
 def _effects_from_json(tree: dict[str, Any], names: Sequence[str]) -> tuple[FeatureEffect, ...]:
     lost = [name for name in names if name not in tree]
     if lost:
-        raise ValueError(f"the linear part says nothing of {', '.join(lost[:5])}")
+        raise ValueError(f"the additive model has no effect for {', '.join(lost[:5])}")
     return tuple(_effect_from_json(tree[name]) for name in names)
 
 

@@ -210,7 +210,7 @@ def fit_trees(
     side by side.
     """
     if len(np.unique(truth)) < 2:
-        raise InsufficientHistoryError(f"all {len(truth)} rows ended alike: nothing to learn")
+        raise InsufficientHistoryError(f"cannot train: all {len(truth)} rows have the same outcome")
     words = [j for j, size in enumerate(schema.category_counts) if size is not None]
     rows = lgb.Dataset(values, truth, weight=weight, feature_name=list(schema.names), categorical_feature=words)
     return lgb.train(_booster_params(schema, settings), rows, num_rounds)

@@ -92,9 +92,9 @@ class History:
         yes, (wanted, rare), when = int(self.terms["label"].sum()), self.required_counts, self.expected_ready_day()
         at = f" about {self.lead:.0f} days before their end," if self.lead is not None else ""
         return (
-            f"{len(self.terms)} final outcomes, {yes} of them yes and {len(self.terms) - yes} no. Needed are {wanted} "
-            f"to learn from (folds.min_renewals), {rare} of them of the rarer kind (folds.min_events), and as many "
-            f"again to test, observed{at} after those were final and before they were decided: "
+            f"not enough outcomes: {len(self.terms)} final ({yes} positive, {len(self.terms) - yes} negative); needed "
+            f"for training: {wanted} (folds.min_renewals) with {rare} of the rarer outcome (folds.min_events), and the "
+            f"same again for testing, observed{at} after those were final and before their renewal was signed: "
             f"{self._progress_text()}. "
             + (f"At the present pace there will be enough about {when:%B %Y}" if when is not None else TOO_FAR_TEXT)
         )
@@ -102,11 +102,11 @@ class History:
     def _progress_text(self) -> str:
         begin = self._first_learnable_day()
         if begin is None:
-            return "there are not enough to learn from yet"
+            return "there are not enough for training yet"
         (tested,) = self.count_testable(pd.DatetimeIndex([begin]))
         return (
-            f"there were enough to learn from on {begin:%Y-%m-%d}, and since then there are {tested[0]} to test, "
-            f"{tested[1]} of the rarer kind"
+            f"there were enough for training on {begin:%Y-%m-%d}, and since then there are {tested[0]} for testing, "
+            f"{tested[1]} of the rarer outcome"
         )
 
     def _first_learnable_day(self) -> pd.Timestamp | None:

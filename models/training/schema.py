@@ -47,7 +47,7 @@ class Schema:
         """
         features = [feature for feature in catalogue if actions or not feature.get("action", False)]
         if not features:
-            raise ValueError("the catalogue holds no feature a model may read: nothing to learn from")
+            raise ValueError("no features available for training")
         words = [feature["name"] for feature in features if feature.get("kind", "number") == "category"]
         _require_columns(frame, [feature["name"] for feature in features])
         return Schema(

@@ -147,7 +147,7 @@ def split_at_origin(
     outcomes = observed["label"].to_numpy()[train]
     if len(np.unique(outcomes)) < 2:
         raise InsufficientHistoryError(
-            f"the {len(train)} rows final on {origin:%Y-%m-%d} do not hold both outcomes: nothing to learn"
+            f"cannot train: the {len(train)} rows final on {origin:%Y-%m-%d} have only one outcome"
         )
     if not len(test):
         raise InsufficientHistoryError(f"no final row was observed from {origin:%Y-%m-%d} on: nothing to test with")

@@ -93,7 +93,7 @@ def _collect_answers(job: Job, contents: Mapping[str, bytes], instant: datetime)
     taken.rejections.extend(refused)
     log = _append_answers(before, kept, taken, instant)
     _write_feedback(job, log, taken.rejections)
-    told = _count_results(job, taken, kept, before) | {"already_known": len(taken.answers) - len(new)}
+    told = _count_results(job, taken, kept, before) | {"already_collected": len(taken.answers) - len(new)}
     told["disagreements"] = None if log is None else disagreements.current_tally(job, log)
     if is_interactive():
         _print_result(job, told)
@@ -135,7 +135,7 @@ def _read_workbooks(job: Job, contents: Mapping[str, bytes], instant: datetime) 
                 book = returned.read_workbook(content)
                 _add_workbook(taken, file, content, book, listed(book.info.as_of, book.info.fingerprint), instant)
             except InvalidWorkbookError as fault:
-                taken.rejections.append(Rejection(f"is not taken: {fault}", file=file))
+                taken.rejections.append(Rejection(f"was rejected: {fault}", file=file))
             step(Path(file).name)
     return taken
 
@@ -152,8 +152,8 @@ def _add_workbook(
     workbook, strays = returned.match_renamed_sheets(workbook, answered_list.managers)
     if instant.date() < as_of:
         raise ConfigError(
-            f"{file} answers the list of {as_of}, which cannot be answered on {instant.date()}: "
-            "say with --recorded on which day the answers came in"
+            f"{file} answers the list of {as_of}, but {instant.date()} is before that list: "
+            "give the date the answers were received with --recorded"
         )
     understood, refused = feedback_answers.parse_answers(workbook, file, answered_list.accounts, instant)
     collected.answers.extend(understood)
@@ -216,8 +216,8 @@ def _find_list_folder(lists: Path, as_of: date, key: str) -> Path:
                 )
             return folder
     raise InvalidWorkbookError(
-        f"it belongs to a list of {day} that is no longer kept in {lists}: another was published for that day since. "
-        "Copy the answers into the workbook of the list that is there, and collect that"
+        f"the list of {day} it was made from is no longer in {lists} (replaced). "
+        "Copy the answers into the workbook of the current list and collect that"
     )
 
 
@@ -322,13 +322,13 @@ def _count_results(
     last = _latest_answers(previous_log)
     return {
         "files": len(collected.digests),
-        "kept": len(new_answers),
+        "accepted": len(new_answers),
         "changed": sum(_answer_changed(own.content, last[own.key]) for own in new_answers if own.key in last),
         "verdicts": sum(own.verdict is not None for own in new_answers),
         "actions": sum(own.action is not None for own in new_answers),
-        "refused": len(collected.rejections),
-        "missing": collected.missing_sheets,
-        "returned": str(job.data / answers.FOLDER),
+        "rejected": len(collected.rejections),
+        "missing_sheets": collected.missing_sheets,
+        "folder": str(job.data / answers.FOLDER),
     }
 
 
@@ -352,20 +352,27 @@ def _rejection_message(result: Mapping[str, Any], rejections: Sequence[Rejection
     lines = [f"  {one}" for one in rejections[:MAX_LISTED_REJECTIONS]]
     if len(rejections) > MAX_LISTED_REJECTIONS:
         lines.append(f"  and {len(rejections) - MAX_LISTED_REJECTIONS} more")
-    head = f"{_counts_text(result)}, refused: {len(rejections)}, all in {result['returned']}/{answers.REJECTIONS_FILE}"
-    return "\n".join([head, *lines, "Nothing is taken twice: correct these and collect again"])
+    head = f"{_counts_text(result)}, rejected: {len(rejections)}, all in {result['folder']}/{answers.REJECTIONS_FILE}"
+    return "\n".join(
+        [
+            head,
+            *lines,
+            "Correct the rejected answers and run collect again; accepted answers are not added twice",
+        ]
+    )
 
 
 def _counts_text(result: Mapping[str, Any]) -> str:
     return (
-        f"answers kept: {result['kept']} (verdicts: {result['verdicts']}, actions: {result['actions']}; "
-        f"otherwise than before: {result['changed']}), known already: {result['already_known']}"
+        f"answers accepted: {result['accepted']} (verdicts: {result['verdicts']}, actions: {result['actions']}; "
+        f"changed: {result['changed']}), already collected: {result['already_collected']}"
     )
 
 
 def _print_result(job: Job, result: Mapping[str, Any]) -> None:
     """What came of it for a person; refusals are told after."""
-    lines = [*result["missing"]] if result["refused"] else [_counts_text(result), *result["missing"]]
+    missing = result["missing_sheets"]
+    lines = [*missing] if result["rejected"] else [_counts_text(result), *missing]
     if result["disagreements"]:
         lines.extend(spoken.tally_sentences(result["disagreements"], Messages(job.settings.list.language)))
     print("\n".join(map(make_printable, lines)), file=sys.stderr)

@@ -70,19 +70,17 @@ def trial_sentence(registration: Mapping[str, Any]) -> str:
     told = (
         comparison_text(registration["champion_comparison"])
         if registration["champion_comparison"]
-        else "there is no other champion"
+        else "there is no champion to compare with"
     )
     if registration["not_compared_reason"]:
         told = f"not compared, for {registration['not_compared_reason']}"
     why = "; ".join(registration["reasons"]) or registration["waiting_reason"]
-    return f"{registration['target']}: {told}. Learned in earnest it {OUTCOME_TEXTS[registration['gate_outcome']]}" + (
-        f": {why}" if why else ""
-    )
+    return f"{registration['target']}: {told}. Without --try it {OUTCOME_TEXTS[registration['gate_outcome']]}" + (f": {why}" if why else "")
 
 
 def _require_gate_passed(registration: dict[str, Any]) -> None:
     if not registration["passed"]:
-        raise GateRejectedError("the renewal model was not promoted:\n  " + "\n  ".join(registration["reasons"]))
+        raise GateRejectedError("the gate rejected the renewal model:\n  " + "\n  ".join(registration["reasons"]))
 
 
 def _summarize(results: dict[str, Any], job: Job) -> dict[str, Any]:

@@ -81,16 +81,16 @@ def _find_version(client: MlflowClient, target: str, number: int) -> ModelVersio
 def _require_gate_passed(version: ModelVersion, target: str, forced: bool) -> None:
     if forced or version.tags.get(model_registry.GATE_TAG) == model_registry.PASSED:
         return
-    reasons = version.tags.get(model_registry.REASONS_TAG, "it was never judged")
+    reasons = version.tags.get(model_registry.REASONS_TAG, "the gate has not evaluated it")
     raise GateRejectedError(
-        f"version {version.version} of {target} did not pass the gate: {reasons}. To let it serve all the same: "
+        f"version {version.version} of {target} was rejected by the gate: {reasons}. To promote it anyway: "
         f'`renewals promote {target} --version {version.version} --force --reason "…"`'
     )
 
 
 def _previous_champion(client: MlflowClient, target: str, serving: ModelVersion, history: list[str]) -> ModelVersion:
     if not history:
-        raise MissingInputError(f"no model of {target} served before version {serving.version}: it stays")
+        raise MissingInputError(f"no earlier champion of {target}: version {serving.version} stays champion")
     known = {str(version.version): version for version in model_registry.registered_versions(client, target)}
     if history[-1] not in known:
         raise MissingInputError(

@@ -95,7 +95,7 @@ def run_publish(job: Job, address: str, schema: str) -> dict[str, Any]:
     it refuses.
     """
     if not re.match(IDENTIFIER_PATTERN, schema):
-        raise ConfigError(f"--schema: {schema!r} is no plain name (letters, digits and _)")
+        raise ConfigError(f"--schema: {schema!r} is not a valid name; use letters, digits and _")
     manifest, listed = read_list(job.lists / job.day.isoformat())
     rows = database_tables(listed, manifest, _load_forecast(job, manifest))
     with _transaction(address) as database:
@@ -270,7 +270,7 @@ def _write_tables(database: Database, schema: str, rows: Mapping[str, pa.Table])
         database.run(f"DELETE FROM {place}.{name} WHERE {VERSION_CONDITION}", *version)
         database.load(f"{place}.{name}", own)
     if not _is_complete(database, place, rows, version):
-        raise OutputError(f"{schema}: other rows came to stand there than were written; nothing was kept")
+        raise OutputError(f"{schema}: rows read back differ from the rows written; the transaction was rolled back")
     return "replaced" if found else "written"
 
 
@@ -365,7 +365,9 @@ def _transaction(address: str) -> Iterator[Database]:
         with _duckdb_transaction(addresses.writable_file(address, "--to")) as database:
             yield database
     else:
-        raise ConfigError(f"--to: {redact_url(address)} is no database; give postgresql://… or duckdb:///FILE")
+        raise ConfigError(
+            f"--to: {redact_url(address)} is not a supported database; use postgresql://… or duckdb:///FILE"
+        )
 
 
 @dataclass

@@ -47,10 +47,12 @@ def _try_stage(stage: Callable[[Job], Any], job: Job) -> str | None:
     except Exception as error:  # whatever it is, the list is published
         raise_if_received()
         log = write_traceback(error, job.data, f"score, {stage.__name__}")
-        why = f"an error of this program ({type(error).__name__}): where it happened is kept in {log}; please report it"
+        why = f"internal error ({type(error).__name__}); the traceback is in {log}: please report it with that file"
     else:
         return None
-    structlog.get_logger().warning("the list is published without it", stage=stage.__name__, why=why)
+    structlog.get_logger().warning(
+        "optional part failed; the list is published without it", stage=stage.__name__, why=why
+    )
     shutil.rmtree(job.folder / stage.__name__, ignore_errors=True)
     return why
 

@@ -99,7 +99,8 @@ def _require_comparable(row: pd.Series, champion: Champion) -> None:
         )
     if row["renewal_model"] != str(champion):
         raise MissingInputError(
-            f"the list was made by {row['renewal_model']} and {champion} serves by now: run `renewals score` again"
+            f"the list used model {row['renewal_model']}, but the champion is now {champion}: "
+            "run `renewals score` again"
         )
 
 

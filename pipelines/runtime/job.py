@@ -81,6 +81,4 @@ def parse_date(text: str, name: str) -> date:
 def require_first_of_month(job: Job) -> None:
     """Raise `ConfigError` where a forecast is asked for another day than the first of a month."""
     if job.day.day != 1:
-        raise ConfigError(
-            f"--as-of: a forecast stands on the first day of a month, not on {job.day}: give {job.day:%Y-%m}-01"
-        )
+        raise ConfigError(f"--as-of: a forecast needs the first day of a month, not {job.day}; use {job.day:%Y-%m}-01")

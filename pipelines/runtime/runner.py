@@ -50,7 +50,7 @@ def run_command(work: Callable[[], dict[str, Any]], data: Path, command: str) ->
 def _report_signal(signum: int) -> int:
     code, state = SIGNAL_EXITS[signum]
     return report_failure(
-        code, state, f"ended by {signal.Signals(signum).name}: nothing was left half-done; run it again to go on"
+        code, state, f"stopped by {signal.Signals(signum).name}; no partial output. Run the command again"
     )
 
 
@@ -60,8 +60,10 @@ def _report_error(error: BaseException, data: Path, command: str) -> int:
     if stop is not None:
         return report_failure(stop.exit_code, stop.state, str(stop), **stop.details)
     log = write_traceback(error, data, command)
-    kept = f"where it happened is kept in {log}" if log else f"where it happened could not be kept in {data}"
-    words = f"an error of this program, not of your data ({type(error).__name__}): {kept}; please report it with that"
+    kept = (
+        f"is in {log}: please report it with that file" if log else f"could not be written to {data}: please report it"
+    )
+    words = f"internal error ({type(error).__name__}); the traceback {kept}"
     return report_failure(INTERNAL_EXIT_CODE, "InternalError", words, log=str(log) if log else None)
 
 
@@ -92,7 +94,7 @@ def _engine_error(error: BaseException) -> RunError | None:
         return ConfigError(f"more memory is needed than engine.memory allows ({line})")
     if isinstance(error, duckdb.IOException | duckdb.SerializationException):
         return DataContractError(
-            f"a file in the data folder cannot be read ({line}): run the command that makes it again"
+            f"a file in the data folder cannot be read ({line}): remove it and run the command that writes it again"
         )
     return None
 

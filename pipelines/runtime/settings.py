@@ -149,7 +149,7 @@ def parse_yaml(text: str, path: Path | None) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold keys and values, but holds a {type(tree).__name__}")
+        raise ConfigError(f"{path} must be a mapping of keys to values; found {type(tree).__name__}")
     return tree
 
 
@@ -179,7 +179,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     for parent in parents:
         branch = branch.setdefault(parent, {})
         if not isinstance(branch, dict):
-            raise ConfigError(f"--set {key}: {parent} holds a value, not keys")
+            raise ConfigError(f"--set {key}: {parent} is a single value and has no keys")
     try:
         branch[last] = yaml.safe_load(value)
     except yaml.YAMLError:
@@ -188,7 +188,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 def format_errors(error: ValidationError, text: str, path: Path | None, model: type[ConfigSection]) -> str:
     """Every fault of a file that `model` refused, each with its line and its key."""
-    lines = [f"{path or 'the settings'}: {error.error_count()} thing(s) to mend"]
+    lines = [f"{path or 'the settings'}: {error.error_count()} {'error' if error.error_count() == 1 else 'errors'}"]
     for issue in error.errors():
         keys = [str(part) for part in issue["loc"]]
         where = ".".join(keys)

@@ -44,7 +44,7 @@ class Source(ConfigSection):
             codecs.lookup(name)
             "a".encode(name)
         except LookupError:
-            raise ValueError(f"{name!r} is no text encoding that Python knows; try utf-8 or gb18030") from None
+            raise ValueError(f"{name!r} is not a text encoding known to Python; try utf-8 or gb18030") from None
         return name
 
     @field_validator("encodings")
@@ -94,8 +94,7 @@ class Quarantine(ConfigSection):
 
 def _limit_error_message(setting: str, tables: str) -> str:
     return (
-        f"{setting} would set most rows of a table aside; where that is meant, name the table in a second setting, "
-        f"quarantine.allow_majority={tables}"
+        f"{setting} would quarantine most rows of a table; if this is intended, also set quarantine.allow_majority={tables}"
     )
 
 
@@ -111,8 +110,8 @@ class AgeLimits(ConfigSection):
     def _validate_thresholds(self) -> Self:
         if self.warn_days and self.stop_days and self.stop_days < self.warn_days:
             raise ValueError(
-                f"stop_days ({self.stop_days}) is smaller than warn_days ({self.warn_days}): it would never warn. "
-                "Give both, the smaller one first, or null for the one that is not wanted"
+                f"stop_days ({self.stop_days}) must not be smaller than warn_days ({self.warn_days}). "
+                "Set both, or null for one of them"
             )
         return self
 
@@ -142,8 +141,7 @@ class VolumeLimits(ConfigSection):
     def _validate_thresholds(self) -> Self:
         if self.warn and self.stop > self.warn:
             raise ValueError(
-                f"stop ({self.stop}) is larger than warn ({self.warn}): it would never warn. "
-                "Give both, the larger one as warn, or 0 for the one that is not wanted"
+                f"stop ({self.stop}) must not be larger than warn ({self.warn}). Set both, or 0 for one of them"
             )
         return self
 
@@ -176,7 +174,9 @@ class Freshness(ConfigSection):
     @classmethod
     def _reject_tables_without_age(cls, given: Any) -> Any:
         for table in NEVER_STALE_TABLES.keys() & given if isinstance(given, dict) else ():
-            raise ValueError(f"{table} has no age to look at: {NEVER_STALE_TABLES[table]}. Take freshness.{table} out")
+            raise ValueError(
+                f"freshness cannot be checked for {table}: {NEVER_STALE_TABLES[table]}. Remove freshness.{table}"
+            )
         return given
 
     def age_limits_of(self, table: str) -> AgeLimits:

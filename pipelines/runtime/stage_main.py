@@ -38,7 +38,11 @@ def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
 
     parser = StageParser(description=(stage.__doc__ or stage.__name__).splitlines()[0])
     parser.add_argument("item", nargs="*", help="a family or a target, where the stage takes one")
-    parser.add_argument("--act", action="store_true", help="run for dates.as_of instead of dates.until")
+    parser.add_argument(
+        "--act",
+        action="store_true",
+        help="run for the scoring date (dates.as_of) instead of the training cutoff (dates.until)",
+    )
     parser.add_argument("--tables", help="the raw tables, in place of `tables` in params.yaml")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--lists", type=Path, default=Path("lists"))

@@ -65,7 +65,7 @@ def score_challengers(
             told[target] = {"champion": champion, "challenger": name, **challenger.compare_scores(rows)}
             tables.append(rows.assign(target=target, champion=champion, challenger=name))
         except Exception as fault:  # a shadow may not fail a list, whatever is wrong with it
-            structlog.get_logger().warning("the challenger was not scored", target=target, why=str(fault))
+            structlog.get_logger().warning("challenger scoring failed", target=target, why=str(fault))
             told[target] = {"champion": champion, "failed": str(fault)}
     atomic.write_bytes(job.folder / CHALLENGER_SCORES, _as_parquet(tables))
     return told
@@ -107,11 +107,14 @@ def pair_scores(
     chance = pd.Series(np.concatenate(said)[order], index=scored.index, dtype="float64")
     is_chance = chance.between(0, 1)
     if not is_chance.any() and len(chance):
-        raise ValueError("the challenger gave nothing that is a probability")
+        raise ValueError("the challenger returned no valid probability")
     if not is_chance.all():
         unsaid = scored.loc[~is_chance, "account_id"]
         structlog.get_logger().warning(
-            "the challenger gave no probability", target=target, rows=len(unsaid), example=str(unsaid.iloc[0])
+            "challenger returned no probability for some accounts",
+            target=target,
+            rows=len(unsaid),
+            example=str(unsaid.iloc[0]),
         )
         scored, chance, order = scored[is_chance], chance[is_chance], order[is_chance]
     rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=chance)

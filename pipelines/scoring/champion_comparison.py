@@ -70,7 +70,7 @@ def _champion_predictions(
         model = model_loader.load_model(job.data, f"{champion.name}/{champion.version}", files)
         return rows[list(KEY)].assign(probability=model.probability(rows))
     except (DataContractError, ValueError) as fault:
-        structlog.get_logger().warning("the champion cannot be asked", model=champion.name, why=str(fault))
+        structlog.get_logger().warning("champion could not be scored", model=champion.name, why=str(fault))
         return keys.head(0).assign(probability=0.0)
 
 

@@ -57,7 +57,7 @@ def load_champions(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
             if target == RENEWAL:
                 raise
             absent[target] = str(stop)
-            structlog.get_logger().warning("target not predicted", target=target, why=str(stop))
+            structlog.get_logger().warning("no model for target", target=target, why=str(stop))
     return champions, absent
 
 

@@ -44,7 +44,7 @@ def drift_report(
     try:
         return _build_report(job, listed, catalogue, model_reference)
     except Exception as fault:  # a monitor may not fail a list, whatever is wrong with it
-        structlog.get_logger().warning("drift was not looked for", why=str(fault))
+        structlog.get_logger().warning("drift check failed", why=str(fault))
         return {"failed": str(fault), "warnings": []}
 
 

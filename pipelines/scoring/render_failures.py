@@ -14,5 +14,5 @@ def report_failures(failures: RenderFailures) -> list[dict[str, Any]]:
     """One entry per output, part and type of error, for the manifest; each is a warning in the log too."""
     told = list(failures.summarize())
     for loss in told:
-        structlog.get_logger().warning("something of single accounts could not be shown and is left out", **loss)
+        structlog.get_logger().warning("values of single accounts could not be rendered and were left out", **loss)
     return told

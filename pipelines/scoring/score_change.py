@@ -194,7 +194,7 @@ def _load_previous_model(job: Job, last: published_lists.PreviousList) -> Ensemb
 
 
 def _no_decomposition(reason_code: str, cause: object) -> NoDecompositionError:
-    structlog.get_logger().warning("what moved the chances cannot be told", why=str(cause))
+    structlog.get_logger().warning("score change not decomposed", why=str(cause))
     return NoDecompositionError(reason_code)
 
 

@@ -114,11 +114,11 @@ def _warn_unusable(names: Iterable[str], catalogue: Sequence[FeatureMeta]) -> No
     known = [name for name in names if name in there]
     if given := [name for name in known if not there[name]["actionable"]]:
         structlog.get_logger().warning(
-            "no manager can move these: list.what_if_features leaves them out", features=given
+            "features not actionable, left out of list.what_if_features", features=given
         )
     if given := [name for name in known if there[name].get("action")]:
         structlog.get_logger().warning(
-            "no score moves when these actions are logged: list.what_if_features leaves them out", features=given
+            "features are logged actions that no model reads, left out of list.what_if_features", features=given
         )
 
 

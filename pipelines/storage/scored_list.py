@@ -29,14 +29,12 @@ def read_scored_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     try:
         standing = data_files.load_json(job.folder / SCORE_SUMMARY)
     except FileNotFoundError:
-        raise MissingInputError(
-            f"nothing is scored in {job.data}: run `renewals score --as-of {job.day}` first"
-        ) from None
+        raise MissingInputError(f"no scores in {job.data}: run `renewals score --as-of {job.day}` first") from None
     if "whatif" not in standing:
         raise MissingInputError(f"the scores in {job.data} are of an older release: run `renewals score` again")
     if standing["as_of"] != job.day.isoformat():
         raise MissingInputError(
-            f"the scores in {job.data} stand on {standing['as_of']}: run `renewals score --as-of {job.day}` first"
+            f"the scores in {job.data} are for {standing['as_of']}: run `renewals score --as-of {job.day}` first"
         )
     # What an older release scored has no notices.
     plays = {key: rename_play(play) for key, play in standing["playbooks"].items()}

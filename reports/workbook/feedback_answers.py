@@ -102,10 +102,10 @@ def reject_contradictions(answers: Sequence[Answer]) -> tuple[list[Answer], list
 def _contradiction_rejection(answer: Answer, answers: Sequence[Answer]) -> Rejection:
     other = next(one for one in answers if one.content != answer.content)
     if other.file == answer.file:
-        place, what = f"sheet {other.sheet}, {other.cell}", "keep one of the two"
+        place, what = f"sheet {other.sheet}, {other.cell}", "keep one"
     else:
         place, what = f"{other.file}, sheet {other.sheet}, {other.cell}", "keep one, or collect the older file first"
-    reason = f"account {make_printable(str(answer.account_id))} is answered otherwise in {place}: {what}"
+    reason = f"two different answers for account {make_printable(str(answer.account_id))}: {what} (also in {place})"
     return Rejection(reason, answer.sheet, answer.cell, answer.file)
 
 

@@ -263,8 +263,8 @@ FAULTS = (
     Fault("tables that end long before the day", 65, ("score", "--as-of", "2026-01-01"), says="freshness.usage_events.stop_days"),
     Fault("no account has a contract on the day", 65, ("score", "--as-of", "2035-01-01", "--allow-stale"), says="no account"),
     # Models, lists and files of ours: 65.
-    Fault("half a model file", 65, SCORE, truncated(lambda p: p.model_file("model.txt")), says="not as registered"),
-    Fault("a digit of a model changed", 65, SCORE, replaced(lambda p: p.model_file("model.txt"), b"0", b"1"), says="not as registered"),
+    Fault("half a model file", 65, SCORE, truncated(lambda p: p.model_file("model.txt")), says="changed since registration"),
+    Fault("a digit of a model changed", 65, SCORE, replaced(lambda p: p.model_file("model.txt"), b"0", b"1"), says="changed since registration"),
     Fault("a foreign file among a model's", 65, SCORE, written(lambda p: p.model_file("model.txt").with_name("x.pkl"), b"x"), says="x.pkl"),
     Fault("a model's files are gone", 65, SCORE, lambda p: shutil.rmtree(p.data / "mlartifacts"), says="cannot be read"),
     Fault("a published list was edited", 65, (*PUBLISH, "duckdb:///{root}/out.duckdb"), written(lambda p: p.lists / str(DAY) / "risk_list.csv", b"x"), says="risk_list.csv"),
@@ -284,7 +284,7 @@ FAULTS = (
     Fault("no model was ever learned", 66, SCORE, lambda p: (p.data / "mlflow.db").unlink(), says="renewals learn"),
     Fault("no model serves", 66, SCORE, no_alias, says="renewals promote"),
     Fault("a version that is not registered", 66, ("promote", "renewal", "--version", "99"), says="99"),
-    Fault("nothing to roll back to", 66, ("rollback", "renewal"), says="served before"),
+    Fault("nothing to roll back to", 66, ("rollback", "renewal"), says="no earlier champion"),
     Fault("an account that is not listed", 66, ("explain", "nobody", "--as-of", str(DAY)), says="nobody"),
     Fault("a day without a list", 66, ("explain", "A00001", "--as-of", "2024-01-01"), says="renewals score --as-of 2024-01-01"),
     Fault("a list that is not published", 66, ("publish", "--as-of", "2024-01-01", "--to", "duckdb:///{root}/out.duckdb"), says="2024-01-01"),
@@ -300,7 +300,7 @@ FAULTS = (
     # The disk: 74.
     Fault("the data folder cannot be made", 74, (*CHECK, "--data", "{root}/lists/.lock/data"), says="cannot be written"),
     Fault("the lists folder cannot be written", 74, SCORE, in_file("lists"), says="lists"),
-    Fault("a file stands in a list's place", 74, SCORE, in_file(f"lists/{DAY}"), says="not a folder of its own"),
+    Fault("a file stands in a list's place", 74, SCORE, in_file(f"lists/{DAY}"), says="not a folder: move it"),
     Fault("the disk is full in a stage", 74, SCORE, full("list.parquet"), says="No space left"),
     # Another run: 75.
     Fault("another run holds the lock", 75, SCORE, locked, says="renewals backtest"),
@@ -316,7 +316,7 @@ FAULTS = (
     Fault("an address that is none", 78, (*CHECK, "--tables", "oracle://x"), says="oracle"),
     Fault("a library of plays with a fault", 78, (*SCORE, "--set", "list.playbooks={root}/p.yaml"), written(lambda p: p.root / "p.yaml", b"plays: {x: {}}"), says="p.yaml"),
     Fault("a target that is none", 78, (*LEARN, "--set", "targets=[profit]"), says="profit"),
-    Fault("nothing to learn from before the day", 78, ("learn", "--until", "2019-01-01", "--allow-stale"), says="nothing to learn"),
+    Fault("nothing to learn from before the day", 78, ("learn", "--until", "2019-01-01", "--allow-stale"), says="no training data before"),
     Fault("a schema that is no name", 78, (*PUBLISH, "duckdb:///{root}/out.duckdb", "--schema", "a b"), says="--schema"),
     Fault("a feature that the model does not read", 78, ("whatif", "{account}", "--as-of", str(DAY), "--set", "luck=1"), says="luck"),
     # The gate: 80.

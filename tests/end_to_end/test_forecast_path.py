@@ -111,7 +111,7 @@ def test_renewals_of_the_quarter_are_those_of_the_list(published, foretold):
 
 def test_it_stands_on_the_first_of_a_month(tmp_path):
     job = Job(read_settings(None), "", tmp_path, tmp_path, as_of=date(2025, 1, 15))
-    with pytest.raises(ConfigError, match="first day of a month, not on 2025-01-15: give 2025-01-01"):
+    with pytest.raises(ConfigError, match="first day of a month, not 2025-01-15; use 2025-01-01"):
         forecast(job)
 
 

@@ -226,7 +226,7 @@ def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_pa
         book[title][f"{place}{row}"] = answer
     asked = book[title][f"{letter}{row}"].value
     book.save(tmp_path / "back.xlsx")
-    assert collect(replace(job, as_of=None), [tmp_path / "back.xlsx"], "2025-01-03")["kept"] == 1
+    assert collect(replace(job, as_of=None), [tmp_path / "back.xlsx"], "2025-01-03")["accepted"] == 1
     (kept,) = pq.read_table(job.data / "feedback" / "interventions.parquet")["account_id"].to_pylist()
     assert str(kept) == asked
     later = Path(run_score(replace(job, as_of=date(2025, 2, 1)))["folder"])

@@ -142,7 +142,7 @@ def test_an_infinite_figure_costs_its_row_alone(company: Path, capsys: Any) -> N
     fault = {"column": "people_28d", "fault": "figure", "rows": 1, "example": "a3"}
     assert manifest(company)["faulty"]["faults"] == [fault]
     told = capsys.readouterr()
-    line = next(one for one in (told.out + told.err).splitlines() if "break an invariant" in one)
+    line = next(one for one in (told.out + told.err).splitlines() if "rows failed a check" in one)
     assert "a3" in line
     assert NAMES[3] not in line, "ids and counts, and nothing else of an account"
 

@@ -58,6 +58,6 @@ def test_a_folder_that_cannot_be_written(job: Job, folder: str, command: str) ->
 def test_a_list_that_something_else_stands_in_the_place_of(job: Job) -> None:
     job.lists.mkdir()
     (job.lists / "2026-06-01").write_text("a file")
-    with pytest.raises(OutputError, match="is not a folder of its own"):
+    with pytest.raises(OutputError, match="not a folder: move it"):
         preflight.require_writable_lists(job)
     preflight.require_writable_lists(replace(job, as_of=date(2026, 7, 1)))

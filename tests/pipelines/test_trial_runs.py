@@ -136,7 +136,7 @@ def test_a_trial_says_what_learning_it_in_earnest_does(job, overrides, outcome, 
     before = registry(job)
     said = tried(job, *overrides)
     assert said["gate_outcome"] == outcome
-    assert f"Learned in earnest it {words}" in trial_sentence(said) or not said["trained"]
+    assert f"Without --try it {words}" in trial_sentence(said) or not said["trained"]
     assert registry(job) == before
     real = learned(job, *overrides)
     assert real["passed"] == said["passed"]
@@ -148,7 +148,9 @@ def test_a_trial_says_what_learning_it_in_earnest_does(job, overrides, outcome, 
 def test_a_trial_of_an_earlier_day_says_that_it_would_wait(job):
     said = tried(replace(job, until=EARLIER))
     assert said["gate_outcome"] == "challenger"
-    assert "this model learned until 2023-06-01, an earlier day than the champion, version 2" in said["waiting_reason"]
+    assert (
+        "this model was trained until 2023-06-01, before the training day of the champion, version 2" in said["waiting_reason"]
+    )
 
 
 def test_the_first_trial_of_all_registers_nothing(tmp_path):
@@ -222,8 +224,8 @@ def test_a_model_that_learned_until_an_earlier_day_is_registered_and_waits_for_a
     after = registry(job)["renewals-renewal"]
     assert (said["passed"], said["version"], said["champion_version"]) == (True, "4", "2")
     assert said["waiting_reason"] == (
-        "version 4 learned until 2023-06-01, an earlier day than the champion, version 2, which learned until "
-        "2024-06-01: `renewals promote renewal --version 4` makes it serve"
+        "version 4 was trained until 2023-06-01, before the training day of the champion, version 2 "
+        "(2024-06-01): `renewals promote renewal --version 4` makes it serve"
     )
     assert (after["aliases"], after["tags"]) == (before["aliases"], before["tags"])
     assert set(after["versions"]) - set(before["versions"]) == {4}

@@ -72,7 +72,7 @@ def forecast_where_due(job: Job) -> dict[str, Any]:
     """Forecast as a stage of DVC: on another day than the first of a month `forecast.json` says why there is none."""
     if job.day.day == 1:
         return forecast(job)
-    told = {"as_of": None, "absent": f"a forecast stands on the first day of a month, not on {job.day}"}
+    told = {"as_of": None, "absent": f"a forecast needs the first day of a month, not {job.day}"}
     atomic.write_bytes(job.folder / FORECAST_FOLDER / FORECAST_SUMMARY, to_json_bytes(told))
     return told
 

@@ -82,7 +82,7 @@ def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str
     outcome = publish_folder(lists_folder(job), job.day, files, manifest, job.settings.list.keep_staging_hours)
     if job.trial:
         outcome |= {"state": NOT_PUBLISHED, "experiment": job.trial}
-        structlog.get_logger().warning("a trial publishes no list", trial=job.trial, kept_in=outcome["folder"])
+        structlog.get_logger().warning("trial: list not published", trial=job.trial, kept_in=outcome["folder"])
     else:
         archive_list(job, list_key(identity), done, hindsight)
         if not hindsight:
@@ -202,7 +202,7 @@ def _read_validation_report(data: Path) -> dict[str, dict[str, Any]]:
     try:
         tables = data_files.load_json(data / artifacts.VALIDATION_REPORT)["tables"]
     except FileNotFoundError:
-        raise errors.MissingInputError(f"no certificate in {data}: run `renewals check` first") from None
+        raise errors.MissingInputError(f"no validation report in {data}: run `renewals check` first") from None
     inputs = {name: table["fingerprint"] for name, table in tables.items()}
     return {"inputs": inputs, "quarantine": {name: table["rows_quarantined"] for name, table in tables.items()}}
 

@@ -205,14 +205,14 @@ def _translate_list_errors(job: Job) -> Iterator[None]:
 def _log_row_faults(result: ScoringResult) -> None:
     """One line in the log for each fault of rows; ids and counts, and nothing else of an account."""
     for fault in result.row_faults["faults"]:
-        structlog.get_logger().warning("rows are listed without scores, for they break an invariant", **fault)
+        structlog.get_logger().warning("rows failed a check and are listed without a score", **fault)
 
 
 def load_playbooks(job: Job) -> AvailablePlaybooks:
     """The library of the settings, with the effects measured so far."""
     library, measured = playbook_library.load_library(job), playbook_library.load_measured_effects(job)
     if strange := sorted(set(measured) - {*library.plays, ANY_PLAYBOOK}):
-        structlog.get_logger().warning("measured plays that are not in the library", plays=strange)
+        structlog.get_logger().warning("playbooks with a measured effect that are not in the library", plays=strange)
     return AvailablePlaybooks(library, combine_effects(library, measured), job.settings.folds.decided_days)
 
 
@@ -232,9 +232,11 @@ def read_observations(folder: Path) -> tuple[pd.DataFrame, FeatureBlocks]:
     try:
         rows = keys.assign(_row=np.arange(len(keys))).merge(spine, on=list(KEY), validate="one_to_one")
     except pd.errors.MergeError as error:
-        raise InternalError(f"{folder}: {SPINE} or {SCORING} lists an observation twice: {error}") from error
+        raise InternalError(
+            f"{folder}: duplicate observation (account_id, as_of) in {SPINE} or {SCORING}: {error}"
+        ) from error
     if len(rows) < len(spine):
-        raise MissingInputError(f"{path} lacks observations of the spine: run `assemble` again")
+        raise MissingInputError(f"{path} has fewer observations than {SPINE}: run `renewals score` again")
     return rows.drop(columns="_row"), FeatureBlocks(path, rows["_row"].to_numpy(np.int64))
 
 
@@ -252,7 +254,7 @@ def unseen_categories(champion: Champion, features: FeatureBlocks) -> dict[str, 
         counts[name] = int((~met.isin(known)).sum())
     strange = {name: count for name, count in counts.items() if count}
     if strange:
-        structlog.get_logger().warning("categories the model never met", **strange)
+        structlog.get_logger().warning("unknown categories", **strange)
     return strange
 
 
@@ -380,8 +382,9 @@ def _predict_block(
                 said[target] = champion.model.probability(features)
         except (ValueError, KeyError) as error:
             raise DataContractError(
-                f"the features do not fit the model of {target}, {champion}: {error}. Give the tables that it learned "
-                f"from, or learn from these and let that version serve (`renewals promote {target} --version N`)"
+                f"the model of {target}, {champion}, needs other features: {error}. Provide the tables it was trained "
+                "on, or run `renewals learn` and promote the new version "
+                f"(`renewals promote {target} --version N`)"
             ) from error
     said[RENEWAL_LOW], said[RENEWAL_HIGH] = champions[RENEWAL].model.interval(said[RENEWAL], confidence)
     return pd.DataFrame(said, index=features.index), pushes

@@ -59,8 +59,8 @@ def load_interventions(job: Job) -> pd.DataFrame:
     tables = warehouse.clean_tables(con, job.data)
     if "interventions" not in tables:
         raise MissingInputError(
-            f"{job.tables} holds no table `interventions`, so nobody knows who was treated: "
-            "log each playbook carried out there (account_id, playbook, started_at)"
+            f"no table `interventions` in {job.tables}: to measure effects, record each playbook there "
+            "(account_id, playbook, started_at)"
         )
     known = known_rows("interventions", tables["interventions"], job.day)
     rows: pd.DataFrame = known.select("account_id", "playbook", "started_at").to_pandas()

@@ -124,8 +124,8 @@ def backtest_predictions(job: Job, target: str, files: dict[str, bytes]) -> pd.D
     tested = said.merge(beside, on=splits.KEY, validate="one_to_one")
     if not len(tested) == len(said) == len(beside):
         raise MissingInputError(
-            f"the model of {target} was trained on other rows than {job.folder / TRAINING}, or under "
-            "other settings: run `renewals learn`, or the stage train, first"
+            f"the model of {target} was trained on a different training table than {job.folder / TRAINING}, or with "
+            "different parameters: run `renewals learn`, or the stage train, first"
         )
     return tested
 

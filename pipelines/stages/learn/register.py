@@ -198,7 +198,9 @@ def _apply_decision(
     if not decision.is_older:
         champion_history.set_challenger(client, version)
     by_hand = f"{decision.wait_reason}: `renewals promote {target} --version {version.version}` makes it serve"
-    structlog.get_logger().warning("a model waits", target=target, version=version.version, why=by_hand)
+    structlog.get_logger().warning(
+        "model passed the gate and is not promoted automatically", target=target, version=version.version, why=by_hand
+    )
     return by_hand
 
 
@@ -215,17 +217,17 @@ def _wait_reason(
     who = f"version {version.version}" if version is not None else "this model"
     if older_day and champion is not None:
         return (
-            f"{who} learned until {older_day}, an earlier day than the champion, version {champion.version}, "
-            f"which learned until {champion.tags['until']}"
+            f"{who} was trained until {older_day}, before the training day of the champion, version {champion.version} "
+            f"({champion.tags['until']})"
         )
     if promote_mode == "manual":
-        return f"{who} passed the gate and waits (gate.promote is manual)"
+        return f"{who} passed the gate and is not promoted automatically (gate.promote is manual)"
     if version is None:
         return None
     if champion_history.ROLLED_BACK_TAG in version.tags:
         return f"{who} was rolled back ({version.tags[champion_history.ROLLED_BACK_TAG]})"
     served = str(version.version) in champion_history.champion_versions(client, target, champion)
-    return f"{who} served before and was replaced" if served else None
+    return f"{who} was champion before and was replaced" if served else None
 
 
 # --- trials --------------------------------------------------------------------------------------

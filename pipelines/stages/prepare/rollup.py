@@ -88,11 +88,11 @@ def _log_rebuilds(rebuilt: Mapping[int, tuple[PartFingerprint, PartFingerprint]]
     otherwise_read = {month for month in events if rebuilt[month][0].reading != rebuilt[month][1].reading}
     rewritten = events - otherwise_read
     if rewritten:
-        log.warning("history was rewritten at the source", months=_month_names(rewritten))
+        log.warning("source changed past usage events; months rebuilt", months=_month_names(rewritten))
     if otherwise_read:
-        log.info("other parameters or another release read these events otherwise", months=_month_names(otherwise_read))
+        log.info("usage months rebuilt: reading parameters or release changed", months=_month_names(otherwise_read))
     if parameters := set(rebuilt) - events:
-        log.info("usage means something else since `usage` or the release changed", months=_month_names(parameters))
+        log.info("usage months rebuilt: section `usage` or release changed", months=_month_names(parameters))
     return len(rewritten)
 
 

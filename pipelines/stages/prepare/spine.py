@@ -38,7 +38,9 @@ def learning_dates(tables: dict[str, ir.Table], job: Job) -> list[date]:
     )
     months = [day for day in spines.month_starts(begin, job.day) if day < job.day][-settings.max_months :]
     if not months:
-        raise ConfigError(f"nothing to learn before {job.day}: contracts and usage both exist only from {begin} on")
+        raise ConfigError(
+            f"no training data before {job.day}: contracts and usage events start on {begin}; use a later --until"
+        )
     return months
 
 

@@ -79,7 +79,7 @@ def _require_connection(url: str) -> None:
                 return
         except ValueError:
             raise ConfigError(
-                f"warehouse: {redact_spark_url(url)} is no address; write it as spark://HOST:PORT"
+                f"warehouse: {redact_spark_url(url)} is not a valid address; write spark://HOST:PORT"
             ) from None
         except OSError as error:
             refused = error.strerror or str(error)

@@ -84,7 +84,9 @@ def archive_list(job: Job, key: str, interventions: InterventionsSince | None, h
     """
     kept = archive_folder(job, job.day)
     if hindsight and training_day.has_original_list(kept, _load_about):
-        structlog.get_logger().warning("`explain` and `whatif` go on reading the list made in its time", kept=str(kept))
+        structlog.get_logger().warning(
+            "list made with hindsight is not archived: explain and whatif keep using the earlier list", kept=str(kept)
+        )
         return
     staged = kept.with_name(f".{kept.name}.tmp")
     shutil.rmtree(staged, ignore_errors=True)

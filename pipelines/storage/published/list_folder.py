@@ -78,8 +78,8 @@ def require_no_original_list(target: Path) -> None:
     """Raise `ConfigError` where a list made in its time stands: one made with hindsight must not take its place."""
     if training_day.has_original_list(target, read_manifest):
         raise errors.ConfigError(
-            f"{target} holds a list made in its time, and one made with hindsight does not take its place: name "
-            "another folder with --lists"
+            f"{target} already holds a list made without hindsight; a list made with --hindsight does not replace it. "
+            "Use another folder (--lists)"
         )
 
 
@@ -119,7 +119,9 @@ def _require_valid_names(files: Mapping[str, bytes]) -> None:
 def require_plain_folder(target: Path) -> Path:
     """The place of a list. Raises `OutputError` where something else than a folder stands there."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise errors.OutputError(f"{target} is not a folder of its own: move it away, then publish again")
+        raise errors.OutputError(
+            f"{target} is a link or a file, not a folder: move it, then run `renewals score` again"
+        )
     return target
 
 
@@ -132,7 +134,7 @@ def _translate_disk_errors(lists: Path) -> Iterator[None]:
     except OSError as error:
         words = os.strerror(error.errno) if error.errno else str(error)
         raise errors.OutputError(
-            f"the list could not be published: {error.filename or lists}: {words}; no half list was left"
+            f"the list could not be published: {error.filename or lists}: {words}; nothing was written"
         ) from error
 
 

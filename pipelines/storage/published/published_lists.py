@@ -72,13 +72,13 @@ def _open(day: date, folder: Path) -> PreviousList | None:
     try:
         manifest = read_manifest(folder)
         if spoilt := corrupted_files(folder, manifest):
-            raise ValueError(f"{spoilt[0]} is not as published")
+            raise ValueError(f"{spoilt[0]} differs from its manifest (SHA-256)")
         if hindsight.is_hindsight_list(manifest):
             return None
         one = PreviousList(day, manifest, pd.read_parquet(folder / RISK_LIST, columns=SCORE_COLUMNS))
         _ = one.model
     except UNREADABLE as fault:
-        structlog.get_logger().warning("an earlier list is passed over", list=str(folder), why=str(fault))
+        structlog.get_logger().warning("earlier list skipped", list=str(folder), why=str(fault))
         return None
     return one
 

@@ -152,5 +152,5 @@ def intact_files(client: MlflowClient, version: ModelVersion) -> dict[str, bytes
     try:
         return model_registry.verified_files(client, version)
     except DataContractError as harm:
-        structlog.get_logger().warning("a registered model is harmed", model=version.name, why=str(harm))
+        structlog.get_logger().warning("registered model is corrupted", model=version.name, why=str(harm))
         return None

@@ -49,7 +49,7 @@ def load_model(data: Path, name: str, files: Mapping[str, bytes]) -> EnsembleMod
     try:
         return EnsembleModel.from_files(files)
     except (ValueError, KeyError, TypeError) as error:
-        raise DataContractError(f"model {name} cannot be read: {error!r}; register the model anew") from error
+        raise DataContractError(f"model {name} cannot be read: {error!r}; run `renewals learn` again") from error
 
 
 def _load_fingerprint(files: Mapping[str, bytes]) -> str:
@@ -75,17 +75,16 @@ def _run_smoke_test(name: str, files: Mapping[str, bytes]) -> None:
         except subprocess.TimeoutExpired:
             raise DataContractError(
                 f"model {name} did not load within {LOAD_TIMEOUT_SECONDS} s: try again when the machine is less busy, "
-                "else "
-                f"register the model anew"
+                "else run `renewals learn` again"
             ) from None
     if child.returncode:
-        raise DataContractError(f"model {name} does not load: {_exit_reason(child)}; register the model anew")
+        raise DataContractError(f"model {name} cannot be loaded: {_exit_reason(child)}; run `renewals learn` again")
 
 
 def _exit_reason(child: subprocess.CompletedProcess[str]) -> str:
     """How the child ended, in words."""
     if child.returncode < 0:
-        return f"LightGBM died of it ({signal.Signals(-child.returncode).name})"
+        return f"LightGBM crashed ({signal.Signals(-child.returncode).name})"
     return (child.stderr.strip().splitlines() or [f"the trial ended with {child.returncode}"])[-1]
 
 

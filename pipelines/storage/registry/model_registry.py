@@ -270,7 +270,7 @@ def verified_files(client: MlflowClient, version: ModelVersion) -> dict[str, byt
     manifest = files.pop(MANIFEST, b"")
     if sha256(manifest) != version.tags.get(MANIFEST_TAG):
         raise DataContractError(
-            f"model {name}: its manifest is not the one that was registered; register the model anew"
+            f"model {name}: its manifest is not the one that was registered; run `renewals learn` again"
         )
     said: dict[str, str] = json.loads(manifest)["files"]
     foreign = sorted(
@@ -278,13 +278,14 @@ def verified_files(client: MlflowClient, version: ModelVersion) -> dict[str, byt
     )
     if foreign:
         raise DataContractError(
-            f"model {name}: {', '.join(foreign)} is none of the files a model is made of (registered, and "
-            f"{', '.join(MODEL_FILE_SUFFIXES)}); remove it or register the model anew"
+            f"model {name}: unexpected file {', '.join(foreign)} (a model has registered files only, each "
+            f"{', '.join(MODEL_FILE_SUFFIXES)}); remove it, or run `renewals learn` again"
         )
     wrong = [file for file, digest in said.items() if sha256(files.get(file, b"")) != digest]
     if wrong:
         raise DataContractError(
-            f"model {name}: {', '.join(wrong)} not as registered; restore the artifacts or register anew"
+            f"model {name}: {', '.join(wrong)} changed since registration (SHA-256); restore the files or run "
+            "`renewals learn` again"
         )
     return upgrade_model_files(old_names.rename_model_files({file: files[file] for file in said}))
 

@@ -148,9 +148,9 @@ def test_a_refusal_counts_what_there_is_and_what_is_needed():
     with pytest.raises(InsufficientHistoryError) as refused:
         rolling_origin_folds(few(every_month(3)), OPTIONS)
     told = str(refused.value)
-    assert "15 final outcomes, 12 of them yes and 3 no" in told
-    assert "Needed are 20 to learn from (folds.min_renewals), 2 of them of the rarer kind (folds.min_events)" in told
-    assert "there are not enough to learn from yet" in told
+    assert "15 final (12 positive, 3 negative)" in told
+    assert "needed for training: 20 (folds.min_renewals) with 2 of the rarer outcome (folds.min_events)" in told
+    assert "there are not enough for training yet" in told
 
 
 def test_a_refusal_says_when_there_will_be_enough():
@@ -166,7 +166,7 @@ def test_a_refusal_says_when_there_will_be_enough():
 
 def test_where_enough_could_be_learned_the_refusal_says_what_is_lacking_to_test():
     with pytest.raises(
-        InsufficientHistoryError, match="enough to learn from on 2024-04-01, and since then there are 10 to test"
+        InsufficientHistoryError, match="enough for training on 2024-04-01, and since then there are 10 for testing"
     ):
         rolling_origin_folds(few(every_month(8)), OPTIONS)
     when = History.from_observations(few(every_month(8)), OPTIONS).expected_ready_day()
@@ -199,5 +199,5 @@ def test_without_the_rarer_outcome_or_at_too_slow_a_pace_no_month_is_named():
 
 def test_no_outcome_at_all_is_refused_in_words():
     nothing = few(every_month(3)).head(0)
-    with pytest.raises(InsufficientHistoryError, match="0 final outcomes"):
+    with pytest.raises(InsufficientHistoryError, match="not enough outcomes: 0 final"):
         rolling_origin_folds(nothing, OPTIONS)

@@ -95,7 +95,7 @@ def test_too_little_history_is_said_in_words():
 
 
 def test_one_outcome_alone_is_nothing_to_learn_from():
-    with pytest.raises(InsufficientHistoryError, match="final outcomes"):
+    with pytest.raises(InsufficientHistoryError, match="not enough outcomes"):
         rolling_origin_folds(observations(TABLE.assign(renewal=1), "renewal", date(2024, 6, 1)), OPTIONS)
 
 

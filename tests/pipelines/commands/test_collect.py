@@ -54,9 +54,9 @@ def own(tmp_path: Path, made: Company) -> Company:
 
 def test_verdicts_and_actions_are_kept(own: Company) -> None:
     told = own.collect(own.book("june.xlsx", {"Anna": ANSWERED}))
-    assert {name: told[name] for name in ("files", "kept", "changed", "verdicts", "actions", "refused")} == {
-        **{"files": 1, "kept": 3, "changed": 0},
-        **{"verdicts": 3, "actions": 1, "refused": 0},
+    assert {name: told[name] for name in ("files", "accepted", "changed", "verdicts", "actions", "rejected")} == {
+        **{"files": 1, "accepted": 3, "changed": 0},
+        **{"verdicts": 3, "actions": 1, "rejected": 0},
     }
     acme, *_ = own.rows("verdicts")
     assert acme.pop("list_key") == json.loads((own.root / "lists/2026-06-01/manifest.json").read_bytes())["key"]
@@ -79,7 +79,7 @@ def test_twice_is_the_same_to_the_byte(own: Company) -> None:
     first = own.kept()
     assert set(first) == {"feedback_log.parquet", "verdicts.parquet", "interventions.parquet", "rejected_answers.csv"}
     told = own.collect(june, recorded="2026-06-20")
-    assert (told["kept"], told["already_known"]) == (0, 3)
+    assert (told["accepted"], told["already_collected"]) == (0, 3)
     assert own.kept() == first
 
 
@@ -117,7 +117,7 @@ def test_two_managers_and_two_lists(own: Company) -> None:
     bob = own.book("bob.xlsx", {"Anna": [], "Bob": [("beta", "Will be lost")]})
     july = own.book("july.xlsx", {"Anna": [("acme", "Will be lost", VISIT, DAY)]}, as_of="2026-07-01")
     told = own.collect(anna, bob, july, recorded="2026-07-05")
-    assert told["kept"] == 3
+    assert told["accepted"] == 3
     said = [(row["as_of"].month, row["account_id"], row["csm"], row["verdict"]) for row in own.rows("verdicts")]
     assert said == [(6, "acme", "Anna", "renews"), (6, "beta", "Bob", "lost"), (7, "acme", "Anna", "lost")]
     assert len(own.rows("interventions")) == 1  # the same beginning, told of two lists
@@ -126,11 +126,9 @@ def test_two_managers_and_two_lists(own: Company) -> None:
 def test_two_files_that_say_otherwise(own: Company) -> None:
     one = own.book("one.xlsx", {"Anna": [("acme", "Will renew"), ("beta", "Will renew")]})
     other = own.book("other.xlsx", {"Anna": [("acme", "Will be lost")]})
-    with pytest.raises(DataContractError, match=r"answers kept: 1 .*refused: 2") as stop:
+    with pytest.raises(DataContractError, match=r"answers accepted: 1 .*rejected: 2") as stop:
         own.collect(one, other)
-    assert f"is answered otherwise in {other}, sheet Anna, C2: keep one, or collect the older file first" in str(
-        stop.value
-    )
+    assert f"keep one, or collect the older file first (also in {other}, sheet Anna, C2)" in str(stop.value)
 
 
 @pytest.mark.parametrize("ids", [(1, 2, 3, 2**60), ("007", "7", str(2**60), "=1+1")])
@@ -153,13 +151,13 @@ def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
     with pytest.raises(DataContractError) as stop:
         own.collect(june)
     assert str(stop.value) == (
-        "answers kept: 1 (verdicts: 1, actions: 0; otherwise than before: 0), known already: 0, refused: 2, "
+        "answers accepted: 1 (verdicts: 1, actions: 0; changed: 0), already collected: 0, rejected: 2, "
         f"all in {own.root}/data/feedback/rejected_answers.csv\n"
         f"  {june}, sheet Anna, C2: no account 'acmee' on this list: did you mean acme?\n"
         f"  {june}, sheet Anna, D3: holds a formula ('=1+1'): write the answer itself\n"
-        "Nothing is taken twice: correct these and collect again"
+        "Correct the rejected answers and run collect again; accepted answers are not added twice"
     )
-    assert stop.value.details["kept"] == 1
+    assert stop.value.details["accepted"] == 1
     lines = (own.root / "data/feedback/rejected_answers.csv").read_text("utf-8-sig").splitlines()
     assert lines[0] == "file,sheet,cell,reason"
     assert lines[2] == f"{june},Anna,D3,holds a formula ('=1+1'): write the answer itself"
@@ -170,7 +168,7 @@ def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
 
 def test_a_file_that_is_no_workbook_does_not_stop_the_others(own: Company) -> None:
     (own.root / "list.csv").write_text("account_id,verdict\n")
-    with pytest.raises(DataContractError, match=r"kept: 3 .*\n.*list\.csv: is not taken: it is no workbook"):
+    with pytest.raises(DataContractError, match=r"accepted: 3 .*\n.*list\.csv: was rejected: it is no workbook"):
         own.collect(own.root / "list.csv", own.book("june.xlsx", {"Anna": ANSWERED}))
     assert len(own.rows("verdicts")) == 3
 
@@ -198,8 +196,8 @@ def test_a_list_that_another_has_replaced(own: Company) -> None:
     """Its earlier form is kept under `.revisions`, and answers to it are answers."""
     june = own.book("june.xlsx", {"Anna": ANSWERED})
     own.publish(JUNE, made=2)
-    assert own.collect(june)["kept"] == 3
-    with pytest.raises(DataContractError, match="belongs to a list of 2026-06-01 that is no longer kept"):
+    assert own.collect(june)["accepted"] == 3
+    with pytest.raises(DataContractError, match="the list of 2026-06-01 it was made from is no longer in"):
         own.collect(own.book("lost.xlsx", {"Anna": ANSWERED}, key="another"))
 
 
@@ -216,14 +214,14 @@ def test_a_sheet_that_is_gone_is_told_and_no_fault(own: Company) -> None:
 
     june = own.book("june.xlsx", {"Anna": ANSWERED, "Bob": []}, change=without)
     told = own.collect(june)
-    assert told["missing"] == [
+    assert told["missing_sheets"] == [
         f"{june}: sheet Bob is not there, deleted or renamed: the answers of Bob are missing",
     ]
 
 
 def test_answers_are_not_older_than_their_list(own: Company) -> None:
     june = own.book("june.xlsx", {"Anna": ANSWERED})
-    with pytest.raises(ConfigError, match="which cannot be answered on 2026-05-31: say with --recorded"):
+    with pytest.raises(ConfigError, match=r"but 2026-05-31 is before that list: .* --recorded"):
         own.collect(june, recorded="2026-05-31")
     with pytest.raises(ConfigError, match="--recorded: 'June' is not a day"):
         own.collect(june, recorded="June")
@@ -445,7 +443,7 @@ def test_the_command_line(own: Company, capsys: pytest.CaptureFixture[str]) -> N
         app(["collect", str(june), "--recorded", "2026-06-10", *map(str, places)])
     assert stop.value.code == 65
     said = json.loads(capsys.readouterr().out)
-    assert (said["exit"], said["kept"], said["refused"]) == (65, 3, 1)
+    assert (said["exit"], said["accepted"], said["rejected"]) == (65, 3, 1)
     assert "no account 'nobody' on this list" in said["message"]
     with pytest.raises(SystemExit) as stop:
         app(["collect", *map(str, places)])
@@ -473,7 +471,7 @@ def test_the_real_workbook_comes_back(tmp_path: Path, monkeypatch: pytest.Monkey
         book[title][f"{place}2"] = answer
     back = tmp_path / "back.xlsx"
     book.save(back)
-    assert collect(replace(job, as_of=None), [back], "2026-06-10")["kept"] == 1
+    assert collect(replace(job, as_of=None), [back], "2026-06-10")["accepted"] == 1
     kept = pd.read_parquet(tmp_path / "data" / "feedback" / "feedback_log.parquet").iloc[0]
     assert str(kept["account_id"]) == str(book[title][f"{letter}2"].value)
     codes = [hidden[f"{column}{TABLES_HEADER_ROW + 1}"].value for column in ("K", "N")]

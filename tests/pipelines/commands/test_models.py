@@ -85,7 +85,7 @@ def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
     assert (said["champion_version"], said["previous_version"], said["champion_history"]) == ("1", "2", ["1"])
     assert serves(job) == "1"
     assert champion_history.ROLLED_BACK_TAG in tags(job, 2)
-    with pytest.raises(MissingInputError, match="served before version 1: it stays"):
+    with pytest.raises(MissingInputError, match="no earlier champion of renewal: version 1 stays"):
         models.rollback(job, TARGET)
     assert serves(job) == "1"
 
@@ -132,7 +132,7 @@ def test_promoting_an_older_one_can_be_undone(job):
 
 
 def test_what_the_gate_refused_serves_only_by_force_and_says_why(job):
-    with pytest.raises(GateRejectedError, match=r"did not pass the gate: tested on .* --force --reason") as stop:
+    with pytest.raises(GateRejectedError, match=r"was rejected by the gate: tested on .* --force --reason") as stop:
         promote(job, 3)
     assert (stop.value.exit_code, serves(job)) == (80, "2")
     said = promote(job, 3, "the audit asked for it", forced=True)
@@ -171,7 +171,7 @@ def test_learning_again_from_the_same_rows_does_not_undo_a_rollback(job):
 def test_learning_again_from_older_rows_does_not_bring_back_what_was_replaced(job):
     said = learned(job)
     assert (said["version"], said["passed"], said["champion_version"]) == ("1", True, "2")
-    assert "served before and was replaced" in said["waiting_reason"]
+    assert "was champion before and was replaced" in said["waiting_reason"]
 
 
 def test_where_promotion_is_manual_what_passes_waits_until_it_is_promoted(job):

@@ -337,9 +337,9 @@ def test_tables_of_something_else_are_refused(job, to, tmp_path):
 
 
 def test_wrong_addresses_and_lists_are_told_in_words(job, tmp_path):
-    with pytest.raises(ConfigError, match=r"--to: mysql://host/db is no database"):
+    with pytest.raises(ConfigError, match=r"--to: mysql://host/db is not a supported database"):
         run_publish(job, "mysql://me:secret@host/db", "renewals")
-    with pytest.raises(ConfigError, match="--schema: 'a; DROP' is no plain name"):
+    with pytest.raises(ConfigError, match="--schema: 'a; DROP' is not a valid name"):
         run_publish(job, "duckdb:///x.duckdb", "a; DROP")
     with pytest.raises(MissingInputError, match=r"run `renewals score --as-of 2026-07-01` first"):
         run_publish(replace(job, as_of=JULY), "duckdb:///x.duckdb", "renewals")

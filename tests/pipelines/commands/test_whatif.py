@@ -184,8 +184,8 @@ def test_a_logged_action_among_the_figures_to_be_tried_is_left_out_with_a_word(c
         line["event"]: line["features"] for line in said if "list.what_if_features leaves them out" in line["event"]
     }
     assert left_out == {
-        "no manager can move these: list.what_if_features leaves them out": ["people_90d"],
-        "no score moves when these actions are logged: list.what_if_features leaves them out": ["visits_90d"],
+        "features not actionable, left out of list.what_if_features": ["people_90d"],
+        "features are logged actions that no model reads, left out of list.what_if_features": ["visits_90d"],
     }
 
 
@@ -195,7 +195,7 @@ def test_accounts_and_models_that_cannot_be_compared(company: Path, monkeypatch:
     with pytest.raises(MissingInputError, match="a4 has no score on this list"):
         whatif(job(company), "a4", ["bugs_28d=1"])
     monkeypatch.setattr(champion_models, "load_champion", champion("4"))
-    with pytest.raises(MissingInputError, match=r"made by renewal/3 and renewal/4 serves by now"):
+    with pytest.raises(MissingInputError, match=r"used model renewal/3, but the champion is now renewal/4"):
         whatif(job(company), "a0", ["bugs_28d=1"])
 
 

@@ -64,7 +64,7 @@ def test_an_override_that_is_none_is_refused(tmp_path, override):
 
 def test_what_is_no_yaml_is_refused(tmp_path):
     assert "is not YAML" in complaint(tmp_path, "a: [1\n")
-    assert "must hold keys" in complaint(tmp_path, "- 1\n")
+    assert "must be a mapping of keys" in complaint(tmp_path, "- 1\n")
 
 
 def test_a_missing_file_is_missing_input(tmp_path):

@@ -101,7 +101,7 @@ class Strange(Model):
 
 @pytest.mark.parametrize(
     ("model", "said"),
-    [(Broken(SAME), "nps"), (Strange(SAME), "nothing that is a prob"), (None, "LightGBM died of it")],
+    [(Broken(SAME), "nps"), (Strange(SAME), "no valid probability"), (None, "LightGBM crashed")],
 )
 def test_a_harmed_challenger_is_a_warning_and_the_list_is_the_same_bytes(company, monkeypatch, model, said) -> None:
     waiting(monkeypatch)
@@ -117,7 +117,7 @@ def test_a_harmed_challenger_is_a_warning_and_the_list_is_the_same_bytes(company
 
 
 def _dies(*given: Any) -> None:
-    raise DataContractError("model renewal/7 does not load: LightGBM died of it (SIGSEGV)")
+    raise DataContractError("model renewal/7 cannot be loaded: LightGBM crashed (SIGSEGV)")
 
 
 def test_a_sound_challenger_leaves_the_list_the_same_bytes(company: Path, monkeypatch) -> None:

@@ -145,7 +145,7 @@ def test_the_start_refuses_a_list_for_which_there_is_no_place(june, monkeypatch)
     monkeypatch.setattr(
         model_registry, "champions_by_target", lambda one, targets: {"renewal": TrainedVersion("3", SEPTEMBER)}
     )
-    with pytest.raises(ConfigError, match="2026-06-01 holds a list made in its time"):
+    with pytest.raises(ConfigError, match="2026-06-01 already holds a list made without hindsight"):
         preflight.require_replaceable_list(job(june, hindsight=True))
 
 
@@ -212,7 +212,7 @@ def test_it_takes_no_place_of_a_list_made_in_its_time_be_it_harmed(june, monkeyp
     trained(monkeypatch, renewal=SEPTEMBER)
     one = on(june, AS_OF, hindsight=True)
     score(one)
-    with pytest.raises(ConfigError, match=r"holds a list made in its time.* --lists"):
+    with pytest.raises(ConfigError, match=r"holds a list made without hindsight.* \(--lists\)"):
         publish(one)
     assert contents(folder) == before
 
@@ -352,7 +352,7 @@ def test_answers_to_it_are_refused_in_words_and_those_to_others_are_kept(tmp_pat
     late = company.book(
         "july.xlsx", {"Anna": [("acme", "Will be lost", None, None, None)]}, as_of=str(ANSWERED_IN_JULY)
     )
-    with pytest.raises(DataContractError, match=r"july\.xlsx: is not taken: .*was made with hindsight") as refused:
+    with pytest.raises(DataContractError, match=r"july\.xlsx: was rejected: .*was made with hindsight") as refused:
         company.collect(good, late, recorded="2026-07-10")
-    assert refused.value.details["kept"] == 1
+    assert refused.value.details["accepted"] == 1
     assert [row["as_of"] for row in company.rows("feedback_log")] == [AS_OF]

@@ -50,7 +50,7 @@ def test_a_sound_model_is_tried_once_and_then_remembered(files, children, tmp_pa
 
 @pytest.mark.parametrize("cut", ["in a tree", "before the trees", "at its end"])
 def test_a_booster_registered_half_written_ends_in_words_and_we_live(files, tmp_path, cut):
-    with pytest.raises(DataContractError, match=r"model m/1 does not load: LightGBM died of it \(SIG\w+\)") as stop:
+    with pytest.raises(DataContractError, match=r"model m/1 cannot be loaded: LightGBM crashed \(SIG\w+\)") as stop:
         model_loader.load_model(tmp_path, "m/1", half_written(files, cut))
     assert stop.value.exit_code == 65
 
@@ -83,7 +83,7 @@ def test_a_child_that_does_not_come_back_is_given_up(files, tmp_path, monkeypatc
 
 
 def test_what_python_complains_of_is_told_in_one_line(files, tmp_path):
-    with pytest.raises(DataContractError, match=r"m/1 does not load: .*JSONDecodeError") as stop:
+    with pytest.raises(DataContractError, match=r"m/1 cannot be loaded: .*JSONDecodeError") as stop:
         model_loader.load_model(tmp_path, "m/1", files | {"additive_model.json": b"{"})
     assert "\n" not in str(stop.value)
 
@@ -130,7 +130,7 @@ def test_a_version_holds_the_native_files_that_were_registered_and_no_others(fil
     manifest = model_registry.build_manifest(files | listed)
     there = files | listed | beside | {model_registry.MANIFEST: manifest}
     monkeypatch.setattr(model_registry, "_download_files", lambda client, version, folder: dict(there))
-    with pytest.raises(DataContractError, match=f"{next(iter(listed | beside))} is none of the files"):
+    with pytest.raises(DataContractError, match=f"unexpected file {next(iter(listed | beside))}"):
         model_registry.verified_files(None, Version(manifest))
 
 
@@ -151,5 +151,5 @@ def test_a_version_of_old_names_comes_under_the_new_ones(files, monkeypatch):
 
 def test_the_trial_ends_with_the_name_of_the_signal():
     died = subprocess.CompletedProcess([], -11, "", "")
-    assert model_loader._exit_reason(died) == "LightGBM died of it (SIGSEGV)"
+    assert model_loader._exit_reason(died) == "LightGBM crashed (SIGSEGV)"
     assert model_loader._exit_reason(subprocess.CompletedProcess([], 3, "", "")) == "the trial ended with 3"

@@ -321,8 +321,8 @@ def test_tables_may_go_by_other_names(tmp_path, expected):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ({"table_names": {"accounts": "../accounts"}}, "no plain name"),
-        ({"table_names": {"accounts": "a; DROP TABLE b"}}, "no plain name"),
+        ({"table_names": {"accounts": "../accounts"}}, "not a valid name"),
+        ({"table_names": {"accounts": "a; DROP TABLE b"}}, "not a valid name"),
         ({"table_names": {"account": "accounts"}}, "no table 'account'"),
         ({"encodings": {"account": "utf-8"}}, "no table 'account'"),
     ],

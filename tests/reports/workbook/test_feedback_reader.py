@@ -205,8 +205,8 @@ def test_an_account_answered_twice() -> None:
     kept, said = reject_contradictions(taken(returned({"Anna": rows}))[0])
     assert [own.account_id for own in kept] == ["beta"]
     assert [str(one) for one in said] == [
-        "june.xlsx, sheet Anna, C2: account acme is answered otherwise in sheet Anna, C3: keep one of the two",
-        "june.xlsx, sheet Anna, C3: account acme is answered otherwise in sheet Anna, C2: keep one of the two",
+        "june.xlsx, sheet Anna, C2: two different answers for account acme: keep one (also in sheet Anna, C3)",
+        "june.xlsx, sheet Anna, C3: two different answers for account acme: keep one (also in sheet Anna, C2)",
     ]
 
 

@@ -89,7 +89,7 @@ def _validate_table_names(source: Source) -> None:
             raise ConfigError(f"source.{key}: there is no table {unknown[0]!r}; there are {', '.join(TABLES)}")
     for table, name in source.table_names.items():
         if not re.match(IDENTIFIER_PATTERN, name):
-            raise ConfigError(f"source.table_names.{table}: {name!r} is no plain name (letters, digits and _)")
+            raise ConfigError(f"source.table_names.{table}: {name!r} is not a valid name; use letters, digits and _")
 
 
 def _missing_tables_message(missing: Sequence[str], available: Iterable[str], address: str, source: Source) -> str:

@@ -152,7 +152,7 @@ def test_a_link_or_file_in_its_place_is_not_followed(tmp_path: Path) -> None:
     lists = tmp_path / "lists"
     lists.mkdir()
     (lists / str(DAY)).symlink_to(elsewhere)
-    with pytest.raises(OutputError, match="not a folder of its own"):
+    with pytest.raises(OutputError, match="not a folder: move it"):
         put(lists)
     assert not list(elsewhere.iterdir())
 

@@ -172,7 +172,9 @@ def model_of(weights: dict[str, float]) -> Any:
 
 def test_features_that_do_not_fit_the_model_stop_the_run(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(champion_models, "load_champion", model_of({"people_28d": 1.0, "nps": 2.0}))
-    with pytest.raises(DataContractError, match=r"do not fit the model of renewal, renewal/1: columns missing: nps"):
+    with pytest.raises(
+        DataContractError, match=r"the model of renewal, renewal/1, needs other features: columns missing: nps"
+    ):
         score(job(company))
 
 
@@ -199,7 +201,7 @@ def test_a_missing_stage_is_named(company: Path, lost: str) -> None:
 def test_figures_for_other_accounts_than_the_spine_s_stop_the_run(company: Path) -> None:
     path = company / "data" / "act" / "scoring.parquet"
     pd.read_parquet(path).iloc[1:].to_parquet(path)
-    with pytest.raises(MissingInputError, match="lacks observations"):
+    with pytest.raises(MissingInputError, match="has fewer observations"):
         score(job(company))
 
 
@@ -213,12 +215,12 @@ def test_an_observation_that_is_there_twice_stops_the_run(company: Path, name: s
 
 
 def test_scores_of_another_day_are_not_published(company: Path) -> None:
-    with pytest.raises(MissingInputError, match="nothing is scored"):
+    with pytest.raises(MissingInputError, match="no scores in"):
         read_scored_list(job(company))
     score(job(company))
     other = job(company)
     object.__setattr__(other, "as_of", date(2026, 7, 1))
-    with pytest.raises(MissingInputError, match="stand on 2026-06-01"):
+    with pytest.raises(MissingInputError, match="are for 2026-06-01"):
         publish(other)
 
 

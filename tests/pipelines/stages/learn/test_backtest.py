@@ -220,7 +220,7 @@ def test_the_last_learning_goes_before_what_a_trial_left_beside_it(done, tmp_pat
 def test_a_model_trained_under_other_settings_is_not_judged(done):
     job, _ = done
     other = replace(job, settings=read_settings(None, [*QUICK, *MORE, "folds.first_train_share=0.7"]))
-    with pytest.raises(MissingInputError, match=r"trained on other rows than .* run `renewals learn`"):
+    with pytest.raises(MissingInputError, match=r"trained on a different training table than .* run `renewals learn`"):
         backtest(other)
     backtest(job)
 

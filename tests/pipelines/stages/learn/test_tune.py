@@ -185,7 +185,7 @@ def test_what_is_missing_or_damaged_is_said_in_words(done, table, tmp_path):
     (damaged.data / "tune" / "renewal.db").write_bytes(b"no database" * 100)
     with pytest.raises(OutputError, match="move it away"):
         stage.tune(damaged, "renewal")
-    with pytest.raises(ConfigError, match="only renewal are learned here"):
+    with pytest.raises(ConfigError, match="`targets` has only renewal"):
         whole.run_tune(job, "upsell")
 
 

@@ -103,7 +103,7 @@ def events_logged(company, *events, **settings) -> dict[str, list[str]]:
     return {entry["event"]: entry["months"] for entry in entries if "months" in entry}
 
 
-REWRITTEN = "history was rewritten at the source"
+REWRITTEN = "source changed past usage events; months rebuilt"
 
 
 def test_only_the_source_rewrites_history(company):
