@@ -58,7 +58,7 @@ def main() -> None:
 def ablated(words: str, tables: Path, work: Path, chosen: Any, until: date, end: date, lead: int) -> None:
     job = learned(tables, work, until, chosen)
     final = observations(afterwards(job, end), "renewal", end)
-    rows = metrics.select_at_lead(final[~final["decided"].astype(bool)], lead)
+    rows = metrics.select_at_lead(final[~final["renewal_signed"].astype(bool)], lead)
     said = {name: spoken(job, families, rows) for name, families in STEPS.items()}
     print(f"\n{words}: {len(rows)} later renewals, {rows['label'].mean():.1%} renewed, lead {lead} days")
     print(table([line(name, rows, chance) | gain(rows, chance, said["usage alone"]) for name, chance in said.items()]))

@@ -87,7 +87,7 @@ def compared(job: Job) -> Iterator[dict[str, Any]]:
         said = walk_forward.predict_at_origins(
             observed, steps, walk_forward.select_at_origins(observed, steps, job.settings), job.settings
         )
-        rows = metrics.select_at_lead(said[~said["decided"].astype(bool)], 90)
+        rows = metrics.select_at_lead(said[~said["renewal_signed"].astype(bool)], 90)
         was = treated.reindex(pd.MultiIndex.from_frame(rows[KEY])).to_numpy(bool)
         for part, where in (("all", was | True), ("treated", was), ("untreated", ~was)):
             yield {"model": name, "accounts": part, **figures(rows[where])}

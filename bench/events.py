@@ -87,7 +87,7 @@ def _arrived(first: date, after: date) -> str:
     )
     month = first.year * 12 + first.month - 1
     return f"""SELECT account_id, user_id, feature, occurred_at, duration_s, NULL::DOUBLE AS quantity,
-               recorded_at, {month}::INT AS arrived
+               recorded_at, {month}::INT AS arrival_month
         FROM ({own} UNION ALL {late}) WHERE recorded_at >= DATE '{first}' AND recorded_at < DATE '{after}'"""
 
 

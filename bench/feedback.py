@@ -142,7 +142,7 @@ def learned(scored: pd.DataFrame, model: str, month: int) -> Any:
     known = seen.assign(
         account_id=seen["who"], as_of=[day_of(m) for m in seen["month"]],
         renewal_date=[day_of(m + LEAD) for m in seen["month"]], term_start=[day_of(m - 8) for m in seen["month"]],
-        days_to_renewal=120.0, decided=False, renewal=seen["renewed_alone" if model == "oracle" else "renewed"],
+        days_to_renewal=120.0, renewal_signed=False, renewal=seen["renewed_alone" if model == "oracle" else "renewed"],
         renewal_matured_at=[day_of(m + FINAL) for m in seen["month"]],
     )  # fmt: skip
     until: date = day_of(month).date()

@@ -75,7 +75,7 @@ def tested(
     past = pd.read_parquet(job.data / "learn" / "training.parquet")
     train = observations(past, target, job.until)
     final = observations(later, target, end)
-    open_then = final[~final["decided"].astype(bool)]
+    open_then = final[~final["renewal_signed"].astype(bool)]
     rows = metrics.select_at_lead(open_then, lead) if lead else open_then
     model = EnsembleModel.from_files(files(job.data / "models" / target))
     numbers = [name for name in model.schema.names if name not in model.schema.categories]

@@ -309,7 +309,7 @@ MUTATIONS = [
     Mutation(
         "any version of a stretch may win",
         STAKEHOLDERS,
-        'order_by=[*order, "left_ago", "graded", "role"])',
+        'order_by=[*order, "left_ago", "effective_tier", "role"])',
         "order_by=order[:1])",
         (ORDER, ORACLE),
     ),

@@ -151,9 +151,9 @@ def made(accounts: int, months: int, seed: int, work: Path) -> pd.DataFrame:
         stage(act)
     rows, figures = score.read_observations(act.folder)
     catalogue, options = artifacts.read_catalogue(act.folder), act.settings.list
-    decided = rows[["account_id", "decided"]]
+    signed = rows[["account_id", "renewal_signed"]]
     whole = score.score_accounts(rows, figures, catalogue, champions, options, lambda _: None, PLAYS).listed
-    return whole.merge(decided, on="account_id", validate="one_to_one")
+    return whole.merge(signed, on="account_id", validate="one_to_one")
 
 
 def model(job: Job, target: str, until: date) -> EnsembleModel:

@@ -119,7 +119,7 @@ def case_of(job: Job, asked: argparse.Namespace) -> Case:
     kept = job.data / "later" / "learn" / "training.parquet"
     later = pd.read_parquet(kept) if kept.is_file() else afterwards(job, asked.end)
     final = observations(later[pd.to_datetime(later["as_of"]) >= pd.Timestamp(asked.until)], "renewal", asked.end)
-    rows = metrics.select_at_lead(final[~final["decided"].astype(bool)], asked.lead)
+    rows = metrics.select_at_lead(final[~final["renewal_signed"].astype(bool)], asked.lead)
     rows = beside_the_truth(rows, Path(job.tables) / "ground_truth").reset_index(drop=True)
     model = EnsembleModel.from_files(files(job.data / "models" / "renewal"))
     catalogue = json.loads((job.data / "learn" / "features.json").read_bytes())["features"]

@@ -123,15 +123,15 @@ def observations(known_terms: ir.Table, spine: ir.Table, policy: Policy) -> ir.T
         running.mutate(end_day=day_of(_.end_date))
         .group_by(*KEY, "end_day")
         .agg(
-            due_arr=_.value.sum(),
+            arr_due=_.value.sum(),
             days_to_renewal=_.due_in.min(),
             renewal_date=_.end_date.max().date(),
             term_start=_.start_date.min().date(),
             term_age=_.began_ago.max(),
-            decided=_.signed_ahead.any(),
+            renewal_signed=_.signed_ahead.any(),
         )
     )
-    order = ibis.window(group_by=KEY, order_by=[ibis.desc("due_arr"), "end_day"])
+    order = ibis.window(group_by=KEY, order_by=[ibis.desc("arr_due"), "end_day"])
     main = sets.mutate(place=ibis.row_number().over(order)).filter(_.place == 0).drop("place", "end_day")
     whole = running.group_by(*KEY).agg(arr=_.value.sum())
     firsts = known_terms.filter(_.begun).group_by(*KEY).agg(account_age=_.began_ago.max())

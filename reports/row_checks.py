@@ -194,7 +194,7 @@ def summarize_faults(rows: pd.DataFrame) -> dict[str, Any]:
     told = rows[rows[FAULT_COLUMN].notna()] if FAULT_COLUMN in rows else rows.iloc[:0].assign(**{FAULT_COLUMN: None})
     kinds = told[FAULT_COLUMN].map(lambda fault: (fault.column, fault.kind))
     each = [
-        {"column": column, "fault": kind, "rows": len(own), "example": min(own.astype(str))}
+        {"column": column, "kind": kind, "rows": len(own), "example": min(own.astype(str))}
         for (column, kind), own in sorted(told["account_id"].groupby(kinds, sort=False))
     ]
     return {"rows": len(told), "faults": each}

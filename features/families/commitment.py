@@ -136,7 +136,7 @@ def arr(observation: ir.Table) -> ir.Value:
 )  # fmt: skip
 def arr_due_share(observation: ir.Table) -> ir.Value:
     """ARR of the main renewal over the ARR of all running terms."""
-    return (observation.due_arr / observation.arr.nullif(0.0)).max()
+    return (observation.arr_due / observation.arr.nullif(0.0)).max()
 
 
 @commitment.feature(
@@ -146,7 +146,7 @@ def arr_due_share(observation: ir.Table) -> ir.Value:
 )  # fmt: skip
 def follow_on_signed(observation: ir.Table) -> ir.Value:
     """Whether a follow-on of the main renewal is already signed."""
-    return as_number(observation.decided.any())
+    return as_number(observation.renewal_signed.any())
 
 
 @commitment.feature(

@@ -22,7 +22,7 @@ TIER_THEMES: dict[str, Theme] = {"B": "adoption"}
 """What is said of key staff tells of use, what is said of those above them of the value they see (S2)."""
 
 
-GRADE_COLUMNS = ("graded", "role_normalized")
+GRADE_COLUMNS = ("effective_tier", "role_normalized")
 """What `grade_people` adds to the people."""
 
 
@@ -42,7 +42,7 @@ def text_rows(texts: Iterable[str], policy: Policy) -> list[dict[str, str | None
 
 
 def grade_people(people: ir.Table, texts: ir.Table) -> ir.Table:
-    """The people with `graded`, their tier as given or by title, then role, and `role_normalized` (S1).
+    """The people with `effective_tier`, their tier as given or by title, then role, and `role_normalized` (S1).
 
     `texts` has a row of `TEXT_TYPES` for each title and each role.
     """
@@ -50,7 +50,7 @@ def grade_people(people: ir.Table, texts: ir.Table) -> ir.Table:
     by_title = people.left_join(texts.select(title="text", title_tier="tier"), "title", rname="{name}_text")
     by_role = texts.select(role="text", role_tier="tier", role_normalized="normalized")
     both = by_title.left_join(by_role, "role", rname="{name}_text")
-    return both.select(*columns, "role_normalized", graded=ibis.coalesce(_.tier, _.title_tier, _.role_tier))
+    return both.select(*columns, "role_normalized", effective_tier=ibis.coalesce(_.tier, _.title_tier, _.role_tier))
 
 
 # --- sources -----------------------------------------------------------------------------------
@@ -70,9 +70,9 @@ def people_then(people: ir.Table, spine: ir.Table) -> ir.Table:
     known = known.mutate(heard_ago=known.left_ago.notnull().ifelse(heard_ago, None))
     arrived = ibis.coalesce(known.recorded_at, known.valid_from)
     order = [t.desc(nulls_first=False) for t in (known.valid_from, arrived)]
-    newest = ibis.window(group_by=PERSON_KEY, order_by=[*order, "left_ago", "graded", "role"])
+    newest = ibis.window(group_by=PERSON_KEY, order_by=[*order, "left_ago", "effective_tier", "role"])
     then = known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
-    return then.select(*PERSON_KEY, "role", "left_ago", "heard_ago", tier="graded")
+    return then.select(*PERSON_KEY, "role", "left_ago", "heard_ago", tier="effective_tier")
 
 
 @stakeholders.source

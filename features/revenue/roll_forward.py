@@ -42,14 +42,14 @@ def build_intervals(
     begin = in_time.ifelse(_.start, _.paid) if requires_payment else _.start
     undecided = _.follow_on_start.isnull() & (_.due + after >= (known_until - EPOCH).days)
     until = (_.continued > _.start).ifelse(_.continued, undecided.ifelse(_.due + after + 1, _.due))
-    return terms.mutate(begin=begin, until=until).filter(_.begin < _.until)
+    return terms.mutate(start_day=begin, end_day=until).filter(_.start_day < _.end_day)
 
 
 def assign_current_owner(intervals: ir.Table, term_matches: ir.Table) -> ir.Table:
     """The intervals under the account that holds them now, and since when it and its product have revenue."""
     parents = term_matches.filter(_.merged & _.follows).group_by("account_id").agg(owner=_.owner.min())
     paying = _.amount > 0
-    since = paying.ifelse(_.begin, ibis.null("int64")).min()
+    since = paying.ifelse(_.start_day, ibis.null("int64")).min()
     return (
         left_join_columns(intervals, parents, "account_id", "owner")
         .mutate(account_id=_.owner.coalesce(_.account_id))
@@ -59,7 +59,7 @@ def assign_current_owner(intervals: ir.Table, term_matches: ir.Table) -> ir.Tabl
         )
         .select(
             *("contract_id", "account_id", "product", "plan", "seats", "years", "term"),
-            *("begin", "until", "amount", "account_since", "product_since"),
+            *("start_day", "end_day", "amount", "account_since", "product_since"),
         )
     )
 
@@ -81,7 +81,7 @@ def balances(intervals: ir.Table, months: Sequence[date]) -> ir.Table:
     largest = ibis.row_number().over(group_by=[*key, "opens"], order_by=[-_.amount, _.term]) == 0
     return (
         intervals.cross_join(_month_edges(months))
-        .filter(_.begin <= _.day, _.until > _.day)
+        .filter(_.start_day <= _.day, _.end_day > _.day)
         .mutate(main=largest)
         .group_by(key)
         .agg(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import ibis.expr.types as ir
 
 Unit = Literal["count", "share", "money", "ratio", "days", "points"]
-Settles = Literal["at_once", "grace", "onboarding"]
+FinalAfter = Literal["at_once", "grace", "onboarding"]
 Better = Literal["up", "down"] | None
 
 MONTHS_PER_YEAR = 12
@@ -42,7 +42,7 @@ class Measure:
     unit: Unit
     needs: tuple[str, ...]
     """Optional tables without which it cannot be had."""
-    settles: Settles
+    final_after: FinalAfter
     """When a period is final: at its end, after the grace (R2), or after the onboarding of who came in it (J1)."""
     provisional: bool
     """Whether it keeps its value in an open period: it then counts what is pending as it stands."""
@@ -64,7 +64,7 @@ def measure(
     en: tuple[str, str],
     zh: tuple[str, str],
     needs: tuple[str, ...] = (),
-    settles: Settles = "grace",
+    final_after: FinalAfter = "grace",
     provisional: bool = False,
     better: Better = "up",
 ) -> Callable[[Callable[[ir.Table], MeasureValue]], Callable[[ir.Table], MeasureValue]]:
@@ -72,7 +72,7 @@ def measure(
 
     def register(compute: Callable[[ir.Table], MeasureValue]) -> Callable[[ir.Table], MeasureValue]:
         name = compute.__name__
-        MEASURES[name] = Measure(name, rule, unit, needs, settles, provisional, better, en, zh, compute)
+        MEASURES[name] = Measure(name, rule, unit, needs, final_after, provisional, better, en, zh, compute)
         return compute
 
     return register
@@ -86,7 +86,7 @@ def measure_definitions() -> list[dict[str, Any]]:
             "rule": m.rule,
             "unit": m.unit,
             "needs": list(m.needs),
-            "settles": m.settles,
+            "final_after": m.final_after,
             "better": m.better,
             "name": {"en": m.en[0], "zh": m.zh[0]},
             "definition": {"en": m.en[1], "zh": m.zh[1]},
@@ -340,7 +340,7 @@ def cross_sell_rate(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K2", unit="share", needs=("trials",), settles="onboarding",
+    rule="K2", unit="share", needs=("trials",), final_after="onboarding",
     en=(
         "onboarding: asked for a trial",
         "customers who asked for a trial before their onboarding was over, of those whose first contract began in the "
@@ -353,7 +353,7 @@ def trial_asked(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K2", unit="share", needs=("trials",), settles="onboarding",
+    rule="K2", unit="share", needs=("trials",), final_after="onboarding",
     en=("onboarding: finished the trial", "of those who asked, who finished their first trial before onboarding ended"),
     zh=("上线：完成试用占比", "申请试用的新客户中，在上线期结束前完成首次试用的占比"),
 )  # fmt: skip
@@ -362,7 +362,7 @@ def trial_finished(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K2", unit="days", needs=("trials",), settles="onboarding", better="down",
+    rule="K2", unit="days", needs=("trials",), final_after="onboarding", better="down",
     en=("onboarding: days to finish", "median days from asking for the trial to finishing it, of those who finished"),
     zh=("上线：完成试用天数", "完成试用的新客户从申请到完成的天数中位数"),
 )  # fmt: skip
@@ -371,7 +371,7 @@ def trial_days(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K5", unit="points", needs=("surveys",), settles="at_once",
+    rule="K5", unit="points", needs=("surveys",), final_after="at_once",
     en=("NPS", "per cent of promoters (9 to 10) less per cent of detractors (0 to 6), of the answers of the period"),
     zh=("净推荐值（NPS）", "期内回答中推荐者（9–10 分）百分比减去贬损者（0–6 分）百分比"),
 )  # fmt: skip
@@ -381,7 +381,7 @@ def nps(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K6", unit="ratio", needs=("referrals",), settles="at_once",
+    rule="K6", unit="ratio", needs=("referrals",), final_after="at_once",
     en=("invitations per customer", "referrals made in the period per customer of the opening"),
     zh=("人均邀请数", "期内的推荐次数除以期初客户数"),
 )  # fmt: skip
@@ -390,7 +390,7 @@ def invitations_per_customer(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K6", unit="share", needs=("referrals",), settles="at_once",
+    rule="K6", unit="share", needs=("referrals",), final_after="at_once",
     en=(
         "conversion of invitations",
         "referred companies that bought in the period per referral made in it; above 100 % where earlier ones buy now",
@@ -402,7 +402,7 @@ def invitation_conversion(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K6", unit="ratio", needs=("referrals",), settles="at_once",
+    rule="K6", unit="ratio", needs=("referrals",), final_after="at_once",
     en=(
         "viral coefficient",
         "customers x invitations per customer x conversion / customers: referred companies that bought in the period "
@@ -415,7 +415,7 @@ def viral_coefficient(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K7", unit="count", needs=("person_days",), settles="at_once",
+    rule="K7", unit="count", needs=("person_days",), final_after="at_once",
     en=(
         "daily users (DAU)",
         "users with a north-star action in a day, on average over all days of the period; the unnamed use of an "
@@ -428,7 +428,7 @@ def dau(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K8", unit="count", needs=("person_days",), settles="at_once",
+    rule="K8", unit="count", needs=("person_days",), final_after="at_once",
     en=(
         "monthly users (MAU)",
         "users with a north-star action in the 28 days that end with a month, on average over the months of the period",
@@ -440,7 +440,7 @@ def mau(t: ir.Table) -> MeasureValue:
 
 
 @measure(
-    rule="K8", unit="share", needs=("person_days",), settles="at_once",
+    rule="K8", unit="share", needs=("person_days",), final_after="at_once",
     en=("DAU over MAU", "daily over monthly users: how much of the month a user is there"),
     zh=("日活月活比", "日活跃用户除以月活跃用户：用户每月有多少天在用"),
 )  # fmt: skip

@@ -101,7 +101,7 @@ def plan_facts(intervals: ir.Table, months: Sequence[date]) -> ir.Table:
     largest = ibis.row_number().over(group_by=["month", "account_id", "opens"], order_by=[-_.amount, _.term]) == 0
     return (
         intervals.cross_join(_table_from_rows(edges, month="date", opens="boolean", edge="int64"))
-        .filter(_.begin <= _.edge, _.until > _.edge)
+        .filter(_.start_day <= _.edge, _.end_day > _.edge)
         .mutate(main=largest)
         .filter(_.main)
         .group_by("month", "account_id")
@@ -111,7 +111,7 @@ def plan_facts(intervals: ir.Table, months: Sequence[date]) -> ir.Table:
 
 def onboarding_facts(intervals: ir.Table, trials: ir.Table | None, policy: Policy) -> ir.Table:
     """Customers whose first contract began in the month, and their first trial, one row per (month, account_id)."""
-    begun = intervals.filter(_.amount > 0).group_by("account_id").agg(begin=_.begin.min())
+    begun = intervals.filter(_.amount > 0).group_by("account_id").agg(begin=_.start_day.min())
     begun = begun.mutate(month=month_of(date_of(begun.begin)), began=ibis.literal(1))
     if trials is None:
         return begun.drop("begin")
@@ -409,7 +409,7 @@ def _measure_rows(m: Measure, totals: ir.Table, inputs: Mapping[str, ir.Table], 
     A month before its table's first row is not zero but absent.
     """
     reading = m.compute(totals)
-    wait = {"at_once": 0, "grace": policy.grace.after_days, "onboarding": policy.journey.onboarding_days}[m.settles]
+    wait = {"at_once": 0, "grace": policy.grace.after_days, "onboarding": policy.journey.onboarding_days}[m.final_after]
     there = ibis.literal(all(need in inputs for need in m.needs))
     for need in set(m.needs) & set(EVENT_MONTHS):
         there = there & (totals.period_start >= totals[f"{need}_from"]).fill_null(False)

@@ -19,12 +19,13 @@ def compare_scores(rows: pd.DataFrame) -> dict[str, Any]:
     """Overlap, rank correlation, distribution and movers.
 
     `rows` hold `account_id` and, for champion and challenger (`…_challenger`), `probability`, `rank`, `risk_band` and
-    `top`; one row per scored account. Rank and band are empty for targets that have none. Null where it has no answer.
+    `in_top`; one row per scored account. Rank and band are empty for targets that have none. Null where it has no
+    answer.
     """
     ours, theirs = rows["probability"], rows["probability_challenger"]
     return {
         "accounts": len(rows),
-        "top_overlap": top_overlap(rows["top"], rows["top_challenger"]),
+        "top_overlap": top_overlap(rows["in_top"], rows["in_top_challenger"]),
         "rank_correlation": rank_correlation(ours, theirs),
         "mean_change": float((theirs - ours).mean()) if len(rows) else None,
         "bands_changed": int((_band_numbers(rows["risk_band"]) != _band_numbers(rows["risk_band_challenger"])).sum()),

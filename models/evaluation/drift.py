@@ -27,7 +27,7 @@ from scipy.special import chdtrc, ndtr
 from renewals.models.settings import DriftSettings
 
 Floats = npt.NDArray[np.float64]
-ComparisonKind = Literal["inputs", "missing", "score", "last_list", "calibration"]
+ComparisonKind = Literal["inputs", "missing", "score", "previous_list", "calibration"]
 
 BINS = 10
 REFERENCE_MONTHS = 12
@@ -44,14 +44,14 @@ PSEUDOCOUNT = 0.5
 class DriftComparison:
     """One comparison: how large the difference is, from where on it is large, and how likely chance alone is."""
 
-    what: ComparisonKind
+    kind: ComparisonKind
     name: str
-    size: float
+    difference: float
     limit: float
-    chance: float
-    then: float
+    p_value: float
+    reference: float
     """What was usual: a share, a rate or a mean."""
-    now: float
+    current: float
     accounts: int
 
 
@@ -243,10 +243,12 @@ def _calibration_comparison(
 
 def select_alarms(comparisons: Sequence[DriftComparison], confidence: float) -> list[DriftComparison]:
     """The looks that are both large and, all together, sure (Holm's steps); the largest beyond its limit first."""
-    order = sorted(comparisons, key=lambda look: look.chance)
+    order = sorted(comparisons, key=lambda look: look.p_value)
     sure = []
     for left, look in zip(range(len(order), 0, -1), order, strict=True):
-        if look.chance > (1 - confidence) / left:
+        if look.p_value > (1 - confidence) / left:
             break
         sure.append(look)
-    return sorted((look for look in sure if look.size > look.limit), key=lambda look: -look.size / look.limit)
+    return sorted(
+        (look for look in sure if look.difference > look.limit), key=lambda look: -look.difference / look.limit
+    )

@@ -209,7 +209,7 @@ def compare_with_champion(rows: pd.DataFrame, target: str, gate: GateSettings) -
     `rows` are `pair_predictions` ones, with the columns of `gate.segment_calibration` where there are any. `gain` is
     how much lower the log loss is, `auc` how much higher the AUC; None with too few terms.
     """
-    rows = rows[~rows["decided"].astype(bool)]
+    rows = rows[~rows["renewal_signed"].astype(bool)]
     rows = metrics.select_at_lead(rows, gate.lead_days) if target == RENEWAL else rows
     found: dict[str, Any] = {"rows": len(rows), "terms": int(rows["term"].nunique()), "gain": None, "auc": None}
     if found["terms"] < gate.min_renewals:

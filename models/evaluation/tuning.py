@@ -179,7 +179,7 @@ def trial_loss(
         told.append(walk_forward.predict_at_origin(data.observed, step, choice, settings))
         steps.append(step)
         rows = pd.concat(told, ignore_index=True)
-        rows = rows[~rows["decided"].astype(bool)]
+        rows = rows[~rows["renewal_signed"].astype(bool)]
         if len(rows):
             weight = term_weights(rows["term"]) * walk_forward.recency_weights(
                 rows["as_of"], data.cutoff, base_calibration
@@ -278,7 +278,7 @@ def changed_setting(setting: Mapping[str, float], current: Mapping[str, float]) 
 
 def holdout_rows(final: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
     """The rows on which the result is judged: observed from the day of the search on, and not decided yet."""
-    return final[(final["as_of"] >= cutoff) & ~final["decided"].astype(bool)].reset_index(drop=True)
+    return final[(final["as_of"] >= cutoff) & ~final["renewal_signed"].astype(bool)].reset_index(drop=True)
 
 
 def compare_with_current(

@@ -49,7 +49,7 @@ def fit_quarter_effect_sd(predictions: pd.DataFrame, day: pd.Timestamp, prior_sd
     witnesses and count as one quarter together. The prior is half a normal with standard deviation `prior_sd`: few
     quarters say little.
     """
-    final = predictions[(predictions["matured_at"] <= day) & ~predictions["decided"].astype(bool)]
+    final = predictions[(predictions["matured_at"] <= day) & ~predictions["renewal_signed"].astype(bool)]
     due = pd.to_datetime(final["renewal_date"])
     final = final.assign(quarter=(due.dt.year * 12 + due.dt.month - day.month) // 3)
     leads = pd.concat([select_at_lead(final, lead).assign(lead=lead) for lead in QUARTER_LEADS])

@@ -56,7 +56,7 @@ def prescribe_playbooks(
 ) -> pd.DataFrame:
     """Up to three plays for each account and what they are worth; one row per row of `accounts`.
 
-    `accounts` has stage, size_band, arr, days_to_renewal and decided (signed already); `probabilities` a column per
+    `accounts` has stage, size_band, arr, days_to_renewal and renewal_signed; `probabilities` a column per
     target, empty where the account is not scored; `reasons` the reasons' themes, contributions and whether they can be
     acted on; all on one index. The expansion is worth a play from the chance `expansion_threshold` on. `play_k` is a
     place in the library, NONE for none; `best` the one of them that is worth most per hour, `expected_gain` the money
@@ -68,7 +68,7 @@ def prescribe_playbooks(
     arr = accounts["arr"].fillna(0.0).to_numpy(np.float64)
     takes = np.array([*(play.hours for play in library.plays.values()), 1.0])
     effect = np.array([*(effects[key].log_odds for key in library.plays), 0.0])
-    signed = accounts.get("decided", pd.Series(False, index=accounts.index)).astype("boolean").fillna(False)
+    signed = accounts.get("renewal_signed", pd.Series(False, index=accounts.index)).astype("boolean").fillna(False)
     theme, push, can = reason_arrays(reasons)
     theme[np.isnan(renewal) | signed.to_numpy(bool)] = NO_PLAY
     slots = assign_playbooks(theme, can, *stage_and_size(accounts), playbook_table(library, effects))

@@ -104,7 +104,7 @@ def analysis_sample(observed: pd.DataFrame, interventions: pd.DataFrame, setting
     twice = within & rows.duplicated(
         ["account_id", "started_at"], keep="last"
     )  # the newest observation before it has it
-    fit = rested & ~twice & ~rows["decided"].astype(bool) & (rows[LEAD_COLUMN] >= settings.min_lead_days)
+    fit = rested & ~twice & ~rows["renewal_signed"].astype(bool) & (rows[LEAD_COLUMN] >= settings.min_lead_days)
     return _sample_untreated(rows[fit].sort_values(KEY, kind="stable", ignore_index=True), settings)
 
 

@@ -40,7 +40,7 @@ class History:
         """
         terms = observed.groupby("term").agg(final=("matured_at", "min"), label=("label", "max"))
         terms["final"] += pd.Timedelta(days=options.embargo_days)
-        tests = ~observed["decided"].astype(bool)
+        tests = ~observed["renewal_signed"].astype(bool)
         if lead is not None:
             tests &= (observed["days_to_renewal"] - lead).abs() <= LEAD_TOLERANCE_DAYS
         return History(terms.assign(seen=observed[tests].groupby("term")["as_of"].max()), options, lead)

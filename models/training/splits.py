@@ -20,7 +20,7 @@ from renewals.models.training.history import History
 KEY = ["account_id", "as_of"]
 TREATED_COLUMN = "treated"
 """1 where an intervention was begun between observation and decision (`treated_between`)."""
-SPINE_COLUMNS = ["renewal_date", "days_to_renewal", "term_start", "decided"]
+SPINE_COLUMNS = ["renewal_date", "days_to_renewal", "term_start", "renewal_signed"]
 """What the spine says of an observation, beside its key."""
 
 Ints = npt.NDArray[np.int64]

@@ -113,7 +113,7 @@ def hidden_effect_sd(predictions: pd.DataFrame) -> float:
     `predictions` is a forward back-test, one row per observation with its calibrated probability. Only accounts that
     came due twice or more say anything; without one the prior's middle is returned.
     """
-    told = select_at_lead(predictions[~predictions["decided"].astype(bool)], PREDICTION_LEAD)
+    told = select_at_lead(predictions[~predictions["renewal_signed"].astype(bool)], PREDICTION_LEAD)
     again = told[told.groupby("account_id")["label"].transform("size") > 1]
     evidence = [np.array([_log_likelihood(again, spread) for spread in SD_GRID])] if len(again) else []
     return float(deviation_posterior(-0.5 * ((SD_GRID - PRIOR_MEAN) / PRIOR_SD) ** 2, evidence) @ SD_GRID)

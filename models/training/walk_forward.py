@@ -274,7 +274,7 @@ def recency_weights(as_of: pd.Series, day: pd.Timestamp, settings: CalibrationSe
 
 def _is_usable(observed: pd.DataFrame, origin_fit: OriginFit, day: pd.Timestamp) -> npt.NDArray[np.bool_]:
     rows = observed.iloc[origin_fit.fold.test]
-    return ((rows["matured_at"] <= day) & ~rows["decided"].astype(bool)).to_numpy()
+    return ((rows["matured_at"] <= day) & ~rows["renewal_signed"].astype(bool)).to_numpy()
 
 
 def fit_model(
@@ -368,7 +368,16 @@ def predict_by_model_age(
     return pd.concat(told, ignore_index=True)
 
 
-BACKTEST_COLUMNS = ["account_id", "as_of", "renewal_date", "days_to_renewal", "decided", "term", "label", "matured_at"]
+BACKTEST_COLUMNS = [
+    "account_id",
+    "as_of",
+    "renewal_date",
+    "days_to_renewal",
+    "renewal_signed",
+    "term",
+    "label",
+    "matured_at",
+]
 
 
 def feature_importance(contributions: pd.DataFrame) -> dict[str, float]:

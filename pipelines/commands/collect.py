@@ -203,7 +203,7 @@ def _find_list_folder(lists: Path, as_of: date, key: str) -> Path:
             manifest = read_manifest(folder)
         except UNREADABLE:
             continue
-        if str(manifest["key"]) == key:
+        if str(manifest["list_key"]) == key:
             if corrupted_files(folder, manifest):
                 raise InvalidWorkbookError(
                     f"the list in {folder} is not as it was published: publish it anew, and collect again"

@@ -84,15 +84,15 @@ def explain_account(day: Job, account: str) -> dict[str, Any]:
     return {
         "as_of": day.day.isoformat(),
         "account": {name: json_value(row[name]) for name in ACCOUNT_COLUMNS},
-        "says": {name: json_value(row[name]) for name in SCORE_COLUMNS},
+        "scores": {name: json_value(row[name]) for name in SCORE_COLUMNS},
         "reasons": [_reason(row, k) for k in range(1, REFUSAL_REASONS + 1) if row[f"reason_{k}"]],
         "strengths": [row[f"strength_{k}"] for k in range(1, STRENGTH_COUNT + 1) if row[f"strength_{k}"]],
         **_prescribed_playbooks(day, row["account_id"], standing["playbooks"], words),
-        "since": _interventions_text(day, row, words),
+        "interventions_since_last_list": _interventions_text(day, row, words),
         **_contributions(day, row["account_id"]),
-        "apart": _disagreement_text(day, row["account_id"], words),
+        "disagreement": _disagreement_text(day, row["account_id"], words),
         "alerts": account_alerts(day, row["account_id"]),
-        "rows": rows_per_table(day, row["account_id"]),
+        "rows_per_table": rows_per_table(day, row["account_id"]),
     }
 
 
@@ -195,10 +195,10 @@ def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
     features = [
         {
             "feature": name,
-            "idea": base_feature(catalogue[name]) if name in catalogue else name,
+            "base_feature": base_feature(catalogue[name]) if name in catalogue else name,
             **{part: catalogue.get(name, {}).get(part, "other") for part in ("family", "theme")},
-            "figure": json_value(figures.get(name)),
-            "peers": json_value(peers.get(name)),
+            "value": json_value(figures.get(name)),
+            "peer_value": json_value(peers.get(name)),
             "contribution": float(push),
         }
         for name, push in zip(pushes.index.astype(str), pushes, strict=True)
@@ -254,7 +254,7 @@ def print_explanation(result: dict[str, Any], texts: Messages, console: Console)
 
 def _overview_section(result: dict[str, Any], texts: Messages) -> ExplanationTable:
     account = result["account"]["account_name"] or result["account"]["account_id"]
-    said = (result["account"] | result["says"]).items()
+    said = (result["account"] | result["scores"]).items()
     rows = [(texts.heading(name), _format_value(name, value, texts)) for name, value in said if value is not None]
     return ExplanationTable(texts.text("explain.title", account=account, as_of=result["as_of"]), rows)
 
@@ -278,8 +278,16 @@ def _playbook_sections(result: dict[str, Any], texts: Messages) -> list[Explanat
     ]
     if rows:
         rows.append((texts.text("explain.worth", **result["worth"]),))
-    done = [ExplanationTable(texts.text("explain.since"), [(result["since"],)])] if result["since"] else []
-    apart = [ExplanationTable(texts.text("explain.apart"), [(result["apart"],)])] if result["apart"] else []
+    done = (
+        [ExplanationTable(texts.text("explain.interventions"), [(result["interventions_since_last_list"],)])]
+        if result["interventions_since_last_list"]
+        else []
+    )
+    apart = (
+        [ExplanationTable(texts.text("explain.disagreement"), [(result["disagreement"],)])]
+        if result["disagreement"]
+        else []
+    )
     return [
         ExplanationTable(texts.text("explain.playbooks"), rows or [(texts.text("explain.no_playbook"),)]),
         *done,
@@ -291,11 +299,11 @@ def _alert_section(result: dict[str, Any], texts: Messages) -> ExplanationTable:
     rows: list[tuple[str, ...]] = [
         (texts.value("alerts", a["code"]), a["sentence"], _alert_age(a, texts)) for a in result["alerts"]
     ]
-    return ExplanationTable(texts.text("explain.alerts"), rows or [(texts.text("explain.quiet"),)])
+    return ExplanationTable(texts.text("explain.alerts"), rows or [(texts.text("explain.no_alerts"),)])
 
 
 def _alert_age(alert: dict[str, Any], texts: Messages) -> str:
-    return texts.text("explain.new") if alert["is_new"] else texts.text("explain.told", day=alert["first_reported_on"])
+    return texts.text("explain.new") if alert["is_new"] else texts.text("explain.reported", day=alert["first_reported_on"])
 
 
 def _contribution_sections(result: dict[str, Any], texts: Messages) -> list[ExplanationTable]:
@@ -303,10 +311,10 @@ def _contribution_sections(result: dict[str, Any], texts: Messages) -> list[Expl
     themes = [(texts.value("theme", theme), f"{push:+.2f}") for theme, push in result["themes"].items()]
     strongest = sorted(result["features"], key=lambda f: -abs(f["contribution"]))[:MAX_CONTRIBUTIONS]
     features: list[tuple[str, ...]] = [
-        (f["feature"], _format_number(f["figure"]), _format_number(f["peers"]), f"{f['contribution']:+.2f}")
+        (f["feature"], _format_number(f["value"]), _format_number(f["peer_value"]), f"{f['contribution']:+.2f}")
         for f in sorted(strongest, key=lambda f: float(f["contribution"]))
     ]
-    columns = ("feature", "figure", "peer", "contribution")
+    columns = ("feature", "value", "peer", "contribution")
     return [
         ExplanationTable(say("explain.themes"), themes, (say("explain.theme"), say("explain.contribution"))),
         ExplanationTable(say("explain.features"), features, tuple(say(f"explain.{column}") for column in columns)),
@@ -314,7 +322,7 @@ def _contribution_sections(result: dict[str, Any], texts: Messages) -> list[Expl
 
 
 def _row_count_section(result: dict[str, Any], texts: Messages) -> ExplanationTable:
-    rows: list[tuple[str, ...]] = [(name, f"{count:,}") for name, count in result["rows"].items()]
+    rows: list[tuple[str, ...]] = [(name, f"{count:,}") for name, count in result["rows_per_table"].items()]
     return ExplanationTable(
         texts.text("explain.rows"), rows, (texts.text("explain.table"), texts.text("explain.count"))
     )

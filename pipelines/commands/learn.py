@@ -89,7 +89,7 @@ def _summarize(results: dict[str, Any], job: Job) -> dict[str, Any]:
         **({"experiment": job.trial, "folder": str(job.folder)} if job.trial else {}),
         "observations": results["spine"]["observations"],
         "columns": results["assemble"]["columns"],
-        "families_absent": results["assemble"]["families_absent"],
+        "missing_families": results["assemble"]["missing_families"],
         "notices": add_texts(freshness_notices(job)),
         "models": {target: results[f"register {target}"] for target in job.settings.targets},
         "mlflow_ui_command": ui_command(job),

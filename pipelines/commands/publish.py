@@ -168,12 +168,12 @@ def database_tables(listed: pa.Table, manifest: Mapping[str, Any], forecast: pa.
     version = {"as_of": pa.scalar(datetime.fromisoformat(manifest["as_of"]).date()), "renewal_model": pa.scalar(model)}
     others = {name: f"{own['name']}/{own['version']}" for name, own in manifest["models"].items() if name != "renewal"}
     about = {
-        FINGERPRINT_COLUMNS[LISTS]: manifest["key"],
+        FINGERPRINT_COLUMNS[LISTS]: manifest["list_key"],
         "other_models": json.dumps(others, sort_keys=True),
         "accounts": listed.num_rows,
         "language": manifest["language"],
         HINDSIGHT_KEY: is_hindsight_list(manifest),
-        "code": manifest["code"],
+        "code": manifest["code_revision"],
         "published_at": datetime.fromisoformat(manifest["ended_at"]),
         "written_at": datetime.now(UTC),
     }
@@ -249,7 +249,7 @@ def _portable_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _write_tables(database: Database, schema: str, rows: Mapping[str, pa.Table]) -> str:
-    """Write what is not there yet, and say what was done: `written`, `replaced` or `already there`."""
+    """Write what is not there yet, and say what was done: `written`, `replaced` or `unchanged`."""
     place = database.qualified_schema(schema)
     database.run(f"CREATE SCHEMA IF NOT EXISTS {place}")
     for name, own in rows.items():
@@ -257,7 +257,7 @@ def _write_tables(database: Database, schema: str, rows: Mapping[str, pa.Table])
     version = [rows[LISTS][name][0].as_py() for name in VERSION_COLUMNS]
     _create_views(database, place)
     if _is_complete(database, place, rows, version):
-        return "already there"
+        return "unchanged"
     found = database.run(
         f"SELECT coalesce({HINDSIGHT_KEY}, FALSE) FROM {place}.{LISTS} WHERE {VERSION_CONDITION}", *version
     )

@@ -30,10 +30,10 @@ OPTIONAL_STAGES = (scorecard, forecast)
 
 
 def run_score(job: Job) -> dict[str, Any]:
-    """From raw tables to a published list for the day; `without` names the parts beside it that failed, and why."""
+    """From raw tables to a published list for the day; `failed_stages` names the parts that failed, and why."""
     run_scoring_stages(job)
     failed = {stage.__name__: why for stage in OPTIONAL_STAGES if (why := _try_stage(stage, job))}
-    published = publish(job, failed) | {"without": failed}
+    published = publish(job, failed) | {"failed_stages": failed}
     report_notices(published["notices"], job.settings.list.language)
     return published
 

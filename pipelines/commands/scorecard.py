@@ -40,21 +40,21 @@ def print_scorecard(result: dict[str, Any], job: Job) -> None:
     rows = _company_rows(folder)
     columns = _shown_periods(rows)
     currency = job.settings.money.reporting_currency
-    table = Table(title=Text(say("measured.title", as_of=result["as_of"], currency=currency)), title_justify="left")
-    table.add_column(Text(say("measured.measure")))
+    table = Table(title=Text(say("metrics.title", as_of=result["as_of"], currency=currency)), title_justify="left")
+    table.add_column(Text(say("metrics.measure")))
     for kind, period in columns:
-        table.add_column(Text(say("measured.year", period=period) if kind != "month" else period), justify="right")
+        table.add_column(Text(say("metrics.year", period=period) if kind != "month" else period), justify="right")
     for one in MEASURES.values():
-        if one.name not in result["absent"]:
-            cells = (_format_value(one, rows.get((one.name, *column)), say("measured.open")) for column in columns)
+        if one.name not in result["missing_measures"]:
+            cells = (_format_value(one, rows.get((one.name, *column)), say("metrics.open")) for column in columns)
             table.add_row(Text(f"{one.rule}  {getattr(one, language)[0]}"), *map(Text, cells))
     console = Console(stderr=True)
     console.print(table)
-    console.print(Text(say("measured.note")))
-    if result["absent"]:
-        names = (getattr(MEASURES[name], language)[0] for name in result["absent"])
-        console.print(Text(say("measured.absent", absent=", ".join(names))))
-    console.print(Text(say("measured.file", folder=folder)))
+    console.print(Text(say("metrics.note")))
+    if result["missing_measures"]:
+        names = (getattr(MEASURES[name], language)[0] for name in result["missing_measures"])
+        console.print(Text(say("metrics.missing", missing=", ".join(names))))
+    console.print(Text(say("metrics.file", folder=folder)))
 
 
 def _company_rows(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -83,10 +83,10 @@ def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[
         "model": str(champion),
         "before": before,
         "after": after,
-        "figures": [
+        "features": [
             _compare_values(catalogue[name], both[name].tolist(), json_value(peers[name]), words) for name in changes
         ],
-        "moved": {name: [json_value(own) for own in both[name].tolist()] for name in moves},
+        "shifted_windows": {name: [json_value(own) for own in both[name].tolist()] for name in moves},
         "notes": [*_notes(changes, moves, catalogue, champion, words), words.text("whatif.caveat")],
     }
 
@@ -188,13 +188,13 @@ def _notes(
         feature = catalogue[name]
         low, high = training_range(champion.model, name)
         if isinstance(value, float) and (value < low or value > high):
-            notes.append(texts.text("whatif.beyond", feature=name, low=f"{low:g}", high=f"{high:g}"))
+            notes.append(texts.text("whatif.out_of_range", feature=name, low=f"{low:g}", high=f"{high:g}"))
         if not feature["actionable"]:
             notes.append(texts.text("whatif.background", feature=name))
         others = [own for own in sibling_windows(feature, catalogue.values(), catalogue) if own in shifted_values]
         if others:
             told = ", ".join(f"{other}={shifted_values[other]:g}" for other in others)
-            notes.append(texts.text("whatif.kin", feature=name, others=told))
+            notes.append(texts.text("whatif.sibling_windows", feature=name, others=told))
     return notes
 
 
@@ -206,8 +206,8 @@ def print_comparison(result: Mapping[str, Any], texts: Messages) -> None:
     console, say = Console(stderr=True), texts.text
     who = make_printable(result["account_name"] or str(result["account_id"]))
     lines = [say("whatif.title", account=who, as_of=result["as_of"])]
-    for own in result["figures"]:
-        lines += [say("whatif.figure", then=own["sentence_before"], now=own["sentence_after"])]
+    for own in result["features"]:
+        lines += [say("whatif.value", then=own["sentence_before"], now=own["sentence_after"])]
     lines += [say("whatif.chance", before=result["before"], after=result["after"]), *result["notes"]]
     for line in lines:
         console.print(Text(line))

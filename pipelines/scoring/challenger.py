@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from renewals.pipelines.storage.features_file import FeatureBlocks
 
 COLUMN_TYPES = {
-    **{"probability": "float64", "risk_band": "object", "rank": "Int64", "top": "boolean"},
+    **{"probability": "float64", "risk_band": "object", "rank": "Int64", "in_top": "boolean"},
     **{"probability_challenger": "float64", "risk_band_challenger": "object", "rank_challenger": "Int64"},
-    "top_challenger": "boolean",
+    "in_top_challenger": "boolean",
 }
 COLUMNS = ("target", *KEY, "champion", "challenger", *COLUMN_TYPES)
 
@@ -95,8 +95,8 @@ def pair_scores(
 
     The challenger's rank is by its own probability of renewal with the list's reasons and expansions.
 
-    `top` is what lies within capacity for renewal, the top tenth by probability for the rest. Raises ValueError where
-    the features do not fit the model.
+    `in_top` is what lies within capacity for renewal, the top tenth by probability for the rest. Raises ValueError
+    where the features do not fit the model.
     """
     scored = listed[listed["status"].eq(worklist.SCORED)].reset_index(drop=True)
     known = observations["account_id"].isin(scored["account_id"]).to_numpy()
@@ -119,20 +119,20 @@ def pair_scores(
         scored, chance, order = scored[is_chance], chance[is_chance], order[is_chance]
     rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=chance)
     if target != RENEWAL:
-        both = {f"top{side}": challenger.in_top_share(rows[f"probability{side}"]) for side in ("", "_challenger")}
+        both = {f"in_top{side}": challenger.in_top_share(rows[f"probability{side}"]) for side in ("", "_challenger")}
         return rows.assign(**both).reindex(columns=[*KEY, *COLUMN_TYPES])
-    decided = observations.loc[known, "decided"].iloc[order].set_axis(scored.index)
+    signed = observations.loc[known, "renewal_signed"].iloc[order].set_axis(scored.index)
     chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in TARGETS}).assign(renewal=chance)
     found = expected_value.prescribe_playbooks(
-        scored.assign(decided=decided), chances, scored, playbooks, options.expansion_threshold
+        scored.assign(renewal_signed=signed), chances, scored, playbooks, options.expansion_threshold
     )
     would = risk_list.ranking_columns(
         scored.assign(renewal_probability=chance), found["gain_per_hour"], found["hours"], options
     )
     return rows.assign(
-        risk_band=scored["risk_band"], rank=scored["rank"], top=scored["within_capacity"],
+        risk_band=scored["risk_band"], rank=scored["rank"], in_top=scored["within_capacity"],
         risk_band_challenger=would["risk_band"], rank_challenger=would["rank"],
-        top_challenger=would["within_capacity"],
+        in_top_challenger=would["within_capacity"],
     )  # fmt: skip
 
 

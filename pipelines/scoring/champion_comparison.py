@@ -16,6 +16,7 @@ from renewals.pipelines.storage.artifacts import (
     MODEL_CARD,
     read_training,
 )
+from renewals.pipelines.storage.old_keys import upgrade_backtest
 from renewals.pipelines.storage.registry import model_loader, model_registry
 from renewals.pipelines.storage.registry.logged_actions import logged_action_features
 
@@ -85,4 +86,4 @@ def backtest(files: Mapping[str, bytes]) -> pd.DataFrame:
     """What a model would have said in the past; one row per tested observation."""
     import pandas as pd
 
-    return pd.read_parquet(io.BytesIO(files[BACKTEST]))
+    return upgrade_backtest(pd.read_parquet(io.BytesIO(files[BACKTEST])))

@@ -55,8 +55,10 @@ def drift_notices(report: Mapping[str, Any], changed_parameters: Sequence[str]) 
     `report` is what `drift_report` returns, and `changed_parameters` says which parameters differ from those of
     learning.
     """
-    differing = len({one["name"] for one in report["warnings"] if one["what"] in ("inputs", "missing")})
-    counts = {"differing": differing, "figures": report["figures"]} if differing > MAX_LISTED_FEATURES else {}
+    differing = len({one["name"] for one in report["warnings"] if one["kind"] in ("inputs", "missing")})
+    counts = (
+        {"differing": differing, "features": report["features_compared"]} if differing > MAX_LISTED_FEATURES else {}
+    )
     more = [f"… ({len(changed_parameters)})"] if len(changed_parameters) > MAX_LISTED_PARAMETERS else []
     cause = (
         {"parameters": "; ".join([*changed_parameters[:MAX_LISTED_PARAMETERS], *more])} if changed_parameters else {}
@@ -78,22 +80,24 @@ def _build_report(
     families = {str(feature["name"]): str(feature["family"]) for feature in catalogue}
     warnings = [_comparison_json(look) | _sentences(look, families.get(look.name)) for look in alarms]
     for warning in warnings:
-        structlog.get_logger().warning("drift", what=warning["what"], why=warning[job.settings.list.language])
+        structlog.get_logger().warning("drift", kind=warning["kind"], why=warning[job.settings.list.language])
     return {
         "reference": {name: model_reference[name] for name in ("accounts", "from", "to")} if model_reference else None,
-        "looks": len(looks),
-        "figures": len({look.name for look in looks if look.what in ("inputs", "missing")}),
+        "comparisons": len(looks),
+        "features_compared": len({look.name for look in looks if look.kind in ("inputs", "missing")}),
         "confidence": job.settings.drift.confidence,
         "warnings": warnings,
         **{what: [_comparison_json(look) for look in _largest_shifts(looks, what)] for what in ("inputs", "missing")},
-        **{what: [_comparison_json(look) for look in looks if look.what == what] for what in ("score", "last_list")},
-        "calibration": [_comparison_json(look) for look in looks if look.what == "calibration"],
+        **{
+            what: [_comparison_json(look) for look in looks if look.kind == what] for what in ("score", "previous_list")
+        },
+        "calibration": [_comparison_json(look) for look in looks if look.kind == "calibration"],
     }
 
 
 def _largest_shifts(comparisons: Iterable[DriftComparison], kind: str) -> list[DriftComparison]:
-    own = [look for look in comparisons if look.what == kind]
-    return sorted(own, key=lambda look: (-look.size / look.limit, look.name))[:COMPARISONS_IN_MANIFEST]
+    own = [look for look in comparisons if look.kind == kind]
+    return sorted(own, key=lambda look: (-look.difference / look.limit, look.name))[:COMPARISONS_IN_MANIFEST]
 
 
 def _comparison_json(comparison: DriftComparison) -> dict[str, Any]:
@@ -131,7 +135,7 @@ def _compare_scores(
     if last is not None:
         before, _ = drift.count_bins(last.scores["renewal_probability"].dropna(), score)
         was = {"shares": (before / max(before.sum(), 1)).tolist()}
-        yield drift.compare_distribution("last_list", last.day.isoformat(), counts, was, before.sum(), options)
+        yield drift.compare_distribution("previous_list", last.day.isoformat(), counts, was, before.sum(), options)
 
 
 def _compare_outcomes(job: Job) -> list[DriftComparison]:

@@ -101,25 +101,25 @@ def add_score_changes(
     rows = join_previous_scores(listed, last)
     options, why, found = job.settings.list, None, rows.iloc[:0][list(KEY)]
     speech = ChangeText(options.language, options.page_rows)
-    if last is not None and rows["word"].isna().any():
+    if last is not None and rows["no_change_reason"].isna().any():
         try:
             sides = _load_model_pair(job, last, catalogue, (name, version, model))
             rows, found = decompose_changes(rows, sides, speech)
         except NoDecompositionError as reason:
             why = str(reason)
-            rows = _fill_texts(rows, _no_decomposition_texts(rows[rows["word"].isna()], why, speech))
-    rows = _fill_texts(rows, _no_change_texts(rows[rows["word"].notna()], speech))
+            rows = _fill_texts(rows, _no_decomposition_texts(rows[rows["no_change_reason"].isna()], why, speech))
+    rows = _fill_texts(rows, _no_change_texts(rows[rows["no_change_reason"].notna()], speech))
     _write_changes(job, rows, found)
     filled = listed.assign(
-        probability_change=rows["change"].reindex(listed.index),
+        probability_change=rows["probability_change"].reindex(listed.index),
         reason_change=rows[REASON_COLUMNS[speech.language]].reindex(listed.index),
     )
-    return filled, _summarize(last, rows, found, why) | {"left_out": report_failures(speech.failures)}
+    return filled, _summarize(last, rows, found, why) | {"render_failures": report_failures(speech.failures)}
 
 
 def _no_decomposition_texts(rows: pd.DataFrame, reason_code: str, change_text: ChangeText) -> pd.DataFrame:
     """Changes whose parts cannot be told; one row per row given."""
-    pairs = zip(rows.index, rows["change"], strict=True)
+    pairs = zip(rows.index, rows["probability_change"], strict=True)
     return change_text.to_frame(
         {place: change_text.render(place, partial(telling.no_decomposition_text, x, reason_code)) for place, x in pairs}
     )
@@ -127,7 +127,7 @@ def _no_decomposition_texts(rows: pd.DataFrame, reason_code: str, change_text: C
 
 def _no_change_texts(rows: pd.DataFrame, change_text: ChangeText) -> pd.DataFrame:
     """Why accounts have no change; one row per row given."""
-    pairs = zip(rows.index, rows["word"], strict=True)
+    pairs = zip(rows.index, rows["no_change_reason"], strict=True)
     return change_text.to_frame(
         {place: change_text.render(place, partial(telling.no_change_text, word)) for place, word in pairs}
     )
@@ -143,12 +143,16 @@ def _fill_texts(rows: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
 def join_previous_scores(listed: pd.DataFrame, last: published_lists.PreviousList | None) -> pd.DataFrame:
     """The scored accounts beside what the last list said, one row per scored account, on the list's index.
 
-    `change` is the new chance less the old one; where there is none `reason_code` says why.
+    `probability_change` is the new chance less the old one; where there is none `reason_code` says why.
     """
     rows = listed.loc[listed["status"].eq(worklist.SCORED), [*KEY, "renewal_date", "renewal_probability"]]
     rows = rows.assign(**{name: pd.Series(None, index=rows.index, dtype=object) for name in REASON_COLUMNS.values()})
     if last is None:
-        return rows.assign(before=np.nan, change=np.nan, word=pd.Series("no_list", index=rows.index, dtype=object))
+        return rows.assign(
+            previous_probability=np.nan,
+            probability_change=np.nan,
+            no_change_reason=pd.Series("no_list", index=rows.index, dtype=object),
+        )
     there = last.scores.drop_duplicates("account_id", ignore_index=True)
     place = pd.Index(there["account_id"].astype(object)).get_indexer(pd.Index(rows["account_id"].astype(object)))
     was = there.reindex(place).set_axis(rows.index)
@@ -157,7 +161,11 @@ def join_previous_scores(listed: pd.DataFrame, last: published_lists.PreviousLis
     spoken = pd.Series(np.select(tests, ["new", "new_term", "not_scored"], ""), index=rows.index).astype(object)
     spoken = spoken.where(spoken.ne(""), None)
     before = was["renewal_probability"].where(spoken.isna())
-    return rows.assign(before=before, change=rows["renewal_probability"] - before, word=spoken)
+    return rows.assign(
+        previous_probability=before,
+        probability_change=rows["renewal_probability"] - before,
+        no_change_reason=spoken,
+    )
 
 
 def _load_model_pair(
@@ -169,7 +177,7 @@ def _load_model_pair(
     try:
         was, now = features_file.FeatureRows(path), features_file.FeatureRows(job.folder / SCORING)
     except (OSError, ValueError, KeyError) as fault:
-        raise _no_decomposition("no_figures", fault) from None
+        raise _no_decomposition("no_feature_values", fault) from None
     old = model if last.model == (name, version) else _load_previous_model(job, last)
     if set(old.schema.names) & action_features():
         raise _no_decomposition("reads_actions", f"{'/'.join(last.model)} reads logged actions")
@@ -205,7 +213,7 @@ def decompose_changes(
 
     Raises NoDecompositionError where the kept figures are those of no account or cannot be read.
     """
-    asked = rows[rows["word"].isna()]
+    asked = rows[rows["no_change_reason"].isna()]
     try:
         was, now = (
             models.old_values.row_positions(asked["account_id"]),
@@ -216,12 +224,12 @@ def decompose_changes(
         blocks = [both[start : start + BLOCK_ROWS] for start in range(0, len(both), BLOCK_ROWS)]
         made = [_decompose_block(asked.iloc[block], models, was[block], now[block], change_text) for block in blocks]
     except Exception as fault:  # what cannot be told is a word on the list, and never ends a run
-        raise _no_decomposition("other_figures", fault) from None
+        raise _no_decomposition("other_feature_values", fault) from None
     if not made:
-        raise _no_decomposition("other_figures", "none of the accounts is among the kept figures")
+        raise _no_decomposition("other_feature_values", "none of the accounts is among the kept figures")
     found = pd.concat([parts for parts, _ in made])
     untold = asked.loc[asked.index.difference(found.index)]
-    rows = _fill_texts(rows, _no_decomposition_texts(untold, "other_figures", change_text))
+    rows = _fill_texts(rows, _no_decomposition_texts(untold, "other_feature_values", change_text))
     return _fill_texts(rows, pd.concat([said for _, said in made])), found
 
 
@@ -241,7 +249,7 @@ def _decompose_block(
     )
     parts = decompose_change(models.old_model, models.new_model, before, today, models.clock_features)
     gap = np.maximum(
-        np.abs(parts["probability_before"].to_numpy() - rows["before"].to_numpy()),
+        np.abs(parts["probability_before"].to_numpy() - rows["previous_probability"].to_numpy()),
         np.abs(parts["probability_now"].to_numpy() - rows["renewal_probability"].to_numpy()),
     )
     sure = np.flatnonzero(gap <= TOLERANCE)
@@ -260,7 +268,7 @@ def _render_reasons(
 ) -> pd.DataFrame:
     """The reason of each change, on its index; figures are asked for only where they made a point."""
     shown = parts[[f"probability_{part}" for part in PARTS]].set_axis(list(PARTS), axis=1)
-    shown["change"] = rows["change"].to_numpy()
+    shown["change"] = rows["probability_change"].to_numpy()
     moved = np.flatnonzero([telling.to_points(part) != 0 for part in shown["data"]])
     towards = np.sign(shown["data"].to_numpy()[moved])
     named = changed_features(
@@ -278,7 +286,7 @@ def _render_reasons(
 
     def without(row: int) -> dict[str, str | None]:
         return change_text.render(
-            rows.index[row], partial(telling.no_decomposition_text, shown["change"].iloc[row], "other_figures")
+            rows.index[row], partial(telling.no_decomposition_text, shown["change"].iloc[row], "other_feature_values")
         )
 
     each = change_text.failures.render_each(
@@ -298,7 +306,7 @@ def _write_changes(job: Job, rows: pd.DataFrame, parts: pd.DataFrame) -> None:
     """One row per scored account, in the order of the list: the change, its parts, and why it came or is not there."""
     table = rows.join(parts.reindex(columns=DECOMPOSITION_COLUMNS).astype("float64"))
     sink = io.BytesIO()
-    table.astype(dict.fromkeys(("word", *REASON_COLUMNS.values()), "string")).to_parquet(sink, index=False)
+    table.astype(dict.fromkeys(("no_change_reason", *REASON_COLUMNS.values()), "string")).to_parquet(sink, index=False)
     atomic.write_bytes(job.folder / SCORE_CHANGES, sink.getvalue())
 
 
@@ -312,10 +320,14 @@ def _summarize(
     split_up = parts.reindex(columns=DECOMPOSITION_COLUMNS).astype("float64")
     means = {part: float(split_up[f"probability_{part}"].abs().mean()) for part in PARTS} if len(parts) else {}
     return {
-        "last": None if last is None else {"as_of": last.day.isoformat(), "key": last.manifest["key"]},
-        "changes": int(rows["change"].notna().sum()),
-        "split": len(parts),
-        "untold": no_decomposition_reason,
-        "without": {str(word): int(count) for word, count in rows["word"].value_counts().sort_index().items()},
-        "mean_distance": means,
+        "previous_list": None
+        if last is None
+        else {"as_of": last.day.isoformat(), "list_key": last.manifest["list_key"]},
+        "changes": int(rows["probability_change"].notna().sum()),
+        "decomposed": len(parts),
+        "no_decomposition_reason": no_decomposition_reason,
+        "accounts_without_change": {
+            str(code): int(count) for code, count in rows["no_change_reason"].value_counts().sort_index().items()
+        },
+        "mean_absolute_change": means,
     }

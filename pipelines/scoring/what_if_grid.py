@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 4096
 """Accounts asked of at a time."""
-COLUMNS = ("account_id", "feature", "figure", "probability")
+COLUMNS = ("account_id", "feature", "value", "probability")
 
 
 class PeerFeatures:
@@ -89,7 +89,7 @@ def what_if_table(
     options: ListOptions,
     threads: int = 1,
 ) -> pd.DataFrame:
-    """One row per (account, feature, figure) that is other than the account's own: what the model would say.
+    """One row per (account, feature, value) that is other than the account's own: what the model would say.
 
     Of the first accounts of the list, as many as the page shows; a step of which the model gives no probability is left
     out. The number of threads changes no byte.
@@ -181,7 +181,7 @@ def _grid_rows(page_accounts: pd.DataFrame, grid: WhatIfGrid, probabilities: Flo
         {
             "account_id": accounts,
             "feature": grid.feature,
-            "figure": grid.values[who, k],
+            "value": grid.values[who, k],
             "probability": probabilities[who, k],
         }
     )

@@ -10,6 +10,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.renamed_settings import rename_play
 from renewals.pipelines.storage import data_files
 from renewals.pipelines.storage.artifacts import LIST, SCORE_SUMMARY
+from renewals.pipelines.storage.old_keys import upgrade_manifest
 from renewals.reports.columns import cast_columns
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ def read_stage_frame(path: Path, columns: list[str] | None = None) -> pd.DataFra
 def read_scored_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     """What `score` wrote for the act date: what it stands on, and the list. Raises MissingInputError."""
     try:
-        standing = data_files.load_json(job.folder / SCORE_SUMMARY)
+        standing = upgrade_manifest(data_files.load_json(job.folder / SCORE_SUMMARY))
     except FileNotFoundError:
         raise MissingInputError(f"no scores in {job.data}: run `renewals score --as-of {job.day}` first") from None
-    if "whatif" not in standing:
+    if "what_if_features" not in standing:
         raise MissingInputError(f"the scores in {job.data} are of an older release: run `renewals score` again")
     if standing["as_of"] != job.day.isoformat():
         raise MissingInputError(

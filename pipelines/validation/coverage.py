@@ -77,12 +77,12 @@ def _find_unknown_managers(accounts: ir.Table, managers: Iterable[str], coverage
 def _find_people_without_tier(people: ir.Table, policy: Policy, coverage: Coverage) -> None:
     """People without a tier, and words that match no title and no role; nothing where every tier was given."""
     persons = people.group_by(PERSON_KEY).agg(
-        given=_.tier.max(), graded=_.graded.max(), text=ibis.coalesce(_.title, _.role).max()
+        given=_.tier.max(), effective_tier=_.effective_tier.max(), text=ibis.coalesce(_.title, _.role).max()
     )
     if not count_rows(persons.filter(_.given.isnull())):
         return
     _find_unused_patterns(people, policy, coverage)
-    total, without = count_rows(persons), persons.filter(_.graded.isnull())
+    total, without = count_rows(persons), persons.filter(_.effective_tier.isnull())
     titles = without.filter(_.text.notnull()).group_by("text").agg(count=_.count())
     missing, different = count_rows(without), count_rows(titles)
     coverage.facts["people"] = {"people": total, "without_tier": missing, "titles_without_tier": different}

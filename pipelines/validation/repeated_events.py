@@ -72,7 +72,7 @@ class RepeatedEvents:
         """What the certificate says of them."""
         return {
             "setting": self.setting,
-            "taken": "counted" if self.is_counted else "set_aside",
+            "treatment": "counted" if self.is_counted else "deduplicated",
             "reason": self.reason,
             "rows": self.rows,
             "distinct": self.distinct,

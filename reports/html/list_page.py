@@ -122,7 +122,7 @@ class PageData:
     past_probabilities: pd.DataFrame
     """By day, oldest first: the chance that an earlier list gave the same renewal."""
     what_if_grid: pd.DataFrame
-    """One row per (row of the list, `feature`, `figure`) that was tried: the `probability` at it."""
+    """One row per (row of the list, `feature`, `value`) that was tried: the `probability` at it."""
     alerts: pd.DataFrame
     """One row per (row of the list, `code`), with its evidence and whether it `is_new`."""
     prescribed_playbooks: pd.DataFrame
@@ -206,10 +206,10 @@ def build_payload(
             for language in MESSAGES
             if language in page_data.change_texts
         },
-        "unscored": {
+        "not_scored_reasons": {
             language: _pack_texts(page_data.not_scored_reasons[language].reindex(shown.index)) for language in MESSAGES
         },
-        "earlier": {
+        "probability_history": {
             str(day): _round_numbers(own.reindex(shown.index), 4) for day, own in page_data.past_probabilities.items()
         },
         "started": _contract_ages(shown, page_data.feature_values),
@@ -253,7 +253,7 @@ def _pack_features(
 ) -> dict[str, Any]:
     """The features in words, and by account which of them speak and what they show.
 
-    `speakers` has a pair of lists for each reason and strength: the feature's place, and that of its figure.
+    `shown_reasons` has a pair of lists for each reason and strength: the feature's place, and that of its figure.
     `figures` has a list for each feature that is told of every account. -1 is nothing.
     """
     place = {str(feature["name"]): number for number, feature in enumerate(features)}
@@ -275,13 +275,13 @@ def _pack_features(
         said[speaking] = np.broadcast_to(own, who.shape)[speaking]
         if name in always:
             figures[number] = own.tolist()
-    shelf = {head: [place[name] for name in names if name in place] for head, names in DETAIL_FEATURES.items()}
+    panels = {head: [place[name] for name in names if name in place] for head, names in DETAIL_FEATURES.items()}
     tiers = {tier: [place.get(name, -1) for name in names] for tier, names in _tier_features().items()}
     return {
         "features": words,
-        "speakers": [list(pair) for pair in zip(who.tolist(), said.tolist(), strict=True)],
+        "shown_reasons": [list(pair) for pair in zip(who.tolist(), said.tolist(), strict=True)],
         "figures": figures,
-        "shelf": shelf,
+        "panels": panels,
         "tiers": tiers,
     }
 
@@ -345,7 +345,7 @@ def _pack_what_if(shown: pd.DataFrame, page_data: PageData, features: Sequence[F
     told = []
     for name, own in tried.groupby("feature", sort=False):
         if name in place:
-            rows, figures = shown.index.get_indexer(own.index), own["figure"].to_numpy(np.float64)
+            rows, figures = shown.index.get_indexer(own.index), own["value"].to_numpy(np.float64)
             steps, chances = _align_steps(
                 groups, len(page_data.peer_values), rows, figures, _round_percents(own["probability"])
             )
@@ -398,7 +398,7 @@ def _pack_alerts(shown: pd.DataFrame, alert_rows: pd.DataFrame, failures: Render
         "row": shown.index.get_indexer(own.index).tolist(),
         "code": _pack_texts(own["code"]),
         "new": own["is_new"].astype(int).tolist(),
-        "said": {
+        "sentences": {
             language: _pack_texts(pd.Series(map(make_printable, texts), dtype=object))
             for language, texts in said.items()
         },

@@ -62,7 +62,7 @@ def build_payload(scorecard: Mapping[str, Any], language: str) -> dict[str, Any]
             {**own, "needs": [SOURCE_TABLES.get(need, need) for need in own["needs"]]}
             for own in scorecard["definitions"]
         ],
-        "absent": scorecard["absent"],
+        "missing_measures": scorecard["missing_measures"],
         "periods": periods,
         "segments": {
             kind: {"name": name, "shown": [make_printable(one) for one in found[kind][:MAX_SEGMENTS]]}

@@ -27,7 +27,7 @@ SHEET_COLUMNS = (
 
 def heading_keys() -> list[str]:
     """The keys of the words over the columns."""
-    return [f"apart.{name}" for name in SHEET_COLUMNS]
+    return [f"disagreements.{name}" for name in SHEET_COLUMNS]
 
 
 def sheet_rows(disagreements: pd.DataFrame, messages: Messages, failures: RenderFailures) -> list[list[Any]]:
@@ -46,7 +46,7 @@ def sheet_rows(disagreements: pd.DataFrame, messages: Messages, failures: Render
 
 def _cell(name: str, row: Mapping[Any, Any], messages: Messages) -> Any:
     if name == "verdict":
-        return messages.text(f"apart.verdict.{row[name]}")
+        return messages.text(f"disagreements.verdict.{row[name]}")
     if name == "right":
         return messages.text(f"apart.right.{row['correct_side']}")
     if name == "said":
@@ -60,14 +60,16 @@ def _cell(name: str, row: Mapping[Any, Any], messages: Messages) -> Any:
 
 def tally_sentences(tally: Mapping[str, Any], messages: Messages) -> list[str]:
     """Who was right so far, in two sentences: where they differed, and over all that is final."""
-    first = messages.text("apart.none" if not tally["disagreements"] else "apart.tally", **_count_fields(tally))
+    first = messages.text(
+        "disagreements.none" if not tally["disagreements"] else "disagreements.tally", **_count_fields(tally)
+    )
     if tally["as_of"] is None:
         return [first]
     shares = tally["accuracy"]
     if shares["model"] is None:
-        return [first, messages.text("apart.too_few", final=tally["final"], enough=tally["min_final"])]
+        return [first, messages.text("disagreements.too_few", final=tally["final"], enough=tally["min_final"])]
     figures = {"model": shares["model"], "manager": shares["manager"], "brier": tally["brier"]}
-    return [first, messages.text("apart.shares", final=tally["final"], **figures)]
+    return [first, messages.text("disagreements.shares", final=tally["final"], **figures)]
 
 
 def _count_fields(tally: Mapping[str, Any]) -> dict[str, int]:
@@ -80,10 +82,10 @@ def _count_fields(tally: Mapping[str, Any]) -> dict[str, int]:
 def disagreement_sentence(row: Mapping[str, Any], messages: Messages) -> str:
     """What is said of one account: who held what of its renewal, and who was right."""
     return messages.text(
-        "apart.sentence",
+        "disagreements.sentence",
         as_of=row["as_of"],
-        csm=row["csm"] or messages.text("apart.someone"),
-        verdict=messages.text(f"apart.verdict.{row['verdict']}"),
+        csm=row["csm"] or messages.text("disagreements.someone"),
+        verdict=messages.text(f"disagreements.verdict.{row['verdict']}"),
         chance=row["renewal_probability"],
-        right=messages.text(f"apart.right.{row['correct_side']}"),
+        right=messages.text(f"disagreements.right.{row['correct_side']}"),
     )

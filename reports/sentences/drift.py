@@ -10,6 +10,7 @@ def drift_sentence(comparison: DriftComparison, family: str | None, messages: Me
     """What is said of one look; `family` is that of the feature looked at, where it is one."""
     about = messages.value("family", family) if family else ""
     return messages.text(
-        f"drift.{comparison.what}", name=comparison.name, family=about, size=comparison.size, limit=comparison.limit,
-        then=comparison.then, now=comparison.now, accounts=comparison.accounts,
+        f"drift.{comparison.kind}", name=comparison.name, family=about, difference=comparison.difference,
+        limit=comparison.limit, reference=comparison.reference, current=comparison.current,
+        accounts=comparison.accounts,
     )  # fmt: skip

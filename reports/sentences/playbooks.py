@@ -68,9 +68,9 @@ def intervention_sentence(previous_day: date, interventions: pd.DataFrame, messa
     )
     done, first = messages.text("and").join(named), interventions.iloc[0]
     if first[["previous_probability", "probability"]].isna().any():
-        return messages.text("since.unscored", last=previous_day, begun=done)
+        return messages.text("since.not_scored", last=previous_day, begun=done)
     return messages.text(
-        "since.moved",
+        "since.probability_change",
         last=previous_day,
         begun=done,
         previous_probability=first["previous_probability"],

@@ -50,7 +50,7 @@ def explain_change(
     if shown:
         told += messages.text("change.of", parts=messages.text("change.between").join(shown))
     figures = changed_feature_sentences(features, previous, current, messages) if to_points(parts["data"]) else []
-    return told + "".join(messages.text("change.figure", sentence=figure) for figure in figures)
+    return told + "".join(messages.text("change.value", sentence=figure) for figure in figures)
 
 
 def change_headline(change: float, messages: Messages) -> str:
@@ -80,14 +80,16 @@ def changed_feature_sentences(
 def replace_peer_phrase(feature: Feature, messages: Messages) -> Feature:
     """The feature with a sentence that sets its figure beside the last list's instead of the peers'."""
     language = messages.language
-    told = PEER_PHRASE.sub(lambda found: found["opening"] + messages.text("change.before"), feature[language], count=1)
+    told = PEER_PHRASE.sub(
+        lambda found: found["opening"] + messages.text("change.previous_value"), feature[language], count=1
+    )
     return {**feature, language: told}
 
 
 def no_decomposition_text(change: float, reason: str, messages: Messages) -> str:
     """A change whose parts cannot be told, and why not."""
     return messages.text(
-        "change.untold", change=change_headline(change, messages), why=messages.text(f"change.why.{reason}")
+        "change.not_decomposed", change=change_headline(change, messages), why=messages.text(f"change.why.{reason}")
     )
 
 
@@ -98,5 +100,11 @@ def no_change_text(reason: str, messages: Messages) -> str | None:
 
 NO_CHANGE_REASONS: Sequence[str] = ("new", "new_term", "not_scored")
 """Why one account may have no change where others have."""
-NO_DECOMPOSITION_REASONS: Sequence[str] = ("no_figures", "no_model", "reads_actions", "other_features", "other_figures")
+NO_DECOMPOSITION_REASONS: Sequence[str] = (
+    "no_feature_values",
+    "no_model",
+    "reads_actions",
+    "other_features",
+    "other_feature_values",
+)
 """Why a change may have no parts."""

@@ -23,7 +23,7 @@ def tuning_sentences(report: Mapping[str, Any], messages: Messages) -> list[str]
     if not report["overrides"]:
         return [tried, judged]
     settings = " ".join(f"--set {change}" for change in report["overrides"])
-    return [tried, judged, messages.text("tune.take_over", until=report["until"], settings=settings)]
+    return [tried, judged, messages.text("tune.adopt", until=report["until"], settings=settings)]
 
 
 def _gain_fields(held_out: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from renewals.reports.workbook.manager_sheet import ManagerPortfolio
 from renewals.reports.workbook.writer import LINE_HEIGHT, WorkbookWriter, count_lines, open_writer
 
 DESCRIPTION_WIDTH = 90
-SHEET_KEYS = ("summary", "list", "playbooks", "since", "apart", "not_scored", "columns")
+SHEET_KEYS = ("summary", "list", "playbooks", "interventions", "disagreements", "not_scored", "columns")
 """The sheets that are not a manager's, by the words that name them."""
 
 
@@ -85,9 +85,9 @@ def build_workbook(
             account_sheet.write_table(book, titles["list"], cells, frozen_columns=2)
         _write_playbooks(book, titles["playbooks"], data.library)
         if data.interventions is not None and len(data.interventions[1]):
-            _write_interventions(book, titles["since"], *data.interventions)
+            _write_interventions(book, titles["interventions"], *data.interventions)
         if data.disagreements is not None and len(data.disagreements[0]):
-            _write_disagreements(book, titles["apart"], *data.disagreements)
+            _write_disagreements(book, titles["disagreements"], *data.disagreements)
         if len(others):
             rest = account_sheet.build_cells(others.head(options.workbook_rows), NOT_SCORED_COLUMNS, book)
             account_sheet.write_table(book, titles["not_scored"], rest, frozen_columns=1)
@@ -204,7 +204,7 @@ def _provenance_lines(messages: Messages, data: WorkbookData, counts: tuple[int,
     said += _model_lines(messages, data)
     if data.missing_families:
         families = messages.text("and").join(messages.text(f"family.{name}") for name in data.missing_families)
-        said.append(messages.text("columns.untold", families=families))
+        said.append(messages.text("columns.missing_families", families=families))
     return said
 
 

@@ -182,8 +182,8 @@ def test_one_figure_at_a_time_is_tried_by_keyboard_and_its_chance_shown_beside_t
     row, name = named(company, listed["status"] == "scored")
     text = opened(sheet, name)
     assert Messages("en").text("whatif.caveat") in text
-    own = behind.tried[(behind.tried.index == row) & (behind.tried["feature"] == TRIED[1])].sort_values("figure")
-    below = int((own["figure"] < behind.figures[TRIED[1]].iloc[row]).sum())
+    own = behind.tried[(behind.tried.index == row) & (behind.tried["feature"] == TRIED[1])].sort_values("value")
+    below = int((own["value"] < behind.figures[TRIED[1]].iloc[row]).sum())
     first, second = sheet.locator(".try input").nth(0), sheet.locator(".try input").nth(1)
     assert sheet.locator(".try").count() == len(TRIED)
     assert second.input_value() == str(below)
@@ -193,7 +193,7 @@ def test_one_figure_at_a_time_is_tried_by_keyboard_and_its_chance_shown_beside_t
     second.press("End")
     highest, present = own.iloc[-1], f"{listed['renewal_probability'].iloc[row]:.0%}"
     usual = behind.peers.at[behind.group.iloc[row], TRIED[1]]
-    words = render_sentence(BY_NAME[TRIED[1]], highest["figure"], usual, Messages("en").phrases())
+    words = render_sentence(BY_NAME[TRIED[1]], highest["value"], usual, Messages("en").phrases())
     shown = sheet.locator(".try").nth(1)
     assert shown.locator("label").text_content() == words
     assert shown.locator("output").text_content() == f"Chance of renewal {present} → {highest['probability']:.0%}"

@@ -264,7 +264,7 @@ def test_every_stage_does_its_work_from_declared_outputs_alone(read: dict[str, R
     standing = json.loads((project / "data" / "act" / "score.json").read_bytes())
     assert "failed" not in standing["drift"]
     assert standing["drift"]["calibration"]
-    assert standing["change"]["last"]
+    assert standing["score_change"]["previous_list"]
 
 
 def test_what_is_to_be_committed_names_no_customer_and_no_manager(

@@ -43,7 +43,7 @@ def test_two_files_that_say_the_same(foretold):
     again = pd.DataFrame(told["rows"], columns=told["columns"])
     pd.testing.assert_frame_equal(again, rows[JSON_COLUMNS], check_dtype=False)
     assert [one["measure"] for one in told["definitions"]] == list(MEASURE_UNITS)
-    assert told["shock"]["quarters"] > 0
+    assert told["quarter_effect"]["quarters"] > 0
 
 
 def test_four_quarters_and_the_year_under_the_scorecard_s_names(foretold):
@@ -89,11 +89,13 @@ def test_its_spread_is_that_of_the_model_behind_the_list_and_not_of_the_last_lea
     shutil.copyfile(job.data / "mlflow.db", tmp_path / "mlflow.db")
     last = tmp_path / "models" / "renewal" / "backtest.parquet"
     pd.read_parquet(last).assign(probability=0.999).to_parquet(last)
-    assert forecast(replace(job, data=tmp_path))["shock"] == result["shock"]
+    assert forecast(replace(job, data=tmp_path))["quarter_effect"] == result["quarter_effect"]
     champion = pd.read_parquet(io.BytesIO(model_registry.fetch_champion(job, "renewal")[2]["backtest.parquet"]))
     usual = job.settings.forecast.quarter_effect_sd
-    assert result["shock"]["spread"] == round(fit_quarter_effect_sd(champion, pd.Timestamp(job.day), usual).mean, 6)
-    assert result["shock"]["spread"] != round(
+    assert result["quarter_effect"]["sd"] == round(
+        fit_quarter_effect_sd(champion, pd.Timestamp(job.day), usual).mean, 6
+    )
+    assert result["quarter_effect"]["sd"] != round(
         fit_quarter_effect_sd(pd.read_parquet(last), pd.Timestamp(job.day), usual).mean, 6
     )
 

@@ -170,9 +170,9 @@ def test_explain_and_whatif_find_the_very_account(path):
         own = str(row["account_id"])
         told = explain(job, own)
         assert (told["account"]["account_id"], told["account"]["account_name"]) == (own, row["account_name"])
-        assert told["rows"]["accounts"] == 1
-        figure = next(one for one in told["features"] if isinstance(one["figure"], float) and one["figure"] > 0)
-        tried = whatif(job, own, [f"{figure['feature']}={figure['figure']}"])
+        assert told["rows_per_table"]["accounts"] == 1
+        figure = next(one for one in told["features"] if isinstance(one["value"], float) and one["value"] > 0)
+        tried = whatif(job, own, [f"{figure['feature']}={figure['value']}"])
         assert (tried["account_id"], tried["account_name"]) == (own, row["account_name"])
         assert tried["after"] == pytest.approx(tried["before"])
 

@@ -138,7 +138,7 @@ def test_explain_says_what_the_list_says(published):
     job, _ = published
     row = read_list(published).query("status == 'scored'").iloc[0]
     why = explain(job, str(row["account_id"]))
-    assert why["says"]["renewal_probability"] == pytest.approx(row["renewal_probability"])
+    assert why["scores"]["renewal_probability"] == pytest.approx(row["renewal_probability"])
     assert row["reason_1"] in json.dumps(why, ensure_ascii=False, default=str)
 
 

@@ -155,7 +155,7 @@ def test_the_whole_job_from_the_wheel(renewals, company):
         assert {"html", "script", "style"} <= Tags((published / page).read_text(encoding="utf-8")).seen
     book = openpyxl.load_workbook(published / "risk_list.xlsx")
     assert {"Summary", "List", "Playbooks"} <= set(book.sheetnames)
-    assert json.loads((published / "manifest.json").read_text())["code"].startswith("version ")
+    assert json.loads((published / "manifest.json").read_text())["code_revision"].startswith("version ")
     assert {file.name for file in folder.iterdir()} == {"data", "lists", "x.duckdb", "json.py", "models"}
 
 

@@ -59,7 +59,7 @@ def graded(tables, data) -> dict:
     settings = Settings(stakeholders={"tiers": TIERS})
     check(Job(settings, str(tables), data, data / "lists"))
     rows = pq.read_table(data / "clean" / "people.parquet").to_pylist()
-    return {row["user_id"]: row["graded"] for row in rows}
+    return {row["user_id"]: row["effective_tier"] for row in rows}
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_spark_reads_the_tiers_that_check_wrote(server, request, folder, tmp_pat
     con = spark.connect(request.getfixturevalue(server))
     rows = (
         spark.read_parquet_files(con, [tmp_path / "data" / "clean" / "people.parquet"])
-        .select("title", "graded")
+        .select("title", "effective_tier")
         .to_pyarrow()
     )
-    assert {row["title"]: row["graded"] for row in rows.to_pylist()} == TITLES
+    assert {row["title"]: row["effective_tier"] for row in rows.to_pylist()} == TITLES

@@ -52,7 +52,7 @@ def test_the_main_renewal_is_the_day_on_which_most_revenue_ends(observed):
         quiet | 4 | core  | 2025-08-01 | 2026-08-01 | 1000 | | |
         quiet | 5 | other | 2025-07-01 | 2026-07-01 | 1000 | | |
     """
-    columns = ["renewal_date", "days_to_renewal", "due_arr", "arr", "term_start"]
+    columns = ["renewal_date", "days_to_renewal", "arr_due", "arr", "term_start"]
     assert observed(rows, *columns) == {
         "acme": [date(2026, 6, 1), 92, 1100, 2100, date(2025, 6, 1)],
         "quiet": [date(2026, 7, 1), 122, 1000, 2000, date(2025, 7, 1)],
@@ -86,7 +86,7 @@ def test_decided_when_a_follow_on_within_the_grace_is_signed(observed, start, de
         acme | 1 | | 2025-06-01 | 2026-06-01 | 1000 | | |
         acme | 2 | | {start}    | 2027-06-01 | 1000 | | 2026-02-01 |
     """
-    assert observed(rows, "decided") == {"acme": decided}
+    assert observed(rows, "renewal_signed") == {"acme": decided}
 
 
 def test_another_product_does_not_follow_on(observed):
@@ -94,7 +94,7 @@ def test_another_product_does_not_follow_on(observed):
         acme | 1 |      | 2025-06-01 | 2026-06-01 | 1000 | | |
         acme | 2 | more | 2026-06-01 | 2027-06-01 | 1000 | | 2026-02-01 |
     """
-    assert observed(rows, "decided") == {"acme": False}
+    assert observed(rows, "renewal_signed") == {"acme": False}
 
 
 def test_the_stages_of_the_journey(observed):

@@ -38,7 +38,7 @@ def training_table(accounts: int = 150, years: int = 4, seed: int = 0) -> pd.Dat
                         "renewal_date": end,
                         "term_start": start,
                         "days_to_renewal": float((end - as_of).days),
-                        "decided": False,
+                        "renewal_signed": False,
                         "use": health + rng.normal(scale=0.5),
                         "tickets": float(rng.poisson(np.exp(-0.4 * health))),
                         "noise": rng.normal() if rng.random() < 0.9 else np.nan,

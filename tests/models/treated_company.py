@@ -26,8 +26,8 @@ def company(lift: float, accounts: int = 1500, seed: int = 0) -> tuple[pd.DataFr
     rows = pd.DataFrame(
         {
             "account_id": [f"a{number:04d}" for number in range(accounts)], "as_of": as_of, "renewal_date": end,
-            "days_to_renewal": 200.0, "decided": False, "term": np.arange(accounts), "label": renewed.astype(np.int8),
-            "health": health + rng.normal(scale=0.05, size=accounts), "size": size,
+            "days_to_renewal": 200.0, "renewal_signed": False, "term": np.arange(accounts),
+            "label": renewed.astype(np.int8), "health": health + rng.normal(scale=0.05, size=accounts), "size": size,
         }
     )  # fmt: skip
     later = rows.assign(as_of=as_of + 50 * DAY, days_to_renewal=150.0)

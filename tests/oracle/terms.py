@@ -98,8 +98,8 @@ def observation(then: Then) -> Row | None:
         "term_age": then.days_ago(start),
         "account_age": age,
         "arr": arr,
-        "due_arr": _worth(main),
-        "decided": any(term.followed for term in main),
+        "arr_due": _worth(main),
+        "renewal_signed": any(term.followed for term in main),
         "currency": then.policy.money.reporting_currency,
         "size_band": _band(arr, then),
         "stage": _stage(age, days_left, then),
@@ -164,11 +164,11 @@ class Commitment:
         return self.observed["arr"]
 
     def arr_due_share(self):
-        due, arr = self.observed["due_arr"], self.observed["arr"]
+        due, arr = self.observed["arr_due"], self.observed["arr"]
         return None if due is None or not arr else due / arr
 
     def follow_on_signed(self):
-        return int(self.observed["decided"])
+        return int(self.observed["renewal_signed"])
 
     def seats(self):
         return max((t.row["seats"] for t in self.running if t.row["seats"] is not None), default=None)

@@ -76,7 +76,7 @@ def graded(people: Sequence[Row], policy: Policy) -> list[Row]:
     return [
         row
         | {
-            "graded": row["tier"] or known[row["title"]]["tier"] or known[row["role"]]["tier"],
+            "effective_tier": row["tier"] or known[row["title"]]["tier"] or known[row["role"]]["tier"],
             "role_normalized": known[row["role"]]["normalized"],
         }
         for row in people

@@ -42,7 +42,7 @@ def with_training_table(folder: Path, *overrides: str) -> Job:
     """A job that finds its training table."""
     (folder / "learn").mkdir(parents=True)
     training_table().to_parquet(folder / "learn" / "training.parquet")
-    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "families_absent": []}))
+    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "missing_families": []}))
     (folder / "learn" / "freshness.json").write_text(json.dumps({"notices": []}))
     return Job(read_settings(None, [*QUICK, *overrides]), "", folder, folder / "lists", until=DAY)
 

@@ -95,7 +95,7 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     }
     scoring = pd.concat([spine.drop(columns="arr"), pd.DataFrame(figures)], axis=1).assign(arr=1.0)
     scoring.iloc[::-1].to_parquet(act / "scoring.parquet")
-    listed = {"features": catalogue(), "families_absent": ["sentiment"]}
+    listed = {"features": catalogue(), "missing_families": ["sentiment"]}
     (act / "features.json").write_text(json.dumps(listed))
     (act / "freshness.json").write_text(json.dumps({"notices": []}))
     write_alerts(act, spine)

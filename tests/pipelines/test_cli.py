@@ -104,7 +104,7 @@ def test_a_second_run_is_refused_and_learns_who_holds_the_lock_since_when(tmp_pa
         (("check", "--tables", "no/such/folder"), 66, "no/such/folder"),
         (("learn", "--until", "2026-06-01", "--set", "targets=[profit]"), 78, "no target 'profit'"),
         (("tune", "--until", "2026-06-01", "--target", "upsell", "--set", "targets=[renewal]"), 78, "--target upsell"),
-        (("forecast", "--as-of", "2026-06-15"), 78, "give 2026-06-01"),
+        (("forecast", "--as-of", "2026-06-15"), 78, "use 2026-06-01"),
         (("score", "--as-of", "2026-06-01", "--set", "list.playbooks=none.yaml"), 66, "no playbooks at none.yaml"),
         (("score", "--as-of", "2026-06-01"), 66, "no model of renewal"),
         (("score", "--as-of", "2026-06-01", "--lists", "/dev/null/lists"), 74, "cannot be written"),

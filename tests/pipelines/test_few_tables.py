@@ -82,12 +82,12 @@ def test_a_family_without_its_table_is_typed_and_says_so(family: str, side: str,
 
 def test_what_is_assembled_names_the_families_that_are_absent(root: Path) -> None:
     for side in ("learn", "act"):
-        assert set(json.loads((root / "data" / side / "features.json").read_bytes())["families_absent"]) == WITHOUT
+        assert set(json.loads((root / "data" / side / "features.json").read_bytes())["missing_families"]) == WITHOUT
 
 
 def test_on_another_day_than_the_first_of_a_month_the_forecast_says_why_there_is_none(tmp_path: Path) -> None:
     job = Job(Settings(), "", tmp_path / "data", tmp_path / "lists", as_of=date(2025, 1, 15))
     forecast_where_due(job)
     told = json.loads((job.folder / "forecast" / "forecast.json").read_bytes())
-    assert "2025-01-15" in told["absent"]
+    assert "2025-01-15" in told["no_forecast_reason"]
     assert read_forecast(job, {"name": "renewals-renewal", "version": "1"}) is None

@@ -104,7 +104,7 @@ def test_a_fault_of_the_spine_costs_its_row_alone(company: Path, column: str, va
     assert gamma["status_reason"]
     assert_only("a2", then, now)
     said = manifest(company)
-    assert said["faulty"] == {"rows": 1, "faults": [{"column": column, "fault": kind, "rows": 1, "example": "a2"}]}
+    assert said["invalid_rows"] == {"rows": 1, "faults": [{"column": column, "kind": kind, "rows": 1, "example": "a2"}]}
     assert said["rows"]["status"] == {"not_scored": 1, "scored": 6, "too_little_history": 1}
     plays = pd.read_parquet(company / "data" / "act" / artifacts.PRESCRIBED_PLAYBOOKS).set_index("account_id").loc["a2"]
     assert plays[["play_1", "best", "expected_gain", "hours", "gain_per_hour"]].isna().all()
@@ -139,8 +139,8 @@ def test_an_infinite_figure_costs_its_row_alone(company: Path, capsys: Any) -> N
     )
     assert quiet[SCORED_ONLY].isna().all()
     assert_only("a3", then, now)
-    fault = {"column": "people_28d", "fault": "figure", "rows": 1, "example": "a3"}
-    assert manifest(company)["faulty"]["faults"] == [fault]
+    fault = {"column": "people_28d", "kind": "figure", "rows": 1, "example": "a3"}
+    assert manifest(company)["invalid_rows"]["faults"] == [fault]
     told = capsys.readouterr()
     line = next(one for one in (told.out + told.err).splitlines() if "rows failed a check" in one)
     assert "a3" in line
@@ -187,7 +187,7 @@ def test_a_step_of_which_the_model_says_nothing_is_left_out(company: Path, monke
     score(one)
     tried = pd.read_parquet(company / "data" / "act" / artifacts.WHAT_IF_GRID)
     assert len(tried)
-    assert not (tried["figure"] == 2).any()
+    assert not (tried["value"] == 2).any()
     publish(one)
 
 
@@ -200,7 +200,7 @@ def test_two_rows_of_eight_are_too_many_and_nothing_is_published(company: Path) 
         score(job(company))
     assert stop.value.exit_code == 70
     assert {path.name: path.read_bytes() for path in folder(company).iterdir()} == before
-    assert score(job(company, invalid_row_limit=0.25))["faulty"]["rows"] == 2
+    assert score(job(company, invalid_row_limit=0.25))["invalid_rows"]["rows"] == 2
 
 
 def test_an_alert_the_list_has_no_place_for_is_left_out(company: Path) -> None:
@@ -225,12 +225,12 @@ def test_why_there_is_no_score_is_shown_in_every_output(company: Path) -> None:
     assert reason in cells["gamma"]
     assert any(str(cell).startswith("Too little history: ") for cell in cells["fresh"])
     assert "Why not scored" in cells["Account"]
-    told = payload_of((folder(company) / "risk_list.html").read_bytes())["unscored"]
+    told = payload_of((folder(company) / "risk_list.html").read_bytes())["not_scored_reasons"]
     place = now.index.get_loc("a2")
     assert told["en"]["texts"][told["en"]["codes"][place]] == reason
     assert told["zh"]["texts"][told["zh"]["codes"][place]] == "“阶段”的值“limbo”不在允许的取值之内。"
     assert told["en"]["codes"].count(-1) == 6, "nothing is said of who is scored"
-    assert explain(job(company), "a2")["says"]["status_reason"] == reason
+    assert explain(job(company), "a2")["scores"]["status_reason"] == reason
 
 
 # --- the page and explain ---
@@ -254,7 +254,7 @@ def test_an_alert_that_cannot_be_said_is_named_and_costs_its_sentence_alone(
         assert [own for own, was in zip(texts, before, strict=True) if own != was] == [texts[0]]
         assert texts[0].startswith(name)
     loss = {"output": "page", "part": "alerts", "count": 1, "example": "a0"}
-    assert [{key: own[key] for key in loss} for own in manifest(company)["left_out"]] == [loss]
+    assert [{key: own[key] for key in loss} for own in manifest(company)["render_failures"]] == [loss]
     words = [own["sentence"] for own in explain(job(company), "a0")["alerts"]]
     assert words[0].startswith("Use has dropped")
     assert "Use has dropped" not in words[1]
@@ -275,7 +275,7 @@ def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
     published(company)
     monkeypatch.setattr(list_page, "format_value", written)
     published(company)
-    losses = manifest(company)["left_out"]
+    losses = manifest(company)["render_failures"]
     assert losses[0]["part"] == "people_28d"
     assert losses[0]["why"] == "TypeError"
     told = payload_of((folder(company) / "risk_list.html").read_bytes())
@@ -303,7 +303,7 @@ def test_a_value_that_no_cell_can_show_costs_its_cell_alone(company: Path, monke
     now = cells_of(company)
     other = [(row[0], own, was) for row, old in zip(now, then, strict=True) for own, was in zip(row, old, strict=True)]
     assert sorted(was for _, own, was in other if own != was) == ["beta", "gamma"]
-    told = {(own["part"], own["why"]): own for own in manifest(company)["left_out"]}
+    told = {(own["part"], own["why"]): own for own in manifest(company)["render_failures"]}
     assert told["account_name", "KeyError"]["example"] == "a1"
     assert told["cell", "TypeError"]["example"].startswith(("ann!", "li!", "List!"))
 
@@ -345,7 +345,7 @@ def test_a_change_that_cannot_be_said_costs_its_sentence_alone(june: Path, monke
     assert_only("a3", then, now)
     assert now.loc["a3", "reason_change"] != then.loc["a3", "reason_change"]
     assert now.loc["a3", "probability_change"] == then.loc["a3", "probability_change"]
-    told = json.loads((june / "data" / "act" / artifacts.SCORE_SUMMARY).read_bytes())["change"]["left_out"]
+    told = json.loads((june / "data" / "act" / artifacts.SCORE_SUMMARY).read_bytes())["score_change"]["render_failures"]
     assert [(own["part"], own["why"]) for own in told] == [("reason_change", "ValueError")]
     assert told[0]["example"] == "a3"
 
@@ -423,7 +423,7 @@ def test_an_account_the_challenger_has_no_word_of_is_left_out(
         model_registry, "fetch_challenger", lambda one, target: (target, "7", {}) if target == "renewal" else None
     )
     monkeypatch.setattr(model_loader, "load_model", lambda data, name, files: Silent(MODEL))
-    said = score(job(company))["shadow"]["renewal"]
+    said = score(job(company))["challengers"]["renewal"]
     assert said["accounts"] == 6
     rows = pd.read_parquet(company / "data" / "act" / artifacts.CHALLENGER_SCORES)
     assert "a0" not in set(rows["account_id"])
@@ -452,16 +452,19 @@ def test_whatever_fails_beside_the_list_does_not_cost_the_list(
     monkeypatch.setattr(act, "OPTIONAL_STAGES", (failing(error), lambda one: None))
     outcome = act.run_score(job(company))
     assert outcome["state"] == "published"
-    assert list(outcome["without"]) == list(manifest(company)["without"]) == ["scorecard"]
+    assert list(outcome["failed_stages"]) == list(manifest(company)["failed_stages"]) == ["scorecard"]
     assert not (folder(company) / "scorecard.html").exists(), "what an earlier run left is not shown as today's"
-    assert str(error) in outcome["without"]["scorecard"] or type(error).__name__ in outcome["without"]["scorecard"]
+    assert (
+        str(error) in outcome["failed_stages"]["scorecard"]
+        or type(error).__name__ in outcome["failed_stages"]["scorecard"]
+    )
 
 
 def test_without_a_failure_nothing_is_missing(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     score(job(company))
     monkeypatch.setattr(act, "run_scoring_stages", lambda one: None)
     monkeypatch.setattr(act, "OPTIONAL_STAGES", ())
-    assert act.run_score(job(company))["without"] == manifest(company)["without"] == {}
+    assert act.run_score(job(company))["failed_stages"] == manifest(company)["failed_stages"] == {}
 
 
 def test_an_interrupt_beside_the_list_is_no_failure_of_it(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def _tried(scored: Any, rng: np.random.Generator) -> pd.DataFrame:
         share = BY_NAME[name]["unit"] == "share"
         steps = np.array([0.1, 0.3, 0.5, 0.7, 0.95]) if share else np.array([0.0, 2.0, 4.0, 7.0, 11.0])
         rows, k = np.nonzero(np.broadcast_to(scored[:, None], (len(scored), 5)) & (rng.random((len(scored), 5)) < 0.9))
-        tried = {"feature": name, "figure": steps[k], "probability": rng.random(len(rows))}
+        tried = {"feature": name, "value": steps[k], "probability": rng.random(len(rows))}
         parts.append(pd.DataFrame(tried, index=rows))
     return pd.concat(parts)
 

@@ -47,7 +47,7 @@ def told(csms: list[str], seed: int = 3) -> dict[str, Any]:
     standing = {
         "as_of": "2026-06-01",
         "currency": "USD",
-        "absent": [ABSENT],
+        "missing_measures": [ABSENT],
         "definitions": measure_definitions(),
         "segments": {kind: {"en": en, "zh": zh} for kind, (en, zh) in SEGMENTS.items()},
         "periods": spans,
@@ -65,6 +65,6 @@ def _figures(m: Measure, place: int, of: str, rng: np.random.Generator) -> list[
     share = m.unit in ("share", "ratio", "points")
     below = float(rng.integers(50, 3_000)) if share else None
     above = round(below * rng.uniform(0.6, 0.9), 2) if below else float(rng.integers(1_000, 40_000_000)) / 100
-    state = "open" if m.settles != "at_once" and place >= len(MONTHS) - OPEN else "final"
+    state = "open" if m.final_after != "at_once" and place >= len(MONTHS) - OPEN else "final"
     value = above / below if below else above
     return [value if state == "final" or m.provisional else None, above, below, state]

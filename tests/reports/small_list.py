@@ -50,7 +50,7 @@ def observations(names: tuple[str, ...] = ("acme", "beta", "gamma", "quiet", "fr
             "days_to_renewal": 92,
             "arr": [1000.0 * (i + 1) for i in range(count)],
             "currency": "USD",
-            "decided": False,
+            "renewal_signed": False,
             "status": "scored",
         }
     )

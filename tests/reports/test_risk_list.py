@@ -80,7 +80,7 @@ def test_a_renewal_that_is_signed_already_takes_no_place_before_others() -> None
     rows = observations().iloc[[0, 2]]
     rows["csm"], rows["account_id"] = "li", ["b", "a"]
     assert row(make_list(rows), "gamma")["rank"] == 1
-    rows["decided"] = rows["account_name"] == "gamma"
+    rows["renewal_signed"] = rows["account_name"] == "gamma"
     gamma = row(make_list(rows), "gamma")
     assert (gamma["rank"], gamma["playbook_1"]) == (2, None)
     assert gamma["arr_at_risk"] > 0
@@ -239,7 +239,7 @@ def test_a_row_at_fault_is_named_and_costs_the_others_nothing(
         assert pd.isna(faulty[column])
     assert found.fault_summary == {
         "rows": 1,
-        "faults": [{"column": where, "fault": kind, "rows": 1, "example": account}],
+        "faults": [{"column": where, "kind": kind, "rows": 1, "example": account}],
     }
     assert found.not_scored_reasons["account_id"].tolist() == [account]
     assert found.not_scored_reasons["en"].tolist() == [faulty["status_reason"]]

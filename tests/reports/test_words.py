@@ -30,8 +30,8 @@ CODED = {
     "alert": ALERT_CODES,
 }
 SPOKEN = (
-    "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif|summary|apart|"
-    "measured"
+    "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif|summary|"
+    "disagreements|metrics"
 )
 SHEETS = (workbook, summary_sheet, manager_sheet, account_sheet)
 REPORTS = (

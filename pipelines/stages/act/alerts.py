@@ -44,7 +44,7 @@ def alerts(job: Job) -> dict[str, Any]:
         "as_of": job.day.isoformat(),
         **count_by_code(rows),
         "digest": hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest(),
-        "absent": [
+        "unavailable_rules": [
             code for code in rules.ALERT_CODES if code not in {rule.__name__ for rule in rules.available_rules(known)}
         ],
     }

@@ -29,7 +29,9 @@ def context(job: Job) -> dict[str, Any]:
         ),
         "effects": raw_table.file_digest(playbook_library.effects_path(job)),
         "playbooks": raw_table.file_digest(playbook_library.library_path(job)),
-        "lists": {one.day.isoformat(): str(one.manifest["key"]) for one in published_lists.iter_previous_lists(job)},
+        "lists": {
+            one.day.isoformat(): str(one.manifest["list_key"]) for one in published_lists.iter_previous_lists(job)
+        },
         "told": {path.stem: raw_table.file_digest(path) for path in told},
         "kept": {day.isoformat(): _list_key(job, day) for day in list_archive.archived_days(job) if day < job.day},
     }

@@ -26,6 +26,7 @@ from renewals.pipelines.storage.artifacts import (
     to_parquet_bytes,
 )
 from renewals.pipelines.storage.engine import atomic, warehouse
+from renewals.pipelines.storage.old_keys import upgrade_backtest
 from renewals.pipelines.storage.registry import model_registry
 from renewals.pipelines.storage.scored_list import read_scored_list
 from renewals.reports.words import MESSAGES, Messages
@@ -65,14 +66,19 @@ def forecast(job: Job) -> dict[str, Any]:
     told = forecast_json(rows, shock, known, job) | {"models": standing_on["models"]}
     atomic.write_bytes(folder / FORECAST, to_parquet_bytes(rows))
     atomic.write_bytes(folder / FORECAST_SUMMARY, to_json_bytes(told))
-    return {"as_of": job.day.isoformat(), "folder": str(folder), "rows": len(rows), "shock": told["shock"]}
+    return {
+        "as_of": job.day.isoformat(),
+        "folder": str(folder),
+        "rows": len(rows),
+        "quarter_effect": told["quarter_effect"],
+    }
 
 
 def forecast_where_due(job: Job) -> dict[str, Any]:
     """Forecast as a stage of DVC: on another day than the first of a month `forecast.json` says why there is none."""
     if job.day.day == 1:
         return forecast(job)
-    told = {"as_of": None, "absent": f"a forecast needs the first day of a month, not {job.day}"}
+    told = {"as_of": None, "no_forecast_reason": f"a forecast needs the first day of a month, not {job.day}"}
     atomic.write_bytes(job.folder / FORECAST_FOLDER / FORECAST_SUMMARY, to_json_bytes(told))
     return told
 
@@ -82,7 +88,8 @@ def load_backtest(job: Job, version: str) -> pd.DataFrame:
 
     The last learning may be of another model than the one that scored the list. Raises as `tracking.registered` does.
     """
-    return pd.read_parquet(io.BytesIO(model_registry.fetch_version(job, RENEWAL, version)[BACKTEST]))
+    files = model_registry.fetch_version(job, RENEWAL, version)
+    return upgrade_backtest(pd.read_parquet(io.BytesIO(files[BACKTEST])))
 
 
 def load_inputs(con: Any, tables: dict[str, ir.Table], day: date, job: Job) -> ForecastInputs:
@@ -174,7 +181,7 @@ def forecast_json(
         "currency": job.settings.money.reporting_currency,
         "confidence": options.confidence,
         "draws": options.draws,
-        "shock": {"spread": round(quarter_sd.mean, 6), "quarters": quarter_sd.quarters},
+        "quarter_effect": {"sd": round(quarter_sd.mean, 6), "quarters": quarter_sd.quarters},
         **quarters,
         "definitions": [define_measure(name, unit) for name, unit in MEASURE_UNITS.items()],
         "segments": {

@@ -74,11 +74,11 @@ def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str
         "quarantine": certificate["quarantine"],
         "rows": count_rows(listed),
         "language": job.settings.list.language,
-        "code": code_revision(),
+        "code_revision": code_revision(),
     }
     losses = RenderFailures()
     files = _render_files(job, standing, listed, models, beside, list_key(identity), losses)
-    manifest |= {"left_out": report_failures(losses), "without": dict(failed_parts or {})}
+    manifest |= {"render_failures": report_failures(losses), "failed_stages": dict(failed_parts or {})}
     outcome = publish_folder(lists_folder(job), job.day, files, manifest, job.settings.list.keep_staging_hours)
     if job.trial:
         outcome |= {"state": NOT_PUBLISHED, "experiment": job.trial}
@@ -88,7 +88,9 @@ def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str
         if not hindsight:
             archive_alerts(job)
     about = {"as_of": standing["as_of"], training_day.HINDSIGHT_KEY: hindsight, "rows": len(listed), "models": models}
-    return outcome | about | {"absent": standing["absent"], "notices": standing["notices"]}
+    return (
+        outcome | about | {"targets_without_model": standing["targets_without_model"], "notices": standing["notices"]}
+    )
 
 
 def _render_files(
@@ -135,15 +137,15 @@ def _workbook_data(
     """What stands behind the workbook."""
     from renewals.reports.workbook.workbook import WorkbookData
 
-    done, last = supplements.interventions, (score_summary["change"]["last"] or {}).get("key")
+    done, last = supplements.interventions, (score_summary["score_change"]["previous_list"] or {}).get("list_key")
     return WorkbookData(
         models=models,
-        untrained_targets=score_summary["absent"],
-        missing_families=score_summary["families_absent"],
+        untrained_targets=score_summary["targets_without_model"],
+        missing_families=score_summary["missing_families"],
         library=score_summary["playbooks"],
         interventions=(done.last_list_day, done.interventions) if done else None,
         previous_list=next(
-            ((one.day, one.scores) for one in supplements.earlier_lists if str(one.manifest["key"]) == last), None
+            ((one.day, one.scores) for one in supplements.earlier_lists if str(one.manifest["list_key"]) == last), None
         ),
         forecast=supplements.forecast or (),
         scorecard=supplements.scorecard,
@@ -162,16 +164,16 @@ def _identity(
     return {
         "as_of": score_summary["as_of"],
         "models": score_summary["models"],
-        "features": score_summary["features"],
+        "features_sha256": score_summary["features_sha256"],
         "inputs": inputs,
-        "policy": _policy_fingerprint(job),
+        "parameters_sha256": _policy_fingerprint(job),
         "list": job.settings.list.model_dump(mode="json", exclude={"hindsight"}),
         "playbooks": score_summary["playbooks"],
         "decided_days": job.settings.folds.decided_days,
-        "last": score_summary["change"]["last"],
+        "previous_list": score_summary["score_change"]["previous_list"],
         "alerts": score_summary["alerts"]["digest"],
         "release": package_version(),
-        "earlier": [str(one.manifest["key"]) for one in supplements.earlier_lists],
+        "earlier_lists": [str(one.manifest["list_key"]) for one in supplements.earlier_lists],
         "forecast": list_key({"rows": supplements.forecast}),
         "scorecard": scorecard.fingerprint(job) if supplements.scorecard else None,
         "disagreements": artifacts.disagreements_fingerprint(job),

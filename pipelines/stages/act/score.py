@@ -145,19 +145,19 @@ def score(job: Job) -> dict[str, Any]:
             for target, c in champions.items()
         },
         HINDSIGHT_KEY: hindsight,
-        "absent": absent,
-        "families_absent": [name for name in FAMILIES if name not in {feature["family"] for feature in catalogue}],
-        "features": schema_hash(catalogue),
-        "unseen_categories": unseen_categories(champions[RENEWAL], figures),
+        "targets_without_model": absent,
+        "missing_families": [name for name in FAMILIES if name not in {feature["family"] for feature in catalogue}],
+        "features_sha256": schema_hash(catalogue),
+        "unknown_categories": unseen_categories(champions[RENEWAL], figures),
         "rows": risk_list.count_rows(outcome.listed),
-        "faulty": outcome.row_faults,
+        "invalid_rows": outcome.row_faults,
         "playbooks": playbook_summary(plays),
-        "whatif": tried["feature"].unique().tolist(),
+        "what_if_features": tried["feature"].unique().tolist(),
         "alerts": warned,
-        "change": changed,
+        "score_change": changed,
         "drift": drifted,
         "notices": notices.add_texts(collect_notices(job, trained.values(), drifted, own.parameters)),
-        "shadow": challenger.score_challengers(
+        "challengers": challenger.score_challengers(
             job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
         ),
         "started_at": started.isoformat(timespec="seconds"),

@@ -65,8 +65,8 @@ def scorecard(job: Job) -> dict[str, Any]:
     told = _scorecard_json(con, folder, absent, job, losses)
     atomic.write_bytes(folder / SCORECARD_SUMMARY, told)
     atomic.write_bytes(folder / PAGE, render_scorecard_page(json.loads(told), job.settings.list.language))
-    result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "absent": absent}
-    return result | {"left_out": report_failures(losses)}
+    result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "missing_measures": absent}
+    return result | {"render_failures": report_failures(losses)}
 
 
 def read_scorecard(job: Job) -> dict[str, Any] | None:
@@ -99,7 +99,7 @@ def _scorecard_json(con: Any, folder: Path, absent: list[str], job: Job, failure
     standing = {
         "as_of": job.day.isoformat(),
         "currency": job.settings.money.reporting_currency,
-        "absent": absent,
+        "missing_measures": absent,
         "definitions": measures.measure_definitions(),
         "segments": {kind: {"en": en, "zh": zh} for kind, (en, zh) in cards.SEGMENTS.items()},
         "periods": [dict(span) for span in sorted({tuple(span.items()) for span in spans})],

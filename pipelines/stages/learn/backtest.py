@@ -101,7 +101,7 @@ def build_report(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[s
 
     gate, card = job.settings.gate, json.loads(files[MODEL_CARD])
     tested = backtest_predictions(job, target, files)
-    fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
+    fair = tested[~tested["renewal_signed"].astype(bool)].reset_index(drop=True)
     aged = pd.read_parquet(io.BytesIO(files[BACKTEST_BY_AGE]))
     asked = BacktestSettings(
         target,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from renewals.models.ranking.treatment_effect import EffectEstimate, NoEstimate
 
-NOTE_KEYS = ("headline", "plain", "unseen")
+NOTE_KEYS = ("headline", "plain", "limits")
 
 
 def effect(job: Job) -> dict[str, Any]:

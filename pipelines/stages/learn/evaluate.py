@@ -79,7 +79,7 @@ def headline_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
 def compute_metrics(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The metrics and the plots of a model that was trained."""
     tested = backtest_predictions(job, target, files)
-    fair = tested[~tested["decided"].astype(bool)].reset_index(drop=True)
+    fair = tested[~tested["renewal_signed"].astype(bool)].reset_index(drop=True)
     gate = job.settings.gate
     judged = evaluation_rows(fair, target, gate)
     metrics = {

@@ -157,7 +157,7 @@ def _study_name(data: SearchData, job: Job) -> str:
     """The name of a study: all that its trials hang on. Others are begun beside it."""
     from renewals.models.evaluation.tuning import add_current_setting, current_setting
 
-    options, about = job.settings, dict.fromkeys((*data.schema.names, "decided", "days_to_renewal"))
+    options, about = job.settings, dict.fromkeys((*data.schema.names, "renewal_signed", "days_to_renewal"))
     search_space = add_current_setting(
         options.tune.search_space, current_setting(options, list(options.tune.search_space))
     )

@@ -32,9 +32,9 @@ def assemble(job: Job) -> dict[str, Any]:
     path = job.folder / (SCORING if job.as_of else TRAINING)
     count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
     meanings = [m for family in present for m in load_feature_metadata(job.folder / FEATURES / f"{family}.json")]
-    listed = {"features": meanings, "families_absent": absent}
+    listed = {"features": meanings, "missing_families": absent}
     atomic.write_bytes(job.folder / CATALOGUE, json.dumps(listed, indent=1, ensure_ascii=False).encode())
-    return {"rows": count, "columns": len(meanings), "families_absent": absent}
+    return {"rows": count, "columns": len(meanings), "missing_families": absent}
 
 
 def list_families(folder: Path) -> tuple[list[str], list[str]]:

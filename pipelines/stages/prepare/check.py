@@ -188,7 +188,7 @@ def _write_clean(context: CheckContext, table: TableSpec, clean: ir.Table) -> in
     if table.name != usage_partitions.TABLE:
         return warehouse.write_parquet(clean, path, order_by=_sort_columns(table))
     count = warehouse.write_parquet(
-        usage_partitions.add_arrival_month(clean), path, order_by=["arrived", *_sort_columns(table)]
+        usage_partitions.add_arrival_month(clean), path, order_by=["arrival_month", *_sort_columns(table)]
     )
     usage_partitions.write_digests(warehouse.read_parquet(context.con, path), context.clean_folder)
     return count
@@ -236,9 +236,9 @@ def _validation_report(
     of_tables = [notice for name in raw_tables for notice in table_notices(name, reports[name])]
     return {
         "tables": tables,
-        "absent": [name for name in TABLES if name not in raw_tables],
+        "missing_tables": [name for name in TABLES if name not in raw_tables],
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
-        "extract": _iso_time(context.job.settings.source.extracted_at),
+        "extracted_at": _iso_time(context.job.settings.source.extracted_at),
         "reporting_currency": context.job.settings.money.reporting_currency,
         "notices": [notice.as_dict() for notice in (*gaps.notices, *of_tables)],
         "coverage": gaps.facts | {"notes": gaps.notes},
@@ -261,7 +261,7 @@ def _table_entry(context: CheckContext, table: TableSpec, raw_table: RawTable, r
         "columns": {
             name: {
                 "type": str(clean[name].type()),
-                "given": name in there,
+                "present": name in there,
                 "filled": sum(month[f"filled_{place}"] for month in months),
             }
             for place, name in enumerate(table.columns)
@@ -346,7 +346,7 @@ def _summarize(report: Mapping[str, Any], job: Job) -> dict[str, Any]:
     return {
         "newest_days": {name: _newest_day(part) for name, part in report["tables"].items()},
         "tables": {name: {count: part[count] for count in counts} for name, part in report["tables"].items()},
-        "absent": report["absent"],
+        "missing_tables": report["missing_tables"],
         "warnings": report["warnings"],
         "coverage": report["coverage"]["notes"],
         "certificate": str(job.data / VALIDATION_REPORT),

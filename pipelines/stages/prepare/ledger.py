@@ -24,7 +24,7 @@ SORT_KEYS = {
     "outcomes": ["account_id", "matured_at", "renewed", "plan", "size_band"],
     "expansions": ["account_id", "happened_at", "product", "kind", "amount"],
     "roll_forward": ["month", "account_id"],
-    "revenue_intervals": ["account_id", "begin", "contract_id"],
+    "revenue_intervals": ["account_id", "start_day", "contract_id"],
 }
 
 

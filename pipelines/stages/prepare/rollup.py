@@ -106,7 +106,7 @@ def _build_parts(root: Path, months: list[int], job: Job) -> None:
     features = _read_features(root)
     with progress(len(months), "roll-up") as step:
         for month in sorted(months):
-            arrived = events.filter(_.arrived == month)
+            arrived = events.filter(_.arrival_month == month)
             features = _append_new_features(features, arrived)
             _write_features(root, features)
             rows = person_days(arrived, ibis.memtable(_product_features(features, job)))

@@ -22,9 +22,9 @@ TABLE = "usage_events"
 
 
 def add_arrival_month(events: ir.Table) -> ir.Table:
-    """The events with `arrived`: months since the year 0, of the day of arrival."""
+    """The events with `arrival_month`: months since the year 0, of the day of arrival."""
     day = ibis.literal(EPOCH) + arrival_day(events).as_interval("D")
-    return events.mutate(arrived=(day.year() * 12 + day.month() - 1).cast("int32"))
+    return events.mutate(arrival_month=(day.year() * 12 + day.month() - 1).cast("int32"))
 
 
 def month_name(month: int) -> str:
@@ -42,11 +42,11 @@ def write_digests(events: ir.Table, clean_folder: Path) -> None:
 
     The marks are added up without losing a digit; in an exclusive or equal rows would cancel out.
     """
-    columns = {c: events[c] for c in events.columns if c != "arrived"}
-    marks = events.select("arrived", mark=ibis.struct(columns).hash())
-    months = marks.group_by("arrived").agg(rows=_.count(), sum=_.mark.cast("decimal(38,0)").sum())
-    found = months.order_by("arrived").to_pyarrow().to_pylist()
-    digests = {month_name(r["arrived"]): f"{r['rows']}|{r['sum']}" for r in found}
+    columns = {c: events[c] for c in events.columns if c != "arrival_month"}
+    marks = events.select("arrival_month", mark=ibis.struct(columns).hash())
+    months = marks.group_by("arrival_month").agg(rows=_.count(), sum=_.mark.cast("decimal(38,0)").sum())
+    found = months.order_by("arrival_month").to_pyarrow().to_pylist()
+    digests = {month_name(r["arrival_month"]): f"{r['rows']}|{r['sum']}" for r in found}
     atomic.write_bytes(clean_folder / f"{TABLE}.json", json.dumps(digests, indent=1).encode())
 
 

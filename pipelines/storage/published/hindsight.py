@@ -39,9 +39,9 @@ def check_hindsight(job: Job, models: Mapping[str, TrainedVersion]) -> bool:
         newest = max(own.until for own in later.values() if own.until is not None)
         named = ", ".join(f"{target} version {own.version} until {own.until}" for target, own in later.items())
         raise ConfigError(
-            f"the current models were trained on data after {job.day} ({named}). Use --as-of {newest} or later, or "
-            "--hindsight (list.hindsight: true in the parameter file) to get a list that is marked and never used as "
-            "history"
+            f"the current models were trained on data of {job.day} or later ({named}). Use --as-of {newest} or later, "
+            "or --hindsight (list.hindsight: true in the parameter file) to get a list that is marked and never used "
+            "as history"
         )
     return bool(later)
 

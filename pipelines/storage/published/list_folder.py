@@ -59,14 +59,14 @@ def publish_folder(
         if training_day.is_hindsight_list(manifest):
             require_no_original_list(target)
         if require_plain_folder(target).exists() and is_published(target, manifest["identity"]):
-            return {"state": ALREADY_PUBLISHED, "folder": str(target), "kept_as": None}
+            return {"state": ALREADY_PUBLISHED, "folder": str(target), "revision": None}
         staging = lists / f".staging-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             _write_list_files(staging, files, manifest)
-            kept_as = _replace_list(staging, target, lists / ".revisions" / day.isoformat())
+            revision = _replace_list(staging, target, lists / ".revisions" / day.isoformat())
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return {"state": PUBLISHED, "folder": str(target), "kept_as": kept_as}
+    return {"state": PUBLISHED, "folder": str(target), "revision": revision}
 
 
 def lists_folder(job: Job) -> Path:
@@ -87,7 +87,7 @@ def is_published(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether a complete, unharmed list made from the same things stands here."""
     try:
         manifest = read_manifest(folder)
-        return bool(manifest["key"] == list_key(identity)) and not corrupted_files(folder, manifest)
+        return bool(manifest["list_key"] == list_key(identity)) and not corrupted_files(folder, manifest)
     except UNREADABLE:
         return False
 
@@ -167,7 +167,7 @@ def _write_list_files(staging: Path, files: Mapping[str, bytes], manifest: Mappi
         _write_and_sync(staging / name, content)
         sizes[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     ended = {"ended_at": datetime.now(UTC).isoformat(timespec="seconds"), "exit_state": PUBLISHED}
-    whole = {**manifest, "key": list_key(manifest["identity"]), "files": sizes, **ended}
+    whole = {**manifest, "list_key": list_key(manifest["identity"]), "files": sizes, **ended}
     text = json.dumps(json_values.nan_to_null(whole), indent=1, sort_keys=True, ensure_ascii=False, default=str)
     _write_and_sync(staging / MANIFEST, text.encode())
     if spoilt := corrupted_files(staging, read_manifest(staging)):

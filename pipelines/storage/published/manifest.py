@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from renewals.pipelines.storage.old_keys import upgrade_manifest
+
 MANIFEST = "manifest.json"
 RISK_LIST = "risk_list.parquet"
 """The file of the list that programs read."""
@@ -14,8 +16,11 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the list in a folder, with at least its key and its files. Raises one of `UNREADABLE`."""
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-    for name in ("key", "files"):
+    """The manifest of the list in a folder, with at least its key and its files. Raises one of `UNREADABLE`.
+
+    One of an earlier release is given the keys of this one.
+    """
+    manifest = upgrade_manifest(json.loads((folder / MANIFEST).read_bytes()))
+    for name in ("list_key", "files"):
         _ = manifest[name]
     return manifest

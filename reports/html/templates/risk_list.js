@@ -71,7 +71,7 @@
   }
 
   function speaker(k, i) {
-    const [who, said] = page.speakers[k];
+    const [who, said] = page.shown_reasons[k];
     return who[i] < 0 ? null : { feature: who[i], words: sentence(who[i], said[i], i) };
   }
 
@@ -121,7 +121,7 @@
 
   /** Why an account has no score; empty where it has one. */
   function whyNot(i) {
-    const { codes, texts } = page.unscored[language];
+    const { codes, texts } = page.not_scored_reasons[language];
     return texts[codes[i]] ?? "";
   }
 
@@ -450,11 +450,11 @@
   /** What the rules say, each with what was seen. */
   function alertsOf(i) {
     const own = seen.get(i) ?? [];
-    const { code: codes, said, new: fresh } = page.alerts;
+    const { code: codes, sentences, new: fresh } = page.alerts;
     const lines = own.map((place) => [
       el("span", { class: "badge alert" }, alertWords(codes.texts[codes.codes[place]])),
       fresh[place] ? el("span", { class: "badge new" }, say("page.new")) : null,
-      el("span", { class: "seen" }, said[language].texts[said[language].codes[place]]),
+      el("span", { class: "seen" }, sentences[language].texts[sentences[language].codes[place]]),
     ].filter(Boolean));
     return own.length ? part("heading.alerts", told("", lines)) : null;
   }
@@ -466,7 +466,7 @@
   }
 
   function strengthsOf(i) {
-    const lines = page.speakers.slice(REASONS).map((_, k) => speaker(REASONS + k, i)).filter(Boolean).map((own) =>
+    const lines = page.shown_reasons.slice(REASONS).map((_, k) => speaker(REASONS + k, i)).filter(Boolean).map((own) =>
       [el("span", { class: "theme" }, value("theme", page.features[own.feature].theme)), own.words]);
     return lines.length ? part("page.strengths", told("gain", lines)) : null;
   }
@@ -490,7 +490,7 @@
   }
 
   function pastOf(i) {
-    const past = Object.entries(page.earlier).map(([at, chances]) => ({ at, chance: chances[i] }));
+    const past = Object.entries(page.probability_history).map(([at, chances]) => ({ at, chance: chances[i] }));
     return [...past.filter(({ chance: own }) => known(own)), { at: page.as_of, chance: rows.renewal_probability[i] }];
   }
 
@@ -595,7 +595,7 @@
 
   function figuresOf(shelf, i) {
     if (!scored(i)) return null;
-    const lines = (page.shelf[shelf] ?? []).map((feature) => sentence(feature, page.figures[feature][i], i));
+    const lines = (page.panels[shelf] ?? []).map((feature) => sentence(feature, page.figures[feature][i], i));
     const people = shelf === "people" ? tiersOf(i) : null;
     if (!lines.length && !people) return null;
     return part(`page.${shelf}`, people, shelf === "contract" ? datesOf(i) : null, lines.length ? told("", lines) : null);

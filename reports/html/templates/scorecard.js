@@ -118,10 +118,10 @@
   /** Why there is no figure; null where there is one. */
   function why(measure, entries) {
     const tables = measure.needs.join(", ");
-    if (page.absent.includes(measure.measure)) return say("scorecard.absent", { tables });
+    if (page.missing_measures.includes(measure.measure)) return say("scorecard.absent", { tables });
     if (entries.every(({ state }) => state === "none")) return say("scorecard.nothing");
     if (entries.every(({ state }) => state === "absent" || state === "none")) return say("scorecard.not_yet", { tables });
-    return newest(entries) ? null : say(`scorecard.open.${measure.settles}`, { periods: span(entries.at(-1).at) });
+    return newest(entries) ? null : say(`scorecard.open.${measure.final_after}`, { periods: span(entries.at(-1).at) });
   }
 
   /** What is known of the periods after the newest final one. */
@@ -133,7 +133,7 @@
       return el("p", { class: "soft" }, say("scorecard.provisional", { period: span(last.at), figure: said(measure, last.value) }));
     }
     const periods = later.length > 1 ? `${month(later[0].at)} – ${month(later.at(-1).at)}` : month(later[0].at);
-    return el("p", { class: "soft" }, say(`scorecard.open.${measure.settles}`, { periods }));
+    return el("p", { class: "soft" }, say(`scorecard.open.${measure.final_after}`, { periods }));
   }
 
   function made(entry) {

@@ -179,4 +179,4 @@ def grade(title: str, role: str, policy: Policy) -> str | None:
     people = ibis.memtable({"title": [title], "role": [role], "tier": [None]}, schema=dict.fromkeys(COLUMNS, "string"))
     texts = ibis.memtable(text_rows({title, role}, policy), schema=TEXT_TYPES)
     (row,) = ibis.duckdb.connect().to_pyarrow(stakeholders.grade_people(people, texts)).to_pylist()
-    return row["graded"]
+    return row["effective_tier"]

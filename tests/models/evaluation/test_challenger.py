@@ -9,7 +9,7 @@ from renewals.models.evaluation import challenger
 
 def rows(*told: tuple) -> pd.DataFrame:
     """One row per account: id, then probability, rank, band and top of the champion and of the challenger."""
-    sides = [f"{name}{side}" for side in ("", "_challenger") for name in ("probability", "rank", "risk_band", "top")]
+    sides = [f"{name}{side}" for side in ("", "_challenger") for name in ("probability", "rank", "risk_band", "in_top")]
     return pd.DataFrame(told, columns=["account_id", *sides])
 
 

@@ -81,30 +81,30 @@ def test_a_planted_shift_is_found_and_nothing_else(usual, count, shift):
     now = drawn(np.random.default_rng(7), count)
     now["f0"] += shift
     found = select_alarms(looks(usual, now), OPTIONS.confidence)
-    assert [(look.what, look.name) for look in found] == [("inputs", "f0")]
-    assert found[0].size > found[0].limit == OPTIONS.psi_threshold
+    assert [(look.kind, look.name) for look in found] == [("inputs", "f0")]
+    assert found[0].difference > found[0].limit == OPTIONS.psi_threshold
 
 
 @pytest.mark.parametrize("count", [50, 5000])
 def test_a_column_that_is_gone_is_found(usual, count):
     now = drawn(np.random.default_rng(8), count).assign(f1=np.nan)
     (found,) = select_alarms(looks(usual, now), OPTIONS.confidence)
-    assert (found.what, found.name, found.then, found.now) == ("missing", "f1", 0.0, 1.0)
+    assert (found.kind, found.name, found.reference, found.current) == ("missing", "f1", 0.0, 1.0)
 
 
 def test_a_sure_but_small_shift_is_no_alarm(usual):
     now = drawn(np.random.default_rng(9), 5000)
     now["f0"] += 0.35
     own = next(look for look in looks(usual, now) if look.name == "f0")
-    assert own.chance < 1 - OPTIONS.confidence
-    assert own.size < own.limit
+    assert own.p_value < 1 - OPTIONS.confidence
+    assert own.difference < own.limit
     assert not select_alarms([own], OPTIONS.confidence)
 
 
 def test_a_large_shift_of_a_handful_is_no_alarm(usual):
     now = pd.Series([2.0, 2.1, -2.0])
     own = compare_feature("f0", now, usual["features"]["f0"], ACCOUNTS, OPTIONS)[0]
-    assert own.size > own.limit
+    assert own.difference > own.limit
     assert not select_alarms([own], OPTIONS.confidence)
 
 
@@ -120,7 +120,7 @@ def seasonal(shift: float) -> tuple[dict, pd.Series]:
 def test_a_season_that_comes_every_year_is_no_alarm():
     usual, december = seasonal(1.0)
     own = compare_feature("f", december, usual["features"]["f"], ACCOUNTS, OPTIONS)
-    assert own[0].size > OPTIONS.psi_threshold
+    assert own[0].difference > OPTIONS.psi_threshold
     assert not select_alarms(own, OPTIONS.confidence)
     assert select_alarms(
         compare_feature("f", december + 1.5, usual["features"]["f"], ACCOUNTS, OPTIONS), OPTIONS.confidence
@@ -143,7 +143,7 @@ def test_categories_and_those_never_met():
     counts, missing = count_bins(pd.Series(["pro", "gold", None, "gold"]), own)
     assert (counts.tolist(), missing) == ([2, 0, 1], 1)
     (found,) = select_alarms(compare_feature("plan", pd.Series(["gold"] * 30 + [None] * 15), own, 90, OPTIONS), 0.99)
-    assert (found.what, found.now) == ("inputs", 1.0)
+    assert (found.kind, found.current) == ("inputs", 1.0)
 
 
 def test_a_leap_year_is_no_drift():
@@ -170,9 +170,9 @@ def test_a_constant_that_moves_is_found_and_one_that_stays_is_not():
 def test_a_column_that_was_always_missing_is_compared_only_by_that():
     year = pd.DataFrame({"account_id": range(90), "as_of": DAY, "f": np.nan})
     own = feature_reference(year, {}, ["f"])["features"]["f"]
-    assert [look.what for look in compare_feature("f", pd.Series([np.nan] * 60), own, 90, OPTIONS)] == ["missing"]
+    assert [look.kind for look in compare_feature("f", pd.Series([np.nan] * 60), own, 90, OPTIONS)] == ["missing"]
     (found,) = select_alarms(compare_feature("f", pd.Series([1.0] * 60), own, 90, OPTIONS), 0.99)
-    assert (found.what, found.then, found.now) == ("missing", 1.0, 0.0)
+    assert (found.kind, found.reference, found.current) == ("missing", 1.0, 0.0)
 
 
 def scores(mean: float, count: int, seed: int) -> np.ndarray:
@@ -210,7 +210,7 @@ def test_promises_that_came_true_raise_no_alarm():
 def test_promises_that_did_not_are_found_in_all_months_together():
     found = select_alarms(compare_calibration(final(1, 12, 60, bias=0.15), 0.15, OPTIONS), 0.99)
     assert "2025-07 … 2026-06" in {one.name for one in found}
-    assert all(look.now < look.then for look in found)
+    assert all(look.current < look.reference for look in found)
 
 
 def test_months_with_few_final_renewals_are_not_judged():

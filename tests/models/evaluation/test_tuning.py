@@ -49,7 +49,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 def training():
     table = training_table()
     early = (table["days_to_renewal"] < 100) & (table["account_id"] < "a040")
-    return table.assign(decided=early & (table["renewal"] == 1))
+    return table.assign(renewal_signed=early & (table["renewal"] == 1))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_nothing_that_was_not_final_on_its_day_moves_a_trial(training, day, past
         renewal=training["renewal"].where(~late, 1 - training["renewal"]),
         use=training["use"].where(~late, 99.0),
         plan=training["plan"].where(~late, "unheard of"),
-        decided=training["decided"] & ~late,
+        renewal_signed=training["renewal_signed"] & ~late,
         renewal_matured_at=training["renewal_matured_at"] + pd.to_timedelta(np.where(late, 9, 0), "D"),
     )
     assert 0 < late.sum() < len(training)
@@ -117,7 +117,7 @@ def test_what_is_held_out_is_the_newest_share_of_the_terms_whatever_became_of_th
     held = tuning.holdout_rows(final, day)
     assert TUNE.holdout_share <= final.loc[final["as_of"] >= day, "term"].nunique() / final["term"].nunique() < 0.35
     assert (held["as_of"] >= day).all()
-    assert not held["decided"].any()
+    assert not held["renewal_signed"].any()
     assert tuning.search_cutoff(final.assign(label=1 - final["label"]), TUNE.holdout_share) == day
 
 
@@ -137,7 +137,7 @@ def test_a_trial_is_worth_what_its_backtest_would_have_said(past):
     told = walk_forward.predict_at_origins(
         past.observed, steps, walk_forward.select_at_origins(past.observed, steps, OPTIONS), OPTIONS
     )
-    rows = told[~told["decided"]]
+    rows = told[~told["renewal_signed"]]
     age = (past.cutoff - rows["as_of"]).dt.days / OPTIONS.calibration.half_life_days
     weight = term_weights(rows["term"]) * 0.5**age
     expected = np.average(log_loss_per_row(rows["label"], rows["probability"]), weights=weight)
@@ -303,7 +303,7 @@ def test_a_history_too_short_is_refused_in_words(training):
         tuning.SearchData.from_training(early, CATALOGUE, "renewal", pd.Timestamp(2021, 3, 1), OPTIONS)
     with pytest.raises(InsufficientHistoryError, match="no outcome is final"):
         tuning.search_cutoff(observations(training, "renewal", datetime(2020, 1, 1).date()), 0.2)
-    decided = training.assign(decided=True)
+    decided = training.assign(renewal_signed=True)
     with pytest.raises(
         InsufficientHistoryError, match=r"there are 0 to test, 0 of the rarer kind\. At the present pace there will not"
     ):

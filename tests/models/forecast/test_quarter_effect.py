@@ -25,7 +25,7 @@ def said(spread_of: float, quarters: int, renewals: int = 150, seed: int = 1) ->
         account_id=np.arange(len(rows)),
         as_of=rows["renewal_date"] - pd.Timedelta(days=45),
         days_to_renewal=45.0,
-        decided=False,
+        renewal_signed=False,
         matured_at=rows["renewal_date"] + pd.Timedelta(days=61),
     )
 
@@ -61,7 +61,7 @@ def test_what_was_not_final_on_the_day_is_not_looked_at():
 
 
 def test_what_was_decided_when_it_was_said_tells_nothing():
-    open_then, known = said(0.0, 12), said(0.9, 12, seed=5).assign(decided=True)
+    open_then, known = said(0.0, 12), said(0.9, 12, seed=5).assign(renewal_signed=True)
     both = pd.concat([open_then, known], ignore_index=True)
     assert (
         fit_quarter_effect_sd(both, DAY, USUAL).weights == fit_quarter_effect_sd(open_then, DAY, USUAL).weights

@@ -41,7 +41,7 @@ LIBRARY = PlaybookLibrary.model_validate(
 IDS = [*LIBRARY.plays, "-"]
 PLAYS = AvailablePlaybooks(LIBRARY, combine_effects(LIBRARY, {}), 60)
 ACCOUNT: dict[str, Any] = {
-    **{"stage": "steady", "size_band": "large", "arr": 1000.0, "days_to_renewal": 200, "decided": False},
+    **{"stage": "steady", "size_band": "large", "arr": 1000.0, "days_to_renewal": 200, "renewal_signed": False},
     **{"renewal": 0.7, "upsell": 0.1, "cross_sell": 0.1, "expansion": 0.1, "reasons": "adoption 1"},
 }
 
@@ -125,8 +125,8 @@ def test_once_the_decision_has_fallen_saving_is_worth_nothing_but_the_plays_are_
 
 
 def test_a_signed_renewal_cannot_be_saved_but_can_grow() -> None:
-    assert named(said(decided=True)) == []
-    grows = said(decided=True, upsell=0.3, expansion=0.4)
+    assert named(said(renewal_signed=True)) == []
+    grows = said(renewal_signed=True, upsell=0.3, expansion=0.4)
     assert named(grows) == ["seats"]
     assert grows["expected_gain"] == pytest.approx(1000 * 0.7 * 0.2 * (expit(logit(0.3) + 0.3) - 0.3))
 

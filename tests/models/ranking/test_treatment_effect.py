@@ -99,7 +99,7 @@ def observed(*days: str, account: str = "acme", end: str = "2024-12-31") -> pd.D
     as_of = pd.to_datetime(list(days))
     lead = (pd.Timestamp(end) - as_of).days
     return pd.DataFrame(
-        {"account_id": account, "as_of": as_of, "days_to_renewal": lead, "decided": False, "term": 0, "label": 1}
+        {"account_id": account, "as_of": as_of, "days_to_renewal": lead, "renewal_signed": False, "term": 0, "label": 1}
     )
 
 
@@ -139,7 +139,7 @@ def test_another_accounts_intervention_is_not_ones_own():
 def test_neither_the_last_months_nor_what_is_decided_are_compared():
     rows = observed("2024-09-01", "2024-09-22", "2024-09-23")
     assert analysis_sample(rows, logged(), EVERY)["days_to_renewal"].tolist() == [121, 100]
-    assert not len(analysis_sample(rows.assign(decided=True), logged(), EVERY))
+    assert not len(analysis_sample(rows.assign(renewal_signed=True), logged(), EVERY))
 
 
 def test_the_untreated_rows_kept_stand_for_all_of_their_renewal():

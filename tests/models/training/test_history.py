@@ -30,7 +30,7 @@ def marketplace(accounts: int = 1500, months: int = 14, seed: int = 1) -> pd.Dat
             ]
             start = end
     names = ["account_id", "as_of", "renewal_date", "term_start", "days_to_renewal", "renewal"]
-    table = pd.DataFrame(rows, columns=names).assign(decided=False)
+    table = pd.DataFrame(rows, columns=names).assign(renewal_signed=False)
     return table.assign(renewal_matured_at=table["renewal_date"] + pd.Timedelta(days=61))
 
 
@@ -111,8 +111,8 @@ def test_days_without_enough_on_either_side_are_no_first_origin(market):
 
 
 def test_a_row_that_was_decided_tests_nothing(market):
-    decided = market.assign(decided=True)
-    with pytest.raises(InsufficientHistoryError, match="there are 0 to test"):
+    decided = market.assign(renewal_signed=True)
+    with pytest.raises(InsufficientHistoryError, match="there are 0 for testing"):
         rolling_origin_folds(decided, FoldSettings())
 
 
@@ -128,7 +128,7 @@ def few(outcomes: list[tuple[str, int]], seen_before: int = 91) -> pd.DataFrame:
             "as_of": final - pd.Timedelta(days=seen_before),
             "renewal_date": final - pd.Timedelta(days=61),
             "days_to_renewal": 90,
-            "decided": False,
+            "renewal_signed": False,
             "label": [outcome for _, outcome in outcomes],
             "matured_at": final,
             "term": range(len(outcomes)),

@@ -67,7 +67,7 @@ def test_who_cancels_early_is_learned_from_with_the_cohort_and_not_before():
             "renewal_date": pd.Timestamp(2024, 12, 31),
             "days_to_renewal": 334,
             "term_start": pd.Timestamp(2023, 12, 31),
-            "decided": False,
+            "renewal_signed": False,
             "renewal": [0, 1],
             "renewal_matured_at": pd.to_datetime(["2024-05-01", "2025-03-01"]),
         }

@@ -44,7 +44,7 @@ def backtest(accounts: int, renewals: int, spread: float, seed: int = 0) -> pd.D
             "as_of": first,
             "renewal_date": first + pd.Timedelta(days=90),
             "days_to_renewal": 90,
-            "decided": False,
+            "renewal_signed": False,
             "label": (dice.random(len(account)) < expit(said + own)).astype(int),
             "probability": [mean_of(centre, spread) for centre in said],
         }
@@ -151,7 +151,7 @@ def test_accounts_that_came_due_once_say_nothing():
 
 
 def test_what_was_decided_already_says_nothing():
-    assert hidden_effect_sd(backtest(500, 3, 1.0).assign(decided=True)) == pytest.approx(PRIOR_MEAN, abs=0.01)
+    assert hidden_effect_sd(backtest(500, 3, 1.0).assign(renewal_signed=True)) == pytest.approx(PRIOR_MEAN, abs=0.01)
 
 
 def test_few_accounts_move_the_prior_little():

@@ -82,7 +82,7 @@ def test_a_backtest_speaks_once_of_every_row_after_the_first_origin(observed, st
 
 
 def test_what_was_decided_already_judges_nobody(observed, steps):
-    blank = walk_forward.select_model(observed.assign(decided=True), steps, UNTIL, OPTIONS)
+    blank = walk_forward.select_model(observed.assign(renewal_signed=True), steps, UNTIL, OPTIONS)
     assert (blank.rows, blank.sigmoid) == (0, SigmoidCalibration())
 
 

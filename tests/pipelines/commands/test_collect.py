@@ -59,7 +59,7 @@ def test_verdicts_and_actions_are_kept(own: Company) -> None:
         **{"verdicts": 3, "actions": 1, "rejected": 0},
     }
     acme, *_ = own.rows("verdicts")
-    assert acme.pop("list_key") == json.loads((own.root / "lists/2026-06-01/manifest.json").read_bytes())["key"]
+    assert acme.pop("list_key") == json.loads((own.root / "lists/2026-06-01/manifest.json").read_bytes())["list_key"]
     assert acme == {
         **{"as_of": JUNE, "account_id": "acme", "account_name": "acme", "csm": "Anna", "verdict": "renews"},
         **{"note": "saw them", "renewal_date": date(2026, 9, 1), "renewal_probability": 0.3, "risk_band": "high"},

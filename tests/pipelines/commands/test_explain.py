@@ -32,16 +32,18 @@ def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:
     said = explain(job(company), "a0")
     assert said["account"]["account_name"] == "acme"
     assert said["account"]["renewal_date"] == "2026-09-01"
-    assert said["says"]["renewal_probability"] == pytest.approx(0.5)
-    assert said["says"]["renewal_model"] == "renewal/3"
+    assert said["scores"]["renewal_probability"] == pytest.approx(0.5)
+    assert said["scores"]["renewal_model"] == "renewal/3"
     assert said["reasons"][0]["sentence"].startswith("0 people used")
     assert said["reasons"][0]["contribution"] == pytest.approx(-1.0)
     assert said["themes"] == pytest.approx({"adoption": -1.0, "support": 0.5})
     assert said["features"][0] == {
         **{"feature": "people_28d", "idea": "people", "family": "usage", "theme": "adoption"},
-        **{"figure": 0.0, "peers": 2.0, "contribution": pytest.approx(-1.0)},
+        **{"value": 0.0, "peer_value": 2.0, "contribution": pytest.approx(-1.0)},
     }
-    assert said["rows"] == {"accounts": 1, "contracts": 1, "usage_events": 2}, "only what was known before the day"
+    assert said["rows_per_table"] == {"accounts": 1, "contracts": 1, "usage_events": 2}, (
+        "only what was known before the day"
+    )
     assert json.loads(json.dumps(said)) == said
 
 
@@ -51,7 +53,7 @@ def test_the_plays_are_told_with_their_steps_and_what_they_are_worth(company: Pa
     assert (first["id"], first["name"], first["hours"]) == ("adoption_push", "Seat-activation campaign", 6)
     assert first["steps"][0].startswith("1. List the seats never used")
     assert said["worth"]["gain_per_hour"] == pytest.approx(said["worth"]["expected_gain"] / 6)
-    assert said["since"] is None, "there was no list before"
+    assert said["interventions_since_last_list"] is None, "there was no list before"
 
 
 def test_the_plays_beside_a_list_of_the_release_before_are_told_as_well(company: Path) -> None:
@@ -85,7 +87,10 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
         published_lists, "latest_list", lambda job: published_lists.PreviousList(date(2026, 5, 1), manifest, listed)
     )
     publish(job(company))
-    assert explain(job(company), "a0")["since"] == "Since the list of 2026-05-01 no playbook was logged as begun."
+    assert (
+        explain(job(company), "a0")["interventions_since_last_list"]
+        == "Since the list of 2026-05-01 no playbook was logged as begun."
+    )
     started = pd.to_datetime(["2026-04-30", "2026-05-01", "2026-05-20", "2026-05-21"])
     known = pd.to_datetime(["2026-05-02", None, "2026-06-01", "2026-05-22"])
     rows = {"account_id": ["a0", "a0", "a0", "a1"], "playbook": ["old", "adoption_push", "support_cleanup", "unknown"]}
@@ -93,17 +98,17 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
     begun = begun.astype(dict.fromkeys(("started_at", "recorded_at", "ended_at"), "datetime64[us]"))
     begun.to_parquet(company / "data" / "clean" / "interventions.parquet")
     publish(job(company))
-    said = explain(job(company), "a0")["since"]
+    said = explain(job(company), "a0")["interventions_since_last_list"]
     assert said.startswith("Since the list of 2026-05-01: Seat-activation campaign (begun 2026-05-01). The chance")
     assert "was 40% then and is 50% now" in said
-    other = explain(job(company), "a1")["since"]
+    other = explain(job(company), "a1")["interventions_since_last_list"]
     assert other.startswith("Since the list of 2026-05-01: unknown (begun 2026-05-21). There are not two chances")
 
 
 def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
     file = company / "data" / "act" / artifacts.SCORE_SUMMARY
     told = json.loads(file.read_bytes())
-    del told["whatif"]
+    del told["what_if_features"]
     file.write_text(json.dumps(told))
     with pytest.raises(MissingInputError, match="of an older release: run `renewals score` again"):
         read_scored_list(job(company))
@@ -139,13 +144,13 @@ def test_alerts_are_told_with_their_evidence(company: Path, language: str, drop:
             explain(own, account), Messages(language), Console(file=sink, width=200, force_terminal=False)
         )
     shown = sink.getvalue()
-    assert all(part in shown for part in (drop, news, "2026-05-01", Messages(language).text("explain.quiet")))
+    assert all(part in shown for part in (drop, news, "2026-05-01", Messages(language).text("explain.no_alerts")))
 
 
 def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
     said = explain(job(company), "a4")
-    assert said["says"]["status"] == "too_little_history"
-    assert said["says"]["renewal_probability"] is None
+    assert said["scores"]["status"] == "too_little_history"
+    assert said["scores"]["renewal_probability"] is None
     assert said["reasons"] == said["strengths"] == said["features"] == said["playbooks"] == []
     assert said["worth"]["gain_per_hour"] is None
     assert said["themes"] == {}
@@ -197,7 +202,7 @@ def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, ti
     one = job(company, language=language)
     score(one)
     publish(one)
-    assert explain(one, "a0")["apart"] is None
+    assert explain(one, "a0")["disagreement"] is None
     rows = {
         **{"as_of": [date(2026, 5, 1)], "account_id": ["a0"], "account_name": ["acme"], "csm": ["Anna"]},
         **{"verdict": ["lost"], "note": ["=1+1"], "renewal_date": [date(2026, 9, 1)], "renewal_probability": [0.8]},
@@ -217,13 +222,13 @@ def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, ti
     assert publish(one)["state"] == "published"
     assert publish(one)["state"] == "already published"
     said = explain(one, "a0")
-    assert said["apart"] == spoken.disagreement_sentence(
+    assert said["disagreement"] == spoken.disagreement_sentence(
         {name: value[0] for name, value in rows.items()}, Messages(language)
     )
     shown = Console(file=io.StringIO(), width=300)
     print_explanation(said, Messages(language), shown)
-    assert said["apart"] in shown.file.getvalue()  # type: ignore[attr-defined]
-    assert explain(one, "a1")["apart"] is None
+    assert said["disagreement"] in shown.file.getvalue()  # type: ignore[attr-defined]
+    assert explain(one, "a1")["disagreement"] is None
     sheet = read((company / "lists" / "2026-06-01" / "risk_list.xlsx").read_bytes())[title]
     assert [cell.value for cell in sheet[2]][:3] == [datetime(2026, 5, 1), "acme", "a0"]
     assert (sheet["F2"].value, sheet["J2"].value, sheet["J2"].data_type) == (0.8, "=1+1", "s")

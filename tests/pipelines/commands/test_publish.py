@@ -42,7 +42,7 @@ def published(
 ) -> Job:
     day = listed["as_of"].iloc[0].date()
     manifest = {"identity": {"made_of": made_of}, "as_of": str(day), "models": models or MODELS}
-    about = manifest | {"language": "en", "code": "abc"} | (marks or {})
+    about = manifest | {"language": "en", "code_revision": "abc"} | (marks or {})
     publish_folder(folder / "lists", day, {"risk_list.parquet": to_parquet(listed)}, about)
     return Job(Settings(), "", folder / "data", folder / "lists", as_of=day)
 
@@ -124,7 +124,7 @@ def test_every_value_arrives_as_it_stands_in_the_list(job, to):
 def test_twice_changes_nothing(job, to):
     run_publish(job, to, "renewals")
     before, then = counts(to), asked(to, "SELECT CAST(written_at AS text) FROM renewals.lists")
-    assert run_publish(job, to, "renewals")["state"] == "already there"
+    assert run_publish(job, to, "renewals")["state"] == "unchanged"
     assert (counts(to), asked(to, "SELECT CAST(written_at AS text) FROM renewals.lists")) == (before, then)
 
 
@@ -209,7 +209,7 @@ def test_a_database_of_an_earlier_release_gets_the_new_views(job, to, tmp_path, 
     assert len(in_view(to, "newest_list")) == len(HOSTILE)
     names = ("acme", "beta") if anew else ("acme",)
     again = published(tmp_path, a_list(JULY, names), "anew" if anew else "july")
-    assert run_publish(again, to, "renewals")["state"] == ("replaced" if anew else "already there")
+    assert run_publish(again, to, "renewals")["state"] == ("replaced" if anew else "unchanged")
     assert len(in_view(to, "newest_list")) == len(names)
     assert len(in_view(to, "no_longer_listed")) == len(HOSTILE) - len(names)
     assert len(asked(to, "SELECT * FROM renewals.ours")) == len(names)
@@ -246,7 +246,7 @@ def test_a_list_made_with_hindsight_takes_no_place_in_the_database_of_one_made_i
     assert counts(to) == before
     late = with_hindsight(tmp_path)
     run_publish(late, to, "renewals")
-    assert run_publish(late, to, "renewals")["state"] == "already there"
+    assert run_publish(late, to, "renewals")["state"] == "unchanged"
     in_time = published(tmp_path, a_list(JULY, ("acme", "beta")), "in time")
     assert run_publish(in_time, to, "renewals")["state"] == "replaced"
     assert {row[1] for row in in_view(to, "newest_list")} == {JULY}
@@ -309,10 +309,10 @@ def test_the_forecast_of_the_same_day_and_model_goes_along(job, to):
     foretold(job, 2.0)
     assert run_publish(job, to, "renewals")["state"] == "replaced"
     assert asked(to, "SELECT DISTINCT expected FROM renewals.forecast") == [(2.0,)]
-    assert run_publish(job, to, "renewals")["state"] == "already there"
+    assert run_publish(job, to, "renewals")["state"] == "unchanged"
     foretold(job, 9.0, version="2")
     result = run_publish(job, to, "renewals")
-    assert (result["state"], "forecast" in result["rows"]) == ("already there", False)
+    assert (result["state"], "forecast" in result["rows"]) == ("unchanged", False)
     assert asked(to, "SELECT DISTINCT expected FROM renewals.forecast") == [(2.0,)]
 
 
@@ -358,7 +358,7 @@ def test_a_relative_address_is_written_here_and_the_result_says_where(job, tmp_p
     assert (tmp_path / "x.duckdb").is_file()
     assert not Path("/x.duckdb").exists()
     assert result["to"] == f"duckdb:///{tmp_path}/x.duckdb"
-    assert run_publish(job, result["to"], "renewals")["state"] == "already there"
+    assert run_publish(job, result["to"], "renewals")["state"] == "unchanged"
 
 
 def test_an_address_with_three_slashes_that_means_an_absolute_place_writes_nothing(job, tmp_path):
@@ -371,7 +371,7 @@ def test_an_address_with_three_slashes_that_means_an_absolute_place_writes_nothi
 def test_the_file_may_have_the_name_of_the_schema_or_of_one_of_duckdbs(job, tmp_path, name):
     to = f"duckdb:///{tmp_path / name}.duckdb"
     assert run_publish(job, to, "renewals")["state"] == "written"
-    assert run_publish(job, to, "renewals")["state"] == "already there"
+    assert run_publish(job, to, "renewals")["state"] == "unchanged"
     with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as database:
         (catalog,) = database.execute("SELECT current_database()").fetchone()
         query = f'SELECT count(*) FROM "{catalog}".renewals.newest_list'

@@ -66,7 +66,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     words = {"en": "on plan {value} ({peer})", "zh": "套餐 {value}（{peer}）"}
     features.append({**features[0], "name": "plan", "kind": "category", "params": {}, **words})
     act = tmp_path / "data" / "act"
-    (act / "features.json").write_text(json.dumps({"features": features, "families_absent": []}))
+    (act / "features.json").write_text(json.dumps({"features": features, "missing_families": []}))
     figures = pd.read_parquet(act / "scoring.parquet")
     figures.assign(people_90d=figures["people_28d"]).to_parquet(act / "scoring.parquet")
     score(job(tmp_path, what_if_features=TRIED))
@@ -82,23 +82,23 @@ def test_the_model_is_asked_of_the_figures_as_they_are_and_as_they_might_be(comp
     said = whatif(job(company), "a0", ["people_28d=3", " bugs_28d = 1 "])
     assert (said["before"], said["after"]) == (pytest.approx(chance(0, 0, 0)), pytest.approx(chance(3, 1, 3)))
     assert said["model"] == "renewal/3"
-    assert [(own["feature"], own["before"], own["after"]) for own in said["figures"]] == [
+    assert [(own["feature"], own["before"], own["after"]) for own in said["features"]] == [
         ("people_28d", 0.0, 3.0),
         ("bugs_28d", 0.0, 1.0),
     ]
-    assert said["figures"][0]["sentence_after"].startswith("3 people used the product")
-    assert "(peers: 2)" in said["figures"][0]["sentence_before"]
+    assert said["features"][0]["sentence_after"].startswith("3 people used the product")
+    assert "(peers: 2)" in said["features"][0]["sentence_before"]
     assert json.loads(json.dumps(said)) == said
 
 
 def test_the_other_windows_of_a_figure_move_along_unless_they_are_wished_for_too(company: Path) -> None:
     said = whatif(job(company), "a0", ["people_28d=3"])
-    assert said["moved"] == {"people_90d": [0.0, 3.0]}
+    assert said["shifted_windows"] == {"people_90d": [0.0, 3.0]}
     assert "people_90d=3" in said["notes"][0]
     held = whatif(job(company), "a0", ["people_28d=3", "people_90d=0"])
-    assert held["moved"] == {}
+    assert held["shifted_windows"] == {}
     assert held["after"] == pytest.approx(chance(3, 0, 0))
-    assert whatif(job(company), "a0", ["people_28d=none"])["moved"] == {}
+    assert whatif(job(company), "a0", ["people_28d=none"])["shifted_windows"] == {}
 
 
 def test_what_lies_beyond_is_said_and_the_caveat_always(company: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_page_says_at_each_step_what_the_command_says_of_that_wish(company: 
     told = 0
     for one in page["whatif"]:
         for row, account in enumerate(page["rows"]["account_id"]["texts"]):
-            own = tried[(tried["account_id"] == account)].groupby("feature", sort=False)["figure"].apply(list)
+            own = tried[(tried["account_id"] == account)].groupby("feature", sort=False)["value"].apply(list)
             if account == "a4":
                 assert all(chances[row] == -1 for chances in one["chances"])
                 continue
@@ -153,8 +153,8 @@ def test_the_page_tries_only_the_accounts_that_it_shows(company: Path) -> None:
 def test_a_figure_may_be_unknown_and_a_category_another(company: Path) -> None:
     said = whatif(job(company), "a0", ["plan=pro"])
     assert said["after"] == said["before"]
-    assert said["figures"][0]["after"] == "pro"
-    unknown = whatif(job(company), "a0", ["plan=none"])["figures"][0]
+    assert said["features"][0]["after"] == "pro"
+    unknown = whatif(job(company), "a0", ["plan=none"])["features"][0]
     assert (unknown["before"], unknown["after"]) == ("basic", None)
 
 

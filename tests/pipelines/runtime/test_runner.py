@@ -101,7 +101,7 @@ def test_an_unexpected_error_is_told_where_no_log_can_be_kept(
     assert runner.run_command(failing(ValueError("x")), tmp_path, "score") == 70
     told, complaint = ended(capsys)
     assert told["log"] is None
-    assert "could not be kept" in complaint
+    assert "could not be written to" in complaint
 
 
 SCRIPT = """

@@ -48,14 +48,14 @@ def list_bytes(root: Path) -> bytes:
 
 def test_without_a_challenger_nothing_is_said_and_the_file_is_empty(company: Path, monkeypatch) -> None:
     waiting(monkeypatch)
-    assert score(job(company))["shadow"] == {}
+    assert score(job(company))["challengers"] == {}
     assert list(shadow_of(company).columns) == list(challenger.COLUMNS)
     assert shadow_of(company).empty
 
 
 def test_a_challenger_that_is_the_champion_changes_nothing(company: Path, monkeypatch) -> None:
     waiting(monkeypatch, renewal=Model(SAME), expansion=Model(SAME))
-    said = score(job(company))["shadow"]
+    said = score(job(company))["challengers"]
     for target, champion in (("renewal", "renewal/3"), ("expansion", "expansion/1")):
         assert (said[target]["champion"], said[target]["challenger"]) == (champion, f"{target}/7")
         assert (said[target]["accounts"], said[target]["movers"], said[target]["top_overlap"]) == (7, [], 1.0)
@@ -63,13 +63,13 @@ def test_a_challenger_that_is_the_champion_changes_nothing(company: Path, monkey
     rows = shadow_of(company)
     assert rows.groupby("target").size().to_dict() == {"expansion": 7, "renewal": 7}
     renewal = rows[rows["target"] == "renewal"]
-    for name in ("probability", "risk_band", "rank", "top"):
+    for name in ("probability", "risk_band", "rank", "in_top"):
         assert renewal[name].tolist() == renewal[f"{name}_challenger"].tolist()
 
 
 def test_another_challenger_s_figures_stand_beside_the_list_s(company: Path, monkeypatch) -> None:
     waiting(monkeypatch, renewal=Model(OTHER))
-    said = score(job(company))["shadow"]["renewal"]
+    said = score(job(company))["challengers"]["renewal"]
     assert said["rank_correlation"] == pytest.approx(-1.0)
     assert len(said["movers"]) > 0
     rows = shadow_of(company).set_index("account_id")
@@ -82,10 +82,10 @@ def test_another_challenger_s_figures_stand_beside_the_list_s(company: Path, mon
 
 def test_the_manifest_holds_what_was_said_of_the_challenger(company: Path, monkeypatch) -> None:
     waiting(monkeypatch, renewal=Model(OTHER))
-    said = score(job(company))["shadow"]
+    said = score(job(company))["challengers"]
     publish(job(company))
     manifest = json.loads((company / "lists" / str(AS_OF) / "manifest.json").read_bytes())
-    assert manifest["shadow"] == json.loads(json.dumps(said))
+    assert manifest["challengers"] == json.loads(json.dumps(said))
     assert "7" not in {model["version"] for model in manifest["models"].values()}
 
 
@@ -110,7 +110,7 @@ def test_a_harmed_challenger_is_a_warning_and_the_list_is_the_same_bytes(company
     waiting(monkeypatch, renewal=model)
     if model is None:
         monkeypatch.setattr(model_loader, "load_model", _dies)
-    assert said in score(job(company))["shadow"]["renewal"]["failed"]
+    assert said in score(job(company))["challengers"]["renewal"]["failed"]
     assert shadow_of(company).empty
     (company / "lists" / str(AS_OF) / "manifest.json").unlink()
     assert list_bytes(company) == without

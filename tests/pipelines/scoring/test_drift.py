@@ -86,7 +86,7 @@ def test_a_version_without_a_reference_serves_all_the_same(company: Path, monkey
     assert drift_reference.read_reference({"schema.json": b"{}"}) is None
     serves(monkeypatch, None)
     said = score(job(company))["drift"]
-    assert (said["reference"], said["looks"], said["warnings"]) == (None, 0, [])
+    assert (said["reference"], said["comparisons"], said["warnings"]) == (None, 0, [])
 
 
 def test_what_is_other_is_said_in_both_languages_in_the_manifest(company: Path, monkeypatch) -> None:
@@ -95,10 +95,10 @@ def test_what_is_other_is_said_in_both_languages_in_the_manifest(company: Path, 
     publish(job(company))
     manifest = json.loads((company / "lists" / str(AS_OF) / "manifest.json").read_bytes())["drift"]
     (warning,) = [one for one in manifest["warnings"] if one["name"] == "people_28d"]
-    assert warning["what"] == "inputs"
+    assert warning["kind"] == "inputs"
     assert warning["en"].startswith("people_28d (Use of the product) is spread otherwise")
     assert warning["zh"].startswith("people_28d（产品使用）的分布与模型训练前一年不同")
-    assert manifest["looks"] == 5
+    assert manifest["comparisons"] == 5
     assert manifest["reference"] == {"accounts": 400, "from": "2025-01-01", "to": "2025-12-01"}
     assert [one["name"] for one in manifest["inputs"]] == ["people_28d", "bugs_28d"]
 
@@ -106,7 +106,9 @@ def test_what_is_other_is_said_in_both_languages_in_the_manifest(company: Path, 
 def test_a_figure_that_was_never_told_before(company: Path, monkeypatch) -> None:
     serves(monkeypatch, usual(gone=True))
     found = score(job(company))["drift"]["warnings"]
-    assert [(one["what"], one["name"], one["then"], one["now"]) for one in found] == [("missing", "people_28d", 1, 0)]
+    assert [(one["kind"], one["name"], one["reference"], one["current"]) for one in found] == [
+        ("missing", "people_28d", 1, 0)
+    ]
 
 
 def test_whatever_is_wrong_with_a_monitor_fails_no_list(company: Path, monkeypatch) -> None:
@@ -167,7 +169,7 @@ def test_promises_are_held_against_what_came(company: Path, monkeypatch, renewed
     earlier_list(company, date(2026, 1, 1), promised=0.1)
     ledger_of(company, renewed)
     said = score(job(company))["drift"]
-    assert [(one["name"], one["then"], one["accounts"]) for one in said["calibration"]] == [
+    assert [(one["name"], one["reference"], one["accounts"]) for one in said["calibration"]] == [
         ("2026-01", 0.9, 60),
         ("2026-02", 0.9, 60),
         ("2026-01 … 2026-02", 0.9, 120),
@@ -204,8 +206,8 @@ def test_the_last_list_s_chances_are_compared_too(company: Path, monkeypatch) ->
     earlier_list(company, date(2026, 5, 1), promised=0.31)
     assert published_lists.latest_list(job(company)) is not None
     ledger_of(company, 0.9)
-    (look,) = score(job(company))["drift"]["last_list"]
-    assert (look["name"], look["then"], look["accounts"]) == ("2026-05-01", 1.0, 7)
+    (look,) = score(job(company))["drift"]["previous_list"]
+    assert (look["name"], look["reference"], look["accounts"]) == ("2026-05-01", 1.0, 7)
 
 
 def test_the_catalogue_names_what_is_watched() -> None:

@@ -24,8 +24,8 @@ from tests.pipelines.scored_company import job as scored_job
 from tests.root import ROOT
 
 THEN = feature_policy(read_settings(None))
-QUIET: dict[str, Any] = {"warnings": [], "figures": 160}
-LOUD = {"warnings": [{"what": "inputs", "name": f"f{i}"} for i in range(23)], "figures": 160}
+QUIET: dict[str, Any] = {"warnings": [], "features_compared": 160}
+LOUD = {"warnings": [{"kind": "inputs", "name": f"f{i}"} for i in range(23)], "features_compared": 160}
 
 
 def changed(*overrides: str) -> list[str]:
@@ -80,7 +80,7 @@ def test_what_one_of_two_releases_did_not_know_is_no_change() -> None:
 def test_the_cause_is_named_instead_of_many_unexplained_warnings() -> None:
     said = ["usage.steady_days: 4 → 6"]
     assert drift_notices(QUIET, []) == []
-    assert drift_notices(LOUD, []) == [Notice("drift", {"differing": 23, "figures": 160})]
+    assert drift_notices(LOUD, []) == [Notice("drift", {"differing": 23, "features": 160})]
     assert drift_notices(QUIET, said) == [Notice("other_parameters", {"parameters": said[0]})]
     (both,) = drift_notices(LOUD, said)
     assert both.text("en") == (

@@ -105,7 +105,7 @@ def test_alerts_and_plays_of_the_page_are_those_of_the_list(june: Path) -> None:
 
 
 def test_the_first_list_has_no_past(june: Path) -> None:
-    assert payload(june)["earlier"] == {}
+    assert payload(june)["probability_history"] == {}
 
 
 def test_a_month_on_the_page_shows_the_past_of_the_same_renewal_and_the_change_in_every_language(june: Path) -> None:
@@ -114,10 +114,14 @@ def test_a_month_on_the_page_shows_the_past_of_the_same_renewal_and_the_change_i
     publish(later(job(june)))
     told, rows = payload(june, JULY), listed(june, JULY)
     before = listed(june).set_index("account_id")
-    assert list(told["earlier"]) == [str(AS_OF)]
+    assert list(told["probability_history"]) == [str(AS_OF)]
     shown = {}
     for account, name, date, chance in zip(
-        rows["account_id"], rows["account_name"], rows["renewal_date"], told["earlier"][str(AS_OF)], strict=True
+        rows["account_id"],
+        rows["account_name"],
+        rows["renewal_date"],
+        told["probability_history"][str(AS_OF)],
+        strict=True,
     ):
         same = account in before.index and before.at[account, "renewal_date"] == date
         was = before.at[account, "renewal_probability"] if same else None

@@ -65,7 +65,7 @@ def serves(monkeypatch: pytest.MonkeyPatch, version: str, model: Model) -> None:
 def with_clock(root: Path) -> None:
     path = root / "data" / "act" / "features.json"
     days = {**catalogue()[0], "name": "days_to_renewal", "clock": True, "risk": "either", "params": {}}
-    path.write_text(json.dumps({"features": [*catalogue(), days], "families_absent": []}))
+    path.write_text(json.dumps({"features": [*catalogue(), days], "missing_families": []}))
 
 
 def later(one: Job) -> Job:
@@ -113,7 +113,7 @@ def july(root: Path, **options: Any) -> tuple[dict[str, Any], pd.DataFrame]:
     publish(one)
     folder = root / "lists" / str(JULY)
     told: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
-    return told["change"], pd.read_parquet(folder / "risk_list.parquet").set_index("account_name")
+    return told["score_change"], pd.read_parquet(folder / "risk_list.parquet").set_index("account_name")
 
 
 def split_of(root: Path) -> pd.DataFrame:
@@ -126,10 +126,10 @@ def test_every_change_is_split_to_the_last_digit(june: Path, monkeypatch: pytest
     serves(monkeypatch, "4", Speaking({**PEOPLE, "people_28d": 0.5}))
     said, listed = july(june)
     rows = split_of(june)
-    split = rows[rows["change"].notna()]
-    assert said["split"] == len(split) == 5
+    split = rows[rows["probability_change"].notna()]
+    assert said["decomposed"] == len(split) == 5
     assert (split[[f"probability_{part}" for part in PARTS]].abs().max() > 0.01).all()
-    assert np.abs(split["change"] - sum(split[f"probability_{part}"] for part in PARTS)).max() < 1e-9
+    assert np.abs(split["probability_change"] - sum(split[f"probability_{part}"] for part in PARTS)).max() < 1e-9
     before = pd.read_parquet(june / "lists" / str(AS_OF) / "risk_list.parquet").set_index("account_name")
     for name in ("quiet", "giant"):
         expected = listed.loc[name, "renewal_probability"] - before.loc[name, "renewal_probability"]
@@ -142,8 +142,8 @@ def test_the_reason_names_parts_and_the_figure_that_moved(june: Path) -> None:
         "33 points lower: new figures -30, nearer to the renewal -3"
         ". 0 people used the product in the last 28 days (last list: 3)"
     )
-    assert said["last"]["as_of"] == "2026-06-01"
-    assert said["untold"] is None
+    assert said["previous_list"]["as_of"] == "2026-06-01"
+    assert said["no_decomposition_reason"] is None
 
 
 def test_an_account_without_a_change_says_why(june: Path) -> None:
@@ -152,7 +152,7 @@ def test_an_account_without_a_change_says_why(june: Path) -> None:
     assert listed.loc["gamma", "reason_change"] == "New on the list"
     assert listed.loc["fresh", "reason_change"] == "Not scored on the last list"
     assert listed.loc[["beta", "gamma", "fresh"], "probability_change"].isna().all()
-    assert said["without"] == {"new": 1, "new_term": 1, "not_scored": 1}
+    assert said["accounts_without_change"] == {"new": 1, "new_term": 1, "not_scored": 1}
 
 
 def test_the_first_list_says_that_it_is_the_first(june: Path) -> None:
@@ -183,7 +183,7 @@ def why(june: Path) -> str:
     quiet = listed.loc["quiet"]
     assert quiet["probability_change"] == pytest.approx(-0.33, abs=0.01)
     assert "what moved it is not known" in quiet["reason_change"]
-    return str(said["untold"])
+    return str(said["no_decomposition_reason"])
 
 
 def test_other_alerts_make_another_list(june: Path) -> None:
@@ -203,19 +203,19 @@ def test_other_alerts_make_another_list(june: Path) -> None:
 
 def test_without_history_the_change_stands_alone(june: Path) -> None:
     shutil.rmtree(june / "data" / "list_archive")
-    assert why(june) == "no_figures"
+    assert why(june) == "no_feature_values"
 
 
 def test_a_history_that_cannot_be_read(june: Path) -> None:
     published_lists.features_path(job(june), AS_OF).write_bytes(b"PAR1 but not really")
-    assert why(june) == "no_figures"
+    assert why(june) == "no_feature_values"
 
 
 def test_figures_of_another_company(june: Path) -> None:
     path = published_lists.features_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
     rows.assign(account_id="not " + rows["account_id"]).to_parquet(path)
-    assert why(june) == "other_figures"
+    assert why(june) == "other_feature_values"
 
 
 def test_figures_that_do_not_say_what_the_list_said(june: Path) -> None:
@@ -227,7 +227,7 @@ def test_figures_that_do_not_say_what_the_list_said(june: Path) -> None:
     said, listed = july(june)
     assert "not those behind the last list" in listed.loc["quiet", "reason_change"]
     assert "nearer to the renewal" in listed.loc["giant", "reason_change"]
-    assert (said["split"], said["changes"]) == (4, 5)
+    assert (said["decomposed"], said["changes"]) == (4, 5)
 
 
 def test_figures_that_lack_a_feature(june: Path) -> None:
@@ -273,14 +273,14 @@ def test_a_run_opens_each_earlier_list_once_and_the_next_run_opens_it_again(
 def test_a_harmed_list_is_passed_over(june: Path, harm: str) -> None:
     (june / "lists" / str(AS_OF) / harm).write_bytes(b"{}")
     said, listed = july(june)
-    assert said["last"] is None
+    assert said["previous_list"] is None
     assert listed["reason_change"].isna().all()
 
 
 def test_folders_that_are_no_lists_are_passed_over(june: Path) -> None:
     for name in ("2026-06-15", "2026-06-31", "notes", "2026-08-01"):
         (june / "lists" / name).mkdir()
-    assert july(june)[0]["last"]["as_of"] == "2026-06-01"
+    assert july(june)[0]["previous_list"]["as_of"] == "2026-06-01"
 
 
 def test_ids_that_became_numbers_are_other_accounts(june: Path) -> None:
@@ -288,7 +288,7 @@ def test_ids_that_became_numbers_are_other_accounts(june: Path) -> None:
         path = june / "data" / "act" / f"{name}.parquet"
         rows = pd.read_parquet(path).sort_values("account_name", ignore_index=True)
         rows.assign(account_id=range(len(rows))).to_parquet(path)
-    assert july(june)[0]["without"] == {"new": 8}
+    assert july(june)[0]["accounts_without_change"] == {"new": 8}
 
 
 def test_a_change_is_told_in_chinese(june: Path) -> None:

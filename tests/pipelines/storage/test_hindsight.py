@@ -107,7 +107,7 @@ def test_a_day_before_the_training_day_of_any_model_is_refused(june, monkeypatch
     said = str(refused.value)
     assert f"({later} version 3 until 2026-09-01)" in said
     assert "--hindsight" in said
-    assert "list of 2026-07-01" in said
+    assert "trained on data of 2026-07-01 or later" in said
     assert refused.value.exit_code == 78
     assert not (june / "lists" / str(JULY)).exists()
 
@@ -135,7 +135,7 @@ def test_the_start_refuses_before_any_table_is_read(june, monkeypatch, command) 
     monkeypatch.setattr(
         model_registry, "champions_by_target", lambda one, targets: {"renewal": TrainedVersion("3", SEPTEMBER)}
     )
-    with pytest.raises(ConfigError, match="--as-of 2026-09-01 or a later day"):
+    with pytest.raises(ConfigError, match="--as-of 2026-09-01 or later"):
         check(replace(job(june), as_of=JULY))
     check(replace(job(june), as_of=SEPTEMBER))
     check(replace(job(june, hindsight=True), as_of=JULY))
@@ -260,7 +260,7 @@ def test_lists_made_with_hindsight_push_no_day_out_of_what_is_kept(june, monkeyp
 
 def test_the_change_of_scores_is_that_since_the_list_made_in_its_time(june, monkeypatch) -> None:
     with_hindsight(june, JULY, monkeypatch)
-    assert manifest(in_time(june, AUGUST))["change"]["last"]["as_of"] == str(AS_OF)
+    assert manifest(in_time(june, AUGUST))["score_change"]["previous_list"]["as_of"] == str(AS_OF)
 
 
 def test_what_was_done_since_counts_from_the_list_made_in_its_time(june, monkeypatch) -> None:
@@ -274,7 +274,7 @@ def test_what_was_done_since_counts_from_the_list_made_in_its_time(june, monkeyp
 def test_the_page_shows_no_past_that_was_made_afterwards(june, monkeypatch) -> None:
     with_hindsight(june, JULY, monkeypatch)
     folder = in_time(june, AUGUST)
-    assert list(payload_of((folder / "risk_list.html").read_bytes())["earlier"]) == [str(AS_OF)]
+    assert list(payload_of((folder / "risk_list.html").read_bytes())["probability_history"]) == [str(AS_OF)]
     assert [one.day for one in page_data.load_earlier_lists(on(june, AUGUST))] == [AS_OF]
 
 
@@ -285,7 +285,7 @@ def test_drift_compares_with_the_list_made_in_its_time(june, monkeypatch) -> Non
     listed = pd.read_parquet(june / "lists" / str(AS_OF) / "risk_list.parquet")
     usual = {"score": {"edges": [0.5], "shares": [0.5, 0.5], "accounts": 8}}
     looks = drift._compare_scores(replace(one, settings=settings), listed, usual)
-    assert [look.name for look in looks if look.what == "last_list"] == [str(AS_OF)]
+    assert [look.name for look in looks if look.kind == "previous_list"] == [str(AS_OF)]
 
 
 def test_drift_holds_no_outcome_against_a_list_made_afterwards(june, monkeypatch) -> None:

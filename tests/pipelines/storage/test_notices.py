@@ -20,7 +20,7 @@ from renewals.reports.words import MESSAGES
 from tests.pipelines.scored_company import champions, job, write_company
 from tests.reports.books import read
 
-DRIFT = Notice("drift", {"differing": 23, "figures": 160})
+DRIFT = Notice("drift", {"differing": 23, "features": 160})
 
 
 def test_a_notice_is_a_sentence_in_every_language() -> None:
@@ -78,7 +78,7 @@ def test_a_notice_that_an_older_release_wrote_has_its_words(tmp_path: Path, old:
 
 
 def warning(what: str, name: str) -> dict[str, Any]:
-    return {"what": what, "name": name}
+    return {"kind": what, "name": name}
 
 
 def test_many_differing_figures_are_one_notice_and_a_few_none() -> None:
@@ -89,10 +89,10 @@ def test_many_differing_figures_are_one_notice_and_a_few_none() -> None:
         warning("score", "renewal_probability"),
         warning("calibration", "2026-01"),
     ]
-    assert drift.drift_notices({"warnings": others, "figures": 40}, []) == []
+    assert drift.drift_notices({"warnings": others, "features_compared": 40}, []) == []
     many = [*others, warning("missing", "one more")]
-    assert drift.drift_notices({"warnings": many, "figures": 40}, []) == [
-        Notice("drift", {"differing": 6, "figures": 40})
+    assert drift.drift_notices({"warnings": many, "features_compared": 40}, []) == [
+        Notice("drift", {"differing": 6, "features": 40})
     ]
     assert drift.drift_notices({"warnings": [], "failed": "a fault"}, []) == []
 

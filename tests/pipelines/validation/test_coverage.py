@@ -45,7 +45,7 @@ def checked(tmp_path):
 
 
 def tiers(data) -> dict:
-    return {row["user_id"]: row["graded"] for row in clean(data, "people")}
+    return {row["user_id"]: row["effective_tier"] for row in clean(data, "people")}
 
 
 # --- grading -----------------------------------------------------------------------------------------

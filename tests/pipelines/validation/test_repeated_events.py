@@ -60,14 +60,14 @@ def test_rounded_rows_that_occur_unequally_often_are_counted(tmp_path):
     (warning,) = result["warnings"]
     for part in ("3 of 6 rows", "each is counted", "source.repeated_events: auto", "6 of 6 times are midnight UTC"):
         assert part in warning
-    assert (taken(tmp_path)["taken"], taken(tmp_path)["repeats"], taken(tmp_path)["most"]) == ("counted", 3, 3)
+    assert (taken(tmp_path)["treatment"], taken(tmp_path)["repeats"], taken(tmp_path)["most"]) == ("counted", 3, 3)
 
 
 @pytest.mark.parametrize("often", [2, 5, 12])
 def test_rows_that_all_occur_equally_often_are_a_delivery_read_again(tmp_path, often):
     kept, _ = seen(tmp_path, UNIFORM * often)
     assert set(kept.values()) == {1}
-    assert taken(tmp_path)["taken"] == "set_aside"
+    assert taken(tmp_path)["treatment"] == "deduplicated"
     assert f"every row occurs {often} times" in taken(tmp_path)["reason"]
 
 
@@ -88,7 +88,7 @@ def test_exact_times_that_repeat_are_one_use_delivered_again(tmp_path):
     exact = [event("u1", hour=9)] * 3 + [event("u2", hour=9)] + [event("u1", day=1, hour=10)] * 2
     kept, result = seen(tmp_path, exact, quarantine={"limit": 0.01, "duplicate_limit": 0.5})
     assert set(kept.values()) == {1}
-    assert taken(tmp_path)["taken"] == "set_aside"
+    assert taken(tmp_path)["treatment"] == "deduplicated"
     (warning,) = result["warnings"]
     for part in ("3 of 6 rows (50 %)", "0 of 6 times", "`quantity`", "`event_id`", "source.repeated_events=count"):
         assert part in warning
@@ -99,7 +99,7 @@ def test_times_are_rounded_from_95_percent_on(tmp_path, exact, counted):
     rows = [event("u1")] * 2 + [event("u2", day=day, hour=9 if day < exact else 0) for day in range(18)]
     seen(tmp_path, rows)
     assert (taken(tmp_path)["rows"], taken(tmp_path)["at_midnight"]) == (20, 20 - exact)
-    assert (taken(tmp_path)["taken"] == "counted") is counted
+    assert (taken(tmp_path)["treatment"] == "counted") is counted
 
 
 @pytest.mark.parametrize(("setting", "left"), [("count", [2, 4, 6]), ("deduplicate", [1, 1, 1])])

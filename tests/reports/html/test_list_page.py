@@ -47,7 +47,7 @@ def test_the_page_says_every_reason_and_strength_in_every_language_as_the_list_w
     content, listed, behind = paged(NAMES)
     payload, told = payload_of(content), 0
     columns = [*(f"reason_{k}" for k in range(1, 6)), *(f"strength_{k}" for k in range(1, 4))]
-    for column, (who, figures) in zip(columns, payload["speakers"], strict=True):
+    for column, (who, figures) in zip(columns, payload["shown_reasons"], strict=True):
         names = listed.get(f"{column}_feature", behind.strengths.get(f"{column}_feature"))
         for row, (feature, figure) in enumerate(zip(who, figures, strict=True)):
             if feature < 0:
@@ -65,8 +65,8 @@ def test_every_figure_of_the_drawer_stands_in_its_own_sentence(language):
     content, listed, behind = paged(NAMES)
     payload = payload_of(content)
     names = list_page.page_features(listed, behind.strengths, behind.what_if_grid, CATALOGUE)
-    assert set(payload["shelf"]) == set(DETAIL_FEATURES)
-    for feature in (own for shelf in payload["shelf"].values() for own in shelf):
+    assert set(payload["panels"]) == set(DETAIL_FEATURES)
+    for feature in (own for shelf in payload["panels"].values() for own in shelf):
         for row in range(len(NAMES)):
             if listed["status"].iloc[row] != "scored":
                 assert payload["figures"][str(feature)][row] == -1
@@ -92,15 +92,15 @@ def test_every_step_of_a_figure_is_there_in_words_with_its_chance_around_the_acc
         for row in range(len(NAMES)):
             tried = behind.what_if_grid[
                 (behind.what_if_grid.index == row) & (behind.what_if_grid["feature"] == name)
-            ].sort_values("figure")
+            ].sort_values("value")
             steps = own["steps"][language][payload["rows"]["group"][row]] if len(tried) else []
             shown = [(said, chances[row]) for said, chances in zip(steps, own["chances"], strict=False)]
             phrases = Messages(language).phrases()
             assert [(said, f"{chance}%") for said, chance in shown if chance >= 0] == [
                 (format_value(BY_NAME[name], figure, phrases), f"{chance:.0%}")
-                for figure, chance in tried[["figure", "probability"]].itertuples(index=False)
+                for figure, chance in tried[["value", "probability"]].itertuples(index=False)
             ]
-            assert own["below"][row] == (tried["figure"] < behind.feature_values[name].iloc[row]).sum()
+            assert own["below"][row] == (tried["value"] < behind.feature_values[name].iloc[row]).sum()
             told += len(tried)
     assert told == len(behind.what_if_grid) > 300
 
@@ -109,7 +109,7 @@ def test_every_step_of_a_figure_is_there_in_words_with_its_chance_around_the_acc
 def test_every_alert_is_told_with_what_was_seen(language):
     content, _, behind = paged(NAMES)
     told = payload_of(content)["alerts"]
-    said, codes = told["said"][language], told["code"]
+    said, codes = told["sentences"][language], told["code"]
     assert told["row"] == behind.alerts.index.tolist()
     assert [codes["texts"][code] for code in codes["codes"]] == behind.alerts["code"].tolist()
     assert [said["texts"][code] for code in said["codes"]] == [
@@ -207,7 +207,7 @@ def test_more_accounts_than_the_page_shows():
     content, listed, _ = paged(NAMES, page_rows=15)
     payload = payload_of(content)
     assert (payload["shown"], payload["accounts"]) == (15, 40)
-    assert len(payload["rows"]["arr"]) == len(payload["speakers"][0][0]) == len(payload["themes"]["value"]) == 15
+    assert len(payload["rows"]["arr"]) == len(payload["shown_reasons"][0][0]) == len(payload["themes"]["value"]) == 15
     assert {len(own["below"]) for own in payload["whatif"]} == {len(payload["plays"]["best"])} == {15}
     assert max(payload["alerts"]["row"]) < 15
     assert payload["summary"]["arr"] == round(listed["arr"].sum()), "the summary is of all accounts"
@@ -217,10 +217,10 @@ def test_what_no_table_was_given_for_is_absent():
     listed, behind = drawn(NAMES)
     told = [feature for feature in CATALOGUE if feature["family"] not in ("tickets", "stakeholders", "sentiment")]
     payload = payload_of(render_list_page(listed, replace(behind, features=told), ListOptions()))
-    assert payload["shelf"]["tickets"] == payload["shelf"]["people"] == payload["shelf"]["opinion"] == []
+    assert payload["panels"]["tickets"] == payload["panels"]["people"] == payload["panels"]["opinion"] == []
     there = [name for name in TRIED if BY_NAME[name] in told]
     assert len(payload["whatif"]) == len(there) < len(TRIED), "a figure without words is not tried"
-    assert len(payload["shelf"]["usage"]) == len(DETAIL_FEATURES["usage"])
+    assert len(payload["panels"]["usage"]) == len(DETAIL_FEATURES["usage"])
     assert all(features == [-1] * len(TIER_FEATURES) for features in payload["tiers"].values())
 
 

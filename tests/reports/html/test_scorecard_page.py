@@ -70,7 +70,7 @@ def test_every_measure_has_its_definition_and_name(language: str) -> None:
 def test_what_is_absent_names_the_table_that_a_company_gives() -> None:
     page = build_payload(SMALL, "en")
     needs = {own["measure"]: own["needs"] for own in page["measures"]}
-    assert page["absent"] == [ABSENT]
+    assert page["missing_measures"] == [ABSENT]
     assert needs[ABSENT] == ["surveys"]
     assert needs["dau"] == ["usage_events"], "the company's table, not the one that is made of it"
 
@@ -147,7 +147,7 @@ def asked_for() -> set[str]:
     heads = re.findall(r"\[([^]]*)\]\.map\(\((?:head|own)\) => say\(`scorecard\.\$\{\w+\}`\)", code)
     keys |= {f"scorecard.{head}" for text in heads for head in re.findall(r'"(\w+)"', text)}
     keys |= {f"scorecard.state.{state}" for state in (*STATE_CODES, "provisional", "none")}
-    keys |= {f"scorecard.open.{m.settles}" for m in MEASURES.values()}
+    keys |= {f"scorecard.open.{m.final_after}" for m in MEASURES.values()}
     return (
         keys | {f"scorecard.{kind}" for kind in scorecard_page.PERIOD_KINDS} | {"scorecard.better", "scorecard.worse"}
     )

@@ -83,7 +83,10 @@ def test_the_sheet_says_what_is_pending_first(language: str) -> None:
     cells = disagreements.sheet_rows(rows, words, RenderFailures())
     assert len(disagreements.heading_keys()) == len(cells[0]) == len(disagreements.SHEET_COLUMNS)
     assert [row[2] for row in cells] == ["b", "a"]
-    assert [row[8] for row in cells] == [words.text("apart.right.pending"), words.text("apart.right.model")]
+    assert [row[8] for row in cells] == [
+        words.text("disagreements.right.pending"),
+        words.text("disagreements.right.model"),
+    ]
     assert cells[0][5] == 0.3
     assert cells[0][6] == words.value("risk_band", "high")
     assert cells[0][3] is None

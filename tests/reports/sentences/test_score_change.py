@@ -71,7 +71,7 @@ def test_every_feature_can_stand_beside_its_own_past(language):
     for family in FAMILIES.values():
         for feature in feature_metadata(family.features):
             told = replace_peer_phrase(feature, words)[language]
-            assert told.count(words.text("change.before")) == 1
+            assert told.count(words.text("change.previous_value")) == 1
             assert not any(peers in told for peers in ("peers: {", "同类客户：{", "同类客户为"))
 
 

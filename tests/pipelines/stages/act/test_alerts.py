@@ -62,7 +62,7 @@ def test_the_alerts_of_a_day_with_their_evidence_and_their_number(june: Job) -> 
     standing = json.loads((june.folder / "alerts.json").read_text())
     assert standing["by_code"] == dict.fromkeys(ALERT_CODES, 0) | {"sponsor_lost": 1, "sla_breach": 1}
     assert standing["new"] == standing["by_code"]
-    assert standing["absent"] == ["low_score_not_followed_up"]
+    assert standing["unavailable_rules"] == ["low_score_not_followed_up"]
 
 
 def test_the_same_tables_give_the_same_bytes(june: Job) -> None:

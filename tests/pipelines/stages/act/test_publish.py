@@ -45,9 +45,9 @@ def put(lists: Path, content: str = "one") -> dict[str, Any]:
 
 
 def test_a_manifest_is_json_whatever_number_stands_in_it(tmp_path: Path) -> None:
-    publish_folder(tmp_path, DAY, files("one"), manifest("one") | {"mean_distance": float("nan")})
+    publish_folder(tmp_path, DAY, files("one"), manifest("one") | {"mean_absolute_change": float("nan")})
     text = (tmp_path / str(DAY) / MANIFEST).read_text()
-    assert json.loads(text, parse_constant=pytest.fail)["mean_distance"] is None
+    assert json.loads(text, parse_constant=pytest.fail)["mean_absolute_change"] is None
 
 
 def stands(lists: Path) -> str | None:
@@ -76,13 +76,13 @@ def revisions(lists: Path) -> list[str]:
 
 def test_a_list_is_published_with_its_manifest(tmp_path: Path) -> None:
     lists = tmp_path / "not" / "there"
-    assert put(lists) == {"state": "published", "folder": str(lists / "2026-06-01"), "kept_as": None}
+    assert put(lists) == {"state": "published", "folder": str(lists / "2026-06-01"), "revision": None}
     assert stands(lists) == "one"
     assert not left_behind(lists)
     said = json.loads((lists / "2026-06-01" / MANIFEST).read_bytes())
     content = files()["risk_list.csv"]
     assert said["files"]["risk_list.csv"] == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    assert said["key"] == list_key(manifest("one")["identity"])
+    assert said["list_key"] == list_key(manifest("one")["identity"])
     assert said["exit_state"] == "published"
     assert datetime.fromisoformat(said["ended_at"])
     assert said["rows"] == {"rows": 2}
@@ -96,7 +96,7 @@ def test_the_same_again_touches_nothing(tmp_path: Path) -> None:
 
 
 def test_other_inputs_take_the_place_and_the_old_list_is_kept(tmp_path: Path) -> None:
-    kept = [put(tmp_path, content)["kept_as"] for content in ("one", "two", "three")]
+    kept = [put(tmp_path, content)["revision"] for content in ("one", "two", "three")]
     assert kept == [None, 1, 2]
     assert stands(tmp_path) == "three"
     assert revisions(tmp_path) == ["one", "two"]

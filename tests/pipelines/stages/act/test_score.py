@@ -92,15 +92,15 @@ def test_the_manifest_says_what_the_list_stands_on(company: Path) -> None:
         "expansion": {"name": "expansion", "version": "1", "trained_until": "2026-06-01"},
     }
     assert said["hindsight"] is False
-    assert set(said["absent"]) == {"upsell", "cross_sell"}
-    assert "no champion" in said["absent"]["upsell"]
+    assert set(said["targets_without_model"]) == {"upsell", "cross_sell"}
+    assert "no champion" in said["targets_without_model"]["upsell"]
     assert said["inputs"] == {"accounts": "f1"}
     assert said["quarantine"] == {"accounts": 2}
     assert said["rows"]["rows"] == 8
     assert said["rows"]["status"] == {"scored": 7, "too_little_history": 1}
-    assert said["code"] == code_revision()
+    assert said["code_revision"] == code_revision()
     assert said["started_at"] <= said["ended_at"]
-    assert said["unseen_categories"] == {"plan": 1}
+    assert said["unknown_categories"] == {"plan": 1}
     for name, file in said["files"].items():
         content = (company / "lists" / str(AS_OF) / name).read_bytes()
         assert file == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
@@ -140,7 +140,7 @@ def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.Mon
     again = job(company, **options)
     again.settings.folds = FoldSettings(decided_days=30 if changed == "decided" else 60)
     score(again)
-    assert publish(again)["kept_as"] == 1
+    assert publish(again)["revision"] == 1
 
 
 def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:

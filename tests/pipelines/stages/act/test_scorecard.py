@@ -63,7 +63,11 @@ def test_the_json_says_the_same_as_the_parquet(measured):
     assert [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]] == rows.select(
         JSON_COLUMNS
     ).to_pylist()
-    assert (told["as_of"], told["currency"], told["absent"]) == ("2026-06-01", "USD", result["absent"])
+    assert (told["as_of"], told["currency"], told["missing_measures"]) == (
+        "2026-06-01",
+        "USD",
+        result["missing_measures"],
+    )
     assert [said["measure"] for said in told["definitions"]] == list(MEASURES)
 
 
@@ -73,7 +77,7 @@ def test_the_page_says_what_the_json_says(measured):
 
 
 def test_what_was_not_given_is_named(measured):
-    assert measured[1]["absent"] == ["nps"]
+    assert measured[1]["missing_measures"] == ["nps"]
 
 
 def test_twice_gives_the_same_bytes(measured):
@@ -161,8 +165,8 @@ def test_a_figure_that_no_json_can_hold_costs_its_place_alone(measured, monkeypa
         (own, [*own[: JSON_COLUMNS.index("value")], None, *own[JSON_COLUMNS.index("value") + 1 :]])
     ]
     loss = {"output": "scorecard", "part": f"{own[4]} value", "why": "not finite", "count": 1, "example": own[1]}
-    assert result["left_out"] == [loss]
+    assert result["render_failures"] == [loss]
     assert files(job)["scorecard.html"]
     monkeypatch.undo()
-    assert stage.scorecard(job)["left_out"] == []
+    assert stage.scorecard(job)["render_failures"] == []
     assert files(job) == kept

@@ -39,7 +39,7 @@ def write_card(root: Path, **changed: Any) -> None:
 def test_the_workbook_knows_the_key_of_its_list(june: Path) -> None:
     manifest = json.loads((june / "lists" / str(AS_OF) / MANIFEST).read_bytes())
     own = book(june)[feedback_layout.HIDDEN_SHEET]
-    assert own["B3"].value == manifest["key"]
+    assert own["B3"].value == manifest["list_key"]
     assert own["B2"].value == str(AS_OF)
     plays = {own[f"N{row}"].value for row in range(feedback_layout.TABLES_HEADER_ROW + 1, own.max_row + 1)} - {None}
     assert plays == set(manifest["playbooks"])
@@ -49,7 +49,7 @@ def test_a_scorecard_made_since_makes_another_list_and_one_of_another_day_does_n
     write_card(june, as_of="2026-05-01")
     assert publish(job(june))["state"] == ALREADY_PUBLISHED
     write_card(june)
-    assert publish(job(june))["kept_as"] == 1
+    assert publish(job(june))["revision"] == 1
     assert len(table(book(june)["Summary"], "Renewal rates, by count and by revenue")) == 13
     assert publish(job(june))["state"] == ALREADY_PUBLISHED
 
@@ -68,7 +68,9 @@ def test_a_list_before_it_that_the_scores_were_not_compared_with_is_not_told(jun
     score(later(job(june)))
     standing = june / "data" / "act" / "score.json"
     told = json.loads(standing.read_bytes())
-    standing.write_text(json.dumps(told | {"change": told["change"] | {"last": None}}), encoding="utf-8")
+    standing.write_text(
+        json.dumps(told | {"score_change": told["score_change"] | {"previous_list": None}}), encoding="utf-8"
+    )
     publish(later(job(june)))
     assert [row[0] for row in cells(book(june, JULY)["Summary"]) if "no earlier list" in str(row[0])] == [
         "There is no earlier list to compare with."

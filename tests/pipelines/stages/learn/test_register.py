@@ -36,7 +36,7 @@ def told(quality: float, seed: int = 0, accounts: int = 200) -> pd.DataFrame:
             "as_of": pd.Timestamp(2025, 1, 1),
             "renewal_date": pd.Timestamp(2025, 4, 1),
             "days_to_renewal": 90,
-            "decided": False,
+            "renewal_signed": False,
             "origin": pd.Timestamp(2024, 10, 1),
             "term": range(accounts),
             "label": truth,
@@ -63,7 +63,7 @@ def test_one_that_is_as_good_or_not_surely_worse_passes(quality):
 
 
 def test_only_rows_of_both_count_and_none_that_were_decided():
-    challenger = told(1.0).assign(decided=[n < 20 for n in range(200)])
+    challenger = told(1.0).assign(renewal_signed=[n < 20 for n in range(200)])
     assert met(told(1.0).iloc[:150], challenger)["rows"] == 130
 
 

@@ -39,7 +39,7 @@ DAY = date(2024, 6, 1)
 def written(folder, table: pd.DataFrame, until: date = DAY) -> Job:
     (folder / "learn").mkdir()
     table.to_parquet(folder / "learn" / "training.parquet")
-    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "families_absent": []}))
+    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "missing_families": []}))
     (folder / "learn" / "freshness.json").write_text(json.dumps({"notices": []}))
     return Job(read_settings(None, QUICK), "", folder, folder / "lists", until=until)
 
@@ -48,7 +48,7 @@ def written(folder, table: pd.DataFrame, until: date = DAY) -> Job:
 def table():
     drawn = training_table()
     decided = (drawn["days_to_renewal"] < 150) & (drawn["renewal"] == 1) & (drawn["account_id"] < "a040")
-    return drawn.assign(decided=decided)
+    return drawn.assign(renewal_signed=decided)
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +172,8 @@ def test_what_was_decided_already_is_counted_and_left_out(done):
     job, _, _ = done
     tested = metrics_of(job)["tested"]
     told = pd.read_parquet(io.BytesIO(artifacts.read_model(job.folder, "renewal")[artifacts.BACKTEST]))
-    assert tested["excluded_signed"] == told["decided"].sum() > 0
-    assert tested["observations"] == (~told["decided"]).sum()
+    assert tested["excluded_signed"] == told["renewal_signed"].sum() > 0
+    assert tested["observations"] == (~told["renewal_signed"]).sum()
 
 
 def test_a_renewal_is_judged_once_at_its_lead(done):

@@ -41,7 +41,7 @@ QUICK = (
 def drawn(folder, table: pd.DataFrame, trials: int = 3, *more: str) -> Job:
     (folder / "learn").mkdir(parents=True)
     table.to_parquet(folder / "learn" / "training.parquet")
-    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "families_absent": []}))
+    (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "missing_families": []}))
     (folder / "learn" / "freshness.json").write_text(json.dumps({"notices": []}))
     return asked(Job(read_settings(None), "tables", folder, folder / "lists", until=DAY), trials, *more)
 
