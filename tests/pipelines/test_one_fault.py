@@ -279,7 +279,7 @@ def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
     assert losses[0]["part"] == "people_28d"
     assert losses[0]["why"] == "TypeError"
     told = payload_of((folder(company) / "risk_list.html").read_bytes())
-    assert any(figure >= 0 for speaker in told["speakers"] for figure in speaker[1])
+    assert any(figure >= 0 for speaker in told["shown_reasons"] for figure in speaker[1])
 
 
 # --- the workbook ---

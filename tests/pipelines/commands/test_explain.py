@@ -38,7 +38,7 @@ def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:
     assert said["reasons"][0]["contribution"] == pytest.approx(-1.0)
     assert said["themes"] == pytest.approx({"adoption": -1.0, "support": 0.5})
     assert said["features"][0] == {
-        **{"feature": "people_28d", "idea": "people", "family": "usage", "theme": "adoption"},
+        **{"feature": "people_28d", "base_feature": "people", "family": "usage", "theme": "adoption"},
         **{"value": 0.0, "peer_value": 2.0, "contribution": pytest.approx(-1.0)},
     }
     assert said["rows_per_table"] == {"accounts": 1, "contracts": 1, "usage_events": 2}, (

@@ -181,7 +181,7 @@ def test_a_logged_action_among_the_figures_to_be_tried_is_left_out_with_a_word(c
     with capture_logs() as said:
         score(job(company, what_if_features=TRIED))
     left_out = {
-        line["event"]: line["features"] for line in said if "list.what_if_features leaves them out" in line["event"]
+        line["event"]: line["features"] for line in said if "left out of list.what_if_features" in line["event"]
     }
     assert left_out == {
         "features not actionable, left out of list.what_if_features": ["people_90d"],

@@ -47,7 +47,7 @@ def test_the_page_is_published_with_the_list_and_says_what_it_says(june: Path) -
     assert "risk_list.html" in manifest["files"]
     told, rows, seen = payload(june), listed(june), 0
     names = [*(f"reason_{k}" for k in range(1, 6)), *(f"strength_{k}" for k in range(1, 4))]
-    for name, (who, figures) in zip(names, told["speakers"], strict=True):
+    for name, (who, figures) in zip(names, told["shown_reasons"], strict=True):
         for row, (feature, figure) in enumerate(zip(who, figures, strict=True)):
             said = rows[name].iloc[row]
             assert (feature < 0) == pd.isna(said)
@@ -78,7 +78,7 @@ def test_of_an_account_without_a_score_the_page_shows_no_more_than_the_list(june
     unscored = np.flatnonzero(rows["status"].ne("scored"))
     assert "unlike_training" in set(rows["status"])
     assert {pushes[row] for pushes in told["themes"].values() for row in unscored} == {None}
-    assert all(who[row] < 0 for who, _ in told["speakers"] for row in unscored)
+    assert all(who[row] < 0 for who, _ in told["shown_reasons"] for row in unscored)
 
 
 def test_alerts_and_plays_of_the_page_are_those_of_the_list(june: Path) -> None:
