@@ -111,7 +111,7 @@ def _check_fault_share(fault_summary: Mapping[str, Any], rows: int, limit: float
     """One row is always allowed: of a short list it is more than any limit, and costs the others nothing."""
     if fault_summary["rows"] > max(1, limit * rows):
         each = "; ".join(
-            f"{own['column']}: {own['fault']} ({own['rows']} rows, such as account {own['example']})"
+            f"{own['column']}: {own['kind']} ({own['rows']} rows, such as account {own['example']})"
             for own in fault_summary["faults"]
         )
         raise BrokenListError(

@@ -305,7 +305,8 @@ def test_a_history_too_short_is_refused_in_words(training):
         tuning.search_cutoff(observations(training, "renewal", datetime(2020, 1, 1).date()), 0.2)
     decided = training.assign(renewal_signed=True)
     with pytest.raises(
-        InsufficientHistoryError, match=r"there are 0 to test, 0 of the rarer kind\. At the present pace there will not"
+        InsufficientHistoryError,
+        match=r"there are 0 for testing, 0 of the rarer outcome\. At the present pace there will not",
     ):
         tuning.SearchData.from_training(decided, CATALOGUE, "renewal", pd.Timestamp(2023, 6, 1), OPTIONS)
 
