@@ -165,13 +165,10 @@ class EnsembleModel:
         if booster.feature_name() != list(schema.names):
             raise ValueError("the booster was trained on other features than the schema names")
         line = AdditiveModel.from_json(linear, schema.names)
-        calibration, near_term_days = (
-            SigmoidCalibration.from_json(sigmoid),
-            sigmoid["near_term_days"]
-        account_effect_sd =
-            sigmoid["account_effect_sd"],
-        )
-        return EnsembleModel(schema, line, booster, linear["tree_weight"], calibration, near_term_days, account_effect_sd)
+        calibration = SigmoidCalibration.from_json(sigmoid)
+        near_term_days, account_effect_sd = sigmoid["near_term_days"], sigmoid["account_effect_sd"]
+        weight = linear["tree_weight"]
+        return EnsembleModel(schema, line, booster, weight, calibration, near_term_days, account_effect_sd)
 
 
 def _to_json_bytes(tree: Mapping[str, Any]) -> bytes:

@@ -303,7 +303,9 @@ def _alert_section(result: dict[str, Any], texts: Messages) -> ExplanationTable:
 
 
 def _alert_age(alert: dict[str, Any], texts: Messages) -> str:
-    return texts.text("explain.new") if alert["is_new"] else texts.text("explain.reported", day=alert["first_reported_on"])
+    return (
+        texts.text("explain.new") if alert["is_new"] else texts.text("explain.reported", day=alert["first_reported_on"])
+    )
 
 
 def _contribution_sections(result: dict[str, Any], texts: Messages) -> list[ExplanationTable]:

@@ -75,7 +75,9 @@ def trial_sentence(registration: Mapping[str, Any]) -> str:
     if registration["not_compared_reason"]:
         told = f"not compared, for {registration['not_compared_reason']}"
     why = "; ".join(registration["reasons"]) or registration["waiting_reason"]
-    return f"{registration['target']}: {told}. Without --try it {OUTCOME_TEXTS[registration['gate_outcome']]}" + (f": {why}" if why else "")
+    return f"{registration['target']}: {told}. Without --try it {OUTCOME_TEXTS[registration['gate_outcome']]}" + (
+        f": {why}" if why else ""
+    )
 
 
 def _require_gate_passed(registration: dict[str, Any]) -> None:

@@ -94,7 +94,8 @@ class Quarantine(ConfigSection):
 
 def _limit_error_message(setting: str, tables: str) -> str:
     return (
-        f"{setting} would quarantine most rows of a table; if this is intended, also set quarantine.allow_majority={tables}"
+        f"{setting} would quarantine most rows of a table; if this is intended, "
+        f"also set quarantine.allow_majority={tables}"
     )
 
 

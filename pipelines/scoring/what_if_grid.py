@@ -113,9 +113,7 @@ def _warn_unusable(names: Iterable[str], catalogue: Sequence[FeatureMeta]) -> No
     there = {str(feature["name"]): feature for feature in catalogue}
     known = [name for name in names if name in there]
     if given := [name for name in known if not there[name]["actionable"]]:
-        structlog.get_logger().warning(
-            "features not actionable, left out of list.what_if_features", features=given
-        )
+        structlog.get_logger().warning("features not actionable, left out of list.what_if_features", features=given)
     if given := [name for name in known if there[name].get("action")]:
         structlog.get_logger().warning(
             "features are logged actions that no model reads, left out of list.what_if_features", features=given

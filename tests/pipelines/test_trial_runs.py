@@ -149,7 +149,8 @@ def test_a_trial_of_an_earlier_day_says_that_it_would_wait(job):
     said = tried(replace(job, until=EARLIER))
     assert said["gate_outcome"] == "challenger"
     assert (
-        "this model was trained until 2023-06-01, before the training day of the champion, version 2" in said["waiting_reason"]
+        "this model was trained until 2023-06-01, before the training day of the champion, version 2"
+        in said["waiting_reason"]
     )
 
 
