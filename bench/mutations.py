@@ -81,7 +81,7 @@ def unmasked(table: str, column: str, *laws: str) -> Mutation:
     return Mutation(f"{table}.{column} is not masked", WINDOWS, chosen, beside, laws or (REWRITTEN, ROWS))
 
 
-STRETCH = "(_.reach > stretch.near) & (_.reach <= stretch.far)"
+STRETCH = "(_.reach > day_range.near) & (_.reach <= day_range.far)"
 NEW = '_[mask] - (_[mask] & _[f"{mask}_told"].fill_null(0))'
 STAKEHOLDERS, SPINE = "features/families/stakeholders.py", "features/spine.py"
 
@@ -128,14 +128,14 @@ MUTATIONS = [
     Mutation(
         "what came after an outcome tells how it was sold",
         WINDOWS,
-        "_._known_day < day_of(_[instant])",
-        "_._known_day <= day_of(_[instant])",
+        "_._known_day < day_of(_[instant_column])",
+        "_._known_day <= day_of(_[instant_column])",
         (SOLD,),
     ),
     Mutation(
         "a tie of companies told later is known",
         WINDOWS,
-        'return _mask(table.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")',
+        'return _hide_future(table.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")',
         'return table.cross_join(dates).drop("_cut")',
         ("parent_and_sisters",),
     ),
@@ -153,8 +153,8 @@ MUTATIONS = [
     Mutation(
         "a later fact of the date is seen",
         WINDOWS,
-        "_own_time(column)]) < rows._cut",
-        "_own_time(column)]) <= rows._cut",
+        "_known_time_column(column)]) < rows._cut",
+        "_known_time_column(column)]) <= rows._cut",
         (REWRITTEN, MASKED_AT),
     ),
     unmasked("contracts", "paid_at"),
@@ -184,8 +184,8 @@ MUTATIONS = [
     Mutation(
         "an arrival on the date is known",
         WINDOWS,
-        "(d, self._cuts[bisect.bisect_right(self._cuts, d)]) for",
-        "(d, self._cuts[bisect.bisect_left(self._cuts, d)]) for",
+        "(d, self._cutoffs[bisect.bisect_right(self._cutoffs, d)]) for",
+        "(d, self._cutoffs[bisect.bisect_left(self._cutoffs, d)]) for",
         (APPENDED, KNOWN_AT),
     ),
     Mutation(
@@ -211,21 +211,21 @@ MUTATIONS = [
         "a window is a slice too long",
         WINDOWS,
         STRETCH,
-        "(_.reach > stretch.near) & (_.reach <= stretch.far + 1)",
+        "(_.reach > day_range.near) & (_.reach <= day_range.far + 1)",
         (ORACLE, ALONE),
     ),
     Mutation(
         "a window lacks its first slice",
         WINDOWS,
         STRETCH,
-        "(_.reach > stretch.near) & (_.reach < stretch.far)",
+        "(_.reach > day_range.near) & (_.reach < day_range.far)",
         (FIRST_INSTANT, ALONE),
     ),
     Mutation(
         "the window before overlaps",
         WINDOWS,
         STRETCH,
-        "(_.reach >= stretch.near) & (_.reach <= stretch.far)",
+        "(_.reach >= day_range.near) & (_.reach <= day_range.far)",
         (ALONE, ORACLE),
     ),
     Mutation(
@@ -238,10 +238,18 @@ MUTATIONS = [
     # days in buckets, and their masks
     Mutation("earlier dates see late masks", WINDOWS, "if bucket < known <= cut\n", "if bucket < known\n", (APPENDED,)),
     Mutation(
-        "a mask begins a day late", WINDOWS, "max(cut - self.far, bucket)", "max(cut - self.far + 1, bucket)", (ORACLE,)
+        "a mask begins a day late",
+        WINDOWS,
+        "max(cutoff - self.far, bucket)",
+        "max(cutoff - self.far + 1, bucket)",
+        (ORACLE,),
     ),
     Mutation(
-        "a mask ends a day early", WINDOWS, "min(cut - self.near, bucket", "min(cut - self.near - 1, bucket", (ORACLE,)
+        "a mask ends a day early",
+        WINDOWS,
+        "min(cutoff - self.near, bucket",
+        "min(cutoff - self.near - 1, bucket",
+        (ORACLE,),
     ),
     Mutation(
         "the last use is its bucket's first", WINDOWS, "last_day=_.day.max()", "last_day=_.day.min()", (ALONE, ORACLE)
@@ -264,37 +272,37 @@ MUTATIONS = [
     ),
     Mutation(
         "the roll-up forgets arrivals",
-        "features/families/usage.py",
+        "features/usage_windows.py",
         'keys = ("account_id", "user_id", "day", "known_day", "block")',
         'keys = ("account_id", "user_id", "day", "block")',
         (PARTS, APPENDED),
     ),
     Mutation(
         "a block of features forgets its neighbours",
-        "features/families/usage.py",
-        'windowed(person_days, ("account_id", "block"), calendar, AMOUNTS',
-        'windowed(person_days.filter(_.block == 0), ("account_id", "block"), calendar, AMOUNTS',
+        "features/usage_windows.py",
+        '        person_days, ("account_id", "block"), calendar, ACCOUNT_SUM_RANGES',
+        '        person_days.filter(_.block == 0), ("account_id", "block"), calendar, ACCOUNT_SUM_RANGES',
         (ORACLE,),
     ),
     # an account's own rows
     Mutation(
         "use is joined by user only",
         STAKEHOLDERS,
-        'people_then.left_join(person_windows, PERSON, rname="{name}_used")',
+        'people_then.left_join(person_windows, PERSON_KEY, rname="{name}_used")',
         'people_then.left_join(person_windows, ("as_of", "user_id"), rname="{name}_used")',
         (OWN_ROWS,),
     ),
     Mutation(
         "tiers are joined by user only",
         STAKEHOLDERS,
-        'known.left_join(people_then.select(*PERSON, "tier"), PERSON)',
-        'known.left_join(people_then.select(*PERSON, "tier"), ("as_of", "user_id"))',
+        'known.left_join(people_then.select(*PERSON_KEY, "tier"), PERSON_KEY)',
+        'known.left_join(people_then.select(*PERSON_KEY, "tier"), ("as_of", "user_id"))',
         (OWN_ROWS,),
     ),
     Mutation(
         "the newest stretch of any account",
         STAKEHOLDERS,
-        "newest = ibis.window(group_by=PERSON,",
+        "newest = ibis.window(group_by=PERSON_KEY,",
         'newest = ibis.window(group_by=("as_of", "user_id"),',
         (OWN_ROWS,),
     ),
@@ -331,16 +339,16 @@ MUTATIONS = [
     Mutation(
         "a term still runs at its end",
         SPINE,
-        "return has_come(known, known.end_date)",
-        "return has_come(known, known.end_date + ibis.interval(days=1))",
+        "return has_passed(known_terms, known_terms.end_date)",
+        "return has_passed(known_terms, known_terms.end_date + ibis.interval(days=1))",
         (ORACLE,),
     ),
     # the code itself
     Mutation(
         "time is cut elsewhere",
         "features/families/tickets.py",
-        '    known = as_known("tickets", tickets, spine)\n',
-        '    known = as_known("tickets", tickets, spine)\n    known = known.filter(known.opened_at < known.as_of)\n',
+        '    known = as_of_rows("tickets", tickets, spine)\n',
+        '    known = as_of_rows("tickets", tickets, spine)\n    known = known.filter(known.opened_at < known.as_of)\n',
         (ONE_PLACE,),
     ),
     Mutation(
