@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from renewals.features.old_names import RENAMED_FEATURES, old_feature_names
 from renewals.features.patterns import normalize_text
 from renewals.features.policy import ConfigSection
 
@@ -90,13 +89,6 @@ class ListOptions(ConfigSection):
     model does not read, such as an action that is logged, is left out."""
     keep_staging_hours: float = Field(default=24.0, gt=0)
     """What a killed run left behind is removed after this long."""
-
-    @field_validator("whatif")
-    @classmethod
-    def _reject_old_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if old := old_feature_names(names):
-            raise ValueError("; ".join(f"{name} is now called {RENAMED_FEATURES[name]}" for name in old))
-        return names
 
     @property
     def explanation_values(self) -> dict[str, float]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from renewals.features.old_names import RENAMED_FEATURES
-from renewals.reports.settings import WHAT_IF_FEATURES
 
 RENAMED_SETTINGS = {
     "alerts.drop": "alerts.min_usage_drop",
@@ -114,7 +113,7 @@ def _old_values(keys: tuple[str, ...], setting: str, value: Any) -> Iterator[Old
         yield OldName(keys, f"{setting}: the value {value} is now {RENAMED_VALUES[setting, value]}")
     if setting == "list.what_if_features" and isinstance(value, list):
         for place, name in enumerate(value):
-            if isinstance(name, str) and name in RENAMED_FEATURES and name not in WHAT_IF_FEATURES:
+            if isinstance(name, str) and name in RENAMED_FEATURES:
                 yield OldName((*keys, str(place)), f"{setting}: the feature {name} is now {RENAMED_FEATURES[name]}")
     if setting == "tune.search_space" and isinstance(value, Mapping):
         for name in map(str, value):

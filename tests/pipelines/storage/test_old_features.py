@@ -164,10 +164,9 @@ def test_models_and_tables_of_the_release_before_are_made_anew(job, monkeypatch,
 
 def test_a_setting_that_names_an_old_feature_is_refused_with_the_new_name():
     with pytest.raises(ConfigError) as stop:
-        read_settings(None, ["list.whatif=[days_each_s_90d, seat_activation_28d, goals_late]"])
-    assert (
-        "list.whatif: days_each_s_90d is now called use_days_per_person_s_90d; goals_late is now called goals_overdue"
-    ) in str(stop.value)
+        read_settings(None, ["list.what_if_features=[days_each_s_90d, seat_activation_28d, goals_late]"])
+    assert "the feature days_each_s_90d is now use_days_per_person_s_90d" in str(stop.value)
+    assert "the feature goals_late is now goals_overdue" in str(stop.value)
 
 
 def test_a_figure_to_be_tried_under_an_old_name_is_refused_with_the_new_one(learned_again):
