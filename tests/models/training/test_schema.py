@@ -29,7 +29,7 @@ def test_a_table_without_its_columns_is_enough():
 
 
 def test_actions_alone_are_nothing_to_learn_from():
-    with pytest.raises(ValueError, match="no feature a model may read"):
+    with pytest.raises(ValueError, match="no features available for training"):
         Schema.from_catalogue(
             [feature for feature in LOGGED if feature["action"]], training_table(accounts=5), "renewal", True
         )

@@ -210,7 +210,7 @@ def test_an_observation_that_is_there_twice_stops_the_run(company: Path, name: s
     path = company / "data" / "act" / name
     rows = pd.read_parquet(path)
     pd.concat([rows, rows.iloc[:1]]).to_parquet(path)
-    with pytest.raises(InternalError, match="an observation twice"):
+    with pytest.raises(InternalError, match="duplicate observation"):
         score(job(company))
 
 
