@@ -110,7 +110,7 @@ def test_a_challenger_of_the_release_before_is_not_scored(job, monkeypatch):
 def test_the_command_of_the_message_leads_to_a_model_that_serves(learned_again):
     """It is compared with the old champion by what both said in the past."""
     job, said = learned_again
-    assert (said["passed"], said["serves"], said["not_compared"]) == (True, "2", None)
+    assert (said["passed"], said["champion_version"], said["not_compared"]) == (True, "2", None)
     assert said["against_champion"]["gain"] is not None
     assert champion_models.load_champion(job, TARGET).version == "2"
     preflight.require_champion(job)
@@ -149,7 +149,7 @@ def test_the_catalogue_of_a_published_list_is_read_whatever_its_names(job):
 def test_models_and_tables_of_the_release_before_are_made_anew(job, monkeypatch, capsys):
     source = {"until": str(job.day), "tables": job.tables, "training_sha256": artifacts.training_digest(job)}
     (job.data / "tune").mkdir()
-    (job.data / artifacts.TUNE_TABLES).write_text(json.dumps(source))
+    (job.data / artifacts.TUNE_TRAINING_TABLE).write_text(json.dumps(source))
     own = with_settings(job, "targets=[renewal]")
     assert (trained_models.find_model_folder(own), has_training_table(own)) == (None, False)
     told = capsys.readouterr().out

@@ -610,22 +610,14 @@ def test_half_of_the_rows_set_aside_needs_no_notice(tmp_path):
     [
         (
             {"limits": {"contracts": 0.67}},
-<<<<<<< HEAD
-            r"quarantine\.limits\.contracts=0\.67 would set most .*allow_majority=\[contracts\]",
+            r"quarantine\.limits\.contracts=0\.67 would quarantine most .*allow_majority=\[contracts\]",
         ),
         ({"limits": {"contracts": 0.67}, "allow_majority": ["tickets"]}, r"quarantine\.allow_majority=\[contracts\]"),
-        ({"limit": 0.51}, r"quarantine\.limit=0\.51 would set most .*quarantine\.allow_majority"),
-        ({"duplicate_limit": 0.92}, r"quarantine\.duplicate_limit=0\.92 would set most .*quarantine\.allow_majority"),
-=======
-            r"quarantine\.limits\.contracts=0\.67 would quarantine most .*allow_most=\[contracts\]",
-        ),
-        ({"limits": {"contracts": 0.67}, "allow_most": ["tickets"]}, r"quarantine\.allow_most=\[contracts\]"),
-        ({"limit": 0.51}, r"quarantine\.limit=0\.51 would quarantine most .*quarantine\.allow_most"),
+        ({"limit": 0.51}, r"quarantine\.limit=0\.51 would quarantine most .*quarantine\.allow_majority"),
         (
             {"duplicate_limit": 0.92},
-            r"quarantine\.duplicate_limit=0\.92 would quarantine most .*quarantine\.allow_most",
+            r"quarantine\.duplicate_limit=0\.92 would quarantine most .*quarantine\.allow_majority",
         ),
->>>>>>> 4fa01ef (tests: follow the reworded messages)
     ],
 )
 def test_a_limit_above_one_half_needs_a_second_setting(settings, said):
