@@ -28,7 +28,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.reports.workbook.feedback_layout import HIDDEN_SHEET, METADATA_ROWS, TABLES_HEADER_ROW
 from tests.end_to_end.conftest import DAY, QUICK
-from tests.pipelines.storage.test_warehouse import started
+from tests.pipelines.storage.engine.test_warehouse import started
 from tests.root import ROOT
 
 pytestmark = pytest.mark.slow

@@ -24,7 +24,7 @@ from renewals.pipelines.storage.published import list_archive
 from tests.pipelines import answered_company
 from tests.pipelines.answered_company import JULY, JUNE, Company
 from tests.pipelines.registered_models import TARGET, copied, three_versions
-from tests.pipelines.storage.test_warehouse import as_csv, as_duckdb, as_parquet, job
+from tests.pipelines.storage.engine.test_warehouse import as_csv, as_duckdb, as_parquet, job
 
 # --- tables ------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from renewals.pipelines.storage.published.published_lists import latest_list
 from tests.pipelines.answered_company import company
 from tests.pipelines.scored_company import AS_OF, publish_company
 from tests.pipelines.scored_company import job as scored_job
-from tests.pipelines.storage.test_hindsight import JULY, on
+from tests.pipelines.storage.published.test_hindsight import JULY, on
 
 LOOK = {"name": "people_28d", "limit": 0.2, "accounts": 7}
 OLD_SUMMARY: dict[str, Any] = {

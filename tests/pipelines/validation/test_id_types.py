@@ -10,7 +10,7 @@ import pytest
 
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.stages.prepare.check import check
-from tests.pipelines.storage.test_warehouse import started
+from tests.pipelines.storage.engine.test_warehouse import started
 from tests.pipelines.validation.test_check import certificate, clean, company, job, set_aside
 
 NEAR = 352_776_136_104_522_888
