@@ -48,7 +48,7 @@ def _cell(name: str, row: Mapping[Any, Any], messages: Messages) -> Any:
     if name == "verdict":
         return messages.text(f"disagreements.verdict.{row[name]}")
     if name == "right":
-        return messages.text(f"apart.right.{row['correct_side']}")
+        return messages.text(f"disagreements.right.{row['correct_side']}")
     if name == "said":
         return row["renewal_probability"]
     if name in ("as_of", "renewal_date"):

@@ -59,4 +59,4 @@ def test_a_trial_that_the_gate_refuses_is_an_answer_and_no_failure(published, co
 def test_a_name_without_a_trial_is_a_wrong_command(command):
     ran = CliRunner().invoke(app, [*command, "--name", "fast"])
     assert ran.exit_code == 2
-    assert "give --try too" in ran.stderr
+    assert "--name needs --try" in ran.stderr

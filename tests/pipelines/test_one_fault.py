@@ -249,8 +249,8 @@ def test_an_alert_that_cannot_be_said_is_named_and_costs_its_sentence_alone(
     pd.testing.assert_frame_equal(then, published(company))
     told = payload_of((folder(company) / "risk_list.html").read_bytes())["alerts"]
     for language, name in (("en", "Use has dropped"), ("zh", "使用骤降")):
-        texts = [told["said"][language]["texts"][code] for code in told["said"][language]["codes"]]
-        before = [said["said"][language]["texts"][code] for code in said["said"][language]["codes"]]
+        texts = [told["sentences"][language]["texts"][code] for code in told["sentences"][language]["codes"]]
+        before = [said["sentences"][language]["texts"][code] for code in said["sentences"][language]["codes"]]
         assert [own for own, was in zip(texts, before, strict=True) if own != was] == [texts[0]]
         assert texts[0].startswith(name)
     loss = {"output": "page", "part": "alerts", "count": 1, "example": "a0"}

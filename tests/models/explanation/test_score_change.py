@@ -100,10 +100,10 @@ def test_the_model_s_part_is_what_the_new_one_says_more_of_today(old, new):
 
 
 def test_a_new_model_may_read_what_the_old_figures_do_not_hold(old):
-    more = [*CATALOGUE, {**CATALOGUE[0], "name": "decided"}]
+    more = [*CATALOGUE, {**CATALOGUE[0], "name": "renewal_signed"}]
     before, now = two_days(7)
     model = learned(2, SigmoidCalibration(), more)
-    parts = decompose_change(old, model, before.drop(columns="decided"), now, CLOCK)
+    parts = decompose_change(old, model, before.drop(columns="renewal_signed"), now, CLOCK)
     assert np.abs(parts["probability_now"] - model.probability(now)).max() == 0
 
 

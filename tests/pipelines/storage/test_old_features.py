@@ -110,8 +110,8 @@ def test_a_challenger_of_the_release_before_is_not_scored(job, monkeypatch):
 def test_the_command_of_the_message_leads_to_a_model_that_serves(learned_again):
     """It is compared with the old champion by what both said in the past."""
     job, said = learned_again
-    assert (said["passed"], said["champion_version"], said["not_compared"]) == (True, "2", None)
-    assert said["against_champion"]["gain"] is not None
+    assert (said["passed"], said["champion_version"], said["not_compared_reason"]) == (True, "2", None)
+    assert said["champion_comparison"]["gain"] is not None
     assert champion_models.load_champion(job, TARGET).version == "2"
     preflight.require_champion(job)
 

@@ -170,7 +170,7 @@ def test_a_feature_keeps_its_number_when_others_come(company):
     company(event("2024-01-30T10:00", feature="send"))
     before = parts(company.folder)
     company(event("2024-01-30T10:00", feature="send"), event("2024-02-03T10:00", feature="archive"))
-    assert json.loads((company.folder / "features.json").read_text()) == ["send", "archive"]
+    assert json.loads((company.folder / "product_features.json").read_text()) == ["send", "archive"]
     assert {name: content for name, content in parts(company.folder).items() if name in before} == before
 
 

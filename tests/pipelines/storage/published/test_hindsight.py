@@ -223,7 +223,7 @@ def test_a_list_made_in_its_time_that_came_meanwhile_stays(tmp_path) -> None:
     publish_folder(tmp_path, JULY, {"a.csv": b"late"}, about)
     publish_folder(tmp_path, JULY, {"a.csv": b"late too"}, about | {"identity": {"made": 2}})
     publish_folder(tmp_path, JULY, {"a.csv": b"in time"}, {"identity": {"made": 3}})
-    with pytest.raises(ConfigError, match="made in its time"):
+    with pytest.raises(ConfigError, match="already holds a list made without hindsight"):
         publish_folder(tmp_path, JULY, {"a.csv": b"late"}, about)
     assert (tmp_path / str(JULY) / "a.csv").read_bytes() == b"in time"
 
