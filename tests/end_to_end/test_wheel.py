@@ -100,10 +100,9 @@ def test_the_wheel_is_what_is_imported_and_it_says_the_same_of_its_code(python):
 
     said = isolated(
         python,
-        "import renewals; from renewals.pipelines.runtime.checkout import shipped_playbooks; "
+        "import renewals; from renewals.pipelines.runtime.checkout import code_revision, default_playbooks_path; "
         "from renewals.pipelines.storage.registry.model_registry import code_fingerprint; "
-        "from renewals.pipelines.stages.act.publish import code_revision; "
-        "print(renewals.__file__, code_fingerprint(), code_revision(), shipped_playbooks(), sep='\\n')",
+        "print(renewals.__file__, code_fingerprint(), code_revision(), default_playbooks_path(), sep='\\n')",
     ).splitlines()
     assert Path(said[0]).is_relative_to(python.parents[1])
     assert said[1] == code_fingerprint()
@@ -117,9 +116,9 @@ def test_a_repository_around_site_packages_is_not_taken_for_ours(python, tmp_pat
     subprocess.run([*git, "init", "-q"], check=True)
     try:
         subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "somebody else's"], check=True)
-        assert isolated(
-            python, "from renewals.pipelines.stages.act.publish import *; print(code_revision())"
-        ).startswith("version ")
+        assert isolated(python, "from renewals.pipelines.runtime.checkout import *; print(code_revision())").startswith(
+            "version "
+        )
     finally:
         subprocess.run(["rm", "-rf", str(site / ".git")], check=True)
 
@@ -163,8 +162,8 @@ def test_the_example_company_and_help_need_no_file_either(python, tmp_path):
     command = ["env", "-i", "PATH=/usr/bin:/bin", str(python), "-I", "-m", "renewals.pipelines.cli"]
     assert subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
     simulated = (
-        "from renewals.examples.company import simulate, write; from pathlib import Path; "
-        "write(simulate(40, 24, 5), Path('c'))"
+        "from renewals.examples.company import simulate_company, write_company; from pathlib import Path; "
+        "write_company(simulate_company(40, 24, 5), Path('c'))"
     )
     isolated(python, simulated, tmp_path)
     assert os.listdir(tmp_path) == ["c"]
