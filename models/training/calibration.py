@@ -52,8 +52,8 @@ class SigmoidCalibration:
 
     def log_odds(self, margin: Floats, proximity: Floats | float = 0.0, offset: Floats | float = 0.0) -> Floats:
         """The same before it is made a probability."""
-        intercept = self.intercept + self.near_intercept * proximity
-        return (self.slope + self.near_slope * proximity) * margin + intercept + offset
+        sloped = (self.slope + self.near_slope * proximity) * margin
+        return sloped + self.intercept + self.near_intercept * proximity + offset
 
     def scale_slope(self, by: float) -> SigmoidCalibration:
         """The same for margins that are so much smaller than those to come."""
