@@ -27,6 +27,7 @@ from renewals.pipelines.storage.artifacts import (
     MODELS,
     SCHEMA,
     read_model,
+    sha256,
     to_json_bytes,
     untrained_reason,
 )
@@ -317,9 +318,9 @@ def _identity(job: Job, files: Mapping[str, bytes]) -> str:
         card["rows_sha256"],
         model_registry.code_fingerprint(),
         training_settings(job),
-        [model_registry.sha256(files[n]) for n in MODEL_FILES],
+        [sha256(files[n]) for n in MODEL_FILES],
     ]
-    return model_registry.sha256(json.dumps(made_of, sort_keys=True).encode())
+    return sha256(json.dumps(made_of, sort_keys=True).encode())
 
 
 def _create_version(
@@ -332,7 +333,7 @@ def _create_version(
     tags = {
         **run_tags(job, target, card),
         model_registry.IDENTITY_TAG: _identity(job, files),
-        model_registry.MANIFEST_TAG: model_registry.sha256(manifest),
+        model_registry.MANIFEST_TAG: sha256(manifest),
         "schema_sha256": model_registry.read_model_json(files, SCHEMA)["hash"],
     }
     with ThreadPoolExecutor(1) as beside:  # the trial is a process of its own: meanwhile there is time to draw

@@ -18,6 +18,7 @@ from renewals.pipelines.storage.artifacts import (
     METRICS,
     VALIDATION_REPORT,
     read_catalogue,
+    sha256,
     to_json_bytes,
 )
 from renewals.pipelines.storage.registry import model_registry
@@ -47,11 +48,7 @@ def run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
 def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:
     certificate = job.data / VALIDATION_REPORT
     found = {"training_sha256": card["training_sha256"], "rows_sha256": card["rows_sha256"]}
-    return (
-        {**found, "validation_report_sha256": model_registry.sha256(certificate.read_bytes())}
-        if certificate.is_file()
-        else found
-    )
+    return {**found, "validation_report_sha256": sha256(certificate.read_bytes())} if certificate.is_file() else found
 
 
 def ensure_registered(client: MlflowClient, name: str, target: str) -> None:

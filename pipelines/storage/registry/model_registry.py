@@ -31,6 +31,7 @@ from renewals.pipelines.runtime.errors import (
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.paths import project_root
 from renewals.pipelines.storage import addresses, old_names
+from renewals.pipelines.storage.artifacts import sha256
 from renewals.pipelines.storage.published.hindsight import TrainedVersion
 from renewals.pipelines.storage.registry import mlflow_artifacts
 from renewals.pipelines.storage.registry.old_model_files import upgrade_model_files
@@ -307,11 +308,6 @@ def build_manifest(files: dict[str, bytes]) -> bytes:
     """The fingerprint of every file, as a file."""
     digests = {name: sha256(content) for name, content in sorted(files.items())}
     return (json.dumps({"files": digests}, indent=1) + "\n").encode()
-
-
-def sha256(content: bytes) -> str:
-    """The SHA-256 of some bytes."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def code_fingerprint(root: Path = CODE_ROOT) -> str:

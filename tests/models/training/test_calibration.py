@@ -95,3 +95,15 @@ def test_a_model_of_before_segments_were_calibrated_can_be_read_but_none_without
     assert SigmoidCalibration.from_json(old) == SigmoidCalibration(0.9, 0.1)
     with pytest.raises(KeyError, match="slope"):
         SigmoidCalibration.from_json({"segments": {}})
+
+
+def test_the_terms_of_the_log_odds_are_added_in_one_order():
+    """Floating-point sums depend on their order: a list that is made again must be the same to the bit."""
+    calibration = SigmoidCalibration(0.951440343, 0.002746335, 6.5029e-05, -0.000245713)
+    rng = np.random.default_rng(3)
+    margin, proximity, offset = rng.normal(0, 2, 2000), rng.uniform(0, 1, 2000), rng.normal(0, 0.01, 2000)
+    expected = [
+        (0.951440343 + 6.5029e-05 * near) * own + 0.002746335 + -0.000245713 * near + shift
+        for own, near, shift in zip(margin.tolist(), proximity.tolist(), offset.tolist(), strict=True)
+    ]
+    assert calibration.log_odds(margin, proximity, offset).tolist() == expected

@@ -8,6 +8,7 @@ import pytest
 from renewals.models.training.ensemble import BOOSTER_FILE, EnsembleModel
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.stages.learn.train import train
+from renewals.pipelines.storage.artifacts import sha256
 from renewals.pipelines.storage.registry import model_loader, model_registry
 from tests.pipelines.registered_models import TARGET, with_training_table
 from tests.root import ROOT
@@ -120,7 +121,7 @@ class Version:
     name, version = "renewals-renewal", "1"
 
     def __init__(self, manifest: bytes) -> None:
-        self.tags = {model_registry.MANIFEST_TAG: model_registry.sha256(manifest)}
+        self.tags = {model_registry.MANIFEST_TAG: sha256(manifest)}
 
 
 @pytest.mark.parametrize(

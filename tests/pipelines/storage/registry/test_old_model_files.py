@@ -10,6 +10,7 @@ from renewals.models.evaluation.drift import compare_feature
 from renewals.models.settings import DriftSettings
 from renewals.models.training.additive import AdditiveModel, CategoryEffects, NearTermEffects, PiecewiseLinear
 from renewals.models.training.calibration import SigmoidCalibration
+from renewals.pipelines.storage.artifacts import sha256
 from renewals.pipelines.storage.old_names import rename_model_files
 from renewals.pipelines.storage.registry import model_registry
 from renewals.pipelines.storage.registry.old_model_files import upgrade_model_files
@@ -108,6 +109,6 @@ def test_files_of_the_present_names_stay_byte_for_byte():
 def test_the_registry_checks_the_old_bytes_and_gives_the_present_names(monkeypatch):
     manifest = model_registry.build_manifest(OLD)
     version = SimpleNamespace(name="renewals-renewal", version="1", tags={})
-    version.tags[model_registry.MANIFEST_TAG] = model_registry.sha256(manifest)
+    version.tags[model_registry.MANIFEST_TAG] = sha256(manifest)
     monkeypatch.setattr(model_registry, "_download_files", lambda *_: {**OLD, model_registry.MANIFEST: manifest})
     assert model_registry.verified_files(None, version) == upgrade_model_files(rename_model_files(OLD))
