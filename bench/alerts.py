@@ -35,7 +35,7 @@ import structlog
 sys.path.append(sys.path.pop(0))
 
 from renewals.examples.company import simulate_company, write_company
-from renewals.features import alerts as rules
+from renewals.features import alert_registry as rules
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.act.alerts import rule_inputs

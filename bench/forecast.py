@@ -34,10 +34,8 @@ from renewals.models.forecast.renewal_schedule import (
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.stages.act.forecast import SEGMENT_COLUMNS, forecast_inputs, load_inputs, open_ledger
-from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
+from renewals.pipelines.stages.sequence import find_stages
 from renewals.pipelines.storage.engine import warehouse
 
 QUICK = ("targets=[renewal]", "folds.origins=6", "folds.first_train_share=0.3", "linear.inverse_penalties=[0.01]",
@@ -83,10 +81,8 @@ def learned(tables: Path, until: date, work: Path, chosen: Settings) -> Job:
     """A company whose history has been walked through once, each model seeing only what was final on its day."""
     job = Job(chosen, str(tables), work, work / "lists", until=until)
     if not (work / "learn" / "models" / "renewal" / BACKTEST).exists():
-        for stage in PREPARE_STAGES:
+        for stage in find_stages("learn"):
             stage(job)
-        label(job, "renewal")
-        assemble(job)
         train(job, "renewal")
     return job
 

@@ -24,11 +24,9 @@ from later import settings
 from renewals.examples.company import simulate_company, write_company
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.evaluate import evaluate
-from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.learn.register import register
 from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
+from renewals.pipelines.stages.sequence import find_stages
 
 TARGET = "renewal"
 RENEWAL = ["account_id", "renewal_date"]
@@ -66,10 +64,8 @@ def prepared(work: Path, accounts: int, seed: int, chosen: Any) -> Job:
     """The example company up to its training table."""
     write_company(simulate_company(accounts, MONTHS, seed), work / "tables")
     job = Job(chosen, str(work / "tables"), work, work / "lists", until=UNTIL)
-    for stage in PREPARE_STAGES:
+    for stage in find_stages("learn"):
         stage(job)
-    label(job, TARGET)
-    assemble(job)
     return job
 
 

@@ -55,13 +55,12 @@ from renewals.models.training.walk_forward import SelectedModel, default_candida
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
-from renewals.pipelines.stages.learn.label import label
 from renewals.pipelines.stages.prepare.assemble import assemble
 from renewals.pipelines.stages.prepare.featurize import featurize
 from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.stages.sequence import find_stages
 from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.artifacts import read_catalogue, read_training
 from renewals.pipelines.storage.playbook_library import DEFAULT_LIBRARY, read_library
@@ -138,11 +137,8 @@ def made(accounts: int, months: int, seed: int, work: Path) -> pd.DataFrame:
     company = simulate_company(accounts, months, seed)
     write_company(company, work / "company")
     job = Job(settings(), str(work / "company"), work, work / "lists", until=company.extract_date)
-    for stage in PREPARE_STAGES:
+    for stage in find_stages("learn"):
         stage(job)
-    for target in job.settings.targets:
-        label(job, target)
-    assemble(job)
     champions = {
         target: Champion(target, "1", model(job, target, company.extract_date)) for target in job.settings.targets
     }

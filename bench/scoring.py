@@ -57,9 +57,7 @@ from renewals.models.training.walk_forward import default_candidate
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
-from renewals.pipelines.stages.learn.label import label
-from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
+from renewals.pipelines.stages.sequence import find_stages
 from renewals.pipelines.storage.artifacts import read_catalogue, read_training
 from renewals.pipelines.storage.features_file import FeatureBlocks
 from renewals.pipelines.storage.playbook_library import DEFAULT_LIBRARY, read_library
@@ -87,11 +85,8 @@ def company(accounts: int, work: Path) -> Job:
     job = Job(settings(), str(work / "company"), work, work / "lists", until=UNTIL)
     if not (job.folder / "training.parquet").exists():
         write_company(simulate_company(accounts, months=36, seed=7), work / "company")
-        for stage in PREPARE_STAGES:
+        for stage in find_stages("learn"):
             stage(job)
-        for target in job.settings.targets:
-            label(job, target)
-        assemble(job)
     return job
 
 

@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import ibis.expr.types as ir
 
-from renewals.features import evidence
+from renewals.features import evidence, families
 from renewals.features import spine as spines
-from renewals.features.families import stakeholders as people
-from renewals.features.families.adoption import adoption
-from renewals.features.families.advocacy import advocacy
-from renewals.features.families.care import care
-from renewals.features.families.commitment import commitment
-from renewals.features.families.contact import contact
-from renewals.features.families.fit import fit
-from renewals.features.families.sentiment import sentiment
-from renewals.features.families.stakeholders import stakeholders
-from renewals.features.families.tickets import tickets
-from renewals.features.families.usage import usage
-from renewals.features.families.value import value
+from renewals.features.discovery import module_names
+from renewals.features.families.stakeholders import people_then
 from renewals.features.family import KEY, Family, Feature
 from renewals.features.policy import Policy
 from renewals.features.tables import TABLES
 
 FAMILIES: dict[str, Family] = {
-    family.name: family
-    for family in (
-        commitment,
-        usage,
-        adoption,
-        stakeholders,
-        contact,
-        tickets,
-        sentiment,
-        value,
-        fit,
-        advocacy,
-        care,
-    )
+    name: getattr(import_module(f"renewals.features.families.{name}"), name)
+    for name in module_names(families.__path__, families.ORDER)
 }
+"""All families in `features/families/`, by name, in their order."""
 
 
 EVIDENCE_SOURCES = (evidence.customer_touchpoints, evidence.survey_outcomes, evidence.goal_outcomes)
@@ -69,7 +49,7 @@ class FeatureInputs:
         self._cache: dict[str, Any] = {**tables, "policy": policy, "rates": tables.get("rates")}
         self._builders: dict[str, Callable[..., ir.Table]] = {
             "terms": _build_terms,
-            "people_then": people.people_then,
+            "people_then": people_then,
             **{make.__name__: make for make in EVIDENCE_SOURCES},
         }
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -173,7 +173,7 @@ def backtest(
 def tune(
     until: Until,
     target: Annotated[
-        Literal["renewal", "upsell", "cross_sell", "expansion"] | None,
+        str | None,
         typer.Option(help="Tune only this target.  [default: all in `targets`]", show_default=False),
     ] = None,
     allow_stale: AllowStale = False,

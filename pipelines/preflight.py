@@ -55,7 +55,7 @@ def require_valid_playbooks(job: Job) -> None:
 
 def require_complete_translations(job: Job) -> None:
     """Raise `ConfigError` where an alert or a code of the list has no words in some language."""
-    from renewals.features.alerts import ALERT_CODES
+    from renewals.features.alert_registry import ALERT_CODES
     from renewals.features.family import THEMES
     from renewals.models.ranking.worklist import QUADRANTS, RISK_BANDS, STATUSES
     from renewals.reports.words import MESSAGES

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from renewals.features.alerts import ALERT_CODES
+from renewals.features.alert_registry import ALERT_CODES
 from renewals.features.family import THEMES
 from renewals.models.explanation.reasons import REFUSAL_REASONS, STRENGTH_COUNT
 from renewals.models.ranking import worklist

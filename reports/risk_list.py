@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from renewals.features.alerts import ALERT_CODES
+from renewals.features.alert_registry import ALERT_CODES
 from renewals.models.ranking import worklist
 from renewals.models.ranking.expected_value import MAX_PLAYS
 from renewals.models.ranking.playbooks import PlaybookLibrary

@@ -9,7 +9,7 @@ from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.backtest import backtest
 from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
+from renewals.pipelines.stages.sequence import find_stages, run_stages
 from renewals.pipelines.storage.artifacts import BACKTEST_FOLDER, BACKTEST_REPORT
 from renewals.pipelines.storage.registry.trained_models import find_model_folder
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from renewals.reports.words import Messages
+
+STAGES = find_stages("learn")
+"""The stages up to the training table."""
 
 
 def run_backtest(job: Job) -> dict[str, Any]:
@@ -27,9 +30,9 @@ def run_backtest(job: Job) -> dict[str, Any]:
     """
     known = find_model_folder(job)
     targets = () if known else job.settings.targets
-    with progress((count_steps(job) if targets else 0) + len(targets) + 1, "backtest") as step:
+    with progress((len(STAGES) if targets else 0) + len(targets) + 1, "backtest") as step:
         if targets:
-            make_training_table(job, step)
+            run_stages(STAGES, job, step)
         for target in targets:
             train(job, target)
             step(f"train {target}")

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.learn.effect import NOTE_KEYS, effect, estimate_effects, load_interventions, write_report
-from renewals.pipelines.stages.learn.label import label
-from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES, run_stages
+from renewals.pipelines.stages.sequence import find_stages, run_stages
 
 if TYPE_CHECKING:
     from renewals.models.ranking.treatment_effect import EffectEstimate, NoEstimate
 
-STAGES = (PREPARE_STAGES[0], load_interventions, *PREPARE_STAGES[1:], label, assemble)
-"""`logged` comes early: without a table of interventions all the rest would be in vain."""
+CHECK, *OTHER_STAGES = find_stages("learn")
+STAGES = (CHECK, load_interventions, *OTHER_STAGES)
+"""`load_interventions` runs early: without a table of interventions the run ends there."""
 
 
 def run_effect(job: Job) -> dict[str, Any]:

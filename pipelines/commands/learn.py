@@ -10,14 +10,12 @@ from typing import Any
 from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.errors import GateRejectedError
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.learn.evaluate import evaluate
-from renewals.pipelines.stages.learn.register import register
-from renewals.pipelines.stages.learn.train import train
-from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
+from renewals.pipelines.stages.sequence import find_stages, run_stages
 from renewals.pipelines.storage.artifacts import sha256
 from renewals.pipelines.storage.notices import add_texts, freshness_notices, report_notices
 from renewals.pipelines.storage.registry.model_registry import ui_command
 
+STAGES, TARGET_STAGES = find_stages("learn"), find_stages("learn", per_target=True)
 OUTCOME_TEXTS = {
     **{"rejected": "would be refused", "unchanged": "is the champion already"},
     **{"challenger": "would wait", "promoted": "would serve"},
@@ -32,12 +30,12 @@ def learn(job: Job, trial: bool = False, name: str | None = None) -> dict[str, A
     """
     job = trial_job(job, name) if trial or job.trial else job
     done: dict[str, Any] = {"until": str(job.until)}
-    with progress(count_steps(job) + 3 * len(job.settings.targets), "learn") as step:
-        done |= make_training_table(job, step)
+    with progress(len(STAGES) + len(TARGET_STAGES) * len(job.settings.targets), "learn") as step:
+        done |= run_stages(STAGES, job, step)
         for target in job.settings.targets:
-            for judge in (train, evaluate, register):
-                done[f"{judge.__name__} {target}"] = judge(job, target)
-                step(f"{judge.__name__} {target}")
+            for stage in TARGET_STAGES:
+                done[f"{stage.__name__} {target}"] = stage(job, target)
+                step(f"{stage.__name__} {target}")
     if job.trial:
         _print_trial(done, job)
     else:

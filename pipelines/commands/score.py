@@ -13,19 +13,11 @@ from renewals.pipelines.runtime.errors import RunError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.runner import write_traceback
 from renewals.pipelines.runtime.signals import raise_if_received
-from renewals.pipelines.stages.act.alerts import alerts
-from renewals.pipelines.stages.act.disagreements import disagreements
-from renewals.pipelines.stages.act.forecast import forecast
 from renewals.pipelines.stages.act.publish import publish
-from renewals.pipelines.stages.act.score import score
-from renewals.pipelines.stages.act.scorecard import scorecard
-from renewals.pipelines.stages.prepare.assemble import assemble
-from renewals.pipelines.stages.prepare.featurize import featurize
-from renewals.pipelines.stages.prepare.sequence import OBSERVE, run_stages
+from renewals.pipelines.stages.sequence import find_stages, run_stages
 from renewals.pipelines.storage.notices import report_notices
 
-STAGES = (*OBSERVE, disagreements, featurize, alerts, assemble, score)
-OPTIONAL_STAGES = (scorecard, forecast)
+STAGES, OPTIONAL_STAGES = find_stages("score"), find_stages("score", optional=True)
 """What the head of customer success reads beside the list; a list without it is still a list."""
 
 

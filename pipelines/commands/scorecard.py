@@ -9,13 +9,12 @@ from renewals.features.scorecard.measures import MEASURES, Measure
 from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.stages.act.scorecard import scorecard
-from renewals.pipelines.stages.prepare.ledger import ledger
-from renewals.pipelines.stages.prepare.sequence import CHECK_TABLES, run_stages
+from renewals.pipelines.stages.sequence import find_stages, run_stages
 from renewals.pipelines.storage.artifacts import SCORECARD
 from renewals.reports.settings import Language
 from renewals.reports.words import Messages
 
-STAGES = (*CHECK_TABLES, ledger, scorecard)
+STAGES = (*find_stages("scorecard"), scorecard)
 MAX_MONTHS = 6
 """So many of the newest months are shown to a person."""
 

@@ -10,8 +10,8 @@ import structlog
 from renewals.pipelines.preflight import require_configured_target
 from renewals.pipelines.runtime.console import is_interactive, progress
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.stages.learn.training_table import count_steps, make_training_table
 from renewals.pipelines.stages.learn.tune import read_report, tune
+from renewals.pipelines.stages.sequence import find_stages, run_stages
 from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.artifacts import (
     TRAINING,
@@ -51,8 +51,9 @@ def has_training_table(job: Job) -> bool:
 
 def prepare_training_table(job: Job) -> None:
     """From raw tables to the training table; learns nothing."""
-    with progress(count_steps(job), "prepare") as step:
-        make_training_table(job, step)
+    stages = find_stages("learn")
+    with progress(len(stages), "prepare") as step:
+        run_stages(stages, job, step)
     atomic.write_bytes(job.data / TUNE_TRAINING_TABLE, to_json_bytes(_training_table_source(job)))
     old_names.remove_remade(job.data, [TUNE_TRAINING_TABLE])
 

@@ -11,6 +11,8 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from renewals.features import families as family_modules
+from renewals.features.discovery import module_names
 from renewals.features.policy import ConfigSection, Policy
 from renewals.models.settings import (
     CalibrationSettings,
@@ -27,6 +29,8 @@ from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
 from renewals.pipelines.runtime.renamed_settings import RENAMED_SETTINGS, find_old_names
 from renewals.pipelines.runtime.source_settings import Freshness, Quarantine, Source
 from renewals.reports.settings import ListOptions
+
+FAMILY_NAMES = module_names(family_modules.__path__, family_modules.ORDER)
 
 
 class Engine(ConfigSection):
@@ -85,6 +89,8 @@ class Settings(Policy):
     warehouse: str | None = None
     """Where the roll-up, the windows and the families run: Spark, or DuckDB here where it is empty."""
     spine: Spine = Spine()
+    families: tuple[str, ...] = Field(FAMILY_NAMES, min_length=1)
+    """Feature families to compute, in the order of their columns."""
     targets: tuple[str, ...] = ("renewal", "upsell", "cross_sell", "expansion")
     folds: FoldSettings = FoldSettings()
     linear: LinearSettings = LinearSettings()
@@ -100,6 +106,16 @@ class Settings(Policy):
     forecast: ForecastSettings = ForecastSettings()
     demo: Demo = Demo()
     dates: Dates = Dates()
+
+    @field_validator("families")
+    @classmethod
+    def _validate_families(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in FAMILY_NAMES:
+                raise ValueError(f"no family {name!r}: there is no features/families/{name}.py")
+            if names.count(name) > 1:
+                raise ValueError(f"{name!r} is listed twice")
+        return names
 
     @field_validator("warehouse")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from renewals.features.alerts import CURRENT_DAYS
+from renewals.features.alert import CURRENT_DAYS
 from renewals.features.families.sentiment import FOLLOW_UP_DAYS
 from renewals.reports.render_failures import RenderFailures
 from renewals.reports.words import Messages

@@ -9,7 +9,7 @@ from typing import Any
 import ibis
 import pytest
 
-from renewals.features import alerts as rules
+from renewals.features import alert_registry as rules
 from renewals.features.policy import Policy
 from tests.oracle.drawn import AS_OF, POLICY, RUNNING, drawn
 from tests.oracle.worlds import Row, ruled, world

@@ -18,9 +18,10 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from renewals.features import alerts as rules
+from renewals.features import alert_registry as rules
 from renewals.features import spine as spines
 from renewals.features import usage_windows
+from renewals.features.alerts.usage_drop import activity
 from renewals.features.families.fit import FIT_DIMENSIONS
 from renewals.features.families.stakeholders import GRADE_COLUMNS, text_rows
 from renewals.features.family import KEY
@@ -180,7 +181,7 @@ class Engine:
         view = f"alerts_{abs(hash(own.model_dump_json()))}"
         self.answers(world)
         if view not in self._alerts:
-            compared = rules.activity(self._con.table(f"made_{ROLLED}"), self.dates, own)
+            compared = activity(self._con.table(f"made_{ROLLED}"), self.dates, own)
             inputs = {**self._inputs, "activity": compared.semi_join(self._inputs["spine"], KEY)}
             self._alerts[view] = rules.compute_alerts(FeatureInputs(inputs, own))
             self._con.create_view(view, self._alerts[view])

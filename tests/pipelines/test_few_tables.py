@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -83,6 +84,15 @@ def test_a_family_without_its_table_is_typed_and_says_so(family: str, side: str,
 def test_what_is_assembled_names_the_families_that_are_absent(root: Path) -> None:
     for side in ("learn", "act"):
         assert set(json.loads((root / "data" / side / "features.json").read_bytes())["missing_families"]) == WITHOUT
+
+
+def test_only_the_families_of_the_settings_are_assembled_and_in_their_order(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "data", tmp_path / "data")
+    settings = Settings(families=("fit", "commitment", "tickets"))
+    assemble(Job(settings, "", tmp_path / "data", tmp_path / "lists", as_of=DAY))
+    catalogue = json.loads((tmp_path / "data" / "act" / "features.json").read_bytes())
+    assert list(dict.fromkeys(feature["family"] for feature in catalogue["features"])) == ["fit", "commitment"]
+    assert catalogue["missing_families"] == ["tickets"]
 
 
 def test_on_another_day_than_the_first_of_a_month_the_forecast_says_why_there_is_none(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from renewals.features.alerts import ALERT_CODES
+from renewals.features.alert_registry import ALERT_CODES
 from tests.oracle.worlds import Row, World, ruled
 from tests.properties.accounts import DATES, POLICY, settle
 from tests.properties.laws import DAYS, LOOPED, SEEDS, at, joined, learnt_from, rewritten, without_masters

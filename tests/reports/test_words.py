@@ -5,7 +5,7 @@ import string
 
 import pytest
 
-from renewals.features.alerts import ALERT_CODES
+from renewals.features.alert_registry import ALERT_CODES
 from renewals.features.family import THEMES
 from renewals.features.policy import SEVERITIES, TICKET_KINDS, TIERS
 from renewals.features.registry import FAMILIES, feature_metadata

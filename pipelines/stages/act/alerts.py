@@ -11,11 +11,13 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from renewals.features import alerts as rules
+from renewals.features import alert_registry as rules
+from renewals.features.alerts.usage_drop import activity
 from renewals.features.family import KEY
 from renewals.features.registry import FeatureInputs
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.stages.prepare.windows import as_of_dates
 from renewals.pipelines.storage import artifacts, old_names
 from renewals.pipelines.storage.artifacts import (
@@ -28,6 +30,8 @@ from renewals.pipelines.storage.artifacts import (
 )
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import published_lists
+
+STEP = Step(after="featurize", commands=("score",))
 
 RULE_WINDOWS = ("person_windows", "first_uses")
 
@@ -57,7 +61,7 @@ def rule_inputs(con: Any, job: Job) -> FeatureInputs:
     spine = read_spine(con, job)
     made = read_tables(con, job.folder / artifacts.WINDOWS, RULE_WINDOWS)
     days = read_person_days(con, job).semi_join(spine, "account_id")
-    compared = rules.activity(days, as_of_dates(spine), job.settings).semi_join(spine, KEY)
+    compared = activity(days, as_of_dates(spine), job.settings).semi_join(spine, KEY)
     settle = partial(warehouse.materialize, con)
     made |= {"spine": spine, "activity": settle("activity", compared)}
     return FeatureInputs({**warehouse.clean_tables(con, job.data), **made}, job.settings, settle)

@@ -17,10 +17,13 @@ from renewals.models.target import Outcomes
 from renewals.models.targets import load_targets
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage import feedback_log
 from renewals.pipelines.storage.artifacts import DISAGREEMENTS, DISAGREEMENTS_SUMMARY, RENEWALS, read_outcomes
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import list_archive
+
+STEP = Step(after="ledger", commands=("score",))
 
 COLUMNS = {
     name: feedback_log.LOG_SCHEMA[name]

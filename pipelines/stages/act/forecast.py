@@ -17,6 +17,7 @@ from renewals.features.scorecard.totals import SEGMENTS, UNKNOWN_SEGMENT
 from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.job import Job, require_first_of_month
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage.artifacts import (
     BACKTEST,
     FORECAST,
@@ -34,6 +35,8 @@ from renewals.reports.words import MESSAGES, Messages
 if TYPE_CHECKING:
     from renewals.models.forecast.quarter_effect import QuarterEffectPosterior
     from renewals.models.forecast.renewal_schedule import ForecastInputs
+
+STEP = Step(after="score", commands=("score",), optional=True)
 
 SEGMENT_COLUMNS = ("size_band", "industry", "csm")
 """What the forecast is divided by, beside the company."""

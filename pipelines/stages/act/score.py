@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 import structlog
 
 from renewals.features.family import KEY
-from renewals.features.registry import FAMILIES
 from renewals.models.explanation import reasons
 from renewals.models.ranking import expected_value, worklist
 from renewals.models.ranking.expected_value import AvailablePlaybooks
@@ -36,6 +35,7 @@ from renewals.pipelines.runtime import json_values
 from renewals.pipelines.runtime.errors import DataContractError, InternalError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.scoring import challenger, drift, score_change, what_if_grid
 from renewals.pipelines.scoring.champion_models import Champion, load_champions
 from renewals.pipelines.scoring.feature_policy import Parameters, changed_parameters, feature_policy
@@ -64,6 +64,8 @@ from renewals.reports.columns import RENEWAL_HIGH, RENEWAL_LOW
 from renewals.reports.row_checks import OUT_OF_RANGE_SHARE, BrokenListError
 from renewals.reports.settings import ListOptions
 from renewals.reports.words import Messages
+
+STEP = Step(after="assemble", commands=("score",))
 
 INFINITE_FEATURE = "endless"
 """The column beside the probabilities that names the first figure of an account that is infinite."""
@@ -146,7 +148,9 @@ def score(job: Job) -> dict[str, Any]:
         },
         HINDSIGHT_KEY: hindsight,
         "targets_without_model": absent,
-        "missing_families": [name for name in FAMILIES if name not in {feature["family"] for feature in catalogue}],
+        "missing_families": [
+            name for name in job.settings.families if name not in {feature["family"] for feature in catalogue}
+        ],
         "features_sha256": schema_hash(catalogue),
         "unknown_categories": unseen_categories(champions[RENEWAL], figures),
         "rows": risk_list.count_rows(outcome.listed),

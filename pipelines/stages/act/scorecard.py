@@ -16,6 +16,7 @@ from renewals.features.scorecard import measures
 from renewals.features.scorecard import totals as cards
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.scoring.render_failures import report_failures
 from renewals.pipelines.storage import artifacts, data_files
 from renewals.pipelines.storage.artifacts import (
@@ -28,6 +29,8 @@ from renewals.pipelines.storage.artifacts import (
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.reports.html.scorecard_page import render_scorecard_page
 from renewals.reports.render_failures import RenderFailures
+
+STEP = Step(after="ledger", commands=("score",), optional=True)
 
 LEDGER_TABLES = ("renewals", "roll_forward", "revenue_intervals")
 OPTIONAL_TABLES = ("trials", "surveys", "referrals")

@@ -16,6 +16,7 @@ from renewals.models.evaluation.backtest import IDLE_COLUMN, MODEL, compared_mod
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage.artifacts import (
     BACKTEST,
     EVALUATION,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from renewals.models.settings import GateSettings
+
+STEP = Step(after="train", commands=("learn",), per_target=True)
 
 EXTRA_COLUMNS = ("arr", "csm", IDLE_COLUMN)
 """What is kept of an observation beside its segments, where it is there."""

@@ -11,8 +11,11 @@ from renewals.models.targets import load_targets
 from renewals.pipelines.runtime.errors import ConfigError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage.artifacts import LABELS, read_outcomes, read_spine
 from renewals.pipelines.storage.engine import warehouse
+
+STEP = Step(after="featurize", commands=("learn",))
 
 
 def label(job: Job, *names: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import structlog
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.scoring.champion_comparison import compare_with_champion
 from renewals.pipelines.storage import folders
 from renewals.pipelines.storage.artifacts import (
@@ -48,6 +49,8 @@ from renewals.pipelines.storage.registry.trained_models import training_settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+STEP = Step(after="evaluate", commands=("learn",), per_target=True)
 
 EXPERIMENT_TAG, OUTCOME_TAG = "renewals.experiment", "renewals.gate_outcome"
 

@@ -13,6 +13,7 @@ from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.scoring import drift_reference
 from renewals.pipelines.scoring.feature_policy import feature_policy
 from renewals.pipelines.storage import notices
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
     from renewals.models.training.schema import Schema
     from renewals.models.training.walk_forward import OriginFit, SelectedModel
+
+STEP = Step(after="assemble", commands=("learn",), per_target=True)
 
 IMPORTANCE_ROWS = 2000
 """Rows behind the importance of features: the newest ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,23 @@ import ibis.expr.types as ir
 
 from renewals.features.family import KEY
 from renewals.features.point_in_time import known_rows
-from renewals.features.registry import FAMILIES
 from renewals.models.training.treated import mark_treated
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage import data_files
 from renewals.pipelines.storage.artifacts import CATALOGUE, FEATURES, LABELS, SCORING, TRAINING, read_spine
 from renewals.pipelines.storage.engine import atomic, warehouse
+
+STEP = Step(after="label", commands=("learn", "score"))
 
 
 def assemble(job: Job) -> dict[str, Any]:
     """Join spine, families and, for learning, labels: one row per (account_id, as_of)."""
     con = warehouse.connect(job.settings.engine)
     rows = read_spine(con, job)
-    present, absent = list_families(job.folder / FEATURES)
+    present, absent = list_families(job.folder / FEATURES, job.settings.families)
     for name in present:
         rows = join_columns(rows, warehouse.read_parquet(con, job.folder / FEATURES / f"{name}.parquet"))
     if job.as_of is None:
@@ -37,13 +40,13 @@ def assemble(job: Job) -> dict[str, Any]:
     return {"rows": count, "columns": len(meanings), "missing_families": absent}
 
 
-def list_families(folder: Path) -> tuple[list[str], list[str]]:
-    """The families that were made, and those that were left out for want of a table."""
-    missing = [name for name in FAMILIES if not (folder / f"{name}.json").exists()]
+def list_families(folder: Path, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Families that have columns, and families without any because their tables are missing."""
+    missing = [name for name in names if not (folder / f"{name}.json").exists()]
     if missing:
         raise MissingInputError(f"{folder}: no columns of family {missing[0]!r} yet; run featurize first")
-    present = [name for name in FAMILIES if load_feature_metadata(folder / f"{name}.json")]
-    return present, [name for name in FAMILIES if name not in present]
+    present = [name for name in names if load_feature_metadata(folder / f"{name}.json")]
+    return present, [name for name in names if name not in present]
 
 
 def load_feature_metadata(path: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from renewals.features.tables import ID, TABLES, Rule, TableSpec
 from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage import feedback_log, folders, old_names
 from renewals.pipelines.storage.artifacts import VALIDATION_REPORT
 from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
@@ -54,6 +55,8 @@ from renewals.pipelines.validation.quarantine import (
     table_notices,
     write_quarantine,
 )
+
+STEP = Step(after=None, commands=("learn", "score", "scorecard"))
 
 log = structlog.get_logger()
 

@@ -23,12 +23,15 @@ from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage.artifacts import FRESHNESS
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.notices import Notice, NoticeValue
 from renewals.pipelines.validation.context import known_time
 from renewals.pipelines.validation.volume import REFERENCE_MONTHS, MonthlyVolume, midnight, monthly_volume
 from renewals.pipelines.validation.volume import TABLE as VOLUME_TABLE
+
+STEP = Step(after="check", commands=("learn", "score", "scorecard"))
 
 ALLOW_STALE_NOTICE = Notice("stale_allowed")
 ALLOW_STALE_ADVICE = (

@@ -14,9 +14,12 @@ from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.spine import month_starts
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.artifacts import LEDGER
 from renewals.pipelines.storage.engine import warehouse
+
+STEP = Step(after="windows", commands=("learn", "score", "scorecard"))
 
 SORT_KEYS = {
     "ledger": ["account_id", "contract_id"],

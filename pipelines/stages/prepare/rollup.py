@@ -26,9 +26,12 @@ from renewals.pipelines.runtime.checkout import package_version
 from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage import data_files, old_names
 from renewals.pipelines.storage.artifacts import PERSON_DAYS, ROLLUP, ROLLUP_FEATURES, ROLLUP_PARTS
 from renewals.pipelines.storage.engine import atomic, usage_partitions, warehouse
+
+STEP = Step(after="freshness", commands=("learn", "score", "scorecard"))
 
 log = structlog.get_logger()
 

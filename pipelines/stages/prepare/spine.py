@@ -11,8 +11,11 @@ from renewals.features import spine as spines
 from renewals.pipelines.runtime.errors import ConfigError, DataContractError
 from renewals.pipelines.runtime.job import Job, parse_date
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage.artifacts import SPINE
 from renewals.pipelines.storage.engine import warehouse
+
+STEP = Step(after="rollup", commands=("learn", "score"))
 
 
 def spine(job: Job) -> dict[str, Any]:

@@ -12,9 +12,12 @@ from renewals.features.point_in_time import Calendar
 from renewals.features.usage_windows import WINDOW_DAYS, account_windows, person_windows
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
+from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.artifacts import read_person_days, read_spine
 from renewals.pipelines.storage.engine import engine_errors, warehouse
+
+STEP = Step(after="spine", commands=("learn", "score"))
 
 WINDOW_TABLES = {"person_windows": person_windows, "account_windows": account_windows, "first_uses": first_uses}
 

@@ -70,3 +70,20 @@ def test_what_is_no_yaml_is_refused(tmp_path):
 def test_a_missing_file_is_missing_input(tmp_path):
     with pytest.raises(MissingInputError, match="no parameter file"):
         read_settings(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("families", "why"),
+    [
+        ("[usage, fitt]", "no family 'fitt': there is no features/families/fitt.py"),
+        ("[usage, fit, usage]", "'usage' is listed twice"),
+        ("[]", "line 1, families"),
+    ],
+)
+def test_families_that_cannot_be_computed_are_refused(tmp_path: Path, families: str, why: str) -> None:
+    assert why in complaint(tmp_path, f"families: {families}\n")
+
+
+def test_families_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("families: [usage, commitment]\n")
+    assert read_settings(tmp_path / "params.yaml").families == ("usage", "commitment")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from renewals.features.alerts import ALERT_CODES
+from renewals.features.alert_registry import ALERT_CODES
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings

@@ -16,17 +16,15 @@ import yaml
 
 from renewals.features.tables import TABLES
 from renewals.pipelines import cli, preflight
-from renewals.pipelines.commands import backtest, effect, learn, score, scorecard, tune
+from renewals.pipelines.commands import backtest, effect, learn, score, scorecard
 from renewals.pipelines.commands import check as command
 from renewals.pipelines.commands.check import check_tables
 from renewals.pipelines.runtime.errors import ConfigError, DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings, read_settings
 from renewals.pipelines.runtime.source_settings import NEVER_STALE_TABLES, Freshness
-from renewals.pipelines.stages.learn.training_table import make_training_table
 from renewals.pipelines.stages.prepare import check, freshness
 from renewals.pipelines.stages.prepare.freshness import assess_freshness
-from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES
 from renewals.pipelines.storage.artifacts import FRESHNESS
 from renewals.pipelines.storage.engine.warehouse import connect
 from renewals.pipelines.storage.notices import Notice, freshness_notices
@@ -194,11 +192,9 @@ def test_each_notice_has_words_in_every_language(tmp_path: Path) -> None:
 
 
 def test_every_stage_list_checks_freshness_right_after_the_contract() -> None:
-    for stages in (PREPARE_STAGES, score.STAGES, scorecard.STAGES):
+    for stages in (learn.STAGES, backtest.STAGES, score.STAGES, scorecard.STAGES):
         assert stages[:2] == (check.check, freshness.freshness)
-    assert effect.STAGES.index(freshness.freshness) < effect.STAGES.index(PREPARE_STAGES[2])
-    for learning in (learn, backtest, tune):
-        assert learning.make_training_table is make_training_table
+    assert effect.STAGES.index(freshness.freshness) < effect.STAGES.index(learn.STAGES[2])
 
 
 # --- settings ----------------------------------------------------------------------------------------

@@ -1,0 +1,60 @@
+"""Order of the stages: each stage is found in its folder and runs after the stage that it follows."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from renewals.pipelines.runtime.stage_order import Step
+from renewals.pipelines.stages.sequence import ROOMS, find_stages, order_steps
+from tests.root import ROOT
+
+PREPARE = ["check", "freshness", "rollup", "spine", "windows", "ledger"]
+
+
+def names(*args, **options) -> list[str]:
+    return [stage.__name__ for stage in find_stages(*args, **options)]
+
+
+def test_learn_runs_all_stages_up_to_the_training_table_and_then_the_models() -> None:
+    assert names("learn") == [*PREPARE, "featurize", "label", "assemble"]
+    assert names("learn", per_target=True) == ["train", "evaluate", "register"]
+
+
+def test_score_computes_alerts_and_reasons_and_then_what_a_list_can_do_without() -> None:
+    assert names("score") == [*PREPARE, "disagreements", "featurize", "alerts", "assemble", "score"]
+    assert names("score", optional=True) == ["scorecard", "forecast"]
+
+
+def test_the_scorecard_needs_no_features() -> None:
+    assert names("scorecard") == ["check", "freshness", "rollup", "ledger"]
+
+
+def test_every_stage_that_declares_a_step_is_found() -> None:
+    declared = {
+        path.stem
+        for room in ROOMS
+        for path in (ROOT / "pipelines" / "stages" / room).glob("*.py")
+        if any(
+            isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "STEP" for n in ast.parse(path.read_text()).body
+        )
+    }
+    found = {name for command in ("learn", "score", "scorecard") for name in names(command)}
+    found |= {*names("learn", per_target=True), *names("score", optional=True)}
+    assert found == declared
+
+
+def assigned_names(source: str) -> set[str]:
+    """Names that the top level of a module assigns."""
+    return {ast.unparse(node.targets[0]) for node in ast.parse(source).body if isinstance(node, ast.Assign)}
+
+
+def test_stages_that_follow_the_same_stage_are_ordered_by_name() -> None:
+    first, later = Step(None, ("learn",)), Step("one", ("learn",))
+    assert order_steps({"b": later, "one": first, "a": later, "z": Step("a", ("learn",))}) == ["one", "a", "b", "z"]
+
+
+def test_a_stage_after_an_unknown_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"stage 'a' runs after 'b', which is no stage"):
+        order_steps({"a": Step("b", ("learn",))})
