@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-all test-engines test-browser check bench bench-features bench-scoring lock words docs clean
+.PHONY: setup demo test test-all test-engines test-browser check bench bench-features bench-scoring lock words docs screenshots clean
 
 setup: $(VENV)/.runtime
 
@@ -89,6 +89,10 @@ words: setup
 docs: setup
 	$(BIN)/python docs/architecture.py
 	$(BIN)/python -m renewals.pipelines.commands.feature_docs
+
+# The pictures of the README, from the list of `make demo`; see docs/screenshots.py for what it needs.
+screenshots: $(VENV)/.browser
+	$(BIN)/python docs/screenshots.py
 
 # Needs uv. The lock names versions and hashes, and no index.
 lock:

@@ -20,9 +20,9 @@ class Visit:
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self.sheet.add_init_script(WATCH)
-        self.sheet.rule_for("request", lambda request: self.asked.append(request.url))
-        self.sheet.rule_for("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))
-        self.sheet.rule_for("pageerror", lambda error: self.complaints.append(str(error)))
+        self.sheet.on("request", lambda request: self.asked.append(request.url))
+        self.sheet.on("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))
+        self.sheet.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.sheet.goto(path.as_uri(), wait_until="commit")
         self.sheet.wait_for_selector("html[data-ready=yes]", timeout=60_000)
         self.own = path.as_uri()

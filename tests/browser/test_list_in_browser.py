@@ -182,8 +182,8 @@ def test_one_figure_at_a_time_is_tried_by_keyboard_and_its_chance_shown_beside_t
     row, name = named(company, listed["status"] == "scored")
     text = opened(sheet, name)
     assert Messages("en").text("whatif.caveat") in text
-    own = behind.tried[(behind.tried.index == row) & (behind.tried["feature"] == TRIED[1])].sort_values("value")
-    below = int((own["value"] < behind.figures[TRIED[1]].iloc[row]).sum())
+    own = behind.what_if_grid[(behind.what_if_grid.index == row) & (behind.what_if_grid["feature"] == TRIED[1])].sort_values("value")
+    below = int((own["value"] < behind.feature_values[TRIED[1]].iloc[row]).sum())
     first, second = sheet.locator(".try input").nth(0), sheet.locator(".try input").nth(1)
     assert sheet.locator(".try").count() == len(TRIED)
     assert second.input_value() == str(below)
@@ -192,7 +192,7 @@ def test_one_figure_at_a_time_is_tried_by_keyboard_and_its_chance_shown_beside_t
     second.focus()
     second.press("End")
     highest, present = own.iloc[-1], f"{listed['renewal_probability'].iloc[row]:.0%}"
-    usual = behind.peers.at[behind.group.iloc[row], TRIED[1]]
+    usual = behind.peer_values.at[behind.peer_group.iloc[row], TRIED[1]]
     words = render_sentence(BY_NAME[TRIED[1]], highest["value"], usual, Messages("en").phrases())
     shown = sheet.locator(".try").nth(1)
     assert shown.locator("label").text_content() == words
@@ -221,7 +221,7 @@ def test_alerts_and_plays_stand_in_the_drawer_in_both_languages_and_do_nothing(v
                 LIBRARY[key]["owner"][language],
             ):
                 assert own in text
-        gain = f"{behind.plays['gain'].iloc[row]:,.0f}"
+        gain = f"{behind.prescribed_playbooks['expected_gain'].iloc[row]:,.0f}"
         assert gain in sheet.locator(".play .worth").text_content()
         assert sheet.locator(".play").nth(0).get_attribute("open") is not None
         assert sheet.locator("dialog img, dialog i, dialog bdi b").count() == 0
