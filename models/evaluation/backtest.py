@@ -86,18 +86,18 @@ def model_metrics(rows: pd.DataFrame, model_name: str, target: str, weighted: bo
 
     Metrics of the top of the ranking count losses, or expansions for expansion targets.
     """
-    truth, chance = rows["label"].to_numpy(), rows[model_name].to_numpy()
+    truth, probability = rows["label"].to_numpy(), rows[model_name].to_numpy()
     weight = term_weights(rows["term"]) if weighted else None
-    top = positive_class(truth, chance, target)
+    top = positive_class(truth, probability, target)
     return {
-        "auc": metrics.auc(truth, chance, weight),
+        "auc": metrics.auc(truth, probability, weight),
         "average_precision": metrics.average_precision(*top, weight),
-        "log_loss": metrics.log_loss(truth, chance, weight),
-        "brier": metrics.brier(truth, chance, weight),
-        "mean_predicted": metrics.mean_predicted(truth, chance, weight),
-        "calibration_slope": metrics.calibration_slope(truth, chance, weight),
-        "calibration_intercept": metrics.calibration_intercept(truth, chance, weight),
-        "calibration_error": metrics.calibration_error(truth, chance, weight),
+        "log_loss": metrics.log_loss(truth, probability, weight),
+        "brier": metrics.brier(truth, probability, weight),
+        "mean_predicted": metrics.mean_predicted(truth, probability, weight),
+        "calibration_slope": metrics.calibration_slope(truth, probability, weight),
+        "calibration_intercept": metrics.calibration_intercept(truth, probability, weight),
+        "calibration_error": metrics.calibration_error(truth, probability, weight),
         "lift_top_tenth": metrics.lift(*top, weight),
         "recall_top_fifth": metrics.recall_at(*top, weight, top_share=0.2),
     }
@@ -270,11 +270,11 @@ def recall_at_capacity(predictions: pd.DataFrame, settings: BacktestSettings) ->
     arr = predictions["arr"].fillna(0.0)
     lost = arr.to_numpy(np.float64) * (1 - predictions["label"].to_numpy())
     in_time = lost * (predictions["days_to_renewal"] > settings.decided_days).to_numpy(bool)
-    fits = {
+    model_positions = {
         name: list_positions(predictions, worklist.arr_at_risk(arr, predictions[name]), settings.portfolio_limits)
         for name in compared_models(predictions)
     }
-    ranked = {
+    ranking_positions = {
         name: list_positions(predictions, score, settings.portfolio_limits)
         for name, score in ranking_scores(predictions, settings).items()
     }
@@ -283,8 +283,8 @@ def recall_at_capacity(predictions: pd.DataFrame, settings: BacktestSettings) ->
         "lost_arr": float(lost.sum()),
         "decided_days": settings.decided_days,
         "lost_arr_in_time": float(in_time.sum()),
-        "accounts_listed": float(fits[MODEL]["within_capacity"].mean()),
-        "models": {name: _list_recall(predictions, positions, lost) for name, positions in fits.items()},
+        "accounts_listed": float(model_positions[MODEL]["within_capacity"].mean()),
+        "models": {name: _list_recall(predictions, positions, lost) for name, positions in model_positions.items()},
         "rankings": {
             name: _list_recall(predictions, positions, lost)
             | {
@@ -292,9 +292,9 @@ def recall_at_capacity(predictions: pd.DataFrame, settings: BacktestSettings) ->
                 for figure_name, figure in _list_recall(predictions, positions, in_time).items()
                 if figure_name != "arr_share_listed"
             }
-            for name, positions in ranked.items()
+            for name, positions in ranking_positions.items()
         },
-        "managers": _manager_metrics(predictions.assign(**fits[MODEL], lost=lost)),
+        "managers": _manager_metrics(predictions.assign(**model_positions[MODEL], lost=lost)),
     }
 
 
@@ -304,14 +304,16 @@ def ranking_scores(predictions: pd.DataFrame, settings: BacktestSettings) -> dic
     `expected_gain` is the ARR that a playbook with the assumed effect is expected to save, and zero after the decision.
     The backtest computes no reasons, so the prescribed playbook and its hours are not known.
     """
-    chance, arr = predictions[MODEL], predictions["arr"].fillna(0.0)
-    rise = add_log_odds(chance.to_numpy(np.float64), np.full(len(chance), settings.assumed_effect)) - chance
+    probability, arr = predictions[MODEL], predictions["arr"].fillna(0.0)
+    probability_gain = (
+        add_log_odds(probability.to_numpy(np.float64), np.full(len(probability), settings.assumed_effect)) - probability
+    )
     return {
-        "expected_gain": (arr * rise).where(predictions["days_to_renewal"] > settings.decided_days, 0.0),
-        "probability": 1 - chance,
+        "expected_gain": (arr * probability_gain).where(predictions["days_to_renewal"] > settings.decided_days, 0.0),
+        "probability": 1 - probability,
         "arr": arr,
-        "arr_at_risk": worklist.arr_at_risk(arr, chance),
-        "expected_profit": expected_profit(chance, arr),
+        "arr_at_risk": worklist.arr_at_risk(arr, probability),
+        "expected_profit": expected_profit(probability, arr),
     }
 
 
@@ -447,14 +449,14 @@ def risk_coverage(evaluated_rows: pd.DataFrame, predictions_by_model_age: pd.Dat
         remaining = merged[merged["out_of_range_share"] <= limit]
         if report and len(remaining) == report[-1]["rows"]:
             continue
-        truth, chance, weight = remaining["label"], remaining[MODEL], _row_weights(remaining)
+        truth, probability, weight = remaining["label"], remaining[MODEL], _row_weights(remaining)
         report.append(
             {
                 "coverage": len(remaining) / len(merged),
                 "rows": len(remaining),
                 "out_of_range_share": limit,
-                "log_loss": metrics.log_loss(truth, chance, weight),
-                "auc": metrics.auc(truth, chance, weight),
+                "log_loss": metrics.log_loss(truth, probability, weight),
+                "auc": metrics.auc(truth, probability, weight),
             }
         )
     return report

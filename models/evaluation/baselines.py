@@ -96,8 +96,8 @@ class HealthIndicator:
 
     def score(self, rows: pd.DataFrame) -> Floats:
         """Score of each row, 0 to 100; NaN if the value is missing."""
-        figure = rows[self.feature].to_numpy(np.float64, na_value=np.nan)
-        return 100 * np.clip((figure - self.poor) / (self.good - self.poor), 0, 1)
+        value = rows[self.feature].to_numpy(np.float64, na_value=np.nan)
+        return 100 * np.clip((value - self.poor) / (self.good - self.poor), 0, 1)
 
 
 HEALTH_INDICATORS: tuple[tuple[float, tuple[HealthIndicator, ...]], ...] = (
@@ -186,7 +186,7 @@ def predict_baselines(
 
 
 def _predict_fold(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    chances = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
+    probabilities = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
     return test[["account_id", "as_of"]].assign(
-        **{name: chance for name, chance in chances.items() if chance is not None}
+        **{name: probability for name, probability in probabilities.items() if probability is not None}
     )

@@ -22,14 +22,14 @@ def compare_scores(rows: pd.DataFrame) -> dict[str, Any]:
     `probability`, `rank`, `risk_band` and `in_top`. Rank and band are empty for targets that have none. A figure that
     cannot be computed is null.
     """
-    ours, theirs = rows["probability"], rows["probability_challenger"]
+    champion, challenger = rows["probability"], rows["probability_challenger"]
     return {
         "accounts": len(rows),
         "top_overlap": top_overlap(rows["in_top"], rows["in_top_challenger"]),
-        "rank_correlation": rank_correlation(ours, theirs),
-        "mean_change": float((theirs - ours).mean()) if len(rows) else None,
+        "rank_correlation": rank_correlation(champion, challenger),
+        "mean_change": float((challenger - champion).mean()) if len(rows) else None,
         "bands_changed": int((_band_numbers(rows["risk_band"]) != _band_numbers(rows["risk_band_challenger"])).sum()),
-        "probability": {"champion": score_distribution(ours), "challenger": score_distribution(theirs)},
+        "probability": {"champion": score_distribution(champion), "challenger": score_distribution(challenger)},
         "movers": largest_movers(rows),
     }
 

@@ -161,23 +161,23 @@ def count_terms(rows: pd.DataFrame) -> tuple[int, float]:
     return int(rows["term"].nunique()), min(yes, float(weight.sum()) - yes)
 
 
-def bonferroni_resampling(gate: GateSettings, looks: int) -> Resampling:
-    """Resampling settings for `looks` simultaneous intervals, so that their joint error rate is that of one."""
-    tail = (1 - gate.confidence) / 2 / max(looks, 1)
+def bonferroni_resampling(gate: GateSettings, interval_count: int) -> Resampling:
+    """Resampling settings for `interval_count` simultaneous intervals, so that their joint error rate is that of one."""
+    tail = (1 - gate.confidence) / 2 / max(interval_count, 1)
     return Resampling(max(gate.bootstrap_samples, math.ceil(MIN_TAIL_RESAMPLES / tail)), 1 - 2 * tail)
 
 
 def _segment_metrics(rows: pd.DataFrame, model_name: str, resampling: Resampling) -> dict[str, Any]:
-    truth, chance, weight = rows["label"].to_numpy(), rows[model_name].to_numpy(), term_weights(rows["term"])
+    truth, probability, weight = rows["label"].to_numpy(), rows[model_name].to_numpy(), term_weights(rows["term"])
     terms, events = count_terms(rows)
-    low, high = metrics.calibration_slope_interval(truth, chance, rows["account_id"], resampling, weight)
+    low, high = metrics.calibration_slope_interval(truth, probability, rows["account_id"], resampling, weight)
     return {
         "terms": terms,
         "events": events,
-        "mean_predicted": metrics.mean_predicted(truth, chance, weight),
-        "mean_observed": metrics.mean_observed(truth, chance, weight),
-        "bias": _to_estimate(metrics.bias(truth, chance, rows["account_id"], resampling, weight)),
-        "calibration_slope": {"value": metrics.calibration_slope(truth, chance, weight), "low": low, "high": high},
+        "mean_predicted": metrics.mean_predicted(truth, probability, weight),
+        "mean_observed": metrics.mean_observed(truth, probability, weight),
+        "bias": _to_estimate(metrics.bias(truth, probability, rows["account_id"], resampling, weight)),
+        "calibration_slope": {"value": metrics.calibration_slope(truth, probability, weight), "low": low, "high": high},
     }
 
 

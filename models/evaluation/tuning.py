@@ -66,9 +66,9 @@ class TrialSettings:
     calibration: CalibrationSettings
 
     @staticmethod
-    def with_setting(options: walk_forward.TrainingSettings, setting: Mapping[str, float]) -> TrialSettings:
+    def with_setting(settings: walk_forward.TrainingSettings, setting: Mapping[str, float]) -> TrialSettings:
         """Copy the current training settings, with the values of `setting`."""
-        sections = {name: getattr(options, name) for name in ("folds", "linear", "lightgbm", "calibration")}
+        sections = {name: getattr(settings, name) for name in ("folds", "linear", "lightgbm", "calibration")}
         for key, value in setting.items():
             section, _, name = key.partition(".")
             sections[section] = sections[section].model_copy(update={name: value})
@@ -108,9 +108,9 @@ def observations_known_on(
     Rows that were not final then, and so all later observations, are removed before anything is computed from the
     table, even the length of the grace.
     """
-    by = cutoff - pd.Timedelta(days=settings.embargo_days)
+    deadline = cutoff - pd.Timedelta(days=settings.embargo_days)
     matured_at = pd.to_datetime(training[f"{target}_matured_at"])
-    return observations(training[matured_at <= by], target, by.date(), settings.treated_rows)
+    return observations(training[matured_at <= deadline], target, deadline.date(), settings.treated_rows)
 
 
 @dataclass(frozen=True)
@@ -132,33 +132,33 @@ class SearchData:
         training: pd.DataFrame,
         catalogue: Sequence[Mapping[str, Any]],
         target: str,
-        day: pd.Timestamp,
-        options: walk_forward.TrainingSettings,
+        cutoff: pd.Timestamp,
+        settings: walk_forward.TrainingSettings,
     ) -> SearchData:
-        """Build the data that a search with the cutoff `day` may use.
+        """Build the data that a search with this cutoff may use.
 
         Raises InsufficientHistoryError if there is too little history to train or to test on.
         """
-        observed = observations_known_on(training, target, day, options.folds)
-        schema = Schema.from_catalogue(catalogue, observed, target, options.lightgbm.monotone)
+        observed = observations_known_on(training, target, cutoff, settings.folds)
+        schema = Schema.from_catalogue(catalogue, observed, target, settings.lightgbm.monotone)
         return SearchData(
-            observed, schema, schema.values(observed), rolling_origin_folds(observed, options.folds, target), day
+            observed, schema, schema.values(observed), rolling_origin_folds(observed, settings.folds, target), cutoff
         )
 
-    def fit_origin(self, number: int, options: walk_forward.TrainingSettings) -> walk_forward.OriginFit:
+    def fit_origin(self, number: int, settings: walk_forward.TrainingSettings) -> walk_forward.OriginFit:
         """Fit all candidates at one origin.
 
         The linear part is fitted once for all settings of the trees.
         """
-        rows = (self.observed, self.values, self.schema, self.folds[number], options)
-        key = (number, options.linear)
+        rows = (self.observed, self.values, self.schema, self.folds[number], settings)
+        key = (number, settings.linear)
         if key not in self._linear_models:
             self._linear_models[key] = walk_forward.fit_linear_models(*rows)
         return walk_forward.fit_origin(*rows, self._linear_models[key])
 
-    def fit_all_origins(self, options: walk_forward.TrainingSettings) -> list[walk_forward.OriginFit]:
+    def fit_all_origins(self, settings: walk_forward.TrainingSettings) -> list[walk_forward.OriginFit]:
         """Fit all candidates at every origin."""
-        return [self.fit_origin(number, options) for number in range(len(self.folds))]
+        return [self.fit_origin(number, settings) for number in range(len(self.folds))]
 
 
 # --- loss of a trial ----------------------------------------------------------------------------------
@@ -178,14 +178,14 @@ def trial_loss(
     Rows of a term have a total weight of one. Older predictions have less weight, by the half-life of
     `base_calibration`, the current settings, whatever the trial uses. Renewals already signed are left out.
     """
-    steps: list[walk_forward.OriginFit] = []
+    origin_fits: list[walk_forward.OriginFit] = []
     predictions: list[pd.DataFrame] = []
     loss = np.nan
     for number in range(len(data.folds)):
-        step = data.fit_origin(number, settings)
-        choice = walk_forward.select_model(data.observed, steps, step.fold.origin, settings)
-        predictions.append(walk_forward.predict_at_origin(data.observed, step, choice, settings))
-        steps.append(step)
+        origin_fit = data.fit_origin(number, settings)
+        selection = walk_forward.select_model(data.observed, origin_fits, origin_fit.fold.origin, settings)
+        predictions.append(walk_forward.predict_at_origin(data.observed, origin_fit, selection, settings))
+        origin_fits.append(origin_fit)
         rows = pd.concat(predictions, ignore_index=True)
         rows = rows[~rows["renewal_signed"].astype(bool)]
         if len(rows):
@@ -222,9 +222,9 @@ def run_trials(
 
 def is_budget_used(study: optuna.Study, tune_settings: TuneSettings) -> bool:
     """True if the trials or the minutes of a study are used up."""
-    done = finished_trials(study)
-    took = sum((trial.duration.total_seconds() for trial in done if trial.duration is not None), 0.0)
-    return len(done) >= tune_settings.trials or took >= 60 * tune_settings.minutes
+    finished = finished_trials(study)
+    seconds = sum((trial.duration.total_seconds() for trial in finished if trial.duration is not None), 0.0)
+    return len(finished) >= tune_settings.trials or seconds >= 60 * tune_settings.minutes
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -258,8 +258,8 @@ def _run_trial(
 
 def _known_loss(study: optuna.Study, setting: Setting) -> float | None:
     """Log loss of an earlier trial with the same setting, or None; it would be the same again."""
-    ran = (trial for trial in finished_trials(study) if trial.state == TrialState.COMPLETE)
-    return next((trial.value for trial in ran if trial.user_attrs[SETTING_ATTRIBUTE] == setting), None)
+    completed = (trial for trial in finished_trials(study) if trial.state == TrialState.COMPLETE)
+    return next((trial.value for trial in completed if trial.user_attrs[SETTING_ATTRIBUTE] == setting), None)
 
 
 def _pruning_callback(trial: Trial) -> ProgressCallback:
@@ -316,8 +316,8 @@ def compare_with_current(
 
 def _predict_holdout(data: SearchData, holdout: pd.DataFrame, settings: walk_forward.TrainingSettings) -> Floats:
     """Predict the held-out rows with a model of the cutoff day, trained with these settings."""
-    choice = walk_forward.select_model(data.observed, data.fit_all_origins(settings), data.cutoff, settings)
-    return walk_forward.fit_model(data.observed, data.schema, choice, settings).probability(holdout)
+    selection = walk_forward.select_model(data.observed, data.fit_all_origins(settings), data.cutoff, settings)
+    return walk_forward.fit_model(data.observed, data.schema, selection, settings).probability(holdout)
 
 
 def _gain_report(rows: pd.DataFrame, gate_settings: GateSettings) -> dict[str, Any]:

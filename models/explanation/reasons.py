@@ -328,14 +328,15 @@ def _display_groups(values: pd.Series, rounding: tuple[float, float] | None) -> 
     """
     if rounding is None or not pd.api.types.is_numeric_dtype(values):
         return _factorize(values.to_numpy() if pd.api.types.is_numeric_dtype(values) else values.to_numpy(object))
-    scale, largest = rounding
+    scale, plus_from = rounding
     numbers = values.to_numpy(np.float64, na_value=np.nan)
     numbers = np.where(np.isinf(numbers), np.nan, numbers)  # both are shown as missing
     rounded = np.rint(numbers * scale)
     unambiguous = (np.abs(np.abs(numbers * scale - rounded) - 0.5) > ROUNDING_TOLERANCE) & (np.abs(rounded) < 1e9)
     exact_codes = _factorize(np.where(unambiguous, np.inf, numbers))
     return (
-        _factorize(np.where(unambiguous, rounded + 0.25 * (numbers >= largest), 0.0)) * (len(values) + 1) + exact_codes
+        _factorize(np.where(unambiguous, rounded + 0.25 * (numbers >= plus_from), 0.0)) * (len(values) + 1)
+        + exact_codes
     )
 
 
@@ -396,14 +397,14 @@ def sentence_template(feature: FeatureMeta, phrases: Phrases, is_known: bool = T
     return [_PLACEHOLDERS.index(piece) if piece in _PLACEHOLDERS else piece for piece in pieces if piece]
 
 
-def format_value(feature: FeatureMeta, value: Any, phrases: Phrases, place: int = ACCOUNT_VALUE) -> str:
+def format_value(feature: FeatureMeta, value: Any, phrases: Phrases, placeholder: int = ACCOUNT_VALUE) -> str:
     """Format a value as in the feature's sentence, for the account or for its peers."""
-    return format(_display_value(feature, value, phrases), _format_spec(str(feature[phrases.language]), place))
+    return format(_display_value(feature, value, phrases), _format_spec(str(feature[phrases.language]), placeholder))
 
 
 @cache
-def _format_spec(template: str, place: int) -> str:
-    name = ("value", "peer")[place]
+def _format_spec(template: str, placeholder: int) -> str:
+    name = ("value", "peer")[placeholder]
     return next((str(spec) for _, field, spec, _ in Formatter().parse(template) if field == name), "")
 
 
@@ -426,9 +427,9 @@ class DisplayValue:
     back" gets a plus (at least the feature's `empty`, if that is not zero: 366+ days ago).
     """
 
-    def __init__(self, value: Any, missing: str, most: float | None = None) -> None:
+    def __init__(self, value: Any, missing: str, plus_from: float | None = None) -> None:
         self.unknown = value is None or (isinstance(value, float) and not np.isfinite(value))
-        self.value, self.missing, self.most = value, missing, most
+        self.value, self.missing, self.plus_from = value, missing, plus_from
 
     def __format__(self, spec: str) -> str:
         if self.unknown:
@@ -438,7 +439,7 @@ class DisplayValue:
         text = format(float(self.value) + 0.0, spec or "g")  # turns -0.0 into 0.0
         if not set(text) & set("123456789"):
             return text.lstrip("+-")
-        return f"{text}+" if self.most and self.value >= self.most else text
+        return f"{text}+" if self.plus_from and self.value >= self.plus_from else text
 
 
 def theme_contributions(contributions: pd.Series, features: Sequence[FeatureMeta]) -> dict[str, float]:

@@ -37,8 +37,8 @@ def score_scales(model: EnsembleModel, values: pd.DataFrame) -> Floats:
     """Margin, calibrated log-odds and probability of each row; rows × scales."""
     margin = model.margin(values)
     close, shift = model.schema.proximity(values, model.near_term_days), model.calibration.segment_offset(values)
-    scales = (model.calibration.log_odds, model.calibration.probability)
-    return np.column_stack([margin, *(scale(margin, close, shift) for scale in scales)])
+    calibrated_scales = (model.calibration.log_odds, model.calibration.probability)
+    return np.column_stack([margin, *(scale(margin, close, shift) for scale in calibrated_scales)])
 
 
 def decompose_change(
@@ -121,9 +121,9 @@ def _supports_change(
         return np.array(
             [a != b and not (pd.isna(a) and pd.isna(b)) for a, b in zip(old_values, new_values, strict=True)], bool
         )
-    step = now.to_numpy(np.float64, na_value=np.nan) - before.to_numpy(np.float64, na_value=np.nan)
+    change = now.to_numpy(np.float64, na_value=np.nan) - before.to_numpy(np.float64, na_value=np.nan)
     sign = {"low": 1.0, "high": -1.0, "either": 0.0}[feature["risk"]]
-    return np.isfinite(step) & (step != 0) & (sign * step * direction >= 0)
+    return np.isfinite(change) & (change != 0) & (sign * change * direction >= 0)
 
 
 def _strongest_features(

@@ -233,7 +233,7 @@ def estimate_aipw(
     is clustered by account.
     """
     count, comparable = int(treated.sum()), propensity <= settings.max_propensity
-    naive = float(renewed[treated].mean() - np.average(renewed[~treated], weights=weight[~treated]))
+    unadjusted = float(renewed[treated].mean() - np.average(renewed[~treated], weights=weight[~treated]))
     if comparable[treated].mean() < settings.min_overlap_share:
         share = float(comparable[treated].mean())
         return NoEstimate(playbook, count, "too_few_alike", {"share": share, "needed": settings.min_overlap_share})
@@ -245,8 +245,10 @@ def estimate_aipw(
         )
     included = treated & comparable
     interval = _effect_interval(renewed, included, odds, renewed - outcome_probability, accounts, settings.confidence)
-    return EffectEstimate(playbook, count, int(accounts[treated].nunique()), **interval, unadjusted_difference=naive,
-                 excluded_no_overlap=count - int(included.sum()), effective_sample_size=effective)  # fmt: skip
+    return EffectEstimate(
+        playbook, count, int(accounts[treated].nunique()), **interval, unadjusted_difference=unadjusted,
+        excluded_no_overlap=count - int(included.sum()), effective_sample_size=effective,
+    )  # fmt: skip
 
 
 def _effect_interval(
@@ -264,7 +266,7 @@ def _effect_interval(
         treated * (residual - treated_mean) / treated.sum() - weights * (residual - untreated_mean) / weights.sum()
     )
     level = treated * (renewed - share) / treated.sum()
-    without = share - points
+    untreated_share = share - points
     quantile = float(student.ppf((1 + confidence) / 2, accounts[treated].nunique() - 1))
     half_width = quantile * clustered_standard_error(influence, accounts)
     effect = {
@@ -273,11 +275,11 @@ def _effect_interval(
         "low": float(points - half_width),
         "high": float(points + half_width),
     }
-    if not (0 < without < 1 and 0 < share < 1):
+    if not (0 < untreated_share < 1 and 0 < share < 1):
         return effect | dict.fromkeys(("log_odds", "log_odds_low", "log_odds_high"))
-    log_odds_influence = level / (share * (1 - share)) - (level - influence) / (without * (1 - without))
+    log_odds_influence = level / (share * (1 - share)) - (level - influence) / (untreated_share * (1 - untreated_share))
     log_odds, half_width = (
-        float(logit(share) - logit(without)),
+        float(logit(share) - logit(untreated_share)),
         quantile * clustered_standard_error(log_odds_influence, accounts),
     )
     return effect | {

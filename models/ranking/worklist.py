@@ -86,7 +86,7 @@ def rank_accounts(
     by = ["score", "at_risk", "key"]
     table = table[table["score"].notna()].sort_values(by, ascending=[False, False, True], kind="stable")
     manager_codes, names = pd.factorize(table["csm"], use_na_sentinel=False)
-    position, fits = np.zeros(len(table), np.int64), np.zeros(len(table), bool)
+    position, within_capacity = np.zeros(len(table), np.int64), np.zeros(len(table), bool)
     order = np.argsort(manager_codes, kind="stable")
     starts = np.searchsorted(manager_codes[order], np.arange(len(names) + 1))
     for number, name in enumerate(names):
@@ -95,8 +95,10 @@ def rank_accounts(
         position[rows] = np.arange(1, len(rows) + 1)
         total_arr, total_hours = (np.cumsum(table[column].to_numpy()[rows]) for column in ("arr", "hours"))
         within_limits = (total_arr <= limit.arr) & (limit.hours is None or total_hours <= limit.hours)
-        fits[rows] = (position[rows] <= limit.accounts) & (within_limits | (position[rows] == 1))
-    ranks = pd.DataFrame({"rank": position, "within_capacity": fits}, index=table.index).reindex(ranking_score.index)
+        within_capacity[rows] = (position[rows] <= limit.accounts) & (within_limits | (position[rows] == 1))
+    ranks = pd.DataFrame({"rank": position, "within_capacity": within_capacity}, index=table.index).reindex(
+        ranking_score.index
+    )
     return ranks.astype({"rank": "Int64", "within_capacity": "boolean"})
 
 
