@@ -162,7 +162,7 @@ def count_terms(rows: pd.DataFrame) -> tuple[int, float]:
 
 
 def bonferroni_resampling(gate: GateSettings, interval_count: int) -> Resampling:
-    """Resampling settings for `interval_count` simultaneous intervals, so that their joint error rate is that of one."""
+    """Resampling settings for several simultaneous intervals, so that their joint error rate is that of one."""
     tail = (1 - gate.confidence) / 2 / max(interval_count, 1)
     return Resampling(max(gate.bootstrap_samples, math.ceil(MIN_TAIL_RESAMPLES / tail)), 1 - 2 * tail)
 
