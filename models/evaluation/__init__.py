@@ -1,1 +1,1 @@
-"""How good predictions are: walk-forward metrics, baselines, the gate, tuning."""
+"""Evaluation of predictions: backtest report, baselines, drift, promotion gate, challenger, tuning."""

@@ -1,8 +1,9 @@
-"""What the words of the past were worth: the model beside every baseline, on the whole and in parts.
+"""Backtest report: the model against each baseline, overall and by segment.
 
-`predictions` rows are observations with the outcome `label`, the `term` they belong to, and one column per speaker: the
-model and each baseline that could speak, each trained before the observation was made. Figures of a part weigh the rows
-of a term one together, as everywhere. Intervals are over resampled accounts, each for itself.
+Each row of `predictions` is an observation with its outcome `label`, its `term`, and one probability column for the
+model and for each baseline that could predict. Every model was trained before the observation was made. In the metrics
+of a segment the rows of one term have a total weight of one. Intervals come from resampling accounts, separately for
+each segment.
 """
 
 from __future__ import annotations
@@ -30,68 +31,73 @@ JsonObject = dict[str, Any]
 
 MODEL = "model"
 IDLE_COLUMN = "days_since_last_use"
-"""Days since anybody did anything."""
+"""Days since the last use by anybody."""
 SILENT_DAYS = 90
-"""Nobody did anything for longer: the account has gone silent, and its loss is seldom news."""
+"""An account without use for longer than this is silent; its loss is rarely a surprise."""
 MAX_AGE_MONTHS = 13
-"""Models in their thirteenth month and older are looked at together."""
+"""Models in their thirteenth month or older form one group."""
 COVERAGE_LEVELS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
-"""The shares of rows that are kept when the strangest are left out."""
+"""Shares of rows that remain after the rows with the most out-of-range values are removed."""
 DECILES = 10
 EARLY_SHARE = 0.2
-"""The part of each list that is looked at apart, for where everything fits the capacity says nothing."""
+"""Top share of each list that is also evaluated separately: where the whole list fits the capacity, recall at capacity
+is always 1."""
 OFFER_ASSUMPTIONS = {"alpha": 6, "beta": 14, "incentive_fraction": 0.05, "contact_cost": 15}
-"""What the measure of expected profit takes for granted, as its authors do: three in ten accept 5 % of the revenue."""
+"""Assumptions of the expected profit (EMPB), from its authors: three in ten accept an incentive of 5 % of the
+revenue."""
 
 
 @dataclass(frozen=True)
 class BacktestSettings:
-    """What is judged, and how: the target, how intervals are drawn, and what a manager can carry."""
+    """Settings of a backtest report: the target, the gate, and the capacity of a manager."""
 
     target: str
     gate: GateSettings
     portfolio_limits: Callable[[str | None], worklist.PortfolioLimits]
     assumed_effect: float = 0.0
-    """What a play that saves is taken to add to the log-odds of renewing."""
+    """Log-odds of renewing that a playbook is assumed to add."""
     decided_days: int = 0
-    """Decisions have fallen so long before the end."""
+    """Days before the end of the contract by which the decision has been made."""
 
     @property
     def resampling(self) -> Resampling:
-        """How every interval is resampled."""
+        """Resampling settings of every interval."""
         return Resampling(self.gate.bootstrap_samples, self.gate.confidence)
 
 
 def compared_models(predictions: pd.DataFrame) -> list[str]:
-    """The model and the baselines that could speak."""
+    """Names of the model and of the baselines that have a column in `predictions`."""
     return [name for name in (MODEL, *BASELINE_NAMES) if name in predictions.columns]
 
 
 def evaluation_rows(predictions: pd.DataFrame, target: str, gate: GateSettings) -> pd.DataFrame:
-    """The rows that are judged: one per renewal at the gate's lead; every row where growth is asked."""
+    """Rows that are evaluated: one per renewal at the gate's lead time; for expansion targets every row."""
     rows = metrics.select_at_lead(predictions, gate.lead_days) if target == RENEWAL else predictions
     return rows.reset_index(drop=True)
 
 
 def positive_class(truth: Any, probability: Any, target: str) -> tuple[Any, Any]:
-    """What is looked for at the top: losses, or for expansion the growing."""
+    """Truth and probability of the outcome to be ranked at the top: the loss, or the expansion."""
     return (1 - truth, 1 - probability) if target == RENEWAL else (truth, probability)
 
 
 def model_metrics(rows: pd.DataFrame, model_name: str, target: str, weighted: bool = False) -> dict[str, float]:
-    """Every metric of one speaker on these rows. What is found at the top are losses, or for expansion the growing."""
-    truth, chance = rows["label"].to_numpy(), rows[model_name].to_numpy()
+    """Every metric of one model or baseline on these rows, by name.
+
+    Metrics of the top of the ranking count losses, or expansions for expansion targets.
+    """
+    truth, probability = rows["label"].to_numpy(), rows[model_name].to_numpy()
     weight = term_weights(rows["term"]) if weighted else None
-    top = positive_class(truth, chance, target)
+    top = positive_class(truth, probability, target)
     return {
-        "auc": metrics.auc(truth, chance, weight),
+        "auc": metrics.auc(truth, probability, weight),
         "average_precision": metrics.average_precision(*top, weight),
-        "log_loss": metrics.log_loss(truth, chance, weight),
-        "brier": metrics.brier(truth, chance, weight),
-        "mean_predicted": metrics.mean_predicted(truth, chance, weight),
-        "calibration_slope": metrics.calibration_slope(truth, chance, weight),
-        "calibration_intercept": metrics.calibration_intercept(truth, chance, weight),
-        "calibration_error": metrics.calibration_error(truth, chance, weight),
+        "log_loss": metrics.log_loss(truth, probability, weight),
+        "brier": metrics.brier(truth, probability, weight),
+        "mean_predicted": metrics.mean_predicted(truth, probability, weight),
+        "calibration_slope": metrics.calibration_slope(truth, probability, weight),
+        "calibration_intercept": metrics.calibration_intercept(truth, probability, weight),
+        "calibration_error": metrics.calibration_error(truth, probability, weight),
         "lift_top_tenth": metrics.lift(*top, weight),
         "recall_top_fifth": metrics.recall_at(*top, weight, top_share=0.2),
     }
@@ -103,44 +109,49 @@ def build_report(
     account_effect_sd: float,
     settings: BacktestSettings,
 ) -> JsonObject:
-    """Everything that is told of one target.
+    """Build the backtest report of one target: overall, by segment, activity, period and model age.
 
-    `predictions` rows are not yet decided; `predictions_by_model_age` are the words of models of every age
-    (`models.training.walk_forward.predict_by_model_age`); `account_effect_sd` is how far the accounts' own chances lie
-    about what is said (`models.training.uncertainty`).
+    For renewals it also contains lead times, recall at capacity, interval coverage and profit.
+
+    `predictions` holds rows that were not decided yet. `predictions_by_model_age` holds the predictions of models of
+    every age (`models.training.walk_forward.predict_by_model_age`). `account_effect_sd` is the standard deviation, in
+    log-odds, of the accounts' true probabilities around the prediction (`models.training.uncertainty`).
     """
-    judged = evaluation_rows(predictions, settings.target, settings.gate)
-    told = {
-        "overall": compare_models(judged, settings),
+    evaluated = evaluation_rows(predictions, settings.target, settings.gate)
+    report = {
+        "overall": compare_models(evaluated, settings),
         "segments": [
-            {"segment": name, **compare_models(rows, settings)} for name, rows in split_segments(judged, settings.gate)
+            {"segment": name, **compare_models(rows, settings)}
+            for name, rows in split_segments(evaluated, settings.gate)
         ],
-        "activity": [{"activity": name, **compare_models(rows, settings)} for name, rows in split_by_activity(judged)],
-        "quarters": metrics_by_period(judged, settings.target, "Q"),
-        "months": metrics_by_period(judged, settings.target, "M"),
-        "by_model_age": metrics_by_model_age(judged, predictions_by_model_age, settings),
-        "risk_coverage": risk_coverage(judged, predictions_by_model_age),
-        "calibration": calibration_table(judged),
+        "activity": [
+            {"activity": name, **compare_models(rows, settings)} for name, rows in split_by_activity(evaluated)
+        ],
+        "quarters": metrics_by_period(evaluated, settings.target, "Q"),
+        "months": metrics_by_period(evaluated, settings.target, "M"),
+        "by_model_age": metrics_by_model_age(evaluated, predictions_by_model_age, settings),
+        "risk_coverage": risk_coverage(evaluated, predictions_by_model_age),
+        "calibration": calibration_table(evaluated),
     }
     if settings.target != RENEWAL:
-        return told
+        return report
     leads = {days: metrics.select_at_lead(predictions, days).reset_index(drop=True) for days in metrics.LEAD_DAYS}
     return {
-        **told,
+        **report,
         "leads": [{"lead_days": days, **compare_models(rows, settings)} for days, rows in leads.items() if len(rows)],
         "capacity": recall_at_capacity(predictions, settings),
-        "interval_coverage": interval_coverage(judged, account_effect_sd),
-        "profit": empb_profit(judged),
+        "interval_coverage": interval_coverage(evaluated, account_effect_sd),
+        "profit": empb_profit(evaluated),
     }
 
 
-# --- the model beside the baselines ----------------------------------------------------------------
+# --- the model and the baselines --------------------------------------------------------------------
 
 
 def compare_models(rows: pd.DataFrame, settings: BacktestSettings) -> JsonObject:
-    """How every speaker did on some rows, with intervals, and by how much the model did better than each baseline."""
+    """Metrics of every model on these rows, with intervals, and the model's log-loss gain over each baseline."""
     weight, names = _row_weights(rows), compared_models(rows)
-    told: JsonObject = {
+    report: JsonObject = {
         "rows": len(rows),
         "terms": int(rows["term"].nunique()),
         "accounts": int(rows["account_id"].nunique()),
@@ -148,23 +159,23 @@ def compare_models(rows: pd.DataFrame, settings: BacktestSettings) -> JsonObject
         "models": {name: _model_report(rows, name, weight, settings) for name in names},
     }
     if not len(rows):
-        return {**told, "gain_over": {}}
+        return {**report, "gain_over": {}}
     return {
-        **told,
+        **report,
         "gain_over": {name: _gain_over_baseline(rows, name, weight, settings.resampling) for name in names[1:]},
     }
 
 
 def _model_report(rows: pd.DataFrame, name: str, weight: Floats, settings: BacktestSettings) -> JsonObject:
-    found: JsonObject = dict(model_metrics(rows, name, settings.target, weighted=True)) if len(rows) else {}
+    figures: JsonObject = dict(model_metrics(rows, name, settings.target, weighted=True)) if len(rows) else {}
     if not len(rows):
-        return found
-    about = (rows["label"].to_numpy(), rows[name].to_numpy(), rows["account_id"], settings.resampling, weight)
+        return figures
+    arguments = (rows["label"].to_numpy(), rows[name].to_numpy(), rows["account_id"], settings.resampling, weight)
     return {
-        **found,
+        **figures,
         "calibration_error_by_chance": metrics.calibration_error_by_chance(rows[name], weight),
-        "auc_interval": list(metrics.auc_interval(*about)),
-        "log_loss_interval": list(metrics.log_loss_interval(*about)),
+        "auc_interval": list(metrics.auc_interval(*arguments)),
+        "log_loss_interval": list(metrics.log_loss_interval(*arguments)),
     }
 
 
@@ -176,7 +187,7 @@ def _gain_over_baseline(rows: pd.DataFrame, baseline: str, weight: Floats, resam
 
 
 def verdict(low: float, high: float) -> str:
-    """`better` or `worse` where the interval of the gain lies wholly on one side of nought; else `no_difference`."""
+    """`better` or `worse` if the whole interval of the gain is above or below zero, else `no_difference`."""
     return "better" if low > 0 else "worse" if high < 0 else "no_difference"
 
 
@@ -184,19 +195,19 @@ def _row_weights(rows: pd.DataFrame) -> Floats:
     return term_weights(rows["term"]) if len(rows) else np.zeros(0)
 
 
-# --- parts ----------------------------------------------------------------------------------------
+# --- segments and periods ----------------------------------------------------------------------------
 
 
 def split_segments(evaluated_rows: pd.DataFrame, gate: GateSettings) -> Iterator[tuple[list[str], pd.DataFrame]]:
-    """The segments that are large enough to judge, as [column, value], with their rows."""
+    """Yield each segment that is large enough to evaluate, as ([column, value], its rows)."""
     for column in (name for name in gate.segments if name in evaluated_rows.columns):
-        one = gate.model_copy(update={"segments": (column,)})
-        for name, rows in large_segments(evaluated_rows, one):
+        one_column = gate.model_copy(update={"segments": (column,)})
+        for name, rows in large_segments(evaluated_rows, one_column):
             yield [column, name.removeprefix(f"{column} ")], rows.reset_index(drop=True)
 
 
 def split_by_activity(evaluated_rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Accounts that were still in use, and those already silent; nothing where use is not known."""
+    """Yield the rows of active accounts and of silent ones, as (name, rows); nothing if the data contain no use."""
     if IDLE_COLUMN not in evaluated_rows.columns:
         return
     silent = ~(evaluated_rows[IDLE_COLUMN] <= SILENT_DAYS)
@@ -206,7 +217,10 @@ def split_by_activity(evaluated_rows: pd.DataFrame) -> Iterator[tuple[str, pd.Da
 
 
 def metrics_by_period(evaluated_rows: pd.DataFrame, target: str, length: Literal["M", "Q"]) -> list[JsonObject]:
-    """What was promised and what came, by the renewal's month or quarter; the observation's where growth is asked."""
+    """Predicted and observed share, AUC and log loss for each month or quarter; one record per period.
+
+    The period is that of the renewal date, for expansion targets that of the observation.
+    """
     day = evaluated_rows["renewal_date" if target == RENEWAL else "as_of"]
     return [
         _period_metrics(str(name), rows) for name, rows in evaluated_rows.groupby(day.dt.to_period(length), sort=True)
@@ -215,24 +229,24 @@ def metrics_by_period(evaluated_rows: pd.DataFrame, target: str, length: Literal
 
 def _period_metrics(name: str, rows: pd.DataFrame) -> JsonObject:
     weight, truth = _row_weights(rows), rows["label"].to_numpy()
-    both = {
-        speaker: {
-            "auc": metrics.auc(truth, rows[speaker], weight),
-            "log_loss": metrics.log_loss(truth, rows[speaker], weight),
+    per_model = {
+        model_name: {
+            "auc": metrics.auc(truth, rows[model_name], weight),
+            "log_loss": metrics.log_loss(truth, rows[model_name], weight),
         }
-        for speaker in compared_models(rows)
+        for model_name in compared_models(rows)
     }
     return {
         "period": name,
         "terms": int(rows["term"].nunique()),
         "mean_observed": metrics.mean_observed(truth, truth, weight),
         "mean_predicted": metrics.mean_predicted(truth, rows[MODEL], weight),
-        "models": both,
+        "models": per_model,
     }
 
 
 def calibration_table(evaluated_rows: pd.DataFrame) -> list[JsonObject]:
-    """What was promised and what was seen, by tenth of the promises."""
+    """Mean predicted and mean observed share, one record per tenth of the predictions."""
     if not len(evaluated_rows):
         return []
     return _to_records(
@@ -240,72 +254,74 @@ def calibration_table(evaluated_rows: pd.DataFrame) -> list[JsonObject]:
     )
 
 
-# --- what a manager would have found ----------------------------------------------------------------
+# --- recall within the managers' capacity -----------------------------------------------------------
 
 
 def recall_at_capacity(predictions: pd.DataFrame, settings: BacktestSettings) -> JsonObject:
-    """Of the revenue that was lost, how much stood among the accounts a manager could carry.
+    """Share of the lost ARR that belongs to accounts within the managers' capacity, per model and per ranking.
 
-    Each month's list is ranked by ARR x (1 - p) for each manager and cut at that manager's capacity. An account that is
-    lost counts on every list it stands on before. `arr_share_listed` is the share of all ARR that fits, whoever
-    ranks: what would be found by chance. `ranking_scores` are other rankings of the model's own words; `in_time` is
-    what could still be saved when it was listed.
+    Each month's list is ranked by ARR x (1 - p) for each manager and cut at that manager's capacity. A lost account
+    counts on every list that contains it before its renewal. `arr_share_listed` is the share of all ARR within
+    capacity: the recall expected by chance. `rankings` are other rankings of the model's own predictions. Their
+    `in_time_` figures count only losses that could still be prevented when the account was listed.
     """
     if not {"arr", "csm"} <= set(predictions.columns) or not len(predictions):
         return {"models": {}, "managers": [], "rankings": {}}
     arr = predictions["arr"].fillna(0.0)
     lost = arr.to_numpy(np.float64) * (1 - predictions["label"].to_numpy())
     in_time = lost * (predictions["days_to_renewal"] > settings.decided_days).to_numpy(bool)
-    fits = {
+    model_positions = {
         name: list_positions(predictions, worklist.arr_at_risk(arr, predictions[name]), settings.portfolio_limits)
         for name in compared_models(predictions)
     }
-    ordered = {
-        name: list_positions(predictions, worth, settings.portfolio_limits)
-        for name, worth in ranking_scores(predictions, settings).items()
+    ranking_positions = {
+        name: list_positions(predictions, score, settings.portfolio_limits)
+        for name, score in ranking_scores(predictions, settings).items()
     }
     return {
         "lists": int(predictions["as_of"].nunique()),
         "lost_arr": float(lost.sum()),
         "decided_days": settings.decided_days,
         "lost_arr_in_time": float(in_time.sum()),
-        "accounts_listed": float(fits[MODEL]["kept"].mean()),
-        "models": {name: _list_recall(predictions, own, lost) for name, own in fits.items()},
+        "accounts_listed": float(model_positions[MODEL]["within_capacity"].mean()),
+        "models": {name: _list_recall(predictions, positions, lost) for name, positions in model_positions.items()},
         "rankings": {
-            name: _list_recall(predictions, own, lost)
+            name: _list_recall(predictions, positions, lost)
             | {
-                f"in_time_{part}": figure
-                for part, figure in _list_recall(predictions, own, in_time).items()
-                if part != "arr_share_listed"
+                f"in_time_{figure_name}": figure
+                for figure_name, figure in _list_recall(predictions, positions, in_time).items()
+                if figure_name != "arr_share_listed"
             }
-            for name, own in ordered.items()
+            for name, positions in ranking_positions.items()
         },
-        "managers": _manager_metrics(predictions.assign(**fits[MODEL], lost=lost)),
+        "managers": _manager_metrics(predictions.assign(**model_positions[MODEL], lost=lost)),
     }
 
 
 def ranking_scores(predictions: pd.DataFrame, settings: BacktestSettings) -> dict[str, pd.Series]:
-    """What the model's lists might be ranked by; one entry per row each.
+    """Scores by which the model's lists could be ranked, by name; one entry per row each.
 
-    `ranking_score` is what a play of the usual effect is expected to save, nothing once the decision has fallen: no
-    reasons are told of the past, so it is not known which play would have been prescribed, nor the hours it takes.
+    `expected_gain` is the ARR that a playbook with the assumed effect is expected to save, and zero after the decision.
+    The backtest computes no reasons, so the prescribed playbook and its hours are not known.
     """
-    chance, arr = predictions[MODEL], predictions["arr"].fillna(0.0)
-    rise = add_log_odds(chance.to_numpy(np.float64), np.full(len(chance), settings.assumed_effect)) - chance
+    probability, arr = predictions[MODEL], predictions["arr"].fillna(0.0)
+    probability_gain = (
+        add_log_odds(probability.to_numpy(np.float64), np.full(len(probability), settings.assumed_effect)) - probability
+    )
     return {
-        "expected_gain": (arr * rise).where(predictions["days_to_renewal"] > settings.decided_days, 0.0),
-        "probability": 1 - chance,
+        "expected_gain": (arr * probability_gain).where(predictions["days_to_renewal"] > settings.decided_days, 0.0),
+        "probability": 1 - probability,
         "arr": arr,
-        "arr_at_risk": worklist.arr_at_risk(arr, chance),
-        "expected_profit": expected_profit(chance, arr),
+        "arr_at_risk": worklist.arr_at_risk(arr, probability),
+        "expected_profit": expected_profit(probability, arr),
     }
 
 
 def expected_profit(probability: pd.Series, arr: pd.Series) -> pd.Series:
-    """The expected profit of contacting an account, by the costs behind EMPB (Janssens and others 2022).
+    """Expected profit of contacting each account, with the costs behind EMPB (Janssens and others 2022).
 
-    Who is about to leave accepts with the mean of Beta(alpha, beta) and then brings the ARR less the incentive; who is
-    not takes the incentive all the same.
+    An account about to leave accepts with the mean of Beta(alpha, beta) and then brings the ARR less the incentive. An
+    account that would stay takes the incentive too.
     """
     accepts = OFFER_ASSUMPTIONS["alpha"] / (OFFER_ASSUMPTIONS["alpha"] + OFFER_ASSUMPTIONS["beta"])
     share, cost = OFFER_ASSUMPTIONS["incentive_fraction"], OFFER_ASSUMPTIONS["contact_cost"]
@@ -318,9 +334,9 @@ def list_positions(
     ranking_score: pd.Series,
     portfolio_limits: Callable[[str | None], worklist.PortfolioLimits],
 ) -> pd.DataFrame:
-    """Where each row stood on its month's list, ranked by worth; one row per row given.
+    """Position of each row on its month's list, ranked by `ranking_score`; one row per input row.
 
-    `kept` tells whether it was within its manager's capacity, `early` whether it was in the first fifth of the list.
+    `within_capacity` is true within the manager's capacity, `early` in the first fifth of the manager's list.
     """
     ranks = pd.concat(
         worklist.rank_accounts(
@@ -330,14 +346,14 @@ def list_positions(
     ).reindex(predictions.index)
     length = predictions.groupby(["as_of", "csm"], dropna=False)["account_id"].transform("size")
     early = ranks["rank"] <= np.ceil(length * EARLY_SHARE)
-    return pd.DataFrame({"kept": ranks["within_capacity"].astype(bool), "early": early.astype(bool)})
+    return pd.DataFrame({"within_capacity": ranks["within_capacity"].astype(bool), "early": early.astype(bool)})
 
 
 def _list_recall(predictions: pd.DataFrame, positions: pd.DataFrame, lost: Floats) -> JsonObject:
-    arr, kept = predictions["arr"].fillna(0.0).to_numpy(np.float64), positions["kept"].to_numpy()
+    arr, within_capacity = predictions["arr"].fillna(0.0).to_numpy(np.float64), positions["within_capacity"].to_numpy()
     return {
-        "recall": _ratio(lost[kept].sum(), lost.sum()),
-        "arr_share_listed": _ratio(arr[kept].sum(), arr.sum()),
+        "recall": _ratio(lost[within_capacity].sum(), lost.sum()),
+        "arr_share_listed": _ratio(arr[within_capacity].sum(), arr.sum()),
         "recall_early": _ratio(lost[positions["early"].to_numpy()].sum(), lost.sum()),
     }
 
@@ -346,13 +362,13 @@ def _manager_metrics(rows: pd.DataFrame) -> list[JsonObject]:
     return [
         {
             "csm": None if pd.isna(csm) else str(csm),
-            "rows": len(own),
-            "lost_arr": float(own["lost"].sum()),
-            "recall": _ratio(own.loc[own["kept"], "lost"].sum(), own["lost"].sum()),
-            "recall_early": _ratio(own.loc[own["early"], "lost"].sum(), own["lost"].sum()),
-            "accounts_listed": float(own["kept"].mean()),
+            "rows": len(group),
+            "lost_arr": float(group["lost"].sum()),
+            "recall": _ratio(group.loc[group["within_capacity"], "lost"].sum(), group["lost"].sum()),
+            "recall_early": _ratio(group.loc[group["early"], "lost"].sum(), group["lost"].sum()),
+            "accounts_listed": float(group["within_capacity"].mean()),
         }
-        for csm, own in rows.groupby("csm", dropna=False, sort=True)
+        for csm, group in rows.groupby("csm", dropna=False, sort=True)
     ]
 
 
@@ -360,16 +376,16 @@ def _ratio(part: float, total: float) -> float | None:
     return float(part / total) if total else None
 
 
-# --- how words age ------------------------------------------------------------------------------------
+# --- age of the model ---------------------------------------------------------------------------------
 
 
 def metrics_by_model_age(
     evaluated_rows: pd.DataFrame, predictions_by_model_age: pd.DataFrame, settings: BacktestSettings
 ) -> list[JsonObject]:
-    """Models in their 1st, 2nd, … month, beside the youngest model there was, on the same rows; one entry per month.
+    """Metrics of models in their 1st, 2nd, … month and of the newest model on the same rows; one entry per month.
 
-    A model is in its first month on the day it was trained. Ages are those that the origins allow. Where a younger one
-    spoke of some of the rows of an age, only those count; where of none, there is nothing to compare.
+    A model is in its first month on the day of its training. The origins determine which ages occur. If a newer model
+    predicted some of the rows of an age, only those rows count; if none did, there is no comparison.
     """
     youngest = evaluated_rows[[*KEY, "label", "term", MODEL, "origin"]].rename(columns={"origin": "newest"})
     rows = predictions_by_model_age[[*KEY, "origin", "probability"]].merge(youngest, on=KEY, validate="many_to_one")
@@ -386,7 +402,7 @@ def _month_number(day: pd.Series) -> pd.Series:
 def _age_metrics(rows: pd.DataFrame, settings: BacktestSettings) -> JsonObject:
     rows = rows.sort_values("origin", kind="stable").drop_duplicates(KEY, keep="last")
     older = rows[rows["origin"] < rows["newest"]]
-    told = _compare_with_newest(older, settings) if len(older) else dict.fromkeys(NEWEST_METRICS)
+    newest = _compare_with_newest(older, settings) if len(older) else dict.fromkeys(NEWEST_METRICS)
     rows = older if len(older) else rows
     truth, weight = rows["label"].to_numpy(), _row_weights(rows)
     return {
@@ -394,7 +410,7 @@ def _age_metrics(rows: pd.DataFrame, settings: BacktestSettings) -> JsonObject:
         "model_count": int(rows["origin"].nunique()),
         "auc": metrics.auc(truth, rows["probability"], weight),
         "log_loss": metrics.log_loss(truth, rows["probability"], weight),
-        **told,
+        **newest,
     }
 
 
@@ -402,7 +418,7 @@ NEWEST_METRICS = ("newest_auc", "newest_log_loss", "newest_month", "gain")
 
 
 def _compare_with_newest(rows: pd.DataFrame, settings: BacktestSettings) -> JsonObject:
-    """What the youngest models said of rows that older ones spoke of, and what the older ones gain over them."""
+    """Metrics of the newest models on the rows of older models, and the older models' log-loss gain over them."""
     truth, weight = rows["label"].to_numpy(), _row_weights(rows)
     gain = metrics.log_loss_gain(
         truth, rows["probability"], rows[MODEL], rows["account_id"], settings.resampling, weight
@@ -415,61 +431,64 @@ def _compare_with_newest(rows: pd.DataFrame, settings: BacktestSettings) -> Json
     }
 
 
-# --- when to be silent, and how sure ------------------------------------------------------------------
+# --- out-of-range rows, profit and intervals ----------------------------------------------------------
 
 
 def risk_coverage(evaluated_rows: pd.DataFrame, predictions_by_model_age: pd.DataFrame) -> list[JsonObject]:
-    """How true the words are that remain when those on the strangest rows are left out; one entry per share kept.
+    """Log loss and AUC after the rows with the most out-of-range values are removed; one entry per share that remains.
 
-    Rows that are equally strange stay or go together, so a little more may be kept than was asked for.
+    Rows with equal shares of out-of-range values stay or go together, so slightly more rows than the requested share
+    may remain.
     """
-    strange = evaluated_rows.merge(
+    merged = evaluated_rows.merge(
         predictions_by_model_age[[*KEY, "origin", "out_of_range_share"]], on=[*KEY, "origin"], validate="one_to_one"
     )
-    found: list[JsonObject] = []
-    for share in COVERAGE_LEVELS if len(strange) else ():
-        limit = float(strange["out_of_range_share"].quantile(share, interpolation="higher"))
-        kept = strange[strange["out_of_range_share"] <= limit]
-        if found and len(kept) == found[-1]["rows"]:
+    report: list[JsonObject] = []
+    for share in COVERAGE_LEVELS if len(merged) else ():
+        limit = float(merged["out_of_range_share"].quantile(share, interpolation="higher"))
+        remaining = merged[merged["out_of_range_share"] <= limit]
+        if report and len(remaining) == report[-1]["rows"]:
             continue
-        truth, chance, weight = kept["label"], kept[MODEL], _row_weights(kept)
-        found.append(
+        truth, probability, weight = remaining["label"], remaining[MODEL], _row_weights(remaining)
+        report.append(
             {
-                "coverage": len(kept) / len(strange),
-                "rows": len(kept),
+                "coverage": len(remaining) / len(merged),
+                "rows": len(remaining),
                 "out_of_range_share": limit,
-                "log_loss": metrics.log_loss(truth, chance, weight),
-                "auc": metrics.auc(truth, chance, weight),
+                "log_loss": metrics.log_loss(truth, probability, weight),
+                "auc": metrics.auc(truth, probability, weight),
             }
         )
-    return found
+    return report
 
 
 def empb_profit(evaluated_rows: pd.DataFrame) -> JsonObject:
-    """What each speaker's order would bring at its best cut: EMPB, in money per account (Janssens and others 2022).
+    """Maximum profit per account of contacting the top of each model's ranking (EMPB, Janssens and others 2022).
 
-    Whoever stands above the cut is contacted, for `contact_cost`, and offered `incentive_fraction` of the ARR; of those
-    about to leave a share drawn from Beta(alpha, beta) stays. The cut is the best in hindsight, so this compares orders
-    and promises no money.
+    Each account above the cut is contacted at `contact_cost` and offered `incentive_fraction` of its ARR. Of the
+    accounts about to leave, a share drawn from Beta(alpha, beta) stays. The cut is the best one in hindsight, so the
+    figures compare rankings and are no forecast of profit.
     """
     if "arr" not in evaluated_rows.columns or not len(evaluated_rows):
         return {"skipped": "no_arr"}
     from empulse.metrics import empb_score  # slow to import
 
     loss, arr = 1 - evaluated_rows["label"].to_numpy(), evaluated_rows["arr"].fillna(0.0).to_numpy(np.float64)
-    found = {
+    profits = {
         name: float(empb_score(loss, 1 - evaluated_rows[name].to_numpy(), clv=arr, **OFFER_ASSUMPTIONS))
         for name in compared_models(evaluated_rows)
     }
-    return {**OFFER_ASSUMPTIONS, "models": found}
+    return {**OFFER_ASSUMPTIONS, "models": profits}
 
 
 def interval_coverage(evaluated_rows: pd.DataFrame, account_effect_sd: float, confidence: float = 0.8) -> JsonObject:
-    """Whether the share seen in each tenth lies within the mean interval of its accounts.
+    """Compare the observed share of each tenth of the predictions with the mean interval of its accounts.
 
-    An interval is for the account's own chance, which a single outcome does not show: of the chances only their mean
-    over many rows can be seen. So this finds intervals that lie in the wrong place, and not those that are too wide.
-    The spread is the one of the model that serves now, for every row.
+    Returns the share of tenths within their interval and one record per tenth.
+
+    An interval describes an account's own probability, which one outcome does not show; only the mean over many rows
+    can be observed. So this check finds intervals in the wrong place, not intervals that are too wide. Every row uses
+    the standard deviation of the current model.
     """
     low, high = probability_interval(evaluated_rows[MODEL].to_numpy(np.float64), account_effect_sd, confidence)
     rows = pd.DataFrame(

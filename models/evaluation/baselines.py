@@ -1,7 +1,7 @@
-"""What must be beaten: simple ways to a probability, each learned from the same rows and tested on the same.
+"""Baselines that the model must beat: simple models, trained and tested on the same rows.
 
 A baseline is a function (train, test, features) -> probability of each row of `test`; `features` are the names of the
-numeric features. One that cannot speak, for its column is not there, returns nothing.
+numeric features. It returns None if its columns are missing.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ FEW_FEATURES = (
     "account_age",
 )
 PRIOR_WEIGHT = 10.0
-"""Renewals' worth of the base rate lent to a group's own rate."""
+"""Weight, in renewals, of the overall base rate in the rate of a group."""
 
 
 def base_rate(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats:
-    """Everyone gets the rate of the past."""
+    """Predict the training rate of the outcome for every row."""
     return np.full(len(test), np.average(train["label"], weights=term_weights(train["term"])))
 
 
 def last_outcome(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats:
-    """The rate of those whose last outcome, as final then, was the same: yes, no, or none yet."""
+    """Predict the rate of the rows with the same last final outcome of the account: yes, no or none."""
     rate = float(base_rate(train, test.head(1), features)[0])
     past = _term_outcomes(train)
     before, now = last_outcome_before(past, train), last_outcome_before(past, test)
@@ -52,52 +52,52 @@ def last_outcome(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str
 
 
 def _term_outcomes(train: pd.DataFrame) -> pd.DataFrame:
-    """What became of each term, and when that was final; one row per term."""
+    """Outcome of each term and the day on which it was final, ordered by that day; one row per term."""
     return train.drop_duplicates("term", keep="last")[["account_id", "matured_at", "label"]].sort_values("matured_at")
 
 
 def last_outcome_before(outcomes: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
-    """The account's newest outcome that was final at `as_of`: `yes`, `no` or `none`; one row per row given."""
-    asked = rows[["account_id", "as_of"]].assign(place=np.arange(len(rows))).sort_values("as_of", kind="stable")
-    found = pd.merge_asof(
-        asked.astype({"as_of": "datetime64[us]"}),
+    """The account's newest outcome that was final at `as_of`: `yes`, `no` or `none`; one value per input row."""
+    queries = rows[["account_id", "as_of"]].assign(place=np.arange(len(rows))).sort_values("as_of", kind="stable")
+    matches = pd.merge_asof(
+        queries.astype({"as_of": "datetime64[us]"}),
         outcomes.astype({"matured_at": "datetime64[us]"}),
         left_on="as_of",
         right_on="matured_at",
         by="account_id",
     )
-    told = found.sort_values("place")["label"].map({1: "yes", 0: "no"}).fillna("none")
-    return pd.Series(told.to_numpy(), index=rows.index)
+    outcome = matches.sort_values("place")["label"].map({1: "yes", 0: "no"}).fillna("none")
+    return pd.Series(outcome.to_numpy(), index=rows.index)
 
 
 def recency(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
-    """Days since the last use, alone."""
+    """Predict by a logistic regression on the days since the last use alone."""
     return _predict_logistic(train, test, [RECENCY_FEATURE]) if RECENCY_FEATURE in features else None
 
 
 def few_features(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
-    """A logistic regression on the handful that anyone would name first."""
+    """Predict by a logistic regression on `FEW_FEATURES`, the most obvious ones."""
     named = [name for name in FEW_FEATURES if name in features]
     return _predict_logistic(train, test, named) if named else None
 
 
 def logistic_regression(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
-    """A plain logistic regression on every numeric feature, scikit-learn's defaults."""
+    """Predict by a logistic regression on every numeric feature, with scikit-learn's defaults."""
     return _predict_logistic(train, test, list(features)) if len(features) else None
 
 
 @dataclass(frozen=True)
 class HealthIndicator:
-    """A figure as a score: 0 at `poor` and beyond, 100 at `good` and beyond, straight between."""
+    """A feature value as a score: 0 at `poor` and beyond, 100 at `good` and beyond, linear between."""
 
     feature: str
     poor: float
     good: float
 
     def score(self, rows: pd.DataFrame) -> Floats:
-        """The score of each row; NaN where the figure is not known."""
-        figure = rows[self.feature].to_numpy(np.float64, na_value=np.nan)
-        return 100 * np.clip((figure - self.poor) / (self.good - self.poor), 0, 1)
+        """Score of each row, 0 to 100; NaN if the value is missing."""
+        value = rows[self.feature].to_numpy(np.float64, na_value=np.nan)
+        return 100 * np.clip((value - self.poor) / (self.good - self.poor), 0, 1)
 
 
 HEALTH_INDICATORS: tuple[tuple[float, tuple[HealthIndicator, ...]], ...] = (
@@ -109,54 +109,57 @@ HEALTH_INDICATORS: tuple[tuple[float, tuple[HealthIndicator, ...]], ...] = (
     (0.15, (HealthIndicator("latest_survey_score_nps", 0, 9), HealthIndicator("survey_response_rate", 0, 0.5))),
     (0.10, (HealthIndicator("goals_reached_share", 0, 1),)),
 )  # fmt: skip
-"""Use, engagement of those who decide, support, sentiment, value: the weight of each, and the signs it is the mean of.
+"""The health score's parts: use, engagement of decision makers, support, sentiment and value. Each has a weight and the
+indicators of which it is the mean.
 
-Weights and thresholds are set by hand, as customer-success tools ship them and as nobody ever fits them. No sign is an
-action of ours: what is beaten must be fit to be served (domain M5)."""
+Weights and thresholds are set by hand and not fitted, as customer-success tools ship them. No indicator is an action of
+the vendor: a baseline must be fit to be served (domain M5)."""
 NEUTRAL_HEALTH = 50.0
-"""The health of an account of which no sign is known."""
+"""Health score of an account without any known indicator."""
 
 
 def health_score(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
-    """A hand-weighted score in the manner of the vendors; only its way to a probability is learned."""
-    if not any(sign.feature in features for _, signs in HEALTH_INDICATORS for sign in signs):
+    """Predict by a logistic regression on the hand-weighted health score; None if no indicator is a feature."""
+    if not any(indicator.feature in features for _, indicators in HEALTH_INDICATORS for indicator in indicators):
         return None
     past, now = (rows.assign(health=compute_health(rows, features)) for rows in (train, test))
     return _predict_logistic(past, now, ["health"])
 
 
 def compute_health(rows: pd.DataFrame, features: Sequence[str]) -> Floats:
-    """The health score of each row, 0 to 100. What is not known lends its weight to what is."""
-    total, weighed = np.zeros(len(rows)), np.zeros(len(rows))
-    for weight, signs in HEALTH_INDICATORS:
-        scores = np.array([sign.score(rows) for sign in signs if sign.feature in features]).reshape(-1, len(rows))
+    """Health score of each row, 0 to 100. The weight of missing parts goes to the known ones."""
+    total, known_weight = np.zeros(len(rows)), np.zeros(len(rows))
+    for weight, indicators in HEALTH_INDICATORS:
+        scores = np.array([indicator.score(rows) for indicator in indicators if indicator.feature in features]).reshape(
+            -1, len(rows)
+        )
         known = (~np.isnan(scores)).sum(axis=0)
         mean = np.divide(np.nansum(scores, axis=0), known, out=np.zeros(len(rows)), where=known > 0)
-        total, weighed = total + weight * mean, weighed + weight * (known > 0)
-    return np.divide(total, weighed, out=np.full(len(rows), NEUTRAL_HEALTH), where=weighed > 0)
+        total, known_weight = total + weight * mean, known_weight + weight * (known > 0)
+    return np.divide(total, known_weight, out=np.full(len(rows), NEUTRAL_HEALTH), where=known_weight > 0)
 
 
 def _predict_logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floats:
     past, now = (rows[names].to_numpy(np.float64, na_value=np.nan) for rows in (train, test))
-    usual = _column_medians(past)
+    medians = _column_medians(past)
     model: Pipeline = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky"))
     model.fit(
-        np.where(np.isnan(past), usual, past),
+        np.where(np.isnan(past), medians, past),
         train["label"].to_numpy(),
         logisticregression__sample_weight=term_weights(train["term"]),
     )
-    return np.asarray(model.predict_proba(np.where(np.isnan(now), usual, now))[:, 1])
+    return np.asarray(model.predict_proba(np.where(np.isnan(now), medians, now))[:, 1])
 
 
 def _column_medians(values: Floats) -> Floats:
-    """The median of each column, 0 where none of it is known.
+    """Median of each column, 0 for a column without known values.
 
-    Not pandas': it silences warnings for the whole process while it works, and others are at work beside it.
+    pandas' median is not used: it silences warnings for the whole process, and other threads run at the same time.
     """
     known = ~np.isnan(values).all(axis=0)
-    usual = np.zeros(values.shape[1])
-    usual[known] = np.nanmedian(values[:, known], axis=0)
-    return usual
+    medians = np.zeros(values.shape[1])
+    medians[known] = np.nanmedian(values[:, known], axis=0)
+    return medians
 
 
 BASELINES: dict[str, Baseline] = {
@@ -168,22 +171,22 @@ BASELINES: dict[str, Baseline] = {
     "health_score": health_score,
 }
 BASELINE_NAMES = (*BASELINES, LINEAR_BASELINE)
-"""Every baseline by name; what the last says stands in the model's own back-test."""
+"""Names of all baselines; the predictions of the last one are in the model's own backtest."""
 
 
 def predict_baselines(
     observed: pd.DataFrame, folds: Sequence[Fold], features: Sequence[str], threads: int = 1
 ) -> pd.DataFrame:
-    """What each of `BASELINES` would have said at each origin; one row per tested observation."""
+    """Predict every fold's test rows with each of `BASELINES`; one row per tested observation."""
 
-    def told(fold: Fold) -> pd.DataFrame:
+    def predict_fold(fold: Fold) -> pd.DataFrame:
         return _predict_fold(observed.iloc[fold.train], observed.iloc[fold.test], features)
 
-    return pd.concat(parallel_map(told, folds, threads), ignore_index=True)
+    return pd.concat(parallel_map(predict_fold, folds, threads), ignore_index=True)
 
 
 def _predict_fold(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    chances = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
+    probabilities = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
     return test[["account_id", "as_of"]].assign(
-        **{name: chance for name, chance in chances.items() if chance is not None}
+        **{name: probability for name, probability in probabilities.items() if probability is not None}
     )

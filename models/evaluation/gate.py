@@ -1,10 +1,10 @@
-"""What a model must show before it serves: figures in, reasons in words out; no reason, no refusal.
+"""Promotion gate: check the backtest metrics of a model before it serves; no failed check, no rejection.
 
-The gate knows what `evaluate` judged of the back-test, and how challenger and champion spoke of the same rows. It asks
-for enough outcomes; for a surely better word than the base rate and none surely worse than another baseline's or the
-champion's; for calibration, overall and in every segment that is large enough to tell. *Surely* is an interval over
-resampled accounts; where several segments are looked at, it is widened so that all of them together err as seldom as
-one would (Bonferroni).
+The gate reads the metrics of the `evaluate` stage, and the challenger's and the champion's predictions on the same
+rows. It requires enough outcomes; a significantly better log loss than the base rate, and none significantly worse than
+another baseline's or the champion's; and calibration, overall and in every segment that is large enough.
+*Significantly* refers to an interval over resampled accounts. With several segments the interval is wider, so that all
+of them together have the error rate of one (Bonferroni).
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from renewals.models.training.splits import KEY, term_weights
 from renewals.models.training.walk_forward import LINEAR_BASELINE
 
 REQUIRED_BASELINE = "base_rate"
-"""What must be beaten."""
+"""The baseline that the model must beat."""
 MIN_TAIL_RESAMPLES = 4
-"""Resamples that should lie beyond each end of an interval, for its end to mean something."""
+"""Minimum number of resamples beyond each end of an interval; with fewer the end is not reliable."""
 
 Estimate = dict[str, float]
-"""A figure with its interval: `value`, `low`, `high`."""
+"""An estimate with its interval: `value`, `low`, `high`."""
 
 
 def failed_checks(gate_metrics: Mapping[str, Any], gate: GateSettings) -> list[str]:
-    """Why a model may not serve, in words; empty where it may. `gate_metrics` is what `evaluate` wrote of it."""
+    """Messages of the checks that a model fails; empty if it may serve.
+
+    `gate_metrics` come from the `evaluate` stage.
+    """
     few = _check_sample_size(gate_metrics, gate)
     if few:
         return [few]
@@ -49,21 +52,21 @@ def _check_sample_size(gate_metrics: Mapping[str, Any], gate: GateSettings) -> s
         return None
     return (
         f"tested on {terms} terms with {events:.0f} of the rarer outcome: at least {gate.min_renewals} "
-        f"(gate.min_renewals) and {gate.min_events} (gate.min_events) are needed to judge it"
+        f"(gate.min_renewals) and {gate.min_events} (gate.min_events) are required"
     )
 
 
 def _check_baselines(gate_metrics: Mapping[str, Any]) -> list[str]:
-    """Better than the base rate beyond doubt; than every other baseline, as far as its interval can tell.
+    """Require a significant gain over the base rate, and no significant loss to another baseline.
 
-    Not than its own linear part: a model that is worse than a part of it by a hair still serves.
+    The linear part of the model itself is excluded: a model that is slightly worse than its linear part still serves.
     """
-    over, reasons = gate_metrics["gain_over"], []
-    if not over[REQUIRED_BASELINE]["low"] > 0:
+    gains, reasons = gate_metrics["gain_over"], []
+    if not gains[REQUIRED_BASELINE]["low"] > 0:
         reasons.append(
-            f"not significantly better than the base rate: log-loss gain {_format_estimate(over[REQUIRED_BASELINE])}"
+            f"not significantly better than the base rate: log-loss gain {_format_estimate(gains[REQUIRED_BASELINE])}"
         )
-    for name, gain in over.items():
+    for name, gain in gains.items():
         if name not in (REQUIRED_BASELINE, LINEAR_BASELINE) and not gain["high"] > 0:
             reasons.append(
                 f"worse than the baseline {name.replace('_', ' ')}: log loss lower by {_format_estimate(gain)}"
@@ -90,19 +93,19 @@ def _check_calibration(gate_metrics: Mapping[str, Any], gate: GateSettings) -> l
 
 
 def _check_segments(segments: Mapping[str, Any], gate: GateSettings) -> list[str]:
-    """What is right on the whole may be wrong in a part: by level, or by how far it tells accounts apart."""
+    """Check bias and calibration slope in each segment: errors of segments can cancel each other overall."""
     reasons = []
-    for name, found in segments.items():
-        bias, slope = found["bias"], found["calibration_slope"]
+    for name, segment in segments.items():
+        bias, slope = segment["bias"], segment["calibration_slope"]
         if bias["low"] > gate.max_calibration_error or bias["high"] < -gate.max_calibration_error:
             reasons.append(
-                f"in {name} ({found['terms']} terms) mean predicted {found['mean_predicted']:.2f}, "
-                f"observed {found['mean_observed']:.2f}: bias {_format_estimate(bias, 2)}, significantly beyond "
+                f"in {name} ({segment['terms']} terms) mean predicted {segment['mean_predicted']:.2f}, "
+                f"observed {segment['mean_observed']:.2f}: bias {_format_estimate(bias, 2)}, significantly beyond "
                 f"{gate.max_calibration_error} (gate.max_calibration_error)"
             )
         if slope["value"] is not None and _is_outside_range(slope, gate):
             reasons.append(
-                f"in {name} ({found['terms']} terms) calibration slope {_format_slope(slope)} lies outside "
+                f"in {name} ({segment['terms']} terms) calibration slope {_format_slope(slope)} lies outside "
                 f"{_format_limits(gate)} (gate.slope_range)"
             )
     return reasons
@@ -129,10 +132,10 @@ def _format_estimate(estimate: Mapping[str, float], digits: int = 4) -> str:
 
 
 def segment_calibration(rows: pd.DataFrame, model_name: str, gate: GateSettings) -> dict[str, dict[str, Any]]:
-    """Level and slope of one speaker in every segment that is large enough to judge.
+    """Bias and calibration slope of one model in every segment that is large enough, by segment name.
 
-    `rows` hold `account_id`, `term`, `label`, the speaker's probability and the columns of `gate.segment_calibration`;
-    one row per judged observation. `bias` is the mean promised less the share seen.
+    `rows` has `account_id`, `term`, `label`, the model's probability and the columns of `gate.segments`; one row per
+    evaluated observation. `bias` is the mean predicted less the mean observed share.
     """
     parts = dict(large_segments(rows, gate))
     resampling = bonferroni_resampling(gate, len(parts))
@@ -140,7 +143,7 @@ def segment_calibration(rows: pd.DataFrame, model_name: str, gate: GateSettings)
 
 
 def large_segments(rows: pd.DataFrame, gate: GateSettings) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The segments with enough terms and enough of the rarer outcome, each with its rows."""
+    """Yield each segment with enough terms and enough of the rarer outcome, as (name, its rows)."""
     for column in (name for name in gate.segments if name in rows.columns):
         for value, part in rows.groupby(column, sort=True, observed=True):
             terms, events = count_terms(part)
@@ -149,29 +152,32 @@ def large_segments(rows: pd.DataFrame, gate: GateSettings) -> Iterator[tuple[str
 
 
 def count_terms(rows: pd.DataFrame) -> tuple[int, float]:
-    """The number of terms, and how many of them had the rarer outcome; the rows of a term count one together."""
+    """Number of terms, and number of them with the rarer outcome.
+
+    The rows of one term have a total weight of one.
+    """
     weight = term_weights(rows["term"])
     yes = float((rows["label"].to_numpy() * weight).sum())
     return int(rows["term"].nunique()), min(yes, float(weight.sum()) - yes)
 
 
-def bonferroni_resampling(gate: GateSettings, looks: int) -> Resampling:
-    """How intervals are resampled where so many are looked at: all together err no oftener than one alone would."""
-    tail = (1 - gate.confidence) / 2 / max(looks, 1)
+def bonferroni_resampling(gate: GateSettings, interval_count: int) -> Resampling:
+    """Resampling settings for several simultaneous intervals, so that their joint error rate is that of one."""
+    tail = (1 - gate.confidence) / 2 / max(interval_count, 1)
     return Resampling(max(gate.bootstrap_samples, math.ceil(MIN_TAIL_RESAMPLES / tail)), 1 - 2 * tail)
 
 
 def _segment_metrics(rows: pd.DataFrame, model_name: str, resampling: Resampling) -> dict[str, Any]:
-    truth, chance, weight = rows["label"].to_numpy(), rows[model_name].to_numpy(), term_weights(rows["term"])
+    truth, probability, weight = rows["label"].to_numpy(), rows[model_name].to_numpy(), term_weights(rows["term"])
     terms, events = count_terms(rows)
-    low, high = metrics.calibration_slope_interval(truth, chance, rows["account_id"], resampling, weight)
+    low, high = metrics.calibration_slope_interval(truth, probability, rows["account_id"], resampling, weight)
     return {
         "terms": terms,
         "events": events,
-        "mean_predicted": metrics.mean_predicted(truth, chance, weight),
-        "mean_observed": metrics.mean_observed(truth, chance, weight),
-        "bias": _to_estimate(metrics.bias(truth, chance, rows["account_id"], resampling, weight)),
-        "calibration_slope": {"value": metrics.calibration_slope(truth, chance, weight), "low": low, "high": high},
+        "mean_predicted": metrics.mean_predicted(truth, probability, weight),
+        "mean_observed": metrics.mean_observed(truth, probability, weight),
+        "bias": _to_estimate(metrics.bias(truth, probability, rows["account_id"], resampling, weight)),
+        "calibration_slope": {"value": metrics.calibration_slope(truth, probability, weight), "low": low, "high": high},
     }
 
 
@@ -179,49 +185,53 @@ def _to_estimate(values: tuple[float, float, float]) -> Estimate:
     return dict(zip(("value", "low", "high"), values, strict=True))
 
 
-# --- challenger against champion -----------------------------------------------------------------
+# --- challenger and champion ---------------------------------------------------------------------
 
 
 def is_champion_row(challenger: pd.DataFrame, until: pd.Timestamp) -> pd.Series:
-    """Which rows of the challenger's back-test the champion, trained on `until`, may speak of itself.
+    """True for rows of the challenger's backtest on which the champion itself, trained on `until`, may be compared.
 
-    Those that a challenger's fold trained no earlier speaks of: neither had seen them, and neither is the older one.
+    These are rows observed after that day, from challenger folds trained no earlier: neither model has seen them, and
+    the challenger's is not the older one.
     """
     return (challenger["origin"] >= until) & (challenger["as_of"] >= until)
 
 
 def pair_predictions(challenger: pd.DataFrame, champion: pd.DataFrame, champion_later: pd.DataFrame) -> pd.DataFrame:
-    """The challenger's back-test with the champion's word beside it; one row per observation both spoke of.
+    """Add the champion's probability to the challenger's backtest; one row per observation that both predicted.
 
-    `champion_later` holds the champion's own words of rows observed since it was trained; elsewhere its back-test
-    speaks. A word counts only if it was said by a model that stood on the day of the observation or before.
+    `champion_later` holds the predictions of the champion itself for rows observed since its training. Earlier rows use
+    the champion's backtest. A prediction counts only if its model was trained on or before the as-of date.
     """
-    kept = [*KEY, "probability"]
-    then = champion.loc[champion["origin"] <= champion["as_of"], kept]
-    words = pd.concat([champion_later[kept], then]).drop_duplicates(KEY, keep="first")
-    fair = challenger[challenger["origin"] <= challenger["as_of"]]
-    return fair.merge(words, on=KEY, suffixes=("", "_champion"), validate="one_to_one")
+    columns = [*KEY, "probability"]
+    backtest = champion.loc[champion["origin"] <= champion["as_of"], columns]
+    champion_predictions = pd.concat([champion_later[columns], backtest]).drop_duplicates(KEY, keep="first")
+    valid = challenger[challenger["origin"] <= challenger["as_of"]]
+    return valid.merge(champion_predictions, on=KEY, suffixes=("", "_champion"), validate="one_to_one")
 
 
 def compare_with_champion(rows: pd.DataFrame, target: str, gate: GateSettings) -> dict[str, Any]:
-    """How much better the challenger spoke than the champion, overall and in each large segment.
+    """Estimate the challenger's gain over the champion, overall and in each large segment.
 
-    `rows` are `pair_predictions` ones, with the columns of `gate.segment_calibration` where there are any. `gain` is
-    how much lower the log loss is, `auc` how much higher the AUC; None with too few terms.
+    `rows` come from `pair_predictions`, with the columns of `gate.segments` where they exist. `gain` is the decrease of
+    the log loss and `auc` the increase of the AUC; both are None with too few terms.
     """
     rows = rows[~rows["renewal_signed"].astype(bool)]
     rows = metrics.select_at_lead(rows, gate.lead_days) if target == RENEWAL else rows
-    found: dict[str, Any] = {"rows": len(rows), "terms": int(rows["term"].nunique()), "gain": None, "auc": None}
-    if found["terms"] < gate.min_renewals:
-        return {**found, "segments": {}}
+    counts: dict[str, Any] = {"rows": len(rows), "terms": int(rows["term"].nunique()), "gain": None, "auc": None}
+    if counts["terms"] < gate.min_renewals:
+        return {**counts, "segments": {}}
     parts = dict(large_segments(rows, gate))
-    alone, among = bonferroni_resampling(gate, 1), bonferroni_resampling(gate, len(parts))
+    single, simultaneous = bonferroni_resampling(gate, 1), bonferroni_resampling(gate, len(parts))
     return {
-        **found,
-        "gain": _estimate_gain(metrics.log_loss_gain, rows, alone),
-        "auc": _estimate_gain(metrics.auc_gain, rows, alone),
+        **counts,
+        "gain": _estimate_gain(metrics.log_loss_gain, rows, single),
+        "auc": _estimate_gain(metrics.auc_gain, rows, single),
         "segments": {
-            name: {"terms": int(part["term"].nunique()), "gain": _estimate_gain(metrics.log_loss_gain, part, among)}
+            name: {
+                "terms": int(part["term"].nunique()),
+                "gain": _estimate_gain(metrics.log_loss_gain, part, simultaneous),
+            }
             for name, part in parts.items()
         },
     }
@@ -237,7 +247,7 @@ def _estimate_gain(metric: Any, rows: pd.DataFrame, resampling: Resampling) -> E
 
 
 def comparison_text(comparison: Mapping[str, Any]) -> str:
-    """How a challenger compares with the champion, in words."""
+    """Text of the comparison of a challenger with the champion."""
     if comparison["gain"] is None:
         return f"only {comparison['terms']} terms in common with the champion: too few to compare"
     gain, auc = _format_estimate(comparison["gain"]), _format_estimate(comparison["auc"])
@@ -247,18 +257,18 @@ def comparison_text(comparison: Mapping[str, Any]) -> str:
 
 
 def failed_comparisons(comparison: Mapping[str, Any], version: str) -> list[str]:
-    """Why a challenger may not take the place of the champion, whose version is given; empty where it may."""
-    whom = f"worse than the champion, version {version}, on the same {comparison['terms']} terms"
+    """Messages of the comparisons that the challenger loses to the champion `version`; empty if it may replace it."""
+    prefix = f"worse than the champion, version {version}, on the same {comparison['terms']} terms"
     reasons = []
     if _is_worse(comparison["gain"]):
-        reasons.append(f"{whom}: log loss lower by {_format_estimate(comparison['gain'])}")
+        reasons.append(f"{prefix}: log loss lower by {_format_estimate(comparison['gain'])}")
     if _is_worse(comparison["auc"]):
-        reasons.append(f"{whom}: AUC higher by {_format_estimate(comparison['auc'])}")
-    for name, found in comparison["segments"].items():
-        if _is_worse(found["gain"]):
+        reasons.append(f"{prefix}: AUC higher by {_format_estimate(comparison['auc'])}")
+    for name, segment in comparison["segments"].items():
+        if _is_worse(segment["gain"]):
             reasons.append(
-                f"worse than the champion, version {version}, in {name} ({found['terms']} terms): "
-                f"log loss lower by {_format_estimate(found['gain'])}"
+                f"worse than the champion, version {version}, in {name} ({segment['terms']} terms): "
+                f"log loss lower by {_format_estimate(segment['gain'])}"
             )
     return reasons
 

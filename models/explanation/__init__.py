@@ -1,1 +1,1 @@
-"""Contributions of features, and the reasons chosen from them."""
+"""Explanation of scores: reasons from feature contributions, score changes and what-if values."""

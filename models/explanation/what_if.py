@@ -1,9 +1,9 @@
-"""What the model would say of other figures than those that are: what is tried, and what moves along.
+"""Values to try for a feature in a what-if analysis, and the matching shift of its other windows.
 
-A figure is often known in several windows, and the model reads them all. To move one and hold the others would ask of
-accounts that nobody has seen, and most of what the figure tells would stay where it was. So the others move along: each
-by as much, up or down the ranks of the account's peers, as the one that was set. The answer is an association: accounts
-with such figures renewed so often.
+A quantity is often measured over several windows, and the model reads all of them. Changing one window alone would
+describe accounts that do not exist, and would leave out most of the quantity's influence. So the other windows shift
+too: each by as many ranks among the account's peers as the changed one. The result is an association: the renewal rate
+of accounts with such values.
 """
 
 from __future__ import annotations
@@ -23,93 +23,99 @@ if TYPE_CHECKING:
     from renewals.models.training.ensemble import EnsembleModel
 
 PEER_QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
-"""A figure is tried at the values that so many of the peers lie below."""
+"""A feature is tried at these quantiles of the peers' values."""
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FeatureWindow:
-    """One window of a figure: the figures of some accounts, and of all their peers."""
+    """One window of a quantity: the values of some accounts and of all their peers."""
 
     values: Floats
-    """One per account, not a number where it is not known."""
+    """One value per account, NaN if missing."""
     peer_values: Floats
-    """Those known, rising."""
+    """The known values, ascending."""
 
 
 def what_if_features(
     names: Iterable[str], catalogue: Sequence[FeatureMeta], model_features: Iterable[str]
 ) -> list[FeatureMeta]:
-    """The features among `names` that can be tried: numbers that a manager can move and the model reads."""
-    there, known = set(model_features), {str(feature["name"]): feature for feature in catalogue}
-    asked = [known[name] for name in names if name in known and name in there]
-    return [feature for feature in asked if feature["actionable"] and feature.get("kind", "number") == "number"]
+    """Catalogue entries of the features among `names` that can be tried: actionable numbers that the model reads."""
+    in_model, known = set(model_features), {str(feature["name"]): feature for feature in catalogue}
+    candidates = [known[name] for name in names if name in known and name in in_model]
+    return [feature for feature in candidates if feature["actionable"] and feature.get("kind", "number") == "number"]
 
 
 def sibling_windows(feature: FeatureMeta, catalogue: Iterable[FeatureMeta], model_features: Iterable[str]) -> list[str]:
-    """The other windows of a feature's figure, of those the model reads."""
-    there, about = set(model_features), _feature_key(feature)
-    own = [str(other["name"]) for other in catalogue if _feature_key(other) == about]
-    return [name for name in own if name in there and name != feature["name"]]
+    """Names of the other windows of a feature, of those that the model reads."""
+    in_model, key = set(model_features), _feature_key(feature)
+    names = [str(entry["name"]) for entry in catalogue if _feature_key(entry) == key]
+    return [name for name in names if name in in_model and name != feature["name"]]
 
 
 def _feature_key(feature: FeatureMeta) -> tuple[Any, ...]:
-    """What a feature is about, whatever its window."""
-    about = {name: value for name, value in (feature.get("params") or {}).items() if name != "days"}
-    return feature["family"], base_feature(feature), sorted(about.items())
+    """Key that all windows of one quantity share: family, base feature and parameters except days."""
+    params = {name: value for name, value in (feature.get("params") or {}).items() if name != "days"}
+    return feature["family"], base_feature(feature), sorted(params.items())
 
 
 def training_range(model: EnsembleModel, name: str) -> tuple[float, float]:
-    """The range that training usually showed: beyond it the linear part says no more than at its ends."""
+    """Range of the feature's knots in the linear part; beyond it the linear part is constant.
+
+    Infinite if it has no knots.
+    """
     part = model.linear.effects[model.schema.names.index(name)]
     return (part.knots[0], part.knots[-1]) if isinstance(part, PiecewiseLinear) else (-math.inf, math.inf)
 
 
 def grid_values(feature: FeatureMeta, peer_values: Floats, bounds: tuple[float, float]) -> list[float]:
-    """The values at which a figure is tried, rising: each that of some peer, rounded as the feature's sentence does.
+    """Values to try for a feature, ascending: quantiles of the peers' values, rounded as in the sentence.
 
-    What lies beyond what training usually showed is left out.
+    Values outside `bounds`, the training range, are left out.
     """
     if not len(peer_values):
         return []
-    tried = {
-        round(own, decimal_places(str(feature["en"]))) + 0.0
-        for own in _values_at_quantiles(peer_values, np.array(PEER_QUANTILES)).tolist()
+    grid = {
+        round(value, decimal_places(str(feature["en"]))) + 0.0
+        for value in _values_at_quantiles(peer_values, np.array(PEER_QUANTILES)).tolist()
     }
-    return sorted(own for own in tried if bounds[0] <= own <= bounds[1])
+    return sorted(value for value in grid if bounds[0] <= value <= bounds[1])
 
 
 def percentile_rank(values: Floats, peer_values: Floats) -> Floats:
-    """The share of the peers below each figure, those level with it counting half; one per figure."""
+    """Share of the peers with a lower value, equal ones counted half; one entry per value, NaN if missing."""
     below, upto = (np.searchsorted(peer_values, values, side=side) for side in ("left", "right"))
     return np.where(np.isnan(values) | (len(peer_values) == 0), np.nan, (below + upto) / max(2 * len(peer_values), 1))
 
 
 def shift_by_rank(target_values: Floats, window: FeatureWindow, sibling: FeatureWindow) -> Floats:
-    """Another window's figures once the first one's are as wished; one per account.
+    """Values of a sibling window after `window` changes to `target_values`; one per account.
 
-    It climbs or falls as many ranks as the first, never the other way, and stays where either is not known.
+    The sibling moves by as many ranks as `window`, never in the opposite direction. It stays if either value is
+    missing.
     """
-    climbed = percentile_rank(target_values, window.peer_values) - percentile_rank(window.values, window.peer_values)
-    place = percentile_rank(sibling.values, sibling.peer_values) + climbed
-    known = ~np.isnan(place) & (climbed != 0)
-    there = (
-        _values_at_quantiles(sibling.peer_values, np.clip(np.where(known, place, 0.0), 0.0, 1.0))
+    rank_change = percentile_rank(target_values, window.peer_values) - percentile_rank(
+        window.values, window.peer_values
+    )
+    rank = percentile_rank(sibling.values, sibling.peer_values) + rank_change
+    known = ~np.isnan(rank) & (rank_change != 0)
+    targets = (
+        _values_at_quantiles(sibling.peer_values, np.clip(np.where(known, rank, 0.0), 0.0, 1.0))
         if len(sibling.peer_values)
         else sibling.values
     )
-    moved = np.where(climbed > 0, np.fmax(sibling.values, there), np.fmin(sibling.values, there))
-    return np.where(known, moved, sibling.values)
+    shifted = np.where(rank_change > 0, np.fmax(sibling.values, targets), np.fmin(sibling.values, targets))
+    return np.where(known, shifted, sibling.values)
 
 
 def _values_at_quantiles(peer_values: Floats, quantiles: Floats) -> Floats:
-    """The peers' figures that such shares lie below: figures that somebody has."""
+    """The peers' values at these quantiles, without interpolation."""
     return peer_values[np.rint(quantiles * (len(peer_values) - 1)).astype(np.int64)]
 
 
 def shift_windows(name: str, target_values: Floats, windows: Mapping[str, FeatureWindow]) -> dict[str, Floats]:
-    """The columns of a figure once its window `name` is as wished; each one per account."""
-    others = {other: window for other, window in windows.items() if other != name}
+    """Values of all windows after the window `name` changes to `target_values`; by name, one value per account."""
+    siblings = {sibling: window for sibling, window in windows.items() if sibling != name}
     return {name: target_values} | {
-        other: shift_by_rank(target_values, windows[name], window) for other, window in others.items()
+        sibling: shift_by_rank(target_values, windows[name], window) for sibling, window in siblings.items()
     }

@@ -1,1 +1,1 @@
-"""Expected value of acting on an account, and the order of the list."""
+"""Ranking of accounts: playbooks and their expected gain, effects, capacity, managers' verdicts."""

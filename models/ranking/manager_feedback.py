@@ -1,7 +1,7 @@
-"""Model against manager: whose word on a renewal was right, once the renewal is final.
+"""Compare managers' verdicts with the model once renewals are final.
 
-Answers are a log: one row per account answered in a returned workbook, in the order in which they were collected. The
-newest says what holds; what an earlier one said stays known as of the days between.
+Answers are a log: one row per account answered in a returned workbook, in order of collection. The newest answer is
+current; earlier ones remain valid as of the days before it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 MIN_VERDICTS = 30
-"""Final verdicts from which on a share of right ones is told: of fewer, the 90 % interval spans 30 points or more where
-the share is near a half."""
+"""Minimum number of final verdicts for a share of correct ones; below it the 90 % interval spans 30 points or more at
+shares near one half."""
 LOST, RENEWS = "lost", "renews"
 LIST_KEY = ["as_of", "account_id"]
 SIDES = ("model", "manager")
@@ -20,17 +20,19 @@ PENDING = "pending"
 
 
 def current_verdicts(answers: pd.DataFrame) -> pd.DataFrame:
-    """The verdict in force, one row per (as_of, account_id) with one; `recorded_at` is when it was first so said.
+    """Current verdict of each account and list; one row per (as_of, account_id) that has one.
 
-    `answers` has one row per answer. One without a verdict takes none back.
+    `answers` has one row per answer. An answer without a verdict does not withdraw an earlier one. `recorded_at` is the
+    time of the answer that last changed the verdict, the note or the manager.
     """
     return _latest_answers(answers, LIST_KEY, ["verdict", "note", "csm"], answers["verdict"].notna())
 
 
 def started_actions(answers: pd.DataFrame) -> pd.DataFrame:
-    """What was begun: one row per (account_id, action, started_on), with who told and when that was first known.
+    """Actions that managers started, as first reported; one row per (account_id, action, started_on).
 
-    Another day for the same play of the same list corrects the first. The same day told of two lists is one beginning.
+    A new start day for the same action on the same list corrects the earlier one. The same start day on two lists is
+    one action.
     """
     rows = _latest_answers(answers, [*LIST_KEY, "action"], ["started_on"], answers["action"].notna())
     first = rows.sort_values("recorded_at", kind="stable").drop_duplicates(["account_id", "action", "started_on"])
@@ -40,54 +42,55 @@ def started_actions(answers: pd.DataFrame) -> pd.DataFrame:
 def _latest_answers(
     answers: pd.DataFrame, key: list[str], value_columns: list[str], has_value: pd.Series
 ) -> pd.DataFrame:
-    """The newest row of each key in its first telling: what is said again in the same words is not news."""
+    """Newest row of each key that changed a value; repeated answers with the same values are ignored."""
     rows = answers[has_value].sort_values("recorded_at", kind="stable").reset_index(drop=True)
-    words = rows[value_columns].astype(object).where(rows[value_columns].notna(), None)
-    before = words.groupby([rows[name] for name in key], sort=False).shift()
-    changed = ((words != before) & ~(words.isna() & before.isna())).any(axis=1)
+    values = rows[value_columns].astype(object).where(rows[value_columns].notna(), None)
+    previous = values.groupby([rows[name] for name in key], sort=False).shift()
+    changed = ((values != previous) & ~(values.isna() & previous.isna())).any(axis=1)
     newest = rows[changed].drop_duplicates(key, keep="last")
     return newest.sort_values(key, kind="stable").reset_index(drop=True)
 
 
 def is_disagreement(rows: pd.DataFrame) -> pd.Series:
-    """Whether the manager's verdict is not what the list said: lost where risk is not high, renews where it is."""
+    """True if the verdict contradicts the list: lost although risk is not high, or renews although it is."""
     high = rows["risk_band"].eq("high")
-    told = rows["risk_band"].notna()
-    return told & ((rows["verdict"].eq(LOST) & ~high) | (rows["verdict"].eq(RENEWS) & high))
+    has_band = rows["risk_band"].notna()
+    return has_band & ((rows["verdict"].eq(LOST) & ~high) | (rows["verdict"].eq(RENEWS) & high))
 
 
 def add_correctness(rows: pd.DataFrame, renewed: pd.Series) -> pd.DataFrame:
-    """Verdicts with who was right: `correct_side` is model, manager, both, neither or pending; one row per verdict.
+    """Add `renewed` and `correct_side` to verdicts: model, manager, both, neither or pending; one row per verdict.
 
-    `renewed` holds 1, 0, or nothing while the renewal is not final. Empty where either took no side.
+    `renewed` holds 1, 0, or a missing value before the renewal is final. `correct_side` is empty if the manager was
+    unsure or the list has no risk band.
     """
     final = renewed.notna()
     manager = rows["verdict"].map({RENEWS: 1.0, LOST: 0.0})
     model = rows["risk_band"].eq("high").map({True: 0.0, False: 1.0}).where(rows["risk_band"].notna())
-    became = renewed.astype("float64")
-    hits = {"model": model.eq(became), "manager": manager.eq(became)}
-    right = pd.Series("neither", index=rows.index, dtype=object)
+    outcome = renewed.astype("float64")
+    hits = {"model": model.eq(outcome), "manager": manager.eq(outcome)}
+    correct = pd.Series("neither", index=rows.index, dtype=object)
     for side in SIDES:
-        right = right.mask(hits[side], side)
-    right = right.mask(hits["model"] & hits["manager"], "both").mask(~final, PENDING)
-    sided = manager.notna() & model.notna()
-    return rows.assign(renewed=renewed.astype("Int8"), correct_side=right.where(sided, None))
+        correct = correct.mask(hits[side], side)
+    correct = correct.mask(hits["model"] & hits["manager"], "both").mask(~final, PENDING)
+    has_sides = manager.notna() & model.notna()
+    return rows.assign(renewed=renewed.astype("Int8"), correct_side=correct.where(has_sides, None))
 
 
 def count_correct(rows: pd.DataFrame) -> dict[str, Any]:
-    """How often each was right: over the disagreements that are final, and over all final verdicts where enough are.
+    """Count how often model and manager were correct: over final disagreements, and over all final verdicts.
 
-    `rows` are judged verdicts. A share is null under `MIN_VERDICTS` final ones. The Brier score of the model is told
-    beside both shares; a manager gives no probability.
+    `rows` come from `add_correctness`. Shares are null below `MIN_VERDICTS` final verdicts. The model's Brier score is
+    included; a manager gives no probability.
     """
-    sided = rows[rows["correct_side"].notna()]
-    apart, final = sided[is_disagreement(sided)], sided[sided["correct_side"].ne(PENDING)]
-    settled = apart["correct_side"].ne(PENDING)
+    comparable = rows[rows["correct_side"].notna()]
+    disagreements, final = comparable[is_disagreement(comparable)], comparable[comparable["correct_side"].ne(PENDING)]
+    is_final = disagreements["correct_side"].ne(PENDING)
     return {
         "verdicts": len(rows),
-        "disagreements": len(apart),
-        "pending": int((~settled).sum()),
-        **{side: int(apart["correct_side"].eq(side).sum()) for side in SIDES},
+        "disagreements": len(disagreements),
+        "pending": int((~is_final).sum()),
+        **{side: int(disagreements["correct_side"].eq(side).sum()) for side in SIDES},
         "final": len(final),
         "min_final": MIN_VERDICTS,
         "accuracy": {side: _mean_if_enough(final["correct_side"].isin([side, "both"])) for side in SIDES},

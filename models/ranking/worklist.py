@@ -1,7 +1,7 @@
-"""Who comes first: risk bands, money at risk, the four groups of J5, and a rank cut at capacity (M2).
+"""Order of the list: risk bands, ARR at risk, the four quadrants (J5), and the rank within capacity (M2).
 
-Values in, values out; nothing here knows a model or a file. What an hour is worth is told by
-`models/ranking/expected_value.py`.
+These functions take and return values; they use no model and no file. `models/ranking/expected_value.py` computes the
+ranking score.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ SCORED = "scored"
 TOO_LITTLE_HISTORY = "too_little_history"
 UNLIKE_TRAINING = "unlike_training"
 NOT_SCORED = "not_scored"
-"""The row breaks an invariant of the list: a figure, a probability or what is known of the account is impossible."""
+"""The row violates an invariant of the list: a value, a probability or a fact about the account is impossible."""
 STATUSES = (SCORED, TOO_LITTLE_HISTORY, UNLIKE_TRAINING, NOT_SCORED)
 RISK_BANDS = ("high", "medium", "low")
 QUADRANTS = ("save", "save_and_grow", "grow", "keep")
 
 
 class PortfolioLimits(Protocol):
-    """How many accounts, how much recurring revenue, and how many hours one manager can carry."""
+    """Capacity of one manager: accounts, recurring revenue and hours."""
 
     @property
     def accounts(self) -> int:
-        """The most accounts."""
+        """Maximum number of accounts."""
 
     @property
     def arr(self) -> float:
-        """The most recurring revenue."""
+        """Maximum recurring revenue."""
 
     @property
     def hours(self) -> float | None:
-        """The most hours; None for any number."""
+        """Maximum number of hours; None for no limit."""
 
 
 def score_status(history_days: pd.Series, min_days: int) -> pd.Series:
-    """Whether there is enough to score; one row per row given. Unknown history is too little."""
+    """`scored` for rows with at least `min_days` of history, else (also if unknown) `too_little_history`."""
     enough = (history_days >= min_days).fillna(False).to_numpy(bool)
     return pd.Series(np.where(enough, SCORED, TOO_LITTLE_HISTORY), index=history_days.index, dtype=object)
 
 
 def risk_band(renewal: pd.Series, high: float, medium: float) -> pd.Series:
-    """`high`, `medium` or `low` by the probability of loss; empty without a probability; one row per row given."""
+    """`high`, `medium` or `low` by the probability of loss; empty without a probability; one value per row."""
     band = np.select([renewal <= 1 - high, renewal <= 1 - medium], ["high", "medium"], "low")
     return pd.Series(band, index=renewal.index, dtype=object).where(renewal.notna(), None)
 
 
 def arr_at_risk(arr: pd.Series, renewal: pd.Series) -> pd.Series:
-    """The recurring revenue lost on average, in the currency of `arr`; one row per row given."""
+    """Expected recurring revenue lost, in the currency of `arr`; one value per row."""
     return arr * (1 - renewal)
 
 
 def quadrant(band: pd.Series, expansion: pd.Series, expansion_threshold: float) -> pd.Series:
-    """Which of four things to do (J5); empty where either side is unknown; one row per row given.
+    """Quadrant of the account (J5), by risk and expansion; empty if either is unknown; one value per row.
 
-    High risk: `save_and_grow` where expansion is likely, else `save`. Otherwise `grow` where likely, else `keep`.
+    High risk: `save_and_grow` if expansion is likely, else `save`. Otherwise `grow` if likely, else `keep`.
     """
     risky, likely = band == "high", expansion >= expansion_threshold
-    group = np.select([risky & likely, risky, likely], ["save_and_grow", "save", "grow"], "keep")
-    return pd.Series(group, index=band.index, dtype=object).where(band.notna() & expansion.notna(), None)
+    quadrants = np.select([risky & likely, risky, likely], ["save_and_grow", "save", "grow"], "keep")
+    return pd.Series(quadrants, index=band.index, dtype=object).where(band.notna() & expansion.notna(), None)
 
 
 def rank_accounts(
@@ -74,32 +74,34 @@ def rank_accounts(
     hours: pd.Series | None = None,
     at_risk: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """`rank` within each manager by worth, and whether that is `within_capacity`; one row per row given.
+    """Rank accounts within each manager by `ranking_score` and flag those `within_capacity`; one row per input row.
 
-    Accounts of no manager are one portfolio. Equal worth is ordered by what is `at_risk`, then by account id; without
-    worth there is no rank. An account is within capacity while the accounts, the revenue and the `hours` up to and with
-    it are; a manager's first account always is, however large.
+    Accounts without a manager form one portfolio. Equal scores are ordered by `at_risk`, then by account id; without a
+    score there is no rank. An account is within capacity if accounts, revenue and `hours` summed up to and including it
+    are within the limits; a manager's first account always is.
     """
-    board = pd.DataFrame({"worth": ranking_score, "arr": arr.fillna(0.0), "csm": csm, "key": sort_key(account_id)})
-    board["hours"] = 0.0 if hours is None else hours
-    board["at_risk"] = 0.0 if at_risk is None else at_risk.fillna(0.0)
-    by = ["worth", "at_risk", "key"]
-    board = board[board["worth"].notna()].sort_values(by, ascending=[False, False, True], kind="stable")
-    whose, names = pd.factorize(board["csm"], use_na_sentinel=False)
-    place, fits = np.zeros(len(board), np.int64), np.zeros(len(board), bool)
-    order = np.argsort(whose, kind="stable")
-    starts = np.searchsorted(whose[order], np.arange(len(names) + 1))
+    table = pd.DataFrame({"score": ranking_score, "arr": arr.fillna(0.0), "csm": csm, "key": sort_key(account_id)})
+    table["hours"] = 0.0 if hours is None else hours
+    table["at_risk"] = 0.0 if at_risk is None else at_risk.fillna(0.0)
+    by = ["score", "at_risk", "key"]
+    table = table[table["score"].notna()].sort_values(by, ascending=[False, False, True], kind="stable")
+    manager_codes, names = pd.factorize(table["csm"], use_na_sentinel=False)
+    position, within_capacity = np.zeros(len(table), np.int64), np.zeros(len(table), bool)
+    order = np.argsort(manager_codes, kind="stable")
+    starts = np.searchsorted(manager_codes[order], np.arange(len(names) + 1))
     for number, name in enumerate(names):
-        own = order[starts[number] : starts[number + 1]]
+        rows = order[starts[number] : starts[number + 1]]
         limit = portfolio_limits(None if pd.isna(name) else str(name))
-        place[own] = np.arange(1, len(own) + 1)
-        held, spent = (np.cumsum(board[name].to_numpy()[own]) for name in ("arr", "hours"))
-        carried = (held <= limit.arr) & (limit.hours is None or spent <= limit.hours)
-        fits[own] = (place[own] <= limit.accounts) & (carried | (place[own] == 1))
-    ranks = pd.DataFrame({"rank": place, "within_capacity": fits}, index=board.index).reindex(ranking_score.index)
+        position[rows] = np.arange(1, len(rows) + 1)
+        total_arr, total_hours = (np.cumsum(table[column].to_numpy()[rows]) for column in ("arr", "hours"))
+        within_limits = (total_arr <= limit.arr) & (limit.hours is None or total_hours <= limit.hours)
+        within_capacity[rows] = (position[rows] <= limit.accounts) & (within_limits | (position[rows] == 1))
+    ranks = pd.DataFrame({"rank": position, "within_capacity": within_capacity}, index=table.index).reindex(
+        ranking_score.index
+    )
     return ranks.astype({"rank": "Int64", "within_capacity": "boolean"})
 
 
 def sort_key(account_id: pd.Series) -> pd.Series:
-    """What accounts are ordered by where nothing else tells them apart: numbers as numbers, text as text."""
+    """Key for ordering accounts with equal scores: numbers as numbers, text as text."""
     return account_id if pd.api.types.is_integer_dtype(account_id) else account_id.astype(str)

@@ -198,7 +198,7 @@ def test_reasons_come_strongest_first_and_weak_ones_are_left_out() -> None:
 def test_a_contribution_without_words_weighs_but_is_not_told() -> None:
     said = tell({"a": -0.1, "unnamed": -5.0}, {"a": 0, "unnamed": 0}, {"a": 1, "unnamed": 1}, feature("a"), share=0.05)
     assert "reason_1" not in said
-    with pytest.raises(ValueError, match="no figures for a"):
+    with pytest.raises(ValueError, match="no values for a"):
         tell({"a": -0.1}, {"b": 0}, {"a": 1}, feature("a"))
 
 
