@@ -1,5 +1,4 @@
-"""Columns of the risk list: names, types and allowed values in the order of the data contract, and casts to these
-types."""
+"""Columns of the risk list: their names, types and allowed values as in the data contract, and casts to these types."""
 
 from __future__ import annotations
 
@@ -102,13 +101,14 @@ _DTYPES: dict[str, Any] = {"integer": "Int64", "number": "float64", "probability
 
 
 def cast_columns(risk_list: pd.DataFrame) -> pd.DataFrame:
-    """Return all columns of the list, in order and cast to their types; missing columns are empty. One row per input
+    """Cast all columns of the list to their types, in contract order; missing columns are empty. One row per input
     row."""
     return pd.DataFrame({column.name: cast_column(risk_list, column)[0] for column in COLUMNS}, index=risk_list.index)
 
 
 def cast_column(rows: pd.DataFrame, column: ListColumn) -> tuple[pd.Series, Flags]:
-    """Cast one column to its type; return it and a mask of the rows whose value could not be cast and is now empty."""
+    """Cast one column to its type; also return a mask of the rows that had a value which could not be cast and is now
+    empty."""
     values = rows.get(column.name, pd.Series(None, index=rows.index, dtype=object))
     if column.kind == "id":
         return values, np.zeros(len(values), bool)

@@ -23,8 +23,7 @@ MAX_DECREASES = 5
 
 
 def summarize_list(risk_list: pd.DataFrame, options: ListOptions) -> dict[str, Any]:
-    """Sum up the whole risk list: totals, and accounts and revenue by month of renewal, risk band, quadrant and
-    manager."""
+    """Sum up the whole list: totals, and accounts and revenue by month of renewal, risk band, quadrant and manager."""
     rows = _add_summary_columns(risk_list)
     managers = portfolio_loads(risk_list, options)
     return {
@@ -77,8 +76,8 @@ def _to_json_value(value: Any) -> Any:
 
 
 def _add_capacity(manager: Mapping[str, Any], options: ListOptions) -> dict[str, Any]:
-    """Add the manager's capacity to the portfolio; `load` is the larger of the shares used of both capacities (accounts
-    and ARR)."""
+    """Add the manager's capacity to the portfolio; `load` is the larger used share of the two capacities (accounts,
+    ARR)."""
     room = options.capacity.for_manager(manager["name"])
     loads = [manager[n] / most for n, most in (("accounts", room.accounts), ("arr", room.arr)) if most]
     return {
@@ -108,8 +107,8 @@ class ListComparison:
     """One row per risk band, over the accounts with a band on both lists: `then` and `now` are the accounts in the band
     on each list, `came` and `left` those that entered and left it."""
     largest_decreases: pd.DataFrame
-    """The accounts whose probability fell most, largest fall first: rows of the list with the previous probability in
-    `then`."""
+    """The accounts with the largest decreases of the probability, largest first: rows of the list with the previous
+    probability in `then`."""
 
 
 def compare_lists(

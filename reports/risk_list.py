@@ -77,16 +77,16 @@ def build_risk_list(
     faulty = row_checks.summarize_faults(rows)
     _check_fault_share(faulty, len(rows), options.invalid_row_limit)
     rows = rows.assign(**{OUT_OF_RANGE_SHARE: probabilities.get(OUT_OF_RANGE_SHARE)})
-    why = row_checks.status_reasons(rows, options.min_history_days, options.max_out_of_range_share)
-    listed = cast_columns(rows.assign(status_reason=why[options.language]))
-    worth, hours = (
+    reason_texts = row_checks.status_reasons(rows, options.min_history_days, options.max_out_of_range_share)
+    listed = cast_columns(rows.assign(status_reason=reason_texts[options.language]))
+    gain_per_hour, hours = (
         prescribed_playbooks[name].where(listed["status"].eq(worklist.SCORED)) for name in ("gain_per_hour", "hours")
     )
-    order = ranking_columns(listed, worth, hours, options)
-    listed[order.columns] = order
+    ranking = ranking_columns(listed, gain_per_hour, hours, options)
+    listed[ranking.columns] = ranking
     listed = listed.iloc[_rank_order(listed)].reset_index(drop=True)
     validate_list(listed)
-    return RiskList(listed, why.assign(account_id=rows["account_id"]), faulty)
+    return RiskList(listed, reason_texts.assign(account_id=rows["account_id"]), faulty)
 
 
 def _assemble_rows(
@@ -96,8 +96,8 @@ def _assemble_rows(
     prescribed_playbooks: pd.DataFrame,
     models: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Join the input columns of the list; values that only scored accounts have are empty in the other rows. One row
-    per observation."""
+    """Join the input columns of the list, one row per observation. Values for scored accounts are empty in other
+    rows."""
     rows = pd.DataFrame(
         {name: observations.get(name) for name in (*SPINE_COLUMNS, row_checks.FAULT_COLUMN)}, index=observations.index
     )
@@ -127,8 +127,10 @@ def _check_fault_share(fault_summary: Mapping[str, Any], rows: int, limit: float
 
 
 def name_playbooks(prescribed_playbooks: pd.DataFrame, library: PlaybookLibrary, language: str) -> pd.DataFrame:
-    """Replace the playbook ids of `models.ranking.expected_value.prescribe_playbooks` by names in one language; keep
-    `hours` and `gain_per_hour`. One row per input row."""
+    """Replace playbook ids by their names in one language; keep `hours` and `gain_per_hour`. One row per input row.
+
+    `prescribed_playbooks` is the result of `models.ranking.expected_value.prescribe_playbooks`.
+    """
     names = np.array([*(getattr(play.name, language) for play in library.plays.values()), None], object)
     columns = {f"playbook_{k}": names[prescribed_playbooks[f"play_{k}"].to_numpy()] for k in range(1, MAX_PLAYS + 1)}
     table = pd.DataFrame(
@@ -138,10 +140,10 @@ def name_playbooks(prescribed_playbooks: pd.DataFrame, library: PlaybookLibrary,
 
 
 def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
-    """Alert codes of each account, joined by semicolons; None for accounts without an alert. `alerts` has one row per
-    account and code.
+    """Alert codes of each account, joined by semicolons; None for accounts without an alert.
 
-    Codes that are not in `ALERT_CODES` and alerts of accounts that are not listed are left out.
+    `alerts` has one row per account and code. Codes that are not in `ALERT_CODES` and alerts of accounts that are not
+    listed are left out.
     """
     account_position = pd.Index(accounts).get_indexer(pd.Index(alerts["account_id"]))
     code_position = pd.Index(ALERT_CODES).get_indexer(pd.Index(alerts["code"]))
@@ -154,8 +156,7 @@ def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
 def ranking_columns(
     risk_list: pd.DataFrame, gain_per_hour: pd.Series, hours: pd.Series, options: ListOptions
 ) -> pd.DataFrame:
-    """Columns derived from the probabilities and the gain per hour: `rank`, `within_capacity`, `risk_band`,
-    `arr_at_risk`, `quadrant`. One row per row of the list."""
+    """Compute `rank`, `within_capacity`, `risk_band`, `arr_at_risk` and `quadrant`; one row per row of the list."""
     renewal = risk_list["renewal_probability"]
     band = worklist.risk_band(renewal, options.bands.high, options.bands.medium)
     at_risk = worklist.arr_at_risk(risk_list["arr"], renewal)
@@ -166,8 +167,8 @@ def ranking_columns(
 
 
 def _rank_order(risk_list: pd.DataFrame) -> np.ndarray:
-    """Row positions in rank order: the first rank of every manager, then every second rank, and so on. Equal ranks are
-    ordered by ARR at risk, largest first."""
+    """Row positions in rank order: the first rank of every manager, then every second rank, and so on. Rows of equal
+    rank are ordered by ARR at risk, largest first."""
     keys = pd.DataFrame(
         {
             "rank": risk_list["rank"].astype("float64"),

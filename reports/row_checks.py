@@ -66,8 +66,7 @@ class InvariantViolation(NamedTuple):
 
 
 def mark_invalid_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Set rows that break an invariant to not_scored and clear their scores and their invalid values; one row per input
-    row.
+    """Set rows that break an invariant to not_scored and clear their scores and invalid values; one row per input row.
 
     `FAULT_COLUMN` holds the fault of each such row. Only the columns present are checked; `rows` may lack columns of
     the list. A required value that is invalid becomes empty: it is not replaced by another value.
@@ -110,8 +109,7 @@ def _to_text(value: Any) -> str:
 
 
 def describe_violations(risk_list: pd.DataFrame) -> list[str]:
-    """Describe every invariant that is broken, with the column, the kind and the number of rows; one text per
-    violation."""
+    """Describe every broken invariant with its column, its kind and the number of rows; one text per violation."""
     return [
         f"{violation.column.name}: {violation.kind} ({violation.rows.sum()} rows)"
         for violation in _find_violations(risk_list)
@@ -151,16 +149,16 @@ def _check_column(rows: pd.DataFrame, column: ListColumn, is_scored: Flags, is_l
 
 
 def _find_filled(values: pd.Series, mask: Flags) -> Flags:
-    """Mask of the rows within `mask` that have a value. Only these are looked at, because they are few and most columns
-    are text."""
+    """Mask of the rows within `mask` that have a value. Only these are looked at: they are few, and most columns are
+    text."""
     filled = np.zeros(len(values), bool)
     filled[mask] = values[mask].notna()
     return filled
 
 
 def _is_inside_interval(rows: pd.DataFrame) -> Flags:
-    """Mask of the rows whose probability lies within its interval. Missing or invalid numbers count as inside: they are
-    another kind of fault."""
+    """Mask of the rows with their probability inside its interval; missing or invalid numbers are another kind of fault
+    and count as inside."""
     chance, low, high = (pd.to_numeric(rows[name], errors="coerce").to_numpy(np.float64) for name in REQUIRED_SCORES)
     return ~((chance < low) | (chance > high))
 

@@ -61,7 +61,7 @@ class ListOptions(ConfigSection):
     """Allow models that were trained on data from after the list's day. Such a list is marked, and never used as
     history."""
     min_history_days: int = Field(default=7, ge=0)
-    """An account whose first contract began fewer days ago is listed but not scored."""
+    """An account is listed but not scored if its first contract began fewer days ago."""
     max_out_of_range_share: float = Field(default=0.20, gt=0, le=1)
     """An account is listed but not scored if a larger share of its feature values lies outside the range of 99 % of the
     training rows."""
@@ -88,8 +88,8 @@ class ListOptions(ConfigSection):
     page_rows: int = Field(default=20_000, ge=1, le=100_000)
     """The page shows at most this many accounts, from the top of the list."""
     what_if_features: tuple[str, ...] = WHAT_IF_FEATURES
-    """Features whose values can be changed on the page (what-if): those that a manager can influence. Features that the
-    model does not use, such as logged actions, are left out."""
+    """Features that the page can change to other values (what-if): those that a manager can influence. Features that
+    the model does not use, such as logged actions, are left out."""
     keep_staging_hours: float = Field(default=24.0, gt=0)
     """Files left by a killed run are removed after this many hours."""
 
