@@ -78,12 +78,12 @@ def _to_json_value(value: Any) -> Any:
 def _add_capacity(manager: Mapping[str, Any], options: ListOptions) -> dict[str, Any]:
     """Add the manager's capacity to the portfolio; `load` is the larger used share of the two capacities (accounts,
     ARR)."""
-    room = options.capacity.for_manager(manager["name"])
-    loads = [manager[n] / most for n, most in (("accounts", room.accounts), ("arr", room.arr)) if most]
+    capacity = options.capacity.for_manager(manager["name"])
+    loads = [manager[n] / limit for n, limit in (("accounts", capacity.accounts), ("arr", capacity.arr)) if limit]
     return {
         **manager,
-        "most_accounts": room.accounts,
-        "most_arr": round(room.arr),
+        "most_accounts": capacity.accounts,
+        "most_arr": round(capacity.arr),
         "load": round(max(loads), 3) if len(loads) == 2 else None,
     }
 
@@ -120,19 +120,19 @@ def compare_lists(
     The risk bands of both lists use the current limits.
     """
     change = risk_list["probability_change"].astype("float64")
-    falls = risk_list.assign(then=risk_list["renewal_probability"] - change)[change < 0]
-    falls = falls.sort_values(["probability_change", "rank"], kind="stable").head(MAX_DECREASES)
-    ids, before = (table["account_id"].astype(object) for table in (risk_list, previous))
+    decreases = risk_list.assign(then=risk_list["renewal_probability"] - change)[change < 0]
+    decreases = decreases.sort_values(["probability_change", "rank"], kind="stable").head(MAX_DECREASES)
+    ids, previous_ids = (table["account_id"].astype(object) for table in (risk_list, previous))
     return ListComparison(
         previous_day,
         rose=int((change > CHANGE_THRESHOLD_POINTS / 100).sum()),
         fell=int((change < -CHANGE_THRESHOLD_POINTS / 100).sum()),
-        new=int((~ids.isin(before)).sum()),
-        gone=int((~before.isin(ids)).sum()),
+        new=int((~ids.isin(previous_ids)).sum()),
+        gone=int((~previous_ids.isin(ids)).sum()),
         band_changes=_band_changes(
-            ids, risk_list["risk_band"], previous.set_index(before)["renewal_probability"], options
+            ids, risk_list["risk_band"], previous.set_index(previous_ids)["renewal_probability"], options
         ),
-        largest_decreases=falls,
+        largest_decreases=decreases,
     )
 
 
@@ -141,17 +141,17 @@ def _band_changes(
 ) -> pd.DataFrame:
     """Count the accounts that entered or left each risk band, over the accounts scored on both lists; one row per
     band."""
-    before = risk_band(
+    bands_by_id = risk_band(
         previous_probabilities[~previous_probabilities.index.duplicated()], options.bands.high, options.bands.medium
     )
-    then = ids.map(before)
-    both = then.notna() & current_bands.notna()
-    then, current_bands = then[both], current_bands[both]
+    previous_bands = ids.map(bands_by_id)
+    both = previous_bands.notna() & current_bands.notna()
+    previous_bands, current_bands = previous_bands[both], current_bands[both]
     rows = {
         band: {
-            "then": int(then.eq(band).sum()),
-            "came": int((current_bands.eq(band) & then.ne(band)).sum()),
-            "left": int((then.eq(band) & current_bands.ne(band)).sum()),
+            "then": int(previous_bands.eq(band).sum()),
+            "came": int((current_bands.eq(band) & previous_bands.ne(band)).sum()),
+            "left": int((previous_bands.eq(band) & current_bands.ne(band)).sum()),
             "now": int(current_bands.eq(band).sum()),
         }
         for band in RISK_BANDS

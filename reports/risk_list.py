@@ -102,8 +102,8 @@ def _assemble_rows(
         {name: observations.get(name) for name in (*SPINE_COLUMNS, row_checks.FAULT_COLUMN)}, index=observations.index
     )
     scored = rows["status"].eq(worklist.SCORED)
-    chances = probabilities.reindex(columns=[*TARGETS, RENEWAL_LOW, RENEWAL_HIGH]).where(scored)
-    rows = rows.join(chances.rename(columns={target: f"{target}_probability" for target in TARGETS}))
+    scores = probabilities.reindex(columns=[*TARGETS, RENEWAL_LOW, RENEWAL_HIGH]).where(scored)
+    rows = rows.join(scores.rename(columns={target: f"{target}_probability" for target in TARGETS}))
     rows = rows.join(reasons.where(scored)).join(
         prescribed_playbooks.drop(columns=["gain_per_hour", "hours"]).where(scored)
     )
@@ -131,7 +131,7 @@ def name_playbooks(prescribed_playbooks: pd.DataFrame, library: PlaybookLibrary,
 
     `prescribed_playbooks` is the result of `models.ranking.expected_value.prescribe_playbooks`.
     """
-    names = np.array([*(getattr(play.name, language) for play in library.plays.values()), None], object)
+    names = np.array([*(getattr(playbook.name, language) for playbook in library.plays.values()), None], object)
     columns = {f"playbook_{k}": names[prescribed_playbooks[f"play_{k}"].to_numpy()] for k in range(1, MAX_PLAYS + 1)}
     table = pd.DataFrame(
         {name: pd.Series(values, prescribed_playbooks.index, dtype=object) for name, values in columns.items()}

@@ -145,7 +145,7 @@ def comparison_table(report: JsonObject, messages: Messages) -> TextTable:
 
 def _overall_section(report: JsonObject, messages: Messages) -> PageSection:
     overall, tested = report["overall"], report["tested"]
-    counted = messages.text(
+    counts_sentence = messages.text(
         "backtest.counted",
         rows=overall["rows"], accounts=overall["accounts"], mean_observed=_format_percent(overall["mean_observed"]),
         origins=len(report["origins"]), first=report["origins"][0], last=report["origins"][-1],
@@ -153,7 +153,7 @@ def _overall_section(report: JsonObject, messages: Messages) -> PageSection:
     )  # fmt: skip
     gains = [_gain_sentence(name, gain, messages) for name, gain in overall["gain_over"].items()]
     return PageSection(
-        messages.text("backtest.section.overall"), [counted, *gains], [comparison_table(report, messages)]
+        messages.text("backtest.section.overall"), [counts_sentence, *gains], [comparison_table(report, messages)]
     )
 
 

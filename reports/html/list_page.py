@@ -423,16 +423,16 @@ def _pack_alerts(shown: pd.DataFrame, alert_rows: pd.DataFrame, failures: Render
 def _pack_playbooks(
     shown: pd.DataFrame, prescribed_playbooks: pd.DataFrame, library: Mapping[str, playbooks.PlaybookRecord]
 ) -> dict[str, Any]:
-    """Pack the library's texts, and by account the library positions of its playbooks and of the best one (-1:
-    none)."""
+    """Pack the library's texts, and by account the library positions of its playbooks and of the best one; -1 if
+    none."""
     prescribed = prescribed_playbooks.reindex(shown.index)
     return {
         "library": [
             {
-                "hours": play["hours"],
-                **{language: _playbook_texts(play, Messages(language)) for language in MESSAGES},
+                "hours": playbook["hours"],
+                **{language: _playbook_texts(playbook, Messages(language)) for language in MESSAGES},
             }
-            for play in library.values()
+            for playbook in library.values()
         ],
         "slots": [_encode(prescribed[name], library) for name in PLAY_COLUMNS],
         "best": _encode(prescribed["best"], library),

@@ -24,15 +24,15 @@ TYPICAL_PROBABILITY = 0.7
 
 def sheet_row(playbook: PlaybookRecord, messages: Messages) -> list[Any]:
     """One playbook as the cells of the sheet, in the order of `SHEET_COLUMNS`."""
-    joint = messages.text("and")
+    joiner = messages.text("and")
     answers = [messages.value("theme", theme) for theme in playbook["themes"]] or [
         messages.text(f"plays.{playbook['expansion']}")
     ]
     return [
         playbook["name"][messages.language],
-        joint.join(answers),
-        joint.join(messages.value("stage", stage) for stage in playbook["stages"]),
-        joint.join(messages.value("size_band", band) for band in playbook["size_bands"]),
+        joiner.join(answers),
+        joiner.join(messages.value("stage", stage) for stage in playbook["stages"]),
+        joiner.join(messages.value("size_band", band) for band in playbook["size_bands"]),
         playbook["owner"][messages.language],
         playbook["hours"],
         effect_text(playbook, messages),
@@ -42,9 +42,9 @@ def sheet_row(playbook: PlaybookRecord, messages: Messages) -> list[Any]:
 
 def effect_text(playbook: PlaybookRecord, messages: Messages) -> str:
     """Text on how a playbook changes a typical renewal probability, and whether this effect is measured or assumed."""
-    known = "measured" if playbook["treated"] else "assumed"
+    basis = "measured" if playbook["treated"] else "assumed"
     return messages.text(
-        f"plays.{known}",
+        f"plays.{basis}",
         then=float(expit(logit(TYPICAL_PROBABILITY) + playbook["log_odds_effect"])),
         treated=playbook["treated"],
     )
@@ -67,13 +67,13 @@ def intervention_sentence(previous_day: date, interventions: pd.DataFrame, messa
         messages.text("since.begun", playbook=p, started_on=s)
         for p, s in interventions[["playbook", "started_on"]].itertuples(False)
     )
-    done, first = messages.text("and").join(actions), interventions.iloc[0]
+    action_text, first = messages.text("and").join(actions), interventions.iloc[0]
     if first[["previous_probability", "probability"]].isna().any():
-        return messages.text("since.not_scored", last=previous_day, begun=done)
+        return messages.text("since.not_scored", last=previous_day, begun=action_text)
     return messages.text(
         "since.probability_change",
         last=previous_day,
-        begun=done,
+        begun=action_text,
         previous_probability=first["previous_probability"],
         probability=first["probability"],
     )

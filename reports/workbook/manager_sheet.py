@@ -246,7 +246,7 @@ def _first_row(writer: WorkbookWriter) -> int:
 
 def playbook_choices(playbooks: Mapping[str, PlaybookRecord], language: str) -> dict[str, str]:
     """Ids of the playbooks by their names in one language; the id is appended to names that are not unique."""
-    names = {key: make_printable(str(play["name"][language])) for key, play in playbooks.items()}
+    names = {key: make_printable(str(playbook["name"][language])) for key, playbook in playbooks.items()}
     duplicates = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {f"{name} ({key})" if name in duplicates else name: key for key, name in names.items()}
 
