@@ -1,1 +1,1 @@
-"""What people read: the list as workbook, page and CSV, and every sentence in English and Chinese."""
+"""Output for people: the list as workbook, page and CSV, and every sentence in English and Chinese."""

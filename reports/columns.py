@@ -1,4 +1,4 @@
-"""The columns of the risk list: the data contract, in its order, and how a table is read in their types."""
+"""Columns of the risk list: their names, types and allowed values as in the data contract, and casts to these types."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ ColumnKind = Literal["id", "date", "text", "integer", "number", "probability", "
 
 @dataclass(frozen=True)
 class ListColumn:
-    """One column of the list."""
+    """One column of the risk list: its name, type and constraints."""
 
     name: str
     kind: ColumnKind
     required: bool = False
-    """Filled in every row."""
+    """True if every row must have a value."""
     values: tuple[str, ...] = ()
-    """The only values it may hold, where these are fixed."""
+    """The allowed values; empty if any value is allowed."""
     scored_only: bool = False
-    """Empty unless the account is scored."""
+    """True if only scored accounts may have a value."""
 
 
 def _scored_column(name: str, kind: ColumnKind, values: tuple[str, ...] = ()) -> ListColumn:
@@ -55,7 +55,8 @@ def _reason_columns(number: int) -> list[ListColumn]:
 ALERT_COMBINATIONS = tuple(
     ";".join(code for k, code in enumerate(ALERT_CODES) if mask >> k & 1) for mask in range(2 ** len(ALERT_CODES))
 )
-"""What the column of alerts may say: by the sum of 2 to the place of each code, the codes in their order."""
+"""Allowed values of the column `alerts`, indexed by bit mask: bit k is set if the k-th code of `ALERT_CODES` is
+present."""
 
 RENEWAL_LOW, RENEWAL_HIGH = "renewal_low", "renewal_high"
 
@@ -94,18 +95,20 @@ COLUMNS: tuple[ListColumn, ...] = (
     ListColumn("expansion_model", "text"),
 )
 REQUIRED_SCORES = ("renewal_probability", RENEWAL_LOW, RENEWAL_HIGH)
-"""What every scored account has."""
+"""Columns that must have a value for every scored account."""
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 _DTYPES: dict[str, Any] = {"integer": "Int64", "number": "float64", "probability": "float64", "flag": "boolean"}
 
 
 def cast_columns(risk_list: pd.DataFrame) -> pd.DataFrame:
-    """Every column of the list in its order and of its type; absent ones empty; one row per row given."""
+    """Cast all columns of the list to their types, in contract order; missing columns are empty. One row per input
+    row."""
     return pd.DataFrame({column.name: cast_column(risk_list, column)[0] for column in COLUMNS}, index=risk_list.index)
 
 
 def cast_column(rows: pd.DataFrame, column: ListColumn) -> tuple[pd.Series, Flags]:
-    """A column in its type, and the rows in which something stood that is not of it, and that are empty now."""
+    """Cast one column to its type; also return a mask of the rows that had a value which could not be cast and is now
+    empty."""
     values = rows.get(column.name, pd.Series(None, index=rows.index, dtype=object))
     if column.kind == "id":
         return values, np.zeros(len(values), bool)
@@ -113,12 +116,12 @@ def cast_column(rows: pd.DataFrame, column: ListColumn) -> tuple[pd.Series, Flag
 
 
 def _cast_text(values: pd.Series) -> tuple[pd.Series, Flags]:
-    there = values.notna()
-    texts = values.astype(object).where(there, None)
+    present = values.notna()
+    texts = values.astype(object).where(present, None)
     try:
         pa.array(texts, pa.string())
     except (pa.ArrowException, UnicodeError):
-        unreadable = there & ~texts.map(_is_text)
+        unreadable = present & ~texts.map(_is_text)
         return texts.mask(unreadable, None), unreadable.to_numpy(bool)
     return texts, np.zeros(len(texts), bool)
 
@@ -132,13 +135,13 @@ def _is_text(value: Any) -> bool:
 
 def _cast_type(values: pd.Series, kind: str) -> tuple[pd.Series, Flags]:
     if kind == "date":
-        read = pd.to_datetime(values, format="ISO8601", errors="coerce").astype("datetime64[s]")
-        return read, (values.notna() & read.isna()).to_numpy(bool)
+        dates = pd.to_datetime(values, format="ISO8601", errors="coerce").astype("datetime64[s]")
+        return dates, (values.notna() & dates.isna()).to_numpy(bool)
     try:
         return values.astype(_DTYPES[kind]), np.zeros(len(values), bool)
     except (TypeError, ValueError, OverflowError):
-        fitting = values.map(lambda value: _is_castable(value, _DTYPES[kind]))
-        return values.astype(object).where(fitting, None).astype(_DTYPES[kind]), ~fitting.to_numpy(bool)
+        castable = values.map(lambda value: _is_castable(value, _DTYPES[kind]))
+        return values.astype(object).where(castable, None).astype(_DTYPES[kind]), ~castable.to_numpy(bool)
 
 
 def _is_castable(value: Any, dtype: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The list as CSV for a spreadsheet: UTF-8 with a byte-order mark, and no text that could run as a formula."""
+"""The risk list as CSV for spreadsheets: UTF-8 with a byte-order mark; text that could run as a formula is escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ TEXT_KINDS = ("text", "id")
 
 
 def to_csv(risk_list: pd.DataFrame) -> bytes:
-    """The list under its column names; text is guarded with an apostrophe where needed, numbers are untouched."""
+    """Return the risk list as CSV bytes with column names as header. Text that looks like a formula gets a leading
+    apostrophe; numbers are unchanged."""
     shown = risk_list.copy()
     for column in COLUMNS:
         values = shown[column.name]

@@ -1,6 +1,7 @@
-"""What could not be shown of single accounts while an output was made: left out there, counted, and told.
+"""Cells and sentences of single accounts that could not be rendered: they are left out of the output, counted and
+reported.
 
-A cell or a sentence that cannot be made costs that cell or sentence, and neither the output nor the list.
+If one cell or sentence fails, only this cell or sentence is missing; the output and the list are still made.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class RenderFailures:
-    """What is missing from outputs: by the output, its part and the type of the error, the accounts concerned."""
+    """Failed cells and sentences: the affected accounts by output, part of the output and type of the error."""
 
     failures: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
 
@@ -27,12 +28,13 @@ class RenderFailures:
         accounts: Iterable[Any],
         instead: Callable[[Item], Any] = lambda value: None,
     ) -> list[Any]:
-        """What is made of each value, of one account each; `fallback` of it where it cannot be made."""
-        given = list(values)
+        """Return `make(value)` for each value, `instead(value)` where `make` fails. `accounts` has one account per
+        value, for the report."""
+        items = list(values)
         try:
-            return [make(value) for value in given]
-        except Exception:  # whatever is wrong with one value, the others are made
-            pairs = zip(given, accounts, strict=True)
+            return [make(value) for value in items]
+        except Exception:  # an error in one value must not stop the others
+            pairs = zip(items, accounts, strict=True)
             return [self.render_one(output, part, make, value, account, instead) for value, account in pairs]
 
     def render_one(
@@ -44,18 +46,19 @@ class RenderFailures:
         account: Any,
         instead: Callable[[Item], Any] = lambda value: None,
     ) -> Any:
-        """What is made of a value, or `fallback` of it where it cannot be made."""
+        """Return `make(value)`, or `instead(value)` if it fails; the failure is counted for the account."""
         try:
             return make(value)
-        except Exception as error:  # whatever is wrong with this value
+        except Exception as error:  # any error in this value is counted, not raised
             self.add(output, part, type(error).__name__, account)
             return instead(value)
 
     def add(self, output: str, part: str, error_type: str, account: Any) -> None:
-        """Count something of an account that is missing from an output."""
+        """Count one failure of an account in a part of an output."""
         self.failures.setdefault((output, part, error_type), []).append(str(account))
 
     def summarize(self) -> Iterator[dict[str, Any]]:
-        """One entry per output, part and type of error: how many, and one account; no value of any account."""
-        for (output, part, why), accounts in sorted(self.failures.items()):
-            yield {"output": output, "part": part, "why": why, "count": len(accounts), "example": accounts[0]}
+        """Yield one entry per output, part and type of error: the count and one example account, but no value of any
+        account."""
+        for (output, part, error_type), accounts in sorted(self.failures.items()):
+            yield {"output": output, "part": part, "why": error_type, "count": len(accounts), "example": accounts[0]}

@@ -1,4 +1,4 @@
-"""The risk list: every column of the data contract, in its order, of fixed types, checked before anyone reads it."""
+"""The risk list: all columns of the data contract, in order and with fixed types, validated before it is published."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from renewals.reports.row_checks import OUT_OF_RANGE_SHARE, BrokenListError
 from renewals.reports.settings import ListOptions
 
 SPINE_COLUMNS = COLUMN_NAMES[: COLUMN_NAMES.index("status") + 1]
-"""What the observations bring."""
+"""Columns that come with the observations."""
 _ARROW_TYPES = {
     "date": pa.date32(),
     "text": pa.string(),
@@ -42,14 +42,14 @@ _ARROW_TYPES = {
 
 
 class RiskList(NamedTuple):
-    """A list, and what is to be said of the accounts that have no score."""
+    """A risk list, and the reasons why accounts have no score."""
 
     rows: pd.DataFrame
     """The risk list."""
     not_scored_reasons: pd.DataFrame
-    """Why an account is not scored: one row per such account, its `account_id` and a column per language."""
+    """Why an account is not scored: one row per such account, with `account_id` and one column per language."""
     fault_summary: dict[str, Any]
-    """How many rows break an invariant, and of each fault how many and one account."""
+    """The number of rows that break an invariant, and for each fault its number of rows and one example account."""
 
 
 def build_risk_list(
@@ -60,13 +60,16 @@ def build_risk_list(
     models: Mapping[str, str],
     options: ListOptions,
 ) -> RiskList:
-    """The list in rank order, with exactly `COLUMNS`; one row per observation.
+    """Build the risk list in rank order, with exactly `COLUMNS`; one row per observation.
 
-    `observations` holds the spine's columns, `status` and `alerts`; `probabilities` a column for each target that has a
-    model, the interval of the renewal's, and `STRANGENESS`; `reasons` what `models.explanation.reasons.explain_scores`
-    gave; `prescribed_playbooks` the plays by name (`name_playbooks`), the hours of the best and its worth; all on one
-    index. `models` names each target's model as `name/version`. A row that breaks an invariant has no scores and no
-    rank. Raises BrokenListError where too many do, or the list as a whole breaks its contract.
+    All tables share one index. `observations` holds the spine's columns, `status` and `alerts`. `probabilities` holds a
+    column for each target that has a model, the interval of the renewal probability, and `OUT_OF_RANGE_SHARE`.
+    `reasons` is the result of `models.explanation.reasons.explain_scores`. `prescribed_playbooks` holds the playbooks
+    by name (`name_playbooks`), and the hours and the gain per hour of the best one. `models` gives each target's model
+    as `name/version`.
+
+    A row that breaks an invariant gets no scores and no rank. Raises BrokenListError if too many rows do, or if the
+    list as a whole breaks its contract.
     """
     rows = row_checks.mark_invalid_rows(
         _assemble_rows(observations, probabilities, reasons, prescribed_playbooks, models)
@@ -74,16 +77,16 @@ def build_risk_list(
     faulty = row_checks.summarize_faults(rows)
     _check_fault_share(faulty, len(rows), options.invalid_row_limit)
     rows = rows.assign(**{OUT_OF_RANGE_SHARE: probabilities.get(OUT_OF_RANGE_SHARE)})
-    why = row_checks.status_reasons(rows, options.min_history_days, options.max_out_of_range_share)
-    listed = cast_columns(rows.assign(status_reason=why[options.language]))
-    worth, hours = (
+    reason_texts = row_checks.status_reasons(rows, options.min_history_days, options.max_out_of_range_share)
+    listed = cast_columns(rows.assign(status_reason=reason_texts[options.language]))
+    gain_per_hour, hours = (
         prescribed_playbooks[name].where(listed["status"].eq(worklist.SCORED)) for name in ("gain_per_hour", "hours")
     )
-    order = ranking_columns(listed, worth, hours, options)
-    listed[order.columns] = order
+    ranking = ranking_columns(listed, gain_per_hour, hours, options)
+    listed[ranking.columns] = ranking
     listed = listed.iloc[_rank_order(listed)].reset_index(drop=True)
     validate_list(listed)
-    return RiskList(listed, why.assign(account_id=rows["account_id"]), faulty)
+    return RiskList(listed, reason_texts.assign(account_id=rows["account_id"]), faulty)
 
 
 def _assemble_rows(
@@ -93,13 +96,14 @@ def _assemble_rows(
     prescribed_playbooks: pd.DataFrame,
     models: Mapping[str, str],
 ) -> pd.DataFrame:
-    """The columns that are given; one row per observation."""
+    """Join the input columns of the list, one row per observation. Values for scored accounts are empty in other
+    rows."""
     rows = pd.DataFrame(
         {name: observations.get(name) for name in (*SPINE_COLUMNS, row_checks.FAULT_COLUMN)}, index=observations.index
     )
     scored = rows["status"].eq(worklist.SCORED)
-    chances = probabilities.reindex(columns=[*TARGETS, RENEWAL_LOW, RENEWAL_HIGH]).where(scored)
-    rows = rows.join(chances.rename(columns={target: f"{target}_probability" for target in TARGETS}))
+    scores = probabilities.reindex(columns=[*TARGETS, RENEWAL_LOW, RENEWAL_HIGH]).where(scored)
+    rows = rows.join(scores.rename(columns={target: f"{target}_probability" for target in TARGETS}))
     rows = rows.join(reasons.where(scored)).join(
         prescribed_playbooks.drop(columns=["gain_per_hour", "hours"]).where(scored)
     )
@@ -108,37 +112,43 @@ def _assemble_rows(
 
 
 def _check_fault_share(fault_summary: Mapping[str, Any], rows: int, limit: float) -> None:
-    """One row is always allowed: of a short list it is more than any limit, and costs the others nothing."""
+    """Raise BrokenListError if too many rows are faulty. One faulty row is always allowed: in a short list it would
+    exceed any limit, and it does not affect the other rows."""
     if fault_summary["rows"] > max(1, limit * rows):
-        each = "; ".join(
-            f"{own['column']}: {own['kind']} ({own['rows']} rows, such as account {own['example']})"
-            for own in fault_summary["faults"]
+        details = "; ".join(
+            f"{fault['column']}: {fault['kind']} ({fault['rows']} rows, such as account {fault['example']})"
+            for fault in fault_summary["faults"]
         )
         raise BrokenListError(
             f"{fault_summary['rows']} of {rows} rows break the list's contract, more than list.invalid_row_limit "
             f"({limit:.1%}) "
-            f"allows: {each}"
+            f"allows: {details}"
         )
 
 
 def name_playbooks(prescribed_playbooks: pd.DataFrame, library: PlaybookLibrary, language: str) -> pd.DataFrame:
-    """The plays that `models.ranking.expected_value.prescribe_playbooks` gave, by name, and what they are worth; one
-    row per row given."""
-    names = np.array([*(getattr(play.name, language) for play in library.plays.values()), None], object)
-    named = {f"playbook_{k}": names[prescribed_playbooks[f"play_{k}"].to_numpy()] for k in range(1, MAX_PLAYS + 1)}
-    said = pd.DataFrame({name: pd.Series(own, prescribed_playbooks.index, dtype=object) for name, own in named.items()})
-    return said.join(prescribed_playbooks[["hours", "gain_per_hour"]])
+    """Replace playbook ids by their names in one language; keep `hours` and `gain_per_hour`. One row per input row.
+
+    `prescribed_playbooks` is the result of `models.ranking.expected_value.prescribe_playbooks`.
+    """
+    names = np.array([*(getattr(playbook.name, language) for playbook in library.plays.values()), None], object)
+    columns = {f"playbook_{k}": names[prescribed_playbooks[f"play_{k}"].to_numpy()] for k in range(1, MAX_PLAYS + 1)}
+    table = pd.DataFrame(
+        {name: pd.Series(values, prescribed_playbooks.index, dtype=object) for name, values in columns.items()}
+    )
+    return table.join(prescribed_playbooks[["hours", "gain_per_hour"]])
 
 
 def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
-    """The codes of each account, parted by semicolons; None where no rule speaks. `alerts` has one row per code.
+    """Alert codes of each account, joined by semicolons; None for accounts without an alert.
 
-    A code that the list has no place for is left out.
+    `alerts` has one row per account and code. Codes that are not in `ALERT_CODES` and alerts of accounts that are not
+    listed are left out.
     """
-    place = pd.Index(accounts).get_indexer(pd.Index(alerts["account_id"]))
-    known = pd.Index(ALERT_CODES).get_indexer(pd.Index(alerts["code"]))
-    there = (place >= 0) & (known >= 0)
-    mask = np.bincount(place[there], 1 << known[there], len(accounts)).astype(np.int64)
+    account_position = pd.Index(accounts).get_indexer(pd.Index(alerts["account_id"]))
+    code_position = pd.Index(ALERT_CODES).get_indexer(pd.Index(alerts["code"]))
+    known = (account_position >= 0) & (code_position >= 0)
+    mask = np.bincount(account_position[known], 1 << code_position[known], len(accounts)).astype(np.int64)
     texts = np.array([None, *ALERT_COMBINATIONS[1:]], object)
     return pd.Series(texts[mask], accounts.index, dtype=object)
 
@@ -146,58 +156,62 @@ def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
 def ranking_columns(
     risk_list: pd.DataFrame, gain_per_hour: pd.Series, hours: pd.Series, options: ListOptions
 ) -> pd.DataFrame:
-    """What follows from the probabilities and worth: band, money, group, rank; one row per row of the list."""
+    """Compute `rank`, `within_capacity`, `risk_band`, `arr_at_risk` and `quadrant`; one row per row of the list."""
     renewal = risk_list["renewal_probability"]
     band = worklist.risk_band(renewal, options.bands.high, options.bands.medium)
     at_risk = worklist.arr_at_risk(risk_list["arr"], renewal)
-    whose = (risk_list["arr"], risk_list["csm"], risk_list["account_id"])
-    ranks = worklist.rank_accounts(gain_per_hour, *whose, options.capacity.for_manager, hours, at_risk)
+    portfolio = (risk_list["arr"], risk_list["csm"], risk_list["account_id"])
+    ranks = worklist.rank_accounts(gain_per_hour, *portfolio, options.capacity.for_manager, hours, at_risk)
     groups = worklist.quadrant(band, risk_list["expansion_probability"], options.expansion_threshold)
     return ranks.assign(risk_band=band, arr_at_risk=at_risk, quadrant=groups)
 
 
 def _rank_order(risk_list: pd.DataFrame) -> np.ndarray:
-    """Places in rank order: everyone's first, everyone's second, …; the larger sum at risk first among equals."""
+    """Row positions in rank order: the first rank of every manager, then every second rank, and so on. Rows of equal
+    rank are ordered by ARR at risk, largest first."""
     keys = pd.DataFrame(
         {
             "rank": risk_list["rank"].astype("float64"),
-            "worth": -risk_list["arr_at_risk"].fillna(0.0),
+            "arr_at_risk": -risk_list["arr_at_risk"].fillna(0.0),
             "arr": -risk_list["arr"].fillna(0.0),
             "key": worklist.sort_key(risk_list["account_id"]),
         }
     ).reset_index(drop=True)
-    return keys.sort_values(["rank", "worth", "arr", "key"], na_position="last", kind="stable").index.to_numpy()
+    return keys.sort_values(["rank", "arr_at_risk", "arr", "key"], na_position="last", kind="stable").index.to_numpy()
 
 
 def validate_list(risk_list: pd.DataFrame) -> None:
-    """Raises BrokenListError with every way in which the list breaks its contract.
+    """Check the finished list; raise BrokenListError with every violation of its contract.
 
-    A fault of a single row is one too: such rows are set aside before (`reports/row_checks.py`).
+    Faults of single rows are violations too: such rows must have lost their scores before (`reports/row_checks.py`).
     """
     if list(risk_list.columns) != list(COLUMN_NAMES):
-        lost = sorted(set(risk_list.columns) ^ set(COLUMN_NAMES))
-        raise BrokenListError(f"the list has other columns than its contract: {lost}")
-    found = row_checks.describe_violations(risk_list)
-    if doubled := int(risk_list.duplicated(["as_of", "account_id"]).sum()):
-        found.append(f"{doubled} accounts are listed twice")
-    if unnamed := int(risk_list["account_id"].isna().sum()):
-        found.append(f"account_id is empty in {unnamed} rows")
+        differences = sorted(set(risk_list.columns) ^ set(COLUMN_NAMES))
+        raise BrokenListError(
+            f"the columns of the list differ from its contract: {differences} are missing or unexpected"
+        )
+    violations = row_checks.describe_violations(risk_list)
+    if duplicates := int(risk_list.duplicated(["as_of", "account_id"]).sum()):
+        violations.append(f"{duplicates} accounts are listed twice")
+    if without_id := int(risk_list["account_id"].isna().sum()):
+        violations.append(f"account_id is empty in {without_id} rows")
     if risk_list["as_of"].isna().any() or risk_list["as_of"].nunique() > 1:
-        found.append("as_of is not one day in all rows")
+        violations.append("as_of is missing or differs between rows")
     if not _ranks_are_consecutive(risk_list):
-        found.append("rank does not count 1, 2, 3, … within each manager in the order of the list")
-    if found:
-        raise BrokenListError("the list breaks its contract: " + "; ".join(found))
+        violations.append("rank is not 1, 2, 3, … within each manager in the order of the list")
+    if violations:
+        raise BrokenListError("the list breaks its contract: " + "; ".join(violations))
 
 
 def _ranks_are_consecutive(risk_list: pd.DataFrame) -> bool:
     ranked = risk_list[risk_list["rank"].notna()]
-    place = ranked.groupby("csm", dropna=False, sort=False).cumcount() + 1
-    return bool((ranked["rank"].astype("int64") == place).all())
+    expected = ranked.groupby("csm", dropna=False, sort=False).cumcount() + 1
+    return bool((ranked["rank"].astype("int64") == expected).all())
 
 
 def to_arrow(risk_list: pd.DataFrame) -> pa.Table:
-    """The list with the fixed types of its contract; account ids as they were given."""
+    """Convert the list to an Arrow table with the fixed types of its contract; account ids keep their type, integer or
+    text."""
     fields = [(c.name, _arrow_type(c, risk_list[c.name])) for c in COLUMNS]
     return pa.Table.from_pandas(risk_list[list(COLUMN_NAMES)], schema=pa.schema(fields), preserve_index=False)
 
@@ -209,14 +223,14 @@ def _arrow_type(column: ListColumn, values: pd.Series) -> pa.DataType:
 
 
 def to_parquet(risk_list: pd.DataFrame) -> bytes:
-    """The list as a Parquet file; the same list gives the same bytes."""
+    """Return the list as the bytes of a Parquet file; the same list gives the same bytes."""
     sink = io.BytesIO()
     pq.write_table(to_arrow(risk_list).replace_schema_metadata(None), sink, compression="zstd")
     return sink.getvalue()
 
 
 def count_rows(risk_list: pd.DataFrame) -> dict[str, Any]:
-    """How many rows of each status and risk band."""
+    """Number of rows in total, by status and by risk band."""
     return {
         "rows": len(risk_list),
         "status": {str(k): int(v) for k, v in risk_list["status"].value_counts().sort_index().items()},

@@ -1,7 +1,7 @@
-"""Why an account has no score, and which rows of a list break one of its invariants.
+"""Checks of single rows of the list, and the reasons why accounts have no score.
 
-A row that breaks one is listed without scores, and says why; the others are published. Faults that are not a row's, or
-too many rows with faults, end the run (`reports/risk_list.py`).
+A row that breaks an invariant is listed without scores but with the reason; the other rows are published. The run ends
+with an error if too many rows are faulty, or if the list as a whole is (`reports/risk_list.py`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from renewals.reports.words import MESSAGES, Messages
 Flags = npt.NDArray[np.bool_]
 
 FAULT_COLUMN = "fault"
-"""The column of observations that holds the `Fault` of a row that is set aside, None for the others."""
+"""Column of the observations with the `Fault` of a row that is not scored because of it; None in the other rows."""
 OUT_OF_RANGE_SHARE = "out_of_range_share"
-"""The column beside the probabilities: the share of an account's figures beyond what training showed."""
+"""Column next to the probabilities: the share of an account's feature values outside the range of the training rows."""
 MAX_VALUE_LENGTH = 60
-"""So many letters of a strange value are shown."""
+"""An invalid value is shown with at most this many characters."""
 KEY_COLUMNS = ("as_of", "account_id")
-"""A row that lacks one of these is no account of the day: the list as a whole is broken."""
+"""Columns without which a row is no account of the day; if one is empty, the list as a whole is invalid."""
 
 
 class BrokenListError(ValueError):
@@ -37,25 +37,25 @@ class BrokenListError(ValueError):
 
 @dataclass(frozen=True)
 class Fault:
-    """How one row breaks an invariant."""
+    """The invariant that one row breaks, with the column and the invalid value."""
 
     column: str
-    """The column of the list, or the feature whose figure is at fault."""
+    """The column of the list or the feature with the invalid value."""
     kind: str
-    """The key of its words, `status_reason.<kind>`."""
+    """Kind of the fault; its text has the key `status_reason.<kind>`."""
     value: str = ""
-    """What stood there."""
+    """The invalid value as text."""
     family: str = ""
-    """The family of the feature, where it is one."""
+    """Family of the feature; empty if the fault is in a column of the list."""
 
     def sentence(self, messages: Messages) -> str:
-        """Why the account is not scored."""
+        """Sentence that explains why the account is not scored."""
         about = messages.value("family", self.family) if self.family else messages.heading(self.column)
         return messages.text(f"status_reason.{self.kind}", about=about, value=self.value)
 
 
 class InvariantViolation(NamedTuple):
-    """One invariant of one column, and the rows that break it."""
+    """One invariant of one column, and a mask of the rows that break it."""
 
     column: ListColumn
     kind: str
@@ -66,27 +66,29 @@ class InvariantViolation(NamedTuple):
 
 
 def mark_invalid_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows; those that break an invariant without scores and without what is at fault; one row per row given.
+    """Set rows that break an invariant to not_scored and clear their scores and invalid values; one row per input row.
 
-    Their `status` is not_scored and `FAULT_COLUMN` says why. Rows may lack columns of the list: only those there are
-    looked at. What a row must have stands empty where it is at fault: nothing is put in its place.
+    `FAULT_COLUMN` holds the fault of each such row. Only the columns present are checked; `rows` may lack columns of
+    the list. A required value that is invalid becomes empty: it is not replaced by another value.
     """
-    found = list(_find_violations(rows))
-    if not found:
+    violations = list(_find_violations(rows))
+    if not violations:
         return rows
-    why = rows[FAULT_COLUMN].to_numpy(object, copy=True) if FAULT_COLUMN in rows else np.full(len(rows), None, object)
-    for breach in reversed(found):  # of several faults of a row the first is told
-        for place in np.flatnonzero(breach.rows).tolist():
-            why[place] = _build_fault(rows, breach, place)
-    emptied = {own.column.name: rows[own.column.name].mask(own.rows) for own in found}
-    is_broken = np.logical_or.reduce([own.rows for own in found])
+    faults = (
+        rows[FAULT_COLUMN].to_numpy(object, copy=True) if FAULT_COLUMN in rows else np.full(len(rows), None, object)
+    )
+    for violation in reversed(violations):  # the first of several faults of a row is reported
+        for position in np.flatnonzero(violation.rows).tolist():
+            faults[position] = _build_fault(rows, violation, position)
+    emptied = {violation.column.name: rows[violation.column.name].mask(violation.rows) for violation in violations}
+    is_broken = np.logical_or.reduce([violation.rows for violation in violations])
     status = (emptied.get("status", rows["status"])).mask(is_broken, worklist.NOT_SCORED)
-    told: dict[str, Any] = {**emptied, "status": status, FAULT_COLUMN: why}
-    return clear_unscored_rows(rows.assign(**told))
+    changes: dict[str, Any] = {**emptied, "status": status, FAULT_COLUMN: faults}
+    return clear_unscored_rows(rows.assign(**changes))
 
 
 def clear_unscored_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, what only a scored account has emptied in the others; one row per row given."""
+    """Empty the columns that only scored accounts may have in all other rows; one row per input row."""
     scored = rows["status"].eq(worklist.SCORED)
     names = [column.name for column in COLUMNS if column.scored_only and column.name in rows]
     return rows.assign(**{name: rows[name].where(scored) for name in names})
@@ -102,17 +104,20 @@ def _build_fault(rows: pd.DataFrame, violation: InvariantViolation, position: in
 def _to_text(value: Any) -> str:
     try:
         return str(value).encode("utf-8", "replace").decode()
-    except Exception:  # whatever stands there may not end the run
+    except Exception:  # no value, whatever its type, may end the run
         return type(value).__name__
 
 
 def describe_violations(risk_list: pd.DataFrame) -> list[str]:
-    """Every invariant that some row of the list breaks, and how many do."""
-    return [f"{own.column.name}: {own.kind} ({own.rows.sum()} rows)" for own in _find_violations(risk_list)]
+    """Describe every broken invariant with its column, its kind and the number of rows; one text per violation."""
+    return [
+        f"{violation.column.name}: {violation.kind} ({violation.rows.sum()} rows)"
+        for violation in _find_violations(risk_list)
+    ]
 
 
 def _find_violations(rows: pd.DataFrame) -> Iterator[InvariantViolation]:
-    """The invariants of single rows that are broken, in the order of the columns."""
+    """Yield the violations of invariants of single rows, in the order of the columns."""
     scored = rows["status"].eq(worklist.SCORED).to_numpy(bool)
     listed = rows["status"].ne(worklist.NOT_SCORED).to_numpy(bool)
     for column in COLUMNS:
@@ -123,7 +128,7 @@ def _find_violations(rows: pd.DataFrame) -> Iterator[InvariantViolation]:
 
 
 def _check_column(rows: pd.DataFrame, column: ListColumn, is_scored: Flags, is_listed: Flags) -> dict[str, Flags]:
-    """Of each invariant of a column the rows that break it."""
+    """Masks of the rows that break each invariant of a column, by kind of violation."""
     values, unreadable = cast_column(rows, column)
     tests = {"unreadable": unreadable}
     if column.required:
@@ -144,34 +149,36 @@ def _check_column(rows: pd.DataFrame, column: ListColumn, is_scored: Flags, is_l
 
 
 def _find_filled(values: pd.Series, mask: Flags) -> Flags:
-    """The rows among some in which anything stands; most columns are of texts, and few rows are asked of."""
-    found = np.zeros(len(values), bool)
-    found[mask] = values[mask].notna()
-    return found
+    """Mask of the rows within `mask` that have a value. Only these are looked at: they are few, and most columns are
+    text."""
+    filled = np.zeros(len(values), bool)
+    filled[mask] = values[mask].notna()
+    return filled
 
 
 def _is_inside_interval(rows: pd.DataFrame) -> Flags:
-    """Whether the chance lies within its interval; what is missing or no probability is another fault."""
+    """Mask of the rows with their probability inside its interval; missing or invalid numbers are another kind of fault
+    and count as inside."""
     chance, low, high = (pd.to_numeric(rows[name], errors="coerce").to_numpy(np.float64) for name in REQUIRED_SCORES)
     return ~((chance < low) | (chance > high))
 
 
-# --- in words ---------------------------------------------------------------------------------------
+# --- reasons as text ---------------------------------------------------------------------------------
 
 
 def status_reasons(rows: pd.DataFrame, min_history_days: int, max_out_of_range: float) -> pd.DataFrame:
-    """Why an account is not scored, a column per language; one row per row that is not.
+    """Reasons why accounts are not scored: one row per account without a score, one column per language.
 
-    `rows` has `status`, `FAULT_COLUMN` and `OUT_OF_RANGE_SHARE`; `min_history_days` is for how many days an account
-    must have been there, and `max_out_of_range` the share of strange figures allowed.
+    `rows` has `status`, `FAULT_COLUMN` and `OUT_OF_RANGE_SHARE`. `min_history_days` is the required age of an account
+    in days, and `max_out_of_range` the largest share of out-of-range feature values that is scored.
     """
-    own = rows[rows["status"].ne(worklist.SCORED)]
-    standing = list(zip(own["status"], own[FAULT_COLUMN], own[OUT_OF_RANGE_SHARE], strict=True))
-    told = {
-        language: [_status_reason(*one, min_history_days, max_out_of_range, Messages(language)) for one in standing]
+    unscored = rows[rows["status"].ne(worklist.SCORED)]
+    cases = list(zip(unscored["status"], unscored[FAULT_COLUMN], unscored[OUT_OF_RANGE_SHARE], strict=True))
+    texts = {
+        language: [_status_reason(*case, min_history_days, max_out_of_range, Messages(language)) for case in cases]
         for language in MESSAGES
     }
-    return pd.DataFrame(told, index=own.index, dtype=object)
+    return pd.DataFrame(texts, index=unscored.index, dtype=object)
 
 
 def _status_reason(
@@ -190,11 +197,11 @@ def _status_reason(
 
 
 def summarize_faults(rows: pd.DataFrame) -> dict[str, Any]:
-    """How many rows are at fault, and of each fault how many, and the id of one account."""
-    told = rows[rows[FAULT_COLUMN].notna()] if FAULT_COLUMN in rows else rows.iloc[:0].assign(**{FAULT_COLUMN: None})
-    kinds = told[FAULT_COLUMN].map(lambda fault: (fault.column, fault.kind))
-    each = [
-        {"column": column, "kind": kind, "rows": len(own), "example": min(own.astype(str))}
-        for (column, kind), own in sorted(told["account_id"].groupby(kinds, sort=False))
+    """Count the faulty rows in total and per fault (column and kind), each with the id of one example account."""
+    faulty = rows[rows[FAULT_COLUMN].notna()] if FAULT_COLUMN in rows else rows.iloc[:0].assign(**{FAULT_COLUMN: None})
+    kinds = faulty[FAULT_COLUMN].map(lambda fault: (fault.column, fault.kind))
+    faults = [
+        {"column": column, "kind": kind, "rows": len(accounts), "example": min(accounts.astype(str))}
+        for (column, kind), accounts in sorted(faulty["account_id"].groupby(kinds, sort=False))
     ]
-    return {"rows": len(told), "faults": each}
+    return {"rows": len(faulty), "faults": faults}

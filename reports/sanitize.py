@@ -1,4 +1,4 @@
-"""Text from outside, made fit to show: verbatim, but for characters that no reader or file format can carry."""
+"""Make text from outside safe to show: unchanged, except for characters that readers or file formats cannot handle."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from functools import cache
 
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet may take for the start of a formula, full-width forms included (OWASP, "CSV injection")."""
+"""Characters that a spreadsheet may take for the start of a formula, including full-width forms (OWASP, "CSV
+injection")."""
 
 
 def make_printable(text: str) -> str:
-    """The text with control characters shown as their pictures, and broken characters as the mark for such.
+    """Replace control characters by their Unicode pictures, and broken characters by the replacement character.
 
-    Tabs and line feeds stay. A lone carriage return does not: a CSV writer leaves it unquoted, and a reader
-    may take it for the end of the row.
+    Tabs and line feeds stay. A lone carriage return is replaced: a CSV writer leaves it unquoted, and a reader may take
+    it for the end of the row.
     """
     return _CONTROL_CHARACTERS.sub(_control_picture, text.replace("\r\n", "\n"))
 
@@ -28,17 +29,17 @@ def _control_picture(match: re.Match[str]) -> str:
 
 
 def truncate(text: str, max_length: int, suffix: str) -> str:
-    """The text, or as much of it as fits with a mark at its end that says it was cut."""
+    """Cut a text to `max_length` characters including `suffix`, which marks the cut; a shorter text is unchanged."""
     return text if len(text) <= max_length else text[: max_length - len(suffix)] + suffix
 
 
 def escape_formula(text: str) -> str:
-    """The text with an apostrophe before what a spreadsheet would take for a formula."""
+    """Put an apostrophe before a text that a spreadsheet would take for a formula."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def display_width(text: str) -> int:
-    """How many columns of a fixed-width font the widest line takes; a Chinese character takes two."""
+    """Width of the widest line in columns of a fixed-width font; a Chinese character takes two columns."""
     if text.isascii():
         return max(map(len, text.splitlines()), default=0)
     return max((sum(_character_width(letter) for letter in line) for line in text.splitlines()), default=0)

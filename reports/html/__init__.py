@@ -1,1 +1,1 @@
-"""The pages that open in a browser without a network."""
+"""Web pages that open in a browser without a network."""

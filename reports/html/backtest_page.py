@@ -1,7 +1,6 @@
-"""The back-test as people read it: one page that holds all it needs, and a small table for a terminal.
+"""The back-test report for readers: one self-contained page, and a small table for a terminal.
 
-A report (`pipelines/stages/learn/backtest.py`) goes in, words and drawings come out; every number in them is one of the
-report.
+Tables, sentences and charts are made from a report (`pipelines/stages/learn/backtest.py`) and contain only its numbers.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ Points = Sequence[tuple[float, float]]
 DASH = "–"
 GAIN_VERDICTS = ("better", "no_difference", "worse")
 CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN = 420, 240, 44
-"""Of a drawing: its size, and the margin around what is drawn."""
+"""Size of a chart, and the margin around its lines, in pixels."""
 LINE_COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be123c", "#4b5563")
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Rows of text under headings; the first column says what a row is about."""
+    """Rows of text under headings; the first column names the subject of a row."""
 
     headings: list[str]
     rows: list[list[str]]
@@ -36,7 +35,7 @@ class TextTable:
 
 @dataclass(frozen=True)
 class ChartLine:
-    """One line of a drawing, already in the units of the drawing."""
+    """One line of a chart, in the chart's coordinates."""
 
     name: str
     colour: str
@@ -46,7 +45,7 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines between two axes; ticks are (place, label)."""
+    """Lines between two axes; ticks are pairs of position and label."""
 
     x_label: str
     y_label: str
@@ -57,7 +56,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class PageSection:
-    """A heading, sentences, and what they are about."""
+    """One section of the page: a title with its notes, tables and charts."""
 
     title: str
     notes: list[str] = field(default_factory=list)
@@ -66,17 +65,17 @@ class PageSection:
 
 
 def render_backtest_page(reports: Mapping[str, JsonObject], language: str) -> str:
-    """The whole page, in one language. Names from outside are shown as text, whatever they hold."""
-    words = Messages(language)
-    shelf = Environment(
+    """Render the whole page in one language. Names from outside are escaped and shown as text."""
+    messages = Messages(language)
+    environment = Environment(
         loader=PackageLoader("renewals.reports.html"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    parts = [(target_heading(report, words), build_sections(report, words)) for report in reports.values()]
+    parts = [(target_heading(report, messages), build_sections(report, messages)) for report in reports.values()]
     until = next(iter(reports.values()))["until"]
-    return shelf.get_template("page.html").render(
+    return environment.get_template("page.html").render(
         language={"zh": "zh-Hans"}.get(language, language),
-        title=words.text("backtest.title", until=until),
-        notes=[words.text("backtest.about"), words.text("backtest.intervals")],
+        title=messages.text("backtest.title", until=until),
+        notes=[messages.text("backtest.about"), messages.text("backtest.intervals")],
         parts=parts,
         wide=CHART_WIDTH,
         high=CHART_HEIGHT,
@@ -85,7 +84,7 @@ def render_backtest_page(reports: Mapping[str, JsonObject], language: str) -> st
 
 
 def target_heading(report: JsonObject, messages: Messages) -> str:
-    """What stands over one target."""
+    """Heading of one target, with the lead time and the number of terms if a model was trained."""
     target = messages.value("target", report["target"])
     if not report["trained"]:
         return target
@@ -94,17 +93,17 @@ def target_heading(report: JsonObject, messages: Messages) -> str:
 
 
 def untrained_text(report: JsonObject, messages: Messages) -> str:
-    """Why there is nothing to judge."""
+    """Text on why no model was trained and there is nothing to evaluate."""
     return messages.text(
         "backtest.untrained", target=messages.value("target", report["target"]), reason=report["reason"]
     )
 
 
 def build_sections(report: JsonObject, messages: Messages) -> list[PageSection]:
-    """Everything that is told of one target, in order; what was not measured is left out."""
+    """Build the sections of one target in page order; sections without measurements are left out."""
     if not report["trained"]:
         return [PageSection(messages.value("target", report["target"]), [untrained_text(report, messages)])]
-    told = (
+    builders = (
         _overall_section,
         _calibration_section,
         _leads_section,
@@ -116,11 +115,11 @@ def build_sections(report: JsonObject, messages: Messages) -> list[PageSection]:
         _model_age_section,
         _risk_coverage_section,
     )
-    made = (tell(report, messages) for tell in told)
-    return [section for section in made if section is not None]
+    sections = (build(report, messages) for build in builders)
+    return [section for section in sections if section is not None]
 
 
-# --- the model beside the baselines ---------------------------------------------------------------
+# --- the model compared with the baselines -----------------------------------------------------------
 
 TABLE_METRICS = (
     *("average_precision", "brier", "calibration_slope", "calibration_intercept", "calibration_error"),
@@ -129,32 +128,32 @@ TABLE_METRICS = (
 
 
 def comparison_table(report: JsonObject, messages: Messages) -> TextTable:
-    """The model and every baseline on the rows that are judged; one row per speaker."""
-    whole = report["overall"]
+    """Table of the model and every baseline on the evaluated rows; one row per model."""
+    overall = report["overall"]
     columns = ("model", "auc", "log_loss", *TABLE_METRICS, "gain", "verdict")
     rows = [
         [
             _model_name(name, messages),
             *_interval_cells(one),
             *(_format_number(one[figure]) for figure in TABLE_METRICS),
-            *_gain_cells(whole, name, messages),
+            *_gain_cells(overall, name, messages),
         ]
-        for name, one in whole["models"].items()
+        for name, one in overall["models"].items()
     ]
     return TextTable(_column_headings(columns, messages), rows)
 
 
 def _overall_section(report: JsonObject, messages: Messages) -> PageSection:
-    whole, tested = report["overall"], report["tested"]
-    counted = messages.text(
+    overall, tested = report["overall"], report["tested"]
+    counts_sentence = messages.text(
         "backtest.counted",
-        rows=whole["rows"], accounts=whole["accounts"], mean_observed=_format_percent(whole["mean_observed"]),
+        rows=overall["rows"], accounts=overall["accounts"], mean_observed=_format_percent(overall["mean_observed"]),
         origins=len(report["origins"]), first=report["origins"][0], last=report["origins"][-1],
         decided=tested["excluded_signed"], treated=tested["excluded_treated"],
     )  # fmt: skip
-    said = [_gain_sentence(name, gain, messages) for name, gain in whole["gain_over"].items()]
+    gains = [_gain_sentence(name, gain, messages) for name, gain in overall["gain_over"].items()]
     return PageSection(
-        messages.text("backtest.section.overall"), [counted, *said], [comparison_table(report, messages)]
+        messages.text("backtest.section.overall"), [counts_sentence, *gains], [comparison_table(report, messages)]
     )
 
 
@@ -175,7 +174,8 @@ def _interval_cells(metrics: JsonObject) -> list[str]:
 
 
 def _parts_table(parts: Iterable[tuple[str, JsonObject]], column: str, messages: Messages) -> TextTable:
-    """The model in each of some parts, and which baselines it beat there, could not be told from, or lost to."""
+    """Table of the model's metrics by part of the rows, and of the baselines it beat, equalled or lost to; one row per
+    part."""
     columns = (
         *(column, "terms", "mean_observed", "mean_predicted", "auc", "log_loss", "calibration_slope"),
         *GAIN_VERDICTS,
@@ -193,13 +193,13 @@ def _part_cells(part: JsonObject, messages: Messages) -> list[str]:
         _format_percent(model["mean_predicted"]),
         *_interval_cells(model),
     ]
-    met = {
+    baselines = {
         verdict: [n for n, gain in part["gain_over"].items() if gain["verdict"] == verdict] for verdict in GAIN_VERDICTS
     }
     return [
         *figures,
         _format_number(model["calibration_slope"]),
-        *(_join_names(met[verdict], messages) for verdict in GAIN_VERDICTS),
+        *(_join_names(baselines[verdict], messages) for verdict in GAIN_VERDICTS),
     ]
 
 
@@ -223,14 +223,14 @@ def _leads_section(report: JsonObject, messages: Messages) -> PageSection | None
 def _activity_section(report: JsonObject, messages: Messages) -> PageSection | None:
     if not report["activity"]:
         return None
-    named = ((messages.text(f"backtest.{one['activity']}"), one) for one in report["activity"])
-    return PageSection(messages.text("backtest.section.activity"), [], [_parts_table(named, "activity", messages)])
+    parts = ((messages.text(f"backtest.{one['activity']}"), one) for one in report["activity"])
+    return PageSection(messages.text("backtest.section.activity"), [], [_parts_table(parts, "activity", messages)])
 
 
 def _segments_section(report: JsonObject, messages: Messages) -> PageSection:
-    named = ((_segment_name(one["segment"], messages), one) for one in report["segments"])
+    parts = ((_segment_name(one["segment"], messages), one) for one in report["segments"])
     notes = [messages.text("backtest.segments")]
-    return PageSection(messages.text("backtest.section.segments"), notes, [_parts_table(named, "segment", messages)])
+    return PageSection(messages.text("backtest.section.segments"), notes, [_parts_table(parts, "segment", messages)])
 
 
 def _segment_name(segment: Sequence[str], messages: Messages) -> str:
@@ -250,8 +250,10 @@ def _quarters_section(report: JsonObject, messages: Messages) -> PageSection | N
         ]
         for one in quarters
     ]
-    speakers = [messages.text("backtest.auc_of", model=_model_name(name, messages)) for name in quarters[0]["models"]]
-    headings = [*_column_headings(("quarter", "terms", "mean_observed", "mean_predicted"), messages), *speakers]
+    auc_headings = [
+        messages.text("backtest.auc_of", model=_model_name(name, messages)) for name in quarters[0]["models"]
+    ]
+    headings = [*_column_headings(("quarter", "terms", "mean_observed", "mean_predicted"), messages), *auc_headings]
     lines = {
         messages.text(f"backtest.column.{name}"): [(number, one[name]) for number, one in enumerate(quarters)]
         for name in ("mean_observed", "mean_predicted")
@@ -263,28 +265,28 @@ def _quarters_section(report: JsonObject, messages: Messages) -> PageSection | N
     return PageSection(messages.text("backtest.section.quarters"), [], [TextTable(headings, rows)], drawn)
 
 
-# --- what a manager would have found ----------------------------------------------------------------
+# --- losses that a manager's list would have contained -----------------------------------------------
 
 
 RECALL_COLUMNS = ("recall", "arr_share_listed", "recall_early")
 MANAGER_COLUMNS = ("recall", "recall_early", "accounts_listed")
 RANKING_COLUMNS = ("recall", "recall_early", "in_time_recall", "in_time_recall_early")
 CAPACITY_COLUMNS = ("recall", "arr_share_listed", "accounts_listed", "in_time_recall")
-"""What says nothing where every list fits."""
+"""Columns without information if all accounts fit on the managers' lists."""
 
 
 def _capacity_section(report: JsonObject, messages: Messages) -> PageSection | None:
-    told = report.get("capacity")
-    if not told or not told["models"]:
+    capacity = report.get("capacity")
+    if not capacity or not capacity["models"]:
         return None
-    silent = CAPACITY_COLUMNS if told["accounts_listed"] == 1 else ()
-    found, by_manager, ordered = (
-        tuple(name for name in names if name not in silent)
+    omitted = CAPACITY_COLUMNS if capacity["accounts_listed"] == 1 else ()
+    columns, manager_columns, ranking_columns = (
+        tuple(name for name in names if name not in omitted)
         for names in (RECALL_COLUMNS, MANAGER_COLUMNS, RANKING_COLUMNS)
     )
     rows = [
-        [_model_name(n, messages), *(_format_percent(one[figure]) for figure in found)]
-        for n, one in told["models"].items()
+        [_model_name(n, messages), *(_format_percent(one[figure]) for figure in columns)]
+        for n, one in capacity["models"].items()
     ]
     managers = [
         [
@@ -292,46 +294,48 @@ def _capacity_section(report: JsonObject, messages: Messages) -> PageSection | N
             *(
                 str(one["rows"]),
                 _format_money(one["lost_arr"]),
-                *(_format_percent(one[figure]) for figure in by_manager),
+                *(_format_percent(one[figure]) for figure in manager_columns),
             ),
         ]
-        for one in told["managers"]
+        for one in capacity["managers"]
     ]
-    every = TextTable(_column_headings(("model", *found), messages), rows)
-    each = TextTable(_column_headings(("csm", "rows", "lost_arr", *by_manager), messages), managers)
-    key = "backtest.capacity.all_fit" if silent else "backtest.capacity"
-    note = messages.text(key, lists=told["lists"], lost=_format_money(told["lost_arr"]), currency=report["currency"])
-    otherwise = messages.text(
+    all_accounts = TextTable(_column_headings(("model", *columns), messages), rows)
+    per_manager = TextTable(_column_headings(("csm", "rows", "lost_arr", *manager_columns), messages), managers)
+    key = "backtest.capacity.all_fit" if omitted else "backtest.capacity"
+    note = messages.text(
+        key, lists=capacity["lists"], lost=_format_money(capacity["lost_arr"]), currency=report["currency"]
+    )
+    ranking_note = messages.text(
         "backtest.rankings",
-        lost=_format_money(told["lost_arr_in_time"]),
+        lost=_format_money(capacity["lost_arr_in_time"]),
         currency=report["currency"],
-        days=told["decided_days"],
+        days=capacity["decided_days"],
     )
     rankings = [
-        [messages.text(f"backtest.ranking.{name}"), *(_format_percent(one[figure]) for figure in ordered)]
-        for name, one in told["rankings"].items()
+        [messages.text(f"backtest.ranking.{name}"), *(_format_percent(one[figure]) for figure in ranking_columns)]
+        for name, one in capacity["rankings"].items()
     ]
-    tables = [every, each, TextTable(_column_headings(("ranking", *ordered), messages), rankings)]
-    return PageSection(messages.text("backtest.section.capacity"), [note, otherwise], tables)
+    tables = [all_accounts, per_manager, TextTable(_column_headings(("ranking", *ranking_columns), messages), rankings)]
+    return PageSection(messages.text("backtest.section.capacity"), [note, ranking_note], tables)
 
 
 def _profit_section(report: JsonObject, messages: Messages) -> PageSection | None:
-    told = report.get("profit")
-    if not told:
+    profit = report.get("profit")
+    if not profit:
         return None
     title = messages.text("backtest.section.profit")
-    if "skipped" in told:
-        return PageSection(title, [messages.text(f"backtest.profit.{told['skipped']}")])
-    accepted = told["alpha"] / (told["alpha"] + told["beta"])
+    if "skipped" in profit:
+        return PageSection(title, [messages.text(f"backtest.profit.{profit['skipped']}")])
+    accepted = profit["alpha"] / (profit["alpha"] + profit["beta"])
     note = messages.text(
-        "backtest.profit", accepted=_format_percent(accepted), offer=_format_percent(told["incentive_fraction"]),
-        contact=_format_money(told["contact_cost"]), currency=report["currency"],
+        "backtest.profit", accepted=_format_percent(accepted), offer=_format_percent(profit["incentive_fraction"]),
+        contact=_format_money(profit["contact_cost"]), currency=report["currency"],
     )  # fmt: skip
-    rows = [[_model_name(name, messages), _format_money(value)] for name, value in told["models"].items()]
+    rows = [[_model_name(name, messages), _format_money(value)] for name, value in profit["models"].items()]
     return PageSection(title, [note], [TextTable(_column_headings(("model", "profit"), messages), rows)])
 
 
-# --- how words age, how sure they are, when to be silent ----------------------------------------------
+# --- calibration, age of the model, risk and coverage -------------------------------------------------
 
 
 def _calibration_section(report: JsonObject, messages: Messages) -> PageSection | None:
@@ -346,24 +350,25 @@ def _calibration_section(report: JsonObject, messages: Messages) -> PageSection 
     drawn = build_charts(
         lines, messages.text("backtest.column.mean_predicted"), messages.text("backtest.column.mean_observed")
     )
-    told, title = report.get("interval_coverage"), messages.text("backtest.section.calibration")
-    if not told or told["covered"] is None:
+    coverage, title = report.get("interval_coverage"), messages.text("backtest.section.calibration")
+    if not coverage or coverage["covered"] is None:
         return PageSection(title, charts=drawn)
     note = messages.text(
         "backtest.interval_coverage",
-        covered=_format_percent(told["covered"]),
-        confidence=_format_percent(told["confidence"]),
+        covered=_format_percent(coverage["covered"]),
+        confidence=_format_percent(coverage["confidence"]),
     )
     columns = ("mean_predicted", "low", "high", "mean_observed")
     rows = [
-        [*(_format_percent(one[column]) for column in columns), messages.flag(one["covered"])] for one in told["groups"]
+        [*(_format_percent(one[column]) for column in columns), messages.flag(one["covered"])]
+        for one in coverage["groups"]
     ]
     return PageSection(title, [note], [TextTable(_column_headings((*columns, "covered"), messages), rows)], drawn)
 
 
 def _model_age_section(report: JsonObject, messages: Messages) -> PageSection | None:
-    told = report["by_model_age"]
-    if not told:
+    months = report["by_model_age"]
+    if not months:
         return None
     columns = (
         "month",
@@ -383,10 +388,10 @@ def _model_age_section(report: JsonObject, messages: Messages) -> PageSection | 
             *(_format_number(one[f]) for f in figures),
             _format_number(one["newest_month"], 1), _format_gain(one["gain"]),
         ]
-        for one in told
+        for one in months
     ]  # fmt: skip
     lines = {
-        messages.text(f"backtest.column.{name}"): [(one["month"], one[name]) for one in told]
+        messages.text(f"backtest.column.{name}"): [(one["month"], one[name]) for one in months]
         for name in ("log_loss", "newest_log_loss")
     }
     drawn = build_charts(lines, messages.text("backtest.column.month"), messages.text("backtest.column.log_loss"))
@@ -408,17 +413,17 @@ def _format_month(number: int, messages: Messages) -> str:
 
 
 def _risk_coverage_section(report: JsonObject, messages: Messages) -> PageSection | None:
-    told = report["risk_coverage"]
-    if not told:
+    steps = report["risk_coverage"]
+    if not steps:
         return None
     rows = [
         [_format_percent(one["coverage"]), str(one["rows"]), _format_percent(one["out_of_range_share"]),
          _format_number(one["log_loss"]), _format_number(one["auc"])]
-        for one in told
+        for one in steps
     ]  # fmt: skip
     table = TextTable(_column_headings(("coverage", "rows", "out_of_range_share", "log_loss", "auc"), messages), rows)
     drawn = build_charts(
-        {messages.text("backtest.model"): [(one["coverage"], one["log_loss"]) for one in told]},
+        {messages.text("backtest.model"): [(one["coverage"], one["log_loss"]) for one in steps]},
         messages.text("backtest.column.coverage"),
         messages.text("backtest.column.log_loss"),
     )
@@ -451,7 +456,7 @@ def _format_money(value: float) -> str:
 
 
 def _format_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    ends = "\u00a0…\u00a0".join(_format_number(end, digits) for end in (low, high))  # a line breaks before it alone
+    ends = "\u00a0…\u00a0".join(_format_number(end, digits) for end in (low, high))  # keeps the interval on one line
     return f"{_format_number(value, digits)} ({ends})"
 
 
@@ -461,13 +466,14 @@ def build_charts(
     y_label: str,
     labels: Mapping[int, str] | None = None,
 ) -> list[Chart]:
-    """A drawing of some lines, or none where no line has two points. `labels` stand for places along the bottom."""
+    """Build one chart of the lines, or none if fewer than two x positions have values; `labels` replaces the ticks of
+    the x axis."""
     known = {name: [(float(x), y) for x, y in points if y is not None] for name, points in lines.items()}
-    every = [point for points in known.values() for point in points]
-    if len({x for x, _ in every}) < 2:
+    all_points = [point for points in known.values() for point in points]
+    if len({x for x, _ in all_points}) < 2:
         return []
-    x_at, x_ends = _linear_scale([x for x, _ in every], CHART_MARGIN, CHART_WIDTH - CHART_MARGIN / 2)
-    y_at, y_ends = _linear_scale([y for _, y in every], CHART_HEIGHT - CHART_MARGIN, CHART_MARGIN / 4)
+    x_at, x_ends = _linear_scale([x for x, _ in all_points], CHART_MARGIN, CHART_WIDTH - CHART_MARGIN / 2)
+    y_at, y_ends = _linear_scale([y for _, y in all_points], CHART_HEIGHT - CHART_MARGIN, CHART_MARGIN / 4)
     drawn = [
         ChartLine(name, LINE_COLOURS[number % len(LINE_COLOURS)],
              " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in points),
@@ -480,7 +486,7 @@ def build_charts(
 
 
 def _linear_scale(values: Sequence[float], start: float, end: float) -> tuple[Any, tuple[float, float]]:
-    """From a value to its place, and the values at both ends."""
+    """Function from a value to its coordinate, and the values at both ends of the axis."""
     low, high = min(values), max(values)
     if low == high:
         low, high = low - 0.5, high + 0.5
@@ -489,15 +495,15 @@ def _linear_scale(values: Sequence[float], start: float, end: float) -> tuple[An
 
 ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 ROUNDING_TOLERANCE = 1e-9
-"""A float this near a round number is that number: 1.0 / 0.2 comes out below five."""
+"""A float this close to a whole number counts as that number: 1.0 / 0.2 may come out below five."""
 
 
 def _axis_ticks(low: float, high: float, max_ticks: int = 5) -> dict[float, str]:
-    """The round numbers between two ends, about so many."""
+    """Round numbers between two ends, at most about `max_ticks`, with their labels."""
     size = 10.0 ** np.floor(np.log10((high - low) / max_ticks))
-    step = next(size * times for times in ROUND_STEPS if size * times * max_ticks >= high - low)
+    step = next(size * factor for factor in ROUND_STEPS if size * factor * max_ticks >= high - low)
     first, last = int(np.ceil(low / step - ROUNDING_TOLERANCE)), int(np.floor(high / step + ROUNDING_TOLERANCE))
-    return {place * step: f"{place * step:.10g}" for place in range(first, last + 1)}
+    return {multiple * step: f"{multiple * step:.10g}" for multiple in range(first, last + 1)}
 
 
 def _thin_ticks(ticks: list[tuple[float, str]], max_ticks: int = 8) -> list[tuple[float, str]]:

@@ -1,8 +1,8 @@
-"""The list as one page: a file that holds all it needs, opens without a network, and speaks every language we have.
+"""The risk list as a web page: one file that opens without a network and contains every language.
 
-The rows travel as JSON in an element that no browser runs, by column. A sentence travels in pieces, once per feature
-and language, beside each figure as Python writes it: the page only puts them together, and so says what the list
-says, word for word. Whatever comes from outside is set as text, never as markup.
+The rows are JSON by column, in an element that no browser runs. Each feature's sentence template is included once per
+language, and each value as Python formats it; the page inserts the values into the templates, so its sentences are the
+same as in the list. Text from outside is set as text, never as markup.
 """
 
 from __future__ import annotations
@@ -67,19 +67,19 @@ DETAIL_FEATURES: Mapping[str, tuple[str, ...]] = {
     ),
     "contract": ("term_length", "seats", "plan", "auto_renew", "follow_on_signed", "unpaid_terms", "cancelled_so_far"),
 }
-"""What the page tells of every account, by heading; what no table was given for is left out."""
+"""Features shown for every account, by panel; features without an input table are left out."""
 TIER_FEATURES = (
     *("people_known_{tier}", "people_active_{tier}_28d", "days_since_use_{tier}", "days_since_contact_{tier}"),
     "nps_of_{tier}",
 )
-"""What it tells of the people of each tier, a column each."""
+"""Features shown for the people of each tier, one column per tier."""
 TERM_AGE = "term_age"
-"""Of this feature the page tells the day: when the contract began."""
+"""Feature from which the page computes the start day of the contract."""
 REASON_FEATURE_COLUMNS = (
     *(f"reason_{k}_feature" for k in range(1, REFUSAL_REASONS + 1)),
     *(f"strength_{k}_feature" for k in range(1, STRENGTH_COUNT + 1)),
 )
-"""The features behind the reasons and strengths."""
+"""Columns with the names of the features behind the reasons and strengths."""
 CATEGORY_COLUMNS: Mapping[str, Sequence[str]] = {
     "risk_band": RISK_BANDS,
     "quadrant": QUADRANTS,
@@ -91,57 +91,59 @@ NUMBER_COLUMNS = {
     **dict.fromkeys(("renewal_probability", "renewal_low", "renewal_high", "probability_change"), 4),
     **dict.fromkeys(("expansion_probability", "upsell_probability", "cross_sell_probability"), 3),
 }
-"""The numbers of a row, and to how many digits."""
+"""Numeric columns of a row, with their number of decimals."""
 PAGE_KEY_PATTERN = re.compile(
     r"(page|heading|stage|size_band|status|risk_band|quadrant|theme|alerts|tier)\.|forecast\.(arr_|quarter)|whatif.caveat$"
 )
-"""The words that the page itself asks for."""
+"""Keys of the messages that the page uses."""
 
 
 @dataclass(frozen=True)
 class PageData:
-    """What stands behind the rows; each table has one row per row of the list, on its index, or none where the account
-    is not scored."""
+    """Data behind the rows of the list.
+
+    Unless stated otherwise, a table has one row per row of the list, on its index, and no row for an account that is
+    not scored.
+    """
 
     features: Sequence[Feature]
-    """The catalogue."""
+    """The feature catalogue."""
     feature_values: pd.DataFrame
-    """The account's figure of each feature that is spoken of."""
+    """The account's value of each feature that the page uses."""
     peer_values: pd.DataFrame
-    """One row per group of peers: the usual figure of each feature."""
+    """One row per peer group: the typical value of each feature."""
     peer_group: pd.Series
-    """The account's group, as `peer_values` names it."""
+    """The account's peer group, as in the index of `peer_values`."""
     strengths: pd.DataFrame
-    """`strength_k_feature`."""
+    """Columns `strength_k_feature`."""
     theme_contributions: pd.DataFrame
-    """What each theme adds in all, in log-odds, negative towards loss."""
+    """Sum of the contributions of each theme, in log-odds; negative values point to a loss."""
     change_texts: pd.DataFrame
-    """By language: why the chance changed."""
+    """By language: why the probability changed."""
     not_scored_reasons: pd.DataFrame
-    """By language: why there is no score; one row per row of the list without one."""
+    """By language: why the account has no score; one row per row of the list without a score."""
     past_probabilities: pd.DataFrame
-    """By day, oldest first: the chance that an earlier list gave the same renewal."""
+    """By day, oldest first: the probability of the same renewal on an earlier list."""
     what_if_grid: pd.DataFrame
-    """One row per (row of the list, `feature`, `value`) that was tried: the `probability` at it."""
+    """One row per (row of the list, `feature`, `value`): the predicted `probability` if the feature had this value."""
     alerts: pd.DataFrame
     """One row per (row of the list, `code`), with its evidence and whether it `is_new`."""
     prescribed_playbooks: pd.DataFrame
-    """The ids of the plays and of the `best` of them, the `gain` expected of it and the `hours` it takes."""
+    """Playbook ids, the `best` of them, its `expected_gain` and its `hours`."""
     library: Mapping[str, playbooks.PlaybookRecord]
-    """The plays by id."""
+    """Playbooks by id."""
     forecast: Sequence[Mapping[str, Any]] = ()
-    """What the forecast of the day says of the whole company: `period_kind`, `period`, `measure`, `expected`, `low`,
-    `high`."""
+    """The company's forecast of the day: records with `period_kind`, `period`, `measure`, `expected`, `low`, `high`."""
     notices: Sequence[Mapping[str, str]] = ()
-    """What is to be known before the list is read: sentences by language."""
+    """Notices to read before the list: texts by language."""
 
 
 def page_features(
     risk_list: pd.DataFrame, strengths: pd.DataFrame, what_if_grid: pd.DataFrame, catalogue: Iterable[Feature]
 ) -> list[str]:
-    """The features that the page of these rows speaks of, in the catalogue's order."""
-    speakers = set(_reason_features(risk_list, strengths).to_numpy(object).ravel())
-    wanted = speakers | _detail_features() | set(what_if_grid["feature"]) | {TERM_AGE}
+    """Names of the features that the page uses for these rows, in the catalogue's order."""
+    reason_features = set(_reason_features(risk_list, strengths).to_numpy(object).ravel())
+    wanted = reason_features | _detail_features() | set(what_if_grid["feature"]) | {TERM_AGE}
     return [str(feature["name"]) for feature in catalogue if feature["name"] in wanted]
 
 
@@ -164,25 +166,29 @@ def render_list_page(
     linked_page: str = "",
     failures: RenderFailures | None = None,
 ) -> bytes:
-    """The page's bytes. It shows the first `options.page_rows` accounts of the list, sums up all of them, and says so
-    where there are more. `linked_page` is a page in the same folder that it links to. The same values give the same
-    bytes. What cannot be said of an account is left out and counted in `failures`.
+    """Render the page of the list as bytes.
+
+    It shows the first `options.page_rows` accounts of the list and sums up all of them; it states if not all are shown.
+    `linked_page` is a page in the same folder to link to. Texts of an account that cannot be made are left out and
+    counted in `failures`. The same values give the same bytes.
     """
     shown = risk_list.head(options.page_rows)
-    words = Messages(options.language)
-    title = words.text("page.title", as_of="" if risk_list.empty else words.day(risk_list["as_of"].iloc[0].date()))
-    given = build_payload(risk_list, shown, page_data, options, failures or RenderFailures())
+    messages = Messages(options.language)
+    title = messages.text(
+        "page.title", as_of="" if risk_list.empty else messages.day(risk_list["as_of"].iloc[0].date())
+    )
+    payload = build_payload(risk_list, shown, page_data, options, failures or RenderFailures())
     vendored = (["tabulator.min.js"], ["tabulator.min.css"])
-    return render_offline_page("risk_list", title, options.language, given, *vendored, linked_page, page_data.notices)
+    return render_offline_page("risk_list", title, options.language, payload, *vendored, linked_page, page_data.notices)
 
 
-# --- what the page is given -------------------------------------------------------------------------
+# --- the page's data --------------------------------------------------------------------------------
 
 
 def build_payload(
     risk_list: pd.DataFrame, shown: pd.DataFrame, page_data: PageData, options: ListOptions, failures: RenderFailures
 ) -> dict[str, Any]:
-    """Everything the page's code reads; `rows` has one entry per account shown, by column."""
+    """Build all data that the page's code reads; `rows` holds by column one entry per account shown."""
     names = page_features(shown, page_data.strengths.reindex(shown.index), page_data.what_if_grid, page_data.features)
     catalogue = {str(feature["name"]): feature for feature in page_data.features}
     features = [catalogue[name] for name in names if name in page_data.feature_values.columns]
@@ -210,7 +216,7 @@ def build_payload(
             language: _pack_texts(page_data.not_scored_reasons[language].reindex(shown.index)) for language in MESSAGES
         },
         "probability_history": {
-            str(day): _round_numbers(own.reindex(shown.index), 4) for day, own in page_data.past_probabilities.items()
+            str(day): _round_numbers(past.reindex(shown.index), 4) for day, past in page_data.past_probabilities.items()
         },
         "started": _contract_ages(shown, page_data.feature_values),
         "whatif": _pack_what_if(shown, page_data, features),
@@ -221,10 +227,10 @@ def build_payload(
 
 
 def page_messages(language: str, options: ListOptions) -> dict[str, str]:
-    """The words that the page asks for, and what the columns mean."""
-    own, words = MESSAGES[language], Messages(language)
-    said = {key: text for key, text in own.items() if PAGE_KEY_PATTERN.match(key)}
-    return said | {key: words.text(key, **options.explanation_values) for key in own if key.startswith("about.")}
+    """Messages in one language that the page uses, including the descriptions of the columns."""
+    texts, messages = MESSAGES[language], Messages(language)
+    used = {key: text for key, text in texts.items() if PAGE_KEY_PATTERN.match(key)}
+    return used | {key: messages.text(key, **options.explanation_values) for key in texts if key.startswith("about.")}
 
 
 def _pack_rows(shown: pd.DataFrame, page_data: PageData) -> dict[str, Any]:
@@ -251,35 +257,36 @@ def _to_text(value: Any) -> str:
 def _pack_features(
     shown: pd.DataFrame, page_data: PageData, features: Sequence[Feature], failures: RenderFailures
 ) -> dict[str, Any]:
-    """The features in words, and by account which of them speak and what they show.
+    """Pack the features' texts and values, and by account which features its reasons and strengths use.
 
-    `shown_reasons` has a pair of lists for each reason and strength: the feature's place, and that of its figure.
-    `figures` has a list for each feature that is told of every account. -1 is nothing.
+    `shown_reasons` has a pair of lists for each reason and strength, with one entry per account: the index of the
+    feature and the index of its value. `figures` has the value indexes of each feature that is shown for every account.
+    -1 means none.
     """
-    place = {str(feature["name"]): number for number, feature in enumerate(features)}
+    position = {str(feature["name"]): number for number, feature in enumerate(features)}
     always = _detail_features().union(page_data.what_if_grid["feature"])
-    asked = _reason_features(shown, page_data.strengths).reset_index(drop=True)
-    who = np.array([_encode(asked[name], list(place)) for name in REASON_FEATURE_COLUMNS]).reshape(
+    reasons = _reason_features(shown, page_data.strengths).reset_index(drop=True)
+    feature_codes = np.array([_encode(reasons[name], list(position)) for name in REASON_FEATURE_COLUMNS]).reshape(
         len(REASON_FEATURE_COLUMNS), len(shown)
     )
-    said = np.full(who.shape, -1)
+    value_codes = np.full(feature_codes.shape, -1)
     scored = shown["status"].eq(SCORED).to_numpy(bool)
-    words, figures = [], {}
-    for name, number in place.items():
-        speaking = who == number
-        rows = np.flatnonzero(scored if name in always else speaking.any(axis=0))
-        own = np.full(len(shown), -1)
-        asked_of = page_data.feature_values[name].reindex(shown.index).iloc[rows]
-        own[rows], texts = _format_values(features[number], asked_of, shown["account_id"].iloc[rows], failures)
-        words.append(_feature_texts(features[number], texts, page_data.peer_values))
-        said[speaking] = np.broadcast_to(own, who.shape)[speaking]
+    texts_per_feature, figures = [], {}
+    for name, number in position.items():
+        used = feature_codes == number
+        rows = np.flatnonzero(scored if name in always else used.any(axis=0))
+        codes = np.full(len(shown), -1)
+        values = page_data.feature_values[name].reindex(shown.index).iloc[rows]
+        codes[rows], texts = _format_values(features[number], values, shown["account_id"].iloc[rows], failures)
+        texts_per_feature.append(_feature_texts(features[number], texts, page_data.peer_values))
+        value_codes[used] = np.broadcast_to(codes, feature_codes.shape)[used]
         if name in always:
-            figures[number] = own.tolist()
-    panels = {head: [place[name] for name in names if name in place] for head, names in DETAIL_FEATURES.items()}
-    tiers = {tier: [place.get(name, -1) for name in names] for tier, names in _tier_features().items()}
+            figures[number] = codes.tolist()
+    panels = {head: [position[name] for name in names if name in position] for head, names in DETAIL_FEATURES.items()}
+    tiers = {tier: [position.get(name, -1) for name in names] for tier, names in _tier_features().items()}
     return {
-        "features": words,
-        "shown_reasons": [list(pair) for pair in zip(who.tolist(), said.tolist(), strict=True)],
+        "features": texts_per_feature,
+        "shown_reasons": [list(pair) for pair in zip(feature_codes.tolist(), value_codes.tolist(), strict=True)],
         "figures": figures,
         "panels": panels,
         "tiers": tiers,
@@ -289,118 +296,126 @@ def _pack_features(
 def _format_values(
     feature: Feature, values: pd.Series, accounts: pd.Series, failures: RenderFailures
 ) -> tuple[Any, list[tuple[str, ...]]]:
-    """Each figure's place among those that are written differently in some language, -1 where it is not known or cannot
-    be written; and how these are written, language by language."""
-    codes, met = pd.factorize(values)
+    """Format the values of a feature in all languages.
+
+    Returns for each value the index of its text, -1 if it is missing or cannot be formatted, and the distinct texts,
+    each a tuple with one entry per language.
+    """
+    codes, distinct = pd.factorize(values)
     phrases = [Messages(language).phrases() for language in MESSAGES]
 
     def make(value: Any) -> tuple[str, ...]:
-        return tuple(make_printable(format_value(feature, value, own)) for own in phrases)
+        return tuple(make_printable(format_value(feature, value, one)) for one in phrases)
 
-    first = np.zeros(len(met) + 1, np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last place is that of those not known
-    texts = failures.render_each("page", str(feature["name"]), make, met, accounts.iloc[first[:-1]])
-    place = {text: number for number, text in enumerate(dict.fromkeys(text for text in texts if text))}
-    again = np.array([*(place.get(text, -1) for text in texts), -1])  # the last for those not known
-    return again[codes], list(place)
+    first = np.zeros(len(distinct) + 1, np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last entry is for missing values, code -1
+    texts = failures.render_each("page", str(feature["name"]), make, distinct, accounts.iloc[first[:-1]])
+    position = {text: number for number, text in enumerate(dict.fromkeys(text for text in texts if text))}
+    text_codes = np.array([*(position.get(text, -1) for text in texts), -1])  # the last entry is for missing values
+    return text_codes[codes], list(position)
 
 
 def _feature_texts(feature: Feature, texts: Iterable[tuple[str, ...]], peer_values: pd.DataFrame) -> dict[str, Any]:
-    """A feature's sentence in every language: its pieces, and its figures and its peers' as they are written there."""
-    usual = (
+    """Pack a feature's theme and, per language, its sentence templates and formatted values (accounts and peers)."""
+    typical = (
         peer_values[str(feature["name"])]
         if str(feature["name"]) in peer_values
         else pd.Series(None, peer_values.index, dtype=object)
     )
-    told: dict[str, Any] = {"theme": feature["theme"]}
-    own = list(zip(*texts, strict=True)) or [()] * len(MESSAGES)
-    for language, texts_there in zip(MESSAGES, own, strict=True):
+    packed: dict[str, Any] = {"theme": feature["theme"]}
+    by_language = list(zip(*texts, strict=True)) or [()] * len(MESSAGES)
+    for language, language_texts in zip(MESSAGES, by_language, strict=True):
         phrases = Messages(language).phrases()
-        told[language] = {
+        packed[language] = {
             "known": sentence_template(feature, phrases),
             "unknown": sentence_template(feature, phrases, is_known=False),
-            "own": texts_there,
+            "own": language_texts,
             "peers": [
-                make_printable(format_value(feature, None if pd.isna(v) else v, phrases, PEER_VALUE)) for v in usual
+                make_printable(format_value(feature, None if pd.isna(v) else v, phrases, PEER_VALUE)) for v in typical
             ],
         }
-    return told
+    return packed
 
 
 def _contract_ages(shown: pd.DataFrame, feature_values: pd.DataFrame) -> list[float | int | None]:
-    """How many days before the list each contract began."""
+    """Age of each account's contract in days at the date of the list."""
     return _round_numbers(feature_values.reindex(columns=[TERM_AGE], index=shown.index)[TERM_AGE], 0)
 
 
 def _pack_what_if(shown: pd.DataFrame, page_data: PageData, features: Sequence[Feature]) -> list[dict[str, Any]]:
-    """What the model would say of other figures, feature by feature.
+    """Pack the what-if grid: the predicted probabilities at other values of the features, one dict per feature.
 
-    `steps` are the figures tried of each group as they are written, rising; `probabilities` has a list for each of
-    their places, in whole percent, -1 where an account has no such step; `below` says how many of an account's steps
-    lie below its own figure.
+    `steps` holds by language the formatted values tried in each peer group, rising. `chances` has for each position in
+    these steps a list over the accounts, in whole percent, -1 if an account has no such step. `below` is the number of
+    an account's steps below its actual value.
     """
     tried = page_data.what_if_grid[page_data.what_if_grid.index.isin(shown.index)]
-    place = {str(feature["name"]): number for number, feature in enumerate(features)}
+    position = {str(feature["name"]): number for number, feature in enumerate(features)}
     groups = np.array(_encode(page_data.peer_group.reindex(shown.index), page_data.peer_values.index))
-    told = []
-    for name, own in tried.groupby("feature", sort=False):
-        if name in place:
-            rows, figures = shown.index.get_indexer(own.index), own["value"].to_numpy(np.float64)
+    packed = []
+    for name, grid in tried.groupby("feature", sort=False):
+        if name in position:
+            rows, values = shown.index.get_indexer(grid.index), grid["value"].to_numpy(np.float64)
             steps, chances = _align_steps(
-                groups, len(page_data.peer_values), rows, figures, _round_percents(own["probability"])
+                groups, len(page_data.peer_values), rows, values, _round_percents(grid["probability"])
             )
-            lower = figures < page_data.feature_values[name].reindex(own.index).to_numpy(np.float64, na_value=np.nan)
-            told.append(
+            lower = values < page_data.feature_values[name].reindex(grid.index).to_numpy(np.float64, na_value=np.nan)
+            packed.append(
                 {
-                    "feature": place[str(name)],
-                    "steps": _format_steps(features[place[str(name)]], steps),
+                    "feature": position[str(name)],
+                    "steps": _format_steps(features[position[str(name)]], steps),
                     "chances": chances.tolist(),
                     "below": np.bincount(rows[lower], minlength=len(shown)).tolist(),
                 }
             )
-    return told
+    return packed
 
 
 def _align_steps(groups: Any, count: int, rows: Any, values: Any, percents: Any) -> tuple[list[Any], Any]:
-    """The figures tried of each group, rising; and by place among them the chance of every account, -1 for none."""
+    """Align the values tried in each peer group: their sorted values, and a matrix of the accounts' probabilities.
+
+    The matrix has a row per position in the steps and a column per account; -1 if the account has no such step.
+    """
     steps = [np.unique(values[groups[rows] == group]) for group in range(count)]
     chances = np.full((max(map(len, steps)), len(groups)), -1)
     for group, step in enumerate(steps):
-        mine = groups[rows] == group
-        chances[np.searchsorted(step, values[mine]), rows[mine]] = percents[mine]
+        in_group = groups[rows] == group
+        chances[np.searchsorted(step, values[in_group]), rows[in_group]] = percents[in_group]
     return steps, chances
 
 
 def _round_percents(probabilities: pd.Series) -> Any:
-    """As `.0%` writes them."""
+    """Probabilities in whole percent, rounded as the format `.0%` rounds them."""
     return np.rint(100 * probabilities.to_numpy(np.float64)).astype(np.int64)
 
 
 def _format_steps(feature: Feature, steps: Iterable[Any]) -> dict[str, list[list[str]]]:
-    """The figures tried of each group as they are written, by language."""
+    """Format the values tried in each peer group, by language."""
     phrases = {language: Messages(language).phrases() for language in MESSAGES}
     return {
-        language: [[make_printable(format_value(feature, figure, own)) for figure in step.tolist()] for step in steps]
-        for language, own in phrases.items()
+        language: [[make_printable(format_value(feature, value, one)) for value in step.tolist()] for step in steps]
+        for language, one in phrases.items()
     }
 
 
 def _pack_alerts(shown: pd.DataFrame, alert_rows: pd.DataFrame, failures: RenderFailures) -> dict[str, Any]:
-    """Every alert of an account shown: its row, code, whether it is new, and its sentence in every language."""
-    own = alert_rows[alert_rows.index.isin(shown.index)]
-    evidence: list[Any] = own.astype(object).where(own.notna(), None).to_dict("records")
-    accounts = shown["account_id"].reindex(own.index)
-    counted = dict.fromkeys(MESSAGES, RenderFailures()) | {"en": failures}  # each once, not once per language
-    said = {
-        lang: alerts.alert_sentences("page", evidence, accounts, Messages(lang), counted[lang]) for lang in MESSAGES
+    """Pack the alerts of the accounts shown: row, code, whether it is new, and its sentence in every language."""
+    shown_alerts = alert_rows[alert_rows.index.isin(shown.index)]
+    evidence: list[Any] = shown_alerts.astype(object).where(shown_alerts.notna(), None).to_dict("records")
+    accounts = shown["account_id"].reindex(shown_alerts.index)
+    # A failure is counted once, not once per language.
+    failures_by_language = dict.fromkeys(MESSAGES, RenderFailures()) | {"en": failures}
+    sentences = {
+        lang: alerts.alert_sentences("page", evidence, accounts, Messages(lang), failures_by_language[lang])
+        for lang in MESSAGES
     }
     return {
-        "row": shown.index.get_indexer(own.index).tolist(),
-        "code": _pack_texts(own["code"]),
-        "new": own["is_new"].astype(int).tolist(),
+        "row": shown.index.get_indexer(shown_alerts.index).tolist(),
+        "code": _pack_texts(shown_alerts["code"]),
+        "new": shown_alerts["is_new"].astype(int).tolist(),
         "sentences": {
             language: _pack_texts(pd.Series(map(make_printable, texts), dtype=object))
-            for language, texts in said.items()
+            for language, texts in sentences.items()
         },
     }
 
@@ -408,19 +423,20 @@ def _pack_alerts(shown: pd.DataFrame, alert_rows: pd.DataFrame, failures: Render
 def _pack_playbooks(
     shown: pd.DataFrame, prescribed_playbooks: pd.DataFrame, library: Mapping[str, playbooks.PlaybookRecord]
 ) -> dict[str, Any]:
-    """The library in words, and the places in it of each account's plays and of the best; -1 is none."""
-    own = prescribed_playbooks.reindex(shown.index)
+    """Pack the library's texts, and by account the library positions of its playbooks and of the best one; -1 if
+    none."""
+    prescribed = prescribed_playbooks.reindex(shown.index)
     return {
         "library": [
             {
-                "hours": play["hours"],
-                **{language: _playbook_texts(play, Messages(language)) for language in MESSAGES},
+                "hours": playbook["hours"],
+                **{language: _playbook_texts(playbook, Messages(language)) for language in MESSAGES},
             }
-            for play in library.values()
+            for playbook in library.values()
         ],
-        "slots": [_encode(own[name], library) for name in PLAY_COLUMNS],
-        "best": _encode(own["best"], library),
-        "gain": _round_numbers(own["expected_gain"], 0),
+        "slots": [_encode(prescribed[name], library) for name in PLAY_COLUMNS],
+        "best": _encode(prescribed["best"], library),
+        "gain": _round_numbers(prescribed["expected_gain"], 0),
     }
 
 
@@ -434,24 +450,26 @@ def _playbook_texts(playbook: playbooks.PlaybookRecord, messages: Messages) -> d
 
 
 def _pack_texts(values: pd.Series) -> dict[str, Any]:
-    """Texts by their place among those that differ; -1 for none."""
-    codes, met = pd.factorize(values.astype(object))
-    return {"codes": codes.tolist(), "texts": list(met)}
+    """Encode texts by their index in the list of distinct texts; -1 if missing."""
+    codes, distinct = pd.factorize(values.astype(object))
+    return {"codes": codes.tolist(), "texts": list(distinct)}
 
 
 def _encode(values: pd.Series, categories: Iterable[Any]) -> list[int]:
-    """Each value's place among those known, -1 for none of them."""
+    """Position of each value in `categories`, -1 if it is not among them."""
     return [int(code) for code in pd.Index(list(categories), dtype=object).get_indexer(values.astype(object))]
 
 
 def _round_numbers(values: pd.Series, digits: int) -> list[float | int | None]:
-    """Rounded numbers, whole ones without a point; None where there is none."""
+    """Round numbers; whole numbers become integers, missing and infinite ones None."""
     rounded = values.to_numpy(np.float64, na_value=np.nan).round(digits)
-    plain = [int(own) if digits == 0 or own.is_integer() else own for own in np.nan_to_num(rounded).tolist()]
-    return [own if there else None for own, there in zip(plain, np.isfinite(rounded), strict=True)]
+    numbers = [
+        int(number) if digits == 0 or number.is_integer() else number for number in np.nan_to_num(rounded).tolist()
+    ]
+    return [number if finite else None for number, finite in zip(numbers, np.isfinite(rounded), strict=True)]
 
 
 def _single_value(values: pd.Series) -> str | None:
-    """The one value that there is; None where there are several."""
-    met = values.dropna().unique()
-    return make_printable(str(met[0])) if len(met) == 1 else None
+    """The only distinct value as text; None if there is no value or more than one."""
+    distinct = values.dropna().unique()
+    return make_printable(str(distinct[0])) if len(distinct) == 1 else None

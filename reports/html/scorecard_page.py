@@ -1,7 +1,8 @@
-"""The scorecard as one page: both renewal rates, retention, the loss as money, and the ten measures with definitions.
+"""The scorecard as a web page: renewal rates, retention, revenue movements, and the ten measures with their
+definitions.
 
-The figures travel as the scorecard's JSON has them, none rounded and none added. The page's code writes them in its
-reader's language, and draws no figure as final that is not.
+The page receives the values of the scorecard's JSON as they are, not rounded and with none added. Its code formats them
+in the reader's language, and marks every value that is not final.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from renewals.reports.sanitize import make_printable
 from renewals.reports.words import MESSAGES, Messages
 
 PERIOD_KINDS = ("month", "trailing_year")
-"""The kinds of period shown; quarters stand in the files alone."""
+"""Kinds of period on the page; quarters are only in the files."""
 MAX_SEGMENTS = 60
-"""So many segments of a kind are shown, those with the most revenue first."""
+"""Maximum number of segments of a kind on the page; those with the most revenue come first."""
 STATE_CODES = {"final": "f", "open": "o", "absent": "a"}
-"""How a state is written, a letter a period; a dash where a segment has nothing."""
+"""Letter of each state; a series has one letter per period, and a dash where the segment has no row."""
 SOURCE_TABLES = {"person_days": "usage_events"}
-"""What a company gives for a table that is made here."""
+"""Input table from which a derived table is computed."""
 PAGE_KEY_PATTERN = re.compile(rf"(scorecard|size_band)\.|{SHARED_KEY_PATTERN}")
-"""The words that the page itself asks for."""
+"""Keys of the messages that the page uses."""
 
 ScorecardRow = Mapping[str, Any]
 
@@ -32,9 +33,9 @@ ScorecardRow = Mapping[str, Any]
 def render_scorecard_page(
     scorecard: Mapping[str, Any], language: str, linked_page: str = "", notices: Sequence[Mapping[str, str]] = ()
 ) -> bytes:
-    """The page's bytes, of a scorecard as `scorecard.json` tells it. The same values give the same bytes.
+    """Render the page as bytes from a scorecard as in `scorecard.json`. The same values give the same bytes.
 
-    `linked_page` is the page that it links to, where that lies in the same folder; `notices` are sentences by language.
+    `linked_page` is a page in the same folder to link to; `notices` are texts by language.
     """
     title = Messages(language).text("scorecard.title", as_of=scorecard["as_of"])
     return render_offline_page(
@@ -43,77 +44,92 @@ def render_scorecard_page(
 
 
 def build_payload(scorecard: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """Everything the page's code reads. `figures` is by kind of period, kind of segment, segment and measure: values,
-    numerators and denominators along `periods`, and as many letters of `STATE_CODES`."""
+    """Build all data that the page's code reads.
+
+    `figures` is nested by kind of period, kind of segment, position of the segment and measure. Each entry has the
+    values, numerators and denominators along `periods`, and a string with one letter of `STATE_CODES` per period.
+    """
     rows = [dict(zip(scorecard["columns"], row, strict=True)) for row in scorecard["rows"]]
     periods = {
         kind: [span["period"] for span in scorecard["periods"] if span["period_kind"] == kind] for kind in PERIOD_KINDS
     }
-    found = _segments_by_arr(rows)
+    segments_by_kind = _segments_by_arr(rows)
     return {
         "as_of": scorecard["as_of"],
         "currency": scorecard["currency"],
         "language": language,
         "languages": list(MESSAGES),
         "words": {
-            own: {k: said for k, said in words.items() if PAGE_KEY_PATTERN.match(k)} for own, words in MESSAGES.items()
+            lang: {key: text for key, text in texts.items() if PAGE_KEY_PATTERN.match(key)}
+            for lang, texts in MESSAGES.items()
         },
         "measures": [
-            {**own, "needs": [SOURCE_TABLES.get(need, need) for need in own["needs"]]}
-            for own in scorecard["definitions"]
+            {**definition, "needs": [SOURCE_TABLES.get(need, need) for need in definition["needs"]]}
+            for definition in scorecard["definitions"]
         ],
         "missing_measures": scorecard["missing_measures"],
         "periods": periods,
         "segments": {
-            kind: {"name": name, "shown": [make_printable(one) for one in found[kind][:MAX_SEGMENTS]]}
-            | {"left_out": max(len(found[kind]) - MAX_SEGMENTS, 0)}
+            kind: {"name": name, "shown": [make_printable(one) for one in segments_by_kind[kind][:MAX_SEGMENTS]]}
+            | {"left_out": max(len(segments_by_kind[kind]) - MAX_SEGMENTS, 0)}
             for kind, name in scorecard["segments"].items()
         },
-        "figures": _pack_values(rows, periods, {kind: own[:MAX_SEGMENTS] for kind, own in found.items()}),
+        "figures": _pack_values(
+            rows, periods, {kind: names[:MAX_SEGMENTS] for kind, names in segments_by_kind.items()}
+        ),
     }
 
 
 def _segments_by_arr(rows: Iterable[ScorecardRow]) -> Mapping[str, list[str]]:
-    """The segments of each kind by the revenue they had last, the most first; then by name."""
+    """Names of the segments of each kind, by their latest revenue, largest first, then by name."""
     arr: dict[tuple[str, str], float] = {}
-    for row in rows:  # in the order of time: what comes last is newest
+    for row in rows:  # rows are in time order: the last one is the newest
         arr.setdefault((row["segment_kind"], row["segment"]), 0.0)
         if row["measure"] == "arr" and row["period_kind"] == "month":
             arr[row["segment_kind"], row["segment"]] = row["value"] or 0.0
-    found = defaultdict(list)
-    for kind, segment in sorted(arr, key=lambda own: (-arr[own], own)):
-        found[kind].append(segment)
-    return found
+    segments = defaultdict(list)
+    for kind, segment in sorted(arr, key=lambda key: (-arr[key], key)):
+        segments[kind].append(segment)
+    return segments
 
 
 def _pack_values(
     rows: Iterable[ScorecardRow], periods: Mapping[str, Sequence[str]], segments_by_kind: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """See `build_payload`; a list over the segments shown stands under each kind of them."""
-    at = {(kind, period): place for kind, own in periods.items() for place, period in enumerate(own)}
-    where = {(kind, segment): place for kind, own in segments_by_kind.items() for place, segment in enumerate(own)}
+    """Pack the values of the segments as `figures` of `build_payload`; each kind of segment holds a list over its
+    segments."""
+    period_index = {(kind, period): index for kind, names in periods.items() for index, period in enumerate(names)}
+    segment_index = {
+        (kind, segment): index for kind, names in segments_by_kind.items() for index, segment in enumerate(names)
+    }
     figures: dict[str, Any] = {
-        kind: {of: [{} for _ in own] for of, own in segments_by_kind.items()} for kind in periods
+        kind: {segment_kind: [{} for _ in names] for segment_kind, names in segments_by_kind.items()}
+        for kind in periods
     }
     for row in rows:
-        kind, of, place = row["period_kind"], row["segment_kind"], at.get((row["period_kind"], row["period"]))
-        segment = where.get((of, row["segment"]))
-        if place is None or segment is None:
+        kind, segment_kind = row["period_kind"], row["segment_kind"]
+        position = period_index.get((kind, row["period"]))
+        segment = segment_index.get((segment_kind, row["segment"]))
+        if position is None or segment is None:
             continue
         length = len(periods[kind])
-        own = figures[kind][of][segment].setdefault(
+        columns = figures[kind][segment_kind][segment].setdefault(
             row["measure"], [*([None] * length for _ in range(3)), ["-"] * length]
         )
-        for series, name in zip(own, ("value", "numerator", "denominator"), strict=False):
-            series[place] = _to_shortest_number(row[name])
-        own[3][place] = STATE_CODES[row["state"]]
-    for own in (
-        own for kinds in figures.values() for segments in kinds.values() for one in segments for own in one.values()
+        for series, name in zip(columns, ("value", "numerator", "denominator"), strict=False):
+            series[position] = _to_shortest_number(row[name])
+        columns[3][position] = STATE_CODES[row["state"]]
+    for columns in (
+        packed
+        for kinds in figures.values()
+        for segments in kinds.values()
+        for one in segments
+        for packed in one.values()
     ):
-        own[3] = "".join(own[3])
+        columns[3] = "".join(columns[3])
     return figures
 
 
 def _to_shortest_number(number: float | None) -> float | int | None:
-    """The same number, a whole one without a point."""
+    """Return the number as an integer if it is whole; None stays None."""
     return int(number) if number is not None and float(number).is_integer() else number

@@ -1,1 +1,1 @@
-"""Results of pipelines as sentences, in every language."""
+"""Sentences about results of the pipelines, in every language."""

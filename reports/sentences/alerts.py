@@ -1,4 +1,4 @@
-"""Alerts in words: what a rule saw, in one sentence."""
+"""Alerts as sentences: the evidence of one alert in one sentence."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ def alert_sentences(
     messages: Messages,
     failures: RenderFailures,
 ) -> list[str]:
-    """The sentence of each alert; its name alone where what was seen cannot be said."""
+    """Sentence of each alert, one per alert; only the alert's name if the sentence cannot be made (counted in
+    `failures`)."""
 
     def make(alert: Mapping[str, Any]) -> str:
         return alert_sentence(alert, messages)
 
-    def named(alert: Mapping[str, Any]) -> str:
+    def alert_name(alert: Mapping[str, Any]) -> str:
         return messages.value("alerts", alert["code"])
 
-    return failures.render_each(output, "alerts", make, alerts, accounts, named)
+    return failures.render_each(output, "alerts", make, alerts, accounts, alert_name)
 
 
 def alert_sentence(alert: Mapping[str, Any], messages: Messages) -> str:
-    """One alert with its evidence: `alert` holds `code`, `started_on`, `count`, `tier`, `value` and `expected`."""
+    """Sentence of one alert with its evidence: `alert` holds `code`, `started_on`, `count`, `tier`, `value` and
+    `expected`."""
     tier = alert["tier"]
     return messages.text(
         f"alert.{alert['code']}",

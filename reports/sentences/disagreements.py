@@ -1,4 +1,5 @@
-"""Model against manager in words: the sheet of the workbook, the tally, and what is said of one account."""
+"""Managers' verdicts compared with the model, as text: a sheet of the workbook, the tally, and a sentence per
+account."""
 
 from __future__ import annotations
 
@@ -22,26 +23,27 @@ SHEET_COLUMNS = (
     "right",
     "note",
 )
-"""The sheet's columns, in reading order."""
+"""Columns of the sheet, in reading order."""
 
 
 def heading_keys() -> list[str]:
-    """The keys of the words over the columns."""
+    """Message keys of the column headings of the sheet."""
     return [f"disagreements.{name}" for name in SHEET_COLUMNS]
 
 
 def sheet_rows(disagreements: pd.DataFrame, messages: Messages, failures: RenderFailures) -> list[list[Any]]:
-    """The disagreements as cells, what is pending first; one row per list and account that can be shown."""
+    """Disagreements as cells of the sheet, pending ones first; one row per list and account. Rows that cannot be shown
+    are left out and counted in `failures`."""
     order = disagreements.assign(final=disagreements["correct_side"].ne("pending")).sort_values(
         ["final", "renewal_date", "as_of", "account_id"], kind="stable"
     )
-    told = order.astype(object).where(order.notna(), None).to_dict("records")
+    records = order.astype(object).where(order.notna(), None).to_dict("records")
 
     def make(row: Mapping[Any, Any]) -> list[Any]:
         return [_cell(name, row, messages) for name in SHEET_COLUMNS]
 
-    cells = failures.render_each("workbook", "disagreements", make, told, (row["account_id"] for row in told))
-    return [own for own in cells if own is not None]
+    cells = failures.render_each("workbook", "disagreements", make, records, (row["account_id"] for row in records))
+    return [shown for shown in cells if shown is not None]
 
 
 def _cell(name: str, row: Mapping[Any, Any], messages: Messages) -> Any:
@@ -59,7 +61,8 @@ def _cell(name: str, row: Mapping[Any, Any], messages: Messages) -> Any:
 
 
 def tally_sentences(tally: Mapping[str, Any], messages: Messages) -> list[str]:
-    """Who was right so far, in two sentences: where they differed, and over all that is final."""
+    """Sentences on how often the model and the managers were right: over the disagreements, and over all final
+    verdicts."""
     first = messages.text(
         "disagreements.none" if not tally["disagreements"] else "disagreements.tally", **_count_fields(tally)
     )
@@ -80,7 +83,7 @@ def _count_fields(tally: Mapping[str, Any]) -> dict[str, int]:
 
 
 def disagreement_sentence(row: Mapping[str, Any], messages: Messages) -> str:
-    """What is said of one account: who held what of its renewal, and who was right."""
+    """Sentence on one account: the manager's verdict, the predicted probability, and which of them was right."""
     return messages.text(
         "disagreements.sentence",
         as_of=row["as_of"],

@@ -1,4 +1,4 @@
-"""A warning of drift in words: what is other than it was, by how much, and from where on that is much."""
+"""Drift warnings as sentences: what differs from the reference, by how much, and the limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from renewals.reports.words import Messages
 
 
 def drift_sentence(comparison: DriftComparison, family: str | None, messages: Messages) -> str:
-    """What is said of one look; `family` is that of the feature looked at, where it is one."""
+    """Sentence on one drift comparison; `family` is that of the compared feature, None for other comparisons."""
     about = messages.value("family", family) if family else ""
     return messages.text(
         f"drift.{comparison.kind}", name=comparison.name, family=about, difference=comparison.difference,

@@ -1,7 +1,7 @@
-"""The plays in words: what stands on their sheet, and what was done since the last list.
+"""Playbooks as text: rows of their sheet, and a sentence on the interventions since the previous list.
 
-A play is a mapping as `score.json` holds it: as in the library, with the effect in force under `log_odds_effect`, and
-under `treated` on how many treated observations that stands.
+A playbook is a mapping as in `score.json`: as in the library, with the current effect in `log_odds_effect` and the
+number of treated observations behind it in `treated`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from renewals.reports.words import Messages
 
 PlaybookRecord = Mapping[str, Any]
 SHEET_COLUMNS = ("name", "answers", "stages", "size_bands", "owner", "hours", "effect", "steps")
-"""The sheet's columns, in reading order."""
+"""Columns of the sheet, in reading order."""
 TYPICAL_PROBABILITY = 0.7
-"""The chance of renewal at which an effect is shown: nobody counts in log-odds."""
+"""Renewal probability at which an effect is shown, because readers do not think in log-odds."""
 
 
 def sheet_row(playbook: PlaybookRecord, messages: Messages) -> list[Any]:
-    """One play as the cells of the sheet, in the order of `SHEET_COLUMNS`."""
-    joint = messages.text("and")
+    """One playbook as the cells of the sheet, in the order of `SHEET_COLUMNS`."""
+    joiner = messages.text("and")
     answers = [messages.value("theme", theme) for theme in playbook["themes"]] or [
         messages.text(f"plays.{playbook['expansion']}")
     ]
     return [
         playbook["name"][messages.language],
-        joint.join(answers),
-        joint.join(messages.value("stage", stage) for stage in playbook["stages"]),
-        joint.join(messages.value("size_band", band) for band in playbook["size_bands"]),
+        joiner.join(answers),
+        joiner.join(messages.value("stage", stage) for stage in playbook["stages"]),
+        joiner.join(messages.value("size_band", band) for band in playbook["size_bands"]),
         playbook["owner"][messages.language],
         playbook["hours"],
         effect_text(playbook, messages),
@@ -41,38 +41,39 @@ def sheet_row(playbook: PlaybookRecord, messages: Messages) -> list[Any]:
 
 
 def effect_text(playbook: PlaybookRecord, messages: Messages) -> str:
-    """What a play does to a typical chance, and how that is known."""
-    known = "measured" if playbook["treated"] else "assumed"
+    """Text on how a playbook changes a typical renewal probability, and whether this effect is measured or assumed."""
+    basis = "measured" if playbook["treated"] else "assumed"
     return messages.text(
-        f"plays.{known}",
+        f"plays.{basis}",
         then=float(expit(logit(TYPICAL_PROBABILITY) + playbook["log_odds_effect"])),
         treated=playbook["treated"],
     )
 
 
 def numbered_steps(playbook: PlaybookRecord, messages: Messages) -> list[str]:
-    """The steps, numbered."""
+    """Steps of a playbook with their numbers."""
     return [f"{number}. {step}" for number, step in enumerate(playbook["steps"][messages.language], start=1)]
 
 
 def intervention_sentence(previous_day: date, interventions: pd.DataFrame, messages: Messages) -> str:
-    """What was done for one account since the last list, and its chances then and now: side by side, no more.
+    """Sentence on the playbooks started for one account since the previous list, with its probabilities then and now.
 
-    `interventions` has one row per playbook begun: `playbook`, `started_on`, `previous_probability`, `probability`.
+    It states both probabilities without claiming a cause. `interventions` has one row per playbook started: `playbook`,
+    `started_on`, `previous_probability`, `probability`.
     """
     if interventions.empty:
         return messages.text("since.nothing", last=previous_day)
-    named = (
+    actions = (
         messages.text("since.begun", playbook=p, started_on=s)
         for p, s in interventions[["playbook", "started_on"]].itertuples(False)
     )
-    done, first = messages.text("and").join(named), interventions.iloc[0]
+    action_text, first = messages.text("and").join(actions), interventions.iloc[0]
     if first[["previous_probability", "probability"]].isna().any():
-        return messages.text("since.not_scored", last=previous_day, begun=done)
+        return messages.text("since.not_scored", last=previous_day, begun=action_text)
     return messages.text(
         "since.probability_change",
         last=previous_day,
-        begun=done,
+        begun=action_text,
         previous_probability=first["previous_probability"],
         probability=first["probability"],
     )

@@ -1,4 +1,7 @@
-"""Why a chance changed, in words: by how many points, what of it is data, clock and model, and which figures moved."""
+"""Text on why a renewal probability changed.
+
+It gives the change in points, the parts due to data, clock and model, and the features that changed.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ from renewals.models.explanation.score_change import PARTS
 from renewals.reports.words import Messages
 
 MAX_NAMED_FEATURES = 2
-"""Figures named at most."""
+"""Maximum number of features that are named."""
 PEER_PHRASE = re.compile(r"(?P<opening>[(（])[^(（]*?(?=\{peer)")
-"""The words before the peers' figure, which here become those before the account's own earlier one."""
+"""The text before the peers' value in a sentence; it is replaced by text for the account's previous value."""
 
 
 def to_points(part: float) -> int:
-    """A part of a probability in whole points."""
+    """Convert a part of a probability to whole percentage points."""
     return round(100 * part)
 
 
 def round_parts(parts: Mapping[str, float]) -> dict[str, int]:
-    """The parts in whole points that sum to the change in whole points: the largest remainders are rounded up."""
+    """Round the parts to whole points that sum to the rounded change; the largest remainders are rounded up."""
     exact = {part: 100 * parts[part] for part in PARTS}
     shown = {part: floor(size) for part, size in exact.items()}
     short = to_points(parts["change"]) - sum(shown.values())
@@ -40,21 +43,21 @@ def explain_change(
     current: Mapping[str, Any],
     messages: Messages,
 ) -> str:
-    """The change of one account's probability: `parts` has `change` and those of
-    `renewals.models.explanation.score_change.PARTS`.
+    """Describe the change of one account's renewal probability.
 
-    `features` are the features that may be named, the strongest first, `previous` and `current` their figures.
+    `parts` has `change` and the parts named in `renewals.models.explanation.score_change.PARTS`. `features` are the
+    features that may be named, strongest first; `previous` and `current` hold their values.
     """
-    shown = [messages.text(f"change.{part}", points=own) for part, own in round_parts(parts).items() if own]
-    told = change_headline(parts["change"], messages)
+    shown = [messages.text(f"change.{part}", points=points) for part, points in round_parts(parts).items() if points]
+    text = change_headline(parts["change"], messages)
     if shown:
-        told += messages.text("change.of", parts=messages.text("change.between").join(shown))
+        text += messages.text("change.of", parts=messages.text("change.between").join(shown))
     figures = changed_feature_sentences(features, previous, current, messages) if to_points(parts["data"]) else []
-    return told + "".join(messages.text("change.value", sentence=figure) for figure in figures)
+    return text + "".join(messages.text("change.value", sentence=figure) for figure in figures)
 
 
 def change_headline(change: float, messages: Messages) -> str:
-    """By how many points the chance is higher or lower."""
+    """Text that gives the change of the probability in whole points: higher, lower or unchanged."""
     size = to_points(change)
     if size == 0:
         return messages.text("change.same")
@@ -65,41 +68,42 @@ def change_headline(change: float, messages: Messages) -> str:
 def changed_feature_sentences(
     features: Iterable[Feature], previous: Mapping[str, Any], current: Mapping[str, Any], messages: Messages
 ) -> list[str]:
-    """The first sentences in which both figures are not written alike."""
-    phrases, said = messages.phrases(), []
+    """Sentences of the first `MAX_NAMED_FEATURES` features whose previous and current values differ as written."""
+    phrases, sentences = messages.phrases(), []
     for feature in features:
-        own, earlier = current[str(feature["name"])], previous[str(feature["name"])]
-        told = render_sentence(replace_peer_phrase(feature, messages), own, earlier, phrases)
-        if told != render_sentence(replace_peer_phrase(feature, messages), own, own, phrases):
-            said.append(told)
-        if len(said) == MAX_NAMED_FEATURES:
+        value, earlier = current[str(feature["name"])], previous[str(feature["name"])]
+        sentence = render_sentence(replace_peer_phrase(feature, messages), value, earlier, phrases)
+        if sentence != render_sentence(replace_peer_phrase(feature, messages), value, value, phrases):
+            sentences.append(sentence)
+        if len(sentences) == MAX_NAMED_FEATURES:
             break
-    return said
+    return sentences
 
 
 def replace_peer_phrase(feature: Feature, messages: Messages) -> Feature:
-    """The feature with a sentence that sets its figure beside the last list's instead of the peers'."""
+    """Make the feature's sentence template compare its value with the previous list instead of the peers."""
     language = messages.language
-    told = PEER_PHRASE.sub(
-        lambda found: found["opening"] + messages.text("change.previous_value"), feature[language], count=1
+    template = PEER_PHRASE.sub(
+        lambda match: match["opening"] + messages.text("change.previous_value"), feature[language], count=1
     )
-    return {**feature, language: told}
+    return {**feature, language: template}
 
 
 def no_decomposition_text(change: float, reason: str, messages: Messages) -> str:
-    """A change whose parts cannot be told, and why not."""
+    """Text on a change that could not be split into parts, with the reason."""
     return messages.text(
         "change.not_decomposed", change=change_headline(change, messages), why=messages.text(f"change.why.{reason}")
     )
 
 
 def no_change_text(reason: str, messages: Messages) -> str | None:
-    """Why there is nothing to compare with; no word where no account has anything, which the manifest says once."""
+    """Text on why an account has no change. None for "no_list": it concerns all accounts, and the manifest has it
+    once."""
     return None if reason == "no_list" else messages.text(f"change.{reason}")
 
 
 NO_CHANGE_REASONS: Sequence[str] = ("new", "new_term", "not_scored")
-"""Why one account may have no change where others have."""
+"""Reasons why a single account has no change."""
 NO_DECOMPOSITION_REASONS: Sequence[str] = (
     "no_feature_values",
     "no_model",
@@ -107,4 +111,4 @@ NO_DECOMPOSITION_REASONS: Sequence[str] = (
     "other_features",
     "other_feature_values",
 )
-"""Why a change may have no parts."""
+"""Reasons why a change could not be split into parts."""

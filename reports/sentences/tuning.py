@@ -1,4 +1,4 @@
-"""What a search of settings found, in words."""
+"""Results of a hyperparameter search as sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from renewals.reports.words import Messages
 
 
 def tuning_sentences(report: Mapping[str, Any], messages: Messages) -> list[str]:
-    """What was tried, what came of it, and how to take it over; or why nothing was searched."""
+    """Sentences on the trials, the result on held-out data, and how to adopt the best settings; or on why there was no
+    search."""
     target = messages.value("target", report["target"])
     if not report["searched"]:
         return [messages.text("tune.refused", target=target, reason=report["reason"])]
@@ -18,12 +19,12 @@ def tuning_sentences(report: Mapping[str, Any], messages: Messages) -> list[str]
         "tune.tried", target=target, trials=len(ended) - ended.count("failed"), early=ended.count("pruned"),
         day=report["cutoff"], **report["log_loss"],
     )  # fmt: skip
-    held = report["holdout"]
-    judged = messages.text(f"tune.{held['verdict']}", **_gain_fields(held))
+    holdout = report["holdout"]
+    verdict = messages.text(f"tune.{holdout['verdict']}", **_gain_fields(holdout))
     if not report["overrides"]:
-        return [tried, judged]
+        return [tried, verdict]
     settings = " ".join(f"--set {change}" for change in report["overrides"])
-    return [tried, judged, messages.text("tune.adopt", until=report["until"], settings=settings)]
+    return [tried, verdict, messages.text("tune.adopt", until=report["until"], settings=settings)]
 
 
 def _gain_fields(held_out: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The words a person reads, by language: headings, meanings, values and the phrases around a reason.
+"""Texts for readers by language: headings, descriptions, values, and phrases around a reason.
 
-They stand in gettext catalogues, which translators' tools read: the English in `renewals.pot`, each translation beside
-its English in `<language>.po`; `make words` brings the translations up to it and marks what is to be translated again.
+They are in gettext catalogues, which translators' tools can read: the English in `renewals.pot`, each translation with
+its English in `<language>.po`. `make words` updates the translations and marks those that must be translated again.
 """
 
 from __future__ import annotations
@@ -21,89 +21,89 @@ from renewals.models.explanation.reasons import Phrases
 
 
 def load_catalog(language: str) -> Catalog:
-    """All messages of a language: the context of each is its key, its id the English."""
+    """Load all messages of a language: the context of each message is its key, its id the English text."""
     source = files(__name__) / ("renewals.pot" if language == "en" else f"{language}.po")
     with source.open("rb") as file:
         return read_po(file, abort_invalid=True)
 
 
 def _load_messages(language: str) -> Mapping[str, str]:
-    """What is said, by key; what nobody translated is said in English."""
-    return {str(said.context): str(said.string or said.id) for said in load_catalog(language) if said.id}
+    """Texts of a language by key; the English text where a translation is missing."""
+    return {str(message.context): str(message.string or message.id) for message in load_catalog(language) if message.id}
 
 
 MESSAGES: Mapping[str, Mapping[str, str]] = {language: _load_messages(language) for language in ("en", "zh")}
 LOCALES = {"zh": "zh_Hans_CN"}
 LABELED_PARAMETERS = ("tier", "dimension", "kind", "severity", "survey_kind", "level", "by")
-"""The parameters of a feature whose values have words."""
+"""Parameters of features with a text for each of their values."""
 
 _NUMBERED_COLUMN = re.compile(r"(reason|strength|playbook)_(\d)(?:_(feature|contribution|family|theme|actionable))?$")
 
 
 @dataclass(frozen=True)
 class Messages:
-    """Everything said in one language."""
+    """All texts in one language."""
 
     language: str
 
     def text(self, key: str, **fields: Any) -> str:
-        """The words of a key, its placeholders filled. Raises KeyError for a key that has none."""
+        """Text of a key with its placeholders filled. Raises KeyError for an unknown key."""
         return MESSAGES[self.language][key].format(**fields)
 
     def heading(self, column: str) -> str:
-        """What stands over a column."""
+        """Heading of a column."""
         name, number = _split_column_number(column)
         return self.text(f"heading.{name}", number=number)
 
     def description(self, column: str, **fields: Any) -> str:
-        """What a column means."""
+        """Description of a column's meaning."""
         return self.text(f"about.{_split_column_number(column)[0]}", **fields)
 
     def value(self, column: str, value: Any) -> str:
-        """A coded value of a column in words; a value without words as it is."""
+        """Text for a coded value of a column; the value itself if it has no text."""
         return MESSAGES[self.language].get(f"{column}.{value}", str(value))
 
     def alerts(self, codes: str) -> str:
-        """The alerts of a row of the list in words, each on a line of its own."""
+        """Names of the alerts of one row of the list, one per line."""
         return "\n".join(self.value("alerts", code) for code in codes.split(";"))
 
     def theme(self, theme: str, actionable: bool) -> str:
-        """What a reason is about; marked where no manager can do anything about its figure."""
-        own = self.value("theme", theme)
-        return own if actionable else self.text("phrase.background", theme=own)
+        """Name of a reason's theme; marked as background if no manager can change the feature's value."""
+        name = self.value("theme", theme)
+        return name if actionable else self.text("phrase.background", theme=name)
 
     def day(self, day: date | str) -> str:
-        """A day as it stands in prose."""
+        """A date as written in a sentence."""
         when = date.fromisoformat(str(day)[:10])
         return format_date(when, "medium", locale=LOCALES.get(self.language, self.language))
 
     def month(self, month: str) -> str:
-        """A month, given as YYYY-MM, as it stands in prose."""
+        """A month, given as YYYY-MM, as written in a sentence."""
         when = date.fromisoformat(f"{month}-01")
         return format_skeleton("yMMM", when, locale=LOCALES.get(self.language, self.language))
 
     def flag(self, value: bool) -> str:
-        """Yes or no."""
+        """Text for yes or no."""
         return self.text("flag.yes" if value else "flag.no")
 
     def phrases(self) -> Phrases:
-        """The words around the features' own sentences."""
-        own = MESSAGES[self.language]
+        """Phrases used around the sentences of the features."""
+        texts = MESSAGES[self.language]
         return Phrases(
             language=self.language,
-            missing_text=own["phrase.missing"],
-            missing_template=own["phrase.no_figure"],
-            yes=own["flag.yes"].lower(),
-            no=own["flag.no"].lower(),
+            missing_text=texts["phrase.missing"],
+            missing_template=texts["phrase.no_figure"],
+            yes=texts["flag.yes"].lower(),
+            no=texts["flag.no"].lower(),
             params={
-                name: {key.partition(".")[2]: words for key, words in own.items() if key.startswith(f"{name}.")}
+                name: {key.partition(".")[2]: text for key, text in texts.items() if key.startswith(f"{name}.")}
                 for name in LABELED_PARAMETERS
             },
         )
 
 
 def _split_column_number(column: str) -> tuple[str, str]:
-    """`reason_3_family` is `reason_family` with the number 3; other columns are themselves."""
+    """Split `reason_3_family` into `reason_family` and 3; other columns are returned unchanged with an empty number."""
     match = _NUMBERED_COLUMN.match(column)
     if match is None:
         return column, ""

@@ -1,1 +1,1 @@
-"""The Excel workbook, and what managers write into it."""
+"""The Excel workbook of the list, and the reader of managers' answers in it."""

@@ -1,4 +1,4 @@
-"""Sheets with one row per account: what every column shows, how wide it is, and its colours."""
+"""Sheets with one row per account: cells, widths, formats and colours of the columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIST_COLUMNS = (
     *("expansion_probability", "upsell_probability", "cross_sell_probability", "quadrant"),
     *("size_band", "within_capacity", "reason_change"),
 )
-"""What the whole list shows, in reading order; a column that is empty in every row is left out."""
+"""Columns of the sheet with the whole list, in reading order; columns that are empty in every row are left out."""
 NOT_SCORED_COLUMNS = (
     *("account_name", "account_id", "csm", "status", "status_reason", "renewal_date", "days_to_renewal", "arr"),
     *("currency", "stage", "alerts"),
@@ -39,32 +39,34 @@ COLUMN_KINDS = {column.name: column.kind for column in COLUMNS}
 
 @dataclass(frozen=True)
 class AccountCells:
-    """What stands in the cells of some accounts, made once for every sheet that shows them."""
+    """Cells of some accounts, built once for all sheets that show them."""
 
     names: Sequence[str]
-    """The columns that are not empty in every row."""
+    """Columns with a value in at least one row."""
     columns: Mapping[str, Sequence[Any]]
-    """By column, one cell per account: None, text, a finite number or a day."""
+    """By column, one cell per account: None, text, a finite number or a date."""
     headings: Mapping[str, str]
     widths: Mapping[str, float]
     heights: Sequence[float]
-    """One per account, in points."""
+    """Row heights, one per account, in points."""
 
 
 def build_cells(rows: pd.DataFrame, names: Iterable[str], writer: WorkbookWriter) -> AccountCells:
-    """The cells of these accounts; `rows` has one row per account."""
-    words = writer.messages
-    there = [name for name in names if rows[name].notna().any()]
-    told = {name: _column_cells(name, rows, writer) for name in there}
-    said = {name: words.heading(name) for name in there}
-    wrapped = [told[name] for name in there if name.startswith(SENTENCE_PREFIXES)]
-    tall = [LINE_HEIGHT * max(count_lines(text, SENTENCE_WIDTH) for text in own) for own in zip(*wrapped, strict=True)]
-    wide = {name: _fit_width(name, said[name], told[name]) for name in there}
-    return AccountCells(there, told, said, wide, tall or [LINE_HEIGHT] * len(rows))
+    """Build the cells, headings, widths and heights of these accounts; `rows` has one row per account."""
+    messages = writer.messages
+    present = [name for name in names if rows[name].notna().any()]
+    columns = {name: _column_cells(name, rows, writer) for name in present}
+    headings = {name: messages.heading(name) for name in present}
+    wrapped = [columns[name] for name in present if name.startswith(SENTENCE_PREFIXES)]
+    heights = [
+        LINE_HEIGHT * max(count_lines(text, SENTENCE_WIDTH) for text in cells) for cells in zip(*wrapped, strict=True)
+    ]
+    widths = {name: _fit_width(name, headings[name], columns[name]) for name in present}
+    return AccountCells(present, columns, headings, widths, heights or [LINE_HEIGHT] * len(rows))
 
 
 def _column_cells(name: str, rows: pd.DataFrame, writer: WorkbookWriter) -> list[Any]:
-    """The cells of one column; empty where a value cannot be shown."""
+    """Cells of one column; empty where a value cannot be shown."""
 
     def make(value: Any) -> Any:
         return cell_value(name, value, writer.messages)
@@ -73,23 +75,23 @@ def _column_cells(name: str, rows: pd.DataFrame, writer: WorkbookWriter) -> list
 
 
 def add_theme_headings(rows: pd.DataFrame, writer: WorkbookWriter) -> pd.DataFrame:
-    """The rows with each reason under its theme, on a line of its own; one row per row given."""
+    """Put each reason below a line with its theme; one row per input row."""
 
-    def headed(own: tuple[str | None, str, bool]) -> str | None:
-        said, theme, can = own
-        return f"{writer.messages.theme(theme, bool(can))}\n{said}" if said else None
+    def add_heading(reason_parts: tuple[str | None, str, bool]) -> str | None:
+        sentence, theme, actionable = reason_parts
+        return f"{writer.messages.theme(theme, bool(actionable))}\n{sentence}" if sentence else None
 
     shown = rows.copy()
     for reason in (f"reason_{k}" for k in range(1, REFUSAL_REASONS + 1)):
         parts = zip(rows[reason], rows[f"{reason}_theme"], rows[f"{reason}_actionable"], strict=True)
         shown[reason] = writer.failures.render_each(
-            "workbook", reason, headed, parts, rows["account_id"], lambda own: own[0]
+            "workbook", reason, add_heading, parts, rows["account_id"], lambda reason_parts: reason_parts[0]
         )
     return shown
 
 
 def cell_value(name: str, value: Any, messages: Messages) -> Any:
-    """What stands in a cell of a column: None, text, a finite number or a day."""
+    """Convert a value of a column to its cell: None, text, a finite number or a date."""
     if pd.isna(value):
         return None
     if name in CODED_COLUMNS:
@@ -102,14 +104,15 @@ def cell_value(name: str, value: Any, messages: Messages) -> Any:
 
 
 def _number_cell(name: str, value: float) -> Any:
-    """A number. An id that Excel would round is text; less than half a point is no change, and would stand as -0%."""
+    """Convert a number to its cell. An id that Excel would round becomes text; changes are rounded to whole points, and
+    never shown as -0%."""
     if name == "probability_change":
         return round(value, 2) + 0.0
     return value if abs(value) < EXACT_INTEGER_LIMIT or COLUMN_KINDS[name] != "id" else str(value)
 
 
 def column_format(name: str) -> str:
-    """The format of a column of the list."""
+    """Name of the cell format for a column of the list."""
     if name.startswith(SENTENCE_PREFIXES):
         return "wrapped"
     if name == "probability_change":
@@ -118,10 +121,10 @@ def column_format(name: str) -> str:
 
 
 def write_table(writer: WorkbookWriter, title: str, cells: AccountCells, frozen_columns: int) -> None:
-    """A sheet of all these accounts under a frozen, filtered header."""
+    """Add a sheet with all these accounts below a frozen header with filters."""
     sheet = writer.add_sheet(title)
-    for place, name in enumerate(cells.names):
-        write_column(writer, sheet, place, name, cells, range(len(cells.heights)))
+    for position, name in enumerate(cells.names):
+        write_column(writer, sheet, position, name, cells, range(len(cells.heights)))
     apply_layout(sheet, cells.heights, len(cells.names), frozen_columns)
     apply_colours(writer, sheet, cells.names, len(cells.heights))
 
@@ -135,19 +138,19 @@ def write_column(
     rows: Iterable[int],
     header: int = 0,
 ) -> None:
-    """One column of some of the accounts, below its heading in the row `header`."""
+    """Write one column of the accounts `rows` below its heading in the row `header`."""
     kind = column_format(name)
     writer.write_text(sheet, header, position, cells.headings[name], "head")
     sheet.set_column(position, position, cells.widths[name], writer.formats[kind])
-    told = cells.columns[name]
+    values = cells.columns[name]
     for row, account in enumerate(rows, start=header + 1):
-        writer.write_cell(sheet, row, position, told[account], kind)
+        writer.write_cell(sheet, row, position, values[account], kind)
 
 
 def apply_layout(
     sheet: Worksheet, heights: Sequence[float], columns: int, frozen_columns: int, header: int = 0
 ) -> None:
-    """The heights of the rows, and a header that stays, with what stands above it, and filters."""
+    """Set the row heights, freeze the header and all rows above it, and add filters."""
     sheet.set_row(header, 2 * LINE_HEIGHT)
     for row, height in enumerate(heights, start=header + 1):
         sheet.set_row(row, height)
@@ -158,16 +161,16 @@ def apply_layout(
 
 
 def apply_colours(writer: WorkbookWriter, sheet: Worksheet, names: Sequence[str], rows: int, header: int = 0) -> None:
-    """Risk bands in their colours, and a bar for the money at risk."""
+    """Colour the risk bands, and add data bars for the ARR at risk."""
     if "risk_band" in names and rows:
-        place = names.index("risk_band")
+        position = names.index("risk_band")
         for band in RISK_BANDS:
-            said = writer.messages.value("risk_band", band)
-            rule = {"type": "cell", "criteria": "==", "value": f'"{said}"', "format": writer.formats[band]}
-            check_return_code(sheet.conditional_format(header + 1, place, header + rows, place, rule))
+            label = writer.messages.value("risk_band", band)
+            rule = {"type": "cell", "criteria": "==", "value": f'"{label}"', "format": writer.formats[band]}
+            check_return_code(sheet.conditional_format(header + 1, position, header + rows, position, rule))
     if "arr_at_risk" in names and rows:
-        place = names.index("arr_at_risk")
-        check_return_code(sheet.conditional_format(header + 1, place, header + rows, place, DATA_BAR))
+        position = names.index("arr_at_risk")
+        check_return_code(sheet.conditional_format(header + 1, position, header + rows, position, DATA_BAR))
 
 
 DATA_BAR = {
@@ -177,11 +180,11 @@ DATA_BAR = {
 
 
 def _fit_width(name: str, heading: str, cells: Iterable[Any]) -> float:
-    """A width in which most cells are read whole; sentences wrap."""
+    """Width at which most cells are fully visible; sentences have a fixed width because they wrap."""
     if name.startswith(SENTENCE_PREFIXES):
         return SENTENCE_WIDTH
-    longest = max((_cell_width(name, own) for own in cells), default=0)
-    word = max(map(display_width, heading.split()), default=0)  # a heading breaks between its words, not within them
+    longest = max((_cell_width(name, cell) for cell in cells), default=0)
+    word = max(map(display_width, heading.split()), default=0)  # a heading wraps between words, not within them
     return min(max(display_width(heading) / 1.6 + 3, min(1.2 * word + 2, 17), 6, longest + 2), 40)
 
 

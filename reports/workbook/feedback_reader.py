@@ -1,8 +1,8 @@
-"""A returned workbook read back: what each manager answered, and in words why a row cannot be taken.
+"""Reader of a returned workbook: the rows with managers' answers, or an error that states why the file cannot be read.
 
-A manager may sort, filter, hide or delete rows, so a row is known by its account id alone; what a cell must hold says
-the hidden sheet (`reports/workbook/feedback_layout.py`). Nothing is guessed: a row in which anything is wrong is
-refused as a whole, and each fault is told with its cell.
+A manager may sort, filter, hide or delete rows, so a row is identified only by its account id. The hidden sheet states
+what each column holds (`reports/workbook/feedback_layout.py`). Nothing is guessed: a row with any fault is rejected as
+a whole, and each fault is reported with its cell.
 """
 
 from __future__ import annotations
@@ -38,31 +38,32 @@ from renewals.reports.workbook.feedback_layout import (
 )
 
 MAX_UNPACKED_BYTES = 1 << 30
-"""Bytes a workbook may unpack to: a list of 50 000 accounts takes less than a tenth of it."""
+"""Largest size in bytes of an unpacked workbook; a list of 50 000 accounts takes less than a tenth of it."""
 MAX_SHEET_ROWS = 1_048_576
-"""A sheet has no more rows."""
+"""Maximum number of rows in a sheet."""
 MAX_CELL_LENGTH = 32_767
-"""Characters that a cell can hold."""
+"""Maximum number of characters in a cell."""
 MAX_QUOTED_LENGTH = 40
-"""Characters of a cell that a message quotes."""
+"""Maximum number of characters of a cell that a message quotes."""
 MAX_HEADER_ROW = 1_000
-"""No header stands lower than this row: a list has a handful of notices."""
+"""Last row that may hold the header; a list has only a few notices above it."""
 MAX_SAFE_INTEGER = 2**53
-"""Beyond this the numbers of a spreadsheet no longer tell two whole numbers apart."""
+"""Above this, the numbers of a spreadsheet (double precision) cannot represent every integer."""
 OLE_SIGNATURE, ZIP_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK"
 ENCRYPTION_MARKER = "EncryptedPackage".encode("utf-16-le")
 HEADING_KEYS = {"account_id": "heading.account_id", **{name: f"answer.{name}" for name in ANSWER_COLUMNS}}
-"""The words over the columns. They tell where a column went that was moved; where they are other, the letters hold."""
+"""Message keys of the column headings. The headings locate columns that were moved; if headings were changed, the
+column letters are used."""
 RESEND_ADVICE = "send back the .xlsx file that came with the list"
 
 
 class InvalidWorkbookError(ValueError):
-    """A file that is no workbook of a list: says why, and what to do."""
+    """A file is not a valid workbook of a list; the message states why and what to do."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as it was found; `kind` is openpyxl's: f a formula, e an error, s text, n a number, d a day, b a flag."""
+    """A cell as read; `kind` is openpyxl's: f is a formula, e an error, s text, n a number, d a date, b a boolean."""
 
     reference: str
     value: Any
@@ -70,12 +71,12 @@ class Cell:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was written there."""
+        """True if the cell has no value, or only white space."""
         return self.value is None or (isinstance(self.value, str) and not self.value.strip())
 
     @property
     def text(self) -> str:
-        """The value as text; a whole number without a point, a day without an hour."""
+        """The value as text; whole numbers without a decimal point, dates without a time of 0:00."""
         value = self.value
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -85,20 +86,21 @@ class Cell:
 
     @property
     def has_lost_digits(self) -> bool:
-        """Whether this is a number whose last digits a spreadsheet may have made up: it keeps 15 of them."""
+        """True for a number whose last digits may be wrong, because spreadsheets keep only 15 digits."""
         if not isinstance(self.value, int | float) or abs(self.value) < EXACT_INTEGER_LIMIT:
             return False
         return abs(self.value) > MAX_SAFE_INTEGER or int(float(f"{self.value:.15g}")) == self.value
 
     @property
     def quoted_text(self) -> str:
-        """The value as a message may quote it."""
+        """The value in quotation marks, shortened, for messages."""
         return repr(truncate(self.text, MAX_QUOTED_LENGTH, "…"))
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A manager's sheet: its title, whose it is (None: nobody's), and in which column what stands, by letter."""
+    """A manager's sheet: its title, the manager (None for accounts without one), and the column letter of each
+    field."""
 
     title: str
     csm: str | None
@@ -106,7 +108,7 @@ class Sheet:
 
 
 class DropdownChoice(NamedTuple):
-    """A word of a drop-down as it is written there, and its code."""
+    """An option of a drop-down: its label and its code."""
 
     label: str
     code: str
@@ -114,7 +116,8 @@ class DropdownChoice(NamedTuple):
 
 @dataclass(frozen=True)
 class WorkbookInfo:
-    """What the hidden sheet says: which list this is, where the answers stand, and what the words mean."""
+    """Content of the hidden sheet: the list's date and fingerprint, the managers' sheets, and the options of the
+    drop-downs."""
 
     as_of: date
     fingerprint: str
@@ -123,12 +126,12 @@ class WorkbookInfo:
     verdicts: Mapping[str, DropdownChoice]
     actions: Mapping[str, DropdownChoice]
     header: int = 1
-    """The row of the header on every manager's sheet, as it was written."""
+    """Row of the header on every manager's sheet, as it was written."""
 
 
 @dataclass(frozen=True)
 class AnswerRow:
-    """One row with an answer, as it was found: the cells of the account id and of the answers, by name."""
+    """One row with an answer: the cells of the account id and of the answers, by name."""
 
     sheet: Sheet
     cells: Mapping[str, Cell]
@@ -136,8 +139,10 @@ class AnswerRow:
 
 @dataclass(frozen=True)
 class UnknownSheet:
-    """A sheet with the headings of a manager's, under a title that is none: renamed, or a copy. Its ids, and its rows
-    with an answer."""
+    """A sheet with the headings of a manager's sheet but an unknown title: renamed or copied.
+
+    It holds the sheet's account ids and its rows with an answer.
+    """
 
     title: str
     account_ids: frozenset[str]
@@ -146,8 +151,7 @@ class UnknownSheet:
 
 @dataclass(frozen=True)
 class ReturnedWorkbook:
-    """A returned workbook: its cover, every row with an answer, the managers' sheets that are not there, and those that
-    nobody wrote down."""
+    """A returned workbook: content of the hidden sheet, rows with an answer, and missing and unknown sheets."""
 
     info: WorkbookInfo
     rows: tuple[AnswerRow, ...]
@@ -159,21 +163,22 @@ class ReturnedWorkbook:
 
 
 def read_workbook(content: bytes) -> ReturnedWorkbook:
-    """What stands in a returned workbook. Raises InvalidWorkbookError, with what to do, for any other file."""
+    """Read a returned workbook from its bytes. Raises InvalidWorkbookError with advice if the file is not a valid
+    workbook."""
     _check_file_type(content)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of extensions that openpyxl does not keep: nothing is written back
-            book = load_workbook(io.BytesIO(content), read_only=True, data_only=False)
+            warnings.simplefilter("ignore")  # about extensions that openpyxl would lose; nothing is written back
+            workbook = load_workbook(io.BytesIO(content), read_only=True, data_only=False)
             try:
-                return _parse_workbook(book)
+                return _parse_workbook(workbook)
             finally:
-                book.close()
+                workbook.close()
     except InvalidWorkbookError:
         raise
-    except Exception as fault:  # a file from outside may break the reader anywhere
-        said = truncate(make_printable(f"{type(fault).__name__}: {fault}").split("\n")[0], 120, "…")
-        raise InvalidWorkbookError(f"it is harmed ({said}): open it in Excel, save it, and collect again") from None
+    except Exception as error:  # a damaged file may cause any error in the reader
+        cause = truncate(make_printable(f"{type(error).__name__}: {error}").split("\n")[0], 120, "…")
+        raise InvalidWorkbookError(f"it is damaged ({cause}): open it in Excel, save it, and collect again") from None
 
 
 def _check_file_type(content: bytes) -> None:
@@ -185,87 +190,93 @@ def _check_file_type(content: bytes) -> None:
         )
     if not content.startswith(ZIP_SIGNATURE):
         raise InvalidWorkbookError(
-            f"it is {'empty' if not content else 'no workbook'}: {RESEND_ADVICE}, not a CSV file or a picture of it"
+            f"it is {'empty' if not content else 'not a workbook'}: {RESEND_ADVICE}, not a CSV file or a picture of it"
         )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             names, size = set(packed.namelist()), sum(part.file_size for part in packed.infolist())
     except (zipfile.BadZipFile, ValueError, OSError):
-        raise InvalidWorkbookError(f"it is not whole, as after a broken transfer: {RESEND_ADVICE} once more") from None
+        raise InvalidWorkbookError(
+            f"it is incomplete, as after an interrupted transfer: {RESEND_ADVICE} again"
+        ) from None
     if size > MAX_UNPACKED_BYTES:
-        raise InvalidWorkbookError(f"it would unpack to {size / 2**30:,.0f} GB, which no list does: {RESEND_ADVICE}")
+        raise InvalidWorkbookError(
+            f"it would unpack to {size / 2**30:,.0f} GB, more than any list needs: {RESEND_ADVICE}"
+        )
     if "xl/workbook.xml" not in names:
         raise InvalidWorkbookError(
-            f"it is no Excel workbook (.ods and .numbers are not read): save it as .xlsx, or {RESEND_ADVICE}"
+            f"it is not an Excel workbook (.ods and .numbers cannot be read): save it as .xlsx, or {RESEND_ADVICE}"
         )
 
 
 def _parse_workbook(workbook: Any) -> ReturnedWorkbook:
     if HIDDEN_SHEET not in workbook.sheetnames:
         raise InvalidWorkbookError(
-            f"it is no workbook of a list, or its hidden sheet {HIDDEN_SHEET!r} was deleted: {RESEND_ADVICE}"
+            f"it is not a workbook of a list, or its hidden sheet {HIDDEN_SHEET!r} was deleted: {RESEND_ADVICE}"
         )
-    cover = _read_info(workbook[HIDDEN_SHEET])
-    usual = {sheet.title for sheet in workbook.worksheets}
-    there = [sheet for sheet in cover.sheets if sheet.title in usual]
-    rows = tuple(row for sheet in there for row in _answer_rows(workbook[sheet.title], sheet, cover))
-    missing = tuple(sheet for sheet in cover.sheets if sheet not in there)
-    titles = {HIDDEN_SHEET, *(sheet.title for sheet in cover.sheets)}
-    others = (sheet for sheet in workbook.worksheets if sheet.title not in titles)
-    return ReturnedWorkbook(cover, rows, missing, tuple(_find_unknown_sheets(others, cover)))
+    info = _read_info(workbook[HIDDEN_SHEET])
+    titles_in_file = {sheet.title for sheet in workbook.worksheets}
+    present = [sheet for sheet in info.sheets if sheet.title in titles_in_file]
+    rows = tuple(row for sheet in present for row in _answer_rows(workbook[sheet.title], sheet, info))
+    missing = tuple(sheet for sheet in info.sheets if sheet not in present)
+    known_titles = {HIDDEN_SHEET, *(sheet.title for sheet in info.sheets)}
+    unknown = (sheet for sheet in workbook.worksheets if sheet.title not in known_titles)
+    return ReturnedWorkbook(info, rows, missing, tuple(_find_unknown_sheets(unknown, info)))
 
 
 def _find_unknown_sheets(worksheets: Iterator[Any], info: WorkbookInfo) -> Iterator[UnknownSheet]:
-    """The sheets that look like a manager's by all of their headings."""
-    for other in worksheets:
-        rows = _iter_rows(other)
-        header, at = _find_header(rows, info)
-        found = _find_headings(header, info.language)
-        if found.keys() == HEADING_KEYS.keys():
-            sheet = Sheet(other.title, None, {name: get_column_letter(place) for name, place in found.items()})
-            ids = (_read_cell(row, found["account_id"], number) for number, row in enumerate(rows, start=at + 1))
-            known = frozenset(cell.text for cell in ids if not cell.is_empty)
-            yield UnknownSheet(other.title, known, tuple(_answer_rows(other, sheet, info)))
+    """Yield the sheets of unknown title that have all headings of a manager's sheet."""
+    for worksheet in worksheets:
+        rows = _iter_rows(worksheet)
+        header, header_row = _find_header(rows, info)
+        columns = _find_headings(header, info.language)
+        if columns.keys() == HEADING_KEYS.keys():
+            sheet = Sheet(worksheet.title, None, {name: get_column_letter(column) for name, column in columns.items()})
+            ids = (
+                _read_cell(row, columns["account_id"], number) for number, row in enumerate(rows, start=header_row + 1)
+            )
+            account_ids = frozenset(cell.text for cell in ids if not cell.is_empty)
+            yield UnknownSheet(worksheet.title, account_ids, tuple(_answer_rows(worksheet, sheet, info)))
 
 
 def match_renamed_sheets(
     returned: ReturnedWorkbook, managers: Mapping[str, str | None]
 ) -> tuple[ReturnedWorkbook, list[UnknownSheet]]:
-    """The book with the renamed sheets in their places, and the strays that are left.
+    """Assign renamed sheets to the missing sheets; return the workbook with their rows, and the sheets still unknown.
 
-    `managers` tells by id whose each account of the list is. A sheet is surely a missing one where all its accounts are
-    of that manager and no other sheet's are.
+    `managers` gives the manager of each account of the list by id. An unknown sheet replaces a missing one only if all
+    its accounts are of that manager, and no other unknown sheet meets this condition.
     """
     owners = {
-        stray.title: {managers.get(own, HIDDEN_SHEET) for own in stray.account_ids} for stray in returned.unknown_sheets
+        unknown.title: {managers.get(account, HIDDEN_SHEET) for account in unknown.account_ids}
+        for unknown in returned.unknown_sheets
     }
-    found: dict[str, UnknownSheet] = {}
+    matches: dict[str, UnknownSheet] = {}
     for sheet in returned.missing_sheets:
-        own = [stray for stray in returned.unknown_sheets if owners[stray.title] == {sheet.csm}]
-        if len(own) == 1:
-            found[sheet.title] = own[0]
+        candidates = [unknown for unknown in returned.unknown_sheets if owners[unknown.title] == {sheet.csm}]
+        if len(candidates) == 1:
+            matches[sheet.title] = candidates[0]
     rows = [
         AnswerRow(replace(row.sheet, csm=sheet.csm), row.cells)
         for sheet in returned.missing_sheets
-        if sheet.title in found
-        for row in found[sheet.title].rows
+        if sheet.title in matches
+        for row in matches[sheet.title].rows
     ]
-    missing = tuple(sheet for sheet in returned.missing_sheets if sheet.title not in found)
-    left = [stray for stray in returned.unknown_sheets if stray not in found.values()]
-    return ReturnedWorkbook(returned.info, (*returned.rows, *rows), missing), left
+    missing = tuple(sheet for sheet in returned.missing_sheets if sheet.title not in matches)
+    unmatched = [unknown for unknown in returned.unknown_sheets if unknown not in matches.values()]
+    return ReturnedWorkbook(returned.info, (*returned.rows, *rows), missing), unmatched
 
 
 def _read_info(worksheet: Any) -> WorkbookInfo:
     grid = _Grid([[cell.value for cell in row] for row in _iter_rows(worksheet)])
-    said = {name: grid.cell("B", row) for name, row in METADATA_ROWS.items()}
-    if said["format"] not in LAYOUT_VERSIONS:
+    metadata = {name: grid.cell("B", row) for name, row in METADATA_ROWS.items()}
+    if metadata["format"] not in LAYOUT_VERSIONS:
         raise InvalidWorkbookError(
-            f"its layout is number {truncate(said['format'], MAX_QUOTED_LENGTH, '…')!r} and this program reads "
-            f"{LAYOUT_VERSION!r}: "
-            "collect it with the release of renewals that made it"
+            f"its layout is version {truncate(metadata['format'], MAX_QUOTED_LENGTH, '…')!r}, and this program reads "
+            f"versions up to {LAYOUT_VERSION!r}: collect it with the release of renewals that wrote it"
         )
     try:
-        as_of, header = date.fromisoformat(said["as_of"]), _parse_header_row(said["header"] or "1")
+        as_of, header = date.fromisoformat(metadata["as_of"]), _parse_header_row(metadata["header"] or "1")
         sheets = tuple(_parse_sheet(row) for row in grid.table_rows("A", len(SHEET_TABLE_COLUMNS)))
     except ValueError:
         raise InvalidWorkbookError(f"its hidden sheet {HIDDEN_SHEET!r} was changed: {RESEND_ADVICE}") from None
@@ -274,76 +285,80 @@ def _read_info(worksheet: Any) -> WorkbookInfo:
     )
     if not sheets or {choice.code for choice in verdicts.values()} != set(VERDICT_CODES):
         raise InvalidWorkbookError(f"its hidden sheet {HIDDEN_SHEET!r} was changed: {RESEND_ADVICE}")
-    return WorkbookInfo(as_of, said["key"], said["language"], sheets, verdicts, actions, header)
+    return WorkbookInfo(as_of, metadata["key"], metadata["language"], sheets, verdicts, actions, header)
 
 
 def _parse_header_row(text: str) -> int:
-    """The row of a header. Raises ValueError for what can be none."""
+    """Parse the row number of the header. Raises ValueError if it is out of range."""
     number = int(text)
     if not 1 <= number <= MAX_HEADER_ROW:
-        raise ValueError(f"no row of a header: {number}")
+        raise ValueError(f"the header cannot be in row {number}")
     return number
 
 
 class _Grid:
-    """The hidden sheet as texts, empty where nothing stands."""
+    """Cells of the hidden sheet as text; empty cells are empty strings."""
 
     def __init__(self, rows: Sequence[Sequence[Any]]) -> None:
         self.rows = [["" if value is None else str(value) for value in row] for row in rows]
 
     def cell(self, letter: str, row: int) -> str:
-        """One cell; rows count from 1."""
-        place = column_index_from_string(letter) - 1
-        return self.rows[row - 1][place] if row <= len(self.rows) and place < len(self.rows[row - 1]) else ""
+        """Text of one cell; rows count from 1."""
+        column = column_index_from_string(letter) - 1
+        return self.rows[row - 1][column] if row <= len(self.rows) and column < len(self.rows[row - 1]) else ""
 
     def table_rows(self, first: str, columns: int) -> Iterator[list[str]]:
-        """The rows of one of its tables, below the headings, until one that begins with nothing."""
+        """Yield the rows of one of the tables, below its headings, up to the first row with an empty first cell."""
         start = column_index_from_string(first) - 1
         for row in self.rows[TABLES_HEADER_ROW:]:
-            own = [*row, *[""] * (start + columns)][start : start + columns]
-            if not own[0]:
+            cells = [*row, *[""] * (start + columns)][start : start + columns]
+            if not cells[0]:
                 return
-            yield own
+            yield cells
 
 
 def _parse_sheet(row: Sequence[str]) -> Sheet:
     title, csm, *letters = row
     for letter in letters:
-        column_index_from_string(letter)  # raises ValueError for what is no column
+        column_index_from_string(letter)  # raises ValueError if it is not a column
     return Sheet(title, csm or None, dict(zip(("account_id", *ANSWER_COLUMNS), letters, strict=True)))
 
 
 def _parse_choices(rows: Iterator[list[str]]) -> dict[str, DropdownChoice]:
-    """The choices by their words as they are compared; a word that names two things names neither."""
+    """Options of a drop-down by their normalized label; labels that occur more than once are left out as ambiguous."""
     choices = [DropdownChoice(*row) for row in rows]
-    times = Counter(normalize_text(word) for word, _ in choices)
-    return {normalize_text(own.label): own for own in choices if times[normalize_text(own.label)] == 1}
+    counts = Counter(normalize_text(label) for label, _ in choices)
+    return {normalize_text(choice.label): choice for choice in choices if counts[normalize_text(choice.label)] == 1}
 
 
 def _iter_rows(sheet: Any, **columns: int) -> Iterator[Sequence[Any]]:
-    """The rows of a sheet, whatever size it pretends to have."""
+    """Yield the rows of a sheet, independent of the size it declares.
+
+    Raises InvalidWorkbookError if there are more than `MAX_SHEET_ROWS`.
+    """
     sheet.reset_dimensions()
     rows: Iterator[Sequence[Any]] = sheet.iter_rows(**columns)
     yield from islice(rows, MAX_SHEET_ROWS)
     if next(rows, None) is not None:
-        raise InvalidWorkbookError(
-            f"its sheet {sheet.title!r} pretends to have more than {MAX_SHEET_ROWS:,} rows: {RESEND_ADVICE}"
-        )
+        raise InvalidWorkbookError(f"its sheet {sheet.title!r} has more than {MAX_SHEET_ROWS:,} rows: {RESEND_ADVICE}")
 
 
 def _answer_rows(worksheet: Any, sheet: Sheet, info: WorkbookInfo) -> Iterator[AnswerRow]:
-    """The rows of a manager's sheet that hold an answer."""
+    """Yield the rows of a manager's sheet that contain an answer."""
     rows = _iter_rows(worksheet)
-    header, at = _find_header(rows, info)
-    places = _locate_columns(header, sheet, info.language)
-    for number, row in enumerate(rows, start=at + 1):
-        cells = {name: _read_cell(row, place, number) for name, place in places.items()}
+    header, header_row = _find_header(rows, info)
+    columns = _locate_columns(header, sheet, info.language)
+    for number, row in enumerate(rows, start=header_row + 1):
+        cells = {name: _read_cell(row, column, number) for name, column in columns.items()}
         if not all(cells[name].is_empty for name in ANSWER_COLUMNS):
             yield AnswerRow(sheet, cells)
 
 
 def _find_header(rows: Iterator[Sequence[Any]], info: WorkbookInfo) -> tuple[list[Any], int]:
-    """The header and its row, where it was written or, rows above it deleted, higher; `rows` goes on below it."""
+    """Find the header; return it and its row number. `rows` continues below it.
+
+    It is in the row where it was written, or higher if rows above it were deleted.
+    """
     header: list[Any] = []
     for number in range(1, info.header + 1):
         header = [cell.value for cell in next(rows, [])]
@@ -353,34 +368,30 @@ def _find_header(rows: Iterator[Sequence[Any]], info: WorkbookInfo) -> tuple[lis
 
 
 def _read_cell(row: Sequence[Any], column: int, row_number: int) -> Cell:
-    own = row[column - 1] if column <= len(row) else None
-    where = f"{get_column_letter(column)}{row_number}"
-    return Cell(where, None, "n") if own is None else Cell(where, own.value, own.data_type)
+    cell = row[column - 1] if column <= len(row) else None
+    reference = f"{get_column_letter(column)}{row_number}"
+    return Cell(reference, None, "n") if cell is None else Cell(reference, cell.value, cell.data_type)
 
 
 def _locate_columns(header: Sequence[Any], sheet: Sheet, language: str) -> dict[str, int]:
-    """Where the columns stand, counted from 1: where they were written, or where all their headings were moved to."""
+    """Positions of the columns, counted from 1: as written, or where all the headings were moved."""
     written = {name: column_index_from_string(letter) for name, letter in sheet.columns.items()}
-    found = _find_headings(header, language)
-    if all(found[name] == written[name] for name in found):
+    current = _find_headings(header, language)
+    if all(current[name] == written[name] for name in current):
         return written
-    if found.keys() == written.keys():
-        return found
-    lost = ", ".join(name for name in written if name not in found)
+    if current.keys() == written.keys():
+        return current
+    missing = ", ".join(name for name in written if name not in current)
     raise InvalidWorkbookError(
-        f"on its sheet {sheet.title!r} columns were moved and the heading of {lost} was changed: "
-        f"put it back, or {RESEND_ADVICE}"
+        f"on its sheet {sheet.title!r} columns were moved and the heading of {missing} was changed: "
+        f"restore it, or {RESEND_ADVICE}"
     )
 
 
 def _find_headings(header: Sequence[Any], language: str) -> dict[str, int]:
-    """Which columns stand under their headings, counted from 1, where a heading is there once."""
-    words = MESSAGES.get(language, {})
-    headings = {name: words.get(key) for name, key in HEADING_KEYS.items()}
-    return {name: header.index(word) + 1 for name, word in headings.items() if word and header.count(word) == 1}
-
-
-# --- the answers ---------------------------------------------------------------------------------
-
-
-# --- what is told --------------------------------------------------------------------------------
+    """Positions of the columns by their headings, counted from 1; only headings that occur exactly once."""
+    texts = MESSAGES.get(language, {})
+    headings = {name: texts.get(key) for name, key in HEADING_KEYS.items()}
+    return {
+        name: header.index(heading) + 1 for name, heading in headings.items() if heading and header.count(heading) == 1
+    }

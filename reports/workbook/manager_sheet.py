@@ -1,6 +1,7 @@
-"""A sheet per manager: the accounts in rank order, the line of what the manager can carry, and cells for answers.
+"""One sheet per manager: the accounts in rank order, a line at the manager's capacity, and cells for answers.
 
-Where the answers stand is told on a hidden sheet (`reports/workbook/feedback_layout.py`), by which they are read back.
+A hidden sheet states which cells hold the answers (`reports/workbook/feedback_layout.py`), so that they can be read
+from the returned workbook.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ COLUMNS_BEFORE_ANSWERS = (
     *("rank", "account_name", "risk_band", "renewal_probability", "probability_change", "arr_at_risk", "arr"),
     "renewal_date",
 )
-"""What stands left of the answers: enough to know which account is meant and how it stands."""
+"""Columns to the left of the answers: enough to identify an account and to see its situation."""
 COLUMNS_AFTER_ANSWERS = (
     *("alerts", "playbook_1", "reason_1", "reason_2", "reason_3", "reason_4", "reason_5"),
     *("playbook_2", "playbook_3", "strength_1", "strength_2", "strength_3", "reason_change"),
@@ -52,80 +53,82 @@ COLUMNS_AFTER_ANSWERS = (
 ANSWER_WIDTHS = {"verdict": 13, "action": 24, "started_on": 15, "note": 30}
 FORBIDDEN_CHARACTERS = re.compile(r"[\[\]:*?/\\]")
 MAX_TITLE_LENGTH = 31
-"""Code units of UTF-16, as Excel counts."""
+"""Maximum length of a sheet's title in UTF-16 code units, which Excel counts."""
 RESERVED_TITLES = ("History", HIDDEN_SHEET)
 PAGES_ACROSS = 3
-"""Sheets of paper side by side: on one, nobody could read it."""
+"""Number of paper pages for the width of a sheet; on a single page the text would be too small to read."""
 ACTION_DATE_RANGE = timedelta(days=366)
-"""An action may have begun so long before or after the day of the list."""
+"""Largest distance between the start of an action and the date of the list."""
 
 
 @dataclass(frozen=True)
 class ManagerPortfolio:
-    """The accounts of one manager that a workbook shows."""
+    """Accounts of one manager that a workbook shows."""
 
     csm: str | None
     title: str
     rows: Sequence[int]
-    """Their places among the accounts shown, in rank order."""
+    """Positions among the accounts shown, in rank order."""
     capacity_rank: int
-    """The rank of the last account within capacity, 0 where there is none."""
+    """Rank of the last account within capacity, 0 if there is none."""
 
 
 def build_portfolios(
     shown: pd.DataFrame, max_sheets: int, existing_titles: Iterable[str], no_manager_title: str
 ) -> list[ManagerPortfolio]:
-    """The portfolios that have a sheet of their own, at most so many, those with the most ARR, by name.
+    """Build the portfolios that get a sheet: the `max_sheets` managers with the most ARR, ordered by name.
 
-    `account_cells` has one row per scored account, in rank order; `existing_titles` are titles of other sheets, and
-    `no_manager_title` is what the sheet of accounts without a manager is called. That sheet is the last.
+    `shown` has one row per scored account, in rank order. `existing_titles` are the titles of the other sheets.
+    `no_manager_title` is the title of the sheet with the accounts that have no manager; this sheet is the last.
     """
-    own = shown.assign(csm=shown["csm"].astype(object), place=range(len(shown)), arr=shown["arr"].fillna(0.0))
-    held = own.groupby("csm", dropna=False)["arr"].sum().rename_axis("csm").reset_index()
-    first = held.sort_values(["arr", "csm"], ascending=[False, True], kind="stable").head(max_sheets)
-    names = first.sort_values("csm", kind="stable", na_position="last")["csm"].tolist()
+    accounts = shown.assign(csm=shown["csm"].astype(object), place=range(len(shown)), arr=shown["arr"].fillna(0.0))
+    arr_by_manager = accounts.groupby("csm", dropna=False)["arr"].sum().rename_axis("csm").reset_index()
+    largest = arr_by_manager.sort_values(["arr", "csm"], ascending=[False, True], kind="stable").head(max_sheets)
+    names = largest.sort_values("csm", kind="stable", na_position="last")["csm"].tolist()
     managers = [None if pd.isna(name) else str(name) for name in names]
-    of: dict[str | None, pd.DataFrame] = {
-        None if pd.isna(name) else str(name): rows for name, rows in own.groupby("csm", dropna=False)
+    rows_by_manager: dict[str | None, pd.DataFrame] = {
+        None if pd.isna(name) else str(name): rows for name, rows in accounts.groupby("csm", dropna=False)
     }
-    called = sheet_titles(
+    titles = sheet_titles(
         [no_manager_title if name is None else name for name in managers],
         [*RESERVED_TITLES, *existing_titles],
         no_manager_title,
     )
-    return [_build_portfolio(name, title, of[name]) for name, title in zip(managers, called, strict=True)]
+    return [_build_portfolio(name, title, rows_by_manager[name]) for name, title in zip(managers, titles, strict=True)]
 
 
 def _build_portfolio(csm: str | None, title: str, rows: pd.DataFrame) -> ManagerPortfolio:
-    """Within capacity are the first accounts and no others: what they come to only grows from one to the next."""
+    """Build one portfolio. The accounts within capacity are always the first ones, because the running totals only
+    grow."""
     fits = rows["within_capacity"].fillna(False).astype(bool).to_numpy()
     within = int(rows["rank"].to_numpy()[fits].max()) if fits.any() else 0
     return ManagerPortfolio(csm, title, rows["place"].tolist(), within)
 
 
 def sheet_titles(names: Iterable[str], existing_titles: Iterable[str], default_title: str) -> list[str]:
-    """A title for each name that Excel takes, and that is no other's whatever the case or the width of its letters."""
-    known = {_normalize_title(title) for title in existing_titles}
-    found = []
+    """Valid and unique Excel sheet title for each name; uniqueness ignores case and the width of letters."""
+    used = {_normalize_title(title) for title in existing_titles}
+    titles = []
     for name in names:
-        title = next(title for title in _candidate_titles(name, default_title) if _normalize_title(title) not in known)
-        known.add(_normalize_title(title))
-        found.append(title)
-    return found
+        title = next(title for title in _candidate_titles(name, default_title) if _normalize_title(title) not in used)
+        used.add(_normalize_title(title))
+        titles.append(title)
+    return titles
 
 
 def _candidate_titles(name: str, default_title: str) -> Iterator[str]:
-    plain = FORBIDDEN_CHARACTERS.sub(" ", make_printable(" ".join(name.split()))).strip(" '") or default_title
-    yield _truncate_utf16(plain, MAX_TITLE_LENGTH)
+    base = FORBIDDEN_CHARACTERS.sub(" ", make_printable(" ".join(name.split()))).strip(" '") or default_title
+    yield _truncate_utf16(base, MAX_TITLE_LENGTH)
     number = 2
     while True:
-        mark = f" ({number})"
-        yield _truncate_utf16(plain, MAX_TITLE_LENGTH - len(mark)) + mark
+        suffix = f" ({number})"
+        yield _truncate_utf16(base, MAX_TITLE_LENGTH - len(suffix)) + suffix
         number += 1
 
 
 def _truncate_utf16(text: str, max_units: int) -> str:
-    """As much of a text as has so many code units of UTF-16; no letter is halved, and no apostrophe left at the end."""
+    """Cut a text to `max_units` UTF-16 code units, never within a character; final spaces and apostrophes are
+    stripped."""
     return text.encode("utf-16-le")[: 2 * max_units].decode("utf-16-le", "ignore").rstrip(" '")
 
 
@@ -144,9 +147,10 @@ def write_manager_sheet(
     playbook_count: int,
     day: date,
 ) -> Mapping[str, str]:
-    """The sheet of one manager; the letter of each column that is read back.
+    """Write the sheet of one manager; return the letter of each column that is read back from the returned workbook.
 
-    `plays` is how many there are to choose from, and `day` that of the list. Notices stand above the header.
+    `playbook_count` is the number of playbooks to choose from, `day` the date of the list. Notices are above the
+    header.
     """
     sheet, header = writer.add_sheet(portfolio.title), len(writer.notices)
     sheet.fit_to_pages(PAGES_ACROSS, 0)
@@ -156,18 +160,20 @@ def write_manager_sheet(
         for name in (*COLUMNS_BEFORE_ANSWERS, *ANSWER_COLUMNS, *COLUMNS_AFTER_ANSWERS)
         if name in ANSWER_COLUMNS or name in account_cells.names
     ]
-    letters = {name: xl_col_to_name(place) for place, name in enumerate(names)}
-    for place, name in enumerate(names):
+    letters = {name: xl_col_to_name(position) for position, name in enumerate(names)}
+    for position, name in enumerate(names):
         if name in ANSWER_COLUMNS:
-            _add_answer_column(writer, sheet, place, name, len(portfolio.rows))
+            _add_answer_column(writer, sheet, position, name, len(portfolio.rows))
             continue
-        write_column(writer, sheet, place, name, account_cells, portfolio.rows, header)
+        write_column(writer, sheet, position, name, account_cells, portfolio.rows, header)
         if name in MONEY_COLUMNS and currency:
-            said = writer.messages.text("heading.in_currency", heading=account_cells.headings[name], currency=currency)
-            writer.write_text(sheet, header, place, said, "head")
-            sheet.set_column(place, place, max(account_cells.widths[name], display_width(said) / 1.6 + 3))
+            heading = writer.messages.text(
+                "heading.in_currency", heading=account_cells.headings[name], currency=currency
+            )
+            writer.write_text(sheet, header, position, heading, "head")
+            sheet.set_column(position, position, max(account_cells.widths[name], display_width(heading) / 1.6 + 3))
     apply_layout(sheet, [account_cells.heights[row] for row in portfolio.rows], len(names), 2, header)
-    # As wide as a screen, so that the frozen rows stay few lines high.
+    # Notices are as wide as a screen, so that the frozen rows need only a few lines.
     writer.write_notices(
         sheet, [{**ANSWER_WIDTHS, **account_cells.widths}[name] for name in names if name not in COLUMNS_AFTER_ANSWERS]
     )
@@ -179,7 +185,7 @@ def write_manager_sheet(
 
 
 def _add_answer_column(writer: WorkbookWriter, sheet: Worksheet, position: int, name: str, row_count: int) -> None:
-    """A column of empty cells to be filled in."""
+    """Add a column of empty cells for answers."""
     kind, header = "started_on" if name == "started_on" else "answer", len(writer.notices)
     writer.write_text(sheet, header, position, writer.messages.text(f"answer.{name}"), "asked")
     sheet.set_column(position, position, ANSWER_WIDTHS[name])
@@ -190,10 +196,10 @@ def _add_answer_column(writer: WorkbookWriter, sheet: Worksheet, position: int, 
 def _add_capacity_line(
     writer: WorkbookWriter, sheet: Worksheet, letters: Mapping[str, str], portfolio: ManagerPortfolio
 ) -> None:
-    """The line under the last account within capacity.
+    """Draw the line under the last account within capacity.
 
-    A rule and no fixed border: borders stay behind when rows are sorted, and this one is then drawn only where the last
-    account within capacity stands over the first beyond.
+    It is a conditional format, because a fixed border does not move when rows are sorted. After sorting, the line is
+    drawn only where the last account within capacity is directly above the first one beyond it.
     """
     first, last = next(iter(letters.values())), list(letters.values())[-1]
     rank, row = letters["rank"], _first_row(writer)
@@ -204,10 +210,10 @@ def _add_capacity_line(
 def _shade_beyond_capacity(
     writer: WorkbookWriter, sheet: Worksheet, letters: Mapping[str, str], portfolio: ManagerPortfolio
 ) -> None:
-    """Grey for what lies beyond capacity, wherever it is sorted to; the cells for answers stay as they are."""
+    """Grey out the accounts beyond capacity, also after sorting; the answer cells keep their format."""
     columns = list(letters.values())
-    at = [place for place, name in enumerate(letters) if name in ANSWER_COLUMNS]
-    parts = [(columns[0], columns[at[0] - 1]), (columns[at[-1] + 1], columns[-1])]
+    answer_positions = [position for position, name in enumerate(letters) if name in ANSWER_COLUMNS]
+    parts = [(columns[0], columns[answer_positions[0] - 1]), (columns[answer_positions[-1] + 1], columns[-1])]
     _add_format_rule(
         writer, sheet, f"=${letters['rank']}{_first_row(writer)}>{portfolio.capacity_rank}", "beyond", portfolio, parts
     )
@@ -221,48 +227,48 @@ def _add_format_rule(
     portfolio: ManagerPortfolio,
     column_ranges: Sequence[tuple[str, str]],
 ) -> None:
-    """Lay a format over the rows of these columns for which a rule holds, where anything lies beyond capacity."""
+    """Add a conditional format to these columns; nothing is added if all accounts are within capacity."""
     if portfolio.capacity_rank >= len(portfolio.rows):
         return
     top = _first_row(writer)
     spans = [f"{first}{top}:{last}{top + len(portfolio.rows) - 1}" for first, last in column_ranges]
-    form = {"type": "formula", "criteria": rule, "format": writer.formats[kind], "multi_range": " ".join(spans)}
-    check_return_code(sheet.conditional_format(spans[0], form))
+    options = {"type": "formula", "criteria": rule, "format": writer.formats[kind], "multi_range": " ".join(spans)}
+    check_return_code(sheet.conditional_format(spans[0], options))
 
 
 def _first_row(writer: WorkbookWriter) -> int:
-    """The row of the first account, as Excel counts."""
+    """Row number of the first account, counted from 1 as in Excel."""
     return len(writer.notices) + 2
 
 
-# --- what is read back --------------------------------------------------------------------------------
+# --- validation and metadata for reading the answers back ----------------------------------------------
 
 
 def playbook_choices(playbooks: Mapping[str, PlaybookRecord], language: str) -> dict[str, str]:
-    """The name of every play in a language, with its id; a name that several bear is told apart by the id."""
-    names = {key: make_printable(str(play["name"][language])) for key, play in playbooks.items()}
-    several = {name for name in names.values() if list(names.values()).count(name) > 1}
-    return {f"{name} ({key})" if name in several else name: key for key, name in names.items()}
+    """Ids of the playbooks by their names in one language; the id is appended to names that are not unique."""
+    names = {key: make_printable(str(playbook["name"][language])) for key, playbook in playbooks.items()}
+    duplicates = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {f"{name} ({key})" if name in duplicates else name: key for key, name in names.items()}
 
 
 def _add_validation(
     writer: WorkbookWriter, sheet: Worksheet, letters: Mapping[str, str], row_count: int, playbook_count: int, day: date
 ) -> None:
-    """What may be filled in: verdicts and plays from lists, days near that of the list."""
-    refused = {"error_title": writer.messages.text("answer.refused")}
-    unlisted = {"error_message": writer.messages.text("answer.not_listed")}
+    """Restrict the answer cells: verdicts and playbooks from lists, start days close to the date of the list."""
+    common = {"error_title": writer.messages.text("answer.refused")}
+    list_error = {"error_message": writer.messages.text("answer.not_listed")}
     first, last = day - ACTION_DATE_RANGE, day + ACTION_DATE_RANGE
-    near = {"validate": "date", "criteria": "between", "minimum": first, "maximum": last}
-    near["error_message"] = writer.messages.text("answer.not_a_day", first=first, last=last)
+    date_rule = {"validate": "date", "criteria": "between", "minimum": first, "maximum": last}
+    date_rule["error_message"] = writer.messages.text("answer.not_a_day", first=first, last=last)
     rules: dict[str, dict[str, Any]] = {
-        "verdict": _list_rule(VERDICT_TABLE_COLUMNS[0], len(VERDICT_CODES)) | unlisted,
-        "started_on": near,
+        "verdict": _list_rule(VERDICT_TABLE_COLUMNS[0], len(VERDICT_CODES)) | list_error,
+        "started_on": date_rule,
     }
     if playbook_count:
-        rules["action"] = _list_rule(ACTION_TABLE_COLUMNS[0], playbook_count) | unlisted
+        rules["action"] = _list_rule(ACTION_TABLE_COLUMNS[0], playbook_count) | list_error
     for name, rule in rules.items():
         span = f"{letters[name]}{_first_row(writer)}:{letters[name]}{_first_row(writer) + row_count - 1}"
-        check_return_code(sheet.data_validation(span, refused | rule))
+        check_return_code(sheet.data_validation(span, common | rule))
 
 
 def _list_rule(letter: str, count: int) -> dict[str, Any]:
@@ -279,30 +285,31 @@ def write_metadata(
     sheets: Sequence[tuple[ManagerPortfolio, Mapping[str, str]]],
     choices: Mapping[str, str],
 ) -> None:
-    """The sheet nobody sees: which list this is, where its answers stand, and what the words to choose from mean."""
+    """Write the hidden sheet: date and fingerprint of the list, columns of the answers, and codes of drop-down
+    options."""
     sheet = writer.workbook.add_worksheet(HIDDEN_SHEET)
     sheet.very_hidden()
-    standing = {
+    metadata = {
         "format": LAYOUT_VERSION,
         "as_of": day.isoformat(),
         "key": fingerprint,
         "language": writer.messages.language,
     }
-    standing["header"] = str(len(writer.notices) + 1)
+    metadata["header"] = str(len(writer.notices) + 1)
     for name, row in METADATA_ROWS.items():
-        _write_texts(writer, sheet, row, "A", (name, standing[name]))
+        _write_texts(writer, sheet, row, "A", (name, metadata[name]))
     _write_texts(writer, sheet, TABLES_HEADER_ROW, "A", SHEET_TABLE_COLUMNS)
-    for row, (own, letters) in enumerate(sheets, start=TABLES_HEADER_ROW + 1):
-        _write_texts(writer, sheet, row, "A", (own.title, own.csm or "", *letters.values()))
-    spoken = {writer.messages.text(f"verdict.{code}"): code for code in VERDICT_CODES}
-    for place, head, said in (
-        (VERDICT_TABLE_COLUMNS, ("verdict", "code"), spoken),
+    for row, (portfolio, letters) in enumerate(sheets, start=TABLES_HEADER_ROW + 1):
+        _write_texts(writer, sheet, row, "A", (portfolio.title, portfolio.csm or "", *letters.values()))
+    verdicts = {writer.messages.text(f"verdict.{code}"): code for code in VERDICT_CODES}
+    for columns, headings, options in (
+        (VERDICT_TABLE_COLUMNS, ("verdict", "code"), verdicts),
         (ACTION_TABLE_COLUMNS, ("action", "id"), choices),
     ):
-        for row, pair in enumerate([head, *said.items()], start=TABLES_HEADER_ROW):
-            _write_texts(writer, sheet, row, place[0], pair)
+        for row, pair in enumerate([headings, *options.items()], start=TABLES_HEADER_ROW):
+            _write_texts(writer, sheet, row, columns[0], pair)
 
 
 def _write_texts(writer: WorkbookWriter, sheet: Worksheet, row: int, letter: str, texts: Iterable[str]) -> None:
-    for place, text in enumerate(texts, start=ord(letter) - ord("A")):
-        writer.write_cell(sheet, row - 1, place, text or None, "text")
+    for column, text in enumerate(texts, start=ord(letter) - ord("A")):
+        writer.write_cell(sheet, row - 1, column, text or None, "text")

@@ -167,8 +167,8 @@ def test_a_list_of_nobody_has_the_columns() -> None:
         ("stage", None, "stage: empty (1 rows)"),
         ("account_id", "a1", "1 accounts are listed twice"),
         ("account_id", None, "account_id is empty in 1 rows"),
-        ("as_of", pd.Timestamp("2026-05-01"), "as_of is not one day"),
-        ("rank", 7, "rank does not count"),
+        ("as_of", pd.Timestamp("2026-05-01"), "as_of is missing or differs"),
+        ("rank", 7, "rank is not 1, 2, 3"),
         ("status", "too_little_history", "renewal_probability: not_scored_filled (1 rows)"),
     ],
 )
@@ -304,7 +304,7 @@ def test_why_there_is_no_score_is_said_in_every_language() -> None:
 
 
 def test_other_columns_are_refused(listed: pd.DataFrame) -> None:
-    with pytest.raises(BrokenListError, match="other columns"):
+    with pytest.raises(BrokenListError, match="columns of the list differ"):
         validate_list(listed.drop(columns="alerts"))
 
 

@@ -168,7 +168,7 @@ def test_the_rest_is_kept_and_what_is_refused_is_told(own: Company) -> None:
 
 def test_a_file_that_is_no_workbook_does_not_stop_the_others(own: Company) -> None:
     (own.root / "list.csv").write_text("account_id,verdict\n")
-    with pytest.raises(DataContractError, match=r"accepted: 3 .*\n.*list\.csv: was rejected: it is no workbook"):
+    with pytest.raises(DataContractError, match=r"accepted: 3 .*\n.*list\.csv: was rejected: it is not a workbook"):
         own.collect(own.root / "list.csv", own.book("june.xlsx", {"Anna": ANSWERED}))
     assert len(own.rows("verdicts")) == 3
 

@@ -254,7 +254,7 @@ def test_managers_beyond_those_drawn_are_counted():
 
 @pytest.mark.parametrize("code", ["a</script>", "<!-- a", "<SCRIPT", "</style >"])
 def test_code_that_would_end_its_element_is_refused(code):
-    with pytest.raises(ValueError, match="is to stand within a page"):
+    with pytest.raises(ValueError, match="to embed in a page"):
         bundle.embeddable_code(code)
 
 

@@ -102,7 +102,7 @@ def test_a_number_is_not_the_text_of_another_id() -> None:
 def test_a_number_whose_last_digits_may_be_lost_is_nobodys(typed: float, other: int) -> None:
     kept, said = taken(returned({"Anna": [(typed, "Will renew")]}), ListedAccounts({str(int(typed)): other}, {}))
     assert not kept
-    assert "keeps 15 digits" in said[0]
+    assert "keeps only 15 digits" in said[0]
     assert "write the id as text" in said[0]
 
 
@@ -133,31 +133,33 @@ def test_a_note_may_be_anything_but_a_formula() -> None:
 
 def test_an_id_that_is_not_on_the_list() -> None:
     assert refused("acmee", "Will renew") == "C2: no account 'acmee' on this list: did you mean acme?"
-    assert refused("zzz", "Will renew").endswith("write the id as the list has it")
+    assert refused("zzz", "Will renew").endswith("write the id as in the list")
     assert refused(None, "Will renew").startswith("C2: an answer without an account id")
 
 
 def test_words_that_are_none() -> None:
-    assert refused("acme", "maybe").startswith("D2: 'maybe' is no verdict of the list: choose one of ")
+    assert refused("acme", "maybe").startswith("D2: 'maybe' is not a valid verdict: choose one of ")
     assert refused("acme", "maybe").endswith("Will renew, Will be lost, Not sure")
     assert "Visit the boss" in refused("acme", None, "Call", DAY)
 
 
 def test_an_action_without_a_day_and_a_day_without_an_action() -> None:
-    assert refused("acme", None, "Visit the boss").startswith("F2: the action 'Visit the boss' has no day")
-    assert refused("acme", None, None, DAY).startswith("E2: a day ('2026-06-03') but no action")
+    assert refused("acme", None, "Visit the boss").startswith("F2: the action 'Visit the boss' has no start day")
+    assert refused("acme", None, None, DAY).startswith("E2: a start day ('2026-06-03') without an action")
 
 
 @pytest.mark.parametrize("day", ["soon", "03/06/2026", 46176, "2026-02-30", time(9, 30)])
 def test_no_day(day: Any) -> None:
-    assert "is no day: write it as a date, for example 2026-06-10" in refused("acme", None, "Visit the boss", day)
+    assert "is not a date: write the day as a date, for example 2026-06-10" in refused(
+        "acme", None, "Visit the boss", day
+    )
 
 
 def test_days_that_cannot_be() -> None:
-    assert "2026-06-11 lies after 2026-06-10" in refused("acme", None, "Visit the boss", date(2026, 6, 11))
+    assert "2026-06-11 is after 2026-06-10" in refused("acme", None, "Visit the boss", date(2026, 6, 11))
     early = refused("acme", None, "Visit the boss", date(1900, 1, 31))
-    assert "1900-01-31 lies before the account's first contract, which began on 2024-01-01" in early
-    assert "lies before" in refused("acme", None, "Visit the boss", date(2023, 12, 31))
+    assert "1900-01-31 is before the account's first contract, which began on 2024-01-01" in early
+    assert "is before" in refused("acme", None, "Visit the boss", date(2023, 12, 31))
     assert taken(returned({"Anna": [("acme", None, "Visit the boss", date(2024, 1, 1))]}))[0]
     assert taken(returned({"Anna": [("acme", None, "Visit the boss", date(2026, 6, 10))]}))[0]
 
@@ -230,22 +232,24 @@ def packed(**parts: bytes) -> bytes:
 def test_what_is_no_workbook() -> None:
     ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
     assert why(b"").startswith("it is empty: send back the .xlsx file that came with the list")
-    assert why(b"account_id,verdict\nacme,lost\n").startswith("it is no workbook: ")
+    assert why(b"account_id,verdict\nacme,lost\n").startswith("it is not a workbook: ")
     assert why(ole).startswith("it is in the old format .xls")
     assert why(ole + "EncryptedPackage".encode("utf-16-le")).startswith("it is protected by a password")
-    assert why(packed(mimetype=b"application/vnd.oasis.opendocument.spreadsheet")).startswith("it is no Excel workbook")
-    assert why(returned({"Anna": []})[:-40]).startswith("it is not whole, as after a broken transfer")
+    assert why(packed(mimetype=b"application/vnd.oasis.opendocument.spreadsheet")).startswith(
+        "it is not an Excel workbook"
+    )
+    assert why(returned({"Anna": []})[:-40]).startswith("it is incomplete, as after an interrupted transfer")
 
 
 def test_a_workbook_that_is_harmed_inside() -> None:
-    assert why(packed(xl__workbook_xml=b"<no", **{"[Content_Types]_xml": b"<no"})).startswith("it is harmed (")
+    assert why(packed(xl__workbook_xml=b"<no", **{"[Content_Types]_xml": b"<no"})).startswith("it is damaged (")
 
 
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feedback_reader, "MAX_UNPACKED_BYTES", 10_000_000)
     bomb = packed(xl__workbook_xml=b"<w/>", xl__big_xml=bytes(10_000_000))
     assert len(bomb) < 20_000
-    assert why(bomb).startswith("it would unpack to 0 GB, which no list does")
+    assert why(bomb).startswith("it would unpack to 0 GB, more than any list needs")
 
 
 def test_rows_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +257,7 @@ def test_rows_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
         book["Anna"].cell(60, 1, "x")
 
     monkeypatch.setattr(feedback_reader, "MAX_SHEET_ROWS", 50)
-    assert "'Anna' pretends to have more than 50 rows" in why(returned({"Anna": []}, change=far_down))
+    assert "'Anna' has more than 50 rows" in why(returned({"Anna": []}, change=far_down))
 
 
 def test_another_workbook_or_another_layout() -> None:
@@ -264,7 +268,9 @@ def test_another_workbook_or_another_layout() -> None:
         book[HIDDEN_SHEET]["C7"] = "not a column"
 
     assert "its hidden sheet 'renewals' was deleted" in why(returned({"Anna": []}, change=without))
-    assert why(returned({"Anna": []}, format="3")).startswith("its layout is number '3' and this program reads '2'")
+    assert why(returned({"Anna": []}, format="3")).startswith(
+        "its layout is version '3', and this program reads versions up to '2'"
+    )
     assert "was changed" in why(returned({"Anna": []}, as_of="last month"))
     assert "was changed" in why(returned({"Anna": []}, change=broken))
     assert "was changed" in why(returned({"Anna": []}, header="soon"))
@@ -399,4 +405,4 @@ def test_a_word_that_names_two_plays_names_none() -> None:
 
     kept, said = taken(returned({"Anna": [("acme", None, "Visit the boss", DAY)]}, change=twice))
     assert not kept
-    assert "is no action of the list" in said[0]
+    assert "is not a valid action" in said[0]
