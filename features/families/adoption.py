@@ -36,7 +36,7 @@ def starter(first_uses: ir.Table, spine: ir.Table) -> ir.Table:
 def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of): share of the first seats active by day 30 and 60; null before that day."""
     ages = spine.select(*KEY, "account_age")
-    firsts = terms.join(ages, KEY).filter(_.begun, _.began_ago == _.account_age).group_by(*KEY, "account_age")
+    firsts = terms.join(ages, KEY).filter(_.has_started, _.began_ago == _.account_age).group_by(*KEY, "account_age")
     begun = starter(first_uses, spine).group_by(*KEY)
     people = begun.agg(**{f"by_{age}": (_.after_start < age).sum() for age in (*ONBOARDING_DAYS, HALF_YEAR_DAYS)})
     joined = firsts.agg(seats=_.seats.max()).left_join(people, KEY).drop("account_id_right", "as_of_right")

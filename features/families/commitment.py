@@ -39,14 +39,14 @@ def main(terms: ir.Table, spine: ir.Table) -> ir.Table:
 @commitment.source
 def past(terms: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, term that had begun): running or over."""
-    return terms.filter(_.begun)
+    return terms.filter(_.has_started)
 
 
 @commitment.source
 def earlier(terms: ir.Table, spine: ir.Table) -> ir.Table:
     """One row per (account_id, as_of, earlier term of the main product): its price and seats beside today's."""
     now = main(terms, spine)
-    before = terms.filter(_.begun).select(
+    before = terms.filter(_.has_started).select(
         *KEY, "product", old_value="value", old_seats="seats", old_began="began_ago", old_id="contract_id"
     )
     return now.join(before, [*KEY, "product"]).filter(_.old_began > _.began_ago, _.old_id != _.contract_id)
