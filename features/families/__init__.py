@@ -1,1 +1,1 @@
-"""One module per feature family."""
+"""Feature families, one module each."""
