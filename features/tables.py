@@ -110,7 +110,7 @@ def _is_near(value: ir.Value, instant: datetime) -> ir.BooleanValue:
 
 
 def one_of(*values: str) -> Constraint:
-    """Constraint: the value is one of `values`."""
+    """Constraint: the value is one of `values`. `pipelines/validation/advice.py` reads them from the message."""
     return Constraint("unlisted", f"{{column}} is none of {', '.join(values)}", lambda value: value.isin(values))
 
 

@@ -37,13 +37,13 @@ def main(terms: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 @commitment.source
-def past(terms: ir.Table) -> ir.Table:
+def started_term(terms: ir.Table) -> ir.Table:
     """Terms that have started, running or ended: one row per (account_id, as_of, term)."""
     return terms.filter(_.has_started)
 
 
 @commitment.source
-def earlier(terms: ir.Table, spine: ir.Table) -> ir.Table:
+def earlier_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
     """Earlier terms of the main product with today's price and seats: one row per (account_id, as_of, term)."""
     now = main(terms, spine)
     before = terms.filter(_.has_started).select(
@@ -53,16 +53,16 @@ def earlier(terms: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 @commitment.source
-def step(terms: ir.Table, spine: ir.Table) -> ir.Table:
+def previous_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
     """Latest earlier term of the main product; several rows if several started on the same day."""
-    pairs = earlier(terms, spine)
+    pairs = earlier_term(terms, spine)
     return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.min()), [*KEY, "old_began"])
 
 
 @commitment.source
-def origin(terms: ir.Table, spine: ir.Table) -> ir.Table:
+def first_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
     """Earliest term of the main product; several rows if several started on the same day."""
-    pairs = earlier(terms, spine)
+    pairs = earlier_term(terms, spine)
     return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.max()), [*KEY, "old_began"])
 
 
@@ -204,9 +204,9 @@ def price_per_seat(main: ir.Table) -> ir.Value:
     en="contracts so far: {value:.0f} (peers: {peer:.0f})",
     zh="迄今共 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
-def terms_so_far(past: ir.Table) -> ir.Value:
+def terms_so_far(started_term: ir.Table) -> ir.Value:
     """Number of terms that have started, of all products."""
-    return past.count()
+    return started_term.count()
 
 
 @commitment.feature(
@@ -214,9 +214,9 @@ def terms_so_far(past: ir.Table) -> ir.Value:
     en="renewals of the main product so far: {value:.0f} (peers: {peer:.0f})",
     zh="主产品已续约 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
-def renewals_so_far(earlier: ir.Table) -> ir.Value:
+def renewals_so_far(earlier_term: ir.Table) -> ir.Value:
     """Number of different start days of earlier terms of the main product."""
-    return earlier.old_began.nunique()
+    return earlier_term.old_began.nunique()
 
 
 @commitment.feature(
@@ -224,9 +224,9 @@ def renewals_so_far(earlier: ir.Table) -> ir.Value:
     en="contracts cancelled so far: {value:.0f} (peers: {peer:.0f})",
     zh="迄今取消过 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
-def cancelled_so_far(past: ir.Table) -> ir.Value:
+def cancelled_so_far(started_term: ir.Table) -> ir.Value:
     """Number of terms cancelled before their end, as known then."""
-    return past.stopped.sum()
+    return started_term.stopped.sum()
 
 
 @commitment.feature(
@@ -234,9 +234,9 @@ def cancelled_so_far(past: ir.Table) -> ir.Value:
     en="pays {value:.0f} days after the start of a term on average (peers: {peer:.0f})",
     zh="平均在合同开始后 {value:.0f} 天付款（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def payment_delay(past: ir.Table) -> ir.Value:
+def payment_delay(started_term: ir.Table) -> ir.Value:
     """Mean days from the start of a term to its payment, as known then."""
-    return quantize(hours_between(past.start_date, past.paid_at) / 24.0).mean()
+    return quantize(hours_between(started_term.start_date, started_term.paid_at) / 24.0).mean()
 
 
 @commitment.feature(
@@ -258,12 +258,12 @@ def unpaid_terms(term: ir.Table) -> ir.Value:
     en="price per seat changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
     zh="本合同期每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def price_change(step: ir.Table) -> ir.Value:
+def price_change(previous_term: ir.Table) -> ir.Value:
     """Relative change of the price per seat against the term before, same product.
 
     The change of the whole price if both terms lack seats.
     """
-    return _relative_price_change(step)
+    return _relative_price_change(previous_term)
 
 
 @commitment.feature(
@@ -271,12 +271,12 @@ def price_change(step: ir.Table) -> ir.Value:
     en="price per seat changed by {value:+.0%} since the first contract (peers: {peer:+.0%})",
     zh="自首份合同以来每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def price_change_since_first_term(origin: ir.Table) -> ir.Value:
+def price_change_since_first_term(first_term: ir.Table) -> ir.Value:
     """Relative change of the price per seat against the first term of the same product.
 
     It sums up all discounts and rises. The change of the whole price if both terms lack seats.
     """
-    return _relative_price_change(origin)
+    return _relative_price_change(first_term)
 
 
 def _relative_price_change(pairs: ir.Table) -> ir.Value:
@@ -291,9 +291,9 @@ def _relative_price_change(pairs: ir.Table) -> ir.Value:
     en="seats changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
     zh="本合同期席位数变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def seats_change(step: ir.Table) -> ir.Value:
+def seats_change(previous_term: ir.Table) -> ir.Value:
     """Relative change of the seats against the term before, same product."""
-    return (step.seats.cast("float64") / step.old_seats.cast("float64").nullif(0.0) - 1.0).max()
+    return (previous_term.seats.cast("float64") / previous_term.old_seats.cast("float64").nullif(0.0) - 1.0).max()
 
 
 @commitment.feature(

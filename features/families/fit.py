@@ -30,12 +30,14 @@ def outcomes(renewals: ir.Table, accounts: ir.Table, contracts: ir.Table, policy
         size_band=size_band(_.amount_due.cast("float64") / 100.0, policy),
     )  # fmt: skip
     key = ("account_id", "end_date", "known_at")
-    sold = join_known_rows("accounts", accounts, final, "matured_at").select(*key, "industry", "region", "channel")
+    attributes = join_known_rows("accounts", accounts, final, "matured_at").select(
+        *key, "industry", "region", "channel"
+    )
     starts = join_known_rows(
         "contracts", contracts.select("account_id", "start_date", "signed_at"), final, "matured_at"
     )
     cohorts = starts.group_by(*key).agg(cohort=_.start_date.min().year().cast("string"))
-    joined = final.left_join(sold, key, rname="{name}_sold").left_join(cohorts, key, rname="{name}_first")
+    joined = final.left_join(attributes, key, rname="{name}_attributes").left_join(cohorts, key, rname="{name}_first")
     return joined.select("account_id", "matured_at", "renewed", *FIT_DIMENSIONS)
 
 
@@ -48,7 +50,7 @@ def customer(accounts: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 @fit.source
-def sold(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
+def similar_customers(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
     """Renewal rates of *other*, similarly sold customers, known by then: one row per (account_id, as_of).
 
     One column per dimension: the rate of customers with the same value, shrunk towards `base`, the rate of all other
@@ -67,7 +69,7 @@ def sold(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Tabl
 
 
 @fit.source
-def relative(outcomes: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Table:
+def related_account(outcomes: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Table:
     """Final renewals of related accounts (parent, sisters, daughters): one row per (account_id, as_of, renewal).
 
     Both the relation and the outcome are as known by then.
@@ -145,12 +147,12 @@ def employee_count(customer: ir.Table) -> ir.Value:
     en="of other customers of the same {dimension}, {value:.0%} renewed so far (peers: {peer:.0%})",
     zh="同{dimension}的其他客户至今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def similar_customers_renewal_rate(sold: ir.Table, dimension: str) -> ir.Value:
+def similar_customers_renewal_rate(similar_customers: ir.Table, dimension: str) -> ir.Value:
     """Renewal rate of other customers with the same attribute of the sale, from outcomes final by then (C2).
 
     Shrunk towards the rate of all other customers; the account's own outcomes never count.
     """
-    return sold[dimension].max()
+    return similar_customers[dimension].max()
 
 
 @fit.feature(
@@ -158,12 +160,14 @@ def similar_customers_renewal_rate(sold: ir.Table, dimension: str) -> ir.Value:
     en="renewal rate of customers sold alike, above or below all others: {value:+.1%} (peers: {peer:+.1%})",
     zh="同类销售来源客户的续约率与整体之差：{value:+.1%}（同类客户：{peer:+.1%}）",
 )  # fmt: skip
-def similar_customers_lift(sold: ir.Table) -> ir.Value:
+def similar_customers_lift(similar_customers: ir.Table) -> ir.Value:
     """Mean renewal rate of similar customers over all dimensions, less the rate of all others (C1).
 
     It measures the fit with the ideal customer.
     """
-    return (sum(sold[dimension] for dimension in FIT_DIMENSIONS) / len(FIT_DIMENSIONS) - sold.base).max()
+    return (
+        sum(similar_customers[dimension] for dimension in FIT_DIMENSIONS) / len(FIT_DIMENSIONS) - similar_customers.base
+    ).max()
 
 
 @fit.feature(
@@ -171,9 +175,9 @@ def similar_customers_lift(sold: ir.Table) -> ir.Value:
     en="renewals lost so far at its parent and sister companies: {value:.0f} (peers: {peer:.0f})",
     zh="其母公司及兄弟公司迄今有 {value:.0f} 次未续约（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
-def related_accounts_lost_renewals(relative: ir.Table) -> ir.Value:
+def related_accounts_lost_renewals(related_account: ir.Table) -> ir.Value:
     """Number of lost renewals of the account's parent, sisters and daughters, final by then (R3)."""
-    return (1 - relative.renewed).sum()
+    return (1 - related_account.renewed).sum()
 
 
 @fit.feature(
@@ -181,6 +185,6 @@ def related_accounts_lost_renewals(relative: ir.Table) -> ir.Value:
     en="its parent and sister companies renewed {value:.0%} so far (peers: {peer:.0%})",
     zh="其母公司及兄弟公司迄今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def related_accounts_renewal_rate(relative: ir.Table) -> ir.Value:
+def related_accounts_renewal_rate(related_account: ir.Table) -> ir.Value:
     """Renewal rate of the account's parent, sisters and daughters, final by then; null without any renewal."""
-    return relative.renewed.cast("float64").mean()
+    return related_account.renewed.cast("float64").mean()

@@ -34,13 +34,13 @@ def follow_up(surveys: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 @sentiment.source
-def voice(survey_outcomes: ir.Table, people_then: ir.Table) -> ir.Table:
+def tier_survey(survey_outcomes: ir.Table, people_then: ir.Table) -> ir.Table:
     """Surveys answered or without an answer, with the person's tier: one row per (account_id, as_of, survey)."""
     return survey_outcomes.left_join(people_then.select(*PERSON_KEY, "tier"), PERSON_KEY)
 
 
 @sentiment.source
-def newest(survey_outcomes: ir.Table) -> ir.Table:
+def newest_answer(survey_outcomes: ir.Table) -> ir.Table:
     """Answers of the newest day with one, within a year: one row per (account_id, as_of, kind, answer)."""
     known = survey_outcomes
     answers = known.filter(known.score.notnull() & (known.answered_ago <= 365))
@@ -74,9 +74,9 @@ def survey_score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
     en="NPS of {tier}: {value:.1f} on average over the past year (peers: {peer:.1f})",
     zh="过去一年{tier}的 NPS 平均为 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def nps_of(voice: ir.Table, tier: str) -> ir.Value:
+def nps_of(tier_survey: ir.Table, tier: str) -> ir.Value:
     """Mean NPS score of people of the tier in a year (T3: with who answered)."""
-    return quantize(voice.score).mean(where=is_answered(voice, "nps", 365) & is_in_tier(voice, tier))
+    return quantize(tier_survey.score).mean(where=is_answered(tier_survey, "nps", 365) & is_in_tier(tier_survey, tier))
 
 
 @sentiment.feature(
@@ -117,9 +117,9 @@ def low_scores_without_follow_up(follow_up: ir.Table) -> ir.Value:
     en="latest {survey_kind} score: {value:.1f} (peers: {peer:.1f})",
     zh="最近一次{survey_kind}得分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def latest_survey_score(newest: ir.Table, survey_kind: str) -> ir.Value:
+def latest_survey_score(newest_answer: ir.Table, survey_kind: str) -> ir.Value:
     """Mean score of the newest day with an answer, within a year (T3)."""
-    return quantize(newest.score).mean(where=newest.kind == survey_kind)
+    return quantize(newest_answer.score).mean(where=newest_answer.kind == survey_kind)
 
 
 @sentiment.feature(
@@ -138,10 +138,10 @@ def survey_score_range(survey: ir.Table, survey_kind: str) -> ir.Value:
     en="{value:.0%} of the surveys sent to {tier} in the past year were answered (peers: {peer:.0%})",
     zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def survey_response_rate_of(voice: ir.Table, tier: str) -> ir.Value:
+def survey_response_rate_of(tier_survey: ir.Table, tier: str) -> ir.Value:
     """Share of surveys of a year to the tier's people answered, of those answered or two weeks old (T3)."""
-    is_counted = is_in_tier(voice, tier) & (voice.days_ago <= 365)
-    return as_number(voice.answered_at.notnull()).mean(where=is_counted)
+    is_counted = is_in_tier(tier_survey, tier) & (tier_survey.days_ago <= 365)
+    return as_number(tier_survey.answered_at.notnull()).mean(where=is_counted)
 
 
 @sentiment.feature(
@@ -160,6 +160,6 @@ def survey_response_days(survey: ir.Table) -> ir.Value:
     en="the last answer to any survey came {value:.0f} days ago (peers: {peer:.0f})",
     zh="最近一次调查答复在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def days_since_survey_response(newest: ir.Table) -> ir.Value:
+def days_since_survey_response(newest_answer: ir.Table) -> ir.Value:
     """Days since the last answer to any survey; 366 if there was none for a year (T3)."""
-    return newest.answered_ago.min()
+    return newest_answer.answered_ago.min()
