@@ -82,7 +82,7 @@ def unmasked(table: str, column: str, *laws: str) -> Mutation:
 
 
 STRETCH = "(_.reach > day_range.near) & (_.reach <= day_range.far)"
-NEW = '_[mask] - (_[mask] & _[f"{mask}_told"].fill_null(0))'
+NEW = '_[mask] - (_[mask] & _[f"{mask}_earlier"].fill_null(0))'
 STAKEHOLDERS, SPINE = "features/families/stakeholders.py", "features/spine.py"
 
 MUTATIONS = [

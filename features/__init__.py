@@ -1,1 +1,1 @@
-"""What was known of an account on a day, as Ibis expressions."""
+"""Features: what was known of an account on a day, as Ibis expressions."""

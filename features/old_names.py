@@ -1,6 +1,6 @@
-"""Feature columns under the names of an older release, with their present names.
+"""Feature column names of an older release, mapped to their present names.
 
-Models, tables and settings that name an old column are refused. `docs/renames/features.tsv` holds the same table.
+Models, tables and settings that contain an old name are refused. `docs/renames/features.tsv` contains the same table.
 """
 
 from __future__ import annotations
@@ -111,9 +111,9 @@ RENAMED_FEATURES: Mapping[str, str] = {
     "playbooks_begun_365d": "playbooks_started_365d",
     "playbooks_felt": "playbooks_decayed",
 }
-"""The present name of each column, by its old name."""
+"""Present name of each column, by its old name."""
 
 
 def old_feature_names(names: Iterable[str]) -> list[str]:
-    """The names that are of an older release, in their order."""
+    """The names that are from an older release, in their order."""
     return [name for name in names if name in RENAMED_FEATURES]

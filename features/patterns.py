@@ -1,9 +1,9 @@
-"""Match text in any script against configured patterns: titles by the words in them, names as a whole.
+"""Match text in any script against configured patterns: titles by their words, names as a whole.
 
-A pattern may be open at either end (`*leiter`, `workflow.*`); one that begins with `!` excludes what it matches,
-wherever it stands in its list. Case, accents, width and invisible characters make no difference. ADR 35 says why.
+A pattern may be open at either end (`*leiter`, `workflow.*`); one that starts with `!` excludes what it matches, at any
+position in its list. Case, accents, width and invisible characters are ignored. ADR 35 gives the reasons.
 
-Nothing here is an expression of Ibis: distinct texts are few, so they are matched once, in Python, and joined.
+This module contains no Ibis expressions: distinct texts are few, so they are matched once, in Python, and joined.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-# --- text as it is compared --------------------------------------------------------------------
+# --- normalized text ---------------------------------------------------------------------------
 
 ACCENT_SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "HEBREW", "ARABIC")
-"""Scripts whose marks do not count: capitals are often written without accents, Hebrew and Arabic without vowels."""
+"""Scripts whose marks are ignored: capitals are often written without accents, Hebrew and Arabic without vowels."""
 UNSPACED_SCRIPTS = (
     *("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HENTAIGANA", "BOPOMOFO", "YI"),
     *("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "TAI", "JAVANESE", "BALINESE"),
     "HANGUL",
 )
-"""Scripts whose words are matched inside others: written without spaces or, in Korean, titles are compounds."""
+"""Scripts in which a word may match inside another: written without spaces or, in Korean, titles are compounds."""
 CJK_BLANKS = re.compile("(?<=[\u3005-\u30ff\u3400-\u9fff])\\s+(?=[\u3005-\u30ff\u3400-\u9fff])")
 """Blanks between Chinese or Japanese characters, which only adjust the width of a line."""
 ABBREVIATION = re.compile(r"(?<![^\W_])[^\W\d_](?:\.[^\W\d_])+(?![^\W_])")
-"""Single letters with dots between: C.E.O., v.p."""
+"""Single letters separated by dots: C.E.O., v.p."""
 
 
 def normalize_text(text: str) -> str:
-    """A text as it is compared: without case, accents, width, invisible characters and needless blanks."""
+    """The text normalized for comparison: without case, accents, width, invisible characters and extra blanks."""
     return " ".join(_fold_text(text).split())
 
 
 def split_words(text: str) -> str:
-    """The words of a text as they are compared, with one space between; `CEO助理` has two, `C.E.O.` is one."""
+    """Words of the text, normalized and separated by single spaces; `CEO助理` has two, `C.E.O.` is one."""
     folded = CJK_BLANKS.sub("", _fold_text(text))
-    joined = ABBREVIATION.sub(lambda found: found[0].replace(".", ""), folded)
+    joined = ABBREVIATION.sub(lambda match: match[0].replace(".", ""), folded)
     return " ".join("".join(run) for kind, run in groupby(joined, _character_class) if kind != "between")
 
 
@@ -54,18 +54,18 @@ def _fold_text(text: str) -> str:
 
 
 def _strip_marks(text: str) -> Iterable[str]:
-    """The characters that count; a dotless i counts as an i."""
+    """Yield the characters that are compared; a dotless i becomes an i."""
     accented = False
-    for sign in text:
-        if _is_invisible(sign) or (accented and unicodedata.combining(sign)):
+    for char in text:
+        if _is_invisible(char) or (accented and unicodedata.combining(char)):
             continue
-        accented = _script(sign) in ACCENT_SCRIPTS
-        yield "i" if sign == "ı" else sign
+        accented = _script(char) in ACCENT_SCRIPTS
+        yield "i" if char == "ı" else char
 
 
 @cache
 def _is_invisible(char: str) -> bool:
-    """Format characters such as soft hyphens and zero-width spaces, variation selectors, and the Arabic tatweel."""
+    """True for format characters (soft hyphen, zero-width space), variation selectors and the Arabic tatweel."""
     return unicodedata.category(char) == "Cf" or _script(char) == "VARIATION" or char == "\u0640"
 
 
@@ -89,76 +89,76 @@ class Pattern:
     """One configured pattern, compiled."""
 
     text: str
-    """As it was configured."""
+    """The text as configured."""
     excludes: bool
     regex: re.Pattern[str]
 
     def occurs_in(self, normalized: str) -> bool:
-        """Whether it matches a text that has been normalized as its list demands."""
+        """True if the pattern matches a text that was normalized for its kind of list."""
         return self.regex.search(normalized) is not None
 
 
 def word_pattern(text: str) -> Pattern:
-    """A pattern found in a text among its words, from `split_words`. Raises `ValueError` where it has no word."""
+    """Pattern that matches among the words of a text (`split_words`). Raises `ValueError` if it contains no word."""
     excludes, opens, core, closes = _parse_pattern(text)
     words = split_words(core)
     if not words and core.strip():
-        raise ValueError(f"{text!r} holds no letter and no digit, so it matches nothing")
+        raise ValueError(f"{text!r} contains no letter and no digit, so it matches nothing")
     before = "" if opens or not words or _character_class(words[0]) == "joined" else r"(?<!\S)"
     after = "" if closes or not words or _character_class(words[-1]) == "joined" else r"(?!\S)"
     return Pattern(text, excludes, re.compile(before + re.escape(words) + after))
 
 
 def name_pattern(text: str) -> Pattern:
-    """A pattern of a whole name, from `normalize_text`. Raises `ValueError` where it is empty."""
+    """Pattern that matches a whole name (`normalize_text`). Raises `ValueError` if it is empty."""
     excludes, opens, core, closes = _parse_pattern(text)
     before, after = "" if opens else r"\A", "" if closes else r"\Z"
     return Pattern(text, excludes, re.compile(before + re.escape(normalize_text(core)) + after))
 
 
 def _parse_pattern(text: str) -> tuple[bool, bool, str, bool]:
-    """Whether it excludes, whether its left end is open, the text to be found, and whether its right end is open."""
+    """Split a pattern into: it excludes, its left end is open, the text to match, its right end is open."""
     body = text.strip()
     excludes = body.startswith("!")
     body = body[excludes:].strip()
     core = body.strip("*") if set(body) != {"*"} else ""
     if not body:
-        raise ValueError(f"{text!r} is empty: write a word, or * for any")
+        raise ValueError(f"{text!r} is empty: write a word, or * to match any")
     if "*" in core:
-        raise ValueError(f"{text!r} has a * in the middle: * may stand at the beginning and at the end")
+        raise ValueError(f"{text!r} has a * in the middle: use * only at the beginning and at the end")
     return excludes, body.startswith("*"), core, body.endswith("*")
 
 
 @dataclass(frozen=True)
 class PatternList:
-    """Patterns of which one must match and none that excludes may."""
+    """Patterns of which at least one must match, and no excluding one may match."""
 
     patterns: tuple[Pattern, ...]
 
     def match(self, normalized: str) -> bool:
-        """Whether a normalized text is meant."""
-        found = {pattern.excludes for pattern in self.patterns if pattern.occurs_in(normalized)}
-        return found == {False}
+        """True if a pattern matches the normalized text and no excluding pattern does."""
+        matches = {pattern.excludes for pattern in self.patterns if pattern.occurs_in(normalized)}
+        return matches == {False}
 
 
 @cache
 def word_patterns(texts: tuple[str, ...]) -> PatternList:
-    """A list of patterns found among the words of a text."""
+    """List of patterns that match among the words of a text."""
     return _build_list(map(word_pattern, texts))
 
 
 @cache
 def name_patterns(texts: tuple[str, ...]) -> PatternList:
-    """A list of patterns of whole names."""
+    """List of patterns that match whole names."""
     return _build_list(map(name_pattern, texts))
 
 
 def _build_list(patterns: Iterable[Pattern]) -> PatternList:
-    """Refuse a list that excludes something from nothing."""
-    own = PatternList(tuple(patterns))
-    if own.patterns and all(pattern.excludes for pattern in own.patterns):
-        raise ValueError('a list that only excludes matches nothing: begin it with "*" to exclude from everything')
-    return own
+    """Build the list; raise `ValueError` if all patterns exclude."""
+    pattern_list = PatternList(tuple(patterns))
+    if pattern_list.patterns and all(pattern.excludes for pattern in pattern_list.patterns):
+        raise ValueError('all patterns exclude, so the list matches nothing: start it with "*" to match all others')
+    return pattern_list
 
 
 def _validate_word_patterns(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -172,6 +172,6 @@ def _validate_name_patterns(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 WordPatterns = Annotated[tuple[str, ...], AfterValidator(_validate_word_patterns)]
-"""A setting: patterns found among the words of a text."""
+"""Setting: patterns that match among the words of a text."""
 NamePatterns = Annotated[tuple[str, ...], AfterValidator(_validate_name_patterns)]
-"""A setting: patterns of whole names."""
+"""Setting: patterns that match whole names."""

@@ -1,7 +1,7 @@
-"""What a company decides for itself: every threshold of the domain, with its default.
+"""Policy: the company's own settings and thresholds of the domain, with their defaults.
 
-The numbers live in `params.yaml`; `pipelines/runtime/settings.py` reads that file into these models, which
-refuse what they do not know. Nothing here opens a file.
+The values are in `params.yaml`; `pipelines/runtime/settings.py` reads the file into these models, which refuse unknown
+keys. This module opens no file.
 """
 
 from datetime import date
@@ -19,41 +19,41 @@ CONTACT_KINDS: tuple[ContactKind, ...] = get_args(ContactKind)
 
 
 class ConfigSection(BaseModel):
-    """A part of the configuration: closed to unknown keys, and not to be changed once read."""
+    """Section of the configuration: unknown keys are refused, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Grace(ConfigSection):
-    """How far from the end of a term its follow-on may start and still be a renewal (R2)."""
+    """Days before and after the end of a term in which its follow-on may start and still be a renewal (R2)."""
 
     before_days: int = Field(90, ge=0)
     after_days: int = Field(60, ge=0)
 
 
 class Renewal(ConfigSection):
-    """What counts as a renewal, and what its change of price means (R1, R5)."""
+    """Rules for renewals: payment, price change and horizon (R1, R5)."""
 
     payment: Literal["auto", "required", "ignored"] = "auto"
-    """`required`: an unpaid follow-on is not a renewal. `auto`: required where any payment date is given."""
+    """`required`: an unpaid follow-on is not a renewal. `auto`: required if any payment date is given."""
     routine_uplift: float = Field(0.10, ge=0)
-    """Where seats are not known, a rise up to this share a year is a price change, beyond it up-sell."""
+    """If seats are missing, a rise of up to this share a year is a price change, the excess is up-sell."""
     horizon_days: int = Field(365, gt=0)
-    """An account is observed while its main renewal is at most this far away."""
+    """An account is observed while its main renewal is at most this many days away."""
 
 
 class Usage(ConfigSection):
-    """Which features of the product mean what (U1, U2, U3): patterns of whole names."""
+    """Classification of the product's features (U1, U2, U3) by patterns of whole names."""
 
     north_star: NamePatterns = ("*",)
     core_workflow: NamePatterns = ()
     levels: dict[Literal["view", "analyse", "act"], NamePatterns] = Field(default_factory=dict)
     steady_days: int = Field(4, gt=0)
-    """Active on this many days in 28 is a steady user (J3)."""
+    """A user active on at least this many days in 28 is a steady user (J3)."""
 
 
 class Stakeholders(ConfigSection):
-    """How people are graded where `people.tier` is empty (S1): patterns of words in the title, then in the role."""
+    """Grading of people whose `people.tier` is missing (S1), by patterns of words in the title, then in the role."""
 
     tiers: dict[Literal["S", "A", "B"], WordPatterns] = {
         "S": ("chief", "ceo", "cfo", "coo", "cto", "president", "founder", "owner", "vp", "head of sales",
@@ -62,7 +62,7 @@ class Stakeholders(ConfigSection):
         "B": ("senior", "specialist", "analyst", "engineer", "administrator", "key user", "专员", "工程师"),
     }  # fmt: skip
     silent_days: int = Field(60, gt=0)
-    """An S or A person active before and not seen for this long has gone silent (S3)."""
+    """An S or A person who used the product but not within this many days has gone silent (S3)."""
 
 
 class TicketLimit(ConfigSection):
@@ -73,7 +73,7 @@ class TicketLimit(ConfigSection):
 
 
 class Tickets(ConfigSection):
-    """Time limits per severity, used where a ticket carries no `due_at` (T1)."""
+    """Time limits by severity, used if a ticket has no `due_at` (T1)."""
 
     limits: dict[Literal["low", "medium", "high"], TicketLimit] = {
         "low": TicketLimit(first_response_hours=48, resolution_hours=720),
@@ -83,14 +83,14 @@ class Tickets(ConfigSection):
 
 
 class Journey(ConfigSection):
-    """Where one stage of an account ends and the next begins (J1)."""
+    """Lengths of the first and last stage of an account's journey (J1)."""
 
     onboarding_days: int = Field(60, gt=0)
     pre_renewal_days: int = Field(90, gt=0)
 
 
 class QuietPeriod(ConfigSection):
-    """Days on which the whole company's customers rest, the first and the last among them: a drop then is none."""
+    """Days on which the customers of the whole company rest, first and last included: less use then is no drop."""
 
     first: date
     last: date
@@ -98,31 +98,31 @@ class QuietPeriod(ConfigSection):
     @model_validator(mode="after")
     def _check_order(self) -> "QuietPeriod":
         if self.last < self.first:
-            raise ValueError(f"last ({self.last}) must not lie before first ({self.first})")
+            raise ValueError(f"last ({self.last}) must not be before first ({self.first})")
         return self
 
 
 class Alerts(ConfigSection):
-    """When a rule speaks, whatever the model says (U4, S3, J2, T1, T3)."""
+    """Thresholds of the alerts, which do not depend on the model (U4, S3, J2, T1, T3)."""
 
     min_usage_drop: float = Field(0.50, gt=0, lt=1)
-    """Use has dropped where it lies by at least this share below what own past and season lead to expect."""
+    """Smallest share by which use must be below the account's seasonal baseline for a usage-drop alert."""
     max_p_value: float = Field(0.003, gt=0, lt=0.5)
-    """And where mere chance would show as little no more often than this."""
+    """Largest probability that chance alone produces so little use, for a usage-drop alert."""
     min_expected_person_days: float = Field(10.0, ge=0)
-    """And where at least so many active person-days were to be expected in four weeks."""
+    """Smallest number of active person-days expected in four weeks, for a usage-drop alert."""
     missed_visits: float = Field(6.0, gt=0)
-    """A sponsor is silent where, at their own pace, so many visits were missed."""
+    """A sponsor is silent if they missed this many visits by their own usual pace."""
     severities: tuple[Literal["low", "medium", "high"], ...] = ("high",)
-    """Tickets of these severities alert when a limit passes."""
+    """Tickets of these severities raise an alert when a time limit passes."""
     recent_breach_days: int = Field(14, gt=0)
-    """A limit that passed so recently alerts though the ticket has been served since."""
+    """A limit that passed at most this many days ago raises an alert even if the ticket has been served since."""
     expire_days: int = Field(60, gt=0)
-    """So long after its newest cause an alert stays on the list."""
+    """Days after its newest cause for which an alert stays on the list."""
     cooldown_days: int = Field(90, ge=0)
-    """So long after it was told as new the same cause is not told as new again."""
+    """Days after an alert was reported as new in which the same cause is not reported as new again."""
     quiet_periods: tuple[QuietPeriod, ...] = ()
-    """Their days count neither as used nor as unused."""
+    """Days in these periods count neither as used nor as unused."""
 
     @property
     def quiet_ranges(self) -> list[tuple[date, date]]:
@@ -131,21 +131,21 @@ class Alerts(ConfigSection):
 
 
 class Actions(ConfigSection):
-    """What our people log of what they do themselves: no model reads it (M5)."""
+    """Actions that our people log themselves: no model reads them (M5)."""
 
     touchpoint_kinds: tuple[ContactKind, ...] = CONTACT_KINDS
-    """The kinds of contact that are an action of ours unless the customer began them."""
+    """Kinds of contact that are an action of ours unless the customer initiated them."""
 
 
 class Money(ConfigSection):
-    """The reporting currency, and the size bands in it (R7)."""
+    """Reporting currency, and the size bands in it (R7)."""
 
     reporting_currency: str = "USD"
     size_bands: tuple[float, float] = (20_000.0, 100_000.0)
 
 
 class Policy(ConfigSection):
-    """All that `features/` and the targets may ask about the company."""
+    """All settings about the company that `features/` and the targets read."""
 
     grace: Grace = Grace()
     renewal: Renewal = Renewal()

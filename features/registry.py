@@ -1,4 +1,4 @@
-"""All families by name, and one wide table of a family for a spine."""
+"""Registry of all feature families, and the wide table of a family for a spine."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ FAMILIES: dict[str, Family] = {
 
 
 EVIDENCE_SOURCES = (evidence.customer_touchpoints, evidence.survey_outcomes, evidence.goal_outcomes)
-"""What no action of ours can move, of the tables that hold our actions."""
+"""Sources of customer behaviour in the tables that log our actions."""
 
 
 STAGE_TABLES = ("spine", "person_windows", "account_windows", "first_uses", "outcomes", "activity")
-"""What earlier stages make and hand over."""
+"""Tables that earlier stages compute and pass on."""
 
 
 class FeatureInputs:
-    """What the sources may ask for by the name of a parameter: tables, and what is derived from them.
+    """Tables and derived tables that a source can request by parameter name.
 
-    Derived tables are made once: `settle(name, table)` may work one out and hand back where it lies. `missing(name)`
-    tells whether something cannot be had because a table it rests on was not given.
+    Each derived table is computed once: `materialize(name, table)` may store it and return the stored table.
+    `is_missing(name)` is true if something requires a table that was not given.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class FeatureInputs:
         }
 
     def is_missing(self, name: str) -> bool:
-        """Whether this cannot be had from the tables that were given."""
+        """True if `name` cannot be computed from the given tables."""
         return bool(self.missing_dependencies(name))
 
     def missing_dependencies(self, name: str) -> set[str]:
-        """The tables without which this cannot be had, of those that were not given."""
+        """Names of the missing tables that `name` requires. Raises `KeyError` if nothing has this name."""
         if name in self._cache:
             return set()
         if name in self._builders:
             return set().union(*map(self.missing_dependencies, _parameter_names(self._builders[name])))
         if name not in TABLES and name not in STAGE_TABLES:
-            raise KeyError(f"a source asks for {name!r}, which is neither a table nor made from any")
+            raise KeyError(f"a source has a parameter {name!r}, which is neither a table nor derived from one")
         return {name}
 
     def __getitem__(self, name: str) -> Any:
@@ -73,7 +73,7 @@ class FeatureInputs:
         return self._cache[name]
 
     def call_source(self, make: Callable[..., ir.Table]) -> ir.Table:
-        """Call a source with what its parameters name."""
+        """Call a source with the inputs that its parameters name."""
         return make(**{name: self[name] for name in _parameter_names(make)})
 
 
@@ -86,7 +86,7 @@ def _build_terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, p
 
 
 def available_features(family: Family, inputs: FeatureInputs) -> list[Feature]:
-    """The features of a family that the given tables allow."""
+    """Features of a family that can be computed from the given tables."""
     if any(map(inputs.is_missing, family.needs)):
         return []
     usable = {name for name, make in family.sources.items() if not any(map(inputs.is_missing, _parameter_names(make)))}
@@ -94,25 +94,25 @@ def available_features(family: Family, inputs: FeatureInputs) -> list[Feature]:
 
 
 def action_features() -> frozenset[str]:
-    """The names of all features that read what our people log of what they do: no model may read them (domain M5)."""
+    """Names of all features that read what our people log of their own actions: no model may read them (domain M5)."""
     return frozenset(feature.name for family in FAMILIES.values() for feature in family.features if feature.action)
 
 
 def missing_tables(family: Family, inputs: FeatureInputs) -> list[str]:
-    """The tables for want of which the family, or a part of it, is absent."""
-    asked = {*family.needs, *(name for make in family.sources.values() for name in _parameter_names(make))}
-    return sorted(set[str]().union(*map(inputs.missing_dependencies, asked)))
+    """Sorted names of missing tables because of which the family, or a part of it, is absent."""
+    names = {*family.needs, *(name for make in family.sources.values() for name in _parameter_names(make))}
+    return sorted(set[str]().union(*map(inputs.missing_dependencies, names)))
 
 
 def family_table(family: Family, inputs: FeatureInputs) -> ir.Table:
-    """A family's columns over a spine: one row per (account_id, as_of)."""
+    """Feature columns of a family over a spine: one row per (account_id, as_of)."""
     features = available_features(family, inputs)
     rows = inputs["spine"].select(*KEY)
     for source in dict.fromkeys(feature.source for feature in features):
-        mine = [feature for feature in features if feature.source == source]
+        source_features = [feature for feature in features if feature.source == source]
         table = inputs.call_source(family.sources[source])
-        found = table.group_by(*KEY).agg(*(feature.expression(table) for feature in mine))
-        rows = rows.left_join(found, KEY).drop(*(f"{key}_right" for key in KEY))
+        columns = table.group_by(*KEY).agg(*(feature.expression(table) for feature in source_features))
+        rows = rows.left_join(columns, KEY).drop(*(f"{key}_right" for key in KEY))
     return rows.mutate(**{feature.name: _finish_column(rows[feature.name], feature) for feature in features})
 
 
@@ -123,7 +123,7 @@ def _finish_column(column: ir.Value, feature: Feature) -> ir.Value:
 
 
 def feature_metadata(features: list[Feature]) -> list[dict[str, Any]]:
-    """What the columns mean, as plain values: what a model keeps beside itself, and a list says."""
+    """Metadata of features as JSON-compatible values, stored with a model and used for the texts of a list."""
     names = (
         *("name", "family", "meaning", "unit", "risk", "actionable", "action", "theme", "kind", "clock"),
         *("en", "zh"),

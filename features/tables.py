@@ -1,15 +1,15 @@
-"""The contract of each table, in words: columns, types, limits, and when each becomes known.
+"""Data contract of each table: columns, types, constraints, and the known time of each value.
 
-A table is a class with its name. Its docstring says what a row is and how the table deceives; each
-column says what it means and what it may hold. A row that breaks a rule is set aside with the rule's
-words; `pandera` then asserts on what is left that no rule is broken, from the same declarations.
+A table is declared as a class with the table's name. The docstring defines a row and names the pitfalls; each column
+has its meaning and its constraints. A row that breaks a rule is quarantined with the rule's message; `pandera` then
+asserts, from the same declarations, that the remaining rows break none.
 
-`Column.known` says when a value may be seen by an observation that may see its row:
+`Column.known` defines when an observation that sees the row may see the value:
 
 * `None`: with the row. Plans (`due_at`, `end_date`, `valid_from`) belong here: a plan is known when it is made.
-* `"itself"`: a later fact inside an earlier row. It is its own time, and unseen before it.
-* another column: together with that fact. Where that column is null nobody can say when the value
-  became known, and it is never seen.
+* `"itself"`: the time of a later fact written into an earlier row; invisible before that time.
+* another column: together with that fact. If that column is null, the known time of the value cannot be determined,
+  and it is never visible.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     import pandera.ibis as pa
 
 ID: Literal["id"] = "id"
-"""A string or a whole number, kept as given; all columns that name the same thing have one type."""
+"""A string or an integer, stored as received; all columns that identify the same thing have one type."""
 TEXT = dt.string
 TIME = dt.Timestamp(scale=6)
-"""A UTC instant without a zone, to the microsecond."""
+"""A UTC instant without a time zone, to the microsecond."""
 MONEY = dt.float64
 NUMBER = dt.float64
 INTEGER = dt.int64
 FLAG = dt.boolean
 
 CLOCK_SKEW = timedelta(days=1)
-"""Clocks differ and days are rounded: a fact up to this much before its row began is let through."""
+"""Tolerance for clocks that differ and rounded days: a fact up to this long before its row's start is accepted."""
 FIRST_YEAR, LAST_YEAR = 1900, 9999
 
 TABLES: dict[str, TableSpec] = {}
-"""Every table by name, in the order of the data contract."""
+"""All tables by name, in the order of the data contract."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What every row must keep, named after its breach. Where `holds` has no answer (a null) the row keeps it."""
+    """Condition that every row must satisfy, named after its violation; a row for which `holds` is null passes."""
 
     name: str
     column: str
@@ -57,20 +57,20 @@ class Rule:
     holds: Callable[[ir.Table], ir.BooleanValue]
 
     def broken(self, rows: ir.Table) -> ir.BooleanValue:
-        """Whether a row breaks the rule."""
+        """True for rows that break the rule."""
         return ~self.holds(rows).fill_null(True)
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """What the values of a column must keep; `{column}` in its words is the column's name."""
+    """Condition on the values of a column; `{column}` in its message is replaced by the column's name."""
 
     name: str
     message: str
     holds: Callable[[ir.Value], ir.BooleanValue]
 
     def rule_for(self, column: str) -> Rule:
-        """The limit as a rule on one column."""
+        """The constraint as a rule on one column."""
         return Rule(
             f"{column}_{self.name}", column, self.message.format(column=column), lambda rows: self.holds(rows[column])
         )
@@ -81,28 +81,28 @@ def _is_empty_text(value: ir.Value) -> ir.BooleanValue:
 
 
 NOT_MISSING = Constraint("missing", "{column} is missing", lambda value: value.notnull())
-NOT_EMPTY = Constraint("empty", "{column} is an empty text", lambda value: value.isnull() | ~_is_empty_text(value))
+NOT_EMPTY = Constraint("empty", "{column} is empty", lambda value: value.isnull() | ~_is_empty_text(value))
 FINITE = Constraint("not_finite", "{column} is not a finite number", lambda value: ~(value.isnan() | value.isinf()))
 NOT_NEGATIVE = Constraint("negative", "{column} is negative", lambda value: value >= 0)
 POSITIVE = Constraint("not_above_zero", "{column} is zero or negative", lambda value: value > 0)
 MONEY_RANGE = Constraint(
     "too_large",
-    "{column} is larger than any sum of money (1e15 or more)",
+    "{column} is too large for an amount of money (1e15 or more)",
     lambda value: (value.abs() < 1e15) | ~FINITE.holds(value),
 )
-"""Money is added up in whole cents of 64 bits: one absurd amount would end the run for everybody.
-What is no finite number has a rule of its own."""
+"""Money is summed in 64-bit cents: one absurd amount would fail the whole run. Values that are not finite have a rule
+of their own."""
 PLAUSIBLE_YEAR = Constraint(
     "implausible",
-    f"{{column}} lies before {FIRST_YEAR} or after {LAST_YEAR}",
+    f"{{column}} is before {FIRST_YEAR} or after {LAST_YEAR}",
     lambda value: (value >= datetime(FIRST_YEAR, 1, 1)) & (value <= datetime(LAST_YEAR, 12, 31, 23, 59, 59)),
 )
 NOT_DAY_ZERO = Constraint(
     "zero",
-    "{column} lies at the day zero of a computer's clock (1970-01-01 or 1900-01-01)",
+    "{column} is the zero date of a computer (1970-01-01 or 1900-01-01), not a real date",
     lambda value: ~(_is_near(value, datetime(1970, 1, 1)) | _is_near(value, datetime(1900, 1, 1))),
 )
-"""Exports write 0 for "not cancelled", which becomes such a day, in the zone of whoever wrote it."""
+"""Exports write 0 for "not cancelled", which becomes such a day in the exporter's time zone."""
 
 
 def _is_near(value: ir.Value, instant: datetime) -> ir.BooleanValue:
@@ -110,22 +110,22 @@ def _is_near(value: ir.Value, instant: datetime) -> ir.BooleanValue:
 
 
 def one_of(*values: str) -> Constraint:
-    """The value is on a closed list."""
+    """Constraint: the value is one of `values`. `pipelines/validation/advice.py` reads them from the message."""
     return Constraint("unlisted", f"{{column}} is none of {', '.join(values)}", lambda value: value.isin(values))
 
 
 def not_after(instant: datetime) -> Constraint:
-    """The value is not later than the moment the tables were drawn."""
+    """Constraint: the value is not later than `instant`, the time of the extract."""
     return Constraint(
         "after_extract",
-        f"{{column}} lies after the extract of {instant:%Y-%m-%d %H:%M:%S}",
+        f"{{column}} is after the extract of {instant:%Y-%m-%d %H:%M:%S}",
         lambda value: value <= instant,
     )
 
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """One column: its type, its meaning, what it may hold and when it becomes known."""
+    """Specification of one column: type, meaning, constraints, and the time when it becomes known."""
 
     type: dt.DataType | Literal["id"]
     meaning: str
@@ -133,53 +133,53 @@ class ColumnSpec:
     known: str | None = None
     constraints: tuple[Constraint, ...] = ()
     entity: str = ""
-    """For an id, the thing it names: `account`, `user`, `contract`, `ticket` or `event`."""
+    """For an id, the kind of thing it identifies: `account`, `user`, `contract`, `ticket` or `event`."""
     may_be_future: bool = False
-    """For a time, whether it may lie ahead of the day it was written down: a plan or a notice given."""
+    """For a time, true if it may be later than the day it was recorded: a plan or a notice."""
     name: str = ""
 
     @property
     def nullable(self) -> bool:
-        """Whether a row may leave it empty."""
+        """True if a row may have no value."""
         return not self.required
 
     @property
     def is_time(self) -> bool:
-        """Whether it holds instants."""
+        """True if the column contains instants."""
         return self.type == TIME
 
     def all_constraints(self) -> tuple[Constraint, ...]:
-        """Its own limits after those of its type."""
-        given = (NOT_MISSING,) if self.required else ()
-        texts = (NOT_EMPTY,) if self.required and self.type in (TEXT, ID) else ()
+        """Constraints of the type, followed by the column's own."""
+        present = (NOT_MISSING,) if self.required else ()
+        not_empty = (NOT_EMPTY,) if self.required and self.type in (TEXT, ID) else ()
         finite = (FINITE,) if self.type == dt.float64 else ()
         plausible = (PLAUSIBLE_YEAR,) if self.is_time else ()
         zero = (NOT_DAY_ZERO,) if self.is_time and self.known == "itself" else ()
-        return given + texts + finite + plausible + zero + self.constraints
+        return present + not_empty + finite + plausible + zero + self.constraints
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """The contract of one table."""
+    """Data contract of one table."""
 
     name: str
     meaning: str
     required: bool
     columns: Mapping[str, ColumnSpec]
     event_time: tuple[str, ...]
-    """When it happened: the first of these that is not null."""
+    """Columns of the event time: the first of these that is not null."""
     known_time: tuple[str, ...]
-    """When the company knew: the first of these that is not null; none at all means always."""
+    """Columns of the known time: the first of these that is not null; if all are null, the row is always known."""
     key: tuple[str, ...] = ()
-    """The columns that identify a fact; empty where nothing does."""
+    """Columns that identify a fact; empty if none do."""
     row_id: str = ""
-    """The column that alone decides, where it is filled, whether two rows are the same row delivered twice."""
+    """Column that alone decides, where it has a value, if two rows are the same row delivered twice."""
     logs_actions: bool = False
-    """Whether our people log in it what they do themselves: no model may read it whole (domain M5)."""
+    """True if our people log their own actions in it: no model may read all of it (domain M5)."""
     row_rules: tuple[Rule, ...] = field(default=(), repr=False)
 
     def rules(self, extracted_at: datetime | None = None) -> Iterator[Rule]:
-        """Every rule that one row can be asked about, in the order in which reasons are given."""
+        """Yield all rules that apply to a single row, in the order in which reasons are listed."""
         for column in self.columns.values():
             for limit in column.all_constraints():
                 yield limit.rule_for(column.name)
@@ -190,9 +190,9 @@ class TableSpec:
                     yield not_after(extracted_at).rule_for(column.name)
 
     def schema(self, ids: Mapping[str, dt.DataType], extracted_at: datetime | None = None) -> pa.DataFrameSchema:
-        """What the clean table must be, for pandera: types, rules, and one row per key.
+        """Pandera schema of the clean table: types, rules, and one row per key.
 
-        `ids` holds the type of each id column, which is the giver's choice.
+        `ids` contains the type of each id column, which depends on the input.
         """
         import pandera.ibis as pa
 
@@ -200,19 +200,19 @@ class TableSpec:
         columns = {name: pa.Column(kind, nullable=True) for name, kind in types.items()}
         rules = list(self.rules(extracted_at))
         checks = [
-            pa.Check(lambda given: _passes_all_rules(given.table, rules), name="rules", error="every rule is kept")
+            pa.Check(lambda data: _passes_all_rules(data.table, rules), name="rules", error="all rules are satisfied")
         ]
         if self.key:
             checks.append(pa.Check(self._has_unique_key, name="key", error=f"one row per {', '.join(self.key)}"))
         return pa.DataFrameSchema(columns, checks=checks, name=self.name)
 
-    def _has_unique_key(self, given: pa.IbisData) -> ir.BooleanScalar:
-        rows = given.table
+    def _has_unique_key(self, data: pa.IbisData) -> ir.BooleanScalar:
+        rows = data.table
         return rows.count() == ibis.struct({name: rows[name] for name in self.key}).nunique()
 
 
 def _passes_all_rules(rows: ir.Table, rules: Iterable[Rule]) -> ir.BooleanColumn:
-    """Whether a row keeps every rule, as one column, so that pandera asks once."""
+    """True for rows that satisfy every rule, as one column, so that pandera runs one query."""
     return ~ibis.or_(*(rule.broken(rows) for rule in rules))
 
 
@@ -225,14 +225,14 @@ def table(
     required: bool = False,
     logs_actions: bool = False,
 ) -> Callable[[type], TableSpec]:
-    """Turn a class of columns and rules into a `TableSpec` named as the class, and list it in `TABLES`.
+    """Class decorator: turn a class of columns and rules into a `TableSpec` of the same name, and add it to `TABLES`.
 
-    Without `known_time` a row is known from `recorded_at`, or else from its event.
+    Without `known_time` a row is known from `recorded_at`, or else from its event time.
     """
 
     def read(declared: type) -> TableSpec:
         parts = vars(declared)
-        made = TableSpec(
+        spec = TableSpec(
             name=declared.__name__,
             meaning=inspect.getdoc(declared) or "",
             required=required,
@@ -244,57 +244,57 @@ def table(
             logs_actions=logs_actions,
             row_rules=tuple(replace(part, name=name) for name, part in parts.items() if isinstance(part, Rule)),
         )
-        TABLES[made.name] = made
-        return made
+        TABLES[spec.name] = spec
+        return spec
 
     return read
 
 
 def not_before(later: str, earlier: str, tolerance: timedelta = CLOCK_SKEW) -> Rule:
-    """A later fact does not lie before its row began, but for clocks that differ."""
-    words = f"{later} lies before {earlier}" + (" by more than a day" if tolerance else "")
+    """Rule: `later` is not before `earlier`, except by `tolerance`."""
+    message = f"{later} is before {earlier}" + (" by more than a day" if tolerance else "")
     bound = ibis.interval(seconds=int(tolerance.total_seconds()))
     return Rule(
         "",
         later,
-        words,
+        message,
         lambda rows: rows[later] + bound >= rows[earlier] if tolerance else rows[later] >= rows[earlier],
     )
 
 
 def account_column() -> ColumnSpec:
-    """The account a row belongs to."""
-    return ColumnSpec(ID, "The account it belongs to; one of `accounts`.", required=True, entity="account")
+    """Column with the id of the row's account."""
+    return ColumnSpec(ID, "The account of the row; must be in `accounts`.", required=True, entity="account")
 
 
 def user_column(meaning: str, required: bool = False) -> ColumnSpec:
-    """A person at the customer."""
+    """Column with the id of a person at the customer."""
     return ColumnSpec(ID, meaning, required=required, entity="user")
 
 
 def recorded_at_column() -> ColumnSpec:
-    """When the row reached the company."""
-    return ColumnSpec(TIME, "When the row reached the company's systems; null: as soon as it happened.")
+    """Column with the time when the row reached the company."""
+    return ColumnSpec(TIME, "Time when the row reached the company's systems; null: at the time of the event.")
 
 
 @table(required=True, event_time=("created_at",), key=("account_id",))
 class accounts:
     """One row per customer account.
 
-    It deceives by being today's state: `industry`, `csm` and `employee_count` are what they are now,
-    and nobody recorded what they were at each date. An account without `created_at` and `recorded_at`
-    counts as known for ever, since its contracts say when it began to matter.
+    Pitfall: it contains the present state. `industry`, `csm` and `employee_count` are the current values; earlier
+    values were not recorded. An account without `created_at` and `recorded_at` counts as always known, since its
+    contracts determine when it is observed.
     """
 
     account_id = ColumnSpec(ID, "The account.", required=True, entity="account")
-    account_name = ColumnSpec(TEXT, "Its name as people know it; shown as written, never interpreted.")
-    industry = ColumnSpec(TEXT, "The industry it is in.")
-    region = ColumnSpec(TEXT, "The region it is in.")
-    employee_count = ColumnSpec(INTEGER, "How many people it employs.", constraints=(NOT_NEGATIVE,))
-    channel = ColumnSpec(TEXT, "How it was sold to.")
-    parent_account_id = ColumnSpec(ID, "The account it belongs to or was merged into.", entity="account")
-    csm = ColumnSpec(TEXT, "The customer-success manager who holds it.")
-    created_at = ColumnSpec(TIME, "When it became an account.")
+    account_name = ColumnSpec(TEXT, "Name of the account; shown as written, never interpreted.")
+    industry = ColumnSpec(TEXT, "Industry of the account.")
+    region = ColumnSpec(TEXT, "Region of the account.")
+    employee_count = ColumnSpec(INTEGER, "Number of employees.", constraints=(NOT_NEGATIVE,))
+    channel = ColumnSpec(TEXT, "Sales channel through which it was won.")
+    parent_account_id = ColumnSpec(ID, "Parent account, or the account it was merged into.", entity="account")
+    csm = ColumnSpec(TEXT, "Customer-success manager of the account.")
+    created_at = ColumnSpec(TIME, "Time when it became an account.")
     recorded_at = recorded_at_column()
 
 
@@ -302,27 +302,28 @@ class accounts:
 class contracts:
     """One row per term of a product bought by an account: `[start_date, end_date)`.
 
-    It deceives in three ways. A follow-on term is signed before it starts, so its known time is
-    `signed_at`; without one, the start. `paid_at` and `cancelled_at` are written into the row months
-    after it. A cancelled term keeps its nominal `end_date`: only `cancelled_at` says that it ended early,
-    and one cancelled by its first day never ran.
+    Pitfalls: a follow-on term is signed before it starts, so its known time is `signed_at`; without one, the start.
+    `paid_at` and `cancelled_at` are written into the row months after it was made. A cancelled term keeps its nominal
+    `end_date`: only `cancelled_at` shows that it ended early, and a term cancelled by its first day never ran.
     """
 
     contract_id = ColumnSpec(ID, "The term.", required=True, entity="contract")
     account_id = account_column()
-    product = ColumnSpec(TEXT, "What was bought; null is `core`. Each product has its own terms.")
+    product = ColumnSpec(TEXT, "Product bought; null is `core`. Each product has its own terms.")
     plan = ColumnSpec(TEXT, "The plan or edition.")
     start_date = ColumnSpec(TIME, "First day of the term.", required=True, may_be_future=True)
     end_date = ColumnSpec(TIME, "First day after the term; the day it is due.", required=True, may_be_future=True)
-    arr = ColumnSpec(MONEY, "Money a year, in `currency`.", required=True, constraints=(NOT_NEGATIVE, MONEY_RANGE))
-    currency = ColumnSpec(TEXT, "Currency of `arr`; null is the reporting currency.")
-    seats = ColumnSpec(INTEGER, "Seats bought.", constraints=(NOT_NEGATIVE,))
-    signed_at = ColumnSpec(TIME, "When it was signed: the row is known from then on.")
-    paid_at = ColumnSpec(TIME, "When it was paid (R1).", known="itself")
-    cancelled_at = ColumnSpec(
-        TIME, "When it ended early; may be given notice of ahead.", known="itself", may_be_future=True
+    arr = ColumnSpec(
+        MONEY, "Annual recurring revenue, in `currency`.", required=True, constraints=(NOT_NEGATIVE, MONEY_RANGE)
     )
-    auto_renew = ColumnSpec(FLAG, "Whether it renews unless cancelled.")
+    currency = ColumnSpec(TEXT, "Currency of `arr`; null is the reporting currency.")
+    seats = ColumnSpec(INTEGER, "Number of seats bought.", constraints=(NOT_NEGATIVE,))
+    signed_at = ColumnSpec(TIME, "Time of signature: the row is known from then on.")
+    paid_at = ColumnSpec(TIME, "Time of payment (R1).", known="itself")
+    cancelled_at = ColumnSpec(
+        TIME, "Time when it ended early; may be in the future if notice was given.", known="itself", may_be_future=True
+    )
+    auto_renew = ColumnSpec(FLAG, "True if it renews unless cancelled.")
 
     ends_before_start = Rule("", "end_date", "end_date is not after start_date", lambda r: r.end_date > r.start_date)
 
@@ -331,43 +332,42 @@ class contracts:
 class usage_events:
     """One row per use of a feature of the product.
 
-    It deceives by repetition: a delivery sent twice gives exact duplicates that say nothing new, and one of
-    each is kept; times rounded to the day give equal rows of different uses, and these are counted
-    (`pipelines/validation/repeated_events.py` tells the two apart). It deceives by delay: phones and gateways send
-    late, so an event of March may be known in April only. A clock that runs ahead dates an event after its arrival.
+    Pitfalls: a delivery sent twice causes exact duplicates that contain no new information, and one of each is kept;
+    times rounded to the day cause equal rows of different uses, and these are counted
+    (`pipelines/validation/repeated_events.py` distinguishes the two). Phones and gateways send late, so an event of
+    March may be known in April only. A clock that runs ahead dates an event after its arrival.
     """
 
     account_id = account_column()
-    user_id = user_column("Who used it; null: an unnamed user or a machine.")
-    feature = ColumnSpec(TEXT, "What was used.", required=True)
-    occurred_at = ColumnSpec(TIME, "When it was used.", required=True)
-    duration_s = ColumnSpec(NUMBER, "How long it was used, in seconds.", constraints=(NOT_NEGATIVE,))
-    quantity = ColumnSpec(NUMBER, "How many times, where a row stands for several.", constraints=(NOT_NEGATIVE,))
+    user_id = user_column("The user; null: an unnamed user or a machine.")
+    feature = ColumnSpec(TEXT, "Feature of the product that was used.", required=True)
+    occurred_at = ColumnSpec(TIME, "Time of the use.", required=True)
+    duration_s = ColumnSpec(NUMBER, "Duration of the use, in seconds.", constraints=(NOT_NEGATIVE,))
+    quantity = ColumnSpec(NUMBER, "Number of uses, if a row represents several.", constraints=(NOT_NEGATIVE,))
     recorded_at = recorded_at_column()
-    event_id = ColumnSpec(ID, "The event; where given, it alone decides what is a duplicate.", entity="event")
+    event_id = ColumnSpec(ID, "The event; if given, it alone decides which rows are duplicates.", entity="event")
 
 
 @table(event_time=("valid_from",), key=("account_id", "user_id", "valid_from", "recorded_at"))
 class people:
-    """One row per stretch of time in which a person had one title, role and tier; several a person.
+    """One row per period in which a person had one title, role and tier; several per person.
 
-    It deceives by correction: a stretch is written again when it closes, so the newest row known at a
-    date is the one that counts. `valid_to` is often filled in when somebody leaves, long after the row
-    was made. A person without dates counts as known for ever.
+    Pitfalls: the row of a period is written again when it ends, so the newest row known at a date counts. `valid_to` is
+    often filled in when somebody leaves, long after the row was made. A person without dates counts as always known.
     """
 
     user_id = user_column("The person.", required=True)
     account_id = account_column()
-    title = ColumnSpec(TEXT, "The title on the card.")
-    role = ColumnSpec(TEXT, "What they do.")
-    department = ColumnSpec(TEXT, "Where they do it.")
+    title = ColumnSpec(TEXT, "Job title.")
+    role = ColumnSpec(TEXT, "Job role.")
+    department = ColumnSpec(TEXT, "Department of the person.")
     tier = ColumnSpec(
         TEXT,
-        "S decides, A runs a department, B key staff (S1); null: graded from title and role.",
+        "S: decision maker, A: head of a department, B: key staff (S1); null: graded from title and role.",
         constraints=(one_of(*TIERS),),
     )
-    valid_from = ColumnSpec(TIME, "From when this was so.", may_be_future=True)
-    valid_to = ColumnSpec(TIME, "Until when; null: still so.", known="itself", may_be_future=True)
+    valid_from = ColumnSpec(TIME, "Start of the period.", may_be_future=True)
+    valid_to = ColumnSpec(TIME, "End of the period; null: it has not ended.", known="itself", may_be_future=True)
     recorded_at = recorded_at_column()
 
     ends_before_start = not_before("valid_to", "valid_from", tolerance=timedelta(0))
@@ -375,25 +375,25 @@ class people:
 
 @table(event_time=("opened_at",), key=("ticket_id",))
 class tickets:
-    """One row per support ticket, as it stands at the extract.
+    """One row per support ticket, in its state at the extract.
 
-    It deceives by its end: first response, resolution, reopening and escalation are written into the
-    row of a ticket opened long before, so a ticket that looks solved was open on the date asked about.
+    Pitfall: first response, resolution, reopening and escalation are written into the row of a ticket opened long
+    before, so a ticket that looks solved may have been open at the observation date.
     """
 
     ticket_id = ColumnSpec(ID, "The ticket.", required=True, entity="ticket")
     account_id = account_column()
-    user_id = user_column("Who opened it.")
+    user_id = user_column("Person who opened it.")
     kind = ColumnSpec(
         TEXT, "Bug, feature request or question (T1).", required=True, constraints=(one_of(*TICKET_KINDS),)
     )
-    severity = ColumnSpec(TEXT, "How bad it is (T1).", required=True, constraints=(one_of(*SEVERITIES),))
-    opened_at = ColumnSpec(TIME, "When it was opened.", required=True)
-    first_response_at = ColumnSpec(TIME, "When it was first answered.", known="itself")
-    resolved_at = ColumnSpec(TIME, "When it was closed.", known="itself")
-    reopened_at = ColumnSpec(TIME, "When it was opened again.", known="itself")
-    escalated_at = ColumnSpec(TIME, "When it was escalated.", known="itself")
-    due_at = ColumnSpec(TIME, "By when it was promised; null: the configured limit.", may_be_future=True)
+    severity = ColumnSpec(TEXT, "Severity (T1).", required=True, constraints=(one_of(*SEVERITIES),))
+    opened_at = ColumnSpec(TIME, "Time of opening.", required=True)
+    first_response_at = ColumnSpec(TIME, "Time of the first response.", known="itself")
+    resolved_at = ColumnSpec(TIME, "Time of the resolution.", known="itself")
+    reopened_at = ColumnSpec(TIME, "Time of the reopening.", known="itself")
+    escalated_at = ColumnSpec(TIME, "Time of the escalation.", known="itself")
+    due_at = ColumnSpec(TIME, "Promised time of resolution; null: the configured limit applies.", may_be_future=True)
     recorded_at = recorded_at_column()
 
     answered_before_opening = not_before("first_response_at", "opened_at")
@@ -406,25 +406,28 @@ class tickets:
 class surveys:
     """One row per survey sent to, or answered by, a person.
 
-    It deceives by its score: the row is made when the survey is sent, and the answer comes later or
-    never. Not answering is a sign too, so a row without a score is worth keeping.
+    Pitfall: the row is made when the survey is sent, and the score comes later or never. A missing answer is
+    informative, so keep rows without a score.
     """
 
     account_id = account_column()
-    user_id = user_column("Who was asked.")
+    user_id = user_column("Person who received the survey.")
     kind = ColumnSpec(
-        TEXT, "Recommendation (nps) or satisfaction (csat).", required=True, constraints=(one_of("nps", "csat"),)
+        TEXT,
+        "Kind of survey: recommendation (nps) or satisfaction (csat).",
+        required=True,
+        constraints=(one_of("nps", "csat"),),
     )
     score = ColumnSpec(NUMBER, "The answer; 0 to 10 for nps.", known="answered_at")
-    sent_at = ColumnSpec(TIME, "When it was sent.")
-    answered_at = ColumnSpec(TIME, "When it was answered.", known="itself")
-    followed_up_at = ColumnSpec(TIME, "When somebody acted on the answer.", known="itself")
+    sent_at = ColumnSpec(TIME, "Time of sending.")
+    answered_at = ColumnSpec(TIME, "Time of the answer.", known="itself")
+    followed_up_at = ColumnSpec(TIME, "Time when one of our people followed up the answer.", known="itself")
     recorded_at = recorded_at_column()
 
     without_a_time = Rule(
         "",
         "sent_at",
-        "sent_at, answered_at and recorded_at are all missing: nobody can say when it was known",
+        "sent_at, answered_at and recorded_at are all missing: at least one is needed to determine the known time",
         lambda r: r.sent_at.notnull() | r.answered_at.notnull() | r.recorded_at.notnull(),
     )
     nps_outside_0_to_10 = Rule(
@@ -441,21 +444,20 @@ class surveys:
 class touchpoints:
     """One row per contact with a person at the customer.
 
-    It deceives by who writes it down: a manager logs what they did, often late and in one go, and a
-    contact that nobody logged did not happen here.
+    Pitfall: managers log their own contacts, often late and many at once, and a contact that nobody logged is missing.
     """
 
     account_id = account_column()
-    user_id = user_column("The person met.")
-    csm = ColumnSpec(TEXT, "Who met them.")
+    user_id = user_column("Person at the customer.")
+    csm = ColumnSpec(TEXT, "Customer-success manager who had the contact.")
     kind = ColumnSpec(
         TEXT,
-        "How.",
+        "Kind of contact.",
         required=True,
         constraints=(one_of(*CONTACT_KINDS),),
     )
-    initiated_by = ColumnSpec(TEXT, "Who asked for it.", constraints=(one_of("us", "customer"),))
-    occurred_at = ColumnSpec(TIME, "When it took place.", required=True)
+    initiated_by = ColumnSpec(TEXT, "Side that initiated it.", constraints=(one_of("us", "customer"),))
+    occurred_at = ColumnSpec(TIME, "Time of the contact.", required=True)
     recorded_at = recorded_at_column()
 
 
@@ -463,15 +465,15 @@ class touchpoints:
 class interventions:
     """One row per playbook carried out on an account.
 
-    It deceives by selection: an account is treated because it looked at risk, so treated accounts churn
-    more although the treatment helps. Never a cause by itself (M1).
+    Pitfall: selection. An account is treated because it looked at risk, so treated accounts churn more although the
+    treatment helps. Never interpret an intervention as a cause (M1).
     """
 
     account_id = account_column()
-    playbook = ColumnSpec(TEXT, "What was done.", required=True)
-    csm = ColumnSpec(TEXT, "Who did it.")
-    started_at = ColumnSpec(TIME, "When it began.", required=True)
-    ended_at = ColumnSpec(TIME, "When it was over.", known="itself")
+    playbook = ColumnSpec(TEXT, "Playbook that was run.", required=True)
+    csm = ColumnSpec(TEXT, "Customer-success manager who ran it.")
+    started_at = ColumnSpec(TIME, "Time when it started.", required=True)
+    ended_at = ColumnSpec(TIME, "Time when it ended.", known="itself")
     recorded_at = recorded_at_column()
 
     ends_before_start = not_before("ended_at", "started_at")
@@ -481,14 +483,14 @@ class interventions:
 class value_goals:
     """One row per goal agreed with a customer (J4).
 
-    It deceives by its end: `achieved_at` is written into the row of a goal agreed long before.
+    Pitfall: `achieved_at` is written into the row of a goal agreed long before.
     """
 
     account_id = account_column()
-    goal = ColumnSpec(TEXT, "What was agreed.", required=True)
-    set_at = ColumnSpec(TIME, "When it was agreed.", required=True)
-    due_at = ColumnSpec(TIME, "By when it should be reached.", may_be_future=True)
-    achieved_at = ColumnSpec(TIME, "When it was reached.", known="itself")
+    goal = ColumnSpec(TEXT, "Goal that was agreed.", required=True)
+    set_at = ColumnSpec(TIME, "Time of the agreement.", required=True)
+    due_at = ColumnSpec(TIME, "Time by which it should be reached.", may_be_future=True)
+    achieved_at = ColumnSpec(TIME, "Time when it was reached.", known="itself")
     recorded_at = recorded_at_column()
 
     achieved_before_setting = not_before("achieved_at", "set_at")
@@ -498,17 +500,17 @@ class value_goals:
 class referrals:
     """One row per account that a customer recommended us to.
 
-    It deceives by its success: the reward is granted when the referred company buys, so a cost beside
-    a referral that has not yet converted would tell that it is going to. It is known with `converted_at`.
+    Pitfall: the reward is granted when the referred company buys, so the cost of a referral that has not converted yet
+    would reveal that it is going to. It becomes known with `converted_at`.
     """
 
-    account_id = ColumnSpec(ID, "The account that refers; one of `accounts`.", required=True, entity="account")
-    referred_account_id = ColumnSpec(ID, "The account referred; need not be a customer yet.", entity="account")
-    referred_at = ColumnSpec(TIME, "When.", required=True)
-    converted_at = ColumnSpec(TIME, "When the referred company bought.", known="itself")
+    account_id = ColumnSpec(ID, "The referring account; must be in `accounts`.", required=True, entity="account")
+    referred_account_id = ColumnSpec(ID, "The referred account; need not be a customer yet.", entity="account")
+    referred_at = ColumnSpec(TIME, "Time of the referral.", required=True)
+    converted_at = ColumnSpec(TIME, "Time when the referred company bought.", known="itself")
     reward_cost = ColumnSpec(
         MONEY,
-        "What the reward cost, in the reporting currency.",
+        "Cost of the reward, in the reporting currency.",
         known="converted_at",
         constraints=(NOT_NEGATIVE, MONEY_RANGE),
     )
@@ -519,15 +521,15 @@ class referrals:
 
 @table(event_time=("requested_at",))
 class trials:
-    """One row per trial of the product that an account asked for (K2).
+    """One row per trial of the product that an account requested (K2).
 
-    It deceives by its end: the start and the finish are written into the row of the request.
+    Pitfall: the start and the finish are written into the row of the request.
     """
 
     account_id = account_column()
-    requested_at = ColumnSpec(TIME, "When it was asked for.", required=True)
-    started_at = ColumnSpec(TIME, "When it began.", known="itself")
-    finished_at = ColumnSpec(TIME, "When it was completed.", known="itself")
+    requested_at = ColumnSpec(TIME, "Time of the request.", required=True)
+    started_at = ColumnSpec(TIME, "Time when it started.", known="itself")
+    finished_at = ColumnSpec(TIME, "Time when it was finished.", known="itself")
     recorded_at = recorded_at_column()
 
     started_before_request = not_before("started_at", "requested_at")
@@ -538,10 +540,12 @@ class trials:
 class rates:
     """One row per currency and day: units of the reporting currency for one of `currency`.
 
-    It deceives by gaps: weekends and young currencies have no rate, and the newest one known counts.
-    Without this table all amounts must be in one currency.
+    Pitfall: weekends and new currencies have no rate; the newest known one counts. Without this table all amounts must
+    be in one currency.
     """
 
     currency = ColumnSpec(TEXT, "The currency.", required=True)
-    date = ColumnSpec(TIME, "The day from which it holds.", required=True)
-    rate = ColumnSpec(NUMBER, "Units of the reporting currency for one.", required=True, constraints=(POSITIVE,))
+    date = ColumnSpec(TIME, "First day on which the rate applies.", required=True)
+    rate = ColumnSpec(
+        NUMBER, "Units of the reporting currency for one unit of `currency`.", required=True, constraints=(POSITIVE,)
+    )

@@ -1,4 +1,4 @@
-"""Usage events rolled up to person-days, and person-days summed into the windows of each observation."""
+"""Roll-up of usage events to person-days, and the windows of each observation computed from them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,12 @@ LEVELS: tuple[Literal["view", "analyse", "act"], ...] = ("view", "analyse", "act
 
 
 def level_of(name: str, policy: Policy) -> int:
-    """How deep the use of a product feature is (U3): 1 views, 2 analyses, 3 acts; 0 where no level has its name."""
-    reached = [LEVELS.index(level) + 1 for level, own in policy.usage.levels.items() if name_patterns(own).match(name)]
+    """Level of use of a product feature (U3): 1 view, 2 analyse, 3 act; 0 if no pattern matches its name."""
+    reached = [
+        LEVELS.index(level) + 1
+        for level, patterns in policy.usage.levels.items()
+        if name_patterns(patterns).match(name)
+    ]
     return max(reached, default=0)
 
 
@@ -39,18 +43,21 @@ PRODUCT_FEATURE_TYPES = {
     **{"feature": "string", "block": "int32", "bit": "int64"},
     **{"is_north_star": "int64", "is_core": "int64", "level": "int64"},
 }
-"""A product feature: the block it belongs to and its bit there (a block has as many as a number), and what it means."""
+"""Types of the product-feature table: block of the feature, its bit in the block (one mask per block), and its
+classification."""
 
 
 def product_features(features: Sequence[str], policy: Policy, bits: int = MASK_BITS) -> dict[str, list[Any]]:
-    """The columns of `PRODUCT_FEATURE_TYPES`, one row per product feature; its place in the list gives its block and
-    bit."""
+    """Columns of `PRODUCT_FEATURE_TYPES`, one row per product feature.
+
+    The position in `features` determines block and bit.
+    """
     names = [normalize_text(feature) for feature in features]
     north_star, core = name_patterns(policy.usage.north_star), name_patterns(policy.usage.core_workflow)
     return {
         "feature": list(features),
-        "block": [place // bits for place in range(len(names))],
-        "bit": [1 << place % bits for place in range(len(names))],
+        "block": [position // bits for position in range(len(names))],
+        "bit": [1 << position % bits for position in range(len(names))],
         "is_north_star": [int(north_star.match(name)) for name in names],
         "is_core": [int(core.match(name)) for name in names],
         "level": [level_of(name, policy) for name in names],
@@ -58,11 +65,11 @@ def product_features(features: Sequence[str], policy: Policy, bits: int = MASK_B
 
 
 def person_days(events: ir.Table, feature_table: ir.Table) -> ir.Table:
-    """The roll-up every window starts from: one row per (account, person, day, day known, block of features).
+    """Roll up usage events: one row per (account_id, user_id, day, known_day, block of features).
 
-    `product_features` has the columns of `PRODUCT_FEATURE_TYPES`. A quantity of 0 says that nothing was done, so such a
-    row is no use at all; the least that was done stays something. `used` has the bit of each feature used; there is
-    more than one block where a company has more than 62.
+    `feature_table` has the columns of `PRODUCT_FEATURE_TYPES`. A quantity of 0 means no use, so such a row is dropped;
+    the smallest positive quantity stays above zero after rounding. `used` has the bit of each feature used; there is
+    more than one block if a company has more than 62 features.
     """
     known = events.filter(events.quantity.fill_null(1) > 0)
     known = known.mutate(
@@ -85,33 +92,33 @@ def person_days(events: ir.Table, feature_table: ir.Table) -> ir.Table:
 
 MAX_LEVEL = len(LEVELS)
 PERSON_COUNT_RANGES = {"days": ("28d", "90d", "180d", "365d"), "active": ("28d",)}
-"""What each person's days are counted of, over which stretches."""
+"""Counts of a person's days, and the day ranges of each."""
 ACTIVE_RANGES = ("7d", "28d", "90d", "180d", "28d_before", "90d_before", "365d")
 LEVEL_RANGES = ("28d", "90d", "90d_before")
 
 
 def person_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
-    """On which days each person came and how deep they went: one row per (account_id, user_id, as_of).
+    """Use of each person by day range: one row per (account_id, user_id, as_of) with use within a year.
 
-    `active_<stretch>` tells whether there was a north-star action, and `level_<stretch>` the deepest use; `days_` and
-    `active_days_` count. `last_day_ago` is the days since the last use.
+    `active_<range>` is 1 if there was a north-star action, and `level_<range>` is the deepest level; `days_<range>` and
+    `active_days_<range>` count days. `last_day_ago` is the number of days since the last use.
     """
     levels = {f"level_{k}": _.level >= k for k in range(1, MAX_LEVEL + 1)}
     bits = day_masks(person_days, ("account_id", "user_id"), calendar, {"active": _.north_star > 0, **levels})
-    asked = dict.fromkeys((*PERSON_COUNT_RANGES["days"], *ACTIVE_RANGES, *LEVEL_RANGES))
-    seen = bits.join(calendar.range_masks(asked), ["bucket", "known_from"]).group_by("account_id", "user_id", "as_of")
-    told = seen.agg(
+    ranges = dict.fromkeys((*PERSON_COUNT_RANGES["days"], *ACTIVE_RANGES, *LEVEL_RANGES))
+    seen = bits.join(calendar.range_masks(ranges), ["bucket", "known_from"]).group_by("account_id", "user_id", "as_of")
+    people = seen.agg(
         last_day_ago=(_.day - _.last_day).min(),
         **{f"days_{s}": days_in_range(_.any_day, s) for s in PERSON_COUNT_RANGES["days"]},
         **{f"active_days_{s}": days_in_range(_.active, s) for s in PERSON_COUNT_RANGES["active"]},
         **{f"active_{s}": ((_.active & _[f"in_{s}"]) != 0).ifelse(1, 0).max() for s in ACTIVE_RANGES},
         **{f"level_{s}": _deepest_level(s).max() for s in LEVEL_RANGES},
     )
-    return told.filter(_[f"days_{DAYS_PER_YEAR}d"] > 0)
+    return people.filter(_[f"days_{DAYS_PER_YEAR}d"] > 0)
 
 
 def days_in_range(mask: ir.Deferred, range_name: str) -> ir.Deferred:
-    """The days of a mask that lie in a stretch; added up as floats, which engines do faster than with whole numbers."""
+    """Number of days of the masks within a range; summed as floats, which engines do faster than integers."""
     return popcount(mask & _[f"in_{range_name}"]).cast("float64").sum().cast("int64")
 
 
@@ -124,8 +131,8 @@ TREND_MONTHS = 6
 SEASON_RANGES = {f"month_{k}": DayRange(28 * k, 28 * (k + 1)) for k in range(TREND_MONTHS)} | {
     "last_year": DayRange(336, 364)
 }
-"""Six stretches of four weeks, the newest first, and the same four weeks of a year ago: whole weeks, so that no
-stretch holds more week-ends than another."""
+"""Six periods of four weeks, the newest first, and the same four weeks of a year ago: whole weeks, so that all contain
+the same number of week-ends."""
 WEEKDAY_RANGES = {f"weekday_{k}": DayRange(0, 90, k) for k in range(7)}
 ACCOUNT_SUM_RANGES = {
     "actions": ("28d", "90d", "180d", "365d"),
@@ -133,34 +140,34 @@ ACCOUNT_SUM_RANGES = {
     "core": ("28d", "90d", "180d", "365d"),
     "seconds": ("28d", "90d", "180d", "365d"),
 }
-"""What is added up for an account, over which stretches."""
+"""Measures summed for an account, and the day ranges of each."""
 BREADTH_RANGES = ("28d", "90d", "180d")
 
 
 def account_windows(person_days: ir.Table, calendar: Calendar) -> ir.Table:
-    """What was done at the account, on how many days, how broadly: one row per (account_id, as_of).
+    """Use of each account by day range: one row per (account_id, as_of) with data.
 
-    `active_days_` counts the days on which anybody did a north-star action, `features_` the features used, and
-    `busiest_90d` is the key actions of whoever did most.
+    `active_days_<range>` counts the days with a north-star action by anybody, `features_<range>` the features used, and
+    `busiest_90d` is the largest number of north-star actions of one person.
     """
     key = ("account_id", "as_of")
     calendar = Calendar(calendar.dates, WINDOW_DAYS, SEASON_RANGES | WEEKDAY_RANGES)
     blocks = window_sums(
         person_days, ("account_id", "block"), calendar, ACCOUNT_SUM_RANGES, unions={"used": BREADTH_RANGES}
     )
-    done = blocks.group_by(*key).agg(
+    sums = blocks.group_by(*key).agg(
         **{
             f"{measure}_{s}": _[f"{measure}_{s}"].sum()
-            for measure, stretches in ACCOUNT_SUM_RANGES.items()
-            for s in stretches
+            for measure, ranges in ACCOUNT_SUM_RANGES.items()
+            for s in ranges
         },
         **{f"features_{s}": popcount(_[f"used_{s}"]).sum() for s in BREADTH_RANGES},
     )
     people = window_sums(person_days, ("account_id", "user_id"), calendar, {"north_star": ("90d",)}).group_by(*key)
     parts = (_active_days(person_days, calendar), people.agg(busiest_90d=_.north_star_90d.max()))
     for part in parts:
-        done = done.left_join(part, key).drop("account_id_right", "as_of_right")
-    return done.mutate(**{c: _[c].fill_null(0) for part in parts for c in part.columns if c not in key})
+        sums = sums.left_join(part, key).drop("account_id_right", "as_of_right")
+    return sums.mutate(**{c: _[c].fill_null(0) for part in parts for c in part.columns if c not in key})
 
 
 def _active_days(person_days: ir.Table, calendar: Calendar) -> ir.Table:

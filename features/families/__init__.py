@@ -1,4 +1,4 @@
-"""One module per feature family: a module holds a `Family` under its own name, and that name is in `params.yaml`."""
+"""Feature families, one module each: a module holds a `Family` under its own name, and that name is in `params.yaml`."""
 
 ORDER = (
     "commitment",

@@ -1,4 +1,4 @@
-"""How the account took to the product: first value, and who came to it when (J2, U5)."""
+"""Adoption of the product by the account: first value, and the times when people started to use it (J2, U5)."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ from renewals.features.point_in_time import Calendar, as_of_rows, first_known_da
 adoption = Family("adoption", theme="first_value", needs=("usage_events",))
 
 ONBOARDING_DAYS = (30, 60)
-"""The days by which onboarding is looked at (J1): the first thirty decide."""
+"""Days after the start at which onboarding is measured (J1): the first thirty are decisive."""
 FIRST_VALUE_SHARE = 0.25
-"""First value (J2): this share of the bought seats active within the first thirty days."""
+"""First value (J2): share of the bought seats that must be active within the first thirty days."""
 PROMPT_DAYS, HALF_YEAR_DAYS = 30, 180
-"""Who came within the first thirty days came promptly, beside all who came within half a year (J2)."""
+"""People who started within 30 days are early; they are compared with all who started within half a year (J2)."""
 
 
 def first_uses(person_days: ir.Table, calendar: Calendar) -> ir.Table:
-    """When each person first did a north-star action, as then known: one row per (account_id, user_id, as_of)."""
+    """First north-star action of each person, as known then: one row per (account_id, user_id, as_of)."""
     return first_known_days(person_days.filter(_.north_star > 0), ("account_id", "user_id"), calendar)
 
 
 @adoption.source
 def starter(first_uses: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, person who ever was active): days since, and days after the account's start."""
+    """People who were ever active: one row per (account_id, as_of, person).
+
+    Adds the days since the first north-star action, and `after_start`, its day after the account's start.
+    """
     ages = spine.select(*KEY, "account_age")
     return first_uses.join(ages, KEY).mutate(after_start=_.account_age - _.first_day_ago)
 
 
 @adoption.source
 def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of): share of the first seats active by day 30 and 60; null before that day."""
+    """Share of the first seats active by day 30 and 60: one row per (account_id, as_of); null before that day."""
     ages = spine.select(*KEY, "account_age")
-    firsts = terms.join(ages, KEY).filter(_.begun, _.began_ago == _.account_age).group_by(*KEY, "account_age")
-    begun = starter(first_uses, spine).group_by(*KEY)
-    people = begun.agg(**{f"by_{age}": (_.after_start < age).sum() for age in (*ONBOARDING_DAYS, HALF_YEAR_DAYS)})
+    firsts = terms.join(ages, KEY).filter(_.has_started, _.began_ago == _.account_age).group_by(*KEY, "account_age")
+    starters = starter(first_uses, spine).group_by(*KEY)
+    people = starters.agg(**{f"by_{age}": (_.after_start < age).sum() for age in (*ONBOARDING_DAYS, HALF_YEAR_DAYS)})
     joined = firsts.agg(seats=_.seats.max()).left_join(people, KEY).drop("account_id_right", "as_of_right")
     joined = joined.join(spine.select(*KEY, "term_age"), KEY)
     seats = joined.seats.cast("float64").nullif(0.0)
@@ -49,13 +52,13 @@ def start(first_uses: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 def prompt_share(counts: ir.Table, age: ir.NumericColumn, term_age: ir.NumericColumn) -> ir.FloatingValue:
-    """The share of the first half year's people who came within thirty days; null where it tells nothing.
+    """Share of the people of the first half year who started within 30 days; null where it is not informative.
 
-    That is before onboarding is over, and once the first term is: what it foretold has then come (J2).
+    That is before onboarding ends, and after the first term: by then the outcome that it predicts is known (J2).
     """
-    told = (age >= max(ONBOARDING_DAYS)) & (term_age >= age)
+    is_informative = (age >= max(ONBOARDING_DAYS)) & (term_age >= age)
     share = counts[f"by_{PROMPT_DAYS}"].cast("float64") / counts[f"by_{HALF_YEAR_DAYS}"].nullif(0)
-    return told.ifelse(share, ibis.null("float64"))
+    return is_informative.ifelse(share, ibis.null("float64"))
 
 
 def _activated_share(rows: ir.Table, seats: ir.Value, age: int) -> ir.Value:
@@ -65,19 +68,23 @@ def _activated_share(rows: ir.Table, seats: ir.Value, age: int) -> ir.Value:
 
 @adoption.source
 def arrival(people: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of): how promptly people were there after the account's start (J2)."""
+    """Share of the people who joined early after the account's start (J2): one row per (account_id, as_of)."""
     known = as_of_rows("people", people, spine).filter(_.days_ago.notnull())
     joined = known.group_by(*PERSON_KEY).agg(joined_ago=_.days_ago.max())
     aged = joined.join(spine.select(*KEY, "account_age", "term_age"), KEY)
     after = aged.mutate(after_start=_.account_age - _.joined_ago)
     sums = {f"by_{age}": (_.after_start < age).sum() for age in (PROMPT_DAYS, HALF_YEAR_DAYS)}
-    begun = after.group_by(*KEY, "account_age", "term_age").agg(**sums)
-    return begun.mutate(prompt=prompt_share(begun, begun.account_age, begun.term_age))
+    counts = after.group_by(*KEY, "account_age", "term_age").agg(**sums)
+    return counts.mutate(prompt=prompt_share(counts, counts.account_age, counts.term_age))
 
 
 @adoption.source
 def core_user(first_uses: ir.Table, people_then: ir.Table, person_windows: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, core user): a head or key staff active within 60 days of the start (U5)."""
+    """Core users (U5): one row per (account_id, as_of, person).
+
+    A core user is of tier A or B and was active within 60 days of the account's start. `active` is 1 if they were
+    active in the last 90 days.
+    """
     early = starter(first_uses, spine).filter(_.after_start < max(ONBOARDING_DAYS)).select(*PERSON_KEY)
     heads = people_then.filter(_.tier.isin(["A", "B"])).join(early, PERSON_KEY)
     lately = person_windows.filter(_.active_90d == 1).select(*PERSON_KEY, active=ibis.literal(1))
@@ -110,7 +117,7 @@ def seat_activation_by_day_60(start: ir.Table) -> ir.Value:
     zh="是否错过首次价值：{value}（同类客户：{peer}）",
 )  # fmt: skip
 def first_value_missed(start: ir.Table) -> ir.Value:
-    """Whether fewer than a quarter of the first seats were active by the 30th day (J2); null where not known."""
+    """1 if fewer than a quarter of the first seats were active by the 30th day (J2), else 0; null if not known."""
     return as_number((start.activated_30 < FIRST_VALUE_SHARE).any())
 
 
@@ -120,9 +127,9 @@ def first_value_missed(start: ir.Table) -> ir.Value:
     zh="错过首次价值且尚未首次续约：{value}（同类客户：{peer}）",
 )  # fmt: skip
 def first_value_missed_in_first_term(start: ir.Table) -> ir.Value:
-    """Whether first value was missed and the account is still in its first term (J2): nobody has told us yet.
+    """1 if first value was missed and the account is still in its first term (J2), else 0.
 
-    Null where it is not known whether it was missed.
+    In the first term no renewal has been decided yet. Null if it is not known whether first value was missed.
     """
     missed, first_term = start.activated_30 < FIRST_VALUE_SHARE, start.term_age >= start.account_age
     return as_number(ibis.cases((missed, first_term), (~missed, ibis.literal(False))).any())
@@ -134,7 +141,7 @@ def first_value_missed_in_first_term(start: ir.Table) -> ir.Value:
     zh="上线首半年内开始使用的人员中，{value:.0%} 在前 30 天内就已开始（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def early_user_share(start: ir.Table) -> ir.Value:
-    """People first active within 30 days of the start over those within 180 (J2): it does not hang on unused seats.
+    """People first active within 30 days of the start over those within 180 (J2); does not depend on unused seats.
 
     Null in the first 60 days, and after the first term.
     """
@@ -147,7 +154,7 @@ def early_user_share(start: ir.Table) -> ir.Value:
     zh="上线首半年内加入的人员中，{value:.0%} 在前 30 天内就已加入（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def early_joiner_share(arrival: ir.Table) -> ir.Value:
-    """People known to be there within 30 days of the start over those within 180 (J2), whatever they did.
+    """People known at the account within 30 days of the start over those within 180 (J2), with or without use.
 
     Null in the first 60 days, and after the first term.
     """
@@ -160,7 +167,7 @@ def early_joiner_share(arrival: ir.Table) -> ir.Value:
     zh="上线后第 {value:.0f} 天才首次真正使用（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_to_first_use(starter: ir.Table) -> ir.Value:
-    """Days from the account's start to its first north-star action, at most 366 (J2); 366 where there was none."""
+    """Days from the account's start to its first north-star action, at most 366 (J2); 366 if there was none."""
     return starter.after_start.min().clip(lower=0, upper=366)
 
 
@@ -170,7 +177,7 @@ def days_to_first_use(starter: ir.Table) -> ir.Value:
     zh="近 {days} 天新增 {value:.0f} 位首次活跃的使用者（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def newly_active_people(starter: ir.Table, days: int) -> ir.Value:
-    """People whose first north-star action lies in the window (U5)."""
+    """Number of people whose first north-star action is in the window (U5)."""
     return (starter.first_day_ago <= days).sum()
 
 
@@ -180,7 +187,7 @@ def newly_active_people(starter: ir.Table, days: int) -> ir.Value:
     zh="核心用户（上线初期即活跃的负责人和骨干）{value:.0f} 位（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def core_users(core_user: ir.Table) -> ir.Value:
-    """People of tier A or B who were active within 60 days of the account's start (U5)."""
+    """Number of people of tier A or B who were active within 60 days of the account's start (U5)."""
     return core_user.count()
 
 
@@ -190,5 +197,5 @@ def core_users(core_user: ir.Table) -> ir.Value:
     zh="近 90 天 {value:.0%} 的核心用户仍活跃（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def core_users_active_share(core_user: ir.Table) -> ir.Value:
-    """Core users with a north-star action in 90 days over all of them (U5: their loss matters most)."""
+    """Share of the core users with a north-star action in 90 days (U5: their loss matters most)."""
     return core_user.active.sum().cast("float64") / core_user.count().nullif(0)

@@ -1,4 +1,4 @@
-"""What customers do beyond their own use: refer others, and try more (J5, K2, K6)."""
+"""Advocacy: referrals by customers and trials of further products (J5, K2, K6)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ advocacy = Family("advocacy", theme="value")
 
 @advocacy.source
 def referral(referrals: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, referral made by then): days since it became a customer, where it did."""
+    """Referrals made by then: one row per (account_id, as_of, referral).
+
+    `converted_ago` is the days since the referred account became a customer, null if it did not.
+    """
     known = as_of_rows("referrals", referrals, spine)
     return known.mutate(converted_ago=days_ago(known, known.converted_at))
 
 
 @advocacy.source
 def trial(trials: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, trial asked for by then): days since it was finished, where it was."""
+    """Trials requested by then: one row per (account_id, as_of, trial).
+
+    `finished_ago` is the days since it was finished, null if it was not.
+    """
     known = as_of_rows("trials", trials, spine)
     return known.mutate(finished_ago=days_ago(known, known.finished_at))
 
@@ -30,7 +36,7 @@ def trial(trials: ir.Table, spine: ir.Table) -> ir.Table:
     zh="近 {days} 天推荐了 {value:.0f} 家公司（同类客户：{peer:.0f} 家）",
 )  # fmt: skip
 def referrals_made(referral: ir.Table, days: int) -> ir.Value:
-    """Referrals made in the window."""
+    """Number of referrals made in the window."""
     return (referral.days_ago <= days).sum()
 
 
@@ -40,7 +46,7 @@ def referrals_made(referral: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天有 {value:.0f} 家被推荐公司成为客户（同类客户：{peer:.0f} 家）",
 )  # fmt: skip
 def referrals_converted(referral: ir.Table, days: int) -> ir.Value:
-    """Referrals that became customers in the window."""
+    """Number of referrals that became customers in the window."""
     return (referral.converted_ago <= days).fill_null(False).sum()
 
 
@@ -50,7 +56,7 @@ def referrals_converted(referral: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天申请试用 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def trials_requested(trial: ir.Table, days: int) -> ir.Value:
-    """Trials of a further product asked for in the window (J5)."""
+    """Number of trials of a further product requested in the window (J5)."""
     return (trial.days_ago <= days).sum()
 
 
@@ -60,7 +66,7 @@ def trials_requested(trial: ir.Table, days: int) -> ir.Value:
     zh="正在试用 {value:.0f} 项（同类客户：{peer:.0f} 项）",
 )  # fmt: skip
 def open_trials(trial: ir.Table) -> ir.Value:
-    """Trials asked for within 180 days and not finished (J5)."""
+    """Number of trials requested within 180 days and not finished (J5)."""
     return (trial.finished_at.isnull() & (trial.days_ago <= 180)).sum()
 
 
@@ -70,5 +76,5 @@ def open_trials(trial: ir.Table) -> ir.Value:
     zh="近 {days} 天完成试用 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def trials_finished(trial: ir.Table, days: int) -> ir.Value:
-    """Trials finished in the window (J5)."""
+    """Number of trials finished in the window (J5)."""
     return (trial.finished_ago <= days).fill_null(False).sum()

@@ -1,7 +1,7 @@
-"""What was done for the account: playbooks begun, and how long ago (M1).
+"""Care: the playbooks that were run for the account, and how long ago (M1).
 
-Who is treated was chosen, for looking at risk: a model that does not see the treatment takes its effect for the
-account's own strength. So these are risky neither way, and what they are worth is for `renewals effect` to say.
+Accounts are treated because they look at risk: without these features a model would attribute the effect of a treatment
+to the account's own strength. So neither direction is risky, and their effect is estimated by `renewals effect`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ care = Family("care", theme="care", needs=("interventions",))
 
 @care.source
 def treatment(interventions: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, playbook begun in the past two years): `mark`, 1 on its day and fading."""
-    begun = as_of_rows("interventions", interventions, spine).filter(_.days_ago <= 730)
-    return begun.mutate(mark=decay_weight(_.days_ago))
+    """Playbooks started in the past two years: one row per (account_id, as_of, playbook run).
+
+    `mark` is its weight, 1 on the day of the start and decreasing.
+    """
+    started = as_of_rows("interventions", interventions, spine).filter(_.days_ago <= 730)
+    return started.mutate(mark=decay_weight(_.days_ago))
 
 
 @care.feature(
@@ -28,7 +31,7 @@ def treatment(interventions: ir.Table, spine: ir.Table) -> ir.Table:
     zh="近 {days} 天启动了 {value:.0f} 个行动方案（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def playbooks_started(treatment: ir.Table, days: int) -> ir.Value:
-    """Interventions begun in the window (M1)."""
+    """Number of interventions started in the window (M1)."""
     return (treatment.days_ago <= days).sum()
 
 
@@ -38,5 +41,5 @@ def playbooks_started(treatment: ir.Table, days: int) -> ir.Value:
     zh="已启动的行动方案（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def playbooks_decayed(treatment: ir.Table) -> ir.Value:
-    """Interventions of two years, each counting half as much for every 180 days since it began (M1)."""
+    """Sum over the interventions of two years of weights that halve every 180 days since the start (M1)."""
     return treatment.mark.sum()

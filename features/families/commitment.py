@@ -1,4 +1,4 @@
-"""What the account has committed to: its terms, their price and how they were paid (R1 to R7)."""
+"""Commitment of the account: its terms, their price and payment (R1 to R7)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ commitment = Family("commitment", theme="contract")
 
 @commitment.source
 def observation(spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of)."""
+    """The spine: one row per (account_id, as_of)."""
     return spine
 
 
 @commitment.source
 def term(terms: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, running term)."""
+    """Running terms: one row per (account_id, as_of, term)."""
     return terms.filter(_.running)
 
 
 @commitment.source
 def main(terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of): the largest running term of the main renewal."""
+    """Largest running term of the main renewal: one row per (account_id, as_of)."""
     sets = spine.select(*KEY, "renewal_date")
     due = terms.filter(_.running).mutate(renewal_date=_.end_date.date()).join(sets, [*KEY, "renewal_date"])
     order = ibis.window(group_by=KEY, order_by=[_.value.desc(), _.contract_id])
@@ -37,32 +37,32 @@ def main(terms: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 @commitment.source
-def past(terms: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, term that had begun): running or over."""
-    return terms.filter(_.begun)
+def started_term(terms: ir.Table) -> ir.Table:
+    """Terms that have started, running or ended: one row per (account_id, as_of, term)."""
+    return terms.filter(_.has_started)
 
 
 @commitment.source
-def earlier(terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, earlier term of the main product): its price and seats beside today's."""
+def earlier_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """Earlier terms of the main product with today's price and seats: one row per (account_id, as_of, term)."""
     now = main(terms, spine)
-    before = terms.filter(_.begun).select(
+    before = terms.filter(_.has_started).select(
         *KEY, "product", old_value="value", old_seats="seats", old_began="began_ago", old_id="contract_id"
     )
     return now.join(before, [*KEY, "product"]).filter(_.old_began > _.began_ago, _.old_id != _.contract_id)
 
 
 @commitment.source
-def step(terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """The earlier term before today's; several rows where several began on one day."""
-    pairs = earlier(terms, spine)
+def previous_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """Latest earlier term of the main product; several rows if several started on the same day."""
+    pairs = earlier_term(terms, spine)
     return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.min()), [*KEY, "old_began"])
 
 
 @commitment.source
-def origin(terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """The earliest term of the main product; several rows where several began on one day."""
-    pairs = earlier(terms, spine)
+def first_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """Earliest term of the main product; several rows if several started on the same day."""
+    pairs = earlier_term(terms, spine)
     return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.max()), [*KEY, "old_began"])
 
 
@@ -85,7 +85,7 @@ def days_to_renewal(observation: ir.Table) -> ir.Value:
     zh="客户旅程阶段：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def journey_stage(observation: ir.Table) -> ir.Value:
-    """Where the account is on its journey: onboarding, steady or before its renewal (J1)."""
+    """Stage of the account's journey: onboarding, steady or before its renewal (J1)."""
     return observation.stage.max()
 
 
@@ -95,7 +95,7 @@ def journey_stage(observation: ir.Table) -> ir.Value:
     zh="成为客户已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def account_age(observation: ir.Table) -> ir.Value:
-    """Days since the account's first term began (J1)."""
+    """Days since the start of the account's first term (J1)."""
     return observation.account_age.max()
 
 
@@ -105,7 +105,7 @@ def account_age(observation: ir.Table) -> ir.Value:
     zh="当前合同期已过 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def term_age(observation: ir.Table) -> ir.Value:
-    """Days since the current term of the main renewal began."""
+    """Days since the start of the current term of the main renewal."""
     return observation.term_age.max()
 
 
@@ -115,7 +115,7 @@ def term_age(observation: ir.Table) -> ir.Value:
     zh="合同期 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def term_length(observation: ir.Table) -> ir.Value:
-    """Length of the current term of the main renewal: monthly, yearly, several years."""
+    """Length in days of the current term of the main renewal: monthly, yearly, several years."""
     return (observation.term_age + observation.days_to_renewal).max()
 
 
@@ -145,7 +145,7 @@ def arr_due_share(observation: ir.Table) -> ir.Value:
     zh="续约合同是否已签：{value}（同类客户：{peer}）",
 )  # fmt: skip
 def follow_on_signed(observation: ir.Table) -> ir.Value:
-    """Whether a follow-on of the main renewal is already signed."""
+    """1 if a follow-on of the main renewal is already signed, else 0."""
     return as_number(observation.renewal_signed.any())
 
 
@@ -155,7 +155,7 @@ def follow_on_signed(observation: ir.Table) -> ir.Value:
     zh="购买 {value:.0f} 个席位（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def seats(term: ir.Table) -> ir.Value:
-    """The most seats of any running term."""
+    """Largest number of seats of any running term."""
     return term.seats.max()
 
 
@@ -165,7 +165,7 @@ def seats(term: ir.Table) -> ir.Value:
     zh="已购 {value:.0f} 种产品（同类客户：{peer:.0f} 种）",
 )  # fmt: skip
 def products(term: ir.Table) -> ir.Value:
-    """Different products with a running term (J5)."""
+    """Number of different products with a running term (J5)."""
     return term["product"].nunique()
 
 
@@ -175,7 +175,7 @@ def products(term: ir.Table) -> ir.Value:
     zh="{value:.0%} 的合同约定自动续约（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def auto_renew(term: ir.Table) -> ir.Value:
-    """Share of running terms that renew by themselves, of those that tell."""
+    """Share of running terms that renew automatically, of those for which this is known."""
     return as_number(term.auto_renew).mean()
 
 
@@ -204,9 +204,9 @@ def price_per_seat(main: ir.Table) -> ir.Value:
     en="contracts so far: {value:.0f} (peers: {peer:.0f})",
     zh="迄今共 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
-def terms_so_far(past: ir.Table) -> ir.Value:
-    """Terms that had begun, of all products."""
-    return past.count()
+def terms_so_far(started_term: ir.Table) -> ir.Value:
+    """Number of terms that have started, of all products."""
+    return started_term.count()
 
 
 @commitment.feature(
@@ -214,9 +214,9 @@ def terms_so_far(past: ir.Table) -> ir.Value:
     en="renewals of the main product so far: {value:.0f} (peers: {peer:.0f})",
     zh="主产品已续约 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
-def renewals_so_far(earlier: ir.Table) -> ir.Value:
-    """Earlier terms of the main product, each counted by the day it began."""
-    return earlier.old_began.nunique()
+def renewals_so_far(earlier_term: ir.Table) -> ir.Value:
+    """Number of different start days of earlier terms of the main product."""
+    return earlier_term.old_began.nunique()
 
 
 @commitment.feature(
@@ -224,9 +224,9 @@ def renewals_so_far(earlier: ir.Table) -> ir.Value:
     en="contracts cancelled so far: {value:.0f} (peers: {peer:.0f})",
     zh="迄今取消过 {value:.0f} 份合同（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
-def cancelled_so_far(past: ir.Table) -> ir.Value:
-    """Terms cancelled before their end, as known."""
-    return past.stopped.sum()
+def cancelled_so_far(started_term: ir.Table) -> ir.Value:
+    """Number of terms cancelled before their end, as known then."""
+    return started_term.stopped.sum()
 
 
 @commitment.feature(
@@ -234,9 +234,9 @@ def cancelled_so_far(past: ir.Table) -> ir.Value:
     en="pays {value:.0f} days after the start of a term on average (peers: {peer:.0f})",
     zh="平均在合同开始后 {value:.0f} 天付款（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def payment_delay(past: ir.Table) -> ir.Value:
-    """Mean days from the start of a term to its payment, as known."""
-    return quantize(hours_between(past.start_date, past.paid_at) / 24.0).mean()
+def payment_delay(started_term: ir.Table) -> ir.Value:
+    """Mean days from the start of a term to its payment, as known then."""
+    return quantize(hours_between(started_term.start_date, started_term.paid_at) / 24.0).mean()
 
 
 @commitment.feature(
@@ -245,9 +245,12 @@ def payment_delay(past: ir.Table) -> ir.Value:
     zh="有 {value:.0f} 份执行中的合同逾期 30 天未付款（同类客户：{peer:.0f} 份）",
 )  # fmt: skip
 def unpaid_terms(term: ir.Table) -> ir.Value:
-    """Running terms begun over 30 days ago for which no payment is known; 0 where no payment ever is."""
-    owed = (term.paid_at.isnull() & (term.began_ago > 30)).sum()
-    return term.pays.any().ifelse(owed, 0)
+    """Number of running terms that started over 30 days ago without a known payment.
+
+    0 if no payment of the account is known.
+    """
+    unpaid = (term.paid_at.isnull() & (term.began_ago > 30)).sum()
+    return term.pays.any().ifelse(unpaid, 0)
 
 
 @commitment.feature(
@@ -255,9 +258,12 @@ def unpaid_terms(term: ir.Table) -> ir.Value:
     en="price per seat changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
     zh="本合同期每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def price_change(step: ir.Table) -> ir.Value:
-    """Price per seat against the term before, same product; the whole price where neither term tells its seats."""
-    return _relative_price_change(step)
+def price_change(previous_term: ir.Table) -> ir.Value:
+    """Relative change of the price per seat against the term before, same product.
+
+    The change of the whole price if both terms lack seats.
+    """
+    return _relative_price_change(previous_term)
 
 
 @commitment.feature(
@@ -265,16 +271,19 @@ def price_change(step: ir.Table) -> ir.Value:
     en="price per seat changed by {value:+.0%} since the first contract (peers: {peer:+.0%})",
     zh="自首份合同以来每席位价格变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def price_change_since_first_term(origin: ir.Table) -> ir.Value:
-    """Price per seat against the first term of the same product: what discounts and rises have come to."""
-    return _relative_price_change(origin)
+def price_change_since_first_term(first_term: ir.Table) -> ir.Value:
+    """Relative change of the price per seat against the first term of the same product.
+
+    It sums up all discounts and rises. The change of the whole price if both terms lack seats.
+    """
+    return _relative_price_change(first_term)
 
 
 def _relative_price_change(pairs: ir.Table) -> ir.Value:
     per_term = pairs.value / pairs.old_value.nullif(0.0)
     per_seat = per_term * pairs.old_seats.nullif(0).cast("float64") / pairs.seats.nullif(0).cast("float64")
-    untold = pairs.seats.isnull() & pairs.old_seats.isnull()
-    return (untold.ifelse(per_term, per_seat) - 1.0).max()
+    lacks_seats = pairs.seats.isnull() & pairs.old_seats.isnull()
+    return (lacks_seats.ifelse(per_term, per_seat) - 1.0).max()
 
 
 @commitment.feature(
@@ -282,9 +291,9 @@ def _relative_price_change(pairs: ir.Table) -> ir.Value:
     en="seats changed by {value:+.0%} with the current term (peers: {peer:+.0%})",
     zh="本合同期席位数变化 {value:+.0%}（同类客户：{peer:+.0%}）",
 )  # fmt: skip
-def seats_change(step: ir.Table) -> ir.Value:
-    """Seats against the term before, same product."""
-    return (step.seats.cast("float64") / step.old_seats.cast("float64").nullif(0.0) - 1.0).max()
+def seats_change(previous_term: ir.Table) -> ir.Value:
+    """Relative change of the seats against the term before, same product."""
+    return (previous_term.seats.cast("float64") / previous_term.old_seats.cast("float64").nullif(0.0) - 1.0).max()
 
 
 @commitment.feature(
@@ -293,5 +302,5 @@ def seats_change(step: ir.Table) -> ir.Value:
     zh="最近一份合同提前 {value:.0f} 天签署（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_signed_before_start(main: ir.Table) -> ir.Value:
-    """Days from signature to start of the current term; negative when it was signed late."""
+    """Days from signature to start of the current term; negative if it was signed late."""
     return (hours_between(main.signed_at, main.start_date) / 24.0).max()

@@ -1,4 +1,4 @@
-"""Contact with the customer: how often, of what kind, by whom begun, and how it is spread over the term (J4)."""
+"""Contact with the customer: frequency, kind, initiator, and spread over the term (J4)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ contact = Family("contact", theme="value", needs=("touchpoints",))
 
 @contact.source
 def touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, touchpoint of the past year)."""
+    """Touchpoints of the past year: one row per (account_id, as_of, touchpoint)."""
     return as_of_rows("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
 
 
 @contact.source
 def customer_touch(customer_touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, touchpoint of the past year that is no action of ours)."""
+    """Touchpoints of the past year that are no action of ours: one row per (account_id, as_of, touchpoint)."""
     return as_of_rows("touchpoints", customer_touchpoints, spine).filter(_.days_ago <= 365)
 
 
 @contact.source
 def term_touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, touchpoint of the current term): `place`, 0 at the term's start and 1 today."""
+    """Touchpoints of the current term: one row per (account_id, as_of, touchpoint).
+
+    `place` is its position in the term, 0 at the start and 1 today.
+    """
     ages = spine.select(*KEY, "term_age")
     known = as_of_rows("touchpoints", touchpoints, spine).join(ages, KEY)
     return known.filter(_.days_ago <= _.term_age).mutate(place=quantize(1.0 - _.days_ago / _.term_age.cast("float64")))
@@ -38,7 +41,7 @@ def term_touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     zh="近 {days} 天共接触 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def contacts_total(touch: ir.Table, days: int) -> ir.Value:
-    """Touchpoints of any kind in the window (J4)."""
+    """Number of touchpoints of any kind in the window (J4)."""
     return (touch.days_ago <= days).sum()
 
 
@@ -48,7 +51,7 @@ def contacts_total(touch: ir.Table, days: int) -> ir.Value:
     zh="近 180 天{kind} {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def contacts_by(touch: ir.Table, kind: str) -> ir.Value:
-    """Touchpoints of one kind in 180 days, whoever was met (S2)."""
+    """Number of touchpoints of one kind in 180 days, with any person (S2)."""
     return ((touch.kind == kind) & (touch.days_ago <= 180)).sum()
 
 
@@ -58,7 +61,7 @@ def contacts_by(touch: ir.Table, kind: str) -> ir.Value:
     zh="距上次{kind}已 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since(touch: ir.Table, kind: str) -> ir.Value:
-    """Days since the last touchpoint of the kind; 366 where there was none for a year (S2, J4)."""
+    """Days since the last touchpoint of the kind; 366 if there was none for a year (S2, J4)."""
     return touch.days_ago.min(where=touch.kind == kind).fill_null(366)
 
 
@@ -68,7 +71,7 @@ def days_since(touch: ir.Table, kind: str) -> ir.Value:
     zh="过去一年中有 {value:.0f} 个月有过接触（同类客户：{peer:.0f} 个月）",
 )  # fmt: skip
 def months_with_contact(touch: ir.Table) -> ir.Value:
-    """Stretches of 30 days, counted back from the date, with at least one touchpoint in a year (J4: spread)."""
+    """Number of 30-day periods of the past year, counted back from the date, with a touchpoint (J4: spread)."""
     return ((touch.days_ago - 1) // 30).clip(upper=11).nunique()
 
 
@@ -78,7 +81,7 @@ def months_with_contact(touch: ir.Table) -> ir.Value:
     zh="本合同期的接触平均落在期初至今的 {value:.0%} 处，50% 为均匀分布（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def contact_back_loading(term_touch: ir.Table) -> ir.Value:
-    """Mean place of the term's contacts between its start and the date; an even spread gives one half (J4)."""
+    """Mean position of the term's contacts, 0 at the term's start and 1 at the date; an even spread gives 0.5 (J4)."""
     return term_touch.place.mean()
 
 
@@ -88,10 +91,10 @@ def contact_back_loading(term_touch: ir.Table) -> ir.Value:
     zh="近 180 天的接触中 {value:.0%} 由客户主动发起（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def customer_initiated_share(touch: ir.Table) -> ir.Value:
-    """Touchpoints begun by the customer over all, 180 days (S2)."""
+    """Share of the touchpoints of 180 days that the customer initiated (S2)."""
     recent = touch.days_ago <= 180
-    theirs = (recent & (touch.initiated_by == "customer").fill_null(False)).sum()
-    return theirs.cast("float64") / recent.sum().nullif(0)
+    by_customer = (recent & (touch.initiated_by == "customer").fill_null(False)).sum()
+    return by_customer.cast("float64") / recent.sum().nullif(0)
 
 
 @contact.feature(
@@ -100,7 +103,7 @@ def customer_initiated_share(touch: ir.Table) -> ir.Value:
     zh="客户上次主动联系在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_customer_contact(customer_touch: ir.Table) -> ir.Value:
-    """Days since the customer last began a contact (S2); 366 where it did not for a year."""
+    """Days since the customer last initiated a contact (S2); 366 if there was none for a year."""
     return customer_touch.days_ago.min()
 
 
@@ -110,5 +113,5 @@ def days_since_customer_contact(customer_touch: ir.Table) -> ir.Value:
     zh="近 {days} 天客户主动联系 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def customer_contacts_total(customer_touch: ir.Table, days: int) -> ir.Value:
-    """Touchpoints begun by the customer in the window, or of a kind that is no action of ours (S2, M5)."""
+    """Touchpoints in the window initiated by the customer, or of a kind that is no action of ours (S2, M5)."""
     return (customer_touch.days_ago <= days).sum()

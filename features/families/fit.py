@@ -1,4 +1,4 @@
-"""What kind of customer it is (C1, C2): not to be changed, and shown apart from what can be."""
+"""Fit: the kind of customer (C1, C2), which cannot be changed and is shown separately from what can be."""
 
 from __future__ import annotations
 
@@ -15,70 +15,76 @@ from renewals.features.spine import size_band
 fit = Family("fit", theme="fit")
 
 FIT_DIMENSIONS = ("industry", "region", "channel", "size_band", "plan", "cohort")
-"""How a customer was sold (C2); the cohort is the year of its first contract."""
+"""Attributes of the sale to a customer (C2); the cohort is the year of its first contract."""
 PRIOR_RENEWALS = 30.0
-"""A group's own record weighs as much as that of all customers where it holds so many renewals."""
+"""Number of renewals at which a group's own rate has the same weight as the rate of all customers."""
 
 
 # --- sources -----------------------------------------------------------------------------------
 
 
 def outcomes(renewals: ir.Table, accounts: ir.Table, contracts: ir.Table, policy: Policy) -> ir.Table:
-    """Final renewals with how each customer was sold, as known when they matured: one row per renewal."""
+    """Final renewals with the customer's attributes of the sale, as known when they matured: one row per renewal."""
     final = renewals.filter(_.renewed.notnull()).select(
         "account_id", "end_date", "known_at", "matured_at", "plan", "renewed",
         size_band=size_band(_.amount_due.cast("float64") / 100.0, policy),
     )  # fmt: skip
     key = ("account_id", "end_date", "known_at")
-    sold = join_known_rows("accounts", accounts, final, "matured_at").select(*key, "industry", "region", "channel")
+    attributes = join_known_rows("accounts", accounts, final, "matured_at").select(
+        *key, "industry", "region", "channel"
+    )
     starts = join_known_rows(
         "contracts", contracts.select("account_id", "start_date", "signed_at"), final, "matured_at"
     )
-    first = starts.group_by(*key).agg(cohort=_.start_date.min().year().cast("string"))
-    told = final.left_join(sold, key, rname="{name}_sold").left_join(first, key, rname="{name}_first")
-    return told.select("account_id", "matured_at", "renewed", *FIT_DIMENSIONS)
+    cohorts = starts.group_by(*key).agg(cohort=_.start_date.min().year().cast("string"))
+    joined = final.left_join(attributes, key, rname="{name}_attributes").left_join(cohorts, key, rname="{name}_first")
+    return joined.select("account_id", "matured_at", "renewed", *FIT_DIMENSIONS)
 
 
 @fit.source
 def customer(accounts: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of): the account as it was known then."""
+    """Account attributes as known then: one row per (account_id, as_of)."""
     known = as_of_rows("accounts", accounts, spine)
     newest = ibis.window(group_by=KEY, order_by=[_.days_ago.asc(nulls_first=False)])
     return known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
 
 
 @fit.source
-def sold(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of): by then, how many renewals of *other* customers sold alike came about.
+def similar_customers(outcomes: ir.Table, accounts: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
+    """Renewal rates of *other*, similarly sold customers, known by then: one row per (account_id, as_of).
 
-    A column per dimension, shrunk towards `base`, the share of all other customers' renewals.
+    One column per dimension: the rate of customers with the same value, shrunk towards `base`, the rate of all other
+    customers.
     """
     final = matured_outcomes(outcomes, spine).mutate(everyone=ibis.literal("all"))
-    mine = _sale_attributes(customer(accounts, spine), terms, spine)
-    rates = _peer_outcomes(mine, final, "everyone").select(*KEY, base=_.kept / _.terms.nullif(0.0))
+    customers = _sale_attributes(customer(accounts, spine), terms, spine)
+    rates = _peer_outcomes(customers, final, "everyone").select(*KEY, base=_.renewed_count / _.terms.nullif(0.0))
     for dimension in FIT_DIMENSIONS:
-        alike = _peer_outcomes(mine, final, dimension).select(*KEY, "kept", number="terms")
-        rates = rates.join(alike, KEY).mutate(
-            **{dimension: (_.kept + PRIOR_RENEWALS * _.base) / (_.number + PRIOR_RENEWALS)}
+        similar = _peer_outcomes(customers, final, dimension).select(*KEY, "renewed_count", number="terms")
+        rates = rates.join(similar, KEY).mutate(
+            **{dimension: (_.renewed_count + PRIOR_RENEWALS * _.base) / (_.number + PRIOR_RENEWALS)}
         )
-        rates = rates.drop("kept", "number")
+        rates = rates.drop("renewed_count", "number")
     return rates
 
 
 @fit.source
-def relative(outcomes: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, final renewal of its parent, sisters or daughters), as related by then."""
+def related_account(outcomes: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Table:
+    """Final renewals of related accounts (parent, sisters, daughters): one row per (account_id, as_of, renewal).
+
+    Both the relation and the outcome are as known by then.
+    """
     family = as_of_rows_by_date("accounts", accounts, spine).select(
         "as_of", "account_id", parent=ibis.coalesce(_.parent_account_id, _.account_id)
     )
-    kin = family.select("as_of", "parent", relative="account_id")
-    pairs = spine.select(*KEY).join(family, KEY).join(kin, ["as_of", "parent"]).filter(_.relative != _.account_id)
+    relatives = family.select("as_of", "parent", relative="account_id")
+    pairs = spine.select(*KEY).join(family, KEY).join(relatives, ["as_of", "parent"]).filter(_.relative != _.account_id)
     final = matured_outcomes(outcomes, spine).select("as_of", "renewed", relative="account_id")
     return pairs.join(final, ["as_of", "relative"])
 
 
 def _sale_attributes(customer: ir.Table, terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """How each observed customer was sold, as known then: one row per (account_id, as_of)."""
+    """Attributes of the sale of each observed customer, as known then: one row per (account_id, as_of)."""
     year = (_.as_of - _.account_age.as_interval("D")).year().cast("string")
     rows = spine.select(*KEY, "size_band", cohort=year, everyone=ibis.literal("all"))
     rows = rows.left_join(customer.select(*KEY, "industry", "region", "channel"), KEY, rname="{name}_known")
@@ -86,14 +92,14 @@ def _sale_attributes(customer: ir.Table, terms: ir.Table, spine: ir.Table) -> ir
 
 
 def _peer_outcomes(customers: ir.Table, final: ir.Table, dimension: str) -> ir.Table:
-    """How many renewals of others sold alike there were, and how many came about: one row per (account_id, as_of)."""
-    counted = {"terms": _.count(), "kept": _.renewed.sum()}
-    whole = final.group_by("as_of", dimension).agg(**counted)
-    own = final.group_by("as_of", dimension, "account_id").agg(**counted)
-    rows = customers.select(*KEY, dimension).left_join(whole, ["as_of", dimension], rname="{name}_all")
-    rows = rows.left_join(own, ["as_of", dimension, "account_id"], rname="{name}_own")
-    less = {name: (_[name].fill_null(0) - _[f"{name}_own"].fill_null(0)).cast("float64") for name in counted}
-    return rows.select(*KEY, **less)
+    """Renewals due and renewed of other customers with the same `dimension`: one row per (account_id, as_of)."""
+    counts = {"terms": _.count(), "renewed_count": _.renewed.sum()}
+    totals = final.group_by("as_of", dimension).agg(**counts)
+    account_totals = final.group_by("as_of", dimension, "account_id").agg(**counts)
+    rows = customers.select(*KEY, dimension).left_join(totals, ["as_of", dimension], rname="{name}_all")
+    rows = rows.left_join(account_totals, ["as_of", dimension, "account_id"], rname="{name}_own")
+    remaining = {name: (_[name].fill_null(0) - _[f"{name}_own"].fill_null(0)).cast("float64") for name in counts}
+    return rows.select(*KEY, **remaining)
 
 
 @fit.feature(
@@ -102,7 +108,7 @@ def _peer_outcomes(customers: ir.Table, final: ir.Table, dimension: str) -> ir.T
     zh="行业：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def industry(customer: ir.Table) -> ir.Value:
-    """The account's industry (C1)."""
+    """Industry of the account (C1)."""
     return customer.industry.max()
 
 
@@ -112,7 +118,7 @@ def industry(customer: ir.Table) -> ir.Value:
     zh="地区：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def region(customer: ir.Table) -> ir.Value:
-    """The account's region (C1)."""
+    """Region of the account (C1)."""
     return customer.region.max()
 
 
@@ -122,7 +128,7 @@ def region(customer: ir.Table) -> ir.Value:
     zh="获客渠道：{value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def channel(customer: ir.Table) -> ir.Value:
-    """The channel the account came by (C1, C2)."""
+    """Channel through which the account was won (C1, C2)."""
     return customer.channel.max()
 
 
@@ -132,7 +138,7 @@ def channel(customer: ir.Table) -> ir.Value:
     zh="员工 {value:,.0f} 人（同类客户：{peer:,.0f} 人）",
 )  # fmt: skip
 def employee_count(customer: ir.Table) -> ir.Value:
-    """The account's number of employees (C1)."""
+    """Number of employees of the account (C1)."""
     return customer.employee_count.max()
 
 
@@ -141,12 +147,12 @@ def employee_count(customer: ir.Table) -> ir.Value:
     en="of other customers of the same {dimension}, {value:.0%} renewed so far (peers: {peer:.0%})",
     zh="同{dimension}的其他客户至今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def similar_customers_renewal_rate(sold: ir.Table, dimension: str) -> ir.Value:
-    """Share of other customers' renewals that came about, of those sold alike and final by then (C2).
+def similar_customers_renewal_rate(similar_customers: ir.Table, dimension: str) -> ir.Value:
+    """Renewal rate of other customers with the same attribute of the sale, from outcomes final by then (C2).
 
-    Shrunk towards all customers' share; the account's own outcomes never count.
+    Shrunk towards the rate of all other customers; the account's own outcomes never count.
     """
-    return sold[dimension].max()
+    return similar_customers[dimension].max()
 
 
 @fit.feature(
@@ -154,9 +160,14 @@ def similar_customers_renewal_rate(sold: ir.Table, dimension: str) -> ir.Value:
     en="renewal rate of customers sold alike, above or below all others: {value:+.1%} (peers: {peer:+.1%})",
     zh="同类销售来源客户的续约率与整体之差：{value:+.1%}（同类客户：{peer:+.1%}）",
 )  # fmt: skip
-def similar_customers_lift(sold: ir.Table) -> ir.Value:
-    """Mean of the records in all dimensions less the share of all other customers: fit with the ideal customer (C1)."""
-    return (sum(sold[dimension] for dimension in FIT_DIMENSIONS) / len(FIT_DIMENSIONS) - sold.base).max()
+def similar_customers_lift(similar_customers: ir.Table) -> ir.Value:
+    """Mean renewal rate of similar customers over all dimensions, less the rate of all others (C1).
+
+    It measures the fit with the ideal customer.
+    """
+    return (
+        sum(similar_customers[dimension] for dimension in FIT_DIMENSIONS) / len(FIT_DIMENSIONS) - similar_customers.base
+    ).max()
 
 
 @fit.feature(
@@ -164,9 +175,9 @@ def similar_customers_lift(sold: ir.Table) -> ir.Value:
     en="renewals lost so far at its parent and sister companies: {value:.0f} (peers: {peer:.0f})",
     zh="其母公司及兄弟公司迄今有 {value:.0f} 次未续约（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
-def related_accounts_lost_renewals(relative: ir.Table) -> ir.Value:
-    """Renewals of the account's parent, sisters and daughters that did not come about, as final by then (R3)."""
-    return (1 - relative.renewed).sum()
+def related_accounts_lost_renewals(related_account: ir.Table) -> ir.Value:
+    """Number of lost renewals of the account's parent, sisters and daughters, final by then (R3)."""
+    return (1 - related_account.renewed).sum()
 
 
 @fit.feature(
@@ -174,6 +185,6 @@ def related_accounts_lost_renewals(relative: ir.Table) -> ir.Value:
     en="its parent and sister companies renewed {value:.0%} so far (peers: {peer:.0%})",
     zh="其母公司及兄弟公司迄今续约率为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def related_accounts_renewal_rate(relative: ir.Table) -> ir.Value:
-    """Share of the renewals of parent, sisters and daughters that came about, as final by then; null without any."""
-    return relative.renewed.cast("float64").mean()
+def related_accounts_renewal_rate(related_account: ir.Table) -> ir.Value:
+    """Renewal rate of the account's parent, sisters and daughters, final by then; null without any renewal."""
+    return related_account.renewed.cast("float64").mean()

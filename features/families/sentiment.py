@@ -1,4 +1,4 @@
-"""What people say of it when asked: recommendation (NPS) and satisfaction (CSAT), by tier, and silence (T3)."""
+"""Sentiment in surveys: recommendation (NPS) and satisfaction (CSAT), by tier, and missing answers (T3)."""
 
 from __future__ import annotations
 
@@ -12,37 +12,40 @@ sentiment = Family("sentiment", theme="value", needs=("surveys",))
 
 SURVEY_KINDS = ("nps", "csat")
 SURVEY_THEMES: dict[str, Theme] = {"csat": "support"}
-"""Satisfaction is asked after a ticket, recommendation of the product (T3)."""
+"""Theme of a survey kind: satisfaction is asked after a ticket, recommendation is about the product (T3)."""
 FOLLOW_UP_DAYS = 14
-"""A low score not followed up within so many days was not followed up (T3)."""
+"""A low score without a follow-up within this many days counts as not followed up (T3)."""
 
 
 @sentiment.source
 def survey(survey_outcomes: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, survey answered or left without an answer by then)."""
+    """Surveys answered or without an answer by then: one row per (account_id, as_of, survey)."""
     return survey_outcomes
 
 
 @sentiment.source
 def follow_up(surveys: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, survey known then): whether its low answer was `forgotten`."""
+    """Surveys known then: one row per (account_id, as_of, survey).
+
+    `forgotten` is 1 for a low score without a follow-up within `FOLLOW_UP_DAYS`.
+    """
     known = as_of_rows("surveys", surveys, spine)
     return known.mutate(answered_ago=days_ago(known, known.answered_at), forgotten=_lacks_follow_up(known).ifelse(1, 0))
 
 
 @sentiment.source
-def voice(survey_outcomes: ir.Table, people_then: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, survey answered or left without an answer), with the tier of the person asked."""
+def tier_survey(survey_outcomes: ir.Table, people_then: ir.Table) -> ir.Table:
+    """Surveys answered or without an answer, with the person's tier: one row per (account_id, as_of, survey)."""
     return survey_outcomes.left_join(people_then.select(*PERSON_KEY, "tier"), PERSON_KEY)
 
 
 @sentiment.source
-def newest(survey_outcomes: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, kind, answer of the newest day with one)."""
+def newest_answer(survey_outcomes: ir.Table) -> ir.Table:
+    """Answers of the newest day with one, within a year: one row per (account_id, as_of, kind, answer)."""
     known = survey_outcomes
-    given = known.filter(known.score.notnull() & (known.answered_ago <= 365))
-    days = given.answered_ago.min().over(group_by=[*KEY, "kind"])
-    return given.mutate(newest_ago=days).filter(lambda rows: rows.answered_ago == rows.newest_ago)
+    answers = known.filter(known.score.notnull() & (known.answered_ago <= 365))
+    days = answers.answered_ago.min().over(group_by=[*KEY, "kind"])
+    return answers.mutate(newest_ago=days).filter(lambda rows: rows.answered_ago == rows.newest_ago)
 
 
 def _lacks_follow_up(rows: ir.Table) -> ir.BooleanValue:
@@ -52,7 +55,7 @@ def _lacks_follow_up(rows: ir.Table) -> ir.BooleanValue:
 
 
 def is_answered(table: ir.Table, kind: str, days: int) -> ir.BooleanValue:
-    """Whether a row is an answer of this kind given in the window."""
+    """True for rows with an answer of this kind given in the window."""
     return ((table.kind == kind) & table.score.notnull() & (table.answered_ago <= days)).fill_null(False)
 
 
@@ -71,9 +74,9 @@ def survey_score(survey: ir.Table, survey_kind: str, days: int) -> ir.Value:
     en="NPS of {tier}: {value:.1f} on average over the past year (peers: {peer:.1f})",
     zh="过去一年{tier}的 NPS 平均为 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def nps_of(voice: ir.Table, tier: str) -> ir.Value:
-    """Mean NPS answer of people of the tier in a year (T3: with who answered)."""
-    return quantize(voice.score).mean(where=is_answered(voice, "nps", 365) & is_in_tier(voice, tier))
+def nps_of(tier_survey: ir.Table, tier: str) -> ir.Value:
+    """Mean NPS score of people of the tier in a year (T3: with who answered)."""
+    return quantize(tier_survey.score).mean(where=is_answered(tier_survey, "nps", 365) & is_in_tier(tier_survey, tier))
 
 
 @sentiment.feature(
@@ -82,7 +85,7 @@ def nps_of(voice: ir.Table, tier: str) -> ir.Value:
     zh="近 180 天 NPS 较此前 180 天变化 {value:+.1f} 分（同类客户：{peer:+.1f}）",
 )  # fmt: skip
 def nps_change(survey: ir.Table) -> ir.Value:
-    """Mean NPS answer of 180 days less that of the 180 days before (T3)."""
+    """Mean NPS score of 180 days less that of the 180 days before (T3)."""
     now = is_answered(survey, "nps", 180)
     then = is_answered(survey, "nps", 360) & ~now
     scores = quantize(survey.score)
@@ -95,7 +98,7 @@ def nps_change(survey: ir.Table) -> ir.Value:
     zh="过去一年 {value:.0%} 的调查得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def survey_response_rate(survey: ir.Table) -> ir.Value:
-    """Answered over sent, of the surveys of a year answered or two weeks old (T3: not answering is a signal too)."""
+    """Share of surveys of a year answered, of those answered or two weeks old (T3: no answer is a signal too)."""
     return as_number(survey.answered_at.notnull()).mean(where=survey.days_ago <= 365)
 
 
@@ -105,7 +108,7 @@ def survey_response_rate(survey: ir.Table) -> ir.Value:
     zh="有 {value:.0f} 个低分两周内未跟进（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def low_scores_without_follow_up(follow_up: ir.Table) -> ir.Value:
-    """Low answers of a year without a follow-up, over two weeks old (T3)."""
+    """Number of low scores of a year, over two weeks old, without a follow-up (T3)."""
     return ((follow_up.forgotten == 1) & (follow_up.answered_ago <= 365)).fill_null(False).sum()
 
 
@@ -114,9 +117,9 @@ def low_scores_without_follow_up(follow_up: ir.Table) -> ir.Value:
     en="latest {survey_kind} score: {value:.1f} (peers: {peer:.1f})",
     zh="最近一次{survey_kind}得分 {value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
-def latest_survey_score(newest: ir.Table, survey_kind: str) -> ir.Value:
+def latest_survey_score(newest_answer: ir.Table, survey_kind: str) -> ir.Value:
     """Mean score of the newest day with an answer, within a year (T3)."""
-    return quantize(newest.score).mean(where=newest.kind == survey_kind)
+    return quantize(newest_answer.score).mean(where=newest_answer.kind == survey_kind)
 
 
 @sentiment.feature(
@@ -125,9 +128,9 @@ def latest_survey_score(newest: ir.Table, survey_kind: str) -> ir.Value:
     zh="过去一年{survey_kind}最高分与最低分相差 {value:.1f} 分（同类客户：{peer:.1f} 分）",
 )  # fmt: skip
 def survey_score_range(survey: ir.Table, survey_kind: str) -> ir.Value:
-    """Highest less lowest score of a year (T3): people at the account see it differently."""
-    given = is_answered(survey, survey_kind, 365)
-    return survey.score.max(where=given) - survey.score.min(where=given)
+    """Highest less lowest score of a year (T3): disagreement among the people of the account."""
+    answered = is_answered(survey, survey_kind, 365)
+    return survey.score.max(where=answered) - survey.score.min(where=answered)
 
 
 @sentiment.feature(
@@ -135,10 +138,10 @@ def survey_score_range(survey: ir.Table, survey_kind: str) -> ir.Value:
     en="{value:.0%} of the surveys sent to {tier} in the past year were answered (peers: {peer:.0%})",
     zh="过去一年发给{tier}的调查 {value:.0%} 得到答复（同类客户：{peer:.0%}）",
 )  # fmt: skip
-def survey_response_rate_of(voice: ir.Table, tier: str) -> ir.Value:
-    """Answered over sent, of the surveys of a year to people of the tier, answered or two weeks old (T3)."""
-    asked = is_in_tier(voice, tier) & (voice.days_ago <= 365)
-    return as_number(voice.answered_at.notnull()).mean(where=asked)
+def survey_response_rate_of(tier_survey: ir.Table, tier: str) -> ir.Value:
+    """Share of surveys of a year to the tier's people answered, of those answered or two weeks old (T3)."""
+    is_counted = is_in_tier(tier_survey, tier) & (tier_survey.days_ago <= 365)
+    return as_number(tier_survey.answered_at.notnull()).mean(where=is_counted)
 
 
 @sentiment.feature(
@@ -147,7 +150,7 @@ def survey_response_rate_of(voice: ir.Table, tier: str) -> ir.Value:
     zh="过去一年调查平均 {value:.1f} 天后得到答复（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
 def survey_response_days(survey: ir.Table) -> ir.Value:
-    """Mean days from sending to answer, of the surveys of a year that were answered (T3)."""
+    """Mean days from sending to answer, of the answered surveys of a year (T3)."""
     waited = quantize(hours_between(survey.sent_at, survey.answered_at) / 24.0)
     return waited.mean(where=survey.days_ago <= 365)
 
@@ -157,6 +160,6 @@ def survey_response_days(survey: ir.Table) -> ir.Value:
     en="the last answer to any survey came {value:.0f} days ago (peers: {peer:.0f})",
     zh="最近一次调查答复在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
-def days_since_survey_response(newest: ir.Table) -> ir.Value:
-    """Days since anybody answered any survey; 366 where nobody did for a year (T3)."""
-    return newest.answered_ago.min()
+def days_since_survey_response(newest_answer: ir.Table) -> ir.Value:
+    """Days since the last answer to any survey; 366 if there was none for a year (T3)."""
+    return newest_answer.answered_ago.min()

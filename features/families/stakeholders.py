@@ -1,4 +1,7 @@
-"""Who at the customer is engaged, by tier (S1 to S4): staff may log in while the deciders have gone."""
+"""Stakeholders: engagement of the customer's people by tier (S1 to S4).
+
+Staff may log in although the decision makers have left.
+"""
 
 from __future__ import annotations
 
@@ -19,30 +22,30 @@ stakeholders = Family("stakeholders", theme="value", needs=("people",))
 
 PERSON_KEY = (*KEY, "user_id")
 TIER_THEMES: dict[str, Theme] = {"B": "adoption"}
-"""What is said of key staff tells of use, what is said of those above them of the value they see (S2)."""
+"""Theme by tier: features of key staff are about adoption, those of higher tiers about value (S2)."""
 
 
 GRADE_COLUMNS = ("effective_tier", "role_normalized")
-"""What `grade_people` adds to the people."""
+"""Columns that `grade_people` adds to the people."""
 
 
 def tier_of(text: str, policy: Policy) -> str | None:
-    """The highest tier that has a word found in a title or a role (S1); None where none has."""
+    """Highest tier with a pattern that matches the words of a title or role (S1); None if there is none."""
     words, tiers = split_words(text), policy.stakeholders.tiers
     return next((tier for tier in TIERS if tier in tiers and word_patterns(tiers[tier]).match(words)), None)
 
 
 TEXT_TYPES = {"text": "string", "tier": "string", "normalized": "string"}
-"""A title or role, its tier, and the text as it is compared."""
+"""Types of the table of titles and roles: the text, its tier, and the normalized text."""
 
 
 def text_rows(texts: Iterable[str], policy: Policy) -> list[dict[str, str | None]]:
-    """The rows of `TEXT_TYPES`, one per text; what says nothing is null."""
+    """Rows of `TEXT_TYPES`, one per text; an empty normalized text is null."""
     return [{"text": t, "tier": tier_of(t, policy), "normalized": normalize_text(t) or None} for t in texts]
 
 
 def grade_people(people: ir.Table, texts: ir.Table) -> ir.Table:
-    """The people with `effective_tier`, their tier as given or by title, then role, and `role_normalized` (S1).
+    """Add `effective_tier` (the tier as given or by title, then role) and `role_normalized` to the people (S1).
 
     `texts` has a row of `TEXT_TYPES` for each title and each role.
     """
@@ -57,11 +60,11 @@ def grade_people(people: ir.Table, texts: ir.Table) -> ir.Table:
 
 
 def people_then(people: ir.Table, spine: ir.Table) -> ir.Table:
-    """Who each observation knew at the account: one row per (account_id, as_of, user_id).
+    """People known at each observation: one row per (account_id, as_of, user_id).
 
-    `people` have been through `grade_people`. Of several stretches of history the newest that had begun counts, and of
-    its versions the one that arrived last: a stretch is written again when it closes. `left_ago` is the days since the
-    person left, null while there; `heard_ago` the days since that was known.
+    `people` are graded by `grade_people`. Of several periods of a person the newest that has started counts, and of its
+    versions the one that arrived last: the row of a period is written again when it ends. `left_ago` is the days since
+    the person left, null while there; `heard_ago` the days since this became known.
     """
     known = as_of_rows("people", people, spine)
     known = known.mutate(role=known.role_normalized, left_ago=days_ago(known, known.valid_to))
@@ -77,35 +80,44 @@ def people_then(people: ir.Table, spine: ir.Table) -> ir.Table:
 
 @stakeholders.source
 def member(people_then: ir.Table, person_windows: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, person known there): tier, and use in each window."""
+    """People known at the account, with tier and use by window: one row per (account_id, as_of, person)."""
     used = people_then.left_join(person_windows, PERSON_KEY, rname="{name}_used")
     return used.mutate(here=_.left_ago.isnull())
 
 
 @stakeholders.source
 def decider(people_then: ir.Table, touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, S or A person who is there): days since they were last met."""
-    met = as_of_rows("touchpoints", touchpoints, spine).group_by(*PERSON_KEY).agg(met_ago=_.days_ago.min())
-    there = people_then.filter(_.left_ago.isnull(), _.tier.isin(["S", "A"]))
-    return there.left_join(met, PERSON_KEY, rname="{name}_met")
+    """S and A people who have not left: one row per (account_id, as_of, person).
+
+    `met_ago` is the days since the last contact with them.
+    """
+    contacts = as_of_rows("touchpoints", touchpoints, spine).group_by(*PERSON_KEY).agg(met_ago=_.days_ago.min())
+    present = people_then.filter(_.left_ago.isnull(), _.tier.isin(["S", "A"]))
+    return present.left_join(contacts, PERSON_KEY, rname="{name}_met")
 
 
 @stakeholders.source
 def contact(touchpoints: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, touchpoint of the past year): its kind, and the tier of the person met."""
+    """Touchpoints of the past year with kind and person's tier: one row per (account_id, as_of, touchpoint)."""
     known = as_of_rows("touchpoints", touchpoints, spine).filter(_.days_ago <= 365)
     return known.left_join(people_then.select(*PERSON_KEY, "tier"), PERSON_KEY)
 
 
 @stakeholders.source
 def customer_contact(customer_touchpoints: ir.Table, people_then: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, touchpoint of the past year that is no action of ours): kind and tier."""
+    """Touchpoints of the past year that are no action of ours: one row per (account_id, as_of, touchpoint).
+
+    The columns are those of `contact`.
+    """
     return contact(customer_touchpoints, people_then, spine)
 
 
 @stakeholders.source
 def sponsor(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> ir.Table:
-    """One row per (account_id, as_of, S or A person who is there): whether they have gone silent."""
+    """S and A people who have not left and used the product within a year: one row per (account_id, as_of, person).
+
+    `silent` is 1 if the last use was more than the configured days ago.
+    """
     deciders = people_then.filter(_.left_ago.isnull(), _.tier.isin(["S", "A"]))
     used = deciders.join(person_windows.select(*PERSON_KEY, "last_day_ago"), PERSON_KEY)
     return used.mutate(silent=(_.last_day_ago > policy.stakeholders.silent_days).ifelse(1, 0))
@@ -113,14 +125,14 @@ def sponsor(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> 
 
 @stakeholders.source
 def role(people_then: ir.Table, person_windows: ir.Table, policy: Policy) -> ir.Table:
-    """One row per (account_id, as_of, job role in steady use)."""
+    """Job roles with a steady user: one row per (account_id, as_of, role)."""
     steady = person_windows.filter(_.active_days_28d >= policy.usage.steady_days)
     joined = people_then.filter(_.left_ago.isnull(), _.role.notnull()).join(steady.select(*PERSON_KEY), PERSON_KEY)
     return joined.select(*KEY, "role").distinct()
 
 
 def is_in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
-    """Whether a row is about a person of this tier."""
+    """True for rows about a person of this tier."""
     return (table.tier == tier).fill_null(False)
 
 
@@ -133,7 +145,7 @@ def is_in_tier(table: ir.Table, tier: str) -> ir.BooleanValue:
     zh="已知 {value:.0f} 位{tier}（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_known(member: ir.Table, tier: str) -> ir.Value:
-    """People of the tier who are there (S1)."""
+    """Number of people of the tier who have not left (S1)."""
     return (is_in_tier(member, tier) & member.here).sum()
 
 
@@ -143,7 +155,7 @@ def people_known(member: ir.Table, tier: str) -> ir.Value:
     zh="近 {days} 天有 {value:.0f} 位{tier}使用产品（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
-    """People of the tier with a north-star action in the window (S2, S4)."""
+    """Number of people of the tier with a north-star action in the window (S2, S4)."""
     return (is_in_tier(member, tier) & (window_column(member, "active", days) == 1)).sum()
 
 
@@ -153,7 +165,7 @@ def people_active(member: ir.Table, tier: str, days: int) -> ir.Value:
     zh="近 {days} 天{tier}共使用 {value:.0f} 人天（同类客户：{peer:.0f} 人天）",
 )  # fmt: skip
 def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
-    """Person-days with use by people of the tier (S2)."""
+    """Person-days with use by people of the tier in the window (S2)."""
     return is_in_tier(member, tier).ifelse(window_column(member, "days", days), 0).sum()
 
 
@@ -163,13 +175,14 @@ def use_days(member: ir.Table, tier: str, days: int) -> ir.Value:
     zh="近 {days} 天{tier}人均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
 def use_days_per_person(member: ir.Table, tier: str, days: int) -> ir.Value:
-    """Days with use per person of the tier who is there, those who never came among them (S2, S4).
+    """Mean days with use per person of the tier who has not left, people without use included (S2, S4).
 
-    Use of the whole account mixes whoever decides with whoever works with it; this does not, nor hangs on their number.
+    Use of the whole account mixes decision makers with the staff who work with the product; this feature does not, and
+    it does not depend on their number.
     """
-    there = is_in_tier(member, tier) & member.here
-    used = there.ifelse(window_column(member, "days", days).fill_null(0), 0).sum()
-    return used.cast("float64") / there.sum().nullif(0)
+    is_counted = is_in_tier(member, tier) & member.here
+    used = is_counted.ifelse(window_column(member, "days", days).fill_null(0), 0).sum()
+    return used.cast("float64") / is_counted.sum().nullif(0)
 
 
 @stakeholders.feature(
@@ -189,7 +202,7 @@ def share_of_use(member: ir.Table, tier: str) -> ir.Value:
     zh="{tier}近 90 天的使用相对过去一年的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def tier_usage_vs_baseline(member: ir.Table, tier: str) -> ir.Value:
-    """The pace of the tier's use in 90 days against its own past year; from -1 to 1 (S2, U4)."""
+    """Change of the tier's daily use in 90 days against its past year, from -1 to 1 (S2, U4)."""
     now, year = (is_in_tier(member, tier).ifelse(member[c], 0).sum().cast("float64") for c in ("days_90d", "days_365d"))
     quick, slow = now / 90, year / 365
     return (quick - slow) / (quick + slow).nullif(0.0)
@@ -201,7 +214,7 @@ def tier_usage_vs_baseline(member: ir.Table, tier: str) -> ir.Value:
     zh="{tier}最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_use(member: ir.Table, tier: str) -> ir.Value:
-    """Days since anybody of the tier used it (S4); 366 where nobody did for a year."""
+    """Days since the last use by anybody of the tier (S4); 366 if there was none for a year."""
     return member.last_day_ago.min(where=is_in_tier(member, tier)).fill_null(366)
 
 
@@ -211,7 +224,7 @@ def days_since_use(member: ir.Table, tier: str) -> ir.Value:
     zh="最近一次与{tier}接触在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
-    """Days since anybody of the tier was met; 366 where nobody was for a year (S2)."""
+    """Days since the last contact with anybody of the tier; 366 if there was none for a year (S2)."""
     return contact.days_ago.min(where=is_in_tier(contact, tier)).fill_null(366)
 
 
@@ -221,7 +234,7 @@ def days_since_contact(contact: ir.Table, tier: str) -> ir.Value:
     zh="近 {days} 天与{tier}接触 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
-    """Touchpoints with people of the tier in the window (S2)."""
+    """Number of touchpoints with people of the tier in the window (S2)."""
     return (is_in_tier(contact, tier) & (contact.days_ago <= days)).sum()
 
 
@@ -231,7 +244,7 @@ def contacts(contact: ir.Table, tier: str, days: int) -> ir.Value:
     zh="近 {days} 天{tier}主动联系 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def customer_contacts(customer_contact: ir.Table, tier: str, days: int) -> ir.Value:
-    """Touchpoints begun by the customer with people of the tier in the window (S2, M5)."""
+    """Number of touchpoints with people of the tier in the window that the customer initiated (S2, M5)."""
     return (is_in_tier(customer_contact, tier) & (customer_contact.days_ago <= days)).sum()
 
 
@@ -241,7 +254,7 @@ def customer_contacts(customer_contact: ir.Table, tier: str, days: int) -> ir.Va
     zh="近 {days} 天接触到 {value:.0%} 的决策者和部门负责人（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def decision_makers_contacted_share(decider: ir.Table, days: int) -> ir.Value:
-    """Share of S and A people who are there and were met in the window (S2)."""
+    """Share of the S and A people who have not left with a contact in the window (S2)."""
     return as_number((decider.met_ago <= days).fill_null(False)).mean()
 
 
@@ -251,7 +264,7 @@ def decision_makers_contacted_share(decider: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天有 {value:.0f} 位{tier}离开（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
-    """People of the tier who left in the window (S3): a loss is felt for about a year."""
+    """Number of people of the tier who left in the window (S3); the effect of a loss lasts about a year."""
     return (is_in_tier(member, tier) & (member.left_ago <= days).fill_null(False)).sum()
 
 
@@ -261,7 +274,7 @@ def people_left(member: ir.Table, tier: str, days: int) -> ir.Value:
     zh="已离开的{tier}人数（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def departures_decayed(member: ir.Table, tier: str) -> ir.Value:
-    """People of the tier who left, each counting half as much for every 180 days since (S3)."""
+    """Sum over the people of the tier who left of weights that halve every 180 days since (S3)."""
     return decay_weight(member.left_ago).sum(where=is_in_tier(member, tier)).fill_null(0)
 
 
@@ -271,7 +284,7 @@ def departures_decayed(member: ir.Table, tier: str) -> ir.Value:
     zh="{value:.0f} 位曾活跃的决策者或部门负责人已沉默（同类客户：{peer:.0f} 位）",
 )  # fmt: skip
 def sponsors_silent(sponsor: ir.Table) -> ir.Value:
-    """S and A people who are there, used it within a year, and have not for the configured days (S3)."""
+    """Number of S and A people who have not left and used it within a year, but not within the configured days (S3)."""
     return sponsor.silent.sum()
 
 
@@ -281,5 +294,5 @@ def sponsors_silent(sponsor: ir.Table) -> ir.Value:
     zh="有 {value:.0f} 种岗位的人员稳定使用（同类客户：{peer:.0f} 种）",
 )  # fmt: skip
 def steady_roles(role: ir.Table) -> ir.Value:
-    """Job roles with somebody active on enough days of the last 28 (J3: two by the end of onboarding)."""
+    """Number of job roles with a person active on enough days of the last 28 (J3: two by the end of onboarding)."""
     return role.count()

@@ -1,4 +1,4 @@
-"""Tickets: what was asked, how fast it was answered, and what is still open (T1, T2)."""
+"""Support tickets: number and kind, response times, time limits and backlog (T1, T2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ tickets = Family("tickets", theme="support", needs=("tickets",))
 
 @tickets.source
 def ticket(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
-    """One row per (account_id, as_of, ticket known then): `open`, hours waited for answer and end, breaches."""
+    """Tickets known then, with response times and lateness: one row per (account_id, as_of, ticket).
+
+    Adds `open`, the hours to first response and to resolution, `resolved_ago` in days, and `late`, 1 if a time limit
+    has passed.
+    """
     known = as_of_rows("tickets", tickets, spine)
     reopened = known.reopened_at.notnull() & (known.reopened_at > known.resolved_at).fill_null(True)
     return known.mutate(
@@ -27,18 +31,21 @@ def ticket(tickets: ir.Table, spine: ir.Table, policy: Policy) -> ir.Table:
 
 
 def _is_late(rows: ir.Table, policy: Policy) -> ir.BooleanValue:
-    """Whether a time limit has passed: a ticket's own, or its severity's (T1); an open one counts as of now."""
-    respond, allowed = time_limits(rows, policy)
+    """True if a time limit has passed: the ticket's own, or that of its severity (T1).
+
+    Without a response or resolution the time up to now counts.
+    """
+    respond, resolve = time_limits(rows, policy)
     now = hours_ago(rows, rows.opened_at)
     answered = ibis.coalesce(
         hours_between(rows.opened_at, rows.first_response_at), hours_between(rows.opened_at, rows.resolved_at), now
     )
     solved = ibis.coalesce(hours_between(rows.opened_at, rows.resolved_at), now)
-    return (answered > respond) | (solved > allowed)
+    return (answered > respond) | (solved > resolve)
 
 
 def time_limits(rows: ir.Table, policy: Policy) -> tuple[ir.FloatingValue, ir.FloatingValue]:
-    """The hours within which a ticket must be answered, and resolved: by its own promise, or by its severity (T1)."""
+    """Hours allowed for the first response and for the resolution: the ticket's own promise, or by severity (T1)."""
     limits = policy.tickets.limits
     respond = ibis.cases(
         *((rows.severity == s, float(limit.first_response_hours)) for s, limit in limits.items()), else_=1e9
@@ -55,7 +62,7 @@ def time_limits(rows: ir.Table, policy: Policy) -> tuple[ir.FloatingValue, ir.Fl
     zh="近 {days} 天提交 {value:.0f} 个{severity}级{kind}（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_opened(ticket: ir.Table, kind: str, severity: str, days: int) -> ir.Value:
-    """Tickets of a kind and severity opened in the window (T1)."""
+    """Number of tickets of a kind and severity opened in the window (T1)."""
     return ((ticket.kind == kind) & (ticket.severity == severity) & (ticket.days_ago <= days)).sum()
 
 
@@ -65,7 +72,7 @@ def tickets_opened(ticket: ir.Table, kind: str, severity: str, days: int) -> ir.
     zh="近 {days} 天提交 {value:.0f} 个工单（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_total(ticket: ir.Table, days: int) -> ir.Value:
-    """All tickets opened in the window (T2)."""
+    """Number of tickets opened in the window (T2)."""
     return (ticket.days_ago <= days).sum()
 
 
@@ -95,7 +102,7 @@ def resolution_hours(ticket: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天有 {value:.0f} 个工单超出时限（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def sla_breaches(ticket: ir.Table, days: int) -> ir.Value:
-    """Tickets opened in the window whose time limit has passed, answered late or still open (T1)."""
+    """Number of tickets opened in the window whose time limit has passed, answered late or still open (T1)."""
     return ((ticket.late == 1) & (ticket.days_ago <= days)).sum()
 
 
@@ -105,7 +112,7 @@ def sla_breaches(ticket: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天 {value:.0%} 的工单超出时限（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def sla_breach_share(ticket: ir.Table, days: int) -> ir.Value:
-    """Breaches over tickets opened in the window (T1)."""
+    """Share of the tickets opened in the window whose time limit has passed (T1)."""
     recent = ticket.days_ago <= days
     return ((ticket.late == 1) & recent).sum().cast("float64") / recent.sum().nullif(0)
 
@@ -116,7 +123,7 @@ def sla_breach_share(ticket: ir.Table, days: int) -> ir.Value:
     zh="目前有 {value:.0f} 个工单未解决（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def backlog(ticket: ir.Table) -> ir.Value:
-    """Tickets open at the date (T2)."""
+    """Number of tickets open at the date (T2)."""
     return ticket.open.sum()
 
 
@@ -126,7 +133,7 @@ def backlog(ticket: ir.Table) -> ir.Value:
     zh="最久的未解决工单已等待 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def backlog_age(ticket: ir.Table) -> ir.Value:
-    """Age of the oldest open ticket (T2)."""
+    """Age in days of the oldest open ticket (T2)."""
     return ticket.days_ago.max(where=ticket.open).fill_null(0)
 
 
@@ -136,7 +143,7 @@ def backlog_age(ticket: ir.Table) -> ir.Value:
     zh="目前有 {value:.0f} 个{severity}级工单未解决（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def backlog_of(ticket: ir.Table, severity: str) -> ir.Value:
-    """Open tickets of one severity (T2)."""
+    """Number of open tickets of one severity (T2)."""
     return (ticket.open & (ticket.severity == severity)).sum()
 
 
@@ -146,7 +153,7 @@ def backlog_of(ticket: ir.Table, severity: str) -> ir.Value:
     zh="近 {days} 天有 {value:.0f} 个工单被重新打开（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_reopened(ticket: ir.Table, days: int) -> ir.Value:
-    """Tickets opened in the window and reopened by now (T2)."""
+    """Number of tickets opened in the window and reopened by now (T2)."""
     return (ticket.reopened_at.notnull() & (ticket.days_ago <= days)).sum()
 
 
@@ -156,7 +163,7 @@ def tickets_reopened(ticket: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天有 {value:.0f} 个工单升级处理（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def tickets_escalated(ticket: ir.Table, days: int) -> ir.Value:
-    """Tickets opened in the window and escalated by now (T1)."""
+    """Number of tickets opened in the window and escalated by now (T1)."""
     return (ticket.escalated_at.notnull() & (ticket.days_ago <= days)).sum()
 
 
@@ -166,6 +173,6 @@ def tickets_escalated(ticket: ir.Table, days: int) -> ir.Value:
     zh="有 {value:.0f} 个需求未得到答复（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def requests_unanswered(ticket: ir.Table) -> ir.Value:
-    """Requests of the past year without a first response and not resolved (T2: each must be answered)."""
+    """Number of feature requests of the past year without response or resolution (T2: each must be answered)."""
     waiting = ticket.first_response_at.isnull() & ticket.resolved_at.isnull()
     return ((ticket.kind == "request") & waiting & (ticket.days_ago <= 365)).sum()

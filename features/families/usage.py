@@ -1,4 +1,4 @@
-"""Use of the product: who, how often, how broadly and how deeply (U1 to U3), and how it changed."""
+"""Use of the product: by how many people, how often, how broadly, how deeply (U1 to U3), and its change (U4, U5)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ from renewals.features.usage_windows import (
 usage = Family("usage", theme="adoption", needs=("usage_events",))
 
 
-# --- roll-up and windows -----------------------------------------------------------------------
-
-
 # --- sources -----------------------------------------------------------------------------------
 
 
@@ -37,7 +34,7 @@ def account(account_windows: ir.Table) -> ir.Table:
 
 @usage.source
 def session(account_windows: ir.Table, person_windows: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of): what was done, beside the days of use of all people added up."""
+    """Use of each account with the days of use summed over its people: one row per (account_id, as_of)."""
     days = person_windows.group_by(*KEY).agg(
         **{f"person_days_{s}": _[f"days_{s}"].sum() for s in PERSON_COUNT_RANGES["days"]}
     )
@@ -46,7 +43,7 @@ def session(account_windows: ir.Table, person_windows: ir.Table) -> ir.Table:
 
 @usage.source
 def seat(person_windows: ir.Table, terms: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of) whose seats are known: active people beside the most seats of a running term."""
+    """Active people and the most seats of a running term: one row per (account_id, as_of) with known seats."""
     active = {f"active_{w}d": _[f"active_{w}d"].sum() for w in WINDOW_DAYS}
     seats = terms.filter(_.running).group_by(*KEY).agg(seats=_.seats.max()).filter(_.seats > 0)
     joined = seats.left_join(person_windows.group_by(*KEY).agg(**active), KEY)
@@ -54,18 +51,18 @@ def seat(person_windows: ir.Table, terms: ir.Table) -> ir.Table:
 
 
 def window_column(table: ir.Table, measure: str, days: int, before: bool = False) -> ir.Value:
-    """A measure of a window table over the last `days`, or over the `days` before those."""
+    """Column of a measure over the last `days`, or with `before` over the `days` before those."""
     return table[f"{measure}_{days}d{'_before' if before else ''}"]
 
 
 def symmetric_change(now: ir.Value, then: ir.Value) -> ir.Value:
-    """From -1 (stopped) over 0 (as before) to 1 (began); null where both are nothing."""
+    """(now - then) / (now + then): -1 if it stopped, 0 if unchanged, 1 if new; null if both are zero."""
     both = (now + then).cast("float64")
     return (now - then).cast("float64") / both.nullif(0.0)
 
 
 def pace_change(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.Value:
-    """`symmetric_change` between the pace of a short window and of the account's own longer past (U4)."""
+    """`symmetric_change` between the daily rate of a short window and that of the account's longer past (U4)."""
     return symmetric_change(now.cast("float64") / days, past.cast("float64") / past_days)
 
 
@@ -78,7 +75,7 @@ def pace_change(now: ir.Value, days: int, past: ir.Value, past_days: int) -> ir.
     zh="近 {days} 天有 {value:.0f} 人使用产品核心功能（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def active_people(person: ir.Table, days: int) -> ir.Value:
-    """People with at least one north-star action in the window (U1)."""
+    """Number of people with at least one north-star action in the window (U1)."""
     return window_column(person, "active", days).sum()
 
 
@@ -88,7 +85,7 @@ def active_people(person: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天有 {value:.0f} 人打开过产品（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def people_with_any_use(person: ir.Table, days: int) -> ir.Value:
-    """People with any event in the window, north-star or not (U1 measures both)."""
+    """Number of people with any event in the window, north-star or not (U1 measures both)."""
     return (window_column(person, "days", days) > 0).sum()
 
 
@@ -98,7 +95,7 @@ def people_with_any_use(person: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天中有 {value:.0f} 天在使用（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def active_days(account: ir.Table, days: int) -> ir.Value:
-    """Days with a north-star action by anybody (U2)."""
+    """Number of days in the window with a north-star action by anybody (U2)."""
     return window_column(account, "active_days", days).max()
 
 
@@ -108,7 +105,7 @@ def active_days(account: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天有 {value:,.0f} 次关键操作（同类客户：{peer:,.0f} 次）",
 )  # fmt: skip
 def key_actions(account: ir.Table, days: int) -> ir.Value:
-    """North-star actions in the window (U1)."""
+    """Number of north-star actions in the window (U1)."""
     return window_column(account, "north_star", days).max()
 
 
@@ -118,7 +115,7 @@ def key_actions(account: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天的操作中 {value:.0%} 为关键操作（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def key_action_share(account: ir.Table, days: int) -> ir.Value:
-    """North-star actions over all actions (U1)."""
+    """North-star actions over all actions in the window (U1)."""
     return window_column(account, "north_star", days).max() / window_column(account, "actions", days).max().nullif(0.0)
 
 
@@ -128,7 +125,7 @@ def key_action_share(account: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天的操作中 {value:.0%} 属于核心业务流程（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def core_workflow_share(account: ir.Table, days: int) -> ir.Value:
-    """Actions in the configured core workflow over all actions (S4)."""
+    """Actions in the configured core workflow over all actions in the window (S4)."""
     return window_column(account, "core", days).max() / window_column(account, "actions", days).max().nullif(0.0)
 
 
@@ -138,7 +135,7 @@ def core_workflow_share(account: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天用到 {value:.0f} 个不同功能（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def features_used(account: ir.Table, days: int) -> ir.Value:
-    """Breadth: different features used in the window (U2)."""
+    """Breadth of use: number of different product features used in the window (U2)."""
     return window_column(account, "features", days).max()
 
 
@@ -148,7 +145,7 @@ def features_used(account: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天有 {value:.0f} 人用产品推动行动（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def people_at_act_level(person: ir.Table, days: int) -> ir.Value:
-    """People who reached the deepest level of use in the window (U3)."""
+    """Number of people who reached the deepest level of use (act) in the window (U3)."""
     return (window_column(person, "level", days) == 3).sum()
 
 
@@ -158,7 +155,7 @@ def people_at_act_level(person: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天人均使用深度为 {value:.1f} 级（共 3 级，同类客户：{peer:.1f}）",
 )  # fmt: skip
 def usage_depth(person: ir.Table, days: int) -> ir.Value:
-    """Mean over people of the deepest level each reached in the window (U3)."""
+    """Mean over people of the deepest level that each reached in the window (U3)."""
     return window_column(person, "level", days).nullif(0).cast("float64").mean()
 
 
@@ -168,9 +165,9 @@ def usage_depth(person: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天人均每个使用日 {value:.0f} 分钟（同类客户：{peer:.0f} 分钟）",
 )  # fmt: skip
 def session_minutes(session: ir.Table, days: int) -> ir.Value:
-    """Time in the product per person and day of use (U2: short and rare sessions are an early red flag).
+    """Minutes in the product per person and day of use in the window (U2).
 
-    Null where no duration is known.
+    Short and rare sessions are an early red flag. Null if no duration is known.
     """
     return (
         window_column(session, "seconds", days).max().nullif(0.0)
@@ -185,7 +182,7 @@ def session_minutes(session: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天每位使用者平均使用 {value:.1f} 天（同类客户：{peer:.1f} 天）",
 )  # fmt: skip
 def use_days_per_user(person: ir.Table, days: int) -> ir.Value:
-    """Days of use per person who came at all (U2, login frequency)."""
+    """Mean days of use in the window per person with any use (U2, login frequency)."""
     return window_column(person, "days", days).nullif(0).cast("float64").mean()
 
 
@@ -195,7 +192,7 @@ def use_days_per_user(person: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天席位激活率 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def seat_activation(seat: ir.Table, days: int) -> ir.Value:
-    """Active people over bought seats (U2); null where the seats are not known."""
+    """Active people in the window over bought seats (U2); null if the seats are missing."""
     return (seat[f"active_{days}d"].cast("float64") / seat.seats.cast("float64")).max()
 
 
@@ -205,7 +202,7 @@ def seat_activation(seat: ir.Table, days: int) -> ir.Value:
     zh="活跃人数较此前 {days} 天的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def active_people_change(person: ir.Table, days: int) -> ir.Value:
-    """People active in the window against the window before (U4); (now - before) / (now + before)."""
+    """Change of active people against the window before (U4): (now - before) / (now + before)."""
     return symmetric_change(*(window_column(person, "active", days, before).sum() for before in (False, True)))
 
 
@@ -215,7 +212,7 @@ def active_people_change(person: ir.Table, days: int) -> ir.Value:
     zh="关键操作较此前 {days} 天的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def key_actions_change(account: ir.Table, days: int) -> ir.Value:
-    """Key actions in the window against the window before (U4); (now - before) / (now + before)."""
+    """Change of key actions against the window before (U4): (now - before) / (now + before)."""
     return symmetric_change(*(window_column(account, "north_star", days, before).max() for before in (False, True)))
 
 
@@ -225,7 +222,7 @@ def key_actions_change(account: ir.Table, days: int) -> ir.Value:
     zh="近 {days} 天关键操作相对自身过去一年的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def usage_vs_baseline(account: ir.Table, days: int) -> ir.Value:
-    """The pace of key actions in the window against the account's own past year (U4)."""
+    """Change of the daily rate of key actions in the window against the account's past year, from -1 to 1 (U4)."""
     return pace_change(
         window_column(account, "north_star", days).max(), days, account.north_star_365d.max(), DAYS_PER_YEAR
     )
@@ -237,7 +234,7 @@ def usage_vs_baseline(account: ir.Table, days: int) -> ir.Value:
     zh="最近一次使用在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_last_use(person: ir.Table) -> ir.Value:
-    """Days since anybody did anything (U4); 366 where nobody did for a year."""
+    """Days since the last use by anybody (U4); 366 if there was none for a year."""
     return person.last_day_ago.min()
 
 
@@ -247,7 +244,7 @@ def days_since_last_use(person: ir.Table) -> ir.Value:
     zh="过去一年共有 {value:.0f} 人使用过（同类客户：{peer:.0f} 人）",
 )  # fmt: skip
 def active_people_in_year(person: ir.Table) -> ir.Value:
-    """People with a north-star action in the past year (U2)."""
+    """Number of people with a north-star action in the past year (U2)."""
     return person.active_365d.sum()
 
 
@@ -257,9 +254,9 @@ def active_people_in_year(person: ir.Table) -> ir.Value:
     zh="过去一年的使用者中 {value:.0%} 已 90 天未活跃（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def lapsed_people_share(person: ir.Table) -> ir.Value:
-    """People active within a year but not within 90 days, over all active within a year (U5)."""
-    lost = ((person.active_365d == 1) & (person.active_90d == 0)).sum()
-    return lost.cast("float64") / person.active_365d.sum().nullif(0)
+    """Share of the people active within a year who were not active within 90 days (U5)."""
+    lapsed = ((person.active_365d == 1) & (person.active_90d == 0)).sum()
+    return lapsed.cast("float64") / person.active_365d.sum().nullif(0)
 
 
 @usage.feature(
@@ -268,7 +265,7 @@ def lapsed_people_share(person: ir.Table) -> ir.Value:
     zh="近 90 天 {value:.0%} 的关键操作集中在一人身上（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def busiest_person_share(account: ir.Table) -> ir.Value:
-    """How much of the use hangs on one person (U5)."""
+    """Share of the north-star actions of 90 days that the most active person did (U5)."""
     return account.busiest_90d.max() / account.north_star_90d.max().nullif(0.0)
 
 
@@ -278,7 +275,7 @@ def busiest_person_share(account: ir.Table) -> ir.Value:
     zh="近 90 天使用深度较此前 90 天变化 {value:+.1f} 级（同类客户：{peer:+.1f}）",
 )  # fmt: skip
 def usage_depth_change(person: ir.Table) -> ir.Value:
-    """Mean deepest level of 90 days less that of the 90 days before (U3: movement between reviews)."""
+    """Mean deepest level per person in 90 days less that of the 90 days before (U3: movement between reviews)."""
     now, then = (
         window_column(person, "level", 90, before).nullif(0).cast("float64").mean() for before in (False, True)
     )
@@ -291,7 +288,7 @@ def usage_depth_change(person: ir.Table) -> ir.Value:
     zh="近半年每月活跃天数的变化趋势：{value:+.1f} 天/月（同类客户：{peer:+.1f}）",
 )  # fmt: skip
 def activity_trend(account: ir.Table) -> ir.Value:
-    """Slope of the days with a north-star action over six stretches of four weeks (U4)."""
+    """Slope of the days with a north-star action over six periods of four weeks (U4)."""
     middle = (TREND_MONTHS - 1) / 2
     spread = sum((middle - k) ** 2 for k in range(TREND_MONTHS))
     return sum((middle - k) * days.cast("float64") for k, days in enumerate(_monthly_active_days(account))) / spread
@@ -303,7 +300,7 @@ def activity_trend(account: ir.Table) -> ir.Value:
     zh="每月活跃天数的波动幅度为 {value:.0%}（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def activity_variability(account: ir.Table) -> ir.Value:
-    """Standard deviation over mean of the days with a north-star action in six stretches of four weeks (U4)."""
+    """Standard deviation over mean of the days with a north-star action in six periods of four weeks (U4)."""
     months = [days.cast("float64") for days in _monthly_active_days(account)]
     mean = sum(months) / TREND_MONTHS
     variance = sum((days - mean) ** 2 for days in months) / TREND_MONTHS
@@ -320,7 +317,10 @@ def _monthly_active_days(account: ir.Table) -> list[ir.Value]:
     zh="近四周活跃天数较去年同期的变化（-1 为停止，+1 为新增）：{value:+.2f}（同类客户：{peer:+.2f}）",
 )  # fmt: skip
 def active_days_year_over_year(account: ir.Table) -> ir.Value:
-    """Days with a north-star action in 28 days against the same 28 a year ago (U4); null where there were none then."""
+    """Change of the days with a north-star action in 28 days against the same 28 days a year ago (U4).
+
+    Null if there were none a year ago.
+    """
     then = account.active_days_last_year.max().nullif(0)
     return symmetric_change(account.active_days_month_0.max(), then)
 
@@ -331,6 +331,6 @@ def active_days_year_over_year(account: ir.Table) -> ir.Value:
     zh="近 90 天的活跃日中 {value:.0%} 集中在一周的同一天（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def busiest_weekday_share(account: ir.Table) -> ir.Value:
-    """Days with a north-star action on the commonest weekday over all, 90 days (U2): a seventh is an even week."""
+    """Share of the days with a north-star action in 90 days on the commonest weekday (U2); 1/7 if evenly spread."""
     days = [account[f"active_days_{name}"].max() for name in WEEKDAY_RANGES]
     return ibis.greatest(*days).cast("float64") / sum(days).nullif(0)

@@ -1,4 +1,4 @@
-"""Value goals agreed, reached and missed, and value shown to the customer (J4)."""
+"""Value: goals agreed, reached and missed, and reports of value to the customer (J4)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ value = Family("value", theme="value", needs=("value_goals",))
 
 @value.source
 def goal(value_goals: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, goal known then)."""
+    """Goals known then: one row per (account_id, as_of, goal)."""
     return as_of_rows("value_goals", value_goals, spine)
 
 
 @value.source
 def outcome(goal_outcomes: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, goal reached or due by then): days since it was due and since it was reached."""
+    """Goals reached or due by then, with the days since each: one row per (account_id, as_of, goal)."""
     return goal_outcomes
 
 
 @value.source
 def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
-    """One row per (account_id, as_of, value report or review known then)."""
+    """Value reports and reviews known then: one row per (account_id, as_of, touchpoint)."""
     known = as_of_rows("touchpoints", touchpoints, spine)
     return known.filter(known.kind.isin(["value_report", "review"]))
 
@@ -35,7 +35,7 @@ def report(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
     zh="过去一年约定了 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_set(goal: ir.Table) -> ir.Value:
-    """Goals set within a year (J4)."""
+    """Number of goals agreed within a year (J4)."""
     return (goal.days_ago <= 365).sum()
 
 
@@ -45,7 +45,7 @@ def goals_set(goal: ir.Table) -> ir.Value:
     zh="近 {days} 天达成 {value:.0f} 个价值目标（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_reached(outcome: ir.Table, days: int) -> ir.Value:
-    """Goals reached in the window (J4)."""
+    """Number of goals reached in the window (J4)."""
     return (outcome.reached_ago <= days).fill_null(False).sum()
 
 
@@ -55,7 +55,7 @@ def goals_reached(outcome: ir.Table, days: int) -> ir.Value:
     zh="已达成的价值目标（越久远计得越少）：{value:.1f}（同类客户：{peer:.1f}）",
 )  # fmt: skip
 def goals_reached_decayed(outcome: ir.Table) -> ir.Value:
-    """Goals ever reached, each counting half as much for every year since (J4): value shown lasts for years."""
+    """Sum over all goals reached of weights that halve every year since (J4): value shown lasts for years."""
     return decay_weight(outcome.reached_ago, 365).sum().fill_null(0)
 
 
@@ -65,7 +65,7 @@ def goals_reached_decayed(outcome: ir.Table) -> ir.Value:
     zh="有 {value:.0f} 个价值目标已过期未达成（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_overdue(outcome: ir.Table) -> ir.Value:
-    """Goals of the past two years whose due date has passed and which are not reached (J4)."""
+    """Number of goals agreed in the past two years whose due date has passed without being reached (J4)."""
     return (outcome.achieved_at.isnull() & (outcome.due_ago >= 1) & (outcome.days_ago <= 730)).fill_null(False).sum()
 
 
@@ -76,8 +76,8 @@ def goals_overdue(outcome: ir.Table) -> ir.Value:
 )  # fmt: skip
 def goals_reached_share(outcome: ir.Table) -> ir.Value:
     """Share reached of the goals whose due date has passed, or that are reached (J4)."""
-    judged = ((outcome.due_ago >= 1) | outcome.achieved_at.notnull()).fill_null(False)
-    return as_number(outcome.achieved_at.notnull()).mean(where=judged)
+    is_counted = ((outcome.due_ago >= 1) | outcome.achieved_at.notnull()).fill_null(False)
+    return as_number(outcome.achieved_at.notnull()).mean(where=is_counted)
 
 
 @value.feature(
@@ -86,7 +86,7 @@ def goals_reached_share(outcome: ir.Table) -> ir.Value:
     zh="最近一次价值报告或业务回顾在 {value:.0f} 天前（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_since_report_or_review(report: ir.Table) -> ir.Value:
-    """Days since the last value report or review (J4); 366 where none was for a year."""
+    """Days since the last value report or review (J4); 366 if there was none for a year."""
     return report.days_ago.min().clip(upper=366)
 
 
@@ -96,7 +96,7 @@ def days_since_report_or_review(report: ir.Table) -> ir.Value:
     zh="过去一年提交价值报告或回顾 {value:.0f} 次（同类客户：{peer:.0f} 次）",
 )  # fmt: skip
 def reports_and_reviews(report: ir.Table) -> ir.Value:
-    """Value reports and reviews of a year (J4)."""
+    """Number of value reports and reviews of a year (J4)."""
     return (report.days_ago <= 365).sum()
 
 
@@ -106,5 +106,5 @@ def reports_and_reviews(report: ir.Table) -> ir.Value:
     zh="尚未达成的价值目标 {value:.0f} 个（同类客户：{peer:.0f} 个）",
 )  # fmt: skip
 def goals_open(goal: ir.Table) -> ir.Value:
-    """Goals of the past two years not reached yet, due or not (J4)."""
+    """Number of goals agreed in the past two years and not reached yet, due or not (J4)."""
     return (goal.achieved_at.isnull() & (goal.days_ago <= 730)).sum()

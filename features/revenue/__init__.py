@@ -1,1 +1,1 @@
-"""Terms, renewals and recurring revenue from contracts."""
+"""Terms, renewals and recurring revenue computed from contracts."""

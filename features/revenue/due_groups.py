@@ -1,4 +1,4 @@
-"""Terms of one account and product that are due on one day, settled together; and the renewals that customers see."""
+"""Due groups (terms of one account and product due on one day, renewed together) and the renewals of accounts."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ OUTCOMES = ("renewed_flat", "renewed_with_expansion", "renewed_with_contraction"
 
 
 def renewals(ledger: ir.Table) -> ir.Table:
-    """The outcome of each set of contracts, one row per (account_id, end_date) and, should it recur, known_at.
+    """Outcome and amounts of each renewal (set of contracts), one row per (account_id, end_date).
 
-    Renewed where any contract of the set was; null until all of them matured. A contract that was cancelled and booked
-    anew to the *same* end was amended, and the later contract speaks for it. A set that is booked anew after it had
-    matured is a row of its own, with the `known_at` of its first contract, so that the first outcome never changes.
-    `due_at` is the day on which the last of its contracts that came due so far ended; `amount_renewed` is what was due
-    of those contracts that were bought again, at whatever price. A contract learnt of only after it had matured is in
-    the ledger, but in no set.
+    A set is renewed if any of its contracts was; null until all of them matured. A contract that was cancelled and
+    replaced by one with the *same* end was amended: the later contract counts instead. If contracts with this end are
+    booked after the set matured, they form a further row with the `known_at` of their first contract, so that the first
+    outcome never changes. `due_at` is the last day on which one of its contracts that came due so far ended;
+    `amount_renewed` is the amount due of the contracts that were bought again, at any price. A contract that became
+    known only after it had matured is in the ledger, but in no set.
     """
     null = ibis.null("int64")
     return (
@@ -59,11 +59,14 @@ def renewals(ledger: ir.Table) -> ir.Table:
 
 
 def group_due_terms(due: ir.Table) -> ir.Table:
-    """What each lot was worth, one row per lot."""
-    largest = ibis.row_number().over(group_by="lot", order_by=[-_.amount, _.term]) == 0
+    """Amount, seats, plan and length of each due group, one row per due group.
+
+    Plan and length are those of its largest term.
+    """
+    largest = ibis.row_number().over(group_by="due_group", order_by=[-_.amount, _.term]) == 0
     return (
         due.mutate(main=largest)
-        .group_by("lot")
+        .group_by("due_group")
         .agg(
             due=_.due.max(),
             amount=sum_cents(_.amount),
@@ -75,8 +78,11 @@ def group_due_terms(due: ir.Table) -> ir.Table:
 
 
 def follow_on_holdings(allocations: ir.Table) -> ir.Table:
-    """What the follow-ons of each lot are worth, at the lot's own rate, one row per lot that has any."""
-    return allocations.group_by("lot").agg(
+    """Amount, seats and plan of the follow-ons allocated to each due group, one row per due group that has any.
+
+    The amounts in `allocations` are converted at the rate of the group's due day.
+    """
+    return allocations.group_by("due_group").agg(
         new_amount=sum_cents(_.amount), new_seats=total_seats(), new_plan=_.plan.max(where=_.nth == 0)
     )
 
@@ -84,29 +90,36 @@ def follow_on_holdings(allocations: ir.Table) -> ir.Table:
 def extra_replaced_terms(
     consolidated_terms: ir.Table, terms: ir.Table, due_groups: ir.Table, policy: Policy
 ) -> ir.Table:
-    """What else the follow-ons of a lot replace, as seen when the lot matures, one row per (lot, old term)."""
-    homes = due_groups.select("due", home=_.lot)
-    worth = terms.select("arr", "currency", "seats", old=_.term)
+    """Terms of other groups that the follow-ons of a due group also replace, one row per (due group, old term).
+
+    Only replacements known when the due group matures count.
+    """
+    homes = due_groups.select("due", home=_.due_group)
+    amounts = terms.select("arr", "currency", "seats", old=_.term)
     return (
         consolidated_terms.inner_join(homes, "home")
-        .filter(_.own_settled.isnull() | (_.own_settled > _.due + policy.grace.after_days))
-        .inner_join(worth, "old")
-        .select("due", "arr", "currency", "seats", lot=_.home)
+        .filter(_.home_settled.isnull() | (_.home_settled > _.due + policy.grace.after_days))
+        .inner_join(amounts, "old")
+        .select("due", "arr", "currency", "seats", due_group=_.home)
     )
 
 
 def add_bundles(due_groups: ir.Table, allocations: ir.Table, extra_terms: ir.Table) -> ir.Table:
-    """Each lot with what is replaced together with it, one row per lot."""
-    bundles = allocations.filter(_.bundle.notnull()).group_by("lot").agg(bundle=_.bundle.max())
-    served = {"group_by": "bundle", "order_by": ["due", "lot"]}
-    extra_terms = extra_terms.group_by("lot").agg(extra=sum_cents(_.amount), extra_seats=total_seats())
-    alone = _.extra.isnull() & (_.before == 0) & (_.bundle == _.lot)
+    """Add the bundle of each due group (groups replaced together) and its amounts, one row per due group."""
+    bundles = allocations.filter(_.bundle.notnull()).group_by("due_group").agg(bundle=_.bundle.max())
+    by_bundle = {"group_by": "bundle", "order_by": ["due", "due_group"]}
+    extra_terms = extra_terms.group_by("due_group").agg(extra=sum_cents(_.amount), extra_seats=total_seats())
+    alone = _.extra.isnull() & (_.before == 0) & (_.bundle == _.due_group)
     return (
         left_join_columns(
-            left_join_columns(due_groups, bundles, "lot", "bundle"), extra_terms, "lot", "extra", "extra_seats"
+            left_join_columns(due_groups, bundles, "due_group", "bundle"),
+            extra_terms,
+            "due_group",
+            "extra",
+            "extra_seats",
         )
-        .mutate(bundle=_.bundle.coalesce(_.lot))
-        .mutate(before=_.amount.sum().over(rows=ROWS_BEFORE, **served).fill_null(0))
+        .mutate(bundle=_.bundle.coalesce(_.due_group))
+        .mutate(before=_.amount.sum().over(rows=ROWS_BEFORE, **by_bundle).fill_null(0))
         .mutate(
             alone=alone,
             bundle_amount=_.amount + _.extra.fill_null(0),
@@ -116,53 +129,60 @@ def add_bundles(due_groups: ir.Table, allocations: ir.Table, extra_terms: ir.Tab
 
 
 def due_group_changes(due_groups: ir.Table, new: ir.Table, successors: ir.Table, policy: Policy) -> ir.Table:
-    """What was kept and what changed, one row per lot.
+    """Amounts kept, up-sold and contracted, and the price change of each due group, one row per due group.
 
-    Where several lots share follow-ons, these are used up in the order of the due days; what is left is the gain of the
-    home lot.
+    Where several groups share follow-ons, their amount is used up in the order of the due days; the remainder is the
+    gain of the home group.
     """
     joined = left_join_columns(
-        left_join_columns(due_groups, new, "lot", "new_amount", "new_seats", "new_plan"),
+        left_join_columns(due_groups, new, "due_group", "new_amount", "new_seats", "new_plan"),
         successors,
-        "lot",
+        "due_group",
         *FOLLOW_ON_COLUMNS,
     )
     t = joined.mutate(new_amount=_.new_amount.fill_null(0), renewed=_.follow_on_start.notnull())
-    old_side = Holdings(t.bundle_amount, t.bundle_seats, t.plan)
-    t = t.mutate(**decompose_change(old_side, Holdings(t.new_amount, t.new_seats, t.new_plan), t.years, policy))
+    old = Holdings(t.bundle_amount, t.bundle_seats, t.plan)
+    t = t.mutate(**decompose_change(old, Holdings(t.new_amount, t.new_seats, t.new_plan), t.years, policy))
     alone = _.alone & _.renewed
-    kept_alone = positive_part(_.amount - _.contraction - positive_part(-_.price_change))
-    kept_shared = clip_cents(_.new_amount - _.before, _.amount)
-    gain = (_.bundle == _.lot).ifelse(positive_part(_.new_amount - _.bundle_amount), 0)
+    retained_alone = positive_part(_.amount - _.contraction - positive_part(-_.price_change))
+    retained_shared = clip_cents(_.new_amount - _.before, _.amount)
+    gain = (_.bundle == _.due_group).ifelse(positive_part(_.new_amount - _.bundle_amount), 0)
     return (
-        t.mutate(kept=_.renewed.ifelse(alone.ifelse(kept_alone, kept_shared), 0), gain=gain)
+        t.mutate(retained=_.renewed.ifelse(alone.ifelse(retained_alone, retained_shared), 0), gain=gain)
         .mutate(price_change=alone.ifelse(_.price_change, clip_cents(_.price_change, _.gain)))
         .mutate(upsell=alone.ifelse(_.upsell, _.gain - _.price_change))
-        .mutate(contraction=alone.ifelse(_.contraction, _.amount - _.kept))
+        .mutate(contraction=alone.ifelse(_.contraction, _.amount - _.retained))
         .select(
-            "lot", "kept", "upsell", "price_change", "contraction", "renewed", *FOLLOW_ON_COLUMNS, lot_amount=_.amount
+            "due_group",
+            "retained",
+            "upsell",
+            "price_change",
+            "contraction",
+            "renewed",
+            *FOLLOW_ON_COLUMNS,
+            group_amount=_.amount,
         )
     )
 
 
 def split_by_contract(due: ir.Table, due_groups: ir.Table) -> ir.Table:
-    """The lot's money shared out to its contracts by size, to the cent, one row per contract."""
-    by_size = {"group_by": "lot", "order_by": [-_.amount, _.term]}
-    empty = _.lot_amount == 0
+    """Split the amounts of each due group over its contracts by size, to the cent, one row per contract."""
+    by_size = {"group_by": "due_group", "order_by": [-_.amount, _.term]}
+    empty = _.group_amount == 0
     lost = _.amount - _.amount_kept
 
     def share(total: ir.Value) -> ir.Value:
-        """Rounded sums up to here and up to the contract before, so that the shares add up to the total."""
+        """Contract's share of `total`: a difference of rounded running sums, so that the shares add up to it."""
         return ((total * _.upper).round() - (total * _.lower).round()).cast("int64")
 
     return (
-        due.inner_join(due_groups, "lot")
+        due.inner_join(due_groups, "due_group")
         .mutate(reached=_.amount.sum().over(rows=ROWS_TO_CURRENT, **by_size), nth=ibis.row_number().over(**by_size))
         .mutate(
-            upper=empty.ifelse(1.0, _.reached / _.lot_amount.nullif(0)),
-            lower=empty.ifelse((_.nth == 0).ifelse(0.0, 1.0), (_.reached - _.amount) / _.lot_amount.nullif(0)),
+            upper=empty.ifelse(1.0, _.reached / _.group_amount.nullif(0)),
+            lower=empty.ifelse((_.nth == 0).ifelse(0.0, 1.0), (_.reached - _.amount) / _.group_amount.nullif(0)),
         )
-        .mutate(amount_kept=share(_.kept), upsell=share(_.upsell))
+        .mutate(amount_kept=share(_.retained), upsell=share(_.upsell))
         .mutate(shrunk=(_.price_change < 0).ifelse(clip_cents(share(_.contraction), lost), lost))
         .mutate(price_change=(_.price_change < 0).ifelse(_.shrunk - lost, share(_.price_change)))
         .mutate(contraction=_.shrunk)
@@ -170,7 +190,10 @@ def split_by_contract(due: ir.Table, due_groups: ir.Table) -> ir.Table:
 
 
 def cross_sell_at_renewal(purchases: ir.Table, due: ir.Table, policy: Policy) -> ir.Table:
-    """New products bought at a renewal, one row per new term: the `term` is the main one of the nearest set due."""
+    """New products bought at a renewal, one row per new term.
+
+    `term` is the largest old term of the nearest set due.
+    """
     new = purchases.filter(_.kind == "cross_sell").select(
         "account_id", "arr", "currency", "settled", new=_.term, new_start=_.start, new_product=_.product
     )
@@ -188,7 +211,7 @@ def cross_sell_at_renewal(purchases: ir.Table, due: ir.Table, policy: Policy) ->
 
 
 def _outcome(decided: ir.Value, renewed: ir.Value) -> ir.Value:
-    """One of `OUTCOMES`, from what was gained and lost: price alone, unless it fell, leaves a renewal flat."""
+    """One of `OUTCOMES`, from the amounts gained and lost; a price rise alone leaves a renewal flat."""
     balance = _.upsell + _.cross_sell - (_.amount_due - _.amount_kept)
     return ibis.cases(
         (~decided, "pending"),
@@ -200,7 +223,7 @@ def _outcome(decided: ir.Value, renewed: ir.Value) -> ir.Value:
 
 
 def hide_pending_outcomes(rows: ir.Table, known_until: date) -> ir.Table:
-    """The ledger's columns, hidden where the outcome has not matured, one row per contract that came due."""
+    """Ledger entries whose outcome is hidden until it matured, one row per contract due before `known_until`."""
     now = ibis.literal(known_until, "date").cast("timestamp")
     zero, unknown = ibis.literal(0, "int64"), ibis.null("int64")
     return (

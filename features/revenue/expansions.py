@@ -1,4 +1,4 @@
-"""What customers bought beyond what they had."""
+"""Expansions: purchases of existing customers beyond what they had."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ EVENT_TIME_TYPES = {"happened_at": "date", "known_at": "timestamp", "voided_at":
 
 
 def find_purchases(terms: ir.Table, term_matches: ir.Table, policy: Policy) -> ir.Table:
-    """Terms that replaced nothing, of customers who had something, one row per term: a further lot or a new product.
+    """Terms that replace nothing, bought by existing customers, one row per term.
 
-    Judged by what was settled when the term was. A product that comes back after the grace is neither.
+    `kind` is `upsell` (a further term of a running product) or `cross_sell` (a new product), judged by the terms
+    settled at the time when this one was. A product that comes back after the grace is neither.
     """
     replacing = term_matches.filter(_.replaces).select(term=_.new).distinct()
     replaced_late = term_matches.filter(_.mainly & ~_.replaces).select(term=_.new, voided_at=_replaced_at())
@@ -53,9 +54,9 @@ def find_purchases(terms: ir.Table, term_matches: ir.Table, policy: Policy) -> i
 
 
 def replacing_terms(term_matches: ir.Table, terms: ir.Table) -> ir.Table:
-    """The terms that replace something, in the order in which they were settled, one row per term.
+    """Terms that replace something, numbered per home group in the order in which they were settled, one row per term.
 
-    `known_at` is when all of it was known: the new term, the old one, and that the old one ends.
+    `known_at` is the time when three facts were known: the new term, the old one, and the end of the old one.
     """
     homes = term_matches.filter(_.mainly).select("home", term=_.new, replaced_at=_replaced_at())
     return (
@@ -70,9 +71,9 @@ def replacing_terms(term_matches: ir.Table, terms: ir.Table) -> ir.Table:
 
 
 def _replaced_at() -> ir.Value:
-    """When it was known of a pair that the new term replaces the old one; null where the day it started told."""
-    told_late = _later_of(_.due_at.cast("timestamp"), _.known_at)
-    return _.replaces.ifelse(ibis.null("timestamp"), told_late)
+    """Time when it became known that the new term replaces the old one; null if known on the day it started."""
+    known_late = _later_of(_.due_at.cast("timestamp"), _.known_at)
+    return _.replaces.ifelse(ibis.null("timestamp"), known_late)
 
 
 def _later_of(left: ir.Value, right: ir.Value) -> ir.Value:
@@ -80,13 +81,18 @@ def _later_of(left: ir.Value, right: ir.Value) -> ir.Value:
 
 
 def cumulative_old_terms(replacing_terms: ir.Table, terms: ir.Table, consolidated_terms: ir.Table) -> ir.Table:
-    """What each head and those settled before it replace, as seen then, one row per (leader, old term)."""
+    """Old terms that each leader and the terms settled before it replace, one row per (leader, old term).
+
+    A leader is a replacing term; only what was known at its `moment` counts.
+    """
     leaders = replacing_terms.select("home", "moment", leader=_.term, day=_.start, at=_.settled)
-    old = terms.select("lot", "term", "arr", "currency", "seats", "plan", "years", "known")
-    at_home = leaders.inner_join(old, leaders.home == old.lot).filter(_.known <= _.moment).drop("lot", "known")
+    old = terms.select("due_group", "term", "arr", "currency", "seats", "plan", "years", "known")
+    at_home = (
+        leaders.inner_join(old, leaders.home == old.due_group).filter(_.known <= _.moment).drop("due_group", "known")
+    )
     elsewhere = (
-        leaders.inner_join(consolidated_terms.drop("lot"), "home")
-        .filter(_.settled <= _.at, _.own_settled.isnull() | (_.own_settled > _.moment))
+        leaders.inner_join(consolidated_terms.drop("due_group"), "home")
+        .filter(_.settled <= _.at, _.home_settled.isnull() | (_.home_settled > _.moment))
         .inner_join(old.rename(old="term"), "old")
         .rename(term="old")
     )
@@ -94,7 +100,7 @@ def cumulative_old_terms(replacing_terms: ir.Table, terms: ir.Table, consolidate
 
 
 def cumulative_new_terms(replacing_terms: ir.Table) -> ir.Table:
-    """Each head and those settled before it, one row per (leader, new term)."""
+    """Each replacing term with those settled before it at the same home, one row per (leader, new term)."""
     new = replacing_terms.select("home", "arr", "currency", "seats", "nth")
     return (
         replacing_terms.select("home", leader=_.term, day=_.start, at=_.nth)
@@ -105,7 +111,10 @@ def cumulative_new_terms(replacing_terms: ir.Table) -> ir.Table:
 
 
 def replacement_sizes(replacing_terms: ir.Table, old_terms: ir.Table, new_terms: ir.Table) -> ir.Table:
-    """What each head replaces, and what it and those settled before it bring, one row per head."""
+    """Amount, seats and plan before and after each replacing term, one row per replacing term.
+
+    `old` is what is replaced; `now` is the replacing term with those settled before it; `then` is the latter only.
+    """
     largest = ibis.row_number().over(group_by="leader", order_by=[-_.amount, _.term]) == 0
     old = (
         old_terms.mutate(main=largest)
@@ -123,14 +132,16 @@ def replacement_sizes(replacing_terms: ir.Table, old_terms: ir.Table, new_terms:
         then=sum_cents(_.amount, _.earlier).fill_null(0),
         then_seats=total_seats(_.earlier),
     )
-    head = replacing_terms.select("term", "account_id", "contract_id", "product", "plan", "start_date", "known_at")
-    return head.inner_join(old, "term").inner_join(new, "term")
+    attributes = replacing_terms.select(
+        "term", "account_id", "contract_id", "product", "plan", "start_date", "known_at"
+    )
+    return attributes.inner_join(old, "term").inner_join(new, "term")
 
 
 def upsell_events(sizes: ir.Table, policy: Policy) -> ir.Table:
-    """By how much each follow-on is larger than what it replaces, one row per follow-on.
+    """Up-sell of each follow-on over what it replaces, one row per follow-on.
 
-    Of several follow-ons of the same lots each adds what it brings beyond those settled before it.
+    If several follow-ons replace the same due groups, each adds the difference to those settled before it.
     """
     t = sizes
     old = Holdings(t.old, t.old_seats, t.old_plan)

@@ -1,4 +1,4 @@
-"""Recurring revenue from one month's end to the next."""
+"""Roll-forward of recurring revenue from one month's end to the next."""
 
 from __future__ import annotations
 
@@ -32,11 +32,15 @@ def build_intervals(
     policy: Policy,
     requires_payment: bool,
 ) -> ir.Table:
-    """The days on which each term is recurring revenue, one row per term that ever is."""
+    """Days on which each term counts as recurring revenue, one row per term with at least one such day."""
     after = policy.grace.after_days
     followers = term_matches.filter(_.follows).select(term=_.new, following=ibis.literal(True)).distinct()
     terms = left_join_columns(
-        left_join_columns(newest, followers, "term", "following"), successors, "lot", "continued", "follow_on_start"
+        left_join_columns(newest, followers, "term", "following"),
+        successors,
+        "due_group",
+        "continued",
+        "follow_on_start",
     )
     in_time = _.following.fill_null(False) | (_.paid <= _.start + after)
     begin = in_time.ifelse(_.start, _.paid) if requires_payment else _.start
@@ -46,7 +50,10 @@ def build_intervals(
 
 
 def assign_current_owner(intervals: ir.Table, term_matches: ir.Table) -> ir.Table:
-    """The intervals under the account that holds them now, and since when it and its product have revenue."""
+    """Assign each interval to the account that owns it now, after mergers, one row per interval.
+
+    `account_since` and `product_since` are the first days on which the account and its product have revenue.
+    """
     parents = term_matches.filter(_.merged & _.follows).group_by("account_id").agg(owner=_.owner.min())
     paying = _.amount > 0
     since = paying.ifelse(_.start_day, ibis.null("int64")).min()
@@ -65,7 +72,7 @@ def assign_current_owner(intervals: ir.Table, term_matches: ir.Table) -> ir.Tabl
 
 
 def _month_edges(months: Sequence[date]) -> ir.Table:
-    """The last day before and the last day of each month, one row per (month, opens)."""
+    """Last day before each month and last day of it, one row per (month, opens)."""
     rows = [
         {"month": month, "opens": opens, "first": (month - EPOCH).days, "day": (first - EPOCH).days - 1}
         for month in months
@@ -75,7 +82,7 @@ def _month_edges(months: Sequence[date]) -> ir.Table:
 
 
 def balances(intervals: ir.Table, months: Sequence[date]) -> ir.Table:
-    """What ran at the opening and at the closing of the month, one row per (month, account_id, product)."""
+    """Amounts, seats and plans at the opening and closing of each month, one row per (month, account_id, product)."""
     key = ["month", "account_id", "product"]
     opens, closes = _.opens, ~_.opens
     largest = ibis.row_number().over(group_by=[*key, "opens"], order_by=[-_.amount, _.term]) == 0
@@ -102,19 +109,19 @@ def balances(intervals: ir.Table, months: Sequence[date]) -> ir.Table:
 
 
 def movements(balances: ir.Table, policy: Policy) -> ir.Table:
-    """What moved in the month, one row per (month, account_id)."""
+    """Revenue movements of each month in cents (new, churn, upsell, ...), one row per (month, account_id)."""
     old = Holdings(balances.opening, balances.opening_seats, balances.opening_plan)
     new = Holdings(balances.closing, balances.closing_seats, balances.closing_plan)
-    whole = _.opening.sum().over(group_by=["month", "account_id"])
+    account_opening = _.opening.sum().over(group_by=["month", "account_id"])
     price = _.price_change
-    back = (_.starts & (_.account_since < _.first)) | (_.joins & (_.product_since < _.first))
+    returning = (_.starts & (_.account_since < _.first)) | (_.joins & (_.product_since < _.first))
     return (
         balances.mutate(**decompose_change(old, new, balances.years, policy))
-        .mutate(starts=whole == 0)
+        .mutate(starts=account_opening == 0)
         .mutate(stays=~_.starts & _.opened & _.closed, joins=~_.starts & ~_.opened)
         .mutate(
             new=(_.starts & (_.account_since >= _.first)).ifelse(_.closing, 0),
-            reactivation=back.ifelse(_.closing, 0),
+            reactivation=returning.ifelse(_.closing, 0),
             cross_sell=(_.joins & (_.product_since >= _.first)).ifelse(_.closing, 0),
             upsell=_.stays.ifelse(_.upsell, 0),
             price=_.stays.ifelse(positive_part(price), 0),
@@ -128,7 +135,7 @@ def movements(balances: ir.Table, policy: Policy) -> ir.Table:
 
 
 def sum_by_month(movements: ir.Table, months: Sequence[date]) -> ir.Table:
-    """The accounts' movements together, one row per month, also where nothing ran."""
+    """Movements of all accounts summed by month, one row per month, also for months without revenue."""
     money = (*MOVEMENT_COLUMNS, *EXPANSION_COLUMNS)
     sums = movements.group_by("month").agg(**{name: sum_cents(_[name]) for name in money})
     calendar = _month_edges(months).filter(_.opens).select("month")

@@ -1,4 +1,4 @@
-"""Terms of contracts, and which term follows which."""
+"""Terms of contracts, and the terms that follow them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLLOW_ON_COLUMNS = ("follow_on_id", "follow_on_start", "follow_on_end", "follow
 
 
 def build_terms(contracts: ir.Table, policy: Policy, requires_payment: bool) -> ir.Table:
-    """The contracts that ran, with their days, one row per contract."""
+    """Contracts that ran, with their days as numbers and their due group, one row per contract."""
     after = policy.grace.after_days
     paid = _.paid_at.isnull().ifelse(ibis.null("timestamp"), (_.paid_at > _.known_at).ifelse(_.paid_at, _.known_at))
     terms = (
@@ -56,16 +56,16 @@ def build_terms(contracts: ir.Table, policy: Policy, requires_payment: bool) -> 
             ),
         )
     )
-    # A contract that became known only after the others of its due day had matured cannot have been renewed with them.
+    # A contract that became known only after the others of its due day matured cannot have been renewed with them.
     together = ["account_id", "product", "due", _.known > _.due + after]
-    return _add_sets(terms.mutate(lot=_.term.min().over(group_by=together)))
+    return _add_sets(terms.mutate(due_group=_.term.min().over(group_by=together)))
 
 
 def _add_sets(terms: ir.Table) -> ir.Table:
-    """When the set of each contract became known and matures, one row per contract.
+    """Add the times when the renewal set of each contract became known and matures, one row per contract.
 
-    A contract known only after all the earlier known ones of its set matured begins a set of its own. One known only
-    after it had itself matured was nobody's renewal to look at, and is kept apart.
+    A contract known only after all earlier known contracts of its set matured starts a new set. A contract known only
+    after it had itself matured was never an open renewal, and is kept separate.
     """
     by_end = ["account_id", "end_date", _.known_at >= _.matured_at]
     known = {"group_by": by_end, "order_by": ["known_at", "term"]}
@@ -82,23 +82,26 @@ def _add_sets(terms: ir.Table) -> ir.Table:
 
 
 def _term_owners(terms: ir.Table, accounts: ir.Table | None) -> ir.Table:
-    """Whose follow-on counts, one row per (term, owner): the account itself and, after a merger, its parent."""
-    own = terms.select(
-        *("account_id", "product", "lot", "due", "due_at", "cancel", "end", "known", "known_at"),
+    """Accounts whose follow-on counts for each term, one row per (term, owner).
+
+    The owners are the account itself and, after a merger, its parent.
+    """
+    direct = terms.select(
+        *("account_id", "product", "due_group", "due", "due_at", "cancel", "end", "known", "known_at"),
         old=_.term,
         old_start=_.start,
         owner=_.account_id,
         merged=ibis.literal(False),
     )
     if accounts is None:
-        return own
+        return direct
     parents = (
         accounts.select("account_id", owner=_.parent_account_id.cast(terms.account_id.type()))
         .filter(_.owner.notnull(), _.owner != _.account_id)
         .distinct()
     )
-    merged = own.drop("owner", "merged").inner_join(parents, "account_id").mutate(merged=ibis.literal(True))
-    return own.union(merged.select(own.columns))
+    merged = direct.drop("owner", "merged").inner_join(parents, "account_id").mutate(merged=ibis.literal(True))
+    return direct.union(merged.select(direct.columns))
 
 
 def is_within_grace(start: ir.Value, due: ir.Value, policy: Policy) -> ir.Value:
@@ -106,9 +109,10 @@ def is_within_grace(start: ir.Value, due: ir.Value, policy: Policy) -> ir.Value:
 
 
 def match_terms(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> ir.Table:
-    """What may follow what, one row per (old term, new term): does it follow, does it replace, and where is its home.
+    """Pairs of an old term and a new term that follows or replaces it, one row per (old term, new term).
 
-    A parent's term counts for a merged account only where it replaces none of the parent's own.
+    `follows` and `replaces` are flags; `mainly` marks the main replaced term, and `home` is its due group. A parent's
+    term counts for a merged account only if it replaces no term of the parent itself.
     """
     after = policy.grace.after_days
     old = _term_owners(terms, accounts)
@@ -134,35 +138,36 @@ def match_terms(terms: ir.Table, accounts: ir.Table | None, policy: Policy) -> i
             & (_.known <= _.new_start),
         )
         .filter(_.follows | _.replaces)
-        .mutate(own=(_.replaces & ~_.merged).any().over(group_by="new"))
-        .filter(~_.merged | ~_.own)
+        .mutate(same_account=(_.replaces & ~_.merged).any().over(group_by="new"))
+        .filter(~_.merged | ~_.same_account)
         .mutate(mainly=ibis.row_number().over(group_by="new", order_by=nearest) == 0)
-        .mutate(home=_.mainly.ifelse(_.lot, ibis.null("int64")).max().over(group_by="new"))
+        .mutate(home=_.mainly.ifelse(_.due_group, ibis.null("int64")).max().over(group_by="new"))
     )
 
 
 def allocate_follow_ons(term_matches: ir.Table, terms: ir.Table) -> ir.Table:
-    """The new terms that touch each lot, one row per (lot, new term); `claimed` where its money goes to the lot.
+    """New terms that follow or replace each due group, one row per (due group, new term).
 
-    A lot that is home to a new term is served by all that are at home there; any other lot joins the bundle of the term
-    that was first settled to replace it.
+    `claimed` is true if the money of the new term counts for the group. A group that is the home of a new term is
+    served by all terms with this home; any other group joins the bundle of the term that was first settled to replace
+    it.
     """
-    worth = terms.select(
+    new_terms = terms.select(
         *("arr", "currency", "seats", "plan", "contract_id", "start_date", "end_date", "known_at", "settled", "start"),
         new=_.term,
     )
-    first = [_.replaces.ifelse(0, 1), (_.home == _.lot).ifelse(0, 1), _.settled, _.start, _.new]
+    first = [_.replaces.ifelse(0, 1), (_.home == _.due_group).ifelse(0, 1), _.settled, _.start, _.new]
     return (
         term_matches.mutate(replaces=_.replaces | _.mainly)
-        .group_by("lot", "new")
+        .group_by("due_group", "new")
         .agg(follows=_.follows.any(), replaces=_.replaces.any(), home=_.home.max(), due=_.due.max())
-        .inner_join(worth, "new")
-        .mutate(nth=ibis.row_number().over(group_by="lot", order_by=first))
-        .mutate(bundle=((_.nth == 0) & _.replaces).ifelse(_.home, ibis.null("int64")).max().over(group_by="lot"))
+        .inner_join(new_terms, "new")
+        .mutate(nth=ibis.row_number().over(group_by="due_group", order_by=first))
+        .mutate(bundle=((_.nth == 0) & _.replaces).ifelse(_.home, ibis.null("int64")).max().over(group_by="due_group"))
         .mutate(claimed=(_.follows & _.replaces & (_.home == _.bundle)).fill_null(False))
         .mutate(
             nth=ibis.row_number().over(
-                group_by=["lot", "follows"],
+                group_by=["due_group", "follows"],
                 order_by=[_.claimed.ifelse(0, 1), _.claimed.ifelse(-_.arr, 0.0), _.start, _.new],
             )
         )
@@ -170,21 +175,27 @@ def allocate_follow_ons(term_matches: ir.Table, terms: ir.Table) -> ir.Table:
 
 
 def find_consolidated_terms(term_matches: ir.Table) -> ir.Table:
-    """Terms replaced by a follow-on that is at home elsewhere, one row per old term: where, and since when.
+    """Old terms replaced by a follow-on of another due group, with this group (`home`), one row per old term.
 
-    `own_settled` tells when the lot got a follow-on of its own after all: until then it counts where it was absorbed.
+    `settled` is the day since when. `home_settled` is the day when the group got a follow-on of its own after all:
+    until then the term counts in the group that absorbed it.
     """
     replaced = term_matches.filter(_.replaces | _.mainly)
-    own = replaced.filter(_.home == _.lot).group_by("lot").agg(own_settled=_.settled.min())
+    at_home = replaced.filter(_.home == _.due_group).group_by("due_group").agg(home_settled=_.settled.min())
     first = ibis.row_number().over(group_by="old", order_by=["settled", "new_start", "new"])
-    elsewhere = replaced.filter(_.home != _.lot).mutate(nth=first).filter(_.nth == 0)
-    return left_join_columns(elsewhere.select("old", "lot", "home", "settled"), own, "lot", "own_settled")
+    elsewhere = replaced.filter(_.home != _.due_group).mutate(nth=first).filter(_.nth == 0)
+    return left_join_columns(
+        elsewhere.select("old", "due_group", "home", "settled"), at_home, "due_group", "home_settled"
+    )
 
 
 def find_successors(allocations: ir.Table) -> ir.Table:
-    """The follow-on that continues each lot, one row per lot that was followed: the largest that is at home there."""
+    """The follow-on that continues each due group, one row per group with a follow-on.
+
+    It is the largest one whose home is the group.
+    """
     return allocations.filter(_.follows, _.nth == 0).select(
-        "lot",
+        "due_group",
         continued=_.claimed.ifelse(_.start, ibis.null("int64")),
         follow_on_id=_.contract_id,
         follow_on_start=_.start_date,

@@ -1,4 +1,4 @@
-"""Amounts in cents of the reporting currency, and what a renewal changed: kept, up-sell, price, contraction."""
+"""Amounts in cents of the reporting currency, and the parts of a change: kept, up-sell, price, contraction."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def day_number(when: ir.Value) -> ir.Value:
 
 
 def add_rate(table: ir.Table, rates: ir.Table | None, reporting_currency: str, day: str) -> ir.Table:
-    """`table` with the `rate` of its `currency` on its `day`: the newest dated on or before it, else the first.
+    """Add the exchange `rate` of `currency` on day column `day`: the newest dated on or before it, else the first.
 
-    Null for a currency that has no rate: an amount in another currency is no amount in this one.
+    Null for a currency without a rate: its amounts cannot be converted.
     """
     if rates is None:
         return table.mutate(rate=(_.currency == reporting_currency).ifelse(1.0, ibis.null("float64")))
@@ -36,41 +36,43 @@ def add_rate(table: ir.Table, rates: ir.Table | None, reporting_currency: str, d
         .group_by("currency", "on")
         .agg(rate=_.rate.max())
     )
-    asked = table.select("currency", on=table[day]).distinct().mutate(dated=ibis.null("int64"), asked=ibis.literal(1))
-    known = quoted.select("currency", "on", dated=_.on, asked=ibis.literal(0))
-    so_far = {"group_by": "currency", "order_by": ["on", "asked"], "rows": ROWS_TO_CURRENT}
-    newest = (
-        asked.union(known.select(asked.columns).cast(asked.schema()))
-        .mutate(newest=_.dated.max().over(**so_far), oldest=_.dated.min().over(group_by="currency"))
-        .filter(_.asked == 1)
-        .select("currency", asked_on=_.on, on=ibis.coalesce(_.newest, _.oldest))
-        .inner_join(quoted, ["currency", "on"])
-        .select("currency", "asked_on", quote=_.rate)
+    queries = (
+        table.select("currency", on=table[day]).distinct().mutate(dated=ibis.null("int64"), is_query=ibis.literal(1))
     )
-    joined = table.left_join(newest, [table.currency == newest.currency, table[day] == newest.asked_on])
+    known = quoted.select("currency", "on", dated=_.on, is_query=ibis.literal(0))
+    until_day = {"group_by": "currency", "order_by": ["on", "is_query"], "rows": ROWS_TO_CURRENT}
+    quotes = (
+        queries.union(known.select(queries.columns).cast(queries.schema()))
+        .mutate(newest=_.dated.max().over(**until_day), oldest=_.dated.min().over(group_by="currency"))
+        .filter(_.is_query == 1)
+        .select("currency", query_day=_.on, on=ibis.coalesce(_.newest, _.oldest))
+        .inner_join(quoted, ["currency", "on"])
+        .select("currency", "query_day", quote=_.rate)
+    )
+    joined = table.left_join(quotes, [table.currency == quotes.currency, table[day] == quotes.query_day])
     rate = (_.currency == reporting_currency).ifelse(1.0, _.quote)
     return joined.select(*table.columns, "quote").mutate(rate=rate).drop("quote")
 
 
 def left_join_columns(table: ir.Table, right: ir.Table, key: str, *columns: str) -> ir.Table:
-    """`table` with `columns` of `right` where it has a row of the same key."""
+    """`table` with `columns` of `right` joined on `key`; null where `right` has no such row."""
     return table.left_join(right, key).select(*table.columns, *columns)
 
 
 def total_seats(where: ir.Value | None = None) -> ir.Value:
-    """The seats of several contracts together; null as soon as those of one are unknown."""
+    """Sum of the seats of several contracts; null as soon as the seats of one are missing."""
     known = _.seats.count(where=where) == (_.count() if where is None else where.sum())
     return known.ifelse(_.seats.sum(where=where), ibis.null("int64"))
 
 
 def sum_cents(cents: ir.Value, where: ir.Value | None = None) -> ir.Value:
-    """A sum of cents as an integer of 64 bits: left alone, engines widen it to a decimal."""
+    """Sum of cents as int64; without the casts, engines widen it to a decimal."""
     return cents.sum(where=where).cast("decimal(18, 0)").cast("int64")
 
 
 @dataclass(frozen=True)
 class Holdings:
-    """What the customer has: money, seats and plan, before or after."""
+    """Amount, seats and plan of a customer before or after a change."""
 
     amount: ir.Value
     seats: ir.Value
@@ -78,10 +80,11 @@ class Holdings:
 
 
 def decompose_change(old: Holdings, new: Holdings, years: ir.Value, policy: Policy) -> dict[str, ir.Value]:
-    """What became dearer, larger and smaller: old + upsell + price_change - contraction = new, to the cent.
+    """Split the change from `old` to `new` into upsell, price_change and contraction, in cents.
 
-    Seats are counted at the price of the side that has more of them. What is left is price on the same plan, and
-    up-sell or contraction on another. Where seats are not known, a rise within the routine uplift is price.
+    old + upsell + price_change - contraction = new, to the cent. Seats are valued at the price of the side that has
+    more of them. The remainder is price on the same plan, and up-sell or contraction on another plan. If seats are
+    missing, a rise within the routine uplift is price.
     """
     by_seats = old.seats.notnull() & new.seats.notnull()
     more = new.seats - old.seats
@@ -90,8 +93,8 @@ def decompose_change(old: Holdings, new: Holdings, years: ir.Value, policy: Poli
     rest = new.amount - old.amount - by_seat
     routine = (old.amount * years * policy.renewal.routine_uplift).round().cast("int64")
     rise = clip_cents(rest, routine)
-    other_plan = (old.plan != new.plan).fill_null(False)
-    price = other_plan.ifelse(0, by_seats.ifelse(rest, rise))
+    plan_changed = (old.plan != new.plan).fill_null(False)
+    price = plan_changed.ifelse(0, by_seats.ifelse(rest, rise))
     size = rest - price
     return {
         "upsell": positive_part(by_seat) + positive_part(size),
@@ -105,5 +108,5 @@ def positive_part(value: ir.Value) -> ir.Value:
 
 
 def clip_cents(value: ir.Value, high: ir.Value) -> ir.Value:
-    """Money between nothing and `high`; neither is ever null, for engines differ on the greatest of a null."""
+    """`value` limited to between zero and `high`; neither may be null, because engines treat nulls differently here."""
     return positive_part(ibis.least(value, high))

@@ -1,1 +1,1 @@
-"""The ten measures, renewal rates and the renewals ahead."""
+"""Scorecard measures, renewal rates and upcoming renewals."""

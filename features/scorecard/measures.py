@@ -1,8 +1,8 @@
-"""What the scorecard asks: each measure a function of totals, with its definition in words beside it (K1 to K10).
+"""Scorecard measures: each is a function of the totals with its definition as text (K1 to K10).
 
-A measure cannot exist without its name and definition in English and Chinese, its unit, the rule of the domain it
-carries and the moment from which a period is final for it. `features.scorecard.totals` makes the totals: one row per
-period and segment, money in integer cents; its docstring says what opening, closing and open mean.
+A measure is registered only with a name and a definition in English and Chinese, its unit, its domain rule and the time
+from which a period is final for it. `features.scorecard.totals` computes the totals: one row per period and segment,
+money in integer cents; its docstring defines opening, closing and open.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ FinalAfter = Literal["at_once", "grace", "onboarding"]
 Better = Literal["up", "down"] | None
 
 MONTHS_PER_YEAR = 12
-"""Months in a year, by which a monthly loss compounds."""
+"""Months in a year, used to compound a monthly loss."""
 
 
-# --- what is asked -----------------------------------------------------------------------------
+# --- registration of measures ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class MeasureValue:
-    """What a measure says of each row of totals, and what it was made from."""
+    """Value of a measure for each row of totals, with its numerator and denominator."""
 
     value: ir.Value
     numerator: ir.Value
@@ -35,26 +35,26 @@ class MeasureValue:
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure with its words: a name and a definition, each in English and Chinese."""
+    """One measure with its name and definition, each in English and Chinese."""
 
     name: str
     rule: str
     unit: Unit
     needs: tuple[str, ...]
-    """Optional tables without which it cannot be had."""
+    """Optional input tables that the measure requires."""
     final_after: FinalAfter
-    """When a period is final: at its end, after the grace (R2), or after the onboarding of who came in it (J1)."""
+    """When a period is final: at its end, after the grace (R2), or after the onboarding of its new customers (J1)."""
     provisional: bool
-    """Whether it keeps its value in an open period: it then counts what is pending as it stands."""
+    """True if an open period has a value too; it then counts pending renewals in their current state."""
     better: Better
-    """Which way is good for the company; None where neither is."""
+    """The direction that is good for the company; None if neither is."""
     en: tuple[str, str]
     zh: tuple[str, str]
     compute: Callable[[ir.Table], MeasureValue]
 
 
 MEASURES: dict[str, Measure] = {}
-"""Every measure by name, in the order in which they are read."""
+"""All measures by name, in display order."""
 
 
 def measure(
@@ -68,7 +68,7 @@ def measure(
     provisional: bool = False,
     better: Better = "up",
 ) -> Callable[[Callable[[ir.Table], MeasureValue]], Callable[[ir.Table], MeasureValue]]:
-    """Register a function of the totals under its own name."""
+    """Register a function of the totals as the measure of the same name."""
 
     def register(compute: Callable[[ir.Table], MeasureValue]) -> Callable[[ir.Table], MeasureValue]:
         name = compute.__name__
@@ -79,7 +79,7 @@ def measure(
 
 
 def measure_definitions() -> list[dict[str, Any]]:
-    """What every measure means, as plain values: what a page shows beside it."""
+    """Definitions of all measures as JSON-compatible values, one dict per measure, for display on a page."""
     return [
         {
             "measure": m.name,
@@ -96,37 +96,37 @@ def measure_definitions() -> list[dict[str, Any]]:
 
 
 def missing_measures(tables: Iterable[str]) -> list[str]:
-    """The measures that cannot be had because a table was not given."""
+    """Names of the measures that need a table not in `tables`."""
     return [m.name for m in MEASURES.values() if not {*m.needs} <= {*tables}]
 
 
 def count(number: ir.Value) -> MeasureValue:
-    """A number of things."""
+    """Measure value of a count, without a denominator."""
     return MeasureValue(as_float(number), as_float(number))
 
 
 def money(cents: ir.Value) -> MeasureValue:
-    """An amount in units of the reporting currency."""
+    """Measure value of an amount in cents, converted to units of the reporting currency."""
     return MeasureValue(cents_to_units(cents), cents_to_units(cents))
 
 
 def share(part: ir.Value, total: ir.Value) -> MeasureValue:
-    """One number over another; null where there is nothing to divide by."""
+    """Measure value of `part` over `total`; null if `total` is zero."""
     return MeasureValue(as_float(part) / as_float(total).nullif(0.0), as_float(part), as_float(total))
 
 
 def money_share(part: ir.Value, total: ir.Value) -> MeasureValue:
-    """One amount over another; null where there is nothing to divide by."""
+    """Measure value of one amount in cents over another; null if `total` is zero."""
     return share(cents_to_units(part), cents_to_units(total))
 
 
 def as_float(number: ir.Value) -> ir.FloatingValue:
-    """A number that divides as people expect, on every engine."""
+    """The number as float64, so that division gives a fraction on every engine."""
     return number.cast("float64")
 
 
 def cents_to_units(cents: ir.Value) -> ir.FloatingValue:
-    """Cents as units of the currency."""
+    """Cents converted to units of the currency."""
     return as_float(cents) / 100.0
 
 
@@ -265,7 +265,7 @@ def yearly_churn(t: ir.Table) -> MeasureValue:
 
 
 def _compound_yearly(monthly: ir.Value) -> ir.Value:
-    """What a monthly loss comes to in a year, each month taken from what is left (R8)."""
+    """Yearly loss for a monthly loss, where each month's loss is taken from the remainder (R8)."""
     return 1.0 - (1.0 - monthly) ** float(MONTHS_PER_YEAR)
 
 

@@ -1,10 +1,10 @@
-"""What is known of the quarters to come: which renewals fall due, which of them are decided, and how past ones went.
+"""Upcoming renewals by quarter, with those already decided, and the outcomes of past quarters.
 
-The book is opened on a day *ahead*, with the contracts known today: what has a follow-on by now is renewed there, and
-whatever else falls due until then is lost, as if nobody bought again. These are the renewals to be foretold; the past
-and its money are the ledger's own (R1, R4, R5), so that a forecast and the scorecard speak of the same thing.
+The ledger is opened for a *future* day, with the contracts known today: a term that has a follow-on by now is renewed
+there, and every other term due until then is lost. These are the renewals to forecast. The past and its money come from
+the same ledger (R1, R4, R5), so that forecast and scorecard agree.
 
-quarter   three months, numbered from the day: 1 is the first to come, 0 the newest past one.
+quarter   three months, numbered from the day: 1 is the next to start, 0 the newest past one.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from renewals.features.scorecard.totals import retained_revenue
 from renewals.features.spine import month_starts, size_band
 
 FORECAST_QUARTERS = 4
-"""Quarters foretold: a score reaches no further than a year."""
+"""Number of quarters to forecast: a score reaches no further than a year."""
 HISTORY_QUARTERS = 8
-"""Past quarters from which rates, kept shares and growth are taken."""
+"""Number of past quarters from which rates, kept shares and growth are estimated."""
 
 
 def quarter_start(day: date, number: int) -> date:
-    """The first day of a quarter, counted from the month of the day."""
+    """First day of quarter `number`, counted from the month of `day`."""
     months = day.year * 12 + day.month - 1 + 3 * (number - 1)
     return date(months // 12, months % 12 + 1, 1)
 
 
 def quarter_months(day: date, number: int) -> list[date]:
-    """The first days of a quarter's months."""
+    """First days of the three months of quarter `number`."""
     return month_starts(quarter_start(day, number), quarter_start(day, number + 1))[:-1]
 
 
 def horizon_end(day: date, policy: Policy) -> date:
-    """The day the book is opened on: the last quarter is over there, and its grace."""
+    """Day for which the ledger is opened: the last forecast quarter and its grace have passed by then."""
     return quarter_start(day, FORECAST_QUARTERS + 1) + timedelta(days=policy.grace.after_days + 1)
 
 
 def renewal_sets(ledger: RenewalLedger) -> ir.Table:
-    """Every renewal with what became of it, one row per (account_id, end_date) and, should it recur, known_at.
+    """Every renewal with its outcome, dates and amounts, one row per (account_id, end_date).
 
-    Money in cents; `growth` is what was bought on top, with every rise of price. `followed_at` is when the first
-    follow-on was settled, `moves_at` when it starts, `lasts_until` when the last one ends, and
-    `began` when the oldest of the contracts did.
+    A renewal that recurs has one row per known_at. Money in cents; `growth` is the expansion on top of the amount kept,
+    including price rises. `followed_at` is the time when the first follow-on was settled, `moves_at` its start,
+    `lasts_until` the end of the last follow-on, and `began` the start of the oldest contract.
     """
     settled = ledger.terms.select("contract_id", "settled_at")
-    parts = ledger.entries.filter(~_.amended, _.known_at < _.matured_at)
-    when = (
-        parts.left_join(settled, parts.follow_on_id == settled.contract_id)
+    entries = ledger.entries.filter(~_.amended, _.known_at < _.matured_at)
+    dates = (
+        entries.left_join(settled, entries.follow_on_id == settled.contract_id)
         .group_by("account_id", "end_date", known_at=_.set_known_at)
         .agg(
             began=_.start_date.min(),
@@ -67,7 +67,7 @@ def renewal_sets(ledger: RenewalLedger) -> ir.Table:
     return (
         renewals(ledger.entries)
         .mutate(growth=_.upsell + _.cross_sell + ibis.greatest(_.price_change, zero))
-        .join(when, ["account_id", "end_date", "known_at"])
+        .join(dates, ["account_id", "end_date", "known_at"])
         .select(
             *("account_id", "end_date", "due_at", "matured_at", "began", "followed_at", "moves_at"),
             *("lasts_until", "renewed", "amount_due", "amount_renewed", "amount_kept", "growth"),
@@ -76,10 +76,10 @@ def renewal_sets(ledger: RenewalLedger) -> ir.Table:
 
 
 def account_quarters(roll_forward: ir.Table, day: date, numbers: Sequence[int], policy: Policy) -> ir.Table:
-    """What each account paid at a quarter's opening, lost, kept and pays at its end, one row per (quarter, account_id).
+    """Revenue of each account at a quarter's opening and closing, lost and kept, one row per (quarter, account_id).
 
-    Money in cents, as the scorecard has it: `lost` is what churned and contracted, of which at most the opening counts
-    in `kept`. Size is that of the opening, or of the closing where there was none.
+    Money in cents, as in the scorecard: `lost` is churn plus contraction; in `kept` at most the opening revenue is
+    lost. The size band is that of the opening revenue, or of the closing revenue if the opening is zero.
     """
     months = [
         {"quarter": number, "month": first, "place": place}

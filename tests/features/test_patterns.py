@@ -171,7 +171,7 @@ def test_a_word_without_a_letter_is_refused():
 
 @pytest.mark.parametrize("compile_list", [word_patterns, name_patterns])
 def test_a_list_that_only_excludes_is_refused(compile_list):
-    with pytest.raises(ValueError, match='begin it with "\\*"'):
+    with pytest.raises(ValueError, match='start it with "\\*"'):
         compile_list(("!login", "!logout"))
 
 

@@ -669,9 +669,9 @@ def test_postgres_rows_that_break_the_contract_are_set_aside(postgres, tmp_path,
     check(job(postgres, tmp_path, source={"schema_name": "bad"}))
     assert clean(tmp_path) == expected
     reasons = pq.read_table(tmp_path / "quarantine" / "contracts.parquet")["reason"].to_pylist()
-    assert reasons == ["end_date lies before 1900 or after 9999; arr is not a finite number"]
+    assert reasons == ["end_date is before 1900 or after 9999; arr is not a finite number"]
     reasons = pq.read_table(tmp_path / "quarantine" / "usage_events.parquet")["reason"].to_pylist()
-    assert reasons == ["feature is an empty text"]
+    assert reasons == ["feature is empty"]
 
 
 @pytest.mark.postgres
