@@ -1,4 +1,4 @@
-"""Mark observations whose outcome an intervention may have changed, so that training can exclude them (domain M1)."""
+"""Mark observations with a treated renewal, so that training can exclude them (domain M1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from renewals.models.training.splits import TREATED_COLUMN
 
 
 def mark_treated(spine: ir.Table, interventions: ir.Table, decided_days: int) -> ir.Table:
-    """Mark the observations whose renewal was treated: one row per (account_id, as_of) with `treated`, 0 or 1.
+    """Mark the observations with a treated renewal: one row per (account_id, as_of) with `treated`, 0 or 1.
 
     An observation is treated if an intervention started on its day or later, and more than `decided_days` before the
     renewal. The effect of earlier interventions is already visible in the customer's behaviour. Later ones start after
