@@ -119,7 +119,7 @@ def growth_pool(inputs: ForecastInputs) -> EmpiricalPool:
 
 @dataclass(frozen=True)
 class SegmentMembership:
-    """Membership of accounts in segments."""
+    """Segments of a forecast, and the accounts that belong to each."""
 
     names: pd.DataFrame
     """One row per segment: segment_kind, segment."""

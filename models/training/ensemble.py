@@ -57,7 +57,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class EnsembleModel:
-    """A fitted model of one target."""
+    """Fitted model of one target: linear part, trees, weight of the trees, and calibration."""
 
     schema: Schema
     linear: AdditiveModel

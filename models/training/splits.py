@@ -1,4 +1,4 @@
-"""Temporal splits: the rows that a model may be trained on at a day, and the rows that test it without leakage.
+"""Temporal splits: rows that may train a model on a given day, and rows that test it without leakage.
 
 The rule (data contract, "Observations and labels"): a model trained on day `T` uses a row only if its label was final
 at `T`, and is tested only on rows observed at or after `T`. An early label is used only when the labels of its cohort

@@ -100,7 +100,7 @@ class OriginFit:
 
 @dataclass(frozen=True)
 class SelectedModel:
-    """Selected candidate with its calibration, the log loss of each candidate, and the rows and terms used."""
+    """Selected candidate, its calibration, the log loss of each candidate, and the numbers of rows and terms used."""
 
     hyperparameters: Hyperparameters
     sigmoid: SigmoidCalibration
