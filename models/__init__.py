@@ -1,1 +1,1 @@
-"""What is predicted, and how well: values in, values out."""
+"""Targets, models, evaluation, explanation, ranking and forecast: functions of values, without input or output."""

@@ -1,8 +1,8 @@
-"""How far groups of rows stray from what is predicted of them: the standard deviation of a random intercept.
+"""Standard deviation of a random intercept: how far groups of rows deviate from their predictions.
 
-Each account, quarter or segment has an intercept, in log-odds, beside the prediction: a logistic regression with a
-random intercept. How the intercepts are integrated out of its likelihood depends on the groups, and is done by the
-callers: quadrature for accounts, a grid for quarters, Laplace's approximation for segments, which overlap.
+In a logistic regression with the prediction as offset, each account, quarter or segment has a random intercept, in
+log-odds. The callers integrate the intercepts out of the likelihood, each in its way: quadrature for accounts, a grid
+for quarters, Laplace's approximation for segments, because segments overlap.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Floats = npt.NDArray[np.float64]
 
 
 def deviation_posterior(log_prior: Floats, log_likelihoods: Iterable[Floats]) -> Floats:
-    """The posterior probability of each standard deviation on a grid.
+    """Posterior probability of each standard deviation on a grid.
 
-    `log_prior` holds one number per standard deviation, up to a constant. So does each of `log_likelihoods`: the
-    marginal log-likelihoods of independent parts of the outcomes. With few groups the likeliest standard deviation is
-    often 0 (Chung et al. 2013): a prior, and the whole posterior in place of its mode, avoid that (Gelman 2006).
+    `log_prior` has one number per standard deviation, up to a constant. So has each of `log_likelihoods`: the marginal
+    log-likelihoods of independent parts of the outcomes. With few groups the maximum-likelihood standard deviation is
+    often 0 (Chung et al. 2013). A prior, and the full posterior instead of its mode, avoid that (Gelman 2006).
     """
     log_weight = log_prior
     for log_likelihood in log_likelihoods:
@@ -30,6 +30,6 @@ def deviation_posterior(log_prior: Floats, log_likelihoods: Iterable[Floats]) ->
 
 
 def outcome_log_likelihood(log_odds: Floats, label: Floats, intercepts: Floats) -> Floats:
-    """The log-likelihood of each outcome under each intercept; rows × intercepts."""
-    side = 2.0 * label - 1.0
-    return np.asarray(log_expit(side[:, None] * (log_odds[:, None] + intercepts)))
+    """Log-likelihood of each outcome under each intercept; rows × intercepts."""
+    signed_label = 2.0 * label - 1.0
+    return np.asarray(log_expit(signed_label[:, None] * (log_odds[:, None] + intercepts)))

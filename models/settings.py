@@ -1,6 +1,6 @@
-"""What a person may set about learning, with the defaults and why they are so.
+"""Settings of training, evaluation, forecast and tuning, with their defaults and the reasons for them.
 
-Light to import: no LightGBM, scikit-learn or pandas here.
+Importing this module is cheap: it does not import LightGBM, scikit-learn or pandas.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from renewals.features.policy import ConfigSection
 
 TreatedPolicy = Literal["keep", "exclude"]
-"""What becomes of rows that an intervention worked on, when a renewal model learns."""
+"""Use of treated rows (an intervention may have changed their outcome) in the training of a renewal model."""
 
 
 class LinearSettings(ConfigSection):
-    """The linear part: a ridge logistic regression on curves of each feature."""
+    """Settings of the linear part: a ridge logistic regression on curves of each feature."""
 
     inverse_penalties: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1)
-    """Inverse ridge penalties tried on the temporal folds; small is strongly regularised."""
+    """Inverse ridge penalties tried on the temporal folds; a small value means strong regularisation."""
     knots: int = Field(33, ge=3, le=257)
-    """Quantiles stored per feature; a value is placed by its rank among the training rows."""
+    """Quantiles stored per feature, which map a value to its rank among the training rows."""
     min_category_rows: int = Field(50, ge=1)
-    """A category seen in fewer training rows gets no weight of its own."""
+    """Categories in fewer training rows than this get no separate weight."""
     near_term_days: float = Field(60.0, ge=0)
-    """Within so many days of the renewal a figure may weigh more than before; 0: it never does.
+    """Days before the renewal from which features may have additional near-term effects; 0 switches these off.
 
-    Decisions fall about then, and what is seen after one is no longer a cause but its trace."""
+    Customers decide at about that time, and later behaviour is no longer a cause of the decision but its result."""
     max_iterations: int = Field(200, ge=10)
-    """The solver stops after this many steps; the ridge makes it converge long before."""
+    """Maximum number of solver iterations; because of the ridge penalty it converges much earlier."""
 
 
 class LightGBMSettings(ConfigSection):
-    """The trees: shallow, slow and strongly regularised, for a company has hundreds of outcomes and not millions."""
+    """Settings of the trees: shallow, slow and strongly regularised, as a company has only hundreds of outcomes."""
 
     num_rounds: tuple[int, ...] = Field((100, 200, 400), min_length=1)
     """Numbers of trees tried on the temporal folds."""
@@ -45,16 +45,16 @@ class LightGBMSettings(ConfigSection):
     feature_fraction: float = Field(0.5, gt=0, le=1)
     bagging_fraction: float = Field(0.7, gt=0, le=1)
     extra_trees: bool = True
-    """One random threshold a feature and node: steadier where features say nearly the same."""
+    """Try one random threshold per feature and node: more stable where features are highly correlated."""
     monotone: bool = True
-    """A feature declared risky when low (or high) may only be so, in the trees and in the linear part; renewal only."""
+    """Constrain features that are declared risky when low (or high) to that direction, in both parts; renewal only."""
     tree_weights: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.5, 1.0), min_length=1)
     """Weights of the trees' margin tried on the temporal folds: 0 is the linear part alone, 1 the trees alone.
 
-    Of each list of this kind the middle one is the usual choice, kept unless another is clearly better."""
+    In each such list the middle value is the default, used unless another value is significantly better."""
     seed: int = 7
     parallel_fits: int = Field(2, ge=1)
-    """Training days learned from side by side, each on one thread."""
+    """Number of models trained in parallel, each on one thread."""
 
     @model_validator(mode="after")
     def _validate_shares(self) -> LightGBMSettings:
@@ -64,73 +64,73 @@ class LightGBMSettings(ConfigSection):
 
 
 class CalibrationSettings(ConfigSection):
-    """From margin to probability: a sigmoid fitted on forward predictions."""
+    """Settings of the calibration from margin to probability: a sigmoid fitted on out-of-fold predictions."""
 
     half_life_days: float = Field(730.0, gt=0)
-    """What was said so long ago counts half: the level of renewals drifts over the years."""
+    """Half-life, in days, of past predictions in the fit, because the renewal rate drifts over the years."""
 
     prior_renewals: float = Field(200.0, ge=0)
-    """How strongly the sigmoid is held to leave the margin as it is, in renewals.
+    """Strength of the prior that leaves the margin unchanged (slope 1, intercept 0), as a number of renewals.
 
-    The level by which past models were off is mostly their year's, and seldom comes again; a well-regularised margin
-    needs little stretching. In back-tests inside the training periods of OpenStack and of four example companies the
-    log loss fell up to about 200 and hardly moved beyond; 200 still follows a real fault of a few thousand renewals."""
+    The bias of past models is mostly specific to their year and seldom returns, and a well-regularised margin needs
+    little scaling. In back-tests inside the training periods of OpenStack and of four example companies the log loss
+    fell up to about 200 and hardly changed above; 200 still corrects a real bias seen in a few thousand renewals."""
     min_renewals: int = Field(40, ge=2)
-    """With fewer forward renewals than this only the level is calibrated, not the slope and no segment."""
+    """With fewer out-of-fold renewals only the intercept is calibrated, not the slope and not the segments."""
     segments: tuple[str, ...] = ("industry", "plan")
-    """Features that are categories, whose values may each have a level of their own, as far as past words show it."""
+    """Categorical features with a separate offset per value, as far as past predictions support it."""
 
 
 class FoldSettings(ConfigSection):
-    """Rolling origins: at each, a model learns what was final then and is tested on what came after."""
+    """Settings of the rolling origins: each model is trained on labels final at its origin and tested on later rows."""
 
     origins: int = Field(5, ge=1)
-    """Training days, spread evenly over the part of history that can hold them."""
+    """Number of origins (training days), spread evenly over the part of history that has enough outcomes."""
     first_train_share: float = Field(0.5, gt=0, lt=1)
-    """The first origin is the day on which those to learn from were this share of all that are learned from or tested.
+    """Share of the training terms among all terms used for training or testing, reached at the first origin.
 
-    It only chooses among the days that leave enough for both, and refuses none."""
+    It only selects among the days that leave enough terms for both; it excludes none of them."""
     embargo_days: int = Field(0, ge=0)
-    """Days a final label needs to reach the training table, on top of its own maturity."""
+    """Additional days after a label is final until it is available for training."""
     min_renewals: int = Field(60, ge=2)
-    """The first origin needs this many renewals (or account terms) to learn from, and as many to test …"""
+    """Minimum number of renewals (or account terms) to train on at the first origin, and as many to test …"""
     min_events: int = Field(10, ge=1)
-    """… and this many of the rarer outcome among each."""
+    """… with at least this many of the rarer outcome in each of the two."""
     focus_lead_days: float = Field(90.0, ge=0)
-    """Rows about so many days before the end teach a renewal model most, for there its word is wanted; 0: all alike."""
+    """Lead time, in days, that gets the largest weight in training, because it matters most; 0: equal weights."""
     treated_rows: TreatedPolicy = "exclude"
-    """Rows of renewals that an intervention worked on: left out, or kept as if nothing had been done.
+    """Rows of treated renewals are excluded from training, or kept as if there had been no intervention.
 
-    Kept, they teach that what used to be risky is safe, for the list had it treated (`bench/feedback.py`). What had
-    been done before the observation is known on it, and a feature like others (`features/families/care.py`)."""
+    If kept, the model learns that risky accounts are safe, because the list had them treated (`bench/feedback.py`).
+    Interventions before the observation are ordinary features (`features/families/care.py`)."""
     decided_days: int = Field(60, ge=0)
-    """So long before the end decisions have fallen: an intervention that starts later has no hand in them."""
+    """Days before the end by which customers have decided: interventions that start later do not count as treatment."""
 
 
 class GateSettings(ConfigSection):
-    """What a trained model must show on the folds before it becomes champion."""
+    """Conditions that a trained model must meet in its back-test before it becomes champion."""
 
     lead_days: int = Field(90, gt=0)
-    """The lead at which a renewal model is judged; expansion is judged on all observations."""
+    """Lead time, in days, at which a renewal model is evaluated; expansion is evaluated on all observations."""
     min_renewals: int = Field(60, ge=2)
-    """Tested renewals at that lead, at least …"""
+    """Minimum number of tested renewals at that lead …"""
     min_events: int = Field(15, ge=1)
-    """… and this many of the rarer outcome among them."""
+    """… with at least this many of the rarer outcome."""
     slope_range: tuple[float, float] = (0.6, 1.6)
-    """The calibration slope lies within, or its interval touches this range."""
+    """Range that must contain the calibration slope or overlap its interval."""
     max_calibration_error: float = Field(0.10, gt=0, lt=1)
-    """The mean distance between promised and observed share, less what chance alone would show."""
+    """Maximum calibration error (predicted against observed share), less the part expected by chance."""
     bootstrap_samples: int = Field(400, ge=50)
-    """Resamples of accounts behind every interval."""
+    """Bootstrap resamples of accounts for each interval."""
     confidence: float = Field(0.90, gt=0.5, lt=1)
     base_rate_confidence: float = Field(0.98, gt=0.5, lt=1)
-    """The same for the base rate, which must be beaten: of models that know nothing at all hardly one in a hundred may
-    look as if it did."""
+    """Confidence level for beating the base rate: of models without any information, hardly one in a hundred may
+    pass."""
     segments: tuple[str, ...] = ("size_band", "industry", "plan")
-    """Columns of the training table by whose values calibration and the champion are looked at again, wherever a
-    value has the terms and outcomes asked for above."""
+    """Columns of the training table that define segments. Calibration and the comparison with the champion are
+    repeated in every segment that has the minimum numbers above."""
     promote: Literal["auto", "manual"] = "auto"
-    """What passes serves at once, or waits as challenger until `renewals promote`."""
+    """auto: a model that passes becomes champion at once; manual: it stays challenger until `renewals promote`."""
 
     @model_validator(mode="after")
     def _validate_slope(self) -> GateSettings:
@@ -140,60 +140,59 @@ class GateSettings(ConfigSection):
 
 
 class ForecastSettings(ConfigSection):
-    """How the quarters ahead are drawn."""
+    """Settings of the simulated revenue forecast."""
 
     draws: int = Field(2000, ge=100)
-    """Years drawn; the ends of an 80 % interval are then known to about a hundredth of its chance."""
+    """Simulated years; with 2000, the coverage of an 80 % interval is exact to about one percentage point."""
     confidence: float = Field(0.80, gt=0, lt=1)
-    """The share of draws that an interval holds."""
+    """Share of draws inside an interval."""
     quarter_effect_sd: float = Field(0.15, gt=0)
-    """How far, in log-odds, the level of a quarter's renewals usually strays from what was said: the prior's scale.
+    """Prior scale, in log-odds, of the standard deviation of the quarter effect (observed against predicted level).
 
-    Where nine in ten renew, 0.15 is about a point and a half. Past quarters speak louder as they become many."""
+    At a renewal rate of 90 %, 0.15 is about 1.5 percentage points. The more past quarters, the weaker the prior."""
     seed: int = 7
 
 
 class DriftSettings(ConfigSection):
-    """When a difference from what was usual is worth a warning: it must be large, and surely more than chance."""
+    """Thresholds of the drift warnings: a difference must be both large and statistically significant."""
 
     confidence: float = Field(0.99, gt=0.5, lt=1)
-    """Of a hundred runs in which nothing drifts, so many are to pass without a warning, all looks of a run together."""
+    """Share of runs without any drift that should give no warning, over all comparisons of a run together."""
     psi_threshold: float = Field(0.25, gt=0)
-    """A population stability index up to this is no matter; 0.25 is the usual mark of a major shift."""
+    """Largest population stability index without a warning; above 0.25 is commonly called a major shift."""
     missing_threshold: float = Field(0.10, gt=0, lt=1)
-    """Nor is a share of missing figures that moved by no more than this …"""
+    """Largest change of the share of missing values without a warning."""
     calibration_threshold: float = Field(0.05, gt=0, lt=1)
-    """… or a share of renewals that came out this close to what was promised."""
+    """Largest distance between predicted and observed renewal rate without a warning."""
     min_renewals: int = Field(30, ge=10)
-    """Lists of which fewer renewals have become final are not judged yet."""
+    """Lists with fewer final renewals are not evaluated yet."""
 
 
 class EffectSettings(ConfigSection):
-    """Who is compared with whom when the effect of an intervention is asked for, and when no answer is given."""
+    """Settings of the treatment-effect estimate: the accounts compared, and the conditions for giving an estimate."""
 
     window_days: int = Field(31, gt=0)
-    """An observation is treated if an intervention started within so many days from it on: between month starts none
-    is lost, and one in the windows of two observations belongs to the later."""
+    """An observation is treated if an intervention starts within this many days after it. 31 days leave no gap between
+    month starts; an intervention in the windows of two observations counts for the later one."""
     washout_days: int = Field(120, ge=0)
-    """Neither side had an intervention in so many days before: it would still be at work."""
+    """Accounts with an intervention in this many days before are excluded: it may still have an effect."""
     min_lead_days: int = Field(120, ge=0)
-    """The renewal is at least so far away. Decisions fall some two months before the end, and who has decided to leave
-    is no longer treated: window and decision must both lie ahead."""
+    """Minimum days to the renewal. Customers decide about two months before the end, and accounts that have decided to
+    leave are no longer treated: window and decision must both lie in the future."""
     untreated_per_renewal: int = Field(2, ge=1)
-    """So many of a renewal's untreated observations are compared; more say nearly the same and cost time."""
+    """Maximum untreated observations per renewal; more would add little information and cost time."""
     folds: int = Field(5, ge=2)
-    """No account is judged by a model that has learned from it: accounts are dealt into so many parts."""
+    """Parts of the accounts for cross-fitting: no account is predicted by a model that was trained on it."""
     min_treated: int = Field(50, ge=10)
-    """No answer from fewer treated observations …"""
+    """Minimum treated observations; with fewer no estimate is given …"""
     min_events: int = Field(10, ge=2)
-    """… or where, of treated or untreated, fewer than this came out in the rarer way …"""
+    """… minimum of the rarer outcome among the treated and among the untreated observations …"""
     max_propensity: float = Field(0.9, gt=0, lt=1)
-    """… or where too few of the treated had at most this chance of being treated, for above it nobody is left to
-    compare them with; …"""
+    """… treated observations with a higher propensity are dropped, because there are no comparable untreated ones …"""
     min_overlap_share: float = Field(0.95, gt=0, le=1)
-    """… at least this share must …"""
+    """… minimum share of the treated that remains after this …"""
     min_effective_sample_size: float = Field(50.0, gt=0)
-    """… or where the untreated, weighted to look like the treated, are worth fewer observations than this."""
+    """… and minimum effective sample size of the untreated, weighted to resemble the treated."""
     confidence: float = Field(0.90, gt=0.5, lt=1)
     seed: int = 7
 
@@ -203,22 +202,22 @@ TUNABLE_SECTIONS: dict[str, type[ConfigSection]] = {
     "linear": LinearSettings,
     "calibration": CalibrationSettings,
 }
-"""The sections whose numbers may be searched; `folds` is the yardstick, and lists are chosen for every model anyway."""
+"""Sections with numbers that can be tuned. `folds` defines the measure of success, and lists are tried in each fit."""
 UNTUNED_KEYS = ("seed", "parallel_fits")
 
 SearchSpace = dict[str, tuple[int | float, ...]]
-"""The values tried of each setting, by its key."""
+"""Values to try for each setting, by its key (`section.name`)."""
 
 
 class TuneSettings(ConfigSection):
-    """`renewals tune`: the settings of the learner that are searched, and how long."""
+    """Settings of `renewals tune`: the search space of the hyperparameters and the budget."""
 
     trials: int = Field(40, ge=1)
-    """So many settings are tried in a study, those of earlier runs counted …"""
+    """Maximum trials of a study, including those of earlier runs …"""
     minutes: float = Field(60.0, gt=0)
-    """… unless so many minutes of trying have passed first, those of earlier runs counted too."""
+    """… and maximum minutes of its trials, including those of earlier runs; the search stops at the first limit."""
     holdout_share: float = Field(0.2, gt=0, lt=1)
-    """The search stands on the newest day after which this share of the terms was observed: they judge its result."""
+    """Share of the terms, the most recently observed, that are held out of the search to evaluate its result."""
     search_space: SearchSpace = Field(
         {
             "lightgbm.max_depth": (1, 2, 3, 4, 5),
@@ -229,17 +228,17 @@ class TuneSettings(ConfigSection):
             "lightgbm.bagging_fraction": (0.4, 0.55, 0.7, 0.85, 1.0),
         }
     )
-    """The values tried of each setting, beside the one in force. A setting that is not named stays as it is.
+    """Values to try for each setting, in addition to the current one. Settings not listed are not changed.
 
-    Trees alone: what a short past says of `linear.near_term_days` and `calibration.prior_renewals` did not hold later
-    (ADR 16)."""
+    Only settings of the trees: for `linear.near_term_days` and `calibration.prior_renewals`, values tuned on a short
+    history did not hold later (ADR 16)."""
     seed: int = 7
 
     @field_validator("search_space")
     @classmethod
     def _validate_search_space(cls, search_space: SearchSpace) -> SearchSpace:
         if not search_space:
-            raise ValueError("name at least one setting to search")
+            raise ValueError("search_space is empty: add at least one setting")
         return {
             key: tuple(sorted({_validate_value(key, value) for value in values}))
             for key, values in search_space.items()
@@ -247,16 +246,16 @@ class TuneSettings(ConfigSection):
 
 
 def _validate_value(key: str, value: float) -> int | float:
-    """The value as its section keeps it. Raises ValueError where the section has no such number, or refuses it."""
+    """Validate one value of the search space by its section. Raises ValueError for an unknown key or invalid value."""
     section, _, name = key.partition(".")
     field = TUNABLE_SECTIONS[section].model_fields.get(name) if section in TUNABLE_SECTIONS else None
     if field is None or field.annotation not in (int, float) or name in UNTUNED_KEYS:
-        raise ValueError(f"{key} is no number of {', '.join(TUNABLE_SECTIONS)} that can be searched")
+        raise ValueError(f"{key} cannot be tuned: use a number of {', '.join(TUNABLE_SECTIONS)}")
     try:
-        found: int | float = getattr(TUNABLE_SECTIONS[section].model_validate({name: value}), name)
+        validated: int | float = getattr(TUNABLE_SECTIONS[section].model_validate({name: value}), name)
     except ValidationError as error:
         raise ValueError(f"{key} cannot be {value}: {error.errors()[0]['msg']}") from None
-    return found
+    return validated
 
 
 RENEWAL = "renewal"

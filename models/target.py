@@ -1,6 +1,6 @@
-"""What is predicted: a question about an account on a day, what the answer was, and when that is final.
+"""Prediction targets: a question about an account on a day, its label, and the day on which the label is final.
 
-A new target is one file in `models/targets/` that holds a `TARGET`, and its name in `params.yaml`.
+To add a target, write a file in `models/targets/` that defines `TARGET`, and add its name to `params.yaml`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ibis import _
 
 KEY = ("account_id", "as_of")
 EXPANSION_DAYS = 180
-"""How long after an observation an expansion is its answer (data contract, "Observations and labels")."""
+"""Days from an observation in which an expansion counts for its label (data contract, "Observations and labels")."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """All that labels are made of: what the contracts known before the day `known_until` came to.
+    """Inputs of the labels: outcomes of the contracts that were known before the day `known_until`.
 
     `renewals` and `expansions` are the tables that the functions of these names in `features.revenue.ledger` return.
     """
@@ -32,9 +32,9 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Target:
-    """A question, in words, and the outcome that answers it.
+    """A prediction target: its question as text, and the function that computes its outcome.
 
-    `outcome` gives one row per (account_id, as_of) with `label` (0, 1 or null) and `matured_at`.
+    `outcome` returns one row per (account_id, as_of) with `label` (0, 1 or null) and `matured_at`.
     """
 
     name: str
@@ -44,29 +44,29 @@ class Target:
     outcome: Callable[[ir.Table, Outcomes], ir.Table]
 
     def label(self, spine: ir.Table, outcomes: Outcomes) -> ir.Table:
-        """The answers known by now, one row per (account_id, as_of): label (int8, null until final), matured_at.
+        """Label each observation: one row per (account_id, as_of) with label (int8, null until final) and matured_at.
 
-        `matured_at` is null where the day is not known either, for the contract still runs.
+        `matured_at` is null where that day is not known yet because the contract is still running.
         """
-        answered = self.outcome(spine.select(*_spine_columns(spine)), outcomes)
-        final = _.matured_at <= _midnight(outcomes.known_until)
-        return answered.select(
+        labelled = self.outcome(spine.select(*_spine_columns(spine)), outcomes)
+        is_final = _.matured_at <= _midnight(outcomes.known_until)
+        return labelled.select(
             *KEY,
-            label=final.fill_null(False).ifelse(_.label, ibis.null()).cast("int8"),
+            label=is_final.fill_null(False).ifelse(_.label, ibis.null()).cast("int8"),
             matured_at=_.matured_at.cast("timestamp"),
         )
 
 
 def expansion_labels(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...]) -> ir.Table:
-    """Whether an expansion of these kinds happened, and was known, in the days after: one row per (account_id, as_of).
+    """Label each observation 1 if an expansion of these kinds happened and was known in the next 180 days, else 0.
 
-    An account that bought nothing is 0, also where its contract ended: a customer who left did not expand.
+    Returns one row per (account_id, as_of). An account whose contract ended is labelled 0 too: it did not expand.
     """
     horizon = ibis.interval(days=EXPANSION_DAYS)
-    asked = spine.mutate(ends=_.as_of + horizon)
+    observations = spine.mutate(ends=_.as_of + horizon)
     events = outcomes.expansions.filter(_.kind.isin(kinds)).select("account_id", "happened_at", "known_at", "voided_at")
     hits = (
-        asked.inner_join(events, "account_id")
+        observations.inner_join(events, "account_id")
         .filter(
             _.happened_at.cast("date") >= _.as_of,
             _.happened_at.cast("date") < _.ends,
@@ -76,7 +76,7 @@ def expansion_labels(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...]
         .select(*KEY, hit=ibis.literal(1))
         .distinct()
     )
-    joined = asked.left_join(hits, KEY)
+    joined = observations.left_join(hits, KEY)
     return joined.select(*KEY, label=_.hit.fill_null(0), matured_at=_.ends.cast("timestamp"))
 
 

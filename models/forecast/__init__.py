@@ -1,1 +1,1 @@
-"""Revenue of the quarters ahead by simulation."""
+"""Revenue forecast of the next four quarters by simulation."""

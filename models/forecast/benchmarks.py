@@ -1,6 +1,7 @@
-"""What a forecast is held against: two naive ones made on the same day, and what came of it.
+"""Benchmarks of a forecast: two naive forecasts made on the same day, and the actual measures.
 
-Both use the scorecard's definitions, as the forecast does: `TOTALS` are summed over accounts, then measured.
+They use the scorecard's definitions, as the forecast does: `TOTALS` are summed over accounts, then the measures are
+derived.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from renewals.models.forecast.renewal_schedule import ALL_BANDS, QUARTERS_PER_YE
 Floats = npt.NDArray[np.float64]
 
 TOTALS = ("opening", "closing", "kept", "due", "decided", "renewed")
-"""What every measure is made of, in money."""
+"""Amounts of money that all measures are derived from."""
 QUARTERS_AHEAD = tuple(range(1, QUARTERS_PER_YEAR + 1))
 
 
 def derive_measures(totals: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Every measure of these totals, by the scorecard's definitions; NaN where there is nothing to divide by."""
+    """Derive all measures from these totals by the scorecard's definitions; NaN where the denominator is zero."""
 
     def share(part: Floats, total: Floats) -> Floats:
         return np.divide(part, total, out=np.full(part.shape, np.nan), where=total > 0)
@@ -42,51 +43,55 @@ def derive_measures(totals: Mapping[str, Floats]) -> dict[str, Floats]:
 def naive_forecast(
     inputs: ForecastInputs, schedule: pd.DataFrame, accounts: pd.DataFrame, membership: Any, rates_by: str | None
 ) -> dict[str, Floats]:
-    """`TOTALS` if everything goes on as in the newest final year: periods × segments.
+    """Naive forecast of `TOTALS`: the rates of the newest final year continue; periods × segments.
 
-    With the company's rates, or those of the account's size band. Of what falls due all is foretold alike, decided or
-    not.
+    Uses the company's rates, or those of the account's size band if `rates_by` is given. Decided renewals are forecast
+    with the same rate as open ones.
     """
-    known = last_year_rates(inputs)
+    rates_by_band = last_year_rates(inputs)
     bands = accounts["size_band"] if rates_by else pd.Series(ALL_BANDS, index=accounts.index)
-    own = known.reindex(bands.where(bands.isin(known.index), ALL_BANDS))
+    rates = rates_by_band.reindex(bands.where(bands.isin(rates_by_band.index), ALL_BANDS))
     by_quarter = schedule.query("generation == 0").pivot_table(
         "amount_due", "account_id", "quarter", "sum", fill_value=0.0
     )
-    ends = (
+    due = (
         by_quarter.reindex(index=accounts["account_id"], columns=QUARTERS_AHEAD, fill_value=0.0).to_numpy(np.float64).T
     )
     opening = np.tile(accounts["opening"].to_numpy(np.float64), (QUARTERS_PER_YEAR, 1))
     totals = {
         "opening": opening,
-        "closing": opening * own["net"].to_numpy(),
-        "kept": opening * own["gross"].to_numpy(),
-        "due": ends,
-        "decided": np.zeros_like(ends),
-        "renewed": ends * own["renewed"].to_numpy(),
+        "closing": opening * rates["net"].to_numpy(),
+        "kept": opening * rates["gross"].to_numpy(),
+        "due": due,
+        "decided": np.zeros_like(due),
+        "renewed": due * rates["renewed"].to_numpy(),
     }
-    year = {"opening": opening[0], "closing": opening[0] * own["net_year"], "kept": opening[0] * own["gross_year"]}
-    whole = {n: np.vstack([of, year[n] if n in year else of.sum(axis=0)]) for n, of in totals.items()}
-    return {name: np.asarray(of @ membership) for name, of in whole.items()}
+    year = {"opening": opening[0], "closing": opening[0] * rates["net_year"], "kept": opening[0] * rates["gross_year"]}
+    periods = {
+        name: np.vstack([values, year[name] if name in year else values.sum(axis=0)]) for name, values in totals.items()
+    }
+    return {name: np.asarray(values @ membership) for name, values in periods.items()}
 
 
 def last_year_rates(inputs: ForecastInputs) -> pd.DataFrame:
-    """What the newest final year came to, one row per size band and one for all: shares of what was due or opened."""
+    """Rates of the newest final year, as shares of the ARR due or opening; one row per size band and one for all."""
     numbers = inputs.last_year_quarters
-    sets = matured_renewals(inputs, numbers)
+    renewals = matured_renewals(inputs, numbers)
     quarters = inputs.quarters.query("quarter in @numbers and opening > 0")
     years = combine_quarters(inputs.quarters.query("quarter in @numbers"))
-    found = {}
+    rates = {}
     for band in (ALL_BANDS, *sorted({*quarters["size_band"].dropna()})):
-        some, opened, whole = (t if band == ALL_BANDS else t[t["size_band"] == band] for t in (sets, quarters, years))
-        found[band] = {
-            "renewed": _ratio(some["amount_renewed"], some["amount_due"]),
-            "gross": _ratio(opened["kept"], opened["opening"]),
-            "net": _ratio(opened["closing"], opened["opening"]),
-            "gross_year": _ratio(whole["kept"], whole["opening"]),
-            "net_year": _ratio(whole["closing"], whole["opening"]),
+        band_renewals, band_quarters, band_years = (
+            table if band == ALL_BANDS else table[table["size_band"] == band] for table in (renewals, quarters, years)
+        )
+        rates[band] = {
+            "renewed": _ratio(band_renewals["amount_renewed"], band_renewals["amount_due"]),
+            "gross": _ratio(band_quarters["kept"], band_quarters["opening"]),
+            "net": _ratio(band_quarters["closing"], band_quarters["opening"]),
+            "gross_year": _ratio(band_years["kept"], band_years["opening"]),
+            "net_year": _ratio(band_years["closing"], band_years["opening"]),
         }
-    return pd.DataFrame(found).T
+    return pd.DataFrame(rates).T
 
 
 def _ratio(part: pd.Series, total: pd.Series) -> float:
@@ -94,7 +99,7 @@ def _ratio(part: pd.Series, total: pd.Series) -> float:
 
 
 def combine_quarters(quarters: pd.DataFrame) -> pd.DataFrame:
-    """Four quarters as one period; one row per account_id that paid at the opening of the first."""
+    """Combine four quarters into one year; one row per account_id that paid at the opening of the first quarter."""
     if quarters["quarter"].nunique() < QUARTERS_PER_YEAR:
         return quarters.head(0)
     ordered = quarters.sort_values("quarter", kind="stable")
@@ -108,33 +113,39 @@ def combine_quarters(quarters: pd.DataFrame) -> pd.DataFrame:
 
 
 def actual_measures(later_inputs: ForecastInputs, accounts: pd.DataFrame, membership: Any) -> dict[str, Floats]:
-    """What became of the quarters foretold, by measure: periods × segments, NaN where a quarter is not final yet.
+    """Actual values of the forecast measures: periods × segments, NaN where a quarter is not final yet.
 
-    `later_inputs` has the quarters numbered from the day of the forecast, and what was known of them since. Who came
-    after that day is left out: a quarter's opening is that of its customers of then.
+    `later_inputs` has the quarters numbered from the day of the forecast, with what has become known since. Accounts
+    that became customers after that day are excluded.
     """
     cohort = later_inputs.opening_accounts["account_id"]
-    mine = later_inputs.quarters[
+    cohort_quarters = later_inputs.quarters[
         later_inputs.quarters["account_id"].isin(cohort) & later_inputs.quarters["quarter"].isin(QUARTERS_AHEAD)
     ]
-    sets = later_inputs.renewals.assign(quarter=later_inputs.quarter_of(later_inputs.renewals["due_at"]))
-    sets = sets[sets["account_id"].isin(cohort)]
+    renewals = later_inputs.renewals.assign(quarter=later_inputs.quarter_of(later_inputs.renewals["due_at"]))
+    renewals = renewals[renewals["account_id"].isin(cohort)]
     periods = [
-        (number, [number], mine[(mine["quarter"] == number) & (mine["opening"] > 0)]) for number in QUARTERS_AHEAD
+        (number, [number], cohort_quarters[(cohort_quarters["quarter"] == number) & (cohort_quarters["opening"] > 0)])
+        for number in QUARTERS_AHEAD
     ]
-    found = [
-        _account_totals(accounts, held, sets[sets["quarter"].isin(within)], later_inputs.is_final(last))
-        for last, within, held in [*periods, (QUARTERS_PER_YEAR, list(QUARTERS_AHEAD), combine_quarters(mine))]
+    totals = [
+        _account_totals(
+            accounts, account_quarters, renewals[renewals["quarter"].isin(numbers)], later_inputs.is_final(last)
+        )
+        for last, numbers, account_quarters in [
+            *periods,
+            (QUARTERS_PER_YEAR, list(QUARTERS_AHEAD), combine_quarters(cohort_quarters)),
+        ]
     ]
-    return derive_measures({name: np.stack([one[name] @ membership for one in found]) for name in TOTALS})
+    return derive_measures({name: np.stack([period[name] @ membership for period in totals]) for name in TOTALS})
 
 
 def _account_totals(
     accounts: pd.DataFrame, account_quarters: pd.DataFrame, ended_renewals: pd.DataFrame, is_final: bool
 ) -> dict[str, Floats]:
-    """`TOTALS` of one period by account; NaN where it is not over."""
+    """`TOTALS` of one period, one number per account; NaN if the period is not final."""
     due = ended_renewals.groupby("account_id")[["amount_due", "amount_renewed"]].sum()
     columns = account_quarters.set_index("account_id")[["opening", "closing", "kept"]].join(due, how="outer")
     values = columns.reindex(accounts["account_id"]).fillna(0.0).astype(np.float64) + (0.0 if is_final else np.nan)
-    named = values.rename(columns={"amount_due": "due", "amount_renewed": "renewed"}).assign(decided=np.nan)
-    return {name: named[name].to_numpy() for name in TOTALS}
+    totals = values.rename(columns={"amount_due": "due", "amount_renewed": "renewed"}).assign(decided=np.nan)
+    return {name: totals[name].to_numpy() for name in TOTALS}

@@ -1,7 +1,7 @@
-"""The shared shock: how far the level of a whole quarter's renewals strays from what was said of them.
+"""Quarter effect: deviation of a quarter's renewals from their predictions that all accounts have in common.
 
-Accounts of one quarter are not independent coins: prices, a competitor or a bad release move them together. The shock
-is what all of them have in common, in log-odds; its *spread* is the standard deviation from quarter to quarter.
+Outcomes within a quarter are not independent: prices, a competitor or a bad release affect all accounts. The quarter
+effect is this common part, in log-odds; this module estimates its standard deviation between quarters.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from renewals.models.random_intercept import deviation_posterior, outcome_log_li
 Floats = npt.NDArray[np.float64]
 
 QUARTER_LEADS = (45, 135, 225, 315)
-"""Days before the end at which the renewals of the first, second, third and fourth quarter are foretold on average."""
+"""Average lead time, in days, of the forecast renewals of the first, second, third and fourth quarter."""
 EFFECT_GRID = np.arange(-60, 61) / 30.0
-"""Shocks looked at, in log-odds."""
+"""Grid of quarter effects, in log-odds."""
 SD_GRID = np.arange(0, 21) / 20.0
-"""Spreads looked at, in log-odds."""
+"""Grid of their standard deviation, in log-odds."""
 
 
 @dataclass(frozen=True)
 class QuarterEffectPosterior:
-    """How likely each of `SD_GRID` is, by the past and by a prior that holds it near nought."""
+    """Posterior of the standard deviation of the quarter effect: weights of `SD_GRID`."""
 
     weights: Floats
     quarters: int
-    """Past quarters it was learned from."""
+    """Number of past quarters used."""
 
     @property
     def mean(self) -> float:
-        """The expected spread."""
+        """Posterior mean of the standard deviation."""
         return float(self.weights @ SD_GRID)
 
 
 def fit_quarter_effect_sd(predictions: pd.DataFrame, day: pd.Timestamp, prior_sd: float) -> QuarterEffectPosterior:
-    """How far the level of a quarter's renewals strays from what was said of them, by what was final on the day.
+    """Estimate the standard deviation of the quarter effect from outcomes final on the day.
 
-    `predictions` is a forward back-test, one row per observation: each probability comes from a model that had not seen
-    the outcome. Renewals already decided when it spoke say nothing. The shock is the random intercept of a quarter
-    (`models/random_intercept.py`), integrated out on a grid for each lead; the leads of one quarter are no independent
-    witnesses and count as one quarter together. The prior is half a normal with standard deviation `prior_sd`: few
-    quarters say little.
+    `predictions` is a walk-forward back-test, one row per observation: each probability comes from a model that was not
+    trained on the outcome. Renewals already signed at the observation are excluded. The effect is the random intercept
+    of a quarter (`models/random_intercept.py`), integrated out on a grid for each lead. The leads of one quarter are
+    not independent, so their log-likelihoods are averaged. The prior is a half-normal with scale `prior_sd`: with few
+    quarters the estimate stays near 0.
     """
     final = predictions[(predictions["matured_at"] <= day) & ~predictions["renewal_signed"].astype(bool)]
     due = pd.to_datetime(final["renewal_date"])
@@ -61,13 +61,13 @@ def fit_quarter_effect_sd(predictions: pd.DataFrame, day: pd.Timestamp, prior_sd
 
 
 def _log_likelihood(probability: pd.Series, label: pd.Series) -> Floats:
-    """The log-likelihood of each spread by the renewals of one quarter at one lead."""
-    odds = logit(np.clip(probability.to_numpy(np.float64), EPSILON, 1 - EPSILON))
-    of_shock = outcome_log_likelihood(odds, label.to_numpy(np.float64), EFFECT_GRID).sum(axis=0)
-    return np.asarray(logsumexp(of_shock + _log_prior_weights(), axis=1))
+    """Log-likelihood of each standard deviation, given the renewals of one quarter at one lead."""
+    log_odds = logit(np.clip(probability.to_numpy(np.float64), EPSILON, 1 - EPSILON))
+    by_effect = outcome_log_likelihood(log_odds, label.to_numpy(np.float64), EFFECT_GRID).sum(axis=0)
+    return np.asarray(logsumexp(by_effect + _log_prior_weights(), axis=1))
 
 
 def _log_prior_weights() -> Floats:
-    """The log-weight of each shock under each spread; nought is nought alone. Spreads × shocks."""
-    some = -0.5 * (EFFECT_GRID / np.maximum(SD_GRID, 1e-6)[:, None]) ** 2
-    return np.asarray(some - logsumexp(some, axis=1, keepdims=True))
+    """Log-weight of each effect under each standard deviation; standard deviations × effects. At 0, only effect 0."""
+    log_density = -0.5 * (EFFECT_GRID / np.maximum(SD_GRID, 1e-6)[:, None]) ** 2
+    return np.asarray(log_density - logsumexp(log_density, axis=1, keepdims=True))

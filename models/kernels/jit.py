@@ -1,7 +1,7 @@
-"""Loops over numbers, compiled: without Python's lock, so that threads may share the rows of a table.
+"""Numba compilation without the global interpreter lock, and parallel processing of blocks of rows.
 
-Threads share whole blocks of rows and nothing else; each row is worked out by one of them, in one order. So neither
-the number of threads nor the size of a block shows in the outcome.
+Each block of rows is processed by one thread, and each row in a fixed order. So neither the number of threads nor the
+block size changes the result.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import numba
 
 ROWS_PER_TASK = 4096
-"""Rows a thread takes at a time."""
+"""Rows per block that a thread processes."""
 
 
 def cached_njit(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """The loop as machine code, kept on disk for the next process where there is a place to keep it.
+    """Compile a function with numba (`nogil`), with a cache on disk where possible.
 
-    The place is beside the source, or the user's cache; in a read-only container without either, each process
-    compiles anew, which takes some seconds.
+    The cache is next to the source or in the user's cache folder. In a read-only container without either, each process
+    compiles again, which takes some seconds.
     """
     try:
         return numba.njit(nogil=True, cache=True)(loop)
@@ -29,7 +29,7 @@ def cached_njit(loop: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_in_blocks(loop: Callable[[int, int], Any], rows: int, threads: int) -> None:
-    """Call `loop(first, end)` for stretches that make up `rows`, by several threads."""
+    """Call `loop(first, end)` for consecutive blocks that cover all `rows`, on several threads."""
     starts = range(0, rows, ROWS_PER_TASK)
     if threads == 1 or len(starts) < 2:
         return _exhaust(loop(start, min(start + ROWS_PER_TASK, rows)) for start in starts)

@@ -1,4 +1,4 @@
-"""Will the account buy a product it does not have? (domain R6)."""
+"""Target `cross_sell`: the account buys a product it does not have (domain R6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from renewals.models.target import Outcomes, Target, expansion_labels
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
-    """Whether it happened in the 180 days from the observation on, one row per (account_id, as_of)."""
+    """Label 1 if a cross-sell follows within 180 days, else 0; one row per (account_id, as_of)."""
     return expansion_labels(spine, outcomes, ("cross_sell",))
 
 

@@ -1,4 +1,4 @@
-"""Will the account's renewal be bought again? (domain R1 to R3)."""
+"""Target `renewal`: the account renews the contracts that come due (domain R1 to R3)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from renewals.models.target import KEY, Outcomes, Target
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
-    """What became of the renewal each observation looks at, one row per (account_id, as_of).
+    """Outcome of the renewal of each observation: label (1 renewed, 0 lost, null) and matured_at.
 
-    A set may be lost and booked anew to the same end: the observation's is the newest known to it that still ran.
+    Returns one row per (account_id, as_of). A renewal may be lost and booked again with the same end date: the newest
+    one that the observation knew of and that was still running is taken.
     """
-    sets = outcomes.renewals.select(
+    renewals = outcomes.renewals.select(
         "account_id", "known_at", "due_at", "matured_at", renewal_date=_.end_date.cast("date"), label=_.renewed
     )
     newest = ibis.row_number().over(group_by=list(KEY), order_by=_.known_at.desc())
     observed = (
-        spine.inner_join(sets, ["account_id", "renewal_date"])
+        spine.inner_join(renewals, ["account_id", "renewal_date"])
         .filter(_.known_at < _.as_of.cast("timestamp"), _.due_at.cast("date") >= _.as_of)
         .mutate(nth=newest)
         .filter(_.nth == 0)

@@ -1,4 +1,4 @@
-"""Will the account buy more of what it has? (domain R6)."""
+"""Target `upsell`: the account buys more seats or a higher plan (domain R6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from renewals.models.target import Outcomes, Target, expansion_labels
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
-    """Whether it happened in the 180 days from the observation on, one row per (account_id, as_of)."""
+    """Label 1 if an up-sell follows within 180 days, else 0; one row per (account_id, as_of)."""
     return expansion_labels(spine, outcomes, ("upsell",))
 
 

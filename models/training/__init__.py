@@ -1,1 +1,1 @@
-"""From a training table to a calibrated model."""
+"""Training and temporal validation of calibrated models."""

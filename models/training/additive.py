@@ -1,16 +1,16 @@
-"""The linear part of the model: one curve per feature, and their sum is a log-odds.
+"""Additive (linear) part of the model: log-odds as an intercept plus one curve per feature.
 
-A feature's value is placed on two curves at once, its rank among the training rows and the value itself within the
-usual range. A ridge logistic regression weighs both, and what comes out is folded into one broken line per feature
-(`PiecewiseLinear`), centred on the training rows: its height *is* the feature's contribution. Beyond the usual range
-the line is flat, so an outlier can move a margin no further than the largest customary value does.
+Each number enters twice: as its rank among the training rows, and as its value clipped to the training range. A ridge
+logistic regression weights both, and the result is combined into one piecewise linear function per feature
+(`PiecewiseLinear`), centred on the training rows. The value of this function is the feature's contribution. Outside the
+training range it is constant, so an outlier changes a margin no more than the largest training value does.
 
-Near the end of a term the same figure means something else: the decision has fallen, and use follows it. So each
-feature has a second line that is added in proportion to how near the renewal is, from nothing at `near_term_days` to
-all of it on the day itself. It is learned after the first, from the rows near the end alone.
+Near the end of a term the same value has another meaning: the customer has decided, and usage follows the decision. So
+each feature has a second function (near-term effect), multiplied by the proximity of the renewal: 0 at
+`near_term_days`, 1 on the day itself. It is fitted after the first, on the rows near the end only.
 
-Where a feature is declared risky in one direction, its weights keep that sign: with some hundreds of outcomes and a
-hundred columns that say nearly the same, the sign is known better than it can be learned.
+If a feature is declared risky in one direction, its weights are constrained to that sign: with some hundreds of
+outcomes and a hundred correlated columns, prior knowledge of the sign is more reliable than its estimate.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Floats = npt.NDArray[np.float64]
 Bound = tuple[float | None, float | None]
 
 TAIL_SHARE = 0.005
-"""The share of rows beyond either end of a line: there it is flat."""
+"""Share of training rows beyond each end of a piecewise linear function, where it is constant."""
 BLOCK_ROWS = 1024
-"""Rows that are multiplied together at once."""
+"""Rows per block of a matrix product."""
 NEAR_TERM_SCALE = 3.0
-"""How freely the second line may move beside the first: few rows speak for it, and each of them weakly."""
+"""Scale of the near-term columns: weakens their ridge penalty, because few rows contribute to them, each weakly."""
 
 
 @dataclass(frozen=True)
 class PiecewiseLinear:
-    """What a number adds to the margin: straight between knots, flat beyond them; NaN adds `missing`."""
+    """Contribution of a numeric feature: linear between the knots, constant beyond them; `missing` for NaN."""
 
     knots: tuple[float, ...]
     values: tuple[float, ...]
@@ -52,7 +52,7 @@ class PiecewiseLinear:
 
 @dataclass(frozen=True)
 class CategoryEffects:
-    """What a category adds to the margin, by its code; NaN (never or seldom seen, or missing) is `missing`."""
+    """Contribution of a categorical feature, by category code; `missing` for NaN (a missing or unknown category)."""
 
     values: tuple[float, ...]
     missing: float
@@ -63,73 +63,73 @@ FeatureEffect = PiecewiseLinear | CategoryEffects
 
 @dataclass(frozen=True)
 class NearTermEffects:
-    """How near the renewal is, and what that adds to each feature's part."""
+    """Near-term effects: an additional contribution per feature, multiplied by the proximity of the renewal."""
 
     lead_index: int
-    """The place of the feature that counts the days to the renewal."""
+    """Column index of the feature `days_to_renewal`."""
     days: float
     effects: tuple[FeatureEffect, ...]
 
     def proximity(self, values: Floats) -> Floats:
-        """0 far from the renewal, rising to 1 on its day; one number per row."""
+        """Proximity of the renewal, one number per row: 0 at `days` or more before it, 1 on its day."""
         return near_term_proximity(values[:, self.lead_index], self.days)
 
     @cached_property
     def effect_table(self) -> PiecewiseLinearTable:
-        """The parts, ready to be read off."""
+        """Lookup table of the near-term effects."""
         return _build_effect_table(self.effects)
 
 
 def near_term_proximity(days_to_renewal: Floats, days: float) -> Floats:
-    """0 from `days` before the renewal back, rising to 1 on its day; 0 where it is not known."""
+    """Proximity of the renewal: 0 at `days` or more before it, rising to 1 on its day; 0 for NaN."""
     return np.nan_to_num(np.clip(1 - days_to_renewal / days, 0, 1))
 
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """A margin that is a sum: an intercept, and one part per feature in the order of the columns."""
+    """Additive model of the margin: an intercept plus one effect per feature, in the order of the columns."""
 
     intercept: float
     effects: tuple[FeatureEffect, ...]
     near_term: NearTermEffects | None
     margin_variance: float = 0.0
-    """How far, squared and in log-odds, another company's outcomes would have moved the margin: a mean over rows."""
+    """Mean posterior variance of the margin over the training rows, in squared log-odds."""
 
     def contributions(self, values: Floats, threads: int = 1) -> Floats:
-        """What each feature adds; rows × features."""
-        heights = np.zeros(values.shape)
-        self._effect_table.add(values, np.ones(len(values)), heights, threads)
+        """Contribution of each feature to the margin; rows × features."""
+        total = np.zeros(values.shape)
+        self._effect_table.add(values, np.ones(len(values)), total, threads)
         if self.near_term is not None:
-            self.near_term.effect_table.add(values, self.near_term.proximity(values), heights, threads)
-        return heights
+            self.near_term.effect_table.add(values, self.near_term.proximity(values), total, threads)
+        return total
 
     @cached_property
     def _effect_table(self) -> PiecewiseLinearTable:
         return _build_effect_table(self.effects)
 
     def margin(self, values: Floats, threads: int = 1) -> Floats:
-        """The log-odds of each row."""
+        """Margin (log-odds) of each row."""
         return self.margin_from_contributions(self.contributions(values, threads))
 
     def margin_from_contributions(self, contributions: Floats) -> Floats:
-        """The log-odds of each row, from what its features add."""
+        """Margin (log-odds) of each row, from the output of `contributions`."""
         return np.asarray(self.intercept + contributions.sum(axis=1))
 
     def out_of_range_share(self, values: Floats) -> Floats:
-        """The share of each row's numbers that lie beyond either end of their line; one number per row."""
-        lines = [
-            (j, part.knots[0], part.knots[-1])
-            for j, part in enumerate(self.effects)
-            if isinstance(part, PiecewiseLinear)
+        """Share of a row's numeric features outside the knots of their training range; one number per row."""
+        ranges = [
+            (j, effect.knots[0], effect.knots[-1])
+            for j, effect in enumerate(self.effects)
+            if isinstance(effect, PiecewiseLinear)
         ]
-        if not lines:
+        if not ranges:
             return np.zeros(len(values))
-        columns, low, high = (np.array(ends) for ends in zip(*lines, strict=True))
+        columns, low, high = (np.array(ends) for ends in zip(*ranges, strict=True))
         numbers = values[:, columns]
         return np.asarray(((numbers < low) | (numbers > high)).mean(axis=1))
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """Plain values, by feature name."""
+        """Convert to values that JSON can hold, with effects by feature name."""
         effects = _effects_to_json(self.effects, names)
         tree = {"intercept": self.intercept, "effects": effects, "near_term": None, "uncertainty": self.margin_variance}
         if self.near_term is None:
@@ -143,7 +143,7 @@ class AdditiveModel:
 
     @staticmethod
     def from_json(tree: dict[str, Any], names: Sequence[str]) -> AdditiveModel:
-        """The same back. Raises ValueError where a feature has no part."""
+        """Build from the output of `to_json`. Raises ValueError if a feature has no effect."""
         near = tree["near_term"]
         return AdditiveModel(
             tree["intercept"],
@@ -158,7 +158,7 @@ class AdditiveModel:
 
 def _build_effect_table(effects: Sequence[FeatureEffect]) -> PiecewiseLinearTable:
     from renewals.models.kernels.piecewise_linear import (
-        PiecewiseLinearTable,  # brings the compiler, which what only reads a model can do without
+        PiecewiseLinearTable,  # imported here because it loads numba, which code that only reads models does not need
     )
 
     return PiecewiseLinearTable.of(
@@ -174,9 +174,9 @@ def _effects_to_json(effects: Sequence[FeatureEffect], names: Sequence[str]) -> 
 
 
 def _effects_from_json(tree: dict[str, Any], names: Sequence[str]) -> tuple[FeatureEffect, ...]:
-    lost = [name for name in names if name not in tree]
-    if lost:
-        raise ValueError(f"the additive model has no effect for {', '.join(lost[:5])}")
+    missing = [name for name in names if name not in tree]
+    if missing:
+        raise ValueError(f"the additive model has no effect for {', '.join(missing[:5])}")
     return tuple(_effect_from_json(tree[name]) for name in names)
 
 
@@ -193,13 +193,13 @@ def _effect_from_json(tree: dict[str, Any]) -> FeatureEffect:
 
 @dataclass(frozen=True)
 class _FeatureDesign:
-    """The design matrix of one feature, and how weights on it fold into its part."""
+    """Design matrix of one feature, and the basis that converts fitted weights into its effect."""
 
     matrix: Floats
     signs: tuple[int, ...]
     knots: Floats | None
     bases: Floats
-    """Knots (or categories) × columns: the height of each column there; the last row is for a missing value."""
+    """Value of each design column at each knot or category; (knots or categories + 1) × columns, last row for NaN."""
 
     def feature_effect(self, weights: Floats) -> FeatureEffect:
         *heights, missing = np.round(self.bases @ weights, 9).tolist()
@@ -211,7 +211,7 @@ class _FeatureDesign:
 
 
 class AdditiveFitter:
-    """The curves of every feature on the training rows: made once, then fitted at several strengths."""
+    """Fitter of the additive model: builds the design matrix once, then fits it with several ridge penalties."""
 
     def __init__(
         self,
@@ -223,9 +223,12 @@ class AdditiveFitter:
         settings: LinearSettings,
         near_weight: Floats | None = None,
     ) -> None:
-        """`category_counts` is the number of categories of each column, None for a number; `signs` are +1, -1 or 0
-        (free); `lead_index` is the place of the days to the renewal, where they are a feature. Rows near the end weigh
-        `near_weight` for the second lines, or as for the first where it is not given."""
+        """Build the design matrix.
+
+        `category_counts` is the number of categories of each column, None for a number; `signs` are +1, -1 or 0
+        (free); `lead_index` is the column of `days_to_renewal`, None if it is no feature; `near_weight` holds the row
+        weights for the near-term effects (default: `weight`).
+        """
         self.weight, self.options = weight, settings
         share = weight / weight.sum()
         self.columns = [
@@ -237,101 +240,107 @@ class AdditiveFitter:
         self.matrix = np.hstack([*(columns.matrix for columns in self.columns), np.ones((len(values), 1))])
         self.lines = self.matrix[:, :-1]
         self.lead = lead_index if settings.near_term_days else None
-        close = (
+        proximity = (
             np.zeros(len(values))
             if self.lead is None
             else near_term_proximity(values[:, self.lead], settings.near_term_days)
         )
-        self.rows = np.flatnonzero(close > 0)
-        self.near = self.lines[self.rows] * (NEAR_TERM_SCALE * close[self.rows, None])
+        self.rows = np.flatnonzero(proximity > 0)
+        self.near = self.lines[self.rows] * (NEAR_TERM_SCALE * proximity[self.rows, None])
         self.near_weight = (weight if near_weight is None else near_weight)[self.rows]
         self.bounds = [_sign_bound(sign) for columns in self.columns for sign in columns.signs]
         self.start, self.near_start = np.zeros(len(self.bounds) + 1), np.zeros(len(self.bounds))
 
     def fit(self, truth: npt.NDArray[np.integer[Any]], inverse_penalty: float) -> AdditiveModel:
-        """The ridge logistic regression at one strength; the next fit starts from where this one ended.
+        """Fit the ridge logistic regression with one inverse penalty, starting from the solution of the last call.
 
-        First the lines, then what is added to them near the end: learned together, the many rows of decided accounts
-        would move the first lines, which are to hold long before.
+        The main effects are fitted first, then the near-term effects. In a joint fit the many rows of accounts that
+        have already decided would change the main effects, which must be right long before the renewal.
         """
-        side = np.asarray(2.0 * truth - 1.0, np.float64)
-        rows = _LogisticLoss(self.matrix, side, self.weight, np.zeros(len(side)))
-        self.start = self._minimize_loss(rows, self.start, [*self.bounds, (None, None)], inverse_penalty)
+        signed_label = np.asarray(2.0 * truth - 1.0, np.float64)
+        loss = _LogisticLoss(self.matrix, signed_label, self.weight, np.zeros(len(signed_label)))
+        self.start = self._minimize_loss(loss, self.start, [*self.bounds, (None, None)], inverse_penalty)
         near = None
         if self.lead is not None:
-            close = _LogisticLoss(self.near, side[self.rows], self.near_weight, self.matrix[self.rows] @ self.start)
-            self.near_start = self._minimize_loss(close, self.near_start, self.bounds, inverse_penalty)
+            near_loss = _LogisticLoss(
+                self.near, signed_label[self.rows], self.near_weight, self.matrix[self.rows] @ self.start
+            )
+            self.near_start = self._minimize_loss(near_loss, self.near_start, self.bounds, inverse_penalty)
             near = NearTermEffects(
                 self.lead, self.options.near_term_days, self._feature_effects(self.near_start * NEAR_TERM_SCALE)
             )
-        intercept, parts = float(np.round(self.start[-1], 9)), self._feature_effects(self.start[:-1])
-        return AdditiveModel(intercept, parts, near, self._margin_variance(inverse_penalty))
+        intercept, effects = float(np.round(self.start[-1], 9)), self._feature_effects(self.start[:-1])
+        return AdditiveModel(intercept, effects, near, self._margin_variance(inverse_penalty))
 
-    def _minimize_loss(self, rows: _LogisticLoss, start: Floats, bounds: Sequence[Bound], strength: float) -> Floats:
-        held = np.arange(len(start)) < len(self.bounds)
-        found = minimize(
-            rows.loss_and_gradient,
+    def _minimize_loss(
+        self, loss: _LogisticLoss, start: Floats, bounds: Sequence[Bound], inverse_penalty: float
+    ) -> Floats:
+        is_penalized = np.arange(len(start)) < len(self.bounds)
+        result = minimize(
+            loss.loss_and_gradient,
             start,
-            args=(held / strength,),
+            args=(is_penalized / inverse_penalty,),
             jac=True,
             bounds=bounds,
             method="L-BFGS-B",
             options={"maxiter": self.options.max_iterations, "ftol": 1e-7, "gtol": 1e-5, "maxcor": 20},
         )
-        return np.asarray(found.x, np.float64)
+        return np.asarray(result.x, np.float64)
 
-    def _margin_variance(self, strength: float) -> float:
-        """The mean over the training rows of the posterior variance of the last fit's margin, under the ridge prior.
+    def _margin_variance(self, inverse_penalty: float) -> float:
+        """Mean posterior variance of the margin over the training rows, for the last fit under the ridge prior.
 
-        By Laplace's approximation, far from a renewal; weights that their sign holds at nought are taken as known.
+        Uses Laplace's approximation, without near-term effects; weights that the sign constraint holds at 0 are treated
+        as known.
         """
         free = np.flatnonzero(self.start[:-1])
-        chance = expit(self.matrix @ self.start)
-        curved = _weighted_gram(self.lines, free, self.weight * chance * (1 - chance))
-        posterior = np.linalg.inv(curved + np.eye(len(free)) / strength)
+        probability = expit(self.matrix @ self.start)
+        gram = _weighted_gram(self.lines, free, self.weight * probability * (1 - probability))
+        posterior = np.linalg.inv(gram + np.eye(len(free)) / inverse_penalty)
         return float(np.round((posterior * self._column_covariance[np.ix_(free, free)]).sum(), 9))
 
     @cached_property
     def _column_covariance(self) -> Floats:
-        """How the columns lie about their centre together; columns × columns."""
+        """Weighted covariance of the design columns, which are centred; columns × columns."""
         return _weighted_gram(self.lines, np.arange(self.lines.shape[1]), self.weight / self.weight.sum())
 
     def _feature_effects(self, weights: Floats) -> tuple[FeatureEffect, ...]:
         ends = np.cumsum([columns.matrix.shape[1] for columns in self.columns])[:-1]
         return tuple(
-            columns.feature_effect(own) for columns, own in zip(self.columns, np.split(weights, ends), strict=True)
+            columns.feature_effect(part) for columns, part in zip(self.columns, np.split(weights, ends), strict=True)
         )
 
 
 @dataclass(frozen=True)
 class _LogisticLoss:
-    """What a ridge logistic regression is fitted on."""
+    """Objective of a ridge logistic regression."""
 
     matrix: Floats
     signed_labels: Floats
-    """1 for the outcome, -1 without."""
+    """+1 for rows with the outcome, -1 for rows without."""
     weight: Floats
     offset: Floats
-    """The margin that is there already."""
+    """Fixed part of the margin."""
 
-    def loss_and_gradient(self, at: Floats, penalty: Floats) -> tuple[float, Floats]:
-        """The penalised loss at some weights, and where it falls; `penalty` is one number per weight."""
-        agreement = self.signed_labels * (self.offset + self.matrix @ at)
-        pull = -self.weight * self.signed_labels * expit(-agreement)
-        loss = self.weight @ np.logaddexp(0, -agreement) + (penalty * at) @ at / 2
-        return float(loss), pull @ self.matrix + penalty * at
+    def loss_and_gradient(self, weights: Floats, penalty: Floats) -> tuple[float, Floats]:
+        """Penalised loss at these weights, and its gradient; `penalty` has one number per weight."""
+        agreement = self.signed_labels * (self.offset + self.matrix @ weights)
+        row_gradient = -self.weight * self.signed_labels * expit(-agreement)
+        loss = self.weight @ np.logaddexp(0, -agreement) + (penalty * weights) @ weights / 2
+        return float(loss), row_gradient @ self.matrix + penalty * weights
 
 
 def _weighted_gram(matrix: Floats, columns: npt.NDArray[np.intp], weight: Floats) -> Floats:
-    """The weighed sum over rows of some columns' products with each other, a block of rows after another.
+    """Weighted Gram matrix of the selected columns, X' W X, summed over blocks of rows.
 
-    A product with itself is half the work of any other, and a block does not leave the processor's cache.
+    Multiplying a block with its own transpose takes half the work of a general product, and a block stays in the
+    processor's cache.
     """
     total = np.zeros((len(columns), len(columns)))
     for start in range(0, len(matrix), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        weighed = matrix[rows].take(columns, axis=1) * np.sqrt(weight[rows, None])
-        total += weighed.T @ weighed
+        weighted = matrix[rows].take(columns, axis=1) * np.sqrt(weight[rows, None])
+        total += weighted.T @ weighted
     return total
 
 
@@ -343,49 +352,49 @@ def _numeric_design(values: Floats, share: Floats, sign: int, settings: LinearSe
     known = ~np.isnan(values)
     knots, ranks = _quantile_knots(values[known], settings.knots)
     curves = [ranks, knots] if len(knots) > 2 else [knots]
-    made = [
+    standardized = [
         _standardize(curve, np.interp(values[known], knots, curve), share[known]) for curve in curves if len(curve) > 1
     ]
-    matrix = np.zeros((len(values), len(made)))
-    for j, (_, column) in enumerate(made):
-        matrix[known, j] = column / np.sqrt(len(made))
-    bases = np.zeros((len(knots) + 1, len(made)))
-    for j, (heights, _) in enumerate(made):
-        bases[:-1, j] = heights / np.sqrt(len(made))
-    return _add_missing_column(_FeatureDesign(matrix, (sign,) * len(made), knots, bases), ~known, share)
+    matrix = np.zeros((len(values), len(standardized)))
+    for j, (_, column) in enumerate(standardized):
+        matrix[known, j] = column / np.sqrt(len(standardized))
+    bases = np.zeros((len(knots) + 1, len(standardized)))
+    for j, (heights, _) in enumerate(standardized):
+        bases[:-1, j] = heights / np.sqrt(len(standardized))
+    return _add_missing_column(_FeatureDesign(matrix, (sign,) * len(standardized), knots, bases), ~known, share)
 
 
 def _quantile_knots(values: Floats, count: int) -> tuple[Floats, Floats]:
-    """Distinct quantiles of the values, and the mid-rank of each."""
+    """Knots (distinct quantiles of the values), and the mid-rank of each as a share."""
     if not len(values):
         return np.zeros(1), np.zeros(1)
     ordered = np.sort(values)
-    places = np.linspace(TAIL_SHARE, 1 - TAIL_SHARE, count)
-    knots = np.unique(np.quantile(ordered, places, method="nearest"))
+    levels = np.linspace(TAIL_SHARE, 1 - TAIL_SHARE, count)
+    knots = np.unique(np.quantile(ordered, levels, method="nearest"))
     low, high = np.searchsorted(ordered, knots, "left"), np.searchsorted(ordered, knots, "right")
     return knots, (low + high) / (2 * len(ordered))
 
 
 def _standardize(heights: Floats, column: Floats, share: Floats) -> tuple[Floats, Floats]:
-    """Heights at the knots and the column, both moved to mean 0 and spread 1 on the training rows."""
-    part = share / share.sum()
-    mean = part @ column
-    spread = np.sqrt(part @ (column - mean) ** 2)
-    scale = 1 / spread if spread > 1e-9 * (1 + abs(mean)) else 0.0
+    """Standardize the knot heights and the column to mean 0 and standard deviation 1 on the training rows."""
+    weight = share / share.sum()
+    mean = weight @ column
+    sd = np.sqrt(weight @ (column - mean) ** 2)
+    scale = 1 / sd if sd > 1e-9 * (1 + abs(mean)) else 0.0
     return (heights - mean) * scale, (column - mean) * scale
 
 
 def _add_missing_column(columns: _FeatureDesign, missing: npt.NDArray[np.bool_], share: Floats) -> _FeatureDesign:
-    """A column of its own for missing values, where some are missing and some are not."""
+    """Add an indicator column for missing values, unless almost none or almost all are missing."""
     rate = float(share @ missing)
     if not TAIL_SHARE < rate < 1 - TAIL_SHARE:
         return columns
-    spread = np.sqrt(rate * (1 - rate))
-    own = (missing - rate) / spread
-    base = np.full(len(columns.bases), -rate / spread)
-    base[-1] = (1 - rate) / spread
+    sd = np.sqrt(rate * (1 - rate))
+    column = (missing - rate) / sd
+    base = np.full(len(columns.bases), -rate / sd)
+    base[-1] = (1 - rate) / sd
     return _FeatureDesign(
-        np.column_stack([columns.matrix, own]),
+        np.column_stack([columns.matrix, column]),
         (*columns.signs, 0),
         columns.knots,
         np.column_stack([columns.bases, base]),
@@ -393,12 +402,12 @@ def _add_missing_column(columns: _FeatureDesign, missing: npt.NDArray[np.bool_],
 
 
 def _categorical_design(codes: Floats, share: Floats, size: int, settings: LinearSettings) -> _FeatureDesign:
-    """One column per category seen often enough; the rest, like a missing value, stay at the centre of nothing."""
-    often = [code for code in range(size) if (codes == code).sum() >= settings.min_category_rows]
-    if len(often) < 2:
+    """Centred indicator columns of the categories in at least `min_category_rows` rows; others get no column."""
+    frequent = [code for code in range(size) if (codes == code).sum() >= settings.min_category_rows]
+    if len(frequent) < 2:
         return _FeatureDesign(np.zeros((len(codes), 0)), (), None, np.zeros((size + 1, 0)))
-    hit = codes[:, None] == np.array(often, dtype=np.float64)[None, :]
+    hit = codes[:, None] == np.array(frequent, dtype=np.float64)[None, :]
     rate = share @ hit
     bases = np.tile(-rate, (size + 1, 1))
-    bases[often, range(len(often))] += 1
-    return _FeatureDesign(hit - rate, (0,) * len(often), None, bases)
+    bases[frequent, range(len(frequent))] += 1
+    return _FeatureDesign(hit - rate, (0,) * len(frequent), None, bases)

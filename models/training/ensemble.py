@@ -1,9 +1,10 @@
-"""The model of one target: a linear part and trees, their margins averaged, then a sigmoid to a probability.
+"""Ensemble model of one target: weighted mean of a linear part and boosted trees, then a sigmoid calibration.
 
-With hundreds of outcomes a ridge regression on well-made curves is hard to beat, and shallow trees find what it
-cannot say; each is fitted on its own and their log-odds are averaged, with a share that temporal folds choose
-(`models/training/walk_forward.py`). Both are sums over features, so contributions are exact: base + contributions =
-margin. The booster is LightGBM's own text and all else is JSON: nothing needs this repository to be read.
+With hundreds of outcomes a ridge regression on curves of the features is hard to beat, and shallow trees add the
+interactions that it cannot express. The two are fitted separately and their log-odds are averaged; the weight is
+selected on temporal folds (`models/training/walk_forward.py`). Both are sums over features, so contributions are exact:
+base + contributions = margin. The booster is saved as LightGBM text and the rest as JSON, readable without this
+repository.
 """
 
 from __future__ import annotations
@@ -44,19 +45,19 @@ MODEL_FILES = (BOOSTER_FILE, LINEAR_FILE, CALIBRATION_FILE, SCHEMA_FILE)
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What the temporal folds choose between."""
+    """Hyperparameters that are selected on the temporal folds."""
 
     inverse_penalty: float
     """Inverse ridge penalty of the linear part."""
     num_rounds: int
     """Number of trees."""
     tree_weight: float
-    """Weight of the trees' margin; the linear part has the rest."""
+    """Weight of the trees' margin; the linear part has 1 minus this weight."""
 
 
 @dataclass(frozen=True)
 class EnsembleModel:
-    """A fitted model of one target."""
+    """Fitted model of one target: linear part, trees, weight of the trees, and calibration."""
 
     schema: Schema
     linear: AdditiveModel
@@ -65,29 +66,30 @@ class EnsembleModel:
     calibration: SigmoidCalibration
     near_term_days: float
     account_effect_sd: float
-    """How far the accounts' own chances lie about what is said, in log-odds (`models/training/uncertainty.py`)."""
+    """Standard deviation, in log-odds, of accounts' true probabilities around the prediction (`uncertainty.py`)."""
 
     def margin(self, frame: pd.DataFrame) -> Floats:
-        """Log-odds before calibration; one number per row. Raises ValueError where columns are missing or infinite."""
+        """Log-odds before calibration; one number per row. Raises ValueError for missing columns or infinite values."""
         values = self.schema.values(frame)
         return (1 - self.tree_weight) * self.linear.margin(values) + self.tree_weight * self.tree_shap.margin(values)
 
     def probability(self, frame: pd.DataFrame) -> Floats:
-        """The calibrated probability; one number per row."""
+        """Calibrated probability; one number per row."""
         return self._calibrate(self.margin(frame), frame)
 
     def _calibrate(self, margin: Floats, frame: pd.DataFrame) -> Floats:
-        close = self.schema.proximity(frame, self.near_term_days)
-        return self.calibration.probability(margin, close, self.calibration.segment_offset(frame))
+        proximity = self.schema.proximity(frame, self.near_term_days)
+        return self.calibration.probability(margin, proximity, self.calibration.segment_offset(frame))
 
     def interval(self, probability: Floats, confidence: float) -> tuple[Floats, Floats]:
-        """Where each account's own chance lies with this confidence, low and high; one of each per probability."""
+        """Interval (low, high) of each account's true probability around its predicted probability."""
         return probability_interval(probability, self.account_effect_sd, confidence)
 
     def contributions(self, frame: pd.DataFrame, threads: int = 1) -> tuple[pd.DataFrame, float]:
-        """What each feature adds to the margin, and the base: base + sum of a row = its margin; one row per row given.
+        """Contributions of each feature to the margin (rows × features), and the base value.
 
-        The linear part is centred on the training rows; the trees' are path-dependent TreeSHAP values.
+        Base value + sum of a row's contributions = its margin. The linear part's contributions are centred on the
+        training rows; the trees' are path-dependent TreeSHAP values.
         """
         values = self.schema.values(frame)
         return self._combine_contributions(
@@ -95,49 +97,49 @@ class EnsembleModel:
         ), self.base_value
 
     def predict_and_explain(self, frame: pd.DataFrame) -> tuple[Floats, pd.DataFrame, Floats]:
-        """Probability, contributions, and the share of figures outside what training rows usually showed; of each row.
+        """Probability, contributions, and share of values outside the training range, for each row.
 
-        To the last bit what each says alone, but the figures are read and the lines read off once.
+        Bit-identical to the separate methods, but the features are encoded and the linear part is evaluated only once.
         """
         values = self.schema.values(frame)
-        heights = self.linear.contributions(values)
+        linear_contributions = self.linear.contributions(values)
         margin = (1 - self.tree_weight) * self.linear.margin_from_contributions(
-            heights
+            linear_contributions
         ) + self.tree_weight * self.tree_shap.margin(values)
         return (
             self._calibrate(margin, frame),
-            self._combine_contributions(values, heights, frame.index),
+            self._combine_contributions(values, linear_contributions, frame.index),
             self.linear.out_of_range_share(values),
         )
 
     def _combine_contributions(
-        self, values: Floats, heights: Floats, index: pd.Index, threads: int = 1
+        self, values: Floats, linear_contributions: Floats, index: pd.Index, threads: int = 1
     ) -> pd.DataFrame:
-        parts = (1 - self.tree_weight) * heights
-        parts += self.tree_weight * self.tree_shap.contributions(values, threads)
-        return pd.DataFrame(parts, columns=list(self.schema.names), index=index)
+        combined = (1 - self.tree_weight) * linear_contributions
+        combined += self.tree_weight * self.tree_shap.contributions(values, threads)
+        return pd.DataFrame(combined, columns=list(self.schema.names), index=index)
 
     @property
     def base_value(self) -> float:
-        """The margin of which nothing is known: what contributions are added to."""
+        """Margin without any feature information, to which the contributions are added."""
         return (1 - self.tree_weight) * self.linear.intercept + self.tree_weight * self.tree_shap.base
 
     @cached_property
     def tree_shap(self) -> TreeShap:
-        """The booster, tabulated once a model."""
+        """Contribution tables of the booster, built once per model."""
         from renewals.models.kernels.treeshap import (
-            TreeShap,  # brings the compiler, which what only reads a model can do without
+            TreeShap,  # imported here because it loads numba, which code that only reads models does not need
         )
 
         return TreeShap.of(self.booster)
 
     def to_files(self) -> dict[str, bytes]:
-        """The model as files, by name: the booster's text, and JSON."""
-        own = {"schema": self.schema.hash}
+        """Serialize the model: content by file name, the booster as LightGBM text and the rest as JSON."""
+        schema_hash = {"schema": self.schema.hash}
         schema = {**self.schema.to_json(), "hash": self.schema.hash, "trained": True}
-        linear = {**own, "tree_weight": self.tree_weight, **self.linear.to_json(self.schema.names)}
-        doubt = {"near_term_days": self.near_term_days, "account_effect_sd": self.account_effect_sd}
-        sigmoid = {**own, "method": "sigmoid", **doubt, **self.calibration.to_json()}
+        linear = {**schema_hash, "tree_weight": self.tree_weight, **self.linear.to_json(self.schema.names)}
+        constants = {"near_term_days": self.near_term_days, "account_effect_sd": self.account_effect_sd}
+        sigmoid = {**schema_hash, "method": "sigmoid", **constants, **self.calibration.to_json()}
         text = self.booster.model_to_string(num_iteration=-1)
         return {
             BOOSTER_FILE: text.encode(),
@@ -148,22 +150,22 @@ class EnsembleModel:
 
     @staticmethod
     def from_files(files: Mapping[str, bytes]) -> EnsembleModel:
-        """The model back from its files. Raises ValueError where a file is missing or they do not belong together.
+        """Load the model from the output of `to_files`. Raises ValueError if a file is missing or does not match.
 
-        Only for files whose fingerprints were checked: LightGBM may kill the interpreter on a damaged text.
+        Check the files' fingerprints first: LightGBM may crash the interpreter on a damaged text.
         """
-        lost = [name for name in MODEL_FILES if name not in files]
-        if lost:
-            raise ValueError(f"the model lacks {', '.join(lost)}: run `renewals learn` again")
+        missing = [name for name in MODEL_FILES if name not in files]
+        if missing:
+            raise ValueError(f"the model lacks {', '.join(missing)}: run `renewals learn` again")
         schema_tree, linear, sigmoid = (
             json.loads(files[name]) for name in (SCHEMA_FILE, LINEAR_FILE, CALIBRATION_FILE)
         )
         schema = Schema.from_json(schema_tree)
         if not schema_tree["hash"] == linear["schema"] == sigmoid["schema"] == schema.hash:
-            raise ValueError("the files of the model belong to different models: their schemas differ")
+            raise ValueError("the files belong to different models: their schema hashes differ")
         booster = lgb.Booster(model_str=files[BOOSTER_FILE].decode())
         if booster.feature_name() != list(schema.names):
-            raise ValueError("the booster was trained on other features than the schema names")
+            raise ValueError("the features of the booster differ from the features of the schema")
         line = AdditiveModel.from_json(linear, schema.names)
         calibration = SigmoidCalibration.from_json(sigmoid)
         near_term_days, account_effect_sd = sigmoid["near_term_days"], sigmoid["account_effect_sd"]
@@ -184,11 +186,10 @@ def fit_linear(
     settings: LinearSettings,
     near_weight: Floats | None = None,
 ) -> dict[float, AdditiveModel]:
-    """The linear part at each strength; weakest first, for each fit starts from the one before.
+    """Fit the linear part for each inverse penalty, in rising order; each fit starts from the previous solution.
 
-    `near_weight` weighs the rows for what is added near the end, where it is not `weight` that does.
-
-    On one BLAS thread: two gain nothing at this size, lose much on a busy machine, and change the last digits.
+    `near_weight` holds the row weights for the near-term effects (default: `weight`). Uses one BLAS thread: two are no
+    faster at this size, much slower on a busy machine, and change the last digits.
     """
     with threadpool_limits(limits=1, user_api="blas"):
         design = AdditiveFitter(
@@ -200,23 +201,25 @@ def fit_linear(
 def fit_trees(
     values: Floats, truth: Labels, weight: Floats, schema: Schema, num_rounds: int, settings: LightGBMSettings
 ) -> lgb.Booster:
-    """The trees alone, a model in their own right. Raises InsufficientHistoryError where there is but one outcome.
+    """Fit the boosted trees. Raises InsufficientHistoryError if all rows have the same outcome.
 
-    LightGBM would fit one outcome without a word, and call it certain. One thread column by column: at some tens of
-    thousands of rows it is faster than two that wait for each other at every node, and several models can be fitted
-    side by side.
+    LightGBM would fit a single outcome without an error, with probabilities of 0 or 1. It runs column-wise on one
+    thread: at some tens of thousands of rows that is faster than two threads that wait for each other at every node,
+    and several models can be fitted in parallel.
     """
     if len(np.unique(truth)) < 2:
         raise InsufficientHistoryError(f"cannot train: all {len(truth)} rows have the same outcome")
-    words = [j for j, size in enumerate(schema.category_counts) if size is not None]
-    rows = lgb.Dataset(values, truth, weight=weight, feature_name=list(schema.names), categorical_feature=words)
+    category_indices = [j for j, size in enumerate(schema.category_counts) if size is not None]
+    rows = lgb.Dataset(
+        values, truth, weight=weight, feature_name=list(schema.names), categorical_feature=category_indices
+    )
     return lgb.train(_booster_params(schema, settings), rows, num_rounds)
 
 
 def _booster_params(schema: Schema, settings: LightGBMSettings) -> dict[str, Any]:
-    own = settings.model_dump(exclude={"num_rounds", "tree_weights", "parallel_fits", "monotone"})
+    lightgbm_params = settings.model_dump(exclude={"num_rounds", "tree_weights", "parallel_fits", "monotone"})
     return {
-        **own,
+        **lightgbm_params,
         "objective": "binary",
         "num_leaves": 2**settings.max_depth,
         "bagging_freq": 1,

@@ -1,4 +1,4 @@
-"""Whose outcome an intervention had a hand in, so that learning does not take it for the account's own (domain M1)."""
+"""Mark observations with a treated renewal, so that training can exclude them (domain M1)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from renewals.models.training.splits import TREATED_COLUMN
 
 
 def mark_treated(spine: ir.Table, interventions: ir.Table, decided_days: int) -> ir.Table:
-    """Whether an intervention worked on each observation's renewal, one row per (account_id, as_of): `treated`, 0 or 1.
+    """Mark the observations with a treated renewal: one row per (account_id, as_of) with `treated`, 0 or 1.
 
-    It started on the day of the observation or later, and more than `decided_days` before the renewal. What one that
-    came earlier has changed by then stands in what the customer does; one that came later met a decision that had
-    fallen: who has decided to leave is no longer treated, and to count it would mark the renewed. `interventions` are
-    those known on the training day.
+    An observation is treated if an intervention started on its day or later, and more than `decided_days` before the
+    renewal. The effect of earlier interventions is already visible in the customer's behaviour. Later ones start after
+    the decision: accounts that have decided to leave are no longer treated, so that counting them would mark mostly
+    renewed accounts. `interventions` are those known on the training day.
     """
-    begun = interventions.select("account_id", "started_at")
-    asked = spine.select(*KEY, "renewal_date")
-    last = _.renewal_date.cast("timestamp") - ibis.interval(days=decided_days)
+    starts = interventions.select("account_id", "started_at")
+    observations = spine.select(*KEY, "renewal_date")
+    limit = _.renewal_date.cast("timestamp") - ibis.interval(days=decided_days)
     hits = (
-        asked.inner_join(begun, "account_id")
-        .filter(_.started_at >= _.as_of.cast("timestamp"), _.started_at < last)
+        observations.inner_join(starts, "account_id")
+        .filter(_.started_at >= _.as_of.cast("timestamp"), _.started_at < limit)
         .select(*KEY, hit=ibis.literal(1))
         .distinct()
     )
-    joined = asked.left_join(hits, KEY)
+    joined = observations.left_join(hits, KEY)
     return joined.select(*KEY, _.hit.fill_null(0).cast("int8").name(TREATED_COLUMN))

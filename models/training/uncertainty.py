@@ -1,18 +1,19 @@
-"""How far to trust a probability: an interval around it, and whether the account is like anything seen.
+"""Uncertainty of a predicted probability: an interval around it, and the standard deviations behind the interval.
 
-A probability is the best word on what the columns show. The account's own chance, as one would see it who knew what no
-column shows, lies about it, and the *spread* says how far, in log-odds. It has two sources:
+A predicted probability reflects only what the features contain. The account's true probability, given also what no
+feature contains, is distributed around it; the *spread* is the standard deviation of this distribution, in log-odds. It
+has two sources:
 
-* *hidden*: what moves an account and stands in no table. Nobody can see it in a single outcome, but it stays with an
-  account, so the accounts that came due more than once tell it: where they fare alike beyond what was said of them, it
-  is large. It is the standard deviation of a random intercept of the accounts (`models/random_intercept.py`); the prior
-  matters, for a company has few such accounts.
-* *learned*: what another company of the same kind would have taught another model. Its mean over the training rows is
-  the posterior variance of the ridge regression (`models/training/additive.py`).
+* *hidden effect*: causes that no table contains. A single outcome cannot show it, but it persists, so accounts with
+  several renewals do: it is large if their outcomes are more similar than predicted. It is the standard
+  deviation of a random intercept of the accounts (`models/random_intercept.py`). The prior matters, because a company
+  has few such accounts.
+* *estimation error*: a model trained on another sample of the same kind would give other predictions. Its mean over the
+  training rows is the posterior variance of the ridge regression (`models/training/additive.py`).
 
-Bagging would show the second alone, at many times the cost, and Venn-Abers neither: its two probabilities part where
-few outcomes lie near, whatever is hidden. Measured against the truth of the example company in
-`bench/learning_curve.py`.
+Bagging would show only the second source, at many times the cost. Venn-Abers shows neither: its two probabilities
+differ where few outcomes are near, independent of hidden effects. `bench/learning_curve.py` compares the interval with
+the true probabilities of the example company.
 """
 
 from __future__ import annotations
@@ -32,54 +33,54 @@ from renewals.models.random_intercept import deviation_posterior, outcome_log_li
 Floats = npt.NDArray[np.float64]
 
 PREDICTION_LEAD = 90
-"""Days before the end at which a renewal is taken to have been foretold."""
+"""Lead time, in days, of the predictions that the hidden effect is estimated from."""
 SD_GRID = np.arange(0, 31) / 20.0
-"""Spreads looked at, in log-odds."""
+"""Grid of the standard deviation of the hidden effect, in log-odds."""
 PRIOR_MEAN, PRIOR_SD = 0.5, 0.2
-"""The prior's middle and standard deviation: what is hidden in companies of this kind, in log-odds."""
+"""Mean and standard deviation of the prior of that standard deviation, in log-odds."""
 HERMITE_NODES, HERMITE_WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
 PROBABILITY_RESOLUTION = 2.0**-53
-"""The least distance of a float from 1: what lies nearer cannot be told from certainty."""
+"""Smallest distance of a float from 1: a probability nearer to 1 is indistinguishable from certainty."""
 GRID_SPACING, GRID_TAIL = 0.5, 9.0
-"""Of the points at which a mean of chances is summed: their spacing, and how far they reach beyond the spread."""
+"""Spacing of the integration points of the mean probability, and their reach beyond the spread."""
 CURVE_STEP = 0.02
-"""Of the curve of middles, in log-odds: its error falls with the fourth power."""
+"""Step, in log-odds, of the interpolated curve of medians; its error falls with the fourth power of the step."""
 
 
 def logistic_normal_scale(spread: Floats | float) -> Floats | float:
-    """How much further from one half the middle of the chances lies than their mean, approximately (MacKay 1992).
+    """Approximate ratio of median to mean, both in log-odds, of logistic-normal probabilities (MacKay 1992).
 
-    A factor of the log-odds. Where the mean must be met, use `logistic_normal_median`.
+    Where the mean must be matched exactly, use `logistic_normal_median`.
     """
     return np.sqrt(1 + np.pi * np.square(spread) / 8)
 
 
 def probability_interval(probability: Floats, spread: float, confidence: float) -> tuple[Floats, Floats]:
-    """The range that holds the account's own chance with at least this confidence; low and high, one per probability.
+    """Interval (low, high) that contains the account's true probability with at least this confidence.
 
-    The chances are logistic-normal with the probability as their mean. The range is central in log-odds and holds just
-    the confidence; where the mean lies outside it, as it does in a long tail, it is the smallest central range that
-    reaches to the mean. It rises with the probability. Not a number stays not a number.
+    True probabilities are logistic-normal with the predicted probability as their mean. The interval is central in
+    log-odds and has exactly this confidence. If the mean is outside it, as with a long tail, it is the smallest central
+    interval that includes the mean. Both ends rise with the probability. NaN gives NaN.
     """
-    chance = np.asarray(probability, np.float64)
-    centre = logistic_normal_median(chance, spread)
-    reach = np.fmax(norm.ppf((1 + confidence) / 2) * spread, np.abs(_log_odds(chance) - centre))
-    # The last digit of the logistic function may fall on the wrong side of the probability.
-    return np.minimum(expit(centre - reach), chance), np.maximum(expit(centre + reach), chance)
+    mean = np.asarray(probability, np.float64)
+    median = logistic_normal_median(mean, spread)
+    half_width = np.fmax(norm.ppf((1 + confidence) / 2) * spread, np.abs(_log_odds(mean) - median))
+    # Rounding of the logistic function may put an end on the wrong side of the probability.
+    return np.minimum(expit(median - half_width), mean), np.maximum(expit(median + half_width), mean)
 
 
 def logistic_normal_median(probability: Floats, spread: float) -> Floats:
-    """The median, in log-odds, of logistic-normal chances whose mean is the probability; one number per probability.
+    """Median, in log-odds, of the logistic-normal distribution with this mean; one number per probability.
 
-    The mean is met to 1e-9 of itself and of its distance from 1. A probability nearer to 0 or 1 than
-    `PROBABILITY_RESOLUTION` counts as that near.
+    The mean is matched to a relative error of 1e-9, of itself and of its distance from 1. A probability nearer to 0 or
+    1 than `PROBABILITY_RESOLUTION` is treated as that near.
     """
     odds = _log_odds(probability)
     return np.copysign(_median_curve(float(spread))(np.abs(odds)), odds)
 
 
 def _log_odds(probability: Floats) -> Floats:
-    """The log-odds, by the smaller of p and 1 - p, which a float holds exactly."""
+    """Log-odds, computed from the smaller of p and 1 - p, which a float represents exactly."""
     is_rare = probability < 0.5
     rare = np.clip(np.where(is_rare, probability, 1 - probability), PROBABILITY_RESOLUTION, 0.5)
     return np.copysign(np.log1p(-rare) - np.log(rare), np.where(is_rare, -1.0, 1.0))
@@ -87,46 +88,45 @@ def _log_odds(probability: Floats) -> Floats:
 
 @lru_cache(maxsize=64)
 def _median_curve(spread: float) -> CubicHermiteSpline:
-    """The distance of the middle from one half, as a curve over that of the mean; both in log-odds.
+    """Curve of the median as a function of the mean, both as absolute log-odds.
 
-    The mean is summed over evenly spaced points: for a function that is smooth on a strip about the real line the error
-    falls exponentially in the spacing (Trefethen and Weideman 2014). The strip of expit(spread * z) is pi / spread
-    wide, so the spacing shrinks with the spread. At a spread of 3,
-    Gauss-Hermite would need 201 nodes.
+    The mean is a sum over evenly spaced points: for a function that is analytic on a strip around the real line the
+    error falls exponentially with the spacing (Trefethen and Weideman 2014). The strip of expit(spread * z) is
+    pi / spread wide, so the spacing shrinks with the spread. At a spread of 3, Gauss-Hermite would need 201 nodes.
     """
     spacing = GRID_SPACING / max(spread, 1.0)
     points = np.arange(-np.ceil((spread + GRID_TAIL) / spacing), np.ceil((spread + GRID_TAIL) / spacing) + 1) * spacing
     weight = norm.pdf(points) / norm.pdf(points).sum()
-    # By Jensen's inequality the mean is nearer to one half by at most spread**2 / 2: the curve reaches to CERTAIN.
-    away = np.arange(0.0, -np.log(PROBABILITY_RESOLUTION) + spread**2 / 2 + 2 * CURVE_STEP, CURVE_STEP)
-    chance = expit(spread * points - away[:, None])
-    mean = chance @ weight
-    slope = (chance * (1 - chance)) @ weight / (mean * (1 - mean))
+    # By Jensen's inequality the mean is nearer to 0 by at most spread**2 / 2, so the curve reaches the resolution.
+    medians = np.arange(0.0, -np.log(PROBABILITY_RESOLUTION) + spread**2 / 2 + 2 * CURVE_STEP, CURVE_STEP)
+    probability = expit(spread * points - medians[:, None])
+    mean = probability @ weight
+    slope = (probability * (1 - probability)) @ weight / (mean * (1 - mean))
     odds = np.log1p(-mean) - np.log(mean)
     odds[0] = 0.0
-    return CubicHermiteSpline(odds, away, 1 / slope)
+    return CubicHermiteSpline(odds, medians, 1 / slope)
 
 
 def hidden_effect_sd(predictions: pd.DataFrame) -> float:
-    """The standard deviation, in log-odds, of what stays with an account and was not said of it.
+    """Estimate the standard deviation, in log-odds, of the persistent account effect that predictions miss.
 
-    `predictions` is a forward back-test, one row per observation with its calibrated probability. Only accounts that
-    came due twice or more say anything; without one the prior's middle is returned.
+    `predictions` is a walk-forward back-test, one row per observation with its calibrated probability. Only accounts
+    with at least two renewals are informative; without any, the mean of the prior is returned.
     """
-    told = select_at_lead(predictions[~predictions["renewal_signed"].astype(bool)], PREDICTION_LEAD)
-    again = told[told.groupby("account_id")["label"].transform("size") > 1]
-    evidence = [np.array([_log_likelihood(again, spread) for spread in SD_GRID])] if len(again) else []
+    at_lead = select_at_lead(predictions[~predictions["renewal_signed"].astype(bool)], PREDICTION_LEAD)
+    repeated = at_lead[at_lead.groupby("account_id")["label"].transform("size") > 1]
+    evidence = [np.array([_log_likelihood(repeated, spread) for spread in SD_GRID])] if len(repeated) else []
     return float(deviation_posterior(-0.5 * ((SD_GRID - PRIOR_MEAN) / PRIOR_SD) ** 2, evidence) @ SD_GRID)
 
 
 def _log_likelihood(predictions: pd.DataFrame, spread: float) -> float:
-    """The log-likelihood of a spread by the outcomes of accounts.
+    """Log-likelihood of a standard deviation of the account effect, given the outcomes.
 
     Each account's intercept is integrated out by Gauss-Hermite quadrature (Bock and Aitkin 1981).
     """
-    centre = logistic_normal_median(
+    median = logistic_normal_median(
         np.clip(predictions["probability"].to_numpy(np.float64), EPSILON, 1 - EPSILON), float(spread)
     )
-    each = outcome_log_likelihood(centre, predictions["label"].to_numpy(np.float64), spread * HERMITE_NODES)
-    whole = pd.DataFrame(each).groupby(predictions["account_id"].to_numpy()).sum().to_numpy()
-    return float(logsumexp(whole, b=HERMITE_WEIGHTS / HERMITE_WEIGHTS.sum(), axis=1).sum())
+    per_row = outcome_log_likelihood(median, predictions["label"].to_numpy(np.float64), spread * HERMITE_NODES)
+    per_account = pd.DataFrame(per_row).groupby(predictions["account_id"].to_numpy()).sum().to_numpy()
+    return float(logsumexp(per_account, b=HERMITE_WEIGHTS / HERMITE_WEIGHTS.sum(), axis=1).sum())

@@ -1,16 +1,16 @@
-"""Walking forward through history: what would have been said on each day, by a model that stood on that day.
+"""Walk-forward validation: at each origin date, fit on labels final by then and predict the later observations.
 
-One walk serves three ends, and none may see a label before it was final:
+The same predictions serve three purposes, none of which uses a label before it was final:
 
-* *choice*: every recipe (ridge strength, number of trees, share of the trees) speaks at every origin; the model that
-  stands on a day takes the recipe whose earlier words came truest;
-* *calibration*: the sigmoid is fitted on those earlier words, each said by a model that was trained before the row it
-  speaks of;
-* *back-test*: at each origin, recipe and sigmoid come from the origins before it alone.
+* *selection*: every candidate (inverse ridge penalty, number of trees, weight of the trees) predicts at every origin; a
+  model trained on a day uses the candidate with the best predictions at earlier origins;
+* *calibration*: the sigmoid is fitted on those predictions, which are out-of-fold: each comes from a model trained
+  before the row;
+* *back-test*: at each origin, candidate and sigmoid are selected from earlier origins only.
 
-The model that is kept learns from every final row, with the recipe and the sigmoid of the whole walk. Keeping back
-the last stretch for calibration instead would lose the newest outcomes, about a year of them, from the booster;
-here no calibration row is ever judged by a model that had seen it.
+The final model is trained on every final row, with the candidate and the sigmoid of all origins. Holding out the latest
+rows for calibration instead would take the newest outcomes, about a year, away from the booster. Here no row is used
+for calibration with a prediction of a model that was trained on it.
 """
 
 from __future__ import annotations
@@ -40,38 +40,38 @@ from renewals.models.training.uncertainty import logistic_normal_scale
 Result = TypeVar("Result")
 
 LINEAR_BASELINE = "linear"
-"""The baseline that is the model's own linear part: what trees and sigmoid must add to."""
+"""Name of the baseline that is the model's linear part, without trees and calibration."""
 MIN_STANDARD_ERRORS = 2.0
-"""Standard errors by which a recipe must be better than the usual one to be taken."""
+"""Standard errors by which a candidate must be better than the default one to be selected."""
 
 
 class TrainingSettings(Protocol):
-    """The parts of the configuration that learning reads."""
+    """The sections of the configuration that training uses."""
 
     @property
     def folds(self) -> FoldSettings:
-        """Where history is cut."""
+        """Origins and training rows."""
         ...
 
     @property
     def linear(self) -> LinearSettings:
-        """The linear part."""
+        """Linear part."""
         ...
 
     @property
     def lightgbm(self) -> LightGBMSettings:
-        """The trees."""
+        """Boosted trees."""
         ...
 
     @property
     def calibration(self) -> CalibrationSettings:
-        """The sigmoid."""
+        """Calibration."""
         ...
 
 
 @dataclass(frozen=True)
 class OriginFit:
-    """What every recipe said, at one origin, of the rows observed from it on, and the models that said it."""
+    """Models fitted at one origin, and the margins that each candidate predicts for the test rows of the fold."""
 
     fold: Fold
     schema: Schema
@@ -81,21 +81,26 @@ class OriginFit:
     booster: lgb.Booster
 
     def margin(self, hyperparameters: Hyperparameters) -> Floats:
-        """The moderated log-odds of one recipe for each row of the fold's test."""
+        """Shrunken margin (log-odds) of one candidate for each test row of the fold."""
         margin = (1 - hyperparameters.tree_weight) * self.linear_margins[
             hyperparameters.inverse_penalty
         ] + hyperparameters.tree_weight * self.tree_margins[hyperparameters.num_rounds]
         return margin * shrinkage_factor(self.linear_models[hyperparameters.inverse_penalty])
 
-    def predict_margin(self, values: Floats, recipe: Hyperparameters) -> Floats:
-        """The same for any rows."""
-        trees, line = _tree_margin(self.booster, values, recipe.num_rounds), self.linear_models[recipe.inverse_penalty]
-        return ((1 - recipe.tree_weight) * line.margin(values) + recipe.tree_weight * trees) * shrinkage_factor(line)
+    def predict_margin(self, values: Floats, hyperparameters: Hyperparameters) -> Floats:
+        """Shrunken margin of one candidate for any rows, given their encoded features."""
+        trees, linear = (
+            _tree_margin(self.booster, values, hyperparameters.num_rounds),
+            self.linear_models[hyperparameters.inverse_penalty],
+        )
+        return (
+            (1 - hyperparameters.tree_weight) * linear.margin(values) + hyperparameters.tree_weight * trees
+        ) * shrinkage_factor(linear)
 
 
 @dataclass(frozen=True)
 class SelectedModel:
-    """A recipe, the sigmoid that goes with it, and the log loss of each recipe that was tried."""
+    """Selected candidate, its calibration, the log loss of each candidate, and the numbers of rows and terms used."""
 
     hyperparameters: Hyperparameters
     sigmoid: SigmoidCalibration
@@ -105,7 +110,7 @@ class SelectedModel:
 
 
 def list_candidates(linear: LinearSettings, trees: LightGBMSettings) -> list[Hyperparameters]:
-    """Every recipe to be tried."""
+    """List all candidates: combinations of inverse penalty, number of trees and tree weight."""
     return list(
         itertools.starmap(
             Hyperparameters,
@@ -115,14 +120,14 @@ def list_candidates(linear: LinearSettings, trees: LightGBMSettings) -> list[Hyp
 
 
 def default_candidate(linear: LinearSettings, trees: LightGBMSettings) -> Hyperparameters:
-    """The recipe of a model with no past to choose by: the middle of each list."""
-    kept = (sorted(tried) for tried in (linear.inverse_penalties, trees.num_rounds, trees.tree_weights))
-    strength, rounds, share = (tried[len(tried) // 2] for tried in kept)
+    """Default candidate, used without past predictions: the middle value of each list."""
+    sorted_values = (sorted(values) for values in (linear.inverse_penalties, trees.num_rounds, trees.tree_weights))
+    strength, rounds, share = (values[len(values) // 2] for values in sorted_values)
     return Hyperparameters(strength, int(rounds), share)
 
 
 def fit_origins(observed: pd.DataFrame, schema: Schema, settings: TrainingSettings) -> list[OriginFit]:
-    """What every recipe says at every origin. Raises InsufficientHistoryError where history allows no origin."""
+    """Fit all candidates at every origin. Raises InsufficientHistoryError if history is too short for any origin."""
     values, folds = schema.values(observed), rolling_origin_folds(observed, settings.folds, schema.target)
 
     def step(fold: Fold) -> OriginFit:
@@ -134,11 +139,12 @@ def fit_origins(observed: pd.DataFrame, schema: Schema, settings: TrainingSettin
 
 
 def parallel_map(work: Callable[[Fold], Result], folds: Sequence[Fold], threads: int) -> list[Result]:
-    """What comes of each fold, in order; the last, which are the largest, are begun first.
+    """Apply `work` to each fold in parallel; results are in the order of the folds.
 
-    Each has one thread to itself, so that their number shows in no result.
+    The last folds, which are the largest, start first. Each fold runs on one thread, so that the number of threads does
+    not change any result.
     """
-    # The limit is the process's: a fit's own would be lifted by whichever fit ends first.
+    # The BLAS limit applies to the process: if each fit set its own, the first fit to end would remove it for all.
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         return [*pool.map(work, reversed(folds))][::-1]
 
@@ -146,7 +152,7 @@ def parallel_map(work: Callable[[Fold], Result], folds: Sequence[Fold], threads:
 def fit_linear_models(
     observed: pd.DataFrame, values: Floats, schema: Schema, fold: Fold, settings: TrainingSettings
 ) -> dict[float, AdditiveModel]:
-    """The linear part that stood at an origin, by strength; it hangs on no setting of the trees."""
+    """Fit the linear part at one origin, by inverse penalty; it does not depend on the settings of the trees."""
     rows = observed.iloc[fold.train]
     truth, weight = rows["label"].to_numpy(), sample_weights(rows, schema, settings.folds)
     near = near_term_weights(rows, settings.linear)
@@ -163,100 +169,108 @@ def fit_origin(
     settings: TrainingSettings,
     linear_models: Mapping[float, AdditiveModel],
 ) -> OriginFit:
-    """What every recipe says at one origin, with the linear part that stood there (`fit_linear_models`)."""
-    rows, ahead = observed.iloc[fold.train], values[fold.test]
+    """Fit the trees at one origin and predict its test rows; `linear_models` comes from `fit_linear_models`."""
+    rows, test_values = observed.iloc[fold.train], values[fold.test]
     truth, weight = rows["label"].to_numpy(), sample_weights(rows, schema, settings.folds)
     booster = fit_trees(values[fold.train], truth, weight, schema, max(settings.lightgbm.num_rounds), settings.lightgbm)
     return OriginFit(
         fold,
         schema,
-        {strength: line.margin(ahead) for strength, line in linear_models.items()},
-        {r: _tree_margin(booster, ahead, r) for r in settings.lightgbm.num_rounds},
+        {penalty: model.margin(test_values) for penalty, model in linear_models.items()},
+        {num_rounds: _tree_margin(booster, test_values, num_rounds) for num_rounds in settings.lightgbm.num_rounds},
         linear_models,
         booster,
     )
 
 
 def _tree_margin(booster: lgb.Booster, values: Floats, num_rounds: int) -> Floats:
-    """The margin that the first so many trees give each row."""
+    """Margin of each row from the first `num_rounds` trees."""
     return np.asarray(booster.predict(values, raw_score=True, num_iteration=num_rounds, num_threads=1))
 
 
 def shrinkage_factor(linear_model: AdditiveModel) -> float:
-    """How much of a margin is left when all that other outcomes might have taught is averaged over (MacKay 1992).
+    """Factor for the margin that accounts for the estimation error of the model (MacKay 1992); at most 1.
 
-    The likeliest model is surer than the mean of all likely ones; the fewer outcomes taught it, the more.
+    The most likely model is more extreme than the mean over the posterior, the more so the fewer outcomes it was
+    trained on.
     """
     return float(1 / logistic_normal_scale(np.sqrt(linear_model.margin_variance)))
 
 
 def sample_weights(rows: pd.DataFrame, schema: Schema, folds: FoldSettings) -> Floats:
-    """One weight per row to learn from; a renewal's rows count for more about the lead at which it is to be known."""
+    """Training weight of each row; for renewals, rows near the lead time `focus_lead_days` have larger weights."""
     if schema.target != RENEWAL or not folds.focus_lead_days:
         return term_weights(rows["term"])
     return term_weights(rows["term"], lead_weights(rows[LEAD_COLUMN].to_numpy(np.float64), folds.focus_lead_days))
 
 
 def near_term_weights(rows: pd.DataFrame, settings: LinearSettings) -> Floats:
-    """One weight per row near the end, so that those of a term weigh one together there; 0 elsewhere."""
-    close = (_row_proximity(rows, settings) > 0).astype(np.float64)
-    return np.where(close, term_weights(rows["term"], close + EPSILON), 0.0)
+    """Row weights for the near-term effects: near the end they sum to 1 per term; 0 for other rows."""
+    is_near = (_row_proximity(rows, settings) > 0).astype(np.float64)
+    return np.where(is_near, term_weights(rows["term"], is_near + EPSILON), 0.0)
 
 
 def select_model(
     observed: pd.DataFrame, origin_fits: Sequence[OriginFit], day: pd.Timestamp, settings: TrainingSettings
 ) -> SelectedModel:
-    """The recipe whose words came clearly truest, by what was final on `day`, and its sigmoid.
+    """Select the candidate with the best past predictions of rows final on `day`, and fit its calibration.
 
-    Rows with a follow-on already signed say nothing of foresight and are left out. With too little said so far the
-    middle recipe is taken as it is.
+    Rows with a follow-on already signed are excluded, because predicting them needs no foresight. With too few past
+    predictions, the default candidate is returned without calibration.
     """
-    tried = list_candidates(settings.linear, settings.lightgbm)
-    told = [_is_usable(observed, step, day) for step in origin_fits]
-    places = (
-        np.concatenate([step.fold.test[final] for step, final in zip(origin_fits, told, strict=True)])
+    candidates = list_candidates(settings.linear, settings.lightgbm)
+    usable = [_is_usable(observed, fit, day) for fit in origin_fits]
+    positions = (
+        np.concatenate([fit.fold.test[mask] for fit, mask in zip(origin_fits, usable, strict=True)])
         if origin_fits
         else np.zeros(0, int)
     )
-    truth, terms = observed["label"].to_numpy()[places], observed["term"].iloc[places]
+    truth, terms = observed["label"].to_numpy()[positions], observed["term"].iloc[positions]
     if terms.nunique() < 2 or len(np.unique(truth)) < 2:
         return SelectedModel(
             default_candidate(settings.linear, settings.lightgbm),
             SigmoidCalibration(),
             (),
-            len(places),
+            len(positions),
             terms.nunique(),
         )
-    weight = term_weights(terms) * recency_weights(observed["as_of"].iloc[places], day, settings.calibration)
-    spoken = {
-        r: np.concatenate([s.margin(r)[final] for s, final in zip(origin_fits, told, strict=True)]) for r in tried
+    weight = term_weights(terms) * recency_weights(observed["as_of"].iloc[positions], day, settings.calibration)
+    margins = {
+        candidate: np.concatenate([fit.margin(candidate)[mask] for fit, mask in zip(origin_fits, usable, strict=True)])
+        for candidate in candidates
     }
-    close = _row_proximity(observed.iloc[places], settings.linear)
-    sigmoids = {r: fit_sigmoid(margin, close, truth, weight, settings.calibration) for r, margin in spoken.items()}
-    missed = {r: log_loss_per_row(truth, sigmoids[r].probability(margin, close)) for r, margin in spoken.items()}
-    kept = _select_candidate(missed, default_candidate(settings.linear, settings.lightgbm), terms, weight)
-    means = tuple((recipe, float(np.average(loss, weights=weight))) for recipe, loss in missed.items())
+    proximity = _row_proximity(observed.iloc[positions], settings.linear)
+    sigmoids = {
+        candidate: fit_sigmoid(margin, proximity, truth, weight, settings.calibration)
+        for candidate, margin in margins.items()
+    }
+    losses = {
+        candidate: log_loss_per_row(truth, sigmoids[candidate].probability(margin, proximity))
+        for candidate, margin in margins.items()
+    }
+    selected = _select_candidate(losses, default_candidate(settings.linear, settings.lightgbm), terms, weight)
+    means = tuple((candidate, float(np.average(loss, weights=weight))) for candidate, loss in losses.items())
     log_odds, segments = (
-        sigmoids[kept].log_odds(spoken[kept], close),
-        observed.iloc[places][_calibrated_segments(origin_fits, settings)],
+        sigmoids[selected].log_odds(margins[selected], proximity),
+        observed.iloc[positions][_calibrated_segments(origin_fits, settings)],
     )
-    sigmoid = add_segment_effects(sigmoids[kept], log_odds, segments, truth, weight, settings.calibration)
-    return SelectedModel(kept, sigmoid, means, len(places), terms.nunique())
+    sigmoid = add_segment_effects(sigmoids[selected], log_odds, segments, truth, weight, settings.calibration)
+    return SelectedModel(selected, sigmoid, means, len(positions), terms.nunique())
 
 
 def _calibrated_segments(origin_fits: Sequence[OriginFit], settings: TrainingSettings) -> list[str]:
-    """Of the segments to be calibrated, those that the model reads: they are there when it scores."""
+    """Calibration segments that are features of the model, and so are available at scoring."""
     return [name for name in settings.calibration.segments if name in origin_fits[0].schema.categories]
 
 
 def _select_candidate(
     losses: Mapping[Hyperparameters, Floats], default: Hyperparameters, terms: pd.Series, weight: Floats
 ) -> Hyperparameters:
-    """The best recipe if it is better than the usual one by more than two standard errors over terms, else that one.
+    """Candidate with the lowest loss if it beats the default by over two standard errors over terms, else the default.
 
-    Of two dozen recipes one is always best by chance; following chance costs more than it brings.
+    Among two dozen candidates one is always best by chance, and selecting by chance costs more than it gains.
     """
-    best = min(losses, key=lambda recipe: float(weight @ losses[recipe]))
+    best = min(losses, key=lambda candidate: float(weight @ losses[candidate]))
     gains = pd.Series(weight * (losses[default] - losses[best])).groupby(terms.to_numpy()).sum()
     return best if gains.mean() > MIN_STANDARD_ERRORS * gains.std(ddof=1) / np.sqrt(len(gains)) else default
 
@@ -267,7 +281,7 @@ def _row_proximity(rows: pd.DataFrame, settings: LinearSettings) -> Floats:
 
 
 def recency_weights(as_of: pd.Series, day: pd.Timestamp, settings: CalibrationSettings) -> Floats:
-    """How much what was said on a day still counts; one number per row."""
+    """Weight of each row that halves with every `half_life_days` of age at `day`."""
     age = (day - as_of).dt.days.to_numpy(np.float64)
     return np.asarray(0.5 ** (age / settings.half_life_days))
 
@@ -284,31 +298,41 @@ def fit_model(
     settings: TrainingSettings,
     hidden_effect_sd: float = 0.0,
 ) -> EnsembleModel:
-    """The model of a choice, learned from every row given. Raises InsufficientHistoryError where all ended alike.
+    """Train the selected candidate on all rows. Raises InsufficientHistoryError if all have the same outcome.
 
-    `hidden_effect_sd` is what stays with an account and no column shows
-    (`models.training.uncertainty.hidden_effect_sd`), in log-odds.
+    `hidden_effect_sd` is the standard deviation, in log-odds, of account effects that no feature shows
+    (`models.training.uncertainty.hidden_effect_sd`).
     """
     values, truth = schema.values(observed), observed["label"].to_numpy()
     weight = sample_weights(observed, schema, settings.folds)
-    recipe = selection.hyperparameters
-    near = near_term_weights(observed, settings.linear)
+    hyperparameters = selection.hyperparameters
+    near_weight = near_term_weights(observed, settings.linear)
     with ThreadPoolExecutor(settings.lightgbm.parallel_fits) as pool:
-        trees = pool.submit(fit_trees, values, truth, weight, schema, recipe.num_rounds, settings.lightgbm)
-        lines = pool.submit(fit_linear, values, truth, weight, schema, [recipe.inverse_penalty], settings.linear, near)
-    booster, line = trees.result(), lines.result()[recipe.inverse_penalty]
-    spread = float(np.round(np.hypot(hidden_effect_sd, np.sqrt(line.margin_variance)), 9))
-    calibration = selection.sigmoid.scale_slope(shrinkage_factor(line))
-    return EnsembleModel(schema, line, booster, recipe.tree_weight, calibration, settings.linear.near_term_days, spread)
+        trees = pool.submit(fit_trees, values, truth, weight, schema, hyperparameters.num_rounds, settings.lightgbm)
+        linear_fits = pool.submit(
+            fit_linear, values, truth, weight, schema, [hyperparameters.inverse_penalty], settings.linear, near_weight
+        )
+    booster, linear = trees.result(), linear_fits.result()[hyperparameters.inverse_penalty]
+    account_effect_sd = float(np.round(np.hypot(hidden_effect_sd, np.sqrt(linear.margin_variance)), 9))
+    calibration = selection.sigmoid.scale_slope(shrinkage_factor(linear))
+    return EnsembleModel(
+        schema,
+        linear,
+        booster,
+        hyperparameters.tree_weight,
+        calibration,
+        settings.linear.near_term_days,
+        account_effect_sd,
+    )
 
 
 def select_at_origins(
     observed: pd.DataFrame, origin_fits: Sequence[OriginFit], settings: TrainingSettings
 ) -> list[SelectedModel]:
-    """What the model standing at each origin could choose, by the origins before it."""
+    """Select a candidate and fit its calibration at each origin, from the predictions of earlier origins only."""
     return [
-        select_model(observed, origin_fits[:number], step.fold.origin, settings)
-        for number, step in enumerate(origin_fits)
+        select_model(observed, origin_fits[:number], origin_fit.fold.origin, settings)
+        for number, origin_fit in enumerate(origin_fits)
     ]
 
 
@@ -318,30 +342,32 @@ def predict_at_origins(
     selections: Sequence[SelectedModel],
     settings: TrainingSettings,
 ) -> pd.DataFrame:
-    """What the model standing at each origin said, and what came of it; one row per tested observation.
+    """Back-test: out-of-fold predictions of all origins with their labels; one row per tested observation.
 
-    `selections` are the `select_at_origins` of these steps.
+    `selections` is the output of `select_at_origins` for these origins.
     """
-    told = [
-        predict_at_origin(observed, step, choice, settings)
-        for step, choice in zip(origin_fits, selections, strict=True)
+    predictions = [
+        predict_at_origin(observed, origin_fit, selection, settings)
+        for origin_fit, selection in zip(origin_fits, selections, strict=True)
     ]
-    return pd.concat(told, ignore_index=True)
+    return pd.concat(predictions, ignore_index=True)
 
 
 def predict_at_origin(
     observed: pd.DataFrame, origin_fit: OriginFit, selection: SelectedModel, settings: TrainingSettings
 ) -> pd.DataFrame:
-    """What the model of one origin said, with what it could choose; one row per test row.
+    """Out-of-fold predictions of one origin with its selected candidate; one row per test row.
 
-    `linear_models` is what the linear part says alone, at the middle strength and uncalibrated: a baseline.
+    Column `linear` is a baseline: the linear part alone, with the default penalty and without calibration.
     """
     rows = observed.iloc[origin_fit.fold.test]
-    margin, close = origin_fit.margin(selection.hyperparameters), _row_proximity(rows, settings.linear)
-    chance = selection.sigmoid.probability(margin, close, selection.sigmoid.segment_offset(rows))
-    alone = expit(origin_fit.linear_margins[default_candidate(settings.linear, settings.lightgbm).inverse_penalty])
+    margin, proximity = origin_fit.margin(selection.hyperparameters), _row_proximity(rows, settings.linear)
+    probability = selection.sigmoid.probability(margin, proximity, selection.sigmoid.segment_offset(rows))
+    linear_probability = expit(
+        origin_fit.linear_margins[default_candidate(settings.linear, settings.lightgbm).inverse_penalty]
+    )
     return rows[BACKTEST_COLUMNS].assign(
-        origin=origin_fit.fold.origin, margin=margin, probability=chance, **{LINEAR_BASELINE: alone}
+        origin=origin_fit.fold.origin, margin=margin, probability=probability, **{LINEAR_BASELINE: linear_probability}
     )
 
 
@@ -352,20 +378,26 @@ def predict_by_model_age(
     selections: Sequence[SelectedModel],
     settings: TrainingSettings,
 ) -> pd.DataFrame:
-    """What the model of each origin says of every later row, however old it is by then; one row per (origin, row).
+    """Predictions of each origin's model for all later rows, to measure how models age; one row per (origin, row).
 
-    `probability` is of the recipe and the sigmoid that the origin could choose, as in `predict_at_origins`;
-    `out_of_range_share` is how unlike its training rows the row was to that model.
+    `probability` uses the candidate and calibration selected at the origin, as in `predict_at_origins`.
+    `out_of_range_share` is the share of the row's numbers outside the training range of that model.
     """
-    values, told = schema.values(observed), []
-    for step, choice in zip(origin_fits, selections, strict=True):
-        later = np.flatnonzero(observed["as_of"] >= step.fold.origin)
+    values, predictions = schema.values(observed), []
+    for origin_fit, selection in zip(origin_fits, selections, strict=True):
+        later = np.flatnonzero(observed["as_of"] >= origin_fit.fold.origin)
         rows = observed.iloc[later]
-        close, shift = _row_proximity(rows, settings.linear), choice.sigmoid.segment_offset(rows)
-        chance = choice.sigmoid.probability(step.predict_margin(values[later], choice.hyperparameters), close, shift)
-        strange = step.linear_models[choice.hyperparameters.inverse_penalty].out_of_range_share(values[later])
-        told.append(rows[KEY].assign(origin=step.fold.origin, probability=chance, out_of_range_share=strange))
-    return pd.concat(told, ignore_index=True)
+        proximity, offset = _row_proximity(rows, settings.linear), selection.sigmoid.segment_offset(rows)
+        probability = selection.sigmoid.probability(
+            origin_fit.predict_margin(values[later], selection.hyperparameters), proximity, offset
+        )
+        out_of_range = origin_fit.linear_models[selection.hyperparameters.inverse_penalty].out_of_range_share(
+            values[later]
+        )
+        predictions.append(
+            rows[KEY].assign(origin=origin_fit.fold.origin, probability=probability, out_of_range_share=out_of_range)
+        )
+    return pd.concat(predictions, ignore_index=True)
 
 
 BACKTEST_COLUMNS = [
@@ -381,18 +413,18 @@ BACKTEST_COLUMNS = [
 
 
 def feature_importance(contributions: pd.DataFrame) -> dict[str, float]:
-    """The mean distance each feature moves the margin, the greatest first."""
+    """Feature importance: mean absolute contribution of each feature to the margin, largest first."""
     return {str(name): float(mean) for name, mean in contributions.abs().mean().sort_values(ascending=False).items()}
 
 
 def candidate_table(losses: Iterable[tuple[Hyperparameters, float]]) -> list[dict[str, Any]]:
-    """The recipes tried with their log loss; one row per recipe."""
+    """Rows of the candidates with their log loss, as dictionaries; one per candidate."""
     return [
         {
-            "inverse_penalty": r.inverse_penalty,
-            "num_rounds": r.num_rounds,
-            "tree_weight": r.tree_weight,
+            "inverse_penalty": candidate.inverse_penalty,
+            "num_rounds": candidate.num_rounds,
+            "tree_weight": candidate.tree_weight,
             "log_loss": loss,
         }
-        for r, loss in losses
+        for candidate, loss in losses
     ]
