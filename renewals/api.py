@@ -20,7 +20,7 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from renewals.pipelines.runtime.errors import GateRejectedError, MissingInputError, RunError
 
@@ -45,7 +45,7 @@ def check(
     from renewals.pipelines.commands.check import check_tables
     from renewals.pipelines.session import open_job
 
-    with open_job("check", **_inputs(tables, data, "lists", params, settings), **_dates(as_of=as_of)) as job:
+    with open_job("check", **_inputs(tables, data, "lists", params, settings), as_of=_parse_day(as_of)) as job:
         return check_tables(job)
 
 
@@ -64,7 +64,7 @@ def learn(
     from renewals.pipelines.commands.learn import learn
     from renewals.pipelines.session import open_job
 
-    with open_job("learn", **_inputs(tables, data, "lists", params, settings), **_dates(until=until)) as job:
+    with open_job("learn", **_inputs(tables, data, "lists", params, settings), until=_parse_day(until)) as job:
         return learn(job)
 
 
@@ -81,7 +81,7 @@ def score(
     from renewals.pipelines.commands.score import run_score
     from renewals.pipelines.session import open_job
 
-    with open_job("score", **_inputs(tables, data, lists, params, settings), **_dates(as_of=as_of)) as job:
+    with open_job("score", **_inputs(tables, data, lists, params, settings), as_of=_parse_day(as_of)) as job:
         return run_score(job)
 
 
@@ -97,13 +97,27 @@ def read_list(as_of: Day, lists: str | Path = "lists") -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
+def _parse_day(day: Day | None) -> date | None:
+    from renewals.pipelines.runtime.job import parse_date
+
+    return None if day is None else parse_date(str(day), "date")
+
+
+class _Inputs(TypedDict):
+    tables: str
+    data: Path
+    lists: Path
+    params: Path | None
+    overrides: list[str]
+
+
 def _inputs(
     tables: str | Path,
     data: str | Path,
     lists: str | Path,
     params: str | Path | None,
     settings: Mapping[str, Any] | None,
-) -> dict[str, Any]:
+) -> _Inputs:
     return {
         "tables": str(tables),
         "data": Path(data),
@@ -111,9 +125,3 @@ def _inputs(
         "params": None if params is None else Path(params),
         "overrides": [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()],
     }
-
-
-def _dates(**days: Day | None) -> dict[str, date]:
-    from renewals.pipelines.runtime.job import parse_date
-
-    return {name: parse_date(str(day), name) for name, day in days.items() if day is not None}

@@ -182,7 +182,9 @@ def test_one_figure_at_a_time_is_tried_by_keyboard_and_its_chance_shown_beside_t
     row, name = named(company, listed["status"] == "scored")
     text = opened(sheet, name)
     assert Messages("en").text("whatif.caveat") in text
-    own = behind.what_if_grid[(behind.what_if_grid.index == row) & (behind.what_if_grid["feature"] == TRIED[1])].sort_values("value")
+    own = behind.what_if_grid[
+        (behind.what_if_grid.index == row) & (behind.what_if_grid["feature"] == TRIED[1])
+    ].sort_values("value")
     below = int((own["value"] < behind.feature_values[TRIED[1]].iloc[row]).sum())
     first, second = sheet.locator(".try input").nth(0), sheet.locator(".try input").nth(1)
     assert sheet.locator(".try").count() == len(TRIED)
