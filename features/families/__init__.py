@@ -1,4 +1,4 @@
-"""Feature families, one module each: a module holds a `Family` under its own name, and that name is in `params.yaml`."""
+"""Feature families, one module each: it holds a `Family` under its own name, which is listed in `params.yaml`."""
 
 ORDER = (
     "commitment",
