@@ -1,4 +1,4 @@
-"""The stages from raw tables to the training table; nothing is learned yet."""
+"""Run the stages from raw tables to the training table (no model is trained)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from renewals.pipelines.stages.prepare.sequence import PREPARE_STAGES, run_stage
 
 
 def count_steps(job: Job) -> int:
-    """The number of steps that `make_training_table` takes."""
+    """Number of steps of `make_training_table`, for the progress bar."""
     return len(PREPARE_STAGES) + len(job.settings.targets) + 1
 
 
 def make_training_table(job: Job, step: Callable[[str], None]) -> dict[str, Any]:
-    """Run the stages; return what each returned, by the name of its step. `step` is called with each name."""
-    done = run_stages(PREPARE_STAGES, job, step)
+    """Run the stages up to the training table; return their results by step name. `step` is called with each name."""
+    results = run_stages(PREPARE_STAGES, job, step)
     for target in job.settings.targets:
-        done[f"label {target}"] = label(job, target)
+        results[f"label {target}"] = label(job, target)
         step(f"label {target}")
-    return done | run_stages((assemble,), job, step)
+    return results | run_stages((assemble,), job, step)
