@@ -34,10 +34,9 @@ COLUMNS = {
 
 
 def disagreements(job: Job) -> dict[str, Any]:
-    """Write `disagreements.parquet` and its tally; one row per (as_of, account_id) of an earlier list on which a
-    manager's verdict differs from the list.
+    """Write `disagreements.parquet`, the verdicts that contradict an earlier list, and the tally; return the summary.
 
-    Only answers received before the act date are used.
+    One row per (as_of, account_id). Only answers received before the act date are used.
     """
     log = feedback_log.read_log(job)
     known = None if log is None else log[log["recorded_at"] < pd.Timestamp(job.day)]

@@ -43,10 +43,10 @@ class _ListSupplements:
     """Interventions started since the last list."""
 
 
-def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str, Any]:
+def publish(job: Job, failed_stages: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest.
 
-    A trial publishes nothing: its list stays in the trial's folder. `failed_parts` contains the stages that failed but
+    A trial publishes nothing: its list stays in the trial's folder. `failed_stages` contains the stages that failed but
     do not stop the list, with the reason, by name. Returns the outcome with the facts of the list.
     """
     from renewals.pipelines.scoring import page_data
@@ -80,7 +80,7 @@ def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str
     }
     failures = RenderFailures()
     files = _render_files(job, score_summary, listed, models, supplements, list_key(identity), failures)
-    manifest |= {"render_failures": report_failures(failures), "failed_stages": dict(failed_parts or {})}
+    manifest |= {"render_failures": report_failures(failures), "failed_stages": dict(failed_stages or {})}
     outcome = publish_folder(lists_folder(job), job.day, files, manifest, job.settings.list.keep_staging_hours)
     if job.trial:
         outcome |= {"state": NOT_PUBLISHED, "experiment": job.trial}

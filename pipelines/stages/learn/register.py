@@ -184,7 +184,7 @@ def _same_version(first: ModelVersion | None, second: ModelVersion | None) -> bo
 def _apply_decision(
     client: MlflowClient, target: str, version: ModelVersion, champion: ModelVersion | None, decision: GateDecision
 ) -> str | None:
-    """Tag the version with the gate's decision and promote it if it passed; return why it is not promoted, or None.
+    """Tag the version with the gate's decision and promote it if it passed; return why a passed model waits, else None.
 
     A version that was champion before (rolled back or replaced) is promoted by hand only: training again on the same
     rows must not undo a rollback. A model with an earlier training day than the champion is also promoted by hand only,

@@ -64,8 +64,7 @@ def rollup(job: Job) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PartFingerprint:
-    """Digests of a part's inputs: its events, the rules of the roll-up, and the settings with which events were
-    read."""
+    """Digests of a part's inputs: its events, the roll-up rules, and the release and settings that read the events."""
 
     events: str
     rules: str
@@ -80,9 +79,8 @@ def _required_parts(job: Job) -> dict[int, PartFingerprint]:
     """Fingerprint that the part of each month must have, by month number."""
     settings = job.settings
     rules = _sha256(f"{VERSION}|{settings.usage.model_dump_json()}")
-    source = settings.source.model_dump_json(
-        exclude={"extracted_at"}
-    )  # the extraction day does not change how rows are read
+    # The extraction day does not change how rows are read.
+    source = settings.source.model_dump_json(exclude={"extracted_at"})
     reading = _sha256(f"{package_version()}|{source}|{settings.quarantine.model_dump_json()}")
     digests = usage_partitions.read_digests(job.data / "clean")
     return {month: PartFingerprint(_sha256(events), rules, reading) for month, events in digests.items()}
