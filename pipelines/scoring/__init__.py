@@ -1,1 +1,1 @@
-"""Parts of `score` and `publish`: what is compared with earlier lists and earlier models."""
+"""Parts of the stages `score` and `publish`: comparisons with earlier lists and with earlier models."""

@@ -1,6 +1,6 @@
-"""A challenger that waits is scored beside the champion, and never shown: what would change if it served?
+"""Score the waiting challenger on the accounts of the list and compare it with the champion (never shown on the list).
 
-Nothing here may fail or change a list. Whatever is wrong with a challenger is a warning, and a word in the manifest.
+Nothing here may fail or change a list. A faulty challenger causes a warning and an entry in the manifest.
 """
 
 from __future__ import annotations
@@ -47,36 +47,36 @@ def score_challengers(
     playbooks: AvailablePlaybooks,
     champions: dict[str, str],
 ) -> dict[str, Any]:
-    """Score the list's accounts with every challenger that waits; write `challenger_scores.parquet`, return what to
-    say of each.
+    """Score the list's accounts with each target's challenger and write `challenger_scores.parquet`; return the
+    comparison with the champion by target, for the manifest.
 
-    `playbooks` are those the list prescribed; `champions` names the model of each target that made it, as
+    `playbooks` are those the list prescribed; `champions` contains the model of each target that scored the list, as
     `name/version`.
     """
-    told: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     tables = [pd.DataFrame({name: listed[name].head(0) if name in KEY else [] for name in COLUMNS})]
     for target, champion in champions.items():
         try:
-            waiting = _load_challenger(job, target)
-            if waiting is None:
+            loaded = _load_challenger(job, target)
+            if loaded is None:
                 continue
-            name, model = waiting
+            name, model = loaded
             rows = pair_scores(target, model, listed, observations, features, job.settings.list, playbooks)
-            told[target] = {"champion": champion, "challenger": name, **challenger.compare_scores(rows)}
+            summary[target] = {"champion": champion, "challenger": name, **challenger.compare_scores(rows)}
             tables.append(rows.assign(target=target, champion=champion, challenger=name))
-        except Exception as fault:  # a shadow may not fail a list, whatever is wrong with it
-            structlog.get_logger().warning("challenger scoring failed", target=target, why=str(fault))
-            told[target] = {"champion": champion, "failed": str(fault)}
+        except Exception as error:  # a challenger must never fail a list, whatever the error
+            structlog.get_logger().warning("challenger scoring failed", target=target, why=str(error))
+            summary[target] = {"champion": champion, "failed": str(error)}
     atomic.write_bytes(job.folder / CHALLENGER_SCORES, _as_parquet(tables))
-    return told
+    return summary
 
 
 def _load_challenger(job: Job, target: str) -> tuple[str, EnsembleModel] | None:
-    """The challenger of a target, by name and loaded; None where none waits."""
-    found = model_registry.fetch_challenger(job, target)
-    if found is None:
+    """Load the challenger of a target; return `name/version` and the model, or None if there is no challenger."""
+    challenger = model_registry.fetch_challenger(job, target)
+    if challenger is None:
         return None
-    name, version, files = found
+    name, version, files = challenger
     reject_unservable_model(target, version, files)
     return f"{name}/{version}", model_loader.load_model(job.data, f"{name}/{version}", files)
 
@@ -90,54 +90,53 @@ def pair_scores(
     options: ListOptions,
     playbooks: AvailablePlaybooks,
 ) -> pd.DataFrame:
-    """What the list says and what it would say; one row per scored account of which the challenger gives a
-    probability, in the order of the list.
+    """Champion's and challenger's probability, risk band and rank; one row per scored account for which the challenger
+    returns a probability, in the order of the list.
 
-    The challenger's rank is by its own probability of renewal with the list's reasons and expansions.
-
-    `in_top` is what lies within capacity for renewal, the top tenth by probability for the rest. Raises ValueError
-    where the features do not fit the model.
+    The challenger's rank uses its probability of renewal with the reasons and expansions of the list. `in_top` is true
+    for accounts within capacity (renewal) or in the top tenth by probability (other targets). Raises ValueError if the
+    features do not fit the model.
     """
     scored = listed[listed["status"].eq(worklist.SCORED)].reset_index(drop=True)
-    known = observations["account_id"].isin(scored["account_id"]).to_numpy()
-    said = [
-        model.probability(mask_infinite(block)[0]) for _, block in features.select(known).blocks(model.schema.names)
+    is_scored = observations["account_id"].isin(scored["account_id"]).to_numpy()
+    predictions = [
+        model.probability(mask_infinite(block)[0]) for _, block in features.select(is_scored).blocks(model.schema.names)
     ]
-    order = pd.Index(observations["account_id"][known]).get_indexer(scored["account_id"])
-    chance = pd.Series(np.concatenate(said)[order], index=scored.index, dtype="float64")
-    is_chance = chance.between(0, 1)
-    if not is_chance.any() and len(chance):
+    order = pd.Index(observations["account_id"][is_scored]).get_indexer(scored["account_id"])
+    probability = pd.Series(np.concatenate(predictions)[order], index=scored.index, dtype="float64")
+    is_valid = probability.between(0, 1)
+    if not is_valid.any() and len(probability):
         raise ValueError("the challenger returned no valid probability")
-    if not is_chance.all():
-        unsaid = scored.loc[~is_chance, "account_id"]
+    if not is_valid.all():
+        invalid = scored.loc[~is_valid, "account_id"]
         structlog.get_logger().warning(
             "challenger returned no probability for some accounts",
             target=target,
-            rows=len(unsaid),
-            example=str(unsaid.iloc[0]),
+            rows=len(invalid),
+            example=str(invalid.iloc[0]),
         )
-        scored, chance, order = scored[is_chance], chance[is_chance], order[is_chance]
-    rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=chance)
+        scored, probability, order = scored[is_valid], probability[is_valid], order[is_valid]
+    rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=probability)
     if target != RENEWAL:
-        both = {f"in_top{side}": challenger.in_top_share(rows[f"probability{side}"]) for side in ("", "_challenger")}
-        return rows.assign(**both).reindex(columns=[*KEY, *COLUMN_TYPES])
-    signed = observations.loc[known, "renewal_signed"].iloc[order].set_axis(scored.index)
-    chances = pd.DataFrame({name: scored[f"{name}_probability"] for name in TARGETS}).assign(renewal=chance)
-    found = expected_value.prescribe_playbooks(
-        scored.assign(renewal_signed=signed), chances, scored, playbooks, options.expansion_threshold
+        in_top = {f"in_top{side}": challenger.in_top_share(rows[f"probability{side}"]) for side in ("", "_challenger")}
+        return rows.assign(**in_top).reindex(columns=[*KEY, *COLUMN_TYPES])
+    signed = observations.loc[is_scored, "renewal_signed"].iloc[order].set_axis(scored.index)
+    probabilities = pd.DataFrame({name: scored[f"{name}_probability"] for name in TARGETS}).assign(renewal=probability)
+    prescribed = expected_value.prescribe_playbooks(
+        scored.assign(renewal_signed=signed), probabilities, scored, playbooks, options.expansion_threshold
     )
-    would = risk_list.ranking_columns(
-        scored.assign(renewal_probability=chance), found["gain_per_hour"], found["hours"], options
+    ranking = risk_list.ranking_columns(
+        scored.assign(renewal_probability=probability), prescribed["gain_per_hour"], prescribed["hours"], options
     )
     return rows.assign(
         risk_band=scored["risk_band"], rank=scored["rank"], in_top=scored["within_capacity"],
-        risk_band_challenger=would["risk_band"], rank_challenger=would["rank"],
-        in_top_challenger=would["within_capacity"],
+        risk_band_challenger=ranking["risk_band"], rank_challenger=ranking["rank"],
+        in_top_challenger=ranking["within_capacity"],
     )  # fmt: skip
 
 
 def _as_parquet(tables: list[pd.DataFrame]) -> bytes:
-    """One row per target and scored account; no row where no challenger waits."""
+    """Parquet bytes of the paired scores: one row per (target, scored account), no rows if there is no challenger."""
     filled = [table for table in tables if len(table)] or tables[:1]
     rows = pd.concat(filled, ignore_index=True)[list(COLUMNS)].astype(COLUMN_TYPES)
     sink = io.BytesIO()

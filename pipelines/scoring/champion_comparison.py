@@ -1,4 +1,4 @@
-"""A new model beside the champion, on back-test rows that neither of them learned from."""
+"""Compare a new model with the champion on back-test rows that neither was trained on."""
 
 from __future__ import annotations
 
@@ -30,31 +30,32 @@ from renewals.pipelines.storage.registry.mlflow_runs import intact_files
 def compare_with_champion(
     client: MlflowClient, job: Job, target: str, champion: ModelVersion, files: Mapping[str, bytes]
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """How the trained model compares with the champion on rows neither had seen, or why it cannot be compared.
+    """Compare the trained model with the champion on rows that neither was trained on.
 
-    A champion that reads logged actions may know whom we treated, and may not serve: it is no measure.
+    Returns the comparison and None, or None and the reason why there is no comparison. A champion that reads logged
+    actions is not compared: it may know which accounts were treated, and may not serve.
     """
     from renewals.models.evaluation.gate import compare_with_champion, pair_predictions
 
-    standing, who = intact_files(client, champion), f"the champion, version {champion.version},"
-    if standing is None:
-        return None, f"{who} is harmed"
-    if logged_action_features(standing):
-        return None, f"{who} reads logged actions"
+    champion_files, champion_name = intact_files(client, champion), f"the champion, version {champion.version},"
+    if champion_files is None:
+        return None, f"{champion_name} is corrupted"
+    if logged_action_features(champion_files):
+        return None, f"{champion_name} reads logged actions"
     training, challenger = read_training(job), backtest(files)
-    later = _champion_predictions(job, champion, standing, training, challenger)
-    parts = [name for name in job.settings.gate.segments if name in training.columns]
-    rows = pair_predictions(challenger, backtest(standing), later)
-    rows = rows.merge(_select_columns(training, parts), on=list(KEY), how="left", validate="one_to_one")
-    return {**compare_with_champion(rows, target, job.settings.gate), "rows_scored_by_champion": len(later)}, None
+    later_rows = _champion_predictions(job, champion, champion_files, training, challenger)
+    segments = [name for name in job.settings.gate.segments if name in training.columns]
+    rows = pair_predictions(challenger, backtest(champion_files), later_rows)
+    rows = rows.merge(_select_columns(training, segments), on=list(KEY), how="left", validate="one_to_one")
+    return {**compare_with_champion(rows, target, job.settings.gate), "rows_scored_by_champion": len(later_rows)}, None
 
 
 def _champion_predictions(
     job: Job, champion: ModelVersion, files: dict[str, bytes], training: pd.DataFrame, challenger: pd.DataFrame
 ) -> pd.DataFrame:
-    """What the champion itself says of rows observed since it was trained; one row per observation, perhaps none.
+    """Predictions of the champion for back-test rows observed since it was trained; one row per observation.
 
-    None at all where it cannot be asked: it does not load, or knows columns that are there no longer.
+    The table is empty if the champion cannot predict: it does not load, or it needs columns that no longer exist.
     """
     import pandas as pd
 
@@ -70,20 +71,20 @@ def _champion_predictions(
         )
         model = model_loader.load_model(job.data, f"{champion.name}/{champion.version}", files)
         return rows[list(KEY)].assign(probability=model.probability(rows))
-    except (DataContractError, ValueError) as fault:
-        structlog.get_logger().warning("champion could not be scored", model=champion.name, why=str(fault))
+    except (DataContractError, ValueError) as error:
+        structlog.get_logger().warning("champion could not be scored", model=champion.name, why=str(error))
         return keys.head(0).assign(probability=0.0)
 
 
 def _select_columns(training: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
-    """Some columns of the training table beside its key, with days as the back-test has them."""
+    """The key and some columns of the training table, with `as_of` in the type that the back-test has."""
     import pandas as pd
 
     return training[[*KEY, *columns]].assign(as_of=pd.to_datetime(training["as_of"]))
 
 
 def backtest(files: Mapping[str, bytes]) -> pd.DataFrame:
-    """What a model would have said in the past; one row per tested observation."""
+    """Read the back-test of a model from its files: past predictions, one row per test observation."""
     import pandas as pd
 
     return upgrade_backtest(pd.read_parquet(io.BytesIO(files[BACKTEST])))

@@ -1,4 +1,4 @@
-"""The models that score: the champion of each target, and why another target has none."""
+"""Load the models that score the list: the champion of each target, with the reason where a target has none."""
 
 from __future__ import annotations
 
@@ -32,38 +32,40 @@ class Champion:
     version: str
     model: EnsembleModel
     reference: Mapping[str, Any] | None = None
-    """What drift is told by, where the version has it."""
+    """The reference that the drift check compares with; None if the version has none."""
     until: date | None = None
-    """The training day: what was known on it or later the model has not seen."""
+    """The training day: the model has not seen what became known on that day or later."""
     parameters: Parameters | None = None
-    """Those that decided what its features meant when it learned, where the version has them."""
+    """The parameters that decided what its features meant in training; None if the version has none."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
 
 
 def load_champions(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
-    """The champion of each target, asked for once, and why another target has none.
+    """Load the champion of each target; return the champions and, for the other targets, the reason why there is none.
 
-    Raises what the registry raises where renewal has no champion that may serve, or where any model is not what was
-    registered.
+    Raises the registry's error if renewal has no champion that may serve, or if a model's files are not those that
+    were registered.
     """
     champions: dict[str, Champion] = {}
     absent: dict[str, str] = {}
     for target in dict.fromkeys((RENEWAL, *job.settings.targets)):
         try:
             champions[target] = load_champion(job, target)
-        except (MissingInputError, LoggedActionsError, OldFeaturesError) as stop:
+        except (MissingInputError, LoggedActionsError, OldFeaturesError) as error:
             if target == RENEWAL:
                 raise
-            absent[target] = str(stop)
-            structlog.get_logger().warning("no model for target", target=target, why=str(stop))
+            absent[target] = str(error)
+            structlog.get_logger().warning("no model for target", target=target, why=str(error))
     return champions, absent
 
 
 def load_champion(job: Job, target: str) -> Champion:
-    """The champion of one target. Raises MissingInputError where there is none, LoggedActionsError or OldFeaturesError
-    where it may not serve."""
+    """Load the champion of one target.
+
+    Raises MissingInputError if there is none, LoggedActionsError or OldFeaturesError if it may not serve.
+    """
     from renewals.pipelines.storage.registry import model_registry
 
     name, version, files = model_registry.fetch_champion(job, target)

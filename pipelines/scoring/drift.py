@@ -1,6 +1,6 @@
-"""Whether today's accounts, their scores, and what came of earlier lists are as usual: part of every score's manifest.
+"""Drift check: compare features, scores and outcomes with the reference; the report is in the manifest of each list.
 
-A monitor may not fail a list: whatever is in its way is a warning, and a word in the manifest.
+The check may not fail a list: an error in it causes a warning and an entry in the manifest.
 """
 
 from __future__ import annotations
@@ -27,35 +27,38 @@ from renewals.reports.sentences.drift import drift_sentence
 from renewals.reports.words import MESSAGES, Messages
 
 COMPARISONS_IN_MANIFEST = 10
-"""So many looks of a kind stand in the manifest, those furthest from what was usual."""
+"""Maximum number of comparisons of one kind in the manifest: those furthest from the reference."""
 MAX_LISTED_FEATURES = 5
-"""Up to so many figures that differ, a reader can look at each; more are summed up in one notice. At a confidence of
-99 % for all figures together chance alone warns on one list of a hundred, so more than a few have a common cause."""
+"""Up to this number of drifted features, a reader can look at each; more are summed up in one notice. At a confidence
+of 99 % for all features together, chance alone warns on one list in a hundred: more than a few have a common cause."""
 MAX_LISTED_PARAMETERS = 3
-"""So many changed parameters are named in the notice."""
+"""Maximum number of changed parameters named in the notice."""
 OUTCOME_DAYS = 365
-"""Renewals that fell due within so many days, and are final, are held against what was said of them."""
+"""Final renewals that were due within this number of days are compared with their predictions."""
 
 
 def drift_report(
     job: Job, listed: pd.DataFrame, catalogue: Sequence[Feature], model_reference: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What the manifest says of drift, with a warning in both languages and in the log for each alarm."""
+    """Build the drift entry of the manifest, with a warning in both languages for each alarm; also log each alarm.
+
+    `listed` is the risk list; `model_reference` is the reference of the renewal model, None if it has none.
+    """
     try:
         return _build_report(job, listed, catalogue, model_reference)
-    except Exception as fault:  # a monitor may not fail a list, whatever is wrong with it
-        structlog.get_logger().warning("drift check failed", why=str(fault))
-        return {"failed": str(fault), "warnings": []}
+    except Exception as error:  # the drift check must never fail a list, whatever the error
+        structlog.get_logger().warning("drift check failed", why=str(error))
+        return {"failed": str(error), "warnings": []}
 
 
 def drift_notices(report: Mapping[str, Any], changed_parameters: Sequence[str]) -> list[Notice]:
-    """At most one notice: the accounts differ in many figures from those the model learned from, or the list is made
-    with other parameters, which then is the cause.
+    """Notices of the list about drift (at most one): many features differ from the training data, or the list was made
+    with other parameters than the model's training, which then are the cause.
 
-    `report` is what `drift_report` returns, and `changed_parameters` says which parameters differ from those of
-    learning.
+    `report` is the result of `drift_report`; `changed_parameters` lists the parameters that differ from those of
+    training.
     """
-    differing = len({one["name"] for one in report["warnings"] if one["kind"] in ("inputs", "missing")})
+    differing = len({warning["name"] for warning in report["warnings"] if warning["kind"] in ("inputs", "missing")})
     counts = (
         {"differing": differing, "features": report["features_compared"]} if differing > MAX_LISTED_FEATURES else {}
     )
@@ -71,37 +74,47 @@ def _build_report(
     job: Job, listed: pd.DataFrame, catalogue: Sequence[Feature], model_reference: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     scored = listed[listed["status"].eq(worklist.SCORED)]
-    looks = (
+    comparisons = (
         list(_compare_inputs(job, scored, model_reference))
         + list(_compare_scores(job, scored, model_reference))
         + _compare_outcomes(job)
     )
-    alarms = drift.select_alarms(looks, job.settings.drift.confidence)
+    alarms = drift.select_alarms(comparisons, job.settings.drift.confidence)
     families = {str(feature["name"]): str(feature["family"]) for feature in catalogue}
-    warnings = [_comparison_json(look) | _sentences(look, families.get(look.name)) for look in alarms]
+    warnings = [
+        _comparison_json(comparison) | _sentences(comparison, families.get(comparison.name)) for comparison in alarms
+    ]
     for warning in warnings:
         structlog.get_logger().warning("drift", kind=warning["kind"], why=warning[job.settings.list.language])
     return {
         "reference": {name: model_reference[name] for name in ("accounts", "from", "to")} if model_reference else None,
-        "comparisons": len(looks),
-        "features_compared": len({look.name for look in looks if look.kind in ("inputs", "missing")}),
+        "comparisons": len(comparisons),
+        "features_compared": len(
+            {comparison.name for comparison in comparisons if comparison.kind in ("inputs", "missing")}
+        ),
         "confidence": job.settings.drift.confidence,
         "warnings": warnings,
-        **{what: [_comparison_json(look) for look in _largest_shifts(looks, what)] for what in ("inputs", "missing")},
         **{
-            what: [_comparison_json(look) for look in looks if look.kind == what] for what in ("score", "previous_list")
+            kind: [_comparison_json(comparison) for comparison in _largest_shifts(comparisons, kind)]
+            for kind in ("inputs", "missing")
         },
-        "calibration": [_comparison_json(look) for look in looks if look.kind == "calibration"],
+        **{
+            kind: [_comparison_json(comparison) for comparison in comparisons if comparison.kind == kind]
+            for kind in ("score", "previous_list")
+        },
+        "calibration": [_comparison_json(comparison) for comparison in comparisons if comparison.kind == "calibration"],
     }
 
 
 def _largest_shifts(comparisons: Iterable[DriftComparison], kind: str) -> list[DriftComparison]:
-    own = [look for look in comparisons if look.kind == kind]
-    return sorted(own, key=lambda look: (-look.difference / look.limit, look.name))[:COMPARISONS_IN_MANIFEST]
+    matching = [comparison for comparison in comparisons if comparison.kind == kind]
+    return sorted(matching, key=lambda comparison: (-comparison.difference / comparison.limit, comparison.name))[
+        :COMPARISONS_IN_MANIFEST
+    ]
 
 
 def _comparison_json(comparison: DriftComparison) -> dict[str, Any]:
-    return {name: round(own, 6) if isinstance(own, float) else own for name, own in asdict(comparison).items()}
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(comparison).items()}
 
 
 def _sentences(comparison: DriftComparison, family: str | None) -> dict[str, str]:
@@ -111,21 +124,24 @@ def _sentences(comparison: DriftComparison, family: str | None) -> dict[str, str
 def _compare_inputs(
     job: Job, scored: pd.DataFrame, model_reference: Mapping[str, Any] | None
 ) -> Iterable[DriftComparison]:
-    """The features of the scored accounts, one after the other: a million accounts' figures are not held at once."""
+    """Compare each feature of the scored accounts with the reference.
+
+    One feature at a time, because the features of a million accounts do not fit into memory.
+    """
     if not model_reference or scored.empty:
         return
-    figures = features_file.FeatureRows(job.folder / SCORING)
-    places = figures.row_positions(scored["account_id"])
-    for name, own in model_reference["features"].items():
-        if name in figures.names:
-            column = figures.column(name).take(places)
-            yield from drift.compare_feature(name, column, own, model_reference["accounts"], job.settings.drift)
+    features = features_file.FeatureRows(job.folder / SCORING)
+    positions = features.row_positions(scored["account_id"])
+    for name, reference in model_reference["features"].items():
+        if name in features.names:
+            column = features.column(name).take(positions)
+            yield from drift.compare_feature(name, column, reference, model_reference["accounts"], job.settings.drift)
 
 
 def _compare_scores(
     job: Job, scored: pd.DataFrame, model_reference: Mapping[str, Any] | None
 ) -> Iterable[DriftComparison]:
-    """The chances of renewal beside those of the back-test and of the last list, in the bins of the back-test."""
+    """Compare renewal probabilities with the back-test and with the last list, in the bins of the back-test."""
     if not model_reference or not model_reference["score"] or scored.empty:
         return
     score, options = model_reference["score"], job.settings.drift
@@ -134,36 +150,38 @@ def _compare_scores(
     last = published_lists.latest_list(job)
     if last is not None:
         before, _ = drift.count_bins(last.scores["renewal_probability"].dropna(), score)
-        was = {"shares": (before / max(before.sum(), 1)).tolist()}
-        yield drift.compare_distribution("previous_list", last.day.isoformat(), counts, was, before.sum(), options)
+        previous = {"shares": (before / max(before.sum(), 1)).tolist()}
+        yield drift.compare_distribution("previous_list", last.day.isoformat(), counts, previous, before.sum(), options)
 
 
 def _compare_outcomes(job: Job) -> list[DriftComparison]:
-    """What earlier lists said of renewals that have become final since, month by month."""
+    """Compare the predictions of earlier lists with outcomes that have become final since, by month."""
     settings = job.settings
     final_by = pd.Timestamp(job.day) - timedelta(days=settings.grace.after_days + 1)
     first = final_by - timedelta(days=OUTCOME_DAYS)
-    told = [
-        one.scores
-        for one in published_lists.iter_previous_lists(job)
-        if pd.Timestamp(one.day) >= first - timedelta(days=OUTCOME_DAYS)
+    past_scores = [
+        past_list.scores
+        for past_list in published_lists.iter_previous_lists(job)
+        if pd.Timestamp(past_list.day) >= first - timedelta(days=OUTCOME_DAYS)
     ]
-    if not told:
+    if not past_scores:
         return []
-    rows = pd.concat(told, ignore_index=True).rename(columns={"renewal_probability": "probability"})
+    rows = pd.concat(past_scores, ignore_index=True).rename(columns={"renewal_probability": "probability"})
     rows = rows.assign(**{day: pd.to_datetime(rows[day]) for day in ("as_of", "renewal_date")})
-    # By the date planned: a contract cancelled before it is final sooner, and would be counted before the others.
+    # Select by the planned date: a contract that was cancelled before it is final sooner, and would count too early.
     due = rows[rows["probability"].notna() & rows["renewal_date"].between(first, final_by, inclusive="right")]
-    once = drift.last_predictions(due, settings.gate.lead_days)
-    if once.empty:
+    predictions = drift.last_predictions(due, settings.gate.lead_days)
+    if predictions.empty:
         return []
-    return drift.compare_calibration(_join_outcomes(job, once), settings.forecast.quarter_effect_sd, settings.drift)
+    return drift.compare_calibration(
+        _join_outcomes(job, predictions), settings.forecast.quarter_effect_sd, settings.drift
+    )
 
 
 def _join_outcomes(job: Job, predictions: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose outcome is known, with `label`, one row per renewal.
+    """Predictions whose outcome is final, with `label`; one row per renewal.
 
-    Those that an intervention worked on are left out: the list says what becomes of an account left alone.
+    Treated renewals are left out: the list predicts outcomes without an intervention.
     """
     from renewals.features.family import KEY
     from renewals.features.point_in_time import known_rows
@@ -174,17 +192,17 @@ def _join_outcomes(job: Job, predictions: pd.DataFrame) -> pd.DataFrame:
     con = warehouse.connect(job.settings.engine)
     days = {day: predictions[day].dt.date for day in ("as_of", "renewal_date")}
     rows = con.create_table(
-        "told", predictions[["account_id", "probability"]].assign(**days).reset_index(drop=True), temp=True
+        "predictions", predictions[["account_id", "probability"]].assign(**days).reset_index(drop=True), temp=True
     )
-    made = read_outcomes(con, job)
-    labels = TARGET.label(rows.select(*KEY, "renewal_date"), Outcomes(job.day, **made))
-    both = rows.inner_join(labels.filter(labels.label.notnull()), KEY).select(
+    outcomes = read_outcomes(con, job)
+    labels = TARGET.label(rows.select(*KEY, "renewal_date"), Outcomes(job.day, **outcomes))
+    labelled = rows.inner_join(labels.filter(labels.label.notnull()), KEY).select(
         *KEY, "renewal_date", "probability", "label"
     )
     tables = warehouse.clean_tables(con, job.data)
     if "interventions" in tables:
         known = known_rows("interventions", tables["interventions"], job.day)
-        worked_on = mark_treated(both, known, job.settings.folds.decided_days)
-        both = both.anti_join(worked_on.filter(worked_on.treated == 1), KEY)
-    found: pd.DataFrame = both.order_by(*KEY).to_pandas()
-    return found.assign(renewal_date=pd.to_datetime(found["renewal_date"]))
+        treated = mark_treated(labelled, known, job.settings.folds.decided_days)
+        labelled = labelled.anti_join(treated.filter(treated.treated == 1), KEY)
+    result: pd.DataFrame = labelled.order_by(*KEY).to_pandas()
+    return result.assign(renewal_date=pd.to_datetime(result["renewal_date"]))

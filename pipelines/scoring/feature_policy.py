@@ -1,4 +1,4 @@
-"""The parameters that decide what a feature means: kept with each model, and compared where a list is made with it."""
+"""Parameters that decide what a feature means: stored with each model and compared when it scores a list."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from renewals.reports.sanitize import truncate
 Parameters = Mapping[str, Mapping[str, Any]]
 """The values of `params.yaml` by section and key."""
 SECTIONS = tuple(name for name in Policy.model_fields if name != "alerts")
-"""All that features may ask about the company; alerts are rules beside the model."""
+"""The sections that features read; `alerts` is left out because the rules do not depend on the model."""
 MAX_VALUE_LENGTH = 60
-"""Characters of a value in a sentence."""
+"""Maximum length of a value in a sentence, in characters."""
 
 
 def feature_policy(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The parameters that decide what a feature means, by section and key, as JSON holds them."""
+    """Parameters that decide what a feature means, by section and key, as JSON values."""
     return settings.model_dump(mode="json", include=set(SECTIONS))
 
 
 def changed_parameters(old: Parameters, new: Parameters) -> list[str]:
-    """What is other than it was, one text per parameter: `usage.steady_days: 4 → 6`.
+    """Texts of the parameters whose value differs, one per changed value: `usage.steady_days: 4 → 6`.
 
-    Nothing is said of a parameter that one of two releases did not know.
+    A parameter that is missing on one side (another release) is ignored.
     """
-    pairs = [(section, key) for section, own in new.items() for key in own if key in old.get(section, {})]
+    pairs = [(section, key) for section, values in new.items() for key in values if key in old.get(section, {})]
     return [
         text
         for section, key in pairs
@@ -37,7 +37,7 @@ def changed_parameters(old: Parameters, new: Parameters) -> list[str]:
 
 
 def _describe_changes(key: str, old: Any, new: Any) -> Iterator[str]:
-    """The changed leaves of a value; of a list what came and what went."""
+    """Yield one text per changed leaf of a value; for a list, the added and removed elements."""
     if old == new:
         return
     if isinstance(old, dict) and isinstance(new, dict):
@@ -49,7 +49,9 @@ def _describe_changes(key: str, old: Any, new: Any) -> Iterator[str]:
 
 def _describe_difference(old: Any, new: Any) -> str:
     if isinstance(old, list) and isinstance(new, list):
-        moved = [f"+{one}" for one in new if one not in old] + [f"-{one}" for one in old if one not in new]
-        if moved:
-            return truncate(" ".join(moved), MAX_VALUE_LENGTH, "…")
-    return " → ".join(truncate(json.dumps(one, ensure_ascii=False), MAX_VALUE_LENGTH, "…") for one in (old, new))
+        changes = [f"+{value}" for value in new if value not in old] + [
+            f"-{value}" for value in old if value not in new
+        ]
+        if changes:
+            return truncate(" ".join(changes), MAX_VALUE_LENGTH, "…")
+    return " → ".join(truncate(json.dumps(value, ensure_ascii=False), MAX_VALUE_LENGTH, "…") for value in (old, new))

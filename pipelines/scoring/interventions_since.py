@@ -1,4 +1,4 @@
-"""What was done since the last list: interventions begun between it and today, with the chances then and now (M1)."""
+"""Interventions started since the last list, with the renewal probabilities then and now (M1)."""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ COLUMNS = ["account_id", "account_name", "csm", "playbook", "started_on", "previ
 def new_interventions(
     job: Job, listed: pd.DataFrame, playbooks: Mapping[str, Mapping[str, Any]]
 ) -> InterventionsSince | None:
-    """What was begun for the accounts of this list since the one before; None where there was none before.
+    """Interventions started for the accounts of this list since the previous one; None if there is no previous list.
 
-    A playbook is called by its name in the language of the list; one that is not in the library by its id.
+    One row per intervention. `playbook` is the name in the language of the list, or the id if it is not in the library.
     """
     import pandas as pd
 
     last = published_lists.latest_list(job)
     if last is None:
         return None
-    begun = _load_interventions(job, last.day)
-    then = last.scores[["account_id", "renewal_probability"]].rename(
+    started = _load_interventions(job, last.day)
+    previous = last.scores[["account_id", "renewal_probability"]].rename(
         columns={"renewal_probability": "previous_probability"}
     )
-    now = listed[["account_id", "account_name", "csm", "renewal_probability"]]
-    # A company's ids may have become another type since: then none is the same, and that is no error.
-    begun, then, now = (table.astype({"account_id": object}) for table in (begun, then, now))
-    rows = begun.merge(now.rename(columns={"renewal_probability": "probability"}), on="account_id")
-    rows = rows.merge(then, on="account_id", how="left").sort_values(["csm", "account_id", "started_on", "playbook"])
+    current = listed[["account_id", "account_name", "csm", "renewal_probability"]]
+    # The type of the account ids may have changed since: then no id matches, which is not an error.
+    started, previous, current = (table.astype({"account_id": object}) for table in (started, previous, current))
+    rows = started.merge(current.rename(columns={"renewal_probability": "probability"}), on="account_id")
+    rows = rows.merge(previous, on="account_id", how="left").sort_values(
+        ["csm", "account_id", "started_on", "playbook"]
+    )
     names = {key: play["name"][job.settings.list.language] for key, play in playbooks.items()}
     rows["playbook"] = [names.get(key, key) for key in rows["playbook"]]
     return InterventionsSince(last.day, pd.DataFrame(rows[COLUMNS]).reset_index(drop=True))
 
 
 def _load_interventions(job: Job, first_day: date) -> pd.DataFrame:
-    """The interventions known on the day that began on or after the first; one row per intervention."""
+    """Load interventions known on the job's day that started on or after `first_day`; one row per intervention."""
     import pandas as pd
 
     tables = warehouse.clean_tables(warehouse.connect(job.settings.engine), job.data)

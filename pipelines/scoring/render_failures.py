@@ -1,4 +1,4 @@
-"""What could not be shown of single accounts: a line in the log and an entry of the manifest for each kind."""
+"""Report texts of single accounts that could not be rendered, in the log and in the manifest."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def report_failures(failures: RenderFailures) -> list[dict[str, Any]]:
-    """One entry per output, part and type of error, for the manifest; each is a warning in the log too."""
-    told = list(failures.summarize())
-    for loss in told:
-        structlog.get_logger().warning("values of single accounts could not be rendered and were left out", **loss)
-    return told
+    """Log render failures as warnings; return one entry per (output, part, type of error) for the manifest."""
+    entries = list(failures.summarize())
+    for entry in entries:
+        structlog.get_logger().warning("values of single accounts could not be rendered and were left out", **entry)
+    return entries

@@ -1,7 +1,7 @@
-"""What changed since the last list, and why: `score_changes.parquet`, and two columns of the list.
+"""Score changes since the last list, with their parts: `score_changes.parquet` and two columns of the list.
 
-A change is told only where it can be told exactly: the old model must say of the kept figures what the last list said.
-Whatever stands in the way is a word on the list, never an error.
+A change is decomposed only if this is exact: on the archived feature values the old model must reproduce the
+probability of the last list. Otherwise the list shows a short reason; this is never an error.
 """
 
 from __future__ import annotations
@@ -33,49 +33,49 @@ from renewals.pipelines.storage.engine import atomic
 from renewals.pipelines.storage.published import published_lists
 from renewals.pipelines.storage.registry import model_loader
 from renewals.reports.render_failures import RenderFailures
-from renewals.reports.sentences import score_change as telling
+from renewals.reports.sentences import score_change as sentences
 from renewals.reports.words import MESSAGES, Messages
 
 if TYPE_CHECKING:
     from renewals.models.training.ensemble import EnsembleModel
 
 BLOCK_ROWS = 65_536
-"""Accounts split at a time."""
+"""Number of accounts decomposed at a time."""
 TOLERANCE = 1e-10
-"""So far what is said again may lie from what was published."""
+"""Maximum difference between a recomputed and a published probability."""
 REASON_COLUMNS = {language: f"reason_{language}" for language in MESSAGES}
-"""Where `score_changes.parquet` says why, by language."""
+"""Columns of `score_changes.parquet` with the reason, by language."""
 DECOMPOSITION_COLUMNS = [f"{scale}_{part}" for scale in SCALES for part in ("before", "now", *PARTS)]
 
 
 @dataclass(frozen=True)
 class ChangeText:
-    """In which languages a change is told: in the list's, and as far as the page reaches in all of them."""
+    """Render the text of each change: in the list's language, and in all languages for the accounts on the page."""
 
     language: str
     page_rows: int
-    """The first accounts of the list, which the page shows."""
+    """Number of first rows of the list that the page shows."""
     failures: RenderFailures = field(default_factory=RenderFailures)
-    """The accounts whose change cannot be said."""
+    """The accounts whose text could not be rendered."""
 
-    def render(self, place: int, say: Callable[[Messages], str | None]) -> dict[str, str | None]:
-        """What is said of the account at a place of the list, by column."""
-        languages = REASON_COLUMNS if place < self.page_rows else (self.language,)
-        return {REASON_COLUMNS[language]: say(Messages(language)) for language in languages}
+    def render(self, row_label: int, render_text: Callable[[Messages], str | None]) -> dict[str, str | None]:
+        """Render the text of the account in one row of the list; return it by column (language)."""
+        languages = REASON_COLUMNS if row_label < self.page_rows else (self.language,)
+        return {REASON_COLUMNS[language]: render_text(Messages(language)) for language in languages}
 
-    def to_frame(self, said: dict[int, dict[str, str | None]]) -> pd.DataFrame:
-        """What is said, one row per account of which something is, in its place on the list."""
-        return pd.DataFrame.from_dict(said, orient="index", columns=list(REASON_COLUMNS.values()), dtype=object)
+    def to_frame(self, texts: dict[int, dict[str, str | None]]) -> pd.DataFrame:
+        """Table of the texts, one column per language; one row per account with a text, indexed by list row."""
+        return pd.DataFrame.from_dict(texts, orient="index", columns=list(REASON_COLUMNS.values()), dtype=object)
 
 
 class NoDecompositionError(Exception):
-    """The parts of the changes cannot be told; the message is one of
+    """The changes cannot be decomposed; the message is one of the codes
     `renewals.reports.sentences.score_change.NO_DECOMPOSITION_REASONS`."""
 
 
 @dataclass(frozen=True)
 class ModelPair:
-    """The figures of two days, the models that spoke of them, and what both are called."""
+    """Feature values of the last list and of today, the models that scored them, and the feature catalogue."""
 
     old_values: features_file.FeatureRows
     new_values: features_file.FeatureRows
@@ -85,65 +85,75 @@ class ModelPair:
 
     @property
     def clock_features(self) -> set[str]:
-        """The columns that move by themselves, as the catalogue declares."""
+        """Names of the features that change with time alone, as the catalogue declares."""
         return {str(feature["name"]) for feature in self.catalogue if feature.get("clock")}
 
 
 def add_score_changes(
     job: Job, listed: pd.DataFrame, catalogue: Sequence[Feature], name: str, version: str, model: EnsembleModel
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The list with `probability_change` and `reason_change`, and what to say of it in the manifest.
+    """Add `probability_change` and `reason_change` to the list; return the list and the summary for the manifest.
 
-    `name`, `version` and `model` are the list's model of renewal. Writes `score_changes.parquet`: one row per scored
-    account.
+    `name`, `version` and `model` are the renewal model of the list. Also writes `score_changes.parquet`: one row per
+    scored account.
     """
     last = published_lists.latest_list(job)
     rows = join_previous_scores(listed, last)
-    options, why, found = job.settings.list, None, rows.iloc[:0][list(KEY)]
-    speech = ChangeText(options.language, options.page_rows)
+    options, reason_code, parts = job.settings.list, None, rows.iloc[:0][list(KEY)]
+    change_text = ChangeText(options.language, options.page_rows)
     if last is not None and rows["no_change_reason"].isna().any():
         try:
-            sides = _load_model_pair(job, last, catalogue, (name, version, model))
-            rows, found = decompose_changes(rows, sides, speech)
-        except NoDecompositionError as reason:
-            why = str(reason)
-            rows = _fill_texts(rows, _no_decomposition_texts(rows[rows["no_change_reason"].isna()], why, speech))
-    rows = _fill_texts(rows, _no_change_texts(rows[rows["no_change_reason"].notna()], speech))
-    _write_changes(job, rows, found)
+            models = _load_model_pair(job, last, catalogue, (name, version, model))
+            rows, parts = decompose_changes(rows, models, change_text)
+        except NoDecompositionError as error:
+            reason_code = str(error)
+            rows = _fill_texts(
+                rows, _no_decomposition_texts(rows[rows["no_change_reason"].isna()], reason_code, change_text)
+            )
+    rows = _fill_texts(rows, _no_change_texts(rows[rows["no_change_reason"].notna()], change_text))
+    _write_changes(job, rows, parts)
     filled = listed.assign(
         probability_change=rows["probability_change"].reindex(listed.index),
-        reason_change=rows[REASON_COLUMNS[speech.language]].reindex(listed.index),
+        reason_change=rows[REASON_COLUMNS[change_text.language]].reindex(listed.index),
     )
-    return filled, _summarize(last, rows, found, why) | {"render_failures": report_failures(speech.failures)}
+    return filled, _summarize(last, rows, parts, reason_code) | {
+        "render_failures": report_failures(change_text.failures)
+    }
 
 
 def _no_decomposition_texts(rows: pd.DataFrame, reason_code: str, change_text: ChangeText) -> pd.DataFrame:
-    """Changes whose parts cannot be told; one row per row given."""
+    """Texts of changes that cannot be decomposed; one row per row of `rows`."""
     pairs = zip(rows.index, rows["probability_change"], strict=True)
     return change_text.to_frame(
-        {place: change_text.render(place, partial(telling.no_decomposition_text, x, reason_code)) for place, x in pairs}
+        {
+            row_label: change_text.render(row_label, partial(sentences.no_decomposition_text, change, reason_code))
+            for row_label, change in pairs
+        }
     )
 
 
 def _no_change_texts(rows: pd.DataFrame, change_text: ChangeText) -> pd.DataFrame:
-    """Why accounts have no change; one row per row given."""
+    """Texts that explain why accounts have no change; one row per row of `rows`."""
     pairs = zip(rows.index, rows["no_change_reason"], strict=True)
     return change_text.to_frame(
-        {place: change_text.render(place, partial(telling.no_change_text, word)) for place, word in pairs}
+        {
+            row_label: change_text.render(row_label, partial(sentences.no_change_text, reason_code))
+            for row_label, reason_code in pairs
+        }
     )
 
 
 def _fill_texts(rows: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
-    """The rows with what is said of some of them; one row per row given."""
+    """Copy of the rows with the texts filled in where `texts` has them; one row per row of `rows`."""
     filled = rows.copy()
     filled.loc[texts.index, list(REASON_COLUMNS.values())] = texts
     return filled
 
 
 def join_previous_scores(listed: pd.DataFrame, last: published_lists.PreviousList | None) -> pd.DataFrame:
-    """The scored accounts beside what the last list said, one row per scored account, on the list's index.
+    """Join the scored accounts with their scores on the last list; one row per scored account, with the list's index.
 
-    `probability_change` is the new chance less the old one; where there is none `reason_code` says why.
+    `probability_change` is the new probability minus the old one; where it is missing `no_change_reason` has the code.
     """
     rows = listed.loc[listed["status"].eq(worklist.SCORED), [*KEY, "renewal_date", "renewal_probability"]]
     rows = rows.assign(**{name: pd.Series(None, index=rows.index, dtype=object) for name in REASON_COLUMNS.values()})
@@ -153,52 +163,56 @@ def join_previous_scores(listed: pd.DataFrame, last: published_lists.PreviousLis
             probability_change=np.nan,
             no_change_reason=pd.Series("no_list", index=rows.index, dtype=object),
         )
-    there = last.scores.drop_duplicates("account_id", ignore_index=True)
-    place = pd.Index(there["account_id"].astype(object)).get_indexer(pd.Index(rows["account_id"].astype(object)))
-    was = there.reindex(place).set_axis(rows.index)
-    other = pd.to_datetime(was["renewal_date"]).ne(pd.to_datetime(rows["renewal_date"])).to_numpy()
-    tests = [place < 0, other, ~was["renewal_probability"].between(0, 1).to_numpy()]
-    spoken = pd.Series(np.select(tests, ["new", "new_term", "not_scored"], ""), index=rows.index).astype(object)
-    spoken = spoken.where(spoken.ne(""), None)
-    before = was["renewal_probability"].where(spoken.isna())
+    previous_scores = last.scores.drop_duplicates("account_id", ignore_index=True)
+    position = pd.Index(previous_scores["account_id"].astype(object)).get_indexer(
+        pd.Index(rows["account_id"].astype(object))
+    )
+    previous = previous_scores.reindex(position).set_axis(rows.index)
+    is_other_renewal = pd.to_datetime(previous["renewal_date"]).ne(pd.to_datetime(rows["renewal_date"])).to_numpy()
+    tests = [position < 0, is_other_renewal, ~previous["renewal_probability"].between(0, 1).to_numpy()]
+    reason = pd.Series(np.select(tests, ["new", "new_term", "not_scored"], ""), index=rows.index).astype(object)
+    reason = reason.where(reason.ne(""), None)
+    before = previous["renewal_probability"].where(reason.isna())
     return rows.assign(
         previous_probability=before,
         probability_change=rows["renewal_probability"] - before,
-        no_change_reason=spoken,
+        no_change_reason=reason,
     )
 
 
 def _load_model_pair(
     job: Job, last: published_lists.PreviousList, catalogue: Sequence[Feature], current: tuple[str, str, EnsembleModel]
 ) -> ModelPair:
-    """What a split takes. Raises NoDecompositionError where any of it cannot be had."""
+    """Load feature values and models of the last list and of today. Raises NoDecompositionError if one is missing."""
     name, version, model = current
     path = published_lists.features_path(job, last.day)
     try:
-        was, now = features_file.FeatureRows(path), features_file.FeatureRows(job.folder / SCORING)
-    except (OSError, ValueError, KeyError) as fault:
-        raise _no_decomposition("no_feature_values", fault) from None
-    old = model if last.model == (name, version) else _load_previous_model(job, last)
-    if set(old.schema.names) & action_features():
+        old_values, new_values = features_file.FeatureRows(path), features_file.FeatureRows(job.folder / SCORING)
+    except (OSError, ValueError, KeyError) as error:
+        raise _no_decomposition("no_feature_values", error) from None
+    old_model = model if last.model == (name, version) else _load_previous_model(job, last)
+    if set(old_model.schema.names) & action_features():
         raise _no_decomposition("reads_actions", f"{'/'.join(last.model)} reads logged actions")
-    if not set(old.schema.names) <= was.names & now.names:
-        raise _no_decomposition("other_features", f"{path} and today's figures are not those of {'/'.join(last.model)}")
-    return ModelPair(was, now, old, model, catalogue)
+    if not set(old_model.schema.names) <= old_values.names & new_values.names:
+        raise _no_decomposition(
+            "other_features", f"{path} and today's features are not those of {'/'.join(last.model)}"
+        )
+    return ModelPair(old_values, new_values, old_model, model, catalogue)
 
 
 def _load_previous_model(job: Job, last: published_lists.PreviousList) -> EnsembleModel:
-    """The last list's model from the registry, checked and tried. Raises NoDecompositionError."""
+    """Load the last list's model from the registry, with its checks. Raises NoDecompositionError if that fails."""
     from renewals.pipelines.storage.registry import model_registry
 
     name, version = last.model
     try:
         if name != model_registry.registry_name(RENEWAL):
-            raise MissingInputError(f"the list of {last.day} was made by {name}, which is not a model of ours")
+            raise MissingInputError(f"the list of {last.day} was made by {name}, which is not in this model registry")
         return model_loader.load_model(
             job.data, f"{name}/{version}", model_registry.fetch_version(job, RENEWAL, version)
         )
-    except RunError as stop:
-        raise _no_decomposition("no_model", stop) from None
+    except RunError as error:
+        raise _no_decomposition("no_model", error) from None
 
 
 def _no_decomposition(reason_code: str, cause: object) -> NoDecompositionError:
@@ -209,28 +223,32 @@ def _no_decomposition(reason_code: str, cause: object) -> NoDecompositionError:
 def decompose_changes(
     rows: pd.DataFrame, models: ModelPair, change_text: ChangeText
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows with the reasons of their changes, and the parts of the changes; both one row per scored account.
+    """Decompose the changes into parts (data, clock, model) and fill in the reason texts.
 
-    Raises NoDecompositionError where the kept figures are those of no account or cannot be read.
+    Returns `rows` with texts (one row per scored account) and the parts (one row per decomposed account). Raises
+    NoDecompositionError if the archived feature values contain none of the accounts or cannot be read.
     """
-    asked = rows[rows["no_change_reason"].isna()]
+    comparable = rows[rows["no_change_reason"].isna()]
     try:
-        was, now = (
-            models.old_values.row_positions(asked["account_id"]),
-            models.new_values.row_positions(asked["account_id"]),
+        old_rows, new_rows = (
+            models.old_values.row_positions(comparable["account_id"]),
+            models.new_values.row_positions(comparable["account_id"]),
         )
-        order = np.argsort(now, kind="stable")
-        both = order[(was[order] >= 0) & (now[order] >= 0)]
-        blocks = [both[start : start + BLOCK_ROWS] for start in range(0, len(both), BLOCK_ROWS)]
-        made = [_decompose_block(asked.iloc[block], models, was[block], now[block], change_text) for block in blocks]
-    except Exception as fault:  # what cannot be told is a word on the list, and never ends a run
-        raise _no_decomposition("other_feature_values", fault) from None
-    if not made:
-        raise _no_decomposition("other_feature_values", "none of the accounts is among the kept figures")
-    found = pd.concat([parts for parts, _ in made])
-    untold = asked.loc[asked.index.difference(found.index)]
-    rows = _fill_texts(rows, _no_decomposition_texts(untold, "other_feature_values", change_text))
-    return _fill_texts(rows, pd.concat([said for _, said in made])), found
+        order = np.argsort(new_rows, kind="stable")
+        in_both = order[(old_rows[order] >= 0) & (new_rows[order] >= 0)]
+        blocks = [in_both[start : start + BLOCK_ROWS] for start in range(0, len(in_both), BLOCK_ROWS)]
+        results = [
+            _decompose_block(comparable.iloc[block], models, old_rows[block], new_rows[block], change_text)
+            for block in blocks
+        ]
+    except Exception as error:  # a failed decomposition is a reason on the list and must never end a run
+        raise _no_decomposition("other_feature_values", error) from None
+    if not results:
+        raise _no_decomposition("other_feature_values", "none of the accounts is in the archived feature values")
+    decomposed = pd.concat([parts for parts, _ in results])
+    without_parts = comparable.loc[comparable.index.difference(decomposed.index)]
+    rows = _fill_texts(rows, _no_decomposition_texts(without_parts, "other_feature_values", change_text))
+    return _fill_texts(rows, pd.concat([texts for _, texts in results])), decomposed
 
 
 def _decompose_block(
@@ -240,8 +258,10 @@ def _decompose_block(
     new_rows: npt.NDArray[np.int64],
     change_text: ChangeText,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The parts of some accounts' changes, and their words; accounts of which the old model now says something else
-    than was published are left out."""
+    """Parts and texts of the changes of a block of accounts.
+
+    Accounts are left out if a recomputed probability differs from the published one.
+    """
     old_names = list(models.old_model.schema.names)
     before, _ = mask_infinite(models.old_values.rows(old_rows, old_names))
     today, _ = mask_infinite(
@@ -252,10 +272,10 @@ def _decompose_block(
         np.abs(parts["probability_before"].to_numpy() - rows["previous_probability"].to_numpy()),
         np.abs(parts["probability_now"].to_numpy() - rows["renewal_probability"].to_numpy()),
     )
-    sure = np.flatnonzero(gap <= TOLERANCE)
-    before, today, parts = (table.iloc[sure].reset_index(drop=True) for table in (before, today, parts))
-    said = _render_reasons(rows.iloc[sure], parts, before, today, models, change_text)
-    return parts.set_index(rows.index[sure]), said
+    exact = np.flatnonzero(gap <= TOLERANCE)
+    before, today, parts = (table.iloc[exact].reset_index(drop=True) for table in (before, today, parts))
+    texts = _render_reasons(rows.iloc[exact], parts, before, today, models, change_text)
+    return parts.set_index(rows.index[exact]), texts
 
 
 def _render_reasons(
@@ -266,44 +286,44 @@ def _render_reasons(
     models: ModelPair,
     change_text: ChangeText,
 ) -> pd.DataFrame:
-    """The reason of each change, on its index; figures are asked for only where they made a point."""
+    """Texts of the changes, one row per row of `rows`; features are named only if the data part is not 0 points."""
     shown = parts[[f"probability_{part}" for part in PARTS]].set_axis(list(PARTS), axis=1)
     shown["change"] = rows["probability_change"].to_numpy()
-    moved = np.flatnonzero([telling.to_points(part) != 0 for part in shown["data"]])
-    towards = np.sign(shown["data"].to_numpy()[moved])
-    named = changed_features(
-        models.old_model, old_values.iloc[moved], new_values.iloc[moved], models.catalogue,
-        models.clock_features, towards
-    ) if len(moved) else []  # fmt: skip
-    speaking = dict(zip(moved.tolist(), named, strict=True))
+    data_changed = np.flatnonzero([sentences.to_points(part) != 0 for part in shown["data"]])
+    directions = np.sign(shown["data"].to_numpy()[data_changed])
+    feature_lists = changed_features(
+        models.old_model, old_values.iloc[data_changed], new_values.iloc[data_changed], models.catalogue,
+        models.clock_features, directions
+    ) if len(data_changed) else []  # fmt: skip
+    features_by_row = dict(zip(data_changed.tolist(), feature_lists, strict=True))
 
     def reason(row: int) -> dict[str, str | None]:
-        own = {str(name): float(shown[name].iloc[row]) for name in shown.columns}
-        was, today = _account_values(old_values, row, speaking), _account_values(new_values, row, speaking)
+        values = {str(name): float(shown[name].iloc[row]) for name in shown.columns}
+        old, new = _account_values(old_values, row, features_by_row), _account_values(new_values, row, features_by_row)
         return change_text.render(
-            rows.index[row], partial(telling.explain_change, own, speaking.get(row, []), was, today)
+            rows.index[row], partial(sentences.explain_change, values, features_by_row.get(row, []), old, new)
         )
 
-    def without(row: int) -> dict[str, str | None]:
+    def fallback(row: int) -> dict[str, str | None]:
         return change_text.render(
-            rows.index[row], partial(telling.no_decomposition_text, shown["change"].iloc[row], "other_feature_values")
+            rows.index[row], partial(sentences.no_decomposition_text, shown["change"].iloc[row], "other_feature_values")
         )
 
-    each = change_text.failures.render_each(
-        "list", "reason_change", reason, range(len(rows)), rows["account_id"], without
+    texts = change_text.failures.render_each(
+        "list", "reason_change", reason, range(len(rows)), rows["account_id"], fallback
     )
-    return change_text.to_frame(dict(zip(rows.index, each, strict=True)))
+    return change_text.to_frame(dict(zip(rows.index, texts, strict=True)))
 
 
 def _account_values(values_table: pd.DataFrame, row: int, named_features: dict[int, list[Feature]]) -> dict[str, Any]:
-    """One account's figures of the features that may be named; what is not known is None."""
+    """Values of the named features for the account in one row; None where the value is missing."""
     names = [str(feature["name"]) for feature in named_features.get(row, [])]
     values = {name: values_table[name].iloc[row] for name in names}
     return {name: None if pd.isna(value) else value for name, value in values.items()}
 
 
 def _write_changes(job: Job, rows: pd.DataFrame, parts: pd.DataFrame) -> None:
-    """One row per scored account, in the order of the list: the change, its parts, and why it came or is not there."""
+    """Write `score_changes.parquet`: change, parts and reason; one row per scored account, in the order of the list."""
     table = rows.join(parts.reindex(columns=DECOMPOSITION_COLUMNS).astype("float64"))
     sink = io.BytesIO()
     table.astype(dict.fromkeys(("no_change_reason", *REASON_COLUMNS.values()), "string")).to_parquet(sink, index=False)
@@ -316,9 +336,10 @@ def _summarize(
     parts: pd.DataFrame,
     no_decomposition_reason: str | None,
 ) -> dict[str, Any]:
-    """What the manifest says: against which list, how many changes were split, and how far each part went."""
-    split_up = parts.reindex(columns=DECOMPOSITION_COLUMNS).astype("float64")
-    means = {part: float(split_up[f"probability_{part}"].abs().mean()) for part in PARTS} if len(parts) else {}
+    """Summary for the manifest: previous list, counts of changes and decompositions, mean absolute size of each
+    part."""
+    decomposed = parts.reindex(columns=DECOMPOSITION_COLUMNS).astype("float64")
+    means = {part: float(decomposed[f"probability_{part}"].abs().mean()) for part in PARTS} if len(parts) else {}
     return {
         "previous_list": None
         if last is None

@@ -1,6 +1,6 @@
-"""What the champion says at each step of the figures that a manager can move: `what_if_grid.parquet`, for the page.
+"""Champion's predictions on a grid of values of the features that a manager can change: `what_if_grid.parquet`.
 
-It says at each step what `renewals whatif` says of that wish.
+The page shows them. At each grid value the prediction equals that of `renewals whatif`.
 """
 
 from __future__ import annotations
@@ -36,49 +36,49 @@ if TYPE_CHECKING:
     from renewals.models.training.ensemble import EnsembleModel
 
 BLOCK_ROWS = 4096
-"""Accounts asked of at a time."""
+"""Number of accounts predicted at a time."""
 COLUMNS = ("account_id", "feature", "value", "probability")
 
 
 class PeerFeatures:
-    """The figures of every account that the model speaks of, and who its peers are."""
+    """Feature values and peer groups of every account that the model predicts."""
 
     def __init__(self, folder: Path, listed: pd.DataFrame, min_peers: int) -> None:
-        spoken_of = pd.read_parquet(folder / CONTRIBUTIONS, columns=["account_id"])["account_id"]
-        known = listed[listed["account_id"].isin(spoken_of)]
+        predicted = pd.read_parquet(folder / CONTRIBUTIONS, columns=["account_id"])["account_id"]
+        known = listed[listed["account_id"].isin(predicted)]
         self.features = features_file.FeatureRows(folder / SCORING)
         self.accounts = pd.Index(known["account_id"].astype(object))
         self.row_positions = self.features.row_positions(known["account_id"])
         self.peer_groups = peer_groups(known["size_band"], known["stage"], min_peers)
 
     def positions(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
-        """Where each account stands in here."""
+        """Position of each account in `self.accounts`; -1 where it is missing."""
         return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
 
     def load_columns(self, names: Iterable[str]) -> dict[str, Floats]:
-        """Some figures of every account, by name; not a number where one is not known, or infinite."""
+        """Values of some features for every account, by name; NaN where a value is missing or infinite."""
         columns = {n: self.features.column(n).to_numpy(np.float64, na_value=np.nan)[self.row_positions] for n in names}
-        return {name: np.where(np.isinf(own), np.nan, own) for name, own in columns.items()}
+        return {name: np.where(np.isinf(values), np.nan, values) for name, values in columns.items()}
 
     def peer_values(self, column: Floats, group: int) -> Floats:
-        """The known figures of a group, rising."""
-        own = column[self.peer_groups.members[group]]
-        return np.sort(own[~np.isnan(own)])
+        """Values of a column in one peer group, without missing ones, in ascending order."""
+        values = column[self.peer_groups.members[group]]
+        return np.sort(values[~np.isnan(values)])
 
     def windows(
         self, columns: Mapping[str, Floats], rows: npt.NDArray[np.int64], group: int
     ) -> dict[str, FeatureWindow]:
-        """Some accounts of one group beside their peers, by column."""
+        """Values of some accounts of one group with those of their peers, by column."""
         return {name: FeatureWindow(column[rows], self.peer_values(column, group)) for name, column in columns.items()}
 
 
 class WhatIfGrid(NamedTuple):
-    """The steps of one feature; everything is accounts × steps, not a number where there is no step."""
+    """Grid of one feature; all arrays are accounts × steps, NaN where there is no step."""
 
     feature: str
     values: Floats
     changed_columns: dict[str, Floats]
-    """The columns as they would be: the feature's own, and those that move along."""
+    """The columns after the change: the feature and the sibling windows that change with it."""
 
 
 def what_if_table(
@@ -89,10 +89,10 @@ def what_if_table(
     options: ListOptions,
     threads: int = 1,
 ) -> pd.DataFrame:
-    """One row per (account, feature, value) that is other than the account's own: what the model would say.
+    """Predictions for changed feature values; one row per (account, feature, value), current values excluded.
 
-    Of the first accounts of the list, as many as the page shows; a step of which the model gives no probability is left
-    out. The number of threads changes no byte.
+    Contains the accounts that the page shows. Steps without a valid probability are left out. The result does not
+    depend on the number of threads.
     """
     features = what_if_features(options.what_if_features, catalogue, model.schema.names)
     _warn_unusable(options.what_if_features, catalogue)
@@ -100,23 +100,24 @@ def what_if_table(
     shown = shown[shown["status"] == SCORED]
     if not features or shown.empty:
         return pd.DataFrame({name: [] for name in COLUMNS})
-    company = PeerFeatures(folder, listed, options.min_peers)
-    rows = company.positions(shown["account_id"])
-    tries = [_build_grid(company, rows, feature, catalogue, model) for feature in features]
-    chances = _predict_grids(company, rows, tries, model, threads)
+    peer_features = PeerFeatures(folder, listed, options.min_peers)
+    rows = peer_features.positions(shown["account_id"])
+    grids = [_build_grid(peer_features, rows, feature, catalogue, model) for feature in features]
+    probabilities = _predict_grids(peer_features, rows, grids, model, threads)
     return pd.concat(
-        [_grid_rows(shown, own, chance) for own, chance in zip(tries, chances, strict=True)], ignore_index=True
+        [_grid_rows(shown, grid, probability) for grid, probability in zip(grids, probabilities, strict=True)],
+        ignore_index=True,
     )
 
 
 def _warn_unusable(names: Iterable[str], catalogue: Sequence[FeatureMeta]) -> None:
-    there = {str(feature["name"]): feature for feature in catalogue}
-    known = [name for name in names if name in there]
-    if given := [name for name in known if not there[name]["actionable"]]:
-        structlog.get_logger().warning("features not actionable, left out of list.what_if_features", features=given)
-    if given := [name for name in known if there[name].get("action")]:
+    by_name = {str(feature["name"]): feature for feature in catalogue}
+    known = [name for name in names if name in by_name]
+    if unusable := [name for name in known if not by_name[name]["actionable"]]:
+        structlog.get_logger().warning("features not actionable, left out of list.what_if_features", features=unusable)
+    if unusable := [name for name in known if by_name[name].get("action")]:
         structlog.get_logger().warning(
-            "features are logged actions that no model reads, left out of list.what_if_features", features=given
+            "features are logged actions that no model reads, left out of list.what_if_features", features=unusable
         )
 
 
@@ -127,23 +128,25 @@ def _build_grid(
     catalogue: Sequence[FeatureMeta],
     model: EnsembleModel,
 ) -> WhatIfGrid:
-    name, read = str(feature["name"]), model.schema.names
-    columns, within = (
-        peer_features.load_columns([name, *sibling_windows(feature, catalogue, read)]),
+    name, model_features = str(feature["name"]), model.schema.names
+    columns, limits = (
+        peer_features.load_columns([name, *sibling_windows(feature, catalogue, model_features)]),
         training_range(model, name),
     )
-    figure = np.full((len(rows), len(PEER_QUANTILES)), np.nan)
-    changed = {column: np.full(figure.shape, np.nan) for column in columns}
+    values = np.full((len(rows), len(PEER_QUANTILES)), np.nan)
+    changed_columns = {column: np.full(values.shape, np.nan) for column in columns}
     groups = peer_features.peer_groups.group[rows]
     for group in np.unique(groups):
-        mine = np.flatnonzero(groups == group)
-        windows = peer_features.windows(columns, rows[mine], group)
-        own = np.array([round(value, decimal_places(str(feature["en"]))) for value in windows[name].values.tolist()])
-        for k, step in enumerate(grid_values(feature, windows[name].peer_values, within)):
-            figure[mine, k] = np.where(own == step, np.nan, step)
-            for column, values in shift_windows(name, np.full(len(mine), step), windows).items():
-                changed[column][mine, k] = values
-    return WhatIfGrid(name, figure, changed)
+        members = np.flatnonzero(groups == group)
+        windows = peer_features.windows(columns, rows[members], group)
+        current = np.array(
+            [round(value, decimal_places(str(feature["en"]))) for value in windows[name].values.tolist()]
+        )
+        for k, step in enumerate(grid_values(feature, windows[name].peer_values, limits)):
+            values[members, k] = np.where(current == step, np.nan, step)
+            for column, shifted in shift_windows(name, np.full(len(members), step), windows).items():
+                changed_columns[column][members, k] = shifted
+    return WhatIfGrid(name, values, changed_columns)
 
 
 def _predict_grids(
@@ -153,33 +156,33 @@ def _predict_grids(
     model: EnsembleModel,
     threads: int,
 ) -> list[Floats]:
-    """The probability at every step; for each feature accounts × steps."""
-    chances = [np.full(own.values.shape, np.nan) for own in grids]
+    """Predict the probability at every grid step; return one array (accounts × steps) per feature."""
+    probabilities = [np.full(grid.values.shape, np.nan) for grid in grids]
 
-    def ask(first: int) -> None:
-        part = slice(first, first + BLOCK_ROWS)
-        with one_reader:
-            frame = peer_features.features.rows(peer_features.row_positions[rows[part]], names)
-        for own, chance in zip(grids, chances, strict=True):
-            for k in range(own.values.shape[1]):
-                asked = np.flatnonzero(~np.isnan(own.values[part, k]))
-                there = {name: values[part, k][asked] for name, values in own.changed_columns.items()}
-                chance[first + asked, k] = model.probability(frame.take(asked).assign(**there))
+    def predict_part(first: int) -> None:
+        block = slice(first, first + BLOCK_ROWS)
+        with reader_lock:
+            frame = peer_features.features.rows(peer_features.row_positions[rows[block]], names)
+        for grid, probability in zip(grids, probabilities, strict=True):
+            for k in range(grid.values.shape[1]):
+                filled = np.flatnonzero(~np.isnan(grid.values[block, k]))
+                changed = {name: values[block, k][filled] for name, values in grid.changed_columns.items()}
+                probability[first + filled, k] = model.probability(frame.take(filled).assign(**changed))
 
-    names, one_reader = list(model.schema.names), Lock()
+    names, reader_lock = list(model.schema.names), Lock()
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(ask, range(0, len(rows), BLOCK_ROWS)))
-    return chances
+        list(pool.map(predict_part, range(0, len(rows), BLOCK_ROWS)))
+    return probabilities
 
 
 def _grid_rows(page_accounts: pd.DataFrame, grid: WhatIfGrid, probabilities: Floats) -> pd.DataFrame:
-    who, k = np.nonzero(~np.isnan(grid.values) & (probabilities >= 0) & (probabilities <= 1))
-    accounts = page_accounts["account_id"].reset_index(drop=True).take(who).reset_index(drop=True)
+    row, step = np.nonzero(~np.isnan(grid.values) & (probabilities >= 0) & (probabilities <= 1))
+    accounts = page_accounts["account_id"].reset_index(drop=True).take(row).reset_index(drop=True)
     return pd.DataFrame(
         {
             "account_id": accounts,
             "feature": grid.feature,
-            "value": grid.values[who, k],
-            "probability": probabilities[who, k],
+            "value": grid.values[row, step],
+            "probability": probabilities[row, step],
         }
     )

@@ -1,1 +1,1 @@
-"""One module per DVC stage, named as the stage."""
+"""DVC stages: one module per stage, with the name of the stage."""

@@ -1,4 +1,4 @@
-"""What the rules say of the accounts of the act date, apart from any model, and what of it is new."""
+"""Compute the rule-based alerts for the accounts of the act date and mark the new ones (independent of any model)."""
 
 from __future__ import annotations
 
@@ -37,50 +37,53 @@ RULE_WINDOWS = ("person_windows", "first_uses")
 
 
 def alerts(job: Job) -> dict[str, Any]:
-    """Write `alerts.parquet`, one row per (account_id, as_of, code), and how many there are of each code."""
+    """Write `alerts.parquet`, one row per (account_id, as_of, code), and its summary; return the summary."""
     con = warehouse.connect_feature_engine(job.settings)
-    known = rule_inputs(con, job)
-    found = warehouse.materialize(con, "found_alerts", rules.compute_alerts(known))
-    told = rules.flag_new(found, _recent_alerts(con, job), job.settings)
-    warehouse.write_parquet(told, job.folder / ALERTS, order_by=[*reversed(KEY), rules.code_position(told.code)])
+    inputs = rule_inputs(con, job)
+    computed = warehouse.materialize(con, "computed_alerts", rules.compute_alerts(inputs))
+    flagged = rules.flag_new(computed, _recent_alerts(con, job), job.settings)
+    warehouse.write_parquet(flagged, job.folder / ALERTS, order_by=[*reversed(KEY), rules.code_position(flagged.code)])
     rows = read_alerts(job)
-    standing = {
+    summary = {
         "as_of": job.day.isoformat(),
         **count_by_code(rows),
         "digest": hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest(),
         "unavailable_rules": [
-            code for code in rules.ALERT_CODES if code not in {rule.__name__ for rule in rules.available_rules(known)}
+            code for code in rules.ALERT_CODES if code not in {rule.__name__ for rule in rules.available_rules(inputs)}
         ],
     }
-    atomic.write_bytes(job.folder / ALERTS_SUMMARY, json.dumps(standing, indent=1).encode())
-    return standing
+    atomic.write_bytes(job.folder / ALERTS_SUMMARY, json.dumps(summary, indent=1).encode())
+    return summary
 
 
 def rule_inputs(con: Any, job: Job) -> FeatureInputs:
-    """What the rules may ask for: the tables, the windows of people, and the use to compare with its own past."""
+    """Inputs of the rules: clean tables, the person windows, and `activity` (usage to compare with the account's
+    past)."""
     spine = read_spine(con, job)
-    made = read_tables(con, job.folder / artifacts.WINDOWS, RULE_WINDOWS)
+    derived = read_tables(con, job.folder / artifacts.WINDOWS, RULE_WINDOWS)
     days = read_person_days(con, job).semi_join(spine, "account_id")
-    compared = activity(days, as_of_dates(spine), job.settings).semi_join(spine, KEY)
-    settle = partial(warehouse.materialize, con)
-    made |= {"spine": spine, "activity": settle("activity", compared)}
-    return FeatureInputs({**warehouse.clean_tables(con, job.data), **made}, job.settings, settle)
+    activity = activity(days, as_of_dates(spine), job.settings).semi_join(spine, KEY)
+    materialize = partial(warehouse.materialize, con)
+    derived |= {"spine": spine, "activity": materialize("activity", activity)}
+    return FeatureInputs({**warehouse.clean_tables(con, job.data), **derived}, job.settings, materialize)
 
 
 def _recent_alerts(con: Any, job: Job) -> ir.Table:
-    """What the lists of the quiet days before told: one row per (list, account_id, code)."""
+    """Read the alerts of lists within `alerts.cooldown_days` before the day; one row per (list, account_id, code)."""
     lists = published_lists.recent_alert_paths(job)
     if lists:
         tables = (warehouse.read_parquet(con, path) for path in lists)
-        return ibis.union(*(old_names.rename_columns(t, old_names.ALERT_COLUMNS) for t in tables), distinct=False)
-    kind = read_spine(con, job).account_id.type()
+        return ibis.union(
+            *(old_names.rename_columns(table, old_names.ALERT_COLUMNS) for table in tables), distinct=False
+        )
+    id_type = read_spine(con, job).account_id.type()
     return ibis.memtable(
-        [], schema={"account_id": kind, "code": "string", "latest_cause_on": "date", "first_reported_on": "date"}
+        [], schema={"account_id": id_type, "code": "string", "latest_cause_on": "date", "first_reported_on": "date"}
     )
 
 
 def count_by_code(alert_rows: pd.DataFrame) -> dict[str, Any]:
-    """How many alerts there are of each code, and how many of them are new."""
+    """Number of alerts by code, and number of new alerts by code."""
     by_code = alert_rows.groupby("code")["is_new"].agg(["size", "sum"]).reindex(list(rules.ALERT_CODES), fill_value=0)
     return {"by_code": by_code["size"].astype(int).to_dict(), "new": by_code["sum"].astype(int).to_dict()}
 

@@ -1,6 +1,7 @@
-"""Which models serve now, as the registry says: `renewals promote` and `rollback` change it while DVC looks away.
+"""Record which model versions serve now: `renewals promote` and `rollback` change this without DVC.
 
-This stage runs each time, and after everything that needs no champion: where none serves, `score` is the first to stop.
+Therefore this stage runs every time. It runs after all stages that need no champion; if there is none, `score` is the
+first stage to stop.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def champions(job: Job) -> dict[str, Any]:
-    """Write `champions.json`: version and digest of the champion and of the challenger of each target, null for none.
+    """Write `champions.json`: version and digest of each target's champion and challenger, null where there is none.
 
-    Raises `ServiceUnavailableError` where the registry does not answer.
+    Raises `ServiceUnavailableError` if the registry does not answer.
     """
     targets = tuple(dict.fromkeys((RENEWAL, *job.settings.targets)))
-    found = _versions_by_target(job, targets) if model_registry.has_registry(job) else dict.fromkeys(targets)
-    atomic.write_bytes(job.folder / CHAMPIONS, (json.dumps(found, indent=1) + "\n").encode())
-    return {"champions": found}
+    versions = _versions_by_target(job, targets) if model_registry.has_registry(job) else dict.fromkeys(targets)
+    atomic.write_bytes(job.folder / CHAMPIONS, (json.dumps(versions, indent=1) + "\n").encode())
+    return {"champions": versions}
 
 
 def _versions_by_target(job: Job, targets: tuple[str, ...]) -> dict[str, Any]:
@@ -38,15 +39,15 @@ def _versions_by_target(job: Job, targets: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _versions_by_alias(client: MlflowClient, target: str) -> dict[str, Any]:
-    """The version under each alias of one target."""
-    found = {
+    """Version and manifest digest under each alias (champion, challenger) of one target; None where there is none."""
+    versions = {
         alias: model_registry.version_by_alias(client, target, alias)
         for alias in (model_registry.CHAMPION, model_registry.CHALLENGER)
     }
     return {
         alias: version
         and {"version": str(version.version), "manifest_sha256": version.tags.get(model_registry.MANIFEST_TAG)}
-        for alias, version in found.items()
+        for alias, version in versions.items()
     }
 
 

@@ -1,7 +1,7 @@
-"""What a list is made from beside the tables and the models: answers, measured effects, plays and earlier lists.
+"""Record digests of the other inputs of a list: collected answers, measured effects, playbooks and earlier lists.
 
-All of it comes from other commands, in its own time: so this stage runs each time, and what it writes says to DVC
-whether anything changed.
+Other commands write these inputs at any time. Therefore this stage runs every time, and DVC compares its output to
+detect changes.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from renewals.pipelines.storage.published import list_archive, published_lists
 
 
 def context(job: Job) -> dict[str, Any]:
-    """Write `context.json`: a digest of everything that was answered, measured, written or published before the day."""
-    told = published_lists.recent_alert_paths(job)
-    standing = {
+    """Write `context.json`: digests of answers, effects, playbooks, and of lists before the act date; return them."""
+    alert_paths = published_lists.recent_alert_paths(job)
+    digests = {
         "answers": raw_table.file_digest(
             old_names.existing_file(feedback_log.feedback_folder(job) / feedback_log.LOG_FILE)
         ),
         "effects": raw_table.file_digest(playbook_library.effects_path(job)),
         "playbooks": raw_table.file_digest(playbook_library.library_path(job)),
         "lists": {
-            one.day.isoformat(): str(one.manifest["list_key"]) for one in published_lists.iter_previous_lists(job)
+            past_list.day.isoformat(): str(past_list.manifest["list_key"])
+            for past_list in published_lists.iter_previous_lists(job)
         },
-        "told": {path.stem: raw_table.file_digest(path) for path in told},
+        "told": {path.stem: raw_table.file_digest(path) for path in alert_paths},
         "kept": {day.isoformat(): _list_key(job, day) for day in list_archive.archived_days(job) if day < job.day},
     }
-    atomic.write_bytes(job.folder / CONTEXT, (json.dumps(standing, indent=1) + "\n").encode())
-    return standing
+    atomic.write_bytes(job.folder / CONTEXT, (json.dumps(digests, indent=1) + "\n").encode())
+    return digests
 
 
 def _list_key(job: Job, day: date) -> str:

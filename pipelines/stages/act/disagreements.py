@@ -1,4 +1,4 @@
-"""Where managers saw a renewal otherwise than the list, and who was right where that is final by the day."""
+"""Find renewals on which a manager disagreed with the list, and who was right once the outcome is final."""
 
 from __future__ import annotations
 
@@ -37,22 +37,24 @@ COLUMNS = {
 
 
 def disagreements(job: Job) -> dict[str, Any]:
-    """Write `disagreements.parquet`, one row per (as_of, account_id) of an earlier list that a manager saw otherwise,
-    and the tally beside it. Only answers that came in before the day are known."""
+    """Write `disagreements.parquet`, the verdicts that contradict an earlier list, and the tally; return the summary.
+
+    One row per (as_of, account_id). Only answers received before the act date are used.
+    """
     log = feedback_log.read_log(job)
     known = None if log is None else log[log["recorded_at"] < pd.Timestamp(job.day)]
     rows, tally = (_empty_table(), None) if known is None or known.empty else _find_disagreements(job, known)
     atomic.write_bytes(job.folder / DISAGREEMENTS, feedback_log.to_typed_parquet(rows, COLUMNS))
     digest = hashlib.sha256(pd.util.hash_pandas_object(rows.astype(str), index=False).to_numpy().tobytes()).hexdigest()
-    standing = {"as_of": job.day.isoformat(), "tally": tally, "digest": digest if tally else None}
-    atomic.write_bytes(job.folder / DISAGREEMENTS_SUMMARY, json.dumps(standing, indent=1).encode())
-    return standing
+    summary = {"as_of": job.day.isoformat(), "tally": tally, "digest": digest if tally else None}
+    atomic.write_bytes(job.folder / DISAGREEMENTS_SUMMARY, json.dumps(summary, indent=1).encode())
+    return summary
 
 
 def current_tally(job: Job, log: pd.DataFrame) -> dict[str, Any]:
-    """The tally of all that was answered, as the outcomes stand on the day of the newest list.
+    """Tally of all answers, with the outcomes known on the day of the newest list.
 
-    Of a later day the ledger knows nothing yet: a renewal whose grace has passed since would look lost.
+    The ledger ends on that day: at a later day, a renewal whose grace has passed since would look lost.
     """
     days = list_archive.archived_days(job, RENEWALS)
     if not days:
@@ -65,24 +67,24 @@ def current_tally(job: Job, log: pd.DataFrame) -> dict[str, Any]:
 
 
 def _find_disagreements(job: Job, log: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The disagreements among these answers, and the tally, by the ledger of the day."""
-    given = manager_feedback.current_verdicts(log)
-    rows = manager_feedback.add_correctness(given, verdict_outcomes(job, given))
-    apart = rows[manager_feedback.is_disagreement(rows)].reset_index(drop=True)
-    return apart[list(COLUMNS)], manager_feedback.count_correct(rows) | {"as_of": job.day.isoformat()}
+    """Find the disagreements in an answer log; return them and the tally, with the outcomes of the day's ledger."""
+    verdicts = manager_feedback.current_verdicts(log)
+    rows = manager_feedback.add_correctness(verdicts, verdict_outcomes(job, verdicts))
+    disagreeing = rows[manager_feedback.is_disagreement(rows)].reset_index(drop=True)
+    return disagreeing[list(COLUMNS)], manager_feedback.count_correct(rows) | {"as_of": job.day.isoformat()}
 
 
 def verdict_outcomes(job: Job, verdicts: pd.DataFrame) -> pd.Series:
-    """What became of the renewal that each verdict is about: 1, 0, or nothing until final; one row per verdict."""
+    """Outcome of the renewal of each verdict: 1 renewed, 0 lost, missing until final; one row per verdict."""
     con = warehouse.connect(job.settings.engine)
-    made = read_outcomes(con, job)
-    asked = verdicts[[*KEY, "renewal_date"]].assign(place=range(len(verdicts)))
-    spine = ibis.memtable(asked.astype({"renewal_date": "datetime64[us]", "as_of": "datetime64[us]"}))
-    spine = spine.mutate(account_id=spine.account_id.try_cast(made["renewals"].account_id.type()))
-    labels = load_targets(["renewal"])["renewal"].label(spine, Outcomes(job.day, **made))
+    outcomes = read_outcomes(con, job)
+    keyed = verdicts[[*KEY, "renewal_date"]].assign(place=range(len(verdicts)))
+    spine = ibis.memtable(keyed.astype({"renewal_date": "datetime64[us]", "as_of": "datetime64[us]"}))
+    spine = spine.mutate(account_id=spine.account_id.try_cast(outcomes["renewals"].account_id.type()))
+    labels = load_targets(["renewal"])["renewal"].label(spine, Outcomes(job.day, **outcomes))
     joined = spine.mutate(as_of=spine.as_of.date()).join(labels, list(KEY)).select("place", "label").to_pandas()
-    found: pd.Series = joined.drop_duplicates("place").set_index("place")["label"].reindex(range(len(verdicts)))
-    return found.astype("Int8").set_axis(verdicts.index)
+    result: pd.Series = joined.drop_duplicates("place").set_index("place")["label"].reindex(range(len(verdicts)))
+    return result.astype("Int8").set_axis(verdicts.index)
 
 
 def _empty_table() -> pd.DataFrame:

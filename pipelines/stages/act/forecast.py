@@ -1,4 +1,4 @@
-"""What will be renewed, kept and bought in the four quarters from a day on, as Parquet and as JSON with its words."""
+"""Forecast renewals, retention and growth of ARR for the next four quarters; write Parquet, and JSON with texts."""
 
 from __future__ import annotations
 
@@ -39,101 +39,111 @@ if TYPE_CHECKING:
 STEP = Step(after="score", commands=("score",), optional=True)
 
 SEGMENT_COLUMNS = ("size_band", "industry", "csm")
-"""What the forecast is divided by, beside the company."""
+"""Segments of the forecast, in addition to the company total."""
 COLUMNS = [
     *("period_kind", "period", "period_start", "period_end", "segment_kind", "segment", "measure", "unit"),
     *("expected", "low", "high", "by_last_year", "by_size"),
 ]
 JSON_COLUMNS = [name for name in COLUMNS if name not in ("period_start", "period_end", "unit")]
-"""What the JSON says of a row, in this order; what hangs on the measure or the period alone stands there once."""
+"""Columns of a row in the JSON, in this order; facts of a measure or a period are stored once, outside the rows."""
 
 
 def forecast(job: Job) -> dict[str, Any]:
-    """Write `forecast/forecast.parquet` and `.json` of the act date, from its scores and all that was known then."""
+    """Write `forecast/forecast.parquet` and `.json` of the act date, from its scored list and the tables known then."""
     from renewals.models.forecast import simulation as forecasts
     from renewals.models.forecast.quarter_effect import fit_quarter_effect_sd
 
     require_first_of_month(job)
-    standing_on, listed = read_scored_list(job)
-    said = load_backtest(job, standing_on["models"][RENEWAL]["version"])
+    score_summary, listed = read_scored_list(job)
+    past_predictions = load_backtest(job, score_summary["models"][RENEWAL]["version"])
     con = warehouse.connect(job.settings.engine)
-    known = load_inputs(con, warehouse.clean_tables(con, job.data), job.day, job)
+    inputs = load_inputs(con, warehouse.clean_tables(con, job.data), job.day, job)
     options = job.settings.forecast
-    chances = listed[["account_id", "renewal_date", "renewal_probability"]]
-    chances = chances.rename(columns={"renewal_probability": "probability"})
-    shock = fit_quarter_effect_sd(said, known.day, options.quarter_effect_sd)
+    probabilities = listed[["account_id", "renewal_date", "renewal_probability"]]
+    probabilities = probabilities.rename(columns={"renewal_probability": "probability"})
+    quarter_effect = fit_quarter_effect_sd(past_predictions, inputs.day, options.quarter_effect_sd)
     rows = name_periods(
-        forecasts.forecast_measures(known, chances, shock, options, SEGMENT_COLUMNS, UNKNOWN_SEGMENT), job.day
+        forecasts.forecast_measures(inputs, probabilities, quarter_effect, options, SEGMENT_COLUMNS, UNKNOWN_SEGMENT),
+        job.day,
     )
     folder = job.folder / FORECAST_FOLDER
-    told = forecast_json(rows, shock, known, job) | {"models": standing_on["models"]}
+    summary = forecast_json(rows, quarter_effect, inputs, job) | {"models": score_summary["models"]}
     atomic.write_bytes(folder / FORECAST, to_parquet_bytes(rows))
-    atomic.write_bytes(folder / FORECAST_SUMMARY, to_json_bytes(told))
+    atomic.write_bytes(folder / FORECAST_SUMMARY, to_json_bytes(summary))
     return {
         "as_of": job.day.isoformat(),
         "folder": str(folder),
         "rows": len(rows),
-        "quarter_effect": told["quarter_effect"],
+        "quarter_effect": summary["quarter_effect"],
     }
 
 
 def forecast_where_due(job: Job) -> dict[str, Any]:
-    """Forecast as a stage of DVC: on another day than the first of a month `forecast.json` says why there is none."""
+    """Run the forecast as a DVC stage; if the day is not the first of a month, write only the reason to
+    `forecast.json`."""
     if job.day.day == 1:
         return forecast(job)
-    told = {"as_of": None, "no_forecast_reason": f"a forecast needs the first day of a month, not {job.day}"}
-    atomic.write_bytes(job.folder / FORECAST_FOLDER / FORECAST_SUMMARY, to_json_bytes(told))
-    return told
+    summary = {"as_of": None, "no_forecast_reason": f"a forecast needs the first day of a month, not {job.day}"}
+    atomic.write_bytes(job.folder / FORECAST_FOLDER / FORECAST_SUMMARY, to_json_bytes(summary))
+    return summary
 
 
 def load_backtest(job: Job, version: str) -> pd.DataFrame:
-    """The back-test of a registered model of renewals; one row per tested observation.
+    """Load the back-test of a registered renewal model; one row per test observation.
 
-    The last learning may be of another model than the one that scored the list. Raises as `tracking.registered` does.
+    Read from the registry because the newest trained model may not be the one that scored the list. Raises the errors
+    of `model_registry.fetch_version`.
     """
     files = model_registry.fetch_version(job, RENEWAL, version)
     return upgrade_backtest(pd.read_parquet(io.BytesIO(files[BACKTEST])))
 
 
 def load_inputs(con: Any, tables: dict[str, ir.Table], day: date, job: Job) -> ForecastInputs:
-    """What was known on the day of past and coming quarters."""
-    book = open_ledger(con, tables, day, upcoming.horizon_end(day, job.settings), job)
-    return forecast_inputs(book, tables["accounts"], day, day)
+    """Load the forecast inputs: past and coming quarters, from the tables as known on `day`."""
+    renewal_ledger = open_ledger(con, tables, day, upcoming.horizon_end(day, job.settings), job)
+    return forecast_inputs(renewal_ledger, tables["accounts"], day, day)
 
 
 def forecast_inputs(renewal_ledger: RenewalLedger, accounts: ir.Table, day: date, known_at: date) -> ForecastInputs:
-    """The quarters about a day, as a book has them whose contracts are those known on another."""
+    """Build the forecast inputs for the quarters around `day`.
+
+    `renewal_ledger` and `accounts` are used as known at `known_at`, which may be another day.
+    """
     from renewals.models.forecast.renewal_schedule import ForecastInputs as Known
 
     numbers = range(1 - upcoming.HISTORY_QUARTERS, upcoming.FORECAST_QUARTERS + 1)
     months = [month for number in numbers for month in upcoming.quarter_months(day, number)]
-    moved = upcoming.account_quarters(renewal_ledger.account_roll_forward(months), day, numbers, renewal_ledger.policy)
-    edges = {
+    account_quarters = upcoming.account_quarters(
+        renewal_ledger.account_roll_forward(months), day, numbers, renewal_ledger.policy
+    )
+    quarter_starts = {
         number: pd.Timestamp(upcoming.quarter_start(day, number))
         for number in (*numbers, upcoming.FORECAST_QUARTERS + 1)
     }
     return Known(
         day=pd.Timestamp(known_at),
-        quarter_starts=edges,
+        quarter_starts=quarter_starts,
         grace_days=renewal_ledger.policy.grace.after_days,
-        quarters=_convert_units(moved.to_pandas()),
+        quarters=_convert_units(account_quarters.to_pandas()),
         renewals=_convert_units(upcoming.renewal_sets(renewal_ledger).to_pandas()),
         accounts=known_rows("accounts", accounts, known_at).select("account_id", "industry", "csm").to_pandas(),
     )
 
 
 def open_ledger(con: Any, tables: dict[str, ir.Table], known_at: date, day: date, job: Job) -> RenewalLedger:
-    """The contracts known on one day, in a book opened on another, with what others build on computed once."""
+    """Open a ledger on `day` with the contracts known at `known_at`; shared intermediate tables are computed once."""
     known = {
         name: known_rows(name, tables[name], known_at) for name in ("contracts", "accounts", "rates") if name in tables
     }
-    paid = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
+    has_payments = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
     numbers, name = itertools.count(), f"outlook_{known_at:%Y%m%d}_{day:%Y%m%d}"
 
-    def keep(table: ir.Table) -> ir.Table:
+    def materialize(table: ir.Table) -> ir.Table:
         return con.create_table(f"{name}_{next(numbers)}", table, temp=True, overwrite=True)
 
-    return RenewalLedger(known["contracts"], day, job.settings, paid, known.get("rates"), known["accounts"], keep)
+    return RenewalLedger(
+        known["contracts"], day, job.settings, has_payments, known.get("rates"), known["accounts"], materialize
+    )
 
 
 MONEY_COLUMNS = {"opening", "closing", "lost", "kept", "amount_due", "amount_renewed", "amount_kept", "growth"}
@@ -141,7 +151,7 @@ DATE_COLUMNS = {"end_date", "due_at", "matured_at", "began", "followed_at", "mov
 
 
 def _convert_units(table: pd.DataFrame) -> pd.DataFrame:
-    """Cents as units of the currency, and days as instants; one row per row given, in one order."""
+    """Convert cents to currency units and dates to timestamps; one row per row of `table`, in a fixed order."""
     money = {name: table[name].astype("float64") / 100.0 for name in table.columns if name in MONEY_COLUMNS}
     days = {name: pd.to_datetime(table[name]) for name in table.columns if name in DATE_COLUMNS}
     key = [name for name in ("quarter", "account_id", "end_date", "due_at", "matured_at") if name in table]
@@ -149,21 +159,21 @@ def _convert_units(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_periods(rows: pd.DataFrame, day: date) -> pd.DataFrame:
-    """The rows that say anything, under the names of the scorecard's periods."""
+    """Add the period columns of the scorecard and the unit; drop rows without an expected value."""
     from renewals.models.forecast.renewal_schedule import QUARTERS_PER_YEAR
 
     starts = {number: pd.Timestamp(upcoming.quarter_start(day, number)) for number in range(1, QUARTERS_PER_YEAR + 2)}
-    whole = rows["quarter"] > QUARTERS_PER_YEAR
-    begin = rows["quarter"].where(~whole, 1).map(starts)
-    end = rows["quarter"].where(whole, rows["quarter"] + 1).map(starts)
-    named = rows.assign(
-        period_kind=whole.map({False: "quarter", True: "trailing_year"}),
+    is_year = rows["quarter"] > QUARTERS_PER_YEAR
+    begin = rows["quarter"].where(~is_year, 1).map(starts)
+    end = rows["quarter"].where(is_year, rows["quarter"] + 1).map(starts)
+    with_periods = rows.assign(
+        period_kind=is_year.map({False: "quarter", True: "trailing_year"}),
         period=(end - pd.Timedelta(days=1)).dt.strftime("%Y-%m"),
         period_start=begin.dt.date,
         period_end=end.dt.date,
         unit=rows["measure"].map(MEASURE_UNITS),
     )
-    return named.dropna(subset="expected")[COLUMNS].reset_index(drop=True)
+    return with_periods.dropna(subset="expected")[COLUMNS].reset_index(drop=True)
 
 
 MEASURE_UNITS = {
@@ -175,7 +185,7 @@ MEASURE_UNITS = {
 def forecast_json(
     rows: pd.DataFrame, quarter_sd: QuarterEffectPosterior, inputs: ForecastInputs, job: Job
 ) -> dict[str, Any]:
-    """The rows once more, with all the words that explain them."""
+    """Build the JSON content of the forecast: settings, definitions, segments, periods and the rows."""
     options = job.settings.forecast
     spans = rows[["period_kind", "period", "period_start", "period_end"]].drop_duplicates().astype(str)
     quarters = {"past_quarters": len(inputs.final_quarters), "naive_quarters": len(inputs.last_year_quarters)}
@@ -197,13 +207,13 @@ def forecast_json(
 
 
 def define_measure(measure: str, unit: str) -> dict[str, Any]:
-    """What a measure means, in every language."""
-    words = {language: Messages(language) for language in MESSAGES}
+    """Name and definition of a measure in every language, with its unit."""
+    messages = {language: Messages(language) for language in MESSAGES}
     return {
         "measure": measure,
         "unit": unit,
-        "name": {language: own.text(f"forecast.{measure}") for language, own in words.items()},
-        "definition": {language: own.text(f"forecast.about.{measure}") for language, own in words.items()},
+        "name": {language: message.text(f"forecast.{measure}") for language, message in messages.items()},
+        "definition": {language: message.text(f"forecast.about.{measure}") for language, message in messages.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""Publish the scored accounts of a day: every file of the list, its manifest, and what is kept behind it."""
+"""Publish the scored list of a day: all its files and its manifest, and archive the data that later lists need."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ NOT_PUBLISHED = "not published"
 
 @dataclass(frozen=True)
 class _ListSupplements:
-    """What a list is shown with that its scores do not hold."""
+    """Content of the list's files that does not come from its scores."""
 
     earlier_lists: list[PreviousList]
-    """The lists before it, the newest first."""
+    """Previous lists, newest first."""
     forecast: list[dict[str, Any]] | None
     scorecard: dict[str, Any] | None
     """The scorecard of the day."""
     interventions: InterventionsSince | None
-    """What was begun since the last list."""
+    """Interventions started since the last list."""
 
 
-def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str, Any]:
+def publish(job: Job, failed_stages: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Publish the list that was scored for the act date: Parquet, CSV, workbook, pages and manifest.
 
-    A trial publishes nothing: its list is kept in the trial's folder, for a look at it. `failed_parts` names what
-    failed beside the list, and why.
+    A trial publishes nothing: its list stays in the trial's folder. `failed_stages` contains the stages that failed but
+    do not stop the list, with the reason, by name. Returns the outcome with the facts of the list.
     """
     from renewals.pipelines.scoring import page_data
     from renewals.pipelines.scoring.interventions_since import new_interventions
@@ -59,16 +59,18 @@ def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str
     from renewals.reports.render_failures import RenderFailures
     from renewals.reports.risk_list import count_rows
 
-    standing, listed = read_scored_list(job)
-    hindsight = training_day.is_hindsight_list(standing)
-    models = {target: f"{model['name']}/{model['version']}" for target, model in standing["models"].items()}
-    foretold = page_data.company_forecast(job, standing["models"]["renewal"])
-    done = new_interventions(job, listed, standing["playbooks"])
-    beside = _ListSupplements(page_data.load_earlier_lists(job), foretold, scorecard.read_scorecard(job), done)
+    score_summary, listed = read_scored_list(job)
+    hindsight = training_day.is_hindsight_list(score_summary)
+    models = {target: f"{model['name']}/{model['version']}" for target, model in score_summary["models"].items()}
+    forecast = page_data.company_forecast(job, score_summary["models"]["renewal"])
+    interventions = new_interventions(job, listed, score_summary["playbooks"])
+    supplements = _ListSupplements(
+        page_data.load_earlier_lists(job), forecast, scorecard.read_scorecard(job), interventions
+    )
     certificate = _read_validation_report(job.data)
-    identity = _identity(job, standing, certificate["inputs"], beside)
+    identity = _identity(job, score_summary, certificate["inputs"], supplements)
     manifest = {
-        **standing,
+        **score_summary,
         "identity": identity,
         "inputs": certificate["inputs"],
         "quarantine": certificate["quarantine"],
@@ -76,20 +78,27 @@ def publish(job: Job, failed_parts: Mapping[str, str] | None = None) -> dict[str
         "language": job.settings.list.language,
         "code_revision": code_revision(),
     }
-    losses = RenderFailures()
-    files = _render_files(job, standing, listed, models, beside, list_key(identity), losses)
-    manifest |= {"render_failures": report_failures(losses), "failed_stages": dict(failed_parts or {})}
+    failures = RenderFailures()
+    files = _render_files(job, score_summary, listed, models, supplements, list_key(identity), failures)
+    manifest |= {"render_failures": report_failures(failures), "failed_stages": dict(failed_stages or {})}
     outcome = publish_folder(lists_folder(job), job.day, files, manifest, job.settings.list.keep_staging_hours)
     if job.trial:
         outcome |= {"state": NOT_PUBLISHED, "experiment": job.trial}
         structlog.get_logger().warning("trial: list not published", trial=job.trial, kept_in=outcome["folder"])
     else:
-        archive_list(job, list_key(identity), done, hindsight)
+        archive_list(job, list_key(identity), interventions, hindsight)
         if not hindsight:
             archive_alerts(job)
-    about = {"as_of": standing["as_of"], training_day.HINDSIGHT_KEY: hindsight, "rows": len(listed), "models": models}
+    facts = {
+        "as_of": score_summary["as_of"],
+        training_day.HINDSIGHT_KEY: hindsight,
+        "rows": len(listed),
+        "models": models,
+    }
     return (
-        outcome | about | {"targets_without_model": standing["targets_without_model"], "notices": standing["notices"]}
+        outcome
+        | facts
+        | {"targets_without_model": score_summary["targets_without_model"], "notices": score_summary["notices"]}
     )
 
 
@@ -102,7 +111,7 @@ def _render_files(
     key: str,
     failures: RenderFailures,
 ) -> dict[str, bytes]:
-    """The bytes of every file of the list but its manifest, by name."""
+    """Render every file of the list except its manifest; return the bytes by file name."""
     from renewals.pipelines.scoring import page_data
     from renewals.pipelines.stages.act import scorecard
     from renewals.reports.csv_export import to_csv
@@ -112,14 +121,14 @@ def _render_files(
     from renewals.reports.workbook.workbook import build_workbook
 
     options, card = job.settings.list, supplements.scorecard
-    drawn = page_data.build_page_data(job, listed, score_summary, supplements.earlier_lists, supplements.forecast)
+    page = page_data.build_page_data(job, listed, score_summary, supplements.earlier_lists, supplements.forecast)
     files = {
         RISK_LIST: to_parquet(listed),
         "risk_list.csv": to_csv(listed),
         "risk_list.xlsx": build_workbook(
             listed, _workbook_data(job, score_summary, listed, models, supplements, key), options, failures
         ),
-        "risk_list.html": render_list_page(listed, drawn, options, scorecard.PAGE if card else "", failures),
+        "risk_list.html": render_list_page(listed, page, options, scorecard.PAGE if card else "", failures),
     }
     if card:
         files[scorecard.PAGE] = as_scorecard(card, options.language, "risk_list.html", score_summary["notices"])
@@ -134,7 +143,7 @@ def _workbook_data(
     supplements: _ListSupplements,
     key: str,
 ) -> WorkbookData:
-    """What stands behind the workbook."""
+    """Collect the data that the workbook shows in addition to the list."""
     from renewals.reports.workbook.workbook import WorkbookData
 
     done, last = supplements.interventions, (score_summary["score_change"]["previous_list"] or {}).get("list_key")
@@ -145,7 +154,12 @@ def _workbook_data(
         library=score_summary["playbooks"],
         interventions=(done.last_list_day, done.interventions) if done else None,
         previous_list=next(
-            ((one.day, one.scores) for one in supplements.earlier_lists if str(one.manifest["list_key"]) == last), None
+            (
+                (past_list.day, past_list.scores)
+                for past_list in supplements.earlier_lists
+                if str(past_list.manifest["list_key"]) == last
+            ),
+            None,
         ),
         forecast=supplements.forecast or (),
         scorecard=supplements.scorecard,
@@ -158,7 +172,7 @@ def _workbook_data(
 def _identity(
     job: Job, score_summary: Mapping[str, Any], inputs: Mapping[str, Any], supplements: _ListSupplements
 ) -> dict[str, Any]:
-    """All that a list is made from."""
+    """Everything that determines the list's content; its hash is the list key."""
     from renewals.pipelines.stages.act import scorecard
 
     return {
@@ -173,7 +187,7 @@ def _identity(
         "previous_list": score_summary["score_change"]["previous_list"],
         "alerts": score_summary["alerts"]["digest"],
         "release": package_version(),
-        "earlier_lists": [str(one.manifest["list_key"]) for one in supplements.earlier_lists],
+        "earlier_lists": [str(past_list.manifest["list_key"]) for past_list in supplements.earlier_lists],
         "forecast": list_key({"rows": supplements.forecast}),
         "scorecard": scorecard.fingerprint(job) if supplements.scorecard else None,
         "disagreements": artifacts.disagreements_fingerprint(job),
@@ -182,7 +196,7 @@ def _identity(
 
 
 def _policy_fingerprint(job: Job) -> str:
-    """A digest of the parameters that decide who is listed and what a feature means; those of the machine do not."""
+    """SHA-256 of the parameters that decide who is listed and what a feature means, without those of the machine."""
     names = (
         "spine",
         "grace",
@@ -195,12 +209,12 @@ def _policy_fingerprint(job: Job) -> str:
         "quarantine",
         "source",
     )
-    told = job.settings.model_dump_json(include=set(names))
-    return hashlib.sha256(told.encode()).hexdigest()
+    parameters = job.settings.model_dump_json(include=set(names))
+    return hashlib.sha256(parameters.encode()).hexdigest()
 
 
 def _read_validation_report(data: Path) -> dict[str, dict[str, Any]]:
-    """The fingerprint of each table read, and how many of its rows were set aside."""
+    """Read each table's fingerprint and its number of quarantined rows from the validation report."""
     try:
         tables = data_files.load_json(data / artifacts.VALIDATION_REPORT)["tables"]
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Every account of the act date with its probabilities, reasons and rank: the list, not yet published.
+"""Score all accounts of the act date: probabilities, reasons and rank; the list is not published yet.
 
-The figures are never held whole: a million accounts with 240 features are 2 GB. What is usual among peers is found
-feature by feature, probabilities and contributions block by block, sentences feature by feature again.
+The feature table is never loaded completely: a million accounts with 240 features are 2 GB. Peer statistics are
+computed feature by feature, probabilities and contributions block by block, and sentences feature by feature.
 """
 
 from __future__ import annotations
@@ -68,135 +68,137 @@ from renewals.reports.words import Messages
 STEP = Step(after="assemble", commands=("score",))
 
 INFINITE_FEATURE = "endless"
-"""The column beside the probabilities that names the first figure of an account that is infinite."""
+"""Column of the prediction table with the name of an account's first infinite feature."""
 
 
 @dataclass(frozen=True)
 class ColumnReader:
-    """Some columns of the figures, one at a time."""
+    """Iterate over some feature columns, one column in memory at a time."""
 
     features: FeatureBlocks
     names: Sequence[str]
 
     def items(self) -> Iterator[tuple[Hashable, pd.Series]]:
-        """Each column with its name."""
+        """Pairs of name and column."""
         return ((name, self.features.column(name)) for name in self.names)
 
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """A list and what stands behind it."""
+    """The scored list and the tables behind it."""
 
     listed: pd.DataFrame
     """The risk list."""
     unscored_reasons: pd.DataFrame
-    """Why an account has no score, in every language; one row per account without one."""
+    """Reason for a missing score in every language; one row per account without a score."""
     row_faults: dict[str, Any]
-    """How many rows break an invariant of the list, and of each fault how many and one account."""
+    """Number of rows that break an invariant of the list, with the count and one account for each fault."""
     peers: pd.DataFrame
-    """One row per group of peers: the usual figure of each feature."""
+    """Typical value of each feature; one row per peer group."""
     playbooks: pd.DataFrame
-    """One row per observation: its key, the ids of its plays, and what the best is worth."""
+    """Playbook ids and the value of the best playbook; one row per observation, with its key."""
     strengths: pd.DataFrame
-    """One row per account of the list, in its order: the feature that each strength speaks of."""
+    """Feature of each strength; one row per account, in the order of the list."""
 
 
 REMADE_FILES = (
     *(PRESCRIBED_PLAYBOOKS, PEER_MEDIANS, STRENGTH_FEATURES, NOT_SCORED_REASONS, WHAT_IF_GRID),
     *(artifacts.SCORE_CHANGES, artifacts.CHALLENGER_SCORES),
 )
-"""What this stage writes that had another name."""
+"""Files of this stage that had other names in earlier releases."""
 
 Result = TypeVar("Result")
 BlockWriter = Callable[[pd.DataFrame], None]
-"""Takes the contributions, block by block; one row per scored account: its key, its group of peers, and what each
-feature adds to the margin."""
+"""Writes a block of contributions; one row per scored account: its key, its peer group, and each feature's contribution
+to the margin."""
 
 
 def score(job: Job) -> dict[str, Any]:
-    """Score, explain and rank the accounts of the act date.
+    """Score, explain and rank the accounts of the act date; write the list and its tables, return the summary.
 
-    Raises InternalError where the list breaks its contract as a whole, or in too many rows.
+    Raises InternalError if the list breaks its contract as a whole or in too many rows.
     """
     started = datetime.now(UTC)
-    champions, absent = load_champions(job)
-    trained = {target: TrainedVersion(own.version, own.until) for target, own in champions.items()}
+    champions, without_model = load_champions(job)
+    trained = {target: TrainedVersion(champion.version, champion.until) for target, champion in champions.items()}
     hindsight = check_hindsight(job, trained)
-    warned = artifacts.read_summary(job)
-    observations, figures = read_observations(job.folder)
+    alert_summary = artifacts.read_summary(job)
+    observations, features = read_observations(job.folder)
     observations["alerts"] = risk_list.alert_codes(observations["account_id"], artifacts.read_alerts(job))
     catalogue = read_catalogue(job.folder)
-    options, threads, plays = job.settings.list, job.settings.engine.threads, load_playbooks(job)
-    with _translate_list_errors(job), contributions_writer(job.folder / CONTRIBUTIONS) as keep:
-        outcome = score_accounts(observations, figures, catalogue, champions, options, keep, plays, threads)
-    own = champions[RENEWAL]
-    listed, changed = score_change.add_score_changes(job, outcome.listed, catalogue, own.name, own.version, own.model)
+    options, threads, playbooks = job.settings.list, job.settings.engine.threads, load_playbooks(job)
+    with _translate_list_errors(job), contributions_writer(job.folder / CONTRIBUTIONS) as write_block:
+        outcome = score_accounts(observations, features, catalogue, champions, options, write_block, playbooks, threads)
+    champion = champions[RENEWAL]
+    listed, change_summary = score_change.add_score_changes(
+        job, outcome.listed, catalogue, champion.name, champion.version, champion.model
+    )
     _log_row_faults(outcome)
     atomic.write_bytes(job.folder / LIST, risk_list.to_parquet(listed))
     atomic.write_bytes(job.folder / PEER_MEDIANS, _as_parquet(outcome.peers.infer_objects()))
     atomic.write_bytes(job.folder / PRESCRIBED_PLAYBOOKS, _as_parquet(outcome.playbooks))
     atomic.write_bytes(job.folder / STRENGTH_FEATURES, _as_parquet(outcome.strengths))
     atomic.write_bytes(job.folder / NOT_SCORED_REASONS, _as_parquet(outcome.unscored_reasons))
-    tried = what_if_grid.what_if_table(job.folder, listed, catalogue, own.model, options, threads)
-    atomic.write_bytes(job.folder / WHAT_IF_GRID, _as_parquet(tried))
-    drifted = drift.drift_report(job, listed, catalogue, own.reference)
-    standing = {
+    grid = what_if_grid.what_if_table(job.folder, listed, catalogue, champion.model, options, threads)
+    atomic.write_bytes(job.folder / WHAT_IF_GRID, _as_parquet(grid))
+    drift_report = drift.drift_report(job, listed, catalogue, champion.reference)
+    summary = {
         "as_of": job.day.isoformat(),
         "models": {
             target: {"name": c.name, "version": c.version, "trained_until": c.until and c.until.isoformat()}
             for target, c in champions.items()
         },
         HINDSIGHT_KEY: hindsight,
-        "targets_without_model": absent,
+        "targets_without_model": without_model,
         "missing_families": [
             name for name in job.settings.families if name not in {feature["family"] for feature in catalogue}
         ],
         "features_sha256": schema_hash(catalogue),
-        "unknown_categories": unseen_categories(champions[RENEWAL], figures),
+        "unknown_categories": unseen_categories(champions[RENEWAL], features),
         "rows": risk_list.count_rows(outcome.listed),
         "invalid_rows": outcome.row_faults,
-        "playbooks": playbook_summary(plays),
-        "what_if_features": tried["feature"].unique().tolist(),
-        "alerts": warned,
-        "score_change": changed,
-        "drift": drifted,
-        "notices": notices.add_texts(collect_notices(job, trained.values(), drifted, own.parameters)),
+        "playbooks": playbook_summary(playbooks),
+        "what_if_features": grid["feature"].unique().tolist(),
+        "alerts": alert_summary,
+        "score_change": change_summary,
+        "drift": drift_report,
+        "notices": notices.add_texts(collect_notices(job, trained.values(), drift_report, champion.parameters)),
         "challengers": challenger.score_challengers(
-            job, outcome.listed, observations, figures, plays, {t: str(c) for t, c in champions.items()}
+            job, outcome.listed, observations, features, playbooks, {t: str(c) for t, c in champions.items()}
         ),
         "started_at": started.isoformat(timespec="seconds"),
     }
     atomic.write_bytes(
-        job.folder / SCORE_SUMMARY, json.dumps(json_values.nan_to_null(standing), indent=1, ensure_ascii=False).encode()
+        job.folder / SCORE_SUMMARY, json.dumps(json_values.nan_to_null(summary), indent=1, ensure_ascii=False).encode()
     )
     old_names.remove_remade(job.folder, REMADE_FILES)
-    return standing
+    return summary
 
 
 def collect_notices(
     job: Job, trained: Iterable[TrainedVersion], drift_report: Mapping[str, Any], trained_parameters: Parameters | None
 ) -> list[Notice]:
-    """Everything to be known before this list is read: of hindsight, of the tables, and of drift."""
+    """Notices for the readers of the list: about hindsight, the tables (age, checks) and drift."""
     changed = changed_parameters(trained_parameters, feature_policy(job.settings)) if trained_parameters else []
-    certified = notices.load_notices(job.data / artifacts.VALIDATION_REPORT, "check")
+    check_notices = notices.load_notices(job.data / artifacts.VALIDATION_REPORT, "check")
     return [
         *hindsight_notices(job, trained),
         *freshness_notices(job),
-        *certified,
+        *check_notices,
         *drift.drift_notices(drift_report, changed),
     ]
 
 
 def hindsight_notices(job: Job, models: Iterable[TrainedVersion]) -> list[Notice]:
-    """One notice where a model learned after the day of the list."""
-    later = [own.until for own in models if own.until is not None and own.until > job.day]
+    """Notice that a model was trained with data from after the day of the list; empty if none was."""
+    later = [model.until for model in models if model.until is not None and model.until > job.day]
     days = {"as_of_day": job.day.isoformat(), "training_day": max(later, default=job.day).isoformat()}
     return [Notice(HINDSIGHT_KEY, days)] if later else []
 
 
 @contextmanager
 def _translate_list_errors(job: Job) -> Iterator[None]:
-    """A list that breaks its contract stops the run. Raises InternalError."""
+    """Raise InternalError, with advice, if the list breaks its contract."""
     try:
         yield
     except BrokenListError as error:
@@ -207,21 +209,21 @@ def _translate_list_errors(job: Job) -> Iterator[None]:
 
 
 def _log_row_faults(result: ScoringResult) -> None:
-    """One line in the log for each fault of rows; ids and counts, and nothing else of an account."""
+    """Log one line per kind of row fault; it contains ids and counts but no other data of an account."""
     for fault in result.row_faults["faults"]:
         structlog.get_logger().warning("rows failed a check and are listed without a score", **fault)
 
 
 def load_playbooks(job: Job) -> AvailablePlaybooks:
-    """The library of the settings, with the effects measured so far."""
+    """Load the playbook library with the effects measured so far; log measured playbooks that are not in it."""
     library, measured = playbook_library.load_library(job), playbook_library.load_measured_effects(job)
-    if strange := sorted(set(measured) - {*library.plays, ANY_PLAYBOOK}):
-        structlog.get_logger().warning("playbooks with a measured effect that are not in the library", plays=strange)
+    if unknown := sorted(set(measured) - {*library.plays, ANY_PLAYBOOK}):
+        structlog.get_logger().warning("playbooks with a measured effect that are not in the library", plays=unknown)
     return AvailablePlaybooks(library, combine_effects(library, measured), job.settings.folds.decided_days)
 
 
 def playbook_summary(playbooks: AvailablePlaybooks) -> dict[str, Any]:
-    """Every play as it stands in the library, its effect that in force, and on how many observations that stands."""
+    """Every playbook of the library with the effect that is used and the number of treated observations behind it."""
     return {
         key: play.model_dump(mode="json")
         | {"log_odds_effect": playbooks.effects[key].log_odds, "treated": playbooks.effects[key].treated_rows}
@@ -230,7 +232,8 @@ def playbook_summary(playbooks: AvailablePlaybooks) -> dict[str, Any]:
 
 
 def read_observations(folder: Path) -> tuple[pd.DataFrame, FeatureBlocks]:
-    """The observations in the order of their figures, and the figures; both one row per observation."""
+    """Read the observations and their features; both have one row per observation, in the order of the features
+    file."""
     spine, path = read_stage_frame(folder / SPINE), folder / SCORING
     keys = read_stage_frame(path, list(KEY))
     try:
@@ -245,21 +248,22 @@ def read_observations(folder: Path) -> tuple[pd.DataFrame, FeatureBlocks]:
 
 
 def schema_hash(catalogue: Sequence[reasons.FeatureMeta]) -> str:
-    """One fingerprint for the names and kinds of all features."""
-    names = sorted((str(f["name"]), str(f.get("kind", "number"))) for f in catalogue)
+    """SHA-256 of the names and kinds of all features."""
+    names = sorted((str(feature["name"]), str(feature.get("kind", "number"))) for feature in catalogue)
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def unseen_categories(champion: Champion, features: FeatureBlocks) -> dict[str, int]:
-    """How many accounts have a category that the model never met, and so takes for unknown, per feature."""
-    counts, there = {}, features.names
-    for name, known in champion.model.schema.categories.items():
-        met = features.column(name).dropna().astype(str) if name in there else pd.Series(dtype=str)
-        counts[name] = int((~met.isin(known)).sum())
-    strange = {name: count for name, count in counts.items() if count}
-    if strange:
-        structlog.get_logger().warning("unknown categories", **strange)
-    return strange
+    """Number of accounts with a category unknown to the model, by feature; the model treats it as missing. Logs
+    them."""
+    counts, present = {}, features.names
+    for name, categories in champion.model.schema.categories.items():
+        values = features.column(name).dropna().astype(str) if name in present else pd.Series(dtype=str)
+        counts[name] = int((~values.isin(categories)).sum())
+    unseen = {name: count for name, count in counts.items() if count}
+    if unseen:
+        structlog.get_logger().warning("unknown categories", **unseen)
+    return unseen
 
 
 def score_accounts(
@@ -272,11 +276,11 @@ def score_accounts(
     playbooks: AvailablePlaybooks,
     threads: int = 1,
 ) -> ScoringResult:
-    """The list of these observations; one row per observation. Their contributions go to `write_block`.
+    """Score these observations and build the list; one row per observation. Contributions go to `write_block`.
 
-    Accounts with too little history, unlike any in training, or at fault are listed without scores. Raises
-    DataContractError where the features are not those a model was trained on, BrokenListError where too many rows are
-    at fault. The number of threads changes no byte.
+    Accounts with too little history, unlike all training data, or with invalid values are listed without scores.
+    Raises DataContractError if the features do not fit a model, BrokenListError if too many rows are invalid.
+    The result does not depend on the number of threads.
     """
     observations = observations.assign(
         status=worklist.score_status(observations["account_age"], options.min_history_days)
@@ -285,42 +289,61 @@ def score_accounts(
     observations = row_checks.mark_invalid_rows(observations)
     known, features = observations[is_known], features.select(is_known)
     names = set(features.names)
-    there = [name for name in champions[RENEWAL].model.schema.names if name in names]
+    available = [name for name in champions[RENEWAL].model.schema.names if name in names]
     peers = reasons.peer_statistics(
-        ColumnReader(features, there), known["size_band"], known["stage"], options.min_peers
+        ColumnReader(features, available), known["size_band"], known["stage"], options.min_peers
     )
-    words = reasons.features_with_sentences(catalogue, there)
+    with_sentences = reasons.features_with_sentences(catalogue, available)
     keyed = known[list(KEY)].assign(**{PEER_GROUP: peers.typical_values.index.to_numpy()[peers.group]})
 
-    def judged(rows: slice, values: pd.DataFrame) -> tuple[pd.DataFrame, reasons.SelectedReasons, pd.DataFrame]:
-        chances, pushes = _predict_block(champions, values, options.confidence)
+    def process_block(rows: slice, values: pd.DataFrame) -> tuple[pd.DataFrame, reasons.SelectedReasons, pd.DataFrame]:
+        predictions, contributions = _predict_block(champions, values, options.confidence)
         group = peers.group[rows]
-        chosen = reasons.select_reasons(
-            pushes, values, words, peers.typical_values, group, options.language, options.min_reason_share
+        selected = reasons.select_reasons(
+            contributions,
+            values,
+            with_sentences,
+            peers.typical_values,
+            group,
+            options.language,
+            options.min_reason_share,
         )
-        own = keyed.iloc[rows].reset_index(drop=True)
-        return chances, chosen, pd.concat([own, pushes.astype(np.float32)], axis=1)
+        block_keys = keyed.iloc[rows].reset_index(drop=True)
+        return predictions, selected, pd.concat([block_keys, contributions.astype(np.float32)], axis=1)
 
-    chances, choices = [], []
-    for chance, choice, pushes in map_in_order(judged, features.blocks(_required_features(champions)), threads):
-        chances.append(chance)
-        choices.append(choice)
-        write_block(pushes)
-    told = reasons.render_reasons(
-        reasons.concatenate_reasons(choices), features.column, words, peers, Messages(options.language).phrases()
+    prediction_blocks, reason_blocks = [], []
+    for predictions, selected, contributions in map_in_order(
+        process_block, features.blocks(_required_features(champions)), threads
+    ):
+        prediction_blocks.append(predictions)
+        reason_blocks.append(selected)
+        write_block(contributions)
+    texts = reasons.render_reasons(
+        reasons.concatenate_reasons(reason_blocks),
+        features.column,
+        with_sentences,
+        peers,
+        Messages(options.language).phrases(),
     ).set_axis(known.index)
-    probabilities = pd.concat(chances).set_axis(known.index)
+    probabilities = pd.concat(prediction_blocks).set_axis(known.index)
     observations = _set_status(observations, probabilities, catalogue, options)
-    models = {target: str(one) for target, one in champions.items()}
-    by_feature = told
-    probabilities, told = probabilities.reindex(observations.index), told.reindex(observations.index)
-    able = probabilities.where(observations["status"].eq(worklist.SCORED))
-    prescribed = expected_value.prescribe_playbooks(observations, able, told, playbooks, options.expansion_threshold)
-    named = risk_list.name_playbooks(prescribed, playbooks.library, options.language)
-    listed, reasons_, faulty = risk_list.build_risk_list(observations, probabilities, told, named, models, options)
-    by_id = _playbook_ids(observations, prescribed, playbooks.library, listed)
+    model_names = {target: str(champion) for target, champion in champions.items()}
+    by_feature = texts
+    probabilities, texts = probabilities.reindex(observations.index), texts.reindex(observations.index)
+    scored = probabilities.where(observations["status"].eq(worklist.SCORED))
+    prescribed = expected_value.prescribe_playbooks(observations, scored, texts, playbooks, options.expansion_threshold)
+    playbook_names = risk_list.name_playbooks(prescribed, playbooks.library, options.language)
+    listed, unscored_reasons, row_faults = risk_list.build_risk_list(
+        observations, probabilities, texts, playbook_names, model_names, options
+    )
+    playbook_ids = _playbook_ids(observations, prescribed, playbooks.library, listed)
     return ScoringResult(
-        listed, reasons_, faulty, peers.typical_values, by_id, _strength_features(listed, keyed, by_feature)
+        listed,
+        unscored_reasons,
+        row_faults,
+        peers.typical_values,
+        playbook_ids,
+        _strength_features(listed, keyed, by_feature),
     )
 
 
@@ -330,96 +353,108 @@ def _set_status(
     catalogue: Sequence[reasons.FeatureMeta],
     options: ListOptions,
 ) -> pd.DataFrame:
-    """The observations, those set aside whose figures are infinite, or unlike any in training; one row per row given.
+    """Set the status of observations with infinite features or unlike all training data; one row per observation.
 
-    `probabilities` has one row per observation that a model spoke of.
+    `probabilities` has one row per observation that was predicted.
     """
     families = {str(feature["name"]): str(feature["family"]) for feature in catalogue}
-    endless, strangeness = (
+    infinite_feature, out_of_range_share = (
         probabilities[name].reindex(observations.index) for name in (INFINITE_FEATURE, OUT_OF_RANGE_SHARE)
     )
-    why = endless.map(lambda name: row_checks.Fault(name, "figure", family=families.get(name, "")), na_action="ignore")
+    fault = infinite_feature.map(
+        lambda name: row_checks.Fault(name, "figure", family=families.get(name, "")), na_action="ignore"
+    )
     if row_checks.FAULT_COLUMN in observations:
-        why = observations[row_checks.FAULT_COLUMN].where(observations[row_checks.FAULT_COLUMN].notna(), why)
-    status = observations["status"].mask(strangeness > options.max_out_of_range_share, worklist.UNLIKE_TRAINING)
+        fault = observations[row_checks.FAULT_COLUMN].where(observations[row_checks.FAULT_COLUMN].notna(), fault)
+    status = observations["status"].mask(out_of_range_share > options.max_out_of_range_share, worklist.UNLIKE_TRAINING)
     return observations.assign(
-        **{row_checks.FAULT_COLUMN: why, "status": status.mask(why.notna(), worklist.NOT_SCORED)}
+        **{row_checks.FAULT_COLUMN: fault, "status": status.mask(fault.notna(), worklist.NOT_SCORED)}
     )
 
 
 def _playbook_ids(
     observations: pd.DataFrame, prescribed: pd.DataFrame, library: PlaybookLibrary, listed: pd.DataFrame
 ) -> pd.DataFrame:
-    """The plays by their ids, none for an account that the list does not score; one row per observation."""
+    """Playbooks by their ids, None for accounts that the list does not score; one row per observation."""
     scored = listed.loc[listed["status"].eq(worklist.SCORED), "account_id"]
     ids = np.array([*library.plays, None], object)
-    named = {name: ids[prescribed[name].to_numpy()] for name in (*expected_value.PLAY_COLUMNS, "best")}
-    own = prescribed.assign(**named).where(observations["account_id"].isin(scored), None)
+    by_column = {name: ids[prescribed[name].to_numpy()] for name in (*expected_value.PLAY_COLUMNS, "best")}
+    with_ids = prescribed.assign(**by_column).where(observations["account_id"].isin(scored), None)
     return pd.concat(
-        [observations[list(KEY)], own.astype(dict.fromkeys(("expected_gain", "hours", "gain_per_hour"), "float64"))],
+        [
+            observations[list(KEY)],
+            with_ids.astype(dict.fromkeys(("expected_gain", "hours", "gain_per_hour"), "float64")),
+        ],
         axis=1,
     )
 
 
 def _strength_features(listed: pd.DataFrame, keys: pd.DataFrame, reason_rows: pd.DataFrame) -> pd.DataFrame:
-    """The features behind the strengths, one row per row of the list; empty where it is not scored."""
+    """Features behind the strengths; one row per row of the list, missing for accounts without predictions."""
     names = [f"strength_{k}_feature" for k in range(1, reasons.STRENGTH_COUNT + 1)]
-    place = pd.Index(keys["account_id"]).get_indexer(pd.Index(listed["account_id"]))
-    own = reason_rows[names].astype("string").reset_index(drop=True).reindex(place)
-    return listed[["account_id"]].join(own.set_axis(listed.index))
+    position = pd.Index(keys["account_id"]).get_indexer(pd.Index(listed["account_id"]))
+    features = reason_rows[names].astype("string").reset_index(drop=True).reindex(position)
+    return listed[["account_id"]].join(features.set_axis(listed.index))
 
 
 def _predict_block(
     champions: Mapping[str, Champion], features: pd.DataFrame, confidence: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What every champion says of a block: the probabilities, the interval about renewal's, how strange the account is
-    and which of its figures is infinite, if any; and what each feature adds to renewal's margin. Both one row per row
-    given."""
-    features, endless = mask_infinite(features)
-    said: dict[str, Any] = {INFINITE_FEATURE: endless}
-    pushes = pd.DataFrame()
+    """Predict a block of accounts with every champion; return the predictions and the contributions to renewal's
+    margin.
+
+    Both have one row per row of `features`. The predictions contain the probabilities, the interval around renewal's
+    probability, the share of out-of-range features, and the name of the first infinite feature.
+    """
+    features, infinite_feature = mask_infinite(features)
+    predictions: dict[str, Any] = {INFINITE_FEATURE: infinite_feature}
+    contributions = pd.DataFrame()
     for target, champion in champions.items():
         try:
             if target == RENEWAL:
-                said[target], pushes, said[OUT_OF_RANGE_SHARE] = champion.model.predict_and_explain(features)
+                predictions[target], contributions, predictions[OUT_OF_RANGE_SHARE] = (
+                    champion.model.predict_and_explain(features)
+                )
             else:
-                said[target] = champion.model.probability(features)
+                predictions[target] = champion.model.probability(features)
         except (ValueError, KeyError) as error:
             raise DataContractError(
                 f"the model of {target}, {champion}, needs other features: {error}. Provide the tables it was trained "
                 "on, or run `renewals learn` and promote the new version "
                 f"(`renewals promote {target} --version N`)"
             ) from error
-    said[RENEWAL_LOW], said[RENEWAL_HIGH] = champions[RENEWAL].model.interval(said[RENEWAL], confidence)
-    return pd.DataFrame(said, index=features.index), pushes
+    predictions[RENEWAL_LOW], predictions[RENEWAL_HIGH] = champions[RENEWAL].model.interval(
+        predictions[RENEWAL], confidence
+    )
+    return pd.DataFrame(predictions, index=features.index), contributions
 
 
 def _required_features(champions: Mapping[str, Champion]) -> list[str]:
-    """Every feature that some model was trained on."""
-    return list(dict.fromkeys(name for own in champions.values() for name in own.model.schema.names))
+    """Names of all features that at least one champion needs."""
+    return list(dict.fromkeys(name for champion in champions.values() for name in champion.model.schema.names))
 
 
 def map_in_order(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Result]:
-    """What comes of each, in order; a few at a time, so that no more of them live at once."""
+    """Run `work` on each task in a thread pool and yield the results in order; few results are in memory at a time."""
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for one in tasks:
-            waiting.append(pool.submit(work, *one))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        pending: deque[Future[Result]] = deque()
+        for task in tasks:
+            pending.append(pool.submit(work, *task))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 @contextmanager
 def contributions_writer(path: Path) -> Iterator[BlockWriter]:
-    """A file of contributions that blocks can be added to; it appears whole or not at all.
+    """Open a file of contributions and yield a function that appends a block; the file appears complete or not at all.
 
-    Single precision is enough to look at. Contributions are all different: neither a dictionary nor packing saves.
+    Contributions are nearly all different: dictionary encoding and stronger compression would not save space.
     """
     writer: pq.ParquetWriter | None = None
 
-    def keep(block: pd.DataFrame) -> None:
+    def write_block(block: pd.DataFrame) -> None:
         nonlocal writer
         table = pa.Table.from_pandas(block, preserve_index=False)
         if writer is None:
@@ -428,7 +463,7 @@ def contributions_writer(path: Path) -> Iterator[BlockWriter]:
 
     with atomic.atomic_path(path) as unfinished:
         try:
-            yield keep
+            yield write_block
         finally:
             if writer is not None:
                 writer.close()

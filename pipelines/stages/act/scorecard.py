@@ -1,4 +1,5 @@
-"""The scorecard of a day: every measure by period and segment, as Parquet, JSON with definitions, and a page."""
+"""Compute the scorecard of a day: all measures by period and segment; write Parquet, JSON with definitions, and a
+page."""
 
 from __future__ import annotations
 
@@ -46,60 +47,60 @@ JSON_COLUMNS = (
     "denominator",
     "state",
 )
-"""What the JSON says of a row, in this order; what hangs on the measure or the period alone stands there once."""
+"""Columns of a row in the JSON, in this order; facts of a measure or a period are stored once, outside the rows."""
 PAGE = "scorecard.html"
 
 
 def scorecard(job: Job) -> dict[str, Any]:
-    """Write the scorecard of this side, from the ledger of the same day."""
+    """Write the scorecard (Parquet, JSON and page) from the ledger of the same day."""
     con = warehouse.connect(job.settings.engine)
     inputs = _load_inputs(con, job)
     numbers = itertools.count()
 
-    def keep(table: ir.Table) -> ir.Table:
+    def materialize(table: ir.Table) -> ir.Table:
         return con.create_table(f"scorecard_{next(numbers)}", table, temp=True)
 
     first = inputs["roll_forward"].month.min().to_pyarrow().as_py() or job.day
-    rows = cards.scorecard(inputs, job.day, job.settings, first, job.settings.scorecard.months, keep)
+    rows = cards.scorecard(inputs, job.day, job.settings, first, job.settings.scorecard.months, materialize)
     folder = job.folder / SCORECARD_FOLDER
     count = warehouse.write_parquet(rows, folder / SCORECARD, order_by=SORT_COLUMNS)
     absent = measures.missing_measures(inputs)
-    losses = RenderFailures()
-    told = _scorecard_json(con, folder, absent, job, losses)
-    atomic.write_bytes(folder / SCORECARD_SUMMARY, told)
-    atomic.write_bytes(folder / PAGE, render_scorecard_page(json.loads(told), job.settings.list.language))
+    failures = RenderFailures()
+    content = _scorecard_json(con, folder, absent, job, failures)
+    atomic.write_bytes(folder / SCORECARD_SUMMARY, content)
+    atomic.write_bytes(folder / PAGE, render_scorecard_page(json.loads(content), job.settings.list.language))
     result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "missing_measures": absent}
-    return result | {"render_failures": report_failures(losses)}
+    return result | {"render_failures": report_failures(failures)}
 
 
 def read_scorecard(job: Job) -> dict[str, Any] | None:
-    """What the scorecard of the act date says, parsed; None where there is none of that day."""
+    """Read the JSON of the scorecard of the act date; None if there is none of that day."""
     path = job.folder / SCORECARD_FOLDER / SCORECARD_SUMMARY
-    told: dict[str, Any] = data_files.load_json(path) if path.exists() else {}
-    return told if told.get("as_of") == job.day.isoformat() else None
+    content: dict[str, Any] = data_files.load_json(path) if path.exists() else {}
+    return content if content.get("as_of") == job.day.isoformat() else None
 
 
 def fingerprint(job: Job) -> str:
-    """The fingerprint of what `read_scorecard` reads."""
+    """SHA-256 of the JSON file that `read_scorecard` reads."""
     return hashlib.sha256((job.folder / SCORECARD_FOLDER / SCORECARD_SUMMARY).read_bytes()).hexdigest()
 
 
 def _load_inputs(con: Any, job: Job) -> dict[str, ir.Table]:
     clean = warehouse.clean_tables(con, job.data)
-    made = read_tables(con, job.folder / artifacts.LEDGER, LEDGER_TABLES)
-    days = read_person_days(con, job)
+    ledger_tables = read_tables(con, job.folder / artifacts.LEDGER, LEDGER_TABLES)
+    person_days = read_person_days(con, job)
     return {
-        **{n: clean[n] for n in ("accounts", "contracts", *OPTIONAL_TABLES) if n in clean},
-        **made,
-        "person_days": days,
+        **{name: clean[name] for name in ("accounts", "contracts", *OPTIONAL_TABLES) if name in clean},
+        **ledger_tables,
+        "person_days": person_days,
     }
 
 
 def _scorecard_json(con: Any, folder: Path, absent: list[str], job: Job, failures: RenderFailures) -> bytes:
-    """The written rows once more with all the words that explain them: the same rows give the same bytes."""
+    """JSON of the written rows with the definitions that explain them; the same rows give the same bytes."""
     rows = warehouse.read_parquet(con, folder / SCORECARD).order_by(SORT_COLUMNS).to_pyarrow()
     spans = rows.select(["period_kind", "period", "period_start", "period_end"]).to_pylist()
-    standing = {
+    content = {
         "as_of": job.day.isoformat(),
         "currency": job.settings.money.reporting_currency,
         "missing_measures": absent,
@@ -109,11 +110,11 @@ def _scorecard_json(con: Any, folder: Path, absent: list[str], job: Job, failure
         "columns": list(JSON_COLUMNS),
         "rows": [_finite_row(row, failures) for row in rows.select(list(JSON_COLUMNS)).to_pylist()],
     }
-    return json.dumps(standing, ensure_ascii=False, allow_nan=False, default=date.isoformat).encode()
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, default=date.isoformat).encode()
 
 
 def _finite_row(row: dict[str, Any], failures: RenderFailures) -> list[Any]:
-    """A row without figures that no JSON can hold: one that is infinite or no number is left out and counted."""
+    """Values of a row for JSON; an infinite or NaN value becomes None and is added to `failures`."""
     for name, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
             failures.add("scorecard", f"{row['measure']} {name}", "not finite", row["period"])

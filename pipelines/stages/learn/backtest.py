@@ -1,4 +1,4 @@
-"""The report on what would have been said in the past: `backtest/<target>/`, and one page for people."""
+"""Write the back-test reports: `backtest/<target>/`, and one HTML page for all targets."""
 
 from __future__ import annotations
 
@@ -39,53 +39,53 @@ PLOT_COLUMNS = {
     "risk_coverage.csv": ["coverage", "log_loss", "auc"],
     "months.csv": ["period", "mean_predicted", "mean_observed", "terms"],
 }
-"""What DVC draws, with its columns. No name of a customer or a manager stands in these: they may be formulas."""
+"""Plot files for DVC with their columns. They contain no customer or manager names, which a spreadsheet could run as
+formulas."""
 PLOT_KEYS = {"staleness.csv": "by_model_age", "abstention.csv": "risk_coverage"}
-"""The key of the report that a plot draws, where it is not the name of the file."""
+"""Report key of a plot, where it differs from the file name."""
 
 
 def backtest(job: Job, root: Path | None = None) -> dict[str, Any]:
-    """Judge every target's back-test, and write it for machines, for DVC and for people.
+    """Evaluate the back-test of every target; write report files, DVC plots and an HTML page; return a summary.
 
-    The models are those in `root`, or those that lie on the side of the job.
-
-    Each target's folder holds `report.json`, `predictions.parquet` (one row per tested observation, with the word of
-    the model and of each baseline) and `plots/`; where nothing was trained the report says why.
+    The models are read from `root`, by default from the job's folder. Each target's folder contains `report.json`,
+    `predictions.parquet` (one row per test observation, with the predictions of the model and of each baseline) and
+    `plots/`; if there is no trained model, the report has the reason.
     """
     from renewals.reports.html.backtest_page import render_backtest_page
 
     reports = {target: _write_report(job, target, root or job.folder) for target in job.settings.targets}
-    file = job.data / BACKTEST_FOLDER / BACKTEST_PAGE
-    atomic.write_bytes(file, render_backtest_page(reports, job.settings.list.language).encode())
+    page = job.data / BACKTEST_FOLDER / BACKTEST_PAGE
+    atomic.write_bytes(page, render_backtest_page(reports, job.settings.list.language).encode())
     return {
         "until": str(job.day),
-        "page": str(file),
-        "targets": {target: report_summary(one) for target, one in reports.items()},
+        "page": str(page),
+        "targets": {target: report_summary(report) for target, report in reports.items()},
     }
 
 
 def report_summary(report: dict[str, Any]) -> dict[str, Any]:
-    """A report in one line."""
+    """Short summary of a report: main metrics and the verdict against each baseline."""
     if not report["trained"]:
         return {"trained": False, "reason": report["reason"]}
-    whole = report["overall"]
-    model = whole["models"]["model"]
-    beaten = {name: gain["verdict"] for name, gain in whole["gain_over"].items()}
-    few = {name: model.get(name) for name in ("auc", "log_loss", "calibration_slope")}
-    return {"trained": True, "rows": whole["rows"], **few, "verdict_over": beaten}
+    overall = report["overall"]
+    model = overall["models"]["model"]
+    verdicts = {name: gain["verdict"] for name, gain in overall["gain_over"].items()}
+    metrics = {name: model.get(name) for name in ("auc", "log_loss", "calibration_slope")}
+    return {"trained": True, "rows": overall["rows"], **metrics, "verdict_over": verdicts}
 
 
 def _write_report(job: Job, target: str, root: Path) -> dict[str, Any]:
-    """The report of one target, as it was written."""
+    """Write the report, predictions and plots of one target; return the report as written."""
     files, folder = read_model(root, target), job.data / BACKTEST_FOLDER / target
     reason = untrained_reason(files)
     shutil.rmtree(folder, ignore_errors=True)
     if reason is None:
-        tree, tested = build_report(job, target, files)
-        atomic.write_bytes(folder / BACKTEST_ROWS, to_parquet_bytes(tested))
+        report_data, predictions = build_report(job, target, files)
+        atomic.write_bytes(folder / BACKTEST_ROWS, to_parquet_bytes(predictions))
     else:
-        tree = {"target": target, "until": str(job.day), "trained": False, "reason": reason}
-    content = to_json_bytes(tree)
+        report_data = {"target": target, "until": str(job.day), "trained": False, "reason": reason}
+    content = to_json_bytes(report_data)
     atomic.write_bytes(folder / BACKTEST_REPORT, content)
     report: dict[str, Any] = json.loads(content)
     for name, columns in PLOT_COLUMNS.items():
@@ -94,23 +94,23 @@ def _write_report(job: Job, target: str, root: Path) -> dict[str, Any]:
 
 
 def build_report(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The report of a model that was trained, and the tested rows behind it."""
+    """Build the report of a trained model; return it and the predictions behind it (one row per test observation)."""
     import pandas as pd
 
     from renewals.models.evaluation.backtest import BacktestSettings, build_report
 
     gate, card = job.settings.gate, json.loads(files[MODEL_CARD])
-    tested = backtest_predictions(job, target, files)
-    fair = tested[~tested["renewal_signed"].astype(bool)].reset_index(drop=True)
-    aged = pd.read_parquet(io.BytesIO(files[BACKTEST_BY_AGE]))
-    asked = BacktestSettings(
+    predictions = backtest_predictions(job, target, files)
+    unsigned = predictions[~predictions["renewal_signed"].astype(bool)].reset_index(drop=True)
+    predictions_by_age = pd.read_parquet(io.BytesIO(files[BACKTEST_BY_AGE]))
+    settings = BacktestSettings(
         target,
         gate,
         job.settings.list.capacity.for_manager,
         _mean_playbook_effect(job),
         job.settings.folds.decided_days,
     )
-    tree = {
+    report = {
         "target": target,
         "until": str(job.day),
         "trained": True,
@@ -119,17 +119,18 @@ def build_report(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[s
         "currency": job.settings.money.reporting_currency,
         "origins": card["origins"],
         "tested": {
-            "observations": len(fair),
-            "excluded_signed": len(tested) - len(fair),
+            "observations": len(unsigned),
+            "excluded_signed": len(predictions) - len(unsigned),
             "excluded_treated": _count_treated(job, target),
         },
-        **build_report(fair, aged, card["uncertainty"]["account_effect_sd"], asked),
+        **build_report(unsigned, predictions_by_age, card["uncertainty"]["account_effect_sd"], settings),
     }
-    return tree, tested
+    return report, predictions
 
 
 def _mean_playbook_effect(job: Job) -> float:
-    """The mean effect of the plays that save, in log-odds, as the library assumes it."""
+    """Mean assumed effect of the library's retention playbooks (those without expansion), in log-odds; 0 if there are
+    none."""
     effects = [
         play.log_odds_effect for play in playbook_library.load_library(job).plays.values() if play.expansion is None
     ]
@@ -137,11 +138,11 @@ def _mean_playbook_effect(job: Job) -> float:
 
 
 def _count_treated(job: Job, target: str) -> int:
-    """How many final observations were left out because an intervention had a hand in their outcome."""
+    """Number of final observations that were excluded because an intervention may have influenced the outcome."""
     from renewals.models.training.splits import observations
 
-    training, own = read_training(job), job.settings.folds.treated_rows
-    return len(observations(training, target, job.day)) - len(observations(training, target, job.day, own))
+    training, treated_rows = read_training(job), job.settings.folds.treated_rows
+    return len(observations(training, target, job.day)) - len(observations(training, target, job.day, treated_rows))
 
 
 def _plot_rows(name: str, report: dict[str, Any]) -> list[dict[str, Any]]:

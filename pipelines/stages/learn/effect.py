@@ -1,4 +1,4 @@
-"""What each playbook did to renewals, as known on the day the run stands on: `effect/effect.json`."""
+"""Estimate the effect of each playbook on renewals, from data known on the day of the run: `effect/effect.json`."""
 
 from __future__ import annotations
 
@@ -24,20 +24,25 @@ NOTE_KEYS = ("headline", "plain", "limits")
 
 
 def effect(job: Job) -> dict[str, Any]:
-    """Compare treated observations of the training table with untreated ones that looked alike."""
+    """Estimate playbook effects by comparing treated with similar untreated observations; write and return the
+    report."""
     return write_report(*estimate_effects(job), job)
 
 
 def write_report(rows: pd.DataFrame, estimates: list[EffectEstimate | NoEstimate], job: Job) -> dict[str, Any]:
-    """Write `effect/effect.json`, and return the same with where it is."""
+    """Write `effect/effect.json`; return its content with the path."""
     report = _build_report(rows, estimates, job)
-    file = effects_path(job)
-    atomic.write_bytes(file, to_json_bytes(report))
-    return {"file": str(file), **report}
+    path = effects_path(job)
+    atomic.write_bytes(path, to_json_bytes(report))
+    return {"file": str(path), **report}
 
 
 def estimate_effects(job: Job) -> tuple[pd.DataFrame, list[EffectEstimate | NoEstimate]]:
-    """The rows compared, one per (account_id, as_of), and what is said of each playbook."""
+    """Estimate the effect of each playbook; return the analysis sample, one row per (account_id, as_of), and the
+    estimates.
+
+    Raises DataContractError if the training table cannot be used.
+    """
     from renewals.models.ranking.treatment_effect import analysis_sample, estimate_effects
     from renewals.models.training.splits import observations
 
@@ -52,7 +57,10 @@ def estimate_effects(job: Job) -> tuple[pd.DataFrame, list[EffectEstimate | NoEs
 
 
 def load_interventions(job: Job) -> pd.DataFrame:
-    """Every intervention known on the day: account_id, playbook, started_at; one row per intervention."""
+    """Load the interventions known on the day: account_id, playbook, started_at; one row per intervention.
+
+    Raises MissingInputError if the table `interventions` is missing.
+    """
     from renewals.features.point_in_time import known_rows
 
     con = warehouse.connect(job.settings.engine)
@@ -70,7 +78,7 @@ def load_interventions(job: Job) -> pd.DataFrame:
 
 
 def _canonical_names(spellings: Iterable[str], library_ids: Iterable[str]) -> dict[str, str]:
-    """The one name of each playbook that was logged, however it was spelled: the id of the library, where it has it."""
+    """Map each spelling of a playbook to one name: the library's id, else its first spelling in alphabetical order."""
     names = {normalize_text(name): name for name in (*sorted(spellings, reverse=True), *library_ids)}
     return {text: names[normalize_text(text)] for text in spellings}
 
@@ -80,7 +88,8 @@ def _build_report(rows: pd.DataFrame, estimates: list[EffectEstimate | NoEstimat
 
     languages = {language: Messages(language) for language in MESSAGES}
     notes = {
-        f"effect.{note}": {n: words.text(f"effect.{note}") for n, words in languages.items()} for note in NOTE_KEYS
+        f"effect.{note}": {name: messages.text(f"effect.{note}") for name, messages in languages.items()}
+        for note in NOTE_KEYS
     }
     return {
         "as_of": job.day.isoformat(),
@@ -88,7 +97,7 @@ def _build_report(rows: pd.DataFrame, estimates: list[EffectEstimate | NoEstimat
         "confidence": job.settings.effect.confidence,
         "observations": len(rows),
         "accounts": int(rows["account_id"].nunique()),
-        "playbooks": [_estimate_json(one, languages) for one in estimates],
+        "playbooks": [_estimate_json(estimate, languages) for estimate in estimates],
         "notes": list(notes.values()),
     }
 
@@ -101,7 +110,7 @@ def _estimate_json(estimate: EffectEstimate | NoEstimate, languages: dict[str, A
     return {
         **asdict(estimate),
         "verdict": verdict,
-        "sentences": {name: effect_sentence(estimate, w) for name, w in languages.items()},
+        "sentences": {name: effect_sentence(estimate, messages) for name, messages in languages.items()},
     }
 
 

@@ -1,7 +1,7 @@
-"""The back-test of one target: what the model would have said at each origin, beside what must be beaten.
+"""Evaluate the back-test of one target: metrics of the model at past origins, compared with the baselines.
 
-Every number here is of rows whose outcome was final on the training day, said by a model that stood on an earlier day.
-Observations with a follow-on already signed are left out: foretelling what is known proves nothing.
+All metrics use rows with an outcome that was final on the training day, predicted by a model trained on an earlier day.
+Observations with a follow-on already signed are left out: their outcome was known at the as-of date.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ if TYPE_CHECKING:
 STEP = Step(after="train", commands=("learn",), per_target=True)
 
 EXTRA_COLUMNS = ("arr", "csm", IDLE_COLUMN)
-"""What is kept of an observation beside its segments, where it is there."""
+"""Columns added to the predictions in addition to the segments, where the training table has them."""
 
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:
-    """Write `evaluation/<target>/metrics.json`, its headline and its plots; where nothing was trained they say so."""
+    """Write the metrics, headline and plots of the target to `evaluation/<target>/`; return the gate metrics.
+
+    Without a trained model the metrics contain the reason and the plots are empty.
+    """
     files = read_model(job.folder, target)
     reason = untrained_reason(files)
     if reason is None:
@@ -61,52 +64,53 @@ def evaluate(job: Job, target: str) -> dict[str, Any]:
 
 
 def headline_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The dozen figures by which two runs are compared, flat. DVC takes whatever is called `error` for its own."""
-    judged = metrics.get("gate_metrics", {})
-    if "auc" not in judged:
+    """Flat dictionary of the main metrics, for comparing two runs. No key is named `error`: DVC reserves that name."""
+    gate_metrics = metrics.get("gate_metrics", {})
+    if "auc" not in gate_metrics:
         return {"trained": metrics["trained"]}
-    auc, whole = judged["auc"], metrics["overall"][MODEL]
+    auc, overall = gate_metrics["auc"], metrics["overall"][MODEL]
     return {
         "trained": True,
-        **{name: judged[name] for name in ("rows", "terms", "events")},
+        **{name: gate_metrics[name] for name in ("rows", "terms", "events")},
         "auc": auc["value"],
         "auc_low": auc["low"],
         "auc_high": auc["high"],
-        "calibration_slope": judged["calibration_slope"]["value"],
-        "calibration_error": judged["calibration_error"],
-        **{name: whole[name] for name in ("log_loss", "average_precision", "recall_top_fifth")},
-        **{f"gain_over_{name}": gain["value"] for name, gain in judged["gain_over"].items()},
+        "calibration_slope": gate_metrics["calibration_slope"]["value"],
+        "calibration_error": gate_metrics["calibration_error"],
+        **{name: overall[name] for name in ("log_loss", "average_precision", "recall_top_fifth")},
+        **{f"gain_over_{name}": gain["value"] for name, gain in gate_metrics["gain_over"].items()},
     }
 
 
 def compute_metrics(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The metrics and the plots of a model that was trained."""
-    tested = backtest_predictions(job, target, files)
-    fair = tested[~tested["renewal_signed"].astype(bool)].reset_index(drop=True)
+    """Compute the metrics of a trained model; return them and its plot files by name."""
+    predictions = backtest_predictions(job, target, files)
+    unsigned = predictions[~predictions["renewal_signed"].astype(bool)].reset_index(drop=True)
     gate = job.settings.gate
-    judged = evaluation_rows(fair, target, gate)
+    gate_rows = evaluation_rows(unsigned, target, gate)
     metrics = {
         "trained": True,
         "until": str(job.day),
         "tested": {
-            "observations": len(fair),
-            "terms": int(fair["term"].nunique()),
-            "accounts": int(fair["account_id"].nunique()),
-            "excluded_signed": len(tested) - len(fair),
+            "observations": len(unsigned),
+            "terms": int(unsigned["term"].nunique()),
+            "accounts": int(unsigned["account_id"].nunique()),
+            "excluded_signed": len(predictions) - len(unsigned),
         },
-        "gate_metrics": _gate_metrics(judged, gate),
-        "at_lead": _metrics_by_lead(fair, target),
-        "overall": _metrics_by_model(fair, target, weighted=True),
-        "folds": _metrics_by_fold(fair, target),
+        "gate_metrics": _gate_metrics(gate_rows, gate),
+        "at_lead": _metrics_by_lead(unsigned, target),
+        "overall": _metrics_by_model(unsigned, target, weighted=True),
+        "folds": _metrics_by_fold(unsigned, target),
     }
     importance = json.loads(files[MODEL_CARD])["importance"]
-    return metrics, _plot_files(judged, metrics, importance)
+    return metrics, _plot_files(gate_rows, metrics, importance)
 
 
 def backtest_predictions(job: Job, target: str, files: dict[str, bytes]) -> pd.DataFrame:
-    """The back-test with every baseline beside the model; one row per tested observation. All read the same features.
+    """Back-test predictions of the model and of every baseline; one row per test observation. All use the same
+    features.
 
-    Raises MissingInputError where the model was trained on other rows, or under other settings, than stand there now.
+    Raises MissingInputError if the model was trained on other rows or with other settings than the present ones.
     """
     import pandas as pd
 
@@ -117,15 +121,15 @@ def backtest_predictions(job: Job, target: str, files: dict[str, bytes]) -> pd.D
     options = job.settings
     observed = splits.observations(read_training(job), target, job.day, options.folds.treated_rows)
     schema = Schema.from_json(json.loads(files[SCHEMA]))
-    numbers = [name for name in schema.names if name not in schema.categories]
-    cut = splits.rolling_origin_folds(observed, options.folds, target)
-    beside = baselines.predict_baselines(observed, cut, numbers, options.lightgbm.parallel_fits)
-    about = dict.fromkeys(name for name in (*options.gate.segments, *EXTRA_COLUMNS) if name in observed.columns)
-    known = observed[[*splits.KEY, *about]]
-    beside = beside.merge(known, on=splits.KEY, validate="one_to_one")
-    said = pd.read_parquet(io.BytesIO(files[BACKTEST])).rename(columns={"probability": MODEL})
-    tested = said.merge(beside, on=splits.KEY, validate="one_to_one")
-    if not len(tested) == len(said) == len(beside):
+    numeric = [name for name in schema.names if name not in schema.categories]
+    folds = splits.rolling_origin_folds(observed, options.folds, target)
+    baseline_predictions = baselines.predict_baselines(observed, folds, numeric, options.lightgbm.parallel_fits)
+    extra_columns = dict.fromkeys(name for name in (*options.gate.segments, *EXTRA_COLUMNS) if name in observed.columns)
+    extra = observed[[*splits.KEY, *extra_columns]]
+    baseline_predictions = baseline_predictions.merge(extra, on=splits.KEY, validate="one_to_one")
+    model_predictions = pd.read_parquet(io.BytesIO(files[BACKTEST])).rename(columns={"probability": MODEL})
+    tested = model_predictions.merge(baseline_predictions, on=splits.KEY, validate="one_to_one")
+    if not len(tested) == len(model_predictions) == len(baseline_predictions):
         raise MissingInputError(
             f"the model of {target} was trained on a different training table than {job.folder / TRAINING}, or with "
             "different parameters: run `renewals learn`, or the stage train, first"
@@ -137,8 +141,8 @@ def _metrics_by_model(rows: pd.DataFrame, target: str, weighted: bool = False) -
     from renewals.models.metrics import mean_observed
 
     label = rows["label"]
-    own = {"rows": len(rows), "positives": int(label.sum()), "positive_rate": mean_observed(label, rows[MODEL])}
-    return {**own, **{name: model_metrics(rows, name, target, weighted) for name in compared_models(rows)}}
+    counts = {"rows": len(rows), "positives": int(label.sum()), "positive_rate": mean_observed(label, rows[MODEL])}
+    return {**counts, **{name: model_metrics(rows, name, target, weighted) for name in compared_models(rows)}}
 
 
 def _metrics_by_lead(rows: pd.DataFrame, target: str) -> dict[str, Any]:
@@ -148,10 +152,10 @@ def _metrics_by_lead(rows: pd.DataFrame, target: str) -> dict[str, Any]:
 
 
 def _metrics_by_fold(predictions: pd.DataFrame, target: str) -> list[dict[str, Any]]:
-    """AUC and log loss of the model by origin and lead, over all observations as well."""
+    """AUC and log loss of the model by origin: over all observations and by lead time; one entry per origin."""
     from renewals.models.metrics import LEAD_DAYS, auc, log_loss, select_at_lead
 
-    def two(rows: pd.DataFrame) -> dict[str, float]:
+    def fold_metrics(rows: pd.DataFrame) -> dict[str, float]:
         return {
             "rows": len(rows),
             "auc": auc(rows["label"], rows[MODEL]),
@@ -161,63 +165,68 @@ def _metrics_by_fold(predictions: pd.DataFrame, target: str) -> list[dict[str, A
     return [
         {
             "origin": f"{origin:%Y-%m-%d}",
-            "overall": two(rows),
-            "at_lead": {str(days): two(select_at_lead(rows, days)) for days in LEAD_DAYS},
+            "overall": fold_metrics(rows),
+            "at_lead": {str(days): fold_metrics(select_at_lead(rows, days)) for days in LEAD_DAYS},
         }
         for origin, rows in predictions.groupby("origin", sort=True)
     ]
 
 
 def _gate_metrics(rows: pd.DataFrame, gate: GateSettings) -> dict[str, Any]:
-    """What the gate needs to know, with intervals over resampled accounts."""
+    """Compute the metrics that the gate checks, with bootstrap intervals (accounts are resampled).
+
+    Only the counts are returned if all rows have the same outcome.
+    """
     import numpy as np
 
     from renewals.models import metrics
     from renewals.models.evaluation.gate import REQUIRED_BASELINE, segment_calibration
     from renewals.models.training.splits import term_weights
 
-    truth, chance, accounts = rows["label"].to_numpy(), rows[MODEL].to_numpy(), rows["account_id"]
+    label, probability, accounts = rows["label"].to_numpy(), rows[MODEL].to_numpy(), rows["account_id"]
     weight = term_weights(rows["term"]) if len(rows) else np.zeros(0)
-    yes = float((truth * weight).sum())
-    found: dict[str, Any] = {
+    positives = float((label * weight).sum())
+    result: dict[str, Any] = {
         "rows": len(rows),
         "terms": rows["term"].nunique(),
-        "events": float(min(yes, weight.sum() - yes)),
+        "events": float(min(positives, weight.sum() - positives)),
     }
-    if len(set(truth)) < 2:
-        return found
+    if len(set(label)) < 2:
+        return result
     resampling = metrics.Resampling(gate.bootstrap_samples, gate.confidence)
-    for metric, ranged in (
+    for metric, interval in (
         (metrics.auc, metrics.auc_interval),
         (metrics.calibration_slope, metrics.calibration_slope_interval),
     ):
-        low, high = ranged(truth, chance, accounts, resampling, weight)
-        found[metric.__name__] = {"value": metric(truth, chance, weight), "low": low, "high": high}
-    found["calibration_error"] = metrics.calibration_error(truth, chance, weight)
-    found["calibration_error_by_chance"] = metrics.calibration_error_by_chance(chance, weight)
-    surely = {REQUIRED_BASELINE: replace(resampling, confidence=gate.base_rate_confidence)}
-    found["gain_over"] = {
+        low, high = interval(label, probability, accounts, resampling, weight)
+        result[metric.__name__] = {"value": metric(label, probability, weight), "low": low, "high": high}
+    result["calibration_error"] = metrics.calibration_error(label, probability, weight)
+    result["calibration_error_by_chance"] = metrics.calibration_error_by_chance(probability, weight)
+    resampling_by_baseline = {REQUIRED_BASELINE: replace(resampling, confidence=gate.base_rate_confidence)}
+    result["gain_over"] = {
         name: dict(
             zip(
                 ("value", "low", "high"),
-                metrics.log_loss_gain(truth, chance, rows[name], accounts, surely.get(name, resampling), weight),
+                metrics.log_loss_gain(
+                    label, probability, rows[name], accounts, resampling_by_baseline.get(name, resampling), weight
+                ),
                 strict=True,
             )
         )
         for name in compared_models(rows)[1:]
     }
-    found["segments"] = segment_calibration(rows, MODEL, gate)
-    return found
+    result["segments"] = segment_calibration(rows, MODEL, gate)
+    return result
 
 
 def _plot_files(rows_at_lead: pd.DataFrame, metrics: dict[str, Any], importance: dict[str, float]) -> dict[str, bytes]:
     import pandas as pd
 
     rows = [
-        {"lead_days": int(days), "model": name, "auc": one[name]["auc"], "log_loss": one[name]["log_loss"]}
-        for days, one in metrics["at_lead"].items()
+        {"lead_days": int(days), "model": name, "auc": by_model[name]["auc"], "log_loss": by_model[name]["log_loss"]}
+        for days, by_model in metrics["at_lead"].items()
         for name in compared_models(rows_at_lead)
-        if one["rows"]
+        if by_model["rows"]
     ]
     return {
         "calibration.csv": _as_csv(_calibration_curve(rows_at_lead)),
@@ -240,7 +249,7 @@ def _empty_plot_files() -> dict[str, bytes]:
 
 
 def _calibration_curve(rows: pd.DataFrame) -> pd.DataFrame:
-    """Promised and seen; one row per tenth of the observations."""
+    """Calibration curve: mean predicted and mean observed outcome; one row per tenth of the observations."""
     from renewals.models.metrics import calibration_curve
     from renewals.models.training.splits import term_weights
 
@@ -252,15 +261,19 @@ def _calibration_curve(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _roc_curves(rows: pd.DataFrame) -> pd.DataFrame:
-    """The ROC curve of the model and of the plain logistic regression; one row per corner."""
+    """ROC curves of the model and of the logistic regression; one row per point of a curve."""
     import pandas as pd
     from sklearn.metrics import roc_curve
 
     curves = [pd.DataFrame(columns=PLOT_COLUMNS["roc.csv"])]
     for name in compared_models(rows):
         if name in (MODEL, "logistic_regression") and rows["label"].nunique() == 2:
-            off, on, _ = roc_curve(rows["label"], rows[name])
-            curves.append(pd.DataFrame({"false_positive_rate": off, "true_positive_rate": on, "model": name}))
+            false_positive, true_positive, _ = roc_curve(rows["label"], rows[name])
+            curves.append(
+                pd.DataFrame(
+                    {"false_positive_rate": false_positive, "true_positive_rate": true_positive, "model": name}
+                )
+            )
     return pd.concat(curves[1:] or curves, ignore_index=True)
 
 

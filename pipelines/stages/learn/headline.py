@@ -1,6 +1,7 @@
-"""The figures and the plots by which two models are compared, beside the code, where git keeps them with `dvc.lock`.
+"""Copy the metrics and plots for comparing models to `metrics/`, where git versions them together with `dvc.lock`.
 
-`dvc metrics diff`, `dvc plots diff` and `dvc exp show` read them from commits. They name no customer and no manager.
+`dvc metrics diff`, `dvc plots diff` and `dvc exp show` read them from commits. They contain no customer or manager
+names.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from renewals.pipelines.storage.artifacts import BACKTEST_FOLDER, EVALUATION, HE
 from renewals.pipelines.storage.engine import atomic
 
 METRICS_FOLDER = Path("metrics")
-"""One folder per target, below the folder where DVC runs."""
+"""Contains one folder per target; relative to the folder where DVC runs."""
 
 
 def headline(job: Job, target: str) -> dict[str, Any]:
-    """Copy the target's headline and the plots of its evaluation and back-test to `metrics/<target>/`."""
-    evaluated, shown = job.folder / EVALUATION / target, METRICS_FOLDER / target
-    backtested = job.data / BACKTEST_FOLDER / target / "plots"
-    copies = {HEADLINE: evaluated / HEADLINE}
-    copies |= {f"plots/{path.name}": path for path in sorted((evaluated / "plots").glob("*.csv"))}
-    copies |= {f"plots/backtest_{path.name}": path for path in sorted(backtested.glob("*.csv"))}
-    shutil.rmtree(shown, ignore_errors=True)
+    """Copy the target's headline metrics and the plots of its evaluation and back-test to `metrics/<target>/`."""
+    evaluation, target_folder = job.folder / EVALUATION / target, METRICS_FOLDER / target
+    backtest_plots = job.data / BACKTEST_FOLDER / target / "plots"
+    copies = {HEADLINE: evaluation / HEADLINE}
+    copies |= {f"plots/{path.name}": path for path in sorted((evaluation / "plots").glob("*.csv"))}
+    copies |= {f"plots/backtest_{path.name}": path for path in sorted(backtest_plots.glob("*.csv"))}
+    shutil.rmtree(target_folder, ignore_errors=True)
     for name, path in copies.items():
-        atomic.write_bytes(shown / name, path.read_bytes())
-    return {"target": target, "folder": str(shown), "files": list(copies)}
+        atomic.write_bytes(target_folder / name, path.read_bytes())
+    return {"target": target, "folder": str(target_folder), "files": list(copies)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What became of every observation, where it is final on the day the run stands on."""
+"""Write the labels: outcome of every observation, if it is final on the day of the run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ STEP = Step(after="featurize", commands=("learn",))
 
 
 def label(job: Job, *names: str) -> dict[str, Any]:
-    """Write the labels of these targets, or of all."""
+    """Write the labels of the named targets (default: all); return the numbers of rows, final and positive labels.
+
+    Raises ConfigError for an unknown target.
+    """
     con = warehouse.connect(job.settings.engine)
     spine = read_spine(con, job)
     outcomes = Outcomes(job.day, **read_outcomes(con, job))
     try:
-        chosen = load_targets(names or job.settings.targets)
+        targets = load_targets(names or job.settings.targets)
     except ValueError as error:
         raise ConfigError(f"targets: {error}") from None
     counts = {}
-    for name, target in chosen.items():
+    for name, target in targets.items():
         path = job.folder / LABELS / f"{name}.parquet"
         warehouse.write_parquet(target.label(spine, outcomes), path, order_by=["as_of", "account_id"])
         counts[name] = _count_labels(warehouse.read_parquet(con, path))

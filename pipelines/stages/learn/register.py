@@ -1,7 +1,7 @@
-"""A trained model goes to MLflow, and through the gate: what passes serves, what does not says why.
+"""Register a trained model in MLflow and apply the gate: a model that passes can serve, otherwise reasons are recorded.
 
-The same data, parameters and code make the same version: nothing is registered twice. The gate is asked every time,
-for its limits may have changed.
+The same data, parameters and code give the same version: nothing is registered twice. The gate is evaluated every time,
+because its limits may have changed.
 """
 
 from __future__ import annotations
@@ -56,39 +56,39 @@ EXPERIMENT_TAG, OUTCOME_TAG = "renewals.experiment", "renewals.gate_outcome"
 
 
 def register(job: Job, target: str) -> dict[str, Any]:
-    """Register the target's model and let the gate decide; write and return what it decided.
+    """Register the target's model and apply the gate; write and return the result.
 
-    `passed` says whether the gate let it through, `reasons` why not, `champion_version` which version serves now,
-    `waiting_reason` why a model that passed does not. Nothing is raised on refusal: the caller decides. The model and
-    its evaluation are copied from the side of learning to the data folder: those of the last learning.
+    Keys: `passed`; `reasons` why it did not pass; `champion_version` that serves now; `waiting_reason` why a model that
+    passed does not serve. A rejection raises nothing: the caller decides. The model and its evaluation are copied from
+    the job's folder to the data folder, where those of the newest training are.
 
-    A trial registers and copies nothing. It is compared with the champion and tracked; `gate_outcome` says what would
-    have come of it in earnest.
+    A trial registers and copies nothing. It is compared with the champion and tracked in MLflow; `gate_outcome` is what
+    the gate would have decided outside a trial.
     """
     files = read_model(job.folder, target)
     untrained = untrained_reason(files)
     if untrained is None:
-        decided = _register_model(job, target, files, read_metrics(job, target))
+        result = _register_model(job, target, files, read_metrics(job, target))
     else:
-        decided = {"passed": False, "trained": False, "reasons": [untrained], "version": None}
-        decided |= {"already_registered": False}
-        decided |= {"experiment": job.trial, "gate_outcome": "rejected"} if job.trial else {}
-    decided = {"target": target, "name": model_registry.registry_name(target), **decided}
-    atomic.write_bytes(job.folder / REGISTERED / f"{target}.json", to_json_bytes(_receipt(decided)))
+        result = {"passed": False, "trained": False, "reasons": [untrained], "version": None}
+        result |= {"already_registered": False}
+        result |= {"experiment": job.trial, "gate_outcome": "rejected"} if job.trial else {}
+    result = {"target": target, "name": model_registry.registry_name(target), **result}
+    atomic.write_bytes(job.folder / REGISTERED / f"{target}.json", to_json_bytes(_receipt(result)))
     if not job.trial:
         _copy_outputs(job, target)
-    return decided
+    return result
 
 
 def _receipt(decision: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays true of a registration: which version serves, and which waits, only the registry knows later on."""
-    moving = ("champion_version", "waiting_reason")
-    kept = {name: value for name, value in decision.items() if name not in moving}
-    return kept | {"at_registration": {name: decision[name] for name in moving if name in decision}}
+    """The lasting facts of a registration; champion and waiting reason may change, so `at_registration` holds them."""
+    changing_keys = ("champion_version", "waiting_reason")
+    lasting = {name: value for name, value in decision.items() if name not in changing_keys}
+    return lasting | {"at_registration": {name: decision[name] for name in changing_keys if name in decision}}
 
 
 def _copy_outputs(job: Job, target: str) -> None:
-    """Copy what was learned of a target to the data folder, each folder whole or not at all."""
+    """Copy model, evaluation and receipt of a target to the data folder; each folder completely or not at all."""
     for kind in (MODELS, EVALUATION):
         folders.copy_folder(job.folder / kind / target, job.data / kind / target)
     receipt = job.folder / REGISTERED / f"{target}.json"
@@ -96,7 +96,7 @@ def _copy_outputs(job: Job, target: str) -> None:
 
 
 def read_metrics(job: Job, target: str) -> dict[str, Any]:
-    """What `evaluate` wrote."""
+    """Read the metrics that `evaluate` wrote. Raises MissingInputError if there are none."""
     path = job.folder / EVALUATION / target / METRICS
     if not path.is_file():
         raise MissingInputError(f"no back-test at {path}: run `renewals learn`, or the stage evaluate, first")
@@ -106,46 +106,50 @@ def read_metrics(job: Job, target: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class GateDecision:
-    """What the gate says of a model, beside the champion of the moment."""
+    """Result of the gate for a model, given the present champion."""
 
     reasons: list[str]
-    """Why it may not serve; empty where it may."""
+    """Failed checks; empty if the model passed."""
     comparison: dict[str, Any] | None
-    """How it compares with the champion on the same rows; None where there is none, or it is the champion itself."""
+    """Comparison with the champion on the same rows; None if there is no champion, or the model is the champion."""
     wait_reason: str | None
-    """Why it does not serve by itself, although it passed."""
+    """Why it is not promoted automatically although it passed."""
     is_older: bool
-    """Whether it learned until an earlier day than the champion."""
+    """True if its training day is before the champion's."""
     no_comparison_reason: str | None = None
-    """Why it was not compared with the champion that is there; None where it was, or where there is none."""
+    """Why it was not compared with the present champion; None if it was, or if there is no champion."""
 
 
 def _register_model(job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]) -> dict[str, Any]:
-    """Register the model, or track it as a trial; what the gate says of it, and what serves now."""
+    """Register the model or track it as a trial, apply the gate; return the decision and the champion's version."""
     with model_registry.registry_lock(job):
         client = model_registry.mlflow_client(job)
         with model_registry.translate_mlflow_errors(model_registry.tracking_uri(job)):
             if job.trial:
-                version, already = _find_version(client, job, target, files), False
+                version, already_registered = _find_version(client, job, target, files), False
             else:
-                version, already = _find_or_create_version(client, job, target, files, metrics)
+                version, already_registered = _find_or_create_version(client, job, target, files, metrics)
             champion = model_registry.version_by_alias(client, target)
-            verdict = _evaluate_gate(client, job, target, champion, version, files, metrics)
+            decision = _evaluate_gate(client, job, target, champion, version, files, metrics)
             if job.trial:
-                done = _track_trial(client, job, target, files, metrics, verdict, _same_version(champion, version))
+                outcome = _track_trial(client, job, target, files, metrics, decision, _same_version(champion, version))
             else:
                 assert version is not None
-                waits = _apply_decision(client, target, version, champion, verdict)
-                done = {"version": str(version.version), "already_registered": already, "waiting_reason": waits}
+                wait_reason = _apply_decision(client, target, version, champion, decision)
+                outcome = {
+                    "version": str(version.version),
+                    "already_registered": already_registered,
+                    "waiting_reason": wait_reason,
+                }
             champion = model_registry.version_by_alias(client, target)
     return {
-        "passed": not verdict.reasons,
+        "passed": not decision.reasons,
         "trained": True,
-        "reasons": verdict.reasons,
+        "reasons": decision.reasons,
         "champion_version": str(champion.version) if champion is not None else None,
-        "champion_comparison": verdict.comparison,
-        "not_compared_reason": verdict.no_comparison_reason,
-        **done,
+        "champion_comparison": decision.comparison,
+        "not_compared_reason": decision.no_comparison_reason,
+        **outcome,
     }
 
 
@@ -158,18 +162,22 @@ def _evaluate_gate(
     files: dict[str, bytes],
     metrics: Mapping[str, Any],
 ) -> GateDecision:
-    """Ask the gate; `version` is the registered version of these files, None where there is none."""
+    """Evaluate the gate; `version` is the registered version of these files, None if there is none."""
     from renewals.models.evaluation.gate import failed_checks, failed_comparisons
 
     gate, until = job.settings.gate, str(model_registry.read_model_json(files, MODEL_CARD)["until"])
-    reasons, same = failed_checks(metrics["gate_metrics"], gate), _same_version(champion, version)
-    compared, uncompared = None, None
-    if champion is not None and not same:
-        compared, uncompared = compare_with_champion(client, job, target, champion, files)
-        reasons += failed_comparisons(compared, str(champion.version)) if compared else []
-    older = champion is not None and until < champion.tags.get("until", "")
-    waits = None if same else _wait_reason(client, target, champion, version, until if older else None, gate.promote)
-    return GateDecision(reasons, compared, None if reasons else waits, older, uncompared)
+    reasons, is_champion = failed_checks(metrics["gate_metrics"], gate), _same_version(champion, version)
+    comparison, no_comparison_reason = None, None
+    if champion is not None and not is_champion:
+        comparison, no_comparison_reason = compare_with_champion(client, job, target, champion, files)
+        reasons += failed_comparisons(comparison, str(champion.version)) if comparison else []
+    is_older = champion is not None and until < champion.tags.get("until", "")
+    wait_reason = (
+        None
+        if is_champion
+        else _wait_reason(client, target, champion, version, until if is_older else None, gate.promote)
+    )
+    return GateDecision(reasons, comparison, None if reasons else wait_reason, is_older, no_comparison_reason)
 
 
 def _same_version(first: ModelVersion | None, second: ModelVersion | None) -> bool:
@@ -179,17 +187,17 @@ def _same_version(first: ModelVersion | None, second: ModelVersion | None) -> bo
 def _apply_decision(
     client: MlflowClient, target: str, version: ModelVersion, champion: ModelVersion | None, decision: GateDecision
 ) -> str | None:
-    """Write down what the gate said and let what passed serve; why it waits instead, where it does.
+    """Tag the version with the gate's decision and promote it if it passed; return why a passed model waits, else None.
 
-    What has served before and was taken back, or gave way to another, returns by hand only: learning once more from
-    the same rows must not undo a rollback. A model that learned until an earlier day than the champion serves by hand
-    only, too, and is no challenger: it must not take the place of one that waits.
+    A version that was champion before (rolled back or replaced) is promoted by hand only: training again on the same
+    rows must not undo a rollback. A model with an earlier training day than the champion is also promoted by hand only,
+    and does not become challenger: it must not replace a waiting one.
     """
-    said, reasons = (
+    gate_state, reasons = (
         model_registry.REJECTED if decision.reasons else model_registry.PASSED,
         "; ".join(decision.reasons) or "none",
     )
-    client.set_model_version_tag(version.name, version.version, model_registry.GATE_TAG, said)
+    client.set_model_version_tag(version.name, version.version, model_registry.GATE_TAG, gate_state)
     client.set_model_version_tag(version.name, version.version, model_registry.REASONS_TAG, reasons)
     if decision.reasons:
         champion_history.clear_challenger(client, target, version)
@@ -201,11 +209,11 @@ def _apply_decision(
         return None
     if not decision.is_older:
         champion_history.set_challenger(client, version)
-    by_hand = f"{decision.wait_reason}: `renewals promote {target} --version {version.version}` makes it serve"
+    message = f"{decision.wait_reason}: `renewals promote {target} --version {version.version}` makes it serve"
     structlog.get_logger().warning(
-        "model passed the gate and is not promoted automatically", target=target, version=version.version, why=by_hand
+        "model passed the gate and is not promoted automatically", target=target, version=version.version, why=message
     )
-    return by_hand
+    return message
 
 
 def _wait_reason(
@@ -216,22 +224,22 @@ def _wait_reason(
     older_day: str | None,
     promote_mode: str,
 ) -> str | None:
-    """Why a model that passed does not serve by itself; `older_day` is its day where the champion learned until a
-    later."""
-    who = f"version {version.version}" if version is not None else "this model"
+    """Reason why a model that passed is not promoted automatically, or None; `older_day` is its training day if that is
+    before the champion's."""
+    model_name = f"version {version.version}" if version is not None else "this model"
     if older_day and champion is not None:
         return (
-            f"{who} was trained until {older_day}, before the training day of the champion, version {champion.version} "
-            f"({champion.tags['until']})"
+            f"{model_name} was trained until {older_day}, before the training day of the champion, "
+            f"version {champion.version} ({champion.tags['until']})"
         )
     if promote_mode == "manual":
-        return f"{who} passed the gate and is not promoted automatically (gate.promote is manual)"
+        return f"{model_name} passed the gate and is not promoted automatically (gate.promote is manual)"
     if version is None:
         return None
     if champion_history.ROLLED_BACK_TAG in version.tags:
-        return f"{who} was rolled back ({version.tags[champion_history.ROLLED_BACK_TAG]})"
-    served = str(version.version) in champion_history.champion_versions(client, target, champion)
-    return f"{who} was champion before and was replaced" if served else None
+        return f"{model_name} was rolled back ({version.tags[champion_history.ROLLED_BACK_TAG]})"
+    was_champion = str(version.version) in champion_history.champion_versions(client, target, champion)
+    return f"{model_name} was champion before and was replaced" if was_champion else None
 
 
 # --- trials --------------------------------------------------------------------------------------
@@ -246,7 +254,7 @@ def _track_trial(
     decision: GateDecision,
     serves: bool,
 ) -> dict[str, Any]:
-    """Log a trial to MLflow: a run under the trial's name, and no version. Returns what learning it would have done."""
+    """Log a trial to MLflow as a run with the trial's name, without a version; return the keys of its result."""
     card, outcome = model_registry.read_model_json(files, MODEL_CARD), _trial_outcome(decision, serves)
     tags = {
         **run_tags(job, target, card),
@@ -269,7 +277,7 @@ def _track_trial(
 
 
 def _trial_outcome(decision: GateDecision, serves: bool) -> str:
-    """What would have come of a trial, had it been learned in earnest."""
+    """Outcome that the model would have had outside a trial: rejected, unchanged, challenger or promoted."""
     if decision.reasons:
         return "rejected"
     if serves:
@@ -278,16 +286,14 @@ def _trial_outcome(decision: GateDecision, serves: bool) -> str:
 
 
 def _comparison_metrics(comparison: Mapping[str, Any]) -> Iterable[Any]:
-    """How much better a model is than the champion, with the ends of the interval, where that can be said."""
+    """Yield the gains over the champion with their interval bounds as MLflow metrics; values that are not finite are
+    left out."""
     from mlflow.entities import Metric
 
     for name in ("gain", "auc"):
-        for end, value in (comparison.get(name) or {}).items():
+        for bound, value in (comparison.get(name) or {}).items():
             if math.isfinite(value):
-                yield Metric(f"{name}_over_champion.{end}", float(value), 0, 0)
-
-
-# --- the champion's word -------------------------------------------------------------------------
+                yield Metric(f"{name}_over_champion.{bound}", float(value), 0, 0)
 
 
 # --- the run and the version ---------------------------------------------------------------------
@@ -296,42 +302,42 @@ def _comparison_metrics(comparison: Mapping[str, Any]) -> Iterable[Any]:
 def _find_or_create_version(
     client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]
 ) -> tuple[ModelVersion, bool]:
-    """The version of these files, unharmed, and whether it was there already."""
-    known = _find_version(client, job, target, files)
-    return (known, True) if known else (_create_version(client, job, target, files, metrics), False)
+    """Find an intact version of these files, or create one; return it and whether it existed already."""
+    existing = _find_version(client, job, target, files)
+    return (existing, True) if existing else (_create_version(client, job, target, files, metrics), False)
 
 
 def _find_version(client: MlflowClient, job: Job, target: str, files: dict[str, bytes]) -> ModelVersion | None:
-    """The registered version of these files, where there is one that is unharmed."""
+    """Find the registered version of these files with intact artifacts; None if there is none."""
     identity = _identity(job, files)
-    same = (
-        own
-        for own in model_registry.registered_versions(client, target)
-        if own.tags.get(model_registry.IDENTITY_TAG) == identity
+    matches = (
+        candidate
+        for candidate in model_registry.registered_versions(client, target)
+        if candidate.tags.get(model_registry.IDENTITY_TAG) == identity
     )
-    return next((version for version in same if intact_files(client, version)), None)
+    return next((version for version in matches if intact_files(client, version)), None)
 
 
 def _identity(job: Job, files: Mapping[str, bytes]) -> str:
-    """What makes a version the same: what it learned from, how, by which code, and what came out."""
+    """SHA-256 that identifies a version: training rows, code, settings and the model files."""
     from renewals.models.training.ensemble import MODEL_FILES
 
     card = model_registry.read_model_json(dict(files), MODEL_CARD)
-    made_of = [
+    parts = [
         card["rows_sha256"],
         model_registry.code_fingerprint(),
         training_settings(job),
-        [sha256(files[n]) for n in MODEL_FILES],
+        [sha256(files[name]) for name in MODEL_FILES],
     ]
-    return sha256(json.dumps(made_of, sort_keys=True).encode())
+    return sha256(json.dumps(parts, sort_keys=True).encode())
 
 
 def _create_version(
     client: MlflowClient, job: Job, target: str, files: dict[str, bytes], metrics: dict[str, Any]
 ) -> ModelVersion:
     name = model_registry.registry_name(target)
-    kept = version_files(files, job, metrics)
-    manifest = model_registry.build_manifest(kept)
+    stored_files = version_files(files, job, metrics)
+    manifest = model_registry.build_manifest(stored_files)
     card = model_registry.read_model_json(files, MODEL_CARD)
     tags = {
         **run_tags(job, target, card),
@@ -339,22 +345,19 @@ def _create_version(
         model_registry.MANIFEST_TAG: sha256(manifest),
         "schema_sha256": model_registry.read_model_json(files, SCHEMA)["hash"],
     }
-    with ThreadPoolExecutor(1) as beside:  # the trial is a process of its own: meanwhile there is time to draw
-        tried = beside.submit(model_loader.load_model, job.data, f"of {target} in {job.folder / MODELS}", files)
-        pictures = draw_plots(job, target)
-    booster = tried.result().booster
+    with ThreadPoolExecutor(1) as pool:  # the test load runs in a separate process: draw the plots meanwhile
+        loaded = pool.submit(model_loader.load_model, job.data, f"of {target} in {job.folder / MODELS}", files)
+        plots = draw_plots(job, target)
+    booster = loaded.result().booster
     run = client.create_run(
         model_registry.ensure_experiment(client, job, target), tags=tags, run_name=f"{target} {card['until']}"
     )
-    log_run(client, run.info.run_id, job, card, metrics, pictures)
-    source = log_model(client, run, booster, {**kept, model_registry.MANIFEST: manifest}, target)
+    log_run(client, run.info.run_id, job, card, metrics, plots)
+    source = log_model(client, run, booster, {**stored_files, model_registry.MANIFEST: manifest}, target)
     ensure_registered(client, name, target)
     version = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=60)
     client.set_terminated(run.info.run_id)
     return version
-
-
-# --- plots ---------------------------------------------------------------------------------------
 
 
 if __name__ == "__main__":

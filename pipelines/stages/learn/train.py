@@ -1,6 +1,6 @@
-"""Learn one target from every outcome that was final on the training day, and walk forward to see how far to trust it.
+"""Train the model of one target on all outcomes that were final on the training day, with walk-forward validation.
 
-Makes no MLflow run: DVC may skip this stage, and then nothing must be missing elsewhere. `register` does that.
+This stage logs no MLflow run: DVC may skip it, and then the run would be missing. `register` logs the run.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 STEP = Step(after="assemble", commands=("learn",), per_target=True)
 
 IMPORTANCE_ROWS = 2000
-"""Rows behind the importance of features: the newest ones."""
+"""Number of newest rows used for the feature importance."""
 
 
 def train(job: Job, target: str) -> dict[str, Any]:
-    """Learn the target and write `models/<target>/`: the model, its card, and what it would have said in the past.
+    """Train the target and write `models/<target>/` in the job's folder: the model, its card and its back-test.
 
-    All of it lies on the side of learning; `register` takes it to where the last learning is kept.
-    With too few outcomes there is no model but a `schema.json` that says `"trained": false` and why.
+    `register` copies it to the data folder. With too few outcomes only a `schema.json` with `"trained": false` and the
+    reason is written. Returns the card's summary. Raises DataContractError if the training table cannot be used.
     """
     from renewals.models.training.splits import InsufficientHistoryError, observations
 
@@ -74,9 +74,10 @@ def train(job: Job, target: str) -> dict[str, Any]:
 def fit_model(
     observed: pd.DataFrame, training: pd.DataFrame, catalogue: list[dict[str, Any]], target: str, job: Job
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The files of a model, and its card in short; `observed` are the rows of the training table that are final.
+    """Fit the model and its back-test; return its files by name and the summary of its card.
 
-    Raises InsufficientHistoryError where history does not bear a model.
+    `observed` are the rows of the training table with a final outcome. Raises InsufficientHistoryError if there are too
+    few of them for a model.
     """
     import pandas as pd
 
@@ -87,18 +88,18 @@ def fit_model(
     schema = Schema.from_catalogue(catalogue, observed, target, options.lightgbm.monotone)
     steps = walk_forward.fit_origins(observed, schema, options)
     choice = walk_forward.select_model(observed, steps, pd.Timestamp(job.day), options)
-    chosen = walk_forward.select_at_origins(observed, steps, options)
-    told = walk_forward.predict_at_origins(observed, steps, chosen, options)
-    aged = walk_forward.predict_by_model_age(observed, schema, steps, chosen, options)
-    hidden = uncertainty.hidden_effect_sd(told) if target == RENEWAL else 0.0
-    model = walk_forward.fit_model(observed, schema, choice, options, hidden)
+    selected = walk_forward.select_at_origins(observed, steps, options)
+    predictions = walk_forward.predict_at_origins(observed, steps, selected, options)
+    predictions_by_age = walk_forward.predict_by_model_age(observed, schema, steps, selected, options)
+    hidden_sd = uncertainty.hidden_effect_sd(predictions) if target == RENEWAL else 0.0
+    model = walk_forward.fit_model(observed, schema, choice, options, hidden_sd)
     newest = observed.sort_values("as_of", kind="stable").tail(IMPORTANCE_ROWS)
-    short = _card_summary(observed, schema, choice, model.account_effect_sd, hidden, steps)
+    summary = _card_summary(observed, schema, choice, model.account_effect_sd, hidden_sd, steps)
     card = {
         "target": target,
         "until": str(job.day),
         "rows": len(observed),
-        **short,
+        **summary,
         "rows_sha256": rows_fingerprint(observed, schema.names),
         "training_sha256": training_digest(job),
         "options_sha256": settings_fingerprint(job),
@@ -107,12 +108,12 @@ def fit_model(
         "candidates": walk_forward.candidate_table(choice.candidate_losses),
         "importance": walk_forward.feature_importance(model.contributions(newest)[0]),
     }
-    tables = {BACKTEST: to_parquet_bytes(told), BACKTEST_BY_AGE: to_parquet_bytes(aged)}
-    beside = {
+    tables = {BACKTEST: to_parquet_bytes(predictions), BACKTEST_BY_AGE: to_parquet_bytes(predictions_by_age)}
+    json_files = {
         MODEL_CARD: to_json_bytes(card),
-        drift_reference.REFERENCE: to_json_bytes(drift_reference.build_reference(training, told, schema)),
+        drift_reference.REFERENCE: to_json_bytes(drift_reference.build_reference(training, predictions, schema)),
     }
-    return {**model.to_files(), **beside, **tables}, short
+    return {**model.to_files(), **json_files, **tables}, summary
 
 
 def _card_summary(
@@ -123,17 +124,17 @@ def _card_summary(
     account_effect_sd: float,
     steps: Sequence[OriginFit],
 ) -> dict[str, Any]:
-    """What is worth knowing of a model at a glance."""
-    recipe, sigmoid = choice.hyperparameters, choice.sigmoid
+    """Summary of a model for its card: counts, hyperparameters, calibration, uncertainty and origins."""
+    hyperparameters, sigmoid = choice.hyperparameters, choice.sigmoid
     return {
         "trained": True,
         "terms": int(observed["term"].nunique()),
         "positive_terms": int(observed.groupby("term")["label"].max().sum()),
         "features": len(schema.names),
         "hyperparameters": {
-            "inverse_penalty": recipe.inverse_penalty,
-            "num_rounds": recipe.num_rounds,
-            "tree_weight": recipe.tree_weight,
+            "inverse_penalty": hyperparameters.inverse_penalty,
+            "num_rounds": hyperparameters.num_rounds,
+            "tree_weight": hyperparameters.tree_weight,
         },
         "calibration": {
             **{"slope": sigmoid.slope, "intercept": sigmoid.intercept},
@@ -149,18 +150,18 @@ def _untrained_files(target: str, reason: str) -> dict[str, bytes]:
 
 
 def _write_files(files: dict[str, bytes], folder: Path) -> None:
-    """The folder holds these files and no older ones; the schema, by which a model is known, comes last."""
+    """Replace the folder's content with these files; the schema is written last because it marks a complete model."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in sorted(files, key=lambda name: name == SCHEMA):
         atomic.write_bytes(folder / name, files[name])
 
 
 def rows_fingerprint(observed: pd.DataFrame, names: tuple[str, ...]) -> str:
-    """One fingerprint for the rows that were learned from, whatever file they came in."""
+    """SHA-256 of the training rows (key, label and features), independent of the file they came from."""
     import pandas as pd
 
-    told = observed[["account_id", "as_of", "label", "matured_at", "term", *names]]
-    return sha256(pd.util.hash_pandas_object(told, index=False).to_numpy().tobytes())
+    rows = observed[["account_id", "as_of", "label", "matured_at", "term", *names]]
+    return sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Stages that learning and scoring share: from raw tables to the table of features."""
+"""Stages shared by training and scoring: from raw tables to the feature table."""

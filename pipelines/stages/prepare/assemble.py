@@ -1,4 +1,4 @@
-"""Put a side's columns together: the training table for learning, the scoring table for an act date."""
+"""Assemble the feature table: the training table, or the scoring table of an act date."""
 
 from __future__ import annotations
 
@@ -24,24 +24,32 @@ STEP = Step(after="label", commands=("learn", "score"))
 
 
 def assemble(job: Job) -> dict[str, Any]:
-    """Join spine, families and, for learning, labels: one row per (account_id, as_of)."""
+    """Join spine and feature families, for training also labels and `treated`; write one row per (account_id, as_of).
+
+    Also writes the feature catalogue.
+    """
     con = warehouse.connect(job.settings.engine)
     rows = read_spine(con, job)
-    present, absent = list_families(job.folder / FEATURES, job.settings.families)
+    present, missing = list_families(job.folder / FEATURES, job.settings.families)
     for name in present:
         rows = join_columns(rows, warehouse.read_parquet(con, job.folder / FEATURES / f"{name}.parquet"))
     if job.as_of is None:
         rows = join_treated(join_labels(rows, con, job), con, job)
     path = job.folder / (SCORING if job.as_of else TRAINING)
     count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
-    meanings = [m for family in present for m in load_feature_metadata(job.folder / FEATURES / f"{family}.json")]
-    listed = {"features": meanings, "missing_families": absent}
-    atomic.write_bytes(job.folder / CATALOGUE, json.dumps(listed, indent=1, ensure_ascii=False).encode())
-    return {"rows": count, "columns": len(meanings), "missing_families": absent}
+    metadata = [
+        feature for family in present for feature in load_feature_metadata(job.folder / FEATURES / f"{family}.json")
+    ]
+    catalogue = {"features": metadata, "missing_families": missing}
+    atomic.write_bytes(job.folder / CATALOGUE, json.dumps(catalogue, indent=1, ensure_ascii=False).encode())
+    return {"rows": count, "columns": len(metadata), "missing_families": missing}
 
 
 def list_families(folder: Path, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Families that have columns, and families without any because their tables are missing."""
+    """Names of the families with features, and of those without because an input table is missing.
+
+    Raises MissingInputError if `featurize` has not run for a family.
+    """
     missing = [name for name in names if not (folder / f"{name}.json").exists()]
     if missing:
         raise MissingInputError(f"{folder}: no columns of family {missing[0]!r} yet; run featurize first")
@@ -50,29 +58,29 @@ def list_families(folder: Path, names: Sequence[str]) -> tuple[list[str], list[s
 
 
 def load_feature_metadata(path: Path) -> list[dict[str, Any]]:
-    """The meanings of the features of one family."""
-    found: list[dict[str, Any]] = data_files.load_json(path)["features"]
-    return found
+    """Load the metadata of the features of one family: one dictionary per feature."""
+    features: list[dict[str, Any]] = data_files.load_json(path)["features"]
+    return features
 
 
 def join_columns(rows: ir.Table, columns: ir.Table) -> ir.Table:
-    # A column of a family may share its name with the spine's (`arr`): the family's is the feature.
-    """The rows with the columns of one family."""
-    twice = [c for c in columns.columns if c in rows.columns and c not in KEY]
-    return rows.drop(*twice).left_join(columns, KEY).drop(*(f"{key}_right" for key in KEY))
+    """Join the columns of one family to the rows."""
+    # A column of a family may have the name of a spine column (`arr`): the family's column is the feature.
+    shared = [column for column in columns.columns if column in rows.columns and column not in KEY]
+    return rows.drop(*shared).left_join(columns, KEY).drop(*(f"{key}_right" for key in KEY))
 
 
 def join_labels(rows: ir.Table, con: Any, job: Job) -> ir.Table:
-    """The rows with the label of each target and the day on which it is final."""
+    """Join the label of each target and the time at which it is final (`<target>_matured_at`)."""
     for target in job.settings.targets:
         labels = warehouse.read_parquet(con, job.folder / LABELS / f"{target}.parquet")
-        named = labels.select(*KEY, **{target: labels.label, f"{target}_matured_at": labels.matured_at})
-        rows = join_columns(rows, named)
+        columns = labels.select(*KEY, **{target: labels.label, f"{target}_matured_at": labels.matured_at})
+        rows = join_columns(rows, columns)
     return rows
 
 
 def join_treated(rows: ir.Table, con: Any, job: Job) -> ir.Table:
-    """Adds `treated` where interventions are logged: whose outcome is not that of an account left alone."""
+    """Join `treated` if interventions are logged: it marks outcomes that an intervention may have influenced."""
     tables, folds = warehouse.clean_tables(con, job.data), job.settings.folds
     if "interventions" not in tables:
         return rows

@@ -1,7 +1,7 @@
-"""Certify the raw tables: types, rules, and what was set aside, before anything is computed.
+"""Validate the raw tables against the data contract (types and rules) before anything is computed from them.
 
-What keeps the contract goes to `clean/`, what breaks it to `quarantine/` with the reason in words, and
-`validation_report.json` says what there is. Nothing is repaired and nothing is dropped without a word.
+Valid rows are written to `clean/`, invalid rows to `quarantine/` with the reason, and counts, coverage and warnings to
+`validation_report.json`. No value is repaired, and no row is dropped without a record.
 """
 
 from __future__ import annotations
@@ -61,38 +61,38 @@ STEP = Step(after=None, commands=("learn", "score", "scorecard"))
 log = structlog.get_logger()
 
 CHECKED_FIRST = ("accounts", "rates")
-"""Read before the others, whose rows are held against them."""
+"""Checked before the other tables, which refer to them."""
 
 
 def check(job: Job) -> dict[str, Any]:
-    """Check the raw tables against the contract; write the clean ones, the quarantine and the certificate.
+    """Validate the raw tables; write the clean tables, the quarantine and the validation report; return a summary.
 
-    Raises `MissingInputError` for a required table, `DataContractError` for a column that is missing or of the wrong
-    type, and for a table with more broken rows than its limit: the quarantine is then written, and the
-    clean tables of an earlier run stay as they were.
+    Raises `MissingInputError` if a required table is missing, `DataContractError` if a column is missing or has the
+    wrong type, or if a table has more broken rows than its limit. The quarantine is then still written, and the clean
+    tables of an earlier run stay unchanged.
     """
     quarantine.require_known_limits(job)
-    clean, aside = job.data / "clean", job.data / "quarantine"
-    staged = {folder: _empty_folder(folder.with_name(f"{folder.name}.tmp")) for folder in (clean, aside)}
+    clean, quarantine_folder = job.data / "clean", job.data / "quarantine"
+    staged = {folder: _empty_folder(folder.with_name(f"{folder.name}.tmp")) for folder in (clean, quarantine_folder)}
     scratch = _empty_folder(job.data / "source.tmp")
     try:
         con = warehouse.connect(job.settings.engine)
-        given = feedback_log.add_collected_actions(con, job, raw_tables.raw_tables(con, job, scratch))
+        tables = feedback_log.add_collected_actions(con, job, raw_tables.raw_tables(con, job, scratch))
         problems = Problems()
-        ids = _require_structure(given, problems)
-        context = CheckContext(con, job, staged[clean], staged[aside], scratch, ids.types, ids.warnings)
-        reports = _check_all_tables(context, given, problems)
-        folders.replace_folder(staged[aside], aside)
+        ids = _require_structure(tables, problems)
+        context = CheckContext(con, job, staged[clean], staged[quarantine_folder], scratch, ids.types, ids.warnings)
+        reports = _check_all_tables(context, tables, problems)
+        folders.replace_folder(staged[quarantine_folder], quarantine_folder)
         stop_on_problems(reports, problems.lines, job)
-        certificate = _validation_report(context, given, reports)
+        report = _validation_report(context, tables, reports)
         folders.replace_folder(staged[clean], clean)
-        content = json.dumps(certificate, indent=1, sort_keys=True, ensure_ascii=False)
+        content = json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False)
         atomic.write_bytes(job.data / VALIDATION_REPORT, content.encode())
         old_names.remove_remade(job.data, [VALIDATION_REPORT])
     finally:
         for folder in (*staged.values(), scratch):
             shutil.rmtree(folder, ignore_errors=True)
-    return _summarize(certificate, job)
+    return _summarize(report, job)
 
 
 def _empty_folder(folder: Path) -> Path:
@@ -103,7 +103,7 @@ def _empty_folder(folder: Path) -> Path:
 
 
 def _require_structure(raw_tables: Mapping[str, RawTable], problems: Problems) -> IdTypes:
-    """The types of the ids, once the columns and types of every table have been looked at; none where they disagree."""
+    """Check columns and types of every table; return the id types, empty if they disagree. Errors go to `problems`."""
     ids = IdTypes({}, ())
     with problems.collect(""):
         ids = id_types(raw_tables)
@@ -118,15 +118,15 @@ def _require_structure(raw_tables: Mapping[str, RawTable], problems: Problems) -
 def _check_all_tables(
     context: CheckContext, raw_tables: Mapping[str, RawTable], problems: Problems
 ) -> dict[str, TableReport]:
-    """Check the rows of every table whose columns are sound, and report on each."""
-    sound = [name for name in raw_tables if context.id_types and name not in problems.messages]
+    """Check the rows of every table with valid columns; return a report by table name. Errors go to `problems`."""
+    valid = [name for name in raw_tables if context.id_types and name not in problems.messages]
     typed = {}
-    for name in sound:
+    for name in valid:
         with problems.collect(name):
             typed[name] = cast_table(context, raw_tables[name], TABLES[name])
     reports: dict[str, TableReport] = {}
     with progress(len(typed), "check") as step:
-        for name in sorted(typed, key=lambda n: n not in CHECKED_FIRST):
+        for name in sorted(typed, key=lambda table_name: table_name not in CHECKED_FIRST):
             with problems.collect(name), engine_errors.translate_engine_errors(name):
                 reports[name] = _check_table(context, TABLES[name], typed[name], reports)
             step(name)
@@ -137,11 +137,12 @@ def _check_all_tables(
 
 
 def cross_table_rules(context: CheckContext, name: str, reports: Mapping[str, TableReport]) -> Iterator[Rule]:
-    """The rules that hold a row against the tables checked before; one of which no row is left tells nothing."""
+    """Yield the rules that compare a table's rows with tables checked before; a table without clean rows gives no
+    rule."""
     if "account_id" in TABLES[name].columns and name != "accounts" and _has_rows("accounts", reports):
         accounts = context.clean_table("accounts")
-        words = "account_id is not among the accounts that keep the contract"
-        yield Rule("account_id_unknown", "account_id", words, lambda r: r.account_id.isin(accounts.account_id))
+        message = "account_id is not in table accounts, or its row there is quarantined"
+        yield Rule("account_id_unknown", "account_id", message, lambda row: row.account_id.isin(accounts.account_id))
     if name == "rates":
         yield currencies.base_rate_rule(context.job.settings.money.reporting_currency)
     if name == "contracts":
@@ -156,31 +157,33 @@ def _has_rows(name: str, reports: Mapping[str, TableReport]) -> bool:
 def _check_table(
     context: CheckContext, table: TableSpec, typed: CastTable, reports: Mapping[str, TableReport]
 ) -> TableReport:
-    """Part the rows of a table into clean and quarantined, and count."""
-    across = cross_table_rules(context, table.name, reports)
-    rules = (*typed.type_rules, *table.rules(context.job.settings.source.extracted_at), *across)
+    """Split the rows of a table into clean and quarantined ones, write both and return the counts."""
+    cross_rules = cross_table_rules(context, table.name, reports)
+    rules = (*typed.type_rules, *table.rules(context.job.settings.source.extracted_at), *cross_rules)
     checked = _validate_rows(context, table, typed, rules)
     report = _count_violations(checked)
     if typed.is_text and context.job.settings.source.decimal == ".":
         report.anomalies += find_thousands_as_decimals(checked)
-    sound = checked.rows.filter(~checked.is_broken) if report.broken_rows else checked.rows
-    copies = split_duplicates(context, checked, sound, report)
-    firsts = rank_within_key(checked, copies.remaining_rows if copies else sound)
-    clean = (firsts.filter(firsts.place == 0) if table.key else firsts).select(*checked.columns)
+    valid = checked.rows.filter(~checked.is_broken) if report.broken_rows else checked.rows
+    duplicates = split_duplicates(context, checked, valid, report)
+    ranked = rank_within_key(checked, duplicates.remaining_rows if duplicates else valid)
+    clean = (ranked.filter(ranked.place == 0) if table.key else ranked).select(*checked.columns)
     report.clean_rows = _write_clean(context, table, clean)
     report.anomalies += find_bulk_loads(table, context.clean_table(table.name))
-    again = {rule: rows for rule, rows in copies.duplicate_rows.items() if count_rows(rows)} if copies else {}
-    report.duplicates = sum(count_rows(rows) for rows in again.values())
+    duplicate_rows = (
+        {rule: rows for rule, rows in duplicates.duplicate_rows.items() if count_rows(rows)} if duplicates else {}
+    )
+    report.duplicates = sum(count_rows(rows) for rows in duplicate_rows.values())
     report.conflicts = report.rows - report.broken_rows - report.duplicates - report.clean_rows
     record_violation(report, DUPLICATE_RULE, report.duplicates)
     if report.conflicts and table.name == "contracts":
-        report.anomalies += find_dropped_terms(firsts)
-    aside = [broken_rows_with_reasons(checked, typed)] if report.broken_rows else []
-    aside += [add_reason(checked, rows, rule) for rule, rows in again.items()]
+        report.anomalies += find_dropped_terms(ranked)
+    quarantined = [broken_rows_with_reasons(checked, typed)] if report.broken_rows else []
+    quarantined += [add_reason(checked, rows, rule) for rule, rows in duplicate_rows.items()]
     if record_violation(report, conflict_rule(table), report.conflicts):
-        aside.append(add_reason(checked, firsts.filter(firsts.place > 0), conflict_rule(table)))
-    if aside:
-        write_quarantine(context, checked, aside, report, typed.is_text)
+        quarantined.append(add_reason(checked, ranked.filter(ranked.place > 0), conflict_rule(table)))
+    if quarantined:
+        write_quarantine(context, checked, quarantined, report, typed.is_text)
     return report
 
 
@@ -200,7 +203,7 @@ def _write_clean(context: CheckContext, table: TableSpec, clean: ir.Table) -> in
 def _validate_rows(
     context: CheckContext, table: TableSpec, typed: CastTable, rules: tuple[Rule, ...]
 ) -> ValidatedTable:
-    """Every row with its flags; a value that cannot be read is not called missing as well."""
+    """Add one flag per rule to every row; a value that cannot be read is not counted as missing as well."""
     broken = {rule.name: rule.broken(typed.rows) for rule in rules}
     for rule in typed.type_rules:
         missing = f"{rule.column}_missing"
@@ -212,7 +215,7 @@ def _validate_rows(
 
 
 def _count_violations(checked: ValidatedTable) -> TableReport:
-    """The rows and how many break each rule, in one pass."""
+    """Count the rows, the broken rows and the violations of each rule, in one pass."""
     rows = checked.rows
     sums = {f"breaks_{place}": rows[f"breaks_{place}"].sum() for place, _ in enumerate(checked.rules)}
     counts = rows.agg(rows=rows.count(), broken=checked.is_broken.sum(), **sums).to_pyarrow().to_pylist()[0]
@@ -223,27 +226,27 @@ def _count_violations(checked: ValidatedTable) -> TableReport:
 
 
 def _sort_columns(table: TableSpec) -> list[str]:
-    first = table.key or (*table.event_time, *(c.name for c in table.columns.values() if c.type == ID))
+    first = table.key or (*table.event_time, *(column.name for column in table.columns.values() if column.type == ID))
     return list(dict.fromkeys((*first, *table.columns)))
 
 
-# --- certificate ---------------------------------------------------------------------------------
+# --- validation report ---------------------------------------------------------------------------
 
 
 def _validation_report(
     context: CheckContext, raw_tables: Mapping[str, RawTable], reports: Mapping[str, TableReport]
 ) -> dict[str, Any]:
-    """What there is, by table; the same input gives the same certificate."""
+    """Build the validation report: tables, coverage, notices and warnings; the same input gives the same report."""
     tables = {name: _table_entry(context, TABLES[name], raw_tables[name], reports[name]) for name in raw_tables}
     gaps = coverage.find_gaps(context, raw_tables)
-    of_tables = [notice for name in raw_tables for notice in table_notices(name, reports[name])]
+    notices = [notice for name in raw_tables for notice in table_notices(name, reports[name])]
     return {
         "tables": tables,
         "missing_tables": [name for name in TABLES if name not in raw_tables],
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extracted_at": _iso_time(context.job.settings.source.extracted_at),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "notices": [notice.as_dict() for notice in (*gaps.notices, *of_tables)],
+        "notices": [notice.as_dict() for notice in (*gaps.notices, *notices)],
         "coverage": gaps.facts | {"notes": gaps.notes},
         "warnings": [
             *context.id_warnings,
@@ -255,16 +258,16 @@ def _validation_report(
 
 def _table_entry(context: CheckContext, table: TableSpec, raw_table: RawTable, report: TableReport) -> dict[str, Any]:
     clean = context.clean_table(table.name)
-    if report.clean_rows:  # of no rows pandera says that they break every rule
+    if report.clean_rows:  # pandera reports an empty table as breaking every rule
         _assert_clean(context, table, clean)
     months = _monthly_counts(table, clean)
-    there = {name for rows in raw_table.parts for name in rows.columns}
+    present = {name for rows in raw_table.parts for name in rows.columns}
     return {
         "fingerprint": raw_table.fingerprint,
         "columns": {
             name: {
                 "type": str(clean[name].type()),
-                "present": name in there,
+                "present": name in present,
                 "filled": sum(month[f"filled_{place}"] for month in months),
             }
             for place, name in enumerate(table.columns)
@@ -290,7 +293,10 @@ def _table_entry(context: CheckContext, table: TableSpec, raw_table: RawTable, r
 
 
 def _monthly_counts(table: TableSpec, clean: ir.Table) -> list[dict[str, Any]]:
-    """What became known in each month: one row per month, and one for what was known always."""
+    """Counts and times of the rows that became known in each month.
+
+    One row per month, and one with `month` missing for rows without a known time, which count as always known.
+    """
     event = ibis.coalesce(*(clean[name] for name in table.event_time))
     known = known_time(clean, table)
     filled = {f"filled_{place}": clean[name].count() for place, name in enumerate(table.columns)}
@@ -301,39 +307,39 @@ def _monthly_counts(table: TableSpec, clean: ir.Table) -> list[dict[str, Any]]:
 
 
 def _assert_clean(context: CheckContext, table: TableSpec, clean: ir.Table) -> None:
-    """What was written keeps the contract, says pandera; if not, the fault is in this program."""
+    """Validate a written clean table with pandera. Raises RuntimeError if it breaks the contract: an internal error."""
     from pandera.errors import SchemaErrors
 
-    extract = context.job.settings.source.extracted_at
+    extracted_at = context.job.settings.source.extracted_at
     try:
-        table.schema(context.id_types[table.name], extract).validate(clean, lazy=True)
+        table.schema(context.id_types[table.name], extracted_at).validate(clean, lazy=True)
     except SchemaErrors as errors:
-        broken = [rule.message for rule in table.rules(extract) if count_rows(clean.filter(rule.broken(clean)))]
-        said = broken or [str(error.check) for error in errors.schema_errors]
-        raise RuntimeError(f"clean {table.name} breaks its own contract: {'; '.join(said)}") from errors
+        broken = [rule.message for rule in table.rules(extracted_at) if count_rows(clean.filter(rule.broken(clean)))]
+        violations = broken or [str(error.check) for error in errors.schema_errors]
+        raise RuntimeError(f"clean {table.name} breaks its own contract: {'; '.join(violations)}") from errors
 
 
 def _warnings(context: CheckContext, table: TableSpec, report: TableReport) -> Iterator[str]:
-    yield from (suspicion.warning for suspicion in report.anomalies)
+    yield from (anomaly.warning for anomaly in report.anomalies)
     if report.repeated_events and report.repeated_events.is_counted:
         yield report.repeated_events.warning_text()
     if report.duplicates > context.job.settings.quarantine.limit_of(table.name) * report.rows:
         share = format_percent(report.duplicates, report.rows)
-        why = (
+        advice = (
             f": {duplicate_advice(table.name, report)}"
             if report.repeated_events and not report.repeated_events.is_counted
             else ""
         )
-        aside = f"{report.duplicates} of {report.rows} rows ({share}) are exact duplicates, now set aside"
-        yield f"{table.name}: {aside}{why}"
+        message = f"{report.duplicates} of {report.rows} rows ({share}) are exact duplicates and are quarantined"
+        yield f"{table.name}: {message}{advice}"
     if table.name == "contracts":
         yield from currencies.missing_currency_warnings(context.clean_table("contracts"), context.job.settings.money)
     for column in table.columns.values():
         if column.known in table.columns:
             clean = context.clean_table(table.name)
-            unseen = count_rows(clean.filter(clean[column.name].notnull() & clean[column.known].isnull()))
-            if unseen:
-                yield f"{table.name}: {unseen} values of {column.name} have no {column.known} and are never seen"
+            ignored = count_rows(clean.filter(clean[column.name].notnull() & clean[column.known].isnull()))
+            if ignored:
+                yield f"{table.name}: {ignored} values of {column.name} have no {column.known} and are ignored"
 
 
 def _iso_time(instant: datetime | None) -> str | None:
@@ -358,7 +364,7 @@ def _summarize(report: Mapping[str, Any], job: Job) -> dict[str, Any]:
 
 
 def _newest_day(entry: Mapping[str, Any]) -> str | None:
-    """The day of a table's newest event, or that on which it was known, where the event is only planned."""
+    """The day of a table's newest event, or its newest known time if that is earlier (the event is planned)."""
     ends = [end[:10] for end in (entry["last_event"], entry["watermark"]) if end]
     return min(ends) if ends else None
 

@@ -1,10 +1,10 @@
-"""Judge whether the tables are fresh and whole enough for the day asked for, before anything is computed from them.
+"""Check that the tables are fresh and complete enough for the requested day, before anything is computed from them.
 
-A feed that has died looks like customers who have stopped using the product: every account would be at high risk. So
-the newest row of a table known before the day may be only so old, and use of the last complete month may be only so
-much less than usual. How old a table is goes by when things happened (`occurred_at`), not by when rows arrived: a feed
-that died in June and is loaded again every night arrives fresh each day. Rows dated on or after the day say nothing:
-one clock that runs ahead would make a dead feed look alive.
+A dead feed looks like customers who have stopped using the product: every account would be at high risk. Therefore the
+age of a table's newest row known before the day is limited, and so is the drop of usage in the last complete month. The
+age depends on when events happened (`occurred_at`), not on when rows arrived: a feed that died in June and is loaded
+again every night arrives fresh each day. Rows dated on or after the day are ignored: one clock that runs ahead would
+make a dead feed look alive.
 """
 
 from __future__ import annotations
@@ -35,44 +35,43 @@ STEP = Step(after="check", commands=("learn", "score", "scorecard"))
 
 ALLOW_STALE_NOTICE = Notice("stale_allowed")
 ALLOW_STALE_ADVICE = (
-    "To go on with such tables on purpose, give --allow-stale (freshness.allow_stale: true): whatever is made from "
-    "them then carries a notice"
+    "To continue with these tables, use --allow-stale (freshness.allow_stale: true): all results then carry a notice"
 )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a table on a day."""
+    """A problem with the age or the volume of a table on a day."""
 
     notice: Notice
-    """For those who read what is made from it all the same."""
+    """Shown to readers of the results if the run continues."""
     is_blocking: bool
     problem: str
-    """For those who give the tables: what was found, and which setting decides."""
+    """Shown to the data owner: the observation and the setting that decides."""
     remedy: str
 
     @property
     def text(self) -> str:
-        """The problem with what to do about it."""
+        """The problem and its remedy."""
         return f"{self.problem}. {self.remedy}"
 
 
 @dataclass(frozen=True)
 class TableExtent:
-    """What a table holds on a day."""
+    """Number of rows and first and newest days of a table, as of a day."""
 
     rows: int
     newest_day: date | None
-    """The newest day before the day on which anything happened, among rows known before the day."""
+    """Day of the newest event before the day, among rows known before the day; None if there is none."""
     first_event: date | None
-    """The first day on which anything happened, whenever it became known."""
+    """Day of the first event, whenever it became known."""
     first_known: date | None
 
 
 def freshness(job: Job) -> dict[str, Any]:
-    """Write `freshness.json` on the side of the job: the newest day of each table, and notices of what is too old.
+    """Write and return `freshness.json` of the job's folder: newest day of each table, usage volume, and notices.
 
-    Raises `DataContractError` where a table is too old or holds too little, unless `freshness.allow_stale` is set.
+    Raises `DataContractError` if a table is too old or incomplete, unless `freshness.allow_stale` is set.
     """
     report, findings = assess_freshness(job)
     stop_or_warn(findings, job)
@@ -82,13 +81,13 @@ def freshness(job: Job) -> dict[str, Any]:
 
 
 def assess_freshness(job: Job) -> tuple[dict[str, Any], list[Finding]]:
-    """What the tables hold on the day, and what is wrong with that."""
+    """Measure age and volume of the tables on the day; return the report and the problems found."""
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
     extents = {name: measure_extent(name, tables[name], job.day) for name in tables if _has_limit(name, job)}
     ages = (_age_finding(name, extent, job) for name, extent in extents.items())
     volume = monthly_volume(tables[VOLUME_TABLE], job.day)
-    findings = [found for found in (*ages, _volume_finding(volume, job)) if found]
+    findings = [finding for finding in (*ages, _volume_finding(volume, job)) if finding]
     report = {
         "day": job.day.isoformat(),
         "newest_days": {
@@ -106,36 +105,36 @@ def _has_limit(name: str, job: Job) -> bool:
 
 
 def finding_notices(findings: Iterable[Finding]) -> Iterator[Notice]:
-    """One for each finding, below one that says where the run went on although it should have stopped."""
-    found = list(findings)
-    if any(one.is_blocking for one in found):
+    """Yield one notice per finding; before them, if a finding is blocking, the notice that `allow_stale` was used."""
+    listed = list(findings)
+    if any(finding.is_blocking for finding in listed):
         yield ALLOW_STALE_NOTICE
-    yield from (one.notice for one in found)
+    yield from (finding.notice for finding in listed)
 
 
 def stop_or_warn(findings: list[Finding], job: Job) -> None:
-    """Log each finding. Raises `DataContractError` where one stops the run and `freshness.allow_stale` is not set."""
-    stops = [one.text for one in findings if one.is_blocking]
+    """Log each finding. Raises `DataContractError` if one is blocking and `freshness.allow_stale` is not set."""
+    stops = [finding.text for finding in findings if finding.is_blocking]
     if stops and not job.settings.freshness.allow_stale:
         raise DataContractError("\n".join([*stops, ALLOW_STALE_ADVICE]))
-    for one in findings:
-        structlog.get_logger().warning("the tables are too old or incomplete", why=one.text)
+    for finding in findings:
+        structlog.get_logger().warning("the tables are too old or incomplete", why=finding.text)
 
 
 # --- age ---------------------------------------------------------------------------------------------
 
 
 def measure_extent(name: str, rows: ir.Table, day: date) -> TableExtent:
-    """What a table holds on a day; one pass over it."""
-    table, cut = TABLES[name], midnight(day)
-    event, known = ibis.coalesce(*(rows[one] for one in table.event_time)), known_time(rows, table)
-    found = rows.agg(
+    """Measure row count, first and newest days of a table, as of a day, in one pass over the rows."""
+    table, end = TABLES[name], midnight(day)
+    event, known = ibis.coalesce(*(rows[column] for column in table.event_time)), known_time(rows, table)
+    extent = rows.agg(
         rows=rows.count(),
-        newest=event.max(where=(known.isnull() | (known < cut)) & (event < cut)),
+        newest=event.max(where=(known.isnull() | (known < end)) & (event < end)),
         first_event=event.min(),
         first_known=known.min(),
     )
-    (row,) = found.to_pyarrow().to_pylist()
+    (row,) = extent.to_pyarrow().to_pylist()
     return TableExtent(row["rows"], *(_to_date(row[key]) for key in ("newest", "first_event", "first_known")))
 
 
@@ -144,13 +143,14 @@ def _to_date(instant: datetime | None) -> date | None:
 
 
 def _age_finding(name: str, extent: TableExtent, job: Job) -> Finding | None:
-    """What is wrong with the age of a table; a table without a row known before the day is as old as can be."""
-    age = job.settings.freshness.age_limits_of(name)
+    """Finding if the table is older than its limits, else None; a table without rows known before the day is too
+    old."""
+    limits = job.settings.freshness.age_limits_of(name)
     if extent.newest_day is None:
         return _no_rows_finding(name, extent, job)
     days = (job.day - extent.newest_day).days - 1
-    stops = age.stop_days is not None and days >= age.stop_days
-    if not stops and (age.warn_days is None or days < age.warn_days):
+    stops = limits.stop_days is not None and days >= limits.stop_days
+    if not stops and (limits.warn_days is None or days < limits.warn_days):
         return None
     setting = "stop_days" if stops else "warn_days"
     values: dict[str, NoticeValue] = {
@@ -162,38 +162,38 @@ def _age_finding(name: str, extent: TableExtent, job: Job) -> Finding | None:
     return Finding(
         Notice("stale", values),
         stops,
-        f"{name}: the newest row known before {job.day} is of {extent.newest_day}, and the {days} days since have none "
-        f"(freshness.{name}.{setting}: {getattr(age, setting)})",
-        f"Bring the table up to date, or ask for {extent.newest_day + timedelta(days=1)}, the day after its newest",
+        f"{name}: the newest row known before {job.day} is dated {extent.newest_day}; the {days} days since have "
+        f"no rows (freshness.{name}.{setting}: {getattr(limits, setting)})",
+        f"Update the table, or run for {extent.newest_day + timedelta(days=1)}, the day after its newest row",
     )
 
 
 def _no_rows_finding(name: str, extent: TableExtent, job: Job) -> Finding:
-    age = job.settings.freshness.age_limits_of(name)
-    setting = "stop_days" if age.stop_days else "warn_days"
+    limits = job.settings.freshness.age_limits_of(name)
+    setting = "stop_days" if limits.stop_days else "warn_days"
     problem, remedy = _no_rows_reason(name, extent, job.day)
     return Finding(
         Notice("no_known_rows", {"table": name, "day": str(job.day)}),
-        age.stop_days is not None,
-        f"{name}: {problem} (freshness.{name}.{setting}: {getattr(age, setting)})",
+        limits.stop_days is not None,
+        f"{name}: {problem} (freshness.{name}.{setting}: {getattr(limits, setting)})",
         remedy,
     )
 
 
 def _no_rows_reason(name: str, extent: TableExtent, day: date) -> tuple[str, str]:
-    """Why no row of a table was known before a day, and what to do."""
+    """Reason why no row of a table was known before a day, and the remedy."""
     if not extent.rows:
-        return "the table holds no row", "Give its rows, or leave the table out where it is not required"
+        return "the table has no rows", "Provide its rows, or remove the table if it is not required"
     if extent.first_event and extent.first_event >= day:
         return (
-            f"its history begins on {extent.first_event}, and nothing was known before {day}",
-            f"Ask for a day well after {extent.first_event}, or give its earlier rows",
+            f"its first row is dated {extent.first_event}, and no row was known before {day}",
+            f"Run for a day well after {extent.first_event}, or provide earlier rows",
         )
     return (
-        f"none of its {extent.rows} rows was known before {day}: they begin on {extent.first_event}, but the first "
-        f"became known on {extent.first_known}",
-        f"Where {TABLES[name].known_time[0]} is the time of a load, leave the column out, or give the time at which "
-        "each row first arrived; otherwise ask for a later day",
+        f"none of its {extent.rows} rows was known before {day}: the first is dated {extent.first_event}, but the "
+        f"first known time is {extent.first_known}",
+        f"If {TABLES[name].known_time[0]} is the time of a load, remove the column, or provide the time at which each "
+        "row first arrived; if it is not, run for a later day",
     )
 
 
@@ -214,12 +214,12 @@ def _volume_finding(volume: MonthlyVolume | None, job: Job) -> Finding | None:
     return Finding(
         Notice("low_volume", {"table": VOLUME_TABLE, "month": volume.month, **values}),
         stops,
-        f"{VOLUME_TABLE}: of {volume.month} {volume.rows:,} rows were known before {job.day}, {volume.share:.0%} of "
-        f"the {volume.median_rows:,.0f} of a usual month (median of the complete months before it, at most "
+        f"{VOLUME_TABLE}: {volume.rows:,} rows of {volume.month} were known before {job.day}, {volume.share:.0%} of "
+        f"the {volume.median_rows:,.0f} rows of a usual month (median of the complete months before it, at most "
         f"{REFERENCE_MONTHS}; "
         f"freshness.volume.{setting}: {getattr(limits, setting)})",
-        "Look for deliveries of that month that are missing, and give them; where use has truly fallen so much, lower "
-        "the setting",
+        "Look for missing deliveries of that month and load them; if usage has really fallen that much, lower the "
+        "setting",
     )
 
 

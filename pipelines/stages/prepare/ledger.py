@@ -1,4 +1,4 @@
-"""What became of every contract, and recurring revenue rolled forward, as known on the day the run stands on."""
+"""Write the ledger: outcome of every contract and the ARR roll-forward, as known on the day of the run."""
 
 from __future__ import annotations
 
@@ -32,36 +32,42 @@ SORT_KEYS = {
 
 
 def ledger(job: Job) -> dict[str, Any]:
-    """Write the ledger, renewals, their outcomes, expansions, and recurring revenue by contract and by month."""
+    """Write the ledger, renewals, their outcomes, expansions, and ARR by contract and by month; return the row
+    counts."""
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
-    book = open_ledger(con, tables, job)
-    sets = book.materialize(renewals(book.entries))
-    made = {
-        "ledger": book.entries,
-        "renewals": sets,
-        "outcomes": outcomes(sets, book.accounts, book.contracts, job.settings),
-        "expansions": book.expansions,
-        "roll_forward": _roll_forward(book, tables, job),
-        "revenue_intervals": book.revenue_intervals,
+    renewal_ledger = open_ledger(con, tables, job)
+    renewal_sets = renewal_ledger.materialize(renewals(renewal_ledger.entries))
+    ledger_tables = {
+        "ledger": renewal_ledger.entries,
+        "renewals": renewal_sets,
+        "outcomes": outcomes(renewal_sets, renewal_ledger.accounts, renewal_ledger.contracts, job.settings),
+        "expansions": renewal_ledger.expansions,
+        "roll_forward": _roll_forward(renewal_ledger, tables, job),
+        "revenue_intervals": renewal_ledger.revenue_intervals,
     }
     folder = job.folder / LEDGER
-    counts = {n: warehouse.write_parquet(t, folder / f"{n}.parquet", order_by=SORT_KEYS[n]) for n, t in made.items()}
+    counts = {
+        name: warehouse.write_parquet(table, folder / f"{name}.parquet", order_by=SORT_KEYS[name])
+        for name, table in ledger_tables.items()
+    }
     old_names.remove_remade(job.folder, [f"{LEDGER}/revenue_intervals.parquet"])
     return {"rows": counts}
 
 
 def open_ledger(con: Any, tables: dict[str, ir.Table], job: Job) -> RenewalLedger:
-    """The contracts as known on the day, with each table that others build on computed once."""
+    """Open the renewal ledger with the contracts as known on the day; shared intermediate tables are computed once."""
     names = (name for name in ("contracts", "accounts", "rates") if name in tables)
     known = {name: known_rows(name, tables[name], job.day) for name in names}
-    paid = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
+    has_payments = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
     numbers = count()
 
-    def keep(table: ir.Table) -> ir.Table:
+    def materialize(table: ir.Table) -> ir.Table:
         return con.create_table(f"book_{next(numbers)}", table, temp=True)
 
-    return RenewalLedger(known["contracts"], job.day, job.settings, paid, known.get("rates"), known["accounts"], keep)
+    return RenewalLedger(
+        known["contracts"], job.day, job.settings, has_payments, known.get("rates"), known["accounts"], materialize
+    )
 
 
 def _roll_forward(renewal_ledger: RenewalLedger, tables: dict[str, ir.Table], job: Job) -> ir.Table:

@@ -1,8 +1,8 @@
 """Roll usage up to person-days, one immutable part per month of arrival (design, decision 4).
 
-A part is built once. A new month adds a part; a late event lies in the part of its arrival, so the old
-parts stay as they are. Each part carries the digest of the events it was made from: where a source
-rewrites its own history the part is built again, and the log says so.
+A part is built once. A new month adds a part; a late event is in the part of its arrival month, so old parts do not
+change. Each part is stored with the digest of its events: if a source rewrites its history, the part is built again and
+a warning is logged.
 """
 
 from __future__ import annotations
@@ -41,41 +41,49 @@ SORT_COLUMNS = ("account_id", "user_id", "day", "known_day", "block")
 
 
 def rollup(job: Job) -> dict[str, Any]:
-    """Bring the parts up to date with the clean events."""
+    """Update the parts to the clean events; return the numbers of parts, of those built, and of those the source
+    rewrote."""
     root = job.data / ROLLUP
     old_names.rename_file(root / ROLLUP_FEATURES)
-    wanted = _required_parts(job)
-    have = _read_parts(root)
-    stale = [month for month, mark in wanted.items() if month not in have or not have[month].same_part(mark)]
-    rewritten = _log_rebuilds({month: (have[month], wanted[month]) for month in sorted(stale) if month in have})
-    for month in sorted(set(have) - set(wanted)):
+    required = _required_parts(job)
+    existing = _read_parts(root)
+    stale = [
+        month
+        for month, fingerprint in required.items()
+        if month not in existing or not existing[month].same_part(fingerprint)
+    ]
+    rewritten = _log_rebuilds(
+        {month: (existing[month], required[month]) for month in sorted(stale) if month in existing}
+    )
+    for month in sorted(set(existing) - set(required)):
         shutil.rmtree(_part_path(root, month).parent, ignore_errors=True)
     if stale:
-        # What is about to be written again does not count as there, should the run be cut short.
-        _write_parts(root, {m: mark for m, mark in have.items() if m in wanted and m not in stale})
+        # Parts that will be rebuilt are unlisted first, so that an interrupted run does not leave them listed as valid.
+        _write_parts(root, {m: fingerprint for m, fingerprint in existing.items() if m in required and m not in stale})
         _build_parts(root, stale, job)
-    _write_parts(root, wanted)
-    return {"parts": len(wanted), "built": len(stale), "rewritten": rewritten}
+    _write_parts(root, required)
+    return {"parts": len(required), "built": len(stale), "rewritten": rewritten}
 
 
 @dataclass(frozen=True)
 class PartFingerprint:
-    """What a part was made from, as digests: its events, the rules of the roll-up, and how the events were read."""
+    """Digests of a part's inputs: its events, the roll-up rules, and the release and settings that read the events."""
 
     events: str
     rules: str
     reading: str
 
     def same_part(self, other: PartFingerprint) -> bool:
-        """Whether both make the same part."""
+        """True if both give the same part: equal events and rules."""
         return (self.events, self.rules) == (other.events, other.rules)
 
 
 def _required_parts(job: Job) -> dict[int, PartFingerprint]:
-    """What the part of each month is to be made from."""
+    """Fingerprint that the part of each month must have, by month number."""
     settings = job.settings
     rules = _sha256(f"{VERSION}|{settings.usage.model_dump_json()}")
-    source = settings.source.model_dump_json(exclude={"extracted_at"})  # another day reads the same rows alike
+    # The extraction day does not change how rows are read.
+    source = settings.source.model_dump_json(exclude={"extracted_at"})
     reading = _sha256(f"{package_version()}|{source}|{settings.quarantine.model_dump_json()}")
     digests = usage_partitions.read_digests(job.data / "clean")
     return {month: PartFingerprint(_sha256(events), rules, reading) for month, events in digests.items()}
@@ -86,14 +94,14 @@ def _sha256(text: str) -> str:
 
 
 def _log_rebuilds(rebuilt: Mapping[int, tuple[PartFingerprint, PartFingerprint]]) -> int:
-    """Say why parts are built again, by what they were and are to be made from; how many the source rewrote."""
-    events = {month for month, (was, now) in rebuilt.items() if was.events != now.events}
-    otherwise_read = {month for month in events if rebuilt[month][0].reading != rebuilt[month][1].reading}
-    rewritten = events - otherwise_read
+    """Log why parts are built again, from their old and new fingerprints; return how many the source rewrote."""
+    events = {month for month, (old, new) in rebuilt.items() if old.events != new.events}
+    read_differently = {month for month in events if rebuilt[month][0].reading != rebuilt[month][1].reading}
+    rewritten = events - read_differently
     if rewritten:
         log.warning("source changed past usage events; months rebuilt", months=_month_names(rewritten))
-    if otherwise_read:
-        log.info("usage months rebuilt: reading parameters or release changed", months=_month_names(otherwise_read))
+    if read_differently:
+        log.info("usage months rebuilt: reading parameters or release changed", months=_month_names(read_differently))
     if parameters := set(rebuilt) - events:
         log.info("usage months rebuilt: section `usage` or release changed", months=_month_names(parameters))
     return len(rewritten)
@@ -104,7 +112,7 @@ def _month_names(months: Iterable[int]) -> list[str]:
 
 
 def _build_parts(root: Path, months: list[int], job: Job) -> None:
-    """Write a part for each of these months: one month is read at a time, so that memory does not grow with history."""
+    """Write the part of each of these months, one month at a time, so that memory does not grow with history."""
     events = warehouse.clean_tables(warehouse.connect_feature_engine(job.settings), job.data)["usage_events"]
     features = _read_features(root)
     with progress(len(months), "roll-up") as step:
@@ -121,15 +129,20 @@ def _build_parts(root: Path, months: list[int], job: Job) -> None:
 
 
 def _append_new_features(features: list[str], events: ir.Table) -> list[str]:
-    """The features met so far and new ones behind them; a feature keeps its place, and old parts their meaning."""
-    found = events.select("feature").distinct().to_pyarrow()["feature"].to_pylist()
-    return features + sorted(set(found) - set(features))
+    """Known features followed by the new ones in `events`; positions never change, so old parts stay valid."""
+    present = events.select("feature").distinct().to_pyarrow()["feature"].to_pylist()
+    return features + sorted(set(present) - set(features))
 
 
 def _product_features(features: list[str], job: Job) -> pa.Table:
-    """Block, bit and meaning of each product feature, by its place."""
+    """Table of block, bit and properties of each product feature; one row per feature, in order of position."""
     columns = product_features(features, job.settings)
-    return pa.table({c: pa.array(columns[c], pa.type_for_alias(kind)) for c, kind in PRODUCT_FEATURE_TYPES.items()})
+    return pa.table(
+        {
+            column: pa.array(columns[column], pa.type_for_alias(type_name))
+            for column, type_name in PRODUCT_FEATURE_TYPES.items()
+        }
+    )
 
 
 def _read_features(root: Path) -> list[str]:
@@ -149,20 +162,20 @@ def _part_path(root: Path, month: int) -> Path:
 
 
 def _read_parts(root: Path) -> dict[int, PartFingerprint]:
-    """What each part that is there was made from; those of a release that did not say it in full do not count."""
+    """Fingerprints of the existing parts by month number; incomplete ones, from older releases, are left out."""
     path = root / ROLLUP_PARTS
-    named = data_files.load_json(path) if path.exists() and (root / ROLLUP_FEATURES).exists() else {}
-    marks = {
-        usage_partitions.month_number(name): PartFingerprint(**mark)
-        for name, mark in named.items()
-        if isinstance(mark, dict)
+    by_name = data_files.load_json(path) if path.exists() and (root / ROLLUP_FEATURES).exists() else {}
+    fingerprints = {
+        usage_partitions.month_number(name): PartFingerprint(**fingerprint)
+        for name, fingerprint in by_name.items()
+        if isinstance(fingerprint, dict)
     }
-    return {month: mark for month, mark in marks.items() if _part_path(root, month).exists()}
+    return {month: fingerprint for month, fingerprint in fingerprints.items() if _part_path(root, month).exists()}
 
 
 def _write_parts(root: Path, fingerprints: Mapping[int, PartFingerprint]) -> None:
-    named = {usage_partitions.month_name(month): asdict(mark) for month, mark in fingerprints.items()}
-    atomic.write_bytes(root / ROLLUP_PARTS, json.dumps(named, indent=1, sort_keys=True).encode())
+    by_name = {usage_partitions.month_name(month): asdict(fingerprint) for month, fingerprint in fingerprints.items()}
+    atomic.write_bytes(root / ROLLUP_PARTS, json.dumps(by_name, indent=1, sort_keys=True).encode())
 
 
 if __name__ == "__main__":

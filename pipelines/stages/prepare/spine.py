@@ -1,4 +1,4 @@
-"""Who is observed when: one row per (account_id, as_of), for learning or for one act date."""
+"""Build the spine: one row per observation (account_id, as_of), for training or for one act date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ STEP = Step(after="rollup", commands=("learn", "score"))
 
 
 def spine(job: Job) -> dict[str, Any]:
-    """Write the observations of this side."""
+    """Write the spine (training months or act date); return counts and dates.
+
+    Raises DataContractError if there is no observation, ConfigError if there is no training month.
+    """
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
     dates = [job.as_of] if job.as_of else learning_dates(tables, job)
@@ -32,30 +35,30 @@ def spine(job: Job) -> dict[str, Any]:
 
 
 def learning_dates(tables: dict[str, ir.Table], job: Job) -> list[date]:
-    """The month starts to learn from, before the day the run stands on."""
+    """Month starts before the job's day that are used for training, at most `spine.max_months`."""
     settings = job.settings.spine
-    begin = (
+    start = (
         parse_date(f"{settings.first_month}-01", "spine.first_month")
         if settings.first_month
         else _history_start(tables)
     )
-    months = [day for day in spines.month_starts(begin, job.day) if day < job.day][-settings.max_months :]
+    months = [day for day in spines.month_starts(start, job.day) if day < job.day][-settings.max_months :]
     if not months:
         raise ConfigError(
-            f"no training data before {job.day}: contracts and usage events start on {begin}; use a later --until"
+            f"no training data before {job.day}: contracts and usage events start on {start}; use a later --until"
         )
     return months
 
 
 def _history_start(tables: dict[str, ir.Table]) -> date:
-    """The day from which contracts and usage are both there: before it every account would look silent."""
-    first = tables["contracts"].start_date.min(), tables["usage_events"].occurred_at.min()
-    begun = [found for column in first if (found := column.to_pyarrow().as_py())]
-    return max(begun).date()
+    """The first day with both contracts and usage events; before it, every account would look silent."""
+    first_times = tables["contracts"].start_date.min(), tables["usage_events"].occurred_at.min()
+    starts = [start for column in first_times if (start := column.to_pyarrow().as_py())]
+    return max(starts).date()
 
 
 def build_observations(tables: dict[str, ir.Table], dates: list[date], job: Job) -> ir.Table:
-    """The observations of these dates, as known on each: one row per (account_id, as_of)."""
+    """Build the observations of these dates, as known on each date; one row per (account_id, as_of)."""
     candidates = spines.candidate_observations(tables["contracts"], dates)
     terms = spines.terms(tables["contracts"], tables.get("rates"), candidates, job.settings)
     rows = spines.observations(terms, candidates, job.settings)

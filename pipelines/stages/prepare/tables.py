@@ -1,7 +1,7 @@
-"""What the raw tables hold now, as digests: by these DVC knows whether they changed, wherever they are.
+"""Record fingerprints of the raw tables, so that DVC detects changes wherever the tables are.
 
-The tables are no dependency of a stage: DVC knows no database, and in the copy of an experiment their folder is not
-there. So this stage runs each time and reads them, and `check` depends on what it writes.
+The tables cannot be DVC dependencies: DVC cannot read databases, and the copy of an experiment does not contain their
+folder. Therefore this stage runs every time and reads them, and `check` depends on its output.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from renewals.pipelines.storage.engine.raw import raw_table, raw_tables
 def tables(job: Job) -> dict[str, Any]:
     """Write `tables.json`: the fingerprint of each raw table, and that of the actions from returned workbooks.
 
-    Raises as `raw_tables.raw_tables` does, and what `preflight` finds wrong that later stages would meet.
+    Raises the errors of `raw_tables.raw_tables`, and those of `preflight` for problems that would stop later stages.
     """
     preflight.run_checks("stage tables", job)
     scratch = job.data / "fingerprints.tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        found = raw_tables.table_fingerprints(warehouse.connect(job.settings.engine), job, scratch)
+        fingerprints = raw_tables.table_fingerprints(warehouse.connect(job.settings.engine), job, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     actions = feedback_log.feedback_folder(job) / f"{feedback_log.INTERVENTIONS}.parquet"
-    standing = {"tables": found, "feedback": raw_table.file_digest(actions)}
-    atomic.write_bytes(job.data / TABLES, (json.dumps(standing, indent=1) + "\n").encode())
-    return {**standing, "address": redact_url(job.tables)}
+    digests = {"tables": fingerprints, "feedback": raw_table.file_digest(actions)}
+    atomic.write_bytes(job.data / TABLES, (json.dumps(digests, indent=1) + "\n").encode())
+    return {**digests, "address": redact_url(job.tables)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sum the rolled-up days into the windows of every observation."""
+"""Sum the rolled-up person-days into the windows of every observation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WINDOW_TABLES = {"person_windows": person_windows, "account_windows": account_wi
 
 
 def windows(job: Job) -> dict[str, Any]:
-    """Write one table per grain: person, account, and when each person began."""
+    """Write the tables of `WINDOW_TABLES` (windows by person, by account, first uses); return row counts by name."""
     con = warehouse.connect_feature_engine(job.settings)
     spine = read_spine(con, job)
     calendar = Calendar(as_of_dates(spine), WINDOW_DAYS)
@@ -38,7 +38,7 @@ def _write_windows(name: str, spine: ir.Table, calendar: Calendar, con: Any, job
 
 
 def as_of_dates(spine: ir.Table) -> list[Any]:
-    """The dates of a spine, in order."""
+    """Distinct as-of dates of a spine, in ascending order."""
     with engine_errors.translate_engine_errors("spine"):
         return spine.select("as_of").distinct().order_by("as_of").to_pyarrow()["as_of"].to_pylist()
 

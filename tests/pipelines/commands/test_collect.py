@@ -338,7 +338,7 @@ def test_an_action_breaks_the_contract_as_any_row(own: Company) -> None:
     own.write("accounts", [{"account_id": "beta", "account_name": "beta"}])
     own.check()
     aside = pd.read_parquet(own.root / "data" / "quarantine" / "interventions.parquet")
-    assert aside["reason"].tolist() == ["account_id is not among the accounts that keep the contract"]
+    assert aside["reason"].tolist() == ["account_id is not in table accounts, or its row there is quarantined"]
     assert aside["list_as_of"].tolist() == [JUNE]
 
 

@@ -366,7 +366,7 @@ def test_rows_of_unknown_accounts_are_set_aside_also_where_the_account_was(tmp_p
         quiet      | -5
     """
     check(job(company(tmp_path / "in", accounts=accounts), tmp_path))
-    said = "account_id is not among the accounts that keep the contract"
+    said = "account_id is not in table accounts, or its row there is quarantined"
     assert [(row["contract_id"], row["reason"]) for row in set_aside(tmp_path, "contracts")] == [("c3", said)]
     assert [row["contract_id"] for row in clean(tmp_path, "contracts")] == ["c1", "c2"]
 
@@ -637,7 +637,7 @@ def test_exact_duplicates_have_their_own_limit_and_a_warning(tmp_path):
     result = check(job(tmp_path / "in", tmp_path, quarantine={"duplicate_limit": 0.34}))
     (warning,) = result["warnings"]
     assert warning.startswith(
-        "usage_events: 1 of 3 rows (33.3 %) are exact duplicates, now set aside: 1 of 3 times are"
+        "usage_events: 1 of 3 rows (33.3 %) are exact duplicates and are quarantined: 1 of 3 times are"
     )
     with pytest.raises(DataContractError, match=r"33\.3 % exact duplicates; limit 33 %") as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={"duplicate_limit": 0.33}))
@@ -664,7 +664,7 @@ def test_scores_that_nobody_can_date_are_pointed_out(tmp_path):
         acme       | nps  | 3     | 2024-02-01 | 2024-02-02
     """
     result = check(job(company(tmp_path / "in", surveys=surveys), tmp_path))
-    assert result["warnings"] == ["surveys: 1 values of score have no answered_at and are never seen"]
+    assert result["warnings"] == ["surveys: 1 values of score have no answered_at and are ignored"]
 
 
 # --- what stops at once --------------------------------------------------------------------------

@@ -87,8 +87,8 @@ def before(days: int) -> list[Row]:
 def test_tables_that_end_months_before_the_day_stop_the_run(tmp_path: Path) -> None:
     message = stopped(job(tmp_path, usage=[("2026-06-29", None), ("2026-06-30 17:00", None)]))
     assert message.startswith(
-        "usage_events: the newest row known before 2026-12-01 is of 2026-06-30, and the 153 days since have none "
-        "(freshness.usage_events.stop_days: 35). Bring the table up to date, or ask for 2026-07-01, "
+        "usage_events: the newest row known before 2026-12-01 is dated 2026-06-30; the 153 days since have no rows "
+        "(freshness.usage_events.stop_days: 35). Update the table, or run for 2026-07-01, "
     )
     assert "--allow-stale" in message
     assert said(job(tmp_path, date(2026, 7, 1), [("2026-06-29", None), ("2026-06-30 17:00", None)])) == []
@@ -108,26 +108,26 @@ def test_a_gap_of_six_days_is_nothing_a_week_a_notice_and_five_weeks_a_stop(
 @pytest.mark.parametrize("ahead", [DAY, date(2027, 3, 1)])
 def test_a_row_dated_on_or_after_the_day_does_not_make_a_dead_feed_fresh(tmp_path: Path, ahead: date) -> None:
     rows: list[Row] = [("2026-06-30", "2026-07-01"), (ahead, "2026-07-01")]
-    assert "is of 2026-06-30" in stopped(job(tmp_path, usage=rows))
+    assert "is dated 2026-06-30" in stopped(job(tmp_path, usage=rows))
 
 
 def test_a_row_that_became_known_on_the_day_does_not_count(tmp_path: Path) -> None:
     late: list[Row] = [("2026-06-30", None), ("2026-11-30", DAY)]
-    assert "is of 2026-06-30" in stopped(job(tmp_path, usage=late))
+    assert "is dated 2026-06-30" in stopped(job(tmp_path, usage=late))
     in_time: list[Row] = [("2026-06-30", None), ("2026-11-30", "2026-11-30 23:59:59")]
     assert said(job(tmp_path, usage=in_time)) == []
 
 
 def test_a_dead_feed_that_is_loaded_again_every_night_is_still_dead(tmp_path: Path) -> None:
     rows: list[Row] = [(date(2026, 6, d), "2026-11-30 02:00") for d in range(1, 31)]
-    assert "is of 2026-06-30, and the 153 days since have none" in stopped(job(tmp_path, usage=rows))
+    assert "is dated 2026-06-30; the 153 days since have no rows" in stopped(job(tmp_path, usage=rows))
 
 
 def test_rows_loaded_in_one_night_from_the_day_on_are_not_known(tmp_path: Path) -> None:
     rows: list[Row] = [(date(2026, 11, d), "2026-12-01 02:00") for d in range(1, 31)]
     words = (
-        "none of its 30 rows was known before 2026-12-01: they begin on 2026-11-01, but the first became known on "
-        "2026-12-01 (freshness.usage_events.stop_days: 35). Where recorded_at is the time of a load, leave the column "
+        "none of its 30 rows was known before 2026-12-01: the first is dated 2026-11-01, but the first known time "
+        "is 2026-12-01 (freshness.usage_events.stop_days: 35). If recorded_at is the time of a load, remove the "
     )
     assert words in stopped(job(tmp_path, usage=rows))
 
@@ -135,12 +135,12 @@ def test_rows_loaded_in_one_night_from_the_day_on_are_not_known(tmp_path: Path) 
 @pytest.mark.parametrize("day", [date(2026, 1, 15), date(2026, 2, 1)])
 def test_a_day_before_history_begins(tmp_path: Path, day: date) -> None:
     message = stopped(job(tmp_path, day, [("2026-02-01", None), ("2026-06-30", None)]))
-    assert f"its history begins on 2026-02-01, and nothing was known before {day}" in message
-    assert "Ask for a day well after 2026-02-01" in message
+    assert f"its first row is dated 2026-02-01, and no row was known before {day}" in message
+    assert "Run for a day well after 2026-02-01" in message
 
 
 def test_a_table_without_a_row(tmp_path: Path) -> None:
-    assert "usage_events: the table holds no row" in stopped(job(tmp_path))
+    assert "usage_events: the table has no rows" in stopped(job(tmp_path))
     nothing = Notice("no_known_rows", {"table": "tickets", "day": str(DAY)})
     assert said(job(tmp_path, usage=before(0), tickets=[])) == [nothing]
 
@@ -269,8 +269,8 @@ def test_a_month_far_below_the_usual_one(tmp_path: Path, share: int, stops: bool
 def test_what_is_said_of_a_month_at_forty_percent(tmp_path: Path) -> None:
     message = stopped(job(tmp_path, usage=months([100] * 6 + [40])))
     assert message.startswith(
-        "usage_events: of 2026-11 40 rows were known before 2026-12-01, 40% of the 100 of a usual month (median of the "
-        "complete months before it, at most 6; freshness.volume.stop: 0.5). Look for deliveries of that month"
+        "usage_events: 40 rows of 2026-11 were known before 2026-12-01, 40% of the 100 rows of a usual month (median "
+        "of the complete months before it, at most 6; freshness.volume.stop: 0.5). Look for missing deliveries of that"
     )
     _, low = said(job(tmp_path, usage=months([100] * 6 + [40]), limits=ALLOWED))
     assert low.text("en").startswith("For Nov 2026 there are 40 records on use of the product, 40% of the usual 100:")
@@ -398,7 +398,7 @@ def test_check_on_a_day_stops_or_tells_as_a_score_would(tmp_path: Path) -> None:
     assert result["freshness"]["newest_days"] == {"usage_events": "2024-02-02"}
     assert [one["code"] for one in result["notices"]] == ["stale"]
     assert "17 days before Feb 20, 2024" in result["notices"][0]["en"]
-    with pytest.raises(DataContractError, match="is of 2024-02-02"):
+    with pytest.raises(DataContractError, match="is dated 2024-02-02"):
         check_tables(replace(own, as_of=date(2024, 6, 1)))
     allowed = replace(raw_job(tmp_path, freshness={"allow_stale": True}), as_of=date(2024, 6, 1))
     assert [one["code"] for one in check_tables(allowed)["notices"]] == ["stale_allowed", "stale"]
