@@ -62,9 +62,9 @@ def rule_inputs(con: Any, job: Job) -> FeatureInputs:
     spine = read_spine(con, job)
     derived = read_tables(con, job.folder / artifacts.WINDOWS, RULE_WINDOWS)
     days = read_person_days(con, job).semi_join(spine, "account_id")
-    activity = activity(days, as_of_dates(spine), job.settings).semi_join(spine, KEY)
+    compared = activity(days, as_of_dates(spine), job.settings).semi_join(spine, KEY)
     materialize = partial(warehouse.materialize, con)
-    derived |= {"spine": spine, "activity": materialize("activity", activity)}
+    derived |= {"spine": spine, "activity": materialize("activity", compared)}
     return FeatureInputs({**warehouse.clean_tables(con, job.data), **derived}, job.settings, materialize)
 
 
