@@ -113,5 +113,5 @@ def pytest_terminal_summary(terminalreporter):
     reports = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, ())]
     told = [words for report in reports for name, words in report.user_properties if name == "engine"]
     if told:
-        terminalreporter.start_section("engines")
+        terminalreporter.section("engines")
         terminalreporter.write_line("\n".join(told))
