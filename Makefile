@@ -88,6 +88,7 @@ words: setup
 # Pages that are written from the code.
 docs: setup
 	$(BIN)/python docs/architecture.py
+	$(BIN)/python docs/tables.py
 	$(BIN)/python -m renewals.pipelines.commands.feature_docs
 
 # The pictures of the README, from the list of `make demo`; see docs/screenshots.py for what it needs.
