@@ -128,7 +128,7 @@ class World:
         return rows.assign(who=due, month=month, chance=chance, listed=listed, treated=treated.astype(np.int8))
 
     def decide(self, rng: np.random.Generator, now: np.ndarray[Any, Any], rows: pd.DataFrame) -> None:
-        """Add to `rows`: `alone`, the renewal probability without treatment; the outcome `renewed`; and `renewed_alone`."""
+        """Add columns to `rows`: `alone` (renewal probability without treatment), `renewed` and `renewed_alone`."""
         accounts = rows["who"].to_numpy()
         fixed = hidden.fixed_log_odds(
             self.fit[accounts],
@@ -151,7 +151,8 @@ def train_model(scored: pd.DataFrame, model: str, month: int) -> Any:
     training = decided.assign(
         account_id=decided["who"], as_of=[day_of(m) for m in decided["month"]],
         renewal_date=[day_of(m + LEAD) for m in decided["month"]], term_start=[day_of(m - 8) for m in decided["month"]],
-        days_to_renewal=120.0, renewal_signed=False, renewal=decided["renewed_alone" if model == "oracle" else "renewed"],
+        days_to_renewal=120.0, renewal_signed=False,
+        renewal=decided["renewed_alone" if model == "oracle" else "renewed"],
         renewal_matured_at=[day_of(m + FINAL) for m in decided["month"]],
     )  # fmt: skip
     until: date = day_of(month).date()
