@@ -139,7 +139,7 @@ def print_report(backtest: pd.DataFrame) -> None:
     print(f"\nspread of the shared shock, in log-odds: {company['spread'].mean():.3f} on average")
     print("\ncoverage of the intervals, whole company; a quarter forecast from several days counts each time")
     print(format_table([coverage_row(rows, name, measure) for name, measure, rows in groups_of_quarters(company)]))
-    print("\nbias and error (root mean square), in percentage points or per cent of what was renewed")
+    print("\nbias and error (root mean square), in percentage points or per cent of the renewed ARR")
     print(format_table([error_row(rows, name, measure) for name, measure, rows in groups_of_quarters(company)]))
     print("\ncoverage by segment, all quarters ahead")
     by_segment = backtest[(backtest["quarter"] <= QUARTERS_PER_YEAR) & (backtest["segment_kind"] != "company")]

@@ -258,7 +258,7 @@ def step(name: str, work: Path, side: Path, threads: int) -> dict[str, float]:
     return {"cpu": clock.cpu, "wall": clock.wall, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
-# --- the trees alone, beside others -------------------------------------------------------------------
+# --- the trees alone, next to other explainers --------------------------------------------------------
 
 
 def train_numeric_trees(job: Job, depth: int | None, rounds: int | None) -> lgb.Booster:
