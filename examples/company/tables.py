@@ -291,7 +291,7 @@ def rates_table(rng: np.random.Generator, month_starts: Ints) -> pa.Table:
     """Table `rates`: US dollars per unit of each currency; one row per currency and month."""
     months = len(month_starts)
     log_change = np.cumsum(rng.normal(0, 0.012, (len(CURRENCIES), months)), axis=1)
-    log_change[0] = 0.0  # the reporting currency is worth one of itself
+    log_change[0] = 0.0  # the rate of the reporting currency is always 1
     rate = np.round(LIST_RATES[:, None] * np.exp(log_change), 5)
     return pa.table(
         {
