@@ -36,7 +36,7 @@ HORIZON_DAYS = 365
 USE_DROP_SHARE, MIN_EXPECTED_VISITS = 0.25, 6.0
 """Relative drop of the expected monthly visits that counts as `use_fell`, and the minimum of expected visits before."""
 FIRST_RESPONSE_HOURS, FOLLOW_UP_DAYS = 4.0, 14
-"""Hours in which customers expect a first answer to a severe ticket; days in which, a follow-up of a low score."""
+"""Limits that customers expect: hours to the first answer to a severe ticket, days to the follow-up of a low score."""
 
 README_TEMPLATE = """# The truth about the example company
 
