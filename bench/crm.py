@@ -1,4 +1,4 @@
-"""Must show 6: the foreign CRM company, with monthly, half-yearly and yearly terms."""
+"""Test on the foreign CRM company (must show 6), with monthly, half-yearly and yearly terms."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from later import afterwards, learned, line, settings, table, tested
+from later import format_table, later_observations, learn_until, metrics_row, predict_later, settings
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "crm"
 TERMS = {"monthly": (0, 45, 10), "half-yearly": (100, 250, 60), "yearly": (300, 400, 60)}
-"""Length of the term in days, from and to, and the lead at which it is judged."""
+"""Range of the term length in days, and the lead in days at which the model is tested."""
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--tables", type=Path, default=SHARED)
-    options.add_argument("--until", type=date.fromisoformat, default=date(2024, 1, 1))
-    options.add_argument("--end", type=date.fromisoformat, default=date(2025, 2, 7))
-    options.add_argument("--work", type=Path)
-    asked = options.parse_args()
-    work = asked.work or Path(tempfile.mkdtemp(prefix="renewals-crm-"))
-    job = learned(asked.tables, work, asked.until, settings("targets=[renewal, expansion]"))
-    later = afterwards(job, asked.end)
-    for words, (low, high, lead) in TERMS.items():
-        rows, said = tested(job, later, asked.end, "renewal", lead)
-        where = rows["term_length"].between(low, high).to_numpy()
-        chosen = rows[where]
-        print(f"\n{words} terms: {len(chosen)} renewals, {chosen['label'].mean():.1%} renewed, lead {lead} days")
-        print(table([line(name, chosen, chance[where]) for name, chance in said.items()]))
-    rows, said = tested(job, later, asked.end, "expansion", None)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", type=Path, default=SHARED)
+    parser.add_argument("--until", type=date.fromisoformat, default=date(2024, 1, 1))
+    parser.add_argument("--end", type=date.fromisoformat, default=date(2025, 2, 7))
+    parser.add_argument("--work", type=Path)
+    args = parser.parse_args()
+    work = args.work or Path(tempfile.mkdtemp(prefix="renewals-crm-"))
+    job = learn_until(args.tables, work, args.until, settings("targets=[renewal, expansion]"))
+    later_rows = later_observations(job, args.end)
+    for length, (low, high, lead) in TERMS.items():
+        rows, predictions = predict_later(job, later_rows, args.end, "renewal", lead)
+        mask = rows["term_length"].between(low, high).to_numpy()
+        part = rows[mask]
+        print(f"\n{length} terms: {len(part)} renewals, {part['label'].mean():.1%} renewed, lead {lead} days")
+        print(format_table([metrics_row(name, part, probability[mask]) for name, probability in predictions.items()]))
+    rows, predictions = predict_later(job, later_rows, args.end, "expansion", None)
     print(f"\nexpansion within 180 days, all later observations: {len(rows)}, {rows['label'].mean():.1%} yes")
-    print(table([line(name, rows, chance) for name, chance in said.items()]))
+    print(format_table([metrics_row(name, rows, probability) for name, probability in predictions.items()]))
 
 
 if __name__ == "__main__":

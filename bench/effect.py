@@ -1,11 +1,10 @@
-"""Did it help? The planted effect of an intervention beside what `renewals effect` finds, company by company.
+"""Compare the planted effect of an intervention with the estimate of `renewals effect`, company by company.
 
-Each seed is a company of its own. The truth is the mean, over the very accounts that were treated, of the probability
-with which their renewal was decided less the one it would have had without that intervention and all else the same
-(`ground_truth/interventions.parquet`, read by nothing but this bench). Then the same question on a company too small
-for it.
+Each seed is another company. The truth is the mean, over the treated accounts, of the renewal probability at the
+decision less the probability without that intervention, everything else unchanged
+(`ground_truth/interventions.parquet`, read only by this bench). Then the same on a company that is too small.
 
-    python bench/effect.py --seeds 1 20 --keep effect.csv      # resumes where a killed run stopped
+    python bench/effect.py --seeds 1 20 --keep effect.csv      # resumes where a stopped run ended
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from later import settings, table
+from later import format_table, settings
 from scipy.special import logit
 
 from renewals.examples.company import simulate_company, write_company
@@ -29,84 +28,88 @@ from renewals.pipelines.stages.learn.effect import estimate_effects
 
 UNTIL = date(2026, 6, 1)
 MONTHS = 41
-LEAST_TOLD = 0.98
+MIN_MATCHED_SHARE = 0.98
 TOO_FEW = 300
-"""Accounts of a company that is too small."""
+"""Accounts of a company that is too small for an estimate."""
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seeds", type=int, nargs="+", default=[20], help="how many, or the first and the last")
-    options.add_argument("--accounts", type=int, default=2000)
-    options.add_argument("--keep", type=Path, help="a CSV file: seeds already in it are not run again")
-    asked = options.parse_args()
-    first, last = (1, asked.seeds[0]) if len(asked.seeds) == 1 else asked.seeds
-    done = pd.read_csv(asked.keep) if asked.keep and asked.keep.exists() else pd.DataFrame(columns=["seed", "playbook"])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[20], help="number of seeds, or the first and the last seed"
+    )
+    parser.add_argument("--accounts", type=int, default=2000)
+    parser.add_argument("--keep", type=Path, help="a CSV file: seeds already in it are not run again")
+    args = parser.parse_args()
+    first, last = (1, args.seeds[0]) if len(args.seeds) == 1 else args.seeds
+    done = pd.read_csv(args.keep) if args.keep and args.keep.exists() else pd.DataFrame(columns=["seed", "playbook"])
     for seed in range(first, last + 1):
         if not ((done["seed"] == seed) & (done["playbook"] == "*")).any():
-            found = pd.DataFrame(one_company(asked.accounts, seed))
-            done = pd.concat([done, found], ignore_index=True) if len(done) else found
-            if asked.keep:
-                done.to_csv(asked.keep, index=False)
-        print(table(done[(done["seed"] == seed)].to_dict("records")), flush=True)
-    summary(done[done["seed"].between(first, last)])
+            rows = pd.DataFrame(measure_company(args.accounts, seed))
+            done = pd.concat([done, rows], ignore_index=True) if len(done) else rows
+            if args.keep:
+                done.to_csv(args.keep, index=False)
+        print(format_table(done[(done["seed"] == seed)].to_dict("records")), flush=True)
+    print_summary(done[done["seed"].between(first, last)])
     print(f"\na company of {TOO_FEW} accounts, seed {first}:")
-    print("\n".join(line["refused"] or "answered" for line in one_company(TOO_FEW, first)))
+    print("\n".join(line["refused"] or "answered" for line in measure_company(TOO_FEW, first)))
 
 
-def summary(done: pd.DataFrame) -> None:
-    """Any intervention: how often the planted effect lay inside the interval; then each playbook."""
+def print_summary(done: pd.DataFrame) -> None:
+    """Print, for any intervention and each playbook, how often the planted effect lies inside the interval."""
     print("\nplanted effect inside its 90 % interval, in points")
     answered = done[done["low"].notna()].astype({"inside": int})
     means = answered.groupby("playbook", sort=False).agg(
         companies=("seed", "nunique"), inside=("inside", "sum"), treated=("treated", "mean"), truth=("truth", "mean"),
         estimate=("points", "mean"), spread=("points", "std"), naive=("unadjusted_difference", "mean"),
     )  # fmt: skip
-    print(table(means.reset_index().to_dict("records")))
+    print(format_table(means.reset_index().to_dict("records")))
 
 
-def one_company(accounts: int, seed: int) -> list[dict[str, Any]]:
-    """Truth, estimate, interval and naive difference in points, of any intervention and of each playbook."""
+def measure_company(accounts: int, seed: int) -> list[dict[str, Any]]:
+    """Truth, estimate, interval and unadjusted difference in points, of any intervention and of each playbook."""
     with tempfile.TemporaryDirectory(prefix="renewals-effect-") as folder:
-        work, begun = Path(folder), time.process_time()
+        work, started = Path(folder), time.process_time()
         write_company(simulate_company(accounts, MONTHS, seed), work / "company")
         job = effect_job(Job(settings(), str(work / "company"), work / "data", work / "lists", as_of=UNTIL))
         for stage in STAGES:
             stage(job)
-        rows, told = estimate_effects(job)
-        truth = planted(rows, work / "company" / "ground_truth" / "interventions.parquet")
-        lines = [line(one, truth[is_treated(truth, one.playbook)]) for one in told]
-    return [{"seed": seed, **one, "seconds": time.process_time() - begun} for one in lines]
+        rows, estimates = estimate_effects(job)
+        truth = join_truth(rows, work / "company" / "ground_truth" / "interventions.parquet")
+        lines = [estimate_row(estimate, truth[is_treated(truth, estimate.playbook)]) for estimate in estimates]
+    return [{"seed": seed, **row, "seconds": time.process_time() - started} for row in lines]
 
 
-def planted(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
+def join_truth(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
     """The treated rows with the probabilities of their renewal, with and without the intervention.
 
-    The truth is told of core contracts; where an account's add-ons, of an end of their own, outweigh its core contract
-    the main renewal is theirs, and the row has none.
+    The truth covers core contracts. If an account's add-ons, with another end, are worth more than its core contract,
+    they are the main renewal, and the row has no truth. Raises `ValueError` if too few rows have one.
     """
     truth = pd.read_parquet(file).rename(columns={"playbook": "planted_playbook"})
     treated = rows.loc[rows["treated"] != "", ["account_id", "renewal_date", "treated", "started_at"]]
     treated = treated.assign(started_on=treated["started_at"].dt.normalize())
     keys = ["account_id", "started_on", "renewal_date"]
-    found = treated.merge(truth, on=keys, how="left", validate="one_to_one")
-    told = found["probability"].notna()
-    if told.mean() < LEAST_TOLD or (found["treated"] != found["planted_playbook"])[told].any():
-        raise ValueError(f"the truth of {(~told).sum()} of {len(told)} treated observations is not known, or another's")
-    return found
+    joined = treated.merge(truth, on=keys, how="left", validate="one_to_one")
+    matched = joined["probability"].notna()
+    if matched.mean() < MIN_MATCHED_SHARE or (joined["treated"] != joined["planted_playbook"])[matched].any():
+        raise ValueError(
+            f"{(~matched).sum()} of {len(matched)} treated observations have no truth, or one of another playbook"
+        )
+    return joined
 
 
-def line(told: EffectEstimate | NoEstimate, truth: pd.DataFrame) -> dict[str, Any]:
+def estimate_row(estimate: EffectEstimate | NoEstimate, truth: pd.DataFrame) -> dict[str, Any]:
     """One printed row."""
     with_it, without = truth["probability"].mean(), truth["probability_without"].mean()
-    known = {"playbook": told.playbook, "treated": told.treated, "untold": int(truth["probability"].isna().sum()),
-             "truth": 100 * (with_it - without)}  # fmt: skip
-    if isinstance(told, NoEstimate):
-        return known | {"low": None, "refused": f"{told.playbook}: {told.reason} {dict(told.figures)}"}
-    points = {name: 100 * getattr(told, name) for name in ("points", "low", "high", "unadjusted_difference")}
-    odds = {"log-odds truth": logit(with_it) - logit(without), "log-odds": told.log_odds}
+    known = {"playbook": estimate.playbook, "treated": estimate.treated,
+             "untold": int(truth["probability"].isna().sum()), "truth": 100 * (with_it - without)}  # fmt: skip
+    if isinstance(estimate, NoEstimate):
+        return known | {"low": None, "refused": f"{estimate.playbook}: {estimate.reason} {dict(estimate.figures)}"}
+    points = {name: 100 * getattr(estimate, name) for name in ("points", "low", "high", "unadjusted_difference")}
+    odds = {"log-odds truth": logit(with_it) - logit(without), "log-odds": estimate.log_odds}
     inside = points["low"] <= known["truth"] <= points["high"]
-    return known | points | odds | {"inside": inside, "effective": told.effective_sample_size, "refused": None}
+    return known | points | odds | {"inside": inside, "effective": estimate.effective_sample_size, "refused": None}
 
 
 if __name__ == "__main__":

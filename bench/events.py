@@ -1,8 +1,8 @@
-"""A company of any size, made by the engine alone: what `bench/features.py` measures on.
+"""Generate a company of any size inside the database engine, as the input of `bench/features.py`.
 
-A thousandth as many accounts as thousands of events; about twenty people an account, each with days of their own, ten
-events a day of use, sixty product features, one event in fifty arriving up to six weeks late. The order is that of a
-log: by day. Everything is a hash of its own numbers, so two runs make the same company.
+One account per ten thousand events; twenty people per account, each with their days of use, ten events per day
+of use, sixty product features, one event in fifty up to six weeks late. The order is that of a log: by day. Every
+value is a hash of its keys, so two runs give the same company.
 """
 
 from __future__ import annotations
@@ -29,38 +29,38 @@ FEATURES = (
     *(f"workflow.step_{k}" for k in range(20)),
     *(f"module_{k % 6}.tool_{k}" for k in range(30)),
 )
-"""The commonest first."""
+"""The most frequent first."""
 PEOPLE = 20
 PER_DAY = 10
-"""Events of a person on a day of use, on average."""
+"""Mean events of a person on a day of use."""
 ACCOUNT_EVENTS = 10_000
 FIRST = date(2024, 1, 1)
 DAYS = 517
 """Until 2025-06-01, the last observation date: 17 months."""
 LAST = FIRST + timedelta(days=DAYS)
 LATEST = 42
-"""So many days a late event may take to arrive."""
+"""Maximum delay of a late event, in days."""
 
 
 def accounts_of(events: int) -> int:
-    """How many accounts a company of so many events has."""
+    """Number of accounts of a company with so many events."""
     return max(20, events // ACCOUNT_EVENTS)
 
 
 def make(con: Any, events: int, clean: Path) -> int:
-    """Write the certified tables of a company with about so many events; returns how many they are."""
+    """Write the clean tables of a company with about so many events; returns the exact number."""
     accounts = accounts_of(events)
     clean.mkdir(parents=True, exist_ok=True)
-    shown = events / (accounts * PEOPLE * DAYS * PER_DAY)
+    use_rate = events / (accounts * PEOPLE * DAYS * PER_DAY)
     con.raw_sql(f"""
         CREATE OR REPLACE MACRO chance(a, b, c) AS (hash(a, b, c) % 1000003) / 1000003.0;
         CREATE OR REPLACE TABLE people_of AS
-        SELECT a::BIGINT AS account_id, (a * 1000 + u)::BIGINT AS user_id, u, 2 * chance(a, u, 1) * {shown} AS daily,
+        SELECT a::BIGINT AS account_id, (a * 1000 + u)::BIGINT AS user_id, u, 2 * chance(a, u, 1) * {use_rate} AS daily,
                CASE WHEN u < 2 THEN 'S' WHEN u < 6 THEN 'A' WHEN u < 12 THEN 'B' END AS tier
         FROM range({accounts}) AS t(a), range({PEOPLE}) AS s(u)""")
     count, writer = 0, None
     for first, after in itertools.pairwise([*_months(FIRST, LAST), LAST]):
-        for batch in con.con.execute(_arrived(first, after)).fetch_record_batch(1_000_000):
+        for batch in con.con.execute(_arrived_sql(first, after)).fetch_record_batch(1_000_000):
             writer = writer or pq.ParquetWriter(clean / "usage_events.parquet", batch.schema, compression="zstd")
             writer.write_batch(batch, row_group_size=122_880)
             count += batch.num_rows
@@ -75,11 +75,11 @@ def _months(first: date, last: date) -> list[date]:
     ]
 
 
-def _arrived(first: date, after: date) -> str:
-    """The events that arrived in a month: its own on the minute, and those of six weeks before that came late."""
+def _arrived_sql(first: date, after: date) -> str:
+    """SQL of the events that arrived in a month: those of the month on time, and the late ones of six weeks before."""
     start, end = (first - FIRST).days, (after - FIRST).days
-    own = _of_days(start, end, "chance(user_id, d, 1000 + n) >= 0.02", "INTERVAL 5 MINUTE")
-    late = _of_days(
+    on_time = _days_sql(start, end, "chance(user_id, d, 1000 + n) >= 0.02", "INTERVAL 5 MINUTE")
+    late = _days_sql(
         max(0, start - LATEST),
         end,
         "chance(user_id, d, 1000 + n) < 0.02",
@@ -88,10 +88,10 @@ def _arrived(first: date, after: date) -> str:
     month = first.year * 12 + first.month - 1
     return f"""SELECT account_id, user_id, feature, occurred_at, duration_s, NULL::DOUBLE AS quantity,
                recorded_at, {month}::INT AS arrival_month
-        FROM ({own} UNION ALL {late}) WHERE recorded_at >= DATE '{first}' AND recorded_at < DATE '{after}'"""
+        FROM ({on_time} UNION ALL {late}) WHERE recorded_at >= DATE '{first}' AND recorded_at < DATE '{after}'"""
 
 
-def _of_days(start: int, end: int, which: str, delay: str) -> str:
+def _days_sql(start: int, end: int, condition: str, delay: str) -> str:
     return f"""
         SELECT account_id, user_id, {list(FEATURES)}[1 + (chance(user_id, d, n) * chance(n, user_id, d) * {len(FEATURES)})::INT
                % {len(FEATURES)}] AS feature, moment AS occurred_at, (hash(n, d, user_id) % 600)::DOUBLE AS duration_s,
@@ -99,7 +99,7 @@ def _of_days(start: int, end: int, which: str, delay: str) -> str:
         FROM (SELECT *, TIMESTAMP '{FIRST} 07:00:00' + to_days(d::INT) + to_seconds((hash(n, user_id, d) % 39600)::INT) AS moment
               FROM (SELECT d, account_id, user_id, unnest(range(1 + (hash(d, user_id) % {2 * PER_DAY - 1})::BIGINT)) AS n
                     FROM range({start}, {end}) AS days(d), people_of WHERE chance(d, user_id, 2) < daily)
-              WHERE {which})"""
+              WHERE {condition})"""
 
 
 def _small_tables(con: Any, accounts: int, clean: Path) -> None:

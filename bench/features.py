@@ -1,8 +1,8 @@
-"""Features from a log of events: what they cost beside merely reading it, how that grows, and what peers need.
+"""Measure the cost of the features from an event log: relative to one scan of it, by size, and next to other tools.
 
-For each size the company is made anew (`events.py`); every step runs in a process of its own, so that its CPU seconds,
-wall seconds and peak memory are its own. `scan` reads five columns and counts; `group` does the least that any answer
-by person and day must do. The columns of the peers are held against ours.
+For each size the company is generated (`events.py`); every step runs in its own process, so that its CPU seconds,
+wall seconds and peak memory are separate. `scan` reads five columns and counts; `group` is the minimum work of any
+result by person and day. The columns of the other tools are compared with ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-# Python looks beside the script first, where this file itself would be taken for the package `features`.
+# Python searches the script's folder first and would import this file as the package `features`: move it to the end.
 sys.path.append(sys.path.pop(0))
 
 from events import LAST, accounts_of, make
@@ -39,13 +39,13 @@ from renewals.pipelines.storage.engine import usage_partitions, warehouse
 
 STAGES = {"rollup": rollup, "spine": spine, "windows": windows, "ledger": ledger, "featurize": featurize}
 BUILD = ("rollup", "windows", "featurize")
-"""What is held against the scan; spine and ledger do not read events."""
+"""The steps that are compared with the scan; spine and ledger do not read events."""
 DATES = 12
 SCAN = "SELECT count(account_id), count(user_id), count(feature), count(occurred_at), sum(duration_s) FROM {events}"
 GROUP = """SELECT count(*), sum(n) FROM (SELECT account_id, user_id, occurred_at::DATE, recorded_at::DATE, count(*) AS n
 FROM {events} GROUP BY ALL)"""
 SIZES = (1e6, 10e6)
-"""Measured beside the size asked for, to tell how the cost grows."""
+"""Sizes measured besides the requested one, to estimate the growth of the cost."""
 
 
 def settings(memory: str) -> Settings:
@@ -56,16 +56,16 @@ def settings(memory: str) -> Settings:
 
 
 def step(name: str, folder: Path, memory: str, as_of: bool, events: int) -> dict[str, Any]:
-    """Do one step and tell what it took."""
+    """Run one step and return its cost and its result."""
     day: dict[str, date] = {"as_of" if as_of else "until": LAST}
     job = Job(settings(memory), str(folder), folder, folder / "lists", **day)
-    before, begun = _used(), time.perf_counter()
-    told = _do(name, job, events)
+    before, started = _used(), time.perf_counter()
+    result = _execute(name, job, events)
     after = _used()
-    return {"cpu": after[0] - before[0], "wall": time.perf_counter() - begun, "memory": after[1], "told": told}
+    return {"cpu": after[0] - before[0], "wall": time.perf_counter() - started, "memory": after[1], "told": result}
 
 
-def _do(name: str, job: Job, events: int) -> Any:
+def _execute(name: str, job: Job, events: int) -> Any:
     if name in STAGES:
         return STAGES[name](job)
     con = warehouse.connect(job.settings.engine)
@@ -83,11 +83,11 @@ def _used() -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
 
 
-def alone(name: str, folder: Path, memory: str, as_of: bool = False, events: int = 0) -> dict[str, Any]:
-    """`step` in a process of its own."""
-    asked = ["--step", name, "--folder", str(folder), "--memory", memory, "--events", str(events)]
+def run_step(name: str, folder: Path, memory: str, as_of: bool = False, events: int = 0) -> dict[str, Any]:
+    """Run `step` in a new process."""
+    arguments = ["--step", name, "--folder", str(folder), "--memory", memory, "--events", str(events)]
     run = subprocess.run(
-        [sys.executable, __file__, *asked, *(["--act"] if as_of else [])], capture_output=True,
+        [sys.executable, __file__, *arguments, *(["--act"] if as_of else [])], capture_output=True,
         text=True, check=False,
     )  # fmt: skip
     if run.returncode:
@@ -98,36 +98,36 @@ def alone(name: str, folder: Path, memory: str, as_of: bool = False, events: int
 # --- a size -------------------------------------------------------------------------------------------
 
 
-def measured(events: int, folder: Path, memory: str) -> dict[str, dict[str, Any]]:
-    """Every step at a size: what each took, and `all` of the build together."""
+def measure_size(events: int, folder: Path, memory: str) -> dict[str, dict[str, Any]]:
+    """Cost of every step at a size, of `all` steps of the build together, and of one more `month`."""
     if not (folder / "clean" / f"{usage_partitions.TABLE}.json").exists():
-        alone("make", folder, memory, events=events)
-    for made in ("rollup", "learn", "act"):
-        shutil.rmtree(folder / made, ignore_errors=True)
-    alone("scan", folder, memory)  # brings the file into memory, for all that follow alike
-    took = {name: alone(name, folder, memory) for name in ("scan", "group", *STAGES)}
-    took["all"] = _together([took[name] for name in BUILD])
+        run_step("make", folder, memory, events=events)
+    for results in ("rollup", "learn", "act"):
+        shutil.rmtree(folder / results, ignore_errors=True)
+    run_step("scan", folder, memory)  # loads the file into the page cache, so that all later steps start equal
+    took = {name: run_step(name, folder, memory) for name in ("scan", "group", *STAGES)}
+    took["all"] = _sum_steps([took[name] for name in BUILD])
     took["month"] = _one_more_month(folder, memory)
     return took
 
 
-def _together(steps: list[dict[str, Any]]) -> dict[str, Any]:
-    both = {key: sum(step[key] for step in steps) for key in ("cpu", "wall")}
-    return both | {"memory": max(step["memory"] for step in steps)}
+def _sum_steps(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    sums = {key: sum(step[key] for step in steps) for key in ("cpu", "wall")}
+    return sums | {"memory": max(step["memory"] for step in steps)}
 
 
 def _one_more_month(folder: Path, memory: str) -> dict[str, Any]:
-    """The last month of arrival and one more date, from kept parts."""
+    """Cost of the last month of arrival and one more date, on top of existing parts."""
     parts = folder / "rollup" / "parts.json"
-    marks = json.loads(parts.read_text())
-    marks.popitem()
-    parts.write_text(json.dumps(marks))
-    took = {name: alone(name, folder, memory, as_of=name != "rollup") for name in STAGES}
-    return _together([took[name] for name in BUILD])
+    arrivals = json.loads(parts.read_text())
+    arrivals.popitem()
+    parts.write_text(json.dumps(arrivals))
+    took = {name: run_step(name, folder, memory, as_of=name != "rollup") for name in STAGES}
+    return _sum_steps([took[name] for name in BUILD])
 
 
-def table(events: int, took: dict[str, dict[str, Any]]) -> str:
-    """What each step took, and how many scans that is."""
+def format_table(events: int, took: dict[str, dict[str, Any]]) -> str:
+    """Format the cost of each step, in seconds and in scans, under a line of the sizes."""
     scan = took["scan"]
     names = {
         "scan": "scan five columns", "group": "group by account, person, day, day known", "rollup": "roll-up",
@@ -136,35 +136,35 @@ def table(events: int, took: dict[str, dict[str, Any]]) -> str:
     }  # fmt: skip
     lines = [
         {
-            "": words,
+            "": label,
             "CPU s": took[name]["cpu"],
             "wall s": took[name]["wall"],
             "CPU scans": took[name]["cpu"] / scan["cpu"],
             "wall scans": took[name]["wall"] / scan["wall"],
             "peak GB": took[name]["memory"],
         }
-        for name, words in names.items()
+        for name, label in names.items()
     ]
     columns = sum(took["featurize"]["told"]["columns"].values())
     rows, people = took["spine"]["told"]["observations"], took["group"]["told"][0]
-    head = (
+    header = (
         f"\n{scan['told'][0]:,} events, {accounts_of(events):,} accounts, {people:,} days of people, {DATES} dates, "
         f"{rows:,} observations, {columns} columns\n"
     )
-    return head + pd.DataFrame(lines).to_string(index=False, float_format="{:.2f}".format)
+    return header + pd.DataFrame(lines).to_string(index=False, float_format="{:.2f}".format)
 
 
 def exponent(sizes: dict[int, dict[str, dict[str, Any]]]) -> float:
-    """How the CPU time of the build grows with the events between the two largest sizes; 1 is in proportion."""
-    (small, less), (large, more) = sorted(sizes.items())[-2:]
-    return math.log(more["all"]["cpu"] / less["all"]["cpu"]) / math.log(large / small)
+    """Exponent of the growth of the build's CPU time with the events, between the two largest sizes; 1 is linear."""
+    (small, small_costs), (large, large_costs) = sorted(sizes.items())[-2:]
+    return math.log(large_costs["all"]["cpu"] / small_costs["all"]["cpu"]) / math.log(large / small)
 
 
 # --- peers --------------------------------------------------------------------------------------------
 
 
 def peers(folder: Path, limit: float, python: str) -> list[dict[str, Any]]:
-    """What each peer took for its sixteen columns, and in how many of them some value differs from ours."""
+    """Cost of each other tool for its sixteen columns, and the share of values that differ from ours."""
     ours = pd.read_parquet(folder / "learn" / "features" / "usage.parquet").set_index(KEY)
     days = sorted({str(pd.Timestamp(as_of).date()) for as_of in ours.index.get_level_values("as_of")})
     return [_peer(name, folder, days, ours, limit, python) for name in PEERS]
@@ -179,25 +179,31 @@ def _peer(name: str, folder: Path, days: list[str], ours: pd.DataFrame, limit: f
             text=True, check=False, timeout=limit,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {"": name, "said": f"not done after {limit:.0f} s"}
+        return {"": name, "result": f"not finished after {limit:.0f} s"}
     if run.returncode:
-        return {"": name, "said": (run.stderr.strip().splitlines() or ["killed"])[-1][:90]}
+        return {"": name, "result": (run.stderr.strip().splitlines() or ["killed"])[-1][:90]}
     took = json.loads(run.stdout.splitlines()[-1])
-    return {"": name, "CPU s": took["cpu"], "wall s": took["wall"], "peak GB": took["memory"], "said": _held(out, ours)}
+    return {
+        "": name,
+        "CPU s": took["cpu"],
+        "wall s": took["wall"],
+        "peak GB": took["memory"],
+        "result": _compare_values(out, ours),
+    }
 
 
-def _held(out: Path, ours: pd.DataFrame) -> str:
-    found = pd.read_parquet(out)
-    found["as_of"] = pd.to_datetime(found.as_of).dt.date
-    columns = [column for column in found.columns if column not in KEY]
-    mine = ours[columns].reset_index()
-    mine["as_of"] = pd.to_datetime(mine.as_of).dt.date
-    both = mine.merge(found, on=KEY, how="left", suffixes=("", "_peer"))
-    nothing = {column: 366 if column == "days_since_last_use" else 0 for column in columns}
-    unlike = {c: int((both[c] != both[f"{c}_peer"].fillna(nothing[c])).sum()) for c in columns}
-    differ = sum(unlike.values())
+def _compare_values(out: Path, ours: pd.DataFrame) -> str:
+    theirs = pd.read_parquet(out)
+    theirs["as_of"] = pd.to_datetime(theirs.as_of).dt.date
+    columns = [column for column in theirs.columns if column not in KEY]
+    expected = ours[columns].reset_index()
+    expected["as_of"] = pd.to_datetime(expected.as_of).dt.date
+    joined = expected.merge(theirs, on=KEY, how="left", suffixes=("", "_peer"))
+    fill_values = {column: 366 if column == "days_since_last_use" else 0 for column in columns}
+    differing = {c: int((joined[c] != joined[f"{c}_peer"].fillna(fill_values[c])).sum()) for c in columns}
+    count = sum(differing.values())
     return f"{len(columns)} columns, " + (
-        f"{differ / both[columns].size:.1%} of values differ" if differ else "all equal"
+        f"{count / joined[columns].size:.1%} of values differ" if count else "all equal"
     )
 
 
@@ -205,34 +211,36 @@ def _held(out: Path, ours: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--events", type=float, default=100e6)
-    options.add_argument("--memory", default="4GB", help="engine.memory")
-    options.add_argument("--keep", type=Path, help="a folder to keep the companies in")
-    options.add_argument("--peers", type=float, default=10e6, help="the largest size that peers are tried on; 0: none")
-    options.add_argument("--limit", type=float, default=900, help="seconds after which a peer is given up")
-    options.add_argument("--peers-python", default=sys.executable, help="a Python that has the peers")
-    options.add_argument("--step", help=argparse.SUPPRESS)
-    options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options.add_argument("--act", action="store_true", help=argparse.SUPPRESS)
-    asked = options.parse_args()
-    if asked.step:
-        print(json.dumps(step(asked.step, asked.folder, asked.memory, asked.act, int(asked.events)), default=str))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=float, default=100e6)
+    parser.add_argument("--memory", default="4GB", help="engine.memory")
+    parser.add_argument("--keep", type=Path, help="a folder in which the companies are kept")
+    parser.add_argument(
+        "--peers", type=float, default=10e6, help="the largest size at which other tools are measured; 0: none"
+    )
+    parser.add_argument("--limit", type=float, default=900, help="time limit of another tool, in seconds")
+    parser.add_argument("--peers-python", default=sys.executable, help="a Python with the other tools installed")
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--act", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.step:
+        print(json.dumps(step(args.step, args.folder, args.memory, args.act, int(args.events)), default=str))
         return
-    work = asked.keep or Path(tempfile.mkdtemp(prefix="renewals-features-"))
+    work = args.keep or Path(tempfile.mkdtemp(prefix="renewals-features-"))
     sizes: dict[int, dict[str, dict[str, Any]]] = {}
-    for events in sorted({*(int(size) for size in SIZES), int(asked.events)}):
+    for events in sorted({*(int(size) for size in SIZES), int(args.events)}):
         folder = work / str(events)
         folder.mkdir(parents=True, exist_ok=True)
-        sizes[events] = measured(events, folder, asked.memory)
-        print(table(events, sizes[events]), flush=True)
-        if events <= asked.peers:
+        sizes[events] = measure_size(events, folder, args.memory)
+        print(format_table(events, sizes[events]), flush=True)
+        if events <= args.peers:
             print(
-                pd.DataFrame(peers(folder, asked.limit, asked.peers_python)).to_string(index=False, na_rep=""),
+                pd.DataFrame(peers(folder, args.limit, args.peers_python)).to_string(index=False, na_rep=""),
                 flush=True,
             )
     print(f"\ngrowth of CPU time with events between the two largest sizes: exponent {exponent(sizes):.2f}")
-    last = sizes[int(asked.events)]
+    last = sizes[int(args.events)]
     print(f"one more month: {last['month']['cpu'] / last['all']['cpu']:.1%} of the full build")
 
 

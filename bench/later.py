@@ -1,7 +1,7 @@
-"""A fair test of a model on dates after its training day: what was said then, and what became of it.
+"""Test a model on dates after its training day: train on the past, predict later renewals, compare with the outcomes.
 
-`learned` stands on `until` and learns as `renewals learn` does. `afterwards` stands on `end`, when the outcomes are
-final, and builds the observations from `until` on by the same stages, each as it was known on its own date.
+`learn_until` trains on `until` as `renewals learn` does. `later_observations` builds the observations from `until`
+on with the same stages, each as known on its own date; its day is `end`, when the outcomes are final.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# Python looks beside the script first, where `features.py` would be taken for the package. Imported before the others.
+# Python searches the script's folder first and would import `bench/features.py` as the package: move it to the end.
 sys.path.append(sys.path.pop(0))
 
 from renewals.models import metrics
@@ -40,18 +40,21 @@ def settings(*overrides: str) -> Settings:
     return read_settings(Path(__file__).parents[1] / "params.yaml", overrides)
 
 
-def learned(tables: Path, work: Path, until: date, options: Settings) -> Job:
-    """Learn until a day; a refusal by the gate is said, and the model is tested all the same."""
+def learn_until(tables: Path, work: Path, until: date, options: Settings) -> Job:
+    """Train until a day and return the job; a rejection by the gate is printed, and the model is tested anyway."""
     job = Job(options, str(tables), work, work / "lists", until=until)
     try:
         learn(job)
-    except GateRejectedError as refusal:
-        print(f"gate: {refusal}")
+    except GateRejectedError as rejection:
+        print(f"gate: {rejection}")
     return job
 
 
-def afterwards(job: Job, end: date) -> pd.DataFrame:
-    """The observations from the training day on, whose outcome was final at `end`, with label and features."""
+def later_observations(job: Job, end: date) -> pd.DataFrame:
+    """Observations from the training day on with a final outcome at `end`, with label and features.
+
+    One row per (account_id, as_of).
+    """
     assert job.until is not None
     work = job.data / "later"
     work.mkdir(exist_ok=True)
@@ -67,46 +70,49 @@ def afterwards(job: Job, end: date) -> pd.DataFrame:
     return rows[pd.to_datetime(rows["as_of"]) >= pd.Timestamp(job.until)]
 
 
-def tested(
+def predict_later(
     job: Job, later: pd.DataFrame, end: date, target: str, lead: int | None
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray[Any, Any]]]:
-    """The observations `later` of a target, one a renewal at the lead, and what model and baselines say of each."""
+    """Predict the later observations of a target by the model and by each baseline.
+
+    Returns the rows (with a lead: one per renewal, at that lead) and the probabilities of each model by its name.
+    """
     assert job.until is not None
     past = pd.read_parquet(job.data / "learn" / "training.parquet")
     train = observations(past, target, job.until)
-    final = observations(later, target, end)
-    open_then = final[~final["renewal_signed"].astype(bool)]
-    rows = metrics.select_at_lead(open_then, lead) if lead else open_then
-    model = EnsembleModel.from_files(files(job.data / "models" / target))
+    matured = observations(later, target, end)
+    unsigned = matured[~matured["renewal_signed"].astype(bool)]
+    rows = metrics.select_at_lead(unsigned, lead) if lead else unsigned
+    model = EnsembleModel.from_files(read_model_files(job.data / "models" / target))
     numbers = [name for name in model.schema.names if name not in model.schema.categories]
-    said = {"model": model.probability(rows)}
+    predictions = {"model": model.probability(rows)}
     for name, baseline in baselines.BASELINES.items():
-        told = baseline(train, rows, numbers)
-        if told is not None:
-            said[name] = told
-    return rows, said
+        probability = baseline(train, rows, numbers)
+        if probability is not None:
+            predictions[name] = probability
+    return rows, predictions
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """A model's files by name."""
+def read_model_files(folder: Path) -> dict[str, bytes]:
+    """Content of each file of a model, by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def line(name: str, rows: pd.DataFrame, chance: np.ndarray[Any, Any]) -> dict[str, Any]:
+def metrics_row(name: str, rows: pd.DataFrame, probability: np.ndarray[Any, Any]) -> dict[str, Any]:
     """One row of the printed table: AUC with its account-clustered interval, log loss, calibration."""
     truth = rows["label"].to_numpy()
-    low, high = metrics.auc_interval(truth, chance, rows["account_id"], metrics.Resampling())
+    low, high = metrics.auc_interval(truth, probability, rows["account_id"], metrics.Resampling())
     return {
         "": name,
-        "AUC": metrics.auc(truth, chance),
+        "AUC": metrics.auc(truth, probability),
         "90 % from": low,
         "to": high,
-        "log loss": metrics.log_loss(truth, chance),
-        "slope": metrics.calibration_slope(truth, chance) if len(np.unique(chance)) > 1 else np.nan,
-        "error": metrics.calibration_error(truth, chance),
+        "log loss": metrics.log_loss(truth, probability),
+        "slope": metrics.calibration_slope(truth, probability) if len(np.unique(probability)) > 1 else np.nan,
+        "error": metrics.calibration_error(truth, probability),
     }
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """The printed table."""
-    return pd.DataFrame(lines).to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep="")
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """Format rows as a text table."""
+    return pd.DataFrame(rows).to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep="")

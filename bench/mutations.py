@@ -1,8 +1,8 @@
-"""Breaks each law of time on purpose and tells which tests notice: `python bench/mutations.py [--only WORD ...]`.
+"""Mutation tests of the rules of time: `python bench/mutations.py [--only WORD ...]`.
 
-Works on a copy of the tree in a temporary folder; this tree is only read. Each mutation names the laws that should
-notice it, and their tests are run; `--all` runs every test on each. A mutation that no test notices has survived,
-and the exit code is 1. A law is worth as much as the faults it has been seen to catch.
+Each mutation breaks one rule in a copy of the tree in a temporary folder (this tree is only read), and the tests of the
+rules that should fail are run; `--all` runs every test on each. A mutation that no test detects has survived, and the
+exit code is 1. A test is only proved useful by the faults that it has detected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TESTS = (
 )
 
 WINDOWS = "features/point_in_time.py"
-# The laws, by words that single out their tests.
+# The rules, by words that select their tests (`pytest -k`).
 APPENDED = "rows_known_later_change_nothing"
 AHEAD = "event_ahead_of_its_arrival"
 REWRITTEN = "facts_of_later_inside_earlier_rows"
@@ -51,21 +51,21 @@ HAPPENED_AT = "event_at_as_of_is_of_the_future"
 ROWS = "what_every_observation_knew or what_was_known_on_a_day"
 FIRST_INSTANT = "window_begins_on_its_first_instant"
 YEAR = "year_begins_on_its_first_instant"
-OWN_ROWS = "account_depends_on_its_own_rows"
+SAME_ACCOUNT = "account_depends_on_its_own_rows"
 ORDER = "order_and_exact_duplicates"
 ONE_ROW = "one_row_per_observation"
 ALONE = "dates_together_are_dates_alone"
 PARTS = "rolled_up_in_parts"
 ORACLE = "features_equal_the_oracle and not many"
 ONE_PLACE = "compared_with_as_of_outside"
-OTHERS = "others_sold_alike"
+SIMILAR_SALES = "others_sold_alike"
 COHORT = "cancels_early_is_learned_from_with_the_cohort"
 SOLD = "known_when_its_renewal_was_final"
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One fault: in words, as a piece of code put in place of another, and the laws that should notice."""
+    """One fault: its description, the code that replaces another piece of code, and the rules that should detect it."""
 
     fault: str
     file: str
@@ -75,10 +75,10 @@ class Mutation:
 
 
 def unmasked(table: str, column: str, *laws: str) -> Mutation:
-    """A later fact shown as if it had always been there."""
-    chosen = "        if column.known is not None\n"
-    beside = f'        if column.known is not None and (contract.name, column.name) != ("{table}", "{column}")\n'
-    return Mutation(f"{table}.{column} is not masked", WINDOWS, chosen, beside, laws or (REWRITTEN, ROWS))
+    """Mutation that shows a later fact of a table as if it had always been known."""
+    original = "        if column.known is not None\n"
+    replacement = f'        if column.known is not None and (contract.name, column.name) != ("{table}", "{column}")\n'
+    return Mutation(f"{table}.{column} is not masked", WINDOWS, original, replacement, laws or (REWRITTEN, ROWS))
 
 
 STRETCH = "(_.reach > day_range.near) & (_.reach <= day_range.far)"
@@ -88,24 +88,28 @@ STAKEHOLDERS, SPINE = "features/families/stakeholders.py", "features/spine.py"
 MUTATIONS = [
     # known strictly before
     Mutation(
-        "rows known later are seen",
+        "rows known later are visible",
         WINDOWS,
         "    rows = rows.filter(_._known_day.isnull() | (_._known_day < _._cut))\n",
         "",
         (APPENDED, KNOWN_AT, ROWS),
     ),
     Mutation(
-        "a row known on the date is seen",
+        "a row known on the date is visible",
         WINDOWS,
         "_._known_day < _._cut",
         "_._known_day <= _._cut",
         (APPENDED, KNOWN_AT),
     ),
     Mutation(
-        "an event on the date is seen", WINDOWS, "_._event_day < _._cut", "_._event_day <= _._cut", (HAPPENED_AT, ROWS)
+        "an event on the date is visible",
+        WINDOWS,
+        "_._event_day < _._cut",
+        "_._event_day <= _._cut",
+        (HAPPENED_AT, ROWS),
     ),
     Mutation(
-        "events of the future are seen",
+        "future events are visible",
         WINDOWS,
         "_._event_day < _._cut",
         "_._event_day < _._cut + 9999",
@@ -123,24 +127,28 @@ MUTATIONS = [
         WINDOWS,
         "day_of(_.matured_at) < _._cut",
         "day_of(_.matured_at) <= _._cut",
-        (OTHERS, ORACLE),
+        (SIMILAR_SALES, ORACLE),
     ),
     Mutation(
-        "what came after an outcome tells how it was sold",
+        "a fact after an outcome counts as known at its sale",
         WINDOWS,
         "_._known_day < day_of(_[instant_column])",
         "_._known_day <= day_of(_[instant_column])",
         (SOLD,),
     ),
     Mutation(
-        "a tie of companies told later is known",
+        "a company link recorded later is known",
         WINDOWS,
         'return _hide_future(table.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")',
         'return table.cross_join(dates).drop("_cut")',
         ("parent_and_sisters",),
     ),
     Mutation(
-        "one's own outcomes count", "features/families/fit.py", '- _[f"{name}_own"].fill_null(0)', "", (OTHERS, ORACLE)
+        "the account's outcomes count for itself",
+        "features/families/fit.py",
+        '- _[f"{name}_own"].fill_null(0)',
+        "",
+        (SIMILAR_SALES, ORACLE),
     ),
     Mutation(
         "instants are rounded to days",
@@ -151,7 +159,7 @@ MUTATIONS = [
     ),
     # later facts
     Mutation(
-        "a later fact of the date is seen",
+        "a later fact of the date is visible",
         WINDOWS,
         "_known_time_column(column)]) < rows._cut",
         "_known_time_column(column)]) <= rows._cut",
@@ -166,16 +174,16 @@ MUTATIONS = [
     unmasked("interventions", "ended_at", ROWS),
     *(unmasked("referrals", c, ROWS) for c in ("converted_at", "reward_cost")),
     *(unmasked("trials", c, ROWS) for c in ("started_at", "finished_at")),
-    # arrival of use
+    # arrival of usage events
     Mutation(
-        "late arrival is forgotten",
+        "late arrival is ignored",
         WINDOWS,
         "day_of(events.recorded_at.fill_null(events.occurred_at))",
         "happened",
         (APPENDED, ORACLE),
     ),
     Mutation(
-        "a clock running ahead is believed",
+        "a clock that is fast is trusted",
         WINDOWS,
         "ibis.greatest(happened, day_of(events.recorded_at.fill_null(events.occurred_at)))",
         "day_of(events.recorded_at.fill_null(events.occurred_at))",
@@ -189,19 +197,25 @@ MUTATIONS = [
         (APPENDED, KNOWN_AT),
     ),
     Mutation(
-        "earlier dates see late days", WINDOWS, "if edge < known <= cut\n", "if edge < known\n", (APPENDED, ALONE)
+        "late days are visible to earlier dates",
+        WINDOWS,
+        "if edge < known <= cut\n",
+        "if edge < known\n",
+        (APPENDED, ALONE),
     ),
-    Mutation("first uses known later are seen", WINDOWS, "in pairs if known <= cut]", "in pairs]", (APPENDED, ALONE)),
+    Mutation(
+        "first uses known later are visible", WINDOWS, "in pairs if known <= cut]", "in pairs]", (APPENDED, ALONE)
+    ),
     # windows and their slices
     Mutation(
-        "a slice begins a day late",
+        "a slice starts a day late",
         WINDOWS,
         "bisect.bisect_right(edges, d) - 1",
         "max(bisect.bisect_left(edges, d) - 1, 0)",
         (FIRST_INSTANT, ORACLE),
     ),
     Mutation(
-        "edges lie a day off",
+        "edges are wrong by a day",
         WINDOWS,
         "{cut - depth for cut",
         "{cut - depth + (depth > 0) for cut",
@@ -222,7 +236,7 @@ MUTATIONS = [
         (FIRST_INSTANT, ALONE),
     ),
     Mutation(
-        "the window before overlaps",
+        "the previous window overlaps",
         WINDOWS,
         STRETCH,
         "(_.reach >= day_range.near) & (_.reach <= day_range.far)",
@@ -236,9 +250,15 @@ MUTATIONS = [
         (YEAR, ORACLE),
     ),
     # days in buckets, and their masks
-    Mutation("earlier dates see late masks", WINDOWS, "if bucket < known <= cut\n", "if bucket < known\n", (APPENDED,)),
     Mutation(
-        "a mask begins a day late",
+        "late masks are visible to earlier dates",
+        WINDOWS,
+        "if bucket < known <= cut\n",
+        "if bucket < known\n",
+        (APPENDED,),
+    ),
+    Mutation(
+        "a mask starts a day late",
         WINDOWS,
         "max(cutoff - self.far, bucket)",
         "max(cutoff - self.far + 1, bucket)",
@@ -252,70 +272,74 @@ MUTATIONS = [
         (ORACLE,),
     ),
     Mutation(
-        "the last use is its bucket's first", WINDOWS, "last_day=_.day.max()", "last_day=_.day.min()", (ALONE, ORACLE)
+        "the last use is the first of its bucket",
+        WINDOWS,
+        "last_day=_.day.max()",
+        "last_day=_.day.min()",
+        (ALONE, ORACLE),
     ),
-    # a day of several arrivals counts once
+    # a day with several arrivals counts once
     Mutation("a day counts at every arrival", WINDOWS, NEW, "_[mask]", (ORACLE, "several_arrivals")),
     Mutation(
-        "a day that came late is forgotten",
+        "a day that arrived late is ignored",
         WINDOWS,
         "late = rows.filter(_.known_from > _.at_once)",
         "late = rows.filter(_.known_from < _.at_once)",
         (ORACLE,),
     ),
     Mutation(
-        "an unnamed user has told nothing",
+        "days of a user without id are not matched",
         WINDOWS,
         "late[key].identical_to(rows[key])",
         "late[key] == rows[key]",
         (ORACLE, "several_arrivals"),
     ),
     Mutation(
-        "the roll-up forgets arrivals",
+        "the roll-up ignores arrivals",
         "features/usage_windows.py",
         'keys = ("account_id", "user_id", "day", "known_day", "block")',
         'keys = ("account_id", "user_id", "day", "block")',
         (PARTS, APPENDED),
     ),
     Mutation(
-        "a block of features forgets its neighbours",
+        "other blocks of features are ignored",
         "features/usage_windows.py",
         '        person_days, ("account_id", "block"), calendar, ACCOUNT_SUM_RANGES',
         '        person_days.filter(_.block == 0), ("account_id", "block"), calendar, ACCOUNT_SUM_RANGES',
         (ORACLE,),
     ),
-    # an account's own rows
+    # rows of the same account only
     Mutation(
         "use is joined by user only",
         STAKEHOLDERS,
         'people_then.left_join(person_windows, PERSON_KEY, rname="{name}_used")',
         'people_then.left_join(person_windows, ("as_of", "user_id"), rname="{name}_used")',
-        (OWN_ROWS,),
+        (SAME_ACCOUNT,),
     ),
     Mutation(
         "tiers are joined by user only",
         STAKEHOLDERS,
         'known.left_join(people_then.select(*PERSON_KEY, "tier"), PERSON_KEY)',
         'known.left_join(people_then.select(*PERSON_KEY, "tier"), ("as_of", "user_id"))',
-        (OWN_ROWS,),
+        (SAME_ACCOUNT,),
     ),
     Mutation(
-        "the newest stretch of any account",
+        "the newest position of any account wins",
         STAKEHOLDERS,
         "newest = ibis.window(group_by=PERSON_KEY,",
         'newest = ibis.window(group_by=("as_of", "user_id"),',
-        (OWN_ROWS,),
+        (SAME_ACCOUNT,),
     ),
     Mutation(
-        "others' payments show that one pays",
+        "payments of other accounts count",
         SPINE,
         "pays=known.paid_at.notnull().any().over(group_by=KEY)",
         'pays=known.paid_at.notnull().any().over(group_by="as_of")',
-        (ORACLE, OWN_ROWS),
+        (ORACLE, SAME_ACCOUNT),
     ),
-    # order, and one row each
+    # order of rows, and one row per key
     Mutation(
-        "any version of a stretch may win",
+        "any version of a position may win",
         STAKEHOLDERS,
         'order_by=[*order, "left_ago", "effective_tier", "role"])',
         "order_by=order[:1])",
@@ -330,7 +354,7 @@ MUTATIONS = [
         (ORACLE, "rates_that_every_date_knew"),
     ),
     Mutation(
-        "every set that ends is observed",
+        "every set of terms that ends is observed",
         SPINE,
         '.filter(_.place == 0).drop("place", "end_day")',
         '.drop("place", "end_day")',
@@ -345,7 +369,7 @@ MUTATIONS = [
     ),
     # the code itself
     Mutation(
-        "time is cut elsewhere",
+        "time is compared in another module",
         "features/families/tickets.py",
         '    known = as_of_rows("tickets", tickets, spine)\n',
         '    known = as_of_rows("tickets", tickets, spine)\n    known = known.filter(known.opened_at < known.as_of)\n',
@@ -361,8 +385,8 @@ MUTATIONS = [
 ]
 
 
-def copy_of_the_tree(folder: Path) -> None:
-    """What the tests need, without what earlier runs left behind."""
+def copy_tree(folder: Path) -> None:
+    """Copy the files that the tests need, without caches."""
     for name in COPIED:
         source, target = ROOT / name, folder / name
         if source.is_dir():
@@ -371,18 +395,20 @@ def copy_of_the_tree(folder: Path) -> None:
             shutil.copy(source, target)
 
 
-def applied(mutation: Mutation, folder: Path) -> str:
-    """Put the fault into the copy; returns what the file was."""
+def apply_mutation(mutation: Mutation, folder: Path) -> str:
+    """Write the fault into the copy; returns the original text of the file."""
     path = folder / mutation.file
     code = path.read_text(encoding="utf-8")
     if code.count(mutation.old) != 1:
-        raise SystemExit(f"{mutation.fault}: {mutation.file} holds {code.count(mutation.old)} times\n{mutation.old}")
+        raise SystemExit(
+            f"{mutation.fault}: {mutation.file} contains {code.count(mutation.old)} times, not once:\n{mutation.old}"
+        )
     path.write_text(code.replace(mutation.old, mutation.new), encoding="utf-8")
     return code
 
 
-def failing(folder: Path, laws: tuple[str, ...] = ()) -> tuple[int, list[str]]:
-    """Exit code of the tests of these laws, or of all, and the names of those that fail."""
+def run_tests(folder: Path, laws: tuple[str, ...] = ()) -> tuple[int, list[str]]:
+    """Run the tests of these rules, or all; returns pytest's exit code and the names of the failed tests."""
     only = ["-k", " or ".join(f"({law})" for law in laws)] if laws else []
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *TESTS, *only]
     environment = os.environ | {
@@ -398,36 +424,42 @@ def failing(folder: Path, laws: tuple[str, ...] = ()) -> tuple[int, list[str]]:
 
 
 def main() -> int:
-    """One line per mutation."""
+    """Run the selected mutations and print one line each; returns 1 if one survived."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--only", nargs="*", default=[""], metavar="WORD", help="mutations with such a word in their fault"
+        "--only",
+        nargs="*",
+        default=[""],
+        metavar="WORD",
+        help="only mutations with one of these words in their description",
     )
-    parser.add_argument("--all", action="store_true", help="run every test on each, not those of its laws alone")
-    asked = parser.parse_args()
-    chosen = [mutation for mutation in MUTATIONS if any(word in mutation.fault for word in asked.only)]
+    parser.add_argument(
+        "--all", action="store_true", help="run every test on each mutation, not only those of its rules"
+    )
+    args = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if any(word in mutation.fault for word in args.only)]
     with tempfile.TemporaryDirectory(prefix="mutations-") as name:
         folder = Path(name)
-        copy_of_the_tree(folder)
+        copy_tree(folder)
         if len(chosen) == len(MUTATIONS):
-            code, names = failing(folder)
+            code, names = run_tests(folder)
             if code:
-                raise SystemExit(f"without any fault these already fail: {', '.join(names)}")
-        survived = sum(_tell(mutation, folder, asked.all) for mutation in chosen)
+                raise SystemExit(f"these tests fail without any mutation: {', '.join(names)}")
+        survived = sum(_survives(mutation, folder, args.all) for mutation in chosen)
     print(f"{len(chosen)} mutations, {survived} survived")
     return int(survived > 0)
 
 
-def _tell(mutation: Mutation, folder: Path, every_test: bool) -> bool:
-    """Try one mutation and print what became of it; whether it survived."""
-    begun = time.monotonic()
-    before = applied(mutation, folder)
+def _survives(mutation: Mutation, folder: Path, every_test: bool) -> bool:
+    """Run one mutation and print the result; True if it survived."""
+    started = time.monotonic()
+    before = apply_mutation(mutation, folder)
     try:
-        code, names = failing(folder, () if every_test else mutation.laws)
+        code, names = run_tests(folder, () if every_test else mutation.laws)
     finally:
         (folder / mutation.file).write_text(before, encoding="utf-8")
     verdict = "killed" if code else "SURVIVED"
-    print(f"{verdict:8} | {mutation.fault:38} | {time.monotonic() - begun:4.0f} s | {', '.join(names)}", flush=True)
+    print(f"{verdict:8} | {mutation.fault:38} | {time.monotonic() - started:4.0f} s | {', '.join(names)}", flush=True)
     return code == 0
 
 

@@ -1,21 +1,20 @@
-"""How fast a list is made: accounts a second, CPU seconds and peak memory, at several sizes and step by step.
+"""Measure the speed of the list: accounts per second, CPU seconds and peak memory, by size and by step.
 
 An example company is simulated and its features are built as `renewals learn` builds them; the four targets are
-learnt by the shipped recipe (the middle of each list) at the shipped depth. The accounts to be listed are drawn from
-the rows of that company; half of each column's figures come from other rows, and fractions are stretched a little, so
-that no two accounts are alike and most fractions differ. They lie in files as `assemble` writes them.
+trained with the default hyperparameters (the middle of each list) at the shipped depth. The accounts to be listed are
+sampled from the rows of that company; half of each column's values come from other rows, and fractions are scaled a
+little, so that no two accounts are equal and most fractions differ. They are stored in files as `assemble` writes them.
 
-Steps, each in a process of its own, its first rows not counted (they compile and warm up); files are read within:
+Steps, each in its own process; the first rows are not counted (they compile and warm up); reading files is counted:
 
   predict        probability of renewal
-  contributions  what each feature adds to its margin: linear part and trees
-  reasons        what is usual among peers, who speaks, and the sentences; contributions made before are not counted
-  list           the whole of `pipelines.stages.act.score.score_accounts`: four probabilities, contributions (written to
-  a
-                 file as `renewals score` does), reasons and strengths in words, ranks and checks; and the Parquet bytes
+  contributions  contribution of each feature to its margin: linear part and trees
+  reasons        peer statistics, selection of reasons, and sentences; the contributions before are not counted
+  list           all of `pipelines.stages.act.score.score_accounts`: four probabilities, contributions (written to a
+                 file as `renewals score` does), reasons and strengths as sentences, ranks and checks; and Parquet bytes
 
-Then trees alone, beside others on the same rows; the slow ones on fewer. These trees take categories for numbers, for
-FastTreeSHAP cannot explain a split of categories.
+Then the trees alone, next to other explainers on the same rows; the slow ones on fewer rows. These trees take
+categories as numbers, because FastTreeSHAP cannot explain a split on categories.
 """
 
 from __future__ import annotations
@@ -70,18 +69,18 @@ LIBRARY = read_library(DEFAULT_LIBRARY)
 PLAYS = AvailablePlaybooks(LIBRARY, combine_effects(LIBRARY, {}), settings().folds.decided_days)
 CHUNK, WARM = 50_000, 500
 SPREAD = 0.5
-"""Of the intervals, in log-odds: what it is takes no time."""
-REPEATED = 20
-"""So often the tables explain their rows: once takes a few hundredths of a second, too short to tell the time of."""
-FEW = {"shap TreeExplainer": 4000, "LightGBM pred_contrib": 4000, "FastTreeSHAP v2": 4000}
-"""Rows that the slow ones explain."""
+"""Standard deviation of the intervals, in log-odds; its value has no effect on the time."""
+REPETITIONS = 20
+"""Repetitions of our explanation: one takes a few hundredths of a second, too short to be measured."""
+ROW_LIMITS = {"shap TreeExplainer": 4000, "LightGBM pred_contrib": 4000, "FastTreeSHAP v2": 4000}
+"""Rows that the slow explainers explain."""
 
 
 # --- the company, its models, its accounts ------------------------------------------------------------
 
 
-def company(accounts: int, work: Path) -> Job:
-    """The training table of a simulated company."""
+def prepare_company(accounts: int, work: Path) -> Job:
+    """Build the training table of a simulated company."""
     job = Job(settings(), str(work / "company"), work, work / "lists", until=UNTIL)
     if not (job.folder / "training.parquet").exists():
         write_company(simulate_company(accounts, months=36, seed=7), work / "company")
@@ -90,32 +89,34 @@ def company(accounts: int, work: Path) -> Job:
     return job
 
 
-def models(job: Job, depth: int | None, rounds: int | None) -> dict[str, Champion]:
-    """A model of each target, by the recipe that is usual where there is no past to choose by."""
+def train_models(job: Job, depth: int | None, rounds: int | None) -> dict[str, Champion]:
+    """Train a model of each target with default hyperparameters."""
     trees = job.settings.lightgbm
     trees = trees.model_copy(update={"max_depth": depth or trees.max_depth})
-    recipe = default_candidate(job.settings.linear, trees)
+    hyperparameters = default_candidate(job.settings.linear, trees)
     training, catalogue = read_training(job), read_catalogue(job.folder)
-    made = {}
+    champions = {}
     for target in job.settings.targets:
         observed = observations(training, target, UNTIL)
         schema = Schema.from_catalogue(catalogue, observed, target, trees.monotone)
         values, truth = schema.values(observed), observed["label"].to_numpy()
         weight = np.ones(len(truth))
-        line = fit_linear(values, truth, weight, schema, [recipe.inverse_penalty], job.settings.linear)[
-            recipe.inverse_penalty
+        linear = fit_linear(values, truth, weight, schema, [hyperparameters.inverse_penalty], job.settings.linear)[
+            hyperparameters.inverse_penalty
         ]
-        booster = fit_trees(values, truth, weight, schema, rounds or recipe.num_rounds, trees)
+        booster = fit_trees(values, truth, weight, schema, rounds or hyperparameters.num_rounds, trees)
         near = job.settings.linear.near_term_days
-        made[target] = Champion(
-            target, "1", EnsembleModel(schema, line, booster, recipe.tree_weight, SigmoidCalibration(), near, SPREAD)
+        champions[target] = Champion(
+            target,
+            "1",
+            EnsembleModel(schema, linear, booster, hyperparameters.tree_weight, SigmoidCalibration(), near, SPREAD),
         )
-    return made
+    return champions
 
 
-def drawn(job: Job, rows: int, side: Path) -> None:
-    """So many accounts to be listed, and their figures."""
-    side.mkdir(parents=True, exist_ok=True)
+def write_accounts(job: Job, rows: int, folder: Path) -> None:
+    """Write so many accounts to be listed, with their features, into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     source = read_training(job)
     spine = pd.read_parquet(job.folder / "spine.parquet")
@@ -124,39 +125,41 @@ def drawn(job: Job, rows: int, side: Path) -> None:
     spines = []
     for start in range(0, rows, CHUNK):
         count = min(CHUNK, rows - start)
-        whose = rng.integers(0, len(source), count)
+        index = rng.integers(0, len(source), count)
         ids = [f"account-{number:08d}" for number in range(start, start + count)]
-        figures = {name: _stirred(source[name].iloc[whose], rng) for name in names}
-        table = pa.Table.from_pandas(
-            pd.DataFrame({"account_id": ids, "as_of": date.fromisoformat(DAY)} | figures), preserve_index=False
+        features = {name: _perturb(source[name].iloc[index], rng) for name in names}
+        block = pa.Table.from_pandas(
+            pd.DataFrame({"account_id": ids, "as_of": date.fromisoformat(DAY)} | features), preserve_index=False
         )
-        writer = writer or pq.ParquetWriter(side / "scoring.parquet", table.schema, compression="zstd")
-        writer.write_table(table.cast(writer.schema))
-        own = spine.iloc[rng.integers(0, len(spine), count)].reset_index(drop=True)
+        writer = writer or pq.ParquetWriter(folder / "scoring.parquet", block.schema, compression="zstd")
+        writer.write_table(block.cast(writer.schema))
+        sampled = spine.iloc[rng.integers(0, len(spine), count)].reset_index(drop=True)
         managers = [f"manager {number}" for number in rng.integers(0, max(1, rows // 200), count)]
         spines.append(
-            own.assign(account_id=ids, account_name=ids, as_of=date.fromisoformat(DAY), csm=managers, account_age=400)
+            sampled.assign(
+                account_id=ids, account_name=ids, as_of=date.fromisoformat(DAY), csm=managers, account_age=400
+            )
         )
     assert writer is not None
     writer.close()
-    pd.concat(spines, ignore_index=True).to_parquet(side / "spine.parquet")
+    pd.concat(spines, ignore_index=True).to_parquet(folder / "spine.parquet")
 
 
-def _stirred(column: pd.Series, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """Half of the figures from other rows; fractions a little longer or shorter."""
-    own = column.to_numpy()
-    mixed = np.where(rng.random(len(own)) < 0.5, own[rng.permutation(len(own))], own)
+def _perturb(column: pd.Series, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Take half of the values from other rows, and scale fractions by a small random factor."""
+    values = column.to_numpy()
+    mixed = np.where(rng.random(len(values)) < 0.5, values[rng.permutation(len(values))], values)
     if mixed.dtype.kind != "f":
         return mixed
-    whole = np.isnan(mixed) | (mixed == np.rint(mixed))
-    return np.where(whole, mixed, mixed * np.exp(rng.normal(0, 0.02, len(mixed))))
+    unchanged = np.isnan(mixed) | (mixed == np.rint(mixed))
+    return np.where(unchanged, mixed, mixed * np.exp(rng.normal(0, 0.02, len(mixed))))
 
 
 # --- one step, in a process of its own ----------------------------------------------------------------
 
 
 class Clock:
-    """CPU and wall seconds spent within `with`."""
+    """Timer that adds up CPU and wall seconds spent in `with` blocks."""
 
     def __init__(self) -> None:
         self.cpu = self.wall = 0.0
@@ -172,7 +175,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Act:
-    """What a step works on."""
+    """Inputs of a step."""
 
     champions: dict[str, Champion]
     rows: pd.DataFrame
@@ -204,41 +207,43 @@ def contributions(act: Act, clock: Clock) -> None:
             pass
 
 
-def in_words(act: Act, clock: Clock) -> None:
+def explain(act: Act, clock: Clock) -> None:
     names, options = act.learned.schema.names, ListOptions()
-    words = reasons.features_with_sentences(act.catalogue, names)
+    features = reasons.features_with_sentences(act.catalogue, names)
     with clock:
         columns = score.ColumnReader(act.figures, names)
         peers = reasons.peer_statistics(columns, act.rows["size_band"], act.rows["stage"], options.min_peers)
     choices = []
-    for own, values in act.blocks():
-        pushes, _ = act.learned.contributions(values, act.threads)
+    for block, values in act.blocks():
+        contributions, _ = act.learned.contributions(values, act.threads)
         with clock:
-            who = peers.group[own]
+            groups = peers.group[block]
             choices.append(
-                reasons.select_reasons(pushes, values, words, peers.typical_values, who, "en", options.min_reason_share)
+                reasons.select_reasons(
+                    contributions, values, features, peers.typical_values, groups, "en", options.min_reason_share
+                )
             )
     with clock:
         reasons.render_reasons(
-            reasons.concatenate_reasons(choices), act.figures.column, words, peers, Messages("en").phrases()
+            reasons.concatenate_reasons(choices), act.figures.column, features, peers, Messages("en").phrases()
         )
 
 
-def whole_list(act: Act, clock: Clock) -> None:
+def make_list(act: Act, clock: Clock) -> None:
     options = ListOptions()
     with clock:
-        with score.contributions_writer(act.side / "contributions.parquet") as keep:
-            made = score.score_accounts(
-                act.rows, act.figures, act.catalogue, act.champions, options, keep, PLAYS, act.threads
+        with score.contributions_writer(act.side / "contributions.parquet") as write:
+            result = score.score_accounts(
+                act.rows, act.figures, act.catalogue, act.champions, options, write, PLAYS, act.threads
             )
-        risk_list.to_parquet(made.listed)
+        risk_list.to_parquet(result.listed)
 
 
-STEPS = {"predict": predict, "contributions": contributions, "reasons": in_words, "list": whole_list}
+STEPS = {"predict": predict, "contributions": contributions, "reasons": explain, "list": make_list}
 
 
 def step(name: str, work: Path, side: Path, threads: int) -> dict[str, float]:
-    """What a step takes, its first rows apart."""
+    """Run a step and return its cost, without its first rows."""
     champions = pickle.loads((work / "models.pickle").read_bytes())
     rows, figures = score.read_observations(side)
     catalogue = json.loads((work / "learn" / "features.json").read_bytes())["features"]
@@ -248,11 +253,11 @@ def step(name: str, work: Path, side: Path, threads: int) -> dict[str, float]:
     return {"cpu": clock.cpu, "wall": clock.wall, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
-# --- the trees alone, beside others -------------------------------------------------------------------
+# --- the trees alone, next to other explainers --------------------------------------------------------
 
 
-def of_numbers(job: Job, depth: int | None, rounds: int | None) -> lgb.Booster:
-    """The trees of renewal, where a category is the number of its place."""
+def train_numeric_trees(job: Job, depth: int | None, rounds: int | None) -> lgb.Booster:
+    """Train the trees of renewal with each category as its number."""
     trees = job.settings.lightgbm
     observed = observations(read_training(job), "renewal", UNTIL)
     schema = Schema.from_catalogue(read_catalogue(job.folder), observed, "renewal", trees.monotone)
@@ -262,40 +267,40 @@ def of_numbers(job: Job, depth: int | None, rounds: int | None) -> lgb.Booster:
     return fit_trees(values, truth, np.ones(len(truth)), replace(schema, categories={}), count, options)
 
 
-def explained(
+def compare_explainers(
     booster: lgb.Booster, work: Path, side: Path, threads: int, pythons: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """Rows a CPU second and a second of each that explains the booster, and its largest difference from ours."""
+    """Rows per CPU second and per second of each explainer, and its maximum difference from ours."""
     champions: dict[str, Champion] = pickle.loads((work / "models.pickle").read_bytes())
-    learned, trees = champions["renewal"].model, TreeShap.of(booster)
+    model, trees = champions["renewal"].model, TreeShap.of(booster)
     booster.save_model(work / "model.txt")
     _, figures = score.read_observations(side)
-    _, first = next(figures.blocks(learned.schema.names))
-    values = learned.schema.values(first)
+    _, first = next(figures.blocks(model.schema.names))
+    values = model.schema.values(first)
     trees.contributions(values[:WARM])
     clock = Clock()
-    for _ in range(REPEATED):
+    for _ in range(REPETITIONS):
         with clock:
             ours = trees.contributions(values, threads)
-    lines = [_line("ours", len(values), clock.cpu / REPEATED, clock.wall / REPEATED)]
+    lines = [_line("ours", len(values), clock.cpu / REPETITIONS, clock.wall / REPETITIONS)]
     for name in PEERS:
-        count = min(FEW[name], len(values))
+        count = min(ROW_LIMITS[name], len(values))
         lines.append({"": name} | _peer(name, work, values[:count], ours[:count], pythons.get(name, sys.executable)))
     base = next(line for line in lines if line[""] == "LightGBM pred_contrib")
     return [line | {"x pred_contrib, CPU": line.get("a CPU second", np.nan) / base["a CPU second"]} for line in lines]
 
 
 def _peer(name: str, work: Path, values: Any, ours: Any, python: str) -> dict[str, Any]:
-    given, out = work / "values.npy", work / "told.npy"
-    np.save(given, values)
+    values_file, out = work / "values.npy", work / "contributions.npy"
+    np.save(values_file, values)
     script = str(Path(__file__).with_name("shap_peers.py"))
-    command = [python, script, name, str(work / "model.txt"), str(given), str(out)]
+    command = [python, script, name, str(work / "model.txt"), str(values_file), str(out)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
-        return {"said": (run.stderr.strip().splitlines() or ["killed"])[-1][:90]}
+        return {"result": (run.stderr.strip().splitlines() or ["killed"])[-1][:90]}
     took = json.loads(run.stdout.splitlines()[-1])
-    line = _line(name, len(values), took["cpu"], took["wall"])
-    return line | {"largest difference": float(np.abs(np.load(out) - ours).max())}
+    row = _line(name, len(values), took["cpu"], took["wall"])
+    return row | {"largest difference": float(np.abs(np.load(out) - ours).max())}
 
 
 def _line(name: str, rows: int, cpu: float, wall: float) -> dict[str, Any]:
@@ -305,65 +310,65 @@ def _line(name: str, rows: int, cpu: float, wall: float) -> dict[str, Any]:
 # --- the command --------------------------------------------------------------------------------------
 
 
-def alone(name: str, work: Path, side: Path, threads: int) -> dict[str, float]:
-    """A step in a process of its own, so that its peak memory is its own."""
+def run_step(name: str, work: Path, side: Path, threads: int) -> dict[str, float]:
+    """Run a step in its own process, so that its peak memory is measured separately."""
     command = [sys.executable, __file__, "--step", name, "--keep", str(work), "--side", str(side)]
     run = subprocess.run([*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(run.stdout.splitlines()[-1]))
 
 
-def table(lines: list[dict[str, Any]], form: Callable[[float], str] = "{:,.1f}".format) -> str:
+def format_table(lines: list[dict[str, Any]], form: Callable[[float], str] = "{:,.1f}".format) -> str:
     return pd.DataFrame(lines).to_string(index=False, float_format=form, na_rep="")
 
 
-def measured(rows: int, work: Path, threads: int) -> list[dict[str, Any]]:
+def measure_steps(rows: int, work: Path, threads: int) -> list[dict[str, Any]]:
     side = work / str(rows)
-    took = {name: alone(name, work, side, threads) for name in STEPS}
-    lines = [_line(name, rows, own["cpu"], own["wall"]) | {"peak GB": own["memory"]} for name, own in took.items()]
+    took = {name: run_step(name, work, side, threads) for name in STEPS}
+    lines = [_line(name, rows, cost["cpu"], cost["wall"]) | {"peak GB": cost["memory"]} for name, cost in took.items()]
     contributions = took["contributions"]["cpu"]
     return [line | {"x contributions, CPU": line["CPU s"] / contributions} for line in lines]
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rows", type=float, nargs="+", default=[10_000, 100_000, 1_000_000])
-    options.add_argument("--accounts", type=int, default=400, help="of the simulated company that is learnt from")
-    options.add_argument("--depth", type=int, help="of the trees; the shipped one unless given")
-    options.add_argument("--rounds", type=int, help="trees; the shipped middle unless given")
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--keep", type=Path, help="a folder to keep the company and its accounts in")
-    options.add_argument("--fasttreeshap-python", default=sys.executable, help="a Python that has FastTreeSHAP")
-    options.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
-    options.add_argument("--side", type=Path, help=argparse.SUPPRESS)
-    asked = options.parse_args()
-    if asked.step:
-        print(json.dumps(step(asked.step, asked.keep, asked.side, asked.threads)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=float, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--accounts", type=int, default=400, help="accounts of the simulated training company")
+    parser.add_argument("--depth", type=int, help="depth of the trees; default: the shipped one")
+    parser.add_argument("--rounds", type=int, help="number of trees; default: the middle of the shipped list")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="a folder in which the company and its accounts are kept")
+    parser.add_argument("--fasttreeshap-python", default=sys.executable, help="a Python with FastTreeSHAP installed")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--side", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.step:
+        print(json.dumps(step(args.step, args.keep, args.side, args.threads)))
         return
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    work = asked.keep or Path(tempfile.mkdtemp(prefix="renewals-scoring-"))
-    job = company(asked.accounts, work)
-    champions = models(job, asked.depth, asked.rounds)
+    work = args.keep or Path(tempfile.mkdtemp(prefix="renewals-scoring-"))
+    job = prepare_company(args.accounts, work)
+    champions = train_models(job, args.depth, args.rounds)
     (work / "models.pickle").write_bytes(pickle.dumps(champions))
-    _said(champions["renewal"].model, job)
-    sizes = [int(rows) for rows in asked.rows]
+    _print_model_size(champions["renewal"].model, job)
+    sizes = [int(rows) for rows in args.rows]
     for rows in sizes:
         if not (work / str(rows) / "spine.parquet").exists():
-            drawn(job, rows, work / str(rows))
-        print(f"\n{rows:,} accounts\n{table(measured(rows, work, asked.threads))}", flush=True)
-    booster = of_numbers(job, asked.depth, asked.rounds)
-    beside = explained(
-        booster, work, work / str(min(sizes)), asked.threads, {"FastTreeSHAP v2": asked.fasttreeshap_python}
+            write_accounts(job, rows, work / str(rows))
+        print(f"\n{rows:,} accounts\n{format_table(measure_steps(rows, work, args.threads))}", flush=True)
+    booster = train_numeric_trees(job, args.depth, args.rounds)
+    comparison = compare_explainers(
+        booster, work, work / str(min(sizes)), args.threads, {"FastTreeSHAP v2": args.fasttreeshap_python}
     )
-    print(f"\nthe trees alone\n{table(beside, lambda x: f'{x:.1e}' if x < 1e-3 else f'{x:,.2f}')}")
+    print(f"\nthe trees alone\n{format_table(comparison, lambda x: f'{x:.1e}' if x < 1e-3 else f'{x:,.2f}')}")
 
 
-def _said(learned: EnsembleModel, job: Job) -> None:
-    told = learned.booster.dump_model()["tree_info"]
-    leaves = sum(tree["num_leaves"] for tree in told) / len(told)
-    size = (learned.tree_shap.cells.nbytes + learned.tree_shap.outputs.nbytes) / 1e6
+def _print_model_size(model: EnsembleModel, job: Job) -> None:
+    trees = model.booster.dump_model()["tree_info"]
+    leaves = sum(tree["num_leaves"] for tree in trees) / len(trees)
+    size = (model.tree_shap.cells.nbytes + model.tree_shap.outputs.nbytes) / 1e6
     print(
-        f"{len(learned.schema.names)} features, {len(told)} trees of {leaves:.1f} leaves, tables of {size:.1f} MB, "
-        f"{len(learned.tree_shap.pieces.first_cell) - 1} pieces; four targets: {', '.join(job.settings.targets)}"
+        f"{len(model.schema.names)} features, {len(trees)} trees of {leaves:.1f} leaves, tables of {size:.1f} MB, "
+        f"{len(model.tree_shap.pieces.first_cell) - 1} pieces; four targets: {', '.join(job.settings.targets)}"
     )
 
 

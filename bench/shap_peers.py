@@ -1,6 +1,6 @@
-"""What else explains a booster: `python bench/shap_peers.py NAME MODEL VALUES OUT`, in an environment that has it.
+"""Run another SHAP explainer in its own environment: `python bench/shap_peers.py NAME MODEL VALUES OUT`.
 
-Explains the rows of VALUES (.npy) by the LightGBM text MODEL, writes contributions and base (.npy) to OUT, and prints
+Explains the rows of VALUES (.npy) with the LightGBM text MODEL, writes the contributions (.npy) to OUT, and prints
 one JSON line of CPU and wall seconds. Imports nothing of this project: FastTreeSHAP needs an older NumPy.
 """
 
@@ -19,29 +19,29 @@ Explain = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
 
 def pred_contrib(booster: lgb.Booster) -> Explain:
-    """LightGBM's own."""
+    """Explain with LightGBM's `pred_contrib`."""
     return lambda values: np.asarray(booster.predict(values, pred_contrib=True))[:, :-1]
 
 
 def shap(booster: lgb.Booster) -> Explain:
-    """shap's TreeExplainer; for a LightGBM booster it asks LightGBM."""
+    """Explain with shap's TreeExplainer, which calls LightGBM for a LightGBM booster."""
     import shap
 
-    return _told(shap.TreeExplainer(booster).shap_values)
+    return _last_class(shap.TreeExplainer(booster).shap_values)
 
 
 def fasttreeshap(booster: lgb.Booster) -> Explain:
-    """FastTreeSHAP v2, which tabulates too; without its own check of the sum, which refuses the answer."""
+    """Explain with FastTreeSHAP v2, which tabulates too; without its check of the sum, which rejects the result."""
     import fasttreeshap
 
     explainer = fasttreeshap.TreeExplainer(booster, algorithm="v2", n_jobs=-1)
-    return _told(lambda values: explainer.shap_values(values, check_additivity=False))
+    return _last_class(lambda values: explainer.shap_values(values, check_additivity=False))
 
 
-def _told(explain: Callable[[np.ndarray[Any, Any]], Any]) -> Explain:
+def _last_class(explain: Callable[[np.ndarray[Any, Any]], Any]) -> Explain:
     def last(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        told = explain(values)
-        return np.asarray(told[-1] if isinstance(told, list) else told)
+        result = explain(values)
+        return np.asarray(result[-1] if isinstance(result, list) else result)
 
     return last
 
@@ -53,9 +53,9 @@ def main(name: str, model: str, values: str, out: str) -> None:
     explain, rows = PEERS[name](lgb.Booster(model_file=model)), np.load(values)
     explain(rows[:50])
     cpu, wall = time.process_time(), time.perf_counter()
-    told = explain(rows)
+    contributions = explain(rows)
     print(json.dumps({"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}))
-    np.save(out, told)
+    np.save(out, contributions)
 
 
 if __name__ == "__main__":

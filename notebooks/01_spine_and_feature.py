@@ -11,9 +11,10 @@
 # ---
 
 # %% [markdown]
-# # Look at the spine, and at one feature
+# # The spine, and one feature
 #
-# The spine says who is observed when: one row per account and date, with a renewal in sight. Everything else hangs on it.
+# The spine is the table of observations: one row per account and date, with a renewal ahead.
+# Features and labels are computed for these rows.
 # Run `make demo` first, or set `RENEWALS_DATA` to the folder that `renewals learn --data` wrote.
 
 # %%
@@ -28,15 +29,15 @@ spine = pd.read_parquet(data / "learn" / "spine.parquet")
 spine.head()
 
 # %% [markdown]
-# ## How many accounts are in sight, and in which stage?
+# ## Number of observed accounts, by stage
 
 # %%
 spine.groupby(["as_of", "stage"]).size().unstack(fill_value=0).tail(12)
 
 # %% [markdown]
-# ## What became of them
+# ## Outcomes
 #
-# `renewal` is 1 or 0 where the outcome was final on the training day, and empty where it is not: pending, or still running.
+# `renewal` is 1 or 0 if the outcome was final on the training day, else empty: the renewal is pending or not yet due.
 
 # %%
 training = pd.read_parquet(data / "learn" / "training.parquet")
@@ -44,15 +45,15 @@ outcomes = training.assign(outcome=training["renewal"].map({1: "renewed", 0: "lo
 outcomes.groupby(["as_of", "outcome"]).size().unstack(fill_value=0).tail(12)
 
 # %% [markdown]
-# ## One feature: who it is about, and what it is worth
+# ## One feature: its meaning, and its relation to the outcome
 #
-# People with a north-star action in the last 28 days, about 90 days before the end. The columns are named after the
-# function and its window; `learn/features.json` holds the meaning and the sentences of each.
+# People with a north-star action in the last 28 days, about 90 days before the end of the term. A column has the name of
+# its function and its window; `learn/features.json` contains the meaning and the sentences of each.
 
 # %%
 name = "active_people_28d"
-listed = json.loads((data / "learn" / "features.json").read_text(encoding="utf-8"))["features"]
-meanings = pd.DataFrame(listed).set_index("name")
+features = json.loads((data / "learn" / "features.json").read_text(encoding="utf-8"))["features"]
+meanings = pd.DataFrame(features).set_index("name")
 meanings.loc[name, ["meaning", "unit", "risk", "en", "zh"]]
 
 # %%
@@ -61,7 +62,7 @@ bands = pd.qcut(ahead[name], 5, duplicates="drop")
 ahead.groupby(bands, observed=True)["renewal"].agg(["size", "mean"]).rename(columns={"size": "renewals", "mean": "renewed"})
 
 # %% [markdown]
-# A feature that parts renewed from lost this neatly on its own, above an AUC of 0.90, is a leak until proven otherwise.
+# A single feature with an AUC above 0.90 is treated as a leak until the opposite is proved.
 
 # %%
 from sklearn.metrics import roc_auc_score

@@ -11,9 +11,9 @@
 # ---
 
 # %% [markdown]
-# # Why this account?
+# # The reasons of one account
 #
-# The list says it in sentences; here the same contributions are drawn with shap, beside the words.
+# The list gives the reasons as sentences; here the same contributions are plotted with shap, next to the sentences.
 # Run `make demo` first, or set `RENEWALS_DATA` and `RENEWALS_LIST`.
 
 # %%
@@ -38,7 +38,7 @@ account = listed[listed["status"] == "scored"].sort_values("renewal_probability"
 account[["account_id", "account_name", "renewal_date", "arr", "renewal_probability", "risk_band"]]
 
 # %% [markdown]
-# ## What the list says
+# ## Sentences of the list
 
 # %%
 [account[f"reason_{k}"] for k in range(1, 6) if account[f"reason_{k}"]]
@@ -47,22 +47,22 @@ account[["account_id", "account_name", "renewal_date", "arr", "renewal_probabili
 [account[f"strength_{k}"] for k in range(1, 4) if account[f"strength_{k}"]]
 
 # %% [markdown]
-# ## The same, drawn
+# ## The same contributions as a plot
 #
 # SHAP explains the margin, the log-odds before calibration. The model's margin is a weighted mean of a linear part and
-# of trees; contributions of both add up, so one picture shows the whole. It is the model that made the list.
+# of trees; the contributions of both add up, so one plot shows the total. The model is the one that made the list.
 
 # %%
 job = Job(read_settings(None), "", data, folder.parent)
 version = json.loads((folder / "manifest.json").read_bytes())["models"]["renewal"]["version"]
 model = EnsembleModel.from_files(model_registry.fetch_version(job, "renewal", version))
 scoring = pd.read_parquet(data / "act" / "scoring.parquet")
-one = scoring[scoring["account_id"] == account["account_id"]]
-contributions, base = model.contributions(one)
+row = scoring[scoring["account_id"] == account["account_id"]]
+contributions, base = model.contributions(row)
 explanation = shap.Explanation(
     values=contributions.iloc[0].to_numpy(),
     base_values=base,
-    data=one[list(model.schema.names)].iloc[0].to_numpy(),
+    data=row[list(model.schema.names)].iloc[0].to_numpy(),
     feature_names=list(model.schema.names),
 )
 shap.plots.waterfall(explanation, max_display=12, show=False)
@@ -70,18 +70,18 @@ plt.gcf().set_size_inches(9, 6)
 plt.tight_layout()
 
 # %% [markdown]
-# Base and contributions add up to the margin, to rounding:
+# Base and contributions add up to the margin, except for rounding; the largest difference:
 
 # %%
-float(np.abs(base + contributions.sum(axis=1).to_numpy() - model.margin(one)).max())
+float(np.abs(base + contributions.sum(axis=1).to_numpy() - model.margin(row)).max())
 
 # %% [markdown]
-# ## The trees alone, by shap itself
+# ## The trees alone, explained by shap
 #
-# shap's own explainer gives the trees' part the same numbers that the list was made from.
+# shap's TreeExplainer gives the trees the same contributions as LightGBM and as the list; the largest difference:
 
 # %%
-values = model.schema.values(one)
-own = shap.TreeExplainer(model.booster).shap_values(values)
-mine = model.booster.predict(values, pred_contrib=True)[:, :-1]
-float(np.abs(np.asarray(own) - mine).max())
+values = model.schema.values(row)
+by_shap = shap.TreeExplainer(model.booster).shap_values(values)
+by_lightgbm = model.booster.predict(values, pred_contrib=True)[:, :-1]
+float(np.abs(np.asarray(by_shap) - by_lightgbm).max())

@@ -1,9 +1,9 @@
-"""A simulated company whose truth is known: a seller of business software by subscription.
+"""Simulate a company that sells business software by subscription, with a known truth.
 
-Its customers have hidden states (what their deciders think, adoption, support pain, fit, first value,
-loss of a sponsor). Each shows itself, noisily, in tables of its own, and together they decide about
-every renewal some two months before the end of the term. `simulate_company` draws the company, `write_company` puts it
-down as the tables of the data contract, with the truth aside.
+Its customers have hidden states: their deciders' opinion, adoption, support pain, fit, first value, loss of a
+sponsor. Each state leaves noisy traces in its own tables. Together the states determine the decision on every
+renewal, some two months before the end of the term. `simulate_company` draws the company; `write_company` writes
+it as the tables of the data contract, with the truth in a separate folder.
 
     python -m renewals.examples.company --accounts 2000 --out company
 """

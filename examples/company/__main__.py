@@ -18,11 +18,11 @@ from renewals.examples.company import (
 )
 
 FOREIGN_FOLDER_EXIT_CODE = 78
-"""The exit code where the folder holds something else."""
+"""Exit code if the folder holds files that the example company did not write."""
 
 
 def main() -> None:
-    """Read the options, draw the company, write it, and print how many rows each table has."""
+    """Simulate the company from the command-line options, write it, and print the number of rows per table."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--accounts", type=int, default=2_000)
     options.add_argument("--months", type=int, default=42)

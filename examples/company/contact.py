@@ -1,7 +1,7 @@
-"""Contact with the customer: meetings, surveys, goals. Value shows itself in who takes the time (S2, J4).
+"""Contacts with the customer: meetings, surveys, goals. Value affects who takes part (S2, J4).
 
-Managers call whom they like, but only a decider who sees value in the product keeps the appointment,
-asks for one, answers a survey and gives it a good grade. Staff grade what they work with.
+Managers contact anybody, but only a decider who sees value in the product keeps the appointment, asks for one,
+answers a survey and gives a high grade. Staff grade the software that they work with.
 """
 
 from __future__ import annotations
@@ -25,48 +25,48 @@ MONTHLY_CONTACTS = np.array([1.50, 1.30, 0.70])
 """Contacts a month with people of each tier at an average account."""
 CONTACT_VALUE_SLOPE = np.array([0.80, 0.50, 0.00])
 CONTACT_PAIN_SLOPE = np.array([0.00, 0.05, 0.20])
-"""How value and pain move that (log scale)."""
+"""Effect of value and of pain on the number of contacts, by tier (log scale)."""
 CARE_SPREAD = 0.15
-"""How unlike each other accounts are in how much their manager cares for them (log scale)."""
+"""Standard deviation between accounts of the number of contacts (log scale)."""
 BUNCH_DAYS, BUNCH_NEAR, BUNCH_FAR = 100, 2.0, 0.65
-"""A manager who bunches calls this much more in the last days of a term, and this much less before."""
+"""Factor on the contacts of a manager who bunches them: in the last days of a term, and before those days."""
 CUSTOMER_INITIATED_LOG_ODDS = -1.0
 """Log-odds that the customer asked for the contact; a unit of value adds `CUSTOMER_INITIATED_SLOPE`."""
 CUSTOMER_INITIATED_SLOPE = 0.60
 CONTACTS_PER_INTERVENTION = 3.0
-"""Further contacts that an intervention brings, on average."""
+"""Mean number of further contacts per intervention."""
 
 NPS_INTERVAL_DAYS = 91
-"""An account is asked for its recommendation once a quarter."""
+"""Days between the recommendation surveys (NPS) of an account: one a quarter."""
 MIN_TENURE_DAYS = 30
-"""Whoever is newer is not asked."""
+"""Days after which a new person gets surveys."""
 NPS_SAMPLE_SHARE = np.array([1.0, 0.7, 0.20])
-"""Share of the people of each tier who are asked."""
+"""Share of the people of each tier who get a survey."""
 NPS_MEAN, NPS_SPREAD = 7.0, 1.6
 NPS_SLOPES = np.array([[1.25, 0.0, -0.10], [0.7, 0.2, -0.2], [0.0, 0.6, -0.5]])
-"""What a unit of value, adoption and pain adds to the grade, by tier."""
+"""Effect of a unit of value, adoption and pain on the grade, by tier."""
 RESPONSE_LOG_ODDS = np.array([0.3, 0.2, -0.3])
 RESPONSE_VALUE_SLOPE = np.array([0.5, 0.3, 0.0])
-"""Log-odds that somebody answers, by tier, and what a unit of value adds."""
+"""Log-odds that a person answers, by tier, and the effect of a unit of value on them."""
 LOW_NPS, LOW_CSAT = 6, 2
 FOLLOW_UP_SHARE = 0.6
 
 MONTHLY_GOALS = 0.14
-"""Goals agreed a month."""
+"""Goals agreed per account and month."""
 GOAL_DAYS, GOAL_ABANDON_DAYS = (60, 170), 45
-"""Days from agreeing on a goal to its due date, and from there until nobody works for it any more."""
+"""Days from the agreement on a goal to its due date, and from there until it is abandoned."""
 GOAL_TEXTS = ("cut manual work", "raise pipeline coverage", "shorten reporting", "roll out to region",
               "automate approvals", "提升转化率", "统一数据口径")  # fmt: skip
 
 
 def working_day(day: Ints) -> Ints:
-    """The same day, or the Friday before a weekend."""
+    """The same day, or the Friday before if it lies in a weekend."""
     weekday = (day + 3) % 7
     return np.where(weekday >= 5, day - (weekday - 4), day)
 
 
 def draw_touchpoints(rng: np.random.Generator, world: World) -> ColumnArrays:
-    """All contacts; one row per contact."""
+    """Draw all contacts; one row per contact."""
     value, pain = world.history[:, :, VALUE], world.history[:, :, PAIN]
     care = CARE_SPREAD * rng.standard_normal(len(world.customers))
     bunching = np.where(world.traits.bunched, np.where(world.near_term_end(BUNCH_DAYS), BUNCH_NEAR, BUNCH_FAR), 1.0)
@@ -84,7 +84,7 @@ def draw_touchpoints(rng: np.random.Generator, world: World) -> ColumnArrays:
 
 
 def intervention_contacts(rng: np.random.Generator, interventions: ColumnArrays) -> tuple[Ints, Ints, Ints, Floats]:
-    """Account, day, tier and value (as at an average account) of the contacts that interventions bring."""
+    """Draw the contacts that interventions cause: account, day, tier, and value (as at an average account)."""
     count = rng.poisson(CONTACTS_PER_INTERVENTION, len(interventions["account"]))
     account, start = np.repeat(interventions["account"], count), np.repeat(interventions["day"], count)
     tier = rng.choice([S, A, B], len(account), p=[0.2, 0.35, 0.45])
@@ -94,24 +94,30 @@ def intervention_contacts(rng: np.random.Generator, interventions: ColumnArrays)
 def touchpoint_columns(
     rng: np.random.Generator, people: People, account: Ints, day: Ints, tier: Ints, value: Floats
 ) -> ColumnArrays:
-    """Who was met, how, and who asked for it; a contact with nobody to meet does not take place."""
+    """Draw person, kind and initiator of each contact; a contact without an available person is dropped."""
     person = people.pick(rng, account, tier, day)
-    met = person >= 0
-    account, day, tier, value, person = account[met], day[met], tier[met], value[met], person[met]
+    available = person >= 0
+    account, day, tier, value, person = (
+        account[available],
+        day[available],
+        tier[available],
+        value[available],
+        person[available],
+    )
     kind = (CONTACT_KIND_SHARES.cumsum(axis=1)[tier] < rng.random(len(day))[:, None]).sum(axis=1)
-    begins = rng.random(len(day)) < sigmoid(CUSTOMER_INITIATED_LOG_ODDS + CUSTOMER_INITIATED_SLOPE * value)
+    by_customer = rng.random(len(day)) < sigmoid(CUSTOMER_INITIATED_LOG_ODDS + CUSTOMER_INITIATED_SLOPE * value)
     occurred = draw_working_time(rng, day)
-    named = rng.random(len(day)) < 0.95  # a few contacts do not say whom they met
+    person_recorded = rng.random(len(day)) < 0.95  # a few contacts are recorded without the person
     columns = {
         "account": account,
-        "person": np.where(named, person, -1),
+        "person": np.where(person_recorded, person, -1),
         "kind": np.minimum(kind, len(CONTACT_KINDS) - 1),
     }
-    return columns | {"customer": begins, "occurred": occurred, "recorded": draw_arrival(rng, occurred)}
+    return columns | {"customer": by_customer, "occurred": occurred, "recorded": draw_arrival(rng, occurred)}
 
 
 def draw_nps(rng: np.random.Generator, world: World) -> ColumnArrays:
-    """Recommendation asked each quarter; one row per request."""
+    """Draw the recommendation surveys of each quarter; one row per request."""
     person, day = nps_recipients(rng, world)
     account, tier = world.people.account[person], world.people.tier[person]
     states = world.states(world.month_of(day), account)[:, [VALUE, ADOPTION, PAIN]]
@@ -130,24 +136,24 @@ def draw_nps(rng: np.random.Generator, world: World) -> ColumnArrays:
 
 
 def nps_recipients(rng: np.random.Generator, world: World) -> tuple[Ints, Ints]:
-    """Who is asked for a recommendation on which day: in each account's quarterly rounds, some of those there."""
+    """Draw person and day of each recommendation survey, in the quarterly rounds of the accounts."""
     people = world.people
     rounds = np.arange((world.extract_day - world.first_day) // NPS_INTERVAL_DAYS + 1)
     offset = rng.integers(0, NPS_INTERVAL_DAYS, len(world.customers))
     person = np.repeat(np.arange(len(people)), len(rounds))
     account = people.account[person]
     day = world.first_day + offset[account] + NPS_INTERVAL_DAYS * np.tile(rounds, len(people))
-    there = (people.first[person] + MIN_TENURE_DAYS < day) & (day < people.last[person]) & (day < world.extract_day)
-    asked = (
-        there
+    employed = (people.first[person] + MIN_TENURE_DAYS < day) & (day < people.last[person]) & (day < world.extract_day)
+    sampled = (
+        employed
         & (rng.random(len(day)) < NPS_SAMPLE_SHARE[people.tier[person]])
         & world.presence.is_customer(account, day)
     )
-    return person[asked], day[asked]
+    return person[sampled], day[sampled]
 
 
 def survey_columns(rng: np.random.Generator, nps: ColumnArrays, csat: ColumnArrays) -> ColumnArrays:
-    """Both kinds of survey; one row per request, its answer and what was done about a low one."""
+    """Combine both kinds of survey; one row per request, with its answer and the follow-up of a low one."""
     joined = {name: np.concatenate([nps[name], csat[name]]) for name in nps}
     size = len(joined["sent"])
     joined["csat"] = np.arange(size) >= len(nps["sent"])
@@ -162,9 +168,9 @@ def survey_columns(rng: np.random.Generator, nps: ColumnArrays, csat: ColumnArra
 
 
 def draw_goals(rng: np.random.Generator, world: World) -> ColumnArrays:
-    """Goals agreed with the customer; one row per goal. Those reached are the shocks that lifted value.
+    """Draw the goals agreed with customers; one row per goal. Reached goals are the shocks that lifted value.
 
-    Goals are agreed on whatever will come of them, so that a goal not yet reached tells nothing about the future.
+    Goals are agreed independently of their success, so an open goal contains no information about the future.
     """
     rate = np.full(world.history.shape[:2], MONTHLY_GOALS)
     _, account, day = world.draw_events(rng, rate, deciders=True)
@@ -186,9 +192,9 @@ def draw_goals(rng: np.random.Generator, world: World) -> ColumnArrays:
 
 
 def goal_achievement_times(account: Ints, set_at: Ints, due: Ints, achieving_account: Ints, achieved_at: Ints) -> Ints:
-    """When each goal (in the order of `set_at`) was reached: what an account reaches is its oldest open goal.
+    """Time at which each goal (in the order of `set_at`) was reached; an account reaches its oldest open goal.
 
-    A goal long overdue is given up, and success without an open goal is written down nowhere.
+    A goal long overdue is abandoned. A success without an open goal is not recorded.
     """
     achieved = np.full(len(account), NEVER)
     waiting: dict[int, deque[int]] = defaultdict(deque)

@@ -1,4 +1,4 @@
-"""Who the customers are: what a salesman could see, and how well they really fit (C1, C2)."""
+"""The accounts as they are sold: attributes visible to a salesperson, and the hidden fit (C1, C2)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ CHANNEL_SHARE = np.array([0.33, 0.22, 0.27, 0.10, 0.08])
 CHANNEL_FIT = np.array([0.10, -0.45, 0.10, 0.45, -0.20])
 PLAN_FIT = np.array([-0.25, 0.05, 0.20])
 HIDDEN_FIT_SD = 0.28
-"""Standard deviation of the part of fit that no column shows."""
+"""Standard deviation of the part of fit that is not visible in any column."""
 
 EARLIER_SHARE, EARLIER_MONTHS = 0.60, 24
-"""Share of the accounts bought before the records begin, and how long before at most."""
+"""Share of the accounts that bought before the records begin, and the maximum number of months before."""
 LAST_SALE_MONTHS = 2
-"""The last new account is sold this many months before the extract."""
+"""Months before the extract in which no new account is sold."""
 PARENT_SHARE = 0.03
 ACCOUNTS_PER_MANAGER = 45
 
 CURRENCY_OF_REGION = np.array([0, 1, 2, 0])
 EUROPE_DOLLAR_SHARE = 0.2
-"""Share of the European accounts that pay in dollars all the same."""
+"""Share of the European accounts that pay in US dollars."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class Customers:
     region: Ints
     channel: Ints
     plan: Ints
-    """Plan first bought."""
+    """Plan of the first purchase."""
     employees: Ints
     seats: Ints
-    """Seats first bought."""
+    """Seats of the first purchase."""
     currency: Ints
     manager: Ints
     parent: Ints
-    """Account number of the parent, -1 for none."""
+    """Account number of the parent company, -1 for none."""
     fit: Floats
-    """Hidden state: how well the account suits the product; mean 0, standard deviation about 1, never changes."""
+    """Hidden state: fit of the account to the product; mean 0, standard deviation about 1, constant."""
     name: list[str]
 
     def __len__(self) -> int:
@@ -62,13 +62,13 @@ class Customers:
 
     @property
     def chinese(self) -> Flags:
-        """Whether the account keeps the Chinese calendar."""
+        """Flag of the accounts that use the Chinese calendar."""
         return self.region == REGIONS.index("china")
 
 
 def draw_customers(rng: np.random.Generator, accounts: int, months: int, start: np.datetime64) -> Customers:
-    """Draw the accounts as sold; the fit follows in part from what was seen when they were sold."""
-    bought = draw_purchase_days(rng, accounts, months, start)
+    """Draw the accounts; the fit depends partly on the attributes visible at the sale."""
+    purchase_day = draw_purchase_days(rng, accounts, months, start)
     industry = rng.choice(len(INDUSTRIES), accounts, p=INDUSTRY_SHARE)
     region = rng.choice(len(REGIONS), accounts, p=REGION_SHARE)
     channel = rng.choice(len(CHANNELS), accounts, p=CHANNEL_SHARE)
@@ -76,10 +76,10 @@ def draw_customers(rng: np.random.Generator, accounts: int, months: int, start: 
     scale = (np.log(employees) - 4.6) / 1.2
     plan = np.clip(np.round(0.8 + 0.45 * scale + rng.normal(0, 0.6, accounts)), 0, 2).astype(np.int64)
     seats = np.clip(np.round(np.exp(1.70 + 0.55 * scale + rng.normal(0, 0.40, accounts))), 3, 150).astype(np.int64)
-    seen = INDUSTRY_FIT[industry] + REGION_FIT[region] + CHANNEL_FIT[channel] + PLAN_FIT[plan] + 0.10 * scale
-    fit = (seen - seen.mean()) / 0.80 + rng.normal(0, HIDDEN_FIT_SD, accounts)
+    visible_fit = INDUSTRY_FIT[industry] + REGION_FIT[region] + CHANNEL_FIT[channel] + PLAN_FIT[plan] + 0.10 * scale
+    fit = (visible_fit - visible_fit.mean()) / 0.80 + rng.normal(0, HIDDEN_FIT_SD, accounts)
     return Customers(
-        purchase_day=bought,
+        purchase_day=purchase_day,
         industry=industry,
         region=region,
         channel=channel,
@@ -95,7 +95,7 @@ def draw_customers(rng: np.random.Generator, accounts: int, months: int, start: 
 
 
 def draw_purchase_days(rng: np.random.Generator, accounts: int, months: int, start: np.datetime64) -> Ints:
-    """Days of the first purchase, some before the records begin in the month `start`."""
+    """Draw the days of the first purchases, some before the records begin in the month `start`."""
     edges = start + np.array([-EARLIER_MONTHS, 0, months - LAST_SALE_MONTHS])
     before, first, until = edges.astype("datetime64[D]").astype(np.int64).tolist()
     earlier = rng.random(accounts) < EARLIER_SHARE
@@ -105,15 +105,15 @@ def draw_purchase_days(rng: np.random.Generator, accounts: int, months: int, sta
 
 
 def draw_currency(rng: np.random.Generator, region: Ints) -> Ints:
-    """Index in `CURRENCIES` of each account's money."""
+    """Draw the index in `CURRENCIES` of each account's currency."""
     currency = CURRENCY_OF_REGION[region]
-    plain = (rng.random(len(region)) < EUROPE_DOLLAR_SHARE) & (currency == CURRENCIES.index("EUR"))
-    return np.where(plain, CURRENCIES.index("USD"), currency)
+    in_dollars = (rng.random(len(region)) < EUROPE_DOLLAR_SHARE) & (currency == CURRENCIES.index("EUR"))
+    return np.where(in_dollars, CURRENCIES.index("USD"), currency)
 
 
 def draw_parents(rng: np.random.Generator, accounts: int) -> Ints:
-    """For a few accounts an older account that owns them; an owner is owned by none."""
-    owned = rng.random(accounts) < PARENT_SHARE
-    owner = (rng.random(accounts) * np.arange(accounts)).astype(np.int64)
-    owned &= ~owned[owner] & (np.arange(accounts) > 0)
-    return np.where(owned, owner, -1)
+    """Draw an older account as the parent of a few accounts; a parent has no parent itself."""
+    has_parent = rng.random(accounts) < PARENT_SHARE
+    parent = (rng.random(accounts) * np.arange(accounts)).astype(np.int64)
+    has_parent &= ~has_parent[parent] & (np.arange(accounts) > 0)
+    return np.where(has_parent, parent, -1)

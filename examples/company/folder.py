@@ -1,4 +1,4 @@
-"""Write the example company into a folder, and never over files that it did not write."""
+"""Write the example company into a folder without overwriting files that it did not write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from renewals.examples.company.simulation import Company
 
 MARKER = "example_company.json"
-"""Lies among the tables, with the digest of every file that was written beside it."""
+"""Name of the file among the tables that holds the digest of every other file written."""
 CREATED_BY = "renewals example"
 EARLIER_RELEASE_HINT = f"; an example company of an earlier release, which has no {MARKER}, can be deleted"
 ROWS_PER_GROUP = 250_000
@@ -27,9 +27,9 @@ class ForeignFolderError(Exception):
 
 
 def write_company(company: Company, folder: Path | str) -> Path:
-    """Write each table as `<folder>/<table>.parquet`, and the truth aside in `<folder>/ground_truth`.
+    """Write each table as `<folder>/<table>.parquet`, and the truth into `<folder>/ground_truth`.
 
-    The folder appears whole or not at all. Raises `ForeignFolderError` as `refuse_foreign_folder` does.
+    The folder appears complete or not at all. Raises `ForeignFolderError` as `refuse_foreign_folder` does.
     """
     folder = Path(folder).absolute()
     refuse_foreign_folder(folder)
@@ -46,28 +46,28 @@ def write_company(company: Company, folder: Path | str) -> Path:
 
 
 def refuse_foreign_folder(folder: Path) -> None:
-    """Raise `ForeignFolderError` unless the folder is missing, empty, or exactly as `write_company` left it."""
-    found = _file_digests(folder)
-    made = _recorded_digests(folder)
-    foreign = sorted(name for name, digest in found.items() if made.get(name) != digest)
+    """Raise `ForeignFolderError` unless the folder is missing, empty, or unchanged since `write_company` wrote it."""
+    present = _file_digests(folder)
+    recorded = _recorded_digests(folder)
+    foreign = sorted(name for name, digest in present.items() if recorded.get(name) != digest)
     if foreign:
-        others = f" and {len(foreign) - 1} more" if foreign[1:] else ""
+        more = f" and {len(foreign) - 1} more" if foreign[1:] else ""
         raise ForeignFolderError(
             f"{folder} holds files that the example company did not write, or that were changed since "
-            f"({foreign[0]}{others}): nothing was written. Choose another folder{'' if made else EARLIER_RELEASE_HINT}"
+            f"({foreign[0]}{more}): nothing was written. Use another folder{'' if recorded else EARLIER_RELEASE_HINT}"
         )
 
 
 def _write_tables(company: Company, folder: Path) -> None:
-    for place, group in ((folder, company.tables), (folder / "ground_truth", company.truth)):
+    for target, group in ((folder, company.tables), (folder / "ground_truth", company.truth)):
         for name, table in group.items():
-            pq.write_table(table, place / f"{name}.parquet", compression="zstd", row_group_size=ROWS_PER_GROUP)
+            pq.write_table(table, target / f"{name}.parquet", compression="zstd", row_group_size=ROWS_PER_GROUP)
     readme = truth.README_TEMPLATE.format(effect=states.INTERVENTION_EFFECT, follow_up=truth.FOLLOW_UP_DAYS)
     (folder / "ground_truth" / "README.md").write_text(readme, encoding="utf-8")
 
 
 def _recorded_digests(folder: Path) -> dict[str, str]:
-    """The digest of each file that `write_company` wrote here, by its path in the folder; empty where it wrote none."""
+    """Digest of each file that `write_company` wrote here, by relative path; empty if there is no valid marker."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         return dict(marker["files"]) if marker["made_by"] == CREATED_BY else {}
@@ -76,7 +76,7 @@ def _recorded_digests(folder: Path) -> dict[str, str]:
 
 
 def _file_digests(folder: Path) -> dict[str, str]:
-    """The digest of every file below a folder but the marker's, by its path in the folder."""
+    """Digest of every file below a folder except the marker, by relative path."""
     if folder.is_file():
         return {".": _sha256(folder)}
     files = (path for path in folder.rglob("*") if path.is_file() and path != folder / MARKER)

@@ -10,7 +10,7 @@ from renewals.examples.company.clock import Flags
 
 
 def split_names(text: str) -> list[str]:
-    """The words of a text."""
+    """Split a text into its names."""
     return text.split()
 
 
@@ -38,16 +38,16 @@ MANAGERS = (
 
 
 def draw_names(rng: np.random.Generator, chinese: Flags) -> list[str]:
-    """Names of companies; none comes twice unless the lists run out."""
+    """Draw company names; a name is repeated only if the lists are exhausted."""
     english_names = [f"{a} {b}{form}" for form in ENGLISH_LEGAL_FORMS for a in ENGLISH_FIRST for b in ENGLISH_SECOND]
     chinese_names = [f"{place}{a}{b}" for place in CHINESE_PLACE for a in CHINESE_FIRST for b in CHINESE_SECOND]
     rng.shuffle(english_names)
     rng.shuffle(chinese_names)
     lists = {False: cycle(english_names), True: cycle(chinese_names)}
-    return [next(lists[own]) for own in chinese.tolist()]
+    return [next(lists[is_chinese]) for is_chinese in chinese.tolist()]
 
 
 def manager_name(number: int) -> str:
-    """The name of a customer-success manager; later ones of the same name carry a number."""
-    turn, index = divmod(number, len(MANAGERS))
-    return MANAGERS[index] + (f" {turn + 1}" if turn else "")
+    """Name of a customer-success manager; repeated names get a number."""
+    repetition, index = divmod(number, len(MANAGERS))
+    return MANAGERS[index] + (f" {repetition + 1}" if repetition else "")

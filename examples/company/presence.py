@@ -1,4 +1,4 @@
-"""When an account is there at all: its stretches as a customer, and how use dies down once it has decided to leave."""
+"""Presence of an account: its spells as a customer, and the decline of use after the decision to leave."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from renewals.examples.company.clock import NEVER_DAY, Flags, Floats, Ints
 from renewals.examples.company.journey import ColumnArrays
 
 STAFF_FADE_DAYS, DECIDER_FADE_DAYS = 60.0, 25.0
-"""Days in which use falls to a third once the loss is decided: staff still log in for a while (S2)."""
+"""Days in which use falls to a third after the decision to leave: staff continue to log in for a while (S2)."""
 STAFF_FLOOR = 0.15
-"""Share of the staff's use that goes on until the very end."""
+"""Share of the staff's use that continues until the end."""
 
 
 @dataclass(frozen=True)
 class Presence:
-    """Up to some stretches per account; accounts x stretches."""
+    """Customer spells; accounts x spells."""
 
     start: Ints
     end: Ints
     loss_day: Ints
-    """Day on which the loss was decided."""
+    """Day of the decision to leave."""
 
     @classmethod
     def from_spells(cls, spells: ColumnArrays, accounts: int) -> Presence:
-        """From the journal's spells."""
+        """Build from the `spells` rows of the journal."""
         order = np.lexsort((spells["start"], spells["account"]))
         account = spells["account"][order]
         nth = np.arange(len(account)) - np.searchsorted(account, account)
@@ -39,22 +39,22 @@ class Presence:
         return cls(*columns)
 
     def activity_share(self, account: Ints, day: Ints, *, deciders: bool) -> Floats:
-        """How much of its usual life the account shows on a day: 1 as a customer, less once it leaves, then 0."""
-        shown = np.zeros(len(account))
+        """Share of normal use on a day: 1 for a customer, less after the decision to leave, then 0."""
+        share = np.zeros(len(account))
         for nth in range(self.start.shape[1]):
-            here = (self.start[account, nth] <= day) & (day < self.end[account, nth])
+            in_spell = (self.start[account, nth] <= day) & (day < self.end[account, nth])
             since = np.maximum(day - self.loss_day[account, nth], 0)
             fading = np.exp(-since / (DECIDER_FADE_DAYS if deciders else STAFF_FADE_DAYS))
             floor = 0.0 if deciders else STAFF_FLOOR
-            shown = np.where(here, floor + (1 - floor) * fading, shown)
-        return shown
+            share = np.where(in_spell, floor + (1 - floor) * fading, share)
+        return share
 
     def is_customer(self, account: Ints, day: Ints) -> Flags:
-        """Whether the account is a customer on a day."""
+        """Flag of the accounts that are customers on a day."""
         return self.activity_share(account, day, deciders=False) > 0
 
     def active_months(self, month_starts: Ints) -> Flags:
-        """Months x accounts: whether the account is a customer on any day of the month."""
+        """Months x accounts: flag of the months in which the account is a customer on any day."""
         first, last = month_starts[:-1, None], month_starts[1:, None]
         present = np.zeros((len(first), len(self.start)), dtype=bool)
         for nth in range(self.start.shape[1]):
@@ -62,9 +62,9 @@ class Presence:
         return present
 
     def spell_start(self, account: Ints, day: Ints) -> Ints:
-        """The day on which the stretch that a day lies in began (far away where it lies in none)."""
-        begun = np.full(len(account), NEVER_DAY)
+        """First day of the spell that contains a day (`NEVER_DAY` if there is none)."""
+        first_day = np.full(len(account), NEVER_DAY)
         for nth in range(self.start.shape[1]):
             inside = (self.start[account, nth] <= day) & (day < self.end[account, nth])
-            begun = np.where(inside, self.start[account, nth], begun)
-        return begun
+            first_day = np.where(inside, self.start[account, nth], first_day)
+        return first_day

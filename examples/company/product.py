@@ -1,4 +1,4 @@
-"""What the example company sells and what can be done with it, and how that is graded (U1 to U3)."""
+"""Products, features and prices of the example company, and the levels of use (U1 to U3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEATURES = (
     "alert.configure",
     "api.sync",
 )
-"""Every feature of the product that usage is recorded for."""
+"""Every product feature with recorded use."""
 
 NORTH_STAR: tuple[str, ...] = (
     "report.view",
@@ -30,28 +30,28 @@ NORTH_STAR: tuple[str, ...] = (
     "workflow.approve",
     "task.assign",
 )
-"""The actions that count as active use (U1): to log in or look at the home page is not one."""
+"""The actions that count as active use (U1): a login or a look at the home page does not count."""
 
 CORE_WORKFLOW: tuple[str, ...] = ("workflow.*", "task.assign")
-"""The customer's own process, run inside the product (S4)."""
+"""The customer's business process inside the product (S4)."""
 
 LEVELS: dict[Literal["view", "analyse", "act"], tuple[str, ...]] = {
     "view": ("dashboard.view", "report.view", "search.run"),
     "analyse": ("analysis.run", "segment.build", "export.csv"),
     "act": ("workflow.*", "task.assign", "alert.configure", "api.sync"),
 }
-"""Which feature shows which tier of use (U3), in the form of `renewals.features.policy.Usage.levels`."""
+"""Features of each level of use (U3), in the form of `renewals.features.policy.Usage.levels`."""
 
 VIEW_FEATURE_SHARES = ((1, 0.60), (2, 0.30), (3, 0.10))
 ANALYSE_FEATURE_SHARES = ((4, 0.50), (5, 0.30), (6, 0.20))
 ACT_FEATURE_SHARES = ((7, 0.20), (8, 0.35), (9, 0.30), (10, 0.07), (11, 0.08))
-"""Within a level, the index in `FEATURES` and the share of the level's actions."""
+"""Index in `FEATURES` and share of the actions, within each level."""
 
 PRODUCTS = ("core", "insights", "connect")
 ADD_ON_COUNT = len(PRODUCTS) - 1
 PLANS = ("starter", "business", "enterprise")
 SEAT_PRICES = np.array([900.0, 1_800.0, 3_600.0])
-"""List price of a seat for a year, by plan, in US dollars."""
+"""Annual list price of a seat, by plan, in US dollars."""
 CURRENCIES = ("USD", "EUR", "CNY")
 LIST_RATES = np.array([1.0, 1.08, 0.14])
-"""US dollars for one unit of each currency, on which the price list is based."""
+"""US dollars per unit of each currency, the basis of the price list."""

@@ -1,4 +1,4 @@
-"""The example company as a whole: draw it, and write it down."""
+"""Simulate the example company: draw its hidden world and build its tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RANDOM_STREAMS = (
     "customers", "temper", "journey", "people", "usage", "tickets", "touchpoints", "surveys", "goals", "growth",
     "roster", "rows", "rates",
 )  # fmt: skip
-"""What has a stream of random numbers of its own."""
+"""Names of the independent streams of random numbers."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,31 @@ class Company:
     tables: dict[str, pa.Table]
     truth: dict[str, pa.Table]
     extract_date: date
-    """The day of the extract: nothing in the tables is known on it or after it."""
+    """The day of the extract: the tables contain only what was known before it."""
 
 
 def simulate_company(accounts: int = 2_000, months: int = 42, seed: int = SEED, start: date = START) -> Company:
-    """The example company from `start` (the first of a month) on; the same arguments give the same tables."""
+    """Simulate the example company from `start` (the first day of a month); the same arguments give the same tables.
+
+    Raises `ValueError` if `start` is not the first of a month, or with less than one month or 10 accounts.
+    """
     if start.day != 1 or months < 1 or accounts < 10:
-        raise ValueError(f"need the first of a month, a month and 10 accounts: {start}, {months}, {accounts}")
+        raise ValueError(
+            f"start is not the first of a month, or below 1 month or 10 accounts: {start}, {months}, {accounts}"
+        )
     rng = dict(zip(RANDOM_STREAMS, np.random.default_rng(seed).spawn(len(RANDOM_STREAMS)), strict=True))
     world = draw_world(rng, accounts, months, np.datetime64(start, "M"))
     extract = Extract(world)
     until = (np.datetime64(0, "D") + world.extract_day).astype(object)
     tickets = support.draw_tickets(rng["tickets"], world)
-    asked = contact.draw_nps(rng["surveys"], world), support.draw_csat(rng["surveys"], tickets)
-    surveys = contact.survey_columns(rng["surveys"], *asked)
-    secrets = {
-        one.__name__: one(world, extract.accounts) for one in (truth.renewals, truth.interventions, truth.oracle)
+    requests = contact.draw_nps(rng["surveys"], world), support.draw_csat(rng["surveys"], tickets)
+    surveys = contact.survey_columns(rng["surveys"], *requests)
+    hidden_tables = {
+        table.__name__: table(world, extract.accounts) for table in (truth.renewals, truth.interventions, truth.oracle)
     }
     roster = person_rows(rng["roster"], world.people, world.customers.chinese, world.extract_day)
-    secrets["events"] = truth.events(world, extract.accounts, tickets, surveys, roster)
-    return Company(build_tables(rng, world, extract, tickets, surveys, roster), secrets, until)
+    hidden_tables["events"] = truth.events(world, extract.accounts, tickets, surveys, roster)
+    return Company(build_tables(rng, world, extract, tickets, surveys, roster), hidden_tables, until)
 
 
 def build_tables(
@@ -62,7 +67,7 @@ def build_tables(
     surveys: ColumnArrays,
     roster: ColumnArrays,
 ) -> dict[str, pa.Table]:
-    """Every table of the data contract, by name."""
+    """Build every table of the data contract, by name."""
     journal, rows = world.journal, rng["rows"]
     calendar = world.calendar[: EARLIER_MONTHS + world.months]
     return {

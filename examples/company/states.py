@@ -1,17 +1,17 @@
-"""The hidden states of an account: how they move, and what they mean for its renewal.
+"""The hidden states of an account: their monthly changes and their effect on its renewal.
 
-Five states move from month to month, all linearly, so that their future can be known exactly in mean
-and variance (that is what makes the oracle computable):
+Five states change from month to month, all linearly, so that their future mean and variance can be computed
+exactly (the oracle needs this):
 
-value           what the deciders think of the product. Slow; hurt by support pain and by the loss of a
-                sponsor, lifted by each goal reached.
-adoption        how much the staff use it. Slow; only weakly tied to the deciders' view (domain S2).
-support_pain    how badly support serves them. Quicker; an incident pushes it up at once.
-sponsor_change  how much the account still feels the loss of a sponsor. Jumps by one, then fades.
-lift            what interventions have left behind (domain M1). Fades as well.
+value           the deciders' opinion of the product. Slow; lowered by support pain and by the loss of a
+                sponsor, raised by each goal reached.
+adoption        use by the staff. Slow; only weakly linked to the deciders' opinion (domain S2).
+support_pain    problems with support. Quicker; an incident raises it at once.
+sponsor_change  remaining effect of the loss of a sponsor. Jumps by one, then fades.
+lift            remaining effect of interventions (domain M1). Fades as well.
 
-Two never change: `fit` (domain C1), drawn with the customer, and `first_value`, whether the account
-saw its first result in the first month (domain J2); it matters most for the first renewal.
+Two never change: `fit` (domain C1), drawn with the customer, and `first_value`: the account had its
+first result in the first month (domain J2). It matters most for the first renewal.
 """
 
 from __future__ import annotations
@@ -36,54 +36,54 @@ TRANSITION = np.array(
         [0.00, 0.00, 0.00, 0.00, 0.9],  # lift
     ]
 )
-"""What each state takes over of each state of the month before."""
+"""Effect of each state of this month on each state of the next month."""
 STATE_NOISE_SD = np.array([0.13, 0.14, 0.13, 0.0, 0.0])
-"""Standard deviation of a state's own monthly movement."""
+"""Standard deviation of the random monthly change of each state."""
 
 SPONSOR_LOSS_RATE, SPONSOR_LOSS_EFFECT = 0.025, np.array([-0.35, 0.0, 0.0, 1.0, 0.0])
 INCIDENT_RATE, INCIDENT_EFFECT = 0.02, np.array([0.0, 0.0, 0.7, 0.0, 0.0])
 GOAL_RATE, GOAL_EFFECT = 0.09, np.array([0.22, 0.0, 0.0, 0.0, 0.0])
-"""Three shocks: their monthly chance (of a goal, at an average account), and the push each gives."""
+"""Three shocks: monthly probability (of a goal: at an average account) and effect on the states."""
 
 INTERVENTION_EFFECT = 0.7
-"""What an intervention adds to the log-odds of renewing at its start: the truth a study of effect must find."""
+"""Effect of an intervention on the log-odds of renewing, at its start: the truth that an effect study must find."""
 
 INTERCEPT = 1.68
 """Log-odds of renewing of an average account."""
 WEIGHTS = np.array([0.98, 0.75, -0.75, -1.45, 1.0])
-"""What one unit of each moving state adds to the log-odds of renewing."""
+"""Effect of one unit of each changing state on the log-odds of renewing."""
 FIT_WEIGHT = 0.68
 FIRST_VALUE_WEIGHT = np.array([1.20, 0.15, 0.0])
-"""What first value reached adds to the log-odds at the first, second and any later renewal."""
+"""Effect of first value on the log-odds of the first, second and any later renewal."""
 FIRST_VALUE_SHARE = 0.70
-"""Accounts that reach first value; the others are lost a year before anyone is told."""
+"""Share of accounts that reach first value; for the others the loss is likely from the start, a year ahead."""
 AUTO_RENEW_WEIGHT = 0.30
 
 CAUSES = ("value", "adoption", "support_pain", "sponsor_change", "fit", "first_value")
-"""The states that a loss can be put down to."""
+"""The states that can be the cause of a loss."""
 
 
 @dataclass(frozen=True)
 class AccountTraits:
-    """What an account's states settle around; one entry (or row) per account."""
+    """Constant traits of the accounts, which set the levels of their states; one entry (or row) per account."""
 
     first_value: Flags
     goal_chance: Floats
-    """Chance of reaching a goal in a month."""
+    """Probability of reaching a goal in a month."""
     bunched: Flags
-    """Whether its manager calls mostly before the end of a term (J4)."""
+    """True if the manager makes most contacts before the end of a term (J4)."""
     anchor: Floats
-    """Accounts x states: added in every month, so that the states settle around the account's own level."""
+    """Accounts x states: added every month, so that the states settle around the account's level."""
 
     @cached_property
     def monthly_drift(self) -> Floats:
-        """Accounts x states: what a month adds on average, shocks included."""
+        """Accounts x states: the mean monthly addition, shocks included."""
         goals = self.goal_chance[:, None] * GOAL_EFFECT
         return self.anchor + SPONSOR_LOSS_RATE * SPONSOR_LOSS_EFFECT + INCIDENT_RATE * INCIDENT_EFFECT + goals
 
 
 def draw_traits(rng: np.random.Generator, fit: Floats) -> AccountTraits:
-    """Draw what each account's states settle around."""
+    """Draw the traits of each account from its fit."""
     accounts = len(fit)
     first_value = rng.random(accounts) < sigmoid(1.0 + 0.5 * fit)
     bunched = rng.random(accounts) < 0.3
@@ -96,12 +96,12 @@ def draw_traits(rng: np.random.Generator, fit: Floats) -> AccountTraits:
         level @ (np.eye(len(STATES)) - TRANSITION).T - GOAL_RATE * GOAL_EFFECT - SPONSOR_LOSS_RATE * SPONSOR_LOSS_EFFECT
     )
     anchor -= INCIDENT_RATE * INCIDENT_EFFECT
-    anchor[:, SPONSOR] = 0.0  # a loss of a sponsor is felt or not: it does not settle around nothing
+    anchor[:, SPONSOR] = 0.0  # the loss of a sponsor is an event: this state has no level of its own
     return AccountTraits(first_value, goal_chance, bunched, anchor)
 
 
 def initial_states(rng: np.random.Generator, traits: AccountTraits) -> Floats:
-    """Accounts x states, some months after nobody remembers what: a draw from where the states settle."""
+    """Draw starting states from their stationary distribution, by simulating 30 months; accounts x states."""
     now = np.zeros_like(traits.anchor)
     for _ in range(30):
         now = next_states(rng, now, traits, Shocks.draw(rng, traits))
@@ -111,7 +111,7 @@ def initial_states(rng: np.random.Generator, traits: AccountTraits) -> Floats:
 
 @dataclass(frozen=True)
 class Shocks:
-    """What struck each account in one month."""
+    """The shocks of each account in one month."""
 
     sponsor_left: Flags
     incident: Flags
@@ -125,37 +125,37 @@ class Shocks:
 
 
 def next_states(rng: np.random.Generator, now: Floats, traits: AccountTraits, shocks: Shocks) -> Floats:
-    """The states of the next month."""
-    moved = now @ TRANSITION.T + traits.anchor + STATE_NOISE_SD * rng.standard_normal(now.shape)
-    moved += shocks.sponsor_left[:, None] * SPONSOR_LOSS_EFFECT
-    moved += shocks.incident[:, None] * INCIDENT_EFFECT
-    moved += shocks.goal_reached[:, None] * GOAL_EFFECT
-    return np.asarray(moved)
+    """States of the next month; accounts x states."""
+    updated = now @ TRANSITION.T + traits.anchor + STATE_NOISE_SD * rng.standard_normal(now.shape)
+    updated += shocks.sponsor_left[:, None] * SPONSOR_LOSS_EFFECT
+    updated += shocks.incident[:, None] * INCIDENT_EFFECT
+    updated += shocks.goal_reached[:, None] * GOAL_EFFECT
+    return np.asarray(updated)
 
 
 def first_value_weight(renewals_before: Ints) -> Floats:
-    """How much first value matters at the account's next renewal."""
+    """Weight of first value at the account's next renewal."""
     return np.asarray(FIRST_VALUE_WEIGHT[np.minimum(renewals_before, len(FIRST_VALUE_WEIGHT) - 1)])
 
 
 def fixed_log_odds(fit: Floats, first_value: Flags, renewals_before: Ints, auto_renew: Flags) -> Floats:
-    """The part of the log-odds of renewing that does not move within a term."""
+    """Part of the log-odds of renewing that is constant within a term."""
     onboarding = first_value_weight(renewals_before) * (first_value - FIRST_VALUE_SHARE)
     return np.asarray(INTERCEPT + FIT_WEIGHT * fit + onboarding + AUTO_RENEW_WEIGHT * (auto_renew - 0.6))
 
 
 def cause_contributions(states: Floats, fit: Floats, first_value: Flags, renewals_before: Ints) -> Floats:
-    """Accounts x `CAUSES`: what each state adds to the log-odds of renewing, beside an average account."""
+    """Accounts x `CAUSES`: contribution of each state to the log-odds of renewing, compared with an average account."""
     moving = (states * WEIGHTS)[:, : len(STATES) - 1]
     onboarding = first_value_weight(renewals_before) * (first_value - FIRST_VALUE_SHARE)
     return np.column_stack([moving, FIT_WEIGHT * fit, onboarding])
 
 
 class LogOddsProjection:
-    """The moving part of the log-odds some months ahead, as mean and variance given the states now.
+    """Mean and variance of the changing part of the log-odds some months ahead, given the present states.
 
-    The states move linearly, so after k months they are `CARRY^k` times the states now plus the sum of
-    what came in between; projected on `WEIGHTS` this needs one row vector per month.
+    The states change linearly, so after k months they are `TRANSITION^k` times the present states plus the sum of
+    the additions since; projected on `WEIGHTS` this needs one row vector per month.
     """
 
     def __init__(self, months: int) -> None:
@@ -163,9 +163,9 @@ class LogOddsProjection:
         for _ in range(months):
             rows.append(rows[-1] @ TRANSITION)
         self.weights_ahead = np.array(rows)
-        """reach[k]: what one unit of each state now adds to the log-odds k months later."""
+        """weights_ahead[k]: effect of one unit of each present state on the log-odds k months later."""
         self.cumulative_weights = np.vstack([np.zeros(len(STATES)), np.cumsum(self.weights_ahead, axis=0)])
-        """pushed[k]: the same of one unit added in every one of the k months between."""
+        """cumulative_weights[k]: the same for one unit added in each of the k months between."""
         steps = (self.weights_ahead * STATE_NOISE_SD) ** 2
         self.noise_variance = np.concatenate([[0.0], np.cumsum(steps.sum(axis=1))])
         self.shock_variance = {name: self._cumulative_variance(push) for name, push in SHOCK_EFFECTS.items()}
@@ -174,14 +174,14 @@ class LogOddsProjection:
         return np.concatenate([[0.0], np.cumsum((self.weights_ahead @ push) ** 2)])
 
     def mean(self, states: Floats, monthly_drift: Floats, months_ahead: Ints) -> Floats:
-        """Expected moving part of the log-odds `months_ahead` months from now."""
+        """Expected changing part of the log-odds, `months_ahead` months from now."""
         return np.asarray(
             (states * self.weights_ahead[months_ahead]).sum(axis=1)
             + (monthly_drift * self.cumulative_weights[months_ahead]).sum(axis=1)
         )
 
     def variance(self, goal_chance: Floats, months_ahead: Ints) -> Floats:
-        """Its variance: the monthly movement, and the shocks that may or may not come."""
+        """Variance of the changing part of the log-odds: random monthly change and possible shocks."""
         goals = goal_chance * (1 - goal_chance) * self.shock_variance["goal"][months_ahead]
         sponsors = SPONSOR_LOSS_RATE * (1 - SPONSOR_LOSS_RATE) * self.shock_variance["sponsor"][months_ahead]
         incidents = INCIDENT_RATE * (1 - INCIDENT_RATE) * self.shock_variance["incident"][months_ahead]
@@ -192,10 +192,10 @@ SHOCK_EFFECTS = {"sponsor": SPONSOR_LOSS_EFFECT, "incident": INCIDENT_EFFECT, "g
 
 
 def expected_probability(mean: Floats, variance: Floats) -> Floats:
-    """The expectation of sigmoid(x) for normal x, by the probit approximation (MacKay 1992)."""
+    """Expectation of sigmoid(x) for normal x, by the probit approximation (MacKay 1992)."""
     return sigmoid(mean / np.sqrt(1 + np.pi * variance / 8))
 
 
 def sigmoid(x: Floats) -> Floats:
-    """Probability of log-odds."""
+    """Probability from log-odds."""
     return np.asarray(1 / (1 + np.exp(-x)))

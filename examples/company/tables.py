@@ -1,6 +1,6 @@
-"""The tables of the data contract, made of what was drawn, as they stand on the day of the extract.
+"""Build the tables of the data contract from the simulated columns, as known on the day of the extract.
 
-A row that had not arrived by then is not in its table, and a fact that came later is empty.
+A row that had not arrived by then is not in its table, and a later fact is empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from renewals.examples.company.world import World
 
 
 class Extract:
-    """Turns drawn columns into a table of the contract, as known on the day of the extract."""
+    """Conversion of simulated columns into contract tables, as known on the day of the extract."""
 
     def __init__(self, world: World) -> None:
         self.extract_second = world.extract_day * DAY
@@ -32,48 +32,48 @@ class Extract:
         self.managers = pa.array(managers).take(pa.array(world.customers.manager))
 
     def account_ids(self, number: Ints) -> pa.Array:
-        """The ids of accounts; -1 is none."""
+        """Ids of accounts; -1 gives null."""
         return take_or_null(self.accounts, number)
 
     def user_ids(self, number: Ints) -> pa.Array:
-        """The ids of people; -1 is none."""
+        """Ids of people; -1 gives null."""
         return take_or_null(self.users, number)
 
     def employer_ids(self, person: Ints) -> pa.Array:
-        """The ids of the accounts of people."""
+        """Ids of the accounts that employ the people."""
         return take_or_null(self.accounts, self.people.account[person])
 
     def manager_names(self, account: Ints) -> pa.Array:
-        """The names of the managers of accounts."""
+        """Names of the accounts' managers."""
         return take_or_null(self.managers, account)
 
     def masked_timestamps(self, seconds: Ints) -> pa.Array:
-        """Timestamps; empty where they lie after the extract."""
+        """Timestamps; null if after the extract."""
         return pa.array(seconds * 1_000_000, mask=seconds >= self.extract_second).cast(pa.timestamp("us"))
 
     def arrived_rows(self, columns: ColumnArrays, *moment: str) -> ColumnArrays:
-        """The rows whose named moments all lie before the extract."""
-        kept = np.logical_and.reduce([columns[name] < self.extract_second for name in moment])
-        return {name: values[kept] for name, values in columns.items()}
+        """Rows with all the named moments before the extract."""
+        arrived = np.logical_and.reduce([columns[name] < self.extract_second for name in moment])
+        return {name: values[arrived] for name, values in columns.items()}
 
 
 def numbered_ids(letter: str, count: int, width: int) -> pa.Array:
-    """Ids from one on: a letter and a number with leading zeros."""
+    """Ids numbered from one: a letter and a number with leading zeros."""
     return pa.array([f"{letter}{number:0{width}d}" for number in range(1, count + 1)], pa.string())
 
 
 def take_or_null(values: pa.Array, index: Ints) -> pa.Array:
-    """The values at an index; empty where it is -1."""
+    """Values at an index; null where the index is -1."""
     return values.take(pa.array(index, mask=index < 0))
 
 
 def labels(names: tuple[str, ...], index: Ints) -> pa.Array:
-    """Words by their number."""
+    """Names at an index; null where the index is -1."""
     return take_or_null(pa.array(names), index)
 
 
 def accounts_table(extract: Extract, customers: Customers, rng: np.random.Generator) -> pa.Table:
-    """One row per account."""
+    """Table `accounts`: one row per account."""
     created = (
         customers.purchase_day * DAY
         - rng.integers(40, 150, len(customers)) * DAY
@@ -96,7 +96,7 @@ def accounts_table(extract: Extract, customers: Customers, rng: np.random.Genera
 
 
 def contracts_table(extract: Extract, contracts: ColumnArrays, cancellations: ColumnArrays) -> pa.Table:
-    """One row per contract signed before the extract."""
+    """Table `contracts`: one row per contract signed before the extract."""
     contracts = contracts | {"cancelled": cancelled_at(contracts, cancellations)}
     order = np.lexsort((contracts["product"], contracts["account"], contracts["signed"]))
     signed = extract.arrived_rows({name: values[order] for name, values in contracts.items()}, "signed")
@@ -121,7 +121,7 @@ def contracts_table(extract: Extract, contracts: ColumnArrays, cancellations: Co
 
 
 def cancelled_at(contracts: ColumnArrays, cancellations: ColumnArrays) -> Ints:
-    """When each contract was cancelled: a cancellation names the account, the product and the end."""
+    """Cancellation time of each contract; a cancellation is matched by account, product and end."""
 
     def key(columns: ColumnArrays) -> Ints:
         return np.asarray((columns["account"] * len(PRODUCTS) + columns["product"]) * NEVER_DAY + columns["end"])
@@ -131,7 +131,7 @@ def cancelled_at(contracts: ColumnArrays, cancellations: ColumnArrays) -> Ints:
 
 
 def usage_table(extract: Extract, events: ColumnArrays, rng: np.random.Generator) -> pa.Table:
-    """One row per usage event that arrived before the extract, in the order of arrival."""
+    """Table `usage_events`: one row per event that arrived before the extract, in the order of arrival."""
     events = extract.arrived_rows(events, "occurred", "recorded")
     seconds, amount = events["seconds"], draw_quantities(rng, events["feature"])
     return pa.table(
@@ -148,7 +148,7 @@ def usage_table(extract: Extract, events: ColumnArrays, rng: np.random.Generator
 
 
 def people_table(extract: Extract, rows: ColumnArrays, rng: np.random.Generator) -> pa.Table:
-    """One row per person and position held."""
+    """Table `people`: one row per person and position."""
     rows = rows | {"recorded": draw_arrival(rng, rows["start"] + rng.integers(0, DAY, len(rows["start"])))}
     rows = extract.arrived_rows(rows, "start", "recorded")
     return pa.table(
@@ -158,7 +158,7 @@ def people_table(extract: Extract, rows: ColumnArrays, rng: np.random.Generator)
             "title": pa.array(rows["title"], pa.string()),
             "role": pa.array(rows["role"], pa.string()),
             "department": pa.array(rows["department"], pa.string()),
-            "tier": labels(TIERS, np.where(rows["given"], rows["tier"], -1)),
+            "tier": labels(TIERS, np.where(rows["tier_recorded"], rows["tier"], -1)),
             "valid_from": timestamps(rows["start"]),
             "valid_to": extract.masked_timestamps(rows["end"]),
             "recorded_at": timestamps(rows["recorded"]),
@@ -167,7 +167,7 @@ def people_table(extract: Extract, rows: ColumnArrays, rng: np.random.Generator)
 
 
 def tickets_table(extract: Extract, tickets: ColumnArrays) -> pa.Table:
-    """One row per ticket."""
+    """Table `tickets`: one row per ticket."""
     rows = extract.arrived_rows(tickets, "opened", "recorded")
     limit = rows["limit"]
     return pa.table(
@@ -189,7 +189,7 @@ def tickets_table(extract: Extract, tickets: ColumnArrays) -> pa.Table:
 
 
 def surveys_table(extract: Extract, surveys: ColumnArrays) -> pa.Table:
-    """One row per survey sent to a person."""
+    """Table `surveys`: one row per survey sent to a person."""
     rows = extract.arrived_rows(surveys, "sent", "recorded")
     return pa.table(
         {
@@ -206,7 +206,7 @@ def surveys_table(extract: Extract, surveys: ColumnArrays) -> pa.Table:
 
 
 def touchpoints_table(extract: Extract, touchpoints: ColumnArrays) -> pa.Table:
-    """One row per contact."""
+    """Table `touchpoints`: one row per contact."""
     order = np.argsort(touchpoints["occurred"], kind="stable")
     rows = {name: values[order] for name, values in touchpoints.items()}
     rows = extract.arrived_rows(rows, "occurred", "recorded")
@@ -224,7 +224,7 @@ def touchpoints_table(extract: Extract, touchpoints: ColumnArrays) -> pa.Table:
 
 
 def interventions_table(extract: Extract, interventions: ColumnArrays, rng: np.random.Generator) -> pa.Table:
-    """One row per intervention."""
+    """Table `interventions`: one row per intervention."""
     started = interventions["day"] * DAY + 9 * HOUR
     columns = interventions | {"started": started, "recorded": draw_arrival(rng, started)}
     columns |= {"ended": started + rng.integers(14, 60, len(started)) * DAY}
@@ -242,7 +242,7 @@ def interventions_table(extract: Extract, interventions: ColumnArrays, rng: np.r
 
 
 def goals_table(extract: Extract, goals: ColumnArrays) -> pa.Table:
-    """One row per goal agreed with a customer."""
+    """Table `value_goals`: one row per goal agreed with a customer."""
     rows = extract.arrived_rows(goals, "set", "recorded")
     return pa.table(
         {
@@ -257,14 +257,14 @@ def goals_table(extract: Extract, goals: ColumnArrays) -> pa.Table:
 
 
 def referrals_table(extract: Extract, referrals: ColumnArrays) -> pa.Table:
-    """One row per referral."""
+    """Table `referrals`: one row per referral."""
     rows = extract.arrived_rows(referrals, "referred", "recorded")
     closed = rows["converted"] < extract.extract_second
     reward = rows["reward"]
     return pa.table(
         {
             "account_id": extract.account_ids(rows["account"]),
-            "referred_account_id": extract.account_ids(np.where(closed, rows["other"], -1)),
+            "referred_account_id": extract.account_ids(np.where(closed, rows["referred_account"], -1)),
             "referred_at": timestamps(rows["referred"]),
             "converted_at": extract.masked_timestamps(rows["converted"]),
             "reward_cost": pa.array(reward, mask=~closed | np.isnan(reward)),
@@ -274,7 +274,7 @@ def referrals_table(extract: Extract, referrals: ColumnArrays) -> pa.Table:
 
 
 def trials_table(extract: Extract, trials: ColumnArrays) -> pa.Table:
-    """One row per trial."""
+    """Table `trials`: one row per trial."""
     rows = extract.arrived_rows(trials, "requested", "recorded")
     return pa.table(
         {
@@ -288,11 +288,11 @@ def trials_table(extract: Extract, trials: ColumnArrays) -> pa.Table:
 
 
 def rates_table(rng: np.random.Generator, month_starts: Ints) -> pa.Table:
-    """US dollars for one unit of each currency; one row per currency and month."""
+    """Table `rates`: US dollars per unit of each currency; one row per currency and month."""
     months = len(month_starts)
-    moved = np.cumsum(rng.normal(0, 0.012, (len(CURRENCIES), months)), axis=1)
-    moved[0] = 0.0  # the reporting currency is worth one of itself
-    rate = np.round(LIST_RATES[:, None] * np.exp(moved), 5)
+    log_change = np.cumsum(rng.normal(0, 0.012, (len(CURRENCIES), months)), axis=1)
+    log_change[0] = 0.0  # the rate of the reporting currency is always 1
+    rate = np.round(LIST_RATES[:, None] * np.exp(log_change), 5)
     return pa.table(
         {
             "currency": labels(CURRENCIES, np.repeat(np.arange(len(CURRENCIES)), months)),

@@ -1,10 +1,10 @@
 """The truth about the example company, which no stage of the pipeline may read.
 
-The oracle is the most that anybody could know on a date: the renewal probability given all hidden
-states then. Before the decision it carries the states forward in mean and variance (`states.LogOddsProjection`)
-and takes the expectation of the decision over them. From the decision on, the decision itself is a
-hidden state: only what may still go wrong (a payment that never comes, a rescue in the last days)
-keeps it from 0 and 1. Interventions still to come are not foreseen; those begun are.
+The oracle is the best possible prediction on a date: the renewal probability given all hidden states on that date.
+Before the decision it projects the states in mean and variance (`states.LogOddsProjection`) and takes the
+expectation of the decision over them. After the decision, the decision itself is a hidden state: the probability
+is close to 0 or 1, and the rest is the risk of a missing payment or a reversal in the last days. Future
+interventions are not anticipated; started ones count.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from renewals.examples.company.usage import expected_visits
 from renewals.examples.company.world import World
 
 HORIZON_DAYS = 365
-"""The oracle speaks about renewals at most this far away."""
+"""Maximum days from the date to the renewals that the oracle covers."""
 
 USE_DROP_SHARE, MIN_EXPECTED_VISITS = 0.25, 6.0
-"""Use fell where the visits to be expected in a month lie this share below, at an account with so many."""
+"""Relative drop of the expected monthly visits that counts as `use_fell`, and the minimum of expected visits before."""
 FIRST_RESPONSE_HOURS, FOLLOW_UP_DAYS = 4.0, 14
-"""Hours to a first answer to a grave ticket, and days to a word on a low score, that customers take for granted."""
+"""Limits that customers expect: hours to the first answer to a severe ticket, days to the follow-up of a low score."""
 
 README_TEMPLATE = """# The truth about the example company
 
@@ -44,16 +44,15 @@ Written by `examples/company` for checking the pipeline, never for running it: *
 model may read this folder**.
 
 - `renewals.parquet`: one row per renewal (account and nominal end of the term): the probability of
-  renewing when it was decided, whether it was renewed, when it was decided, and the hidden state that
-  pushed most towards loss (`planted_cause`). It reaches a year beyond the end of the tables.
-- `interventions.parquet`: one row per intervention into a term that was decided: the probability that its renewal
-  had when it was decided, and the one it would have had without this intervention, all else the same.
-- `events.parquet`: one row per thing that befell an account, with its day and kind: it decided to leave
-  (`leaving_accounts`),
-  an S or A person left (`sponsor_left`; `sponsor_vanished` where nobody wrote it down), the use to be expected of it
-  fell by a quarter and more below that of three months (`use_fell`), it was sold to without reaching first value
-  (`missed_first_values`), the limit of a grave ticket passed (`limit_passed`), {follow_up} days went by after a low
-  answer (`low_score_left`).
+  renewing at the decision, the outcome, the date of the decision, and the hidden state that contributed
+  most to a loss (`planted_cause`). It extends to a year after the end of the tables.
+- `interventions.parquet`: one row per intervention in a decided term: the probability of its renewal at the
+  decision, and the probability without this intervention, everything else unchanged.
+- `events.parquet`: one row per event of an account, with its day and kind: the account decided to leave (`leaving`),
+  an S or A person left (`sponsor_left`; `sponsor_vanished` if the departure was not recorded), the expected use fell
+  by a quarter or more below the mean of three months (`use_fell`), the account was sold without reaching first value
+  (`first_value_missed`), a limit of a severe ticket passed (`limit_passed`), {follow_up} days passed after a low
+  answer without a follow-up (`low_score_left`).
 - `oracle.parquet`: one row per account and month start with a running contract that ends within 365
   days: the renewal probability given all hidden states at that date, and those states.
 
@@ -62,39 +61,39 @@ An intervention adds {effect} to the log-odds of renewing when it starts; that f
 
 
 def renewals(world: World, ids: pa.Array) -> pa.Table:
-    """The truth about each renewal due from the first recorded day to a year after the extract; one row per renewal."""
-    fate = world.journal.read("decisions")
-    order = np.lexsort((fate["product"], fate["end"], fate["account"]))
-    fate = {name: values[order] for name, values in fate.items()}
-    same = (np.diff(fate["account"]) == 0) & (np.diff(fate["end"]) == 0)
-    main = np.concatenate([[True], ~same])  # the core product speaks for all that ends on the day
-    wanted = main & (fate["end"] >= world.first_day) & (fate["end"] <= world.extract_day + HORIZON_DAYS)
-    fate = {name: values[wanted] for name, values in fate.items()}
+    """True probability, outcome and cause of the renewals due up to a year after the extract; one row per renewal."""
+    decisions = world.journal.read("decisions")
+    order = np.lexsort((decisions["product"], decisions["end"], decisions["account"]))
+    decisions = {name: values[order] for name, values in decisions.items()}
+    repeated = (np.diff(decisions["account"]) == 0) & (np.diff(decisions["end"]) == 0)
+    main = np.concatenate([[True], ~repeated])  # the core product represents all contracts that end on the day
+    selected = main & (decisions["end"] >= world.first_day) & (decisions["end"] <= world.extract_day + HORIZON_DAYS)
+    decisions = {name: values[selected] for name, values in decisions.items()}
     return pa.table(
         {
-            "account_id": ids.take(pa.array(fate["account"])),
-            "renewal_date": timestamps(fate["end"] * DAY),
-            "true_probability": fate["probability"],
-            "renewed": pa.array(fate["renewed"].astype(np.int8)),
-            "planted_cause": pa.array(np.array(CAUSES)[fate["cause"]]),
-            "decided_at": timestamps(fate["decided"] * DAY),
+            "account_id": ids.take(pa.array(decisions["account"])),
+            "renewal_date": timestamps(decisions["end"] * DAY),
+            "true_probability": decisions["probability"],
+            "renewed": pa.array(decisions["renewed"].astype(np.int8)),
+            "planted_cause": pa.array(np.array(CAUSES)[decisions["cause"]]),
+            "decided_at": timestamps(decisions["decided"] * DAY),
         }
     )
 
 
 def interventions(world: World, ids: pa.Array) -> pa.Table:
-    """What each recorded intervention did to the renewal of the term then running; one row per intervention.
+    """Effect of each recorded intervention on the renewal of the term then running; one row per intervention.
 
-    The lift adds to the log-odds and moves nothing else, so the same company without one intervention, lived through
-    with the same random numbers, differs in that term of the log-odds alone. A decision already taken is not moved.
+    The lift adds to the log-odds and changes nothing else. So the same company without one intervention, simulated with
+    the same random numbers, differs only in that term of the log-odds. An earlier decision does not change.
     """
     treated, terms = world.recorded_rows("interventions"), decided_terms(world.journal)
-    paid_for = terms["probability"] > 0  # not a follow-on that was booked and never paid: nobody is treated in one
-    terms = {name: values[paid_for] for name, values in terms.items()}
-    place = running_term_index(terms, treated["account"], treated["day"])
-    found = place >= 0
-    term = {name: values[place[found]] for name, values in terms.items()}
-    account, day = treated["account"][found], treated["day"][found]
+    payable = terms["probability"] > 0  # excludes booked follow-ons that are never paid: no intervention starts in them
+    terms = {name: values[payable] for name, values in terms.items()}
+    position = running_term_index(terms, treated["account"], treated["day"])
+    matched = position >= 0
+    term = {name: values[position[matched]] for name, values in terms.items()}
+    account, day = treated["account"][matched], treated["day"][matched]
     months = month_number(term["decided"]) - month_number(day)
     lift = np.where(months > 0, hidden.INTERVENTION_EFFECT * hidden.TRANSITION[LIFT, LIFT] ** (months - 1.0), 0.0)
     without = hidden.sigmoid(decision_log_odds(term["probability"]) - lift)
@@ -102,7 +101,7 @@ def interventions(world: World, ids: pa.Array) -> pa.Table:
         {
             "account_id": ids.take(pa.array(account)),
             "started_on": timestamps(day * DAY),
-            "playbook": pa.array(np.array(PLAYBOOKS)[treated["playbook"][found]]),
+            "playbook": pa.array(np.array(PLAYBOOKS)[treated["playbook"][matched]]),
             "renewal_date": timestamps(term["end"] * DAY),
             "decided_at": timestamps(term["decided"] * DAY),
             "probability": pa.array(term["probability"]),
@@ -112,7 +111,7 @@ def interventions(world: World, ids: pa.Array) -> pa.Table:
 
 
 def events(world: World, ids: pa.Array, tickets: ColumnArrays, surveys: ColumnArrays, roster: ColumnArrays) -> pa.Table:
-    """What befell the accounts in the recorded months, known to anybody or not; one row per event."""
+    """Events of the accounts in the recorded months, recorded in the tables or not; one row per event."""
     parts = {
         "leaving": leaving_accounts(world),
         "sponsor_left": sponsor_departures(world, roster, recorded=True),
@@ -124,8 +123,8 @@ def events(world: World, ids: pa.Array, tickets: ColumnArrays, surveys: ColumnAr
     }
     kind = np.repeat(np.arange(len(parts)), [len(account) for account, _ in parts.values()])
     account, day = (np.concatenate(column) for column in zip(*parts.values(), strict=True))
-    kept = np.flatnonzero((day >= world.first_day) & (day < world.extract_day))
-    order = kept[np.lexsort((kind[kept], account[kept], day[kept]))]
+    selected = np.flatnonzero((day >= world.first_day) & (day < world.extract_day))
+    order = selected[np.lexsort((kind[selected], account[selected], day[selected]))]
     return pa.table(
         {
             "account_id": ids.take(pa.array(account[order])),
@@ -136,81 +135,85 @@ def events(world: World, ids: pa.Array, tickets: ColumnArrays, surveys: ColumnAr
 
 
 EventArrays = tuple[Ints, Ints]
-"""Account and day of what befell; one entry per event."""
+"""Account and day; one entry per event."""
 
 
 def leaving_accounts(world: World) -> EventArrays:
-    """Accounts that decided to leave, on the day from which their use dies down."""
+    """Accounts that decided to leave, and the day from which their use declines."""
     spells = world.journal.read("spells")
     lost = spells["lost"] < NEVER_DAY
     return spells["account"][lost], spells["lost"][lost]
 
 
 def sponsor_departures(world: World, roster: ColumnArrays, *, recorded: bool) -> EventArrays:
-    """S and A people who left while their account was a customer, and whose leaving was written down, or was not."""
+    """Departures of S and A people while their account was a customer, recorded ones or unrecorded ones."""
     people = world.people
-    written = np.zeros(len(people), dtype=bool)
-    written[roster["person"][roster["end"] == people.last[roster["person"]] * DAY]] = True
-    sponsor = np.flatnonzero((people.tier <= A) & (people.last < NEVER_DAY) & (written == recorded))
+    is_recorded = np.zeros(len(people), dtype=bool)
+    is_recorded[roster["person"][roster["end"] == people.last[roster["person"]] * DAY]] = True
+    sponsor = np.flatnonzero((people.tier <= A) & (people.last < NEVER_DAY) & (is_recorded == recorded))
     account, day = people.account[sponsor], people.last[sponsor]
-    there = world.presence.is_customer(account, day)
-    return account[there], day[there]
+    is_customer = world.presence.is_customer(account, day)
+    return account[is_customer], day[is_customer]
 
 
 def usage_drops(world: World) -> EventArrays:
-    """Months that begin with so much less use to be expected than in the three before, on their first day."""
+    """Months whose expected use is far below that of the three months before, on their first day."""
     use = expected_visits(world)
     before = (use[:-3] + use[1:-2] + use[2:-1]) / 3
     month, account = np.nonzero(use[3:] <= (1 - USE_DROP_SHARE) * before)
     steady = before[month, account] >= MIN_EXPECTED_VISITS
     day = world.month_starts[month[steady] + 3]
-    here = world.presence.is_customer(account[steady], day)
-    return account[steady][here], day[here]
+    is_customer = world.presence.is_customer(account[steady], day)
+    return account[steady][is_customer], day[is_customer]
 
 
 def missed_first_values(world: World) -> EventArrays:
-    """Accounts that do not reach first value, on the day they bought."""
+    """Accounts that do not reach first value, on the day of their purchase."""
     missed = np.flatnonzero(~world.traits.first_value)
     return missed, world.customers.purchase_day[missed]
 
 
 def ticket_limit_breaches(tickets: ColumnArrays) -> EventArrays:
-    """Grave tickets that were neither answered nor solved in time, on the day the first limit passed."""
-    grave = tickets["severity"] == SEVERITIES.index("high")
+    """Severe tickets that were not answered or solved in time, on the day on which the first limit passed."""
+    severe = tickets["severity"] == SEVERITIES.index("high")
     answer_by = tickets["opened"] + int(FIRST_RESPONSE_HOURS * HOUR)
     solve_by = tickets["opened"] + int(LIMIT_HOURS[-1] * HOUR)
     unanswered = np.minimum(tickets["answered"], tickets["solved"]) > answer_by
     passed = np.where(unanswered, answer_by, np.where(tickets["solved"] > solve_by, solve_by, NEVER))
-    late = grave & (passed < NEVER)
+    late = severe & (passed < NEVER)
     return tickets["account"][late], passed[late] // DAY
 
 
 def unattended_low_scores(surveys: ColumnArrays) -> EventArrays:
-    """Low answers with nobody's word on them, on the day that had become too late."""
-    grade = np.where(surveys["csat"], LOW_CSAT, LOW_NPS)
+    """Low survey scores without a follow-up, on the day on which the follow-up was overdue."""
+    limit = np.where(surveys["csat"], LOW_CSAT, LOW_NPS)
     due = surveys["answered"] + FOLLOW_UP_DAYS * DAY
-    left = (surveys["answered"] < NEVER) & (surveys["score"] <= grade) & (surveys["followed"] > due)
-    return surveys["account"][left], due[left] // DAY
+    unattended = (surveys["answered"] < NEVER) & (surveys["score"] <= limit) & (surveys["followed"] > due)
+    return surveys["account"][unattended], due[unattended] // DAY
 
 
 def running_term_index(terms: ColumnArrays, account: Ints, day: Ints) -> Ints:
-    """The place among decided core terms of the one that each account was in on a day; -1 where there is none."""
+    """Index, among decided core terms, of the term that each account was in on a day; -1 if there is none."""
     order = np.lexsort((terms["start"], terms["account"]))
     key = terms["account"][order] * NEVER_DAY + terms["start"][order]
-    place = order[np.maximum(np.searchsorted(key, account * NEVER_DAY + day, side="right") - 1, 0)]
-    inside = (terms["account"][place] == account) & (terms["start"][place] <= day) & (day < terms["effective"][place])
-    return np.where(inside, place, -1)
+    position = order[np.maximum(np.searchsorted(key, account * NEVER_DAY + day, side="right") - 1, 0)]
+    inside = (
+        (terms["account"][position] == account)
+        & (terms["start"][position] <= day)
+        & (day < terms["effective"][position])
+    )
+    return np.where(inside, position, -1)
 
 
 def final_probability(decision_probability: Floats) -> Floats:
-    """The chance that a renewal comes about, from the chance that it is decided for."""
+    """Probability of the outcome *renewed*, from the probability of a positive decision."""
     return np.asarray((1 - FALL_THROUGH_SHARE) * decision_probability + RESCUE_SHARE * (1 - decision_probability))
 
 
 def decision_log_odds(probability: Floats) -> Floats:
-    """The log-odds behind a decision, from the chance that the renewal came about."""
-    wanted = (probability - RESCUE_SHARE) / (1 - FALL_THROUGH_SHARE - RESCUE_SHARE)
-    return np.asarray(np.log(wanted) - np.log1p(-wanted))
+    """Log-odds of a positive decision, from the probability of the outcome *renewed*."""
+    decision_probability = (probability - RESCUE_SHARE) / (1 - FALL_THROUGH_SHARE - RESCUE_SHARE)
+    return np.asarray(np.log(decision_probability) - np.log1p(-decision_probability))
 
 
 def timestamps(seconds: Ints) -> pa.Array:
@@ -219,17 +222,19 @@ def timestamps(seconds: Ints) -> pa.Array:
 
 
 def decided_terms(journal: Journal) -> ColumnArrays:
-    """The core terms and how they were decided; one row per decided term."""
-    terms, fate = journal.read("terms"), journal.read("decisions")
-    core = fate["product"] == 0
-    fate = {name: values[core] for name, values in fate.items()}
+    """The core terms with their decisions; one row per decided term."""
+    terms, decisions = journal.read("terms"), journal.read("decisions")
+    core = decisions["product"] == 0
+    decisions = {name: values[core] for name, values in decisions.items()}
     rows = np.arange(len(terms["account"]))
-    place = look_up_values(fate["account"] * 1_000 + fate["term"], terms["account"] * 1_000 + terms["term"], rows, -1)
-    return fate | {name: terms[name][place] for name in ("start", "signed", "renewals", "auto")}
+    position = look_up_values(
+        decisions["account"] * 1_000 + decisions["term"], terms["account"] * 1_000 + terms["term"], rows, -1
+    )
+    return decisions | {name: terms[name][position] for name in ("start", "signed", "renewals", "auto")}
 
 
 def oracle(world: World, ids: pa.Array) -> pa.Table:
-    """The oracle on each recorded month start and on the day of the extract; one row per account and date."""
+    """Oracle predictions on each recorded month start and on the day of the extract; one row per account and date."""
     terms = decided_terms(world.journal)
     dates = world.month_starts.tolist()
     parts = [oracle_rows(world, terms, EARLIER_MONTHS + month, day) for month, day in enumerate(dates)]
@@ -248,33 +253,33 @@ def oracle(world: World, ids: pa.Array) -> pa.Table:
 
 
 def oracle_rows(world: World, terms: ColumnArrays, month: int, day: int) -> ColumnArrays:
-    """The oracle on the first day of a month of the whole history; one row per account."""
+    """Oracle predictions on the first day of one month of the full history; one row per account."""
     running = (terms["start"] <= day) & (terms["signed"] < day * DAY) & (day < terms["effective"])
     due = running & (terms["end"] - day <= HORIZON_DAYS)
     term = {name: values[due] for name, values in terms.items()}
     states = world.full_history[month, term["account"]]
     decided = term["decided"] < day
-    known = np.where(term["wants"], 1 - FALL_THROUGH_SHARE, RESCUE_SHARE)
-    expected = expected_decision(world, term, states, day)
+    after_decision = np.where(term["wants"], 1 - FALL_THROUGH_SHARE, RESCUE_SHARE)
+    before_decision = expected_decision(world, term, states, day)
     return {
         "account": term["account"],
         "as_of": np.full(len(decided), day),
         "end": term["end"],
         "decided": decided,
-        "probability": np.where(decided, known, final_probability(expected)),
+        "probability": np.where(decided, after_decision, final_probability(before_decision)),
         "states": states,
     }
 
 
 def expected_decision(world: World, term: ColumnArrays, states: Floats, day: int) -> Floats:
-    """The chance of a decision in favour, months ahead, given the states on `day`."""
-    account, temper = term["account"], world.traits
-    ahead = np.maximum(month_number(term["decided"]) - month_number(np.array([day])), 0)
-    outlook = LogOddsProjection(int(ahead.max(initial=0)))
-    fit, first_value = world.customers.fit[account], temper.first_value[account]
-    lasting = hidden.fixed_log_odds(fit, first_value, term["renewals"], term["auto"])
-    mean = lasting + outlook.mean(states, temper.monthly_drift[account], ahead)
-    return hidden.expected_probability(mean, outlook.variance(temper.goal_chance[account], ahead))
+    """Probability of a positive decision in a later month, given the states on `day`."""
+    account, traits = term["account"], world.traits
+    months_ahead = np.maximum(month_number(term["decided"]) - month_number(np.array([day])), 0)
+    projection = LogOddsProjection(int(months_ahead.max(initial=0)))
+    fit, first_value = world.customers.fit[account], traits.first_value[account]
+    fixed = hidden.fixed_log_odds(fit, first_value, term["renewals"], term["auto"])
+    mean = fixed + projection.mean(states, traits.monthly_drift[account], months_ahead)
+    return hidden.expected_probability(mean, projection.variance(traits.goal_chance[account], months_ahead))
 
 
 def month_number(day: Ints) -> Ints:

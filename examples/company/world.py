@@ -1,4 +1,4 @@
-"""All that is hidden: the accounts, what becomes of them, and their people. The tables are drawn from it."""
+"""The hidden world of the simulation: accounts, their lifecycle and their people. The tables are drawn from it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from renewals.examples.company.presence import Presence
 from renewals.examples.company.states import AccountTraits
 
 POST_EXTRACT_MONTHS = 14
-"""The company is lived on beyond the extract, so that the truth of what is pending there is known."""
+"""Months simulated after the extract, so that the truth about pending outcomes is known."""
 
 RandomStreams = Mapping[str, np.random.Generator]
-"""A stream of random numbers for each part, so that a change in one part moves no other."""
+"""One stream of random numbers per part, so that a change in one part does not affect another."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The hidden company, and the months for which its records are kept."""
+    """The hidden company, and the range of its recorded months."""
 
     customers: Customers
     traits: AccountTraits
@@ -32,11 +32,11 @@ class World:
     people: People
     presence: Presence
     calendar: Ints
-    """Day numbers of all month starts, those before the records and those after the extract too."""
+    """Day numbers of all month starts, including those before the records and after the extract."""
     full_history: Floats
     """All months x accounts x states."""
     months: int
-    """How many months are recorded."""
+    """Number of recorded months."""
 
     @property
     def month_starts(self) -> Ints:
@@ -59,31 +59,31 @@ class World:
         return int(self.month_starts[-1])
 
     def states(self, month: Ints, account: Ints) -> Floats:
-        """The states of accounts in recorded months."""
+        """States of accounts in recorded months."""
         return np.asarray(self.history[month, account])
 
     def month_of(self, day: Ints) -> Ints:
-        """The recorded month of each day."""
+        """Recorded month of each day."""
         return np.searchsorted(self.month_starts, day, side="right") - 1
 
     def recorded_rows(self, table: str) -> ColumnArrays:
-        """The journal's rows whose day lies in the recorded months."""
+        """Rows of the journal with a day in the recorded months."""
         columns = self.journal.read(table)
-        kept = (columns["day"] >= self.first_day) & (columns["day"] < self.extract_day)
-        return {name: values[kept] for name, values in columns.items()}
+        recorded = (columns["day"] >= self.first_day) & (columns["day"] < self.extract_day)
+        return {name: values[recorded] for name, values in columns.items()}
 
     def draw_events(self, rng: np.random.Generator, rate: Floats, *, deciders: bool) -> tuple[Ints, Ints, Ints]:
-        """Month, account and day of what happens at a monthly rate (months x accounts) while the account is there."""
+        """Draw month, account and day of events at a monthly rate (months x accounts), on days as a customer."""
         count = rng.poisson(np.minimum(rate, 25)) * self.presence.active_months(self.month_starts)
         grid = np.divmod(np.arange(count.size), count.shape[1])
-        month, account = (np.repeat(place, count.ravel()) for place in grid)
+        month, account = (np.repeat(index, count.ravel()) for index in grid)
         length = np.diff(self.month_starts)[month]
         day = self.month_starts[month] + (rng.random(len(month)) * length).astype(np.int64)
-        kept = rng.random(len(day)) < self.presence.activity_share(account, day, deciders=deciders)
-        return month[kept], account[kept], day[kept]
+        takes_place = rng.random(len(day)) < self.presence.activity_share(account, day, deciders=deciders)
+        return month[takes_place], account[takes_place], day[takes_place]
 
     def near_term_end(self, days: int) -> Flags:
-        """Recorded months x accounts: whether a term ends within some days of the start of the month."""
+        """Recorded months x accounts: flag of a term that ends within `days` of the start of the month."""
         terms = self.journal.read("terms")
         near = np.zeros(self.history.shape[:2], dtype=bool)
         for month, day in enumerate(self.month_starts[:-1].tolist()):
@@ -93,13 +93,13 @@ class World:
 
 
 def draw_world(rng: RandomStreams, accounts: int, months: int, start: np.datetime64) -> World:
-    """Draw the accounts, live through all months, and put people on the seats."""
+    """Draw the accounts, simulate all months, and draw the people."""
     calendar = month_starts(start - EARLIER_MONTHS, EARLIER_MONTHS + months + POST_EXTRACT_MONTHS + 1)
     customers = draw_customers(rng["customers"], accounts, months, start)
-    temper = states.draw_traits(rng["temper"], customers.fit)
-    journey = LifecycleSimulation(rng["journey"], customers, temper, calendar)
+    traits = states.draw_traits(rng["temper"], customers.fit)
+    journey = LifecycleSimulation(rng["journey"], customers, traits, calendar)
     journey.run()
     journal = journey.journal
-    people = draw_people(rng["people"], customers, temper, journal.read("sponsor_left"), journal.read("seats"))
+    people = draw_people(rng["people"], customers, traits, journal.read("sponsor_left"), journal.read("seats"))
     presence = Presence.from_spells(journal.read("spells"), accounts)
-    return World(customers, temper, journal, people, presence, calendar, journey.history, months)
+    return World(customers, traits, journal, people, presence, calendar, journey.history, months)
