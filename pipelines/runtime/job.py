@@ -31,7 +31,7 @@ class Job:
     until: date | None = None
     as_of: date | None = None
     workspace: str | None = None
-    """Name of a separate work folder in the data folder, for a backtest that must not overwrite the files of `learn`."""
+    """Name of a separate folder in the data folder, for a backtest that must not overwrite the files of `learn`."""
     trial: str | None = field(default_factory=lambda: os.environ.get("DVC_EXP_NAME") or None)
     """Name of the trial to which this run belongs. A trial registers and promotes no version and publishes no list.
 

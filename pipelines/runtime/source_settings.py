@@ -1,4 +1,4 @@
-"""Settings of the raw tables: their format, the share of rows that may be quarantined, and their age. Light to import."""
+"""Settings of the raw tables: format, share of rows that may be quarantined, and age. Light to import."""
 
 from __future__ import annotations
 
