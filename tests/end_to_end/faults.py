@@ -309,7 +309,7 @@ FAULTS = (
     Fault("a key that is none", 78, (*CHECK, "--set", "grace.after=3"), says="unknown key"),
     Fault("a value of the wrong kind", 78, (*CHECK, "--set", "grace.after_days=soon"), says="grace.after_days"),
     Fault("a parameter file that is no YAML", 78, (*CHECK, "--params", "{root}/p.yaml"), written(lambda p: p.root / "p.yaml", b"a: [1"), says="p.yaml"),
-    Fault("a day that is none", 78, ("score", "--as-of", "2025-02-30"), says="not a day"),
+    Fault("a day that is none", 78, ("score", "--as-of", "2025-02-30"), says="not a date"),
     Fault("a forecast in the middle of a month", 78, ("forecast", "--as-of", "2025-01-15"), says="2025-01-01"),
     Fault("a list of a day before the training day", 78, ("score", "--as-of", "2024-12-01"), says="--hindsight"),
     Fault("a forecast of a day before the training day", 78, ("forecast", "--as-of", "2024-12-01"), says="--hindsight"),

@@ -77,7 +77,7 @@ def test_a_list_that_takes_the_place_meanwhile_is_read_instead(company: Path) ->
 
 
 def test_reading_gives_up_where_lists_never_stop_coming(company: Path) -> None:
-    with pytest.raises(RunLockedError, match="again and again"):
+    with pytest.raises(RunLockedError, match="repeatedly"):
         read_archived_list(job(company), replacing(company, 99, []))
 
 
