@@ -154,7 +154,7 @@ def read_metadata(job: Job) -> dict[str, Any]:
 
 def _missing_list_message(job: Job) -> str:
     days = ", ".join(str(day) for day in sorted([*archived_days(job), *archived_days(job, hindsight=True)])[-3:])
-    newest = f"; the newest lists are of {days}" if days else ""
+    newest = f"; newest lists: {days}" if days else ""
     return f"no list of {job.day} is published in {job.data}{newest}. Run `renewals score --as-of {job.day}` first"
 
 
