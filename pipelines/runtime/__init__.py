@@ -1,1 +1,1 @@
-"""The job, its settings, its lock, and how a run ends."""
+"""Inputs of a run, its settings, its lock, and the exit codes and messages at its end."""

@@ -1,4 +1,4 @@
-"""Log lines and progress on standard error: short for a person, JSON for a scheduler."""
+"""Log lines and progress on standard error: short lines on a terminal, JSON lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 
 def is_interactive() -> bool:
-    """Whether a person watches standard error."""
+    """True if standard error is a terminal."""
     return sys.stderr.isatty()
 
 
 def configure_logging() -> None:
-    """JSON lines on standard error for a scheduler; short lines for a person."""
+    """Configure structlog: short lines on a terminal, JSON lines elsewhere; silence chatty libraries."""
     import structlog
 
     for chatty in ("mlflow", "alembic", "matplotlib", "ibis"):
@@ -33,10 +33,10 @@ def configure_logging() -> None:
 
 
 class StderrLogger:
-    """Writes log lines to standard error; a reader who has gone costs the lines, not the run."""
+    """Logger that writes lines to standard error; if the pipe is closed the lines are lost and the run continues."""
 
     def msg(self, message: str) -> None:
-        """Write one line."""
+        """Write one line to standard error."""
         with suppress(OSError):
             print(message, file=sys.stderr, flush=True)
 
@@ -45,7 +45,10 @@ class StderrLogger:
 
 @contextmanager
 def progress(total: int, label: str) -> Iterator[Callable[[str], None]]:
-    """Yields `step(what)`: a bar on a terminal, a log line a step elsewhere."""
+    """Report progress over `total` steps: call the yielded `step(name)` once per step.
+
+    Shows a progress bar on a terminal and writes one log line per step elsewhere.
+    """
     if is_interactive():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

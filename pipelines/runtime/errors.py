@@ -1,40 +1,40 @@
-"""How a run stops: each class is one exit code, and its message is for a person."""
+"""Exceptions that end a run: each class has an exit code, and its message is written for the user."""
 
 from typing import Any
 
 
 class RunError(Exception):
-    """A run that cannot go on: says what is wrong, where, and what to do. No traceback is shown."""
+    """Base class of errors that end a run. The message says what is wrong, where, and what to do; no traceback."""
 
     exit_code = 70
     state = "InternalError"
-    """What the JSON line of a run calls this end; part of the interface, whatever the class is called."""
+    """Value of `state` in the JSON line of the run; part of the interface, independent of the class name."""
 
     def __init__(self, message: str, **details: Any) -> None:
-        """`details` is what the run has to tell beside the message, where it did a part of its work."""
+        """`details` are further keys of the JSON line, for a run that did a part of its work."""
         super().__init__(message)
         self.details = details
 
 
 class DataContractError(RunError):
-    """The tables, a model file or a returned workbook do not keep the contract."""
+    """The tables, a model file or a returned workbook violate their contract."""
 
     exit_code = 65
     state = "DataContract"
 
 
 class LoggedActionsError(DataContractError):
-    """A model reads what our people log of what they do, and may not serve (domain M5)."""
+    """A model uses features of logged actions and must not become champion (domain M5)."""
 
     state = "ReadsActionsError"
 
 
 class OldFeaturesError(DataContractError):
-    """A model or a table has features under the names of an older release."""
+    """A model or a table has features with names of an older release."""
 
 
 class MissingInputError(RunError):
-    """A required table, folder or earlier stage's output is not there."""
+    """A required table, folder or output of an earlier stage is missing."""
 
     exit_code = 66
     state = "InputMissing"
@@ -48,7 +48,7 @@ class ServiceUnavailableError(RunError):
 
 
 class OutputError(RunError):
-    """The disk refused an output; nothing was published."""
+    """An output could not be written; nothing was published."""
 
     exit_code = 74
     state = "OutputFailed"
@@ -62,20 +62,20 @@ class RunLockedError(RunError):
 
 
 class ConfigError(RunError):
-    """`params.yaml` or an override is wrong."""
+    """`params.yaml`, an override or an option is invalid."""
 
     exit_code = 78
     state = "Config"
 
 
 class GateRejectedError(RunError):
-    """The trained model did not pass the gate; the champion stays as it was."""
+    """The trained model did not pass the gate; the champion is unchanged."""
 
     exit_code = 80
     state = "GateRefused"
 
 
 class InternalError(RunError):
-    """A fault of this software, or of a file that only it writes; nothing was published."""
+    """An error in this software, or in a file that only this software writes; nothing was published."""
 
     exit_code = 70

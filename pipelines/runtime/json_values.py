@@ -1,4 +1,4 @@
-"""Values that JSON can hold."""
+"""Conversion of values to ones that JSON can represent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def nan_to_null(tree: Any) -> Any:
-    """The same tree with null for every number that is none or infinite, which JSON does not have; keys as text."""
+    """Copy of a nested structure with NaN and infinite numbers replaced by null, which JSON needs; keys become text."""
     if isinstance(tree, dict):
         return {str(key): nan_to_null(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

@@ -1,4 +1,4 @@
-"""Where the project lies, also for a stage that runs in the temporary copy of a DVC experiment. Light to import."""
+"""Paths of the project, also for a stage that runs in the temporary copy of a DVC experiment. Light to import."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 DVC_ROOT = "DVC_ROOT"
-"""Set by DVC for the command of every stage: the folder that holds `.dvc`, whatever folder the stage runs in."""
+"""Environment variable that DVC sets for the command of every stage: the folder that contains `.dvc`."""
 EXPERIMENTS_FOLDER = Path(".dvc", "tmp", "exps")
-"""Where DVC keeps the copies in which experiments run."""
+"""Folder with the copies of the project in which DVC runs experiments."""
 
 
 def project_root() -> Path:
-    """The project's folder: where its tables and its registry are.
+    """Folder of the project, with its tables and its registry.
 
-    `dvc exp run --temp` and `--queue` run the stages in a copy of what git knows, below `.dvc/tmp/exps`; the tables,
-    the registry and everything else that git ignores stay in the project. Anywhere else it is the current folder.
+    `dvc exp run --temp` and `--queue` run the stages in a copy of the files in Git, below `.dvc/tmp/exps`. The tables,
+    the registry and all other ignored files stay in the project. In all other cases it is the current folder.
     """
     here, root = Path.cwd(), Path(os.environ.get(DVC_ROOT) or ".").resolve()
     if not here.is_relative_to(root / EXPERIMENTS_FOLDER):
@@ -25,10 +25,10 @@ def project_root() -> Path:
 
 
 def tables_address(configured: str, option: str | None = None) -> str:
-    """Where the raw tables are: the option of the command line, or what `tables` in `params.yaml` says.
+    """Address of the raw tables: the command-line option, or `tables` of `params.yaml`.
 
-    What is configured is relative to the project, also in the temporary copy of an experiment; an option is relative
-    to the current folder, as every other path that a person types.
+    A configured path is relative to the project, also in the temporary copy of an experiment; an option is relative to
+    the current folder, like every other path on the command line.
     """
     if option is not None:
         return option

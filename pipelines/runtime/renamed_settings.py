@@ -1,7 +1,7 @@
-"""Old names of settings and of keys of plays, with their present ones; those of features: `features/old_names.py`.
+"""Old and new names of settings and of playbook keys; `features/old_names.py` has those of features.
 
-They were renamed once, before the first release. A file or an override that uses an old name is refused and told the
-new one; nothing is translated silently. Light to import.
+They were renamed once, before the first release. A file or an override that uses an old name is refused with the new
+name in the message; nothing is translated silently. Light to import.
 """
 
 from __future__ import annotations
@@ -61,28 +61,31 @@ RENAMED_SETTINGS = {
     "list.whatif": "list.what_if_features",
     "forecast.usual_spread": "forecast.quarter_effect_sd",
 }
-"""Keys of `params.yaml`; `*` stands for any key."""
+"""New keys of `params.yaml` by old ones; `*` matches any key."""
 RENAMED_VALUES = {("source.repeated_events", "set_aside"): "deduplicate"}
-"""Values of settings, by the key and the old value."""
+"""New values of settings, by key and old value."""
 RENAMED_PLAYBOOK_KEYS = {
     "plays.*.grows": "plays.*.expansion",
     "plays.*.adds": "plays.*.expansion_arr_share",
     "plays.*.effect": "plays.*.log_odds_effect",
 }
-"""Keys of `playbooks.yaml`; `*` stands for any play."""
+"""New keys of `playbooks.yaml` by old ones; `*` matches any playbook."""
 
 
 @dataclass(frozen=True)
 class OldName:
-    """An old name that stands in a file or in an override."""
+    """Old name that occurs in a file or an override."""
 
     keys: tuple[str, ...]
-    """The place of the name: the keys that lead to it, from the top."""
+    """Path of keys to the name, from the top level."""
     message: str
 
 
 def find_old_names(tree: Mapping[Any, Any], renamed_keys: Mapping[str, str]) -> Iterator[OldName]:
-    """Every old key, value and feature in a configuration, in its order; `renamed_keys` is one of the tables above."""
+    """Iterate over the old keys, values and features in a configuration, in its order.
+
+    `renamed_keys` is `RENAMED_SETTINGS` or `RENAMED_PLAYBOOK_KEYS`.
+    """
     for keys, value in _nodes(tree):
         new = _new_key(keys, renamed_keys)
         if new:
@@ -102,19 +105,19 @@ def _new_key(keys: tuple[str, ...], renamed_keys: Mapping[str, str]) -> str | No
     for old, new in renamed_keys.items():
         parts = old.split(".")
         if len(parts) == len(keys) and all(part in ("*", key) for part, key in zip(parts, keys, strict=True)):
-            named = zip(new.split("."), keys, strict=True)
-            return ".".join(key if part == "*" else part for part, key in named)
+            new_parts = zip(new.split("."), keys, strict=True)
+            return ".".join(key if part == "*" else part for part, key in new_parts)
     return None
 
 
 def _old_values(keys: tuple[str, ...], setting: str, value: Any) -> Iterator[OldName]:
-    """The old names that stand in the value of a setting; `setting` is the name it has now."""
+    """Iterate over the old names in the value of a setting; `setting` is its new name."""
     if isinstance(value, str) and (setting, value) in RENAMED_VALUES:
         yield OldName(keys, f"{setting}: the value {value} is now {RENAMED_VALUES[setting, value]}")
     if setting == "list.what_if_features" and isinstance(value, list):
-        for place, name in enumerate(value):
+        for position, name in enumerate(value):
             if isinstance(name, str) and name in RENAMED_FEATURES:
-                yield OldName((*keys, str(place)), f"{setting}: the feature {name} is now {RENAMED_FEATURES[name]}")
+                yield OldName((*keys, str(position)), f"{setting}: the feature {name} is now {RENAMED_FEATURES[name]}")
     if setting == "tune.search_space" and isinstance(value, Mapping):
         for name in map(str, value):
             if name in RENAMED_SETTINGS:
@@ -122,6 +125,6 @@ def _old_values(keys: tuple[str, ...], setting: str, value: Any) -> Iterator[Old
 
 
 def rename_play(play: Mapping[str, Any]) -> dict[str, Any]:
-    """A play as an older release wrote it beside a list, under the keys of today."""
+    """Rename the keys of a playbook that an older release stored with a list to the present ones."""
     renamed = {old.rpartition(".")[2]: new.rpartition(".")[2] for old, new in RENAMED_PLAYBOOK_KEYS.items()}
     return {renamed.get(key, key): value for key, value in play.items()}

@@ -1,6 +1,6 @@
-"""Run one command to its end: one JSON line on standard output, one sentence for a person, a documented exit code.
+"""Run one command: one JSON line on standard output, one sentence for the user, and a documented exit code.
 
-Whatever happens (a stop, a fault of ours, Ctrl-C, SIGTERM, a reader who has gone) ends here and in no other way.
+Every end of a run is handled here: a `RunError`, an internal error, Ctrl-C, SIGTERM and a closed output.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from renewals.pipelines.runtime.json_values import nan_to_null
 
 USAGE_EXIT_CODE, INTERNAL_EXIT_CODE = 2, 70
 SIGNAL_EXITS: dict[int, tuple[int, str]] = {signal.SIGINT: (130, "Interrupted"), signal.SIGTERM: (143, "Terminated")}
-"""Exit code and state of a run that a signal ended."""
+"""Exit code and state of a run that was ended by a signal."""
 LOGS_FOLDER = "logs"
-"""Where the data folder keeps the tracebacks of unexpected errors."""
+"""Subfolder of the data folder for the tracebacks of unexpected errors."""
 
 
 def run_command(work: Callable[[], dict[str, Any]], data: Path, command: str) -> int:
-    """Do the work, print its result as one JSON line, and return the exit code.
+    """Call `work`, print its result as one JSON line, and return the exit code.
 
-    `data` is where the traceback of an unexpected error is written; `command` is how the run is called there.
+    The traceback of an unexpected error is written to a file in `data`, with `command` as the name of the run.
     """
     from renewals.pipelines.runtime.console import configure_logging
 
@@ -55,38 +55,41 @@ def _report_signal(signum: int) -> int:
 
 
 def _report_error(error: BaseException, data: Path, command: str) -> int:
-    """End a run that stopped, or met an error nobody foresaw: the machine's, where it is known to be, else ours."""
+    """Report the error that ended a run and return the exit code.
+
+    A known error of disk or memory becomes a `RunError`; every other unexpected error is an internal error.
+    """
     stop = error if isinstance(error, RunError) else _machine_error(error)
     if stop is not None:
         return report_failure(stop.exit_code, stop.state, str(stop), **stop.details)
     log = write_traceback(error, data, command)
-    kept = (
+    location = (
         f"is in {log}: please report it with that file" if log else f"could not be written to {data}: please report it"
     )
-    words = f"internal error ({type(error).__name__}); the traceback {kept}"
-    return report_failure(INTERNAL_EXIT_CODE, "InternalError", words, log=str(log) if log else None)
+    message = f"internal error ({type(error).__name__}); the traceback {location}"
+    return report_failure(INTERNAL_EXIT_CODE, "InternalError", message, log=str(log) if log else None)
 
 
 def _machine_error(error: BaseException) -> RunError | None:
-    """A disk that is full or refuses, a file that is gone, or memory that is short; None where it is none of these."""
+    """`RunError` for a full or read-only disk, a missing file or too little memory; None for every other error."""
     if isinstance(error, MemoryError):
-        return ConfigError(
-            "more memory is needed than there is: lower engine.memory and engine.threads, or use less data"
-        )
+        return ConfigError("not enough memory: lower engine.memory and engine.threads, or use less data")
     if "duckdb" in sys.modules and (stop := _engine_error(error)):
         return stop
     if not isinstance(error, OSError) or error.errno is None:
         return None
-    place = f"{error.filename}: " if error.filename else ""
+    file = f"{error.filename}: " if error.filename else ""
     if isinstance(error, FileNotFoundError):
-        return MissingInputError(f"{place}is not there (any more): run the command that makes it, then this one again")
+        return MissingInputError(f"{file}does not exist: run the command that writes it, then this one again")
     if error.errno in _DISK_ERRNOS:
-        return OutputError(f"{place}{os.strerror(error.errno)}: give the folder room or rights, then run it again")
+        return OutputError(
+            f"{file}{os.strerror(error.errno)}: free disk space or correct the permissions, then run it again"
+        )
     return None
 
 
 def _engine_error(error: BaseException) -> RunError | None:
-    """What the query engine met in a file or in memory; None for other errors, which are mistakes in a query."""
+    """`RunError` for a memory or file error of DuckDB; None for its other errors, which are mistakes in a query."""
     import duckdb
 
     line = (str(error).splitlines() or [""])[0]
@@ -106,12 +109,12 @@ _DISK_ERRNOS = {
 
 
 def report_usage_error(message: str) -> int:
-    """End a run whose command line is wrong."""
+    """Report an invalid command line and return its exit code (2)."""
     return report_failure(USAGE_EXIT_CODE, "Usage", message)
 
 
 def report_failure(code: int, state: str, message: str, **details: Any) -> int:
-    """Say once, on standard error, why the run ended, and once more as JSON on standard output; returns the code."""
+    """Print why the run failed, as a sentence on standard error and as JSON on standard output; return `code`."""
     with suppress(OSError):
         print(f"renewals: {message}", file=sys.stderr, flush=True)
     print_result(details | {"exit": code, "state": state, "message": message})
@@ -119,7 +122,7 @@ def report_failure(code: int, state: str, message: str, **details: Any) -> int:
 
 
 def print_result(result: dict[str, Any]) -> None:
-    """Print the one line of result on standard output; nobody reading it is no fault."""
+    """Print the result as one JSON line on standard output; a closed output is not an error."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     line = json.dumps(nan_to_null(result), sort_keys=True, ensure_ascii=not utf8, default=str)
     try:
@@ -129,7 +132,7 @@ def print_result(result: dict[str, Any]) -> None:
 
 
 def _discard_output() -> None:
-    """Let the interpreter flush what is left at its end without a complaint."""
+    """Redirect standard output to the null device, so that the flush at exit raises no error."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -138,9 +141,9 @@ def _discard_output() -> None:
 
 
 def write_traceback(error: BaseException, data: Path, command: str) -> Path | None:
-    """Write where an error happened to a file in the data folder; None where the folder cannot be written.
+    """Write the traceback of an error to a file in the data folder; return its path, or None if it cannot be written.
 
-    The messages of errors are left out: those of pandas and DuckDB quote rows, and those of drivers passwords.
+    Messages of errors are omitted: those of pandas and DuckDB quote rows, and those of drivers quote passwords.
     """
     now = datetime.now(UTC)
     path = data / LOGS_FOLDER / f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.log"
@@ -154,11 +157,11 @@ def write_traceback(error: BaseException, data: Path, command: str) -> Path | No
 
 
 def _traceback_lines(error: BaseException) -> Iterator[str]:
-    """The frames of an error, outermost first, after those of what caused it; code only, no values."""
+    """Lines of a traceback: the frames of the cause, then those of the error, outermost first; code only, no values."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
         yield from _traceback_lines(cause)
         yield "which led to:"
     for frame in traceback.extract_tb(error.__traceback__):
         yield f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
-    yield f"{type(error).__module__}.{type(error).__qualname__} (its message is left out: it may quote your data)"
+    yield f"{type(error).__module__}.{type(error).__qualname__} (its message is omitted: it may quote your data)"

@@ -1,4 +1,4 @@
-"""`params.yaml` and `--set` overrides, read into one closed model; every complaint names its line."""
+"""Read `params.yaml` and `--set` overrides into one closed model; error messages name the line."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ FAMILY_NAMES = module_names(family_modules.__path__, family_modules.ORDER)
 
 
 class Engine(ConfigSection):
-    """What the query engine may use of the machine."""
+    """Limits of the query engine."""
 
     threads: int = Field(2, ge=1)
     memory: str = Field("4GB", pattern=r"^\d+(\.\d+)?(MB|GB|TB)$")
 
 
 class Spine(ConfigSection):
-    """Who is observed when."""
+    """Months for which observations are made."""
 
     first_month: str | None = None
-    """The first month observed while learning, `YYYY-MM`; empty: from the first contract on."""
+    """First month of the training observations, `YYYY-MM`; empty: the month of the first contract."""
     max_months: int = Field(120, gt=0)
-    """At most this many month starts before the training day are observed while learning."""
+    """Maximum number of month starts before the training cutoff that are used for training."""
 
 
 class Scorecard(ConfigSection):
-    """How far back the scorecard looks."""
+    """Periods of the scorecard."""
 
     months: int = Field(24, gt=0)
-    """So many of the newest months are measured, and the years that end with each of them."""
+    """Number of the newest months that are measured, with the years that end with each of them."""
 
 
 class Demo(ConfigSection):
-    """The size of the example company."""
+    """Size of the example company."""
 
     accounts: int = Field(2000, gt=0)
     months: int = Field(42, gt=23)
@@ -65,29 +65,29 @@ class Demo(ConfigSection):
 
 
 class Tracking(ConfigSection):
-    """Where MLflow keeps runs and models; empty: SQLite in the data folder."""
+    """Address of the MLflow store of runs and models; empty: SQLite in the data folder."""
 
     uri: str | None = None
 
 
 class Dates(ConfigSection):
-    """The dates of `dvc repro`; on the command line they are `--until` and `--as-of`."""
+    """Dates of `dvc repro`: training cutoff and scoring date; on the command line `--until` and `--as-of`."""
 
     until: str = "2026-06-01"
     as_of: str = "2026-06-01"
 
 
 class Settings(Policy):
-    """Everything in `params.yaml`."""
+    """All settings of `params.yaml`."""
 
     tables: str = Field(default="data/company", min_length=1)
-    """Where the raw tables are: a folder, `duckdb:///FILE` or `postgresql://…`; `--tables` overrides it."""
+    """Address of the raw tables: a folder, `duckdb:///FILE` or `postgresql://…`; `--tables` overrides it."""
     source: Source = Source()
     quarantine: Quarantine = Quarantine()
     freshness: Freshness = Freshness()
     engine: Engine = Engine()
     warehouse: str | None = None
-    """Where the roll-up, the windows and the families run: Spark, or DuckDB here where it is empty."""
+    """Spark address for computing the roll-up, the windows and the families; empty: DuckDB on this machine."""
     spine: Spine = Spine()
     families: tuple[str, ...] = Field(FAMILY_NAMES, min_length=1)
     """Feature families to compute, in the order of their columns."""
@@ -131,9 +131,10 @@ class Settings(Policy):
 
 
 def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
-    """The settings of a parameter file with `key.path=value` overrides on top.
+    """Read the settings of a parameter file and apply `key.path=value` overrides.
 
-    Without a file every default holds. Raises `ConfigError` naming file, line and key, or `MissingInputError`.
+    Without a file all settings have their defaults. Raises `ConfigError` with file, line and key, or
+    `MissingInputError`.
     """
     text = "" if path is None else read_config_file(path, f"no parameter file at {path}: name one with --params")
     tree, overrides, overrides_tree = parse_yaml(text, path), list(overrides), dict[str, Any]()
@@ -149,7 +150,8 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
 
 
 def read_config_file(path: Path, missing_message: str) -> str:
-    """A file that a person wrote. Raises MissingInputError with the words for a missing one, or `ConfigError`."""
+    """Read the text of a configuration file. Raises `MissingInputError` with `missing_message` if there is no file, or
+    `ConfigError` if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -159,7 +161,7 @@ def read_config_file(path: Path, missing_message: str) -> str:
 
 
 def parse_yaml(text: str, path: Path | None) -> dict[str, Any]:
-    """The keys and values of a YAML file. Raises `ConfigError`."""
+    """Parse the text of a YAML file whose top level is a mapping. Raises `ConfigError`; `path` is for its message."""
     try:
         tree = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -176,7 +178,10 @@ def refuse_old_names(
     renamed_keys: Mapping[str, str],
     overrides: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise `ConfigError` where a file or `overrides` use old names: all of them, each with its place and new name."""
+    """Raise `ConfigError` if a file or `overrides` use old names; it lists all of them with line and new name.
+
+    `tree` and `text` are the parsed file and its text; `renamed_keys` maps old keys to new ones.
+    """
     lines = []
     for old in find_old_names(tree, renamed_keys):
         line = _line_number(list(old.keys), text)
@@ -203,7 +208,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 
 def format_errors(error: ValidationError, text: str, path: Path | None, model: type[ConfigSection]) -> str:
-    """Every fault of a file that `model` refused, each with its line and its key."""
+    """Message with all validation errors of a file that `model` rejected, each with its line and key."""
     lines = [f"{path or 'the settings'}: {error.error_count()} {'error' if error.error_count() == 1 else 'errors'}"]
     for issue in error.errors():
         keys = [str(part) for part in issue["loc"]]
@@ -216,14 +221,14 @@ def format_errors(error: ValidationError, text: str, path: Path | None, model: t
         elif missing:
             lines.append(f"  {place}: is missing")
         else:
-            # What a validator of ours raised, without the library's words before it.
-            said = issue["ctx"]["error"] if issue["type"] == "value_error" else issue["msg"]
-            lines.append(f"  {place}: {said} (found {_mask_address(issue['input'])!r})")
+            # The message of one of our validators, without the prefix that pydantic adds.
+            message = issue["ctx"]["error"] if issue["type"] == "value_error" else issue["msg"]
+            lines.append(f"  {place}: {message} (found {_mask_address(issue['input'])!r})")
     return "\n".join(lines)
 
 
 def _mask_address(value: Any) -> Any:
-    """A wrong value, without the password that an address may hold."""
+    """Invalid value for an error message; an address is cut after `://`, because it may contain a password."""
     return re.sub("://.*", "://…", value) if isinstance(value, str) else value
 
 
@@ -235,7 +240,7 @@ def _line_number(keys: list[str], text: str) -> int | None:
         if isinstance(node, yaml.MappingNode):
             pairs = {k.value: (k.start_mark.line + 1, v) for k, v in node.value}
         elif isinstance(node, yaml.SequenceNode):
-            pairs = {str(place): (own.start_mark.line + 1, own) for place, own in enumerate(node.value)}
+            pairs = {str(index): (item.start_mark.line + 1, item) for index, item in enumerate(node.value)}
         if key not in pairs:
             break
         line, node = pairs[key]
@@ -247,7 +252,7 @@ def _line_number(keys: list[str], text: str) -> int | None:
 def _suggest_key(keys: list[str], model: Any) -> str:
     for key in keys[:-1]:
         field = getattr(model, "model_fields", {}).get(key)
-        # Under a mapping by name every key is one of its kind.
+        # In a mapping by name all values have the same model.
         model = field.annotation if field else get_args(model)[1] if get_origin(model) is dict else None
     known = list(getattr(model, "model_fields", {}))
     near = difflib.get_close_matches(keys[-1], known, n=1)

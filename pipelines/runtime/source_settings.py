@@ -1,4 +1,4 @@
-"""Where the raw tables come from, how many of their rows may be set aside, and how old they may be. Light to import."""
+"""Settings of the raw tables: format, share of rows that may be quarantined, and age. Light to import."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from pydantic import Field, field_validator, model_validator
 from renewals.features.policy import ConfigSection
 
 MAX_DEFAULT_SHARE = 0.5
-"""A larger share of rows is set aside only where a second setting allows it."""
+"""Largest share of rows that is quarantined unless `allow_majority` names the table."""
 IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class Source(ConfigSection):
-    """How to read the raw tables."""
+    """Format of the raw tables."""
 
     encoding: str = "utf-8"
-    """Encoding of CSV files, with or without a byte-order mark; declared, never guessed."""
+    """Encoding of CSV files, with or without a byte-order mark; it is never guessed."""
     encodings: dict[str, str] = Field(default_factory=dict)
-    """Encoding of single tables where it differs: `{accounts: gb18030}`."""
+    """Encodings of single tables with another encoding: `{accounts: gb18030}`."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     null_values: tuple[str, ...] = ("",)
-    """What stands for "nothing" in a CSV cell; a region called NA is a region unless it is listed here."""
+    """Texts of CSV cells that mean a missing value; NA is read as text unless it is listed here."""
     decimal: Literal[".", ","] = "."
-    """The decimal sign in CSV cells: with a comma, 12.000,50 is twelve thousand and a half."""
+    """Decimal separator of CSV cells; with a comma, 12.000,50 is read as 12000.5."""
     schema_name: str | None = Field(default=None, pattern=IDENTIFIER_PATTERN)
-    """The schema of a database that holds the tables; empty: its default."""
+    """Database schema with the tables; empty: the default schema."""
     table_names: dict[str, str] = Field(default_factory=dict)
-    """What a table is called in the database or folder, where it is not its own name."""
+    """Names of tables in the database or folder, if they differ from the data contract."""
     extracted_at: datetime | None = None
-    """When the tables were drawn (UTC): a fact later than this is set aside. Empty: not checked."""
+    """Time at which the tables were extracted (UTC); later facts are quarantined. Empty: not checked."""
     repeated_events: Literal["auto", "count", "deduplicate"] = "auto"
-    """What equal rows of `usage_events` without an `event_id` are: uses of their own (count), one use delivered again
-    (deduplicate), or whichever the table shows (auto: ADR 5)."""
+    """Meaning of equal rows of `usage_events` without an `event_id`: separate uses (count), one use delivered again
+    (deduplicate), or decided from the table (auto: ADR 5)."""
 
     @field_validator("encoding")
     @classmethod
@@ -59,16 +59,16 @@ class Source(ConfigSection):
 
 
 class Quarantine(ConfigSection):
-    """The share of a table's rows that may break the contract before the run stops."""
+    """Share of a table's rows that may violate the data contract before the run stops."""
 
     limit: float = Field(default=0.01, ge=0, le=1)
     limits: dict[str, float] = Field(default_factory=dict)
-    """Limits of single tables where they differ: `{tickets: 0.05}`."""
+    """Limits of single tables with another limit: `{tickets: 0.05}`."""
     duplicate_limit: float = Field(default=0.25, ge=0, le=1)
-    """Exact duplicates have a limit of their own: once set aside, an event delivered twice does no harm."""
+    """Limit for exact duplicates, which do no harm once they are quarantined."""
     allow_majority: tuple[str, ...] = ()
-    """The tables of which more than half may be set aside, where the limit allows it; for all others one half is most.
-    A list made so carries a notice."""
+    """Tables of which more than half may be quarantined, if their limit allows it; all others are capped at one half.
+    A list made from such a table carries a notice."""
 
     @model_validator(mode="after")
     def _validate_limits(self) -> Quarantine:
@@ -81,11 +81,11 @@ class Quarantine(ConfigSection):
         return self
 
     def limit_of(self, table: str) -> float:
-        """The largest share of a table's rows that may break a rule."""
+        """Largest share of a table's rows that may violate the data contract."""
         return self._cap_limit(table, self.limits.get(table, self.limit))
 
     def duplicate_limit_of(self, table: str) -> float:
-        """The largest share of a table's rows that may be exact duplicates."""
+        """Largest share of a table's rows that may be exact duplicates."""
         return self._cap_limit(table, self.duplicate_limit)
 
     def _cap_limit(self, table: str, limit: float) -> float:
@@ -100,12 +100,12 @@ def _limit_error_message(setting: str, tables: str) -> str:
 
 
 class AgeLimits(ConfigSection):
-    """How many whole days before the day asked for may be without a row of a table; empty: it is not looked at."""
+    """Limits on the number of whole days before the requested day without a row of a table; empty: not checked."""
 
     warn_days: int | None = Field(default=None, ge=1)
-    """From so many on the list carries a notice."""
+    """Number of days from which on the list carries a notice."""
     stop_days: int | None = Field(default=None, ge=1)
-    """From so many on the run stops."""
+    """Number of days from which on the run stops."""
 
     @model_validator(mode="after")
     def _validate_thresholds(self) -> Self:
@@ -118,25 +118,25 @@ class AgeLimits(ConfigSection):
 
 
 class UsageAgeLimits(AgeLimits):
-    """Days without use of the product by anybody."""
+    """Limits on the number of days without any usage of the product."""
 
     warn_days: int | None = Field(default=7, ge=1)
     stop_days: int | None = Field(default=35, ge=1)
 
 
 class TicketAgeLimits(AgeLimits):
-    """Days without a new ticket."""
+    """Limits on the number of days without a new ticket."""
 
     warn_days: int | None = Field(default=35, ge=1)
 
 
 class VolumeLimits(ConfigSection):
-    """How many rows of `usage_events` must have come, as a share of what is usual."""
+    """Limits on the number of rows of `usage_events`, as a share of the usual number."""
 
     warn: float = Field(default=0.80, ge=0)
-    """Below so much the list carries a notice; 0: never."""
+    """Share below which the list carries a notice; 0: never."""
     stop: float = Field(default=0.50, ge=0)
-    """Below so much the run stops; 0: never."""
+    """Share below which the run stops; 0: never."""
 
     @model_validator(mode="after")
     def _validate_thresholds(self) -> Self:
@@ -152,11 +152,11 @@ NEVER_STALE_TABLES = {
     "contracts": "a company may sign nothing for months",
     "rates": "the newest rate holds until there is another",
 }
-"""The tables whose age says nothing, and why."""
+"""Tables for which age is not checked, with the reason."""
 
 
 class Freshness(ConfigSection):
-    """How old the newest row of a table may be, and how much use must have been delivered, on the day asked for."""
+    """Limits on the age of each table, and on the volume of usage events, at the requested day."""
 
     usage_events: UsageAgeLimits = UsageAgeLimits()
     tickets: TicketAgeLimits = TicketAgeLimits()
@@ -169,18 +169,18 @@ class Freshness(ConfigSection):
     trials: AgeLimits = AgeLimits()
     volume: VolumeLimits = VolumeLimits()
     allow_stale: bool = False
-    """Go on where the tables are too old or incomplete, with a notice; `--allow-stale` sets it for one run."""
+    """Continue with a notice if the tables are too old or incomplete; `--allow-stale` sets it for one run."""
 
     @model_validator(mode="before")
     @classmethod
-    def _reject_tables_without_age(cls, given: Any) -> Any:
-        for table in NEVER_STALE_TABLES.keys() & given if isinstance(given, dict) else ():
+    def _reject_tables_without_age(cls, limits: Any) -> Any:
+        for table in NEVER_STALE_TABLES.keys() & limits if isinstance(limits, dict) else ():
             raise ValueError(
                 f"freshness cannot be checked for {table}: {NEVER_STALE_TABLES[table]}. Remove freshness.{table}"
             )
-        return given
+        return limits
 
     def age_limits_of(self, table: str) -> AgeLimits:
-        """The limits of a table; none where nobody set any."""
-        found = getattr(self, table, None)
-        return found if isinstance(found, AgeLimits) else AgeLimits()
+        """Age limits of a table; without limits if none are configured."""
+        limits = getattr(self, table, None)
+        return limits if isinstance(limits, AgeLimits) else AgeLimits()

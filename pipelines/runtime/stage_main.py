@@ -1,4 +1,4 @@
-"""Run one stage by name: `python -m renewals.pipelines.stages.<room>.<stage>`, as DVC does."""
+"""Command line of a single stage: `python -m renewals.pipelines.stages.<room>.<stage>`, as DVC runs it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from renewals.pipelines.runtime.job import Job, parse_date
 
 
 class StageParser(argparse.ArgumentParser):
-    """An argument parser whose usage errors end as those of the command line do."""
+    """Argument parser that reports usage errors in the same way as the `renewals` command."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage, the message and the JSON line; exit code 2."""
+        """Print the usage, the message and the JSON line, and exit with code 2."""
         from renewals.pipelines.runtime.runner import report_usage_error
 
         self.print_usage(sys.stderr)
@@ -24,12 +24,10 @@ class StageParser(argparse.ArgumentParser):
 
 
 def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
-    """`python -m renewals.pipelines.stages.<room>.<stage> [ITEM]`: the same stage as the command line runs.
+    """Parse the arguments of `python -m renewals.pipelines.stages.<room>.<stage> [ITEM]`, run the stage and exit.
 
-    Its dates are those of `params.yaml`.
-
-    `--act` runs it for the act date, otherwise for learning; ITEM is a family or a target. A stage that `writes` holds
-    the lock of the data folder.
+    The dates are those of `params.yaml`: the scoring date with `--act`, else the training cutoff. ITEM is a family or a
+    target. A stage that `writes` holds the lock of the data folder.
     """
     from renewals.pipelines.runtime import runner
     from renewals.pipelines.runtime.lock import exclusive_lock
@@ -48,15 +46,22 @@ def main(stage: Callable[..., dict[str, Any]], writes: bool = True) -> None:
     parser.add_argument("--lists", type=Path, default=Path("lists"))
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    asked = parser.parse_args()
-    command = " ".join(("stage", stage.__name__, *asked.item))
+    arguments = parser.parse_args()
+    command = " ".join(("stage", stage.__name__, *arguments.item))
 
     def work() -> dict[str, Any]:
-        settings = read_settings(asked.params, asked.overrides)
-        day = parse_date(settings.dates.as_of if asked.act else settings.dates.until, "dates")
-        when: dict[str, Any] = {"as_of" if asked.act else "until": day}
-        job = Job(settings, tables_address(settings.tables, asked.tables), asked.data, asked.lists, opened={}, **when)
-        with exclusive_lock(asked.data, command) if writes else nullcontext():
-            return stage(job, *asked.item)
+        settings = read_settings(arguments.params, arguments.overrides)
+        day = parse_date(settings.dates.as_of if arguments.act else settings.dates.until, "dates")
+        when: dict[str, Any] = {"as_of" if arguments.act else "until": day}
+        job = Job(
+            settings,
+            tables_address(settings.tables, arguments.tables),
+            arguments.data,
+            arguments.lists,
+            opened={},
+            **when,
+        )
+        with exclusive_lock(arguments.data, command) if writes else nullcontext():
+            return stage(job, *arguments.item)
 
-    raise SystemExit(runner.run_command(work, asked.data, command))
+    raise SystemExit(runner.run_command(work, arguments.data, command))

@@ -1,1 +1,1 @@
-"""Everything that opens a file, a database or the model registry."""
+"""Modules that open files, databases and the model registry."""

@@ -1,7 +1,7 @@
-"""Addresses of databases, as `--tables`, `--to` and `tracking.uri` take them, with SQLAlchemy's meaning.
+"""Database addresses of `--tables`, `--to` and `tracking.uri`, in the syntax of SQLAlchemy.
 
-Three slashes before a file are a path from the current folder, four an absolute one, and `%20` is a space. Two slashes
-would name a server, which a file has not.
+Three slashes before a file mean a path from the current folder, four an absolute path, and `%20` a space. Two slashes
+name a server, which a file does not have.
 """
 
 from __future__ import annotations
@@ -22,54 +22,56 @@ SCHEME_ALIASES = {"postgres": POSTGRES}
 
 
 def scheme_of(address: str) -> str:
-    """The kind of database in lower case, such as `duckdb` or `postgresql`; empty for the path of a folder."""
+    """Scheme of an address in lower case, such as `duckdb` or `postgresql`; empty for the path of a folder."""
     scheme, sign, _ = address.partition("://")
     scheme = scheme.lower()
     return SCHEME_ALIASES.get(scheme, scheme) if sign else ""
 
 
 def reject_malformed_address(address: str, option: str) -> None:
-    """Raise ConfigError where an address lost its slashes, which would pass for the path of a folder."""
-    if lost := re.match(r"(duckdb|sqlite|postgres(?:ql)?):", address, re.IGNORECASE):
-        forms = (
-            "postgresql://HOST/DATABASE" if "postgres" in lost[1].lower() else _address_syntax(lost[1].lower(), "FILE")
-        )
+    """Raise ConfigError for an address without slashes, such as `duckdb:FILE`, which looks like the path of a folder.
+
+    `option` is the name of the option in the message.
+    """
+    if match := re.match(r"(duckdb|sqlite|postgres(?:ql)?):", address, re.IGNORECASE):
+        scheme = match[1].lower()
+        forms = "postgresql://HOST/DATABASE" if "postgres" in scheme else _address_syntax(scheme, "FILE")
         raise ConfigError(f"{option}: {address.split('@')[-1]!r} is neither a folder nor an address; write {forms}")
 
 
 def existing_file(address: str, option: str) -> Path:
-    """The absolute path of a database file to read.
+    """Absolute path of a database file to read.
 
-    Raises ConfigError for another form of address, MissingInputError where there is no such file.
+    Raises ConfigError if the address is not one of a file, MissingInputError if the file does not exist.
     """
     path = _database_path(address, option)
     if path.is_file():
         return path
-    if other := _absolute_alternative(address, option, Path.is_file):
-        raise MissingInputError(f"{option}: there is no file {path}; {_absolute_path_hint(address, other)}")
+    if alternative := _absolute_alternative(address, option, Path.is_file):
+        raise MissingInputError(f"{option}: there is no file {path}; {_absolute_path_hint(address, alternative)}")
     raise MissingInputError(f"{option}: there is no file {path}")
 
 
 def writable_file(address: str, option: str) -> Path:
-    """The absolute path of a database file to write, which need not exist yet.
+    """Absolute path of a database file to write, which need not exist yet.
 
-    Raises ConfigError for another form of address, or where only the absolute path with the same words exists;
-    OutputError where its folder is missing.
+    Raises ConfigError if the address is not one of a file, or if the path exists only as an absolute one (three slashes
+    instead of four); OutputError if its folder is missing.
     """
     path = _database_path(address, option)
-    if not path.exists() and (other := _absolute_alternative(address, option, Path.is_file)):
-        raise ConfigError(f"{option}: there is no file {path}; {_absolute_path_hint(address, other)}")
+    if not path.exists() and (alternative := _absolute_alternative(address, option, Path.is_file)):
+        raise ConfigError(f"{option}: there is no file {path}; {_absolute_path_hint(address, alternative)}")
     if path.parent.is_dir():
         return path
-    if other := _absolute_alternative(address, option, lambda file: file.parent.is_dir()):
-        raise ConfigError(f"{option}: there is no folder {path.parent}; {_absolute_path_hint(address, other)}")
-    raise OutputError(f"{option}: there is no folder {path.parent}: make it first")
+    if alternative := _absolute_alternative(address, option, lambda file: file.parent.is_dir()):
+        raise ConfigError(f"{option}: there is no folder {path.parent}; {_absolute_path_hint(address, alternative)}")
+    raise OutputError(f"{option}: there is no folder {path.parent}: create it first")
 
 
 def file_address(scheme: str, path: Path) -> str:
-    """The address of a file by its absolute path: four slashes; only what would be decoded or split is encoded."""
-    plain = re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path.absolute())).replace("?", "%3F")
-    return f"{scheme}:///{plain}"
+    """Address of a file with its absolute path (four slashes); encodes `?`, and `%` where it would be decoded."""
+    escaped_path = re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path.absolute())).replace("?", "%3F")
+    return f"{scheme}:///{escaped_path}"
 
 
 def _database_path(address: str, option: str) -> Path:
@@ -79,7 +81,7 @@ def _database_path(address: str, option: str) -> Path:
 
 
 def _parse_url(address: str, option: str) -> URL:
-    """The parts of a file's address. Raises ConfigError where there is no file in it, or more than a file."""
+    """Parsed address of a database file. Raises ConfigError if it has no file, or also a server or options."""
     from sqlalchemy.engine import make_url
 
     url = make_url(address)
@@ -107,20 +109,21 @@ def _address_syntax(scheme: str, path: str) -> str:
 
 
 def _absolute_alternative(address: str, option: str, exists: Callable[[Path], bool]) -> Path | None:
-    """The absolute path with the words of a relative one, if it is `exists`; None where `./` says relative."""
-    words = str(_parse_url(address, option).database)
-    if words.startswith(("/", "./", "../")):
+    """The relative path of an address read as an absolute one, if that `exists`; None if it starts with `./` or
+    `../`."""
+    path = str(_parse_url(address, option).database)
+    if path.startswith(("/", "./", "../")):
         return None
-    other = Path("/", words)
-    return other if exists(other) else None
+    alternative = Path("/", path)
+    return alternative if exists(alternative) else None
 
 
 def _absolute_path_hint(address: str, path: Path) -> str:
     scheme = scheme_of(address)
-    given = str(path).lstrip("/")
+    relative = str(path).lstrip("/")
     return (
-        f"three slashes are a path from the current folder. For {path} write {file_address(scheme, path)}; for the "
-        f"current folder write {scheme}:///./{given}"
+        f"three slashes mean a path from the current folder. For {path} write {file_address(scheme, path)}; for the "
+        f"current folder write {scheme}:///./{relative}"
     )
 
 
@@ -128,7 +131,7 @@ def _absolute_path_hint(address: str, path: Path) -> str:
 
 
 def redact_url(address: str) -> str:
-    """An address as it may be shown: no user, no password, no options."""
+    """Address for display: without user, password and options."""
     scheme, sign, rest = address.partition("://")
     if not sign:
         return address
@@ -141,18 +144,18 @@ def redact_url(address: str) -> str:
 
 
 def redact_secrets(text: str, url: str) -> str:
-    """The text without what of the address is secret."""
+    """Text with the address and its password and options replaced by `***`."""
     for secret in sorted(_url_secrets(url) | {url}, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
 
 
 def _url_secrets(url: str) -> set[str]:
-    """Password and options of an address, as written and decoded."""
+    """Password and options of an address, encoded and decoded."""
     try:
         parts = urlsplit(url)
-        written = {part for part in (parts.password, parts.query) if part}
+        secrets = {part for part in (parts.password, parts.query) if part}
     except ValueError:
         _, _, password = url.partition("://")[2].rpartition("@")[0].partition(":")
-        written = {password, url.partition("?")[2]} - {""}
-    return written | {unquote(part) for part in written}
+        secrets = {password, url.partition("?")[2]} - {""}
+    return secrets | {unquote(part) for part in secrets}

@@ -1,4 +1,4 @@
-"""The files that stages leave for each other in the data folder: their names, and how each is read."""
+"""Names of the files that stages exchange in the data folder, and functions that read them."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ TABLES, VALIDATION_REPORT, FRESHNESS = "tables.json", "validation_report.json", 
 ROLLUP, PERSON_DAYS, ROLLUP_FEATURES, ROLLUP_PARTS = "rollup", "person_days", "product_features.json", "parts.json"
 SPINE, SCORING, TRAINING, CATALOGUE = "spine.parquet", "scoring.parquet", "training.parquet", "features.json"
 LEDGER, WINDOWS, FEATURES, LABELS = "ledger", "windows", "features", "labels"
-"""Folders of a side, with one table per file."""
+"""Subfolders of a work folder (`act` or `learn`), with one table per file."""
 LEARN_COMMAND, SCORE_COMMAND = "renewals learn --until DATE", "renewals score --as-of DATE"
-"""What makes the tables of a side anew."""
+"""Commands that write the tables of `learn` and of `act` again."""
 RENEWALS, EXPANSIONS = f"{LEDGER}/renewals.parquet", f"{LEDGER}/expansions.parquet"
 
 
 def read_spine(con: Any, job: Job) -> ir.Table:
-    """The observations of a side; one row per (account_id, as_of). Raises MissingInputError."""
+    """Observations of the job; one row per (account_id, as_of). Raises MissingInputError."""
     from renewals.pipelines.storage.engine import warehouse
 
     return warehouse.read_parquet(con, job.folder / SPINE)
 
 
 def read_person_days(con: Any, job: Job) -> ir.Table:
-    """Usage by person and day. Raises MissingInputError."""
+    """Usage per person and day, as `rollup` wrote it. Raises MissingInputError."""
     from renewals.pipelines.storage.engine import warehouse
 
     return warehouse.read_parquet(con, job.data / ROLLUP / PERSON_DAYS)
 
 
 def read_tables(con: Any, folder: Path, names: Iterable[str]) -> dict[str, ir.Table]:
-    """Some tables of a folder of a side, by name. Raises MissingInputError."""
+    """The named Parquet tables of a folder, by name. Raises MissingInputError."""
     from renewals.pipelines.storage.engine import warehouse
 
     return {name: warehouse.read_parquet(con, folder / f"{name}.parquet") for name in names}
 
 
 def read_outcomes(con: Any, job: Job) -> dict[str, ir.Table]:
-    """The renewals and the expansions of the ledger of a side, by these names. Raises MissingInputError."""
+    """Ledger tables of the job, by the names `renewals` and `expansions`. Raises MissingInputError."""
     return read_tables(con, job.folder / LEDGER, ("renewals", "expansions"))
 
 
@@ -79,7 +79,10 @@ TUNE, TUNE_TRAINING_TABLE = "tune", "tune/training_table.json"
 
 
 def read_training(job: Job) -> pd.DataFrame:
-    """The training table; one row per (account_id, as_of). Raises OldFeaturesError where it is of an older release."""
+    """Training table of the job; one row per (account_id, as_of).
+
+    Raises MissingInputError if it is missing, OldFeaturesError if it is from an older release.
+    """
     import pandas as pd
 
     path = job.folder / TRAINING
@@ -91,14 +94,14 @@ def read_training(job: Job) -> pd.DataFrame:
 
 
 def training_digest(job: Job) -> str:
-    """The SHA-256 of the training table."""
+    """SHA-256 of the job's training table."""
     return sha256((job.folder / TRAINING).read_bytes())
 
 
 def read_catalogue(folder: Path) -> list[dict[str, Any]]:
-    """What each feature means, as `assemble` wrote it beside the features.
+    """Metadata of the features, one entry per feature, as `assemble` wrote it next to them.
 
-    Raises MissingInputError where it is not there, OldFeaturesError where it is of an older release.
+    Raises MissingInputError if it is missing, OldFeaturesError if it is from an older release.
     """
     catalogue = read_archived_catalogue(folder)
     command = SCORE_COMMAND if (folder / SCORING).is_file() else LEARN_COMMAND
@@ -107,7 +110,10 @@ def read_catalogue(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_archived_catalogue(folder: Path) -> list[dict[str, Any]]:
-    """As `read_catalogue`, of a published list: its features may have the names of an older release."""
+    """Metadata of the features of a published list, whose features may have the names of an older release.
+
+    Raises MissingInputError if it is missing.
+    """
     try:
         catalogue: list[dict[str, Any]] = data_files.load_json(folder / CATALOGUE)["features"]
     except FileNotFoundError:
@@ -116,9 +122,10 @@ def read_archived_catalogue(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_model(root: Path, target: str) -> dict[str, bytes]:
-    """The files of `<home>/models/<target>/`, by name.
+    """Files of the model in `<root>/models/<target>/`, content by name.
 
-    `root` is the side of the job for what was trained just now, the data folder for the last learning.
+    `root` is the job's folder for a model trained in this run, the data folder for the model of the last `learn`.
+    Raises MissingInputError if it is missing or from an older release.
     """
     folder = root / MODELS / target
     if not (folder / SCHEMA).is_file():
@@ -128,29 +135,29 @@ def read_model(root: Path, target: str) -> dict[str, bytes]:
     )
     if untrained_reason(files) is None and "hyperparameters" not in json.loads(files.get(MODEL_CARD, b"{}")):
         raise MissingInputError(
-            f"the model in {folder} was left by an older release: run `renewals learn`, or the stage train, first"
+            f"the model in {folder} is from an older release: run `renewals learn`, or the stage train, first"
         )
     return files
 
 
 def untrained_reason(files: dict[str, bytes]) -> str | None:
-    """Why there is no model, or None where there is one."""
+    """Reason why no model could be trained, or None if `files` contain a trained model."""
     schema = json.loads(files[SCHEMA])
     return None if schema["trained"] else str(schema["reason"])
 
 
 def sha256(content: bytes) -> str:
-    """The SHA-256 of some bytes."""
+    """SHA-256 of the content, as hexadecimal text."""
     return hashlib.sha256(content).hexdigest()
 
 
 def to_json_bytes(tree: dict[str, Any]) -> bytes:
-    """A JSON file; a number that is none (NaN) becomes null."""
+    """Content of a JSON file for the tree; NaN and infinite numbers become null."""
     return (json.dumps(json_values.nan_to_null(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def to_parquet_bytes(table: pd.DataFrame) -> bytes:
-    """A Parquet file."""
+    """Content of a Parquet file for the table."""
     sink = io.BytesIO()
     table.to_parquet(sink, index=False)
     return sink.getvalue()
@@ -167,37 +174,37 @@ LIST, CONTRIBUTIONS, PEER_MEDIANS, SCORE_SUMMARY = (
 )
 PRESCRIBED_PLAYBOOKS = "prescribed_playbooks.parquet"
 STRENGTH_FEATURES = "strength_features.parquet"
-"""Which features the strengths speak of, which the list does not say; one row per account of the list, in its order."""
+"""Features behind the strengths, which the list does not contain; one row per account of the list, in its order."""
 NOT_SCORED_REASONS = "not_scored_reasons.parquet"
-"""Why accounts have no score, in every language; one row per account without one."""
+"""Reasons for missing scores, in every language; one row per account without a score."""
 WHAT_IF_GRID = "what_if_grid.parquet"
-"""What the model would say of other figures; one row per (account, feature, value)."""
+"""Predictions of the model for other feature values; one row per (account, feature, value)."""
 SCORE_CHANGES = "score_changes.parquet"
-"""What changed since the last list; one row per scored account."""
+"""Changes of the scores since the last list; one row per scored account."""
 CHALLENGER_SCORES = "challenger_scores.parquet"
-"""What the challengers say; one row per target and scored account."""
+"""Scores of the challengers; one row per target and scored account."""
 PEER_GROUP = "peer_group"
-"""The column of the contributions that names the account's group of peers."""
+"""Column of the contributions with the account's peer group."""
 
 
 ALERTS, ALERTS_SUMMARY = "alerts.parquet", "alerts.json"
 
 
 def read_summary(job: Job) -> dict[str, Any]:
-    """What `alerts` said of the act date. Raises MissingInputError."""
+    """Summary that the stage `alerts` wrote for the scoring date. Raises MissingInputError."""
     try:
-        standing: dict[str, Any] = data_files.load_json(job.folder / ALERTS_SUMMARY)
+        summary: dict[str, Any] = data_files.load_json(job.folder / ALERTS_SUMMARY)
     except FileNotFoundError:
-        standing = {"as_of": None}
-    if standing["as_of"] != job.day.isoformat():
+        summary = {"as_of": None}
+    if summary["as_of"] != job.day.isoformat():
         raise MissingInputError(
             f"no alerts of {job.day} in {job.folder}: run the stages before `score` for this date first"
         )
-    return standing
+    return summary
 
 
 def read_alerts(job: Job) -> pd.DataFrame:
-    """The alerts of the act date, one row per (account_id, code), in the order of the codes."""
+    """Alerts of the scoring date; one row per (account_id, code), in the order of the codes."""
     return data_files.load_frame(job.folder / ALERTS)
 
 
@@ -205,7 +212,10 @@ DISAGREEMENTS, DISAGREEMENTS_SUMMARY = "disagreements.parquet", "disagreements.j
 
 
 def read_disagreements(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """The disagreements of the day, one row each, and their tally; None where nothing was ever answered."""
+    """Disagreements between managers and the list on the scoring date, one row each, and their tally.
+
+    None if they were not computed for this date, or if no answer was ever collected.
+    """
     if _summary_day(job) != job.day:
         return None
     tally = _read_summary(job)["tally"]
@@ -215,9 +225,9 @@ def read_disagreements(job: Job) -> tuple[pd.DataFrame, dict[str, Any]] | None:
 
 
 def disagreements_fingerprint(job: Job) -> str | None:
-    """What a list that shows the disagreements hangs on; None where nothing was ever answered."""
-    standing = _read_summary(job)
-    return standing["digest"] if standing["as_of"] == job.day.isoformat() else None
+    """Fingerprint of the disagreements that a list of the scoring date shows; None if there are none for this date."""
+    summary = _read_summary(job)
+    return summary["digest"] if summary["as_of"] == job.day.isoformat() else None
 
 
 def _summary_day(job: Job) -> date | None:
@@ -227,10 +237,10 @@ def _summary_day(job: Job) -> date | None:
 
 def _read_summary(job: Job) -> dict[str, Any]:
     try:
-        standing: dict[str, Any] = data_files.load_json(job.folder / DISAGREEMENTS_SUMMARY)
+        summary: dict[str, Any] = data_files.load_json(job.folder / DISAGREEMENTS_SUMMARY)
     except FileNotFoundError:
         return {"as_of": None, "tally": None, "digest": None}
-    return standing
+    return summary
 
 
 FORECAST_FOLDER, FORECAST, FORECAST_SUMMARY = "forecast", "forecast.parquet", "forecast.json"

@@ -1,7 +1,4 @@
-"""The files that stages leave for each other in the data folder: what JSON can hold, and reading it back.
-
-A damaged file is named, with what to do.
-"""
+"""Read the JSON and Parquet files that stages exchange; the error for a damaged file names it and says what to do."""
 
 from __future__ import annotations
 
@@ -21,26 +18,29 @@ Content = TypeVar("Content")
 
 
 def load_json(path: Path) -> Any:
-    """The content of a JSON file. Raises FileNotFoundError, or `DataContractError` where it is damaged."""
+    """Read a JSON file. Raises FileNotFoundError if it is missing, `DataContractError` if it is damaged."""
     return load(path, lambda: json.loads(path.read_bytes()))
 
 
 def load_frame(path: Path, **options: Any) -> pd.DataFrame:
-    """A Parquet file as a frame; `options` are those of `pandas.read_parquet`. Raises as `load_json` does."""
+    """Read a Parquet file as a frame with the present column names; raises the errors of `load_json`.
+
+    `options` are those of `pandas.read_parquet`.
+    """
     return load(old_names.existing_file(path), lambda: old_names.read_frame(path, **options))
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """A Parquet file to be read in parts. Raises as `load_json` does."""
+    """Open a Parquet file for reading in parts; raises the errors of `load_json`."""
     import pyarrow.parquet as pq
 
     return load(path, lambda: pq.ParquetFile(path))
 
 
 def load(path: Path, read: Callable[[], Content]) -> Content:
-    """What `read` gives of a file. Raises as `load_json` does.
+    """Call `read` for the file at `path` and return its result; raises the errors of `load_json`.
 
-    Errors of Arrow and of JSON are ValueErrors, or OSErrors that carry no number.
+    Errors of Arrow and of JSON are ValueErrors, or OSErrors without an errno.
     """
     try:
         return read()
@@ -48,5 +48,5 @@ def load(path: Path, read: Callable[[], Content]) -> Content:
         if isinstance(error, FileNotFoundError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         raise DataContractError(
-            f"{path} is damaged ({type(error).__name__}): remove it, and run the command again that makes it"
+            f"{path} is damaged ({type(error).__name__}): remove it and run the command that writes it again"
         ) from error

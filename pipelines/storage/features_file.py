@@ -1,4 +1,4 @@
-"""The features of many accounts in a Parquet file, read in parts: they are never held whole."""
+"""Read the features of many accounts from a Parquet file in parts, so that the whole file is never in memory."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import pyarrow.parquet as pq
 from renewals.pipelines.storage import data_files
 
 BLOCK_ROWS = 16_384
-"""Accounts judged at a time."""
+"""Maximum number of accounts per block."""
 
 
 @dataclass(frozen=True)
 class FeatureBlocks:
-    """The figures of every feature, one row per observation, in a file: read by column, or by block of rows."""
+    """Selected rows of a features file with one row per observation; read by column or by block of rows."""
 
     path: Path
     rows: npt.NDArray[np.int64]
-    """The place in the file of each observation, rising."""
+    """Row positions of the observations in the file, ascending."""
 
     @property
     def names(self) -> list[str]:
-        """The columns of the file."""
+        """Column names of the file."""
         return list(self._file.schema_arrow.names)
 
     @cached_property
@@ -37,23 +37,25 @@ class FeatureBlocks:
         return data_files.open_parquet(self.path)
 
     def select(self, wanted: npt.NDArray[np.bool_]) -> FeatureBlocks:
-        """The figures of some of the observations."""
+        """The observations for which the mask `wanted` is true."""
         return FeatureBlocks(self.path, self.rows[wanted])
 
     def column(self, name: str) -> pd.Series:
-        """One figure of every observation."""
-        whole = self._file.read([name], use_threads=False).column(0).to_pandas()
-        return whole if len(self.rows) == len(whole) else whole.take(self.rows).reset_index(drop=True)
+        """Values of one feature, one per observation."""
+        values = self._file.read([name], use_threads=False).column(0).to_pandas()
+        return values if len(self.rows) == len(values) else values.take(self.rows).reset_index(drop=True)
 
     def blocks(self, names: Sequence[str]) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """Some figures, block by block, with the observations that they are of; columns that are not there are left
-        out, and there is always a block, if need be without a row."""
+        """Iterate over blocks of the named columns, each with the slice of the observations that it covers.
+
+        Names that are not in the file are skipped. Without observations there is one block without rows.
+        """
         first, start = 0, 0
         with data_files.open_parquet(self.path) as file:
-            there = [name for name in names if name in file.schema_arrow.names]
+            columns = [name for name in names if name in file.schema_arrow.names]
             if not len(self.rows):
-                yield slice(0, 0), file.schema_arrow.empty_table().select(there).to_pandas()
-            for batch in file.iter_batches(BLOCK_ROWS, columns=there):
+                yield slice(0, 0), file.schema_arrow.empty_table().select(columns).to_pandas()
+            for batch in file.iter_batches(BLOCK_ROWS, columns=columns):
                 end = int(np.searchsorted(self.rows, start + len(batch)))
                 if end > first:
                     block = pa.Table.from_batches([batch]).to_pandas()
@@ -62,7 +64,7 @@ class FeatureBlocks:
 
 
 class FeatureRows:
-    """The figures of many accounts in a Parquet file, read a few accounts at a time; one row per account."""
+    """Features file with one row per account, read a few accounts at a time."""
 
     def __init__(self, path: Path) -> None:
         self.file = pq.ParquetFile(path)
@@ -72,24 +74,24 @@ class FeatureRows:
 
     @property
     def names(self) -> set[str]:
-        """The columns of the file."""
+        """Column names of the file."""
         return set(self.file.schema_arrow.names)
 
     def row_positions(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
-        """Where each account stands, -1 where it does not. Raises ValueError where one stands twice."""
+        """Row position of each account in the file, -1 if missing. Raises ValueError if the file has duplicates."""
         if not self.accounts.is_unique:
-            raise ValueError("an account stands twice among the figures")
+            raise ValueError("an account occurs twice in the features file")
         return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
 
     def column(self, name: str) -> pd.Series:
-        """One figure of every account, by place."""
+        """Values of one feature, one per row of the file."""
         return self.file.read(columns=[name]).to_pandas()[name]
 
     def rows(self, positions: npt.NDArray[np.int64], names: list[str]) -> pd.DataFrame:
-        """Some columns of the accounts at these places; only the parts of the file that hold them are read."""
-        within = np.searchsorted(self.starts, positions, side="right") - 1
-        groups = np.unique(within)
-        read = self.file.read_row_groups(groups.tolist(), columns=names)
+        """The named columns of the rows at `positions`, in their order; reads only the row groups that contain them."""
+        group_of_row = np.searchsorted(self.starts, positions, side="right") - 1
+        groups = np.unique(group_of_row)
+        table = self.file.read_row_groups(groups.tolist(), columns=names)
         sizes = np.diff(self.starts)[groups]
-        first = np.cumsum([0, *sizes])[np.searchsorted(groups, within)]
-        return read.take(first + positions - self.starts[within]).to_pandas()[names]
+        first = np.cumsum([0, *sizes])[np.searchsorted(groups, group_of_row)]
+        return table.take(first + positions - self.starts[group_of_row]).to_pandas()[names]

@@ -1,7 +1,7 @@
-"""What managers answered, as `renewals collect` keeps it in the data folder, and their actions among the raw tables.
+"""Log of the managers' answers that `renewals collect` stores, and their actions as a part of the raw tables.
 
-`feedback/feedback_log.parquet` is the log: one row per account answered in a workbook, in the order of collecting.
-`feedback/interventions.parquet` follows from it, in the columns of the data contract.
+`feedback/feedback_log.parquet` is the log: one row per account answered in a workbook, in the order of collection.
+`feedback/interventions.parquet` is derived from it and has the columns of the data contract.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FOLDER, LOG_FILE, VERDICTS_FILE, REJECTIONS_FILE = (
 )
 INTERVENTIONS = "interventions"
 LIST_DATE_COLUMN = "list_as_of"
-"""A column that only actions from workbooks have: the day of the list they answer."""
+"""Column that only actions from workbooks have: the date of the list that was answered."""
 
 TIMESTAMP_TYPE = pa.timestamp("us")
 LOG_SCHEMA = {
@@ -45,11 +45,11 @@ LOG_SCHEMA = {
     **{"renewal_date": pa.date32(), "renewal_probability": pa.float64(), "risk_band": pa.string()},
     **{"list_key": pa.string(), "file_sha256": pa.string(), "recorded_at": TIMESTAMP_TYPE},
 }
-"""The log's columns. Ids are of the list's own type; `list_key` is the list's, and `file_sha256` the workbook's."""
+"""Arrow types of the log's columns; None: the type of the ids in the list. `file_sha256` is that of the workbook."""
 
 
 def feedback_folder(job: Job) -> Path:
-    """Where answers are kept, in the project's data folder; what a crash left half-done is undone first."""
+    """Folder of the answers in the project's data folder; first undoes a replacement that a crash interrupted."""
     data = project_root() / job.data
     for name in (old_names.FOLDERS[FOLDER], FOLDER):
         folders.undo_replace(data / name)
@@ -57,7 +57,8 @@ def feedback_folder(job: Job) -> Path:
 
 
 def to_typed_parquet(rows: pd.DataFrame, types: Mapping[str, Any]) -> bytes:
-    """The rows in these columns and Arrow types; without a type, ids as they are."""
+    """Content of a Parquet file with the columns and Arrow types of `types`; a column of type None keeps its ids'
+    type."""
     arrays = [pa.Array.from_pandas(rows[name], type=kind or _id_type(rows[name])) for name, kind in types.items()]
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(arrays, names=list(types)), sink, compression="zstd")
@@ -69,15 +70,15 @@ def _id_type(ids: pd.Series) -> Any:
 
 
 def read_log(job: Job) -> pd.DataFrame | None:
-    """Every answer ever collected, one row per account answered in a workbook; None where there is none yet."""
+    """All collected answers, one row per account answered in a workbook; None if there is no log yet."""
     path = feedback_folder(job) / LOG_FILE
     return data_files.load_frame(path) if old_names.existing_file(path).is_file() else None
 
 
 def add_collected_actions(con: Any, job: Job, raw_tables: dict[str, RawTable]) -> dict[str, RawTable]:
-    """The raw tables with the actions from workbooks as a part of `interventions`, or as that table if there is none.
+    """Add the actions from workbooks to the raw table `interventions`, which is created if it is missing.
 
-    Actions that came in after the extract are left out: a run on those tables stands before them.
+    Actions recorded after `source.extracted_at` are left out, because the run uses tables from before them.
     """
     path = feedback_folder(job) / f"{INTERVENTIONS}.parquet"
     if not path.is_file():
@@ -88,25 +89,25 @@ def add_collected_actions(con: Any, job: Job, raw_tables: dict[str, RawTable]) -
         actions = actions.filter(_.recorded_at <= extract)
     if not actions.count().to_pyarrow().as_py():
         return raw_tables
-    mark = raw_table.fingerprint_rows(con, actions)
-    own = raw_tables.get(INTERVENTIONS)
-    numerals = _numeric_text_columns(raw_tables)
-    if own is None:
-        both = RawTable(INTERVENTIONS, (actions,), mark, numeric_text_columns=numerals)
+    fingerprint = raw_table.fingerprint_rows(con, actions)
+    company_table = raw_tables.get(INTERVENTIONS)
+    numeric_texts = _numeric_text_columns(raw_tables)
+    if company_table is None:
+        combined = RawTable(INTERVENTIONS, (actions,), fingerprint, numeric_text_columns=numeric_texts)
     else:
-        both = RawTable(
+        combined = RawTable(
             INTERVENTIONS,
-            (*own.parts, actions),
-            f"{own.fingerprint}+{mark}",
-            own.is_text,
-            own.numeric_text_columns | numerals,
+            (*company_table.parts, actions),
+            f"{company_table.fingerprint}+{fingerprint}",
+            company_table.is_text,
+            company_table.numeric_text_columns | numeric_texts,
         )
-    together = raw_tables | {INTERVENTIONS: both}
-    return {name: together[name] for name in TABLES if name in together}
+    tables = raw_tables | {INTERVENTIONS: combined}
+    return {name: tables[name] for name in TABLES if name in tables}
 
 
 def _numeric_text_columns(raw_tables: Mapping[str, RawTable]) -> frozenset[str]:
-    """The ids of actions, where the company's ids are numbers: those beyond 64 bits stand in its lists as text."""
+    """`account_id` if the company's ids are numbers (lists contain ids of more than 64 bits as text), else empty."""
     accounts = raw_tables.get("accounts")
     texts = accounts is None or accounts.parts[0].schema().get("account_id", dt.string).is_string()
     is_text = texts and not (accounts and "account_id" in accounts.numeric_text_columns)
@@ -114,13 +115,13 @@ def _numeric_text_columns(raw_tables: Mapping[str, RawTable]) -> frozenset[str]:
 
 
 def drop_duplicate_actions(rows: ir.Table, list_date_column: str) -> ir.Table:
-    """Interventions without the actions from workbooks that the company's own table tells too: one row per row left.
+    """Interventions without the workbook actions that the company's own table also contains.
 
-    `list_date_column` is the column that tells the former. The company's row stands: it is its own record, and has the
-    end. One account, one play and one day is one beginning, whatever the hour.
+    `list_date_column` is filled only for workbook actions. The company's row is kept because it also has the end date.
+    Rows with the same account, playbook and start day are the same action, whatever the hour.
     """
     keyed = rows.mutate(_day=day_of(rows.started_at))
     key = ["account_id", "playbook", "_day"]
-    own = keyed.filter(keyed[list_date_column].isnull()).select(*key).distinct().mutate(_told=ibis.literal(True))
-    joined = keyed.left_join(own, key)
-    return joined.filter(joined[list_date_column].isnull() | joined._told.isnull()).select(*rows.columns)
+    company_keys = keyed.filter(keyed[list_date_column].isnull()).select(*key).distinct()
+    joined = keyed.left_join(company_keys.mutate(_in_company_table=ibis.literal(True)), key)
+    return joined.filter(joined[list_date_column].isnull() | joined._in_company_table.isnull()).select(*rows.columns)

@@ -1,4 +1,4 @@
-"""Folders that change whole: a reader meets the old one or the new one, never a part of either."""
+"""Atomic replacement of folders: a reader sees the old one or the new one, never a mixture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def replace_folder(new: Path, old: Path) -> None:
-    """Put a finished folder in the place of an older one, in one step where the system can; the older one goes."""
+    """Move the finished folder `new` to the path `old` and delete the folder that was there.
+
+    One atomic step if the system supports it.
+    """
     aside = old.with_name(f".{old.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     if old.exists() and exchange_folders(new, old):
@@ -28,7 +31,7 @@ def replace_folder(new: Path, old: Path) -> None:
 
 
 def copy_folder(source: Path, copy: Path) -> None:
-    """Copy a folder over an older copy of it, whole or not at all. Raises `OutputError`."""
+    """Copy a folder and replace an older copy of it, completely or not at all. Raises `OutputError`."""
     unfinished = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
     try:
         shutil.copytree(source, unfinished)
@@ -40,14 +43,14 @@ def copy_folder(source: Path, copy: Path) -> None:
 
 
 def undo_replace(folder: Path) -> None:
-    """Undo a replacement that a crash left half-done."""
+    """Move the old folder back if a crash interrupted `replace_folder` before the new folder was in place."""
     aside = folder.with_name(f".{folder.name}.old")
     if aside.exists() and not folder.exists():
         aside.rename(folder)
 
 
 def exchange_folders(first: Path, second: Path) -> bool:
-    """Let two folders change places in one step; False where the system cannot."""
+    """Exchange two folders in one atomic step; False if the system does not support it."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     call = getattr(libc, "renameat2", None)
     if call is None:

@@ -1,8 +1,8 @@
-"""Notices: what a reader must know before reading a list, one sentence each, in every language.
+"""Notices: facts that users must know before they read a list, one sentence each, in every language.
 
-A notice is a code with values; its words are `notice.<code>` in the catalogues of `reports/words`. `check` keeps its
-notices in `validation_report.json`, each side of the work keeps others in files of its own, and `score.json` and the
-manifest of a list hold all of them. The page, the workbook and the terminal show them on top.
+A notice is a code with values; its sentence is `notice.<code>` in the catalogues of `reports/words`. `check` stores its
+notices in `validation_report.json`, other stages in their own files; `score.json` and the manifest of a list contain
+all of them. The page, the workbook and the terminal show them at the top.
 """
 
 from __future__ import annotations
@@ -25,71 +25,76 @@ from renewals.reports.words import MESSAGES, Messages
 
 NoticeValue = str | int | float
 MAX_TEXT_LENGTH = 200
-"""Characters of a text among the values: a notice is a sentence, and a value from outside may be of any length."""
+"""Maximum number of characters of a text value, because a value from the tables may have any length."""
 
 OLD_CODES = {
     **{"most_rows_set_aside": "most_rows_quarantined", "terms_set_aside": "contracts_quarantined"},
     **{"loaded_at_once": "bulk_load", "nothing_known": "no_known_rows", "allowed_stale": "stale_allowed"},
 }
-"""Codes in files that an older release wrote, and what they are called now."""
+"""New codes by the codes in files of an older release."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One notice: its code, and the values that its words have places for.
+    """One notice: its code and the values for the placeholders of its sentence.
 
-    A value called `table` is shown as the words of that table; `month` is a month as YYYY-MM, and a value whose name
-    ends in `day` an ISO day.
+    The value `table` is a table name, shown translated; `month` is a month as YYYY-MM; names that end in `day` are ISO
+    dates.
     """
 
     code: str
     values: Mapping[str, NoticeValue] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The notice as JSON holds it where nobody reads it: without words."""
+        """Code and values for a JSON file, without the sentence."""
         return {"code": self.code, "values": dict(self.values)}
 
     def text(self, language: str) -> str:
-        """The sentence in a language. Raises KeyError for a code without words, or where a value is missing."""
-        words = Messages(language)
-        shown = {name: _format_value(name, value, words) for name, value in self.values.items()}
-        return words.text(f"notice.{self.code}", **shown)
+        """Sentence in a language. Raises KeyError if the code has no sentence or a value is missing."""
+        messages = Messages(language)
+        shown = {name: _format_value(name, value, messages) for name, value in self.values.items()}
+        return messages.text(f"notice.{self.code}", **shown)
 
 
-def _format_value(name: str, value: NoticeValue, texts: Messages) -> NoticeValue:
+def _format_value(name: str, value: NoticeValue, messages: Messages) -> NoticeValue:
     if not isinstance(value, str):
         return value
     if name == "table":
-        return texts.value("table", value)
+        return messages.value("table", value)
     if name == "month":
-        return texts.month(value)
-    return texts.day(value) if name.endswith("day") else truncate(make_printable(value), MAX_TEXT_LENGTH, " …")
+        return messages.month(value)
+    return messages.day(value) if name.endswith("day") else truncate(make_printable(value), MAX_TEXT_LENGTH, " …")
 
 
 def load_notices(path: Path, stage: str) -> list[Notice]:
-    """The notices in the JSON file that a stage wrote; one of an older release has none. Raises MissingInputError."""
+    """Read the notices from the JSON file that a stage wrote; none if the file is from an older release.
+
+    Raises MissingInputError.
+    """
     try:
-        held = data_files.load_json(path)
+        content = data_files.load_json(path)
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not there: run the stage `{stage}` first") from None
-    return [Notice(OLD_CODES.get(one["code"], one["code"]), one["values"]) for one in held.get("notices", ())]
+        raise MissingInputError(f"{path} is missing: run the stage `{stage}` first") from None
+    return [
+        Notice(OLD_CODES.get(entry["code"], entry["code"]), entry["values"]) for entry in content.get("notices", ())
+    ]
 
 
 def add_texts(notices: Iterable[Notice]) -> list[dict[str, Any]]:
-    """The notices as a list carries them: each once, with its sentence in every language."""
+    """Records of the notices for a list, without duplicates: code, values and the sentence in every language."""
     records = [notice.as_dict() | {language: notice.text(language) for language in MESSAGES} for notice in notices]
-    return [one for place, one in enumerate(records) if one not in records[:place]]
+    return [record for index, record in enumerate(records) if record not in records[:index]]
 
 
 def report_notices(records: Sequence[Mapping[str, Any]], language: str) -> None:
-    """Print the notices for a person at a terminal; elsewhere log each as a warning."""
-    for one in records:
+    """Print the notices on a terminal; elsewhere log each as a warning."""
+    for record in records:
         if is_interactive():
-            print(f"! {one[language]}", file=sys.stderr)
+            print(f"! {record[language]}", file=sys.stderr)
         else:
-            structlog.get_logger().warning("notice", code=one["code"], text=one[language])
+            structlog.get_logger().warning("notice", code=record["code"], text=record[language])
 
 
 def freshness_notices(job: Job) -> list[Notice]:
-    """The notices that the stage left on the side of the job. Raises `MissingInputError`."""
+    """Notices that the stage `freshness` wrote to the job's folder. Raises `MissingInputError`."""
     return load_notices(job.folder / FRESHNESS, "freshness")

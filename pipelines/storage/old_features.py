@@ -1,4 +1,4 @@
-"""Refuse models and tables whose features have the names of an older release."""
+"""Reject models and tables with feature names of an older release."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from renewals.pipelines.runtime.errors import OldFeaturesError
 
 
 def old_features_text(names: Iterable[str]) -> str | None:
-    """Words for the old names among `names`, with one example; None where there are none."""
+    """Phrase for an error message about the old feature names among `names`, with one example; None if there are
+    none."""
     old = old_feature_names(names)
     if not old:
         return None
@@ -18,6 +19,7 @@ def old_features_text(names: Iterable[str]) -> str | None:
 
 
 def reject_old_features(names: Iterable[str], subject: str, command: str) -> None:
-    """Raise OldFeaturesError where a name is old; the message begins with `subject` and names the command to run."""
+    """Raise OldFeaturesError if a feature name is old; the message starts with `subject` and names the command to
+    run."""
     if text := old_features_text(names):
         raise OldFeaturesError(f"{subject} {text}: run `{command}`")

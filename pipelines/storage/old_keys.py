@@ -1,4 +1,4 @@
-"""Keys of JSON files, and columns of registered files, that earlier releases wrote under other names."""
+"""Old and new names of keys of JSON files and of columns of registered files, for files of earlier releases."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ MANIFEST_KEYS: Mapping[str, Mapping[str, str]] = {
         for name in ("warnings", "inputs", "missing", "score", "previous_list", "calibration")
     },
 }
-"""New names by old ones, for each part of a manifest and of `score.json`; parts by their new names."""
+"""New keys by old ones, for each section of a manifest and of `score.json`; sections by their new names."""
 BACKTEST_COLUMNS = {"decided": "renewal_signed"}
 
 
 def upgrade_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest of a published list, or a `score.json`, with the keys of this release; values stay as they are.
+    """Rename the keys of a manifest or a `score.json` to those of this release; values are unchanged.
 
-    `identity` is left alone: the list's key is its hash.
+    `identity` is not changed, because the list's key is its hash.
     """
     upgraded: dict[str, Any] = _upgrade(manifest, "")
     return upgraded
 
 
-def _upgrade(part: Any, place: str) -> Any:
-    if isinstance(part, list):
-        return [_upgrade(one, place) for one in part]
-    if not isinstance(part, Mapping):
-        return part
-    names = MANIFEST_KEYS.get(place, {})
-    new_keys = {key: names.get(key, key) for key in part if names.get(key) not in part}
+def _upgrade(tree: Any, section: str) -> Any:
+    if isinstance(tree, list):
+        return [_upgrade(item, section) for item in tree]
+    if not isinstance(tree, Mapping):
+        return tree
+    names = MANIFEST_KEYS.get(section, {})
+    new_keys = {key: names.get(key, key) for key in tree if names.get(key) not in tree}
     return {
-        new: part[key] if (inner := f"{place}.{new}".lstrip(".")) == "identity" else _upgrade(part[key], inner)
+        new: tree[key] if (inner := f"{section}.{new}".lstrip(".")) == "identity" else _upgrade(tree[key], inner)
         for key, new in new_keys.items()
     }
 
 
 def upgrade_backtest(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The back-test of a registered version with the columns of this release; one row per row given."""
+    """Rename the columns of a registered version's backtest to those of this release; the rows are unchanged."""
     return predictions.rename(columns={old: new for old, new in BACKTEST_COLUMNS.items() if new not in predictions})

@@ -1,8 +1,8 @@
-"""Old names of files and columns that are kept in data folders and in the registry, and their new ones.
+"""Old and new names of files and columns in data folders and in the registry.
 
-A folder is renamed in one step, the first time it is used. Files and columns are read under either name, so nothing is
-rewritten: a run that is killed leaves a folder that reads the same. What the next run makes again is not read under its
-old name; the stage that makes it removes the old file.
+A folder is renamed in one step when it is first used. Files and columns are read under both names and are never
+rewritten, so a killed run does no harm. Files that the next run writes again are not read under their old names; the
+stage that writes them removes the old files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDERS = {"alert_history": "told", "feedback": "returned", "list_archive": "published"}
-"""Folders of the data folder that no run makes again: the old name, by the new one."""
+"""Old names by new ones of subfolders of the data folder that no run writes again."""
 FILES = {
     "feedback_log.parquet": "answers.parquet",
     "list.json": "published.json",
@@ -29,14 +29,14 @@ FILES = {
     "peer_medians.parquet": "peers.parquet",
     "product_features.json": "features.json",
 }
-"""Files in kept folders, by their new names."""
+"""Old names by new ones of files in those subfolders."""
 MODEL_FILES = {
     "model_card.json": "training.json",
     "drift_reference.json": "reference.json",
     "additive_model.json": "linear.json",
     "predictions_by_model_age.parquet": "aged.parquet",
 }
-"""Files of a trained or registered model, by their new names."""
+"""Old names by new ones of files of a trained or registered model."""
 REMADE_FILES = {
     "validation_report.json": "certificate.json",
     "tune/training_table.json": "tune/tables.json",
@@ -50,7 +50,7 @@ REMADE_FILES = {
     "challenger_scores.parquet": "shadow.parquet",
     "model_load_checks": "tried",
 }
-"""What runs make again, by its new place in the folder of its stage."""
+"""Old names by new ones of files and folders that runs write again, relative to the folder of their stage."""
 
 ALERT_COLUMNS = {
     "began": "started_on",
@@ -60,7 +60,7 @@ ALERT_COLUMNS = {
     "usual": "expected",
     "told_on": "first_reported_on",
 }
-"""Columns of alerts, and their new names; so are the tables below."""
+"""New names by old ones of the columns of alerts; the tables below have the same form."""
 COLLECTED_ACTION_COLUMNS = {"list_answered": "list_as_of"}
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "alerts.parquet": ALERT_COLUMNS,
@@ -70,16 +70,16 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "new_interventions.parquet": {"started": "started_on", "then": "previous_probability", "now": "probability"},
     "prescribed_playbooks.parquet": {"gain": "expected_gain", "worth": "gain_per_hour"},
 }
-"""By the new name of the file."""
+"""New names of columns by old ones, for each file by its new name."""
 ARCHIVE_KEYS = {"last": "previous_list"}
 TALLY_KEYS = {"right": "accuracy", "enough": "min_final"}
 
 
 def current_folder(data: Path, name: str) -> Path:
-    """A folder of the data folder; where it is there under its old name it is renamed first, in one step.
+    """Path of a subfolder of the data folder; a folder with the old name is renamed first, in one step.
 
-    A data folder that cannot be written is read under the old name. Raises `DataContractError` where answers lie under
-    both names: an earlier release collected after this one.
+    If the data folder is read-only, returns the path with the old name. Raises `DataContractError` if answers exist
+    under both names, because an earlier release ran `renewals collect` after this one.
     """
     new, old = data / name, data / FOLDERS[name]
     if not old.is_dir():
@@ -89,19 +89,19 @@ def current_folder(data: Path, name: str) -> Path:
             old.rename(new)
         elif name == "feedback":
             raise DataContractError(
-                f"answers lie in {new} and, collected by an earlier release since, in {old}: move {old} away, and run "
-                "`renewals collect` again with the workbooks that came in since"
+                f"there are answers in {new} and newer ones, collected by an earlier release, in {old}: move {old} "
+                "away, and run `renewals collect` again with the workbooks received since then"
             )
         else:
             _move_entries(old, new)
     except OSError:
-        # Another run renamed it meanwhile, or nothing can be written here.
+        # Another run has renamed it in the meantime, or the data folder is read-only.
         return new if new.is_dir() else old
     return new
 
 
 def _move_entries(old: Path, new: Path) -> None:
-    """Move what only the old folder holds; of a day that both hold the new one counts."""
+    """Move the entries that only the old folder has; of an entry in both folders the new one is used."""
     for entry in sorted(old.iterdir()):
         if not (new / entry.name).exists():
             entry.rename(new / entry.name)
@@ -110,50 +110,53 @@ def _move_entries(old: Path, new: Path) -> None:
 
 
 def existing_file(path: Path) -> Path:
-    """The path of a kept file: under its old name where it is there under that one only."""
+    """Path of a stored file: with its old name if only that file exists, else unchanged."""
     old = FILES.get(path.name) or MODEL_FILES.get(path.name)
     return path.with_name(old) if old and not path.exists() and path.with_name(old).exists() else path
 
 
 def rename_file(path: Path) -> None:
-    """Give a file its new name, in one step, where it is there under its old one only."""
+    """Rename a stored file from its old name to `path`, in one step, if only the old one exists."""
     old = existing_file(path)
     if old != path:
         old.rename(path)
 
 
 def rename_keys(tree: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """A mapping under the new names of its keys."""
+    """Copy of a mapping with renamed keys; `names` maps old keys to new ones."""
     return {names.get(key, key): value for key, value in tree.items()}
 
 
 def read_frame(path: Path, **options: Any) -> pd.DataFrame:
-    """A Parquet file as a frame, under the new names of its columns; `options` are those of `pandas.read_parquet`."""
+    """Read a Parquet file, under either name, as a frame with the new column names.
+
+    `options` are those of `pandas.read_parquet`.
+    """
     import pandas as pd
 
     file, names = existing_file(path), COLUMNS.get(path.name, {})
     if names and options.get("columns"):
         import pyarrow.parquet as pq
 
-        there = pq.read_schema(file).names
-        old = {new: own for own, new in names.items() if own in there}
-        options = options | {"columns": [old.get(column, column) for column in options["columns"]]}
+        file_columns = pq.read_schema(file).names
+        old_names = {new: old for old, new in names.items() if old in file_columns}
+        options = options | {"columns": [old_names.get(column, column) for column in options["columns"]]}
     return pd.read_parquet(file, **options).rename(columns=names)
 
 
 def rename_columns(rows: ir.Table, names: Mapping[str, str]) -> ir.Table:
-    """A table under the new names of its columns."""
+    """Copy of a table with renamed columns; `names` maps old columns to new ones."""
     return rows.rename({new: old for old, new in names.items() if old in rows.columns})
 
 
 def rename_model_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of a model by their new names."""
-    new = {old: name for name, old in MODEL_FILES.items()}
-    return {new.get(name, name): content for name, content in files.items()}
+    """Files of a model with their new names, content by name."""
+    new_names = {old: new for new, old in MODEL_FILES.items()}
+    return {new_names.get(name, name): content for name, content in files.items()}
 
 
 def remove_remade(folder: Path, names: Iterable[str]) -> None:
-    """Remove what was made under old names of these files of a folder, now that they are made under the new ones."""
+    """Remove from a folder the old versions of these files; `names` are the new names, as in `REMADE_FILES`."""
     import shutil
 
     for name in names:

@@ -1,4 +1,4 @@
-"""The library of plays, and what is known of their effect: `playbooks.yaml`, and what `renewals effect` wrote."""
+"""Read the playbook library (`playbooks.yaml`) and the playbooks' effects measured by `renewals effect`."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ from renewals.pipelines.storage.artifacts import EFFECT
 
 DEFAULT_LIBRARY = default_playbooks_path()
 NO_ESTIMATE, OLD_NO_ESTIMATE = "no_estimate", "refused"
-"""The verdict on a playbook whose effect could not be estimated, and what an older `renewals effect` wrote for it."""
+"""Verdict on a playbook without an estimated effect, and the text that older releases wrote for it."""
 
 
 def load_library(job: Job) -> PlaybookLibrary:
-    """The plays that the settings name."""
+    """Read the playbook library of the settings."""
     return read_library(library_path(job))
 
 
 def library_path(job: Job) -> Path:
-    """The file of the plays that the settings name."""
-    named = job.settings.list.playbooks
-    return DEFAULT_LIBRARY if named is None else Path(named)
+    """Path of the playbook library: `list.playbooks` of the settings, or the default library."""
+    configured = job.settings.list.playbooks
+    return DEFAULT_LIBRARY if configured is None else Path(configured)
 
 
 def effects_path(job: Job) -> Path:
-    """Where `renewals effect` writes what it measured."""
+    """Path of the report that `renewals effect` writes."""
     return job.data / EFFECT
 
 
 def read_library(path: Path) -> PlaybookLibrary:
-    """The plays of a file. Raises MissingInputError, or `ConfigError` naming file, line and key."""
+    """Read a playbook library. Raises MissingInputError, or `ConfigError` with file, line and key."""
     text = read_config_file(
-        path, f"no playbooks at {path}: name the file in list.playbooks, or null for the shipped ones"
+        path, f"no playbooks at {path}: set list.playbooks to the file, or to null for the default library"
     )
     tree = parse_yaml(text, path)
-    if twice := _first_duplicate_id(text):
-        raise ConfigError(f"{path}: line {twice[1]}: the play {twice[0]} is there twice; give one of them another id")
+    if duplicate := _first_duplicate_id(text):
+        raise ConfigError(
+            f"{path}: line {duplicate[1]}: the id {duplicate[0]} occurs twice; give one of the two playbooks another id"
+        )
     refuse_old_names(tree, text, path, RENAMED_PLAYBOOK_KEYS)
     try:
         return PlaybookLibrary.model_validate(tree)
@@ -55,7 +57,7 @@ def read_library(path: Path) -> PlaybookLibrary:
 
 
 def _first_duplicate_id(text: str) -> tuple[str, int] | None:
-    """The first play whose id was there before, and its line: YAML would keep the last without a word."""
+    """First repeated playbook id and its line number, or None; YAML would silently keep only the last one."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     tops = root.value if isinstance(root, yaml.MappingNode) else []
     plays = [node for key, node in tops if key.value == "plays" and isinstance(node, yaml.MappingNode)]
@@ -68,23 +70,23 @@ def _first_duplicate_id(text: str) -> tuple[str, int] | None:
 
 
 def load_measured_effects(job: Job) -> dict[str, MeasuredEffect]:
-    """What the last `renewals effect` found, by play; nothing where it never ran, or stood on a later day.
+    """Effects measured by the last `renewals effect`, by playbook id; empty if it never ran or is for a later date.
 
-    A play it gave no answer for, or none in log-odds, is left to its assumption. Raises DataContractError.
+    A playbook without an estimate in log-odds is left out and keeps its assumed effect. Raises DataContractError.
     """
     file = effects_path(job)
     if not file.is_file():
         return {}
     try:
         report = json.loads(file.read_bytes())
-        far = NormalDist().inv_cdf((1 + report["confidence"]) / 2)
-        told = report["playbooks"] if report["as_of"] <= job.day.isoformat() else []
+        z_value = NormalDist().inv_cdf((1 + report["confidence"]) / 2)
+        entries = report["playbooks"] if report["as_of"] <= job.day.isoformat() else []
         return {
-            one["playbook"]: MeasuredEffect(
-                one["log_odds"], (one["log_odds_high"] - one["log_odds_low"]) / (2 * far), one["treated"]
+            entry["playbook"]: MeasuredEffect(
+                entry["log_odds"], (entry["log_odds_high"] - entry["log_odds_low"]) / (2 * z_value), entry["treated"]
             )
-            for one in told
-            if one["verdict"] not in (NO_ESTIMATE, OLD_NO_ESTIMATE) and one["log_odds"] is not None
+            for entry in entries
+            if entry["verdict"] not in (NO_ESTIMATE, OLD_NO_ESTIMATE) and entry["log_odds"] is not None
         }
     except (ValueError, KeyError, TypeError) as error:
         raise DataContractError(f"{file} is not what `renewals effect` writes ({error!r}): run it again") from error

@@ -1,4 +1,4 @@
-"""What `score` leaves for the stages and commands behind it."""
+"""Read the outputs of `score` for the stages and commands that follow it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ if TYPE_CHECKING:
 
 
 def read_stage_frame(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A Parquet file of an earlier stage. Raises MissingInputError."""
+    """Read a Parquet file of an earlier stage. Raises MissingInputError."""
     try:
         return data_files.load_frame(path, columns=columns)
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not there: run the stages before `score` for this date first") from None
+        raise MissingInputError(f"{path} is missing: run the stages before `score` for this date first") from None
 
 
 def read_scored_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
-    """What `score` wrote for the act date: what it stands on, and the list. Raises MissingInputError."""
+    """Summary and list that `score` wrote for the scoring date; the list has one row per account.
+
+    Raises MissingInputError if they are missing, or are for another date or from an older release.
+    """
     try:
-        standing = upgrade_manifest(data_files.load_json(job.folder / SCORE_SUMMARY))
+        summary = upgrade_manifest(data_files.load_json(job.folder / SCORE_SUMMARY))
     except FileNotFoundError:
         raise MissingInputError(f"no scores in {job.data}: run `renewals score --as-of {job.day}` first") from None
-    if "what_if_features" not in standing:
-        raise MissingInputError(f"the scores in {job.data} are of an older release: run `renewals score` again")
-    if standing["as_of"] != job.day.isoformat():
+    if "what_if_features" not in summary:
+        raise MissingInputError(f"the scores in {job.data} are from an older release: run `renewals score` again")
+    if summary["as_of"] != job.day.isoformat():
         raise MissingInputError(
-            f"the scores in {job.data} are for {standing['as_of']}: run `renewals score --as-of {job.day}` first"
+            f"the scores in {job.data} are for {summary['as_of']}: run `renewals score --as-of {job.day}` first"
         )
-    # What an older release scored has no notices.
-    plays = {key: rename_play(play) for key, play in standing["playbooks"].items()}
-    return {"notices": [], **standing, "playbooks": plays}, cast_columns(read_stage_frame(job.folder / LIST))
+    # Summaries of older releases have no notices.
+    playbooks = {key: rename_play(playbook) for key, playbook in summary["playbooks"].items()}
+    return {"notices": [], **summary, "playbooks": playbooks}, cast_columns(read_stage_frame(job.folder / LIST))

@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy():
     ("words", "code", "said"),
     [
         (("score", "--as-of", "20260601"), 78, "write it as YYYY-MM-DD"),
-        (("score", "--as-of", "2026-02-30"), 78, "is not a day"),
+        (("score", "--as-of", "2026-02-30"), 78, "is not a date"),
         (("scorecard", "--as-of", "2026-06-01", "--set", "scorecard.months=0"), 78, "scorecard.months"),
         (("learn", "--until", "2026-06-01", "--set", "grace.after=3"), 78, "unknown key"),
         (("learn", "--until", "2026-06-01", "--params", "none.yaml"), 66, "no parameter file"),

@@ -212,7 +212,7 @@ def test_the_same_trial_has_the_same_name_and_a_folder_of_its_own(job):
     assert one.trial != other.trial
     assert trial_job(job, "fast").folder == job.data / "experiments" / "fast"
     for bad in ("../models", "a/b", ".", "-x"):
-        with pytest.raises(ConfigError, match="cannot be the name of a trial"):
+        with pytest.raises(ConfigError, match="is not a valid name of a trial"):
             trial_job(job, bad)
 
 

@@ -1,1 +1,1 @@
-"""The query engine: raw tables in, intermediate tables out."""
+"""The query engine: reads raw tables, reads and writes intermediate tables."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from renewals.pipelines.storage.engine.engine_errors import translate_engine_err
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all. Raises `OutputError`."""
     with atomic_path(path) as unfinished, translate_engine_errors(f"writing {path.name}"):
         unfinished.write_bytes(content)
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to; it becomes `path` when all went well and vanishes otherwise."""
+    """Yield a temporary path next to `path`; it is renamed to `path` if the block succeeds, else deleted.
+
+    Raises `OutputError` if it cannot be written.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-        if path.is_dir():  # as Spark left it
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        if path.is_dir():  # Spark writes folders
             shutil.rmtree(path)
         unfinished.replace(path)
     except OSError as error:

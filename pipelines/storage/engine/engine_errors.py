@@ -1,4 +1,4 @@
-"""Errors of the query engine and of files, as errors of this project."""
+"""Translation of query-engine and file errors into exceptions of this project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from renewals.pipelines.runtime.errors import ConfigError, DataContractError, Ou
 
 @contextmanager
 def translate_engine_errors(operation: str) -> Iterator[None]:
-    """Turn the engine's complaints into ours."""
+    """Translate errors of DuckDB, Spark and the file system into our exceptions; `operation` starts their message.
+
+    A file error raises `OutputError` if the operation starts with "writing", else `DataContractError`.
+    """
     import duckdb
 
     try:
@@ -37,5 +40,5 @@ def translate_engine_errors(operation: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first; its name where it says nothing."""
+    """First line of an error's message, or its class name if the message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

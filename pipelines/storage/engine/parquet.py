@@ -1,4 +1,4 @@
-"""Parquet files of the query engine: written by COPY, found in a folder."""
+"""Parquet files of the query engine: writing with COPY, and finding them in a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _view_numbers = itertools.count()
 
 
 def copy_to_parquet(rows: ir.Table, path: Path) -> int:
-    """Ibis writes a path as Python would spell it, which a quote in the path breaks; so the view is copied here."""
+    """Write a DuckDB table to a Parquet file and return the number of rows.
+
+    Ibis does not escape a quote in a path, so the COPY statement is written here.
+    """
     con = ibis.get_backend(rows)
     view = f"to_write_{next(_view_numbers)}"
     con.create_view(view, rows)
@@ -26,7 +29,7 @@ def copy_to_parquet(rows: ir.Table, path: Path) -> int:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The file itself, or every Parquet file under the folder in the order of their names; hidden ones are not data."""
+    """The file itself, or all Parquet files below the folder, sorted by name; hidden files and folders are skipped."""
     if path.is_file():
         return [path]
     files = (file for file in path.rglob("*.parquet") if file.is_file())

@@ -1,13 +1,13 @@
-"""Text and names inside SQL."""
+"""Quoting of text and names for SQL."""
 
 from __future__ import annotations
 
 
 def sql_literal(text: object) -> str:
-    """Text as an SQL literal."""
+    """Text as a quoted SQL literal."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
 def sql_identifier(name: str) -> str:
-    """A name as an SQL identifier."""
+    """Name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,7 +1,7 @@
-"""Spark as the place where roll-up, windows and families run, reached as a cluster's master or by Spark Connect.
+"""Spark as the engine for the roll-up, the windows and the families, through a cluster's master or Spark Connect.
 
-Spark reads the Parquet files of the data folder where they lie, and writes the roll-up and the windows beside them:
-the folder is one path for this machine and for all of Spark's. `pyspark` is imported only where it is asked for.
+Spark reads the Parquet files of the data folder in place and writes the roll-up and the windows next to them, so the
+folder must have the same path on this machine and on all Spark machines. `pyspark` is imported only when it is used.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ import ibis.expr.types as ir
 from renewals.pipelines.runtime.errors import ConfigError, OutputError, RunError, ServiceUnavailableError
 
 DEFAULT_PORTS = {"spark": 7077, "sc": 15002}
-"""Where a master and a Spark Connect server listen, unless the address says otherwise."""
+"""Ports of a master and of a Spark Connect server, for addresses without a port."""
 REQUIRED_PACKAGES = {"spark": ("pyspark", "py4j"), "sc": ("pyspark", "grpc", "grpc_status")}
 CONNECT_TIMEOUT_SECONDS = 10
-NOT_SHARED_MESSAGE = "Spark does not see the data folder under the path that it has here; both must share it"
+NOT_SHARED_MESSAGE = "Spark does not find the data folder at the path that it has here; both must share it"
 IGNORED_WARNINGS = (".*verifySchema.*", "The copy keyword is deprecated")
-"""What Ibis and pyspark do that Spark Connect and pandas 3 warn of; none of it is in our hands."""
+"""Warnings of Spark Connect and pandas 3 about calls inside Ibis and pyspark, which we cannot change."""
 
 
 def connect(url: str) -> Any:
-    """Spark at `spark://HOST:PORT`, a cluster's master, or at `sc://HOST:PORT`, a Spark Connect server.
+    """Connect to Spark and return an Ibis connection.
 
-    Raises `ConfigError` where a package or Java is missing, `ServiceUnavailableError` where nobody answers.
+    `url` is `spark://HOST:PORT`, a cluster's master, or `sc://HOST:PORT`, a Spark Connect server. Raises `ConfigError`
+    if a package or Java is missing, `ServiceUnavailableError` if the server does not answer.
     """
     scheme = url.partition("://")[0]
     require_spark(url)
     from pyspark.sql import SparkSession
 
-    for words in IGNORED_WARNINGS:
-        warnings.filterwarnings("ignore", message=words)
+    for pattern in IGNORED_WARNINGS:
+        warnings.filterwarnings("ignore", message=pattern)
     builder = SparkSession.builder
     builder = builder.remote(url) if scheme == "sc" else builder.master(url).config("spark.ui.enabled", "false")
     _register_bit_aggregates()
@@ -52,7 +53,7 @@ def connect(url: str) -> Any:
 
 
 def require_spark(url: str) -> None:
-    """Raise `ConfigError` where a package or Java is missing, `ServiceUnavailableError` where nobody listens at the
+    """Raise `ConfigError` if a package or Java is missing, `ServiceUnavailableError` if no server listens at the
     address."""
     _require_packages(url.partition("://")[0])
     _require_connection(url)
@@ -68,7 +69,7 @@ def _require_packages(scheme: str) -> None:
 
 
 def _require_connection(url: str) -> None:
-    """Ask for a connection first: Spark's own client would go on asking for minutes."""
+    """Open a test connection, because Spark's own client would retry for minutes. Raises `ServiceUnavailableError`."""
     hosts = url.partition("://")[2].partition("/")[0].split(",")
     refused = ""
     for host in hosts:
@@ -87,7 +88,7 @@ def _require_connection(url: str) -> None:
 
 
 def _register_bit_aggregates() -> None:
-    """Ibis 12 writes no `bit_or` and `bit_xor` for Spark, which has had both since version 3."""
+    """Add `bit_or` and `bit_xor` to Ibis's Spark compiler: Ibis 12 lacks them, Spark has had them since version 3."""
     from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 
     for rule, function in (("visit_BitOr", "bit_or"), ("visit_BitXor", "bit_xor")):
@@ -102,41 +103,41 @@ def _aggregate_visitor(function: str) -> Any:
 
 
 def redact_spark_url(url: str) -> str:
-    """An address as it may be shown: without the token or user that may follow it."""
+    """Spark address for display: without user, token and options."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0].partition(';')[0].rpartition('@')[2]}"
 
 
 def translate_spark_error(operation: str, error: Exception) -> RunError | None:
-    """What a complaint of Spark's means to a person; nothing where it is a fault of ours, or not Spark's at all."""
+    """Translate a Spark error into a `RunError`; None for a mistake in a query and for errors that are not Spark's."""
     if "pyspark" not in sys.modules:
         return None
     from pyspark.errors import AnalysisException, PySparkException
 
-    words = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    if "PATH_NOT_FOUND" in words:
+    message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if "PATH_NOT_FOUND" in message:
         return ConfigError(f"{operation}: {NOT_SHARED_MESSAGE}")
     if isinstance(error, AnalysisException):
         return None
     from_spark = isinstance(error, PySparkException) or type(error).__module__.split(".")[0] in ("py4j", "grpc")
-    return ServiceUnavailableError(f"{operation}: Spark could not do it: {words}") if from_spark else None
+    return ServiceUnavailableError(f"{operation}: Spark failed: {message}") if from_spark else None
 
 
 # --- Parquet in and out --------------------------------------------------------------------------
 
 
 def read_parquet_files(con: Any, files: Sequence[Path]) -> ir.Table:
-    """Parquet files as one table of Spark's."""
+    """Open Parquet files as one Spark table. Raises `ConfigError` if Spark does not see them."""
     name = ibis.util.gen_name("read")
     con._session.read.parquet(*(str(file.resolve()) for file in files)).createOrReplaceTempView(name)
     table = con.table(name)
-    if not table.columns:  # Sail takes what it does not see for a table without columns
+    if not table.columns:  # Sail returns a table without columns for files that it does not find
         raise ConfigError(f"{files[0].name}: {NOT_SHARED_MESSAGE}")
     return table
 
 
 def write_parquet_folder(rows: ir.Table, path: Path) -> None:
-    """Write a folder of Parquet files at `path`, whole or not at all."""
+    """Write a Spark table as a folder of Parquet files at `path`, completely or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp").resolve()
     try:
         _cast_columns(rows).write.mode("overwrite").parquet(str(unfinished))
@@ -146,21 +147,21 @@ def write_parquet_folder(rows: ir.Table, path: Path) -> None:
 
 
 def _cast_columns(rows: ir.Table) -> Any:
-    """The rows in Spark, each column of the type it is declared with: where a number meets a literal, Spark may
-    have made a decimal of it."""
+    """Spark frame of the rows with each column cast to its Ibis type: Spark may turn a number combined with a literal
+    into a decimal."""
     from ibis.backends.pyspark.datatypes import PySparkType
 
     con = ibis.get_backend(rows)
-    con._run_pre_execute_hooks(rows)  # makes the small tables that a calendar holds known to Spark
+    con._run_pre_execute_hooks(rows)  # registers in-memory tables, such as those of a calendar, with Spark
     frame = con._session.sql(con.compile(rows))
     types = {name: PySparkType.from_ibis(kind) for name, kind in rows.schema().items()}
     return frame.select(*(frame[name].cast(kind) for name, kind in types.items()))
 
 
 def _move_into_place(staging: Path, path: Path) -> None:
-    """Put what Spark wrote in its place; what is not seen here was written to another machine's disk."""
+    """Move the folder that Spark wrote to `path`. Raises `OutputError` if it is on the disk of another machine."""
     if not any(file.suffix == ".parquet" for file in staging.glob("*")):
-        raise OutputError(f"{path}: what Spark wrote is not seen here; the data folder must be shared with Spark")
+        raise OutputError(f"{path}: the files that Spark wrote are not here; the data folder must be shared with Spark")
     if path.is_dir():
         shutil.rmtree(path)
     else:

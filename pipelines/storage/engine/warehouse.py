@@ -1,8 +1,4 @@
-"""The query engine and everything it opens: raw tables in, clean and made tables in and out.
-
-Raw tables come from a folder (Parquet, CSV), a DuckDB file or a Postgres database, and are only ever
-read. What is written appears whole or not at all.
-"""
+"""Connections to the query engine, and reading and writing of clean and derived tables; writes are atomic."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def connect(engine: Engine | None = None) -> Any:
-    """An in-memory DuckDB that counts time in UTC, keeps to its limits, fetches nothing from anywhere and is silent."""
+    """Open an in-memory DuckDB with UTC, the limits of `engine`, no downloads of extensions and no progress bar."""
     con = ibis.duckdb.connect(
         threads=engine.threads if engine else 1,
         memory_limit=engine.memory if engine else "2GB",
@@ -34,12 +30,12 @@ def connect(engine: Engine | None = None) -> Any:
         autoinstall_known_extensions=False,
     )
     con.raw_sql("SET TimeZone = 'UTC'")
-    con.raw_sql("SET enable_progress_bar = false")  # on where nobody's script is running, and then on standard output
+    con.raw_sql("SET enable_progress_bar = false")  # in interactive sessions it would print to standard output
     return con
 
 
 def connect_feature_engine(settings: Settings) -> Any:
-    """Where the roll-up, the windows and the families run: the warehouse that `params.yaml` names, or DuckDB here."""
+    """Connect to the engine of the roll-up, windows and families: the warehouse of `params.yaml`, or DuckDB here."""
     if settings.warehouse is None:
         return connect(settings.engine)
     from renewals.pipelines.storage.engine import spark
@@ -47,11 +43,14 @@ def connect_feature_engine(settings: Settings) -> Any:
     return spark.connect(settings.warehouse)
 
 
-# --- tables of our own ---------------------------------------------------------------------------
+# --- clean and derived tables --------------------------------------------------------------------
 
 
 def clean_tables(con: Any, data: Path) -> dict[str, ir.Table]:
-    """The tables that `check` certified, by name; an optional table that was not given is absent."""
+    """Open the clean tables that `check` wrote, by name; optional tables that do not exist are left out.
+
+    Raises MissingInputError if a required table is missing.
+    """
     paths = {name: data / "clean" / f"{name}.parquet" for name in TABLES}
     missing = [name for name, path in paths.items() if TABLES[name].required and not path.is_file()]
     if missing:
@@ -60,10 +59,10 @@ def clean_tables(con: Any, data: Path) -> dict[str, ir.Table]:
 
 
 def read_parquet(con: Any, path: Path) -> ir.Table:
-    """A Parquet file, or all Parquet files under a folder as one table."""
+    """Open a Parquet file, or all Parquet files below a folder, as one table. Raises MissingInputError."""
     files = parquet_files(path)
     if not files:
-        raise MissingInputError(f"nothing to read at {path}: run the stage that writes it first")
+        raise MissingInputError(f"no Parquet file at {path}: run the stage that writes it first")
     with translate_engine_errors(path.name):
         if con.name == "pyspark":
             from renewals.pipelines.storage.engine import spark
@@ -73,7 +72,10 @@ def read_parquet(con: Any, path: Path) -> ir.Table:
 
 
 def write_parquet(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
-    """Write a table here, whole or not at all, and return its number of rows; `order_by` makes its order sure."""
+    """Write a table to a local Parquet file, completely or not at all, and return its number of rows.
+
+    `order_by` fixes the order of rows.
+    """
     if ibis.get_backend(rows).name != "duckdb":
         with translate_engine_errors(path.name):
             rows = connect().create_table("brought_home", rows.to_pyarrow())
@@ -83,7 +85,10 @@ def write_parquet(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> i
 
 
 def write_in_engine(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) -> int:
-    """Write a table that stays with the warehouse, as `write_parquet` does; Spark writes a folder, in any order."""
+    """Write a table with the engine that computes it and return its number of rows.
+
+    Spark writes a folder of files, in any order; other engines do the same as `write_parquet`.
+    """
     if ibis.get_backend(rows).name != "pyspark":
         return write_parquet(rows, path, order_by)
     import pyarrow.parquet as pq
@@ -96,14 +101,5 @@ def write_in_engine(rows: ir.Table, path: Path, order_by: Sequence[Any] = ()) ->
 
 
 def materialize(con: Any, name: str, rows: ir.Table) -> ir.Table:
-    """The same rows, computed once for this run where the engine keeps tables of a session; Spark does so again."""
+    """Compute the rows once into a temporary DuckDB table; Spark, which has none, computes them on every use."""
     return con.create_table(name, rows, temp=True) if con.name == "duckdb" else rows
-
-
-# --- raw tables ----------------------------------------------------------------------------------
-
-
-# --- CSV -----------------------------------------------------------------------------------------
-
-
-# --- databases -----------------------------------------------------------------------------------

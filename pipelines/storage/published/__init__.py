@@ -1,1 +1,1 @@
-"""Lists that were published, and everything kept behind each."""
+"""Published lists and the archive of the data behind each."""

@@ -1,7 +1,7 @@
-"""The days until which the models of a list learned: one that learned after the list's day knows what happened later.
+"""Detection of lists made with hindsight: by a model trained on data of the list's date or later.
 
-Such a list is made only where it is asked for (`--hindsight`, `list.hindsight`), and is marked in its manifest. It is
-never read as history, and never takes the place of a list made in its time (ADR 34).
+Such a list is made only on request (`--hindsight`, `list.hindsight`) and is marked in its manifest. It is never used as
+history and never replaces a list made without hindsight (ADR 34).
 """
 
 from __future__ import annotations
@@ -17,49 +17,50 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.published.manifest import UNREADABLE
 
 HINDSIGHT_KEY = "hindsight"
-"""The key of a manifest, and of what is kept of a published day, that says whether the list was made with hindsight."""
+"""Key of a manifest, and of an archived list, that says whether the list was made with hindsight."""
 
 
 @dataclass(frozen=True)
 class TrainedVersion:
-    """The version of a model, and its training day: what was known on it or later it has not seen."""
+    """Version number of a model and its training cutoff."""
 
     version: str
     until: date | None
-    """None for a model that does not say it."""
+    """Training cutoff: the model has seen only what was known before this day. None if it is not recorded."""
 
 
 def check_hindsight(job: Job, models: Mapping[str, TrainedVersion]) -> bool:
-    """Whether the list of the day is made with hindsight by these models, by target.
+    """Return True if one of the models, by target, was trained on data of the job's date or later.
 
-    Raises `ConfigError` where it would be and was not asked for.
+    Raises `ConfigError` if that is so and the settings do not allow hindsight.
     """
-    later = {target: own for target, own in models.items() if own.until is not None and own.until > job.day}
+    later = {target: model for target, model in models.items() if model.until is not None and model.until > job.day}
     if later and not job.settings.list.hindsight:
-        newest = max(own.until for own in later.values() if own.until is not None)
-        named = ", ".join(f"{target} version {own.version} until {own.until}" for target, own in later.items())
+        newest = max(model.until for model in later.values() if model.until is not None)
+        details = ", ".join(f"{target} version {model.version} until {model.until}" for target, model in later.items())
         raise ConfigError(
-            f"the current models were trained on data of {job.day} or later ({named}). Use --as-of {newest} or later, "
-            "or --hindsight (list.hindsight: true in the parameter file) to get a list that is marked and never used "
-            "as history"
+            f"the current models were trained on data of {job.day} or later ({details}). Use --as-of {newest} or "
+            "later, or --hindsight (list.hindsight: true in the parameter file) to get a list that is marked and never "
+            "used as history"
         )
     return bool(later)
 
 
 def is_same_version(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether two records name the same version of a model; those of earlier releases say no training day."""
+    """True if two manifest records are of the same model version; compares `name` and `version` only, because records
+    of earlier releases have no training cutoff."""
     return all(first[name] == second[name] for name in ("name", "version"))
 
 
 def is_hindsight_list(manifest: Mapping[str, Any]) -> bool:
-    """Whether a manifest says that its list was made with hindsight; one of an earlier release says nothing."""
+    """True if a manifest marks its list as made with hindsight; manifests of earlier releases have no mark."""
     return manifest.get(HINDSIGHT_KEY) is True
 
 
 def has_original_list(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> bool:
-    """Whether a list made in its time stands in a folder, whole or harmed; `read` gives what holds the mark.
+    """True if a folder contains a list made without hindsight, intact or damaged.
 
-    A folder whose mark cannot be read may hold one.
+    `read` returns the file with the hindsight mark. If it cannot be read the answer is True, to be safe.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return False

@@ -1,7 +1,7 @@
-"""What stands behind a published list, kept whole for those who ask: `list_archive/<as_of>/` in the data folder.
+"""Archive of the data behind each published list: `list_archive/<as_of>/` in the data folder.
 
-A run that scores another day overwrites `act/`; what `explain`, `whatif` and `publish` read must not change beneath
-them. So each published list leaves a copy, which is exchanged whole, and readers need no lock.
+A run that scores another date overwrites `act/`, but the files that `explain`, `whatif` and `publish` read must not
+change while they run. So each published list has its own copy, which is replaced in one step; readers need no lock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 FOLDER, METADATA_FILE = "list_archive", "list.json"
 INTERVENTIONS_FILE, ROW_COUNTS_FILE = "new_interventions.parquet", "row_counts.parquet"
-"""One row per intervention begun since the list before; and one row per account: how many of its rows were known."""
+"""Tables of the archive: one row per intervention started since the previous list, and one row per account with the
+number of its known rows per input table."""
 ARCHIVED_FILES = (
     *(artifacts.LIST, artifacts.SCORE_SUMMARY, artifacts.SCORING, artifacts.CATALOGUE),
     *(artifacts.CONTRIBUTIONS, artifacts.PEER_MEDIANS, artifacts.PRESCRIBED_PLAYBOOKS, artifacts.ALERTS),
@@ -37,9 +38,9 @@ ARCHIVED_FILES = (
     *(f"{artifacts.FORECAST_FOLDER}/{name}" for name in (artifacts.FORECAST, artifacts.FORECAST_SUMMARY)),
     *(artifacts.RENEWALS, artifacts.EXPANSIONS),
 )
-"""Files of the act side that are kept, where they are there."""
+"""Files of the folder `act` that are archived if they exist."""
 MAX_ARCHIVED_DAYS = 12
-"""So many days are kept, the newest."""
+"""Number of the newest lists that are kept, separately for lists with and without hindsight."""
 MAX_ATTEMPTS = 5
 
 Content = TypeVar("Content")
@@ -47,48 +48,49 @@ Content = TypeVar("Content")
 
 @dataclass(frozen=True)
 class InterventionsSince:
-    """The day of the last list, and what was begun since; `begun` has one row per intervention, `COLUMNS`."""
+    """Date of the previous list and the interventions started since then; one row per intervention."""
 
     last_list_day: date
     interventions: pd.DataFrame
 
 
 def archive_folder(job: Job, day: date) -> Path:
-    """Where what stands behind the list of a day is kept."""
+    """Archive folder of the list of a date; it need not exist."""
     return old_names.current_folder(job.data, FOLDER) / day.isoformat()
 
 
 def archived_days(job: Job, file: str = METADATA_FILE, hindsight: bool = False) -> list[date]:
-    """The days of which this file is kept, rising: of lists made in their time, or of those made with hindsight."""
+    """Dates of the archived lists that contain `file`, ascending: lists made without hindsight, or only those with."""
     root = old_names.current_folder(job.data, FOLDER)
-    kept = [path for path in root.glob("????-??-??") if old_names.existing_file(path / file).is_file()]
-    return sorted(date.fromisoformat(path.name) for path in kept if _is_hindsight_archive(path) == hindsight)
+    archives = [path for path in root.glob("????-??-??") if old_names.existing_file(path / file).is_file()]
+    return sorted(date.fromisoformat(path.name) for path in archives if _is_hindsight_archive(path) == hindsight)
 
 
 def _is_hindsight_archive(folder: Path) -> bool:
     return old_names.existing_file(folder / METADATA_FILE).is_file() and training_day.is_hindsight_list(
-        _load_about(folder)
+        _load_metadata(folder)
     )
 
 
-def _load_about(kept: Path) -> dict[str, Any]:
-    about: dict[str, Any] = data_files.load_json(old_names.existing_file(kept / METADATA_FILE))
-    return old_names.rename_keys(about, old_names.ARCHIVE_KEYS)
+def _load_metadata(archive: Path) -> dict[str, Any]:
+    metadata: dict[str, Any] = data_files.load_json(old_names.existing_file(archive / METADATA_FILE))
+    return old_names.rename_keys(metadata, old_names.ARCHIVE_KEYS)
 
 
 def archive_list(job: Job, key: str, interventions: InterventionsSince | None, hindsight: bool = False) -> None:
-    """Keep what stands behind the list just published, in the place of what was kept of that day; drop the oldest days.
+    """Archive the data behind the list just published, replacing an archive of the same date; delete the oldest ones.
 
-    `key` is the list's own, `interventions` what was begun since the list before. Days of lists made with `hindsight`
-    are counted apart: they push none of the others out, and where one made in its time is kept nothing changes.
+    `key` is the key of the list, `interventions` those started since the previous list. Lists made with `hindsight` are
+    counted separately, so that they displace no others, and never replace an archived list made without hindsight.
     """
-    kept = archive_folder(job, job.day)
-    if hindsight and training_day.has_original_list(kept, _load_about):
+    archive = archive_folder(job, job.day)
+    if hindsight and training_day.has_original_list(archive, _load_metadata):
         structlog.get_logger().warning(
-            "list made with hindsight is not archived: explain and whatif keep using the earlier list", kept=str(kept)
+            "list made with hindsight is not archived: explain and whatif keep using the earlier list",
+            kept=str(archive),
         )
         return
-    staged = kept.with_name(f".{kept.name}.tmp")
+    staged = archive.with_name(f".{archive.name}.tmp")
     shutil.rmtree(staged, ignore_errors=True)
     for name in ARCHIVED_FILES:
         if (job.folder / name).is_file():
@@ -98,16 +100,16 @@ def archive_list(job: Job, key: str, interventions: InterventionsSince | None, h
         interventions.interventions.to_parquet(staged / INTERVENTIONS_FILE)
     _count_rows_per_account(job).to_parquet(staged / ROW_COUNTS_FILE)
     last = interventions.last_list_day.isoformat() if interventions else None
-    about = {"key": key, "as_of": job.day.isoformat(), "previous_list": last, training_day.HINDSIGHT_KEY: hindsight}
-    atomic.write_bytes(staged / METADATA_FILE, json.dumps(about).encode())
-    folders.replace_folder(staged, kept)
+    metadata = {"key": key, "as_of": job.day.isoformat(), "previous_list": last, training_day.HINDSIGHT_KEY: hindsight}
+    atomic.write_bytes(staged / METADATA_FILE, json.dumps(metadata).encode())
+    folders.replace_folder(staged, archive)
     for day in (*archived_days(job)[:-MAX_ARCHIVED_DAYS], *archived_days(job, hindsight=True)[:-MAX_ARCHIVED_DAYS]):
         if day != job.day:
             shutil.rmtree(archive_folder(job, day))
 
 
 def _count_rows_per_account(job: Job) -> pd.DataFrame:
-    """How many rows of each account were known on the day: one row per account, one column per table."""
+    """Number of rows known at the job's date; one row per account, one column per input table."""
     import pandas as pd
 
     con = warehouse.connect(job.settings.engine)
@@ -121,41 +123,46 @@ def _count_rows_per_account(job: Job) -> pd.DataFrame:
 
 
 def read_archived_list(job: Job, reader: Callable[[Job], Content]) -> Content:
-    """What `reader` makes of the files kept of the day, all of one list: it is given a job whose side is their folder.
+    """Call `reader` on the archive of the job's date and return its result; all files it reads are of the same list.
 
-    Raises `MissingInputError` where no list of the day was published.
+    `reader` gets a job with the archive as its folder, and is called again if the list is replaced in the meantime.
+    Raises `MissingInputError` if no list of the date was published, `RunLockedError` after `MAX_ATTEMPTS` calls.
     """
     for _ in range(MAX_ATTEMPTS):
         before = read_metadata(job)
         try:
-            found = reader(replace(job, workspace=str(archive_folder(job, job.day).relative_to(job.data))))
+            content = reader(replace(job, workspace=str(archive_folder(job, job.day).relative_to(job.data))))
         except Exception:
             if read_metadata(job) == before:
                 raise
-            continue  # a new list took its place meanwhile
+            continue  # a new list has replaced the archive in the meantime
         if read_metadata(job) == before:
-            return found
-    raise RunLockedError(f"the list of {job.day} is being published again and again: try later")
+            return content
+    raise RunLockedError(f"the list of {job.day} is being published repeatedly: try again later")
 
 
 def read_metadata(job: Job) -> dict[str, Any]:
-    """What is known of the list kept of a day: its key, and the day of the list before it."""
+    """Metadata of the archived list of the job's date: its key and the date of the previous list.
+
+    Raises `MissingInputError` if no list of the date was published.
+    """
     try:
-        return _load_about(archive_folder(job, job.day))
+        return _load_metadata(archive_folder(job, job.day))
     except FileNotFoundError:
         raise MissingInputError(_missing_list_message(job)) from None
 
 
 def _missing_list_message(job: Job) -> str:
-    there = ", ".join(str(day) for day in sorted([*archived_days(job), *archived_days(job, hindsight=True)])[-3:])
-    newest = f"; the newest there are: {there}" if there else ""
+    days = ", ".join(str(day) for day in sorted([*archived_days(job), *archived_days(job, hindsight=True)])[-3:])
+    newest = f"; newest lists: {days}" if days else ""
     return f"no list of {job.day} is published in {job.data}{newest}. Run `renewals score --as-of {job.day}` first"
 
 
 def load_interventions_since(archive_job: Job) -> InterventionsSince | None:
-    """What was begun since the list before, as it stood when the list was published; `archive_job` is what
-    `read_archived_list` gives."""
+    """Read the interventions started between the previous list and this one; None if there was no previous list.
 
+    `archive_job` is the job that `read_archived_list` passes to its reader.
+    """
     last = read_metadata(archive_job)["previous_list"]
     return (
         InterventionsSince(date.fromisoformat(last), data_files.load_frame(archive_job.folder / INTERVENTIONS_FILE))

@@ -1,15 +1,14 @@
-"""A list appears whole or not at all: `lists/<as_of>/` is complete, or absent, at every instant.
+"""Publish a list atomically: `lists/<as_of>/` is complete or absent at every moment.
 
-Files are written beside their place, flushed to the disk, read back and compared, and the whole folder is then
-renamed into place. POSIX cannot rename a folder over one that holds files, and removing the old one first would
-leave a moment without any; so an earlier list of the same day is first kept under `.revisions/<as_of>/<n>/` (hard
-links, no copying) and then exchanged with the new one in one step (Linux `renameat2`, RENAME_EXCHANGE). Where the
-system has no such call the old folder is moved away before the new one comes: in between the list is absent, never
-half there. Links to the current folder would do the same everywhere, but a link is lost when `lists/` is copied,
-zipped, or put under DVC.
+Files are written to a staging folder, flushed to disk, read back and compared; then the folder is renamed to its final
+path. POSIX cannot rename a folder over one that contains files, and removing the old one first would leave a moment
+without a list. So an earlier list of the same date is first saved under `.revisions/<as_of>/<n>/` (hard links, no
+copies) and then exchanged with the new one in one step (Linux `renameat2`, RENAME_EXCHANGE). On systems without this
+call the old folder is moved away first: for a moment the list is absent, but never incomplete. A symbolic link to the
+current folder would also work everywhere, but it is lost when `lists/` is copied, zipped or put under DVC.
 
-A kill at any point leaves at most a `.staging-…` folder, removed by a later run, and a revision that equals the
-current list, which the next run finds and uses.
+A killed run leaves at most a `.staging-…` folder, which a later run removes, and a revision equal to the current list,
+which the next run reuses.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ ALREADY_PUBLISHED = "already published"
 def publish_folder(
     lists: Path, as_of: date, files: Mapping[str, bytes], manifest: Mapping[str, Any], keep_hours: float = 24.0
 ) -> dict[str, Any]:
-    """Publish the files of one day under `lists/<as_of>/` with their manifest, whole or not at all.
+    """Publish the files of one date with their manifest under `lists/<as_of>/`, completely or not at all.
 
-    `manifest["identity"]` says from what the list was made: where a list of the same identity stands there
-    already, unharmed, nothing is touched. Returns the state, the folder and, where an earlier list was replaced, the
-    number under which it is kept. Raises RunLockedError while another run publishes, OutputError where the disk
-    refuses, ConfigError where a list made with hindsight would take the place of one made in its time.
+    `manifest["identity"]` describes the inputs of the list; if an intact list with the same identity is already there,
+    nothing is changed. Returns the state, the folder and the revision number of a replaced list (None without one).
+    Staging folders older than `keep_hours` are removed. Raises RunLockedError while another run publishes, OutputError
+    on disk errors, ConfigError if a list made with hindsight would replace one made without it.
     """
     raise_if_received()
     day = parse_date(as_of.isoformat(), "as_of")
@@ -70,12 +69,13 @@ def publish_folder(
 
 
 def lists_folder(job: Job) -> Path:
-    """Where the job publishes: a trial in its own folder, for a look at its list."""
+    """Folder to which the job publishes lists; a trial publishes into its own folder, for inspection."""
     return job.trial_folder / "lists" if job.trial else job.lists
 
 
 def require_no_original_list(target: Path) -> None:
-    """Raise `ConfigError` where a list made in its time stands: one made with hindsight must not take its place."""
+    """Raise `ConfigError` if `target` contains a list made without hindsight, which one with hindsight must not
+    replace."""
     if training_day.has_original_list(target, read_manifest):
         raise errors.ConfigError(
             f"{target} already holds a list made without hindsight; a list made with --hindsight does not replace it. "
@@ -84,7 +84,7 @@ def require_no_original_list(target: Path) -> None:
 
 
 def is_published(folder: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a complete, unharmed list made from the same things stands here."""
+    """True if the folder contains a complete and intact list with the same identity."""
     try:
         manifest = read_manifest(folder)
         return bool(manifest["list_key"] == list_key(identity)) and not corrupted_files(folder, manifest)
@@ -93,12 +93,12 @@ def is_published(folder: Path, identity: Mapping[str, Any]) -> bool:
 
 
 def corrupted_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """The files of a published list that are missing or other than its manifest says."""
-    return [name for name, said in manifest["files"].items() if _file_sha256(folder / name) != said["sha256"]]
+    """Names of the files of a published list that are missing or differ from the SHA-256 in its manifest."""
+    return [name for name, entry in manifest["files"].items() if _file_sha256(folder / name) != entry["sha256"]]
 
 
 def list_key(identity: Mapping[str, Any]) -> str:
-    """One fingerprint for all that a list was made from."""
+    """Key of a list: SHA-256 of its identity, which describes all its inputs."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True, ensure_ascii=True, default=str).encode()).hexdigest()
 
 
@@ -111,13 +111,13 @@ def _file_sha256(path: Path) -> str | None:
 
 
 def _require_valid_names(files: Mapping[str, bytes]) -> None:
-    odd = [name for name in files if not NAME_PATTERN.fullmatch(name) or name == MANIFEST]
-    if odd:
-        raise ValueError(f"not the name of a file to publish: {odd[0]!r}")
+    invalid = [name for name in files if not NAME_PATTERN.fullmatch(name) or name == MANIFEST]
+    if invalid:
+        raise ValueError(f"not a valid name of a file to publish: {invalid[0]!r}")
 
 
 def require_plain_folder(target: Path) -> Path:
-    """The place of a list. Raises `OutputError` where something else than a folder stands there."""
+    """Return `target` if it is a folder or does not exist. Raises `OutputError` if it is a link or a file."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise errors.OutputError(
             f"{target} is a link or a file, not a folder: move it, then run `renewals score` again"
@@ -127,20 +127,20 @@ def require_plain_folder(target: Path) -> Path:
 
 @contextmanager
 def _translate_disk_errors(lists: Path) -> Iterator[None]:
-    """Whatever the disk refuses is said as one sentence."""
+    """Create the lists folder, and turn every OSError of the block into an `OutputError` with one sentence."""
     try:
         lists.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        words = os.strerror(error.errno) if error.errno else str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise errors.OutputError(
-            f"the list could not be published: {error.filename or lists}: {words}; nothing was written"
+            f"the list could not be published: {error.filename or lists}: {reason}; nothing was written"
         ) from error
 
 
 @contextmanager
 def _publish_lock(lists: Path) -> Iterator[None]:
-    """Hold the lock of the lists folder; it frees itself when its holder dies."""
+    """Hold the lock of the lists folder; the system frees it when the process ends. Raises `RunLockedError`."""
     lock = FileLock(lists / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -153,25 +153,25 @@ def _publish_lock(lists: Path) -> Iterator[None]:
 
 
 def _remove_stale_staging(lists: Path, keep_hours: float) -> None:
-    """Remove what killed runs left behind, once it is old enough to be nobody's."""
-    for left in lists.glob(".staging-*"):
-        if time.time() - left.lstat().st_mtime > keep_hours * 3600:
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove staging folders older than `keep_hours`, which killed runs have left."""
+    for folder in lists.glob(".staging-*"):
+        if time.time() - folder.lstat().st_mtime > keep_hours * 3600:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_list_files(staging: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
-    """Write, flush, and read back every file; the manifest last."""
+    """Write, flush and read back every file, the manifest last. Raises OSError if a file differs when read back."""
     staging.mkdir()
     sizes = {}
     for name, content in files.items():
         _write_and_sync(staging / name, content)
         sizes[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     ended = {"ended_at": datetime.now(UTC).isoformat(timespec="seconds"), "exit_state": PUBLISHED}
-    whole = {**manifest, "list_key": list_key(manifest["identity"]), "files": sizes, **ended}
-    text = json.dumps(json_values.nan_to_null(whole), indent=1, sort_keys=True, ensure_ascii=False, default=str)
+    complete = {**manifest, "list_key": list_key(manifest["identity"]), "files": sizes, **ended}
+    text = json.dumps(json_values.nan_to_null(complete), indent=1, sort_keys=True, ensure_ascii=False, default=str)
     _write_and_sync(staging / MANIFEST, text.encode())
-    if spoilt := corrupted_files(staging, read_manifest(staging)):
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(staging / spoilt[0]))
+    if corrupted := corrupted_files(staging, read_manifest(staging)):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(staging / corrupted[0]))
     _sync_folder(staging)
 
 
@@ -191,7 +191,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _replace_list(staging: Path, target: Path, revisions: Path) -> int | None:
-    """Put the staged folder in its place; an earlier one is kept, and its number returned."""
+    """Move the staged folder to `target`; save an earlier list as a revision and return its number, else None."""
     if not target.exists():
         os.rename(staging, target)
         _sync_folder(target.parent)
@@ -207,8 +207,8 @@ def _replace_list(staging: Path, target: Path, revisions: Path) -> int | None:
 
 
 def _save_revision(target: Path, revisions: Path) -> int:
-    """Keep a list as the next revision, unless the newest one is the same list."""
-    numbers = sorted(int(kept.name) for kept in revisions.glob("[0-9]*") if kept.name.isdigit())
+    """Save a list as the next revision, unless the newest revision is the same list; return its number."""
+    numbers = sorted(int(path.name) for path in revisions.glob("[0-9]*") if path.name.isdigit())
     if numbers and _is_same_list(target, revisions / str(numbers[-1])):
         return numbers[-1]
     number = numbers[-1] + 1 if numbers else 1

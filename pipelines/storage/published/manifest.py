@@ -1,4 +1,4 @@
-"""The manifest of a published list: what it was made from, and the digest of each of its files."""
+"""Manifest of a published list: its inputs, and the SHA-256 of each of its files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from renewals.pipelines.storage.old_keys import upgrade_manifest
 
 MANIFEST = "manifest.json"
 RISK_LIST = "risk_list.parquet"
-"""The file of the list that programs read."""
+"""Name of the list's file for programs."""
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)
-"""What `read_manifest` raises where there is no manifest, or something else stands in its place."""
+"""Exceptions that `read_manifest` raises if the manifest is missing or invalid."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the list in a folder, with at least its key and its files. Raises one of `UNREADABLE`.
+    """Read the manifest of the list in a folder; it has at least `list_key` and `files`. Raises one of `UNREADABLE`.
 
-    One of an earlier release is given the keys of this one.
+    Keys of earlier releases are renamed to those of this one.
     """
     manifest = upgrade_manifest(json.loads((folder / MANIFEST).read_bytes()))
     for name in ("list_key", "files"):

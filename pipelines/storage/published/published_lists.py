@@ -1,7 +1,7 @@
-"""What was published before: the earlier lists, and the figures behind the newest of them.
+"""Access to earlier published lists, their features and their alerts.
 
-The figures of a published list are kept in the data folder as they were given to the models, in double precision:
-next month's change is split by scoring them again. A list whose figures are missing is still a list.
+The features of a published list are archived in the data folder in double precision, as the models received them: the
+next list scores them again to decompose its score changes. A list without archived features is still valid.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from renewals.pipelines.storage.published.manifest import RISK_LIST, UNREADABLE,
 ALERT_HISTORY_FOLDER = "alert_history"
 SCORE_COLUMNS = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
 MAX_EARLIER_LISTS = 12
-"""So many lists before the day are shown beside it; a run opens each of them once."""
+"""Number of earlier lists that are shown next to the new one; a run reads each of them once and caches it."""
 
 
 @dataclass(frozen=True)
 class PreviousList:
-    """An earlier list: its day, what its manifest says, and what it said; `listed` has one row per account."""
+    """Earlier list: its date, manifest and scores; `scores` has the `SCORE_COLUMNS` and one row per account."""
 
     day: date
     manifest: dict[str, Any]
@@ -40,51 +40,51 @@ class PreviousList:
 
     @property
     def model(self) -> tuple[str, str]:
-        """Name and version of the model behind its chances of renewal."""
+        """Name and version of the model of its renewal probabilities."""
         model = self.manifest["models"]["renewal"]
         return str(model["name"]), str(model["version"])
 
 
 def latest_list(job: Job) -> PreviousList | None:
-    """The newest whole list before the day the run stands on; None where there is none."""
+    """Newest usable list before the date of the run; None if there is none."""
     return next(iter_previous_lists(job), None)
 
 
 def iter_previous_lists(job: Job) -> Iterator[PreviousList]:
-    """Every whole list before the day the run stands on, the newest first.
+    """Iterate over the usable lists before the date of the run, newest first.
 
-    One that is harmed is passed over, and one made with hindsight: it is no history.
+    Damaged lists and lists made with hindsight, which are not history, are skipped.
     """
-    opened = {} if job.opened is None else job.opened
-    whole = 0
+    cache = {} if job.opened is None else job.opened
+    usable = 0
     for day in sorted(_dates_in_folder(job.lists, before=job.day), reverse=True):
         folder = job.lists / day.isoformat()
-        one = opened[folder] if folder in opened else _open(day, folder)
-        if whole < MAX_EARLIER_LISTS:  # older ones are asked for once: they are not held
-            opened[folder] = one
-        if one is not None:
-            whole += 1
-            yield one
+        previous = cache[folder] if folder in cache else _open(day, folder)
+        if usable < MAX_EARLIER_LISTS:  # older lists are needed only once and are not cached
+            cache[folder] = previous
+        if previous is not None:
+            usable += 1
+            yield previous
 
 
 def _open(day: date, folder: Path) -> PreviousList | None:
-    """The list of a day; None where it is harmed, or was made with hindsight."""
+    """Read the list in a folder; None, with a warning, if it is damaged; None if it was made with hindsight."""
     try:
         manifest = read_manifest(folder)
-        if spoilt := corrupted_files(folder, manifest):
-            raise ValueError(f"{spoilt[0]} differs from its manifest (SHA-256)")
+        if corrupted := corrupted_files(folder, manifest):
+            raise ValueError(f"{corrupted[0]} differs from its manifest (SHA-256)")
         if hindsight.is_hindsight_list(manifest):
             return None
-        one = PreviousList(day, manifest, pd.read_parquet(folder / RISK_LIST, columns=SCORE_COLUMNS))
-        _ = one.model
-    except UNREADABLE as fault:
-        structlog.get_logger().warning("earlier list skipped", list=str(folder), why=str(fault))
+        previous = PreviousList(day, manifest, pd.read_parquet(folder / RISK_LIST, columns=SCORE_COLUMNS))
+        _ = previous.model
+    except UNREADABLE as error:
+        structlog.get_logger().warning("earlier list skipped", list=str(folder), why=str(error))
         return None
-    return one
+    return previous
 
 
 def _dates_in_folder(folder: Path, before: date) -> list[date]:
-    """The days by which something in a folder is called; what is called otherwise is nobody's list."""
+    """Dates before `before` that are names of files or folders in a folder; other names are ignored."""
     days = []
     for path in folder.glob("????-??-??*"):
         try:
@@ -95,12 +95,12 @@ def _dates_in_folder(folder: Path, before: date) -> list[date]:
 
 
 def features_path(job: Job, day: date) -> Path:
-    """Where the figures behind the list of a day are kept."""
+    """Path of the archived features of the list of a date."""
     return list_archive.archive_folder(job, day) / SCORING
 
 
 def alert_history_path(job: Job, day: date) -> Path:
-    """Where the alerts that the list of a day told are kept."""
+    """Path of the archived alerts of the list of a date."""
     return _alert_history_folder(job) / f"{day.isoformat()}.parquet"
 
 
@@ -109,19 +109,19 @@ def _alert_history_folder(job: Job) -> Path:
 
 
 def recent_alert_paths(job: Job) -> list[Path]:
-    """The alerts of every list of the quiet days before the day the run stands on."""
-    quiet = timedelta(days=job.settings.alerts.cooldown_days)
+    """Paths of the archived alerts of the lists within `alerts.cooldown_days` before the date of the run."""
+    cooldown = timedelta(days=job.settings.alerts.cooldown_days)
     return [
         alert_history_path(job, day)
         for day in sorted(_dates_in_folder(_alert_history_folder(job), before=job.day))
-        if day >= job.day - quiet
+        if day >= job.day - cooldown
     ]
 
 
 def archive_alerts(job: Job) -> None:
-    """Keep the alerts of the list just published, and let go of those long told."""
+    """Archive the alerts of the list just published, and delete archives older than twice the cooldown."""
     with atomic.atomic_path(alert_history_path(job, job.day)) as unfinished:
         shutil.copyfile(job.folder / ALERTS, unfinished)
-    long_ago = job.day - 2 * timedelta(days=job.settings.alerts.cooldown_days)
-    for day in _dates_in_folder(_alert_history_folder(job), before=long_ago):
+    oldest = job.day - 2 * timedelta(days=job.settings.alerts.cooldown_days)
+    for day in _dates_in_folder(_alert_history_folder(job), before=oldest):
         alert_history_path(job, day).unlink(missing_ok=True)

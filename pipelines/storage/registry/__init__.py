@@ -1,1 +1,1 @@
-"""The model registry, and what it takes to load a model from it."""
+"""The model registry in MLflow, and loading and checking models from it."""

@@ -1,8 +1,8 @@
-"""Which registered version serves: how one comes to serve, waits for it, or is taken back.
+"""Change of the champion and the challenger in the model registry, and the history of champions.
 
-The alias `champion` is the truth. The line of champions, oldest first, stands as a tag beside it; an alias that was
-moved by other means joins the line when it is next read. A rollback takes the last one off the line, so that the next
-rollback goes further back.
+The alias `champion` is authoritative. The history of champions, oldest first, is a tag of the registered model; a
+version that received the alias by other means is added when the history is next read. A rollback removes the last
+version from the history, so that the next rollback goes further back.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ PASSED_GATE, PROMOTED_MANUALLY = "passed the gate", "promoted by hand"
 
 
 def set_champion(client: MlflowClient, target: str, version: ModelVersion, reason: str) -> None:
-    """Let a version serve from now on; a challenger that is no newer no longer waits."""
+    """Make this version the champion, tag it with `reason` and append it to the history; remove a challenger that is
+    not newer."""
     serving, waiting = (
         model_registry.version_by_alias(client, target, a) for a in (model_registry.CHAMPION, model_registry.CHALLENGER)
     )
     earlier = champion_versions(client, target, serving)
-    # The alias first: if this is cut short, the version joins the line when that is next read.
+    # The alias first: if the run is killed here, the version is added to the history when that is next read.
     client.set_registered_model_alias(version.name, model_registry.CHAMPION, version.version)
     client.set_registered_model_tag(version.name, HISTORY_TAG, ",".join([*earlier, str(version.version)]))
     tag_champion(client, version, reason)
@@ -38,41 +39,41 @@ def set_champion(client: MlflowClient, target: str, version: ModelVersion, reaso
 
 
 def tag_champion(client: MlflowClient, version: ModelVersion, reason: str) -> None:
-    """Tag the version that serves from now on; that it was once taken back is over."""
-    for tag, words in ((SERVED_SINCE_TAG, utc_timestamp()), (SERVED_BECAUSE_TAG, reason)):
-        client.set_model_version_tag(version.name, version.version, tag, words)
+    """Tag a new champion with the time and the reason; remove its tag of an earlier rollback."""
+    for tag, value in ((SERVED_SINCE_TAG, utc_timestamp()), (SERVED_BECAUSE_TAG, reason)):
+        client.set_model_version_tag(version.name, version.version, tag, value)
     if ROLLED_BACK_TAG in version.tags:
         client.delete_model_version_tag(version.name, version.version, ROLLED_BACK_TAG)
 
 
 def set_challenger(client: MlflowClient, version: ModelVersion) -> None:
-    """Let a version wait as challenger: it is scored beside the champion and never shown."""
+    """Make this version the challenger: it is scored next to the champion, and its scores are never shown."""
     client.set_registered_model_alias(version.name, model_registry.CHALLENGER, version.version)
 
 
 def clear_challenger(client: MlflowClient, target: str, version: ModelVersion) -> None:
-    """A version that the gate refuses no longer waits."""
+    """Remove the alias `challenger` from this version, which the gate has rejected, if it has it."""
     waiting = model_registry.version_by_alias(client, target, model_registry.CHALLENGER)
     if waiting is not None and waiting.version == version.version:
         client.delete_registered_model_alias(version.name, model_registry.CHALLENGER)
 
 
 def champion_versions(client: MlflowClient, target: str, serving: ModelVersion | None) -> list[str]:
-    """The versions that served one after the other, the present one last where there is one."""
-    told = client.get_registered_model(model_registry.registry_name(target)).tags.get(HISTORY_TAG, "")
-    known = [number for number in told.split(",") if number]
-    now = [str(serving.version)] if serving is not None else []
-    return known if known[-1:] == now else [*known, *now]
+    """Version numbers of all champions of a target, oldest first; `serving`, the present one, is last if not None."""
+    tag = client.get_registered_model(model_registry.registry_name(target)).tags.get(HISTORY_TAG, "")
+    history = [number for number in tag.split(",") if number]
+    current = [str(serving.version)] if serving is not None else []
+    return history if history[-1:] == current else [*history, *current]
 
 
 def load_version(job: Job, client: MlflowClient, target: str, version: ModelVersion) -> Any:
-    """The model of a version, checked and tried. Raises DataContractError where it is not what was registered, reads
-    logged actions, or was trained on features of an older release."""
+    """Load the model of a version after checking its files. Raises DataContractError if they changed since registration
+    or cannot be loaded, or if the model uses logged actions or features of an older release."""
     files = model_registry.verified_files(client, version)
     reject_unservable_model(target, str(version.version), files)
     return model_loader.load_model(job.data, f"{version.name}/{version.version}", files)
 
 
 def utc_timestamp() -> str:
-    """The present instant, as text."""
+    """Current time in UTC as ISO text, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Plots of an evaluation, as the files of an MLflow run."""
+"""Plots of a model evaluation for an MLflow run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def draw_plots(job: Job, target: str) -> dict[str, bytes]:
-    """Calibration, ROC and importance as pictures."""
+    """Draw the plots of calibration, ROC and feature importance of a target; PNG content by file name."""
     import pandas as pd
 
     folder = job.folder / EVALUATION / target / "plots"
@@ -26,7 +26,7 @@ def draw_plots(job: Job, target: str) -> dict[str, bytes]:
 
 
 def _render_png(draw: Any, table: pd.DataFrame) -> bytes:
-    """A figure of its own, not of pyplot: no display, no state, no leftovers."""
+    """Draw a table with `draw` and return PNG content; without pyplot, which keeps global state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 5), layout="constrained")

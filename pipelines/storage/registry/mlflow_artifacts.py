@@ -1,9 +1,9 @@
-"""Where MLflow's artifacts lie: in this data folder, whatever absolute address was recorded.
+"""Addresses of MLflow's artifacts, which stay valid when the data folder is moved or copied.
 
-MLflow writes the absolute address of every artifact into its database. Once the data folder is moved, renamed, copied
-or mounted elsewhere these addresses lead nowhere, or to the files of the original. So nobody here follows them: an
-address is read by its end, under the `mlartifacts` of the folder in use. MLflow's own user interface does follow them,
-so they are brought up to date in the database as well, the first time a moved folder is used.
+MLflow writes the absolute address of every artifact into its database. After the data folder is moved, renamed, copied
+or mounted elsewhere these addresses are invalid, or lead to the files of the original. So this code uses only the end
+of an address, relative to `mlartifacts` in the current data folder. MLflow's user interface uses the full addresses, so
+they are also updated in the database when a moved folder is first used.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ URI_COLUMNS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-"""Every column of MLflow's database that holds the address of an artifact."""
+"""Tables and columns of MLflow's database that contain addresses of artifacts."""
 LOCK_TIMEOUT_SECONDS = 30
 
 
 def artifacts_folder(data: Path) -> Path:
-    """The folder of a data folder's artifacts."""
+    """Absolute path of the artifacts in a data folder."""
     return data.resolve() / ARTIFACTS
 
 
 def local_artifact_uri(data: Path, uri: str | None) -> str | None:
-    """The address of the same artifact in this data folder; one that is no file of ours stays as it is."""
+    """Address of the same artifact in this data folder; an address outside `mlartifacts` is returned unchanged."""
     if uri is None or not uri.startswith(("file:", "/")):
         return uri
     _, mark, end = uri.rpartition(f"/{ARTIFACTS}")
@@ -40,13 +40,13 @@ def local_artifact_uri(data: Path, uri: str | None) -> str | None:
 
 
 def relocate_artifacts(data: Path) -> int:
-    """Record where the artifacts of a moved or copied data folder lie now; the number of addresses changed.
+    """Update the artifact addresses in the database of a moved or copied data folder; return the number changed.
 
-    All are changed in one transaction, or none. A database that cannot be written stays as it is: whoever reads a
-    model resolves its address, and MLflow itself says what is wrong with a database that is none.
+    All are changed in one transaction. A database that cannot be written stays unchanged: models are still found, and
+    MLflow itself reports an invalid database.
     """
     try:
-        uri = f"{(data.resolve() / DATABASE).as_uri()}?mode=rw"  # never make one
+        uri = f"{(data.resolve() / DATABASE).as_uri()}?mode=rw"  # do not create a database
         with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS)) as database, database:
             database.create_function("present", 1, lambda recorded: local_artifact_uri(data, recorded))
             return sum(_update_column(database, table, column) for table, column in URI_COLUMNS)
@@ -55,5 +55,5 @@ def relocate_artifacts(data: Path) -> int:
 
 
 def _update_column(database: sqlite3.Connection, table: str, column: str) -> int:
-    change = f"UPDATE {table} SET {column} = present({column}) WHERE {column} IS NOT present({column})"
-    return database.execute(change).rowcount
+    statement = f"UPDATE {table} SET {column} = present({column}) WHERE {column} IS NOT present({column})"
+    return database.execute(statement).rowcount

@@ -1,4 +1,4 @@
-"""MLflow runs and registered models: what is logged with them."""
+"""Logging of parameters, metrics, plots and models to MLflow runs."""
 
 from __future__ import annotations
 
@@ -34,25 +34,27 @@ REGISTERED = "registered"
 
 
 def version_files(files: Mapping[str, bytes], job: Job, metrics: dict[str, Any]) -> dict[str, bytes]:
-    """The files of a version: the model without the words of its forerunners, what its features mean, its metrics."""
-    own = {name: content for name, content in files.items() if name != BACKTEST_BY_AGE}
-    return {**own, CATALOGUE: to_json_bytes({"features": read_catalogue(job.folder)}), METRICS: to_json_bytes(metrics)}
+    """Files to register for a version, content by name: the model's files without the predictions by model age, the
+    metadata of its features, and its metrics."""
+    catalogue = to_json_bytes({"features": read_catalogue(job.folder)})
+    model_files = {name: content for name, content in files.items() if name != BACKTEST_BY_AGE}
+    return {**model_files, CATALOGUE: catalogue, METRICS: to_json_bytes(metrics)}
 
 
 def run_tags(job: Job, target: str, card: Mapping[str, Any]) -> dict[str, str]:
-    """What every run says of what it learned, from what and by which code."""
-    about = {"target": target, "until": card["until"], "code_sha256": model_registry.code_fingerprint()}
-    return about | _data_fingerprints(job, card)
+    """Tags of a run: target, training cutoff, and fingerprints of the code and of the data."""
+    tags = {"target": target, "until": card["until"], "code_sha256": model_registry.code_fingerprint()}
+    return tags | _data_fingerprints(job, card)
 
 
 def _data_fingerprints(job: Job, card: Mapping[str, Any]) -> dict[str, str]:
-    certificate = job.data / VALIDATION_REPORT
-    found = {"training_sha256": card["training_sha256"], "rows_sha256": card["rows_sha256"]}
-    return {**found, "validation_report_sha256": sha256(certificate.read_bytes())} if certificate.is_file() else found
+    report = job.data / VALIDATION_REPORT
+    tags = {"training_sha256": card["training_sha256"], "rows_sha256": card["rows_sha256"]}
+    return {**tags, "validation_report_sha256": sha256(report.read_bytes())} if report.is_file() else tags
 
 
 def ensure_registered(client: MlflowClient, name: str, target: str) -> None:
-    """Make the registered model where there is none yet."""
+    """Create the registered model of a target unless it exists."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -81,13 +83,16 @@ def log_run(
     client.log_batch(run_id, metrics=list(_run_metrics(card, metrics)), params=params)
     for name, content in pictures.items():
         _log_bytes(client, run_id, f"plots/{name}", content)
-    # Addresses may hold a password, and say nothing of the model.
+    # Addresses are excluded: they may contain a password and do not affect the model.
     resolved = job.settings.model_dump(mode="json", exclude={"tracking", "tables", "warehouse"})
     _log_bytes(client, run_id, "params.json", to_json_bytes(resolved))
 
 
 def _run_metrics(card: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterable[Any]:
-    """Every finite figure: by lead, step 0 of all folds together, step n of the n-th; MLflow spoils infinite ones."""
+    """Iterate over the finite metrics of a run; step 0 is over all folds, step n is fold n.
+
+    Infinite values are left out, because MLflow changes them.
+    """
     from mlflow.entities import Metric
 
     def figures() -> Iterable[tuple[str, Any, int]]:
@@ -118,19 +123,22 @@ def _log_bytes(client: MlflowClient, run_id: str, name: str, content: bytes) -> 
 
 
 def log_model(client: MlflowClient, run: Any, booster: lgb.Booster, files: Mapping[str, bytes], target: str) -> str:
-    """The native booster, which MLflow loads without us, and all the rest beside it; returns where."""
+    """Log the native booster, which MLflow can load without this package, with all other files as extra files.
+
+    Returns the address `models:/ID` of the logged model.
+    """
     import mlflow.lightgbm
 
     with tempfile.TemporaryDirectory(prefix="renewals-model-") as folder:
-        beside = Path(folder) / "files"
-        beside.mkdir()
+        extra_folder = Path(folder) / "files"
+        extra_folder.mkdir()
         for name, content in files.items():
-            (beside / name).write_bytes(content)
+            (extra_folder / name).write_bytes(content)
         mlflow.lightgbm.save_model(
             booster,
             str(Path(folder) / "model"),
             pip_requirements=[f"lightgbm=={_installed_version('lightgbm')}"],
-            extra_files=[str(path) for path in sorted(beside.iterdir())],
+            extra_files=[str(path) for path in sorted(extra_folder.iterdir())],
         )
         model = client.create_logged_model(run.info.experiment_id, name=target, source_run_id=run.info.run_id)
         client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
@@ -145,9 +153,9 @@ def _installed_version(package: str) -> str:
 
 
 def intact_files(client: MlflowClient, version: ModelVersion) -> dict[str, bytes] | None:
-    """The files of a version, or None where they are harmed: such a one can neither serve nor stand in the way."""
+    """Verified files of a version; None, with a warning, if they are corrupted, so that the version can be ignored."""
     try:
         return model_registry.verified_files(client, version)
-    except DataContractError as harm:
-        structlog.get_logger().warning("registered model is corrupted", model=version.name, why=str(harm))
+    except DataContractError as error:
+        structlog.get_logger().warning("registered model is corrupted", model=version.name, why=str(error))
         return None

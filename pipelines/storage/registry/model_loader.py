@@ -1,8 +1,8 @@
-"""A model's first load is tried in a process of its own.
+"""Load models; the first load of a model on a machine is tested in a child process.
 
-Fingerprints say that the files are those that were registered, not that they are whole: a booster registered half
-written passes every check and then kills the interpreter. What dies here is the child. A load that went well is
-remembered in the data folder by the model's fingerprint, LightGBM's version and the kind of machine.
+Fingerprints prove that the files are the registered ones, not that they are complete: a booster that was incomplete at
+registration passes every check and then crashes the interpreter. Here only the child process crashes. A successful test
+is recorded in the data folder by the model's fingerprint, LightGBM's version and the machine type.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 SMOKE_TESTED_FOLDER = "model_load_checks"
 LOAD_TIMEOUT_SECONDS = 120
-"""A load takes two or three, mostly imports; the rest is for a machine that is busy."""
+"""A load takes two or three seconds, mostly for imports; the rest is a reserve for a busy machine."""
 
 
 def load_model(data: Path, name: str, files: Mapping[str, bytes]) -> EnsembleModel:
-    """The model of these files, whose fingerprints were checked; tried in a child first where it is new here.
+    """Load a model from its verified files, after a smoke test in a child process if it is new on this machine.
 
-    `name` is how the model is called in the words of an error. Raises DataContractError where it cannot be loaded.
+    `name` is the name of the model in error messages. Raises DataContractError if it cannot be loaded.
     """
     from renewals.models.training.ensemble import MODEL_FILES, EnsembleModel
 
-    lost = [file for file in MODEL_FILES if file not in files]
-    if lost:
-        raise DataContractError(f"model {name} lacks {', '.join(lost)}: run `renewals learn` again")
-    remembered = data / SMOKE_TESTED_FOLDER / _load_fingerprint({file: files[file] for file in MODEL_FILES})
-    if not remembered.is_file():
+    missing = [file for file in MODEL_FILES if file not in files]
+    if missing:
+        raise DataContractError(f"model {name} lacks {', '.join(missing)}: run `renewals learn` again")
+    passed_marker = data / SMOKE_TESTED_FOLDER / _load_fingerprint({file: files[file] for file in MODEL_FILES})
+    if not passed_marker.is_file():
         _run_smoke_test(name, {file: files[file] for file in MODEL_FILES})
-        atomic.write_bytes(remembered, b"")
+        atomic.write_bytes(passed_marker, b"")
         old_names.remove_remade(data, [SMOKE_TESTED_FOLDER])
     try:
         return EnsembleModel.from_files(files)
@@ -53,7 +53,7 @@ def load_model(data: Path, name: str, files: Mapping[str, bytes]) -> EnsembleMod
 
 
 def _load_fingerprint(files: Mapping[str, bytes]) -> str:
-    """One name for these files as read by this LightGBM on this kind of machine."""
+    """Fingerprint of the files, the installed LightGBM version and the machine type."""
     digest = hashlib.sha256(f"{version('lightgbm')} {platform.machine()}".encode())
     for name, content in sorted(files.items()):
         digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
@@ -61,8 +61,8 @@ def _load_fingerprint(files: Mapping[str, bytes]) -> str:
 
 
 def _run_smoke_test(name: str, files: Mapping[str, bytes]) -> None:
-    """Load the files and let them speak once, in a child. Raises DataContractError where it does not come back well."""
-    path = os.pathsep.join(filter(None, sys.path))  # the child imports what we import, from the same places
+    """Run `smoke_test` on the files in a child process. Raises DataContractError if it fails, crashes or times out."""
+    path = os.pathsep.join(filter(None, sys.path))  # the child imports from the same folders as this process
     with tempfile.TemporaryDirectory(prefix="renewals-trial-") as folder:
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
@@ -82,14 +82,14 @@ def _run_smoke_test(name: str, files: Mapping[str, bytes]) -> None:
 
 
 def _exit_reason(child: subprocess.CompletedProcess[str]) -> str:
-    """How the child ended, in words."""
+    """Phrase for an error message about how the child process ended."""
     if child.returncode < 0:
         return f"LightGBM crashed ({signal.Signals(-child.returncode).name})"
     return (child.stderr.strip().splitlines() or [f"the trial ended with {child.returncode}"])[-1]
 
 
 def smoke_test(folder: Path) -> None:
-    """Load the model that lies in a folder and let it speak of one account, with contributions."""
+    """Load the model from a folder and compute probability and contributions of one row of zeros."""
     import pandas as pd
 
     from renewals.models.training.ensemble import EnsembleModel

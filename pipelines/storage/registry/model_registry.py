@@ -1,8 +1,8 @@
-"""MLflow: where runs and models live, and which model serves.
+"""Access to runs, registered models and champions in MLflow.
 
-A version is known by the fingerprint of its files. The fingerprints stand in a manifest among the artifacts, and the
-manifest's own stands as a tag in the registry's database: every byte is checked against it before LightGBM sees any,
-for a damaged booster does not raise but kills the interpreter, and one altered digit loads without a word.
+A version is identified by the fingerprints of its files. They are in a manifest among the artifacts, and that of the
+manifest is a tag in the registry's database. Every file is checked before LightGBM reads it, because a damaged booster
+crashes the interpreter instead of raising an error, and one with an altered digit loads silently.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 CODE_ROOT = Path(__file__).resolve().parents[3]
-"""The folder of the packages."""
+"""Folder that contains the packages."""
 MANIFEST = "manifest.json"
 EXTRA_FILES = "extra_files"
-"""Where MLflow keeps what is logged beside a model."""
+"""Subfolder in which MLflow stores the extra files of a model."""
 MANIFEST_TAG, IDENTITY_TAG, REASONS_TAG = "manifest_sha256", "identity", "gate_reasons"
 GATE_TAG, PASSED, REJECTED = "gate", "passed", "refused"
 MODEL_FILE_SUFFIXES = (".txt", ".json", ".parquet")
-"""The only kinds of file a model is made of: LightGBM's text, JSON and Parquet; none of them runs anything."""
+"""The only file types of a model: LightGBM's text, JSON and Parquet; none of them contains executable code."""
 LOCK_TIMEOUT_SECONDS = 300
 UI_URL = "http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-"""What `mlflow ui` shows of training runs; without the option it opens on pages for language models."""
+"""Page of `mlflow ui` with the training runs; without the option it opens pages for language models."""
 
 
 def registry_name(target: str) -> str:
-    """The name of a target's models in the registry."""
+    """Name of a target's registered model and experiment in MLflow."""
     return f"renewals-{target}"
 
 
 def registry_folder(job: Job) -> Path:
-    """The data folder that holds the registry: the project's, also for an experiment that runs in a copy of it."""
+    """Data folder with the registry: that of the project, also for an experiment that runs in a copy of the project."""
     return project_root() / job.data
 
 
 def tracking_uri(job: Job) -> str:
-    """The configured address, or SQLite in the data folder; a file by its absolute path, wherever we go meanwhile."""
+    """Address of MLflow: `tracking.uri`, or SQLite in the data folder; SQLite files with their absolute path."""
     uri = job.settings.tracking.uri
     if uri is None:
         return _local_database_uri(job)
@@ -80,7 +80,7 @@ def _local_database_uri(job: Job) -> str:
 
 
 def ui_command(job: Job) -> str:
-    """The command that shows the runs in MLflow's user interface, with the absolute address of this registry."""
+    """Shell command that opens MLflow's user interface for this registry, with its absolute address."""
     mlflow = Path(sys.executable).with_name("mlflow")
     program = shlex.quote(str(mlflow)) if mlflow.is_file() else "mlflow"
     return f"{program} ui --backend-store-uri {shlex.quote(tracking_uri(job))}"
@@ -88,7 +88,10 @@ def ui_command(job: Job) -> str:
 
 @contextmanager
 def registry_lock(job: Job) -> Iterator[None]:
-    """One writer at a time. Two that create the database at once leave it broken."""
+    """Hold the lock of the registry: two processes that create the database at the same time would corrupt it.
+
+    Raises RunLockedError after `LOCK_TIMEOUT_SECONDS`.
+    """
     folder = registry_folder(job)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -99,25 +102,25 @@ def registry_lock(job: Job) -> Iterator[None]:
 
 
 def mlflow_client(job: Job) -> MlflowClient:
-    """A client of the tracking store and registry. Raises ServiceUnavailableError where they do not answer."""
+    """Open a client of MLflow's tracking store and registry. Raises ServiceUnavailableError if they do not answer."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own seven take four minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default, seven, takes four minutes
     import mlflow
 
     class Client(mlflow.MlflowClient):
-        """MLflow's client; a version's files lie in this data folder, whatever address was recorded."""
+        """MLflow client that reads the files of a version from this data folder, whatever address was recorded."""
 
         def get_model_version_download_uri(self, name: str, version: str) -> str:
             recorded = str(super().get_model_version_download_uri(name, version))
-            return str(mlflow_artifacts.local_artifact_uri(registry_folder(job), recorded)) if own else recorded
+            return str(mlflow_artifacts.local_artifact_uri(registry_folder(job), recorded)) if is_local else recorded
 
     uri = tracking_uri(job)
-    own = uri == _local_database_uri(job)
-    if own and (moved := mlflow_artifacts.relocate_artifacts(registry_folder(job))):
+    is_local = uri == _local_database_uri(job)
+    if is_local and (changed := mlflow_artifacts.relocate_artifacts(registry_folder(job))):
         structlog.get_logger().info(
-            "the data folder was moved or copied", data=str(registry_folder(job)), addresses=moved
+            "the data folder was moved or copied", data=str(registry_folder(job)), addresses=changed
         )
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -127,36 +130,38 @@ def mlflow_client(job: Job) -> MlflowClient:
 
 @contextmanager
 def translate_mlflow_errors(uri: str) -> Iterator[None]:
-    """Whatever MLflow or its database complain of is one sentence, without the secrets of an address."""
+    """Turn errors of MLflow and its database into `ServiceUnavailableError` with one sentence, without secrets of the
+    address."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        place = uri.split("@")[-1]
-        raise ServiceUnavailableError(f"MLflow at {place} does not answer: {str(error).splitlines()[0]}") from error
+        address = uri.split("@")[-1]
+        raise ServiceUnavailableError(f"MLflow at {address} does not answer: {str(error).splitlines()[0]}") from error
 
 
 def ensure_experiment(client: MlflowClient, job: Job, target: str) -> str:
-    """The experiment of a target's runs; artifacts lie in the data folder, unless a server looks after them."""
+    """Id of the experiment of a target's runs, created if needed; without a server its artifacts are in the data
+    folder."""
     name = registry_name(target)
-    known = client.get_experiment_by_name(name)
-    if known is not None:
-        return str(known.experiment_id)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     local = not tracking_uri(job).startswith(("http://", "https://"))
-    place = mlflow_artifacts.artifacts_folder(registry_folder(job)).as_uri() if local else None
-    return str(client.create_experiment(name, artifact_location=place))
+    location = mlflow_artifacts.artifacts_folder(registry_folder(job)).as_uri() if local else None
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 def registered_versions(client: MlflowClient, target: str) -> list[ModelVersion]:
-    """Every registered version of a target, the newest first."""
-    found = client.search_model_versions(f"name = '{registry_name(target)}'")
-    return sorted(found, key=lambda version: -int(version.version))
+    """All registered versions of a target, newest first."""
+    versions = client.search_model_versions(f"name = '{registry_name(target)}'")
+    return sorted(versions, key=lambda version: -int(version.version))
 
 
 def version_by_alias(client: MlflowClient, target: str, alias: str = CHAMPION) -> ModelVersion | None:
-    """The version that serves, or that stands under another alias, if any does."""
+    """Version of a target with an alias, by default the champion; None if no version has it."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -168,10 +173,10 @@ def version_by_alias(client: MlflowClient, target: str, alias: str = CHAMPION) -
 
 
 def fetch_champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
-    """The version that serves a target: its name, its number and its files, every one checked.
+    """Champion of a target: registered name, version number and verified files (content by name).
 
-    The alias is resolved once: what moves it later does not touch this run. Raises MissingInputError where no model
-    serves, DataContractError where a file is not the one that was registered, Unavailable where nothing answers.
+    The alias is read once, so a later change does not affect this run. Raises MissingInputError if there is no
+    champion, DataContractError if a file changed since registration, ServiceUnavailableError if MLflow does not answer.
     """
     require_registry(job, target)
     with registry_lock(job):
@@ -185,11 +190,11 @@ def fetch_champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
 
 
 def champions_by_target(job: Job, targets: Iterable[str]) -> dict[str, TrainedVersion]:
-    """The version that serves each of these targets and its training day, by target; without those that none serves.
+    """Version number and training cutoff of the champion of each target, by target; targets without one are left out.
 
-    Raises as `fetch_champion` does, but reads no file of a model.
+    Reads no model files. Raises ServiceUnavailableError if MLflow does not answer.
     """
-    found = {}
+    champions = {}
     with registry_lock(job):
         client = mlflow_client(job)
         with translate_mlflow_errors(tracking_uri(job)):
@@ -197,12 +202,13 @@ def champions_by_target(job: Job, targets: Iterable[str]) -> dict[str, TrainedVe
                 version = version_by_alias(client, target)
                 if version is not None:
                     until = version.tags.get("until")
-                    found[target] = TrainedVersion(str(version.version), date.fromisoformat(until) if until else None)
-    return found
+                    cutoff = date.fromisoformat(until) if until else None
+                    champions[target] = TrainedVersion(str(version.version), cutoff)
+    return champions
 
 
 def fetch_challenger(job: Job, target: str) -> tuple[str, str, dict[str, bytes]] | None:
-    """The version that passed the gate and waits, as `fetch_champion` gives it; None where none does."""
+    """Challenger of a target, in the form of `fetch_champion`; None if there is none."""
     require_registry(job, target)
     with registry_lock(job):
         client = mlflow_client(job)
@@ -213,8 +219,10 @@ def fetch_challenger(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]
 
 
 def fetch_version(job: Job, target: str, number: str) -> dict[str, bytes]:
-    """The files of any version, every one checked. Raises as `fetch_champion` does; MissingInputError where it is not
-    there."""
+    """Verified files of a version by its number, content by name.
+
+    Raises the errors of `fetch_champion`; MissingInputError if the version is not registered.
+    """
     from mlflow.exceptions import MlflowException
 
     require_registry(job, target)
@@ -231,7 +239,7 @@ def fetch_version(job: Job, target: str, number: str) -> dict[str, bytes]:
 
 
 def require_registry(job: Job, target: str) -> None:
-    """Raises MissingInputError where there is no database yet: asking for a model must not make one."""
+    """Raise MissingInputError if there is no database yet, because a request for a model must not create one."""
     if not has_registry(job):
         raise MissingInputError(
             f"no model of {target} in {registry_folder(job)}: run `renewals learn --until DATE` first"
@@ -239,32 +247,36 @@ def require_registry(job: Job, target: str) -> None:
 
 
 def has_registry(job: Job) -> bool:
-    """Whether a server is configured or a database was made in the data folder."""
+    """True if `tracking.uri` is set or the data folder contains a database."""
     return job.settings.tracking.uri is not None or (registry_folder(job) / mlflow_artifacts.DATABASE).is_file()
 
 
 def _no_champion_message(client: MlflowClient, target: str) -> str:
-    known = registered_versions(client, target)
-    if not known:
+    versions = registered_versions(client, target)
+    if not versions:
         return no_version_message(target)
-    newest = known[0]
+    newest = versions[0]
     if newest.tags.get(GATE_TAG) == PASSED:
         return (
-            f"no model of {target} serves: version {newest.version} passed the gate and waits; "
-            f"`renewals promote {target} --version {newest.version}` makes it serve"
+            f"{target} has no champion: version {newest.version} passed the gate and waits; "
+            f"`renewals promote {target} --version {newest.version}` makes it the champion"
         )
-    reasons = newest.tags.get(REASONS_TAG, "not said")
-    return f"no model of {target} has passed the gate; the newest, version {newest.version}, was refused: {reasons}"
+    reasons = newest.tags.get(REASONS_TAG, "no reason recorded")
+    return f"no model of {target} has passed the gate; the newest, version {newest.version}, was rejected: {reasons}"
 
 
 def no_version_message(target: str) -> str:
-    """What is said where a target has no version at all."""
-    what = "run `renewals learn --until DATE`; where it has run, there were too few outcomes to learn from"
-    return f"no model of {target} is registered: {what}"
+    """Error message for a target without any registered version."""
+    advice = "run `renewals learn --until DATE`; if it has run, there were too few outcomes for training"
+    return f"no model of {target} is registered: {advice}"
 
 
 def verified_files(client: MlflowClient, version: ModelVersion) -> dict[str, bytes]:
-    """The files of a version, each as its manifest says. Raises DataContractError otherwise."""
+    """Download the files of a version and check them against its manifest; content by name, with present names and
+    keys.
+
+    Raises DataContractError if a file is missing, unexpected or changed.
+    """
     name = f"{version.name}/{version.version}"
     with tempfile.TemporaryDirectory(prefix="renewals-model-") as folder:
         files = _download_files(client, version, Path(folder))
@@ -273,22 +285,24 @@ def verified_files(client: MlflowClient, version: ModelVersion) -> dict[str, byt
         raise DataContractError(
             f"model {name}: its manifest is not the one that was registered; run `renewals learn` again"
         )
-    said: dict[str, str] = json.loads(manifest)["files"]
-    foreign = sorted(
-        file for file in said.keys() | files.keys() if file not in said or Path(file).suffix not in MODEL_FILE_SUFFIXES
+    digests: dict[str, str] = json.loads(manifest)["files"]
+    unexpected = sorted(
+        file
+        for file in digests.keys() | files.keys()
+        if file not in digests or Path(file).suffix not in MODEL_FILE_SUFFIXES
     )
-    if foreign:
+    if unexpected:
         raise DataContractError(
-            f"model {name}: unexpected file {', '.join(foreign)} (a model has registered files only, each "
+            f"model {name}: unexpected file {', '.join(unexpected)} (a model has registered files only, each "
             f"{', '.join(MODEL_FILE_SUFFIXES)}); remove it, or run `renewals learn` again"
         )
-    wrong = [file for file, digest in said.items() if sha256(files.get(file, b"")) != digest]
-    if wrong:
+    changed = [file for file, digest in digests.items() if sha256(files.get(file, b"")) != digest]
+    if changed:
         raise DataContractError(
-            f"model {name}: {', '.join(wrong)} changed since registration (SHA-256); restore the files or run "
+            f"model {name}: {', '.join(changed)} changed since registration (SHA-256); restore the files or run "
             "`renewals learn` again"
         )
-    return upgrade_model_files(old_names.rename_model_files({file: files[file] for file in said}))
+    return upgrade_model_files(old_names.rename_model_files({file: files[file] for file in digests}))
 
 
 def _download_files(client: MlflowClient, version: ModelVersion, folder: Path) -> dict[str, bytes]:
@@ -297,21 +311,23 @@ def _download_files(client: MlflowClient, version: ModelVersion, folder: Path) -
 
     try:
         source = client.get_model_version_download_uri(version.name, version.version)
-        got = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/{EXTRA_FILES}", dst_path=str(folder)))
+        copy = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/{EXTRA_FILES}", dst_path=str(folder)))
     except (MlflowException, OSError) as error:
-        lost = str(error).splitlines()[0]
-        raise DataContractError(f"model {version.name}/{version.version}: its files cannot be read: {lost}") from error
-    return {path.name: path.read_bytes() for path in got.iterdir() if path.is_file()}
+        reason = str(error).splitlines()[0]
+        raise DataContractError(
+            f"model {version.name}/{version.version}: its files cannot be read: {reason}"
+        ) from error
+    return {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file()}
 
 
 def build_manifest(files: dict[str, bytes]) -> bytes:
-    """The fingerprint of every file, as a file."""
+    """Content of a manifest with the SHA-256 of every file."""
     digests = {name: sha256(content) for name, content in sorted(files.items())}
     return (json.dumps({"files": digests}, indent=1) + "\n").encode()
 
 
 def code_fingerprint(root: Path = CODE_ROOT) -> str:
-    """One fingerprint of the code that decides what a feature and a model are; needs no git."""
+    """Fingerprint of the code that defines features and models (`features/` and `models/`); needs no Git."""
     digest = hashlib.sha256()
     for path in sorted([*root.glob("features/**/*.py"), *root.glob("models/**/*.py")]):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -319,5 +335,5 @@ def code_fingerprint(root: Path = CODE_ROOT) -> str:
 
 
 def read_model_json(files: dict[str, bytes], name: str) -> Any:
-    """One of a model's JSON files."""
+    """Parse one of a model's JSON files."""
     return json.loads(files[name])

@@ -1,4 +1,4 @@
-"""Files of models that were registered under older names of their keys: read under the present names."""
+"""Rename keys in the JSON files of models that an older release registered."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ REFERENCE_KEYS = {"swing": "max_period_psi", "missing_swing": "max_period_missin
 
 
 def upgrade_model_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of a model with the present keys; those that have them already stay as they are, byte for byte."""
+    """Rename old keys in the files of a model; files that have only present keys are unchanged, byte for byte."""
     return {
         name: _upgrade_file(content, UPGRADES[name]) if name in UPGRADES else content for name, content in files.items()
     }
 
 
 def _upgrade_file(content: bytes, upgrade: Callable[[JsonObject], dict[str, Any]]) -> bytes:
-    held = json.loads(content)
-    upgraded = upgrade(held)
-    return content if upgraded == held else (json.dumps(upgraded, indent=1, ensure_ascii=False) + "\n").encode()
+    tree = json.loads(content)
+    upgraded = upgrade(tree)
+    return content if upgraded == tree else (json.dumps(upgraded, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _rename_keys(tree: JsonObject, names: Mapping[str, str]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _upgrade_calibration(tree: JsonObject) -> dict[str, Any]:
 
 
 def _upgrade_reference(tree: JsonObject) -> dict[str, Any]:
-    features = {name: _rename_keys(usual, REFERENCE_KEYS) for name, usual in tree["features"].items()}
+    features = {name: _rename_keys(reference, REFERENCE_KEYS) for name, reference in tree["features"].items()}
     return {**tree, "features": features, "score": tree["score"] and _rename_keys(tree["score"], REFERENCE_KEYS)}
 
 
@@ -58,4 +58,4 @@ UPGRADES: dict[str, Callable[[JsonObject], dict[str, Any]]] = {
     "calibration.json": _upgrade_calibration,
     **dict.fromkeys(("reference.json", "drift_reference.json"), _upgrade_reference),
 }
-"""How each file is read, by its name, the older ones among them."""
+"""Function that renames the keys of a file, by its name, present or old."""

@@ -1,4 +1,4 @@
-"""Check that a registered model may serve."""
+"""Check that a registered model may become champion or score accounts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from renewals.pipelines.storage.registry.logged_actions import reject_logged_act
 
 
 def reject_unservable_model(target: str, version: str, files: Mapping[str, bytes]) -> None:
-    """Raise OldFeaturesError where the model of these files reads features under old names, and LoggedActionsError
-    where it reads logged actions."""
+    """Raise OldFeaturesError if the model in `files` uses old names of features, LoggedActionsError if it uses logged
+    actions."""
     names = json.loads(files.get(SCHEMA, b"{}")).get("names", ())
     model = f"the model of {target}, version {version}, was trained on"
     reject_old_features(names, model, LEARN_COMMAND)

@@ -1,4 +1,4 @@
-"""Models of the last learning, or of a trial: are they those of this day and these settings?"""
+"""Find trained models in the data folder that match the job's date, training table and settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from renewals.pipelines.storage.old_features import old_features_text
 
 
 def training_settings(job: Job) -> dict[str, Any]:
-    """The parameters on which a model depends, by their key in `params.yaml`."""
+    """Settings on which a model depends, by their key in `params.yaml`."""
     sections = ("folds", "linear", "lightgbm", "calibration")
     chosen = {
         f"{name}.{key}": value for name in sections for key, value in getattr(job.settings, name).model_dump().items()
@@ -37,26 +37,29 @@ def training_settings(job: Job) -> dict[str, Any]:
 
 
 def settings_fingerprint(job: Job) -> str:
-    """One fingerprint for the parameters on which a model depends."""
+    """Fingerprint of the settings on which a model depends."""
     return sha256(json.dumps(training_settings(job), sort_keys=True).encode())
 
 
 def find_model_folder(job: Job) -> Path | None:
-    """The folder whose models are of this day and of the training table on the side of learning; None without one.
+    """Folder whose models were trained for the job's date on its training table; None if there is none.
 
-    That of the last learning comes first, under whatever settings it was. What else lies on the side may be of a trial
-    or an earlier back-test: it must have been trained under the settings of this job.
+    The data folder, with the models of the last `learn`, is preferred, whatever its settings were. The job's folder may
+    contain models of a trial or an earlier backtest, so its models must also have been trained with the job's settings.
     """
     if not (job.folder / TRAINING).is_file():
         return None
-    wanted = {"until": str(job.day), "training_sha256": training_digest(job)}
-    if _cards_match(wanted, job.data, job):
+    expected = {"until": str(job.day), "training_sha256": training_digest(job)}
+    if _cards_match(expected, job.data, job):
         return job.data
-    return job.folder if _cards_match(wanted | {"options_sha256": settings_fingerprint(job)}, job.folder, job) else None
+    return (
+        job.folder if _cards_match(expected | {"options_sha256": settings_fingerprint(job)}, job.folder, job) else None
+    )
 
 
 def _cards_match(expected: dict[str, str], root: Path, job: Job) -> bool:
-    """Whether every target was tried and the cards of those that were trained say what is wanted."""
+    """True if training ran for every target, at least one model exists, and all model cards have the expected
+    values."""
     cards = [_read_card(root, target) for target in job.settings.targets]
     trained = [card for card in cards if card]
     return (
@@ -67,7 +70,7 @@ def _cards_match(expected: dict[str, str], root: Path, job: Job) -> bool:
 
 
 def _read_card(root: Path, target: str) -> dict[str, Any] | None:
-    """The card of a model; empty where none could be trained, None where it cannot be judged or is of an older
+    """Model card of a target; empty if no model could be trained, None if there is none or it is from an older
     release."""
     folder = root / MODELS / target
     if not (folder / SCHEMA).is_file():
@@ -80,5 +83,5 @@ def _read_card(root: Path, target: str) -> dict[str, Any] | None:
             f"the model was trained on {text} and is not used: `{LEARN_COMMAND}` replaces it", folder=str(folder)
         )
         return None
-    found: dict[str, Any] = json.loads(old_names.existing_file(folder / MODEL_CARD).read_bytes())
-    return found if old_names.existing_file(folder / BACKTEST_BY_AGE).is_file() and "hyperparameters" in found else None
+    card: dict[str, Any] = json.loads(old_names.existing_file(folder / MODEL_CARD).read_bytes())
+    return card if old_names.existing_file(folder / BACKTEST_BY_AGE).is_file() and "hyperparameters" in card else None

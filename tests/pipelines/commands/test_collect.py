@@ -223,7 +223,7 @@ def test_answers_are_not_older_than_their_list(own: Company) -> None:
     june = own.book("june.xlsx", {"Anna": ANSWERED})
     with pytest.raises(ConfigError, match=r"but 2026-05-31 is before that list: .* --recorded"):
         own.collect(june, recorded="2026-05-31")
-    with pytest.raises(ConfigError, match="--recorded: 'June' is not a day"):
+    with pytest.raises(ConfigError, match="--recorded: 'June' is not a date"):
         own.collect(june, recorded="June")
     assert not own.kept()
 

@@ -110,7 +110,7 @@ def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
     told = json.loads(file.read_bytes())
     del told["what_if_features"]
     file.write_text(json.dumps(told))
-    with pytest.raises(MissingInputError, match="of an older release: run `renewals score` again"):
+    with pytest.raises(MissingInputError, match="from an older release: run `renewals score` again"):
         read_scored_list(job(company))
 
 

@@ -112,7 +112,7 @@ def test_a_relative_file_is_made_here_and_never_at_the_root(here):
 
 
 def test_a_folder_that_is_nowhere_is_named(here):
-    with pytest.raises(OutputError, match=re.escape(f"there is no folder {here / 'no'}: make it first")):
+    with pytest.raises(OutputError, match=re.escape(f"there is no folder {here / 'no'}: create it first")):
         writable_file("duckdb:///no/x.duckdb", "--to")
     with pytest.raises(MissingInputError, match=re.escape(f"there is no file {here / 'no' / 'x.duckdb'}")):
         existing_file("duckdb:///no/x.duckdb", "--tables")

@@ -306,7 +306,7 @@ def test_the_files_of_a_model_are_known_by_their_new_names(tmp_path: Path) -> No
     folder.mkdir(parents=True)
     for name, content in OLD_MODEL.items():
         (folder / name).write_bytes(content)
-    with pytest.raises(MissingInputError, match="was left by an older release: run `renewals learn`"):
+    with pytest.raises(MissingInputError, match="is from an older release: run `renewals learn`"):
         artifacts.read_model(tmp_path, "renewal")
     assert set(old_names.rename_model_files(old_names.rename_model_files(OLD_MODEL))) == NEW_NAMES
 

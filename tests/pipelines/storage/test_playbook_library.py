@@ -77,7 +77,7 @@ def test_an_owner_is_named_in_each_language_or_once_for_both(tmp_path: Path) -> 
         ("[致电]", "[致电, 再致电]", "1 steps in English, 2 in Chinese"),
         ("  push:", "  Push it:", "'Push it' is not a valid id"),
         (PLAY, "plays: {}\n", "line 1, plays"),
-        (PLAY, PLAY + PLAY.removeprefix("plays:\n"), "line 11: the play push is there twice"),
+        (PLAY, PLAY + PLAY.removeprefix("plays:\n"), "line 11: the id push occurs twice"),
         (PLAY, PLAY + PLAY.removeprefix("plays:\n").replace("push:", "shove:"), "two playbooks have the name 'Push'"),
         (PLAY, "[1", "is not YAML"),
     ],
@@ -91,7 +91,7 @@ def test_a_company_s_own_library_is_read_and_a_missing_one_is_named(tmp_path: Pa
     own.write_text(PLAY, encoding="utf-8")
     assert list(load_library(job(tmp_path, playbooks=str(own))).plays) == ["push"]
     assert load_library(job(tmp_path)) == read_library(DEFAULT_LIBRARY)
-    with pytest.raises(MissingInputError, match=r"no playbooks at .*gone.yaml: name the file in list.playbooks"):
+    with pytest.raises(MissingInputError, match=r"no playbooks at .*gone.yaml: set list.playbooks to the file"):
         load_library(job(tmp_path, playbooks=str(tmp_path / "gone.yaml")))
 
 

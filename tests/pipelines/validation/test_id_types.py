@@ -252,7 +252,7 @@ def test_a_numeric_that_is_no_whole_number_is_set_aside(postgres, tmp_path):
 @pytest.mark.postgres
 def test_money_of_postgres_is_a_stop_with_the_way_out(postgres, tmp_path):
     source = in_postgres(postgres, [1], "bigint", "bigint", arr="money")
-    with pytest.raises(DataContractError, match=r"contracts\.arr is of PostgreSQL's type money.*arr::numeric AS arr"):
+    with pytest.raises(DataContractError, match=r"contracts\.arr has PostgreSQL's type money.*arr::numeric AS arr"):
         check(job(postgres, tmp_path, source=source))
 
 

@@ -1,1 +1,1 @@
-"""Raw tables as companies give them: folders, DuckDB files, PostgreSQL."""
+"""Readers of raw tables: folders of files, DuckDB files, PostgreSQL databases."""

@@ -1,4 +1,4 @@
-"""Raw tables in CSV files."""
+"""Reader of raw tables in CSV files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from renewals.pipelines.storage.engine.raw.raw_table import (
 
 
 def read_csv_table(con: Any, table: str, path: Path, source: Source, scratch: Path) -> RawTable:
-    """A CSV file as one relation of texts."""
+    """Open a CSV file as a raw table with all columns as text.
+
+    A file in another encoding than UTF-8 is decoded to a copy in the folder `scratch`.
+    """
     encoding = source.encodings.get(table, source.encoding)
     decoded = ensure_utf8(table, path, encoding, scratch / f"{table}.csv")
     names = _read_header(table, decoded, source.delimiter)
@@ -32,9 +35,9 @@ def read_csv_table(con: Any, table: str, path: Path, source: Source, scratch: Pa
 
 
 def ensure_utf8(table: str, path: Path, encoding: str, copy: Path) -> Path:
-    """The file if it is valid UTF-8, or a decoded copy of it; the encoding is declared, never guessed.
+    """Check that a file has the declared encoding; return the file itself if that is UTF-8, else a UTF-8 copy.
 
-    Raises `DataContractError` naming the file, the byte at which it cannot be decoded, and what to try.
+    Raises `DataContractError` with the file, the first invalid byte and what to try.
     """
     name = codecs.lookup(encoding).name
     if name in ("utf-8", "utf-8-sig"):
@@ -48,27 +51,27 @@ def ensure_utf8(table: str, path: Path, encoding: str, copy: Path) -> Path:
 
 def _iter_decoded_text(table: str, path: Path, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
-    done = 0
+    offset = 0
     with path.open("rb") as content:
         while True:
             chunk = content.read(CHUNK_BYTES)
-            waiting = len(decoder.getstate()[0])
+            pending = len(decoder.getstate()[0])
             try:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
                 raise DataContractError(
-                    _decoding_error_message(table, path, encoding, done - waiting + error.start)
+                    _decoding_error_message(table, path, encoding, offset - pending + error.start)
                 ) from None
             if text:
                 yield text
             if not chunk:
                 return
-            done += len(chunk)
+            offset += len(chunk)
 
 
 def _decoding_error_message(table: str, path: Path, encoding: str, offset: int) -> str:
     return (
-        f"{table}: {path.name} is not {encoding}: byte {offset} cannot be decoded. Say which encoding it has, "
+        f"{table}: {path.name} is not {encoding}: byte {offset} cannot be decoded. Set its encoding, "
         f"for example --set source.encodings.{table}=gb18030"
     )
 
@@ -78,24 +81,29 @@ def _read_header(table: str, path: Path, delimiter: str) -> list[str]:
         first = next(csv.reader(text, delimiter=delimiter), [])
     if not any(first):
         raise DataContractError(f"{table}: {path.name} has no header line")
-    names = [name or f"unnamed_{place}" for place, name in enumerate(first, start=1)]
+    names = [name or f"unnamed_{number}" for number, name in enumerate(first, start=1)]
     lowered = [name.lower() for name in names]
-    twice = [name for name, low in zip(names, lowered, strict=True) if lowered.count(low) > 1]
-    if twice:
-        raise DataContractError(f"{table}: {path.name} has two columns named {twice[0]!r}")
+    duplicates = [name for name, low in zip(names, lowered, strict=True) if lowered.count(low) > 1]
+    if duplicates:
+        raise DataContractError(f"{table}: {path.name} has two columns named {duplicates[0]!r}")
     return names
 
 
 def read_text_columns(con: Any, path: Path, names: Sequence[str], **options: Any) -> ir.Table:
-    """A CSV file with every column as text."""
-    places = {f"c{place}": "VARCHAR" for place in range(len(names))}
-    rows = con.read_csv(str(path), columns=places, quote='"', escape='"', **options)
-    return rows.rename(dict(zip(names, places, strict=True)))
+    """Open a CSV file with every column as text; `names` are the column names, in order.
+
+    `options` are further options of DuckDB's CSV reader.
+    """
+    columns = {f"c{number}": "VARCHAR" for number in range(len(names))}
+    rows = con.read_csv(str(path), columns=columns, quote='"', escape='"', **options)
+    return rows.rename(dict(zip(names, columns, strict=True)))
 
 
 def materialize_text(con: Any, table: str, rows: ir.Table, scratch: Path) -> ir.Table:
-    """The same rows from a Parquet copy, so that a file of text is parsed once. Raises `DataContractError` saying
-    where."""
+    """Copy the rows of a CSV file to Parquet and open the copy, so that the text is parsed once.
+
+    Raises `DataContractError` with the line of an invalid row.
+    """
     import duckdb
 
     copy = scratch / f"{table}.parquet"
@@ -108,7 +116,7 @@ def materialize_text(con: Any, table: str, rows: ir.Table, scratch: Path) -> ir.
 
 
 def _csv_error_message(error_text: str) -> str:
-    """The engine's words without the row itself, which may hold what nobody should find in a log."""
+    """Message for a CSV error of DuckDB without the row itself, because it may contain confidential data."""
     line = re.search(r"CSV Error on Line: (\d+)", error_text)
     cells = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", error_text)
     where = f"line {line[1]} of the CSV file" if line else "the CSV file"

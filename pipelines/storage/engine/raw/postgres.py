@@ -1,4 +1,4 @@
-"""Raw tables in a PostgreSQL database."""
+"""Reader of raw tables in a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from renewals.pipelines.storage.engine.raw.raw_table import (
 
 
 def read_postgres(con: Any, url: str, source: Source, scratch: Path) -> dict[str, RawTable]:
-    """Each table copied in one read-only transaction, so that all are of one moment."""
+    """Copy the tables of the data contract in one read-only transaction, so that all are of the same moment; by name.
+
+    Raises `ConfigError` without the package psycopg, MissingInputError without permission to read, and
+    ServiceUnavailableError for other errors of the database.
+    """
     try:
         import psycopg
     except ImportError:
@@ -58,11 +62,11 @@ POSTGRES_TYPES = {
     "bool": "boolean",
 }
 NUMERIC_TEXT = "digits"
-"""How an id of type numeric is read: as the text of its digits, for it may have any number of them."""
+"""Marker for an id of type numeric, which is read as the text of its digits because it may have any number of them."""
 
 
 def _postgres_columns(database: Any, schema: str | None, name: str, table: str) -> dict[str, str]:
-    """The columns of a table and the type each is read as; empty where there is no such table."""
+    """Type as which each column of a table is read, by column; empty if there is no such table."""
     qualified = f'"{schema}"."{name}"' if schema else f'"{name}"'
     ids = wide_numbers.id_columns(table)
     rows = database.execute(POSTGRES_COLUMNS_QUERY, (qualified,)).fetchall()
@@ -73,8 +77,7 @@ def _postgres_type(qualified_name: str, type_name: str, declared_type: str, is_i
     table, _dot, column = qualified_name.partition(".")
     if type_name == "money" and column in TABLES[table].columns:
         raise DataContractError(
-            f"{qualified_name} is of PostgreSQL's type money, which is written as the server's locale has it, without "
-            "a "
+            f"{qualified_name} has PostgreSQL's type money, which is formatted by the server's locale and has no "
             f"currency: read it from a view that casts it, `{column}::numeric AS {column}`, and name the view in "
             f"source.table_names.{table}"
         )
@@ -90,16 +93,16 @@ def _copy_postgres_table(
 ) -> RawTable:
     from psycopg import sql
 
-    place = sql.Identifier(source.schema_name, name) if source.schema_name else sql.Identifier(name)
+    relation = sql.Identifier(source.schema_name, name) if source.schema_name else sql.Identifier(name)
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in column_types)
-    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT csv)").format(columns, place)
+    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT csv)").format(columns, relation)
     copy = scratch / f"{table}.csv"
     with copy.open("wb") as out, database.cursor() as cursor, cursor.copy(query) as stream:
         for block in stream:
             out.write(block)
     texts = read_text_columns(con, copy, list(column_types), header=False, nullstr=[""], allow_quoted_nulls=False)
-    numerals = frozenset(column for column, kind in column_types.items() if kind == NUMERIC_TEXT)
-    typed = {c: texts[c].cast(kind) for c, kind in column_types.items() if c not in numerals}
+    numeric_texts = frozenset(column for column, kind in column_types.items() if kind == NUMERIC_TEXT)
+    typed = {c: texts[c].cast(kind) for c, kind in column_types.items() if c not in numeric_texts}
     rows = materialize_text(con, table, texts.mutate(**typed), scratch)
     copy.unlink()
-    return RawTable(table, (rows,), fingerprint_rows(con, rows), numeric_text_columns=numerals)
+    return RawTable(table, (rows,), fingerprint_rows(con, rows), numeric_text_columns=numeric_texts)

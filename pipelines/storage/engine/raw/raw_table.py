@@ -1,4 +1,4 @@
-"""A raw table as it was given, and its fingerprint."""
+"""Raw tables and fingerprints of their content."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class RawTable:
-    """A raw table as it was given: one relation per schema met among its files."""
+    """Raw table before validation; it has one part (relation) per distinct schema among its files."""
 
     name: str
     parts: tuple[ir.Table, ...]
     fingerprint: str
     is_text: bool = False
-    """Whether every value is a text still to be read, as in CSV."""
+    """True if all values are text that must still be parsed, as in CSV."""
     numeric_text_columns: frozenset[str] = frozenset()
-    """Columns of ids whose text is the digits of a number, of a type too wide for the engine."""
+    """Id columns with the digits of numbers as text, because the numbers are too wide for the engine."""
 
 
 def fingerprint_files(files: Sequence[Path], root: Path) -> str:
-    """One fingerprint for the content and the names of files."""
-    whole = hashlib.sha256()
+    """Fingerprint of the content of files and of their names relative to `root`; of a single file only the content."""
+    digest = hashlib.sha256()
     for file in files:
         name = file.relative_to(root).as_posix() if file != root else ""
-        whole.update(f"{name}\x00{file_sha256(file)}\n".encode())
-    return f"sha256:{whole.hexdigest() if len(files) > 1 else file_sha256(files[0])}"
+        digest.update(f"{name}\x00{file_sha256(file)}\n".encode())
+    return f"sha256:{digest.hexdigest() if len(files) > 1 else file_sha256(files[0])}"
 
 
 def file_digest(file: Path) -> str | None:
-    """The SHA-256 of a file; None where there is none."""
+    """SHA-256 of a file, or None if the file does not exist."""
     return file_sha256(file) if file.is_file() else None
 
 
 def file_sha256(file: Path) -> str:
-    """The SHA-256 of a file."""
+    """SHA-256 of a file, as hexadecimal text."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def fingerprint_rows(con: Any, rows: ir.Table) -> str:
-    """A digest of the rows in any order: a database has neither a file nor an order."""
+    """Fingerprint of the rows independent of their order, because tables of a database have neither files nor order."""
     query = f"SELECT count(*), sum(hash(r)::HUGEINT) FROM ({con.compile(rows)}) AS r"
     count, total = con.raw_sql(query).fetchone()
     return f"rows:{count}:{total or 0:x}"

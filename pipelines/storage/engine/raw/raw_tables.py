@@ -1,4 +1,4 @@
-"""The raw tables of a company, wherever they are."""
+"""Open the raw tables of a company from a folder, a DuckDB file or a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 
 def raw_tables(con: Any, job: Job, scratch: Path) -> dict[str, RawTable]:
-    """Every table of the data contract that is there, by name; `scratch` may hold copies meanwhile.
+    """Open all existing tables of the data contract at the job's address, by name; `scratch` is for temporary copies.
 
-    Raises `MissingInputError` for a required table that is not there, `ConfigError` for a source that is none.
+    Raises `MissingInputError` if a required table is missing, `ConfigError` for an address that cannot be read.
     """
     source: Source = job.settings.source
     _validate_table_names(source)
     scheme = _source_scheme(job)
     if not scheme:
-        given = read_folder(con, Path(job.tables), source, scratch)
+        tables = read_folder(con, Path(job.tables), source, scratch)
     elif scheme == "duckdb":
-        given = read_duckdb(con, addresses.existing_file(job.tables, "--tables"), source)
+        tables = read_duckdb(con, addresses.existing_file(job.tables, "--tables"), source)
     else:
-        given = read_postgres(con, job.tables, source, scratch)
-    _check_required_tables(given, job)
-    return {name: given[name] for name in TABLES if name in given}
+        tables = read_postgres(con, job.tables, source, scratch)
+    _check_required_tables(tables, job)
+    return {name: tables[name] for name in TABLES if name in tables}
 
 
 def _source_scheme(job: Job) -> str:
@@ -49,9 +49,9 @@ def _source_scheme(job: Job) -> str:
 
 
 def require_tables(job: Job) -> None:
-    """Raise what `raw_tables` would for an address that is none, or a folder without the required tables; reads none.
+    """Check the address of the raw tables, and for a folder that the required tables exist, without reading them.
 
-    A database is asked by `raw_tables` itself, which a run begins with.
+    Raises the errors of `raw_tables`. The tables of a database are checked by `raw_tables`, at the start of a run.
     """
     _validate_table_names(job.settings.source)
     scheme = _source_scheme(job)
@@ -62,18 +62,18 @@ def require_tables(job: Job) -> None:
 
 
 def table_fingerprints(con: Any, job: Job, scratch: Path) -> dict[str, str]:
-    """The fingerprint of every raw table, by name: those of `raw_tables`, and for a folder without parsing a file.
+    """Fingerprint of every raw table, by name, the same as from `raw_tables`; files in a folder are not parsed.
 
-    Raises as `raw_tables` does.
+    Raises the errors of `raw_tables`.
     """
     source = job.settings.source
     if _source_scheme(job):
-        return {name: given.fingerprint for name, given in raw_tables(con, job, scratch).items()}
+        return {name: table.fingerprint for name, table in raw_tables(con, job, scratch).items()}
     _validate_table_names(source)
-    found = table_paths(Path(job.tables), source)
-    _check_required_tables(found, job)
+    paths = table_paths(Path(job.tables), source)
+    _check_required_tables(paths, job)
     with translate_engine_errors(job.tables):
-        return {name: fingerprint_files(parquet_files(path), path) for name, path in found.items()}
+        return {name: fingerprint_files(parquet_files(path), path) for name, path in paths.items()}
 
 
 def _check_required_tables(available: Iterable[str], job: Job) -> None:
@@ -93,10 +93,10 @@ def _validate_table_names(source: Source) -> None:
 
 
 def _missing_tables_message(missing: Sequence[str], available: Iterable[str], address: str, source: Source) -> str:
-    wanted = ", ".join(source.table_names.get(name, name) for name in missing)
-    found = ", ".join(available)
-    advice = "" if found else f". {TABLES_HINT}"
+    missing_names = ", ".join(source.table_names.get(name, name) for name in missing)
+    available_names = ", ".join(available)
+    advice = "" if available_names else f". {TABLES_HINT}"
     return (
-        f"{redact_url(address)}: required table {wanted} is missing; found "
-        f"{found or 'no table of the data contract'}{advice}"
+        f"{redact_url(address)}: required table {missing_names} is missing; found "
+        f"{available_names or 'no table of the data contract'}{advice}"
     )

@@ -137,12 +137,12 @@ def test_another_run_makes_this_one_stop_and_say_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", ".hidden", "", MANIFEST, "a\n"])
 def test_odd_file_names_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="not the name of a file"):
+    with pytest.raises(ValueError, match="not a valid name of a file"):
         publish_folder(tmp_path, DAY, {name: b""}, manifest())
 
 
 def test_an_instant_is_not_a_day(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not a day"):
+    with pytest.raises(ConfigError, match="is not a date"):
         publish_folder(tmp_path, datetime(2026, 6, 1, 12), files(), manifest())
 
 

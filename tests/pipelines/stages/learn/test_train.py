@@ -105,7 +105,7 @@ def test_a_model_that_an_older_release_left_is_learned_again(done, tmp_path):
  "origins": ["2023-06-01"], "fingerprint": "abc", "tried": [], "importance": {}
 }"""
     )
-    with pytest.raises(MissingInputError, match="was left by an older release: run `renewals learn`"):
+    with pytest.raises(MissingInputError, match="is from an older release: run `renewals learn`"):
         artifacts.read_model(tmp_path, "renewal")
 
 

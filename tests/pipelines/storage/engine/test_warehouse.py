@@ -283,7 +283,7 @@ def test_a_truncated_parquet_file_is_named(tmp_path):
 
 def test_a_table_that_is_there_twice_is_refused(tmp_path):
     as_csv(as_parquet(tmp_path / "in"))
-    with pytest.raises(DataContractError, match=r"accounts is there twice: accounts\.parquet and accounts\.csv"):
+    with pytest.raises(DataContractError, match=r"accounts exists twice: accounts\.parquet and accounts\.csv"):
         check(job(tmp_path / "in", tmp_path))
 
 
@@ -525,7 +525,7 @@ def test_a_folder_of_parts_is_one_table(tmp_path, con):
         "2024-01",
         "2024-02",
     ]
-    with pytest.raises(MissingInputError, match="nothing to read at"):
+    with pytest.raises(MissingInputError, match="no Parquet file at"):
         warehouse.read_parquet(con, tmp_path / "weeks")
 
 

@@ -36,7 +36,9 @@ def test_readers_go_on_while_another_day_is_scored(company: Path) -> None:
 def test_a_day_without_a_list_is_named_with_those_there_are(company: Path) -> None:
     july = replace(job(company), as_of=date(2026, 7, 1))
     for read in (lambda: explain(july, "a0"), lambda: whatif(july, "a0", ["people_28d=1"])):
-        with pytest.raises(MissingInputError, match=r"there are: 2026-06-01\. Run `renewals score --as-of 2026-07-01`"):
+        with pytest.raises(
+            MissingInputError, match=r"newest lists: 2026-06-01\. Run `renewals score --as-of 2026-07-01`"
+        ):
             read()
 
 
@@ -77,7 +79,7 @@ def test_a_list_that_takes_the_place_meanwhile_is_read_instead(company: Path) ->
 
 
 def test_reading_gives_up_where_lists_never_stop_coming(company: Path) -> None:
-    with pytest.raises(RunLockedError, match="again and again"):
+    with pytest.raises(RunLockedError, match="repeatedly"):
         read_archived_list(job(company), replacing(company, 99, []))
 
 

@@ -67,7 +67,7 @@ def test_a_champion_that_reads_actions_is_refused_in_one_sentence_that_says_what
     assert stop.value.exit_code == DataContractError.exit_code == 65
     assert str(stop.value) == (
         "the model of renewal, version 1, reads logged actions, for example tickets (1 in all), so that logging one "
-        "moves the score: run `renewals learn --until DATE`, and where the new model waits, "
+        "changes the score: run `renewals learn --until DATE`, and if the new model waits as challenger, "
         "`renewals promote renewal --version N`"
     )
 
