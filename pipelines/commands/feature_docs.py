@@ -1,7 +1,7 @@
-"""The catalogue of features as a page: `python -m renewals.pipelines.commands.feature_docs` writes docs/features.md.
+"""Write the feature catalogue docs/features.md: `python -m renewals.pipelines.commands.feature_docs`.
 
-Every feature is listed with its meaning, its theme, its words in both languages and the rules that it carries.
-Nothing on the page is typed by hand; a test compares it with what the code says.
+The page lists each feature with its meaning, theme, English and Chinese text, and the rules it implements. It is
+generated from the code only; a test compares it with the code.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ RULES = {
     "C1": ("fit with the ideal customer", "与理想客户的契合度"),
     "C2": ("renewal by how the customer was sold", "按销售来源的续约表现"),
 }
-"""The rules that features carry, in few words, English and Chinese."""
+"""Short descriptions of the rules that features implement, in English and Chinese."""
 
 
 def feature_rules(feature: Feature) -> list[str]:
-    """The rules a feature says that it carries."""
+    """The rules named in a feature's meaning, such as J1."""
     return RULE_PATTERN.findall(feature.meaning)
 
 
 def features_page() -> str:
-    """The whole page."""
+    """The whole page as Markdown."""
     features = [feature for family in FAMILIES.values() for feature in family.features]
-    carried: dict[str, list[str]] = defaultdict(list)
+    features_by_rule: dict[str, list[str]] = defaultdict(list)
     for feature in features:
         for rule in feature_rules(feature):
-            carried[rule] += [feature.name] if feature.name not in carried[rule] else []
+            features_by_rule[rule] += [feature.name] if feature.name not in features_by_rule[rule] else []
     parts = [
         PAGE_HEAD.format(columns=len(features), families=len(FAMILIES)),
         *("## Themes · 主题", _markdown_table(THEME_HEAD, _theme_rows(features))),
-        *("## Rules · 规则", _markdown_table(RULE_HEAD, _rule_rows(carried))),
+        *("## Rules · 规则", _markdown_table(RULE_HEAD, _rule_rows(features_by_rule))),
     ]
     for name, family in FAMILIES.items():
         needs = f" Needs: {', '.join(f'`{table}`' for table in family.needs)}." if family.needs else ""
@@ -82,8 +82,8 @@ FEATURE_HEAD = (
 
 def _theme_rows(features: list[Feature]) -> Iterable[tuple[str, ...]]:
     for theme in THEMES:
-        own = ", ".join(f"`{feature.name}`" for feature in features if feature.theme == theme)
-        yield theme, Messages("en").value("theme", theme), Messages("zh").value("theme", theme), own
+        columns = ", ".join(f"`{feature.name}`" for feature in features if feature.theme == theme)
+        yield theme, Messages("en").value("theme", theme), Messages("zh").value("theme", theme), columns
 
 
 def _rule_rows(features_by_rule: dict[str, list[str]]) -> Iterable[tuple[str, ...]]:
@@ -92,16 +92,16 @@ def _rule_rows(features_by_rule: dict[str, list[str]]) -> Iterable[tuple[str, ..
 
 
 def _feature_rows(features: Iterable[Feature]) -> Iterable[tuple[str, ...]]:
-    """One row per function: its columns share everything but their parameters."""
-    same: dict[str, list[Feature]] = defaultdict(list)
+    """One row per feature function: its columns differ only in their parameters."""
+    by_function: dict[str, list[Feature]] = defaultdict(list)
     for feature in features:
-        same[feature.compute.__name__].append(feature)
-    for own in same.values():
-        first = own[0]
-        columns = ", ".join(f"`{feature.name}`" for feature in own)
+        by_function[feature.compute.__name__].append(feature)
+    for variants in by_function.values():
+        first = variants[0]
+        columns = ", ".join(f"`{feature.name}`" for feature in variants)
         acted, read = ("yes" if flag else "no" for flag in (first.actionable, not first.action))
         meaning = " ".join(first.meaning.split())
-        themes = ", ".join(dict.fromkeys(feature.theme for feature in own))
+        themes = ", ".join(dict.fromkeys(feature.theme for feature in variants))
         yield columns, themes, meaning, first.unit, first.risk, acted, read, first.en, first.zh
 
 

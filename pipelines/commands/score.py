@@ -1,4 +1,4 @@
-"""The whole of acting on a day: the same feature stages as learning, then the champion, then the list."""
+"""Command `renewals score`: build the features of a date, score all accounts with the champion and publish the list."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ from renewals.pipelines.storage.notices import report_notices
 
 STAGES = (*OBSERVE, disagreements, featurize, alerts, assemble, score)
 OPTIONAL_STAGES = (scorecard, forecast)
-"""What the head of customer success reads beside the list; a list without it is still a list."""
+"""Stages for the head of customer success; the list is published even if they fail."""
 
 
 def run_score(job: Job) -> dict[str, Any]:
-    """From raw tables to a published list for the day; `failed_stages` names the parts that failed, and why."""
+    """Score all accounts of the as-of date and publish the list.
+
+    `failed_stages` of the result has the optional stages that failed, each with its error message.
+    """
     run_scoring_stages(job)
     failed = {stage.__name__: why for stage in OPTIONAL_STAGES if (why := _try_stage(stage, job))}
     published = publish(job, failed) | {"failed_stages": failed}
@@ -39,12 +42,12 @@ def run_score(job: Job) -> dict[str, Any]:
 
 
 def _try_stage(stage: Callable[[Job], Any], job: Job) -> str | None:
-    """Run a stage that the list can do without; why it failed, or None. What it left of before is taken away."""
+    """Run an optional stage; return why it failed, or None. Its earlier outputs are deleted if it fails."""
     try:
         stage(job)
-    except RunError as stop:
-        why = str(stop)
-    except Exception as error:  # whatever it is, the list is published
+    except RunError as run_error:
+        why = str(run_error)
+    except Exception as error:  # any error: the list is still published
         raise_if_received()
         log = write_traceback(error, job.data, f"score, {stage.__name__}")
         why = f"internal error ({type(error).__name__}); the traceback is in {log}: please report it with that file"
@@ -58,6 +61,6 @@ def _try_stage(stage: Callable[[Job], Any], job: Job) -> str | None:
 
 
 def run_scoring_stages(job: Job) -> None:
-    """Bring the act side up to date: features, scores and reasons of the day, not yet published."""
+    """Run all stages up to features, scores and reasons of the date, without publishing."""
     with progress(len(STAGES), "score") as step:
         run_stages(STAGES, job, step)
