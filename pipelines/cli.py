@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Predict renewals and expansion of software subscriptions: train on past outcomes, then publish a ranked risk "
-    "list for a date. To try it on example data, run `renewals demo`. For the options of a command, run `renewals COMMAND "
-    "--help`.",
+    "list for a date. To try it on example data, run `renewals demo`. For the options of a command, run `renewals "
+    "COMMAND --help`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
