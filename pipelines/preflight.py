@@ -1,6 +1,6 @@
 """Preflight checks of each command, run before the lock is taken and before any table is read.
 
-Each check raises the error that a stage would otherwise raise minutes later.
+Each check raises an error that a stage would raise only minutes later.
 """
 
 from __future__ import annotations

@@ -242,9 +242,9 @@ def _first_contract_days(job: Job) -> dict[Any, date]:
 
 
 def _collected_keys(previous_log: pd.DataFrame | None) -> set[tuple[Any, ...]]:
-    """The (file hash, as-of date, account id) of all answers in the log.
+    """Keys (file hash, as-of date, account id) of all answers in the log.
 
-    A file collected again adds nothing and does not override a newer answer.
+    They make sure that a file collected again adds nothing and does not override a newer answer.
     """
     if previous_log is None:
         return set()
@@ -365,7 +365,7 @@ def _latest_answers(previous_log: pd.DataFrame | None) -> dict[tuple[Any, ...], 
 
 
 def _answer_changed(new: Sequence[Any], old: Sequence[Any]) -> bool:
-    """Whether any part differs from its earlier value; a part that is new or left empty is no change."""
+    """True if any part differs from its earlier value; a part that is new or left empty is no change."""
     return any(None not in pair and pair[0] != pair[1] for pair in zip(new, old, strict=True))
 
 

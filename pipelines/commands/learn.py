@@ -33,18 +33,18 @@ def learn(job: Job, trial: bool = False, name: str | None = None) -> dict[str, A
     Raises `GateRejectedError` if the gate rejects the renewal model.
     """
     job = trial_job(job, name) if trial or job.trial else job
-    done: dict[str, Any] = {"until": str(job.until)}
+    results: dict[str, Any] = {"until": str(job.until)}
     with progress(count_steps(job) + 3 * len(job.settings.targets), "learn") as step:
-        done |= make_training_table(job, step)
+        results |= make_training_table(job, step)
         for target in job.settings.targets:
             for stage in (train, evaluate, register):
-                done[f"{stage.__name__} {target}"] = stage(job, target)
+                results[f"{stage.__name__} {target}"] = stage(job, target)
                 step(f"{stage.__name__} {target}")
     if job.trial:
-        _print_trial(done, job)
+        _print_trial(results, job)
     else:
-        _require_gate_passed(done["register renewal"])
-    summary = _summarize(done, job)
+        _require_gate_passed(results["register renewal"])
+    summary = _summarize(results, job)
     report_notices(summary["notices"], job.settings.list.language)
     return summary
 

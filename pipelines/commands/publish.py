@@ -258,7 +258,7 @@ def _portable_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _write_tables(database: Database, schema: str, rows: Mapping[str, pa.Table]) -> str:
-    """Write the missing rows and return the state: `written`, `replaced` or `unchanged`."""
+    """Write the rows unless the database has them already; return `written`, `replaced` or `unchanged`."""
     qualified = database.qualified_schema(schema)
     database.run(f"CREATE SCHEMA IF NOT EXISTS {qualified}")
     for name, table in rows.items():
@@ -287,7 +287,7 @@ VERSION_CONDITION = " AND ".join(f"{name} = ?" for name in VERSION_COLUMNS)
 
 
 def _is_complete(database: Database, schema: str, rows: Mapping[str, pa.Table], version: Sequence[Any]) -> bool:
-    """Whether each table holds the expected number of rows of this version, with the same fingerprint."""
+    """True if each table holds the expected number of rows of this version, with the same fingerprint."""
     for name, table in rows.items():
         count_query = f"SELECT count(*) FROM {schema}.{name} WHERE {VERSION_CONDITION}"
         if database.run(count_query, *version) != [(table.num_rows,)]:

@@ -35,7 +35,7 @@ def run_score(job: Job) -> dict[str, Any]:
     `failed_stages` of the result has the optional stages that failed, each with its error message.
     """
     run_scoring_stages(job)
-    failed = {stage.__name__: why for stage in OPTIONAL_STAGES if (why := _try_stage(stage, job))}
+    failed = {stage.__name__: reason for stage in OPTIONAL_STAGES if (reason := _try_stage(stage, job))}
     published = publish(job, failed) | {"failed_stages": failed}
     report_notices(published["notices"], job.settings.list.language)
     return published
@@ -46,18 +46,18 @@ def _try_stage(stage: Callable[[Job], Any], job: Job) -> str | None:
     try:
         stage(job)
     except RunError as run_error:
-        why = str(run_error)
+        reason = str(run_error)
     except Exception as error:  # any error: the list is still published
         raise_if_received()
         log = write_traceback(error, job.data, f"score, {stage.__name__}")
-        why = f"internal error ({type(error).__name__}); the traceback is in {log}: please report it with that file"
+        reason = f"internal error ({type(error).__name__}); the traceback is in {log}: please report it with that file"
     else:
         return None
     structlog.get_logger().warning(
-        "optional part failed; the list is published without it", stage=stage.__name__, why=why
+        "optional part failed; the list is published without it", stage=stage.__name__, why=reason
     )
     shutil.rmtree(job.folder / stage.__name__, ignore_errors=True)
-    return why
+    return reason
 
 
 def run_scoring_stages(job: Job) -> None:

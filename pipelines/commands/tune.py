@@ -39,7 +39,7 @@ def run_tune(job: Job, target: str | None = None) -> dict[str, Any]:
 
 
 def has_training_table(job: Job) -> bool:
-    """Whether an earlier search left a training table of the same date and input tables in the data folder."""
+    """True if an earlier search left a training table of the same date and input tables in the data folder."""
     source_file, table = job.data / TUNE_TRAINING_TABLE, job.folder / TRAINING
     if not (
         source_file.is_file()

@@ -71,8 +71,8 @@ def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[
     shifted = _shifted_values(
         PeerFeatures(day.folder, listed, day.settings.list.min_peers), row["account_id"], changes, schema, catalogue
     )
-    both = pd.concat([values, values.assign(**shifted, **changes)], ignore_index=True)
-    before, after = champion.model.probability(both).tolist()
+    before_and_after = pd.concat([values, values.assign(**shifted, **changes)], ignore_index=True)
+    before, after = champion.model.probability(before_and_after).tolist()
     groups = data_files.load_frame(day.folder / CONTRIBUTIONS, filters=account_filter, columns=[PEER_GROUP])
     peers = data_files.load_frame(day.folder / PEER_MEDIANS, columns=list(changes)).loc[groups[PEER_GROUP].iloc[0]]
     texts = Messages(day.settings.list.language)
@@ -84,9 +84,10 @@ def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[
         "before": before,
         "after": after,
         "features": [
-            _compare_values(catalogue[name], both[name].tolist(), json_value(peers[name]), texts) for name in changes
+            _compare_values(catalogue[name], before_and_after[name].tolist(), json_value(peers[name]), texts)
+            for name in changes
         ],
-        "shifted_windows": {name: [json_value(value) for value in both[name].tolist()] for name in shifted},
+        "shifted_windows": {name: [json_value(value) for value in before_and_after[name].tolist()] for name in shifted},
         "notes": [*_notes(changes, shifted, catalogue, champion, texts), texts.text("whatif.caveat")],
     }
 
@@ -117,8 +118,12 @@ def _parse_assignment(text: str, schema: Schema, catalogue: Mapping[str, Feature
     if name not in schema.names and name in RENAMED_FEATURES:
         raise ConfigError(f"--set {name}: the feature is now called {RENAMED_FEATURES[name]}")
     if name not in schema.names or name not in catalogue:
-        near = difflib.get_close_matches(name, schema.names, n=4, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "`renewals explain` shows an account's features"
+        suggestions = difflib.get_close_matches(name, schema.names, n=4, cutoff=0.5)
+        hint = (
+            f"did you mean {', '.join(suggestions)}?"
+            if suggestions
+            else "`renewals explain` shows an account's features"
+        )
         raise ConfigError(f"--set {name}: the model has no such feature; {hint}")
     return name, _parse_category(name, value, schema) if name in schema.categories else _parse_number(
         name, value, catalogue[name]

@@ -47,7 +47,7 @@ class RuleViolation:
     report: TableReport
     rule: Rule
     is_text: bool
-    """Whether the raw table is text, so that `source.null_values` and `source.decimal` apply to it."""
+    """True if the raw table is text, so that `source.null_values` and `source.decimal` apply to it."""
 
     @property
     def column(self) -> ColumnSpec:
@@ -122,7 +122,7 @@ THREE_DECIMALS_PATTERN = r"^\d{1,3}\.\d{3}$"
 
 
 def find_thousands_as_decimals(validated: ValidatedTable) -> Iterator[Anomaly]:
-    """Find amounts of a text file that are probably 1000 times too small: 12.000 in every row means 12 thousand."""
+    """Find text amounts that are probably 1000 times too small, because 12.000 means 12 thousand."""
     name = validated.table.name
     for column in validated.table.columns.values():
         if MONEY_RANGE in column.constraints and column.name in validated.raw_columns:
@@ -235,9 +235,9 @@ def _normalization_advice(unknown: ir.Table, accounts: ir.Table, total: int) -> 
 
 
 def _count_matches(unknown: ir.Table, accounts: ir.Table, normalize: Normalization) -> dict[str, Any]:
-    """Number of rows whose normalized id matches an account, with one example pair.
+    """Count the rows that match an account after normalizing ids, with one example pair.
 
-    A normalized id that belongs to several accounts is no match.
+    Returns `rows`, `unknown_id` and `known_id`. A normalized id that belongs to several accounts is no match.
     """
     known_keys = accounts.select(known_id=_.account_id.cast("string")).mutate(key=normalize(_.known_id))
     known_keys = known_keys.group_by("key").agg(known_id=_.known_id.min(), accounts=_.known_id.nunique())
@@ -317,10 +317,13 @@ def _first_rate_advice(violation: RuleViolation) -> Iterator[str]:
 
 
 def _base_currency_advice(violation: RuleViolation) -> Iterator[str]:
-    units = (
-        violation.validated.rows.group_by("currency").agg(one=(_.rate == 1.0).all()).filter(_.one).order_by("currency")
+    unit_rates = (
+        violation.validated.rows.group_by("currency")
+        .agg(is_one=(_.rate == 1.0).all())
+        .filter(_.is_one)
+        .order_by("currency")
     )
-    bases = [row["currency"] for row in units.to_pyarrow().to_pylist()]
+    bases = [row["currency"] for row in unit_rates.to_pyarrow().to_pylist()]
     reporting_currency = violation.context.job.settings.money.reporting_currency
     if len(bases) == 1:
         yield f"the rates are in units of {bases[0]} (its rate is 1): --set money.reporting_currency={bases[0]}"
@@ -351,23 +354,23 @@ def _duplicate_key_advice(violation: RuleViolation) -> Iterator[str]:
     worst = first_row(keys.order_by(ibis.desc("times"), *key))
     counts = first_row(keys.agg(times=_.times.max(), keys=_.count(), **sums))
     columns = ", ".join(c for c in differing if counts[c])
-    shown = ", ".join(repr(worst[c]) for c in key)
+    example = ", ".join(repr(worst[c]) for c in key)
     if table.name == "contracts" and counts["start_date"]:
         yield (
-            f"contract_id must identify one term; ids with several terms: {counts['start_date']}, for example {shown} "
-            f"with {worst['start_date']} different starts, as a subscription id has. Give each term a unique id, for "
+            f"contract_id must identify one term; ids with several terms: {counts['start_date']}, for example "
+            f"{example} with {worst['start_date']} different starts, as a subscription id has. Give each term a unique id, for "
             f"example this one followed by the start_date, and move this one to a column subscription_id; a higher "
             f"limit would drop the later terms, and their renewals would count as lost"
         )
     else:
         yield (
-            f"each {name} must occur once; repeated: {counts['keys']}, for example {shown} with {worst['times']} rows. "
-            f"They differ in {columns}: keep one row of each at the source, the newest one if they are versions"
+            f"each {name} must occur once; repeated: {counts['keys']}, for example {example} with {worst['times']} "
+            f"rows. They differ in {columns}: keep one row of each at the source, the newest one if they are versions"
         )
 
 
 def find_dropped_terms(ranked_rows: ir.Table) -> Iterator[Anomaly]:
-    """Report the number of contracts quarantined because another term has the same contract_id.
+    """Yield an anomaly with the number of contracts quarantined because another term has their contract_id.
 
     `ranked_rows` has the `place` of each row within its key.
     """

@@ -67,9 +67,9 @@ class CastTable:
     raw_columns: Mapping[str, str]
     """Names of the raw columns in the source, and their names in `rows`."""
     type_rules: tuple[Rule, ...]
-    """One rule per column whose values may fail to cast."""
+    """One rule per column with values that may fail to cast."""
     is_text: bool = False
-    """Whether the raw table is text, so that `source.null_values` and `source.decimal` apply to it."""
+    """True if the raw table is text, so that `source.null_values` and `source.decimal` apply to it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class _IdColumn:
     value: ir.Value
     is_text: bool
     is_conclusive: bool
-    """Whether its type counts: a typed column without any value may have lost its type."""
+    """True if its type counts; a typed column without any value may have lost its type."""
 
 
 def id_types(raw_tables: Mapping[str, RawTable]) -> IdTypes:
@@ -146,7 +146,7 @@ def _find_id_columns(raw: RawTable, table: TableSpec) -> Iterator[_IdColumn]:
 
 
 def _is_text_id(dtype: dt.DataType, column: ColumnSpec, raw: RawTable) -> bool | None:
-    """Whether ids of this type are text (True) or whole numbers (False); None if the type cannot hold ids.
+    """True if ids of this type are text, False if they are whole numbers, None if the type cannot hold ids.
 
     Floats count as whole numbers: a column of whole numbers with gaps often became a float.
     """
@@ -216,7 +216,7 @@ def _cast_or_null(rows: ir.Table, name: str, dtype: dt.DataType) -> ir.Value:
 
 
 def require_types(raw: RawTable, table: TableSpec, ids: Mapping[str, dt.DataType]) -> None:
-    """Raise `DataContractError` that names every column whose type does not fit the contract.
+    """Raise `DataContractError` that names every column with a type that does not fit the contract.
 
     `ids` has the type of each id column; if it is empty, id columns are not checked.
     """
@@ -323,7 +323,7 @@ def _to_integer(number: ir.Value) -> ir.Value:
 
 
 def _type_name(dtype: dt.DataType) -> str:
-    """Name of a type in plain words."""
+    """Common name of a type, such as text or whole numbers."""
     names = (
         ("text", dtype.is_string()),
         ("true or false", dtype.is_boolean()),

@@ -71,7 +71,7 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class ValidatedTable:
-    """A table whose rows have been checked against every rule."""
+    """A table after checking its rows against every rule."""
 
     table: TableSpec
     rows: ir.Table
@@ -81,7 +81,7 @@ class ValidatedTable:
 
     @property
     def is_broken(self) -> ir.BooleanValue:
-        """Whether a row breaks any rule."""
+        """True for rows that break any rule."""
         return ibis.or_(*(self.rows[f"breaks_{place}"] for place, _rule in enumerate(self.rules)))
 
     @property

@@ -78,7 +78,7 @@ def _find_unknown_managers(accounts: ir.Table, managers: Iterable[str], coverage
         )
 
 
-# --- people and the words of tiers -----------------------------------------------------------------
+# --- people and the patterns of tiers --------------------------------------------------------------
 
 
 def _find_people_without_tier(people: ir.Table, policy: Policy, coverage: Coverage) -> None:
@@ -184,7 +184,7 @@ def _consequence(lists: Mapping[str, PatternList], empty_lists: Iterable[str]) -
     return f"Until this setting names your features, {', '.join(effects)}"
 
 
-# --- events of people who are not known --------------------------------------------------------------
+# --- events of unknown users -----------------------------------------------------------------------
 
 
 def _find_unknown_users(events: ir.Table, people: ir.Table, coverage: Coverage) -> None:

@@ -1,4 +1,4 @@
-"""Rules for currencies: rows whose amount cannot be converted to the reporting currency are quarantined.
+"""Rules for currencies: quarantine rows with an amount that cannot be converted to the reporting currency.
 
 `features` converts at the newest rate dated on or before a day. A contract runs from its start, so a rate dated by its
 start is enough for every later day.

@@ -15,7 +15,7 @@ from renewals.pipelines.validation.context import CheckContext, TableReport, Val
 from renewals.pipelines.validation.repeated_events import COUNT_ADVICE, RepeatedEvents
 
 REPEATABLE_TABLE = "usage_events"
-"""The only table whose equal rows may be separate facts."""
+"""The only table in which equal rows may be separate facts."""
 
 
 def _always_holds(rows: ir.Table) -> ir.BooleanValue:
@@ -86,7 +86,7 @@ def split_duplicates(
 
 
 def _identity_columns(validated: ValidatedTable, rows: ir.Table) -> dict[str, ir.Value]:
-    """Columns that define equal rows: the row id where it is filled, all columns otherwise."""
+    """Columns that define equal rows: the row id if it is filled, else all columns."""
     row_id = validated.table.row_id
     if not row_id:
         return {name: rows[name] for name in validated.columns}
@@ -109,7 +109,7 @@ def _number_copies(validated: ValidatedTable, rows: ir.Table) -> ir.Table:
 def _count_repeated_events(
     context: CheckContext, hashed_rows: ir.Table, repeated_hashes: ir.Table
 ) -> RepeatedEvents | None:
-    """How often the rows without an id occur; None if all differ."""
+    """Frequencies of equal rows among the rows without an id; None if all differ."""
     counts = (
         repeated_hashes.filter(~repeated_hashes.named)
         .group_by("times")

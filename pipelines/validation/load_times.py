@@ -1,4 +1,4 @@
-"""Detect tables whose known times are the date of one load, so that their history was unknown before it.
+"""Detect tables with the date of one load as their known time, so that their history was unknown before it.
 
 A row does not exist before its known time. A migration or a first load that sets the known time of every row to the
 load date therefore hides all history: no model can learn from it, and no error appears.

@@ -129,7 +129,7 @@ def _stop_messages(name: str, report: TableReport, job: Job) -> Iterator[str]:
 
 
 def _exceeded_limits(name: str, report: TableReport, job: Job) -> list[str]:
-    """Why the rows of a table stop the run, one text per limit."""
+    """Reasons why the rows of a table stop the run, one text per exceeded limit."""
     settings, over = job.settings.quarantine, []
     if report.violations > settings.limit_of(name) * report.rows:
         over.append(
@@ -147,8 +147,8 @@ def _exceeded_limits(name: str, report: TableReport, job: Job) -> list[str]:
 
 def _describe_table(name: str, report: TableReport, job: Job, exceeded: Sequence[str] = ()) -> Iterator[str]:
     """Yield the number of quarantined rows, each rule with an example and advice, and the path of the rows."""
-    aside = report.violations + report.duplicates
-    yield f"{name}: {aside} of {report.rows} rows quarantined" + (f" ({'; '.join(exceeded)})" if exceeded else "")
+    quarantined = report.violations + report.duplicates
+    yield f"{name}: {quarantined} of {report.rows} rows quarantined" + (f" ({'; '.join(exceeded)})" if exceeded else "")
     for rule, count in sorted(report.rule_counts.items(), key=lambda item: (-item[1], item[0])):
         rows = "1 row" if count == 1 else f"{count} rows"
         yield f"  {rows}: {report.broken_rules[rule].message} (rule {rule}{_format_example(report.examples[rule])})"
@@ -175,10 +175,12 @@ def _limit_advice(name: str, report: TableReport) -> Iterator[str]:
 
 def table_notices(name: str, report: TableReport) -> Iterator[Notice]:
     """Notices for readers of a list: most rows of a table are missing, or anomalies in it."""
-    aside = report.violations + report.duplicates
-    if aside > MAX_DEFAULT_SHARE * report.rows:
-        share = aside / report.rows
-        yield Notice("most_rows_quarantined", {"table": name, "aside": aside, "rows": report.rows, "share": share})
+    quarantined = report.violations + report.duplicates
+    if quarantined > MAX_DEFAULT_SHARE * report.rows:
+        share = quarantined / report.rows
+        yield Notice(
+            "most_rows_quarantined", {"table": name, "aside": quarantined, "rows": report.rows, "share": share}
+        )
     yield from (anomaly.notice for anomaly in report.anomalies)
 
 

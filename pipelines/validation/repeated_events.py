@@ -14,20 +14,20 @@ from typing import Any
 MIN_MIDNIGHT_SHARE = 0.95
 """Times count as rounded to the day if at least this share of them is midnight UTC."""
 MIN_REDELIVERED_SHARE = 0.9
-"""Minimum share of distinct rows whose frequency is a multiple of the most common one for a redelivery warning."""
+"""Minimum share of distinct rows with a multiple of the most common frequency, for a redelivery warning."""
 SETTING_KEY = "source.repeated_events"
 
 
 @dataclass(frozen=True)
 class RepeatedEvents:
-    """How often the rows of a table occur, and how equal rows are treated."""
+    """Frequencies of equal rows in a table, and the treatment of these rows."""
 
     setting: str
     """`auto`, `count` or `deduplicate`."""
     frequencies: Mapping[int, int]
     """Number of distinct rows by how often they occur, 1 included."""
     at_midnight: int
-    """Number of rows whose time is midnight UTC."""
+    """Number of rows with a time of midnight UTC."""
 
     @property
     def rows(self) -> int:
@@ -46,17 +46,17 @@ class RepeatedEvents:
 
     @property
     def is_rounded(self) -> bool:
-        """Whether the times are rounded to the day."""
+        """True if the times are rounded to the day."""
         return self.at_midnight >= MIN_MIDNIGHT_SHARE * self.rows
 
     @property
     def deliveries(self) -> int:
-        """How often the whole table was delivered: the greatest common divisor of all frequencies."""
+        """Number of deliveries of the whole table: the greatest common divisor of all frequencies."""
         return math.gcd(*self.frequencies)
 
     @property
     def is_counted(self) -> bool:
-        """Whether equal rows count as separate uses.
+        """True if equal rows count as separate uses.
 
         In a rounded table delivered n times, one of n equal rows counts.
         """
@@ -118,7 +118,7 @@ class RepeatedEvents:
         )
         return (
             f"usage_events: {self.repeats} of {self.rows} rows without an event_id repeat another row, and {treatment} "
-            f"({SETTING_KEY}: {self.setting}): {self.reason}{self._redelivery_hint}. {SET_ASIDE_ADVICE}"
+            f"({SETTING_KEY}: {self.setting}): {self.reason}{self._redelivery_hint}. {DEDUPLICATE_ADVICE}"
         )
 
 
@@ -126,7 +126,7 @@ COUNT_ADVICE = (
     "If each of them is a use, give each event an `event_id`, or one row with its `quantity`, "
     f"or count them with --set {SETTING_KEY}=count"
 )
-SET_ASIDE_ADVICE = (
+DEDUPLICATE_ADVICE = (
     "If part of the table was delivered twice, load each delivery once, or give each event an `event_id`; "
     f"--set {SETTING_KEY}=deduplicate keeps one of each"
 )

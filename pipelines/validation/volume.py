@@ -43,9 +43,9 @@ def monthly_volume(rows: ir.Table, day: date) -> MonthlyVolume | None:
     """Rows of the last complete month before the day, by event time, and the median of the months before it.
 
     Each month is counted as it was known the same number of days after its end as the last month is now, because events
-    arrive late and only older months are complete. A month with no rows known then came with a bulk load and is counted
-    as it is known now. None if fewer than `MIN_MONTHS` complete months precede the last one, or if no month was ever
-    known that early.
+    arrive late and only older months are complete. A month with no rows known then was loaded later in bulk and is
+    counted as it is known now. None if fewer than `MIN_MONTHS` complete months precede the last one, or if no month was
+    ever known that early.
     """
     months = _complete_months(day)
     counts = _count_rows_by_month(rows, months, day)
