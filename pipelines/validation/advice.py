@@ -358,8 +358,8 @@ def _duplicate_key_advice(violation: RuleViolation) -> Iterator[str]:
     if table.name == "contracts" and counts["start_date"]:
         yield (
             f"contract_id must identify one term; ids with several terms: {counts['start_date']}, for example "
-            f"{example} with {worst['start_date']} different starts, as a subscription id has. Give each term a unique id, for "
-            f"example this one followed by the start_date, and move this one to a column subscription_id; a higher "
+            f"{example} with {worst['start_date']} different starts, as a subscription id has. Give each term a unique "
+            f"id, for example this one followed by the start_date, and move this one to a column subscription_id; a higher "
             f"limit would drop the later terms, and their renewals would count as lost"
         )
     else:
