@@ -359,8 +359,8 @@ def _duplicate_key_advice(violation: RuleViolation) -> Iterator[str]:
         yield (
             f"contract_id must identify one term; ids with several terms: {counts['start_date']}, for example "
             f"{example} with {worst['start_date']} different starts, as a subscription id has. Give each term a unique "
-            f"id, for example this one followed by the start_date, and move this one to a column subscription_id; a higher "
-            f"limit would drop the later terms, and their renewals would count as lost"
+            f"id, for example this one followed by the start_date, and move this one to a column subscription_id; a "
+            f"higher limit would drop the later terms, and their renewals would count as lost"
         )
     else:
         yield (
