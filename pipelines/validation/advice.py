@@ -173,7 +173,7 @@ TICKET_SYNONYMS = {
 def _unlisted_value_advice(violation: RuleViolation) -> Iterator[str]:
     if values := drop_null_markers(violation.values):
         proposals = {v: _suggest_value(v, violation) for v in values}
-        pairs = ", ".join(f"{v!r} as {p}" for v, p in islice(proposals.items(), MAX_VALUES_SHOWN) if p)
+        pairs = ", ".join(f"{v!r} to {p}" for v, p in islice(proposals.items(), MAX_VALUES_SHOWN) if p)
         proposal = f" (for example {pairs})" if pairs else ""
         yield f"the values are {format_values(values)}; no setting maps them: rename them at the source{proposal}"
 

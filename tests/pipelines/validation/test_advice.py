@@ -213,8 +213,8 @@ def test_the_words_of_a_help_desk_are_counted_and_translated(tables, tmp_path):
     ]
     said = stopped(tables(tickets=tickets), tmp_path)
     assert "the values are 'incident' (2), 'task' (1); no setting maps them: rename them at the source" in said
-    assert "'incident' as bug, 'task' as request" in said
-    assert "'Low' as low, 'normal' as medium, 'urgent' as high" in said
+    assert "'incident' to bug, 'task' to request" in said
+    assert "'Low' to low, 'normal' to medium, 'urgent' to high" in said
     assert "quarantine.limits" not in said
 
 
