@@ -1,1 +1,1 @@
-"""What is run: commands and stages, and the only code that opens a file, a database or MLflow."""
+"""Commands and stages, and all access to files, databases and MLflow."""

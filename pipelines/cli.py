@@ -1,4 +1,4 @@
-"""`renewals`: the one command for people and schedulers. Heavy imports wait until a command runs."""
+"""Command line `renewals`. Heavy modules are imported only when a command runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from renewals.pipelines.runtime.job import Job
 
 app = typer.Typer(
-    help="Predict renewals and expansion: train on past outcomes, then publish a risk list for a date.",
+    help="Predict renewals and expansion of software subscriptions: train on past outcomes, then publish a ranked risk "
+    "list for a date. To try it on example data, run `renewals demo`. For the options of a command, run `renewals "
+    "COMMAND --help`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -23,24 +25,26 @@ app = typer.Typer(
 Tables = Annotated[
     str | None,
     typer.Option(
-        help="The tables: a folder of Parquet or CSV, duckdb:///FILE or postgresql://…  [default: `tables` in "
-        "params.yaml, data/company]"
+        help="Input tables: a folder of Parquet or CSV files, duckdb:///FILE or postgresql://…  [default: `tables` in "
+        "params.yaml, else data/company]"
     ),
 ]
 IgnoredTables = Annotated[str, typer.Option("--tables", hidden=True, help="Accepted for compatibility; ignored.")]
-Data = Annotated[Path, typer.Option(help="Where intermediate tables, models and MLflow live.")]
-Params = Annotated[Path | None, typer.Option(help="The parameter file.  [default: params.yaml where there is one]")]
+Data = Annotated[Path, typer.Option(help="Folder for intermediate tables, models and MLflow runs.")]
+Params = Annotated[Path | None, typer.Option(help="Parameter file.  [default: params.yaml, if it exists]")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one parameter, for example list.language=zh; repeatable."
+    ),
 ]
-Lists = Annotated[Path, typer.Option(help="Where lists/<as-of>/ is published.")]
-AsOf = Annotated[
-    str, typer.Option(metavar="DATE", help="Date of the list (YYYY-MM-DD): only data known before it are used.")
-]
+Lists = Annotated[Path, typer.Option(help="Folder of the published lists, with one subfolder per date.")]
+AsOf = Annotated[str, typer.Option(metavar="DATE", help="As-of date (YYYY-MM-DD): only data known before it are used.")]
+ListDate = Annotated[str, typer.Option(metavar="DATE", help="Date of the published list (YYYY-MM-DD).")]
 AllowStale = Annotated[
     bool,
     typer.Option(
-        "--allow-stale", help="Continue although tables are too old or incomplete; the result carries a notice."
+        "--allow-stale", help="Continue if tables are too old or incomplete for the date; the result has a notice."
     ),
 ]
 Until = Annotated[
@@ -51,7 +55,7 @@ Hindsight = Annotated[
     bool,
     typer.Option(
         "--hindsight",
-        help="Allow a date before the training cutoff of the models; the list is marked and not used as history.",
+        help="Allow a date before the training cutoff of the champion; the result is marked and not used as history.",
     ),
 ]
 
@@ -66,7 +70,11 @@ def demo(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Run everything on the example company."""
+    """Run the whole pipeline on a generated example company.
+
+    Generates the tables, trains the models and publishes one list. `demo` and `dates` in the parameter file set the
+    size of the company and the dates.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.demo import demo
@@ -78,12 +86,17 @@ def demo(
 
 @app.command()
 def example(
-    out: Annotated[Path, typer.Option(help="The folder to write: a new one, or an earlier example.")] = Path("demo")
+    out: Annotated[Path, typer.Option(help="Folder to write: a new one, or one with an earlier example.")] = Path(
+        "demo"
+    )
     / "company",
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write example tables to try the program on."""
+    """Generate the tables of an example company.
+
+    An earlier example company in the folder is replaced; any other content is refused.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.example import example
@@ -99,7 +112,7 @@ def check(
         str | None,
         typer.Option(
             metavar="DATE",
-            help="Also check whether the tables are recent enough for this date (YYYY-MM-DD).",
+            help="Also check that the tables are recent enough for this date (YYYY-MM-DD).",
             show_default=False,
         ),
     ] = None,
@@ -109,7 +122,11 @@ def check(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Validate the input tables and report the last date of each."""
+    """Validate the input tables and report the last date of each.
+
+    Rows that break the data contract are written to DATA/quarantine with their reasons. Too many of them in a table are
+    an error.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.check import check_tables
@@ -123,11 +140,14 @@ def check(
 def learn(
     until: Until,
     trial_run: Annotated[
-        bool, typer.Option("--try", help="Train and compare with the champion only; nothing is registered or promoted.")
+        bool,
+        typer.Option("--try", help="Trial: train and compare with the champion, but register and promote nothing."),
     ] = False,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the trial.  [default: date and a hash of the parameters]", show_default=False),
+        typer.Option(
+            help="Name of the trial; needs --try.  [default: date and a hash of the parameters]", show_default=False
+        ),
     ] = None,
     allow_stale: AllowStale = False,
     tables: Tables = None,
@@ -135,7 +155,11 @@ def learn(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Train and register models with the data known and the outcomes final on a date."""
+    """Train and evaluate models, and register them in MLflow.
+
+    Uses the data known and the outcomes final before the cutoff. With `gate.promote: auto`, a version that passes the
+    gate becomes the champion. If the gate rejects the renewal model, the exit code is 80.
+    """
     if name and not trial_run:
         raise typer.BadParameter("--name needs --try")
 
@@ -156,9 +180,10 @@ def backtest(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Backtest: predictions at past dates compared with baselines and with the outcomes, as an HTML report.
+    """Report predictions at past dates against actual outcomes.
 
-    Uses the models that `renewals learn` trained for this date, or trains them first. Registers nothing.
+    Writes an HTML report that compares the model with the baselines. Uses the models that `renewals learn` trained for
+    this cutoff, or trains them first. Registers nothing.
     """
 
     def run(job: Job) -> dict[str, Any]:
@@ -182,9 +207,10 @@ def tune(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Tune the hyperparameters on past data. Changes no setting; an interrupted search is resumed.
+    """Tune the hyperparameters on past data.
 
-    Compares the best settings with the current ones on the most recent outcomes, which are held out.
+    Compares the best settings with the current ones on the most recent outcomes, which are held out, and reports both.
+    Changes no setting. An interrupted search is resumed.
     """
 
     def run(job: Job) -> dict[str, Any]:
@@ -213,7 +239,11 @@ def score(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Publish the risk list of a day, with its scorecard and, on the first of a month, its forecast."""
+    """Score all accounts and publish the risk list of a date.
+
+    The list comes with the scorecard and, on the first day of a month, the forecast. Running the command again with the
+    same inputs changes nothing.
+    """
     allowed = _add_flag_overrides(overrides, allow_stale, hindsight)
 
     def run(job: Job) -> dict[str, Any]:
@@ -226,15 +256,18 @@ def score(
 
 @app.command()
 def publish(
-    as_of: AsOf,
-    to: Annotated[str, typer.Option(metavar="URL", help="The database: postgresql://… or duckdb:///FILE")],
-    schema: Annotated[str, typer.Option(help="The schema that holds the tables.")] = "renewals",
+    as_of: ListDate,
+    to: Annotated[str, typer.Option(metavar="URL", help="Address of the database: postgresql://… or duckdb:///FILE")],
+    schema: Annotated[str, typer.Option(help="Database schema of the tables; created if it is missing.")] = "renewals",
     data: Data = DATA_FOLDER,
     lists: Lists = LISTS_FOLDER,
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write a published list, its reasons and its forecast to a database in one transaction (idempotent)."""
+    """Write a published list to a database.
+
+    Writes the list, its reasons and its forecast in one transaction. Running the command again changes nothing.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.publish import run_publish
@@ -253,7 +286,10 @@ def scorecard(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Company metrics on a date: churn, renewal rates, retention, usage, referrals."""
+    """Compute company metrics: churn, retention, usage, referrals.
+
+    Needs no model. Metrics are by month, quarter and year, and by segment.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.scorecard import run_scorecard
@@ -273,7 +309,10 @@ def forecast(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Forecast renewals, GRR and NRR for the next four quarters."""
+    """Forecast renewals, GRR and NRR for the next four quarters.
+
+    Scores the accounts first. The date must be the first day of a month.
+    """
     allowed = _add_flag_overrides(overrides, allow_stale, hindsight)
 
     def run(job: Job) -> dict[str, Any]:
@@ -293,7 +332,11 @@ def effect(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Estimate the effect of each playbook on renewals (propensity-adjusted)."""
+    """Estimate the effect of each playbook on renewals.
+
+    Compares treated accounts with similar untreated ones (propensity-adjusted), in renewals that were decided before
+    the date.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.effect import run_effect
@@ -305,15 +348,19 @@ def effect(
 
 @app.command()
 def explain(
-    account: Annotated[str, typer.Argument(help="The account's id.")],
-    as_of: AsOf,
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    as_of: ListDate,
     tables: IgnoredTables = "",
     data: Data = DATA_FOLDER,
     lists: Lists = LISTS_FOLDER,
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Explain the score and the rank of one account on a published list."""
+    """Explain the score and the rank of an account on a list.
+
+    Shows its scores, reasons, playbooks and alerts, the contribution of every feature, and its number of rows in each
+    input table.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.explain import explain
@@ -325,22 +372,24 @@ def explain(
 
 @app.command()
 def whatif(
-    account: Annotated[str, typer.Argument(help="The account's id.")],
-    as_of: AsOf,
+    account: Annotated[str, typer.Argument(help="Account id.")],
+    as_of: ListDate,
     changes: Annotated[
-        list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="Changed feature value; repeatable.")
+        list[str], typer.Option("--set", metavar="FEATURE=VALUE", help="Value of one changed feature; repeatable.")
     ],
     tables: IgnoredTables = "",
     data: Data = DATA_FOLDER,
     lists: Lists = LISTS_FOLDER,
     params: Params = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Override one parameter; repeatable.")
+        list[str] | None,
+        typer.Option("--param", metavar="KEY=VALUE", help="Override one parameter of the parameter file; repeatable."),
     ] = None,
 ) -> None:
-    """Renewal probability of an account with changed feature values (an association, not a causal effect).
+    """Predict renewal for an account with changed feature values.
 
-    Other time windows of the same feature move by the same number of ranks among the peers, unless they are set too.
+    The result is an association, not a causal effect. Other time windows of a changed feature move by the same number
+    of ranks among the peers, unless they are set too.
     """
 
     def run(job: Job) -> dict[str, Any]:
@@ -353,7 +402,7 @@ def whatif(
 
 @app.command()
 def collect(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Workbooks that managers have filled in.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Workbooks returned by managers.")],
     recorded: Annotated[
         str | None,
         typer.Option(
@@ -365,7 +414,11 @@ def collect(
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Import managers' answers from returned workbooks: verdicts, notes, and actions (stored as interventions)."""
+    """Import managers' answers from returned workbooks.
+
+    Stores verdicts, notes and actions in DATA/feedback; the actions become interventions. If answers are rejected, the
+    others are stored, the rejected ones are listed in rejected_answers.csv there, and the exit code is 65.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.collect import collect
@@ -375,22 +428,22 @@ def collect(
     _run_job("collect", run, "", data, params, overrides, lists)
 
 
-TargetName = Annotated[str, typer.Argument(help="What the model predicts: renewal, upsell, cross_sell or expansion.")]
+TargetName = Annotated[str, typer.Argument(help="Target of the model: renewal, upsell, cross_sell or expansion.")]
 
 
 @app.command()
 def promote(
     target: TargetName,
-    version: Annotated[int, typer.Option(min=1, help="Registered version to promote.")],
+    version: Annotated[int, typer.Option(min=1, help="Number of the registered version.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Promote although the gate rejected it; needs --reason.")
+        bool, typer.Option("--force", help="Promote a version that the gate rejected; needs --reason.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why; kept with the version.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason for the promotion; stored with the version.")] = "",
     data: Data = DATA_FOLDER,
     params: Params = None,
     overrides: Overrides = None,
 ) -> None:
-    """Make a registered version the champion."""
+    """Make a registered model version the champion."""
     if force and not reason.strip():
         raise typer.BadParameter(
             '--force needs --reason "…": why is this version promoted although the gate rejected it?'
@@ -406,7 +459,10 @@ def promote(
 
 @app.command()
 def rollback(target: TargetName, data: Data = DATA_FOLDER, params: Params = None, overrides: Overrides = None) -> None:
-    """Restore the previous champion; repeat to go further back."""
+    """Restore the previous champion.
+
+    Run it again to go back further.
+    """
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.models import rollback
@@ -417,13 +473,13 @@ def rollback(target: TargetName, data: Data = DATA_FOLDER, params: Params = None
 
 
 def _add_flag_overrides(overrides: list[str] | None, allow_stale: bool = False, hindsight: bool = False) -> list[str]:
-    """The overrides with the parameters that `--allow-stale` and `--hindsight` stand for."""
+    """The overrides plus the parameters that `--allow-stale` and `--hindsight` set to true."""
     flags = {"freshness.allow_stale": allow_stale, "list.hindsight": hindsight}
-    return [*(overrides or ()), *(f"{parameter}=true" for parameter, given in flags.items() if given)]
+    return [*(overrides or ()), *(f"{parameter}=true" for parameter, is_set in flags.items() if is_set)]
 
 
 LOCK_FREE_COMMANDS = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")
-"""Commands that do not hold the data folder's lock: they write nothing there, or have a lock of their own."""
+"""Commands that do not lock the data folder: they write nothing there or have their own lock."""
 
 
 def _run_job(
@@ -437,10 +493,10 @@ def _run_job(
     check: Callable[[Job], None] = lambda job: None,
     **dates: str | None,
 ) -> None:
-    """Make the job, check what can be known at the start, take the lock where the command needs it, and run it.
+    """Create the job, run the preflight checks, take the lock if the command needs it, and run the command.
 
-    `check` looks at the command's own arguments. `run` imports its command only when it is called: no module is loaded
-    for a command line that is wrong, and whatever happens while modules load ends the run as any other error does.
+    `check` validates the command's own arguments. `run` imports its command only when it is called: no module is loaded
+    for a wrong command line, and an error while modules load ends the run like any other error.
     """
     from renewals.pipelines.runtime import runner
 
@@ -466,7 +522,10 @@ def _run_job(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line (or the given arguments). A wrong one prints its usage and the JSON line, exit code 2."""
+    """Run the command line with these arguments, by default those of the process.
+
+    A wrong command line prints its usage and the JSON line; the exit code is 2.
+    """
     from typer._click.exceptions import (
         ClickException,
         NoArgsIsHelpError,

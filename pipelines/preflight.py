@@ -1,6 +1,6 @@
-"""What can be known at the start of a run is checked at the start: before the lock, and before any table is read.
+"""Preflight checks of each command, run before the lock is taken and before any table is read.
 
-Each check raises the error that a stage would raise minutes later.
+Each check raises an error that a stage would raise only minutes later.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from renewals.pipelines.storage.registry import trained_models
 PreflightCheck = Callable[[Job], None]
 
 WORKING_BYTES = 100 * 2**20
-"""Bytes that a run needs beside the size of the tables, which it copies at most once before older copies go."""
+"""Bytes that a run needs in addition to the size of the tables, of which it keeps at most one extra copy."""
 
 
 def run_checks(command: str, job: Job) -> None:
-    """Raise the first error that the command would meet later on; a command without checks passes."""
-    for passes in CHECKS_BY_COMMAND.get(command, ()):
-        passes(job)
+    """Run the preflight checks of a command and raise the first error; a command without checks passes."""
+    for check in CHECKS_BY_COMMAND.get(command, ()):
+        check(job)
 
 
 def require_configured_target(job: Job, target: str | None) -> None:
-    """Raise `ConfigError` where a target is asked for that `targets` leaves out."""
+    """Raise `ConfigError` if the requested target is not in `targets`."""
     if target is not None and target not in job.settings.targets:
         raise ConfigError(f"--target {target}: `targets` has only {', '.join(job.settings.targets)}")
 
 
 def require_known_targets(job: Job) -> None:
-    """Raise `ConfigError` where `targets` names one that there is none of."""
+    """Raise `ConfigError` if `targets` contains an unknown target."""
     from renewals.models.targets import load_targets
 
     try:
@@ -46,7 +46,7 @@ def require_known_targets(job: Job) -> None:
 
 
 def require_valid_playbooks(job: Job) -> None:
-    """Raise where the library of plays, or what `renewals effect` wrote, cannot be read."""
+    """Raise if the playbook library, or the effects that `renewals effect` measured, cannot be read."""
     from renewals.pipelines.storage import playbook_library
 
     playbook_library.load_library(job)
@@ -54,7 +54,7 @@ def require_valid_playbooks(job: Job) -> None:
 
 
 def require_complete_translations(job: Job) -> None:
-    """Raise `ConfigError` where an alert or a code of the list has no words in some language."""
+    """Raise `ConfigError` if a code of the list (alert, status, theme ...) has no text in some language."""
     from renewals.features.alert_registry import ALERT_CODES
     from renewals.features.family import THEMES
     from renewals.models.ranking.worklist import QUADRANTS, RISK_BANDS, STATUSES
@@ -68,17 +68,17 @@ def require_complete_translations(job: Job) -> None:
         "quadrant": QUADRANTS,
     }
     keys = [f"{kind}.{code}" for kind, codes in {**coded, "theme": THEMES}.items() for code in codes]
-    for language, words in MESSAGES.items():
-        missing = [key for key in keys if key not in words]
+    for language, texts in MESSAGES.items():
+        missing = [key for key in keys if key not in texts]
         if missing:
             raise ConfigError(
                 f"{len(missing)} texts are missing in the language {language!r}, for example {missing[0]!r}: "
-                "add them to reports/words/renewals.pot, run `make words`, and translate what it marks"
+                "add them to reports/words/renewals.pot, run `make words`, and translate the entries it marks"
             )
 
 
 def require_champion(job: Job) -> None:
-    """Raise where no model of renewal serves, its files are not what was registered, or it may not serve."""
+    """Raise if there is no champion for renewal, its files differ from the registered ones, or it may not serve."""
     from renewals.models.settings import RENEWAL
     from renewals.pipelines.storage.registry import model_registry
     from renewals.pipelines.storage.registry.serving_checks import reject_unservable_model
@@ -88,13 +88,15 @@ def require_champion(job: Job) -> None:
 
 
 def require_hindsight_allowed(job: Job) -> None:
-    """Raise `ConfigError` where models that serve learned after the day, and hindsight is not asked for."""
+    """Raise `ConfigError` if a champion was trained after the as-of date and hindsight is not allowed."""
     _check_hindsight(job)
 
 
 def require_replaceable_list(job: Job) -> None:
-    """As `require_hindsight_allowed`; and raise `ConfigError` where the list would take the place of one made in its
-    time."""
+    """Raise as `require_hindsight_allowed`, or if a hindsight list would replace one made without hindsight.
+
+    Both errors are `ConfigError`.
+    """
     from renewals.pipelines.storage.published.list_folder import lists_folder, require_no_original_list
 
     if _check_hindsight(job):
@@ -112,7 +114,7 @@ def _check_hindsight(job: Job) -> bool:
 
 
 def require_demo_dates(job: Job) -> None:
-    """Raise `ConfigError` where the models of the demonstration would learn until after the day of its list."""
+    """Raise `ConfigError` if `dates.until` is after `dates.as_of`: the demo would need hindsight."""
     from renewals.models.settings import RENEWAL
     from renewals.pipelines.storage.published.hindsight import TrainedVersion, check_hindsight
 
@@ -122,7 +124,7 @@ def require_demo_dates(job: Job) -> None:
 
 
 def require_registry_connection(job: Job) -> None:
-    """Raise `ServiceUnavailableError` where a registry outside the data folder does not answer."""
+    """Raise `ServiceUnavailableError` if an MLflow server (`tracking.uri`) does not answer."""
     from renewals.pipelines.storage.registry import model_registry
 
     if job.settings.tracking.uri:
@@ -131,7 +133,7 @@ def require_registry_connection(job: Job) -> None:
 
 
 def require_warehouse_connection(job: Job) -> None:
-    """Raise where the Spark that `warehouse` names cannot be reached."""
+    """Raise if the Spark server that `warehouse` names cannot be reached."""
     if job.settings.warehouse:
         from renewals.pipelines.storage.engine import spark
 
@@ -139,31 +141,31 @@ def require_warehouse_connection(job: Job) -> None:
 
 
 def require_raw_tables(job: Job) -> None:
-    """Raise where a required table is missing, or the place of the tables cannot be reached."""
+    """Raise if a required input table is missing or the address of the tables cannot be reached."""
 
     raw_tables.require_tables(job)
 
 
 def require_tables_or_models(job: Job) -> None:
-    """As `require_raw_tables`, unless the models of this day lie in the data folder: then no table is read."""
+    """Raise as `require_raw_tables`, unless the data folder has models of this date: then no table is read."""
 
     if trained_models.find_model_folder(job) is None:
         require_raw_tables(job)
 
 
 def require_writable_data(job: Job) -> None:
-    """Raise `OutputError` where the data folder cannot be written, or has no room for a run."""
+    """Raise `OutputError` if the data folder cannot be written or has too little free space for a run."""
     _require_writable_folder(job.data)
     free, needed = shutil.disk_usage(job.data).free, WORKING_BYTES + _tables_size(job.tables)
     if free < needed:
         raise OutputError(
             f"{job.data}: {free / 2**20:,.0f} MiB are free and about {needed / 2**20:,.0f} MiB are needed: "
-            "make room, or name another folder with --data"
+            "free some space, or choose another folder with --data"
         )
 
 
 def require_writable_lists(job: Job) -> None:
-    """Raise `OutputError` where the list of the day cannot be published."""
+    """Raise `OutputError` if the list of the date cannot be written to the lists folder."""
     from renewals.pipelines.storage.published.list_folder import require_plain_folder
 
     _require_writable_folder(job.lists)
@@ -181,7 +183,7 @@ def _require_writable_folder(folder: Path) -> None:
 
 
 def _tables_size(tables: str) -> int:
-    """Bytes of the files in a folder of tables; none for a database."""
+    """Size in bytes of the files in a folder of tables; 0 for a database."""
     folder = Path(tables)
     if "://" in tables or not folder.is_dir():
         return 0
@@ -213,4 +215,4 @@ CHECKS_BY_COMMAND: Mapping[str, tuple[PreflightCheck, ...]] = {
     "forecast": (require_first_of_month, *LIST_CHECKS, require_champion, require_hindsight_allowed),
     "effect": TABLE_CHECKS,
 }
-"""What each command checks, cheap things first; the stage `tables` is the first that `dvc repro` runs."""
+"""Checks of each command, fast ones first. The stage `tables` is the first one that `dvc repro` runs."""

@@ -1,1 +1,1 @@
-"""One module per command of `renewals`, named as the command."""
+"""One module per command of `renewals`, with the name of the command."""

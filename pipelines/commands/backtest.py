@@ -1,4 +1,4 @@
-"""The whole of a back-test: what was learned until the day, or learning it now, and then the report."""
+"""Command `renewals backtest`: train models up to the cutoff if there are none, then write the backtest report."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ STAGES = find_stages("learn")
 
 
 def run_backtest(job: Job) -> dict[str, Any]:
-    """The report of the day; a person at a terminal is shown the model beside the baselines.
+    """Write the backtest report and return its result; on a terminal also print the model next to the baselines.
 
-    What `renewals learn` left in the data folder for this day is judged as it stands; otherwise the stages up to
-    `train` run first, beside what learning left. Nothing is registered, and no champion changes.
+    Uses the models that `renewals learn` left in the data folder for this date. Without them, the stages up to `train`
+    run first, in the learning folder. Registers nothing and changes no champion.
     """
-    known = find_model_folder(job)
-    targets = () if known else job.settings.targets
+    model_folder = find_model_folder(job)
+    targets = () if model_folder else job.settings.targets
     with progress((len(STAGES) if targets else 0) + len(targets) + 1, "backtest") as step:
         if targets:
             run_stages(STAGES, job, step)
         for target in targets:
             train(job, target)
             step(f"train {target}")
-        result = backtest(job, known or job.folder)
+        result = backtest(job, model_folder or job.folder)
         step("backtest")
     if is_interactive():
         print_report(result, job)
-    return {**result, "models": "reused" if known else "new"}
+    return {**result, "models": "reused" if model_folder else "new"}
 
 
 def print_report(result: dict[str, Any], job: Job) -> None:
-    """For each target a table of the model beside the baselines, on standard error."""
+    """Print a table of the model and the baselines for each target, on standard error."""
     from rich.console import Console
     from rich.text import Text
 
     from renewals.reports.html.backtest_page import untrained_text
     from renewals.reports.words import Messages
 
-    words, console = Messages(job.settings.list.language), Console(stderr=True)
+    texts, console = Messages(job.settings.list.language), Console(stderr=True)
     for target in result["targets"]:
         report = json.loads((job.data / BACKTEST_FOLDER / target / BACKTEST_REPORT).read_bytes())
-        console.print(_report_table(report, words) if report["trained"] else Text(untrained_text(report, words)))
-    console.print(Text(words.text("backtest.file", page=result["page"])))
+        console.print(_report_table(report, texts) if report["trained"] else Text(untrained_text(report, texts)))
+    console.print(Text(texts.text("backtest.file", page=result["page"])))
 
 
 def _report_table(report: dict[str, Any], texts: Messages) -> Table:
@@ -64,11 +64,11 @@ def _report_table(report: dict[str, Any], texts: Messages) -> Table:
 
     from renewals.reports.html.backtest_page import comparison_table, target_heading
 
-    shown = comparison_table(report, texts)
+    comparison = comparison_table(report, texts)
     table = Table(title=Text(target_heading(report, texts)), title_justify="left")
-    for number, name in enumerate(shown.headings):
-        table.add_column(Text(name), justify="right" if number else "left")
-    for row in shown.rows:
+    for number, heading in enumerate(comparison.headings):
+        table.add_column(Text(heading), justify="right" if number else "left")
+    for row in comparison.rows:
         table.add_row(*map(Text, row))
     return table
 

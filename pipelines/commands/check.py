@@ -1,4 +1,4 @@
-"""`renewals check`: the raw tables against their contract and, for a day, whether they are fresh enough for it."""
+"""Command `renewals check`: validate the input tables and, for a given date, check that they are recent enough."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from renewals.pipelines.storage.notices import add_texts
 
 
 def check_tables(job: Job) -> dict[str, Any]:
-    """Check the raw tables against their contract and, where a day is given, whether they are fresh enough for it.
+    """Validate the input tables; with an as-of date also check that they are recent enough for it.
 
-    Raises what `check` and `freshness` raise.
+    Raises the errors of `check` and `freshness`.
     """
-    checked = check(job)
+    result = check(job)
     if job.as_of is None:
-        return checked
+        return result
     report, findings = assess_freshness(job)
     stop_or_warn(findings, job)
-    return checked | {"freshness": report, "notices": add_texts(finding_notices(findings))}
+    return result | {"freshness": report, "notices": add_texts(finding_notices(findings))}

@@ -1,6 +1,7 @@
-"""Returned workbooks read back: verdicts and notes kept with what the list said, actions made interventions.
+"""Command `renewals collect`: import managers' answers from returned workbooks.
 
-What is understood is kept, what is not is told with its cell, and the folder of answers changes whole or not at all.
+Verdicts and notes are stored with the values of the list; actions become interventions. Valid answers are stored and
+the others are reported with their cells. The feedback folder is replaced as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -24,31 +25,29 @@ from renewals.pipelines.runtime.errors import ConfigError, DataContractError, Mi
 from renewals.pipelines.runtime.job import Job, parse_date
 from renewals.pipelines.runtime.lock import exclusive_lock
 from renewals.pipelines.stages.act import disagreements
-from renewals.pipelines.storage import data_files, folders
-from renewals.pipelines.storage import feedback_log as answers
+from renewals.pipelines.storage import data_files, feedback_log, folders
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import hindsight
 from renewals.pipelines.storage.published.list_folder import corrupted_files
 from renewals.pipelines.storage.published.manifest import MANIFEST, RISK_LIST, UNREADABLE, read_manifest
 from renewals.reports.sanitize import make_printable
-from renewals.reports.sentences import disagreements as spoken
+from renewals.reports.sentences import disagreements as disagreement_sentences
 from renewals.reports.words import Messages
-from renewals.reports.workbook import feedback_answers
-from renewals.reports.workbook import feedback_reader as returned
+from renewals.reports.workbook import feedback_answers, feedback_reader
 from renewals.reports.workbook.feedback_answers import Answer, ListedAccounts, Rejection
 from renewals.reports.workbook.feedback_reader import InvalidWorkbookError, ReturnedWorkbook
 
 LIST_COLUMNS = ["account_name", "renewal_date", "renewal_probability", "risk_band"]
-"""What of the list is kept beside an answer."""
+"""Columns of the list that are stored with an answer."""
 LOCK_FILE, HOLDER_FILE = ".feedback.lock", ".feedback.json"
-"""Collecting has a lock of its own: it waits for no run, and none for it."""
+"""`collect` has its own lock, so that it and other runs never wait for each other."""
 MAX_LISTED_REJECTIONS = 10
-"""So many refusals are told at once; the file has all."""
+"""Number of rejections in the error message; the file has all of them."""
 
 
 @dataclass(frozen=True)
 class AnsweredList:
-    """A published list that a workbook belongs to: its key, its rows by account id, the ids as workbooks show them."""
+    """A published list that workbooks were made from: its key, its rows by account id, and its ids as text."""
 
     key: str
     rows: pd.DataFrame
@@ -56,14 +55,14 @@ class AnsweredList:
 
     @property
     def managers(self) -> dict[str, str | None]:
-        """Whose each account is, by its id as workbooks show it."""
+        """The manager of each account, by account id as workbooks show it; None without a manager."""
         csm = self.rows["csm"].astype(object).where(self.rows["csm"].notna(), None)
-        return {text: csm[own] for text, own in self.accounts.ids_by_text.items()}
+        return {text: csm[account_id] for text, account_id in self.accounts.ids_by_text.items()}
 
 
 @dataclass
 class CollectedAnswers:
-    """What came of the files: answers with the list and the digest of their file, refusals, sheets that are missing."""
+    """Result of reading the files: answers with their lists and file hashes, rejections and missing sheets."""
 
     answers: list[Answer] = field(default_factory=list)
     lists: dict[str, AnsweredList] = field(default_factory=dict)
@@ -73,10 +72,9 @@ class CollectedAnswers:
 
 
 def collect(job: Job, files: Sequence[Path], recorded: str | None = None) -> dict[str, Any]:
-    """Take the answers of returned workbooks; `recorded` is the day they came in, now where it is not given.
+    """Import the answers of returned workbooks and return counts; `recorded` is the date of receipt (default: now).
 
-    Raises DataContractError where anything was refused, after the rest was kept; MissingInputError for a file that is
-    not there.
+    Raises DataContractError if any answer was rejected, after storing the others; MissingInputError for a missing file.
     """
     contents = _read_files(files)
     instant = _recorded_time(recorded)
@@ -85,34 +83,38 @@ def collect(job: Job, files: Sequence[Path], recorded: str | None = None) -> dic
 
 
 def _collect_answers(job: Job, contents: Mapping[str, bytes], instant: datetime) -> dict[str, Any]:
-    before = answers.read_log(job)
-    taken = _read_workbooks(job, contents, instant)
-    known = _collected_keys(before)
-    new = [own for own in taken.answers if (taken.digests[own.file], *own.key) not in known]
-    kept, refused = feedback_answers.reject_contradictions(new)
-    taken.rejections.extend(refused)
-    log = _append_answers(before, kept, taken, instant)
-    _write_feedback(job, log, taken.rejections)
-    told = _count_results(job, taken, kept, before) | {"already_collected": len(taken.answers) - len(new)}
-    told["disagreements"] = None if log is None else disagreements.current_tally(job, log)
+    previous_log = feedback_log.read_log(job)
+    collected = _read_workbooks(job, contents, instant)
+    collected_keys = _collected_keys(previous_log)
+    new = [
+        answer for answer in collected.answers if (collected.digests[answer.file], *answer.key) not in collected_keys
+    ]
+    accepted, contradictions = feedback_answers.reject_contradictions(new)
+    collected.rejections.extend(contradictions)
+    log = _append_answers(previous_log, accepted, collected, instant)
+    _write_feedback(job, log, collected.rejections)
+    result = _count_results(job, collected, accepted, previous_log) | {
+        "already_collected": len(collected.answers) - len(new)
+    }
+    result["disagreements"] = None if log is None else disagreements.current_tally(job, log)
     if is_interactive():
-        _print_result(job, told)
-    if taken.rejections:
-        raise DataContractError(_rejection_message(told, taken.rejections), **told)
-    return told
+        _print_result(job, result)
+    if collected.rejections:
+        raise DataContractError(_rejection_message(result, collected.rejections), **result)
+    return result
 
 
 def _read_files(files: Sequence[Path]) -> dict[str, bytes]:
-    """The bytes of each file by its path; one given twice is one."""
+    """The content of each file, by path; a file given twice is read once."""
     contents = {}
     for file in files:
         try:
             contents[str(file)] = file.read_bytes()
         except FileNotFoundError:
-            raise MissingInputError(f"no file {file}: name the workbooks that came back") from None
+            raise MissingInputError(f"no file {file}: give the returned workbooks") from None
         except IsADirectoryError:
             raise MissingInputError(
-                f"{file} is a folder: name the workbooks in it, for example {file}/*.xlsx"
+                f"{file} is a folder: give the workbooks in it, for example {file}/*.xlsx"
             ) from None
         except OSError as error:
             raise MissingInputError(f"{file} cannot be read: {error.strerror or error}") from None
@@ -126,18 +128,25 @@ def _recorded_time(recorded: str | None) -> datetime:
 
 
 def _read_workbooks(job: Job, contents: Mapping[str, bytes], instant: datetime) -> CollectedAnswers:
-    """Every file read, in the order given. A file that is no returned workbook is refused, and the others go on."""
-    taken, firsts = CollectedAnswers(), _first_contract_days(job)
-    listed = cache(lambda as_of, key: _load_list(job, as_of, key, firsts))
+    """Read all files in the given order; a file that is not a returned workbook is rejected."""
+    collected, first_contract_days = CollectedAnswers(), _first_contract_days(job)
+    load_list = cache(lambda as_of, key: _load_list(job, as_of, key, first_contract_days))
     with progress(len(contents), "collect") as step:
         for file, content in contents.items():
             try:
-                book = returned.read_workbook(content)
-                _add_workbook(taken, file, content, book, listed(book.info.as_of, book.info.fingerprint), instant)
-            except InvalidWorkbookError as fault:
-                taken.rejections.append(Rejection(f"was rejected: {fault}", file=file))
+                workbook = feedback_reader.read_workbook(content)
+                _add_workbook(
+                    collected,
+                    file,
+                    content,
+                    workbook,
+                    load_list(workbook.info.as_of, workbook.info.fingerprint),
+                    instant,
+                )
+            except InvalidWorkbookError as error:
+                collected.rejections.append(Rejection(f"was rejected: {error}", file=file))
             step(Path(file).name)
-    return taken
+    return collected
 
 
 def _add_workbook(
@@ -149,24 +158,24 @@ def _add_workbook(
     instant: datetime,
 ) -> None:
     as_of = workbook.info.as_of
-    workbook, strays = returned.match_renamed_sheets(workbook, answered_list.managers)
+    workbook, strays = feedback_reader.match_renamed_sheets(workbook, answered_list.managers)
     if instant.date() < as_of:
         raise ConfigError(
             f"{file} answers the list of {as_of}, but {instant.date()} is before that list: "
             "give the date the answers were received with --recorded"
         )
-    understood, refused = feedback_answers.parse_answers(workbook, file, answered_list.accounts, instant)
-    collected.answers.extend(understood)
-    collected.rejections.extend(refused)
+    accepted, rejected = feedback_answers.parse_answers(workbook, file, answered_list.accounts, instant)
+    collected.answers.extend(accepted)
+    collected.rejections.extend(rejected)
     collected.digests[file] = hashlib.sha256(content).hexdigest()
     collected.lists[file] = answered_list
     collected.missing_sheets.extend(
-        f"{file}: sheet {sheet.title} is not there, deleted or renamed: {_describe_owner(sheet.csm)} are missing"
+        f"{file}: sheet {sheet.title} is missing (deleted or renamed), so {_describe_owner(sheet.csm)} are missing"
         for sheet in workbook.missing_sheets
     )
     collected.rejections.extend(
         Rejection(
-            "has answers, but is no sheet of this list: put them into the manager's own sheet", stray.title, file=file
+            "has answers, but is not a sheet of this list: copy them into the manager's sheet", stray.title, file=file
         )
         for stray in strays
         if stray.rows
@@ -181,22 +190,22 @@ def _describe_owner(csm: str | None) -> str:
 
 
 def _load_list(job: Job, as_of: date, key: str, first_contract_days: Mapping[Any, date]) -> AnsweredList:
-    """The list that a workbook belongs to, also where another has taken its place. Raises InvalidWorkbookError."""
+    """Load the list that a workbook belongs to, also if it was replaced since. Raises InvalidWorkbookError."""
     folder = _find_list_folder(job.lists, as_of, key)
     rows = data_files.load_frame(folder / RISK_LIST, columns=["account_id", "csm", *LIST_COLUMNS])
-    shown = rows["account_id"].astype(str).map(make_printable)
-    ids = dict(zip(shown, rows["account_id"].tolist(), strict=True))
+    id_texts = rows["account_id"].astype(str).map(make_printable)
+    ids = dict(zip(id_texts, rows["account_id"].tolist(), strict=True))
     return AnsweredList(key, rows.set_index("account_id"), ListedAccounts(ids, first_contract_days))
 
 
 def _find_list_folder(lists: Path, as_of: date, key: str) -> Path:
     day = as_of.isoformat()
-    there = lists / day
-    kept = sorted((lists / ".revisions" / day).glob("*/"))
-    folders = [folder for folder in (there, *kept) if (folder / MANIFEST).is_file()]
+    current = lists / day
+    revisions = sorted((lists / ".revisions" / day).glob("*/"))
+    folders = [folder for folder in (current, *revisions) if (folder / MANIFEST).is_file()]
     if not folders:
         raise InvalidWorkbookError(
-            f"no list of {day} is published in {lists}: give the folder that holds it with --lists"
+            f"no list of {day} is published in {lists}: give the folder of the lists with --lists"
         )
     for folder in folders:
         try:
@@ -206,13 +215,14 @@ def _find_list_folder(lists: Path, as_of: date, key: str) -> Path:
         if str(manifest["list_key"]) == key:
             if corrupted_files(folder, manifest):
                 raise InvalidWorkbookError(
-                    f"the list in {folder} is not as it was published: publish it anew, and collect again"
+                    f"files of the list in {folder} were changed after publication: run `renewals score --as-of {day}` "
+                    "again, then collect again"
                 )
             if hindsight.is_hindsight_list(manifest):
                 raise InvalidWorkbookError(
                     f"it belongs to the list in {folder}, which was made with hindsight: answers to such a list are "
-                    "not kept, for its models knew what came later. Copy them into the workbook of a list "
-                    "made in its time"
+                    "not stored, because its models were trained on later data. Copy them into the workbook of a list "
+                    "made without hindsight"
                 )
             return folder
     raise InvalidWorkbookError(
@@ -222,17 +232,20 @@ def _find_list_folder(lists: Path, as_of: date, key: str) -> Path:
 
 
 def _first_contract_days(job: Job) -> dict[Any, date]:
-    """The first day of every account's first contract."""
+    """The start date of each account's first contract, by account id."""
     contracts = warehouse.clean_tables(warehouse.connect(job.settings.engine), job.data)["contracts"]
     first = contracts.group_by("account_id").agg(first=contracts.start_date.min().date()).to_pyarrow().to_pydict()
     return dict(zip(first["account_id"], first["first"], strict=True))
 
 
-# --- what is kept --------------------------------------------------------------------------------
+# --- stored files --------------------------------------------------------------------------------
 
 
 def _collected_keys(previous_log: pd.DataFrame | None) -> set[tuple[Any, ...]]:
-    """What was taken from which file. A file collected again says nothing new, nor does it take back a newer answer."""
+    """Keys (file hash, as-of date, account id) of all answers in the log.
+
+    They make sure that a file collected again adds nothing and does not override a newer answer.
+    """
     if previous_log is None:
         return set()
     return set(previous_log[["file_sha256", "as_of", "account_id"]].itertuples(index=False, name=None))
@@ -241,16 +254,16 @@ def _collected_keys(previous_log: pd.DataFrame | None) -> set[tuple[Any, ...]]:
 def _append_answers(
     previous_log: pd.DataFrame | None, new_answers: Sequence[Answer], collected: CollectedAnswers, instant: datetime
 ) -> pd.DataFrame | None:
-    """The log with the new answers below; one row per account answered in a workbook. None where nothing ever was."""
+    """The log with the new answers appended: one row per answered account of a workbook; None without any answer."""
     if not new_answers:
         return previous_log
-    rows = pd.DataFrame([_log_row(own, collected, instant) for own in new_answers])
+    rows = pd.DataFrame([_log_row(answer, collected, instant) for answer in new_answers])
     if previous_log is None:
         return rows
     if pd.api.types.is_integer_dtype(previous_log["account_id"]) != pd.api.types.is_integer_dtype(rows["account_id"]):
         raise DataContractError(
-            "the answers collected so far name accounts by ids of another type than this list does: "
-            "move the folder `feedback` of the data folder away, and collect again"
+            "account ids in the collected answers and in this list have different types (text and whole numbers): "
+            "move the folder `feedback` out of the data folder, then collect again"
         )
     return pd.concat([previous_log.astype(object), rows.astype(object)], ignore_index=True).astype(
         {"account_id": previous_log["account_id"].dtype}
@@ -258,24 +271,24 @@ def _append_answers(
 
 
 def _log_row(answer_row: Answer, collected: CollectedAnswers, instant: datetime) -> dict[str, Any]:
-    listed = collected.lists[answer_row.file]
-    said = listed.rows.loc[answer_row.account_id, LIST_COLUMNS].to_dict()
-    answer = {
+    answered_list = collected.lists[answer_row.file]
+    list_values = answered_list.rows.loc[answer_row.account_id, LIST_COLUMNS].to_dict()
+    answer_values = {
         name: getattr(answer_row, name)
         for name in ("as_of", "account_id", "csm", "verdict", "action", "started_on", "note")
     }
     return (
-        answer
-        | said
-        | {"list_key": listed.key, "file_sha256": collected.digests[answer_row.file], "recorded_at": instant}
+        answer_values
+        | list_values
+        | {"list_key": answered_list.key, "file_sha256": collected.digests[answer_row.file], "recorded_at": instant}
     )
 
 
 def _write_feedback(job: Job, log: pd.DataFrame | None, rejections: Sequence[Rejection]) -> None:
-    """Put the log, what follows from it, and what was refused in the place of what was there, all at once."""
-    folder = answers.feedback_folder(job)
+    """Replace the feedback folder in one step: the log, the tables derived from it and the rejections."""
+    folder = feedback_log.feedback_folder(job)
     files = {
-        answers.REJECTIONS_FILE: feedback_answers.rejections_to_csv(rejections),
+        feedback_log.REJECTIONS_FILE: feedback_answers.rejections_to_csv(rejections),
         **({} if log is None else _output_files(log)),
     }
     staged = folder.with_name(f"{folder.name}.tmp")
@@ -285,74 +298,83 @@ def _write_feedback(job: Job, log: pd.DataFrame | None, rejections: Sequence[Rej
             atomic.write_bytes(staged / name, content)
         folders.replace_folder(staged, folder)
     except OSError as error:
-        raise OutputError(f"{folder} could not be written: {error.strerror or error}; nothing was taken") from None
+        raise OutputError(f"{folder} could not be written: {error.strerror or error}; no answer was stored") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
         folders.undo_replace(folder)
 
 
 def _output_files(log: pd.DataFrame) -> dict[str, bytes]:
-    """The log, the verdicts in force, and what was begun: bytes by file name."""
-    of_verdicts = {
-        name: kind for name, kind in answers.LOG_SCHEMA.items() if name not in ("action", "started_on", "file_sha256")
+    """The log, the current verdicts and the started actions: content by file name."""
+    verdict_schema = {
+        name: kind
+        for name, kind in feedback_log.LOG_SCHEMA.items()
+        if name not in ("action", "started_on", "file_sha256")
     }
     return {
-        answers.LOG_FILE: answers.to_typed_parquet(log, answers.LOG_SCHEMA),
-        answers.VERDICTS_FILE: answers.to_typed_parquet(manager_feedback.current_verdicts(log), of_verdicts),
-        f"{answers.INTERVENTIONS}.parquet": _interventions_parquet(manager_feedback.started_actions(log)),
+        feedback_log.LOG_FILE: feedback_log.to_typed_parquet(log, feedback_log.LOG_SCHEMA),
+        feedback_log.VERDICTS_FILE: feedback_log.to_typed_parquet(
+            manager_feedback.current_verdicts(log), verdict_schema
+        ),
+        f"{feedback_log.INTERVENTIONS}.parquet": _interventions_parquet(manager_feedback.started_actions(log)),
     }
 
 
 def _interventions_parquet(actions: pd.DataFrame) -> bytes:
-    """One row per intervention, in the columns of the data contract and the day of the list that was answered."""
-    rows = actions.rename(columns={"action": "playbook", "started_on": "started_at", "as_of": answers.LIST_DATE_COLUMN})
+    """One row per intervention: the columns of the data contract plus the date of the answered list."""
+    rows = actions.rename(
+        columns={"action": "playbook", "started_on": "started_at", "as_of": feedback_log.LIST_DATE_COLUMN}
+    )
     rows = rows.assign(started_at=pd.to_datetime(rows["started_at"]), ended_at=None)
     types = {"account_id": None, "playbook": pa.string(), "csm": pa.string()}
-    times = dict.fromkeys(("started_at", "ended_at", "recorded_at"), answers.TIMESTAMP_TYPE)
-    return answers.to_typed_parquet(rows, types | times | {answers.LIST_DATE_COLUMN: pa.date32()})
+    times = dict.fromkeys(("started_at", "ended_at", "recorded_at"), feedback_log.TIMESTAMP_TYPE)
+    return feedback_log.to_typed_parquet(rows, types | times | {feedback_log.LIST_DATE_COLUMN: pa.date32()})
 
 
-# --- what is told --------------------------------------------------------------------------------
+# --- result for the user ------------------------------------------------------------------------
 
 
 def _count_results(
     job: Job, collected: CollectedAnswers, new_answers: Sequence[Answer], previous_log: pd.DataFrame | None
 ) -> dict[str, Any]:
-    """What came of the files, in numbers."""
-    last = _latest_answers(previous_log)
+    """Counts of files, accepted, changed and rejected answers."""
+    latest = _latest_answers(previous_log)
     return {
         "files": len(collected.digests),
         "accepted": len(new_answers),
-        "changed": sum(_answer_changed(own.content, last[own.key]) for own in new_answers if own.key in last),
-        "verdicts": sum(own.verdict is not None for own in new_answers),
-        "actions": sum(own.action is not None for own in new_answers),
+        "changed": sum(
+            _answer_changed(answer.content, latest[answer.key]) for answer in new_answers if answer.key in latest
+        ),
+        "verdicts": sum(answer.verdict is not None for answer in new_answers),
+        "actions": sum(answer.action is not None for answer in new_answers),
         "rejected": len(collected.rejections),
         "missing_sheets": collected.missing_sheets,
-        "folder": str(job.data / answers.FOLDER),
+        "folder": str(job.data / feedback_log.FOLDER),
     }
 
 
 def _latest_answers(previous_log: pd.DataFrame | None) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """The newest word on each part of an answer, by list and account; what was never said is not there."""
+    """The latest non-empty value of each part of an answer, by (as_of, account_id); None if there never was one."""
     if previous_log is None:
         return {}
     parts = (
         previous_log.groupby(["as_of", "account_id"])[["verdict", "action", "started_on", "note"]].last().astype(object)
     )
-    said = parts.where(parts.notna(), None)
-    return dict(zip(said.index, said.itertuples(index=False, name=None), strict=True))
+    values = parts.where(parts.notna(), None)
+    return dict(zip(values.index, values.itertuples(index=False, name=None), strict=True))
 
 
 def _answer_changed(new: Sequence[Any], old: Sequence[Any]) -> bool:
-    """Whether something is said otherwise than before; what is said for the first time, or left empty, is not."""
+    """True if any part differs from its earlier value; a part that is new or left empty is no change."""
     return any(None not in pair and pair[0] != pair[1] for pair in zip(new, old, strict=True))
 
 
 def _rejection_message(result: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
-    lines = [f"  {one}" for one in rejections[:MAX_LISTED_REJECTIONS]]
+    lines = [f"  {rejection}" for rejection in rejections[:MAX_LISTED_REJECTIONS]]
     if len(rejections) > MAX_LISTED_REJECTIONS:
         lines.append(f"  and {len(rejections) - MAX_LISTED_REJECTIONS} more")
-    head = f"{_counts_text(result)}, rejected: {len(rejections)}, all in {result['folder']}/{answers.REJECTIONS_FILE}"
+    file = f"{result['folder']}/{feedback_log.REJECTIONS_FILE}"
+    head = f"{_counts_text(result)}, rejected: {len(rejections)}, all in {file}"
     return "\n".join(
         [
             head,
@@ -370,9 +392,10 @@ def _counts_text(result: Mapping[str, Any]) -> str:
 
 
 def _print_result(job: Job, result: Mapping[str, Any]) -> None:
-    """What came of it for a person; refusals are told after."""
+    """Print the result for a person; the rejections follow as the error message."""
     missing = result["missing_sheets"]
     lines = [*missing] if result["rejected"] else [_counts_text(result), *missing]
     if result["disagreements"]:
-        lines.extend(spoken.tally_sentences(result["disagreements"], Messages(job.settings.list.language)))
+        texts = Messages(job.settings.list.language)
+        lines.extend(disagreement_sentences.tally_sentences(result["disagreements"], texts))
     print("\n".join(map(make_printable, lines)), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The main job end to end on the example company: make it, learn from its history, publish a list."""
+"""Command `renewals demo`: generate the example company, train models on its history and publish a list."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MAX_ROWS = 10
 
 
 def demo(job: Job) -> dict[str, Any]:
-    """Publish a list of the example company for `dates.as_of`."""
+    """Generate the example company, train at `dates.until` and publish the list of `dates.as_of`."""
     example(job)
     dates = job.settings.dates
-    learned = learn(replace(job, until=parse_date(dates.until, "dates.until")))
-    published = run_score(replace(job, as_of=parse_date(dates.as_of, "dates.as_of")))
-    print_list(Path(published["folder"]))
+    training = learn(replace(job, until=parse_date(dates.until, "dates.until")))
+    publication = run_score(replace(job, as_of=parse_date(dates.as_of, "dates.as_of")))
+    print_list(Path(publication["folder"]))
     print(f"The runs in MLflow: {ui_command(job)}\nthen open {UI_URL}", file=sys.stderr)
-    return {"company": job.tables, "learned": learned, "published": published}
+    return {"company": job.tables, "learned": training, "published": publication}
 
 
 def print_list(folder: Path) -> None:
-    """Tell a person where the list is, and its first rows."""
+    """Print the first rows of the list and the paths of its files on standard error."""
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
@@ -53,7 +53,7 @@ def print_list(folder: Path) -> None:
         "scorecard": "scorecard.html",
     }
     console.print(
-        Text("  ·  ".join(f"{what}: {folder / name}" for what, name in names.items() if (folder / name).exists()))
+        Text("  ·  ".join(f"{label}: {folder / name}" for label, name in names.items() if (folder / name).exists()))
     )
 
 

@@ -1,4 +1,4 @@
-"""The whole of asking whether interventions helped: observations of the past with features and outcomes, compared."""
+"""Command `renewals effect`: build past observations with features and outcomes, then estimate playbook effects."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 CHECK, *OTHER_STAGES = find_stages("learn")
 STAGES = (CHECK, load_interventions, *OTHER_STAGES)
-"""`load_interventions` runs early: without a table of interventions the run ends there."""
+"""`load_interventions` runs early: without a table of interventions it raises before the slow stages."""
 
 
 def run_effect(job: Job) -> dict[str, Any]:
-    """From raw tables to the effect of each playbook; a person at a terminal is shown a table."""
-    past = effect_job(job)
+    """Estimate the effect of each playbook from the input tables; on a terminal also print a table."""
+    past_job = effect_job(job)
     with progress(len(STAGES) + 1, "effect") as step:
-        run_stages(STAGES, past, step)
-        rows, told = estimate_effects(past)
-        result = write_report(rows, told, past)
+        run_stages(STAGES, past_job, step)
+        rows, estimates = estimate_effects(past_job)
+        result = write_report(rows, estimates, past_job)
         step(effect.__name__)
     if is_interactive():
-        print_estimates(told, result, job)
+        print_estimates(estimates, result, job)
     return result
 
 
 def effect_job(job: Job) -> Job:
-    """The same run over the past of its day, in a folder of its own and for renewals only."""
+    """The job for past observations before the as-of date: in its own folder, with only the renewal target."""
     settings = job.settings.model_copy(update={"targets": ("renewal",)})
     return replace(job, settings=settings, until=job.day, as_of=None, workspace="effect")
 
 
 def print_estimates(estimates: Sequence[EffectEstimate | NoEstimate], result: dict[str, Any], job: Job) -> None:
-    """A table and a sentence for each playbook, on standard error."""
+    """Print a table and one sentence per playbook on standard error."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -47,19 +47,19 @@ def print_estimates(estimates: Sequence[EffectEstimate | NoEstimate], result: di
     from renewals.reports.sentences.treatment_effect import TABLE_COLUMNS, effect_sentence, table_headings, table_row
     from renewals.reports.words import Messages
 
-    words = Messages(job.settings.list.language)
-    table = Table(title=Text(words.text("effect.title", as_of=result["as_of"])), title_justify="left")
-    for name, heading in zip(TABLE_COLUMNS, table_headings(words, result["confidence"]), strict=True):
+    texts = Messages(job.settings.list.language)
+    table = Table(title=Text(texts.text("effect.title", as_of=result["as_of"])), title_justify="left")
+    for name, heading in zip(TABLE_COLUMNS, table_headings(texts, result["confidence"]), strict=True):
         table.add_column(Text(heading), justify="left" if name in ("playbook", "verdict") else "right")
-    for one in estimates:
-        table.add_row(*map(Text, table_row(one, words)))
+    for estimate in estimates:
+        table.add_row(*map(Text, table_row(estimate, texts)))
     console = Console(stderr=True)
     console.print(table)
-    for said in (
-        *(effect_sentence(one, words) for one in estimates),
-        *(words.text(f"effect.{note}") for note in NOTE_KEYS),
+    for sentence in (
+        *(effect_sentence(estimate, texts) for estimate in estimates),
+        *(texts.text(f"effect.{note}") for note in NOTE_KEYS),
     ):
-        console.print(Text(said))
+        console.print(Text(sentence))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The example company, written where a person asks for it: tables to try everything on."""
+"""Command `renewals example`: write the tables of the example company to a folder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from renewals.pipelines.runtime.job import Job
 
 
 def example(job: Job) -> dict[str, Any]:
-    """Write the example company of the settings to `job.tables`, where it replaces nothing but an example company.
+    """Generate the example company of the settings and write its tables to `job.tables`; return the row counts.
 
-    Raises `ConfigError` where that folder holds anything else, `OutputError` where it cannot be written.
+    Raises `ConfigError` if that folder holds anything but an example company, `OutputError` if it cannot be written.
     """
     from renewals.examples.company import ForeignFolderError, refuse_foreign_folder, simulate_company, write_company
 
-    wanted, folder = job.settings.demo, Path(job.tables)
+    demo_settings, folder = job.settings.demo, Path(job.tables)
     try:
         refuse_foreign_folder(folder)
-        structlog.get_logger().info("example company", **wanted.model_dump())
-        company = simulate_company(wanted.accounts, wanted.months, wanted.seed)
+        structlog.get_logger().info("example company", **demo_settings.model_dump())
+        company = simulate_company(demo_settings.accounts, demo_settings.months, demo_settings.seed)
         write_company(company, folder)
     except ForeignFolderError as error:
         raise ConfigError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Why one account stands where it stands on the list: everything the list had no room for."""
+"""Command `renewals explain`: explain the score and the rank of one account on a published list."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from renewals.pipelines.storage.published import list_archive
 from renewals.pipelines.storage.scored_list import read_scored_list
 from renewals.reports.render_failures import RenderFailures
 from renewals.reports.sanitize import make_printable
-from renewals.reports.sentences import disagreements as spoken
+from renewals.reports.sentences import disagreements as disagreement_sentences
 from renewals.reports.sentences import playbooks
 from renewals.reports.sentences.alerts import alert_sentences
 from renewals.reports.words import Messages
@@ -57,16 +57,16 @@ SCORE_COLUMNS = (
     *("renewal_model", "expansion_model"),
 )
 MAX_SAFE_INTEGER = 2**53
-"""Beyond this a program that reads JSON numbers as floats no longer tells two whole numbers apart."""
+"""Above this, programs that read JSON numbers as floats (JavaScript, jq) cannot distinguish whole numbers."""
 MAX_CONTRIBUTIONS = 15
-"""Contributions shown on a terminal; the result holds all."""
+"""Number of contributions printed on a terminal; the result holds all of them."""
 
 
 def explain(job: Job, account: str) -> dict[str, Any]:
-    """Explain one account's place on the published list of the act date; on a terminal also as tables.
+    """Explain one account of the published list of the as-of date; on a terminal also print tables.
 
-    Raises MissingInputError where there is no list of the day or the account is not on it, with the nearest ids and
-    names.
+    Raises MissingInputError if there is no list of that date or the account is not on it; the message suggests similar
+    ids and names.
     """
     result = list_archive.read_archived_list(job, lambda day: explain_account(day, account))
     if is_interactive():
@@ -77,31 +77,31 @@ def explain(job: Job, account: str) -> dict[str, Any]:
 
 
 def explain_account(day: Job, account: str) -> dict[str, Any]:
-    """All that is known of one account's place on a list; `day` is the job of `published_day.read_day`."""
-    standing, listed = read_scored_list(day)
+    """The explanation of one account as a JSON object; `day` is the job of `read_archived_list`."""
+    summary, listed = read_scored_list(day)
     row = listed.iloc[account_position(listed, account)]
-    words = Messages(day.settings.list.language)
+    texts = Messages(day.settings.list.language)
     return {
         "as_of": day.day.isoformat(),
         "account": {name: json_value(row[name]) for name in ACCOUNT_COLUMNS},
         "scores": {name: json_value(row[name]) for name in SCORE_COLUMNS},
         "reasons": [_reason(row, k) for k in range(1, REFUSAL_REASONS + 1) if row[f"reason_{k}"]],
         "strengths": [row[f"strength_{k}"] for k in range(1, STRENGTH_COUNT + 1) if row[f"strength_{k}"]],
-        **_prescribed_playbooks(day, row["account_id"], standing["playbooks"], words),
-        "interventions_since_last_list": _interventions_text(day, row, words),
+        **_prescribed_playbooks(day, row["account_id"], summary["playbooks"], texts),
+        "interventions_since_last_list": _interventions_text(day, row, texts),
         **_contributions(day, row["account_id"]),
-        "disagreement": _disagreement_text(day, row["account_id"], words),
+        "disagreement": _disagreement_text(day, row["account_id"], texts),
         "alerts": account_alerts(day, row["account_id"]),
         "rows_per_table": rows_per_table(day, row["account_id"]),
     }
 
 
 def account_position(listed: pd.DataFrame, account: str) -> int:
-    """The place of an account on the list, by its id as text."""
+    """Row number of an account on the list, by its id as text. Raises MissingInputError if it is not there."""
     ids = listed["account_id"].astype(str)
-    places = (ids == account).to_numpy().nonzero()[0]
-    if len(places):
-        return int(places[0])
+    positions = (ids == account).to_numpy().nonzero()[0]
+    if len(positions):
+        return int(positions[0])
     names = listed["account_name"].fillna("").astype(str)
     raise MissingInputError(
         _unknown_account_message(account, list(zip(ids, names, strict=True)), listed["as_of"].iloc[0].date())
@@ -109,32 +109,36 @@ def account_position(listed: pd.DataFrame, account: str) -> int:
 
 
 def _unknown_account_message(account: str, accounts: list[tuple[str, str]], as_of: Any) -> str:
-    asked = normalize_text(account)
-    told = len(asked) > 1 or not asked.isascii()  # a single letter stands in names of every kind
-    alike = ((i, n) for i, n in accounts if asked == normalize_text(i) or (told and asked in normalize_text(n)))
-    near = list(islice(alike, 5))
-    if not near:
-        spelt = {normalize_text(text): (i, n) for i, n in accounts[:20_000] for text in (n, i) if text}
-        near = [spelt[text] for text in difflib.get_close_matches(asked, spelt, n=5, cutoff=0.6)]
+    requested = normalize_text(account)
+    match_names = len(requested) > 1 or not requested.isascii()  # a single ASCII letter occurs in too many names
+    matches = (
+        (i, n)
+        for i, n in accounts
+        if requested == normalize_text(i) or (match_names and requested in normalize_text(n))
+    )
+    suggestions = list(islice(matches, 5))
+    if not suggestions:
+        by_text = {normalize_text(text): (i, n) for i, n in accounts[:20_000] for text in (n, i) if text}
+        suggestions = [by_text[text] for text in difflib.get_close_matches(requested, by_text, n=5, cutoff=0.6)]
     hint = "; ".join(
-        f"{make_printable(i)} ({make_printable(n)})" if n else make_printable(i) for i, n in dict.fromkeys(near)
+        f"{make_printable(i)} ({make_printable(n)})" if n else make_printable(i) for i, n in dict.fromkeys(suggestions)
     )
     return (
         f"no account {make_printable(account)!r} on the list of {as_of} ({len(accounts)} accounts with a renewal in "
-        "sight). " + (f"Did you mean: {hint}?" if hint else "Give its account_id as it stands in the tables.")
+        "sight). " + (f"Did you mean: {hint}?" if hint else "Give its account_id as in the input tables.")
     )
 
 
 def account_alerts(job: Job, account_id: Any) -> list[dict[str, Any]]:
-    """What the rules say of the account: code, evidence, whether it is new, and a sentence of it."""
-    own = artifacts.read_alerts(job)
-    words = Messages(job.settings.list.language)
+    """The account's alerts: code, evidence, whether it is new, and a sentence."""
+    alerts = artifacts.read_alerts(job)
+    texts = Messages(job.settings.list.language)
     rows = [
         {name: json_value(value) for name, value in row.items()}
-        for row in own[own["account_id"] == account_id].drop(columns=list(KEY)).to_dict("records")
+        for row in alerts[alerts["account_id"] == account_id].drop(columns=list(KEY)).to_dict("records")
     ]
-    said = alert_sentences("explain", rows, [account_id] * len(rows), words, RenderFailures())
-    return [row | {"sentence": text} for row, text in zip(rows, said, strict=True)]
+    sentences = alert_sentences("explain", rows, [account_id] * len(rows), texts, RenderFailures())
+    return [row | {"sentence": text} for row, text in zip(rows, sentences, strict=True)]
 
 
 def _reason(row: pd.Series, k: int) -> dict[str, Any]:
@@ -146,10 +150,12 @@ def _reason(row: pd.Series, k: int) -> dict[str, Any]:
 def _prescribed_playbooks(
     job: Job, account_id: Any, library: Mapping[str, playbooks.PlaybookRecord], texts: Messages
 ) -> dict[str, Any]:
-    """The account's plays with their steps, and what the best is worth; none where it is not scored."""
-    own = data_files.load_frame(job.folder / PRESCRIBED_PLAYBOOKS, filters=[("account_id", "==", account_id)]).iloc[0]
-    ids = [own[f"play_{k}"] for k in range(1, MAX_PLAYS + 1) if pd.notna(own[f"play_{k}"])]
-    told = [
+    """The account's playbooks with steps, and the expected gain of the best one; empty without a score."""
+    prescription = data_files.load_frame(
+        job.folder / PRESCRIBED_PLAYBOOKS, filters=[("account_id", "==", account_id)]
+    ).iloc[0]
+    ids = [prescription[f"play_{k}"] for k in range(1, MAX_PLAYS + 1) if pd.notna(prescription[f"play_{k}"])]
+    playbook_records = [
         {
             "id": key,
             "name": library[key]["name"][texts.language],
@@ -161,59 +167,61 @@ def _prescribed_playbooks(
         for key in ids
     ]
     return {
-        "playbooks": told,
-        "worth": {name: json_value(own[name]) for name in ("expected_gain", "hours", "gain_per_hour")},
+        "playbooks": playbook_records,
+        "worth": {name: json_value(prescription[name]) for name in ("expected_gain", "hours", "gain_per_hour")},
     }
 
 
 def _interventions_text(day: Job, row: pd.Series, texts: Messages) -> str | None:
-    """What was done for the account since the last list; None where there was none."""
-    done = list_archive.load_interventions_since(day)
-    if done is None:
+    """Sentence on interventions for the account since the last list; None if there is no earlier list."""
+    recent = list_archive.load_interventions_since(day)
+    if recent is None:
         return None
-    begun = done.interventions[done.interventions["account_id"] == row["account_id"]]
-    return playbooks.intervention_sentence(done.last_list_day, begun, texts)
+    account_rows = recent.interventions[recent.interventions["account_id"] == row["account_id"]]
+    return playbooks.intervention_sentence(recent.last_list_day, account_rows, texts)
 
 
 def _disagreement_text(job: Job, account_id: Any, texts: Messages) -> str | None:
-    """Where the manager last saw the renewal otherwise than the list, and who was right; None where that never was."""
-    told = artifacts.read_disagreements(job)
-    own = [] if told is None else told[0][told[0]["account_id"] == account_id].to_dict("records")
-    return spoken.disagreement_sentence(max(own, key=lambda row: row["as_of"]), texts) if own else None
+    """Sentence on the manager's last disagreement with the list, with the outcome if known; None without one."""
+    stored = artifacts.read_disagreements(job)
+    rows = [] if stored is None else stored[0][stored[0]["account_id"] == account_id].to_dict("records")
+    return (
+        disagreement_sentences.disagreement_sentence(max(rows, key=lambda row: row["as_of"]), texts) if rows else None
+    )
 
 
 def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
-    """Every contribution with the account's figure and its peers', and their sum by theme; empty where not scored."""
-    wanted = [("account_id", "==", account_id)]
-    own = data_files.load_frame(job.folder / CONTRIBUTIONS, filters=wanted)
-    if own.empty:
+    """All contributions with the account's and the peers' values, and their sum by theme; empty without a score."""
+    account_filter = [("account_id", "==", account_id)]
+    account_row = data_files.load_frame(job.folder / CONTRIBUTIONS, filters=account_filter)
+    if account_row.empty:
         return {"themes": {}, "features": []}
     catalogue = {str(feature["name"]): feature for feature in read_archived_catalogue(job.folder)}
-    peers = data_files.load_frame(job.folder / PEER_MEDIANS).loc[own[PEER_GROUP].iloc[0]]
-    figures = data_files.load_frame(job.folder / artifacts.SCORING, filters=wanted).iloc[0]
-    pushes = own.drop(columns=[*KEY, PEER_GROUP]).iloc[0].astype("float64").sort_values()
+    peers = data_files.load_frame(job.folder / PEER_MEDIANS).loc[account_row[PEER_GROUP].iloc[0]]
+    values = data_files.load_frame(job.folder / artifacts.SCORING, filters=account_filter).iloc[0]
+    contributions = account_row.drop(columns=[*KEY, PEER_GROUP]).iloc[0].astype("float64").sort_values()
     features = [
         {
             "feature": name,
             "base_feature": base_feature(catalogue[name]) if name in catalogue else name,
             **{part: catalogue.get(name, {}).get(part, "other") for part in ("family", "theme")},
-            "value": json_value(figures.get(name)),
+            "value": json_value(values.get(name)),
             "peer_value": json_value(peers.get(name)),
-            "contribution": float(push),
+            "contribution": float(contribution),
         }
-        for name, push in zip(pushes.index.astype(str), pushes, strict=True)
+        for name, contribution in zip(contributions.index.astype(str), contributions, strict=True)
     ]
-    return {"themes": theme_contributions(pushes, list(catalogue.values())), "features": features}
+    return {"themes": theme_contributions(contributions, list(catalogue.values())), "features": features}
 
 
 def rows_per_table(day: Job, account_id: Any) -> dict[str, int]:
-    """How many rows of the account each table held that were known by then."""
+    """Number of the account's rows in each input table that were known at the as-of date."""
     rows = data_files.load_frame(day.folder / list_archive.ROW_COUNTS_FILE, filters=[("account_id", "==", account_id)])
     return {name: int(rows[name].sum()) for name in rows.columns if name != "account_id"}
 
 
 def json_value(value: Any) -> Any:
-    """A value as JSON can hold it; a whole number that JavaScript or jq would round, which only an id is, as text."""
+    """A value for JSON; whole numbers above `MAX_SAFE_INTEGER` (only ids) become text, so they stay exact."""
     if value is None or pd.isna(value):
         return None
     if isinstance(value, date):
@@ -226,7 +234,7 @@ def json_value(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class ExplanationTable:
-    """One table of the explanation, as words."""
+    """One table of the printed explanation."""
 
     title: str
     rows: Sequence[tuple[str, ...]]
@@ -234,28 +242,28 @@ class ExplanationTable:
 
 
 def print_explanation(result: dict[str, Any], texts: Messages, console: Console) -> None:
-    """The explanation as tables. Nothing from outside is read as markup, and control characters are made visible."""
+    """Print the explanation as tables; text is not parsed as markup, and control characters are made visible."""
     from rich.table import Table
 
     first = (_overview_section(result, texts), _alert_section(result, texts))
-    then = (
+    last = (
         *_reason_sections(result, texts),
         *_playbook_sections(result, texts),
         *_contribution_sections(result, texts),
         _row_count_section(result, texts),
     )
-    for part in (*first, *then):
-        table = Table(*part.headings, show_header=bool(part.headings))
-        for row in part.rows:
+    for section in (*first, *last):
+        table = Table(*section.headings, show_header=bool(section.headings))
+        for row in section.rows:
             table.add_row(*map(_safe_text, row))
-        console.print(_safe_text(part.title), style="bold")
+        console.print(_safe_text(section.title), style="bold")
         console.print(table)
 
 
 def _overview_section(result: dict[str, Any], texts: Messages) -> ExplanationTable:
     account = result["account"]["account_name"] or result["account"]["account_id"]
-    said = (result["account"] | result["scores"]).items()
-    rows = [(texts.heading(name), _format_value(name, value, texts)) for name, value in said if value is not None]
+    values = (result["account"] | result["scores"]).items()
+    rows = [(texts.heading(name), _format_value(name, value, texts)) for name, value in values if value is not None]
     return ExplanationTable(texts.text("explain.title", account=account, as_of=result["as_of"]), rows)
 
 
@@ -278,20 +286,20 @@ def _playbook_sections(result: dict[str, Any], texts: Messages) -> list[Explanat
     ]
     if rows:
         rows.append((texts.text("explain.worth", **result["worth"]),))
-    done = (
+    interventions = (
         [ExplanationTable(texts.text("explain.interventions"), [(result["interventions_since_last_list"],)])]
         if result["interventions_since_last_list"]
         else []
     )
-    apart = (
+    disagreement = (
         [ExplanationTable(texts.text("explain.disagreement"), [(result["disagreement"],)])]
         if result["disagreement"]
         else []
     )
     return [
         ExplanationTable(texts.text("explain.playbooks"), rows or [(texts.text("explain.no_playbook"),)]),
-        *done,
-        *apart,
+        *interventions,
+        *disagreement,
     ]
 
 
@@ -309,8 +317,8 @@ def _alert_age(alert: dict[str, Any], texts: Messages) -> str:
 
 
 def _contribution_sections(result: dict[str, Any], texts: Messages) -> list[ExplanationTable]:
-    say = texts.text
-    themes = [(texts.value("theme", theme), f"{push:+.2f}") for theme, push in result["themes"].items()]
+    text = texts.text
+    themes = [(texts.value("theme", theme), f"{contribution:+.2f}") for theme, contribution in result["themes"].items()]
     strongest = sorted(result["features"], key=lambda f: -abs(f["contribution"]))[:MAX_CONTRIBUTIONS]
     features: list[tuple[str, ...]] = [
         (f["feature"], _format_number(f["value"]), _format_number(f["peer_value"]), f"{f['contribution']:+.2f}")
@@ -318,8 +326,8 @@ def _contribution_sections(result: dict[str, Any], texts: Messages) -> list[Expl
     ]
     columns = ("feature", "value", "peer", "contribution")
     return [
-        ExplanationTable(say("explain.themes"), themes, (say("explain.theme"), say("explain.contribution"))),
-        ExplanationTable(say("explain.features"), features, tuple(say(f"explain.{column}") for column in columns)),
+        ExplanationTable(text("explain.themes"), themes, (text("explain.theme"), text("explain.contribution"))),
+        ExplanationTable(text("explain.features"), features, tuple(text(f"explain.{column}") for column in columns)),
     ]
 
 

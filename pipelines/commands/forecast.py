@@ -1,4 +1,4 @@
-"""The whole of forecasting from a day: everything that the day's scores need, then the forecast."""
+"""Command `renewals forecast`: score the accounts of a date, then forecast the next four quarters."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 TABLE_MEASURES = (
     *("arr_due", "arr_decided", "arr_renewed", "by_last_year", "arr_at_risk", "gross_retention", "net_retention"),
 )
-"""What a person is shown of each quarter, in this order; `by_last_year` is the renewed ARR at last year's rate."""
+"""Measures printed for each quarter, in this order; `by_last_year` is the renewed ARR at last year's rate."""
 
 INTERVAL_MEASURES = ("arr_renewed", "gross_retention", "net_retention")
-"""Of these a person is shown the interval as well."""
+"""Measures that are printed with their interval."""
 
 
 def run_forecast(job: Job) -> dict[str, Any]:
-    """From raw tables to the forecast of the day; a person at a terminal is shown the whole company."""
+    """Run the pipeline from input tables to the forecast; on a terminal also print the company's totals."""
     run_scoring_stages(job)
     result = forecast(job)
     report_notices(read_scored_list(job)[0]["notices"], job.settings.list.language)
@@ -38,30 +38,30 @@ def run_forecast(job: Job) -> dict[str, Any]:
 
 
 def print_forecast(result: dict[str, Any], job: Job) -> None:
-    """The quarters ahead and the year of the whole company, as a table on standard error."""
+    """Print the company's next four quarters and year as a table on standard error."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    words, folder = Messages(job.settings.list.language), Path(result["folder"])
+    texts, folder = Messages(job.settings.list.language), Path(result["folder"])
     rows = data_files.load_frame(folder / PARQUET).query("segment_kind == 'company'")
     currency, confidence = job.settings.money.reporting_currency, job.settings.forecast.confidence
-    title = words.text("forecast.title", as_of=result["as_of"], currency=currency)
+    title = texts.text("forecast.title", as_of=result["as_of"], currency=currency)
     table = Table(title=Text(title), title_justify="left")
-    table.add_column(Text(words.text("forecast.period")))
+    table.add_column(Text(texts.text("forecast.period")))
     for name in TABLE_MEASURES:
-        table.add_column(Text(words.text(f"forecast.{name}")), justify="right")
+        table.add_column(Text(texts.text(f"forecast.{name}")), justify="right")
     for (kind, first, last), period in rows.groupby(["period_kind", "period_start", "period"]):
         cells = format_cells(period.set_index("measure"))
-        table.add_row(Text(words.text(f"forecast.{kind}", first=f"{first:%Y-%m}", last=last)), *map(Text, cells))
+        table.add_row(Text(texts.text(f"forecast.{kind}", first=f"{first:%Y-%m}", last=last)), *map(Text, cells))
     console = Console(stderr=True)
     console.print(table)
-    console.print(Text(words.text("forecast.note", confidence=confidence)))
-    console.print(Text(words.text("forecast.file", folder=folder)))
+    console.print(Text(texts.text("forecast.note", confidence=confidence)))
+    console.print(Text(texts.text("forecast.file", folder=folder)))
 
 
 def format_cells(period: pd.DataFrame) -> list[str]:
-    """One period as people write it: what is expected, and from where to where where it is uncertain."""
+    """Table cells of one period, in the order of `TABLE_MEASURES`: expected value, with interval where there is one."""
     return [_format_cell(period, name) for name in TABLE_MEASURES]
 
 
@@ -71,8 +71,8 @@ def _format_cell(period: pd.DataFrame, name: str) -> str:
         return "–"
     row = period.loc[measure].to_dict()
     low, high = (_format_value(row[end], row["unit"]) for end in ("low", "high"))
-    middle = _format_value(row[column], row["unit"])
-    return f"{middle} ({low} – {high})" if name in INTERVAL_MEASURES else middle
+    value = _format_value(row[column], row["unit"])
+    return f"{value} ({low} – {high})" if name in INTERVAL_MEASURES else value
 
 
 def _format_value(value: float, unit: str) -> str:

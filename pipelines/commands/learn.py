@@ -1,4 +1,4 @@
-"""The whole of learning, as the command line runs it; `dvc.yaml` runs the same stages one by one."""
+"""Command `renewals learn`: all stages of training in one process; `dvc.yaml` runs the same stages one by one."""
 
 from __future__ import annotations
 
@@ -17,64 +17,66 @@ from renewals.pipelines.storage.registry.model_registry import ui_command
 
 STAGES, TARGET_STAGES = find_stages("learn"), find_stages("learn", per_target=True)
 OUTCOME_TEXTS = {
-    **{"rejected": "would be refused", "unchanged": "is the champion already"},
-    **{"challenger": "would wait", "promoted": "would serve"},
+    **{"rejected": "would be rejected", "unchanged": "is already the champion"},
+    **{"challenger": "would become the challenger", "promoted": "would become the champion"},
 }
 
 
 def learn(job: Job, trial: bool = False, name: str | None = None) -> dict[str, Any]:
-    """From raw tables to registered models: what was known until the day, and what had become of it.
+    """Train, evaluate and register the models of all targets with the data known before the cutoff.
 
-    A trial works in a folder of its own: it says how its models compare with the champions, and changes neither them
-    nor the last learning. `name` is what the trial is called; without one its day and parameters give it a name.
+    A trial works in its own folder: it compares its models with the champions and changes neither the champions nor the
+    last training. `name` is the name of the trial; the default is made from its date and parameters.
+
+    Raises `GateRejectedError` if the gate rejects the renewal model.
     """
     job = trial_job(job, name) if trial or job.trial else job
-    done: dict[str, Any] = {"until": str(job.until)}
+    results: dict[str, Any] = {"until": str(job.until)}
     with progress(len(STAGES) + len(TARGET_STAGES) * len(job.settings.targets), "learn") as step:
-        done |= run_stages(STAGES, job, step)
+        results |= run_stages(STAGES, job, step)
         for target in job.settings.targets:
             for stage in TARGET_STAGES:
-                done[f"{stage.__name__} {target}"] = stage(job, target)
+                results[f"{stage.__name__} {target}"] = stage(job, target)
                 step(f"{stage.__name__} {target}")
     if job.trial:
-        _print_trial(done, job)
+        _print_trial(results, job)
     else:
-        _require_gate_passed(done["register renewal"])
-    summary = _summarize(done, job)
+        _require_gate_passed(results["register renewal"])
+    summary = _summarize(results, job)
     report_notices(summary["notices"], job.settings.list.language)
     return summary
 
 
 def trial_job(job: Job, name: str | None = None) -> Job:
-    """The same learning as a trial. Raises `ConfigError` where the name cannot be a folder's."""
-    made_of = f"{job.tables} {job.settings.model_dump_json()}".encode()
-    named = replace(job, trial=name or job.trial or f"{job.day}-{sha256(made_of)[:8]}")
-    return replace(named, workspace=str(named.trial_folder.relative_to(job.data)))
+    """The same job as a trial in its own folder. Raises `ConfigError` if the name cannot be a folder's."""
+    inputs = f"{job.tables} {job.settings.model_dump_json()}".encode()
+    renamed_job = replace(job, trial=name or job.trial or f"{job.day}-{sha256(inputs)[:8]}")
+    return replace(renamed_job, workspace=str(renamed_job.trial_folder.relative_to(job.data)))
 
 
 def _print_trial(results: Mapping[str, Any], job: Job) -> None:
-    """What a trial has shown, a sentence for each target, on the standard error of a person."""
+    """Print one sentence per target about the result of a trial, if standard error is a terminal."""
     if is_interactive():
         for target in job.settings.targets:
             print(trial_sentence(results[f"register {target}"]), file=sys.stderr)
 
 
 def trial_sentence(registration: Mapping[str, Any]) -> str:
-    """What a trial has shown of one target, and what would have come of it in earnest."""
+    """Comparison of a trial's model with the champion, and what `learn` without --try would do with it."""
     from renewals.models.evaluation.gate import comparison_text
 
     if not registration["trained"]:
         return f"{registration['target']}: no model could be trained: {registration['reasons'][0]}"
-    told = (
+    comparison = (
         comparison_text(registration["champion_comparison"])
         if registration["champion_comparison"]
         else "there is no champion to compare with"
     )
     if registration["not_compared_reason"]:
-        told = f"not compared, for {registration['not_compared_reason']}"
-    why = "; ".join(registration["reasons"]) or registration["waiting_reason"]
-    return f"{registration['target']}: {told}. Without --try it {OUTCOME_TEXTS[registration['gate_outcome']]}" + (
-        f": {why}" if why else ""
+        comparison = f"not compared: {registration['not_compared_reason']}"
+    reason = "; ".join(registration["reasons"]) or registration["waiting_reason"]
+    return f"{registration['target']}: {comparison}. Without --try it {OUTCOME_TEXTS[registration['gate_outcome']]}" + (
+        f": {reason}" if reason else ""
     )
 
 

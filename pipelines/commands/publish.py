@@ -1,8 +1,8 @@
-"""The list of a day, its reasons and its forecast in tables of the company's own database.
+"""Command `renewals publish`: write the list of a date, its reasons and its forecast to tables of a database.
 
-All tables lie in one schema. A list is known by its day and its renewal model: written again it changes nothing, made
-anew it takes the place of what was there, and by another model it stands beside. Everything happens in one
-transaction; whoever reads meanwhile sees the state before or the state after.
+All tables are in one schema. A list is identified by its date and its renewal model. Writing the same list again
+changes nothing; a list made again replaces the earlier rows; a list by another model is added. Everything happens in
+one transaction: concurrent readers see the state before or after it.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ READ_ATTEMPTS = 5
 LISTS, RISK_LIST, REASON, FORECAST = "lists", "risk_list", "reasons", "forecast"
 NEWEST_LIST, NO_LONGER_LISTED = "newest_list", "no_longer_listed"
 VERSION_COLUMNS = ("as_of", "renewal_model")
-"""By what a list is known: its day and the model that made it."""
+"""Columns that identify a list: its date and its renewal model."""
 PRIMARY_KEYS = {
     LISTS: VERSION_COLUMNS,
     RISK_LIST: (*VERSION_COLUMNS, "account_id"),
     REASON: (*VERSION_COLUMNS, "account_id", "kind", "place"),
 }
-"""What no two rows of a table have in common."""
+"""Columns that are unique together, by table."""
 FINGERPRINT_COLUMNS = {LISTS: "list_key", FORECAST: "forecast_key"}
-"""The column that says from what the rows of a version were made."""
+"""Column with the fingerprint of the source of a version's rows, by table."""
 SQL_TYPES = {
     pa.string(): "text",
     pa.int64(): "bigint",
@@ -68,31 +68,33 @@ TYPE_ALIASES = {"varchar": "text", "double": "double precision", "integer": "big
 BATCH_ROWS = 50_000
 """Rows sent at once."""
 ADVISORY_LOCK = 7_366_925_331
-"""The advisory lock of PostgreSQL that writers wait for: any number, but always the same."""
+"""Key of the PostgreSQL advisory lock that writers wait for; an arbitrary constant."""
 
 
 class Database(Protocol):
-    """What is asked of a database within a transaction."""
+    """Operations on a database within a transaction."""
 
     def run(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query, none where it gives none; each `?` is a value."""
+        """Run a query and return its rows, none if it returns none; each `?` is replaced by a value."""
 
     def load(self, table: str, rows: pa.Table) -> None:
-        """Add rows to a table that has all their columns."""
+        """Append rows to a table that has all their columns."""
 
     def primary_key_clause(self, columns: Sequence[str]) -> str:
-        """The clause of CREATE TABLE that keeps a key unique; empty where the database cannot."""
+        """Clause of CREATE TABLE for a primary key; empty if the database does not support it here."""
 
     def qualified_schema(self, schema: str) -> str:
-        """The schema as SQL has to name it."""
+        """The schema as it must be written in SQL."""
 
 
 def run_publish(job: Job, address: str, schema: str) -> dict[str, Any]:
-    """Write the published list of the act date to `address`; says whether anything had to be written.
+    """Write the published list of the as-of date to the database at `address`.
 
-    Raises MissingInputError without a list, DataContractError where its files are not what they were, ConfigError for
-    an address that is none or tables of another kind, Unavailable where the database does not answer, OutputError where
-    it refuses.
+    Returns the row counts and `state`: `written`, `replaced` or `unchanged`.
+
+    Raises MissingInputError without a list, DataContractError if its files were changed, ConfigError for an invalid
+    address or for tables of another kind, ServiceUnavailableError if the database does not answer, OutputError if it
+    rejects the write.
     """
     if not re.match(IDENTIFIER_PATTERN, schema):
         raise ConfigError(f"--schema: {schema!r} is not a valid name; use letters, digits and _")
@@ -101,29 +103,29 @@ def run_publish(job: Job, address: str, schema: str) -> dict[str, Any]:
     with _transaction(address) as database:
         state = _write_tables(database, schema, rows)
     counts = {name: table.num_rows for name, table in rows.items() if name != LISTS}
-    place = _public_address(address)
-    structlog.get_logger().info("list in the database", to=place, schema=schema, state=state)
-    return {"as_of": manifest["as_of"], "to": place, "schema": schema, "state": state, "rows": counts}
+    public_address = _public_address(address)
+    structlog.get_logger().info("list in the database", to=public_address, schema=schema, state=state)
+    return {"as_of": manifest["as_of"], "to": public_address, "schema": schema, "state": state, "rows": counts}
 
 
 def _public_address(address: str) -> str:
-    """Where the rows went: a file by its absolute path, a server without its secrets."""
+    """The address for logs and results: the absolute path of a file, or a server URL without secrets."""
     if addresses.scheme_of(address) != "duckdb":
         return redact_url(address)
     return addresses.file_address("duckdb", addresses.writable_file(address, "--to"))
 
 
 def read_list(folder: Path) -> tuple[dict[str, Any], pa.Table]:
-    """The manifest and the rows of a published list; read once more where another list took its place meanwhile."""
-    spoilt: list[str] = []
+    """The manifest and the rows of a published list; reads again if another list replaced it meanwhile."""
+    corrupted: list[str] = []
     for _ in range(READ_ATTEMPTS):
         manifest = _read_manifest(folder)
-        spoilt = corrupted_files(folder, manifest)
-        content = (folder / RISK_LIST_FILE).read_bytes() if not spoilt else b""
+        corrupted = corrupted_files(folder, manifest)
+        content = (folder / RISK_LIST_FILE).read_bytes() if not corrupted else b""
         if sha256(content) == manifest["files"][RISK_LIST_FILE]["sha256"]:
             return manifest, pq.read_table(pa.BufferReader(content))
     raise DataContractError(
-        f"{folder / (spoilt or [RISK_LIST_FILE])[0]} is not what its manifest says: make the list again"
+        f"{folder / (corrupted or [RISK_LIST_FILE])[0]} differs from its manifest: run `renewals score` again"
     )
 
 
@@ -135,7 +137,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _load_forecast(job: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
-    """The forecast that was made with the list, where there is one."""
+    """The forecast made with the list, or None."""
     try:
         return list_archive.read_archived_list(job, partial(_read_forecast, manifest=manifest))
     except MissingInputError:
@@ -150,26 +152,33 @@ def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
     folder = day.folder / FORECAST_FOLDER
     if not (folder / JSON).is_file():
         return None
-    said = data_files.load_json(folder / JSON)
-    by = said["models"]["renewal"], manifest["models"]["renewal"]
-    if said["as_of"] != manifest["as_of"] or not is_same_version(*by):
+    summary = data_files.load_json(folder / JSON)
+    models = summary["models"]["renewal"], manifest["models"]["renewal"]
+    if summary["as_of"] != manifest["as_of"] or not is_same_version(*models):
         return None
     content = (folder / PARQUET).read_bytes()
     rows = pq.read_table(pa.BufferReader(content))
     return rows.append_column(FINGERPRINT_COLUMNS[FORECAST], pa.repeat(sha256(content), rows.num_rows))
 
 
-# --- what is written -----------------------------------------------------------------------------
+# --- rows of the tables ----------------------------------------------------------------------------
 
 
 def database_tables(listed: pa.Table, manifest: Mapping[str, Any], forecast: pa.Table | None) -> dict[str, pa.Table]:
-    """The rows of every table, by its name; each row begins with the list's day and model."""
-    model = "{name}/{version}".format(**manifest["models"]["renewal"])
-    version = {"as_of": pa.scalar(datetime.fromisoformat(manifest["as_of"]).date()), "renewal_model": pa.scalar(model)}
-    others = {name: f"{own['name']}/{own['version']}" for name, own in manifest["models"].items() if name != "renewal"}
-    about = {
+    """The rows of each table, by table name; as-of date and renewal model are the first columns."""
+    renewal_model = "{name}/{version}".format(**manifest["models"]["renewal"])
+    version = {
+        "as_of": pa.scalar(datetime.fromisoformat(manifest["as_of"]).date()),
+        "renewal_model": pa.scalar(renewal_model),
+    }
+    other_models = {
+        target: f"{model['name']}/{model['version']}"
+        for target, model in manifest["models"].items()
+        if target != "renewal"
+    }
+    list_values = {
         FINGERPRINT_COLUMNS[LISTS]: manifest["list_key"],
-        "other_models": json.dumps(others, sort_keys=True),
+        "other_models": json.dumps(other_models, sort_keys=True),
         "accounts": listed.num_rows,
         "language": manifest["language"],
         HINDSIGHT_KEY: is_hindsight_list(manifest),
@@ -177,18 +186,18 @@ def database_tables(listed: pa.Table, manifest: Mapping[str, Any], forecast: pa.
         "published_at": datetime.fromisoformat(manifest["ended_at"]),
         "written_at": datetime.now(UTC),
     }
-    own = {
-        LISTS: pa.table({name: [value] for name, value in about.items()}),
+    tables = {
+        LISTS: pa.table({name: [value] for name, value in list_values.items()}),
         RISK_LIST: listed,
         REASON: reason_table(listed),
     }
     if forecast is not None:
-        own[FORECAST] = forecast
-    return {name: _cast_portable(_add_version_columns(rows, version)) for name, rows in own.items()}
+        tables[FORECAST] = forecast
+    return {name: _cast_portable(_add_version_columns(rows, version)) for name, rows in tables.items()}
 
 
 def _add_version_columns(rows: pa.Table, version: Mapping[str, pa.Scalar]) -> pa.Table:
-    """The rows with their list's day and model as the first columns."""
+    """The rows with the as-of date and the renewal model of their list as the first columns."""
     rows = rows.drop_columns([name for name in version if name in rows.column_names])
     for place, (name, value) in enumerate(version.items()):
         rows = rows.add_column(place, name, pa.repeat(value, rows.num_rows))
@@ -196,7 +205,7 @@ def _add_version_columns(rows: pa.Table, version: Mapping[str, pa.Scalar]) -> pa
 
 
 def reason_table(listed: pa.Table) -> pa.Table:
-    """What speaks for a loss and for a renewal; one row per account, kind and place."""
+    """Reasons (risk factors) and strengths: one row per account, kind and place."""
     parts = [_reason_rows(listed, "reason", k) for k in range(1, REFUSAL_REASONS + 1)]
     parts += [_reason_rows(listed, "strength", k) for k in range(1, STRENGTH_COUNT + 1)]
     return pa.concat_tables(parts)
@@ -204,13 +213,13 @@ def reason_table(listed: pa.Table) -> pa.Table:
 
 def _reason_rows(listed: pa.Table, kind: str, place: int) -> pa.Table:
     name = f"{kind}_{place}"
-    told = listed.filter(listed[name].is_valid())
-    fixed = {"kind": pa.scalar(kind), "place": pa.scalar(place)}
-    columns = {"account_id": told["account_id"], **{n: pa.repeat(v, told.num_rows) for n, v in fixed.items()}}
-    columns["words"] = told[name]
+    filled = listed.filter(listed[name].is_valid())
+    constants = {"kind": pa.scalar(kind), "place": pa.scalar(place)}
+    columns = {"account_id": filled["account_id"], **{n: pa.repeat(v, filled.num_rows) for n, v in constants.items()}}
+    columns["words"] = filled[name]
     for part, type_ in REASON_PARTS.items():
-        there = f"{name}_{part}" in told.column_names
-        columns[part] = told[f"{name}_{part}"] if there else pa.nulls(told.num_rows, type_)
+        exists = f"{name}_{part}" in filled.column_names
+        columns[part] = filled[f"{name}_{part}"] if exists else pa.nulls(filled.num_rows, type_)
     return pa.table(columns)
 
 
@@ -224,14 +233,14 @@ REASON_PARTS = {
 
 
 def _cast_portable(rows: pa.Table) -> pa.Table:
-    """The rows in the few types that every database has; PostgreSQL's text cannot hold the character nought."""
+    """The rows in types that every database has; NUL characters, which PostgreSQL text cannot hold, become U+2400."""
     import pyarrow.compute as pc
 
     columns = {}
     for field, column in zip(rows.schema, rows.columns, strict=True):
         kind = _portable_type(field.type)
-        own = column.cast(kind)
-        columns[field.name] = pc.replace_substring(own, "\x00", "\u2400") if kind == pa.string() else own
+        portable = column.cast(kind)
+        columns[field.name] = pc.replace_substring(portable, "\x00", "\u2400") if kind == pa.string() else portable
     return pa.table(columns)
 
 
@@ -249,78 +258,78 @@ def _portable_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _write_tables(database: Database, schema: str, rows: Mapping[str, pa.Table]) -> str:
-    """Write what is not there yet, and say what was done: `written`, `replaced` or `unchanged`."""
-    place = database.qualified_schema(schema)
-    database.run(f"CREATE SCHEMA IF NOT EXISTS {place}")
-    for name, own in rows.items():
-        _prepare_table(database, schema, name, own.schema)
+    """Write the rows unless the database has them already; return `written`, `replaced` or `unchanged`."""
+    qualified = database.qualified_schema(schema)
+    database.run(f"CREATE SCHEMA IF NOT EXISTS {qualified}")
+    for name, table in rows.items():
+        _prepare_table(database, schema, name, table.schema)
     version = [rows[LISTS][name][0].as_py() for name in VERSION_COLUMNS]
-    _create_views(database, place)
-    if _is_complete(database, place, rows, version):
+    _create_views(database, qualified)
+    if _is_complete(database, qualified, rows, version):
         return "unchanged"
-    found = database.run(
-        f"SELECT coalesce({HINDSIGHT_KEY}, FALSE) FROM {place}.{LISTS} WHERE {VERSION_CONDITION}", *version
+    existing = database.run(
+        f"SELECT coalesce({HINDSIGHT_KEY}, FALSE) FROM {qualified}.{LISTS} WHERE {VERSION_CONDITION}", *version
     )
-    if (False,) in found and rows[LISTS][HINDSIGHT_KEY][0].as_py():
+    if (False,) in existing and rows[LISTS][HINDSIGHT_KEY][0].as_py():
         raise ConfigError(
-            f"{schema}.{LISTS} holds the list of {version[0]} by {version[1]} as it was made in its time, and one made "
-            "with hindsight does not take its place: name another --schema"
+            f"{schema}.{LISTS} holds the list of {version[0]} by {version[1]} made without hindsight; a list made with "
+            "hindsight cannot replace it: choose another --schema"
         )
-    for name, own in rows.items():
-        database.run(f"DELETE FROM {place}.{name} WHERE {VERSION_CONDITION}", *version)
-        database.load(f"{place}.{name}", own)
-    if not _is_complete(database, place, rows, version):
+    for name, table in rows.items():
+        database.run(f"DELETE FROM {qualified}.{name} WHERE {VERSION_CONDITION}", *version)
+        database.load(f"{qualified}.{name}", table)
+    if not _is_complete(database, qualified, rows, version):
         raise OutputError(f"{schema}: rows read back differ from the rows written; the transaction was rolled back")
-    return "replaced" if found else "written"
+    return "replaced" if existing else "written"
 
 
 VERSION_CONDITION = " AND ".join(f"{name} = ?" for name in VERSION_COLUMNS)
 
 
 def _is_complete(database: Database, schema: str, rows: Mapping[str, pa.Table], version: Sequence[Any]) -> bool:
-    """Whether each table holds as many rows of the version as were made, and made from the same."""
-    for name, own in rows.items():
-        counted = f"SELECT count(*) FROM {schema}.{name} WHERE {VERSION_CONDITION}"
-        if database.run(counted, *version) != [(own.num_rows,)]:
+    """True if each table holds the expected number of rows of this version, with the same fingerprint."""
+    for name, table in rows.items():
+        count_query = f"SELECT count(*) FROM {schema}.{name} WHERE {VERSION_CONDITION}"
+        if database.run(count_query, *version) != [(table.num_rows,)]:
             return False
-        if name in FINGERPRINT_COLUMNS and own.num_rows:
-            same = f"{counted} AND {FINGERPRINT_COLUMNS[name]} = ?"
-            if database.run(same, *version, own[FINGERPRINT_COLUMNS[name]][0].as_py()) != [(own.num_rows,)]:
+        if name in FINGERPRINT_COLUMNS and table.num_rows:
+            same_query = f"{count_query} AND {FINGERPRINT_COLUMNS[name]} = ?"
+            if database.run(same_query, *version, table[FINGERPRINT_COLUMNS[name]][0].as_py()) != [(table.num_rows,)]:
                 return False
     return True
 
 
 def _prepare_table(database: Database, schema: str, name: str, required: pa.Schema) -> None:
-    """The table with all wanted columns: made, or given what an earlier release did not know yet.
+    """Create the table, or add columns that an earlier release did not have.
 
-    Raises ConfigError where a column is of another type there, as where the lists of two companies would meet.
+    Raises ConfigError if a column has another type in the database, for example in a table of another program.
     """
     query = "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = ? AND table_name = ?"
-    there = {str(column): str(kind).lower() for column, kind in database.run(query, schema, name)}
+    existing = {str(column): str(kind).lower() for column, kind in database.run(query, schema, name)}
     kinds = {field.name: SQL_TYPES[field.type] for field in required}
-    place = database.qualified_schema(schema)
-    if not there:
+    qualified = database.qualified_schema(schema)
+    if not existing:
         columns = ", ".join(f"{column} {kind}" for column, kind in kinds.items())
         database.run(
-            f"CREATE TABLE {place}.{name} "
+            f"CREATE TABLE {qualified}.{name} "
             f"({columns}{database.primary_key_clause(PRIMARY_KEYS[name]) if name in PRIMARY_KEYS else ''})"
         )
         return
     for column, kind in kinds.items():
-        if column not in there:
-            database.run(f"ALTER TABLE {place}.{name} ADD COLUMN {column} {kind}")
-        elif TYPE_ALIASES.get(there[column], there[column]) != kind:
+        if column not in existing:
+            database.run(f"ALTER TABLE {qualified}.{name} ADD COLUMN {column} {kind}")
+        elif TYPE_ALIASES.get(existing[column], existing[column]) != kind:
             raise ConfigError(
-                f"{schema}.{name}.{column} is {there[column]} in the database and {kind} here: these are the tables of "
-                f"something else; name another --schema"
+                f"{schema}.{name}.{column} is {existing[column]} in the database and {kind} here: the table belongs to "
+                f"something else; choose another --schema"
             )
 
 
 def _create_views(database: Database, schema: str) -> None:
-    """Make the views: the rows of the newest list alone, and every account that is not on it as the last list had it.
+    """Create the views: rows of the newest list, and the last row of each account that is not on it.
 
-    Lists made with hindsight are in neither. Columns that come later come last, for a view that is there can be given
-    more of them but not others.
+    Lists made with hindsight are in neither view. New columns are appended at the end: a view can be extended only
+    there.
     """
     rows = f"""
         SELECT lists.written_at, listed.*
@@ -356,7 +365,7 @@ def _create_views(database: Database, schema: str) -> None:
 
 @contextmanager
 def _transaction(address: str) -> Iterator[Database]:
-    """A transaction that is kept whole at its end, or not at all."""
+    """A transaction, committed at its end or rolled back on an error."""
     scheme = addresses.scheme_of(address)
     if scheme == addresses.POSTGRES:
         with _postgres_transaction(address) as database:
@@ -379,7 +388,7 @@ class _Postgres:
         return list(self.cursor.fetchall()) if self.cursor.description else []
 
     def load(self, table: str, rows: pa.Table) -> None:
-        """As CSV, in which Arrow quotes every text and leaves nulls bare, as PostgreSQL reads them."""
+        """Load as CSV: Arrow quotes every text and leaves nulls empty, as PostgreSQL expects."""
         with self.cursor.copy(f"COPY {table} ({', '.join(rows.column_names)}) FROM STDIN (FORMAT csv)") as copy:
             for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
                 sink = io.BytesIO()
@@ -399,20 +408,20 @@ def _postgres_transaction(url: str) -> Iterator[Database]:
         import psycopg
     except ImportError:
         raise ConfigError("postgresql:// needs the package psycopg: install the extra `postgres`") from None
-    place = redact_url(url)
+    public_url = redact_url(url)
     try:
         with psycopg.connect(url, connect_timeout=10, client_encoding="utf8") as connection:
             cursor = connection.cursor()
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
             yield _Postgres(cursor)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise OutputError(f"{place}: {first_line(error)}; nothing was written") from None
+        raise OutputError(f"{public_url}: {first_line(error)}; nothing was written") from None
     except psycopg.OperationalError as error:
         raise ServiceUnavailableError(
-            f"{place}: {redact_secrets(first_line(error), url)}; nothing was written"
+            f"{public_url}: {redact_secrets(first_line(error), url)}; nothing was written"
         ) from None
     except psycopg.Error as error:
-        raise OutputError(f"{place}: {redact_secrets(first_line(error), url)}; nothing was written") from None
+        raise OutputError(f"{public_url}: {redact_secrets(first_line(error), url)}; nothing was written") from None
 
 
 @dataclass
@@ -420,8 +429,8 @@ class _DuckDB:
     connection: Any
 
     def run(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        done = self.connection.execute(query, list(values))
-        return list(done.fetchall()) if done.description else []
+        result = self.connection.execute(query, list(values))
+        return list(result.fetchall()) if result.description else []
 
     def load(self, table: str, rows: pa.Table) -> None:
         self.connection.register("incoming", rows)
@@ -429,11 +438,11 @@ class _DuckDB:
         self.connection.unregister("incoming")
 
     def primary_key_clause(self, columns: Sequence[str]) -> str:
-        """None: DuckDB takes a key that was deleted and comes again in one transaction for a second one."""
+        """Empty: DuckDB rejects a key that is deleted and inserted again in one transaction."""
         return ""
 
     def qualified_schema(self, schema: str) -> str:
-        """With its catalogue only where both have one name, as in `renewals.duckdb`: a view would keep it."""
+        """With its catalog only if both have one name, as in `renewals.duckdb`: a view would store the catalog."""
         ((catalog,),) = self.run("SELECT current_database()")
         return f'"{catalog}".{schema}' if str(catalog).lower() == schema.lower() else schema
 

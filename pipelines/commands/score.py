@@ -1,4 +1,4 @@
-"""The whole of acting on a day: the same feature stages as learning, then the champion, then the list."""
+"""Command `renewals score`: build the features of a date, score all accounts with the champion and publish the list."""
 
 from __future__ import annotations
 
@@ -18,38 +18,41 @@ from renewals.pipelines.stages.sequence import find_stages, run_stages
 from renewals.pipelines.storage.notices import report_notices
 
 STAGES, OPTIONAL_STAGES = find_stages("score"), find_stages("score", optional=True)
-"""What the head of customer success reads beside the list; a list without it is still a list."""
+"""Stages for the head of customer success; the list is published even if they fail."""
 
 
 def run_score(job: Job) -> dict[str, Any]:
-    """From raw tables to a published list for the day; `failed_stages` names the parts that failed, and why."""
+    """Score all accounts of the as-of date and publish the list.
+
+    `failed_stages` of the result has the optional stages that failed, each with its error message.
+    """
     run_scoring_stages(job)
-    failed = {stage.__name__: why for stage in OPTIONAL_STAGES if (why := _try_stage(stage, job))}
+    failed = {stage.__name__: reason for stage in OPTIONAL_STAGES if (reason := _try_stage(stage, job))}
     published = publish(job, failed) | {"failed_stages": failed}
     report_notices(published["notices"], job.settings.list.language)
     return published
 
 
 def _try_stage(stage: Callable[[Job], Any], job: Job) -> str | None:
-    """Run a stage that the list can do without; why it failed, or None. What it left of before is taken away."""
+    """Run an optional stage; return why it failed, or None. Its earlier outputs are deleted if it fails."""
     try:
         stage(job)
-    except RunError as stop:
-        why = str(stop)
-    except Exception as error:  # whatever it is, the list is published
+    except RunError as run_error:
+        reason = str(run_error)
+    except Exception as error:  # any error: the list is still published
         raise_if_received()
         log = write_traceback(error, job.data, f"score, {stage.__name__}")
-        why = f"internal error ({type(error).__name__}); the traceback is in {log}: please report it with that file"
+        reason = f"internal error ({type(error).__name__}); the traceback is in {log}: please report it with that file"
     else:
         return None
     structlog.get_logger().warning(
-        "optional part failed; the list is published without it", stage=stage.__name__, why=why
+        "optional part failed; the list is published without it", stage=stage.__name__, why=reason
     )
     shutil.rmtree(job.folder / stage.__name__, ignore_errors=True)
-    return why
+    return reason
 
 
 def run_scoring_stages(job: Job) -> None:
-    """Bring the act side up to date: features, scores and reasons of the day, not yet published."""
+    """Run all stages up to features, scores and reasons of the date, without publishing."""
     with progress(len(STAGES), "score") as step:
         run_stages(STAGES, job, step)

@@ -1,4 +1,4 @@
-"""The whole of measuring a company on a day: tables checked, usage rolled up, the ledger, then the scorecard."""
+"""Command `renewals scorecard`: check the tables, roll up usage, build the ledger and compute the scorecard."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from renewals.reports.words import Messages
 
 STAGES = (*find_stages("scorecard"), scorecard)
 MAX_MONTHS = 6
-"""So many of the newest months are shown to a person."""
+"""Number of latest months to print."""
 
 
 def run_scorecard(job: Job) -> dict[str, Any]:
-    """From raw tables to the scorecard of the day; a person at a terminal is shown the whole company."""
+    """Compute the scorecard of the as-of date from the input tables; on a terminal also print it."""
     with progress(len(STAGES), "scorecard") as step:
         result = run_stages(STAGES, job, step)["scorecard"]
     if is_interactive():
@@ -29,31 +29,33 @@ def run_scorecard(job: Job) -> dict[str, Any]:
 
 
 def print_scorecard(result: dict[str, Any], job: Job) -> None:
-    """The newest final year and the newest months of the whole company, as a table on standard error."""
+    """Print the company's latest final year and latest months as a table on standard error."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     language: Language = job.settings.list.language
-    say, folder = Messages(language).text, Path(result["folder"])
+    text, folder = Messages(language).text, Path(result["folder"])
     rows = _company_rows(folder)
     columns = _shown_periods(rows)
     currency = job.settings.money.reporting_currency
-    table = Table(title=Text(say("metrics.title", as_of=result["as_of"], currency=currency)), title_justify="left")
-    table.add_column(Text(say("metrics.measure")))
+    table = Table(title=Text(text("metrics.title", as_of=result["as_of"], currency=currency)), title_justify="left")
+    table.add_column(Text(text("metrics.measure")))
     for kind, period in columns:
-        table.add_column(Text(say("metrics.year", period=period) if kind != "month" else period), justify="right")
-    for one in MEASURES.values():
-        if one.name not in result["missing_measures"]:
-            cells = (_format_value(one, rows.get((one.name, *column)), say("metrics.open")) for column in columns)
-            table.add_row(Text(f"{one.rule}  {getattr(one, language)[0]}"), *map(Text, cells))
+        table.add_column(Text(text("metrics.year", period=period) if kind != "month" else period), justify="right")
+    for measure in MEASURES.values():
+        if measure.name not in result["missing_measures"]:
+            cells = (
+                _format_value(measure, rows.get((measure.name, *column)), text("metrics.open")) for column in columns
+            )
+            table.add_row(Text(f"{measure.rule}  {getattr(measure, language)[0]}"), *map(Text, cells))
     console = Console(stderr=True)
     console.print(table)
-    console.print(Text(say("metrics.note")))
+    console.print(Text(text("metrics.note")))
     if result["missing_measures"]:
         names = (getattr(MEASURES[name], language)[0] for name in result["missing_measures"])
-        console.print(Text(say("metrics.missing", missing=", ".join(names))))
-    console.print(Text(say("metrics.file", folder=folder)))
+        console.print(Text(text("metrics.missing", missing=", ".join(names))))
+    console.print(Text(text("metrics.file", folder=folder)))
 
 
 def _company_rows(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -65,7 +67,7 @@ def _company_rows(folder: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
 
 
 def _shown_periods(rows: dict[tuple[str, str, str], dict[str, Any]]) -> list[tuple[str, str]]:
-    """Which periods are shown: the newest year that is final, or else the newest, and the newest months."""
+    """The periods to print, as (kind, period): the latest final year (else the latest year) and the latest months."""
     years = sorted({period for _, kind, period in rows if kind == "trailing_year"})
     final = [period for period in years if rows["customer_churn", "trailing_year", period]["state"] == "final"]
     months = sorted({period for _, kind, period in rows if kind == "month"})
@@ -76,7 +78,7 @@ def _shown_periods(rows: dict[tuple[str, str, str], dict[str, Any]]) -> list[tup
 
 
 def _format_value(measure: Measure, row: dict[str, Any] | None, open_text: str) -> str:
-    """A value as people write it; a dash where there is none."""
+    """A value as text; a dash without a row or value, `open_text` for an open period."""
     if row is None or row["value"] is None:
         return open_text if row is not None and row["state"] == "open" else "–"
     value = row["value"]

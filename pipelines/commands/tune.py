@@ -1,4 +1,4 @@
-"""The whole of a search: the training table of the day as it was left, or made now, and then each target's study."""
+"""Command `renewals tune`: reuse or build the training table, then search hyperparameters for each target."""
 
 from __future__ import annotations
 
@@ -26,31 +26,35 @@ from renewals.pipelines.storage.registry import trained_models
 
 
 def run_tune(job: Job, target: str | None = None) -> dict[str, Any]:
-    """Search for one target, or for each; a person at a terminal is told in words what was found."""
+    """Tune one target, or all; on a terminal also print the results as sentences."""
     require_configured_target(job, target)
-    known = trained_models.find_model_folder(job) is not None or has_training_table(job)
-    if not known:
+    reusable = trained_models.find_model_folder(job) is not None or has_training_table(job)
+    if not reusable:
         prepare_training_table(job)
-    asked = job.settings.targets if target is None else (target,)
-    told = {name: tune(job, name) for name in asked}
+    targets = job.settings.targets if target is None else (target,)
+    results = {name: tune(job, name) for name in targets}
     if is_interactive():
-        print_reports(job, asked)
-    return {"until": str(job.day), "targets": told, "training_table": "reused" if known else "new"}
+        print_reports(job, targets)
+    return {"until": str(job.day), "targets": results, "training_table": "reused" if reusable else "new"}
 
 
 def has_training_table(job: Job) -> bool:
-    """Whether an earlier search made the training table that lies in the data folder, of the same day and tables."""
-    said, table = job.data / TUNE_TRAINING_TABLE, job.folder / TRAINING
-    if not (said.is_file() and table.is_file() and json.loads(said.read_bytes()) == _training_table_source(job)):
+    """True if an earlier search left a training table of the same date and input tables in the data folder."""
+    source_file, table = job.data / TUNE_TRAINING_TABLE, job.folder / TRAINING
+    if not (
+        source_file.is_file()
+        and table.is_file()
+        and json.loads(source_file.read_bytes()) == _training_table_source(job)
+    ):
         return False
     text = old_features_text(feature["name"] for feature in read_archived_catalogue(job.folder))
     if text is not None:
-        structlog.get_logger().warning(f"the training table holds {text} and is made anew", table=str(table))
+        structlog.get_logger().warning(f"the training table contains {text} and is built again", table=str(table))
     return text is None
 
 
 def prepare_training_table(job: Job) -> None:
-    """From raw tables to the training table; learns nothing."""
+    """Build the training table from the input tables; trains nothing."""
     stages = find_stages("learn")
     with progress(len(stages), "prepare") as step:
         run_stages(stages, job, step)
@@ -63,16 +67,16 @@ def _training_table_source(job: Job) -> dict[str, Any]:
 
 
 def print_reports(job: Job, targets: tuple[str, ...]) -> None:
-    """What was found for each target, on standard error."""
+    """Print the results of each target on standard error."""
     from rich.console import Console
     from rich.text import Text
 
     from renewals.reports.sentences.tuning import tuning_sentences
     from renewals.reports.words import Messages
 
-    words, console = Messages(job.settings.list.language), Console(stderr=True)
+    texts, console = Messages(job.settings.list.language), Console(stderr=True)
     for target in targets:
-        for sentence in tuning_sentences(read_report(job, target), words):
+        for sentence in tuning_sentences(read_report(job, target), texts):
             console.print(Text(sentence))
 
 

@@ -1,4 +1,4 @@
-"""What the model would say of an account if some of its figures were other than they are."""
+"""Command `renewals whatif`: predict the renewal of an account with changed feature values."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from renewals.reports.sanitize import make_printable
 from renewals.reports.words import Messages
 
 UNKNOWN_VALUES = ("", "none", "unknown")
-"""How a person says that a figure is not known."""
+"""Inputs that mean that a value is not known."""
 BOOLEAN_VALUES = {"yes": 1.0, "no": 0.0}
 
 FeatureMeta = Mapping[str, Any]
 
 
 def whatif(job: Job, account: str, assignments: Sequence[str]) -> dict[str, Any]:
-    """The probability of renewal as it is and with the figures wished for, each written `feature=value`.
+    """The renewal probability of an account before and after feature changes, each given as `feature=value`.
 
-    The other windows of such a figure move along, unless they are wished for too.
+    The other windows of a changed feature move along, unless they are set too.
 
-    Raises MissingInputError where the account is not on the list or has no score, or where another model serves by now;
-    Config where a feature is unknown or a value is none of its.
+    Raises MissingInputError if the account is not on the list or has no score, or if the champion has changed since;
+    ConfigError for an unknown feature or an invalid value.
     """
     result = list_archive.read_archived_list(job, lambda day: compare_what_if(day, account, assignments))
     if is_interactive():
@@ -58,7 +58,7 @@ def whatif(job: Job, account: str, assignments: Sequence[str]) -> dict[str, Any]
 
 
 def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[str, Any]:
-    """What the model says before and after; `day` is the job of `published_day.read_day`."""
+    """The comparison as a JSON object; `day` is the job of `read_archived_list`."""
     _, listed = read_scored_list(day)
     row = listed.iloc[account_position(listed, account)]
     champion = champion_models.load_champion(day, RENEWAL)
@@ -66,16 +66,16 @@ def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[
     catalogue = {str(feature["name"]): feature for feature in read_archived_catalogue(day.folder)}
     schema = champion.model.schema
     changes = dict(_parse_assignment(text, schema, catalogue) for text in assignments)
-    own = [("account_id", "==", row["account_id"])]
-    figures = data_files.load_frame(day.folder / SCORING, filters=own)
-    moves = _shifted_values(
+    account_filter = [("account_id", "==", row["account_id"])]
+    values = data_files.load_frame(day.folder / SCORING, filters=account_filter)
+    shifted = _shifted_values(
         PeerFeatures(day.folder, listed, day.settings.list.min_peers), row["account_id"], changes, schema, catalogue
     )
-    both = pd.concat([figures, figures.assign(**moves, **changes)], ignore_index=True)
-    before, after = champion.model.probability(both).tolist()
-    group = data_files.load_frame(day.folder / CONTRIBUTIONS, filters=own, columns=[PEER_GROUP])[PEER_GROUP].iloc[0]
-    peers = data_files.load_frame(day.folder / PEER_MEDIANS, columns=list(changes)).loc[group]
-    words = Messages(day.settings.list.language)
+    before_and_after = pd.concat([values, values.assign(**shifted, **changes)], ignore_index=True)
+    before, after = champion.model.probability(before_and_after).tolist()
+    groups = data_files.load_frame(day.folder / CONTRIBUTIONS, filters=account_filter, columns=[PEER_GROUP])
+    peers = data_files.load_frame(day.folder / PEER_MEDIANS, columns=list(changes)).loc[groups[PEER_GROUP].iloc[0]]
+    texts = Messages(day.settings.list.language)
     return {
         "as_of": day.day.isoformat(),
         "account_id": json_value(row["account_id"]),
@@ -84,18 +84,19 @@ def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[
         "before": before,
         "after": after,
         "features": [
-            _compare_values(catalogue[name], both[name].tolist(), json_value(peers[name]), words) for name in changes
+            _compare_values(catalogue[name], before_and_after[name].tolist(), json_value(peers[name]), texts)
+            for name in changes
         ],
-        "shifted_windows": {name: [json_value(own) for own in both[name].tolist()] for name in moves},
-        "notes": [*_notes(changes, moves, catalogue, champion, words), words.text("whatif.caveat")],
+        "shifted_windows": {name: [json_value(value) for value in before_and_after[name].tolist()] for name in shifted},
+        "notes": [*_notes(changes, shifted, catalogue, champion, texts), texts.text("whatif.caveat")],
     }
 
 
 def _require_comparable(row: pd.Series, champion: Champion) -> None:
-    who = make_printable(str(row["account_id"]))
+    account_id = make_printable(str(row["account_id"]))
     if row["status"] != SCORED:
         raise MissingInputError(
-            f"account {who} has no score on this list ({row['status_reason']}): nothing to compare with"
+            f"account {account_id} has no score on this list ({row['status_reason']}): nothing to compare with"
         )
     if row["renewal_model"] != str(champion):
         raise MissingInputError(
@@ -105,21 +106,25 @@ def _require_comparable(row: pd.Series, champion: Champion) -> None:
 
 
 def _parse_assignment(text: str, schema: Schema, catalogue: Mapping[str, FeatureMeta]) -> tuple[str, Any]:
-    """The feature and the value of one wish."""
+    """The feature and the value of one assignment `feature=value`. Raises ConfigError."""
     name, sign, value = (part.strip() for part in text.partition("="))
     if not sign:
         raise ConfigError(f"--set {text!r}: write it as feature=value, for example --set use_days_per_person_s_90d=10")
     if catalogue.get(name, {}).get("action"):
         raise ConfigError(
-            f"--set {name}: it counts actions that are logged, and logging one moves no score: try what the customer "
-            "does, for example --set use_days_per_person_s_90d=10"
+            f"--set {name}: it counts logged actions, and logging an action does not change the score: set a "
+            "feature of the customer's behavior, for example --set use_days_per_person_s_90d=10"
         )
     if name not in schema.names and name in RENAMED_FEATURES:
         raise ConfigError(f"--set {name}: the feature is now called {RENAMED_FEATURES[name]}")
     if name not in schema.names or name not in catalogue:
-        near = difflib.get_close_matches(name, schema.names, n=4, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "`renewals explain` shows an account's features"
-        raise ConfigError(f"--set {name}: the model reads no such feature; {hint}")
+        suggestions = difflib.get_close_matches(name, schema.names, n=4, cutoff=0.5)
+        hint = (
+            f"did you mean {', '.join(suggestions)}?"
+            if suggestions
+            else "`renewals explain` shows an account's features"
+        )
+        raise ConfigError(f"--set {name}: the model has no such feature; {hint}")
     return name, _parse_category(name, value, schema) if name in schema.categories else _parse_number(
         name, value, catalogue[name]
     )
@@ -129,7 +134,9 @@ def _parse_category(name: str, value: str, schema: Schema) -> str | None:
     if value.lower() in UNKNOWN_VALUES:
         return None
     if value not in schema.categories[name]:
-        raise ConfigError(f"--set {name}={value}: the model knows {', '.join(schema.categories[name])}")
+        raise ConfigError(
+            f"--set {name}={value}: not a known category; use one of {', '.join(schema.categories[name])}"
+        )
     return value
 
 
@@ -143,16 +150,16 @@ def _parse_number(name: str, value: str, feature: FeatureMeta) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ConfigError(f"--set {name}={value}: give a number, or none where it is not known")
+        raise ConfigError(f"--set {name}={value}: give a number, or none for an unknown value")
     return number
 
 
 def _compare_values(feature: FeatureMeta, values: Sequence[Any], peer: Any, texts: Messages) -> dict[str, Any]:
-    """A feature before and after, as figures and in its own sentence."""
-    then, now = map(json_value, values)
-    said = [render_sentence(feature, figure, peer, texts.phrases()) for figure in (then, now)]
-    names = dict(zip(("sentence_before", "sentence_after"), said, strict=True))
-    return {"feature": feature["name"], "before": then, "after": now, **names}
+    """A feature before and after the change, as values and as its sentences."""
+    before, after = map(json_value, values)
+    sentences = [render_sentence(feature, value, peer, texts.phrases()) for value in (before, after)]
+    by_name = dict(zip(("sentence_before", "sentence_after"), sentences, strict=True))
+    return {"feature": feature["name"], "before": before, "after": after, **by_name}
 
 
 def _shifted_values(
@@ -162,17 +169,24 @@ def _shifted_values(
     schema: Schema,
     catalogue: Mapping[str, FeatureMeta],
 ) -> dict[str, float]:
-    """The figures that move along, as they would be; with the last wish where several are windows of one figure."""
+    """New values of the other windows of each changed feature, by feature; only those that move.
+
+    If several windows of one feature are set, the last of them decides.
+    """
     rows = peer_features.positions(pd.Series([account], dtype=object))
-    moves: dict[str, float] = {}
-    for name in [own for own in changes if own not in schema.categories]:
-        others = sibling_windows(catalogue[name], catalogue.values(), schema.names)
+    new_values: dict[str, float] = {}
+    for name in [changed for changed in changes if changed not in schema.categories]:
+        siblings = sibling_windows(catalogue[name], catalogue.values(), schema.names)
         windows = peer_features.windows(
-            peer_features.load_columns([name, *others]), rows, peer_features.peer_groups.group[rows[0]]
+            peer_features.load_columns([name, *siblings]), rows, peer_features.peer_groups.group[rows[0]]
         )
-        there = shift_windows(name, np.array([changes[name]]), windows)
-        moves |= {other: float(there[other][0]) for other in others if there[other][0] != windows[other].values[0]}
-    return {other: value for other, value in moves.items() if not math.isnan(value) and other not in changes}
+        shifted = shift_windows(name, np.array([changes[name]]), windows)
+        new_values |= {
+            sibling: float(shifted[sibling][0])
+            for sibling in siblings
+            if shifted[sibling][0] != windows[sibling].values[0]
+        }
+    return {sibling: value for sibling, value in new_values.items() if not math.isnan(value) and sibling not in changes}
 
 
 def _notes(
@@ -182,7 +196,7 @@ def _notes(
     champion: Champion,
     texts: Messages,
 ) -> list[str]:
-    """What must be known of these wishes before the probability is believed."""
+    """Warnings about the changes: out of the training range, not actionable, or moved windows."""
     notes = []
     for name, value in changes.items():
         feature = catalogue[name]
@@ -191,23 +205,25 @@ def _notes(
             notes.append(texts.text("whatif.out_of_range", feature=name, low=f"{low:g}", high=f"{high:g}"))
         if not feature["actionable"]:
             notes.append(texts.text("whatif.background", feature=name))
-        others = [own for own in sibling_windows(feature, catalogue.values(), catalogue) if own in shifted_values]
-        if others:
-            told = ", ".join(f"{other}={shifted_values[other]:g}" for other in others)
-            notes.append(texts.text("whatif.sibling_windows", feature=name, others=told))
+        moved = [
+            sibling for sibling in sibling_windows(feature, catalogue.values(), catalogue) if sibling in shifted_values
+        ]
+        if moved:
+            assignments = ", ".join(f"{sibling}={shifted_values[sibling]:g}" for sibling in moved)
+            notes.append(texts.text("whatif.sibling_windows", feature=name, others=assignments))
     return notes
 
 
 def print_comparison(result: Mapping[str, Any], texts: Messages) -> None:
-    """The comparison on standard error."""
+    """Print the comparison on standard error."""
     from rich.console import Console
     from rich.text import Text
 
-    console, say = Console(stderr=True), texts.text
-    who = make_printable(result["account_name"] or str(result["account_id"]))
-    lines = [say("whatif.title", account=who, as_of=result["as_of"])]
-    for own in result["features"]:
-        lines += [say("whatif.value", then=own["sentence_before"], now=own["sentence_after"])]
-    lines += [say("whatif.chance", before=result["before"], after=result["after"]), *result["notes"]]
+    console, text = Console(stderr=True), texts.text
+    account = make_printable(result["account_name"] or str(result["account_id"]))
+    lines = [text("whatif.title", account=account, as_of=result["as_of"])]
+    for feature in result["features"]:
+        lines += [text("whatif.value", then=feature["sentence_before"], now=feature["sentence_after"])]
+    lines += [text("whatif.chance", before=result["before"], after=result["after"]), *result["notes"]]
     for line in lines:
         console.print(Text(line))

@@ -1,1 +1,1 @@
-"""Parts of `check`: one module per kind of rule that the input tables are held to."""
+"""Parts of `check`: one module per kind of data contract rule."""

@@ -1,7 +1,7 @@
-"""Cast the columns of a raw table to the types of the contract; ids keep the type in which they were given.
+"""Cast the columns of a raw table to the types of the contract; ids keep the type of the source.
 
-No id passes through a floating-point number: whole numbers that are wider than 64 bits, or of a type that may be
-(decimals, unsigned numbers, numbers that a database gave as text), are read by their digits (ADR 36).
+No id passes through a floating-point number: whole numbers that are, or may be, wider than 64 bits (decimals, unsigned
+integers, numbers that a database returned as text) are read by their digits (ADR 36).
 """
 
 from __future__ import annotations
@@ -23,56 +23,58 @@ from renewals.pipelines.validation.context import CheckContext
 from renewals.pipelines.validation.value_forms import DOT_GROUPED_PATTERN, epoch_hints
 
 OFFSET_PATTERN = r":\d\d(\.\d+)?[+-]\d\d(:?\d\d){0,2}$|[A-Za-z]+/[A-Za-z_]+$"
-"""How an instant ends that names its offset or place; a plain cast would drop it. Letters like CST name several
-zones, and are not read."""
+"""End of a time with an offset or a zone name, which a plain cast would drop. Abbreviations like CST name several zones
+and are not matched."""
 SPACED_OFFSET_PATTERN = r"(:\d\d(?:\.\d+)?)\s+([+-]\d\d(?::?\d\d)?|Z)$"
-"""Snowflake, Ruby and Zendesk print a space before the offset, which DuckDB takes for the name of a zone."""
+"""A space before the offset, as printed by Snowflake, Ruby and Zendesk; DuckDB would read the offset as a zone name."""
 MAX_EXACT_INTEGER = 2**53
-"""Beyond this a floating-point number no longer tells two whole numbers apart."""
+"""Above this, a floating-point number cannot distinguish whole numbers."""
 
 
 DELIMITERS = (";", "\t", "|", ",")
 
 
 def require_columns(raw: RawTable, table: TableSpec) -> None:
-    """Raise `DataContractError` where a required column is missing."""
+    """Raise `DataContractError` if a required column is missing."""
     for rows in raw.parts:
         missing = [c.name for c in table.columns.values() if c.required and c.name not in rows.columns]
         if missing:
-            found = ", ".join(rows.columns)
+            present = ", ".join(rows.columns)
             hint = _header_hint(rows.columns, missing, raw.is_text)
             raise DataContractError(
-                f"{table.name}: required column {', '.join(missing)} is missing; found {found}{hint}"
+                f"{table.name}: required column {', '.join(missing)} is missing; found {present}{hint}"
             )
 
 
 def _header_hint(columns: Sequence[str], missing: Sequence[str], is_text: bool) -> str:
-    """What to do where the columns are there, but are cut or written in another way."""
-    sign = next((sign for sign in DELIMITERS if is_text and len(columns) == 1 and sign in columns[0]), None)
-    if sign is not None:
-        written = sign.replace("\t", r"\t")
-        return f". The columns seem to be cut by {sign!r}: --set 'source.delimiter=\"{written}\"'"
-    spelled = {name.strip().lower(): name for name in columns}
-    pairs = [f"{spelled[name]!r} as {name!r}" for name in missing if name in spelled]
-    return f". Name {', '.join(pairs)}: names of columns are compared letter by letter" if pairs else ""
+    """Advice if the columns exist, but the header is split at the wrong character or spelled differently."""
+    delimiter = next(
+        (delimiter for delimiter in DELIMITERS if is_text and len(columns) == 1 and delimiter in columns[0]), None
+    )
+    if delimiter is not None:
+        escaped = delimiter.replace("\t", r"\t")
+        return f". The delimiter seems to be {delimiter!r}: --set 'source.delimiter=\"{escaped}\"'"
+    by_lower_case = {name.strip().lower(): name for name in columns}
+    pairs = [f"{by_lower_case[name]!r} to {name!r}" for name in missing if name in by_lower_case]
+    return f". Rename {', '.join(pairs)}: column names must match exactly, including case" if pairs else ""
 
 
 @dataclass(frozen=True)
 class CastTable:
-    """A table with its columns as the contract has them, and each row as it was given beside them."""
+    """A table with the columns of the contract next to the raw columns; one row per raw row."""
 
     rows: ir.Table
     raw_columns: Mapping[str, str]
-    """The columns as given: their names, and the names they go by in `rows`."""
+    """Names of the raw columns in the source, and their names in `rows`."""
     type_rules: tuple[Rule, ...]
-    """One rule for each column of which some value may not be of its type."""
+    """One rule per column with values that may fail to cast."""
     is_text: bool = False
-    """Whether the table was given as text, so that `source.null_values` and `source.decimal` apply to it."""
+    """True if the raw table is text, so that `source.null_values` and `source.decimal` apply to it."""
 
 
 @dataclass(frozen=True)
 class IdTypes:
-    """The type of every id column of every table, and what `check` has to say of them."""
+    """The type of every id column of every table, and the warnings of `check` about them."""
 
     types: Mapping[str, Mapping[str, dt.DataType]]
     warnings: tuple[str, ...]
@@ -87,41 +89,47 @@ class _IdColumn:
     value: ir.Value
     is_text: bool
     is_conclusive: bool
-    """Whether its type counts: a typed column without a value may have lost its type."""
+    """True if its type counts; a typed column without any value may have lost its type."""
 
 
 def id_types(raw_tables: Mapping[str, RawTable]) -> IdTypes:
-    """The type of every id column: one for all that name the same thing, and text where one id is beyond 64 bits.
+    """Determine the type of every id column: one type per entity, and text if one of its ids exceeds 64 bits.
 
-    Raises `DataContractError` naming for each thing two columns, one with text and one with numbers.
+    Raises `DataContractError` that names, for each entity, one column with text and one with numbers.
     """
-    found = [ids for name, raw in raw_tables.items() for ids in _find_id_columns(raw, TABLES[name])]
-    things = {
-        ids.entity: [other for other in found if other.entity == ids.entity and other.is_conclusive] for ids in found
+    id_columns = [ids for name, raw in raw_tables.items() for ids in _find_id_columns(raw, TABLES[name])]
+    by_entity = {
+        ids.entity: [column for column in id_columns if column.entity == ids.entity and column.is_conclusive]
+        for ids in id_columns
     }
-    mixed = [line for columns in things.values() for line in _mixed_type_errors(columns)]
-    if mixed:
-        raise DataContractError("\n".join(mixed))
+    errors = [line for columns in by_entity.values() for line in _mixed_type_errors(columns)]
+    if errors:
+        raise DataContractError("\n".join(errors))
     types, warnings = {}, []
-    for of, columns in things.items():
-        is_text = not columns or columns[0].is_text  # a thing that is named nowhere is named by text
-        wide = None if is_text else next((row for row in map(_find_wide_id, columns) if row), None)
-        types[of] = dt.string if is_text or wide else dt.int64
-        warnings += [_wide_id_warning(of, wide, columns)] if wide else []
-    declared = {t.name: {c.name: c.entity for c in t.columns.values() if c.type == ID} for t in TABLES.values()}
-    kinds = {table: {name: types.get(of, dt.string) for name, of in ids.items()} for table, ids in declared.items()}
-    return IdTypes(kinds, tuple(warnings))
+    for entity, columns in by_entity.items():
+        is_text = not columns or columns[0].is_text  # text if no column determines the type
+        wide_id = None if is_text else next((row for row in map(_find_wide_id, columns) if row), None)
+        types[entity] = dt.string if is_text or wide_id else dt.int64
+        warnings += [_wide_id_warning(entity, wide_id, columns)] if wide_id else []
+    entities_by_table = {
+        t.name: {c.name: c.entity for c in t.columns.values() if c.type == ID} for t in TABLES.values()
+    }
+    types_by_table = {
+        table: {name: types.get(entity, dt.string) for name, entity in ids.items()}
+        for table, ids in entities_by_table.items()
+    }
+    return IdTypes(types_by_table, tuple(warnings))
 
 
 def _mixed_type_errors(columns: Sequence[_IdColumn]) -> Iterator[str]:
-    """Say which two columns name the same thing, one by text and one by numbers, if any do."""
-    met = {ids.is_text: ids.qualified_name for ids in reversed(columns)}
-    if len(met) > 1:
-        first = columns[0].is_text
-        called = {True: "text", False: "whole numbers"}
+    """Yield a message that names two columns of one entity, one with text and one with numbers, if any."""
+    names = {ids.is_text: ids.qualified_name for ids in reversed(columns)}
+    if len(names) > 1:
+        first_is_text = columns[0].is_text
+        type_names = {True: "text", False: "whole numbers"}
         yield (
-            f"{met[not first]} holds {called[not first]} and {met[first]} holds {called[first]}: "
-            "ids of the same thing must be of one type"
+            f"{names[not first_is_text]} contains {type_names[not first_is_text]} and {names[first_is_text]} contains "
+            f"{type_names[first_is_text]}: ids of one entity must have one type"
         )
 
 
@@ -131,14 +139,16 @@ def _find_id_columns(raw: RawTable, table: TableSpec) -> Iterator[_IdColumn]:
             if column.type == ID and column.name in rows.columns:
                 is_text = _is_text_id(rows[column.name].type(), column, raw)
                 if is_text is not None:
-                    matters = raw.is_text or not _is_all_null(rows, column.name)
-                    yield _IdColumn(f"{raw.name}.{column.name}", column.entity, rows[column.name], is_text, matters)
+                    is_conclusive = raw.is_text or not _is_all_null(rows, column.name)
+                    yield _IdColumn(
+                        f"{raw.name}.{column.name}", column.entity, rows[column.name], is_text, is_conclusive
+                    )
 
 
 def _is_text_id(dtype: dt.DataType, column: ColumnSpec, raw: RawTable) -> bool | None:
-    """Whether ids of this type are text (or whole numbers); None: it holds no ids.
+    """True if ids of this type are text, False if they are whole numbers, None if the type cannot hold ids.
 
-    A whole number with gaps has often become a float.
+    Floats count as whole numbers: a column of whole numbers with gaps often became a float.
     """
     if column.name in raw.numeric_text_columns and dtype.is_string():
         return False
@@ -150,9 +160,9 @@ def _is_text_id(dtype: dt.DataType, column: ColumnSpec, raw: RawTable) -> bool |
 
 
 def _find_wide_id(ids: _IdColumn) -> tuple[str, str] | None:
-    """A column with an id beyond 64 bits, and that id; None where all of its ids are within."""
-    kind = ids.value.type()
-    if kind.is_floating() or (kind.is_integer() and kind != dt.uint64):
+    """Name of the column and one of its ids beyond 64 bits; None if all ids fit."""
+    dtype = ids.value.type()
+    if dtype.is_floating() or (dtype.is_integer() and dtype != dt.uint64):
         return None
     digits = _to_digits(ids.value).name("digits").as_table()
     beyond = digits.filter(digits.digits.notnull() & digits.digits.try_cast("int64").isnull())
@@ -160,13 +170,12 @@ def _find_wide_id(ids: _IdColumn) -> tuple[str, str] | None:
     return (ids.qualified_name, example) if example else None
 
 
-def _wide_id_warning(entity: str, wide: tuple[str, str], columns: Sequence[_IdColumn]) -> str:
-    place, example = wide
-    kept = ", ".join(dict.fromkeys(ids.qualified_name for ids in columns))
+def _wide_id_warning(entity: str, wide_id: tuple[str, str], columns: Sequence[_IdColumn]) -> str:
+    name, example = wide_id
+    names = ", ".join(dict.fromkeys(ids.qualified_name for ids in columns))
     return (
-        f"{place} holds whole numbers beyond 64 bits, for example {example}: the ids of every {entity} are kept as "
-        "text, "
-        f"in {kept} and in every output"
+        f"{name} contains whole numbers beyond 64 bits, for example {example}: the ids of every {entity} are read as "
+        f"text, in {names} and in every output"
     )
 
 
@@ -175,25 +184,27 @@ def _is_all_null(rows: ir.Table, column: str) -> bool:
 
 
 def cast_table(context: CheckContext, raw: RawTable, table: TableSpec) -> CastTable:
-    """The contract's columns beside the row as given: one row per row given."""
+    """Cast a raw table: the columns of the contract next to the raw columns, one row per raw row."""
     names = list(dict.fromkeys(name for rows in raw.parts for name in rows.columns))
-    given = {name: f"given_{place}" for place, name in enumerate(names)}
-    kinds = {name: _common_type([rows[name].type() for rows in raw.parts if name in rows.columns]) for name in names}
+    raw_columns = {name: f"given_{place}" for place, name in enumerate(names)}
+    raw_types = {
+        name: _common_type([rows[name].type() for rows in raw.parts if name in rows.columns]) for name in names
+    }
     types = {c.name: context.id_types[table.name][c.name] if c.type == ID else c.type for c in table.columns.values()}
     decimal = context.job.settings.source.decimal
     parts = []
     for rows in raw.parts:
-        kept = {given[name]: _cast_or_null(rows, name, kind) for name, kind in kinds.items()}
+        raw_values = {raw_columns[name]: _cast_or_null(rows, name, kind) for name, kind in raw_types.items()}
         cast = {c.name: _cast_column(rows, c, types[c.name], raw, decimal) for c in table.columns.values()}
-        parts.append(rows.select(**kept, **cast))
-    together = ibis.union(*parts) if len(parts) > 1 else parts[0]
+        parts.append(rows.select(**raw_values, **cast))
+    combined = ibis.union(*parts) if len(parts) > 1 else parts[0]
     if raw.is_text:
-        rows = csv.materialize_text(context.con, table.name, together, context.scratch)
+        rows = csv.materialize_text(context.con, table.name, combined, context.scratch)
     else:
-        rows = context.con.create_view(f"typed_{table.name}", together)
-    if feedback_log.LIST_DATE_COLUMN in given and table.name == feedback_log.INTERVENTIONS:
-        rows = feedback_log.drop_duplicate_actions(rows, given[feedback_log.LIST_DATE_COLUMN])
-    return CastTable(rows, given, tuple(_type_rules(raw, table, types, given)), raw.is_text)
+        rows = context.con.create_view(f"typed_{table.name}", combined)
+    if feedback_log.LIST_DATE_COLUMN in raw_columns and table.name == feedback_log.INTERVENTIONS:
+        rows = feedback_log.drop_duplicate_actions(rows, raw_columns[feedback_log.LIST_DATE_COLUMN])
+    return CastTable(rows, raw_columns, tuple(_type_rules(raw, table, types, raw_columns)), raw.is_text)
 
 
 def _common_type(dtypes: Sequence[dt.DataType]) -> dt.DataType:
@@ -205,69 +216,69 @@ def _cast_or_null(rows: ir.Table, name: str, dtype: dt.DataType) -> ir.Value:
 
 
 def require_types(raw: RawTable, table: TableSpec, ids: Mapping[str, dt.DataType]) -> None:
-    """Raise `DataContractError` naming every column whose type cannot hold what the contract wants.
+    """Raise `DataContractError` that names every column with a type that does not fit the contract.
 
-    `ids` holds the type of each id column; without it those are not looked at.
+    `ids` has the type of each id column; if it is empty, id columns are not checked.
     """
     if raw.is_text:
         return
     columns = [c for c in table.columns.values() if c.type != ID or ids]
-    wrong = [line for c in columns for line in _type_errors(raw, c, ids[c.name] if c.type == ID else c.type)]
-    if wrong:
-        raise DataContractError("\n".join(dict.fromkeys(wrong)))
+    errors = [line for c in columns for line in _type_errors(raw, c, ids[c.name] if c.type == ID else c.type)]
+    if errors:
+        raise DataContractError("\n".join(dict.fromkeys(errors)))
 
 
 def _type_errors(raw: RawTable, column: ColumnSpec, target_type: dt.DataType) -> Iterator[str]:
     for rows in raw.parts:
         if column.name in rows.columns:
-            found = rows[column.name].type()
-            if not (_is_compatible(found, target_type, column, raw) or _is_all_null(rows, column.name)):
-                met = f"found {_type_name(found)} ({found}), expected {_type_name(target_type)}"
-                looks = _epoch_hint(rows[column.name], target_type)
-                yield f"{raw.name}.{column.name} is of the wrong type: {met}{looks}"
+            dtype = rows[column.name].type()
+            if not (_is_compatible(dtype, target_type, column, raw) or _is_all_null(rows, column.name)):
+                types = f"found {_type_name(dtype)} ({dtype}), expected {_type_name(target_type)}"
+                hint = _epoch_hint(rows[column.name], target_type)
+                yield f"{raw.name}.{column.name} has the wrong type: {types}{hint}"
 
 
 def _epoch_hint(value: ir.Value, target_type: dt.DataType) -> str:
-    """What numbers in place of times look like."""
+    """Hint about the unit if whole numbers were given where times are expected, else an empty text."""
     if not (target_type.is_timestamp() and value.type().is_integer()):
         return ""
     largest, rows = value.max().to_pyarrow().as_py(), value.count().to_pyarrow().as_py()
-    return "".join(f"; {looks}: have the source write timestamps" for looks in epoch_hints({str(largest): rows}))
+    return "".join(f"; {hint}: write timestamps at the source" for hint in epoch_hints({str(largest): rows}))
 
 
 def _cast_column(rows: ir.Table, column: ColumnSpec, target_type: dt.DataType, raw: RawTable, decimal: str) -> ir.Value:
-    """A column as its contract type: null where a value cannot be read as one."""
+    """A column cast to its contract type; null where a value cannot be cast."""
     if column.name not in rows.columns:
         return ibis.null(target_type)
     value = rows[column.name]
-    found = value.type()
-    if found == target_type and column.name not in raw.numeric_text_columns:
+    dtype = value.type()
+    if dtype == target_type and column.name not in raw.numeric_text_columns:
         return value
     if raw.is_text:
         return _parse_text(value, target_type, decimal)
-    if not _is_compatible(found, target_type, column, raw):
-        return ibis.null(target_type)  # `require_types` has seen that it is empty
-    return _convert_value(value, target_type, column.type == ID and not _is_text_id(found, column, raw))
+    if not _is_compatible(dtype, target_type, column, raw):
+        return ibis.null(target_type)  # `require_types` checked that the column is empty
+    return _convert_value(value, target_type, column.type == ID and not _is_text_id(dtype, column, raw))
 
 
 def _convert_value(value: ir.Value, target_type: dt.DataType, is_integer_id: bool) -> ir.Value:
-    found = value.type()
+    dtype = value.type()
     if is_integer_id:
         return _to_digits(value).try_cast(target_type)
-    if target_type.is_integer() and (found.is_floating() or found.is_decimal()):
+    if target_type.is_integer() and (dtype.is_floating() or dtype.is_decimal()):
         return _to_integer(value.cast("float64"))
-    return value.try_cast(target_type) if found.is_unsigned_integer() else value.cast(target_type)
+    return value.try_cast(target_type) if dtype.is_unsigned_integer() else value.cast(target_type)
 
 
 def _to_digits(number: ir.Value) -> ir.StringValue:
-    """A whole number as its digits; null where it is none, or a float that has lost its last digits."""
-    kind = number.type()
-    if kind.is_integer():
+    """A whole number as its digits; null if it is not whole, or is a float too large to be exact."""
+    dtype = number.type()
+    if dtype.is_integer():
         return number.cast("string")
-    if kind.is_floating():
+    if dtype.is_floating():
         return _to_integer(number).cast("string")
-    whole = number.cast("string").re_replace(r"\.0*$", "")
-    return whole.re_search(r"^-?\d+$").ifelse(whole, ibis.null("string"))
+    digits = number.cast("string").re_replace(r"\.0*$", "")
+    return digits.re_search(r"^-?\d+$").ifelse(digits, ibis.null("string"))
 
 
 def _is_compatible(source_type: dt.DataType, target_type: dt.DataType, column: ColumnSpec, raw: RawTable) -> bool:
@@ -284,7 +295,7 @@ def _is_compatible(source_type: dt.DataType, target_type: dt.DataType, column: C
 
 
 def _parse_text(value: ir.Value, target_type: dt.DataType, decimal: str) -> ir.Value:
-    """A text as a typed value; an instant with an offset becomes UTC, one without is UTC."""
+    """A text cast to the type; a time with an offset is converted to UTC, one without is read as UTC."""
     if target_type.is_timestamp():
         value = value.re_replace(SPACED_OFFSET_PATTERN, r"\1\2")
         zoned = value.try_cast(dt.Timestamp(timezone="UTC", scale=6)).cast(target_type)
@@ -297,20 +308,22 @@ def _parse_text(value: ir.Value, target_type: dt.DataType, decimal: str) -> ir.V
 
 
 def _replace_decimal_comma(value: ir.StringValue) -> ir.StringValue:
-    """`12.000,50` as `12000.50`; a dot that does not part thousands is no number here, and becomes null."""
-    plain = value.re_search(DOT_GROUPED_PATTERN).ifelse(value.replace(".", "").replace(",", "."), ibis.null("string"))
-    return value.contains(".").ifelse(plain, value.replace(",", "."))
+    """`12.000,50` as `12000.50`; null if a dot does not separate thousands."""
+    with_point = value.re_search(DOT_GROUPED_PATTERN).ifelse(
+        value.replace(".", "").replace(",", "."), ibis.null("string")
+    )
+    return value.contains(".").ifelse(with_point, value.replace(",", "."))
 
 
 def _to_integer(number: ir.Value) -> ir.Value:
-    """A number as a whole one; null where it is none, or too large to tell."""
-    nothing = ibis.null("float64")
-    exact = (number.abs() <= MAX_EXACT_INTEGER).ifelse(number, nothing)
-    return (exact == exact.floor()).ifelse(exact, nothing).cast("int64")
+    """A number as an integer; null if it is not whole or too large to be exact."""
+    null = ibis.null("float64")
+    exact = (number.abs() <= MAX_EXACT_INTEGER).ifelse(number, null)
+    return (exact == exact.floor()).ifelse(exact, null).cast("int64")
 
 
 def _type_name(dtype: dt.DataType) -> str:
-    """What people call a type."""
+    """Common name of a type, such as text or whole numbers."""
     names = (
         ("text", dtype.is_string()),
         ("true or false", dtype.is_boolean()),
@@ -326,18 +339,16 @@ def _type_rules(
     raw: RawTable, table: TableSpec, types: Mapping[str, dt.DataType], raw_columns: Mapping[str, str]
 ) -> Iterator[Rule]:
     for column in table.columns.values():
-        name, wanted = column.name, types[column.name]
-        found = [rows[name].type() for rows in raw.parts if name in rows.columns]
-        if any(_cast_may_fail(kind, wanted, column, raw) for kind in found):
-            words = _type_rule_message(column, wanted, found)
-            yield Rule(f"{name}_unreadable", name, words, _is_readable(name, raw_columns[name]))
+        name, target_type = column.name, types[column.name]
+        source_types = [rows[name].type() for rows in raw.parts if name in rows.columns]
+        if any(_cast_may_fail(source_type, target_type, column, raw) for source_type in source_types):
+            message = _type_rule_message(column, target_type, source_types)
+            yield Rule(f"{name}_unreadable", name, message, _is_readable(name, raw_columns[name]))
 
 
 def _type_rule_message(column: ColumnSpec, target_type: dt.DataType, source_types: Sequence[dt.DataType]) -> str:
     if column.type == ID and any(kind.is_floating() for kind in source_types):
-        return (
-            f"{column.name} is no whole number up to 2^53, and a float beyond has lost its last digits; give it as text"
-        )
+        return f"{column.name} is not a whole number up to 2^53; larger floats have lost digits: give it as text"
     if column.type == ID:
         return f"{column.name} cannot be read as whole numbers"
     return f"{column.name} cannot be read as {_type_name(target_type)}"

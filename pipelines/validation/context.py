@@ -1,4 +1,4 @@
-"""What the parts of `check` share: where they read and write, and what became of each table."""
+"""Shared parts of `check`: its context, the report on each table, and the validated table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from renewals.pipelines.validation.repeated_events import RepeatedEvents
 
 @dataclass(frozen=True)
 class Anomaly:
-    """What keeps the contract and is yet probably wrong, or does harm: for whoever runs `check`, and for readers."""
+    """A finding that breaks no rule but is probably an error.
+
+    It has a warning for the user of `check` and a notice for readers of the list.
+    """
 
     warning: str
     notice: Notice
@@ -28,7 +31,7 @@ class Anomaly:
 
 @dataclass
 class TableReport:
-    """What became of one table."""
+    """Result of checking one table: row counts, broken rules, examples, advice and anomalies."""
 
     rows: int
     clean_rows: int = 0
@@ -41,17 +44,17 @@ class TableReport:
     advice: dict[str, list[str]] = field(default_factory=dict)
     anomalies: list[Anomaly] = field(default_factory=list)
     repeated_events: RepeatedEvents | None = None
-    """Of usage events: how often equal rows occur; None where all differ."""
+    """For usage events: how often equal rows occur; None if all rows differ."""
 
     @property
     def violations(self) -> int:
-        """Rows set aside for breaking a rule; an exact duplicate breaks none."""
+        """Number of rows quarantined for breaking a rule; an exact duplicate breaks none."""
         return self.broken_rows + self.conflicts
 
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What the work on every table needs."""
+    """Connection, job, folders and id types that the check of every table needs."""
 
     con: Any
     job: Job
@@ -62,38 +65,38 @@ class CheckContext:
     id_warnings: tuple[str, ...] = ()
 
     def clean_table(self, name: str) -> ir.Table:
-        """A table already gone through in this run."""
+        """A clean table already written in this run."""
         return warehouse.read_parquet(self.con, self.clean_folder / f"{name}.parquet")
 
 
 @dataclass(frozen=True)
 class ValidatedTable:
-    """A table whose rows have been held against every rule."""
+    """A table after checking its rows against every rule."""
 
     table: TableSpec
     rows: ir.Table
-    """The rows as given and as typed, and for each rule the flag `breaks_<place>`."""
+    """The raw and cast columns, and one flag `breaks_<place>` per rule."""
     raw_columns: Mapping[str, str]
     rules: tuple[Rule, ...]
 
     @property
     def is_broken(self) -> ir.BooleanValue:
-        """Whether any flag is up."""
+        """True for rows that break any rule."""
         return ibis.or_(*(self.rows[f"breaks_{place}"] for place, _rule in enumerate(self.rules)))
 
     @property
     def columns(self) -> list[str]:
-        """The columns of the contract."""
+        """Names of the columns of the contract."""
         return list(self.table.columns)
 
     @property
     def raw_column_names(self) -> list[str]:
-        """The columns as given, by the names they go by in `rows`."""
+        """Names of the raw columns in `rows`."""
         return list(self.raw_columns.values())
 
 
 def record_violation(report: TableReport, rule: Rule, count: int) -> int:
-    """Enter a rule and how many rows break it, unless none does; the count is returned."""
+    """Add a rule and the number of rows that break it to the report, if not zero; return the number."""
     if count:
         report.rule_counts[rule.name] = count
         report.broken_rules[rule.name] = rule
@@ -101,10 +104,10 @@ def record_violation(report: TableReport, rule: Rule, count: int) -> int:
 
 
 def count_rows(rows: ir.Table) -> int:
-    """How many rows an expression has."""
+    """Number of rows of an expression."""
     return int(rows.count().to_pyarrow().as_py())
 
 
 def known_time(rows: ir.Table, table: TableSpec) -> ir.TimestampValue:
-    """When each row became known to the company; null: always."""
+    """Known time of each row; null if it was always known."""
     return ibis.coalesce(*(rows[name] for name in table.known_time))

@@ -1,4 +1,4 @@
-"""Grade the people at `check`: each distinct title and role is matched once, in Python, and joined (ADR 35)."""
+"""Assign tiers to people in `check`: each distinct title and role is matched once, in Python, and joined (ADR 35)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from renewals.pipelines.validation.context import CheckContext
 
 TABLE = "people"
 BATCH_SIZE = 50_000
-"""Texts in memory at a time."""
+"""Number of texts in memory at a time."""
 
 
 def add_tier(context: CheckContext, people: ir.Table) -> ir.Table:
-    """The people with their tier and their role as it is compared: one row per row of `people`."""
+    """Add the tier and the normalized role to people: one row per row of `people`."""
     path = context.scratch / "people.texts.parquet"
     _write_texts(people, context.job.settings, path)
     return grade_people(people, warehouse.read_parquet(context.con, path))
@@ -36,6 +36,6 @@ def _write_texts(people: ir.Table, policy: Policy, path: Path) -> None:
 
 
 def distinct_texts(people: ir.Table) -> Iterator[list[str]]:
-    """The distinct titles and roles, some at a time."""
+    """The distinct titles and roles, in batches."""
     texts = people.select(text="title").union(people.select(text="role")).filter(ibis._.text.notnull()).distinct()
     return (batch["text"].to_pylist() for batch in texts.to_pyarrow_batches(chunk_size=BATCH_SIZE))

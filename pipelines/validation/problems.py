@@ -1,4 +1,4 @@
-"""Problems of the tables that stop a run, collected so that one run reports all of them."""
+"""Collect the table problems that stop a run, so that one run reports all of them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from renewals.pipelines.runtime.errors import DataContractError
 
 @dataclass
 class Problems:
-    """What was found so far, by table."""
+    """Problems found so far, by table."""
 
     messages: dict[str, list[str]] = field(default_factory=dict)
 
     @contextmanager
     def collect(self, table: str) -> Iterator[None]:
-        """Keep the message of a `DataContractError` raised inside, and go on after the block."""
+        """Store the message of a `DataContractError` raised in the block, and continue after it."""
         try:
             yield
-        except DataContractError as stop:
-            self.messages.setdefault(table, []).append(str(stop))
+        except DataContractError as error:
+            self.messages.setdefault(table, []).append(str(error))
 
     @property
     def lines(self) -> list[str]:
-        """Every message, in the order in which the tables were read."""
+        """All messages, in the order in which the tables were read."""
         return [line for lines in self.messages.values() for line in lines]

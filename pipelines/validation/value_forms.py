@@ -1,6 +1,6 @@
-"""How values are written that cannot be read, by their texts alone, and how they should be written.
+"""Recognize the format of values that cannot be read, from their texts, and advise on a readable format.
 
-All functions take the texts met with their numbers of rows, the most frequent first.
+All functions take texts with their row counts, the most frequent first.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from itertools import islice
 
 MAX_VALUES_SHOWN = 6
-"""So many different values are shown."""
+"""Maximum number of distinct values shown."""
 MAX_VALUE_LENGTH = 60
-"""So many characters of a value are shown."""
+"""Maximum number of characters shown of a value."""
 NULL_MARKERS = frozenset(
     [
         r"null",
@@ -38,12 +38,12 @@ NULL_MARKERS = frozenset(
 
 
 def format_count(count: int, thing: str) -> str:
-    """A number of things."""
+    """A count with its noun in singular or plural."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def format_values(counts: Mapping[str, int]) -> str:
-    """Values with their numbers of rows, the most frequent first."""
+    """Values with their row counts as one line, the most frequent first."""
     shown = ", ".join(
         f"{value[:MAX_VALUE_LENGTH]!r} ({rows})" for value, rows in islice(counts.items(), MAX_VALUES_SHOWN)
     )
@@ -55,12 +55,12 @@ def _matching_values(counts: Mapping[str, int], pattern: str) -> dict[str, int]:
 
 
 def find_null_markers(values: Mapping[str, int]) -> dict[str, int]:
-    """The words that systems write where there is nothing."""
+    """The values that systems write for null, such as n/a."""
     return {value: rows for value, rows in values.items() if value.strip().casefold() in NULL_MARKERS}
 
 
 def drop_null_markers(values: Mapping[str, int]) -> dict[str, int]:
-    """All other words."""
+    """The values that are not null markers."""
     return {value: rows for value, rows in values.items() if value.strip().casefold() not in NULL_MARKERS}
 
 
@@ -73,57 +73,59 @@ EPOCH_PATTERNS = {
 }
 DAY_MONTH_PATTERN = r"^(\d{1,2})[./-](\d{1,2})[./-]\d{2,4}\b"
 TIME_PATTERNS = {
-    r"^\d{5}(\.\d+)?$": "look like the day numbers of a spreadsheet",
+    r"^\d{5}(\.\d+)?$": "look like day numbers of a spreadsheet",
     r"^\d{8}$": "are days without separators",
-    r"(?i)\d\s*[ap]\.?m\.?$": "have hours up to 12",
-    r"\d\s+[A-Z]{2,5}$": "name their zone by letters, which several zones share",
+    r"(?i)\d\s*[ap]\.?m\.?$": "have a 12-hour clock",
+    r"\d\s+[A-Z]{2,5}$": "have a zone abbreviation, which is ambiguous",
 }
 
 
 def time_format_advice(values: Mapping[str, int]) -> str:
-    """How times that cannot be read are written, and how they should be."""
-    said = [*epoch_hints(values), *_day_month_hints(values)]
-    said += [
-        f"{format_values(met)} {why}" for form, why in TIME_PATTERNS.items() if (met := _matching_values(values, form))
+    """The formats of times that cannot be read, and a readable format."""
+    hints = [*epoch_hints(values), *_day_month_hints(values)]
+    hints += [
+        f"{format_values(matches)} {problem}"
+        for pattern, problem in TIME_PATTERNS.items()
+        if (matches := _matching_values(values, pattern))
     ]
-    return "; ".join([*said, TIME_FORMAT_HINT])
+    return "; ".join([*hints, TIME_FORMAT_HINT])
 
 
 def epoch_hints(values: Mapping[str, int]) -> Iterator[str]:
-    """Say of numbers that they are a count since 1970, and which instant the first one would be."""
+    """Yield hints for numbers that look like time since 1970, with the time of the first one."""
     for pattern, (unit, scale) in EPOCH_PATTERNS.items():
-        met = _matching_values(values, pattern)
-        if met:
-            first = next(iter(met))
+        matches = _matching_values(values, pattern)
+        if matches:
+            first = next(iter(matches))
             instant = datetime.fromtimestamp(float(first) / scale, UTC)
-            yield f"{format_values(met)} look like {unit} since 1970 ({first} would be {instant:%Y-%m-%d %H:%M:%S})"
+            yield f"{format_values(matches)} look like {unit} since 1970 ({first} would be {instant:%Y-%m-%d %H:%M:%S})"
 
 
 def _day_month_hints(values: Mapping[str, int]) -> Iterator[str]:
-    met = _matching_values(values, DAY_MONTH_PATTERN)
-    if met:
-        pairs = {v: tuple(map(int, re.findall(r"\d+", v)[:2])) for v in met}
+    matches = _matching_values(values, DAY_MONTH_PATTERN)
+    if matches:
+        pairs = {v: tuple(map(int, re.findall(r"\d+", v)[:2])) for v in matches}
         day_first = next((v for v, (one, _two) in pairs.items() if one > 12), None)
         month_first = next((v for v, (_one, two) in pairs.items() if two > 12), None)
         if day_first and month_first:
-            yield f"{day_first!r} has the day first and {month_first!r} the month: two forms are mixed"
+            yield f"{day_first!r} has the day first and {month_first!r} the month: two formats are mixed"
         elif day_first or month_first:
             part = "day" if day_first else "month"
-            yield f"{format_values(met)} have the {part} first, as {day_first or month_first!r} shows"
+            yield f"{format_values(matches)} have the {part} first, as {day_first or month_first!r} shows"
         else:
-            yield f"{format_values(met)} do not show whether the day or the month comes first"
+            yield f"{format_values(matches)} do not show whether the day or the month comes first"
 
 
 DECIMAL_COMMA_PATTERN = r"^[+-]?(\d+|\d{1,3}([ .'’]\d{3})+),\d{1,2}$"
-"""A number that cannot be read but with a decimal comma."""
+"""A number that can only be read with a decimal comma."""
 DOT_GROUPED_PATTERN = r"^\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)?\s*$"
-"""A number with dots between thousands and, perhaps, a decimal comma."""
+"""A number with dots between thousands and an optional decimal comma."""
 COMMA_GROUPED_PATTERN = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
-NUMBER_FORMAT_HINT = "write numbers with digits and a decimal point alone, as 12000.50"
+NUMBER_FORMAT_HINT = "write numbers with digits and a decimal point only, as 12000.50"
 
 
 def number_format_advice(values: Mapping[str, int], decimal: str) -> str:
-    """How numbers that cannot be read with this decimal sign are written, and what reads them."""
+    """The formats of numbers that cannot be read with this decimal sign, and a setting or format that works."""
     if decimal == ",":
         return (
             f"{format_values(values)}: source.decimal is ',', with which numbers are written as 12.000,50 or 12000,50"

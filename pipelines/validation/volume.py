@@ -1,4 +1,4 @@
-"""Compare the use delivered for the last complete month with the usual: half a month missing looks like a fall."""
+"""Compare the usage rows of the last complete month with earlier months: missing rows look like a drop in usage."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from renewals.pipelines.validation.context import known_time
 
 TABLE = "usage_events"
 REFERENCE_MONTHS = 6
-"""The usual month is the median of so many complete months before the last one."""
+"""The reference is the median of this number of complete months before the last one."""
 MIN_MONTHS = 4
-"""Of fewer complete months before the last one nobody can say what is usual."""
+"""With fewer complete months before the last one there is no reference."""
 
 
 @dataclass(frozen=True)
 class MonthlyVolume:
-    """How many rows of the last complete month were known, beside the usual month's."""
+    """Known rows of the last complete month and the median of the months before it."""
 
     month: str
     rows: int
@@ -31,35 +31,37 @@ class MonthlyVolume:
 
     @property
     def share(self) -> float:
-        """The rows as a share of the usual ones."""
+        """The rows as a share of the median."""
         return self.rows / self.median_rows
 
     def as_dict(self) -> dict[str, Any]:
-        """The volume as `freshness.json` has it."""
+        """Entry of `freshness.json`."""
         return {"month": self.month, "rows": self.rows, "usual": self.median_rows, "share": round(self.share, 4)}
 
 
 def monthly_volume(rows: ir.Table, day: date) -> MonthlyVolume | None:
-    """Rows of the last complete month before the day, by when they happened, beside the median of the months before.
+    """Rows of the last complete month before the day, by event time, and the median of the months before it.
 
-    Each month is counted as it was known so many days after its end as the last one is now: events arrive late, and
-    months of long ago are complete while the last is not. A month of which nothing was known then came with a load of
-    history, and counts as it is known now. None where fewer than `MIN_MONTHS` complete months lie before the last, or
-    where no month was ever known so early.
+    Each month is counted as it was known the same number of days after its end as the last month is now, because events
+    arrive late and only older months are complete. A month with no rows known then was loaded later in bulk and is
+    counted as it is known now. None if fewer than `MIN_MONTHS` complete months precede the last one, or if no month was
+    ever known that early.
     """
     months = _complete_months(day)
     counts = _count_rows_by_month(rows, months, day)
-    begun = [month for month in months[:-1] if counts.first and month >= counts.first]
-    early, known = ([one[month] for month in begun] for one in (counts.early, counts.known))
+    reference_months = [month for month in months[:-1] if counts.first and month >= counts.first]
+    early, known = (
+        [counts_by_month[month] for month in reference_months] for counts_by_month in (counts.early, counts.known)
+    )
     last = counts.known[months[-1]]
-    if len(begun) < MIN_MONTHS or not (last or any(early)):
+    if len(reference_months) < MIN_MONTHS or not (last or any(early)):
         return None
-    usual = median(first or all_of for first, all_of in zip(early, known, strict=True))
-    return MonthlyVolume(f"{months[-1]:%Y-%m}", last, usual) if usual else None
+    median_rows = median(early_rows or all_rows for early_rows, all_rows in zip(early, known, strict=True))
+    return MonthlyVolume(f"{months[-1]:%Y-%m}", last, median_rows) if median_rows else None
 
 
 def _complete_months(day: date) -> list[date]:
-    """The first days of the last complete month before a day, and of those it is held against, rising."""
+    """First days of the reference months and of the last complete month before a day, in ascending order."""
     months = [day.replace(day=1)]
     while len(months) <= REFERENCE_MONTHS + 1:
         months.append((months[-1] - timedelta(days=1)).replace(day=1))
@@ -68,12 +70,12 @@ def _complete_months(day: date) -> list[date]:
 
 @dataclass(frozen=True)
 class _MonthCounts:
-    """Rows by month: those known before the day, and those known as early as the last month's are."""
+    """Rows by month: all known before the day, and those known as early as those of the last month."""
 
     known: dict[date, int]
     early: dict[date, int]
     first: date | None
-    """The first month that the history holds from its first day on."""
+    """The first month that the history covers from its first day."""
 
 
 def _count_rows_by_month(rows: ir.Table, months: list[date], day: date) -> _MonthCounts:
@@ -81,16 +83,16 @@ def _count_rows_by_month(rows: ir.Table, months: list[date], day: date) -> _Mont
     lag = day - next_month(months[-1])
     sums = {}
     for place, month in enumerate(months):
-        there = (event >= midnight(month)) & (event < midnight(next_month(month))) & (known < cut)
-        sums[f"known_{place}"] = there.sum()
-        sums[f"early_{place}"] = (there & (known < midnight(next_month(month) + lag))).sum()
+        in_month = (event >= midnight(month)) & (event < midnight(next_month(month))) & (known < cut)
+        sums[f"known_{place}"] = in_month.sum()
+        sums[f"early_{place}"] = (in_month & (known < midnight(next_month(month) + lag))).sum()
     (row,) = rows.agg(first=event.min(where=known < cut), **sums).to_pyarrow().to_pylist()
     by = {kind: {m: row[f"{kind}_{i}"] or 0 for i, m in enumerate(months)} for kind in ("known", "early")}
     return _MonthCounts(first=_first_full_month(row["first"]), **by)
 
 
 def midnight(day: date) -> ir.TimestampScalar:
-    """The instant at which a day begins."""
+    """The time at which a day starts."""
     return ibis.literal(datetime.combine(day, datetime.min.time()), "timestamp(6)")
 
 

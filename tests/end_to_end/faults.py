@@ -255,7 +255,7 @@ FAULTS = (
     Fault("a line with too few cells", 65, CHECK, ragged, says="cells where the header has"),
     Fault("half a Parquet file", 65, CHECK, truncated(lambda p: p.tables / "accounts.parquet"), says="accounts"),
     Fault("a table that is there twice", 65, CHECK, twice, says="accounts exists twice"),
-    Fault("ids of two types", 65, CHECK, changed("contracts", account_id=1), says="must be of one type"),
+    Fault("ids of two types", 65, CHECK, changed("contracts", account_id=1), says="must have one type"),
     Fault("a required table without rows", 65, CHECK, lambda p: p.write("contracts", p.table("contracts").head(0)), says="no rows"),
     Fault("currencies without rates", 65, CHECK, lambda p: (p.tables / "rates.parquet").unlink(), says="rates"),
     Fault("a DuckDB file that is none", 65, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), written(duckdb_file, b"x" * 9000), says="company.duckdb"),

@@ -111,7 +111,9 @@ def test_nothing_was_set_aside_and_what_is_text_is_said(path):
     is_text = isinstance(next(iter(known)), str)
     assert len(said) == (4 if is_text else 0)
     if is_text:
-        assert said[0].startswith("accounts.account_id holds whole numbers beyond 64 bits, for example 100000000000000")
+        assert said[0].startswith(
+            "accounts.account_id contains whole numbers beyond 64 bits, for example 100000000000000"
+        )
 
 
 def test_all_listed_accounts_are_apart(path):

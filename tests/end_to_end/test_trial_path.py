@@ -40,7 +40,7 @@ def test_a_trial_changes_nothing_that_serves_and_says_what_learning_would(publis
     assert words in ran.stderr
     assert f"Without --try it {learning.OUTCOME_TEXTS[renewal['gate_outcome']]}" in ran.stderr
     assert expansion["champion_comparison"] is None, "no model of expansion has passed the gate on this company"
-    assert "expansion: there is no champion to compare with. Without --try it would be refused" in ran.stderr
+    assert "expansion: there is no champion to compare with. Without --try it would be rejected" in ran.stderr
     assert [len(runs_of(job, "fast", target)) for target in job.settings.targets] == [1, 1]
     assert (job.data / "experiments" / "fast" / "models" / "renewal" / "model.txt").is_file()
 

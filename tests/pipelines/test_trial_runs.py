@@ -124,12 +124,12 @@ def test_a_trial_is_a_run_of_its_name_with_what_it_showed(job):
 @pytest.mark.parametrize(
     ("overrides", "outcome", "words"),
     [
-        (("lightgbm.seed=10",), "promoted", "would serve"),
-        (("lightgbm.seed=10", "gate.promote=manual"), "challenger", "would wait"),
-        (("lightgbm.seed=10", STRICT), "rejected", "would be refused"),
-        (("lightgbm.seed=8",), "unchanged", "is the champion already"),
-        ((), "challenger", "would wait"),
-        (("folds.min_renewals=100000",), "rejected", "would be refused"),
+        (("lightgbm.seed=10",), "promoted", "would become the champion"),
+        (("lightgbm.seed=10", "gate.promote=manual"), "challenger", "would become the challenger"),
+        (("lightgbm.seed=10", STRICT), "rejected", "would be rejected"),
+        (("lightgbm.seed=8",), "unchanged", "is already the champion"),
+        ((), "challenger", "would become the challenger"),
+        (("folds.min_renewals=100000",), "rejected", "would be rejected"),
     ],
 )
 def test_a_trial_says_what_learning_it_in_earnest_does(job, overrides, outcome, words):

@@ -180,9 +180,9 @@ def test_many_refusals_are_cut_in_the_message_and_not_in_the_file(own: Company) 
 
 
 def test_files_that_are_not_there(own: Company) -> None:
-    with pytest.raises(MissingInputError, match=r"no file .*none\.xlsx: name the workbooks that came back"):
+    with pytest.raises(MissingInputError, match=r"no file .*none\.xlsx: give the returned workbooks"):
         own.collect(own.root / "none.xlsx")
-    with pytest.raises(MissingInputError, match=r"is a folder: name the workbooks in it"):
+    with pytest.raises(MissingInputError, match=r"is a folder: give the workbooks in it"):
         own.collect(own.root)
     assert not own.kept()
 
@@ -204,7 +204,7 @@ def test_a_list_that_another_has_replaced(own: Company) -> None:
 def test_a_list_that_was_harmed(own: Company) -> None:
     path = own.root / "lists" / "2026-06-01" / "risk_list.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(DataContractError, match="is not as it was published"):
+    with pytest.raises(DataContractError, match="were changed after publication"):
         own.collect(own.book("june.xlsx", {"Anna": ANSWERED}))
 
 
@@ -215,7 +215,7 @@ def test_a_sheet_that_is_gone_is_told_and_no_fault(own: Company) -> None:
     june = own.book("june.xlsx", {"Anna": ANSWERED, "Bob": []}, change=without)
     told = own.collect(june)
     assert told["missing_sheets"] == [
-        f"{june}: sheet Bob is not there, deleted or renamed: the answers of Bob are missing",
+        f"{june}: sheet Bob is missing (deleted or renamed), so the answers of Bob are missing",
     ]
 
 
@@ -276,7 +276,7 @@ def test_a_failure_in_the_middle_leaves_what_was_there(
     before = own.kept()
     with monkeypatch.context() as broken:
         breaks(place)(broken)
-        with pytest.raises(OutputError, match="nothing was taken"):
+        with pytest.raises(OutputError, match="no answer was stored"):
             own.collect(own.book("more.xlsx", {"Anna": [("acme", "Will be lost")]}))
     assert own.kept() == before
     assert not [path for path in (own.root / "data").iterdir() if path.name.endswith((".tmp", ".old"))]

@@ -151,11 +151,13 @@ def test_promoting_what_serves_changes_nothing(job):
 
 
 def test_a_version_that_is_not_there_is_said_with_those_that_are(job):
-    with pytest.raises(MissingInputError, match=r"no version 7 .* there are: 1, 2, 3"):
+    with pytest.raises(
+        MissingInputError, match=r"version 7 of renewal is not registered; registered versions: 1, 2, 3"
+    ):
         promote(job, 7)
     with pytest.raises(MissingInputError, match="no model of upsell is registered"):
         models.promote(job, "upsell", 1, None, False)
-    with pytest.raises(MissingInputError, match="no model of upsell serves"):
+    with pytest.raises(MissingInputError, match="upsell has no champion"):
         models.rollback(job, "upsell")
 
 

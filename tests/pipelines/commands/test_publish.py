@@ -330,7 +330,7 @@ def test_tables_of_something_else_are_refused(job, to, tmp_path):
     run_publish(job, to, "renewals")
     numbers = a_list().assign(account_id=range(len(HOSTILE)))
     with pytest.raises(
-        ConfigError, match=r"renewals\.risk_list\.account_id is .* and bigint here: .* name another --schema"
+        ConfigError, match=r"renewals\.risk_list\.account_id is .* and bigint here: .* choose another --schema"
     ):
         run_publish(published(tmp_path, numbers, "numbers"), to, "renewals")
     assert run_publish(job, to, "beside")["state"] == "written"
@@ -348,7 +348,7 @@ def test_wrong_addresses_and_lists_are_told_in_words(job, tmp_path):
         run_publish(job, f"duckdb:///{tmp_path / 'text.duckdb'}", "renewals")
     spoilt = job.lists / str(JUNE) / "risk_list.parquet"
     spoilt.write_bytes(spoilt.read_bytes()[:-1])
-    with pytest.raises(DataContractError, match=r"risk_list\.parquet is not what its manifest says"):
+    with pytest.raises(DataContractError, match=r"risk_list\.parquet differs from its manifest"):
         run_publish(job, "duckdb:///x.duckdb", "renewals")
 
 

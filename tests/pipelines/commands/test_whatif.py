@@ -162,14 +162,14 @@ def test_a_figure_may_be_unknown_and_a_category_another(company: Path) -> None:
     ("wish", "words"),
     [
         ("people_28d", "write it as feature=value"),
-        ("peple_28d=1", r"reads no such feature; did you mean people_28d"),
+        ("peple_28d=1", r"has no such feature; did you mean people_28d"),
         ("zzz=1", "`renewals explain` shows"),
         ("people_28d=many", "give a number, or none"),
         ("people_28d=inf", "give a number"),
         ("people_28d=nan", "give a number"),
-        ("plan=gold", "the model knows basic, pro"),
-        ("people_7d=1", "reads no such feature; did you mean"),
-        ("visits_90d=1", "counts actions that are logged, and logging one moves no score: try what the customer does"),
+        ("plan=gold", "use one of basic, pro"),
+        ("people_7d=1", "has no such feature; did you mean"),
+        ("visits_90d=1", "counts logged actions, and logging an action does not change the score"),
     ],
 )
 def test_a_wrong_wish_is_told_in_words(company: Path, wish: str, words: str) -> None:

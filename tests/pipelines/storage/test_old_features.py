@@ -154,7 +154,7 @@ def test_models_and_tables_of_the_release_before_are_made_anew(job, monkeypatch,
     assert (trained_models.find_model_folder(own), has_training_table(own)) == (None, False)
     told = capsys.readouterr().out
     assert "`renewals learn --until DATE` replaces it" in told
-    assert "the training table holds features of an older release (departures_felt_s and 2 more)" in told
+    assert "the training table contains features of an older release (departures_felt_s and 2 more)" in told
     monkeypatch.setattr(old_features, "old_feature_names", lambda names: [])
     assert (trained_models.find_model_folder(own), has_training_table(own)) == (job.data, True)
 

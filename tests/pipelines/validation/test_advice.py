@@ -59,16 +59,20 @@ def test_words_for_nothing_lead_to_the_setting_that_reads_them(tables, tmp_path)
     folder = tables(contracts=contracts({}, {"cancelled_at": r"\N"}, {"cancelled_at": "NULL"}, paid_at="NULL"))
     said = stopped(folder, tmp_path, 'source.null_values=["", "void"]')
     assert (
-        r"""'NULL' (1), '\\N' (1) stand for nothing: --set 'source.null_values=["", "void", "NULL", "\\N"]'""" in said
+        r"""'NULL' (1), '\\N' (1) mean that there is no value: --set 'source.null_values=["", "void", "NULL", "\\N"]'"""
+        in said
     )
-    assert """'NULL' (3) stand for nothing: --set 'source.null_values=["", "void", "NULL"]'""" in said
+    assert """'NULL' (3) mean that there is no value: --set 'source.null_values=["", "void", "NULL"]'""" in said
     run(folder, tmp_path, r'source.null_values=["", "void", "NULL", "\\N"]')
     assert [row["cancelled_at"] for row in clean(tmp_path, "contracts")] == [None] * 3
 
 
 def test_a_word_for_nothing_in_a_required_column_is_no_matter_of_a_setting(tables, tmp_path):
     said = stopped(tables(contracts=contracts({}, {"start_date": "n/a"})), tmp_path)
-    assert "'n/a' (1) stand for nothing, and start_date is required: fill it, or leave these rows out" in said
+    assert (
+        "'n/a' (1) mean that there is no value, and start_date is required: fill in the value, or exclude these rows"
+        in said
+    )
     assert "--set" not in said
 
 
@@ -78,7 +82,7 @@ def test_a_word_for_nothing_in_a_typed_table_is_mended_at_the_source(tables, tmp
     rows = [typed_row("contracts", row) for row in contracts({"currency": "None"}, {"currency": None})]
     parquet(folder / "contracts.parquet", **{name: [row[name] for row in rows] for name in rows[0]})
     said = stopped(folder, tmp_path)
-    assert "'None' (1) stand for nothing: have the source write NULL in their place" in said
+    assert "'None' (1) mean that there is no value: write NULL instead at the source" in said
     assert "--set" not in said
 
 
@@ -87,7 +91,7 @@ def test_a_cancellation_at_day_zero_is_none(tables, tmp_path, zero):
     folder = tables(contracts=contracts({}, {}, cancelled_at=zero))
     said = stopped(folder, tmp_path)
     assert "2 rows: cancelled_at is the zero date of a computer (1970-01-01 or 1900-01-01)" in said
-    assert f"'{zero}' (2) look like an open end or an unknown day" in said
+    assert f"'{zero}' (2) look like an open end or an unknown date" in said
     run(folder, tmp_path, proposed(said))
     assert [row["cancelled_at"] for row in clean(tmp_path, "contracts")] == [None, None]
 
@@ -100,8 +104,10 @@ def test_a_day_near_zero_is_a_day(tables, tmp_path):
 def test_an_infinite_end_is_written_as_an_open_one(tables, tmp_path):
     people = [GOOD["people"] | {"valid_to": "infinity"}]
     said = stopped(tables(contracts=contracts({"end_date": "infinity"}, {}), people=people), tmp_path)
-    assert "'infinity' (1): for a contract without an end write 9999-12-31" in said
-    assert "'infinity' (1) look like an open end or an unknown day, not like a time: --set 'source.null_values=" in said
+    assert "'infinity' (1): write 9999-12-31 for a contract without an end" in said
+    assert (
+        "'infinity' (1) look like an open end or an unknown date, not like a time: --set 'source.null_values=" in said
+    )
     changed = contracts({"end_date": "9999-12-31"}, {})
     run(tables(contracts=changed, people=people), tmp_path, 'source.null_values=["", "infinity"]')
     assert [row["end_date"] for row in clean(tmp_path, "contracts")] == [datetime(9999, 12, 31), datetime(2025, 1, 1)]
@@ -139,12 +145,12 @@ def test_an_offset_is_read_with_or_without_a_space_before_it(tables, tmp_path, w
         (["01/02/2024", "03/02/2024"], "do not show whether the day or the month comes first"),
         (
             ["13/02/2024", "02/13/2024"],
-            "'13/02/2024' has the day first and '02/13/2024' the month: two forms are mixed",
+            "'13/02/2024' has the day first and '02/13/2024' the month: two formats are mixed",
         ),
-        (["45352.5"], "'45352.5' (1) look like the day numbers of a spreadsheet"),
+        (["45352.5"], "'45352.5' (1) look like day numbers of a spreadsheet"),
         (["20240301"], "'20240301' (1) are days without separators"),
-        (["2024-03-01 02:30 PM"], "'2024-03-01 02:30 PM' (1) have hours up to 12"),
-        (["2024-03-01 14:30:00 CST"], "'2024-03-01 14:30:00 CST' (1) name their zone by letters"),
+        (["2024-03-01 02:30 PM"], "'2024-03-01 02:30 PM' (1) have a 12-hour clock"),
+        (["2024-03-01 14:30:00 CST"], "'2024-03-01 14:30:00 CST' (1) have a zone abbreviation"),
         (["next week"], "    write times as 2024-03-01 14:30:00 in UTC"),
     ],
 )
@@ -183,7 +189,7 @@ def test_commas_between_thousands_are_named(tables, tmp_path):
 def test_amounts_with_three_decimals_throughout_are_suspected_to_be_thousands(tables, tmp_path):
     folder = tables(contracts=contracts({"arr": "12.000"}, {"arr": "9.500"}, {"arr": "950"}))
     (warning,) = run(folder, tmp_path)["warnings"]
-    assert "contracts: every arr lies between 0 and 999 and 2 of 3 have three decimals, such as '9.500'" in warning
+    assert "contracts: every arr is between 0 and 999, and 2 of 3 have three decimals, for example '9.500'" in warning
     (notice,) = load_notices(tmp_path / "validation_report.json", "check")
     assert "Every amount on contracts has three decimals, such as 9.500" in notice.text("en")
     run(folder, tmp_path, proposed(warning))
@@ -206,15 +212,15 @@ def test_the_words_of_a_help_desk_are_counted_and_translated(tables, tmp_path):
         for n, (kind, severity) in enumerate(words)
     ]
     said = stopped(tables(tickets=tickets), tmp_path)
-    assert "the words met are 'incident' (2), 'task' (1); no setting translates them: rename them at the source" in said
-    assert "'incident' as bug, 'task' as request" in said
-    assert "'Low' as low, 'normal' as medium, 'urgent' as high" in said
+    assert "the values are 'incident' (2), 'task' (1); no setting maps them: rename them at the source" in said
+    assert "'incident' to bug, 'task' to request" in said
+    assert "'Low' to low, 'normal' to medium, 'urgent' to high" in said
     assert "quarantine.limits" not in said
 
 
 def test_scores_of_another_scale_are_named(tables, tmp_path):
     surveys = [GOOD["surveys"] | {"score": score} for score in ("-40", "80", "9")]
-    assert "these scores lie between -40 and 80: an nps score is one person's" in stopped(
+    assert "these scores are between -40 and 80: an nps score is one person's" in stopped(
         tables(surveys=surveys), tmp_path
     )
 
@@ -225,7 +231,7 @@ def test_scores_of_another_scale_are_named(tables, tmp_path):
 @pytest.mark.parametrize(
     ("here", "there", "said"),
     [
-        ("ACME", "acme", "would match if they were written in one case ('ACME' is 'acme' in accounts)"),
+        ("ACME", "acme", "would match if upper and lower case were ignored ('ACME' is 'acme' in accounts)"),
         (" acme", "acme", "would match if spaces around them were removed (' acme' is 'acme' in accounts)"),
         ("42.0", "42", "would match if the ending '.0' were removed ('42.0' is '42' in accounts)"),
         ("0042", "42", "would match if leading zeros were removed ('0042' is '42' in accounts)"),
@@ -247,7 +253,7 @@ def test_a_beginning_that_ids_share_is_no_spelling(tables, tmp_path):
     usage = [GOOD["usage_events"] | {"account_id": name} for name in ("account-000000009", "account-000000001")]
     said = stopped(tables(usage_events=usage, **rows), tmp_path)
     assert "would match" not in said
-    assert "those of accounts look like 'account-000000000'" in said
+    assert "those in accounts look like 'account-000000000'" in said
 
 
 def test_a_spelling_that_fits_two_accounts_is_none(tables, tmp_path):
@@ -255,19 +261,19 @@ def test_a_spelling_that_fits_two_accounts_is_none(tables, tmp_path):
     usage = [GOOD["usage_events"], GOOD["usage_events"] | {"account_id": "ACME"}]
     said = stopped(tables(usage_events=usage, accounts=accounts, contracts=[GOOD["contracts"]]), tmp_path)
     assert "would match" not in said
-    assert "the ids met are 'ACME' (1)" in said
+    assert "the ids are 'ACME' (1)" in said
 
 
 def test_ids_of_another_system_are_shown_beside_those_of_the_accounts(tables, tmp_path):
     usage = [GOOD["usage_events"] | {"account_id": name} for name in ("x-9", "x-8", "acme")]
     said = stopped(tables(usage_events=usage), tmp_path)
-    assert "the ids met are 'x-8' (1), 'x-9' (1), those of accounts look like 'acme': take accounts whole" in said
+    assert "the ids are 'x-8' (1), 'x-9' (1), those in accounts look like 'acme': give all accounts" in said
 
 
 def test_rows_of_accounts_that_were_set_aside_lead_to_those(tables, tmp_path):
     accounts = [{"account_id": name, "employee_count": count} for name, count in (("acme", "5"), ("quiet", "-5"))]
     said = stopped(tables(accounts=accounts), tmp_path)
-    assert "1 of 1 rows belong to accounts that were set aside themselves: mend accounts first" in said
+    assert "1 of 1 rows belong to accounts that are quarantined: correct accounts first" in said
 
 
 # --- keys -----------------------------------------------------------------------------------------------
@@ -276,15 +282,18 @@ def test_rows_of_accounts_that_were_set_aside_lead_to_those(tables, tmp_path):
 def test_the_id_of_a_subscription_is_not_the_id_of_a_term(tables, tmp_path):
     terms = [{"start_date": f"{year}-01-01", "end_date": f"{year + 1}-01-01"} for year in (2022, 2023, 2024)]
     said = stopped(tables(contracts=contracts(*terms, contract_id="sub_7")), tmp_path)
-    assert "contract_id must name one term, which does not hold for 1 id: 'sub_7' occurs for 3 different starts" in said
-    assert "keep this one in a column subscription_id" in said
+    assert (
+        "contract_id must identify one term; ids with several terms: 1, for example 'sub_7' with 3 different starts"
+        in said
+    )
+    assert "move this one to a column subscription_id" in said
     assert "--set" not in said
 
 
 def test_versions_of_a_row_are_told_from_ids_of_something_else(tables, tmp_path):
     said = stopped(tables(contracts=contracts({}, {"arr": "2"}, {}, contract_id="c")), tmp_path)
     assert (
-        "each contract_id must occur once; repeated: 1, such as 'c' with 2 rows. They differ in arr: keep one row"
+        "each contract_id must occur once; repeated: 1, for example 'c' with 2 rows. They differ in arr: keep one row"
         in said
     )
 
@@ -294,8 +303,8 @@ def test_a_row_dropped_for_its_key_within_the_limit_is_said_where_it_was_a_term(
     result = run(tables(contracts=contracts(*terms)), tmp_path, "quarantine.limit=0.5")
     (warning,) = result["warnings"]
     assert warning == (
-        "contracts: 1 term set aside because contract_id names another term too: a renewal among them counts as lost. "
-        "Give each term its own contract_id"
+        "contracts: 1 term quarantined because another term has the same contract_id: a renewal among them counts as "
+        "lost. Give each term a unique contract_id"
     )
     (notice,) = load_notices(tmp_path / "validation_report.json", "check")
     assert notice.text("en").startswith("1 contracts were left out because their number belongs to another contract")
@@ -308,8 +317,11 @@ def test_another_spelling_of_a_currency_is_found(tables, tmp_path):
     rates = [GOOD["rates"] | {"currency": "EUR", "date": "2024-01-01"}, GOOD["rates"] | {"currency": "xts"}]
     rows = contracts({"currency": "usd"}, {"currency": " eur"}, {"currency": "XTS"}, {"currency": "GBP"}, {})
     said = stopped(tables(contracts=rows, rates=rates), tmp_path)
-    assert "' eur' (1) is 'EUR', 'XTS' (1) is 'xts', 'usd' (1) is 'USD': write each currency alike" in said
-    assert "'GBP' (1): add their rates (currency, date, rate: units of USD for one), the first dated 2024-01-01" in said
+    assert "' eur' (1) is 'EUR', 'XTS' (1) is 'xts', 'usd' (1) is 'USD': use one spelling of each currency" in said
+    assert (
+        "'GBP' (1): add their rates (currency, date, rate: units of USD per unit), the first one dated 2024-01-01"
+        in said
+    )
 
 
 def test_a_company_in_euro_is_listed_in_euro(tables, tmp_path):
@@ -329,4 +341,4 @@ def test_the_advice_stands_in_the_certificate_where_the_run_goes_on(tables, tmp_
     rows = [GOOD["usage_events"], GOOD["usage_events"] | {"duration_s": "NULL"}]
     run(tables(usage_events=rows), tmp_path, "quarantine.limit=0.5")
     entry = certificate(tmp_path)["tables"]["usage_events"]["quarantined"]["duration_s_unreadable"]
-    assert entry["advice"] == ["""'NULL' (1) stand for nothing: --set 'source.null_values=["", "NULL"]'"""]
+    assert entry["advice"] == ["""'NULL' (1) mean that there is no value: --set 'source.null_values=["", "NULL"]'"""]

@@ -114,8 +114,8 @@ def test_where_none_of_them_matches_that_is_said(checked):
     warned, _ = checked(people=people("Geschäftsführer", "Sachbearbeiter", "Sachbearbeiter", role="Kunde"))
     assert warned == [
         "stakeholders.tiers.S, stakeholders.tiers.A, stakeholders.tiers.B: none of the 33 patterns matches a title or "
-        "role; 3 were met",
-        "people: 3 of 3 match no word of stakeholders.tiers and have no tier; most frequent of 2 titles or roles: "
+        "role; the data have 3",
+        "people: 3 of 3 match no pattern of stakeholders.tiers and have no tier; most frequent of 2 titles or roles: "
         '"Sachbearbeiter" (2 people), "Geschäftsführer" (1)',
     ]
     assert certificate(checked.data)["notices"] == [{"code": "tiers_unknown", "values": {}}]
@@ -123,7 +123,7 @@ def test_where_none_of_them_matches_that_is_said(checked):
 
 def test_people_without_title_and_role_have_no_tier(checked):
     warned, _ = checked({"stakeholders": {"tiers": {"B": ["*"]}}}, people="account_id | user_id\nacme | p0")
-    assert warned == ["people: 1 of 1 match no word of stakeholders.tiers and have no tier"]
+    assert warned == ["people: 1 of 1 match no pattern of stakeholders.tiers and have no tier"]
 
 
 def test_nothing_is_said_of_words_where_every_tier_was_given(checked):
@@ -134,7 +134,7 @@ def test_a_few_people_without_a_tier_are_a_note(checked):
     warned, noted = checked(people=people("CEO", "CFO", "Sachbearbeiter"))
     assert warned == []
     assert noted == [
-        "people: 1 of 3 match no word of stakeholders.tiers and have no tier; most frequent of 1 titles or roles: "
+        "people: 1 of 3 match no pattern of stakeholders.tiers and have no tier; most frequent of 1 titles or roles: "
         '"Sachbearbeiter" (1 people)'
     ]
     assert certificate(checked.data)["coverage"]["people"] == {"people": 3, "titles_without_tier": 1, "without_tier": 1}
@@ -154,10 +154,10 @@ def test_patterns_of_another_product_are_pointed_out(checked, star, code):
         "levels": {"act": ["task.*"]},
     }
     warned, _ = checked({"usage": usage}, usage_events=events("Log In", "Report Viewed", "Log In"))
-    active = "every action counts as active use, log-ins too" if star else "no use counts as active"
+    active = "every action counts as active use, including log-ins" if star else "no use counts as active"
     assert warned == [
-        "usage.north_star, usage.core_workflow, usage.levels.act: none of the 4 patterns matches a feature; 2 were "
-        'met: "Log In" (2 events), "Report Viewed" (1). Until you name your own features there, '
+        "usage.north_star, usage.core_workflow, usage.levels.act: none of the 4 patterns matches a feature; the data "
+        'have 2: "Log In" (2 events), "Report Viewed" (1). Until this setting names your features, '
         f"{active}, nothing counts as the core workflow, no use counts as act"
     ]
     assert certificate(checked.data)["notices"] == [{"code": code, "values": {}}]
@@ -182,8 +182,8 @@ def test_events_of_people_who_are_not_known(checked):
     rows = "account_id | user_id | tier\nacme | P0 | S\nacme | P1 | B"
     warned, _ = checked(people=rows, usage_events=events("send", "send"))
     assert warned == [
-        "usage_events: 0 of 2 events are by a person in people (by account_id and user_id), so use by tier is not "
-        "known: write user_id alike in both, letter by letter"
+        "usage_events: 0 of 2 events are by a person in people (by account_id and user_id), so usage by tier is "
+        "unknown: write user_id identically in both tables"
     ]
     notice = {"code": "users_unknown", "values": {"known": 0, "total": 2}}
     assert certificate(checked.data)["notices"] == [notice]
@@ -220,4 +220,4 @@ def test_a_notice_has_words_in_every_language(code):
 def test_a_manager_with_a_capacity_is_looked_for_among_the_accounts(checked):
     names = {"zoe MÜLLER": {"accounts": 3}, "Nobody Here": {"accounts": 2}}
     warned, _ = checked({"list": {"capacity": {"managers": names}}})
-    assert warned == ["list.capacity.managers: 1 names match no csm of accounts: number 2"]
+    assert warned == ["list.capacity.managers: 1 names match no csm in accounts: number 2"]

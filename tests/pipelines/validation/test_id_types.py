@@ -65,7 +65,7 @@ def test_one_id_beyond_64_bits_makes_all_of_its_kind_text(tmp_path, kind):
     for table in ("accounts", "contracts", "usage_events"):
         assert sorted(ids_of(tmp_path, table)) == sorted(map(str, ids))
     (warning,) = result["warnings"]
-    assert warning.startswith(f"accounts.account_id holds whole numbers beyond 64 bits, for example {beyond - 1}: ")
+    assert warning.startswith(f"accounts.account_id contains whole numbers beyond 64 bits, for example {beyond - 1}: ")
     assert "usage_events.account_id and in every output" in warning
     assert certificate(tmp_path)["warnings"] == [warning]
 
@@ -96,7 +96,7 @@ def test_text_and_numbers_stay_a_stop_that_names_both(tmp_path):
     place = own.column_names.index("account_id")
     text = own.set_column(place, "account_id", pa.array([str(NEAR), str(BEYOND)]))
     pq.write_table(text, folder / "contracts.parquet")
-    said = r"contracts\.account_id holds text and accounts\.account_id holds whole numbers"
+    said = r"contracts\.account_id contains text and accounts\.account_id contains whole numbers"
     with pytest.raises(DataContractError, match=said):
         check(job(folder, tmp_path))
 
@@ -110,7 +110,7 @@ def test_floats_are_taken_up_to_2_53_and_set_aside_beyond(tmp_path):
     ]
     reasons = [row["reason"] for row in set_aside(tmp_path, "accounts")]
     assert len(reasons) == 2
-    assert all("no whole number up to 2^53, and a float beyond has lost its last digits" in why for why in reasons)
+    assert all("not a whole number up to 2^53; larger floats have lost digits" in why for why in reasons)
 
 
 def test_a_column_of_floats_holds_ids_and_a_row_without_one_is_set_aside(tmp_path):

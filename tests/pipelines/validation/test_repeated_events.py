@@ -216,7 +216,7 @@ def test_the_advice_leads_to_an_id_a_quantity_or_the_setting_and_never_to_a_limi
 def test_a_table_of_which_most_was_delivered_twice_is_counted_with_a_word(times, suspected):
     repeated = RepeatedEvents("auto", times, at_midnight=1000)
     assert repeated.is_counted
-    assert ("occur a multiple of 2 times, as if delivered so often" in repeated.warning_text()) is suspected
+    assert ("occur a multiple of 2 times, as if delivered that often" in repeated.warning_text()) is suspected
     assert f"{times[1]} of 100 distinct rows occur once" in repeated.warning_text()
 
 

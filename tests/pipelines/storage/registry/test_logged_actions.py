@@ -112,7 +112,7 @@ def test_it_is_neither_promoted_nor_rolled_back_to(anew):
 
 def test_a_trial_says_that_it_was_not_compared(job):
     said = trial_sentence(learned(replace(job, trial="warm-fox")))
-    assert said.startswith("renewal: not compared, for the champion, version 1, reads logged actions. Without --try")
+    assert said.startswith("renewal: not compared: the champion, version 1, reads logged actions. Without --try")
 
 
 def test_a_champion_that_is_no_longer_refused_is_compared_again(anew):
