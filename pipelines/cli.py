@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -478,10 +477,6 @@ def _add_flag_overrides(overrides: list[str] | None, allow_stale: bool = False, 
     return [*(overrides or ()), *(f"{parameter}=true" for parameter, is_set in flags.items() if is_set)]
 
 
-LOCK_FREE_COMMANDS = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")
-"""Commands that do not lock the data folder: they write nothing there or have their own lock."""
-
-
 def _run_job(
     command: str,
     run: Callable[[Job], dict[str, Any]],
@@ -491,7 +486,8 @@ def _run_job(
     overrides: list[str] | None,
     lists: Path = LISTS_FOLDER,
     check: Callable[[Job], None] = lambda job: None,
-    **dates: str | None,
+    as_of: str | None = None,
+    until: str | None = None,
 ) -> None:
     """Create the job, run the preflight checks, take the lock if the command needs it, and run the command.
 
@@ -501,21 +497,12 @@ def _run_job(
     from renewals.pipelines.runtime import runner
 
     def work() -> dict[str, Any]:
-        from renewals.pipelines import preflight
-        from renewals.pipelines.runtime.job import Job, parse_date
-        from renewals.pipelines.runtime.lock import exclusive_lock
-        from renewals.pipelines.runtime.paths import tables_address
-        from renewals.pipelines.runtime.settings import read_settings
+        from renewals.pipelines.runtime.job import parse_date
+        from renewals.pipelines.session import open_job
 
-        file = params or (Path("params.yaml") if Path("params.yaml").exists() else None)
-        when: dict[str, Any] = {
-            n: parse_date(text, f"--{n.replace('_', '-')}") for n, text in dates.items() if text is not None
-        }
-        settings = read_settings(file, overrides or ())
-        job = Job(settings, tables_address(settings.tables, tables), data, lists, opened={}, **when)
-        check(job)
-        preflight.run_checks(command, job)
-        with nullcontext() if command in LOCK_FREE_COMMANDS else exclusive_lock(data, command):
+        start = None if as_of is None else parse_date(as_of, "--as-of")
+        cutoff = None if until is None else parse_date(until, "--until")
+        with open_job(command, tables, data, lists, params, overrides or (), check, start, cutoff) as job:
             return run(job)
 
     raise typer.Exit(runner.run_command(work, data, command))
