@@ -11,8 +11,8 @@ PAGE = Path(__file__).with_name("tables.md")
 HEAD = """# Input tables
 
 The columns of every table, printed from `features/tables.py` by `make docs`; do not edit. Only columns marked
-*required* must be there; a missing optional column disables what needs it. Times are instants with or without a zone (without:
-UTC), dates count as midnight. Ids are text or whole numbers. [What to know about your data](guide/data.md).
+*required* must be there; a missing optional column disables what needs it. Times may have a zone (without one: UTC),
+dates count as midnight. Ids are text or whole numbers. [What to know about your data](guide/data.md).
 """
 TYPES = {"float64": "number", "int64": "whole number", "string": "text", "boolean": "yes or no", "id": "id"}
 
