@@ -234,9 +234,9 @@ class Calendar:
         rows = [(known, cut, as_of) for known, cut, as_of in pairs if known <= cut]
         return _table_from_rows(rows, {"known_from": "int32", "day": "int32", "as_of": "date"})
 
-    def range_lengths(self, names: Iterable[str], without: Iterable[tuple[date, date]] = ()) -> ir.Table:
-        """Days of each range outside the periods `without`, as columns `length_<range>`: one row per as_of."""
-        ranges, periods = {name: self.ranges[name] for name in names}, list(without)
+    def range_lengths(self, names: Iterable[str], excluded: Iterable[tuple[date, date]] = ()) -> ir.Table:
+        """Days of each range outside the periods `excluded`, as columns `length_<range>`: one row per as_of."""
+        ranges, periods = {name: self.ranges[name] for name in names}, list(excluded)
         rows = [
             (as_of, *(_count_days_outside(cut - far, cut - near, periods) for near, far, _ in ranges.values()))
             for as_of, cut in zip(self.dates, self._cutoffs, strict=True)

@@ -56,7 +56,7 @@ class Rule:
     message: str
     holds: Callable[[ir.Table], ir.BooleanValue]
 
-    def broken(self, rows: ir.Table) -> ir.BooleanValue:
+    def is_broken(self, rows: ir.Table) -> ir.BooleanValue:
         """True for rows that break the rule."""
         return ~self.holds(rows).fill_null(True)
 
@@ -213,7 +213,7 @@ class TableSpec:
 
 def _passes_all_rules(rows: ir.Table, rules: Iterable[Rule]) -> ir.BooleanColumn:
     """True for rows that satisfy every rule, as one column, so that pandera runs one query."""
-    return ~ibis.or_(*(rule.broken(rows) for rule in rules))
+    return ~ibis.or_(*(rule.is_broken(rows) for rule in rules))
 
 
 def table(

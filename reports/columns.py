@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from renewals.features.alert_registry import ALERT_CODES
 from renewals.features.family import THEMES
-from renewals.models.explanation.reasons import REFUSAL_REASONS, STRENGTH_COUNT
+from renewals.models.explanation.reasons import REASON_COUNT, STRENGTH_COUNT
 from renewals.models.ranking import worklist
 from renewals.models.ranking.expected_value import MAX_PLAYS
 from renewals.models.ranking.playbooks import SIZE_BANDS, STAGES
@@ -84,8 +84,8 @@ COLUMNS: tuple[ListColumn, ...] = (
     _scored_column("quadrant", "text", values=worklist.QUADRANTS),
     _scored_column("rank", "integer"),
     _scored_column("within_capacity", "flag"),
-    *(_scored_column(f"reason_{k}", "text") for k in range(1, REFUSAL_REASONS + 1)),
-    *(column for k in range(1, REFUSAL_REASONS + 1) for column in _reason_columns(k)),
+    *(_scored_column(f"reason_{k}", "text") for k in range(1, REASON_COUNT + 1)),
+    *(column for k in range(1, REASON_COUNT + 1) for column in _reason_columns(k)),
     *(_scored_column(f"strength_{k}", "text") for k in range(1, STRENGTH_COUNT + 1)),
     *(_scored_column(f"playbook_{k}", "text") for k in range(1, MAX_PLAYS + 1)),
     ListColumn("alerts", "text", values=ALERT_COMBINATIONS[1:]),

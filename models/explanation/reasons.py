@@ -33,7 +33,7 @@ VALUE_PATTERN = re.compile(r"\{value(?::,?\.(?P<digits>\d)(?P<unit>[f%])|[^}]*)\
 Placeholders with a sign do not match: +0 % and 0 % are one number but two sentences."""
 ROUNDING_TOLERANCE = 1e-6
 """So near the middle between two rounded values, multiplication and formatting may round differently."""
-REFUSAL_REASONS = 5
+REASON_COUNT = 5
 STRENGTH_COUNT = 3
 ACCOUNT_VALUE, PEER_VALUE = 0, 1
 """Numbers of the two placeholders of a sentence: the account's value and the peers' value."""
@@ -205,14 +205,14 @@ def select_reasons(
     without_sentence = np.abs(contributions.drop(columns=names).to_numpy(np.float64)).sum(axis=1)
     shown = np.rint(peer_numbers * rules.scale) / rules.scale
     rows = ReasonInputs(np.ascontiguousarray(contribution_values), numbers, shown, group, without_sentence)
-    return SelectedReasons(*select_strongest(rows, rules, REFUSAL_REASONS, STRENGTH_COUNT))
+    return SelectedReasons(*select_strongest(rows, rules, REASON_COUNT, STRENGTH_COUNT))
 
 
 def concatenate_reasons(selections: Sequence[SelectedReasons]) -> SelectedReasons:
     """Concatenate the selections of several blocks; without a block the result has no rows."""
     none = SelectedReasons(
-        np.zeros((0, REFUSAL_REASONS), np.int64),
-        np.zeros((0, REFUSAL_REASONS)),
+        np.zeros((0, REASON_COUNT), np.int64),
+        np.zeros((0, REASON_COUNT)),
         np.zeros((0, STRENGTH_COUNT), np.int64),
     )
     return SelectedReasons(*map(np.concatenate, zip(none, *selections, strict=True)))
@@ -278,7 +278,7 @@ def _reason_columns(selection: SelectedReasons, sentences: Any, features: Sequen
         }
     for k, selected in enumerate(selection.strength_features.T):
         columns |= {
-            f"strength_{k + 1}": sentences[:, REFUSAL_REASONS + k],
+            f"strength_{k + 1}": sentences[:, REASON_COUNT + k],
             f"strength_{k + 1}_feature": names[selected],
         }
     return columns

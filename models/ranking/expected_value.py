@@ -23,7 +23,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from renewals.features.family import THEMES
-from renewals.models.explanation.reasons import REFUSAL_REASONS
+from renewals.models.explanation.reasons import REASON_COUNT
 from renewals.models.ranking.playbooks import SIZE_BANDS, STAGES, PlaybookEffect, PlaybookLibrary
 
 MAX_PLAYS = 3
@@ -111,7 +111,7 @@ def actionable_share(contributions: Floats, actionable: Flags) -> Floats:
 
 def reason_arrays(reasons: pd.DataFrame) -> tuple[Ints, Floats, Flags]:
     """Position of the theme, contribution towards loss, and actionable flag of each reason; rows x reasons each."""
-    numbers = range(1, REFUSAL_REASONS + 1)
+    numbers = range(1, REASON_COUNT + 1)
     themes = [pd.Categorical(reasons[f"reason_{k}_theme"], categories=THEMES).codes for k in numbers]
     contributions = [-reasons[f"reason_{k}_contribution"].fillna(0.0).to_numpy(np.float64) for k in numbers]
     actionable = [reasons[f"reason_{k}_actionable"].astype("boolean").fillna(False).to_numpy(bool) for k in numbers]

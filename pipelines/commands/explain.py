@@ -14,7 +14,7 @@ import pandas as pd
 
 from renewals.features.family import KEY
 from renewals.features.patterns import normalize_text
-from renewals.models.explanation.reasons import REFUSAL_REASONS, STRENGTH_COUNT, base_feature, theme_contributions
+from renewals.models.explanation.reasons import REASON_COUNT, STRENGTH_COUNT, base_feature, theme_contributions
 from renewals.models.ranking.expected_value import MAX_PLAYS
 from renewals.pipelines.runtime.console import is_interactive
 from renewals.pipelines.runtime.errors import MissingInputError
@@ -85,7 +85,7 @@ def explain_account(day: Job, account: str) -> dict[str, Any]:
         "as_of": day.day.isoformat(),
         "account": {name: json_value(row[name]) for name in ACCOUNT_COLUMNS},
         "scores": {name: json_value(row[name]) for name in SCORE_COLUMNS},
-        "reasons": [_reason(row, k) for k in range(1, REFUSAL_REASONS + 1) if row[f"reason_{k}"]],
+        "reasons": [_reason(row, k) for k in range(1, REASON_COUNT + 1) if row[f"reason_{k}"]],
         "strengths": [row[f"strength_{k}"] for k in range(1, STRENGTH_COUNT + 1) if row[f"strength_{k}"]],
         **_prescribed_playbooks(day, row["account_id"], summary["playbooks"], texts),
         "interventions_since_last_list": _interventions_text(day, row, texts),

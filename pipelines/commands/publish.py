@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import structlog
 from pyarrow.csv import WriteOptions, write_csv
 
-from renewals.models.explanation.reasons import REFUSAL_REASONS, STRENGTH_COUNT
+from renewals.models.explanation.reasons import REASON_COUNT, STRENGTH_COUNT
 from renewals.pipelines.runtime.errors import (
     ConfigError,
     DataContractError,
@@ -206,7 +206,7 @@ def _add_version_columns(rows: pa.Table, version: Mapping[str, pa.Scalar]) -> pa
 
 def reason_table(listed: pa.Table) -> pa.Table:
     """Reasons (risk factors) and strengths: one row per account, kind and place."""
-    parts = [_reason_rows(listed, "reason", k) for k in range(1, REFUSAL_REASONS + 1)]
+    parts = [_reason_rows(listed, "reason", k) for k in range(1, REASON_COUNT + 1)]
     parts += [_reason_rows(listed, "strength", k) for k in range(1, STRENGTH_COUNT + 1)]
     return pa.concat_tables(parts)
 

@@ -59,7 +59,7 @@ def prepare_training_table(job: Job) -> None:
     with progress(len(stages), "prepare") as step:
         run_stages(stages, job, step)
     atomic.write_bytes(job.data / TUNE_TRAINING_TABLE, to_json_bytes(_training_table_source(job)))
-    old_names.remove_remade(job.data, [TUNE_TRAINING_TABLE])
+    old_names.remove_old_versions(job.data, [TUNE_TRAINING_TABLE])
 
 
 def _training_table_source(job: Job) -> dict[str, Any]:

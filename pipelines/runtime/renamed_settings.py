@@ -124,7 +124,7 @@ def _old_values(keys: tuple[str, ...], setting: str, value: Any) -> Iterator[Old
                 yield OldName((*keys, name), f"{setting}: {name} is now {RENAMED_SETTINGS[name]}")
 
 
-def rename_play(play: Mapping[str, Any]) -> dict[str, Any]:
+def rename_playbook_keys(play: Mapping[str, Any]) -> dict[str, Any]:
     """Rename the keys of a playbook that an older release stored with a list to the present ones."""
     renamed = {old.rpartition(".")[2]: new.rpartition(".")[2] for old, new in RENAMED_PLAYBOOK_KEYS.items()}
     return {renamed.get(key, key): value for key, value in play.items()}

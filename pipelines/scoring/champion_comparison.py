@@ -42,10 +42,10 @@ def compare_with_champion(
         return None, f"{champion_name} is corrupted"
     if logged_action_features(champion_files):
         return None, f"{champion_name} reads logged actions"
-    training, challenger = read_training(job), backtest(files)
+    training, challenger = read_training(job), read_backtest(files)
     later_rows = _champion_predictions(job, champion, champion_files, training, challenger)
     segments = [name for name in job.settings.gate.segments if name in training.columns]
-    rows = pair_predictions(challenger, backtest(champion_files), later_rows)
+    rows = pair_predictions(challenger, read_backtest(champion_files), later_rows)
     rows = rows.merge(_select_columns(training, segments), on=list(KEY), how="left", validate="one_to_one")
     return {**compare_with_champion(rows, target, job.settings.gate), "rows_scored_by_champion": len(later_rows)}, None
 
@@ -83,7 +83,7 @@ def _select_columns(training: pd.DataFrame, columns: Iterable[str]) -> pd.DataFr
     return training[[*KEY, *columns]].assign(as_of=pd.to_datetime(training["as_of"]))
 
 
-def backtest(files: Mapping[str, bytes]) -> pd.DataFrame:
+def read_backtest(files: Mapping[str, bytes]) -> pd.DataFrame:
     """Read the back-test of a model from its files: past predictions, one row per test observation."""
     import pandas as pd
 

@@ -190,7 +190,7 @@ PEER_GROUP = "peer_group"
 ALERTS, ALERTS_SUMMARY = "alerts.parquet", "alerts.json"
 
 
-def read_summary(job: Job) -> dict[str, Any]:
+def read_alerts_summary(job: Job) -> dict[str, Any]:
     """Summary that the stage `alerts` wrote for the scoring date. Raises MissingInputError."""
     try:
         summary: dict[str, Any] = data_files.load_json(job.folder / ALERTS_SUMMARY)

@@ -155,7 +155,7 @@ def rename_model_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {new_names.get(name, name): content for name, content in files.items()}
 
 
-def remove_remade(folder: Path, names: Iterable[str]) -> None:
+def remove_old_versions(folder: Path, names: Iterable[str]) -> None:
     """Remove from a folder the old versions of these files; `names` are the new names, as in `REMADE_FILES`."""
     import shutil
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.runtime.renamed_settings import rename_play
+from renewals.pipelines.runtime.renamed_settings import rename_playbook_keys
 from renewals.pipelines.storage import data_files
 from renewals.pipelines.storage.artifacts import LIST, SCORE_SUMMARY
 from renewals.pipelines.storage.old_keys import upgrade_manifest
@@ -41,5 +41,5 @@ def read_scored_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
             f"the scores in {job.data} are for {summary['as_of']}: run `renewals score --as-of {job.day}` first"
         )
     # Summaries of older releases have no notices.
-    playbooks = {key: rename_play(playbook) for key, playbook in summary["playbooks"].items()}
+    playbooks = {key: rename_playbook_keys(playbook) for key, playbook in summary["playbooks"].items()}
     return {"notices": [], **summary, "playbooks": playbooks}, cast_columns(read_stage_frame(job.folder / LIST))

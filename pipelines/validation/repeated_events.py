@@ -71,7 +71,7 @@ class RepeatedEvents:
             return None
         return 1 if self.setting == "count" else self.deliveries
 
-    def to_certificate(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Entry of `validation_report.json`."""
         return {
             "setting": self.setting,

@@ -19,7 +19,7 @@ from renewals.features.family import THEMES
 from renewals.features.policy import TIERS
 from renewals.models.explanation.reasons import (
     PEER_VALUE,
-    REFUSAL_REASONS,
+    REASON_COUNT,
     STRENGTH_COUNT,
     format_value,
     sentence_template,
@@ -76,7 +76,7 @@ TIER_FEATURES = (
 TERM_AGE = "term_age"
 """Feature from which the page computes the start day of the contract."""
 REASON_FEATURE_COLUMNS = (
-    *(f"reason_{k}_feature" for k in range(1, REFUSAL_REASONS + 1)),
+    *(f"reason_{k}_feature" for k in range(1, REASON_COUNT + 1)),
     *(f"strength_{k}_feature" for k in range(1, STRENGTH_COUNT + 1)),
 )
 """Columns with the names of the features behind the reasons and strengths."""
@@ -239,7 +239,7 @@ def _pack_rows(shown: pd.DataFrame, page_data: PageData) -> dict[str, Any]:
     codes = {name: _encode(shown[name], values) for name, values in CATEGORY_COLUMNS.items()}
     flags = {
         name: _encode(shown[name], (False, True))
-        for name in ("within_capacity", *(f"reason_{k}_actionable" for k in range(1, REFUSAL_REASONS + 1)))
+        for name in ("within_capacity", *(f"reason_{k}_actionable" for k in range(1, REASON_COUNT + 1)))
     }
     return (
         texts

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from xlsxwriter.worksheet import Worksheet
 
-from renewals.models.explanation.reasons import REFUSAL_REASONS
+from renewals.models.explanation.reasons import REASON_COUNT
 from renewals.models.ranking.worklist import RISK_BANDS
 from renewals.reports.columns import COLUMNS
 from renewals.reports.sanitize import display_width
@@ -82,7 +82,7 @@ def add_theme_headings(rows: pd.DataFrame, writer: WorkbookWriter) -> pd.DataFra
         return f"{writer.messages.theme(theme, bool(actionable))}\n{sentence}" if sentence else None
 
     shown = rows.copy()
-    for reason in (f"reason_{k}" for k in range(1, REFUSAL_REASONS + 1)):
+    for reason in (f"reason_{k}" for k in range(1, REASON_COUNT + 1)):
         parts = zip(rows[reason], rows[f"{reason}_theme"], rows[f"{reason}_actionable"], strict=True)
         shown[reason] = writer.failures.render_each(
             "workbook", reason, add_heading, parts, rows["account_id"], lambda reason_parts: reason_parts[0]

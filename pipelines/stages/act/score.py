@@ -122,7 +122,7 @@ def score(job: Job) -> dict[str, Any]:
     champions, without_model = load_champions(job)
     trained = {target: TrainedVersion(champion.version, champion.until) for target, champion in champions.items()}
     hindsight = check_hindsight(job, trained)
-    alert_summary = artifacts.read_summary(job)
+    alert_summary = artifacts.read_alerts_summary(job)
     observations, features = read_observations(job.folder)
     observations["alerts"] = risk_list.alert_codes(observations["account_id"], artifacts.read_alerts(job))
     catalogue = read_catalogue(job.folder)
@@ -171,7 +171,7 @@ def score(job: Job) -> dict[str, Any]:
     atomic.write_bytes(
         job.folder / SCORE_SUMMARY, json.dumps(json_values.nan_to_null(summary), indent=1, ensure_ascii=False).encode()
     )
-    old_names.remove_remade(job.folder, REMADE_FILES)
+    old_names.remove_old_versions(job.folder, REMADE_FILES)
     return summary
 
 

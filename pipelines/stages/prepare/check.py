@@ -88,7 +88,7 @@ def check(job: Job) -> dict[str, Any]:
         folders.replace_folder(staged[clean], clean)
         content = json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False)
         atomic.write_bytes(job.data / VALIDATION_REPORT, content.encode())
-        old_names.remove_remade(job.data, [VALIDATION_REPORT])
+        old_names.remove_old_versions(job.data, [VALIDATION_REPORT])
     finally:
         for folder in (*staged.values(), scratch):
             shutil.rmtree(folder, ignore_errors=True)
@@ -204,7 +204,7 @@ def _validate_rows(
     context: CheckContext, table: TableSpec, typed: CastTable, rules: tuple[Rule, ...]
 ) -> ValidatedTable:
     """Add one flag per rule to every row; a value that cannot be read is not counted as missing as well."""
-    broken = {rule.name: rule.broken(typed.rows) for rule in rules}
+    broken = {rule.name: rule.is_broken(typed.rows) for rule in rules}
     for rule in typed.type_rules:
         missing = f"{rule.column}_missing"
         if missing in broken:
@@ -275,7 +275,7 @@ def _table_entry(context: CheckContext, table: TableSpec, raw_table: RawTable, r
         "rows_in": report.rows,
         "rows_clean": report.clean_rows,
         "rows_quarantined": report.violations + report.duplicates,
-        **({"repeated_events": report.repeated_events.to_certificate()} if report.repeated_events else {}),
+        **({"repeated_events": report.repeated_events.as_dict()} if report.repeated_events else {}),
         "quarantined": {
             name: {
                 "reason": rule.message,
@@ -314,7 +314,7 @@ def _assert_clean(context: CheckContext, table: TableSpec, clean: ir.Table) -> N
     try:
         table.schema(context.id_types[table.name], extracted_at).validate(clean, lazy=True)
     except SchemaErrors as errors:
-        broken = [rule.message for rule in table.rules(extracted_at) if count_rows(clean.filter(rule.broken(clean)))]
+        broken = [rule.message for rule in table.rules(extracted_at) if count_rows(clean.filter(rule.is_broken(clean)))]
         violations = broken or [str(error.check) for error in errors.schema_errors]
         raise RuntimeError(f"clean {table.name} breaks its own contract: {'; '.join(violations)}") from errors
 

@@ -51,7 +51,7 @@ def ledger(job: Job) -> dict[str, Any]:
         name: warehouse.write_parquet(table, folder / f"{name}.parquet", order_by=SORT_KEYS[name])
         for name, table in ledger_tables.items()
     }
-    old_names.remove_remade(job.folder, [f"{LEDGER}/revenue_intervals.parquet"])
+    old_names.remove_old_versions(job.folder, [f"{LEDGER}/revenue_intervals.parquet"])
     return {"rows": counts}
 
 

@@ -45,7 +45,7 @@ def load_model(data: Path, name: str, files: Mapping[str, bytes]) -> EnsembleMod
     if not passed_marker.is_file():
         _run_smoke_test(name, {file: files[file] for file in MODEL_FILES})
         atomic.write_bytes(passed_marker, b"")
-        old_names.remove_remade(data, [SMOKE_TESTED_FOLDER])
+        old_names.remove_old_versions(data, [SMOKE_TESTED_FOLDER])
     try:
         return EnsembleModel.from_files(files)
     except (ValueError, KeyError, TypeError) as error:

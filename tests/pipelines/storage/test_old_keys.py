@@ -13,7 +13,7 @@ import pytest
 
 from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.commands.publish import run_publish
-from renewals.pipelines.scoring.champion_comparison import backtest
+from renewals.pipelines.scoring.champion_comparison import read_backtest
 from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.old_keys import upgrade_manifest
 from renewals.pipelines.storage.published import list_archive
@@ -154,4 +154,4 @@ def test_what_is_kept_behind_it_is_explained(june: Path) -> None:
 def test_the_back_test_of_a_registered_version_is_read() -> None:
     sink = io.BytesIO()
     pd.DataFrame({"account_id": ["a"], "decided": [True], "probability": [0.5]}).to_parquet(sink)
-    assert list(backtest({artifacts.BACKTEST: sink.getvalue()})) == ["account_id", "renewal_signed", "probability"]
+    assert list(read_backtest({artifacts.BACKTEST: sink.getvalue()})) == ["account_id", "renewal_signed", "probability"]

@@ -102,7 +102,7 @@ def test_what_is_made_again_goes_under_its_old_name(tmp_path: Path) -> None:
     (tmp_path / "certificate.json").write_text("{}")
     (tmp_path / "mine.json").write_text("{}")
     for _ in range(2):
-        old_names.remove_remade(tmp_path, ["validation_report.json", "model_load_checks"])
+        old_names.remove_old_versions(tmp_path, ["validation_report.json", "model_load_checks"])
     assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
 
 

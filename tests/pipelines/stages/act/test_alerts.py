@@ -20,7 +20,7 @@ from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
-from renewals.pipelines.storage.artifacts import read_summary
+from renewals.pipelines.storage.artifacts import read_alerts_summary
 from renewals.pipelines.storage.published import published_lists
 from tests.root import ROOT
 
@@ -101,11 +101,11 @@ def test_what_was_told_long_ago_is_let_go(june: Job) -> None:
 
 def test_alerts_of_another_day_are_none(june: Job) -> None:
     with pytest.raises(MissingInputError, match="no alerts of 2026-06-01"):
-        read_summary(june)
+        read_alerts_summary(june)
     run(june)
-    assert read_summary(june)["as_of"] == "2026-06-01"
+    assert read_alerts_summary(june)["as_of"] == "2026-06-01"
     with pytest.raises(MissingInputError, match="no alerts of 2026-07-01"):
-        read_summary(replace(june, as_of=date(2026, 7, 1)))
+        read_alerts_summary(replace(june, as_of=date(2026, 7, 1)))
 
 
 def test_the_stage_stands_on_the_act_side_alone() -> None:
