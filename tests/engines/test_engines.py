@@ -1,4 +1,4 @@
-"""Every engine computes the same features as DuckDB, whose features equal the oracle's."""
+"""Tests that every engine computes the same features as DuckDB, and thus as the oracle."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class WarehouseEngine(Engine):
 
 
 class _TableCatalog:
-    """Stand-in for a connection: `table` returns a loaded table by name."""
+    """Substitute for a connection: `table` returns a loaded table by name."""
 
     def __init__(self, tables: dict[str, ir.Table]) -> None:
         self.table = tables.__getitem__
