@@ -1,4 +1,4 @@
-"""What every test may use: the real data beside the repository, and how hard Hypothesis searches."""
+"""Fixtures of all tests, the Hypothesis profiles and the distribution of tests over workers."""
 
 from __future__ import annotations
 
@@ -13,51 +13,53 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.root import ROOT
 
-# As many tests run at a time as there are cores. NumPy, which reads this once, is imported after.
+# One thread per test, because one test runs on each core. NumPy reads this variable when it is imported, below.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = ROOT.parent / "shared" / "data"
 
-# A world holds dozens of accounts drawn from seeds, so a few worlds are many cases, and a failure names the account
-# and the day: nothing is gained by making a world smaller.
-UNHURRIED = {
+# The tables of one example contain dozens of random accounts, so a few examples are many cases. A failure names the
+# account and the day, so shrinking an example would not help.
+COMMON_SETTINGS = {
     "deadline": None,
     "phases": (Phase.explicit, Phase.generate),
     "suppress_health_check": (HealthCheck.too_slow, HealthCheck.data_too_large),
 }
-settings.register_profile("quick", max_examples=4, derandomize=True, database=None, **UNHURRIED)
-settings.register_profile("brief", max_examples=1, derandomize=True, database=None, **UNHURRIED)
-settings.register_profile("thorough", max_examples=60, database=None, **UNHURRIED)
+settings.register_profile("quick", max_examples=4, derandomize=True, database=None, **COMMON_SETTINGS)
+settings.register_profile("brief", max_examples=1, derandomize=True, database=None, **COMMON_SETTINGS)
+settings.register_profile("thorough", max_examples=60, database=None, **COMMON_SETTINGS)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
-WHOLE = "tests/end_to_end"
-"""Tests of one small company, which takes a minute to be learned from and listed."""
+ONE_WORKER_FOLDER = "tests/end_to_end"
+"""Folder of the tests that share one small company; training on it and scoring it takes a minute."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
-    """A worker takes a module at a time, as `--dist loadscope` has it, but all of `WHOLE` together: the company is
-    then made once, and not once a worker."""
+    """Scheduler that gives a worker one module at a time, as `--dist loadscope` does, but all of `ONE_WORKER_FOLDER`.
+
+    The company of that folder is then created once, not once per worker.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByCompany(LoadScopeScheduling):
+    class SharedCompanyScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return WHOLE if nodeid.startswith(WHOLE) else super()._split_scope(nodeid)
+            return ONE_WORKER_FOLDER if nodeid.startswith(ONE_WORKER_FOLDER) else super()._split_scope(nodeid)
 
-    return ByCompany(config, log)
+    return SharedCompanyScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
-def loggers_as_they_were() -> Iterator[None]:
-    """A command run inside a test points the loggers at that test's own standard error, which closes with it."""
+def reset_loggers() -> Iterator[None]:
+    """Reset the loggers after each test: a command inside a test points them at the standard error of that test."""
     yield
     structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data sets; the test is skipped where there is none."""
+    """Folder of the real data sets; the test is skipped if it is missing."""
     if not SHARED.is_dir():
-        pytest.skip(f"no real data at {SHARED}: clone it beside the repository to run this test")
+        pytest.skip(f"no real data at {SHARED}: clone it next to the repository to run this test")
     return SHARED

@@ -1,4 +1,4 @@
-"""Where the checkout is that the tests belong to."""
+"""Path of the checkout that contains the tests."""
 
 from pathlib import Path
 

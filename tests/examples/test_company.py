@@ -1,4 +1,4 @@
-"""The example company: its tables keep the contract, its truth is true, and it is as hard as it says."""
+"""Tests of the example company: data contract, consistency of the tables, truth, and difficulty of prediction."""
 
 from __future__ import annotations
 
@@ -26,60 +26,60 @@ from renewals.examples.company.states import LogOddsProjection, expected_probabi
 from renewals.examples.company.truth import interventions
 from renewals.examples.company.world import draw_world
 
-TEXT, MOMENT, WHOLE, REAL, FLAG = pa.string(), pa.timestamp("us"), pa.int64(), pa.float64(), pa.bool_()
+TEXT, TIME, INT, REAL, FLAG = pa.string(), pa.timestamp("us"), pa.int64(), pa.float64(), pa.bool_()
 
 COLUMNS = {
     "accounts": {
-        "account_id": TEXT, "account_name": TEXT, "industry": TEXT, "region": TEXT, "employee_count": WHOLE,
-        "channel": TEXT, "parent_account_id": TEXT, "csm": TEXT, "created_at": MOMENT, "recorded_at": MOMENT,
+        "account_id": TEXT, "account_name": TEXT, "industry": TEXT, "region": TEXT, "employee_count": INT,
+        "channel": TEXT, "parent_account_id": TEXT, "csm": TEXT, "created_at": TIME, "recorded_at": TIME,
     },
     "contracts": {
-        "contract_id": TEXT, "account_id": TEXT, "product": TEXT, "plan": TEXT, "start_date": MOMENT,
-        "end_date": MOMENT, "arr": REAL, "currency": TEXT, "seats": WHOLE, "signed_at": MOMENT, "paid_at": MOMENT,
-        "cancelled_at": MOMENT, "auto_renew": FLAG,
+        "contract_id": TEXT, "account_id": TEXT, "product": TEXT, "plan": TEXT, "start_date": TIME,
+        "end_date": TIME, "arr": REAL, "currency": TEXT, "seats": INT, "signed_at": TIME, "paid_at": TIME,
+        "cancelled_at": TIME, "auto_renew": FLAG,
     },
     "usage_events": {
-        "account_id": TEXT, "user_id": TEXT, "feature": TEXT, "occurred_at": MOMENT, "duration_s": REAL,
-        "quantity": REAL, "recorded_at": MOMENT,
+        "account_id": TEXT, "user_id": TEXT, "feature": TEXT, "occurred_at": TIME, "duration_s": REAL,
+        "quantity": REAL, "recorded_at": TIME,
     },
     "people": {
         "user_id": TEXT, "account_id": TEXT, "title": TEXT, "role": TEXT, "department": TEXT, "tier": TEXT,
-        "valid_from": MOMENT, "valid_to": MOMENT, "recorded_at": MOMENT,
+        "valid_from": TIME, "valid_to": TIME, "recorded_at": TIME,
     },
     "tickets": {
-        "ticket_id": TEXT, "account_id": TEXT, "user_id": TEXT, "kind": TEXT, "severity": TEXT, "opened_at": MOMENT,
-        "first_response_at": MOMENT, "resolved_at": MOMENT, "reopened_at": MOMENT, "escalated_at": MOMENT,
-        "due_at": MOMENT, "recorded_at": MOMENT,
+        "ticket_id": TEXT, "account_id": TEXT, "user_id": TEXT, "kind": TEXT, "severity": TEXT, "opened_at": TIME,
+        "first_response_at": TIME, "resolved_at": TIME, "reopened_at": TIME, "escalated_at": TIME,
+        "due_at": TIME, "recorded_at": TIME,
     },
     "surveys": {
-        "account_id": TEXT, "user_id": TEXT, "kind": TEXT, "score": REAL, "sent_at": MOMENT, "answered_at": MOMENT,
-        "followed_up_at": MOMENT, "recorded_at": MOMENT,
+        "account_id": TEXT, "user_id": TEXT, "kind": TEXT, "score": REAL, "sent_at": TIME, "answered_at": TIME,
+        "followed_up_at": TIME, "recorded_at": TIME,
     },
     "touchpoints": {
-        "account_id": TEXT, "user_id": TEXT, "csm": TEXT, "kind": TEXT, "initiated_by": TEXT, "occurred_at": MOMENT,
-        "recorded_at": MOMENT,
+        "account_id": TEXT, "user_id": TEXT, "csm": TEXT, "kind": TEXT, "initiated_by": TEXT, "occurred_at": TIME,
+        "recorded_at": TIME,
     },
     "interventions": {
-        "account_id": TEXT, "playbook": TEXT, "csm": TEXT, "started_at": MOMENT, "ended_at": MOMENT,
-        "recorded_at": MOMENT,
+        "account_id": TEXT, "playbook": TEXT, "csm": TEXT, "started_at": TIME, "ended_at": TIME,
+        "recorded_at": TIME,
     },
     "value_goals": {
-        "account_id": TEXT, "goal": TEXT, "set_at": MOMENT, "due_at": MOMENT, "achieved_at": MOMENT,
-        "recorded_at": MOMENT,
+        "account_id": TEXT, "goal": TEXT, "set_at": TIME, "due_at": TIME, "achieved_at": TIME,
+        "recorded_at": TIME,
     },
     "referrals": {
-        "account_id": TEXT, "referred_account_id": TEXT, "referred_at": MOMENT, "converted_at": MOMENT,
-        "reward_cost": REAL, "recorded_at": MOMENT,
+        "account_id": TEXT, "referred_account_id": TEXT, "referred_at": TIME, "converted_at": TIME,
+        "reward_cost": REAL, "recorded_at": TIME,
     },
     "trials": {
-        "account_id": TEXT, "requested_at": MOMENT, "started_at": MOMENT, "finished_at": MOMENT, "recorded_at": MOMENT,
+        "account_id": TEXT, "requested_at": TIME, "started_at": TIME, "finished_at": TIME, "recorded_at": TIME,
     },
-    "rates": {"currency": TEXT, "date": MOMENT, "rate": REAL},
+    "rates": {"currency": TEXT, "date": TIME, "rate": REAL},
 }  # fmt: skip
-"""The data contract, written out a second time."""
+"""Columns and types of the data contract, written out independently of the code."""
 
 PLANNED = {("tickets", "due_at"), ("value_goals", "due_at"), ("contracts", "start_date"), ("contracts", "end_date")}
-"""Times that may lie after the extract: they were agreed on before."""
+"""Columns with times that may be after the extract, because they were agreed on before it."""
 
 GRACE = pd.Timedelta(days=60)
 BEFORE = pd.Timedelta(days=90)
@@ -87,7 +87,7 @@ BEFORE = pd.Timedelta(days=90)
 
 @pytest.fixture(scope="module")
 def small():
-    """Three years of 200 accounts."""
+    """Company of 200 accounts and three years."""
     return simulate_company(accounts=200, months=36, seed=3)
 
 
@@ -103,7 +103,7 @@ def truth(small):
 
 @pytest.fixture(scope="module")
 def full():
-    """The company as the demo has it: 2 000 accounts, 42 months."""
+    """Company of the demo: 2 000 accounts, 42 months."""
     return simulate_company()
 
 
@@ -116,12 +116,12 @@ def contracts(full):
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_tables_carry_the_columns_of_the_contract(small, name):
+def test_tables_have_the_columns_of_the_contract(small, name):
     schema = small.tables[name].schema
     assert {field.name: field.type for field in schema} == COLUMNS[name]
 
 
-def test_there_is_every_table_and_no_other(small):
+def test_company_has_exactly_the_tables_of_the_contract(small):
     assert set(small.tables) == set(COLUMNS)
 
 
@@ -129,7 +129,7 @@ def test_there_is_every_table_and_no_other(small):
 def test_nothing_is_known_after_the_extract(small, tables, name):
     until = pd.Timestamp(small.extract_date)
     for column, kind in COLUMNS[name].items():
-        if kind == MOMENT and (name, column) not in PLANNED:
+        if kind == TIME and (name, column) not in PLANNED:
             assert not (tables[name][column] >= until).any(), column
 
 
@@ -140,11 +140,11 @@ def test_ids_are_unique_and_refer_to_accounts_and_people(tables):
     assert tables["tickets"].ticket_id.is_unique
     for name in set(COLUMNS) - {"rates"}:
         assert set(tables[name].account_id) <= accounts, name
-    # a person's own row may arrive after what the person did
+    # the row of a person may arrive after the person's events
     assert tables["usage_events"].user_id.isin(people).mean() > 0.99
 
 
-def test_every_currency_has_a_rate_on_every_start_of_a_term(tables):
+def test_every_currency_has_rates_from_the_first_term_on(tables):
     rates, contracts = tables["rates"], tables["contracts"]
     assert not rates.duplicated(["currency", "date"]).any()
     assert set(contracts.currency) == set(rates.currency) == {"USD", "EUR", "CNY"}
@@ -152,25 +152,25 @@ def test_every_currency_has_a_rate_on_every_start_of_a_term(tables):
     assert (rates[rates.currency == "USD"].rate == 1.0).all()
 
 
-def test_features_of_the_product_are_graded_by_the_published_patterns(tables):
+def test_product_features_match_the_published_patterns(tables):
     assert set(tables["usage_events"].feature) == set(FEATURES)
     stems = {pattern.rstrip("*") for level in LEVELS.values() for pattern in level}
-    graded = {name for name in FEATURES if any(name.startswith(stem) for stem in stems)}
-    assert graded == set(FEATURES) - {"login"}
+    matched = {name for name in FEATURES if any(name.startswith(stem) for stem in stems)}
+    assert matched == set(FEATURES) - {"login"}
     assert set(NORTH_STAR) < set(FEATURES)
     assert all(any(name.startswith(stem.rstrip("*")) for name in FEATURES) for stem in CORE_WORKFLOW)
 
 
-def test_names_are_english_and_chinese(tables):
+def test_account_names_are_english_and_chinese(tables):
     chinese = tables["accounts"].account_name.str.contains(r"[\u4e00-\u9fff]")
     assert 0.1 < chinese.mean() < 0.5
 
 
-def test_people_are_partly_graded_and_otherwise_gradable(tables):
+def test_people_without_a_tier_have_an_english_title(tables):
     people = tables["people"]
     assert 0.25 < people.tier.isna().mean() < 0.45
-    plain = people[people.tier.isna()].title
-    assert not plain.str.contains(r"[\u4e00-\u9fff]").any()  # no default word grades a Chinese title
+    titles = people[people.tier.isna()].title
+    assert not titles.str.contains(r"[\u4e00-\u9fff]").any()  # no default pattern matches a Chinese title
     assert people.user_id.duplicated().any(), "nobody was promoted"
 
 
@@ -182,19 +182,19 @@ def digests(folder):
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
-    first, again, other = (
+    first, again, reseeded = (
         write_company(simulate_company(60, 14, seed), tmp_path / name) for seed, name in ((1, "a"), (1, "b"), (2, "c"))
     )
     assert digests(first) == digests(again)
-    assert digests(first)["contracts.parquet"] != digests(other)["contracts.parquet"]
+    assert digests(first)["contracts.parquet"] != digests(reseeded)["contracts.parquet"]
 
 
-def test_the_command_writes_the_truth_aside(tmp_path):
+def test_command_writes_the_truth_into_a_subfolder(tmp_path):
     command = [sys.executable, "-m", "examples.company", "--accounts", "30", "--months", "6", "--out", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
     assert {path.stem for path in tmp_path.glob("*.parquet")} == set(COLUMNS)
-    aside = {"README.md", "events.parquet", "interventions.parquet", "oracle.parquet", "renewals.parquet"}
-    assert {path.name for path in (tmp_path / "ground_truth").iterdir()} == aside
+    truth_files = {"README.md", "events.parquet", "interventions.parquet", "oracle.parquet", "renewals.parquet"}
+    assert {path.name for path in (tmp_path / "ground_truth").iterdir()} == truth_files
     assert "no stage" in (tmp_path / "ground_truth" / "README.md").read_text(encoding="utf-8")
 
 
@@ -203,14 +203,14 @@ def test_a_start_within_a_month_is_refused():
         simulate_company(100, 12, start=date(2023, 1, 15))
 
 
-# --- what the tables say is possible ----------------------------------------------------------------
+# --- consistency of the tables ----------------------------------------------------------------------
 
 
 def test_terms_are_half_open_and_in_order(small, tables):
     core = tables["contracts"].query("product == 'core'")
     assert (core.start_date < core.end_date).all()
-    core = core[core.start_date < pd.Timestamp(small.extract_date)]  # a later one may cut a term by a day not yet known
-    # Rows of one term (bought with it or later) share its end; the next term starts no earlier than 90 days before.
+    core = core[core.start_date < pd.Timestamp(small.extract_date)]  # a later one may end a term on a day not yet known
+    # Rows of one term (bought with it or later) have the same end; the next term starts at most 90 days before it.
     ends = core.groupby(["account_id", "end_date"]).agg(start=("start_date", "min"), cancelled=("cancelled_at", "max"))
     ends = ends.reset_index().sort_values(["account_id", "start"])
     ended = ends[["end_date", "cancelled"]].min(axis=1)
@@ -218,13 +218,13 @@ def test_terms_are_half_open_and_in_order(small, tables):
     assert (ends.start >= ended.shift())[same].all(), "two terms of one account overlap"
 
 
-def test_no_use_and_no_contact_after_an_account_has_left(tables):
+def test_no_usage_and_no_tickets_after_an_account_has_left(tables):
     contracts = tables["contracts"]
     runs = contracts[["end_date", "cancelled_at"]].min(axis=1)
     last = runs.groupby(contracts.account_id).max().rename("last")
     for name, column in (("usage_events", "occurred_at"), ("tickets", "opened_at")):
         late = tables[name].merge(last, on="account_id")
-        # between two terms (a renewal signed late) an account goes on
+        # with a late renewal, an account continues between two terms
         assert (late[column] < late["last"] + pd.Timedelta(days=51)).all(), name
     churned = last[last < tables["usage_events"].occurred_at.max() - pd.Timedelta(days=120)]
     seen = tables["usage_events"].merge(churned, on="account_id")
@@ -235,13 +235,13 @@ def test_no_use_and_no_contact_after_an_account_has_left(tables):
 def test_nobody_uses_the_product_after_leaving(tables):
     left = tables["people"].groupby("user_id").valid_to.max()
     gone = tables["usage_events"].merge(left[left.notna()], on="user_id")
-    history = tables["people"].groupby("user_id").valid_to.apply(lambda ends: ends.isna().any())
-    gone = gone[~gone.user_id.map(history)]
+    is_employed = tables["people"].groupby("user_id").valid_to.apply(lambda ends: ends.isna().any())
+    gone = gone[~gone.user_id.map(is_employed)]
     assert len(gone) > 100
     assert (gone.occurred_at.dt.normalize() <= gone.valid_to).all()
 
 
-def test_use_falls_away_once_a_loss_is_decided(tables, truth):
+def test_usage_falls_after_a_loss_is_decided(tables, truth):
     lost = truth["renewals"].query("renewed == 0")
     lost = lost[lost.renewal_date < pd.Timestamp("2025-11-01")]
     use = tables["usage_events"].merge(lost, on="account_id")
@@ -260,11 +260,11 @@ def test_some_rows_arrive_late_and_most_do_not(full, name):
     assert 0.01 < (days > 2).mean() < 0.10
     assert (days < 1).mean() > 0.7
     if len(days) > 5_000 and name != "people":
-        assert 0 < (days < 0).mean() < 0.02, "no clock runs ahead"
+        assert 0 < (days < 0).mean() < 0.02, "share of rows recorded before their event"
 
 
 def test_all_kinds_of_renewal_exist(contracts):
-    """Early, late, unpaid, of several years, cancelled, won back, co-terminous: each more than once."""
+    """Early, late, unpaid, multi-year, cancelled, won-back and co-terminous renewals all occur at least five times."""
     core = contracts.query("product == 'core'").sort_values(["account_id", "start_date"])
     first = core.drop_duplicates(["account_id", "end_date"])
     before = first.groupby("account_id")[["end_date", "cancelled_at"]].shift()
@@ -292,7 +292,7 @@ def test_all_kinds_of_renewal_exist(contracts):
     assert not ((gap > GRACE) & (gap < pd.Timedelta(days=100))).any(), "neither in the grace nor a win-back"
 
 
-def test_the_routine_uplift_shows_in_the_price_of_a_seat(contracts):
+def test_price_of_a_seat_rises_by_the_routine_uplift(contracts):
     core = contracts.query("product == 'core' and seats.notna()").sort_values(["account_id", "start_date"])
     price = core.arr / core.seats
     follows = core.start_date == core.groupby("account_id").end_date.shift()
@@ -304,8 +304,8 @@ def test_the_routine_uplift_shows_in_the_price_of_a_seat(contracts):
 # --- truth ------------------------------------------------------------------------------------------
 
 
-def renewed_by_the_tables(contracts, renewals, until):
-    """R1 and R2 once more, in pandas: one row per renewal that has matured, with the outcome the tables show."""
+def outcomes_from_tables(contracts, renewals, until):
+    """Outcome by R1 and R2, recomputed in pandas, and true outcome; one row per matured renewal."""
     runs = contracts[contracts.cancelled_at.isna() | (contracts.cancelled_at > contracts.start_date)].copy()
     runs["ended"] = runs[["end_date", "cancelled_at"]].min(axis=1)
     due = renewals.merge(runs, left_on=["account_id", "renewal_date"], right_on=["account_id", "end_date"])
@@ -321,8 +321,8 @@ def renewed_by_the_tables(contracts, renewals, until):
     return due.groupby(["account_id", "renewal_date"]).agg(shown=("followed", "max"), true=("renewed", "first"))
 
 
-def test_the_tables_show_the_true_outcome_of_every_matured_renewal(full, contracts):
-    outcomes = renewed_by_the_tables(contracts, full.truth["renewals"].to_pandas(), pd.Timestamp(full.extract_date))
+def test_tables_show_the_true_outcomes_of_matured_renewals(full, contracts):
+    outcomes = outcomes_from_tables(contracts, full.truth["renewals"].to_pandas(), pd.Timestamp(full.extract_date))
     assert len(outcomes) > 3_000
     assert 0.75 < outcomes.true.mean() < 0.82
     assert (outcomes.shown.astype(int) == outcomes.true).mean() > 0.998
@@ -337,20 +337,20 @@ def test_truth_has_one_row_per_renewal_and_names_a_cause(truth):
     assert 50 < lead[lead > 0].median() < 65
 
 
-def test_the_oracle_speaks_once_a_month_about_each_running_account(truth, tables):
+def test_oracle_has_one_row_per_month_and_running_account(truth, tables):
     oracle = truth["oracle"]
     assert not oracle.duplicated(["account_id", "as_of"]).any()
     assert (oracle.as_of.dt.day == 1).all()
     assert oracle.days_to_renewal.between(1, 365).all()
     assert oracle.oracle_probability.between(0, 1).all()
     core = tables["contracts"].query("product == 'core'")
-    found = oracle.merge(core, left_on=["account_id", "renewal_date"], right_on=["account_id", "end_date"])
-    known = found[(found.start_date <= found.as_of) & (found.signed_at < found.as_of)]
+    matched = oracle.merge(core, left_on=["account_id", "renewal_date"], right_on=["account_id", "end_date"])
+    known = matched[(matched.start_date <= matched.as_of) & (matched.signed_at < matched.as_of)]
     assert len(known.drop_duplicates(["account_id", "as_of"])) == len(oracle)
 
 
-def judged(company, least, most):
-    """The oracle's rows at some lead, with what became of them; one row per account and date."""
+def oracle_outcomes(company, least, most):
+    """Rows of the oracle in a range of lead times, with their outcomes; one row per (account_id, as_of)."""
     oracle, renewals = (company.truth[name].to_pandas() for name in ("oracle", "renewals"))
     rows = oracle.merge(renewals, on=["account_id", "renewal_date"])
     return rows[rows.days_to_renewal.between(least, most)]
@@ -358,32 +358,32 @@ def judged(company, least, most):
 
 @pytest.mark.parametrize(("least", "most"), [(20, 50), (75, 105), (165, 195), (330, 361)])
 def test_the_oracle_is_calibrated_at_every_lead(full, least, most):
-    rows = judged(full, least, most)
-    expected = rows.groupby(pd.cut(rows.oracle_probability, [0, 0.5, 0.7, 0.8, 0.9, 1.0])).agg(
-        told=("oracle_probability", "mean"), became=("renewed", "mean"), count=("renewed", "size")
+    rows = oracle_outcomes(full, least, most)
+    bins = rows.groupby(pd.cut(rows.oracle_probability, [0, 0.5, 0.7, 0.8, 0.9, 1.0])).agg(
+        predicted=("oracle_probability", "mean"), observed=("renewed", "mean"), count=("renewed", "size")
     )
-    expected = expected[expected["count"] > 30]
-    error = (expected.told - expected.became) / np.sqrt(expected.told * (1 - expected.told) / expected["count"])
-    assert len(expected) >= 2
-    assert error.abs().max() < 4, expected
+    bins = bins[bins["count"] > 30]
+    error = (bins.predicted - bins.observed) / np.sqrt(bins.predicted * (1 - bins.predicted) / bins["count"])
+    assert len(bins) >= 2
+    assert error.abs().max() < 4, bins
 
 
-def test_the_outlook_agrees_with_living_through_the_months():
+def test_projection_agrees_with_simulated_months():
     rng = np.random.default_rng(5)
-    temper = states.draw_traits(rng, np.full(20_000, 0.3))
-    one = states.AccountTraits(*(np.repeat(column[:1], 20_000, axis=0) for column in vars(temper).values()))
+    traits = states.draw_traits(rng, np.full(20_000, 0.3))
+    repeated_traits = states.AccountTraits(*(np.repeat(column[:1], 20_000, axis=0) for column in vars(traits).values()))
     start = np.tile([0.4, -0.2, 0.5, 1.0, 0.7], (20_000, 1))
     now, months = start, 5
     for _ in range(months):
-        now = states.next_states(rng, now, one, states.Shocks.draw(rng, one))
-    lived = sigmoid(1.0 + now @ states.WEIGHTS).mean()
-    ahead, outlook = np.array([months]), LogOddsProjection(months)
-    mean = 1.0 + outlook.mean(start[:1], one.monthly_drift[:1], ahead)
-    foreseen = expected_probability(mean, outlook.variance(one.goal_chance[:1], ahead))
-    assert foreseen[0] == pytest.approx(lived, abs=0.01)
+        now = states.next_states(rng, now, repeated_traits, states.Shocks.draw(rng, repeated_traits))
+    simulated = sigmoid(1.0 + now @ states.WEIGHTS).mean()
+    months_ahead, projection = np.array([months]), LogOddsProjection(months)
+    mean = 1.0 + projection.mean(start[:1], repeated_traits.monthly_drift[:1], months_ahead)
+    projected = expected_probability(mean, projection.variance(repeated_traits.goal_chance[:1], months_ahead))
+    assert projected[0] == pytest.approx(simulated, abs=0.01)
 
 
-def test_interventions_hit_accounts_at_risk(full):
+def test_interventions_go_to_accounts_at_risk(full):
     oracle = full.truth["oracle"].to_pandas().query("not decided")
     started = full.tables["interventions"].to_pandas()
     started["as_of"] = started.started_at.dt.to_period("M").dt.to_timestamp()
@@ -392,8 +392,8 @@ def test_interventions_hit_accounts_at_risk(full):
     assert treated.oracle_probability.mean() < oracle.oracle_probability.mean() - 0.05
 
 
-def test_expansion_can_be_foreseen_by_the_states(full, contracts):
-    """J5: up-sell and cross-sell follow adoption and value, though far from surely."""
+def test_expansion_depends_on_the_states(full, contracts):
+    """J5: up-sell and cross-sell depend on adoption and value, but not on these alone."""
     oracle = full.truth["oracle"].to_pandas()
     oracle = oracle[oracle.as_of.dt.month.isin([1, 7]) & (oracle.as_of < pd.Timestamp("2026-01-01"))]
     core = contracts.query("product == 'core'")
@@ -405,7 +405,7 @@ def test_expansion_can_be_foreseen_by_the_states(full, contracts):
     assert 0.62 < roc_auc_score(sold, oracle.adoption + 0.5 * oracle.value) < 0.78
 
 
-# --- pieces -----------------------------------------------------------------------------------------
+# --- functions --------------------------------------------------------------------------------------
 
 
 def test_months_are_added_by_the_calendar():
@@ -417,7 +417,7 @@ def test_months_are_added_by_the_calendar():
     ]  # fmt: skip
 
 
-def test_arrivals_are_mostly_quick_sometimes_slow_and_now_and_then_before_the_event():
+def test_arrival_delays_are_mostly_short_sometimes_long_and_rarely_negative():
     moment = np.full(100_000, 1_700_000_000)
     days = (draw_arrival(np.random.default_rng(0), moment) - moment) / 86_400
     assert 0.93 < (days < 1).mean() < 0.97
@@ -425,20 +425,20 @@ def test_arrivals_are_mostly_quick_sometimes_slow_and_now_and_then_before_the_ev
     assert -1 < days.min() < 0
 
 
-def test_looking_up_what_is_not_there():
+def test_lookup_of_a_missing_key_returns_the_default():
     keys, values = np.array([7, 3]), np.array([70, 30])
     assert look_up_values(np.array([3, 5, 7]), keys, values, NEVER).tolist() == [30, NEVER, 70]
     assert look_up_values(np.array([3]), keys[:0], values[:0], -1).tolist() == [-1]
 
 
-# --- hardness ---------------------------------------------------------------------------------------
+# --- difficulty -------------------------------------------------------------------------------------
 
-RAW = """
+RAW_COLUMNS_QUERY = """
 with observed as (
     select account_id, as_of::timestamp as as_of, renewal_date, oracle_probability, renewed
     from oracle join renewals using (account_id, renewal_date) where days_to_renewal between 75 and 105
 ), graded as (select user_id, max(tier) as tier from people group by user_id),
-used as (
+usage as (
     select account_id, as_of,
         count(*) filter (feature = 'login' and occurred_at >= as_of - interval 28 day) as logins_28d,
         count(*) filter (feature = 'login' and occurred_at >= as_of - interval 90 day) as logins_90d,
@@ -454,7 +454,7 @@ used as (
     where occurred_at < as_of and usage_events.recorded_at < as_of and occurred_at >= as_of - interval 180 day
 
     group by account_id, as_of
-), asked as (
+), ticket_history as (
     select account_id, as_of,
         count(*) as tickets_180d,
         count(*) filter (kind = 'bug') as bugs_180d,
@@ -473,7 +473,7 @@ used as (
     from observed join surveys using (account_id) left join graded using (user_id)
     where answered_at < as_of and recorded_at < as_of and sent_at >= as_of - interval 365 day
     group by account_id, as_of
-), met as (
+), contacts as (
     select account_id, as_of, count(*) as contacts_180d,
         count(*) filter (tier = 'S') as contacts_s_180d,
         count(*) filter (tier = 'A') as contacts_a_180d,
@@ -502,8 +502,8 @@ used as (
     and tier = 'S'
     group by account_id, as_of
 )
-select * from observed left join used using (account_id, as_of) left join asked using (account_id, as_of)
-left join graded_surveys using (account_id, as_of) left join met using (account_id, as_of)
+select * from observed left join usage using (account_id, as_of) left join ticket_history using (account_id, as_of)
+left join graded_surveys using (account_id, as_of) left join contacts using (account_id, as_of)
 left join reached using (account_id, as_of) left join bought using (account_id, as_of)
 left join since using (account_id, as_of) left join left_us using (account_id, as_of)
 """
@@ -511,60 +511,62 @@ left join since using (account_id, as_of) left join left_us using (account_id, a
 
 @pytest.fixture(scope="module")
 def columns_at_90_days(full):
-    """Some forty raw columns as known about 90 days before the end; one row per renewal."""
+    """About forty raw columns as known about 90 days before the end; one row per renewal."""
     with duckdb.connect(config={"threads": 1}) as database:
         for name, table in (full.tables | full.truth).items():
             database.register(name, table)
-        return database.execute(RAW).df()
+        return database.execute(RAW_COLUMNS_QUERY).df()
 
 
 KEYS = ["account_id", "as_of", "renewal_date", "oracle_probability", "renewed"]
 
 
 @pytest.mark.slow
-def test_the_oracle_is_far_from_sure_90_days_before_the_end(columns_at_90_days):
+def test_oracle_is_uncertain_90_days_before_the_end(columns_at_90_days):
     rows = columns_at_90_days
     assert 0.74 < roc_auc_score(rows.renewed, rows.oracle_probability) < 0.84
-    assert 0.78 < auc_by_chance(rows.oracle_probability, rows.oracle_probability) < 0.83
+    assert 0.78 < expected_auc(rows.oracle_probability, rows.oracle_probability) < 0.83
 
 
-def auc_by_chance(probability, told):
-    """The AUC of what was told, on average over what may become of rows with these probabilities."""
-    probability = np.asarray(probability)[np.argsort(told, kind="stable")]
+def expected_auc(probability, scores):
+    """Expected AUC of scores if the outcomes are random with these probabilities."""
+    probability = np.asarray(probability)[np.argsort(scores, kind="stable")]
     lost = 1 - probability
     return (probability * (np.cumsum(lost) - lost)).sum() / (probability.sum() * lost.sum())
 
 
 @pytest.mark.slow
-def test_no_raw_column_alone_tells_who_renews(columns_at_90_days):
+def test_no_single_raw_column_predicts_renewals_well(columns_at_90_days):
     rows = columns_at_90_days
-    auc = {name: alone(rows[name], rows.renewed) for name in rows.columns.difference(KEYS)}
+    auc = {name: single_column_auc(rows[name], rows.renewed) for name in rows.columns.difference(KEYS)}
     assert len(auc) > 30
     assert max(auc.values()) < 0.70, sorted(auc.items(), key=lambda entry: -entry[1])[:5]
 
 
-def alone(column, renewed):
-    """The better AUC of a column either way, where it has a value."""
+def single_column_auc(column, renewed):
+    """AUC of a column, or of its negative if that is higher, on the rows with a value."""
     known = column.notna()
     auc = roc_auc_score(renewed[known], column[known].astype(float))
     return max(auc, 1 - auc)
 
 
 @pytest.mark.slow
-def test_nothing_in_the_tables_knows_more_than_the_oracle(columns_at_90_days):
-    """Otherwise a table would speak of the future, or the oracle would not be the most that anyone could know."""
+def test_no_raw_column_improves_on_the_oracle(columns_at_90_days):
+    """If one did, it would contain facts from the future, or the oracle would miss something that can be known."""
     rows = columns_at_90_days
-    chance = rows.oracle_probability
+    probability = rows.oracle_probability
     for name in rows.columns.difference(KEYS):
         column = rows[name].astype(float).rank(pct=True).fillna(0.5) - 0.5
-        column -= np.average(column, weights=chance * (1 - chance))
-        surprise = ((rows.renewed - chance) * column).sum() / np.sqrt((chance * (1 - chance) * column**2).sum())
-        assert abs(surprise) < 4, (name, surprise)
+        column -= np.average(column, weights=probability * (1 - probability))
+        z_score = ((rows.renewed - probability) * column).sum() / np.sqrt(
+            (probability * (1 - probability) * column**2).sum()
+        )
+        assert abs(z_score) < 4, (name, z_score)
 
 
 @pytest.mark.slow
-def test_what_decides_is_spread_over_many_columns_and_can_be_learnt(columns_at_90_days):
-    """Together the columns tell most of what the oracle knows, though none does alone."""
+def test_all_raw_columns_together_reach_most_of_the_oracle_auc(columns_at_90_days):
+    """A model of all columns reaches most of the oracle's AUC above 0.5; no single column does."""
     rows = columns_at_90_days
     ranks = rows[rows.columns.difference(KEYS)].astype(float).rank(pct=True)
     empty = ranks.isna().astype(float).loc[:, ranks.isna().mean() > 0.02].add_suffix("_empty")
@@ -572,13 +574,13 @@ def test_what_decides_is_spread_over_many_columns_and_can_be_learnt(columns_at_9
     past = rows.renewal_date < pd.Timestamp("2025-07-01")
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     model.fit(known[past], rows.renewed[past])
-    told, chance = model.predict_proba(known[~past])[:, 1], rows.oracle_probability[~past]
-    share = (auc_by_chance(chance, told) - 0.5) / (auc_by_chance(chance, chance) - 0.5)
+    predicted, probability = model.predict_proba(known[~past])[:, 1], rows.oracle_probability[~past]
+    share = (expected_auc(probability, predicted) - 0.5) / (expected_auc(probability, probability) - 0.5)
     assert 0.70 < share < 1.0
 
 
-def test_the_truth_names_what_befell_an_account(truth, tables):
-    """Each kind beside what the tables show of it."""
+def test_events_of_the_truth_match_the_tables(truth, tables):
+    """Compare each kind of event with the rows of the tables that show it."""
     events = truth["events"]
     assert set(events["kind"]) == {
         "leaving", "sponsor_left", "sponsor_vanished", "use_fell", "first_value_missed", "limit_passed",
@@ -590,7 +592,7 @@ def test_the_truth_names_what_befell_an_account(truth, tables):
     assert len(days["sponsor_left"].merge(left, on=key)) >= len(days["sponsor_left"])
     assert len(days["sponsor_vanished"].merge(left, on=key)) < 0.2 * len(days["sponsor_vanished"])
     lost = truth["renewals"].query("renewed == 0").assign(happened_on=lambda rows: rows["decided_at"].dt.floor("D"))
-    assert len(lost.merge(days["leaving"], on=key)) > 0.8 * len(days["leaving"]), "but for unpaid follow-ons"
+    assert len(lost.merge(days["leaving"], on=key)) > 0.8 * len(days["leaving"]), "except unpaid follow-ons"
     tickets = tables["tickets"].query("severity == 'high'")
     waited = tickets["first_response_at"].fillna(tickets["resolved_at"]) - tickets["opened_at"]
     late = tickets[waited > pd.Timedelta(hours=4)]
@@ -599,24 +601,24 @@ def test_the_truth_names_what_befell_an_account(truth, tables):
     assert set(zip(late["account_id"], due, strict=True)) <= passed
 
 
-def test_the_truth_of_an_intervention_is_what_its_lift_added_when_the_renewal_was_decided():
+def test_true_effect_of_an_intervention_is_its_lift_when_the_renewal_is_decided():
     streams = dict(zip(RANDOM_STREAMS, np.random.default_rng(7).spawn(len(RANDOM_STREAMS)), strict=True))
     world = draw_world(streams, 400, 36, np.datetime64("2023-01", "M"))
-    told = interventions(world, pa.array(range(400))).to_pandas()
+    effects = interventions(world, pa.array(range(400))).to_pandas()
     treated = world.journal.read("interventions")["account"]
-    once = told[told["account_id"].map(lambda account: (treated == account).sum()) == 1]
+    once = effects[effects["account_id"].map(lambda account: (treated == account).sum()) == 1]
     month = np.searchsorted(
         world.calendar, once["decided_at"].astype("datetime64[s]").astype("int64") // 86_400, "right"
     )
     lift = world.full_history[month - 1, once["account_id"], states.LIFT]
-    added = logit_of_wish(once["probability"]) - logit_of_wish(once["probability_without"])
+    added = intent_log_odds(once["probability"]) - intent_log_odds(once["probability_without"])
     assert len(once) > 20
     assert lift.max() > 0.4
     assert np.allclose(added, lift, atol=1e-9)
     assert (lift[once["decided_at"] <= once["started_on"]] == 0).all()
 
 
-def logit_of_wish(probability):
-    """The log-odds of wanting to renew, from the probability that the renewal comes about."""
-    wish = (probability - RESCUE_SHARE) / (1 - FALL_THROUGH_SHARE - RESCUE_SHARE)
-    return np.log(wish / (1 - wish))
+def intent_log_odds(probability):
+    """Log-odds of the intent to renew, computed from the probability of the renewal."""
+    intent = (probability - RESCUE_SHARE) / (1 - FALL_THROUGH_SHARE - RESCUE_SHARE)
+    return np.log(intent / (1 - intent))

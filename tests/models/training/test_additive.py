@@ -1,4 +1,4 @@
-"""The linear part: lines that stand still beyond what was seen, weigh in proportion, and keep their sign."""
+"""Tests of the additive model: shape of the effects, near-term weighting, declared signs and JSON."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ ROWS = 1200
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    """Columns: use (counts), a category of three, days to the renewal; the truth hangs on use and on the category."""
+def training_data():
+    """Values (use, plan, days to renewal) and labels; the labels depend on use (counts) and plan (three categories)."""
     rng = np.random.default_rng(3)
     use, plan, days = (
         rng.poisson(4, ROWS).astype(float),
@@ -32,33 +32,33 @@ def drawn():
     return np.column_stack([use, plan, days]), truth
 
 
-def fit(drawn, signs=(0, 0, 0), strength=1.0, **options) -> AdditiveModel:
-    values, truth = drawn
+def fit(training_data, signs=(0, 0, 0), strength=1.0, **options) -> AdditiveModel:
+    values, truth = training_data
     return AdditiveFitter(values, np.ones(ROWS), [None, 3, None], signs, 2, LinearSettings(**options)).fit(
         truth, strength
     )
 
 
-def heights(part, values):
-    """What a part adds at each value."""
-    return AdditiveModel(0.0, (part,), None).contributions(values[:, None])[:, 0]
+def effect_at(effect, values):
+    """Contribution of one effect at each value."""
+    return AdditiveModel(0.0, (effect,), None).contributions(values[:, None])[:, 0]
 
 
-def test_a_line_is_straight_between_its_knots_and_flat_beyond():
-    line = PiecewiseLinear((0.0, 2.0), (-1.0, 1.0), missing=0.5)
-    assert list(heights(line, np.array([-9.0, 0.0, 1.0, 2.0, 9.0, np.nan]))) == [-1.0, -1.0, 0.0, 1.0, 1.0, 0.5]
+def test_effect_is_linear_between_knots_and_constant_outside():
+    effect = PiecewiseLinear((0.0, 2.0), (-1.0, 1.0), missing=0.5)
+    assert list(effect_at(effect, np.array([-9.0, 0.0, 1.0, 2.0, 9.0, np.nan]))) == [-1.0, -1.0, 0.0, 1.0, 1.0, 0.5]
 
 
-def test_a_category_has_its_step_and_an_unknown_one_that_of_the_missing():
-    steps = CategoryEffects((0.3, -0.3), missing=0.1)
-    assert list(heights(steps, np.array([1.0, 0.0, np.nan]))) == [-0.3, 0.3, 0.1]
+def test_missing_category_has_the_missing_effect():
+    effects = CategoryEffects((0.3, -0.3), missing=0.1)
+    assert list(effect_at(effects, np.array([1.0, 0.0, np.nan]))) == [-0.3, 0.3, 0.1]
 
 
-def test_nearness_rises_to_one_on_the_day_and_is_nothing_before():
+def test_proximity_rises_from_zero_to_one_on_the_renewal_day():
     assert list(near_term_proximity(np.array([90.0, 60.0, 30.0, 0.0, np.nan]), 60)) == [0.0, 0.0, 0.5, 1.0, 0.0]
 
 
-def test_the_second_line_counts_in_proportion_to_nearness():
+def test_near_term_effects_are_weighted_by_proximity():
     flat = PiecewiseLinear((0.0,), (0.0,), 0.0)
     model = AdditiveModel(
         0.2, (CategoryEffects((1.0,), 0.0), flat), NearTermEffects(1, 60.0, (CategoryEffects((2.0,), 0.0), flat))
@@ -66,42 +66,44 @@ def test_the_second_line_counts_in_proportion_to_nearness():
     assert list(model.margin(np.array([[0.0, 90.0], [0.0, 30.0], [0.0, 0.0]]))) == pytest.approx([1.2, 2.2, 3.2])
 
 
-def test_it_finds_what_was_drawn(drawn):
-    model = fit(drawn)
+def test_fit_recovers_the_simulated_effects(training_data):
+    model = fit(training_data)
     use, plan, _ = model.effects
-    assert np.all(np.diff(heights(use, np.array([1.0, 4.0, 8.0]))) > 0.5)
-    assert heights(use, np.array([np.nan]))[0] < heights(use, np.array([4.0]))[0]
-    assert heights(plan, np.array([2.0]))[0] - heights(plan, np.array([0.0]))[0] == pytest.approx(1.0, abs=0.5)
+    assert np.all(np.diff(effect_at(use, np.array([1.0, 4.0, 8.0]))) > 0.5)
+    assert effect_at(use, np.array([np.nan]))[0] < effect_at(use, np.array([4.0]))[0]
+    assert effect_at(plan, np.array([2.0]))[0] - effect_at(plan, np.array([0.0]))[0] == pytest.approx(1.0, abs=0.5)
 
 
-def test_contributions_are_centred_on_the_training_rows(drawn):
-    model = fit(drawn, near_term_days=0)
-    assert np.abs(model.contributions(drawn[0]).mean(axis=0)).max() < 1e-6
+def test_mean_contribution_over_training_rows_is_zero(training_data):
+    model = fit(training_data, near_term_days=0)
+    assert np.abs(model.contributions(training_data[0]).mean(axis=0)).max() < 1e-6
 
 
-def test_a_declared_sign_is_kept_against_the_rows(drawn):
-    model = fit(drawn, signs=(-1, 0, 0))
-    seen = np.arange(0.0, 12.0)
-    assert np.all(np.diff(heights(model.effects[0], seen)) <= 1e-9)
-    assert np.all(np.diff(heights(model.near_term.effects[0], seen)) <= 1e-9)
+def test_declared_sign_holds_against_the_data(training_data):
+    model = fit(training_data, signs=(-1, 0, 0))
+    counts = np.arange(0.0, 12.0)
+    assert np.all(np.diff(effect_at(model.effects[0], counts)) <= 1e-9)
+    assert np.all(np.diff(effect_at(model.near_term.effects[0], counts)) <= 1e-9)
 
 
-def test_a_strong_ridge_says_little(drawn):
-    weak, strong = fit(drawn, strength=1.0), fit(drawn, strength=1e-4)
-    assert np.abs(strong.contributions(drawn[0])).max() < 0.2 < np.abs(weak.contributions(drawn[0])).max()
+def test_strong_penalty_gives_small_contributions(training_data):
+    weak, strong = fit(training_data, strength=1.0), fit(training_data, strength=1e-4)
+    assert (
+        np.abs(strong.contributions(training_data[0])).max() < 0.2 < np.abs(weak.contributions(training_data[0])).max()
+    )
 
 
-def test_a_column_that_never_changes_or_is_never_known_adds_nothing(drawn):
-    values, truth = drawn
-    still = np.column_stack([values, np.ones(ROWS), np.full(ROWS, np.nan)])
-    model = AdditiveFitter(still, np.ones(ROWS), [None, 3, None, None, None], (0,) * 5, 2, LinearSettings()).fit(
+def test_constant_or_always_missing_column_contributes_nothing(training_data):
+    values, truth = training_data
+    extended = np.column_stack([values, np.ones(ROWS), np.full(ROWS, np.nan)])
+    model = AdditiveFitter(extended, np.ones(ROWS), [None, 3, None, None, None], (0,) * 5, 2, LinearSettings()).fit(
         truth, 1.0
     )
-    assert not model.contributions(still)[:, 3:].any()
+    assert not model.contributions(extended)[:, 3:].any()
 
 
-def test_it_comes_back_from_json(drawn):
-    model, names = fit(drawn), ["use", "plan", "days_to_renewal"]
+def test_model_survives_a_round_trip_through_json(training_data):
+    model, names = fit(training_data), ["use", "plan", "days_to_renewal"]
     assert AdditiveModel.from_json(model.to_json(names), names) == model
     with pytest.raises(ValueError, match="has no effect for tickets"):
         AdditiveModel.from_json(model.to_json(names), [*names, "tickets"])

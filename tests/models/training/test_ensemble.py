@@ -1,4 +1,4 @@
-"""What a learned model promises: exact contributions, columns by name, files that come back, no leaks, same bytes."""
+"""Tests of a trained model: exact contributions, columns by name, round trip through files, no leaks, same bytes."""
 
 from datetime import date
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ OPTIONS = SimpleNamespace(
 UNTIL = pd.Timestamp(2023, 6, 1)
 
 
-def learn(table: pd.DataFrame) -> EnsembleModel:
+def train(table: pd.DataFrame) -> EnsembleModel:
     observed = observations(table, "renewal", UNTIL.date())
     schema = Schema.from_catalogue(CATALOGUE, observed, "renewal", True)
     steps = walk_forward.fit_origins(observed, schema, OPTIONS)
@@ -38,7 +38,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def model(table):
-    return learn(table)
+    return train(table)
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +47,17 @@ def later(table):
     return rows[rows["as_of"] >= UNTIL].reset_index(drop=True)
 
 
-def test_lightgbm_is_given_no_parameter_of_ours(model):
-    asked = set(_booster_params(model.schema, OPTIONS.lightgbm))
-    ours = {"num_rounds", "tree_weights", "parallel_fits", "monotone"}
-    assert set(LightGBMSettings.model_fields) - asked == ours
-    assert asked - set(LightGBMSettings.model_fields) == {
+def test_lightgbm_gets_only_its_parameters(model):
+    passed = set(_booster_params(model.schema, OPTIONS.lightgbm))
+    training_settings = {"num_rounds", "tree_weights", "parallel_fits", "monotone"}
+    assert set(LightGBMSettings.model_fields) - passed == training_settings
+    assert passed - set(LightGBMSettings.model_fields) == {
         *("objective", "num_leaves", "bagging_freq", "monotone_constraints", "deterministic", "force_col_wise"),
         *("num_threads", "verbosity"),
     }
 
 
-def test_it_learns_what_can_be_learned(model, later):
+def test_model_learns_the_simulated_signal(model, later):
     assert roc_auc_score(later["label"], model.probability(later)) > 0.75
 
 
@@ -67,68 +67,70 @@ def test_base_and_contributions_add_up_to_the_margin(model, later):
     assert np.abs(base + contributions.sum(axis=1).to_numpy() - model.margin(later)).max() < 1e-6
 
 
-def test_what_is_spoken_in_one_breath_is_what_is_said_one_by_one(model, later):
-    probability, contributions, strange = model.predict_and_explain(later)
+def test_predict_and_explain_equals_the_separate_methods(model, later):
+    probability, contributions, out_of_range = model.predict_and_explain(later)
     assert np.array_equal(probability, model.probability(later))
     assert contributions.equals(model.contributions(later)[0])
-    assert np.array_equal(strange, model.linear.out_of_range_share(model.schema.values(later)))
+    assert np.array_equal(out_of_range, model.linear.out_of_range_share(model.schema.values(later)))
 
 
-def test_columns_are_taken_by_name(model, later):
-    turned = later[later.columns[::-1]]
-    assert np.array_equal(model.probability(turned), model.probability(later))
+def test_column_order_does_not_matter(model, later):
+    reversed_columns = later[later.columns[::-1]]
+    assert np.array_equal(model.probability(reversed_columns), model.probability(later))
 
 
-def test_a_missing_column_is_named(model, later):
+def test_missing_column_is_named(model, later):
     with pytest.raises(ValueError, match="columns missing: use"):
         model.probability(later.drop(columns="use"))
 
 
-def test_what_is_infinite_is_refused(model, later):
+def test_infinite_values_are_refused(model, later):
     with pytest.raises(ValueError, match="infinite values in use"):
         model.probability(later.assign(use=np.inf))
 
 
-def test_a_category_never_met_is_unknown_and_not_another(model, later):
-    strange = model.probability(later.assign(plan="enterprise"))
-    empty = model.probability(later.assign(plan=None))
-    assert np.array_equal(strange, empty)
+def test_unknown_category_is_treated_as_missing(model, later):
+    unknown = model.probability(later.assign(plan="enterprise"))
+    missing = model.probability(later.assign(plan=None))
+    assert np.array_equal(unknown, missing)
 
 
 @pytest.mark.parametrize(("name", "sign"), [("use", 1), ("tickets", -1)])
-def test_risk_goes_the_declared_way(model, later, name, sign):
+def test_margin_changes_in_the_declared_direction(model, later, name, sign):
     more = model.margin(later.assign(**{name: later[name] + 1})) - model.margin(later)
     assert (sign * more >= -1e-9).all()
 
 
-def test_it_comes_back_from_its_files(model, later):
-    back = EnsembleModel.from_files(model.to_files())
-    assert np.array_equal(back.probability(later), model.probability(later))
-    assert back.to_files() == model.to_files()
+def test_model_survives_a_round_trip_through_files(model, later):
+    loaded = EnsembleModel.from_files(model.to_files())
+    assert np.array_equal(loaded.probability(later), model.probability(later))
+    assert loaded.to_files() == model.to_files()
 
 
 def test_files_of_two_models_are_refused(model, table):
-    other = Schema.from_catalogue(CATALOGUE[:4], table, "renewal", True)
+    smaller_schema = Schema.from_catalogue(CATALOGUE[:4], table, "renewal", True)
     files = model.to_files()
-    mixed = files | {"schema.json": files["schema.json"].replace(model.schema.hash.encode(), other.hash.encode())}
+    mixed = files | {
+        "schema.json": files["schema.json"].replace(model.schema.hash.encode(), smaller_schema.hash.encode())
+    }
     with pytest.raises(ValueError, match="differ"):
         EnsembleModel.from_files(mixed)
 
 
-def test_the_same_rows_in_another_order_give_the_same_bytes(model, table):
-    assert learn(table.sample(frac=1.0, random_state=1)).to_files() == model.to_files()
+def test_row_order_does_not_change_the_model_files(model, table):
+    assert train(table.sample(frac=1.0, random_state=1)).to_files() == model.to_files()
 
 
-def test_labels_drawn_at_random_teach_nothing(table):
+def test_random_labels_give_no_skill(table):
     rng = np.random.default_rng(1)
-    drawn = table.groupby(["account_id", "renewal_date"])["renewal"].transform(lambda label: rng.integers(0, 2))
-    mixed = table.assign(renewal=drawn)
-    rows = observations(mixed, "renewal", date(2025, 6, 1))
+    random_labels = table.groupby(["account_id", "renewal_date"])["renewal"].transform(lambda label: rng.integers(0, 2))
+    shuffled = table.assign(renewal=random_labels)
+    rows = observations(shuffled, "renewal", date(2025, 6, 1))
     rows = rows[rows["as_of"] >= UNTIL]
-    assert abs(roc_auc_score(rows["label"], learn(mixed).probability(rows)) - 0.5) < 0.12
+    assert abs(roc_auc_score(rows["label"], train(shuffled).probability(rows)) - 0.5) < 0.12
 
 
-def test_nothing_after_the_training_day_reaches_the_model(model, table):
+def test_labels_final_after_the_training_day_do_not_change_the_model(model, table):
     late = pd.to_datetime(table["renewal_matured_at"]) > UNTIL
     changed = table.assign(renewal=table["renewal"].where(~late, 1 - table["renewal"]))
-    assert learn(changed).to_files() == model.to_files()
+    assert train(changed).to_files() == model.to_files()

@@ -1,4 +1,4 @@
-"""Where a back-test begins, and what is said where there is too little to begin."""
+"""Tests of the first origin of a back-test and of the error message for a history that is too short."""
 
 from datetime import date
 
@@ -15,13 +15,13 @@ UNTIL = date(2024, 3, 1)
 
 
 def marketplace(accounts: int = 1500, months: int = 14, seed: int = 1) -> pd.DataFrame:
-    """Quarterly terms of ever more accounts, observed at month starts; one row per (account_id, as_of)."""
+    """Quarterly terms of a growing number of accounts, observed at month starts; one row per (account_id, as_of)."""
     rng = np.random.default_rng(seed)
     first = pd.Timestamp(UNTIL) - pd.DateOffset(months=months)
     days = (np.sqrt(rng.random(accounts)) * (pd.Timestamp(UNTIL) - first).days).astype(int)
     rows = []
-    for number, begun in enumerate(first + pd.to_timedelta(days, "D")):
-        start, renewed = begun, 1
+    for number, first_start in enumerate(first + pd.to_timedelta(days, "D")):
+        start, renewed = first_start, 1
         while renewed and start < pd.Timestamp(UNTIL):
             end, renewed = start + pd.DateOffset(months=3), int(rng.random() < 0.8)
             rows += [
@@ -39,8 +39,8 @@ def market() -> pd.DataFrame:
     return observations(marketplace(), "renewal", UNTIL)
 
 
-def test_quarterly_terms_of_a_growing_company_are_learned_from(market):
-    """Half of the outcomes are final so late that hardly a term is observed after it whose outcome is final, too."""
+def test_growing_company_with_quarterly_terms_has_folds(market):
+    """Few observations with a final outcome are later than the day on which half of the outcomes are final."""
     terms = market.groupby("term")["matured_at"].min().sort_values()
     half = terms.iloc[len(terms) // 2]
     assert len(terms) > 800
@@ -54,7 +54,7 @@ def test_quarterly_terms_of_a_growing_company_are_learned_from(market):
     assert near["term"].nunique() >= 60
 
 
-def test_the_first_origin_learns_from_a_share_of_all_that_is_used():
+def test_first_origin_trains_on_the_configured_share_of_usable_terms():
     observed = observations(training_table(), "renewal", date(2024, 6, 1))
     shares = []
     for share in (0.2, 0.5, 0.8):
@@ -63,14 +63,14 @@ def test_the_first_origin_learns_from_a_share_of_all_that_is_used():
         ].origin
         days = pd.DatetimeIndex([origin])
         history = History.from_observations(observed, FoldSettings(), 90)
-        used = (history.terms["final"] <= origin) | (history.terms["seen"] >= origin)
-        assert len(history.terms) - history._unusable_terms(days)[0] == used.sum()
-        shares.append((history.terms["final"] <= origin).sum() / used.sum())
+        usable = (history.terms["final"] <= origin) | (history.terms["seen"] >= origin)
+        assert len(history.terms) - history._unusable_terms(days)[0] == usable.sum()
+        shares.append((history.terms["final"] <= origin).sum() / usable.sum())
     assert shares == pytest.approx([0.2, 0.5, 0.8], abs=0.08)
 
 
-def test_a_share_that_cannot_be_had_refuses_nothing(market):
-    """With nine tenths first nothing would be left to test: the last day that leaves enough is taken."""
+def test_unreachable_train_share_uses_the_last_possible_origin(market):
+    """A share of 95 % leaves too few terms for testing, so the last day that leaves enough is used."""
     folds = rolling_origin_folds(market, FoldSettings(first_train_share=0.95))
     history = History.from_observations(market, FoldSettings(), 90)
     after = history.count_testable(pd.DatetimeIndex([folds[0].origin]))
@@ -89,7 +89,7 @@ def test_terms_too_short_for_the_lead_are_tested_at_any_lead():
 
 
 def test_expansion_is_tested_at_any_lead(market):
-    """Asked of expansion the lead says nothing, and more days leave enough to test."""
+    """The lead time is ignored for expansions, so later days leave enough terms for testing."""
     rows = market.assign(as_of=market["as_of"])
     assert (
         rolling_origin_folds(rows, FoldSettings(), "upsell")[0].origin
@@ -97,30 +97,30 @@ def test_expansion_is_tested_at_any_lead(market):
     )
 
 
-def test_days_without_enough_on_either_side_are_no_first_origin(market):
+def test_first_origin_has_enough_terms_before_and_after(market):
     history, days = (
         History.from_observations(market, FoldSettings()),
         pd.DatetimeIndex(market["as_of"].unique()).sort_values(),
     )
     origin = history.first_origin(days)
-    for wanted in ("min_renewals", "min_events"):
-        options = FoldSettings(**{wanted: 100_000})
+    for setting in ("min_renewals", "min_events"):
+        options = FoldSettings(**{setting: 100_000})
         assert History.from_observations(market, options).first_origin(days) is None
     assert (history.count_final(pd.DatetimeIndex([origin])) >= (60, 10)).all()
     assert (history.count_testable(pd.DatetimeIndex([origin])) >= (60, 10)).all()
 
 
-def test_a_row_that_was_decided_tests_nothing(market):
+def test_rows_with_a_signed_renewal_are_not_used_for_testing(market):
     decided = market.assign(renewal_signed=True)
     with pytest.raises(InsufficientHistoryError, match="there are 0 for testing"):
         rolling_origin_folds(decided, FoldSettings())
 
 
-# --- a refusal -----------------------------------------------------------------------------------
+# --- error message -------------------------------------------------------------------------------
 
 
-def few(outcomes: list[tuple[str, int]], seen_before: int = 91) -> pd.DataFrame:
-    """One term per outcome: the day it was final, and what it was; seen once, so many days before that."""
+def observed_terms(outcomes: list[tuple[str, int]], seen_before: int = 91) -> pd.DataFrame:
+    """Observations of one term per (day of the final outcome, label), each seen once, `seen_before` days earlier."""
     final = pd.to_datetime([day for day, _ in outcomes])
     return pd.DataFrame(
         {
@@ -136,68 +136,74 @@ def few(outcomes: list[tuple[str, int]], seen_before: int = 91) -> pd.DataFrame:
     )
 
 
-def every_month(count: int, of_each: int = 5, rare: int = 1, begin: str = "2024-01-01") -> list[tuple[str, int]]:
+def monthly_outcomes(
+    count: int, per_month: int = 5, negatives: int = 1, begin: str = "2024-01-01"
+) -> list[tuple[str, int]]:
     days = pd.date_range(begin, periods=count, freq="MS").astype(str)
-    return [(day, int(place >= rare)) for day in days for place in range(of_each)]
+    return [(day, int(position >= negatives)) for day in days for position in range(per_month)]
 
 
 OPTIONS = FoldSettings(min_renewals=20, min_events=2, focus_lead_days=0)
 
 
-def test_a_refusal_counts_what_there_is_and_what_is_needed():
-    with pytest.raises(InsufficientHistoryError) as refused:
-        rolling_origin_folds(few(every_month(3)), OPTIONS)
-    told = str(refused.value)
-    assert "15 final (12 positive, 3 negative)" in told
-    assert "needed for training: 20 (folds.min_renewals) with 2 of the rarer outcome (folds.min_events)" in told
-    assert "there are not enough for training yet" in told
+def test_error_names_available_and_required_outcomes():
+    with pytest.raises(InsufficientHistoryError) as error:
+        rolling_origin_folds(observed_terms(monthly_outcomes(3)), OPTIONS)
+    message = str(error.value)
+    assert "15 final (12 positive, 3 negative)" in message
+    assert "needed for training: 20 (folds.min_renewals) with 2 of the rarer outcome (folds.min_events)" in message
+    assert "there are not enough for training yet" in message
 
 
-def test_a_refusal_says_when_there_will_be_enough():
-    """Five a month: twenty are final in April; those seen from then on are final three months later, and take four."""
-    with pytest.raises(InsufficientHistoryError) as refused:
-        rolling_origin_folds(few(every_month(3)), OPTIONS)
-    assert "enough about " in str(refused.value)
-    when = History.from_observations(few(every_month(3)), OPTIONS).expected_ready_day()
-    enough = next(n for n in range(3, 30) if _learns(every_month(n)))
-    there = pd.Timestamp("2024-01-01") + pd.DateOffset(months=enough - 1)
-    assert abs((when - there).days) <= 45
+def test_error_estimates_when_history_will_suffice():
+    """At five outcomes a month, 20 are final in April; 20 more need four months to observe and three to be final."""
+    with pytest.raises(InsufficientHistoryError) as error:
+        rolling_origin_folds(observed_terms(monthly_outcomes(3)), OPTIONS)
+    assert "enough about " in str(error.value)
+    estimate = History.from_observations(observed_terms(monthly_outcomes(3)), OPTIONS).expected_ready_day()
+    months = next(n for n in range(3, 30) if _can_train(monthly_outcomes(n)))
+    ready = pd.Timestamp("2024-01-01") + pd.DateOffset(months=months - 1)
+    assert abs((estimate - ready).days) <= 45
 
 
-def test_where_enough_could_be_learned_the_refusal_says_what_is_lacking_to_test():
+def test_error_counts_terms_for_testing_if_training_is_possible():
     with pytest.raises(
         InsufficientHistoryError, match="enough for training on 2024-04-01, and since then there are 10 for testing"
     ):
-        rolling_origin_folds(few(every_month(8)), OPTIONS)
-    when = History.from_observations(few(every_month(8)), OPTIONS).expected_ready_day()
-    enough = next(n for n in range(8, 30) if _learns(every_month(n)))
-    assert abs((when - (pd.Timestamp("2024-01-01") + pd.DateOffset(months=enough - 1))).days) <= 45
+        rolling_origin_folds(observed_terms(monthly_outcomes(8)), OPTIONS)
+    estimate = History.from_observations(observed_terms(monthly_outcomes(8)), OPTIONS).expected_ready_day()
+    months = next(n for n in range(8, 30) if _can_train(monthly_outcomes(n)))
+    assert abs((estimate - (pd.Timestamp("2024-01-01") + pd.DateOffset(months=months - 1))).days) <= 45
 
 
 @pytest.mark.parametrize("unit", ["s", "us", "ns"])
-def test_the_day_is_a_whole_one_whatever_the_unit_of_the_dates(unit):
-    """The pace is seldom a whole number of outcomes a day; dates read from a file may count in seconds."""
+def test_expected_ready_day_is_a_midnight_for_any_unit_of_dates(unit):
+    """The pace is seldom a whole number of outcomes per day, and dates read from a file may be in seconds."""
     for months in range(1, 9):
-        observed = few(every_month(months)).astype(dict.fromkeys(["as_of", "matured_at"], f"datetime64[{unit}]"))
-        when = History.from_observations(observed, OPTIONS).expected_ready_day()
-        assert when is None or when == when.normalize()
+        observed = observed_terms(monthly_outcomes(months)).astype(
+            dict.fromkeys(["as_of", "matured_at"], f"datetime64[{unit}]")
+        )
+        estimate = History.from_observations(observed, OPTIONS).expected_ready_day()
+        assert estimate is None or estimate == estimate.normalize()
 
 
-def _learns(outcomes: list[tuple[str, int]]) -> bool:
+def _can_train(outcomes: list[tuple[str, int]]) -> bool:
     try:
-        return bool(rolling_origin_folds(few(outcomes), OPTIONS))
+        return bool(rolling_origin_folds(observed_terms(outcomes), OPTIONS))
     except InsufficientHistoryError:
         return False
 
 
-def test_without_the_rarer_outcome_or_at_too_slow_a_pace_no_month_is_named():
+def test_no_month_is_named_without_the_rarer_outcome_or_at_too_slow_a_pace():
     with pytest.raises(InsufficientHistoryError, match="not be enough in 20 years"):
-        rolling_origin_folds(few(every_month(12)), FoldSettings(min_renewals=100_000, focus_lead_days=0))
+        rolling_origin_folds(
+            observed_terms(monthly_outcomes(12)), FoldSettings(min_renewals=100_000, focus_lead_days=0)
+        )
     with pytest.raises(InsufficientHistoryError, match="not be enough in 20 years"):
-        rolling_origin_folds(few(every_month(12, rare=0)), OPTIONS)
+        rolling_origin_folds(observed_terms(monthly_outcomes(12, negatives=0)), OPTIONS)
 
 
-def test_no_outcome_at_all_is_refused_in_words():
-    nothing = few(every_month(3)).head(0)
+def test_error_without_any_outcome_counts_zero():
+    nothing = observed_terms(monthly_outcomes(3)).head(0)
     with pytest.raises(InsufficientHistoryError, match="not enough outcomes: 0 final"):
         rolling_origin_folds(nothing, OPTIONS)

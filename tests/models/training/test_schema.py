@@ -1,4 +1,4 @@
-"""What a model may read: of a catalogue everything but the actions that our people log (domain M5)."""
+"""Tests of the features that a model uses: all of the catalogue except actions that our staff log (domain M5)."""
 
 import pytest
 
@@ -8,27 +8,27 @@ from tests.models.drawn import CATALOGUE, training_table
 LOGGED = [{**feature, "action": feature["name"] in ("tickets", "plan")} for feature in CATALOGUE]
 
 
-def test_a_logged_action_is_no_part_of_a_schema():
+def test_logged_actions_are_not_in_the_schema():
     schema = Schema.from_catalogue(LOGGED, training_table(accounts=5), "renewal", monotone=True)
     assert schema.names == ("use", "noise", "days_to_renewal")
     assert schema.categories == {}
     assert len(schema.signs) == len(schema.category_counts) == 3
 
 
-def test_it_is_where_it_is_asked_for():
+def test_logged_actions_are_in_the_schema_on_request():
     rows = training_table(accounts=5)
     assert Schema.from_catalogue(LOGGED, rows, "renewal", True, actions=True) == Schema.from_catalogue(
         CATALOGUE, rows, "renewal", True
     )
 
 
-def test_a_table_without_its_columns_is_enough():
-    """A company that logs nothing has no such columns."""
+def test_table_without_logged_actions_is_accepted():
+    """A company that logs no actions does not have these columns."""
     rows = training_table(accounts=5).drop(columns=["tickets", "plan"])
     assert Schema.from_catalogue(LOGGED, rows, "renewal", monotone=True).names == ("use", "noise", "days_to_renewal")
 
 
-def test_actions_alone_are_nothing_to_learn_from():
+def test_catalogue_of_logged_actions_only_is_refused():
     with pytest.raises(ValueError, match="no features available for training"):
         Schema.from_catalogue(
             [feature for feature in LOGGED if feature["action"]], training_table(accounts=5), "renewal", True

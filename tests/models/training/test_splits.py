@@ -1,4 +1,4 @@
-"""The law of training: only what was final may be learned, and only what came later may test it."""
+"""Tests of the time rules of training: folds train on final outcomes only and test on later observations only."""
 
 from datetime import date
 from itertools import pairwise
@@ -30,7 +30,7 @@ OPTIONS = FoldSettings(origins=3, min_renewals=30, min_events=5)
     origins=st.integers(1, 6),
     seed=st.integers(0, 99),
 )
-def test_every_fold_keeps_the_law(until, embargo, origins, seed):
+def test_every_fold_trains_on_final_outcomes_and_tests_on_later_rows(until, embargo, origins, seed):
     table = TABLE.sample(frac=1.0, random_state=seed)
     observed = observations(table, "renewal", until)
     assert (observed["matured_at"] <= pd.Timestamp(until)).all()
@@ -43,7 +43,7 @@ def test_every_fold_keeps_the_law(until, embargo, origins, seed):
         assert not set(fold.train) & set(fold.test)
 
 
-def test_folds_follow_one_another_without_overlap():
+def test_folds_do_not_overlap_in_time():
     observed = observations(TABLE, "renewal", date(2024, 6, 1))
     folds = rolling_origin_folds(observed, OPTIONS)
     assert len(folds) == 3
@@ -51,15 +51,15 @@ def test_folds_follow_one_another_without_overlap():
         assert observed.iloc[before.test]["as_of"].max() < after.origin
 
 
-def test_the_rows_of_one_renewal_weigh_one_together():
+def test_weights_of_the_rows_of_one_term_sum_to_one():
     observed = observations(TABLE, "renewal", date(2024, 6, 1))
     focused = lead_weights(observed["days_to_renewal"].to_numpy(np.float64), 90)
     for weight in (term_weights(observed["term"]), term_weights(observed["term"], focused)):
         assert np.allclose(pd.Series(weight).groupby(observed["term"].to_numpy()).sum(), 1.0)
 
 
-def test_who_cancels_early_is_learned_from_with_the_cohort_and_not_before():
-    """Acme cancels in March what was to run until the end of the year: known in May, used when beta is known."""
+def test_account_that_cancels_early_is_learned_from_with_the_cohort_and_not_before():
+    """Acme cancels in March a term until December: its outcome is final in May, but used only with that of beta."""
     table = pd.DataFrame(
         {
             "account_id": ["acme", "beta"],
@@ -76,12 +76,12 @@ def test_who_cancels_early_is_learned_from_with_the_cohort_and_not_before():
     assert observations(table, "renewal", date(2025, 3, 1))["label"].tolist() == [0, 1]
 
 
-def test_rows_about_the_focus_count_most():
+def test_rows_near_the_focus_lead_weigh_most():
     near = lead_weights(np.array([0.0, 35.0, 90.0, 200.0, 365.0]), 90)
     assert near == pytest.approx([(20 / 110) ** 3, 1 / 8, 1.0, 1 / 8, (110 / 385) ** 3])
 
 
-def test_a_row_that_matures_the_day_after_is_not_learned_from():
+def test_row_is_used_from_the_day_it_matures():
     matured = pd.Timestamp(TABLE["renewal_matured_at"].iloc[0])
     on_the_day = observations(TABLE, "renewal", matured.date())
     before = observations(TABLE, "renewal", (matured - pd.Timedelta(days=1)).date())
@@ -89,21 +89,21 @@ def test_a_row_that_matures_the_day_after_is_not_learned_from():
     assert not (before["matured_at"] == matured).any()
 
 
-def test_too_little_history_is_said_in_words():
+def test_error_for_short_history_names_the_setting():
     with pytest.raises(InsufficientHistoryError, match=r"folds\.min_renewals"):
         rolling_origin_folds(observations(TABLE, "renewal", date(2021, 4, 1)), FoldSettings(min_renewals=10_000))
 
 
-def test_one_outcome_alone_is_nothing_to_learn_from():
+def test_table_with_one_outcome_class_is_refused():
     with pytest.raises(InsufficientHistoryError, match="not enough outcomes"):
         rolling_origin_folds(observations(TABLE.assign(renewal=1), "renewal", date(2024, 6, 1)), OPTIONS)
 
 
-def test_rows_an_intervention_worked_on_teach_only_where_they_are_to_be_kept():
+def test_treated_rows_can_be_excluded_from_renewals_only():
     day = date(2024, 6, 1)
     marked = TABLE.assign(treated=(TABLE["account_id"] < "a050").astype("int8"), upsell=TABLE["renewal"])
     marked["upsell_matured_at"] = marked["renewal_matured_at"]
-    kept, left = observations(marked, "renewal", day), observations(marked, "renewal", day, "exclude")
-    assert len(left) == (kept["account_id"] >= "a050").sum() < len(kept)
+    all_rows, untreated = observations(marked, "renewal", day), observations(marked, "renewal", day, "exclude")
+    assert len(untreated) == (all_rows["account_id"] >= "a050").sum() < len(all_rows)
     assert len(observations(TABLE, "renewal", day, "exclude")) == len(observations(TABLE, "renewal", day))
-    assert len(observations(marked, "upsell", day, "exclude")) == len(kept)  # asked of expansion, nobody is left out
+    assert len(observations(marked, "upsell", day, "exclude")) == len(all_rows)  # expansions exclude no rows

@@ -1,4 +1,4 @@
-"""Titles in every script, from a folder of files or out of PostgreSQL: graded alike, and read alike by Spark."""
+"""Titles in many scripts get the same tiers from a folder of files and from PostgreSQL, and Spark reads these tiers."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ TITLES = {
     "Assistant to the Geschäftsführer": None,
     "Sachbearbeiter": None,
 }
-BEGUN = datetime(2024, 1, 1)
+START = datetime(2024, 1, 1)
 TABLES = {
     "accounts": pa.table({"account_id": ["acme"]}),
     "contracts": pa.table(
         {
             "contract_id": ["c"],
             "account_id": ["acme"],
-            "start_date": [BEGUN],
+            "start_date": [START],
             "end_date": [datetime(2025, 1, 1)],
             "arr": [1.0],
         }
     ),
     "usage_events": pa.table(
-        {"account_id": ["acme"], "user_id": [next(iter(TITLES))], "feature": ["x"], "occurred_at": [BEGUN]}
+        {"account_id": ["acme"], "user_id": [next(iter(TITLES))], "feature": ["x"], "occurred_at": [START]}
     ),
     "people": pa.table({"account_id": ["acme"] * len(TITLES), "user_id": list(TITLES), "title": list(TITLES)}),
 }
 
 
-def graded(tables, data) -> dict:
+def effective_tiers(tables, data) -> dict:
     settings = Settings(stakeholders={"tiers": TIERS})
     check(Job(settings, str(tables), data, data / "lists"))
     rows = pq.read_table(data / "clean" / "people.parquet").to_pylist()
@@ -69,12 +69,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_titles_of_a_folder_are_graded(folder, tmp_path):
-    assert graded(folder, tmp_path / "data") == TITLES
+def test_titles_from_a_folder_are_graded(folder, tmp_path):
+    assert effective_tiers(folder, tmp_path / "data") == TITLES
 
 
 @pytest.mark.postgres
-def test_titles_out_of_postgres_are_graded_alike(postgres, tmp_path):
+def test_titles_from_postgres_get_the_same_tiers(postgres, tmp_path):
     database = InPostgres(postgres)
     for name, rows in TABLES.items():
         database.con.create_table(name, schema=ibis.Schema.from_pyarrow(rows.schema))
@@ -83,7 +83,7 @@ def test_titles_out_of_postgres_are_graded_alike(postgres, tmp_path):
                 copy.write_row(list(row.values()))
     try:
         database.con.con.commit()
-        assert graded(postgres, tmp_path) == TITLES
+        assert effective_tiers(postgres, tmp_path) == TITLES
     finally:
         for name in TABLES:
             database.con.drop_table(name)
@@ -92,7 +92,7 @@ def test_titles_out_of_postgres_are_graded_alike(postgres, tmp_path):
 
 @pytest.mark.parametrize("server", ["sail", pytest.param("spark_connect", marks=pytest.mark.spark)])
 def test_spark_reads_the_tiers_that_check_wrote(server, request, folder, tmp_path):
-    graded(folder, tmp_path / "data")
+    effective_tiers(folder, tmp_path / "data")
     con = spark.connect(request.getfixturevalue(server))
     rows = (
         spark.read_parquet_files(con, [tmp_path / "data" / "clean" / "people.parquet"])
