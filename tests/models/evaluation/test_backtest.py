@@ -123,7 +123,7 @@ def test_recall_is_reported_for_each_ranking():
     }
 
 
-def test_expected_profit_is_positive_for_a_likely_loss_of_large_revenue():
+def test_expected_profit_is_positive_for_a_probable_loss_of_large_revenue():
     """3 in 10 accept: of 1000 at a certain loss 0.3 * (950 - 15) - 0.7 * 15 = 270; a certain renewal costs 50 + 15."""
     chance, arr = pd.Series([0.0, 1.0]), pd.Series([1000.0, 1000.0])
     assert backtest.expected_profit(chance, arr).tolist() == pytest.approx([270.0, -65.0])

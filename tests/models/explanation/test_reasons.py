@@ -195,7 +195,7 @@ def test_category_of_most_peers_is_no_reason() -> None:
         assert explain_account({"plan": -1.0}, {"plan": value}, {"plan": "pro"}, plan).get("reason_1") == sentence
 
 
-def test_reasons_are_sorted_by_strength_and_weak_ones_left_out() -> None:
+def test_reasons_are_sorted_by_strength_without_weak_reasons() -> None:
     names = list("abcdefgh")
     contributions = dict(zip(names, (-0.5, -0.9, -0.7, -0.01, 0.8, -0.6, -0.4, -0.3), strict=True))
     zero, one = dict.fromkeys(names, 0), dict.fromkeys(names, 1)

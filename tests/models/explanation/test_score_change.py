@@ -1,4 +1,4 @@
-"""The parts of a score change add up, and only features that moved in its direction explain it."""
+"""The parts of a score change add up, and only features that changed in its direction explain it."""
 
 from types import SimpleNamespace
 
@@ -47,7 +47,7 @@ def new():
 
 
 def two_dates(seed: int, count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The same accounts a month apart: values change, disappear and appear; some stay the same."""
+    """The same accounts after a month: values change, disappear and appear; some stay the same."""
     rng = np.random.default_rng(seed)
     before = training_table(seed=seed).sample(count, random_state=seed).reset_index(drop=True)
     now = before.assign(days_to_renewal=before["days_to_renewal"] - 30)
@@ -127,13 +127,13 @@ def test_largest_change_comes_first(old):
     assert changed_names(old, *one_account(use=-2.0, tickets=3.0), -1.0)[:2] == ["use", "tickets"]
 
 
-def test_feature_that_moved_against_the_score_is_left_out(old):
+def test_feature_that_changed_against_the_score_is_left_out(old):
     """More use explains a higher probability, and never a lower one."""
     assert "use" not in changed_names(old, *one_account(use=2.0), -1.0)
     assert changed_names(old, *one_account(use=2.0), 1.0) == ["use"]
 
 
-def test_feature_that_moved_against_its_declared_risk_is_left_out(old):
+def test_feature_that_changed_against_its_declared_risk_is_left_out(old):
     """Less of a risk is never shown as worse, even if the model learned so."""
     turned = [{**feature, "risk": "high" if feature["name"] == "use" else feature["risk"]} for feature in CATALOGUE]
     assert changed_features(old, *one_account(use=-2.0), turned, CLOCK, np.array([-1.0])) == [[]]

@@ -1,4 +1,4 @@
-"""What-if grid of a feature, and the shift of its other windows."""
+"""Grid of what-if values of a feature, and the shift of its sibling windows."""
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ from renewals.models.ranking.playbooks import (
 )
 
 TEXTS = {"name": {"en": "n", "zh": "名"}, "owner": {"en": "li", "zh": "李"}, "steps": {"en": ["do"], "zh": ["做"]}}
-LIKELY = 0.25
+EXPANSION_THRESHOLD = 0.25
 
 
 def play(number: int, **fields: Any) -> dict[str, Any]:
@@ -54,7 +54,9 @@ def prescribe(plays: AvailablePlaybooks = PLAYS, **fields: Any) -> pd.Series:
 def table(accounts: list[dict[str, Any]], plays: AvailablePlaybooks = PLAYS) -> pd.DataFrame:
     rows = pd.DataFrame(accounts)
     probabilities = rows[["renewal", "upsell", "cross_sell", "expansion"]].astype(float)
-    return prescribe_playbooks(rows, probabilities, pd.DataFrame([*map(reasons, rows["reasons"])]), plays, LIKELY)
+    return prescribe_playbooks(
+        rows, probabilities, pd.DataFrame([*map(reasons, rows["reasons"])]), plays, EXPANSION_THRESHOLD
+    )
 
 
 def reasons(text: str) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def test_rows_are_independent_and_keep_their_index() -> None:
         pd.testing.assert_series_equal(together.iloc[place], table([account]).iloc[0], check_names=False)
     assert (together["gain_per_hour"] >= 0).all()
     assert table(accounts[:1]).index.tolist() == [0]
-    assert prescribe_playbooks(*(part.iloc[:0] for part in parts()), PLAYS, LIKELY).empty
+    assert prescribe_playbooks(*(part.iloc[:0] for part in parts()), PLAYS, EXPANSION_THRESHOLD).empty
 
 
 def parts() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

@@ -102,7 +102,7 @@ def test_hours_limit_the_list_and_equal_gains_are_ranked_by_arr_at_risk() -> Non
     )
 
 
-def test_without_a_gain_there_is_no_rank() -> None:
+def test_account_without_a_gain_has_no_rank() -> None:
     table = portfolio("acme li nan 10\nbeta li 1 10")
     ranks = rank_accounts(table["gain"], table["arr"], table["csm"], table["account"], Capacity().for_manager)
     assert ranks["rank"].tolist() == [pd.NA, 1]
