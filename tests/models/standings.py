@@ -59,7 +59,7 @@ def quarters(text: str) -> pd.DataFrame:
     return rows.assign(closing=closing, lost=lost, kept=kept, size_band=band, quarter=rows["quarter"].astype(int))
 
 
-def forecast_inputs(known_sets: pd.DataFrame, known_quarters: pd.DataFrame, known_at: date = DAY) -> ForecastInputs:
+def standing(known_sets: pd.DataFrame, known_quarters: pd.DataFrame, known_at: date = DAY) -> ForecastInputs:
     """Inputs of a forecast; the account id contains its manager: `acme/ann`."""
     account_ids = pd.concat([known_sets["account_id"], known_quarters["account_id"]]).drop_duplicates()
     accounts = pd.DataFrame(

@@ -97,8 +97,8 @@ def random_list(
 
 def _page_data(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> PageData:
     count = len(listed)
-    figures = {name: _figures(feature, count, rng) for name, feature in BY_NAME.items()}
-    peers = {name: _figures(feature, len(GROUPS), rng) for name, feature in BY_NAME.items()}
+    values = {name: _random_values(feature, count, rng) for name, feature in BY_NAME.items()}
+    peers = {name: _random_values(feature, len(GROUPS), rng) for name, feature in BY_NAME.items()}
     choice = rng.random((count, len(SHOWN))).argsort(axis=1)[:, :8]
     names = np.where(scored[:, None], np.array(SHOWN, dtype=object)[choice], None)
     for k in range(5):
@@ -107,7 +107,7 @@ def _page_data(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> P
     changes = {language: (f"{language}: by points " + numbers).where(scored) for language in MESSAGES}
     return PageData(
         features=CATALOGUE,
-        feature_values=pd.DataFrame(figures),
+        feature_values=pd.DataFrame(values),
         peer_values=pd.DataFrame(peers, index=list(GROUPS), dtype=object),
         peer_group=pd.Series(rng.choice(GROUPS, count)).where(scored),
         strengths=pd.DataFrame({f"strength_{k + 1}_feature": names[:, 5 + k] for k in range(3)}),
@@ -173,11 +173,11 @@ def _plays(listed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _figures(feature: Any, count: int, rng: np.random.Generator) -> Any:
+def _random_values(feature: Any, count: int, rng: np.random.Generator) -> Any:
     if feature["kind"] == "category":
         return rng.choice(np.array(["basic", "<i>pro</i>", None], dtype=object), count)
-    figures = rng.random(count) if feature["unit"] in ("share", "change") else rng.poisson(5, count).astype(float)
-    return np.where(rng.random(count) < 0.05, np.nan, figures)
+    values = rng.random(count) if feature["unit"] in ("share", "change") else rng.poisson(5, count).astype(float)
+    return np.where(rng.random(count) < 0.05, np.nan, values)
 
 
 def sentence_of(page_data: PageData, row: int, name: str | None, language: str) -> str | None:

@@ -14,7 +14,7 @@ from renewals.reports.row_checks import BrokenListError
 from renewals.reports.settings import ListOptions
 from tests.reports.small_list import MODELS, make_list, observations, parts_of, plays_for, reasons_for
 
-IN_THE_CONTRACT = """
+CONTRACT_COLUMNS = """
 as_of account_id account_name csm stage size_band renewal_date days_to_renewal arr currency status status_reason
 renewal_probability renewal_low renewal_high risk_band arr_at_risk
 upsell_probability cross_sell_probability expansion_probability quadrant rank within_capacity
@@ -27,7 +27,7 @@ reason_5_feature reason_5_contribution reason_5_family reason_5_theme reason_5_a
 strength_1 strength_2 strength_3 playbook_1 playbook_2 playbook_3 alerts probability_change reason_change
 renewal_model expansion_model
 """
-CONTRACT = IN_THE_CONTRACT.split()
+CONTRACT = CONTRACT_COLUMNS.split()
 
 
 def row(listed: pd.DataFrame, name: str) -> pd.Series:
@@ -115,7 +115,7 @@ def test_parquet_columns_have_fixed_types(listed: pd.DataFrame) -> None:
     assert schema.field("rank").type == pa.int32()
 
 
-def test_targets_without_a_model_leave_their_columns_empty() -> None:
+def test_columns_of_targets_without_a_model_are_empty() -> None:
     listed = make_list(observations())
     empty = ["upsell_probability", "cross_sell_probability", "expansion_probability", "quadrant"]
     assert listed[empty].isna().all(axis=None)
@@ -248,7 +248,7 @@ def test_invalid_row_is_named_and_leaves_the_rest_unchanged(
     table: str, column: str, value: object, faulty_column: str, kind: str, message: str, index: int
 ) -> None:
     tables = parts()
-    without = {name: column.drop(index=index) for name, column in tables.items()}
+    without = {name: frame.drop(index=index) for name, frame in tables.items()}
     broken = tables | {table: tables[table].astype({column: object})}
     broken[table].loc[index, column] = value
     result = build(broken)

@@ -192,7 +192,7 @@ def test_accounts_without_use_for_ninety_days_are_silent():
     assert list(backtest.split_by_activity(predictions([0.5], [1]))) == []
 
 
-def test_a_segment_is_named_by_its_column_and_value():
+def test_segment_name_has_column_and_value():
     rows = predictions([0.5] * 10, [1, 0] * 5, plan=["pro x"] * 8 + ["few"] * 2)
     assert [(name, len(part)) for name, part in backtest.split_segments(rows, GATE)] == [(["plan", "pro x"], 8)]
 
@@ -216,7 +216,7 @@ def test_interval_coverage_is_zero_for_wrong_probabilities():
     assert backtest.interval_coverage(predictions(chance, np.zeros(200)), 0.5)["covered"] == 0.0
 
 
-def test_expected_profit_is_that_of_the_best_cut():
+def test_expected_profit_is_the_maximum_over_all_cuts():
     rows = predictions([0.1, 0.4, 0.6, 0.9], [0, 1, 0, 1], arr=[1000.0, 200.0, 500.0, 100.0])
     report = backtest.empb_profit(rows)
     profits = [0.3 * 0.95 * 1000 - 15, -(0.05 * 200 + 15), 0.3 * 0.95 * 500 - 15, -(0.05 * 100 + 15)]

@@ -46,13 +46,13 @@ def test_movers_are_sorted_by_band_then_rank_without_unchanged_accounts():
     assert comparison["bands_changed"] == 2
 
 
-def test_an_opposite_order_correlates_to_minus_one():
+def test_opposite_order_has_correlation_minus_one():
     rising = pd.Series([0.1, 0.2, 0.7])
     assert challenger.rank_correlation(rising, 1 - rising) == pytest.approx(-1.0)
     assert challenger.rank_correlation(rising, pd.Series([0.5, 0.5, 0.5])) is None
 
 
-def test_the_top_tenth_is_one_account_of_ten_and_at_least_one():
+def test_top_tenth_has_at_least_one_account():
     assert challenger.in_top_share(pd.Series(np.arange(10) / 10)).tolist() == [False] * 9 + [True]
     assert challenger.in_top_share(pd.Series([0.3, 0.4])).tolist() == [False, True]
 

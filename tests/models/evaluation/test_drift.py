@@ -111,8 +111,8 @@ def test_large_shift_of_few_rows_is_no_alarm(reference):
     assert not select_alarms([comparison], OPTIONS.confidence)
 
 
-def seasonal(shift: float) -> tuple[dict, pd.Series]:
-    """Reference and current values of a feature that is high in every December; the current month is December."""
+def seasonal_data(shift: float) -> tuple[dict, pd.Series]:
+    """Reference and December values of a feature that is high in every December."""
     rng = np.random.default_rng(3)
     months = [DAY - pd.DateOffset(months=m) for m in range(12)]
     parts = [pd.DataFrame({"f": rng.normal(shift * (m.month == 12), size=ACCOUNTS), "as_of": m}) for m in months]
@@ -121,7 +121,7 @@ def seasonal(shift: float) -> tuple[dict, pd.Series]:
 
 
 def test_yearly_season_is_no_alarm():
-    reference, december = seasonal(1.0)
+    reference, december = seasonal_data(1.0)
     comparisons = compare_feature("f", december, reference["features"]["f"], ACCOUNTS, OPTIONS)
     assert comparisons[0].difference > OPTIONS.psi_threshold
     assert not select_alarms(comparisons, OPTIONS.confidence)

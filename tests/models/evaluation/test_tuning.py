@@ -219,8 +219,8 @@ def test_interrupted_trial_is_the_only_one_lost(past, study, before, monkeypatch
 
 
 def test_repeated_setting_is_not_trained_again(past, monkeypatch):
-    two, calls, loss_of = {"lightgbm.max_depth": (1, 3)}, [], tuning.trial_loss
-    monkeypatch.setattr(tuning, "trial_loss", lambda *args: calls.append(1) or loss_of(*args))
+    two, calls, trial_loss = {"lightgbm.max_depth": (1, 3)}, [], tuning.trial_loss
+    monkeypatch.setattr(tuning, "trial_loss", lambda *args: calls.append(1) or trial_loss(*args))
     trials = finished_trials(run_search(past, TuneSettings(trials=5, search_space=two)))
     assert len(calls) == len({str(setting) for setting, _, _ in trials}) == len({loss for _, _, loss in trials}) == 2
 
@@ -229,14 +229,14 @@ def test_bad_setting_is_pruned_before_its_last_origin(past):
     long = replace(past, folds=[past.folds[0]] * 3)
     losses = iter([0.5, 0.5, 0.5, 0.5, 0.5, 0.9])
 
-    def loss_of(past, options, calibration, report):
+    def fake_loss(past, options, calibration, report):
         loss = next(losses)
         for number in range(2):
             report(number, loss)
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "trial_loss", loss_of)
+        patch.setattr(tuning, "trial_loss", fake_loss)
         states = [trial.state for trial in run_search(long, TUNE.model_copy(update={"trials": 6})).trials]
     assert states == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED]
 

@@ -225,7 +225,7 @@ def test_base_feature_is_the_function_without_its_parameters() -> None:
     assert base_feature(feature("seats", function="places")) == "places"
 
 
-def test_peers_share_size_and_stage_or_else_size_or_else_nothing() -> None:
+def test_peers_share_size_and_stage_or_size_or_are_all_accounts() -> None:
     band = pd.Series(["small"] * 5 + ["large"] * 3 + ["medium"], index=range(100, 109))
     stage = pd.Series(["steady"] * 4 + ["onboarding"] + ["steady", "steady", "onboarding", "steady"], index=band.index)
     values = pd.DataFrame(
@@ -249,17 +249,19 @@ def test_blocks_and_row_order_change_no_text() -> None:
     bands, stages = pd.Series(rng.choice(["small", "large"], 50)), pd.Series(["steady"] * 50)
 
     def explain_rows(order: Any) -> pd.DataFrame:
-        p = peer_statistics(values.loc[order], bands[order], stages[order], 5)
-        return explain_scores(contributions.loc[order], values.loc[order], features, p, ENGLISH).sort_index()
+        peers = peer_statistics(values.loc[order], bands[order], stages[order], 5)
+        return explain_scores(contributions.loc[order], values.loc[order], features, peers, ENGLISH).sort_index()
 
     expected = explain_rows(np.arange(50))
-    peers = peer_statistics(values, bands, stages, 5)
+    all_peers = peer_statistics(values, bands, stages, 5)
     blocks = [
-        select_reasons(contributions[rows], values[rows], features, peers.typical_values, peers.group[rows], "en", 0.02)
+        select_reasons(
+            contributions[rows], values[rows], features, all_peers.typical_values, all_peers.group[rows], "en", 0.02
+        )
         for rows in (slice(start, start + 7) for start in range(0, 50, 7))
     ]
     pd.testing.assert_frame_equal(
-        render_reasons(concatenate_reasons(blocks), values.__getitem__, features, peers, ENGLISH), expected
+        render_reasons(concatenate_reasons(blocks), values.__getitem__, features, all_peers, ENGLISH), expected
     )
     pd.testing.assert_frame_equal(explain_rows(rng.permutation(50)), expected)
 
@@ -294,14 +296,14 @@ def test_accounts_share_a_sentence_only_if_it_is_equal(form: str, empty: Any) ->
     neighbours = np.concatenate(
         [np.nextafter(midpoints, 0), midpoints, np.nextafter(midpoints, 1e12), midpoints + 0.003]
     )
-    figures = np.concatenate(
+    numbers = np.concatenate(
         [neighbours, -neighbours, [np.nan], np.random.default_rng(1).uniform(0, 400, 300).round(3)]
     )
     shown = feature("x", "either", en=form + " (peers: {peer:.0f})", empty=empty)
-    values = pd.DataFrame({"x": figures})
-    peers = PeerStatistics(pd.DataFrame({"x": [7.0]}, dtype=object), np.zeros(len(figures), np.int64))
+    values = pd.DataFrame({"x": numbers})
+    peers = PeerStatistics(pd.DataFrame({"x": [7.0]}, dtype=object), np.zeros(len(numbers), np.int64))
     sentences = explain_scores(values * 0.0 - 1.0, values, [shown], peers, ENGLISH)["reason_1"]
-    rendered = [render_sentence(shown, None if np.isnan(figure) else figure, 7.0, ENGLISH) for figure in figures]
+    rendered = [render_sentence(shown, None if np.isnan(number) else number, 7.0, ENGLISH) for number in numbers]
     assert [text for text in sentences if text] == [
         w for w, sentence in zip(rendered, sentences, strict=True) if sentence
     ]
@@ -360,23 +362,23 @@ NUMBERS = [meta for meta in CATALOGUE if meta["kind"] == "number"]
 PEER_GROUPS, ROWS_EACH = 40, 60
 
 
-def as_shown(figure: float, meta: dict[str, Any], field: str, language: str) -> float:
+def shown_number(value: float, meta: dict[str, Any], field: str, language: str) -> float:
     """The number that a reader sees in one field of a sentence."""
     spec = next(spec for _, name, spec, _ in string.Formatter().parse(meta[language]) if name == field)
-    shown = format(figure + 0.0, spec or "g")
+    shown = format(value + 0.0, spec or "g")
     return float(shown.strip("%").replace(",", "")) / (100 if shown.endswith("%") else 1)
 
 
 def random_values(rng: np.random.Generator, features: list[dict[str, Any]], rows: int) -> pd.DataFrame:
     """Random values, one row per requested row; many differ by less than the rounding of their sentence."""
-    kinds = (
+    choices = (
         np.array([0.0, 0.5, 1.0, 2.0, 10.0]),
         rng.normal(0, 1, 5),
         rng.uniform(0, 400, 5),
         np.array([0.004, 0.006]),
     )
-    figures = rng.choice(np.concatenate(kinds), (rows, len(features))) + rng.choice([0.0, 0.3, -0.004], (rows, 1))
-    return pd.DataFrame(figures, columns=[meta["name"] for meta in features])
+    values = rng.choice(np.concatenate(choices), (rows, len(features))) + rng.choice([0.0, 0.3, -0.004], (rows, 1))
+    return pd.DataFrame(values, columns=[meta["name"] for meta in features])
 
 
 @pytest.mark.parametrize("phrases", [ENGLISH, CHINESE], ids=["en", "zh"])
@@ -395,8 +397,8 @@ def test_no_sentence_of_the_catalogue_contradicts_its_direction(phrases: Phrases
         meta = NUMBERS[feature_index[row]]
         if not sentence:
             continue
-        value = as_shown(values[meta["name"]][row], meta, "value", phrases.language)
-        typical = as_shown(peers[meta["name"]][group[row]], meta, "peer", phrases.language)
+        value = shown_number(values[meta["name"]][row], meta, "value", phrases.language)
+        typical = shown_number(peers[meta["name"]][group[row]], meta, "peer", phrases.language)
         shown[sign[row]].add(meta["name"])
         if meta["risk"] == "either":
             assert value != typical, sentence

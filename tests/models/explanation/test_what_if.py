@@ -22,11 +22,11 @@ OF_A = [{**PEOPLE, "name": f"people_a_{days}d", "params": {"days": days, "tier":
 CATALOGUE = [*WINDOWS, *OF_A, SEATS, PLAN]
 
 
-def rising(*figures):
-    return np.sort(np.array(figures, float))
+def sorted_array(*values):
+    return np.sort(np.array(values, float))
 
 
-def test_sibling_windows_are_the_further_windows_of_a_feature_that_the_model_reads():
+def test_sibling_windows_are_further_windows_of_a_feature_in_the_model():
     assert sibling_windows(WINDOWS[0], CATALOGUE, ["people_28d", "people_90d", "people_a_28d"]) == ["people_90d"]
     assert sibling_windows(OF_A[1], CATALOGUE, [feature["name"] for feature in CATALOGUE]) == ["people_a_28d"]
     assert sibling_windows(SEATS, CATALOGUE, ["seats"]) == []
@@ -50,14 +50,14 @@ def test_grid_has_rounded_peer_values_within_the_training_range():
         0.75,
         0.9,
     ]
-    assert grid_values(WINDOWS[0], rising(0, 0, 0, 0, 1), (0, 9)) == [0, 1], "no duplicates"
-    assert grid_values(WINDOWS[0], rising(), (0, 9)) == []
+    assert grid_values(WINDOWS[0], sorted_array(0, 0, 0, 0, 1), (0, 9)) == [0, 1], "no duplicates"
+    assert grid_values(WINDOWS[0], sorted_array(), (0, 9)) == []
 
 
 def test_percentile_rank_counts_ties_half():
-    assert percentile_rank(np.array([0.0, 1.0, 1.5, 9.0]), rising(0, 1, 1, 2)).tolist() == [0.125, 0.5, 0.75, 1.0]
-    assert np.isnan(percentile_rank(np.array([NAN]), rising(1))).all()
-    assert np.isnan(percentile_rank(np.array([1.0]), rising())).all()
+    assert percentile_rank(np.array([0.0, 1.0, 1.5, 9.0]), sorted_array(0, 1, 1, 2)).tolist() == [0.125, 0.5, 0.75, 1.0]
+    assert np.isnan(percentile_rank(np.array([NAN]), sorted_array(1))).all()
+    assert np.isnan(percentile_rank(np.array([1.0]), sorted_array())).all()
 
 
 def test_sibling_window_moves_by_the_same_number_of_ranks():
@@ -68,8 +68,8 @@ def test_sibling_window_moves_by_the_same_number_of_ranks():
     assert shift_by_rank(np.array([2.0]), short, beyond).tolist() == [95], "a feature that stays moves no sibling"
 
 
-@pytest.mark.parametrize(("target", "is_sign"), [(9.0, 1), (0.0, -1)])
-def test_sibling_window_never_moves_in_the_opposite_direction(target, is_sign):
+@pytest.mark.parametrize(("target", "sign"), [(9.0, 1), (0.0, -1)])
+def test_sibling_window_never_moves_in_the_opposite_direction(target, sign):
     rng = np.random.default_rng(5)
     window = FeatureWindow(rng.poisson(2, 200).astype(float), np.sort(rng.poisson(2, 50).astype(float)))
     sibling = FeatureWindow(rng.normal(5, 3, 200), np.sort(rng.normal(5, 3, 30)))
@@ -77,26 +77,28 @@ def test_sibling_window_never_moves_in_the_opposite_direction(target, is_sign):
     direction = np.sign(
         percentile_rank(np.full(200, target), window.peer_values) - percentile_rank(window.values, window.peer_values)
     )
-    assert (is_sign * direction >= 0).all()
-    assert (is_sign * (shifted - sibling.values) >= 0).all()
+    assert (sign * direction >= 0).all()
+    assert (sign * (shifted - sibling.values) >= 0).all()
     assert (shifted != sibling.values).mean() > 0.5
     assert np.isin(shifted[shifted != sibling.values], sibling.peer_values).all(), "values that some peer has"
 
 
 def test_sibling_stays_if_either_value_is_unknown():
     window, sibling = (
-        FeatureWindow(np.array([NAN, 1.0]), rising(0, 1, 2)),
-        FeatureWindow(np.array([1.0, NAN]), rising(0, 1, 2)),
+        FeatureWindow(np.array([NAN, 1.0]), sorted_array(0, 1, 2)),
+        FeatureWindow(np.array([1.0, NAN]), sorted_array(0, 1, 2)),
     )
     shifted = shift_by_rank(np.array([2.0, 2.0]), window, sibling)
     assert shifted[0] == 1
     assert np.isnan(shifted[1])
     assert shift_by_rank(
-        np.array([2.0]), FeatureWindow(np.array([1.0]), rising(0, 1, 2)), FeatureWindow(np.array([7.0]), rising())
+        np.array([2.0]),
+        FeatureWindow(np.array([1.0]), sorted_array(0, 1, 2)),
+        FeatureWindow(np.array([7.0]), sorted_array()),
     ) == [7]
 
 
 def test_shift_windows_returns_all_windows_of_a_feature():
-    windows = {name: FeatureWindow(np.array([1.0]), rising(0, 1, 2)) for name in ("people_28d", "people_90d")}
+    windows = {name: FeatureWindow(np.array([1.0]), sorted_array(0, 1, 2)) for name in ("people_28d", "people_90d")}
     shifted = shift_windows("people_28d", np.array([2.0]), windows)
     assert {name: values.tolist() for name, values in shifted.items()} == {"people_28d": [2], "people_90d": [2]}

@@ -20,7 +20,7 @@ from renewals.models.forecast.simulation import (
     segment_membership,
     simulate_totals,
 )
-from tests.models.standings import DAY, OPTIONS, forecast_inputs, quarters, read, scores, sets, shock
+from tests.models.standings import DAY, OPTIONS, quarters, read, scores, sets, shock, standing
 
 FLAT = """
     account_id | due_at     | amount_due | renewed
@@ -47,7 +47,7 @@ def company(coming: str, past: str = FLAT, history: str = PAST, opening: str = "
     history = history or "account_id | quarter | opening\nnobody | 1 | 0"
     known = pd.concat([sets(past), sets(coming if "account_id" in coming else f"{head}\n{coming}")], ignore_index=True)
     now = quarters(f"account_id | quarter | opening\n{opening}")
-    return forecast_inputs(known, pd.concat([quarters(history), now], ignore_index=True))
+    return standing(known, pd.concat([quarters(history), now], ignore_index=True))
 
 
 def test_a_decided_renewal_is_a_fact_whatever_the_score_says():
@@ -301,7 +301,7 @@ def test_last_year_s_rates_are_ratios_of_sums():
 
 def test_what_came_is_measured_of_the_customers_of_the_day():
     """Acme left and beta grew; a newcomer of the second quarter is in no figure; the fourth quarter is not over."""
-    later = forecast_inputs(
+    later = standing(
         sets(
             "account_id | due_at | amount_due | renewed\n"
             "acme | 2026-02-10 | 100 | 0\nbeta | 2026-05-10 | 300 | 1\nnew | 2026-05-10 | 50 | 1"

@@ -48,10 +48,10 @@ ACCOUNT: dict[str, Any] = {
 
 def prescribe(plays: AvailablePlaybooks = PLAYS, **fields: Any) -> pd.Series:
     """Playbooks and gain of one account. Reasons are written `theme weight`, with `!` where nobody can act on them."""
-    return table([ACCOUNT | fields], plays).iloc[0]
+    return prescribe_all([ACCOUNT | fields], plays).iloc[0]
 
 
-def table(accounts: list[dict[str, Any]], plays: AvailablePlaybooks = PLAYS) -> pd.DataFrame:
+def prescribe_all(accounts: list[dict[str, Any]], plays: AvailablePlaybooks = PLAYS) -> pd.DataFrame:
     rows = pd.DataFrame(accounts)
     probabilities = rows[["renewal", "upsell", "cross_sell", "expansion"]].astype(float)
     return prescribe_playbooks(
@@ -86,9 +86,9 @@ def test_gain_per_hour_is_the_arr_saved_by_the_effect_on_the_odds_of_the_account
 
 
 def test_account_with_a_nearly_certain_outcome_gains_little() -> None:
-    gain = table([ACCOUNT | {"renewal": chance} for chance in (0.02, 0.5, 0.98)])["expected_gain"]
+    gain = prescribe_all([ACCOUNT | {"renewal": chance} for chance in (0.02, 0.5, 0.98)])["expected_gain"]
     assert gain.iloc[[0, 2]].max() < gain.iloc[1] / 8
-    certain = table([ACCOUNT | {"renewal": chance} for chance in (0.0, 1.0)])
+    certain = prescribe_all([ACCOUNT | {"renewal": chance} for chance in (0.0, 1.0)])
     assert certain["gain_per_hour"].tolist() == [0.0, 0.0]
 
 
@@ -192,11 +192,11 @@ def test_rows_are_independent_and_keep_their_index() -> None:
         | {"reasons": ", ".join(f"{t} {rng.random():.3f}{rng.choice(['', '!'])}" for t in rng.permutation(themes))}
         for _ in range(60)
     ]
-    together = table(accounts)
+    together = prescribe_all(accounts)
     for place, account in enumerate(accounts):
-        pd.testing.assert_series_equal(together.iloc[place], table([account]).iloc[0], check_names=False)
+        pd.testing.assert_series_equal(together.iloc[place], prescribe_all([account]).iloc[0], check_names=False)
     assert (together["gain_per_hour"] >= 0).all()
-    assert table(accounts[:1]).index.tolist() == [0]
+    assert prescribe_all(accounts[:1]).index.tolist() == [0]
     assert prescribe_playbooks(*(part.iloc[:0] for part in parts()), PLAYS, EXPANSION_THRESHOLD).empty
 
 

@@ -32,9 +32,9 @@ SEEDS = range(1000, 1008)
 
 
 def estimate_any_playbook(lift: float, seed: int = 0, **options: object) -> tuple[EffectEstimate | NoEstimate, float]:
-    rows, actions, truth = company(lift, seed=seed)
+    rows, started, truth = company(lift, seed=seed)
     settings = OPTIONS.model_copy(update=options)
-    return estimate_effects(analysis_sample(rows, actions, settings), CATALOGUE, settings, LinearSettings())[0], truth
+    return estimate_effects(analysis_sample(rows, started, settings), CATALOGUE, settings, LinearSettings())[0], truth
 
 
 @pytest.mark.parametrize("lift", [1.0, 0.0])
@@ -60,11 +60,11 @@ def test_effect_has_its_log_odds():
 
 def test_earlier_actions_are_adjusted_for_although_no_served_model_reads_them():
     """An action is no feature of a served model, but the treated differ from the untreated by it."""
-    rows, actions, _ = company(1.0)
-    logged = [{**feature, "action": feature["name"] == "health"} for feature in CATALOGUE]
+    rows, started, _ = company(1.0)
+    catalogue_with_action = [{**feature, "action": feature["name"] == "health"} for feature in CATALOGUE]
     estimate, with_action = (
-        estimate_effects(analysis_sample(rows, actions, OPTIONS), catalogue, OPTIONS, LinearSettings())[0]
-        for catalogue in (CATALOGUE, logged)
+        estimate_effects(analysis_sample(rows, started, OPTIONS), catalogue, OPTIONS, LinearSettings())[0]
+        for catalogue in (CATALOGUE, catalogue_with_action)
     )
     assert with_action == estimate
 
@@ -76,29 +76,29 @@ def test_harmful_effect_has_the_verdict_hurt():
 
 
 def test_each_playbook_is_estimated_and_a_rare_one_is_refused():
-    rows, actions, _ = company(1.0)
-    actions.loc[actions.index[:20], "playbook"] = "gift"
-    estimates = estimate_effects(analysis_sample(rows, actions, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
+    rows, started, _ = company(1.0)
+    started.loc[started.index[:20], "playbook"] = "gift"
+    estimates = estimate_effects(analysis_sample(rows, started, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
     assert [one.playbook for one in estimates] == [ANY_PLAYBOOK, "rescue", "gift"]
     assert estimates[0].treated == estimates[1].treated + 20
     assert estimates[2] == NoEstimate("gift", 20, "too_few_treated", {"treated": 20, "needed": 50})
 
 
 def test_row_order_does_not_matter():
-    rows, actions, _ = company(1.0, accounts=500)
+    rows, started, _ = company(1.0, accounts=500)
     reordered = estimate_effects(
-        analysis_sample(rows.sample(frac=1, random_state=1), actions[::-1], OPTIONS),
+        analysis_sample(rows.sample(frac=1, random_state=1), started[::-1], OPTIONS),
         CATALOGUE,
         OPTIONS,
         LinearSettings(),
     )
-    assert reordered == estimate_effects(analysis_sample(rows, actions, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
+    assert reordered == estimate_effects(analysis_sample(rows, started, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
 
 
 # --- analysis sample -------------------------------------------------------------------------------
 
 
-def observed(*days: str, account: str = "acme", end: str = "2024-12-31") -> pd.DataFrame:
+def observations(*days: str, account: str = "acme", end: str = "2024-12-31") -> pd.DataFrame:
     as_of = pd.to_datetime(list(days))
     lead = (pd.Timestamp(end) - as_of).days
     return pd.DataFrame(
@@ -106,7 +106,7 @@ def observed(*days: str, account: str = "acme", end: str = "2024-12-31") -> pd.D
     )
 
 
-def logged(*days: str, playbook: str = "call") -> pd.DataFrame:
+def actions(*days: str, playbook: str = "call") -> pd.DataFrame:
     return pd.DataFrame({"account_id": "acme", "playbook": playbook, "started_at": pd.to_datetime(list(days))})
 
 
@@ -125,30 +125,30 @@ EVERY = EffectSettings(untreated_per_renewal=100, washout_days=60, min_lead_days
     ],
 )
 def test_treated_in_the_window_without_actions_in_the_washout(started, treated):
-    rows = analysis_sample(observed("2024-05-01"), logged(started), EVERY)
+    rows = analysis_sample(observations("2024-05-01"), actions(started), EVERY)
     assert rows["treated"].tolist() == ([] if treated is None else [treated])
 
 
 def test_intervention_counts_once():
-    rows = analysis_sample(observed("2024-02-01", "2024-03-01"), logged("2024-03-02"), EVERY)
+    rows = analysis_sample(observations("2024-02-01", "2024-03-01"), actions("2024-03-02"), EVERY)
     assert rows[["as_of", "treated"]].to_numpy().tolist() == [[pd.Timestamp("2024-03-01"), "call"]]
 
 
 def test_intervention_counts_only_for_its_account():
-    rows = analysis_sample(observed("2024-05-01", account="quiet"), logged("2024-05-02"), EVERY)
+    rows = analysis_sample(observations("2024-05-01", account="quiet"), actions("2024-05-02"), EVERY)
     assert rows["treated"].tolist() == [UNTREATED]
 
 
 def test_rows_near_the_renewal_or_already_signed_are_excluded():
-    rows = observed("2024-09-01", "2024-09-22", "2024-09-23")
-    assert analysis_sample(rows, logged(), EVERY)["days_to_renewal"].tolist() == [121, 100]
-    assert not len(analysis_sample(rows.assign(renewal_signed=True), logged(), EVERY))
+    rows = observations("2024-09-01", "2024-09-22", "2024-09-23")
+    assert analysis_sample(rows, actions(), EVERY)["days_to_renewal"].tolist() == [121, 100]
+    assert not len(analysis_sample(rows.assign(renewal_signed=True), actions(), EVERY))
 
 
 def test_sampled_untreated_rows_carry_the_weight_of_all_rows_of_their_renewal():
     months = [f"2024-{month:02d}-01" for month in range(1, 9)]
     settings = EVERY.model_copy(update={"untreated_per_renewal": 2})
-    rows = analysis_sample(observed(*months), logged("2024-01-05"), settings)
+    rows = analysis_sample(observations(*months), actions("2024-01-05"), settings)
     untreated = rows[rows["treated"] == UNTREATED]
     assert len(untreated) == 2
     assert untreated["weight"].sum() == 5  # eight months, less the treated one and the two washout months after it
@@ -263,15 +263,15 @@ def refusal(**options: float) -> NoEstimate:
     return estimate
 
 
-def test_too_few_treated():
+def test_too_few_treated_are_refused():
     estimate = refusal(min_treated=5000)
     assert (estimate.reason, estimate.figures["treated"]) == ("too_few_treated", estimate.treated)
 
 
-def test_too_few_of_one_outcome():
-    rows, actions, _ = company(1.0)
-    everybody = analysis_sample(rows.assign(label=1), actions, OPTIONS)
-    assert estimate_effects(everybody, CATALOGUE, OPTIONS, LinearSettings())[0].reason == "too_few_outcomes"
+def test_too_few_rows_of_one_outcome_are_refused():
+    rows, started, _ = company(1.0)
+    sample = analysis_sample(rows.assign(label=1), started, OPTIONS)
+    assert estimate_effects(sample, CATALOGUE, OPTIONS, LinearSettings())[0].reason == "too_few_outcomes"
 
 
 def test_treated_without_comparable_untreated_is_refused():

@@ -19,7 +19,7 @@ ENGLISH = Messages("en")
 DAY = datetime.date(2026, 6, 1)
 
 
-def chinese(**options: Any) -> ListOptions:
+def chinese_options(**options: Any) -> ListOptions:
     return ListOptions.model_validate({"language": "zh", **options})
 
 
@@ -226,7 +226,7 @@ def test_list_of_one_manager_has_no_separate_list_sheet() -> None:
     ("options", "verdicts", "days"),
     [
         (ListOptions(), ["Will renew", "Will be lost", "Not sure"], "[$-409]d mmm yyyy"),
-        (chinese(), ["会续约", "会流失", "不确定"], 'yyyy"年"m"月"d"日"'),
+        (chinese_options(), ["会续约", "会流失", "不确定"], 'yyyy"年"m"月"d"日"'),
     ],
 )
 def test_answer_choices_match_the_hidden_code_tables(

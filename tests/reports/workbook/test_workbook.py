@@ -107,7 +107,7 @@ def test_control_characters_are_replaced_by_visible_symbols() -> None:
     assert {cell.value for cell in column(book["List"], "Account")} == {"a\u2400b\u241bc\u2421\u240d", "d\ufffde\ufffd"}
 
 
-def test_a_broken_character_is_marked() -> None:
+def test_broken_character_is_replaced_by_a_mark() -> None:
     assert make_printable("d\ud800e") == "d\ufffde"
 
 
