@@ -1,4 +1,4 @@
-"""Chromium, and a page opened in it: what it asks for and complains of fails a test."""
+"""Chromium, and a page opened in it; network requests and console messages fail a test."""
 
 import shutil
 from pathlib import Path
@@ -12,22 +12,24 @@ WATCH = "addEventListener('securitypolicyviolation', (event) => console.error('p
 
 
 class Visit:
-    """One opening of the page; whatever it asks the network for, or is refused, fails the test at its end."""
+    """One opening of a page; network requests and errors of the page fail the test at its end."""
 
-    def __init__(self, browser: Any, path: Path, **given: Any) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1366, "height": 820}, "locale": "en-US"} | given))
-        self.sheet = self.context.new_page()
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.sheet.add_init_script(WATCH)
-        self.sheet.on("request", lambda request: self.asked.append(request.url))
-        self.sheet.on("console", lambda said: self.complaints.append(f"{said.type}: {said.text}"))
-        self.sheet.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.sheet.goto(path.as_uri(), wait_until="commit")
-        self.sheet.wait_for_selector("html[data-ready=yes]", timeout=60_000)
-        self.own = path.as_uri()
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.context = browser.new_context(
+            **({"viewport": {"width": 1366, "height": 820}, "locale": "en-US"} | options)
+        )
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.page.add_init_script(WATCH)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.errors.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(path.as_uri(), wait_until="commit")
+        self.page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+        self.url = path.as_uri()
 
     def close(self) -> None:
         self.context.close()
-        assert self.asked == [self.own]
-        assert not self.complaints
+        assert self.requests == [self.url]
+        assert not self.errors

@@ -1,4 +1,4 @@
-"""A training table drawn at random, with a signal that can be learned: accounts, yearly terms, monthly observations."""
+"""A random training table with a signal that a model can learn: accounts, yearly terms, monthly observations."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What a small company knows of its quarters on 2026-01-01, drawn as tables."""
+"""Inputs of a forecast on 2026-01-01 for a small company, written as text tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONS = ForecastSettings(draws=2000)
 
 
 def read(text: str) -> pd.DataFrame:
-    """A table drawn with bars: numbers as numbers, days as days, nothing as nothing."""
+    """Parse a table written with bars: numbers, dates, and None for empty cells."""
     head, *lines = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
     table = pd.DataFrame(lines, columns=head).replace("", None)
     for name in table:
@@ -31,7 +31,7 @@ def read(text: str) -> pd.DataFrame:
 
 
 def sets(text: str) -> pd.DataFrame:
-    """Renewals: what was due, and of what was renewed how much was kept and bought on top; flat unless said."""
+    """Past renewals: the ARR due, and the ARR kept and bought on top; unchanged ARR where a column is missing."""
     rows = read(text)
     due, renewed = rows["amount_due"], rows["renewed"]
     flat: dict[str, Any] = {
@@ -44,13 +44,13 @@ def sets(text: str) -> pd.DataFrame:
         "amount_kept": due * renewed,
         "growth": 0.0,
     }
-    told = {name: rows[name].fillna(0.0 if name == "growth" else usual) if name in rows else usual
-            for name, usual in flat.items()}  # fmt: skip
-    return rows.assign(**told, matured_at=rows["due_at"] + pd.Timedelta(days=GRACE + 1))
+    columns = {name: rows[name].fillna(0.0 if name == "growth" else default) if name in rows else default
+            for name, default in flat.items()}  # fmt: skip
+    return rows.assign(**columns, matured_at=rows["due_at"] + pd.Timedelta(days=GRACE + 1))
 
 
 def quarters(text: str) -> pd.DataFrame:
-    """Accounts in quarters: nothing lost and nothing bought unless said."""
+    """Accounts by quarter: nothing lost and nothing bought where a column is missing."""
     rows = read(text)
     lost = rows["lost"].fillna(0.0) if "lost" in rows else 0.0
     closing = rows["closing"].fillna(rows["opening"]) if "closing" in rows else rows["opening"]
@@ -60,18 +60,20 @@ def quarters(text: str) -> pd.DataFrame:
 
 
 def standing(known_sets: pd.DataFrame, known_quarters: pd.DataFrame, known_at: date = DAY) -> ForecastInputs:
-    """All of it; who manages whom is in the account's name: `acme/ann`."""
-    who = pd.concat([known_sets["account_id"], known_quarters["account_id"]]).drop_duplicates()
-    accounts = pd.DataFrame({"account_id": who, "csm": who.str.partition("/")[2].replace("", None), "industry": None})
+    """Inputs of a forecast; the account id contains its manager: `acme/ann`."""
+    account_ids = pd.concat([known_sets["account_id"], known_quarters["account_id"]]).drop_duplicates()
+    accounts = pd.DataFrame(
+        {"account_id": account_ids, "csm": account_ids.str.partition("/")[2].replace("", None), "industry": None}
+    )
     edges = {number: pd.Timestamp(quarter_start(DAY, number)) for number in range(-7, 6)}
     return ForecastInputs(pd.Timestamp(known_at), edges, GRACE, known_quarters, known_sets, accounts)
 
 
-def scores(**chances: float) -> pd.DataFrame:
-    """What the model says of each account."""
-    return pd.DataFrame({"account_id": list(chances), "probability": list(chances.values())})
+def scores(**probabilities: float) -> pd.DataFrame:
+    """One row per account with its predicted probability of renewal."""
+    return pd.DataFrame({"account_id": list(probabilities), "probability": list(probabilities.values())})
 
 
-def shock(spread: float = 0.0) -> QuarterEffectPosterior:
-    """A shock whose spread is known."""
-    return QuarterEffectPosterior((np.abs(SD_GRID - spread) < 1e-9).astype(float), 0)
+def shock(sd: float = 0.0) -> QuarterEffectPosterior:
+    """Posterior of the quarter effect with a known standard deviation."""
+    return QuarterEffectPosterior((np.abs(SD_GRID - sd) < 1e-9).astype(float), 0)

@@ -11,7 +11,7 @@ def renewals(*rows: tuple[str, str, str, int]) -> pd.DataFrame:
     return frame.assign(as_of=pd.to_datetime(frame["as_of"]), renewal_date=pd.to_datetime(frame["renewal_date"]))
 
 
-def test_one_observation_per_renewal_nearest_to_the_lead():
+def test_select_at_lead_returns_the_observation_nearest_to_the_lead():
     rows = renewals(
         ("acme", "2024-01-01", "2024-04-10", 100),
         ("acme", "2024-02-01", "2024-04-10", 69),
@@ -21,7 +21,7 @@ def test_one_observation_per_renewal_nearest_to_the_lead():
     assert list(metrics.select_at_lead(rows, 90)["days_to_renewal"]) == [100, 85]
 
 
-def test_of_two_equally_near_the_earlier_counts():
+def test_select_at_lead_prefers_the_earlier_of_two_equally_near_rows():
     rows = renewals(("acme", "2024-01-01", "2024-04-10", 95), ("acme", "2024-01-11", "2024-04-10", 85))
     assert list(metrics.select_at_lead(rows, 90)["days_to_renewal"]) == [95]
 
@@ -41,8 +41,8 @@ def test_overconfidence_shows_as_a_slope_below_one():
     assert metrics.calibration_slope(truth, 1 / (1 + np.exp(-2 * margin))) == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_interval_resamples_accounts_and_not_rows():
-    """Copies of an account's rows bring no new evidence: the interval must not shrink."""
+def test_interval_resamples_accounts_and_not_rows():
+    """Copies of an account's rows add no evidence: the interval must not shrink."""
     rng = np.random.default_rng(0)
     truth, chance = rng.integers(0, 2, 80), rng.random(80)
     accounts = pd.Series([f"a{n}" for n in range(80)])
@@ -52,7 +52,7 @@ def test_the_interval_resamples_accounts_and_not_rows():
     assert many[1] - many[0] == pytest.approx(once[1] - once[0], rel=0.3)
 
 
-def test_the_gain_in_auc_is_paired():
+def test_auc_gain_is_paired():
     truth = np.array([0, 1] * 60)
     good, bad = np.where(truth, 0.8, 0.2), np.where(truth, 0.2, 0.8)
     accounts = pd.Series(range(120))
@@ -60,7 +60,7 @@ def test_the_gain_in_auc_is_paired():
     assert metrics.auc_gain(truth, good, good, accounts, Resampling()) == (0.0, 0.0, 0.0)
 
 
-def test_the_excess_is_what_was_promised_less_what_was_seen_and_accounts_come_together():
+def test_bias_is_mean_predicted_less_mean_observed_and_resamples_accounts():
     truth, chance = np.array([1, 0, 0, 0] * 50), np.full(200, 0.35)
     accounts, resampling = pd.Series(range(200)), Resampling()
     value, low, high = metrics.bias(truth, chance, accounts, resampling)
@@ -68,12 +68,12 @@ def test_the_excess_is_what_was_promised_less_what_was_seen_and_accounts_come_to
     assert low < value < high
     few = pd.Series(np.repeat(range(20), 10))
     _, few_low, few_high = metrics.bias(np.repeat([1, 0, 0, 0], 50), chance, few, resampling)
-    assert few_high - few_low > 2 * (high - low), "ten rows of an account that end alike are one"
+    assert few_high - few_low > 2 * (high - low), "ten rows of an account with the same outcome count as one"
     assert metrics.bias(truth, chance, accounts, resampling, np.where(truth, 0.0, 1.0))[0] == pytest.approx(0.35)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_all_resamples_at_once_say_what_one_at_a_time_says(weighted):
+def test_vectorised_resamples_equal_one_resample_at_a_time(weighted):
     rng = np.random.default_rng(0)
     chance = rng.random(150).round(1)
     truth, accounts = (rng.random(150) < chance).astype(int), pd.Series(rng.integers(0, 40, 150))
@@ -83,25 +83,27 @@ def test_all_resamples_at_once_say_what_one_at_a_time_says(weighted):
         (metrics.log_loss_interval, metrics.log_loss),
         (metrics.calibration_slope_interval, metrics.calibration_slope),
     ):
-        found = fast(truth, chance, accounts, Resampling(50), weight)
-        assert found == pytest.approx(metrics.clustered_interval(slow, truth, chance, accounts, Resampling(50), weight))
+        interval = fast(truth, chance, accounts, Resampling(50), weight)
+        assert interval == pytest.approx(
+            metrics.clustered_interval(slow, truth, chance, accounts, Resampling(50), weight)
+        )
     for ranged in (metrics.auc_interval, metrics.calibration_slope_interval):
         assert np.isnan(ranged(np.ones(150), chance, accounts, Resampling())).all()
 
 
-def test_resamples_that_do_not_settle_are_worked_out_one_at_a_time():
-    """With few accounts, many resamples part the outcomes without a fault, or hold but one of them."""
+def test_slopes_that_do_not_converge_are_computed_one_at_a_time():
+    """With few accounts, many resamples separate the outcomes perfectly or contain only one outcome."""
     rng = np.random.default_rng(0)
     chance = rng.uniform(0.1, 0.9, 12)
     truth, accounts = (rng.random(12) < chance).astype(int), pd.Series(range(12))
     resampling = Resampling(200, 0.99)
-    found = metrics.calibration_slope_interval(truth, chance, accounts, resampling)
+    interval = metrics.calibration_slope_interval(truth, chance, accounts, resampling)
     slow = metrics.clustered_interval(metrics.calibration_slope, truth, chance, accounts, resampling)
-    assert found == pytest.approx(slow)
+    assert interval == pytest.approx(slow)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_resample_that_all_at_once_cannot_settle_is_not_lost(seed, monkeypatch):
+def test_failed_vectorised_slopes_are_replaced_by_single_fits(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     chance = rng.uniform(0.1, 0.9, 60)
     truth, accounts = (rng.random(60) < chance).astype(int), pd.Series(range(60))
@@ -111,7 +113,7 @@ def test_a_resample_that_all_at_once_cannot_settle_is_not_lost(seed, monkeypatch
     assert metrics.calibration_slope_interval(truth, chance, accounts, resampling) == pytest.approx(slow)
 
 
-def test_the_error_that_chance_alone_shows_is_the_mean_error_of_true_probabilities():
+def test_calibration_error_by_chance_is_the_mean_error_of_true_probabilities():
     chance, weight = np.linspace(0.1, 0.9, 60), np.linspace(1, 2, 60)
     dice = np.random.default_rng(0)
     errors = [metrics.calibration_error(dice.random(60) < chance, chance, weight) for _ in range(100)]

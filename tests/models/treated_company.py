@@ -1,4 +1,4 @@
-"""Companies drawn so that the effect of their interventions is known."""
+"""Random companies with a known effect of their interventions."""
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,9 @@ DAY = pd.Timedelta(days=1)
 
 
 def company(lift: float, accounts: int = 1500, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, float]:
-    """Observations 200 and 150 days before one renewal each, the interventions, and what they truly did.
+    """Observations 200 and 150 days before one renewal each, the interventions, and their true effect.
 
-    The weak are treated much more often, so treated accounts renew less although the treatment helps.
+    Unhealthy accounts are treated much more often, so treated accounts renew less although the treatment helps.
     """
     rng = np.random.default_rng(seed)
     health, size = rng.normal(size=(2, accounts))
@@ -31,6 +31,6 @@ def company(lift: float, accounts: int = 1500, seed: int = 0) -> tuple[pd.DataFr
         }
     )  # fmt: skip
     later = rows.assign(as_of=as_of + 50 * DAY, days_to_renewal=150.0)
-    begun = pd.DataFrame({"account_id": rows["account_id"], "playbook": "rescue", "started_at": as_of + 5 * DAY})
+    actions = pd.DataFrame({"account_id": rows["account_id"], "playbook": "rescue", "started_at": as_of + 5 * DAY})
     truth = float((expit(without + lift) - expit(without))[treated].mean())
-    return pd.concat([rows, later], ignore_index=True), begun[treated], truth
+    return pd.concat([rows, later], ignore_index=True), actions[treated], truth

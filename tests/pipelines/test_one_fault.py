@@ -312,9 +312,9 @@ def test_a_disagreement_that_cannot_be_shown_costs_its_line_alone() -> None:
     from renewals.reports.render_failures import RenderFailures
     from renewals.reports.sentences import disagreements
     from renewals.reports.words import Messages
-    from tests.reports.sentences.test_disagreements import judged, log
+    from tests.reports.sentences.test_disagreements import log, with_correctness
 
-    rows = judged(log(("a", "lost", "low", 3), ("b", "renews", "high", 3)), 1, None)
+    rows = with_correctness(log(("a", "lost", "low", 3), ("b", "renews", "high", 3)), 1, None)
     whole = disagreements.sheet_rows(rows, Messages("en"), RenderFailures())
     losses = RenderFailures()
     rows["verdict"] = rows["verdict"].astype(object).where(rows["account_id"] != "a", "perhaps")

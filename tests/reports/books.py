@@ -1,4 +1,4 @@
-"""A workbook of a small list, opened by another library than wrote it."""
+"""Read the workbook of a small list with openpyxl, a library that did not write it."""
 
 import io
 import warnings
@@ -14,16 +14,18 @@ from renewals.reports.workbook.workbook import WorkbookData, build_workbook
 from tests.reports.small_list import MODELS
 
 ABSENT = ("upsell", "cross_sell")
-BEHIND = WorkbookData(MODELS, ABSENT)
+WORKBOOK_DATA = WorkbookData(MODELS, ABSENT)
 
 
-def opened(listed: pd.DataFrame, options: ListOptions | None = None, **behind: Any) -> Any:
-    return read(build_workbook(listed, replace(BEHIND, **behind), options or ListOptions()))
+def open_workbook(listed: pd.DataFrame, options: ListOptions | None = None, **changes: Any) -> Any:
+    return read(build_workbook(listed, replace(WORKBOOK_DATA, **changes), options or ListOptions()))
 
 
 def read(content: bytes) -> Any:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*extension is not supported")  # openpyxl knows no bars of 2010
+        warnings.filterwarnings(
+            "ignore", ".*extension is not supported"
+        )  # openpyxl does not read data bars of Excel 2010
         return openpyxl.load_workbook(io.BytesIO(content))
 
 
@@ -33,6 +35,6 @@ def column(sheet: Any, heading: str) -> list[Any]:
 
 
 def plays(treated: int = 0) -> dict[str, dict[str, Any]]:
-    """The shipped library as `score.json` holds it."""
+    """The shipped playbooks as `score.json` holds them."""
     library = read_library(DEFAULT_LIBRARY)
     return {key: play.model_dump(mode="json") | {"treated": treated} for key, play in library.plays.items()}

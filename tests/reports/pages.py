@@ -1,4 +1,4 @@
-"""A list with all that stands behind its page, drawn at random over the features that there are."""
+"""Random list with all data of its page, for the features of the registry."""
 
 import json
 from html.parser import HTMLParser
@@ -18,7 +18,7 @@ from renewals.reports.words import MESSAGES, Messages
 GROUPS = ("small / steady", "medium / steady", "large / steady")
 CATALOGUE = [feature for family in FAMILIES.values() for feature in feature_metadata(family.features)]
 BY_NAME = {str(feature["name"]): feature for feature in CATALOGUE}
-SPEAKERS = [name for name, feature in BY_NAME.items() if feature["kind"] == "number"][::4]
+SHOWN = [name for name, feature in BY_NAME.items() if feature["kind"] == "number"][::4]
 TRIED = ListOptions().what_if_features
 HARMFUL = "Call <b>the boss</b>"
 LIBRARY = {
@@ -42,10 +42,13 @@ LIBRARY = {
 MANAGERS = ("li", "ann", "王芳", "<b>bold</b>", None)
 
 
-def drawn(names: list[str], language: str = "en", seed: int = 3, worded: bool = True) -> tuple[pd.DataFrame, PageData]:
-    """The list of these accounts, every seventh of them not scored, and what stands behind it.
+def random_list(
+    names: list[str], language: str = "en", seed: int = 3, with_sentences: bool = True
+) -> tuple[pd.DataFrame, PageData]:
+    """Random list of these accounts, every seventh without a score, and the data of its page.
 
-    Without its sentences (`worded`) it is drawn much faster: the page puts them together itself."""
+    Without its sentences (`with_sentences=False`) it is faster: the page builds them itself.
+    """
     rng, count = np.random.default_rng(seed), len(names)
     scored = np.arange(count) % 7 != 6
     chance = np.where(scored, rng.beta(4, 1.5, count), np.nan)
@@ -73,34 +76,38 @@ def drawn(names: list[str], language: str = "en", seed: int = 3, worded: bool = 
         "within_capacity": pd.array(np.where(scored, True, pd.NA), dtype="boolean"),
         "probability_change": np.where(scored, rng.normal(0, 0.1, count), np.nan),
         "alerts": [("usage_drop;sponsor_lost", "sla_breach", None)[i % 3] for i in range(count)],
-        "playbook_1": [(None, HARMFUL)[i % 2] if one else None for i, one in enumerate(scored)],
+        "playbook_1": [(None, HARMFUL)[i % 2] if is_scored else None for i, is_scored in enumerate(scored)],
         "renewal_model": "renewals-renewal/1",
     }
     listed = pd.DataFrame(rows)
-    behind = _behind(listed, scored, rng)
-    for name in [name for name in listed if str(name).endswith("_feature")] + list(behind.strengths):
-        spoken = listed[name] if name in listed else behind.strengths[name]
+    page_data = _page_data(listed, scored, rng)
+    for name in [name for name in listed if str(name).endswith("_feature")] + list(page_data.strengths):
+        features = listed[name] if name in listed else page_data.strengths[name]
         if name in listed:
-            listed[name.replace("_feature", "_actionable")] = spoken.notna().astype("boolean").where(scored)
-            listed[name.replace("_feature", "_theme")] = spoken.map(lambda own: BY_NAME[own]["theme"], "ignore")
-        if worded:
-            listed[name.removesuffix("_feature")] = [said(behind, i, own, language) for i, own in spoken.items()]
-    return cast_columns(listed), behind
+            listed[name.replace("_feature", "_actionable")] = features.notna().astype("boolean").where(scored)
+            listed[name.replace("_feature", "_theme")] = features.map(
+                lambda feature: BY_NAME[feature]["theme"], "ignore"
+            )
+        if with_sentences:
+            listed[name.removesuffix("_feature")] = [
+                sentence_of(page_data, i, feature, language) for i, feature in features.items()
+            ]
+    return cast_columns(listed), page_data
 
 
-def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> PageData:
+def _page_data(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> PageData:
     count = len(listed)
-    figures = {name: _figures(feature, count, rng) for name, feature in BY_NAME.items()}
-    peers = {name: _figures(feature, len(GROUPS), rng) for name, feature in BY_NAME.items()}
-    who = rng.random((count, len(SPEAKERS))).argsort(axis=1)[:, :8]
-    names = np.where(scored[:, None], np.array(SPEAKERS, dtype=object)[who], None)
+    values = {name: _random_values(feature, count, rng) for name, feature in BY_NAME.items()}
+    peers = {name: _random_values(feature, len(GROUPS), rng) for name, feature in BY_NAME.items()}
+    choice = rng.random((count, len(SHOWN))).argsort(axis=1)[:, :8]
+    names = np.where(scored[:, None], np.array(SHOWN, dtype=object)[choice], None)
     for k in range(5):
         listed[f"reason_{k + 1}_feature"] = names[:, k]
     numbers = pd.Series(range(count)).astype(str)
     changes = {language: (f"{language}: by points " + numbers).where(scored) for language in MESSAGES}
     return PageData(
         features=CATALOGUE,
-        feature_values=pd.DataFrame(figures),
+        feature_values=pd.DataFrame(values),
         peer_values=pd.DataFrame(peers, index=list(GROUPS), dtype=object),
         peer_group=pd.Series(rng.choice(GROUPS, count)).where(scored),
         strengths=pd.DataFrame({f"strength_{k + 1}_feature": names[:, 5 + k] for k in range(3)}),
@@ -114,7 +121,7 @@ def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> Page
         past_probabilities=pd.DataFrame(
             {f"2026-0{m}-01": np.where(scored, rng.random(count), np.nan) for m in (3, 4, 5)}
         ),
-        what_if_grid=_tried(scored, rng),
+        what_if_grid=_what_if_grid(scored, rng),
         alerts=_alerts(listed),
         prescribed_playbooks=_plays(listed, rng),
         library=LIBRARY,
@@ -134,86 +141,92 @@ def _behind(listed: pd.DataFrame, scored: Any, rng: np.random.Generator) -> Page
     )
 
 
-def _tried(scored: Any, rng: np.random.Generator) -> pd.DataFrame:
-    """Five steps of each figure tried, in some accounts one fewer."""
+def _what_if_grid(scored: Any, rng: np.random.Generator) -> pd.DataFrame:
+    """Five grid values of each what-if feature, in some accounts fewer."""
     parts = []
     for name in TRIED:
         share = BY_NAME[name]["unit"] == "share"
         steps = np.array([0.1, 0.3, 0.5, 0.7, 0.95]) if share else np.array([0.0, 2.0, 4.0, 7.0, 11.0])
         rows, k = np.nonzero(np.broadcast_to(scored[:, None], (len(scored), 5)) & (rng.random((len(scored), 5)) < 0.9))
-        tried = {"feature": name, "value": steps[k], "probability": rng.random(len(rows))}
-        parts.append(pd.DataFrame(tried, index=rows))
+        grid = {"feature": name, "value": steps[k], "probability": rng.random(len(rows))}
+        parts.append(pd.DataFrame(grid, index=rows))
     return pd.concat(parts)
 
 
 def _alerts(listed: pd.DataFrame) -> pd.DataFrame:
-    """Every alert that the list names, every other of them new."""
+    """All alerts of the list; every second one is new."""
     codes = listed["alerts"].dropna().str.split(";").explode().rename("code").to_frame()
-    turns = np.arange(len(codes))
-    evidence = {"started_on": pd.Timestamp("2026-05-04").date(), "tier": np.where(turns % 3, None, "S")}
-    evidence |= {"count": 1.0 + turns % 4, "value": 2.0 + turns % 9, "expected": 20.0 + turns % 7}
-    return codes.assign(**evidence, is_new=turns % 2 == 0)
+    index = np.arange(len(codes))
+    evidence = {"started_on": pd.Timestamp("2026-05-04").date(), "tier": np.where(index % 3, None, "S")}
+    evidence |= {"count": 1.0 + index % 4, "value": 2.0 + index % 9, "expected": 20.0 + index % 7}
+    return codes.assign(**evidence, is_new=index % 2 == 0)
 
 
 def _plays(listed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """The harmful play where the list names one, then the other, which is the best."""
-    named = listed["playbook_1"].notna().to_numpy()
-    whose = {"play_1": "harmful", "play_2": "plain", "best": "plain"}
-    told = {name: np.where(named, play, None) for name, play in whose.items()} | {"play_3": None}
+    """The harmful playbook where the list prescribes one, then the plain one, which is the best."""
+    prescribed = listed["playbook_1"].notna().to_numpy()
+    columns = {"play_1": "harmful", "play_2": "plain", "best": "plain"}
+    playbooks = {name: np.where(prescribed, play, None) for name, play in columns.items()} | {"play_3": None}
     return pd.DataFrame(
-        told | {"expected_gain": np.where(named, rng.uniform(1e3, 1e5, len(named)), np.nan), "hours": 6.0}
+        playbooks
+        | {"expected_gain": np.where(prescribed, rng.uniform(1e3, 1e5, len(prescribed)), np.nan), "hours": 6.0}
     )
 
 
-def _figures(feature: Any, count: int, rng: np.random.Generator) -> Any:
+def _random_values(feature: Any, count: int, rng: np.random.Generator) -> Any:
     if feature["kind"] == "category":
         return rng.choice(np.array(["basic", "<i>pro</i>", None], dtype=object), count)
-    figures = rng.random(count) if feature["unit"] in ("share", "change") else rng.poisson(5, count).astype(float)
-    return np.where(rng.random(count) < 0.05, np.nan, figures)
+    values = rng.random(count) if feature["unit"] in ("share", "change") else rng.poisson(5, count).astype(float)
+    return np.where(rng.random(count) < 0.05, np.nan, values)
 
 
-def said(behind: PageData, row: int, name: str | None, language: str) -> str | None:
-    """What the list says of an account's figure."""
+def sentence_of(page_data: PageData, row: int, name: str | None, language: str) -> str | None:
+    """The sentence that the list shows for a feature of one account."""
     if name is None or pd.isna(name):
         return None
-    own, usual = behind.feature_values[name].iloc[row], behind.peer_values.at[behind.peer_group.iloc[row], name]
-    known = (None if pd.isna(figure) else figure for figure in (own, usual))
+    value, typical = (
+        page_data.feature_values[name].iloc[row],
+        page_data.peer_values.at[page_data.peer_group.iloc[row], name],
+    )
+    known = (None if pd.isna(number) else number for number in (value, typical))
     return render_sentence(BY_NAME[name], *known, Messages(language).phrases())
 
 
 class Elements(HTMLParser):
-    """The text of every script and style element, with its attributes, as a browser would cut them."""
+    """Script and style elements of a page: tag, attributes and text."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(convert_charrefs=True)
-        self.found: list[tuple[str, dict[str, str | None], str]] = []
+        self.elements: list[tuple[str, dict[str, str | None], str]] = []
         self.policy = ""
         self.inside = False
         self.feed(content.decode())
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         self.inside = tag in ("script", "style")
         if self.inside:
-            self.found.append((tag, given, ""))
-        if given.get("http-equiv") == "Content-Security-Policy":
-            self.policy = given["content"]
+            self.elements.append((tag, attributes, ""))
+        if attributes.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attributes["content"]
 
     def handle_data(self, data: str) -> None:
         if self.inside:
-            tag, given, text = self.found[-1]
-            self.found[-1] = (tag, given, text + data)
+            tag, attributes, text = self.elements[-1]
+            self.elements[-1] = (tag, attributes, text + data)
 
     def handle_endtag(self, tag: str) -> None:
         self.inside = False
 
 
 def payload_of(content: bytes) -> Any:
-    """What the page's code is given."""
-    return next(json.loads(text) for _, given, text in Elements(content).found if given.get("id") == "payload")
+    """The JSON payload of a page."""
+    return next(
+        json.loads(text) for _, attributes, text in Elements(content).elements if attributes.get("id") == "payload"
+    )
 
 
 def page(names: list[str], language: str = "en", **options: Any) -> tuple[bytes, pd.DataFrame, PageData]:
-    """A page, with the list and what stands behind it."""
-    listed, behind = drawn(names, language)
-    return render_list_page(listed, behind, ListOptions(language=language, **options)), listed, behind  # type: ignore[arg-type]
+    """A page, with its list and its data."""
+    listed, page_data = random_list(names, language)
+    return render_list_page(listed, page_data, ListOptions(language=language, **options)), listed, page_data  # type: ignore[arg-type]

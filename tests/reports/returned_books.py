@@ -1,4 +1,4 @@
-"""Workbooks as managers send them back, written by hand in the layout of `reports/workbook/feedback_layout.py`."""
+"""Workbooks as managers return them, written in the layout of `reports/workbook/feedback_layout.py`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from renewals.reports.workbook.feedback_layout import (
 
 LETTERS = {"account_id": "C", "verdict": "D", "action": "E", "started_on": "F", "note": "G"}
 HEADINGS = ("Rank", "Account", "Account id", "Your verdict", "Action taken", "Begun on", "Note")
-WORDS = {
+ANSWER_TEXTS = {
     "en": ({"Will renew": "renews", "Will be lost": "lost", "Not sure": "unsure"}, {"Visit the boss": "visit"}),
     "zh": ({"会续约": "renews", "会流失": "lost", "不确定": "unsure"}, {"拜访决策人": "visit"}),
 }
 Answers = Sequence[Sequence[Any]]
-"""Rows of account id, verdict, action, begun and note; shorter rows say nothing in the rest."""
+"""Rows of account id, verdict, action, start day and note; missing cells are empty."""
 
 
 def returned(
@@ -36,10 +36,12 @@ def returned(
     language: str = "en",
     change: Callable[[Workbook], None] | None = None,
     notices: Sequence[str] = (),
-    **said: str,
+    **metadata: str,
 ) -> bytes:
-    """A workbook of these managers' answers, below these notices; `change` does to it what a manager might, `said`
-    overrides its cover."""
+    """A workbook with the managers' answers below the notices.
+
+    `change` edits the workbook as a manager might, `metadata` replaces cells of its hidden sheet.
+    """
     book = Workbook()
     book.active.title = "Summary"
     for title, rows in sheets.items():
@@ -56,7 +58,7 @@ def returned(
         "language": language,
         "header": str(len(notices) + 1),
     }
-    _hidden(book, sheets, cover | said, language)
+    _add_hidden_sheet(book, sheets, cover | metadata, language)
     if change is not None:
         change(book)
     sink = io.BytesIO()
@@ -64,20 +66,20 @@ def returned(
     return sink.getvalue()
 
 
-def _hidden(book: Workbook, sheets: Mapping[str, Answers], cover: Mapping[str, str], language: str) -> None:
+def _add_hidden_sheet(book: Workbook, sheets: Mapping[str, Answers], cover: Mapping[str, str], language: str) -> None:
     hidden = book.create_sheet(HIDDEN_SHEET)
     hidden.sheet_state = "veryHidden"
     for name, row in METADATA_ROWS.items():
         hidden[f"A{row}"], hidden[f"B{row}"] = name, cover[name]
-    for place, heading in enumerate(SHEET_TABLE_COLUMNS, start=1):
-        hidden.cell(TABLES_HEADER_ROW, place, heading)
+    for column, heading in enumerate(SHEET_TABLE_COLUMNS, start=1):
+        hidden.cell(TABLES_HEADER_ROW, column, heading)
     for row, title in enumerate(sheets, start=TABLES_HEADER_ROW + 1):
         csm = "" if title == "Nobody" else title
-        for place, text in enumerate((title, csm, *LETTERS.values()), start=1):
-            hidden.cell(row, place, text or None)
-    for columns, words in zip((VERDICT_TABLE_COLUMNS, ACTION_TABLE_COLUMNS), WORDS[language], strict=True):
-        for row, (word, code) in enumerate((("word", "code"), *words.items()), start=TABLES_HEADER_ROW):
-            hidden[f"{columns[0]}{row}"], hidden[f"{columns[1]}{row}"] = word, code
+        for column, text in enumerate((title, csm, *LETTERS.values()), start=1):
+            hidden.cell(row, column, text or None)
+    for columns, texts in zip((VERDICT_TABLE_COLUMNS, ACTION_TABLE_COLUMNS), ANSWER_TEXTS[language], strict=True):
+        for row, (label, code) in enumerate((("word", "code"), *texts.items()), start=TABLES_HEADER_ROW):
+            hidden[f"{columns[0]}{row}"], hidden[f"{columns[1]}{row}"] = label, code
 
 
 DAY = date(2026, 6, 3)

@@ -1,4 +1,4 @@
-"""A small list as its parts: six accounts, two managers, names that mean harm."""
+"""A small list and its parts: six accounts, two managers, hostile names."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def observations(names: tuple[str, ...] = ("acme", "beta", "gamma", "quiet", "fr
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """Two features in words."""
+    """Metadata of two features with their sentences."""
     shared = {"actionable": True, "params": {"days": 28}, "kind": "number", "unit": "people"}
     people = {
         "name": "people_28d",
@@ -81,42 +81,48 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def reasons_for(rows: pd.DataFrame, language: str = "en") -> pd.DataFrame:
-    """Reasons and strengths by the row's label; one row per observation."""
+    """Reasons and strengths, which depend on the row's index; one row per observation."""
     from renewals.reports.words import Messages
 
-    turns = rows.index
-    figures = pd.DataFrame(
-        {"people_28d": [float(i % 5) for i in turns], "bugs_28d": [float(i % 3) for i in turns]}, rows.index
+    index = rows.index
+    values = pd.DataFrame(
+        {"people_28d": [float(i % 5) for i in index], "bugs_28d": [float(i % 3) for i in index]}, rows.index
     )
-    pushes = pd.DataFrame(
-        {"people_28d": [i % 5 - 2.1 for i in turns], "bugs_28d": [1.1 - i % 3 for i in turns]}, rows.index
+    contributions = pd.DataFrame(
+        {"people_28d": [i % 5 - 2.1 for i in index], "bugs_28d": [1.1 - i % 3 for i in index]}, rows.index
     )
-    peers: PeerStatistics = peer_statistics(figures, rows["size_band"], rows["stage"], 1)
-    return explain_scores(pushes, figures, catalogue(), peers, Messages(language).phrases())
+    peers: PeerStatistics = peer_statistics(values, rows["size_band"], rows["stage"], 1)
+    return explain_scores(contributions, values, catalogue(), peers, Messages(language).phrases())
 
 
-def make_list(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> pd.DataFrame:
-    """The list of these observations; `renewal` and other targets' probabilities by name."""
-    return build_risk_list(*parts_of(rows, options, **chances), MODELS, options or ListOptions()).rows
+def make_list(rows: pd.DataFrame, options: ListOptions | None = None, **probabilities: Any) -> pd.DataFrame:
+    """The list of these observations; probabilities of `renewal` and further targets by name."""
+    return build_risk_list(*parts_of(rows, options, **probabilities), MODELS, options or ListOptions()).rows
 
 
-def parts_of(rows: pd.DataFrame, options: ListOptions | None = None, **chances: Any) -> tuple[pd.DataFrame, ...]:
-    """What a list of these observations is made of: they, the probabilities, the reasons and the plays."""
-    given = {"renewal": [0.1 + 0.8 * i / max(len(rows) - 1, 1) for i in range(len(rows))]} | chances
-    given = {
-        RENEWAL_LOW: [0.9 * own for own in given["renewal"]],
-        RENEWAL_HIGH: [0.1 + 0.9 * own for own in given["renewal"]],
-    } | given
+def parts_of(rows: pd.DataFrame, options: ListOptions | None = None, **probabilities: Any) -> tuple[pd.DataFrame, ...]:
+    """The parts of a list: observations, probabilities, reasons and playbooks."""
+    columns = {"renewal": [0.1 + 0.8 * i / max(len(rows) - 1, 1) for i in range(len(rows))]} | probabilities
+    columns = {
+        RENEWAL_LOW: [0.9 * value for value in columns["renewal"]],
+        RENEWAL_HIGH: [0.1 + 0.9 * value for value in columns["renewal"]],
+    } | columns
     options = options or ListOptions()
-    chance, told = pd.DataFrame(given, index=rows.index), reasons_for(rows, options.language)
-    return rows, chance, told, plays_for(rows, chance, told, options)
+    table, reasons = pd.DataFrame(columns, index=rows.index), reasons_for(rows, options.language)
+    return rows, table, reasons, plays_for(rows, table, reasons, options)
 
 
-def plays_for(rows: pd.DataFrame, chance: pd.DataFrame, told: pd.DataFrame, options: ListOptions) -> pd.DataFrame:
+def plays_for(
+    rows: pd.DataFrame, probabilities: pd.DataFrame, reasons: pd.DataFrame, options: ListOptions
+) -> pd.DataFrame:
     """Playbooks of the shipped library, one row per observation."""
     library = read_library(DEFAULT_LIBRARY)
-    able = chance.where(rows["status"] == "scored")
-    found = prescribe_playbooks(
-        rows, able, told, AvailablePlaybooks(library, combine_effects(library, {}), 60), options.expansion_threshold
+    scored = probabilities.where(rows["status"] == "scored")
+    prescribed = prescribe_playbooks(
+        rows,
+        scored,
+        reasons,
+        AvailablePlaybooks(library, combine_effects(library, {}), 60),
+        options.expansion_threshold,
     )
-    return name_playbooks(found, library, options.language)
+    return name_playbooks(prescribed, library, options.language)

@@ -14,7 +14,7 @@ def read(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
-def test_the_csv_holds_the_list_under_its_column_names(listed: pd.DataFrame) -> None:
+def test_csv_contains_the_list_under_its_column_names(listed: pd.DataFrame) -> None:
     rows = read(to_csv(listed))
     assert list(rows[0]) == list(COLUMN_NAMES)
     assert [row["account_id"] for row in rows] == listed["account_id"].tolist()
@@ -25,16 +25,16 @@ def test_the_csv_holds_the_list_under_its_column_names(listed: pd.DataFrame) -> 
     assert {row["within_capacity"] for row in rows} == {"true", ""}
 
 
-def test_names_that_could_run_are_guarded_and_others_verbatim() -> None:
+def test_only_names_that_a_spreadsheet_could_run_are_quoted() -> None:
     listed = make_list(observations(HOSTILE))
     names = {row["account_id"]: row["account_name"] for row in read(to_csv(listed))}
-    for place, name in enumerate(HOSTILE):
+    for number, name in enumerate(HOSTILE):
         guarded = f"'{name}" if name[0] in "=+-@" else name
-        assert names[f"a{place}"] == guarded
+        assert names[f"a{number}"] == guarded
 
 
 @pytest.mark.parametrize("start", ["\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
-def test_every_start_of_a_formula_is_guarded(start: str) -> None:
+def test_every_start_of_a_formula_is_quoted(start: str) -> None:
     listed = make_list(observations((f"{start}cmd", "b")))
     assert {row["account_name"] for row in read(to_csv(listed))} == {f"'{start}cmd", "b"}
 
@@ -45,11 +45,11 @@ def test_a_carriage_return_does_not_end_the_row() -> None:
 
 
 def test_a_negative_number_stays_a_number(listed: pd.DataFrame) -> None:
-    pushes = [row["reason_1_contribution"] for row in read(to_csv(listed)) if row["reason_1_contribution"]]
-    assert pushes
-    assert all(float(push) < 0 for push in pushes)
+    contributions = [row["reason_1_contribution"] for row in read(to_csv(listed)) if row["reason_1_contribution"]]
+    assert contributions
+    assert all(float(contribution) < 0 for contribution in contributions)
 
 
-def test_whole_number_ids_stay_as_they_are() -> None:
+def test_integer_ids_stay_unchanged() -> None:
     listed = make_list(observations().assign(account_id=[1, -2, 3, 4, 5, 2**60]))
     assert {row["account_id"] for row in read(to_csv(listed))} == {"1", "-2", "3", "4", "5", str(2**60)}

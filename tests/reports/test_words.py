@@ -29,7 +29,7 @@ CODED = {
     "alerts": ALERT_CODES,
     "alert": ALERT_CODES,
 }
-SPOKEN = (
+KEY_PREFIXES = (
     "heading|about|sheet|columns|phrase|explain|forecast|flag|effect|backtest|tune|plays|since|whatif|summary|"
     "disagreements|metrics"
 )
@@ -56,51 +56,51 @@ def placeholders(text: str) -> set[tuple[str | None, str | None]]:
 TRANSLATED = sorted(set(MESSAGES) - {"en"})
 
 
-def messages(language: str) -> list[tuple[str, str]]:
-    return [(said.context, said.id) for said in load_catalog(language) if said.id]
+def message_ids(language: str) -> list[tuple[str, str]]:
+    return [(message.context, message.id) for message in load_catalog(language) if message.id]
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_every_message_is_translated_from_the_english_that_stands_now(language: str) -> None:
-    """`make words` mends a catalogue that has fallen behind; a person translates what it marks."""
-    assert messages(language) == messages("en")
-    told = [said for said in load_catalog(language) if said.id]
-    assert not [said.context for said in told if not said.string]
-    assert not [said.context for said in told if said.fuzzy]
+def test_every_message_is_translated_from_the_current_english(language: str) -> None:
+    """`make words` updates an outdated catalogue; a person translates the entries that it marks."""
+    assert message_ids(language) == message_ids("en")
+    catalog = [message for message in load_catalog(language) if message.id]
+    assert not [message.context for message in catalog if not message.string]
+    assert not [message.context for message in catalog if message.fuzzy]
     assert not load_catalog(language).obsolete
 
 
-def test_every_key_is_there_once() -> None:
-    keys = [key for key, _ in messages("en")]
+def test_message_keys_are_unique() -> None:
+    keys = [key for key, _ in message_ids("en")]
     assert len(keys) == len(set(keys)) == len(ENGLISH)
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_a_translation_has_the_same_figures(language: str) -> None:
-    other = MESSAGES[language]
-    assert {k: placeholders(v) for k, v in other.items()} == {k: placeholders(v) for k, v in ENGLISH.items()}
+def test_translation_has_the_same_placeholders(language: str) -> None:
+    translated = MESSAGES[language]
+    assert {k: placeholders(v) for k, v in translated.items()} == {k: placeholders(v) for k, v in ENGLISH.items()}
 
 
-def test_chinese_is_translated_and_uses_its_own_punctuation() -> None:
-    untranslated = [key for key, said in MESSAGES["zh"].items() if said.isascii()]
+def test_chinese_is_translated_and_uses_chinese_punctuation() -> None:
+    untranslated = [key for key, text in MESSAGES["zh"].items() if text.isascii()]
     assert not untranslated
     western = re.compile(r"[\u4e00-\u9fff}][,:;()]|[(][\u4e00-\u9fff]")
-    assert not [said for said in MESSAGES["zh"].values() if western.search(re.sub(r"\{[^}]*\}", "}", said))]
+    assert not [text for text in MESSAGES["zh"].values() if western.search(re.sub(r"\{[^}]*\}", "}", text))]
 
 
 @pytest.mark.parametrize("language", sorted(MESSAGES))
-def test_every_column_value_and_parameter_has_words(language: str) -> None:
-    own = Messages(language)
+def test_every_column_value_and_parameter_has_a_text(language: str) -> None:
+    texts = Messages(language)
     for name in COLUMN_NAMES:
-        assert own.heading(name)
-        assert own.description(name, **ListOptions().explanation_values)
+        assert texts.heading(name)
+        assert texts.description(name, **ListOptions().explanation_values)
     assert all(f"{column}.{value}" in MESSAGES[language] for column, values in CODED.items() for value in values)
-    said = own.phrases().params
-    assert all(value in said[name] for name, values in PARAMETERS.items() for value in values)
+    params = texts.phrases().params
+    assert all(value in params[name] for name, values in PARAMETERS.items() for value in values)
 
 
-def test_every_key_asked_for_exists() -> None:
-    asked = {
+def test_every_key_in_the_code_exists() -> None:
+    keys = {
         node.value
         for module in (
             *SHEETS,
@@ -117,19 +117,19 @@ def test_every_key_asked_for_exists() -> None:
         )
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if re.fullmatch(rf"({SPOKEN})\.\w+", node.value)
+        if re.fullmatch(rf"({KEY_PREFIXES})\.\w+", node.value)
     }
-    assert len(asked) > 10
-    assert asked <= set(ENGLISH)
+    assert len(keys) > 10
+    assert keys <= set(ENGLISH)
 
 
 @pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_every_measure_of_the_forecast_has_a_name_and_a_definition(language: str) -> None:
-    own = Messages(language)
-    assert all(own.text(f"forecast.{name}") and own.text(f"forecast.about.{name}") for name in MEASURE_UNITS)
+    texts = Messages(language)
+    assert all(texts.text(f"forecast.{name}") and texts.text(f"forecast.about.{name}") for name in MEASURE_UNITS)
 
 
-def test_an_unknown_key_or_value() -> None:
+def test_unknown_key_is_an_error_and_unknown_value_is_returned() -> None:
     with pytest.raises(KeyError):
         Messages("en").text("heading.nothing")
     assert Messages("en").value("stage", "limbo") == "limbo"
@@ -137,16 +137,16 @@ def test_an_unknown_key_or_value() -> None:
 
 
 @pytest.mark.parametrize("language", sorted(MESSAGES))
-def test_every_theme_has_a_name_of_its_own_and_what_is_given_is_marked(language: str) -> None:
-    own = Messages(language)
-    names = {own.theme(theme, actionable) for theme in THEMES for actionable in (True, False)}
+def test_theme_names_are_unique_and_differ_for_background_reasons(language: str) -> None:
+    texts = Messages(language)
+    names = {texts.theme(theme, actionable) for theme in THEMES for actionable in (True, False)}
     assert len(names) == 2 * len(THEMES)
     assert all(f"theme.{theme}" in MESSAGES[language] for theme in THEMES)
 
 
 @pytest.mark.parametrize("language", sorted(MESSAGES))
-def test_every_feature_can_be_told(language: str) -> None:
-    """With a figure, without one, and with no parameter left as a code."""
+def test_every_feature_has_a_sentence(language: str) -> None:
+    """With a value, without a value, and with no parameter shown as a code."""
     phrases = Messages(language).phrases()
     for family in FAMILIES.values():
         for feature in feature_metadata(family.features):

@@ -1,4 +1,4 @@
-"""What is told of the past, on tables small enough to add up by hand."""
+"""Backtest report, on tables small enough to add up by hand."""
 
 import numpy as np
 import pandas as pd
@@ -27,50 +27,53 @@ def renewals(*rows: tuple, **columns) -> pd.DataFrame:
     )
 
 
-def asked(target: str = "renewal", capacity=EVERYTHING) -> BacktestSettings:
+def report_settings(target: str = "renewal", capacity=EVERYTHING) -> BacktestSettings:
     return BacktestSettings(target, GATE, capacity)
 
 
-def many(chance, label, **columns) -> pd.DataFrame:
-    rows = [(f"a{n}", "2024-02-01", int(hit), p) for n, (p, hit) in enumerate(zip(chance, label, strict=True))]
+def predictions(probabilities, outcomes, **columns) -> pd.DataFrame:
+    rows = [
+        (f"a{n}", "2024-02-01", int(outcome), p)
+        for n, (p, outcome) in enumerate(zip(probabilities, outcomes, strict=True))
+    ]
     return renewals(*rows, **columns)
 
 
 @pytest.fixture
-def truthful():
-    """A model that knows, beside a base rate that does not."""
+def informed():
+    """A model that knows the true probabilities, with a base rate that does not."""
     rng = np.random.default_rng(0)
     chance = rng.choice([0.1, 0.9], 300)
-    return many(chance, rng.random(300) < chance, base_rate=0.5, linear=chance)
+    return predictions(chance, rng.random(300) < chance, base_rate=0.5, linear=chance)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "expected"),
     [(0.01, 0.02, "better"), (-0.02, -0.01, "worse"), (-0.01, 0.01, "no_difference"), (0, 0, "no_difference")],
 )
-def test_a_verdict_needs_the_whole_interval_on_one_side(low, high, said):
-    assert backtest.verdict(low, high) == said
+def test_verdict_needs_the_complete_interval_on_one_side_of_zero(low, high, expected):
+    assert backtest.verdict(low, high) == expected
 
 
-def test_a_part_holds_every_speaker_and_what_the_model_gains_over_each(truthful):
-    told = backtest.compare_models(truthful, asked())
-    assert list(told["models"]) == [MODEL, "base_rate", "linear"]
-    assert (told["rows"], told["terms"], told["accounts"]) == (300, 300, 300)
-    assert told["gain_over"]["base_rate"]["verdict"] == "better"
-    assert told["gain_over"]["linear"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "no_difference"}
-    swapped = truthful.rename(columns={MODEL: "base_rate", "base_rate": MODEL})
-    assert backtest.compare_models(swapped, asked())["gain_over"]["base_rate"]["verdict"] == "worse"
-    low, high = told["models"][MODEL]["auc_interval"]
-    assert low < told["models"][MODEL]["auc"] < high
+def test_report_has_each_model_and_the_gain_over_each(informed):
+    report = backtest.compare_models(informed, report_settings())
+    assert list(report["models"]) == [MODEL, "base_rate", "linear"]
+    assert (report["rows"], report["terms"], report["accounts"]) == (300, 300, 300)
+    assert report["gain_over"]["base_rate"]["verdict"] == "better"
+    assert report["gain_over"]["linear"] == {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "no_difference"}
+    swapped = informed.rename(columns={MODEL: "base_rate", "base_rate": MODEL})
+    assert backtest.compare_models(swapped, report_settings())["gain_over"]["base_rate"]["verdict"] == "worse"
+    low, high = report["models"][MODEL]["auc_interval"]
+    assert low < report["models"][MODEL]["auc"] < high
 
 
-def test_a_part_without_rows_says_so(truthful):
-    told = backtest.compare_models(truthful.head(0), asked())
-    assert (told["rows"], told["gain_over"], told["models"][MODEL]) == (0, {}, {})
+def test_report_without_rows_is_empty(informed):
+    report = backtest.compare_models(informed.head(0), report_settings())
+    assert (report["rows"], report["gain_over"], report["models"][MODEL]) == (0, {}, {})
 
 
-def test_the_share_of_lost_revenue_among_those_who_fit():
-    """Anna can carry one account a month. In February she is shown beta and misses acme; in March she is shown acme."""
+def test_recall_is_the_share_of_lost_revenue_within_capacity():
+    """Anna has capacity for one account a month: her list has beta and not acme in February, and acme in March."""
     rows = renewals(
         ("acme", "2024-02-01", 0, 0.8),
         ("beta", "2024-02-01", 1, 0.2),
@@ -80,83 +83,83 @@ def test_the_share_of_lost_revenue_among_those_who_fit():
         arr=[100.0, 100.0, 100.0, 100.0, 300.0],
         csm=["Anna", "Anna", "Anna", "Anna", "Bob"],
     )
-    one = Capacity(managers={"Anna": {"accounts": 1}}).for_manager
-    told = backtest.recall_at_capacity(rows, asked(capacity=one))
-    assert told["lists"] == 2
-    assert told["lost_arr"] == 500.0
-    assert told["models"][MODEL]["recall"] == pytest.approx(400 / 500)
-    assert told["models"][MODEL]["arr_share_listed"] == pytest.approx(500 / 700)
-    assert [(one["csm"], one["recall"]) for one in told["managers"]] == [("Anna", 0.5), ("Bob", 1.0)]
-    assert [one["recall_early"] for one in told["managers"]] == [0.5, 1.0]
+    capacity = Capacity(managers={"Anna": {"accounts": 1}}).for_manager
+    report = backtest.recall_at_capacity(rows, report_settings(capacity=capacity))
+    assert report["lists"] == 2
+    assert report["lost_arr"] == 500.0
+    assert report["models"][MODEL]["recall"] == pytest.approx(400 / 500)
+    assert report["models"][MODEL]["arr_share_listed"] == pytest.approx(500 / 700)
+    assert [(manager["csm"], manager["recall"]) for manager in report["managers"]] == [("Anna", 0.5), ("Bob", 1.0)]
+    assert [manager["recall_early"] for manager in report["managers"]] == [0.5, 1.0]
 
 
-def test_the_first_fifth_of_a_list_is_told_apart():
-    rows = many([0.1, *[0.9] * 9], [0, *[1] * 8, 0], arr=10.0, csm="Anna")
-    told = backtest.recall_at_capacity(rows, asked())["models"][MODEL]
-    assert (told["recall"], told["recall_early"]) == (1.0, 0.5)
+def test_early_recall_covers_the_first_fifth_of_a_list():
+    rows = predictions([0.1, *[0.9] * 9], [0, *[1] * 8, 0], arr=10.0, csm="Anna")
+    result = backtest.recall_at_capacity(rows, report_settings())["models"][MODEL]
+    assert (result["recall"], result["recall_early"]) == (1.0, 0.5)
 
 
-def test_accounts_of_no_manager_are_a_portfolio_of_their_own():
+def test_accounts_without_a_manager_are_one_portfolio():
     rows = renewals(("acme", "2024-02-01", 0, 0.5), arr=[10.0], csm=[None])
-    (told,) = backtest.recall_at_capacity(rows, asked())["managers"]
-    assert (told["csm"], told["recall"]) == (None, 1.0)
+    (portfolio,) = backtest.recall_at_capacity(rows, report_settings())["managers"]
+    assert (portfolio["csm"], portfolio["recall"]) == (None, 1.0)
 
 
-def test_the_model_s_lists_are_ranked_otherwise_too():
-    """One account fits. Acme will hardly renew and is too late; beta is large and safe; gamma can be saved."""
+def test_recall_is_reported_for_each_ranking():
+    """Capacity is one account. Acme will hardly renew and is too late; beta is large and safe; gamma can be saved."""
     rows = renewals(
         ("acme", "2024-02-01", 0, 0.3), ("beta", "2024-02-01", 1, 0.999), ("gamma", "2024-02-01", 0, 0.5),
         arr=[300.0, 900.0, 100.0], csm="Anna",
     )  # fmt: skip
     rows["days_to_renewal"] = [20, 90, 90]
-    asked_for = BacktestSettings("renewal", GATE, Capacity(accounts=1).for_manager, assumed_effect=1.0, decided_days=30)
-    told = backtest.recall_at_capacity(rows, asked_for)
-    assert (told["lost_arr"], told["lost_arr_in_time"]) == (400.0, 100.0)
-    found = {name: (one["recall"], one["in_time_recall"]) for name, one in told["rankings"].items()}
+    settings = BacktestSettings("renewal", GATE, Capacity(accounts=1).for_manager, assumed_effect=1.0, decided_days=30)
+    report = backtest.recall_at_capacity(rows, settings)
+    assert (report["lost_arr"], report["lost_arr_in_time"]) == (400.0, 100.0)
+    recalls = {name: (one["recall"], one["in_time_recall"]) for name, one in report["rankings"].items()}
     acme, beta, gamma = (0.75, 0.0), (0.0, 0.0), (0.25, 1.0)
-    assert found == {
+    assert recalls == {
         **{"expected_gain": gamma, "probability": acme, "arr": beta},
         **{"arr_at_risk": acme, "expected_profit": acme},
     }
 
 
-def test_contact_pays_where_leaving_is_likely_and_the_revenue_large():
+def test_expected_profit_is_positive_for_a_probable_loss_of_large_revenue():
     """3 in 10 accept: of 1000 at a certain loss 0.3 * (950 - 15) - 0.7 * 15 = 270; a certain renewal costs 50 + 15."""
     chance, arr = pd.Series([0.0, 1.0]), pd.Series([1000.0, 1000.0])
     assert backtest.expected_profit(chance, arr).tolist() == pytest.approx([270.0, -65.0])
 
 
-def test_without_revenue_or_managers_nothing_is_said_of_capacity():
-    assert backtest.recall_at_capacity(many([0.5], [1]), asked())["models"] == {}
+def test_capacity_report_without_revenue_or_managers_is_empty():
+    assert backtest.recall_at_capacity(predictions([0.5], [1]), report_settings())["models"] == {}
 
 
-def test_an_old_model_is_compared_with_the_youngest_on_the_same_rows():
+def test_old_model_is_compared_with_the_newest_on_the_same_rows():
     rows = renewals(("acme", "2024-06-01", 1, 0.9), ("beta", "2024-06-01", 0, 0.1)).assign(
         origin=pd.Timestamp(2024, 6, 1)
     )
-    words = [("acme", "2024-06-01", 0.9), ("beta", "2024-06-01", 0.1), ("acme", "2024-04-01", 0.5)]
-    aged = pd.DataFrame(words, columns=["account_id", "origin", "probability"]).assign(
+    predicted = [("acme", "2024-06-01", 0.9), ("beta", "2024-06-01", 0.1), ("acme", "2024-04-01", 0.5)]
+    aged = pd.DataFrame(predicted, columns=["account_id", "origin", "probability"]).assign(
         as_of=pd.Timestamp(2024, 6, 1), origin=lambda frame: pd.to_datetime(frame["origin"]), out_of_range_share=0.0
     )
-    first, third = backtest.metrics_by_model_age(rows, aged, asked())
-    assert (first["month"], first["rows"], first["gain"]) == (1, 2, None), "nobody is younger"
+    first, third = backtest.metrics_by_model_age(rows, aged, report_settings())
+    assert (first["month"], first["rows"], first["gain"]) == (1, 2, None), "no model is newer"
     assert (third["month"], third["rows"], third["newest_month"]) == (3, 1, 1.0)
     assert third["log_loss"] == pytest.approx(-np.log(0.5))
     assert third["newest_log_loss"] == pytest.approx(-np.log(0.9))
     assert third["gain"]["value"] == pytest.approx(np.log(0.5) - np.log(0.9))
 
 
-def test_of_an_age_only_the_rows_that_a_younger_model_spoke_of_are_compared():
+def test_model_age_uses_only_rows_that_a_newer_model_predicted():
     rows = renewals(("acme", "2024-06-01", 1, 0.9), ("beta", "2024-07-01", 1, 0.2)).assign(
         origin=pd.to_datetime(["2024-06-01", "2024-05-01"])
     )
     aged = rows[["account_id", "as_of"]].assign(origin=pd.to_datetime(["2024-04-01", "2024-05-01"]), probability=0.5)
-    (third,) = backtest.metrics_by_model_age(rows, aged, asked())
+    (third,) = backtest.metrics_by_model_age(rows, aged, report_settings())
     assert (third["month"], third["rows"], third["newest_month"]) == (3, 1, 1.0)
     assert third["newest_log_loss"] == pytest.approx(-np.log(0.9))
 
 
-def test_models_of_a_year_and_older_are_one_age_and_the_youngest_of_them_speaks():
+def test_models_older_than_a_year_are_one_age_and_the_newest_of_them_counts():
     rows = renewals(("acme", "2024-06-01", 1, 0.9))
     aged = pd.DataFrame(
         {
@@ -166,35 +169,35 @@ def test_models_of_a_year_and_older_are_one_age_and_the_youngest_of_them_speaks(
             "probability": [0.3, 0.6],
         }
     )
-    (old,) = backtest.metrics_by_model_age(rows, aged, asked())
+    (old,) = backtest.metrics_by_model_age(rows, aged, report_settings())
     assert (old["month"], old["rows"], old["model_count"]) == (13, 1, 1)
     assert old["log_loss"] == pytest.approx(-np.log(0.6))
 
 
-def test_log_loss_falls_where_the_strange_are_misjudged():
-    rows = many([0.9] * 20, [1] * 16 + [0] * 4)
+def test_log_loss_falls_when_out_of_range_accounts_are_left_out():
+    rows = predictions([0.9] * 20, [1] * 16 + [0] * 4)
     aged = rows[["account_id", "as_of", "origin"]].assign(out_of_range_share=[0.0] * 16 + [0.5] * 4)
-    told = backtest.risk_coverage(rows, aged)
-    assert [(one["coverage"], one["out_of_range_share"]) for one in told] == [(1.0, 0.5), (0.8, 0.0)]
-    assert told[1]["log_loss"] == pytest.approx(-np.log(0.9))
-    assert told[0]["log_loss"] == pytest.approx(0.8 * -np.log(0.9) + 0.2 * -np.log(0.1))
+    steps = backtest.risk_coverage(rows, aged)
+    assert [(step["coverage"], step["out_of_range_share"]) for step in steps] == [(1.0, 0.5), (0.8, 0.0)]
+    assert steps[1]["log_loss"] == pytest.approx(-np.log(0.9))
+    assert steps[0]["log_loss"] == pytest.approx(0.8 * -np.log(0.9) + 0.2 * -np.log(0.1))
 
 
-def test_who_was_not_in_use_for_ninety_days_is_silent_and_so_is_who_never_was():
-    rows = many([0.5] * 4, [1, 0, 1, 0], days_since_last_use=[0.0, 90.0, 91.0, np.nan])
+def test_accounts_without_use_for_ninety_days_are_silent():
+    rows = predictions([0.5] * 4, [1, 0, 1, 0], days_since_last_use=[0.0, 90.0, 91.0, np.nan])
     assert {name: list(part["account_id"]) for name, part in backtest.split_by_activity(rows)} == {
         "active": ["a0", "a1"],
         "silent": ["a2", "a3"],
     }
-    assert list(backtest.split_by_activity(many([0.5], [1]))) == []
+    assert list(backtest.split_by_activity(predictions([0.5], [1]))) == []
 
 
-def test_a_segment_is_named_by_its_column_and_value():
-    rows = many([0.5] * 10, [1, 0] * 5, plan=["pro x"] * 8 + ["few"] * 2)
+def test_segment_name_has_column_and_value():
+    rows = predictions([0.5] * 10, [1, 0] * 5, plan=["pro x"] * 8 + ["few"] * 2)
     assert [(name, len(part)) for name, part in backtest.split_segments(rows, GATE)] == [(["plan", "pro x"], 8)]
 
 
-def test_a_quarter_is_that_of_the_renewal_or_of_the_observation_where_growth_is_asked():
+def test_period_is_that_of_the_renewal_or_for_expansion_of_the_observation():
     rows = renewals(("acme", "2024-02-01", 1, 0.8), ("beta", "2024-03-01", 0, 0.4))
     (quarter,) = backtest.metrics_by_period(rows, "renewal", "Q")
     assert (quarter["period"], quarter["mean_observed"], quarter["mean_predicted"]) == (
@@ -206,22 +209,25 @@ def test_a_quarter_is_that_of_the_renewal_or_of_the_observation_where_growth_is_
     assert [one["period"] for one in backtest.metrics_by_period(rows, "expansion", "M")] == ["2024-02", "2024-03"]
 
 
-def test_an_interval_in_the_wrong_place_does_not_hold():
+def test_interval_coverage_is_zero_for_wrong_probabilities():
     chance = np.repeat(np.linspace(0.55, 0.95, 10), 20)
     right = np.concatenate([np.arange(20) < round(20 * p) for p in chance[::20]])
-    assert backtest.interval_coverage(many(chance, right), 0.5)["covered"] == 1.0
-    assert backtest.interval_coverage(many(chance, np.zeros(200)), 0.5)["covered"] == 0.0
+    assert backtest.interval_coverage(predictions(chance, right), 0.5)["covered"] == 1.0
+    assert backtest.interval_coverage(predictions(chance, np.zeros(200)), 0.5)["covered"] == 0.0
 
 
-def test_expected_profit_is_that_of_the_best_cut():
-    rows = many([0.1, 0.4, 0.6, 0.9], [0, 1, 0, 1], arr=[1000.0, 200.0, 500.0, 100.0])
-    told = backtest.empb_profit(rows)
-    stays = [0.3 * 0.95 * 1000 - 15, -(0.05 * 200 + 15), 0.3 * 0.95 * 500 - 15, -(0.05 * 100 + 15)]
-    assert told["models"][MODEL] == pytest.approx(max(np.cumsum(stays)) / 4)
+def test_expected_profit_is_the_maximum_over_all_cuts():
+    rows = predictions([0.1, 0.4, 0.6, 0.9], [0, 1, 0, 1], arr=[1000.0, 200.0, 500.0, 100.0])
+    report = backtest.empb_profit(rows)
+    profits = [0.3 * 0.95 * 1000 - 15, -(0.05 * 200 + 15), 0.3 * 0.95 * 500 - 15, -(0.05 * 100 + 15)]
+    assert report["models"][MODEL] == pytest.approx(max(np.cumsum(profits)) / 4)
 
 
-def test_growth_is_told_without_leads_capacity_intervals_and_profit(truthful):
-    aged = truthful[["account_id", "as_of", "origin"]].assign(probability=0.5, out_of_range_share=0.0)
-    told = {target: backtest.build_report(truthful, aged, 0.5, asked(target)) for target in ("renewal", "expansion")}
-    assert set(told["renewal"]) - set(told["expansion"]) == {"leads", "capacity", "interval_coverage", "profit"}
-    assert told["expansion"]["overall"]["rows"] == 300
+def test_expansion_report_has_no_leads_capacity_intervals_or_profit(informed):
+    aged = informed[["account_id", "as_of", "origin"]].assign(probability=0.5, out_of_range_share=0.0)
+    reports = {
+        target: backtest.build_report(informed, aged, 0.5, report_settings(target))
+        for target in ("renewal", "expansion")
+    }
+    assert set(reports["renewal"]) - set(reports["expansion"]) == {"leads", "capacity", "interval_coverage", "profit"}
+    assert reports["expansion"]["overall"]["rows"] == 300

@@ -1,4 +1,4 @@
-"""What must be beaten learns from the same rows and is asked about the same."""
+"""Baselines learn from the same rows as the model and predict the same observations."""
 
 import warnings
 from datetime import date
@@ -41,15 +41,15 @@ NOW = rows(
 )
 
 
-def test_the_base_rate_counts_a_renewal_once_however_often_it_was_observed():
+def test_base_rate_counts_each_renewal_once():
     assert list(baselines.base_rate(PAST, NOW, [])) == [0.5, 0.5, 0.5]
 
 
-def test_the_last_outcome_is_the_newest_one_that_was_final_then():
+def test_last_outcome_is_the_newest_final_one():
     assert list(baselines.last_outcome_before(baselines._term_outcomes(PAST), NOW)) == ["yes", "none", "none"]
 
 
-def test_the_last_outcome_moves_the_base_rate_by_what_its_group_did():
+def test_last_outcome_shifts_the_base_rate_by_the_renewal_rate_of_its_group():
     third_year = rows(
         term("acme", "2022-09-01", "2023-06-01", 1, "2023-08-01"),
         term("quiet", "2022-09-01", "2023-06-01", 0, "2023-08-01"),
@@ -63,37 +63,37 @@ def test_the_last_outcome_moves_the_base_rate_by_what_its_group_did():
     assert good > 0.5 > bad
 
 
-def test_a_baseline_without_its_column_does_not_speak():
+def test_baseline_without_its_column_is_none():
     assert baselines.recency(PAST, NOW, ["use"]) is None
     assert baselines.few_features(PAST, NOW, ["use"]) is None
 
 
-def test_missing_values_are_filled_and_not_refused():
+def test_missing_values_are_filled():
     known = PAST.assign(use=[3.0, np.nan, 1.0])
     chance = baselines.logistic_regression(known, NOW.assign(use=np.nan), ["use"])
     assert ((chance > 0) & (chance < 1)).all()
 
 
-def test_a_figure_that_nobody_has_is_filled_without_a_warning_to_be_hidden(monkeypatch):
-    """Hiding one is for the whole process, and is undone by whoever hides another beside it."""
+def test_column_without_values_is_filled_without_suppressing_a_warning(monkeypatch):
+    """`catch_warnings` acts on the whole process, and a parallel use of it undoes the suppression."""
     monkeypatch.setattr(warnings, "catch_warnings", None)
     assert baselines._column_medians(np.array([[np.nan, 1.0], [np.nan, 3.0]])).tolist() == [0.0, 2.0]
 
 
-def test_every_tested_observation_is_spoken_of_once_by_rows_final_before():
+def test_each_test_row_is_predicted_once_from_rows_final_before_its_origin():
     observed = observations(training_table(), "renewal", date(2024, 6, 1))
     folds = rolling_origin_folds(observed, FoldSettings(origins=2, min_renewals=30, min_events=5))
-    told = baselines.predict_baselines(observed, folds, ["use", "tickets", "noise"])
-    assert len(told) == sum(len(fold.test) for fold in folds)
-    assert not told.duplicated(["account_id", "as_of"]).any()
-    seen = observed.merge(told, on=["account_id", "as_of"])
+    predictions = baselines.predict_baselines(observed, folds, ["use", "tickets", "noise"])
+    assert len(predictions) == sum(len(fold.test) for fold in folds)
+    assert not predictions.duplicated(["account_id", "as_of"]).any()
+    seen = observed.merge(predictions, on=["account_id", "as_of"])
     first = observed.iloc[folds[0].train].drop_duplicates("term")
     at_first = seen["as_of"] < folds[1].origin
     assert seen.loc[at_first, "base_rate"].unique() == pytest.approx([first["label"].mean()])
 
 
-def test_the_health_score_weighs_signs_by_hand():
-    """Use: 0 of 100 (idle for 60 days) and 50 (30 % of the seats). Support: no breach, 100. The rest is not known."""
+def test_health_score_equals_the_weighted_mean_by_hand():
+    """Use: 0 of 100 (idle for 60 days) and 50 (30 % of the seats). Support: no breach, 100. All else is unknown."""
     known = pd.DataFrame({"days_since_last_use": [60.0], "seat_activation_28d": [0.3], "sla_breaches_90d": [0.0]})
     features = list(known)
     assert baselines.compute_health(known, features) == pytest.approx([(0.40 * 25 + 0.15 * 100) / 0.55])
@@ -102,16 +102,16 @@ def test_the_health_score_weighs_signs_by_hand():
     assert baselines.compute_health(known.assign(days_since_last_use=900.0), features[:1]) == pytest.approx([0])
 
 
-def test_the_weights_of_the_health_score_add_up_and_its_signs_are_features():
-    """And none of them an action of ours: what must be beaten must be fit to be served (domain M5)."""
+def test_health_score_weights_sum_to_one_and_its_indicators_are_features():
+    """None of them is a customer-success action: a baseline must be usable in production (domain M5)."""
     from renewals.features.registry import FAMILIES
 
     names = {feature.name for family in FAMILIES.values() for feature in family.features if not feature.action}
     assert sum(weight for weight, _ in baselines.HEALTH_INDICATORS) == pytest.approx(1)
-    assert {sign.feature for _, signs in baselines.HEALTH_INDICATORS for sign in signs} <= names
+    assert {indicator.feature for _, indicators in baselines.HEALTH_INDICATORS for indicator in indicators} <= names
 
 
-def test_the_health_score_becomes_a_probability_by_what_healthy_accounts_did():
+def test_health_score_is_calibrated_on_past_outcomes():
     past = PAST.assign(days_since_last_use=[1.0, 2.0, 80.0])
     now = NOW.assign(days_since_last_use=[1.0, 80.0, 30.0])
     acme, quiet, new = baselines.health_score(past, now, ["days_since_last_use"])

@@ -25,7 +25,7 @@ from renewals.reports.words import Messages
 ENGLISH, CHINESE = Messages("en").phrases(), Messages("zh").phrases()
 
 
-def feature(name: str, risk: str = "low", **given: Any) -> dict[str, Any]:
+def feature(name: str, risk: str = "low", **fields: Any) -> dict[str, Any]:
     return {
         "name": name,
         "family": "usage",
@@ -35,16 +35,20 @@ def feature(name: str, risk: str = "low", **given: Any) -> dict[str, Any]:
         "en": name + ": {value:.0f} (peers: {peer:.0f})",
         "zh": name + ":{value:.0f}(同类客户:{peer:.0f})",
         "params": {},
-    } | given
+    } | fields
 
 
-def tell(
-    pushes: dict[str, float], own: dict[str, Any], usual: dict[str, Any], *features: dict[str, Any], share: float = 0.0
+def explain_account(
+    contributions: dict[str, float],
+    values: dict[str, Any],
+    typical: dict[str, Any],
+    *features: dict[str, Any],
+    share: float = 0.0,
 ) -> pd.Series:
     """Reasons and strengths of one account, empty ones left out."""
-    peers = PeerStatistics(pd.DataFrame([usual], dtype=object), np.zeros(1, np.intp))
-    words = explain_scores(pd.DataFrame([pushes]), pd.DataFrame([own]), features, peers, ENGLISH, share)
-    return words.iloc[0].dropna()
+    peers = PeerStatistics(pd.DataFrame([typical], dtype=object), np.zeros(1, np.intp))
+    explained = explain_scores(pd.DataFrame([contributions]), pd.DataFrame([values]), features, peers, ENGLISH, share)
+    return explained.iloc[0].dropna()
 
 
 PEOPLE = {
@@ -54,7 +58,7 @@ PEOPLE = {
 }
 
 
-def test_a_sentence_has_the_figure_beside_its_peers_in_both_languages() -> None:
+def test_sentence_shows_the_value_and_its_peers_in_both_languages() -> None:
     people = feature("people_active_s_28d", params={"tier": "S", "days": 28}, **PEOPLE)
     assert (
         render_sentence(people, 1.0, 3.0, ENGLISH)
@@ -64,7 +68,7 @@ def test_a_sentence_has_the_figure_beside_its_peers_in_both_languages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "value", "peer", "empty", "words"),
+    ("template", "value", "peer", "empty", "sentence"),
     [
         ("used {value:.0f} days ago (peers: {peer:.0f})", 366.0, 4.0, 366, "Used 366+ days ago (peers: 4)"),
         ("used {value:.0f} days ago (peers: {peer:.0f})", 365.0, 4.0, 366, "Used 365 days ago (peers: 4)"),
@@ -76,152 +80,164 @@ def test_a_sentence_has_the_figure_beside_its_peers_in_both_languages() -> None:
         ("on plan {value} (most peers: {peer})", "{pro} <b>", "basic", None, "On plan {pro} <b> (most peers: basic)"),
     ],
 )
-def test_figures_within_a_sentence(template: str, value: Any, peer: Any, empty: Any, words: str) -> None:
-    assert render_sentence(feature("any", en=template, empty=empty), value, peer, ENGLISH) == words
+def test_value_formats_within_a_sentence(template: str, value: Any, peer: Any, empty: Any, sentence: str) -> None:
+    assert render_sentence(feature("any", en=template, empty=empty), value, peer, ENGLISH) == sentence
 
 
-def test_yes_and_no_are_words() -> None:
+def test_yes_and_no_are_written_out() -> None:
     signed = feature("signed", unit="yes or no", en="follow-on signed: {value:.0f} (most peers: {peer})")
     assert render_sentence(signed, 0.0, 1.0, ENGLISH) == "Follow-on signed: no (most peers: yes)"
     assert render_sentence(signed, None, 0.0, ENGLISH) == "No figure yet: Follow-on signed: – (most peers: no)"
 
 
-def test_a_sentence_that_asks_for_what_the_feature_has_not_names_the_feature() -> None:
+def test_error_of_an_unknown_placeholder_names_the_feature() -> None:
     with pytest.raises(ValueError, match="the en sentence of seats"):
         render_sentence(feature("seats", en="{value} {plan}"), 1.0, 1.0, ENGLISH)
 
 
-def test_a_theme_speaks_once_with_its_summed_weight() -> None:
+def test_theme_has_one_reason_with_its_summed_contribution() -> None:
     windows = [feature(f"people_{d}d", theme="adoption") for d in (7, 28, 90)]
-    said = tell(
+    explained = explain_account(
         {"people_7d": -0.1, "people_28d": -0.5, "people_90d": 0.2},
         {"people_7d": 1, "people_28d": 2, "people_90d": 3},
         {"people_7d": 5, "people_28d": 6, "people_90d": 7},
         *windows,
     )
-    assert said["reason_1"] == "People_28d: 2 (peers: 6)"
-    assert said["reason_1_feature"] == "people_28d"
-    assert said["reason_1_theme"] == "adoption"
-    assert said["reason_1_contribution"] == pytest.approx(-0.4)
-    assert "reason_2" not in said
-    assert "strength_1" not in said
+    assert explained["reason_1"] == "People_28d: 2 (peers: 6)"
+    assert explained["reason_1_feature"] == "people_28d"
+    assert explained["reason_1_theme"] == "adoption"
+    assert explained["reason_1_contribution"] == pytest.approx(-0.4)
+    assert "reason_2" not in explained
+    assert "strength_1" not in explained
 
 
-def test_themes_are_ranked_by_all_their_columns_and_not_by_the_strongest_one() -> None:
-    """Three small pushes about the deciders outweigh a larger one about support."""
+def test_themes_are_ranked_by_the_sum_of_their_columns() -> None:
+    """Three small contributions about value outweigh a larger one about support."""
     several = [feature(name, theme="value") for name in "abc"]
-    pushes = {"a": -0.3, "b": -0.3, "c": -0.3, "bugs": -0.5}
-    zero, one = dict.fromkeys(pushes, 0), dict.fromkeys(pushes, 1)
-    said = tell(pushes, zero, one, *several, feature("bugs", theme="support"))
-    assert [said["reason_1_theme"], said["reason_2_theme"]] == ["value", "support"]
-    assert [said["reason_1_contribution"], said["reason_2_contribution"]] == pytest.approx([-0.9, -0.5])
-    assert "reason_3" not in said
+    contributions = {"a": -0.3, "b": -0.3, "c": -0.3, "bugs": -0.5}
+    zero, one = dict.fromkeys(contributions, 0), dict.fromkeys(contributions, 1)
+    explained = explain_account(contributions, zero, one, *several, feature("bugs", theme="support"))
+    assert [explained["reason_1_theme"], explained["reason_2_theme"]] == ["value", "support"]
+    assert [explained["reason_1_contribution"], explained["reason_2_contribution"]] == pytest.approx([-0.9, -0.5])
+    assert "reason_3" not in explained
 
 
-def test_a_theme_speaks_by_its_strongest_idea_and_not_by_a_chance_column() -> None:
-    """Answers are late in each window; that one score is spread weighs more than any one of them, less than all."""
+def test_theme_is_represented_by_its_strongest_base_feature() -> None:
+    """Responses are late in each window; `spread` weighs more than each of these columns and less than their sum."""
     late = [feature(f"hours_{d}d", "high", theme="support", params={"days": d}) for d in (90, 180, 365)]
     spread = feature("spread", "high", theme="support")
-    pushes = {"hours_90d": -0.2, "hours_180d": -0.3, "hours_365d": -0.25, "spread": -0.4}
-    own, usual = dict.fromkeys(pushes, 9), dict.fromkeys(pushes, 5)
-    said = tell(pushes, own, usual, spread, *late)
-    assert (said["reason_1_feature"], said["reason_1_contribution"]) == ("hours_180d", pytest.approx(-1.15))
-    assert tell(pushes, own | {"hours_180d": 5}, usual, spread, *late)["reason_1_feature"] == "hours_365d"
-    assert tell(pushes, own | dict.fromkeys(list(pushes)[:3], 5), usual, spread, *late)["reason_1_feature"] == "spread"
+    contributions = {"hours_90d": -0.2, "hours_180d": -0.3, "hours_365d": -0.25, "spread": -0.4}
+    values, typical = dict.fromkeys(contributions, 9), dict.fromkeys(contributions, 5)
+    explained = explain_account(contributions, values, typical, spread, *late)
+    assert (explained["reason_1_feature"], explained["reason_1_contribution"]) == ("hours_180d", pytest.approx(-1.15))
+    assert (
+        explain_account(contributions, values | {"hours_180d": 5}, typical, spread, *late)["reason_1_feature"]
+        == "hours_365d"
+    )
+    assert (
+        explain_account(contributions, values | dict.fromkeys(list(contributions)[:3], 5), typical, spread, *late)[
+            "reason_1_feature"
+        ]
+        == "spread"
+    )
 
 
-def test_a_theme_whose_columns_push_towards_renewal_together_is_no_reason() -> None:
+def test_theme_with_a_positive_sum_is_no_reason() -> None:
     windows = [feature(f"people_{d}d", theme="adoption") for d in (7, 28)]
-    own, usual = {"people_7d": 1, "people_28d": 9}, {"people_7d": 5, "people_28d": 6}
-    said = tell({"people_7d": -0.3, "people_28d": 0.5}, own, usual, *windows)
-    assert "reason_1" not in said
-    assert said["strength_1"] == "People_28d: 9 (peers: 6)"
+    values, typical = {"people_7d": 1, "people_28d": 9}, {"people_7d": 5, "people_28d": 6}
+    explained = explain_account({"people_7d": -0.3, "people_28d": 0.5}, values, typical, *windows)
+    assert "reason_1" not in explained
+    assert explained["strength_1"] == "People_28d: 9 (peers: 6)"
 
 
 @pytest.mark.parametrize(
-    ("risk", "own", "usual", "push", "kind"),
+    ("risk", "value", "typical", "contribution", "kind"),
     [
         ("low", 2, 6, -1.0, "reason_1"),
         ("low", 9, 6, -1.0, None),  # more use than the peers is no reason for loss
         ("low", 9, 6, 1.0, "strength_1"),
         ("low", 2, 6, 1.0, None),
-        ("low", 6, 6, -1.0, None),  # being like the peers is neither
+        ("low", 6, 6, -1.0, None),  # a value equal to the peers is neither
         ("low", 6, 6, 1.0, None),
-        ("low", 0, 0, -1.0, "reason_1"),  # nobody met is a reason however usual it is
+        ("low", 0, 0, -1.0, "reason_1"),  # no use is a reason even if it is typical
         ("low", 0, 0, 1.0, None),  # and no strength
         ("high", 9, 6, -1.0, "reason_1"),
         ("high", 2, 6, -1.0, None),
         ("high", 0, 0, -1.0, None),  # no breach is no reason
         ("high", 0, 0, 1.0, None),  # and no strength where the peers have none either
         ("high", 0, 2, 1.0, "strength_1"),
-        ("high", 0, None, -1.0, None),  # whatever is usual
+        ("high", 0, None, -1.0, None),  # with an unknown typical value
         ("low", 0, None, 1.0, None),
         ("either", 9, 6, -1.0, "reason_1"),
         ("either", 2, 6, -1.0, "reason_1"),
         ("either", 6, 6, -1.0, None),
-        ("high", 11.3, 10.8, -1.0, None),  # 11 beside 11 as it is shown
+        ("high", 11.3, 10.8, -1.0, None),  # both are shown as 11
         ("either", 5.8, 6.2, -1.0, None),
-        ("low", None, 6, -1.0, "reason_1"),  # an unknown figure contradicts nothing
-        ("low", None, 6, 1.0, None),  # but nobody is strong for what is not known
+        ("low", None, 6, -1.0, "reason_1"),  # an unknown value contradicts nothing
+        ("low", None, 6, 1.0, None),  # but an unknown value is no strength
         ("either", None, 6, 1.0, None),
     ],
 )
-def test_a_sentence_never_contradicts_its_figure(
-    risk: str, own: Any, usual: Any, push: float, kind: str | None
+def test_sentence_never_contradicts_its_value(
+    risk: str, value: Any, typical: Any, contribution: float, kind: str | None
 ) -> None:
-    said = tell({"x": push}, {"x": own}, {"x": usual}, feature("x", risk))
-    assert [name for name in said.index if name in ("reason_1", "strength_1")] == ([kind] if kind else [])
+    explained = explain_account({"x": contribution}, {"x": value}, {"x": typical}, feature("x", risk))
+    assert [name for name in explained.index if name in ("reason_1", "strength_1")] == ([kind] if kind else [])
 
 
-def test_the_category_of_most_peers_is_no_reason() -> None:
+def test_category_of_most_peers_is_no_reason() -> None:
     plan = feature("plan", "either", kind="category", en="on plan {value} (most peers: {peer})")
-    for own, words in (
+    for value, sentence in (
         ("basic", "On plan basic (most peers: pro)"),
         ("pro", None),
         (None, "No figure yet: On plan – (most peers: pro)"),
     ):
-        assert tell({"plan": -1.0}, {"plan": own}, {"plan": "pro"}, plan).get("reason_1") == words
+        assert explain_account({"plan": -1.0}, {"plan": value}, {"plan": "pro"}, plan).get("reason_1") == sentence
 
 
-def test_reasons_come_strongest_first_and_weak_ones_are_left_out() -> None:
+def test_reasons_are_sorted_by_strength_without_weak_reasons() -> None:
     names = list("abcdefgh")
-    pushes = dict(zip(names, (-0.5, -0.9, -0.7, -0.01, 0.8, -0.6, -0.4, -0.3), strict=True))
+    contributions = dict(zip(names, (-0.5, -0.9, -0.7, -0.01, 0.8, -0.6, -0.4, -0.3), strict=True))
     zero, one = dict.fromkeys(names, 0), dict.fromkeys(names, 1)
-    said = tell(pushes, zero | {"e": 2}, one, *map(feature, names), share=0.05)
-    assert [said[f"reason_{k}_feature"] for k in range(1, 6)] == ["b", "c", "f", "a", "g"]
-    assert said["strength_1"] == "E: 2 (peers: 1)"
-    assert "strength_2" not in said
-    said = tell({"a": -1.0, "b": -0.04}, {"a": 0, "b": 0}, {"a": 1, "b": 1}, feature("a"), feature("b"), share=0.05)
-    assert "reason_2" not in said
+    explained = explain_account(contributions, zero | {"e": 2}, one, *map(feature, names), share=0.05)
+    assert [explained[f"reason_{k}_feature"] for k in range(1, 6)] == ["b", "c", "f", "a", "g"]
+    assert explained["strength_1"] == "E: 2 (peers: 1)"
+    assert "strength_2" not in explained
+    explained = explain_account(
+        {"a": -1.0, "b": -0.04}, {"a": 0, "b": 0}, {"a": 1, "b": 1}, feature("a"), feature("b"), share=0.05
+    )
+    assert "reason_2" not in explained
 
 
-def test_a_contribution_without_words_weighs_but_is_not_told() -> None:
-    said = tell({"a": -0.1, "unnamed": -5.0}, {"a": 0, "unnamed": 0}, {"a": 1, "unnamed": 1}, feature("a"), share=0.05)
-    assert "reason_1" not in said
+def test_feature_without_a_sentence_counts_in_the_total_but_is_not_shown() -> None:
+    explained = explain_account(
+        {"a": -0.1, "unnamed": -5.0}, {"a": 0, "unnamed": 0}, {"a": 1, "unnamed": 1}, feature("a"), share=0.05
+    )
+    assert "reason_1" not in explained
     with pytest.raises(ValueError, match="no values for a"):
-        tell({"a": -0.1}, {"b": 0}, {"a": 1}, feature("a"))
+        explain_account({"a": -0.1}, {"b": 0}, {"a": 1}, feature("a"))
 
 
-def test_the_idea_is_the_function_without_its_parameters() -> None:
+def test_base_feature_is_the_function_without_its_parameters() -> None:
     assert base_feature(feature("active_people_28d", params={"days": 28})) == "active_people"
     assert base_feature(feature("contacts_s_90d", params={"tier": "S", "days": 90})) == "contacts"
     assert base_feature(feature("seats")) == "seats"
     assert base_feature(feature("seats", function="places")) == "places"
 
 
-def test_peers_are_of_the_same_size_and_stage_or_else_size_or_else_everyone() -> None:
+def test_peers_share_size_and_stage_or_size_or_are_all_accounts() -> None:
     band = pd.Series(["small"] * 5 + ["large"] * 3 + ["medium"], index=range(100, 109))
     stage = pd.Series(["steady"] * 4 + ["onboarding"] + ["steady", "steady", "onboarding", "steady"], index=band.index)
     values = pd.DataFrame(
         {"x": [1.0, 2.0, 3.0, 4.0, 50.0, 7.0, 9.0, np.nan, 100.0], "plan": list("aabbbccac")}, band.index
     )
     peers = peer_statistics(values, band, stage, min_peers=3)
-    usual = peers.typical_values.iloc[peers.group].set_axis(band.index)
-    assert usual["x"].tolist() == [2.5] * 4 + [3.0] + [8.0] * 3 + [5.5]
-    assert usual["plan"].tolist() == ["a"] * 4 + ["b"] + ["c"] * 3 + ["a"]
+    typical = peers.typical_values.iloc[peers.group].set_axis(band.index)
+    assert typical["x"].tolist() == [2.5] * 4 + [3.0] + [8.0] * 3 + [5.5]
+    assert typical["plan"].tolist() == ["a"] * 4 + ["b"] + ["c"] * 3 + ["a"]
 
 
-def test_blocks_and_order_of_rows_change_no_word() -> None:
+def test_blocks_and_row_order_change_no_text() -> None:
     rng = np.random.default_rng(3)
     features = [
         feature(f"f{i}_{d}d", risk, theme=f"theme{i}", params={"days": d})
@@ -229,33 +245,35 @@ def test_blocks_and_order_of_rows_change_no_word() -> None:
         for d in (7, 28)
     ]
     names = [f["name"] for f in features]
-    pushes, values = (pd.DataFrame(rng.normal(size=(50, 6)).round(2), columns=names) for _ in range(2))
+    contributions, values = (pd.DataFrame(rng.normal(size=(50, 6)).round(2), columns=names) for _ in range(2))
     bands, stages = pd.Series(rng.choice(["small", "large"], 50)), pd.Series(["steady"] * 50)
 
-    def words(order: Any) -> pd.DataFrame:
-        p = peer_statistics(values.loc[order], bands[order], stages[order], 5)
-        return explain_scores(pushes.loc[order], values.loc[order], features, p, ENGLISH).sort_index()
+    def explain_rows(order: Any) -> pd.DataFrame:
+        peers = peer_statistics(values.loc[order], bands[order], stages[order], 5)
+        return explain_scores(contributions.loc[order], values.loc[order], features, peers, ENGLISH).sort_index()
 
-    whole = words(np.arange(50))
-    peers = peer_statistics(values, bands, stages, 5)
+    expected = explain_rows(np.arange(50))
+    all_peers = peer_statistics(values, bands, stages, 5)
     blocks = [
-        select_reasons(pushes[rows], values[rows], features, peers.typical_values, peers.group[rows], "en", 0.02)
+        select_reasons(
+            contributions[rows], values[rows], features, all_peers.typical_values, all_peers.group[rows], "en", 0.02
+        )
         for rows in (slice(start, start + 7) for start in range(0, 50, 7))
     ]
     pd.testing.assert_frame_equal(
-        render_reasons(concatenate_reasons(blocks), values.__getitem__, features, peers, ENGLISH), whole
+        render_reasons(concatenate_reasons(blocks), values.__getitem__, features, all_peers, ENGLISH), expected
     )
-    pd.testing.assert_frame_equal(words(rng.permutation(50)), whole)
+    pd.testing.assert_frame_equal(explain_rows(rng.permutation(50)), expected)
 
 
 def test_no_rows_and_no_features_give_the_same_columns() -> None:
-    one = tell({"x": -1.0}, {"x": 0}, {"x": 1}, feature("x"))
+    one = explain_account({"x": -1.0}, {"x": 0}, {"x": 1}, feature("x"))
     for rows in (0, 2):
         empty = pd.DataFrame(index=range(rows))
-        said = explain_scores(empty, empty, [], PeerStatistics(pd.DataFrame(), np.zeros(rows, np.intp)), ENGLISH)
-        assert len(said) == rows
-        assert set(one.index) <= set(said.columns)
-        assert said.isna().all(axis=None)
+        explained = explain_scores(empty, empty, [], PeerStatistics(pd.DataFrame(), np.zeros(rows, np.intp)), ENGLISH)
+        assert len(explained) == rows
+        assert set(one.index) <= set(explained.columns)
+        assert explained.isna().all(axis=None)
 
 
 FORMATS = (
@@ -272,31 +290,39 @@ FORMATS = (
 
 @pytest.mark.parametrize("form", [*FORMATS, "{value:.0f} of {value:.1f}"])
 @pytest.mark.parametrize("empty", [None, 366])
-def test_accounts_share_a_sentence_only_where_it_would_be_the_same(form: str, empty: Any) -> None:
-    """Figures on both sides of every middle between two rounded ones, and of the one that stands for "or more"."""
-    middles = np.array([0.5, 1.5, 2.675, 0.125, 1.005, 0.045, 0.285, 1e9 + 0.5, 365.5, 366.0, 0.0, 0.004])
-    near = np.concatenate([np.nextafter(middles, 0), middles, np.nextafter(middles, 1e12), middles + 0.003])
-    figures = np.concatenate([near, -near, [np.nan], np.random.default_rng(1).uniform(0, 400, 300).round(3)])
+def test_accounts_share_a_sentence_only_if_it_is_equal(form: str, empty: Any) -> None:
+    """Test values on both sides of each rounding limit, and of the value that is shown as "or more"."""
+    midpoints = np.array([0.5, 1.5, 2.675, 0.125, 1.005, 0.045, 0.285, 1e9 + 0.5, 365.5, 366.0, 0.0, 0.004])
+    neighbours = np.concatenate(
+        [np.nextafter(midpoints, 0), midpoints, np.nextafter(midpoints, 1e12), midpoints + 0.003]
+    )
+    numbers = np.concatenate(
+        [neighbours, -neighbours, [np.nan], np.random.default_rng(1).uniform(0, 400, 300).round(3)]
+    )
     shown = feature("x", "either", en=form + " (peers: {peer:.0f})", empty=empty)
-    values = pd.DataFrame({"x": figures})
-    peers = PeerStatistics(pd.DataFrame({"x": [7.0]}, dtype=object), np.zeros(len(figures), np.int64))
-    said = explain_scores(values * 0.0 - 1.0, values, [shown], peers, ENGLISH)["reason_1"]
-    alone = [render_sentence(shown, None if np.isnan(figure) else figure, 7.0, ENGLISH) for figure in figures]
-    assert [words for words in said if words] == [w for w, own in zip(alone, said, strict=True) if own]
-    assert said.notna().mean() > 0.9
+    values = pd.DataFrame({"x": numbers})
+    peers = PeerStatistics(pd.DataFrame({"x": [7.0]}, dtype=object), np.zeros(len(numbers), np.int64))
+    sentences = explain_scores(values * 0.0 - 1.0, values, [shown], peers, ENGLISH)["reason_1"]
+    rendered = [render_sentence(shown, None if np.isnan(number) else number, 7.0, ENGLISH) for number in numbers]
+    assert [text for text in sentences if text] == [
+        w for w, sentence in zip(rendered, sentences, strict=True) if sentence
+    ]
+    assert sentences.notna().mean() > 0.9
 
 
-def test_of_equal_reasons_the_first_speaks_first() -> None:
+def test_equal_reasons_keep_the_order_of_the_features() -> None:
     names = list("abcdefg")
     zero, one = dict.fromkeys(names, 0), dict.fromkeys(names, 1)
-    said = tell(dict.fromkeys(names, -0.5), zero, one, *map(feature, names))
-    assert [said[f"reason_{k}_feature"] for k in range(1, 6)] == list("abcde")
+    explained = explain_account(dict.fromkeys(names, -0.5), zero, one, *map(feature, names))
+    assert [explained[f"reason_{k}_feature"] for k in range(1, 6)] == list("abcde")
 
 
 def test_contributions_are_summed_by_theme() -> None:
-    pushes = pd.Series({"a": -0.5, "b": 0.2, "c": 0.25, "d": 0.125})
+    contributions = pd.Series({"a": -0.5, "b": 0.2, "c": 0.25, "d": 0.125})
     catalogue = [feature("a", theme="value"), feature("b", theme="value"), feature("c", theme="support")]
-    assert theme_contributions(pushes, catalogue) == pytest.approx({"value": -0.3, "other": 0.125, "support": 0.25})
+    assert theme_contributions(contributions, catalogue) == pytest.approx(
+        {"value": -0.3, "other": 0.125, "support": 0.25}
+    )
 
 
 RISKS = ("low", "high", "either")
@@ -309,76 +335,78 @@ FIGURE = st.one_of(st.none(), st.integers(-2, 3).map(float))
         st.tuples(st.sampled_from(RISKS), st.integers(0, 3), FIGURE, FIGURE, st.floats(-1, 1)), min_size=1, max_size=9
     )
 )
-def test_what_is_said_holds(rows: list[tuple[str, int, float | None, float | None, float]]) -> None:
-    """Whatever the figures: strongest first, one a theme, towards loss, and agreeing with the figure's side."""
-    features = [feature(f"f{i}", risk, theme=f"theme{own}") for i, (risk, own, *_) in enumerate(rows)]
-    pushes = {f["name"]: row[4] for f, row in zip(features, rows, strict=True)}
-    own = {f["name"]: row[2] for f, row in zip(features, rows, strict=True)}
-    usual = {f["name"]: row[3] for f, row in zip(features, rows, strict=True)}
-    said = tell(pushes, own, usual, *features)
-    spoken = [said[f"reason_{k}_feature"] for k in range(1, 6) if f"reason_{k}_feature" in said]
-    weights = [said[f"reason_{k}_contribution"] for k in range(1, len(spoken) + 1)]
+def test_explanations_hold_for_any_values(rows: list[tuple[str, int, float | None, float | None, float]]) -> None:
+    """Reasons are sorted, at most one per theme, towards loss, and agree with the direction of the value."""
+    features = [feature(f"f{i}", risk, theme=f"theme{theme}") for i, (risk, theme, *_) in enumerate(rows)]
+    contributions = {f["name"]: row[4] for f, row in zip(features, rows, strict=True)}
+    values = {f["name"]: row[2] for f, row in zip(features, rows, strict=True)}
+    typical = {f["name"]: row[3] for f, row in zip(features, rows, strict=True)}
+    explained = explain_account(contributions, values, typical, *features)
+    shown = [explained[f"reason_{k}_feature"] for k in range(1, 6) if f"reason_{k}_feature" in explained]
+    weights = [explained[f"reason_{k}_contribution"] for k in range(1, len(shown) + 1)]
     themes = {f["name"]: f["theme"] for f in features}
     assert weights == sorted(weights)
     assert all(weight < 0 for weight in weights)
-    assert len({themes[name] for name in spoken}) == len(spoken)
-    for name, weight in zip(spoken, weights, strict=True):
-        assert pushes[name] < 0
-        assert weight == pytest.approx(sum(pushes[n] for n in themes if themes[n] == themes[name]))
+    assert len({themes[name] for name in shown}) == len(shown)
+    for name, weight in zip(shown, weights, strict=True):
+        assert contributions[name] < 0
+        assert weight == pytest.approx(sum(contributions[n] for n in themes if themes[n] == themes[name]))
         risk = features[int(name[1:])]["risk"]
-        if own[name] is not None and usual[name] is not None and risk != "either":
-            worse = own[name] < usual[name] if risk == "low" else own[name] > usual[name]
-            assert worse or (risk == "low" and own[name] <= 0)
+        if values[name] is not None and typical[name] is not None and risk != "either":
+            worse = values[name] < typical[name] if risk == "low" else values[name] > typical[name]
+            assert worse or (risk == "low" and values[name] <= 0)
 
 
-CATALOGUE = [own for family in FAMILIES.values() for own in feature_metadata(family.features)]
-NUMBERS = [own for own in CATALOGUE if own["kind"] == "number"]
+CATALOGUE = [meta for family in FAMILIES.values() for meta in feature_metadata(family.features)]
+NUMBERS = [meta for meta in CATALOGUE if meta["kind"] == "number"]
 PEER_GROUPS, ROWS_EACH = 40, 60
 
 
-def as_shown(figure: float, own: dict[str, Any], field: str, language: str) -> float:
-    """The number that a reader sees in the field of a sentence."""
-    spec = next(spec for _, name, spec, _ in string.Formatter().parse(own[language]) if name == field)
-    shown = format(figure + 0.0, spec or "g")
+def shown_number(value: float, meta: dict[str, Any], field: str, language: str) -> float:
+    """The number that a reader sees in one field of a sentence."""
+    spec = next(spec for _, name, spec, _ in string.Formatter().parse(meta[language]) if name == field)
+    shown = format(value + 0.0, spec or "g")
     return float(shown.strip("%").replace(",", "")) / (100 if shown.endswith("%") else 1)
 
 
-def anywhere(rng: np.random.Generator, features: list[dict[str, Any]], rows: int) -> pd.DataFrame:
-    """Figures of each feature, many of them within a rounding of another, one row per row asked for."""
-    kinds = (
+def random_values(rng: np.random.Generator, features: list[dict[str, Any]], rows: int) -> pd.DataFrame:
+    """Random values, one row per requested row; many differ by less than the rounding of their sentence."""
+    choices = (
         np.array([0.0, 0.5, 1.0, 2.0, 10.0]),
         rng.normal(0, 1, 5),
         rng.uniform(0, 400, 5),
         np.array([0.004, 0.006]),
     )
-    figures = rng.choice(np.concatenate(kinds), (rows, len(features))) + rng.choice([0.0, 0.3, -0.004], (rows, 1))
-    return pd.DataFrame(figures, columns=[own["name"] for own in features])
+    values = rng.choice(np.concatenate(choices), (rows, len(features))) + rng.choice([0.0, 0.3, -0.004], (rows, 1))
+    return pd.DataFrame(values, columns=[meta["name"] for meta in features])
 
 
 @pytest.mark.parametrize("phrases", [ENGLISH, CHINESE], ids=["en", "zh"])
-def test_no_sentence_of_the_catalogue_contradicts_what_it_is_said_for(phrases: Phrases) -> None:
-    """Every feature, whatever its figure and its peers': what is told for a loss reads as worse than the peers' figure,
-    what is told for a renewal as better, also after both are rounded as the sentence rounds them."""
+def test_no_sentence_of_the_catalogue_contradicts_its_direction(phrases: Phrases) -> None:
+    """For every feature and any values, a reason shows a worse value than the peers' and a strength a better one,
+    also after both are rounded as the sentence rounds them."""
     rng, rows = np.random.default_rng(11), len(NUMBERS) * ROWS_EACH
-    group, spoken_for = rng.integers(0, PEER_GROUPS, rows), np.repeat(np.arange(len(NUMBERS)), ROWS_EACH)
-    peers, values = anywhere(rng, NUMBERS, PEER_GROUPS), anywhere(rng, NUMBERS, rows)
-    push = rng.choice([-1.0, 1.0], rows)
-    alone = (spoken_for[:, None] == np.arange(len(NUMBERS))) * push[:, None]
-    pushes = pd.DataFrame(alone, columns=values.columns)
-    said = explain_scores(pushes, values, NUMBERS, PeerStatistics(peers.astype(object), group), phrases)
-    told_of: dict[float, set[str]] = {-1.0: set(), 1.0: set()}
-    for row, spoken in enumerate(said["reason_1"].fillna(said["strength_1"])):
-        own = NUMBERS[spoken_for[row]]
-        if not spoken:
+    group, feature_index = rng.integers(0, PEER_GROUPS, rows), np.repeat(np.arange(len(NUMBERS)), ROWS_EACH)
+    peers, values = random_values(rng, NUMBERS, PEER_GROUPS), random_values(rng, NUMBERS, rows)
+    sign = rng.choice([-1.0, 1.0], rows)
+    matrix = (feature_index[:, None] == np.arange(len(NUMBERS))) * sign[:, None]
+    contributions = pd.DataFrame(matrix, columns=values.columns)
+    explained = explain_scores(contributions, values, NUMBERS, PeerStatistics(peers.astype(object), group), phrases)
+    shown: dict[float, set[str]] = {-1.0: set(), 1.0: set()}
+    for row, sentence in enumerate(explained["reason_1"].fillna(explained["strength_1"])):
+        meta = NUMBERS[feature_index[row]]
+        if not sentence:
             continue
-        mine = as_shown(values[own["name"]][row], own, "value", phrases.language)
-        usual = as_shown(peers[own["name"]][group[row]], own, "peer", phrases.language)
-        told_of[push[row]].add(own["name"])
-        if own["risk"] == "either":
-            assert mine != usual, spoken
-        elif (own["risk"] == "high") == (push[row] < 0):
-            assert mine > usual, spoken
-            assert mine > 0, spoken
+        value = shown_number(values[meta["name"]][row], meta, "value", phrases.language)
+        typical = shown_number(peers[meta["name"]][group[row]], meta, "peer", phrases.language)
+        shown[sign[row]].add(meta["name"])
+        if meta["risk"] == "either":
+            assert value != typical, sentence
+        elif (meta["risk"] == "high") == (sign[row] < 0):
+            assert value > typical, sentence
+            assert value > 0, sentence
         else:
-            assert mine < usual or (mine <= 0 and push[row] < 0), spoken
-    assert all(names == {own["name"] for own in NUMBERS} for names in told_of.values()), "each is told for both"
+            assert value < typical or (value <= 0 and sign[row] < 0), sentence
+    assert all(names == {meta["name"] for meta in NUMBERS} for names in shown.values()), (
+        "each feature occurs in both directions"
+    )

@@ -1,4 +1,4 @@
-"""What is tried of a figure, and how far its other windows move along."""
+"""Grid of what-if values of a feature, and the shift of its sibling windows."""
 
 import numpy as np
 import pytest
@@ -22,24 +22,24 @@ OF_A = [{**PEOPLE, "name": f"people_a_{days}d", "params": {"days": days, "tier":
 CATALOGUE = [*WINDOWS, *OF_A, SEATS, PLAN]
 
 
-def rising(*figures):
-    return np.sort(np.array(figures, float))
+def sorted_array(*values):
+    return np.sort(np.array(values, float))
 
 
-def test_kin_are_the_other_windows_of_the_same_figure_that_the_model_reads():
+def test_sibling_windows_are_further_windows_of_a_feature_in_the_model():
     assert sibling_windows(WINDOWS[0], CATALOGUE, ["people_28d", "people_90d", "people_a_28d"]) == ["people_90d"]
-    assert sibling_windows(OF_A[1], CATALOGUE, [own["name"] for own in CATALOGUE]) == ["people_a_28d"]
+    assert sibling_windows(OF_A[1], CATALOGUE, [feature["name"] for feature in CATALOGUE]) == ["people_a_28d"]
     assert sibling_windows(SEATS, CATALOGUE, ["seats"]) == []
 
 
-def test_what_can_be_tried_is_a_number_that_a_manager_moves_and_the_model_reads():
+def test_what_if_features_are_actionable_numbers_that_the_model_reads():
     names = ["plan", "seats", "people_90d", "nobody", "people_28d"]
-    assert [own["name"] for own in what_if_features(names, CATALOGUE, ["plan", "seats", "people_28d"])] == [
+    assert [feature["name"] for feature in what_if_features(names, CATALOGUE, ["plan", "seats", "people_28d"])] == [
         "people_28d"
     ]
 
 
-def test_steps_are_figures_of_peers_as_the_sentence_rounds_them_within_what_training_showed():
+def test_grid_has_rounded_peer_values_within_the_training_range():
     peers = np.arange(101.0) / 10
     assert grid_values(WINDOWS[0], peers, (-np.inf, np.inf)) == [1, 2, 5, 8, 9]
     assert grid_values(WINDOWS[0], peers, (2, 8.5)) == [2, 5, 8]
@@ -50,53 +50,55 @@ def test_steps_are_figures_of_peers_as_the_sentence_rounds_them_within_what_trai
         0.75,
         0.9,
     ]
-    assert grid_values(WINDOWS[0], rising(0, 0, 0, 0, 1), (0, 9)) == [0, 1], "each once"
-    assert grid_values(WINDOWS[0], rising(), (0, 9)) == []
+    assert grid_values(WINDOWS[0], sorted_array(0, 0, 0, 0, 1), (0, 9)) == [0, 1], "no duplicates"
+    assert grid_values(WINDOWS[0], sorted_array(), (0, 9)) == []
 
 
-def test_a_standing_counts_those_level_half():
-    assert percentile_rank(np.array([0.0, 1.0, 1.5, 9.0]), rising(0, 1, 1, 2)).tolist() == [0.125, 0.5, 0.75, 1.0]
-    assert np.isnan(percentile_rank(np.array([NAN]), rising(1))).all()
-    assert np.isnan(percentile_rank(np.array([1.0]), rising())).all()
+def test_percentile_rank_counts_ties_half():
+    assert percentile_rank(np.array([0.0, 1.0, 1.5, 9.0]), sorted_array(0, 1, 1, 2)).tolist() == [0.125, 0.5, 0.75, 1.0]
+    assert np.isnan(percentile_rank(np.array([NAN]), sorted_array(1))).all()
+    assert np.isnan(percentile_rank(np.array([1.0]), sorted_array())).all()
 
 
-def test_another_window_climbs_as_many_ranks():
+def test_sibling_window_moves_by_the_same_number_of_ranks():
     short, long = FeatureWindow(np.array([2.0]), np.arange(11.0)), FeatureWindow(np.array([20.0]), 10 * np.arange(11.0))
     assert shift_by_rank(np.array([5.0]), short, long).tolist() == [50]
     assert shift_by_rank(np.array([0.0]), short, long).tolist() == [0]
     beyond = FeatureWindow(np.array([95.0]), long.peer_values)
-    assert shift_by_rank(np.array([2.0]), short, beyond).tolist() == [95], "what does not move moves nothing"
+    assert shift_by_rank(np.array([2.0]), short, beyond).tolist() == [95], "a feature that stays moves no sibling"
 
 
-@pytest.mark.parametrize(("wished", "is_sign"), [(9.0, 1), (0.0, -1)])
-def test_it_never_moves_the_other_way(wished, is_sign):
+@pytest.mark.parametrize(("target", "sign"), [(9.0, 1), (0.0, -1)])
+def test_sibling_window_never_moves_in_the_opposite_direction(target, sign):
     rng = np.random.default_rng(5)
-    own = FeatureWindow(rng.poisson(2, 200).astype(float), np.sort(rng.poisson(2, 50).astype(float)))
-    other = FeatureWindow(rng.normal(5, 3, 200), np.sort(rng.normal(5, 3, 30)))
-    there = shift_by_rank(np.full(200, wished), own, other)
-    climbed = np.sign(
-        percentile_rank(np.full(200, wished), own.peer_values) - percentile_rank(own.values, own.peer_values)
+    window = FeatureWindow(rng.poisson(2, 200).astype(float), np.sort(rng.poisson(2, 50).astype(float)))
+    sibling = FeatureWindow(rng.normal(5, 3, 200), np.sort(rng.normal(5, 3, 30)))
+    shifted = shift_by_rank(np.full(200, target), window, sibling)
+    direction = np.sign(
+        percentile_rank(np.full(200, target), window.peer_values) - percentile_rank(window.values, window.peer_values)
     )
-    assert (is_sign * climbed >= 0).all()
-    assert (is_sign * (there - other.values) >= 0).all()
-    assert (there != other.values).mean() > 0.5
-    assert np.isin(there[there != other.values], other.peer_values).all(), "figures that somebody has"
+    assert (sign * direction >= 0).all()
+    assert (sign * (shifted - sibling.values) >= 0).all()
+    assert (shifted != sibling.values).mean() > 0.5
+    assert np.isin(shifted[shifted != sibling.values], sibling.peer_values).all(), "values that some peer has"
 
 
-def test_where_either_is_not_known_nothing_moves_along():
-    window, other = (
-        FeatureWindow(np.array([NAN, 1.0]), rising(0, 1, 2)),
-        FeatureWindow(np.array([1.0, NAN]), rising(0, 1, 2)),
+def test_sibling_stays_if_either_value_is_unknown():
+    window, sibling = (
+        FeatureWindow(np.array([NAN, 1.0]), sorted_array(0, 1, 2)),
+        FeatureWindow(np.array([1.0, NAN]), sorted_array(0, 1, 2)),
     )
-    there = shift_by_rank(np.array([2.0, 2.0]), window, other)
-    assert there[0] == 1
-    assert np.isnan(there[1])
+    shifted = shift_by_rank(np.array([2.0, 2.0]), window, sibling)
+    assert shifted[0] == 1
+    assert np.isnan(shifted[1])
     assert shift_by_rank(
-        np.array([2.0]), FeatureWindow(np.array([1.0]), rising(0, 1, 2)), FeatureWindow(np.array([7.0]), rising())
+        np.array([2.0]),
+        FeatureWindow(np.array([1.0]), sorted_array(0, 1, 2)),
+        FeatureWindow(np.array([7.0]), sorted_array()),
     ) == [7]
 
 
-def test_the_columns_of_a_figure_once_one_of_its_windows_is_as_wished():
-    windows = {name: FeatureWindow(np.array([1.0]), rising(0, 1, 2)) for name in ("people_28d", "people_90d")}
-    there = shift_windows("people_28d", np.array([2.0]), windows)
-    assert {name: own.tolist() for name, own in there.items()} == {"people_28d": [2], "people_90d": [2]}
+def test_shift_windows_returns_all_windows_of_a_feature():
+    windows = {name: FeatureWindow(np.array([1.0]), sorted_array(0, 1, 2)) for name in ("people_28d", "people_90d")}
+    shifted = shift_windows("people_28d", np.array([2.0]), windows)
+    assert {name: values.tolist() for name, values in shifted.items()} == {"people_28d": [2], "people_90d": [2]}

@@ -1,4 +1,4 @@
-"""Plays and what they are worth, as a manager could check them by hand."""
+"""Playbooks and their expected gains, small enough to check by hand."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from renewals.models.ranking.playbooks import (
     combine_effects,
 )
 
-TOLD = {"name": {"en": "n", "zh": "名"}, "owner": {"en": "li", "zh": "李"}, "steps": {"en": ["do"], "zh": ["做"]}}
-LIKELY = 0.25
+TEXTS = {"name": {"en": "n", "zh": "名"}, "owner": {"en": "li", "zh": "李"}, "steps": {"en": ["do"], "zh": ["做"]}}
+EXPANSION_THRESHOLD = 0.25
 
 
-def play(number: int, **own: Any) -> dict[str, Any]:
-    return TOLD | {"name": {"en": f"n{number}", "zh": f"名{number}"}} | own
+def play(number: int, **fields: Any) -> dict[str, Any]:
+    return TEXTS | {"name": {"en": f"n{number}", "zh": f"名{number}"}} | fields
 
 
 LIBRARY = PlaybookLibrary.model_validate(
@@ -46,138 +46,144 @@ ACCOUNT: dict[str, Any] = {
 }
 
 
-def said(plays: AvailablePlaybooks = PLAYS, **own: Any) -> pd.Series:
-    """What is said of one account. Reasons are written `theme weight`, with a `!` behind where none can act on it."""
-    return table([ACCOUNT | own], plays).iloc[0]
+def prescribe(plays: AvailablePlaybooks = PLAYS, **fields: Any) -> pd.Series:
+    """Playbooks and gain of one account. Reasons are written `theme weight`, with `!` where nobody can act on them."""
+    return prescribe_all([ACCOUNT | fields], plays).iloc[0]
 
 
-def table(accounts: list[dict[str, Any]], plays: AvailablePlaybooks = PLAYS) -> pd.DataFrame:
+def prescribe_all(accounts: list[dict[str, Any]], plays: AvailablePlaybooks = PLAYS) -> pd.DataFrame:
     rows = pd.DataFrame(accounts)
-    chances = rows[["renewal", "upsell", "cross_sell", "expansion"]].astype(float)
-    return prescribe_playbooks(rows, chances, pd.DataFrame([*map(reasons, rows["reasons"])]), plays, LIKELY)
+    probabilities = rows[["renewal", "upsell", "cross_sell", "expansion"]].astype(float)
+    return prescribe_playbooks(
+        rows, probabilities, pd.DataFrame([*map(reasons, rows["reasons"])]), plays, EXPANSION_THRESHOLD
+    )
 
 
-def reasons(words: str) -> dict[str, Any]:
-    told = [reason.split() for reason in words.split(", ") if reason]
+def reasons(text: str) -> dict[str, Any]:
+    parsed = [reason.split() for reason in text.split(", ") if reason]
     row: dict[str, Any] = {}
     for k in range(1, 6):
-        theme, weight = told[k - 1] if k <= len(told) else (None, "nan")
+        theme, weight = parsed[k - 1] if k <= len(parsed) else (None, "nan")
         row[f"reason_{k}_theme"] = theme
         row[f"reason_{k}_contribution"] = -float(weight.rstrip("!"))
         row[f"reason_{k}_actionable"] = None if theme is None else not weight.endswith("!")
     return row
 
 
-def named(row: pd.Series) -> list[str]:
+def prescribed_ids(row: pd.Series) -> list[str]:
     return [IDS[int(row[f"play_{k}"])] for k in (1, 2, 3) if row[f"play_{k}"] != NO_PLAY]
 
 
-def test_worth_is_the_arr_saved_by_the_effect_on_the_account_s_own_odds_per_hour() -> None:
-    own = said()
-    assert named(own) == ["push"]
-    assert own["expected_gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.4) - 0.7))
-    assert (IDS[int(own["best"])], own["hours"]) == ("push", 5)
-    assert own["gain_per_hour"] == pytest.approx(own["expected_gain"] / 5)
-    cheaper = said(reasons="sponsor 3, value 2")
-    assert named(cheaper) == ["review", "report"]
+def test_gain_per_hour_is_the_arr_saved_by_the_effect_on_the_odds_of_the_account_per_hour() -> None:
+    result = prescribe()
+    assert prescribed_ids(result) == ["push"]
+    assert result["expected_gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.4) - 0.7))
+    assert (IDS[int(result["best"])], result["hours"]) == ("push", 5)
+    assert result["gain_per_hour"] == pytest.approx(result["expected_gain"] / 5)
+    cheaper = prescribe(reasons="sponsor 3, value 2")
+    assert prescribed_ids(cheaper) == ["review", "report"]
     assert (IDS[int(cheaper["best"])], cheaper["hours"]) == ("report", 2), "the best need not be the first"
 
 
-def test_an_account_that_is_nearly_sure_either_way_gains_little() -> None:
-    gain = table([ACCOUNT | {"renewal": chance} for chance in (0.02, 0.5, 0.98)])["expected_gain"]
+def test_account_with_a_nearly_certain_outcome_gains_little() -> None:
+    gain = prescribe_all([ACCOUNT | {"renewal": chance} for chance in (0.02, 0.5, 0.98)])["expected_gain"]
     assert gain.iloc[[0, 2]].max() < gain.iloc[1] / 8
-    certain = table([ACCOUNT | {"renewal": chance} for chance in (0.0, 1.0)])
+    certain = prescribe_all([ACCOUNT | {"renewal": chance} for chance in (0.0, 1.0)])
     assert certain["gain_per_hour"].tolist() == [0.0, 0.0]
 
 
-def test_the_strongest_reason_is_answered_first_and_no_play_is_prescribed_twice() -> None:
-    assert named(said(reasons="value 3, adoption 2, sponsor 1")) == ["review", "push"]
-    assert named(said(reasons="value 3, value 2")) == ["review", "report"]
+def test_strongest_reason_comes_first_and_no_playbook_is_prescribed_twice() -> None:
+    assert prescribed_ids(prescribe(reasons="value 3, adoption 2, sponsor 1")) == ["review", "push"]
+    assert prescribed_ids(prescribe(reasons="value 3, value 2")) == ["review", "report"]
 
 
-def test_a_play_must_fit_the_stage_and_the_size() -> None:
-    assert named(said(stage="onboarding")) == ["rescue"]
-    assert named(said(reasons="value 1", size_band="small")) == ["report"]
-    assert named(said(reasons="value 1", size_band=None)) == ["report"], "of unknown size: what is for every size"
+def test_playbook_must_fit_the_stage_and_the_size() -> None:
+    assert prescribed_ids(prescribe(stage="onboarding")) == ["rescue"]
+    assert prescribed_ids(prescribe(reasons="value 1", size_band="small")) == ["report"]
+    assert prescribed_ids(prescribe(reasons="value 1", size_band=None)) == ["report"], (
+        "of unknown size: only playbooks for every size"
+    )
 
 
-def test_what_nobody_can_act_on_gets_no_play_and_is_worth_nothing() -> None:
-    own = said(reasons="adoption 2!, fit 1!")
-    assert (named(own), own["gain_per_hour"], own["hours"]) == ([], 0.0, 0.0)
-    assert said(reasons="")["gain_per_hour"] == 0.0
+def test_reasons_without_possible_action_get_no_playbook_and_no_gain() -> None:
+    result = prescribe(reasons="adoption 2!, fit 1!")
+    assert (prescribed_ids(result), result["gain_per_hour"], result["hours"]) == ([], 0.0, 0.0)
+    assert prescribe(reasons="")["gain_per_hour"] == 0.0
 
 
-def test_only_the_part_that_can_be_acted_on_counts() -> None:
-    own = said(reasons="fit 3!, adoption 1")
-    assert own["expected_gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.25 * 0.4) - 0.7))
+def test_gain_counts_only_the_actionable_share() -> None:
+    result = prescribe(reasons="fit 3!, adoption 1")
+    assert result["expected_gain"] == pytest.approx(1000 * (expit(logit(0.7) + 0.25 * 0.4) - 0.7))
 
 
-def test_the_best_play_per_hour_is_what_an_account_is_worth() -> None:
-    own = said(reasons="sponsor 1, value 1")
-    assert named(own) == ["review", "report"]
-    assert own["hours"] == 2, "a third of the effect in a fifth of the time"
+def test_best_playbook_has_the_largest_gain_per_hour() -> None:
+    result = prescribe(reasons="sponsor 1, value 1")
+    assert prescribed_ids(result) == ["review", "report"]
+    assert result["hours"] == 2, "a third of the effect in a fifth of the time"
 
 
-def test_once_the_decision_has_fallen_saving_is_worth_nothing_but_the_plays_are_told() -> None:
-    late, early = said(days_to_renewal=60), said(days_to_renewal=61)
-    assert (named(late), late["gain_per_hour"]) == (["push"], 0.0)
+def test_after_the_decision_the_gain_is_zero_but_playbooks_are_prescribed() -> None:
+    late, early = prescribe(days_to_renewal=60), prescribe(days_to_renewal=61)
+    assert (prescribed_ids(late), late["gain_per_hour"]) == (["push"], 0.0)
     assert early["gain_per_hour"] > 0
 
 
-def test_a_signed_renewal_cannot_be_saved_but_can_grow() -> None:
-    assert named(said(renewal_signed=True)) == []
-    grows = said(renewal_signed=True, upsell=0.3, expansion=0.4)
-    assert named(grows) == ["seats"]
+def test_signed_renewal_gets_only_expansion_playbooks() -> None:
+    assert prescribed_ids(prescribe(renewal_signed=True)) == []
+    grows = prescribe(renewal_signed=True, upsell=0.3, expansion=0.4)
+    assert prescribed_ids(grows) == ["seats"]
     assert grows["expected_gain"] == pytest.approx(1000 * 0.7 * 0.2 * (expit(logit(0.3) + 0.3) - 0.3))
 
 
-def test_an_expansion_needs_to_be_likely() -> None:
-    assert "seats" in named(said(upsell=0.3, expansion=0.25))
-    assert "seats" not in named(said(upsell=0.3, expansion=0.24))
-    assert "seats" not in named(said(upsell=0.3, expansion=np.nan))
-    assert named(said(upsell=np.nan, cross_sell=0.2, expansion=0.9)) == ["push", "product"]
+def test_expansion_playbook_needs_the_minimum_probability() -> None:
+    assert "seats" in prescribed_ids(prescribe(upsell=0.3, expansion=0.25))
+    assert "seats" not in prescribed_ids(prescribe(upsell=0.3, expansion=0.24))
+    assert "seats" not in prescribed_ids(prescribe(upsell=0.3, expansion=np.nan))
+    assert prescribed_ids(prescribe(upsell=np.nan, cross_sell=0.2, expansion=0.9)) == ["push", "product"]
 
 
-def test_an_expansion_goes_first_where_an_hour_of_it_is_worth_more() -> None:
-    assert named(said(upsell=0.5, expansion=0.5)) == ["push", "seats"]
-    safe = said(renewal=0.99, upsell=0.5, expansion=0.5)
-    assert named(safe) == ["seats", "push"]
+def test_expansion_playbook_comes_first_if_its_gain_per_hour_is_larger() -> None:
+    assert prescribed_ids(prescribe(upsell=0.5, expansion=0.5)) == ["push", "seats"]
+    safe = prescribe(renewal=0.99, upsell=0.5, expansion=0.5)
+    assert prescribed_ids(safe) == ["seats", "push"]
     assert safe["hours"] == 4
 
 
-def test_an_expansion_takes_the_last_of_three_places() -> None:
+def test_expansion_playbook_takes_the_last_of_three_places() -> None:
     full = {"reasons": "value 1, value 1, adoption 1", "upsell": 0.3, "expansion": 0.3}
-    assert named(said(**full)) == ["review", "report", "seats"]
-    assert named(said(**full, renewal=0.999)) == ["seats", "review", "report"]
+    assert prescribed_ids(prescribe(**full)) == ["review", "report", "seats"]
+    assert prescribed_ids(prescribe(**full, renewal=0.999)) == ["seats", "review", "report"]
 
 
-def test_without_a_chance_there_is_no_play_and_no_worth() -> None:
-    own = said(renewal=np.nan, upsell=0.9, expansion=0.9)
-    assert named(own) == []
-    assert np.isnan(own["gain_per_hour"])
+def test_without_a_probability_no_playbook_and_no_gain() -> None:
+    result = prescribe(renewal=np.nan, upsell=0.9, expansion=0.9)
+    assert prescribed_ids(result) == []
+    assert np.isnan(result["gain_per_hour"])
 
 
-def test_without_arr_nothing_can_be_saved() -> None:
-    assert said(arr=np.nan)["gain_per_hour"] == 0.0
+def test_without_arr_the_gain_is_zero() -> None:
+    assert prescribe(arr=np.nan)["gain_per_hour"] == 0.0
 
 
-def test_a_measured_effect_meets_the_assumed_by_how_sure_it_is() -> None:
-    sure, unsure = MeasuredEffect(1.0, 1e-6, 500), MeasuredEffect(1.0, ASSUMED_EFFECT_SD, 60)
-    found = combine_effects(LIBRARY, {"push": sure, "report": unsure, "seats": sure, "gone": sure})
-    assert found["push"].log_odds == pytest.approx(1.0)
-    assert found["report"] == PlaybookEffect(pytest.approx(0.65), 60), "as sure as the guess: the middle of 0.3 and 1"
-    assert found["seats"] == PlaybookEffect(0.3), "what `renewals effect` measures is renewing, not growing"
-    assert found["review"] == PlaybookEffect(0.6)
-    assert set(found) == set(LIBRARY.plays)
+def test_measured_and_assumed_effects_are_weighted_by_precision() -> None:
+    precise, imprecise = MeasuredEffect(1.0, 1e-6, 500), MeasuredEffect(1.0, ASSUMED_EFFECT_SD, 60)
+    combined = combine_effects(LIBRARY, {"push": precise, "report": imprecise, "seats": precise, "gone": precise})
+    assert combined["push"].log_odds == pytest.approx(1.0)
+    assert combined["report"] == PlaybookEffect(pytest.approx(0.65), 60), (
+        "as precise as the assumption: the mean of 0.3 and 1"
+    )
+    assert combined["seats"] == PlaybookEffect(0.3), "`renewals effect` measures renewal and not expansion"
+    assert combined["review"] == PlaybookEffect(0.6)
+    assert set(combined) == set(LIBRARY.plays)
 
 
-def test_a_play_that_was_found_to_harm_is_not_prescribed() -> None:
+def test_playbook_with_a_harmful_measured_effect_is_not_prescribed() -> None:
     plays = AvailablePlaybooks(LIBRARY, combine_effects(LIBRARY, {"push": MeasuredEffect(-1.0, 0.01, 500)}), 60)
     assert plays.effects["push"].log_odds == 0.0
-    assert named(said(plays)) == []
+    assert prescribed_ids(prescribe(plays)) == []
 
 
-def test_each_row_stands_for_itself_and_rows_keep_their_labels() -> None:
+def test_rows_are_independent_and_keep_their_index() -> None:
     rng = np.random.default_rng(7)
     themes = ["value", "adoption", "sponsor", "fit"]
     accounts = [
@@ -186,12 +192,12 @@ def test_each_row_stands_for_itself_and_rows_keep_their_labels() -> None:
         | {"reasons": ", ".join(f"{t} {rng.random():.3f}{rng.choice(['', '!'])}" for t in rng.permutation(themes))}
         for _ in range(60)
     ]
-    whole = table(accounts)
+    together = prescribe_all(accounts)
     for place, account in enumerate(accounts):
-        pd.testing.assert_series_equal(whole.iloc[place], table([account]).iloc[0], check_names=False)
-    assert (whole["gain_per_hour"] >= 0).all()
-    assert table(accounts[:1]).index.tolist() == [0]
-    assert prescribe_playbooks(*(part.iloc[:0] for part in parts()), PLAYS, LIKELY).empty
+        pd.testing.assert_series_equal(together.iloc[place], prescribe_all([account]).iloc[0], check_names=False)
+    assert (together["gain_per_hour"] >= 0).all()
+    assert prescribe_all(accounts[:1]).index.tolist() == [0]
+    assert prescribe_playbooks(*(part.iloc[:0] for part in parts()), PLAYS, EXPANSION_THRESHOLD).empty
 
 
 def parts() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

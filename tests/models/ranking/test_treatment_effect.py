@@ -1,4 +1,4 @@
-"""Did it help? On companies drawn so that the answer is known."""
+"""Estimate treatment effects on random companies with a known effect."""
 
 from typing import get_args
 
@@ -31,71 +31,74 @@ OPTIONS = EffectSettings(min_lead_days=100)
 SEEDS = range(1000, 1008)
 
 
-def found(lift: float, seed: int = 0, **options: object) -> tuple[EffectEstimate | NoEstimate, float]:
-    rows, begun, truth = company(lift, seed=seed)
-    chosen = OPTIONS.model_copy(update=options)
-    return estimate_effects(analysis_sample(rows, begun, chosen), CATALOGUE, chosen, LinearSettings())[0], truth
+def estimate_any_playbook(lift: float, seed: int = 0, **options: object) -> tuple[EffectEstimate | NoEstimate, float]:
+    rows, started, truth = company(lift, seed=seed)
+    settings = OPTIONS.model_copy(update=options)
+    return estimate_effects(analysis_sample(rows, started, settings), CATALOGUE, settings, LinearSettings())[0], truth
 
 
 @pytest.mark.parametrize("lift", [1.0, 0.0])
-def test_a_known_effect_is_found_although_the_treated_renew_less(lift):
-    told, truth = zip(*(found(lift, seed) for seed in SEEDS), strict=True)
-    off = np.array([one.points for one in told]) - truth
-    assert abs(off.mean()) < 0.025  # two standard errors of eight companies
-    assert sum(one.low < true < one.high for one, true in zip(told, truth, strict=True)) >= 5
+def test_known_effect_is_estimated_although_the_treated_renew_less(lift):
+    estimates, truth = zip(*(estimate_any_playbook(lift, seed) for seed in SEEDS), strict=True)
+    errors = np.array([one.points for one in estimates]) - truth
+    assert abs(errors.mean()) < 0.025  # two standard errors of eight companies
+    assert sum(one.low < true < one.high for one, true in zip(estimates, truth, strict=True)) >= 5
     assert all(
-        one.unadjusted_difference < one.low for one in told
-    )  # what a comparison of treated and untreated would say
-    verdicts = [one.verdict for one in told]
+        one.unadjusted_difference < one.low for one in estimates
+    )  # the naive comparison of treated and untreated is biased downwards
+    verdicts = [one.verdict for one in estimates]
     assert verdicts.count("helped" if lift else "unclear") >= 6
 
 
-def test_an_effect_has_its_log_odds_beside_it():
-    told, _ = found(1.0, SEEDS[0])
-    without = told.renewed - told.points
-    odds = told.renewed / (1 - told.renewed), without / (1 - without)
-    assert told.log_odds == pytest.approx(np.log(odds[0] / odds[1]))
-    assert told.log_odds_low < told.log_odds < told.log_odds_high
+def test_effect_has_its_log_odds():
+    estimate, _ = estimate_any_playbook(1.0, SEEDS[0])
+    without = estimate.renewed - estimate.points
+    odds = estimate.renewed / (1 - estimate.renewed), without / (1 - without)
+    assert estimate.log_odds == pytest.approx(np.log(odds[0] / odds[1]))
+    assert estimate.log_odds_low < estimate.log_odds < estimate.log_odds_high
 
 
-def test_who_was_treated_before_is_adjusted_for_though_no_model_of_the_list_reads_it():
-    """An action is no feature of what is served, and every bit a figure by which the treated differ from others."""
-    rows, begun, _ = company(1.0)
-    logged = [{**feature, "action": feature["name"] == "health"} for feature in CATALOGUE]
-    whole, marked = (
-        estimate_effects(analysis_sample(rows, begun, OPTIONS), own, OPTIONS, LinearSettings())[0]
-        for own in (CATALOGUE, logged)
+def test_earlier_actions_are_adjusted_for_although_no_served_model_reads_them():
+    """An action is no feature of a served model, but the treated differ from the untreated by it."""
+    rows, started, _ = company(1.0)
+    catalogue_with_action = [{**feature, "action": feature["name"] == "health"} for feature in CATALOGUE]
+    estimate, with_action = (
+        estimate_effects(analysis_sample(rows, started, OPTIONS), catalogue, OPTIONS, LinearSettings())[0]
+        for catalogue in (CATALOGUE, catalogue_with_action)
     )
-    assert marked == whole
+    assert with_action == estimate
 
 
-def test_harm_is_called_harm():
-    told, truth = found(-1.5)
+def test_harmful_effect_has_the_verdict_hurt():
+    estimate, truth = estimate_any_playbook(-1.5)
     assert truth < 0
-    assert told.verdict == "hurt"
+    assert estimate.verdict == "hurt"
 
 
-def test_each_playbook_is_asked_for_beside_all_of_them_and_the_rare_one_is_refused():
-    rows, begun, _ = company(1.0)
-    begun.loc[begun.index[:20], "playbook"] = "gift"
-    told = estimate_effects(analysis_sample(rows, begun, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
-    assert [one.playbook for one in told] == [ANY_PLAYBOOK, "rescue", "gift"]
-    assert told[0].treated == told[1].treated + 20
-    assert told[2] == NoEstimate("gift", 20, "too_few_treated", {"treated": 20, "needed": 50})
+def test_each_playbook_is_estimated_and_a_rare_one_is_refused():
+    rows, started, _ = company(1.0)
+    started.loc[started.index[:20], "playbook"] = "gift"
+    estimates = estimate_effects(analysis_sample(rows, started, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
+    assert [one.playbook for one in estimates] == [ANY_PLAYBOOK, "rescue", "gift"]
+    assert estimates[0].treated == estimates[1].treated + 20
+    assert estimates[2] == NoEstimate("gift", 20, "too_few_treated", {"treated": 20, "needed": 50})
 
 
-def test_the_order_of_rows_does_not_matter():
-    rows, begun, _ = company(1.0, accounts=500)
-    other = estimate_effects(
-        analysis_sample(rows.sample(frac=1, random_state=1), begun[::-1], OPTIONS), CATALOGUE, OPTIONS, LinearSettings()
+def test_row_order_does_not_matter():
+    rows, started, _ = company(1.0, accounts=500)
+    reordered = estimate_effects(
+        analysis_sample(rows.sample(frac=1, random_state=1), started[::-1], OPTIONS),
+        CATALOGUE,
+        OPTIONS,
+        LinearSettings(),
     )
-    assert other == estimate_effects(analysis_sample(rows, begun, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
+    assert reordered == estimate_effects(analysis_sample(rows, started, OPTIONS), CATALOGUE, OPTIONS, LinearSettings())
 
 
-# --- who is compared -------------------------------------------------------------------------------
+# --- analysis sample -------------------------------------------------------------------------------
 
 
-def observed(*days: str, account: str = "acme", end: str = "2024-12-31") -> pd.DataFrame:
+def observations(*days: str, account: str = "acme", end: str = "2024-12-31") -> pd.DataFrame:
     as_of = pd.to_datetime(list(days))
     lead = (pd.Timestamp(end) - as_of).days
     return pd.DataFrame(
@@ -103,7 +106,7 @@ def observed(*days: str, account: str = "acme", end: str = "2024-12-31") -> pd.D
     )
 
 
-def logged(*days: str, playbook: str = "call") -> pd.DataFrame:
+def actions(*days: str, playbook: str = "call") -> pd.DataFrame:
     return pd.DataFrame({"account_id": "acme", "playbook": playbook, "started_at": pd.to_datetime(list(days))})
 
 
@@ -116,121 +119,126 @@ EVERY = EffectSettings(untreated_per_renewal=100, washout_days=60, min_lead_days
         ("2024-05-01", "call"),  # on the day itself
         ("2024-05-31 23:59", "call"),
         ("2024-06-01", UNTREATED),  # 31 days later: outside the window
-        ("2024-04-30", None),  # the day before: it is at work already
-        ("2024-03-02", None),  # 60 days before: just inside the rest
+        ("2024-04-30", None),  # the day before: already in effect
+        ("2024-03-02", None),  # 60 days before: just inside the washout
         ("2024-03-01", UNTREATED),
     ],
 )
-def test_treated_in_the_window_and_at_rest_before_it(started, treated):
-    rows = analysis_sample(observed("2024-05-01"), logged(started), EVERY)
+def test_treated_in_the_window_without_actions_in_the_washout(started, treated):
+    rows = analysis_sample(observations("2024-05-01"), actions(started), EVERY)
     assert rows["treated"].tolist() == ([] if treated is None else [treated])
 
 
-def test_an_intervention_counts_once():
-    rows = analysis_sample(observed("2024-02-01", "2024-03-01"), logged("2024-03-02"), EVERY)
+def test_intervention_counts_once():
+    rows = analysis_sample(observations("2024-02-01", "2024-03-01"), actions("2024-03-02"), EVERY)
     assert rows[["as_of", "treated"]].to_numpy().tolist() == [[pd.Timestamp("2024-03-01"), "call"]]
 
 
-def test_another_accounts_intervention_is_not_ones_own():
-    rows = analysis_sample(observed("2024-05-01", account="quiet"), logged("2024-05-02"), EVERY)
+def test_intervention_counts_only_for_its_account():
+    rows = analysis_sample(observations("2024-05-01", account="quiet"), actions("2024-05-02"), EVERY)
     assert rows["treated"].tolist() == [UNTREATED]
 
 
-def test_neither_the_last_months_nor_what_is_decided_are_compared():
-    rows = observed("2024-09-01", "2024-09-22", "2024-09-23")
-    assert analysis_sample(rows, logged(), EVERY)["days_to_renewal"].tolist() == [121, 100]
-    assert not len(analysis_sample(rows.assign(renewal_signed=True), logged(), EVERY))
+def test_rows_near_the_renewal_or_already_signed_are_excluded():
+    rows = observations("2024-09-01", "2024-09-22", "2024-09-23")
+    assert analysis_sample(rows, actions(), EVERY)["days_to_renewal"].tolist() == [121, 100]
+    assert not len(analysis_sample(rows.assign(renewal_signed=True), actions(), EVERY))
 
 
-def test_the_untreated_rows_kept_stand_for_all_of_their_renewal():
+def test_sampled_untreated_rows_carry_the_weight_of_all_rows_of_their_renewal():
     months = [f"2024-{month:02d}-01" for month in range(1, 9)]
-    chosen = EVERY.model_copy(update={"untreated_per_renewal": 2})
-    rows = analysis_sample(observed(*months), logged("2024-01-05"), chosen)
+    settings = EVERY.model_copy(update={"untreated_per_renewal": 2})
+    rows = analysis_sample(observations(*months), actions("2024-01-05"), settings)
     untreated = rows[rows["treated"] == UNTREATED]
     assert len(untreated) == 2
-    assert untreated["weight"].sum() == 5  # eight months, less the treated one and the two at rest after it
+    assert untreated["weight"].sum() == 5  # eight months, less the treated one and the two washout months after it
     assert rows.loc[rows["treated"] == "call", "weight"].tolist() == [1.0]
 
 
-# --- how the answer comes about --------------------------------------------------------------------
+# --- estimation --------------------------------------------------------------------------------------
 
 
-def drawn(rows: int = 20_000) -> dict[str, np.ndarray]:
-    """A large sample with its true chances: of being treated, and of renewing untreated; the effect is 0.1."""
+def random_sample(rows: int = 20_000) -> dict[str, np.ndarray]:
+    """A large sample with its true probabilities: of treatment, and of renewal without treatment; the effect is 0.1."""
     rng = np.random.default_rng(3)
-    look = rng.normal(size=rows)
-    chance, outcome = expit(-1 - look), 0.45 + 0.4 * np.tanh(look)
-    treated = rng.random(rows) < chance
-    renewed = (rng.random(rows) < outcome + 0.1 * treated).astype(float)
-    return {"renewed": renewed, "treated": treated, "propensity": chance, "outcome_probability": outcome}
+    covariate = rng.normal(size=rows)
+    propensity, renewal_probability = expit(-1 - covariate), 0.45 + 0.4 * np.tanh(covariate)
+    treated = rng.random(rows) < propensity
+    renewed = (rng.random(rows) < renewal_probability + 0.1 * treated).astype(float)
+    return {
+        "renewed": renewed,
+        "treated": treated,
+        "propensity": propensity,
+        "outcome_probability": renewal_probability,
+    }
 
 
-CHANCES = ("propensity", "outcome_probability")
+NUISANCES = ("propensity", "outcome_probability")
 
 
-@pytest.mark.parametrize("wrong", [(), CHANCES[:1], CHANCES[1:], CHANCES])
-def test_one_right_model_is_enough_and_none_is_not(wrong):
-    sample = drawn()
+@pytest.mark.parametrize("wrong", [(), NUISANCES[:1], NUISANCES[1:], NUISANCES])
+def test_estimate_is_doubly_robust(wrong):
+    sample = random_sample()
     sample |= {name: np.full(len(sample[name]), sample[name].mean()) for name in wrong}
     accounts = pd.Series(np.arange(len(sample["renewed"])))
-    told = estimate_aipw(
+    estimate = estimate_aipw(
         ANY_PLAYBOOK, **sample, weight=np.ones(len(accounts)), accounts=accounts, settings=EffectSettings()
     )
-    assert (abs(told.points - 0.1) < 0.02) == (len(wrong) < 2)  # three standard errors
+    assert (abs(estimate.points - 0.1) < 0.02) == (len(wrong) < 2)  # three standard errors
 
 
-def test_rows_of_one_account_are_no_new_evidence():
-    sample = {name: np.repeat(values, 3) for name, values in drawn(3000).items()}
+def test_copied_rows_of_an_account_do_not_narrow_the_interval():
+    sample = {name: np.repeat(values, 3) for name, values in random_sample(3000).items()}
     weight = np.ones(9000)
-    said = {
+    estimates = {
         name: estimate_aipw(ANY_PLAYBOOK, **sample, weight=weight, accounts=accounts, settings=EffectSettings())
         for name, accounts in {"rows": pd.Series(range(9000)), "thirds": pd.Series(range(9000)) // 3}.items()
     }
-    assert said["rows"].points == said["thirds"].points
-    wide = {name: one.high - one.low for name, one in said.items()}
-    assert wide["thirds"] == pytest.approx(wide["rows"] * np.sqrt(3), rel=0.01)
-    odds = {name: one.log_odds_high - one.log_odds_low for name, one in said.items()}
+    assert estimates["rows"].points == estimates["thirds"].points
+    widths = {name: one.high - one.low for name, one in estimates.items()}
+    assert widths["thirds"] == pytest.approx(widths["rows"] * np.sqrt(3), rel=0.01)
+    odds = {name: one.log_odds_high - one.log_odds_low for name, one in estimates.items()}
     assert odds["thirds"] == pytest.approx(odds["rows"] * np.sqrt(3), rel=0.01)
 
 
-def test_the_error_of_a_plain_mean_is_the_one_everybody_knows():
-    seen = np.random.default_rng(0).normal(size=50)
-    pull = (seen - seen.mean()) / len(seen)
-    assert clustered_standard_error(pull, pd.Series(range(50))) == pytest.approx(seen.std(ddof=1) / np.sqrt(50))
+def test_standard_error_of_a_mean_equals_the_textbook_formula():
+    values = np.random.default_rng(0).normal(size=50)
+    influence = (values - values.mean()) / len(values)
+    assert clustered_standard_error(influence, pd.Series(range(50))) == pytest.approx(values.std(ddof=1) / np.sqrt(50))
 
 
-def test_with_nothing_to_adjust_for_the_errors_are_those_of_two_shares():
+def test_without_confounding_the_errors_are_those_of_two_proportions():
     treated = np.arange(1000) < 400
     renewed = np.concatenate([np.arange(400) < 260, np.arange(600) < 300]).astype(float)
     same = {"propensity": np.full(1000, 0.4), "outcome_probability": np.zeros(1000), "weight": np.ones(1000)}
-    told = estimate_aipw(
+    estimate = estimate_aipw(
         ANY_PLAYBOOK, renewed, treated, **same, accounts=pd.Series(range(1000)), settings=EffectSettings()
     )
-    far, parts = student.ppf(0.95, 399) * np.sqrt(1000 / 999), (0.65 * 0.35 / 400, 0.5 * 0.5 / 600)
-    assert told.points == pytest.approx(0.65 - 0.5) == told.unadjusted_difference
-    assert told.high - told.points == pytest.approx(far * np.sqrt(sum(parts)))
+    quantile, variances = student.ppf(0.95, 399) * np.sqrt(1000 / 999), (0.65 * 0.35 / 400, 0.5 * 0.5 / 600)
+    assert estimate.points == pytest.approx(0.65 - 0.5) == estimate.unadjusted_difference
+    assert estimate.high - estimate.points == pytest.approx(quantile * np.sqrt(sum(variances)))
     odds = np.sqrt(1 / (400 * 0.65 * 0.35) + 1 / (600 * 0.5 * 0.5))  # Woolf 1955
-    assert told.log_odds_high - told.log_odds == pytest.approx(far * odds)
+    assert estimate.log_odds_high - estimate.log_odds == pytest.approx(quantile * odds)
 
 
-def test_a_weight_of_two_is_two_rows():
-    sample = drawn(3000)
-    plain = np.where(~sample["treated"] & (np.arange(3000) % 2 == 0), 2, 1)
-    twice = {name: np.repeat(values, plain) for name, values in sample.items()}
+def test_weight_of_two_equals_two_rows():
+    sample = random_sample(3000)
+    counts = np.where(~sample["treated"] & (np.arange(3000) % 2 == 0), 2, 1)
+    repeated = {name: np.repeat(values, counts) for name, values in sample.items()}
     accounts = pd.Series(range(3000))
-    once = estimate_aipw(
-        ANY_PLAYBOOK, **sample, weight=plain.astype(float), accounts=accounts, settings=EffectSettings()
+    weighted = estimate_aipw(
+        ANY_PLAYBOOK, **sample, weight=counts.astype(float), accounts=accounts, settings=EffectSettings()
     )
-    rows = len(twice["propensity"])
-    other = estimate_aipw(
-        ANY_PLAYBOOK, **twice, weight=np.ones(rows), accounts=accounts.repeat(plain), settings=EffectSettings()
+    rows = len(repeated["propensity"])
+    unweighted = estimate_aipw(
+        ANY_PLAYBOOK, **repeated, weight=np.ones(rows), accounts=accounts.repeat(counts), settings=EffectSettings()
     )
-    assert (once.points, once.low, once.unadjusted_difference) == pytest.approx(
-        (other.points, other.low, other.unadjusted_difference)
+    assert (weighted.points, weighted.low, weighted.unadjusted_difference) == pytest.approx(
+        (unweighted.points, unweighted.low, unweighted.unadjusted_difference)
     )
 
 
-def test_no_account_is_judged_by_a_model_that_learned_from_it():
+def test_cross_fitting_predicts_no_account_with_a_model_trained_on_it():
     accounts = pd.Series(np.repeat(np.arange(40), 5))
     fold = assign_folds(accounts, EffectSettings())
     assert pd.Series(fold).groupby(accounts).nunique().eq(1).all()
@@ -240,59 +248,61 @@ def test_no_account_is_judged_by_a_model_that_learned_from_it():
     schema = Schema.from_catalogue(
         [{"name": "account", "kind": "category", "risk": "either"}], rows, "renewal", monotone=False
     )
-    told = cross_fit(schema.values(rows), truth, np.ones(200), fold, schema, 10.0, LinearSettings(min_category_rows=1))
-    assert pd.Series(told).groupby(fold).nunique().eq(1).all()  # of an account never seen, nothing but the mean
+    predictions = cross_fit(
+        schema.values(rows), truth, np.ones(200), fold, schema, 10.0, LinearSettings(min_category_rows=1)
+    )
+    assert pd.Series(predictions).groupby(fold).nunique().eq(1).all()  # an unseen account gets only the mean
 
 
 # --- refusals --------------------------------------------------------------------------------------
 
 
 def refusal(**options: float) -> NoEstimate:
-    told, _ = found(1.0, **options)
-    assert isinstance(told, NoEstimate)
-    return told
+    estimate, _ = estimate_any_playbook(1.0, **options)
+    assert isinstance(estimate, NoEstimate)
+    return estimate
 
 
-def test_too_few_treated():
-    told = refusal(min_treated=5000)
-    assert (told.reason, told.figures["treated"]) == ("too_few_treated", told.treated)
+def test_too_few_treated_are_refused():
+    estimate = refusal(min_treated=5000)
+    assert (estimate.reason, estimate.figures["treated"]) == ("too_few_treated", estimate.treated)
 
 
-def test_too_few_of_one_outcome():
-    rows, begun, _ = company(1.0)
-    everybody = analysis_sample(rows.assign(label=1), begun, OPTIONS)
-    assert estimate_effects(everybody, CATALOGUE, OPTIONS, LinearSettings())[0].reason == "too_few_outcomes"
+def test_too_few_rows_of_one_outcome_are_refused():
+    rows, started, _ = company(1.0)
+    sample = analysis_sample(rows.assign(label=1), started, OPTIONS)
+    assert estimate_effects(sample, CATALOGUE, OPTIONS, LinearSettings())[0].reason == "too_few_outcomes"
 
 
-def test_everybody_alike_was_treated():
-    sample = drawn(2000)
+def test_treated_without_comparable_untreated_is_refused():
+    sample = random_sample(2000)
     sample["propensity"] = np.where(sample["treated"], 0.97, 0.02)
     accounts = pd.Series(range(2000))
-    told = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(2000), accounts=accounts, settings=EffectSettings())
-    assert (told.reason, told.figures["share"]) == ("too_few_alike", 0.0)
+    estimate = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(2000), accounts=accounts, settings=EffectSettings())
+    assert (estimate.reason, estimate.figures["share"]) == ("too_few_alike", 0.0)
 
 
-def test_hardly_anybody_to_compare_with():
-    sample = drawn(2000)
+def test_too_small_effective_comparison_group_is_refused():
+    sample = random_sample(2000)
     sample["propensity"] = np.full(2000, 1e-6)
     sample["propensity"][np.flatnonzero(~sample["treated"])[:9]] = 0.5
     accounts = pd.Series(range(2000))
-    told = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(2000), accounts=accounts, settings=EffectSettings())
-    assert told.reason == "too_little_to_compare"
-    assert 8.9 < told.figures["rows"] < 9.1
+    estimate = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(2000), accounts=accounts, settings=EffectSettings())
+    assert estimate.reason == "too_little_to_compare"
+    assert 8.9 < estimate.figures["rows"] < 9.1
 
 
-def test_treated_accounts_without_their_like_are_left_out_and_counted():
-    sample = drawn(4000)
-    sure = np.flatnonzero(sample["treated"])[:10]
-    sample["propensity"][sure] = 0.95
+def test_treated_accounts_without_overlap_are_excluded_and_counted():
+    sample = random_sample(4000)
+    certain = np.flatnonzero(sample["treated"])[:10]
+    sample["propensity"][certain] = 0.95
     accounts = pd.Series(range(4000))
-    told = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(4000), accounts=accounts, settings=EffectSettings())
-    assert told.excluded_no_overlap == (sample["treated"] & (sample["propensity"] > 0.9)).sum() >= 10
-    assert told.treated == sample["treated"].sum()
+    estimate = estimate_aipw(ANY_PLAYBOOK, **sample, weight=np.ones(4000), accounts=accounts, settings=EffectSettings())
+    assert estimate.excluded_no_overlap == (sample["treated"] & (sample["propensity"] > 0.9)).sum() >= 10
+    assert estimate.treated == sample["treated"].sum()
 
 
-# --- words -----------------------------------------------------------------------------------------
+# --- texts -----------------------------------------------------------------------------------------
 
 FIGURES = {
     "too_few_treated": {"treated": 12, "needed": 50},
@@ -304,28 +314,28 @@ FIGURES = {
 
 @pytest.mark.parametrize("language", sorted(MESSAGES))
 @pytest.mark.parametrize("reason", get_args(Reason))
-def test_every_refusal_has_its_reason_in_words_and_no_figure_of_an_effect(language, reason):
-    words, told = Messages(language), NoEstimate("rescue", 12, reason, FIGURES[reason])
-    said = effect_sentence(told, words)
-    assert said.startswith("rescue")
-    assert str(next(iter(FIGURES[reason].values())))[:1] in said
-    assert table_row(told, words)[2:-1] == [words.text("effect.dash")] * 6
+def test_refusal_text_has_a_reason_and_no_effect(language, reason):
+    messages, refused = Messages(language), NoEstimate("rescue", 12, reason, FIGURES[reason])
+    sentence = effect_sentence(refused, messages)
+    assert sentence.startswith("rescue")
+    assert str(next(iter(FIGURES[reason].values())))[:1] in sentence
+    assert table_row(refused, messages)[2:-1] == [messages.text("effect.dash")] * 6
 
 
 @pytest.mark.parametrize(
     ("low", "high", "english", "chinese"),
     [(0.01, 0.09, "helped", "有效"), (-0.01, 0.09, "not clear", "不明确"), (-0.09, -0.01, "fewer", "更少")],
 )
-def test_a_verdict_is_what_the_interval_allows(low, high, english, chinese):
-    told = EffectEstimate(ANY_PLAYBOOK, 187, 180, 0.733, 0.048, low, high, 0.25, None, None, -0.04, 0, 900.0)
-    assert english in effect_sentence(told, Messages("en"))
-    assert chinese in effect_sentence(told, Messages("zh"))
-    assert "any playbook" in effect_sentence(told, Messages("en"))
+def test_verdict_depends_on_the_interval(low, high, english, chinese):
+    estimate = EffectEstimate(ANY_PLAYBOOK, 187, 180, 0.733, 0.048, low, high, 0.25, None, None, -0.04, 0, 900.0)
+    assert english in effect_sentence(estimate, Messages("en"))
+    assert chinese in effect_sentence(estimate, Messages("zh"))
+    assert "any playbook" in effect_sentence(estimate, Messages("en"))
     for language in MESSAGES:
         assert (
-            len(table_row(told, Messages(language)))
+            len(table_row(estimate, Messages(language)))
             == len(table_headings(Messages(language), 0.9))
             == len(TABLE_COLUMNS)
         )
-        assert "+4.8" in effect_sentence(told, Messages(language))
+        assert "+4.8" in effect_sentence(estimate, Messages(language))
     assert "90%" in table_headings(Messages("en"), 0.9)[5]

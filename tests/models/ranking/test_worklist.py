@@ -7,17 +7,17 @@ from renewals.reports.settings import Capacity
 NONE = float("nan")
 
 
-def test_bands_begin_at_their_limit_and_need_a_probability() -> None:
+def test_risk_bands_start_at_their_limit_and_need_a_probability() -> None:
     renewal = pd.Series([0.60, 0.61, 0.80, 0.81, NONE])
     assert risk_band(renewal, high=0.40, medium=0.20).tolist() == ["high", "medium", "medium", "low", None]
 
 
-def test_history_begins_to_be_enough_at_the_limit() -> None:
+def test_history_is_sufficient_from_the_limit_on() -> None:
     days = pd.Series([0, 6, 7, pd.NA], dtype="Int64")
     assert score_status(days, min_days=7).tolist() == ["too_little_history"] * 2 + ["scored", "too_little_history"]
 
 
-def test_money_at_risk_is_arr_times_the_chance_of_loss() -> None:
+def test_arr_at_risk_is_arr_times_the_probability_of_loss() -> None:
     assert arr_at_risk(pd.Series([1000.0]), pd.Series([0.9])).tolist() == pytest.approx([100.0])
 
 
@@ -32,24 +32,24 @@ def test_money_at_risk_is_arr_times_the_chance_of_loss() -> None:
         (None, 0.9, None),
     ],
 )
-def test_four_groups(band: str | None, expansion: float, group: str | None) -> None:
+def test_quadrant_depends_on_band_and_expansion(band: str | None, expansion: float, group: str | None) -> None:
     assert quadrant(pd.Series([band], dtype=object), pd.Series([expansion]), 0.25).tolist() == [group]
 
 
 def portfolio(rows: str) -> pd.DataFrame:
     table = pd.DataFrame(
-        [line.split() for line in rows.strip().splitlines()], columns=["account", "csm", "worth", "arr"]
+        [line.split() for line in rows.strip().splitlines()], columns=["account", "csm", "gain", "arr"]
     )
-    return table.astype({"worth": float, "arr": float}).replace({"csm": {"-": None}})
+    return table.astype({"gain": float, "arr": float}).replace({"csm": {"-": None}})
 
 
 def rank(table: pd.DataFrame, **limits: object) -> dict[str, tuple[int, bool]]:
     capacity = Capacity.model_validate(limits)
-    ranks = rank_accounts(table["worth"], table["arr"], table["csm"], table["account"], capacity.for_manager)
+    ranks = rank_accounts(table["gain"], table["arr"], table["csm"], table["account"], capacity.for_manager)
     return {a: (r, w) for a, r, w in zip(table["account"], ranks["rank"], ranks["within_capacity"], strict=True)}
 
 
-def test_each_manager_has_an_own_order_and_capacity() -> None:
+def test_each_manager_has_separate_ranks_and_capacity() -> None:
     table = portfolio(
         """
         acme   li   5   10
@@ -68,7 +68,7 @@ def test_each_manager_has_an_own_order_and_capacity() -> None:
     }
 
 
-def test_revenue_cuts_the_list_once_but_never_before_the_first_account() -> None:
+def test_revenue_capacity_cuts_the_list_after_the_first_account_at_the_earliest() -> None:
     table = portfolio(
         """
         giant  li  9  100
@@ -83,37 +83,42 @@ def test_revenue_cuts_the_list_once_but_never_before_the_first_account() -> None
     assert fits == {"giant": True, "small": False, "tiny": False, "big": True, "large": False, "little": False}
 
 
-def test_equal_worth_goes_by_account_id_whatever_the_order_of_rows() -> None:
-    table = pd.DataFrame({"account": [10, 9, 100], "csm": None, "worth": 1.0, "arr": 1.0})
+def test_equal_gains_are_ranked_by_account_id_in_any_row_order() -> None:
+    table = pd.DataFrame({"account": [10, 9, 100], "csm": None, "gain": 1.0, "arr": 1.0})
     for rows in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         shuffled = table.iloc[rows].reset_index(drop=True)
         assert {a: r for a, (r, _) in rank(shuffled).items()} == {9: 1, 10: 2, 100: 3}
 
 
-def test_hours_cut_the_list_too_and_equal_worth_goes_by_what_is_at_risk() -> None:
+def test_hours_limit_the_list_and_equal_gains_are_ranked_by_arr_at_risk() -> None:
     table = portfolio("acme li 9 1\nbeta li 5 1\ngamma li 0 1\ndelta li 0 1\nlarge ann 1 1")
     hours, at_risk = pd.Series([4.0, 6.0, 1.0, 0.0, 99.0]), pd.Series([1.0, 1.0, 2.0, 3.0, 1.0])
-    whose = (table["worth"], table["arr"], table["csm"], table["account"])
-    ranks = rank_accounts(*whose, Capacity(hours=10).for_manager, hours, at_risk)
+    columns = (table["gain"], table["arr"], table["csm"], table["account"])
+    ranks = rank_accounts(*columns, Capacity(hours=10).for_manager, hours, at_risk)
     assert ranks["rank"].tolist() == [1, 2, 4, 3, 1]
     assert ranks["within_capacity"].tolist() == [True, True, False, True, True]
-    assert rank_accounts(*whose, Capacity().for_manager, hours)["within_capacity"].all(), (
+    assert rank_accounts(*columns, Capacity().for_manager, hours)["within_capacity"].all(), (
         "no limit of hours unless one is set"
     )
 
 
-def test_without_worth_there_is_no_rank() -> None:
+def test_account_without_a_gain_has_no_rank() -> None:
     table = portfolio("acme li nan 10\nbeta li 1 10")
-    ranks = rank_accounts(table["worth"], table["arr"], table["csm"], table["account"], Capacity().for_manager)
+    ranks = rank_accounts(table["gain"], table["arr"], table["csm"], table["account"], Capacity().for_manager)
     assert ranks["rank"].tolist() == [pd.NA, 1]
     assert pd.isna(ranks["within_capacity"][0])
     nobody = rank_accounts(
-        *(table.iloc[:0][name] for name in ("worth", "arr", "csm", "account")), Capacity().for_manager
+        *(table.iloc[:0][name] for name in ("gain", "arr", "csm", "account")), Capacity().for_manager
     )
     assert nobody.empty
     assert list(nobody.columns) == ["rank", "within_capacity"]
 
 
-def test_a_manager_is_found_in_whatever_case():
-    own = Capacity(managers={"Zoë Müller": {"accounts": 3}})
-    assert [own.for_manager(name).accounts for name in ("ZOE MÜLLER", " Zoë  Müller", "Zoë", None)] == [3, 3, 50, 50]
+def test_manager_names_match_in_any_case():
+    capacity = Capacity(managers={"Zoë Müller": {"accounts": 3}})
+    assert [capacity.for_manager(name).accounts for name in ("ZOE MÜLLER", " Zoë  Müller", "Zoë", None)] == [
+        3,
+        3,
+        50,
+        50,
+    ]

@@ -183,7 +183,7 @@ def test_figures_of_another_policy_make_another_list(june: Path) -> None:
 def write_scorecard(root: Path, as_of: str, seed: int = 3) -> None:
     folder = root / "data" / "act" / "scorecard"
     folder.mkdir(exist_ok=True)
-    (folder / "scorecard.json").write_text(json.dumps({**scorecards.told(["li"], seed), "as_of": as_of}))
+    (folder / "scorecard.json").write_text(json.dumps({**scorecards.random_scorecard(["li"], seed), "as_of": as_of}))
 
 
 def test_a_scorecard_of_the_day_is_published_beside_the_list_and_is_part_of_what_the_list_is(june: Path) -> None:
@@ -197,6 +197,7 @@ def test_a_scorecard_of_the_day_is_published_beside_the_list_and_is_part_of_what
         assert publish(job(june))["state"] == "published"
         assert publish(job(june))["state"] == "already published"
         page = (folder / "scorecard.html").read_bytes()
-        assert page == render_scorecard_page(scorecards.told(["li"], seed), "en", linked_page="risk_list.html")
+        card = scorecards.random_scorecard(["li"], seed)
+        assert page == render_scorecard_page(card, "en", linked_page="risk_list.html")
     assert b'<a id="beside" href="scorecard.html">' in (folder / "risk_list.html").read_bytes()
     assert "scorecard.html" in json.loads((folder / MANIFEST).read_bytes())["files"]

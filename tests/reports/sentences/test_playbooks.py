@@ -1,4 +1,4 @@
-"""What was done since the last list, in words; the workbook's tests see to the sheets."""
+"""Sentences about playbooks started since the last list; the workbook's tests check the sheets."""
 
 from datetime import date
 
@@ -9,7 +9,7 @@ from renewals.reports.sentences.playbooks import SHEET_COLUMNS, intervention_sen
 from renewals.reports.words import MESSAGES, Messages
 
 LAST = date(2026, 5, 1)
-BEGUN = pd.DataFrame(
+ACTIONS = pd.DataFrame(
     {
         "playbook": ["Push", "Review"],
         "started_on": [date(2026, 5, 2), date(2026, 5, 9)],
@@ -19,23 +19,23 @@ BEGUN = pd.DataFrame(
 )
 
 
-def test_what_was_begun_stands_beside_both_chances_and_nothing_is_claimed() -> None:
-    assert intervention_sentence(LAST, BEGUN, Messages("en")) == (
+def test_sentence_names_actions_and_both_probabilities_and_claims_no_effect() -> None:
+    assert intervention_sentence(LAST, ACTIONS, Messages("en")) == (
         "Since the list of 2026-05-01: Push (begun 2026-05-02), Review (begun 2026-05-09). The chance of renewal was "
         "41% then and is 50% now. What of this the playbook did, one account cannot tell."
     )
 
 
-def test_without_both_chances_none_is_told() -> None:
-    for gone in ("previous_probability", "probability"):
-        words = intervention_sentence(LAST, BEGUN.assign(**{gone: None}), Messages("en"))
-        assert "Push (begun 2026-05-02)" in words
-        assert "%" not in words
+def test_sentence_shows_no_probability_if_one_is_missing() -> None:
+    for missing in ("previous_probability", "probability"):
+        sentence = intervention_sentence(LAST, ACTIONS.assign(**{missing: None}), Messages("en"))
+        assert "Push (begun 2026-05-02)" in sentence
+        assert "%" not in sentence
 
 
-def test_where_nothing_was_begun_that_is_said() -> None:
+def test_sentence_of_no_actions() -> None:
     assert (
-        intervention_sentence(LAST, BEGUN.iloc[:0], Messages("en"))
+        intervention_sentence(LAST, ACTIONS.iloc[:0], Messages("en"))
         == "Since the list of 2026-05-01 no playbook was logged as begun."
     )
 

@@ -11,7 +11,7 @@ from renewals.reports.settings import Capacity, ListOptions, ManagerCapacity
 from renewals.reports.words import Messages
 from renewals.reports.workbook import feedback_layout
 from renewals.reports.workbook.manager_sheet import playbook_choices, sheet_titles
-from tests.reports.books import column, opened, plays
+from tests.reports.books import column, open_workbook, plays
 from tests.reports.small_list import HOSTILE, make_list, observations
 
 LIBRARY = plays()
@@ -19,14 +19,14 @@ ENGLISH = Messages("en")
 DAY = datetime.date(2026, 6, 1)
 
 
-def chinese(**options: Any) -> ListOptions:
+def chinese_options(**options: Any) -> ListOptions:
     return ListOptions.model_validate({"language": "zh", **options})
 
 
-def hidden(book: Any) -> dict[str, list[Any]]:
-    """One entry per manager's sheet: its row of the hidden sheet by heading, and the cells of the columns it names."""
-    own = book[feedback_layout.HIDDEN_SHEET]
-    rows = own.iter_rows(
+def hidden_rows(book: Any) -> dict[str, list[Any]]:
+    """Row of the hidden sheet by title of each manager's sheet, with the columns of its answers."""
+    sheet = book[feedback_layout.HIDDEN_SHEET]
+    rows = sheet.iter_rows(
         min_row=feedback_layout.TABLES_HEADER_ROW + 1,
         max_col=len(feedback_layout.SHEET_TABLE_COLUMNS),
         values_only=True,
@@ -34,26 +34,31 @@ def hidden(book: Any) -> dict[str, list[Any]]:
     return {row[0]: list(row) for row in itertools.takewhile(lambda row: row[0], rows)}
 
 
-def words(book: Any, letters: tuple[str, str]) -> dict[str, str]:
-    own = book[feedback_layout.HIDDEN_SHEET]
-    pairs = ((own[f"{letters[0]}{row}"].value, own[f"{letters[1]}{row}"].value) for row in range(7, own.max_row + 1))
+def codes_by_text(book: Any, letters: tuple[str, str]) -> dict[str, str]:
+    sheet = book[feedback_layout.HIDDEN_SHEET]
+    pairs = (
+        (sheet[f"{letters[0]}{row}"].value, sheet[f"{letters[1]}{row}"].value) for row in range(7, sheet.max_row + 1)
+    )
     return dict(pair for pair in pairs if pair[0])
 
 
-def rules(sheet: Any) -> dict[str, Any]:
-    """The validation of each answer, by column letter."""
-    return {str(one.sqref).split(":")[0].rstrip("0123456789"): one for one in sheet.data_validations.dataValidation}
+def validations(sheet: Any) -> dict[str, Any]:
+    """Validation of each answer column, by column letter."""
+    return {
+        str(validation.sqref).split(":")[0].rstrip("0123456789"): validation
+        for validation in sheet.data_validations.dataValidation
+    }
 
 
-def test_a_manager_finds_own_accounts_in_rank_order(listed: pd.DataFrame) -> None:
-    book = opened(listed)
+def test_manager_sheet_lists_its_accounts_by_rank(listed: pd.DataFrame) -> None:
+    book = open_workbook(listed)
     for csm in ("ann", "li"):
-        own = listed[(listed["csm"] == csm) & (listed["status"] == "scored")]
+        accounts = listed[(listed["csm"] == csm) & (listed["status"] == "scored")]
         sheet = book[csm]
-        assert [cell.value for cell in column(sheet, "Rank")] == list(range(1, len(own) + 1))
-        assert [cell.value for cell in column(sheet, "Account")] == own["account_name"].tolist()
+        assert [cell.value for cell in column(sheet, "Rank")] == list(range(1, len(accounts) + 1))
+        assert [cell.value for cell in column(sheet, "Account")] == accounts["account_name"].tolist()
         assert sheet.freeze_panes == "C2"
-        assert sheet.auto_filter.ref == f"A1:{openpyxl.utils.get_column_letter(sheet.max_column)}{len(own) + 1}"
+        assert sheet.auto_filter.ref == f"A1:{openpyxl.utils.get_column_letter(sheet.max_column)}{len(accounts) + 1}"
     headings = [cell.value for cell in book["ann"][1]]
     assert headings[:3] == ["Rank", "Account", "Risk"]
     assert "ARR at risk (USD)" in headings
@@ -61,46 +66,46 @@ def test_a_manager_finds_own_accounts_in_rank_order(listed: pd.DataFrame) -> Non
     assert headings[-1] == "Account id"
 
 
-# --- the line of capacity -----------------------------------------------------------------------------
+# --- capacity line ------------------------------------------------------------------------------------
 
 
 def formulas(sheet: Any) -> dict[str, str]:
-    """What is drawn by a formula: the rule by the cells it is laid over."""
+    """Formula of each conditional format, by its cell range."""
     return {
         str(cells.sqref): rule.formula[0]
-        for cells, own in sheet.conditional_formatting._cf_rules.items()
-        for rule in own
+        for cells, cell_rules in sheet.conditional_formatting._cf_rules.items()
+        for rule in cell_rules
         if rule.type == "expression"
     }
 
 
 @pytest.mark.parametrize(("most", "within"), [(1, 1), (2, 2), (0, 0)])
-def test_the_line_stands_under_the_last_account_within_capacity(most: int, within: int) -> None:
+def test_capacity_line_is_below_the_last_account_within_capacity(most: int, within: int) -> None:
     options = ListOptions(capacity=Capacity(accounts=most))
     listed = make_list(observations(), options)
     assert listed[listed["csm"] == "li"]["within_capacity"].sum() == within
-    sheet = opened(listed, options)["li"]
-    drawn = formulas(sheet)
+    sheet = open_workbook(listed, options)["li"]
+    formats = formulas(sheet)
     last = openpyxl.utils.get_column_letter(sheet.max_column)
-    assert drawn[f"A2:{last}4"] == f"AND($A2={within},$A3={within + 1})"
-    greyed = next(span for span, rule in drawn.items() if rule == f"$A2>{within}")
-    letters = hidden(opened(listed, options))["li"][3:]
+    assert formats[f"A2:{last}4"] == f"AND($A2={within},$A3={within + 1})"
+    greyed = next(span for span, rule in formats.items() if rule == f"$A2>{within}")
+    letters = hidden_rows(open_workbook(listed, options))["li"][3:]
     first, _, rest = greyed.partition(" ")
-    before, after = (openpyxl.utils.column_index_from_string(letters[place]) for place in (0, -1))
+    before, after = (openpyxl.utils.column_index_from_string(letters[index]) for index in (0, -1))
     assert first.endswith(f"{openpyxl.utils.get_column_letter(before - 1)}4")
     assert rest.startswith(f"{openpyxl.utils.get_column_letter(after + 1)}2"), "cells for answers stay blue"
 
 
-def test_where_all_is_within_capacity_there_is_no_line(listed: pd.DataFrame) -> None:
+def test_no_capacity_line_if_all_accounts_are_within_capacity(listed: pd.DataFrame) -> None:
     assert listed["within_capacity"].dropna().all()
-    assert not formulas(opened(listed)["li"])
+    assert not formulas(open_workbook(listed)["li"])
 
 
-def test_a_portfolio_whose_first_account_is_too_large_is_cut_below_it() -> None:
+def test_first_account_above_capacity_has_the_line_below_it() -> None:
     options = ListOptions(capacity=Capacity(managers={"li": ManagerCapacity(arr=1.0)}))
     listed = make_list(observations(), options)
-    assert "AND($A2=1,$A3=2)" in formulas(opened(listed, options)["li"]).values()
-    assert not formulas(opened(listed, options)["ann"])
+    assert "AND($A2=1,$A3=2)" in formulas(open_workbook(listed, options)["li"]).values()
+    assert not formulas(open_workbook(listed, options)["ann"])
 
 
 # --- notices ------------------------------------------------------------------------------------------
@@ -109,37 +114,47 @@ NOTICES = [{"en": "=Usage data is old", "zh": "使用数据过旧"}, {"en": "x" 
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_notices_stand_on_top_of_the_first_sheet_and_of_every_manager(language: str) -> None:
+def test_notices_are_on_top_of_the_summary_and_every_manager_sheet(language: str) -> None:
     options = ListOptions.model_validate({"language": language, "capacity": {"accounts": 1}})
     listed = make_list(observations(), options)
-    book = opened(listed, options, notices=NOTICES)
-    for sheet in (book.worksheets[0], *(book[name] for name in hidden(book))):
-        assert [sheet[f"A{row}"].value for row in (1, 2)] == [f"⚠ {one[language]}" for one in NOTICES]
+    book = open_workbook(listed, options, notices=NOTICES)
+    for sheet in (book.worksheets[0], *(book[name] for name in hidden_rows(book))):
+        assert [sheet[f"A{row}"].value for row in (1, 2)] == [f"⚠ {notice[language]}" for notice in NOTICES]
         assert sheet["A1"].fill.start_color.rgb == "FFFFE08A"
-        assert sum(str(one).startswith(("A1:", "A2:")) for one in sheet.merged_cells.ranges) == 2
+        assert sum(str(cells).startswith(("A1:", "A2:")) for cells in sheet.merged_cells.ranges) == 2
     assert book[feedback_layout.HIDDEN_SHEET]["B5"].value == "3"
 
 
-def test_below_notices_a_managers_sheet_is_as_it_is_without() -> None:
+def test_manager_sheet_below_notices_is_unchanged() -> None:
     options = ListOptions(capacity=Capacity(accounts=1))
     listed = make_list(observations(), options)
-    plain, noticed = (opened(listed, options, library=LIBRARY, notices=own) for own in ((), NOTICES))
+    without, with_notices = (
+        open_workbook(listed, options, library=LIBRARY, notices=notices) for notices in ((), NOTICES)
+    )
     for csm in ("ann", "li"):
-        rows = [[cell.value for cell in row] for row in noticed[csm].iter_rows(min_row=3)]
-        assert rows == [[cell.value for cell in row] for row in plain[csm].iter_rows()]
-        assert noticed[csm].freeze_panes == "C4"
-        assert noticed[csm].print_title_rows == "$1:$3"
-        assert lowered(plain[csm].auto_filter.ref) == noticed[csm].auto_filter.ref
-        assert {lowered(k): lowered(v) for k, v in formulas(plain[csm]).items()} == formulas(noticed[csm])
-        spans = ({str(one.sqref) for one in rules(book[csm]).values()} for book in (plain, noticed))
-        assert {lowered(span) for span in next(spans)} == next(spans)
-        heights = ({row: own.height for row, own in book[csm].row_dimensions.items()} for book in (plain, noticed))
+        rows = [[cell.value for cell in row] for row in with_notices[csm].iter_rows(min_row=3)]
+        assert rows == [[cell.value for cell in row] for row in without[csm].iter_rows()]
+        assert with_notices[csm].freeze_panes == "C4"
+        assert with_notices[csm].print_title_rows == "$1:$3"
+        assert two_rows_lower(without[csm].auto_filter.ref) == with_notices[csm].auto_filter.ref
+        assert {two_rows_lower(k): two_rows_lower(v) for k, v in formulas(without[csm]).items()} == formulas(
+            with_notices[csm]
+        )
+        spans = (
+            {str(validation.sqref) for validation in validations(book[csm]).values()}
+            for book in (without, with_notices)
+        )
+        assert {two_rows_lower(span) for span in next(spans)} == next(spans)
+        heights = (
+            {row: row_format.height for row, row_format in book[csm].row_dimensions.items()}
+            for book in (without, with_notices)
+        )
         assert {row + 2: height for row, height in next(heights).items()}.items() <= next(heights).items()
 
 
-def lowered(cells: str) -> str:
-    """References to cells, two rows lower."""
-    return re.sub(r"(\b\$?[A-Z]+)(\d+)\b", lambda own: f"{own[1]}{int(own[2]) + 2}", cells)
+def two_rows_lower(cells: str) -> str:
+    """Cell references, two rows lower."""
+    return re.sub(r"(\b\$?[A-Z]+)(\d+)\b", lambda match: f"{match[1]}{int(match[2]) + 2}", cells)
 
 
 # --- titles -------------------------------------------------------------------------------------------
@@ -164,7 +179,7 @@ LONG = "Maximiliane von und zu Hohenstein-Falkenberg"
         (["x" * 30 + "'" + "y"], ["x" * 30]),
     ],
 )
-def test_a_title_is_one_that_excel_takes(names: list[str], expected: list[str]) -> None:
+def test_sheet_titles_are_valid_in_excel(names: list[str], expected: list[str]) -> None:
     assert sheet_titles(names, ["History", "renewals", "Summary"], "No manager") == expected
 
 
@@ -173,35 +188,35 @@ def test_managers_with_hostile_names_have_a_sheet_each() -> None:
     names = [LONG, LONG + "s", "ANN", "ann", "summary", "LIST", None]
     more = observations(tuple(f"more {n}" for n in range(len(names)))).assign(csm=names)
     rows = pd.concat([rows, more.assign(account_id=[f"m{n}" for n in range(len(names))])], ignore_index=True)
-    book = opened(make_list(rows))
-    told = hidden(book)
-    assert len(told) == len(HOSTILE) + len(names)
-    shown = {("" if csm is None else csm): title for title, (_, csm, *_) in told.items()}
+    book = open_workbook(make_list(rows))
+    sheets = hidden_rows(book)
+    assert len(sheets) == len(HOSTILE) + len(names)
+    shown = {("" if csm is None else csm): title for title, (_, csm, *_) in sheets.items()}
     assert set(names) - {None} <= set(shown)
     assert "" in shown
-    for title, (_, csm, account, *_) in told.items():
+    for title, (_, csm, account, *_) in sheets.items():
         ids = [cell.value for cell in book[title][account]][1:]
         if csm in names:
             assert ids == [f"m{names.index(csm)}"]
-    assert not [cell for title in told for row in book[title].iter_rows() for cell in row if cell.data_type == "f"]
+    assert not [cell for title in sheets for row in book[title].iter_rows() for cell in row if cell.data_type == "f"]
 
 
-def test_more_managers_than_sheets_are_said_to_be_on_the_list() -> None:
+def test_summary_counts_managers_without_a_sheet() -> None:
     rows = observations(tuple(f"account {n}" for n in range(6))).assign(csm=[f"manager {n}" for n in range(6)])
-    book = opened(make_list(rows), ListOptions(workbook_managers=2))
+    book = open_workbook(make_list(rows), ListOptions(workbook_managers=2))
     assert [title for title in book.sheetnames if title.startswith("manager")] == ["manager 4", "manager 5"]
-    assert list(hidden(book)) == ["manager 4", "manager 5"]
-    said = [row[0].value for row in book["Summary"].iter_rows(max_row=8)]
-    assert any("4 managers with less to renew have no sheet" in str(line) for line in said)
+    assert list(hidden_rows(book)) == ["manager 4", "manager 5"]
+    lines = [row[0].value for row in book["Summary"].iter_rows(max_row=8)]
+    assert any("4 managers with less to renew have no sheet" in str(line) for line in lines)
     assert len(column(book["List"], "Account")) == 6
 
 
-def test_the_list_of_one_manager_is_told_once() -> None:
-    book = opened(make_list(observations().assign(csm="li")))
+def test_list_of_one_manager_has_no_separate_list_sheet() -> None:
+    book = open_workbook(make_list(observations().assign(csm="li")))
     assert book.sheetnames == ["Summary", "li", "renewals", "About this list"]
-    nobody = opened(make_list(observations().assign(csm=None)))
+    nobody = open_workbook(make_list(observations().assign(csm=None)))
     assert nobody.sheetnames == ["Summary", "No manager", "renewals", "About this list"]
-    assert hidden(nobody)["No manager"][1] is None
+    assert hidden_rows(nobody)["No manager"][1] is None
 
 
 # --- answers ------------------------------------------------------------------------------------------
@@ -211,55 +226,60 @@ def test_the_list_of_one_manager_is_told_once() -> None:
     ("options", "verdicts", "days"),
     [
         (ListOptions(), ["Will renew", "Will be lost", "Not sure"], "[$-409]d mmm yyyy"),
-        (chinese(), ["会续约", "会流失", "不确定"], 'yyyy"年"m"月"d"日"'),
+        (chinese_options(), ["会续约", "会流失", "不确定"], 'yyyy"年"m"月"d"日"'),
     ],
 )
-def test_answers_are_chosen_from_what_can_be_read_back(
+def test_answer_choices_match_the_hidden_code_tables(
     listed: pd.DataFrame, options: ListOptions, verdicts: list[str], days: str
 ) -> None:
-    book = opened(listed, options, library=LIBRARY)
-    own = Messages(options.language)
-    assert words(book, feedback_layout.VERDICT_TABLE_COLUMNS) == dict(
+    book = open_workbook(listed, options, library=LIBRARY)
+    messages = Messages(options.language)
+    assert codes_by_text(book, feedback_layout.VERDICT_TABLE_COLUMNS) == dict(
         zip(verdicts, feedback_layout.VERDICT_CODES, strict=True)
     )
-    named = {play["name"][options.language]: key for key, play in LIBRARY.items()}
-    assert words(book, feedback_layout.ACTION_TABLE_COLUMNS) == named
+    action_codes = {play["name"][options.language]: key for key, play in LIBRARY.items()}
+    assert codes_by_text(book, feedback_layout.ACTION_TABLE_COLUMNS) == action_codes
     sheet = book["li"]
-    letters = dict(zip(feedback_layout.ANSWER_COLUMNS, hidden(book)["li"][3:], strict=True))
-    asked = rules(sheet)
+    letters = dict(zip(feedback_layout.ANSWER_COLUMNS, hidden_rows(book)["li"][3:], strict=True))
+    by_column = validations(sheet)
     last = sheet.max_row
-    assert asked[letters["verdict"]].formula1 == "renewals!$J$7:$J$9"
-    assert asked[letters["action"]].formula1 == f"renewals!$M$7:$M${6 + len(LIBRARY)}"
-    assert {str(rule.sqref) for rule in asked.values()} == {
+    assert by_column[letters["verdict"]].formula1 == "renewals!$J$7:$J$9"
+    assert by_column[letters["action"]].formula1 == f"renewals!$M$7:$M${6 + len(LIBRARY)}"
+    assert {str(rule.sqref) for rule in by_column.values()} == {
         f"{letters[name]}2:{letters[name]}{last}" for name in ("verdict", "action", "started_on")
     }
-    assert {rule.error for rule in asked.values() if rule.type == "list"} == {own.text("answer.not_listed")}
-    begun = asked[letters["started_on"]]
-    assert begun.type == "date"
+    assert {rule.error for rule in by_column.values() if rule.type == "list"} == {messages.text("answer.not_listed")}
+    start_day = by_column[letters["started_on"]]
+    assert start_day.type == "date"
     epoch = datetime.date(1899, 12, 30)
-    near = [epoch + datetime.timedelta(days=int(formula)) for formula in (begun.formula1, begun.formula2)]
-    assert near == [DAY - datetime.timedelta(days=366), DAY + datetime.timedelta(days=366)]
+    limits = [epoch + datetime.timedelta(days=int(formula)) for formula in (start_day.formula1, start_day.formula2)]
+    assert limits == [DAY - datetime.timedelta(days=366), DAY + datetime.timedelta(days=366)]
     for name, letter in letters.items():
-        assert [cell.value for cell in sheet[letter]] == [own.text(f"answer.{name}")] + [None] * (last - 1)
+        assert [cell.value for cell in sheet[letter]] == [messages.text(f"answer.{name}")] + [None] * (last - 1)
         assert sheet[f"{letter}2"].number_format == (days if name == "started_on" else "@")
         assert sheet[f"{letter}2"].fill.fgColor.rgb == "FFEAF3FB"
         edges = sheet[f"{letter}2"].border
-        assert (edges.top.style, edges.bottom.color.rgb) == (None, "FF9DC3E6"), "nothing lies over the line of capacity"
+        assert (edges.top.style, edges.bottom.color.rgb) == (None, "FF9DC3E6"), "no border covers the capacity line"
 
 
-def test_the_hidden_sheet_says_which_list_and_where(listed: pd.DataFrame) -> None:
-    book = opened(listed, library=LIBRARY, fingerprint="abc123")
-    own = book[feedback_layout.HIDDEN_SHEET]
-    assert own.sheet_state == "veryHidden"
-    standing = [(own[f"A{row}"].value, own[f"B{row}"].value) for row in range(1, 6)]
-    assert standing == [
+def test_hidden_sheet_has_metadata_and_answer_columns(listed: pd.DataFrame) -> None:
+    book = open_workbook(listed, library=LIBRARY, fingerprint="abc123")
+    hidden_sheet = book[feedback_layout.HIDDEN_SHEET]
+    assert hidden_sheet.sheet_state == "veryHidden"
+    metadata = [(hidden_sheet[f"A{row}"].value, hidden_sheet[f"B{row}"].value) for row in range(1, 6)]
+    assert metadata == [
         *[("format", "2"), ("as_of", "2026-06-01"), ("key", "abc123"), ("language", "en")],
         ("header", "1"),
     ]
-    assert [own.cell(6, place + 1).value for place in range(7)] == list(feedback_layout.SHEET_TABLE_COLUMNS)
-    assert (own["J6"].value, own["K6"].value, own["M6"].value, own["N6"].value) == ("verdict", "code", "action", "id")
-    assert {cell.data_type for row in own.iter_rows() for cell in row if cell.value is not None} == {"s"}
-    for title, (_, csm, account, *answers) in hidden(book).items():
+    assert [hidden_sheet.cell(6, index + 1).value for index in range(7)] == list(feedback_layout.SHEET_TABLE_COLUMNS)
+    assert (hidden_sheet["J6"].value, hidden_sheet["K6"].value, hidden_sheet["M6"].value, hidden_sheet["N6"].value) == (
+        "verdict",
+        "code",
+        "action",
+        "id",
+    )
+    assert {cell.data_type for row in hidden_sheet.iter_rows() for cell in row if cell.value is not None} == {"s"}
+    for title, (_, csm, account, *answers) in hidden_rows(book).items():
         sheet = book[title]
         assert csm == title
         ids = [cell.value for cell in sheet[account]][1:]
@@ -269,26 +289,26 @@ def test_the_hidden_sheet_says_which_list_and_where(listed: pd.DataFrame) -> Non
         ]
 
 
-def test_two_plays_of_one_name_are_told_apart() -> None:
-    one, other = (dict(play) for play in list(LIBRARY.values())[:2])
-    other["name"] = one["name"]
-    name = one["name"]["en"]
-    assert playbook_choices({"a": one, "b": other}, "en") == {f"{name} (a)": "a", f"{name} (b)": "b"}
+def test_playbooks_with_equal_names_show_their_id() -> None:
+    first, second = (dict(play) for play in list(LIBRARY.values())[:2])
+    second["name"] = first["name"]
+    name = first["name"]["en"]
+    assert playbook_choices({"a": first, "b": second}, "en") == {f"{name} (a)": "a", f"{name} (b)": "b"}
 
 
-def test_without_plays_an_action_is_free(listed: pd.DataFrame) -> None:
-    book = opened(listed)
-    assert len(rules(book["li"])) == 2
-    assert words(book, feedback_layout.ACTION_TABLE_COLUMNS) == {}
+def test_without_playbooks_any_action_is_accepted(listed: pd.DataFrame) -> None:
+    book = open_workbook(listed)
+    assert len(validations(book["li"])) == 2
+    assert codes_by_text(book, feedback_layout.ACTION_TABLE_COLUMNS) == {}
 
 
-def test_risk_is_drawn_as_a_bar_and_bands_in_colour(listed: pd.DataFrame) -> None:
-    sheet = opened(listed)["li"]
+def test_risk_has_a_data_bar_and_bands_have_colours(listed: pd.DataFrame) -> None:
+    sheet = open_workbook(listed)["li"]
     kinds = {
         (str(cells.sqref).split(":")[0][0], rule.type)
-        for cells, own in sheet.conditional_formatting._cf_rules.items()
-        for rule in own
+        for cells, cell_rules in sheet.conditional_formatting._cf_rules.items()
+        for rule in cell_rules
     }
-    place = {cell.value: cell.column_letter for cell in sheet[1]}
-    assert (place["ARR at risk (USD)"], "dataBar") in kinds
-    assert (place["Risk"], "cellIs") in kinds
+    letters = {cell.value: cell.column_letter for cell in sheet[1]}
+    assert (letters["ARR at risk (USD)"], "dataBar") in kinds
+    assert (letters["Risk"], "cellIs") in kinds

@@ -32,7 +32,7 @@ def write_card(root: Path, **changed: Any) -> None:
     folder = root / "data" / "act" / "scorecard"
     folder.mkdir(exist_ok=True)
     (folder / "scorecard.json").write_text(
-        json.dumps({**scorecards.told(["li"]), "as_of": str(AS_OF), **changed}), encoding="utf-8"
+        json.dumps({**scorecards.random_scorecard(["li"]), "as_of": str(AS_OF), **changed}), encoding="utf-8"
     )
 
 
