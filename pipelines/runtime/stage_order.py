@@ -16,6 +16,6 @@ class Step:
     """Name of the stage that must have run before, in whatever command; None for the first stage."""
     commands: tuple[StagedCommand, ...]
     per_target: bool = False
-    """Whether the stage runs once for each target, after all stages that do not."""
+    """True if the stage runs once for each target, after all stages that do not."""
     optional: bool = False
-    """Whether the command succeeds without it; optional stages run last."""
+    """True if the command succeeds without it; optional stages run last."""
