@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from renewals.features.policy import Alerts
+from renewals.models.settings import FoldSettings
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.runtime.settings import Engine, Settings
 from renewals.pipelines.scoring import champion_models
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score as scoring
@@ -69,8 +71,18 @@ def champions(**versions: str) -> Any:
 
 def job(root: Path, **options: Any) -> Job:
     """A job on this company."""
-    settings = Settings(list=ListOptions.model_validate(options))
-    return Job(settings, "", root / "data", root / "lists", as_of=AS_OF)
+    own = ListOptions.model_validate(options)
+    targets = ("renewal", "upsell", "cross_sell", "expansion")
+    settings = SimpleNamespace(
+        families=("usage", "tickets", "sentiment"),
+        list=own,
+        alerts=Alerts(),
+        targets=targets,
+        engine=Engine(),
+        folds=FoldSettings(),
+    )
+    settings.model_dump_json = Settings(list=own).model_dump_json
+    return Job(settings, "", root / "data", root / "lists", as_of=AS_OF)  # type: ignore[arg-type]
 
 
 def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
