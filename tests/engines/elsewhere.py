@@ -15,7 +15,17 @@ from renewals.features.registry import FAMILIES
 from renewals.features.tables import TABLES
 from tests.engines.warehouses import Warehouse
 from tests.oracle.outcomes import OUTCOMES
-from tests.oracle.worlds import Answer, Engine, World, alike, arrow, clean_schema, graded, numbered, outcome_schema
+from tests.oracle.worlds import (
+    Answer,
+    Engine,
+    World,
+    arrow,
+    clean_schema,
+    graded,
+    numbered,
+    outcome_schema,
+    values_match,
+)
 
 
 class Elsewhere(Engine):
@@ -83,7 +93,7 @@ def compared(engine: str, expected: dict[str, Answer], found: dict[str, Answer])
     for name, column in columns:
         for account, as_of in sorted({*expected[name], *found[name]}, key=str):
             one, other = (answer[name].get((account, as_of), {}).get(column, "absent") for answer in (expected, found))
-            if not alike(one, other):
+            if not values_match(one, other):
                 words = f"{name}.{column} of {account} on {as_of}: {other}, DuckDB has {one}"
                 unlike.setdefault(f"{name}.{column}", words)
     features = tuple(f"{family.name}.{feature.name}" for family in FAMILIES.values() for feature in family.features)

@@ -24,7 +24,7 @@ from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
 from renewals.pipelines.storage.engine import engine_errors, spark
 from tests.engines.conftest import free_port, running
-from tests.oracle.worlds import alike
+from tests.oracle.worlds import values_match
 from tests.root import ROOT
 
 AS_OF = date(2025, 1, 1)
@@ -63,7 +63,7 @@ def assert_same(company: Path, other: Path) -> None:
     for name, table in expected.items():
         assert found[name].schema.remove_metadata() == table.schema.remove_metadata()
         rows = zip(table.to_pylist(), found[name].to_pylist(), strict=True)
-        unlike = [(one, other) for one, other in rows if not all(alike(one[c], other[c]) for c in one)]
+        unlike = [(one, other) for one, other in rows if not all(values_match(one[c], other[c]) for c in one)]
         assert not unlike, f"{name}: {unlike[0]}"
 
 
