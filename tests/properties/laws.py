@@ -45,12 +45,12 @@ def merge_worlds(first_world: World, second_world: World) -> World:
 
 
 def map_rows(world: World, change: Callable[[str, Row], Row]) -> World:
-    """A world with every row changed."""
+    """The world with `change` applied to every row."""
     return {table: [change(table, row) for row in rows] for table, rows in world.items()}
 
 
 def filter_rows(world: World, keep: Callable[[str, Row], bool]) -> World:
-    """A world without some of its rows."""
+    """The rows of a world for which `keep` is true."""
     return {table: [row for row in rows if keep(table, row)] for table, rows in world.items()}
 
 
