@@ -24,7 +24,7 @@ from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
 from renewals.pipelines.storage.engine import engine_errors, spark
 from tests.engines.conftest import free_port, running
-from tests.oracle.worlds import alike
+from tests.oracle.worlds import values_match
 from tests.root import ROOT
 
 AS_OF = date(2025, 1, 1)
@@ -63,7 +63,7 @@ def assert_equal_features(company: Path, data: Path) -> None:
     for name, table in expected.items():
         assert actual[name].schema.remove_metadata() == table.schema.remove_metadata()
         rows = zip(table.to_pylist(), actual[name].to_pylist(), strict=True)
-        differences = [(left, right) for left, right in rows if not all(alike(left[c], right[c]) for c in left)]
+        differences = [(left, right) for left, right in rows if not all(values_match(left[c], right[c]) for c in left)]
         assert not differences, f"{name}: {differences[0]}"
 
 

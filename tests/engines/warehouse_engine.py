@@ -15,7 +15,17 @@ from renewals.features.registry import FAMILIES
 from renewals.features.tables import TABLES
 from tests.engines.warehouses import Warehouse
 from tests.oracle.outcomes import OUTCOMES
-from tests.oracle.worlds import Answer, Engine, World, alike, arrow, clean_schema, graded, numbered, outcome_schema
+from tests.oracle.worlds import (
+    Answer,
+    Engine,
+    World,
+    arrow,
+    clean_schema,
+    graded,
+    numbered,
+    outcome_schema,
+    values_match,
+)
 
 
 class WarehouseEngine(Engine):
@@ -85,7 +95,7 @@ def compare_answers(engine: str, expected: dict[str, Answer], actual: dict[str, 
             expected_value, value = (
                 answer[name].get((account, as_of), {}).get(column, "absent") for answer in (expected, actual)
             )
-            if not alike(expected_value, value):
+            if not values_match(expected_value, value):
                 text = f"{name}.{column} of {account} on {as_of}: {value}, DuckDB has {expected_value}"
                 differences.setdefault(f"{name}.{column}", text)
     features = tuple(f"{family.name}.{feature.name}" for family in FAMILIES.values() for feature in family.features)

@@ -1,6 +1,6 @@
-"""What is added up comes to the same in any order: engines add in the order their threads finish."""
+"""Sums do not depend on the order of rows: engines add in the order in which their threads finish."""
 
-from tests.oracle.drawn import told
+from tests.oracle.drawn import drawn_features
 
 CONTRACTS = """
     account_id | contract_id | product | start_date | end_date   | arr    | paid_at
@@ -16,26 +16,29 @@ USAGE = """
 """
 
 
-def backwards(text: str) -> str:
+def reverse_rows(text: str) -> str:
     head, *rows = text.strip().splitlines()
     return "\n".join([head, *reversed(rows)])
 
 
-def test_sums_do_not_hang_on_the_order_of_rows():
-    asked = [("commitment", "arr", "payment_delay"), ("usage", "key_actions_28d", "session_minutes_28d")]
-    there, back = (
-        [told(contracts=turn(CONTRACTS), usage_events=turn(USAGE))(*columns)["acme"] for columns in asked]
-        for turn in (str, backwards)
+def test_sums_do_not_depend_on_the_order_of_rows():
+    features = [("commitment", "arr", "payment_delay"), ("usage", "key_actions_28d", "session_minutes_28d")]
+    forward, backward = (
+        [
+            drawn_features(contracts=order(CONTRACTS), usage_events=order(USAGE))(*columns)["acme"]
+            for columns in features
+        ]
+        for order in (str, reverse_rows)
     )
-    assert there == back
-    assert (0.1 + 0.2) + 0.3 != 0.1 + (0.2 + 0.3), "what would happen otherwise"
+    assert forward == backward
+    assert (0.1 + 0.2) + 0.3 != 0.1 + (0.2 + 0.3), "plain floats would differ"
 
 
-def test_the_greatest_numbers_stay_as_they_are():
+def test_very_large_numbers_are_unchanged():
     contracts = """
         account_id | contract_id | start_date | end_date   | arr
         acme       | a1          | 2025-06-01 | 2026-06-01 | 1e300
     """
-    arr = told(contracts=contracts)("commitment", "arr")["acme"]
+    arr = drawn_features(contracts=contracts)("commitment", "arr")["acme"]
     assert isinstance(arr, float)
     assert arr == 1e300

@@ -1,4 +1,4 @@
-"""What the customer did, of the tables in which our people log what they do (domain M5), as of 2026-03-01."""
+"""Facts about the customer in the tables in which our staff logs its actions (domain M5), as of 2026-03-01."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from renewals.features.evidence import customer_touchpoints, goal_outcomes, survey_outcomes
 from renewals.features.point_in_time import day_number
 from renewals.features.policy import Actions, Policy
-from tests.oracle.drawn import AS_OF, drawn
-from tests.oracle.worlds import arrow, schema, whole
+from tests.oracle.drawn import AS_OF, drawn_rows
+from tests.oracle.worlds import arrow, complete_row, schema
 
 TOUCHPOINTS = """
     account | kind     | initiated_by | occurred_at
@@ -38,7 +38,7 @@ GOALS = """
 
 
 def table(name: str, text: str) -> ibis.Table:
-    return ibis.memtable(arrow([whole(name, row) for row in drawn(name, text)], schema(name)))
+    return ibis.memtable(arrow([complete_row(name, row) for row in drawn_rows(name, text)], schema(name)))
 
 
 @pytest.fixture
@@ -56,26 +56,26 @@ def spine() -> ibis.Table:
         ((), [1, 2, 3, 4]),
     ],
 )
-def test_contacts_that_are_no_action_of_ours(kinds, days):
-    """Who began one that is of a kind of ours is not known: we did."""
-    own = Policy(actions=Actions(touchpoint_kinds=kinds))
-    found = customer_touchpoints(table("touchpoints", TOUCHPOINTS), own).to_pandas()
-    assert sorted(found["occurred_at"].dt.day) == days
+def test_customer_touchpoints(kinds, days):
+    """A contact of a listed kind without a known initiator counts as our action."""
+    policy = Policy(actions=Actions(touchpoint_kinds=kinds))
+    result = customer_touchpoints(table("touchpoints", TOUCHPOINTS), policy).to_pandas()
+    assert sorted(result["occurred_at"].dt.day) == days
 
 
-def test_answers_and_silences(spine):
-    """Two answers had come; one survey had been silent for fifteen days, and two had a day left or more."""
-    found = survey_outcomes(table("surveys", SURVEYS), spine).to_pandas()
-    assert sorted(found["answered_ago"].dropna()) == [1, 7]
-    assert found.loc[found["answered_at"].isna(), "days_ago"].tolist() == [15]
+def test_survey_outcomes(spine):
+    """Two answers are known; one survey has been unanswered for fifteen days, and two have a day left or more."""
+    result = survey_outcomes(table("surveys", SURVEYS), spine).to_pandas()
+    assert sorted(result["answered_ago"].dropna()) == [1, 7]
+    assert result.loc[result["answered_at"].isna(), "days_ago"].tolist() == [15]
 
 
-def test_a_follow_up_is_not_seen(spine):
+def test_a_follow_up_is_hidden(spine):
     assert survey_outcomes(table("surveys", SURVEYS), spine).followed_up_at.isnull().all().to_pyarrow().as_py()
 
 
-def test_goals_reached_or_missed(spine):
-    found = goal_outcomes(table("value_goals", GOALS), spine).to_pandas()
-    assert sorted(found["goal"]) == ["missed", "reached"]
-    assert found.set_index("goal")["due_ago"]["missed"] == 1
-    assert found.set_index("goal")["reached_ago"]["reached"] == 28
+def test_goal_outcomes(spine):
+    result = goal_outcomes(table("value_goals", GOALS), spine).to_pandas()
+    assert sorted(result["goal"]) == ["missed", "reached"]
+    assert result.set_index("goal")["due_ago"]["missed"] == 1
+    assert result.set_index("goal")["reached_ago"]["reached"] == 28

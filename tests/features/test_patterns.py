@@ -1,4 +1,4 @@
-"""Text in any script against configured patterns: what is one word in all its spellings, and what is not."""
+"""Matching of configured patterns with text in any script: spellings that match, and texts that do not."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from renewals.features.patterns import (
 )
 
 
-def finds(pattern: str, text: str) -> bool:
+def occurs(pattern: str, text: str) -> bool:
     return word_pattern(pattern).occurs_in(split_words(text))
 
 
-def means(patterns: tuple[str, ...], name: str) -> bool:
+def matches(patterns: tuple[str, ...], name: str) -> bool:
     return name_patterns(patterns).match(normalize_text(name))
 
 
 TITLES = {
     "German": ("Geschäftsführer", "Geschäftsführer, Vertrieb", "Geschäftsführung"),
     "French": ("directeur général", "M. le Directeur Général adjoint", "Directrice générale"),
-    "French, one word": ("président", "Vice-Président", "Présidence"),
+    "French, hyphen": ("président", "Vice-Président", "Présidence"),
     "Spanish": ("dirección", "Dirección Comercial", "Direccional"),
     "Russian": ("директор", "Коммерческий директор", "Директорат"),
     "Greek": ("διευθυντής", "Γενικός Διευθυντής", "Διευθυντικός"),
@@ -44,23 +44,23 @@ TITLES = {
 }
 
 
-@pytest.mark.parametrize(("word", "title", "another"), TITLES.values(), ids=TITLES)
-def test_a_word_of_any_script_is_found_in_a_title_and_not_in_another(word, title, another):
-    assert finds(word, word)
-    assert finds(word, title)
-    assert not finds(word, another)
+@pytest.mark.parametrize(("pattern", "title", "another"), TITLES.values(), ids=TITLES)
+def test_a_pattern_of_any_script_occurs_in_its_title_only(pattern, title, another):
+    assert occurs(pattern, pattern)
+    assert occurs(pattern, title)
+    assert not occurs(pattern, another)
 
 
-@pytest.mark.parametrize(("word", "title", "_another"), TITLES.values(), ids=TITLES)
+@pytest.mark.parametrize(("pattern", "title", "_another"), TITLES.values(), ids=TITLES)
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
-def test_case_and_the_spelling_of_accents_make_no_difference(word, title, _another, form):
+def test_case_and_unicode_form_make_no_difference(pattern, title, _another, form):
     for spell in (str, str.upper, str.lower, str.title):
-        assert finds(word, unicodedata.normalize(form, spell(title)))
-        assert finds(unicodedata.normalize(form, spell(word)), title)
+        assert occurs(pattern, unicodedata.normalize(form, spell(title)))
+        assert occurs(unicodedata.normalize(form, spell(pattern)), title)
 
 
 @pytest.mark.parametrize(
-    ("word", "title"),
+    ("pattern", "title"),
     [
         ("ceo", "ＣＥＯ"),
         ("ceo", "𝐂𝐄𝐎"),
@@ -93,12 +93,12 @@ def test_case_and_the_spelling_of_accents_make_no_difference(word, title, _anoth
         ("vp销售", "VP 销售"),
     ],
 )
-def test_other_spellings_of_one_word(word, title):
-    assert finds(word, title)
+def test_spellings_that_match(pattern, title):
+    assert occurs(pattern, title)
 
 
 @pytest.mark.parametrize(
-    ("word", "title"),
+    ("pattern", "title"),
     [
         ("coo", "cooperator"),
         ("lead", "misleading"),
@@ -114,13 +114,13 @@ def test_other_spellings_of_one_word(word, title):
         ("มา", "ม้า"),
     ],
 )
-def test_a_part_of_a_word_is_another_word(word, title):
-    """Also in Korean a blank stands between words: HQ's equipment is not a head of department."""
-    assert not finds(word, title)
+def test_texts_that_do_not_match(pattern, title):
+    """Korean also separates by spaces: "equipment of headquarters" is not a head of department."""
+    assert not occurs(pattern, title)
 
 
 @pytest.mark.parametrize(
-    ("pattern", "found", "not_found"),
+    ("pattern", "match", "no_match"),
     [
         ("*leiter", "Abteilungsleiter Nord", "Leiterin"),
         ("*leiter", "Leiter", "Gleiterbahn"),
@@ -130,41 +130,43 @@ def test_a_part_of_a_word_is_another_word(word, title):
         (" !  head of sales ", "Head of Sales", "Head"),
     ],
 )
-def test_a_star_opens_an_end(pattern, found, not_found):
-    assert finds(pattern, found)
-    assert not_found is None or not finds(pattern, not_found)
+def test_a_star_matches_any_beginning_or_end(pattern, match, no_match):
+    assert occurs(pattern, match)
+    assert no_match is None or not occurs(pattern, no_match)
 
 
 @pytest.mark.parametrize("patterns", [("ceo", "!assistant"), ("!assistant", "ceo"), ("!ASSISTANT", "*", "ceo")])
-def test_an_exclusion_holds_wherever_it_stands(patterns):
+def test_an_exclusion_applies_at_any_position(patterns):
     assert word_patterns(patterns).match(split_words("CEO"))
     assert not word_patterns(patterns).match(split_words("Assistant to the CEO"))
 
 
-def test_a_name_is_matched_as_a_whole():
-    assert means(("workflow.*",), "workflow.create")
-    assert not means(("workflow.*",), "my.workflow.create")
-    assert means(("*.view",), "report.view")
-    assert means(("report.view",), "Report.View ")
-    assert not means(("report.view",), "report view")
-    assert not means(("report.view",), "reportXview")
-    assert not means(("report",), "report.view")
-    assert means(("*", "!login"), "login.sso")
-    assert not means(("*", "!login"), "LOGIN")
-    assert not means((), "login")
-    assert means(("*",), "")
-    assert means(("导出*",), "导出报表")
-    assert not means(("报表",), "导出报表")
+def test_a_name_is_matched_completely():
+    assert matches(("workflow.*",), "workflow.create")
+    assert not matches(("workflow.*",), "my.workflow.create")
+    assert matches(("*.view",), "report.view")
+    assert matches(("report.view",), "Report.View ")
+    assert not matches(("report.view",), "report view")
+    assert not matches(("report.view",), "reportXview")
+    assert not matches(("report",), "report.view")
+    assert matches(("*", "!login"), "login.sso")
+    assert not matches(("*", "!login"), "LOGIN")
+    assert not matches((), "login")
+    assert matches(("*",), "")
+    assert matches(("导出*",), "导出报表")
+    assert not matches(("报表",), "导出报表")
 
 
 @pytest.mark.parametrize("compile_pattern", [word_pattern, name_pattern])
-@pytest.mark.parametrize(("pattern", "said"), [("", "empty"), (" ", "empty"), ("!", "empty"), ("a*b", "in the middle")])
-def test_a_pattern_that_cannot_be_meant_is_refused(compile_pattern, pattern, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("", "empty"), (" ", "empty"), ("!", "empty"), ("a*b", "in the middle")]
+)
+def test_an_invalid_pattern_is_refused(compile_pattern, pattern, message):
+    with pytest.raises(ValueError, match=message):
         compile_pattern(pattern)
 
 
-def test_a_word_without_a_letter_is_refused():
+def test_a_pattern_without_a_letter_is_refused():
     with pytest.raises(ValueError, match="no letter"):
         word_pattern("--")
 
@@ -179,17 +181,17 @@ def test_a_list_that_only_excludes_is_refused(compile_list):
 
 
 @given(st.text(max_size=30))
-def test_text_that_was_normalized_stays_so(text):
+def test_normalizing_twice_changes_nothing(text):
     assert normalize_text(normalize_text(text)) == normalize_text(text)
     assert split_words(normalize_text(text)) == split_words(text)
 
 
 @given(st.text(max_size=30), st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
-def test_equal_texts_are_compared_as_equal(text, form):
+def test_equal_texts_normalize_to_the_same_text(text, form):
     assert normalize_text(unicodedata.normalize(form, text)) == normalize_text(text)
 
 
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8), st.text(max_size=10))
-def test_every_word_is_found_in_a_text_that_has_it(word, rest):
-    if split_words(word):
-        assert finds(word, f"{rest} / {word}, {rest}")
+def test_a_pattern_occurs_in_a_text_that_contains_it(pattern, rest):
+    if split_words(pattern):
+        assert occurs(pattern, f"{rest} / {pattern}, {rest}")

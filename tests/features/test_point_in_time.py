@@ -1,4 +1,4 @@
-"""The one place where the future is cut off: days, what was known of a table, and windows by slices."""
+"""Cutoff of the future in one module: day numbers, rows of a table as known, and windows as sums of slices."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from renewals.features.point_in_time import (
     popcount,
     window_sums,
 )
-from tests.oracle.drawn import drawn
-from tests.oracle.worlds import arrow, schema, whole
+from tests.oracle.drawn import drawn_rows
+from tests.oracle.worlds import arrow, complete_row, schema
 
 MIDNIGHT = datetime(2026, 3, 1)
 TICK = timedelta(microseconds=1)
@@ -40,16 +40,16 @@ def connection() -> Any:
     return ibis.duckdb.connect(threads=1)
 
 
-def ask(expression: Any) -> list[dict[str, Any]]:
+def fetch(expression: Any) -> list[dict[str, Any]]:
     return connection().to_pyarrow(expression).to_pylist()
 
 
 def table(name: str, text: str) -> ibis.Table:
-    return ibis.memtable(arrow([whole(name, row) for row in drawn(name, text)], schema(name)))
+    return ibis.memtable(arrow([complete_row(name, row) for row in drawn_rows(name, text)], schema(name)))
 
 
-def on(*days: date) -> ibis.Table:
-    """An observation of acme on each of these days."""
+def observations_on(*days: date) -> ibis.Table:
+    """Observations of acme on these days."""
     return ibis.memtable(
         [{"account_id": "acme", "as_of": d, "day": day_number(d)} for d in days],
         schema={"account_id": "string", "as_of": "date", "day": "int32"},
@@ -71,12 +71,12 @@ def on(*days: date) -> ibis.Table:
         (datetime(2099, 12, 31, 23, 59, 59, 999999), date(2099, 12, 31)),
     ],
 )
-def test_an_instant_lies_on_its_day_to_the_microsecond(instant, day):
+def test_the_day_of_an_instant_is_exact_to_the_microsecond(instant, day):
     rows = ibis.memtable({"at": [instant]})
-    assert ask(rows.select(day=day_of(_.at))) == [{"day": day_number(day)}]
+    assert fetch(rows.select(day=day_of(_.at))) == [{"day": day_number(day)}]
 
 
-def test_days_and_hours_from_and_to_an_instant():
+def test_days_and_hours_between_instants():
     tickets = table(
         "tickets",
         """
@@ -84,18 +84,18 @@ def test_days_and_hours_from_and_to_an_instant():
         1         | acme       | bug  | low      | 2026-02-27 18:00:00 | 2026-02-28 00:30:00 | 2026-03-04 06:00:00
         """,
     )
-    known = as_of_rows("tickets", tickets, on(date(2026, 3, 1)))
-    told = known.select(
+    known = as_of_rows("tickets", tickets, observations_on(date(2026, 3, 1)))
+    ages = known.select(
         ago=days_ago(known, known.opened_at),
         ahead=days_until(known, known.due_at),
         waiting=hours_ago(known, known.opened_at),
         answered=hours_between(known.opened_at, known.first_response_at),
         never=hours_between(known.opened_at, known.resolved_at),
     )
-    assert ask(told) == [{"ago": 2, "ahead": 3, "waiting": 30.0, "answered": 6.5, "never": None}]
+    assert fetch(ages) == [{"ago": 2, "ahead": 3, "waiting": 30.0, "answered": 6.5, "never": None}]
 
 
-def test_the_day_an_event_both_has_happened_and_is_known():
+def test_the_arrival_day_of_an_event():
     events = table(
         "usage_events",
         """
@@ -106,11 +106,11 @@ def test_the_day_an_event_both_has_happened_and_is_known():
         """,
     )
     days = {"at-once": date(2026, 2, 10), "late": date(2026, 2, 12), "ahead": date(2026, 2, 10)}
-    found = ask(events.select("user_id", day=arrival_day(events)))
-    assert {row["user_id"]: row["day"] for row in found} == {user: day_number(day) for user, day in days.items()}
+    rows = fetch(events.select("user_id", day=arrival_day(events)))
+    assert {row["user_id"]: row["day"] for row in rows} == {user: day_number(day) for user, day in days.items()}
 
 
-# --- what was known of a table -----------------------------------------------------------------
+# --- rows of a table as known ------------------------------------------------------------------
 
 TICKETS = """
     ticket_id | account_id | kind | severity | opened_at  | resolved_at | recorded_at
@@ -121,24 +121,24 @@ TICKETS = """
 """
 
 
-def test_each_date_sees_the_rows_it_knew_and_the_facts_of_its_past():
-    """The late ticket appears in March with its end, as it came; the early one not before it was opened."""
-    known = as_of_rows("tickets", table("tickets", TICKETS), on(date(2026, 2, 1), date(2026, 3, 1)))
-    told = known.select("ticket_id", "as_of", "days_ago", resolved=_.resolved_at.notnull())
-    found = {(row["as_of"].month, row["ticket_id"]): (row["days_ago"], row["resolved"]) for row in ask(told)}
-    assert found == {(2, "old"): (22, False), (3, "old"): (50, True), (3, "late"): (40, True), (3, "early"): (9, False)}
+def test_each_date_has_the_rows_and_facts_known_before_it():
+    """Ticket `late` appears in March, already resolved; ticket `early` does not appear before it was opened."""
+    known = as_of_rows("tickets", table("tickets", TICKETS), observations_on(date(2026, 2, 1), date(2026, 3, 1)))
+    selected = known.select("ticket_id", "as_of", "days_ago", resolved=_.resolved_at.notnull())
+    rows = {(row["as_of"].month, row["ticket_id"]): (row["days_ago"], row["resolved"]) for row in fetch(selected)}
+    assert rows == {(2, "old"): (22, False), (3, "old"): (50, True), (3, "late"): (40, True), (3, "early"): (9, False)}
 
 
-def test_a_day_sees_the_same_as_an_observation_of_that_day():
+def test_known_rows_of_a_day_equal_those_of_an_observation():
     tickets = table("tickets", TICKETS)
     for day in (date(2026, 2, 1), date(2026, 3, 1)):
-        there = known_rows("tickets", tickets, day).filter(_.account_id == "acme")
-        then = as_of_rows("tickets", tickets, on(day))
-        assert there.columns == tickets.columns
-        assert ask(there.order_by("ticket_id")) == ask(then.select(tickets.columns).order_by("ticket_id"))
+        known = known_rows("tickets", tickets, day).filter(_.account_id == "acme")
+        observed = as_of_rows("tickets", tickets, observations_on(day))
+        assert known.columns == tickets.columns
+        assert fetch(known.order_by("ticket_id")) == fetch(observed.select(tickets.columns).order_by("ticket_id"))
 
 
-def test_a_plan_is_known_with_its_row_though_it_lies_ahead():
+def test_a_due_date_is_known_with_its_row():
     goals = table(
         "value_goals",
         """
@@ -146,7 +146,7 @@ def test_a_plan_is_known_with_its_row_though_it_lies_ahead():
         acme       | save | 2026-02-01 | 2026-06-01 | 2026-03-15
         """,
     )
-    (goal,) = ask(known_rows("value_goals", goals, date(2026, 3, 1)))
+    (goal,) = fetch(known_rows("value_goals", goals, date(2026, 3, 1)))
     assert (goal["due_at"], goal["achieved_at"]) == (datetime(2026, 6, 1), None)
 
 
@@ -156,13 +156,13 @@ DAYS = {"account_id": "string", "user_id": "string", "day": "int32", "known_day"
 
 
 def person_days(*rows: tuple[str | None, date, date, float]) -> ibis.Table:
-    """Days of use by people of acme: who, the day, the day it was known, and how much."""
-    lines = [("acme", who, day_number(day), day_number(known), count) for who, day, known, count in rows]
+    """Days of use by people of acme: (user, day, day known, amount)."""
+    lines = [("acme", user, day_number(day), day_number(known), count) for user, day, known, count in rows]
     return ibis.memtable([dict(zip(DAYS, line, strict=True)) for line in lines], schema=DAYS)
 
 
 def in_windows(days: ibis.Table, dates: list[date], windows: tuple[int, ...] = (7, 28)) -> dict[Any, Any]:
-    """What is added up by slices and counted by masks, over every stretch of a calendar."""
+    """Sums by slices and counts by masks over every range of a calendar, by (user_id, as_of)."""
     keys = ("account_id", "user_id")
     calendar = Calendar(dates, windows)
     added = window_sums(days, keys, calendar, {"actions": list(calendar.ranges)})
@@ -173,18 +173,18 @@ def in_windows(days: ibis.Table, dates: list[date], windows: tuple[int, ...] = (
         **{f"days_{s}": popcount(_.any_day & _[f"in_{s}"]).sum() for s in calendar.ranges},
         **{f"great_days_{s}": popcount(_.great & _[f"in_{s}"]).sum() for s in calendar.ranges},
     )
-    told: dict[Any, Any] = {}
-    for row in (*ask(added), *ask(counted)):
-        told.setdefault((row["user_id"], row["as_of"]), {}).update(row)
-    return told
+    result: dict[Any, Any] = {}
+    for row in (*fetch(added), *fetch(counted)):
+        result.setdefault((row["user_id"], row["as_of"]), {}).update(row)
+    return result
 
 
 GREAT = 4
 
 
-def test_the_slices_of_a_calendar_are_cut_by_no_window():
+def test_no_window_cuts_a_slice():
     calendar = Calendar([date(2026, 3, 1), date(2026, 2, 1)], (7, 28))
-    slices = {row["day"]: row["slice"] for row in ask(calendar.day_slices(calendar.slice_edges(calendar.ranges)))}
+    slices = {row["day"]: row["slice"] for row in fetch(calendar.day_slices(calendar.slice_edges(calendar.ranges)))}
     for day in calendar.dates:
         for near, far, _weekday in calendar.ranges.values():
             for edge in (day_number(day) - near, day_number(day) - far):
@@ -193,7 +193,7 @@ def test_the_slices_of_a_calendar_are_cut_by_no_window():
     assert max(slices) == day_number(date(2026, 3, 1)) - 1
 
 
-def test_the_stretches_are_the_windows_those_before_them_and_the_year():
+def test_the_ranges_are_windows_previous_windows_and_the_year():
     assert Calendar([date(2026, 3, 1)], (7, 180, 200)).ranges == {
         "7d": (0, 7, None),
         "180d": (0, 180, None),
@@ -204,14 +204,14 @@ def test_the_stretches_are_the_windows_those_before_them_and_the_year():
     }
 
 
-def test_a_bucket_holds_its_days_once_and_ends_with_a_date():
-    """Each day of a mask is the day it stands for, whatever the dates, and no day is held twice."""
+def test_a_bucket_contains_its_days_once():
+    """Each bit of a mask is the day that its bucket gives, for any dates, and no day occurs twice."""
     calendar = Calendar([date(2026, 3, 1), date(2026, 3, 2), date(2025, 12, 7)], (7, 90))
-    places = ask(calendar.day_buckets())
+    places = fetch(calendar.day_buckets())
     assert len({row["day"] for row in places}) == len(places)
     assert {row["bit"] for row in places} <= {1 << k for k in range(MASK_BITS)}
     bucket_of = {row["day"]: (row["bucket"], row["bit"]) for row in places}
-    masks = {(row["bucket"], row["as_of"]): row for row in ask(calendar.range_masks(calendar.ranges))}
+    masks = {(row["bucket"], row["as_of"]): row for row in fetch(calendar.range_masks(calendar.ranges))}
     for as_of in calendar.dates:
         cut = day_number(as_of)
         for name, (near, far, _weekday) in calendar.ranges.items():
@@ -224,16 +224,16 @@ def test_a_bucket_holds_its_days_once_and_ends_with_a_date():
 
 
 @given(st.lists(st.integers(0, 2**MASK_BITS - 1), min_size=1, max_size=20))
-def test_ones_are_counted_as_python_counts_them(numbers):
+def test_popcount_equals_that_of_python(numbers):
     masks = ibis.memtable({"mask": [*numbers, 2**MASK_BITS - 1, 0]}, schema={"mask": "int64"})
-    assert [row["n"] for row in ask(masks.select(n=popcount(_.mask)))] == [
+    assert [row["n"] for row in fetch(masks.select(n=popcount(_.mask)))] == [
         n.bit_count() for n in (*numbers, 2**MASK_BITS - 1, 0)
     ]
 
 
 def test_an_arrival_is_known_from_the_first_date_after_it():
     calendar = Calendar([date(2026, 2, 1), date(2026, 3, 1)], (7,))
-    known_from = {row["known_day"]: row["known_from"] for row in ask(calendar.arrival_days())}
+    known_from = {row["known_day"]: row["known_from"] for row in fetch(calendar.arrival_days())}
     expected = {
         date(2026, 1, 31): date(2026, 2, 1),
         date(2026, 2, 1): date(2026, 3, 1),
@@ -244,7 +244,7 @@ def test_an_arrival_is_known_from_the_first_date_after_it():
 
 
 def test_a_window_is_half_open():
-    """[2026-02-22, 2026-03-01): its first day counts and the date itself does not."""
+    """[2026-02-22, 2026-03-01): its first day counts and the as-of date does not."""
     first, before, last, after = (date(2026, 2, 22), date(2026, 2, 21), date(2026, 2, 28), date(2026, 3, 1))
     days = person_days(
         *[("ann", day, day, amount) for day, amount in ((first, 1), (before, 10), (last, 100), (after, 1000))]
@@ -254,7 +254,7 @@ def test_a_window_is_half_open():
     assert row["last_day_ago"] == 1
 
 
-def test_a_late_day_is_seen_by_later_dates_only():
+def test_a_day_recorded_late_counts_for_later_dates_only():
     days = person_days(
         ("ann", date(2026, 1, 30), date(2026, 2, 10), 1), ("ann", date(2026, 1, 20), date(2026, 1, 20), 1)
     )
@@ -263,23 +263,23 @@ def test_a_late_day_is_seen_by_later_dates_only():
     assert [seen["ann", d]["last_day_ago"] for d in (date(2026, 2, 1), date(2026, 3, 1))] == [12, 30]
 
 
-def test_a_day_of_several_arrivals_counts_once_and_its_actions_all():
+def test_a_day_of_several_arrivals_counts_once_with_all_its_actions():
     day = date(2026, 2, 10)
     days = person_days(("ann", day, day, 1), ("ann", day, date(2026, 2, 12), 2), ("ann", day, date(2026, 3, 5), 4))
     seen = in_windows(days, [date(2026, 3, 1), date(2026, 4, 1)], (28, 90))
     columns = ("actions_90d", "days_90d", "great_days_90d")
-    found = [[seen["ann", d][c] for c in columns] for d in (date(2026, 3, 1), date(2026, 4, 1))]
-    assert found == [[3, 1, 0], [7, 1, 1]]
+    rows = [[seen["ann", d][c] for c in columns] for d in (date(2026, 3, 1), date(2026, 4, 1))]
+    assert rows == [[3, 1, 0], [7, 1, 1]]
 
 
 def test_an_unnamed_user_is_a_user():
     day = date(2026, 2, 27)
     seen = in_windows(person_days((None, day, day, 2), ("ann", day, day, 1)), [date(2026, 3, 1)])
-    assert {who: seen[who, date(2026, 3, 1)]["days_7d"] for who in (None, "ann")} == {None: 1, "ann": 1}
+    assert {user: seen[user, date(2026, 3, 1)]["days_7d"] for user in (None, "ann")} == {None: 1, "ann": 1}
 
 
-def test_what_is_older_than_a_year_is_gone():
-    """Also where a nearer date still sees the same bucket of days."""
+def test_days_older_than_a_year_do_not_count():
+    """This holds also if a nearer date still uses the same bucket of days."""
     old, dates = date(2026, 3, 1) - timedelta(days=366), [date(2026, 2, 15), date(2026, 3, 1)]
     seen = in_windows(person_days(("ann", old, old, 1)), dates)
     assert [(seen["ann", d]["days_365d"], seen["ann", d].get("actions_365d", 0)) for d in dates] == [(1, 1), (0, 0)]

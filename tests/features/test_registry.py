@@ -1,4 +1,4 @@
-"""The whole catalogue, walked: every feature says what it is, and asks only for tables that are there."""
+"""Checks over all features of the registry: metadata, sentences, required tables and actions."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ from tests.oracle.worlds import clean_schema
 FEATURES = [feature for family in FAMILIES.values() for feature in family.features]
 
 
-def known(*tables: str, **made: ibis.Table) -> FeatureInputs:
-    """What may be asked of these tables and the spine."""
-    given = {name: ibis.table(clean_schema(name), name=name) for name in tables}
+def feature_inputs(*tables: str, **derived: ibis.Table) -> FeatureInputs:
+    """Feature inputs with these tables and the spine."""
+    raw = {name: ibis.table(clean_schema(name), name=name) for name in tables}
     spine = ibis.table({"account_id": "string", "as_of": "date"}, name="spine")
-    return FeatureInputs({**given, **made, "spine": spine}, Policy())
+    return FeatureInputs({**raw, **derived, "spine": spine}, Policy())
 
 
-def test_no_two_columns_have_one_name():
+def test_feature_names_are_unique():
     names = [feature.name for feature in FEATURES]
     assert len(names) == len(set(names))
     assert not {"account_id", "as_of"} & set(names)
 
 
-def test_names_are_plain():
+def test_feature_names_are_snake_case():
     assert [f.name for f in FEATURES if not re.fullmatch(r"[a-z][a-z0-9_]*", f.name)] == []
 
 
-def test_every_feature_says_what_it_is():
+def test_every_feature_has_a_meaning_unit_and_risk():
     assert [f.name for f in FEATURES if not f.meaning.strip().endswith((".", ")"))] == []
     assert [f.name for f in FEATURES if not f.unit or f.risk not in ("low", "high", "either")] == []
     assert [f.name for f in FEATURES if not isinstance(f.actionable, bool)] == []
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_every_sentence_names_the_figure_and_its_peers(language):
-    """And nothing that nobody could fill in."""
+def test_every_sentence_contains_the_value_and_that_of_peers(language):
+    """No other placeholders, except parameters of the feature, are allowed."""
     for feature in FEATURES:
-        asked = {name for _, name, _, _ in string.Formatter().parse(getattr(feature, language)) if name}
-        assert {"value", "peer"} <= asked, feature.name
-        assert asked <= {"value", "peer", *feature.params}, feature.name
+        fields = {name for _, name, _, _ in string.Formatter().parse(getattr(feature, language)) if name}
+        assert {"value", "peer"} <= fields, feature.name
+        assert fields <= {"value", "peer", *feature.params}, feature.name
 
 
-def test_no_english_sentence_sets_a_count_before_its_noun():
-    """A count may be 1, and "1 tickets" is no English: it stands behind a colon. Measures may stand before theirs."""
+def test_no_english_sentence_has_a_count_before_its_noun():
+    """A count may be 1, and "1 tickets" is wrong, so counts follow a colon. Measures may precede their unit."""
     counted = [f for f in FEATURES if f.unit not in MEASURES and re.search(r"\{value:,?\.0f\} (\{|\w)", f.en)]
     assert [f.name for f in counted] == []
 
@@ -65,31 +65,31 @@ def test_no_english_sentence_sets_a_count_before_its_noun():
 MEASURES = {"days", "hours", "minutes", "money a year", "money a seat and year"}
 
 
-def test_every_chinese_sentence_is_chinese_and_no_english_one():
+def test_each_sentence_is_in_its_language():
     chinese = re.compile(r"[\u4e00-\u9fff]")
     assert [f.name for f in FEATURES if not chinese.search(f.zh) or chinese.search(f.en)] == []
 
 
-def test_every_theme_is_spoken_of_and_no_other():
+def test_the_features_use_exactly_the_declared_themes():
     assert {f.theme for f in FEATURES} == set(THEMES)
 
 
-def test_what_is_said_of_deciders_tells_of_value_and_what_is_said_of_staff_of_use():
-    """But for who is gone: that is a theme of its own."""
+def test_tiers_of_each_theme():
+    """Decision makers: value, or sponsor for departures. Key staff: adoption."""
     tiers = {f.theme: set() for f in FEATURES}
     for f in FEATURES:
         tiers[f.theme] |= {f.params["tier"]} if "tier" in f.params else set()
-    assert {theme: own for theme, own in tiers.items() if own} == {
+    assert {theme: values for theme, values in tiers.items() if values} == {
         **{"value": {"S", "A"}, "sponsor": {"S", "A"}, "adoption": {"B"}}
     }
 
 
-def test_a_feature_may_speak_of_another_theme_than_its_family_for_one_value():
+def test_the_theme_of_a_feature_may_depend_on_its_tier():
     family = Family("example", "value")
 
     @family.feature(unit="x", risk="low", actionable=True, theme={"B": "adoption"}, en="", zh="", tier=("S", "B"))
     def of_tier(observation, tier):
-        """Some."""
+        """Return something."""
 
     @family.feature(unit="x", risk="low", actionable=True, theme="support", en="", zh="")
     def of_all(observation):
@@ -98,7 +98,7 @@ def test_a_feature_may_speak_of_another_theme_than_its_family_for_one_value():
     assert [f.theme for f in family.features] == ["value", "adoption", "support"]
 
 
-def test_a_category_is_filled_with_nothing():
+def test_a_category_has_no_empty_value():
     assert [f.name for f in FEATURES if f.kind == "category" and f.empty is not None] == []
 
 
@@ -108,7 +108,7 @@ def test_a_column_is_named_after_its_function_and_parameters():
     assert column_name("arr", {}) == "arr"
 
 
-def test_a_feature_without_words_cannot_be_declared():
+def test_a_feature_without_a_docstring_cannot_be_declared():
     family = Family("example", "value")
     with pytest.raises(TypeError, match="docstring"):
 
@@ -121,27 +121,31 @@ NEEDS = [(family.name, need) for family in FAMILIES.values() for need in family.
 
 
 @pytest.mark.parametrize(("family", "need"), NEEDS)
-def test_a_family_is_absent_where_a_table_it_needs_is(family, need):
-    assert available_features(FAMILIES[family], known(*[name for name in TABLES if name != need])) == []
+def test_a_family_is_absent_without_a_table_it_needs(family, need):
+    assert available_features(FAMILIES[family], feature_inputs(*[name for name in TABLES if name != need])) == []
 
 
-def test_two_tables_are_enough_to_begin_with():
-    """Accounts and contracts alone: what was bought, and by whom."""
-    there = {name for name, family in FAMILIES.items() if available_features(family, known("accounts", "contracts"))}
-    assert there == {"commitment", "fit"}
+def test_families_of_the_minimum_of_two_tables():
+    """Accounts and contracts alone give the families of contracts and of fit."""
+    available = {
+        name for name, family in FAMILIES.items() if available_features(family, feature_inputs("accounts", "contracts"))
+    }
+    assert available == {"commitment", "fit"}
 
 
-def test_a_feature_is_left_out_where_its_source_has_no_table():
-    """Where nobody logs contacts the other features of the stakeholders stay."""
-    given = [name for name in TABLES if name != "touchpoints"]
+def test_a_feature_is_omitted_if_its_source_has_no_table():
+    """Without touchpoints the remaining stakeholder features stay."""
+    present = [name for name in TABLES if name != "touchpoints"]
     windows = {"person_windows": ibis.table({"account_id": "string", "as_of": "date"}, name="person_windows")}
-    names = {feature.name for feature in available_features(FAMILIES["stakeholders"], known(*given, **windows))}
+    names = {
+        feature.name for feature in available_features(FAMILIES["stakeholders"], feature_inputs(*present, **windows))
+    }
     assert "people_known_s" in names
     assert not {"days_since_contact_s", "decision_makers_contacted_share_90d"} & names
 
 
-def test_a_source_that_asks_for_what_is_no_table_is_a_mistake():
-    """Otherwise a word misspelt would switch its features off in silence."""
+def test_a_source_with_an_unknown_table_is_an_error():
+    """A misspelt table name must not disable its features silently."""
     family = Family("example", "value")
 
     @family.source
@@ -150,55 +154,57 @@ def test_a_source_that_asks_for_what_is_no_table_is_a_mistake():
 
     @family.feature(unit="x", risk="low", actionable=True, en="{value} {peer}", zh="{value} {peer}")
     def lines(line):
-        """How many."""
+        """Number of rows."""
         return line.count()
 
     with pytest.raises(KeyError, match="tikets"):
-        available_features(family, known("accounts"))
+        available_features(family, feature_inputs("accounts"))
 
 
 def test_an_observation_with_no_rows_has_the_declared_empty_values(company):
-    """Nothing is known of quiet but its contract: every count is its `empty`, every mean is null."""
-    found = company()
-    told = ("seat", "start")  # these hold a row for quiet: none of its seats is in use
-    features = [f for f in FEATURES if f.family not in ("commitment", "fit") and f.source not in told]
-    unlike = {f.name: (value, f.empty) for f in features if (value := found(f.family, f.name)["quiet"]) != f.empty}
-    assert unlike == {}
+    """Quiet has a contract only: every count equals its `empty`, every mean is null."""
+    features_of = company()
+    sources = ("seat", "start")  # these contain a row for quiet: none of its seats is in use
+    features = [f for f in FEATURES if f.family not in ("commitment", "fit") and f.source not in sources]
+    different = {
+        f.name: (value, f.empty) for f in features if (value := features_of(f.family, f.name)["quiet"]) != f.empty
+    }
+    assert different == {}
 
 
 def test_the_missing_tables_of_a_family_are_named():
-    assert missing_tables(FAMILIES["advocacy"], known("accounts", "contracts", "usage_events")) == [
+    assert missing_tables(FAMILIES["advocacy"], feature_inputs("accounts", "contracts", "usage_events")) == [
         "referrals",
         "trials",
     ]
-    assert missing_tables(FAMILIES["advocacy"], known("accounts", "contracts", "referrals", "trials")) == []
+    assert missing_tables(FAMILIES["advocacy"], feature_inputs("accounts", "contracts", "referrals", "trials")) == []
 
 
-def test_an_action_is_what_reads_a_table_of_our_actions_whole():
-    """By way of the evidence in such a table it is none, and neither is what reads other tables alone."""
+def test_a_feature_that_reads_a_table_of_our_actions_is_an_action():
+    """A feature that reads only the evidence in such a table, or only other tables, is not an action."""
     family = Family("example", "value")
 
     @family.source
-    def met(touchpoints, spine):
+    def contact_rows(touchpoints, spine):
         return touchpoints
 
     @family.source
-    def heard(customer_touchpoints, spine):
+    def customer_contact_rows(customer_touchpoints, spine):
         return customer_touchpoints
 
     @family.feature(unit="x", risk="low", actionable=True, en="", zh="")
-    def meetings(met):
+    def meetings(contact_rows):
         """Some."""
 
     @family.feature(unit="x", risk="low", actionable=True, en="", zh="")
-    def calls(heard):
+    def calls(customer_contact_rows):
         """Some."""
 
     assert {feature.name: feature.action for feature in family.features} == {"meetings": True, "calls": False}
 
 
 def test_the_tables_of_our_actions():
-    """Plays, contacts, surveys sent and followed up, goals agreed on: all that a manager logs of what they do."""
+    """Playbooks, contacts, surveys sent and followed up, goals agreed on: all that managers log of their work."""
     logged = {name for name, table in TABLES.items() if table.logs_actions}
     assert logged == {"interventions", "touchpoints", "surveys", "value_goals"}
     assert {feature.family for feature in FEATURES if feature.action} == {
@@ -206,10 +212,10 @@ def test_the_tables_of_our_actions():
     }
 
 
-def test_what_no_action_of_ours_can_move_is_known_by_its_reading():
-    """The features of contact, surveys and goals that stay evidence."""
-    kept = {f.compute.__name__ for f in FEATURES if f.family in ("contact", "sentiment", "value") and not f.action}
-    assert kept == {
+def test_features_that_are_evidence_and_not_actions():
+    """Features of contact, surveys and goals that are evidence and not actions."""
+    evidence = {f.compute.__name__ for f in FEATURES if f.family in ("contact", "sentiment", "value") and not f.action}
+    assert evidence == {
         *("days_since_customer_contact", "customer_contacts_total"),
         *(
             "survey_score",
@@ -232,11 +238,11 @@ def test_what_no_action_of_ours_can_move_is_known_by_its_reading():
 
 
 def test_a_family_without_its_tables_has_its_rows_and_no_columns():
-    table = family_table(FAMILIES["advocacy"], known("accounts", "contracts", "usage_events"))
+    table = family_table(FAMILIES["advocacy"], feature_inputs("accounts", "contracts", "usage_events"))
     assert table.columns == ("account_id", "as_of")
 
 
-def test_meanings_are_plain_values():
+def test_feature_metadata_are_plain_values():
     (first, *_) = feature_metadata(FAMILIES["usage"].features)
     assert first["name"] == "active_people_7d"
     assert first["function"] == "active_people"

@@ -1,4 +1,4 @@
-"""Who is observed on 2026-03-01, and which of their renewals is the main one."""
+"""Observed accounts on 2026-03-01, and the main renewal of each."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ HEAD = "account_id | contract_id | product | start_date | end_date | arr | curre
 
 @pytest.fixture
 def observed(company):
-    """`observed(rows, *columns)`: the spine of these contracts, one row of text each."""
+    """`observed(rows, *columns)`: the spine of these contracts, drawn one per line."""
 
-    def ask(rows: str, *columns, **tables):
+    def observe(rows: str, *columns, **tables):
         return company(contracts=HEAD + "\n" + rows.strip(), **tables)("spine", *(columns or ("renewal_date",)))
 
-    return ask
+    return observe
 
 
 @pytest.mark.parametrize(
-    ("why", "row", "seen"),
+    ("why", "row", "expected"),
     [
         ("it runs and ends within a year", "a | 1 | | 2025-06-01 | 2026-06-01 | 1 | | | ", True),
         ("it ends on the last day of the horizon", "a | 1 | | 2025-06-01 | 2027-03-01 | 1 | | | ", True),
@@ -39,12 +39,12 @@ def observed(company):
         ("it was cancelled on the date: not known", "a | 1 | | 2025-06-01 | 2026-06-01 | 1 | | | 2026-03-01", True),
     ],
 )
-def test_who_is_observed(observed, why, row, seen):
-    assert bool(observed(row)) == seen, why
+def test_observed_accounts(observed, why, row, expected):
+    assert bool(observed(row)) == expected, why
 
 
 def test_the_main_renewal_is_the_day_on_which_most_revenue_ends(observed):
-    """Two small contracts of June outweigh the single larger one of August; even sets: the earlier."""
+    """Two small contracts of June are more than the larger one of August; of equal sets the earlier counts."""
     rows = """
         acme  | 1 | core  | 2025-06-01 | 2026-06-01 | 600  | | |
         acme  | 2 | extra | 2025-09-01 | 2026-06-01 | 500  | | |
@@ -59,8 +59,8 @@ def test_the_main_renewal_is_the_day_on_which_most_revenue_ends(observed):
     }
 
 
-def test_a_term_that_its_early_follow_on_has_replaced_counts_once(observed):
-    """Renewed in February instead of April: the old term no longer runs beside the new one."""
+def test_a_term_replaced_early_counts_once(observed):
+    """Renewed in February instead of April: the old term no longer runs in parallel."""
     rows = """
         acme | 1 | | 2025-04-01 | 2026-04-01 | 1000 | | |
         acme | 2 | | 2026-02-01 | 2027-02-01 | 1500 | | |
@@ -68,7 +68,7 @@ def test_a_term_that_its_early_follow_on_has_replaced_counts_once(observed):
     assert observed(rows, "arr", "renewal_date") == {"acme": [1500, date(2027, 2, 1)]}
 
 
-def test_a_replacement_that_was_cancelled_replaces_nothing(observed):
+def test_a_cancelled_replacement_does_not_count(observed):
     rows = """
         acme | 1 | | 2025-04-01 | 2026-04-01 | 1000 | | |
         acme | 2 | | 2026-02-01 | 2027-02-01 | 1500 | | | 2026-02-10
@@ -97,7 +97,7 @@ def test_another_product_does_not_follow_on(observed):
     assert observed(rows, "renewal_signed") == {"acme": False}
 
 
-def test_the_stages_of_the_journey(observed):
+def test_journey_stages(observed):
     rows = """
         day59 | 1 | | 2026-01-01 | 2027-01-01 | 1 | | |
         day60 | 2 | | 2025-12-31 | 2026-12-31 | 1 | | |
@@ -118,8 +118,8 @@ def test_size_bands(observed):
     assert observed(rows, "size_band") == {"a": "small", "b": "medium", "c": "medium", "d": "large"}
 
 
-def test_money_is_told_at_the_newest_rate_known(observed):
-    """The rate of the date itself is not known yet; of two on one day the later holds; nobody quoted gold."""
+def test_amounts_use_the_newest_known_rate(observed):
+    """The rate of the as-of date is not known yet; of two rates on one day the later counts; gold has no rate."""
     rates = """
         currency | date                | rate
         EUR      | 2026-01-01          | 1.5
@@ -133,11 +133,11 @@ def test_money_is_told_at_the_newest_rate_known(observed):
         quiet | 3 | | 2025-06-01 | 2026-06-01 | 500   |     | |
         vault | 4 | | 2025-06-01 | 2026-06-01 | 500   | XAU | |
     """
-    found = observed(rows, "arr", "size_band", rates=rates)
-    assert found == {"acme": [20_500, "medium"], "quiet": [500, "small"], "vault": [None, None]}
+    spine = observed(rows, "arr", "size_band", rates=rates)
+    assert spine == {"acme": [20_500, "medium"], "quiet": [500, "small"], "vault": [None, None]}
 
 
-def test_without_rates_an_amount_in_another_currency_is_no_amount(observed):
+def test_without_rates_an_amount_in_another_currency_is_null(observed):
     rows = """
         acme  | 1 | | 2025-06-01 | 2026-06-01 | 500 | EUR | |
         quiet | 2 | | 2025-06-01 | 2026-06-01 | 500 | USD | |
@@ -158,7 +158,7 @@ def test_without_rates_an_amount_in_another_currency_is_no_amount(observed):
 
 
 def test_name_and_manager_as_known(observed):
-    """The row about quiet had not arrived on the date."""
+    """The row about quiet was recorded on the as-of date."""
     accounts = """
         account_id | account_name | csm | recorded_at
         acme       | Acme Ltd     | Ann | 2026-02-28
@@ -168,33 +168,33 @@ def test_name_and_manager_as_known(observed):
         acme  | 1 | | 2025-06-01 | 2026-06-01 | 1 | | |
         quiet | 2 | | 2025-06-01 | 2026-06-01 | 1 | | |
     """
-    found = observed(rows, "account_name", "csm", accounts=accounts)
-    assert found == {"acme": ["Acme Ltd", "Ann"], "quiet": [None, None]}
+    spine = observed(rows, "account_name", "csm", accounts=accounts)
+    assert spine == {"acme": ["Acme Ltd", "Ann"], "quiet": [None, None]}
 
 
-def test_ids_may_be_whole_numbers():
-    """Kept as given: the features of account 7 are those of account "7"."""
+def test_ids_may_be_integers():
+    """Ids keep their type: the features of account 7 equal those of account "7"."""
     term = {"start_date": date(2025, 6, 1), "end_date": date(2026, 6, 1), "arr": 1.0}
     use = {"feature": "send", "occurred_at": date(2026, 2, 27)}
 
-    def answers(ids: str, number, other):
+    def answers(ids: str, number, user):
         rows = world(
             contracts=[{"contract_id": number, "account_id": number} | term],
-            usage_events=[{"account_id": number, "user_id": other} | use],
-            people=[{"account_id": number, "user_id": other, "tier": "S"}],
+            usage_events=[{"account_id": number, "user_id": user} | use],
+            people=[{"account_id": number, "user_id": user, "tier": "S"}],
         )
         return engine((AS_OF,), POLICY, ids=ids).answers(rows, outcomes=[])
 
-    whole, text = answers("int64", 7, 8), answers("string", "7", "8")
-    assert whole["stakeholders"][7, AS_OF]["people_active_s_28d"] == 1
-    unlike = {"account_id"}
-    for name in whole:
-        mine, theirs = whole[name][7, AS_OF], text[name]["7", AS_OF]
-        assert {c: v for c, v in mine.items() if c not in unlike} == {
-            c: v for c, v in theirs.items() if c not in unlike
+    numbers, texts = answers("int64", 7, 8), answers("string", "7", "8")
+    assert numbers["stakeholders"][7, AS_OF]["people_active_s_28d"] == 1
+    different = {"account_id"}
+    for name in numbers:
+        of_number, of_text = numbers[name][7, AS_OF], texts[name]["7", AS_OF]
+        assert {c: v for c, v in of_number.items() if c not in different} == {
+            c: v for c, v in of_text.items() if c not in different
         }
 
 
-def test_month_starts_lie_between_both_ends():
+def test_month_starts_between_two_days():
     assert month_starts(date(2025, 11, 2), date(2026, 2, 1)) == [date(2025, 12, 1), date(2026, 1, 1), date(2026, 2, 1)]
     assert month_starts(date(2026, 1, 1), date(2026, 1, 31)) == [date(2026, 1, 1)]

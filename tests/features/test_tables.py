@@ -1,4 +1,4 @@
-"""The contract as code: what it says of each table, and that its rules hold a row to it."""
+"""The data contract as code: metadata of each table, and validation of rows against its rules."""
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -7,7 +7,7 @@ import pytest
 from renewals.features.tables import ID, TABLES, TIME
 
 
-def test_the_tables_are_those_of_the_data_contract_in_its_order():
+def test_tables_are_those_of_the_data_contract_in_its_order():
     assert list(TABLES) == [
         "accounts",
         "contracts",
@@ -49,7 +49,7 @@ def test_columns_are_those_of_the_data_contract(table, columns):
     assert [c.name + "!" * c.required for c in TABLES[table].columns.values()] == columns.split()
 
 
-def test_later_facts_inside_an_earlier_row_are_their_own_time():
+def test_columns_that_are_their_known_time():
     later = {
         f"{table.name}.{column.name}"
         for table in TABLES.values()
@@ -74,7 +74,7 @@ def test_later_facts_inside_an_earlier_row_are_their_own_time():
     }
 
 
-def test_values_known_with_another_fact():
+def test_columns_known_with_another_column():
     together = {
         f"{table.name}.{column.name}": column.known
         for table in TABLES.values()
@@ -84,7 +84,7 @@ def test_values_known_with_another_fact():
     assert together == {"surveys.score": "answered_at", "referrals.reward_cost": "converted_at"}
 
 
-def test_a_row_is_known_from_recorded_at_or_else_its_event_but_contracts_from_signing():
+def test_known_time_and_event_time_of_tables():
     assert TABLES["tickets"].known_time == ("recorded_at", "opened_at")
     assert TABLES["surveys"].known_time == ("recorded_at", "sent_at", "answered_at")
     assert TABLES["contracts"].known_time == ("signed_at", "start_date")
@@ -93,25 +93,25 @@ def test_a_row_is_known_from_recorded_at_or_else_its_event_but_contracts_from_si
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_every_table_is_told_in_words(table):
+def test_every_table_column_and_rule_has_a_text(table):
     assert table.meaning.startswith("One row per ")
     assert all(column.meaning.endswith((".", ".")) for column in table.columns.values())
     assert all(rule.name and rule.column in table.columns for rule in table.rules())
-    assert all(any(word in rule.message for word in table.columns) for rule in table.rules())
+    assert all(any(column in rule.message for column in table.columns) for rule in table.rules())
     names = [rule.name for rule in table.rules()]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_times_named_by_a_table_are_its_columns(table):
+def test_time_columns_of_a_table_exist(table):
     for name in (*table.event_time, *table.known_time):
         assert table.columns[name].type == TIME
     assert set(table.key) <= set(table.columns)
     assert all(column.entity for column in table.columns.values() if column.type == ID)
 
 
-def of_types(table, **values):
-    """One row of a table, empty but for these values."""
+def typed_row(table, **values):
+    """One row of a table; all columns except these values are empty."""
     kinds = {c.name: dt.string if c.type == ID else c.type for c in table.columns.values()}
     return ibis.memtable([dict.fromkeys(kinds) | values], schema=ibis.schema(kinds))
 
@@ -121,14 +121,14 @@ def test_pandera_asserts_the_same_rules_and_one_row_per_key():
     good = {"contract_id": "c1", "account_id": "acme", "start_date": "2024-01-01", "end_date": "2025-01-01", "arr": 1.0}
     ids = {"contract_id": dt.string, "account_id": dt.string}
     schema = contracts.schema(ids)
-    schema.validate(of_types(contracts, **good), lazy=True)
+    schema.validate(typed_row(contracts, **good), lazy=True)
 
     from pandera.errors import SchemaErrors
 
     for change in ({"arr": -1.0}, {"end_date": "2024-01-01"}, {"account_id": None}, {"paid_at": "1899-12-31"}):
         with pytest.raises(SchemaErrors, match="all rules are satisfied"):
-            schema.validate(of_types(contracts, **good | change), lazy=True)
+            schema.validate(typed_row(contracts, **good | change), lazy=True)
     with pytest.raises(SchemaErrors, match="one row per contract_id"):
-        schema.validate(of_types(contracts, **good).union(of_types(contracts, **good | {"arr": 2.0})), lazy=True)
+        schema.validate(typed_row(contracts, **good).union(typed_row(contracts, **good | {"arr": 2.0})), lazy=True)
     with pytest.raises(SchemaErrors, match="dtype"):
-        schema.validate(of_types(contracts, **good).mutate(arr=ibis.literal("1")), lazy=True)
+        schema.validate(typed_row(contracts, **good).mutate(arr=ibis.literal("1")), lazy=True)

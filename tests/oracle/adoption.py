@@ -1,24 +1,24 @@
-"""The features of `adoption`: who came to the product, and how long after the start."""
+"""The features of `adoption`: new users of the product and the days from the start to their first use."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
 
-from tests.oracle.known import Then, share
-from tests.oracle.stakeholders import people_then, tier_of
+from tests.oracle.known import AccountView, share
+from tests.oracle.stakeholders import people_as_of, tier_of
 from tests.oracle.terms import observation, terms
 from tests.oracle.use import NOBODY, Use
 
 
 class Adoption:
-    """The features of the family, under their functions' names."""
+    """Features of the family; methods are named after their functions."""
 
-    def __init__(self, then: Then) -> None:
-        self.then = then
-        self.start = then.as_of - timedelta(days=observation(then)["account_age"])
-        use = Use(then)
+    def __init__(self, view: AccountView) -> None:
+        self.view = view
+        self.start = view.as_of - timedelta(days=observation(view)["account_age"])
+        use = Use(view)
         self.firsts = self._firsts(use)
-        self.lately = use.people(use.key(use.within(90)))
+        self.recent = use.people(use.key(use.within(90)))
 
     @staticmethod
     def _firsts(use: Use) -> dict[str, date]:
@@ -39,16 +39,16 @@ class Adoption:
         return len(self.core())
 
     def core_users_active_share(self):
-        return share(len(self.core() & self.lately), len(self.core()))
+        return share(len(self.core() & self.recent), len(self.core()))
 
     def core(self):
         early = {user for user, day in self.firsts.items() if (day - self.start).days < 60}
-        return {user for user, row in people_then(self.then).items() if tier_of(row, self.then) in ("A", "B")} & early
+        return {user for user, row in people_as_of(self.view).items() if tier_of(row, self.view) in ("A", "B")} & early
 
     def activated(self, by):
-        if (self.then.as_of - self.start).days < by:
+        if (self.view.as_of - self.start).days < by:
             return None
-        first_terms = [t for t in terms(self.then) if t.begun and t.row["start_date"].date() == self.start]
+        first_terms = [t for t in terms(self.view) if t.started and t.row["start_date"].date() == self.start]
         seats = max((t.row["seats"] for t in first_terms if t.row["seats"] is not None), default=None)
         active = [day for day in self.firsts.values() if (day - self.start).days < by]
         return len(active) / seats if seats else None
@@ -58,23 +58,23 @@ class Adoption:
         return None if activated is None else int(activated < 0.25)
 
     def first_value_missed_in_first_term(self):
-        missed, seen = self.first_value_missed(), observation(self.then)
+        missed, seen = self.first_value_missed(), observation(self.view)
         return None if missed is None else int(missed and seen["term_age"] >= seen["account_age"])
 
     def early_user_share(self):
-        return self.prompt(self.firsts.values())
+        return self.share_within_30_days(self.firsts.values())
 
     def early_joiner_share(self):
         joined: dict[str, date] = {}
-        for row in self.then.rows("people"):
+        for row in self.view.rows("people"):
             if row["valid_from"] is not None:
                 day = row["valid_from"].date()
                 joined[row["user_id"]] = min(day, joined.get(row["user_id"], day))
-        return self.prompt(joined.values())
+        return self.share_within_30_days(joined.values())
 
-    def prompt(self, days):
-        """Of those who came in the first half year, the share of the first thirty days: told in the first term."""
-        seen = observation(self.then)
+    def share_within_30_days(self, days):
+        """Of days within 180 days of the start, the share within 30; None in onboarding and after the first term."""
+        seen = observation(self.view)
         if seen["account_age"] < 60 or seen["term_age"] < seen["account_age"]:
             return None
         after = [(day - self.start).days for day in days]
@@ -85,4 +85,4 @@ class Adoption:
         return max(0, min(after, default=366)) if not after or min(after) < 366 else 366
 
     def newly_active_people(self, days):
-        return len([day for day in self.firsts.values() if 1 <= (self.then.as_of - day).days <= days])
+        return len([day for day in self.firsts.values() if 1 <= (self.view.as_of - day).days <= days])

@@ -1,19 +1,19 @@
-"""The features of `advocacy`: whom the customer sent, and what it tried."""
+"""The features of `advocacy`: referrals sent by the customer, and trials."""
 
 from __future__ import annotations
 
-from tests.oracle.known import Then
+from tests.oracle.known import AccountView
 
 
 class Advocacy:
-    """The features of the family, under their functions' names."""
+    """Features of the family; methods are named after their functions."""
 
-    def __init__(self, then: Then) -> None:
-        self.then = then
-        self.referrals, self.trials = then.rows("referrals"), then.rows("trials")
+    def __init__(self, view: AccountView) -> None:
+        self.view = view
+        self.referrals, self.trials = view.rows("referrals"), view.rows("trials")
 
     def count(self, rows, column: str, days: int) -> int:
-        return len([row for row in rows if self.then.inside(row[column], days)])
+        return len([row for row in rows if self.view.inside(row[column], days)])
 
     # --- the features --------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The oracle's answer for a whole world: one account and one day at a time, every feature of the catalogue."""
+"""Oracle answers for a world: every feature of the catalogue, one account and one day at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.oracle.advocacy import Advocacy
 from tests.oracle.care import Care
 from tests.oracle.contact import Contact
 from tests.oracle.fit import Fit
-from tests.oracle.known import Row, Then, World
+from tests.oracle.known import AccountView, Row, World
 from tests.oracle.sentiment import Sentiment
 from tests.oracle.stakeholders import Stakeholders
 from tests.oracle.terms import Commitment, observation
@@ -34,43 +34,43 @@ ORACLES: dict[str, Any] = {
     "advocacy": Advocacy,
     "care": Care,
 }
-"""By family, a class whose methods are named as the functions of its features."""
+"""By family, a class with one method per feature function, under the name of the function."""
 
 
 def answers(world: World, dates: list[date], policy: Policy) -> dict[str, dict[tuple[Any, date], Row]]:
-    """The spine and every family, as `Engine.answers` gives them."""
-    found: dict[str, dict] = {name: {} for name in ("spine", *FAMILIES)}
-    for account_id, mine in apart(world).items():
+    """The spine and every family, in the form of `Engine.answers`."""
+    result: dict[str, dict] = {name: {} for name in ("spine", *FAMILIES)}
+    for account_id, account_world in worlds_by_account(world).items():
         for as_of in dates:
-            then = Then(mine, account_id, as_of, policy)
-            observed = observation(then)
+            view = AccountView(account_world, account_id, as_of, policy)
+            observed = observation(view)
             if observed is not None:
-                found["spine"][account_id, as_of] = observed
+                result["spine"][account_id, as_of] = observed
                 for name in FAMILIES:
-                    found[name][account_id, as_of] = family_row(name, then)
-    return found
+                    result[name][account_id, as_of] = family_row(name, view)
+    return result
 
 
-def apart(world: World) -> dict[Any, World]:
-    """Each account's own little world: its rows, each once, and the rates that all share."""
-    own: dict[Any, World] = {}
+def worlds_by_account(world: World) -> dict[Any, World]:
+    """One world per account: its rows without exact duplicates, and the rates of all."""
+    worlds: dict[Any, World] = {}
     for table, rows in world.items():
         for row in {tuple(row.items()): row for row in rows}.values():
             if table != "rates":
-                own.setdefault(row["account_id"], {name: [] for name in world} | {"rates": world["rates"]})[
+                worlds.setdefault(row["account_id"], {name: [] for name in world} | {"rates": world["rates"]})[
                     table
                 ].append(row)
-    return own
+    return worlds
 
 
-def family_row(name: str, then: Then) -> Row:
-    """All columns of a family for one observation."""
-    oracle = ORACLES[name](then)
+def family_row(name: str, view: AccountView) -> Row:
+    """Columns of a family for one observation."""
+    oracle = ORACLES[name](view)
     return {feature.name: value_of(oracle, feature) for feature in FAMILIES[name].features}
 
 
 def value_of(oracle: Any, feature: Feature) -> Any:
-    """What the oracle says of one feature; a feature that it does not know must be added to it."""
-    ask = getattr(oracle, feature.compute.__name__, None)
-    assert ask is not None, f"tests/oracle has no {feature.family}.{feature.compute.__name__}: write it there first"
-    return ask(**feature.params)
+    """Value of one feature; fail if the oracle lacks the feature, because it must be added there."""
+    compute = getattr(oracle, feature.compute.__name__, None)
+    assert compute is not None, f"tests/oracle has no {feature.family}.{feature.compute.__name__}: write it there first"
+    return compute(**feature.params)

@@ -1,21 +1,21 @@
-"""The features of `care`: what was done for the account."""
+"""The features of `care`: playbooks started for the account."""
 
 from __future__ import annotations
 
-from tests.oracle.known import Then, felt
+from tests.oracle.known import AccountView, decay_weight
 
 
 class Care:
-    """The features of the family, under their functions' names."""
+    """Features of the family; methods are named after their functions."""
 
-    def __init__(self, then: Then) -> None:
-        self.then = then
-        self.begun = [row for row in then.rows("interventions") if then.inside(row["started_at"], 730)]
+    def __init__(self, view: AccountView) -> None:
+        self.view = view
+        self.started = [row for row in view.rows("interventions") if view.inside(row["started_at"], 730)]
 
     # --- the features --------------------------------------------------------------------------
 
     def playbooks_started(self, days):
-        return len([row for row in self.begun if self.then.inside(row["started_at"], days)])
+        return len([row for row in self.started if self.view.inside(row["started_at"], days)])
 
     def playbooks_decayed(self):
-        return sum(felt(self.then.days_ago(row["started_at"])) for row in self.begun)
+        return sum(decay_weight(self.view.days_ago(row["started_at"])) for row in self.started)

@@ -1,29 +1,29 @@
-"""The features of `contact`: when the customer was met, and who began it."""
+"""The features of `contact`: contacts with the customer, and their initiators."""
 
 from __future__ import annotations
 
-from tests.oracle.known import Row, Then, addable, mean, share
+from tests.oracle.known import AccountView, Row, mean, quantize, share
 from tests.oracle.terms import observation
 
 
-def is_ours(touch: Row, then: Then) -> bool:
-    """Whether a contact is an action of our people (M5)."""
-    return touch["initiated_by"] != "customer" and touch["kind"] in then.policy.actions.touchpoint_kinds
+def is_ours(touch: Row, view: AccountView) -> bool:
+    """True if a contact is an action of our staff (M5)."""
+    return touch["initiated_by"] != "customer" and touch["kind"] in view.policy.actions.touchpoint_kinds
 
 
 class Contact:
-    """The features of the family, under their functions' names."""
+    """Features of the family; methods are named after their functions."""
 
-    def __init__(self, then: Then) -> None:
-        self.then = then
-        self.all = then.rows("touchpoints")
+    def __init__(self, view: AccountView) -> None:
+        self.view = view
+        self.all = view.rows("touchpoints")
         self.year = self.within(365)
 
     def within(self, days: int) -> list[Row]:
-        return [t for t in self.all if self.then.inside(t["occurred_at"], days)]
+        return [t for t in self.all if self.view.inside(t["occurred_at"], days)]
 
     def ago(self, touches: list[Row]) -> list[int]:
-        return [self.then.days_ago(t["occurred_at"]) for t in touches]
+        return [self.view.days_ago(t["occurred_at"]) for t in touches]
 
     # --- the features --------------------------------------------------------------------------
 
@@ -40,15 +40,15 @@ class Contact:
         return len({min((days - 1) // 30, 11) for days in self.ago(self.year)})
 
     def contact_back_loading(self):
-        elapsed = observation(self.then)["term_age"]
-        return mean([addable(1 - days / elapsed) for days in self.ago(self.all) if days <= elapsed])
+        elapsed = observation(self.view)["term_age"]
+        return mean([quantize(1 - days / elapsed) for days in self.ago(self.all) if days <= elapsed])
 
     def customer_initiated_share(self):
         recent = self.within(180)
         return share(len([t for t in recent if t["initiated_by"] == "customer"]), len(recent))
 
     def days_since_customer_contact(self):
-        return min(self.ago([t for t in self.year if not is_ours(t, self.then)]), default=366)
+        return min(self.ago([t for t in self.year if not is_ours(t, self.view)]), default=366)
 
     def customer_contacts_total(self, days):
-        return len([t for t in self.within(days) if not is_ours(t, self.then)])
+        return len([t for t in self.within(days) if not is_ours(t, self.view)])

@@ -1,4 +1,4 @@
-"""Small tables drawn in a test's text, and what the features say of the accounts in them."""
+"""Small tables drawn as text in a test, and the features of the accounts in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.oracle.outcomes import OUTCOMES
 from tests.oracle.worlds import Answer, Row, engine, world
 
 AS_OF = date(2026, 3, 1)
-"""Its windows begin on 2026-02-22 (7 days), 2026-02-01 (28), 2025-12-01 (90), 2025-09-02 (180), 2025-03-01 (365)."""
+"""Its windows start on 2026-02-22 (7 days), 2026-02-01 (28), 2025-12-01 (90), 2025-09-02 (180), 2025-03-01 (365)."""
 
 POLICY = Policy(
     usage=Usage(
@@ -28,11 +28,11 @@ RUNNING = """
     acme       | acme-1      | 2025-06-01 | 2026-06-01 | 12000 | 10
     quiet      | quiet-1     | 2025-06-01 | 2026-06-01 | 12000 | 10
 """
-"""The two accounts of every test that does not draw its own contracts; nobody at quiet ever does anything."""
+"""The two accounts of every test that draws no contracts; quiet has no activity in any test."""
 
 
-def drawn(table: str, text: str) -> list[Row]:
-    """The rows of a table drawn with `|` between its cells; an empty cell is null, and `account` says `account_id`."""
+def drawn_rows(table: str, text: str) -> list[Row]:
+    """Rows of a table drawn with `|` between its cells; an empty cell is null, and `account` means `account_id`."""
     head, *lines = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
     names = [name if name in TABLES[table].columns else f"{name}_id" for name in head]
     return [{column: _value(table, column, cell) for column, cell in zip(names, line, strict=True)} for line in lines]
@@ -49,22 +49,22 @@ def _value(table: str, column: str, cell: str) -> Any:
     return cell == "yes" if kind.is_boolean() else int(cell) if kind.is_integer() else float(cell)
 
 
-class Told:
-    """What the features say on `AS_OF`."""
+class DrawnFeatures:
+    """Features on `AS_OF`."""
 
     def __init__(self, answers: Mapping[str, Answer]) -> None:
         self._answers = answers
 
     def __call__(self, family: str, *columns: str) -> dict[Any, Any]:
-        """Per account the value of a column, or of several as a list."""
+        """Value of a column by account, or a list of the values of several columns."""
         rows = {account: row for (account, _), row in sorted(self._answers[family].items())}
         return {a: row[columns[0]] if len(columns) == 1 else [row[c] for c in columns] for a, row in rows.items()}
 
 
-def told(
+def drawn_features(
     policy: Policy = POLICY, without: tuple[str, ...] = (), outcomes: Sequence[Row] = OUTCOMES, **tables: str
-) -> Told:
-    """What the features say of these drawn tables."""
+) -> DrawnFeatures:
+    """Features of the accounts in these drawn tables."""
     texts = {"contracts": RUNNING, **tables}
-    rows = {name: drawn(name, text) for name, text in texts.items()}
-    return Told(engine((AS_OF,), policy, without).answers(world(**rows), outcomes=outcomes))
+    rows = {name: drawn_rows(name, text) for name, text in texts.items()}
+    return DrawnFeatures(engine((AS_OF,), policy, without).answers(world(**rows), outcomes=outcomes))

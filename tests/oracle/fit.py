@@ -1,25 +1,25 @@
-"""The features of `fit`: the account's own row, as known, and how others sold alike had fared."""
+"""The features of `fit`: the account's row as known, and earlier outcomes of similar customers."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.oracle.known import Then, mean
-from tests.oracle.outcomes import HOW, OUTCOMES
+from tests.oracle.known import AccountView, mean
+from tests.oracle.outcomes import DIMENSIONS, OUTCOMES
 from tests.oracle.terms import Commitment, observation
 
 
 class Fit:
-    """The features of the family, under their functions' names."""
+    """Features of the family; methods are named after their functions."""
 
-    def __init__(self, then: Then) -> None:
-        (self.account,) = then.rows("accounts") or ({},)
-        self.others = [o for o in OUTCOMES if o["matured_at"] < then.t and o["account_id"] != then.account_id]
-        seen = observation(then)
-        begun = then.as_of - timedelta(days=seen["account_age"])
-        self.how = {name: self.account.get(name) for name in ("industry", "region", "channel")}
-        self.how |= {"size_band": seen["size_band"], "cohort": str(begun.year)}
-        self.how["plan"] = Commitment(then).main.row["plan"]
+    def __init__(self, view: AccountView) -> None:
+        (self.account,) = view.rows("accounts") or ({},)
+        self.final_outcomes = [o for o in OUTCOMES if o["matured_at"] < view.t and o["account_id"] != view.account_id]
+        seen = observation(view)
+        start = view.as_of - timedelta(days=seen["account_age"])
+        self.dimensions = {name: self.account.get(name) for name in ("industry", "region", "channel")}
+        self.dimensions |= {"size_band": seen["size_band"], "cohort": str(start.year)}
+        self.dimensions["plan"] = Commitment(view).main.row["plan"]
 
     def industry(self):
         return self.account.get("industry")
@@ -34,24 +34,23 @@ class Fit:
         return self.account.get("employee_count")
 
     def base(self):
-        return mean([o["renewed"] for o in self.others])
+        return mean([o["renewed"] for o in self.final_outcomes])
 
     def similar_customers_renewal_rate(self, dimension):
         if self.base() is None:
             return None
-        own = self.how[dimension]
-        alike = [o["renewed"] for o in self.others if own is not None and o[dimension] == own]
-        return (sum(alike) + 30 * self.base()) / (len(alike) + 30)
+        value = self.dimensions[dimension]
+        outcomes = [o["renewed"] for o in self.final_outcomes if value is not None and o[dimension] == value]
+        return (sum(outcomes) + 30 * self.base()) / (len(outcomes) + 30)
 
     def similar_customers_lift(self):
         return (
             None
             if self.base() is None
-            else mean([self.similar_customers_renewal_rate(name) for name in HOW]) - self.base()
+            else mean([self.similar_customers_renewal_rate(name) for name in DIMENSIONS]) - self.base()
         )
 
-    # In these worlds nobody has a parent: each account is told of alone. `tests/features/families/test_fit.py` has
-    # families.
+    # These worlds have no parent accounts, so that each account can be computed alone; test_fit.py tests parents.
 
     def related_accounts_lost_renewals(self):
         return 0

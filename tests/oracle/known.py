@@ -1,4 +1,4 @@
-"""What an account's rows said on a day, row by row and to the microsecond: the rules of time, written out by hand.
+"""Rows of an account as known on a day, row by row and to the microsecond: the rules of time, implemented separately.
 
 Nothing here is shared with `features/point_in_time.py` or read from `features/tables.py`. The data contract is the
 source: a row exists from its known time on, an event of the future has not happened, and a later fact is blank.
@@ -30,10 +30,10 @@ KNOWN = {
     "trials": ("recorded_at", "requested_at"),
     "rates": ("date",),
 }
-"""From when a row exists: the first of these that is given. None given: it always has."""
+"""Columns of the known time of a row: the first that is not null. If all are null, the row always existed."""
 
 EVENT = {table: tuple(c for c in columns if c not in ("recorded_at", "signed_at")) for table, columns in KNOWN.items()}
-"""When it happened: the first of these that is given."""
+"""Columns of the event time of a row: the first that is not null."""
 
 LATER = {
     "contracts": {"paid_at": "paid_at", "cancelled_at": "cancelled_at"},
@@ -45,25 +45,25 @@ LATER = {
     "referrals": {"converted_at": "converted_at", "reward_cost": "converted_at"},
     "trials": {"started_at": "started_at", "finished_at": "finished_at"},
 }
-"""Facts written into a row after it was made: the column, and the column that says when."""
+"""Facts written into an existing row: the column, and the column with the time of the fact."""
 
 
 def first(row: Row, columns: Iterable[str]) -> datetime | None:
-    """The first of these instants that is given."""
+    """First of these columns that is not null."""
     return next((row[c] for c in columns if row[c] is not None), None)
 
 
 def seen_from(table: str, row: Row) -> datetime | None:
-    """The instant after which a row exists for an observation; none: it always does.
+    """Instant after which a row exists for an observation; None if it always exists.
 
-    A contract may be known before it begins; anything else must have happened, whatever its clock says.
+    A contract may be known before it starts; any other event must have happened, whatever its known time.
     """
     instants = [first(row, KNOWN[table]), None if table == "contracts" else first(row, EVENT[table])]
     return max((i for i in instants if i is not None), default=None)
 
 
 def seen(table: str, row: Row, t: datetime) -> Row | None:
-    """The row as it stood just before `t`, or nothing."""
+    """The row as known just before `t`, or None."""
     since = seen_from(table, row)
     if since is not None and not since < t:
         return None
@@ -74,66 +74,66 @@ def seen(table: str, row: Row, t: datetime) -> Row | None:
 
 
 def midnight(day: date) -> datetime:
-    """The instant a day begins."""
+    """First instant of a day."""
     return datetime(day.year, day.month, day.day)
 
 
-def whole_days(earlier: datetime, later: datetime) -> int:
-    """The number of midnights between two instants: from one calendar day to another."""
+def calendar_days(earlier: datetime, later: datetime) -> int:
+    """Number of midnights between two instants: days from one calendar day to the other."""
     return (later.date() - earlier.date()).days
 
 
-class Then:
-    """What was known of one account just before midnight of `as_of`."""
+class AccountView:
+    """Rows of one account as known just before midnight of `as_of`."""
 
     def __init__(self, world: World, account_id: Any, as_of: date, policy: Policy) -> None:
         self.account_id, self.as_of, self.t, self.policy = account_id, as_of, midnight(as_of), policy
         self._world = world
 
     def rows(self, table: str) -> list[Row]:
-        """The account's rows of a table."""
-        mine = [row for row in self._world[table] if row["account_id"] == self.account_id]
-        return [row for row in (seen(table, row, self.t) for row in mine) if row is not None]
+        """Known rows of the account in a table."""
+        rows = [row for row in self._world[table] if row["account_id"] == self.account_id]
+        return [row for row in (seen(table, row, self.t) for row in rows) if row is not None]
 
     def rate(self, currency: str | None) -> float | None:
-        """Units of the reporting currency for one of another; none where nobody knew."""
+        """Units of the reporting currency per unit of this currency; None if no rate is known."""
         if currency is None or currency == self.policy.money.reporting_currency:
             return 1.0
         quoted = [r for r in self._world["rates"] if r["currency"] == currency and seen("rates", r, self.t)]
         return max(quoted, key=lambda r: r["date"])["rate"] if quoted else None
 
     def inside(self, instant: datetime | None, days: int, before: int = 0) -> bool:
-        """Whether an instant lies in the window of `days` that ends `before` days before `as_of`."""
+        """True if an instant is in the window of `days` days that ends `before` days before `as_of`."""
         end = self.t - timedelta(days=before)
         return instant is not None and end - timedelta(days=days) <= instant < end
 
     def days_ago(self, instant: datetime) -> int:
         """Days from an instant's day to `as_of`: 1 is yesterday."""
-        return whole_days(instant, self.t)
+        return calendar_days(instant, self.t)
 
 
-def addable(number: float) -> float:
-    """The nearest 1024th, as everything is that is added up."""
+def quantize(number: float) -> float:
+    """Round to the nearest 1024th, as all values are before they are added."""
     return math.floor(number * 1024 + 0.5) / 1024
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean; none of nothing."""
+    """Mean of the values; None without values."""
     return sum(values) / len(values) if values else None
 
 
-def share(part: float, whole: float) -> float | None:
-    """A part over a whole; none of nothing."""
-    return part / whole if whole else None
+def share(part: float, total: float) -> float | None:
+    """A part divided by the total; None if the total is zero."""
+    return part / total if total else None
 
 
 def hours(earlier: datetime | None, later: datetime | None) -> float | None:
-    """Hours between two instants; none where one is missing."""
+    """Hours between two instants; None if one is missing."""
     if earlier is None or later is None:
         return None
     return (later - earlier).total_seconds() / 3600
 
 
-def felt(days: int, half_life: int = 180) -> float:
-    """What something so many days ago still counts."""
+def decay_weight(days: int, half_life: int = 180) -> float:
+    """Weight of an event so many days ago."""
     return math.floor(1024 * 0.5 ** (days / half_life) + 0.5) / 1024

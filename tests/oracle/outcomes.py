@@ -1,4 +1,4 @@
-"""What the ledger stage hands over, the same in every drawn world: how the renewals of all customers came out."""
+"""Output of the ledger stage, the same for every drawn world: final renewals of all customers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-HOW = {
+DIMENSIONS = {
     "industry": ("retail", "banks"),
     "region": ("north", "south"),
     "channel": ("partner", "direct"),
@@ -17,13 +17,13 @@ HOW = {
 
 
 def _outcomes() -> list[dict[str, Any]]:
-    """Renewals of every account that the tests draw, and of many that they do not, final one by one over two years."""
+    """Renewals of all accounts that the tests draw, and of many more, that become final over two years."""
     random, rows = Random(11), []
     for number in range(300):
         account = f"a{number}" if number < 60 else f"other{number}"
         matured = datetime(2023, 6, 1) + timedelta(days=random.randint(0, 700), hours=random.randint(0, 23))
-        told = {name: random.choice((None, *values)) for name, values in HOW.items()}
-        rows.append({"account_id": account, "matured_at": matured, "renewed": int(random.random() < 0.7), **told})
+        dimensions = {name: random.choice((None, *values)) for name, values in DIMENSIONS.items()}
+        rows.append({"account_id": account, "matured_at": matured, "renewed": int(random.random() < 0.7), **dimensions})
     return rows
 
 

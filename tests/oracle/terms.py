@@ -1,54 +1,54 @@
-"""The terms an account had on a day, its observation, and the features of `commitment`."""
+"""Terms of an account as known on a day, its observation, and the features of `commitment`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from tests.oracle.known import Row, Then, addable, hours, mean, midnight, whole_days
+from tests.oracle.known import AccountView, Row, calendar_days, hours, mean, midnight, quantize
 
 
 @dataclass
 class Term:
-    """A contract as known: what it is worth, whether it ran, and whether its follow-on is signed or has begun."""
+    """A contract as known: its value, and if it has started, is running, and has a follow-on."""
 
     row: Row
     value: float | None
-    begun: bool
+    started: bool
     running: bool
     followed: bool
 
 
-def terms(then: Then) -> list[Term]:
-    """Every contract known on the day."""
-    rows = [row | {"product": row["product"] or "core"} for row in then.rows("contracts")]
-    return [_term(row, rows, then) for row in rows]
+def terms(view: AccountView) -> list[Term]:
+    """All contracts known on the day."""
+    rows = [row | {"product": row["product"] or "core"} for row in view.rows("contracts")]
+    return [_term(row, rows, view) for row in rows]
 
 
-def _term(row: Row, rows: list[Row], then: Then) -> Term:
-    rate = then.rate(row["currency"])
-    next_ones = [other for other in rows if follows(other, row, then)]
-    began = row["start_date"] <= then.t and not never_ran(row)
-    replaced = any(other["start_date"] <= then.t for other in next_ones)
+def _term(row: Row, rows: list[Row], view: AccountView) -> Term:
+    rate = view.rate(row["currency"])
+    follow_ons = [later for later in rows if follows(later, row, view)]
+    started = row["start_date"] <= view.t and not never_ran(row)
+    replaced = any(later["start_date"] <= view.t for later in follow_ons)
     stopped = row["cancelled_at"] is not None
     return Term(
         row=row,
-        value=None if rate is None else addable(row["arr"] * rate),
-        begun=began,
-        running=began and then.t < row["end_date"] and not stopped and not replaced,
-        followed=bool(next_ones),
+        value=None if rate is None else quantize(row["arr"] * rate),
+        started=started,
+        running=started and view.t < row["end_date"] and not stopped and not replaced,
+        followed=bool(follow_ons),
     )
 
 
 def never_ran(row: Row) -> bool:
-    """Cancelled by its first instant."""
+    """True if the contract was cancelled at or before its start."""
     return row["cancelled_at"] is not None and row["cancelled_at"] <= row["start_date"]
 
 
-def follows(later: Row, due: Row, then: Then) -> bool:
-    """R2: the same product, begun after it and about when it ends, and outlasting it; not cancelled."""
-    grace = then.policy.grace
-    gap = whole_days(due["end_date"], later["start_date"])
+def follows(later: Row, due: Row, view: AccountView) -> bool:
+    """R2: the same product, started after the due term and within the grace, ends later, and is not cancelled."""
+    grace = view.policy.grace
+    gap = calendar_days(due["end_date"], later["start_date"])
     return (
         later["contract_id"] != due["contract_id"]
         and later["product"] == due["product"]
@@ -59,91 +59,93 @@ def follows(later: Row, due: Row, then: Then) -> bool:
     )
 
 
-def main_renewal(then: Then, known: list[Term]) -> list[Term]:
-    """The running terms that end on the day on which most revenue ends; the earlier day if two are even."""
+def main_renewal(view: AccountView, known: list[Term]) -> list[Term]:
+    """The running terms that end on the day with the most revenue; of two equal days the earlier."""
     sets: dict = {}
     for term in known:
         if term.running:
             sets.setdefault(term.row["end_date"].date(), []).append(term)
-    order = sorted(sets, key=lambda day: (-(_worth(sets[day]) if _worth(sets[day]) is not None else -1), day))
+    order = sorted(
+        sets, key=lambda day: (-(_total_value(sets[day]) if _total_value(sets[day]) is not None else -1), day)
+    )
     return sets[order[0]] if order else []
 
 
-def _worth(some: list[Term]) -> float | None:
-    values = [term.value for term in some if term.value is not None]
+def _total_value(members: list[Term]) -> float | None:
+    values = [term.value for term in members if term.value is not None]
     return sum(values) if values else None
 
 
-def observation(then: Then) -> Row | None:
-    """The spine's row, or nothing where the account is not observed."""
-    known = terms(then)
-    main = main_renewal(then, known)
+def observation(view: AccountView) -> Row | None:
+    """The row of the spine, or None if the account is not observed."""
+    known = terms(view)
+    main = main_renewal(view, known)
     if not main:
         return None
     end = main[0].row["end_date"].date()
-    days_left = (end - then.as_of).days
-    if days_left > then.policy.renewal.horizon_days:
+    days_left = (end - view.as_of).days
+    if days_left > view.policy.renewal.horizon_days:
         return None
-    arr = _worth([term for term in known if term.running])
-    begun = [term.row["start_date"] for term in known if term.begun]
+    arr = _total_value([term for term in known if term.running])
+    starts = [term.row["start_date"] for term in known if term.started]
     start = min(term.row["start_date"] for term in main)
-    age = then.days_ago(min(begun))
-    account = list(then.rows("accounts"))
+    age = view.days_ago(min(starts))
+    account = list(view.rows("accounts"))
     return {
-        "account_id": then.account_id,
-        "as_of": then.as_of,
+        "account_id": view.account_id,
+        "as_of": view.as_of,
         "renewal_date": end,
         "days_to_renewal": days_left,
         "term_start": start.date(),
-        "term_age": then.days_ago(start),
+        "term_age": view.days_ago(start),
         "account_age": age,
         "arr": arr,
-        "arr_due": _worth(main),
+        "arr_due": _total_value(main),
         "renewal_signed": any(term.followed for term in main),
-        "currency": then.policy.money.reporting_currency,
-        "size_band": _band(arr, then),
-        "stage": _stage(age, days_left, then),
+        "currency": view.policy.money.reporting_currency,
+        "size_band": _band(arr, view),
+        "stage": _stage(age, days_left, view),
         "account_name": account[0]["account_name"] if account else None,
         "csm": account[0]["csm"] if account else None,
     }
 
 
-def _band(arr: float | None, then: Then) -> str | None:
-    small, large = then.policy.money.size_bands
+def _band(arr: float | None, view: AccountView) -> str | None:
+    small, large = view.policy.money.size_bands
     if arr is None:
         return None
     return "small" if arr < small else "medium" if arr <= large else "large"
 
 
-def _stage(age: int, days_left: int, then: Then) -> str:
-    journey = then.policy.journey
+def _stage(age: int, days_left: int, view: AccountView) -> str:
+    journey = view.policy.journey
     if age < journey.onboarding_days:
         return "onboarding"
     return "pre_renewal" if days_left <= journey.pre_renewal_days else "steady"
 
 
 class Commitment:
-    """The features of the family, under their functions' names."""
+    """Features of the family; methods are named after their functions."""
 
-    def __init__(self, then: Then) -> None:
-        self.then = then
-        self.all = terms(then)
+    def __init__(self, view: AccountView) -> None:
+        self.view = view
+        self.all = terms(view)
         self.running = [term for term in self.all if term.running]
-        self.begun = [term for term in self.all if term.begun]
-        self.observed = observation(then)
-        due = main_renewal(then, self.all)
+        self.started = [term for term in self.all if term.started]
+        self.observed = observation(view)
+        due = main_renewal(view, self.all)
         self.main = min(due, key=lambda term: (term.value is None, -(term.value or 0), term.row["contract_id"]))
         self.earlier = self._terms_before()
 
     def _terms_before(self) -> list[tuple[date, Term]]:
-        """The terms of the main product that began before the main one, with their days, the oldest first."""
-        own = self.main.row
-        dated = [(t.row["start_date"].date(), t) for t in self.begun if t.row["product"] == own["product"]]
-        return sorted((pair for pair in dated if pair[0] < own["start_date"].date()), key=lambda pair: pair[0])
+        """Earlier terms of the main product with their start days, the oldest first."""
+        main_row = self.main.row
+        dated = [(t.row["start_date"].date(), t) for t in self.started if t.row["product"] == main_row["product"]]
+        return sorted((pair for pair in dated if pair[0] < main_row["start_date"].date()), key=lambda pair: pair[0])
 
-    def _of_the_day(self, place: int) -> list[Term]:
-        """The first or the last of the earlier terms, and what else began on its day."""
-        return [term for day, term in self.earlier if day == self.earlier[place][0]]
+    def _terms_of_the_day(self, index: int) -> list[Term]:
+        """Terms that started on the day of the first or last earlier term."""
+        return [term for day, term in self.earlier if day == self.earlier[index][0]]
 
     def days_to_renewal(self):
         return self.observed["days_to_renewal"]
@@ -188,30 +190,30 @@ class Commitment:
         )
 
     def terms_so_far(self):
-        return len(self.begun)
+        return len(self.started)
 
     def cancelled_so_far(self):
-        return len([t for t in self.begun if t.row["cancelled_at"] is not None])
+        return len([t for t in self.started if t.row["cancelled_at"] is not None])
 
     def payment_delay(self):
-        paid = [hours(t.row["start_date"], t.row["paid_at"]) for t in self.begun if t.row["paid_at"] is not None]
-        return mean([addable(h / 24) for h in paid])
+        paid = [hours(t.row["start_date"], t.row["paid_at"]) for t in self.started if t.row["paid_at"] is not None]
+        return mean([quantize(h / 24) for h in paid])
 
     def unpaid_terms(self):
         if not any(t.row["paid_at"] is not None for t in self.all):
             return 0
-        old = midnight(self.then.as_of - timedelta(days=30))
+        old = midnight(self.view.as_of - timedelta(days=30))
         return len([t for t in self.running if t.row["paid_at"] is None and t.row["start_date"] < old])
 
     def renewals_so_far(self):
         return len({day for day, _term in self.earlier})
 
     def price_change(self):
-        changes = [self._price_change(old) for old in self._of_the_day(-1)]
+        changes = [self._price_change(old) for old in self._terms_of_the_day(-1)]
         return max((c for c in changes if c is not None), default=None)
 
     def price_change_since_first_term(self):
-        changes = [self._price_change(old) for old in self._of_the_day(0)]
+        changes = [self._price_change(old) for old in self._terms_of_the_day(0)]
         return max((c for c in changes if c is not None), default=None)
 
     def _price_change(self, old: Term):
@@ -224,7 +226,7 @@ class Commitment:
 
     def seats_change(self):
         now = self.main.row["seats"]
-        changes = [now / t.row["seats"] - 1 for t in self._of_the_day(-1) if now is not None and t.row["seats"]]
+        changes = [now / t.row["seats"] - 1 for t in self._terms_of_the_day(-1) if now is not None and t.row["seats"]]
         return max(changes, default=None)
 
     def days_signed_before_start(self):

@@ -1,4 +1,4 @@
-"""The features of `usage`: every event looked at again for every question."""
+"""The features of `usage`, computed from all events for each feature."""
 
 from __future__ import annotations
 
@@ -6,51 +6,51 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from tests.oracle.known import Row, Then, addable, mean, share
+from tests.oracle.known import AccountView, Row, mean, quantize, share
 from tests.oracle.terms import terms
 
 NOBODY = "nobody named"
-"""Events without a user are one user's: a machine, or people that the product does not tell apart."""
+"""User of events without a user: a machine, or people that the product does not distinguish."""
 
 
 def quantity(event: Row) -> float:
-    """How often it was done."""
+    """Number of actions that an event counts for."""
     if event["quantity"] == 0:
         return 0.0
-    return 1.0 if event["quantity"] is None else max(addable(event["quantity"]), 1 / 1024)
+    return 1.0 if event["quantity"] is None else max(quantize(event["quantity"]), 1 / 1024)
 
 
-def one_of(feature: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a product feature is meant, in whatever case: `*` stands for any beginning or ending, `!` takes out."""
+def matches_any(feature: str, patterns: tuple[str, ...]) -> bool:
+    """True if a product feature matches, in any case: `*` is any beginning or ending, `!` excludes."""
 
-    def fits(pattern: str) -> bool:
+    def matches(pattern: str) -> bool:
         name, wanted = feature.lower(), pattern.lower()
         if wanted[0] == "*":
             return name.endswith(wanted[1:])
         return name.startswith(wanted[:-1]) if wanted[-1] == "*" else name == wanted
 
-    wanted = [fits(p) for p in patterns if not p.startswith("!")]
-    return any(wanted) and not any(fits(p[1:]) for p in patterns if p.startswith("!"))
+    wanted = [matches(p) for p in patterns if not p.startswith("!")]
+    return any(wanted) and not any(matches(p[1:]) for p in patterns if p.startswith("!"))
 
 
 class Use:
-    """The features of the family, under their functions' names."""
+    """Features of the family; methods are named after their functions."""
 
-    def __init__(self, then: Then) -> None:
-        self.then, self.rules = then, then.policy.usage
-        self.events = [event for event in then.rows("usage_events") if quantity(event) > 0]
+    def __init__(self, view: AccountView) -> None:
+        self.view, self.rules = view, view.policy.usage
+        self.events = [event for event in view.rows("usage_events") if quantity(event) > 0]
 
-    # --- what they are made of -----------------------------------------------------------------
+    # --- parts of the features -----------------------------------------------------------------
 
     def within(self, days: int, before: int = 0) -> list[Row]:
-        return [e for e in self.events if self.then.inside(e["occurred_at"], days, before)]
+        return [e for e in self.events if self.view.inside(e["occurred_at"], days, before)]
 
     def key(self, events: list[Row]) -> list[Row]:
-        return [e for e in events if one_of(e["feature"], self.rules.north_star)]
+        return [e for e in events if matches_any(e["feature"], self.rules.north_star)]
 
     def level(self, event: Row) -> int:
         for depth, name in ((3, "act"), (2, "analyse"), (1, "view")):
-            if one_of(event["feature"], self.rules.levels.get(name, ())):
+            if matches_any(event["feature"], self.rules.levels.get(name, ())):
                 return depth
         return 0
 
@@ -67,8 +67,8 @@ class Use:
         return sum(quantity(e) for e in events)
 
     @staticmethod
-    def change(now: float, then: float) -> float | None:
-        return share(now - then, now + then)
+    def change(now: float, earlier: float) -> float | None:
+        return share(now - earlier, now + earlier)
 
     def deepest(self, days: int) -> dict:
         reached: dict = defaultdict(int)
@@ -95,7 +95,7 @@ class Use:
         return share(self.count(self.key(self.within(days))), self.count(self.within(days)))
 
     def core_workflow_share(self, days):
-        core = [e for e in self.within(days) if one_of(e["feature"], self.rules.core_workflow)]
+        core = [e for e in self.within(days) if matches_any(e["feature"], self.rules.core_workflow)]
         return share(self.count(core), self.count(self.within(days)))
 
     def features_used(self, days):
@@ -108,14 +108,14 @@ class Use:
         return mean([level for level in self.deepest(days).values() if level > 0])
 
     def session_minutes(self, days):
-        seconds = sum(addable(e["duration_s"] or 0) for e in self.within(days))
+        seconds = sum(quantize(e["duration_s"] or 0) for e in self.within(days))
         return share(seconds / 60, len(self.person_days(self.within(days)))) if seconds else None
 
     def use_days_per_user(self, days):
         return share(len(self.person_days(self.within(days))), len(self.people(self.within(days))))
 
     def seat_activation(self, days):
-        seats = [t.row["seats"] for t in terms(self.then) if t.running and t.row["seats"] is not None]
+        seats = [t.row["seats"] for t in terms(self.view) if t.running and t.row["seats"] is not None]
         return share(self.active_people(days), max(seats)) if seats else None
 
     def active_people_change(self, days):
@@ -129,7 +129,7 @@ class Use:
         return self.change(self.key_actions(days) / days, self.key_actions(365) / 365)
 
     def days_since_last_use(self):
-        return min((self.then.days_ago(e["occurred_at"]) for e in self.within(365)), default=366)
+        return min((self.view.days_ago(e["occurred_at"]) for e in self.within(365)), default=366)
 
     def active_people_in_year(self):
         return self.active_people(365)
@@ -144,8 +144,8 @@ class Use:
         return share(max(per_person, default=0), self.count(events))
 
     def usage_depth_change(self):
-        now, then = (self._mean_depth(before) for before in (0, 90))
-        return None if now is None or then is None else now - then
+        now, earlier = (self._mean_depth(before) for before in (0, 90))
+        return None if now is None or earlier is None else now - earlier
 
     def _mean_depth(self, before):
         reached: dict = defaultdict(int)
@@ -160,7 +160,7 @@ class Use:
         return {e["occurred_at"].date() for e in self.key(self.within(days, before))}
 
     def months(self):
-        """Days with a key action in six stretches of four weeks, the newest first; nothing without any use."""
+        """Days with a key action in six periods of four weeks, the newest first; None without any use in the year."""
         return [len(self.key_days(28, 28 * k)) for k in range(6)] if self.within(365) else None
 
     def activity_trend(self):
@@ -172,8 +172,8 @@ class Use:
         return share(float(np.std(months)), float(np.mean(months))) if months else None
 
     def active_days_year_over_year(self):
-        then = len(self.key_days(28, 336))
-        return self.change(len(self.key_days(28)), then) if then else None
+        last_year = len(self.key_days(28, 336))
+        return self.change(len(self.key_days(28)), last_year) if last_year else None
 
     def busiest_weekday_share(self):
         days = self.key_days(90)

@@ -1,9 +1,9 @@
-"""Small worlds of raw tables, as plain rows, and the project's own answer for them.
+"""Small worlds of raw tables as plain rows, and the project's answers for them.
 
-A world is `{table: [row, ...]}`, a row `{column: value}` with every column of the contract. `Engine` computes the
-spine and all families for fixed dates as the stages do: each step a table of DuckDB, so that what is worked out once
-for the dates (the calendar, the SQL) serves any number of worlds. Exact duplicates are set aside, as `check` does, and
-equal events are counted where it counts them.
+A world is `{table: [row, ...]}`, a row is `{column: value}` with every column of the contract. `Engine` computes the
+spine and all families for fixed dates as the stages do: each step is a table of DuckDB, so that the calendar and the
+SQL of the dates are built once for any number of worlds. Exact duplicates are removed, as `check` does, and equal
+events are counted where `check` counts them.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from tests.oracle.outcomes import OUTCOMES
 Row = dict[str, Any]
 World = dict[str, list[Row]]
 Answer = dict[tuple[Any, date], Row]
-"""What is known of each observation: (account_id, as_of) -> columns."""
+"""Columns of each observation: (account_id, as_of) -> columns."""
 
 
 def world(**tables: Iterable[Mapping[str, Any]]) -> World:
-    """A world of these rows; columns that are not named are null, tables that are not named are empty."""
+    """A world of these rows; missing columns are null, missing tables are empty."""
     unknown = set(tables) - set(TABLES)
     assert not unknown, f"no table {unknown}"
-    return {name: [whole(name, row) for row in tables.get(name, ())] for name in TABLES}
+    return {name: [complete_row(name, row) for row in tables.get(name, ())] for name in TABLES}
 
 
-def whole(table: str, row: Mapping[str, Any]) -> Row:
-    """A row with all the columns of its table."""
+def complete_row(table: str, row: Mapping[str, Any]) -> Row:
+    """A row with all columns of its table."""
     unknown = set(row) - set(TABLES[table].columns)
     assert not unknown, f"no column {unknown} in {table}"
     return {column: _instant(row.get(column)) for column in TABLES[table].columns}
@@ -59,19 +59,19 @@ def _instant(value: Any) -> Any:
 
 
 def schema(table: str, ids: str = "string") -> ibis.Schema:
-    """The types of a table of the contract."""
+    """Column types of a table of the contract."""
     columns = TABLES[table].columns.values()
     return ibis.schema({c.name: ids if c.type == ID else c.type for c in columns})
 
 
 def clean_schema(table: str, ids: str = "string") -> ibis.Schema:
-    """The types of a clean table, as features read it."""
+    """Column types of a clean table, the input of features."""
     added = dict.fromkeys(GRADE_COLUMNS, "string") if table == "people" else {}
     return ibis.schema({**schema(table, ids), **added})
 
 
 def graded(people: Sequence[Row], policy: Policy) -> list[Row]:
-    """The people as `check` grades them."""
+    """The people with the tiers and roles that `check` adds."""
     texts = {row[column] for row in people for column in ("title", "role")} - {None}
     known = {row["text"]: row for row in text_rows(texts, policy)} | {None: {"tier": None, "normalized": None}}
     return [
@@ -85,7 +85,7 @@ def graded(people: Sequence[Row], policy: Policy) -> list[Row]:
 
 
 def numbered(events: Sequence[Row], policy: Policy) -> list[Row]:
-    """The product features of events, as the roll-up numbers them."""
+    """The product features of events, numbered as in the roll-up."""
     columns = usage_windows.product_features(sorted({event["feature"] for event in events}), policy, BLOCK)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -97,18 +97,18 @@ def arrow(rows: Sequence[Row], kinds: ibis.Schema) -> pa.Table:
 
 
 def outcome_schema(ids: str = "string") -> ibis.Schema:
-    """The types of the final renewals of all customers."""
-    words = dict.fromkeys(FIT_DIMENSIONS, "string")
-    return ibis.schema({"account_id": ids, "matured_at": "timestamp(6)", "renewed": "int8", **words})
+    """Column types of the final renewals of all customers."""
+    dimensions = dict.fromkeys(FIT_DIMENSIONS, "string")
+    return ibis.schema({"account_id": ids, "matured_at": "timestamp(6)", "renewed": "int8", **dimensions})
 
 
 ROLLED = "person_days"
 BLOCK = 3
-"""So few features to a block that every world has several."""
+"""Number of features per block: small, so that every world has several blocks."""
 
 
 class Engine:
-    """The project's answers on these dates, under this policy, from these tables."""
+    """The project's answers on these dates, with this policy and these tables."""
 
     def __init__(
         self,
@@ -132,20 +132,20 @@ class Engine:
         self._plan()
 
     def _plan(self) -> None:
-        given = {name: self._con.table(name) for name in self.tables}
-        given = {name: rows if name == "usage_events" else rows.distinct() for name, rows in given.items()}
-        candidates = spines.candidate_observations(given["contracts"], self.dates)
-        terms = spines.terms(given["contracts"], given.get("rates"), candidates, self.policy)
+        raw = {name: self._con.table(name) for name in self.tables}
+        raw = {name: rows if name == "usage_events" else rows.distinct() for name, rows in raw.items()}
+        candidates = spines.candidate_observations(raw["contracts"], self.dates)
+        terms = spines.terms(raw["contracts"], raw.get("rates"), candidates, self.policy)
         spine = self._step(
-            "spine", spines.add_account_columns(spines.observations(terms, candidates, self.policy), given["accounts"])
+            "spine", spines.add_account_columns(spines.observations(terms, candidates, self.policy), raw["accounts"])
         )
-        made = {"spine": spine, "outcomes": self._con.table("outcomes")}
-        if "usage_events" in given:
-            days = self._step(ROLLED, usage_windows.person_days(given["usage_events"], self._con.table("product")))
+        derived = {"spine": spine, "outcomes": self._con.table("outcomes")}
+        if "usage_events" in raw:
+            days = self._step(ROLLED, usage_windows.person_days(raw["usage_events"], self._con.table("product")))
             calendar = Calendar(self.dates, usage_windows.WINDOW_DAYS)
             for name, sum_up in WINDOW_TABLES.items():
-                made[name] = self._step(name, sum_up(days, calendar).semi_join(spine, KEY))
-        self._inputs = {**given, **made}
+                derived[name] = self._step(name, sum_up(days, calendar).semi_join(spine, KEY))
+        self._inputs = {**raw, **derived}
         known = FeatureInputs(self._inputs, self.policy)
         for name, family in FAMILIES.items():
             if name in self.families and not any(known.is_missing(need) for need in family.needs):
@@ -153,16 +153,16 @@ class Engine:
 
     def _step(self, name: str, expression: ir.Table) -> ir.Table:
         self._con.create_view(f"plan_{name}", expression)
-        self._steps[name] = expression  # kept, for with it would go the calendar that the view reads
+        self._steps[name] = expression  # a reference: without it the calendar that the view reads would be deleted
         self._make(name)
-        return self._con.table(f"made_{name}")
+        return self._con.table(f"step_{name}")
 
     # --- one world after another ---------------------------------------------------------------
 
     def answers(
         self, world: World, parts: Callable[[Row], Any] | None = None, outcomes: Sequence[Row] = OUTCOMES
     ) -> dict[str, Answer]:
-        """The spine and every family of a world. `parts` tells the part in which an event is rolled up."""
+        """The spine and every family of a world. `parts` gives the part in which an event is rolled up."""
         world = world | {"usage_events": checked_events(world["usage_events"])}
         for name in self.tables:
             self._fill(name, graded(world[name], self.policy) if name == "people" else world[name])
@@ -176,94 +176,98 @@ class Engine:
         return {name: self._read(name) for name in ("spine", *FAMILIES) if name in self._steps}
 
     def alerts(self, world: World, policy: Policy | None = None) -> list[Row]:
-        """What the rules of a policy say of a world, one row per (account_id, as_of, code); planned once a policy."""
-        own = policy or self.policy
-        view = f"alerts_{abs(hash(own.model_dump_json()))}"
+        """Alerts of a policy for a world, one row per (account_id, as_of, code); the query is built once per policy."""
+        rules_policy = policy or self.policy
+        view = f"alerts_{abs(hash(rules_policy.model_dump_json()))}"
         self.answers(world)
         if view not in self._alerts:
-            compared = activity(self._con.table(f"made_{ROLLED}"), self.dates, own)
+            compared = activity(self._con.table(f"step_{ROLLED}"), self.dates, rules_policy)
             inputs = {**self._inputs, "activity": compared.semi_join(self._inputs["spine"], KEY)}
-            self._alerts[view] = rules.compute_alerts(FeatureInputs(inputs, own))
+            self._alerts[view] = rules.compute_alerts(FeatureInputs(inputs, rules_policy))
             self._con.create_view(view, self._alerts[view])
         return self._con.con.sql(f"SELECT * FROM {view}").to_arrow_table().to_pylist()
 
     def _fill(self, name: str, rows: Sequence[Row]) -> None:
         self._con.raw_sql(f'DELETE FROM "{name}"')
         if rows:
-            self._con.con.register("given", arrow(rows, self._con.table(name).schema()))
-            self._con.raw_sql(f'INSERT INTO "{name}" SELECT * FROM given')
-            self._con.con.unregister("given")
+            self._con.con.register("new_rows", arrow(rows, self._con.table(name).schema()))
+            self._con.raw_sql(f'INSERT INTO "{name}" SELECT * FROM new_rows')
+            self._con.con.unregister("new_rows")
 
     def _make(self, name: str) -> None:
-        self._con.raw_sql(f'CREATE OR REPLACE TABLE "made_{name}" AS FROM "plan_{name}"')
+        self._con.raw_sql(f'CREATE OR REPLACE TABLE "step_{name}" AS FROM "plan_{name}"')
 
     def _roll_up_in_parts(self, events: Sequence[Row], parts: Callable[[Row], Any]) -> None:
-        self._con.raw_sql(f'DELETE FROM "made_{ROLLED}"')
+        self._con.raw_sql(f'DELETE FROM "step_{ROLLED}"')
         for part in sorted({parts(event) for event in events}):
             self._fill("usage_events", [event for event in events if parts(event) == part])
-            self._con.raw_sql(f'INSERT INTO "made_{ROLLED}" FROM "plan_{ROLLED}"')
+            self._con.raw_sql(f'INSERT INTO "step_{ROLLED}" FROM "plan_{ROLLED}"')
 
     def _read(self, name: str) -> Answer:
-        rows = self._con.con.sql(f'SELECT * FROM "made_{name}"').to_arrow_table().to_pylist()
+        rows = self._con.con.sql(f'SELECT * FROM "step_{name}"').to_arrow_table().to_pylist()
         answer = {(row["account_id"], row["as_of"]): row for row in rows}
         assert len(answer) == len(rows), f"{name} holds {len(rows)} rows for {len(answer)} observations"
         return answer
 
 
 def checked_events(events: Sequence[Row]) -> list[Row]:
-    """The usage events that `check` leaves of these."""
+    """Usage events that remain after `check`."""
     times = Counter(tuple(row.items()) for row in events)
     midnight = sum(row["occurred_at"].time() == time() for row in events)
     divisor = RepeatedEvents("auto", Counter(times.values()), midnight).divisor if times else None
     return [dict(row) for row, often in times.items() for _ in range(often // divisor if divisor else 1)]
 
 
-RULED: dict[Any, Engine] = {}
+ALERT_ENGINES: dict[Any, Engine] = {}
 
 
-def ruled(dates: Sequence[date], policy: Policy, without: Iterable[str] = ()) -> Engine:
-    """The one engine for alerts: it leaves out the families, which the rules do not read."""
+def alert_engine(dates: Sequence[date], policy: Policy, without: Iterable[str] = ()) -> Engine:
+    """The shared engine for alerts, without the families, which alert rules do not read."""
     key = (tuple(dates), policy.model_dump_json(exclude={"alerts"}), frozenset(without))
-    if key not in RULED:
-        RULED[key] = Engine(dates, policy, without, families=())
-    return RULED[key]
+    if key not in ALERT_ENGINES:
+        ALERT_ENGINES[key] = Engine(dates, policy, without, families=())
+    return ALERT_ENGINES[key]
 
 
 ENGINES: dict[Any, Engine] = {}
 
 
 def engine(dates: Sequence[date], policy: Policy, without: Iterable[str] = (), ids: str = "string") -> Engine:
-    """The one engine for these dates, policy and tables: planning takes seconds, answering moments."""
+    """The shared engine for these dates, policy and tables: building takes seconds, an answer is fast."""
     key = (tuple(dates), policy.model_dump_json(), frozenset(without), ids)
     if key not in ENGINES:
         ENGINES[key] = Engine(dates, policy, without, ids)
     return ENGINES[key]
 
 
-# --- answers side by side ----------------------------------------------------------------------
+# --- comparison of answers ---------------------------------------------------------------------
 
 
 def differences(
-    one: Mapping[str, Answer], other: Mapping[str, Answer], among: Collection[tuple[Any, date]] | None = None
+    left: Mapping[str, Answer], right: Mapping[str, Answer], among: Collection[tuple[Any, date]] | None = None
 ) -> list[str]:
-    """Where two answers differ in a column that both have, in words; `among` these observations only."""
-    found = []
-    for name in one:
-        for key in sorted({*one[name], *other[name]}, key=str):
+    """Differences of two answers in their common columns, as text; only for the observations in `among`."""
+    lines = []
+    for name in left:
+        for key in sorted({*left[name], *right[name]}, key=str):
             if among is None or key in among:
-                found += _unlike(name, key, one[name].get(key), other[name].get(key))
-    return found
+                lines += _row_differences(name, key, left[name].get(key), right[name].get(key))
+    return lines
 
 
-def _unlike(name: str, key: tuple[Any, date], one: Row | None, other: Row | None) -> list[str]:
+def _row_differences(name: str, key: tuple[Any, date], left: Row | None, right: Row | None) -> list[str]:
     where = f"{name} of {key[0]} on {key[1]}"
-    if one is None or other is None:
-        return [f"{where}: {'there' if one else 'absent'} and {'there' if other else 'absent'}"] if one != other else []
-    return [f"{where}: {c} is {one[c]} and {other[c]}" for c in one if c in other and not alike(one[c], other[c])]
+    if left is None or right is None:
+        return (
+            [f"{where}: {'there' if left else 'absent'} and {'there' if right else 'absent'}"] if left != right else []
+        )
+    return [
+        f"{where}: {c} is {left[c]} and {right[c]}" for c in left if c in right and not values_match(left[c], right[c])
+    ]
 
 
-def alike(one: Any, other: Any) -> bool:
-    """Equal, or numbers that differ by rounding only."""
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
-    return bool(one == other)
+def values_match(left: Any, right: Any) -> bool:
+    """True if two values are equal, or numbers that differ by rounding only."""
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(left == right)

@@ -1,7 +1,7 @@
-"""Random accounts at the edges of time: instants lie on, just before and just after every boundary there is.
+"""Random accounts with instants on, just before and just after every limit of the rules of time.
 
-Each account comes from a seed of its own, and its id says which: `account(seed)` is the whole story of `a<seed>`.
-Different accounts share the names of their users, so that a join that forgets the account is seen.
+Each account is drawn from a seed that is in its id: `account(seed)` returns all rows of `a<seed>`. Different accounts
+share user names, so that a join without the account id is noticed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from renewals.features.policy import SEVERITIES, TICKET_KINDS, Grace, Journey, Policy, Renewal, Stakeholders, Usage
 from tests.oracle.known import midnight
-from tests.oracle.worlds import Row, World, whole
+from tests.oracle.worlds import Row, World, complete_row
 
 DATES = (date(2024, 1, 1), date(2024, 1, 8), date(2024, 1, 30), date(2024, 3, 31), date(2024, 9, 1), date(2025, 1, 1))
-"""Uneven, with a leap day between; some a window apart, some a window and a day: slices may be a day long."""
+"""Uneven distances with a leap day: exactly a window, or a window and a day, so that slices may be a day long."""
 
 POLICY = Policy(
     grace=Grace(before_days=90, after_days=60),
@@ -55,11 +55,11 @@ TITLES = (
 ROLES = (None, "seller", "Seller", "buyer", "engineer", "director", "directeur général", " ")
 TICK = timedelta(microseconds=1)
 EDGES = (0, 1, 7, 14, 28, 30, 31, 56, 60, 61, 90, 180, 360, 365, 366)
-"""Days before an as-of date at which something changes."""
+"""Days before an as-of date at which a feature changes."""
 
 
 class Life:
-    """One account's rows, drawn from a seed."""
+    """Rows of one account, drawn from a seed."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -81,7 +81,7 @@ class Life:
         return range(self.random.randint(0, most))
 
     def instant(self) -> datetime:
-        """Around an edge of a window of some as-of date, more often than not to the microsecond."""
+        """Instant near the limit of a window of an as-of date, usually exact to the microsecond."""
         edge = self.one(*EDGES) if self.chance(0.6) else self.random.randint(-40, 420)
         return midnight(self.one(*DATES)) - timedelta(days=edge) + self.slip()
 
@@ -89,7 +89,7 @@ class Life:
         return self.one(timedelta(0), -TICK, TICK, timedelta(seconds=self.random.randint(-86_400, 86_400)))
 
     def after(self, start: datetime) -> datetime:
-        """Later, by moments or months; now and then just at, before or after an as-of date."""
+        """A later instant, by hours or months; sometimes exactly at, just before or just after an as-of date."""
         if self.chance(0.3):
             later = [midnight(d) for d in DATES if midnight(d) > start]
             return (self.one(*later) if later else start) + self.one(timedelta(0), -TICK, TICK)
@@ -100,16 +100,16 @@ class Life:
         )
 
     def arrival(self, happened: datetime) -> datetime | None:
-        """When a row arrived: at once, late, or by a clock that runs behind, before it happened."""
+        """Known time of a row: at once, late, or before the event, as from a clock that is slow."""
         return self.one(
             None, happened, self.after(happened), self.after(happened), happened - abs(self.slip()), self.instant()
         )
 
     def rows(self) -> Iterable[tuple[str, dict[str, Any]]]:
-        """All its rows: (table, columns)."""
+        """All rows of the account: (table, columns)."""
         yield from self.master()
         yield from self.contracts()
-        for table in (self.events, self.people, self.tickets, self.touchpoints, self.others):
+        for table in (self.events, self.people, self.tickets, self.touchpoints, self.remaining_tables):
             yield from table()
 
     # --- tables --------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class Life:
     def events(self):
         for _ in self.upto(4 * self.size):
             happened = self.instant()
-            for _ in range(self.one(1, 1, 1, 3)):  # a busy day, known in several arrivals
+            for _ in range(self.one(1, 1, 1, 3)):  # a busy day that arrives in several parts
                 yield "usage_events", self.event(happened)
                 happened += timedelta(seconds=self.random.randint(0, 20_000))
 
@@ -169,7 +169,7 @@ class Life:
             yield from self.habit()
 
     def habit(self):
-        """Somebody who comes day after day."""
+        """One user who is active day after day."""
         user, feature = self.one(*USERS), self.one("send.mail", "report", "look")
         until = midnight(self.one(*DATES)) - timedelta(days=self.random.randint(0, 31)) + self.slip()
         for days in range(self.random.randint(2, 6)):
@@ -193,10 +193,12 @@ class Life:
             for _ in range(self.one(1, 1, 2, 3)):
                 row = self.person(user)
                 key = (user, row["valid_from"], row["recorded_at"])
-                if key not in keys and not _known_alike(key, keys):
+                if key not in keys and not _has_same_known_time(key, keys):
                     keys.add(key)
                     yield "people", row
-                    if self.chance(0.4) and row["recorded_at"] and row["valid_from"]:  # written again when it closes
+                    if (
+                        self.chance(0.4) and row["recorded_at"] and row["valid_from"]
+                    ):  # a second version when the period ends
                         closed = self.after(max(row["recorded_at"], row["valid_from"]) + TICK)
                         key = (user, row["valid_from"], closed)
                         if key not in keys:
@@ -204,15 +206,15 @@ class Life:
                             yield "people", row | {"valid_to": closed, "recorded_at": closed}
 
     def person(self, user: str) -> dict[str, Any]:
-        begun = self.maybe(self.instant(), 0.8)
+        started = self.maybe(self.instant(), 0.8)
         return {
             "user_id": user,
             "title": self.one(*TITLES),
             "role": self.one(*ROLES),
             "tier": self.one(None, None, "S", "A", "B"),
-            "valid_from": begun,
-            "valid_to": self.maybe(self.after(begun or self.instant()), 0.4),
-            "recorded_at": self.arrival(begun) if begun else self.maybe(self.instant(), 0.5),
+            "valid_from": started,
+            "valid_to": self.maybe(self.after(started or self.instant()), 0.4),
+            "recorded_at": self.arrival(started) if started else self.maybe(self.instant(), 0.5),
         }
 
     def tickets(self):
@@ -250,50 +252,50 @@ class Life:
                 },
             )
 
-    def others(self):
-        """Surveys, goals and the rest: each with a beginning, what became of it, and something after that."""
+    def remaining_tables(self):
+        """Surveys, goals, interventions, referrals and trials: each with a start, a result and a later fact."""
         for _ in self.upto(self.size):
-            begun = self.instant()
-            arrived = {"recorded_at": self.arrival(begun)}
-            done, more = self.maybe(self.after(begun), 0.8), self.maybe(self.after(begun), 0.5)
-            yield "surveys", self.survey(begun, done, more) | arrived
-            planned = {"due_at": self.maybe(self.after(begun)), "achieved_at": done if self.chance(0.5) else None}
-            yield "value_goals", {"goal": "save an hour", "set_at": begun} | planned | arrived
-            yield "interventions", {"playbook": "call the boss", "started_at": begun, "ended_at": done} | arrived
-            yield "referrals", {"referred_at": begun, "converted_at": done, "reward_cost": 9.5} | arrived
-            yield "trials", {"requested_at": begun, "started_at": done, "finished_at": more} | arrived
+            started = self.instant()
+            arrived = {"recorded_at": self.arrival(started)}
+            done, more = self.maybe(self.after(started), 0.8), self.maybe(self.after(started), 0.5)
+            yield "surveys", self.survey(started, done, more) | arrived
+            planned = {"due_at": self.maybe(self.after(started)), "achieved_at": done if self.chance(0.5) else None}
+            yield "value_goals", {"goal": "save an hour", "set_at": started} | planned | arrived
+            yield "interventions", {"playbook": "call the boss", "started_at": started, "ended_at": done} | arrived
+            yield "referrals", {"referred_at": started, "converted_at": done, "reward_cost": 9.5} | arrived
+            yield "trials", {"requested_at": started, "started_at": done, "finished_at": more} | arrived
 
     def survey(self, sent: datetime, answered: datetime | None, followed_up: datetime | None) -> dict[str, Any]:
-        """Sent and perhaps answered, or handed in unasked."""
+        """Sent and perhaps answered, or answered without an invitation."""
         kind = self.one("nps", "csat")
         score = float(self.random.randint(0, 10) if kind == "nps" else self.random.randint(1, 5))
-        asked = {"user_id": self.one(None, *USERS), "kind": kind, "score": self.maybe(score, 0.9)}
-        unasked = self.chance(0.2)
-        times = {"sent_at": None if unasked else sent, "answered_at": answered or (sent if unasked else None)}
-        return asked | times | {"followed_up_at": followed_up}
+        columns = {"user_id": self.one(None, *USERS), "kind": kind, "score": self.maybe(score, 0.9)}
+        unsolicited = self.chance(0.2)
+        times = {"sent_at": None if unsolicited else sent, "answered_at": answered or (sent if unsolicited else None)}
+        return columns | times | {"followed_up_at": followed_up}
 
 
-def _known_alike(key: tuple, keys: set) -> bool:
-    """Whether another version of a stretch has no time that would tell which of them is newer."""
-    user, begun, arrived = key
-    alike = [other for other in keys if other[:2] == (user, begun)]
-    return any((other[2] or begun) == (arrived or begun) for other in alike)
+def _has_same_known_time(key: tuple, keys: set) -> bool:
+    """True if another version of a period has the same known time, so that no version is the newest."""
+    user, started, arrived = key
+    versions = [version for version in keys if version[:2] == (user, started)]
+    return any((version[2] or started) == (arrived or started) for version in versions)
 
 
 @functools.lru_cache(maxsize=1000)
 def account(seed: int) -> list[tuple[str, Row]]:
     """Every row of an account: (table, row)."""
     life = Life(seed)
-    return [(table, whole(table, {"account_id": life.account_id} | row)) for table, row in life.rows()]
+    return [(table, complete_row(table, {"account_id": life.account_id} | row)) for table, row in life.rows()]
 
 
 def rates(seed: int) -> list[Row]:
-    """Exchange rates, some quoted on an as-of date and so unknown then, several on one day; none for gold."""
+    """Exchange rates, some of an as-of date and so unknown on it, several of one day; none for gold."""
     life = Life(seed)
     quoted = [(life.one("EUR", "CNY"), life.instant()) for _ in range(12)]
     again = [(currency, instant - timedelta(seconds=1)) for currency, instant in quoted]
     return [
-        whole("rates", {"currency": currency, "date": instant, "rate": life.random.uniform(0.1, 2)})
+        complete_row("rates", {"currency": currency, "date": instant, "rate": life.random.uniform(0.1, 2)})
         for currency, instant in dict.fromkeys(quoted + again)
     ]
 
@@ -301,15 +303,15 @@ def rates(seed: int) -> list[Row]:
 def settle(seeds: Iterable[int]) -> World:
     """A world of these accounts."""
     chosen = list(seeds)
-    made: World = {"rates": rates(sum(chosen))}
+    tables: World = {"rates": rates(sum(chosen))}
     for seed in chosen:
         for table, row in account(seed):
-            made.setdefault(table, []).append(row)
-    return world_of(made)
+            tables.setdefault(table, []).append(row)
+    return world_of(tables)
 
 
-def world_of(made: World) -> World:
-    """With every table of the contract, though it be empty."""
+def world_of(tables: World) -> World:
+    """The tables completed with empty ones for all tables of the contract."""
     from renewals.features.tables import TABLES
 
-    return {name: made.get(name, []) for name in TABLES}
+    return {name: tables.get(name, []) for name in TABLES}

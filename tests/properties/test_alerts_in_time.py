@@ -1,4 +1,4 @@
-"""The laws of time, over the alerts: what was not known cannot be told of, whatever is known now."""
+"""Properties of time for alerts: rows and facts that were not known change no alert."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ import pytest
 from hypothesis import given
 
 from renewals.features.alert_registry import ALERT_CODES
-from tests.oracle.worlds import Row, World, ruled
+from tests.oracle.worlds import Row, World, alert_engine
 from tests.properties.accounts import DATES, POLICY, settle
-from tests.properties.laws import DAYS, LOOPED, SEEDS, at, joined, learnt_from, rewritten, without_masters
+from tests.properties.laws import (
+    DAYS,
+    LOOPED,
+    SEEDS,
+    at,
+    merge_worlds,
+    rewrite_later_facts,
+    rows_known_later,
+    without_account_rows,
+)
 
 EAGER = POLICY.model_copy(
     update={
@@ -29,29 +38,29 @@ EAGER = POLICY.model_copy(
         "stakeholders": POLICY.stakeholders.model_copy(update={"silent_days": 7}),
     }
 )
-"""Rules that speak of nearly anything, so that a law has much to hold for."""
+"""Rules that report nearly everything, so that the properties are tested on many alerts."""
 
 
-def told(world: World, last: date) -> dict[tuple[Any, date, str], Row]:
-    """Every alert up to a day."""
-    found = ruled(DATES, EAGER).alerts(world, EAGER)
-    return {(r["account_id"], r["as_of"], r["code"]): r for r in found if r["as_of"] <= last}
+def alerts_until(world: World, last: date) -> dict[tuple[Any, date, str], Row]:
+    """All alerts up to a day."""
+    alerts = alert_engine(DATES, EAGER).alerts(world, EAGER)
+    return {(r["account_id"], r["as_of"], r["code"]): r for r in alerts if r["as_of"] <= last}
 
 
-def test_worlds_are_worth_looking_at():
-    found = ruled(DATES, EAGER).alerts(settle(range(200)), EAGER)
-    counts = {code: sum(row["code"] == code for row in found) for code in ALERT_CODES}
+def test_worlds_contain_every_alert():
+    alerts = alert_engine(DATES, EAGER).alerts(settle(range(200)), EAGER)
+    counts = {code: sum(row["code"] == code for row in alerts) for code in ALERT_CODES}
     assert min(counts.values()) >= 10, counts
-    assert len({(row["account_id"], row["as_of"], row["code"]) for row in found}) == len(found)
+    assert len({(row["account_id"], row["as_of"], row["code"]) for row in alerts}) == len(alerts)
 
 
 @LOOPED
 @given(seeds=SEEDS, days=DAYS)
-def test_what_is_learnt_later_changes_no_alert(seeds, days):
-    """Rows known at the very moment are of the future as well; master rows only say where an account is."""
-    world, _ = without_masters(settle(seeds))
+def test_rows_known_later_change_no_alert(seeds, days):
+    """Rows known exactly at the as-of date are later too; account rows are left out: they only give attributes."""
+    world, _ = without_account_rows(settle(seeds))
     for day in days:
-        assert told(world, day) == told(joined(world, learnt_from(at(day), seeds)), day)
+        assert alerts_until(world, day) == alerts_until(merge_worlds(world, rows_known_later(at(day), seeds)), day)
 
 
 @LOOPED
@@ -59,14 +68,14 @@ def test_what_is_learnt_later_changes_no_alert(seeds, days):
 def test_later_facts_inside_earlier_rows_change_no_alert(seeds, days):
     world = settle(seeds)
     for day in days:
-        other, counts = rewritten(world, at(day), Random(sum(seeds)))
-        assert told(world, day) == told(other, day)
+        changed, counts = rewrite_later_facts(world, at(day), Random(sum(seeds)))
+        assert alerts_until(world, day) == alerts_until(changed, day)
         assert any(counts.values()) or day == max(DATES)
 
 
 @pytest.mark.parametrize("code", ALERT_CODES)
-def test_an_alert_began_before_the_day_it_is_told(code):
-    found = ruled(DATES, EAGER).alerts(settle(range(60)), EAGER)
-    days = [(row["as_of"], row["started_on"], row["latest_cause_on"]) for row in found if row["code"] == code]
+def test_an_alert_starts_before_its_as_of_date(code):
+    alerts = alert_engine(DATES, EAGER).alerts(settle(range(60)), EAGER)
+    days = [(row["as_of"], row["started_on"], row["latest_cause_on"]) for row in alerts if row["code"] == code]
     assert days
-    assert all(began < as_of for as_of, began, _ in days)
+    assert all(started < as_of for as_of, started, _ in days)

@@ -1,4 +1,4 @@
-"""`bench/mutations.py` breaks the code on purpose: each of its faults must still find the code that it breaks."""
+"""`bench/mutations.py` breaks the code on purpose: the code that each of its faults replaces must still exist."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SPEC.loader.exec_module(mutations)
 
 
 @pytest.mark.parametrize("mutation", mutations.MUTATIONS, ids=lambda mutation: mutation.fault)
-def test_a_fault_finds_the_code_that_it_breaks(mutation) -> None:
+def test_the_code_of_each_fault_exists_once(mutation) -> None:
     assert (ROOT / mutation.file).read_text(encoding="utf-8").count(mutation.old) == 1
 
 
-def test_the_tests_that_should_notice_are_there() -> None:
+def test_the_test_files_of_the_mutations_exist() -> None:
     assert [name for name in mutations.TESTS if not (ROOT / name).is_file()] == []
     assert len(mutations.MUTATIONS) > 50

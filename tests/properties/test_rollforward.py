@@ -1,6 +1,6 @@
-"""Laws of the ledger on random contracts: money closes to the cent, and what has matured never changes.
+"""Properties of the ledger on random contracts: amounts add up to the cent, and matured rows never change.
 
-The expected figures come from a second, plain Python telling of the rules, contract by contract.
+The expected figures come from a second implementation of the rules in plain Python, contract by contract.
 """
 
 from __future__ import annotations
@@ -58,23 +58,23 @@ AMOUNTS = (0.0, 99.99, 1000.0, 1000.0, 1070.0, 1234.56, 2500.0, 20000.0)
 
 
 COMPANIES = 50
-"""So many unrelated ones in every example: the query takes as long for one."""
+"""Number of unrelated companies per example: the query takes as long for one."""
 CORNERS = (222, 1287, 1677, 1687, 2376, 2468, 2760, 9986, 20893, 32802)
-"""Companies that once broke a law, among tens of thousands: something learnt late changed what had matured."""
+"""Companies, among tens of thousands, that once broke a property: a fact known later changed matured rows."""
 
 
 def company(seed: int) -> list[dict[str, Any]]:
-    """Four accounts, two of them merged into others, with lines of contracts that more or less follow each other."""
+    """Four accounts, two of them merged into others, with series of contracts that more or less follow each other."""
     pick = random.Random(seed)
-    made = []
+    rows = []
     for line in range(pick.randint(1, 8)):
         account, product = pick.choice(["a0", "a1", "a2", "a3"]), pick.choice(["core", "core", "addon"])
         day = pick.randint(0, 500)
         for nth in range(pick.randint(1, 4)):
-            made.append(contract(pick, f"{seed}/{line}-{nth}", f"{seed}/{account}", product, day))
-            ended = min(made[-1]["cancelled_at"] or made[-1]["end_date"], made[-1]["end_date"])
+            rows.append(contract(pick, f"{seed}/{line}-{nth}", f"{seed}/{account}", product, day))
+            ended = min(rows[-1]["cancelled_at"] or rows[-1]["end_date"], rows[-1]["end_date"])
             day = max(0, (ended.date() - FIRST).days + pick.choice(GAPS))
-    return made
+    return rows
 
 
 def contract(pick: random.Random, name: str, account: str, product: str, day: int) -> dict[str, Any]:
@@ -108,13 +108,13 @@ def parent_of(account: str) -> str | None:
 # -- the project's answer ------------------------------------------------------------------------------------------
 
 
-class Replayed:
+class CompiledLedger:
     """Expressions compiled once and run again on other contracts: compiling takes longer than running."""
 
     def __init__(self) -> None:
         self.con = ibis.duckdb.connect(threads=1)
         self.steps: list[tuple[str, str, Any]] = []
-        self.given = self.con.create_table("contracts", pa.Table.from_pylist([], CONTRACTS))
+        self.contracts = self.con.create_table("contracts", pa.Table.from_pylist([], CONTRACTS))
         quoted = [{"currency": c, "date": datetime(2022, 1, 1), "rate": r} for c, r in RATES.items()]
         self.rates = self.con.create_table("rates", pa.Table.from_pylist(quoted))
         self.accounts = self.con.create_table("accounts", pa.Table.from_pylist([], ACCOUNTS))
@@ -124,17 +124,17 @@ class Replayed:
         self.steps.append((name, str(ibis.to_sql(table, dialect="duckdb")), table))
         return self.con.create_table(name, table)
 
-    def run(self, made: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-        parents = {row["account_id"]: parent_of(row["account_id"]) for row in made}
+    def run(self, rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        parents = {row["account_id"]: parent_of(row["account_id"]) for row in rows}
         merged = [{"account_id": child, "parent_account_id": parent} for child, parent in parents.items()]
-        self.con.insert("contracts", pa.Table.from_pylist(made, CONTRACTS), overwrite=True)
+        self.con.insert("contracts", pa.Table.from_pylist(rows, CONTRACTS), overwrite=True)
         self.con.insert("accounts", pa.Table.from_pylist(merged, ACCOUNTS), overwrite=True)
         for name, sql, _ in self.steps:
             self.con.raw_sql(f"CREATE OR REPLACE TABLE {name} AS {sql}")
         return {name: self.con.table(table).to_pyarrow().to_pylist() for name, table in self.wanted.items()}
 
-    def build(self) -> Replayed:
-        known = {day: self.keep(known_rows("contracts", self.given, day)) for day in (EARLIER, AT)}
+    def build(self) -> CompiledLedger:
+        known = {day: self.keep(known_rows("contracts", self.contracts, day)) for day in (EARLIER, AT)}
         then, now = (
             RenewalLedger(known[d], d, POLICY, True, self.rates, self.accounts, self.keep) for d in (EARLIER, AT)
         )
@@ -154,11 +154,11 @@ class Replayed:
 
 
 @pytest.fixture(scope="module")
-def replayed() -> Replayed:
-    return Replayed().build()
+def compiled_ledger() -> CompiledLedger:
+    return CompiledLedger().build()
 
 
-# -- the same, told again in plain Python -----------------------------------------------------------------------------
+# -- the same in plain Python ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -188,17 +188,17 @@ class Term:
     def last_day(self) -> date:
         return self.due + timedelta(days=AFTER)
 
-    def seen_to_end(self, day: date) -> date:
-        """When it ends, as far as anyone can tell on `day`."""
+    def end_known_on(self, day: date) -> date:
+        """End as known on `day`."""
         return self.due if self.cancelled and self.cancelled <= day else self.end
 
     @property
-    def lot(self) -> tuple[Any, ...]:
+    def group(self) -> tuple[Any, ...]:
         return (self.account, self.product, self.due, self.known > self.last_day)
 
 
 def terms_of(known: list[dict[str, Any]]) -> list[Term]:
-    made = []
+    terms = []
     for row in known:
         start, end = row["start_date"].date(), row["end_date"].date()
         cancelled = row["cancelled_at"] and row["cancelled_at"].date()
@@ -215,8 +215,8 @@ def terms_of(known: list[dict[str, Any]]) -> list[Term]:
             round(row["arr"] * RATES[row["currency"] or "USD"] * 100),
         )
         if term.due > start:
-            made.append(term)
-    return sorted(made, key=lambda t: (t.account, t.product, t.start, t.end, t.id))
+            terms.append(term)
+    return sorted(terms, key=lambda t: (t.account, t.product, t.start, t.end, t.id))
 
 
 def in_grace(start: date, due: date) -> bool:
@@ -229,13 +229,13 @@ def follows(new: Term, old: Term) -> bool:
 
 
 def replaces(new: Term, old: Term) -> bool:
-    seen = old.seen_to_end(new.start)
+    seen = old.end_known_on(new.start)
     in_time = new.settled is not None and new.settled <= old.last_day
     return in_time and new.start > old.start and in_grace(new.start, seen) and new.end > seen and old.known <= new.start
 
 
 class Company:
-    """Who follows whom, and what runs when."""
+    """Follow-ons and running contracts of a company, computed from its terms."""
 
     def __init__(self, terms: list[Term]) -> None:
         self.terms = terms
@@ -247,130 +247,130 @@ class Company:
         related = [
             old for old in self.terms if old.product == new.product and (follows(new, old) or replaces(new, old))
         ]
-        own = [old for old in related if old.account == new.account]
-        if any(replaces(new, old) for old in own):
-            return own
-        return own + [old for old in related if parent_of(old.account) == new.account]
+        same_account = [old for old in related if old.account == new.account]
+        if any(replaces(new, old) for old in same_account):
+            return same_account
+        return same_account + [old for old in related if parent_of(old.account) == new.account]
 
     def _home(self, new: Term) -> Term | None:
         def nearest(old: Term) -> tuple[Any, ...]:
-            seen = old.seen_to_end(new.start)
+            seen = old.end_known_on(new.start)
             if replaces(new, old):
                 return (0, abs((new.start - seen).days), seen, self.place[old.id])
             return (1, (max(old.due, old.known) - FIRST).days, seen, self.place[old.id])
 
         return min(self.old_of[new.id], key=nearest, default=None)
 
-    def followers(self, lot: tuple[Any, ...]) -> list[Term]:
-        return [new for new in self.terms if any(o.lot == lot and follows(new, o) for o in self.old_of[new.id])]
+    def followers(self, group: tuple[Any, ...]) -> list[Term]:
+        return [new for new in self.terms if any(o.group == group and follows(new, o) for o in self.old_of[new.id])]
 
-    def continued_by(self, lot: tuple[Any, ...]) -> Term | None:
-        """The largest follow-on at home in the lot or, for want of any, in the bundle it belongs to."""
+    def continued_by(self, group: tuple[Any, ...]) -> Term | None:
+        """The largest follow-on assigned to the group or, if there is none, to the bundle that it belongs to."""
         taking = []
         for new in self.terms:
             home = self.home[new.id]
-            if home and any(o.lot == lot and (replaces(new, o) or o is home) for o in self.old_of[new.id]):
-                taking.append((home.lot != lot, new.settled, new.start, self.place[new.id], home.lot, new))
+            if home and any(o.group == group and (replaces(new, o) or o is home) for o in self.old_of[new.id]):
+                taking.append((home.group != group, new.settled, new.start, self.place[new.id], home.group, new))
         if not taking:
             return None
         bundle = min(taking)[4]
-        claimed = [new for *_, home, new in taking if home == bundle and new in self.followers(lot)]
+        claimed = [new for *_, home, new in taking if home == bundle and new in self.followers(group)]
         return min(claimed, key=lambda new: (-new.arr, new.start, self.place[new.id]), default=None)
 
-    def carried(self, term: Term) -> tuple[date, date] | None:
+    def running_period(self, term: Term) -> tuple[date, date] | None:
         following = any(follows(term, old) for old in self.old_of[term.id])
         if term.paid is None:
             return None
         late = term.paid > term.start + timedelta(days=AFTER) and not following
         begin = term.paid if late else term.start
-        follow_on = self.continued_by(term.lot)
+        follow_on = self.continued_by(term.group)
         if follow_on and follow_on.start > term.start:
             return begin, follow_on.start
-        pending = not self.followers(term.lot) and term.last_day >= AT
+        pending = not self.followers(term.group) and term.last_day >= AT
         return begin, term.last_day + timedelta(days=1) if pending else term.due
 
     def revenue(self) -> dict[tuple[str, date], int]:
-        """Cents that recur on the last day of each month, by the account that holds the contract now."""
-        taken_over = {
+        """Recurring revenue in cents on the last day of each month, by the account that now holds the contract."""
+        merged_accounts = {
             old.account
             for new in self.terms
             for old in self.old_of[new.id]
             if old.account != new.account and follows(new, old)
         }
-        found: dict[tuple[str, date], int] = defaultdict(int)
+        cents: dict[tuple[str, date], int] = defaultdict(int)
         for term in self.terms:
-            days = self.carried(term)
-            holder = parent_of(term.account) if term.account in taken_over else term.account
+            days = self.running_period(term)
+            holder = parent_of(term.account) if term.account in merged_accounts else term.account
             for month in MONTHS:
                 last = (month + timedelta(days=32)).replace(day=1) - timedelta(days=1)
                 if days and days[0] <= last < days[1]:
-                    found[holder, month] += term.cents
-        return found
+                    cents[holder, month] += term.cents
+        return cents
 
 
-# -- the laws ---------------------------------------------------------------------------------------------------
+# -- the properties -------------------------------------------------------------------------------------------------
 
 
-Found = dict[str, list[dict[str, Any]]]
+Tables = dict[str, list[dict[str, Any]]]
 
 
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**9))
-def test_laws_of_the_ledger(replayed, seed):
-    """Every law below, on companies nobody chose."""
-    made = {n: company(n) for n in (*CORNERS, *range(seed, seed + COMPANIES))}
-    found = replayed.run([row for rows in made.values() for row in rows])
-    telling = [Company(terms_of(rows)) for rows in by_company(found["known"]).values()]
-    revenue_closes_to_the_cent(found)
-    closing_is_what_recurs_that_day(found, telling)
-    every_due_contract_has_one_outcome(found, telling)
-    what_has_matured_never_changes(found)
-    what_was_bought_in_closed_days_never_changes(found)
+def test_properties_of_the_ledger(compiled_ledger, seed):
+    """Check every property below on random companies."""
+    contracts = {n: company(n) for n in (*CORNERS, *range(seed, seed + COMPANIES))}
+    tables = compiled_ledger.run([row for rows in contracts.values() for row in rows])
+    companies = [Company(terms_of(rows)) for rows in by_company(tables["known"]).values()]
+    check_roll_forward_adds_up(tables)
+    check_closing_revenue(tables, companies)
+    check_outcomes(tables, companies)
+    check_matured_rows_never_change(tables)
+    check_past_expansions_never_change(tables)
 
 
 def by_company(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found = defaultdict(list)
+    by_name = defaultdict(list)
     for row in rows:
-        found[row["account_id"].split("/")[0]].append(row)
-    return found
+        by_name[row["account_id"].split("/")[0]].append(row)
+    return by_name
 
 
-def revenue_closes_to_the_cent(found: Found) -> None:
-    """opening + what came - what went = closing; each month opens as the last closed; accounts add up to the total."""
-    months = sorted(found["months"], key=lambda row: row["month"])
+def check_roll_forward_adds_up(tables: Tables) -> None:
+    """opening + gains - losses = closing; each month opens as the last closed; accounts add up to the total."""
+    months = sorted(tables["months"], key=lambda row: row["month"])
     assert [row["month"] for row in months] == MONTHS
-    for row in [*months, *found["accounts"]]:
-        came, went = row["new"] + row["expansion"] + row["reactivation"], row["contraction"] + row["churn"]
-        assert row["opening"] + came - went == row["closing"], row
+    for row in [*months, *tables["accounts"]]:
+        gains, losses = row["new"] + row["expansion"] + row["reactivation"], row["contraction"] + row["churn"]
+        assert row["opening"] + gains - losses == row["closing"], row
         assert row["expansion"] == sum(row[name] for name in EXPANSION_COLUMNS), row
         assert min(value for name, value in row.items() if name not in ("month", "account_id")) >= 0, row
     assert all(before["closing"] == after["opening"] for before, after in pairwise(months))
     sums: dict[date, int] = defaultdict(int)
-    for row in found["accounts"]:
+    for row in tables["accounts"]:
         sums[row["month"]] += row["closing"]
     assert {row["month"]: row["closing"] for row in months} == {month: sums[month] for month in MONTHS}
 
 
-def closing_is_what_recurs_that_day(found: Found, telling: list[Company]) -> None:
-    """Recurring revenue, contract by contract."""
-    expected = {key: cents for company in telling for key, cents in company.revenue().items() if cents}
-    closing = {(row["account_id"], row["month"]): row["closing"] for row in found["accounts"] if row["closing"]}
+def check_closing_revenue(tables: Tables, companies: list[Company]) -> None:
+    """Check the closing revenue contract by contract."""
+    expected = {key: cents for company in companies for key, cents in company.revenue().items() if cents}
+    closing = {(row["account_id"], row["month"]): row["closing"] for row in tables["accounts"] if row["closing"]}
     assert closing == expected
 
 
-def every_due_contract_has_one_outcome(found: Found, telling: list[Company]) -> None:
-    """Renewed, churned and pending are all there is, by the rules, and never more is kept than was due."""
-    ledger = {row["contract_id"]: row for row in found["ledger now"]}
-    assert len(ledger) == len(found["ledger now"])
-    assert sorted(ledger) == sorted(term.id for company in telling for term in company.terms if term.due < AT)
-    for company in telling:
+def check_outcomes(tables: Tables, companies: list[Company]) -> None:
+    """Check that a due contract is renewed, churned or pending by the rules, and that not more is kept than was due."""
+    ledger = {row["contract_id"]: row for row in tables["ledger now"]}
+    assert len(ledger) == len(tables["ledger now"])
+    assert sorted(ledger) == sorted(term.id for company in companies for term in company.terms if term.due < AT)
+    for company in companies:
         for term in company.terms:
             if term.due < AT:
-                renewed = None if term.last_day >= AT else int(bool(company.followers(term.lot)))
-                outcome_is(ledger[term.id], renewed, term)
+                renewed = None if term.last_day >= AT else int(bool(company.followers(term.group)))
+                check_outcome(ledger[term.id], renewed, term)
 
 
-def outcome_is(row: dict[str, Any], renewed: int | None, term: Term) -> None:
+def check_outcome(row: dict[str, Any], renewed: int | None, term: Term) -> None:
     assert row["renewed"] == renewed, row
     assert row["outcome"].split("_")[0] == {None: "pending", 0: "churned", 1: "renewed"}[renewed], row
     assert row["amount_due"] == term.cents, row
@@ -380,9 +380,9 @@ def outcome_is(row: dict[str, Any], renewed: int | None, term: Term) -> None:
         assert 0 <= row["amount_kept"] <= row["amount_due"], row
 
 
-def what_has_matured_never_changes(found: Found) -> None:
-    """The same rows, whatever became known from the earlier day on."""
-    now = {row["contract_id"]: row for row in found["ledger now"]}
+def check_matured_rows_never_change(tables: Tables) -> None:
+    """Check that rows matured on the earlier day are unchanged by everything known later."""
+    now = {row["contract_id"]: row for row in tables["ledger now"]}
     decided = (
         "outcome",
         "renewed",
@@ -393,24 +393,26 @@ def what_has_matured_never_changes(found: Found) -> None:
         "follow_on_id",
         "follow_on_start",
     )
-    for row in found["ledger earlier"]:
+    for row in tables["ledger earlier"]:
         if row["outcome"] != "pending":
             assert {n: now[row["contract_id"]][n] for n in decided} == {n: row[n] for n in decided}
     key = ("account_id", "end_date", "known_at")
-    sets_now = {tuple(row[n] for n in key): row for row in found["renewals now"]}
-    for row in found["renewals earlier"]:
+    sets_now = {tuple(row[n] for n in key): row for row in tables["renewals now"]}
+    for row in tables["renewals earlier"]:
         if row["outcome"] != "pending":
             assert sets_now[tuple(row[n] for n in key)] == row
 
 
-def what_was_bought_in_closed_days_never_changes(found: Found) -> None:
-    """Who expanded in the 180 days after a date, as known at their end, is the same whenever one asks."""
+def check_past_expansions_never_change(tables: Tables) -> None:
+    """Check that expansions of the 180 days after a date, as known at their end, do not change later."""
     for days in range(0, (EARLIER - FIRST).days - 180, 15):
         as_of = FIRST + timedelta(days=days)
-        assert bought(found["expansions earlier"], as_of) == bought(found["expansions now"], as_of), as_of
+        assert expanded_accounts(tables["expansions earlier"], as_of) == expanded_accounts(
+            tables["expansions now"], as_of
+        ), as_of
 
 
-def bought(events: list[dict[str, Any]], as_of: date) -> set[tuple[str, str]]:
+def expanded_accounts(events: list[dict[str, Any]], as_of: date) -> set[tuple[str, str]]:
     end = datetime.combine(as_of + timedelta(days=180), MIDNIGHT)
     return {
         (event["account_id"], event["kind"])

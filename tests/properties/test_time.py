@@ -1,7 +1,7 @@
-"""The laws of time, over the spine and the whole catalogue: what was not known cannot matter.
+"""Properties of time for the spine and all features: rows and facts that were not known have no effect.
 
-Every test walks `FAMILIES` by way of the engine's answers, so a new feature is under the laws from its first day.
-A world is sixty accounts seen on six dates; a failure names the account, whose id is its seed.
+Every test covers all of `FAMILIES` through the engine's answers, so a new feature is tested at once. A world is sixty
+accounts observed on six dates; a failure names the account, and its id contains the seed.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tests.properties.laws import (
     LOOPED,
     SEEDS,
     at,
-    each,
-    joined,
-    learnt_from,
+    filter_rows,
+    is_known_before,
+    map_rows,
+    merge_worlds,
     month_of_arrival,
-    only,
+    observations_until,
     project,
-    rewritten,
-    seen_before,
-    until,
-    without_masters,
-    written_ahead,
+    rewrite_later_facts,
+    rows_dated_ahead,
+    rows_known_later,
+    without_account_rows,
 )
 
 FIRST, LAST = DATES[0], DATES[-1]
@@ -58,76 +58,77 @@ def test_features_equal_the_oracle_in_many_worlds(seeds):
     assert differences(oracle.answers(world, DATES, POLICY), project().answers(world)) == []
 
 
-def test_worlds_are_worth_looking_at():
-    """Every feature differs between observations: else the laws would be empty words.
+def test_every_feature_varies_in_the_worlds():
+    """Every feature must have different values, or the properties would test nothing.
 
-    But for relatives, which these worlds have not, so that each account can be told of alone: see `test_fit`.
+    Features of relatives are excluded: these worlds have none, so that each account can be computed alone (see
+    `test_fit`).
     """
-    found = project().answers(settle(range(200)))
-    assert len(found["spine"]) > 400
-    dull = {
+    result = project().answers(settle(range(200)))
+    assert len(result["spine"]) > 400
+    constant = {
         feature.name
         for name, family in FAMILIES.items()
         for feature in family.features
-        if feature.source != "relative" and len({row[feature.name] for row in found[name].values()}) < 2
+        if feature.source != "related_account" and len({row[feature.name] for row in result[name].values()}) < 2
     }
-    assert not dull, f"always the same: {sorted(dull)}"
+    assert not constant, f"always the same: {sorted(constant)}"
 
 
 @given(seeds=SEEDS)
 def test_one_row_per_observation(seeds):
-    """Nothing is lost and nothing fans out between the spine and the families (`answers` refuses repeated keys)."""
-    found = project().answers(settle(seeds))
-    assert [name for name in FAMILIES if set(found[name]) != set(found["spine"])] == []
+    """The families have exactly the observations of the spine (`answers` refuses repeated keys)."""
+    result = project().answers(settle(seeds))
+    assert [name for name in FAMILIES if set(result[name]) != set(result["spine"])] == []
 
 
-# --- what is learnt later ----------------------------------------------------------------------
+# --- rows and facts known later ----------------------------------------------------------------
 
 
 @LOOPED
 @given(seeds=SEEDS, days=DAYS)
 def test_rows_known_later_change_nothing_before(seeds, days):
-    """Appending rows known at or after a date changes no feature and no observation up to it."""
-    world, masters = without_masters(settle(seeds))
+    """Rows appended with a known time at or after a date change no feature and no observation up to it."""
+    world, masters = without_account_rows(settle(seeds))
     before = project().answers(world)
     for day in days:
-        later = learnt_from(at(day), seeds)
-        later["accounts"] = [row for row in masters if not seen_before("accounts", row, at(day))]
-        after = project().answers(joined(world, later))
-        assert differences(before, after, until(day, before, after)) == []
+        later = rows_known_later(at(day), seeds)
+        later["accounts"] = [row for row in masters if not is_known_before("accounts", row, at(day))]
+        after = project().answers(merge_worlds(world, later))
+        assert differences(before, after, observations_until(day, before, after)) == []
         assert day == LAST or differences(before, after), "nothing was appended that ever mattered"
 
 
 @LOOPED
 @given(seeds=SEEDS, days=DAYS)
-def test_an_event_ahead_of_its_arrival_waits_until_it_has_happened(seeds, days):
-    """A clock that runs ahead dates an event after its arrival: whatever it is, it is not seen before its own time."""
+def test_an_event_dated_after_its_arrival_counts_from_its_event_time_on(seeds, days):
+    """An event dated after its known time, from a fast clock, has no effect before its own time."""
     world = settle(seeds)
     before = project().answers(world)
     for day in days:
-        after = project().answers(joined(world, written_ahead(at(FIRST), at(day), seeds)))
-        assert differences(before, after, until(day, before, after)) == []
+        after = project().answers(merge_worlds(world, rows_dated_ahead(at(FIRST), at(day), seeds)))
+        assert differences(before, after, observations_until(day, before, after)) == []
         assert day == LAST or differences(before, after), "nothing was appended that ever mattered"
 
 
 @LOOPED
 @given(seeds=SEEDS, days=DAYS, random=st.randoms(use_true_random=True))
-def test_facts_of_later_inside_earlier_rows_change_nothing_before(seeds, days, random):
-    """A resolution, a leaving, a payment or a cancellation at or after a date may be anything: it is not seen there."""
+def test_later_facts_inside_earlier_rows_change_nothing_before(seeds, days, random):
+    """A resolution, departure, payment or cancellation at or after a date has no effect on it."""
     world = settle(seeds)
     before = project().answers(world)
-    touched = dict.fromkeys(((t, c) for t, columns in LATER.items() for c in columns), 0)
+    change_counts = dict.fromkeys(((t, c) for t, columns in LATER.items() for c in columns), 0)
     for day in days:
-        changed, counts = rewritten(world, at(day), random)
+        changed, counts = rewrite_later_facts(world, at(day), random)
         after = project().answers(changed)
-        assert differences(before, after, until(day, before, after)) == []
-        assert day == LAST or differences(before, after), "nothing was changed that ever mattered"
-        touched = {key: touched[key] + counts[key] for key in touched}
-    assert all(touched.values()), f"never changed: {[key for key, count in touched.items() if not count]}"
+        assert differences(before, after, observations_until(day, before, after)) == []
+        assert day == LAST or differences(before, after), "no changed fact has an effect"
+        change_counts = {key: change_counts[key] + counts[key] for key in change_counts}
+    assert all(change_counts.values()), f"never changed: {[key for key, count in change_counts.items() if not count]}"
 
 
-def test_every_column_that_is_filled_in_later_is_rewritten():
-    """The laws' own list of later facts is the contract's."""
+def test_every_later_fact_of_the_contract_is_rewritten():
+    """The later facts of these tests are those of the data contract."""
     declared = {
         (table.name, column.name, column.name if column.known == "itself" else column.known)
         for table in TABLES.values()
@@ -137,27 +138,29 @@ def test_every_column_that_is_filled_in_later_is_rewritten():
     assert declared == {(table, column, when) for table, columns in LATER.items() for column, when in columns.items()}
 
 
-# --- whose rows, in which order, how often -----------------------------------------------------
+# --- rows of the account, their order and repetition -------------------------------------------
 
 
 @LOOPED
 @given(seeds=SEEDS)
-def test_an_account_depends_on_its_own_rows_only(seeds):
-    """Without every second account, and with these living another life, the others stay as they were."""
+def test_an_account_depends_on_the_rows_of_that_account_only(seeds):
+    """Without every second account, or with changed rows of these, the remaining accounts are unchanged."""
     world = settle(seeds)
-    others = {f"a{seed}" for seed in seeds[::2]}
+    second_accounts = {f"a{seed}" for seed in seeds[::2]}
     before = project().answers(world)
-    mine = {key for key in before["spine"] if key[0] not in others}
-    gone = only(world, lambda table, row: table == "rates" or row["account_id"] not in others)
-    changed = joined(gone, only(learnt_from(at(FIRST), seeds[::2]), lambda table, row: table != "rates"))
-    for answer in (project().answers(gone), project().answers(changed)):
-        assert differences(before, answer, mine) == []
+    remaining = {key for key in before["spine"] if key[0] not in second_accounts}
+    without_second = filter_rows(world, lambda table, row: table == "rates" or row["account_id"] not in second_accounts)
+    changed = merge_worlds(
+        without_second, filter_rows(rows_known_later(at(FIRST), seeds[::2]), lambda table, row: table != "rates")
+    )
+    for answer in (project().answers(without_second), project().answers(changed)):
+        assert differences(before, answer, remaining) == []
         assert differences(before, answer) != []
 
 
 @given(seeds=SEEDS)
 def test_order_and_exact_duplicates_change_nothing(seeds):
-    """The events of these worlds have exact times; those of rounded times are uses of their own, as below."""
+    """The events of these worlds have exact times; rounded times are tested below."""
     world = settle(seeds)
     random = Random(seeds[0])
     doubled = {table: rows + random.choices(rows, k=len(rows) // 2) if rows else [] for table, rows in world.items()}
@@ -166,32 +169,32 @@ def test_order_and_exact_duplicates_change_nothing(seeds):
 
 
 @given(seeds=SEEDS)
-def test_equal_events_of_rounded_times_count_as_a_quantity_does(seeds):
+def test_equal_events_of_rounded_times_equal_a_quantity(seeds):
     world, random = settle(seeds), Random(seeds[0])
-    days = [_rounded(row) for row in world["usage_events"]]
+    days = [_with_rounded_time(row) for row in world["usage_events"]]
     once = list({tuple(row.items()): row for row in days}.values())
     times = [1, 2, *random.choices((1, 2, 3, 7), k=len(once) - 2)]
     repeated = [row for row, often in zip(once, times, strict=True) for _ in range(often)]
     added_up = [row | {"quantity": float(often)} for row, often in zip(once, times, strict=True)]
     shuffled = random.sample(repeated, len(repeated))
-    found = project().answers(world | {"usage_events": shuffled})
-    assert differences(project().answers(world | {"usage_events": added_up}), found) == []
-    assert differences(project().answers(world | {"usage_events": once}), found) != []
-    assert differences(project().answers(world | {"usage_events": shuffled * 2}), found) == []
+    result = project().answers(world | {"usage_events": shuffled})
+    assert differences(project().answers(world | {"usage_events": added_up}), result) == []
+    assert differences(project().answers(world | {"usage_events": once}), result) != []
+    assert differences(project().answers(world | {"usage_events": shuffled * 2}), result) == []
 
 
-def _rounded(event):
+def _with_rounded_time(event):
     return event | {"occurred_at": midnight(event["occurred_at"].date()), "duration_s": None, "quantity": None}
 
 
-# --- how it is computed ------------------------------------------------------------------------
+# --- dates, parts and the calendar -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("day", [date(2024, 9, 1), LAST])
 @LOOPED
 @given(seeds=SEEDS)
-def test_dates_together_are_dates_alone(day, seeds):
-    """Learning computes many dates at once and acting one: the slices must not depend on the calendar."""
+def test_dates_computed_together_equal_dates_computed_alone(day, seeds):
+    """Training computes many dates at once and scoring one: slices must not depend on the calendar."""
     world = settle(seeds)
     together, alone = project().answers(world), engine((day,), POLICY).answers(world)
     assert alone["spine"]
@@ -200,7 +203,7 @@ def test_dates_together_are_dates_alone(day, seeds):
 
 
 @given(seeds=SEEDS)
-def test_rolled_up_in_parts_by_month_of_arrival_is_rolled_up_at_once(seeds):
+def test_a_roll_up_in_parts_by_month_of_arrival_equals_one_at_once(seeds):
     world = settle(seeds)
     assert len({month_of_arrival(event) for event in world["usage_events"]}) > 12
     assert differences(project().answers(world), project().answers(world, parts=month_of_arrival)) == []
@@ -208,24 +211,30 @@ def test_rolled_up_in_parts_by_month_of_arrival_is_rolled_up_at_once(seeds):
 
 @LOOPED
 @given(seeds=SEEDS)
-def test_the_same_lives_a_day_later_are_the_same_a_day_later(seeds):
-    """Nothing hangs on the calendar itself: shift every instant and every date, and the answers shift along.
+def test_rows_shifted_by_a_day_give_answers_shifted_by_a_day(seeds):
+    """No feature depends on calendar dates: all instants and dates shifted by a day give shifted answers.
 
-    Only the cohort does: a year of the calendar, which a day later may be the next.
+    Only the cohort does, which is a calendar year, and the next day may be in the next year.
     """
     day = timedelta(days=1)
     world = settle(seeds)
-    moved = each(world, lambda table, row: _moved(row, day))
-    ended = [_moved(row, day) for row in OUTCOMES]
-    here, there = engine((LAST,), POLICY).answers(world), engine((LAST + day,), POLICY).answers(moved, outcomes=ended)
+    shifted_world = map_rows(world, lambda table, row: _shift_dates(row, day))
+    shifted_outcomes = [_shift_dates(row, day) for row in OUTCOMES]
+    expected, shifted = (
+        engine((LAST,), POLICY).answers(world),
+        engine((LAST + day,), POLICY).answers(shifted_world, outcomes=shifted_outcomes),
+    )
     back = {
-        name: {(account, when - day): _uncalendared(_moved(row, -day)) for (account, when), row in there[name].items()}
-        for name in there
+        name: {
+            (account, when - day): _without_calendar_columns(_shift_dates(row, -day))
+            for (account, when), row in shifted[name].items()
+        }
+        for name in shifted
     }
-    assert differences(back, here) == []
+    assert differences(back, expected) == []
 
 
-def _uncalendared(row):
+def _without_calendar_columns(row):
     return {
         name: value
         for name, value in row.items()
@@ -233,8 +242,8 @@ def _uncalendared(row):
     }
 
 
-def _moved(row, by):
-    """A row of an answer with its dates moved; `day` counts from 1970."""
+def _shift_dates(row, by):
+    """Row with all dates moved; `day`, which counts from 1970, is removed."""
     return {
         column: value + by if isinstance(value, date) else value for column, value in row.items() if column != "day"
     }

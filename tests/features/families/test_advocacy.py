@@ -11,7 +11,7 @@ REFERRALS = """
     acme    | 2024-02-01  | 2025-05-01
     quiet   | 2024-01-01  |
 """
-"""The second becomes a customer on the date itself, which is not known; the third was sent two years ago."""
+"""The second converts on the as-of date, which is not known yet; the third was sent two years ago."""
 
 TRIALS = """
     account | requested_at | started_at | finished_at
@@ -22,20 +22,20 @@ TRIALS = """
 
 
 @pytest.fixture(scope="module")
-def done(company):
+def advocacy(company):
     return company(referrals=REFERRALS, trials=TRIALS)
 
 
-def test_referrals(done):
+def test_referrals(advocacy):
     columns = ["referrals_made_365d", "referrals_converted_365d"]
-    assert done("advocacy", *columns) == {"acme": [2, 2], "quiet": [0, 0]}
+    assert advocacy("advocacy", *columns) == {"acme": [2, 2], "quiet": [0, 0]}
 
 
-def test_trials(done):
+def test_trials(advocacy):
     columns = ["trials_requested_90d", "trials_requested_365d", "open_trials", "trials_finished_365d"]
-    assert done("advocacy", *columns) == {"acme": [1, 2, 1, 1], "quiet": [0, 0, 0, 0]}
+    assert advocacy("advocacy", *columns) == {"acme": [1, 2, 1, 1], "quiet": [0, 0, 0, 0]}
 
 
-def test_without_one_of_the_tables_the_other_speaks(company):
-    found = company(trials=TRIALS, without=("referrals",))
-    assert found("advocacy", "open_trials") == {"acme": 1, "quiet": 0}
+def test_trial_features_do_not_need_referrals(company):
+    features = company(trials=TRIALS, without=("referrals",))
+    assert features("advocacy", "open_trials") == {"acme": 1, "quiet": 0}

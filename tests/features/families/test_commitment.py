@@ -1,4 +1,4 @@
-"""What an account has bought, as known on 2026-03-01."""
+"""Contract features of an account, as known on 2026-03-01."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ CONTRACTS = """
 
 
 @pytest.fixture(scope="module")
-def bought(company):
+def commitment_of(company):
     return company(contracts=CONTRACTS)
 
 
-def test_when_it_ends_and_since_when_it_runs(bought):
+def test_days_to_renewal_and_ages(commitment_of):
     columns = ["days_to_renewal", "account_age", "term_age", "term_length"]
-    assert bought("commitment", *columns) == {"acme": [92, 638, 273, 365], "quiet": [351, 14, 14, 365]}
+    assert commitment_of("commitment", *columns) == {"acme": [92, 638, 273, 365], "quiet": [351, 14, 14, 365]}
 
 
-def test_what_it_is_worth(bought):
-    """22 000 of 25 000 end together in June."""
-    assert bought("commitment", "arr", "arr_due_share") == {"acme": [25_000, 0.88], "quiet": [5000, 1]}
+def test_arr_and_share_due(commitment_of):
+    """22 000 of the 25 000 end together in June."""
+    assert commitment_of("commitment", "arr", "arr_due_share") == {"acme": [25_000, 0.88], "quiet": [5000, 1]}
 
 
-def test_products_seats_plan_and_price(bought):
+def test_products_seats_plan_and_price(commitment_of):
     columns = ["products", "seats", "plan", "price_per_seat"]
-    assert bought("commitment", *columns) == {"acme": [2, 20, "gold", 1100], "quiet": [1, None, None, None]}
+    assert commitment_of("commitment", *columns) == {"acme": [2, 20, "gold", 1100], "quiet": [1, None, None, None]}
 
 
-def test_renewal_by_itself_where_it_is_told(bought):
-    assert bought("commitment", "auto_renew") == {"acme": 1, "quiet": None}
+def test_auto_renew_is_null_when_missing(commitment_of):
+    assert commitment_of("commitment", "auto_renew") == {"acme": 1, "quiet": None}
 
 
-def test_history(bought):
-    assert bought("commitment", "terms_so_far", "cancelled_so_far") == {"acme": [3, 0], "quiet": [1, 0]}
+def test_history(commitment_of):
+    assert commitment_of("commitment", "terms_so_far", "cancelled_so_far") == {"acme": [3, 0], "quiet": [1, 0]}
 
 
-def test_a_step_up_from_the_term_before(bought):
+def test_changes_from_the_previous_term(commitment_of):
     """From 1 000 to 1 100 a seat, and from 10 to 20 seats."""
     expected = [pytest.approx(0.1), pytest.approx(1)]
-    assert bought("commitment", "price_change", "seats_change") == {"acme": expected, "quiet": [None, None]}
+    assert commitment_of("commitment", "price_change", "seats_change") == {"acme": expected, "quiet": [None, None]}
 
 
-def test_what_became_of_the_price_since_the_first_contract(company):
-    """From 1 000 a seat to 900, and now to 1 080; terms of one day are one renewal, and quiet has not renewed."""
+def test_price_change_since_the_first_term(company):
+    """From 1 000 per seat to 900, then 1 080. Terms that start on one day are one renewal; quiet has not renewed."""
     contracts = """
         account_id | contract_id | product | start_date | end_date   | arr   | seats
         acme       | 1           | x       | 2023-06-01 | 2024-06-01 | 10000 | 10
@@ -63,11 +63,11 @@ def test_what_became_of_the_price_since_the_first_contract(company):
         quiet      | 5           | x       | 2025-06-01 | 2026-06-01 | 10000 | 10
     """
     columns = ["renewals_so_far", "price_change_since_first_term", "price_change"]
-    found = company(contracts=contracts)("commitment", *columns)
-    assert found == {"acme": [2, pytest.approx(0.08), pytest.approx(0.2)], "quiet": [0, None, None]}
+    features = company(contracts=contracts)("commitment", *columns)
+    assert features == {"acme": [2, pytest.approx(0.08), pytest.approx(0.2)], "quiet": [0, None, None]}
 
 
-def test_the_price_of_the_whole_term_where_no_term_tells_its_seats(company):
+def test_price_change_of_the_full_term_without_seats(company):
     contracts = """
         account_id | contract_id | start_date | end_date   | arr   | seats
         acme       | 1           | 2024-06-01 | 2025-06-01 | 10000 |
@@ -78,20 +78,20 @@ def test_the_price_of_the_whole_term_where_no_term_tells_its_seats(company):
     assert company(contracts=contracts)("commitment", "price_change") == {"acme": pytest.approx(0.2), "quiet": None}
 
 
-def test_payment(bought):
-    """Paid 30 and 2 days after the start; the second term of acme has been running unpaid since June.
+def test_payment(commitment_of):
+    """Mean payment delay (30 and 2 days), and terms that have been running unpaid.
 
-    At quiet no payment was ever known, so none is missed.
+    The second term of acme has been unpaid since June. At quiet no payment is known, so none is missing.
     """
-    assert bought("commitment", "payment_delay", "unpaid_terms") == {"acme": [16, 1], "quiet": [None, 0]}
+    assert commitment_of("commitment", "payment_delay", "unpaid_terms") == {"acme": [16, 1], "quiet": [None, 0]}
 
 
-def test_signed_ahead_of_its_start(bought):
-    assert bought("commitment", "days_signed_before_start") == {"acme": 30, "quiet": None}
+def test_days_signed_before_the_start(commitment_of):
+    assert commitment_of("commitment", "days_signed_before_start") == {"acme": 30, "quiet": None}
 
 
-def test_a_follow_on_that_is_signed(company):
-    """Signed yesterday, acme's next term is known; quiet's, signed today, is not."""
+def test_a_signed_follow_on(company):
+    """The next term of acme, signed yesterday, is known; that of quiet, signed today, is not."""
     contracts = """
         account_id | contract_id | start_date | end_date   | arr   | signed_at
         acme       | 1           | 2025-06-01 | 2026-06-01 | 12000 | 2025-06-01
@@ -103,7 +103,7 @@ def test_a_follow_on_that_is_signed(company):
 
 
 def test_a_cancelled_term_and_one_that_never_ran(company):
-    """The extra product was stopped after a month; the other was cancelled before it began, and is no history."""
+    """One product was cancelled after a month; the third was cancelled before its start and is not counted."""
     contracts = """
         account_id | contract_id | product | start_date | end_date   | arr   | signed_at  | cancelled_at
         acme       | 1           |         | 2025-06-01 | 2026-06-01 | 12000 | 2025-06-01 |
@@ -114,8 +114,8 @@ def test_a_cancelled_term_and_one_that_never_ran(company):
     assert company(contracts=contracts)("commitment", *columns)["acme"] == [2, 1, 1, 12_000, 273]
 
 
-def test_the_stage_of_the_journey(company):
-    """59 days in is onboarding, 90 days before the end is close to it, and between lies the steady part (J1)."""
+def test_journey_stage(company):
+    """Day 59 is onboarding, 90 days before the end is pre-renewal, and in between is the steady stage (J1)."""
     contracts = """
         account | contract | start_date | end_date   | arr
         new     | 1        | 2026-01-01 | 2027-01-01 | 1
@@ -129,18 +129,20 @@ def test_the_stage_of_the_journey(company):
 CLOCK = [feature.name for feature in commitment.features if feature.clock]
 
 
-def test_the_clock_follows_from_dates_alone(bought, company):
-    """A day on without news: what is marked as clock moves by a day or not at all, and nothing else matters."""
-    told = bought("commitment", *CLOCK)
+def test_clock_features_depend_on_dates_only(commitment_of, company):
+    """One day later, a feature marked as clock changes by one day or not at all; it depends on dates only."""
+    values = commitment_of("commitment", *CLOCK)
     poorer = CONTRACTS.replace("22000 | 20 ", "9000  | 3  ").replace("gold", "base").replace("2026-02-03", "")
-    assert company(contracts=poorer)("commitment", *CLOCK) == told
-    on = company(contracts=_earlier(CONTRACTS, 1))("commitment", *CLOCK)
+    assert company(contracts=poorer)("commitment", *CLOCK) == values
+    next_day = company(contracts=_earlier(CONTRACTS, 1))("commitment", *CLOCK)
     step = {"days_to_renewal": -1, "account_age": 1, "term_age": 1, "journey_stage": ""}
     assert set(CLOCK) == set(step)
-    assert on == {name: [then + step[c] for c, then in zip(CLOCK, own, strict=True)] for name, own in told.items()}
+    assert next_day == {
+        name: [value + step[c] for c, value in zip(CLOCK, row, strict=True)] for name, row in values.items()
+    }
 
 
 def _earlier(drawn: str, days: int) -> str:
-    """The same tables with every date so many days earlier: the company seen so much later."""
-    moved = lambda found: str(date.fromisoformat(found.group()) - timedelta(days=days))  # noqa: E731
-    return re.sub(r"\d{4}-\d{2}-\d{2}", moved, drawn)
+    """The same tables with every date some days earlier, which equals a later as-of date."""
+    shifted = lambda match: str(date.fromisoformat(match.group()) - timedelta(days=days))  # noqa: E731
+    return re.sub(r"\d{4}-\d{2}-\d{2}", shifted, drawn)

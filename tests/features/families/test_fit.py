@@ -1,4 +1,4 @@
-"""What kind of customer it is, as its row was known on 2026-03-01 (C1)."""
+"""Features of the customer's kind and of similar customers, as known on 2026-03-01 (C1)."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import pytest
 
 from renewals.features.families.fit import outcomes
 from renewals.features.policy import Policy
-from tests.oracle.drawn import drawn
+from tests.oracle.drawn import drawn_rows
 from tests.oracle.worlds import arrow, schema, world
 
 
-def test_what_was_known_of_the_customer(company):
-    """The row about quiet arrived on the date itself."""
+def test_account_attributes_as_known(company):
+    """The row about quiet was recorded on the as-of date, so it is not known."""
     accounts = """
         account | industry | region | channel | employee_count | recorded_at
         acme    | retail   | north  | partner | 250            | 2025-05-01
         quiet   | banks    | south  | direct  | 9000           | 2026-03-01
     """
     columns = ["industry", "region", "channel", "employee_count"]
-    found = company(accounts=accounts)("fit", *columns)
-    assert found == {"acme": ["retail", "north", "partner", 250], "quiet": [None] * 4}
+    features = company(accounts=accounts)("fit", *columns)
+    assert features == {"acme": ["retail", "north", "partner", 250], "quiet": [None] * 4}
 
 
 def renewals(account: str, industry: str | None, *ends: tuple[str, int]) -> list[dict]:
-    """The final renewals of one account: when each was final, and whether it came about."""
+    """Final renewals of one account: for each, the day it was final and its outcome."""
     how = {"region": None, "channel": None, "size_band": None, "plan": None, "cohort": None, "industry": industry}
     return [{"account_id": account, "matured_at": datetime.fromisoformat(day), "renewed": r, **how} for day, r in ends]
 
 
-def test_how_others_sold_alike_have_fared(company):
-    """Of three retail renewals of others two were lost; acme's own win and what is final on the day do not count (C2).
+def test_renewal_rate_of_similar_customers(company):
+    """Two of three retail renewals were lost; the renewal of acme itself and one final on the day are excluded (C2).
 
-    Shrunk by 30 renewals of all others: 2 of 5 came about.
+    The rate is shrunk by 30 renewals towards the rate of all accounts: 2 of 5 renewed.
     """
     accounts = """
         account | industry | recorded_at
@@ -47,21 +47,22 @@ def test_how_others_sold_alike_have_fared(company):
         *renewals("c", "retail", ("2025-12-01", 1)),
         *renewals("d", "banks", ("2025-12-01", 1), ("2025-12-02", 0)),
     ]
-    found = company(accounts=accounts, outcomes=ends)(
+    features = company(accounts=accounts, outcomes=ends)(
         "fit",
         "similar_customers_renewal_rate_industry",
         "similar_customers_renewal_rate_region",
         "similar_customers_lift",
     )
-    base, alike = 2 / 5, (1 + 30 * 2 / 5) / (3 + 30)
-    assert found["acme"] == [pytest.approx(alike), pytest.approx(base), pytest.approx((alike - base) / 6)]
-    assert found["quiet"] == [pytest.approx(3 / 6), pytest.approx(3 / 6), pytest.approx(0, abs=1e-12)]
+    base, similar = 2 / 5, (1 + 30 * 2 / 5) / (3 + 30)
+    assert features["acme"] == [pytest.approx(similar), pytest.approx(base), pytest.approx((similar - base) / 6)]
+    assert features["quiet"] == [pytest.approx(3 / 6), pytest.approx(3 / 6), pytest.approx(0, abs=1e-12)]
 
 
-def test_how_parent_and_sisters_have_fared(company):
-    """Acme's parent and its sister b lost one of three; c's tie was told on the day itself, and stranger is none.
+def test_renewals_of_related_accounts(company):
+    """The parent of acme and its sister b lost one of three renewals; c is too late, and `strange` is not related.
 
-    Quiet is the parent of d, which renewed; its own loss does not count.
+    The relation of c was recorded on the as-of date. Quiet is the parent of d, which renewed; the loss of quiet itself
+    is excluded.
     """
     accounts = """
         account | parent_account_id | recorded_at
@@ -82,19 +83,19 @@ def test_how_parent_and_sisters_have_fared(company):
         *renewals("d", None, ("2025-06-01", 1)),
         *renewals("strange", None, ("2025-06-01", 0)),
     ]
-    found = company(accounts=accounts, outcomes=ends)(
+    features = company(accounts=accounts, outcomes=ends)(
         "fit", "related_accounts_lost_renewals", "related_accounts_renewal_rate"
     )
-    assert found == {"acme": [1, pytest.approx(2 / 3)], "quiet": [0, 1.0]}
+    assert features == {"acme": [1, pytest.approx(2 / 3)], "quiet": [0, 1.0]}
 
 
-def test_without_any_history_nothing_is_said(company):
-    found = company(outcomes=[])("fit", "similar_customers_renewal_rate_industry", "similar_customers_lift")
-    assert found == {"acme": [None, None], "quiet": [None, None]}
+def test_without_outcomes_rates_are_null(company):
+    features = company(outcomes=[])("fit", "similar_customers_renewal_rate_industry", "similar_customers_lift")
+    assert features == {"acme": [None, None], "quiet": [None, None]}
 
 
-def test_how_a_customer_was_sold_is_what_was_known_when_its_renewal_was_final():
-    """Acme's row was there in time; quiet's arrived on the very day, and the earlier contract of quiet later still."""
+def test_dimensions_of_an_outcome_are_those_known_when_it_was_final():
+    """The row of acme was recorded in time; that of quiet on the day itself, and its contract 3 signed later."""
     final = ibis.memtable(
         [
             {"account_id": name, "end_date": datetime(2025, 6, 1), "known_at": datetime(2024, 5, 1), "plan": "pro",
@@ -118,12 +119,13 @@ def test_how_a_customer_was_sold_is_what_was_known_when_its_renewal_was_final():
             quiet   | 3        | 2021-06-01 | 2022-06-01 | 2025-08-01 | 1
         """,
     }
-    rows = world(**{name: drawn(name, text) for name, text in tables.items()})
+    rows = world(**{name: drawn_rows(name, text) for name, text in tables.items()})
     known = {name: ibis.memtable(arrow(rows[name], schema(name))) for name in tables}
-    found = (
+    rows_with_dimensions = (
         outcomes(final, known["accounts"], known["contracts"], Policy()).order_by("account_id").to_pyarrow().to_pylist()
     )
-    told = [
-        [row[name] for name in ("account_id", "renewed", "industry", "cohort", "plan", "size_band")] for row in found
+    dimensions = [
+        [row[name] for name in ("account_id", "renewed", "industry", "cohort", "plan", "size_band")]
+        for row in rows_with_dimensions
     ]
-    assert told == [["acme", 1, "retail", "2022", "pro", "small"], ["quiet", 0, None, "2024", "pro", "small"]]
+    assert dimensions == [["acme", 1, "retail", "2022", "pro", "small"], ["quiet", 0, None, "2024", "pro", "small"]]

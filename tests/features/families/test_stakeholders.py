@@ -1,4 +1,4 @@
-"""Who at the customer is engaged on 2026-03-01: Sue decides, Al runs a department, Bea works with it."""
+"""Stakeholder features on 2026-03-01: Sue decides, Al runs a department, Bea works with the product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PEOPLE = """
     acme       | eve     | CFO            | finance |      | 2025-01-01 | 2026-01-15 | 2026-01-20
     acme       | new     | CTO            | it      |      | 2026-03-01 |            | 2026-02-01
 """
-"""Eve's leaving was written down five days after it; New comes in tomorrow."""
+"""Eve's departure was recorded five days late; the person `new` joins tomorrow."""
 
 USES = """
     account_id | user_id | feature | occurred_at
@@ -45,7 +45,7 @@ CONTACTS = """
 
 
 @pytest.fixture(scope="module")
-def engaged(company):
+def engagement(company):
     return company(people=PEOPLE, usage_events=USES, touchpoints=CONTACTS)
 
 
@@ -53,85 +53,87 @@ def tiers(name: str, days: int | None = None) -> list[str]:
     return [f"{name}_{tier}" + (f"_{days}d" if days else "") for tier in "sab"]
 
 
-def test_who_is_there(engaged):
-    """Eve has left and New has not come; Dan has no tier."""
-    assert engaged("stakeholders", *tiers("people_known")) == {"acme": [1, 1, 1], "quiet": [0, 0, 0]}
+def test_people_known(engagement):
+    """Eve has left and `new` has not joined; Dan has no tier."""
+    assert engagement("stakeholders", *tiers("people_known")) == {"acme": [1, 1, 1], "quiet": [0, 0, 0]}
 
 
-def test_who_uses_it(engaged):
-    """A look is not a key action, so Sue is not active; Eve, who left, was in 90 days (S2, S4)."""
-    assert engaged("stakeholders", *tiers("people_active", 28)) == {"acme": [0, 1, 1], "quiet": [0, 0, 0]}
-    assert engaged("stakeholders", *tiers("people_active", 90)) == {"acme": [1, 1, 1], "quiet": [0, 0, 0]}
-    assert engaged("stakeholders", *tiers("use_days", 180)) == {"acme": [2, 2, 2], "quiet": [0, 0, 0]}
+def test_active_people_and_days_of_use(engagement):
+    """A `look` is not a key action, so Sue is not active; Eve, who left, was active within 90 days (S2, S4)."""
+    assert engagement("stakeholders", *tiers("people_active", 28)) == {"acme": [0, 1, 1], "quiet": [0, 0, 0]}
+    assert engagement("stakeholders", *tiers("people_active", 90)) == {"acme": [1, 1, 1], "quiet": [0, 0, 0]}
+    assert engagement("stakeholders", *tiers("use_days", 180)) == {"acme": [2, 2, 2], "quiet": [0, 0, 0]}
 
 
-def test_use_by_each_of_those_who_are_there(engaged):
-    """Of the deciders only Sue is there, who came once: what Eve did before she left is not hers."""
-    assert engaged("stakeholders", *tiers("use_days_per_person", 365)) == {"acme": [1, 2, 2], "quiet": [None] * 3}
-    assert engaged("stakeholders", *tiers("use_days_per_person", 28)) == {"acme": [0, 2, 2], "quiet": [None] * 3}
+def test_days_of_use_per_present_person(engagement):
+    """Sue is the only present decision maker, with one day of use; Eve's use before she left is excluded."""
+    assert engagement("stakeholders", *tiers("use_days_per_person", 365)) == {"acme": [1, 2, 2], "quiet": [None] * 3}
+    assert engagement("stakeholders", *tiers("use_days_per_person", 28)) == {"acme": [0, 2, 2], "quiet": [None] * 3}
 
 
-def test_a_decider_who_never_used_it_has_no_days_and_not_none(company):
-    """Sue is all there is at the account, and only a stranger uses it."""
-    alone, strangers = PEOPLE[: PEOPLE.index("    acme       | al ")], USES.replace("| sue     |", "| sam     |")
-    assert company(people=alone, usage_events=strangers)("stakeholders", "use_days_per_person_s_365d")["acme"] == 0
+def test_a_decision_maker_without_use_has_zero_days(company):
+    """Sue is the only known person, and only an unknown user uses the product: 0 days, not null."""
+    only_sue, unknown_user = PEOPLE[: PEOPLE.index("    acme       | al ")], USES.replace("| sue     |", "| sam     |")
+    assert (
+        company(people=only_sue, usage_events=unknown_user)("stakeholders", "use_days_per_person_s_365d")["acme"] == 0
+    )
 
 
-def test_whose_use_it_is(engaged):
-    """Six person-days in 90 days: one of Eve's, two of Al's, two of Bea's and one of Dan, who has no tier."""
+def test_share_of_use_by_tier(engagement):
+    """Six person-days in 90 days: one of Eve, two of Al, two of Bea and one of Dan, who has no tier."""
     expected = [pytest.approx(n / 6) for n in (1, 2, 2)]
-    assert engaged("stakeholders", *tiers("share_of_use")) == {"acme": expected, "quiet": [None] * 3}
+    assert engagement("stakeholders", *tiers("share_of_use")) == {"acme": expected, "quiet": [None] * 3}
 
 
-def test_pace_of_a_tier_against_its_own_year(engaged):
-    """S: one day in 90 against two in 365; A: both of its days of the year lie in the last 90."""
+def test_use_of_a_tier_compared_with_its_year(engagement):
+    """S: one day in 90 days compared with two in 365; A: both days of the year are in the last 90."""
     quick, slow = 1 / 90, 2 / 365
     pace = pytest.approx((quick - slow) / (quick + slow))
-    assert engaged("stakeholders", "tier_usage_vs_baseline_s") == {"acme": pace, "quiet": None}
+    assert engagement("stakeholders", "tier_usage_vs_baseline_s") == {"acme": pace, "quiet": None}
 
 
-def test_days_since_use_and_contact(engaged):
-    assert engaged("stakeholders", *tiers("days_since_use")) == {"acme": [50, 18, 1], "quiet": [366] * 3}
-    assert engaged("stakeholders", *tiers("days_since_contact")) == {"acme": [101, 9, 366], "quiet": [366] * 3}
+def test_days_since_use_and_contact(engagement):
+    assert engagement("stakeholders", *tiers("days_since_use")) == {"acme": [50, 18, 1], "quiet": [366] * 3}
+    assert engagement("stakeholders", *tiers("days_since_contact")) == {"acme": [101, 9, 366], "quiet": [366] * 3}
 
 
-def test_contacts_by_tier(engaged):
-    """The email to nobody in particular counts for no tier."""
-    assert engaged("stakeholders", *tiers("contacts", 180)) == {"acme": [1, 2, 0], "quiet": [0, 0, 0]}
-    assert engaged("stakeholders", *tiers("customer_contacts", 90)) == {"acme": [0, 1, 0], "quiet": [0, 0, 0]}
+def test_contacts_by_tier(engagement):
+    """The email without a user counts for no tier."""
+    assert engagement("stakeholders", *tiers("contacts", 180)) == {"acme": [1, 2, 0], "quiet": [0, 0, 0]}
+    assert engagement("stakeholders", *tiers("customer_contacts", 90)) == {"acme": [0, 1, 0], "quiet": [0, 0, 0]}
 
 
-def test_share_of_deciders_met(engaged):
-    """Sue and Al are there; in 90 days only Al was met, in 180 both (S2)."""
+def test_share_of_decision_makers_contacted(engagement):
+    """Sue and Al are present; within 90 days only Al had a contact, within 180 both (S2)."""
     columns = ["decision_makers_contacted_share_90d", "decision_makers_contacted_share_180d"]
-    assert engaged("stakeholders", *columns) == {"acme": [0.5, 1], "quiet": [None, None]}
+    assert engagement("stakeholders", *columns) == {"acme": [0.5, 1], "quiet": [None, None]}
 
 
-def test_a_sponsor_who_left_and_one_gone_silent(engaged):
-    """Eve left in January; Sue used it in November and not in the 60 days since (S3)."""
+def test_departures_and_silent_sponsors(engagement):
+    """Eve left in January; Sue used the product in November, not in the 60 days since (S3)."""
     columns = ["people_left_s_90d", "people_left_a_365d", "sponsors_silent"]
-    assert engaged("stakeholders", *columns) == {"acme": [1, 0, 1], "quiet": [0, 0, 0]}
+    assert engagement("stakeholders", *columns) == {"acme": [1, 0, 1], "quiet": [0, 0, 0]}
 
 
-def test_a_departure_is_felt_for_a_year(engaged):
-    """Eve left 45 days ago: of her going 0.84 is left."""
-    felt = round(1024 * 0.5 ** (45 / 180)) / 1024
-    assert engaged("stakeholders", "departures_decayed_s", "departures_decayed_a") == {
-        "acme": [felt, 0],
+def test_the_weight_of_a_departure_decays(engagement):
+    """Eve left 45 days ago: the weight of her departure is 0.84."""
+    weight = round(1024 * 0.5 ** (45 / 180)) / 1024
+    assert engagement("stakeholders", "departures_decayed_s", "departures_decayed_a") == {
+        "acme": [weight, 0],
         "quiet": [0, 0],
     }
 
 
-def test_roles_in_steady_use(engaged):
-    """Al in sales and Bea in support were active on two days of 28, which is steady here (J3)."""
-    assert engaged("stakeholders", "steady_roles") == {"acme": 2, "quiet": 0}
+def test_roles_in_steady_use(engagement):
+    """Al in sales and Bea in support were active on two of 28 days, which is the limit for steady use here (J3)."""
+    assert engagement("stakeholders", "steady_roles") == {"acme": 2, "quiet": 0}
 
 
-def test_a_leaving_recorded_late_was_not_known(company):
-    """Eve left in January, but nobody wrote it down before March: on the date she is still there."""
+def test_a_departure_recorded_late_is_not_known(company):
+    """Eve left in January, but this was recorded in March: on the as-of date she is present."""
     people = PEOPLE.replace("2026-01-20", "2026-03-01")
-    found = company(people=people, usage_events=USES, touchpoints=CONTACTS)
-    assert found("stakeholders", "people_known_s", "people_left_s_365d")["acme"] == [2, 0]
+    features = company(people=people, usage_events=USES, touchpoints=CONTACTS)
+    assert features("stakeholders", "people_known_s", "people_left_s_365d")["acme"] == [2, 0]
 
 
 @pytest.mark.parametrize(
@@ -149,24 +151,24 @@ def test_a_leaving_recorded_late_was_not_known(company):
     ],
 )
 def test_a_tier_is_read_from_the_title_and_then_the_role(title, role, tier):
-    """By whole words: a coo decides and a cooperator does not (S1)."""
+    """A pattern does not match a part of a longer name: a `coo` decides, a `cooperator` does not (S1)."""
     assert grade(title, role, Policy()) == tier
 
 
-def test_a_company_may_look_for_its_own_words():
-    """Written as they please; the higher tier is looked for first, in whatever order they are listed."""
-    own = Stakeholders(tiers={"A": ("leiter",), "S": ("Schulleiter", "Leiter/Verwaltung")})
-    policy = Policy(stakeholders=own)
+def test_tier_patterns_are_configured():
+    """Case and punctuation do not matter; higher tiers are matched first, in any order of configuration."""
+    patterns = Stakeholders(tiers={"A": ("leiter",), "S": ("Schulleiter", "Leiter/Verwaltung")})
+    policy = Policy(stakeholders=patterns)
     graded = [grade(title, "", policy) for title in ("SCHULLEITER", "Leiter Verwaltung", "Leiter Einkauf", "CEO")]
     assert graded == ["S", "S", "A", None]
 
 
 @pytest.mark.parametrize("title", ["assistant to the CEO", "Assistant to the Director", "总经理助理"])
-def test_an_assistant_is_not_who_is_assisted(title):
+def test_an_assistant_does_not_have_the_tier_of_the_manager(title):
     assert grade(title, "", Policy()) is None
 
 
-def test_an_exclusion_leaves_the_other_tiers_alone():
+def test_an_exclusion_applies_to_one_tier():
     policy = Policy(stakeholders=Stakeholders(tiers={"S": ("ceo", "!assistant"), "B": ("assistant",)}))
     assert [grade(title, "", policy) for title in ("CEO", "Assistant to the CEO")] == ["S", "B"]
 

@@ -1,4 +1,4 @@
-"""Goals agreed with the customer, and value shown, as known on 2026-03-01 (J4)."""
+"""Features of goals agreed with the customer and of value reports, as known on 2026-03-01 (J4)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GOALS = """
     acme    | staff  | 2025-09-01 | 2026-06-01 |
     acme    | start  | 2025-01-01 | 2025-03-01 | 2025-04-01
 """
-"""The orders are reached on the date itself, a day late: on the date that is not known."""
+"""The goal `orders` is reached on the as-of date, one day late: not known on that date."""
 
 TALKS = """
     account | user | kind         | occurred_at
@@ -24,31 +24,31 @@ TALKS = """
 
 
 @pytest.fixture(scope="module")
-def agreed(company):
+def value(company):
     return company(value_goals=GOALS, touchpoints=TALKS)
 
 
-def test_goals_set_and_reached(agreed):
+def test_goals_set_and_reached(value):
     columns = ["goals_set", "goals_reached_180d", "goals_reached_365d"]
-    assert agreed("value", *columns) == {"acme": [4, 1, 2], "quiet": [0, 0, 0]}
+    assert value("value", *columns) == {"acme": [4, 1, 2], "quiet": [0, 0, 0]}
 
 
-def test_a_goal_reached_is_felt_for_years(agreed):
-    """Hours were reached 120 days ago, the start 334; a year would halve them."""
-    felt = [round(1024 * 0.5 ** (days / 365)) / 1024 for days in (120, 334)]
-    assert agreed("value", "goals_reached_decayed") == {"acme": sum(felt), "quiet": 0}
+def test_the_weight_of_a_reached_goal_halves_in_a_year(value):
+    """Goal `hours` was reached 120 days ago, `start` 334 days ago; the half-life is a year."""
+    weights = [round(1024 * 0.5 ** (days / 365)) / 1024 for days in (120, 334)]
+    assert value("value", "goals_reached_decayed") == {"acme": sum(weights), "quiet": 0}
 
 
-def test_goals_missed(agreed):
-    """Errors and orders are past their day; of the four that are due or done two were reached."""
-    assert agreed("value", "goals_overdue", "goals_reached_share") == {"acme": [2, 0.5], "quiet": [0, None]}
+def test_overdue_goals_and_share_reached(value):
+    """Goals `errors` and `orders` are overdue; two of the four goals that are due or reached were reached."""
+    assert value("value", "goals_overdue", "goals_reached_share") == {"acme": [2, 0.5], "quiet": [0, None]}
 
 
-def test_days_since_value_was_shown(agreed):
-    """A call is not a report; beyond a year it is as good as never."""
-    assert agreed("value", "days_since_report_or_review") == {"acme": 30, "quiet": 366}
+def test_days_since_report_or_review(value):
+    """A call is not a report; a review more than a year ago counts as none."""
+    assert value("value", "days_since_report_or_review") == {"acme": 30, "quiet": 366}
 
 
-def test_reports_delivered_and_goals_open(agreed):
-    """Errors, orders and staff are still open on the date."""
-    assert agreed("value", "reports_and_reviews", "goals_open") == {"acme": [2, 3], "quiet": [0, 0]}
+def test_reports_delivered_and_goals_open(value):
+    """Goals `errors`, `orders` and `staff` are open on the as-of date."""
+    assert value("value", "reports_and_reviews", "goals_open") == {"acme": [2, 3], "quiet": [0, 0]}

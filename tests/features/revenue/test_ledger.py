@@ -1,8 +1,8 @@
-"""The renewal ledger, case by case: a few contracts given, what became of them expected.
+"""The renewal ledger, case by case: some contracts, and their expected outcomes.
 
-Every case is its own customer, and all cases that are looked at on the same day share one query. Unless a case
-says otherwise a contract was signed the day before it starts, paid on the day it starts, and is in USD; `at` is
-2026-01-01, when everything of 2023 and 2024 is decided. Money is in whole units, the ledger's is in cents.
+Every case is a separate customer, and all cases with the same date share one query. Unless a case gives another value,
+a contract is signed the day before it starts, paid on the day it starts, and is in USD; `at` is 2026-01-01, when
+everything of 2023 and 2024 is decided. Amounts of a case are in currency units, those of the ledger in cents.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ RATES = [
 @dataclass(frozen=True)
 class Case:
     name: str
-    given: str
+    contracts: str
     expect: dict[str, dict[str, Any]]
-    """By contract: the ledger's row, or {} where it must have none."""
+    """Columns of the ledger by contract; {} if the contract must not be in the ledger."""
     sets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By nominal end: the renewal's row."""
-    bought: list[tuple[str, str, str, float]] | None = None
-    """The expansions: kind, contract, day, amount."""
+    """Columns of the renewal by nominal end date."""
+    expansions: list[tuple[str, str, str, float]] | None = None
+    """Expansions: kind, contract, day, amount."""
     at: str = AT
     payment: Literal["auto", "required", "ignored"] = "auto"
-    payments_given: bool = True
+    has_payments: bool = True
     parents: dict[str, str] = field(default_factory=dict)
 
 
@@ -63,7 +63,7 @@ CASES = [
             "new": {"outcome": CHURNED, "renewed": 0, "amount_due": 1200, "amount_kept": 0, "follow_on_id": None},
         },
         {"2024-01-01": {"renewed": 1, "contracts": 1}, "2025-01-01": {"renewed": 0}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "early renewal counts when the old term ends",
@@ -91,7 +91,7 @@ CASES = [
         new      | 2023-10-02 | 2025-01-01 | 1200
         """,
         {"old": {"outcome": CHURNED}},
-        bought=[("upsell", "new", "2023-10-02", 1200)],
+        expansions=[("upsell", "new", "2023-10-02", 1200)],
     ),
     Case(
         "late renewal",
@@ -119,7 +119,7 @@ CASES = [
         new      | 2024-03-02 | 2025-03-02 | 1500
         """,
         {"old": {"outcome": CHURNED, "amount_kept": 0, "follow_on_id": None}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "started inside the grace but signed after it",
@@ -201,7 +201,7 @@ CASES = [
         h3       | 2024-01-01 | 2024-07-01 | 1200
         """,
         {"h1": {"outcome": FLAT}, "h2": {"outcome": FLAT}, "h3": {"outcome": CHURNED}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "monthly terms, each followed by the next",
@@ -224,7 +224,7 @@ CASES = [
             "mar": {"outcome": FLAT, "follow_on_id": "apr"},
             "apr": {"outcome": CHURNED},
         },
-        bought=[("upsell", "mar", "2023-03-01", 1190.79)],
+        expansions=[("upsell", "mar", "2023-03-01", 1190.79)],
     ),
     Case(
         "a month left out is inside the grace",
@@ -234,10 +234,10 @@ CASES = [
         mar      | 2023-03-01 | 2023-04-01 | 1200
         """,
         {"jan": {"outcome": FLAT, "follow_on_id": "mar"}, "mar": {"outcome": CHURNED}},
-        bought=[],
+        expansions=[],
     ),
     Case(
-        "a year's lot beside a month's is not its follow-on",
+        "a parallel year's contract is not the follow-on of a month's",
         """
         contract | start      | end        | arr
         month    | 2023-01-01 | 2023-02-01 | 1200
@@ -254,7 +254,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1200 | never
         """,
         {"old": {"outcome": CHURNED}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "paid late, on the last day of the grace",
@@ -292,7 +292,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1200 | never
         """,
         {"old": {"outcome": FLAT}},
-        payments_given=False,
+        has_payments=False,
     ),
     Case(
         "no payment dates are given, yet payment is required",
@@ -303,11 +303,11 @@ CASES = [
         """,
         {"old": {"outcome": CHURNED}},
         payment="required",
-        payments_given=False,
+        has_payments=False,
     ),
     # -- several contracts at once --------------------------------------------------------------------------
     Case(
-        "co-terminous lots become one contract",
+        "co-terminous contracts become one contract",
         """
         contract | start      | end        | arr  | seats
         first    | 2023-01-01 | 2024-01-01 | 1000 | 10
@@ -321,7 +321,7 @@ CASES = [
             "third": {"outcome": MORE, "follow_on_id": "whole", "amount_kept": 500, "upsell": 50},
         },
         {"2024-01-01": {"contracts": 3, "amount_due": 2000, "amount_kept": 2000, "upsell": 200, "outcome": MORE}},
-        bought=[
+        expansions=[
             ("upsell", "second", "2023-05-01", 500),
             ("upsell", "third", "2023-09-01", 500),
             ("upsell", "whole", "2024-01-01", 200),
@@ -348,10 +348,10 @@ CASES = [
         rest     | 2024-01-01 | 2025-01-01 |  800 |  8
         """,
         {"whole": {"outcome": FLAT, "follow_on_id": "half", "amount_kept": 2000, "contraction": 0, "upsell": 0}},
-        bought=[],
+        expansions=[],
     ),
     Case(
-        "lots of different ends become one contract",
+        "contracts of different ends become one contract",
         """
         contract | start      | end        | arr
         autumn   | 2022-11-15 | 2023-11-15 | 1000
@@ -362,10 +362,10 @@ CASES = [
             "autumn": {"outcome": FLAT, "amount_kept": 1000, "upsell": 0},
             "winter": {"outcome": MORE, "amount_kept": 1000, "price_change": 200, "upsell": 300},
         },
-        bought=[("upsell", "winter", "2023-01-01", 1000), ("upsell", "whole", "2024-01-01", 300)],
+        expansions=[("upsell", "winter", "2023-01-01", 1000), ("upsell", "whole", "2024-01-01", 300)],
     ),
     Case(
-        "lots of different ends become less",
+        "contracts of different ends become less",
         """
         contract | start      | end        | arr
         autumn   | 2022-11-15 | 2023-11-15 | 1000
@@ -378,14 +378,14 @@ CASES = [
         },
     ),
     Case(
-        "a further lot that ends with the due one is not its follow-on",
+        "a further contract that ends with the due one is not its follow-on",
         """
         contract | start      | end        | arr  | seats
         main     | 2023-01-01 | 2024-01-01 | 1000 | 10
         further  | 2023-11-01 | 2024-01-01 |  200 |  2
         """,
         {"main": {"outcome": CHURNED}, "further": {"outcome": CHURNED}},
-        bought=[("upsell", "further", "2023-11-01", 200)],
+        expansions=[("upsell", "further", "2023-11-01", 200)],
     ),
     Case(
         "contracts of the same dates",
@@ -398,7 +398,7 @@ CASES = [
         """,
         {"a": {"outcome": FLAT, "amount_kept": 1000}, "b": {"outcome": FLAT, "amount_kept": 1000}},
         {"2024-01-01": {"contracts": 2, "amount_due": 2000, "amount_kept": 2000}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "of two products one is lost",
@@ -421,7 +421,7 @@ CASES = [
         """,
         {"core": {"outcome": MORE, "cross_sell": 300, "upsell": 0, "amount_kept": 1000}},
         {"2024-01-01": {"outcome": MORE, "cross_sell": 300}},
-        bought=[("cross_sell", "addon", "2024-01-15", 300)],
+        expansions=[("cross_sell", "addon", "2024-01-15", 300)],
     ),
     Case(
         "a new product goes to the main contract of the set",
@@ -445,7 +445,7 @@ CASES = [
         addon2   | 2024-01-01 | 2025-01-01 |  300 | addon
         """,
         {"core": {"outcome": FLAT, "cross_sell": 0}, "addon": {"outcome": FLAT, "cross_sell": 0}},
-        bought=[("cross_sell", "addon", "2023-06-01", 300)],
+        expansions=[("cross_sell", "addon", "2023-06-01", 300)],
     ),
     Case(
         "a product that comes back is not new",
@@ -458,7 +458,7 @@ CASES = [
         addon2   | 2024-01-01 | 2025-01-01 |  300 | addon
         """,
         {"addon": {"outcome": CHURNED}, "core2": {"outcome": FLAT, "cross_sell": 0}},
-        bought=[],
+        expansions=[],
     ),
     # -- more, less, dearer (R5, R6) --------------------------------------------------------------------------
     Case(
@@ -469,7 +469,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1250 | 10
         """,
         {"old": {"outcome": FLAT, "amount_kept": 1000, "price_change": 250, "upsell": 0}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "routine uplift where seats are not known",
@@ -479,7 +479,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1070
         """,
         {"old": {"outcome": FLAT, "amount_kept": 1000, "price_change": 70, "upsell": 0}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "beyond the routine uplift it is more",
@@ -489,7 +489,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1300
         """,
         {"old": {"outcome": MORE, "amount_kept": 1000, "price_change": 100, "upsell": 200}},
-        bought=[("upsell", "new", "2024-01-01", 200)],
+        expansions=[("upsell", "new", "2024-01-01", 200)],
     ),
     Case(
         "routine uplift of two years",
@@ -508,7 +508,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1650 | 15
         """,
         {"old": {"outcome": MORE, "amount_kept": 1000, "upsell": 550, "price_change": 100, "contraction": 0}},
-        bought=[("upsell", "new", "2024-01-01", 550)],
+        expansions=[("upsell", "new", "2024-01-01", 550)],
     ),
     Case(
         "fewer seats",
@@ -554,7 +554,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1500 | 10    | pro
         """,
         {"old": {"outcome": MORE, "amount_kept": 1000, "upsell": 500, "price_change": 0}},
-        bought=[("upsell", "new", "2024-01-01", 500)],
+        expansions=[("upsell", "new", "2024-01-01", 500)],
     ),
     Case(
         "a higher plan where seats are not known",
@@ -573,7 +573,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 |  600 | 10    | basic
         """,
         {"old": {"outcome": LESS, "amount_kept": 600, "contraction": 400, "price_change": 0}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "half the seats on a plan twice as dear",
@@ -602,7 +602,7 @@ CASES = [
         new      | 2024-01-02 | 2025-01-02 | 1000 | EUR
         """,
         {"old": {"outcome": FLAT, "amount_due": 1200, "amount_kept": 1200, "upsell": 0, "price_change": 0}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "another currency at the renewal",
@@ -612,7 +612,7 @@ CASES = [
         new      | 2024-01-02 | 2025-01-02 | 1200 | USD      | 10
         """,
         {"old": {"outcome": FLAT, "amount_due": 1200, "amount_kept": 1200, "price_change": 0}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "due before the first rate takes the first",
@@ -658,7 +658,7 @@ CASES = [
         new      | 2023-06-15 | 2024-06-15 | 1200 |
         """,
         {"old": {"outcome": FLAT, "due_at": date(2023, 6, 1), "follow_on_id": "new"}},
-        bought=[],
+        expansions=[],
     ),
     Case(
         "booked anew a few days before the cancellation",
@@ -687,7 +687,7 @@ CASES = [
         new      | 2023-08-01 | 2024-08-01 | 1200 |
         """,
         {"old": {"outcome": CHURNED}},
-        bought=[],
+        expansions=[],
     ),
     # -- mergers ------------------------------------------------------------------------------------------------
     Case(
@@ -698,7 +698,7 @@ CASES = [
         parent   | parent  | 2024-01-01 | 2025-01-01 | 1400
         """,
         {"child": {"outcome": MORE, "follow_on_id": "parent", "amount_kept": 1000, "price_change": 100, "upsell": 300}},
-        bought=[("upsell", "parent", "2024-01-01", 300)],
+        expansions=[("upsell", "parent", "2024-01-01", 300)],
         parents={"child": "parent"},
     ),
     Case(
@@ -787,12 +787,12 @@ CASES = [
 ]
 
 
-# -- given, in words and in tables ------------------------------------------------------------------------------
+# -- tables of the contracts of a case --------------------------------------------------------------------------
 
 
 def rows_of(case: Case) -> list[dict[str, Any]]:
-    """The contracts of a case in the columns of the data contract, ids and accounts carrying the case's name."""
-    head, *lines = [[cell.strip() for cell in line.split("|")] for line in case.given.strip().splitlines()]
+    """Contracts of a case in the columns of the data contract; ids and accounts start with the name of the case."""
+    head, *lines = [[cell.strip() for cell in line.split("|")] for line in case.contracts.strip().splitlines()]
     return [contract(case.name, dict(zip(head, line, strict=True))) for line in lines]
 
 
@@ -834,19 +834,19 @@ CONTRACTS = pa.schema(
 ACCOUNTS = pa.schema([("account_id", pa.string()), ("parent_account_id", pa.string())])
 
 
-Question = tuple[str, bool]
+LedgerKey = tuple[str, bool]
 
 
-def question(case: Case) -> Question:
-    """The day, and whether payment is required."""
-    return case.at, payment_required(Policy(renewal=Renewal(payment=case.payment)), case.payments_given)
+def ledger_key(case: Case) -> LedgerKey:
+    """Day of the case, and true if payment is required."""
+    return case.at, payment_required(Policy(renewal=Renewal(payment=case.payment)), case.has_payments)
 
 
 @cache
-def book(wanted: Question) -> RenewalLedger:
-    """All cases that are looked at on the same day, with payment required or not, as known then."""
-    cases = [case for case in CASES if question(case) == wanted]
-    at = date.fromisoformat(wanted[0])
+def build_ledger(key: LedgerKey) -> RenewalLedger:
+    """Ledger of all cases with the same day and payment rule, from the rows known on that day."""
+    cases = [case for case in CASES if ledger_key(case) == key]
+    at = date.fromisoformat(key[0])
     contracts = known_rows("contracts", table([row for case in cases for row in rows_of(case)], CONTRACTS), at)
     rates = table([{"currency": c, "date": datetime.fromisoformat(d), "rate": r} for c, d, r in RATES])
     parents = [
@@ -855,12 +855,18 @@ def book(wanted: Question) -> RenewalLedger:
         for child, parent in case.parents.items()
     ]
     return RenewalLedger(
-        contracts, at, Policy(), wanted[1], rates, table(parents, ACCOUNTS), materialize=lambda kept: kept.cache()
+        contracts,
+        at,
+        Policy(),
+        key[1],
+        rates,
+        table(parents, ACCOUNTS),
+        materialize=lambda expression: expression.cache(),
     )
 
 
 @pytest.mark.parametrize(("reporting", "amounts"), [("USD", [None, 1200_00]), ("EUR", [1000_00, None])])
-def test_without_rates_an_amount_in_another_currency_is_no_amount(reporting, amounts):
+def test_without_rates_an_amount_in_another_currency_is_null(reporting, amounts):
     drawn = Case(
         "one currency",
         """
@@ -880,18 +886,18 @@ def test_without_rates_an_amount_in_another_currency_is_no_amount(reporting, amo
 
 
 @cache
-def ledger_of(wanted: Question) -> dict[str, dict[str, Any]]:
-    return {row["contract_id"]: row for row in rows(book(wanted).entries)}
+def ledger_of(key: LedgerKey) -> dict[str, dict[str, Any]]:
+    return {row["contract_id"]: row for row in rows(build_ledger(key).entries)}
 
 
 @cache
-def renewals_of(wanted: Question) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(row["account_id"], row["end_date"].isoformat()): row for row in rows(renewals(book(wanted).entries))}
+def renewals_of(key: LedgerKey) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row["account_id"], row["end_date"].isoformat()): row for row in rows(renewals(build_ledger(key).entries))}
 
 
 @cache
-def expansions_of(wanted: Question) -> list[dict[str, Any]]:
-    return rows(book(wanted).expansions)
+def expansions_of(key: LedgerKey) -> list[dict[str, Any]]:
+    return rows(build_ledger(key).expansions)
 
 
 def table(rows: list[dict[str, Any]], schema: pa.Schema | None = None) -> Any:
@@ -899,62 +905,62 @@ def table(rows: list[dict[str, Any]], schema: pa.Schema | None = None) -> Any:
 
 
 def rows(expression: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = expression.to_pyarrow().to_pylist()
-    return found
+    result: list[dict[str, Any]] = expression.to_pyarrow().to_pylist()
+    return result
 
 
 MONEY = ("amount_due", "amount_kept", "upsell", "cross_sell", "price_change", "contraction")
 
 
-def told(row: dict[str, Any], expected: dict[str, Any], case: Case) -> dict[str, Any]:
-    """The expected columns of a row, as a reader would say them: money in units, ids without the case's name."""
-    said = {}
+def readable(row: dict[str, Any], expected: dict[str, Any], case: Case) -> dict[str, Any]:
+    """Expected columns of a row as a case writes them: amounts in units, ids without the name of the case."""
+    result = {}
     for column in expected:
         value = row[column]
         if column in MONEY and value is not None:
             value = value / 100
         if column == "follow_on_id" and value is not None:
             value = value.removeprefix(f"{case.name}: ")
-        said[column] = value
-    return said
+        result[column] = value
+    return result
 
 
 # -- expected ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_became_of_each_contract(case):
-    found = ledger_of(question(case))
+def test_outcome_of_each_contract(case):
+    result = ledger_of(ledger_key(case))
     for contract_id, expected in case.expect.items():
-        row = found.get(f"{case.name}: {contract_id}")
+        row = result.get(f"{case.name}: {contract_id}")
         assert (row is not None) == bool(expected), f"{contract_id} in the ledger"
         if row is not None:
-            assert told(row, expected, case) == expected, contract_id
+            assert readable(row, expected, case) == expected, contract_id
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.sets], ids=lambda case: case.name)
-def test_what_became_of_each_set(case):
-    found = renewals_of(question(case))
+def test_outcome_of_each_renewal(case):
+    result = renewals_of(ledger_key(case))
     for end, expected in case.sets.items():
-        assert told(found[f"{case.name}: acme", end], expected, case) == expected, end
+        assert readable(result[f"{case.name}: acme", end], expected, case) == expected, end
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.bought is not None], ids=lambda case: case.name)
-def test_what_was_bought(case):
-    found = [
+@pytest.mark.parametrize("case", [case for case in CASES if case.expansions is not None], ids=lambda case: case.name)
+def test_expansions(case):
+    result = [
         (
             event["kind"],
             event["contract_id"].removeprefix(f"{case.name}: "),
             event["happened_at"].isoformat(),
             event["amount"] / 100,
         )
-        for event in expansions_of(question(case))
+        for event in expansions_of(ledger_key(case))
         if event["account_id"].startswith(f"{case.name}: ")
     ]
-    assert sorted(found, key=lambda event: event[2]) == case.bought
+    assert sorted(result, key=lambda event: event[2]) == case.expansions
 
 
-def test_there_is_a_case_for_everything():
+def test_the_cases_cover_every_outcome():
     assert len(CASES) == len({case.name for case in CASES}) >= 35
     assert {outcome["outcome"] for case in CASES for outcome in case.expect.values() if "outcome" in outcome} == {
         FLAT, MORE, LESS, CHURNED, PENDING,
@@ -962,9 +968,9 @@ def test_there_is_a_case_for_everything():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_laws_of_every_row(case):
-    """Kept is never above due, and old and new differ by exactly what is said to have changed."""
-    of_case = [r for r in ledger_of(question(case)).values() if r["account_id"].startswith(f"{case.name}: ")]
+def test_amounts_of_every_row_add_up(case):
+    """The amount kept is at most the amount due; old and new differ exactly by the reported changes."""
+    of_case = [r for r in ledger_of(ledger_key(case)).values() if r["account_id"].startswith(f"{case.name}: ")]
     for row in of_case:
         if row["renewed"] is None:
             assert row["outcome"] == PENDING
@@ -976,7 +982,7 @@ def test_the_laws_of_every_row(case):
         assert row["outcome"].startswith("renewed") == (row["renewed"] == 1)
 
 
-def test_a_rebooking_before_the_cancellation_looked_like_more_until_then():
+def test_a_rebooking_before_the_cancellation_is_an_upsell_until_then():
     """On 3 June nobody could know that the second contract would replace the first."""
     events = expansions_of((AT, True))
     event = next(e for e in events if e["account_id"].startswith("booked anew a few days"))
@@ -984,7 +990,7 @@ def test_a_rebooking_before_the_cancellation_looked_like_more_until_then():
 
 
 def test_follow_on_of_a_running_contract_is_known_when_it_is_signed():
-    """Nothing is due yet, but the renewal is already decided."""
+    """The term is not due yet, but its renewal is already decided."""
     case = Case(
         "signed ahead",
         """
@@ -996,22 +1002,22 @@ def test_follow_on_of_a_running_contract_is_known_when_it_is_signed():
     )
     contracts = table(rows_of(case), CONTRACTS)
     for day, expected in ((date(2023, 10, 1), []), (date(2023, 10, 2), ["signed ahead: old"])):
-        found = rows(
+        result = rows(
             RenewalLedger(known_rows("contracts", contracts, day), day, Policy(), has_payment_dates=False).follow_ons()
         )
-        assert [row["contract_id"] for row in found] == expected
+        assert [row["contract_id"] for row in result] == expected
 
 
 @pytest.mark.parametrize(
-    ("payment", "given", "required"),
+    ("payment", "has_payments", "required"),
     [("auto", True, True), ("auto", False, False), ("required", False, True), ("ignored", True, False)],
 )
-def test_when_payment_is_required(payment, given, required):
-    assert payment_required(Policy(renewal=Renewal(payment=payment)), given) is required
+def test_when_payment_is_required(payment, has_payments, required):
+    assert payment_required(Policy(renewal=Renewal(payment=payment)), has_payments) is required
 
 
-def test_numbers_may_be_ids_and_columns_may_be_empty():
-    """Ids are kept as given, and tables without plans, seats, currencies or payments are read."""
+def test_ids_may_be_numbers_and_columns_may_be_empty():
+    """Ids keep their type, and tables without plans, seats, currencies or payments are accepted."""
     contracts = ibis.memtable(
         pa.table(
             {
@@ -1027,10 +1033,10 @@ def test_numbers_may_be_ids_and_columns_may_be_empty():
         )
     )
     parents = ibis.memtable(pa.table({"account_id": [7], "parent_account_id": pa.nulls(1)}))
-    found = rows(
+    result = rows(
         RenewalLedger(contracts, date(2024, 6, 1), Policy(), has_payment_dates=False, accounts=parents).entries
     )
-    assert [(r["contract_id"], r["account_id"], r["product"], r["outcome"]) for r in found] == [(1, 7, "core", FLAT)]
+    assert [(r["contract_id"], r["account_id"], r["product"], r["outcome"]) for r in result] == [(1, 7, "core", FLAT)]
 
 
 # -- recurring revenue, month by month ----------------------------------------------------------------------------
@@ -1054,11 +1060,11 @@ g2       | unpaid   | 2024-01-01 | 2025-12-01 | 1200 |       | core    | never
 h1       | slow     | 2023-01-01 | 2024-01-01 | 1200 |       | core    |
 h2       | slow     | 2024-01-01 | 2025-12-01 | 1200 |       | core    | 2024-04-10
 """
-MOVED = """
+MOVEMENTS = """
 account | month      | movement     | amount | why
 early   | 2023-01-01 | new          | 1200   | starts on the first
 early   | 2023-11-01 | upsell       | 250    | two seats, counted at the new price from the day they start
-early   | 2023-11-01 | price        | 50     | and never beside the contract they replace
+early   | 2023-11-01 | price        | 50     | and the contract they replace ends there
 late    | 2023-01-01 | new          | 1200   | the gap of January is bridged, nothing moves
 lost    | 2023-01-01 | new          | 1200   |
 lost    | 2024-01-01 | churn        | 1200   | leaves in the month its term ends
@@ -1078,19 +1084,19 @@ slow    | 2024-04-01 | reactivation | 1200   | revenue from the day it was paid
 """
 
 
-def test_revenue_moves_in_the_month_it_should():
-    """Contracts that ended in December 2025 are pending on 1 January 2026, and carried until that is decided."""
-    given = Case("months", MONTHS, {})
+def test_revenue_movements_by_month():
+    """Contracts that ended in December 2025 are pending on 1 January 2026, and still count until decided."""
+    case = Case("months", MONTHS, {})
     months = [date(2022 + n // 12, n % 12 + 1, 1) for n in range(48)]
-    contracts = known_rows("contracts", table(rows_of(given), CONTRACTS), date(2026, 1, 1))
+    contracts = known_rows("contracts", table(rows_of(case), CONTRACTS), date(2026, 1, 1))
     moves = RenewalLedger(
-        contracts, date(2026, 1, 1), Policy(), True, materialize=lambda kept: kept.cache()
+        contracts, date(2026, 1, 1), Policy(), True, materialize=lambda expression: expression.cache()
     ).account_roll_forward(months)
-    found = {
+    result = {
         (row["account_id"].removeprefix("months: "), row["month"].isoformat(), movement, row[movement] / 100)
         for row in rows(moves)
         for movement in ("new", "upsell", "cross_sell", "price", "reactivation", "contraction", "churn")
         if row[movement]
     }
-    _head, *lines = [[cell.strip() for cell in line.split("|")] for line in MOVED.strip().splitlines()]
-    assert found == {(account, month, movement, float(amount)) for account, month, movement, amount, _why in lines}
+    _head, *lines = [[cell.strip() for cell in line.split("|")] for line in MOVEMENTS.strip().splitlines()]
+    assert result == {(account, month, movement, float(amount)) for account, month, movement, amount, _why in lines}

@@ -1,9 +1,9 @@
-"""The scorecard of a company of five accounts, every figure worked out by hand.
+"""The scorecard of a company of five accounts; every figure is computed by hand.
 
-It is looked at on 2025-09-01. The grace is 60 days, so June 2025, which ended 63 days before, is final; July and August
-are open. One euro is 1.25 dollars, and everything below is in dollars a year.
+The as-of date is 2025-09-01. The grace is 60 days, so June 2025, which ended 63 days before, is final; July and August
+are open. One euro is 1.25 dollars, and all amounts below are in dollars per year.
 
-What was sold (seats in brackets) and what became of it:
+Contracts (seats in brackets) and their outcomes:
 
     account | manager | first term                       | what happened at its end
     acme    | Ann     | 2024-06-15  40 000               | bought again flat on 2025-06-15
@@ -11,7 +11,7 @@ What was sold (seats in brackets) and what became of it:
     beta    | Ann     | 2024-06-20  12 500 (10), in euro | bought again on the day with 12 seats: 15 000
     coral   | Bo      | 2024-06-10  37 800 (18)          | bought again 15 days late with 15 seats: 31 500
     delta   | Bo      | 2024-06-05   2 500               | lost on 2025-06-05
-    echo    | nobody  | 2023-07-01   1 200, two years    | lost on 2025-07-01; came by a referral
+    echo    | nobody  | 2023-07-01   1 200, two years    | lost on 2025-07-01; won by a referral
 
 Recurring revenue:
 
@@ -39,13 +39,14 @@ from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.scorecard import totals as cards
 from renewals.features.scorecard.measures import MEASURES, measure_definitions, missing_measures
 from renewals.features.spine import month_starts
-from tests.oracle.drawn import drawn
+from tests.oracle.drawn import drawn_rows
 from tests.oracle.worlds import World, arrow, schema, world
 
 AS_OF = date(2025, 9, 1)
 JUNE, JULY, AUGUST = "2025-06", "2025-07", "2025-08"
 POLICY = Policy(money=Money(size_bands=(14_000, 100_000)))
-"""Beta grows out of the small ones in June, and from the plan basic to pro: it counts as what it was at the opening."""
+"""In June beta grows out of the small accounts and changes from plan basic to pro; it counts in its segments of the
+opening."""
 
 ACCOUNTS = """
     account_id | industry | channel  | csm
@@ -78,8 +79,8 @@ TRIALS = """
     coral   | 2024-07-20   | 2024-09-15
     delta   | 2024-09-01   | 2024-09-05
 """
-"""Onboarding is the first 60 days. Acme finished in 10 days and beta in 20, both in time; coral asked on its 40th day
-and finished too late; delta asked on its 88th day, long after its onboarding."""
+"""Onboarding is the first 60 days. Acme finished in 10 days and beta in 20, both in time. Coral asked on its 40th day
+and finished too late. Delta asked on its 88th day, after its onboarding."""
 SURVEYS = """
     account | kind | score | sent_at    | answered_at
     acme    | nps  | 10    | 2025-06-01 | 2025-06-02
@@ -91,7 +92,7 @@ SURVEYS = """
     coral   | csat | 1     | 2025-06-01 | 2025-06-02
     delta   | nps  |       | 2025-06-01 |
 """
-"""In June three promoters, one passive and one detractor answered; the 0 was in May, and delta said nothing."""
+"""In June three promoters, one passive and one detractor answered. The score 0 is of May, and delta did not answer."""
 REFERRALS = """
     account | referred_account_id | referred_at | converted_at | reward_cost
     acme    | echo                | 2023-06-10  | 2023-07-01   | 340
@@ -105,12 +106,12 @@ USE = [
     *(("beta", "u3", date(2025, 6, day), None, 1.0) for day in range(27, 31)),
     ("beta", "u4", date(2025, 6, 29), None, 0.0),
 ]
-"""Who did what matters when, and when it was known if later: u1 on ten days (one of them told twice), u2 on June 2nd,
-u3 on four days; u4 only looked on."""
+"""Account, user, day, day of arrival if later, key actions: u1 on ten days (one of them in two rows), u2 on June 2nd,
+u3 on four days; u4 without a key action."""
 
 
 def five(**changed: list[dict[str, Any]]) -> World:
-    """The company, or with some of its tables changed."""
+    """The tables of the company, some of them replaced."""
     texts = {
         "accounts": ACCOUNTS,
         "contracts": CONTRACTS,
@@ -119,19 +120,19 @@ def five(**changed: list[dict[str, Any]]) -> World:
         "surveys": SURVEYS,
         "referrals": REFERRALS,
     }
-    return world(**{name: drawn(name, text) for name, text in texts.items()} | changed)
+    return world(**{name: drawn_rows(name, text) for name, text in texts.items()} | changed)
 
 
-def told(tables: World, as_of: date = AS_OF, use: list[tuple] = USE, without: tuple[str, ...] = ()) -> dict:
-    """The scorecard by (measure, period kind, period, segment kind, segment)."""
+def scorecard_of(tables: World, as_of: date = AS_OF, use: list[tuple] = USE, without: tuple[str, ...] = ()) -> dict:
+    """Scorecard rows by (measure, period kind, period, segment kind, segment)."""
     con = ibis.duckdb.connect(threads=1)
     names = ("accounts", "contracts", "rates", "trials", "surveys", "referrals")
     raw = {name: con.create_table(name, arrow(tables[name], schema(name))) for name in names if name not in without}
     known = {name: known_rows(name, raw[name], as_of) for name in ("accounts", "contracts", "rates")}
-    made = iter(range(1000))
+    numbers = iter(range(1000))
 
     def keep(table: Any) -> Any:
-        return con.create_table(f"kept_{next(made)}", table)
+        return con.create_table(f"kept_{next(numbers)}", table)
 
     book = RenewalLedger(known["contracts"], as_of, POLICY, False, known["rates"], known["accounts"], keep)
     first = date(2023, 7, 1)
@@ -143,9 +144,9 @@ def told(tables: World, as_of: date = AS_OF, use: list[tuple] = USE, without: tu
     inputs = {**raw, **ledger} | ({} if "person_days" in without else {"person_days": person_days(con, use)})
     rows = cards.scorecard(inputs, as_of, POLICY, first, 26, keep).to_pyarrow().to_pylist()
     key = ("measure", "period_kind", "period", "segment_kind", "segment")
-    found = {tuple(row[name] for name in key): row for row in rows}
-    assert len(found) == len(rows), "a measure is told twice"
-    return found
+    result = {tuple(row[name] for name in key): row for row in rows}
+    assert len(result) == len(rows), "a measure has two rows"
+    return result
 
 
 def person_days(con: Any, use: list[tuple]) -> Any:
@@ -159,11 +160,11 @@ def person_days(con: Any, use: list[tuple]) -> Any:
 
 @pytest.fixture(scope="module")
 def card():
-    return told(five())
+    return scorecard_of(five())
 
 
-def of(card: dict, measure: str, period: str, kind: str = "month", segment: tuple[str, str] = ("company", "all")):
-    """(value, numerator, denominator) of one row; None where it has no row."""
+def figures(card: dict, measure: str, period: str, kind: str = "month", segment: tuple[str, str] = ("company", "all")):
+    """(value, numerator, denominator) of one row; None if there is no row."""
     row = card.get((measure, kind, period, *segment))
     return row and (row["value"], row["numerator"], row["denominator"])
 
@@ -179,7 +180,7 @@ IN_JUNE = {
     "logo_renewal_rate": 3 / 4,
     # 40 000 + 12 500 + 37 800 + 2 500 = 92 800 was due; all but delta's 2 500 was bought again.
     "revenue_renewal_rate": 90_300 / 92_800,
-    # Coral's 6 300 is not kept either; beta's 2 500 more counts for nothing.
+    # Coral's 6 300 is lost too; beta's additional 2 500 does not count.
     "pure_renewal_rate": 84_000 / 92_800,
     "customers": 4,
     "arr": 93_700,
@@ -196,15 +197,15 @@ IN_JUNE = {
     "new_arr": 0,
     "upsell_rate": 0.025,
     "cross_sell_rate": 0,
-    # Three of five recommend us and one does not: 60 - 20.
+    # Three of five are promoters and one is a detractor: 60 - 20.
     "nps": 40,
-    # Two invitations by five customers, one of which became a customer: 5 x 0.4 x 0.5 / 5.
+    # Five customers sent two invitations, and one converted: 5 x 0.4 x 0.5 / 5.
     "invitations_per_customer": 0.4,
     "invitation_conversion": 0.5,
     "viral_coefficient": 0.2,
     # 10 + 1 + 4 days of use in 30 days.
     "dau": 0.5,
-    # From June 3rd to 30th u1 and u3 were there; u2 came on the 2nd.
+    # From June 3rd to 30th u1 and u3 were active; u2 was active on the 2nd.
     "mau": 2,
     "dau_per_mau": 0.25,
     "referral_revenue": 100,  # echo pays 1 200 a year
@@ -215,23 +216,23 @@ IN_JUNE = {
 
 @pytest.mark.parametrize("measure", IN_JUNE)
 def test_june(card, measure):
-    assert of(card, measure, JUNE)[0] == pytest.approx(IN_JUNE[measure], rel=1e-4)
+    assert figures(card, measure, JUNE)[0] == pytest.approx(IN_JUNE[measure], rel=1e-4)
     assert state(card, measure, JUNE) == "final"
 
 
-def test_the_worked_case_of_the_return_on_referral_spend(card):
-    value, earned, cost = of(card, "referral_return", JUNE)
+def test_the_worked_example_of_return_on_referral_spend(card):
+    value, earned, cost = figures(card, "referral_return", JUNE)
     assert (earned, cost, round(value, 1)) == (2_400, 340, 7.1)
 
 
-def test_referred_accounts_pay_from_the_month_in_which_they_bought():
-    """Beta, a customer before, bought again on advice: 1 250 of its 15 000 a year are June's; the reward was 100."""
-    referrals = drawn("referrals", REFERRALS)
+def test_referral_revenue_starts_in_the_month_of_the_referred_purchase():
+    """Beta, already a customer, renews after a referral: 1 250 of its 15 000 a year are of June; the reward was 100."""
+    referrals = drawn_rows("referrals", REFERRALS)
     referrals[1] |= {"referred_account_id": "beta", "reward_cost": 100.0}
-    card = told(five(referrals=referrals))
-    assert of(card, "referral_revenue", JUNE)[0] == 100 + 1_250
-    assert of(card, "referral_return", JUNE) == pytest.approx((3_650 / 440, 2_400 + 1_250, 340 + 100))
-    assert of(card, "referral_return", "2025-05")[0] == 2_300 / 340
+    card = scorecard_of(five(referrals=referrals))
+    assert figures(card, "referral_revenue", JUNE)[0] == 100 + 1_250
+    assert figures(card, "referral_return", JUNE) == pytest.approx((3_650 / 440, 2_400 + 1_250, 340 + 100))
+    assert figures(card, "referral_return", "2025-05")[0] == 2_300 / 340
 
 
 YEAR_TO_JUNE = {
@@ -244,7 +245,7 @@ YEAR_TO_JUNE = {
     # A month of this year lost 2 500 of 94 000 (July, August) + 94 000 + 10 x 100 000 (September to June).
     "yearly_churn": 1 - (1 - 2_500 / 1_188_000) ** 12,
     "gross_retention": (94_000 - 2_500 - 6_300) / 94_000,
-    # acme's add-on came in August 2024: 94 000 + 6 000 + 2 500 - 6 300 - 2 500.
+    # acme's add-on started in August 2024: 94 000 + 6 000 + 2 500 - 6 300 - 2 500.
     "net_retention": 93_700 / 94_000,
     "upsell_rate": 2_500 / 94_000,
     "cross_sell_rate": 6_000 / 94_000,
@@ -257,26 +258,26 @@ YEAR_TO_JUNE = {
 
 @pytest.mark.parametrize("measure", YEAR_TO_JUNE)
 def test_the_year_to_june(card, measure):
-    assert of(card, measure, JUNE, "trailing_year")[0] == pytest.approx(YEAR_TO_JUNE[measure], rel=1e-9)
+    assert figures(card, measure, JUNE, "trailing_year")[0] == pytest.approx(YEAR_TO_JUNE[measure], rel=1e-9)
 
 
-def test_onboarding_of_who_came_in_june_2024(card):
-    """Acme, beta, coral and delta began; the first three asked in time; two of them finished in time, in 10 and 20."""
-    assert of(card, "trial_asked", "2024-06") == (3 / 4, 3, 4)
-    assert of(card, "trial_finished", "2024-06") == (2 / 3, 2, 3)
-    assert of(card, "trial_days", "2024-06")[0] == 15
-    assert of(card, "trial_asked", JUNE) == (None, 0, 0)
+def test_onboarding_of_the_customers_of_june_2024(card):
+    """Of four started customers three asked in time; two of these finished in time, in 10 and 20 days."""
+    assert figures(card, "trial_asked", "2024-06") == (3 / 4, 3, 4)
+    assert figures(card, "trial_finished", "2024-06") == (2 / 3, 2, 3)
+    assert figures(card, "trial_days", "2024-06")[0] == 15
+    assert figures(card, "trial_asked", JUNE) == (None, 0, 0)
 
 
-def test_new_customers_and_a_month_that_began_with_nothing(card):
-    assert of(card, "new_arr", "2024-06")[0] == 40_000 + 12_500 + 37_800 + 2_500
-    assert of(card, "revenue_churn", "2023-07") == (None, 0, 0)
-    assert of(card, "net_retention", "2023-07") == (None, 0, 0)
+def test_new_arr_and_a_month_without_an_opening(card):
+    assert figures(card, "new_arr", "2024-06")[0] == 40_000 + 12_500 + 37_800 + 2_500
+    assert figures(card, "revenue_churn", "2023-07") == (None, 0, 0)
+    assert figures(card, "net_retention", "2023-07") == (None, 0, 0)
 
 
-def test_what_was_bought_and_lost_within_a_year_is_money_but_no_rate_above_all_there_was():
-    """Beta paid 10 000, took 5 000 more in October and left in March: of the 20 000 of a year ago half is gone."""
-    contracts = drawn(
+def test_arr_won_and_lost_within_a_year_counts_as_amount_but_not_in_rates():
+    """Beta paid 10 000, added 5 000 in October and left in March: half of the 20 000 of a year ago is lost."""
+    contracts = drawn_rows(
         "contracts",
         """
         account | contract_id | start_date | end_date   | arr   | seats
@@ -285,15 +286,15 @@ def test_what_was_bought_and_lost_within_a_year_is_money_but_no_rate_above_all_t
         beta    | b2          | 2024-10-01 | 2025-03-01 | 5000  | 5
         """,
     )
-    card = told(five(contracts=contracts))
-    assert of(card, "churned_arr", JUNE, "trailing_year")[0] == 15_000
-    assert of(card, "revenue_churn", JUNE, "trailing_year") == (0.5, 10_000, 20_000)
-    assert of(card, "gross_retention", JUNE, "trailing_year") == (0.5, 10_000, 20_000)
-    assert of(card, "net_retention", JUNE, "trailing_year") == (0.5, 10_000, 20_000)
-    assert of(card, "upsell_rate", JUNE, "trailing_year")[0] == 5_000 / 20_000
+    card = scorecard_of(five(contracts=contracts))
+    assert figures(card, "churned_arr", JUNE, "trailing_year")[0] == 15_000
+    assert figures(card, "revenue_churn", JUNE, "trailing_year") == (0.5, 10_000, 20_000)
+    assert figures(card, "gross_retention", JUNE, "trailing_year") == (0.5, 10_000, 20_000)
+    assert figures(card, "net_retention", JUNE, "trailing_year") == (0.5, 10_000, 20_000)
+    assert figures(card, "upsell_rate", JUNE, "trailing_year")[0] == 5_000 / 20_000
 
 
-# -- what is not decided yet (R2) ------------------------------------------------------------------------------------
+# -- renewals that are not decided yet (R2) --------------------------------------------------------------------------
 
 RATES_OF_OUTCOMES = (
     *("logo_renewal_rate", "revenue_renewal_rate", "pure_renewal_rate", "customer_churn", "customers_lost"),
@@ -304,37 +305,37 @@ RATES_OF_OUTCOMES = (
 @pytest.mark.parametrize("measure", RATES_OF_OUTCOMES)
 @pytest.mark.parametrize("period", [JULY, AUGUST])
 @pytest.mark.parametrize("kind", ["month", "quarter", "trailing_year"])
-def test_an_open_period_looks_neither_lost_nor_kept(card, measure, period, kind):
-    assert of(card, measure, period, kind)[0] is None
+def test_rates_of_an_open_period_are_null(card, measure, period, kind):
+    assert figures(card, measure, period, kind)[0] is None
     assert state(card, measure, period, kind) == "open"
 
 
-def test_what_is_pending_is_counted_and_shown_apart(card):
-    """In August acme's add-on ended, with nobody's decision yet; it still recurs."""
-    assert of(card, "renewals_pending", AUGUST) == (1, 1, 1)
-    assert of(card, "arr_pending", AUGUST) == (6_000, 6_000, 6_000)
-    assert of(card, "logo_renewal_rate", AUGUST) == (None, 0, 0)
-    assert of(card, "pure_renewal_rate", AUGUST) == (None, 0, 0)
-    assert of(card, "arr", AUGUST)[0] == 92_500
-    assert of(card, "customers", AUGUST)[0] == 3
+def test_pending_renewals_are_counted_separately(card):
+    """In August the add-on of acme ended without a decision; its revenue still counts."""
+    assert figures(card, "renewals_pending", AUGUST) == (1, 1, 1)
+    assert figures(card, "arr_pending", AUGUST) == (6_000, 6_000, 6_000)
+    assert figures(card, "logo_renewal_rate", AUGUST) == (None, 0, 0)
+    assert figures(card, "pure_renewal_rate", AUGUST) == (None, 0, 0)
+    assert figures(card, "arr", AUGUST)[0] == 92_500
+    assert figures(card, "customers", AUGUST)[0] == 3
 
 
-def test_of_the_year_only_what_is_decided_is_in_a_rate(card):
-    """To August 6 were due: of the 5 decided 3 were bought again, and acme's add-on is pending."""
-    assert of(card, "renewals_due", AUGUST, "trailing_year")[0] == 6
-    assert of(card, "renewals_pending", AUGUST, "trailing_year")[0] == 1
-    assert of(card, "logo_renewal_rate", AUGUST, "trailing_year") == (None, 3, 5)
+def test_rates_of_a_year_include_decided_renewals_only(card):
+    """In the year to August 6 were due: 3 of the 5 decided were renewed, and the add-on of acme is pending."""
+    assert figures(card, "renewals_due", AUGUST, "trailing_year")[0] == 6
+    assert figures(card, "renewals_pending", AUGUST, "trailing_year")[0] == 1
+    assert figures(card, "logo_renewal_rate", AUGUST, "trailing_year") == (None, 3, 5)
 
 
 def test_once_the_grace_has_passed_the_month_is_final():
-    """August is final when a term that ended on its 31st is, 61 days on: the add-on is lost, of 92 500 ARR."""
-    assert state(told(five(), date(2025, 10, 30)), "customer_churn", AUGUST) == "open"
-    card = told(five(), date(2025, 10, 31))
-    assert of(card, "logo_renewal_rate", AUGUST) == (0, 0, 1)
-    assert of(card, "revenue_churn", AUGUST) == (6_000 / 92_500, 6_000, 92_500)
-    assert of(card, "customer_churn", AUGUST) == (0, 0, 3)
+    """August is final 61 days after a term that ended on the 31st: the add-on is lost, of 92 500 ARR."""
+    assert state(scorecard_of(five(), date(2025, 10, 30)), "customer_churn", AUGUST) == "open"
+    card = scorecard_of(five(), date(2025, 10, 31))
+    assert figures(card, "logo_renewal_rate", AUGUST) == (0, 0, 1)
+    assert figures(card, "revenue_churn", AUGUST) == (6_000 / 92_500, 6_000, 92_500)
+    assert figures(card, "customer_churn", AUGUST) == (0, 0, 3)
     assert state(card, "customer_churn", AUGUST) == "final"
-    assert of(card, "renewals_pending", AUGUST)[0] == 0
+    assert figures(card, "renewals_pending", AUGUST)[0] == 0
 
 
 # -- segments --------------------------------------------------------------------------------------------------------
@@ -354,7 +355,7 @@ BY_SEGMENT = [
     ("csm", "Ann", "nps", (75, 3, 4)),
     ("csm", "Bo", "nps", (-100, -1, 1)),
     ("csm", "Ann", "dau", (0.5, 15, 30)),
-    # Who invites is in one segment, who came by it and pays in another.
+    # The inviting account is in one segment, the referred account that pays is in another.
     ("channel", "partner", "invitations_per_customer", (1 / 2, 1, 2)),
     ("channel", "referral", "referral_return", (2_400 / 340, 2_400, 340)),
 ]
@@ -362,22 +363,22 @@ BY_SEGMENT = [
 
 @pytest.mark.parametrize(("kind", "segment", "measure", "expected"), BY_SEGMENT)
 def test_a_segment(card, kind, segment, measure, expected):
-    assert of(card, measure, JUNE, segment=(kind, segment)) == pytest.approx(expected)
+    assert figures(card, measure, JUNE, segment=(kind, segment)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("measure", ["customers", "arr", "renewals_due", "churned_arr", "dau"])
 def test_the_segments_of_a_kind_add_up_to_the_company(card, measure):
-    whole = of(card, measure, JUNE)[0]
+    total = figures(card, measure, JUNE)[0]
     for kind in cards.SEGMENTS:
         parts = [row["value"] for key, row in card.items() if key[:4] == (measure, "month", JUNE, kind)]
-        assert sum(parts) == pytest.approx(whole), kind
+        assert sum(parts) == pytest.approx(total), kind
 
 
-# -- what is known when, and what is not given ------------------------------------------------------------------------
+# -- rows known later, and missing tables ----------------------------------------------------------------------------
 
 
-def test_what_is_learnt_later_changes_nothing_of_an_earlier_day(card):
-    """Late signatures, cancellations, answers, trials, referrals, use and rates: on 2025-09-01 nobody knew of them."""
+def test_rows_known_later_do_not_change_the_scorecard(card):
+    """Signatures, cancellations, answers, trials, referrals, use and rates known later do not change 2025-09-01."""
     before = five()
     later = datetime(2025, 9, 1)
     contracts = [row | {"cancelled_at": later} if row["contract_id"] == "a2" else row for row in before["contracts"]]
@@ -385,7 +386,7 @@ def test_what_is_learnt_later_changes_nothing_of_an_earlier_day(card):
     changed = {
         "contracts": [
             *contracts,
-            *drawn(
+            *drawn_rows(
                 "contracts",
                 """
                 account | contract_id | start_date | end_date   | arr  | signed_at
@@ -409,12 +410,12 @@ def test_what_is_learnt_later_changes_nothing_of_an_earlier_day(card):
         ],
     }  # fmt: skip
     use = [*USE, ("delta", "u9", date(2025, 6, 15), AS_OF, 1.0), ("acme", "u2", AS_OF, None, 1.0)]
-    assert told(five(**changed), use=use) == card
+    assert scorecard_of(five(**changed), use=use) == card
 
 
-def test_a_table_that_was_not_given_is_absent_and_not_zero(card):
+def test_measures_of_a_missing_table_are_absent_and_not_zero(card):
     without = ("trials", "surveys", "referrals", "person_days")
-    bare = told(five(), without=without)
+    bare = scorecard_of(five(), without=without)
     missing = missing_measures({"accounts", "contracts"})
     assert missing == [
         *("trial_asked", "trial_finished", "trial_days", "nps"),
@@ -422,17 +423,17 @@ def test_a_table_that_was_not_given_is_absent_and_not_zero(card):
         *("dau", "mau", "dau_per_mau", "referral_revenue", "referral_return"),
     ]
     for measure in missing:
-        assert of(bare, measure, JUNE) == (None, None, None)
+        assert figures(bare, measure, JUNE) == (None, None, None)
         assert state(bare, measure, JUNE) == "absent"
     for measure in set(MEASURES) - set(missing):
-        assert of(bare, measure, JUNE) == of(card, measure, JUNE)
+        assert figures(bare, measure, JUNE) == figures(card, measure, JUNE)
 
 
 def test_a_month_before_anything_was_recorded_is_absent_and_not_zero(card):
-    """Use is recorded from June 2025 on; in July nobody used it, and that is a zero."""
+    """Use is recorded from June 2025 on; in July nobody used the product, which is a zero."""
     assert state(card, "dau", "2025-05") == "absent"
     assert state(card, "dau", JUNE, "trailing_year") == "absent"
-    assert of(card, "dau", JULY) == (0, 0, 31)
+    assert figures(card, "dau", JULY) == (0, 0, 31)
 
 
 def test_months_that_are_not_over_have_no_row(card):
@@ -443,15 +444,15 @@ def test_months_that_are_not_over_have_no_row(card):
     assert min(key[2] for key in card if key[1] == "trailing_year") == "2024-06"
 
 
-def test_before_the_first_month_is_over_there_is_nothing_to_say():
-    assert told(five(), date(2023, 7, 20)) == {}
+def test_before_the_end_of_the_first_month_the_scorecard_is_empty():
+    assert scorecard_of(five(), date(2023, 7, 20)) == {}
 
 
-def test_every_measure_says_what_it_means_in_both_languages():
-    for said in measure_definitions():
+def test_every_measure_has_a_name_and_definition_in_both_languages():
+    for definition in measure_definitions():
         for part in ("name", "definition"):
-            assert said[part]["en"].isascii()
-            assert said[part]["zh"]
-            assert said[part]["en"] != said[part]["zh"]
-    rules = {said["rule"] for said in measure_definitions()}
+            assert definition[part]["en"].isascii()
+            assert definition[part]["zh"]
+            assert definition[part]["en"] != definition[part]["zh"]
+    rules = {definition["rule"] for definition in measure_definitions()}
     assert {f"K{number}" for number in range(1, 11)} | {"R4", "R5", "R8"} <= rules
