@@ -193,12 +193,24 @@ def backtest(
     _run_job("backtest", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), until=until)
 
 
+def _known_target(target: str | None) -> str | None:
+    from renewals.models.targets import load_targets
+
+    try:
+        load_targets([target] if target else [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return target
+
+
 @app.command()
 def tune(
     until: Until,
     target: Annotated[
         str | None,
-        typer.Option(help="Tune only this target.  [default: all in `targets`]", show_default=False),
+        typer.Option(
+            help="Tune only this target.  [default: all in `targets`]", show_default=False, callback=_known_target
+        ),
     ] = None,
     allow_stale: AllowStale = False,
     tables: Tables = None,
