@@ -15,11 +15,11 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 IMAGES = Path(__file__).parent / "img"
-PAGE_SIZE = {"width": 1280, "height": 760}
+PAGE_SIZE = {"width": 1680, "height": 900}
 SHEET_PAGE = 4
 """Printed page of the first manager's sheet: the summary takes three."""
-SHEET_CROP = ("-x", "85", "-y", "95", "-W", "1360", "-H", "560")
-"""Crop of the printed page at 130 dots per inch, in pixels."""
+SHEET_CROP = ("-x", "130", "-y", "145", "-W", "2000", "-H", "560")
+"""Crop of the printed page at 200 dots per inch, in pixels."""
 
 
 def main() -> None:
@@ -38,12 +38,16 @@ def main() -> None:
 
 
 def photograph_page(page: Path, chromium: str) -> None:
-    """Photograph the page with its first account open."""
+    """Photograph the accounts of the first account's manager, with that account open."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(viewport=PAGE_SIZE, color_scheme="light")
         tab.goto(page.resolve().as_uri())
-        tab.wait_for_timeout(1500)
+        tab.wait_for_selector("html[data-ready=yes]")
+        manager = tab.locator(".tabulator-row [tabulator-field=csm]").first.text_content()
+        tab.locator("select").first.select_option(label=manager)
+        tab.locator(".tabulator-row").first.click()
+        tab.wait_for_timeout(1000)
         tab.screenshot(path=IMAGES / "page.png")
         browser.close()
 
@@ -55,7 +59,7 @@ def photograph_sheet(workbook: Path) -> None:
         command = ["soffice", "--headless", "--convert-to", pages, "--outdir", work, str(workbook)]
         subprocess.run(command, check=True, capture_output=True)
         pdf = Path(work) / f"{workbook.stem}.pdf"
-        crop = ["pdftoppm", "-r", "130", *SHEET_CROP, "-png", "-singlefile", str(pdf), str(IMAGES / "workbook")]
+        crop = ["pdftoppm", "-r", "200", *SHEET_CROP, "-png", "-singlefile", str(pdf), str(IMAGES / "workbook")]
         subprocess.run(crop, check=True)
 
 
