@@ -249,7 +249,7 @@ def test_hindsight_list_in_another_folder_leaves_the_archive_unchanged(june, mon
     assert contents(june / "data" / "list_archive") == before
 
 
-def test_hindsight_lists_remove_no_normal_list_from_the_archive(june, monkeypatch) -> None:
+def test_hindsight_lists_do_not_remove_a_list_without_hindsight_from_the_archive(june, monkeypatch) -> None:
     monkeypatch.setattr(list_archive, "MAX_ARCHIVED_DAYS", 2)
     for month in (7, 8, 9):
         one = job_on(june, date(2025, month, 1))

@@ -23,7 +23,7 @@ def files(tmp_path_factory):
 
 
 def truncated_files(files: dict[str, bytes], cut: str) -> dict[str, bytes]:
-    """The model files with a booster file that ends at `cut`, as after a full disk."""
+    """Model files with a booster that ends at `cut`, as if registered (and hashed) after a write to a full disk."""
     text = files[BOOSTER_FILE]
     cut_positions = {
         "in a tree": text.index(b"leaf_value"),
