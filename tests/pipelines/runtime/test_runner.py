@@ -1,4 +1,4 @@
-"""However a run ends: its exit code, its one JSON line, its one sentence."""
+"""Exit code, JSON line and error sentence at the end of a run."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tests.root import ROOT
 SECRET = "Acme Ltd, postgresql://u:pa55@db/x"
 
 
-def failing(error: BaseException) -> Any:
+def work_with_error(error: BaseException) -> Any:
     def work() -> dict[str, Any]:
         raise error
 
     return work
 
 
-def ended(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
-    shown = capsys.readouterr()
-    lines = shown.out.splitlines()
+def result_and_stderr(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
+    output = capsys.readouterr()
+    lines = output.out.splitlines()
     assert len(lines) == 1, "one line of result"
-    return json.loads(lines[0]), shown.err
+    return json.loads(lines[0]), output.err
 
 
 def test_a_result_is_one_json_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.run_command(lambda: {"rows": 3, "gain": [float("nan"), -float("inf")]}, tmp_path, "check") == 0
-    told, complaint = ended(capsys)
-    assert told == {"rows": 3, "gain": [None, None]}
-    assert complaint == ""
+    result, stderr = result_and_stderr(capsys)
+    assert result == {"rows": 3, "gain": [None, None]}
+    assert stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_a_result_is_one_json_line(tmp_path: Path, capsys: pytest.CaptureFixture
         (FileNotFoundError(errno.ENOENT, "no", "data/x.parquet"), 66, "InputMissing"),
     ],
 )
-def test_every_end_has_its_code_one_json_line_and_one_sentence(
+def test_every_error_has_an_exit_code_one_json_line_and_one_sentence(
     error: BaseException, code: int, state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runner.run_command(failing(error), tmp_path, "score") == code
-    told, complaint = ended(capsys)
-    assert (told["exit"], told["state"]) == (code, state)
-    assert complaint == f"renewals: {told['message']}\n", "said once, without a traceback"
-    assert SECRET not in complaint
+    assert runner.run_command(work_with_error(error), tmp_path, "score") == code
+    result, stderr = result_and_stderr(capsys)
+    assert (result["exit"], result["state"]) == (code, state)
+    assert stderr == f"renewals: {result['message']}\n", "one sentence without a traceback"
+    assert SECRET not in stderr
 
 
-def test_the_traceback_of_an_unexpected_error_is_kept_without_its_message(
+def test_the_traceback_of_an_unexpected_error_is_logged_without_its_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> dict[str, Any]:
@@ -82,8 +82,8 @@ def test_the_traceback_of_an_unexpected_error_is_kept_without_its_message(
             raise ValueError(SECRET) from cause
 
     assert runner.run_command(work, tmp_path, "score") == 70
-    told, _ = ended(capsys)
-    log = Path(told["log"])
+    result, _ = result_and_stderr(capsys)
+    log = Path(result["log"])
     assert log.parent == tmp_path / "logs"
     text = log.read_text()
     assert text.splitlines()[0].split(" ", 1)[1].startswith("renewals score, Python 3.")
@@ -94,14 +94,14 @@ def test_the_traceback_of_an_unexpected_error_is_kept_without_its_message(
     assert "pa55" not in text
 
 
-def test_an_unexpected_error_is_told_where_no_log_can_be_kept(
+def test_an_unexpected_error_is_reported_if_no_log_can_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").write_text("a file where the folder should be")
-    assert runner.run_command(failing(ValueError("x")), tmp_path, "score") == 70
-    told, complaint = ended(capsys)
-    assert told["log"] is None
-    assert "could not be written to" in complaint
+    assert runner.run_command(work_with_error(ValueError("x")), tmp_path, "score") == 70
+    result, stderr = result_and_stderr(capsys)
+    assert result["log"] is None
+    assert "could not be written to" in stderr
 
 
 SCRIPT = """
@@ -124,7 +124,7 @@ def native():
     hashlib.pbkdf2_hmac("sha256", b"x", b"y", 2_000_000_000)
 
 def swallowed():
-    # Whoever swallows the error goes on, but publishes nothing.
+    # Code that swallows the error continues, but publishes nothing.
     try:
         query()
     except Exception:
@@ -134,7 +134,7 @@ def swallowed():
 def work():
     with exclusive_lock(data, "score"):
         print("working", file=sys.stderr, flush=True)
-        {what}()
+        {function}()
     return {{}}
 
 data = Path(sys.argv[1])
@@ -142,13 +142,13 @@ raise SystemExit(runner.run_command(work, data, "score"))
 """
 
 
-@pytest.mark.parametrize("what", ["wait", "query", "native", "swallowed"])
+@pytest.mark.parametrize("function", ["wait", "query", "native", "swallowed"])
 @pytest.mark.parametrize(("number", "code", "state"), [(signal.SIGTERM, 143, "Terminated"), (signal.SIGINT, 130, "Interrupted")])  # fmt: skip # noqa: E501
 def test_a_signal_ends_the_run_with_its_code_and_frees_the_lock(
-    what: str, number: int, code: int, state: str, tmp_path: Path
+    function: str, number: int, code: int, state: str, tmp_path: Path
 ) -> None:
     run = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(what=what), str(tmp_path)],
+        [sys.executable, "-c", SCRIPT.format(function=function), str(tmp_path)],
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True},
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
@@ -156,39 +156,39 @@ def test_a_signal_ends_the_run_with_its_code_and_frees_the_lock(
     assert run.stderr.readline() == "working\n"
     time.sleep(0.3)
     run.send_signal(number)
-    out, complaint = run.communicate(timeout=30)
+    out, stderr = run.communicate(timeout=30)
     assert run.returncode == code
-    told = json.loads(out)
-    assert (told["exit"], told["state"]) == (code, state)
-    assert "Traceback" not in complaint
+    result = json.loads(out)
+    assert (result["exit"], result["state"]) == (code, state)
+    assert "Traceback" not in stderr
     assert not (tmp_path / "lists").exists()
     with exclusive_lock(tmp_path, "score"):
         pass
 
 
-def test_a_reader_who_has_gone_is_no_complaint(tmp_path: Path) -> None:
-    """`renewals check … | true`, and the same with the log in the pipe."""
+def test_a_closed_pipe_causes_no_error_message(tmp_path: Path) -> None:
+    """`renewals check … | true`, also with the log in the pipe."""
     for streams in ("", "2>&1"):
         line = f"{sys.executable} -m renewals.pipelines.cli check --tables {tmp_path} --data {tmp_path} {streams}"
-        done = subprocess.run(
+        process = subprocess.run(
             ["bash", "-c", f"set -o pipefail; ( sleep 0.1; {line} ) | true"],
             **{"capture_output": True, "text": True, "cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}},
         )
-        assert done.returncode == 66, done.stderr
-        assert "Broken pipe" not in done.stderr
-        assert "Exception ignored" not in done.stderr
+        assert process.returncode == 66, process.stderr
+        assert "Broken pipe" not in process.stderr
+        assert "Exception ignored" not in process.stderr
 
 
-def test_names_in_any_script_are_json_whatever_the_terminal_can_show(tmp_path: Path) -> None:
+def test_result_is_json_for_every_encoding_of_the_terminal(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from renewals.pipelines.runtime import runner; "
         "runner.run_command(lambda: {'name': '东方😀'}, Path('.'), 'x')"
     )
     for encoding in ("ascii", "latin-1", "utf-8"):
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", code],
             capture_output=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
             check=True,
         )
-        assert json.loads(done.stdout.decode(encoding)) == {"name": "东方😀"}
+        assert json.loads(process.stdout.decode(encoding)) == {"name": "东方😀"}

@@ -1,4 +1,4 @@
-"""A data folder as commit 77ed5ab left it, made from one of today; every old name stands here as it stood there."""
+"""Conversion of a present data folder to the file and column names that commit 77ed5ab wrote."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ FEEDBACK = {
 
 
 def make_old(data: Path) -> None:
-    """Give everything that is kept in a data folder the names that it had."""
+    """Rename the list archive, the alert history and the feedback in `data` to their old names."""
     if (data / "list_archive").is_dir():
         (data / "list_archive").rename(data / "published")
         for folder in (data / "published").iterdir():
             _make_old_files(folder, ARCHIVED)
-            about = json.loads((folder / "list.json").read_bytes())
+            metadata = json.loads((folder / "list.json").read_bytes())
             (folder / "list.json").unlink()
-            about["last"] = about.pop("previous_list")
-            (folder / "published.json").write_text(json.dumps(about))
+            metadata["last"] = metadata.pop("previous_list")
+            (folder / "published.json").write_text(json.dumps(metadata))
             _make_old_tally(folder / "disagreements.json")
     if (data / "alert_history").is_dir():
         (data / "alert_history").rename(data / "told")

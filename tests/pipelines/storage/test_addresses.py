@@ -1,4 +1,4 @@
-"""One meaning of an address for reading and for writing: three slashes are relative, four absolute."""
+"""Addresses for reading and writing: three slashes are relative, four absolute."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMES = ("x.duckdb", "with space.duckdb", 'it\'s "here".duckdb', "公司 数据.
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def current_folder(tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -23,33 +23,33 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_three_slashes_are_relative_and_four_absolute(here, name):
+def test_three_slashes_are_relative_and_four_absolute(current_folder, name):
     Path(name).touch()
-    for address in (f"duckdb:///{name}", f"duckdb:///{here}/{name}"):
-        assert existing_file(address, "--tables") == writable_file(address, "--to") == here / name
+    for address in (f"duckdb:///{name}", f"duckdb:///{current_folder}/{name}"):
+        assert existing_file(address, "--tables") == writable_file(address, "--to") == current_folder / name
 
 
 @pytest.mark.parametrize("name", [*NAMES, "what?.duckdb", "20%20.duckdb"])
-def test_the_absolute_address_of_a_file_leads_back_to_it_here_and_in_sqlalchemy(here, name):
+def test_absolute_file_address_has_the_same_path_here_and_in_sqlalchemy(current_folder, name):
     Path(name).touch()
     address = file_address("duckdb", Path(name))
     assert address.startswith("duckdb:////")
-    assert existing_file(address, "--tables") == here / name
-    assert make_url(address).database == str(here / name)
+    assert existing_file(address, "--tables") == current_folder / name
+    assert make_url(address).database == str(current_folder / name)
 
 
-def test_percent_signs_are_decoded(here):
-    (here / "a b.duckdb").touch()
-    assert existing_file("duckdb:///a%20b.duckdb", "--tables") == here / "a b.duckdb"
+def test_percent_signs_are_decoded(current_folder):
+    (current_folder / "a b.duckdb").touch()
+    assert existing_file("duckdb:///a%20b.duckdb", "--tables") == current_folder / "a b.duckdb"
 
 
-def test_the_scheme_may_be_in_capitals_and_a_folder_has_none():
+def test_scheme_is_case_insensitive_and_empty_for_a_folder():
     addressed = {a: scheme_of(a) for a in ("DuckDB:///x", "postgres://h/d", "postgresql://h/d", "data/company", "/a")}
     assert list(addressed.values()) == ["duckdb", "postgresql", "postgresql", "", ""]
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("duckdb://x.duckdb", "write duckdb:///x.duckdb for a path from the current folder, or duckdb:////PATH/"),
         ("duckdb://folder/x.duckdb", "write duckdb:///folder/x.duckdb for"),
@@ -60,24 +60,24 @@ def test_the_scheme_may_be_in_capitals_and_a_folder_has_none():
     ],
 )
 @pytest.mark.parametrize("read", [existing_file, writable_file])
-def test_an_address_without_a_file_says_how_to_write_one(here, address, said, read):
-    with pytest.raises(ConfigError, match=re.escape(said)):
+def test_error_for_an_address_without_a_file_contains_the_correct_form(current_folder, address, message, read):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         read(address, "--to")
-    assert list(here.iterdir()) == []
+    assert list(current_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("lost", "form"),
+    ("malformed", "form"),
     [("duckdb:x.duckdb", "duckdb:///FILE"), ("duckdb:/x", "duckdb:///FILE"), ("postgresql:h/d", "postgresql://HOST")],
 )
-def test_an_address_that_lost_a_slash_is_no_folder(lost, form):
+def test_an_address_with_a_missing_slash_is_refused(malformed, form):
     with pytest.raises(ConfigError, match=form):
-        addresses.reject_malformed_address(lost, "--tables")
+        addresses.reject_malformed_address(malformed, "--tables")
     addresses.reject_malformed_address("data/company", "--tables")
 
 
-def test_where_only_the_absolute_file_exists_reading_names_four_slashes(here):
-    file = here / "there.duckdb"
+def test_reading_error_proposes_four_slashes_if_only_the_absolute_file_exists(current_folder):
+    file = current_folder / "there.duckdb"
     file.touch()
     address = f"duckdb:///{str(file)[1:]}"
     with pytest.raises(MissingInputError, match=re.escape(f"For {file} write duckdb:///{file};")):
@@ -86,35 +86,35 @@ def test_where_only_the_absolute_file_exists_reading_names_four_slashes(here):
 
 
 @pytest.mark.parametrize("file_exists", [True, False])
-def test_where_only_the_absolute_place_exists_writing_names_four_slashes(here, file_exists):
-    file = here / "there.duckdb"
+def test_writing_error_proposes_four_slashes_if_only_the_absolute_folder_exists(current_folder, file_exists):
+    file = current_folder / "there.duckdb"
     if file_exists:
         file.touch()
     with pytest.raises(ConfigError, match=re.escape(f"write duckdb:///{file};")):
         writable_file(f"duckdb:///{str(file)[1:]}", "--to")
 
 
-def test_the_form_that_the_refusal_names_for_the_current_folder_is_taken(here):
-    file = here / "there.duckdb"
+def test_the_form_proposed_for_the_current_folder_is_accepted(current_folder):
+    file = current_folder / "there.duckdb"
     file.touch()
     with pytest.raises(ConfigError) as stopped:
         writable_file(f"duckdb:///{str(file)[1:]}", "--to")
     form = re.search(r"for the current folder write (\S+)", str(stopped.value))[1]
-    (here / str(file.parent)[1:]).mkdir(parents=True)
-    assert writable_file(form, "--to") == here / str(file)[1:]
+    (current_folder / str(file.parent)[1:]).mkdir(parents=True)
+    assert writable_file(form, "--to") == current_folder / str(file)[1:]
 
 
-def test_a_relative_file_is_made_here_and_never_at_the_root(here):
-    assert writable_file("duckdb:///new.duckdb", "--to") == here / "new.duckdb"
+def test_a_relative_file_is_created_in_the_current_folder(current_folder):
+    assert writable_file("duckdb:///new.duckdb", "--to") == current_folder / "new.duckdb"
     with duckdb.connect(str(writable_file("duckdb:///new.duckdb", "--to"))):
-        assert (here / "new.duckdb").exists()
+        assert (current_folder / "new.duckdb").exists()
     assert not Path("/new.duckdb").exists()
 
 
-def test_a_folder_that_is_nowhere_is_named(here):
-    with pytest.raises(OutputError, match=re.escape(f"there is no folder {here / 'no'}: create it first")):
+def test_error_for_a_missing_folder_names_it(current_folder):
+    with pytest.raises(OutputError, match=re.escape(f"there is no folder {current_folder / 'no'}: create it first")):
         writable_file("duckdb:///no/x.duckdb", "--to")
-    with pytest.raises(MissingInputError, match=re.escape(f"there is no file {here / 'no' / 'x.duckdb'}")):
+    with pytest.raises(MissingInputError, match=re.escape(f"there is no file {current_folder / 'no' / 'x.duckdb'}")):
         existing_file("duckdb:///no/x.duckdb", "--tables")
 
 
@@ -128,7 +128,7 @@ def test_a_folder_that_is_nowhere_is_named(here):
         ("data/company", "data/company"),
     ],
 )
-def test_what_is_secret_is_never_shown(address, shown):
+def test_redacted_text_contains_no_secret(address, shown):
     assert redact_url(address) == shown
-    said = "secret" if "secret" in address else "nothing"
-    assert "secret" not in addresses.redact_secrets(f"no answer from {address}: {said}", address)
+    password = "secret" if "secret" in address else "nothing"
+    assert "secret" not in addresses.redact_secrets(f"no answer from {address}: {password}", address)

@@ -1,4 +1,4 @@
-"""Files that the commit before this one's names wrote: they are read as what they are."""
+"""Reading of files with the keys of an older release."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from renewals.pipelines.storage.published.published_lists import latest_list
 from tests.pipelines.answered_company import company
 from tests.pipelines.scored_company import AS_OF, publish_company
 from tests.pipelines.scored_company import job as scored_job
-from tests.pipelines.storage.published.test_hindsight import JULY, on
+from tests.pipelines.storage.published.test_hindsight import JULY, job_on
 
-LOOK = {"name": "people_28d", "limit": 0.2, "accounts": 7}
+COMPARISON = {"name": "people_28d", "limit": 0.2, "accounts": 7}
 OLD_SUMMARY: dict[str, Any] = {
     "as_of": "2026-06-01",
     "models": {"renewal": {"name": "renewal", "trained_until": "2026-06-01", "version": "3"}},
@@ -52,18 +52,18 @@ OLD_SUMMARY: dict[str, Any] = {
         "looks": 5,
         "figures": 2,
         "confidence": 0.99,
-        "warnings": [{"what": "inputs", "size": 3.1, "chance": 0.0, "then": 0.1, "now": 0.9, "en": "…"} | LOOK],
-        "inputs": [{"what": "inputs", "size": 3.1, "chance": 0.0, "then": 0.1, "now": 0.9} | LOOK],
+        "warnings": [{"what": "inputs", "size": 3.1, "chance": 0.0, "then": 0.1, "now": 0.9, "en": "…"} | COMPARISON],
+        "inputs": [{"what": "inputs", "size": 3.1, "chance": 0.0, "then": 0.1, "now": 0.9} | COMPARISON],
         "missing": [],
         "score": [],
-        "last_list": [{"what": "last_list", "size": 0.0, "chance": 1.0, "then": 0.1, "now": 0.1} | LOOK],
+        "last_list": [{"what": "last_list", "size": 0.0, "chance": 1.0, "then": 0.1, "now": 0.1} | COMPARISON],
         "calibration": [],
     },
     "notices": [],
     "shadow": {"renewal": {"champion": "renewal/3", "failed": "…"}},
     "started_at": "2026-06-01T06:00:00+00:00",
 }
-"""`score.json` as it was written at 77ed5ab."""
+"""`score.json` as commit 77ed5ab wrote it."""
 OLD_MANIFEST = OLD_SUMMARY | {
     "key": "e47bd285",
     "code": "abc123",
@@ -80,28 +80,32 @@ OLD_MANIFEST = OLD_SUMMARY | {
 
 
 def write_old_manifest(folder: Path) -> None:
-    """The manifest of a published list in its old form; its files stay."""
+    """Replace the manifest of a published list by one with old keys; the list of files stays."""
     files = json.loads((folder / MANIFEST).read_bytes())["files"]
     (folder / MANIFEST).write_text(json.dumps(OLD_MANIFEST | {"files": files}))
 
 
 @pytest.fixture
 def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The list of June as an earlier release published it."""
+    """Folder with the list of June as an earlier release published it."""
     root = publish_company(tmp_path, monkeypatch)
     write_old_manifest(root / "lists" / str(AS_OF))
     return root
 
 
-def test_a_manifest_is_given_the_keys_of_this_release(june: Path) -> None:
-    told = read_manifest(june / "lists" / str(AS_OF))
-    assert (told["list_key"], told["code_revision"], told["features_sha256"]) == ("e47bd285", "abc123", "0a119b4c")
-    assert list(told["targets_without_model"]) == ["upsell"]
-    assert (told["missing_families"], told["unknown_categories"]) == (["sentiment"], {"plan": 1})
-    assert told["invalid_rows"]["faults"] == [{"column": "arr", "kind": "empty", "rows": 1, "example": "a2"}]
-    assert told["what_if_features"] == ["people_28d"]
-    assert told["alerts"]["unavailable_rules"] == ["sla_breach"]
-    assert told["score_change"] == {
+def test_an_old_manifest_is_read_with_present_keys(june: Path) -> None:
+    content = read_manifest(june / "lists" / str(AS_OF))
+    assert (content["list_key"], content["code_revision"], content["features_sha256"]) == (
+        "e47bd285",
+        "abc123",
+        "0a119b4c",
+    )
+    assert list(content["targets_without_model"]) == ["upsell"]
+    assert (content["missing_families"], content["unknown_categories"]) == (["sentiment"], {"plan": 1})
+    assert content["invalid_rows"]["faults"] == [{"column": "arr", "kind": "empty", "rows": 1, "example": "a2"}]
+    assert content["what_if_features"] == ["people_28d"]
+    assert content["alerts"]["unavailable_rules"] == ["sla_breach"]
+    assert content["score_change"] == {
         "previous_list": {"as_of": "2026-05-01", "list_key": "may"},
         "changes": 6,
         "decomposed": 5,
@@ -110,48 +114,51 @@ def test_a_manifest_is_given_the_keys_of_this_release(june: Path) -> None:
         "mean_absolute_change": {"data": 0.1, "clock": 0.0, "model": 0.0},
         "render_failures": [],
     }
-    assert told["drift"]["comparisons"] == 5
-    assert told["drift"]["features_compared"] == 2
-    (look,) = told["drift"]["inputs"]
-    assert look == {"kind": "inputs", "difference": 3.1, "p_value": 0.0, "reference": 0.1, "current": 0.9} | LOOK
-    assert told["drift"]["warnings"] == [look | {"en": "…"}]
-    assert told["drift"]["previous_list"][0]["difference"] == 0.0
-    assert told["drift"]["reference"]["accounts"] == 400
-    assert list(told["challengers"]) == ["renewal"]
-    assert (told["render_failures"][0]["part"], told["failed_stages"]) == ("nps", {"forecast": "no back-test"})
-    assert told["identity"] == OLD_MANIFEST["identity"], "the list's key is its hash"
-    assert upgrade_manifest(told) == told
-    assert not {"key", "code", "absent", "families_absent", "faulty", "whatif", "change", "shadow"} & set(told)
+    assert content["drift"]["comparisons"] == 5
+    assert content["drift"]["features_compared"] == 2
+    (comparison,) = content["drift"]["inputs"]
+    assert (
+        comparison
+        == {"kind": "inputs", "difference": 3.1, "p_value": 0.0, "reference": 0.1, "current": 0.9} | COMPARISON
+    )
+    assert content["drift"]["warnings"] == [comparison | {"en": "…"}]
+    assert content["drift"]["previous_list"][0]["difference"] == 0.0
+    assert content["drift"]["reference"]["accounts"] == 400
+    assert list(content["challengers"]) == ["renewal"]
+    assert (content["render_failures"][0]["part"], content["failed_stages"]) == ("nps", {"forecast": "no back-test"})
+    assert content["identity"] == OLD_MANIFEST["identity"], "the list's key is its hash"
+    assert upgrade_manifest(content) == content
+    assert not {"key", "code", "absent", "families_absent", "faulty", "whatif", "change", "shadow"} & set(content)
 
 
-def test_the_next_list_reads_it_as_history(june: Path) -> None:
-    last = latest_list(on(june, JULY))
+def test_latest_list_reads_an_old_manifest(june: Path) -> None:
+    last = latest_list(job_on(june, JULY))
     assert last is not None
     assert (last.day, last.model, last.manifest["list_key"]) == (AS_OF, ("renewal", "3"), "e47bd285")
 
 
-def test_it_is_written_to_a_database(june: Path) -> None:
-    to = june / "company.duckdb"
-    assert run_publish(scored_job(june), f"duckdb:///{to}", "renewals")["state"] == "written"
-    with duckdb.connect(str(to)) as database:
+def test_a_list_with_an_old_manifest_is_written_to_a_database(june: Path) -> None:
+    path = june / "company.duckdb"
+    assert run_publish(scored_job(june), f"duckdb:///{path}", "renewals")["state"] == "written"
+    with duckdb.connect(str(path)) as database:
         assert database.execute("SELECT list_key, code FROM renewals.lists").fetchall() == [("e47bd285", "abc123")]
 
 
-def test_a_workbook_made_from_it_is_collected(tmp_path: Path) -> None:
-    own = company(tmp_path)
+def test_a_workbook_of_a_list_with_an_old_manifest_is_collected(tmp_path: Path) -> None:
+    answered_company = company(tmp_path)
     write_old_manifest(tmp_path / "lists" / "2026-06-01")
-    back = own.book("june.xlsx", {"Anna": [("acme", "Will renew")]}, key="e47bd285")
-    assert own.collect(back)["accepted"] == 1
+    book = answered_company.book("june.xlsx", {"Anna": [("acme", "Will renew")]}, key="e47bd285")
+    assert answered_company.collect(book)["accepted"] == 1
 
 
-def test_what_is_kept_behind_it_is_explained(june: Path) -> None:
+def test_explain_reads_an_archive_with_an_old_score_summary(june: Path) -> None:
     path = list_archive.archive_folder(scored_job(june), AS_OF) / artifacts.SCORE_SUMMARY
     playbooks = json.loads(path.read_bytes())["playbooks"]
     path.write_text(json.dumps(OLD_SUMMARY | {"playbooks": playbooks}))
     assert explain(scored_job(june), "a0")["scores"]["status"] == "scored"
 
 
-def test_the_back_test_of_a_registered_version_is_read() -> None:
+def test_an_old_back_test_is_read_with_present_columns() -> None:
     sink = io.BytesIO()
     pd.DataFrame({"account_id": ["a"], "decided": [True], "probability": [0.5]}).to_parquet(sink)
     assert list(read_backtest({artifacts.BACKTEST: sink.getvalue()})) == ["account_id", "renewal_signed", "probability"]

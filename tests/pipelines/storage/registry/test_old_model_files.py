@@ -1,4 +1,4 @@
-"""Models registered before the keys of their files were renamed: they are read as they were."""
+"""Reading of models registered before the keys of their files were renamed."""
 
 import json
 from types import SimpleNamespace
@@ -64,7 +64,7 @@ def upgraded(name: str) -> dict:
     return json.loads(upgrade_model_files(OLD)[name])
 
 
-def test_the_linear_part_is_the_same():
+def test_old_additive_model_has_equal_effects():
     model = AdditiveModel.from_json(upgraded("linear.json"), NAMES)
     assert upgraded("linear.json")["tree_weight"] == 0.2
     assert model.intercept == 0.3
@@ -78,26 +78,26 @@ def test_the_linear_part_is_the_same():
     )
 
 
-def test_a_linear_part_without_one_near_the_end_is_read_too():
+def test_old_additive_model_without_near_term_effects_is_readable():
     old = {"linear.json": json.dumps({**json.loads(LINEAR), "near": None}).encode()}
     assert AdditiveModel.from_json(json.loads(upgrade_model_files(old)["linear.json"]), NAMES).near_term is None
 
 
-def test_the_calibration_is_the_same():
+def test_old_calibration_has_equal_values():
     tree = upgraded("calibration.json")
     assert (tree["near_term_days"], tree["account_effect_sd"]) == (90, 0.35)
     assert SigmoidCalibration.from_json(tree) == SigmoidCalibration(0.9, 0.1, 0.2, -0.1, {"size_band": {"small": 0.03}})
 
 
-def test_drift_has_the_limits_it_had():
+def test_old_drift_reference_has_equal_limits():
     column = pd.Series([0.5] * 20 + [1.5] * 12 + [2.5] * 8)
-    usual = upgraded("reference.json")
-    inputs, missing = compare_feature("arr", column, usual["features"]["arr"], 40, DriftSettings())
+    reference = upgraded("reference.json")
+    inputs, missing = compare_feature("arr", column, reference["features"]["arr"], 40, DriftSettings())
     assert (inputs.limit, missing.limit) == pytest.approx((1.5 * 0.4, 1.5 * 0.2))
-    assert usual["score"]["max_period_psi"] == 0.3
+    assert reference["score"]["max_period_psi"] == 0.3
 
 
-def test_files_of_the_present_names_stay_byte_for_byte():
+def test_files_with_present_keys_are_unchanged():
     now = upgrade_model_files(OLD)
     assert upgrade_model_files(now) == now
     assert upgrade_model_files({"model.txt": b"tree", "schema.json": b"{}"}) == {
@@ -106,7 +106,7 @@ def test_files_of_the_present_names_stay_byte_for_byte():
     }
 
 
-def test_the_registry_checks_the_old_bytes_and_gives_the_present_names(monkeypatch):
+def test_registry_verifies_old_bytes_and_returns_files_under_present_names(monkeypatch):
     manifest = model_registry.build_manifest(OLD)
     version = SimpleNamespace(name="renewals-renewal", version="1", tags={})
     version.tags[model_registry.MANIFEST_TAG] = sha256(manifest)
