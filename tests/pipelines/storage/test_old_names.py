@@ -253,7 +253,7 @@ def test_collected_answers_of_the_release_before_go_on(tmp_path: Path) -> None:
         own.collect(own.book("more.xlsx", {"Anna": [("gamma", "Will renew")]}), recorded="2026-06-20")["accepted"] == 1
     )
     assert [row["account_id"] for row in own.rows("feedback_log")] == ["acme", "beta", "gamma"]
-    assert set(own.kept()) == {
+    assert set(own.stored_files()) == {
         *("feedback_log.parquet", "verdicts.parquet", "interventions.parquet", "rejected_answers.csv")
     }
     assert not (own.root / "data" / "returned").exists()
