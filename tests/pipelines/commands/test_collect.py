@@ -78,11 +78,11 @@ def test_verdicts_and_actions_are_stored(company: Company) -> None:
 def test_collecting_twice_changes_no_byte(company: Company) -> None:
     june = company.book("june.xlsx", {"Anna": ANSWERED})
     company.collect(june)
-    first = company.kept()
+    first = company.stored_files()
     assert set(first) == {"feedback_log.parquet", "verdicts.parquet", "interventions.parquet", "rejected_answers.csv"}
     result = company.collect(june, recorded="2026-06-20")
     assert (result["accepted"], result["already_collected"]) == (0, 3)
-    assert company.kept() == first
+    assert company.stored_files() == first
 
 
 def test_a_changed_answer_counts_and_the_log_keeps_the_first(company: Company) -> None:
@@ -191,7 +191,7 @@ def test_missing_files_and_folders_are_reported(company: Company) -> None:
         company.collect(company.root / "none.xlsx")
     with pytest.raises(MissingInputError, match=r"is a folder: give the workbooks in it"):
         company.collect(company.root)
-    assert not company.kept()
+    assert not company.stored_files()
 
 
 def test_answers_to_an_unpublished_list_are_rejected(company: Company) -> None:
@@ -232,7 +232,7 @@ def test_answers_cannot_be_older_than_their_list(company: Company) -> None:
         company.collect(june, recorded="2026-05-31")
     with pytest.raises(ConfigError, match="--recorded: 'June' is not a date"):
         company.collect(june, recorded="June")
-    assert not company.kept()
+    assert not company.stored_files()
 
 
 def test_without_a_day_the_current_time_is_recorded(company: Company) -> None:
@@ -280,22 +280,22 @@ def test_a_failure_in_the_middle_leaves_the_stored_files_unchanged(
     company: Company, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
     company.collect(company.book("june.xlsx", {"Anna": ANSWERED}))
-    before = company.kept()
+    before = company.stored_files()
     with monkeypatch.context() as broken:
         breaks(failure)(broken)
         with pytest.raises(OutputError, match="no answer was stored"):
             company.collect(company.book("more.xlsx", {"Anna": [("acme", "Will be lost")]}))
-    assert company.kept() == before
+    assert company.stored_files() == before
     assert not [path for path in (company.root / "data").iterdir() if path.name.endswith((".tmp", ".old"))]
 
 
 def test_a_kill_between_two_renames_is_undone(company: Company) -> None:
     company.collect(company.book("june.xlsx", {"Anna": ANSWERED}))
-    before = company.kept()
+    before = company.stored_files()
     data = company.root / "data"
     (data / "feedback").rename(data / ".feedback.old")
     assert feedback_log.read_log(company.job()) is not None
-    assert company.kept() == before
+    assert company.stored_files() == before
 
 
 # --- actions are interventions -------------------------------------------------------------------
