@@ -188,14 +188,14 @@ def run(stage: Stage, box: Path, project: Path, company: Path) -> Reading:
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.exists():
                 link.symlink_to(source)
-    side = {"as_of" if "--act" in stage.words else "until": DAY}
+    side = {"as_of" if "--act" in stage.arguments else "until": DAY}
     now = Reading()
     settings: Settings = read_settings(ROOT / "params.yaml", OPTIONS)
     now.follow(settings)
     job = Job(settings, str(company), Path("data"), Path("lists"), **side)
     function = stage_function(stage.module)
     forget_files()
-    items = [word for word in stage.words if word != "--act"]
+    items = [word for word in stage.arguments if word != "--act"]
     reading = now
     try:
         function(job, *items)

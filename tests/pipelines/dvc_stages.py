@@ -1,4 +1,4 @@
-"""The stages of `dvc.yaml` as DVC itself resolves them, and what their code imports."""
+"""The stages of `dvc.yaml` as DVC resolves them, and the modules that their code imports."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CODE = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage, its items expanded."""
+    """One stage, with its items expanded."""
 
     name: str
     command: str
@@ -43,19 +43,19 @@ class Stage:
 
     @property
     def module(self) -> str:
-        """The module that its command runs."""
-        found = re.fullmatch(r"python -m (\S+)(?: --act)?(?: (\w+))?", self.command)
-        assert found, self.command
-        return found[1]
+        """Module that the command runs."""
+        parts = re.fullmatch(r"python -m (\S+)(?: --act)?(?: (\w+))?", self.command)
+        assert parts, self.command
+        return parts[1]
 
     @property
-    def words(self) -> list[str]:
-        """The arguments behind the module."""
+    def arguments(self) -> list[str]:
+        """Arguments after the module."""
         return self.command.split()[3:]
 
 
 def stages_of(root: Path) -> dict[str, Stage]:
-    """Every stage of the `dvc.yaml` in a folder, by its name, in the order in which they run."""
+    """Stages of the `dvc.yaml` in a folder by name, in the order of execution."""
     with Repo(str(root)) as repo:
         return {one.name: _stage(one) for one in repo.index.stages}
 
@@ -68,12 +68,12 @@ def _stage(one) -> Stage:
 
 
 def within(path: str, places: tuple[str, ...]) -> bool:
-    """Whether a path is one of these places, or lies below one."""
+    """Check whether a path equals one of these places or lies below one."""
     return any(PurePosixPath(path).is_relative_to(place) for place in places)
 
 
 def checkout(root: Path) -> Path:
-    """A copy of the project's files that stages may read, as a repository of its own with one commit."""
+    """Copy the files of the project that stages may read to a new repository with one commit."""
     for name in CODE:
         source, copy = ROOT / name, root / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,9 @@ def checkout(root: Path) -> Path:
     return root
 
 
-def git(root: Path, *words: str) -> None:
-    named = ("-c", "user.name=test", "-c", "user.email=test@example.com")
-    subprocess.run(["git", *named, *words], cwd=root, check=True, capture_output=True)
+def git(root: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
 
 
 def commit(root: Path, subject: str) -> None:
@@ -101,20 +101,20 @@ def commit(root: Path, subject: str) -> None:
 
 @cache
 def closure(module: str, root: Path = ROOT) -> frozenset[str]:
-    """Every module of the project that a module imports, wherever the import stands, with those that these import."""
-    found: set[str] = set()
+    """Modules of the project that a module imports directly or indirectly, at any place in the code."""
+    reached: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in reached:
+            reached.add(name)
             waiting += imports(name, root)
-    return frozenset(found)
+    return frozenset(reached)
 
 
 @cache
 def imports(module: str, root: Path) -> frozenset[str]:
-    """The project's modules that a module names: in imports anywhere, and in strings and patterns of strings."""
+    """Modules of the project that a module names in imports at any place, in strings and in f-strings."""
     tree = ast.parse(path_of(module, root).read_text(encoding="utf-8"))
     known = modules(root)
     named = {name for node in ast.walk(tree) for name in _named(node, known)}
@@ -139,7 +139,7 @@ def _named(node: ast.AST, known: frozenset[str]) -> Iterator[str]:
 
 
 def text_pattern(node: ast.JoinedStr) -> str:
-    """What an f-string may say, as a regular expression."""
+    """Regular expression of the texts that an f-string can produce."""
     return "".join(re.escape(p.value) if isinstance(p, ast.Constant) else ".*" for p in node.values)
 
 
@@ -150,7 +150,7 @@ def _with_parents(name: str) -> Iterator[str]:
 
 @cache
 def modules(root: Path) -> frozenset[str]:
-    """The names of all modules of the project's packages."""
+    """Names of all modules of the packages."""
     return frozenset(_module(path.relative_to(root)) for name in PACKAGES for path in (root / name).rglob("*.py"))
 
 
@@ -159,7 +159,7 @@ def _module(path: Path) -> str:
 
 
 def path_of(module: str, root: Path = ROOT) -> Path:
-    """The file of a module."""
+    """File of a module."""
     path = root.joinpath(*module.removeprefix("renewals.").split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
@@ -169,7 +169,7 @@ def path_of(module: str, root: Path = ROOT) -> Path:
 
 @cache
 def resources(root: Path) -> frozenset[str]:
-    """The files that code may read beside its modules: templates, scripts, catalogues of words, and YAML."""
+    """Files other than modules that code may read: templates, scripts, translation catalogues and YAML."""
     inside = (path for name in PACKAGES for path in (root / name).rglob("*.*"))
     files = [
         path
@@ -182,14 +182,14 @@ def resources(root: Path) -> frozenset[str]:
 
 @cache
 def resources_named(module: str, root: Path = ROOT) -> frozenset[str]:
-    """The resources whose file name a module says, or whose end it says in a pattern (`f"{language}.po"`)."""
+    """Resources with a file name, or an ending (`f"{language}.po"`), that a string of the module contains."""
     tree = ast.parse(path_of(module, root).read_text(encoding="utf-8"))
-    said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     patterns = [text_pattern(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
     ends = [pattern for pattern in patterns if re.fullmatch(r"\.\*\\\.\w+", pattern)]
     return frozenset(
         name
         for name in resources(root)
-        if any(text.endswith(PurePosixPath(name).name) for text in said)
+        if any(text.endswith(PurePosixPath(name).name) for text in texts)
         or any(re.fullmatch(pattern, PurePosixPath(name).name) for pattern in ends)
     )

@@ -1,4 +1,4 @@
-"""What customers see and what makes it: the last learning, the registry and the lists, as digests."""
+"""The state of production as digests: last learning, registry and published lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LAST_LEARNING = ("models", "evaluation", "registered")
 
 
 def production(job: Job) -> dict[str, Any]:
-    """Every file of the last learning and of the lists by its digest; every version with its tags, every alias."""
+    """Digests of the files of the last learning and the lists, and versions, tags and aliases of the registry."""
     folders = [
         *(job.data / name for name in LAST_LEARNING),
         job.data / "list_archive",
@@ -24,26 +24,26 @@ def production(job: Job) -> dict[str, Any]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file below a folder but locks."""
+    """SHA-256 of every file below a folder, except locks."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith("lock")]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def registry(job: Job) -> dict[str, Any]:
-    """The aliases and tags of each registered model and its versions."""
-    client, found = model_registry.mlflow_client(job), {}
+    """Aliases and tags of each registered model and its versions."""
+    client, state = model_registry.mlflow_client(job), {}
     for model in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{model.name}'")
-        found[model.name] = {
+        state[model.name] = {
             "aliases": client.get_registered_model(model.name).aliases,
             "tags": client.get_registered_model(model.name).tags,
             "versions": {version.version: (version.source, version.tags) for version in versions},
         }
-    return found
+    return state
 
 
 def runs_of(job: Job, trial: str, target: str = "renewal") -> list[Any]:
-    """The MLflow runs of a trial."""
+    """MLflow runs of a trial."""
     client = model_registry.mlflow_client(job)
     known = client.get_experiment_by_name(model_registry.registry_name(target))
     return list(client.search_runs([known.experiment_id], f"tags.`renewals.experiment` = '{trial}'")) if known else []

@@ -1,4 +1,4 @@
-"""Models of a drawn company, trained in a second or two, and a registry that holds three versions of them."""
+"""Models of a simulated company, trained in a second or two, and a registry with three versions of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STRICT = "gate.min_renewals=100000"
 
 
 def with_training_table(folder: Path, *overrides: str) -> Job:
-    """A job that finds its training table."""
+    """Write a training table and return a job that reads it."""
     (folder / "learn").mkdir(parents=True)
     training_table().to_parquet(folder / "learn" / "training.parquet")
     (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "missing_families": []}))
@@ -48,20 +48,20 @@ def with_training_table(folder: Path, *overrides: str) -> Job:
 
 
 def with_settings(job: Job, *overrides: str) -> Job:
-    """The same job under other settings."""
+    """The same job with other settings."""
     return replace(job, settings=read_settings(None, [*QUICK, *overrides]))
 
 
 def learned(job: Job, *overrides: str) -> dict[str, Any]:
-    """Train, judge and register under some settings; what `register` said."""
-    own = with_settings(job, *overrides)
-    train(own, TARGET)
-    evaluate(own, TARGET)
-    return register(own, TARGET)
+    """Train, evaluate and register with these settings, and return the result of `register`."""
+    changed = with_settings(job, *overrides)
+    train(changed, TARGET)
+    evaluate(changed, TARGET)
+    return register(changed, TARGET)
 
 
 def three_versions(folder: Path) -> Job:
-    """Versions 1 and 2 passed and 2 serves; version 3 was refused."""
+    """Register three versions: 1 and 2 pass the gate and 2 is the champion; 3 is rejected."""
     job = with_training_table(folder)
     learned(job)
     learned(job, "lightgbm.seed=8")
@@ -70,6 +70,6 @@ def three_versions(folder: Path) -> Job:
 
 
 def copied(job: Job, folder: Path) -> Job:
-    """The same registry to play with, and its artifacts: a copy reads none of the original's."""
+    """Copy the registry with its artifacts; the copy reads no file of the original."""
     shutil.copytree(job.data, folder, ignore=shutil.ignore_patterns(".*"))
     return replace(job, data=folder)

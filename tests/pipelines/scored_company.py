@@ -1,4 +1,4 @@
-"""The act side of a small company on disk, and models that need no training: what `score` reads."""
+"""Inputs of `score`: the act side of a small company on disk, and models that need no training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = ("acme", "beta", "gamma", "quiet", "fresh", "giant", "=1+1", "[/bold]\x1
 
 @dataclass(frozen=True)
 class Model:
-    """A margin that is a plain sum; stands in for a learned model."""
+    """A replacement of a trained model; its margin is a plain sum."""
 
     weights: Mapping[str, float]
 
@@ -51,15 +51,15 @@ class Model:
         return probability * confidence, 1 - (1 - probability) * confidence
 
     def probability(self, frame: pd.DataFrame) -> np.ndarray:
-        pushes, base = self.contributions(frame)
-        return 1 / (1 + np.exp(-(base + pushes.sum(axis=1)).to_numpy()))
+        contributions, base = self.contributions(frame)
+        return 1 / (1 + np.exp(-(base + contributions.sum(axis=1)).to_numpy()))
 
     def predict_and_explain(self, frame: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
         return self.probability(frame), self.contributions(frame)[0], np.where(frame["people_28d"] == 3, 0.15, 0.1)
 
 
 def champions(**versions: str) -> Any:
-    """`pipelines.stages.act.score.champion` for a registry with these versions of these targets."""
+    """A replacement of `load_champion` for a registry with these versions of these targets."""
 
     def champion(job: Job, target: str) -> Champion:
         if target not in versions:
@@ -86,7 +86,7 @@ def job(root: Path, **options: Any) -> Job:
 
 
 def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
-    """Spine, figures, catalogue, certificate and clean tables of the act date."""
+    """Write spine, feature values, catalogue, certificate and clean tables of the as-of date."""
     act, clean = root / "data" / "act", root / "data" / "clean"
     for folder in (act, clean):
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,16 +94,16 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     spine["account_age"] = [400, 400, 400, 400, 3, 400, 400, 400]
     spine["account_id"] = list(ids or spine["account_id"])
     spine.to_parquet(act / "spine.parquet")
-    turns = range(len(NAMES))
-    figures = {
-        "people_28d": [float(i % 4) for i in turns],
-        "bugs_28d": [float(i % 3) for i in turns],
+    positions = range(len(NAMES))
+    values = {
+        "people_28d": [float(i % 4) for i in positions],
+        "bugs_28d": [float(i % 3) for i in positions],
         "plan": ["basic"] * 7 + ["new"],
     }
-    scoring = pd.concat([spine.drop(columns="arr"), pd.DataFrame(figures)], axis=1).assign(arr=1.0)
+    scoring = pd.concat([spine.drop(columns="arr"), pd.DataFrame(values)], axis=1).assign(arr=1.0)
     scoring.iloc[::-1].to_parquet(act / "scoring.parquet")
-    listed = {"features": catalogue(), "missing_families": ["sentiment"]}
-    (act / "features.json").write_text(json.dumps(listed))
+    features = {"features": catalogue(), "missing_families": ["sentiment"]}
+    (act / "features.json").write_text(json.dumps(features))
     (act / "freshness.json").write_text(json.dumps({"notices": []}))
     write_alerts(act, spine)
     certificate = {"tables": {"accounts": {"fingerprint": fingerprint, "rows_quarantined": 2}}}
@@ -112,7 +112,7 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
 
 
 def write_alerts(act: Path, spine: pd.DataFrame, day: date = AS_OF) -> None:
-    """Two rules speak of the first account and one of the fifth, which is not scored."""
+    """Write two alerts of the first account and one of the fifth, which is not scored."""
     codes = pd.DataFrame({"place": [0, 0, 4], "code": ["usage_drop", "sponsor_lost", "low_score_not_followed_up"]})
     rows = spine[["account_id", "as_of"]].iloc[codes["place"]].reset_index(drop=True).assign(code=codes["code"])
     rows = rows.assign(
@@ -121,25 +121,25 @@ def write_alerts(act: Path, spine: pd.DataFrame, day: date = AS_OF) -> None:
     rows = rows.assign(count=[None, 1, 2], tier=[None, "S", None], value=[3.0, 20.0, 4.0], expected=[20.4, None, None])
     rows = rows.assign(is_new=[True, False, True], first_reported_on=[day, date(2026, 5, 1), day])
     rows.to_parquet(act / "alerts.parquet")
-    standing = {"as_of": day.isoformat(), "by_code": {"usage_drop": 1}, "digest": "d1"}
-    (act / "alerts.json").write_text(json.dumps(standing))
+    summary = {"as_of": day.isoformat(), "by_code": {"usage_drop": 1}, "digest": "d1"}
+    (act / "alerts.json").write_text(json.dumps(summary))
 
 
 def write_clean(clean: Path, spine: pd.DataFrame) -> None:
-    """Accounts, contracts and usage with rows known before, on and after the act date."""
+    """Write accounts, contracts and usage with rows known before, on and after the as-of date."""
     accounts = spine[["account_id", "account_name"]].assign(created_at=pd.Timestamp("2024-01-01"), recorded_at=pd.NaT)
     contracts = spine[["account_id"]].assign(contract_id=range(len(spine)), start_date=pd.Timestamp("2025-09-01"))
     contracts = contracts.assign(end_date=pd.Timestamp("2026-09-01"), signed_at=pd.NaT, arr=1.0)
     first = spine["account_id"].iloc[0]
     times = pd.to_datetime(["2026-05-01", "2026-05-31 23:59:59", "2026-06-01", "2026-05-02"], format="ISO8601")
-    arrived = pd.to_datetime(["2026-05-01", "2026-05-31 23:59:59", "2026-06-01", "2026-06-02"], format="ISO8601")
-    usage = pd.DataFrame({"account_id": first, "feature": "report", "occurred_at": times, "recorded_at": arrived})
+    recorded = pd.to_datetime(["2026-05-01", "2026-05-31 23:59:59", "2026-06-01", "2026-06-02"], format="ISO8601")
+    usage = pd.DataFrame({"account_id": first, "feature": "report", "occurred_at": times, "recorded_at": recorded})
     for name, table in (("accounts", accounts), ("contracts", contracts), ("usage_events", usage)):
         _with_all_columns(name, table).to_parquet(clean / f"{name}.parquet")
 
 
 def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with every column of its contract, as `check` writes it."""
+    """Add the missing columns of the table contract, as `check` does."""
     from renewals.features.tables import TABLES
 
     for column in TABLES[name].columns.values():
@@ -152,7 +152,7 @@ def _with_all_columns(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def publish_company(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The company with its list of the act date published, by champions that need no registry."""
+    """Write the company and publish its list of the as-of date with champions that need no registry."""
     monkeypatch.setattr(champion_models, "load_champion", champions(renewal="3"))
     monkeypatch.setattr(model_registry, "fetch_challenger", lambda job, target: None)
     write_company(root)

@@ -1,4 +1,4 @@
-"""`renewals.api` does what the commands do, and its errors have their exit codes."""
+"""`renewals.api` returns the results of the commands and raises errors with their exit codes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_score_without_a_model_stops_as_the_command_does(tables: Path, tmp_path:
     assert error.value.exit_code == 66
 
 
-def test_a_run_waits_for_no_other_in_the_same_folder(tables: Path, tmp_path: Path) -> None:
+def test_a_run_in_a_locked_folder_stops_at_once(tables: Path, tmp_path: Path) -> None:
     with exclusive_lock(tmp_path, "backtest"), pytest.raises(RunLockedError, match="backtest"):
         api.check(tables, data=tmp_path)
 

@@ -11,9 +11,9 @@ from renewals.pipelines.runtime.lock import exclusive_lock
 from tests.root import ROOT
 
 
-def renewals(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "renewals.pipelines.cli", *words]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+def renewals(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "renewals.pipelines.cli", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
 
 
@@ -38,7 +38,7 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("score", "--as-of", "20260601"), 78, "write it as YYYY-MM-DD"),
         (("score", "--as-of", "2026-02-30"), 78, "is not a date"),
@@ -69,11 +69,11 @@ def test_help_imports_nothing_heavy():
         (("rollback",), 2, "Missing argument"),
     ],
 )
-def test_wrong_input_ends_in_words_and_its_exit_code(words, code, said, tmp_path):
-    more = ("--data", str(tmp_path / "data")) if words[0] != "score" or len(words) > 1 else ()
-    done = renewals(*words, *more)
+def test_wrong_input_ends_with_a_message_and_its_exit_code(arguments, code, message, tmp_path):
+    data_options = ("--data", str(tmp_path / "data")) if arguments[0] != "score" or len(arguments) > 1 else ()
+    done = renewals(*arguments, *data_options)
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -89,7 +89,7 @@ def three_tables(folder: Path) -> Path:
     return folder
 
 
-def test_a_second_run_is_refused_and_learns_who_holds_the_lock_since_when(tmp_path):
+def test_a_second_run_is_refused_with_the_process_and_start_time_of_the_first(tmp_path):
     with exclusive_lock(tmp_path, "backtest"):
         done = renewals("check", "--tables", str(three_tables(tmp_path)), "--data", str(tmp_path))
     assert done.returncode == 75
@@ -99,7 +99,7 @@ def test_a_second_run_is_refused_and_learns_who_holds_the_lock_since_when(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("check", "--tables", "no/such/folder"), 66, "no/such/folder"),
         (("learn", "--until", "2026-06-01", "--set", "targets=[profit]"), 78, "no target 'profit'"),
@@ -116,33 +116,33 @@ def test_a_second_run_is_refused_and_learns_who_holds_the_lock_since_when(tmp_pa
         (("collect", "none.xlsx"), 66, "no file none.xlsx"),
     ],
 )
-def test_what_is_wrong_from_the_start_is_said_while_another_run_holds_the_lock(words, code, said, tmp_path):
-    lists = () if "--lists" in words or words[0] in ("check", "learn", "tune", "forecast", "promote", "rollback") else (
-        *("--lists", str(tmp_path / "lists")),
-    )  # fmt: skip
-    given = ("--tables", str(three_tables(tmp_path)))
-    tables = given if words[0] in ("learn", "tune", "forecast", "score") else ()
+def test_input_errors_are_reported_while_another_run_holds_the_lock(arguments, code, message, tmp_path):
+    without_lists = ("check", "learn", "tune", "forecast", "promote", "rollback")
+    no_option = "--lists" in arguments or arguments[0] in without_lists
+    lists = () if no_option else ("--lists", str(tmp_path / "lists"))
+    table_options = ("--tables", str(three_tables(tmp_path)))
+    tables = table_options if arguments[0] in ("learn", "tune", "forecast", "score") else ()
     with exclusive_lock(tmp_path, "backtest"):
-        done = renewals(*words, *lists, *tables, "--data", str(tmp_path))
+        done = renewals(*arguments, *lists, *tables, "--data", str(tmp_path))
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
 
 
-@pytest.mark.parametrize("words", [("learn",), ("score", "--as-of"), ("sorce",), ("check", "--colour"), ()])
-def test_a_wrong_command_line_ends_with_its_usage_and_the_json_line(words):
-    done = renewals(*words)
+@pytest.mark.parametrize("arguments", [("learn",), ("score", "--as-of"), ("sorce",), ("check", "--colour"), ()])
+def test_a_wrong_command_line_ends_with_its_usage_and_the_json_line(arguments):
+    done = renewals(*arguments)
     assert done.returncode == 2
-    assert "Usage: " in done.stderr or words == ("score", "--as-of"), "an option without its value has none"
-    told = json.loads(done.stdout)
-    assert (told["exit"], told["state"]) == (2, "Usage")
-    assert done.stderr.count(told["message"]) == 1
+    assert "Usage: " in done.stderr or arguments == ("score", "--as-of"), "an option without its value has none"
+    result = json.loads(done.stdout)
+    assert (result["exit"], result["state"]) == (2, "Usage")
+    assert done.stderr.count(result["message"]) == 1
 
 
 def test_help_is_quick():
-    """Three tries: the machine may be busy, the imports may not."""
-    took = []
+    """The fastest of three runs counts, because the machine may be busy."""
+    durations = []
     for _ in range(3):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         renewals("--help")
-        took.append(time.perf_counter() - begun)
-    assert min(took) < 1.0
+        durations.append(time.perf_counter() - started)
+    assert min(durations) < 1.0

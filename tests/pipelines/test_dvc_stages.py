@@ -1,4 +1,4 @@
-"""`dvc repro` serves nothing stale and takes nothing away: what each stage depends on, and what it writes."""
+"""Dependencies and outputs of the DVC stages: `dvc repro` uses no stale file and deletes no user data."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.pipelines.dvc_stages import (
 
 STAGES = stages_of(ROOT)
 CACHED = [name for name, stage in STAGES.items() if not stage.always]
-"""Stages that DVC may leave out; the others run each time, whatever changed."""
+"""Stages that DVC may skip; the others run each time."""
 
 
-# --- what the closure sees ---------------------------------------------------------------------------
+# --- imports of a module -----------------------------------------------------------------------------
 
 
-def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+def test_imports_at_any_place_of_a_module_are_detected(tmp_path: Path) -> None:
     package = tmp_path / "models"
     package.mkdir()
     for name in ("__init__", "top", "inside", "typed", "one", "two", "run"):
@@ -53,15 +53,15 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
 
 
 def test_the_closure_of_a_stage_is_large() -> None:
-    """A parser that finds nothing would let every stage pass."""
-    found = closure("renewals.pipelines.stages.act.score")
+    """With a parser that detects no import, every stage would pass."""
+    reached = closure("renewals.pipelines.stages.act.score")
     assert {
         "renewals.models.training.calibration",
         "renewals.pipelines.storage.registry.model_loader",
         "renewals.reports.words",
         "renewals.models.targets.upsell",
         "renewals.features.families.value",
-    } <= found
+    } <= reached
     assert "reports/html/templates/page.html" in resources_named("renewals.reports.html.backtest_page")
     assert {"reports/words/zh.po", "reports/words/renewals.pot"} <= resources_named("renewals.reports.words")
     assert "playbooks.yaml" in resources_named("renewals.pipelines.runtime.checkout")
@@ -86,12 +86,12 @@ def test_a_stage_depends_on_no_folder_of_code_that_it_does_not_import(name: str)
 
 
 def has_code(path: Path) -> bool:
-    """Whether a module is more than its docstring; one that is not can change no result."""
+    """Check whether a module is more than a docstring; a docstring can change no result."""
     return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Imports anywhere are counted: in functions, under `TYPE_CHECKING`, and by a string that names a module."""
+    """Imports in functions, under `TYPE_CHECKING` and by a string that names a module count too."""
     waiting = {module: imports(module, ROOT) - {module} for module in modules(ROOT)}
     packages = {module for module in waiting if path_of(module).name == "__init__.py" and not has_code(path_of(module))}
     waiting = {
@@ -104,13 +104,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def parents(module: str) -> set[str]:
-    """The packages that a module lies in; importing a module imports them, which is no choice of its own."""
+    """Packages that contain a module; importing the module always imports them."""
     parts = module.split(".")
     return {".".join(parts[:end]) for end in range(1, len(parts))}
 
 
 def test_dvc_sees_every_file_on_which_a_stage_depends() -> None:
-    """What `.dvcignore` names is no part of the folder it lies in."""
+    """DVC does not see changes of files that `.dvcignore` excludes."""
     with Repo(str(ROOT)) as repo:
         files = {path_of(module) for module in modules(ROOT)} | {ROOT / name for name in resources(ROOT)}
         assert sorted(str(file) for file in files if repo.dvcignore.is_ignored_file(str(file))) == []
@@ -118,13 +118,13 @@ def test_dvc_sees_every_file_on_which_a_stage_depends() -> None:
 
 @pytest.mark.parametrize("name", CACHED)
 def test_a_stage_depends_on_every_template_catalogue_and_yaml_file_within_its_packages(name: str) -> None:
-    """Which stage reads `playbooks.yaml`, of those that could, is seen where each stage is run: tests/end_to_end."""
+    """For `playbooks.yaml`, tests/end_to_end checks which stages read it."""
     stage = STAGES[name]
     files = {file for module in closure(stage.module) for file in resources_named(module)} - {"playbooks.yaml"}
     assert sorted(file for file in files if not within(file, stage.deps)) == []
 
 
-def test_the_published_lists_are_no_code() -> None:
+def test_published_lists_are_ignored_and_resources_are_not() -> None:
     with Repo(str(ROOT)) as repo:
         ignored = {
             name: repo.dvcignore.is_ignored_dir(str(ROOT / name))
@@ -143,7 +143,7 @@ def test_the_published_lists_are_no_code() -> None:
 # --- parameters and items ----------------------------------------------------------------------------
 
 
-def known(key: str) -> bool:
+def is_setting(key: str) -> bool:
     tree: Any = Settings().model_dump()
     for part in key.split("."):
         if not isinstance(tree, dict) or part not in tree:
@@ -152,23 +152,23 @@ def known(key: str) -> bool:
     return True
 
 
-def test_every_parameter_of_a_stage_is_one() -> None:
+def test_every_parameter_of_a_stage_is_a_setting() -> None:
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
-    asked = {key for stage in STAGES.values() for key in stage.params}
-    assert sorted(key for key in asked if not known(key)) == []
-    # DVC takes a key that stands nowhere for changed each time.
-    assert sorted(key for key in asked if key.split(".")[0] not in shipped) == []
+    parameters = {key for stage in STAGES.values() for key in stage.params}
+    assert sorted(key for key in parameters if not is_setting(key)) == []
+    # DVC treats a key that is missing in params.yaml as changed each time.
+    assert sorted(key for key in parameters if key.split(".")[0] not in shipped) == []
 
 
 def test_no_address_that_may_hold_a_password_goes_to_the_lock_file() -> None:
-    """DVC copies the values of parameters to `dvc.lock`, which is to be committed."""
+    """DVC copies the values of parameters to `dvc.lock`, and users commit that file."""
     assert [key for stage in STAGES.values() for key in stage.params if within(key.split(".")[0], ADDRESSES)] == []
 
 
 ADDRESSES = ("tables", "tracking", "warehouse")
 
 
-def test_there_is_a_stage_for_every_family_and_target() -> None:
+def test_every_family_and_target_has_a_stage() -> None:
     items = {side: {name.partition("@")[2] for name in STAGES if name.startswith(f"{side}@")} for side in ITEMS}
     assert items == {side: set(ITEMS[side]) for side in items}
 
@@ -179,54 +179,54 @@ ITEMS = {
 }
 
 
-def test_targets_that_are_not_asked_for_have_no_stage(tmp_path: Path) -> None:
+def test_disabled_targets_have_no_stage(tmp_path: Path) -> None:
     root = checkout(tmp_path)
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(text.replace("targets: [renewal, upsell, cross_sell,", "targets: [renewal,"))
     assert {name for name in stages_of(root) if name.startswith("train")} == {"train@renewal", "train@expansion"}
 
 
-# --- what a stage may write --------------------------------------------------------------------------
+# --- outputs -----------------------------------------------------------------------------------------
 
-NOT_OURS = ("data/company", "data/feedback", "data/mlflow.db", "data/mlartifacts", "data/models", "data/registered")
-"""The user's tables, what managers answered, the registry and the last learning: DVC deletes outputs before a run."""
+PROTECTED = ("data/company", "data/feedback", "data/mlflow.db", "data/mlartifacts", "data/models", "data/registered")
+"""User tables, feedback, registry and last learning. DVC deletes outputs before a run, so these are no outputs."""
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_no_stage_has_an_output_that_it_cannot_make_anew(name: str) -> None:
+def test_no_output_of_a_stage_is_protected(name: str) -> None:
     outs = STAGES[name].outs
-    assert [path for path in NOT_OURS if within(path, outs) or any(within(out, (path,)) for out in outs)] == []
+    assert [path for path in PROTECTED if within(path, outs) or any(within(out, (path,)) for out in outs)] == []
 
 
-def test_what_runs_each_time_is_what_looks_beyond_dvc() -> None:
+def test_only_stages_with_inputs_outside_dvc_run_each_time() -> None:
     always = {name.partition("@")[0] for name, stage in STAGES.items() if stage.always}
     assert always == {"tables", "context", "register", "champions", "publish"}
 
 
 def test_everything_that_needs_no_champion_runs_before_the_first_stage_that_does() -> None:
-    """A refused model then costs nothing that could have been computed."""
+    """If a model is refused, everything that needs no model is then computed already."""
     before = _upstream("score")
     needs = {"score", "forecast", "publish"}
     assert sorted(set(STAGES) - before - needs) == []
 
 
 def _upstream(name: str) -> set[str]:
-    made = {name: one.outs for name, one in STAGES.items()}
+    outputs = {name: one.outs for name, one in STAGES.items()}
 
     def direct(stage: Stage) -> set[str]:
         return {
-            other
-            for other, outs in made.items()
-            if other != stage.name and any(within(d, outs) or any(within(o, (d,)) for o in outs) for d in stage.deps)
+            producer
+            for producer, outs in outputs.items()
+            if producer != stage.name and any(within(d, outs) or any(within(o, (d,)) for o in outs) for d in stage.deps)
         }
 
-    found: set[str] = set()
+    upstream: set[str] = set()
     waiting = [name]
     while waiting:
-        for other in direct(STAGES[waiting.pop()]) - found:
-            found.add(other)
-            waiting.append(other)
-    return found
+        for producer in direct(STAGES[waiting.pop()]) - upstream:
+            upstream.add(producer)
+            waiting.append(producer)
+    return upstream
 
 
 # --- `dvc status` ------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def _upstream(name: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout whose every output is there and committed, as after `dvc repro`; the outputs hold nothing real."""
+    """A checkout with all outputs present and committed, as after `dvc repro`; their contents are dummies."""
     root = checkout(tmp_path_factory.mktemp("project"))
     stages = stages_of(root)
     for place in sorted({out for stage in stages.values() for out in stage.outs}):
@@ -252,15 +252,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def status(root: Path) -> dict[str, Any]:
-    """What `dvc status` says of each stage that it does not find as it was."""
+    """Stages that `dvc status` reports, with the reasons."""
     with pytest.MonkeyPatch.context() as patch, Repo(str(root)) as repo:
         patch.chdir(root)
-        found: dict[str, Any] = repo.status()
-        return found
+        changes: dict[str, Any] = repo.status()
+        return changes
 
 
 def changed(root: Path) -> set[str]:
-    """The stages that DVC finds changed, without those that run each time."""
+    """Changed stages, without those that run each time."""
     return set(status(root)) & set(CACHED)
 
 
@@ -279,23 +279,23 @@ EDITED = {
     "reports/html/vendor/vega.min.js": set(CACHED),
     "playbooks.yaml": {"score", "backtest"},
 }
-"""A file of each kind, and the stages that run again after an edit. That these are all that read it is held above."""
+"""A file of each kind, and the stages that run again after an edit. Tests above check that only they read it."""
 
 
 @pytest.mark.slow
 def test_an_edited_file_changes_every_stage_that_depends_on_it(project: Path) -> None:
-    found = {}
+    changed_stages = {}
     for file in EDITED:
         before = (project / file).read_bytes()
         (project / file).write_bytes(before + b"\n# edited\n")
-        found[file] = changed(project)
+        changed_stages[file] = changed(project)
         (project / file).write_bytes(before)
-    assert found == EDITED
+    assert changed_stages == EDITED
 
 
 @pytest.mark.slow
 def test_a_changed_parameter_changes_every_stage_that_names_it(project: Path) -> None:
-    """All are changed at once: DVC says for each stage which of its own it finds changed."""
+    """All parameters change at once: DVC reports for each stage the changed ones that it names."""
     file = project / "params.yaml"
     text = file.read_text()
     keys = {key for name in CACHED for key in STAGES[name].params} - {"targets"}  # other targets are other stages
@@ -303,12 +303,12 @@ def test_a_changed_parameter_changes_every_stage_that_names_it(project: Path) ->
     for key in keys:
         _change(tree, key)
     file.write_text(yaml.safe_dump(tree))
-    said = status(project)
+    reported = status(project)
     file.write_text(text)
     for name in CACHED:
-        whys = [why for why in said.get(name, []) if isinstance(why, dict)]
-        found = {key for why in whys for key in why.get("changed deps", {}).get("params.yaml", {})}
-        assert found == keys & set(STAGES[name].params), name
+        reasons = [reason for reason in reported.get(name, []) if isinstance(reason, dict)]
+        names = {key for reason in reasons for key in reason.get("changed deps", {}).get("params.yaml", {})}
+        assert names == keys & set(STAGES[name].params), name
 
 
 def _change(tree: Any, key: str) -> None:
@@ -331,10 +331,10 @@ def test_a_published_list_changes_no_stage(project: Path) -> None:
     ("source", "first"),
     [("tables.json", "check"), ("act/champions.json", "score"), ("act/context.json", "disagreements")],
 )
-def test_what_was_seen_beyond_dvc_changes_what_reads_it(project: Path, source: str, first: str) -> None:
+def test_a_changed_observation_file_changes_its_first_reader(project: Path, source: str, first: str) -> None:
     file = project / "data" / source
     before = file.read_bytes()
     file.write_bytes(b"other")
-    found = changed(project)
+    changed_stages = changed(project)
     file.write_bytes(before)
-    assert first in found
+    assert first in changed_stages

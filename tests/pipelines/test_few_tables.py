@@ -1,4 +1,4 @@
-"""A company with the three required tables alone: every stage writes what it promises, and says what is missing."""
+"""A company with only the three required tables: every stage writes its outputs and names the missing tables."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WITHOUT = {"stakeholders", "contact", "tickets", "sentiment", "value", "advocacy
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which every stage that needs no model has run."""
+    """A folder after a run of all stages that need no model."""
     root = tmp_path_factory.mktemp("few")
     write_company(simulate_company(60, 26, 5), root / "company")
     for path in (root / "company").glob("*.parquet"):
@@ -60,7 +60,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_every_output_of_these_stages_is_there(root: Path) -> None:
+def test_every_output_of_these_stages_exists(root: Path) -> None:
     done = ("check", "freshness", "rollup", "spine", "windows", "ledger", "featurize", "label", "assemble")
     acted = ("act_", "context", "disagreements", "scorecard", "alerts")
     stages = stages_of(ROOT)
@@ -71,17 +71,17 @@ def test_every_output_of_these_stages_is_there(root: Path) -> None:
 
 @pytest.mark.parametrize("side", ["learn", "act"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_without_its_table_is_typed_and_says_so(family: str, side: str, root: Path) -> None:
-    told = json.loads((root / "data" / side / "features" / f"{family}.json").read_bytes())
+def test_a_family_without_its_table_has_typed_columns_and_names_the_table(family: str, side: str, root: Path) -> None:
+    content = json.loads((root / "data" / side / "features" / f"{family}.json").read_bytes())
     columns = pq.read_schema(root / "data" / side / "features" / f"{family}.parquet")
     assert columns.names == ["as_of", "account_id"] or columns.names[:2] == ["account_id", "as_of"]
     assert not any(str(kind) == "null" for kind in columns.types)
     assert (len(columns) == 2) == (family in WITHOUT)
-    assert bool(told["features"]) != (family in WITHOUT)
-    assert bool(told["missing_tables"]) >= (family in WITHOUT)
+    assert bool(content["features"]) != (family in WITHOUT)
+    assert bool(content["missing_tables"]) >= (family in WITHOUT)
 
 
-def test_what_is_assembled_names_the_families_that_are_absent(root: Path) -> None:
+def test_the_assembled_catalogue_names_the_missing_families(root: Path) -> None:
     for side in ("learn", "act"):
         assert set(json.loads((root / "data" / side / "features.json").read_bytes())["missing_families"]) == WITHOUT
 
@@ -95,9 +95,9 @@ def test_only_the_families_of_the_settings_are_assembled_and_in_their_order(root
     assert catalogue["missing_families"] == ["tickets"]
 
 
-def test_on_another_day_than_the_first_of_a_month_the_forecast_says_why_there_is_none(tmp_path: Path) -> None:
+def test_a_day_inside_a_month_has_no_forecast_and_a_reason(tmp_path: Path) -> None:
     job = Job(Settings(), "", tmp_path / "data", tmp_path / "lists", as_of=date(2025, 1, 15))
     forecast_where_due(job)
-    told = json.loads((job.folder / "forecast" / "forecast.json").read_bytes())
-    assert "2025-01-15" in told["no_forecast_reason"]
+    content = json.loads((job.folder / "forecast" / "forecast.json").read_bytes())
+    assert "2025-01-15" in content["no_forecast_reason"]
     assert read_forecast(job, {"name": "renewals-renewal", "version": "1"}) is None

@@ -1,4 +1,4 @@
-"""A fault is put into one row of each output: that row is named and counted, and all others are published as before."""
+"""One faulty row per output: that row is named and counted, and all other rows are published unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from renewals.pipelines.storage import artifacts
 from renewals.pipelines.storage.published import published_lists
 from renewals.pipelines.storage.registry import model_loader, model_registry
 from renewals.reports.columns import COLUMNS
-from renewals.reports.sentences import score_change as telling
+from renewals.reports.sentences import score_change as sentences
 from renewals.reports.workbook import account_sheet
 from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, write_company
 from tests.pipelines.scoring.test_score_change import JULY, a_month_on, june_is_published, later
@@ -49,7 +49,7 @@ def folder(root: Path, day: date = AS_OF) -> Path:
 
 
 def published(root: Path, day: date = AS_OF) -> pd.DataFrame:
-    """The list as it is made now; a fault put into what it is made of shows in no identity."""
+    """Publish the list again; without its manifest, because a fault in the inputs does not change its identity."""
     one = job(root) if day == AS_OF else later(job(root))
     (folder(root, day) / "manifest.json").unlink(missing_ok=True)
     score(one)
@@ -70,13 +70,13 @@ def put(root: Path, name: str, account: str, column: str, value: Any) -> None:
 
 
 def assert_only(account: str, then: pd.DataFrame, now: pd.DataFrame, but: tuple[str, ...] = ()) -> None:
-    """All accounts but one are as they were, but for the ranks, which have no gap."""
+    """Check that all accounts except one are unchanged except for ranks and that ranks have no gap."""
     names = [name for name in then.columns if name not in ("rank", "within_capacity", *but)]
     pd.testing.assert_frame_equal(
         then.drop(account)[names].sort_index(), now.drop(account)[names].sort_index(), check_dtype=False
     )
-    for _, own in now.dropna(subset="rank").groupby("csm"):
-        assert own["rank"].tolist() == list(range(1, len(own) + 1))
+    for _, ranked in now.dropna(subset="rank").groupby("csm"):
+        assert ranked["rank"].tolist() == list(range(1, len(ranked) + 1))
 
 
 # --- the list ---
@@ -93,7 +93,7 @@ def assert_only(account: str, then: pd.DataFrame, now: pd.DataFrame, but: tuple[
         ("arr", float("inf"), "not_finite"),
     ],
 )
-def test_a_fault_of_the_spine_costs_its_row_alone(company: Path, column: str, value: Any, kind: str) -> None:
+def test_an_invalid_spine_value_affects_only_its_row(company: Path, column: str, value: Any, kind: str) -> None:
     then = published(company)
     put(company, "spine.parquet", "a2", column, value)
     now = published(company)
@@ -103,32 +103,35 @@ def test_a_fault_of_the_spine_costs_its_row_alone(company: Path, column: str, va
     assert pd.isna(gamma[column])
     assert gamma["status_reason"]
     assert_only("a2", then, now)
-    said = manifest(company)
-    assert said["invalid_rows"] == {"rows": 1, "faults": [{"column": column, "kind": kind, "rows": 1, "example": "a2"}]}
-    assert said["rows"]["status"] == {"not_scored": 1, "scored": 6, "too_little_history": 1}
+    content = manifest(company)
+    assert content["invalid_rows"] == {
+        "rows": 1,
+        "faults": [{"column": column, "kind": kind, "rows": 1, "example": "a2"}],
+    }
+    assert content["rows"]["status"] == {"not_scored": 1, "scored": 6, "too_little_history": 1}
     plays = pd.read_parquet(company / "data" / "act" / artifacts.PRESCRIBED_PLAYBOOKS).set_index("account_id").loc["a2"]
     assert plays[["play_1", "best", "expected_gain", "hours", "gain_per_hour"]].isna().all()
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), 1.5, -0.1, float("inf")])
-def test_a_probability_that_is_none_costs_its_row_alone(
+def test_an_invalid_probability_affects_only_its_row(
     company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
     then = published(company)
     chances = Model.probability
 
-    def strange(self: Model, frame: pd.DataFrame) -> np.ndarray:
+    def with_fault(self: Model, frame: pd.DataFrame) -> np.ndarray:
         return np.where((frame["people_28d"] == 1) & (frame["bugs_28d"] == 2), wrong, chances(self, frame))
 
-    monkeypatch.setattr(Model, "probability", strange)
+    monkeypatch.setattr(Model, "probability", with_fault)
     now = published(company)
-    strange_ones = now.index[now["status"] == "not_scored"].tolist()
-    assert strange_ones == ["a5"]
+    not_scored = now.index[now["status"] == "not_scored"].tolist()
+    assert not_scored == ["a5"]
     assert "renewal" in now.loc["a5", "status_reason"]
     assert_only("a5", then, now)
 
 
-def test_an_infinite_figure_costs_its_row_alone(company: Path, capsys: Any) -> None:
+def test_an_infinite_feature_value_affects_only_its_row(company: Path, capsys: Any) -> None:
     then = published(company)
     put(company, "scoring.parquet", "a3", "people_28d", float("inf"))
     now = published(company)
@@ -141,17 +144,17 @@ def test_an_infinite_figure_costs_its_row_alone(company: Path, capsys: Any) -> N
     assert_only("a3", then, now)
     fault = {"column": "people_28d", "kind": "figure", "rows": 1, "example": "a3"}
     assert manifest(company)["invalid_rows"]["faults"] == [fault]
-    told = capsys.readouterr()
-    line = next(one for one in (told.out + told.err).splitlines() if "rows failed a check" in one)
+    output = capsys.readouterr()
+    line = next(one for one in (output.out + output.err).splitlines() if "rows failed a check" in one)
     assert "a3" in line
-    assert NAMES[3] not in line, "ids and counts, and nothing else of an account"
+    assert NAMES[3] not in line, "the log contains ids and counts and no other account data"
 
 
-def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A longer window of the figure moves along, and the largest among the peers is infinite."""
-    from tests.pipelines.commands.test_whatif import Asked
+def test_an_infinite_peer_value_is_not_a_what_if_step(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer window of the feature changes with it, and its largest value among the peers is infinite."""
+    from tests.pipelines.commands.test_whatif import WhatIfModel
 
-    class Strict(Asked):
+    class Strict(WhatIfModel):
         def probability(self, frame: pd.DataFrame) -> np.ndarray:
             if np.isinf(frame[["people_28d", "people_90d"]]).any(axis=None):
                 raise ValueError("infinite values in people_90d")
@@ -160,34 +163,36 @@ def test_an_infinite_figure_of_a_peer_is_no_step_to_be_tried(company: Path, monk
     strict = Strict({"people_28d": 1.0, "people_90d": 0.25})
     monkeypatch.setattr(champion_models, "load_champion", lambda one, target: Champion("renewal", "3", strict))
     act_side = company / "data" / "act"
-    told = json.loads((act_side / "features.json").read_bytes())
-    longer = told["features"][0] | {"name": "people_90d", "params": {"days": 90}, "actionable": False}
-    (act_side / "features.json").write_text(json.dumps(told | {"features": [*told["features"], longer]}))
+    catalogue = json.loads((act_side / "features.json").read_bytes())
+    longer = catalogue["features"][0] | {"name": "people_90d", "params": {"days": 90}, "actionable": False}
+    (act_side / "features.json").write_text(json.dumps(catalogue | {"features": [*catalogue["features"], longer]}))
     figures = pd.read_parquet(act_side / "scoring.parquet")
     figures["people_90d"] = figures["people_28d"].where(figures["people_28d"] < 3, float("inf"))
     figures.to_parquet(act_side / "scoring.parquet")
     score(job(company, what_if_features=("people_28d",), invalid_row_limit=0.5))
-    tried = pd.read_parquet(act_side / artifacts.WHAT_IF_GRID)
-    assert len(tried)
-    assert (tried["feature"] == "people_28d").all()
+    grid = pd.read_parquet(act_side / artifacts.WHAT_IF_GRID)
+    assert len(grid)
+    assert (grid["feature"] == "people_28d").all()
 
 
-def test_a_step_of_which_the_model_says_nothing_is_left_out(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.pipelines.commands.test_whatif import Asked
+def test_a_what_if_step_without_a_probability_is_omitted(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.pipelines.commands.test_whatif import WhatIfModel
 
-    class Silent(Asked):
+    class Partial(WhatIfModel):
         def probability(self, frame: pd.DataFrame) -> np.ndarray:
             return np.where(frame["people_28d"] == 2, np.nan, super().probability(frame))
 
-    silent = Silent(MODEL)
-    spoken = Model.predict_and_explain
-    monkeypatch.setattr(Silent, spoken.__name__, lambda self, f: (Asked.probability(self, f), *spoken(self, f)[1:]))
-    monkeypatch.setattr(champion_models, "load_champion", lambda one, target: Champion("renewal", "3", silent))
+    partial = Partial(MODEL)
+    predict = Model.predict_and_explain
+    monkeypatch.setattr(
+        Partial, predict.__name__, lambda self, f: (WhatIfModel.probability(self, f), *predict(self, f)[1:])
+    )
+    monkeypatch.setattr(champion_models, "load_champion", lambda one, target: Champion("renewal", "3", partial))
     one = job(company, what_if_features=("people_28d",))
     score(one)
-    tried = pd.read_parquet(company / "data" / "act" / artifacts.WHAT_IF_GRID)
-    assert len(tried)
-    assert not (tried["value"] == 2).any()
+    grid = pd.read_parquet(company / "data" / "act" / artifacts.WHAT_IF_GRID)
+    assert len(grid)
+    assert not (grid["value"] == 2).any()
     publish(one)
 
 
@@ -203,17 +208,17 @@ def test_two_rows_of_eight_are_too_many_and_nothing_is_published(company: Path) 
     assert score(job(company, invalid_row_limit=0.25))["invalid_rows"]["rows"] == 2
 
 
-def test_an_alert_the_list_has_no_place_for_is_left_out(company: Path) -> None:
+def test_an_unknown_alert_code_is_omitted(company: Path) -> None:
     then = published(company)
     rows = pd.read_parquet(company / "data" / "act" / "alerts.parquet")
     pd.concat([rows, rows.iloc[:1].assign(code="moon_is_full")]).to_parquet(company / "data" / "act" / "alerts.parquet")
     pd.testing.assert_frame_equal(then, published(company))
 
 
-# --- what people see ---
+# --- outputs ---
 
 
-def test_why_there_is_no_score_is_shown_in_every_output(company: Path) -> None:
+def test_every_output_shows_the_reason_for_a_missing_score(company: Path) -> None:
     put(company, "spine.parquet", "a2", "stage", "limbo")
     now = published(company)
     reason = "“Stage” holds “limbo”, which is none of its values."
@@ -225,11 +230,11 @@ def test_why_there_is_no_score_is_shown_in_every_output(company: Path) -> None:
     assert reason in cells["gamma"]
     assert any(str(cell).startswith("Too little history: ") for cell in cells["fresh"])
     assert "Why not scored" in cells["Account"]
-    told = payload_of((folder(company) / "risk_list.html").read_bytes())["not_scored_reasons"]
-    place = now.index.get_loc("a2")
-    assert told["en"]["texts"][told["en"]["codes"][place]] == reason
-    assert told["zh"]["texts"][told["zh"]["codes"][place]] == "“阶段”的值“limbo”不在允许的取值之内。"
-    assert told["en"]["codes"].count(-1) == 6, "nothing is said of who is scored"
+    reasons = payload_of((folder(company) / "risk_list.html").read_bytes())["not_scored_reasons"]
+    position = now.index.get_loc("a2")
+    assert reasons["en"]["texts"][reasons["en"]["codes"][position]] == reason
+    assert reasons["zh"]["texts"][reasons["zh"]["codes"][position]] == "“阶段”的值“limbo”不在允许的取值之内。"
+    assert reasons["en"]["codes"].count(-1) == 6, "scored accounts have no reason"
     assert explain(job(company), "a2")["scores"]["status_reason"] == reason
 
 
@@ -237,30 +242,30 @@ def test_why_there_is_no_score_is_shown_in_every_output(company: Path) -> None:
 
 
 @pytest.mark.parametrize(("column", "value"), [("started_on", None), ("value", None), ("expected", None)])
-def test_an_alert_that_cannot_be_said_is_named_and_costs_its_sentence_alone(
+def test_an_alert_without_a_sentence_shows_its_name_and_leaves_the_rest_unchanged(
     company: Path, column: str, value: Any
 ) -> None:
     then = published(company)
-    said = payload_of((folder(company) / "risk_list.html").read_bytes())["alerts"]
+    earlier = payload_of((folder(company) / "risk_list.html").read_bytes())["alerts"]
     path = company / "data" / "act" / "alerts.parquet"
     rows = pd.read_parquet(path)
     rows[column] = rows[column].astype(object).where(rows["code"] != "usage_drop", value)
     rows.to_parquet(path)
     pd.testing.assert_frame_equal(then, published(company))
-    told = payload_of((folder(company) / "risk_list.html").read_bytes())["alerts"]
+    alerts = payload_of((folder(company) / "risk_list.html").read_bytes())["alerts"]
     for language, name in (("en", "Use has dropped"), ("zh", "使用骤降")):
-        texts = [told["sentences"][language]["texts"][code] for code in told["sentences"][language]["codes"]]
-        before = [said["sentences"][language]["texts"][code] for code in said["sentences"][language]["codes"]]
-        assert [own for own, was in zip(texts, before, strict=True) if own != was] == [texts[0]]
+        texts = [alerts["sentences"][language]["texts"][code] for code in alerts["sentences"][language]["codes"]]
+        before = [earlier["sentences"][language]["texts"][code] for code in earlier["sentences"][language]["codes"]]
+        assert [text for text, was in zip(texts, before, strict=True) if text != was] == [texts[0]]
         assert texts[0].startswith(name)
     loss = {"output": "page", "part": "alerts", "count": 1, "example": "a0"}
-    assert [{key: own[key] for key in loss} for own in manifest(company)["render_failures"]] == [loss]
-    words = [own["sentence"] for own in explain(job(company), "a0")["alerts"]]
-    assert words[0].startswith("Use has dropped")
-    assert "Use has dropped" not in words[1]
+    assert [{key: failure[key] for key in loss} for failure in manifest(company)["render_failures"]] == [loss]
+    sentences = [alert["sentence"] for alert in explain(job(company), "a0")["alerts"]]
+    assert sentences[0].startswith("Use has dropped")
+    assert "Use has dropped" not in sentences[1]
 
 
-def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
+def test_a_feature_value_that_cannot_be_formatted_is_unknown_only_on_the_page(
     company: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from renewals.reports.html import list_page
@@ -278,8 +283,8 @@ def test_a_figure_that_cannot_be_written_is_unknown_on_the_page_alone(
     losses = manifest(company)["render_failures"]
     assert losses[0]["part"] == "people_28d"
     assert losses[0]["why"] == "TypeError"
-    told = payload_of((folder(company) / "risk_list.html").read_bytes())
-    assert any(figure >= 0 for speaker in told["shown_reasons"] for figure in speaker[1])
+    page = payload_of((folder(company) / "risk_list.html").read_bytes())
+    assert any(figure >= 0 for slot in page["shown_reasons"] for figure in slot[1])
 
 
 # --- the workbook ---
@@ -289,26 +294,28 @@ def cells_of(root: Path, name: str = "List") -> list[list[Any]]:
     return [[cell.value for cell in row] for row in read((folder(root) / "risk_list.xlsx").read_bytes())[name]]
 
 
-def test_a_value_that_no_cell_can_show_costs_its_cell_alone(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_no_cell_can_show_affects_only_its_cell(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published(company)
     then, make = cells_of(company), account_sheet.cell_value
 
-    def cell(name: str, value: Any, words: Any) -> Any:
+    def cell(name: str, value: Any, messages: Any) -> Any:
         if value == "beta":
             raise KeyError(value)
-        return [] if value == "gamma" else make(name, value, words)
+        return [] if value == "gamma" else make(name, value, messages)
 
     monkeypatch.setattr(account_sheet, "cell_value", cell)
     published(company)
     now = cells_of(company)
-    other = [(row[0], own, was) for row, old in zip(now, then, strict=True) for own, was in zip(row, old, strict=True)]
-    assert sorted(was for _, own, was in other if own != was) == ["beta", "gamma"]
-    told = {(own["part"], own["why"]): own for own in manifest(company)["render_failures"]}
-    assert told["account_name", "KeyError"]["example"] == "a1"
-    assert told["cell", "TypeError"]["example"].startswith(("ann!", "li!", "List!"))
+    pairs = [
+        (row[0], value, was) for row, old in zip(now, then, strict=True) for value, was in zip(row, old, strict=True)
+    ]
+    assert sorted(was for _, value, was in pairs if value != was) == ["beta", "gamma"]
+    failures = {(failure["part"], failure["why"]): failure for failure in manifest(company)["render_failures"]}
+    assert failures["account_name", "KeyError"]["example"] == "a1"
+    assert failures["cell", "TypeError"]["example"].startswith(("ann!", "li!", "List!"))
 
 
-def test_a_disagreement_that_cannot_be_shown_costs_its_line_alone() -> None:
+def test_a_disagreement_with_an_unknown_verdict_affects_only_its_line() -> None:
     from renewals.reports.render_failures import RenderFailures
     from renewals.reports.sentences import disagreements
     from renewals.reports.words import Messages
@@ -316,10 +323,10 @@ def test_a_disagreement_that_cannot_be_shown_costs_its_line_alone() -> None:
 
     rows = with_correctness(log(("a", "lost", "low", 3), ("b", "renews", "high", 3)), 1, None)
     whole = disagreements.sheet_rows(rows, Messages("en"), RenderFailures())
-    losses = RenderFailures()
+    failures = RenderFailures()
     rows["verdict"] = rows["verdict"].astype(object).where(rows["account_id"] != "a", "perhaps")
-    assert disagreements.sheet_rows(rows, Messages("en"), losses) == [row for row in whole if row[2] != "a"]
-    assert [own["example"] for own in losses.summarize()] == ["a"]
+    assert disagreements.sheet_rows(rows, Messages("en"), failures) == [row for row in whole if row[2] != "a"]
+    assert [failure["example"] for failure in failures.summarize()] == ["a"]
 
 
 # --- the change of scores ---
@@ -332,25 +339,27 @@ def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_change_that_cannot_be_said_costs_its_sentence_alone(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    then, say = published(june, JULY), telling.explain_change
+def test_a_change_without_a_sentence_affects_only_its_account(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    then, explain_change = published(june, JULY), sentences.explain_change
 
-    def why_changed(parts: Any, speakers: Any, before: Any, now: Any, words: Any) -> str:
+    def why_changed(parts: Any, features: Any, before: Any, now: Any, messages: Any) -> str:
         if parts["change"] == then.loc["a3", "probability_change"]:
             raise ValueError("not this one")
-        return say(parts, speakers, before, now, words)
+        return explain_change(parts, features, before, now, messages)
 
-    monkeypatch.setattr(telling, "explain_change", why_changed)
+    monkeypatch.setattr(sentences, "explain_change", why_changed)
     now = published(june, JULY)
     assert_only("a3", then, now)
     assert now.loc["a3", "reason_change"] != then.loc["a3", "reason_change"]
     assert now.loc["a3", "probability_change"] == then.loc["a3", "probability_change"]
-    told = json.loads((june / "data" / "act" / artifacts.SCORE_SUMMARY).read_bytes())["score_change"]["render_failures"]
-    assert [(own["part"], own["why"]) for own in told] == [("reason_change", "ValueError")]
-    assert told[0]["example"] == "a3"
+    failures = json.loads((june / "data" / "act" / artifacts.SCORE_SUMMARY).read_bytes())["score_change"][
+        "render_failures"
+    ]
+    assert [(failure["part"], failure["why"]) for failure in failures] == [("reason_change", "ValueError")]
+    assert failures[0]["example"] == "a3"
 
 
-def test_a_kept_figure_that_is_infinite_costs_its_own_reason_alone(june: Path) -> None:
+def test_an_infinite_archived_feature_value_affects_only_its_reason(june: Path) -> None:
     then = published(june, JULY)
     path = published_lists.features_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
@@ -363,7 +372,7 @@ def test_a_kept_figure_that_is_infinite_costs_its_own_reason_alone(june: Path) -
 
 
 @pytest.mark.parametrize("was", [1.5, float("inf"), float("-inf")])
-def test_an_earlier_chance_that_is_none_costs_its_own_change_alone(
+def test_an_invalid_previous_probability_affects_only_its_change(
     june: Path, monkeypatch: pytest.MonkeyPatch, was: float
 ) -> None:
     from dataclasses import replace
@@ -372,22 +381,22 @@ def test_an_earlier_chance_that_is_none_costs_its_own_change_alone(
 
     then, newest = published(june, JULY), published_lists.latest_list
 
-    def strange(one: Any) -> Any:
+    def with_fault(one: Any) -> Any:
         last = newest(one)
         chances = last.scores["renewal_probability"].where(last.scores["account_id"] != "a0", was)
         return replace(last, scores=last.scores.assign(renewal_probability=chances))
 
-    monkeypatch.setattr(published_lists, "latest_list", strange)
+    monkeypatch.setattr(published_lists, "latest_list", with_fault)
     now = published(june, JULY)
     assert_only("a0", then, now)
     assert pd.isna(now.loc["a0", "probability_change"])
     assert now.loc["a0", "reason_change"] == "Not scored on the last list"
 
 
-def test_whatever_is_wrong_with_all_changes_is_a_word_on_the_list(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_decomposition_changes_only_the_reason_column(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     then = published(june, JULY)
 
-    def split(*given: Any) -> Any:
+    def split(*arguments: Any) -> Any:
         raise TypeError("no such thing")
 
     monkeypatch.setattr(score_change, "decompose_change", split)
@@ -398,39 +407,39 @@ def test_whatever_is_wrong_with_all_changes_is_a_word_on_the_list(june: Path, mo
 def test_ids_of_another_type_than_last_month_are_no_error(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = published(june, JULY)
     numbered = listed.reset_index(drop=True).assign(account_id=range(len(listed)))
-    begun = pd.DataFrame({"account_id": [2, 3], "playbook": "call", "started_on": date(2026, 6, 5)})
+    started = pd.DataFrame({"account_id": [2, 3], "playbook": "call", "started_on": date(2026, 6, 5)})
     monkeypatch.setattr(
-        sys.modules["renewals.pipelines.scoring.interventions_since"], "_load_interventions", lambda one, day: begun
+        sys.modules["renewals.pipelines.scoring.interventions_since"], "_load_interventions", lambda one, day: started
     )
-    told = new_interventions(later(job(june)), numbered, {})
-    assert told is not None
-    assert told.interventions["account_id"].tolist() == [2, 3]
-    assert told.interventions["previous_probability"].isna().all()
+    since = new_interventions(later(job(june)), numbered, {})
+    assert since is not None
+    assert since.interventions["account_id"].tolist() == [2, 3]
+    assert since.interventions["previous_probability"].isna().all()
 
 
 # --- a challenger ---
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), 2.0])
-def test_an_account_the_challenger_has_no_word_of_is_left_out(
+def test_an_account_without_a_challenger_probability_is_omitted(
     company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
-    class Silent(Model):
+    class Partial(Model):
         def probability(self, frame: pd.DataFrame) -> np.ndarray:
             return np.where(frame["bugs_28d"] + frame["people_28d"] == 0, wrong, super().probability(frame))
 
     monkeypatch.setattr(
         model_registry, "fetch_challenger", lambda one, target: (target, "7", {}) if target == "renewal" else None
     )
-    monkeypatch.setattr(model_loader, "load_model", lambda data, name, files: Silent(MODEL))
-    said = score(job(company))["challengers"]["renewal"]
-    assert said["accounts"] == 6
+    monkeypatch.setattr(model_loader, "load_model", lambda data, name, files: Partial(MODEL))
+    summary = score(job(company))["challengers"]["renewal"]
+    assert summary["accounts"] == 6
     rows = pd.read_parquet(company / "data" / "act" / artifacts.CHALLENGER_SCORES)
     assert "a0" not in set(rows["account_id"])
     assert rows["rank_challenger"].notna().all()
 
 
-# --- what stands beside the list ---
+# --- optional stages ---
 
 
 def failing(error: Exception) -> Any:
@@ -441,7 +450,7 @@ def failing(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), OutputError("no disk"), KeyError("x"), MemoryError()])
-def test_whatever_fails_beside_the_list_does_not_cost_the_list(
+def test_a_failed_optional_stage_does_not_stop_the_list(
     company: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     from tests.pipelines.stages.act.test_workbook import write_card
@@ -453,7 +462,7 @@ def test_whatever_fails_beside_the_list_does_not_cost_the_list(
     outcome = act.run_score(job(company))
     assert outcome["state"] == "published"
     assert list(outcome["failed_stages"]) == list(manifest(company)["failed_stages"]) == ["scorecard"]
-    assert not (folder(company) / "scorecard.html").exists(), "what an earlier run left is not shown as today's"
+    assert not (folder(company) / "scorecard.html").exists(), "the scorecard of an earlier run is not published"
     assert (
         str(error) in outcome["failed_stages"]["scorecard"]
         or type(error).__name__ in outcome["failed_stages"]["scorecard"]
@@ -467,34 +476,34 @@ def test_without_a_failure_nothing_is_missing(company: Path, monkeypatch: pytest
     assert act.run_score(job(company))["failed_stages"] == manifest(company)["failed_stages"] == {}
 
 
-def test_an_interrupt_beside_the_list_is_no_failure_of_it(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_in_an_optional_stage_stops_the_run(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(act, "run_scoring_stages", lambda one: None)
     monkeypatch.setattr(act, "OPTIONAL_STAGES", (failing(KeyboardInterrupt()),))  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
         act.run_score(job(company))
 
 
-@pytest.mark.parametrize("strange", [float("nan"), float("inf")])
-def test_a_figure_of_the_forecast_that_is_none_costs_its_place_alone(company: Path, strange: float) -> None:
+@pytest.mark.parametrize("invalid", [float("nan"), float("inf")])
+def test_an_invalid_forecast_value_affects_only_its_cell(company: Path, invalid: float) -> None:
     names = ["period_kind", "period", "segment_kind", "segment", "measure", "expected", "low", "high"]
     rows = [
-        ["quarter", "2026-08", "company", "all", "arr_due", 5.0, strange, 6.0],
+        ["quarter", "2026-08", "company", "all", "arr_due", 5.0, invalid, 6.0],
         ["quarter", "2026-08", "company", "all", "arr_renewed", 4.0, 3.0, 5.0],
     ]
     model = {"renewal": {"name": "renewal", "version": "3"}}
-    told = {"as_of": str(AS_OF), "models": model, "confidence": 0.8, "columns": names, "rows": rows}
+    forecast = {"as_of": str(AS_OF), "models": model, "confidence": 0.8, "columns": names, "rows": rows}
     path = company / "data" / "act" / "forecast" / artifacts.FORECAST_SUMMARY
     path.parent.mkdir()
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(forecast))
     published(company)
     shown = payload_of((folder(company) / "risk_list.html").read_bytes())["summary"]["forecast"]
-    assert [(own["expected"], own["low"], own["high"]) for own in shown] == [(5.0, None, 6.0), (4.0, 3.0, 5.0)]
+    assert [(row["expected"], row["low"], row["high"]) for row in shown] == [(5.0, None, 6.0), (4.0, 3.0, 5.0)]
 
 
 # --- the database ---
 
 
-def test_strange_texts_and_figures_of_one_row_are_written_and_the_rest_is_the_same(company: Path) -> None:
+def test_unusual_values_of_one_row_are_written_to_the_database(company: Path) -> None:
     import duckdb
 
     put(company, "spine.parquet", "a2", "account_name", "nul \x00 long " + "x" * 1_000_000)
@@ -502,9 +511,11 @@ def test_strange_texts_and_figures_of_one_row_are_written_and_the_rest_is_the_sa
     listed = published(company)
     run_publish(job(company), f"duckdb:///{company / 'company.duckdb'}", "renewals")
     with duckdb.connect(str(company / "company.duckdb")) as database:
-        found = database.execute("SELECT account_id, account_name, status, status_reason FROM renewals.risk_list").df()
-    found = found.set_index("account_id")
-    assert len(found) == len(listed) == 8
-    assert found.loc["a2", "account_name"].startswith("nul \u2400 long")
-    assert found.loc["a3", "status"] == "not_scored"
-    assert found.loc["a3", "status_reason"] == "“ARR” is infinite, which is not a valid amount."
+        written = database.execute(
+            "SELECT account_id, account_name, status, status_reason FROM renewals.risk_list"
+        ).df()
+    written = written.set_index("account_id")
+    assert len(written) == len(listed) == 8
+    assert written.loc["a2", "account_name"].startswith("nul \u2400 long")
+    assert written.loc["a3", "status"] == "not_scored"
+    assert written.loc["a3", "status_reason"] == "“ARR” is infinite, which is not a valid amount."

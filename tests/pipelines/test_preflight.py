@@ -1,4 +1,4 @@
-"""What can be known at the start is said at the start."""
+"""Checks that stop a command before its work starts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def job(tmp_path: Path) -> Job:
     return Job(Settings(), str(tables), tmp_path / "data", tmp_path / "lists", as_of=date(2026, 6, 1))
 
 
-def test_a_sound_start_passes_and_leaves_nothing(job: Job) -> None:
+def test_valid_settings_pass_and_leave_no_file(job: Job) -> None:
     for command in ("demo", "check", "scorecard", "stage tables", "no command of ours"):
         preflight.run_checks(command, job)
     assert list(job.data.iterdir()) == list(job.lists.iterdir()) == []
 
 
-def test_a_disk_without_room_is_told_with_what_is_needed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run needs some room of its own and that of the tables."""
+def test_a_full_disk_is_reported_with_the_space_needed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run needs a fixed amount of space plus the size of the tables."""
     free = preflight.WORKING_BYTES + 3 * 2**20
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     with pytest.raises(OutputError, match="103 MiB are free and about 103 MiB are needed"):
@@ -42,20 +42,20 @@ def test_a_disk_without_room_is_told_with_what_is_needed(job: Job, monkeypatch: 
     preflight.run_checks("check", job)
 
 
-def test_an_alert_without_words_is_told_before_any_work(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_without_translation_is_reported_before_any_work(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "ALERT_CODES", (*alerts.ALERT_CODES, "price_rise"))
     with pytest.raises(ConfigError, match=r"2 texts are missing in the language 'en', for example 'alert\.price_rise'"):
         preflight.run_checks("score", job)
 
 
 @pytest.mark.parametrize(("folder", "command"), [("data", "check"), ("lists", "demo")])
-def test_a_folder_that_cannot_be_written(job: Job, folder: str, command: str) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(job: Job, folder: str, command: str) -> None:
     (Path(job.data).parent / folder).write_text("a file")
     with pytest.raises(OutputError, match=f"{folder} cannot be written"):
         preflight.run_checks(command, job)
 
 
-def test_a_list_that_something_else_stands_in_the_place_of(job: Job) -> None:
+def test_a_file_in_the_place_of_a_list_is_reported(job: Job) -> None:
     job.lists.mkdir()
     (job.lists / "2026-06-01").write_text("a file")
     with pytest.raises(OutputError, match="not a folder: move it"):

@@ -1,4 +1,4 @@
-"""A trial is compared and tracked, and changes nothing that serves; an older model serves by hand only."""
+"""Trials are compared and tracked and do not change production; older models need a manual promotion."""
 
 import json
 import os
@@ -37,41 +37,41 @@ EARLIER = date(2023, 6, 1)
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def registered(tmp_path_factory):
     return three_versions(tmp_path_factory.mktemp("registry") / "data")
 
 
 @pytest.fixture
-def job(kept, tmp_path):
-    return replace(copied(kept, tmp_path / "data"), lists=tmp_path / "lists")
+def job(registered, tmp_path):
+    return replace(copied(registered, tmp_path / "data"), lists=tmp_path / "lists")
 
 
-def serves(job: Job) -> str:
+def champion_version(job: Job) -> str:
     return model_registry.fetch_champion(job, TARGET)[1]
 
 
-def tried(job: Job, *overrides: str) -> dict:
+def run_trial(job: Job, *overrides: str) -> dict:
     return learned(replace(job, trial="warm-fox"), *overrides)
 
 
 # --- the last learning ---------------------------------------------------------------------------
 
 
-def test_what_was_learned_in_earnest_is_the_last_learning(job):
-    said = learned(job, "lightgbm.seed=10")
+def test_outputs_of_a_learning_run_are_copied_to_the_last_learning(job):
+    result = learned(job, "lightgbm.seed=10")
     for name in LAST_LEARNING:
         assert digests(job.data / name) == digests(job.folder / name) != {}
-    assert json.loads((job.data / "registered" / "renewal.json").read_text())["version"] == said["version"]
+    assert json.loads((job.data / "registered" / "renewal.json").read_text())["version"] == result["version"]
 
 
-def test_a_disk_that_is_full_leaves_the_last_learning_as_it_was(job, monkeypatch):
+def test_a_full_disk_leaves_the_last_learning_unchanged(job, monkeypatch):
     before = digests(job.data / "models")
     copy = shutil.copy2
 
-    def full(source, target, **given):
+    def full(source, target, **options):
         if Path(source).name == "model.txt":
             raise OSError(28, "No space left on device")
-        return copy(source, target, **given)
+        return copy(source, target, **options)
 
     monkeypatch.setattr(shutil.copytree, "__defaults__", (False, None, full, False, False))
     train(with_settings(job, "lightgbm.seed=10"), TARGET)
@@ -85,14 +85,14 @@ def test_a_disk_that_is_full_leaves_the_last_learning_as_it_was(job, monkeypatch
 
 
 def receipt(side) -> dict:
-    """What was written of a registration."""
+    """Receipt of a registration."""
     return json.loads((side / "registered" / "renewal.json").read_text())
 
 
-def without_standing(said: dict) -> dict:
-    """What a receipt keeps of what `register` said: who served and what waited are of that moment."""
-    then = {name: said.pop(name) for name in ("champion_version", "waiting_reason")}
-    return json.loads(json.dumps(said)) | {"at_registration": then}
+def expected_receipt(result: dict) -> dict:
+    """Content of the receipt for a result of `register`: champion and waiting reason are under `at_registration`."""
+    at_registration = {name: result.pop(name) for name in ("champion_version", "waiting_reason")}
+    return json.loads(json.dumps(result)) | {"at_registration": at_registration}
 
 
 def test_a_trial_leaves_models_evaluation_registry_and_lists_byte_for_byte(job):
@@ -100,29 +100,29 @@ def test_a_trial_leaves_models_evaluation_registry_and_lists_byte_for_byte(job):
     (job.lists / "2024-06-01").mkdir(parents=True)
     (job.lists / "2024-06-01" / "risk_list.csv").write_text("account_id")
     before = production(job)
-    said = tried(job, "lightgbm.learning_rate=0.2")
+    result = run_trial(job, "lightgbm.learning_rate=0.2")
     assert production(job) == before
-    assert said["champion_comparison"]["gain"]["low"] < said["champion_comparison"]["gain"]["high"]
-    assert (said["experiment"], said["version"], said["champion_version"]) == ("warm-fox", None, "2")
+    assert result["champion_comparison"]["gain"]["low"] < result["champion_comparison"]["gain"]["high"]
+    assert (result["experiment"], result["version"], result["champion_version"]) == ("warm-fox", None, "2")
 
 
-def test_a_trial_is_a_run_of_its_name_with_what_it_showed(job):
-    said = tried(job, "lightgbm.learning_rate=0.2")
+def test_a_trial_is_an_mlflow_run_with_its_results(job):
+    result = run_trial(job, "lightgbm.learning_rate=0.2")
     (run,) = runs_of(job, "warm-fox")
     assert run.info.status == "FINISHED"
-    assert run.data.tags["renewals.gate_outcome"] == said["gate_outcome"]
+    assert run.data.tags["renewals.gate_outcome"] == result["gate_outcome"]
     assert run.data.params["lightgbm.learning_rate"] == "0.2"
-    assert run.data.metrics["gain_over_champion.low"] == pytest.approx(said["champion_comparison"]["gain"]["low"])
-    assert run.data.metrics["auc_over_champion.value"] == pytest.approx(said["champion_comparison"]["auc"]["value"])
+    assert run.data.metrics["gain_over_champion.low"] == pytest.approx(result["champion_comparison"]["gain"]["low"])
+    assert run.data.metrics["auc_over_champion.value"] == pytest.approx(result["champion_comparison"]["auc"]["value"])
     assert {path.path for path in model_registry.mlflow_client(job).list_artifacts(run.info.run_id)} == {
         "params.json",
         "plots",
     }
-    assert receipt(job.folder) == without_standing(said)
+    assert receipt(job.folder) == expected_receipt(result)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "outcome", "words"),
+    ("overrides", "outcome", "phrase"),
     [
         (("lightgbm.seed=10",), "promoted", "would become the champion"),
         (("lightgbm.seed=10", "gate.promote=manual"), "challenger", "would become the challenger"),
@@ -132,32 +132,36 @@ def test_a_trial_is_a_run_of_its_name_with_what_it_showed(job):
         (("folds.min_renewals=100000",), "rejected", "would be rejected"),
     ],
 )
-def test_a_trial_says_what_learning_it_in_earnest_does(job, overrides, outcome, words):
+def test_a_trial_predicts_the_outcome_of_a_learning_run(job, overrides, outcome, phrase):
     before = registry(job)
-    said = tried(job, *overrides)
-    assert said["gate_outcome"] == outcome
-    assert f"Without --try it {words}" in trial_sentence(said) or not said["trained"]
+    result = run_trial(job, *overrides)
+    assert result["gate_outcome"] == outcome
+    assert f"Without --try it {phrase}" in trial_sentence(result) or not result["trained"]
     assert registry(job) == before
     real = learned(job, *overrides)
-    assert real["passed"] == said["passed"]
-    came = real["version"] if outcome == "promoted" else "2"
-    assert serves(job) == came
+    assert real["passed"] == result["passed"]
+    expected = real["version"] if outcome == "promoted" else "2"
+    assert champion_version(job) == expected
     assert bool(real.get("waiting_reason")) == (outcome == "challenger")
 
 
-def test_a_trial_of_an_earlier_day_says_that_it_would_wait(job):
-    said = tried(replace(job, until=EARLIER))
-    assert said["gate_outcome"] == "challenger"
+def test_a_trial_of_an_earlier_day_would_wait_as_challenger(job):
+    result = run_trial(replace(job, until=EARLIER))
+    assert result["gate_outcome"] == "challenger"
     assert (
         "this model was trained until 2023-06-01, before the training day of the champion, version 2"
-        in said["waiting_reason"]
+        in result["waiting_reason"]
     )
 
 
-def test_the_first_trial_of_all_registers_nothing(tmp_path):
+def test_a_trial_without_a_champion_registers_nothing(tmp_path):
     job = with_training_table(tmp_path / "data")
-    said = tried(job)
-    assert (said["champion_version"], said["champion_comparison"], said["gate_outcome"]) == (None, None, "promoted")
+    result = run_trial(job)
+    assert (result["champion_version"], result["champion_comparison"], result["gate_outcome"]) == (
+        None,
+        None,
+        "promoted",
+    )
     assert registry(job) == {}
     assert len(runs_of(job, "warm-fox")) == 1
     assert not any((job.data / name).exists() for name in LAST_LEARNING)
@@ -167,49 +171,49 @@ def test_the_first_trial_of_all_registers_nothing(tmp_path):
 
 def test_an_experiment_of_dvc_is_a_trial_of_its_name(job, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "lossy-berg")
-    ours = Job(job.settings, "", job.data, job.lists, until=job.until)
-    assert ours.trial == "lossy-berg"
-    assert ours.folder == job.folder, "the outputs of DVC's stages lie where dvc.yaml says"
+    in_experiment = Job(job.settings, "", job.data, job.lists, until=job.until)
+    assert in_experiment.trial == "lossy-berg"
+    assert in_experiment.folder == job.folder, "the outputs of DVC's stages lie where dvc.yaml says"
     monkeypatch.delenv("DVC_EXP_NAME")
     assert Job(job.settings, "", job.data, job.lists, until=job.until).trial is None
 
 
 @pytest.mark.parametrize("where", ["the workspace", "a copy below .dvc/tmp/exps"])
-def test_the_stage_register_of_an_experiment_changes_nothing_that_serves(job, tmp_path, where):
-    """As DVC runs it: with its variables set, in the project's folder or in a copy that holds no registry."""
-    here = tmp_path if where == "the workspace" else tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+def test_the_register_stage_of_an_experiment_does_not_change_production(job, tmp_path, where):
+    """DVC sets its variables and runs the stage in the project's folder or in a copy without a registry."""
+    run_folder = tmp_path if where == "the workspace" else tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
     changed = with_settings(job, "lightgbm.learning_rate=0.2")
     train(changed, TARGET)
     evaluate(changed, TARGET)
-    if here != tmp_path:
-        shutil.copytree(job.folder, here / "data" / "learn")
-        (here / ".dvc").mkdir()
-    (here / "params.yaml").write_text("{}")
+    if run_folder != tmp_path:
+        shutil.copytree(job.folder, run_folder / "data" / "learn")
+        (run_folder / ".dvc").mkdir()
+    (run_folder / "params.yaml").write_text("{}")
     before = production(job)
     sets = [*QUICK, "lightgbm.learning_rate=0.2", "dates.until='2024-06-01'"]
     stage = [sys.executable, "-m", "renewals.pipelines.stages.learn.register"]
     ran = subprocess.run(
-        [*stage, TARGET, *(word for one in sets for word in ("--set", one))],
+        [*stage, TARGET, *(argument for override in sets for argument in ("--set", override))],
         env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_EXP_NAME": "lossy-berg", "DVC_ROOT": str(tmp_path)},
-        cwd=here, capture_output=True, text=True, check=True,
+        cwd=run_folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    said = json.loads(ran.stdout.splitlines()[-1])
-    assert (said["experiment"], said["champion_version"], said["champion_comparison"]["gain"] is not None) == (
+    result = json.loads(ran.stdout.splitlines()[-1])
+    assert (result["experiment"], result["champion_version"], result["champion_comparison"]["gain"] is not None) == (
         "lossy-berg",
         "2",
         True,
     )
     assert production(job) == before
     assert len(runs_of(job, "lossy-berg")) == 1
-    assert receipt(here / "data" / "learn") == without_standing(said)
-    assert (here / "data" / "mlflow.db").exists() == (here == tmp_path)
+    assert receipt(run_folder / "data" / "learn") == expected_receipt(result)
+    assert (run_folder / "data" / "mlflow.db").exists() == (run_folder == tmp_path)
 
 
-def test_the_same_trial_has_the_same_name_and_a_folder_of_its_own(job):
-    one, same, other = trial_job(job), trial_job(job), trial_job(with_settings(job, "lightgbm.learning_rate=0.2"))
-    assert one.folder == same.folder == job.data / "experiments" / str(one.trial)
-    assert str(one.trial).startswith("2024-06-01-")
-    assert one.trial != other.trial
+def test_equal_settings_give_the_same_trial_name_and_folder(job):
+    first, same, changed = trial_job(job), trial_job(job), trial_job(with_settings(job, "lightgbm.learning_rate=0.2"))
+    assert first.folder == same.folder == job.data / "experiments" / str(first.trial)
+    assert str(first.trial).startswith("2024-06-01-")
+    assert first.trial != changed.trial
     assert trial_job(job, "fast").folder == job.data / "experiments" / "fast"
     for bad in ("../models", "a/b", ".", "-x"):
         with pytest.raises(ConfigError, match="is not a valid name of a trial"):
@@ -219,12 +223,12 @@ def test_the_same_trial_has_the_same_name_and_a_folder_of_its_own(job):
 # --- an earlier day ------------------------------------------------------------------------------
 
 
-def test_a_model_that_learned_until_an_earlier_day_is_registered_and_waits_for_a_hand(job):
+def test_a_model_of_an_earlier_day_is_registered_and_waits_for_a_manual_promotion(job):
     before = registry(job)["renewals-renewal"]
-    said = learned(replace(job, until=EARLIER))
+    result = learned(replace(job, until=EARLIER))
     after = registry(job)["renewals-renewal"]
-    assert (said["passed"], said["version"], said["champion_version"]) == (True, "4", "2")
-    assert said["waiting_reason"] == (
+    assert (result["passed"], result["version"], result["champion_version"]) == (True, "4", "2")
+    assert result["waiting_reason"] == (
         "version 4 was trained until 2023-06-01, before the training day of the champion, version 2 "
         "(2024-06-01): `renewals promote renewal --version 4` makes it serve"
     )
@@ -233,19 +237,19 @@ def test_a_model_that_learned_until_an_earlier_day_is_registered_and_waits_for_a
     assert models.promote(job, TARGET, 4, None, False)["champion_version"] == "4"
 
 
-def test_it_does_not_take_the_place_of_a_challenger_that_waits(job):
+def test_a_model_of_an_earlier_day_does_not_replace_a_waiting_challenger(job):
     waiting = learned(job, "lightgbm.seed=10", "gate.promote=manual")
     learned(replace(job, until=EARLIER))
     assert model_registry.fetch_challenger(job, TARGET)[1] == waiting["version"]
 
 
-def test_a_model_of_the_same_or_a_later_day_serves_as_before(job):
+def test_a_model_of_the_same_or_a_later_day_becomes_champion(job):
     assert learned(job, "lightgbm.seed=10")["champion_version"] == "4"
     models.promote(job, TARGET, int(learned(replace(job, until=EARLIER))["version"]), None, False)
     assert learned(replace(job, until=date(2024, 5, 1)))["champion_version"] == "6"
 
 
-def test_a_champion_that_does_not_say_its_day_is_no_later_than_any(job):
+def test_a_champion_without_a_training_day_is_replaced(job):
     client = model_registry.mlflow_client(job)
     client.delete_model_version_tag(model_registry.registry_name(TARGET), "2", "until")
     assert learned(replace(job, until=EARLIER))["champion_version"] == "4"

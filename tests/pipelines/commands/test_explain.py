@@ -17,7 +17,7 @@ from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import artifacts, feedback_log
 from renewals.pipelines.storage.published import list_archive, published_lists
 from renewals.pipelines.storage.scored_list import read_scored_list
-from renewals.reports.sentences import disagreements as spoken
+from renewals.reports.sentences import disagreements as disagreement_sentences
 from renewals.reports.words import Messages
 from tests.pipelines.scored_company import job, publish_company, write_company
 from tests.reports.books import read
@@ -28,39 +28,39 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return publish_company(tmp_path, monkeypatch)
 
 
-def test_one_account_with_all_that_stands_behind_it(company: Path) -> None:
-    said = explain(job(company), "a0")
-    assert said["account"]["account_name"] == "acme"
-    assert said["account"]["renewal_date"] == "2026-09-01"
-    assert said["scores"]["renewal_probability"] == pytest.approx(0.5)
-    assert said["scores"]["renewal_model"] == "renewal/3"
-    assert said["reasons"][0]["sentence"].startswith("0 people used")
-    assert said["reasons"][0]["contribution"] == pytest.approx(-1.0)
-    assert said["themes"] == pytest.approx({"adoption": -1.0, "support": 0.5})
-    assert said["features"][0] == {
+def test_an_account_is_explained_with_scores_reasons_and_features(company: Path) -> None:
+    result = explain(job(company), "a0")
+    assert result["account"]["account_name"] == "acme"
+    assert result["account"]["renewal_date"] == "2026-09-01"
+    assert result["scores"]["renewal_probability"] == pytest.approx(0.5)
+    assert result["scores"]["renewal_model"] == "renewal/3"
+    assert result["reasons"][0]["sentence"].startswith("0 people used")
+    assert result["reasons"][0]["contribution"] == pytest.approx(-1.0)
+    assert result["themes"] == pytest.approx({"adoption": -1.0, "support": 0.5})
+    assert result["features"][0] == {
         **{"feature": "people_28d", "base_feature": "people", "family": "usage", "theme": "adoption"},
         **{"value": 0.0, "peer_value": 2.0, "contribution": pytest.approx(-1.0)},
     }
-    assert said["rows_per_table"] == {"accounts": 1, "contracts": 1, "usage_events": 2}, (
-        "only what was known before the day"
+    assert result["rows_per_table"] == {"accounts": 1, "contracts": 1, "usage_events": 2}, (
+        "only rows known before the as-of date"
     )
-    assert json.loads(json.dumps(said)) == said
+    assert json.loads(json.dumps(result)) == result
 
 
-def test_the_plays_are_told_with_their_steps_and_what_they_are_worth(company: Path) -> None:
-    said = explain(job(company), "a0")
-    first = said["playbooks"][0]
+def test_playbooks_have_steps_and_an_expected_gain(company: Path) -> None:
+    result = explain(job(company), "a0")
+    first = result["playbooks"][0]
     assert (first["id"], first["name"], first["hours"]) == ("adoption_push", "Seat-activation campaign", 6)
     assert first["steps"][0].startswith("1. List the seats never used")
-    assert said["worth"]["gain_per_hour"] == pytest.approx(said["worth"]["expected_gain"] / 6)
-    assert said["interventions_since_last_list"] is None, "there was no list before"
+    assert result["worth"]["gain_per_hour"] == pytest.approx(result["worth"]["expected_gain"] / 6)
+    assert result["interventions_since_last_list"] is None, "no earlier list exists"
 
 
-def test_the_plays_beside_a_list_of_the_release_before_are_told_as_well(company: Path) -> None:
-    """They stood under `grows`, `adds` and `effect`."""
+def test_playbooks_of_a_list_of_the_previous_release_are_read(company: Path) -> None:
+    """Their older keys are `grows`, `adds` and `effect`."""
     file = list_archive.archive_folder(job(company), date(2026, 6, 1)) / artifacts.SCORE_SUMMARY
-    before, told = explain(job(company), "a0")["playbooks"], json.loads(file.read_bytes())
-    told["playbooks"]["adoption_push"] = {
+    before, summary = explain(job(company), "a0")["playbooks"], json.loads(file.read_bytes())
+    summary["playbooks"]["adoption_push"] = {
         "name": {"en": "Seat-activation campaign", "zh": "席位激活行动"},
         "themes": ["adoption"],
         "grows": None,
@@ -73,14 +73,14 @@ def test_the_plays_beside_a_list_of_the_release_before_are_told_as_well(company:
         "steps": {"en": ["Call."], "zh": ["致电。"]},
         "treated": 120,
     }
-    file.write_text(json.dumps(told), encoding="utf-8")
+    file.write_text(json.dumps(summary), encoding="utf-8")
     first = explain(job(company), "a0")["playbooks"][0]
     assert (first["id"], first["steps"]) == (before[0]["id"], ["1. Call."])
     assert first["effect"].startswith("a chance of 70 % becomes 85% (measured on 120")
 
 
-def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One begun before the last list, one between, one not yet known on the day."""
+def test_interventions_since_the_last_list_are_described(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One started before the last list, one after it, and one is not yet known on the as-of date."""
     listed = pd.DataFrame({"account_id": ["a0"], "renewal_probability": [0.4]})
     manifest = {"models": {"renewal": {"name": "renewal", "version": "3"}}}
     monkeypatch.setattr(
@@ -94,22 +94,22 @@ def test_what_was_done_since_the_last_list_is_told(company: Path, monkeypatch: p
     started = pd.to_datetime(["2026-04-30", "2026-05-01", "2026-05-20", "2026-05-21"])
     known = pd.to_datetime(["2026-05-02", None, "2026-06-01", "2026-05-22"])
     rows = {"account_id": ["a0", "a0", "a0", "a1"], "playbook": ["old", "adoption_push", "support_cleanup", "unknown"]}
-    begun = pd.DataFrame(rows | {"started_at": started, "recorded_at": known, "ended_at": pd.NaT, "csm": None})
-    begun = begun.astype(dict.fromkeys(("started_at", "recorded_at", "ended_at"), "datetime64[us]"))
-    begun.to_parquet(company / "data" / "clean" / "interventions.parquet")
+    interventions = pd.DataFrame(rows | {"started_at": started, "recorded_at": known, "ended_at": pd.NaT, "csm": None})
+    interventions = interventions.astype(dict.fromkeys(("started_at", "recorded_at", "ended_at"), "datetime64[us]"))
+    interventions.to_parquet(company / "data" / "clean" / "interventions.parquet")
     publish(job(company))
-    said = explain(job(company), "a0")["interventions_since_last_list"]
-    assert said.startswith("Since the list of 2026-05-01: Seat-activation campaign (begun 2026-05-01). The chance")
-    assert "was 40% then and is 50% now" in said
-    other = explain(job(company), "a1")["interventions_since_last_list"]
-    assert other.startswith("Since the list of 2026-05-01: unknown (begun 2026-05-21). There are not two chances")
+    sentence = explain(job(company), "a0")["interventions_since_last_list"]
+    assert sentence.startswith("Since the list of 2026-05-01: Seat-activation campaign (begun 2026-05-01). The chance")
+    assert "was 40% then and is 50% now" in sentence
+    second = explain(job(company), "a1")["interventions_since_last_list"]
+    assert second.startswith("Since the list of 2026-05-01: unknown (begun 2026-05-21). There are not two chances")
 
 
-def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
+def test_scores_of_an_older_release_must_be_computed_again(company: Path) -> None:
     file = company / "data" / "act" / artifacts.SCORE_SUMMARY
-    told = json.loads(file.read_bytes())
-    del told["what_if_features"]
-    file.write_text(json.dumps(told))
+    summary = json.loads(file.read_bytes())
+    del summary["what_if_features"]
+    file.write_text(json.dumps(summary))
     with pytest.raises(MissingInputError, match="from an older release: run `renewals score` again"):
         read_scored_list(job(company))
 
@@ -126,38 +126,38 @@ def test_scores_of_an_older_release_are_made_anew(company: Path) -> None:
         ("zh", "近 28 天使用 3 人天；按该客户自身的历史和季节，预计约 20 人天", "2 个；最低 4 分", "新"),
     ],
 )
-def test_alerts_are_told_with_their_evidence(company: Path, language: str, drop: str, low: str, news: str) -> None:
-    own = job(company, language=language)
-    said = explain(own, "a0")
-    assert [(a["code"], a["is_new"], a["first_reported_on"]) for a in said["alerts"]] == [
+def test_alerts_are_explained_with_their_evidence(company: Path, language: str, drop: str, low: str, news: str) -> None:
+    run = job(company, language=language)
+    result = explain(run, "a0")
+    assert [(a["code"], a["is_new"], a["first_reported_on"]) for a in result["alerts"]] == [
         ("usage_drop", True, "2026-06-01"),
         ("sponsor_lost", False, "2026-05-01"),
     ]
-    assert said["alerts"][0]["sentence"].startswith(drop)
-    assert (said["alerts"][1]["started_on"], said["alerts"][1]["tier"]) == ("2026-04-02", "S")
-    assert Messages(language).value("tier", "S") in said["alerts"][1]["sentence"]
-    assert low in explain(own, "a4")["alerts"][0]["sentence"], "an account that is not scored has alerts too"
-    assert explain(own, "a1")["alerts"] == []
+    assert result["alerts"][0]["sentence"].startswith(drop)
+    assert (result["alerts"][1]["started_on"], result["alerts"][1]["tier"]) == ("2026-04-02", "S")
+    assert Messages(language).value("tier", "S") in result["alerts"][1]["sentence"]
+    assert low in explain(run, "a4")["alerts"][0]["sentence"], "an account that is not scored has alerts too"
+    assert explain(run, "a1")["alerts"] == []
     sink = io.StringIO()
     for account in ("a0", "a1"):
         print_explanation(
-            explain(own, account), Messages(language), Console(file=sink, width=200, force_terminal=False)
+            explain(run, account), Messages(language), Console(file=sink, width=200, force_terminal=False)
         )
     shown = sink.getvalue()
     assert all(part in shown for part in (drop, news, "2026-05-01", Messages(language).text("explain.no_alerts")))
 
 
 def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
-    said = explain(job(company), "a4")
-    assert said["scores"]["status"] == "too_little_history"
-    assert said["scores"]["renewal_probability"] is None
-    assert said["reasons"] == said["strengths"] == said["features"] == said["playbooks"] == []
-    assert said["worth"]["gain_per_hour"] is None
-    assert said["themes"] == {}
+    result = explain(job(company), "a4")
+    assert result["scores"]["status"] == "too_little_history"
+    assert result["scores"]["renewal_probability"] is None
+    assert result["reasons"] == result["strengths"] == result["features"] == result["playbooks"] == []
+    assert result["worth"]["gain_per_hour"] is None
+    assert result["themes"] == {}
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"),
+    ("account", "hint"),
     [
         ("acme", r"Did you mean: a0 \(acme\)"),
         ("A0", r"Did you mean: a0 \(acme\)"),
@@ -169,13 +169,13 @@ def test_an_account_without_a_score_is_explained_too(company: Path) -> None:
         ("[/bold]", r"Did you mean: a7 \(\[/bold\]␛\[31m\)"),
     ],
 )
-def test_a_wrong_id_gets_the_nearest(company: Path, asked: str, hint: str) -> None:
+def test_a_wrong_id_is_answered_with_the_nearest_accounts(company: Path, account: str, hint: str) -> None:
     with pytest.raises(MissingInputError, match=hint) as stop:
-        explain(job(company), asked)
+        explain(job(company), account)
     assert "8 accounts with a renewal in sight" in str(stop.value)
 
 
-def test_whole_number_ids_are_found_by_their_text(company: Path) -> None:
+def test_integer_ids_match_their_text(company: Path) -> None:
     write_company(company, ids=range(1, 9))
     score(job(company))
     publish(job(company))
@@ -183,7 +183,7 @@ def test_whole_number_ids_are_found_by_their_text(company: Path) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_tables_on_a_terminal_run_nothing(company: Path, language: str) -> None:
+def test_control_characters_are_escaped_on_a_terminal(company: Path, language: str) -> None:
     sink = io.StringIO()
     for account in ("a7", "a4"):
         print_explanation(
@@ -197,8 +197,8 @@ def test_the_tables_on_a_terminal_run_nothing(company: Path, language: str) -> N
 
 
 @pytest.mark.parametrize(("language", "title"), [("en", "Model and manager"), ("zh", "模型与客户经理")])
-def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, title: str) -> None:
-    """In the explanation of the account and on a sheet of the workbook; other disagreements make another list."""
+def test_a_disagreement_with_the_manager_is_shown(company: Path, language: str, title: str) -> None:
+    """The explanation and a sheet of the workbook show it, and changed disagreements make a new list."""
     one = job(company, language=language)
     score(one)
     publish(one)
@@ -217,19 +217,19 @@ def test_a_manager_who_saw_it_otherwise_is_told(company: Path, language: str, ti
     (one.folder / artifacts.DISAGREEMENTS).write_bytes(parquet)
     tally = {"verdicts": 1, "disagreements": 1, "pending": 1, "model": 0, "manager": 0, "final": 0, "min_final": 30}
     tally |= {"as_of": "2026-06-01", "accuracy": {"model": None, "manager": None}, "brier": None}
-    standing = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
-    (one.folder / artifacts.DISAGREEMENTS_SUMMARY).write_text(json.dumps(standing))
+    summary = {"as_of": "2026-06-01", "tally": tally, "digest": "d1"}
+    (one.folder / artifacts.DISAGREEMENTS_SUMMARY).write_text(json.dumps(summary))
     assert publish(one)["state"] == "published"
     assert publish(one)["state"] == "already published"
-    said = explain(one, "a0")
-    assert said["disagreement"] == spoken.disagreement_sentence(
+    result = explain(one, "a0")
+    assert result["disagreement"] == disagreement_sentences.disagreement_sentence(
         {name: value[0] for name, value in rows.items()}, Messages(language)
     )
     shown = Console(file=io.StringIO(), width=300)
-    print_explanation(said, Messages(language), shown)
-    assert said["disagreement"] in shown.file.getvalue()  # type: ignore[attr-defined]
+    print_explanation(result, Messages(language), shown)
+    assert result["disagreement"] in shown.file.getvalue()  # type: ignore[attr-defined]
     assert explain(one, "a1")["disagreement"] is None
     sheet = read((company / "lists" / "2026-06-01" / "risk_list.xlsx").read_bytes())[title]
     assert [cell.value for cell in sheet[2]][:3] == [datetime(2026, 5, 1), "acme", "a0"]
     assert (sheet["F2"].value, sheet["J2"].value, sheet["J2"].data_type) == (0.8, "=1+1", "s")
-    assert sheet["A4"].value == " ".join(spoken.tally_sentences(tally, Messages(language)))
+    assert sheet["A4"].value == " ".join(disagreement_sentences.tally_sentences(tally, Messages(language)))

@@ -1,4 +1,4 @@
-"""The printed catalogue is the code's own."""
+"""The printed feature catalogue equals the one of the code."""
 
 import pytest
 
@@ -7,16 +7,16 @@ from renewals.pipelines.commands.feature_docs import PAGE_PATH, RULES, feature_r
 from tests.root import ROOT
 
 
-def test_the_page_is_not_stale():
+def test_the_page_is_up_to_date():
     printed = (ROOT / PAGE_PATH).read_text(encoding="utf-8")
     assert printed == features_page(), "run `python -m renewals.pipelines.commands.feature_docs`"
 
 
-def test_a_feature_names_only_rules_that_there_are():
+def test_features_cite_only_existing_rules():
     cited = {rule for family in FAMILIES.values() for feature in family.features for rule in feature_rules(feature)}
     assert cited <= set(RULES)
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_every_rule_has_a_feature(rule):
+def test_a_feature_cites_every_rule(rule):
     assert any(rule in feature_rules(feature) for family in FAMILIES.values() for feature in family.features)

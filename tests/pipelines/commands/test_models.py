@@ -1,4 +1,4 @@
-"""What serves, what waits, what is taken back: told by the registry itself."""
+"""Champion, challenger, promotion and rollback as the registry records them."""
 
 import json
 import shutil
@@ -30,22 +30,22 @@ from tests.pipelines.registered_models import (
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def registered(tmp_path_factory):
     return three_versions(tmp_path_factory.mktemp("registry") / "data")
 
 
 @pytest.fixture
-def job(kept, tmp_path):
-    return copied(kept, tmp_path / "data")
+def job(registered, tmp_path):
+    return copied(registered, tmp_path / "data")
 
 
-def serves(job) -> str:
+def champion_version(job) -> str:
     return model_registry.fetch_champion(job, TARGET)[1]
 
 
-def waits(job) -> str | None:
-    found = model_registry.fetch_challenger(job, TARGET)
-    return found[1] if found else None
+def challenger_version(job) -> str | None:
+    challenger = model_registry.fetch_challenger(job, TARGET)
+    return challenger[1] if challenger else None
 
 
 def tags(job, version: int) -> dict[str, str]:
@@ -56,14 +56,14 @@ def promote(job, version: int, why: str | None = None, forced: bool = False) -> 
     return models.promote(job, TARGET, version, why, forced)
 
 
-def test_what_passes_serves_and_what_is_refused_does_not(job):
-    assert serves(job) == "2"
-    assert waits(job) is None
+def test_a_passing_version_becomes_champion_and_a_rejected_one_does_not(job):
+    assert champion_version(job) == "2"
+    assert challenger_version(job) is None
     assert "gate.min_renewals" in tags(job, 3)[model_registry.REASONS_TAG]
 
 
-def test_any_version_can_be_asked_for_by_its_number(job):
-    """With what was usual when it was trained, for whoever watches it."""
+def test_any_version_is_fetched_by_its_number(job):
+    """The files of a version include its drift reference."""
     files = model_registry.fetch_version(job, TARGET, "1")
     assert files[BOOSTER_FILE] != model_registry.fetch_champion(job, TARGET)[2][BOOSTER_FILE]
     assert set(read_reference(files)["features"]) == {feature["name"] for feature in CATALOGUE}
@@ -71,23 +71,23 @@ def test_any_version_can_be_asked_for_by_its_number(job):
         model_registry.fetch_version(job, TARGET, "99")
 
 
-def test_the_training_day_of_what_serves_is_known_without_a_file_of_the_model(job):
+def test_the_training_day_of_the_champion_is_read_without_model_files(job):
     shutil.rmtree(mlflow_artifacts.artifacts_folder(job.data))
     assert model_registry.champions_by_target(job, ("renewal", "upsell")) == {"renewal": TrainedVersion("2", job.until)}
 
 
-def test_a_champion_says_its_training_day(job):
+def test_a_loaded_champion_has_its_training_day(job):
     assert load_champion(job, TARGET).until == job.until
 
 
 def test_a_rollback_goes_back_one_champion_and_then_no_further(job):
-    said = models.rollback(job, TARGET)
-    assert (said["champion_version"], said["previous_version"], said["champion_history"]) == ("1", "2", ["1"])
-    assert serves(job) == "1"
+    result = models.rollback(job, TARGET)
+    assert (result["champion_version"], result["previous_version"], result["champion_history"]) == ("1", "2", ["1"])
+    assert champion_version(job) == "1"
     assert champion_history.ROLLED_BACK_TAG in tags(job, 2)
     with pytest.raises(MissingInputError, match="no earlier champion of renewal: version 1 stays"):
         models.rollback(job, TARGET)
-    assert serves(job) == "1"
+    assert champion_version(job) == "1"
 
 
 def test_a_second_rollback_goes_further_back(job):
@@ -95,15 +95,15 @@ def test_a_second_rollback_goes_further_back(job):
     assert [models.rollback(job, TARGET)["champion_version"] for _ in range(2)] == ["2", "1"]
 
 
-def test_what_was_taken_back_may_come_again_and_be_taken_back_again(job):
+def test_a_rolled_back_version_can_be_promoted_and_rolled_back_again(job):
     models.rollback(job, TARGET)
     assert promote(job, 2)["champion_history"] == ["1", "2"]
     assert models.rollback(job, TARGET)["champion_version"] == "1"
 
 
-def test_what_serves_again_says_since_when_and_why_and_no_longer_that_it_was_taken_back(job):
-    said = models.rollback(job, TARGET)
-    assert said["reason"] == "version 2 was rolled back"
+def test_a_champion_that_returns_has_new_tags_and_no_rollback_tag(job):
+    result = models.rollback(job, TARGET)
+    assert result["reason"] == "version 2 was rolled back"
     assert tags(job, 1)[champion_history.SERVED_SINCE_TAG] >= tags(job, 2)[champion_history.SERVED_SINCE_TAG]
     promote(job, 2)
     assert champion_history.ROLLED_BACK_TAG not in tags(job, 2)
@@ -111,11 +111,11 @@ def test_what_serves_again_says_since_when_and_why_and_no_longer_that_it_was_tak
 
 
 @pytest.mark.parametrize("move", ["rollback", "promote"])
-def test_no_file_of_a_registration_says_who_serves_when_that_has_changed(job, move):
-    """The receipt says who served at the registration, and leaves to the registry who does now."""
+def test_receipts_hold_only_the_champion_at_registration(job, move):
+    """A receipt holds the champion at registration; only the registry holds the present champion."""
     assert learned(job, "lightgbm.seed=8")["champion_version"] == "2"
     models.rollback(job, TARGET) if move == "rollback" else promote(job, 1)
-    assert serves(job) == "1"
+    assert champion_version(job) == "1"
     receipts = [json.loads(path.read_bytes()) for path in job.data.rglob(f"registered/{TARGET}.json")]
     assert len(receipts) == 2
     for receipt in receipts:
@@ -126,17 +126,17 @@ def test_no_file_of_a_registration_says_who_serves_when_that_has_changed(job, mo
         assert not {"champion_version", "waiting_reason"} & set(receipt)
 
 
-def test_promoting_an_older_one_can_be_undone(job):
+def test_promoting_an_older_version_can_be_rolled_back(job):
     assert promote(job, 1)["champion_history"] == ["1", "2", "1"]
     assert models.rollback(job, TARGET)["champion_version"] == "2"
 
 
-def test_what_the_gate_refused_serves_only_by_force_and_says_why(job):
+def test_a_rejected_version_is_promoted_only_by_force_and_with_a_reason(job):
     with pytest.raises(GateRejectedError, match=r"was rejected by the gate: tested on .* --force --reason") as stop:
         promote(job, 3)
-    assert (stop.value.exit_code, serves(job)) == (80, "2")
-    said = promote(job, 3, "the audit asked for it", forced=True)
-    assert (said["champion_version"], said["gate"], said["reason"]) == (
+    assert (stop.value.exit_code, champion_version(job)) == (80, "2")
+    result = promote(job, 3, "the audit asked for it", forced=True)
+    assert (result["champion_version"], result["gate"], result["reason"]) == (
         "3",
         "refused",
         "forced: the audit asked for it",
@@ -144,13 +144,13 @@ def test_what_the_gate_refused_serves_only_by_force_and_says_why(job):
     assert tags(job, 3)[champion_history.SERVED_BECAUSE_TAG] == "forced: the audit asked for it"
 
 
-def test_promoting_what_serves_changes_nothing(job):
+def test_promoting_the_champion_changes_nothing(job):
     before = tags(job, 2)
     assert promote(job, 2)["state"] == "already serves"
     assert tags(job, 2) == before
 
 
-def test_a_version_that_is_not_there_is_said_with_those_that_are(job):
+def test_a_missing_version_is_reported_with_the_registered_versions(job):
     with pytest.raises(
         MissingInputError, match=r"version 7 of renewal is not registered; registered versions: 1, 2, 3"
     ):
@@ -163,41 +163,48 @@ def test_a_version_that_is_not_there_is_said_with_those_that_are(job):
 
 def test_learning_again_from_the_same_rows_does_not_undo_a_rollback(job):
     models.rollback(job, TARGET)
-    said = learned(job, "lightgbm.seed=8")
-    assert (said["version"], said["passed"], said["champion_version"]) == ("2", True, "1")
-    assert "was rolled back" in said["waiting_reason"]
-    assert "renewals promote renewal --version 2" in said["waiting_reason"]
-    assert (serves(job), waits(job)) == ("1", "2")
+    result = learned(job, "lightgbm.seed=8")
+    assert (result["version"], result["passed"], result["champion_version"]) == ("2", True, "1")
+    assert "was rolled back" in result["waiting_reason"]
+    assert "renewals promote renewal --version 2" in result["waiting_reason"]
+    assert (champion_version(job), challenger_version(job)) == ("1", "2")
 
 
-def test_learning_again_from_older_rows_does_not_bring_back_what_was_replaced(job):
-    said = learned(job)
-    assert (said["version"], said["passed"], said["champion_version"]) == ("1", True, "2")
-    assert "was champion before and was replaced" in said["waiting_reason"]
+def test_learning_again_from_older_rows_does_not_restore_a_replaced_champion(job):
+    result = learned(job)
+    assert (result["version"], result["passed"], result["champion_version"]) == ("1", True, "2")
+    assert "was champion before and was replaced" in result["waiting_reason"]
 
 
-def test_where_promotion_is_manual_what_passes_waits_until_it_is_promoted(job):
-    said = learned(job, "lightgbm.seed=10", "gate.promote=manual")
-    assert (said["passed"], said["champion_version"], serves(job), waits(job)) == (True, "2", "2", "4")
-    assert "gate.promote is manual" in said["waiting_reason"]
+def test_with_manual_promotion_a_passing_version_waits_until_it_is_promoted(job):
+    result = learned(job, "lightgbm.seed=10", "gate.promote=manual")
+    assert (result["passed"], result["champion_version"], champion_version(job), challenger_version(job)) == (
+        True,
+        "2",
+        "2",
+        "4",
+    )
+    assert "gate.promote is manual" in result["waiting_reason"]
     assert promote(job, 4)["champion_version"] == "4"
-    assert waits(job) is None
-    assert learned(job, "lightgbm.seed=10", "gate.promote=manual")["waiting_reason"] is None, "it serves: nothing waits"
+    assert challenger_version(job) is None
+    assert learned(job, "lightgbm.seed=10", "gate.promote=manual")["waiting_reason"] is None, (
+        "it is the champion, so nothing waits"
+    )
 
 
 def test_a_challenger_that_no_longer_passes_no_longer_waits(job):
     learned(job, "lightgbm.seed=10", "gate.promote=manual")
     register(with_settings(job, "lightgbm.seed=10", STRICT), TARGET)
-    assert waits(job) is None
+    assert challenger_version(job) is None
 
 
-def test_a_newer_champion_takes_the_challenger_s_place(job):
+def test_a_newer_champion_removes_the_challenger(job):
     learned(job, "lightgbm.seed=10", "gate.promote=manual")
     assert learned(job, "lightgbm.seed=11")["champion_version"] == "5"
-    assert waits(job) is None
+    assert challenger_version(job) is None
 
 
-def test_without_a_champion_the_one_that_waits_is_named(job):
+def test_without_a_champion_the_waiting_challenger_is_named(job):
     client = model_registry.mlflow_client(job)
     client.delete_registered_model_alias(model_registry.registry_name(TARGET), model_registry.CHAMPION)
     learned(job, "lightgbm.seed=10", "gate.promote=manual")
@@ -205,65 +212,65 @@ def test_without_a_champion_the_one_that_waits_is_named(job):
         model_registry.fetch_champion(job, TARGET)
 
 
-def test_an_alias_moved_by_other_means_joins_the_line(job):
+def test_an_alias_that_mlflow_changed_is_part_of_the_history(job):
     model_registry.mlflow_client(job).set_registered_model_alias(
         model_registry.registry_name(TARGET), model_registry.CHAMPION, "3"
     )
     assert models.rollback(job, TARGET)["champion_history"] == ["1", "2"]
-    assert serves(job) == "2"
+    assert champion_version(job) == "2"
 
 
-def test_a_rollback_that_is_cut_short_can_be_tried_again(job, monkeypatch):
+def test_an_interrupted_rollback_can_be_repeated(job, monkeypatch):
     from mlflow import MlflowClient
 
-    def cut(*given):
+    def cut(*arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
         broken.setattr(MlflowClient, "set_registered_model_alias", cut)
         with pytest.raises(KeyboardInterrupt):
             models.rollback(job, TARGET)
-    assert serves(job) == "2"
+    assert champion_version(job) == "2"
     assert models.rollback(job, TARGET)["champion_version"] == "1"
 
 
 @pytest.fixture
-def of_old(tmp_path):
-    """A company whose champion was trained long before the day it now stands on."""
+def old_company(tmp_path):
+    """A company with a champion trained long before the present day."""
     job = with_training_table(tmp_path / "data")
     learned(replace(job, until=date(2022, 12, 1)))
     return job
 
 
-def test_a_champion_of_old_speaks_itself_of_what_was_observed_since(of_old):
-    compared = learned(of_old)["champion_comparison"]
+def test_an_old_champion_scores_later_observations_itself(old_company):
+    compared = learned(old_company)["champion_comparison"]
     assert compared["rows_scored_by_champion"] > 0
     assert compared["gain"] is not None
 
 
-def test_a_champion_that_knows_other_columns_is_judged_by_its_back_test_alone(of_old):
-    catalogue = json.loads((of_old.folder / "features.json").read_text())["features"]
+def test_a_champion_with_different_columns_is_compared_only_by_its_back_test(old_company):
+    catalogue = json.loads((old_company.folder / "features.json").read_text())["features"]
     without = {"features": [feature for feature in catalogue if feature["name"] != "tickets"]}
-    (of_old.folder / "features.json").write_text(json.dumps(without))
-    training = pd.read_parquet(of_old.folder / "training.parquet")
-    training.drop(columns="tickets").to_parquet(of_old.folder / "training.parquet")
-    assert learned(of_old)["champion_comparison"]["rows_scored_by_champion"] == 0
+    (old_company.folder / "features.json").write_text(json.dumps(without))
+    training = pd.read_parquet(old_company.folder / "training.parquet")
+    training.drop(columns="tickets").to_parquet(old_company.folder / "training.parquet")
+    assert learned(old_company)["champion_comparison"]["rows_scored_by_champion"] == 0
 
 
 @pytest.fixture
-def harmed(job):
-    """The artifacts of version 1, harmed until the test is over."""
+def damaged(job):
+    """Remove a model file of version 1 during the test."""
     client = model_registry.mlflow_client(job)
     root = client.get_model_version_download_uri(model_registry.registry_name(TARGET), "1").removeprefix("file://")
     (path,) = [p for p in Path(root).rglob("model.txt") if (p.parent / model_registry.MANIFEST).exists()]
-    kept = path.with_suffix(".kept")
-    shutil.move(path, kept)
+    hidden = path.with_suffix(".kept")
+    shutil.move(path, hidden)
     yield
-    shutil.move(kept, path)
+    shutil.move(hidden, path)
 
 
 @pytest.mark.parametrize("act", [lambda job: promote(job, 1), lambda job: models.rollback(job, TARGET)])
-def test_a_harmed_version_neither_comes_nor_comes_back(job, harmed, act):
+def test_a_damaged_version_is_neither_promoted_nor_restored(job, damaged, act):
     with pytest.raises(DataContractError, match="renewals-renewal/1"):
         act(job)
-    assert serves(job) == "2"
+    assert champion_version(job) == "2"

@@ -1,4 +1,4 @@
-"""A challenger is scored beside the champion, never shown, and can neither fail nor change a list."""
+"""A challenger is scored with the champion, is not shown, and can neither stop nor change a list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from renewals.pipelines.storage.registry import model_loader, model_registry
 from tests.pipelines.scored_company import AS_OF, Model, champions, job, write_company
 
 SAME = {"people_28d": 1.0, "bugs_28d": -0.5}
-OTHER = {"people_28d": -1.0, "bugs_28d": 0.5}
+REVERSED = {"people_28d": -1.0, "bugs_28d": 0.5}
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def waiting(monkeypatch: pytest.MonkeyPatch, **models: Any) -> None:
-    """These models wait as version 7 of their targets."""
+def set_challengers(monkeypatch: pytest.MonkeyPatch, **models: Any) -> None:
+    """Make these models the challengers of their targets, as version 7."""
     monkeypatch.setattr(
         model_registry, "fetch_challenger", lambda j, target: (target, "7", {}) if target in models else None
     )
@@ -46,20 +46,20 @@ def list_bytes(root: Path) -> bytes:
     return (root / "lists" / str(AS_OF) / "risk_list.parquet").read_bytes()
 
 
-def test_without_a_challenger_nothing_is_said_and_the_file_is_empty(company: Path, monkeypatch) -> None:
-    waiting(monkeypatch)
+def test_without_a_challenger_the_summary_and_the_file_are_empty(company: Path, monkeypatch) -> None:
+    set_challengers(monkeypatch)
     assert score(job(company))["challengers"] == {}
     assert list(shadow_of(company).columns) == list(challenger.COLUMNS)
     assert shadow_of(company).empty
 
 
-def test_a_challenger_that_is_the_champion_changes_nothing(company: Path, monkeypatch) -> None:
-    waiting(monkeypatch, renewal=Model(SAME), expansion=Model(SAME))
-    said = score(job(company))["challengers"]
+def test_a_challenger_equal_to_the_champion_has_equal_scores(company: Path, monkeypatch) -> None:
+    set_challengers(monkeypatch, renewal=Model(SAME), expansion=Model(SAME))
+    result = score(job(company))["challengers"]
     for target, champion in (("renewal", "renewal/3"), ("expansion", "expansion/1")):
-        assert (said[target]["champion"], said[target]["challenger"]) == (champion, f"{target}/7")
-        assert (said[target]["accounts"], said[target]["movers"], said[target]["top_overlap"]) == (7, [], 1.0)
-        assert said[target]["rank_correlation"] == pytest.approx(1.0)
+        assert (result[target]["champion"], result[target]["challenger"]) == (champion, f"{target}/7")
+        assert (result[target]["accounts"], result[target]["movers"], result[target]["top_overlap"]) == (7, [], 1.0)
+        assert result[target]["rank_correlation"] == pytest.approx(1.0)
     rows = shadow_of(company)
     assert rows.groupby("target").size().to_dict() == {"expansion": 7, "renewal": 7}
     renewal = rows[rows["target"] == "renewal"]
@@ -67,25 +67,25 @@ def test_a_challenger_that_is_the_champion_changes_nothing(company: Path, monkey
         assert renewal[name].tolist() == renewal[f"{name}_challenger"].tolist()
 
 
-def test_another_challenger_s_figures_stand_beside_the_list_s(company: Path, monkeypatch) -> None:
-    waiting(monkeypatch, renewal=Model(OTHER))
-    said = score(job(company))["challengers"]["renewal"]
-    assert said["rank_correlation"] == pytest.approx(-1.0)
-    assert len(said["movers"]) > 0
+def test_challenger_scores_are_stored_with_the_scores_of_the_list(company: Path, monkeypatch) -> None:
+    set_challengers(monkeypatch, renewal=Model(REVERSED))
+    result = score(job(company))["challengers"]["renewal"]
+    assert result["rank_correlation"] == pytest.approx(-1.0)
+    assert len(result["movers"]) > 0
     rows = shadow_of(company).set_index("account_id")
     figures = pd.read_parquet(company / "data" / "act" / "scoring.parquet").set_index("account_id").loc[rows.index]
-    assert rows["probability_challenger"].tolist() == pytest.approx(Model(OTHER).probability(figures).tolist())
+    assert rows["probability_challenger"].tolist() == pytest.approx(Model(REVERSED).probability(figures).tolist())
     listed = pd.read_parquet(company / "data" / "act" / "list.parquet").set_index("account_id").loc[rows.index]
     assert rows["probability"].tolist() == listed["renewal_probability"].tolist()
     assert sorted(rows["rank_challenger"]) == sorted(rows["rank"])
 
 
-def test_the_manifest_holds_what_was_said_of_the_challenger(company: Path, monkeypatch) -> None:
-    waiting(monkeypatch, renewal=Model(OTHER))
-    said = score(job(company))["challengers"]
+def test_the_manifest_contains_the_challenger_summary(company: Path, monkeypatch) -> None:
+    set_challengers(monkeypatch, renewal=Model(REVERSED))
+    result = score(job(company))["challengers"]
     publish(job(company))
     manifest = json.loads((company / "lists" / str(AS_OF) / "manifest.json").read_bytes())
-    assert manifest["challengers"] == json.loads(json.dumps(said))
+    assert manifest["challengers"] == json.loads(json.dumps(result))
     assert "7" not in {model["version"] for model in manifest["models"].values()}
 
 
@@ -94,44 +94,44 @@ class Broken(Model):
         raise KeyError("nps")
 
 
-class Strange(Model):
+class Invalid(Model):
     def probability(self, frame: pd.DataFrame) -> np.ndarray:
         return np.full(len(frame), 1.5)
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
-    [(Broken(SAME), "nps"), (Strange(SAME), "no valid probability"), (None, "LightGBM crashed")],
+    ("model", "reason"),
+    [(Broken(SAME), "nps"), (Invalid(SAME), "no valid probability"), (None, "LightGBM crashed")],
 )
-def test_a_harmed_challenger_is_a_warning_and_the_list_is_the_same_bytes(company, monkeypatch, model, said) -> None:
-    waiting(monkeypatch)
+def test_a_damaged_challenger_is_a_warning_and_leaves_the_list_unchanged(company, monkeypatch, model, reason) -> None:
+    set_challengers(monkeypatch)
     score(job(company))
     without = list_bytes(company)
-    waiting(monkeypatch, renewal=model)
+    set_challengers(monkeypatch, renewal=model)
     if model is None:
         monkeypatch.setattr(model_loader, "load_model", _dies)
-    assert said in score(job(company))["challengers"]["renewal"]["failed"]
+    assert reason in score(job(company))["challengers"]["renewal"]["failed"]
     assert shadow_of(company).empty
     (company / "lists" / str(AS_OF) / "manifest.json").unlink()
     assert list_bytes(company) == without
 
 
-def _dies(*given: Any) -> None:
+def _dies(*arguments: Any) -> None:
     raise DataContractError("model renewal/7 cannot be loaded: LightGBM crashed (SIGSEGV)")
 
 
-def test_a_sound_challenger_leaves_the_list_the_same_bytes(company: Path, monkeypatch) -> None:
-    waiting(monkeypatch)
+def test_a_valid_challenger_leaves_the_list_unchanged(company: Path, monkeypatch) -> None:
+    set_challengers(monkeypatch)
     score(job(company))
     without = list_bytes(company)
-    waiting(monkeypatch, renewal=Model(OTHER), expansion=Model(OTHER))
+    set_challengers(monkeypatch, renewal=Model(REVERSED), expansion=Model(REVERSED))
     score(job(company))
     (company / "lists" / str(AS_OF) / "manifest.json").unlink()
     assert list_bytes(company) == without
 
 
 def test_the_same_challenger_gives_the_same_bytes(company: Path, monkeypatch) -> None:
-    waiting(monkeypatch, renewal=Model(OTHER))
+    set_challengers(monkeypatch, renewal=Model(REVERSED))
     seen = []
     for _ in range(2):
         score(job(company))

@@ -1,4 +1,4 @@
-"""Drift on the way from tables to a manifest: said in both languages, kept with the model, and never a failure."""
+"""Drift: its reference is stored with the model, the manifest reports it in both languages, and it stops no list."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ WEIGHTS = {"people_28d": 1.0, "bugs_28d": -0.5}
 
 
 def job(root: Path, **options: Any) -> Job:
-    """A job whose settings tell how drift is looked for."""
+    """A job with settings for drift."""
     one = plain_job(root, **options)
-    # Of seven accounts hardly anything is sure.
+    # Seven accounts allow only a low confidence.
     more = {
         "drift": DriftSettings(confidence=0.95),
         "gate": GateSettings(),
@@ -48,7 +48,7 @@ def job(root: Path, **options: Any) -> Job:
 
 
 def training(count: int = 400, gone: bool = False) -> pd.DataFrame:
-    """A year in which people were many, or not told of."""
+    """A year of rows in which `people_28d` is high, or missing if `gone`."""
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"account_id": np.arange(12 * count) % count, "bugs_28d": rng.integers(0, 3, 12 * count)})
     people = np.nan if gone else rng.normal(90.0, 5.0, 12 * count)
@@ -56,14 +56,14 @@ def training(count: int = 400, gone: bool = False) -> pd.DataFrame:
     return rows.assign(as_of=months.date, people_28d=people, probability=rng.uniform(0.3, 0.9, 12 * count))
 
 
-def usual(**options: Any) -> dict[str, Any]:
+def reference_of(**options: Any) -> dict[str, Any]:
     rows = training(**options)
     schema = Schema("renewal", ("people_28d", "bugs_28d"), {}, (0, 0))
-    told = drift_reference.build_reference(rows, rows.assign(origin=rows["as_of"]), schema)
-    files = {drift_reference.REFERENCE: json.dumps(told).encode()}
+    built = drift_reference.build_reference(rows, rows.assign(origin=rows["as_of"]), schema)
+    files = {drift_reference.REFERENCE: json.dumps(built).encode()}
     read = drift_reference.read_reference(files)
-    assert read == told
-    return told
+    assert read == built
+    return built
 
 
 @pytest.fixture
@@ -73,24 +73,24 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def serves(monkeypatch: pytest.MonkeyPatch, told: dict[str, Any] | None) -> None:
+def set_champion(monkeypatch: pytest.MonkeyPatch, reference: dict[str, Any] | None) -> None:
     def champion(one: Job, target: str) -> Champion:
         if target != "renewal":
             raise MissingInputError(f"no champion for {target}")
-        return Champion("renewal", "3", Model(WEIGHTS), told)
+        return Champion("renewal", "3", Model(WEIGHTS), reference)
 
     monkeypatch.setattr(champion_models, "load_champion", champion)
 
 
-def test_a_version_without_a_reference_serves_all_the_same(company: Path, monkeypatch) -> None:
+def test_a_champion_without_a_reference_has_no_comparisons(company: Path, monkeypatch) -> None:
     assert drift_reference.read_reference({"schema.json": b"{}"}) is None
-    serves(monkeypatch, None)
-    said = score(job(company))["drift"]
-    assert (said["reference"], said["comparisons"], said["warnings"]) == (None, 0, [])
+    set_champion(monkeypatch, None)
+    result = score(job(company))["drift"]
+    assert (result["reference"], result["comparisons"], result["warnings"]) == (None, 0, [])
 
 
-def test_what_is_other_is_said_in_both_languages_in_the_manifest(company: Path, monkeypatch) -> None:
-    serves(monkeypatch, usual())
+def test_drift_is_reported_in_both_languages_in_the_manifest(company: Path, monkeypatch) -> None:
+    set_champion(monkeypatch, reference_of())
     score(job(company))
     publish(job(company))
     manifest = json.loads((company / "lists" / str(AS_OF) / "manifest.json").read_bytes())["drift"]
@@ -103,37 +103,37 @@ def test_what_is_other_is_said_in_both_languages_in_the_manifest(company: Path, 
     assert [one["name"] for one in manifest["inputs"]] == ["people_28d", "bugs_28d"]
 
 
-def test_a_figure_that_was_never_told_before(company: Path, monkeypatch) -> None:
-    serves(monkeypatch, usual(gone=True))
-    found = score(job(company))["drift"]["warnings"]
-    assert [(one["kind"], one["name"], one["reference"], one["current"]) for one in found] == [
+def test_a_feature_that_was_missing_in_training_is_reported(company: Path, monkeypatch) -> None:
+    set_champion(monkeypatch, reference_of(gone=True))
+    warnings = score(job(company))["drift"]["warnings"]
+    assert [(one["kind"], one["name"], one["reference"], one["current"]) for one in warnings] == [
         ("missing", "people_28d", 1, 0)
     ]
 
 
-def test_whatever_is_wrong_with_a_monitor_fails_no_list(company: Path, monkeypatch) -> None:
-    serves(monkeypatch, {"accounts": 1})
-    said = score(job(company))["drift"]
-    assert "features" in said["failed"]
-    assert said["warnings"] == []
+def test_a_failed_drift_check_stops_no_list(company: Path, monkeypatch) -> None:
+    set_champion(monkeypatch, {"accounts": 1})
+    result = score(job(company))["drift"]
+    assert "features" in result["failed"]
+    assert result["warnings"] == []
     assert publish(job(company))["state"] == "published"
 
 
-# --- what came of earlier lists ---------------------------------------------------------------------------
+# --- outcomes of earlier lists ----------------------------------------------------------------------------
 
 
 ACCOUNTS = 120
 DUE = [date(2026, 1, 15), date(2026, 2, 15)]
 
 
-def earlier_list(root: Path, day: date, promised: float) -> None:
-    """A published list of accounts due in January and February 2026."""
+def earlier_list(root: Path, day: date, predicted: float) -> None:
+    """Publish a list of accounts due in January and February 2026."""
     rows = pd.concat([observations(("acme",))] * ACCOUNTS, ignore_index=True)
     rows = rows.assign(
         account_id=[f"a{i:03d}" for i in range(ACCOUNTS)], as_of=day, csm=None,
         renewal_date=[DUE[i % 2] for i in range(ACCOUNTS)],
     )  # fmt: skip
-    listed = make_list(rows, renewal=[promised] * ACCOUNTS)
+    listed = make_list(rows, renewal=[predicted] * ACCOUNTS)
     from renewals.pipelines.storage.published.list_folder import publish_folder
     from renewals.reports.risk_list import to_parquet
 
@@ -143,7 +143,7 @@ def earlier_list(root: Path, day: date, promised: float) -> None:
 
 
 def ledger_of(root: Path, renewed: float) -> None:
-    """The renewals of those accounts, of which this share came."""
+    """Write the renewals of those accounts, of which this share renewed."""
     folder = root / "data" / "act" / "ledger"
     folder.mkdir()
     ends = pd.to_datetime([DUE[i % 2] for i in range(ACCOUNTS)])
@@ -162,25 +162,25 @@ def ledger_of(root: Path, renewed: float) -> None:
 
 
 @pytest.mark.parametrize(("renewed", "months"), [(0.9, []), (0.5, ["2026-01", "2026-02", "2026-01 … 2026-02"])])
-def test_promises_are_held_against_what_came(company: Path, monkeypatch, renewed: float, months: list[str]) -> None:
-    serves(monkeypatch, None)
-    earlier_list(company, date(2025, 8, 1), promised=0.1)
-    earlier_list(company, date(2025, 9, 1), promised=0.9)
-    earlier_list(company, date(2026, 1, 1), promised=0.1)
+def test_predictions_are_compared_with_outcomes(company: Path, monkeypatch, renewed: float, months: list[str]) -> None:
+    set_champion(monkeypatch, None)
+    earlier_list(company, date(2025, 8, 1), predicted=0.1)
+    earlier_list(company, date(2025, 9, 1), predicted=0.9)
+    earlier_list(company, date(2026, 1, 1), predicted=0.1)
     ledger_of(company, renewed)
-    said = score(job(company))["drift"]
-    assert [(one["name"], one["reference"], one["accounts"]) for one in said["calibration"]] == [
+    result = score(job(company))["drift"]
+    assert [(one["name"], one["reference"], one["accounts"]) for one in result["calibration"]] == [
         ("2026-01", 0.9, 60),
         ("2026-02", 0.9, 60),
         ("2026-01 … 2026-02", 0.9, 120),
     ]
-    assert sorted(one["name"] for one in said["warnings"]) == sorted(months)
+    assert sorted(one["name"] for one in result["warnings"]) == sorted(months)
 
 
-def test_what_is_not_final_by_its_planned_date_is_not_judged(company: Path, monkeypatch) -> None:
-    """A contract cancelled in good time is final before the others: on April 10th only January's are complete."""
-    serves(monkeypatch, None)
-    earlier_list(company, date(2025, 9, 1), promised=0.9)
+def test_incomplete_months_are_not_compared(company: Path, monkeypatch) -> None:
+    """A contract cancelled early is final before the others: on 10 April only January is complete."""
+    set_champion(monkeypatch, None)
+    earlier_list(company, date(2025, 9, 1), predicted=0.9)
     ledger_of(company, 0.9)
     path = company / "data" / "act" / "ledger" / "renewals.parquet"
     pd.read_parquet(path).assign(matured_at=pd.Timestamp("2026-01-02")).to_parquet(path)
@@ -188,9 +188,9 @@ def test_what_is_not_final_by_its_planned_date_is_not_judged(company: Path, monk
     assert [(look.name, look.accounts) for look in drift._compare_outcomes(one)] == [("2026-01", 60)]
 
 
-def test_a_renewal_that_was_worked_on_says_nothing_of_the_model(company: Path, monkeypatch) -> None:
-    serves(monkeypatch, None)
-    earlier_list(company, date(2025, 9, 1), promised=0.9)
+def test_treated_renewals_are_excluded(company: Path, monkeypatch) -> None:
+    set_champion(monkeypatch, None)
+    earlier_list(company, date(2025, 9, 1), predicted=0.9)
     ledger_of(company, 0.5)
     treated = pd.DataFrame({"account_id": [f"a{i:03d}" for i in range(0, ACCOUNTS, 2)], "playbook": "call"})
     times = {"started_at": "2025-10-01", "ended_at": None, "recorded_at": None}
@@ -201,14 +201,14 @@ def test_a_renewal_that_was_worked_on_says_nothing_of_the_model(company: Path, m
     assert [(look.name, look.accounts) for look in drift._compare_outcomes(job(company))] == [("2026-02", 60)]
 
 
-def test_the_last_list_s_chances_are_compared_too(company: Path, monkeypatch) -> None:
-    serves(monkeypatch, usual())
-    earlier_list(company, date(2026, 5, 1), promised=0.31)
+def test_the_probabilities_of_the_last_list_are_compared(company: Path, monkeypatch) -> None:
+    set_champion(monkeypatch, reference_of())
+    earlier_list(company, date(2026, 5, 1), predicted=0.31)
     assert published_lists.latest_list(job(company)) is not None
     ledger_of(company, 0.9)
     (look,) = score(job(company))["drift"]["previous_list"]
     assert (look["name"], look["reference"], look["accounts"]) == ("2026-05-01", 1.0, 7)
 
 
-def test_the_catalogue_names_what_is_watched() -> None:
+def test_the_catalogue_contains_the_compared_features() -> None:
     assert {feature["name"] for feature in catalogue()} == set(WEIGHTS)

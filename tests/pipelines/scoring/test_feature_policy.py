@@ -1,4 +1,4 @@
-"""A list made with other parameters than its model learned with: the reader is told which, and what to do."""
+"""A list with different parameters than its model: a notice names them and the remedy."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from tests.pipelines.scored_company import Model, write_company
 from tests.pipelines.scored_company import job as scored_job
 from tests.root import ROOT
 
-THEN = feature_policy(read_settings(None))
-QUIET: dict[str, Any] = {"warnings": [], "features_compared": 160}
-LOUD = {"warnings": [{"kind": "inputs", "name": f"f{i}"} for i in range(23)], "features_compared": 160}
+TRAINED = feature_policy(read_settings(None))
+NO_DRIFT: dict[str, Any] = {"warnings": [], "features_compared": 160}
+MUCH_DRIFT = {"warnings": [{"kind": "inputs", "name": f"f{i}"} for i in range(23)], "features_compared": 160}
 
 
 def changed(*overrides: str) -> list[str]:
-    return changed_parameters(THEN, feature_policy(read_settings(None, overrides)))
+    return changed_parameters(TRAINED, feature_policy(read_settings(None, overrides)))
 
 
-def test_nothing_is_said_of_the_same_parameters_and_of_those_that_mean_nothing_to_a_feature() -> None:
+def test_only_parameters_of_features_count_as_changed() -> None:
     assert changed() == []
-    others = (
+    overrides = (
         "list.language=zh",
         "drift.psi_threshold=0.5",
         "alerts.min_usage_drop=0.9",
         "engine.threads=7",
         "lightgbm.seed=3",
     )
-    assert changed(*others) == []
+    assert changed(*overrides) == []
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "change"),
     [
         ("usage.steady_days=6", "usage.steady_days: 4 → 6"),
         ("money.size_bands=[1, 100000]", "money.size_bands: +1.0 -20000.0"),
@@ -58,31 +58,35 @@ def test_nothing_is_said_of_the_same_parameters_and_of_those_that_mean_nothing_t
         ),
     ],
 )
-def test_what_was_and_what_is(override: str, said: str) -> None:
-    whole = ["tickets.limits.medium={first_response_hours: 24, resolution_hours: 240}"] * override.startswith("tickets")
-    whole += ["tickets.limits.high={first_response_hours: 4, resolution_hours: 48}"] * override.startswith("tickets")
-    assert changed(*whole, override) == [said]
+def test_a_changed_parameter_shows_both_values(override: str, change: str) -> None:
+    overrides = ["tickets.limits.medium={first_response_hours: 24, resolution_hours: 240}"] * override.startswith(
+        "tickets"
+    )
+    overrides += ["tickets.limits.high={first_response_hours: 4, resolution_hours: 48}"] * override.startswith(
+        "tickets"
+    )
+    assert changed(*overrides, override) == [change]
 
 
-def test_a_list_in_another_order_is_shown_whole() -> None:
-    then, now = ({"usage": {"north_star": own}} for own in (["a", "!b"], ["!b", "a"]))
+def test_a_reordered_list_is_shown_completely() -> None:
+    then, now = ({"usage": {"north_star": values}} for values in (["a", "!b"], ["!b", "a"]))
     assert changed_parameters(then, now) == ['usage.north_star: ["a", "!b"] → ["!b", "a"]']
 
 
-def test_what_one_of_two_releases_did_not_know_is_no_change() -> None:
+def test_parameters_of_only_one_release_are_no_change() -> None:
     now = feature_policy(read_settings(None))
-    less = {section: own for section, own in THEN.items() if section != "usage"}
+    less = {section: values for section, values in TRAINED.items() if section != "usage"}
     less["tickets"] = {}
     assert changed_parameters(less, now) == []
-    assert changed_parameters({**THEN, "gone": {"key": 1}}, now) == []
+    assert changed_parameters({**TRAINED, "gone": {"key": 1}}, now) == []
 
 
 def test_the_cause_is_named_instead_of_many_unexplained_warnings() -> None:
-    said = ["usage.steady_days: 4 → 6"]
-    assert drift_notices(QUIET, []) == []
-    assert drift_notices(LOUD, []) == [Notice("drift", {"differing": 23, "features": 160})]
-    assert drift_notices(QUIET, said) == [Notice("other_parameters", {"parameters": said[0]})]
-    (both,) = drift_notices(LOUD, said)
+    changes = ["usage.steady_days: 4 → 6"]
+    assert drift_notices(NO_DRIFT, []) == []
+    assert drift_notices(MUCH_DRIFT, []) == [Notice("drift", {"differing": 23, "features": 160})]
+    assert drift_notices(NO_DRIFT, changes) == [Notice("other_parameters", {"parameters": changes[0]})]
+    (both,) = drift_notices(MUCH_DRIFT, changes)
     assert both.text("en") == (
         "This list was made with other parameters than its model learned with (usage.steady_days: 4 → 6), so the "
         "accounts differ from those in training in 23 of 160 figures: learn the model again, or set the parameters "
@@ -94,9 +98,9 @@ def test_the_cause_is_named_instead_of_many_unexplained_warnings() -> None:
 
 
 def test_of_many_changed_parameters_the_first_are_named_and_all_are_counted() -> None:
-    (notice,) = drift_notices(QUIET, [f"p{i}: 1 → 2" for i in range(5)])
+    (notice,) = drift_notices(NO_DRIFT, [f"p{i}: 1 → 2" for i in range(5)])
     assert notice.values["parameters"] == "p0: 1 → 2; p1: 1 → 2; p2: 1 → 2; … (5)"
-    (notice,) = drift_notices(QUIET, [f"p{i}: 1 → 2" for i in range(drift.MAX_LISTED_PARAMETERS)])
+    (notice,) = drift_notices(NO_DRIFT, [f"p{i}: 1 → 2" for i in range(drift.MAX_LISTED_PARAMETERS)])
     assert "…" not in str(notice.values["parameters"])
 
 
@@ -106,7 +110,7 @@ def test_dvc_trains_and_scores_again_where_such_a_parameter_changes() -> None:
     assert set(SECTIONS) <= set(stages["score"]["params"])
 
 
-# --- from the model's card to the list ---------------------------------------------------------------
+# --- from the model card to the list -- ---------------------------------------------------------------
 
 
 def scored_with(root: Path, monkeypatch: pytest.MonkeyPatch, learned_with: Any) -> list[dict[str, Any]]:
@@ -115,28 +119,28 @@ def scored_with(root: Path, monkeypatch: pytest.MonkeyPatch, learned_with: Any) 
     serving = Champion("renewal", "3", Model({"people_28d": 1.0}), parameters=learned_with)
     monkeypatch.setattr(champion_models, "load_champion", lambda one, target: serving)
     write_company(root)
-    own = scored_job(root)
-    own.settings.model_dump = read_settings(None, ["usage.steady_days=6"]).model_dump  # type: ignore[method-assign]
-    found: list[dict[str, Any]] = score(own)["notices"]
-    return found
+    run = scored_job(root)
+    run.settings.model_dump = read_settings(None, ["usage.steady_days=6"]).model_dump  # type: ignore[method-assign]
+    notices: list[dict[str, Any]] = score(run)["notices"]
+    return notices
 
 
-def test_a_list_says_that_its_model_learned_with_other_parameters(tmp_path: Path, monkeypatch) -> None:
+def test_a_list_reports_different_training_parameters(tmp_path: Path, monkeypatch) -> None:
     expected = add_texts([Notice("other_parameters", {"parameters": "usage.steady_days: 4 → 6"})])
-    assert scored_with(tmp_path / "a", monkeypatch, json.loads(json.dumps(THEN))) == expected
+    assert scored_with(tmp_path / "a", monkeypatch, json.loads(json.dumps(TRAINED))) == expected
 
 
-def test_nothing_is_said_of_a_model_that_kept_no_parameters(tmp_path: Path, monkeypatch) -> None:
+def test_a_model_without_stored_parameters_gives_no_notice(tmp_path: Path, monkeypatch) -> None:
     assert scored_with(tmp_path, monkeypatch, None) == []
 
 
-@pytest.mark.parametrize(("card", "read"), [({"parameters": THEN}, THEN), ({}, None), (None, None)])
+@pytest.mark.parametrize(("card", "read"), [({"parameters": TRAINED}, TRAINED), ({}, None), (None, None)])
 def test_the_parameters_are_read_from_the_card_of_the_champion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, card: Any, read: Any
 ) -> None:
     files = {} if card is None else {"model_card.json": json.dumps(card).encode()}
     monkeypatch.setattr(model_registry, "fetch_champion", lambda job, target: ("renewal", "3", files))
-    monkeypatch.setattr(champion_models, "reject_unservable_model", lambda *given: None)
-    monkeypatch.setattr("renewals.pipelines.storage.registry.model_loader.load_model", lambda *given: Model({}))
-    own = Job(Settings(), "", tmp_path, tmp_path / "lists")
-    assert load_champion(replace(own, as_of=None), "renewal").parameters == read
+    monkeypatch.setattr(champion_models, "reject_unservable_model", lambda *arguments: None)
+    monkeypatch.setattr("renewals.pipelines.storage.registry.model_loader.load_model", lambda *arguments: Model({}))
+    run = Job(Settings(), "", tmp_path, tmp_path / "lists")
+    assert load_champion(replace(run, as_of=None), "renewal").parameters == read

@@ -1,4 +1,4 @@
-"""What stands behind a published page: earlier lists, changes in every language, and the forecast of its day."""
+"""Data of a published page: earlier lists, changes in every language, and the forecast of the day."""
 
 import json
 from pathlib import Path
@@ -36,63 +36,68 @@ def listed(root: Path, day: object = AS_OF) -> pd.DataFrame:
     return pd.read_parquet(root / "lists" / str(day) / "risk_list.parquet")
 
 
-def composed(told, language, who, figure, row):
-    words = told["features"][who][language]
-    fill = {0: words["own"][figure] if figure >= 0 else None, 1: words["peers"][told["rows"]["group"][row]]}
-    return "".join(fill.get(piece, piece) for piece in (words["known"] if figure >= 0 else words["unknown"]))
+def compose_reason(content, language, feature, figure, row):
+    texts = content["features"][feature][language]
+    fill = {0: texts["own"][figure] if figure >= 0 else None, 1: texts["peers"][content["rows"]["group"][row]]}
+    return "".join(fill.get(piece, piece) for piece in (texts["known"] if figure >= 0 else texts["unknown"]))
 
 
-def test_the_page_is_published_with_the_list_and_says_what_it_says(june: Path) -> None:
+def test_the_page_has_the_same_reasons_as_the_list(june: Path) -> None:
     manifest = json.loads((june / "lists" / str(AS_OF) / MANIFEST).read_bytes())
     assert "risk_list.html" in manifest["files"]
-    told, rows, seen = payload(june), listed(june), 0
+    content, rows, seen = payload(june), listed(june), 0
     names = [*(f"reason_{k}" for k in range(1, 6)), *(f"strength_{k}" for k in range(1, 4))]
-    for name, (who, figures) in zip(names, told["shown_reasons"], strict=True):
+    for name, (who, figures) in zip(names, content["shown_reasons"], strict=True):
         for row, (feature, figure) in enumerate(zip(who, figures, strict=True)):
-            said = rows[name].iloc[row]
-            assert (feature < 0) == pd.isna(said)
+            sentence = rows[name].iloc[row]
+            assert (feature < 0) == pd.isna(sentence)
             if feature >= 0:
-                assert composed(told, "en", feature, figure, row) == said
-                assert composed(told, "zh", feature, figure, row) != said
+                assert compose_reason(content, "en", feature, figure, row) == sentence
+                assert compose_reason(content, "zh", feature, figure, row) != sentence
                 seen += 1
     assert seen >= 8
 
 
-def test_themes_add_up_to_what_the_contributions_say(june: Path) -> None:
-    told, rows = payload(june), listed(june)
+def test_themes_are_sums_of_contributions(june: Path) -> None:
+    content, rows = payload(june), listed(june)
     act = june / "data" / "act"
     pushes = pd.read_parquet(act / "contributions.parquet").set_index("account_id")
     catalogue = json.loads((act / "features.json").read_bytes())["features"]
     for theme in ("adoption", "support"):
-        own = pushes[[feature["name"] for feature in catalogue if feature["theme"] == theme]].sum(axis=1)
-        expected = [None if pd.isna(push) else push for push in own.reindex(rows["account_id"])]
-        assert told["themes"][theme] == [None if push is None else pytest.approx(push, abs=1e-3) for push in expected]
+        sums = pushes[[feature["name"] for feature in catalogue if feature["theme"] == theme]].sum(axis=1)
+        expected = [None if pd.isna(push) else push for push in sums.reindex(rows["account_id"])]
+        assert content["themes"][theme] == [
+            None if push is None else pytest.approx(push, abs=1e-3) for push in expected
+        ]
         assert None in expected
 
 
-def test_of_an_account_without_a_score_the_page_shows_no_more_than_the_list(june: Path) -> None:
+def test_the_page_has_no_reasons_of_accounts_without_a_score(june: Path) -> None:
     one = job(june, max_out_of_range_share=0.12)
     score(one)
     publish(one)
-    told, rows = payload(june), listed(june)
+    content, rows = payload(june), listed(june)
     unscored = np.flatnonzero(rows["status"].ne("scored"))
     assert "unlike_training" in set(rows["status"])
-    assert {pushes[row] for pushes in told["themes"].values() for row in unscored} == {None}
-    assert all(who[row] < 0 for who, _ in told["shown_reasons"] for row in unscored)
+    assert {pushes[row] for pushes in content["themes"].values() for row in unscored} == {None}
+    assert all(who[row] < 0 for who, _ in content["shown_reasons"] for row in unscored)
 
 
 def test_alerts_and_plays_of_the_page_are_those_of_the_list(june: Path) -> None:
-    told, rows = payload(june), listed(june)
-    seen = told["alerts"]
+    content, rows = payload(june), listed(june)
+    seen = content["alerts"]
     codes = [seen["code"]["texts"][code] for code in seen["code"]["codes"]]
-    by_row = {row: [code for own, code in zip(seen["row"], codes, strict=True) if own == row] for row in seen["row"]}
-    assert {row: ";".join(own) for row, own in by_row.items()} == rows["alerts"].dropna().to_dict()
+    by_row = {
+        row: [code for alert_row, code in zip(seen["row"], codes, strict=True) if alert_row == row]
+        for row in seen["row"]
+    }
+    assert {row: ";".join(row_codes) for row, row_codes in by_row.items()} == rows["alerts"].dropna().to_dict()
     assert len(codes) == 3, "also of the account that is not scored"
     assert sum(seen["new"]) == 2
-    names = [own["en"]["name"] for own in told["plays"]["library"]]
-    for k, slot in enumerate(told["plays"]["slots"], start=1):
-        assert [None if own < 0 else names[own] for own in slot] == [
-            None if pd.isna(own) else own for own in rows[f"playbook_{k}"]
+    names = [play["en"]["name"] for play in content["plays"]["library"]]
+    for k, slot in enumerate(content["plays"]["slots"], start=1):
+        assert [None if play < 0 else names[play] for play in slot] == [
+            None if pd.isna(name) else name for name in rows[f"playbook_{k}"]
         ]
     plays = (
         pd.read_parquet(june / "data" / "act" / "prescribed_playbooks.parquet")
@@ -100,27 +105,27 @@ def test_alerts_and_plays_of_the_page_are_those_of_the_list(june: Path) -> None:
         .loc[rows["account_id"]]
     )
     ids = list(json.loads((june / "data" / "act" / "score.json").read_bytes())["playbooks"])
-    assert told["plays"]["best"] == [-1 if pd.isna(own) else ids.index(own) for own in plays["best"]]
-    assert max(told["plays"]["best"]) >= 0
+    assert content["plays"]["best"] == [-1 if pd.isna(play) else ids.index(play) for play in plays["best"]]
+    assert max(content["plays"]["best"]) >= 0
 
 
-def test_the_first_list_has_no_past(june: Path) -> None:
+def test_the_first_list_has_no_history(june: Path) -> None:
     assert payload(june)["probability_history"] == {}
 
 
-def test_a_month_on_the_page_shows_the_past_of_the_same_renewal_and_the_change_in_every_language(june: Path) -> None:
+def test_the_next_page_has_the_history_of_the_same_renewal_and_changes_in_every_language(june: Path) -> None:
     a_month_on(june)
     score(later(job(june)))
     publish(later(job(june)))
-    told, rows = payload(june, JULY), listed(june, JULY)
+    content, rows = payload(june, JULY), listed(june, JULY)
     before = listed(june).set_index("account_id")
-    assert list(told["probability_history"]) == [str(AS_OF)]
+    assert list(content["probability_history"]) == [str(AS_OF)]
     shown = {}
     for account, name, date, chance in zip(
         rows["account_id"],
         rows["account_name"],
         rows["renewal_date"],
-        told["probability_history"][str(AS_OF)],
+        content["probability_history"][str(AS_OF)],
         strict=True,
     ):
         same = account in before.index and before.at[account, "renewal_date"] == date
@@ -130,15 +135,15 @@ def test_a_month_on_the_page_shows_the_past_of_the_same_renewal_and_the_change_i
     assert shown["beta"] is None, "another term"
     assert shown["quiet"] is not None
     for language in MESSAGES:
-        codes, texts = told["changes"][language]["codes"], told["changes"][language]["texts"]
-        said = [None if code < 0 else texts[code] for code in codes]
+        codes, texts = content["changes"][language]["codes"], content["changes"][language]["texts"]
+        sentences = [None if code < 0 else texts[code] for code in codes]
         if language == "en":
-            assert said == [None if pd.isna(own) else own for own in rows["reason_change"]]
+            assert sentences == [None if pd.isna(text) else text for text in rows["reason_change"]]
         else:
-            assert sum("个百分点" in (own or "") for own in said) >= 2
+            assert sum("个百分点" in (text or "") for text in sentences) >= 2
 
 
-def test_beyond_the_page_a_change_is_said_in_the_lists_language_alone(june: Path) -> None:
+def test_accounts_outside_the_page_have_changes_only_in_the_language_of_the_list(june: Path) -> None:
     a_month_on(june)
     one = later(job(june, page_rows=2))
     score(one)
@@ -146,8 +151,8 @@ def test_beyond_the_page_a_change_is_said_in_the_lists_language_alone(june: Path
     table = pd.read_parquet(june / "data" / "act" / "score_changes.parquet")
     assert table["reason_en"].notna().all()
     assert table["reason_zh"].notna().sum() == 2
-    told = payload(june, JULY)
-    assert (told["shown"], told["accounts"]) == (2, len(listed(june, JULY)))
+    content = payload(june, JULY)
+    assert (content["shown"], content["accounts"]) == (2, len(listed(june, JULY)))
 
 
 def write_forecast(root: Path, as_of: str, version: str = "3") -> None:
@@ -155,25 +160,25 @@ def write_forecast(root: Path, as_of: str, version: str = "3") -> None:
     row = ["quarter", "2026-08", "company", "all", "arr_due", 9.0, 8.0, 10.0]
     folder = root / "data" / "act" / "forecast"
     folder.mkdir(exist_ok=True)
-    other = ["quarter", "2026-08", "csm", "li", "arr_due", 1.0, 1.0, 1.0]
+    manager_row = ["quarter", "2026-08", "csm", "li", "arr_due", 1.0, 1.0, 1.0]
     models = {"renewal": {"name": "renewals-renewal", "version": version}}
-    told = {"as_of": as_of, "models": models, "confidence": 0.8, "columns": names, "rows": [row, other]}
-    (folder / "forecast.json").write_text(json.dumps(told))
+    content = {"as_of": as_of, "models": models, "confidence": 0.8, "columns": names, "rows": [row, manager_row]}
+    (folder / "forecast.json").write_text(json.dumps(content))
 
 
-def test_a_forecast_of_the_day_and_model_makes_another_page_and_no_other_does(june: Path) -> None:
+def test_only_a_forecast_of_the_day_and_model_makes_a_new_page(june: Path) -> None:
     for day, version in ((MAY, "3"), (str(AS_OF), "2")):
         write_forecast(june, day, version)
         assert page.company_forecast(job(june), {"name": "renewals-renewal", "version": "3"}) is None
         assert publish(job(june))["state"] == "already published"
     write_forecast(june, str(AS_OF))
     assert publish(job(june))["state"] == "published"
-    told = payload(june)["summary"]["forecast"]
-    assert [(own["measure"], own["expected"]) for own in told] == [("arr_due", 9.0)]
+    forecast = payload(june)["summary"]["forecast"]
+    assert [(row["measure"], row["expected"]) for row in forecast] == [("arr_due", 9.0)]
     assert publish(job(june))["state"] == "already published"
 
 
-def test_figures_of_another_policy_make_another_list(june: Path) -> None:
+def test_a_changed_policy_makes_a_new_list(june: Path) -> None:
     one = job(june)
     one.settings.model_dump_json = Settings(grace={"before_days": 90, "after_days": 30}).model_dump_json
     assert publish(one)["state"] == "published"
@@ -186,7 +191,7 @@ def write_scorecard(root: Path, as_of: str, seed: int = 3) -> None:
     (folder / "scorecard.json").write_text(json.dumps({**scorecards.random_scorecard(["li"], seed), "as_of": as_of}))
 
 
-def test_a_scorecard_of_the_day_is_published_beside_the_list_and_is_part_of_what_the_list_is(june: Path) -> None:
+def test_a_scorecard_of_the_day_is_published_with_the_list_and_part_of_its_identity(june: Path) -> None:
     folder = june / "lists" / str(AS_OF)
     assert not (folder / "scorecard.html").exists()
     assert b'href="scorecard.html"' not in (folder / "risk_list.html").read_bytes()

@@ -1,4 +1,4 @@
-"""Two lists of a small company, a month apart: the change is split and told, and nothing in its way is an error."""
+"""Lists of two months: score changes are decomposed and explained, and a missing input is no error."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ PEOPLE = {"people_28d": 1.0, "bugs_28d": -0.5, "days_to_renewal": 0.01}
 
 
 @dataclass(frozen=True)
-class Speaking(Model):
-    """A stand-in that has a margin, so that its word can be split."""
+class MarginModel(Model):
+    """A replacement of a trained model with a margin, so that score changes can be decomposed."""
 
     calibration: SigmoidCalibration = field(default_factory=SigmoidCalibration)
     near_term_days: float = 0.0
@@ -46,14 +46,14 @@ class Speaking(Model):
         )
 
     def margin(self, frame: pd.DataFrame) -> np.ndarray:
-        pushes, base = self.contributions(frame)
-        return (base + pushes.sum(axis=1)).to_numpy()
+        contributions, base = self.contributions(frame)
+        return (base + contributions.sum(axis=1)).to_numpy()
 
     def probability(self, frame: pd.DataFrame) -> np.ndarray:
         return self.calibration.probability(self.margin(frame))
 
 
-def serves(monkeypatch: pytest.MonkeyPatch, version: str, model: Model) -> None:
+def set_champion(monkeypatch: pytest.MonkeyPatch, version: str, model: Model) -> None:
     def champion(one: Job, target: str) -> Champion:
         if target != "renewal":
             raise MissingInputError(f"no champion for {target}")
@@ -73,7 +73,7 @@ def later(one: Job) -> Job:
 
 
 def a_month_on(root: Path) -> None:
-    """In July acme has lost its people, beta has bought again, gamma is unknown, and the rest stand a month nearer."""
+    """Write inputs of July: quiet has no users, beta a new term, gamma a new id; renewals are 30 days nearer."""
     act = root / "data" / "act"
     for name in ("spine", "scoring"):
         rows = pd.read_parquet(act / f"{name}.parquet")
@@ -89,9 +89,9 @@ def a_month_on(root: Path) -> None:
 
 
 def june_is_published(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """June's list, made by a model that goes by people in use."""
+    """Publish the list of June with a model that mainly uses `people_28d`."""
     monkeypatch.setattr(model_registry, "fetch_challenger", lambda one, target: None)
-    serves(monkeypatch, "3", Speaking(PEOPLE))
+    set_champion(monkeypatch, "3", MarginModel(PEOPLE))
     write_company(root)
     with_clock(root)
     score(job(root))
@@ -100,69 +100,69 @@ def june_is_published(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def june(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """June's list is published, and July's figures are there."""
+    """Publish the list of June and write the inputs of July."""
     june_is_published(tmp_path, monkeypatch)
     a_month_on(tmp_path)
     return tmp_path
 
 
 def july(root: Path, **options: Any) -> tuple[dict[str, Any], pd.DataFrame]:
-    """July's manifest entry and list."""
+    """Manifest entry and list of July."""
     one = later(job(root, **options))
     score(one)
     publish(one)
     folder = root / "lists" / str(JULY)
-    told: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
-    return told["score_change"], pd.read_parquet(folder / "risk_list.parquet").set_index("account_name")
+    content: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
+    return content["score_change"], pd.read_parquet(folder / "risk_list.parquet").set_index("account_name")
 
 
-def split_of(root: Path) -> pd.DataFrame:
+def decomposition(root: Path) -> pd.DataFrame:
     return pd.read_parquet(root / "data" / "act" / artifacts.SCORE_CHANGES).set_index("account_id")
 
 
-def test_every_change_is_split_to_the_last_digit(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_score_change_parts_add_up(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_registry, "fetch_version", lambda one, target, version: {})
-    monkeypatch.setattr(model_loader, "load_model", lambda data, name, files: Speaking(PEOPLE))
-    serves(monkeypatch, "4", Speaking({**PEOPLE, "people_28d": 0.5}))
-    said, listed = july(june)
-    rows = split_of(june)
-    split = rows[rows["probability_change"].notna()]
-    assert said["decomposed"] == len(split) == 5
-    assert (split[[f"probability_{part}" for part in PARTS]].abs().max() > 0.01).all()
-    assert np.abs(split["probability_change"] - sum(split[f"probability_{part}"] for part in PARTS)).max() < 1e-9
+    monkeypatch.setattr(model_loader, "load_model", lambda data, name, files: MarginModel(PEOPLE))
+    set_champion(monkeypatch, "4", MarginModel({**PEOPLE, "people_28d": 0.5}))
+    summary, listed = july(june)
+    rows = decomposition(june)
+    changes = rows[rows["probability_change"].notna()]
+    assert summary["decomposed"] == len(changes) == 5
+    assert (changes[[f"probability_{part}" for part in PARTS]].abs().max() > 0.01).all()
+    assert np.abs(changes["probability_change"] - sum(changes[f"probability_{part}"] for part in PARTS)).max() < 1e-9
     before = pd.read_parquet(june / "lists" / str(AS_OF) / "risk_list.parquet").set_index("account_name")
     for name in ("quiet", "giant"):
         expected = listed.loc[name, "renewal_probability"] - before.loc[name, "renewal_probability"]
         assert listed.loc[name, "probability_change"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_reason_names_parts_and_the_figure_that_moved(june: Path) -> None:
-    said, listed = july(june)
+def test_the_reason_names_the_parts_and_the_changed_feature(june: Path) -> None:
+    summary, listed = july(june)
     assert listed.loc["quiet", "reason_change"] == (
         "33 points lower: new figures -30, nearer to the renewal -3"
         ". 0 people used the product in the last 28 days (last list: 3)"
     )
-    assert said["previous_list"]["as_of"] == "2026-06-01"
-    assert said["no_decomposition_reason"] is None
+    assert summary["previous_list"]["as_of"] == "2026-06-01"
+    assert summary["no_decomposition_reason"] is None
 
 
-def test_an_account_without_a_change_says_why(june: Path) -> None:
-    said, listed = july(june)
+def test_an_account_without_a_change_has_a_reason(june: Path) -> None:
+    summary, listed = july(june)
     assert listed.loc["beta", "reason_change"] == "New term: the last list spoke of another renewal"
     assert listed.loc["gamma", "reason_change"] == "New on the list"
     assert listed.loc["fresh", "reason_change"] == "Not scored on the last list"
     assert listed.loc[["beta", "gamma", "fresh"], "probability_change"].isna().all()
-    assert said["accounts_without_change"] == {"new": 1, "new_term": 1, "not_scored": 1}
+    assert summary["accounts_without_change"] == {"new": 1, "new_term": 1, "not_scored": 1}
 
 
-def test_the_first_list_says_that_it_is_the_first(june: Path) -> None:
+def test_the_first_list_has_no_changes(june: Path) -> None:
     listed = pd.read_parquet(june / "lists" / str(AS_OF) / "risk_list.parquet")
     scored = listed[listed["status"] == "scored"]
     assert scored["reason_change"].isna().all()
     assert listed["probability_change"].isna().all()
 
 
-def test_twice_is_the_same(june: Path) -> None:
+def test_publishing_again_changes_no_file(june: Path) -> None:
     july(june)
     files = {path.name: path.read_bytes() for path in (june / "lists" / str(JULY)).iterdir()}
     assert publish(later(job(june)))["state"] == "already published"
@@ -171,23 +171,23 @@ def test_twice_is_the_same(june: Path) -> None:
     assert {path.name: path.read_bytes() for path in (june / "lists" / str(JULY)).iterdir()} == files
 
 
-def test_another_earlier_list_makes_another_list(june: Path) -> None:
+def test_a_change_of_the_earlier_list_makes_a_new_list(june: Path) -> None:
     july(june)
     shutil.rmtree(june / "lists" / str(AS_OF))
     assert july(june)[1]["reason_change"].isna().all()
 
 
-def why(june: Path) -> str:
-    """What stands in the way, with a change still on the list."""
-    said, listed = july(june)
+def missing_reason(june: Path) -> str:
+    """Reason for a missing decomposition; the list still contains the change."""
+    summary, listed = july(june)
     quiet = listed.loc["quiet"]
     assert quiet["probability_change"] == pytest.approx(-0.33, abs=0.01)
     assert "what moved it is not known" in quiet["reason_change"]
-    return str(said["no_decomposition_reason"])
+    return str(summary["no_decomposition_reason"])
 
 
-def test_other_alerts_make_another_list(june: Path) -> None:
-    """And so does what of them is news, which the manifest counts."""
+def test_changed_alerts_make_a_new_list(june: Path) -> None:
+    """New alerts count too, because the manifest contains their number."""
     one = later(job(june))
     score(one)
     publish(one)
@@ -201,52 +201,52 @@ def test_other_alerts_make_another_list(june: Path) -> None:
     assert {path.stem for path in (june / "data" / "alert_history").iterdir()} == {str(AS_OF), str(JULY)}
 
 
-def test_without_history_the_change_stands_alone(june: Path) -> None:
+def test_without_archived_features_the_change_has_no_parts(june: Path) -> None:
     shutil.rmtree(june / "data" / "list_archive")
-    assert why(june) == "no_feature_values"
+    assert missing_reason(june) == "no_feature_values"
 
 
-def test_a_history_that_cannot_be_read(june: Path) -> None:
+def test_unreadable_archived_features_give_no_parts(june: Path) -> None:
     published_lists.features_path(job(june), AS_OF).write_bytes(b"PAR1 but not really")
-    assert why(june) == "no_feature_values"
+    assert missing_reason(june) == "no_feature_values"
 
 
-def test_figures_of_another_company(june: Path) -> None:
+def test_archived_features_of_another_company_give_no_parts(june: Path) -> None:
     path = published_lists.features_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
     rows.assign(account_id="not " + rows["account_id"]).to_parquet(path)
-    assert why(june) == "other_feature_values"
+    assert missing_reason(june) == "other_feature_values"
 
 
-def test_figures_that_do_not_say_what_the_list_said(june: Path) -> None:
-    """Of one account alone: the others keep their reasons."""
+def test_archived_features_that_do_not_give_the_published_score_give_no_parts(june: Path) -> None:
+    """Only one account is affected: the others keep their reasons."""
     path = published_lists.features_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
     rows["bugs_28d"] += (rows["account_name"] == "quiet") * 1e-6
     rows.to_parquet(path)
-    said, listed = july(june)
+    summary, listed = july(june)
     assert "not those behind the last list" in listed.loc["quiet", "reason_change"]
     assert "nearer to the renewal" in listed.loc["giant", "reason_change"]
-    assert (said["decomposed"], said["changes"]) == (4, 5)
+    assert (summary["decomposed"], summary["changes"]) == (4, 5)
 
 
-def test_figures_that_lack_a_feature(june: Path) -> None:
+def test_archived_features_without_a_model_feature_give_no_parts(june: Path) -> None:
     path = published_lists.features_path(job(june), AS_OF)
     pd.read_parquet(path).drop(columns="bugs_28d").to_parquet(path)
-    assert why(june) == "other_features"
+    assert missing_reason(june) == "other_features"
 
 
 @pytest.mark.parametrize(
-    "harm", [MissingInputError("version 3 of renewal is not registered"), DataContractError("damaged")]
+    "error", [MissingInputError("version 3 of renewal is not registered"), DataContractError("damaged")]
 )
-def test_a_model_that_is_gone(june: Path, monkeypatch: pytest.MonkeyPatch, harm: Exception) -> None:
-    def gone(one: Job, target: str, version: str) -> dict[str, bytes]:
+def test_a_missing_model_gives_no_parts(june: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fetch(one: Job, target: str, version: str) -> dict[str, bytes]:
         assert version == "3"
-        raise harm
+        raise error
 
-    monkeypatch.setattr(model_registry, "fetch_version", gone)
-    serves(monkeypatch, "4", Speaking(PEOPLE))
-    assert why(june) == "no_model"
+    monkeypatch.setattr(model_registry, "fetch_version", fetch)
+    set_champion(monkeypatch, "4", MarginModel(PEOPLE))
+    assert missing_reason(june) == "no_model"
 
 
 def test_a_run_opens_each_earlier_list_once_and_the_next_run_opens_it_again(
@@ -269,21 +269,21 @@ def test_a_run_opens_each_earlier_list_once_and_the_next_run_opens_it_again(
     assert opened == [str(AS_OF), "2026-05-01"] * 2
 
 
-@pytest.mark.parametrize("harm", ["risk_list.csv", "manifest.json", "risk_list.parquet"])
-def test_a_harmed_list_is_passed_over(june: Path, harm: str) -> None:
-    (june / "lists" / str(AS_OF) / harm).write_bytes(b"{}")
-    said, listed = july(june)
-    assert said["previous_list"] is None
+@pytest.mark.parametrize("file", ["risk_list.csv", "manifest.json", "risk_list.parquet"])
+def test_a_damaged_list_is_skipped(june: Path, file: str) -> None:
+    (june / "lists" / str(AS_OF) / file).write_bytes(b"{}")
+    summary, listed = july(june)
+    assert summary["previous_list"] is None
     assert listed["reason_change"].isna().all()
 
 
-def test_folders_that_are_no_lists_are_passed_over(june: Path) -> None:
+def test_folders_that_are_no_lists_are_skipped(june: Path) -> None:
     for name in ("2026-06-15", "2026-06-31", "notes", "2026-08-01"):
         (june / "lists" / name).mkdir()
     assert july(june)[0]["previous_list"]["as_of"] == "2026-06-01"
 
 
-def test_ids_that_became_numbers_are_other_accounts(june: Path) -> None:
+def test_ids_that_became_numbers_are_new_accounts(june: Path) -> None:
     for name in ("spine", "scoring"):
         path = june / "data" / "act" / f"{name}.parquet"
         rows = pd.read_parquet(path).sort_values("account_name", ignore_index=True)
@@ -291,18 +291,18 @@ def test_ids_that_became_numbers_are_other_accounts(june: Path) -> None:
     assert july(june)[0]["accounts_without_change"] == {"new": 8}
 
 
-def test_a_change_is_told_in_chinese(june: Path) -> None:
+def test_a_change_is_explained_in_chinese(june: Path) -> None:
     _, listed = july(june, language="zh")
     assert listed.loc["quiet", "reason_change"].startswith(
         "下降 33 个百分点：数据变化 -30，临近续约 -3。近 28 天有 0 人"
     )
 
 
-def test_figures_are_read_across_the_parts_of_a_file(tmp_path: Path) -> None:
+def test_feature_rows_are_read_across_row_groups(tmp_path: Path) -> None:
     rows = pd.DataFrame({"account_id": [f"a{i:02d}" for i in range(23)], "x": np.arange(23.0), "y": 1.0})
     rows.to_parquet(tmp_path / "f.parquet", row_group_size=5)
     figures = features_file.FeatureRows(tmp_path / "f.parquet")
-    asked = pd.Series(["a17", "a03", "zz", "a22", "a00", "a04"])
-    places = figures.row_positions(asked)
+    ids = pd.Series(["a17", "a03", "zz", "a22", "a00", "a04"])
+    places = figures.row_positions(ids)
     assert places.tolist() == [17, 3, -1, 22, 0, 4]
     assert figures.rows(places[places >= 0], ["x"])["x"].tolist() == [17.0, 3.0, 22.0, 0.0, 4.0]

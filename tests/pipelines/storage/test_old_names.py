@@ -256,7 +256,7 @@ def test_collect_continues_an_old_feedback_log(tmp_path: Path) -> None:
         == 1
     )
     assert [row["account_id"] for row in answered.rows("feedback_log")] == ["acme", "beta", "gamma"]
-    assert set(answered.kept()) == {
+    assert set(answered.stored_files()) == {
         *("feedback_log.parquet", "verdicts.parquet", "interventions.parquet", "rejected_answers.csv")
     }
     assert not (answered.root / "data" / "returned").exists()

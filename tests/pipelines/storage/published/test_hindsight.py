@@ -35,7 +35,7 @@ from renewals.pipelines.storage.registry import model_registry
 from tests.pipelines.answered_company import JULY as ANSWERED_IN_JULY
 from tests.pipelines.answered_company import company as answered_company
 from tests.pipelines.scored_company import AS_OF, job, write_alerts
-from tests.pipelines.scoring.test_score_change import PEOPLE, Speaking, june_is_published
+from tests.pipelines.scoring.test_score_change import PEOPLE, MarginModel, june_is_published
 from tests.reports.pages import payload_of
 
 JULY, AUGUST, SEPTEMBER = date(2026, 7, 1), date(2026, 8, 1), date(2026, 9, 1)
@@ -64,7 +64,7 @@ def set_champions(monkeypatch: pytest.MonkeyPatch, **until: date) -> None:
     def champion(one: Job, target: str) -> Champion:
         if target not in until:
             raise MissingInputError(f"no champion for {target}")
-        return Champion(f"renewals-{target}", "3", Speaking(PEOPLE), until=until[target])
+        return Champion(f"renewals-{target}", "3", MarginModel(PEOPLE), until=until[target])
 
     monkeypatch.setattr(champion_models, "load_champion", champion)
 
