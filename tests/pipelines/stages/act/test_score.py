@@ -300,7 +300,7 @@ def test_the_interval_width_follows_the_confidence_setting(company: Path) -> Non
     assert widths[0.5] == widths[0.8] == 7
 
 
-def test_whole_number_ids_stay_numbers(tmp_path: Path) -> None:
+def test_integer_ids_stay_numbers(tmp_path: Path) -> None:
     ids = [2**53 + 1, 2, 3, 40, 5, 6, 7, 8]
     write_company(tmp_path, ids)
     score(job(tmp_path))

@@ -37,7 +37,7 @@ MORE = ("targets=[renewal]", "gate.min_renewals=20", "gate.min_events=3", "gate.
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A job with a trained model, whose managers and industries have code as names, and its back-test."""
+    """Job with a trained model and code in the names of managers and industries, and result of the back-test."""
     drawn = training_table()
     number = drawn["account_id"].str[1:].astype(int)
     table = drawn.assign(

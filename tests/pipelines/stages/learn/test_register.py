@@ -147,7 +147,7 @@ def test_more_segments_widen_each_interval():
 
 
 class RegisteredVersion:
-    """A registered version whose identity tag matches."""
+    """A registered version with a matching identity tag."""
 
     def __init__(self, version: str) -> None:
         self.name, self.version, self.tags = "renewals-renewal", version, {model_registry.IDENTITY_TAG: "same"}

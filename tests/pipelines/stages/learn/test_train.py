@@ -114,11 +114,11 @@ def test_only_rows_final_on_the_day_are_used_for_training(done, table):
     assert done[1]["rows"] == final.sum() < len(table)
 
 
-def test_every_word_of_the_backtest_was_said_before_its_outcome(done):
-    told = pd.read_parquet(io.BytesIO(artifacts.read_model(done[0].folder, "renewal")[artifacts.BACKTEST]))
-    assert (told["origin"] <= told["as_of"]).all()
-    assert (told["as_of"] < told["matured_at"]).all()
-    assert told["probability"].between(0, 1).all()
+def test_every_backtest_prediction_precedes_its_outcome(done):
+    backtest = pd.read_parquet(io.BytesIO(artifacts.read_model(done[0].folder, "renewal")[artifacts.BACKTEST]))
+    assert (backtest["origin"] <= backtest["as_of"]).all()
+    assert (backtest["as_of"] < backtest["matured_at"]).all()
+    assert backtest["probability"].between(0, 1).all()
 
 
 def test_training_again_writes_the_same_bytes(done, tmp_path, table):
