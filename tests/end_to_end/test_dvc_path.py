@@ -44,7 +44,7 @@ EARLIER = DAY.replace(year=2024, month=7)
 """Date of an earlier list; some of its renewals are final by DAY."""
 OMITTED_STAGES = {f"{name}@{target}" for name in PER_TARGET for target in Settings().targets if target != TARGET}
 """Stages of the remaining targets, which run the same code."""
-UNNAMED_PARAMETERS = {
+UNDECLARED_PARAMETERS = {
     "engine": "threads and memory change no byte",
     "warehouse": "DuckDB and Spark compute the same",
     "tracking": "followed through data/act/champions.json; it may hold a password, which does not belong in dvc.lock",
@@ -151,9 +151,8 @@ def readings(learned: Any, company: Path, project: Path) -> dict[str, Reading]:
     shutil.copytree(job.data, project / "data")
     job = replace(job, data=project / "data", lists=project / "lists")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            score, "check_hindsight", lambda job, models: False
-        )  # as if the model had been trained before this list
+        # as if the model had been trained before this list
+        patch.setattr(score, "check_hindsight", lambda job, models: False)
         run_score(replace(job, until=None, as_of=EARLIER))
     for side in ("learn", "act"):
         shutil.rmtree(project / "data" / side)
@@ -231,7 +230,7 @@ def stage_function(module: str) -> Callable[..., Any]:
 
 def test_each_stage_declares_every_parameter_that_it_reads(readings: dict[str, Reading]) -> None:
     unnamed = {
-        name: sorted(key for key in now.parameters if not is_named(key, (*STAGES[name].params, *UNNAMED_PARAMETERS)))
+        name: sorted(key for key in now.parameters if not is_named(key, (*STAGES[name].params, *UNDECLARED_PARAMETERS)))
         for name, now in readings.items()
         if not STAGES[name].always
     }
