@@ -1,4 +1,4 @@
-"""One small company taken through the whole path, once: learned from, scored, published."""
+"""One small company for all end-to-end tests: trained, scored and published once per session."""
 
 from dataclasses import replace
 from datetime import date

@@ -1,7 +1,7 @@
-"""Faults that a run may meet, each with the exit code that the documentation promises.
+"""Faults with their documented exit codes.
 
-`python -m tests.end_to_end.faults DATA LISTS TABLES` prints, for a company that was learned from and listed, what became of
-each: expected code, code, message.
+`python -m tests.end_to_end.faults DATA LISTS TABLES` prints one line per fault for a company with
+models and a list: name, expected code, code, state, message.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from renewals.pipelines import cli
 from renewals.pipelines.runtime.lock import exclusive_lock
 from tests.end_to_end.conftest import DAY, QUICK
 
-DEAD = "127.0.0.1:1"
-"""Where nobody listens."""
+CLOSED_PORT = "127.0.0.1:1"
+"""Address of a port without a server."""
 
 
 @dataclass
-class Place:
-    """A copy of a company's tables, data folder and lists, to be harmed."""
+class CompanyCopy:
+    """Copy of a company's tables, data folder and lists, in which faults are created."""
 
     root: Path
     params: list[str] = field(default_factory=list)
@@ -68,21 +68,21 @@ class Place:
         return of["renewal"] / name
 
 
-Harm = Callable[[Place], Any]
+Damage = Callable[[CompanyCopy], Any]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: the exit code that is promised, the command line, and what is done to the place before."""
+    """One fault: its exit code, the arguments of the command, and the damage before the command runs."""
 
     name: str
     code: int
-    words: tuple[str, ...]
-    harm: Harm = lambda place: None
-    says: str = ""
+    arguments: tuple[str, ...]
+    damage: Damage = lambda company: None
+    message: str = ""
     """A part of the message."""
     slow: bool = False
-    """Whether it is met only after most of a run."""
+    """True if the command fails only near its end."""
 
 
 SCORE = ("score", "--as-of", str(DAY))
@@ -92,85 +92,85 @@ EXPLAIN = ("explain", "{account}", "--as-of", str(DAY))
 PUBLISH = ("publish", "--as-of", str(DAY), "--to")
 
 
-def changed(name: str, **columns: Any) -> Harm:
-    """Give a table other columns."""
-    return lambda place: place.write(name, place.table(name).assign(**columns))
+def replace_columns(name: str, **columns: Any) -> Damage:
+    """Replace columns of a table."""
+    return lambda company: company.write(name, company.table(name).assign(**columns))
 
 
-def without(name: str, column: str) -> Harm:
-    return lambda place: place.write(name, place.table(name).drop(columns=column))
+def drop_column(name: str, column: str) -> Damage:
+    return lambda company: company.write(name, company.table(name).drop(columns=column))
 
 
-def truncated(path: Callable[[Place], Path], share: float = 0.5) -> Harm:
-    def harm(place: Place) -> None:
-        content = path(place).read_bytes()
-        path(place).write_bytes(content[: int(len(content) * share)])
+def truncate(path: Callable[[CompanyCopy], Path], share: float = 0.5) -> Damage:
+    def damage(company: CompanyCopy) -> None:
+        content = path(company).read_bytes()
+        path(company).write_bytes(content[: int(len(content) * share)])
 
-    return harm
+    return damage
 
 
-def replaced(path: Callable[[Place], Path], old: bytes, new: bytes) -> Harm:
-    def harm(place: Place) -> None:
-        content = path(place).read_bytes()
+def replace_bytes(path: Callable[[CompanyCopy], Path], old: bytes, new: bytes) -> Damage:
+    def damage(company: CompanyCopy) -> None:
+        content = path(company).read_bytes()
         assert old in content
-        path(place).write_bytes(content.replace(old, new, 1))
+        path(company).write_bytes(content.replace(old, new, 1))
 
-    return harm
-
-
-def written(path: Callable[[Place], Path], content: bytes) -> Harm:
-    def harm(place: Place) -> None:
-        path(place).parent.mkdir(parents=True, exist_ok=True)
-        path(place).write_bytes(content)
-
-    return harm
+    return damage
 
 
-def not_utf8(place: Place) -> None:
-    path = place.as_csv("accounts")
+def write_bytes(path: Callable[[CompanyCopy], Path], content: bytes) -> Damage:
+    def damage(company: CompanyCopy) -> None:
+        path(company).parent.mkdir(parents=True, exist_ok=True)
+        path(company).write_bytes(content)
+
+    return damage
+
+
+def write_not_utf8(company: CompanyCopy) -> None:
+    path = company.as_csv("accounts")
     path.write_bytes(path.read_bytes() + "A9,东方".encode("gb18030") + b"\n")
 
 
-def ragged(place: Place) -> None:
-    path = place.as_csv("contracts")
+def write_short_line(company: CompanyCopy) -> None:
+    path = company.as_csv("contracts")
     path.write_text(path.read_text() + "a,b\n")
 
 
-def twice(place: Place) -> None:
-    place.table("accounts").to_csv(place.tables / "accounts.csv", index=False)
+def write_table_twice(company: CompanyCopy) -> None:
+    company.table("accounts").to_csv(company.tables / "accounts.csv", index=False)
 
 
-def no_interventions(place: Place) -> None:
-    (place.tables / "interventions.parquet").unlink(missing_ok=True)
+def remove_interventions(company: CompanyCopy) -> None:
+    (company.tables / "interventions.parquet").unlink(missing_ok=True)
 
 
-def in_file(path: str) -> Harm:
-    """A file stands where a folder should be."""
+def replace_by_file(path: str) -> Damage:
+    """Replace a folder by a file."""
 
-    def harm(place: Place) -> None:
-        shutil.rmtree(place.root / path, ignore_errors=True)
-        (place.root / path).write_text("not a folder")
+    def damage(company: CompanyCopy) -> None:
+        shutil.rmtree(company.root / path, ignore_errors=True)
+        (company.root / path).write_text("not a folder")
 
-    return harm
-
-
-def locked(place: Place) -> None:
-    place.during = lambda: exclusive_lock(place.data, "backtest")
+    return damage
 
 
-def publishing(place: Place) -> None:
+def lock_data_folder(company: CompanyCopy) -> None:
+    company.during = lambda: exclusive_lock(company.data, "backtest")
+
+
+def lock_lists(company: CompanyCopy) -> None:
     from filelock import FileLock
 
-    place.during = lambda: FileLock(place.lists / ".lock")
+    company.during = lambda: FileLock(company.lists / ".lock")
 
 
-def full(name: str) -> Harm:
-    """The disk is full when a file of this name is written."""
+def fill_disk(name: str) -> Damage:
+    """Simulate a full disk when a file with this name is written."""
 
-    def harm(place: Place) -> None:
-        place.during = lambda: disk_full(name)
+    def damage(company: CompanyCopy) -> None:
+        company.during = lambda: disk_full(name)
 
-    return harm
+    return damage
 
 
 @contextmanager
@@ -189,28 +189,28 @@ def disk_full(name: str) -> Iterator[None]:
         Path.write_bytes = before  # type: ignore[method-assign]
 
 
-def broken_database(place: Place) -> None:
-    (place.data / "mlflow.db").write_bytes(b"SQLite format 3\x00" + b"\x07" * 4000)
+def damage_database(company: CompanyCopy) -> None:
+    (company.data / "mlflow.db").write_bytes(b"SQLite format 3\x00" + b"\x07" * 4000)
 
 
-def no_alias(place: Place) -> None:
-    """As where no model passed the gate."""
-    with sqlite3.connect(place.data / "mlflow.db") as database:
+def remove_aliases(company: CompanyCopy) -> None:
+    """Remove the aliases, as if no model had passed the gate."""
+    with sqlite3.connect(company.data / "mlflow.db") as database:
         database.execute("DELETE FROM registered_model_aliases")
 
 
-def refused(place: Place) -> None:
-    with sqlite3.connect(place.data / "mlflow.db") as database:
+def reject_version(company: CompanyCopy) -> None:
+    with sqlite3.connect(company.data / "mlflow.db") as database:
         database.execute("UPDATE model_version_tags SET value = 'refused' WHERE key = 'gate'")
         database.execute("DELETE FROM registered_model_aliases")
 
 
-def duckdb_file(place: Place) -> Path:
-    return place.root / "company.duckdb"
+def duckdb_file(company: CompanyCopy) -> Path:
+    return company.root / "company.duckdb"
 
 
-def held(place: Place) -> None:
-    """A DuckDB file that another process writes."""
+def hold_duckdb_file(company: CompanyCopy) -> None:
+    """Keep the DuckDB file open for writing in a second process."""
     import subprocess
 
     code = (
@@ -219,9 +219,9 @@ def held(place: Place) -> None:
     )
 
     @contextmanager
-    def holding() -> Iterator[None]:
+    def process_with_file() -> Iterator[None]:
         child = subprocess.Popen(
-            [sys.executable, "-c", code, str(duckdb_file(place))], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, str(duckdb_file(company))], stdout=subprocess.PIPE, text=True
         )
         assert child.stdout is not None
         child.stdout.readline()
@@ -232,110 +232,110 @@ def held(place: Place) -> None:
             child.wait()
             child.stdout.close()
 
-    place.during = holding
+    company.during = process_with_file
 
 
-def wrong_view(place: Place) -> None:
-    with duckdb.connect(str(duckdb_file(place))) as database:
+def create_broken_view(company: CompanyCopy) -> None:
+    with duckdb.connect(str(duckdb_file(company))) as database:
         database.execute("CREATE TABLE gone(i INT); CREATE VIEW accounts AS SELECT * FROM gone; DROP TABLE gone")
 
 
 FAULTS = (
     # The command line: 2.
-    Fault("a command that is none", 2, ("sorce",), says="sorce"),
-    Fault("an option that is none", 2, (*CHECK, "--colour"), says="--colour"),
-    Fault("an option is missing", 2, ("score",), says="--as-of"),
-    Fault("a value that is none", 2, (*("tune", "--until", str(DAY), "--target", "profit"),), says="profit"),
-    Fault("--force without a reason", 2, ("promote", "renewal", "--version", "1", "--force"), says="--reason"),
+    Fault("an unknown command", 2, ("sorce",), message="sorce"),
+    Fault("an unknown option", 2, (*CHECK, "--colour"), message="--colour"),
+    Fault("a missing option", 2, ("score",), message="--as-of"),
+    Fault("an invalid target on the command line", 2, (*("tune", "--until", str(DAY), "--target", "profit"),), message="profit"),
+    Fault("--force without a reason", 2, ("promote", "renewal", "--version", "1", "--force"), message="--reason"),
     # The tables: 65.
-    Fault("a column of the wrong type", 65, CHECK, changed("contracts", arr="many"), says="contracts"),
-    Fault("a required column is missing", 65, SCORE, without("contracts", "end_date"), says="end_date"),
-    Fault("too many rows break the contract", 65, CHECK, changed("contracts", arr=-1.0), says="contracts"),
-    Fault("a CSV file in another encoding", 65, CHECK, not_utf8, says="accounts.csv is not utf-8"),
-    Fault("a line with too few cells", 65, CHECK, ragged, says="cells where the header has"),
-    Fault("half a Parquet file", 65, CHECK, truncated(lambda p: p.tables / "accounts.parquet"), says="accounts"),
-    Fault("a table that is there twice", 65, CHECK, twice, says="accounts exists twice"),
-    Fault("ids of two types", 65, CHECK, changed("contracts", account_id=1), says="must have one type"),
-    Fault("a required table without rows", 65, CHECK, lambda p: p.write("contracts", p.table("contracts").head(0)), says="no rows"),
-    Fault("currencies without rates", 65, CHECK, lambda p: (p.tables / "rates.parquet").unlink(), says="rates"),
-    Fault("a DuckDB file that is none", 65, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), written(duckdb_file, b"x" * 9000), says="company.duckdb"),
-    Fault("a DuckDB view of what is gone", 65, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), wrong_view, says="accounts"),
-    Fault("tables that end long before the day", 65, ("score", "--as-of", "2026-01-01"), says="freshness.usage_events.stop_days"),
-    Fault("no account has a contract on the day", 65, ("score", "--as-of", "2035-01-01", "--allow-stale"), says="no account"),
-    # Models, lists and files of ours: 65.
-    Fault("half a model file", 65, SCORE, truncated(lambda p: p.model_file("model.txt")), says="changed since registration"),
-    Fault("a digit of a model changed", 65, SCORE, replaced(lambda p: p.model_file("model.txt"), b"0", b"1"), says="changed since registration"),
-    Fault("a foreign file among a model's", 65, SCORE, written(lambda p: p.model_file("model.txt").with_name("x.pkl"), b"x"), says="x.pkl"),
-    Fault("a model's files are gone", 65, SCORE, lambda p: shutil.rmtree(p.data / "mlartifacts"), says="cannot be read"),
-    Fault("a published list was edited", 65, (*PUBLISH, "duckdb:///{root}/out.duckdb"), written(lambda p: p.lists / str(DAY) / "risk_list.csv", b"x"), says="risk_list.csv"),
-    Fault("a published list's manifest is damaged", 65, (*PUBLISH, "duckdb:///{root}/out.duckdb"), written(lambda p: p.lists / str(DAY) / "manifest.json", b"{"), says="manifest.json"),
-    Fault("what stands behind a list is damaged", 65, EXPLAIN, truncated(lambda p: p.data / "list_archive" / str(DAY) / "contributions.parquet"), says="contributions.parquet"),
-    Fault("the index of a kept day is damaged", 65, EXPLAIN, written(lambda p: p.data / "list_archive" / str(DAY) / "list.json", b"{"), says="list.json"),
-    Fault("the measured effects are damaged", 65, SCORE, written(lambda p: p.data / "effect" / "effect.json", b"{"), says="effect.json"),
-    Fault("the log of answers is damaged", 65, SCORE, written(lambda p: p.data / "feedback" / "feedback_log.parquet", b"PAR1"), says="feedback_log.parquet"),
-    Fault("the index of the roll-up is damaged", 65, SCORE, written(lambda p: p.data / "rollup" / "parts.json", b"{"), says="parts.json"),
-    Fault("a returned workbook that is none", 65, ("collect", "{root}/book.xlsx"), written(lambda p: p.root / "book.xlsx", b"PK nothing"), says="book.xlsx"),
-    # What is not there: 66.
-    Fault("no folder of tables", 66, (*CHECK, "--tables", "{root}/nowhere"), says="nowhere"),
-    Fault("a required table is missing", 66, SCORE, lambda p: (p.tables / "contracts.parquet").unlink(), says="contracts"),
-    Fault("a DuckDB file that is not there", 66, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), says="company.duckdb"),
-    Fault("no parameter file", 66, (*CHECK, "--params", "{root}/none.yaml"), says="none.yaml"),
-    Fault("no library of plays", 66, (*SCORE, "--set", "list.playbooks={root}/none.yaml"), says="none.yaml"),
-    Fault("no model was ever learned", 66, SCORE, lambda p: (p.data / "mlflow.db").unlink(), says="renewals learn"),
-    Fault("no model serves", 66, SCORE, no_alias, says="renewals promote"),
-    Fault("a version that is not registered", 66, ("promote", "renewal", "--version", "99"), says="99"),
-    Fault("nothing to roll back to", 66, ("rollback", "renewal"), says="no earlier champion"),
-    Fault("an account that is not listed", 66, ("explain", "nobody", "--as-of", str(DAY)), says="nobody"),
-    Fault("a day without a list", 66, ("explain", "A00001", "--as-of", "2024-01-01"), says="renewals score --as-of 2024-01-01"),
-    Fault("a list that is not published", 66, ("publish", "--as-of", "2024-01-01", "--to", "duckdb:///{root}/out.duckdb"), says="2024-01-01"),
-    Fault("a returned file that is not there", 66, ("collect", "{root}/none.xlsx"), says="none.xlsx"),
-    Fault("no table of interventions", 66, ("effect", "--as-of", str(DAY)), no_interventions, says="interventions"),
+    Fault("a column of the wrong type", 65, CHECK, replace_columns("contracts", arr="many"), message="contracts"),
+    Fault("a required column is missing", 65, SCORE, drop_column("contracts", "end_date"), message="end_date"),
+    Fault("too many invalid rows", 65, CHECK, replace_columns("contracts", arr=-1.0), message="contracts"),
+    Fault("a CSV file in another encoding", 65, CHECK, write_not_utf8, message="accounts.csv is not utf-8"),
+    Fault("a line with too few cells", 65, CHECK, write_short_line, message="cells where the header has"),
+    Fault("a truncated Parquet file", 65, CHECK, truncate(lambda p: p.tables / "accounts.parquet"), message="accounts"),
+    Fault("a table that exists twice", 65, CHECK, write_table_twice, message="accounts exists twice"),
+    Fault("ids of two types", 65, CHECK, replace_columns("contracts", account_id=1), message="must have one type"),
+    Fault("a required table without rows", 65, CHECK, lambda p: p.write("contracts", p.table("contracts").head(0)), message="no rows"),
+    Fault("currencies without rates", 65, CHECK, lambda p: (p.tables / "rates.parquet").unlink(), message="rates"),
+    Fault("a file that is not a DuckDB database", 65, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), write_bytes(duckdb_file, b"x" * 9000), message="company.duckdb"),
+    Fault("a DuckDB view of a dropped table", 65, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), create_broken_view, message="accounts"),
+    Fault("tables that end long before the day", 65, ("score", "--as-of", "2026-01-01"), message="freshness.usage_events.stop_days"),
+    Fault("no account has a contract on the day", 65, ("score", "--as-of", "2035-01-01", "--allow-stale"), message="no account"),
+    # Models, lists and files of the project: 65.
+    Fault("a truncated model file", 65, SCORE, truncate(lambda p: p.model_file("model.txt")), message="changed since registration"),
+    Fault("a changed digit in a model file", 65, SCORE, replace_bytes(lambda p: p.model_file("model.txt"), b"0", b"1"), message="changed since registration"),
+    Fault("an unknown file among a model's files", 65, SCORE, write_bytes(lambda p: p.model_file("model.txt").with_name("x.pkl"), b"x"), message="x.pkl"),
+    Fault("missing model files", 65, SCORE, lambda p: shutil.rmtree(p.data / "mlartifacts"), message="cannot be read"),
+    Fault("a published list was edited", 65, (*PUBLISH, "duckdb:///{root}/out.duckdb"), write_bytes(lambda p: p.lists / str(DAY) / "risk_list.csv", b"x"), message="risk_list.csv"),
+    Fault("a published list's manifest is damaged", 65, (*PUBLISH, "duckdb:///{root}/out.duckdb"), write_bytes(lambda p: p.lists / str(DAY) / "manifest.json", b"{"), message="manifest.json"),
+    Fault("the archive of a list is damaged", 65, EXPLAIN, truncate(lambda p: p.data / "list_archive" / str(DAY) / "contributions.parquet"), message="contributions.parquet"),
+    Fault("the index of an archived list is damaged", 65, EXPLAIN, write_bytes(lambda p: p.data / "list_archive" / str(DAY) / "list.json", b"{"), message="list.json"),
+    Fault("the measured effects are damaged", 65, SCORE, write_bytes(lambda p: p.data / "effect" / "effect.json", b"{"), message="effect.json"),
+    Fault("the feedback log is damaged", 65, SCORE, write_bytes(lambda p: p.data / "feedback" / "feedback_log.parquet", b"PAR1"), message="feedback_log.parquet"),
+    Fault("the index of the roll-up is damaged", 65, SCORE, write_bytes(lambda p: p.data / "rollup" / "parts.json", b"{"), message="parts.json"),
+    Fault("a returned file that is not a workbook", 65, ("collect", "{root}/book.xlsx"), write_bytes(lambda p: p.root / "book.xlsx", b"PK nothing"), message="book.xlsx"),
+    # Missing files, tables, models and lists: 66.
+    Fault("a missing folder of tables", 66, (*CHECK, "--tables", "{root}/nowhere"), message="nowhere"),
+    Fault("a required table is missing", 66, SCORE, lambda p: (p.tables / "contracts.parquet").unlink(), message="contracts"),
+    Fault("a missing DuckDB file", 66, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), message="company.duckdb"),
+    Fault("a missing parameter file", 66, (*CHECK, "--params", "{root}/none.yaml"), message="none.yaml"),
+    Fault("a missing playbook library", 66, (*SCORE, "--set", "list.playbooks={root}/none.yaml"), message="none.yaml"),
+    Fault("no trained model", 66, SCORE, lambda p: (p.data / "mlflow.db").unlink(), message="renewals learn"),
+    Fault("no champion", 66, SCORE, remove_aliases, message="renewals promote"),
+    Fault("an unregistered version", 66, ("promote", "renewal", "--version", "99"), message="99"),
+    Fault("nothing to roll back to", 66, ("rollback", "renewal"), message="no earlier champion"),
+    Fault("an account that is not on the list", 66, ("explain", "nobody", "--as-of", str(DAY)), message="nobody"),
+    Fault("a day without a list", 66, ("explain", "A00001", "--as-of", "2024-01-01"), message="renewals score --as-of 2024-01-01"),
+    Fault("an unpublished list", 66, ("publish", "--as-of", "2024-01-01", "--to", "duckdb:///{root}/out.duckdb"), message="2024-01-01"),
+    Fault("a missing returned file", 66, ("collect", "{root}/none.xlsx"), message="none.xlsx"),
+    Fault("a missing table of interventions", 66, ("effect", "--as-of", str(DAY)), remove_interventions, message="interventions"),
     # Services that do not answer: 69.
-    Fault("PostgreSQL does not answer", 69, (*CHECK, "--tables", f"postgresql://u:pa55@{DEAD}/x"), says="refused"),
-    Fault("PostgreSQL does not take the list", 69, (*PUBLISH, f"postgresql://u:pa55@{DEAD}/x"), says="nothing was written"),
-    Fault("Spark does not answer", 69, (*SCORE, "--set", f"warehouse=sc://{DEAD}"), says="no Spark answers"),
-    Fault("an MLflow server does not answer", 69, (*SCORE, "--set", f"tracking.uri=http://{DEAD}"), says="MLflow"),
-    Fault("a registry's database is damaged", 69, SCORE, broken_database, says="MLflow"),
-    Fault("a DuckDB file that another process writes", 69, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), held, says="another process"),
+    Fault("PostgreSQL does not answer", 69, (*CHECK, "--tables", f"postgresql://u:pa55@{CLOSED_PORT}/x"), message="refused"),
+    Fault("PostgreSQL does not answer to publish", 69, (*PUBLISH, f"postgresql://u:pa55@{CLOSED_PORT}/x"), message="nothing was written"),
+    Fault("Spark does not answer", 69, (*SCORE, "--set", f"warehouse=sc://{CLOSED_PORT}"), message="no Spark answers"),
+    Fault("an MLflow server does not answer", 69, (*SCORE, "--set", f"tracking.uri=http://{CLOSED_PORT}"), message="MLflow"),
+    Fault("a registry's database is damaged", 69, SCORE, damage_database, message="MLflow"),
+    Fault("a DuckDB file that another process writes", 69, (*CHECK, "--tables", "duckdb:///{root}/company.duckdb"), hold_duckdb_file, message="another process"),
     # The disk: 74.
-    Fault("the data folder cannot be made", 74, (*CHECK, "--data", "{root}/lists/.lock/data"), says="cannot be written"),
-    Fault("the lists folder cannot be written", 74, SCORE, in_file("lists"), says="lists"),
-    Fault("a file stands in a list's place", 74, SCORE, in_file(f"lists/{DAY}"), says="not a folder: move it"),
-    Fault("the disk is full in a stage", 74, SCORE, full("list.parquet"), says="No space left"),
+    Fault("the data folder cannot be created", 74, (*CHECK, "--data", "{root}/lists/.lock/data"), message="cannot be written"),
+    Fault("the lists folder cannot be written", 74, SCORE, replace_by_file("lists"), message="lists"),
+    Fault("a file in place of a list folder", 74, SCORE, replace_by_file(f"lists/{DAY}"), message="not a folder: move it"),
+    Fault("the disk is full in a stage", 74, SCORE, fill_disk("list.parquet"), message="No space left"),
     # Another run: 75.
-    Fault("another run holds the lock", 75, SCORE, locked, says="renewals backtest"),
-    Fault("another run publishes", 75, SCORE, publishing, says="publishing", slow=True),
+    Fault("a different run holds the lock", 75, SCORE, lock_data_folder, message="renewals backtest"),
+    Fault("a different run publishes", 75, SCORE, lock_lists, message="publishing", slow=True),
     # Settings: 78.
-    Fault("a key that is none", 78, (*CHECK, "--set", "grace.after=3"), says="unknown key"),
-    Fault("a value of the wrong kind", 78, (*CHECK, "--set", "grace.after_days=soon"), says="grace.after_days"),
-    Fault("a parameter file that is no YAML", 78, (*CHECK, "--params", "{root}/p.yaml"), written(lambda p: p.root / "p.yaml", b"a: [1"), says="p.yaml"),
-    Fault("a day that is none", 78, ("score", "--as-of", "2025-02-30"), says="not a date"),
-    Fault("a forecast in the middle of a month", 78, ("forecast", "--as-of", "2025-01-15"), says="2025-01-01"),
-    Fault("a list of a day before the training day", 78, ("score", "--as-of", "2024-12-01"), says="--hindsight"),
-    Fault("a forecast of a day before the training day", 78, ("forecast", "--as-of", "2024-12-01"), says="--hindsight"),
-    Fault("an address that is none", 78, (*CHECK, "--tables", "oracle://x"), says="oracle"),
-    Fault("a library of plays with a fault", 78, (*SCORE, "--set", "list.playbooks={root}/p.yaml"), written(lambda p: p.root / "p.yaml", b"plays: {x: {}}"), says="p.yaml"),
-    Fault("a target that is none", 78, (*LEARN, "--set", "targets=[profit]"), says="profit"),
-    Fault("nothing to learn from before the day", 78, ("learn", "--until", "2019-01-01", "--allow-stale"), says="no training data before"),
-    Fault("a schema that is no name", 78, (*PUBLISH, "duckdb:///{root}/out.duckdb", "--schema", "a b"), says="--schema"),
-    Fault("a feature that the model does not read", 78, ("whatif", "{account}", "--as-of", str(DAY), "--set", "luck=1"), says="luck"),
+    Fault("an unknown setting", 78, (*CHECK, "--set", "grace.after=3"), message="unknown key"),
+    Fault("a setting with a value of the wrong type", 78, (*CHECK, "--set", "grace.after_days=soon"), message="grace.after_days"),
+    Fault("a parameter file that is not YAML", 78, (*CHECK, "--params", "{root}/p.yaml"), write_bytes(lambda p: p.root / "p.yaml", b"a: [1"), message="p.yaml"),
+    Fault("an invalid date", 78, ("score", "--as-of", "2025-02-30"), message="not a date"),
+    Fault("a forecast in the middle of a month", 78, ("forecast", "--as-of", "2025-01-15"), message="2025-01-01"),
+    Fault("a list of a day before the training day", 78, ("score", "--as-of", "2024-12-01"), message="--hindsight"),
+    Fault("a forecast of a day before the training day", 78, ("forecast", "--as-of", "2024-12-01"), message="--hindsight"),
+    Fault("an unknown kind of address", 78, (*CHECK, "--tables", "oracle://x"), message="oracle"),
+    Fault("an invalid playbook library", 78, (*SCORE, "--set", "list.playbooks={root}/p.yaml"), write_bytes(lambda p: p.root / "p.yaml", b"plays: {x: {}}"), message="p.yaml"),
+    Fault("an unknown target in the settings", 78, (*LEARN, "--set", "targets=[profit]"), message="profit"),
+    Fault("no training data before the day", 78, ("learn", "--until", "2019-01-01", "--allow-stale"), message="no training data before"),
+    Fault("an invalid schema name", 78, (*PUBLISH, "duckdb:///{root}/out.duckdb", "--schema", "a b"), message="--schema"),
+    Fault("an unknown feature", 78, ("whatif", "{account}", "--as-of", str(DAY), "--set", "luck=1"), message="luck"),
     # The gate: 80.
-    Fault("the gate refuses", 80, (*LEARN, "--set", "gate.min_renewals=100000"), says="not promoted", slow=True),
-    Fault("a refused version is promoted", 80, ("promote", "renewal", "--version", "1"), refused, says="--force"),
+    Fault("the gate rejects the model", 80, (*LEARN, "--set", "gate.min_renewals=100000"), message="not promoted", slow=True),
+    Fault("a rejected version is promoted", 80, ("promote", "renewal", "--version", "1"), reject_version, message="--force"),
 )  # fmt: skip
 
 
-def run(fault: Fault, place: Place) -> tuple[int, dict[str, Any], str]:
-    """What became of a fault: the exit code, the JSON line, and standard error."""
-    fault.harm(place)
-    command, *rest = fault.words
-    account = str(pd.read_parquet(place.lists / str(DAY) / "risk_list.parquet").query("status == 'scored'")["account_id"].iloc[0]) if "{account}" in rest else ""  # fmt: skip
-    own = options(command, rest, place)
-    words = [command, *own, *(word.format(root=place.root, account=account) for word in rest)]
+def run(fault: Fault, company: CompanyCopy) -> tuple[int, dict[str, Any], str]:
+    """Create a fault and run its command; return the exit code, the JSON line and standard error."""
+    fault.damage(company)
+    command, *rest = fault.arguments
+    account = str(pd.read_parquet(company.lists / str(DAY) / "risk_list.parquet").query("status == 'scored'")["account_id"].iloc[0]) if "{account}" in rest else ""  # fmt: skip
+    folders = options(command, rest, company)
+    argv = [command, *folders, *(argument.format(root=company.root, account=account) for argument in rest)]
     out, err = io.StringIO(), io.StringIO()
-    with place.during(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with company.during(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            cli.main(words)
+            cli.main(argv)
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
@@ -344,26 +344,26 @@ def run(fault: Fault, place: Place) -> tuple[int, dict[str, Any], str]:
     return code, json.loads(lines[0]), err.getvalue()
 
 
-def options(command: str, given: list[str], place: Place) -> list[str]:
-    """Where tables, data and lists are, for commands that take them and were not told otherwise."""
-    places = {"--data": place.data}
+def options(command: str, arguments: list[str], company: CompanyCopy) -> list[str]:
+    """Options for the folders of tables, data and lists that a command has and `arguments` does not set."""
+    folders = {"--data": company.data}
     if command in ("check", "learn", "backtest", "tune", "score", "scorecard", "forecast", "effect"):
-        places["--tables"] = place.tables
+        folders["--tables"] = company.tables
     if command in ("score", "publish", "explain", "whatif", "collect"):
-        places["--lists"] = place.lists
+        folders["--lists"] = company.lists
     if command == "sorce":
         return []
     quick = [part for key in QUICK for part in ("--set", key)] if command in ("learn", "effect") else []
-    own = [part for name, path in places.items() if name not in given for part in (name, str(path))]
-    return [*quick, *own]
+    missing = [part for name, path in folders.items() if name not in arguments for part in (name, str(path))]
+    return [*quick, *missing]
 
 
-def copied(data: Path, lists: Path, tables: Path | str, root: Path) -> Place:
-    """A copy of a company, to be harmed."""
-    place = Place(root)
-    for source, target in ((Path(tables), place.tables), (data, place.data), (lists, place.lists)):
+def copy_company(data: Path, lists: Path, tables: Path | str, root: Path) -> CompanyCopy:
+    """Copy a company's tables, data folder and lists below `root`."""
+    company = CompanyCopy(root)
+    for source, target in ((Path(tables), company.tables), (data, company.data), (lists, company.lists)):
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("lists") if source == data else None)
-    return place
+    return company
 
 
 if __name__ == "__main__":
@@ -371,6 +371,8 @@ if __name__ == "__main__":
 
     for fault in FAULTS:
         with tempfile.TemporaryDirectory() as folder:
-            code, told, _ = run(fault, copied(*map(Path, sys.argv[1:4]), Path(folder) / "x"))
-            mark = "" if code == fault.code and fault.says in told.get("message", "") else "   <-- not as promised"
-            print(f"{fault.name} | {fault.code} | {code} | {told.get('state')} | {told.get('message', '').partition(chr(10))[0][:160]}{mark}", flush=True)  # fmt: skip
+            code, output, _ = run(fault, copy_company(*map(Path, sys.argv[1:4]), Path(folder) / "x"))
+            mark = (
+                "" if code == fault.code and fault.message in output.get("message", "") else "   <-- not as documented"
+            )
+            print(f"{fault.name} | {fault.code} | {code} | {output.get('state')} | {output.get('message', '').partition(chr(10))[0][:160]}{mark}", flush=True)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every bench starts as people start it: `python bench/<name>.py`, beside a file called as one of our packages."""
+"""Each bench starts with `python bench/<name>.py`, although its folder has a module named like one of our packages."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ COMMANDS = sorted(path.name for path in BENCH.glob("*.py") if "ArgumentParser" i
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_bench_says_what_it_is(name):
+def test_a_bench_prints_its_help(name):
     run = subprocess.run(
         [sys.executable, str(BENCH / name), "--help"], cwd=BENCH.parent, capture_output=True, text=True, check=False
     )

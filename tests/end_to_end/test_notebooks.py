@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and define nothing."""
+"""The notebooks run from top to bottom and define no function or class."""
 
 import ast
 
@@ -12,7 +12,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path, learned, published, monkeypatch):
+def test_a_notebook_runs_to_its_end(path, learned, published, monkeypatch):
     monkeypatch.setenv("RENEWALS_DATA", str(learned[0].data))
     monkeypatch.setenv("RENEWALS_LIST", published[1]["folder"])
     monkeypatch.setenv("PYTHONPATH", str(path.parents[1]))
@@ -23,6 +23,6 @@ def test_runs(path, learned, published, monkeypatch):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_defines_nothing(path):
+def test_a_notebook_defines_no_function_or_class(path):
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     assert not [n for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)]

@@ -78,7 +78,7 @@ def test_every_file_is_in_the_manifest(published):
     assert manifest["as_of"] == "2025-01-01"
 
 
-def test_twice_says_already_published_and_changes_no_byte(published):
+def test_a_second_run_is_already_published_and_changes_no_byte(published):
     job, first = published
     before = {p.name: p.read_bytes() for p in Path(first["folder"]).iterdir()}
     again = run_score(job)
@@ -86,14 +86,14 @@ def test_twice_says_already_published_and_changes_no_byte(published):
     assert {p.name: p.read_bytes() for p in Path(again["folder"]).iterdir()} == before
 
 
-def test_scorecard_and_forecast_are_made_with_the_list(published):
+def test_scorecard_and_forecast_are_computed_with_the_list(published):
     from tests.reports.pages import payload_of
 
     job, first = published
     assert scorecard.read_scorecard(job)["as_of"] == "2025-01-01"
     assert scorecard.read_scorecard(replace(job, as_of=date(2025, 2, 1))) is None
-    told = payload_of((Path(first["folder"]) / "risk_list.html").read_bytes())["summary"]["forecast"]
-    assert {row["measure"] for row in told} >= {"arr_renewed", "gross_retention", "net_retention"}
+    forecast = payload_of((Path(first["folder"]) / "risk_list.html").read_bytes())["summary"]["forecast"]
+    assert {row["measure"] for row in forecast} >= {"arr_renewed", "gross_retention", "net_retention"}
 
 
 def test_a_list_of_any_day_is_published_without_a_forecast(published, tmp_path):
@@ -112,37 +112,37 @@ def test_learning_twice_registers_no_second_version(learned):
     assert again["models"]["renewal"]["version"] == first["models"]["renewal"]["version"]
 
 
-def test_both_sides_compute_the_same_features(learned, tmp_path):
-    """One code path: acting on a date gives what learning made of that date among many, column by column."""
+def test_learn_and_score_compute_the_same_features(learned, tmp_path):
+    """The features that `score` computes for one date equal those of that date in the training table."""
     job, _ = learned
     for shared in ("clean", "rollup"):
         (tmp_path / shared).symlink_to(job.data / shared)
     day = date(2024, 12, 1)
-    acting = replace(job, data=tmp_path, until=None, as_of=day)
+    score_job = replace(job, data=tmp_path, until=None, as_of=day)
     for stage in (spine, windows, ledger, featurize, assemble):
-        stage(acting)
-    acted = pd.read_parquet(tmp_path / "act" / "scoring.parquet")
+        stage(score_job)
+    scored = pd.read_parquet(tmp_path / "act" / "scoring.parquet")
     trained = pd.read_parquet(job.data / "learn" / "training.parquet")
     trained = trained[pd.to_datetime(trained["as_of"]) == pd.Timestamp(day)].reset_index(drop=True)
-    assert len(acted) > 50
-    pd.testing.assert_frame_equal(acted, trained[list(acted.columns)])
+    assert len(scored) > 50
+    pd.testing.assert_frame_equal(scored, trained[list(scored.columns)])
 
 
-def test_no_stage_reads_the_truth(published):
+def test_no_stage_reads_the_ground_truth(published):
     code = [p for part in ("features", "models", "reports", "pipelines") for p in (ROOT / part).rglob("*.py")]
     assert len(code) > 150
     assert [p for p in code if "truth/" in p.read_text() or '/ "ground_truth"' in p.read_text()] == []
 
 
-def test_explain_says_what_the_list_says(published):
+def test_explain_agrees_with_the_list(published):
     job, _ = published
     row = read_list(published).query("status == 'scored'").iloc[0]
-    why = explain(job, str(row["account_id"]))
-    assert why["scores"]["renewal_probability"] == pytest.approx(row["renewal_probability"])
-    assert row["reason_1"] in json.dumps(why, ensure_ascii=False, default=str)
+    explanation = explain(job, str(row["account_id"]))
+    assert explanation["scores"]["renewal_probability"] == pytest.approx(row["renewal_probability"])
+    assert row["reason_1"] in json.dumps(explanation, ensure_ascii=False, default=str)
 
 
-def test_explain_of_a_stranger_names_neighbours(published):
+def test_explain_of_an_unknown_account_is_an_error(published):
     job, _ = published
     with pytest.raises(MissingInputError, match="no account"):
         explain(job, "nobody-at-all")
@@ -159,8 +159,8 @@ def test_nothing_known_later_is_in_the_training_table(learned):
 
 def test_recurring_revenue_closes_to_the_cent(learned):
     job, _ = learned
-    moved = pq.read_table(job.data / "learn" / "ledger" / "roll_forward.parquet").to_pandas()
-    by_month = moved.groupby("month").sum(numeric_only=True).sort_index()
+    roll_forward = pq.read_table(job.data / "learn" / "ledger" / "roll_forward.parquet").to_pandas()
+    by_month = roll_forward.groupby("month").sum(numeric_only=True).sort_index()
     closing = by_month.eval("opening + new + expansion + reactivation - contraction - churn")
     assert (closing == by_month["closing"]).all()
     assert (by_month["closing"].to_numpy()[:-1] == by_month["opening"].to_numpy()[1:]).all()
@@ -172,7 +172,7 @@ def test_publishing_needs_scores_of_the_same_day(published):
 
 
 def test_readers_need_no_lock(published, tmp_path):
-    """While another run works in the data folder: explain, whatif, publish, and the registry's commands."""
+    """explain, whatif, publish and promote work while a different run holds the lock of the data folder."""
     job, result = published
     account = str(read_list(published).query("status == 'scored'")["account_id"].iloc[0])
     model = result["models"]["renewal"].rpartition("/")[2]
@@ -184,17 +184,17 @@ def test_readers_need_no_lock(published, tmp_path):
         "promote": ("renewal", "--version", model),
     }
     with exclusive_lock(job.data, "backtest"):
-        for name, words in commands.items():
-            done = subprocess.run(
-                [sys.executable, "-m", "renewals.pipelines.cli", name, *words, "--data", str(job.data)],
+        for name, argv in commands.items():
+            completed = subprocess.run(
+                [sys.executable, "-m", "renewals.pipelines.cli", name, *argv, "--data", str(job.data)],
                 **{"capture_output": True, "text": True, "cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}},
             )
-            assert done.returncode == 0, (name, done.stderr)
-            assert len(done.stdout.splitlines()) == 1
+            assert completed.returncode == 0, (name, completed.stderr)
+            assert len(completed.stdout.splitlines()) == 1
 
 
-def injected(monkeypatch, stage):
-    """`stage` does its work and then fails; the other stages have done theirs when the list was published."""
+def inject_failure(monkeypatch, stage):
+    """Make `stage` the only stage of the command; it runs completely and then fails."""
 
     def broken(job):
         stage(job)
@@ -204,21 +204,21 @@ def injected(monkeypatch, stage):
     monkeypatch.setattr(act_module, "STAGES", (broken,))
 
 
-def ends_in_70(job, capfd):
+def assert_exit_70(job, capfd):
     before = tree(job.lists)
     assert runner.run_command(lambda: act_module.run_score(job), job.data, "score") == 70
     shown = capfd.readouterr()
-    told = json.loads(shown.out.splitlines()[-1])
-    assert told["exit"] == 70
+    output = json.loads(shown.out.splitlines()[-1])
+    assert output["exit"] == 70
     assert "Traceback" not in shown.err
-    assert SECRET not in shown.out + shown.err + Path(told["log"]).read_text()
+    assert SECRET not in shown.out + shown.err + Path(output["log"]).read_text()
     assert tree(job.lists) == before
 
 
 @pytest.mark.parametrize("stage", act_module.STAGES, ids=lambda stage: stage.__name__)
 def test_an_unexpected_error_in_any_stage_ends_in_70_and_changes_no_list(published, monkeypatch, capfd, stage):
-    injected(monkeypatch, stage)
-    ends_in_70(published[0], capfd)
+    inject_failure(monkeypatch, stage)
+    assert_exit_70(published[0], capfd)
 
 
 @pytest.mark.parametrize(
@@ -237,4 +237,4 @@ def test_an_unexpected_error_in_any_output_ends_in_70_and_changes_no_list(publis
     monkeypatch.setattr(output, broken)
     monkeypatch.setattr(act_module, "STAGES", ())
     monkeypatch.setattr(act_module, "OPTIONAL_STAGES", ())
-    ends_in_70(published[0], capfd)
+    assert_exit_70(published[0], capfd)

@@ -1,4 +1,4 @@
-"""A search from raw tables: what `learn` left is searched, what is not there is made once, and no model comes of it."""
+"""Tuning from raw tables: the training table of `learn` is reused or built once, and no model is registered."""
 
 from dataclasses import replace
 
@@ -9,19 +9,19 @@ from renewals.pipelines.runtime.settings import read_settings
 from tests.end_to_end.conftest import DAY, QUICK
 from tests.root import ROOT
 
-BRIEF = ("tune.trials=2", "tune.search_space={lightgbm.max_depth: [1, 2, 3]}")
+SHORT_SEARCH = ("tune.trials=2", "tune.search_space={lightgbm.max_depth: [1, 2, 3]}")
 
 
-def test_what_learn_left_is_searched(learned):
-    job = replace(learned[0], settings=read_settings(ROOT / "params.yaml", [*QUICK, *BRIEF]))
-    said = run_tune(job)
-    assert said["training_table"] == "reused"
-    assert set(said["targets"]) == set(job.settings.targets)
-    told = said["targets"]["renewal"]
-    assert (told["searched"], told["trials"]) == (True, 2)
+def test_tune_reuses_the_training_table_of_learn(learned):
+    job = replace(learned[0], settings=read_settings(ROOT / "params.yaml", [*QUICK, *SHORT_SEARCH]))
+    result = run_tune(job)
+    assert result["training_table"] == "reused"
+    assert set(result["targets"]) == set(job.settings.targets)
+    renewal = result["targets"]["renewal"]
+    assert (renewal["searched"], renewal["trials"]) == (True, 2)
 
 
-def test_what_is_not_there_is_made_once(tmp_path):
+def test_a_missing_training_table_is_built_once(tmp_path):
     write_company(simulate_company(accounts=40, months=24, seed=5), tmp_path / "company")
     settings = read_settings(ROOT / "params.yaml", [*QUICK, "targets=[renewal]"])
     job = Job(settings, str(tmp_path / "company"), tmp_path / "work", tmp_path / "lists", until=DAY)

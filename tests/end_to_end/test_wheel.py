@@ -1,4 +1,4 @@
-"""The wheel alone does the whole job: no checkout, an empty folder, an empty environment."""
+"""All commands run from the wheel alone: no checkout, an empty folder, an empty environment."""
 
 import html.parser
 import json
@@ -39,35 +39,35 @@ def build_wheel(source: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory) -> Path:
-    """An interpreter with the wheel installed; its dependencies are lent, and no editable install with them."""
-    place = tmp_path_factory.mktemp("venv")
-    venv.create(place, symlinks=True)
-    site = place / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    """An interpreter with the wheel installed; it shares our dependencies but not our editable install."""
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, symlinks=True)
+    site = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     with zipfile.ZipFile(wheel) as content:
         content.extractall(site)
-    # A line of a .pth file is only put on the path: the .pth files of that folder, among them ours, are not read.
-    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return place / "bin" / "python"
+    # A folder named in a .pth file is only added to the path: .pth files in that folder, including ours, are not read.
+    (site / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
 def renewals(python, company, tmp_path_factory):
-    """Runs a command in an empty folder with an empty environment; gives its exit code and result."""
+    """Function that runs a command in an empty folder with an empty environment and returns its JSON result."""
     folder = tmp_path_factory.mktemp("empty")
 
-    def run(*words: str, settings: bool = True) -> dict:
-        chosen = [word for option in QUICK for word in ("--set", option)] if settings else []
+    def run(*argv: str, settings: bool = True) -> dict:
+        options = [part for option in QUICK for part in ("--set", option)] if settings else []
         module = "renewals.pipelines.cli"
-        command = ["env", "-i", "PATH=/usr/bin:/bin", str(python), "-I", "-m", module, *words, *chosen]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout)
+        command = ["env", "-i", "PATH=/usr/bin:/bin", str(python), "-I", "-m", module, *argv, *options]
+        completed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+        assert completed.returncode == 0, completed.stderr[-3000:]
+        return json.loads(completed.stdout)
 
     run.folder = folder
     return run
 
 
-def isolated(python: Path, code: str, cwd: Path = Path("/")) -> str:
+def run_isolated(python: Path, code: str, cwd: Path = Path("/")) -> str:
     command = ["env", "-i", "PATH=/usr/bin:/bin", str(python), "-I", "-c", code]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -77,11 +77,11 @@ def test_every_file_of_the_packages_is_in_the_wheel_and_the_playbooks_once(wheel
     if listed.returncode:
         pytest.skip("no git here")
     with zipfile.ZipFile(wheel) as content:
-        there = set(content.namelist())
+        packed = set(content.namelist())
         assert content.read(PLAYBOOKS) == (ROOT / "playbooks.yaml").read_bytes()
     tracked = {f"renewals/{name}" for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
-    own = {"renewals/__init__.py", "renewals/py.typed"}
-    assert {name for name in there if ".dist-info/" not in name} == tracked | own | {PLAYBOOKS}
+    root_files = {"renewals/__init__.py", "renewals/py.typed"}
+    assert {name for name in packed if ".dist-info/" not in name} == tracked | root_files | {PLAYBOOKS}
 
 
 def test_a_source_distribution_builds_the_same_wheel(wheel, tmp_path):
@@ -95,30 +95,30 @@ def test_a_source_distribution_builds_the_same_wheel(wheel, tmp_path):
         assert {i.filename: i.CRC for i in ours.infolist()} == {i.filename: i.CRC for i in theirs.infolist()}
 
 
-def test_the_wheel_is_what_is_imported_and_it_says_the_same_of_its_code(python):
+def test_the_wheel_is_imported_and_has_the_same_code_fingerprint(python):
     from renewals.pipelines.storage.registry.model_registry import code_fingerprint
 
-    said = isolated(
+    lines = run_isolated(
         python,
         "import renewals; from renewals.pipelines.runtime.checkout import code_revision, default_playbooks_path; "
         "from renewals.pipelines.storage.registry.model_registry import code_fingerprint; "
         "print(renewals.__file__, code_fingerprint(), code_revision(), default_playbooks_path(), sep='\\n')",
     ).splitlines()
-    assert Path(said[0]).is_relative_to(python.parents[1])
-    assert said[1] == code_fingerprint()
-    assert said[2].startswith("version ")
-    assert Path(said[3]) == Path(said[0]).parents[1] / PLAYBOOKS
+    assert Path(lines[0]).is_relative_to(python.parents[1])
+    assert lines[1] == code_fingerprint()
+    assert lines[2].startswith("version ")
+    assert Path(lines[3]) == Path(lines[0]).parents[1] / PLAYBOOKS
 
 
-def test_a_repository_around_site_packages_is_not_taken_for_ours(python, tmp_path):
-    site = Path(isolated(python, "import renewals; print(renewals.__file__)")).parents[1]
+def test_a_repository_around_site_packages_gives_no_code_revision(python, tmp_path):
+    site = Path(run_isolated(python, "import renewals; print(renewals.__file__)")).parents[1]
     git = ["git", "-C", str(site), "-c", "user.name=x", "-c", "user.email=x@x"]
     subprocess.run([*git, "init", "-q"], check=True)
     try:
         subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "somebody else's"], check=True)
-        assert isolated(python, "from renewals.pipelines.runtime.checkout import *; print(code_revision())").startswith(
-            "version "
-        )
+        assert run_isolated(
+            python, "from renewals.pipelines.runtime.checkout import *; print(code_revision())"
+        ).startswith("version ")
     finally:
         subprocess.run(["rm", "-rf", str(site / ".git")], check=True)
 
@@ -134,7 +134,7 @@ class Tags(html.parser.HTMLParser):
 
 
 @pytest.mark.filterwarnings("ignore:.*extension is not supported.*:UserWarning:openpyxl")
-def test_the_whole_job_from_the_wheel(renewals, company):
+def test_all_commands_from_the_wheel(renewals, company):
     tables, folder = ("--tables", str(company)), renewals.folder
     (folder / "json.py").write_text("raise SystemExit('a file of the user was imported')")
     (folder / "models").mkdir()
@@ -158,12 +158,12 @@ def test_the_whole_job_from_the_wheel(renewals, company):
     assert {file.name for file in folder.iterdir()} == {"data", "lists", "x.duckdb", "json.py", "models"}
 
 
-def test_the_example_company_and_help_need_no_file_either(python, tmp_path):
+def test_the_example_company_and_help_need_no_file(python, tmp_path):
     command = ["env", "-i", "PATH=/usr/bin:/bin", str(python), "-I", "-m", "renewals.pipelines.cli"]
     assert subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
     simulated = (
         "from renewals.examples.company import simulate_company, write_company; from pathlib import Path; "
         "write_company(simulate_company(40, 24, 5), Path('c'))"
     )
-    isolated(python, simulated, tmp_path)
+    run_isolated(python, simulated, tmp_path)
     assert os.listdir(tmp_path) == ["c"]

@@ -1,4 +1,4 @@
-"""Order of the stages: each stage is found in its folder and runs after the stage that it follows."""
+"""Order of the stages: each stage is discovered in its folder and runs after the stage that it names."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tests.root import ROOT
 PREPARE = ["check", "freshness", "rollup", "spine", "windows", "ledger"]
 
 
-def names(*args, **options) -> list[str]:
+def stage_names(*args, **options) -> list[str]:
     return [stage.__name__ for stage in find_stages(*args, **options)]
 
 
 def test_learn_runs_all_stages_up_to_the_training_table_and_then_the_models() -> None:
-    assert names("learn") == [*PREPARE, "featurize", "label", "assemble"]
-    assert names("learn", per_target=True) == ["train", "evaluate", "register"]
+    assert stage_names("learn") == [*PREPARE, "featurize", "label", "assemble"]
+    assert stage_names("learn", per_target=True) == ["train", "evaluate", "register"]
 
 
-def test_score_computes_alerts_and_reasons_and_then_what_a_list_can_do_without() -> None:
-    assert names("score") == [*PREPARE, "disagreements", "featurize", "alerts", "assemble", "score"]
-    assert names("score", optional=True) == ["scorecard", "forecast"]
+def test_score_computes_alerts_and_reasons_before_the_optional_stages() -> None:
+    assert stage_names("score") == [*PREPARE, "disagreements", "featurize", "alerts", "assemble", "score"]
+    assert stage_names("score", optional=True) == ["scorecard", "forecast"]
 
 
 def test_the_scorecard_needs_no_features() -> None:
-    assert names("scorecard") == ["check", "freshness", "rollup", "ledger"]
+    assert stage_names("scorecard") == ["check", "freshness", "rollup", "ledger"]
 
 
-def test_every_stage_that_declares_a_step_is_found() -> None:
+def test_every_stage_that_declares_a_step_is_discovered() -> None:
     declared = {
         path.stem
         for room in ROOMS
@@ -40,9 +40,9 @@ def test_every_stage_that_declares_a_step_is_found() -> None:
             isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "STEP" for n in ast.parse(path.read_text()).body
         )
     }
-    found = {name for command in ("learn", "score", "scorecard") for name in names(command)}
-    found |= {*names("learn", per_target=True), *names("score", optional=True)}
-    assert found == declared
+    discovered = {name for command in ("learn", "score", "scorecard") for name in stage_names(command)}
+    discovered |= {*stage_names("learn", per_target=True), *stage_names("score", optional=True)}
+    assert discovered == declared
 
 
 def assigned_names(source: str) -> set[str]:
@@ -50,11 +50,11 @@ def assigned_names(source: str) -> set[str]:
     return {ast.unparse(node.targets[0]) for node in ast.parse(source).body if isinstance(node, ast.Assign)}
 
 
-def test_stages_that_follow_the_same_stage_are_ordered_by_name() -> None:
+def test_stages_after_the_same_stage_are_ordered_by_name() -> None:
     first, later = Step(None, ("learn",)), Step("one", ("learn",))
     assert order_steps({"b": later, "one": first, "a": later, "z": Step("a", ("learn",))}) == ["one", "a", "b", "z"]
 
 
-def test_a_stage_after_an_unknown_one_is_refused() -> None:
+def test_a_stage_after_an_unknown_stage_is_refused() -> None:
     with pytest.raises(ValueError, match=r"stage 'a' runs after 'b', which is no stage"):
         order_steps({"a": Step("b", ("learn",))})

@@ -1,4 +1,4 @@
-"""The stage on a small company on disk: what it writes, what is news on the next list, and what is missing."""
+"""Alerts stage on a small company on disk: its files, its new alerts and its errors."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def run(job: Job) -> pd.DataFrame:
     return pd.read_parquet(job.folder / "alerts.parquet")
 
 
-def test_the_alerts_of_a_day_with_their_evidence_and_their_number(june: Job) -> None:
-    told = run(june)
-    assert list(told.columns) == [
+def test_alerts_have_their_evidence_and_the_summary_has_the_counts(june: Job) -> None:
+    rows = run(june)
+    assert list(rows.columns) == [
         "account_id", "as_of", "code", "started_on", "latest_cause_on", "count", "tier", "value", "expected",
         "is_new", "first_reported_on",
     ]  # fmt: skip
-    assert list(zip(told["account_id"], told["code"], strict=True)) == [("1", "sponsor_lost"), ("2", "sla_breach")]
-    assert told.loc[0, ["started_on", "tier", "is_new", "first_reported_on"]].tolist() == [
+    assert list(zip(rows["account_id"], rows["code"], strict=True)) == [("1", "sponsor_lost"), ("2", "sla_breach")]
+    assert rows.loc[0, ["started_on", "tier", "is_new", "first_reported_on"]].tolist() == [
         date(2026, 5, 10), "S", True, date(2026, 6, 1)
     ]  # fmt: skip
-    standing = json.loads((june.folder / "alerts.json").read_text())
-    assert standing["by_code"] == dict.fromkeys(ALERT_CODES, 0) | {"sponsor_lost": 1, "sla_breach": 1}
-    assert standing["new"] == standing["by_code"]
-    assert standing["unavailable_rules"] == ["low_score_not_followed_up"]
+    summary = json.loads((june.folder / "alerts.json").read_text())
+    assert summary["by_code"] == dict.fromkeys(ALERT_CODES, 0) | {"sponsor_lost": 1, "sla_breach": 1}
+    assert summary["new"] == summary["by_code"]
+    assert summary["unavailable_rules"] == ["low_score_not_followed_up"]
 
 
 def test_the_same_tables_give_the_same_bytes(june: Job) -> None:
@@ -72,7 +72,7 @@ def test_the_same_tables_give_the_same_bytes(june: Job) -> None:
     assert first == [(june.folder / name).read_bytes() for name in ("alerts.parquet", "alerts.json")]
 
 
-def test_what_a_published_list_told_is_no_news_on_the_next_and_another_loss_is(june: Job) -> None:
+def test_an_alert_of_a_published_list_is_not_new_on_the_next_list_and_a_further_loss_is(june: Job) -> None:
     run(june)
     published_lists.archive_alerts(june)
     assert run(replace(june, as_of=date(2026, 6, 15)))["is_new"].tolist() == [False, False]
@@ -81,15 +81,15 @@ def test_what_a_published_list_told_is_no_news_on_the_next_and_another_loss_is(j
     assert july.set_index("code")["count"]["sponsor_lost"] == 2
 
 
-def test_the_day_s_own_list_and_later_ones_are_not_before_it(june: Job) -> None:
-    """A list that is made again says what it said."""
+def test_lists_of_the_same_day_and_later_days_are_not_earlier_lists(june: Job) -> None:
+    """A list that is computed again has the same new alerts."""
     run(june)
     published_lists.archive_alerts(june)
     published_lists.archive_alerts(replace(june, as_of=date(2026, 7, 1)))
     assert run(june)["is_new"].all()
 
 
-def test_what_was_told_long_ago_is_let_go(june: Job) -> None:
+def test_old_alert_history_is_deleted(june: Job) -> None:
     run(june)
     for day in (date(2025, 11, 1), date(2026, 1, 1), date(2026, 6, 1)):
         published_lists.archive_alerts(replace(june, as_of=day, workspace="act"))
@@ -99,7 +99,7 @@ def test_what_was_told_long_ago_is_let_go(june: Job) -> None:
     ]
 
 
-def test_alerts_of_another_day_are_none(june: Job) -> None:
+def test_alerts_of_a_different_day_are_not_read(june: Job) -> None:
     with pytest.raises(MissingInputError, match="no alerts of 2026-06-01"):
         read_alerts_summary(june)
     run(june)
@@ -108,7 +108,7 @@ def test_alerts_of_another_day_are_none(june: Job) -> None:
         read_alerts_summary(replace(june, as_of=date(2026, 7, 1)))
 
 
-def test_the_stage_stands_on_the_act_side_alone() -> None:
+def test_the_stage_is_declared_only_on_the_act_side() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert stages["alerts"]["cmd"] == "python -m renewals.pipelines.stages.act.alerts --act"
     assert {"data/act/alerts.parquet", "data/act/alerts.json"} <= set(stages["score"]["deps"])

@@ -30,7 +30,7 @@ from tests.pipelines.scored_company import AS_OF, NAMES, Model, champions, job, 
 from tests.reports.books import read
 
 RANGE = {"log_odds_low": 1.5, "log_odds_high": 2.5}
-TOLD = ("reason_", "strength_", "playbook_")
+TEXT_PREFIXES = ("reason_", "strength_", "playbook_")
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +55,8 @@ def manifest(root: Path) -> dict[str, Any]:
 
 
 def test_from_features_to_a_published_list(company: Path) -> None:
-    standing = score(job(company))
-    assert standing["models"]["renewal"] == {"name": "renewal", "version": "3", "trained_until": "2026-06-01"}
+    summary = score(job(company))
+    assert summary["models"]["renewal"] == {"name": "renewal", "version": "3", "trained_until": "2026-06-01"}
     outcome = publish(job(company))
     assert outcome["state"] == "published"
     assert outcome["rows"] == 8
@@ -69,7 +69,7 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     acme = listed.set_index("account_name").loc["acme"]
     assert acme["renewal_probability"] == pytest.approx(1 / (1 + np.exp(-(0.5 - 1.0 + 0.5))))
     assert acme["reason_1"] == "0 people used the product in the last 28 days (peers: 2)"
-    assert acme["arr"] == 1000.0, "the spine's money, not the feature of that name"
+    assert acme["arr"] == 1000.0, "ARR of the spine, not the feature of that name"
     assert acme["playbook_1"] == "Seat-activation campaign"
     plays = pd.read_parquet(company / "data" / "act" / artifacts.PRESCRIBED_PLAYBOOKS).set_index("account_id")
     assert plays["play_1"]["a0"] == "adoption_push"
@@ -80,33 +80,33 @@ def test_from_features_to_a_published_list(company: Path) -> None:
     }
 
 
-def test_the_manifest_says_what_the_list_stands_on(company: Path) -> None:
+def test_the_manifest_records_the_inputs_of_the_list(company: Path) -> None:
     score(job(company))
     publish(job(company))
-    said = manifest(company)
-    assert said["as_of"] == "2026-06-01"
-    assert said["exit_state"] == "published"
-    assert said["language"] == "en"
-    assert said["models"] == {
+    recorded = manifest(company)
+    assert recorded["as_of"] == "2026-06-01"
+    assert recorded["exit_state"] == "published"
+    assert recorded["language"] == "en"
+    assert recorded["models"] == {
         "renewal": {"name": "renewal", "version": "3", "trained_until": "2026-06-01"},
         "expansion": {"name": "expansion", "version": "1", "trained_until": "2026-06-01"},
     }
-    assert said["hindsight"] is False
-    assert set(said["targets_without_model"]) == {"upsell", "cross_sell"}
-    assert "no champion" in said["targets_without_model"]["upsell"]
-    assert said["inputs"] == {"accounts": "f1"}
-    assert said["quarantine"] == {"accounts": 2}
-    assert said["rows"]["rows"] == 8
-    assert said["rows"]["status"] == {"scored": 7, "too_little_history": 1}
-    assert said["code_revision"] == code_revision()
-    assert said["started_at"] <= said["ended_at"]
-    assert said["unknown_categories"] == {"plan": 1}
-    for name, file in said["files"].items():
-        content = (company / "lists" / str(AS_OF) / name).read_bytes()
-        assert file == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert recorded["hindsight"] is False
+    assert set(recorded["targets_without_model"]) == {"upsell", "cross_sell"}
+    assert "no champion" in recorded["targets_without_model"]["upsell"]
+    assert recorded["inputs"] == {"accounts": "f1"}
+    assert recorded["quarantine"] == {"accounts": 2}
+    assert recorded["rows"]["rows"] == 8
+    assert recorded["rows"]["status"] == {"scored": 7, "too_little_history": 1}
+    assert recorded["code_revision"] == code_revision()
+    assert recorded["started_at"] <= recorded["ended_at"]
+    assert recorded["unknown_categories"] == {"plan": 1}
+    for name, file in recorded["files"].items():
+        file_bytes = (company / "lists" / str(AS_OF) / name).read_bytes()
+        assert file == {"sha256": hashlib.sha256(file_bytes).hexdigest(), "bytes": len(file_bytes)}
 
 
-def test_the_same_again_is_already_published_and_the_files_are_the_same(company: Path) -> None:
+def test_scoring_again_gives_the_same_files_and_is_already_published(company: Path) -> None:
     outcomes, fingerprints = [], []
     for _ in range(2):
         score(job(company))
@@ -120,7 +120,7 @@ def test_the_same_again_is_already_published_and_the_files_are_the_same(company:
 
 
 @pytest.mark.parametrize("changed", ["model", "inputs", "options", "language", "features", "effect", "decided"])
-def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+def test_any_changed_input_makes_a_new_revision(company: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
     score(job(company))
     publish(job(company))
     options: dict[str, Any] = {"options": {"bands": {"high": 0.9}}, "language": {"language": "zh"}}.get(changed, {})
@@ -130,37 +130,37 @@ def test_anything_else_makes_another_list(company: Path, monkeypatch: pytest.Mon
         write_company(company, fingerprint="f2")
     if changed == "features":
         path = company / "data" / "act" / "features.json"
-        told = json.loads(path.read_text())
-        path.write_text(json.dumps({"features": told["features"][:1]}))
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({"features": content["features"][:1]}))
     if changed == "effect":
         measured = {"playbook": "adoption_push", "verdict": "helped", "treated": 80, "log_odds": 2.0}
-        told = {"as_of": "2026-05-01", "confidence": 0.9, "playbooks": [measured | RANGE]}
+        content = {"as_of": "2026-05-01", "confidence": 0.9, "playbooks": [measured | RANGE]}
         (company / "data" / "effect").mkdir()
-        (company / "data" / "effect" / "effect.json").write_text(json.dumps(told))
+        (company / "data" / "effect" / "effect.json").write_text(json.dumps(content))
     again = job(company, **options)
     again.settings.folds = FoldSettings(decided_days=30 if changed == "decided" else 60)
     score(again)
     assert publish(again)["revision"] == 1
 
 
-def test_the_champion_is_asked_for_once(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    answer = champions(renewal="3")
+def test_each_champion_is_loaded_once(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[str] = []
+    load = champions(renewal="3")
 
-    def counting(one: Any, target: str) -> Champion:
-        asked.append(target)
-        return answer(one, target)
+    def record_and_load(one: Any, target: str) -> Champion:
+        requested.append(target)
+        return load(one, target)
 
-    monkeypatch.setattr(champion_models, "load_champion", counting)
+    monkeypatch.setattr(champion_models, "load_champion", record_and_load)
     score(job(company))
     monkeypatch.setattr(champion_models, "load_champion", champions(renewal="9"))
     assert publish(job(company))["models"] == {"renewal": "renewal/3"}
-    assert sorted(asked) == ["cross_sell", "expansion", "renewal", "upsell"]
+    assert sorted(requested) == ["cross_sell", "expansion", "renewal", "upsell"]
     assert published(company)["quadrant"].isna().all()
     assert published(company)["expansion_model"].isna().all()
 
 
-def test_without_a_renewal_champion_there_is_no_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_renewal_champion_scoring_stops(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(champion_models, "load_champion", champions(expansion="1"))
     with pytest.raises(MissingInputError, match="no champion for renewal"):
         load_champions(job(company))
@@ -179,7 +179,7 @@ def test_features_that_do_not_fit_the_model_stop_the_run(company: Path, monkeypa
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), 1.5, -0.1])
-def test_a_model_that_gives_no_probabilities_at_all_stops_the_run(
+def test_a_model_with_invalid_probabilities_stops_the_run(
     company: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
     monkeypatch.setattr(Model, "probability", lambda self, frame: np.full(len(frame), wrong))
@@ -192,13 +192,13 @@ def test_a_model_that_gives_no_probabilities_at_all_stops_the_run(
 
 
 @pytest.mark.parametrize("lost", ["spine.parquet", "scoring.parquet", "features.json"])
-def test_a_missing_stage_is_named(company: Path, lost: str) -> None:
+def test_a_missing_input_file_is_named(company: Path, lost: str) -> None:
     (company / "data" / "act" / lost).unlink()
     with pytest.raises(MissingInputError, match=lost):
         score(job(company))
 
 
-def test_figures_for_other_accounts_than_the_spine_s_stop_the_run(company: Path) -> None:
+def test_features_with_fewer_accounts_than_the_spine_stop_the_run(company: Path) -> None:
     path = company / "data" / "act" / "scoring.parquet"
     pd.read_parquet(path).iloc[1:].to_parquet(path)
     with pytest.raises(MissingInputError, match="has fewer observations"):
@@ -206,7 +206,7 @@ def test_figures_for_other_accounts_than_the_spine_s_stop_the_run(company: Path)
 
 
 @pytest.mark.parametrize("name", ["spine.parquet", "scoring.parquet"])
-def test_an_observation_that_is_there_twice_stops_the_run(company: Path, name: str) -> None:
+def test_a_duplicate_observation_stops_the_run(company: Path, name: str) -> None:
     path = company / "data" / "act" / name
     rows = pd.read_parquet(path)
     pd.concat([rows, rows.iloc[:1]]).to_parquet(path)
@@ -218,10 +218,10 @@ def test_scores_of_another_day_are_not_published(company: Path) -> None:
     with pytest.raises(MissingInputError, match="no scores in"):
         read_scored_list(job(company))
     score(job(company))
-    other = job(company)
-    object.__setattr__(other, "as_of", date(2026, 7, 1))
+    july = job(company)
+    object.__setattr__(july, "as_of", date(2026, 7, 1))
     with pytest.raises(MissingInputError, match="are for 2026-06-01"):
-        publish(other)
+        publish(july)
 
 
 def test_english_and_chinese_lists_hold_the_same_numbers(company: Path) -> None:
@@ -230,65 +230,67 @@ def test_english_and_chinese_lists_hold_the_same_numbers(company: Path) -> None:
         score(job(company, language=language))
         publish(job(company, language=language))
         lists[language] = published(company)
-    words = [name for name in COLUMNS if name[:-1] in TOLD or name in ("reason_change", "status_reason")]
-    pd.testing.assert_frame_equal(lists["en"].drop(columns=words), lists["zh"].drop(columns=words))
+    text_columns = [
+        name for name in COLUMNS if name[:-1] in TEXT_PREFIXES or name in ("reason_change", "status_reason")
+    ]
+    pd.testing.assert_frame_equal(lists["en"].drop(columns=text_columns), lists["zh"].drop(columns=text_columns))
     assert lists["zh"]["reason_1"].dropna().str.contains("同类客户").all()
-    assert (lists["en"][words].isna() == lists["zh"][words].isna()).all(axis=None)
+    assert (lists["en"][text_columns].isna() == lists["zh"][text_columns].isna()).all(axis=None)
 
 
 def test_blocks_and_threads_change_no_byte_of_the_list(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Contributions of blocks lie in groups of their own within the file; the rows are the same."""
-    made, pushed = set(), []
+    """The contributions file has one row group per block; its rows are the same."""
+    list_files, contributions = set(), []
     for block, threads in ((8192, 1), (3, 1), (3, 4), (1, 2)):
         monkeypatch.setattr(features_file, "BLOCK_ROWS", block)
         one = job(company)
         one.settings.engine = Engine(threads=threads)
         score(one)
-        made.add((one.folder / artifacts.LIST).read_bytes())
-        pushed.append(pd.read_parquet(one.folder / artifacts.CONTRIBUTIONS))
-    assert len(made) == 1
-    assert len(pushed[0]) == 7
-    for other in pushed[1:]:
-        pd.testing.assert_frame_equal(other, pushed[0])
+        list_files.add((one.folder / artifacts.LIST).read_bytes())
+        contributions.append(pd.read_parquet(one.folder / artifacts.CONTRIBUTIONS))
+    assert len(list_files) == 1
+    assert len(contributions[0]) == 7
+    for rows in contributions[1:]:
+        pd.testing.assert_frame_equal(rows, contributions[0])
 
 
-def test_at_most_a_few_blocks_are_held_at_a_time() -> None:
-    begun: list[int] = []
-    ended = scoring.map_in_order(lambda n: n, ((begun.append(n) or n,) for n in range(50)), threads=2)
+def test_only_a_few_blocks_are_in_memory_at_a_time() -> None:
+    started: list[int] = []
+    ended = scoring.map_in_order(lambda n: n, ((started.append(n) or n,) for n in range(50)), threads=2)
     assert next(ended) == 0
-    assert len(begun) == 3
+    assert len(started) == 3
     assert list(ended) == list(range(1, 50))
 
 
-def test_contributions_appear_whole_or_not_at_all(tmp_path: Path) -> None:
-    place = tmp_path / "contributions.parquet"
+def test_the_contributions_file_is_complete_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "contributions.parquet"
     block = pd.DataFrame(
         {"account_id": ["acme"], "as_of": [AS_OF], artifacts.PEER_GROUP: ["*"], "x": np.float32([0.5])}
     )
-    with pytest.raises(pa.ArrowInvalid), scoring.contributions_writer(place) as keep:
-        _ = keep(block), keep(block.assign(x="a word where a number was"))
+    with pytest.raises(pa.ArrowInvalid), scoring.contributions_writer(path) as write:
+        _ = write(block), write(block.assign(x="text instead of a number"))
     assert list(tmp_path.iterdir()) == []
-    with scoring.contributions_writer(place) as keep:
-        keep(block)
-        keep(block.assign(account_id="beta"))
-    assert pd.read_parquet(place)["account_id"].tolist() == ["acme", "beta"]
+    with scoring.contributions_writer(path) as write:
+        write(block)
+        write(block.assign(account_id="beta"))
+    assert pd.read_parquet(path)["account_id"].tolist() == ["acme", "beta"]
 
 
-def test_a_list_on_which_nobody_is_scored(company: Path) -> None:
-    standing = score(job(company, min_history_days=9999))
-    assert standing["rows"]["status"] == {"too_little_history": 8}
+def test_a_list_can_have_no_scored_account(company: Path) -> None:
+    summary = score(job(company, min_history_days=9999))
+    assert summary["rows"]["status"] == {"too_little_history": 8}
     assert pd.read_parquet(company / "data" / "act" / artifacts.CONTRIBUTIONS).empty
 
 
-def test_who_is_unlike_anybody_in_training_is_listed_and_not_scored(company: Path) -> None:
-    """More of the figures of those with three people lie beyond what the model has seen than are allowed."""
+def test_accounts_out_of_the_training_range_are_listed_without_a_score(company: Path) -> None:
+    """For accounts with three people, the share of features out of range is above the limit."""
     score(job(company, max_out_of_range_share=0.12))
-    strange = read_scored_list(job(company))[1].set_index("account_name").loc[["quiet", NAMES[7]]]
-    assert strange["status"].tolist() == ["unlike_training"] * 2
-    assert strange[["renewal_probability", "renewal_low", "reason_1", "rank"]].isna().all(axis=None)
+    out_of_range = read_scored_list(job(company))[1].set_index("account_name").loc[["quiet", NAMES[7]]]
+    assert out_of_range["status"].tolist() == ["unlike_training"] * 2
+    assert out_of_range[["renewal_probability", "renewal_low", "reason_1", "rank"]].isna().all(axis=None)
 
 
-def test_the_interval_is_as_wide_as_asked_for(company: Path) -> None:
+def test_the_interval_width_follows_the_confidence_setting(company: Path) -> None:
     widths = {}
     for confidence in (0.5, 0.8):
         score(job(company, confidence=confidence))
@@ -298,7 +300,7 @@ def test_the_interval_is_as_wide_as_asked_for(company: Path) -> None:
     assert widths[0.5] == widths[0.8] == 7
 
 
-def test_whole_number_ids_stay_numbers(tmp_path: Path) -> None:
+def test_integer_ids_stay_numbers(tmp_path: Path) -> None:
     ids = [2**53 + 1, 2, 3, 40, 5, 6, 7, 8]
     write_company(tmp_path, ids)
     score(job(tmp_path))

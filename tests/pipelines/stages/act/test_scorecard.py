@@ -1,4 +1,4 @@
-"""The scorecard on disk: whole, the same each time, and readable by whatever reads JSON."""
+"""Scorecard files: complete, the same in each run, and valid JSON."""
 
 from __future__ import annotations
 
@@ -38,67 +38,67 @@ def files(job: Job) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((job.data / "act" / "scorecard").iterdir())}
 
 
-def strictly(text: bytes) -> dict:
-    """JSON as its standard has it: no NaN, no Infinity."""
+def parse_strict_json(text: bytes) -> dict:
+    """Parse JSON and refuse NaN and Infinity, which the standard does not allow."""
 
     def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not valid JSON")
 
-    read: dict = json.loads(text, parse_constant=refuse)
-    return read
+    parsed: dict = json.loads(text, parse_constant=refuse)
+    return parsed
 
 
-def test_three_files_and_nothing_else(measured):
+def test_exactly_three_files_are_written(measured):
     job, result = measured
     assert set(files(job)) == {"scorecard.parquet", "scorecard.json", "scorecard.html"}
     assert result["rows"] == pq.read_metadata(job.data / "act" / "scorecard" / "scorecard.parquet").num_rows > 0
 
 
-def test_the_json_says_the_same_as_the_parquet(measured):
+def test_json_and_parquet_have_the_same_rows(measured):
     job, result = measured
-    told = strictly(files(job)["scorecard.json"])
+    content = parse_strict_json(files(job)["scorecard.json"])
     rows = pq.read_table(job.data / "act" / "scorecard" / "scorecard.parquet")
     assert tuple(rows.column_names) == SCORECARD_COLUMNS
-    assert told["columns"] == list(JSON_COLUMNS)
-    assert [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]] == rows.select(
+    assert content["columns"] == list(JSON_COLUMNS)
+    assert [dict(zip(content["columns"], row, strict=True)) for row in content["rows"]] == rows.select(
         JSON_COLUMNS
     ).to_pylist()
-    assert (told["as_of"], told["currency"], told["missing_measures"]) == (
+    assert (content["as_of"], content["currency"], content["missing_measures"]) == (
         "2026-06-01",
         "USD",
         result["missing_measures"],
     )
-    assert [said["measure"] for said in told["definitions"]] == list(MEASURES)
+    assert [definition["measure"] for definition in content["definitions"]] == list(MEASURES)
 
 
-def test_the_page_says_what_the_json_says(measured):
+def test_the_page_is_rendered_from_the_json(measured):
     job, _ = measured
-    assert files(job)["scorecard.html"] == render_scorecard_page(strictly(files(job)["scorecard.json"]), "en")
+    assert files(job)["scorecard.html"] == render_scorecard_page(parse_strict_json(files(job)["scorecard.json"]), "en")
 
 
-def test_what_was_not_given_is_named(measured):
+def test_measures_without_input_are_reported_as_missing(measured):
     assert measured[1]["missing_measures"] == ["nps"]
 
 
-def test_twice_gives_the_same_bytes(measured):
+def test_a_second_run_gives_the_same_bytes(measured):
     job, _ = measured
     before = files(job)
     scorecard(job)
     assert files(job) == before
 
 
-def test_as_many_months_as_were_asked_for(measured):
+def test_the_months_setting_limits_the_periods(measured):
     job, _ = measured
     fewer = replace(job, settings=Settings(scorecard={"months": 3}))
     before = files(job)
     scorecard(fewer)
-    told = strictly(files(job)["scorecard.json"])
+    content = parse_strict_json(files(job)["scorecard.json"])
     scorecard(job)
-    assert {span["period"] for span in told["periods"]} == {"2026-03", "2026-04", "2026-05"}
+    assert {span["period"] for span in content["periods"]} == {"2026-03", "2026-04", "2026-05"}
     assert files(job) == before
 
 
-def test_without_a_ledger_it_says_what_to_run(measured, tmp_path):
+def test_without_a_ledger_the_message_names_the_stage_to_run(measured, tmp_path):
     job, _ = measured
     (tmp_path / "clean").symlink_to(job.data / "clean")
     with pytest.raises(MissingInputError, match="run the stage that writes it first"):
@@ -106,67 +106,82 @@ def test_without_a_ledger_it_says_what_to_run(measured, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("language", "words"),
+    ("language", "expected"),
     [
         ("en", ("Scorecard as of 2026-06-01", "12 months to 2026-03", "renewal rate by count", "open", "NPS")),
         ("zh", ("记分卡（截至 2026-06-01", "截至 2026-03 的 12 个月", "续约率（按客户数）", "未定", "净推荐值")),
     ],
 )
-def test_a_person_is_shown_the_newest_final_year_and_the_newest_months(measured, language, words, capsys, monkeypatch):
+def test_the_printed_table_has_the_newest_final_year_and_the_newest_months(
+    measured, language, expected, capsys, monkeypatch
+):
     monkeypatch.setenv("COLUMNS", "200")
     job, result = measured
     print_scorecard(result, replace(job, settings=Settings(list={"language": language})))
     shown = capsys.readouterr().err
-    for word in (*words, "2026-05", "2025-12"):
-        assert word in shown
+    for part in (*expected, "2026-05", "2025-12"):
+        assert part in shown
 
 
-def test_nothing_is_shown_where_nobody_watches(measured, capsys, monkeypatch):
+def test_a_non_interactive_run_prints_no_table(measured, capsys, monkeypatch):
     monkeypatch.setattr("renewals.pipelines.commands.scorecard.is_interactive", lambda: False)
     monkeypatch.setattr("renewals.pipelines.commands.scorecard.STAGES", (scorecard,))
     run_scorecard(measured[0])
     assert "Scorecard as of" not in capsys.readouterr().err
 
 
-def test_dvc_runs_it_after_the_ledger_of_the_same_day():
+def test_dvc_runs_the_scorecard_after_the_ledger_of_the_same_day():
     import yaml
 
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     stage = stages["scorecard"]
     assert stage["cmd"] == "python -m renewals.pipelines.stages.act.scorecard --act"
-    made = {out for name in ("check", "rollup", "act_ledger") for out in stages[name]["outs"] if isinstance(out, str)}
-    assert {"data/clean", "data/act/ledger"} <= made & set(stage["deps"])
+    outputs = {
+        out for name in ("check", "rollup", "act_ledger") for out in stages[name]["outs"] if isinstance(out, str)
+    }
+    assert {"data/clean", "data/act/ledger"} <= outputs & set(stage["deps"])
     assert all(ROOT.joinpath(dep).exists() for dep in stage["deps"] if dep.endswith(".py"))
 
 
-@pytest.mark.parametrize("strange", ["inf", "nan"])
-def test_a_figure_that_no_json_can_hold_costs_its_place_alone(measured, monkeypatch, strange):
-    """One row's value is infinite: it stands empty in JSON and page, is counted, and every other row is the same."""
+@pytest.mark.parametrize("invalid", ["inf", "nan"])
+def test_a_value_that_is_not_finite_is_null_only_in_its_row(measured, monkeypatch, invalid):
+    """The value is null in the JSON, empty on the page and counted; all remaining rows are the same."""
     from renewals.pipelines.stages.act import scorecard as stage
 
     job, _ = measured
-    kept = files(job)
-    then = strictly(kept["scorecard.json"])["rows"]
-    own = next(
-        row for row in then if row[0] == "month" and row[2] == "company" and row[JSON_COLUMNS.index("value")] == 0.0
+    original_files = files(job)
+    rows_before = parse_strict_json(original_files["scorecard.json"])["rows"]
+    changed_row = next(
+        row
+        for row in rows_before
+        if row[0] == "month" and row[2] == "company" and row[JSON_COLUMNS.index("value")] == 0.0
     )
-    made = stage.cards.scorecard
+    original_scorecard = stage.cards.scorecard
 
-    def strange_card(*given):
-        rows = made(*given)
-        key = dict(zip(JSON_COLUMNS[:5], own[:5], strict=True))
+    def scorecard_with_invalid_value(*args):
+        rows = original_scorecard(*args)
+        key = dict(zip(JSON_COLUMNS[:5], changed_row[:5], strict=True))
         hit = ibis.and_(*(rows[name] == value for name, value in key.items()))
-        return rows.mutate(value=hit.ifelse(ibis.literal(float(strange)), rows.value))
+        return rows.mutate(value=hit.ifelse(ibis.literal(float(invalid)), rows.value))
 
-    monkeypatch.setattr(stage.cards, "scorecard", strange_card)
+    monkeypatch.setattr(stage.cards, "scorecard", scorecard_with_invalid_value)
     result = stage.scorecard(job)
-    now = strictly(files(job)["scorecard.json"])["rows"]
-    assert [(was, row) for was, row in zip(then, now, strict=True) if was != row] == [
-        (own, [*own[: JSON_COLUMNS.index("value")], None, *own[JSON_COLUMNS.index("value") + 1 :]])
+    rows_after = parse_strict_json(files(job)["scorecard.json"])["rows"]
+    assert [(was, row) for was, row in zip(rows_before, rows_after, strict=True) if was != row] == [
+        (
+            changed_row,
+            [*changed_row[: JSON_COLUMNS.index("value")], None, *changed_row[JSON_COLUMNS.index("value") + 1 :]],
+        )
     ]
-    loss = {"output": "scorecard", "part": f"{own[4]} value", "why": "not finite", "count": 1, "example": own[1]}
+    loss = {
+        "output": "scorecard",
+        "part": f"{changed_row[4]} value",
+        "why": "not finite",
+        "count": 1,
+        "example": changed_row[1],
+    }
     assert result["render_failures"] == [loss]
     assert files(job)["scorecard.html"]
     monkeypatch.undo()
     assert stage.scorecard(job)["render_failures"] == []
-    assert files(job) == kept
+    assert files(job) == original_files

@@ -1,4 +1,4 @@
-"""The list of a trial is kept with the trial: the customers' lists, and what the next list builds on, stay."""
+"""The list of a trial is stored with the trial; published lists and the archives for the next list do not change."""
 
 import json
 import shutil
@@ -23,19 +23,19 @@ def test_an_experiment_publishes_no_list(company, monkeypatch):
     before = {name: digests(company / name) for name in ("lists", "data/list_archive", "data/alert_history")}
     assert before["lists"]
     monkeypatch.setenv("DVC_EXP_NAME", "lossy-berg")
-    other = job(company, language="zh")
-    score(other)
-    said = publish(other)
+    chinese_job = job(company, language="zh")
+    score(chinese_job)
+    result = publish(chinese_job)
     assert {name: digests(company / name) for name in before} == before
-    assert (said["state"], said["experiment"]) == ("not published", "lossy-berg")
-    folder = Path(said["folder"])
+    assert (result["state"], result["experiment"]) == ("not published", "lossy-berg")
+    folder = Path(result["folder"])
     assert folder == company / "data" / "experiments" / "lossy-berg" / "lists" / str(AS_OF)
     assert json.loads((folder / "manifest.json").read_bytes())["language"] == "zh"
 
 
-def test_without_the_experiment_it_is_published_as_before(company):
-    other = job(company, language="zh")
-    score(other)
-    said = publish(other)
-    assert (said["state"], "experiment" in said) == ("published", False)
+def test_without_an_experiment_the_list_is_published(company):
+    chinese_job = job(company, language="zh")
+    score(chinese_job)
+    result = publish(chinese_job)
+    assert (result["state"], "experiment" in result) == ("published", False)
     assert not (company / "data" / "experiments").exists()

@@ -1,4 +1,4 @@
-"""What stands behind a published workbook: the key of its list, the list before it, and the scorecard of its day."""
+"""Inputs of a published workbook: the key of its list, the previous list and the scorecard of the same day."""
 
 import json
 from pathlib import Path
@@ -36,16 +36,18 @@ def write_card(root: Path, **changed: Any) -> None:
     )
 
 
-def test_the_workbook_knows_the_key_of_its_list(june: Path) -> None:
+def test_the_workbook_contains_the_key_of_its_list(june: Path) -> None:
     manifest = json.loads((june / "lists" / str(AS_OF) / MANIFEST).read_bytes())
-    own = book(june)[feedback_layout.HIDDEN_SHEET]
-    assert own["B3"].value == manifest["list_key"]
-    assert own["B2"].value == str(AS_OF)
-    plays = {own[f"N{row}"].value for row in range(feedback_layout.TABLES_HEADER_ROW + 1, own.max_row + 1)} - {None}
+    hidden = book(june)[feedback_layout.HIDDEN_SHEET]
+    assert hidden["B3"].value == manifest["list_key"]
+    assert hidden["B2"].value == str(AS_OF)
+    plays = {hidden[f"N{row}"].value for row in range(feedback_layout.TABLES_HEADER_ROW + 1, hidden.max_row + 1)} - {
+        None
+    }
     assert plays == set(manifest["playbooks"])
 
 
-def test_a_scorecard_made_since_makes_another_list_and_one_of_another_day_does_not(june: Path) -> None:
+def test_a_new_scorecard_makes_a_new_revision_and_one_of_a_different_day_does_not(june: Path) -> None:
     write_card(june, as_of="2026-05-01")
     assert publish(job(june))["state"] == ALREADY_PUBLISHED
     write_card(june)
@@ -54,22 +56,22 @@ def test_a_scorecard_made_since_makes_another_list_and_one_of_another_day_does_n
     assert publish(job(june))["state"] == ALREADY_PUBLISHED
 
 
-def test_a_month_on_the_summary_compares_with_the_list_before(june: Path) -> None:
+def test_one_month_later_the_summary_compares_with_the_previous_list(june: Path) -> None:
     a_month_on(june)
     score(later(job(june)))
     publish(later(job(june)))
-    told = table(book(june, JULY)["Summary"], "What changed since the list of Jun 1, 2026")
-    assert [row[0] for row in told[1:]][2:] == ["New on the list", "No longer on the list"]
+    rows = table(book(june, JULY)["Summary"], "What changed since the list of Jun 1, 2026")
+    assert [row[0] for row in rows[1:]][2:] == ["New on the list", "No longer on the list"]
 
 
-def test_a_list_before_it_that_the_scores_were_not_compared_with_is_not_told(june: Path) -> None:
+def test_an_earlier_list_that_was_not_compared_with_the_scores_is_not_named(june: Path) -> None:
     score(job(june))
     a_month_on(june)
     score(later(job(june)))
-    standing = june / "data" / "act" / "score.json"
-    told = json.loads(standing.read_bytes())
-    standing.write_text(
-        json.dumps(told | {"score_change": told["score_change"] | {"previous_list": None}}), encoding="utf-8"
+    path = june / "data" / "act" / "score.json"
+    summary = json.loads(path.read_bytes())
+    path.write_text(
+        json.dumps(summary | {"score_change": summary["score_change"] | {"previous_list": None}}), encoding="utf-8"
     )
     publish(later(job(june)))
     assert [row[0] for row in cells(book(june, JULY)["Summary"]) if "no earlier list" in str(row[0])] == [

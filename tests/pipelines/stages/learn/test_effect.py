@@ -1,4 +1,4 @@
-"""`renewals effect`: from tables to effect.json, the table a person sees, and what it says where it cannot answer."""
+"""`renewals effect`: from tables to effect.json, the printed table, and the messages without an estimate."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ UNTIL = date(2026, 6, 1)
 
 
 @pytest.fixture(scope="module")
-def answered(tmp_path_factory):
-    """A job whose training table and log of interventions were drawn with a known effect."""
+def with_effect(tmp_path_factory):
+    """A job on a training table and interventions that were simulated with a known effect, and the effect."""
     root = tmp_path_factory.mktemp("answered")
-    rows, begun, truth = company(1.0, accounts=1500, seed=1003)
+    rows, interventions, truth = company(1.0, accounts=1500, seed=1003)
     learn, clean = root / "data" / "learn", root / "data" / "clean"
     learn.mkdir(parents=True)
     clean.mkdir()
@@ -41,61 +41,63 @@ def answered(tmp_path_factory):
     training.to_parquet(learn / "training.parquet")
     (learn / "features.json").write_text(json.dumps({"features": CATALOGUE}))
     write_clean(clean, rows.head(1).assign(account_name="acme"))
-    _with_all_columns("interventions", begun).to_parquet(clean / "interventions.parquet")
+    _with_all_columns("interventions", interventions).to_parquet(clean / "interventions.parquet")
     return Job(Settings(), "tables", root / "data", root / "lists", until=UNTIL), truth
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A small company, and what `study` said of it."""
+    """A job on a small company, and the result of `effect`."""
     root = tmp_path_factory.mktemp("small")
     write_company(simulate_company(60, 42, 7), root / "company")
     job = Job(Settings(), str(root / "company"), root / "data", root / "lists", as_of=UNTIL)
     return job, run_effect(job)
 
 
-def test_the_file_says_what_each_playbook_did_in_two_languages(answered):
-    job, truth = answered
+def test_the_file_has_the_effect_of_each_playbook_in_two_languages(with_effect):
+    job, truth = with_effect
     result = effect(job)
-    told = json.loads((job.data / "effect" / "effect.json").read_text(encoding="utf-8"))
-    assert told == {name: value for name, value in result.items() if name != "file"}
-    one = told["playbooks"][0]
-    assert (one["playbook"], one["verdict"], told["headline"]) == ("*", "helped", "points")
-    assert abs(one["points"] - truth) < 0.06  # two standard errors
-    assert one["unadjusted_difference"] < 0
-    assert "helped" in one["sentences"]["en"]
-    assert "有效" in one["sentences"]["zh"]
+    report = json.loads((job.data / "effect" / "effect.json").read_text(encoding="utf-8"))
+    assert report == {name: value for name, value in result.items() if name != "file"}
+    estimate = report["playbooks"][0]
+    assert (estimate["playbook"], estimate["verdict"], report["headline"]) == ("*", "helped", "points")
+    assert abs(estimate["points"] - truth) < 0.06  # two standard errors
+    assert estimate["unadjusted_difference"] < 0
+    assert "helped" in estimate["sentences"]["en"]
+    assert "有效" in estimate["sentences"]["zh"]
 
 
-def test_twice_gives_the_same_bytes(answered):
-    file = answered[0].data / "effect" / "effect.json"
-    effect(answered[0])
+def test_a_second_run_gives_the_same_bytes(with_effect):
+    file = with_effect[0].data / "effect" / "effect.json"
+    effect(with_effect[0])
     before = file.read_bytes()
-    effect(answered[0])
+    effect(with_effect[0])
     assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("language", "words"),
+    ("language", "expected"),
     [
         ("en", ("Did it help?", "any playbook", "helped", "90% interval")),
         ("zh", ("是否有效", "任一方案", "有效", "90% 区间")),
     ],
 )
-def test_a_person_is_shown_a_table(answered, language, words, capsys, monkeypatch):
+def test_estimates_are_printed_as_a_table(with_effect, language, expected, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    job = answered[0]
-    told = estimate_effects(job)[1]
+    job = with_effect[0]
+    estimates = estimate_effects(job)[1]
     print_estimates(
-        told, {"as_of": "2026-06-01", "confidence": 0.9}, replace(job, settings=Settings(list={"language": language}))
+        estimates,
+        {"as_of": "2026-06-01", "confidence": 0.9},
+        replace(job, settings=Settings(list={"language": language})),
     )
     shown = capsys.readouterr().err
-    for word in words:
-        assert word in shown
+    for part in expected:
+        assert part in shown
 
 
-def test_what_was_logged_after_the_day_is_not_known(answered):
-    job = answered[0]
+def test_interventions_logged_after_the_day_are_excluded(with_effect):
+    job = with_effect[0]
     everything = load_interventions(job)
     middle = everything["started_at"].median()
     assert (
@@ -104,8 +106,8 @@ def test_what_was_logged_after_the_day_is_not_known(answered):
     )
 
 
-def test_a_training_table_without_its_columns_is_named(answered, tmp_path):
-    job = answered[0]
+def test_a_training_table_without_required_columns_is_an_error(with_effect, tmp_path):
+    job = with_effect[0]
     (tmp_path / "learn").mkdir()
     (tmp_path / "clean").symlink_to(job.data / "clean")
     pd.DataFrame({"account_id": ["a"]}).to_parquet(tmp_path / "learn" / "training.parquet")
@@ -114,37 +116,37 @@ def test_a_training_table_without_its_columns_is_named(answered, tmp_path):
 
 
 def test_a_small_company_gets_a_reason_and_no_number(small):
-    told = small[1]["playbooks"]
-    assert {one["verdict"] for one in told} == {"no_estimate"}
-    assert told[0]["reason"] == "too_few_treated"
-    assert "at least 50 are needed" in told[0]["sentences"]["en"]
-    assert "points" not in told[0]
+    estimates = small[1]["playbooks"]
+    assert {estimate["verdict"] for estimate in estimates} == {"no_estimate"}
+    assert estimates[0]["reason"] == "too_few_treated"
+    assert "at least 50 are needed" in estimates[0]["sentences"]["en"]
+    assert "points" not in estimates[0]
 
 
-def test_a_study_leaves_what_was_learned_alone(small):
+def test_effect_does_not_write_to_the_learn_or_act_folder(small):
     job, _ = small
     assert effect_job(job).folder == job.data / "effect"
     assert not (job.data / "learn").exists()
     assert not (job.data / "act").exists()
 
 
-def test_training_knows_who_was_treated(small):
+def test_training_rows_mark_treated_accounts(small):
     past = effect_job(small[0])
     training = pq.read_table(past.folder / "training.parquet").to_pandas()
     assert set(training["treated"]) == {0, 1}
-    begun = load_interventions(past).merge(
+    interventions = load_interventions(past).merge(
         training[["account_id", "as_of", "renewal_date", "treated"]], on="account_id"
     )
-    ahead = pd.to_datetime(begun["renewal_date"]) - begun["started_at"] > pd.Timedelta(days=60)
-    after = begun["started_at"] >= pd.to_datetime(begun["as_of"])
-    assert begun.loc[ahead & after, "treated"].eq(1).all()
-    (past.data / "clean" / "interventions.parquet").rename(past.data / "kept.parquet")
+    ahead = pd.to_datetime(interventions["renewal_date"]) - interventions["started_at"] > pd.Timedelta(days=60)
+    after = interventions["started_at"] >= pd.to_datetime(interventions["as_of"])
+    assert interventions.loc[ahead & after, "treated"].eq(1).all()
+    (past.data / "clean" / "interventions.parquet").rename(past.data / "removed.parquet")
     assemble(past)
     assert "treated" not in pq.read_schema(past.folder / "training.parquet").names
-    (past.data / "kept.parquet").rename(past.data / "clean" / "interventions.parquet")
+    (past.data / "removed.parquet").rename(past.data / "clean" / "interventions.parquet")
 
 
-def test_without_a_log_of_interventions_it_says_what_to_give(small, tmp_path):
+def test_without_interventions_the_message_names_the_table(small, tmp_path):
     with pytest.raises(MissingInputError, match="no table `interventions`"):
         load_interventions(replace(small[0], data=_without_interventions(small[0], tmp_path)))
 
@@ -156,21 +158,21 @@ def _without_interventions(job, root):
     return root
 
 
-def test_the_command_stops_in_one_sentence(small, tmp_path):
+def test_the_command_stops_with_one_message(small, tmp_path):
     for file in (small[0].data.parent / "company").glob("*.parquet"):
         if file.stem != "interventions":
             (tmp_path / file.name).write_bytes(file.read_bytes())
-    words = ["effect", "--tables", str(tmp_path), "--as-of", "2026-06-01", "--data", str(tmp_path / "data")]
-    done = CliRunner().invoke(app, words)
+    argv = ["effect", "--tables", str(tmp_path), "--as-of", "2026-06-01", "--data", str(tmp_path / "data")]
+    done = CliRunner().invoke(app, argv)
     assert done.exit_code == 66
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["state"] == "InputMissing"
-    assert "interventions" in said["message"]
+    output = json.loads(done.stdout.splitlines()[-1])
+    assert output["state"] == "InputMissing"
+    assert "interventions" in output["message"]
     assert "Traceback" not in done.output
 
 
-def test_a_playbook_is_one_however_it_was_spelled():
-    """Under its id where the library has it, else under the first of its spellings."""
+def test_spellings_of_one_playbook_are_merged():
+    """The name is the id in the library, else the first spelling in alphabetical order."""
     logged_as = ["QBR", "qbr", "Executive_Review", "Ünder way", "under WAY"]
     assert spellings(logged_as, ["executive_review"]) == {
         "QBR": "QBR",

@@ -1,4 +1,4 @@
-"""Each reason to refuse a model, met once on purpose."""
+"""Each reason to refuse a model, one at a time."""
 
 import copy
 
@@ -35,14 +35,14 @@ GOOD = {
 WORSE = {"value": -0.03, "low": -0.05, "high": -0.01}
 
 
-def judged(path: str, value: object) -> dict:
-    found = copy.deepcopy(GOOD)
+def changed_metrics(path: str, value: object) -> dict:
+    metrics = copy.deepcopy(GOOD)
     *parents, last = path.split(".")
-    branch = found
+    branch = metrics
     for parent in parents:
         branch = branch[parent]
     branch[last] = value
-    return found
+    return metrics
 
 
 def test_a_good_model_passes():
@@ -50,7 +50,7 @@ def test_a_good_model_passes():
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("terms", 59, "gate.min_renewals"),
         ("events", 14.0, "gate.min_events"),
@@ -77,9 +77,9 @@ def test_a_good_model_passes():
         ("calibration_error", 0.15, "gate.max_calibration_error"),
     ],
 )
-def test_each_reason_is_said(path, value, said):
-    (reason,) = failed_checks(judged(path, value), GATE)
-    assert said in reason
+def test_each_failed_check_has_its_message(path, value, message):
+    (reason,) = failed_checks(changed_metrics(path, value), GATE)
+    assert message in reason
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_each_reason_is_said(path, value, said):
         ("segments.size_band small.calibration_slope", {"value": None, "low": None, "high": None}),
     ],
 )
-def test_at_its_limit_a_model_still_passes(path, value):
-    assert failed_checks(judged(path, value), GATE) == []
+def test_a_model_at_a_limit_passes(path, value):
+    assert failed_checks(changed_metrics(path, value), GATE) == []

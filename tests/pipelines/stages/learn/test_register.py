@@ -1,4 +1,4 @@
-"""A challenger meets the champion on the same rows; figures and pictures are what MLflow can keep. No registry here."""
+"""Comparison of a challenger with the champion on the same rows, and metrics and plots for MLflow; no registry."""
 
 import math
 
@@ -25,8 +25,8 @@ GATE = GateSettings(lead_days=90, min_renewals=50, bootstrap_samples=100)
 CARD = {"rows": 10, "terms": 5, "positive_terms": 3}
 
 
-def told(quality: float, seed: int = 0, accounts: int = 200) -> pd.DataFrame:
-    """What a model said 90 days before the end of one renewal an account; `quality` of its log-odds is truth."""
+def backtest_predictions(quality: float, seed: int = 0, accounts: int = 200) -> pd.DataFrame:
+    """Predictions 90 days before one renewal per account; their log-odds are `quality` times the true log-odds."""
     rng = np.random.default_rng(seed)
     margin = rng.normal(scale=1.5, size=accounts)
     truth = (rng.random(accounts) < 1 / (1 + np.exp(-margin))).astype(int)
@@ -45,71 +45,79 @@ def told(quality: float, seed: int = 0, accounts: int = 200) -> pd.DataFrame:
     )
 
 
-def met(champion: pd.DataFrame, challenger: pd.DataFrame) -> dict:
-    """The comparison where both back-tests speak of the same accounts."""
-    nothing_later = challenger.head(0)[["account_id", "as_of", "probability"]]
-    return compare_with_champion(pair_predictions(challenger, champion, nothing_later), "renewal", GATE)
+def compare(champion: pd.DataFrame, challenger: pd.DataFrame) -> dict:
+    """Compare the back-tests of two models, without later predictions of the champion."""
+    no_later_rows = challenger.head(0)[["account_id", "as_of", "probability"]]
+    return compare_with_champion(pair_predictions(challenger, champion, no_later_rows), "renewal", GATE)
 
 
-def test_a_worse_challenger_is_told_from_the_champion_on_the_same_rows():
-    loss, ranking = failed_comparisons(met(told(1.0), told(-1.0)), "3")
+def test_a_worse_challenger_fails_the_comparison_on_the_same_rows():
+    loss, ranking = failed_comparisons(compare(backtest_predictions(1.0), backtest_predictions(-1.0)), "3")
     assert "worse than the champion, version 3, on the same 200 terms: log loss lower by -" in loss
     assert "AUC higher by -" in ranking
 
 
 @pytest.mark.parametrize("quality", [1.0, 0.9])
-def test_one_that_is_as_good_or_not_surely_worse_passes(quality):
-    assert failed_comparisons(met(told(1.0), told(quality)), "3") == []
+def test_a_challenger_that_is_not_significantly_worse_passes(quality):
+    assert failed_comparisons(compare(backtest_predictions(1.0), backtest_predictions(quality)), "3") == []
 
 
-def test_only_rows_of_both_count_and_none_that_were_decided():
-    challenger = told(1.0).assign(renewal_signed=[n < 20 for n in range(200)])
-    assert met(told(1.0).iloc[:150], challenger)["rows"] == 130
+def test_only_common_rows_without_a_signed_renewal_count():
+    challenger = backtest_predictions(1.0).assign(renewal_signed=[n < 20 for n in range(200)])
+    assert compare(backtest_predictions(1.0).iloc[:150], challenger)["rows"] == 130
 
 
-def test_a_word_said_by_a_model_that_came_after_the_observation_counts_on_neither_side():
-    seen = pd.Timestamp(2025, 1, 2)
-    nothing = told(1.0).head(0)
-    assert pair_predictions(told(1.0), told(1.0).assign(origin=seen), nothing).empty
-    assert pair_predictions(told(1.0).assign(origin=seen), told(1.0), nothing).empty
-    assert len(pair_predictions(told(1.0), told(1.0), nothing)) == 200
+def test_predictions_of_a_model_trained_after_the_observation_do_not_count():
+    after = pd.Timestamp(2025, 1, 2)
+    no_later_rows = backtest_predictions(1.0).head(0)
+    assert pair_predictions(
+        backtest_predictions(1.0), backtest_predictions(1.0).assign(origin=after), no_later_rows
+    ).empty
+    assert pair_predictions(
+        backtest_predictions(1.0).assign(origin=after), backtest_predictions(1.0), no_later_rows
+    ).empty
+    assert len(pair_predictions(backtest_predictions(1.0), backtest_predictions(1.0), no_later_rows)) == 200
 
 
-def test_the_champion_speaks_itself_only_of_rows_observed_since_it_was_trained():
-    challenger = told(1.0)
+def test_the_champion_itself_predicts_only_rows_observed_since_its_training():
+    challenger = backtest_predictions(1.0)
     assert is_champion_row(challenger, pd.Timestamp(2024, 10, 1)).all(), (
-        "trained when the fold was: the same past for both"
+        "trained at the origin of the fold: the same history for both"
     )
-    assert not is_champion_row(challenger, pd.Timestamp(2024, 10, 2)).any(), "the champion knew more than the fold"
+    assert not is_champion_row(challenger, pd.Timestamp(2024, 10, 2)).any(), (
+        "the champion used more history than the fold"
+    )
     assert not is_champion_row(challenger.assign(origin=pd.Timestamp(2026, 1, 1)), pd.Timestamp(2025, 6, 1)).any()
 
 
-def test_its_own_word_goes_before_its_back_test():
-    later = told(1.0).head(30)[["account_id", "as_of"]].assign(probability=0.5)
-    both = pair_predictions(told(1.0), told(1.0), later).set_index("account_id")
+def test_a_prediction_of_the_champion_replaces_its_backtest():
+    later = backtest_predictions(1.0).head(30)[["account_id", "as_of"]].assign(probability=0.5)
+    both = pair_predictions(backtest_predictions(1.0), backtest_predictions(1.0), later).set_index("account_id")
     assert (both.loc[later["account_id"], "probability_champion"] == 0.5).all()
     assert (both["probability_champion"] == 0.5).sum() == 30
 
 
-def in_bands(told_of: pd.DataFrame) -> pd.DataFrame:
-    """Every fourth account is large."""
-    return told_of.assign(size_band=["large" if n % 4 == 0 else "small" for n in range(len(told_of))])
+def with_size_bands(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Add a size band: every fourth account is large."""
+    return predictions.assign(size_band=["large" if n % 4 == 0 else "small" for n in range(len(predictions))])
 
 
-def test_a_challenger_that_is_worse_in_one_segment_alone_is_refused_there():
-    challenger = in_bands(told(1.0, accounts=800))
+def test_a_challenger_that_is_worse_in_one_segment_is_refused_for_that_segment():
+    challenger = with_size_bands(backtest_predictions(1.0, accounts=800))
     margin = np.log(challenger["probability"] / (1 - challenger["probability"]))
-    large_ones = challenger["size_band"] == "large"
-    better = 1 / (1 + np.exp(-np.where(large_ones, -margin, margin + 1.5 * (2 * challenger["label"] - 1))))
-    rows = pair_predictions(challenger.assign(probability=better), told(1.0, accounts=800), challenger.head(0))
-    compared = compare_with_champion(rows, "renewal", GATE)
-    assert compared["gain"]["low"] > 0, "better on the whole"
-    (reason,) = failed_comparisons(compared, "3")
+    is_large = challenger["size_band"] == "large"
+    probability = 1 / (1 + np.exp(-np.where(is_large, -margin, margin + 1.5 * (2 * challenger["label"] - 1))))
+    rows = pair_predictions(
+        challenger.assign(probability=probability), backtest_predictions(1.0, accounts=800), challenger.head(0)
+    )
+    comparison = compare_with_champion(rows, "renewal", GATE)
+    assert comparison["gain"]["low"] > 0, "better overall"
+    (reason,) = failed_comparisons(comparison, "3")
     assert "worse than the champion, version 3, in size_band large (200 terms)" in reason
 
 
-def test_a_segment_is_judged_only_where_it_is_large_enough():
-    rows = in_bands(told(1.0)).assign(industry="retail", plan=None)
+def test_only_large_enough_segments_are_checked():
+    rows = with_size_bands(backtest_predictions(1.0)).assign(industry="retail", plan=None)
     assert [name for name, _ in large_segments(rows, GATE)] == ["size_band large", "size_band small", "industry retail"]
     few = GateSettings(lead_days=90, min_renewals=51)
     assert [name for name, _ in large_segments(rows, few)] == ["size_band small", "industry retail"]
@@ -117,59 +125,64 @@ def test_a_segment_is_judged_only_where_it_is_large_enough():
     assert "size_band large" not in dict(large_segments(rare, GATE))
 
 
-def test_a_level_that_is_wrong_in_one_segment_is_found_there():
-    rows = in_bands(told(1.0, accounts=800))
+def test_a_bias_in_one_segment_is_detected():
+    rows = with_size_bands(backtest_predictions(1.0, accounts=800))
     high = rows.assign(probability=np.where(rows["size_band"] == "large", 0.98, rows["probability"]))
-    found = segment_calibration(high, "probability", GATE)
-    assert found["size_band large"]["bias"]["low"] > GATE.max_calibration_error
-    assert abs(found["size_band small"]["bias"]["value"]) < GATE.max_calibration_error
+    bias_by_segment = segment_calibration(high, "probability", GATE)
+    assert bias_by_segment["size_band large"]["bias"]["low"] > GATE.max_calibration_error
+    assert abs(bias_by_segment["size_band small"]["bias"]["value"]) < GATE.max_calibration_error
 
 
-def test_the_more_segments_are_looked_at_the_wider_each_interval():
-    alone = segment_calibration(
-        in_bands(told(1.0)), "probability", GATE.model_copy(update={"segments": ("size_band",)})
+def test_more_segments_widen_each_interval():
+    single = segment_calibration(
+        with_size_bands(backtest_predictions(1.0)), "probability", GATE.model_copy(update={"segments": ("size_band",)})
     )
-    among = in_bands(told(1.0)).assign(**{f"s{n}": "x" for n in range(6)})
-    wide = GATE.model_copy(update={"segments": ("size_band", *(f"s{n}" for n in range(6)))})
-    one, many = (found["size_band small"]["bias"] for found in (alone, segment_calibration(among, "probability", wide)))
+    rows = with_size_bands(backtest_predictions(1.0)).assign(**{f"s{n}": "x" for n in range(6)})
+    many_segments = GATE.model_copy(update={"segments": ("size_band", *(f"s{n}" for n in range(6)))})
+    one, many = (
+        result["size_band small"]["bias"]
+        for result in (single, segment_calibration(rows, "probability", many_segments))
+    )
     assert many["high"] - many["low"] > 1.2 * (one["high"] - one["low"])
 
 
-class Kept:
-    """A registered version with the identity asked for."""
+class RegisteredVersion:
+    """A registered version with a matching identity tag."""
 
     def __init__(self, version: str) -> None:
         self.name, self.version, self.tags = "renewals-renewal", version, {model_registry.IDENTITY_TAG: "same"}
 
 
-@pytest.mark.parametrize(("harmed", "version"), [(set(), "2"), ({"2"}, "1"), ({"1", "2"}, "new")])
-def test_a_harmed_version_is_not_taken_for_the_same(harmed, version, monkeypatch):
-    def checked(client, asked):
-        if asked.version in harmed:
+@pytest.mark.parametrize(("corrupted", "version"), [(set(), "2"), ({"2"}, "1"), ({"1", "2"}, "new")])
+def test_a_corrupted_version_is_not_reused(corrupted, version, monkeypatch):
+    def verify(client, registered):
+        if registered.version in corrupted:
             raise DataContractError("model.txt not as registered")
         return {"model.txt": b"tree"}
 
-    monkeypatch.setattr(model_registry, "registered_versions", lambda client, target: [Kept("2"), Kept("1")])
-    monkeypatch.setattr(model_registry, "verified_files", checked)
+    monkeypatch.setattr(
+        model_registry, "registered_versions", lambda client, target: [RegisteredVersion("2"), RegisteredVersion("1")]
+    )
+    monkeypatch.setattr(model_registry, "verified_files", verify)
     monkeypatch.setattr(register, "_identity", lambda job, files: "same")
-    monkeypatch.setattr(register, "_create_version", lambda *given: Kept("new"))
-    found, already = register._find_or_create_version(None, None, "renewal", {}, {})
-    assert (found.version, already) == (version, version != "new")
+    monkeypatch.setattr(register, "_create_version", lambda *args: RegisteredVersion("new"))
+    result, exists = register._find_or_create_version(None, None, "renewal", {}, {})
+    assert (result.version, exists) == (version, version != "new")
 
 
-def test_too_few_common_renewals_compare_nothing():
-    compared = met(told(1.0).iloc[:49], told(-1.0))
-    assert compared["gain"] is None
-    assert failed_comparisons(compared, "3") == []
+def test_too_few_common_renewals_are_not_compared():
+    comparison = compare(backtest_predictions(1.0).iloc[:49], backtest_predictions(-1.0))
+    assert comparison["gain"] is None
+    assert failed_comparisons(comparison, "3") == []
 
 
-def test_mlflow_is_given_finite_figures_only():
+def test_mlflow_receives_only_finite_metrics():
     at_lead = {"90": {"rows": 5, "model": {"auc": 0.7, "slope": None}, "base_rate": {"auc": math.inf, "log_loss": 0.5}}}
     folds = [{"at_lead": {"90": {"auc": math.nan, "log_loss": 0.4, "rows": 5}}}]
-    kept = {
+    metrics = {
         (metric.key, metric.step): metric.value for metric in _run_metrics(CARD, {"at_lead": at_lead, "folds": folds})
     }
-    assert kept == {
+    assert metrics == {
         ("rows", 0): 10.0,
         ("terms", 0): 5.0,
         ("positive_terms", 0): 3.0,
@@ -180,7 +193,7 @@ def test_mlflow_is_given_finite_figures_only():
     }
 
 
-def test_a_picture_is_the_same_bytes_each_time():
+def test_a_plot_has_the_same_bytes_each_time():
     table = pd.DataFrame({"mean_predicted": [0.2, 0.8], "mean_observed": [0.1, 0.9]})
     first = _render_png(_draw_calibration, table)
     assert first.startswith(b"\x89PNG")

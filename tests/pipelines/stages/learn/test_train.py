@@ -1,4 +1,4 @@
-"""Training and its back-test, from files to files, with no registry: what DVC may skip must stand on its own."""
+"""Training and evaluation from files to files, without a registry: stages that DVC can skip must work alone."""
 
 import io
 import json
@@ -36,7 +36,7 @@ QUICK = (
 DAY = date(2024, 6, 1)
 
 
-def written(folder, table: pd.DataFrame, until: date = DAY) -> Job:
+def write_tables(folder, table: pd.DataFrame, until: date = DAY) -> Job:
     (folder / "learn").mkdir()
     table.to_parquet(folder / "learn" / "training.parquet")
     (folder / "learn" / "features.json").write_text(json.dumps({"features": CATALOGUE, "missing_families": []}))
@@ -53,16 +53,16 @@ def table():
 
 @pytest.fixture(scope="module")
 def done(table, tmp_path_factory):
-    """The job, what `train` and what `evaluate` said."""
-    job = written(tmp_path_factory.mktemp("trained"), table)
+    """The job and the results of `train` and `evaluate`."""
+    job = write_tables(tmp_path_factory.mktemp("trained"), table)
     return job, training.train(job, "renewal"), evaluate(job, "renewal")
 
 
-def test_the_card_says_with_which_parameters_and_notices_it_learned(done, table, tmp_path):
+def test_the_model_card_records_the_parameters_and_notices_of_training(done, table, tmp_path):
     card = json.loads((done[0].folder / "models" / "renewal" / artifacts.MODEL_CARD).read_text())
     assert card["parameters"] == feature_policy(done[0].settings)
     assert card["notices"] == []
-    job = written(tmp_path, table)
+    job = write_tables(tmp_path, table)
     stale = Notice("stale", {"table": "usage_events", "newest_day": "2024-05-01", "days": 30, "day": str(DAY)})
     (job.folder / "freshness.json").write_text(json.dumps({"notices": [stale.as_dict()]}))
     training.train(job, "renewal")
@@ -74,27 +74,27 @@ def metrics_of(job: Job) -> dict:
     return json.loads((job.folder / "evaluation" / "renewal" / "metrics.json").read_text())
 
 
-def test_runs_are_compared_by_a_few_flat_figures(done):
-    folder, whole = done[0].folder / "evaluation" / "renewal", metrics_of(done[0])
+def test_the_headline_file_has_a_few_flat_metrics(done):
+    folder, metrics = done[0].folder / "evaluation" / "renewal", metrics_of(done[0])
     headline = json.loads((folder / "headline.json").read_text())
-    assert headline["auc"] == whole["gate_metrics"]["auc"]["value"]
-    assert headline["gain_over_base_rate"] == whole["gate_metrics"]["gain_over"]["base_rate"]["value"]
+    assert headline["auc"] == metrics["gate_metrics"]["auc"]["value"]
+    assert headline["gain_over_base_rate"] == metrics["gate_metrics"]["gain_over"]["base_rate"]["value"]
     assert len(headline) < 25
-    assert all(isinstance(figure, int | float) for figure in headline.values())
-    assert "error" not in headline  # by which DVC would know a file that it could not read
+    assert all(isinstance(value, int | float) for value in headline.values())
+    assert "error" not in headline  # DVC marks a file that it cannot read with this key
 
 
-def test_the_model_is_there_with_its_card_and_what_it_would_have_said(done):
-    job, said, _ = done
+def test_the_model_is_written_with_its_card_and_its_backtest(done):
+    job, summary, _ = done
     files = artifacts.read_model(job.folder, "renewal")
     assert set(files) == {*MODEL_FILES, artifacts.MODEL_CARD, artifacts.BACKTEST, artifacts.BACKTEST_BY_AGE, REFERENCE}
     assert EnsembleModel.from_files(files).schema.names == tuple(feature["name"] for feature in CATALOGUE)
     card = json.loads(files[artifacts.MODEL_CARD])
-    assert (card["until"], card["rows"], card["terms"]) == ("2024-06-01", said["rows"], said["terms"])
+    assert (card["until"], card["rows"], card["terms"]) == ("2024-06-01", summary["rows"], summary["terms"])
     assert len(card["candidates"]) == 1
 
 
-def test_a_model_that_an_older_release_left_is_learned_again(done, tmp_path):
+def test_a_model_of_an_older_release_must_be_trained_again(done, tmp_path):
     folder = tmp_path / "models" / "renewal"
     shutil.copytree(done[0].folder / "models" / "renewal", folder)
     (folder / artifacts.MODEL_CARD).write_text(
@@ -109,20 +109,20 @@ def test_a_model_that_an_older_release_left_is_learned_again(done, tmp_path):
         artifacts.read_model(tmp_path, "renewal")
 
 
-def test_only_rows_final_on_the_day_are_learned_from(done, table):
+def test_only_rows_final_on_the_day_are_used_for_training(done, table):
     final = pd.to_datetime(table["renewal_matured_at"]) <= pd.Timestamp(DAY)
     assert done[1]["rows"] == final.sum() < len(table)
 
 
-def test_every_word_of_the_backtest_was_said_before_its_outcome(done):
-    told = pd.read_parquet(io.BytesIO(artifacts.read_model(done[0].folder, "renewal")[artifacts.BACKTEST]))
-    assert (told["origin"] <= told["as_of"]).all()
-    assert (told["as_of"] < told["matured_at"]).all()
-    assert told["probability"].between(0, 1).all()
+def test_every_backtest_prediction_precedes_its_outcome(done):
+    backtest = pd.read_parquet(io.BytesIO(artifacts.read_model(done[0].folder, "renewal")[artifacts.BACKTEST]))
+    assert (backtest["origin"] <= backtest["as_of"]).all()
+    assert (backtest["as_of"] < backtest["matured_at"]).all()
+    assert backtest["probability"].between(0, 1).all()
 
 
 def test_training_again_writes_the_same_bytes(done, tmp_path, table):
-    job = written(tmp_path, table.sample(frac=1.0, random_state=2))
+    job = write_tables(tmp_path, table.sample(frac=1.0, random_state=2))
     training.train(job, "renewal")
     again, first = artifacts.read_model(job.folder, "renewal"), artifacts.read_model(done[0].folder, "renewal")
     assert {name: again[name] for name in MODEL_FILES} == {name: first[name] for name in MODEL_FILES}
@@ -131,36 +131,36 @@ def test_training_again_writes_the_same_bytes(done, tmp_path, table):
     )
 
 
-def test_a_changed_figure_changes_the_fingerprint(done, tmp_path, table):
-    job = written(tmp_path, table.assign(use=table["use"].where(table.index != 0, 99.0)))
+def test_a_changed_value_changes_the_fingerprint(done, tmp_path, table):
+    job = write_tables(tmp_path, table.assign(use=table["use"].where(table.index != 0, 99.0)))
     training.train(job, "renewal")
-    one, other = (
+    changed, original = (
         json.loads(artifacts.read_model(j.folder, "renewal")[artifacts.MODEL_CARD])["rows_sha256"]
         for j in (job, done[0])
     )
-    assert one != other
+    assert changed != original
 
 
-def test_too_few_outcomes_leave_a_word_and_no_model(done, table, tmp_path):
-    job = written(tmp_path, table)
+def test_too_few_outcomes_give_a_reason_and_no_model(done, table, tmp_path):
+    job = write_tables(tmp_path, table)
     training.train(job, "renewal")
     early = replace(job, until=date(2021, 4, 1))
-    said = training.train(early, "renewal")
+    summary = training.train(early, "renewal")
     files = artifacts.read_model(early.folder, "renewal")
     assert set(files) == {artifacts.SCHEMA}
-    assert said["trained"] is False
+    assert summary["trained"] is False
     assert "folds.min_renewals" in artifacts.untrained_reason(files)
     assert evaluate(early, "renewal") == {"target": "renewal", "trained": False}
     plots = early.folder / "evaluation" / "renewal" / "plots"
     assert {path.name for path in plots.iterdir()} == set(PLOT_COLUMNS)
 
 
-def test_a_target_without_labels_is_an_error_and_not_too_few(done):
+def test_a_target_without_labels_is_an_error(done):
     with pytest.raises(DataContractError, match="lacks upsell"):
         training.train(done[0], "upsell")
 
 
-def test_before_its_input_is_there_it_says_what_to_run(tmp_path):
+def test_missing_inputs_name_the_command_to_run(tmp_path):
     job = Job(read_settings(None, QUICK), "", tmp_path, tmp_path / "lists", until=DAY)
     with pytest.raises(MissingInputError, match="renewals learn"):
         training.train(job, "renewal")
@@ -168,36 +168,36 @@ def test_before_its_input_is_there_it_says_what_to_run(tmp_path):
         evaluate(job, "renewal")
 
 
-def test_what_was_decided_already_is_counted_and_left_out(done):
+def test_signed_renewals_are_counted_and_excluded(done):
     job, _, _ = done
     tested = metrics_of(job)["tested"]
-    told = pd.read_parquet(io.BytesIO(artifacts.read_model(job.folder, "renewal")[artifacts.BACKTEST]))
-    assert tested["excluded_signed"] == told["renewal_signed"].sum() > 0
-    assert tested["observations"] == (~told["renewal_signed"]).sum()
+    backtest = pd.read_parquet(io.BytesIO(artifacts.read_model(job.folder, "renewal")[artifacts.BACKTEST]))
+    assert tested["excluded_signed"] == backtest["renewal_signed"].sum() > 0
+    assert tested["observations"] == (~backtest["renewal_signed"]).sum()
 
 
-def test_a_renewal_is_judged_once_at_its_lead(done):
+def test_each_renewal_is_evaluated_once_per_lead_time(done):
     metrics = metrics_of(done[0])
     assert set(metrics["at_lead"]) == {"30", "60", "90", "120", "180"}
     assert metrics["gate_metrics"]["rows"] == metrics["gate_metrics"]["terms"] == metrics["at_lead"]["60"]["rows"]
 
 
-def test_the_model_stands_beside_every_baseline_that_can_speak(done):
+def test_the_model_is_compared_with_every_available_baseline(done):
     at_lead = metrics_of(done[0])["at_lead"]["60"]
-    speakers = {name for name, scores in at_lead.items() if isinstance(scores, dict)}
-    assert speakers == {"model", "base_rate", "last_outcome", "few_features", "logistic_regression", "linear"}
+    compared = {name for name, scores in at_lead.items() if isinstance(scores, dict)}
+    assert compared == {"model", "base_rate", "last_outcome", "few_features", "logistic_regression", "linear"}
     assert at_lead["model"]["auc"] > 0.7
     assert at_lead["model"]["log_loss"] < at_lead["base_rate"]["log_loss"]
 
 
-def test_an_interval_holds_its_value_and_says_the_model_beats_the_base_rate(done):
-    judged = metrics_of(done[0])["gate_metrics"]
-    for found in (judged["auc"], judged["calibration_slope"], judged["gain_over"]["base_rate"]):
-        assert found["low"] < found["value"] < found["high"]
-    assert judged["gain_over"]["base_rate"]["low"] > 0
+def test_intervals_contain_their_values_and_the_model_beats_the_base_rate(done):
+    gate_metrics = metrics_of(done[0])["gate_metrics"]
+    for metric in (gate_metrics["auc"], gate_metrics["calibration_slope"], gate_metrics["gain_over"]["base_rate"]):
+        assert metric["low"] < metric["value"] < metric["high"]
+    assert gate_metrics["gain_over"]["base_rate"]["low"] > 0
 
 
-def test_how_surely_the_base_rate_is_beaten_is_asked_of_the_base_rate_alone(done):
+def test_base_rate_confidence_changes_only_the_comparison_with_the_base_rate(done):
     job = done[0]
     less = replace(job, settings=read_settings(None, [*QUICK, "gate.base_rate_confidence=0.6"]))
     wide, narrow = done[2]["gain_over"], evaluate(less, "renewal")["gain_over"]
@@ -213,6 +213,6 @@ def test_the_plots_are_tables_of_their_declared_columns(done):
         assert len(drawn) > 1
 
 
-def test_no_number_that_is_none_reaches_a_json_file():
+def test_nan_and_infinity_become_null_in_json():
     tree = json.loads(artifacts.to_json_bytes({"auc": float("nan"), "folds": [{"auc": np.inf}], "rows": 3}))
     assert tree == {"auc": None, "folds": [{"auc": None}], "rows": 3}
