@@ -89,7 +89,7 @@ words: setup
 docs: setup
 	$(BIN)/python docs/architecture.py
 	$(BIN)/python docs/tables.py
-	$(BIN)/python -m renewals.pipelines.commands.feature_docs
+	$(BIN)/python docs/features.py
 
 # The pictures of the README, from the list of `make demo`; see docs/screenshots.py for what it needs.
 screenshots: $(VENV)/.browser

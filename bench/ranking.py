@@ -43,7 +43,7 @@ from renewals.examples.company.customers import EARLIER_MONTHS
 from renewals.examples.company.simulation import RANDOM_STREAMS, START
 from renewals.examples.company.tables import Extract
 from renewals.examples.company.world import World, draw_world
-from renewals.models.evaluation.backtest import expected_profit
+from renewals.models.evaluation.capacity_recall import expected_profit
 from renewals.models.ranking.expected_value import NO_PLAY, AvailablePlaybooks, prescribe_playbooks
 from renewals.models.ranking.playbooks import combine_effects
 from renewals.models.ranking.worklist import SCORED, arr_at_risk, rank_accounts

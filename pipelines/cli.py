@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from renewals.pipelines.cli_options import (
+    DATA_FOLDER,
+    LISTS_FOLDER,
+    AllowStale,
+    AsOf,
+    Data,
+    Hindsight,
+    IgnoredTables,
+    ListDate,
+    Lists,
+    Overrides,
+    Params,
+    Tables,
+    Until,
+    flag_overrides,
+    known_target,
+    run_job,
+)
 
 if TYPE_CHECKING:
     from renewals.pipelines.runtime.job import Job
@@ -20,46 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Tables = Annotated[
-    str | None,
-    typer.Option(
-        help="Input tables: a folder of Parquet or CSV files, duckdb:///FILE or postgresql://…  [default: `tables` in "
-        "params.yaml, else data/company]"
-    ),
-]
-IgnoredTables = Annotated[str, typer.Option("--tables", hidden=True, help="Accepted for compatibility; ignored.")]
-Data = Annotated[Path, typer.Option(help="Folder for intermediate tables, models and MLflow runs.")]
-Params = Annotated[Path | None, typer.Option(help="Parameter file.  [default: params.yaml, if it exists]")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one parameter, for example list.language=zh; repeatable."
-    ),
-]
-Lists = Annotated[Path, typer.Option(help="Folder of the published lists, with one subfolder per date.")]
-AsOf = Annotated[str, typer.Option(metavar="DATE", help="As-of date (YYYY-MM-DD): only data known before it are used.")]
-ListDate = Annotated[str, typer.Option(metavar="DATE", help="Date of the published list (YYYY-MM-DD).")]
-AllowStale = Annotated[
-    bool,
-    typer.Option(
-        "--allow-stale", help="Continue if tables are too old or incomplete for the date; the result has a notice."
-    ),
-]
-Until = Annotated[
-    str, typer.Option(metavar="DATE", help="Training cutoff (YYYY-MM-DD): only data known before this date are used.")
-]
-
-Hindsight = Annotated[
-    bool,
-    typer.Option(
-        "--hindsight",
-        help="Allow a date before the training cutoff of the champion; the result is marked and not used as history.",
-    ),
-]
-
-DATA_FOLDER = Path("data")
-LISTS_FOLDER = Path("lists")
 
 
 @app.command()
@@ -80,7 +58,7 @@ def demo(
 
         return demo(job)
 
-    _run_job("demo", run, str(data / "company"), data, params, overrides, lists=lists)
+    run_job("demo", run, str(data / "company"), data, params, overrides, lists=lists)
 
 
 @app.command()
@@ -102,7 +80,7 @@ def example(
 
         return example(job)
 
-    _run_job("example", run, str(out), DATA_FOLDER, params, overrides)
+    run_job("example", run, str(out), DATA_FOLDER, params, overrides)
 
 
 @app.command()
@@ -132,7 +110,7 @@ def check(
 
         return check_tables(job)
 
-    _run_job("check", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), as_of=as_of)
+    run_job("check", run, tables, data, params, flag_overrides(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -167,7 +145,7 @@ def learn(
 
         return learn(job, trial_run, name)
 
-    _run_job("learn", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), until=until)
+    run_job("learn", run, tables, data, params, flag_overrides(overrides, allow_stale), until=until)
 
 
 @app.command()
@@ -190,17 +168,7 @@ def backtest(
 
         return run_backtest(job)
 
-    _run_job("backtest", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), until=until)
-
-
-def _known_target(target: str | None) -> str | None:
-    from renewals.models.targets import load_targets
-
-    try:
-        load_targets([target] if target else [])
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    return target
+    run_job("backtest", run, tables, data, params, flag_overrides(overrides, allow_stale), until=until)
 
 
 @app.command()
@@ -209,7 +177,7 @@ def tune(
     target: Annotated[
         str | None,
         typer.Option(
-            help="Tune only this target.  [default: all in `targets`]", show_default=False, callback=_known_target
+            help="Tune only this target.  [default: all in `targets`]", show_default=False, callback=known_target
         ),
     ] = None,
     allow_stale: AllowStale = False,
@@ -234,9 +202,7 @@ def tune(
 
         require_configured_target(job, target)
 
-    _run_job(
-        "tune", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), check=check_target, until=until
-    )
+    run_job("tune", run, tables, data, params, flag_overrides(overrides, allow_stale), check=check_target, until=until)
 
 
 @app.command()
@@ -255,14 +221,14 @@ def score(
     The list comes with the scorecard and, on the first day of a month, the forecast. Running the command again with the
     same inputs changes nothing.
     """
-    allowed = _add_flag_overrides(overrides, allow_stale, hindsight)
+    allowed = flag_overrides(overrides, allow_stale, hindsight)
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.score import run_score
 
         return run_score(job)
 
-    _run_job("score", run, tables, data, params, allowed, lists=lists, as_of=as_of)
+    run_job("score", run, tables, data, params, allowed, lists=lists, as_of=as_of)
 
 
 @app.command()
@@ -285,7 +251,7 @@ def publish(
 
         return run_publish(job, to, schema)
 
-    _run_job("publish", run, "", data, params, overrides, lists, as_of=as_of)
+    run_job("publish", run, "", data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
@@ -307,7 +273,7 @@ def scorecard(
 
         return run_scorecard(job)
 
-    _run_job("scorecard", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), as_of=as_of)
+    run_job("scorecard", run, tables, data, params, flag_overrides(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -324,14 +290,14 @@ def forecast(
 
     Scores the accounts first. The date must be the first day of a month.
     """
-    allowed = _add_flag_overrides(overrides, allow_stale, hindsight)
+    allowed = flag_overrides(overrides, allow_stale, hindsight)
 
     def run(job: Job) -> dict[str, Any]:
         from renewals.pipelines.commands.forecast import run_forecast
 
         return run_forecast(job)
 
-    _run_job("forecast", run, tables, data, params, allowed, as_of=as_of)
+    run_job("forecast", run, tables, data, params, allowed, as_of=as_of)
 
 
 @app.command()
@@ -354,7 +320,7 @@ def effect(
 
         return run_effect(job)
 
-    _run_job("effect", run, tables, data, params, _add_flag_overrides(overrides, allow_stale), as_of=as_of)
+    run_job("effect", run, tables, data, params, flag_overrides(overrides, allow_stale), as_of=as_of)
 
 
 @app.command()
@@ -378,7 +344,7 @@ def explain(
 
         return explain(job, account)
 
-    _run_job("explain", run, tables, data, params, overrides, lists, as_of=as_of)
+    run_job("explain", run, tables, data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
@@ -408,7 +374,7 @@ def whatif(
 
         return whatif(job, account, changes)
 
-    _run_job("whatif", run, tables, data, params, overrides, lists, as_of=as_of)
+    run_job("whatif", run, tables, data, params, overrides, lists, as_of=as_of)
 
 
 @app.command()
@@ -436,7 +402,7 @@ def collect(
 
         return collect(job, files, recorded)
 
-    _run_job("collect", run, "", data, params, overrides, lists)
+    run_job("collect", run, "", data, params, overrides, lists)
 
 
 TargetName = Annotated[str, typer.Argument(help="Target of the model: renewal, upsell, cross_sell or expansion.")]
@@ -465,7 +431,7 @@ def promote(
 
         return promote(job, target, version, reason.strip() or None, force)
 
-    _run_job("promote", run, "", data, params, overrides)
+    run_job("promote", run, "", data, params, overrides)
 
 
 @app.command()
@@ -480,44 +446,7 @@ def rollback(target: TargetName, data: Data = DATA_FOLDER, params: Params = None
 
         return rollback(job, target)
 
-    _run_job("rollback", run, "", data, params, overrides)
-
-
-def _add_flag_overrides(overrides: list[str] | None, allow_stale: bool = False, hindsight: bool = False) -> list[str]:
-    """The overrides plus the parameters that `--allow-stale` and `--hindsight` set to true."""
-    flags = {"freshness.allow_stale": allow_stale, "list.hindsight": hindsight}
-    return [*(overrides or ()), *(f"{parameter}=true" for parameter, is_set in flags.items() if is_set)]
-
-
-def _run_job(
-    command: str,
-    run: Callable[[Job], dict[str, Any]],
-    tables: str | None,
-    data: Path,
-    params: Path | None,
-    overrides: list[str] | None,
-    lists: Path = LISTS_FOLDER,
-    check: Callable[[Job], None] = lambda job: None,
-    as_of: str | None = None,
-    until: str | None = None,
-) -> None:
-    """Create the job, run the preflight checks, take the lock if the command needs it, and run the command.
-
-    `check` validates the command's own arguments. `run` imports its command only when it is called: no module is loaded
-    for a wrong command line, and an error while modules load ends the run like any other error.
-    """
-    from renewals.pipelines.runtime import runner
-
-    def work() -> dict[str, Any]:
-        from renewals.pipelines.runtime.job import parse_date
-        from renewals.pipelines.session import open_job
-
-        start = None if as_of is None else parse_date(as_of, "--as-of")
-        cutoff = None if until is None else parse_date(until, "--until")
-        with open_job(command, tables, data, lists, params, overrides or (), check, start, cutoff) as job:
-            return run(job)
-
-    raise typer.Exit(runner.run_command(work, data, command))
+    run_job("rollback", run, "", data, params, overrides)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -97,7 +97,8 @@ def build_report(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[s
     """Build the report of a trained model; return it and the predictions behind it (one row per test observation)."""
     import pandas as pd
 
-    from renewals.models.evaluation.backtest import BacktestSettings, build_report
+    from renewals.models.evaluation.backtest import build_report
+    from renewals.models.evaluation.compared_rows import BacktestSettings
 
     gate, card = job.settings.gate, json.loads(files[MODEL_CARD])
     predictions = backtest_predictions(job, target, files)

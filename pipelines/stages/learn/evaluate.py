@@ -12,7 +12,8 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from renewals.models.evaluation.backtest import IDLE_COLUMN, MODEL, compared_models, evaluation_rows, model_metrics
+from renewals.models.evaluation.backtest import IDLE_COLUMN, evaluation_rows, model_metrics
+from renewals.models.evaluation.compared_rows import MODEL, compared_models
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main

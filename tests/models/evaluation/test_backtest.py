@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from renewals.models.evaluation import backtest
-from renewals.models.evaluation.backtest import MODEL, BacktestSettings
+from renewals.models.evaluation import backtest, capacity_recall
+from renewals.models.evaluation.compared_rows import MODEL, BacktestSettings
 from renewals.models.settings import GateSettings
 from renewals.reports.settings import Capacity
 
@@ -84,7 +84,7 @@ def test_recall_is_the_share_of_lost_revenue_within_capacity():
         csm=["Anna", "Anna", "Anna", "Anna", "Bob"],
     )
     capacity = Capacity(managers={"Anna": {"accounts": 1}}).for_manager
-    report = backtest.recall_at_capacity(rows, report_settings(capacity=capacity))
+    report = capacity_recall.recall_at_capacity(rows, report_settings(capacity=capacity))
     assert report["lists"] == 2
     assert report["lost_arr"] == 500.0
     assert report["models"][MODEL]["recall"] == pytest.approx(400 / 500)
@@ -95,13 +95,13 @@ def test_recall_is_the_share_of_lost_revenue_within_capacity():
 
 def test_early_recall_covers_the_first_fifth_of_a_list():
     rows = predictions([0.1, *[0.9] * 9], [0, *[1] * 8, 0], arr=10.0, csm="Anna")
-    result = backtest.recall_at_capacity(rows, report_settings())["models"][MODEL]
+    result = capacity_recall.recall_at_capacity(rows, report_settings())["models"][MODEL]
     assert (result["recall"], result["recall_early"]) == (1.0, 0.5)
 
 
 def test_accounts_without_a_manager_are_one_portfolio():
     rows = renewals(("acme", "2024-02-01", 0, 0.5), arr=[10.0], csm=[None])
-    (portfolio,) = backtest.recall_at_capacity(rows, report_settings())["managers"]
+    (portfolio,) = capacity_recall.recall_at_capacity(rows, report_settings())["managers"]
     assert (portfolio["csm"], portfolio["recall"]) == (None, 1.0)
 
 
@@ -113,7 +113,7 @@ def test_recall_is_reported_for_each_ranking():
     )  # fmt: skip
     rows["days_to_renewal"] = [20, 90, 90]
     settings = BacktestSettings("renewal", GATE, Capacity(accounts=1).for_manager, assumed_effect=1.0, decided_days=30)
-    report = backtest.recall_at_capacity(rows, settings)
+    report = capacity_recall.recall_at_capacity(rows, settings)
     assert (report["lost_arr"], report["lost_arr_in_time"]) == (400.0, 100.0)
     recalls = {name: (one["recall"], one["in_time_recall"]) for name, one in report["rankings"].items()}
     acme, beta, gamma = (0.75, 0.0), (0.0, 0.0), (0.25, 1.0)
@@ -126,11 +126,11 @@ def test_recall_is_reported_for_each_ranking():
 def test_expected_profit_is_positive_for_a_probable_loss_of_large_revenue():
     """3 in 10 accept: of 1000 at a certain loss 0.3 * (950 - 15) - 0.7 * 15 = 270; a certain renewal costs 50 + 15."""
     chance, arr = pd.Series([0.0, 1.0]), pd.Series([1000.0, 1000.0])
-    assert backtest.expected_profit(chance, arr).tolist() == pytest.approx([270.0, -65.0])
+    assert capacity_recall.expected_profit(chance, arr).tolist() == pytest.approx([270.0, -65.0])
 
 
 def test_capacity_report_without_revenue_or_managers_is_empty():
-    assert backtest.recall_at_capacity(predictions([0.5], [1]), report_settings())["models"] == {}
+    assert capacity_recall.recall_at_capacity(predictions([0.5], [1]), report_settings())["models"] == {}
 
 
 def test_old_model_is_compared_with_the_newest_on_the_same_rows():

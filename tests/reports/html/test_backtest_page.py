@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renewals.reports.html.backtest_page import _capacity_section, build_charts
+from renewals.reports.html.backtest_page import _capacity_section
+from renewals.reports.html.line_chart import build_charts
 from renewals.reports.words import Messages
 
 MODEL = {"recall": 1.0, "arr_share_listed": 1.0, "recall_early": 0.5}

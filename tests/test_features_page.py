@@ -3,13 +3,14 @@
 import pytest
 
 from renewals.features.registry import FAMILIES
-from renewals.pipelines.commands.feature_docs import PAGE_PATH, RULES, feature_rules, features_page
-from tests.root import ROOT
+from tests.docs_pages import load_page
+
+PAGE = load_page("features")
+RULES, feature_rules = PAGE.RULES, PAGE.feature_rules
 
 
 def test_the_page_is_up_to_date():
-    printed = (ROOT / PAGE_PATH).read_text(encoding="utf-8")
-    assert printed == features_page(), "run `python -m renewals.pipelines.commands.feature_docs`"
+    assert PAGE.PAGE_PATH.read_text(encoding="utf-8") == PAGE.features_page(), "run `make docs`"
 
 
 def test_features_cite_only_existing_rules():
