@@ -228,17 +228,17 @@ def test_error_for_an_old_key_in_the_search_space_contains_the_new_key(setting: 
 def test_a_malformed_file_is_refused_without_messages_about_renaming(tmp_path: Path, text: str) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError) as stopped:
+    with pytest.raises(ConfigError) as raised:
         read_settings(file)
-    assert "is now" not in str(stopped.value)
+    assert "is now" not in str(raised.value)
 
 
 def test_error_for_an_old_playbook_library_names_every_new_key(tmp_path: Path) -> None:
     file = tmp_path / "playbooks.yaml"
     file.write_text(PLAYBOOKS, encoding="utf-8")
-    with pytest.raises(ConfigError) as stopped:
+    with pytest.raises(ConfigError) as raised:
         read_library(file)
-    assert [line.strip() for line in str(stopped.value).splitlines()] == [
+    assert [line.strip() for line in str(raised.value).splitlines()] == [
         "4 name(s) have changed; write the new ones:",
         f"{file}, line 7: plays.push.effect is now plays.push.log_odds_effect",
         f"{file}, line 11: plays.seats.grows is now plays.seats.expansion",

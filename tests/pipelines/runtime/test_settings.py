@@ -11,9 +11,9 @@ from tests.root import ROOT
 def refusal_message(tmp_path: Path, text: str, *overrides: str) -> str:
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError) as stopped:
+    with pytest.raises(ConfigError) as raised:
         read_settings(path, overrides)
-    return str(stopped.value)
+    return str(raised.value)
 
 
 def test_the_shipped_parameters_are_read():

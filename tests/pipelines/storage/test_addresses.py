@@ -97,9 +97,9 @@ def test_writing_error_proposes_four_slashes_if_only_the_absolute_folder_exists(
 def test_the_form_proposed_for_the_current_folder_is_accepted(current_folder):
     file = current_folder / "there.duckdb"
     file.touch()
-    with pytest.raises(ConfigError) as stopped:
+    with pytest.raises(ConfigError) as raised:
         writable_file(f"duckdb:///{str(file)[1:]}", "--to")
-    form = re.search(r"for the current folder write (\S+)", str(stopped.value))[1]
+    form = re.search(r"for the current folder write (\S+)", str(raised.value))[1]
     (current_folder / str(file.parent)[1:]).mkdir(parents=True)
     assert writable_file(form, "--to") == current_folder / str(file)[1:]
 

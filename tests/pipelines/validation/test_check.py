@@ -439,9 +439,9 @@ TWO_CURRENCIES = """
 
 
 def test_several_currencies_without_rates_stop_the_run_at_any_limit(tmp_path):
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(company(tmp_path / "in", contracts=TWO_CURRENCIES), tmp_path))
-    message = str(stopped.value)
+    message = str(raised.value)
     assert "2 of 4 rows quarantined (no limit allows amounts without an exchange rate)" in message
     assert "1 row without a currency counted as USD; 'EUR' (1), 'XTS' (1): add a table rates" in message
     assert "money.reporting_currency=" not in message
@@ -451,9 +451,9 @@ ALL_EURO = TWO_CURRENCIES.replace("USD", "EUR").replace("XTS", "EUR")
 
 
 def test_error_for_a_single_different_currency_proposes_it_as_reporting_currency(tmp_path):
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(company(tmp_path / "in", contracts=ALL_EURO), tmp_path))
-    message = str(stopped.value)
+    message = str(raised.value)
     assert "3 of 4 rows quarantined" in message
     assert "currency is not the reporting currency USD, and there is no rate to convert it" in message
     assert (
@@ -518,10 +518,10 @@ def test_rates_for_another_reporting_currency_are_refused(tmp_path):
         XTS      | 2024-01-01 | 2
     """
     tables = company(tmp_path / "in", contracts=TWO_CURRENCIES, rates=rates)
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(tables, tmp_path, quarantine={"limit": 0.01}))
-    assert "rate of the reporting currency USD is not 1" in str(stopped.value)
-    assert "(its rate is 1): --set money.reporting_currency=EUR" in str(stopped.value)
+    assert "rate of the reporting currency USD is not 1" in str(raised.value)
+    assert "(its rate is 1): --set money.reporting_currency=EUR" in str(raised.value)
     check(job(tables, tmp_path, quarantine={"limit": 0.01}, money={"reporting_currency": "EUR"}))
     assert len(clean(tmp_path, "contracts")) == 4
 
@@ -539,10 +539,10 @@ def test_a_share_above_the_limit_is_an_error_and_leaves_the_clean_tables(tmp_pat
     check(job(company(tmp_path / "in"), tmp_path))
     before = (tmp_path / "clean" / "contracts.parquet").read_bytes()
     write_csv(tmp_path / "in" / "contracts.csv", many_contracts({"seats": "-15"}))
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(tmp_path / "in", tmp_path, quarantine={"limits": {"contracts": 0.03}}))
-    assert stopped.value.exit_code == 65
-    message = str(stopped.value)
+    assert raised.value.exit_code == 65
+    message = str(raised.value)
     assert "contracts: 1 of 20 rows quarantined (5 %; limit 3 %)" in message
     assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in message
     assert "--set quarantine.limits.contracts=0.05" in message
@@ -567,26 +567,26 @@ def test_the_limit_proposed_in_the_error_lets_the_run_continue(tmp_path):
 
 def test_no_higher_limit_is_proposed_if_many_rows_are_invalid(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts(*[{"seats": "-15"}] * 3))
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(tmp_path / "in", tmp_path, quarantine={}))
-    assert "quarantine.limits" not in str(stopped.value)
-    assert "correct the rows without advice at the source" in str(stopped.value)
+    assert "quarantine.limits" not in str(raised.value)
+    assert "correct the rows without advice at the source" in str(raised.value)
 
 
 def test_no_higher_limit_is_proposed_if_the_cause_is_known(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", many_contracts({"seats": "-15"}, {"cancelled_at": "NULL"}))
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(tmp_path / "in", tmp_path, quarantine={}))
-    assert """--set 'source.null_values=["", "NULL"]'""" in str(stopped.value)
-    assert "quarantine.limits" not in str(stopped.value)
+    assert """--set 'source.null_values=["", "NULL"]'""" in str(raised.value)
+    assert "quarantine.limits" not in str(raised.value)
 
 
 def test_a_required_table_without_a_clean_row_stops_the_run_at_any_limit(tmp_path):
     write_csv(company(tmp_path / "in") / "contracts.csv", [VALID_ROW["contracts"] | {"seats": "-15"}])
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(tmp_path / "in", tmp_path))
-    assert "contracts: 1 of 1 rows quarantined (no row is left)" in str(stopped.value)
-    assert "no row of contracts is left; no limit allows an empty required table" in str(stopped.value)
+    assert "contracts: 1 of 1 rows quarantined (no row is left)" in str(raised.value)
+    assert "no row of contracts is left; no limit allows an empty required table" in str(raised.value)
     assert not (tmp_path / "clean").exists()
 
 
@@ -646,10 +646,10 @@ def test_exact_duplicates_have_a_separate_limit_and_a_warning(tmp_path):
     assert warning.startswith(
         "usage_events: 1 of 3 rows (33.3 %) are exact duplicates and are quarantined: 1 of 3 times are"
     )
-    with pytest.raises(DataContractError, match=r"33\.3 % exact duplicates; limit 33 %") as stopped:
+    with pytest.raises(DataContractError, match=r"33\.3 % exact duplicates; limit 33 %") as raised:
         check(job(tmp_path / "in", tmp_path, quarantine={"duplicate_limit": 0.33}))
-    assert "load it once" in str(stopped.value)
-    assert "--set quarantine" not in str(stopped.value)
+    assert "load it once" in str(raised.value)
+    assert "--set quarantine" not in str(raised.value)
 
 
 def test_a_limit_for_an_unknown_table_is_a_config_error(tmp_path):
@@ -700,9 +700,9 @@ def test_all_errors_are_in_one_message(tmp_path):
         folder / "value_goals.csv", [VALID_ROW["value_goals"] | {"due_at": day} for day in ("soon", "2024-03-01")]
     )
     write_parquet(folder / "people.parquet", user_id=["u"], account_id=["acme"], valid_from=[7], title=[7])
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(folder, tmp_path, quarantine={"limits": {"value_goals": 0.5}}))
-    message = str(stopped.value)
+    message = str(raised.value)
     assert "tickets: required column kind, severity, opened_at is missing" in message
     assert "people.valid_from has the wrong type: found whole numbers" in message
     assert "people.title has the wrong type: found whole numbers" in message
@@ -765,9 +765,9 @@ def test_error_for_another_delimiter_proposes_a_working_setting(tmp_path, delimi
     folder = company(tmp_path / "in")
     for path in folder.glob("*.csv"):
         path.write_text("\n".join(line.replace(",", delimiter) for line in path.read_text().splitlines()) + "\n")
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(folder, tmp_path))
-    advised = str(re.search(r"--set '(source\.delimiter=[^']+)'", str(stopped.value)).group(1))
+    advised = str(re.search(r"--set '(source\.delimiter=[^']+)'", str(raised.value)).group(1))
     settings = read_settings(None, [advised, "quarantine.limit=0.5"])
     assert check(replace(job(folder, tmp_path), settings=settings))["tables"]["contracts"]["rows_clean"]
 
@@ -789,10 +789,10 @@ def test_error_names_every_id_column_with_a_different_type(tmp_path):
     write_parquet(folder / "accounts.parquet", account_id=["acme"])
     write_parquet(folder / "contracts.parquet", **{name: [value] for name, value in contracts.items()})
     write_parquet(folder / "people.parquet", user_id=[1], account_id=["acme"])
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(folder, tmp_path))
-    assert "contracts.account_id contains whole numbers and accounts.account_id contains text" in str(stopped.value)
-    assert "people.user_id contains whole numbers and usage_events.user_id contains text" in str(stopped.value)
+    assert "contracts.account_id contains whole numbers and accounts.account_id contains text" in str(raised.value)
+    assert "people.user_id contains whole numbers and usage_events.user_id contains text" in str(raised.value)
 
 
 def test_narrower_types_are_converted(tmp_path):

@@ -224,10 +224,10 @@ def test_only_declared_null_values_are_missing(tmp_path):
 def test_undeclared_gb18030_error_names_file_byte_and_setting(tmp_path):
     folder = as_csv(tmp_path / "in", "gb18030")
     offset = (folder / "accounts.csv").read_bytes().index("安".encode("gb18030"))
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(folder, tmp_path))
-    assert f"accounts: accounts.csv is not utf-8: byte {offset} cannot be decoded" in str(stopped.value)
-    assert "--set source.encodings.accounts=gb18030" in str(stopped.value)
+    assert f"accounts: accounts.csv is not utf-8: byte {offset} cannot be decoded" in str(raised.value)
+    assert "--set source.encodings.accounts=gb18030" in str(raised.value)
 
 
 @pytest.mark.parametrize(("encoding", "character"), [("utf-8", "é"), ("gb18030", "安"), ("shift_jis", "日")])
@@ -263,10 +263,10 @@ def test_a_file_that_ends_inside_a_character_is_refused(tmp_path):
 def test_csv_error_names_the_position(tmp_path, content, message):
     folder = as_csv(tmp_path / "in")
     (folder / "accounts.csv").write_text(content)
-    with pytest.raises(DataContractError) as stopped:
+    with pytest.raises(DataContractError) as raised:
         check(job(folder, tmp_path))
-    assert message in str(stopped.value)
-    assert "secret" not in str(stopped.value)
+    assert message in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_unnamed_columns_are_ignored(tmp_path, expected):
@@ -309,10 +309,10 @@ def test_a_table_in_two_files_is_refused(tmp_path):
 )
 def test_an_invalid_source_is_refused_without_showing_secrets(tmp_path, tables, error, message):
     (tmp_path / "text.duckdb").write_text("not a database, but long enough to be looked at" * 100)
-    with pytest.raises(error) as stopped:
+    with pytest.raises(error) as raised:
         check(job(tables.format(tmp=tmp_path), tmp_path))
-    assert message in str(stopped.value)
-    assert "secret" not in str(stopped.value)
+    assert message in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_tables_may_have_configured_names(tmp_path, expected):
@@ -434,12 +434,10 @@ def test_an_unreadable_view_is_named_with_the_cause(tmp_path, monkeypatch, befor
     )
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(DataContractError, match=message) as stopped:
+    with pytest.raises(DataContractError, match=message) as raised:
         check(job(address, tmp_path / "data"))
-    assert str(stopped.value).startswith(
-        f"accounts: main.accounts in {tmp_path / 'crm_tables.duckdb'} cannot be read: "
-    )
-    assert "into a table" in str(stopped.value)
+    assert str(raised.value).startswith(f"accounts: main.accounts in {tmp_path / 'crm_tables.duckdb'} cannot be read: ")
+    assert "into a table" in str(raised.value)
 
 
 def test_a_renamed_file_is_readable_under_its_former_name(tmp_path, expected):

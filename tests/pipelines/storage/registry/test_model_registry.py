@@ -51,14 +51,14 @@ def test_an_error_of_mlflow_is_one_line_without_the_password():
 
     mlflow_error = MlflowException("no such host\nand a long trace")
     with (
-        pytest.raises(ServiceUnavailableError) as stopped,
+        pytest.raises(ServiceUnavailableError) as raised,
         model_registry.translate_mlflow_errors("postgresql://me:secret@db/mlflow"),
     ):
         raise mlflow_error
-    assert "no such host" in str(stopped.value)
-    assert "db/mlflow" in str(stopped.value)
-    assert "secret" not in str(stopped.value)
-    assert "\n" not in str(stopped.value)
+    assert "no such host" in str(raised.value)
+    assert "db/mlflow" in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_code_fingerprint_needs_no_git():
