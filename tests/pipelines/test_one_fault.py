@@ -49,7 +49,7 @@ def folder(root: Path, day: date = AS_OF) -> Path:
 
 
 def published(root: Path, day: date = AS_OF) -> pd.DataFrame:
-    """Publish the list again; without its manifest, because a fault in the inputs does not change its identity."""
+    """Publish the list again, without the old manifest: a fault in the inputs does not change its identity."""
     one = job(root) if day == AS_OF else later(job(root))
     (folder(root, day) / "manifest.json").unlink(missing_ok=True)
     score(one)
@@ -352,9 +352,8 @@ def test_a_change_without_a_sentence_affects_only_its_account(june: Path, monkey
     assert_only("a3", then, now)
     assert now.loc["a3", "reason_change"] != then.loc["a3", "reason_change"]
     assert now.loc["a3", "probability_change"] == then.loc["a3", "probability_change"]
-    failures = json.loads((june / "data" / "act" / artifacts.SCORE_SUMMARY).read_bytes())["score_change"][
-        "render_failures"
-    ]
+    summary = json.loads((june / "data" / "act" / artifacts.SCORE_SUMMARY).read_bytes())
+    failures = summary["score_change"]["render_failures"]
     assert [(failure["part"], failure["why"]) for failure in failures] == [("reason_change", "ValueError")]
     assert failures[0]["example"] == "a3"
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from renewals.features import alerts
+from renewals.features import alert_registry
 from renewals.pipelines import preflight
 from renewals.pipelines.runtime.errors import ConfigError, OutputError
 from renewals.pipelines.runtime.job import Job
@@ -43,7 +43,7 @@ def test_a_full_disk_is_reported_with_the_space_needed(job: Job, monkeypatch: py
 
 
 def test_an_alert_without_translation_is_reported_before_any_work(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "ALERT_CODES", (*alerts.ALERT_CODES, "price_rise"))
+    monkeypatch.setattr(alert_registry, "ALERT_CODES", (*alert_registry.ALERT_CODES, "price_rise"))
     with pytest.raises(ConfigError, match=r"2 texts are missing in the language 'en', for example 'alert\.price_rise'"):
         preflight.run_checks("score", job)
 

@@ -59,9 +59,8 @@ def test_verdicts_and_actions_are_stored(company: Company) -> None:
         **{"verdicts": 3, "actions": 1, "rejected": 0},
     }
     acme, *_ = company.rows("verdicts")
-    assert (
-        acme.pop("list_key") == json.loads((company.root / "lists/2026-06-01/manifest.json").read_bytes())["list_key"]
-    )
+    manifest = json.loads((company.root / "lists/2026-06-01/manifest.json").read_bytes())
+    assert acme.pop("list_key") == manifest["list_key"]
     assert acme == {
         **{"as_of": JUNE, "account_id": "acme", "account_name": "acme", "csm": "Anna", "verdict": "renews"},
         **{"note": "saw them", "renewal_date": date(2026, 9, 1), "renewal_probability": 0.3, "risk_band": "high"},
@@ -93,10 +92,8 @@ def test_a_changed_answer_counts_and_the_log_keeps_the_first(company: Company) -
     assert result["changed"] == 1, "the other answers are unchanged"
     verdicts = {row["account_id"]: row for row in company.rows("verdicts")}
     assert (verdicts["acme"]["verdict"], verdicts["acme"]["recorded_at"].day) == ("lost", 20)
-    assert (verdicts["beta"]["verdict"], verdicts["beta"]["recorded_at"].day) == (
-        "lost",
-        10,
-    )  # as answered first
+    # The same answer again keeps its first day.
+    assert (verdicts["beta"]["verdict"], verdicts["beta"]["recorded_at"].day) == ("lost", 10)
     assert company.rows("interventions")[0]["recorded_at"].day == 10
     assert [row["verdict"] for row in company.rows("feedback_log") if row["account_id"] == "acme"] == ["renews", "lost"]
     company.collect(first, recorded="2026-06-25")  # an older file does not replace a newer answer
@@ -451,14 +448,8 @@ def test_collect_returns_the_tally_of_the_newest_list(company: Company) -> None:
 def test_the_command_prints_its_result_and_exit_code(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
     june = company.book("june.xlsx", {"Anna": [*ANSWERED, ("nobody", "Will renew")]})
     (company.root / "params.yaml").write_text("engine: {threads: 1}\n")
-    places = (
-        "--data",
-        company.root / "data",
-        "--lists",
-        company.root / "lists",
-        "--params",
-        company.root / "params.yaml",
-    )
+    root = company.root
+    places = ("--data", root / "data", "--lists", root / "lists", "--params", root / "params.yaml")
     with pytest.raises(SystemExit) as stop:
         app(["collect", str(june), "--recorded", "2026-06-10", *map(str, places)])
     assert stop.value.code == 65
