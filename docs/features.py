@@ -66,10 +66,10 @@ def features_page() -> str:
 PAGE_HEAD = """# Features · 特征目录
 
 {columns} columns in {families} families, printed by `make docs`; do not edit. The name of a column is its
-function and its parameters. *Risky when* is the side of the peers on which a value is a risk. Features that *can be acted on* are shown
-to managers separately from those that only describe the customer. A *theme* is the cause that an account manager would
-name; a list shows each theme once per account. Features that are not *read by models* count logged actions of our
-people: they are shown, but do not change the score (domain M5)."""
+function and its parameters. *Risky when* is the side of the peers on which a value is a risk. Features that *can be
+acted on* are shown to managers separately from those that only describe the customer. A *theme* is the cause that an
+account manager would name; a list shows each theme once per account. Features that are not *read by models* count
+logged actions of our people: they are shown, but do not change the score (domain M5)."""
 THEME_HEAD = ("theme", "English", "中文", "columns")
 RULE_HEAD = ("rule", "English", "中文", "columns")
 FEATURE_HEAD = (
