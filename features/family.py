@@ -82,6 +82,9 @@ class Family:
     """Group of features over the same tables; absent if a table it needs is missing."""
 
     name: str
+    en: str
+    """Name for readers, in English and Chinese."""
+    zh: str
     theme: Theme
     """Theme of its features unless they declare another."""
     needs: tuple[str, ...] = ()

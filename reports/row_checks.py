@@ -50,7 +50,7 @@ class Fault:
 
     def sentence(self, messages: Messages) -> str:
         """Sentence that explains why the account is not scored."""
-        about = messages.value("family", self.family) if self.family else messages.heading(self.column)
+        about = messages.family(self.family) if self.family else messages.heading(self.column)
         return messages.text(f"status_reason.{self.kind}", about=about, value=self.value)
 
 

@@ -10,7 +10,7 @@ from renewals.features.families.stakeholders import PERSON_KEY
 from renewals.features.family import KEY, Family, as_number
 from renewals.features.point_in_time import Calendar, as_of_rows, first_known_days
 
-adoption = Family("adoption", theme="first_value", needs=("usage_events",))
+adoption = Family("adoption", en="Adoption", zh="推广应用", theme="first_value", needs=("usage_events",))
 
 ONBOARDING_DAYS = (30, 60)
 """Days after the start at which onboarding is measured (J1): the first thirty are decisive."""

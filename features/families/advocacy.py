@@ -7,7 +7,7 @@ import ibis.expr.types as ir
 from renewals.features.family import Family
 from renewals.features.point_in_time import as_of_rows, days_ago
 
-advocacy = Family("advocacy", theme="value")
+advocacy = Family("advocacy", en="Referrals", zh="转介绍", theme="value")
 
 
 @advocacy.source

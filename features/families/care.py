@@ -12,7 +12,7 @@ from ibis import _
 from renewals.features.family import Family, decay_weight
 from renewals.features.point_in_time import as_of_rows
 
-care = Family("care", theme="care", needs=("interventions",))
+care = Family("care", en="Playbooks run", zh="已做的干预", theme="care", needs=("interventions",))
 
 
 @care.source

@@ -9,7 +9,7 @@ from ibis import _
 from renewals.features.family import KEY, Family, as_number, quantize
 from renewals.features.point_in_time import hours_between
 
-commitment = Family("commitment", theme="contract")
+commitment = Family("commitment", en="Contract", zh="合同", theme="contract")
 
 
 # --- sources -----------------------------------------------------------------------------------

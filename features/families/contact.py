@@ -9,7 +9,7 @@ from renewals.features.family import KEY, Family, quantize
 from renewals.features.point_in_time import as_of_rows
 from renewals.features.policy import CONTACT_KINDS
 
-contact = Family("contact", theme="value", needs=("touchpoints",))
+contact = Family("contact", en="Contact", zh="联系", theme="value", needs=("touchpoints",))
 
 
 @contact.source

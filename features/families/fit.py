@@ -12,7 +12,7 @@ from renewals.features.point_in_time import as_of_rows, as_of_rows_by_date, join
 from renewals.features.policy import Policy
 from renewals.features.spine import size_band
 
-fit = Family("fit", theme="fit")
+fit = Family("fit", en="Fit", zh="客户匹配度", theme="fit")
 
 FIT_DIMENSIONS = ("industry", "region", "channel", "size_band", "plan", "cohort")
 """Attributes of the sale to a customer (C2); the cohort is the year of its first contract."""

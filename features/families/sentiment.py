@@ -8,7 +8,7 @@ from renewals.features.families.stakeholders import PERSON_KEY, TIER_THEMES, is_
 from renewals.features.family import KEY, Family, Theme, as_number, quantize
 from renewals.features.point_in_time import as_of_rows, days_ago, hours_ago, hours_between
 
-sentiment = Family("sentiment", theme="value", needs=("surveys",))
+sentiment = Family("sentiment", en="Satisfaction", zh="满意度", theme="value", needs=("surveys",))
 
 SURVEY_KINDS = ("nps", "csat")
 SURVEY_THEMES: dict[str, Theme] = {"csat": "support"}

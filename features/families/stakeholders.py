@@ -17,7 +17,7 @@ from renewals.features.patterns import normalize_text, split_words, word_pattern
 from renewals.features.point_in_time import as_of_rows, days_ago
 from renewals.features.policy import TIERS, Policy
 
-stakeholders = Family("stakeholders", theme="value", needs=("people",))
+stakeholders = Family("stakeholders", en="People and contacts", zh="关键人与联系", theme="value", needs=("people",))
 
 
 PERSON_KEY = (*KEY, "user_id")

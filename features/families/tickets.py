@@ -9,7 +9,7 @@ from renewals.features.family import Family, quantize
 from renewals.features.point_in_time import as_of_rows, days_ago, hours_ago, hours_between
 from renewals.features.policy import SEVERITIES, TICKET_KINDS, Policy
 
-tickets = Family("tickets", theme="support", needs=("tickets",))
+tickets = Family("tickets", en="Support", zh="服务工单", theme="support", needs=("tickets",))
 
 
 @tickets.source

@@ -16,7 +16,7 @@ from renewals.features.usage_windows import (
     WINDOW_DAYS,
 )
 
-usage = Family("usage", theme="adoption", needs=("usage_events",))
+usage = Family("usage", en="Use of the product", zh="产品使用", theme="adoption", needs=("usage_events",))
 
 
 # --- sources -----------------------------------------------------------------------------------

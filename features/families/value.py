@@ -7,7 +7,7 @@ import ibis.expr.types as ir
 from renewals.features.family import Family, as_number, decay_weight
 from renewals.features.point_in_time import as_of_rows
 
-value = Family("value", theme="value", needs=("value_goals",))
+value = Family("value", en="Value goals", zh="价值目标", theme="value", needs=("value_goals",))
 
 
 @value.source

@@ -8,7 +8,7 @@ from renewals.reports.words import Messages
 
 def drift_sentence(comparison: DriftComparison, family: str | None, messages: Messages) -> str:
     """Sentence on one drift comparison; `family` is that of the compared feature, None for other comparisons."""
-    about = messages.value("family", family) if family else ""
+    about = messages.family(family) if family else ""
     return messages.text(
         f"drift.{comparison.kind}", name=comparison.name, family=about, difference=comparison.difference,
         limit=comparison.limit, reference=comparison.reference, current=comparison.current,

@@ -209,7 +209,7 @@ def _provenance_lines(messages: Messages, data: WorkbookData, counts: tuple[int,
         lines.append(messages.text("columns.more_rows", shown=shown, all=scored))
     lines += _model_lines(messages, data)
     if data.missing_families:
-        families = messages.text("and").join(messages.text(f"family.{name}") for name in data.missing_families)
+        families = messages.text("and").join(messages.family(name) for name in data.missing_families)
         lines.append(messages.text("columns.missing_families", families=families))
     return lines
 

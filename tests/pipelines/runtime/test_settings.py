@@ -25,7 +25,9 @@ def test_the_shipped_parameters_are_read():
 def test_the_shipped_parameters_differ_from_the_defaults_only_in_usage():
     shipped = read_settings(ROOT / "params.yaml").model_dump()
     defaults = Settings().model_dump()
-    assert [key for key in shipped if shipped[key] != defaults[key]] == ["usage"]
+    """`families` and `targets` grow with the files in their folders."""
+    differing = [key for key in shipped if shipped[key] != defaults[key]]
+    assert set(differing) - {"families", "targets"} == {"usage"}
 
 
 def test_every_section_of_the_shipped_file_is_known():
