@@ -10,8 +10,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from renewals.features.registry import FAMILIES
-from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.runtime.settings import Settings, read_settings
 from tests.pipelines.dvc_stages import (
     PACKAGES,
     ROOT,
@@ -29,6 +28,7 @@ from tests.pipelines.dvc_stages import (
 )
 
 STAGES = stages_of(ROOT)
+SHIPPED = read_settings(ROOT / "params.yaml")
 CACHED = [name for name, stage in STAGES.items() if not stage.always]
 """Stages that DVC may skip; the others run each time."""
 
@@ -174,8 +174,8 @@ def test_every_family_and_target_has_a_stage() -> None:
 
 
 ITEMS = {
-    **dict.fromkeys(("featurize", "act_featurize"), tuple(FAMILIES)),
-    **dict.fromkeys(("label", "train", "evaluate", "headline", "register"), Settings().targets),
+    **dict.fromkeys(("featurize", "act_featurize"), SHIPPED.families),
+    **dict.fromkeys(("label", "train", "evaluate", "headline", "register"), SHIPPED.targets),
 }
 
 
@@ -183,7 +183,8 @@ def test_disabled_targets_have_no_stage(tmp_path: Path) -> None:
     root = checkout(tmp_path)
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(text.replace("targets: [renewal, upsell, cross_sell,", "targets: [renewal,"))
-    assert {name for name in stages_of(root) if name.startswith("train")} == {"train@renewal", "train@expansion"}
+    names = {name for name in stages_of(root) if name.startswith("train")}
+    assert names == {f"train@{target}" for target in SHIPPED.targets} - {"train@upsell", "train@cross_sell"}
 
 
 # --- outputs -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from renewals.examples.company import simulate_company, write_company
 from renewals.features.registry import FAMILIES
 from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.job import Job
-from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.runtime.settings import Settings, read_settings
 from renewals.pipelines.scoring.page_data import company_forecast as read_forecast
 from renewals.pipelines.stages.act.alerts import alerts
 from renewals.pipelines.stages.act.context import context
@@ -48,7 +48,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.unlink()
     contracts = pd.read_parquet(root / "company" / "contracts.parquet").drop(columns="currency")
     contracts.to_parquet(root / "company" / "contracts.parquet")
-    learning = Job(Settings(), str(root / "company"), root / "data", root / "lists", until=DAY)
+    settings = Settings(targets=read_settings(ROOT / "params.yaml").targets)
+    learning = Job(settings, str(root / "company"), root / "data", root / "lists", until=DAY)
     acting = replace(learning, until=None, as_of=DAY)
     for job in (learning, acting):
         for stage in (check, freshness, rollup, spine, windows, ledger, featurize):
