@@ -165,7 +165,7 @@ def test_address_is_shown_without_its_token():
 def test_file_that_spark_does_not_see_is_named(server, request, tmp_path):
     con = spark.connect(request.getfixturevalue(server))
     with (
-        pytest.raises(ConfigError, match=r"spine\.parquet: Spark does not see"),
+        pytest.raises(ConfigError, match=r"spine\.parquet: Spark does not find"),
         engine_errors.translate_engine_errors("spine.parquet"),
     ):
         spark.read_parquet_files(con, [tmp_path / "spine.parquet"])
