@@ -9,7 +9,8 @@ import pytest
 from renewals.features import alert_registry, alerts, families
 from renewals.features.discovery import module_names
 from renewals.features.registry import FAMILIES
-from renewals.pipelines.runtime.settings import Settings
+from renewals.pipelines.runtime.settings import Settings, read_settings
+from tests.root import ROOT
 
 
 def test_modules_outside_the_order_follow_by_name(tmp_path: Path) -> None:
@@ -37,3 +38,9 @@ def test_a_family_has_the_name_of_its_module() -> None:
 
 def test_the_default_families_of_the_settings_are_all_families() -> None:
     assert Settings().families == tuple(FAMILIES)
+
+
+def test_the_shipped_parameters_have_the_declared_order_of_the_families() -> None:
+    """Another order of columns is another model: whoever changes one of the two must mean it."""
+    shipped = read_settings(ROOT / "params.yaml").families
+    assert shipped[: len(families.ORDER)] == families.ORDER
