@@ -103,7 +103,7 @@ def search_cutoff(final: pd.DataFrame, holdout_share: float) -> pd.Timestamp:
 def observations_known_on(
     training: pd.DataFrame, target: str, cutoff: pd.Timestamp, settings: FoldSettings
 ) -> pd.DataFrame:
-    """Observations as known at the cutoff; one row per (account_id, as_of).
+    """Select observations whose labels were final an embargo before the cutoff; one row per (account_id, as_of).
 
     Rows that were not final then, and so all later observations, are removed before anything is computed from the
     table, even the length of the grace.

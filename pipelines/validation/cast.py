@@ -216,7 +216,7 @@ def _cast_or_null(rows: ir.Table, name: str, dtype: dt.DataType) -> ir.Value:
 
 
 def require_types(raw: RawTable, table: TableSpec, ids: Mapping[str, dt.DataType]) -> None:
-    """Raise `DataContractError` that names every column with a type that does not fit the contract.
+    """Raise `DataContractError` that names every typed column whose type does not fit the contract; text always fits.
 
     `ids` has the type of each id column; if it is empty, id columns are not checked.
     """

@@ -103,7 +103,7 @@ def _collect_examples(
 
 
 def stop_on_problems(reports: Mapping[str, TableReport], problems: Sequence[str], job: Job) -> None:
-    """Raise `DataContractError` with all problems that stop the run, followed by rows quarantined within the limits."""
+    """Raise `DataContractError` if problems stop the run: all of them, then rows quarantined within the limits."""
     stops = {name: lines for name, report in reports.items() if (lines := list(_stop_messages(name, report, job)))}
     lines = [*problems, *(line for lines in stops.values() for line in lines)]
     if len(lines) == 1:
