@@ -32,7 +32,7 @@ def build_intervals(
     policy: Policy,
     requires_payment: bool,
 ) -> ir.Table:
-    """Add `start_day` and `end_day`: the interval in which each term is recurring revenue; one row per non-empty interval."""
+    """Add `start_day` and `end_day`: the days of recurring revenue of each term; one row per term with any."""
     after = policy.grace.after_days
     followers = term_matches.filter(_.follows).select(term=_.new, following=ibis.literal(True)).distinct()
     terms = left_join_columns(
