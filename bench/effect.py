@@ -58,7 +58,11 @@ def main() -> None:
 def print_summary(done: pd.DataFrame) -> None:
     """Print, for any intervention and each playbook, how often the planted effect lies inside the interval."""
     print("\nplanted effect inside its 90 % interval, in points")
-    answered = done[done["low"].notna()].astype({"inside": int})
+    answered = done[done["low"].notna()]
+    if answered.empty:
+        print("no estimate: each was refused")
+        return
+    answered = answered.astype({"inside": int})
     means = answered.groupby("playbook", sort=False).agg(
         companies=("seed", "nunique"), inside=("inside", "sum"), treated=("treated", "mean"), truth=("truth", "mean"),
         estimate=("points", "mean"), spread=("points", "std"), naive=("unadjusted_difference", "mean"),

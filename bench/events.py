@@ -132,7 +132,7 @@ def _small_tables(con: Any, accounts: int, clean: Path) -> None:
         clean / "people.parquet",
         """
         SELECT user_id, account_id, 'title' AS title, 'role ' || (u % 5) AS role, 'dept' AS department, tier,
-               TIMESTAMP '2023-01-01' AS valid_from, NULL::TIMESTAMP AS valid_to, TIMESTAMP '2023-01-01' AS recorded_at
+               tier AS effective_tier, 'role ' || (u % 5) AS role_normalized, TIMESTAMP '2023-01-01' AS valid_from, NULL::TIMESTAMP AS valid_to, TIMESTAMP '2023-01-01' AS recorded_at
         FROM people_of""",
     )
     _copy(

@@ -166,11 +166,7 @@ def error_row(rows: pd.DataFrame, name: str, measure: str) -> dict[str, Any]:
     for forecaster in ("expected", "by_last_year", "by_size"):
         error = rows[forecaster] - rows["came"]
         error = error / rows["came"] if measure == "arr_renewed" else error
-        row |= (
-            {f"{forecaster} bias": 100 * error.mean(), "error": 100 * np.sqrt((error**2).mean())}
-            if 0
-            else {f"{forecaster} bias": 100 * error.mean(), f"{forecaster} error": 100 * np.sqrt((error**2).mean())}
-        )
+        row |= {f"{forecaster} bias": 100 * error.mean(), f"{forecaster} error": 100 * np.sqrt((error**2).mean())}
     return row
 
 
