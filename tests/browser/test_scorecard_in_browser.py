@@ -96,7 +96,9 @@ def test_values_that_are_not_final_are_marked(visit: Visit) -> None:
     assert page.locator(f"#measure-{ABSENT} [role=img]").count() == 0
     assert "the table surveys was not given" in text(page, ABSENT)
     page.locator(f"#measure-{LATE} summary").click()
-    states = page.locator(f"#measure-{LATE} tbody td:last-child").all_text_contents()
+    cells = page.locator(f"#measure-{LATE} tbody td:last-child")
+    cells.first.wait_for()
+    states = cells.all_text_contents()
     assert [state.split(":")[0] for state in states[-3:]] == ["absent"] * 3
     assert set(states[:-3]) == {"final"}
 
