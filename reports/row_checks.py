@@ -16,6 +16,7 @@ import pandas as pd
 
 from renewals.models.ranking import worklist
 from renewals.reports.columns import COLUMNS, RENEWAL_HIGH, REQUIRED_SCORES, ListColumn, cast_column
+from renewals.reports.family_names import family_name
 from renewals.reports.sanitize import make_printable, truncate
 from renewals.reports.words import MESSAGES, Messages
 
@@ -50,7 +51,7 @@ class Fault:
 
     def sentence(self, messages: Messages) -> str:
         """Sentence that explains why the account is not scored."""
-        about = messages.family(self.family) if self.family else messages.heading(self.column)
+        about = family_name(self.family, messages) if self.family else messages.heading(self.column)
         return messages.text(f"status_reason.{self.kind}", about=about, value=self.value)
 
 

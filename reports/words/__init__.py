@@ -17,7 +17,6 @@ from babel.dates import format_date, format_skeleton
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from renewals.features.registry import FAMILIES
 from renewals.models.explanation.reasons import Phrases
 
 
@@ -67,11 +66,6 @@ class Messages:
     def alerts(self, codes: str) -> str:
         """Names of the alerts of one row of the list, one per line."""
         return "\n".join(self.value("alerts", code) for code in codes.split(";"))
-
-    def family(self, name: str) -> str:
-        """Name of a feature family; the family `other` holds features that are in no family."""
-        family = FAMILIES.get(name)
-        return self.value("family", name) if family is None else str(getattr(family, self.language))
 
     def theme(self, theme: str, actionable: bool) -> str:
         """Name of a reason's theme; marked as background if no manager can change the feature's value."""

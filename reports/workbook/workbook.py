@@ -16,6 +16,7 @@ import pandas as pd
 
 from renewals.models.ranking.worklist import SCORED
 from renewals.reports.columns import COLUMN_NAMES, TARGETS
+from renewals.reports.family_names import family_name
 from renewals.reports.list_summary import compare_lists
 from renewals.reports.render_failures import RenderFailures
 from renewals.reports.sentences import disagreements, playbooks
@@ -209,7 +210,7 @@ def _provenance_lines(messages: Messages, data: WorkbookData, counts: tuple[int,
         lines.append(messages.text("columns.more_rows", shown=shown, all=scored))
     lines += _model_lines(messages, data)
     if data.missing_families:
-        families = messages.text("and").join(messages.family(name) for name in data.missing_families)
+        families = messages.text("and").join(family_name(name, messages) for name in data.missing_families)
         lines.append(messages.text("columns.missing_families", families=families))
     return lines
 

@@ -14,6 +14,7 @@ from renewals.models.ranking.worklist import QUADRANTS, RISK_BANDS, STATUSES
 from renewals.pipelines.commands import explain, forecast, scorecard, whatif
 from renewals.pipelines.stages.act.forecast import MEASURE_UNITS
 from renewals.reports import words
+from renewals.reports.family_names import family_name
 from renewals.reports.html import backtest_page
 from renewals.reports.risk_list import COLUMN_NAMES
 from renewals.reports.sentences import disagreements, playbooks, treatment_effect, tuning
@@ -133,7 +134,7 @@ def test_unknown_key_is_an_error_and_unknown_value_is_returned() -> None:
     with pytest.raises(KeyError):
         Messages("en").text("heading.nothing")
     assert Messages("en").value("stage", "limbo") == "limbo"
-    assert Messages("en").family("usage") == "Use of the product"
+    assert family_name("usage", Messages("en")) == "Use of the product"
 
 
 @pytest.mark.parametrize("language", sorted(MESSAGES))
