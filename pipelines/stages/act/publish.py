@@ -116,7 +116,7 @@ def _render_files(
     from renewals.pipelines.stages.act import scorecard
     from renewals.reports.csv_export import to_csv
     from renewals.reports.html.list_page import render_list_page
-    from renewals.reports.html.scorecard_page import render_scorecard_page as as_scorecard
+    from renewals.reports.html.scorecard_page import render_scorecard_page
     from renewals.reports.risk_list import to_parquet
     from renewals.reports.workbook.workbook import build_workbook
 
@@ -131,7 +131,9 @@ def _render_files(
         "risk_list.html": render_list_page(listed, page, options, scorecard.PAGE if card else "", failures),
     }
     if card:
-        files[scorecard.PAGE] = as_scorecard(card, options.language, "risk_list.html", score_summary["notices"])
+        files[scorecard.PAGE] = render_scorecard_page(
+            card, options.language, "risk_list.html", score_summary["notices"]
+        )
     return files
 
 
