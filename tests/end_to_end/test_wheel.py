@@ -80,7 +80,7 @@ def test_every_file_of_the_packages_is_in_the_wheel_and_the_playbooks_once(wheel
         packed = set(content.namelist())
         assert content.read(PLAYBOOKS) == (ROOT / "playbooks.yaml").read_bytes()
     tracked = {f"renewals/{name}" for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
-    root_files = {"renewals/__init__.py", "renewals/py.typed"}
+    root_files = {"renewals/__init__.py", "renewals/api.py", "renewals/py.typed"}
     assert {name for name in packed if ".dist-info/" not in name} == tracked | root_files | {PLAYBOOKS}
 
 
